@@ -1,0 +1,168 @@
+"""Spike trains in which every neuron fires at most once: one byte a neuron, its time."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import _checks
+from .ops import times as _ops
+
+SILENT = 255
+MAX_STEPS = _checks.MAX_STEPS
+
+
+class Support(NamedTuple):
+    """The steps at which a layer's surrogate derivative is not zero, in the order in which the kernels write them.
+
+    Neurons come in groups of a few neighbouring channels of one sample and site (`cpp/core/tiles.h`); group i has the entries
+    offset[i] to offset[i + 1], by step, then by lane.
+    """
+
+    offset: Tensor  # int64 [groups + 1]
+    slope: Tensor  # float32 [entries], sigma'(V[t] - threshold)
+    step: Tensor  # uint8 [entries]
+    lane: Tensor  # uint8 [entries], the neuron's place in its group
+
+
+class SpikeTimes:
+    """Spike times of a batch of neurons that fire at most once.
+
+    times: uint8 [B, ...], values 0 to steps - 1, and 255 for a silent neuron. Maps are [B, C, H, W], kept in
+    `torch.channels_last` memory. steps: the number of time steps T, 1 to 254.
+
+    Gradients travel beside the bytes, on an *edge*: a float zero that autograd connects to the layer that fired
+    (DESIGN, section 4). A layer with a sparse surrogate has an edge with one element for each entry of its `Support`, so that
+    nothing of size T x N is kept or sent; any other source has one element for each step and neuron, [T, B, ...].
+    """
+
+    __slots__ = ("_edge", "_support", "steps", "times")
+
+    def __init__(self, times: Tensor, steps: int, *, _edge: Tensor | None = None,
+                 _support: Support | None = None) -> None:
+        if not isinstance(times, Tensor):
+            raise TypeError(f"times must be a torch.Tensor, got {type(times).__name__}")
+        if times.dtype != torch.uint8:
+            raise TypeError(f"times must be uint8 (255 = silent), got {times.dtype}")
+        if times.dim() < 2:
+            raise ValueError(f"times must have shape [batch, neurons, ...], got {tuple(times.shape)}")
+        self.steps = _checks.steps(steps)
+        if _edge is None and not torch.compiler.is_compiling():
+            wrong = (times >= steps) & (times != SILENT)
+            if bool(wrong.any()):
+                where = tuple(int(i) for i in wrong.nonzero()[0])
+                raise ValueError(f"times must be below steps = {steps} or 255 (silent), got {int(times[where])} at {where}")
+        if times.dim() == 4:
+            times = times.contiguous(memory_format=torch.channels_last)
+        self.times = times
+        self._edge = _edge
+        self._support = _support
+
+    @classmethod
+    def from_dense(cls, x: Tensor) -> SpikeTimes:
+        """Spike times of a dense train [T, B, ...] of zeros and ones; gradients flow back to `x`.
+
+        Raises ValueError naming the first neuron that fires twice, and the first value that is neither 0 nor 1.
+        """
+        x = _checks.float32("x", x)
+        if x.dim() < 3:
+            raise ValueError(f"x must have shape [steps, batch, neurons, ...], got {tuple(x.shape)}")
+        _checks.integer("the length of x, its number of steps,", x.shape[0], 1, MAX_STEPS)
+        if not torch.compiler.is_compiling():
+            _check_single_spikes(x)
+        edge, times = _ops.from_dense(x)
+        return cls(times, x.shape[0], _edge=edge)
+
+    def dense(self) -> Tensor:
+        """The train as float32 [T, B, ...], ones at the spikes; differentiable."""
+        return _ops.dense(self.times, self._dense_edge(), self.steps)
+
+    def seconds(self, dt: float = 1.0) -> Tensor:
+        """Times as float32 [B, ...] in units of `dt` a step; inf where silent. Not differentiable."""
+        return (self.times.float() * dt).masked_fill(self.silent, torch.inf)
+
+    @property
+    def silent(self) -> Tensor:
+        """Bool [B, ...]: neurons that never fire."""
+        return self.times == SILENT
+
+    def count(self) -> Tensor:
+        """Number of spikes of each sample, int64 [B]."""
+        return (self.times != SILENT).flatten(1).sum(1)
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the times, [B, ...]."""
+        return self.times.shape
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the times."""
+        return self.times.device
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient flows to whatever made these spikes."""
+        return self._edge is not None and self._edge.requires_grad
+
+    def __len__(self) -> int:
+        return self.times.shape[0]
+
+    def __repr__(self) -> str:
+        return f"SpikeTimes(shape={tuple(self.shape)}, steps={self.steps}, requires_grad={self.requires_grad})"
+
+    def reshape(self, *shape: int) -> SpikeTimes:
+        """The same neurons in another shape [B, ...]; the batch stays the first dimension."""
+        if shape[0] not in (-1, len(self)):
+            raise ValueError(f"reshape keeps the batch: the first dimension must be {len(self)}, got {shape}")
+        times = self.times.reshape(shape)
+        edge = self._dense_edge()
+        return self._with(times, edge if edge is None else edge.reshape(self.steps, *times.shape))
+
+    def flatten(self, start_dim: int = 1) -> SpikeTimes:
+        """Flatten the dimensions from `start_dim` on, which must be at least 1 (the batch stays)."""
+        _checks.integer("start_dim", start_dim, 1, self.times.dim() - 1)
+        return self.reshape(*self.shape[:start_dim], -1)
+
+    def __getitem__(self, index: slice | Tensor) -> SpikeTimes:
+        """Some of the samples: a slice of the batch, or a tensor of indices."""
+        if not isinstance(index, (slice, Tensor)):
+            raise TypeError(f"index must be a slice of the batch or a tensor of indices, got {index!r}")
+        edge = self._dense_edge()
+        return self._with(self.times[index], edge if edge is None else edge[:, index])
+
+    def to(self, device: torch.device | str) -> SpikeTimes:
+        """The same spikes on another device."""
+        edge = self._dense_edge()
+        return self._with(self.times.to(device), edge if edge is None else edge.to(device))
+
+    def detach(self) -> SpikeTimes:
+        """The same spikes, cut from the graph."""
+        return self._with(self.times, None)
+
+    def _with(self, times: Tensor, edge: Tensor | None) -> SpikeTimes:
+        made = SpikeTimes.__new__(SpikeTimes)
+        if times.dim() == 4:
+            times = times.contiguous(memory_format=torch.channels_last)
+        made.times, made.steps, made._edge, made._support = times, self.steps, edge, None
+        return made
+
+    def _dense_edge(self) -> Tensor | None:
+        """The edge as [T, B, ...], whichever form it has."""
+        if self._edge is None or self._support is None:
+            return self._edge
+        return _ops.dense_edge(self._edge, self.times, self._support, self.steps)
+
+
+def _check_single_spikes(x: Tensor) -> None:
+    odd = (x != 0) & (x != 1)
+    if bool(odd.any()):
+        where = tuple(int(i) for i in odd.nonzero()[0])
+        raise ValueError(f"x must hold zeros and ones, got {float(x[where])} at [step, batch, ...] = {where}")
+    twice = x.sum(0) > 1
+    if bool(twice.any()):
+        where = tuple(int(i) for i in twice.nonzero()[0])
+        steps = [int(t) for t in x[(slice(None), *where)].nonzero().flatten()]
+        raise ValueError(f"x must fire at most once a neuron, but neuron [batch, ...] = {where} fires at steps {steps}")

@@ -1,0 +1,74 @@
+"""Surrogate derivatives of the firing step H(V - threshold) (DESIGN: Neftci, Mostafa and Zenke 2019, arXiv 1901.09948).
+
+`triangle` and `rectangle` vanish outside a finite reach, so a neuron has few steps with a gradient and the backward pass is
+sparse. `atan` and `sigmoid` never vanish: they take the dense path.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from . import _checks
+
+_REACH = {"triangle": 1.0, "rectangle": 0.5, "atan": math.inf, "sigmoid": math.inf}
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A surrogate derivative sigma'(u) of the overshoot u = V - threshold.
+
+    kind: "triangle", "rectangle", "atan" or "sigmoid". scale: the width w of the first two, the alpha of the last two.
+    """
+
+    kind: str
+    scale: float
+
+    def __post_init__(self) -> None:
+        if self.kind not in _REACH:
+            raise ValueError(f"kind must be one of {', '.join(_REACH)}, got {self.kind!r}")
+        object.__setattr__(self, "scale", _checks.real("width or alpha of a surrogate", self.scale, 0.0, open_low=True))
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the derivative vanishes outside a finite reach."""
+        return math.isfinite(self.reach)
+
+    @property
+    def reach(self) -> float:
+        """Half-width of the support: sigma'(u) = 0 where |u| >= reach; inf for `atan` and `sigmoid`."""
+        return _REACH[self.kind] * self.scale
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """sigma'(u), elementwise, in the type of `u`."""
+        if self.kind == "triangle":
+            return torch.clamp(1 - u.abs() / self.scale, min=0) / self.scale
+        if self.kind == "rectangle":
+            return (u.abs() < self.reach).to(u.dtype) / self.scale
+        if self.kind == "atan":
+            return self.scale / 2 / (1 + (math.pi / 2 * self.scale * u) ** 2)
+        s = torch.sigmoid(self.scale * u)
+        return self.scale * s * (1 - s)
+
+
+def triangle(width: float = 1.0) -> Surrogate:
+    """max(0, 1 - |u| / width) / width (Bellec et al. 2018, with the area 1). Sparse."""
+    return Surrogate("triangle", width)
+
+
+def rectangle(width: float = 1.0) -> Surrogate:
+    """1 / width where |u| < width / 2, else 0 (STBP, Wu et al. 2018, Eq. 24). Sparse."""
+    return Surrogate("rectangle", width)
+
+
+def atan(alpha: float = 2.0) -> Surrogate:
+    """alpha / 2 / (1 + (pi alpha u / 2)^2) (SpikingJelly's ATan). Dense."""
+    return Surrogate("atan", alpha)
+
+
+def sigmoid(alpha: float = 4.0) -> Surrogate:
+    """alpha s(alpha u) (1 - s(alpha u)), s the logistic function (SpikingJelly's Sigmoid). Dense."""
+    return Surrogate("sigmoid", alpha)
