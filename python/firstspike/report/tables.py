@@ -1,0 +1,115 @@
+"""Tables as CSV, Markdown and LaTeX. Numbers stay numbers in the CSV; the others print what `present` made of them."""
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+MISSING = "–"
+
+_NUMBER = re.compile(r"^[+\-−≈<>~]?\s?[\d,.]+(e[+-]?\d+)?\s?(%|k|M)?(\s?±\s?[\d.]+)?$")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "≥": r"$\ge$",
+    "≤": r"$\le$",
+    "−": r"$-$",
+    "–": "--",
+    "γ": r"$\gamma$",
+    "√": r"$\surd$",
+    "✓": r"$\checkmark$",
+    "→": r"$\to$",
+    "·": r"$\cdot$",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One printed column: where its values are, what its head says, and how a value is printed.
+
+    `form` is a format string for one value (`"{:.2f}"`) or a function of the whole row.
+    """
+
+    name: str
+    title: str
+    form: str | Callable[[Any], str] = "{}"
+
+    def cell(self, row: Any) -> str:
+        """The text for this row; a missing value (None, NaN) prints as a dash."""
+        if callable(self.form):
+            return self.form(row)
+        value = row[self.name]
+        return MISSING if absent(value) else self.form.format(value)
+
+
+def absent(value: Any) -> bool:
+    """Whether a value is None or NaN."""
+    return value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA
+
+
+def present(frame: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
+    """The printed table: one column of text for each of `columns`, in their order."""
+    columns = list(columns)
+    rows = [[column.cell(row) for column in columns] for _, row in frame.iterrows()]
+    return pd.DataFrame(rows, columns=[column.title for column in columns], dtype=object)
+
+
+def numeric(column: Iterable[Any]) -> bool:
+    """Whether a printed column holds numbers (dashes and `a ± b` count), and is to be set flush right."""
+    cells = [str(cell).strip() for cell in column]
+    filled = [cell for cell in cells if cell not in (MISSING, "", "nan") and not cell.startswith("not run")]
+    return bool(filled) and all(_NUMBER.match(cell) for cell in filled)
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """CSV with full numbers and `\\n` line ends."""
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A Markdown table (pipes), number columns flush right."""
+    titles = [str(title) for title in frame.columns]
+    marks = ["---:" if numeric(frame.iloc[:, index]) else ":---" for index in range(len(titles))]
+    lines = [_pipes(titles), _pipes(marks)]
+    lines += [_pipes([str(cell) for cell in row]) for row in frame.itertuples(index=False, name=None)]
+    return "\n".join(lines) + "\n"
+
+
+def latex(frame: pd.DataFrame, caption: str = "", label: str = "") -> str:
+    """A LaTeX table (needs the package booktabs)."""
+    align = "".join("r" if numeric(frame.iloc[:, index]) else "l" for index in range(len(frame.columns)))
+    lines = [r"\begin{table}", r"\centering"]
+    if caption:
+        lines.append(rf"\caption{{{latex_text(caption)}}}")
+    if label:
+        lines.append(rf"\label{{{label}}}")
+    lines += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", _ampersands(frame.columns), r"\midrule"]
+    lines += [_ampersands(row) for row in frame.itertuples(index=False, name=None)]
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def latex_text(text: str) -> str:
+    """Text with LaTeX's special characters escaped."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _pipes(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _ampersands(cells: Iterable[Any]) -> str:
+    return " & ".join(latex_text(str(cell)) for cell in cells) + r" \\"
