@@ -1,4 +1,4 @@
-"""Reports: a self-contained HTML page, tables in four formats, figures that look alike and print the same bytes twice."""
+"""Reports: a self-contained HTML page, tables in several formats, figures that print the same bytes twice."""
 
 from .figures import CYCLE, Line, figure, line_style, svg, write_png, write_svg
 from .page import Page

@@ -74,7 +74,8 @@ class Page:
         self._body.append(
             f'<div class="table" id="table-{self._tables}">\n'
             f'<p class="caption"><b>Table {self._tables}.</b> {inline(caption)}</p>\n'
-            f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{"".join(body)}</tbody>\n</table></div>\n'
+            f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+            f"<tbody>\n{''.join(body)}</tbody>\n</table></div>\n"
             + (f'<div class="note">{blocks(note)}</div>\n' if note else "")
             + "</div>\n"
         )

@@ -1,0 +1,84 @@
+"""Local executor: a few worker processes, which end with their parent, whatever ends it."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
+
+from .outcome import Job, Outcome, Task
+
+ATTEMPTS = 3
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Local:
+    """`workers` processes on this machine; with 0, the tasks run in this process.
+
+    A worker that dies (killed, out of memory) costs the tasks under way one attempt each; the third death in a row of attempts
+    makes a task fail. Everything that a task had saved in its workplace is still there for the next attempt.
+    """
+
+    def __init__(self, workers: int) -> None:
+        """Set the number of worker processes, at least 0."""
+        if workers < 0:
+            raise ValueError(f"workers must be at least 0, got {workers}")
+        self.workers = workers
+
+    def __call__(self, job: Job, tasks: list[Task]) -> Iterator[Outcome]:
+        """Run the tasks in their order; yield outcomes as they come."""
+        if self.workers == 0:
+            yield from map(job, tasks)
+            return
+        waiting = list(tasks)
+        attempts = dict.fromkeys((task.run.key for task in tasks), 0)
+        while waiting:
+            lost: list[Task] = []
+            yield from self._with_one_pool(job, waiting, lost)
+            for task in lost:
+                attempts[task.run.key] += 1
+            gone = [task for task in lost if attempts[task.run.key] >= ATTEMPTS]
+            for task in gone:
+                yield Outcome(task.run, reason="failed: its worker died", how=f"it was tried {ATTEMPTS} times; is memory short?")
+            waiting = [task for task in waiting if task not in gone]
+
+    def _with_one_pool(self, job: Job, waiting: list[Task], lost: list[Task]) -> Iterator[Outcome]:
+        """Run tasks until all are done or the pool breaks; take them from `waiting`, put those under way then into `lost`."""
+        threads = max(task.threads for task in waiting)
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(self.workers, context, _start, (threads,)) as pool:
+            under_way: dict[Future[Outcome], Task] = {}
+            queue = iter(list(waiting))
+            try:
+                while True:
+                    while len(under_way) < self.workers and (task := next(queue, None)) is not None:
+                        under_way[pool.submit(job, task)] = task
+                    if not under_way:
+                        return
+                    done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        outcome = future.result()
+                        waiting.remove(under_way.pop(future))
+                        yield outcome
+            except BrokenProcessPool:
+                lost += under_way.values()
+            except BaseException:
+                for process in list((pool._processes or {}).values()):
+                    process.terminate()
+                raise
+
+
+def _start(threads: int) -> None:
+    """Set up a worker: its number of threads, and a watch on its parent."""
+    for name in _THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

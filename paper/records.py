@@ -1,0 +1,81 @@
+"""Records: one JSON file a run, written whole or not at all, and never touched again."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from firstspike.report.files import write_text
+
+from .runs import Run
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why a run has no record: a short reason for the cell, and what to do about it."""
+
+    reason: str
+    how: str = ""
+
+
+class Store:
+    """The records of one profile, in `folder`/records, and the reasons for those that are missing, in `folder`/missing.json."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open (and make) the store in `folder`."""
+        self.folder = folder
+        self.records = folder / "records"
+        self.work = folder / "work"
+        self._read: dict[str, dict[str, Any] | None] = {}
+        self._missing: dict[str, Missing] = {}
+        reasons = folder / "missing.json"
+        if reasons.exists():
+            self._missing = {key: Missing(**value) for key, value in json.loads(reasons.read_text()).items()}
+
+    def path(self, run: Run) -> Path:
+        """Where the record of `run` is or would be."""
+        return self.records / f"{run.name}.json"
+
+    def get(self, run: Run) -> dict[str, Any] | None:
+        """The record of `run`, or None; a file that is damaged or of another run counts as none."""
+        if run.key not in self._read:
+            self._read[run.key] = _load(self.path(run), run)
+        return self._read[run.key]
+
+    def add(self, run: Run, record: dict[str, Any]) -> Path:
+        """Write the record of `run` and forget why it was missing."""
+        whole = {"format": FORMAT, "key": run.key, "spec": run.values(), **record}
+        text = json.dumps(whole, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        self._read[run.key] = json.loads(text)
+        self._missing.pop(run.key, None)
+        return write_text(self.path(run), text)
+
+    def miss(self, run: Run, missing: Missing) -> None:
+        """Note why `run` has no record; `save_missing` writes it."""
+        self._missing[run.key] = missing
+
+    def why(self, run: Run) -> Missing:
+        """Why `run` has no record."""
+        return self._missing.get(run.key, Missing("not run", "run the reproduction again; it goes on where it stopped"))
+
+    def save_missing(self, runs: list[Run]) -> None:
+        """Write the reasons for those of `runs` that have no record, and only those."""
+        lacking = {run.key: self.why(run) for run in runs if self.get(run) is None}
+        self._missing = lacking
+        text = json.dumps({key: vars(value) for key, value in sorted(lacking.items())}, indent=1) + "\n"
+        write_text(self.folder / "missing.json", text)
+
+    def workplace(self, run: Run) -> Path:
+        """The folder for the checkpoints of `run` while it is under way."""
+        return self.work / run.name
+
+
+def _load(path: Path, run: Run) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_text())
+        same = record["format"] == FORMAT and Run.of(record["spec"]) == run
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if same else None
