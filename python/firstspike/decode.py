@@ -1,0 +1,171 @@
+"""Decoders: output spikes or membranes to class scores, and the step at which a decision is there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import _checks
+from .spikes import SILENT, SpikeTimes
+
+TEMPORAL_MODES = ("exp", "linear")
+MEMBRANE_MODES = ("last", "mean", "weighted")
+
+
+def temporal_weights(steps: int, *, gamma: float, mode: str = "exp", device: torch.device | str | None = None) -> Tensor:
+    """The weights w[t] of temporal weighting decoding, float32 [T], falling in t (arXiv 2410.23619, Eq. 20-24).
+
+    mode "exp": w[t] = gamma^-t, gamma >= 1. mode "linear": w[t] = gamma (T - t) / T, gamma > 0.
+    """
+    steps = _checks.steps(steps)
+    _one_of("mode", mode, TEMPORAL_MODES)
+    clock = torch.arange(steps, dtype=torch.float32, device=device)
+    if mode == "exp":
+        return _checks.real("gamma (mode exp)", gamma, 1.0) ** -clock
+    return _checks.real("gamma", gamma, 0.0, open_low=True) * (steps - clock) / steps
+
+
+def temporal_weighting(spikes: SpikeTimes, *, gamma: float, mode: str = "exp") -> Tensor:
+    """Temporal weighting decoder (TWD): y = sum_t w[t] O[t], float32 [B, C]; a silent neuron scores 0. Differentiable.
+
+    spikes: [B, C] with times 0 to T - 1. gamma and mode as in `temporal_weights`. Near gamma = 1 all spikes weigh the same and the
+    time says little; a large gamma rewards only the first steps.
+    """
+    _output_spikes(spikes)
+    weights = temporal_weights(spikes.steps, gamma=gamma, mode=mode, device=spikes.device)
+    return (weights.view(-1, 1, 1) * spikes.dense()).sum(0)
+
+
+def membrane(v: Tensor, mode: str = "last") -> Tensor:
+    """Scores [B, C] from the output membrane v, float32 [T, B, C], of a layer that integrates and never fires. Differentiable.
+
+    mode "last": v[T - 1]. "mean": the mean over the steps. "weighted": sum_t w[t] v[t] with w[t] = 2 (T - t) / (T (T + 1)), which
+    sums to 1: early steps count more, so that training is pushed to early decisions (ours).
+    """
+    v = _membrane(v, mode)
+    if mode == "last":
+        return v[-1]
+    if mode == "mean":
+        return v.mean(0)
+    return (_early_weights(v) * v).sum(0)
+
+
+def running_membrane(v: Tensor, mode: str = "last") -> Tensor:
+    """The scores that `membrane` would give if the run ended after each step, [T, B, C]; up to a positive factor in "weighted".
+
+    With "last" this is v itself, with "mean" the mean so far, with "weighted" the weighted sum so far.
+    """
+    v = _membrane(v, mode)
+    if mode == "last":
+        return v
+    if mode == "mean":
+        return v.cumsum(0) / torch.arange(1, len(v) + 1, device=v.device, dtype=v.dtype).view(-1, 1, 1)
+    return (_early_weights(v) * v).cumsum(0)
+
+
+def overshoot(spikes: SpikeTimes, v: Tensor, *, threshold: float = 1.0) -> Tensor:
+    """V - threshold at each neuron's spike, or in the last step where it is silent (then negative): float32 [B, C].
+
+    spikes: [B, C]; v: the same neurons' membrane without reset, [T, B, C], as `nn.TTFSLinear.membrane` returns it.
+    """
+    _output_spikes(spikes)
+    v = _checks.float32("v", v, 3)
+    if v.shape != (spikes.steps, *spikes.shape):
+        raise ValueError(f"v must have shape {(spikes.steps, *spikes.shape)} (steps, batch, neurons), got {tuple(v.shape)}")
+    when = spikes.times.long().clamp(max=spikes.steps - 1)
+    return v.gather(0, when.unsqueeze(0)).squeeze(0) - threshold
+
+
+def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
+    """The class whose neuron fires first, int64 [B]. Not differentiable.
+
+    spikes: [B, C]. overshoot: float [B, C], see the function of that name. Ties go to the larger overshoot, then to the lower
+    index. Where all are silent the same rule decides: the larger membrane, or index 0 where no overshoot is given.
+    """
+    _output_spikes(spikes)
+    first = spikes.times == spikes.times.amin(1, keepdim=True)
+    if overshoot is None:
+        rank = torch.zeros(spikes.shape, device=spikes.device)
+    else:
+        rank = _checks.float32("overshoot", overshoot, 2)
+        if rank.shape != spikes.shape:
+            raise ValueError(f"overshoot must have the spikes' shape {tuple(spikes.shape)}, got {tuple(rank.shape)}")
+    rank = rank.masked_fill(~first, -torch.inf)
+    best = first & (rank == rank.amax(1, keepdim=True))
+    index = torch.arange(spikes.shape[1], device=spikes.device)
+    return torch.where(best, index, spikes.shape[1]).amin(1)
+
+
+def population(scores: Tensor, classes: int) -> Tensor:
+    """Mean score of each class's neurons, [..., classes], of scores [..., classes * k], in the order of `grouped`."""
+    return grouped(scores, classes).mean(-1)
+
+
+def decision_step(spikes: SpikeTimes) -> Tensor:
+    """Step of each sample's first output spike, int64 [B], 0 to T - 1; T where no output neuron fires.
+
+    A decision in step t has cost t + 1 steps of inference.
+    """
+    _output_spikes(spikes)
+    first = spikes.times.amin(1).long()
+    return first.masked_fill(first == SILENT, spikes.steps)
+
+
+def settled_step(scores: Tensor) -> Tensor:
+    """Step from which on the argmax of running scores [T, B, C] no longer changes, int64 [B], 0 to T - 1.
+
+    It tells after how many steps inference could have stopped with the answer of the last step. It is known only afterwards: a
+    yardstick, not a rule for stopping.
+    """
+    scores = _checks.float32("scores", scores, 3)
+    answers = scores.detach().argmax(-1)
+    differs = answers != answers[-1]
+    clock = torch.arange(1, len(scores) + 1, device=scores.device).unsqueeze(1)
+    return (differs * clock).amax(0)
+
+
+def ties(spikes: SpikeTimes, classes: int | None = None) -> Tensor:
+    """Bool [B]: the first output step has spikes of more than one class, so that the time alone does not decide.
+
+    spikes: [B, C]. classes: as in `population`; by default every neuron is a class. Samples without a spike are not ties.
+    """
+    _output_spikes(spikes)
+    first = spikes.times == spikes.times.amin(1, keepdim=True)
+    first = first & ~spikes.silent
+    return grouped(first, spikes.shape[1] if classes is None else classes).any(-1).sum(-1) > 1
+
+
+def grouped(scores: Tensor, classes: int) -> Tensor:
+    """Scores [..., classes * k] as [..., classes, k]: class c owns neurons c k to (c + 1) k - 1."""
+    if not isinstance(scores, Tensor):
+        raise TypeError(f"scores must be a torch.Tensor, got {type(scores).__name__}")
+    _checks.integer("classes", classes, 1)
+    if scores.dim() < 2 or scores.shape[-1] == 0 or scores.shape[-1] % classes:
+        raise ValueError(f"scores must have shape [..., {classes} classes times k], got {tuple(scores.shape)}")
+    return scores.unflatten(-1, (classes, -1))
+
+
+def _early_weights(v: Tensor) -> Tensor:
+    steps = len(v)
+    clock = torch.arange(steps, device=v.device, dtype=v.dtype).view(-1, 1, 1)
+    return 2 * (steps - clock) / (steps * (steps + 1))
+
+
+def _membrane(v: Tensor, mode: str) -> Tensor:
+    _one_of("mode", mode, MEMBRANE_MODES)
+    v = _checks.float32("v", v, 3)
+    if len(v) == 0:
+        raise ValueError(f"v must have at least one step in [steps, batch, classes], got {tuple(v.shape)}")
+    return v
+
+
+def _output_spikes(spikes: SpikeTimes) -> None:
+    if not isinstance(spikes, SpikeTimes):
+        raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}")
+    if len(spikes.shape) != 2 or spikes.shape[1] == 0:
+        raise ValueError(f"spikes must have shape [batch, neurons] with at least one neuron, got {tuple(spikes.shape)}")
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")

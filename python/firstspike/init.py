@@ -1,0 +1,57 @@
+"""Initialisers of a layer's weight. N is the fan-in: the weight's elements an output, C k k for a convolution."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from . import _checks
+
+
+def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """ETTFS-init (arXiv 2410.23619, Eq. 14): U(-a, a) with a = gain sqrt(3 T / N), in place; the variance is gain^2 T / N.
+
+    Why T / N: N inputs that fire once each, uniformly over T steps, give Var(PSC[t]) = N (T / N) / T = 1 in every step.
+
+    weight: float [O, ...], at least 2 dimensions. steps: T, 1 to 254. The paper has gain = 1 throughout. `gain` is ours: k after
+    k x k average pooling, and 1 / sqrt(T) in a directly coded layer, which gets its whole input in every step, keep the variance
+    of 1 in these two cases as well (each layer of `firstspike.nn` knows its own `gain`).
+    """
+    fan_in = _fan_in(weight)
+    bound = _checks.real("gain", gain, 0.0, open_low=True) * math.sqrt(3 * _checks.steps(steps) / fan_in)
+    return _uniform(weight, bound, generator)
+
+
+def kaiming_(weight: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """True He initialisation for ReLU (He et al. 2015, Eq. 10): U(-a, a) with a = sqrt(6 / N), variance 2 / N, in place.
+
+    With TTFS neurons Var(PSC[t]) = 2 / T at best: the signal fades as T grows. weight: float [O, ...].
+    """
+    return _uniform(weight, math.sqrt(6 / _fan_in(weight)), generator)
+
+
+def torch_default_(weight: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """What `torch.nn.Linear` and `Conv2d` draw (`kaiming_uniform_` with a = sqrt 5): U(-a, a), a = sqrt(1 / N), in place.
+
+    The variance is 1 / (3 N), so Var(PSC[t]) = 1 / (3 T) at best. weight: float [O, ...].
+    """
+    return _uniform(weight, math.sqrt(1 / _fan_in(weight)), generator)
+
+
+def _uniform(weight: Tensor, bound: float, generator: Generator | None) -> Tensor:
+    if generator is not None and not isinstance(generator, Generator):
+        raise TypeError(f"generator must be a torch.Generator, got {type(generator).__name__}")
+    with torch.no_grad():
+        return weight.uniform_(-bound, bound, generator=generator)
+
+
+def _fan_in(weight: Tensor) -> int:
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"weight must be a torch.Tensor, got {type(weight).__name__}")
+    if not weight.is_floating_point():
+        raise TypeError(f"weight must be floating point, got {weight.dtype}")
+    if weight.dim() < 2 or weight[0].numel() == 0:
+        raise ValueError(f"weight must have shape [outputs, inputs, ...] with at least one input, got {tuple(weight.shape)}")
+    return weight[0].numel()

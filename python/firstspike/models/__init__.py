@@ -1,0 +1,8 @@
+"""Nets from strings such as "784-400-400-10" and "32C3-AP2-64C3-AP2-256-10"."""
+
+from .build import build, cnn, from_config, mlp
+from .grammar import GrammarError, parse
+from .net import Observation, TTFSNet
+from .relu import relu_twin
+
+__all__ = ["GrammarError", "Observation", "TTFSNet", "build", "cnn", "from_config", "mlp", "parse", "relu_twin"]

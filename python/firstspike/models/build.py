@@ -1,0 +1,138 @@
+"""Spiking nets from strings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Generator, nn
+
+from .. import _checks
+from .. import nn as fs
+from ..surrogate import Surrogate, triangle
+from .grammar import Conv, Linear, Pool, fail, parse
+from .net import TTFSNet
+from .plan import Sized, check_input_shape, plan
+
+CURVES = {"latency": "linear", "latency-log": "log"}
+ENCODERS = ("direct", *CURVES)
+MEMBRANE = {"membrane": "last", "membrane-mean": "mean", "membrane-weighted": "weighted"}
+READOUTS = (*MEMBRANE, "twd-exp", "twd-linear", "first-spike")
+POOLINGS = ("avg", "max", "earliest")
+
+
+def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str = "direct", readout: str = "membrane",
+          gamma: float = 1.1, scale: float = 10.0, population: int | None = None, init: str = "ettfs",
+          normalization: bool = True, affine: fs.Affine = "channel", bias: bool | None = None, pooling: str | None = None,
+          threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate | None = None,
+          generator: Generator | None = None) -> TTFSNet:
+    """A TTFS net from a string such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10" (`grammar.parse` has the rules).
+
+    input_shape: (C, H, W) of the data, or (N,) for a net without convolutions. steps: T, 1 to 254.
+    encoder: "direct" (the first layer gets the data as a constant current), "latency" or "latency-log" (`encode.latency`).
+    readout: "membrane" (the last layer integrates and never fires; its last potential counts), "membrane-mean",
+    "membrane-weighted" (`decode.membrane`), "twd-exp", "twd-linear" (temporal weighting of output spikes) or "first-spike".
+    gamma: of temporal weighting, see `decode.temporal_weights`. scale: the factor of a spiking readout's scores, an inverse
+    temperature for the softmax behind them.
+    population: output neurons a class; by default 1 with a membrane readout, 10 with a spiking one (ten bytes tie often).
+    init: "ettfs", "kaiming" (true He) or "torch". normalization: weight normalisation of every layer (Eq. 16). affine: gamma and
+    beta per output ("channel"), per "layer", or None. bias: beta; by default only with an affine. pooling: "avg", "max" or
+    "earliest" replaces the kind of every pool in the string. threshold, decay, surrogate: of every neuron.
+    generator: draws the weights.
+
+    Raises GrammarError (a ValueError) that points at the token, ValueError and TypeError naming the argument.
+    """
+    shape = check_input_shape(input_shape)
+    _one_of("encoder", encoder, ENCODERS)
+    _one_of("readout", readout, READOUTS)
+    _one_of("pooling", pooling, (None, *POOLINGS))
+    if not isinstance(normalization, bool):
+        raise TypeError(f"normalization must be True or False, got {normalization!r}")
+    if population is None:
+        population = 1 if readout in MEMBRANE else 10
+    _checks.integer("population", population, 1)
+    bias = affine is not None if bias is None else bias
+    surrogate = triangle() if surrogate is None else surrogate
+    sized = plan(spec, shape, pooling)
+    if len(sized) == 1 and encoder == "direct" and readout in MEMBRANE:
+        raise fail(spec, sized[0].token, "a membrane readout behind direct coding needs a layer that fires before it")
+    synapse = {"steps": steps, "affine": affine, "bias": bias, "generator": generator}
+    neuron = {"threshold": threshold, "decay": decay, "surrogate": surrogate}
+    layers = _layers(sized, encoder, readout, population, synapse, neuron)
+    for layer in layers:
+        if isinstance(layer, fs.Synapse):
+            layer.reset_parameters(init, generator=generator)
+            if normalization:
+                fs.normalize(layer)
+    config = {"spec": spec, "input_shape": list(shape), "steps": steps, "encoder": encoder, "readout": readout, "gamma": gamma,
+              "scale": scale, "population": population, "init": init, "normalization": normalization, "affine": affine,
+              "bias": bias, "pooling": pooling, "threshold": threshold, "decay": decay,
+              "surrogate": {"kind": surrogate.kind, "scale": surrogate.scale}}
+    first = nn.Identity() if encoder == "direct" else fs.LatencyEncoder(steps, CURVES[encoder])
+    return TTFSNet(first, layers, _readout(readout, gamma, scale, sized[-1].outputs), input_shape=shape,
+                   flat=isinstance(sized[0].token, Linear), config=config)
+
+
+def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **options: Any) -> TTFSNet:
+    """`build` for a net without convolutions; input_shape is by default (N,), N the first number of the string."""
+    tokens = parse(spec)
+    for token in tokens:
+        if not isinstance(token, Linear):
+            raise fail(spec, token, "an mlp has fully connected layers only; models.cnn takes convolutions")
+    return build(spec, steps=steps, input_shape=(tokens[0].width,) if input_shape is None else input_shape, **options)
+
+
+def cnn(spec: str, *, steps: int, input_shape: tuple[int, ...], **options: Any) -> TTFSNet:
+    """`build` for a net that starts with a convolution; input_shape is (C, H, W)."""
+    first = parse(spec)[0]
+    if not isinstance(first, Conv):
+        raise fail(spec, first, "a cnn starts with a convolution; models.mlp takes fully connected layers only")
+    return build(spec, steps=steps, input_shape=input_shape, **options)
+
+
+def from_config(config: dict[str, Any], *, generator: Generator | None = None) -> TTFSNet:
+    """The net that `TTFSNet.config()` describes, with newly drawn weights; load a state_dict to get the old ones."""
+    options = dict(config)
+    kind = options.pop("surrogate")
+    options["input_shape"] = tuple(options["input_shape"])
+    return build(options.pop("spec"), surrogate=Surrogate(**kind), generator=generator, **options)
+
+
+def _layers(sized: list[Sized], encoder: str, readout: str, population: int, synapse: dict[str, Any],
+            neuron: dict[str, Any]) -> list[nn.Module]:
+    """The layers in order; the factor of an average pool goes into the layer behind it."""
+    layers: list[nn.Module] = []
+    factor = 1
+    for item in sized:
+        token, direct = item.token, encoder == "direct" and not layers
+        if isinstance(token, Pool):
+            if token.kind == "avg":
+                factor = token.factor
+            else:
+                layers.append((fs.MaxPool2d if token.kind == "max" else fs.EarliestPool2d)(token.factor))
+            continue
+        pool = {} if direct else {"avg_pool": factor}
+        factor = 1
+        if isinstance(token, Conv):
+            make = fs.DirectConv2d if direct else fs.TTFSConv2d
+            layers.append(make(item.inputs, item.outputs, token.kernel, padding=token.kernel // 2, **pool, **synapse, **neuron))
+            continue
+        outputs = item.outputs * (population if item is sized[-1] else 1)
+        if item is sized[-1] and readout in MEMBRANE:
+            layers.append(fs.Integrate(item.inputs, outputs, decay=neuron["decay"], **pool, **synapse))
+        else:
+            make = fs.DirectLinear if direct else fs.TTFSLinear
+            layers.append(make(item.inputs, outputs, **pool, **synapse, **neuron))
+    return layers
+
+
+def _readout(readout: str, gamma: float, scale: float, classes: int) -> nn.Module:
+    if readout in MEMBRANE:
+        return fs.MembraneReadout(MEMBRANE[readout], classes=classes)
+    if readout == "first-spike":
+        return fs.FirstSpike(classes=classes, scale=scale)
+    return fs.TemporalWeighting(gamma, readout.removeprefix("twd-"), classes=classes, scale=scale)
+
+
+def _one_of(name: str, value: object, known: tuple[object, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, got {value!r}")

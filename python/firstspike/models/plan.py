@@ -1,0 +1,57 @@
+"""From tokens to layer sizes: what the spiking net and its ReLU twin have in common."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from .. import _checks
+from .grammar import Conv, Linear, Pool, Token, fail, parse
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A layer with its sizes: channels for a convolution, features for a fully connected layer, both channels for a pool."""
+
+    token: Token
+    inputs: int
+    outputs: int
+
+
+def plan(spec: str, input_shape: tuple[int, ...], pooling: str | None = None) -> list[Sized]:
+    """The sized layers of a net's string on inputs of `input_shape`; `pooling` replaces the kind of every pool.
+
+    Raises GrammarError that points at the token where a size does not fit.
+    """
+    tokens = parse(spec)
+    if pooling is not None:
+        tokens = [replace(token, kind=pooling) if isinstance(token, Pool) else token for token in tokens]
+    if isinstance(tokens[0], Linear):
+        first, tokens = tokens[0], tokens[1:]
+        if first.width != math.prod(input_shape):
+            raise fail(spec, first, f"the net's input is {first.width}, but input_shape {input_shape} has {math.prod(input_shape)}")
+    elif len(input_shape) != 3:
+        raise fail(spec, tokens[0], f"a convolution needs input_shape (channels, height, width), got {input_shape}")
+    sized, size = [], input_shape
+    for token in tokens:
+        before = size
+        if isinstance(token, Conv):
+            size = (token.channels, *before[1:])
+            sized.append(Sized(token, before[0], token.channels))
+        elif isinstance(token, Pool):
+            size = (before[0], before[1] // token.factor, before[2] // token.factor)
+            if 0 in size:
+                raise fail(spec, token, f"the pool is larger than its map of {before[1]} x {before[2]}")
+            sized.append(Sized(token, before[0], before[0]))
+        elif isinstance(token, Linear):
+            size = (token.width,)
+            sized.append(Sized(token, math.prod(before), token.width))
+    return sized
+
+
+def check_input_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(N,) or (C, H, W) as a tuple of positive ints."""
+    shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
+    if len(shape) not in (1, 3):
+        raise ValueError(f"input_shape must be (features,) or (channels, height, width), got {input_shape!r}")
+    return tuple(_checks.integer("input_shape", size, 1) for size in shape)

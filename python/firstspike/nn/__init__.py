@@ -1,0 +1,31 @@
+"""Layers, encoders and decoders as torch modules. Layers take and return `SpikeTimes`."""
+
+from .decoders import FirstSpike, MembraneReadout, TemporalWeighting
+from .direct import DirectConv2d, DirectLinear
+from .encoders import LatencyEncoder
+from .firing import FiringLayer
+from .integrate import Integrate
+from .node import TTFSNode
+from .normalization import WeightNormalization, normalize
+from .pool import EarliestPool2d, MaxPool2d
+from .synapse import Synapse
+from .ttfs import TTFSConv2d, TTFSLinear
+
+__all__ = [
+    "DirectConv2d",
+    "DirectLinear",
+    "EarliestPool2d",
+    "FiringLayer",
+    "FirstSpike",
+    "Integrate",
+    "LatencyEncoder",
+    "MaxPool2d",
+    "MembraneReadout",
+    "Synapse",
+    "TTFSConv2d",
+    "TTFSLinear",
+    "TTFSNode",
+    "TemporalWeighting",
+    "WeightNormalization",
+    "normalize",
+]

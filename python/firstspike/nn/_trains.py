@@ -1,0 +1,74 @@
+"""Single-spike trains and dense trains [T, B, ...], which only max pooling makes: how a layer takes either."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import _checks
+from ..ops import times as _times
+from ..spikes import SpikeTimes
+
+Train = SpikeTimes | Tensor
+
+
+def check_train(spikes: Train, steps: int, dims: tuple[int, ...], shape: str) -> Train:
+    """Return `spikes` if it is SpikeTimes, or a float32 dense train, over `steps` steps and with `dims` dimensions."""
+    if isinstance(spikes, SpikeTimes):
+        got, size = spikes.steps, spikes.shape
+    elif isinstance(spikes, Tensor) and spikes.dim() > 2:
+        spikes = _checks.float32("spikes", spikes)
+        got, size = spikes.shape[0], spikes.shape[1:]
+    else:
+        what = f"a tensor of shape {tuple(spikes.shape)}" if isinstance(spikes, Tensor) else type(spikes).__name__
+        raise TypeError(f"spikes must be SpikeTimes (or a dense train [steps, batch, ...] of max pooling), got {what}")
+    if got != steps:
+        raise ValueError(f"spikes must have the layer's steps = {steps}, got {got}")
+    if len(size) not in dims:
+        raise ValueError(f"spikes must have shape {shape}, got {tuple(size)}")
+    return spikes
+
+
+def flat_current(x: Tensor, weight: Tensor, bias: Tensor | None, avg_pool: int) -> Tensor:
+    """Current [T, B, O] of a dense train [T, B, N], or [T, B, C, H, W] pooled, then flattened."""
+    x = _pooled(x, avg_pool)
+    with full_precision(x.device):
+        return F.linear(x.flatten(2), weight, bias)
+
+
+def map_current(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, avg_pool: int) -> Tensor:
+    """Current [T, B, O, H', W'] of a dense train [T, B, C, H, W], pooled, then convolved."""
+    x = _pooled(x, avg_pool)
+    with full_precision(x.device):
+        return F.conv2d(x.flatten(0, 1), weight, bias, stride, padding).unflatten(0, x.shape[:2])
+
+
+def accumulate(current: Tensor, decay: float) -> Tensor:
+    """Membrane [T, ...] without firing: V[t] = decay V[t - 1] + X[t]."""
+    if decay == 1:
+        return current.cumsum(0)
+    v, steps = torch.zeros_like(current[0]), []
+    for x in current:
+        v = decay * v + x
+        steps.append(v)
+    return torch.stack(steps)
+
+
+def fired_once(x: Tensor) -> SpikeTimes:
+    """Spike times of a dense train that is known to fire at most once a neuron; differentiable, unchecked."""
+    edge, times = _times.from_dense(x)
+    return SpikeTimes(times, x.shape[0], _edge=edge)
+
+
+def full_precision(device: torch.device) -> torch.autocast:
+    """The context in which autocast is off: the membrane is float32 whatever the caller's autocast."""
+    return torch.autocast(device.type, enabled=False)
+
+
+def _pooled(x: Tensor, factor: int) -> Tensor:
+    if factor == 1:
+        return x
+    if x.dim() != 5:
+        raise ValueError(f"avg_pool = {factor} needs maps [steps, batch, channels, height, width], got {tuple(x.shape)}")
+    return F.avg_pool2d(x.flatten(0, 1), factor).unflatten(0, x.shape[:2])

@@ -1,0 +1,89 @@
+"""Decoders as modules: output spikes or membranes to class scores."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .. import _checks, decode
+from ..spikes import SpikeTimes
+
+
+class TemporalWeighting(nn.Module):
+    """Temporal weighting decoder (TWD), see `decode.temporal_weighting`: sum_t w[t] O[t], then the mean of each class's neurons.
+
+    gamma and mode as there. classes: the number of classes, each with its k neurons (`decode.population`); None: a neuron a class.
+    scale multiplies the scores: it changes no answer, but it is the inverse temperature of a softmax behind them (ours).
+    """
+
+    def __init__(self, gamma: float = 1.1, mode: str = "exp", *, classes: int | None = None, scale: float = 1.0) -> None:
+        super().__init__()
+        decode.temporal_weights(1, gamma=gamma, mode=mode)
+        self.gamma, self.mode = float(gamma), mode
+        self.classes, self.scale = _classes(classes), _checks.real("scale", scale, 0.0, open_low=True)
+
+    def forward(self, spikes: SpikeTimes) -> Tensor:
+        """Scores [B, classes] of output spikes [B, classes k]."""
+        scores = decode.temporal_weighting(spikes, gamma=self.gamma, mode=self.mode)
+        return self.scale * _population(scores, self.classes)
+
+    def extra_repr(self) -> str:
+        """The settings, for print."""
+        return f"gamma={self.gamma:g}, mode={self.mode!r}, classes={self.classes}, scale={self.scale:g}"
+
+
+class MembraneReadout(nn.Module):
+    """Membrane readout, see `decode.membrane`: "last", "mean" or "weighted" over the steps, then the mean of each class's neurons."""
+
+    def __init__(self, mode: str = "last", *, classes: int | None = None) -> None:
+        super().__init__()
+        if mode not in decode.MEMBRANE_MODES:
+            raise ValueError(f"mode must be one of {', '.join(decode.MEMBRANE_MODES)}, got {mode!r}")
+        self.mode, self.classes = mode, _classes(classes)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Scores [B, classes] of the output membrane [T, B, classes k]."""
+        return _population(decode.membrane(v, self.mode), self.classes)
+
+    def running(self, v: Tensor) -> Tensor:
+        """The scores if the run ended after each step, [T, B, classes], see `decode.running_membrane`."""
+        return _population(decode.running_membrane(v, self.mode), self.classes)
+
+    def extra_repr(self) -> str:
+        """The settings, for print."""
+        return f"mode={self.mode!r}, classes={self.classes}"
+
+
+class FirstSpike(nn.Module):
+    """First-spike readout: the class of the neuron that fires first, as scores that can be trained.
+
+    A neuron scores (T - time) / T, and 0 where silent: its spike's gradient is that of linear temporal weighting. With an
+    `overshoot` o (`decode.overshoot`) it gets o / (1 + |o|) / (2 T) on top, less than half a step and without gradient, so that
+    ties go to the larger overshoot, as in `decode.first_spike`. A class scores as its best neuron. scale as in
+    `TemporalWeighting`.
+    """
+
+    def __init__(self, *, classes: int | None = None, scale: float = 1.0) -> None:
+        super().__init__()
+        self.classes, self.scale = _classes(classes), _checks.real("scale", scale, 0.0, open_low=True)
+
+    def forward(self, spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
+        """Scores [B, classes] of output spikes [B, classes k]; their argmax is the answer."""
+        scores = decode.temporal_weighting(spikes, gamma=1.0, mode="linear")
+        if overshoot is not None:
+            overshoot = overshoot.detach()
+            scores = scores + overshoot / (1 + overshoot.abs()) / (2 * spikes.steps)
+        if self.classes is not None:
+            scores = decode.grouped(scores, self.classes).amax(-1)
+        return self.scale * scores
+
+    def extra_repr(self) -> str:
+        """The settings, for print."""
+        return f"classes={self.classes}, scale={self.scale:g}"
+
+
+def _classes(classes: int | None) -> int | None:
+    return None if classes is None else _checks.integer("classes", classes, 1)
+
+
+def _population(scores: Tensor, classes: int | None) -> Tensor:
+    return scores if classes is None else decode.population(scores, classes)

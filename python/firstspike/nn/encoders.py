@@ -1,0 +1,27 @@
+"""Encoders as modules."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .. import _checks, encode
+from ..spikes import SpikeTimes
+
+
+class LatencyEncoder(nn.Module):
+    """Latency code, see `encode.latency`: x in [0, 1] to one spike an intensity, the brightest first, zero silent."""
+
+    def __init__(self, steps: int, curve: str = "linear") -> None:
+        super().__init__()
+        self.steps = _checks.steps(steps)
+        if curve not in encode.CURVES:
+            raise ValueError(f"curve must be one of {', '.join(encode.CURVES)}, got {curve!r}")
+        self.curve = curve
+
+    def forward(self, x: Tensor) -> SpikeTimes:
+        """Spike times of x, float32 [B, ...] in [0, 1], in its shape."""
+        return encode.latency(x, self.steps, self.curve)
+
+    def extra_repr(self) -> str:
+        """The settings, for print."""
+        return f"steps={self.steps}, curve={self.curve!r}"
