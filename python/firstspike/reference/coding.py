@@ -1,0 +1,32 @@
+"""Latency coding of analog values in [0, 1], one value at a time: the twin of :mod:`firstspike.encode`."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .train import SILENT, SpikeTrain
+
+
+def _time(x: float, steps: int, curve: str) -> int:
+    """Time of one value: 1 at step 0, the smallest ones at steps - 1, and 0 never."""
+    if not 0 <= x <= 1:
+        raise ValueError(f"x must be in [0, 1], got {x}")
+    if x == 0:
+        return SILENT
+    if curve == "linear":
+        return round((1 - x) * (steps - 1))
+    if curve == "log":
+        return min(steps - 1, round(-math.log(x) / math.log(256) * (steps - 1)))
+    raise ValueError(f"curve must be 'linear' or 'log', got {curve!r}")
+
+
+def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTrain:
+    """Spikes [B, ...] of values x [B, ...] in [0, 1]: the brighter, the earlier; zero stays silent.
+
+    curve "linear": time = round((1 - x) (steps - 1)), halves to even.
+    """
+    times = [_time(value, steps, curve) for value in x.flatten().tolist()]
+    return SpikeTrain.from_times(torch.tensor(times, dtype=torch.uint8).reshape(x.shape), steps)

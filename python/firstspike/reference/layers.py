@@ -1,0 +1,104 @@
+"""Layers: the current X[t] = W s[t] + bias, then the neuron. Twins of `firstspike.functional`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+from torch.nn.functional import conv2d as torch_conv2d
+
+from firstspike.surrogate import Surrogate, triangle
+
+from . import neuron
+from .train import SpikeTrain
+
+
+class Spikes(Protocol):
+    """``SpikeTrain`` or ``SpikeTimes``: whatever has a dense form."""
+
+    def dense(self) -> Tensor:
+        """Float [T, B, ...]."""
+        ...
+
+
+def _pool(x: Tensor, size: int) -> Tensor:
+    """Average over size x size windows of x [T, B, C, H, W]; rows and columns that fill no window are dropped."""
+    if size == 1:
+        return x
+    return avg_pool2d(x.flatten(0, 1), size).unflatten(0, x.shape[:2])
+
+
+def linear_current(spikes: Spikes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1) -> Tensor:
+    """Current [T, B, O] of a fully connected layer."""
+    x = _pool(spikes.dense().to(weight.dtype), avg_pool).flatten(2)
+    current = x @ weight.T
+    return current if bias is None else current + bias
+
+
+def conv2d_current(
+    spikes: Spikes,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    avg_pool: int = 1,
+) -> Tensor:
+    """Current [T, B, O, H', W'] of a convolution."""
+    x = _pool(spikes.dense().to(weight.dtype), avg_pool)
+    current = torch_conv2d(x.flatten(0, 1), weight, bias, stride, padding)
+    return current.unflatten(0, x.shape[:2])
+
+
+def ramp(
+    current: Tensor,
+    steps: int,
+    *,
+    threshold: float = 1.0,
+    decay: float = 1.0,
+    surrogate: Surrogate = triangle(),
+) -> SpikeTrain:
+    """Direct coding: the constant current [B, ...] enters in every one of ``steps`` steps."""
+    every_step = torch.stack([current] * steps)
+    return SpikeTrain(neuron.fire(every_step, threshold=threshold, decay=decay, surrogate=surrogate))
+
+
+def linear(
+    spikes: Spikes,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    avg_pool: int = 1,
+    threshold: float = 1.0,
+    decay: float = 1.0,
+    surrogate: Surrogate = triangle(),
+) -> SpikeTrain:
+    """Fully connected layer of neurons: spikes [B, N], or a map [B, C, H, W] pooled and flattened; weight [O, N]."""
+    current = linear_current(spikes, weight, bias, avg_pool=avg_pool)
+    return SpikeTrain(neuron.fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
+
+
+def conv2d(
+    spikes: Spikes,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    avg_pool: int = 1,
+    threshold: float = 1.0,
+    decay: float = 1.0,
+    surrogate: Surrogate = triangle(),
+) -> SpikeTrain:
+    """Convolution of a map [B, C, H, W], pooled first, with weight [O, C, kh, kw]."""
+    current = conv2d_current(spikes, weight, bias, stride=stride, padding=padding, avg_pool=avg_pool)
+    return SpikeTrain(neuron.fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
+
+
+def integrate(
+    spikes: Spikes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1, decay: float = 1.0
+) -> Tensor:
+    """Readout membrane [T, B, O] of a layer that never fires."""
+    return neuron.membrane(linear_current(spikes, weight, bias, avg_pool=avg_pool), decay)

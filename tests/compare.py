@@ -1,0 +1,75 @@
+"""Comparison of a fused function with its float64 twin: times exactly, gradients to 1e-4."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from firstspike import SpikeTimes, functional, reference
+from firstspike.surrogate import Surrogate, triangle
+
+from .samples import Layer, generator
+
+CLEAR = 1e-4
+CURRENTS: dict[str, Callable[..., Tensor]] = {
+    "linear": reference.linear_current,
+    "conv2d": reference.conv2d_current,
+    "integrate": reference.linear_current,
+}
+
+
+def levels(surrogate: Surrogate) -> tuple[float, ...]:
+    """Distances of V from the threshold at which rounding changes the result: the spike, a rectangle's edges."""
+    return (0.0, -surrogate.reach, surrogate.reach) if surrogate.kind == "rectangle" else (0.0,)
+
+
+def close(got: Tensor | None, expected: Tensor | None, what: str) -> None:
+    """Equal to 1e-4 of each element, or 1e-5 of the largest (where terms cancel) and 1e-6 (a surrogate's far tail)."""
+    assert got is not None and expected is not None, what
+    assert got.dtype == torch.float32 and got.shape == expected.shape, what
+    largest = float(expected.abs().max()) if expected.numel() else 0.0
+    torch.testing.assert_close(
+        got.double(), expected, rtol=1e-4, atol=1e-5 * largest + 1e-6, msg=lambda m: f"{what}: {m}"
+    )
+
+
+def clear_neurons(current: Tensor, options: dict) -> Tensor:
+    """Neurons [B, ...] whose times and surrogate values cannot depend on rounding."""
+    neuron = {name: options[name] for name in ("threshold", "decay") if name in options}
+    at = levels(options.get("surrogate", triangle()))
+    return reference.margin(current, levels=at, **neuron) > CLEAR
+
+
+def check_layer(name: str, case: Layer, seed: int = 1) -> SpikeTimes:
+    """Compare `functional.<name>` with `reference.<name>`: times, and the gradients of weight, bias and input train."""
+    train = reference.SpikeTrain.from_times(case.times, case.steps).dense().requires_grad_()
+    weight = case.weight.double().requires_grad_()
+    bias = None if case.bias is None else case.bias.double().requires_grad_()
+    expected = getattr(reference, name)(reference.SpikeTrain(train), weight, bias, **case.options)
+    shaping = {k: v for k, v in case.options.items() if k in ("stride", "padding", "avg_pool")}
+    with torch.no_grad():
+        clear = clear_neurons(CURRENTS[name](reference.SpikeTrain(train), weight, bias, **shaping), case.options)
+    grad = torch.randn(expected.dense().shape, generator=generator(seed))
+    if case.exact:
+        clear = torch.ones_like(clear)
+    assert clear.numel() == 0 or clear.double().mean() > 0.7, "the sample leaves too little to compare"
+    grad = grad * clear
+    expected.dense().backward(grad.double())
+
+    x = train.detach().float().requires_grad_()
+    w = case.weight.clone().requires_grad_()
+    b = None if case.bias is None else case.bias.clone().requires_grad_()
+    got = getattr(functional, name)(SpikeTimes.from_dense(x), w, b, **case.options)
+    assert got.times.dtype == torch.uint8 and got.steps == case.steps
+    wrong = (got.times != expected.times) & clear
+    assert not wrong.any(), (
+        f"{int(wrong.sum())} of {wrong.numel()} times differ, first at {wrong.nonzero()[0].tolist()}"
+    )
+    got.dense().backward(grad)
+    close(w.grad, weight.grad, "gradient of weight")
+    close(x.grad, train.grad, "gradient of the input spikes")
+    if bias is not None:
+        close(b.grad, bias.grad, "gradient of bias")
+    return got

@@ -1,0 +1,6 @@
+"""Settings shared by all tests."""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("firstspike", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("firstspike")

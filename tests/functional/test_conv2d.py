@@ -1,0 +1,107 @@
+"""`functional.conv2d` against the float64 reference: times and gradients."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firstspike.surrogate import atan, rectangle, sigmoid, triangle
+
+from ..compare import check_layer
+from ..samples import PATTERNS, REGIMES, layer
+
+STEPS = [1, 2, 8, 64, 254]
+SURROGATES = [triangle(), triangle(0.25), rectangle(), atan(), sigmoid()]
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("steps", STEPS)
+def test_steps_and_patterns(steps: int, pattern: str, regime: str) -> None:
+    case = layer((2, 3, 4, 5), (6, 3, 3, 3), steps, pattern=pattern, regime=regime, padding=1)
+    got = check_layer("conv2d", case)
+    if regime != "balanced":
+        assert bool(got.silent.all() if regime == "quiet" else (~got.silent).all())
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("padding", [0, "same", "wide"])
+def test_kernel_stride_padding(kernel: int, stride: int, padding: object) -> None:
+    pad = {0: 0, "same": kernel // 2, "wide": kernel + 1}[padding]
+    case = layer((2, 3, 9, 7), (5, 3, kernel, kernel), 8, stride=stride, padding=pad)
+    check_layer("conv2d", case)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(
+    ("inputs", "weight", "options"),
+    [
+        ((1, 1, 1, 1), (1, 1, 1, 1), {}),
+        ((2, 3, 5, 8), (7, 3, 1, 4), {"stride": (1, 2), "padding": (0, 3)}),
+        ((2, 5, 11, 4), (3, 5, 7, 2), {"stride": (3, 1), "padding": (2, 0)}),
+        ((1, 17, 3, 3), (33, 17, 3, 3), {"padding": 1}),
+        ((3, 2, 4, 4), (70, 2, 4, 4), {}),
+        ((1, 40, 2, 3), (16, 40, 2, 3), {"padding": 2}),
+        ((1, 4, 3, 17), (16, 4, 3, 3), {"padding": (1, 0)}),
+    ],
+    ids=str,
+)
+def test_shapes(inputs: tuple[int, ...], weight: tuple[int, ...], options: dict, exact: bool) -> None:
+    check_layer("conv2d", layer(inputs, weight, 8, exact=exact, **options))
+    check_layer("conv2d", layer(inputs, weight, 8, exact=exact, bias=False, seed=1, **options))
+
+
+@pytest.mark.parametrize("threshold", [0.5, 2.25])
+@pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: f"{s.kind}-{s.scale}")
+def test_surrogates_and_thresholds(surrogate: object, threshold: float) -> None:
+    options = {"surrogate": surrogate, "threshold": threshold, "padding": 1}
+    check_layer("conv2d", layer((2, 3, 5, 6), (9, 3, 3, 3), 8, **options))
+    check_layer("conv2d", layer((2, 3, 5, 6), (9, 3, 3, 3), 33, exact=False, **options))
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES[1:], ids=lambda s: f"{s.kind}-{s.scale}")
+@pytest.mark.parametrize(("decay", "steps", "exact"), [(0.5, 8, True), (0.9, 8, False), (0.99, 254, False)])
+def test_decay(decay: float, steps: int, exact: bool, surrogate: object) -> None:
+    case = layer((2, 3, 4, 4), (9, 3, 3, 3), steps, exact=exact, decay=decay, surrogate=surrogate, stride=2, padding=1)
+    check_layer("conv2d", case)
+
+
+@pytest.mark.parametrize("surrogate", [triangle(), sigmoid()], ids=lambda s: s.kind)
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("inputs", "pool"), [((2, 3, 4, 6), 2), ((2, 5, 6, 3), 3), ((2, 3, 7, 5), 2), ((1, 1, 8, 8), 4)]
+)
+def test_pooling(inputs: tuple[int, ...], pool: int, stride: int, surrogate: object) -> None:
+    for pattern in ("mixed", "tied", "early"):
+        options = {"avg_pool": pool, "padding": 1, "stride": stride, "surrogate": surrogate}
+        check_layer("conv2d", layer(inputs, (9, inputs[1], 3, 3), 8, pattern=pattern, exact=pool != 3, **options))
+
+
+@settings(max_examples=80)
+@given(data=st.data())
+def test_random_layers(data: st.DataObject) -> None:
+    kernel = (data.draw(st.integers(1, 7), "kernel height"), data.draw(st.integers(1, 7), "kernel width"))
+    padding = (data.draw(st.integers(0, 4), "padding height"), data.draw(st.integers(0, 4), "padding width"))
+    pool = data.draw(st.sampled_from([1, 1, 2, 3]), "pool")
+    least = [max(1, k - 2 * p) for k, p in zip(kernel, padding, strict=True)]
+    size = [
+        pool * (low + data.draw(st.integers(0, 4), "extra size")) + data.draw(st.integers(0, pool - 1)) for low in least
+    ]
+    inputs = (data.draw(st.integers(1, 3), "batch"), data.draw(st.integers(1, 6), "channels"), *size)
+    case = layer(
+        inputs,
+        (data.draw(st.integers(1, 20), "outputs"), inputs[1], *kernel),
+        data.draw(st.sampled_from([1, 2, 8, 64]), "steps"),
+        pattern=data.draw(st.sampled_from(PATTERNS), "pattern"),
+        regime=data.draw(st.sampled_from(REGIMES), "regime"),
+        exact=False,
+        bias=data.draw(st.booleans(), "bias"),
+        seed=data.draw(st.integers(0, 2**20), "seed"),
+        avg_pool=pool,
+        stride=(data.draw(st.integers(1, 3), "stride height"), data.draw(st.integers(1, 3), "stride width")),
+        padding=padding,
+        surrogate=data.draw(st.sampled_from(SURROGATES), "surrogate"),
+        threshold=data.draw(st.floats(0.25, 3), "threshold"),
+        decay=data.draw(st.sampled_from([1.0, 1.0, 0.95, 0.5]), "decay"),
+    )
+    check_layer("conv2d", case)

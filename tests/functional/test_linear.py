@@ -1,0 +1,99 @@
+"""`functional.linear` against the float64 reference: times and gradients."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firstspike.surrogate import atan, rectangle, sigmoid, triangle
+
+from ..compare import check_layer
+from ..samples import PATTERNS, REGIMES, layer
+
+STEPS = [1, 2, 8, 64, 254]
+SURROGATES = [triangle(), triangle(0.25), triangle(3.0), rectangle(), rectangle(0.5), atan(), sigmoid(), sigmoid(1.5)]
+SHAPES = [(1, 1, 1), (2, 3, 5), (3, 17, 16), (4, 40, 33), (1, 130, 70), (9, 8, 129)]
+
+
+def name(value: object) -> str:
+    """Readable test id of a surrogate."""
+    return f"{value.kind}-{value.scale}" if hasattr(value, "kind") else str(value)
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("steps", STEPS)
+def test_steps_and_patterns(steps: int, pattern: str, regime: str) -> None:
+    got = check_layer("linear", layer((3, 13), (19, 13), steps, pattern=pattern, regime=regime))
+    if regime != "balanced":
+        assert bool(got.silent.all() if regime == "quiet" else (~got.silent).all())
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_shapes(shape: tuple[int, int, int], exact: bool) -> None:
+    batch, inputs, outputs = shape
+    check_layer("linear", layer((batch, inputs), (outputs, inputs), 8, exact=exact))
+    check_layer("linear", layer((batch, inputs), (outputs, inputs), 8, exact=exact, bias=False, seed=1))
+
+
+@pytest.mark.parametrize("threshold", [0.5, 1.0, 2.25])
+@pytest.mark.parametrize("surrogate", SURROGATES, ids=name)
+def test_surrogates_and_thresholds(surrogate: object, threshold: float) -> None:
+    options = {"surrogate": surrogate, "threshold": threshold}
+    check_layer("linear", layer((4, 21), (18, 21), 8, **options))
+    check_layer("linear", layer((4, 21), (18, 21), 33, exact=False, **options))
+
+
+@pytest.mark.parametrize("surrogate", [triangle(), rectangle(), atan(), sigmoid()], ids=name)
+@pytest.mark.parametrize(
+    ("decay", "steps", "exact"), [(0.5, 8, True), (0.9, 8, False), (0.99, 254, False), (0.1, 64, False)]
+)
+def test_decay(decay: float, steps: int, exact: bool, surrogate: object) -> None:
+    case = layer((4, 21), (18, 21), steps, exact=exact, decay=decay, surrogate=surrogate)
+    check_layer("linear", case)
+
+
+@pytest.mark.parametrize("surrogate", [triangle(), sigmoid()], ids=name)
+@pytest.mark.parametrize(
+    ("inputs", "pool"), [((2, 3, 4, 6), 2), ((3, 5, 3, 3), 3), ((2, 1, 8, 4), 4), ((2, 3, 5, 7), 1), ((2, 4, 5, 7), 2)]
+)
+def test_map_is_pooled_and_flattened(inputs: tuple[int, ...], pool: int, surrogate: object) -> None:
+    batch, channels, height, width = inputs
+    features = channels * (height // pool) * (width // pool)
+    for pattern in ("mixed", "tied"):
+        case = layer(inputs, (11, features), 8, pattern=pattern, exact=pool != 3, avg_pool=pool, surrogate=surrogate)
+        check_layer("linear", case)
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_random_layers(data: st.DataObject) -> None:
+    steps = data.draw(st.sampled_from(STEPS), "steps")
+    pool = data.draw(st.sampled_from([0, 0, 1, 2, 3]), "pool (0: no map)")
+    batch, outputs = data.draw(st.integers(1, 6), "batch"), data.draw(st.integers(1, 40), "outputs")
+    if pool:
+        inputs = (
+            batch,
+            data.draw(st.integers(1, 5)),
+            pool * data.draw(st.integers(1, 3)),
+            pool * data.draw(st.integers(1, 3)),
+        )
+        features = inputs[1] * (inputs[2] // pool) * (inputs[3] // pool)
+    else:
+        features = data.draw(st.integers(1, 50), "inputs")
+        inputs = (batch, features)
+    case = layer(
+        inputs,
+        (outputs, features),
+        steps,
+        pattern=data.draw(st.sampled_from(PATTERNS), "pattern"),
+        regime=data.draw(st.sampled_from(REGIMES), "regime"),
+        exact=False,
+        bias=data.draw(st.booleans(), "bias"),
+        seed=data.draw(st.integers(0, 2**20), "seed"),
+        avg_pool=max(pool, 1),
+        surrogate=data.draw(st.sampled_from(SURROGATES), "surrogate"),
+        threshold=data.draw(st.floats(0.25, 3), "threshold"),
+        decay=data.draw(st.sampled_from([1.0, 1.0, 0.95, 0.5]), "decay"),
+    )
+    check_layer("linear", case)

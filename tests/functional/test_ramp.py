@@ -1,0 +1,75 @@
+"""`functional.ramp` (direct coding) against the float64 reference and its closed form."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firstspike import functional, reference
+from firstspike.surrogate import atan, rectangle, sigmoid, triangle
+
+from ..compare import clear_neurons, close
+from ..samples import SILENT, generator, grid
+
+STEPS = [1, 2, 8, 64, 254]
+SURROGATES = [triangle(), triangle(0.25), triangle(2.0), rectangle(), atan(), sigmoid()]
+
+
+def check(current: torch.Tensor, steps: int, exact: bool, **options: object) -> None:
+    """Times and the gradient of the current."""
+    expected_current = current.double().requires_grad_()
+    expected = reference.ramp(expected_current, steps, **options)
+    clear = clear_neurons(expected_current.expand(steps, *current.shape), options)
+    assert exact or clear.double().mean() > 0.7
+    clear = clear | exact
+    grad = torch.randn(steps, *current.shape, generator=generator(1)) * clear
+    expected.dense().backward(grad.double())
+    x = current.clone().requires_grad_()
+    got = functional.ramp(x, steps, **options)
+    assert got.steps == steps
+    assert not ((got.times != expected.times) & clear).any()
+    got.dense().backward(grad)
+    close(x.grad, expected_current.grad, "gradient of current")
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: f"{s.kind}-{s.scale}")
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("shape", [(5, 37), (2, 3, 4, 7)], ids=str)
+def test_exact_currents(shape: tuple[int, ...], steps: int, surrogate: object) -> None:
+    current = grid(shape, 2 / steps, generator(0)) if steps < 64 else grid(shape, 0.1, generator(0))
+    check(current, steps, True, surrogate=surrogate, threshold=1.0)
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: f"{s.kind}-{s.scale}")
+@pytest.mark.parametrize(("decay", "steps"), [(0.5, 8), (0.9, 8), (0.99, 254), (1.0, 254), (0.01, 2)])
+def test_decay(decay: float, steps: int, surrogate: object) -> None:
+    current = torch.randn(6, 35, generator=generator(0)) * 2 * (1 - decay + 1 / steps)
+    check(current, steps, False, surrogate=surrogate, threshold=0.75, decay=decay)
+
+
+def test_closed_form() -> None:
+    """With decay 1 the membrane is (t + 1) I, so the time is ceil(threshold / I) - 1."""
+    current = torch.tensor([[1.0, 2.0, 0.5, 0.375, 0.125, 0.0625, 0.0, -1.0]])
+    assert functional.ramp(current, 8).times.tolist() == [[0, 0, 1, 2, 7, SILENT, SILENT, SILENT]]
+
+
+def test_never_and_non_finite_currents() -> None:
+    """NaN compares false, so it never fires; infinity fires at once."""
+    current = torch.tensor([[float("nan"), float("inf"), -float("inf"), 0.0]])
+    assert functional.ramp(current, 4).times.tolist() == [[SILENT, 0, SILENT, SILENT]]
+
+
+@given(
+    current=st.lists(st.floats(-2, 4, width=32), min_size=1, max_size=40),
+    steps=st.sampled_from(STEPS),
+    threshold=st.floats(0.25, 3, width=32),
+    decay=st.sampled_from([1.0, 1.0, 0.9, 0.5]),
+    surrogate=st.sampled_from(SURROGATES),
+)
+def test_random_times(current: list[float], steps: int, threshold: float, decay: float, surrogate: object) -> None:
+    x = torch.tensor([current])
+    options = {"threshold": threshold, "decay": decay, "surrogate": surrogate}
+    got = functional.ramp(x, steps, **options)
+    expected = reference.ramp(x.double(), steps, **options)
+    clear = clear_neurons(x.double().expand(steps, *x.shape), options)
+    assert torch.equal(got.times[clear], expected.times[clear])

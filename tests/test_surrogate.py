@@ -1,0 +1,76 @@
+"""Surrogate derivatives: values by hand, area 1, support."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firstspike import surrogate
+from firstspike.surrogate import Surrogate
+
+ALL = [surrogate.triangle(), surrogate.rectangle(), surrogate.atan(), surrogate.sigmoid()]
+
+
+@pytest.mark.parametrize(
+    ("s", "values"),
+    [
+        (surrogate.triangle(), {0.0: 1.0, 0.25: 0.75, -0.5: 0.5, 1.0: 0.0, -2.0: 0.0}),
+        (surrogate.triangle(2.0), {0.0: 0.5, 0.5: 0.375, -1.0: 0.25, 2.0: 0.0, 3.0: 0.0}),
+        (surrogate.rectangle(), {0.0: 1.0, 0.49: 1.0, 0.5: 0.0, -0.5: 0.0, -0.4: 1.0, 2.0: 0.0}),
+        (surrogate.rectangle(4.0), {0.0: 0.25, 1.9: 0.25, -1.9: 0.25, 2.0: 0.0}),
+        (surrogate.atan(), {0.0: 1.0, 1 / math.pi: 0.5, -1 / math.pi: 0.5, 3 / math.pi: 0.1}),
+        (surrogate.atan(4.0), {0.0: 2.0, 0.5 / math.pi: 1.0}),
+        (surrogate.sigmoid(), {0.0: 1.0, math.log(3) / 4: 0.75, -math.log(3) / 4: 0.75}),
+        (surrogate.sigmoid(1.0), {0.0: 0.25, math.log(3): 0.1875}),
+    ],
+    ids=str,
+)
+def test_values_by_hand(s: Surrogate, values: dict[float, float]) -> None:
+    got = s.derivative(torch.tensor(list(values), dtype=torch.float64))
+    torch.testing.assert_close(got, torch.tensor(list(values.values()), dtype=torch.float64), rtol=1e-12, atol=1e-15)
+
+
+@given(kind=st.sampled_from(["triangle", "rectangle", "atan", "sigmoid"]), scale=st.floats(0.1, 20))
+def test_area_symmetry_and_support(kind: str, scale: float) -> None:
+    s = Surrogate(kind, scale)
+    far = min(s.reach * 1.5, 4000 / scale)
+    u = torch.linspace(-far, far, 400_001, dtype=torch.float64)
+    d = s.derivative(u)
+    assert d.dtype == torch.float64 and d.shape == u.shape
+    assert bool((d >= 0).all())
+    torch.testing.assert_close(d, d.flip(0), rtol=1e-9, atol=1e-12)
+    assert float(torch.trapezoid(d, u)) == pytest.approx(1, abs=2e-3)
+    if s.sparse:
+        outside = u.abs() >= s.reach
+        assert bool((d[outside] == 0).all()) and bool((d[~outside & (u.abs() < 0.999 * s.reach)] > 0).all())
+    else:
+        assert s.reach == math.inf
+
+
+def test_sparse_and_reach() -> None:
+    assert [(s.kind, s.sparse, s.reach) for s in ALL] == [
+        ("triangle", True, 1.0),
+        ("rectangle", True, 0.5),
+        ("atan", False, math.inf),
+        ("sigmoid", False, math.inf),
+    ]
+    assert surrogate.triangle(3.0).reach == 3.0
+    assert surrogate.rectangle(3.0).reach == 1.5
+
+
+@pytest.mark.parametrize("s", ALL, ids=lambda s: s.kind)
+def test_float32_stays_float32_and_handles_extremes(s: Surrogate) -> None:
+    u = torch.tensor([-math.inf, -1e30, -100.0, 100.0, 1e30, math.inf])
+    d = s.derivative(u)
+    assert d.dtype == torch.float32
+    assert bool(torch.isfinite(d).all()) and float(d.abs().max()) < 1e-3
+    assert bool(torch.isnan(s.derivative(torch.tensor([math.nan]))).all()) or s.kind == "rectangle"
+
+
+def test_frozen_comparable_and_hashable() -> None:
+    assert surrogate.triangle(2) == surrogate.triangle(2.0) != surrogate.triangle(1.0)
+    assert len({surrogate.triangle(), surrogate.triangle(1.0), surrogate.rectangle()}) == 2
+    with pytest.raises(AttributeError):
+        surrogate.triangle().scale = 2.0
