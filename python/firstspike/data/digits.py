@@ -1,0 +1,38 @@
+"""The 1,797 handwritten 8x8 digits that scikit-learn carries: always there, no download."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from .dataset import Dataset
+from .errors import NotAvailable
+
+TEST_FROM = 1437  # the first 80 % train; the writers of the last 20 % are, in the main, other people
+
+
+def load(*, train: bool) -> Dataset:
+    """Load one part of the digits: images [N, 1, 8, 8].
+
+    The split is fixed and ours: scikit-learn ships one list without a split, so images 0..1436 in its order are for
+    training and 1437..1796 for test. Pixels, 0..16 there, are scaled to 0..255: round(255 / 16 * p), half to even.
+
+    Raises:
+        NotAvailable: if scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise NotAvailable(
+            "digits", [f"import sklearn: {error}"], "Install scikit-learn, which carries it: pip install scikit-learn"
+        ) from error
+    bunch = load_digits()
+    part = slice(None, TEST_FROM) if train else slice(TEST_FROM, None)
+    pixels = np.rint(bunch.images[part] * (255 / 16)).astype(np.uint8)
+    return Dataset(
+        images=torch.from_numpy(pixels)[:, None].contiguous(),
+        labels=torch.from_numpy(bunch.target[part].astype(np.int64)),
+        classes=10,
+        name="digits",
+        source="scikit-learn",
+    )

@@ -1,0 +1,76 @@
+"""Data sets that another library reads: it says where they come from, we fetch the archive with short time limits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from . import cache
+from .errors import NotAvailable
+from .mirrors import DownloadFailed, download_file
+from .progress import say
+
+T = TypeVar("T")
+
+
+def load(
+    name: str,
+    read: Callable[[Path], T],
+    *,
+    root: Path | None,
+    fetch: bool,
+    url: str,
+    archive: str,
+    md5: str,
+    limit: int,
+) -> tuple[T, str]:
+    """Read a data set from the user's folder, else from the cache, else after fetching its archive into the cache.
+
+    Args:
+        name: the data set's name.
+        read: reads (and unpacks, if need be) the set below a folder; raises FileNotFoundError or RuntimeError where it
+            is not there.
+        root: the user's folder, or None.
+        fetch: whether it may be fetched.
+        url: address of the archive.
+        archive: the archive's path below the folder.
+        md5: the archive's md5.
+        limit: the archive's largest plausible length in bytes.
+
+    Returns:
+        What `read` returned, and where from.
+    """
+    tried: list[str] = []
+    kept = cache.cache_root() / name
+    for folder, kind in [(root, "folder"), (kept, "cache")]:
+        if folder is None:
+            continue
+        try:
+            return read(folder), f"{kind} {folder}"
+        except (FileNotFoundError, RuntimeError) as error:
+            tried.append(f"{folder}: {error}")
+    by_hand = (
+        f"To put it in place by hand, download {url}\nto DIR/{archive} (md5 {md5}) and give DIR as `root`,\n"
+        f"as `--data DIR`, or in the environment variable {cache.ENVIRONMENT} (or put it into {kept})."
+    )
+    if not fetch:
+        tried.append("fetching was not allowed (download=False)")
+        raise NotAvailable(name, tried, by_hand)
+    with cache.locked(kept):
+        try:
+            if not _is(kept / archive, md5):
+                say(f"{name}: fetching into {kept}")
+                download_file(url, kept / archive, md5=md5, limit=limit)
+            return read(kept), f"cache {kept}"
+        except (DownloadFailed, FileNotFoundError, RuntimeError) as error:
+            tried.append(f"{url}: {error}")
+            raise NotAvailable(name, tried, by_hand) from error
+
+
+def _is(path: Path, md5: str) -> bool:
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest() == md5

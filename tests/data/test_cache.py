@@ -1,0 +1,63 @@
+"""Atomic writes, the lock, downloads that go wrong."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from firstspike.data import cache, mirrors
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "sub" / "file"
+    cache.write_atomic(path, b"old")
+
+    def fail(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        cache.write_atomic(path, b"new")
+    assert path.read_bytes() == b"old" and os.listdir(path.parent) == ["file"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
+def test_lock_keeps_another_process_waiting_and_a_kill_frees_it(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from firstspike.data import cache\n"
+        "with cache.locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    time.sleep(0.1)
+    assert other.poll() is None
+    process.kill()
+    assert other.stdout is not None and other.stdout.readline() == "held\n"
+    other.kill()
+    for each in (process, other):
+        each.wait()
+        each.stdout.close()
+
+
+def test_download(mirror):
+    (mirror.folder / "file").write_bytes(b"x" * 1000)
+    assert mirrors.download(mirror.url + "file", limit=1000) == b"x" * 1000
+    with pytest.raises(mirrors.DownloadFailed, match="longer than the 999 bytes"):
+        mirrors.download(mirror.url + "file", limit=999)
+    with pytest.raises(mirrors.DownloadFailed, match="File not found|Not Found"):
+        mirrors.download(mirror.url + "other", limit=999)
+    with pytest.raises(mirrors.DownloadFailed, match="cut short|IncompleteRead"):
+        mirrors.download(mirror.url + "cut-short", limit=1000)
+
+
+def test_download_to_a_file_is_all_or_nothing(mirror, tmp_path):
+    (mirror.folder / "file").write_bytes(b"abc")
+    path = tmp_path / "sub" / "file"
+    with pytest.raises(mirrors.DownloadFailed, match="md5 is 900150983cd24fb0d6963f7d28e17f72, expected 0"):
+        mirrors.download_file(mirror.url + "file", path, md5="0", limit=10)
+    assert os.listdir(path.parent) == []
+    mirrors.download_file(mirror.url + "file", path, md5="900150983cd24fb0d6963f7d28e17f72", limit=10)
+    assert path.read_bytes() == b"abc"

@@ -1,0 +1,78 @@
+"""The data set type, its split, and the embedded digits."""
+
+import sys
+
+import pytest
+import torch
+
+from firstspike import data
+
+
+def make(labels, classes=3):
+    labels = torch.as_tensor(labels)
+    images = torch.arange(len(labels), dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 2, 2).contiguous()
+    return data.Dataset(images=images, labels=labels, classes=classes, name="made", source="test")
+
+
+def test_split_keeps_shares_and_loses_nothing():
+    dataset = make([0] * 40 + [1] * 40 + [2] * 20)
+    train, held_out = data.split(dataset, validation=0.1)
+    assert torch.bincount(held_out.labels).tolist() == [4, 4, 2]
+    everything = torch.cat([train.images, held_out.images])[:, 0, 0, 0]
+    assert sorted(everything.tolist()) == list(range(100))
+    assert torch.equal(held_out.labels, dataset.labels[held_out.images[:, 0, 0, 0].long()])
+
+
+@pytest.mark.parametrize("validation", [1, 7, 99, 0.333])
+def test_split_has_the_size_asked_for(validation):
+    dataset = make([i % 3 for i in range(100)])
+    wanted = validation if isinstance(validation, int) else round(validation * 100)
+    train, held_out = data.split(dataset, validation=validation)
+    assert (len(train), len(held_out)) == (100 - wanted, wanted)
+
+
+def test_split_follows_its_generator():
+    dataset = make([0] * 50 + [1] * 50)
+    first, again, other = (
+        data.split(dataset, validation=20, generator=torch.Generator().manual_seed(seed))[1] for seed in (1, 1, 2)
+    )
+    assert torch.equal(first.images, again.images)
+    assert not torch.equal(first.images, other.images)
+
+
+@pytest.mark.parametrize("validation", [0, 100, 0.0, 1.0, 0.001, -3])
+def test_split_refuses_an_empty_part(validation):
+    with pytest.raises(ValueError, match="validation must leave images in both parts of 100"):
+        data.split(make([0] * 100), validation=validation)
+
+
+def test_fields_are_checked():
+    images = torch.zeros(2, 1, 3, 3, dtype=torch.uint8)
+    labels = torch.tensor([0, 1])
+    good = {"images": images, "labels": labels, "classes": 2, "name": "made", "source": "test"}
+    data.Dataset(**good)
+    for change, message in [
+        ({"images": images.float()}, "images must be uint8"),
+        ({"images": images[0]}, "images must be uint8"),
+        ({"labels": labels.int()}, "labels must be int64"),
+        ({"labels": labels[:1]}, "labels must be int64"),
+        ({"classes": 1}, "labels must be in 0..0"),
+        ({"classes": 0}, "classes must be at least 1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            data.Dataset(**{**good, **change})
+
+
+def test_digits():
+    train, test = (data.load("digits", train=part) for part in (True, False))
+    assert (len(train), len(test), train.input_shape) == (1437, 360, (1, 8, 8))
+    assert int(train.images.max()) == 255 and int(train.images.min()) == 0
+    assert train.labels[:10].tolist() == list(range(10))
+    # the first image's first row is 0 0 5 13 9 1 0 0 of 16
+    assert train.images[0, 0, 0].tolist() == [0, 0, 80, 207, 143, 16, 0, 0]
+
+
+def test_digits_without_scikit_learn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(data.NotAvailable, match="pip install scikit-learn"):
+        data.load("digits", train=True)
