@@ -209,5 +209,19 @@ def test_decoders_by_hand() -> None:
     assert reference.decision_step(spikes).tolist() == [0, 4]
     assert reference.ties(spikes).tolist() == [True, False]
     assert reference.population(torch.tensor([[1.0, 3.0, 5.0, 9.0]]), 2).tolist() == [[2.0, 7.0]]
+    assert reference.ties(spikes, 2).tolist() == [True, False]
+    assert reference.ties(SpikeTrain.from_times(torch.tensor([[1, 1, 2, 3]], dtype=torch.uint8), 4), 2).tolist() == [
+        False
+    ]
     v = torch.tensor([[[3.0]], [[6.0]], [[9.0]]])
-    assert [float(reference.decode_membrane(v, mode)) for mode in ("last", "mean", "weighted")] == [9.0, 6.0, 7.0]
+    assert [float(reference.decode_membrane(v, mode)) for mode in ("last", "mean", "weighted")] == [9.0, 6.0, 5.0]
+
+
+def test_latency_by_hand() -> None:
+    x = torch.tensor([[1.0, 0.75, 0.5, 0.1, 0.0]], dtype=F64)
+    assert reference.latency(x, 5).times.tolist() == [[0, 1, 2, 4, SILENT]]
+    assert reference.latency(torch.tensor([[0.5, 0.25]], dtype=F64), 2).times.tolist() == [[0, 1]]  # 0.5 goes to even
+    x = torch.tensor([[1.0, 255**-0.25, 255**-0.5, 1 / 255, 1e-9, 0.0]], dtype=F64)
+    assert reference.latency(x, 5, "log").times.tolist() == [[0, 1, 2, 4, 4, SILENT]]
+    with pytest.raises(ValueError, match="1.5"):
+        reference.latency(torch.tensor([[1.5]]), 5)

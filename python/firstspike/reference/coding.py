@@ -19,14 +19,14 @@ def _time(x: float, steps: int, curve: str) -> int:
     if curve == "linear":
         return round((1 - x) * (steps - 1))
     if curve == "log":
-        return min(steps - 1, round(-math.log(x) / math.log(256) * (steps - 1)))
+        return round(min(1.0, math.log(x) / math.log(1 / 255)) * (steps - 1))
     raise ValueError(f"curve must be 'linear' or 'log', got {curve!r}")
 
 
 def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTrain:
     """Spikes [B, ...] of values x [B, ...] in [0, 1]: the brighter, the earlier; zero stays silent.
 
-    curve "linear": time = round((1 - x) (steps - 1)), halves to even.
+    curve "linear": time = round((1 - x) (steps - 1)), halves to even. "log": 1 - x becomes ln x / ln(1/255), at most 1.
     """
     times = [_time(value, steps, curve) for value in x.flatten().tolist()]
     return SpikeTrain.from_times(torch.tensor(times, dtype=torch.uint8).reshape(x.shape), steps)

@@ -19,12 +19,12 @@ def temporal_weighting(spikes: Spikes, *, gamma: float, mode: str = "exp") -> Te
 
 
 def membrane(v: Tensor, mode: str = "last") -> Tensor:
-    """Scores [B, C] of a readout membrane v [T, B, C]: the last, the mean, or the mean weighted by t + 1."""
+    """Scores [B, C] of a readout membrane v [T, B, C]: the last, the mean, or the mean weighted by T - t."""
     if mode == "last":
         return v[-1]
     if mode == "mean":
         return torch.stack(list(v)).sum(0) / len(v)
-    return torch.stack([(t + 1) * at for t, at in enumerate(v)]).sum(0) / sum(range(1, len(v) + 1))
+    return torch.stack([(len(v) - t) * at for t, at in enumerate(v)]).sum(0) / sum(range(1, len(v) + 1))
 
 
 def first_spike(spikes: Spikes, overshoot: Tensor | None = None) -> Tensor:
@@ -58,8 +58,12 @@ def decision_step(spikes: Spikes) -> Tensor:
     return torch.tensor([next((t for t in range(steps) if train[t, b].any()), steps) for b in range(batch)])
 
 
-def ties(spikes: Spikes) -> Tensor:
-    """Bool [B]: more than one output fires at the step of the first output spike."""
+def ties(spikes: Spikes, classes: int | None = None) -> Tensor:
+    """Bool [B]: the first output step has spikes of more than one class; k neighbouring outputs make a class."""
     train = spikes.dense().detach()
-    first = decision_step(spikes)
-    return torch.tensor([t < len(train) and int(train[t, b].sum()) > 1 for b, t in enumerate(first.tolist())])
+    steps, batch, outputs = train.shape
+    k = 1 if classes is None else outputs // classes
+    tied = []
+    for b, t in enumerate(decision_step(spikes).tolist()):
+        tied.append(t < steps and len({c // k for c in range(outputs) if train[t, b, c]}) > 1)
+    return torch.tensor(tied)

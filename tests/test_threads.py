@@ -1,0 +1,141 @@
+"""The same bits from every number of threads, from every split of the batch, and from every run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from firstspike import SpikeTimes, functional
+from firstspike.surrogate import Surrogate, atan, rectangle, triangle
+from torch import Tensor
+
+from .samples import Layer, generator, layer, spike_times
+
+SURROGATES = [triangle(), rectangle(0.5), atan()]
+
+
+@pytest.fixture(autouse=True)
+def keep_threads() -> Iterator[None]:
+    """Restore torch's number of threads."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def cases(surrogate: Surrogate) -> dict[str, Layer]:
+    """Rounding-prone layers, wide and deep enough to be cut into several tasks."""
+    options = {"exact": False, "surrogate": surrogate}
+    return {
+        "linear": layer((33, 70), (150, 70), 8, **options),
+        "linear, pooled map": layer((9, 5, 8, 6), (37, 60), 16, avg_pool=2, **options),
+        "linear, one sample": layer((1, 200), (130, 200), 64, **options),
+        "conv2d": layer((5, 6, 13, 9), (35, 6, 3, 3), 8, padding=1, **options),
+        "conv2d, strided": layer((2, 3, 24, 24), (20, 3, 5, 5), 16, stride=2, avg_pool=2, decay=0.9, **options),
+        "conv2d, one sample": layer((1, 4, 17, 19), (70, 4, 3, 3), 8, **options),
+    }
+
+
+def run(name: str, case: Layer) -> list[Tensor]:
+    """Times, membranes and gradients of weight, bias and input; the layer is fed by a fused layer and by a dense train."""
+    call = functional.conv2d if name.startswith("conv2d") else functional.linear
+    w = case.weight.clone().requires_grad_()
+    b = case.bias.clone().requires_grad_()
+    x = SpikeTimes(case.times, case.steps).dense().requires_grad_()
+    current = torch.rand(case.times.shape, generator=generator(4)).requires_grad_()
+    first = functional.ramp(current, case.steps, surrogate=case.options["surrogate"])
+    results = []
+    for spikes in (SpikeTimes.from_dense(x), first):
+        out = call(spikes, w, b, **case.options)
+        dense = out.dense()
+        dense.backward(torch.randn(dense.shape, generator=generator(5)))
+        results += [out.times, dense.detach()]
+    if call is functional.linear:
+        v = functional.integrate(first, w, b, avg_pool=case.options.get("avg_pool", 1))
+        results.append(v.detach())
+    return [*results, w.grad, b.grad, x.grad, current.grad]
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: s.kind)
+@pytest.mark.parametrize("name", cases(triangle()))
+def test_same_bits_on_one_and_more_threads(name: str, surrogate: Surrogate) -> None:
+    case = cases(surrogate)[name]
+    torch.set_num_threads(1)
+    expected = run(name, case)
+    for threads in (2, 3, 2, 1):
+        torch.set_num_threads(threads)
+        for i, (a, b) in enumerate(zip(run(name, case), expected, strict=True)):
+            assert torch.equal(a, b), f"result {i} differs on {threads} threads"
+
+
+def in_parts(call: Callable[[SpikeTimes], Tensor], case: Layer, sizes: list[int]) -> Tensor:
+    """The layer's result, computed for parts of the batch."""
+    parts = SpikeTimes(case.times, case.steps).times.split(sizes)
+    return torch.cat([call(SpikeTimes(part, case.steps)) for part in parts])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ["linear", "linear, pooled map", "conv2d", "conv2d, strided"])
+def test_same_bits_for_any_split_of_the_batch(name: str, threads: int) -> None:
+    torch.set_num_threads(threads)
+    case = cases(triangle())[name]
+    function = functional.conv2d if name.startswith("conv2d") else functional.linear
+    batch = len(case.times)
+
+    def times(spikes: SpikeTimes) -> Tensor:
+        return function(spikes, case.weight, case.bias, **case.options).times
+
+    def membrane(spikes: SpikeTimes) -> Tensor:
+        pool = case.options.get("avg_pool", 1)
+        return functional.integrate(spikes, case.weight, case.bias, avg_pool=pool).transpose(0, 1)
+
+    calls = [times, membrane] if function is functional.linear else [times]
+    for call in calls:
+        whole = call(SpikeTimes(case.times, case.steps))
+        for sizes in ([1] * batch, [batch - 1, 1], [batch // 2, batch - batch // 2]):
+            assert torch.equal(in_parts(call, case, sizes), whole)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_input_gradient_is_the_same_bits_for_any_split(threads: int) -> None:
+    """A sample's own gradient depends on that sample only."""
+    torch.set_num_threads(threads)
+    case = cases(triangle())["linear"]
+    train = SpikeTimes(case.times, case.steps).dense()
+    grad = torch.randn(case.steps, len(case.times), len(case.weight), generator=generator(6))
+
+    def gradient(part: slice) -> Tensor:
+        x = train[:, part].clone().requires_grad_()
+        functional.linear(SpikeTimes.from_dense(x), case.weight, case.bias).dense().backward(grad[:, part])
+        return x.grad
+
+    whole = gradient(slice(None))
+    assert float(whole.abs().max()) > 0
+    for part in (slice(0, 1), slice(7, 20), slice(20, 33)):
+        assert torch.equal(gradient(part), whole[:, part])
+
+
+def test_inference_and_training_give_the_same_times() -> None:
+    """Without a gradient to record, kernels may leave early: the times must not change."""
+    for name, case in cases(triangle()).items():
+        function = functional.conv2d if name.startswith("conv2d") else functional.linear
+        spikes = SpikeTimes(case.times, case.steps)
+        trained = function(spikes, case.weight.clone().requires_grad_(), case.bias, **case.options)
+        with torch.no_grad():
+            inferred = function(spikes, case.weight, case.bias, **case.options)
+        assert torch.equal(trained.times, inferred.times)
+
+
+def test_dense_and_fire_on_threads() -> None:
+    times = spike_times((64, 33, 5, 3), 16, "mixed", generator(0))
+    current = torch.randn(16, 64, 99, generator=generator(1)) * 0.4
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        x = current.clone().requires_grad_()
+        out = functional.fire(x, decay=0.9)
+        out.backward(torch.randn(out.shape, generator=generator(2)))
+        dense = SpikeTimes(times, 16).dense()
+        results.append([dense, SpikeTimes.from_dense(dense).times, out.detach(), x.grad])
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
