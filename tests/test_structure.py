@@ -98,7 +98,9 @@ def _imported(node: ast.AST, here: list[str]) -> set[str]:
 
 def test_imports_are_found() -> None:
     here = ["firstspike", "nn", "linear"]
-    source = "import firstspike.train\nfrom .. import functional, init\nfrom ..spikes import X\nfrom . import conv\nimport torch\n"
+    source = (
+        "import firstspike.train, torch\nfrom .. import functional, init\nfrom ..spikes import X\nfrom . import conv\n"
+    )
     source += "def f():\n    from firstspike.models import build\n    from firstspike import SpikeTimes\n"
     found = {name for node in ast.walk(ast.parse(source)) for name in _imported(node, here)}
     assert found == {"train", "functional", "init", "spikes", "nn", "models", "SpikeTimes"}

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from torch import Tensor
+
 from firstspike import SpikeTimes, functional
 from firstspike.surrogate import Surrogate, atan, rectangle, triangle
-from torch import Tensor
 
 from .samples import Layer, generator, layer, spike_times
 
@@ -37,7 +38,7 @@ def cases(surrogate: Surrogate) -> dict[str, Layer]:
 
 
 def run(name: str, case: Layer) -> list[Tensor]:
-    """Times, membranes and gradients of weight, bias and input; the layer is fed by a fused layer and by a dense train."""
+    """Times, membranes and gradients of weight, bias and input; the input is a dense train and a fused layer."""
     call = functional.conv2d if name.startswith("conv2d") else functional.linear
     w = case.weight.clone().requires_grad_()
     b = case.bias.clone().requires_grad_()

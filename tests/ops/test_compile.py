@@ -1,0 +1,68 @@
+"""`torch.compile(fullgraph=True)`, forward and backward, gives what eager mode gives."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from firstspike import functional
+from firstspike.surrogate import atan, rectangle
+
+from .nets import Cnn, Mlp, Neurons, inputs, learn
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler() -> Iterator[None]:
+    """No code from the test before."""
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def check(net: torch.nn.Module, compiled: torch.nn.Module, batch: int, seed: int = 0) -> None:
+    """Equal up to the order of sums in torch's own operators."""
+    x = inputs(net, batch, seed)
+    expected = learn(net, net, x)
+    assert all(float(e.abs().max()) > 0 for e in expected)
+    for got, want in zip(learn(net, compiled, x), expected, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Mlp, Cnn, Neurons, lambda: Mlp(atan()), lambda: Cnn(rectangle())],
+    ids=["mlp", "cnn", "neurons", "mlp-atan", "cnn-rectangle"],
+)
+def test_whole_graph(make: type[torch.nn.Module]) -> None:
+    """Several batches: the number of support entries differs in each, and the batch size becomes dynamic."""
+    net = make()
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    for batch, seed in ((3, 0), (3, 1), (5, 2), (2, 3)):
+        check(net, compiled, batch, seed)
+
+
+@pytest.mark.parametrize("make", [Mlp, Cnn], ids=["mlp", "cnn"])
+def test_inductor(make: type[torch.nn.Module]) -> None:
+    net = make()
+    compiled = torch.compile(net, fullgraph=True)
+    check(net, compiled, 3)
+    check(net, compiled, 3, 1)
+
+
+def test_inference() -> None:
+    net = Cnn()
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    x = inputs(net, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), net(x))
+
+
+def test_bad_input_is_still_an_error() -> None:
+    """The checks of shapes and types work while tracing."""
+
+    @torch.compile(fullgraph=True, backend="eager")
+    def call(current: torch.Tensor) -> torch.Tensor:
+        return functional.fire(current)
+
+    with pytest.raises(Exception, match="float64"):
+        call(torch.zeros(3, 2, 1, dtype=torch.float64))
