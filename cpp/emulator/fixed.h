@@ -1,0 +1,51 @@
+// Fixed-point primitives: every saturation, wrap, shift and rounding of the emulator is one of these.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "isa.h"
+
+namespace firstspike::emulator {
+namespace FIRSTSPIKE_EMULATOR_ISA {
+
+// The nearer end of [low, high] where x lies outside it.
+template <class S>
+constexpr S saturate(S x, S low, S high) {
+  return x < low ? low : (x > high ? high : x);
+}
+
+// x modulo 2^bits, in [-2^(bits-1), 2^(bits-1)). 1 <= bits <= width of S.
+template <class S>
+constexpr S wrap_signed(S x, int bits) {
+  using U = std::make_unsigned_t<S>;
+  const int unused = static_cast<int>(8 * sizeof(S)) - bits;
+  return static_cast<S>(static_cast<U>(x) << unused) >> unused;
+}
+
+// x modulo 2^bits, in [0, 2^bits). 1 <= bits < width of S.
+template <class S>
+constexpr S wrap_unsigned(S x, int bits) {
+  using U = std::make_unsigned_t<S>;
+  return static_cast<S>(static_cast<U>(x) & ((U{1} << bits) - 1));
+}
+
+// x * 2^shift. The caller has proved that the product fits.
+template <class S>
+constexpr S shift_left(S x, int shift) {
+  using U = std::make_unsigned_t<S>;
+  return static_cast<S>(static_cast<U>(x) << shift);
+}
+
+// x * keep / 2^bits, rounded toward zero. The caller has proved that |x| * keep fits.
+template <class S>
+constexpr S leak_toward_zero(S x, S keep, int bits) {
+  const S magnitude = (x < 0 ? -x : x) * keep >> bits;
+  return x < 0 ? -magnitude : magnitude;
+}
+
+// V > theta is V >= theta + 1: the core tests >= only.
+constexpr int64_t threshold_as_ge(int64_t theta, bool strict) { return strict ? theta + 1 : theta; }
+
+}  // namespace FIRSTSPIKE_EMULATOR_ISA
+}  // namespace firstspike::emulator

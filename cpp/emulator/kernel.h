@@ -1,0 +1,27 @@
+// The entry points of the kernels, one an instruction set that was compiled in.
+#pragma once
+
+#include "params.h"
+
+namespace firstspike::emulator {
+
+// One sample: times [sources] -> counters [layers][kCounters], states; `trace[l]`, where not null, takes the membrane of every step,
+// [total_steps][neurons]. Returns the number of steps made.
+struct Sample {
+  const Layer* layers;
+  State* states;
+  int layer_count, total_steps;
+  bool exit_at_first_spike;
+  const uint8_t* times;
+  Events input;
+  int64_t* counters;
+  int64_t** trace;
+};
+
+using RunSample = int (*)(const Sample&);
+
+namespace generic { int run_sample(const Sample& sample); }
+namespace v3 { int run_sample(const Sample& sample); }
+namespace v4 { int run_sample(const Sample& sample); }
+
+}  // namespace firstspike::emulator

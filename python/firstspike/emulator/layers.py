@@ -1,0 +1,148 @@
+"""The layers of an emulator program, in integers: geometry, weights, thresholds, registers (docs/emulator.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+POLICIES = ("saturate", "wrap", "error")
+KINDS = ("linear", "conv")
+GRANULARITIES = ("step", "event")
+FIRE = ("ge", "gt")
+MAX_STEPS = 254
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Register:
+    """An integer register: values low to high, its width, and what happens beyond them (`saturate`, `wrap` or `error`)."""
+
+    low: int
+    high: int
+    bits: int
+    policy: str = "saturate"
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {self.policy!r}")
+        if not self.low <= 0 <= self.high:
+            raise ValueError(f"a register must hold 0, got {self.low} to {self.high}")
+        if self.policy == "wrap" and self.high - self.low + 1 != 1 << self.bits:
+            raise ValueError(f"a register that wraps must hold all values of {self.bits} bits, got {self.low} to {self.high}")
+
+    @classmethod
+    def of(cls, bits: int, values: str = "signed", policy: str = "saturate") -> Register:
+        """A register of `bits` bits: `signed` (two's complement), `symmetric` (its lowest value left out) or `unsigned`."""
+        if not 1 <= bits <= 61:
+            raise ValueError(f"bits must be from 1 to 61, got {bits}")
+        high = (1 << bits) - 1 if values == "unsigned" else (1 << (bits - 1)) - 1
+        lows = {"signed": -high - 1, "symmetric": -high, "unsigned": 0}
+        if values not in lows:
+            raise ValueError(f"values must be one of {', '.join(lows)}, got {values!r}")
+        return cls(lows[values], high, bits, policy)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer of a program. Shapes are (height, width, channels); see docs/emulator.md for every field.
+
+    weight: integers, [rows, outputs] for `linear`, [input channels, kernel height, kernel width, output channels] for `conv`.
+    theta, bias: int64 [output channels]. scale: float64 [output channels], what one unit of an integer weight stands for.
+    """
+
+    name: str
+    kind: str
+    weight: NDArray[np.signedinteger]
+    theta: NDArray[np.int64]
+    bias: NDArray[np.int64]
+    in_shape: Shape
+    out_shape: Shape
+    accumulator: Register
+    membrane: Register
+    pool: int = 1
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    fires: bool = True
+    delay: int = 0
+    start: int = 0
+    stop: int = MAX_STEPS
+    shift: int = 0
+    keep: int = 1
+    decay_bits: int = 0
+    granularity: str = "step"
+    fire: str = "ge"
+    scale: NDArray[np.float64] = field(default_factory=lambda: np.ones(1))
+
+    @property
+    def neurons(self) -> int:
+        """Number of neurons."""
+        return int(np.prod(self.out_shape))
+
+    @property
+    def pooled_shape(self) -> Shape:
+        """The source's map after pooling."""
+        return self.in_shape[0] // self.pool, self.in_shape[1] // self.pool, self.in_shape[2]
+
+    def sources_per_site(self) -> NDArray[np.int64]:
+        """Number of pooled input sites (times kernel taps) that reach each output site, int64 [height, width]."""
+        height, width, _ = self.pooled_shape
+        if self.kind == "linear":
+            return np.full((1, 1), height * width, dtype=np.int64)
+        rows, columns = (_taps(size, out, kernel, stride, pad) for size, out, kernel, stride, pad in zip(
+            (height, width), self.out_shape[:2], self.weight.shape[1:3], self.stride, self.padding, strict=True))
+        return np.outer(rows, columns)
+
+    @property
+    def synapses(self) -> int:
+        """Pairs of a (pooled) source and a neuron, as an unrolled table would store them."""
+        return int(self.sources_per_site().sum()) * self.in_shape[2] * self.out_shape[2]
+
+    def reach(self) -> NDArray[np.int64]:
+        """Largest |sum of inputs| of each output channel over any set of events, int64: sum |W| pool^2 2^shift."""
+        weights = np.abs(self.weight.astype(np.int64)).reshape(-1, self.weight.shape[-1])
+        return (weights.sum(0) * self.pool**2) << self.shift
+
+    def overflow_impossible(self) -> dict[str, bool]:
+        """Whether no input whatsoever can make each register overflow (a static bound; false says nothing)."""
+        reach = int(self.reach().max())
+        updates = (self.stop - self.start) * int(np.abs(self.bias).max())
+        room = {"accumulator": self.accumulator, "membrane": self.membrane}
+        sums = {"accumulator": 0 if self.granularity == "event" else reach, "membrane": reach + updates}
+        return {name: sums[name] <= min(-r.low, r.high) for name, r in room.items()}
+
+
+def _taps(size: int, out: int, kernel: int, stride: int, pad: int) -> NDArray[np.int64]:
+    at = np.arange(out)[:, None] * stride - pad + np.arange(kernel)
+    return ((at >= 0) & (at < size)).sum(1)
+
+
+def check_layer(layer: Layer) -> None:
+    """Raise ValueError or TypeError where a layer contradicts itself."""
+    def refuse(text: str) -> None:
+        raise ValueError(f"layer {layer.name}: {text}")
+
+    for name, value, known in (("kind", layer.kind, KINDS), ("granularity", layer.granularity, GRANULARITIES),
+                               ("fire", layer.fire, FIRE)):
+        if value not in known:
+            refuse(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    if layer.pool < 1 or min(layer.in_shape) < 1 or min(layer.out_shape) < 1:
+        refuse(f"sizes must be at least 1, got {layer.in_shape}, {layer.out_shape}, pool {layer.pool}")
+    if not np.issubdtype(layer.weight.dtype, np.signedinteger):
+        raise TypeError(f"layer {layer.name}: weight must hold signed integers, got {layer.weight.dtype}")
+    height, width, channels = layer.pooled_shape
+    if layer.kind == "linear":
+        wanted: tuple[int, ...] = (height * width * channels, layer.out_shape[2])
+        if layer.weight.shape != wanted or layer.out_shape[:2] != (1, 1):
+            refuse(f"weight must have shape {wanted} and the output (1, 1, channels), got {layer.weight.shape}, {layer.out_shape}")
+    elif layer.weight.ndim != 4 or layer.weight.shape[0] != channels or layer.weight.shape[3] != layer.out_shape[2]:
+        refuse(f"weight must have shape [{channels}, kernel, kernel, {layer.out_shape[2]}], got {layer.weight.shape}")
+    for name, array in (("theta", layer.theta), ("bias", layer.bias)):
+        if array.dtype != np.int64 or array.shape != (layer.out_shape[2],):
+            refuse(f"{name} must be int64 [{layer.out_shape[2]}], got {array.dtype} {array.shape}")
+    if layer.scale.dtype != np.float64 or layer.scale.shape != (layer.out_shape[2],):
+        refuse(f"scale must be float64 [{layer.out_shape[2]}], got {layer.scale.dtype} {layer.scale.shape}")
+    if not (np.isfinite(layer.scale).all() and (layer.scale > 0).all()):
+        refuse("scale must be positive and finite")

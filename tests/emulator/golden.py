@@ -1,0 +1,134 @@
+"""An independent model of the emulated core, written from docs/emulator.md: dense loops over explicit synapse matrices, in int64.
+
+It shares no code with firstspike.emulator; layers are read by attribute only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+COUNTERS = ("spikes", "events", "delivered", "effective", "active", "accumulator_overflows", "membrane_overflows")
+
+
+def unroll(layer):
+    """(weights, synapses): int64 and bool [sources, neurons], both numbered row, column, channel."""
+    in_h, in_w, in_c = layer.in_shape
+    out_h, out_w, out_c = layer.out_shape
+    k = layer.pool
+    weights = np.zeros((in_h, in_w, in_c, out_h, out_w, out_c), np.int64)
+    synapses = np.zeros(weights.shape, bool)
+    pooled_h, pooled_w = in_h // k, in_w // k
+    for y in range(pooled_h * k):
+        for x in range(pooled_w * k):
+            py, px = y // k, x // k
+            if layer.kind == "linear":
+                for c in range(in_c):
+                    weights[y, x, c, 0, 0] = layer.weight[(py * pooled_w + px) * in_c + c]
+                    synapses[y, x, c, 0, 0] = True
+                continue
+            kernel_h, kernel_w = layer.weight.shape[1:3]
+            for oy in range(out_h):
+                for ox in range(out_w):
+                    ky = py + layer.padding[0] - oy * layer.stride[0]
+                    kx = px + layer.padding[1] - ox * layer.stride[1]
+                    if 0 <= ky < kernel_h and 0 <= kx < kernel_w:
+                        weights[y, x, :, oy, ox] = layer.weight[:, ky, kx]
+                        synapses[y, x, :, oy, ox] = True
+    flat = (in_h * in_w * in_c, out_h * out_w * out_c)
+    return weights.reshape(flat), synapses.reshape(flat)
+
+
+def policy(register, x):
+    """(value, changed) for Python-wide integers in an int64 array."""
+    if register.policy == "wrap":
+        span = 2**register.bits
+        y = (x - register.low) % span + register.low
+    else:
+        y = np.minimum(np.maximum(x, register.low), register.high)
+    return y, y != x
+
+
+def leak(layer, v):
+    if layer.decay_bits == 0:
+        return v
+    return np.sign(v) * (np.abs(v) * layer.keep // 2**layer.decay_bits)
+
+
+@dataclass
+class Result:
+    times: list
+    membrane: list  # [total_steps, neurons] a layer
+    counters: np.ndarray  # [layers, 7]
+    steps_run: int
+    overshoot: np.ndarray
+
+
+def run(layers, total_steps, times, early_exit=False):
+    """One sample: times is uint8 [sources] of the first layer."""
+    matrices = [unroll(layer) for layer in layers]
+    reads = [np.repeat(np.array([a.theta]), a.out_shape[0] * a.out_shape[1], 0).ravel() for a in layers]
+    biases = [np.repeat(np.array([a.bias]), a.out_shape[0] * a.out_shape[1], 0).ravel() for a in layers]
+    v = [np.zeros(theta.size, np.int64) for theta in reads]
+    fired_at = [np.full(theta.size, 255, np.uint8) for theta in reads]
+    last_v = [x.copy() for x in v]  # the membrane as last computed, kept at a spike
+    trace = [np.zeros((total_steps, theta.size), np.int64) for theta in reads]
+    counts = np.zeros((len(layers), len(COUNTERS)), np.int64)
+    steps_run = total_steps
+    for t in range(total_steps):
+        for n, layer in enumerate(layers):
+            if not layer.start <= t < layer.stop:
+                trace[n][t] = np.where(fired_at[n] == 255, v[n], 0)
+                continue
+            source = times if n == 0 else fired_at[n - 1]
+            sent = t - layer.delay
+            arriving = np.flatnonzero(source == sent) if sent >= 0 else np.zeros(0, int)
+            _step(layer, matrices[n], arriving, reads[n], biases[n], v[n], last_v[n], fired_at[n], counts[n], t)
+            trace[n][t] = np.where(fired_at[n] == 255, v[n], 0)
+        if early_exit and (fired_at[-1] != 255).any():
+            steps_run = t + 1
+            break
+    return Result(fired_at, trace, counts, steps_run, last_v[-1] - reads[-1])
+
+
+def _step(layer, matrix, arriving, theta, bias, v, last_v, fired_at, count, t):
+    weights, synapses = matrix
+    live = fired_at == 255
+    count[1] += arriving.size
+    count[2] += synapses[arriving].sum()
+    count[4] += (live & synapses[arriving].any(0)).sum()
+
+    def fire(which):
+        passes = v >= theta if layer.fire == "ge" else v > theta
+        now = which & passes & layer.fires
+        fired_at[now] = t
+        count[0] += now.sum()
+
+    if layer.granularity == "step":
+        count[3] += (synapses[arriving] & live).sum()
+        total = weights[arriving].sum(0) * 2**layer.shift
+        total, changed = policy(layer.accumulator, total)
+        count[5] += (changed & live).sum()
+        new, changed = policy(layer.membrane, leak(layer, v) + total + bias)
+        count[6] += (changed & live).sum()
+        v[live] = new[live]
+        last_v[live] = v[live]
+        fire(live)
+        return
+    v[live] = leak(layer, v)[live]
+    for event in arriving:
+        live = fired_at == 255
+        hit = live & synapses[event]
+        count[3] += hit.sum()
+        new, changed = policy(layer.membrane, v + weights[event] * 2**layer.shift)
+        count[6] += (changed & hit).sum()
+        v[hit] = new[hit]
+        last_v[live] = v[live]
+        fire(hit)
+    live = fired_at == 255
+    new, changed = policy(layer.membrane, v + bias)
+    count[6] += (changed & live).sum()
+    v[live] = new[live]
+    last_v[live] = v[live]
+    fire(live)

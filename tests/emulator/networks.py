@@ -1,0 +1,70 @@
+"""Random emulator networks for hypothesis: every geometry, register, policy, granularity and schedule."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from firstspike.emulator.layers import Layer, Register
+
+
+@st.composite
+def registers(draw, policies=("saturate", "wrap", "error"), least=3, most=14):
+    bits = draw(st.integers(least, most) | st.just(40))
+    policy = draw(st.sampled_from(policies))
+    kinds = ("signed", "unsigned") if policy == "wrap" else ("signed", "symmetric", "unsigned")
+    return Register.of(bits, draw(st.sampled_from(kinds)), policy)
+
+
+def integers(rng, low, high, shape, dtype=np.int64):
+    return rng.integers(low, high, size=shape, endpoint=True).astype(dtype)
+
+
+@st.composite
+def layers(draw, rng, index, in_shape, total_steps, fires, options):
+    conv = min(in_shape[:2]) > 1 and fires and draw(st.booleans())
+    pool = draw(st.integers(1, min(3, *in_shape[:2]))) if min(in_shape[:2]) > 1 else 1
+    pooled = in_shape[0] // pool, in_shape[1] // pool
+    stride, padding, kernel = (1, 1), (0, 0), (1, 1)
+    if conv:
+        padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+        stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+        kernel = tuple(draw(st.integers(1, min(4, size + 2 * pad))) for size, pad in zip(pooled, padding, strict=True))
+        out = tuple((s + 2 * p - k) // d + 1 for s, p, k, d in zip(pooled, padding, kernel, stride, strict=True))
+    else:
+        out = (1, 1)
+    channels = draw(st.integers(1, 20))
+    most = draw(st.sampled_from((1, 7, 127, 3000, 200000)))
+    shape = (in_shape[2], *kernel, channels) if conv else (pooled[0] * pooled[1] * in_shape[2], channels)
+    scale = max(1, int(most * draw(st.sampled_from((0.2, 1.0, 3.0)))))
+    shift = draw(st.sampled_from((0, 0, 3, 6)))
+    theta = integers(rng, 1 if options.get("positive_theta") else -2, scale * 2**shift, channels)
+    bias = integers(rng, -scale, scale, channels) if draw(st.booleans()) and not options.get("no_bias") else np.zeros(channels, np.int64)
+    decay_bits = draw(st.sampled_from((0, 0, 4, 12))) if not options.get("no_leak") else 0
+    return Layer(
+        name=f"layer{index}", kind="conv" if conv else "linear", weight=integers(rng, -most, most, shape, np.int32), theta=theta,
+        bias=bias, in_shape=in_shape, out_shape=(*out, channels), pool=pool, stride=stride, padding=padding, fires=fires,
+        delay=draw(st.integers(0, 2)), start=0 if draw(st.booleans()) else draw(st.integers(0, 2)) % total_steps,
+        stop=total_steps, shift=shift, decay_bits=decay_bits, keep=draw(st.integers(0, 2**decay_bits)),
+        accumulator=draw(registers(**options.get("registers", {}))), membrane=draw(registers(**options.get("registers", {}))),
+        granularity=draw(st.sampled_from(options.get("granularities", ("step", "event")))),
+        fire=draw(st.sampled_from(("ge", "gt"))), scale=np.ones(channels))
+
+
+@st.composite
+def networks(draw, **options):
+    """(layers, steps, total_steps, times uint8 [batch, sources])."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    steps = draw(st.integers(1, 9))
+    total_steps = steps + draw(st.integers(0, 4))
+    shape = draw(st.sampled_from(((1, 1, 1), (1, 1, 13), (3, 4, 2), (5, 5, 1), (6, 3, 3))))
+    depth = draw(st.integers(1, 3))
+    readout = draw(st.booleans()) and not options.get("all_fire")
+    made = []
+    for index in range(depth):
+        made.append(draw(layers(rng, index, shape, total_steps, not readout or index + 1 < depth, options)))
+        shape = made[-1].out_shape
+    silent = draw(st.sampled_from((0.0, 0.3, 0.9)))
+    times = rng.integers(0, steps, size=(draw(st.integers(1, 4)), made[0].in_shape[0] * made[0].in_shape[1] * made[0].in_shape[2]))
+    times = np.where(rng.random(times.shape) < silent, 255, times).astype(np.uint8)
+    return made, steps, total_steps, times
