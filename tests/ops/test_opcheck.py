@@ -1,0 +1,152 @@
+"""`torch.library.opcheck` of every operator of ours, on the very calls that the functions make for the tests' samples.
+
+A mode records each call of a `firstspike::` operator, forward and backward, with its arguments; each is then checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
+
+from firstspike import SpikeTimes, functional
+from firstspike.surrogate import atan, rectangle, sigmoid, triangle
+
+from ..samples import Layer, generator, layer
+
+SURROGATES = {"triangle": triangle(), "rectangle": rectangle(0.5), "atan": atan(), "sigmoid": sigmoid()}
+
+
+class Recorder(TorchFunctionMode):
+    """Keeps the operator and the arguments of each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, tuple, dict]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Record, then call."""
+        kwargs = kwargs or {}
+        overload = getattr(func, "default", func)
+        if getattr(overload, "namespace", None) == "firstspike":
+            self.calls.append((overload, *tree_map(leaf, (args, kwargs))))
+        return func(*args, **kwargs)
+
+
+def leaf(x: Any) -> Any:
+    """A tensor of the same values, strides and `requires_grad`, without its history."""
+    if not isinstance(x, Tensor):
+        return x
+    made = (
+        torch.empty_strided(x.shape, x.stride(), dtype=x.dtype).copy_(x.detach()) if 0 not in x.stride() else x.detach()
+    )
+    return made.requires_grad_(x.requires_grad)
+
+
+def train(case: Layer) -> SpikeTimes:
+    """The sample's spikes, made from a dense train that wants a gradient."""
+    return SpikeTimes.from_dense(SpikeTimes(case.times, case.steps).dense().requires_grad_())
+
+
+def backward(x: Tensor) -> None:
+    """Send a gradient that is not constant."""
+    x.backward(torch.randn(x.shape, generator=generator(9)))
+
+
+def run_layer(function: Callable[..., SpikeTimes], case: Layer, **options: Any) -> None:
+    """One layer fed by a train, and one fed by another fused layer."""
+    w = case.weight.clone().requires_grad_()
+    b = None if case.bias is None else case.bias.clone().requires_grad_()
+    backward(function(train(case), w, b, **case.options, **options).dense())
+    hidden = functional.ramp(
+        torch.rand(case.times.shape, generator=generator(8)).requires_grad_(), case.steps, **options
+    )
+    backward(function(hidden, w, b, **case.options, **options).dense())
+    with torch.no_grad():
+        function(hidden, w, b, **case.options, **options)
+
+
+def run_integrate(case: Layer) -> None:
+    """The readout."""
+    backward(
+        functional.integrate(train(case), case.weight.clone().requires_grad_(), case.bias.clone().requires_grad_())
+    )
+    functional.integrate(SpikeTimes(case.times, case.steps), case.weight)
+
+
+def run_fire(surrogate: Any, **options: Any) -> None:
+    """The dense neuron."""
+    backward(
+        functional.fire(
+            torch.randn(5, 2, 3, 4, generator=generator(0)).requires_grad_(), surrogate=surrogate, **options
+        )
+    )
+
+
+def run_ramp(surrogate: Any) -> None:
+    """Direct coding of a map, sent on through a view."""
+    current = torch.rand(2, 3, 2, 5, generator=generator(0)).requires_grad_()
+    backward(functional.ramp(current, 6, surrogate=surrogate).flatten(1).dense())
+
+
+SAMPLES: dict[str, Callable[[], None]] = {
+    "integrate": lambda: run_integrate(layer((3, 13), (19, 13), 8)),
+    "integrate, no sample": lambda: run_integrate(layer((0, 13), (19, 13), 8)),
+    "fire, leaky": lambda: run_fire(triangle(), decay=0.5),
+}
+for name, s in SURROGATES.items():
+    SAMPLES |= {
+        f"linear, {name}": lambda s=s: run_layer(functional.linear, layer((3, 13), (19, 13), 8), surrogate=s),
+        f"pooled, {name}": lambda s=s: run_layer(
+            functional.linear, layer((2, 3, 4, 5), (7, 12), 64, avg_pool=2, bias=False), surrogate=s
+        ),
+        f"conv2d, {name}": lambda s=s: run_layer(
+            functional.conv2d, layer((2, 3, 6, 5), (17, 3, 3, 3), 8, padding=1, stride=2), surrogate=s
+        ),
+        f"ramp, {name}": lambda s=s: run_ramp(s),
+        f"fire, {name}": lambda s=s: run_fire(s),
+    }
+SAMPLES |= {
+    "linear, silent": lambda: run_layer(
+        functional.linear, layer((3, 13), (19, 13), 8, pattern="silent", regime="quiet")
+    ),
+    "linear, no sample": lambda: run_layer(functional.linear, layer((0, 13), (19, 13), 8)),
+    "conv2d, no sample": lambda: run_layer(functional.conv2d, layer((0, 3, 4, 4), (5, 3, 3, 3), 8)),
+    "conv2d, pooled and leaky": lambda: run_layer(
+        functional.conv2d, layer((2, 3, 6, 8), (5, 3, 3, 3), 8, avg_pool=2, decay=0.75)
+    ),
+}
+
+
+def record(run: Callable[[], None]) -> Iterator[tuple[Any, tuple, dict]]:
+    """Calls of a sample, one for each operator and set of argument shapes."""
+    with Recorder() as recorder:
+        run()
+    seen = set()
+    for op, args, kwargs in recorder.calls:
+        key = str(
+            tree_map(lambda x: (x.dtype, x.shape, x.requires_grad) if isinstance(x, Tensor) else x, (op, args, kwargs))
+        )
+        if key not in seen:
+            seen.add(key)
+            yield op, args, kwargs
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_opcheck(name: str) -> None:
+    calls = list(record(SAMPLES[name]))
+    assert calls
+    for op, args, kwargs in calls:
+        torch.library.opcheck(op, args, kwargs)
+
+
+def test_every_operator_is_covered() -> None:
+    """The samples call each operator that the package registers."""
+    registered = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("firstspike::")}
+    called = {op.name() for run in SAMPLES.values() for op, _, _ in record(run)}
+    assert registered and {name.split(".")[0] for name in called} == registered
