@@ -8,7 +8,7 @@ import torch
 from .dataset import Dataset
 from .errors import NotAvailable
 
-TEST_FROM = 1437  # the first 80 % train; the writers of the last 20 % are, in the main, other people
+TEST_FROM = 1437  # the first 80 % are for training
 
 
 def load(*, train: bool) -> Dataset:

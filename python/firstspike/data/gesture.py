@@ -58,9 +58,9 @@ def load(name: str, *, root: Path | None, train: bool, fetch: bool) -> Dataset:
 def frame(events: np.ndarray, *, sensor: int) -> np.ndarray:
     """Sum a recording's events into uint8 frames [2 * SLICES, SIDE, SIDE].
 
-    The recording is cut into SLICES parts of equal duration, its pixels into SIDE x SIDE squares. Channel 2 s + p counts
-    the events of polarity p in slice s. The 99th percentile of the counts above zero, and what is above it, becomes 255;
-    the counts below it are scaled to it and rounded up, so one event is never lost.
+    The recording is cut into SLICES parts of equal duration, its pixels into SIDE x SIDE squares. Channel 2 s + p
+    counts the events of polarity p in slice s. The 99th percentile of the counts above zero, and what is above it,
+    becomes 255; the counts below it are scaled to it and rounded up, so one event is never lost.
 
     Args:
         events: structured array with fields x, y (pixels, 0..sensor-1), p (polarity, 0 or 1), t (any unit of time).

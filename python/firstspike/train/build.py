@@ -1,0 +1,61 @@
+"""From a config to a net and an optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import models, surrogate
+from .config import Config
+from .seeds import generator
+
+_PASSED = ("encoder", "readout", "gamma", "scale", "population", "init", "bias", "pooling")
+
+
+def build_model(config: Config, *, input_shape: tuple[int, int, int]) -> nn.Module:
+    """The net of a config, its weights drawn with the config's seed.
+
+    Args:
+        config: see `Config`.
+        input_shape: channels, height and width of an image.
+
+    Returns:
+        A `models.TTFSNet`, or for model "relu" the same net with ReLU neurons (an `nn.Sequential`).
+
+    Raises:
+        ValueError, TypeError: from `models.build`, naming the field or pointing at the token of the spec.
+    """
+    draw = generator(config.seed, "weights")
+    if config.model == "relu":
+        return models.relu_twin(config.spec, input_shape=input_shape, pooling=config.pooling, generator=draw)
+    options = {name: getattr(config, name) for name in _PASSED if getattr(config, name) is not None}
+    shape: Any = getattr(surrogate, config.surrogate)
+    return models.build(
+        config.spec,
+        input_shape=input_shape,
+        steps=config.steps,
+        normalization=config.normalization,
+        affine=config.affine,  # type: ignore[arg-type]  # Config has checked it
+        threshold=config.threshold,
+        decay=config.decay,
+        surrogate=shape() if config.surrogate_scale is None else shape(config.surrogate_scale),
+        generator=draw,
+        **options,
+    )
+
+
+def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer of a config; weight decay applies to parameters of two or more dimensions."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    other = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": part, "weight_decay": decay}
+        for part, decay in ((decayed, config.weight_decay), (other, 0.0))
+        if part
+    ]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, fused=True)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=config.lr, fused=True)

@@ -1,0 +1,194 @@
+"""The settings of one training run: a flat TOML file, checked field by field."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import data as data_sets
+from . import fields
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of the training images, drawn anew for every image in every epoch.
+
+    Attributes:
+        shift: largest shift in pixels, up, down, left and right, filled with zeros.
+        flip: mirror left and right with probability 1/2.
+        erase: probability of setting a random rectangle to zero.
+        erase_area: largest share of the image that such a rectangle covers; it is drawn from 2 % up to this.
+    """
+
+    shift: int = 0
+    flip: bool = False
+    erase: float = 0.0
+    erase_area: float = 0.2
+
+    def __post_init__(self) -> None:
+        fields.check_types(self, "augmentation.")
+        fields.within("augmentation.shift", self.shift, 0, 100)
+        fields.within("augmentation.erase", self.erase, 0, 1)
+        fields.within("augmentation.erase_area", self.erase_area, 0.02, 1)
+
+    @property
+    def active(self) -> bool:
+        """Whether any change is asked for."""
+        return self.shift > 0 or self.flip or self.erase > 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run. Same config, same code, same machine: same bits.
+
+    The fields from `encoder` to `surrogate_scale` go to `models.build`, which documents and checks them; None takes its
+    default.
+
+    Attributes:
+        data: data set, a name that `data.load` knows.
+        spec: the net, such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10".
+        model: "ttfs", or "relu" for the same net with ReLU neurons (`models.relu_twin`).
+        steps: time steps T, 1..254.
+        standardize: subtract the training images' mean and divide by their deviation, per channel (direct coding only;
+            else pixels are in [0, 1]).
+        epochs, batch: passes over the training images; images a step.
+        optimizer: "adamw", "adam" or "sgd" (momentum 0.9).
+        lr: peak learning rate.
+        schedule: "cosine" (to zero), "linear" (to zero) or "constant", after the warmup.
+        warmup: epochs of linear warmup, fractions allowed.
+        weight_decay: on weights, not on gamma and bias.
+        label_smoothing: share of the target spread over all classes, [0, 1).
+        augmentation: see `Augmentation`.
+        seed: of weights, order of images, and augmentation.
+        threads: torch's threads; 0 leaves torch's number.
+        validation: training images held out (a fraction, or a number of images; 0: none). With some, each epoch is
+            measured on them and the test set only once, at the end; without, each epoch is measured on the test set.
+        limit: use only so many of the training images, the first ones (0: all), for quick trials.
+        device: "cpu", "cuda" or "cuda:1" and so on.
+    """
+
+    data: str
+    spec: str
+    model: str = "ttfs"
+    steps: int = 8
+    encoder: str = "direct"
+    readout: str = "membrane"
+    gamma: float | None = None
+    scale: float | None = None
+    population: int | None = None
+    init: str = "ettfs"
+    normalization: bool = True
+    affine: str | None = "channel"
+    bias: bool | None = None
+    pooling: str | None = None
+    threshold: float = 1.0
+    decay: float = 1.0
+    surrogate: str = "triangle"
+    surrogate_scale: float | None = None
+    standardize: bool = False
+    epochs: int = 10
+    batch: int = 128
+    optimizer: str = "adamw"
+    lr: float = 1e-3
+    schedule: str = "cosine"
+    warmup: float = 0.0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0
+    threads: int = 0
+    validation: float | int = 0
+    limit: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        fields.check_types(self)
+        fields.choice("data", self.data, data_sets.NAMES)
+        fields.choice("model", self.model, ("ttfs", "relu"))
+        fields.within("steps", self.steps, 1, 254)
+        fields.choice("surrogate", self.surrogate, ("triangle", "rectangle", "atan", "sigmoid"))
+        fields.choice("optimizer", self.optimizer, ("adamw", "adam", "sgd"))
+        fields.choice("schedule", self.schedule, ("cosine", "linear", "constant"))
+        fields.choice("affine", self.affine, ("channel", "layer", None))
+        for name in ("epochs", "batch"):
+            fields.within(name, getattr(self, name), 1)
+        for name in ("warmup", "weight_decay", "validation", "limit", "threads", "seed"):
+            fields.within(name, getattr(self, name), 0)
+        fields.within("lr", self.lr, 0)
+        fields.within("label_smoothing", self.label_smoothing, 0, 0.999)
+        if isinstance(self.validation, float) and self.validation >= 1:
+            raise ValueError(
+                f"validation must be a fraction below 1 or a whole number of images, got {self.validation}"
+            )
+        if self.warmup > self.epochs:
+            raise ValueError(f"warmup must be at most epochs = {self.epochs}, got {self.warmup}")
+        if self.standardize and self.encoder != "direct" and self.model == "ttfs":
+            raise ValueError(
+                f"standardize needs encoder 'direct' (a latency code needs pixels in 0..1), got {self.encoder!r}"
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """Make a config from plain values; TOML has no null, so the text "none" stands for None.
+
+        Raises:
+            ValueError: for an unknown, missing or impossible field, naming it.
+            TypeError: for a value of another type.
+        """
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        fields.refuse_unknown(values, known)
+        missing = [name for name in ("data", "spec") if name not in values]
+        if missing:
+            raise ValueError(f"{' and '.join(missing)} must be given")
+        plain = {name: None if value == "none" else value for name, value in values.items()}
+        nested = plain.get("augmentation")
+        if isinstance(nested, Mapping):
+            fields.refuse_unknown(nested, {f.name for f in dataclasses.fields(Augmentation)}, "augmentation.")
+            plain["augmentation"] = Augmentation(**nested)
+        return cls(**plain)
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str], changes: Mapping[str, Any] | None = None) -> Config:
+        """Read a config from a TOML file; `changes` replace its values (a dot reaches into augmentation).
+
+        Raises:
+            ValueError: naming the file and what is wrong in it.
+        """
+        text = Path(path).read_text(encoding="utf-8")
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path}: {error}") from error
+        for name, value in (changes or {}).items():
+            outer, dot, inner = name.partition(".")
+            if dot:
+                values.setdefault(outer, {})[inner] = value
+            else:
+                values[outer] = value
+        try:
+            return cls.from_dict(values)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{path}: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as JSON can hold them; `from_dict` takes them back."""
+        return dataclasses.asdict(self)
+
+    def to_toml(self) -> str:
+        """The config as a TOML file, every field written out; `from_toml` takes it back."""
+        lines = [f"{name} = {fields.toml(value)}" for name, value in self.to_dict().items()]
+        return "\n".join(lines) + "\n"
+
+    def replace(self, **changes: Any) -> Config:
+        """A copy with some fields changed, checked anew."""
+        return dataclasses.replace(self, **changes)
+
+    def differences(self, other: Config) -> list[str]:
+        """The fields in which two configs differ, each as "name: mine, not other's"."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        return [f"{name}: {mine[name]!r}, not {theirs[name]!r}" for name in mine if mine[name] != theirs[name]]

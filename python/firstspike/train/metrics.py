@@ -1,0 +1,124 @@
+"""What is measured in training and evaluation, summed over batches and processes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..models import Observation
+from .distributed import Ranks
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Measures over a set of images. What a net does not have (a ReLU net no spikes) is None.
+
+    Attributes:
+        images: how many images were measured.
+        loss: mean loss.
+        accuracy: share of right answers, 0..1.
+        steps_mean, steps_median, steps_p95: steps to decision, 1..T (`Observation.decision_step` + 1; T where no output
+            spike came). Quantiles are the smallest number that so many images do not exceed.
+        ties: share of images whose first output step has spikes of several classes, 0..1.
+        silent: share of images without an output spike, 0..1.
+        spikes_per_neuron: mean spikes of a neuron in one image over all firing layers, 0..1.
+        spikes_per_layer: the same for each firing layer.
+        spikes_per_image: mean spikes in one image.
+        pooled_twice: share of the units of max pools that fired more than once, 0..1; None without a max pool.
+    """
+
+    images: int
+    loss: float
+    accuracy: float
+    steps_mean: float | None = None
+    steps_median: float | None = None
+    steps_p95: float | None = None
+    ties: float | None = None
+    silent: float | None = None
+    spikes_per_neuron: float | None = None
+    spikes_per_layer: list[float] | None = None
+    spikes_per_image: float | None = None
+    pooled_twice: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The measures as JSON can hold them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Metrics:
+        """The measures out of `to_dict`."""
+        return cls(**values)
+
+
+class Tally:
+    """Sums that become `Metrics`. Nothing is read back from the device before `metrics` is called."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._answers = torch.zeros(3, dtype=torch.float64, device=device)  # images, loss, right
+        self._spiking: dict[str, Tensor] = {}
+
+    def add(self, scores: Tensor, labels: Tensor, loss: Tensor) -> None:
+        """Add a batch's answers: scores [B, classes], labels [B], the sum of the losses."""
+        right = (scores.detach().argmax(1) == labels).sum()
+        self._answers[0] += len(labels)
+        self._answers[1] += loss.detach()
+        self._answers[2] += right
+
+    def observe(self, seen: Observation, steps: int) -> None:
+        """Add what a batch's spikes did; a part of the batches may be enough."""
+        cost = (seen.decision_step + 1).clamp(max=steps)
+        self._sum("steps", torch.bincount(cost, minlength=steps + 1))
+        self._sum("ties", seen.ties.sum())
+        self._sum("silent", seen.silent.sum())
+        self._sum("layer", torch.stack([(~layer.silent).sum() for layer in seen.layers]))
+        self._sum("neurons", torch.tensor([layer.times.numel() for layer in seen.layers], device=cost.device))
+        self._sum("twice", seen.repeated.sum())
+        self._sum("pooled", seen.units.sum())
+
+    def _sum(self, name: str, value: Tensor) -> None:
+        value = value.to(torch.float64)
+        self._spiking[name] = self._spiking[name] + value if name in self._spiking else value
+
+    def running(self) -> tuple[float, float]:
+        """Mean loss and accuracy so far, of this process."""
+        images, loss, right = self._answers.tolist()
+        return loss / max(images, 1), right / max(images, 1)
+
+    def metrics(self, ranks: Ranks) -> Metrics:
+        """The measures over all processes; every process must call it."""
+        names = sorted(self._spiking)
+        parts = [self._answers, *(self._spiking[name].flatten() for name in names)]
+        total = ranks.sum(torch.cat(parts)).split([part.numel() for part in parts])
+        images, loss, right = total[0].tolist()
+        answers = {"images": int(images), "loss": loss / images, "accuracy": right / images}
+        if not names:
+            return Metrics(**answers)
+        return Metrics(**answers, **_spiking(dict(zip(names, total[1:], strict=True))))
+
+
+def _spiking(sums: Mapping[str, Tensor]) -> dict[str, Any]:
+    histogram, layer, neurons = sums["steps"], sums["layer"], sums["neurons"]
+    seen = float(histogram.sum())
+    pooled = float(sums["pooled"])
+    return {
+        "steps_mean": float((histogram * torch.arange(len(histogram), device=histogram.device)).sum()) / seen,
+        "steps_median": quantile(histogram, 0.5),
+        "steps_p95": quantile(histogram, 0.95),
+        "ties": float(sums["ties"]) / seen,
+        "silent": float(sums["silent"]) / seen,
+        "spikes_per_neuron": float(layer.sum() / neurons.sum()),
+        "spikes_per_layer": (layer / neurons).tolist(),
+        "spikes_per_image": float(layer.sum()) / seen,
+        "pooled_twice": float(sums["twice"]) / pooled if pooled else None,
+    }
+
+
+def quantile(histogram: Tensor, share: float) -> float:
+    """The smallest value v such that at least `share` of the counts lie at 0..v; histogram [v] counts value v."""
+    reached = histogram.cumsum(0) >= share * histogram.sum() - 1e-9
+    return float(reached.int().argmax())

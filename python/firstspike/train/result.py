@@ -1,0 +1,111 @@
+"""What a run gives back: its history, one entry an epoch, and figures drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .config import Config
+from .metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch.
+
+    Attributes:
+        epoch: 1, 2, ...
+        lr: learning rate of its last step.
+        train: measured while the weights changed, on augmented images; spikes and steps in each tenth batch only.
+        validation: on the images held out; None without any.
+        test: on the test set; None where it was not measured in this epoch.
+        seconds: of the training part.
+        step_seconds: of them, in forward, loss, backward and optimizer.
+        evaluation_seconds: of the measurements.
+    """
+
+    epoch: int
+    lr: float
+    train: Metrics
+    validation: Metrics | None
+    test: Metrics | None
+    seconds: float
+    step_seconds: float
+    evaluation_seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry as JSON can hold it."""
+        parts = {name: part and part.to_dict() for name, part in self._parts().items()}
+        return {**vars(self), **parts}
+
+    def _parts(self) -> dict[str, Metrics | None]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Epoch:
+        """The entry out of `to_dict`."""
+        parts = {name: values[name] and Metrics.from_dict(values[name]) for name in ("train", "validation", "test")}
+        return cls(**{**values, **parts})
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    Attributes:
+        config: its config.
+        history: one entry an epoch.
+        parameters: number of trained parameters.
+        peak_memory: bytes, the most in use by the process (on CUDA: on the device).
+        sources: where the training and the test images came from.
+        processes: how many shared each batch.
+    """
+
+    config: Config
+    history: tuple[Epoch, ...]
+    parameters: int
+    peak_memory: int
+    sources: tuple[str, str]
+    processes: int = 1
+
+    @property
+    def test(self) -> Metrics:
+        """The last epoch's measures on the test set: the result that counts."""
+        last = self.history[-1].test
+        assert last is not None  # the last epoch is always measured on the test set
+        return last
+
+    @property
+    def best(self) -> Metrics:
+        """The measures of the epoch with the best test accuracy, the first of equals: never the result itself."""
+        return max((entry.test for entry in self.history if entry.test is not None), key=lambda m: m.accuracy)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds in all epochs, training and measuring."""
+        return sum(entry.seconds + entry.evaluation_seconds for entry in self.history)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON can hold it."""
+        return {
+            "config": self.config.to_dict(),
+            "history": [entry.to_dict() for entry in self.history],
+            "parameters": self.parameters,
+            "peak_memory": self.peak_memory,
+            "sources": list(self.sources),
+            "processes": self.processes,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Result:
+        """The result out of `to_dict`."""
+        first, second = values["sources"]
+        return cls(
+            config=Config.from_dict(values["config"]),
+            history=tuple(Epoch.from_dict(entry) for entry in values["history"]),
+            parameters=values["parameters"],
+            peak_memory=values["peak_memory"],
+            sources=(first, second),
+            processes=values["processes"],
+        )
