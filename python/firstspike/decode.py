@@ -12,7 +12,8 @@ TEMPORAL_MODES = ("exp", "linear")
 MEMBRANE_MODES = ("last", "mean", "weighted")
 
 
-def temporal_weights(steps: int, *, gamma: float, mode: str = "exp", device: torch.device | str | None = None) -> Tensor:
+def temporal_weights(steps: int, *, gamma: float, mode: str = "exp",
+                     device: torch.device | str | None = None) -> Tensor:
     """The weights w[t] of temporal weighting decoding, float32 [T], falling in t (arXiv 2410.23619, Eq. 20-24).
 
     mode "exp": w[t] = gamma^-t, gamma >= 1. mode "linear": w[t] = gamma (T - t) / T, gamma > 0.
@@ -28,8 +29,8 @@ def temporal_weights(steps: int, *, gamma: float, mode: str = "exp", device: tor
 def temporal_weighting(spikes: SpikeTimes, *, gamma: float, mode: str = "exp") -> Tensor:
     """Temporal weighting decoder (TWD): y = sum_t w[t] O[t], float32 [B, C]; a silent neuron scores 0. Differentiable.
 
-    spikes: [B, C] with times 0 to T - 1. gamma and mode as in `temporal_weights`. Near gamma = 1 all spikes weigh the same and the
-    time says little; a large gamma rewards only the first steps.
+    spikes: [B, C] with times 0 to T - 1. gamma and mode as in `temporal_weights`. Near gamma = 1 all spikes weigh the
+    same and the time says little; a large gamma rewards only the first steps.
     """
     _output_spikes(spikes)
     weights = temporal_weights(spikes.steps, gamma=gamma, mode=mode, device=spikes.device)
@@ -37,10 +38,10 @@ def temporal_weighting(spikes: SpikeTimes, *, gamma: float, mode: str = "exp") -
 
 
 def membrane(v: Tensor, mode: str = "last") -> Tensor:
-    """Scores [B, C] from the output membrane v, float32 [T, B, C], of a layer that integrates and never fires. Differentiable.
+    """Scores [B, C] from the output membrane v, float32 [T, B, C], of a layer that never fires. Differentiable.
 
-    mode "last": v[T - 1]. "mean": the mean over the steps. "weighted": sum_t w[t] v[t] with w[t] = 2 (T - t) / (T (T + 1)), which
-    sums to 1: early steps count more, so that training is pushed to early decisions (ours).
+    mode "last": v[T - 1]. "mean": the mean over the steps. "weighted": sum_t w[t] v[t] with w[t] = 2 (T - t) / (T (T +
+    1)), which sums to 1: early steps count more, so that training is pushed to early decisions (ours).
     """
     v = _membrane(v, mode)
     if mode == "last":
@@ -51,9 +52,10 @@ def membrane(v: Tensor, mode: str = "last") -> Tensor:
 
 
 def running_membrane(v: Tensor, mode: str = "last") -> Tensor:
-    """The scores that `membrane` would give if the run ended after each step, [T, B, C]; up to a positive factor in "weighted".
+    """The scores that `membrane` would give if the run ended after each step, [T, B, C].
 
-    With "last" this is v itself, with "mean" the mean so far, with "weighted" the weighted sum so far.
+    With "last" this is v itself, with "mean" the mean so far, with "weighted" the weighted sum so far (up to a
+    factor, the sum of the weights so far).
     """
     v = _membrane(v, mode)
     if mode == "last":
@@ -71,7 +73,7 @@ def overshoot(spikes: SpikeTimes, v: Tensor, *, threshold: float = 1.0) -> Tenso
     _output_spikes(spikes)
     v = _checks.float32("v", v, 3)
     if v.shape != (spikes.steps, *spikes.shape):
-        raise ValueError(f"v must have shape {(spikes.steps, *spikes.shape)} (steps, batch, neurons), got {tuple(v.shape)}")
+        raise ValueError(f"v must have shape {(spikes.steps, *spikes.shape)}, got {tuple(v.shape)}")
     when = spikes.times.long().clamp(max=spikes.steps - 1)
     return v.gather(0, when.unsqueeze(0)).squeeze(0) - threshold
 
@@ -79,8 +81,9 @@ def overshoot(spikes: SpikeTimes, v: Tensor, *, threshold: float = 1.0) -> Tenso
 def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
     """The class whose neuron fires first, int64 [B]. Not differentiable.
 
-    spikes: [B, C]. overshoot: float [B, C], see the function of that name. Ties go to the larger overshoot, then to the lower
-    index. Where all are silent the same rule decides: the larger membrane, or index 0 where no overshoot is given.
+    spikes: [B, C]. overshoot: float [B, C], see the function of that name. Ties go to the larger overshoot, then to the
+    lower index. Where all are silent the same rule decides: the larger membrane, or index 0 where no overshoot is
+    given.
     """
     _output_spikes(spikes)
     first = spikes.times == spikes.times.amin(1, keepdim=True)
@@ -114,8 +117,8 @@ def decision_step(spikes: SpikeTimes) -> Tensor:
 def settled_step(scores: Tensor) -> Tensor:
     """Step from which on the argmax of running scores [T, B, C] no longer changes, int64 [B], 0 to T - 1.
 
-    It tells after how many steps inference could have stopped with the answer of the last step. It is known only afterwards: a
-    yardstick, not a rule for stopping.
+    It tells after how many steps inference could have stopped with the answer of the last step. It is known only
+    afterwards: a yardstick, not a rule for stopping.
     """
     scores = _checks.float32("scores", scores, 3)
     answers = scores.detach().argmax(-1)
@@ -127,7 +130,8 @@ def settled_step(scores: Tensor) -> Tensor:
 def ties(spikes: SpikeTimes, classes: int | None = None) -> Tensor:
     """Bool [B]: the first output step has spikes of more than one class, so that the time alone does not decide.
 
-    spikes: [B, C]. classes: as in `population`; by default every neuron is a class. Samples without a spike are not ties.
+    spikes: [B, C]. classes: as in `population`; by default every neuron is a class. Samples without a spike are not
+    ties.
     """
     _output_spikes(spikes)
     first = spikes.times == spikes.times.amin(1, keepdim=True)

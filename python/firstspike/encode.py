@@ -21,11 +21,12 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
     curve, for x > 0, rounding half to even:
 
     - "linear": time = round((1 - x) (T - 1)); x = 1 fires in step 0.
-    - "log": time = round((T - 1) min(1, ln x / ln(1/255))): equal ratios of intensity are equal delays, as in a receptor that
-      responds to the logarithm of its input. x = 1 fires in step 0; 1/255, the darkest grey of an 8-bit image, and whatever is
-      darker fire in step T - 1.
+    - "log": time = round((T - 1) min(1, ln x / ln(1/255))): equal ratios of intensity are equal delays, as in a
+      receptor that responds to the logarithm of its input. x = 1 fires in step 0; 1/255, the darkest grey of an 8-bit
+      image, and whatever is darker fire in step T - 1.
 
-    Not differentiable. Raises TypeError for another type, ValueError for values outside [0, 1], NaN, or an unknown curve.
+    Not differentiable. Raises TypeError for another type, ValueError for values outside [0, 1], NaN, or an unknown
+    curve.
     """
     x = _checks.float32("x", x)
     steps = _checks.steps(steps)
@@ -36,10 +37,7 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
     if not torch.compiler.is_compiling():
         _check_unit_interval(x)
     x = x.detach()
-    if curve == "linear":
-        delay = 1 - x
-    else:
-        delay = (x.clamp(min=DARKEST).log() / math.log(DARKEST)).clamp(0, 1)
+    delay = 1 - x if curve == "linear" else x.clamp(min=DARKEST).log() / math.log(DARKEST)
     times = (delay * (steps - 1)).round().to(torch.uint8)
     return SpikeTimes(times.masked_fill(x == 0, SILENT), steps)
 

@@ -11,13 +11,13 @@ from . import _checks
 
 
 def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """ETTFS-init (arXiv 2410.23619, Eq. 14): U(-a, a) with a = gain sqrt(3 T / N), in place; the variance is gain^2 T / N.
+    """ETTFS-init (arXiv 2410.23619, Eq. 14), in place: U(-a, a) with a = gain sqrt(3 T / N), variance gain^2 T / N.
 
     Why T / N: N inputs that fire once each, uniformly over T steps, give Var(PSC[t]) = N (T / N) / T = 1 in every step.
 
-    weight: float [O, ...], at least 2 dimensions. steps: T, 1 to 254. The paper has gain = 1 throughout. `gain` is ours: k after
-    k x k average pooling, and 1 / sqrt(T) in a directly coded layer, which gets its whole input in every step, keep the variance
-    of 1 in these two cases as well (each layer of `firstspike.nn` knows its own `gain`).
+    weight: float [O, ...], at least 2 dimensions. steps: T, 1 to 254. The paper has gain = 1 throughout. `gain` is
+    ours: k after k x k average pooling, and 1 / sqrt(T) in a directly coded layer, which gets its whole input in every
+    step, keep the variance of 1 in these two cases as well (each layer of `firstspike.nn` knows its own `gain`).
     """
     fan_in = _fan_in(weight)
     bound = _checks.real("gain", gain, 0.0, open_low=True) * math.sqrt(3 * _checks.steps(steps) / fan_in)
@@ -25,7 +25,7 @@ def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generato
 
 
 def kaiming_(weight: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """True He initialisation for ReLU (He et al. 2015, Eq. 10): U(-a, a) with a = sqrt(6 / N), variance 2 / N, in place.
+    """True He initialisation for ReLU (He et al. 2015, Eq. 10), in place: U(-a, a), a = sqrt(6 / N), variance 2 / N.
 
     With TTFS neurons Var(PSC[t]) = 2 / T at best: the signal fades as T grows. weight: float [O, ...].
     """
@@ -33,7 +33,7 @@ def kaiming_(weight: Tensor, *, generator: Generator | None = None) -> Tensor:
 
 
 def torch_default_(weight: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """What `torch.nn.Linear` and `Conv2d` draw (`kaiming_uniform_` with a = sqrt 5): U(-a, a), a = sqrt(1 / N), in place.
+    """What `torch.nn.Linear` and `Conv2d` draw (`kaiming_uniform_`, a = sqrt 5), in place: U(-a, a), a = sqrt(1 / N).
 
     The variance is 1 / (3 N), so Var(PSC[t]) = 1 / (3 T) at best. weight: float [O, ...].
     """
@@ -53,5 +53,5 @@ def _fan_in(weight: Tensor) -> int:
     if not weight.is_floating_point():
         raise TypeError(f"weight must be floating point, got {weight.dtype}")
     if weight.dim() < 2 or weight[0].numel() == 0:
-        raise ValueError(f"weight must have shape [outputs, inputs, ...] with at least one input, got {tuple(weight.shape)}")
+        raise ValueError(f"weight must have shape [outputs, inputs, ...], none of them 0, got {tuple(weight.shape)}")
     return weight[0].numel()

@@ -2,7 +2,8 @@
 
 from .build import build, cnn, from_config, mlp
 from .grammar import GrammarError, parse
-from .net import Observation, TTFSNet
+from .net import TTFSNet
+from .observation import Observation
 from .relu import relu_twin
 
 __all__ = ["GrammarError", "Observation", "TTFSNet", "build", "cnn", "from_config", "mlp", "parse", "relu_twin"]

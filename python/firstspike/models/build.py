@@ -22,22 +22,22 @@ POOLINGS = ("avg", "max", "earliest")
 
 def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str = "direct", readout: str = "membrane",
           gamma: float = 1.1, scale: float = 10.0, population: int | None = None, init: str = "ettfs",
-          normalization: bool = True, affine: fs.Affine = "channel", bias: bool | None = None, pooling: str | None = None,
-          threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate | None = None,
+          normalization: bool = True, affine: fs.Affine = "channel", bias: bool | None = None,
+          pooling: str | None = None, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate | None = None,
           generator: Generator | None = None) -> TTFSNet:
     """A TTFS net from a string such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10" (`grammar.parse` has the rules).
 
     input_shape: (C, H, W) of the data, or (N,) for a net without convolutions. steps: T, 1 to 254.
-    encoder: "direct" (the first layer gets the data as a constant current), "latency" or "latency-log" (`encode.latency`).
-    readout: "membrane" (the last layer integrates and never fires; its last potential counts), "membrane-mean",
-    "membrane-weighted" (`decode.membrane`), "twd-exp", "twd-linear" (temporal weighting of output spikes) or "first-spike".
-    gamma: of temporal weighting, see `decode.temporal_weights`. scale: the factor of a spiking readout's scores, an inverse
-    temperature for the softmax behind them.
-    population: output neurons a class; by default 1 with a membrane readout, 10 with a spiking one (ten bytes tie often).
-    init: "ettfs", "kaiming" (true He) or "torch". normalization: weight normalisation of every layer (Eq. 16). affine: gamma and
-    beta per output ("channel"), per "layer", or None. bias: beta; by default only with an affine. pooling: "avg", "max" or
-    "earliest" replaces the kind of every pool in the string. threshold, decay, surrogate: of every neuron.
-    generator: draws the weights.
+    encoder: "direct" (the first layer gets the data as a constant current), "latency" or "latency-log"
+    (`encode.latency`). readout: "membrane" (the last layer integrates and never fires; its last potential counts),
+    "membrane-mean", "membrane-weighted" (`decode.membrane`), "twd-exp", "twd-linear" (temporal weighting of output
+    spikes) or "first-spike". gamma: of temporal weighting, see `decode.temporal_weights`. scale: the factor of a
+    spiking readout's scores, an inverse temperature for the softmax behind them.
+    population: output neurons a class; by default 1 with a membrane readout, 10 with a spiking one (ten bytes tie
+    often). init: "ettfs", "kaiming" (true He) or "torch". normalization: weight normalisation of every layer (Eq. 16).
+    affine: gamma and beta per output ("channel"), per "layer", or None. bias: beta; by default only with an affine.
+    pooling: "avg", "max" or "earliest" replaces the kind of every pool in the string. threshold, decay, surrogate: of
+    every neuron. generator: draws the weights.
 
     Raises GrammarError (a ValueError) that points at the token, ValueError and TypeError naming the argument.
     """
@@ -55,16 +55,16 @@ def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str =
     sized = plan(spec, shape, pooling)
     if len(sized) == 1 and encoder == "direct" and readout in MEMBRANE:
         raise fail(spec, sized[0].token, "a membrane readout behind direct coding needs a layer that fires before it")
-    synapse = {"steps": steps, "affine": affine, "bias": bias, "generator": generator}
-    neuron = {"threshold": threshold, "decay": decay, "surrogate": surrogate}
-    layers = _layers(sized, encoder, readout, population, synapse, neuron)
+    options: fs.FiringOptions = {"steps": steps, "bias": bias, "affine": affine, "generator": generator,
+                                 "threshold": threshold, "decay": decay, "surrogate": surrogate}
+    layers = _layers(sized, encoder == "direct", readout in MEMBRANE, population, options)
     for layer in layers:
         if isinstance(layer, fs.Synapse):
             layer.reset_parameters(init, generator=generator)
             if normalization:
                 fs.normalize(layer)
-    config = {"spec": spec, "input_shape": list(shape), "steps": steps, "encoder": encoder, "readout": readout, "gamma": gamma,
-              "scale": scale, "population": population, "init": init, "normalization": normalization, "affine": affine,
+    config = {"spec": spec, "input_shape": list(shape), "steps": steps, "encoder": encoder, "readout": readout,
+              "gamma": gamma, "scale": scale, "population": population, "init": init, "normalization": normalization, "affine": affine,
               "bias": bias, "pooling": pooling, "threshold": threshold, "decay": decay,
               "surrogate": {"kind": surrogate.kind, "scale": surrogate.scale}}
     first = nn.Identity() if encoder == "direct" else fs.LatencyEncoder(steps, CURVES[encoder])
@@ -74,11 +74,10 @@ def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str =
 
 def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **options: Any) -> TTFSNet:
     """`build` for a net without convolutions; input_shape is by default (N,), N the first number of the string."""
-    tokens = parse(spec)
-    for token in tokens:
-        if not isinstance(token, Linear):
-            raise fail(spec, token, "an mlp has fully connected layers only; models.cnn takes convolutions")
-    return build(spec, steps=steps, input_shape=(tokens[0].width,) if input_shape is None else input_shape, **options)
+    first = parse(spec)[0]
+    if not isinstance(first, Linear):
+        raise fail(spec, first, "an mlp has fully connected layers only; models.cnn takes convolutions")
+    return build(spec, steps=steps, input_shape=(first.width,) if input_shape is None else input_shape, **options)
 
 
 def cnn(spec: str, *, steps: int, input_shape: tuple[int, ...], **options: Any) -> TTFSNet:
@@ -97,35 +96,36 @@ def from_config(config: dict[str, Any], *, generator: Generator | None = None) -
     return build(options.pop("spec"), surrogate=Surrogate(**kind), generator=generator, **options)
 
 
-def _layers(sized: list[Sized], encoder: str, readout: str, population: int, synapse: dict[str, Any],
-            neuron: dict[str, Any]) -> list[nn.Module]:
+def _layers(sized: list[Sized], direct: bool, integrate: bool, population: int,
+            options: fs.FiringOptions) -> list[nn.Module]:
     """The layers in order; the factor of an average pool goes into the layer behind it."""
     layers: list[nn.Module] = []
     factor = 1
     for item in sized:
-        token, direct = item.token, encoder == "direct" and not layers
+        token, last, coded = item.token, item is sized[-1], direct and not layers
         if isinstance(token, Pool):
             if token.kind == "avg":
                 factor = token.factor
             else:
                 layers.append((fs.MaxPool2d if token.kind == "max" else fs.EarliestPool2d)(token.factor))
             continue
-        pool = {} if direct else {"avg_pool": factor}
-        factor = 1
+        outputs = item.outputs * (population if last else 1)
         if isinstance(token, Conv):
-            make = fs.DirectConv2d if direct else fs.TTFSConv2d
-            layers.append(make(item.inputs, item.outputs, token.kernel, padding=token.kernel // 2, **pool, **synapse, **neuron))
-            continue
-        outputs = item.outputs * (population if item is sized[-1] else 1)
-        if item is sized[-1] and readout in MEMBRANE:
-            layers.append(fs.Integrate(item.inputs, outputs, decay=neuron["decay"], **pool, **synapse))
+            size = {"kernel_size": token.kernel, "padding": token.kernel // 2}
+            layers.append(fs.DirectConv2d(item.inputs, outputs, **size, **options) if coded else
+                          fs.TTFSConv2d(item.inputs, outputs, **size, avg_pool=factor, **options))
+        elif last and integrate:
+            layers.append(fs.Integrate(item.inputs, outputs, avg_pool=factor, decay=options["decay"],
+                                       steps=options["steps"], affine=options["affine"], bias=options["bias"], generator=options["generator"]))
         else:
-            make = fs.DirectLinear if direct else fs.TTFSLinear
-            layers.append(make(item.inputs, outputs, **pool, **synapse, **neuron))
+            layers.append(fs.DirectLinear(item.inputs, outputs, **options) if coded else
+                          fs.TTFSLinear(item.inputs, outputs, avg_pool=factor, **options))
+        factor = 1
     return layers
 
 
-def _readout(readout: str, gamma: float, scale: float, classes: int) -> nn.Module:
+def _readout(readout: str, gamma: float, scale: float,
+             classes: int) -> fs.MembraneReadout | fs.TemporalWeighting | fs.FirstSpike:
     if readout in MEMBRANE:
         return fs.MembraneReadout(MEMBRANE[readout], classes=classes)
     if readout == "first-spike":

@@ -65,9 +65,10 @@ class Linear(Token):
 def parse(spec: str) -> list[Token]:
     """The tokens of a net's string, checked for their order.
 
-    Tokens are joined by "-": nCk, APk, MPk, EPk, n. Convolutions and pools come first, a pool behind a convolution; then the
-    fully connected layers, of which the last one is the number of classes. A net without convolutions starts with the size of
-    its input. Raises TypeError where spec is no string, GrammarError (a ValueError) pointing at the token otherwise.
+    Tokens are joined by "-": nCk, APk, MPk, EPk, n. Convolutions and pools come first, a pool behind a convolution;
+    then the fully connected layers, of which the last one is the number of classes. A net without convolutions starts
+    with the size of its input. Raises TypeError where spec is no string, GrammarError (a ValueError) pointing at the
+    token otherwise.
     """
     if not isinstance(spec, str):
         raise TypeError(f"spec must be a string such as '784-400-400-10', got {type(spec).__name__}")
@@ -96,7 +97,7 @@ def _token(spec: str, text: str, start: int) -> Token:
         raise GrammarError(spec, start, end, f"the numbers in {text!r} must be at least 1")
     if match["channels"]:
         if numbers[1] % 2 == 0:
-            raise GrammarError(spec, start, end, f"the kernel of {text!r} must be odd: the padding k // 2 then keeps the map's size")
+            raise GrammarError(spec, start, end, f"the kernel of {text!r} must be odd, so that padding k // 2 keeps the size")
         return Conv(start, end, *numbers)
     return Pool(start, end, POOLS[match["pool"]], *numbers) if match["pool"] else Linear(start, end, *numbers)
 

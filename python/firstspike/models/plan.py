@@ -11,7 +11,7 @@ from .grammar import Conv, Linear, Pool, Token, fail, parse
 
 @dataclass(frozen=True)
 class Sized:
-    """A layer with its sizes: channels for a convolution, features for a fully connected layer, both channels for a pool."""
+    """A layer with its sizes: channels of a convolution or a pool, features of a fully connected layer."""
 
     token: Token
     inputs: int
@@ -29,7 +29,7 @@ def plan(spec: str, input_shape: tuple[int, ...], pooling: str | None = None) ->
     if isinstance(tokens[0], Linear):
         first, tokens = tokens[0], tokens[1:]
         if first.width != math.prod(input_shape):
-            raise fail(spec, first, f"the net's input is {first.width}, but input_shape {input_shape} has {math.prod(input_shape)}")
+            raise fail(spec, first, f"the net takes {first.width} inputs, input_shape {input_shape} has {math.prod(input_shape)}")
     elif len(input_shape) != 3:
         raise fail(spec, tokens[0], f"a convolution needs input_shape (channels, height, width), got {input_shape}")
     sized, size = [], input_shape

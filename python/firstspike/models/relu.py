@@ -13,8 +13,9 @@ def relu_twin(spec: str, *, input_shape: tuple[int, ...], pooling: str | None = 
               generator: Generator | None = None) -> nn.Sequential:
     """The net of a string with ReLU in place of TTFS neurons: x, float32 [B, *input_shape], to logits [B, classes].
 
-    The same sizes, kernels, padding and pools (earliest pooling becomes max pooling: the largest activation is the earliest
-    spike), biases, no normalisation, and true He initialisation with biases of 0. Arguments and errors as in `build`.
+    The same sizes, kernels, padding and pools (earliest pooling becomes max pooling: the largest activation is the
+    earliest spike), biases, no normalisation, and true He initialisation with biases of 0. Arguments and errors as in
+    `build`.
     """
     sized = plan(spec, check_input_shape(input_shape), pooling)
     layers: list[nn.Module] = []

@@ -3,25 +3,28 @@
 from .decoders import FirstSpike, MembraneReadout, TemporalWeighting
 from .direct import DirectConv2d, DirectLinear
 from .encoders import LatencyEncoder
-from .firing import FiringLayer
+from .firing import FiringLayer, FiringOptions
 from .integrate import Integrate
 from .node import TTFSNode
 from .normalization import WeightNormalization, normalize
 from .pool import EarliestPool2d, MaxPool2d
-from .synapse import Synapse
+from .synapse import Affine, Synapse, SynapseOptions
 from .ttfs import TTFSConv2d, TTFSLinear
 
 __all__ = [
+    "Affine",
     "DirectConv2d",
     "DirectLinear",
     "EarliestPool2d",
     "FiringLayer",
+    "FiringOptions",
     "FirstSpike",
     "Integrate",
     "LatencyEncoder",
     "MaxPool2d",
     "MembraneReadout",
     "Synapse",
+    "SynapseOptions",
     "TTFSConv2d",
     "TTFSLinear",
     "TTFSNode",

@@ -6,15 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import _checks
+from .. import _checks, functional
 from ..ops import times as _times
 from ..spikes import SpikeTimes
 
 Train = SpikeTimes | Tensor
+MAP = "[batch, channels, height, width]"
+FLAT_OR_MAP = f"[batch, neurons] or {MAP}"
 
 
-def check_train(spikes: Train, steps: int, dims: tuple[int, ...], shape: str) -> Train:
-    """Return `spikes` if it is SpikeTimes, or a float32 dense train, over `steps` steps and with `dims` dimensions."""
+def check_train(spikes: Train, steps: int, shape: str) -> Train:
+    """Return `spikes` if it is SpikeTimes, or a float32 dense train, over `steps` steps and of a shape of that kind."""
     if isinstance(spikes, SpikeTimes):
         got, size = spikes.steps, spikes.shape
     elif isinstance(spikes, Tensor) and spikes.dim() > 2:
@@ -25,7 +27,7 @@ def check_train(spikes: Train, steps: int, dims: tuple[int, ...], shape: str) ->
         raise TypeError(f"spikes must be SpikeTimes (or a dense train [steps, batch, ...] of max pooling), got {what}")
     if got != steps:
         raise ValueError(f"spikes must have the layer's steps = {steps}, got {got}")
-    if len(size) not in dims:
+    if len(size) not in ((4,) if shape == MAP else (2, 4)):
         raise ValueError(f"spikes must have shape {shape}, got {tuple(size)}")
     return spikes
 
@@ -42,6 +44,13 @@ def map_current(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, pad
     x = _pooled(x, avg_pool)
     with full_precision(x.device):
         return F.conv2d(x.flatten(0, 1), weight, bias, stride, padding).unflatten(0, x.shape[:2])
+
+
+def flat_membrane(spikes: Train, weight: Tensor, bias: Tensor | None, avg_pool: int, decay: float) -> Tensor:
+    """Membrane [T, B, O] of a train of either kind, without firing."""
+    if isinstance(spikes, Tensor):
+        return accumulate(flat_current(spikes, weight, bias, avg_pool), decay)
+    return functional.integrate(spikes, weight, bias, avg_pool=avg_pool, decay=decay)
 
 
 def accumulate(current: Tensor, decay: float) -> Tensor:
@@ -70,5 +79,5 @@ def _pooled(x: Tensor, factor: int) -> Tensor:
     if factor == 1:
         return x
     if x.dim() != 5:
-        raise ValueError(f"avg_pool = {factor} needs maps [steps, batch, channels, height, width], got {tuple(x.shape)}")
+        raise ValueError(f"avg_pool = {factor} needs maps {MAP}, got {tuple(x.shape[1:])}")
     return F.avg_pool2d(x.flatten(0, 1), factor).unflatten(0, x.shape[:2])

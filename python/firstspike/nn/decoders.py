@@ -9,13 +9,15 @@ from ..spikes import SpikeTimes
 
 
 class TemporalWeighting(nn.Module):
-    """Temporal weighting decoder (TWD), see `decode.temporal_weighting`: sum_t w[t] O[t], then the mean of each class's neurons.
+    """Temporal weighting decoder (TWD): sum_t w[t] O[t], then the mean of each class's neurons.
 
-    gamma and mode as there. classes: the number of classes, each with its k neurons (`decode.population`); None: a neuron a class.
-    scale multiplies the scores: it changes no answer, but it is the inverse temperature of a softmax behind them (ours).
+    gamma and mode as in `decode.temporal_weighting`. classes: the number of classes, each with its k neurons (`decode.population`); None: a
+    neuron a class. scale multiplies the scores: it changes no answer, but it is the inverse temperature of a softmax
+    behind them (ours).
     """
 
-    def __init__(self, gamma: float = 1.1, mode: str = "exp", *, classes: int | None = None, scale: float = 1.0) -> None:
+    def __init__(self, gamma: float = 1.1, mode: str = "exp", *, classes: int | None = None,
+                 scale: float = 1.0) -> None:
         super().__init__()
         decode.temporal_weights(1, gamma=gamma, mode=mode)
         self.gamma, self.mode = float(gamma), mode
@@ -32,7 +34,7 @@ class TemporalWeighting(nn.Module):
 
 
 class MembraneReadout(nn.Module):
-    """Membrane readout, see `decode.membrane`: "last", "mean" or "weighted" over the steps, then the mean of each class's neurons."""
+    """Membrane readout: "last", "mean" or "weighted" (`decode.membrane`), then the mean of each class's neurons."""
 
     def __init__(self, mode: str = "last", *, classes: int | None = None) -> None:
         super().__init__()
@@ -56,10 +58,10 @@ class MembraneReadout(nn.Module):
 class FirstSpike(nn.Module):
     """First-spike readout: the class of the neuron that fires first, as scores that can be trained.
 
-    A neuron scores (T - time) / T, and 0 where silent: its spike's gradient is that of linear temporal weighting. With an
-    `overshoot` o (`decode.overshoot`) it gets o / (1 + |o|) / (2 T) on top, less than half a step and without gradient, so that
-    ties go to the larger overshoot, as in `decode.first_spike`. A class scores as its best neuron. scale as in
-    `TemporalWeighting`.
+    A neuron scores (T - time) / T, and 0 where silent: its spike's gradient is that of linear temporal weighting. With
+    an `overshoot` o (`decode.overshoot`) it gets o / (1 + |o|) / (2 T) on top, less than half a step and without
+    gradient, so that ties go to the larger overshoot, as in `decode.first_spike`. A class scores as its best neuron.
+    scale as in `TemporalWeighting`.
     """
 
     def __init__(self, *, classes: int | None = None, scale: float = 1.0) -> None:

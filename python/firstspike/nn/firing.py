@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from torch import Generator
+from typing import Unpack
 
 from ..surrogate import Surrogate
 from .node import neuron
-from .synapse import Affine, Synapse
+from .synapse import Synapse, SynapseOptions
+
+
+class FiringOptions(SynapseOptions, total=False):
+    """Arguments that all firing layers take, besides those of `Synapse`: as in `TTFSNode`."""
+
+    threshold: float
+    decay: float
+    surrogate: Surrogate | None
 
 
 class FiringLayer(Synapse):
-    """A `Synapse` and TTFS neurons. threshold > 0; decay 0 to 1 (1 = IF); surrogate: triangle(1) by default."""
+    """A `Synapse` and TTFS neurons with the settings of a `TTFSNode`: threshold, decay and surrogate."""
 
-    def __init__(self, shape: tuple[int, ...], *, steps: int, gain: float, bias: bool, affine: Affine, threshold: float,
-                 decay: float, surrogate: Surrogate | None, generator: Generator | None) -> None:
-        super().__init__(shape, steps=steps, gain=gain, bias=bias, affine=affine, generator=generator)
+    def __init__(self, shape: tuple[int, ...], gain: float, *, threshold: float = 1.0, decay: float = 1.0,
+                 surrogate: Surrogate | None = None, **options: Unpack[SynapseOptions]) -> None:
+        super().__init__(shape, gain, **options)
         self.neuron = neuron(threshold, decay, surrogate)
 
     @property
@@ -32,6 +40,6 @@ class FiringLayer(Synapse):
         """The surrogate derivative of the firing step."""
         return self.neuron["surrogate"]
 
-    def settings(self) -> str:
-        """The settings that all layers have, for print."""
-        return f"{super().settings()}, threshold={self.threshold:g}, decay={self.decay:g}, surrogate={self.surrogate}"
+    def extra_repr(self) -> str:
+        """The settings, for print."""
+        return f"{super().extra_repr()}, threshold={self.threshold:g}, decay={self.decay:g}, surrogate={self.surrogate}"

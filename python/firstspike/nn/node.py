@@ -30,8 +30,9 @@ def neuron(threshold: float, decay: float, surrogate: Surrogate | None) -> Neuro
 class TTFSNode(nn.Module):
     """The TTFS neuron alone: dense currents [T, B, ...] to dense spikes of the same shape, at most one a neuron.
 
-    V[t] = decay V[t - 1] + X[t]; it fires once, where V >= threshold. A drop-in for the neurons of time-stepped libraries,
-    behind any layer; there is no state to reset. threshold > 0; decay 0 to 1 (1 = IF); surrogate: triangle(1) by default.
+    V[t] = decay V[t - 1] + X[t]; it fires once, where V >= threshold. A drop-in for the neurons of time-stepped
+    libraries, behind any layer; there is no state to reset. threshold > 0; decay 0 to 1 (1 = IF); surrogate:
+    triangle(1) by default.
     """
 
     def __init__(self, *, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate | None = None) -> None:
@@ -44,4 +45,4 @@ class TTFSNode(nn.Module):
 
     def extra_repr(self) -> str:
         """The settings, for print."""
-        return f"threshold={self.neuron['threshold']:g}, decay={self.neuron['decay']:g}, surrogate={self.neuron['surrogate']}"
+        return ", ".join(f"{name}={value}" for name, value in self.neuron.items())

@@ -17,8 +17,9 @@ _EPSILON = 1e-12  # far below any variance of a weight in use; it keeps a consta
 class WeightNormalization(nn.Module):
     """(W - mean) / std * sqrt(T / N) * gain, mean and std (biased) over the whole weight (arXiv 2410.23619, Eq. 16).
 
-    So the weight keeps the mean 0 and the variance T / N of ETTFS-init throughout training, and Var(PSC) stays 1. `gain` is
-    ours, 1 in the paper: k after k x k average pooling and 1 / sqrt(T) in a directly coded layer, as in `init.ettfs_`.
+    So the weight keeps the mean 0 and the variance T / N of ETTFS-init throughout training, and Var(PSC) stays 1.
+    `gain` is ours, 1 in the paper: k after k x k average pooling and 1 / sqrt(T) in a directly coded layer, as in
+    `init.ettfs_`.
 
     steps: T, 1 to 254. fan_in: N, at least 1. Use: `normalize(layer)`, or
     `torch.nn.utils.parametrize.register_parametrization(layer, "weight", WeightNormalization(steps, fan_in))`.
@@ -50,7 +51,7 @@ class WeightNormalization(nn.Module):
 
 
 def normalize(layer: Synapse) -> Synapse:
-    """Put `WeightNormalization` with the layer's own steps, fan-in and gain on `layer.weight`, in place; returns the layer."""
+    """Put `WeightNormalization` with the layer's steps, fan-in and gain on `layer.weight`, in place; returns the layer."""
     if not isinstance(layer, Synapse):
         raise TypeError(f"layer must be a layer of firstspike.nn with a weight, got {type(layer).__name__}")
     if parametrize.is_parametrized(layer, "weight"):

@@ -1,4 +1,4 @@
-"""Pooling that selects: the earliest spike, and the maximum, which breaks the single spike. (Average pooling is in the layers.)"""
+"""Pooling that selects: the earliest spike, and the maximum, which breaks the single spike."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ._trains import fired_once
 class EarliestPool2d(nn.Module):
     """Pooling by the earliest spike of each k x k window: the minimum of the times, so that single spikes stay single.
 
-    A window of silent units is silent. Of equal times the upper left unit wins (row by row), and the gradient goes to the winner
-    alone. Stride k; what is left over at the lower and right edge is dropped.
+    A window of silent units is silent. Of equal times the upper left unit wins (row by row), and the gradient goes to
+    the winner alone. Stride k; what is left over at the lower and right edge is dropped.
     """
 
     def __init__(self, kernel_size: int) -> None:
@@ -26,8 +26,8 @@ class EarliestPool2d(nn.Module):
         """Spike times [B, C, H // k, W // k] of `spikes` [B, C, H, W]."""
         _check_map(spikes, self.kernel_size)
         area = self.kernel_size**2
-        order = torch.arange(area, device=spikes.device, dtype=torch.int32)
-        key = (_windows(spikes.times, self.kernel_size).int() * area + order).amin(-1)  # time first, then place in the window
+        place = torch.arange(area, device=spikes.device, dtype=torch.int32)
+        key = (_windows(spikes.times, self.kernel_size).int() * area + place).amin(-1)  # by time, then by place
         if not spikes.requires_grad:
             return SpikeTimes(torch.div(key, area, rounding_mode="floor").to(torch.uint8), spikes.steps)
         winner = (key % area).long()[None, ..., None].expand(spikes.steps, *key.shape, 1)
@@ -39,11 +39,12 @@ class EarliestPool2d(nn.Module):
 
 
 class MaxPool2d(nn.Module):
-    """Max pooling in every step, for comparison: a pooled unit fires whenever one of its k x k units does, so up to k^2 times.
+    """Max pooling in every step, for comparison: a pooled unit fires whenever one of its k x k units does.
 
-    That is no longer a single-spike train: it comes as a dense one, and the next layer computes on its dense path, T passes over
-    its weights. Buffers of the last forward, int64 scalars, not in the state_dict: `repeated`, the pooled units that fired more
-    than once, and `units`, all pooled units. Stride k; what is left over at the lower and right edge is dropped.
+    That is no longer a single-spike train: it comes as a dense one, and the next layer computes on its dense path, T
+    passes over its weights. Buffers of the last forward, int64 scalars, not in the state_dict: `repeated`, the pooled
+    units that fired more than once, and `units`, all pooled units. Stride k; what is left over at the lower and right
+    edge is dropped.
     """
 
     repeated: Tensor
@@ -56,7 +57,7 @@ class MaxPool2d(nn.Module):
         self.register_buffer("units", torch.zeros((), dtype=torch.int64), persistent=False)
 
     def forward(self, spikes: SpikeTimes) -> Tensor:
-        """Dense train, float32 [T, B, C, H // k, W // k], of `spikes` [B, C, H, W]. Gradients go to one unit of a tie, as in torch."""
+        """Dense train, float32 [T, B, C, H // k, W // k], of `spikes` [B, C, H, W]; of a tie one unit gets the gradient."""
         _check_map(spikes, self.kernel_size)
         dense = spikes.dense()
         pooled = F.max_pool2d(dense.flatten(0, 1), self.kernel_size).unflatten(0, dense.shape[:2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Required, TypedDict
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,22 +14,31 @@ Affine = Literal["channel", "layer"] | None
 INITS = ("ettfs", "kaiming", "torch")
 
 
+class SynapseOptions(TypedDict, total=False):
+    """Arguments that all layers take: steps is T, 1 to 254; the others as in `Synapse`."""
+
+    steps: Required[int]
+    bias: bool
+    affine: Affine
+    generator: Generator | None
+
+
 class Synapse(nn.Module):
     """The current X[t] = gamma (W s[t]) + beta of a layer (arXiv 2410.23619, Eq. 17).
 
-    Parameters: `weight` W, float32 [O, ...]; `gamma`, [O] with affine "channel", [1] with "layer", absent with None; `bias`, the
-    paper's beta, of gamma's size ([O] without an affine), absent with bias=False. beta is a current, added in every step.
+    Parameters: `weight` W, float32 [O, ...]; `gamma`, [O] with affine "channel" (default), [1] with "layer", absent
+    with None; `bias`, the paper's beta, of gamma's size ([O] without an affine), absent with bias=False. beta is a
+    current, added in every step. generator draws the weight (ETTFS-init; gamma starts at 1 and beta at 0).
 
-    `steps` is T, `fan_in` N the weight's elements an output. `gain` is the factor that keeps Var(PSC) = 1 where the paper's
-    derivation does not hold: k after k x k average pooling, 1 / sqrt(T) in a directly coded layer, else 1 (ours).
+    `steps` is T, `fan_in` N the weight's elements an output. `gain` is the factor that keeps Var(PSC) = 1 where the
+    paper's derivation does not hold: k after k x k average pooling, 1 / sqrt(T) in a directly coded layer, else 1
+    (ours).
     """
 
     weight: Tensor
-    gamma: nn.Parameter | None
-    bias: nn.Parameter | None
 
-    def __init__(self, shape: tuple[int, ...], *, steps: int, gain: float, bias: bool, affine: Affine,
-                 generator: Generator | None) -> None:
+    def __init__(self, shape: tuple[int, ...], gain: float, *, steps: int, bias: bool = True,
+                 affine: Affine = "channel", generator: Generator | None = None) -> None:
         super().__init__()
         if affine not in ("channel", "layer", None):
             raise ValueError(f"affine must be 'channel', 'layer' or None, got {affine!r}")
@@ -47,19 +56,20 @@ class Synapse(nn.Module):
         """The number of weights an output has."""
         return self.weight[0].numel()
 
-    def reset_parameters(self, scheme: str = "ettfs", *, generator: Generator | None = None) -> None:
+    def reset_parameters(self, init: str = "ettfs", *, generator: Generator | None = None) -> None:
         """Draw the weight anew, and set gamma to 1 and beta to 0.
 
-        scheme: "ettfs" (with the layer's `gain`), "kaiming" (true He) or "torch" (torch's default), see `firstspike.init`.
-        A weight that carries a parametrization has its original drawn.
+        init: "ettfs" (with the layer's `gain`), "kaiming" (true He) or "torch" (torch's default), see
+        `firstspike.init`. A weight that carries a parametrization has its original drawn.
         """
-        if scheme not in INITS:
-            raise ValueError(f"init must be one of {', '.join(INITS)}, got {scheme!r}")
-        weight = self.parametrizations.weight.original if nn.utils.parametrize.is_parametrized(self) else self.weight
-        if scheme == "ettfs":
+        if init not in INITS:
+            raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
+        original = nn.utils.parametrize.is_parametrized(self, "weight")
+        weight = self.get_parameter("parametrizations.weight.original" if original else "weight")
+        if init == "ettfs":
             _init.ettfs_(weight, self.steps, gain=self.gain, generator=generator)
         else:
-            {"kaiming": _init.kaiming_, "torch": _init.torch_default_}[scheme](weight, generator=generator)
+            {"kaiming": _init.kaiming_, "torch": _init.torch_default_}[init](weight, generator=generator)
         with torch.no_grad():
             if self.gamma is not None:
                 self.gamma.fill_(1)
@@ -67,14 +77,13 @@ class Synapse(nn.Module):
                 self.bias.zero_()
 
     def synapse(self) -> tuple[Tensor, Tensor | None]:
-        """(gamma W, beta): the weight and bias [O] that act on the spikes, normalisation and affine folded in; differentiable."""
+        """(gamma W, beta [O]) that act on the spikes, normalisation and affine folded in; differentiable."""
         weight, bias = self.weight, self.bias
         if self.gamma is not None:
             weight = weight * self.gamma.view(-1, *[1] * (weight.dim() - 1))
-        if bias is not None and bias.shape[0] != weight.shape[0]:
-            bias = bias.expand(weight.shape[0])
-        return weight, bias
+        return weight, None if bias is None else bias.expand(weight.shape[0])
 
-    def settings(self) -> str:
-        """The settings that all layers have, for print."""
-        return f"steps={self.steps}, bias={self.bias is not None}, affine={self.affine!r}"
+    def extra_repr(self) -> str:
+        """The settings, for print."""
+        shape = ", ".join(map(str, reversed(self.weight.shape[:2])))
+        return f"{shape}, steps={self.steps}, bias={self.bias is not None}, affine={self.affine!r}"
