@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from torch import Generator, nn
 
 from .. import _checks
 from .. import nn as fs
-from ..surrogate import Surrogate, triangle
+from ..nn.node import Neuron, neuron
+from ..surrogate import Surrogate
 from .grammar import Conv, Linear, Pool, fail, parse
 from .net import TTFSNet
 from .plan import Sized, check_input_shape, plan
@@ -51,22 +53,19 @@ def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str =
         population = 1 if readout in MEMBRANE else 10
     _checks.integer("population", population, 1)
     bias = affine is not None if bias is None else bias
-    surrogate = triangle() if surrogate is None else surrogate
     sized = plan(spec, shape, pooling)
     if len(sized) == 1 and encoder == "direct" and readout in MEMBRANE:
         raise fail(spec, sized[0].token, "a membrane readout behind direct coding needs a layer that fires before it")
-    options: fs.FiringOptions = {"steps": steps, "bias": bias, "affine": affine, "generator": generator,
-                                 "threshold": threshold, "decay": decay, "surrogate": surrogate}
-    layers = _layers(sized, encoder == "direct", readout in MEMBRANE, population, options)
+    synapse: fs.SynapseOptions = {"steps": steps, "bias": bias, "affine": affine, "init": init, "generator": generator}
+    settings = neuron(threshold, decay, surrogate)
+    layers = _layers(sized, encoder == "direct", readout in MEMBRANE, population, synapse, settings)
     for layer in layers:
-        if isinstance(layer, fs.Synapse):
-            layer.reset_parameters(init, generator=generator)
-            if normalization:
-                fs.normalize(layer)
+        if normalization and isinstance(layer, fs.Synapse):
+            fs.normalize(layer)
     config = {"spec": spec, "input_shape": list(shape), "steps": steps, "encoder": encoder, "readout": readout,
-              "gamma": gamma, "scale": scale, "population": population, "init": init, "normalization": normalization, "affine": affine,
-              "bias": bias, "pooling": pooling, "threshold": threshold, "decay": decay,
-              "surrogate": {"kind": surrogate.kind, "scale": surrogate.scale}}
+              "gamma": gamma, "scale": scale, "population": population, "init": init, "normalization": normalization,
+              "affine": affine, "bias": bias, "pooling": pooling, "threshold": threshold, "decay": decay,
+              "surrogate": dataclasses.asdict(settings["surrogate"])}
     first = nn.Identity() if encoder == "direct" else fs.LatencyEncoder(steps, CURVES[encoder])
     return TTFSNet(first, layers, _readout(readout, gamma, scale, sized[-1].outputs), input_shape=shape,
                    flat=isinstance(sized[0].token, Linear), config=config)
@@ -96,8 +95,8 @@ def from_config(config: dict[str, Any], *, generator: Generator | None = None) -
     return build(options.pop("spec"), surrogate=Surrogate(**kind), generator=generator, **options)
 
 
-def _layers(sized: list[Sized], direct: bool, integrate: bool, population: int,
-            options: fs.FiringOptions) -> list[nn.Module]:
+def _layers(sized: list[Sized], direct: bool, integrate: bool, population: int, synapse: fs.SynapseOptions,
+            settings: Neuron) -> list[nn.Module]:
     """The layers in order; the factor of an average pool goes into the layer behind it."""
     layers: list[nn.Module] = []
     factor = 1
@@ -112,14 +111,13 @@ def _layers(sized: list[Sized], direct: bool, integrate: bool, population: int,
         outputs = item.outputs * (population if last else 1)
         if isinstance(token, Conv):
             size = {"kernel_size": token.kernel, "padding": token.kernel // 2}
-            layers.append(fs.DirectConv2d(item.inputs, outputs, **size, **options) if coded else
-                          fs.TTFSConv2d(item.inputs, outputs, **size, avg_pool=factor, **options))
+            layers.append(fs.DirectConv2d(item.inputs, outputs, **size, **synapse, **settings) if coded else
+                          fs.TTFSConv2d(item.inputs, outputs, **size, avg_pool=factor, **synapse, **settings))
         elif last and integrate:
-            layers.append(fs.Integrate(item.inputs, outputs, avg_pool=factor, decay=options["decay"],
-                                       steps=options["steps"], affine=options["affine"], bias=options["bias"], generator=options["generator"]))
+            layers.append(fs.Integrate(item.inputs, outputs, avg_pool=factor, decay=settings["decay"], **synapse))
         else:
-            layers.append(fs.DirectLinear(item.inputs, outputs, **options) if coded else
-                          fs.TTFSLinear(item.inputs, outputs, avg_pool=factor, **options))
+            layers.append(fs.DirectLinear(item.inputs, outputs, **synapse, **settings) if coded else
+                          fs.TTFSLinear(item.inputs, outputs, avg_pool=factor, **synapse, **settings))
         factor = 1
     return layers
 

@@ -97,7 +97,7 @@ def _token(spec: str, text: str, start: int) -> Token:
         raise GrammarError(spec, start, end, f"the numbers in {text!r} must be at least 1")
     if match["channels"]:
         if numbers[1] % 2 == 0:
-            raise GrammarError(spec, start, end, f"the kernel of {text!r} must be odd, so that padding k // 2 keeps the size")
+            raise GrammarError(spec, start, end, f"the kernel of {text!r} must be odd, as its padding is k // 2")
         return Conv(start, end, *numbers)
     return Pool(start, end, POOLS[match["pool"]], *numbers) if match["pool"] else Linear(start, end, *numbers)
 

@@ -25,7 +25,8 @@ class TTFSNet(nn.Module):
     """
 
     def __init__(self, encoder: nn.Module, layers: list[nn.Module],
-                 readout: MembraneReadout | TemporalWeighting | FirstSpike, *, input_shape: tuple[int, ...], flat: bool, config: dict[str, Any]) -> None:
+                 readout: MembraneReadout | TemporalWeighting | FirstSpike, *, input_shape: tuple[int, ...],
+                 flat: bool, config: dict[str, Any]) -> None:
         super().__init__()
         self.encoder = encoder
         self.layers = nn.ModuleList(layers)

@@ -29,7 +29,7 @@ def plan(spec: str, input_shape: tuple[int, ...], pooling: str | None = None) ->
     if isinstance(tokens[0], Linear):
         first, tokens = tokens[0], tokens[1:]
         if first.width != math.prod(input_shape):
-            raise fail(spec, first, f"the net takes {first.width} inputs, input_shape {input_shape} has {math.prod(input_shape)}")
+            raise fail(spec, first, f"the net takes {first.width} inputs, but input_shape is {input_shape}")
     elif len(input_shape) != 3:
         raise fail(spec, tokens[0], f"a convolution needs input_shape (channels, height, width), got {input_shape}")
     sized, size = [], input_shape

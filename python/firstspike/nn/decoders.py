@@ -11,9 +11,9 @@ from ..spikes import SpikeTimes
 class TemporalWeighting(nn.Module):
     """Temporal weighting decoder (TWD): sum_t w[t] O[t], then the mean of each class's neurons.
 
-    gamma and mode as in `decode.temporal_weighting`. classes: the number of classes, each with its k neurons (`decode.population`); None: a
-    neuron a class. scale multiplies the scores: it changes no answer, but it is the inverse temperature of a softmax
-    behind them (ours).
+    gamma and mode as in `decode.temporal_weighting`. classes: the number of classes, each with its k neurons
+    (`decode.population`); None: a neuron a class. scale multiplies the scores: it changes no answer, but it is the
+    inverse temperature of a softmax behind them (ours).
     """
 
     def __init__(self, gamma: float = 1.1, mode: str = "exp", *, classes: int | None = None,

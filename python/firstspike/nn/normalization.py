@@ -51,7 +51,7 @@ class WeightNormalization(nn.Module):
 
 
 def normalize(layer: Synapse) -> Synapse:
-    """Put `WeightNormalization` with the layer's steps, fan-in and gain on `layer.weight`, in place; returns the layer."""
+    """Put `WeightNormalization` with the layer's steps, fan-in and gain on its weight, in place; returns the layer."""
     if not isinstance(layer, Synapse):
         raise TypeError(f"layer must be a layer of firstspike.nn with a weight, got {type(layer).__name__}")
     if parametrize.is_parametrized(layer, "weight"):

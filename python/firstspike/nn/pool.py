@@ -57,7 +57,7 @@ class MaxPool2d(nn.Module):
         self.register_buffer("units", torch.zeros((), dtype=torch.int64), persistent=False)
 
     def forward(self, spikes: SpikeTimes) -> Tensor:
-        """Dense train, float32 [T, B, C, H // k, W // k], of `spikes` [B, C, H, W]; of a tie one unit gets the gradient."""
+        """Dense train, float32 [T, B, C, H // k, W // k], of `spikes` [B, C, H, W]."""
         _check_map(spikes, self.kernel_size)
         dense = spikes.dense()
         pooled = F.max_pool2d(dense.flatten(0, 1), self.kernel_size).unflatten(0, dense.shape[:2])

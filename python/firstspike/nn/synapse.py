@@ -20,6 +20,7 @@ class SynapseOptions(TypedDict, total=False):
     steps: Required[int]
     bias: bool
     affine: Affine
+    init: str
     generator: Generator | None
 
 
@@ -28,7 +29,7 @@ class Synapse(nn.Module):
 
     Parameters: `weight` W, float32 [O, ...]; `gamma`, [O] with affine "channel" (default), [1] with "layer", absent
     with None; `bias`, the paper's beta, of gamma's size ([O] without an affine), absent with bias=False. beta is a
-    current, added in every step. generator draws the weight (ETTFS-init; gamma starts at 1 and beta at 0).
+    current, added in every step. init and generator as in `reset_parameters`.
 
     `steps` is T, `fan_in` N the weight's elements an output. `gain` is the factor that keeps Var(PSC) = 1 where the
     paper's derivation does not hold: k after k x k average pooling, 1 / sqrt(T) in a directly coded layer, else 1
@@ -38,7 +39,7 @@ class Synapse(nn.Module):
     weight: Tensor
 
     def __init__(self, shape: tuple[int, ...], gain: float, *, steps: int, bias: bool = True,
-                 affine: Affine = "channel", generator: Generator | None = None) -> None:
+                 affine: Affine = "channel", init: str = "ettfs", generator: Generator | None = None) -> None:
         super().__init__()
         if affine not in ("channel", "layer", None):
             raise ValueError(f"affine must be 'channel', 'layer' or None, got {affine!r}")
@@ -49,7 +50,7 @@ class Synapse(nn.Module):
         size = 1 if affine == "layer" else shape[0]
         self.gamma = nn.Parameter(torch.empty(size)) if affine is not None else None
         self.bias = nn.Parameter(torch.empty(size)) if bias else None
-        self.reset_parameters(generator=generator)
+        self.reset_parameters(init, generator=generator)
 
     @property
     def fan_in(self) -> int:

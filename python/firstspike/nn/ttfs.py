@@ -80,5 +80,5 @@ class TTFSConv2d(FiringLayer):
 
     def extra_repr(self) -> str:
         """The settings, for print."""
-        sizes = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, avg_pool={self.avg_pool}"
-        return f"{sizes}, {super().extra_repr()}"
+        sizes = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return f"{sizes}, avg_pool={self.avg_pool}, {super().extra_repr()}"
