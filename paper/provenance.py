@@ -1,15 +1,11 @@
-"""Where a record comes from: commit, versions, machine, and how much memory its run took."""
+"""Where a record comes from: commit, versions, machine."""
 
 import os
 import platform
-import resource
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-_STATUS = Path("/proc/self/status")
 
 
 def commit(folder: Path) -> str | None:
@@ -38,10 +34,14 @@ def versions() -> dict[str, str]:
     return found
 
 
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine() -> dict[str, Any]:
     """Processor, cores that this process may use, system."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cpu": _processor(), "cores": cores, "system": f"{platform.system()} {platform.machine()}"}
+    return {"cpu": _processor(), "cores": cores(), "system": f"{platform.system()} {platform.machine()}"}
 
 
 def _processor() -> str:
@@ -52,23 +52,3 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or "unknown"
-
-
-def forget_peak() -> None:
-    """Start measuring the peak memory of this process anew, where the system can (Linux)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
-
-
-def peak_megabytes() -> float:
-    """Peak resident memory of this process in MB (10^6 bytes) since `forget_peak`, else since its start."""
-    try:
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return round(int(line.split()[1]) * 1024 / 1e6, 1)
-    except OSError:
-        pass
-    scale = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6, 1)

@@ -46,7 +46,7 @@ class Store:
 
     def add(self, run: Run, record: dict[str, Any]) -> Path:
         """Write the record of `run` and forget why it was missing."""
-        whole = {"format": FORMAT, "key": run.key, "spec": run.values(), **record}
+        whole = {"format": FORMAT, "key": run.key, "spec": run.to_dict(), **record}
         text = json.dumps(whole, indent=1, sort_keys=True, allow_nan=False) + "\n"
         self._read[run.key] = json.loads(text)
         self._missing.pop(run.key, None)

@@ -1,20 +1,25 @@
-"""One run: everything that decides its result, and the key that names it."""
+"""One run: a training configuration in normal form, and the key that names it."""
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
-#: What a net with ReLU does not have; `Run.normal` sets these to their defaults there.
+from firstspike.train.config import Config
+
+#: What a net with ReLU does not have; `Run.of` sets these to their defaults there.
 _SPIKING = (
     "steps",
     "encoder",
     "readout",
     "gamma",
+    "scale",
     "population",
     "init",
     "normalization",
     "affine",
+    "bias",
     "threshold",
     "decay",
     "surrogate",
@@ -22,70 +27,22 @@ _SPIKING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One training run. The fields are those that TOML files set; equal runs have equal keys.
-
-    network: "ttfs", or "relu" for the same net with ReLU. affine: "channel", "layer" or "none". validation: images of train that
-    are held out. train_limit and test_limit: how many images are used, 0 for all. batch: images a step. gamma, population: of
-    the readout. surrogate_scale: width or alpha.
-    """
-
-    dataset: str
-    net: str
-    network: str = "ttfs"
-    steps: int = 8
-    encoder: str = "direct"
-    readout: str = "membrane"
-    gamma: float = 1.2
-    population: int = 1
-    init: str = "ettfs"
-    normalization: bool = True
-    affine: str = "channel"
-    pooling: str = "avg"
-    threshold: float = 1.0
-    decay: float = 1.0
-    surrogate: str = "triangle"
-    surrogate_scale: float = 1.0
-    epochs: int = 1
-    batch: int = 128
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    label_smoothing: float = 0.0
-    augment: str = "none"
-    validation: int = 0
-    train_limit: int = 0
-    test_limit: int = 0
-    seed: int = 0
+@dataclass(frozen=True)
+class Run(Config):
+    """One training run: everything that decides its result. Equal runs have equal keys."""
 
     @classmethod
-    def of(cls, values: dict[str, Any]) -> Self:
-        """The run that `values` describe, in normal form.
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """The run that `values` describe (the fields of `firstspike.train.Config`), in normal form.
 
-        Raises ValueError for an unknown or missing field, TypeError for a value of the wrong type; integers pass for floats.
+        In normal form a net with ReLU has the defaults in all fields that only spiking nets use. Raises ValueError and TypeError
+        that name the field.
         """
-        known = {field.name: field for field in fields(cls)}
-        for name in values:
-            if name not in known:
-                raise ValueError(f"a run has no field {name!r}; it has {', '.join(known)}")
-        for name in ("dataset", "net"):
-            if name not in values:
-                raise ValueError(f"a run needs the field {name!r}, got only {', '.join(values) or 'nothing'}")
-        typed = {name: _typed(name, value, known[name].type) for name, value in values.items()}
-        return cls(**typed).normal()
-
-    def normal(self) -> Self:
-        """The same run with the fields that its network does not have at their defaults."""
-        if self.network not in ("ttfs", "relu"):
-            raise ValueError(f"network must be 'ttfs' or 'relu', got {self.network!r}")
-        if self.network == "relu":
-            defaults = {field.name: field.default for field in fields(self)}
-            return replace(self, **{name: defaults[name] for name in _SPIKING})
-        return self
-
-    def values(self) -> dict[str, Any]:
-        """All fields, as they go to records."""
-        return asdict(self)
+        run = cls(**{field.name: getattr(Config.from_dict(values), field.name) for field in fields(Config)})
+        if run.model == "relu":
+            defaults = {field.name: field.default for field in fields(Config)}
+            run = replace(run, **{name: defaults[name] for name in _SPIKING})
+        return run
 
     @property
     def key(self) -> str:
@@ -93,20 +50,13 @@ class Run:
 
         So a field added later leaves the names of older records alone; `records.Store` compares all fields besides.
         """
-        defaults = {field.name: field.default for field in fields(self)}
-        told = {name: value for name, value in self.values().items() if value != defaults[name]}
+        plain = type(self)(data=self.data, spec=self.spec).to_dict()
+        told = {name: value for name, value in self.to_dict().items() if value != plain[name]}
+        told |= {"data": self.data, "spec": self.spec}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
         """Readable and unique: data set, kind of net, seed, key."""
-        kind = "cnn" if "C" in self.net else "mlp"
-        return f"{self.dataset}-{kind}-{self.network}-s{self.seed}-{self.key}"
-
-
-def _typed(name: str, value: Any, kind: Any) -> Any:
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise TypeError(f"the field {name!r} must be {kind.__name__}, got {value!r}")
-    return value
+        kind = "cnn" if "C" in self.spec else "mlp"
+        return f"{self.data}-{kind}-{self.model}-s{self.seed}-{self.key}"

@@ -1,0 +1,69 @@
+"""What goes on in each layer of a net: spread of the post-synaptic current, firing fraction, gradient (the paper's Figure 1)."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from firstspike import SpikeTimes
+
+#: Bins of the histogram of X[t] in units of the threshold; the outer two take what lies beyond.
+EDGES = torch.linspace(-4, 4, 65)
+
+
+def diagnose(model: nn.Module, x: Tensor, labels: Tensor) -> list[dict[str, Any]]:
+    """One dictionary a layer, in order, of a forward and backward pass on one batch.
+
+    current_mean, current_sd: of the current X[t] over samples, neurons and steps. histogram: shares of X[t] in `EDGES`.
+    firing: share of neurons that fire, None for a layer that only integrates. gradient: root mean square of the gradient of the
+    loss (cross-entropy) with respect to the trained weight. x: float [B, ...] as the model takes it; labels: int64 [B].
+    The model's gradients are cleared.
+    """
+    seen: list[tuple[nn.Module, Any, Any]] = []
+    layers = [layer for layer in model.layers if isinstance(getattr(layer, "weight", None), Tensor)]
+    hooks = [layer.register_forward_hook(lambda m, a, o: seen.append((m, a[0], o))) for layer in layers]
+    try:
+        model.zero_grad()
+        F.cross_entropy(model(x), labels).backward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    rows = [_row(layer, before.detach(), after) for layer, before, after in seen]
+    model.zero_grad()
+    return rows
+
+
+@torch.no_grad()
+def _row(layer: nn.Module, before: Any, after: Any) -> dict[str, Any]:
+    current = _current(layer, before)
+    inner = EDGES[1:-1].to(current.device)
+    shares = torch.bincount(torch.bucketize(current.flatten(), inner), minlength=len(EDGES) - 1).double()
+    return {
+        "layer": type(layer).__name__,
+        "current_mean": float(current.mean()),
+        "current_sd": float(current.std(correction=0)),
+        "histogram": [round(float(share), 6) for share in shares / shares.sum()],
+        "firing": float((~after.silent).double().mean()) if isinstance(after, SpikeTimes) else None,
+        "gradient": float(_trained(layer).grad.square().mean().sqrt()),
+    }
+
+
+def _current(layer: nn.Module, before: Any) -> Tensor:
+    """X[t] = gamma W s[t] + beta as [T, B, ...], or [B, ...] where it is the same in every step."""
+    weight, bias = layer.synapse()
+    x = before.dense() if isinstance(before, SpikeTimes) else before
+    lead = x.shape[: x.dim() - (3 if x.dim() >= 4 else 1)]
+    pool = getattr(layer, "avg_pool", 1)
+    if x.dim() >= 4:
+        x = F.avg_pool2d(x.reshape(-1, *x.shape[-3:]), pool)
+        if weight.dim() == 4:
+            return F.conv2d(x, weight, bias, layer.stride, layer.padding).unflatten(0, lead)
+        x = x.flatten(1).unflatten(0, lead)
+    return F.linear(x, weight, bias)
+
+
+def _trained(layer: nn.Module) -> Tensor:
+    if nn.utils.parametrize.is_parametrized(layer, "weight"):
+        return layer.parametrizations.weight.original
+    return layer.weight

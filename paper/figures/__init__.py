@@ -1,0 +1,36 @@
+"""The figures: pure functions of a profile's cells and the records."""
+
+from collections.abc import Callable
+
+from ..grid import Profile
+from ..records import Store
+from .accuracy import accuracy
+from .curves import curves
+from .decisions import decisions
+from .drawn import Drawn
+from .layers import currents, signal
+from .sweeps import gamma, steps
+
+#: Every figure, in the order of the report, with the experiment that it draws.
+FIGURES: dict[str, tuple[str, Callable[[Profile, Store], Drawn | None]]] = {
+    "accuracy": ("table1", accuracy),
+    "currents": ("figure1", currents),
+    "signal": ("figure1", signal),
+    "decisions": ("decoder", decisions),
+    "curves": ("figure1", curves),
+    "gamma": ("gamma", gamma),
+    "steps": ("steps", steps),
+}
+
+
+def figures(profile: Profile, store: Store, only: set[str] | None = None) -> list[Drawn]:
+    """The figures that the profile has experiments for (or those of them in `only`) and for which there is any record."""
+    made = [
+        make(profile, store)
+        for name, (experiment, make) in FIGURES.items()
+        if experiment in profile.experiments and (only is None or name in only or experiment in only)
+    ]
+    return [drawn for drawn in made if drawn is not None]
+
+
+__all__ = ["FIGURES", "Drawn", "figures"]

@@ -1,0 +1,66 @@
+"""Ours beside the published: one panel a data set."""
+
+from typing import Any
+
+from firstspike.report import figure, line_style
+
+from .. import published
+from ..grid import Cell, Profile
+from ..measures import row
+from ..records import Store
+from ..tables import DATASETS
+from .drawn import Drawn, records
+
+
+def accuracy(profile: Profile, store: Store) -> Drawn | None:
+    """Test accuracy of each published method and of our nets, for the data sets that have both."""
+    cells = [cell for cell in profile.of("table1") if records(cell, store)]
+    datasets = [name for name in published.DATASETS if any(cell.runs[0].data == name for cell in cells)]
+    if not datasets:
+        return None
+    panels = [_points(profile, store, name, cells) for name in datasets]
+    height = 0.9 + 0.2 * max(len(points) for points in panels)
+    drawn, grid = figure(6.8, height, ncols=len(datasets), squeeze=False)
+    for axes, name, points in zip(grid[0], datasets, panels, strict=True):
+        for place, (_, low, high, sd, index) in enumerate(points):
+            style = line_style(index) if index is not None else None
+            color = style.color if style else "#777777"
+            axes.plot([low, high], [place, place], color=color, linewidth=2)
+            axes.errorbar(
+                [high],
+                [place],
+                xerr=sd or None,
+                color=color,
+                marker=style.marker if style else "|",
+                markersize=5.5 if style else 7,
+                capsize=2,
+            )
+        axes.set_yticks(range(len(points)), labels=[point[0] for point in points])
+        for tick, point in zip(axes.get_yticklabels(), points, strict=True):
+            tick.set_fontweight("bold" if point[4] is not None else "normal")
+        axes.set_ylim(len(points) - 0.4, -0.6)
+        axes.grid(axis="y", visible=False)
+        axes.set(title=DATASETS[name], xlabel="test accuracy, %")
+    return Drawn(
+        "accuracy",
+        drawn,
+        "Ours (bold, last epoch, mean ± sd over seeds) beside published results; Table 2 has their sources. Ticks and bars in grey "
+        "are published figures and ranges. Nets differ: the comparison is of what is reported for a data set.",
+    )
+
+
+def _points(profile: Profile, store: Store, dataset: str, cells: list[Cell]) -> list[tuple[str, float, float, float, Any]]:
+    """(name, lower end, upper end, sd, series or None), best first."""
+    points: list[tuple[str, float, float, float, Any]] = []
+    for entry in published.source()["method"]:
+        if entry["tag"] != "m" and dataset in entry:
+            low, _, high = entry[dataset].partition("-")
+            points.append((entry["name"].partition(" (")[0], float(low), float(high or low), 0.0, None))
+    for cell in cells:
+        if cell.runs[0].data == dataset:
+            made = row(cell, store, profile)
+            kind = "CNN" if "C" in made["net"] else "MLP"
+            sd = made["accuracy_sd"] if made["seeds"] > 1 else 0.0
+            series = 0 if made["model"] == "ttfs" else 1
+            points.append((f"ours, {kind}, {cell.label}", made["accuracy"], made["accuracy"], sd, series))
+    return sorted(points, key=lambda point: -point[2])

@@ -1,0 +1,57 @@
+"""Training speed and stability: accuracy over epochs and over seconds, initialisation by initialisation."""
+
+from itertools import accumulate as running
+from typing import Any
+
+import numpy as np
+
+from firstspike.report import figure, line_style
+
+from ..grid import Profile
+from ..records import Store
+from .drawn import Drawn, by_bench, records
+
+
+def curves(profile: Profile, store: Store) -> Drawn | None:
+    """Training loss and test accuracy against epochs, and test accuracy against seconds, for each initialisation."""
+    for bench, cells in by_bench(profile.of("figure1")).items():
+        if any(records(cell, store) for cell in cells):
+            break
+    else:
+        return None
+    drawn, panels = figure(6.8, 2.9, ncols=3)
+    labels = list(dict.fromkeys(cell.label for cell in cells))
+    groups = list(dict.fromkeys(cell.group for cell in cells))
+    for cell in cells:
+        found = records(cell, store)
+        if not found:
+            continue
+        style = line_style(labels.index(cell.label))
+        group = groups.index(cell.group)
+        look = {**style.plot(), "markerfacecolor": "white" if group else style.color}
+        name = f"{cell.label}{', normalised' if group else ''}"
+        epochs = np.arange(1, len(found[0]["results"]["curve"]["loss"]) + 1)
+        _band(panels[0], epochs, [record["results"]["curve"]["loss"] for record in found], look, name)
+        accuracy = [record["results"]["curve"]["test_accuracy"] for record in found]
+        _band(panels[1], epochs, accuracy, look, name)
+        seconds = np.mean([list(running(record["timing"]["epochs"])) for record in found], axis=0)
+        _band(panels[2], seconds, accuracy, look, name)
+    panels[0].set(xlabel="epoch", ylabel="training loss", yscale="log")
+    panels[1].set(xlabel="epoch", ylabel="test accuracy, %")
+    panels[2].set(xlabel="training time, s", ylabel="test accuracy, %")
+    for axes in panels[:2]:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    handles, names = panels[0].get_legend_handles_labels()
+    drawn.legend(handles, names, loc="outside upper center", ncols=3)
+    return Drawn(
+        "curves",
+        drawn,
+        f"Training speed and stability, {profile.title(bench)}: mean over seeds, with a band from the lowest to the highest seed.",
+    )
+
+
+def _band(axes: Any, x: Any, rows: list[list[float]], look: dict[str, Any], name: str) -> None:
+    values = np.array(rows)
+    axes.plot(x, values.mean(0), **look, label=name)
+    if len(rows) > 1:
+        axes.fill_between(x, values.min(0), values.max(0), color=look["color"], alpha=0.15, linewidth=0)

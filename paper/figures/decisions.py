@@ -1,0 +1,52 @@
+"""Figure 1d: how many steps a decision takes, decoder by decoder."""
+
+import numpy as np
+
+from firstspike.report import figure, line_style
+
+from ..grid import Profile
+from ..records import Store
+from .drawn import Drawn, by_bench, empty, records
+
+
+def decisions(profile: Profile, store: Store) -> Drawn | None:
+    """Share of samples that are decided after each step, a panel for each bench."""
+    benches = by_bench(profile.of("decoder"))
+    if not any(records(cell, store) for cells in benches.values() for cell in cells):
+        return None
+    columns = min(2, len(benches))
+    rows = -(-len(benches) // columns)
+    drawn, grid = figure(6.8 if columns > 1 else 4.2, 0.3 + 2.4 * rows, nrows=rows, ncols=columns, sharey=True, squeeze=False)
+    panels = list(grid.flat)
+    handles: dict[str, object] = {}
+    for axes, (bench, cells) in zip(panels, benches.items(), strict=False):
+        axes.set_title(profile.title(bench))
+        found = [(index, cell.label, records(cell, store)) for index, cell in enumerate(cells)]
+        if not any(made for _, _, made in found):
+            empty(axes, store.why(cells[0].runs[0]).reason)
+            continue
+        for index, label, made in found:
+            if made:
+                share = 100 * np.mean([_decided(record) for record in made], axis=0)
+                line = axes.plot(np.arange(1, len(share) + 1), share, **line_style(index).plot())[0]
+                handles.setdefault(label, line)
+        axes.set_xlabel("steps")
+        axes.set_ylim(-3, 103)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in panels[len(benches) :]:
+        axes.set_visible(False)
+    for row in grid:
+        row[0].set_ylabel("decided, % of samples")
+    drawn.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
+    return Drawn(
+        "decisions",
+        drawn,
+        "Steps to decision (the paper's Fig. 1d): share of test samples with an output spike after so many steps. For the membrane, "
+        "which decides after all steps, the share whose answer no longer changes (known only afterwards).",
+    )
+
+
+def _decided(record: dict) -> np.ndarray:
+    """Share of samples decided in step 0 to T - 1 or before, [T]; what never fires is not in it."""
+    counts = np.array(record["results"]["test"]["decided"], dtype=float)
+    return counts[:-1].cumsum() / counts.sum()

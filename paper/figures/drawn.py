@@ -1,0 +1,37 @@
+"""A drawn figure, and small helpers that all figures share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ..grid import Cell
+from ..records import Store
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure with its name (of the file) and its caption."""
+
+    name: str
+    figure: Figure
+    caption: str
+
+
+def records(cell: Cell, store: Store) -> list[dict[str, Any]]:
+    """The records that a cell has, in the order of its seeds."""
+    return [record for run in cell.runs if (record := store.get(run)) is not None]
+
+
+def by_bench(cells: list[Cell]) -> dict[str, list[Cell]]:
+    """The cells of each bench, in order."""
+    benches: dict[str, list[Cell]] = {}
+    for cell in cells:
+        benches.setdefault(cell.bench, []).append(cell)
+    return benches
+
+
+def empty(axes: Any, text: str) -> None:
+    """A panel that has nothing to show says why."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, text, ha="center", va="center", color="#777777", transform=axes.transAxes)

@@ -1,0 +1,126 @@
+"""Figure 1a-c: what reaches the layers of a net, at initialisation and after training."""
+
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from firstspike.report import figure, line_style
+
+from ..diagnose import EDGES
+from ..grid import Cell, Profile
+from ..records import Store
+from .drawn import Drawn, by_bench, records
+
+_STAGES = (("init", "at initialisation"), ("trained", "after training"))
+
+
+def currents(profile: Profile, store: Store) -> Drawn | None:
+    """Distributions of the post-synaptic current in every layer: the left half at initialisation, the right half after training."""
+    cells = _cells(profile, store)
+    groups = list(dict.fromkeys(cell.group for cell in cells))
+    labels = list(dict.fromkeys(cell.label for cell in cells))
+    if not cells:
+        return None
+    drawn, grid = figure(6.8, 3.9, nrows=len(groups), ncols=len(labels), sharex=True, sharey=True, squeeze=False)
+    for cell in cells:
+        axes = grid[groups.index(cell.group)][labels.index(cell.label)]
+        _violins(axes, records(cell, store))
+    for column, label in enumerate(labels):
+        grid[0][column].set_title(label)
+        grid[-1][column].set_xlabel("layer")
+    for row, group in enumerate(groups):
+        grid[row][0].set_ylabel(f"{group}\ncurrent X[t] / threshold")
+    grid[0][0].set_ylim(-4, 4)
+    handles = [_patch(index, text) for index, (_, text) in enumerate(_STAGES)]
+    drawn.legend(handles=handles, loc="outside upper right", ncols=2)
+    return Drawn(
+        "currents",
+        drawn,
+        f"Distributions of the post-synaptic current (the paper's Fig. 1a-c), {profile.title(cells[0].bench)}: share of each value "
+        "over samples, neurons and steps, in every layer. Widths are scaled to each half's maximum; the bars are ± one standard "
+        "deviation. The first layer is directly coded: its current is the same in all steps, so it needs less.",
+    )
+
+
+def signal(profile: Profile, store: Store) -> Drawn | None:
+    """Spread of the current, firing fraction and gradient over the layers, at initialisation and after training."""
+    cells = _cells(profile, store)
+    if not cells:
+        return None
+    drawn, grid = figure(6.8, 4.6, nrows=2, ncols=3, sharex=True, sharey="col", squeeze=False)
+    quantities = (("current_sd", "sd of the current"), ("firing", "neurons that fire"), ("gradient", "gradient, rms"))
+    labels = list(dict.fromkeys(cell.label for cell in cells))
+    groups = list(dict.fromkeys(cell.group for cell in cells))
+    for row, (stage, when) in enumerate(_STAGES):
+        for column, (name, title) in enumerate(quantities):
+            axes = grid[row][column]
+            for cell in cells:
+                _profile_line(axes, records(cell, store), stage, name, labels.index(cell.label), groups.index(cell.group))
+            if row == 0:
+                axes.set_title(title)
+            else:
+                axes.set_xlabel("layer")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        grid[row][0].set_ylabel(when)
+    grid[0][0].set_ylim(bottom=0)
+    grid[0][1].set_ylim(-0.03, 1.03)
+    grid[0][2].set_yscale("log")
+    handles, names = grid[0][0].get_legend_handles_labels()
+    drawn.legend(handles, names, loc="outside upper center", ncols=3)
+    return Drawn(
+        "signal",
+        drawn,
+        f"Signal and gradient over the layers, {profile.title(cells[0].bench)}: standard deviation of the current in units of the "
+        "threshold, share of neurons that fire, and root mean square of the loss's gradient with respect to the trained weight. "
+        "Filled: without weight normalisation; open: with it. Mean over seeds. The last layer of a membrane readout does not fire.",
+    )
+
+
+def _cells(profile: Profile, store: Store) -> list[Cell]:
+    """The cells of the first bench that has any record."""
+    for cells in by_bench(profile.of("figure1")).values():
+        if any(records(cell, store) for cell in cells):
+            return cells
+    return []
+
+
+def _violins(axes: Any, found: list[dict[str, Any]]) -> None:
+    if not found:
+        axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes, color="#777777")
+        return
+    middle = ((EDGES[1:] + EDGES[:-1]) / 2).numpy()
+    layers = len(found[0]["results"]["diagnosis"]["init"])
+    for layer in range(layers):
+        for index, (stage, _) in enumerate(_STAGES):
+            rows = [record["results"]["diagnosis"][stage][layer] for record in found]
+            shares = np.mean([row["histogram"] for row in rows], axis=0)
+            width = 0.44 * shares / shares.max() * (1 if index else -1)
+            style = line_style(index)
+            axes.fill_betweenx(middle, layer + 1, layer + 1 + width, color=style.color, alpha=0.75, linewidth=0)
+            mean = fmean(row["current_mean"] for row in rows)
+            sd = fmean(row["current_sd"] for row in rows)
+            place = layer + 1 + (0.06 if index else -0.06)
+            axes.plot([place, place], [mean - sd, mean + sd], color="black", linewidth=1.1, solid_capstyle="butt")
+    axes.axhline(1, color="#555555", linewidth=0.7, linestyle=(0, (4, 2)))
+    axes.set_xticks(range(1, layers + 1))
+
+
+def _profile_line(axes: Any, found: list[dict[str, Any]], stage: str, name: str, index: int, group: int) -> None:
+    if not found:
+        return
+    rows = [record["results"]["diagnosis"][stage] for record in found]
+    points = [
+        (layer + 1, fmean(row[layer][name] for row in rows)) for layer in range(len(rows[0])) if rows[0][layer][name] is not None
+    ]
+    style = line_style(index)
+    labels = ("Kaiming (He)", "torch default", "ETTFS-init")
+    label = f"{labels[index]}{', normalised' if group else ''}"
+    fill = "white" if group else style.color
+    axes.plot(*zip(*points, strict=True), **{**style.plot(), "markerfacecolor": fill}, label=label)
+
+
+def _patch(index: int, text: str) -> Any:
+    from matplotlib.patches import Patch
+
+    return Patch(facecolor=line_style(index).color, alpha=0.75, label=text)

@@ -1,0 +1,81 @@
+"""Sweeps over one number: the base of temporal weighting, the number of steps."""
+
+from typing import Any
+
+import numpy as np
+
+from firstspike.report import figure, line_style
+
+from ..grid import Cell, Profile
+from ..measures import MEASURES
+from ..records import Store
+from .drawn import Drawn, by_bench, records
+
+
+def gamma(profile: Profile, store: Store) -> Drawn | None:
+    """Accuracy and steps to decision against the base of the exponential TWD."""
+    return _sweep(
+        profile,
+        store,
+        "gamma",
+        "base γ of w[t] = γ^-t",
+        (("accuracy", "test accuracy, %"), ("decision_mean", "steps to decision"), ("ties", "ties, % of samples")),
+        "Temporal weighting: the base γ. Near 1 all spikes weigh alike and the first step says little.",
+    )
+
+
+def steps(profile: Profile, store: Store) -> Drawn | None:
+    """Accuracy, spikes and time of an epoch against the number of steps."""
+    return _sweep(
+        profile,
+        store,
+        "steps",
+        "steps T",
+        (("accuracy", "test accuracy, %"), ("spikes_per_neuron", "spikes per neuron"), ("epoch_seconds", "seconds an epoch")),
+        "The number of steps T: accuracy, spikes, and the time that an epoch takes.",
+        logarithmic=True,
+    )
+
+
+def _sweep(
+    profile: Profile,
+    store: Store,
+    name: str,
+    label: str,
+    quantities: tuple[tuple[str, str], ...],
+    caption: str,
+    logarithmic: bool = False,
+) -> Drawn | None:
+    benches = by_bench(profile.of(name))
+    if not any(records(cell, store) for cells in benches.values() for cell in cells):
+        return None
+    drawn, panels = figure(6.8, 2.5, ncols=len(quantities))
+    for index, (bench, cells) in enumerate(benches.items()):
+        for axes, (measure, _) in zip(panels, quantities, strict=True):
+            _line(axes, cells, store, measure, index, profile.title(bench))
+    for axes, (_, text) in zip(panels, quantities, strict=True):
+        axes.set(xlabel=label, ylabel=text)
+        if logarithmic:
+            _powers(axes, sorted({cell.value for cells in benches.values() for cell in cells}))  # type: ignore[type-var]
+    if len(benches) > 1:
+        handles, names = panels[0].get_legend_handles_labels()
+        drawn.legend(handles, names, loc="outside upper center", ncols=3)
+        return Drawn(name, drawn, f"{caption} Mean ± sd over seeds.")
+    return Drawn(name, drawn, f"{caption} {profile.title(next(iter(benches)))}, mean ± sd over seeds.")
+
+
+def _line(axes: Any, cells: list[Cell], store: Store, measure: str, index: int, name: str) -> None:
+    points = []
+    for cell in cells:
+        values = [value for record in records(cell, store) if (value := MEASURES[measure](record)) is not None]
+        if values:
+            points.append((cell.value, np.mean(values), np.std(values, ddof=1) if len(values) > 1 else 0.0))
+    if points:
+        x, y, error = zip(*points, strict=True)
+        axes.errorbar(x, y, yerr=error if any(error) else None, **line_style(index).plot(), label=name, capsize=2)
+
+
+def _powers(axes: Any, values: list[Any]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(values, labels=[str(value) for value in values])
+    axes.minorticks_off()

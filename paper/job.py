@@ -1,0 +1,165 @@
+"""One run, from its settings to the contents of its record. Executors call `train`, here or on another machine."""
+
+import time
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from torch import nn
+
+import firstspike
+from firstspike import data
+from firstspike import train as training
+from firstspike.models import TTFSNet
+
+from . import provenance
+from .diagnose import diagnose
+from .execute import Outcome, Task
+from .operations import Counter
+from .runs import Run
+
+DIAGNOSED = 256  # training images for the statistics of layers
+COUNTED = 1000  # test images for the counts of operations
+_BATCH = 500
+
+
+def train(task: Task) -> Outcome:
+    """Train and measure; whatever goes wrong is an outcome too, so that one run stops no other."""
+    try:
+        return Outcome(task.run, record=_record(task))
+    except data.NotAvailable as error:
+        return Outcome(task.run, reason="not run: no data", how=str(error))
+    except Exception as error:
+        traceback.print_exc()
+        return Outcome(task.run, reason=f"failed: {type(error).__name__}", how=str(error))
+
+
+def _record(task: Task) -> dict[str, Any]:
+    run, began = task.run, time.perf_counter()
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    torch.set_num_threads(task.threads)
+    datasets = (data.load(run.data, root=task.data, train=True), data.load(run.data, root=task.data, train=False))
+    result = _fit(task, datasets)
+    trained = training.load_model(task.workplace)
+    results = {
+        "parameters": result.parameters,
+        "sources": list(result.sources),
+        "images": _images(result.history[-1]),
+        "curve": _curve(result.history),
+        "test": _test(result.history[-1].test),
+        "best": _best(result.history),
+        "validation": _percent(result.history[-1].validation),
+        "diagnosis": None,
+    }
+    observed = _observe(trained, datasets[1])
+    results["operations"] = observed.pop("operations")
+    results["test"] |= observed
+    if isinstance(trained.model, TTFSNet):
+        results["diagnosis"] = _diagnosis(run, trained, datasets[0])
+    extra = time.perf_counter() - began
+    return {
+        "results": results,
+        "timing": {
+            "started": started,
+            "seconds": round(max(extra, result.seconds), 3),
+            "epochs": [round(epoch.seconds, 3) for epoch in result.history],
+            "peak_mb": round(result.peak_memory / 1e6, 1),
+        },
+        "provenance": {
+            "commit": None,
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
+            "backend": backend(),
+            "threads": task.threads,
+        },
+    }
+
+
+def backend() -> str:
+    """What computes the spikes here, in words."""
+    describe = getattr(firstspike, "backends", None)
+    return "torch" if describe is None else str(describe())
+
+
+def _fit(task: Task, datasets: tuple[data.Dataset, data.Dataset]) -> training.Result:
+    """Train, or go on from the checkpoint of an earlier session; a checkpoint that cannot be used is dropped."""
+    arguments: dict[str, Any] = {"directory": task.workplace, "datasets": datasets, "progress": False}
+    try:
+        return training.fit(task.run, **arguments)
+    except training.BadCheckpoint:
+        return training.fit(task.run, resume=False, **arguments)
+
+
+def _images(last: training.Epoch) -> dict[str, int]:
+    parts = {"train": last.train, "validation": last.validation, "test": last.test}
+    return {name: part.images for name, part in parts.items() if part is not None}
+
+
+def _percent(metrics: training.Metrics | None) -> float | None:
+    return None if metrics is None else 100 * metrics.accuracy
+
+
+def _curve(history: Sequence[training.Epoch]) -> dict[str, list[float | None]]:
+    """One entry an epoch; test accuracy is None where it was not measured (see `firstspike.train.Config.validation`)."""
+    return {
+        "loss": [epoch.train.loss for epoch in history],
+        "train_accuracy": [_percent(epoch.train) for epoch in history],
+        "validation_accuracy": [_percent(epoch.validation) for epoch in history],
+        "test_accuracy": [_percent(epoch.test) for epoch in history],
+        "lr": [epoch.lr for epoch in history],
+    }
+
+
+def _best(history: Sequence[training.Epoch]) -> dict[str, Any] | None:
+    """The epoch with the best test accuracy, the first of equals; None where not every epoch was tested."""
+    measured = [(epoch.test.accuracy, -epoch.epoch) for epoch in history if epoch.test is not None]
+    if len(measured) < len(history):
+        return None
+    accuracy, epoch = max(measured)
+    return {"epoch": -epoch, "accuracy": 100 * accuracy}
+
+
+def _test(metrics: training.Metrics | None) -> dict[str, Any]:
+    assert metrics is not None  # `fit` tests the last epoch always
+    found: dict[str, Any] = {"accuracy": 100 * metrics.accuracy, "loss": metrics.loss}
+    if metrics.steps_mean is None:
+        return found
+    return found | {
+        "decision": {"mean": metrics.steps_mean, "median": metrics.steps_median, "p95": metrics.steps_p95},
+        "ties": _times100(metrics.ties),
+        "silent": _times100(metrics.silent),
+        "spikes_per_neuron": metrics.spikes_per_neuron,
+        "spikes_per_layer": list(metrics.spikes_per_layer or ()),
+        "spikes_per_image": metrics.spikes_per_image,
+        "repeated": _times100(metrics.pooled_twice),
+    }
+
+
+def _times100(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+@torch.no_grad()
+def _observe(trained: training.Trained, test: data.Dataset) -> dict[str, Any]:
+    """Operations a sample, and how many test images are decided in each step; the histogram's last entry never fires."""
+    model: nn.Module = trained.model
+    with Counter(model) as count:
+        for start in range(0, min(COUNTED, len(test)), _BATCH):
+            model(trained.pixels(test.images[start : min(start + _BATCH, COUNTED)]))
+    found: dict[str, Any] = {"operations": count.means()}
+    if isinstance(model, TTFSNet):
+        steps = [
+            model.observe(trained.pixels(test.images[start : start + _BATCH])).decision_step
+            for start in range(0, len(test), _BATCH)
+        ]
+        found["decided"] = torch.bincount(torch.cat(steps), minlength=model.steps + 1).tolist()
+    return found
+
+
+def _diagnosis(run: Run, trained: training.Trained, train: data.Dataset) -> dict[str, Any]:
+    """Statistics of the layers before and after training, on the first training images."""
+    x, labels = trained.pixels(train.images[:DIAGNOSED]), train.labels[:DIAGNOSED]
+    fresh = training.build_model(run, input_shape=trained.input_shape)
+    return {"init": diagnose(fresh, x, labels), "trained": diagnose(trained.model, x, labels)}

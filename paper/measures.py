@@ -1,0 +1,113 @@
+"""From the records of a cell (one a seed) to the numbers of a table's row."""
+
+import math
+from collections.abc import Callable
+from statistics import fmean, stdev
+from typing import Any
+
+import pandas as pd
+
+from .grid import Cell, Profile
+from .published import source
+from .records import Missing, Store
+
+Record = dict[str, Any]
+
+
+def _test(name: str) -> Callable[[Record], float | None]:
+    return lambda record: record["results"]["test"].get(name)
+
+
+def _decision(name: str) -> Callable[[Record], float | None]:
+    return lambda record: (record["results"]["test"].get("decision") or {}).get(name)
+
+
+def _best(name: str) -> Callable[[Record], float | None]:
+    return lambda record: (record["results"]["best"] or {}).get(name)
+
+
+def _operations(name: str) -> Callable[[Record], float | None]:
+    return lambda record: record["results"]["operations"].get(name)
+
+
+def _energy(record: Record) -> float:
+    """Energy of a sample's synaptic work in microjoules: additions and multiply-accumulates."""
+    constants, counted = source()["energy"], record["results"]["operations"]
+    return (constants["add"] * counted["additions"] + constants["mac"] * counted["macs"]) / 1e6
+
+
+def _update_energy(record: Record) -> float:
+    return float(source()["energy"]["add"] * record["results"]["operations"]["updates"] / 1e6)
+
+
+#: What is taken from one record. Accuracies and shares in per cent, decisions in steps, counted from 1.
+MEASURES: dict[str, Callable[[Record], float | None]] = {
+    "accuracy": _test("accuracy"),
+    "best": _best("accuracy"),
+    "best_epoch": _best("epoch"),
+    "validation": lambda record: record["results"].get("validation"),
+    "train": lambda record: record["results"]["curve"]["train_accuracy"][-1],
+    "parameters": lambda record: record["results"]["parameters"],
+    "decision_mean": _decision("mean"),
+    "decision_median": _decision("median"),
+    "decision_p95": _decision("p95"),
+    "ties": _test("ties"),
+    "silent": _test("silent"),
+    "spikes_per_neuron": _test("spikes_per_neuron"),
+    "repeated": _test("repeated"),
+    "additions": _operations("additions"),
+    "macs": _operations("macs"),
+    "updates": _operations("updates"),
+    "energy": _energy,
+    "update_energy": _update_energy,
+    "epoch_seconds": lambda record: fmean(record["timing"]["epochs"]),
+    "seconds": lambda record: record["timing"]["seconds"],
+    "peak_mb": lambda record: record["timing"]["peak_mb"],
+}
+
+
+def frame(profile: Profile, store: Store, experiment: str) -> pd.DataFrame:
+    """One row a cell of the experiment: what it is, then mean and sd over seeds of every measure, and why it is not there."""
+    rows = [row(cell, store, profile) for cell in profile.of(experiment)]
+    return pd.DataFrame(rows)
+
+
+def row(cell: Cell, store: Store, profile: Profile) -> dict[str, Any]:
+    """The row of one cell. `seeds` counts the records; `status` is "" where all seeds are there, else the reason why not."""
+    run = cell.runs[0]
+    found = [record for made in cell.runs if (record := store.get(made)) is not None]
+    made = {
+        "bench": cell.bench,
+        "title": profile.title(cell.bench),
+        "dataset": run.data,
+        "net": run.spec,
+        "model": run.model,
+        "group": cell.group,
+        "label": cell.label,
+        "value": cell.value,
+        "steps": run.steps,
+        "encoder": run.encoder,
+        "readout": run.readout,
+        "gamma": run.gamma,
+        "epochs": run.epochs,
+        "train_images": found[0]["results"]["images"]["train"] if found else None,
+        "seeds": len(found),
+        "seeds_asked": len(cell.runs),
+        "status": status(cell, store),
+    }
+    for name, measure in MEASURES.items():
+        values = [value for record in found if (value := measure(record)) is not None]
+        made[name] = fmean(values) if values else math.nan
+        made[f"{name}_sd"] = stdev(values) if len(values) > 1 else math.nan
+    return made
+
+
+def status(cell: Cell, store: Store) -> str:
+    """ "" where every seed has its record, else "not run: no data" or the like; the first reason counts."""
+    reasons = [why.reason for why in missing(cell, store)]
+    return reasons[0] if reasons else ""
+
+
+def missing(cell: Cell, store: Store) -> list[Missing]:
+    """The reasons of those of the cell's runs that have no record."""
+    return [store.why(run) for run in cell.runs if store.get(run) is None]

@@ -1,0 +1,159 @@
+"""The report: one page from a profile, its records, tables and figures."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from firstspike.report import Page
+
+from .claims import claims
+from .figures import Drawn
+from .grid import Profile, runs
+from .measures import missing
+from .records import Store
+from .tables import Table
+
+#: Sections: heading, text, and the names of the tables and figures in it.
+SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    (
+        "Accuracy",
+        "Each net beside what was published for its data set, and beside the same net with ReLU, trained on the same data with the "
+        "same batches: the fair ceiling. The paper's nets, their T, encoder and optimiser could not be read; what is used here is in "
+        "the table, and every setting in the records.",
+        ("table1", "accuracy", "published"),
+    ),
+    (
+        "Ablation",
+        "What each component is worth. Only the first and the last row of the paper's Table 4 are known to us.",
+        ("table4",),
+    ),
+    (
+        "Signal at initialisation and after training",
+        "A layer's current is X[t] = γ (W s[t]) + β. With N inputs that fire once, uniformly over T steps, its variance is N Var(W) / T: "
+        "ETTFS-init sets Var(W) = T / N to make it 1; Kaiming initialisation gives 2 / T and torch's default 1 / (3 T). Two cases lie "
+        "outside this derivation, and have a gain of their own here: a layer behind k x k average pooling (k) and a directly coded "
+        "first layer (1 / √T).",
+        ("currents", "signal"),
+    ),
+    (
+        "Training speed and stability",
+        "The same nets while they learn.",
+        ("curves",),
+    ),
+    (
+        "Pooling",
+        "A window with several spikes at different times sends several spikes through max pooling. Average pooling is linear, so it "
+        "can be folded into the next layer, which still gets single spikes.",
+        ("pooling",),
+    ),
+    (
+        "Decoders and steps to decision",
+        "The TQ-TTFS decoder's exact rule is not known to us; the first-spike decoder stands in for it.",
+        ("decoder", "decisions", "gamma"),
+    ),
+    ("Number of steps", "", ("steps",)),
+    ("Encoders", "", ("encoder",)),
+    ("Energy", "", ("energy",)),
+)
+
+
+def page(profile: Profile, store: Store, tables: Iterable[Table], figures: Iterable[Drawn]) -> Page:
+    """The report on whatever there is."""
+    parts: dict[str, list[Table | Drawn]] = {}
+    for part in [*tables, *figures]:
+        parts.setdefault(part.name, []).append(part)
+    found = [record for run in runs(profile.cells) if (record := store.get(run)) is not None]
+    made = Page(
+        "Training time-to-first-spike networks from scratch: a reproduction",
+        f"arXiv 2410.23619, with firstspike. Profile `{profile.name}`: {profile.description}",
+    )
+    _absences(made, profile, store)
+    made.section("Claims").text(
+        "What the paper says, and what these records say. A profile with one seed or few epochs shows a direction, not a proof."
+    )
+    _table(made, claims(profile, store))
+    for heading, text, names in SECTIONS:
+        there = [part for name in names for part in parts.get(name, [])]
+        if not there:
+            continue
+        made.section(heading).text(text)
+        for part in there:
+            if isinstance(part, Table):
+                _table(made, part)
+            else:
+                made.figure(part.figure, part.caption)
+    _test_data(made, profile)
+    _provenance(made, profile, found)
+    return made
+
+
+def _table(made: Page, table: Table) -> None:
+    made.table(table.shown, table.caption, table.note, table.rules)
+
+
+def _absences(made: Page, profile: Profile, store: Store) -> None:
+    """A notice that says which runs are not there, why, and how to get them."""
+    reasons: Counter[tuple[str, str, str]] = Counter()
+    seen = set()
+    for cell in profile.cells:
+        for run, why in zip([run for run in cell.runs if store.get(run) is None], missing(cell, store), strict=True):
+            if run not in seen:
+                seen.add(run)
+                reasons[run.data, why.reason, why.how] += 1
+    if not reasons:
+        return
+    lines = [
+        f"- **{dataset}**, {count} run{'s' if count > 1 else ''}: {reason}. {' '.join(how.split())}"
+        for (dataset, reason, how), count in reasons.items()
+    ]
+    made.notice("**Not everything was run.** Cells without a run say so.\n\n" + "\n".join(lines))
+
+
+def _test_data(made: Page, profile: Profile) -> None:
+    held = sorted({run.validation for run in runs(profile.cells)})
+    if held == [0]:
+        used = "Nothing is held out in this profile: all settings are fixed beforehand in the profile's file."
+    else:
+        used = f"Images of train held out for validation, by run: {', '.join(map(str, held))}."
+    made.section("How test data were used").text(
+        "Test images never choose anything. After every epoch the test accuracy is computed for the curves; the figure that counts "
+        "is the **last epoch's**, whatever the others were. The best epoch is printed beside it to show how much choosing by test "
+        "would have flattered. Settings are chosen on a validation split of train, drawn with a fixed seed and equal class shares. "
+        f"{used} Where several seeds were run, ± is the sample standard deviation over seeds, of initialisation and data order alike."
+    )
+
+
+def _provenance(made: Page, profile: Profile, found: list[dict[str, Any]]) -> None:
+    made.section("Provenance").text(
+        "One JSON record a run lies beside this page, in `records`; tables, figures and this page are made from the records alone."
+    )
+    total = sum(record["timing"]["seconds"] for record in found)
+    facts = {
+        "runs": f"{len(found)} of {len(runs(profile.cells))}, {_duration(total)} of computing in all",
+        "commit": _several(record["provenance"]["commit"] or "not in git" for record in found),
+        "versions": _several(
+            ", ".join(f"{name} {version}" for name, version in record["provenance"]["versions"].items()) for record in found
+        ),
+        "machine": _several(
+            "{cpu}, {cores} cores, {system}".format(**record["provenance"]["machine"]) for record in found
+        ),
+        "kernels": _several(record["provenance"]["backend"] for record in found),
+        "peak memory": f"{max((record['timing']['peak_mb'] for record in found), default=0):,.0f} MB in the largest run",
+        "again": f"`python paper/reproduce.py --profile {profile.name}`",
+    }
+    made.facts(facts)
+    if len({record["provenance"]["commit"] for record in found}) > 1:
+        made.notice("The records come from more than one commit.")
+
+
+def _several(values: Iterable[str]) -> str:
+    counts = Counter(values)
+    if len(counts) < 2:
+        return next(iter(counts), "–")
+    return "; ".join(f"{value} ({count})" for value, count in counts.most_common())
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

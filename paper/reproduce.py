@@ -1,0 +1,107 @@
+"""Reproduce the paper: train what has no record yet, then write tables, figures and the report.
+
+    python paper/reproduce.py --profile quick
+
+Exit status: 0 where every cell that was asked for was run, 3 where some were not, 2 for a wrong argument.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import typer
+from rich.console import Console
+
+from paper import grid, session
+from paper.execute.dask import Dask
+from paper.execute.local import Local
+from paper.execute.outcome import Executor
+from paper.job import train
+from paper.progress import Progress, several
+from paper.provenance import cores
+from paper.records import Store
+
+NOT_RUN = 3
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    profile: Annotated[str, typer.Option(help=f"How much is run: {', '.join(grid.PROFILES)}.")] = "quick",
+    data: Annotated[str | None, typer.Option(help="Folder with the data sets; else the cache, else they are fetched.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Run these experiments only, such as table1 (repeat, or use commas).")] = None,
+    executor: Annotated[str, typer.Option(help="Where runs go: local or dask.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Scheduler of a running dask.distributed cluster.")] = None,
+    workers: Annotated[int, typer.Option(help="Local worker processes; -1: one a core; 0: run in this process.")] = -1,
+    results: Annotated[Path | None, typer.Option(help="Folder for results; by default paper/results.")] = None,
+    large: Annotated[bool, typer.Option("--large", help="Run the large benches (CIFAR, DVS Gesture) as well.")] = False,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Train nothing; make tables and report anew.")] = False,
+    png: Annotated[list[str] | None, typer.Option(help="NAME=FILE: write a figure as PNG besides.")] = None,
+) -> None:
+    """Train what has no record yet, then write tables, figures and the report. Killed, it goes on where it stopped."""
+    console = Console(stderr=True, soft_wrap=True)
+    try:
+        chosen = grid.load(_profile(profile))
+        names = {name for text in only or [] for name in text.split(",") if name} or None
+        cells = session.choose(chosen, names)
+        run_on = _executor(executor, address, workers)
+        pictures = _pictures(png or [])
+    except (ValueError, ImportError) as error:
+        raise typer.BadParameter(str(error)) from None
+    store = Store((results or Path(__file__).resolve().parent / "results") / profile)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
+    failed, todo = [], ()
+    try:
+        if not report_only:
+            planned = session.plan(cells, store, data, large, say)
+            todo = planned.pending
+            say(f"profile {profile}: {len(grid.runs(cells))} runs, {len(todo)} to do")
+            with Progress(todo, session.cost, console) as progress:
+                failed = session.execute(todo, store, run_on, train, data, progress)
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on from here")
+        raise typer.Exit(130) from None
+    finally:
+        store.save_missing(grid.runs(chosen.cells))
+    report = session.write(chosen, store, pictures)
+    say(f"report: {report}")
+    big = {run for cell in cells if cell.large for run in cell.runs} if not large else set()
+    lacking = [run for run in grid.runs(cells) if store.get(run) is None and run not in big]
+    if lacking:
+        say(f"{len(lacking)} runs are missing: {several(f'{run.data}, {store.why(run).reason}' for run in lacking)}")
+        say("The report says how to get them.")
+        raise typer.Exit(NOT_RUN)
+
+
+def _profile(name: str) -> str:
+    if name not in grid.PROFILES:
+        raise ValueError(f"--profile must be one of {', '.join(grid.PROFILES)}, got {name!r}")
+    return name
+
+
+def _executor(name: str, address: str | None, workers: int) -> Executor:
+    if name == "local":
+        return Local(cores() if workers < 0 else workers)
+    if name != "dask":
+        raise ValueError(f"--executor must be local or dask, got {name!r}")
+    if address is None:
+        raise ValueError("--executor dask needs --address, such as tcp://10.0.0.1:8786")
+    return Dask(address)
+
+
+def _pictures(texts: list[str]) -> dict[str, Path]:
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, path in pairs:
+        if not (name and equals and path):
+            raise ValueError(f"--png must be NAME=FILE, got {name!r}")
+    return {name: Path(path) for name, _, path in pairs}
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,128 @@
+"""One session: what is to be run, running it, and everything that is made from the records."""
+
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from firstspike import data
+from firstspike.report import csv, latex, markdown, write_png, write_svg
+from firstspike.report.files import write_text
+
+from . import provenance
+from .execute import Outcome, Task
+from .execute.outcome import Executor, Job
+from .figures import figures
+from .grid import Cell, Profile, runs
+from .page import page
+from .progress import Progress
+from .records import Missing, Store
+from .runs import Run
+from .tables import tables
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a session has to do: runs without a record that can be run now, and those that cannot or shall not.
+
+    absent: runs whose data are not there. unasked: runs of large benches that were not asked for.
+    """
+
+    pending: tuple[Run, ...]
+    absent: tuple[Run, ...]
+    unasked: tuple[Run, ...]
+
+
+def choose(profile: Profile, only: set[str] | None) -> list[Cell]:
+    """The cells of the experiments in `only` (all with None); ValueError for a name that the profile does not have."""
+    unknown = (only or set()) - set(profile.experiments)
+    if unknown:
+        raise ValueError(
+            f"profile {profile.name} has no experiment {sorted(unknown)[0]!r}; it has {', '.join(profile.experiments)}"
+        )
+    return [cell for cell in profile.cells if only is None or cell.experiment in only]
+
+
+def plan(cells: list[Cell], store: Store, folder: str | None, large: bool, say: Callable[[str], None]) -> Plan:
+    """Sort out the runs that have no record; look for (and fetch) the data that they need, and note what is missing."""
+    needed = [run for run in runs(cells) if store.get(run) is None]
+    big = {run for cell in cells if cell.large for run in cell.runs}
+    unasked = tuple(run for run in needed if run in big and not large)
+    reasons: dict[str, Missing | None] = {}
+    pending, absent = [], []
+    for run in needed:
+        asked = run not in unasked
+        if run.data not in reasons:
+            reasons[run.data] = _look_for(run.data, folder, asked, say)
+        reason = reasons[run.data]
+        if reason is not None:
+            store.miss(run, reason)
+            if asked:
+                absent.append(run)
+        elif asked:
+            store.miss(run, Missing("not run yet", "run the reproduction again; it goes on where it stopped"))
+            pending.append(run)
+        else:
+            store.miss(run, Missing("not run: not asked for", "The data are there; add `--large` (it takes days on a few cores)."))
+    return Plan(tuple(sorted(pending, key=cost, reverse=True)), tuple(absent), unasked)
+
+
+def _look_for(name: str, folder: str | None, fetch: bool, say: Callable[[str], None]) -> Missing | None:
+    """None where the data set is there, else why not and how to get it. Data of runs not asked for are not fetched."""
+    try:
+        for train in (True, False):
+            data.load(name, root=folder, train=train, download=fetch)
+    except data.NotAvailable as error:
+        say(f"{name}: {error}")
+        how = error.instructions if fetch else f"Add `--large`, which also fetches the data. {error.instructions}"
+        return Missing("not run: no data", how)
+    return None
+
+
+def cost(run: Run) -> float:
+    """About how much work a run is, in arbitrary units: the longest runs start first, and the rest time is told by it."""
+    images = run.limit or {"digits": 1500}.get(run.data, 60000)
+    work = 12.0 if "C" in run.spec else 1.0
+    if run.pooling in ("max", "earliest") and run.model == "ttfs":
+        work *= 3
+    return run.epochs * images * work * (1.0 if run.model == "ttfs" else 0.6)
+
+
+def execute(
+    todo: Iterable[Run], store: Store, executor: Executor, job: Job, folder: str | None, progress: Progress
+) -> list[Outcome]:
+    """Run what is to be run and write each record as soon as it is there; returns the outcomes without a record."""
+    root = Path(__file__).resolve().parents[1]
+    head = provenance.commit(root)
+    tasks = [Task(run, store.workplace(run), folder, max(run.threads, 1)) for run in todo]
+    failed = []
+    for outcome in executor(job, tasks):
+        if outcome.record is None:
+            store.miss(outcome.run, Missing(outcome.reason, outcome.how))
+            failed.append(outcome)
+        else:
+            outcome.record["provenance"]["commit"] = head
+            store.add(outcome.run, outcome.record)
+            shutil.rmtree(store.workplace(outcome.run), ignore_errors=True)
+        progress.finished(outcome)
+    return failed
+
+
+def write(profile: Profile, store: Store, png: dict[str, Path] | None = None) -> Path:
+    """Write all tables, figures and the report into the store's folder; `png` names figures to write as PNG besides."""
+    made = tables(profile, store)
+    drawn = figures(profile, store)
+    for table in made:
+        stem = store.folder / "tables" / table.name
+        write_text(stem.with_suffix(".csv"), csv(table.raw))
+        write_text(stem.with_suffix(".md"), markdown(table.shown))
+        write_text(stem.with_suffix(".tex"), latex(table.shown, table.caption, f"tab:{table.name}"))
+    for item in drawn:
+        write_svg(item.figure, store.folder / "figures" / f"{item.name}.svg")
+    report = page(profile, store, made, drawn).write(store.folder / "report.html")
+    for name, path in (png or {}).items():
+        found = [item for item in drawn if item.name == name]
+        if not found:
+            raise ValueError(f"there is no figure {name!r} to write as PNG; there are {', '.join(i.name for i in drawn)}")
+        write_png(found[0].figure, path)
+    return report
