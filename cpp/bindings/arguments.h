@@ -1,0 +1,65 @@
+// Arguments from Python, checked: whatever comes in, no kernel sees a size that its arrays do not have.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <optional>
+#include <string>
+
+#include "../core/layer.h"
+#include "../core/neuron.h"
+#include "../core/surrogate.h"
+#include "../cpu/kernels.h"
+
+namespace firstspike::bindings {
+
+namespace py = pybind11;
+
+// The numbers of a Layer in the order of its members.
+using Geometry = std::array<int64_t, 13>;
+// threshold, decay, surrogate kind, surrogate scale
+using NeuronArguments = std::tuple<float, float, int, float>;
+
+Layer layer_from(const Geometry& geometry);
+Neuron neuron_from(const NeuronArguments& arguments);
+Surrogate surrogate_from(const NeuronArguments& arguments);
+int threads_from(int threads);
+
+[[noreturn]] void fail(const std::string& message);
+
+// The data of a C-contiguous array of exactly this type and number of elements; ValueError naming it otherwise.
+template <class T>
+const T* input(const py::array& array, const char* name, int64_t size) {
+    if (!py::isinstance<py::array_t<T>>(array)) fail(std::string(name) + " has the wrong type");
+    if (array.size() != size)
+        fail(std::string(name) + " must have " + std::to_string(size) + " elements, got " + std::to_string(array.size()));
+    if (size > 0 && !(array.flags() & py::array::c_style)) fail(std::string(name) + " must be contiguous");
+    return static_cast<const T*>(array.data());
+}
+
+template <class T>
+const T* input(const std::optional<py::array>& array, const char* name, int64_t size) {
+    return array ? input<T>(*array, name, size) : nullptr;
+}
+
+template <class T>
+T* output(py::array& array, const char* name, int64_t size) {
+    input<T>(array, name, size);
+    return static_cast<T*>(array.mutable_data());
+}
+
+// The data of an array of floats of shape [outputs, channels, kernel height, kernel width] in any layout.
+WeightView weight_from(const py::array& array, const Layer& layer);
+
+// (offset, step, lane) of groups of `channels` neurons at `sites` sites, all within bounds.
+using SupportArrays = std::tuple<py::array, py::array, py::array>;
+SupportView support_from(const SupportArrays& arrays, int64_t sites, int64_t channels, int64_t steps);
+int64_t entries_of(const SupportArrays& arrays);
+
+// (offset, slope, step, lane) as arrays that own the kernel's memory.
+py::tuple to_python(Support&& support);
+
+}  // namespace firstspike::bindings

@@ -1,0 +1,80 @@
+// Neurons without synapses: direct coding (ramp) and the dense drop-in neuron (fire).
+#include "arguments.h"
+#include "subjects.h"
+
+namespace firstspike::bindings {
+
+namespace {
+
+int64_t checked_steps(int64_t steps) {
+    if (steps < 1 || steps > kMaxSteps) fail("steps must be from 1 to 254");
+    return steps;
+}
+
+py::object ramp_forward(int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const py::array& current,
+                        bool record, int threads, py::array times_out) {
+    checked_steps(steps);
+    if (sites < 0 || channels < 1) fail("sites and channels are out of range");
+    const Neuron neuron = neuron_from(n);
+    const Surrogate surrogate = surrogate_from(n);
+    if (record && !std::isfinite(surrogate.reach())) fail("the surrogate has no finite reach; use the dense path");
+    const auto* in = input<float>(current, "current", sites * channels);
+    auto* out = output<uint8_t>(times_out, "times_out", sites * channels);
+    Support support;
+    {
+        const py::gil_scoped_release released;
+        support = ramp(in, sites, channels, steps, neuron, surrogate, record, threads_from(threads), out);
+    }
+    if (!record) return py::none();
+    return to_python(std::move(support));
+}
+
+void ramp_backward(int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const SupportArrays& support,
+                   const py::array& slope, const py::array& gradient, int threads, py::array gradient_out) {
+    checked_steps(steps);
+    if (sites < 0 || channels < 1) fail("sites and channels are out of range");
+    const int64_t entries = entries_of(support);
+    const OutputGradient g{support_from(support, sites, channels, steps), input<float>(slope, "slope", entries),
+                           input<float>(gradient, "gradient", entries)};
+    const Neuron neuron = neuron_from(n);
+    auto* out = output<float>(gradient_out, "gradient_out", sites * channels);
+    const py::gil_scoped_release released;
+    ramp_gradient(g, sites, channels, neuron, threads_from(threads), out);
+}
+
+void fire_forward(int64_t steps, int64_t neurons, const NeuronArguments& n, const py::array& current, int threads,
+                  py::array spikes) {
+    const Neuron neuron = neuron_from(n);
+    if (steps < 0 || neurons < 0) fail("steps and neurons must not be negative");
+    const auto* in = input<float>(current, "current", steps * neurons);
+    auto* out = output<float>(spikes, "spikes", steps * neurons);
+    const py::gil_scoped_release released;
+    fire_dense(in, steps, neurons, neuron, threads_from(threads), out);
+}
+
+void fire_backward(int64_t steps, int64_t neurons, const NeuronArguments& n, const py::array& current,
+                   const py::array& gradient, int threads, py::array gradient_out) {
+    const Neuron neuron = neuron_from(n);
+    const Surrogate surrogate = surrogate_from(n);
+    if (steps < 0 || neurons < 0) fail("steps and neurons must not be negative");
+    const auto* in = input<float>(current, "current", steps * neurons);
+    const auto* g = input<float>(gradient, "gradient", steps * neurons);
+    auto* out = output<float>(gradient_out, "gradient_out", steps * neurons);
+    const py::gil_scoped_release released;
+    fire_dense_gradient(in, g, steps, neurons, neuron, surrogate, threads_from(threads), out);
+}
+
+}  // namespace
+
+void bind_neurons(py::module_& m) {
+    m.def("ramp", &ramp_forward, py::arg("sites"), py::arg("channels"), py::arg("steps"), py::arg("neuron"),
+          py::arg("current"), py::arg("record"), py::arg("threads"), py::arg("times_out"));
+    m.def("ramp_gradient", &ramp_backward, py::arg("sites"), py::arg("channels"), py::arg("steps"), py::arg("neuron"),
+          py::arg("support"), py::arg("slope"), py::arg("gradient"), py::arg("threads"), py::arg("gradient_out"));
+    m.def("fire", &fire_forward, py::arg("steps"), py::arg("neurons"), py::arg("neuron"), py::arg("current"),
+          py::arg("threads"), py::arg("spikes"));
+    m.def("fire_gradient", &fire_backward, py::arg("steps"), py::arg("neurons"), py::arg("neuron"), py::arg("current"),
+          py::arg("gradient"), py::arg("threads"), py::arg("gradient_out"));
+}
+
+}  // namespace firstspike::bindings

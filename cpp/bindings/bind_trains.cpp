@@ -1,0 +1,67 @@
+// Dense trains to spike times and back; dense gradients and support entries.
+#include "arguments.h"
+#include "subjects.h"
+
+namespace firstspike::bindings {
+
+namespace {
+
+void check(int64_t steps, int64_t neurons) {
+    if (steps < 1 || steps > kMaxSteps) fail("steps must be from 1 to 254");
+    if (neurons < 0) fail("the number of neurons must not be negative");
+}
+
+void to_times(int64_t steps, int64_t neurons, const py::array& spikes, int threads, py::array times) {
+    check(steps, neurons);
+    const auto* in = input<float>(spikes, "spikes", steps * neurons);
+    auto* out = output<uint8_t>(times, "times", neurons);
+    const py::gil_scoped_release released;
+    times_from_dense(in, steps, neurons, threads_from(threads), out);
+}
+
+void to_dense(int64_t steps, int64_t neurons, const py::array& times, int threads, py::array spikes) {
+    check(steps, neurons);
+    const auto* in = input<uint8_t>(times, "times", neurons);
+    auto* out = output<float>(spikes, "spikes", steps * neurons);
+    const py::gil_scoped_release released;
+    dense_from_times(in, steps, neurons, threads_from(threads), out);
+}
+
+// The nonzero elements of a gradient [steps, sites, channels] as (offset, gradient, step, lane).
+py::tuple to_support(int64_t steps, int64_t sites, int64_t channels, const py::array& gradient, int threads) {
+    check(steps, sites);
+    if (channels < 1) fail("channels must be positive");
+    const auto* in = input<float>(gradient, "gradient", steps * sites * channels);
+    Support support;
+    {
+        const py::gil_scoped_release released;
+        support = support_from_dense(in, sites, channels, steps, threads_from(threads));
+    }
+    return to_python(std::move(support));
+}
+
+void at_support(int64_t steps, int64_t sites, int64_t channels, const py::array& gradient, const SupportArrays& support,
+                int threads, py::array gradient_out) {
+    check(steps, sites);
+    if (channels < 1) fail("channels must be positive");
+    const auto* in = input<float>(gradient, "gradient", steps * sites * channels);
+    const SupportView view = support_from(support, sites, channels, steps);
+    auto* out = output<float>(gradient_out, "gradient_out", entries_of(support));
+    const py::gil_scoped_release released;
+    gather_at_support(in, sites, channels, view, threads_from(threads), out);
+}
+
+}  // namespace
+
+void bind_trains(py::module_& m) {
+    m.def("times_from_dense", &to_times, py::arg("steps"), py::arg("neurons"), py::arg("spikes"), py::arg("threads"),
+          py::arg("times"));
+    m.def("dense_from_times", &to_dense, py::arg("steps"), py::arg("neurons"), py::arg("times"), py::arg("threads"),
+          py::arg("spikes"));
+    m.def("support_from_dense", &to_support, py::arg("steps"), py::arg("sites"), py::arg("channels"), py::arg("gradient"),
+          py::arg("threads"));
+    m.def("gather_at_support", &at_support, py::arg("steps"), py::arg("sites"), py::arg("channels"), py::arg("gradient"),
+          py::arg("support"), py::arg("threads"), py::arg("gradient_out"));
+}
+
+}  // namespace firstspike::bindings

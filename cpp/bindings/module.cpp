@@ -1,0 +1,29 @@
+// The CPU kernels as a Python module. The same sources are built once for each instruction set; FIRSTSPIKE_MODULE is its name.
+#include <pybind11/pybind11.h>
+
+#include "../cpu/parallel.h"
+#include "../cpu/vector.h"
+#include "subjects.h"
+
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+}  // namespace
+
+PYBIND11_MODULE(FIRSTSPIKE_MODULE, m) {
+    using namespace firstspike;
+    m.doc() = "firstspike's CPU kernels for one instruction set";
+    m.attr("lanes") = kLanes;
+    m.attr("tile") = kTile;
+    m.attr("sanitized") = kSanitized;
+    m.def("share_openmp_pool", &share_openmp_pool, pybind11::arg("gomp_parallel"),
+          "Run on the OpenMP pool whose GOMP_parallel has this address; 0: on threads of our own.");
+    bindings::bind_layer(m);
+    bindings::bind_neurons(m);
+    bindings::bind_trains(m);
+}

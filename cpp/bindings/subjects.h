@@ -1,0 +1,12 @@
+// One function a subject; module.cpp calls them.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace firstspike::bindings {
+
+void bind_layer(pybind11::module_& m);
+void bind_neurons(pybind11::module_& m);
+void bind_trains(pybind11::module_& m);
+
+}  // namespace firstspike::bindings

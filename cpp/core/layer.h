@@ -1,0 +1,48 @@
+// The geometry of one layer of synapses: which input unit reaches which output neuron through which weight.
+//
+// An input map has height x width x channels units, channels innermost. Pooling by k turns k x k units of a channel into one
+// cell; the k^-2 goes into the weights, so each unit's spike enters on its own. A kernel of kernel_height x kernel_width cells
+// then makes out_height x out_width sites of `outputs` neurons each. A linear layer is the case of one site.
+#pragma once
+
+#include <cstdint>
+
+#include "macros.h"
+
+namespace firstspike {
+
+constexpr int kSilent = 255;
+constexpr int kMaxSteps = 254;
+
+struct Layer {
+    int64_t batch;
+    int64_t height, width, channels;  // units of the input, before pooling
+    int64_t pool;
+    int64_t kernel_height, kernel_width;
+    int64_t stride_y, stride_x;
+    int64_t pad_y, pad_x;  // in cells
+    int64_t outputs;
+    int64_t steps;
+
+    FIRSTSPIKE_HOST_DEVICE int64_t cells_y() const { return height / pool; }
+    FIRSTSPIKE_HOST_DEVICE int64_t cells_x() const { return width / pool; }
+    FIRSTSPIKE_HOST_DEVICE int64_t out_height() const { return (cells_y() + 2 * pad_y - kernel_height) / stride_y + 1; }
+    FIRSTSPIKE_HOST_DEVICE int64_t out_width() const { return (cells_x() + 2 * pad_x - kernel_width) / stride_x + 1; }
+    FIRSTSPIKE_HOST_DEVICE int64_t sites() const { return out_height() * out_width(); }
+    FIRSTSPIKE_HOST_DEVICE int64_t units() const { return height * width * channels; }
+    FIRSTSPIKE_HOST_DEVICE int64_t taps() const { return kernel_height * kernel_width; }
+    // Weight rows: one for each tap and channel, channels innermost.
+    FIRSTSPIKE_HOST_DEVICE int64_t rows() const { return taps() * channels; }
+    // The kernel covers the whole input once: a linear layer.
+    FIRSTSPIKE_HOST_DEVICE bool single_site() const {
+        return pad_y == 0 && pad_x == 0 && kernel_height == cells_y() && kernel_width == cells_x();
+    }
+};
+
+// Weights [outputs, channels, kernel_height, kernel_width] with strides in elements.
+struct WeightView {
+    const float* data;
+    int64_t stride_output, stride_channel, stride_y, stride_x;
+};
+
+}  // namespace firstspike

@@ -1,0 +1,170 @@
+#include "events.h"
+
+#include <algorithm>
+
+#include "vector.h"
+
+namespace firstspike {
+
+namespace {
+constexpr int64_t kSamplesPerLine = 16;
+constexpr int64_t kChunk = 64;          // bytes compared at once
+constexpr int64_t kFieldUnits = 64;     // up to here a site's units are sorted anew rather than merged from its cells
+
+int64_t padded(int64_t units) { return (units + kChunk - 1) / kChunk * kChunk; }
+}  // namespace
+
+int64_t EventLines::lines(const Layer& layer) {
+    return layer.single_site() ? (layer.batch + kSamplesPerLine - 1) / kSamplesPerLine : layer.batch * layer.out_height();
+}
+
+int64_t EventLines::first_site(const Layer& layer, int64_t line) {
+    return line * (layer.single_site() ? kSamplesPerLine : layer.out_width());
+}
+
+int64_t EventLines::sites(const Layer& layer, int64_t line) {
+    return layer.single_site() ? std::min(kSamplesPerLine, layer.batch - line * kSamplesPerLine) : layer.out_width();
+}
+
+EventLines::EventLines(const Layer& layer, const uint8_t* times) : layer_(layer), times_(times) {
+    const int64_t window = layer.pool * layer.pool, cell_units = window * layer.channels;
+    const int64_t field_units = cell_units * layer.taps();
+    method_ = layer.single_site() ? Method::whole_sample : field_units <= kFieldUnits ? Method::field : Method::cells;
+    const int64_t sorted = method_ == Method::whole_sample ? layer.units() : method_ == Method::field ? field_units : cell_units;
+    units_.reserve(padded(sorted));
+    std::fill(units_.data() + sorted, units_.data() + padded(sorted), static_cast<uint8_t>(kSilent));
+    label_.reserve(padded(sorted));
+
+    // Labels in the order in which the units are gathered: rows of units, then columns, then channels.
+    uint32_t* label = label_.data();
+    if (method_ == Method::cells) {
+        for (int64_t i = 0; i < cell_units; ++i) label[i] = static_cast<uint32_t>(i % layer.channels);
+        const int64_t cells = layer.cells_y() * layer.cells_x();
+        cell_row_.reserve(cells * (cell_units + kLanes));
+        cell_begin_.reserve(cells * (layer.steps + 1));
+        cell_row_of_.assign(static_cast<size_t>(layer.cells_y()), -1);
+    } else {
+        const int64_t height = method_ == Method::field ? layer.kernel_height * layer.pool : layer.height;
+        const int64_t width = method_ == Method::field ? layer.kernel_width * layer.pool : layer.width;
+        for (int64_t y = 0; y < height; ++y)
+            for (int64_t x = 0; x < width; ++x)
+                for (int64_t c = 0; c < layer.channels; ++c) {
+                    const int64_t tap = y / layer.pool * layer.kernel_width + x / layer.pool;
+                    *label++ = static_cast<uint32_t>(tap * layer.channels + c);
+                }
+    }
+    const int64_t most = std::max(layer.single_site() ? kSamplesPerLine : 0, layer.out_width());
+    row_stride_ = (method_ == Method::whole_sample ? layer.units() : field_units) + kLanes;
+    row_.reserve(most * row_stride_);
+    begin_.reserve(most * (layer.steps + 1));
+}
+
+// Sorts the gathered units by step; equal steps keep their order.
+void EventLines::sort_units(int64_t units, uint32_t* begin, uint32_t* row) {
+    uint32_t n = 0;
+    for (int64_t t = 0; t < layer_.steps; ++t) {
+        begin[t] = n;
+        for (int64_t i = 0; i < units; i += kChunk) {
+            uint64_t found = mask_equal_bytes(units_.data() + i, static_cast<uint8_t>(t));
+            for (; found; found &= found - 1) row[n++] = label_[i + __builtin_ctzll(found)];
+        }
+    }
+    begin[layer_.steps] = n;
+}
+
+void EventLines::build(int64_t line) {
+    const Layer& l = layer_;
+    if (method_ == Method::whole_sample) {
+        const bool cropped = l.height % l.pool != 0 || l.width % l.pool != 0;
+        for (int64_t i = 0; i < sites(l, line); ++i) {
+            const uint8_t* from = times_ + (line * kSamplesPerLine + i) * l.units();
+            std::copy_n(from, l.units(), units_.data());
+            if (cropped) {  // units outside the last whole window reach nothing
+                for (int64_t y = 0; y < l.height; ++y)
+                    for (int64_t x = 0; x < l.width; ++x)
+                        if (y / l.pool >= l.cells_y() || x / l.pool >= l.cells_x())
+                            std::fill_n(units_.data() + (y * l.width + x) * l.channels, l.channels, static_cast<uint8_t>(kSilent));
+            }
+            sort_units(l.units(), begin_.data() + i * (l.steps + 1), row_.data() + i * row_stride_);
+        }
+        return;
+    }
+    const int64_t sample = line / l.out_height(), y = line % l.out_height();
+    if (method_ == Method::cells) {
+        const int64_t top = y * l.stride_y - l.pad_y;
+        for (int64_t ky = std::max<int64_t>(top, 0); ky < std::min(top + l.kernel_height, l.cells_y()); ++ky)
+            if (cell_row_of_[static_cast<size_t>(ky)] != sample) build_cell_row(sample, ky);
+    }
+    for (int64_t x = 0; x < l.out_width(); ++x) {
+        if (method_ == Method::cells) {
+            merge_cells(x, y, x);
+        } else {
+            gather_field(sample, y, x);
+            sort_units(l.rows() * l.pool * l.pool, begin_.data() + x * (l.steps + 1), row_.data() + x * row_stride_);
+        }
+    }
+}
+
+void EventLines::gather_field(int64_t sample, int64_t y, int64_t x) {
+    const Layer& l = layer_;
+    const int64_t wide = l.kernel_width * l.pool, high = l.kernel_height * l.pool;
+    const int64_t top = (y * l.stride_y - l.pad_y) * l.pool, left = (x * l.stride_x - l.pad_x) * l.pool;
+    const int64_t from = std::max<int64_t>(left, 0), to = std::min(left + wide, l.cells_x() * l.pool);
+    uint8_t* out = units_.data();
+    for (int64_t row = top; row < top + high; ++row, out += wide * l.channels) {
+        std::fill_n(out, wide * l.channels, static_cast<uint8_t>(kSilent));
+        if (row < 0 || row >= l.cells_y() * l.pool || from >= to) continue;
+        std::copy_n(times_ + ((sample * l.height + row) * l.width + from) * l.channels, (to - from) * l.channels,
+                    out + (from - left) * l.channels);
+    }
+}
+
+void EventLines::build_cell_row(int64_t sample, int64_t cell_y) {
+    const Layer& l = layer_;
+    const int64_t wide = l.pool * l.channels, cell_units = l.pool * wide;
+    for (int64_t cell_x = 0; cell_x < l.cells_x(); ++cell_x) {
+        for (int64_t dy = 0; dy < l.pool; ++dy) {
+            const int64_t unit_y = cell_y * l.pool + dy;
+            std::copy_n(times_ + ((sample * l.height + unit_y) * l.width + cell_x * l.pool) * l.channels, wide,
+                        units_.data() + dy * wide);
+        }
+        const int64_t cell = cell_y * l.cells_x() + cell_x;
+        sort_units(cell_units, cell_begin_.data() + cell * (l.steps + 1), cell_row_.data() + cell * (cell_units + kLanes));
+    }
+    cell_row_of_[static_cast<size_t>(cell_y)] = sample;
+}
+
+// Joins the lists of the cells under the kernel, step by step; the copies run over by up to a vector, into what comes next.
+void EventLines::merge_cells(int64_t i, int64_t y, int64_t x) {
+    const Layer& l = layer_;
+    struct Cell {
+        const uint32_t *row, *begin;
+        uint32_t first_row;
+    };
+    thread_local std::vector<Cell> cells;
+    cells.clear();
+    const int64_t cell_units = l.pool * l.pool * l.channels;
+    for (int64_t ky = 0; ky < l.kernel_height; ++ky)
+        for (int64_t kx = 0; kx < l.kernel_width; ++kx) {
+            const int64_t cy = y * l.stride_y - l.pad_y + ky, cx = x * l.stride_x - l.pad_x + kx;
+            if (cy < 0 || cy >= l.cells_y() || cx < 0 || cx >= l.cells_x()) continue;
+            const int64_t cell = cy * l.cells_x() + cx;
+            cells.push_back({cell_row_.data() + cell * (cell_units + kLanes), cell_begin_.data() + cell * (l.steps + 1),
+                             static_cast<uint32_t>((ky * l.kernel_width + kx) * l.channels)});
+        }
+    uint32_t* begin = begin_.data() + i * (l.steps + 1);
+    uint32_t* const row = row_.data() + i * row_stride_;
+    uint32_t n = 0;
+    for (int64_t t = 0; t < l.steps; ++t) {
+        begin[t] = n;
+        for (const Cell& cell : cells) {
+            const uint32_t from = cell.begin[t], count = cell.begin[t + 1] - from;
+            for (uint32_t k = 0; k < count; k += kLanes)
+                *reinterpret_cast<Words*>(row + n + k) = *reinterpret_cast<const Words*>(cell.row + from + k) + cell.first_row;
+            n += count;
+        }
+    }
+    begin[l.steps] = n;
+}
+
+}  // namespace firstspike

@@ -1,0 +1,51 @@
+// Which weight rows a site adds at which step: its input spikes, sorted by time.
+//
+// A line is what a task handles at a time: a row of sites of one sample, or, for a layer with a single site, a block of samples.
+// Site i of line l has the number first_site(l) + i in the order sample, row, column.
+#pragma once
+
+#include <vector>
+
+#include "../core/layer.h"
+#include "memory.h"
+
+namespace firstspike {
+
+// Rows of the events of step t: row[begin[t]] to row[begin[t + 1]].
+struct EventList {
+    const uint32_t* row;
+    const uint32_t* begin;
+};
+
+class EventLines {
+   public:
+    EventLines(const Layer& layer, const uint8_t* times);
+
+    static int64_t lines(const Layer& layer);
+    static int64_t first_site(const Layer& layer, int64_t line);
+    static int64_t sites(const Layer& layer, int64_t line);
+
+    // Makes the lists of one line; quickest when a sample's lines come one after another.
+    void build(int64_t line);
+    EventList site(int64_t i) const { return {row_.data() + i * row_stride_, begin_.data() + i * (layer_.steps + 1)}; }
+
+   private:
+    enum class Method { whole_sample, field, cells };
+
+    void gather_field(int64_t sample, int64_t y, int64_t x);
+    void build_cell_row(int64_t sample, int64_t cell_y);
+    void merge_cells(int64_t i, int64_t y, int64_t x);
+    void sort_units(int64_t units, uint32_t* begin, uint32_t* row);
+
+    Layer layer_;
+    const uint8_t* times_;
+    Method method_;
+    int64_t row_stride_;
+    Buffer<uint8_t> units_;    // the times of the units to sort, padded with silence to whole vectors
+    Buffer<uint32_t> label_;   // the weight row, or the channel, of each of them
+    Buffer<uint32_t> row_, begin_;
+    Buffer<uint32_t> cell_row_, cell_begin_;  // for each cell of a sample
+    std::vector<int64_t> cell_row_of_;        // which sample's cells a row of cells holds
+};
+
+}  // namespace firstspike

@@ -1,0 +1,94 @@
+// Forward pass of a layer: one read of the weights of the inputs that fire, whatever the number of steps.
+//
+// For each tile of neurons of a site the membranes stay in registers; step by step the rows of the inputs that fire are added,
+// then the threshold is tested, and the tile is left as soon as all its neurons have fired.
+#include "kernels.h"
+#include "schedule.h"
+#include "tile_loops.h"
+
+namespace firstspike {
+
+namespace {
+
+// The bias of a tile, zeros in the padding.
+class TileBias {
+   public:
+    TileBias(const float* bias, int64_t outputs) : present_(bias != nullptr), data_(Tiles{outputs}.padded()) {
+        std::fill(data_.data(), data_.data() + Tiles{outputs}.padded(), 0.0f);
+        if (bias) std::copy_n(bias, outputs, data_.data());
+    }
+    template <int N>
+    void add(Vec (&v)[N], int64_t tile) const {
+        if (!present_) return;
+        for (int k = 0; k < N; ++k) v[k] += load(data_.data() + tile * kTile + k * kLanes);
+    }
+
+   private:
+    bool present_;
+    Buffer<float> data_;
+};
+
+// Calls at_step(v, t) with the membranes after each step's current, until it returns false.
+template <int N, class AtStep>
+inline void walk(Vec (&v)[N], const float* weights, EventList events, const TileBias& bias, int64_t tile, int64_t steps,
+                 const Neuron& neuron, AtStep&& at_step) {
+    const bool leaky = neuron.decay != 1.0f;
+    for (int64_t t = 0; t < steps; ++t) {
+        if (leaky)
+            for (int k = 0; k < N; ++k) v[k] = leak(v[k], neuron);
+        add_rows<N>(v, weights, events.row + events.begin[t], events.row + events.begin[t + 1]);
+        bias.add<N>(v, tile);
+        if (!at_step(v, static_cast<int>(t))) return;
+    }
+}
+
+}  // namespace
+
+Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate, bool record, uint8_t* times_out) {
+    const Tiles tiles{s.layer.outputs};
+    const Panel panel = Panel::by_output(s.layer, s.weight, s.threads);
+    const TileBias bias(s.bias, s.layer.outputs);
+    const int64_t sites = s.layer.batch * s.layer.sites();
+    std::fill_n(times_out, sites * s.layer.outputs, static_cast<uint8_t>(kSilent));
+    const Schedule schedule(s.layer, s.threads);
+    std::vector<SupportWriter> writers(record ? static_cast<size_t>(schedule.tasks()) : 0);
+    schedule.each_tile(s.times, [&](int64_t task, int64_t site, int64_t tile, EventList events) {
+        with_vectors(tiles.vectors(tile), [&](auto vectors) {
+            constexpr int N = decltype(vectors)::value;
+            Vec v[N];
+            rest(v, tiles.used(tile));
+            uint8_t* times = times_out + site * s.layer.outputs + tile * kTile;
+            if (record) {
+                SupportWriter& writer = writers[static_cast<size_t>(task)];
+                writer.begin_group(site * tiles.number() + tile);
+                walk(v, panel.tile(tile), events, bias, tile, s.layer.steps, neuron,
+                     Firing<N, true>(neuron, surrogate, tiles.used(tile), times, &writer));
+            } else {
+                walk(v, panel.tile(tile), events, bias, tile, s.layer.steps, neuron,
+                     Firing<N, false>(neuron, surrogate, tiles.used(tile), times, nullptr));
+            }
+        });
+    });
+    return record ? join(writers, sites * tiles.number(), s.threads) : Support{};
+}
+
+void integrate_layer(const Synapses& s, const Neuron& neuron, float* membrane) {
+    const Tiles tiles{s.layer.outputs};
+    const Panel panel = Panel::by_output(s.layer, s.weight, s.threads);
+    const TileBias bias(s.bias, s.layer.outputs);
+    const int64_t sites = s.layer.batch * s.layer.sites();
+    Schedule(s.layer, s.threads).each_tile(s.times, [&](int64_t, int64_t site, int64_t tile, EventList events) {
+        with_vectors(tiles.vectors(tile), [&](auto vectors) {
+            constexpr int N = decltype(vectors)::value;
+            Vec v[N] = {};
+            const int used = tiles.used(tile);
+            walk(v, panel.tile(tile), events, bias, tile, s.layer.steps, neuron, [&](Vec (&now)[N], int t) {
+                float* out = membrane + (t * sites + site) * s.layer.outputs + tile * kTile;
+                std::memcpy(out, now, static_cast<size_t>(used) * sizeof(float));
+                return true;
+            });
+        });
+    });
+}
+
+}  // namespace firstspike

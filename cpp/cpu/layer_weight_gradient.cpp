@@ -1,0 +1,264 @@
+// dL/dW and dL/dbias of a layer.
+//
+// dW[o, j] = sum over samples and sites of D[o, time of j], where D[o, t] is the gradient that a current of step t receives: it
+// changes only at the steps of the support entries. So a site's D is a few rows of a tile's width and a table step -> row, and a
+// weight row's gradient is the sum of the rows that its input spikes point at: one add a spike, whatever the number of steps.
+//
+// A line of sites shares its D rows (L1); for each weight row in turn its spikes along the line are summed in registers.
+#include <algorithm>
+
+#include "kernels.h"
+#include "parallel.h"
+#include "tile_loops.h"
+
+namespace firstspike {
+
+namespace {
+
+constexpr int64_t kSamplesPerLine = 16;  // of a layer with one site
+constexpr int64_t kTasks = 8;            // at least so many, a number that does not depend on the threads: sums keep their order
+
+// A line of sites and its input: sites lie at positions along the line, and a spike of a cell at position p reaches the site at
+// p - (tap's column). For a layer with one site the positions are samples.
+struct Line {
+    int64_t first_site, sites, site_stride;  // site i lies at position i * site_stride
+    int64_t positions;                       // of the table, zero rows where no site lies
+    int64_t shift;                           // position = cell + shift - kx
+};
+
+Line line_of(const Layer& l, int64_t line) {
+    if (l.single_site()) {
+        const int64_t first = line * kSamplesPerLine, sites = std::min(kSamplesPerLine, l.batch - first);
+        return {first, sites, 1, sites, 0};
+    }
+    return {line * l.out_width(), l.out_width(), l.stride_x, l.cells_x() + 2 * l.pad_x + l.kernel_width, l.pad_x};
+}
+
+int64_t lines_of(const Layer& l) {
+    return l.single_site() ? (l.batch + kSamplesPerLine - 1) / kSamplesPerLine : l.batch * l.out_height();
+}
+
+// D of a line's sites for one tile: distinct rows, and for each position and step the row's place.
+class DeltaRows {
+   public:
+    DeltaRows(const Layer& l, const Neuron& neuron) : layer_(l), neuron_(neuron) {}
+
+    void build(const Line& line, int64_t tile, const OutputGradient& g, double* bias_sum) {
+        const Tiles tiles{layer_.outputs};
+        const int64_t steps = layer_.steps, width = tiles.vectors(tile) * kLanes, lead = layer_.kernel_width - 1;
+        table_.reserve((line.positions + lead) * steps);
+        std::fill_n(table_.data(), (line.positions + lead) * steps, 0u);
+        rows_.reserve((line.sites * steps + 1) * width);
+        std::fill_n(rows_.data(), width, 0.0f);
+        int64_t used = 1;
+        for (int64_t i = 0; i < line.sites; ++i) {
+            const int64_t group = (line.first_site + i) * tiles.number() + tile;
+            const int64_t begin = g.support.offset[group];
+            int64_t e = g.support.offset[group + 1];
+            uint32_t* table = table_.data() + (lead + i * line.site_stride) * steps;
+            int64_t row = 0;
+            for (int64_t t = steps - 1; t >= 0; --t) {
+                const bool entries = e > begin && g.support.step[e - 1] == t;
+                if (entries || (row != 0 && neuron_.decay != 1.0f)) {
+                    const float* from = rows_.data() + row * width;
+                    row = used++;
+                    float* to = rows_.data() + row * width;
+                    for (int64_t k = 0; k < width; ++k) to[k] = from[k] * neuron_.decay;
+                    for (; e > begin && g.support.step[e - 1] == t; --e) {
+                        const float direct = g.gradient[e - 1] * (g.slope ? g.slope[e - 1] : 1.0f);
+                        to[g.support.lane[e - 1]] += direct;
+                        if (bias_sum) bias_sum[g.support.lane[e - 1]] += direct * constant_current_gain(static_cast<int>(t), neuron_.decay);
+                    }
+                }
+                table[t] = static_cast<uint32_t>(row * width);
+            }
+        }
+    }
+
+    const float* rows() const { return rows_.data(); }
+    // The table for a tap's column: entry [cell * steps + step].
+    const uint32_t* table(const Line& line, int64_t kx) const {
+        return table_.data() + (layer_.kernel_width - 1 + line.shift - kx) * layer_.steps;
+    }
+
+   private:
+    Layer layer_;
+    Neuron neuron_;
+    Buffer<float> rows_;
+    Buffer<uint32_t> table_;
+};
+
+// The spikes of each channel of a row of cells, as cell * steps + step; for a layer with one site, those of each weight row, as
+// sample * steps + step.
+class ChannelSpikes {
+   public:
+    ChannelSpikes(const Synapses& s, int64_t lists, int64_t most) : s_(s), most_(most), codes_(lists * most), count_(lists) {}
+
+    void clear(int64_t lists) { std::fill_n(count_.data(), lists, 0u); }
+
+    // Adds the units of one pixel, channels [from, to), which go to the lists from `first` on.
+    void add(const uint8_t* times, int64_t from, int64_t to, int64_t first, int64_t position) {
+        const auto steps = static_cast<uint32_t>(s_.layer.steps);
+        const uint32_t code = static_cast<uint32_t>(position) * steps;
+        for (int64_t c = from; c < to; ++c) {
+            const int64_t list = first + c;
+            codes_[list * most_ + count_[list]] = code + times[c];
+            count_[list] += times[c] < steps;
+        }
+    }
+
+    const uint32_t* begin(int64_t list) const { return codes_.data() + list * most_; }
+    const uint32_t* end(int64_t list) const { return begin(list) + count_[list]; }
+
+   private:
+    const Synapses& s_;
+    int64_t most_;
+    Buffer<uint32_t> codes_, count_;
+};
+
+// sum += the D rows that the spikes point at.
+template <int N>
+inline void gather(float* sum, const float* rows, const uint32_t* table, const uint32_t* spike, const uint32_t* end) {
+    if (spike == end) return;
+    Vec v[N];
+    for (int k = 0; k < N; ++k) v[k] = load(sum + k * kLanes);
+    for (; spike != end; ++spike) {
+        const float* row = rows + table[*spike];
+        for (int k = 0; k < N; ++k) v[k] += load(row + k * kLanes);
+    }
+    for (int k = 0; k < N; ++k) store(sum + k * kLanes, v[k]);
+}
+
+// A layer with one site: weight rows [from, to) of one tile, over the whole batch. sum is [to - from, width].
+void sum_single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, int64_t tile, int64_t from, int64_t to,
+                     float* sum, double* bias_sum) {
+    const Layer& l = s.layer;
+    const int width = Tiles{l.outputs}.vectors(tile) * kLanes;
+    DeltaRows delta(l, neuron);
+    ChannelSpikes spikes(s, to - from, kSamplesPerLine * l.pool * l.pool + 1);
+    for (int64_t n = 0; n < lines_of(l); ++n) {
+        const Line line = line_of(l, n);
+        delta.build(line, tile, g, bias_sum);
+        spikes.clear(to - from);
+        for (int64_t i = 0; i < line.sites; ++i) {
+            const uint8_t* sample = s.times + (line.first_site + i) * l.units();
+            for (int64_t y = 0; y < l.cells_y() * l.pool; ++y)
+                for (int64_t x = 0; x < l.cells_x() * l.pool; ++x) {
+                    const int64_t row = (y / l.pool * l.cells_x() + x / l.pool) * l.channels;
+                    spikes.add(sample + (y * l.width + x) * l.channels, std::clamp<int64_t>(from - row, 0, l.channels),
+                               std::clamp<int64_t>(to - row, 0, l.channels), row - from, i);
+                }
+        }
+        // Positions are samples here, whatever the kernel's width: skip the table's leading columns.
+        const uint32_t* table = delta.table({0, 0, 1, 0, 0}, 0);
+        with_vectors(width / kLanes, [&](auto vectors) {
+            constexpr int N = decltype(vectors)::value;
+            for (int64_t r = 0; r < to - from; ++r)
+                gather<N>(sum + r * width, delta.rows(), table, spikes.begin(r), spikes.end(r));
+        });
+    }
+}
+
+// A convolution: all rows of one tile, over the lines [from, to). sum is [rows, width].
+void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g, int64_t tile, int64_t from, int64_t to,
+               float* sum, double* bias_sum) {
+    const Layer& l = s.layer;
+    const int width = Tiles{l.outputs}.vectors(tile) * kLanes;
+    DeltaRows delta(l, neuron);
+    const int64_t most = l.cells_x() * l.pool * l.pool + 1;
+    std::vector<ChannelSpikes> cell_rows;  // those under the kernel, kept from line to line
+    for (int64_t i = 0; i < l.kernel_height; ++i) cell_rows.emplace_back(s, l.channels, most);
+    std::vector<int64_t> held(static_cast<size_t>(l.kernel_height), -1);
+    for (int64_t n = from; n < to; ++n) {
+        const Line line = line_of(l, n);
+        const int64_t sample = n / l.out_height(), top = n % l.out_height() * l.stride_y - l.pad_y;
+        delta.build(line, tile, g, bias_sum);
+        for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
+            const int64_t cell_y = top + ky;
+            if (cell_y < 0 || cell_y >= l.cells_y()) continue;
+            const auto slot = static_cast<size_t>(cell_y % l.kernel_height);
+            ChannelSpikes& spikes = cell_rows[slot];
+            if (held[slot] != sample * l.cells_y() + cell_y) {
+                held[slot] = sample * l.cells_y() + cell_y;
+                spikes.clear(l.channels);
+                for (int64_t y = cell_y * l.pool; y < (cell_y + 1) * l.pool; ++y)
+                    for (int64_t x = 0; x < l.cells_x() * l.pool; ++x)
+                        spikes.add(s.times + ((sample * l.height + y) * l.width + x) * l.channels, 0, l.channels, 0, x / l.pool);
+            }
+            with_vectors(width / kLanes, [&](auto vectors) {
+                constexpr int N = decltype(vectors)::value;
+                for (int64_t c = 0; c < l.channels; ++c)
+                    for (int64_t kx = 0; kx < l.kernel_width; ++kx)
+                        gather<N>(sum + ((ky * l.kernel_width + kx) * l.channels + c) * width, delta.rows(),
+                                  delta.table(line, kx), spikes.begin(c), spikes.end(c));
+            });
+        }
+    }
+}
+
+// Writes the sums of weight rows [from, to) of a tile into the weight's gradient.
+void unpack(const Layer& l, const WeightView& shape, int64_t tile, int64_t from, int64_t to, const float* sum, float* gradient) {
+    const Tiles tiles{l.outputs};
+    const int width = tiles.vectors(tile) * kLanes;
+    const float scale = 1.0f / static_cast<float>(l.pool * l.pool);
+    constexpr int64_t kBlock = 16;
+    for (int64_t r0 = from; r0 < to; r0 += kBlock)
+        for (int lane = 0; lane < tiles.used(tile); ++lane)
+            for (int64_t r = r0; r < std::min(r0 + kBlock, to); ++r) {
+                const int64_t tap = r / l.channels;
+                gradient[(tile * kTile + lane) * shape.stride_output + r % l.channels * shape.stride_channel +
+                         tap / l.kernel_width * shape.stride_y + tap % l.kernel_width * shape.stride_x] =
+                    sum[(r - from) * width + lane] * scale;
+            }
+}
+
+}  // namespace
+
+void weight_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const WeightView& shape,
+                     float* weight_gradient, float* bias_gradient) {
+    const Layer& l = s.layer;
+    const Tiles tiles{l.outputs};
+    const int64_t parts = std::max<int64_t>(1, std::min((kTasks + tiles.number() - 1) / tiles.number(),
+                                                        l.single_site() ? l.rows() : lines_of(l)));
+    const int64_t padded = tiles.padded();
+    Buffer<double> bias_sum(parts * padded);
+    std::fill_n(bias_sum.data(), parts * padded, 0.0);
+    Buffer<float> sums(l.rows() * padded * (l.single_site() ? 1 : parts));
+    const auto part_of = [&](int64_t total, int64_t part) { return total * part / parts; };
+    parallel_for(tiles.number() * parts, s.threads, [&](int64_t task) {
+        const int64_t tile = task / parts, part = task % parts;
+        const int64_t width = tiles.vectors(tile) * kLanes;
+        double* bias = bias_sum.data() + part * padded + tile * kTile;
+        if (l.single_site()) {
+            const int64_t from = part_of(l.rows(), part), to = part_of(l.rows(), part + 1);
+            float* sum = sums.data() + tile * kTile * l.rows() + from * width;
+            std::fill_n(sum, (to - from) * width, 0.0f);
+            sum_single_site(s, neuron, g, tile, from, to, sum, part == 0 ? bias : nullptr);
+            unpack(l, shape, tile, from, to, sum, weight_gradient);
+        } else {
+            float* sum = sums.data() + (part * padded + tile * kTile) * l.rows();
+            std::fill_n(sum, l.rows() * width, 0.0f);
+            sum_lines(s, neuron, g, tile, part_of(lines_of(l), part), part_of(lines_of(l), part + 1), sum, bias);
+        }
+    });
+    if (!l.single_site()) {
+        parallel_for(tiles.number(), s.threads, [&](int64_t tile) {
+            const int64_t size = l.rows() * tiles.vectors(tile) * kLanes;
+            float* total = sums.data() + tile * kTile * l.rows();
+            for (int64_t part = 1; part < parts; ++part) {
+                const float* more = sums.data() + (part * padded + tile * kTile) * l.rows();
+                for (int64_t i = 0; i < size; ++i) total[i] += more[i];
+            }
+            unpack(l, shape, tile, 0, l.rows(), total, weight_gradient);
+        });
+    }
+    if (bias_gradient) {
+        for (int64_t o = 0; o < l.outputs; ++o) {
+            double sum = 0.0;
+            for (int64_t part = 0; part < parts; ++part) sum += bias_sum[part * padded + o];
+            bias_gradient[o] = static_cast<float>(sum);
+        }
+    }
+}
+
+}  // namespace firstspike

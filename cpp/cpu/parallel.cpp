@@ -1,0 +1,29 @@
+#include "parallel.h"
+
+#include <thread>
+#include <vector>
+
+namespace firstspike {
+
+namespace {
+using GompParallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
+GompParallel shared_pool = nullptr;
+}  // namespace
+
+void share_openmp_pool(std::uintptr_t gomp_parallel) { shared_pool = reinterpret_cast<GompParallel>(gomp_parallel); }
+
+namespace detail {
+
+void run_on_threads(int threads, void (*body)(void*), void* context) {
+    if (shared_pool != nullptr) {
+        shared_pool(body, context, static_cast<unsigned>(threads), 0);
+        return;
+    }
+    std::vector<std::thread> others;
+    for (int i = 1; i < threads; ++i) others.emplace_back(body, context);
+    body(context);
+    for (auto& other : others) other.join();
+}
+
+}  // namespace detail
+}  // namespace firstspike

@@ -1,0 +1,73 @@
+// Direct coding: a constant current into each neuron, so that V[t] = current (1 + decay + ... + decay^t). The layer's product is
+// made once by the caller; here a tile of neurons steps in registers.
+#include <algorithm>
+
+#include "kernels.h"
+#include "parallel.h"
+#include "tile_loops.h"
+
+namespace firstspike {
+
+namespace {
+
+// Some sites a task; few enough tasks that each has work worth its buffers.
+int64_t tasks_for(int64_t sites, int threads) { return std::max<int64_t>(1, std::min<int64_t>(sites, 4 * threads)); }
+
+template <class Run>
+void each_tile(int64_t sites, int64_t channels, int threads, Run&& run) {
+    const Tiles tiles{channels};
+    const int64_t tasks = tasks_for(sites, threads);
+    parallel_for(tasks, sites * channels < 4096 ? 1 : threads, [&](int64_t task) {
+        for (int64_t site = sites * task / tasks; site < sites * (task + 1) / tasks; ++site)
+            for (int64_t tile = 0; tile < tiles.number(); ++tile) run(task, site, tile);
+    });
+}
+
+}  // namespace
+
+Support ramp(const float* current, int64_t sites, int64_t channels, int64_t steps, const Neuron& neuron,
+             const Surrogate& surrogate, bool record, int threads, uint8_t* times_out) {
+    const Tiles tiles{channels};
+    std::fill_n(times_out, sites * channels, static_cast<uint8_t>(kSilent));
+    std::vector<SupportWriter> writers(record ? static_cast<size_t>(tasks_for(sites, threads)) : 0);
+    each_tile(sites, channels, threads, [&](int64_t task, int64_t site, int64_t tile) {
+        with_vectors(tiles.vectors(tile), [&](auto vectors) {
+            constexpr int N = decltype(vectors)::value;
+            const int used = tiles.used(tile);
+            const int64_t at = site * channels + tile * kTile;
+            Vec v[N], x[N] = {};
+            rest(v, used);
+            std::memcpy(x, current + at, static_cast<size_t>(used) * sizeof(float));
+            const auto run = [&](auto&& firing) {
+                for (int t = 0; t < steps; ++t) {
+                    for (int k = 0; k < N; ++k) v[k] = leak(v[k], neuron) + x[k];
+                    if (!firing(v, t)) return;
+                }
+            };
+            if (record) {
+                SupportWriter& writer = writers[static_cast<size_t>(task)];
+                writer.begin_group(site * tiles.number() + tile);
+                run(Firing<N, true>(neuron, surrogate, used, times_out + at, &writer));
+            } else {
+                run(Firing<N, false>(neuron, surrogate, used, times_out + at, nullptr));
+            }
+        });
+    });
+    return record ? join(writers, sites * tiles.number(), threads) : Support{};
+}
+
+void ramp_gradient(const OutputGradient& g, int64_t sites, int64_t channels, const Neuron& neuron, int threads,
+                   float* current_gradient) {
+    float gain[kMaxSteps];
+    for (int t = 0; t < kMaxSteps; ++t) gain[t] = constant_current_gain(t, neuron.decay);
+    const int64_t tiles = Tiles{channels}.number();
+    std::fill_n(current_gradient, sites * channels, 0.0f);
+    each_tile(sites, channels, threads, [&](int64_t, int64_t site, int64_t tile) {
+        const int64_t group = site * tiles + tile;
+        float* out = current_gradient + site * channels + tile * kTile;
+        for (int64_t e = g.support.offset[group]; e < g.support.offset[group + 1]; ++e)
+            out[g.support.lane[e]] += g.gradient[e] * g.slope[e] * gain[g.support.step[e]];
+    });
+}
+
+}  // namespace firstspike

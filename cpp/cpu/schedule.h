@@ -1,0 +1,76 @@
+// Hands every tile of every site, with its events, to the threads, in an order that keeps the weights in use in cache.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "events.h"
+#include "parallel.h"
+#include "tiles.h"
+
+namespace firstspike {
+
+class Schedule {
+   public:
+    Schedule(const Layer& layer, int threads) : layer_(layer), threads_(threads), lines_(EventLines::lines(layer)) {
+        const int64_t wanted = 4 * static_cast<int64_t>(threads);
+        if (layer.single_site()) {
+            lines_per_task_ = std::max<int64_t>(1, std::min<int64_t>(lines_, 4));  // the samples that share a tile of weights
+            tasks_ = Tiles{layer.outputs}.number() * ((lines_ + lines_per_task_ - 1) / lines_per_task_);
+        } else {
+            lines_per_task_ = layer.batch >= 2 * threads ? layer.out_height() : std::max<int64_t>(1, lines_ / wanted);
+            tasks_ = (lines_ + lines_per_task_ - 1) / lines_per_task_;
+        }
+    }
+
+    int64_t tasks() const { return tasks_; }
+
+    // Calls run(task, site, tile, events) for each; calls with the same `task` come one after another.
+    template <class Run>
+    void each_tile(const uint8_t* times, Run&& run) const {
+        const int64_t tiles = Tiles{layer_.outputs}.number();
+        if (!layer_.single_site()) {
+            parallel_for(tasks_, threads_, [&](int64_t task) {
+                EventLines events(layer_, times);
+                each_line(task, [&](int64_t line) {
+                    events.build(line);
+                    for (int64_t tile = 0; tile < tiles; ++tile) each_site(line, events, [&](int64_t site, EventList list) {
+                        run(task, site, tile, list);
+                    });
+                });
+            });
+            return;
+        }
+        std::vector<std::unique_ptr<EventLines>> events(static_cast<size_t>(lines_));
+        parallel_for(lines_, threads_, [&](int64_t line) {
+            events[static_cast<size_t>(line)] = std::make_unique<EventLines>(layer_, times);
+            events[static_cast<size_t>(line)]->build(line);
+        });
+        parallel_for(tasks_, threads_, [&](int64_t task) {
+            each_line(task / tiles, [&](int64_t line) {
+                each_site(line, *events[static_cast<size_t>(line)], [&](int64_t site, EventList list) {
+                    run(task, site, task % tiles, list);
+                });
+            });
+        });
+    }
+
+   private:
+    template <class F>
+    void each_line(int64_t block, F&& f) const {
+        const int64_t end = std::min((block + 1) * lines_per_task_, lines_);
+        for (int64_t line = block * lines_per_task_; line < end; ++line) f(line);
+    }
+    template <class F>
+    void each_site(int64_t line, const EventLines& events, F&& f) const {
+        const int64_t first = EventLines::first_site(layer_, line);
+        for (int64_t i = 0; i < EventLines::sites(layer_, line); ++i) f(first + i, events.site(i));
+    }
+
+    Layer layer_;
+    int threads_;
+    int64_t lines_, lines_per_task_, tasks_;
+};
+
+}  // namespace firstspike

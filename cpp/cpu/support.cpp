@@ -1,0 +1,44 @@
+#include "support.h"
+
+#include <algorithm>
+
+#include "parallel.h"
+
+namespace firstspike {
+
+void SupportWriter::grow() {
+    room_ = std::max<int64_t>(2 * room_, 8192);
+    slope_.reserve(room_, size_);
+    step_.reserve(room_, size_);
+    lane_.reserve(room_, size_);
+}
+
+Support join(std::vector<SupportWriter>& writers, int64_t groups, int threads) {
+    Support all;
+    all.groups = groups;
+    all.offset.reserve(groups + 1);
+    std::fill(all.offset.data(), all.offset.data() + groups + 1, 0);
+    for (auto& w : writers) {
+        for (size_t i = 0; i < w.segments_.size(); ++i) {
+            const int64_t end = i + 1 < w.segments_.size() ? w.segments_[i + 1].begin : w.size_;
+            all.offset[w.segments_[i].group + 1] = end - w.segments_[i].begin;
+        }
+    }
+    for (int64_t g = 0; g < groups; ++g) all.offset[g + 1] += all.offset[g];
+    all.entries = all.offset[groups];
+    all.slope.reserve(all.entries);
+    all.step.reserve(all.entries);
+    all.lane.reserve(all.entries);
+    parallel_for(static_cast<int64_t>(writers.size()), threads, [&](int64_t task) {
+        const auto& w = writers[static_cast<size_t>(task)];
+        for (const auto& segment : w.segments_) {
+            const int64_t to = all.offset[segment.group], n = all.offset[segment.group + 1] - to;
+            std::copy_n(w.slope_.data() + segment.begin, n, all.slope.data() + to);
+            std::copy_n(w.step_.data() + segment.begin, n, all.step.data() + to);
+            std::copy_n(w.lane_.data() + segment.begin, n, all.lane.data() + to);
+        }
+    });
+    return all;
+}
+
+}  // namespace firstspike

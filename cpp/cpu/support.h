@@ -1,0 +1,56 @@
+// The steps at which a neuron's surrogate derivative is not zero: what the backward pass needs beside the spike times.
+//
+// Group = one tile of neurons at one site of one sample; groups are numbered sample, site, tile. Group g owns the entries
+// offset[g] to offset[g + 1], sorted by step, then by lane.
+#pragma once
+
+#include <vector>
+
+#include "memory.h"
+#include "tiles.h"
+
+namespace firstspike {
+
+struct SupportView {
+    const int64_t* offset;  // [groups + 1]
+    const uint8_t* step;    // [entries]
+    const uint8_t* lane;    // [entries]
+};
+
+struct Support {
+    Buffer<int64_t> offset;
+    Buffer<float> slope;  // sigma'(V - threshold); or, made from a dense gradient, that gradient
+    Buffer<uint8_t> step, lane;
+    int64_t groups = 0, entries = 0;
+};
+
+// What one task finds: entries in the order of its work, and where each group's begin.
+class SupportWriter {
+   public:
+    void begin_group(int64_t group) { segments_.push_back({group, size_}); }
+
+    // Appends the lanes of `mask`, all at one step.
+    void append(uint32_t mask, Vec slopes, int first_lane, int at_step) {
+        if (size_ + kLanes > room_) grow();
+        const int n = append_lanes(mask, slopes, first_lane, slope_.data() + size_, lane_.data() + size_);
+        std::memset(step_.data() + size_, at_step, kLanes);
+        size_ += n;
+    }
+
+   private:
+    friend Support join(std::vector<SupportWriter>& writers, int64_t groups, int threads);
+    struct Segment {
+        int64_t group, begin;
+    };
+    void grow();
+
+    Buffer<float> slope_;
+    Buffer<uint8_t> step_, lane_;
+    std::vector<Segment> segments_;
+    int64_t size_ = 0, room_ = 0;
+};
+
+// All groups' entries in the groups' order, whichever task found them.
+Support join(std::vector<SupportWriter>& writers, int64_t groups, int threads);
+
+}  // namespace firstspike

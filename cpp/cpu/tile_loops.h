@@ -1,0 +1,79 @@
+// The inner loops: a tile of N vectors of neurons, its accumulators in registers.
+#pragma once
+
+#include "../core/neuron.h"
+#include "../core/surrogate.h"
+#include "support.h"
+#include "vector.h"
+
+namespace firstspike {
+
+// v += the weight rows of some events.
+template <int N>
+inline void add_rows(Vec (&v)[N], const float* tile, const uint32_t* row, const uint32_t* end) {
+    for (; row != end; ++row) {
+        const float* w = tile + static_cast<int64_t>(*row) * (N * kLanes);
+        for (int k = 0; k < N; ++k) v[k] += load(w + k * kLanes);
+    }
+}
+
+// The slope of the two surrogates with a finite reach.
+struct SparseSlope {
+    Vec peak, fall;  // slope = peak - fall |u|
+    explicit SparseSlope(const Surrogate& s)
+        : peak(splat(1.0f / s.scale)), fall(splat(s.kind == SurrogateKind::triangle ? 1.0f / s.scale / s.scale : 0.0f)) {}
+    Vec operator()(Vec size_of_u) const { return peak - fall * size_of_u; }
+};
+
+constexpr float kSpent = -INFINITY;  // a membrane that can fire no more
+
+// Membranes of a tile: padding lanes start as spent.
+template <int N>
+inline void rest(Vec (&v)[N], int used) {
+    for (int k = 0; k < N; ++k)
+        for (int i = 0; i < kLanes; ++i) v[k][i] = k * kLanes + i < used ? 0.0f : kSpent;
+}
+
+// What a tile does at the end of a step: writes the times of the neurons that fire, and the support entries.
+template <int N, bool kRecord>
+class Firing {
+   public:
+    Firing(const Neuron& neuron, const Surrogate& surrogate, int used, uint8_t* times, SupportWriter* writer)
+        : threshold_(splat(neuron.threshold)), reach_(splat(surrogate.reach())), slope_(surrogate), alive_(used),
+          times_(times), writer_(writer) {}
+
+    // Returns false once no neuron of the tile is left to fire.
+    bool operator()(Vec (&v)[N], int step) {
+        uint32_t near = 0;
+        for (int k = 0; k < N; ++k) near |= candidates(v[k]);
+        if (near) [[unlikely]] fire(v, step);
+        return alive_ > 0;
+    }
+
+   private:
+    uint32_t candidates(Vec v) const {
+        return kRecord ? mask_greater(v - threshold_, -reach_) | mask_reaches(v, threshold_) : mask_reaches(v, threshold_);
+    }
+
+    void fire(Vec (&v)[N], int step) {
+        for (int k = 0; k < N; ++k) {
+            if constexpr (kRecord) {
+                const Vec size = absolute(v[k] - threshold_);
+                const uint32_t within = mask_greater(reach_, size);
+                if (within) writer_->append(within, slope_(size), k * kLanes, step);
+            }
+            uint32_t fired = mask_reaches(v[k], threshold_);
+            v[k] = choose(fired, splat(kSpent), v[k]);
+            alive_ -= __builtin_popcount(fired);
+            for (; fired; fired &= fired - 1) times_[k * kLanes + __builtin_ctz(fired)] = static_cast<uint8_t>(step);
+        }
+    }
+
+    Vec threshold_, reach_;
+    SparseSlope slope_;
+    int alive_;
+    uint8_t* times_;
+    SupportWriter* writer_;
+};
+
+}  // namespace firstspike

@@ -1,0 +1,72 @@
+// Dense trains to spike times and back, and dense gradients to support entries.
+#include <algorithm>
+
+#include "kernels.h"
+#include "parallel.h"
+#include "tile_loops.h"
+
+namespace firstspike {
+
+namespace {
+constexpr int64_t kNeuronsPerTask = 16384;
+
+template <class Run>
+void each_block(int64_t neurons, int threads, Run&& run) {
+    parallel_for((neurons + kNeuronsPerTask - 1) / kNeuronsPerTask, threads, [&](int64_t task) {
+        run(task * kNeuronsPerTask, std::min((task + 1) * kNeuronsPerTask, neurons));
+    });
+}
+}  // namespace
+
+void times_from_dense(const float* spikes, int64_t steps, int64_t neurons, int threads, uint8_t* times) {
+    each_block(neurons, threads, [&](int64_t from, int64_t to) {
+        std::fill(times + from, times + to, static_cast<uint8_t>(kSilent));
+        for (int64_t t = steps - 1; t >= 0; --t)  // downwards: the first spike wins
+            for (int64_t i = from; i < to; ++i)
+                times[i] = spikes[t * neurons + i] != 0.0f ? static_cast<uint8_t>(t) : times[i];
+    });
+}
+
+void dense_from_times(const uint8_t* times, int64_t steps, int64_t neurons, int threads, float* spikes) {
+    each_block(neurons, threads, [&](int64_t from, int64_t to) {
+        for (int64_t t = 0; t < steps; ++t)
+            for (int64_t i = from; i < to; ++i) spikes[t * neurons + i] = times[i] == t ? 1.0f : 0.0f;
+    });
+}
+
+Support support_from_dense(const float* gradient, int64_t sites, int64_t channels, int64_t steps, int threads) {
+    const Tiles tiles{channels};
+    std::vector<SupportWriter> writers(static_cast<size_t>(std::max<int64_t>(1, std::min<int64_t>(sites, 4 * threads))));
+    const auto tasks = static_cast<int64_t>(writers.size());
+    parallel_for(tasks, threads, [&](int64_t task) {
+        SupportWriter& writer = writers[static_cast<size_t>(task)];
+        for (int64_t site = sites * task / tasks; site < sites * (task + 1) / tasks; ++site)
+            for (int64_t tile = 0; tile < tiles.number(); ++tile) {
+                writer.begin_group(site * tiles.number() + tile);
+                const int used = tiles.used(tile);
+                for (int64_t t = 0; t < steps; ++t)
+                    for (int first = 0; first < used; first += kLanes) {
+                        Vec g = {};
+                        std::memcpy(&g, gradient + (t * sites + site) * channels + tile * kTile + first,
+                                    static_cast<size_t>(std::min(kLanes, used - first)) * sizeof(float));
+                        // Zeros add nothing; a NaN counts, so that it is not lost.
+                        uint32_t some = 0;
+                        for (int i = 0; i < kLanes; ++i) some |= static_cast<uint32_t>(g[i] != 0.0f) << i;
+                        if (some) writer.append(some, g, first, static_cast<int>(t));
+                    }
+            }
+    });
+    return join(writers, sites * tiles.number(), threads);
+}
+
+void gather_at_support(const float* gradient, int64_t sites, int64_t channels, const SupportView& support,
+                       int threads, float* out) {
+    const int64_t tiles = Tiles{channels}.number(), groups = sites * tiles;
+    each_block(groups, threads, [&](int64_t from, int64_t to) {
+        for (int64_t group = from; group < to; ++group)
+            for (int64_t e = support.offset[group]; e < support.offset[group + 1]; ++e)
+                out[e] = gradient[(support.step[e] * sites + group / tiles) * channels + group % tiles * kTile + support.lane[e]];
+    });
+}
+
+}  // namespace firstspike

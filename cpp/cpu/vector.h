@@ -1,0 +1,120 @@
+// Vectors of the width of the instruction set that this file is compiled for, and the few operations that the compiler's vector
+// extensions lack. The rest of the CPU code is the same for every instruction set.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace firstspike {
+
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+typedef float Vec __attribute__((vector_size(kLanes * 4)));
+typedef float VecUnaligned __attribute__((vector_size(kLanes * 4), aligned(4)));
+typedef uint32_t Words __attribute__((vector_size(kLanes * 4), aligned(4)));
+
+// A tile: up to kTileVecs vectors of neighbouring output neurons, held in registers over all steps.
+constexpr int kTileVecs = 4;
+constexpr int kTile = kTileVecs * kLanes;
+
+inline Vec splat(float x) { return Vec{} + x; }
+inline Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
+inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
+
+// Bit i is set where a[i] > b[i].
+inline uint32_t mask_greater(Vec a, Vec b) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+#elif defined(__AVX2__)
+    return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
+#elif defined(__SSE2__)
+    return static_cast<uint32_t>(_mm_movemask_ps(_mm_cmpgt_ps(a, b)));
+#else
+    uint32_t mask = 0;
+    for (int i = 0; i < kLanes; ++i) mask |= static_cast<uint32_t>(a[i] > b[i]) << i;
+    return mask;
+#endif
+}
+
+// Bit i is set where a[i] >= b[i].
+inline uint32_t mask_reaches(Vec a, Vec b) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+    return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ);
+#elif defined(__AVX2__)
+    return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
+#elif defined(__SSE2__)
+    return static_cast<uint32_t>(_mm_movemask_ps(_mm_cmpge_ps(a, b)));
+#else
+    uint32_t mask = 0;
+    for (int i = 0; i < kLanes; ++i) mask |= static_cast<uint32_t>(a[i] >= b[i]) << i;
+    return mask;
+#endif
+}
+
+inline Vec absolute(Vec v) {
+    typedef uint32_t Bits __attribute__((vector_size(kLanes * 4)));
+    return reinterpret_cast<Vec>(reinterpret_cast<Bits>(v) & 0x7fffffffu);
+}
+
+// Where a mask bit is set, `on`, else `off`.
+inline Vec choose(uint32_t mask, Vec on, Vec off) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+    return _mm512_mask_blend_ps(static_cast<__mmask16>(mask), off, on);
+#else
+    for (int i = 0; i < kLanes; ++i)
+        if (mask >> i & 1) off[i] = on[i];
+    return off;
+#endif
+}
+
+// Appends the chosen lanes' values, and their numbers plus `first`, and returns how many; may write a whole vector of each.
+inline int append_lanes(uint32_t mask, Vec values, int first, float* value_out, uint8_t* lane_out) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+    const __m512i lanes = _mm512_add_epi32(
+        _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), _mm512_set1_epi32(first));
+    const __mmask16 chosen = static_cast<__mmask16>(mask);
+    _mm512_storeu_ps(value_out, _mm512_maskz_compress_ps(chosen, values));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(lane_out),
+                     _mm512_cvtepi32_epi8(_mm512_maskz_compress_epi32(chosen, lanes)));
+    return __builtin_popcount(mask);
+#else
+    int n = 0;
+    for (; mask; mask &= mask - 1, ++n) {
+        const int lane = __builtin_ctz(mask);
+        value_out[n] = values[lane];
+        lane_out[n] = static_cast<uint8_t>(first + lane);
+    }
+    return n;
+#endif
+}
+
+// Bit i of 64 is set where bytes[i] == value.
+inline uint64_t mask_equal_bytes(const uint8_t* bytes, uint8_t value) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+    return _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(bytes), _mm512_set1_epi8(static_cast<char>(value)));
+#elif defined(__SSE2__)
+    const __m128i wanted = _mm_set1_epi8(static_cast<char>(value));
+    uint64_t mask = 0;
+    for (int i = 0; i < 4; ++i) {
+        const __m128i part = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + 16 * i));
+        mask |= static_cast<uint64_t>(static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(part, wanted)))) << 16 * i;
+    }
+    return mask;
+#else
+    uint64_t mask = 0;
+    for (int i = 0; i < 64; ++i) mask |= static_cast<uint64_t>(bytes[i] == value) << i;
+    return mask;
+#endif
+}
+
+}  // namespace firstspike
