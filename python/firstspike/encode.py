@@ -28,7 +28,7 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
     Not differentiable. Raises TypeError for another type, ValueError for values outside [0, 1], NaN, or an unknown
     curve.
     """
-    x = _checks.float32("x", x)
+    x = _checks.float32("x", x).detach()
     steps = _checks.steps(steps)
     if curve not in CURVES:
         raise ValueError(f"curve must be one of {', '.join(CURVES)}, got {curve!r}")
@@ -36,7 +36,6 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
         raise ValueError(f"x must have shape [batch, ...] with at least 2 dimensions, got {tuple(x.shape)}")
     if not torch.compiler.is_compiling():
         _check_unit_interval(x)
-    x = x.detach()
     delay = 1 - x if curve == "linear" else x.clamp(min=DARKEST).log() / math.log(DARKEST)
     times = (delay * (steps - 1)).round().to(torch.uint8)
     return SpikeTimes(times.masked_fill(x == 0, SILENT), steps)

@@ -15,13 +15,24 @@ def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generato
 
     Why T / N: N inputs that fire once each, uniformly over T steps, give Var(PSC[t]) = N (T / N) / T = 1 in every step.
 
-    weight: float [O, ...], at least 2 dimensions. steps: T, 1 to 254. The paper has gain = 1 throughout. `gain` is
-    ours: k after k x k average pooling, and 1 / sqrt(T) in a directly coded layer, which gets its whole input in every
-    step, keep the variance of 1 in these two cases as well (each layer of `firstspike.nn` knows its own `gain`).
+    weight: float [O, ...], at least 2 dimensions. steps: T, 1 to 254. gain: 1 throughout in the paper. Ours keeps the
+    variance of 1 where that derivation does not hold (each layer of `firstspike.nn` has its own as `gain`): `pool_gain`
+    behind average pooling; 1 / sqrt(T) in a directly coded layer, which gets its whole input in every step, and in a
+    layer that integrates, for its last potential.
     """
     fan_in = _fan_in(weight)
     bound = _checks.real("gain", gain, 0.0, open_low=True) * math.sqrt(3 * _checks.steps(steps) / fan_in)
     return _uniform(weight, bound, generator)
+
+
+def pool_gain(avg_pool: int, steps: int) -> float:
+    """The gain behind k x k average pooling (ours): 1 / sqrt((1 - 1/T) / k^2 + 1/T), from 1 (T = 1) to k (many steps).
+
+    Of k^2 neurons that fire once each, uniformly and independently over T steps, a number n fires in step t, and the
+    pooled input is n / k^2, with E[(n / k^2)^2] = ((1 - 1/T) / k^2 + 1/T) / T in place of 1 / T.
+    """
+    factor, steps = _checks.integer("avg_pool", avg_pool, 1), _checks.steps(steps)
+    return 1 / math.sqrt((1 - 1 / steps) / factor**2 + 1 / steps)
 
 
 def kaiming_(weight: Tensor, *, generator: Generator | None = None) -> Tensor:

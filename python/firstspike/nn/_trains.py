@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import _checks, functional
-from ..ops import times as _times
 from ..spikes import SpikeTimes
 
 Train = SpikeTimes | Tensor
@@ -62,12 +61,6 @@ def accumulate(current: Tensor, decay: float) -> Tensor:
         v = decay * v + x
         steps.append(v)
     return torch.stack(steps)
-
-
-def fired_once(x: Tensor) -> SpikeTimes:
-    """Spike times of a dense train that is known to fire at most once a neuron; differentiable, unchecked."""
-    edge, times = _times.from_dense(x)
-    return SpikeTimes(times, x.shape[0], _edge=edge)
 
 
 def full_precision(device: torch.device) -> torch.autocast:

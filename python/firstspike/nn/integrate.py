@@ -14,16 +14,18 @@ from .synapse import Synapse, SynapseOptions
 class Integrate(Synapse):
     """Output layer of a membrane readout: V[t] = decay V[t - 1] + gamma (W s[t]) + beta, without a threshold.
 
-    avg_pool and `gain` as in `TTFSLinear`; decay 0 to 1; options as in `Synapse` (steps is required).
+    avg_pool as in `TTFSLinear`; 0 < decay <= 1; options as in `Synapse` (steps is required). `gain` is 1 / sqrt(T): the
+    potential sums the currents of T steps, and it is the last potential that has the variance 1 (ours).
     """
 
     def __init__(self, in_features: int, out_features: int, *, avg_pool: int = 1, decay: float = 1.0,
                  **options: Unpack[SynapseOptions]) -> None:
         _checks.integer("in_features", in_features, 1)
         _checks.integer("out_features", out_features, 1)
-        super().__init__((out_features, in_features), float(_checks.integer("avg_pool", avg_pool, 1)), **options)
+        _checks.integer("avg_pool", avg_pool, 1)
+        super().__init__((out_features, in_features), _checks.steps(options.get("steps")) ** -0.5, **options)
         self.in_features, self.out_features, self.avg_pool = in_features, out_features, avg_pool
-        self.decay = _checks.real("decay", decay, 0.0, 1.0)
+        self.decay = _checks.real("decay", decay, 0.0, 1.0, open_low=True)
 
     def forward(self, spikes: Train) -> Tensor:
         """Membrane, float32 [T, B, O], of `spikes` [B, N] or [B, C, H, W], or of a dense train [T, B, ...]."""

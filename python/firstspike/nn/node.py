@@ -24,14 +24,14 @@ def neuron(threshold: float, decay: float, surrogate: Surrogate | None) -> Neuro
     if not isinstance(surrogate, Surrogate):
         raise TypeError(f"surrogate must be a firstspike.surrogate, such as triangle(1.0), got {surrogate!r}")
     return {"threshold": _checks.real("threshold", threshold, 0.0, open_low=True),
-            "decay": _checks.real("decay", decay, 0.0, 1.0), "surrogate": surrogate}
+            "decay": _checks.real("decay", decay, 0.0, 1.0, open_low=True), "surrogate": surrogate}
 
 
 class TTFSNode(nn.Module):
     """The TTFS neuron alone: dense currents [T, B, ...] to dense spikes of the same shape, at most one a neuron.
 
     V[t] = decay V[t - 1] + X[t]; it fires once, where V >= threshold. A drop-in for the neurons of time-stepped
-    libraries, behind any layer; there is no state to reset. threshold > 0; decay 0 to 1 (1 = IF); surrogate:
+    libraries, behind any layer; there is no state to reset. threshold > 0; 0 < decay <= 1 (1 = IF); surrogate:
     triangle(1) by default.
     """
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from .. import _checks
 from ..spikes import SpikeTimes
-from ._trains import fired_once
 
 
 class EarliestPool2d(nn.Module):
@@ -31,7 +30,7 @@ class EarliestPool2d(nn.Module):
         if not spikes.requires_grad:
             return SpikeTimes(torch.div(key, area, rounding_mode="floor").to(torch.uint8), spikes.steps)
         winner = (key % area).long()[None, ..., None].expand(spikes.steps, *key.shape, 1)
-        return fired_once(_windows(spikes.dense(), self.kernel_size).gather(-1, winner).squeeze(-1))
+        return SpikeTimes.from_dense(_windows(spikes.dense(), self.kernel_size).gather(-1, winner).squeeze(-1))
 
     def extra_repr(self) -> str:
         """The settings, for print."""

@@ -32,8 +32,7 @@ class Synapse(nn.Module):
     current, added in every step. init and generator as in `reset_parameters`.
 
     `steps` is T, `fan_in` N the weight's elements an output. `gain` is the factor that keeps Var(PSC) = 1 where the
-    paper's derivation does not hold: k after k x k average pooling, 1 / sqrt(T) in a directly coded layer, else 1
-    (ours).
+    paper's derivation does not hold (ours, see `init.ettfs_`), else 1.
     """
 
     weight: Tensor
@@ -82,7 +81,7 @@ class Synapse(nn.Module):
         weight, bias = self.weight, self.bias
         if self.gamma is not None:
             weight = weight * self.gamma.view(-1, *[1] * (weight.dim() - 1))
-        return weight, None if bias is None else bias.expand(weight.shape[0])
+        return weight, None if bias is None else bias.expand(weight.shape[0]).contiguous()
 
     def extra_repr(self) -> str:
         """The settings, for print."""

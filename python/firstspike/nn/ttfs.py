@@ -7,8 +7,9 @@ from typing import Unpack
 from torch import Tensor
 
 from .. import _checks, functional
+from ..init import pool_gain
 from ..spikes import SpikeTimes
-from ._trains import FLAT_OR_MAP, MAP, Train, check_train, fired_once, flat_current, flat_membrane, map_current
+from ._trains import FLAT_OR_MAP, MAP, Train, check_train, flat_current, flat_membrane, map_current
 from .firing import FiringLayer, FiringOptions
 
 
@@ -16,14 +17,15 @@ class TTFSLinear(FiringLayer):
     """Fully connected TTFS layer: X[t] = gamma (W s[t]) + beta, and each neuron fires once, where V >= threshold.
 
     avg_pool: average pooling of input maps by k x k before they are flattened in C, H, W order; it costs nothing, an
-    event enters with weight W / k^2. `gain` is k. Options as in `Synapse` (steps is required) and `FiringLayer`.
+    event enters with weight W / k^2. `gain` is `init.pool_gain`. Options as in `Synapse` (steps is required) and
+    `FiringLayer`.
     """
 
     def __init__(self, in_features: int, out_features: int, *, avg_pool: int = 1,
                  **options: Unpack[FiringOptions]) -> None:
         _checks.integer("in_features", in_features, 1)
         _checks.integer("out_features", out_features, 1)
-        super().__init__((out_features, in_features), float(_checks.integer("avg_pool", avg_pool, 1)), **options)
+        super().__init__((out_features, in_features), pool_gain(avg_pool, options.get("steps")), **options)
         self.in_features, self.out_features, self.avg_pool = in_features, out_features, avg_pool
 
     def forward(self, spikes: Train) -> SpikeTimes:
@@ -34,11 +36,12 @@ class TTFSLinear(FiringLayer):
         spikes = check_train(spikes, self.steps, FLAT_OR_MAP)
         weight, bias = self.synapse()
         if isinstance(spikes, Tensor):
-            return fired_once(functional.fire(flat_current(spikes, weight, bias, self.avg_pool), **self.neuron))
+            current = flat_current(spikes, weight, bias, self.avg_pool)
+            return SpikeTimes.from_dense(functional.fire(current, **self.neuron))
         return functional.linear(spikes, weight, bias, avg_pool=self.avg_pool, **self.neuron)
 
     def membrane(self, spikes: Train) -> Tensor:
-        """The potential V, float32 [T, B, O]: exact up to each neuron's spike; after it, V goes on without reset."""
+        """The potential V, float32 [T, B, O], exact up to each neuron's spike; then without reset."""
         weight, bias = self.synapse()
         return flat_membrane(check_train(spikes, self.steps, FLAT_OR_MAP), weight, bias, self.avg_pool, self.decay)
 
@@ -59,7 +62,7 @@ class TTFSConv2d(FiringLayer):
         _checks.integer("out_channels", out_channels, 1)
         _checks.integer("kernel_size", kernel_size, 1)
         shape = (out_channels, in_channels, kernel_size, kernel_size)
-        super().__init__(shape, float(_checks.integer("avg_pool", avg_pool, 1)), **options)
+        super().__init__(shape, pool_gain(avg_pool, options.get("steps")), **options)
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.avg_pool = avg_pool
         self.stride = _checks.integer("stride", stride, 1)
@@ -74,7 +77,7 @@ class TTFSConv2d(FiringLayer):
         weight, bias = self.synapse()
         if isinstance(spikes, Tensor):
             current = map_current(spikes, weight, bias, self.stride, self.padding, self.avg_pool)
-            return fired_once(functional.fire(current, **self.neuron))
+            return SpikeTimes.from_dense(functional.fire(current, **self.neuron))
         return functional.conv2d(spikes, weight, bias, stride=self.stride, padding=self.padding, avg_pool=self.avg_pool,
                                  **self.neuron)
 

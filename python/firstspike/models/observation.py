@@ -1,0 +1,42 @@
+"""What a forward pass went through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..spikes import SpikeTimes
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A forward pass with its spikes, membrane and decision steps.
+
+    scores: float [B, classes], as `forward` gives them. layers: the SpikeTimes of every firing layer in order, the
+    output layer included where it fires. membrane: float [T, B, outputs] of a membrane readout, else None.
+    decision_step: int64 [B], 0 to T - 1 (a decision in step t costs t + 1 steps). With a spiking readout the step of
+    the first output spike, T where none comes (`decode.decision_step`); with a membrane readout the step from which on
+    the argmax of the running scores no longer changes (`decode.settled_step`).
+    ties: bool [B], the first output step has spikes of several classes. silent: bool [B], no output spike. Both are
+    False with a membrane readout.
+    repeated, units: int64 [P], for each max pool the pooled units that fired more than once, and all pooled units.
+    """
+
+    scores: Tensor
+    layers: list[SpikeTimes]
+    membrane: Tensor | None
+    decision_step: Tensor
+    ties: Tensor
+    silent: Tensor
+    repeated: Tensor
+    units: Tensor
+
+    def spikes_per_neuron(self) -> Tensor:
+        """The mean spikes a neuron, 0 to 1, of each firing layer: float64 [layers]; NaN for an empty batch."""
+        return torch.stack([(~layer.silent).double().mean() for layer in self.layers])
+
+    def spikes(self) -> Tensor:
+        """The number of spikes of each sample over all firing layers, int64 [B]; encoded input is not counted."""
+        return torch.stack([layer.count() for layer in self.layers]).sum(0)

@@ -1,0 +1,151 @@
+"""Layers against the float64 reference, on single-spike and on dense trains, and bad input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from firstspike import SpikeTimes, nn, reference
+from firstspike.surrogate import atan
+
+from ..samples import generator, spike_times
+
+STEPS = 6
+NEURON = {"threshold": 0.9, "decay": 0.9, "surrogate": atan(2.0)}
+
+
+def train(*shape: int, seed: int = 1) -> SpikeTimes:
+    """Times with a third of them silent."""
+    return SpikeTimes(spike_times(shape, STEPS, "mixed", generator(seed)), STEPS)
+
+
+def double(layer: nn.Synapse) -> tuple[Tensor, Tensor]:
+    """Weight and bias in float64, the bias made different from 0 first."""
+    with torch.no_grad():
+        layer.bias.uniform_(0, 0.1, generator=generator(7))
+    weight, bias = layer.synapse()
+    return weight.detach().double(), bias.detach().double()
+
+
+def same_times(got: SpikeTimes, expected: reference.SpikeTrain) -> None:
+    """Equal times, of which there is a mixture."""
+    assert torch.equal(got.dense().double(), expected.dense())
+    assert 0.1 < got.silent.double().mean() < 0.9
+
+
+def test_direct_linear() -> None:
+    layer = nn.DirectLinear(20, 30, steps=STEPS, generator=generator(0), **NEURON)
+    weight, bias = double(layer)
+    x = torch.rand(4, 20, generator=generator(1))
+    same_times(layer(x), reference.ramp(x.double() @ weight.T + bias, STEPS, **NEURON))
+
+
+def test_direct_conv2d() -> None:
+    layer = nn.DirectConv2d(3, 8, 5, stride=2, padding=1, steps=STEPS, generator=generator(0), **NEURON)
+    weight, bias = double(layer)
+    x = torch.rand(4, 3, 9, 12, generator=generator(1))
+    current = torch.nn.functional.conv2d(x.double(), weight, bias, 2, 1)
+    out = layer(x)
+    same_times(out, reference.ramp(current, STEPS, **NEURON))
+    assert out.times.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(layer(x.transpose(2, 3).contiguous().transpose(2, 3)).times, out.times)
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_ttfs_linear(pool: int) -> None:
+    layer = nn.TTFSLinear(3 * (8 // pool) ** 2, 30, avg_pool=pool, steps=STEPS, generator=generator(0), **NEURON)
+    weight, bias = double(layer)
+    x = train(4, 3, 8, 8)
+    same_times(layer(x), reference.linear(x, weight, bias, avg_pool=pool, **NEURON))
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_ttfs_conv2d(pool: int) -> None:
+    layer = nn.TTFSConv2d(3, 8, 3, stride=2, padding=1, avg_pool=pool, steps=STEPS, generator=generator(0), **NEURON)
+    weight, bias = double(layer)
+    x = train(4, 3, 8, 12)
+    same_times(layer(x), reference.conv2d(x, weight, bias, stride=2, padding=1, avg_pool=pool, **NEURON))
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_integrate_and_membrane(pool: int) -> None:
+    sizes = (3 * (8 // pool) ** 2, 10)
+    layer = nn.Integrate(*sizes, avg_pool=pool, decay=0.9, steps=STEPS, generator=generator(0))
+    weight, bias = double(layer)
+    x = train(4, 3, 8, 8)
+    expected = reference.integrate(x, weight, bias, avg_pool=pool, decay=0.9)
+    torch.testing.assert_close(layer(x).double(), expected, rtol=1e-4, atol=1e-5)
+    firing = nn.TTFSLinear(*sizes, avg_pool=pool, decay=0.9, steps=STEPS)
+    firing.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(firing.membrane(x), layer(x))
+
+
+def test_membrane_of_a_directly_coded_layer() -> None:
+    layer = nn.DirectLinear(5, 3, steps=STEPS, decay=0.5, generator=generator(0))
+    x = torch.rand(2, 5, generator=generator(1))
+    current = x @ layer.weight.T
+    expected = torch.stack([current * (2 - 0.5**t) for t in range(STEPS)])  # 1 + 1/2 + ... + 1/2^t
+    torch.testing.assert_close(layer.membrane(x), expected)
+
+
+DENSE = [
+    (nn.TTFSLinear, (27, 6), {}, (4, 27)),
+    (nn.TTFSLinear, (27, 6), {"avg_pool": 2, **NEURON}, (4, 3, 6, 6)),
+    (nn.TTFSConv2d, (3, 6, 3), {"stride": 2, "padding": 1, "avg_pool": 2}, (4, 3, 8, 8)),
+    (nn.Integrate, (27, 6), {"avg_pool": 2}, (4, 3, 6, 6)),
+    (nn.Integrate, (27, 6), {"decay": 0.5}, (4, 27)),
+]
+
+
+@pytest.mark.parametrize(("kind", "sizes", "options", "shape"), DENSE)
+def test_dense_train_of_single_spikes_gives_the_same(kind: Any, sizes: tuple, options: dict, shape: tuple) -> None:
+    layer = kind(*sizes, steps=STEPS, generator=generator(0), **options)
+    dense = train(*shape).dense()
+    results = []
+    for single in (True, False):
+        x = dense.clone().requires_grad_()
+        out = layer(SpikeTimes.from_dense(x) if single else x)
+        y = out.dense() if isinstance(out, SpikeTimes) else out
+        grads = torch.autograd.grad(y, [x, layer.weight, layer.bias], torch.randn(y.shape, generator=generator(3)))
+        results.append((y.detach(), *grads))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_bad_input() -> None:
+    linear, conv = nn.TTFSLinear(12, 5, steps=STEPS), nn.TTFSConv2d(3, 5, 3, steps=STEPS)
+    integrate = nn.Integrate(12, 5, steps=STEPS)
+    for layer in (linear, conv, integrate):
+        with pytest.raises(TypeError, match=r"spikes must be SpikeTimes .* got a tensor of shape \(2, 12\)"):
+            layer(torch.zeros(2, 12))
+        with pytest.raises(TypeError, match=r"spikes must be float32, got torch\.float64"):
+            layer(torch.zeros(STEPS, 2, 12, dtype=torch.float64))
+        with pytest.raises(TypeError, match="got list"):
+            layer([1])
+        with pytest.raises(ValueError, match="spikes must have the layer's steps = 6, got 4"):
+            layer(SpikeTimes(torch.zeros(2, 12, dtype=torch.uint8), 4))
+    with pytest.raises(ValueError, match=r"spikes must have shape \[batch, channels, height, width\], got \(2, 12\)"):
+        conv(train(2, 12))
+    with pytest.raises(ValueError, match=r"avg_pool = 2 needs maps"):
+        nn.TTFSLinear(6, 5, steps=STEPS, avg_pool=2)(train(2, 12).dense())
+    with pytest.raises(ValueError, match=r"x must have shape \[batch, 12\], got \(2, 13\)"):
+        nn.DirectLinear(12, 5, steps=STEPS)(torch.zeros(2, 13))
+    with pytest.raises(ValueError, match="x must have 2 dimensions"):
+        nn.DirectLinear(12, 5, steps=STEPS)(torch.zeros(2, 3, 2, 2))
+    with pytest.raises(ValueError, match=r"x must have shape \[batch, 3, height, width\], got \(2, 1, 4, 4\)"):
+        nn.DirectConv2d(3, 5, 3, steps=STEPS)(torch.zeros(2, 1, 4, 4))
+    with pytest.raises(TypeError, match=r"x must be float32, got torch\.int64"):
+        nn.DirectConv2d(3, 5, 3, steps=STEPS)(torch.zeros(2, 3, 4, 4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 8, 8), (1, 3, 8, 8)])
+def test_small_batches(shape: tuple[int, ...]) -> None:
+    conv = nn.TTFSConv2d(3, 5, 3, steps=STEPS, padding=1)
+    linear = nn.TTFSLinear(5 * 16, 7, steps=STEPS, avg_pool=2)
+    out = nn.Integrate(7, 2, steps=STEPS)(linear(conv(train(*shape))))
+    assert out.shape == (STEPS, shape[0], 2)
+    out.sum().backward()
+    assert conv.weight.grad.shape == conv.weight.shape

@@ -1,0 +1,92 @@
+"""Latency coding: times by hand, order, silence, and bad input."""
+
+from __future__ import annotations
+
+import math
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given
+from torch import Tensor
+
+from firstspike import encode
+
+UNIT = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20)
+STEPS = st.integers(1, 254)
+
+
+def row(*values: float) -> Tensor:
+    """One sample [1, N]."""
+    return torch.tensor([values])
+
+
+def test_linear_times_by_hand() -> None:
+    # (1 - x) 4 = 0, 1, 2, 3, 3.6 -> 4; zero is silent
+    spikes = encode.latency(row(1.0, 0.75, 0.5, 0.25, 0.1, 0.0), 5)
+    assert spikes.times.tolist() == [[0, 1, 2, 3, 4, 255]]
+    assert spikes.steps == 5 and not spikes.requires_grad
+
+
+def test_halves_go_to_even() -> None:
+    # (1 - x) 4 = 0.5, 1.5, 2.5, 3.5
+    assert encode.latency(row(0.875, 0.625, 0.375, 0.125), 5).times.tolist() == [[0, 2, 2, 4]]
+
+
+def test_log_times_by_hand() -> None:
+    # T - 1 = 8 steps over the three octaves of 255^(1/8) = 2: each halving of x costs one step
+    values = [1.0] + [255 ** (-k / 8) for k in range(1, 9)] + [1 / 1000, 0.0]
+    assert encode.latency(row(*values), 9, "log").times.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 255]]
+
+
+@given(UNIT, STEPS, st.sampled_from(encode.CURVES))
+def test_brighter_is_never_later(values: list[float], steps: int, curve: str) -> None:
+    x = torch.tensor([sorted(values, reverse=True)])
+    spikes = encode.latency(x, steps, curve)
+    times = spikes.times[0].int()
+    assert (times.diff() >= 0).all()
+    assert torch.equal(spikes.silent, x == 0)
+    assert ((times < steps) | (times == 255)).all()
+
+
+@given(UNIT, STEPS)
+def test_linear_decodes_to_half_a_step(values: list[float], steps: int) -> None:
+    x = torch.tensor([values])
+    spikes = encode.latency(x, steps)
+    back = 1 - spikes.times.float() * (1 / max(1, steps - 1))
+    error = (back - x).abs()[~spikes.silent]
+    assert (error <= (0.5 / (steps - 1) + 1e-6 if steps > 1 else 1)).all()
+
+
+def test_keeps_the_shape_of_maps_and_empty_batches() -> None:
+    x = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    spikes = encode.latency(x, 8)
+    assert spikes.shape == x.shape and spikes.times.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(spikes.times[1], encode.latency(x[1:], 8).times[0])
+    assert encode.latency(torch.zeros(0, 3), 8).shape == (0, 3)
+
+
+def test_non_contiguous_input_and_gradients() -> None:
+    x = torch.rand(6, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    spikes = encode.latency(x.t(), 8)
+    assert torch.equal(spikes.times, encode.latency(x.t().contiguous(), 8).times)
+    assert not spikes.requires_grad
+
+
+@pytest.mark.parametrize("bad", [-0.01, 1.01, math.nan, math.inf])
+def test_values_outside_the_unit_interval(bad: float) -> None:
+    with pytest.raises(ValueError, match=r"x must be in \[0, 1\]"):
+        encode.latency(row(0.5, bad), 8)
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(TypeError, match=r"x must be float32, got torch\.uint8"):
+        encode.latency(torch.zeros(1, 2, dtype=torch.uint8), 8)
+    with pytest.raises(TypeError, match=r"x must be float32, got torch\.float64"):
+        encode.latency(torch.zeros(1, 2, dtype=torch.float64), 8)
+    with pytest.raises(ValueError, match=r"x must have shape \[batch, \.\.\.\]"):
+        encode.latency(torch.zeros(2), 8)
+    with pytest.raises(ValueError, match="steps must be from 1 to 254, got 255"):
+        encode.latency(row(0.5), 255)
+    with pytest.raises(ValueError, match="curve must be one of linear, log, got 'square'"):
+        encode.latency(row(0.5), 8, "square")
