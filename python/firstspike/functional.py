@@ -1,73 +1,191 @@
+"""Layers of neurons that fire at most once, as functions of spike times and weights.
+
+Every function runs a fused kernel whose cost does not depend on the number of steps (DESIGN, sections 2 and 3); with the dense
+surrogates `atan` and `sigmoid` the gradient needs every step, so training takes the dense path, torch's own products and
+`fire`. `firstspike.reference` has readable twins of all of them.
+"""
+
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import _checks
-from .spikes import SpikeTimes
+from . import _checks, ops
+from .spikes import SpikeTimes, Support, from_sites, to_sites
 from .surrogate import Surrogate, triangle
 
-
-class _Fire(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, v, alive, threshold, surrogate):
-        ctx.save_for_backward(v, alive)
-        ctx.a = threshold, surrogate
-        return ((v >= threshold) & alive).to(v.dtype)
-
-    @staticmethod
-    def backward(ctx, g):
-        v, alive = ctx.saved_tensors
-        threshold, surrogate = ctx.a
-        return g * surrogate.derivative(v - threshold) * alive, None, None, None
+_KINDS = {"triangle": 0, "rectangle": 1, "atan": 2, "sigmoid": 3}
+_TRIANGLE = triangle()
 
 
-def fire(current, *, threshold=1.0, decay=1.0, surrogate=triangle()):
-    v = torch.zeros_like(current[0])
-    alive = torch.ones_like(v, dtype=torch.bool)
-    out = []
-    for x in current:
-        v = v * decay + x
-        s = _Fire.apply(v, alive, threshold, surrogate)
-        alive = alive & (s == 0)
-        out.append(s)
-    return torch.stack(out)
+def ramp(current: Tensor, steps: int, *, threshold: float = 1.0, decay: float = 1.0,
+         surrogate: Surrogate = _TRIANGLE) -> SpikeTimes:
+    """Direct coding: neurons with a constant current, V[t] = decay V[t-1] + current.
+
+    current: float32 [B, ...]. steps: T, 1 to 254. threshold: > 0. decay: in (0, 1]. Returns SpikeTimes of the shape of `current`.
+    The first layer's product is made once, not T times. Raises ValueError or TypeError naming a bad argument.
+    """
+    current = _checks.float32("current", current)
+    if current.dim() < 2:
+        raise ValueError(f"current must have shape [batch, neurons, ...], got {tuple(current.shape)}")
+    steps = _checks.steps(steps)
+    neuron = _neuron(threshold, decay, surrogate)
+    record = torch.is_grad_enabled() and current.requires_grad
+    if record and not surrogate.sparse:
+        return SpikeTimes.from_dense(fire(current.unsqueeze(0).expand(steps, *current.shape), threshold=threshold,
+                                          decay=decay, surrogate=surrogate))
+    return _fired(ops.ramp(to_sites(current), steps, *neuron, record), current.shape, steps, record)
 
 
-def ramp(current, steps, *, threshold=1.0, decay=1.0, surrogate=triangle()):
-    x = current.unsqueeze(0).expand(steps, *current.shape)
-    return SpikeTimes.from_dense(fire(x, threshold=threshold, decay=decay, surrogate=surrogate))
+def linear(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1, threshold: float = 1.0,
+           decay: float = 1.0, surrogate: Surrogate = _TRIANGLE) -> SpikeTimes:
+    """Fully connected layer: X[t] = W s[t] + bias into neurons that fire once.
+
+    spikes: [B, N], or a map [B, C, H, W] that is average-pooled by `avg_pool` (a remainder is cropped) and then flattened in
+    the order C, H, W to N = C (H // avg_pool) (W // avg_pool). weight: float32 [O, N]. bias: float32 [O], a current added in
+    every step. threshold: > 0. decay: in (0, 1]. Returns SpikeTimes [B, O]. Raises ValueError or TypeError naming a bad argument.
+    """
+    spikes = _spikes(spikes, 2, 4)
+    weight = _checks.float32("weight", weight, 2)
+    pool = _pool(spikes, avg_pool)
+    _check_features(spikes, weight, pool)
+    bias = _checks.bias(bias, weight.shape[0])
+    neuron = _neuron(threshold, decay, surrogate)
+    record = _records(spikes, weight, bias)
+    if record and not surrogate.sparse:
+        current = F.linear(_pooled(spikes, pool).flatten(2), weight, bias)
+        return SpikeTimes.from_dense(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
+    geometry, weight = _flat_geometry(spikes, weight, pool)
+    result = ops.fire_layer(*_input(spikes), weight, bias, geometry, *neuron, record)
+    return _fired(result, (len(spikes), weight.shape[0]), spikes.steps, record)
 
 
-def _currents(spikes, weight, bias, avg_pool):
+def conv2d(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None = None, *, stride: int | tuple[int, int] = 1,
+           padding: int | tuple[int, int] = 0, avg_pool: int = 1, threshold: float = 1.0, decay: float = 1.0,
+           surrogate: Surrogate = _TRIANGLE) -> SpikeTimes:
+    """Convolution layer: X[t] = W * pool(s[t]) + bias into neurons that fire once.
+
+    spikes: map [B, C, H, W], average-pooled by `avg_pool` first (a remainder is cropped). weight: float32 [O, C, kh, kw]. bias:
+    float32 [O]. stride, padding: int or (vertical, horizontal). threshold: > 0. decay: in (0, 1]. Returns SpikeTimes
+    [B, O, H', W'] with sizes as in torch.nn.functional.conv2d. Raises ValueError or TypeError naming a bad argument.
+    """
+    spikes = _spikes(spikes, 4)
+    weight = _checks.float32("weight", weight, 4)
+    pool = _pool(spikes, avg_pool)
+    stride_y, stride_x = _checks.pair("stride", stride, 1)
+    pad_y, pad_x = _checks.pair("padding", padding, 0)
+    _, channels, height, width = spikes.shape
+    if weight.shape[1] != channels:
+        raise ValueError(f"weight must have shape [outputs, {channels}, ...] for spikes of shape {tuple(spikes.shape)}, "
+                         f"got {tuple(weight.shape)}")
+    padded = (height // pool + 2 * pad_y, width // pool + 2 * pad_x)
+    if 0 in weight.shape or padded[0] < weight.shape[2] or padded[1] < weight.shape[3]:
+        raise ValueError(f"weight of shape {tuple(weight.shape)} must fit into the pooled and padded map, {padded}")
+    bias = _checks.bias(bias, weight.shape[0])
+    neuron = _neuron(threshold, decay, surrogate)
+    record = _records(spikes, weight, bias)
+    if record and not surrogate.sparse:
+        x = F.conv2d(_pooled(spikes, pool).flatten(0, 1), weight, bias, (stride_y, stride_x), (pad_y, pad_x))
+        return SpikeTimes.from_dense(fire(x.unflatten(0, (spikes.steps, len(spikes))), threshold=threshold, decay=decay,
+                                          surrogate=surrogate))
+    geometry = [len(spikes), height, width, channels, pool, weight.shape[2], weight.shape[3], stride_y, stride_x, pad_y, pad_x,
+                weight.shape[0], spikes.steps]
+    result = ops.fire_layer(*_input(spikes), weight, bias, geometry, *neuron, record)
+    return _fired(result, (len(spikes), weight.shape[0], *result[1].shape[1:3]), spikes.steps, record)
+
+
+def integrate(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1,
+              decay: float = 1.0) -> Tensor:
+    """Membranes of neurons that never fire, the readout: V[t] = decay V[t-1] + W s[t] + bias.
+
+    spikes, weight, bias, avg_pool, decay: as in `linear`. Returns float32 [T, B, O].
+    """
+    spikes = _spikes(spikes, 2, 4)
+    weight = _checks.float32("weight", weight, 2)
+    pool = _pool(spikes, avg_pool)
+    _check_features(spikes, weight, pool)
+    bias = _checks.bias(bias, weight.shape[0])
+    decay = _checks.real("decay", decay, 0.0, 1.0, open_low=True)
+    geometry, weight = _flat_geometry(spikes, weight, pool)
+    return ops.integrate_layer(*_input(spikes), weight, bias, geometry, decay).flatten(2)
+
+
+def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate = _TRIANGLE) -> Tensor:
+    """The dense neuron, a drop-in for any network: V[t] = decay V[t-1] + current[t]; each neuron fires at most once.
+
+    current: float32 [T, B, ...]. threshold: > 0. decay: in (0, 1]. Returns float32 spikes of the same shape, zeros and ones.
+    """
+    current = _checks.float32("current", current)
+    if current.dim() < 2 or current.shape[0] < 1:
+        raise ValueError(f"current must have shape [steps, batch, ...] with at least one step, got {tuple(current.shape)}")
+    return ops.fire(current.contiguous(), *_neuron(threshold, decay, surrogate))
+
+
+def _neuron(threshold: float, decay: float, surrogate: Surrogate) -> tuple[float, float, int, float]:
+    if not isinstance(surrogate, Surrogate):
+        raise TypeError(f"surrogate must come from firstspike.surrogate, got {surrogate!r}")
+    return (_checks.real("threshold", threshold, 0.0, open_low=True), _checks.real("decay", decay, 0.0, 1.0, open_low=True),
+            _KINDS[surrogate.kind], surrogate.scale)
+
+
+def _spikes(spikes: SpikeTimes, *dims: int) -> SpikeTimes:
+    if not isinstance(spikes, SpikeTimes):
+        raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}; encode.latency makes them from images, "
+                        "SpikeTimes.from_dense from a dense train")
+    if len(spikes.shape) not in dims:
+        wanted = " or ".join({2: "[batch, neurons]", 4: "[batch, channels, height, width]"}[d] for d in dims)
+        raise ValueError(f"spikes must have shape {wanted}, got {tuple(spikes.shape)}")
+    return spikes
+
+
+def _pool(spikes: SpikeTimes, avg_pool: int) -> int:
+    pool = _checks.integer("avg_pool", avg_pool, 1)
+    sizes = spikes.shape[2:] or (1, 1)
+    if pool > min(sizes):
+        raise ValueError(f"avg_pool must not be larger than the map, {tuple(sizes)}, got {pool}")
+    return pool
+
+
+def _check_features(spikes: SpikeTimes, weight: Tensor, pool: int) -> None:
+    features = spikes.shape[1]
+    for size in spikes.shape[2:]:
+        features *= size // pool
+    if weight.shape[1] != features or weight.shape[0] < 1 or features < 1:
+        raise ValueError(f"weight must have shape [outputs, {features}] for spikes of shape {tuple(spikes.shape)} and "
+                         f"avg_pool {pool}, got {tuple(weight.shape)}")
+
+
+def _flat_geometry(spikes: SpikeTimes, weight: Tensor, pool: int) -> tuple[list[int], Tensor]:
+    """A fully connected layer as the convolution whose kernel covers the whole map (cpp/core/layer.h)."""
+    height, width = spikes.shape[2:] if len(spikes.shape) == 4 else (1, 1)
+    weight = weight.reshape(weight.shape[0], spikes.shape[1], height // pool, width // pool)
+    return [len(spikes), height, width, spikes.shape[1], pool, height // pool, width // pool, 1, 1, 0, 0, weight.shape[0],
+            spikes.steps], weight
+
+
+def _records(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> bool:
+    _checks.same_device("spikes", spikes.times, "weight", weight)
+    wanted = spikes.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    return torch.is_grad_enabled() and wanted
+
+
+def _input(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+    """(times, edge, offset, step, lane) of the input in site order."""
+    times, edge, support = to_sites(spikes.times), spikes._edge, spikes._support
+    if support is not None:
+        return times, edge, support.offset, support.step, support.lane
+    return times, None if edge is None else to_sites(edge, lead=2), None, None, None
+
+
+def _fired(result: tuple[Tensor, ...], shape: torch.Size | tuple[int, ...], steps: int, record: bool) -> SpikeTimes:
+    edge, times, *support = result
+    times = from_sites(times, shape)
+    return SpikeTimes._trusted(times, steps, edge, Support(*support)) if record else SpikeTimes._trusted(times, steps)
+
+
+def _pooled(spikes: SpikeTimes, pool: int) -> Tensor:
     x = spikes.dense()
-    t, b = x.shape[:2]
-    if x.dim() == 5 and avg_pool > 1:
-        x = F.avg_pool2d(x.flatten(0, 1), avg_pool).unflatten(0, (t, b))
-    return F.linear(x.flatten(2), weight, bias)
-
-
-def linear(spikes, weight, bias=None, *, avg_pool=1, threshold=1.0, decay=1.0, surrogate=triangle()):
-    return SpikeTimes.from_dense(fire(_currents(spikes, weight, bias, avg_pool), threshold=threshold, decay=decay,
-                                      surrogate=surrogate))
-
-
-def conv2d(spikes, weight, bias=None, *, stride=1, padding=0, avg_pool=1, threshold=1.0, decay=1.0, surrogate=triangle()):
-    x = spikes.dense()
-    t, b = x.shape[:2]
-    x = x.flatten(0, 1)
-    if avg_pool > 1:
-        x = F.avg_pool2d(x, avg_pool)
-    x = F.conv2d(x, weight, bias, stride=stride, padding=padding).unflatten(0, (t, b))
-    return SpikeTimes.from_dense(fire(x, threshold=threshold, decay=decay, surrogate=surrogate))
-
-
-def integrate(spikes, weight, bias=None, *, avg_pool=1, decay=1.0):
-    x = _currents(spikes, weight, bias, avg_pool)
-    v = torch.zeros_like(x[0])
-    out = []
-    for c in x:
-        v = v * decay + c
-        out.append(v)
-    return torch.stack(out)
+    if x.dim() == 5 and pool > 1:
+        x = F.avg_pool2d(x.flatten(0, 1), pool).unflatten(0, x.shape[:2])
+    return x

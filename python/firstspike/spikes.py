@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -40,8 +41,7 @@ class SpikeTimes:
 
     __slots__ = ("_edge", "_support", "steps", "times")
 
-    def __init__(self, times: Tensor, steps: int, *, _edge: Tensor | None = None,
-                 _support: Support | None = None) -> None:
+    def __init__(self, times: Tensor, steps: int) -> None:
         if not isinstance(times, Tensor):
             raise TypeError(f"times must be a torch.Tensor, got {type(times).__name__}")
         if times.dtype != torch.uint8:
@@ -49,7 +49,7 @@ class SpikeTimes:
         if times.dim() < 2:
             raise ValueError(f"times must have shape [batch, neurons, ...], got {tuple(times.shape)}")
         self.steps = _checks.steps(steps)
-        if _edge is None and not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling():
             wrong = (times >= steps) & (times != SILENT)
             if bool(wrong.any()):
                 where = tuple(int(i) for i in wrong.nonzero()[0])
@@ -57,8 +57,8 @@ class SpikeTimes:
         if times.dim() == 4:
             times = times.contiguous(memory_format=torch.channels_last)
         self.times = times
-        self._edge = _edge
-        self._support = _support
+        self._edge: Tensor | None = None
+        self._support: Support | None = None
 
     @classmethod
     def from_dense(cls, x: Tensor) -> SpikeTimes:
@@ -72,12 +72,14 @@ class SpikeTimes:
         _checks.integer("the length of x, its number of steps,", x.shape[0], 1, MAX_STEPS)
         if not torch.compiler.is_compiling():
             _check_single_spikes(x)
-        edge, times = _ops.from_dense(x)
-        return cls(times, x.shape[0], _edge=edge)
+        edge, times = _ops.from_dense(to_sites(x, lead=2))
+        return cls._trusted(from_sites(times, x.shape[1:]), x.shape[0], from_sites(edge, x.shape[1:]))
 
     def dense(self) -> Tensor:
         """The train as float32 [T, B, ...], ones at the spikes; differentiable."""
-        return _ops.dense(self.times, self._dense_edge(), self.steps)
+        edge = self._dense_edge()
+        at_sites = None if edge is None else to_sites(edge, lead=2)
+        return from_sites(_ops.dense(to_sites(self.times), at_sites, self.steps), self.shape)
 
     def seconds(self, dt: float = 1.0) -> Tensor:
         """Times as float32 [B, ...] in units of `dt` a step; inf where silent. Not differentiable."""
@@ -143,17 +145,41 @@ class SpikeTimes:
         return self._with(self.times, None)
 
     def _with(self, times: Tensor, edge: Tensor | None) -> SpikeTimes:
-        made = SpikeTimes.__new__(SpikeTimes)
+        return SpikeTimes._trusted(times, self.steps, edge)
+
+    @classmethod
+    def _trusted(cls, times: Tensor, steps: int, edge: Tensor | None = None, support: Support | None = None) -> SpikeTimes:
+        """Times that a kernel made: nothing is checked."""
+        made = cls.__new__(cls)
         if times.dim() == 4:
             times = times.contiguous(memory_format=torch.channels_last)
-        made.times, made.steps, made._edge, made._support = times, self.steps, edge, None
+        made.times, made.steps, made._edge, made._support = times, steps, edge, support
         return made
 
     def _dense_edge(self) -> Tensor | None:
         """The edge as [T, B, ...], whichever form it has."""
         if self._edge is None or self._support is None:
             return self._edge
-        return _ops.dense_edge(self._edge, self.times, self._support, self.steps)
+        offset, _, step, lane = self._support
+        edge = _ops.dense_edge(self._edge, offset, step, lane, [self.steps, *to_sites(self.times).shape])
+        return from_sites(edge, self.shape)
+
+
+def to_sites(x: Tensor, lead: int = 1) -> Tensor:
+    """[B, N], [B, C, H, W] or [B, ...] in site order, contiguous [B, H, W, C]; H = W = 1 where there is no map.
+
+    lead: 2 for trains [T, B, ...].
+    """
+    if x.dim() == lead + 3:
+        return x.movedim(lead, -1).contiguous()
+    return x.reshape(*x.shape[:lead], 1, 1, math.prod(x.shape[lead:])).contiguous()
+
+
+def from_sites(x: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:
+    """The inverse of `to_sites` for times of shape [B, ...]; leading dimensions of `x` before the last four stay."""
+    if len(shape) == 4:
+        return x.movedim(-1, -3)
+    return x.reshape(*x.shape[:-4], *shape)
 
 
 def _check_single_spikes(x: Tensor) -> None:

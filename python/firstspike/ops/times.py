@@ -1,18 +1,90 @@
-"""Dense trains to spike times and back."""
+"""Dense trains to spike times and back, and the edges that carry their gradients.
+
+All tensors are in site order: times [B, H, W, C], trains and dense edges [T, B, H, W, C].
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-
-def from_dense(x: Tensor) -> tuple[Tensor, Tensor]:
-    fired = x != 0
-    times = torch.where(fired.any(0), fired.to(torch.uint8).argmax(0), 255).to(torch.uint8)
-    return x - x.detach(), times
+from ._library import array, cpu, operator, support_of, threads
 
 
-def dense(times: Tensor, edge: Tensor | None, steps: int) -> Tensor:
-    clock = torch.arange(steps, device=times.device, dtype=torch.uint8).view(-1, *[1] * times.dim())
-    x = (times == clock).float()
-    return x if edge is None else x + edge
+def _from_dense(x: Tensor) -> tuple[Tensor, Tensor]:
+    times = torch.empty(x.shape[1:], dtype=torch.uint8)
+    cpu.times_from_dense(x.shape[0], times.numel(), array(x), threads(), array(times))
+    return torch.zeros(()).expand(x.shape), times
+
+
+def _from_dense_fake(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.new_zeros(()).expand(x.shape), x.new_empty(x.shape[1:], dtype=torch.uint8)
+
+
+def _from_dense_save(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+    ctx.mark_non_differentiable(output[1])
+
+
+def _from_dense_gradient(ctx: Any, gradient: Tensor, _: Any) -> Tensor:
+    return gradient
+
+
+def _dense(times: Tensor, edge: Tensor | None, steps: int) -> Tensor:
+    x = torch.empty((steps, *times.shape))
+    cpu.dense_from_times(steps, times.numel(), array(times), threads(), array(x))
+    return x
+
+
+def _dense_fake(times: Tensor, edge: Tensor | None, steps: int) -> Tensor:
+    return times.new_empty((steps, *times.shape), dtype=torch.float32)
+
+
+def _dense_gradient(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
+    return None, gradient, None
+
+
+def _dense_edge(edge: Tensor, offset: Tensor, step: Tensor, lane: Tensor, shape: list[int]) -> Tensor:
+    return torch.zeros(()).expand(shape)
+
+
+def _dense_edge_fake(edge: Tensor, offset: Tensor, step: Tensor, lane: Tensor, shape: list[int]) -> Tensor:
+    return edge.new_zeros(()).expand(shape)
+
+
+def _dense_edge_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, *support, _ = inputs
+    ctx.save_for_backward(*support)
+
+
+def _dense_edge_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    return torch.ops.firstspike.at_support(gradient, *ctx.saved_tensors), None, None, None, None
+
+
+def _at_support(gradient: Tensor, offset: Tensor, step: Tensor, lane: Tensor) -> Tensor:
+    steps, batch, height, width, channels = gradient.shape
+    out = torch.empty(step.shape)
+    cpu.gather_at_support(steps, batch * height * width, channels, array(gradient.contiguous()),
+                          support_of(offset, step, lane), threads(), array(out))
+    return out
+
+
+def _at_support_fake(gradient: Tensor, offset: Tensor, step: Tensor, lane: Tensor) -> Tensor:
+    return gradient.new_empty(step.shape)
+
+
+torch.library.register_autograd(
+    operator("from_dense(Tensor x) -> (Tensor edge, Tensor times)", cpu=_from_dense, fake=_from_dense_fake),
+    _from_dense_gradient, setup_context=_from_dense_save)
+torch.library.register_autograd(
+    operator("dense(Tensor times, Tensor? edge, int steps) -> Tensor", cpu=_dense, fake=_dense_fake), _dense_gradient)
+torch.library.register_autograd(
+    operator("dense_edge(Tensor edge, Tensor offset, Tensor step, Tensor lane, SymInt[] shape) -> Tensor",
+             cpu=_dense_edge, fake=_dense_edge_fake),
+    _dense_edge_gradient, setup_context=_dense_edge_save)
+operator("at_support(Tensor gradient, Tensor offset, Tensor step, Tensor lane) -> Tensor",
+         cpu=_at_support, fake=_at_support_fake)
+from_dense = torch.ops.firstspike.from_dense.default
+dense = torch.ops.firstspike.dense.default
+dense_edge = torch.ops.firstspike.dense_edge.default

@@ -1,0 +1,86 @@
+"""Which compiled kernels run, and why.
+
+The CPU kernels are built once for each instruction set, each in a module of its own (`_cpu_v2`, `_cpu_v3`, `_cpu_v4` on x86-64,
+`_cpu_generic` elsewhere). The newest one that the processor has is taken; `FIRSTSPIKE_ISA=v2|v3|v4` forces another.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import os
+import platform
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from . import _core
+
+_MODULES = {"v2": "_cpu_v2", "v3": "_cpu_v3", "v4": "_cpu_v4", "generic": "_cpu_generic"}
+
+
+def _choose() -> tuple[str, str]:
+    """The instruction set to use, and the reason."""
+    found = _core.instruction_sets() or ["generic"]
+    forced = os.environ.get("FIRSTSPIKE_ISA")
+    if forced is None:
+        return found[-1], "the newest that this processor has"
+    if forced not in found:
+        raise ValueError(f"FIRSTSPIKE_ISA must be one of {', '.join(found)} on this processor, got {forced!r}")
+    return forced, "forced by FIRSTSPIKE_ISA"
+
+
+def _openmp_pool() -> tuple[int, str]:
+    """Address of GOMP_parallel in the OpenMP library that torch has loaded, 0 where there is none, and the reason."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return 0, "own threads: the OpenMP library of torch can be found on Linux only"
+    loaded = {line.split(maxsplit=5)[-1].strip() for line in maps.read_text().splitlines() if "libgomp" in line}
+    root = str(Path(torch.__file__).parent)
+    ours = sorted(loaded, key=lambda path: not path.startswith(root))
+    if not ours:
+        return 0, "own threads: torch has loaded no libgomp"
+    address = ctypes.cast(ctypes.CDLL(ours[0]).GOMP_parallel, ctypes.c_void_p).value
+    return address or 0, f"torch's OpenMP pool ({Path(ours[0]).name})"
+
+
+def _load() -> ModuleType:
+    return importlib.import_module(f".{_MODULES[ISA]}", __package__)
+
+
+ISA, _ISA_REASON = _choose()
+cpu = _load()
+_POOL, _POOL_REASON = _openmp_pool()
+cpu.share_openmp_pool(_POOL)
+
+
+def _cuda() -> tuple[Any, str]:
+    if importlib.util.find_spec(f"{__package__}._cuda") is None:
+        return None, "not built: install with -C cmake.define.FIRSTSPIKE_CUDA=ON where nvcc is at hand"
+    if not torch.cuda.is_available():
+        return None, "built, but torch sees no CUDA device"
+    return importlib.import_module("._cuda", __package__), "built, and torch sees a CUDA device"
+
+
+def backends() -> dict[str, dict[str, Any]]:
+    """What is compiled, which instruction set, threads and device are in use, and why.
+
+    Returns a dict with "cpu" (instruction_set, reason, available, lanes, threads, thread_pool, processor) and "cuda" (available,
+    reason).
+    """
+    cuda, reason = _cuda()
+    return {
+        "cpu": {
+            "instruction_set": ISA,
+            "reason": _ISA_REASON,
+            "available": list(_core.instruction_sets()) or ["generic"],
+            "lanes": cpu.lanes,
+            "threads": torch.get_num_threads(),
+            "thread_pool": _POOL_REASON,
+            "processor": platform.processor() or platform.machine(),
+        },
+        "cuda": {"available": cuda is not None, "reason": reason},
+    }

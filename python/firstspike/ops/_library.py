@@ -1,0 +1,70 @@
+"""The torch.library namespace `firstspike`, and what its CPU implementations share.
+
+Inside the operators spikes lie in *site order*, uint8 [B, H, W, C] and contiguous; a flat layer has H = W = 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import _extension
+
+LIBRARY = torch.library.Library("firstspike", "FRAGMENT")
+cpu = _extension.cpu
+
+
+def operator(schema: str, *, cpu: Callable[..., Any], fake: Callable[..., Any]) -> str:
+    """Define an operator with its CPU implementation and its fake kernel; returns its qualified name."""
+    name = schema[: schema.index("(")]
+    LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    LIBRARY.impl(name, cpu, "CPU")
+    torch.library.register_fake(f"firstspike::{name}", fake, lib=LIBRARY)
+    return f"firstspike::{name}"
+
+
+def array(tensor: Tensor | None) -> Any:
+    """A tensor's memory as a numpy array, without a copy."""
+    return None if tensor is None else tensor.detach().numpy()
+
+
+def threads() -> int:
+    """How many threads a kernel may use: as many as torch."""
+    return torch.get_num_threads()
+
+
+def support_of(offset: Tensor, step: Tensor, lane: Tensor) -> tuple[Any, Any, Any]:
+    """The arrays of a support, as the kernels take them."""
+    return array(offset), array(step), array(lane)
+
+
+def groups_of(sites: int, channels: int) -> int:
+    """Number of support groups of `sites` sites of `channels` neurons (cpp/cpu/tiles.h)."""
+    return sites * ((channels + cpu.tile - 1) // cpu.tile)
+
+
+def recorded(result: tuple[Any, Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """(edge, offset, slope, step, lane) from what a kernel recorded, or empty ones."""
+    if result is None:
+        return (torch.zeros(0), torch.zeros(0, dtype=torch.int64), torch.zeros(0), torch.zeros(0, dtype=torch.uint8),
+                torch.zeros(0, dtype=torch.uint8))
+    offset, slope, step, lane = (torch.from_numpy(part) for part in result)
+    return torch.zeros(()).expand(slope.shape), offset, slope, step, lane
+
+
+def fake_recorded(like: Tensor, groups: int, record: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The shapes of `recorded`: how many entries there are depends on the data."""
+    entries = torch.library.get_ctx().new_dynamic_size() if record else 0
+    edge = like.new_zeros((), dtype=torch.float32).expand(entries) if record else like.new_empty(0, dtype=torch.float32)
+    return (edge, like.new_empty(groups + 1 if record else 0, dtype=torch.int64),
+            like.new_empty(entries, dtype=torch.float32), like.new_empty(entries, dtype=torch.uint8),
+            like.new_empty(entries, dtype=torch.uint8))
+
+
+def out_size(geometry: Sequence[int]) -> tuple[int, int]:
+    """Height and width of a layer's output (cpp/core/layer.h)."""
+    _, height, width, _, pool, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, _, _ = geometry
+    return ((height // pool + 2 * pad_y - kernel_y) // stride_y + 1, (width // pool + 2 * pad_x - kernel_x) // stride_x + 1)

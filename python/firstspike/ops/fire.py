@@ -1,0 +1,54 @@
+"""`fire`: the dense neuron, currents at every step in, spikes at every step out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._library import array, cpu, operator, threads
+
+
+def _neurons(current: Tensor) -> int:
+    return current[0].numel()
+
+
+def _forward(current: Tensor, threshold: float, decay: float, surrogate: int, scale: float) -> Tensor:
+    spikes = torch.empty(current.shape)
+    cpu.fire(current.shape[0], _neurons(current), (threshold, decay, surrogate, scale), array(current), threads(),
+             array(spikes))
+    return spikes
+
+
+def _forward_fake(current: Tensor, threshold: float, decay: float, surrogate: int, scale: float) -> Tensor:
+    return current.new_empty(current.shape)
+
+
+def _backward(gradient: Tensor, current: Tensor, threshold: float, decay: float, surrogate: int, scale: float) -> Tensor:
+    at_current = torch.empty(current.shape)
+    cpu.fire_gradient(current.shape[0], _neurons(current), (threshold, decay, surrogate, scale), array(current),
+                      array(gradient.contiguous()), threads(), array(at_current))
+    return at_current
+
+
+def _backward_fake(gradient: Tensor, current: Tensor, threshold: float, decay: float, surrogate: int,
+                   scale: float) -> Tensor:
+    return current.new_empty(current.shape)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    current, *ctx.neuron = inputs
+    ctx.save_for_backward(current)
+
+
+def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    return torch.ops.firstspike.fire_backward(gradient, *ctx.saved_tensors, *ctx.neuron), None, None, None, None
+
+
+_NAME = operator("fire(Tensor current, float threshold, float decay, int surrogate, float scale) -> Tensor",
+                 cpu=_forward, fake=_forward_fake)
+operator("fire_backward(Tensor gradient, Tensor current, float threshold, float decay, int surrogate, float scale) -> Tensor",
+         cpu=_backward, fake=_backward_fake)
+torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
+fire = torch.ops.firstspike.fire.default

@@ -1,0 +1,66 @@
+"""`ramp`: direct coding, a constant current into each neuron."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._library import array, cpu, fake_recorded, groups_of, operator, recorded, support_of, threads
+
+
+def _forward(current: Tensor, steps: int, threshold: float, decay: float, surrogate: int, scale: float,
+             record: bool) -> tuple[Tensor, ...]:
+    channels = current.shape[-1]
+    fired = torch.empty(current.shape, dtype=torch.uint8)
+    result = cpu.ramp(current.numel() // max(channels, 1), channels, steps, (threshold, decay, surrogate, scale),
+                      array(current), record, threads(), array(fired))
+    edge, *support = recorded(result)
+    return edge, fired, *support
+
+
+def _forward_fake(current: Tensor, steps: int, threshold: float, decay: float, surrogate: int, scale: float,
+                  record: bool) -> tuple[Tensor, ...]:
+    batch, height, width, channels = current.shape
+    edge, *support = fake_recorded(current, groups_of(batch * height * width, channels), record)
+    return edge, current.new_empty(current.shape, dtype=torch.uint8), *support
+
+
+def _backward(gradient: Tensor, offset: Tensor, slope: Tensor, step: Tensor, lane: Tensor, shape: list[int], steps: int,
+              decay: float) -> Tensor:
+    at_current = gradient.new_empty(shape)
+    channels = shape[-1]
+    cpu.ramp_gradient(at_current.numel() // max(channels, 1), channels, steps, (0.0, decay, 0, 1.0),
+                      support_of(offset, step, lane), array(slope), array(gradient.contiguous()), threads(),
+                      array(at_current))
+    return at_current
+
+
+def _backward_fake(gradient: Tensor, offset: Tensor, slope: Tensor, step: Tensor, lane: Tensor, shape: list[int],
+                   steps: int, decay: float) -> Tensor:
+    return gradient.new_empty(shape)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    current, steps, _, decay, _, _, record = inputs
+    _, fired, *support = output
+    ctx.mark_non_differentiable(fired, *support)
+    ctx.shape, ctx.steps, ctx.decay, ctx.record = current.shape, steps, decay, record
+    ctx.save_for_backward(*support)
+
+
+def _gradients(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    if not ctx.record:
+        raise RuntimeError("ramp recorded nothing to differentiate: call it with record=True")
+    at_current = torch.ops.firstspike.ramp_backward(gradient, *ctx.saved_tensors, ctx.shape, ctx.steps, ctx.decay)
+    return at_current, *[None] * 6
+
+
+_NAME = operator("ramp(Tensor current, int steps, float threshold, float decay, int surrogate, float scale, bool record)"
+                 " -> (Tensor edge, Tensor fired, Tensor offset, Tensor slope, Tensor step, Tensor lane)",
+                 cpu=_forward, fake=_forward_fake)
+operator("ramp_backward(Tensor gradient, Tensor offset, Tensor slope, Tensor step, Tensor lane, SymInt[] shape, int steps,"
+         " float decay) -> Tensor", cpu=_backward, fake=_backward_fake)
+torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
+ramp = torch.ops.firstspike.ramp.default
