@@ -100,21 +100,28 @@ def _gradient(profile: Profile, store: Store) -> Answer:
         he, ettfs = firsts["Kaiming (He)", "without normalisation"], firsts["ETTFS-init", "with normalisation"]
     except KeyError:
         return None
-    return f"first layer, rms at initialisation: {he:.1e} and {ettfs:.1e}", ettfs > he
+    return f"first layer, rms at initialisation: {scientific(he)} and {scientific(ettfs)}", ettfs > he
 
 
 def _experiment(profile: Profile, store: Store, name: str) -> pd.DataFrame | None:
     return frame(profile, store, name) if profile.of(name) else None
 
 
+def scientific(value: float) -> str:
+    """A number with one digit, such as 4·10⁻²."""
+    digits, _, exponent = f"{value:.0e}".partition("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
+
+
 def _told_ablation() -> str:
     told = published.source()["table4"]
-    return f"{told['none']} to {told['all']} % (Fashion-MNIST) [{told['tag']}]"
+    return f"{told['none']:.2f} to {told['all']:.2f} % (Fashion-MNIST) [{told['tag']}]"
 
 
 def _told_gradient() -> str:
     he, ettfs = published.source()["claim"]
-    return f"about {he['value']:.0e} and {ettfs['value']:.0e} [{he['tag']}]"
+    return f"about {scientific(he['value'])} and {scientific(ettfs['value'])} [{he['tag']}]"
 
 
 _CLAIMS: tuple[tuple[str, Callable[[], str], Callable[[Profile, Store], Answer]], ...] = (

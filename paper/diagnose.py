@@ -40,7 +40,7 @@ def _row(layer: nn.Module, before: Any, after: Any) -> dict[str, Any]:
     inner = EDGES[1:-1].to(current.device)
     shares = torch.bincount(torch.bucketize(current.flatten(), inner), minlength=len(EDGES) - 1).double()
     return {
-        "layer": type(layer).__name__,
+        "layer": type(layer).__name__.removeprefix("Parametrized"),
         "current_mean": float(current.mean()),
         "current_sd": float(current.std(correction=0)),
         "histogram": [round(float(share), 6) for share in shares / shares.sum()],

@@ -45,6 +45,7 @@ class Profile:
     benches: dict[str, Bench]
     cells: tuple[Cell, ...]
     experiments: dict[str, dict[str, Any]] = field(repr=False)
+    asked: dict[str, dict[str, Any]] = field(repr=False)
 
     def of(self, experiment: str) -> list[Cell]:
         """The cells of one experiment, in their printed order."""
@@ -71,7 +72,7 @@ def load(name: str, folder: Path = HERE) -> Profile:
     except (KeyError, ValueError, TypeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: {reason}") from error
-    return Profile(name, head["description"], seeds, benches, tuple(cells), experiments)
+    return Profile(name, head["description"], seeds, benches, tuple(cells), experiments, source)
 
 
 def runs(cells: Iterable[Cell]) -> list[Run]:
@@ -97,7 +98,7 @@ def _cells(
     seeds: tuple[int, ...],
 ) -> list[Cell]:
     """The rows of one experiment on each bench: profile, bench, experiment in the profile, row; the later wins."""
-    unknown = set(asked) - {"benches", "set", "values", "seeds"}
+    unknown = set(asked) - {"benches", "set", "values", "seeds", "reach"}
     if unknown:
         raise ValueError(f"[{name}] has the unknown entry {sorted(unknown)[0]!r}")
     cells = []

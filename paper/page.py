@@ -37,8 +37,9 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "Training speed and stability",
-        "The same nets while they learn.",
-        ("curves",),
+        "The same nets while they learn. Weight normalisation makes a net's output independent of the scale of the weights that are "
+        "drawn, but not its learning: the larger they are, the smaller is a step of Adam beside them.",
+        ("speed", "curves"),
     ),
     (
         "Pooling",

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Self
 
 from firstspike.train.config import Config
@@ -38,13 +39,14 @@ class Run(Config):
         In normal form a net with ReLU has the defaults in all fields that only spiking nets use. Raises ValueError and TypeError
         that name the field.
         """
-        run = cls(**{field.name: getattr(Config.from_dict(values), field.name) for field in fields(Config)})
+        config = Config.from_dict(values)
+        run = cls(**{field.name: getattr(config, field.name) for field in fields(Config)})
         if run.model == "relu":
             defaults = {field.name: field.default for field in fields(Config)}
             run = replace(run, **{name: defaults[name] for name in _SPIKING})
         return run
 
-    @property
+    @cached_property
     def key(self) -> str:
         """16 hexadecimal digits of the SHA-256 of all fields that differ from their defaults.
 

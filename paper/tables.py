@@ -1,7 +1,9 @@
 """The tables: pure functions of a profile's cells and the records. They train nothing; a cell that was not run says why."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
@@ -25,6 +27,9 @@ DATASETS = {
 }
 
 
+_GROUPING = ("title", "group")
+
+
 @dataclass(frozen=True)
 class Table:
     """A table: its raw numbers, what is printed of them, and the rows that begin a group."""
@@ -38,8 +43,13 @@ class Table:
 
     @property
     def shown(self) -> pd.DataFrame:
-        """The printed table."""
-        return present(self.raw, self.columns)
+        """The printed table; what only repeats the group of the row above is left out."""
+        shown = present(self.raw, self.columns)
+        same = pd.Series(True, index=shown.index)
+        for column in [column for column in self.columns if column.name in _GROUPING]:
+            same &= shown[column.title].eq(shown[column.title].shift())
+            shown[column.title] = shown[column.title].mask(same, "")
+        return shown
 
 
 def spread(name: str, digits: int = 2, scale: float = 1.0) -> Callable[[Any], str]:
@@ -157,7 +167,7 @@ def table4(profile: Profile, store: Store) -> Table:
         "Ablation (the paper's Table 4): five components added one after the other, and each one left out of the whole.",
         raw,
         tuple(columns),
-        f"Published for Fashion-MNIST: {ours['none']} % with none of the five, {ours['all']} % with all [{ours['tag']}]; "
+        f"Published for Fashion-MNIST: {ours['none']:.2f} % with none of the five, {ours['all']:.2f} % with all [{ours['tag']}]; "
         "the rows between are not known to us. "
         "In place of the components: He initialisation, max pooling, no normalisation, no affine and no bias, first-spike decoder.",
         rules(raw, "bench", "group"),
@@ -204,7 +214,7 @@ def sweep(name: str, caption: str, extra: tuple[Column, ...], note: str = "") ->
 
     def make(profile: Profile, store: Store) -> Table:
         raw = frame(profile, store, name)
-        columns = (BENCH, Column("label", "setting"), SEEDS, VALIDATION, ACCURACY, BEST, *extra)
+        columns = (BENCH, Column("label", "setting"), SEEDS, VALIDATION, ACCURACY, *extra)
         return Table(name, caption, raw, columns, note, rules(raw, "bench"))
 
     return make
@@ -218,11 +228,11 @@ def energy(profile: Profile, store: Store) -> Table:
         BENCH,
         Column("label", "neurons"),
         Column("spikes_per_neuron", "spikes per neuron", spread("spikes_per_neuron", 3)),
-        Column("additions", "additions, 10³", lambda row: row["status"] or spread("additions", 0, 1e-3)(row)),
-        Column("macs", "multiply-accumulates, 10³", spread("macs", 0, 1e-3)),
-        Column("energy", "synapses, µJ", spread("energy", 2)),
-        Column("updates", "membrane updates, 10³", spread("updates", 0, 1e-3)),
-        Column("update_energy", "updates, µJ", spread("update_energy", 2)),
+        Column("additions", "additions, 10³", lambda row: row["status"] or spread("additions", 1, 1e-3)(row)),
+        Column("macs", "multiply-accumulates, 10³", spread("macs", 1, 1e-3)),
+        Column("energy", "synapses, nJ", spread("energy", 1)),
+        Column("updates", "membrane updates, 10³", spread("updates", 1, 1e-3)),
+        Column("update_energy", "updates, nJ", spread("update_energy", 1)),
     )
     note = (
         f"Energy of arithmetic alone: {constants['add']} pJ an addition, {constants['mac']} pJ a multiply-accumulate "
@@ -231,6 +241,42 @@ def energy(profile: Profile, store: Store) -> Table:
         "(neurons times T, an addition each) are what a chip with a clock pays; an event-driven one does not."
     )
     return Table("energy", "Work and arithmetic energy a sample.", raw, columns, note, rules(raw, "bench"))
+
+
+def speed(profile: Profile, store: Store) -> Table:
+    """How fast and how evenly each initialisation learns."""
+    reach = float(profile.asked["figure1"].get("reach", 0))
+    raw = frame(profile, store, "figure1")
+    for name in ("reached", "reached_sd", "reached_seconds", "reached_seconds_sd"):
+        raw[name] = math.nan
+    for number, cell in enumerate(profile.of("figure1")):
+        found = [record for run in cell.runs if (record := store.get(run)) is not None]
+        epochs = [first_to_reach(record, reach) for record in found]
+        if found and all(epoch is not None for epoch in epochs):
+            seconds = [sum(record["timing"]["epochs"][:epoch]) for record, epoch in zip(found, epochs, strict=True)]
+            for name, values in (("reached", epochs), ("reached_seconds", seconds)):
+                raw.loc[number, name] = fmean(values)  # type: ignore[arg-type]
+                raw.loc[number, f"{name}_sd"] = stdev(values) if len(values) > 1 else math.nan  # type: ignore[arg-type]
+    columns = (
+        BENCH,
+        Column("group", ""),
+        Column("label", "initialisation"),
+        SEEDS,
+        ACCURACY,
+        BEST,
+        Column("reached", f"epochs to {reach:g} %", spread("reached", 1)),
+        Column("reached_seconds", "seconds", spread("reached_seconds", 1)),
+    )
+    note = f"The first epoch whose test accuracy is at least {reach:g} %, in every seed; a dash where a seed does not get there."
+    return Table("speed", "Training speed and stability of each initialisation.", raw, columns, note, rules(raw, "bench", "group"))
+
+
+def first_to_reach(record: dict[str, Any], accuracy: float) -> int | None:
+    """The first epoch, from 1, with at least this test accuracy in per cent; None where none has it."""
+    for epoch, value in enumerate(record["results"]["curve"]["test_accuracy"], 1):
+        if value is not None and value >= accuracy:
+            return epoch
+    return None
 
 
 def literature(profile: Profile, store: Store) -> Table:
@@ -256,6 +302,7 @@ TABLES: dict[str, tuple[str, Callable[[Profile, Store], Table]]] = {
     "table1": ("table1", table1),
     "published": ("table1", literature),
     "table4": ("table4", table4),
+    "speed": ("figure1", speed),
     "pooling": ("pooling", pooling),
     "decoder": ("decoder", decoder),
     "gamma": (

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from firstspike.report import style
+
 from ..grid import Profile
 from ..records import Store
 from .accuracy import accuracy
@@ -25,11 +27,12 @@ FIGURES: dict[str, tuple[str, Callable[[Profile, Store], Drawn | None]]] = {
 
 def figures(profile: Profile, store: Store, only: set[str] | None = None) -> list[Drawn]:
     """The figures that the profile has experiments for (or those of them in `only`) and for which there is any record."""
-    made = [
-        make(profile, store)
-        for name, (experiment, make) in FIGURES.items()
-        if experiment in profile.experiments and (only is None or name in only or experiment in only)
-    ]
+    with style():
+        made = [
+            make(profile, store)
+            for name, (experiment, make) in FIGURES.items()
+            if experiment in profile.experiments and (only is None or name in only or experiment in only)
+        ]
     return [drawn for drawn in made if drawn is not None]
 
 

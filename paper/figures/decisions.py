@@ -37,7 +37,7 @@ def decisions(profile: Profile, store: Store) -> Drawn | None:
         axes.set_visible(False)
     for row in grid:
         row[0].set_ylabel("decided, % of samples")
-    drawn.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
+    drawn.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4 if columns > 1 else 2)
     return Drawn(
         "decisions",
         drawn,

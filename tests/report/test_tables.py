@@ -46,9 +46,12 @@ def test_latex():
         (["97.1 ± 0.2", "not run: no data"], True),
         (["1e-3"], True),
         (["12 %"], True),
-        (["–", ""], False),
+        (["–", ""], True),
+        (["93.1-93.3", "90"], True),
+        (["", ""], False),
+        (["not run: no data"], False),
         (["1", "x"], False),
-        (["784-10"], False),
+        (["784-400-10"], False),
     ],
 )
 def test_numeric(cells, expected):

@@ -1,6 +1,6 @@
 """Reports: a self-contained HTML page, tables in several formats, figures that print the same bytes twice."""
 
-from .figures import CYCLE, Line, figure, line_style, svg, write_png, write_svg
+from .figures import CYCLE, WIDTH, Line, figure, line_style, style, svg, write_png, write_svg
 from .page import Page
 from .tables import Column, csv, latex, markdown, present
 
@@ -8,6 +8,7 @@ __all__ = [
     "CYCLE",
     "Column",
     "Line",
+    "WIDTH",
     "Page",
     "csv",
     "figure",
@@ -15,6 +16,7 @@ __all__ = [
     "line_style",
     "markdown",
     "present",
+    "style",
     "svg",
     "write_png",
     "write_svg",

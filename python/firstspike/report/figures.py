@@ -2,6 +2,8 @@
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,9 @@ CYCLE = (
     Line("#56B4E9", "P", (0, (3, 1))),
     Line("#000000", "X", (0, (1, 1))),
 )
+
+#: Inches: a figure that is as wide as the text of a `Page`.
+WIDTH = 6.8
 
 _STYLE = {
     "font.family": "DejaVu Sans",
@@ -74,12 +79,19 @@ def line_style(index: int) -> Line:
     return CYCLE[index % len(CYCLE)]
 
 
-def figure(width: float = 6.8, height: float = 2.8, **grid: Any) -> tuple[Figure, Any]:
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of all figures: fonts, lines, grid; for drawing on a figure as well as for making one."""
+    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+        yield
+
+
+def figure(width: float = WIDTH, height: float = 2.8, **grid: Any) -> tuple[Figure, Any]:
     """A figure of `width` x `height` inches and its axes, as `Figure.subplots(**grid)` gives them.
 
-    It belongs to no window and to no global state, and `constrained` layout keeps labels apart.
+    It belongs to no window and to no global state, and `constrained` layout keeps labels apart. Draw on it within `style()`.
     """
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    with style():
         drawn = Figure(figsize=(width, height), layout="constrained")
         return drawn, drawn.subplots(**grid)
 
@@ -87,7 +99,7 @@ def figure(width: float = 6.8, height: float = 2.8, **grid: Any) -> tuple[Figure
 def svg(drawn: Figure) -> str:
     """The figure as SVG text: no date and no random identifiers, so that equal figures are equal bytes."""
     buffer = io.StringIO()
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    with style():
         FigureCanvasSVG(drawn).print_svg(buffer, metadata={"Date": None, "Creator": None})
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
@@ -100,7 +112,7 @@ def write_svg(drawn: Figure, path: str | os.PathLike[str]) -> Path:
 def write_png(drawn: Figure, path: str | os.PathLike[str], dpi: int = 200) -> Path:
     """Write the figure as PNG with `dpi` dots an inch, atomically."""
     buffer = io.BytesIO()
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    with style():
         drawn.set_dpi(dpi)
         FigureCanvasAgg(drawn).print_png(buffer, metadata={"Software": None})
     return write_bytes(path, buffer.getvalue())

@@ -10,10 +10,13 @@ from typing import Self
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .figures import svg
+from .figures import WIDTH, svg
 from .files import write_text
 from .tables import MISSING, numeric
 from .text import blocks, inline
+
+
+_SHORT = 26  # characters; a cell of text that is no longer is kept on one line
 
 
 class Page:
@@ -84,8 +87,9 @@ class Page:
     def figure(self, drawn: Figure, caption: str) -> Self:
         """A numbered vector figure with its caption below."""
         self._figures += 1
+        share = min(100.0, 100 * float(drawn.get_figwidth()) / WIDTH)
         self._body.append(
-            f'<figure id="figure-{self._figures}">\n{_inline_svg(svg(drawn), f"f{self._figures}", caption)}'
+            f'<figure id="figure-{self._figures}">\n{_inline_svg(svg(drawn), f"f{self._figures}", caption, share)}'
             f"<figcaption><b>Figure {self._figures}.</b> {inline(caption)}</figcaption>\n</figure>\n"
         )
         return self
@@ -113,15 +117,16 @@ class Page:
 
 def _cell(tag: str, text: str, right: bool) -> str:
     names = (["n"] if right else []) + (["off"] if text == MISSING or text.startswith("not run") else [])
+    names += ["line"] if tag == "td" and len(text) <= _SHORT and not right else []
     kind = f' class="{" ".join(names)}"' if names else ""
     return f"<{tag}{kind}>{inline(text)}</{tag}>"
 
 
-def _inline_svg(text: str, prefix: str, label: str) -> str:
-    """The <svg> element alone, its identifiers made unique on the page, its size left to the style sheet."""
+def _inline_svg(text: str, prefix: str, label: str, share: float) -> str:
+    """The <svg> element alone, its identifiers made unique on the page, as wide as `share` per cent of the text."""
     element = text[text.index("<svg") :]
     element = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', element)
     element = re.sub(r'((?:xlink:)?href)="#([^"]+)"', rf'\1="#{prefix}-\2"', element)
     element = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", element)
     element = re.sub(r"<metadata>.*?</metadata>\s*", "", element, flags=re.DOTALL)
-    return element.replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1)
+    return element.replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}" style="width:{share:.0f}%"', 1)

@@ -10,7 +10,7 @@ import pandas as pd
 
 MISSING = "–"
 
-_NUMBER = re.compile(r"^[+\-−≈<>~]?\s?[\d,.]+(e[+-]?\d+)?\s?(%|k|M)?(\s?±\s?[\d.]+)?$")
+_NUMBER = re.compile(r"^[+\-−≈<>~]?\s?[\d,.]+(e[+-]?\d+)?\s?(%|k|M)?(\s?[±-]\s?[\d.,]+)?$")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -68,10 +68,10 @@ def present(frame: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
 
 
 def numeric(column: Iterable[Any]) -> bool:
-    """Whether a printed column holds numbers (dashes and `a ± b` count), and is to be set flush right."""
+    """Whether a printed column holds numbers (`a ± b`, ranges and dashes count), and is to be set flush right."""
     cells = [str(cell).strip() for cell in column]
-    filled = [cell for cell in cells if cell not in (MISSING, "", "nan") and not cell.startswith("not run")]
-    return bool(filled) and all(_NUMBER.match(cell) for cell in filled)
+    filled = [cell for cell in cells if cell and not cell.startswith("not run")]
+    return bool(filled) and all(cell == MISSING or _NUMBER.match(cell) for cell in filled)
 
 
 def csv(frame: pd.DataFrame) -> str:

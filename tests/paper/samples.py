@@ -1,0 +1,154 @@
+"""A small profile in a folder of its own, and records that were made up for tests of what reads records."""
+
+from pathlib import Path
+
+from paper import grid
+from paper.diagnose import EDGES
+from paper.execute import Outcome, Task
+from paper.records import Store
+
+PROFILE = """
+[profile]
+description = "for tests"
+seeds = [0, 1]
+settings = { batch = 32, threads = 1 }
+
+[bench.small]
+title = "digits, small"
+data = "digits"
+spec = "64-16-10"
+epochs = 2
+
+[bench.cnn]
+title = "MNIST, CNN"
+data = "mnist"
+spec = "4C3-AP2-10"
+epochs = 1
+
+[table1]
+benches = ["small", "cnn"]
+
+[table4]
+benches = ["cnn"]
+
+[pooling]
+benches = ["cnn"]
+
+[decoder]
+benches = ["small"]
+
+[figure1]
+benches = ["cnn"]
+reach = 60
+
+[gamma]
+benches = ["small"]
+values = [1.1, 1.5]
+set = { validation = 100 }
+
+[steps]
+benches = ["small"]
+values = [2, 4]
+
+[encoder]
+benches = ["small"]
+"""
+
+
+def profile(folder: Path, text: str = PROFILE) -> grid.Profile:
+    """The profile `text`, with the real experiments."""
+    (folder / "profiles").mkdir(parents=True, exist_ok=True)
+    (folder / "profiles" / "tiny.toml").write_text(text)
+    if not (folder / "experiments").exists():
+        (folder / "experiments").symlink_to(grid.HERE / "experiments")
+    return grid.load("tiny", folder)
+
+
+def record(seed: int = 0, accuracy: float = 90.0, **test: object) -> dict:
+    """A record's contents as `paper.job` makes them, with made-up numbers."""
+    layer = {
+        "layer": "TTFSConv2d",
+        "current_mean": 0.1,
+        "current_sd": 0.5,
+        "histogram": [1 / (len(EDGES) - 1)] * (len(EDGES) - 1),
+        "firing": 0.4,
+        "gradient": 1e-3,
+    }
+    last = {**layer, "layer": "Integrate", "firing": None}
+    return {
+        "results": {
+            "parameters": 1234,
+            "sources": ["here", "here"],
+            "images": {"train": 100, "test": 50},
+            "curve": {
+                "loss": [1.0, 0.5],
+                "train_accuracy": [50.0, 95.0],
+                "validation_accuracy": [None, None],
+                "test_accuracy": [61.0, accuracy],
+                "lr": [1e-3, 0.0],
+            },
+            "test": {
+                "accuracy": accuracy + seed,
+                "loss": 0.4,
+                "decision": {"mean": 2.5, "median": 2.0, "p95": 4.0},
+                "decided": [10, 20, 15, 5, 0],
+                "ties": 10.0,
+                "silent": 0.5,
+                "spikes_per_neuron": 0.4,
+                "spikes_per_layer": [0.4],
+                "spikes_per_image": 20.0,
+                "repeated": None,
+                **test,
+            },
+            "best": {"epoch": 2, "accuracy": accuracy + seed},
+            "validation": None,
+            "diagnosis": {"init": [layer, last], "trained": [layer, last]},
+            "operations": {"additions": 2000.0, "macs": 1000.0, "updates": 500.0},
+        },
+        "timing": {"started": "2026-01-01T00:00:00+00:00", "seconds": 3.0, "epochs": [1.0, 1.5], "peak_mb": 300.0},
+        "provenance": {
+            "commit": "abc",
+            "versions": {"torch": "2"},
+            "machine": {"cpu": "a", "cores": 2, "system": "Linux"},
+            "backend": "torch",
+            "threads": 1,
+        },
+    }
+
+
+def fill(store: Store, cells: list[grid.Cell]) -> None:
+    """Give every run of the cells a record; accuracies are 90 and 91 for the seeds 0 and 1."""
+    for cell in cells:
+        for run in cell.runs:
+            store.add(run, record(run.seed))
+
+
+def quick_job(task: Task) -> Outcome:
+    """A job for executors: no training; it notes in its workplace that it was there."""
+    task.workplace.mkdir(parents=True, exist_ok=True)
+    with (task.workplace / "visits").open("a") as file:
+        file.write("x")
+    return Outcome(task.run, record=record(task.run.seed))
+
+
+def killing_job(task: Task) -> Outcome:
+    """Like `quick_job`, but the first visit of seed 1 kills its process, as an out-of-memory killer does."""
+    import os
+    import signal
+
+    visited = (task.workplace / "visits").exists()
+    outcome = quick_job(task)
+    if task.run.seed == 1 and not visited:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return outcome
+
+
+def deadly_job(task: Task) -> Outcome:
+    """Seed 1 kills its process in every attempt."""
+    import os
+    import signal
+
+    outcome = quick_job(task)
+    if task.run.seed == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return outcome

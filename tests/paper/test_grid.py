@@ -1,0 +1,74 @@
+import pytest
+
+from paper import grid
+from paper.runs import Run
+
+from .samples import PROFILE, profile
+
+
+@pytest.mark.parametrize("name", grid.PROFILES)
+def test_profiles_load_and_have_the_same_experiments(name):
+    loaded = grid.load(name)
+    assert set(loaded.experiments) == set(grid.load("paper").experiments)
+    assert {"table1", "table4", "pooling", "decoder", "figure1", "gamma", "steps", "encoder"} == set(loaded.experiments)
+    assert any(run.data == "digits" for run in grid.runs(loaded.of("table1")))
+
+
+def test_smoke_needs_digits_only_and_paper_has_three_seeds_and_the_large_benches():
+    assert {run.data for run in grid.runs(grid.load("smoke").cells)} == {"digits"}
+    paper = grid.load("paper")
+    assert len(paper.seeds) >= 3 and all(len(cell.runs) >= 3 for cell in paper.cells)
+    assert {cell.runs[0].data for cell in paper.cells if cell.large} == {"cifar10", "cifar100", "dvs-gesture"}
+
+
+def test_rows_override_benches_and_equal_runs_are_one(tmp_path):
+    made = profile(tmp_path)
+    none = next(cell for cell in made.of("table4") if cell.label == "none of the five")
+    assert none.runs[0].init == "kaiming" and none.runs[0].affine is None and none.runs[0].normalization is False
+    assert [run.seed for run in none.runs] == [0, 1]
+    whole, left_out = (
+        next(cell for cell in made.of("table4") if cell.label == label) for label in ("+ affine", "all but TWD")
+    )
+    assert whole.runs == left_out.runs
+    assert len(grid.runs(made.cells)) < sum(len(cell.runs) for cell in made.cells)
+
+
+def test_the_ablation_differs_by_one_component_in_each_row():
+    cells = [cell for cell in grid.load("quick").of("table4")]
+    cumulative = [cell.runs[0].to_dict() for cell in cells if cell.group == "added one after the other"]
+    for before, after in zip(cumulative, cumulative[1:], strict=False):
+        assert sum(before[name] != after[name] for name in before) == 1
+    whole = cumulative[-1]
+    for cell in cells:
+        if cell.group == "one left out":
+            assert sum(whole[name] != value for name, value in cell.runs[0].to_dict().items()) == 1
+
+
+def test_keys_name_runs():
+    run = Run.of({"data": "digits", "spec": "64-10"})
+    assert run.key == Run.of({"data": "digits", "spec": "64-10", "steps": 8}).key
+    assert run.key != Run.of({"data": "digits", "spec": "64-10", "steps": 9}).key
+    assert run.name == f"digits-mlp-ttfs-s0-{run.key}"
+    assert Run.of(run.to_dict()) == run
+
+
+def test_a_relu_net_has_no_spiking_fields():
+    one = Run.of({"data": "digits", "spec": "64-10", "model": "relu", "steps": 4, "init": "kaiming"})
+    assert one == Run.of({"data": "digits", "spec": "64-10", "model": "relu"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("epochs = 2", "epoch = 2"), "no setting epoch"),
+        (("epochs = 2", "epochs = 0"), "epochs must be"),
+        (('benches = ["small", "cnn"]', 'benches = ["smal"]'), "'smal', which is not defined"),
+        (("reach = 60", "reched = 60"), "unknown entry 'reched'"),
+        (('title = "digits, small"\n', ""), "'title' is missing"),
+        (("values = [1.1, 1.5]\n", ""), "'gamma' has no values"),
+    ],
+)
+def test_bad_profiles_name_the_file_and_the_fault(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message) as error:
+        profile(tmp_path, PROFILE.replace(*change))
+    assert "tiny.toml" in str(error.value)

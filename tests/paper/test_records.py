@@ -1,0 +1,71 @@
+import json
+
+from paper import provenance
+from paper.records import Missing, Store
+from paper.runs import Run
+
+from .samples import record
+
+RUN = Run.of({"data": "digits", "spec": "64-10"})
+
+
+def test_a_record_comes_back_whole(tmp_path):
+    path = Store(tmp_path).add(RUN, record())
+    found = Store(tmp_path).get(RUN)
+    assert found is not None and found["results"] == record()["results"] and found["spec"] == RUN.to_dict()
+    assert path.name == f"{RUN.name}.json" and [child.name for child in path.parent.iterdir()] == [path.name]
+
+
+def test_damaged_and_foreign_files_count_as_none(tmp_path):
+    store = Store(tmp_path)
+    path = store.add(RUN, record())
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) // 2])
+    assert Store(tmp_path).get(RUN) is None
+    other = json.loads(whole)
+    other["spec"]["steps"] = 9
+    path.write_text(json.dumps(other))
+    assert Store(tmp_path).get(RUN) is None
+    path.write_text(whole)
+    assert Store(tmp_path).get(RUN) is not None
+
+
+def test_a_record_of_before_a_field_was_added_still_counts(tmp_path):
+    path = Store(tmp_path).add(RUN, record())
+    older = json.loads(path.read_text())
+    del older["spec"]["device"]
+    path.write_text(json.dumps(older))
+    assert Store(tmp_path).get(RUN) is not None
+
+
+def test_reasons_are_kept_until_there_is_a_record(tmp_path):
+    store = Store(tmp_path)
+    other = Run.of({"data": "mnist", "spec": "784-10"})
+    assert store.why(other).reason == "not run"
+    store.miss(other, Missing("not run: no data", "get it"))
+    store.miss(RUN, Missing("failed: OSError"))
+    store.add(RUN, record())
+    store.save_missing([RUN, other])
+    again = Store(tmp_path)
+    assert again.why(other) == Missing("not run: no data", "get it") and again.why(RUN).reason == "not run"
+    assert list(json.loads((tmp_path / "missing.json").read_text())) == [other.key]
+
+
+def test_commit_of_a_repository_and_of_none(tmp_path):
+    import subprocess
+
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
+
+    assert provenance.commit(tmp_path) is None
+    git("init")
+    (tmp_path / "file").write_text("1")
+    git("add", "file")
+    git("commit", "-m", "x")
+    head = provenance.commit(tmp_path)
+    assert head is not None and len(head) == 40
+    (tmp_path / "untracked").write_text("1")
+    assert provenance.commit(tmp_path) == head
+    (tmp_path / "file").write_text("2")
+    assert provenance.commit(tmp_path) == f"{head}-dirty"
