@@ -1,0 +1,57 @@
+"""Energy tables: cited numbers, one file each. Tables that disagree all ship; a report names the one that it used."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from . import toml
+
+
+@dataclass(frozen=True)
+class EnergyTable:
+    """Energies in picojoule; None where the source has none (then the part is not counted, and the report says so).
+
+    synaptic_operation_pj: an event at a synapse. update_active_pj, update_inactive_pj: a neuron's update in a step, with and without an
+    event. spike_pj: a spike's way to one core. static_mw: power that is always there. host_mac_pj: a multiply-add of a layer that
+    runs on the host. all_inclusive: the operation's energy holds everything else already.
+    """
+
+    name: str
+    title: str
+    source: str
+    note: str
+    synaptic_operation_pj: float
+    update_active_pj: float | None = None
+    update_inactive_pj: float | None = None
+    spike_pj: float | None = None
+    static_mw: float | None = None
+    host_mac_pj: float | None = None
+    all_inclusive: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("name", "title", "source", "note"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name):
+                raise ValueError(f"energy table {self.name!r}: {name} must be a text that is not empty")
+        for name in ("synaptic_operation_pj", "update_active_pj", "update_inactive_pj", "spike_pj", "static_mw", "host_mac_pj"):
+            value = getattr(self, name)
+            if name == "synaptic_operation_pj" and value is None:
+                raise ValueError(f"energy table {self.name!r}: {name} must be given")
+            if value is not None and not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
+                raise ValueError(f"energy table {self.name!r}: {name} must be a number of at least 0, got {value!r}")
+
+
+def load(table: str | os.PathLike[str] | EnergyTable) -> EnergyTable:
+    """A table by name, from a TOML file with the fields of `EnergyTable`, or as it is."""
+    if isinstance(table, EnergyTable):
+        return table
+    values = toml.read("energy", table)
+    try:
+        return EnergyTable(**values)
+    except TypeError as error:
+        raise ValueError(f"energy table {str(table)!r}: {error}") from error
+
+
+def names() -> list[str]:
+    """The tables that ship."""
+    return toml.names("energy")
