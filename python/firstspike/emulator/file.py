@@ -21,15 +21,17 @@ from .program import FORMAT_VERSION, Program
 
 KEY = "firstspike.program"
 _ARRAYS = ("weight", "theta", "bias", "scale")
+_HOST_ARRAYS = ("weight", "bias")
 _LARGEST_HEADER = 1 << 24
+_FAULTS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, MemoryError)
 
 
 class ProgramError(ValueError):
     """A file that holds no valid program."""
 
 
-def dumps(program: Program) -> bytes:
-    """A program as the bytes of a file."""
+def take_apart(program: Program) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """(header as JSON can hold it, arrays by name); `put_together` takes them back."""
     arrays: dict[str, NDArray[Any]] = {}
     layers = []
     for n, layer in enumerate(program.layers):
@@ -37,25 +39,39 @@ def dumps(program: Program) -> bytes:
         plain["accumulator"], plain["membrane"] = (dataclasses.asdict(plain[name]) for name in ("accumulator", "membrane"))
         layers.append(plain)
         arrays.update({f"layer.{n}.{name}": np.ascontiguousarray(getattr(layer, name)) for name in _ARRAYS})
-    encoder = {f.name: getattr(program.encoder, f.name) for f in dataclasses.fields(program.encoder) if f.name not in ("weight", "bias")}
-    for name in ("weight", "bias"):
+    encoder = {f.name: getattr(program.encoder, f.name) for f in dataclasses.fields(program.encoder) if f.name not in _HOST_ARRAYS}
+    for name in _HOST_ARRAYS:
         value = getattr(program.encoder, name)
         if value is not None:
             arrays[f"encoder.{name}"] = np.ascontiguousarray(value)
     header = {"version": FORMAT_VERSION, "name": program.name, "steps": program.steps, "profile": program.profile.to_dict(),
               "encoder": encoder, "readout": dataclasses.asdict(program.readout), "layers": layers, "table": program.table}
+    return header, arrays
+
+
+def put_together(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
+    """The program of a header and arrays, checked throughout. Raises ProgramError, never anything else."""
+    try:
+        return _build(header, arrays)
+    except ProgramError:
+        raise
+    except _FAULTS as error:
+        raise ProgramError(f"no valid program: {type(error).__name__}: {error}") from error
+
+
+def dumps(program: Program) -> bytes:
+    """A program as the bytes of a file."""
+    header, arrays = take_apart(program)
     return save_arrays(arrays, {KEY: json.dumps(header, allow_nan=False)})
 
 
 def loads(data: bytes) -> Program:
     """The program in the bytes of a file. Raises ProgramError, never anything else, for bytes that hold none."""
     try:
-        header = _header(data)
-        arrays = load_arrays(data)
-        return _build(header, arrays)
+        return put_together(_header(data), load_arrays(data))
     except ProgramError:
         raise
-    except (SafetensorError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
+    except (SafetensorError, *_FAULTS) as error:
         raise ProgramError(f"no valid program: {type(error).__name__}: {error}") from error
 
 
@@ -86,13 +102,14 @@ def _header(data: bytes) -> dict[str, Any]:
     if not isinstance(metadata, dict) or KEY not in metadata:
         raise ProgramError(f"no emulator program: its metadata has no {KEY!r}")
     header = json.loads(metadata[KEY])
-    if not isinstance(header, dict) or header.get("version") != FORMAT_VERSION:
-        version = header.get("version") if isinstance(header, dict) else None
-        raise ProgramError(f"format version must be {FORMAT_VERSION}, got {version!r}")
+    if not isinstance(header, dict):
+        raise ProgramError(f"the header must be an object, got {type(header).__name__}")
     return header
 
 
 def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
+    if header.get("version") != FORMAT_VERSION:
+        raise ProgramError(f"format version must be {FORMAT_VERSION}, got {header.get('version')!r}")
     layers = []
     for n, values in enumerate(header["layers"]):
         plain = dict(values)
@@ -107,7 +124,7 @@ def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
         if not isinstance(plain["fires"], bool) or not isinstance(plain["name"], str):
             raise ProgramError(f"layer {n}: fires must be true or false and name a text")
         layers.append(Layer(**plain, **{name: arrays[f"layer.{n}.{name}"] for name in _ARRAYS}))
-    encoder = Encoder(**header["encoder"], **{name: arrays.get(f"encoder.{name}") for name in ("weight", "bias")})
+    encoder = Encoder(**header["encoder"], **{name: arrays.get(f"encoder.{name}") for name in _HOST_ARRAYS})
     program = Program(layers=layers, steps=_whole(header["steps"]), profile=Profile.from_dict(header["profile"]), encoder=encoder,
                       readout=Readout(**header["readout"]), name=str(header["name"]), table=list(header["table"]))
     program.core()  # the core checks geometry and ranges

@@ -1,0 +1,126 @@
+"""The command `firstspike emulate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from tqdm import tqdm
+
+from .. import data as data_sets
+from .. import train
+from . import file, qat
+from .place import place
+from .quantize import quantize
+from .refusal import DoesNotFit
+from .report import Report, report
+from .run import BATCH, run
+
+
+def emulate(
+    checkpoint: Annotated[Path, typer.Argument(help="A run's directory, its model.safetensors, or a program file.")],
+    profile: Annotated[str, typer.Option(help="generic8, loihi-like, odin-like, speck-like, or a TOML file.")] = "generic8",
+    data: Annotated[str | None, typer.Option(help="Data set to run, by its test images; by default the run's own.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Weight bits, 2 to the profile's.")] = None,
+    scope: Annotated[str | None, typer.Option(help="One scale a 'channel' or a 'tensor'.")] = None,
+    rule: Annotated[str, typer.Option(help="Scales: 'mse' or 'max'.")] = "mse",
+    drop_biases: Annotated[bool, typer.Option(help="Drop biases that the profile lacks, instead of refusing.")] = False,
+    finetune: Annotated[int, typer.Option(help="Epochs of quantisation-aware fine-tuning first.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the fine-tuning.")] = 0,
+    energy: Annotated[list[str] | None, typer.Option(help="Energy table, by name or TOML file; may be repeated.")] = None,
+    limit: Annotated[int, typer.Option(help="Run only so many images (0: all).")] = 0,
+    threads: Annotated[int | None, typer.Option(help="Threads; by default all usable cores.")] = None,
+    early_exit: Annotated[bool, typer.Option(help="End a sample with its first output spike.")] = False,
+    strict: Annotated[bool, typer.Option(help="Stop where the program does not fit the chip.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Folder for program, report (HTML, JSON) and table of disagreements.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="Write membranes and times of the first samples to this npz file.")] = None,
+    traced: Annotated[int, typer.Option(help="How many samples to trace.")] = 1,
+) -> None:
+    """Run a trained net on an emulated neuromorphic chip: answers, spikes, operations, energy, and what does not fit."""
+    try:
+        made = _emulate(checkpoint, profile, data, root, bits, scope, rule, drop_biases, finetune, seed, energy, limit, threads,
+                        early_exit, strict, output, trace, traced)
+    except (ValueError, TypeError, FileNotFoundError, data_sets.NotAvailable) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(made.text(), nl=False)
+
+
+def _emulate(checkpoint: Path, profile: str, data: str | None, root: Path | None, bits: int | None, scope: str | None, rule: str,
+             drop_biases: bool, finetune: int, seed: int, energy: list[str] | None, limit: int, threads: int | None, early_exit: bool,
+             strict: bool, output: Path | None, trace: Path | None, traced: int) -> Report:
+    trained: train.Trained | None = None
+    if _is_program(checkpoint):
+        program = file.load(checkpoint)
+        if data is None:
+            raise ValueError("data must be given with a program file")
+    else:
+        trained = train.load_model(checkpoint)
+        data = data or trained.config.data
+        model: Any = trained.model
+        few = data_sets.load(data, root=root, train=True)
+        if finetune:
+            model = qat.prepare(model, profile, bits=bits, scope=scope, rule=rule)
+            bar = _Bar("fine-tuning", "batch")
+            qat.finetune(model, few.images, few.labels, epochs=finetune, pixels=trained.pixels,
+                         generator=torch.Generator().manual_seed(seed), progress=bar)
+        program = quantize(model, profile, bits=bits, scope=scope, rule=rule, biases="drop" if drop_biases else "refuse",
+                                    pixels=trained.pixels, calibration=trained.pixels(few.images[:200]), name=trained.config.spec)
+    refusal, placement = None, None
+    try:
+        placement = place(program)
+    except DoesNotFit as error:
+        if strict:
+            raise
+        refusal = str(error)
+        typer.echo(f"does not fit {program.profile.name}: {error}; its arithmetic is emulated all the same", err=True)
+    assert data is not None
+    test = data_sets.load(data, root=root, train=False)
+    if limit:
+        test = test.subset(slice(0, limit))
+    expected = None if trained is None else _float_answers(trained, test.images)
+    ran = run(program, test.images, labels=test.labels, threads=threads, early_exit=early_exit, trace=traced if trace else 0,
+                     progress=_Bar("emulating", "image"))
+    made = report(ran, placement=placement, refusal=refusal, tables=list(energy) if energy else None, float_predictions=expected)
+    if trace is not None:
+        np.savez_compressed(trace, **ran.trace)  # type: ignore[arg-type]
+    if output is not None:
+        file.save(program, output / "program.safetensors")
+        made.write_json(output / "report.json")
+        made.disagreements().to_csv(output / "disagreements.csv", index=False)
+        made.write_html(output / "report.html")
+    return made
+
+
+class _Bar:
+    """A progress bar on stderr, called with done and all."""
+
+    def __init__(self, title: str, unit: str) -> None:
+        self.title, self.unit = title, unit
+        self.bar: tqdm | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.bar is None:
+            self.bar = tqdm(total=total, desc=self.title, unit=self.unit, leave=False)
+        self.bar.update(done - self.bar.n)
+        if done == total:
+            self.bar.close()
+
+
+def _is_program(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as opened:
+        size = int.from_bytes(opened.read(8), "little")
+        return file.KEY.encode() in opened.read(min(size, 1 << 24))
+
+
+def _float_answers(trained: train.Trained, images: torch.Tensor) -> np.ndarray:
+    with torch.inference_mode():
+        answers = [trained.model(trained.pixels(part)).argmax(1) for part in images.split(BATCH)]
+    return torch.cat(answers).numpy()
+

@@ -1,0 +1,47 @@
+"""The core under the profile loihi-like against nengo-loihi 1.1's emulator: V and spikes of every step. Run by `nox -s oracle`.
+
+`nengo_networks.py` writes the file that FIRSTSPIKE_ORACLE names; without it there is nothing to compare with.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from firstspike.emulator import profile
+from firstspike.emulator.core import Core
+from firstspike.emulator.layers import Layer
+
+FILE = os.environ.get("FIRSTSPIKE_ORACLE")
+pytestmark = pytest.mark.skipif(FILE is None, reason="FIRSTSPIKE_ORACLE is not set (nox -s oracle)")
+
+
+def loihi_layers(weights, thetas, biases, steps):
+    """The layers as `quantize` would make them for loihi-like, but all of them updated from step 0 on, as nengo-loihi does."""
+    p = profile.load("loihi-like")
+    return [Layer(name=str(n), kind="linear", weight=w.astype(np.int32), theta=theta.astype(np.int64) << p.threshold_shift,
+                  bias=bias.astype(np.int64) << p.weight_shift, in_shape=(1, 1, w.shape[0]), out_shape=(1, 1, w.shape[1]),
+                  accumulator=p.accumulator, membrane=p.membrane, delay=p.axon_delay, start=0, stop=steps, shift=p.weight_shift,
+                  granularity=p.granularity, fire=p.fire, scale=np.ones(w.shape[1]))
+            for n, (w, theta, bias) in enumerate(zip(weights, thetas, biases, strict=True))]
+
+
+def test_every_step_of_every_network():
+    given = np.load(FILE)
+    count, spiked, all_neurons = int(given["count"]), 0, 0
+    assert count >= 300
+    for n in range(count):
+        input_steps, steps = given[f"{n}.steps"].tolist()
+        network = [[given[f"{n}.{name}{layer}"] for layer in range(2)] for name in ("weight", "theta", "bias")]
+        core = Core(loihi_layers(*network, steps), steps=input_steps, total_steps=steps)
+        raw = core.run(given[f"{n}.times"][None], all_times=True, trace=True)
+        membrane = np.concatenate([m[0] for m in raw.membrane], 1)
+        times = np.concatenate([t[0] for t in raw.times])
+        np.testing.assert_array_equal(membrane, given[f"{n}.v"], err_msg=f"network {n}")
+        np.testing.assert_array_equal(times == np.arange(steps)[:, None], given[f"{n}.spikes"], err_msg=f"network {n}")
+        spiked += int((times != 255).sum())
+        all_neurons += times.size
+    assert 0.1 < spiked / all_neurons < 0.95  # the comparison covers neurons that fire and neurons that do not
+    print(f"{count} networks, {all_neurons} neurons, {spiked} spikes: no mismatch")
