@@ -19,7 +19,7 @@ SOURCES = [
 
 # Each layer imports only from those before it, or from itself.
 LAYERS = [
-    {"_checks", "_extension"},
+    {"_checks", "_extension", "report"},
     {"ops"},
     {"spikes", "surrogate"},
     {"functional", "reference"},
@@ -30,7 +30,6 @@ LAYERS = [
     {"train"},
     {"nir"},
     {"emulator"},
-    {"report"},
     {"cli"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

@@ -67,10 +67,10 @@ def same_device(name: str, value: Tensor, other_name: str, other: Tensor) -> Non
 
 
 def bias(value: object, outputs: int) -> Tensor | None:
-    """Return a bias of shape [outputs], or None."""
+    """Return a contiguous bias of shape [outputs], or None."""
     if value is None:
         return None
     tensor = float32("bias", value, 1)
     if tensor.shape[0] != outputs:
         raise ValueError(f"bias must have shape [{outputs}], one element an output, got {tuple(tensor.shape)}")
-    return tensor
+    return tensor.contiguous()

@@ -83,6 +83,7 @@ class SpikeTimes:
 
     def seconds(self, dt: float = 1.0) -> Tensor:
         """Times as float32 [B, ...] in units of `dt` a step; inf where silent. Not differentiable."""
+        dt = _checks.real("dt", dt)
         return (self.times.float() * dt).masked_fill(self.silent, torch.inf)
 
     @property
@@ -116,10 +117,15 @@ class SpikeTimes:
         return f"SpikeTimes(shape={tuple(self.shape)}, steps={self.steps}, requires_grad={self.requires_grad})"
 
     def reshape(self, *shape: int) -> SpikeTimes:
-        """The same neurons in another shape [B, ...]; the batch stays the first dimension."""
-        if shape[0] not in (-1, len(self)):
-            raise ValueError(f"reshape keeps the batch: the first dimension must be {len(self)}, got {shape}")
-        times = self.times.reshape(shape)
+        """The same neurons in another shape [B, ...] of at least two dimensions; the batch stays the first."""
+        if len(shape) < 2 or shape[0] not in (-1, len(self)):
+            raise ValueError(f"shape must be [{len(self)} samples, neurons, ...]: reshape keeps the batch, got {shape}")
+        neurons = math.prod(self.shape[1:])
+        known = math.prod([size for size in shape[1:] if size != -1])
+        if shape.count(-1) > 1 or (known and neurons % known) or (-1 not in shape[1:] and known != neurons):
+            raise ValueError(f"shape must hold the {neurons} neurons of each sample, got {shape}")
+        sizes = [neurons // max(known, 1) if size == -1 else size for size in shape[1:]]  # also where the batch is empty
+        times = self.times.reshape(len(self), *sizes)
         edge = self._dense_edge()
         return self._with(times, edge if edge is None else edge.reshape(self.steps, *times.shape))
 

@@ -41,6 +41,7 @@ def test_whole_graph(make: type[torch.nn.Module]) -> None:
         check(net, compiled, batch, seed)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
 @pytest.mark.parametrize("make", [Mlp, Cnn], ids=["mlp", "cnn"])
 def test_inductor(make: type[torch.nn.Module]) -> None:
     net = make()

@@ -12,14 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from firstspike import SpikeTimes, functional
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
 
 from ..samples import Layer, generator, layer
-
-SURROGATES = {"triangle": triangle(), "rectangle": rectangle(0.5), "atan": atan(), "sigmoid": sigmoid()}
 
 
 class Recorder(TorchFunctionMode):
@@ -38,6 +37,20 @@ class Recorder(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+class BackwardRecorder(TorchDispatchMode):
+    """Keeps the calls that autograd makes, which the other mode does not see."""
+
+    def __init__(self, calls: list[tuple[Any, tuple, dict]]) -> None:
+        super().__init__()
+        self.calls = calls
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Record, then call."""
+        if func.namespace == "firstspike" and not torch.is_grad_enabled():
+            self.calls.append((func, *tree_map(leaf, (args, kwargs or {}))))
+        return func(*args, **(kwargs or {}))
+
+
 def leaf(x: Any) -> Any:
     """A tensor of the same values, strides and `requires_grad`, without its history."""
     if not isinstance(x, Tensor):
@@ -45,7 +58,7 @@ def leaf(x: Any) -> Any:
     made = (
         torch.empty_strided(x.shape, x.stride(), dtype=x.dtype).copy_(x.detach()) if 0 not in x.stride() else x.detach()
     )
-    return made.requires_grad_(x.requires_grad)
+    return made.requires_grad_(x.requires_grad and torch.is_grad_enabled())
 
 
 def train(case: Layer) -> SpikeTimes:
@@ -95,37 +108,32 @@ def run_ramp(surrogate: Any) -> None:
 
 
 SAMPLES: dict[str, Callable[[], None]] = {
-    "integrate": lambda: run_integrate(layer((3, 13), (19, 13), 8)),
-    "integrate, no sample": lambda: run_integrate(layer((0, 13), (19, 13), 8)),
-    "fire, leaky": lambda: run_fire(triangle(), decay=0.5),
-}
-for name, s in SURROGATES.items():
-    SAMPLES |= {
-        f"linear, {name}": lambda s=s: run_layer(functional.linear, layer((3, 13), (19, 13), 8), surrogate=s),
-        f"pooled, {name}": lambda s=s: run_layer(
-            functional.linear, layer((2, 3, 4, 5), (7, 12), 64, avg_pool=2, bias=False), surrogate=s
-        ),
-        f"conv2d, {name}": lambda s=s: run_layer(
-            functional.conv2d, layer((2, 3, 6, 5), (17, 3, 3, 3), 8, padding=1, stride=2), surrogate=s
-        ),
-        f"ramp, {name}": lambda s=s: run_ramp(s),
-        f"fire, {name}": lambda s=s: run_fire(s),
-    }
-SAMPLES |= {
+    "linear": lambda: run_layer(functional.linear, layer((3, 13), (19, 13), 8)),
+    "linear, atan": lambda: run_layer(functional.linear, layer((3, 13), (19, 13), 8), surrogate=atan()),
     "linear, silent": lambda: run_layer(
         functional.linear, layer((3, 13), (19, 13), 8, pattern="silent", regime="quiet")
     ),
     "linear, no sample": lambda: run_layer(functional.linear, layer((0, 13), (19, 13), 8)),
+    "linear, pooled map": lambda: run_layer(
+        functional.linear, layer((2, 3, 4, 5), (7, 12), 64, avg_pool=2, bias=False), surrogate=rectangle(0.5)
+    ),
+    "conv2d": lambda: run_layer(functional.conv2d, layer((2, 3, 6, 5), (17, 3, 3, 3), 8, padding=1, stride=2)),
     "conv2d, no sample": lambda: run_layer(functional.conv2d, layer((0, 3, 4, 4), (5, 3, 3, 3), 8)),
     "conv2d, pooled and leaky": lambda: run_layer(
         functional.conv2d, layer((2, 3, 6, 8), (5, 3, 3, 3), 8, avg_pool=2, decay=0.75)
     ),
+    "integrate": lambda: run_integrate(layer((3, 13), (19, 13), 8)),
+    "integrate, no sample": lambda: run_integrate(layer((0, 13), (19, 13), 8)),
+    "ramp": lambda: run_ramp(triangle()),
+    "ramp, sigmoid": lambda: run_ramp(sigmoid()),
+    "fire": lambda: run_fire(triangle(), decay=0.5),
+    "fire, sigmoid": lambda: run_fire(sigmoid()),
 }
 
 
 def record(run: Callable[[], None]) -> Iterator[tuple[Any, tuple, dict]]:
     """Calls of a sample, one for each operator and set of argument shapes."""
-    with Recorder() as recorder:
+    with Recorder() as recorder, BackwardRecorder(recorder.calls):
         run()
     seen = set()
     for op, args, kwargs in recorder.calls:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ._library import array, cpu, operator, threads
 
@@ -42,6 +43,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(current)
 
 
+@once_differentiable
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     return torch.ops.firstspike.fire_backward(gradient, *ctx.saved_tensors, *ctx.neuron), None, None, None, None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ._library import array, cpu, operator, out_size, threads
 
@@ -53,6 +54,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(times, in_offset, in_step, in_lane, weight)
 
 
+@once_differentiable
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[5], ctx.needs_input_grad[6]]
     results = torch.ops.firstspike.integrate_layer_backward(gradient, *ctx.saved_tensors, ctx.geometry, ctx.decay, needs)

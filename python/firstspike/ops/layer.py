@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ._library import array, cpu, fake_recorded, groups_of, operator, out_size, recorded, support_of, threads
 
@@ -66,6 +67,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     ctx.save_for_backward(times, in_offset, in_step, in_lane, weight, offset, slope, step, lane)
 
 
+@once_differentiable
 def _gradients(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     if not ctx.record:
         raise RuntimeError("fire_layer recorded nothing to differentiate: call it with record=True")

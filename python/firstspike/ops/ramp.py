@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ._library import array, cpu, fake_recorded, groups_of, operator, recorded, support_of, threads
 
@@ -50,6 +51,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     ctx.save_for_backward(*support)
 
 
+@once_differentiable
 def _gradients(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     if not ctx.record:
         raise RuntimeError("ramp recorded nothing to differentiate: call it with record=True")

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ._library import array, cpu, operator, support_of, threads
 
@@ -58,6 +59,7 @@ def _dense_edge_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*support)
 
 
+@once_differentiable
 def _dense_edge_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     return torch.ops.firstspike.at_support(gradient, *ctx.saved_tensors), None, None, None, None
 
