@@ -8,11 +8,10 @@ from firstspike.report import Column
 from firstspike.report.tables import absent
 
 from . import published
-from .figures.drawn import records
 from .grid import Profile
-from .measures import frame
+from .measures import frame, records
 from .records import Store
-from .tables import Table
+from .tables.table import Table
 
 Answer = tuple[str, bool] | None
 
@@ -28,7 +27,9 @@ def claims(profile: Profile, store: Store) -> Table:
         Column("claim", "claim"),
         Column("published", "published"),
         Column("here", "here"),
-        Column("same", "same direction", lambda row: "–" if absent(row["same"]) else "yes" if row["same"] else "**no**"),
+        Column(
+            "same", "same direction", lambda row: "–" if absent(row["same"]) else "yes" if row["same"] else "**no**"
+        ),
     )
     return Table("claims", "The paper's claims beside these records.", pd.DataFrame(rows), columns)
 
@@ -37,7 +38,9 @@ def _ablation(profile: Profile, store: Store) -> Answer:
     found = _experiment(profile, store, "table4")
     if found is None:
         return None
-    none, whole = (found[found["label"] == label]["accuracy"].mean() for label in ("none of the five", "+ TWD (all five)"))
+    none, whole = (
+        found[found["label"] == label]["accuracy"].mean() for label in ("none of the five", "+ TWD (all five)")
+    )
     if absent(none) or absent(whole):
         return None
     return f"{none:.2f} to {whole:.2f} % ({found.iloc[0]['title']})", bool(whole > none)
@@ -87,7 +90,10 @@ def _spread(profile: Profile, store: Store) -> Answer:
         he, ettfs = values["Kaiming (He)", "without normalisation"], values["ETTFS-init", "without normalisation"]
     except KeyError:
         return None
-    return f"sd of the current in the last firing layer: Kaiming {he:.2f}, ETTFS-init {ettfs:.2f} of the threshold", ettfs > he
+    return (
+        f"sd of the current in the last firing layer: Kaiming {he:.2f}, ETTFS-init {ettfs:.2f} of the threshold",
+        ettfs > he,
+    )
 
 
 def _gradient(profile: Profile, store: Store) -> Answer:
@@ -126,7 +132,11 @@ def _told_gradient() -> str:
 
 _CLAIMS: tuple[tuple[str, Callable[[], str], Callable[[Profile, Store], Answer]], ...] = (
     ("The five components together raise accuracy (Table 4).", _told_ablation, _ablation),
-    ("TWD decides in fewer steps than a first-spike decoder (Fig. 1d).", lambda: "fewer, on four data sets [s]", _steps),
+    (
+        "TWD decides in fewer steps than a first-spike decoder (Fig. 1d).",
+        lambda: "fewer, on four data sets [s]",
+        _steps,
+    ),
     ("Max pooling breaks the single spike.", lambda: "yes [s]", _pooling),
     ("ETTFS-init keeps the current's spread where Kaiming loses it (Fig. 1a-c).", lambda: "yes [s]", _spread),
     ("Gradients: Kaiming, and ETTFS-init with normalisation.", _told_gradient, _gradient),

@@ -1,4 +1,4 @@
-"""What goes on in each layer of a net: spread of the post-synaptic current, firing fraction, gradient (the paper's Figure 1)."""
+"""What goes on in each layer of a net: spread of its current, firing fraction, gradient (the paper's Figure 1)."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from firstspike import SpikeTimes
 EDGES = torch.linspace(-4, 4, 65)
 
 
-def diagnose(model: nn.Module, x: Tensor, labels: Tensor) -> list[dict[str, Any]]:
+def diagnose(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]:
     """One dictionary a layer, in order, of a forward and backward pass on one batch.
 
     current_mean, current_sd: of the current X[t] over samples, neurons and steps. histogram: shares of X[t] in `EDGES`.
-    firing: share of neurons that fire, None for a layer that only integrates. gradient: root mean square of the gradient of the
-    loss (cross-entropy) with respect to the trained weight. x: float [B, ...] as the model takes it; labels: int64 [B].
-    The model's gradients are cleared.
+    firing: share of neurons that fire, None for a layer that only integrates. gradient: root mean square of the
+    gradient of the loss (cross-entropy) with respect to the trained weight. x: float [B, ...] as the model takes it;
+    labels: int64 [B]. The model's gradients are cleared.
     """
-    seen: list[tuple[nn.Module, Any, Any]] = []
+    seen: list[tuple[Any, Any, Any]] = []
     layers = [layer for layer in model.layers if isinstance(getattr(layer, "weight", None), Tensor)]
     hooks = [layer.register_forward_hook(lambda m, a, o: seen.append((m, a[0], o))) for layer in layers]
     try:
@@ -35,7 +35,7 @@ def diagnose(model: nn.Module, x: Tensor, labels: Tensor) -> list[dict[str, Any]
 
 
 @torch.no_grad()
-def _row(layer: nn.Module, before: Any, after: Any) -> dict[str, Any]:
+def _row(layer: Any, before: Any, after: Any) -> dict[str, Any]:
     current = _current(layer, before)
     inner = EDGES[1:-1].to(current.device)
     shares = torch.bincount(torch.bucketize(current.flatten(), inner), minlength=len(EDGES) - 1).double()
@@ -49,7 +49,7 @@ def _row(layer: nn.Module, before: Any, after: Any) -> dict[str, Any]:
     }
 
 
-def _current(layer: nn.Module, before: Any) -> Tensor:
+def _current(layer: Any, before: Any) -> Tensor:
     """X[t] = gamma W s[t] + beta as [T, B, ...], or [B, ...] where it is the same in every step."""
     weight, bias = layer.synapse()
     x = before.dense() if isinstance(before, SpikeTimes) else before
@@ -63,7 +63,7 @@ def _current(layer: nn.Module, before: Any) -> Tensor:
     return F.linear(x, weight, bias)
 
 
-def _trained(layer: nn.Module) -> Tensor:
+def _trained(layer: Any) -> Any:
     if nn.utils.parametrize.is_parametrized(layer, "weight"):
         return layer.parametrizations.weight.original
     return layer.weight

@@ -43,7 +43,7 @@ def _record(task: Task) -> dict[str, Any]:
     datasets = (data.load(run.data, root=task.data, train=True), data.load(run.data, root=task.data, train=False))
     result = _fit(task, datasets)
     trained = training.load_model(task.workplace)
-    results = {
+    results: dict[str, Any] = {
         "parameters": result.parameters,
         "sources": list(result.sources),
         "images": _images(result.history[-1]),
@@ -102,7 +102,7 @@ def _percent(metrics: training.Metrics | None) -> float | None:
 
 
 def _curve(history: Sequence[training.Epoch]) -> dict[str, list[float | None]]:
-    """One entry an epoch; test accuracy is None where it was not measured (see `firstspike.train.Config.validation`)."""
+    """One entry an epoch; test accuracy is None where it was not measured (see `train.Config.validation`)."""
     return {
         "loss": [epoch.train.loss for epoch in history],
         "train_accuracy": [_percent(epoch.train) for epoch in history],
@@ -143,7 +143,7 @@ def _times100(share: float | None) -> float | None:
 
 @torch.no_grad()
 def _observe(trained: training.Trained, test: data.Dataset) -> dict[str, Any]:
-    """Operations a sample, and how many test images are decided in each step; the histogram's last entry never fires."""
+    """Operations a sample, and how many test images are decided in each step; the last count never fires."""
     model: nn.Module = trained.model
     with Counter(model) as count:
         for start in range(0, min(COUNTED, len(test)), _BATCH):

@@ -67,15 +67,20 @@ MEASURES: dict[str, Callable[[Record], float | None]] = {
 
 
 def frame(profile: Profile, store: Store, experiment: str) -> pd.DataFrame:
-    """One row a cell of the experiment: what it is, then mean and sd over seeds of every measure, and why it is not there."""
+    """One row a cell of the experiment: what it is, mean and sd over seeds of every measure, why it is missing."""
     rows = [row(cell, store, profile) for cell in profile.of(experiment)]
     return pd.DataFrame(rows)
 
 
+def records(cell: Cell, store: Store) -> list[Record]:
+    """The records that a cell has, in the order of its seeds."""
+    return [record for run in cell.runs if (record := store.get(run)) is not None]
+
+
 def row(cell: Cell, store: Store, profile: Profile) -> dict[str, Any]:
-    """The row of one cell. `seeds` counts the records; `status` is "" where all seeds are there, else the reason why not."""
+    """The row of one cell. `seeds` counts its records; `status` is the reason where some are missing, else ""."""
     run = cell.runs[0]
-    found = [record for made in cell.runs if (record := store.get(made)) is not None]
+    found = records(cell, store)
     made = {
         "bench": cell.bench,
         "title": profile.title(cell.bench),

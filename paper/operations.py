@@ -60,7 +60,7 @@ class Counter:
             hook.remove()
 
     @torch.no_grad()
-    def _watch(self, layer: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+    def _watch(self, layer: Any, arguments: tuple[Any, ...], output: Any) -> None:
         x = arguments[0]
         first = layer is self._layers[0]
         if isinstance(x, SpikeTimes):

@@ -17,9 +17,9 @@ from .tables import Table
 SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "Accuracy",
-        "Each net beside what was published for its data set, and beside the same net with ReLU, trained on the same data with the "
-        "same batches: the fair ceiling. The paper's nets, their T, encoder and optimiser could not be read; what is used here is in "
-        "the table, and every setting in the records.",
+        "Each net beside what was published for its data set, and beside the same net with ReLU, trained on the same "
+        "data with the same batches: the fair ceiling. The paper's nets, their T, encoder and optimiser could not be "
+        "read; what is used here is in the table, and every setting in the records.",
         ("table1", "accuracy", "published"),
     ),
     (
@@ -29,22 +29,23 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "Signal at initialisation and after training",
-        "A layer's current is X[t] = γ (W s[t]) + β. With N inputs that fire once, uniformly over T steps, its variance is N Var(W) / T: "
-        "ETTFS-init sets Var(W) = T / N to make it 1; Kaiming initialisation gives 2 / T and torch's default 1 / (3 T). Two cases lie "
-        "outside this derivation, and have a gain of their own here: a layer behind k x k average pooling (k) and a directly coded "
-        "first layer (1 / √T).",
+        "A layer's current is X[t] = γ (W s[t]) + β. With N inputs that fire once, uniformly over T steps, its "
+        "variance is N Var(W) / T: ETTFS-init sets Var(W) = T / N to make it 1; Kaiming initialisation gives 2 / T "
+        "and torch's default 1 / (3 T). Two cases lie outside this derivation, and have a gain of their own here: a "
+        "layer behind k x k average pooling (k) and a directly coded first layer (1 / √T).",
         ("currents", "signal"),
     ),
     (
         "Training speed and stability",
-        "The same nets while they learn. Weight normalisation makes a net's output independent of the scale of the weights that are "
-        "drawn, but not its learning: the larger they are, the smaller is a step of Adam beside them.",
+        "The same nets while they learn. Weight normalisation makes a net's output independent of the scale of the "
+        "weights that are drawn, but not its learning: the larger they are, the smaller is a step of Adam beside "
+        "them.",
         ("speed", "curves"),
     ),
     (
         "Pooling",
-        "A window with several spikes at different times sends several spikes through max pooling. Average pooling is linear, so it "
-        "can be folded into the next layer, which still gets single spikes.",
+        "A window with several spikes at different times sends several spikes through max pooling. Average pooling "
+        "is linear, so it can be folded into the next layer, which still gets single spikes.",
         ("pooling",),
     ),
     (
@@ -61,7 +62,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 def page(profile: Profile, store: Store, tables: Iterable[Table], figures: Iterable[Drawn]) -> Page:
     """The report on whatever there is."""
     parts: dict[str, list[Table | Drawn]] = {}
-    for part in [*tables, *figures]:
+    everything: list[Table | Drawn] = [*tables, *figures]
+    for part in everything:
         parts.setdefault(part.name, []).append(part)
     found = [record for run in runs(profile.cells) if (record := store.get(run)) is not None]
     made = Page(
@@ -70,7 +72,8 @@ def page(profile: Profile, store: Store, tables: Iterable[Table], figures: Itera
     )
     _absences(made, profile, store)
     made.section("Claims").text(
-        "What the paper says, and what these records say. A profile with one seed or few epochs shows a direction, not a proof."
+        "What the paper says, and what these records say. A profile with one seed or few epochs shows a direction, "
+        "not a proof."
     )
     _table(made, claims(profile, store))
     for heading, text, names in SECTIONS:
@@ -117,29 +120,32 @@ def _test_data(made: Page, profile: Profile) -> None:
     else:
         used = f"Images of train held out for validation, by run: {', '.join(map(str, held))}."
     made.section("How test data were used").text(
-        "Test images never choose anything. After every epoch the test accuracy is computed for the curves; the figure that counts "
-        "is the **last epoch's**, whatever the others were. The best epoch is printed beside it to show how much choosing by test "
-        "would have flattered. Settings are chosen on a validation split of train, drawn with a fixed seed and equal class shares. "
-        f"{used} Where several seeds were run, ± is the sample standard deviation over seeds, of initialisation and data order alike."
+        "Test images never choose anything. After every epoch the test accuracy is computed for the curves; the "
+        "figure that counts is the **last epoch's**, whatever the others were. The best epoch is printed beside it "
+        "to show how much choosing by test would have flattered. Settings are chosen on a validation split of train, "
+        f"drawn with a fixed seed and equal class shares. {used} Where several seeds were run, ± is the sample "
+        "standard deviation over seeds, of initialisation and data order alike."
     )
 
 
 def _provenance(made: Page, profile: Profile, found: list[dict[str, Any]]) -> None:
     made.section("Provenance").text(
-        "One JSON record a run lies beside this page, in `records`; tables, figures and this page are made from the records alone."
+        "One JSON record a run lies beside this page, in `records`; tables, figures and this page are made from the "
+        "records alone."
     )
     total = sum(record["timing"]["seconds"] for record in found)
     facts = {
         "runs": f"{len(found)} of {len(runs(profile.cells))}, {_duration(total)} of computing in all",
         "commit": _several(record["provenance"]["commit"] or "not in git" for record in found),
         "versions": _several(
-            ", ".join(f"{name} {version}" for name, version in record["provenance"]["versions"].items()) for record in found
+            ", ".join(f"{name} {version}" for name, version in record["provenance"]["versions"].items())
+            for record in found
         ),
         "machine": _several(
             "{cpu}, {cores} cores, {system}".format(**record["provenance"]["machine"]) for record in found
         ),
         "kernels": _several(record["provenance"]["backend"] for record in found),
-        "peak memory": f"{max((record['timing']['peak_mb'] for record in found), default=0):,.0f} MB in the largest run",
+        "peak memory": f"{max((record['timing']['peak_mb'] for record in found), default=0):,.0f} MB at most in a run",
         "again": f"`python paper/reproduce.py --profile {profile.name}`",
     }
     made.facts(facts)

@@ -25,7 +25,13 @@ class Progress:
 
     def __post_init__(self) -> None:
         self._total = sum(map(self.cost, self.runs))
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
         self._bar = Bar(*columns, console=self.console, disable=not self.console.is_terminal, transient=True)
         self._task = self._bar.add_task("runs", total=len(self.runs), left="")
 
@@ -43,7 +49,11 @@ class Progress:
         left = self._left()
         self._bar.update(self._task, advance=1, left=left)
         where = f"[{self._done:{len(str(len(self.runs)))}}/{len(self.runs)}]"
-        self.console.print(f"{where} {describe(outcome)}{'' if self.console.is_terminal else '  ' + left}", markup=False, highlight=False)
+        self.console.print(
+            f"{where} {describe(outcome)}{'' if self.console.is_terminal else '  ' + left}",
+            markup=False,
+            highlight=False,
+        )
 
     def _left(self) -> str:
         if self._done >= len(self.runs) or not self._spent:
@@ -57,7 +67,13 @@ def describe(outcome: Outcome) -> str:
     run = outcome.run
     what = f"{run.data} {run.spec} {run.model} seed {run.seed}"
     if run.model == "ttfs":
-        parts = (run.readout, run.init, "normalised" if run.normalization else "not normalised", run.pooling or "", f"T={run.steps}")
+        parts = (
+            run.readout,
+            run.init,
+            "normalised" if run.normalization else "not normalised",
+            run.pooling or "",
+            f"T={run.steps}",
+        )
         what += f" ({', '.join(part for part in parts if part)})"
     if outcome.record is None:
         return f"{what}: {outcome.reason}. {outcome.how}"

@@ -21,7 +21,7 @@ class Missing:
 
 
 class Store:
-    """The records of one profile, in `folder`/records, and the reasons for those that are missing, in `folder`/missing.json."""
+    """The records of one profile, in `folder`/records, and the reasons for missing ones, in `folder`/missing.json."""
 
     def __init__(self, folder: Path) -> None:
         """Open (and make) the store in `folder`."""

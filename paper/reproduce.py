@@ -22,6 +22,7 @@ from paper.job import train
 from paper.progress import Progress, several
 from paper.provenance import cores
 from paper.records import Store
+from paper.runs import Run
 
 NOT_RUN = 3
 
@@ -31,14 +32,20 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def main(
     profile: Annotated[str, typer.Option(help=f"How much is run: {', '.join(grid.PROFILES)}.")] = "quick",
-    data: Annotated[str | None, typer.Option(help="Folder with the data sets; else the cache, else they are fetched.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Run these experiments only, such as table1 (repeat, or use commas).")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder with the data sets; else the cache, else they are fetched.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Run these experiments only, such as table1 (repeat, or use commas).")
+    ] = None,
     executor: Annotated[str, typer.Option(help="Where runs go: local or dask.")] = "local",
     address: Annotated[str | None, typer.Option(help="Scheduler of a running dask.distributed cluster.")] = None,
     workers: Annotated[int, typer.Option(help="Local worker processes; -1: one a core; 0: run in this process.")] = -1,
     results: Annotated[Path | None, typer.Option(help="Folder for results; by default paper/results.")] = None,
     large: Annotated[bool, typer.Option("--large", help="Run the large benches (CIFAR, DVS Gesture) as well.")] = False,
-    report_only: Annotated[bool, typer.Option("--report-only", help="Train nothing; make tables and report anew.")] = False,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Train nothing; make tables and report anew.")
+    ] = False,
     png: Annotated[list[str] | None, typer.Option(help="NAME=FILE: write a figure as PNG besides.")] = None,
 ) -> None:
     """Train what has no record yet, then write tables, figures and the report. Killed, it goes on where it stopped."""
@@ -56,14 +63,14 @@ def main(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False)
 
-    failed, todo = [], ()
+    todo: tuple[Run, ...] = ()
     try:
         if not report_only:
             planned = session.plan(cells, store, data, large, say)
             todo = planned.pending
             say(f"profile {profile}: {len(grid.runs(cells))} runs, {len(todo)} to do")
             with Progress(todo, session.cost, console) as progress:
-                failed = session.execute(todo, store, run_on, train, data, progress)
+                session.execute(todo, store, run_on, train, data, progress)
     except KeyboardInterrupt:
         say("stopped; the same command goes on from here")
         raise typer.Exit(130) from None

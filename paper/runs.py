@@ -36,13 +36,13 @@ class Run(Config):
     def of(cls, values: Mapping[str, Any]) -> Self:
         """The run that `values` describe (the fields of `firstspike.train.Config`), in normal form.
 
-        In normal form a net with ReLU has the defaults in all fields that only spiking nets use. Raises ValueError and TypeError
-        that name the field.
+        In normal form a net with ReLU has the defaults in all fields that only spiking nets use. Raises ValueError and
+        TypeError that name the field.
         """
         config = Config.from_dict(values)
         run = cls(**{field.name: getattr(config, field.name) for field in fields(Config)})
         if run.model == "relu":
-            defaults = {field.name: field.default for field in fields(Config)}
+            defaults: dict[str, Any] = {field.name: field.default for field in fields(Config)}
             run = replace(run, **{name: defaults[name] for name in _SPIKING})
         return run
 

@@ -10,7 +10,7 @@ from firstspike.report import csv, latex, markdown, write_png, write_svg
 from firstspike.report.files import write_text
 
 from . import provenance
-from .execute import Outcome, Task
+from .execute import Task
 from .execute.outcome import Executor, Job
 from .figures import figures
 from .grid import Cell, Profile, runs
@@ -63,7 +63,10 @@ def plan(cells: list[Cell], store: Store, folder: str | None, large: bool, say: 
             store.miss(run, Missing("not run yet", "run the reproduction again; it goes on where it stopped"))
             pending.append(run)
         else:
-            store.miss(run, Missing("not run: not asked for", "The data are there; add `--large` (it takes days on a few cores)."))
+            store.miss(
+                run,
+                Missing("not run: not asked for", "The data are there; add `--large` (it takes days on a few cores)."),
+            )
     return Plan(tuple(sorted(pending, key=cost, reverse=True)), tuple(absent), unasked)
 
 
@@ -80,7 +83,7 @@ def _look_for(name: str, folder: str | None, fetch: bool, say: Callable[[str], N
 
 
 def cost(run: Run) -> float:
-    """About how much work a run is, in arbitrary units: the longest runs start first, and the rest time is told by it."""
+    """About how much work a run is, in arbitrary units; the longest runs start first."""
     images = run.limit or {"digits": 1500}.get(run.data, 60000)
     work = 12.0 if "C" in run.spec else 1.0
     if run.pooling in ("max", "earliest") and run.model == "ttfs":
@@ -90,22 +93,19 @@ def cost(run: Run) -> float:
 
 def execute(
     todo: Iterable[Run], store: Store, executor: Executor, job: Job, folder: str | None, progress: Progress
-) -> list[Outcome]:
-    """Run what is to be run and write each record as soon as it is there; returns the outcomes without a record."""
+) -> None:
+    """Run what is to be run and write each record as soon as it is there."""
     root = Path(__file__).resolve().parents[1]
     head = provenance.commit(root)
     tasks = [Task(run, store.workplace(run), folder, max(run.threads, 1)) for run in todo]
-    failed = []
     for outcome in executor(job, tasks):
         if outcome.record is None:
             store.miss(outcome.run, Missing(outcome.reason, outcome.how))
-            failed.append(outcome)
         else:
             outcome.record["provenance"]["commit"] = head
             store.add(outcome.run, outcome.record)
             shutil.rmtree(store.workplace(outcome.run), ignore_errors=True)
         progress.finished(outcome)
-    return failed
 
 
 def write(profile: Profile, store: Store, png: dict[str, Path] | None = None) -> Path:
@@ -123,6 +123,8 @@ def write(profile: Profile, store: Store, png: dict[str, Path] | None = None) ->
     for name, path in (png or {}).items():
         found = [item for item in drawn if item.name == name]
         if not found:
-            raise ValueError(f"there is no figure {name!r} to write as PNG; there are {', '.join(i.name for i in drawn)}")
+            raise ValueError(
+                f"there is no figure {name!r} to write as PNG; there are {', '.join(i.name for i in drawn)}"
+            )
         write_png(found[0].figure, path)
     return report

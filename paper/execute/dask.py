@@ -1,7 +1,8 @@
-"""Dask executor: the tasks go to a running dask.distributed cluster, whose workers need firstspike and nothing of `paper`."""
+"""Dask executor: the tasks go to a running dask.distributed cluster, whose workers need firstspike alone."""
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from .outcome import Job, Outcome, Task
@@ -12,14 +13,15 @@ ATTEMPTS = 3
 class Dask:
     """The cluster whose scheduler is at `address`, such as "tcp://10.0.0.1:8786".
 
-    Where a worker is lost, the scheduler gives its task to another one; a task that the scheduler gives up on is sent again, up
-    to three times. The workplaces should lie on storage that all workers see: a repeated run then goes on from its last epoch.
+    Where a worker is lost, the scheduler gives its task to another one; a task that the scheduler gives up on is sent
+    again, up to three times. The workplaces should lie on storage that all workers see: a repeated run then goes on
+    from its last epoch.
     """
 
     def __init__(self, address: str) -> None:
         """Connect when called; ImportError that says what to install where dask.distributed is not there."""
         try:
-            import cloudpickle
+            import cloudpickle  # type: ignore[import-untyped]
             import distributed
         except ImportError as error:
             raise ImportError("the dask executor needs the package 'distributed': pip install distributed") from error
@@ -29,17 +31,19 @@ class Dask:
 
     def __call__(self, job: Job, tasks: list[Task]) -> Iterator[Outcome]:
         """Submit all tasks; yield outcomes as they come."""
-        module = sys.modules[job.__module__.partition(".")[0]]
-        self._cloudpickle.register_pickle_by_value(module)
+        packages = {name.partition(".")[0] for name in (__name__, job.__module__)}
+        for name in packages:
+            self._cloudpickle.register_pickle_by_value(sys.modules[name])
         try:
             with self._distributed.Client(self.address, set_as_default=False) as client:
                 yield from self._collect(client, job, tasks)
         finally:
-            self._cloudpickle.unregister_pickle_by_value(module)
+            for name in packages:
+                self._cloudpickle.unregister_pickle_by_value(sys.modules[name])
 
     def _collect(self, client: Any, job: Job, tasks: list[Task]) -> Iterator[Outcome]:
         under_way: dict[str, tuple[Task, int]] = {}
-        results = self._distributed.as_completed()
+        results = self._distributed.as_completed(loop=client.loop)
 
         def submit(task: Task, attempt: int) -> None:
             future = client.submit(job, task, key=f"{task.run.name}-{attempt}", pure=False)
@@ -52,7 +56,7 @@ class Dask:
             task, attempt = under_way.pop(future.key)
             error = future.exception()
             if error is None:
-                yield future.result()
+                yield replace(future.result(), run=task.run)
             elif attempt < ATTEMPTS:
                 submit(task, attempt + 1)
             else:

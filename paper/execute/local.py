@@ -17,8 +17,8 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 class Local:
     """`workers` processes on this machine; with 0, the tasks run in this process.
 
-    A worker that dies (killed, out of memory) costs the tasks under way one attempt each; the third death in a row of attempts
-    makes a task fail. Everything that a task had saved in its workplace is still there for the next attempt.
+    A worker that dies (killed, out of memory) costs the tasks under way one attempt each; the third death in a row of
+    attempts makes a task fail. Everything that a task had saved in its workplace is still there for the next attempt.
     """
 
     def __init__(self, workers: int) -> None:
@@ -41,11 +41,13 @@ class Local:
                 attempts[task.run.key] += 1
             gone = [task for task in lost if attempts[task.run.key] >= ATTEMPTS]
             for task in gone:
-                yield Outcome(task.run, reason="failed: its worker died", how=f"it was tried {ATTEMPTS} times; is memory short?")
+                yield Outcome(
+                    task.run, reason="failed: its worker died", how=f"it was tried {ATTEMPTS} times; is memory short?"
+                )
             waiting = [task for task in waiting if task not in gone]
 
     def _with_one_pool(self, job: Job, waiting: list[Task], lost: list[Task]) -> Iterator[Outcome]:
-        """Run tasks until all are done or the pool breaks; take them from `waiting`, put those under way then into `lost`."""
+        """Run what is `waiting` until it is done or the pool breaks; what was under way then goes into `lost`."""
         threads = max(task.threads for task in waiting)
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(self.workers, context, _start, (threads,)) as pool:

@@ -26,7 +26,7 @@ FIGURES: dict[str, tuple[str, Callable[[Profile, Store], Drawn | None]]] = {
 
 
 def figures(profile: Profile, store: Store, only: set[str] | None = None) -> list[Drawn]:
-    """The figures that the profile has experiments for (or those of them in `only`) and for which there is any record."""
+    """The figures that the profile has experiments for (or those in `only`) and that have any record."""
     with style():
         made = [
             make(profile, store)

@@ -6,10 +6,10 @@ from firstspike.report import figure, line_style
 
 from .. import published
 from ..grid import Cell, Profile
-from ..measures import row
+from ..measures import records, row
 from ..records import Store
-from ..tables import DATASETS
-from .drawn import Drawn, records
+from ..tables.table import DATASETS
+from .drawn import Drawn
 
 
 def accuracy(profile: Profile, store: Store) -> Drawn | None:
@@ -44,12 +44,15 @@ def accuracy(profile: Profile, store: Store) -> Drawn | None:
     return Drawn(
         "accuracy",
         drawn,
-        "Ours (bold, last epoch, mean ± sd over seeds) beside published results; Table 2 has their sources. Ticks and bars in grey "
-        "are published figures and ranges. Nets differ: the comparison is of what is reported for a data set.",
+        "Ours (bold, last epoch, mean ± sd over seeds) beside published results; Table 2 has their sources. Ticks "
+        "and bars in grey are published figures and ranges. Nets differ: the comparison is of what is reported for a "
+        "data set.",
     )
 
 
-def _points(profile: Profile, store: Store, dataset: str, cells: list[Cell]) -> list[tuple[str, float, float, float, Any]]:
+def _points(
+    profile: Profile, store: Store, dataset: str, cells: list[Cell]
+) -> list[tuple[str, float, float, float, Any]]:
     """(name, lower end, upper end, sd, series or None), best first."""
     points: list[tuple[str, float, float, float, Any]] = []
     for entry in published.source()["method"]:

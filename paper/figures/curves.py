@@ -8,17 +8,18 @@ import numpy as np
 from firstspike.report import figure, line_style
 
 from ..grid import Profile
+from ..measures import records
 from ..records import Store
-from .drawn import Drawn, by_bench, records
+from .drawn import Drawn, by_bench
 
 
 def curves(profile: Profile, store: Store) -> Drawn | None:
     """Training loss and test accuracy against epochs, and test accuracy against seconds, for each initialisation."""
-    for bench, cells in by_bench(profile.of("figure1")).items():
-        if any(records(cell, store) for cell in cells):
-            break
-    else:
+    benches = by_bench(profile.of("figure1"))
+    bench = next((name for name in benches if any(records(cell, store) for cell in benches[name])), None)
+    if bench is None:
         return None
+    cells = benches[bench]
     drawn, panels = figure(6.8, 2.9, ncols=3)
     labels = list(dict.fromkeys(cell.label for cell in cells))
     groups = list(dict.fromkeys(cell.group for cell in cells))
@@ -46,7 +47,8 @@ def curves(profile: Profile, store: Store) -> Drawn | None:
     return Drawn(
         "curves",
         drawn,
-        f"Training speed and stability, {profile.title(bench)}: mean over seeds, with a band from the lowest to the highest seed.",
+        f"Training speed and stability, {profile.title(bench)}: mean over seeds, with a band from the lowest to the "
+        "highest seed.",
     )
 
 

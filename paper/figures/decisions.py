@@ -1,12 +1,15 @@
 """Figure 1d: how many steps a decision takes, decoder by decoder."""
 
+from typing import Any
+
 import numpy as np
 
 from firstspike.report import figure, line_style
 
 from ..grid import Profile
+from ..measures import records
 from ..records import Store
-from .drawn import Drawn, by_bench, empty, records
+from .drawn import Drawn, by_bench, empty
 
 
 def decisions(profile: Profile, store: Store) -> Drawn | None:
@@ -16,9 +19,11 @@ def decisions(profile: Profile, store: Store) -> Drawn | None:
         return None
     columns = min(2, len(benches))
     rows = -(-len(benches) // columns)
-    drawn, grid = figure(6.8 if columns > 1 else 4.2, 0.3 + 2.4 * rows, nrows=rows, ncols=columns, sharey=True, squeeze=False)
+    drawn, grid = figure(
+        6.8 if columns > 1 else 4.2, 0.3 + 2.4 * rows, nrows=rows, ncols=columns, sharey=True, squeeze=False
+    )
     panels = list(grid.flat)
-    handles: dict[str, object] = {}
+    handles: dict[str, Any] = {}
     for axes, (bench, cells) in zip(panels, benches.items(), strict=False):
         axes.set_title(profile.title(bench))
         found = [(index, cell.label, records(cell, store)) for index, cell in enumerate(cells)]
@@ -41,8 +46,9 @@ def decisions(profile: Profile, store: Store) -> Drawn | None:
     return Drawn(
         "decisions",
         drawn,
-        "Steps to decision (the paper's Fig. 1d): share of test samples with an output spike after so many steps. For the membrane, "
-        "which decides after all steps, the share whose answer no longer changes (known only afterwards).",
+        "Steps to decision (the paper's Fig. 1d): share of test samples with an output spike after so many steps. "
+        "For the membrane, which decides after all steps, the share whose answer no longer changes (known only "
+        "afterwards).",
     )
 
 

@@ -6,7 +6,6 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ..grid import Cell
-from ..records import Store
 
 
 @dataclass(frozen=True)
@@ -16,11 +15,6 @@ class Drawn:
     name: str
     figure: Figure
     caption: str
-
-
-def records(cell: Cell, store: Store) -> list[dict[str, Any]]:
-    """The records that a cell has, in the order of its seeds."""
-    return [record for run in cell.runs if (record := store.get(run)) is not None]
 
 
 def by_bench(cells: list[Cell]) -> dict[str, list[Cell]]:

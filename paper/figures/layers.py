@@ -9,14 +9,15 @@ from firstspike.report import figure, line_style
 
 from ..diagnose import EDGES
 from ..grid import Cell, Profile
+from ..measures import records
 from ..records import Store
-from .drawn import Drawn, by_bench, records
+from .drawn import Drawn, by_bench
 
 _STAGES = (("init", "at initialisation"), ("trained", "after training"))
 
 
 def currents(profile: Profile, store: Store) -> Drawn | None:
-    """Distributions of the post-synaptic current in every layer: the left half at initialisation, the right half after training."""
+    """Distributions of the current in every layer: left halves at initialisation, right halves after training."""
     cells = _cells(profile, store)
     groups = list(dict.fromkeys(cell.group for cell in cells))
     labels = list(dict.fromkeys(cell.label for cell in cells))
@@ -37,9 +38,10 @@ def currents(profile: Profile, store: Store) -> Drawn | None:
     return Drawn(
         "currents",
         drawn,
-        f"Distributions of the post-synaptic current (the paper's Fig. 1a-c), {profile.title(cells[0].bench)}: share of each value "
-        "over samples, neurons and steps, in every layer. Widths are scaled to each half's maximum; the bars are ± one standard "
-        "deviation. The first layer is directly coded: its current is the same in all steps, so it needs less.",
+        f"Distributions of the post-synaptic current (the paper's Fig. 1a-c), {profile.title(cells[0].bench)}: share "
+        "of each value over samples, neurons and steps, in every layer. Widths are scaled to each half's maximum; "
+        "the bars are ± one standard deviation. The first layer is directly coded: its current is the same in all "
+        "steps, so it needs less.",
     )
 
 
@@ -56,7 +58,9 @@ def signal(profile: Profile, store: Store) -> Drawn | None:
         for column, (name, title) in enumerate(quantities):
             axes = grid[row][column]
             for cell in cells:
-                _profile_line(axes, records(cell, store), stage, name, labels.index(cell.label), groups.index(cell.group))
+                _profile_line(
+                    axes, records(cell, store), stage, name, labels.index(cell.label), groups.index(cell.group)
+                )
             if row == 0:
                 axes.set_title(title)
             else:
@@ -71,9 +75,10 @@ def signal(profile: Profile, store: Store) -> Drawn | None:
     return Drawn(
         "signal",
         drawn,
-        f"Signal and gradient over the layers, {profile.title(cells[0].bench)}: standard deviation of the current in units of the "
-        "threshold, share of neurons that fire, and root mean square of the loss's gradient with respect to the trained weight. "
-        "Filled: without weight normalisation; open: with it. Mean over seeds. The last layer of a membrane readout does not fire.",
+        f"Signal and gradient over the layers, {profile.title(cells[0].bench)}: standard deviation of the current in "
+        "units of the threshold, share of neurons that fire, and root mean square of the loss's gradient with "
+        "respect to the trained weight. Filled: without weight normalisation; open: with it. Mean over seeds. The "
+        "last layer of a membrane readout does not fire.",
     )
 
 
@@ -111,7 +116,9 @@ def _profile_line(axes: Any, found: list[dict[str, Any]], stage: str, name: str,
         return
     rows = [record["results"]["diagnosis"][stage] for record in found]
     points = [
-        (layer + 1, fmean(row[layer][name] for row in rows)) for layer in range(len(rows[0])) if rows[0][layer][name] is not None
+        (layer + 1, fmean(row[layer][name] for row in rows))
+        for layer in range(len(rows[0]))
+        if rows[0][layer][name] is not None
     ]
     style = line_style(index)
     labels = ("Kaiming (He)", "torch default", "ETTFS-init")

@@ -7,9 +7,9 @@ import numpy as np
 from firstspike.report import figure, line_style
 
 from ..grid import Cell, Profile
-from ..measures import MEASURES
+from ..measures import MEASURES, records
 from ..records import Store
-from .drawn import Drawn, by_bench, records
+from .drawn import Drawn, by_bench
 
 
 def gamma(profile: Profile, store: Store) -> Drawn | None:
@@ -31,7 +31,11 @@ def steps(profile: Profile, store: Store) -> Drawn | None:
         store,
         "steps",
         "steps T",
-        (("accuracy", "test accuracy, %"), ("spikes_per_neuron", "spikes per neuron"), ("epoch_seconds", "seconds an epoch")),
+        (
+            ("accuracy", "test accuracy, %"),
+            ("spikes_per_neuron", "spikes per neuron"),
+            ("epoch_seconds", "seconds an epoch"),
+        ),
         "The number of steps T: accuracy, spikes, and the time that an epoch takes.",
         logarithmic=True,
     )
@@ -56,7 +60,7 @@ def _sweep(
     for axes, (_, text) in zip(panels, quantities, strict=True):
         axes.set(xlabel=label, ylabel=text)
         if logarithmic:
-            _powers(axes, sorted({cell.value for cells in benches.values() for cell in cells}))  # type: ignore[type-var]
+            _powers(axes, [cell.value for cell in profile.of(name)])
     if len(benches) > 1:
         handles, names = panels[0].get_legend_handles_labels()
         drawn.legend(handles, names, loc="outside upper center", ncols=3)
@@ -77,5 +81,5 @@ def _line(axes: Any, cells: list[Cell], store: Store, measure: str, index: int, 
 
 def _powers(axes: Any, values: list[Any]) -> None:
     axes.set_xscale("log", base=2)
-    axes.set_xticks(values, labels=[str(value) for value in values])
+    axes.set_xticks(sorted(set(values)), labels=[str(value) for value in sorted(set(values))])
     axes.minorticks_off()

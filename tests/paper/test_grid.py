@@ -1,7 +1,9 @@
+import itertools
+
 import pytest
+from paper.runs import Run
 
 from paper import grid
-from paper.runs import Run
 
 from .samples import PROFILE, profile
 
@@ -34,9 +36,9 @@ def test_rows_override_benches_and_equal_runs_are_one(tmp_path):
 
 
 def test_the_ablation_differs_by_one_component_in_each_row():
-    cells = [cell for cell in grid.load("quick").of("table4")]
+    cells = grid.load("quick").of("table4")
     cumulative = [cell.runs[0].to_dict() for cell in cells if cell.group == "added one after the other"]
-    for before, after in zip(cumulative, cumulative[1:], strict=False):
+    for before, after in itertools.pairwise(cumulative):
         assert sum(before[name] != after[name] for name in before) == 1
     whole = cumulative[-1]
     for cell in cells:

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-
-from firstspike import SpikeTimes, models, nn
 from paper.diagnose import EDGES, diagnose
 from paper.operations import Counter, products
+
+from firstspike import SpikeTimes, models, nn
 
 
 def test_products_of_a_convolution_leave_out_the_padding():

@@ -1,8 +1,9 @@
 import json
 
-from paper import provenance
 from paper.records import Missing, Store
 from paper.runs import Run
+
+from paper import provenance
 
 from .samples import record
 

@@ -1,14 +1,15 @@
 import pandas as pd
 import pytest
-
-from firstspike.report import csv, markdown
-from paper import published
 from paper.claims import claims, scientific
 from paper.figures import FIGURES, figures
 from paper.measures import frame
 from paper.page import page
 from paper.records import Missing, Store
-from paper.tables import TABLES, first_to_reach, tables
+from paper.tables import TABLES, tables
+from paper.tables.speed import first_to_reach
+
+from firstspike.report import csv, markdown
+from paper import published
 
 from .samples import fill, profile, record
 

@@ -6,9 +6,9 @@ from .tables import Column, csv, latex, markdown, present
 
 __all__ = [
     "CYCLE",
+    "WIDTH",
     "Column",
     "Line",
-    "WIDTH",
     "Page",
     "csv",
     "figure",

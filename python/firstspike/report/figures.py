@@ -89,7 +89,8 @@ def style() -> Iterator[None]:
 def figure(width: float = WIDTH, height: float = 2.8, **grid: Any) -> tuple[Figure, Any]:
     """A figure of `width` x `height` inches and its axes, as `Figure.subplots(**grid)` gives them.
 
-    It belongs to no window and to no global state, and `constrained` layout keeps labels apart. Draw on it within `style()`.
+    It belongs to no window and to no global state, and `constrained` layout keeps labels apart. Draw on it within
+    `style()`.
     """
     with style():
         drawn = Figure(figsize=(width, height), layout="constrained")

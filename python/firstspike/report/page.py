@@ -15,7 +15,6 @@ from .files import write_text
 from .tables import MISSING, numeric
 from .text import blocks, inline
 
-
 _SHORT = 26  # characters; a cell of text that is no longer is kept on one line
 
 
@@ -129,4 +128,6 @@ def _inline_svg(text: str, prefix: str, label: str, share: float) -> str:
     element = re.sub(r'((?:xlink:)?href)="#([^"]+)"', rf'\1="#{prefix}-\2"', element)
     element = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", element)
     element = re.sub(r"<metadata>.*?</metadata>\s*", "", element, flags=re.DOTALL)
-    return element.replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}" style="width:{share:.0f}%"', 1)
+    return element.replace(
+        "<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}" style="width:{share:.0f}%"', 1
+    )

@@ -1,0 +1,56 @@
+"""The tables: pure functions of a profile's cells and the records. A cell that was not run says so."""
+
+from collections.abc import Callable
+
+from firstspike.report import Column
+
+from ..grid import Profile
+from ..records import Store
+from .accuracy import literature, table1
+from .components import pooling, table4
+from .decoding import decoder, sweep
+from .energy import energy
+from .speed import speed
+from .table import DECISION, SILENT, TIES, Table, spread
+
+_SPIKES = Column("spikes_per_neuron", "spikes per neuron", spread("spikes_per_neuron", 3))
+_CHOSEN = (
+    "The best setting is chosen by the validation column; where it is empty nothing was held out and nothing chosen."
+)
+
+#: Every table, in the order of the report; those whose experiment a profile does not have are left out.
+TABLES: dict[str, tuple[str, Callable[[Profile, Store], Table]]] = {
+    "table1": ("table1", table1),
+    "published": ("table1", literature),
+    "table4": ("table4", table4),
+    "speed": ("figure1", speed),
+    "pooling": ("pooling", pooling),
+    "decoder": ("decoder", decoder),
+    "gamma": (
+        "gamma",
+        sweep("gamma", "Temporal weighting with w[t] = γ^-t: the base γ.", (*DECISION, TIES, SILENT), _CHOSEN),
+    ),
+    "steps": (
+        "steps",
+        sweep(
+            "steps",
+            "The number of steps T.",
+            (*DECISION, _SPIKES, Column("epoch_seconds", "seconds an epoch", spread("epoch_seconds", 1))),
+            _CHOSEN,
+        ),
+    ),
+    "encoder": ("encoder", sweep("encoder", "The encoder of the input.", (*DECISION, _SPIKES), _CHOSEN)),
+    "energy": ("table1", energy),
+}
+
+
+def tables(profile: Profile, store: Store, only: set[str] | None = None) -> list[Table]:
+    """The tables that the profile has experiments for, or those of them in `only`."""
+    return [
+        make(profile, store)
+        for name, (experiment, make) in TABLES.items()
+        if experiment in profile.experiments and (only is None or name in only or experiment in only)
+    ]
+
+
+__all__ = ["TABLES", "Table", "tables"]

@@ -1,0 +1,34 @@
+"""Decoders, and sweeps over one setting."""
+
+from collections.abc import Callable
+
+from firstspike.report import Column
+
+from ..grid import Profile
+from ..measures import frame
+from ..records import Store
+from .table import ACCURACY, BENCH, BEST, DECISION, SEEDS, SILENT, TIES, VALIDATION, Table, rules
+
+
+def decoder(profile: Profile, store: Store) -> Table:
+    """Decoders: accuracy and steps to decision."""
+    raw = frame(profile, store, "decoder")
+    columns = (BENCH, Column("label", "decoder"), Column("steps", "T"), SEEDS, ACCURACY, BEST, *DECISION, TIES, SILENT)
+    note = (
+        "Steps to decision: with TWD and first spike, the step of the first output spike, counted from 1; T where no "
+        "output fires. A membrane decides only after all T steps; for it the table has the step from which on the "
+        "answer no longer changes, which is known only afterwards. Ties: samples whose first output step has spikes "
+        "of several classes. Silent: samples without an output spike."
+    )
+    return Table("decoder", "Decoders, each trained with its own readout.", raw, columns, note, rules(raw, "bench"))
+
+
+def sweep(name: str, caption: str, extra: tuple[Column, ...], note: str = "") -> Callable[[Profile, Store], Table]:
+    """A table for a sweep over one setting."""
+
+    def make(profile: Profile, store: Store) -> Table:
+        raw = frame(profile, store, name)
+        columns = (BENCH, Column("label", "setting"), SEEDS, VALIDATION, ACCURACY, *extra)
+        return Table(name, caption, raw, columns, note, rules(raw, "bench"))
+
+    return make

@@ -1,0 +1,33 @@
+"""Work and energy."""
+
+from firstspike.report import Column
+
+from .. import published
+from ..grid import Profile
+from ..measures import frame
+from ..records import Store
+from .table import BENCH, Table, rules, spread
+
+
+def energy(profile: Profile, store: Store) -> Table:
+    """Spikes, additions and energy of the nets of Table 1 beside their twins with ReLU."""
+    raw = frame(profile, store, "table1")
+    constants = published.source()["energy"]
+    columns = (
+        BENCH,
+        Column("label", "neurons"),
+        Column("spikes_per_neuron", "spikes per neuron", spread("spikes_per_neuron", 3)),
+        Column("additions", "additions, 10³", lambda row: row["status"] or spread("additions", 1, 1e-3)(row)),
+        Column("macs", "multiply-accumulates, 10³", spread("macs", 1, 1e-3)),
+        Column("energy", "synapses, nJ", spread("energy", 1)),
+        Column("updates", "membrane updates, 10³", spread("updates", 1, 1e-3)),
+        Column("update_energy", "updates, nJ", spread("update_energy", 1)),
+    )
+    note = (
+        f"Energy of arithmetic alone: {constants['add']} pJ an addition, {constants['mac']} pJ a multiply-accumulate "
+        f"({constants['name']}) [{constants['tag']}]. It leaves out memory, which costs more than the arithmetic on "
+        "real hardware, so it compares counts and predicts no chip. Direct coding multiplies in the first layer, "
+        "once a sample. Membrane updates (neurons times T, an addition each) are what a chip with a clock pays; an "
+        "event-driven one does not."
+    )
+    return Table("energy", "Work and arithmetic energy a sample.", raw, columns, note, rules(raw, "bench"))

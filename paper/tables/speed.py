@@ -1,0 +1,64 @@
+"""Training speed and stability."""
+
+import math
+from statistics import fmean, stdev
+from typing import Any
+
+import pandas as pd
+
+from firstspike.report import Column
+
+from ..grid import Cell, Profile
+from ..measures import frame, records
+from ..records import Store
+from .table import ACCURACY, BENCH, BEST, SEEDS, Table, rules, spread
+
+
+def speed(profile: Profile, store: Store) -> Table:
+    """How fast and how evenly each initialisation learns."""
+    reach = float(profile.asked["figure1"].get("reach", 0))
+    raw = frame(profile, store, "figure1")
+    reached = pd.DataFrame([_reached(cell, store, reach) for cell in profile.of("figure1")])
+    raw = pd.concat([raw, reached], axis=1)
+    columns = (
+        BENCH,
+        Column("group", ""),
+        Column("label", "initialisation"),
+        SEEDS,
+        ACCURACY,
+        BEST,
+        Column("reached", f"epochs to {reach:g} %", spread("reached", 1)),
+        Column("reached_seconds", "seconds", spread("reached_seconds", 1)),
+    )
+    note = f"The first epoch with a test accuracy of at least {reach:g} %; a dash where not every seed gets there."
+    return Table(
+        "speed",
+        "Training speed and stability of each initialisation.",
+        raw,
+        columns,
+        note,
+        rules(raw, "bench", "group"),
+    )
+
+
+def _reached(cell: Cell, store: Store, accuracy: float) -> dict[str, float]:
+    """Mean and sd over seeds of the epoch that reaches the accuracy, and of the time until then; NaN if one fails."""
+    found = records(cell, store)
+    epochs = [epoch for record in found if (epoch := first_to_reach(record, accuracy)) is not None]
+    if not found or len(epochs) < len(found):
+        epochs = []
+    seconds = [sum(record["timing"]["epochs"][:epoch]) for record, epoch in zip(found, epochs, strict=False)]
+    values: dict[str, list[float]] = {"reached": [float(epoch) for epoch in epochs], "reached_seconds": seconds}
+    made = {}
+    for name, numbers in values.items():
+        made[name] = fmean(numbers) if numbers else math.nan
+        made[f"{name}_sd"] = stdev(numbers) if len(numbers) > 1 else math.nan
+    return made
+
+
+def first_to_reach(record: dict[str, Any], accuracy: float) -> int | None:
+    """The first epoch, from 1, with at least this test accuracy in per cent; None where none has it."""
+    for epoch, value in enumerate(record["results"]["curve"]["test_accuracy"], 1):
+        if value is not None and value >= accuracy:
+            return epoch
+    return None

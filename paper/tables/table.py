@@ -1,0 +1,96 @@
+"""What a table is, and the columns that many tables have."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from firstspike.report import Column, present
+from firstspike.report.tables import MISSING, absent
+
+#: What a data set is called in print.
+DATASETS = {
+    "mnist": "MNIST",
+    "fashion-mnist": "Fashion-MNIST",
+    "digits": "digits",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "dvs-gesture": "DVS Gesture",
+}
+
+
+_GROUPING = ("title", "group")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its raw numbers, what is printed of them, and the rows that begin a group."""
+
+    name: str
+    caption: str
+    raw: pd.DataFrame
+    columns: tuple[Column, ...]
+    note: str = ""
+    rules: tuple[int, ...] = ()
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The printed table; what only repeats the group of the row above is left out."""
+        shown = present(self.raw, self.columns)
+        same = pd.Series(True, index=shown.index)
+        for column in [column for column in self.columns if column.name in _GROUPING]:
+            same &= shown[column.title].eq(shown[column.title].shift())
+            shown[column.title] = shown[column.title].mask(same, "")
+        return shown
+
+
+def spread(name: str, digits: int = 2, scale: float = 1.0) -> Callable[[Any], str]:
+    """A form that prints mean ± sd over seeds; the mean alone for one seed; the status where nothing was run."""
+
+    def form(row: Any) -> str:
+        if absent(row[name]):
+            return MISSING
+        mean, sd = row[name] * scale, row[f"{name}_sd"] * scale
+        return f"{mean:,.{digits}f}" if absent(sd) else f"{mean:,.{digits}f} ± {sd:,.{digits}f}"
+
+    return form
+
+
+def result(name: str, digits: int = 2) -> Callable[[Any], str]:
+    """`spread` for a row's main number: where it is missing, the reason stands in its place."""
+
+    def form(row: Any) -> str:
+        if row["seeds"] < row["seeds_asked"] and row["seeds"]:
+            return f"{spread(name, digits)(row)} ({row['seeds']} of {row['seeds_asked']} seeds)"
+        return row["status"] or spread(name, digits)(row)
+
+    return form
+
+
+def _share(name: str, digits: int = 1) -> Column:
+    return Column(name, "", spread(name, digits))
+
+
+def _titled(column: Column, title: str) -> Column:
+    return Column(column.name, title, column.form)
+
+
+def rules(raw: pd.DataFrame, *names: str) -> tuple[int, ...]:
+    """The rows whose values in `names` differ from those of the row above."""
+    keys = list(raw[list(names)].itertuples(index=False, name=None))
+    return tuple(number for number in range(1, len(keys)) if keys[number] != keys[number - 1])
+
+
+ACCURACY = Column("accuracy", "test, last epoch, %", result("accuracy"))
+BEST = Column("best", "best epoch, %", spread("best"))
+VALIDATION = Column("validation", "validation, %", spread("validation"))
+DECISION = (
+    Column("decision_mean", "steps, mean", spread("decision_mean")),
+    Column("decision_median", "median", spread("decision_median", 0)),
+    Column("decision_p95", "95 %", spread("decision_p95", 0)),
+)
+TIES = _titled(_share("ties"), "ties, %")
+SILENT = _titled(_share("silent", 2), "silent, %")
+BENCH = Column("title", "bench")
+SEEDS = Column("seeds", "seeds")

@@ -1,0 +1,138 @@
+"""The command: what it runs, what it says, how it goes on after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from paper.records import Store
+from typer.testing import CliRunner
+
+from firstspike import data
+from paper import grid, reproduce, session
+
+from .samples import PROFILE, profile, quick_job
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """The command with the tiny profile in place of quick, jobs that train nothing, and no MNIST."""
+    load = data.load
+
+    def no_mnist(name, **arguments):
+        if name == "mnist":
+            raise data.NotAvailable("mnist", ["a mirror: no network"], "Put the four files into DIR/mnist.")
+        return load(name, **arguments)
+
+    monkeypatch.setattr(session.data, "load", no_mnist)
+    monkeypatch.setattr(grid, "load", lambda name: profile(tmp_path / "profile"))
+    monkeypatch.setattr(reproduce, "train", quick_job)
+
+    def run(*arguments):
+        return CliRunner().invoke(reproduce.app, ["--results", str(tmp_path), "--workers", "0", *arguments])
+
+    return run, Store(tmp_path / "quick")
+
+
+def test_without_data_the_others_run_and_the_exit_says_so(tiny):
+    run, store = tiny
+    done = run()
+    assert done.exit_code == reproduce.NOT_RUN, done.output
+    cells = grid.load("quick").cells
+    there = {made.data for made in grid.runs(cells) if Store(store.folder).get(made) is not None}
+    assert there == {"digits"}
+    table = (store.folder / "tables" / "table1.md").read_text()
+    assert table.count("not run: no data") == 2 and "90.50 ± 0.71" in table
+    report = (store.folder / "report.html").read_text()
+    assert "Put the four files into DIR/mnist." in report and "a mirror: no network" in done.output
+    assert {reason["reason"] for reason in json.loads((store.folder / "missing.json").read_text()).values()} == {
+        "not run: no data"
+    }
+
+
+def test_a_second_session_trains_nothing(tiny, monkeypatch):
+    run, store = tiny
+    assert run("--only", "encoder").exit_code == 0
+    before = {path: path.stat().st_mtime_ns for path in store.records.iterdir()}
+    assert len(before) == 6  # three encoders, two seeds
+
+    def never(task):
+        raise AssertionError("there is nothing to do")
+
+    monkeypatch.setattr(reproduce, "train", never)
+    done = run("--only", "encoder")
+    assert done.exit_code == 0 and "6 runs, 0 to do" in done.output
+    assert before == {path: path.stat().st_mtime_ns for path in store.records.iterdir()}
+    assert not list(store.work.glob("*"))
+
+
+def test_large_benches_run_only_when_asked_for(tiny, tmp_path, monkeypatch):
+    run, store = tiny
+    text = PROFILE.replace('data = "digits"', 'data = "digits"\nlarge = true')
+    monkeypatch.setattr(grid, "load", lambda name: profile(tmp_path / "large", text))
+    done = run("--only", "encoder")
+    assert done.exit_code == 0 and "6 runs, 0 to do" in done.output and not store.records.exists()
+    assert (
+        "add `--large`" not in done.output
+        and "not run: not asked for" in (store.folder / "tables/encoder.md").read_text()
+    )
+    assert run("--only", "encoder", "--large").exit_code == 0
+    assert len(list(store.records.iterdir())) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--profile", "fast"], "--profile must be one of smoke, quick, paper, got 'fast'"),
+        (["--only", "table9"], "no experiment 'table9'"),
+        (["--executor", "slurm"], "--executor must be local or dask, got 'slurm'"),
+        (["--executor", "dask"], "needs --address"),
+        (["--png", "accuracy"], "--png must be NAME=FILE, got 'accuracy'"),
+    ],
+)
+def test_wrong_arguments_name_what_is_wrong(tiny, arguments, message):
+    done = tiny[0](*arguments)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.replace("│", " ").split())
+
+
+def test_a_figure_as_png(tiny, tmp_path):
+    run, _ = tiny
+    assert run("--only", "steps", "--png", f"steps={tmp_path / 'x.png'}").exit_code == 0
+    assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def command(folder, *arguments):
+    line = [sys.executable, str(ROOT / "paper" / "reproduce.py"), "--profile", "smoke", "--results", str(folder)]
+    return [*line, "--only", "encoder", "--workers", "0", *arguments]
+
+
+def records(folder):
+    return {path.name: json.loads(path.read_text()) for path in (folder / "smoke" / "records").iterdir()}
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_the_records_are_the_same(tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    killed = subprocess.Popen(command(tmp_path / "killed"), env=environment)
+    until = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("smoke/work/*/checkpoint.json")) and time.monotonic() < until:
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert list((tmp_path / "killed").glob("smoke/work/*/checkpoint.json")), "it was not killed in the middle of a run"
+    for name in ("killed", "whole"):
+        subprocess.run(command(tmp_path / name), env=environment, check=True)
+    one, two = (records(tmp_path / name) for name in ("killed", "whole"))
+    assert len(one) == 3 and one.keys() == two.keys()
+    for name in one:
+        assert one[name]["results"] == two[name]["results"] and one[name]["spec"] == two[name]["spec"]
+    digits = next(iter(one.values()))
+    assert digits["results"]["test"]["accuracy"] > 30 and digits["results"]["sources"][0]
+    assert digits["timing"]["peak_mb"] > 50 and digits["provenance"]["versions"]["torch"]
