@@ -118,8 +118,13 @@ def test_first_spike_is_one_of_the_earliest(batch: int, k: int, classes: int, se
 
 
 def test_bad_spikes() -> None:
-    calls = [decode.first_spike, decode.decision_step, decode.ties, lambda s: decode.temporal_weighting(s, gamma=2.0),
-             lambda s: decode.overshoot(s, torch.zeros(4, 1, 2))]
+    calls = [
+        decode.first_spike,
+        decode.decision_step,
+        decode.ties,
+        lambda s: decode.temporal_weighting(s, gamma=2.0),
+        lambda s: decode.overshoot(s, torch.zeros(4, 1, 2)),
+    ]
     for call in calls:
         with pytest.raises(TypeError, match="spikes must be SpikeTimes, got Tensor"):
             call(torch.zeros(1, 2))

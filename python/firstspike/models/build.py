@@ -19,11 +19,10 @@ CURVES = {"latency": "linear", "latency-log": "log"}
 ENCODERS = ("direct", *CURVES)
 MEMBRANE = {"membrane": "last", "membrane-mean": "mean", "membrane-weighted": "weighted"}
 READOUTS = (*MEMBRANE, "twd-exp", "twd-linear", "first-spike")
-POOLINGS = ("avg", "max", "earliest")
 
 
 def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str = "direct", readout: str = "membrane",
-          gamma: float = 1.1, scale: float = 10.0, population: int | None = None, init: str = "ettfs",
+          gamma: float = 1.2, scale: float = 10.0, population: int | None = None, init: str = "ettfs",
           normalization: bool = True, affine: fs.Affine = "channel", bias: bool | None = None,
           pooling: str | None = None, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate | None = None,
           generator: Generator | None = None) -> TTFSNet:
@@ -46,7 +45,6 @@ def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str =
     shape = check_input_shape(input_shape)
     _one_of("encoder", encoder, ENCODERS)
     _one_of("readout", readout, READOUTS)
-    _one_of("pooling", pooling, (None, *POOLINGS))
     if not isinstance(normalization, bool):
         raise TypeError(f"normalization must be True or False, got {normalization!r}")
     if population is None:

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 POOLS = {"AP": "avg", "MP": "max", "EP": "earliest"}
-_TOKEN = re.compile(r"(?P<channels>[0-9]+)C(?P<kernel>[0-9]+)|(?P<pool>[A-Z]+P)(?P<factor>[0-9]+)|(?P<width>[0-9]+)")
+_N = r"0|[1-9][0-9]{0,8}"  # no leading zeros, so that a net has one string
+_TOKEN = re.compile(rf"(?P<channels>{_N})C(?P<kernel>{_N})|(?P<pool>[A-Z]+P)(?P<factor>{_N})|(?P<width>{_N})")
 _EXPECTED = "expected nCk (convolution), APk, MPk or EPk (average, max, earliest pooling), or n (fully connected)"
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from .. import _checks
-from .grammar import Conv, Linear, Pool, Token, fail, parse
+from .grammar import POOLS, Conv, Linear, Pool, Token, fail, parse
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ def plan(spec: str, input_shape: tuple[int, ...], pooling: str | None = None) ->
     Raises GrammarError that points at the token where a size does not fit.
     """
     tokens = parse(spec)
+    if pooling is not None and pooling not in POOLS.values():
+        raise ValueError(f"pooling must be one of None, {', '.join(POOLS.values())}, got {pooling!r}")
     if pooling is not None:
         tokens = [replace(token, kind=pooling) if isinstance(token, Pool) else token for token in tokens]
     if isinstance(tokens[0], Linear):

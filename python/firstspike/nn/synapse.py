@@ -81,7 +81,7 @@ class Synapse(nn.Module):
         weight, bias = self.weight, self.bias
         if self.gamma is not None:
             weight = weight * self.gamma.view(-1, *[1] * (weight.dim() - 1))
-        return weight, None if bias is None else bias.expand(weight.shape[0]).contiguous()
+        return weight, None if bias is None else bias.expand(weight.shape[0])
 
     def extra_repr(self) -> str:
         """The settings, for print."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from .. import _checks, functional
 from ..init import pool_gain
 from ..spikes import SpikeTimes
-from ._trains import FLAT_OR_MAP, MAP, Train, check_train, flat_current, flat_membrane, map_current
+from ._trains import FLAT_OR_MAP, MAP, Train, check_train, flat_current, flat_membrane, full_precision, map_current
 from .firing import FiringLayer, FiringOptions
 
 
@@ -38,7 +38,8 @@ class TTFSLinear(FiringLayer):
         if isinstance(spikes, Tensor):
             current = flat_current(spikes, weight, bias, self.avg_pool)
             return SpikeTimes.from_dense(functional.fire(current, **self.neuron))
-        return functional.linear(spikes, weight, bias, avg_pool=self.avg_pool, **self.neuron)
+        with full_precision(weight.device):
+            return functional.linear(spikes, weight, bias, avg_pool=self.avg_pool, **self.neuron)
 
     def membrane(self, spikes: Train) -> Tensor:
         """The potential V, float32 [T, B, O], exact up to each neuron's spike; then without reset."""
@@ -78,8 +79,9 @@ class TTFSConv2d(FiringLayer):
         if isinstance(spikes, Tensor):
             current = map_current(spikes, weight, bias, self.stride, self.padding, self.avg_pool)
             return SpikeTimes.from_dense(functional.fire(current, **self.neuron))
-        return functional.conv2d(spikes, weight, bias, stride=self.stride, padding=self.padding, avg_pool=self.avg_pool,
-                                 **self.neuron)
+        sizes = {"stride": self.stride, "padding": self.padding, "avg_pool": self.avg_pool}
+        with full_precision(weight.device):
+            return functional.conv2d(spikes, weight, bias, **sizes, **self.neuron)
 
     def extra_repr(self) -> str:
         """The settings, for print."""

@@ -1,0 +1,180 @@
+"""Nets from strings: their layers, settings, configs and errors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from firstspike import models, nn
+from firstspike.models import GrammarError, TTFSNet
+from firstspike.surrogate import rectangle
+
+from ..samples import generator
+
+IMAGE = (1, 28, 28)
+READOUTS = ["membrane", "membrane-mean", "membrane-weighted", "twd-exp", "twd-linear", "first-spike"]
+
+
+def build(spec: str = "16-12-4", **options: Any) -> TTFSNet:
+    """A small net."""
+    settings: dict[str, Any] = {"input_shape": (16,), "steps": 5, "generator": generator(0)}
+    return models.build(spec, **{**settings, **options})
+
+
+def shapes(net: TTFSNet) -> list[tuple[str, tuple[int, ...]]]:
+    """Kind and weight of every layer; of a pool its factor."""
+    found = []
+    for layer in net.layers:
+        name = type(layer).__name__.removeprefix("Parametrized")
+        found.append((name, tuple(layer.weight.shape) if isinstance(layer, nn.Synapse) else (layer.kernel_size,)))
+    return found
+
+
+def test_mlp() -> None:
+    net = models.build("784-400-400-10", input_shape=IMAGE, steps=8)
+    assert shapes(net) == [("DirectLinear", (400, 784)), ("TTFSLinear", (400, 400)), ("Integrate", (10, 400))]
+    assert net.spec == "784-400-400-10" and net.steps == 8
+    assert net(torch.rand(2, *IMAGE)).shape == net(torch.rand(2, 784)).shape == (2, 10)
+
+
+def test_cnn() -> None:
+    net = models.build("32C3-AP2-64C5-AP2-256-10", input_shape=IMAGE, steps=8)
+    assert shapes(net) == [("DirectConv2d", (32, 1, 3, 3)), ("TTFSConv2d", (64, 32, 5, 5)), ("TTFSLinear", (256, 3136)),
+                           ("Integrate", (10, 256))]
+    assert [layer.avg_pool for layer in net.layers[1:]] == [2, 2, 1]
+    assert [layer.padding for layer in net.layers[:2]] == [1, 2]
+    assert net(torch.rand(2, *IMAGE)).shape == (2, 10)
+
+
+def test_other_pools_are_modules_of_their_own() -> None:
+    net = models.build("4C3-MP2-8C3-EP3-10", input_shape=(3, 13, 9), steps=8, readout="twd-exp", population=2)
+    assert shapes(net) == [("DirectConv2d", (4, 3, 3, 3)), ("MaxPool2d", (2,)), ("TTFSConv2d", (8, 4, 3, 3)),
+                           ("EarliestPool2d", (3,)), ("TTFSLinear", (20, 8 * 2 * 1))]
+    assert net(torch.rand(2, 3, 13, 9)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(("pooling", "kinds"), [("avg", []), ("max", ["MaxPool2d"]), ("earliest", ["EarliestPool2d"])])
+def test_pooling_replaces_every_pool(pooling: str, kinds: list[str]) -> None:
+    net = models.build("4C3-EP2-8C3-AP2-10", input_shape=(1, 8, 8), steps=4, pooling=pooling)
+    assert [name for name, _ in shapes(net) if "Pool" in name] == kinds * 2
+
+
+@pytest.mark.parametrize(("encoder", "curve"), [("latency", "linear"), ("latency-log", "log")])
+def test_latency_encoders(encoder: str, curve: str) -> None:
+    net = build(encoder=encoder)
+    assert isinstance(net.encoder, nn.LatencyEncoder) and net.encoder.curve == curve
+    assert shapes(net) == [("TTFSLinear", (12, 16)), ("Integrate", (4, 12))]
+    assert shapes(build("16-4", encoder=encoder)) == [("Integrate", (4, 16))]
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_readouts(readout: str) -> None:
+    net = build(readout=readout, gamma=1.3, scale=4.0)
+    outputs = 4 if readout.startswith("membrane") else 40
+    assert shapes(net)[-1] == ("Integrate" if outputs == 4 else "TTFSLinear", (outputs, 12))
+    assert shapes(build(readout=readout, population=3))[-1][1] == (12, 12)
+    kind = {"m": nn.MembraneReadout, "t": nn.TemporalWeighting, "f": nn.FirstSpike}[readout[0]]
+    assert isinstance(net.readout, kind) and net.readout.classes == 4
+    if isinstance(net.readout, nn.TemporalWeighting):
+        assert (net.readout.gamma, net.readout.scale, net.readout.mode) == (1.3, 4.0, readout[4:])
+
+
+def test_settings_reach_every_layer() -> None:
+    net = build(threshold=0.5, decay=0.75, surrogate=rectangle(2.0), affine="layer", readout="twd-exp")
+    for layer in net.layers:
+        assert (layer.threshold, layer.decay, layer.surrogate) == (0.5, 0.75, rectangle(2.0))
+        assert layer.gamma.shape == layer.bias.shape == (1,)
+        assert isinstance(layer.parametrizations.weight[0], nn.WeightNormalization)
+    net = build(affine=None, normalization=False, decay=0.75)
+    assert sorted(dict(net.named_parameters())) == ["layers.0.weight", "layers.1.weight"]
+    assert net.layers[-1].decay == 0.75
+    assert sorted(dict(build(affine=None, bias=True, normalization=False).named_parameters())) == [
+        "layers.0.bias", "layers.0.weight", "layers.1.bias", "layers.1.weight"]
+    assert build(bias=False).layers[0].bias is None
+
+
+@pytest.mark.parametrize(("init", "variance"), [("ettfs", 5 / 100), ("kaiming", 2 / 100), ("torch", 1 / 300)])
+def test_inits(init: str, variance: float) -> None:
+    net = build("16-100-300-4", init=init, normalization=False)
+    assert net.layers[1].weight.var().item() == pytest.approx(variance, rel=0.05)
+    normal = build("16-100-300-4", init=init)
+    assert normal.layers[1].weight.var().item() == pytest.approx(5 / 100, rel=0.01)
+
+
+def test_the_generator_decides() -> None:
+    def weights(seed: int) -> Tensor:
+        return torch.cat([p.flatten() for p in build(generator=generator(seed)).parameters()])
+
+    assert torch.equal(weights(3), weights(3)) and not torch.equal(weights(3), weights(4))
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"readout": "twd-linear", "population": 3, "gamma": 2.0, "scale": 3.0, "surrogate": rectangle(0.5)},
+    {"encoder": "latency-log", "affine": None, "normalization": False, "init": "kaiming", "decay": 0.9},
+    {"spec": "4C3-AP2-8C3-AP2-9-4", "input_shape": (1, 6, 6), "pooling": "max", "readout": "first-spike"}])
+def test_config_rebuilds_the_net(options: dict[str, Any]) -> None:
+    net = build(**options)
+    config = json.loads(json.dumps(net.config()))
+    other = models.from_config(config, generator=generator(8))
+    assert other.config() == config == net.config()
+    assert repr(other) == repr(net)
+    x = torch.rand(3, *net.input_shape, generator=generator(1))
+    assert not torch.equal(other(x), net(x))
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other(x), net(x))
+
+
+def test_thin_names() -> None:
+    net = models.mlp("16-12-4", steps=5, generator=generator(0))
+    assert repr(net) == repr(build()) and torch.equal(net.layers[0].weight, build().layers[0].weight)
+    assert models.mlp("16-12-4", steps=5, input_shape=(1, 4, 4)).input_shape == (1, 4, 4)
+    assert shapes(models.cnn("4C3-10", steps=5, input_shape=(1, 4, 4)))[0] == ("DirectConv2d", (4, 1, 3, 3))
+    with pytest.raises(GrammarError, match="an mlp has fully connected layers only"):
+        models.mlp("4C3-10", steps=5)
+    with pytest.raises(GrammarError, match="a cnn starts with a convolution"):
+        models.cnn("16-10", steps=5, input_shape=(16,))
+
+
+WRONG_SIZES = [
+    ("784-10", (1, 10, 10), "784", r"the net takes 784 inputs, but input_shape is \(1, 10, 10\)"),
+    ("4C3-10", (16,), "4C3", r"a convolution needs input_shape \(channels, height, width\), got \(16,\)"),
+    ("4C3-AP2-4C3-MP5-10", (1, 8, 9), "MP5", "the pool is larger than its map of 4 x 4"),
+    ("16-4", (16,), "4", "a membrane readout behind direct coding needs a layer that fires"),
+]
+
+
+@pytest.mark.parametrize(("spec", "shape", "token", "message"), WRONG_SIZES)
+def test_sizes_that_do_not_fit(spec: str, shape: tuple[int, ...], token: str, message: str) -> None:
+    with pytest.raises(GrammarError, match=message) as caught:
+        models.build(spec, input_shape=shape, steps=5)
+    assert spec[caught.value.start : caught.value.end] == token
+
+
+WRONG_ARGUMENTS = [
+    ({"encoder": "rate"}, ValueError, "encoder must be one of direct, latency, latency-log, got 'rate'"),
+    ({"readout": "vote"}, ValueError, "readout must be one of membrane,"),
+    ({"pooling": "min"}, ValueError, "pooling must be one of None, avg, max, earliest, got 'min'"),
+    ({"init": "he"}, ValueError, "init must be one of ettfs, kaiming, torch, got 'he'"),
+    ({"affine": "pixel"}, ValueError, "affine must be 'channel', 'layer' or None"),
+    ({"normalization": 1}, TypeError, "normalization must be True or False, got 1"),
+    ({"population": 0}, ValueError, "population must be at least 1, got 0"),
+    ({"steps": 255}, ValueError, "steps must be from 1 to 254, got 255"),
+    ({"threshold": -1.0}, ValueError, "threshold must be a finite number"),
+    ({"decay": 0.0}, ValueError, "decay must be a finite number"),
+    ({"surrogate": "atan"}, TypeError, "surrogate must be a firstspike.surrogate"),
+    ({"gamma": 0.9, "readout": "twd-exp"}, ValueError, "must be a finite number"),
+    ({"scale": -1.0, "readout": "twd-exp"}, ValueError, "scale must be a finite number"),
+    ({"input_shape": (4, 4)}, ValueError, "input_shape must be"),
+    ({"input_shape": (0,)}, ValueError, "input_shape must be at least 1, got 0"),
+    ({"input_shape": 16.0}, TypeError, "input_shape must be an int"),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "message"), WRONG_ARGUMENTS)
+def test_bad_arguments(options: dict[str, Any], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        build(**options)

@@ -1,0 +1,106 @@
+"""The string grammar: what it reads, and that an error's carets point at the token."""
+
+from __future__ import annotations
+
+import pickle
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from firstspike import models
+from firstspike.models import GrammarError
+from firstspike.models.grammar import POOLS, Conv, Linear, Pool
+
+NUMBERS = st.integers(1, 300)
+CONVS = st.builds("{}C{}".format, NUMBERS, st.sampled_from([1, 3, 5, 7]))
+POOLED = st.builds("{}-{}{}".format, CONVS, st.sampled_from(sorted(POOLS)), NUMBERS)
+WIDTHS = st.lists(NUMBERS.map(str), min_size=1, max_size=4)
+NETS = st.one_of(
+    st.lists(NUMBERS.map(str), min_size=2, max_size=5),
+    st.tuples(st.lists(CONVS | POOLED, min_size=1, max_size=4), WIDTHS).map(lambda parts: parts[0] + parts[1]),
+).map("-".join)
+
+
+def test_mlp() -> None:
+    assert models.parse("784-400-10") == [Linear(0, 3, 784), Linear(4, 7, 400), Linear(8, 10, 10)]
+
+
+def test_cnn() -> None:
+    assert models.parse("32C3-AP2-64C5-MP3-10") == [
+        Conv(0, 4, 32, 3), Pool(5, 8, "avg", 2), Conv(9, 13, 64, 5), Pool(14, 17, "max", 3), Linear(18, 20, 10)]
+    assert models.parse("8C1-EP2-10")[1] == Pool(4, 7, "earliest", 2)
+
+
+@given(NETS)
+def test_reads_what_it_writes(spec: str) -> None:
+    tokens = models.parse(spec)
+    assert "-".join(map(str, tokens)) == spec
+    assert [spec[token.start : token.end] for token in tokens] == spec.split("-")
+
+
+@given(st.text(alphabet="0123456789CAMEP-x ", max_size=12))
+def test_any_other_text_is_an_error_that_points_into_it(spec: str) -> None:
+    try:
+        tokens = models.parse(spec)
+    except GrammarError as error:
+        _, shown, carets = str(error).rsplit("\n", 2)
+        assert shown == f"    {spec}"
+        assert 0 <= error.start <= error.end <= len(spec)
+        assert carets == " " * (4 + error.start) + "^" * max(1, error.end - error.start)
+    else:
+        assert "-".join(map(str, tokens)) == spec
+
+
+WRONG = [
+    ("784-4x0-10", "4x0", "cannot read '4x0'; expected nCk"),
+    ("32C3-AX2-10", "AX2", "cannot read 'AX2'"),
+    ("32C3-XP2-10", "XP2", "cannot read 'XP2'"),
+    ("32c3-10", "32c3", "cannot read '32c3'"),
+    ("784- 400-10", " 400", "cannot read ' 400'"),
+    ("784-010-10", "010", "cannot read '010'"),
+    ("784-9999999999-10", "9999999999", "cannot read"),
+    ("784-0-10", "0", "the numbers in '0' must be at least 1"),
+    ("0C3-10", "0C3", "the numbers in '0C3' must be at least 1"),
+    ("32C4-10", "32C4", "the kernel of '32C4' must be odd"),
+    ("784-32C3-10", "32C3", "convolutions and pools must come before"),
+    ("32C3-64-AP2-10", "AP2", "convolutions and pools must come before"),
+    ("AP2-32C3-10", "AP2", "a pool must come right behind a convolution"),
+    ("8C3-AP2-EP2-10", "EP2", "a pool must come right behind a convolution"),
+    ("32C3-AP2", "AP2", "the last layer must be fully connected"),
+    ("10", "10", "a net needs the size of its input, or a convolution"),
+]
+
+
+@pytest.mark.parametrize(("spec", "token", "message"), WRONG)
+def test_error_points_at_the_token(spec: str, token: str, message: str) -> None:
+    with pytest.raises(GrammarError) as caught:
+        models.parse(spec)
+    error = caught.value
+    assert str(error).startswith(message)
+    assert error.spec[error.start : error.end] == token
+    assert isinstance(error, ValueError)
+
+
+def test_error_in_full() -> None:
+    with pytest.raises(GrammarError) as caught:
+        models.parse("32C3-AX2-10")
+    assert str(caught.value).split("\n")[1:] == ["    32C3-AX2-10", "         ^^^"]
+
+
+@pytest.mark.parametrize(("spec", "place"), [("", 0), ("784--10", 4), ("-10", 0), ("784-10-", 7)])
+def test_nothing_between_dashes(spec: str, place: int) -> None:
+    with pytest.raises(GrammarError, match="there is nothing between two '-' or at an end") as caught:
+        models.parse(spec)
+    assert caught.value.start == caught.value.end == place
+
+
+def test_a_pickled_error_says_the_same() -> None:
+    with pytest.raises(GrammarError) as caught:
+        models.parse("784-4x0-10")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_not_a_string() -> None:
+    with pytest.raises(TypeError, match="spec must be a string such as '784-400-400-10', got list"):
+        models.parse([784, 10])  # type: ignore[arg-type]

@@ -1,0 +1,184 @@
+"""A net's forward pass, what `observe` tells of it, and how it lives with the rest of torch."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from firstspike import decode, models, reference
+from firstspike.models import TTFSNet
+from firstspike.surrogate import atan
+
+from ..samples import generator
+
+NETS: dict[str, dict[str, Any]] = {
+    "mlp": {"spec": "36-20-16-4"},
+    "mlp atan": {"spec": "36-20-16-4", "surrogate": atan()},
+    "mlp latency": {"spec": "36-20-16-4", "encoder": "latency", "readout": "membrane-mean"},
+    "mlp twd": {"spec": "36-20-4", "readout": "twd-exp", "population": 3},
+    "one layer": {"spec": "36-4", "readout": "first-spike"},
+    "cnn": {"spec": "4C3-AP2-6C3-AP3-12-4"},
+    "cnn earliest": {"spec": "4C3-EP2-6C3-AP3-12-4", "readout": "first-spike", "population": 2},
+    "cnn max": {"spec": "6C3-MP2-8C3-MP2-24-4", "affine": "layer"},
+}
+STEPS = 5
+
+
+def build(name: str = "mlp", seed: int = 4, **options: Any) -> TTFSNet:
+    """One of the nets above."""
+    return models.build(input_shape=(1, 6, 6), steps=STEPS, generator=generator(seed), **{**NETS[name], **options})
+
+
+def images(batch: int = 7, seed: int = 1) -> Tensor:
+    """Images in [0, 1]."""
+    return torch.rand(batch, 1, 6, 6, generator=generator(seed))
+
+
+def gradients(net: torch.nn.Module, scores: Tensor) -> list[Tensor]:
+    """Gradients of all parameters for random gradients of the scores."""
+    return list(torch.autograd.grad(scores, list(net.parameters()), torch.randn(scores.shape, generator=generator(2))))
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_observe_sees_what_forward_does(name: str) -> None:
+    net, x = build(name), images()
+    scores, seen = net(x), net.observe(x)
+    assert torch.equal(seen.scores, scores)
+    for one, other in zip(gradients(net, scores), gradients(net, seen.scores), strict=True):
+        assert torch.equal(one, other)
+    assert len(seen.layers) == sum(hasattr(layer, "threshold") for layer in net.layers)
+    assert seen.spikes_per_neuron().shape == (len(seen.layers),)
+    assert torch.equal(seen.spikes(), sum(layer.count() for layer in seen.layers))
+    shares = seen.spikes_per_neuron().tolist()
+    expected = sum(share * layer.times.numel() for share, layer in zip(shares, seen.layers, strict=True))
+    assert seen.spikes().sum().item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_decisions(name: str) -> None:
+    net, x = build(name), images(40)
+    seen = net.observe(x)
+    if seen.membrane is None:
+        out = seen.layers[-1]
+        assert torch.equal(seen.decision_step, decode.decision_step(out))
+        assert torch.equal(seen.silent, out.silent.all(1))
+        assert torch.equal(seen.ties, decode.ties(out, 4))
+    else:
+        assert seen.membrane.shape == (STEPS, 40, 4)
+        mode = net.readout.mode
+        torch.testing.assert_close(decode.membrane(seen.membrane, mode), seen.scores)
+        assert torch.equal(seen.decision_step, decode.settled_step(decode.running_membrane(seen.membrane, mode)))
+        assert not seen.ties.any() and not seen.silent.any()
+    assert seen.decision_step.unique().numel() > 1 or name == "one layer"
+
+
+@pytest.mark.parametrize("population", [1, 3])
+def test_first_spike_answers_as_the_decoder(population: int) -> None:
+    net = build("mlp twd", readout="first-spike", population=population)
+    with torch.no_grad():
+        net.layers[-1].bias.fill_(-0.1)
+        seen = net.observe(images(500))
+        over = decode.overshoot(seen.layers[-1], net.layers[-1].membrane(seen.layers[-2]))
+    assert seen.ties.any() and (population > 1 or seen.silent.any())
+    assert torch.equal(seen.scores.argmax(1), decode.first_spike(seen.layers[-1], over) // population)
+
+
+def test_max_pools_report_their_repeated_spikes() -> None:
+    net, x = build("cnn max"), images()
+    seen = net.observe(x)
+    dense = seen.layers[0].dense()
+    pooled = torch.nn.functional.max_pool2d(dense.flatten(0, 1), 2).unflatten(0, dense.shape[:2]).sum(0)
+    assert seen.repeated.shape == seen.units.shape == (2,)
+    assert seen.repeated[0] == (pooled > 1).sum() > 0
+    assert seen.units.tolist() == [pooled.numel(), 7 * 8]
+    before = seen.repeated.clone()
+    net(x * 0)
+    assert torch.equal(seen.repeated, before)
+    assert build("cnn").observe(x).repeated.shape == (0,)
+
+
+@pytest.mark.parametrize("name", ["mlp", "mlp atan"])
+def test_net_against_the_reference(name: str) -> None:
+    net, x = build(name), images()
+    seen = net.observe(x)
+    synapses = [[p.detach().double().requires_grad_() for p in layer.synapse()] for layer in net.layers]
+    (w1, b1), (w2, b2), (w3, b3) = synapses
+    options = {"surrogate": net.layers[0].surrogate}
+    spikes = reference.ramp(x.flatten(1).double() @ w1.T + b1, STEPS, **options)
+    hidden = reference.linear(spikes, w2, b2, **options)
+    scores = reference.integrate(hidden, w3, b3)[-1]
+    assert torch.equal(seen.layers[1].dense().double(), hidden.dense())
+    torch.testing.assert_close(seen.scores.double(), scores, rtol=1e-4, atol=1e-5)
+    grad = torch.randn(scores.shape, generator=generator(2))
+    biases = torch.autograd.grad(seen.scores, [layer.bias for layer in net.layers], grad)
+    for one, other in zip(biases, torch.autograd.grad(scores, [b1, b2, b3], grad.double()), strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_copies_and_state(name: str) -> None:
+    net, x = build(name), images()
+    scores = net(x)
+    assert torch.equal(copy.deepcopy(net)(x), scores)
+    other = build(name, seed=5)
+    assert not torch.equal(other(x), scores)
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other(x), scores)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_autocast_keeps_float32(name: str) -> None:
+    net, x = build(name), images()
+    scores = net(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = net(x)
+    assert got.dtype == torch.float32
+    assert torch.equal(got, scores)
+    for one, other in zip(gradients(net, scores), gradients(net, got), strict=True):
+        assert torch.equal(one, other)
+
+
+COMPILED = [(name, "aot_eager") for name in NETS] + [pytest.param("cnn", "inductor", marks=pytest.mark.slow)]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(("name", "backend"), COMPILED)
+def test_compile_fullgraph(name: str, backend: str) -> None:
+    torch.compiler.reset()
+    net, x = build(name), images()
+    scores = net(x)
+    got = torch.compile(net, fullgraph=True, backend=backend)(x)
+    torch.testing.assert_close(got, scores, rtol=1e-4, atol=1e-4)
+    for one, other in zip(gradients(net, scores), gradients(net, got), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("batch", [0, 1])
+def test_small_batches(name: str, batch: int) -> None:
+    net = build(name)
+    seen = net.observe(images(batch))
+    assert seen.scores.shape == (batch, 4) and seen.decision_step.shape == (batch,)
+    seen.scores.sum().backward()
+
+
+def test_inputs() -> None:
+    net, x = build("cnn"), images()
+    assert torch.equal(net(x.transpose(2, 3).contiguous().transpose(2, 3)), net(x))
+    assert torch.equal(build()(x), build()(x.flatten(1)))
+    with pytest.raises(ValueError, match=r"x must have shape \[batch, 1, 6, 6\], got \(7, 36\)"):
+        net(x.flatten(1))
+    with pytest.raises(ValueError, match=r"x must have shape \[batch, 1, 6, 6\], got \(7, 35\)"):
+        build()(x.flatten(1)[:, 1:])
+    with pytest.raises(TypeError, match=r"x must be float32, got torch\.uint8"):
+        net((x * 255).to(torch.uint8))
+    with pytest.raises(TypeError, match=r"x must be float32, got torch\.float64"):
+        net(x.double())
+    with pytest.raises(TypeError, match=r"x must be a torch\.Tensor"):
+        net(x.numpy())
+    with pytest.raises(ValueError, match=r"x must be in \[0, 1\]"):
+        build("mlp latency")(x - 1)
