@@ -18,7 +18,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match=r"disk full"):
         cache.write_atomic(path, b"new")
     assert path.read_bytes() == b"old" and os.listdir(path.parent) == ["file"]
 
@@ -45,18 +45,18 @@ def test_lock_keeps_another_process_waiting_and_a_kill_frees_it(tmp_path):
 def test_download(mirror):
     (mirror.folder / "file").write_bytes(b"x" * 1000)
     assert mirrors.download(mirror.url + "file", limit=1000) == b"x" * 1000
-    with pytest.raises(mirrors.DownloadFailed, match="longer than the 999 bytes"):
+    with pytest.raises(mirrors.DownloadFailed, match=r"longer than the 999 bytes"):
         mirrors.download(mirror.url + "file", limit=999)
-    with pytest.raises(mirrors.DownloadFailed, match="File not found|Not Found"):
+    with pytest.raises(mirrors.DownloadFailed, match=r"File not found|Not Found"):
         mirrors.download(mirror.url + "other", limit=999)
-    with pytest.raises(mirrors.DownloadFailed, match="cut short|IncompleteRead"):
+    with pytest.raises(mirrors.DownloadFailed, match=r"cut short|IncompleteRead"):
         mirrors.download(mirror.url + "cut-short", limit=1000)
 
 
 def test_download_to_a_file_is_all_or_nothing(mirror, tmp_path):
     (mirror.folder / "file").write_bytes(b"abc")
     path = tmp_path / "sub" / "file"
-    with pytest.raises(mirrors.DownloadFailed, match="md5 is 900150983cd24fb0d6963f7d28e17f72, expected 0"):
+    with pytest.raises(mirrors.DownloadFailed, match=r"md5 is 900150983cd24fb0d6963f7d28e17f72, expected 0"):
         mirrors.download_file(mirror.url + "file", path, md5="0", limit=10)
     assert os.listdir(path.parent) == []
     mirrors.download_file(mirror.url + "file", path, md5="900150983cd24fb0d6963f7d28e17f72", limit=10)

@@ -66,7 +66,7 @@ def test_fetched_once_and_read(small_cifar, mirror):
 
 @both
 def test_archive_in_a_named_folder(small_cifar, mirror, tmp_path):
-    name, pixels = small_cifar
+    name, _ = small_cifar
     dataset = data.load(name, root=mirror.folder, train=False, download=False)
     assert dataset.source == f"folder {mirror.folder}" and len(dataset) == 4
     assert mirror.asked == []
@@ -77,7 +77,7 @@ def test_damaged_archive(small_cifar, mirror):
     name, _ = small_cifar
     (path,) = mirror.folder.glob("*.tar.gz")
     path.write_bytes(path.read_bytes() + b"x")
-    with pytest.raises(data.NotAvailable, match="md5 is"):
+    with pytest.raises(data.NotAvailable, match=r"md5 is"):
         data.load(name, train=True)
 
 
@@ -87,5 +87,5 @@ def test_not_to_be_had(name, tmp_path, monkeypatch):
     with pytest.raises(data.NotAvailable, match=f"{name}' is not available(.|\n)*download=False(.|\n)*python.tar.gz"):
         data.load(name, train=True, download=False)
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(data.NotAvailable, match="pip install torchvision"):
+    with pytest.raises(data.NotAvailable, match=r"pip install torchvision"):
         data.load(name, train=True)

@@ -42,7 +42,7 @@ def test_split_follows_its_generator():
 
 @pytest.mark.parametrize("validation", [0, 100, 0.0, 1.0, 0.001, -3])
 def test_split_refuses_an_empty_part(validation):
-    with pytest.raises(ValueError, match="validation must leave images in both parts of 100"):
+    with pytest.raises(ValueError, match=r"validation must leave images in both parts of 100"):
         data.split(make([0] * 100), validation=validation)
 
 
@@ -74,5 +74,5 @@ def test_digits():
 
 def test_digits_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(data.NotAvailable, match="pip install scikit-learn"):
+    with pytest.raises(data.NotAvailable, match=r"pip install scikit-learn"):
         data.load("digits", train=True)

@@ -54,7 +54,7 @@ def test_files_out_of_a_package(small, tmp_path, monkeypatch, tool):
     path = tmp_path / "small.deb"
     make_package(path, small)
     assert debian.read(path, FOLDER, small.source.files) == list(small.raws)
-    with pytest.raises(ValueError, match="small.deb holds no usr/share/other/train-images"):
+    with pytest.raises(ValueError, match=r"small.deb holds no usr/share/other/train-images"):
         debian.read(path, "usr/share/other", small.source.files)
 
 
@@ -68,9 +68,9 @@ def test_broken_package(small, tmp_path):
 def test_ar_member_by_hand():
     raw = ar({"a": b"odd", "data.tar.xz": b"four"})
     assert debian.ar_member(raw, "data.tar") == b"four"
-    with pytest.raises(ValueError, match="holds no b"):
+    with pytest.raises(ValueError, match=r"holds no b"):
         debian.ar_member(raw, "b")
-    with pytest.raises(ValueError, match="must begin with"):
+    with pytest.raises(ValueError, match=r"must begin with"):
         debian.ar_member(raw[1:], "a")
 
 
@@ -93,12 +93,12 @@ def test_apt_get_with_lists_of_its_own(small, use, tmp_path, monkeypatch):
     package = DebianPackage("dataset-small", FOLDER)
     use(replace(small.source, package=package))
     np.testing.assert_array_equal(data.load("mnist", train=True).images[:, 0].numpy(), small.arrays[0])
-    with pytest.raises(OSError, match="Unable to locate package"):
+    with pytest.raises(OSError, match=r"Unable to locate package"):
         debian.fetch(replace(package, name="dataset-missing"), small.source.files)
 
 
 def test_without_apt_get(small, use, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     use(replace(small.source, package=DebianPackage("dataset-small", FOLDER)))
-    with pytest.raises(data.NotAvailable, match="apt-get download dataset-small: there is no apt-get"):
+    with pytest.raises(data.NotAvailable, match=r"apt-get download dataset-small: there is no apt-get"):
         data.load("mnist", train=True)

@@ -53,7 +53,7 @@ def tonic(monkeypatch):
         train_url, test_url = "http://127.0.0.1:9/train", "http://127.0.0.1:9/test"
         train_md5 = test_md5 = "0" * 32
         train_filename, test_filename = "ibmGestureTrain.tar.gz", "ibmGestureTest.tar.gz"
-        classes = [str(i) for i in range(11)]
+        classes = tuple(str(i) for i in range(11))
         sensor_size = (128, 128, 2)
 
         def __init__(self, save_to, train):
@@ -92,12 +92,12 @@ def test_recordings_become_frames(tonic, tmp_path, monkeypatch):
 def test_not_to_be_had(tonic, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("FIRSTSPIKE_DATA", raising=False)
-    with pytest.raises(data.NotAvailable, match="no DVSGesture/ibmGestureTrain.tar.gz(.|\n)*by hand"):
+    with pytest.raises(data.NotAvailable, match=r"no DVSGesture/ibmGestureTrain.tar.gz(.|\n)*by hand"):
         data.load("dvs-gesture", train=True, download=False)
 
 
 def test_without_tonic(monkeypatch):
     monkeypatch.setitem(sys.modules, "tonic", None)
     monkeypatch.setitem(sys.modules, "tonic.datasets", None)
-    with pytest.raises(data.NotAvailable, match="pip install tonic"):
+    with pytest.raises(data.NotAvailable, match=r"pip install tonic"):
         data.load("dvs-gesture", train=True)

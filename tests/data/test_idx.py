@@ -26,10 +26,10 @@ def test_bytes_by_hand():
     ],
 )
 def test_bad_bytes(raw):
-    with pytest.raises(ValueError, match="^raw must"):
+    with pytest.raises(ValueError, match=r"^raw must"):
         idx.decode(raw)
 
 
 def test_other_types_are_refused():
-    with pytest.raises(ValueError, match="array must be uint8"):
+    with pytest.raises(ValueError, match=r"array must be uint8"):
         idx.encode(np.zeros(3))

@@ -44,15 +44,15 @@ def test_environment_names_the_folder_and_root_goes_before_it(small, use, tmp_pa
 
 def test_missing_folder_is_an_error(small, use, tmp_path, monkeypatch):
     use(small.source)
-    with pytest.raises(ValueError, match="root must name an existing folder"):
+    with pytest.raises(ValueError, match=r"root must name an existing folder"):
         data.load("mnist", root=tmp_path / "nowhere", train=True)
     monkeypatch.setenv("FIRSTSPIKE_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(ValueError, match="FIRSTSPIKE_DATA must name an existing folder"):
+    with pytest.raises(ValueError, match=r"FIRSTSPIKE_DATA must name an existing folder"):
         data.load("mnist", train=True)
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match="name must be one of digits, mnist, .*got 'mnits'"):
+    with pytest.raises(ValueError, match=r"name must be one of digits, mnist, .*got 'mnits'"):
         data.load("mnits", train=True)
 
 

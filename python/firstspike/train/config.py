@@ -145,7 +145,7 @@ class Config:
         missing = [name for name in ("data", "spec") if name not in values]
         if missing:
             raise ValueError(f"{' and '.join(missing)} must be given")
-        plain = {name: None if value == "none" else value for name, value in values.items()}
+        plain: dict[str, Any] = {name: None if value == "none" else value for name, value in values.items()}
         nested = plain.get("augmentation")
         if isinstance(nested, Mapping):
             fields.refuse_unknown(nested, {f.name for f in dataclasses.fields(Augmentation)}, "augmentation.")

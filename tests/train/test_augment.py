@@ -1,0 +1,76 @@
+"""Augmentation against a loop over images, pixel by pixel."""
+
+import pytest
+import torch
+
+from firstspike.train import Augmentation, augment
+from firstspike.train.augment import Draws
+
+
+def by_hand(images, draws):
+    """The same, one pixel after the other."""
+    result = torch.zeros_like(images)
+    _, _, height, width = images.shape
+    for i, image in enumerate(images):
+        if draws.flip is not None and draws.flip[i]:
+            image = image.flip(2)
+        down, right = (0, 0) if draws.shift is None else draws.shift[i].tolist()
+        for y in range(height):
+            for x in range(width):
+                if 0 <= y - down < height and 0 <= x - right < width:
+                    result[i, :, y, x] = image[:, y - down, x - right]
+        if draws.box is not None:
+            top, bottom, left, right = draws.box[i].tolist()
+            result[i, :, top:bottom, left:right] = 0
+    return result
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        Augmentation(shift=2),
+        Augmentation(flip=True),
+        Augmentation(erase=0.7, erase_area=0.5),
+        Augmentation(shift=3, flip=True, erase=0.5),
+        Augmentation(shift=9),  # farther than the image is wide
+    ],
+)
+def test_equals_the_loop(augmentation, channels):
+    draw = torch.Generator().manual_seed(3)
+    images = torch.randint(1, 256, (40, channels, 5, 7), generator=draw, dtype=torch.uint8)
+    before = images.clone()
+    draws = augment.draw(augmentation, 40, (5, 7), draw)
+    result = augment.apply(images, draws)
+    assert torch.equal(result, by_hand(images, draws))
+    assert torch.equal(images, before)
+    assert not torch.equal(result, images)
+
+
+def test_draws_cover_their_ranges():
+    draws = augment.draw(Augmentation(shift=2, flip=True, erase=0.25), 4000, (10, 12), torch.Generator().manual_seed(0))
+    for axis in (0, 1):
+        assert sorted(draws.shift[:, axis].unique().tolist()) == [-2, -1, 0, 1, 2]
+    assert 0.45 < draws.flip.float().mean() < 0.55
+    top, bottom, left, right = draws.box.unbind(1)
+    assert (top >= 0).all() and (bottom <= 10).all() and (left >= 0).all() and (right <= 12).all()
+    area = (bottom - top) * (right - left)
+    erased = area > 0
+    assert 0.21 < erased.float().mean() < 0.29
+    assert (area[erased] <= 0.2 * 120 + 12).all()  # both sides are rounded
+    assert len(area[erased].unique()) > 10
+
+
+def test_nothing_drawn_changes_nothing():
+    images = torch.randint(0, 256, (3, 1, 4, 4), dtype=torch.uint8)
+    assert torch.equal(augment.apply(images, Draws(None, None, None)), images)
+    still = Draws(torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3, dtype=torch.bool), torch.zeros(3, 4).long())
+    assert torch.equal(augment.apply(images, still), images)
+
+
+def test_parts_of_a_batch_see_the_same_draws():
+    draw = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (11, 1, 6, 6), generator=draw, dtype=torch.uint8)
+    draws = augment.draw(Augmentation(shift=2, flip=True, erase=0.5), 11, (6, 6), draw)
+    parts = [augment.apply(images[part], draws[part]) for part in (slice(0, 4), slice(4, 4), slice(4, 11))]
+    assert torch.equal(torch.cat(parts), augment.apply(images, draws))

@@ -1,0 +1,76 @@
+"""Configs: what goes in comes out, and every mistake is named."""
+
+import pytest
+
+from firstspike.train import Augmentation, Config
+
+GOOD = {"data": "mnist", "spec": "784-100-10"}
+
+
+def test_round_trips(tmp_path):
+    config = Config.from_dict({**GOOD, "augmentation": {"shift": 2, "flip": True}, "affine": "none", "validation": 0.1})
+    assert config.affine is None and config.augmentation == Augmentation(shift=2, flip=True)
+    assert Config.from_dict(config.to_dict()) == config
+    path = tmp_path / "run.toml"
+    path.write_text(config.to_toml(), encoding="utf-8")
+    assert Config.from_toml(path) == config
+
+
+def test_changes_reach_into_a_file(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('data = "mnist"\nspec = "784-10-10"\nepochs = 3\naugmentation = { shift = 1 }\n', encoding="utf-8")
+    config = Config.from_toml(path, {"epochs": 4, "augmentation.erase": 0.5})
+    assert config.epochs == 4 and config.augmentation == Augmentation(shift=1, erase=0.5)
+
+
+def test_whole_numbers_are_floats_where_floats_are_due():
+    assert isinstance(Config.from_dict({**GOOD, "lr": 1, "warmup": 1, "validation": 5}).lr, float)
+    assert Config.from_dict({**GOOD, "validation": 5}).validation == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"learning_rate": 1}, ValueError, "no setting learning_rate"),
+        ({"epoch": 1}, ValueError, "did you mean epochs"),
+        ({"augmentation": {"shfit": 1}}, ValueError, "did you mean augmentation.shift"),
+        ({"augmentation": 3}, TypeError, "augmentation must be Augmentation, got 3"),
+        ({"augmentation": {"erase": 1.5}}, ValueError, "augmentation.erase must be in 0..1, got 1.5"),
+        ({"data": "imagenet"}, ValueError, "data must be one of digits, .*got 'imagenet'"),
+        ({"steps": 0}, ValueError, "steps must be in 1..254, got 0"),
+        ({"steps": 255}, ValueError, "steps must be in 1..254, got 255"),
+        ({"steps": 8.0}, TypeError, "steps must be int, got 8.0"),
+        ({"epochs": True}, TypeError, "epochs must be int, got True"),
+        ({"epochs": 0}, ValueError, "epochs must be at least 1"),
+        ({"batch": -1}, ValueError, "batch must be at least 1"),
+        ({"lr": float("nan")}, ValueError, "lr must be finite"),
+        ({"lr": "fast"}, TypeError, "lr must be float, got 'fast'"),
+        ({"affine": "row"}, ValueError, "affine must be one of channel, layer, none"),
+        ({"gamma": "big"}, TypeError, "gamma must be float or none"),
+        ({"validation": 1.5}, ValueError, "validation must be a fraction below 1"),
+        ({"warmup": 11}, ValueError, "warmup must be at most epochs = 10"),
+        ({"label_smoothing": 1.0}, ValueError, "label_smoothing must be"),
+        ({"standardize": True, "encoder": "latency"}, ValueError, "standardize needs encoder 'direct'"),
+        ({"surrogate": "step"}, ValueError, "surrogate must be one of triangle"),
+        ({"optimizer": "lion"}, ValueError, "optimizer must be one of adamw"),
+    ],
+)
+def test_mistakes_are_named(change, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        Config.from_dict({**GOOD, **change})
+
+
+def test_a_mistake_in_a_file_names_the_file(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text("data = ", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"run.toml: "):
+        Config.from_toml(path)
+    path.write_text("epochs = 3", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"run.toml: data and spec must be given"):
+        Config.from_toml(path)
+
+
+def test_differences():
+    config = Config.from_dict(GOOD)
+    assert config.differences(config.replace()) == []
+    assert config.differences(config.replace(lr=0.5, seed=1)) == ["lr: 0.001, not 0.5", "seed: 0, not 1"]
