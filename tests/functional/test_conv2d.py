@@ -10,6 +10,7 @@ from ..compare import check_layer
 from ..samples import PATTERNS, REGIMES, layer
 
 STEPS = [1, 2, 8, 64, 254]
+ROUND = [triangle(), triangle(0.5), rectangle(), rectangle(0.5), atan(), sigmoid()]  # less steep, for inexact sums
 SURROGATES = [triangle(), triangle(0.25), rectangle(), atan(), sigmoid()]
 
 
@@ -100,8 +101,8 @@ def test_random_layers(data: st.DataObject) -> None:
         avg_pool=pool,
         stride=(data.draw(st.integers(1, 3), "stride height"), data.draw(st.integers(1, 3), "stride width")),
         padding=padding,
-        surrogate=data.draw(st.sampled_from(SURROGATES), "surrogate"),
+        surrogate=data.draw(st.sampled_from(ROUND), "surrogate"),
         threshold=data.draw(st.floats(0.25, 3), "threshold"),
         decay=data.draw(st.sampled_from([1.0, 1.0, 0.95, 0.5]), "decay"),
     )
-    check_layer("conv2d", case)
+    check_layer("conv2d", case, enough=0)
