@@ -28,7 +28,7 @@ Array<T> exact(const py::handle& value, const char* name, int dims) {
 }
 
 em::Register read_register(const py::dict& d) {
-  return {d["low"].cast<int64_t>(), d["high"].cast<int64_t>(), d["bits"].cast<int>(), d["wrap"].cast<bool>(), d["signed"].cast<bool>()};
+  return {d["low"].cast<int64_t>(), d["high"].cast<int64_t>(), d["bits"].cast<int>(), d["wrap"].cast<bool>()};
 }
 
 void add_layer(em::Network& network, const std::string& name, const py::dict& d) {
@@ -123,18 +123,15 @@ py::dict run(const em::Network& network, const py::object& times_in, int threads
 }
 
 void bind_primitives(py::module_& m) {
-  using em::FIRSTSPIKE_EMULATOR_ISA::saturate, em::FIRSTSPIKE_EMULATOR_ISA::wrap_signed, em::FIRSTSPIKE_EMULATOR_ISA::wrap_unsigned,
-      em::FIRSTSPIKE_EMULATOR_ISA::shift_left, em::FIRSTSPIKE_EMULATOR_ISA::leak_toward_zero;
-  m.def("saturate32", &saturate<int32_t>);
-  m.def("saturate64", &saturate<int64_t>);
-  m.def("wrap_signed32", &wrap_signed<int32_t>);
-  m.def("wrap_signed64", &wrap_signed<int64_t>);
-  m.def("wrap_unsigned32", &wrap_unsigned<int32_t>);
-  m.def("wrap_unsigned64", &wrap_unsigned<int64_t>);
-  m.def("shift_left32", &shift_left<int32_t>);
-  m.def("shift_left64", &shift_left<int64_t>);
-  m.def("leak_toward_zero64", &leak_toward_zero<int64_t>);
-  m.def("threshold_as_ge", &em::FIRSTSPIKE_EMULATOR_ISA::threshold_as_ge);
+  namespace fixed = em::FIRSTSPIKE_EMULATOR_ISA;
+  m.def("saturate32", &fixed::saturate<int32_t>);
+  m.def("saturate64", &fixed::saturate<int64_t>);
+  m.def("wrap32", &fixed::wrap<int32_t>);
+  m.def("wrap64", &fixed::wrap<int64_t>);
+  m.def("shift_left32", &fixed::shift_left<int32_t>);
+  m.def("shift_left64", &fixed::shift_left<int64_t>);
+  m.def("leak_toward_zero64", &fixed::leak_toward_zero<int64_t>);
+  m.def("threshold_as_ge", &fixed::threshold_as_ge);
 }
 
 }  // namespace

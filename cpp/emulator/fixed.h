@@ -15,19 +15,12 @@ constexpr S saturate(S x, S low, S high) {
   return x < low ? low : (x > high ? high : x);
 }
 
-// x modulo 2^bits, in [-2^(bits-1), 2^(bits-1)). 1 <= bits <= width of S.
+// x modulo 2^bits, in [low, low + 2^bits): two's complement for low = -2^(bits-1), unsigned for low = 0. bits < width of S.
 template <class S>
-constexpr S wrap_signed(S x, int bits) {
+constexpr S wrap(S x, S low, int bits) {
   using U = std::make_unsigned_t<S>;
-  const int unused = static_cast<int>(8 * sizeof(S)) - bits;
-  return static_cast<S>(static_cast<U>(x) << unused) >> unused;
-}
-
-// x modulo 2^bits, in [0, 2^bits). 1 <= bits < width of S.
-template <class S>
-constexpr S wrap_unsigned(S x, int bits) {
-  using U = std::make_unsigned_t<S>;
-  return static_cast<S>(static_cast<U>(x) & ((U{1} << bits) - 1));
+  const U mask = (U{1} << bits) - 1;
+  return static_cast<S>(((static_cast<U>(x) - static_cast<U>(low)) & mask) + static_cast<U>(low));
 }
 
 // x * 2^shift. The caller has proved that the product fits.

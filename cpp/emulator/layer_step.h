@@ -29,24 +29,48 @@ template <class S, class W>
   }
 }
 
-// Linear layers take four rows at a time, so that the sums are loaded and stored once for the four.
+// What a few rows of weights add up to without overflow.
+template <class W, class S>
+struct RowSum {
+  using Type = S;
+};
+template <class S>
+struct RowSum<int8_t, S> {
+  using Type = int16_t;
+};
+
+// Add kRows rows: the sums are loaded and stored once for all of them, and 8-bit weights add up in 16 bits first.
+template <int kRows, class W, class S>
+[[gnu::always_inline]] inline void add_rows(S* __restrict sum, const W* const* rows, int n) {
+  using Mid = typename RowSum<W, S>::Type;
+  const W* r[kRows];
+  for (int k = 0; k < kRows; ++k) r[k] = rows[k];
+  for (int i = 0; i < n; ++i) {
+    Mid mid = 0;
+    for (int k = 0; k < kRows; ++k) mid = static_cast<Mid>(mid + static_cast<Mid>(r[k][i]));
+    sum[i] += mid;
+  }
+}
+
 template <class W, class S>
 inline void deliver_linear(const Layer& layer, const State& state, Arrivals events, int64_t* counters) {
+  constexpr int kRows = 8;
   S* __restrict sum = static_cast<S*>(state.sum);
   const W* weights = static_cast<const W*>(layer.weights);
-  const W* rows[4];
+  const W* rows[kRows];
   int waiting = 0;
   for (int32_t e = 0; e < events.count; ++e)
     visit_linear(layer, events.index[e], [&](int site, int64_t row) {
       count_synapses(layer, state, site, counters);
       if (state.all_unspent == 0) return;
       rows[waiting++] = weights + row;
-      if (waiting < 4) return;
+      if (waiting < kRows) return;
       waiting = 0;
-      const W *__restrict a = rows[0], *__restrict b = rows[1], *__restrict c = rows[2], *__restrict d = rows[3];
-      for (int i = 0; i < layer.stride; ++i) sum[i] += static_cast<S>(a[i]) + b[i] + c[i] + d[i];
+      add_rows<kRows>(sum, rows, layer.stride);
     });
-  for (int i = 0; i < waiting; ++i) add_row(sum, rows[i], layer.stride);
+  int done = 0;
+  if (waiting >= 4) add_rows<4>(sum, rows, layer.stride), done = 4;
+  for (; done < waiting; ++done) add_row(sum, rows[done], layer.stride);
 }
 
 template <class W, class S>

@@ -29,8 +29,7 @@ void check_register(const std::string& layer, const char* name, const Register& 
   in_range(layer, name, r.low, -kLargestValue, 0);
   in_range(layer, name, r.high, 0, kLargestValue);
   if (!r.wrap) return;
-  const int64_t low = r.is_signed ? -(int64_t{1} << (r.bits - 1)) : 0;
-  if (r.low != low || r.high != low + ((int64_t{1} << r.bits) - 1))
+  if (r.high - r.low != (int64_t{1} << r.bits) - 1)
     refuse(layer, std::string(name) + " wraps, so its range must be all values of " + std::to_string(r.bits) + " bits");
 }
 
@@ -67,29 +66,34 @@ int64_t farthest(const Register& r) { return std::max(-r.low, r.high); }
 // The largest value that any order of any events can reach decides the types; refuses what 64 bits do not hold.
 void choose_types(const LayerSpec& spec, const std::vector<int64_t>& theta, int64_t rows, Layer& a) {
   std::vector<int64_t> total(a.out_c, 0);
-  int64_t weight = 0, value = 0;
+  int64_t value = 0;
+  int32_t low = 0, high = 0, bits = 0;
   for (int64_t row = 0; row < rows; ++row)
     for (int i = 0; i < a.out_c; ++i) {
-      const int64_t w = magnitude(spec.weights[row * a.out_c + i]);
-      total[i] += w;
-      weight = std::max(weight, w);
+      const int32_t w = spec.weights[row * a.out_c + i];
+      total[i] += magnitude(w);
+      low = std::min(low, w), high = std::max(high, w), bits |= w;
     }
   const int64_t sum = *std::max_element(total.begin(), total.end()), events = int64_t{a.pool} * a.pool;
   in_range(spec.name, "the largest sum of |weight|", sum, 0, (kLargestValue >> a.shift) / events);
   for (int i = 0; i < a.out_c; ++i) {
     const int64_t reach = (sum << a.shift) * events + farthest(a.membrane) + magnitude(spec.bias[i]);
-    value = std::max({value, reach, magnitude(theta[i]), farthest(a.accumulator)});
+    value = std::max({value, reach, magnitude(theta[i]), a.by_event ? 0 : farthest(a.accumulator)});
   }
   if (a.leaks && farthest(a.membrane) > int64_t{1} << 46) refuse(spec.name, "a leak needs a membrane of at most 47 bits");
-  const bool narrow = !a.leaks && value < (int64_t{1} << 31) - 1 && a.accumulator.bits < 32 && a.membrane.bits < 32;
+  const bool narrow = !a.leaks && value < (int64_t{1} << 31) - 1 && a.membrane.bits < 32 && (a.by_event || a.accumulator.bits < 32);
   a.state_bytes = narrow ? 4 : 8;
-  a.weight_bytes = weight < 128 ? 1 : weight < 32768 ? 2 : 4;
+  // A power of two that all weights share moves to the shift: the same products, from narrower weights.
+  while (bits != 0 && bits % 2 == 0) low /= 2, high /= 2, bits /= 2, ++a.shift;
+  a.weight_bytes = low >= -128 && high < 128 ? 1 : low >= -32768 && high < 32768 ? 2 : 4;
 }
 
 template <class T>
-void copy_rows(const int32_t* from, void* to, int64_t rows, int width, int stride) {
+void copy_rows(const LayerSpec& spec, const Layer& a, void* to, int64_t rows) {
+  const int down = a.shift - spec.layer.shift;
   for (int64_t row = 0; row < rows; ++row)
-    for (int i = 0; i < width; ++i) static_cast<T*>(to)[row * stride + i] = static_cast<T>(from[row * width + i]);
+    for (int i = 0; i < a.out_c; ++i)
+      static_cast<T*>(to)[row * a.stride + i] = static_cast<T>(spec.weights[row * a.out_c + i] >> down);
 }
 
 template <class S>
@@ -155,9 +159,9 @@ void Network::add(const LayerSpec& spec) {
   a.theta = keep(static_cast<std::size_t>(a.stride) * a.state_bytes);
   a.bias = keep(static_cast<std::size_t>(a.stride) * a.state_bytes);
   void *w = const_cast<void*>(a.weights), *th = const_cast<void*>(a.theta), *b = const_cast<void*>(a.bias);
-  if (a.weight_bytes == 1) copy_rows<int8_t>(spec.weights, w, rows, a.out_c, a.stride);
-  if (a.weight_bytes == 2) copy_rows<int16_t>(spec.weights, w, rows, a.out_c, a.stride);
-  if (a.weight_bytes == 4) copy_rows<int32_t>(spec.weights, w, rows, a.out_c, a.stride);
+  if (a.weight_bytes == 1) copy_rows<int8_t>(spec, a, w, rows);
+  if (a.weight_bytes == 2) copy_rows<int16_t>(spec, a, w, rows);
+  if (a.weight_bytes == 4) copy_rows<int32_t>(spec, a, w, rows);
   if (narrow)
     copy_states<int32_t>(a, theta, spec.bias, th, b);
   else

@@ -12,14 +12,12 @@ template <class S>
 struct Limits {
   S low, high;
   int bits;
-  bool is_signed;
 
-  explicit Limits(const Register& r)
-      : low(static_cast<S>(r.low)), high(static_cast<S>(r.high)), bits(r.bits), is_signed(r.is_signed) {}
+  explicit Limits(const Register& r) : low(static_cast<S>(r.low)), high(static_cast<S>(r.high)), bits(r.bits) {}
 
   template <bool kWrap>
   [[gnu::always_inline]] S apply(S x) const {
-    if constexpr (kWrap) return is_signed ? wrap_signed<S>(x, bits) : wrap_unsigned<S>(x, bits);
+    if constexpr (kWrap) return wrap(x, low, bits);
     return saturate(x, low, high);
   }
 };

@@ -12,8 +12,7 @@ constexpr int kLanes = 16;  // output channels are padded to a multiple of this
 struct Register {
   int64_t low, high;
   int bits;
-  bool wrap;      // false: saturate (policy `error` saturates too, and its caller looks at the counter)
-  bool is_signed;
+  bool wrap;  // false: saturate (policy `error` saturates too, and its caller looks at the counter)
 };
 
 enum Counter { kSpikes, kEvents, kDelivered, kEffective, kActive, kAccumulatorOverflows, kMembraneOverflows, kCounters };

@@ -15,6 +15,11 @@ from .layers import Layer, Register, check_layer
 COUNTERS: tuple[str, ...] = _emulator.COUNTERS
 
 
+def instruction_set() -> str:
+    """The instruction set that the core uses on this processor: "v4", "v3" (x86-64 levels) or "generic"."""
+    return _emulator.instruction_set()
+
+
 class OverflowRefused(ValueError):
     """A register with policy `error` overflowed."""
 
@@ -99,4 +104,4 @@ def _describe(layer: Layer) -> dict[str, Any]:
 
 
 def _register(r: Register) -> dict[str, Any]:
-    return {"low": r.low, "high": r.high, "bits": r.bits, "wrap": r.policy == "wrap", "signed": r.low < 0}
+    return {"low": r.low, "high": r.high, "bits": r.bits, "wrap": r.policy == "wrap"}
