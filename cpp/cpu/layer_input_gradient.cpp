@@ -81,10 +81,8 @@ inline void walk_back(const float* weights, const Events& events, int64_t steps,
     for (int64_t t = steps - 1; t >= 0; --t) {
         if (neuron.decay != 1.0f)
             for (int k = 0; k < N; ++k) sum[k] = leak(sum[k], neuron);
-        for (uint32_t i = events.begin[t]; i < events.begin[t + 1]; ++i) {
-            const float* w = weights + static_cast<int64_t>(events.row[i]) * (N * kLanes);
-            for (int k = 0; k < N; ++k) sum[k] += load(w + k * kLanes) * events.value[i];
-        }
+        const uint32_t from = events.begin[t];
+        add_scaled_rows<N>(sum, weights, events.row.data() + from, events.value.data() + from, events.begin[t + 1] - from);
         at_step(sum, t);
     }
 }

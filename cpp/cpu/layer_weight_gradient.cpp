@@ -201,15 +201,24 @@ void unpack(const Layer& l, const WeightView& shape, int64_t tile, int64_t from,
     const Tiles tiles{l.outputs};
     const int width = tiles.vectors(tile) * kLanes;
     const float scale = 1.0f / static_cast<float>(l.pool * l.pool);
-    constexpr int64_t kBlock = 16;
-    for (int64_t r0 = from; r0 < to; r0 += kBlock)
-        for (int lane = 0; lane < tiles.used(tile); ++lane)
-            for (int64_t r = r0; r < std::min(r0 + kBlock, to); ++r) {
-                const int64_t tap = r / l.channels;
-                gradient[(tile * kTile + lane) * shape.stride_output + r % l.channels * shape.stride_channel +
-                         tap / l.kernel_width * shape.stride_y + tap % l.kernel_width * shape.stride_x] =
-                    sum[(r - from) * width + lane] * scale;
+    gradient += tile * kTile * shape.stride_output;
+    int64_t r = from;
+    if (l.taps() == 1 && shape.stride_channel == 1) {  // columns of sums are rows of the gradient: turned in registers
+        for (; r + kLanes <= to; r += kLanes)
+            for (int first = 0; first < width; first += kLanes) {
+                Vec square[kLanes];
+                for (int k = 0; k < kLanes; ++k) square[k] = load(sum + (r - from + k) * width + first) * scale;
+                transpose(square);
+                for (int k = 0; k < kLanes && first + k < tiles.used(tile); ++k)
+                    store(gradient + (first + k) * shape.stride_output + r, square[k]);
             }
+    }
+    for (; r < to; ++r) {
+        const int64_t tap = r / l.channels;
+        float* out = gradient + r % l.channels * shape.stride_channel + tap / l.kernel_width * shape.stride_y +
+                     tap % l.kernel_width * shape.stride_x;
+        for (int lane = 0; lane < tiles.used(tile); ++lane) out[lane * shape.stride_output] = sum[(r - from) * width + lane] * scale;
+    }
 }
 
 }  // namespace

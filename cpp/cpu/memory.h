@@ -1,13 +1,19 @@
 // Scratch memory: aligned, uninitialised, grown on demand.
+//
+// Training asks for the same sizes step after step. Blocks that are given back are kept for the next step, up to a limit: fresh
+// pages from the system cost more than the kernels that fill them.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <new>
 
 namespace firstspike {
+
+// A block of at least `bytes` bytes on a cache line; `bytes` becomes its real size. Thread-safe.
+void* take_block(size_t& bytes);
+void give_block(void* block, size_t bytes);
 
 // An array of plain values that starts on a cache line. Growing keeps what was there.
 template <class T>
@@ -25,17 +31,18 @@ class Buffer {
     // Makes room for `size` values; keeps the first `used`.
     void reserve(int64_t size, int64_t used = 0) {
         if (size <= capacity_) return;
-        int64_t grown = capacity_ * 2 > size ? capacity_ * 2 : size;
-        std::unique_ptr<T[], Free> fresh(static_cast<T*>(::operator new(static_cast<size_t>(grown) * sizeof(T), kAlign)));
+        const int64_t wanted = used > 0 && capacity_ * 2 > size ? capacity_ * 2 : size;
+        size_t bytes = static_cast<size_t>(wanted) * sizeof(T);
+        std::unique_ptr<T[], Free> fresh(static_cast<T*>(take_block(bytes)), Free{bytes});
         if (used > 0) std::memcpy(fresh.get(), data_.get(), static_cast<size_t>(used) * sizeof(T));
         data_ = std::move(fresh);
-        capacity_ = grown;
+        capacity_ = static_cast<int64_t>(bytes / sizeof(T));
     }
 
    private:
-    static constexpr std::align_val_t kAlign{64};
     struct Free {
-        void operator()(T* p) const { ::operator delete(p, kAlign); }
+        size_t bytes = 0;
+        void operator()(T* p) const { give_block(p, bytes); }
     };
     std::unique_ptr<T[], Free> data_;
     int64_t capacity_ = 0;

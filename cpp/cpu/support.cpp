@@ -31,11 +31,16 @@ Support join(std::vector<SupportWriter>& writers, int64_t groups, int threads) {
     all.lane.reserve(all.entries);
     parallel_for(static_cast<int64_t>(writers.size()), threads, [&](int64_t task) {
         const auto& w = writers[static_cast<size_t>(task)];
-        for (const auto& segment : w.segments_) {
-            const int64_t to = all.offset[segment.group], n = all.offset[segment.group + 1] - to;
-            std::copy_n(w.slope_.data() + segment.begin, n, all.slope.data() + to);
-            std::copy_n(w.step_.data() + segment.begin, n, all.step.data() + to);
-            std::copy_n(w.lane_.data() + segment.begin, n, all.lane.data() + to);
+        const size_t n = w.segments_.size();
+        for (size_t i = 0; i < n;) {  // a run of groups in the final order is one copy
+            size_t next = i + 1;
+            while (next < n && w.segments_[next].group == w.segments_[next - 1].group + 1) ++next;
+            const int64_t from = w.segments_[i].begin, end = next < n ? w.segments_[next].begin : w.size_;
+            const int64_t to = all.offset[w.segments_[i].group];
+            std::copy_n(w.slope_.data() + from, end - from, all.slope.data() + to);
+            std::copy_n(w.step_.data() + from, end - from, all.step.data() + to);
+            std::copy_n(w.lane_.data() + from, end - from, all.lane.data() + to);
+            i = next;
         }
     });
     return all;

@@ -8,13 +8,38 @@
 
 namespace firstspike {
 
+// Sums of a tile kept apart so that an addition need not wait for the one before; narrow tiles have room for more of them.
+template <int N>
+constexpr int kChains = N == 1 ? 4 : N < 4 ? 2 : 1;
+
 // v += the weight rows of some events.
 template <int N>
 inline void add_rows(Vec (&v)[N], const float* tile, const uint32_t* row, const uint32_t* end) {
-    for (; row != end; ++row) {
-        const float* w = tile + static_cast<int64_t>(*row) * (N * kLanes);
-        for (int k = 0; k < N; ++k) v[k] += load(w + k * kLanes);
-    }
+    constexpr int C = kChains<N>;
+    Vec more[C][N] = {};
+    for (; C > 1 && end - row >= C; row += C)
+        for (int c = 0; c < C; ++c)
+            for (int k = 0; k < N; ++k) more[c][k] += load(tile + static_cast<int64_t>(row[c]) * (N * kLanes) + k * kLanes);
+    for (; row != end; ++row)
+        for (int k = 0; k < N; ++k) v[k] += load(tile + static_cast<int64_t>(*row) * (N * kLanes) + k * kLanes);
+    for (int c = 0; C > 1 && c < C; ++c)
+        for (int k = 0; k < N; ++k) v[k] += more[c][k];
+}
+
+// v += value * weight row, of some events.
+template <int N>
+inline void add_scaled_rows(Vec (&v)[N], const float* tile, const uint32_t* row, const float* value, int64_t count) {
+    constexpr int C = kChains<N>;
+    Vec more[C][N] = {};
+    int64_t i = 0;
+    for (; C > 1 && i + C <= count; i += C)
+        for (int c = 0; c < C; ++c)
+            for (int k = 0; k < N; ++k)
+                more[c][k] += load(tile + static_cast<int64_t>(row[i + c]) * (N * kLanes) + k * kLanes) * value[i + c];
+    for (; i < count; ++i)
+        for (int k = 0; k < N; ++k) v[k] += load(tile + static_cast<int64_t>(row[i]) * (N * kLanes) + k * kLanes) * value[i];
+    for (int c = 0; C > 1 && c < C; ++c)
+        for (int k = 0; k < N; ++k) v[k] += more[c][k];
 }
 
 // The slope of the two surrogates with a finite reach.
@@ -62,10 +87,10 @@ class Firing {
                 const uint32_t within = mask_greater(reach_, size);
                 if (within) writer_->append(within, slope_(size), k * kLanes, step);
             }
-            uint32_t fired = mask_reaches(v[k], threshold_);
+            const uint32_t fired = mask_reaches(v[k], threshold_);
             v[k] = choose(fired, splat(kSpent), v[k]);
             alive_ -= __builtin_popcount(fired);
-            for (; fired; fired &= fired - 1) times_[k * kLanes + __builtin_ctz(fired)] = static_cast<uint8_t>(step);
+            store_bytes(times_ + k * kLanes, fired, static_cast<uint8_t>(step));
         }
     }
 

@@ -8,20 +8,22 @@ namespace firstspike {
 
 namespace {
 
-// Copies one tile, blocked so that either side is read and written in whole cache lines.
+// One tile: out[i][lane] = w[i * stride_inner + lane * stride_lane] * scale, zeros in the padding.
 void pack_tile(float* out, const float* w, int used, int width, int64_t inner, int64_t stride_inner, int64_t stride_lane,
                float scale) {
-    constexpr int64_t kBlock = 16;
-    for (int64_t i0 = 0; i0 < inner; i0 += kBlock) {
-        const int64_t i1 = std::min(i0 + kBlock, inner);
-        if (stride_inner < stride_lane) {
-            for (int lane = 0; lane < used; ++lane)
-                for (int64_t i = i0; i < i1; ++i) out[i * width + lane] = w[i * stride_inner + lane * stride_lane] * scale;
-        } else {
-            for (int64_t i = i0; i < i1; ++i)
-                for (int lane = 0; lane < used; ++lane) out[i * width + lane] = w[i * stride_inner + lane * stride_lane] * scale;
-        }
-        for (int64_t i = i0; i < i1; ++i) std::fill(out + i * width + used, out + (i + 1) * width, 0.0f);
+    int64_t i = 0;
+    if (stride_inner == 1) {  // rows of w are columns of the tile: squares are turned in registers
+        for (; i + kLanes <= inner; i += kLanes)
+            for (int first = 0; first < width; first += kLanes) {
+                Vec square[kLanes] = {};
+                for (int k = 0; k < kLanes && first + k < used; ++k) square[k] = load(w + (first + k) * stride_lane + i) * scale;
+                transpose(square);
+                for (int k = 0; k < kLanes; ++k) store(out + (i + k) * width + first, square[k]);
+            }
+    }
+    for (; i < inner; ++i) {
+        for (int lane = 0; lane < used; ++lane) out[i * width + lane] = w[i * stride_inner + lane * stride_lane] * scale;
+        std::fill(out + i * width + used, out + (i + 1) * width, 0.0f);
     }
 }
 

@@ -98,6 +98,40 @@ inline int append_lanes(uint32_t mask, Vec values, int first, float* value_out, 
 #endif
 }
 
+// Writes `value` to the chosen bytes.
+inline void store_bytes(uint8_t* out, uint32_t mask, uint8_t value) {
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+    _mm_mask_storeu_epi8(out, static_cast<__mmask16>(mask), _mm_set1_epi8(static_cast<char>(value)));
+#else
+    for (; mask; mask &= mask - 1) out[__builtin_ctz(mask)] = value;
+#endif
+}
+
+// Transposes a square of vectors in registers: in stage s, s x s blocks change places.
+template <int kStage = 1>
+inline void transpose(Vec (&rows)[kLanes]) {
+    typedef int32_t Order __attribute__((vector_size(kLanes * 4)));
+    Order low, high;
+    for (int i = 0; i < kLanes; ++i) {
+        low[i] = i & kStage ? kLanes + i - kStage : i;
+        high[i] = i & kStage ? kLanes + i : i + kStage;
+    }
+    for (int i = 0; i < kLanes; ++i) {
+        if (i & kStage) continue;
+        const Vec a = rows[i], b = rows[i | kStage];
+#if defined(__clang__)
+        for (int k = 0; k < kLanes; ++k) {
+            rows[i][k] = low[k] < kLanes ? a[low[k] & (kLanes - 1)] : b[low[k] & (kLanes - 1)];
+            rows[i | kStage][k] = high[k] < kLanes ? a[high[k] & (kLanes - 1)] : b[high[k] & (kLanes - 1)];
+        }
+#else
+        rows[i] = __builtin_shuffle(a, b, low);
+        rows[i | kStage] = __builtin_shuffle(a, b, high);
+#endif
+    }
+    if constexpr (kStage * 2 < kLanes) transpose<kStage * 2>(rows);
+}
+
 // Bit i of 64 is set where bytes[i] == value.
 inline uint64_t mask_equal_bytes(const uint8_t* bytes, uint8_t value) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
