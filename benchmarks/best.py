@@ -1,0 +1,33 @@
+"""Each peer's best setting, as the section `sweep` found it."""
+
+from __future__ import annotations
+
+from . import records
+from .nets import Setting, settings
+from .records import RESULTS
+from .works import Work
+
+#: Taken where no sweep was recorded.
+ASSUMED = {"dense": ("loop, compiled", "loop, channels last, compiled", "scan, compiled"),
+           "spikingjelly": ("multi-step, torch formulas, compiled", "multi-step",)}
+
+
+def cell(work: Work, steps: int, library: str) -> str:
+    """The name of the sweep's cell."""
+    return f"{work.name}-T{steps}-{library}"
+
+
+def best(work: Work, steps: int, library: str, *, eager: bool = False) -> Setting:
+    """The fastest setting of a training step that was found for this net, at the nearest number of steps that was swept.
+
+    eager: among those without torch.compile. Settings that `steps` rules out (unrolled loops) do not count.
+    """
+    allowed = {setting.name: setting for setting in settings(library, maps="C" in work.spec, steps=steps)
+               if not (eager and setting.compiled)}
+    rows = [row for row in records.load(RESULTS / "full" / "sweep.json")
+            if row["work"] == work.name and row["library"] == library]
+    for row in sorted(rows, key=lambda row: abs(row["steps"] - steps)):
+        times = {name: time["median"] for name, time in row["times"].items() if name in allowed}
+        if times:
+            return allowed[min(times, key=lambda name: times[name])]
+    return next((allowed[name] for name in ASSUMED[library] if name in allowed), next(iter(allowed.values())))

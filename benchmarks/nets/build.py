@@ -1,0 +1,66 @@
+"""Nets by library and setting; a peer's module is imported only where it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..works import Work
+
+LIBRARIES = ("firstspike", "dense", "spikingjelly", "snntorch", "norse")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A way to run a library: the options of its net, and whether under torch.compile."""
+
+    library: str
+    name: str
+    compiled: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def settings(library: str, *, maps: bool, steps: int) -> list[Setting]:
+    """The settings among which a library's best is looked for. maps: whether the net has convolutions."""
+    last = [("", {})] + ([(", channels last", {"channels_last": True})] if maps else [])
+    if library == "dense":
+        found = [Setting("dense", f"loop{more}", options={"neurons": "loop", **extra}) for more, extra in last]
+        found += [Setting("dense", f"scan{more}", options={"neurons": "scan", **extra}) for more, extra in last]
+        kinds = ("loop", "scan") if steps <= MOST_UNROLLED else ("scan",)
+        found += [Setting("dense", f"{kind}{more}, compiled", True, {"neurons": kind, **extra})
+                  for kind in kinds for more, extra in last]
+        return found
+    if library == "spikingjelly":
+        found = [Setting(library, f"multi-step{more}", options=extra) for more, extra in last]
+        found.append(Setting(library, "multi-step, reset to zero", options={"soft": False}))
+        found.append(Setting(library, "single-step", options={"step_mode": "s"}))
+        found.append(Setting(library, "multi-step, compiled", True))
+        if steps <= MOST_UNROLLED:
+            found.append(Setting(library, "multi-step, torch formulas, compiled", True, {"registered": False}))
+        return found
+    return [Setting(library, "default")]
+
+
+#: Steps up to which a loop over time is compiled: unrolled, it takes minutes beyond.
+MOST_UNROLLED = 32
+
+
+def build(setting: Setting, work: Work, steps: int) -> nn.Module:
+    """The net of a setting. ValueError for an unknown library; ImportError where the library is absent."""
+    if setting.library == "firstspike":
+        from .ours import Ours as made
+    elif setting.library == "dense":
+        from .dense import Dense as made
+    elif setting.library == "spikingjelly":
+        from .jelly import Jelly as made
+    elif setting.library == "snntorch":
+        from .snntorch_net import SnnTorch as made
+    elif setting.library == "norse":
+        from .norse_net import Norse as made
+    else:
+        raise ValueError(f"library must be one of {', '.join(LIBRARIES)}, got {setting.library!r}")
+    net: nn.Module = made(work, steps, **setting.options)
+    return torch.compile(net, dynamic=False) if setting.compiled else net  # type: ignore[return-value]

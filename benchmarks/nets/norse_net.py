@@ -1,0 +1,36 @@
+"""Norse 1.1: IAF neurons with SuperSpike. Its neurons fire more than once."""
+
+from __future__ import annotations
+
+import norse.torch as norse
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..works import Work
+from .synapses import stages
+
+
+class Norse(nn.Module):
+    """forward: spikes float32 [T, B, ...] to scores [B, classes]. Synapses run once over all steps, then `norse.IAF` over time."""
+
+    def __init__(self, work: Work, steps: int, *, seed: int = 0) -> None:
+        super().__init__()
+        self.stages = stages(work, steps, seed=seed)
+        self.synapses = nn.ModuleList(stage.synapse for stage in self.stages)
+        self.neurons = norse.IAF()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores of a dense train."""
+        for stage in self.stages:
+            if stage.last:
+                x = x.sum(0, keepdim=True)
+            flat = x.flatten(0, 1)
+            if stage.pool > 1:
+                flat = F.avg_pool2d(flat, stage.pool)
+            if stage.flat:
+                flat = flat.flatten(1)
+            current = stage.synapse(flat)
+            if stage.last:
+                return current
+            x, _ = self.neurons(current.unflatten(0, x.shape[:2]))
+        raise AssertionError("a net has a last layer")

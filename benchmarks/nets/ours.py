@@ -1,0 +1,33 @@
+"""firstspike's net on spikes that are coded already."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from firstspike import SpikeTimes, models
+
+from ..works import Work
+
+
+class Ours(nn.Module):
+    """Layers and readout of a `TTFSNet`: weights and biases as a plain layer has them, membrane readout, triangle surrogate.
+
+    forward: spikes [B, 784] or [B, 1, 28, 28] to scores [B, classes]. paper: with weight normalisation and affine, as the paper
+    trains; without, to compare with libraries that have neither.
+    """
+
+    def __init__(self, work: Work, steps: int, *, paper: bool = False, seed: int = 0) -> None:
+        super().__init__()
+        net = models.build(work.spec, input_shape=work.input_shape, steps=steps, encoder="latency", readout="membrane",
+                           normalization=paper, affine="channel" if paper else None, bias=True,
+                           generator=torch.Generator().manual_seed(seed))
+        self.layers, self.readout = net.layers, net.readout
+
+    def forward(self, spikes: SpikeTimes) -> Tensor:
+        """Scores of the spikes."""
+        signal = spikes
+        for layer in self.layers:
+            signal = layer(signal)
+        scores: Tensor = self.readout(signal)
+        return scores

@@ -1,0 +1,49 @@
+"""A net's synapses as torch modules, with the weights that firstspike's net has: what all dense nets start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from firstspike.models.grammar import Conv, Pool
+from firstspike.models.plan import plan
+
+from ..works import Work
+from .ours import Ours
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One layer: pooling by `pool` first, then the synapse; a flat one flattens its input; the last one only integrates."""
+
+    synapse: nn.Module
+    pool: int
+    flat: bool
+    last: bool
+
+
+def stages(work: Work, steps: int, linear: Callable[..., nn.Module] = nn.Linear, conv: Callable[..., nn.Module] = nn.Conv2d,
+           *, seed: int = 0) -> list[Stage]:
+    """The layers of the work's net; `linear` and `conv` make the synapses, with torch's arguments."""
+    sized = plan(work.spec, work.input_shape)
+    weights = [(layer.weight, layer.bias) for layer in Ours(work, steps, seed=seed).layers]
+    made: list[Stage] = []
+    pool = 1
+    for item in sized:
+        if isinstance(item.token, Pool):
+            pool = item.token.factor
+            continue
+        if isinstance(item.token, Conv):
+            synapse = conv(item.inputs, item.outputs, item.token.kernel, padding=item.token.kernel // 2)
+        else:
+            synapse = linear(item.inputs, item.outputs)
+        weight, bias = weights[len(made)]
+        with torch.no_grad():
+            synapse.weight.copy_(weight)
+            synapse.bias.copy_(bias)
+        made.append(Stage(synapse, pool, not isinstance(item.token, Conv), item is sized[-1]))
+        pool = 1
+    return made

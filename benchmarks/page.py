@@ -1,0 +1,42 @@
+"""The page made from the records: one Markdown file with all tables, and the figures as SVG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from firstspike.report import markdown, write_svg
+from firstspike.report.files import write_text
+
+from . import records, sections
+
+
+def write(folder: Path) -> Path:
+    """Write `README.md` and the figures of the records in `folder`; nothing is measured. Returns the page's path."""
+    parts = ["# Measurements\n", "Made by `nox -s bench` from the records beside this file.\n"]
+    for name in sections.NAMES:
+        rows = records.load(folder / f"{name}.json")
+        if not rows:
+            continue
+        module = sections.section(name)
+        parts += [f"## {module.TITLE}\n", origins(rows)]
+        for caption, frame in module.tables(rows):
+            if len(frame):
+                parts += [f"{caption}:\n", markdown(frame)]
+        if hasattr(module, "figures"):
+            for stem, drawn in module.figures(rows).items():
+                write_svg(drawn, folder / f"{stem}.svg")
+                parts.append(f"![{stem}]({stem}.svg)\n")
+    return write_text(folder / "README.md", "\n".join(parts))
+
+
+def origins(rows: list[dict[str, Any]]) -> str:
+    """A line that says on what, with what and when the rows were measured; each origin once."""
+    seen: dict[str, None] = {}
+    for row in rows:
+        origin = row["origin"]
+        versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items() if version != "absent")
+        seen[f"{origin['machine']['processor']}, {origin['threads']} threads; commit {origin['commit']}; {versions}."] = None
+    first, last = min(r["origin"]["time"] for r in rows), max(r["origin"]["time"] for r in rows)
+    load = max((r["origin"]["machine"]["load"] or 0) for r in rows)
+    return "\n".join(seen) + f"\nMeasured {first} to {last}, load average up to {load:.1f}.\n"

@@ -1,0 +1,81 @@
+"""Records: one JSON file a section, written whole after each cell, so that a killed run can go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from firstspike.report.files import write_text
+
+from . import machine
+from .stats import summarize
+
+FORMAT = 1
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+class Book:
+    """The record of one section: `rows`, one a cell, in the order in which they were first measured.
+
+    folder: where `<section>.json` lies. resume: keep the rows that are there; else start anew. Each row has the key "cell", its
+    name, and says where it comes from (machine, versions, commit, threads, time).
+    """
+
+    def __init__(self, folder: Path, section: str, *, resume: bool) -> None:
+        self.path = folder / f"{section}.json"
+        self.section = section
+        self._rows: dict[str, dict[str, Any]] = {row["cell"]: row for row in load(self.path)} if resume else {}
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows."""
+        return list(self._rows.values())
+
+    def has(self, cell: str) -> bool:
+        """Whether this cell was measured."""
+        return cell in self._rows
+
+    def get(self, cell: str) -> dict[str, Any] | None:
+        """The row of this cell, or None."""
+        return self._rows.get(cell)
+
+    def add(self, cell: str, **values: Any) -> None:
+        """Add a cell, or replace it, and write the file; ValueError for a value that JSON cannot hold (NaN, too)."""
+        row = {"cell": cell, **values, "origin": machine.origin()}
+        json.dumps(row, allow_nan=False)
+        self._rows[cell] = row
+        whole = {"format": FORMAT, "section": self.section, "rows": self.rows}
+        write_text(self.path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+
+
+def load(path: Path) -> list[dict[str, Any]]:
+    """The rows of a record; none where there is no file. ValueError for a file of another format."""
+    if not path.exists():
+        return []
+    record = json.loads(path.read_text())
+    if record.get("format") != FORMAT:
+        raise ValueError(f"{path} must have format {FORMAT}, got {record.get('format')!r}")
+    rows: list[dict[str, Any]] = record["rows"]
+    return rows
+
+
+def timed(samples: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+    """Samples of `timing.alternate` as a record holds them: in milliseconds, with median and quartiles."""
+    kept = {}
+    for side, seconds in samples.items():
+        milliseconds = [round(1e3 * s, 6) for s in seconds]
+        summary = summarize(milliseconds)
+        kept[side] = {"median": summary.median, "low": summary.low, "high": summary.high, "samples": milliseconds}
+    return kept
+
+
+@contextmanager
+def failing_softly(failures: dict[str, str], side: str, kinds: Sequence[type[Exception]] = (Exception,)) -> Iterator[None]:
+    """Note a peer's failure as its result: the table says why a cell is empty."""
+    try:
+        yield
+    except tuple(kinds) as error:
+        failures[side] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"

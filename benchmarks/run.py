@@ -1,0 +1,69 @@
+"""Run benchmarks: `python -m benchmarks.run [--full] [--section steps ...] [--resume] [--tables]`.
+
+Each section runs in a process of its own and writes benchmarks/results/<quick|full>/<section>.json; then the tables and figures
+are made from the records alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+from . import machine, records, sections
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, then write the pages; the number of sections that failed."""
+    options = _parser().parse_args(arguments)
+    if options.inside:
+        return _measure(options)
+    chosen = options.section or [n for n in sections.NAMES if options.full or n not in sections.LONG]
+    failed = []
+    for name in [] if options.tables else chosen:
+        command = [sys.executable, "-m", "benchmarks.run", "--inside", "--section", name, "--threads", str(options.threads)]
+        command += ["--full"] * options.full + ["--resume"] * options.resume
+        if subprocess.run(command, cwd=machine.ROOT, env=_environment(options.threads)).returncode:
+            failed.append(name)
+    from . import page
+
+    page.write(records.RESULTS / ("full" if options.full else "quick"))
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return len(failed)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--section", nargs="+", choices=sections.NAMES, help="only these sections")
+    parser.add_argument("--full", action="store_true", help="everything, with many rounds; takes about an hour")
+    parser.add_argument("--resume", action="store_true", help="keep the cells that were measured, go on with the others")
+    parser.add_argument("--tables", action="store_true", help="measure nothing: tables and figures from the records")
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of torch (default: 2)")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def _measure(options: argparse.Namespace) -> int:
+    """One section, in this process."""
+    import torch
+
+    from .session import Session
+
+    torch.set_num_threads(options.threads)
+    session = Session(full=options.full, resume=options.resume, threads=options.threads)
+    for name in options.section:
+        sections.section(name).measure(session)
+    return 0
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """OpenMP with as many threads as torch; the repository and, where nothing is installed, its python folder importable."""
+    paths = [str(machine.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(paths)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

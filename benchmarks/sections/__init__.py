@@ -1,0 +1,17 @@
+"""The sections in the order in which they run; each module has TITLE, measure(session), and makes its tables and figures."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+NAMES = ("sweep", "steps", "inference", "growth", "memory", "limit", "threads", "accuracy", "overhead", "crossover")
+#: Left out of the quick form: what they need takes minutes.
+LONG = ("sweep", "accuracy", "crossover")
+
+
+def section(name: str) -> ModuleType:
+    """The module of a section; ValueError for an unknown name."""
+    if name not in NAMES:
+        raise ValueError(f"section must be one of {', '.join(NAMES)}, got {name!r}")
+    return import_module(f"{__name__}.{name}")

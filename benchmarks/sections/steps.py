@@ -1,0 +1,63 @@
+"""The training step, forward + backward + Adam, beside the peers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from .. import inputs
+from ..best import best
+from ..nets import Setting, training_step
+from ..records import timed
+from ..session import Session
+from ..show import against, milliseconds
+from ..works import WORKS, Work, named
+
+TITLE = "Training step"
+
+
+def measure(session: Session) -> None:
+    """One cell a net, number of steps and source of input."""
+    book = session.book("steps")
+    for work in WORKS if session.full else WORKS[:2]:
+        for steps in work.steps if session.full else work.steps[:1]:
+            for source in inputs.SOURCES if session.full else inputs.SOURCES[:1]:
+                cell = f"{work.name}-T{steps}-{source}"
+                if book.has(cell):
+                    continue
+                session.say(f"steps {cell}")
+                batch = inputs.batch(source, work.batch, steps, flat="C" not in work.spec)
+                chosen = sides(work, steps, others=session.full and steps == 8 and source == inputs.SOURCES[0])
+                samples, failures = session.compare(chosen, work, batch, training_step)
+                book.add(cell, work=work.name, steps=steps, source=source, batch=work.batch, times=timed(samples),
+                         failures=failures, settings={side: s.name for side, s in chosen.items()})
+
+
+def sides(work: Work, steps: int, *, others: bool = False) -> dict[str, Setting]:
+    """Ours, SpikingJelly, the dense net compiled and eager; with `others`, snnTorch, Norse, and the paper's layers as well."""
+    chosen = {"firstspike": Setting("firstspike", "eager"), "spikingjelly": best(work, steps, "spikingjelly"),
+              "dense": best(work, steps, "dense"), "dense eager": best(work, steps, "dense", eager=True)}
+    if others:
+        chosen["snntorch"] = Setting("snntorch", "default")
+        chosen["norse"] = Setting("norse", "default")
+        chosen["firstspike, normalised"] = Setting("firstspike", "weight normalisation and affine", options={"paper": True})
+    return chosen
+
+
+def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
+    """Ours and the ratios, with targets; then all other sides."""
+    lines, others = [], []
+    for row in rows:
+        targets = named(row["work"]).targets[row["steps"]]
+        times = row["times"]
+        head = {"net": row["work"], "T": row["steps"], "input": row["source"]}
+        lines.append({**head, "firstspike, ms": milliseconds(times, "firstspike"),
+                      "SpikingJelly, ms": milliseconds(times, "spikingjelly"), "ratio": against(times, "spikingjelly"),
+                      "target": f"{targets[0]}", "dense compiled, ms": milliseconds(times, "dense"),
+                      "ratio ": against(times, "dense"), "target ": f"{targets[1]}"})
+        others += [{**head, "side": side, "setting": row["settings"][side], "ms": milliseconds(times, side),
+                    "ratio": against(times, side)} for side in row["settings"]
+                   if side not in ("firstspike",) and (side in times or side in row["failures"])]
+    return [("Training step, median (quartiles); ratio: times as long as firstspike", pd.DataFrame(lines)),
+            ("All sides", pd.DataFrame(others))]

@@ -1,0 +1,49 @@
+"""Which setting of SpikingJelly and of the dense net is the fastest on this processor: the one that the other sections use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from .. import best, inputs
+from ..nets import settings, training_step
+from ..records import timed
+from ..session import Session
+from ..timing import Effort
+from ..works import WORKS
+
+TITLE = "Settings of the peers"
+LIBRARIES = ("spikingjelly", "dense")
+
+
+def measure(session: Session) -> None:
+    """A short training run of each setting; one cell a net, number of steps, and library."""
+    book = session.book("sweep")
+    effort = Effort(rounds=5, seconds=4.0, most=30, block=0.01)
+    for work in WORKS:
+        maps = "C" in work.spec
+        for steps in work.steps if session.full else work.steps[:1]:
+            batch = inputs.batch("fashion-mnist", work.batch, steps, flat=not maps)
+            for library in LIBRARIES:
+                cell = best.cell(work, steps, library)
+                if book.has(cell):
+                    continue
+                session.say(f"sweep {cell}")
+                chosen = {s.name: s for s in settings(library, maps=maps, steps=steps)}
+                samples, failures = session.compare(chosen, work, batch, training_step, effort)
+                book.add(cell, work=work.name, steps=steps, library=library, batch=work.batch, times=timed(samples),
+                         failures=failures)
+
+
+def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
+    """One row a setting."""
+    lines = []
+    for row in rows:
+        medians = {name: time["median"] for name, time in row["times"].items()}
+        for name, median in sorted(medians.items(), key=lambda item: item[1]):
+            lines.append({"net": row["work"], "T": row["steps"], "library": row["library"], "setting": name,
+                          "ms a step": f"{median:.1f}"})
+        lines += [{"net": row["work"], "T": row["steps"], "library": row["library"], "setting": name, "ms a step": error}
+                  for name, error in row["failures"].items()]
+    return [("Training step by setting, Fashion-MNIST, the fastest first", pd.DataFrame(lines))]

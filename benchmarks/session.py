@@ -1,0 +1,70 @@
+"""What all sections share: quick or full, where records go, how to build and time the sides of a cell."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from . import timing
+from .inputs import Batch
+from .nets import Setting, build
+from .nets.training import feed
+from .records import RESULTS, Book, failing_softly
+from .works import Work
+
+Maker = Callable[[torch.nn.Module, object, torch.Tensor], timing.Call]
+
+
+@dataclass(frozen=True)
+class Session:
+    """full: everything, many rounds; else the quick form. resume: keep cells that are there. threads: of torch, and so of all."""
+
+    full: bool = False
+    resume: bool = False
+    threads: int = 2
+    results: Path = RESULTS
+
+    @property
+    def folder(self) -> Path:
+        """Where this form's records are."""
+        return self.results / ("full" if self.full else "quick")
+
+    @property
+    def effort(self) -> timing.Effort:
+        """How long to measure a cell."""
+        return timing.FULL if self.full else timing.QUICK
+
+    def book(self, section: str) -> Book:
+        """The record of a section."""
+        return Book(self.folder, section, resume=self.resume)
+
+    def say(self, text: str) -> None:
+        """Progress, to stderr."""
+        print(text, file=sys.stderr, flush=True)
+
+    def compare(self, chosen: Mapping[str, Setting], work: Work, batch: Batch, make: Maker,
+                effort: timing.Effort | None = None) -> tuple[dict[str, list[float]], dict[str, str]]:
+        """Time the settings of `chosen` in turns: seconds a call, and why a side has none.
+
+        make: from a net, its input and the labels to what is timed (`nets.training_step`, or `nets.inference` of the first two).
+        """
+        calls: dict[str, timing.Call] = {}
+        failures: dict[str, str] = {}
+        fresh_compiler()
+        for side, setting in chosen.items():
+            with failing_softly(failures, side):
+                call = make(build(setting, work, batch.spikes.steps), feed(setting.library, batch), batch.labels)
+                call()
+                calls[side] = call
+        return timing.alternate(calls, effort or self.effort), failures
+
+
+def fresh_compiler() -> None:
+    """Forget what torch.compile made, and let it fail rather than fall back to eager silently."""
+    torch._dynamo.reset()
+    torch._dynamo.config.recompile_limit = 64
+    torch._dynamo.config.fail_on_recompile_limit_hit = True

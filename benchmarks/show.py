@@ -1,0 +1,32 @@
+"""Cells of tables: a median with its quartiles, a ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .stats import speedup
+
+ABSENT = "–"
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.4f}"
+
+
+def milliseconds(times: Mapping[str, Mapping[str, Any]], side: str) -> str:
+    """Median (lower to upper quartile) of a side in a record's `times`, in milliseconds; a dash where it was not measured."""
+    if side not in times:
+        return ABSENT
+    time = times[side]
+    return f"{number(time['median'])} ({number(time['low'])} to {number(time['high'])})"
+
+
+def against(times: Mapping[str, Mapping[str, Any]], side: str, ours: str = "firstspike") -> str:
+    """How many times as long as ours a side takes, such as "8.3x"; a dash where either was not measured."""
+    if side not in times or ours not in times:
+        return ABSENT
+    return f"{speedup(times[side]['samples'], times[ours]['samples']).median:.1f}x"

@@ -1,0 +1,68 @@
+"""Timing of several sides that take turns in one process."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: at least `rounds` rounds, more until `seconds` are over, never more than `most`.
+
+    block: shortest time in seconds of what one sample covers; quick calls are repeated within a sample.
+    """
+
+    rounds: int = 5
+    seconds: float = 1.0
+    most: int = 200
+    block: float = 0.02
+    warmup: int = 2
+
+
+QUICK = Effort(rounds=5, seconds=0.5, most=30, block=0.01, warmup=2)
+FULL = Effort(rounds=15, seconds=8.0, most=300, block=0.02, warmup=3)
+
+
+def once(call: Call, calls: int = 1) -> float:
+    """Seconds a call, over `calls` calls in a row."""
+    began = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return (time.perf_counter() - began) / calls
+
+
+def alternate(sides: Mapping[str, Call], effort: Effort) -> dict[str, list[float]]:
+    """Seconds a call of each side: one sample a round, all sides in each round, the first side of a round changing.
+
+    So whatever disturbs the machine meets all sides alike. Each side is warmed up before. Python's garbage collector runs
+    between rounds, not within them.
+    """
+    calls = {name: _calls(call, effort) for name, call in sides.items()}
+    samples: dict[str, list[float]] = {name: [] for name in sides}
+    names, began, collected = list(sides), time.perf_counter(), gc.isenabled()
+    gc.disable()
+    try:
+        for index in range(effort.most):
+            if index >= effort.rounds and time.perf_counter() - began > effort.seconds:
+                break
+            turn = index % len(names)
+            for name in names[turn:] + names[:turn]:
+                samples[name].append(once(sides[name], calls[name]))
+            if index % 8 == 7:
+                gc.collect()
+    finally:
+        if collected:
+            gc.enable()
+    return samples
+
+
+def _calls(call: Call, effort: Effort) -> int:
+    """Warm up, and find how many calls fill a block."""
+    best = min(once(call) for _ in range(max(1, effort.warmup)))
+    return max(1, math.ceil(effort.block / max(best, 1e-9)))

@@ -1,0 +1,45 @@
+"""What is measured: the nets, batch sizes and numbers of steps of the comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Work:
+    """A net, by its string, on 28 x 28 images, with the training batch and the numbers of steps at which it is compared.
+
+    targets: {T: (times as fast as SpikingJelly, times as fast as the compiled dense net)}.
+    """
+
+    name: str
+    spec: str
+    batch: int
+    targets: dict[int, tuple[float, float]]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Of one sample."""
+        return (1, 28, 28)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The numbers of steps."""
+        return tuple(self.targets)
+
+
+MLP = Work("mlp", "784-400-400-10", 128, {8: (8, 5), 16: (15, 8), 64: (40, 20)})
+CNN = Work("cnn", "32C3-AP2-64C3-AP2-128-10", 64, {8: (8, 5), 16: (15, 8)})
+WIDE = Work("wide", "128C3-AP2-128C3-AP2-2048-100", 32, {8: (6, 4)})
+WORKS = (MLP, CNN, WIDE)
+
+#: Inference targets {batch: (against SpikingJelly, against the compiled dense net)}.
+INFERENCE = {256: (12, 8), 1: (5, 3)}
+
+
+def named(name: str) -> Work:
+    """The work of this name; ValueError for another."""
+    for work in WORKS:
+        if work.name == name:
+            return work
+    raise ValueError(f"name must be one of {', '.join(work.name for work in WORKS)}, got {name!r}")
