@@ -101,7 +101,8 @@ def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
 
 def population(scores: Tensor, classes: int) -> Tensor:
     """Mean score of each class's neurons, [..., classes], of scores [..., classes * k], in the order of `grouped`."""
-    return grouped(scores, classes).mean(-1)
+    groups = grouped(scores, classes)
+    return scores if groups.shape[-1] == 1 else groups.mean(-1)
 
 
 def decision_step(spikes: SpikeTimes) -> Tensor:

@@ -6,9 +6,9 @@ from .encoders import LatencyEncoder
 from .firing import FiringLayer, FiringOptions
 from .integrate import Integrate
 from .node import TTFSNode
-from .normalization import WeightNormalization, normalize
+from .normalization import WeightNormalization
 from .pool import EarliestPool2d, MaxPool2d
-from .synapse import Affine, Synapse, SynapseOptions
+from .synapse import Affine, Synapse, SynapseOptions, normalize
 from .ttfs import TTFSConv2d, TTFSLinear
 
 __all__ = [

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch.autograd.function import once_differentiable
 
 from .. import _checks
-from .synapse import Synapse
 
 _EPSILON = 1e-12  # far below any variance of a weight in use; it keeps a constant weight finite
 
 
 class WeightNormalization(nn.Module):
-    """(W - mean) / std * sqrt(T / N) * gain, mean and std (biased) over the whole weight (arXiv 2410.23619, Eq. 16).
+    """(W - mean) / std * sqrt(T / N) * gain, mean and std (biased) over the whole weight (paper, Eq. 16).
 
-    So the weight keeps the mean 0 and the variance T / N of ETTFS-init throughout training, and Var(PSC) stays 1.
-    `gain` is ours, 1 in the paper: k after k x k average pooling and 1 / sqrt(T) in a directly coded layer, as in
-    `init.ettfs_`.
+    The paper is arXiv 2410.23619. So the weight keeps the mean 0 and the variance T / N of ETTFS-init throughout
+    training, and Var(PSC) stays 1. `gain` is ours, 1 in the paper, see `init.ettfs_`.
 
     steps: T, 1 to 254. fan_in: N, at least 1. Use: `normalize(layer)`, or
-    `torch.nn.utils.parametrize.register_parametrization(layer, "weight", WeightNormalization(steps, fan_in))`.
+    `torch.nn.utils.parametrize.register_parametrization(module, "weight", WeightNormalization(steps, fan_in))`.
     """
 
     def __init__(self, steps: int, fan_in: int, gain: float = 1.0) -> None:
@@ -36,10 +35,9 @@ class WeightNormalization(nn.Module):
         """The standard deviation that the normalised weight has."""
         return self.gain * math.sqrt(self.steps / self.fan_in)
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """The normalised weight, of the shape of `weight`."""
-        variance, mean = torch.var_mean(weight, correction=0)
-        return (weight - mean) * (self.deviation * torch.rsqrt(variance + _EPSILON))
+    def forward(self, weight: Tensor, gamma: Tensor | None = None) -> Tensor:
+        """The normalised weight of the shape of `weight`, [O, ...], times gamma, [O] or [1], if given."""
+        return _Normalized.apply(weight, gamma, self.deviation)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """What an assignment to the layer's weight stores: the weight as it is."""
@@ -50,11 +48,32 @@ class WeightNormalization(nn.Module):
         return f"steps={self.steps}, fan_in={self.fan_in}, gain={self.gain:g}"
 
 
-def normalize(layer: Synapse) -> Synapse:
-    """Put `WeightNormalization` with the layer's steps, fan-in and gain on its weight, in place; returns the layer."""
-    if not isinstance(layer, Synapse):
-        raise TypeError(f"layer must be a layer of firstspike.nn with a weight, got {type(layer).__name__}")
-    if parametrize.is_parametrized(layer, "weight"):
-        raise ValueError("layer must not be normalised yet: its weight carries a parametrization")
-    parametrize.register_parametrization(layer, "weight", WeightNormalization(layer.steps, layer.fan_in, layer.gain))
-    return layer
+class _Normalized(torch.autograd.Function):
+    """gamma[o] s c with c = W - mean and s = deviation / std, in few passes over the weight.
+
+    Sums go over each output's weights first and then over the outputs, so that they do not depend on the number of
+    threads.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, gamma: Tensor | None, deviation: float) -> Tensor:
+        rows = weight.flatten(1)
+        centred = rows - rows.sum(1).sum() / rows.numel()
+        variance = torch.linalg.vector_norm(centred, dim=1).square().sum() / rows.numel()
+        scale = deviation * torch.rsqrt(variance + _EPSILON)
+        ctx.save_for_backward(centred, scale, gamma)
+        ctx.deviation = deviation
+        return (centred * (scale if gamma is None else (scale * gamma).unsqueeze(1))).view_as(weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        centred, scale, gamma = ctx.saved_tensors
+        rows = gradient.flatten(1)
+        along = (rows * centred).sum(1)  # d L / d (gamma s) of each output
+        factor = scale.expand(len(rows)) if gamma is None else (scale * gamma).expand(len(rows))
+        mean = (factor * rows.sum(1)).sum() / rows.numel()
+        slope = (factor * along).sum() * (scale / ctx.deviation).square() / rows.numel()  # through 1 / std
+        weight = torch.addcmul(-mean, rows, factor.unsqueeze(1)).addcmul_(centred, -slope)
+        by_gamma = None if gamma is None else (scale * along).sum_to_size(gamma.shape)
+        return weight.view_as(gradient), by_gamma, None

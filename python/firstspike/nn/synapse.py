@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Required, TypedDict
+from typing import Literal, Required, TypedDict, cast
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.utils import parametrize
 
 from .. import _checks
 from .. import init as _init
+from .normalization import WeightNormalization
 
 Affine = Literal["channel", "layer"] | None
 INITS = ("ettfs", "kaiming", "torch")
@@ -64,7 +66,7 @@ class Synapse(nn.Module):
         """
         if init not in INITS:
             raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
-        original = nn.utils.parametrize.is_parametrized(self, "weight")
+        original = parametrize.is_parametrized(self, "weight")
         weight = self.get_parameter("parametrizations.weight.original" if original else "weight")
         if init == "ettfs":
             _init.ettfs_(weight, self.steps, gain=self.gain, generator=generator)
@@ -78,12 +80,29 @@ class Synapse(nn.Module):
 
     def synapse(self) -> tuple[Tensor, Tensor | None]:
         """(gamma W, beta [O]) that act on the spikes, normalisation and affine folded in; differentiable."""
-        weight, bias = self.weight, self.bias
-        if self.gamma is not None:
-            weight = weight * self.gamma.view(-1, *[1] * (weight.dim() - 1))
-        return weight, None if bias is None else bias.expand(weight.shape[0])
+        weight = self._scaled_weight()
+        return weight, None if self.bias is None else self.bias.expand(weight.shape[0])
+
+    def _scaled_weight(self) -> Tensor:
+        if self.gamma is None:
+            return self.weight
+        if parametrize.is_parametrized(self, "weight"):
+            chain = cast(parametrize.ParametrizationList, self.get_submodule("parametrizations.weight"))
+            if len(chain) == 1 and isinstance(chain[0], WeightNormalization):  # both in one pass
+                return chain[0](chain.original, self.gamma)
+        return self.weight * self.gamma.view(-1, *[1] * (self.weight.dim() - 1))
 
     def extra_repr(self) -> str:
         """The settings, for print."""
         shape = ", ".join(map(str, reversed(self.weight.shape[:2])))
         return f"{shape}, steps={self.steps}, bias={self.bias is not None}, affine={self.affine!r}"
+
+
+def normalize(layer: Synapse) -> Synapse:
+    """Put `WeightNormalization` with the layer's steps, fan-in and gain on its weight, in place; returns the layer."""
+    if not isinstance(layer, Synapse):
+        raise TypeError(f"layer must be a layer of firstspike.nn with a weight, got {type(layer).__name__}")
+    if parametrize.is_parametrized(layer, "weight"):
+        raise ValueError("layer must not be normalised yet: its weight carries a parametrization")
+    parametrize.register_parametrization(layer, "weight", WeightNormalization(layer.steps, layer.fan_in, layer.gain))
+    return layer
