@@ -110,6 +110,7 @@ def test_emulate_passes_its_arguments_on(run):
     assert code == 0 and "--profile" in out and "firstspike emulate" in out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_a_run_that_then_goes_on(run, toml, tmp_path, number):

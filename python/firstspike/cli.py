@@ -26,7 +26,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def train_command(
     config: Annotated[Path, typer.Argument(help="TOML file with the settings.")],
     directory: Annotated[
-        Path | None, typer.Option(help="Where the run is kept; by default runs/NAME of the TOML file.", show_default=False)
+        Path | None, typer.Option(help="Where the run is kept; by default runs/NAME_OF_CONFIG.", show_default=False)
     ] = None,
     data: Folder = None,
     changes: Annotated[

@@ -5,37 +5,42 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
-from firstspike.train import Config, fit
+from firstspike import data
+from firstspike.train import Config, Pixels, build_model, fit
+from firstspike.train.batches import batches
 from firstspike.train.distributed import Ranks
+from firstspike.train.loop import Forward, batch_loss
 
+ROOT = Path(__file__).parents[2]
 CONFIG = Config(data="digits", spec="64-32-10", steps=4, epochs=2, batch=50, limit=210, lr=0.005, threads=1)
+
+CASES = [  # with 31 images the shares differ in size, with 1 one process has no image at all
+    ("64-32-10", "membrane", 31),
+    ("4C3-AP2-16-10", "twd-exp", 8),
+    ("64-32-10", "twd-linear", 1),
+]
 
 GRADIENTS = """
 import sys
+from pathlib import Path
 import torch
 from safetensors.torch import save_file
-from firstspike import data
-from firstspike.train import Config, Pixels, build_model
-from firstspike.train.batches import batches
 from firstspike.train.distributed import ranks
-from firstspike.train.loop import Forward, batch_loss
 
-config, out, batch = Config.from_toml(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-dataset = data.load("digits", train=True)
-model = build_model(config, input_shape=dataset.input_shape)
+sys.path.insert(0, sys.argv[1])
+from tests.train.test_distributed import CASES, CONFIG, gradients
+
 with ranks(torch.device("cpu")) as here:
-    forward = here.wrap(Forward(model))
-    x, labels, whole = next(batches(dataset, Pixels(), batch, ranks=here))
-    scores, seen = forward(x, True)
-    assert seen is not None or config.model == "relu"
-    (batch_loss(scores, labels, 0.1) * (here.world / whole)).backward()
-    save_file({name: p.grad.contiguous() for name, p in model.named_parameters()}, f"{out}-{here.rank}.safetensors")
+    for index, (spec, readout, batch) in enumerate(CASES):
+        found = gradients(CONFIG.replace(spec=spec, readout=readout), batch, here)
+        save_file(found, Path(sys.argv[2]) / f"{index}-{here.rank}.safetensors")
 """
 
 TRAIN = """
@@ -47,9 +52,9 @@ fit(Config.from_toml(sys.argv[1]), directory=sys.argv[2])
 pytestmark = pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch without gloo")
 
 
-def torchrun(processes, code, *arguments):
-    """Run code in so many processes as torchrun starts them."""
-    script = arguments[0].parent / "script.py"
+def torchrun(processes, code, folder, *arguments):
+    """Run code in so many processes, as torchrun starts them; the script is written to the folder."""
+    script = folder / "script.py"
     script.write_text(code, encoding="utf-8")
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", str(script),
@@ -71,28 +76,36 @@ def toml(tmp_path):
     return write
 
 
-@pytest.mark.parametrize(
-    ("spec", "readout", "batch"),
-    [("64-32-10", "membrane", 31), ("4C3-AP2-16-10", "twd-exp", 8), ("64-32-10", "twd-linear", 1)],
-)
-def test_gradients_are_those_of_the_whole_batch(toml, tmp_path, spec, readout, batch):
-    """Also where the shares differ in size (31 of two), and where one process has no image at all (1 of two)."""
-    path = toml(CONFIG.replace(spec=spec, readout=readout))
-    for processes in (1, 2):
-        torchrun(processes, GRADIENTS, path, tmp_path / str(processes), batch)
-    (whole,) = (load_file(tmp_path / "1-0.safetensors"),)
-    for rank in range(2):
-        part = load_file(tmp_path / f"2-{rank}.safetensors")
-        assert part.keys() == whole.keys()
-        for name, value in whole.items():
-            scale = float(value.abs().max())
-            assert scale > 0 or readout != "membrane", name
-            torch.testing.assert_close(part[name], value, rtol=1e-4, atol=1e-5 * scale, msg=name)
+def gradients(config, batch, here):
+    """All gradients of the first batch, after backward in this process and, through DDP, in the others."""
+    dataset = data.load("digits", train=True)
+    model = build_model(config, input_shape=dataset.input_shape)
+    x, labels, whole = next(batches(dataset, Pixels(), batch, ranks=here))
+    forward = here.wrap(Forward(model))  # it must outlive the backward pass
+    scores, seen = forward(x, True)
+    assert seen is not None and len(seen.scores) == len(x)
+    (batch_loss(scores, labels, 0.1) * (here.world / whole)).backward()
+    return {name: parameter.grad.contiguous() for name, parameter in model.named_parameters()}
 
 
+@pytest.mark.slow
+def test_gradients_are_those_of_the_whole_batch(tmp_path):
+    torchrun(2, GRADIENTS, tmp_path, ROOT, tmp_path)
+    for index, (spec, readout, batch) in enumerate(CASES):
+        whole = gradients(CONFIG.replace(spec=spec, readout=readout), batch, Ranks())
+        assert any(bool(value.any()) for value in whole.values())
+        for rank in range(2):
+            part = load_file(tmp_path / f"{index}-{rank}.safetensors")
+            assert part.keys() == whole.keys()
+            for name, value in whole.items():
+                scale = float(value.abs().max())
+                torch.testing.assert_close(part[name], value, rtol=1e-4, atol=1e-5 * scale, msg=f"{spec} {name}")
+
+
+@pytest.mark.slow
 def test_two_processes_train_as_one(toml, tmp_path):
     path = toml(CONFIG)
-    stderr = torchrun(2, TRAIN, path, tmp_path / "two")
+    stderr = torchrun(2, TRAIN, tmp_path, path, tmp_path / "two")
     assert stderr.count("epoch 2/2,") == 1  # one process reports
     result = json.loads((tmp_path / "two" / "result.json").read_text())
     one = fit(CONFIG, progress=False)
@@ -101,13 +114,14 @@ def test_two_processes_train_as_one(toml, tmp_path):
         assert entry["test"]["images"] == mine.test.images == 360 and entry["train"]["images"] == 210
         assert entry["train"]["loss"] == pytest.approx(mine.train.loss, rel=0.02)
         assert abs(entry["test"]["accuracy"] - mine.test.accuracy) < 0.03
-    again = torchrun(2, TRAIN, path, tmp_path / "two")
+    again = torchrun(2, TRAIN, tmp_path, path, tmp_path / "two")
     assert "epoch" not in again  # finished: only read
 
 
+@pytest.mark.slow
 def test_two_processes_resume_with_the_same_bits(toml, tmp_path):
     path = toml(CONFIG)
-    torchrun(2, TRAIN, path, tmp_path / "whole")
+    torchrun(2, TRAIN, tmp_path, path, tmp_path / "whole")
     broken = TRAIN.replace(
         "fit(Config",
         "from firstspike.train import fit as _, checkpoint\n"
@@ -120,9 +134,9 @@ def test_two_processes_resume_with_the_same_bits(toml, tmp_path):
         "fit(Config",
     )
     with pytest.raises(AssertionError):
-        torchrun(2, broken, path, tmp_path / "broken")
+        torchrun(2, broken, tmp_path, path, tmp_path / "broken")
     assert (tmp_path / "broken" / "checkpoint.json").is_file() and not (tmp_path / "broken" / "result.json").exists()
-    torchrun(2, TRAIN, path, tmp_path / "broken")
+    torchrun(2, TRAIN, tmp_path, path, tmp_path / "broken")
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
     for name in whole:
         assert torch.equal(whole[name], resumed[name]), name

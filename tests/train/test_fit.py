@@ -221,6 +221,7 @@ def test_restored_optimizer_keeps_memory_layouts(config, sets, tmp_path):
 DIGITS = Config(data="digits", spec="64-48-10", steps=6, epochs=6, batch=32, lr=0.005, threads=1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
 def test_killed_process_resumes(tmp_path):
     """kill -9 at any moment: the next call goes on, and the end is the uninterrupted run's."""
