@@ -37,7 +37,7 @@ def train(task: Task) -> Outcome:
 
 
 def _record(task: Task) -> dict[str, Any]:
-    run, began = task.run, time.perf_counter()
+    run, began, worked = task.run, time.perf_counter(), time.process_time()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     torch.set_num_threads(task.threads)
     datasets = (data.load(run.data, root=task.data, train=True), data.load(run.data, root=task.data, train=False))
@@ -64,6 +64,7 @@ def _record(task: Task) -> dict[str, Any]:
         "timing": {
             "started": started,
             "seconds": round(max(extra, result.seconds), 3),
+            "cpu_seconds": round(time.process_time() - worked, 3),
             "epochs": [round(epoch.seconds, 3) for epoch in result.history],
             "peak_mb": round(result.peak_memory / 1e6, 1),
         },

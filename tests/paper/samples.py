@@ -108,7 +108,13 @@ def record(seed: int = 0, accuracy: float = 90.0, **test: object) -> dict:
             "diagnosis": {"init": [layer, last], "trained": [layer, last]},
             "operations": {"additions": 2000.0, "macs": 1000.0, "updates": 500.0},
         },
-        "timing": {"started": "2026-01-01T00:00:00+00:00", "seconds": 3.0, "epochs": [1.0, 1.5], "peak_mb": 300.0},
+        "timing": {
+            "started": "2026-01-01T00:00:00+00:00",
+            "seconds": 3.0,
+            "cpu_seconds": 2.0,
+            "epochs": [1.0, 1.5],
+            "peak_mb": 300.0,
+        },
         "provenance": {
             "commit": "abc",
             "versions": {"torch": "2"},
