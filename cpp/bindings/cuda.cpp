@@ -1,0 +1,150 @@
+#include "cuda.h"
+
+#include "../cuda/kernels.h"
+#include "arguments.h"
+
+namespace firstspike::bindings {
+
+namespace {
+
+using Pointer = uintptr_t;  // 0: null
+using Strides = std::array<int64_t, 4>;
+using SupportPointers = std::array<Pointer, 3>;  // offset, step, lane
+using EntryPointers = std::array<Pointer, 3>;    // slope, step, lane
+using SlotArguments = std::tuple<Pointer, int, EntryPointers>;                  // count, entries a slot, their arrays
+using PlaceArguments = std::tuple<Pointer, int64_t, Pointer, EntryPointers>;  // offset, capacity, overflow, arrays
+using VariantArguments = std::array<int, 2>;                                    // tiles a warp, staging
+
+template <class T>
+T* at(Pointer pointer) {
+    return reinterpret_cast<T*>(pointer);
+}
+void* stream_of(Pointer stream) { return at<void>(stream); }
+
+cuda::Synapses synapses_from(const Geometry& geometry, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
+                             Pointer workspace) {
+    return {layer_from(geometry), at<const uint8_t>(times), {at<const float>(weight), strides[0], strides[1], strides[2], strides[3]},
+            at<const float>(bias), at<void>(workspace)};
+}
+
+cuda::SupportView view_from(const SupportPointers& p) {
+    return {at<const int64_t>(p[0]), at<const uint8_t>(p[1]), at<const uint8_t>(p[2])};
+}
+cuda::Entries entries_from(const EntryPointers& p) { return {at<float>(p[0]), at<uint8_t>(p[1]), at<uint8_t>(p[2])}; }
+cuda::Slots slots_from(const SlotArguments& a) {
+    const auto& [count, slot, entries] = a;
+    if (slot < 0) fail("a slot must hold 0 entries or more");
+    return {at<int32_t>(count), slot, entries_from(entries)};
+}
+cuda::Placement placement_from(const PlaceArguments& a) {
+    const auto& [offset, capacity, overflow, entries] = a;
+    return {at<const int64_t>(offset), capacity, at<const uint8_t>(overflow), entries_from(entries)};
+}
+cuda::OutputGradient gradient_from(const SupportPointers& support, Pointer slope, Pointer gradient) {
+    return {view_from(support), at<const float>(slope), at<const float>(gradient)};
+}
+int steps_from(int64_t steps) {
+    if (steps < 1 || steps > kMaxSteps) fail("steps must be from 1 to 254");
+    return static_cast<int>(steps);
+}
+void check_recording(const Surrogate& surrogate, const cuda::Slots& slots) {
+    if (slots.count != nullptr && !std::isfinite(surrogate.reach())) fail("the surrogate has no finite reach; use the dense path");
+}
+
+void bind_layer(py::module_& m) {
+    m.def("forward_workspace", [](const Geometry& g) { return cuda::forward_workspace(layer_from(g)); });
+    m.def("weight_gradient_workspace", [](const Geometry& g) { return cuda::weight_gradient_workspace(layer_from(g)); });
+    m.def("input_gradient_workspace", [](const Geometry& g) { return cuda::input_gradient_workspace(layer_from(g)); });
+    m.def("fire_layer", [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides,
+                           Pointer bias, Pointer workspace, const SlotArguments& slots, Pointer fired, const VariantArguments& v,
+                           Pointer stream) {
+        check_recording(surrogate_from(n), slots_from(slots));
+        cuda::fire_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate_from(n),
+                         slots_from(slots), at<uint8_t>(fired), {v[0], v[1]}, stream_of(stream));
+    });
+    m.def("place_layer", [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides,
+                            Pointer bias, Pointer workspace, const SlotArguments& slots, const PlaceArguments& to, Pointer stream) {
+        cuda::place_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate_from(n),
+                          slots_from(slots), placement_from(to), stream_of(stream));
+    });
+    m.def("integrate_layer", [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides,
+                                Pointer bias, Pointer workspace, Pointer membrane, const VariantArguments& v, Pointer stream) {
+        cuda::integrate_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), at<float>(membrane),
+                              {v[0], v[1]}, stream_of(stream));
+    });
+    m.def("weight_gradient", [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer workspace,
+                                const SupportPointers& support, Pointer slope, Pointer gradient, const Strides& strides,
+                                Pointer weight_gradient, Pointer bias_gradient, Pointer stream) {
+        cuda::weight_gradient(synapses_from(g, times, 0, strides, 0, workspace), neuron_from(n),
+                              gradient_from(support, slope, gradient), {nullptr, strides[0], strides[1], strides[2], strides[3]},
+                              at<float>(weight_gradient), at<float>(bias_gradient), stream_of(stream));
+    });
+    m.def("input_gradient", [](const Geometry& g, const NeuronArguments& n, Pointer weight, const Strides& strides,
+                               Pointer workspace, const SupportPointers& support, Pointer slope, Pointer gradient,
+                               const SupportPointers& input, Pointer input_gradient, const VariantArguments& v, Pointer stream) {
+        cuda::input_gradient(synapses_from(g, 0, weight, strides, 0, workspace), neuron_from(n),
+                             gradient_from(support, slope, gradient), view_from(input), at<float>(input_gradient), {v[0], v[1]},
+                             stream_of(stream));
+    });
+}
+
+void bind_neurons(py::module_& m) {
+    m.def("ramp", [](int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, Pointer current,
+                     const SlotArguments& slots, Pointer fired, Pointer stream) {
+        check_recording(surrogate_from(n), slots_from(slots));
+        cuda::ramp(at<const float>(current), sites, channels, steps_from(steps), neuron_from(n), surrogate_from(n),
+                   slots_from(slots), at<uint8_t>(fired), stream_of(stream));
+    });
+    m.def("place_ramp", [](int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, Pointer current,
+                           const SlotArguments& slots, const PlaceArguments& to, Pointer stream) {
+        cuda::place_ramp(at<const float>(current), sites, channels, steps_from(steps), neuron_from(n), surrogate_from(n),
+                         slots_from(slots), placement_from(to), stream_of(stream));
+    });
+    m.def("ramp_gradient", [](int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n,
+                              const SupportPointers& support, Pointer slope, Pointer gradient, Pointer out, Pointer stream) {
+        cuda::ramp_gradient(gradient_from(support, slope, gradient), sites, channels, steps_from(steps), neuron_from(n),
+                            at<float>(out), stream_of(stream));
+    });
+    m.def("fire", [](int64_t steps, int64_t neurons, const NeuronArguments& n, Pointer current, Pointer spikes, Pointer stream) {
+        cuda::fire_dense(at<const float>(current), static_cast<int>(steps), neurons, neuron_from(n), at<float>(spikes),
+                         stream_of(stream));
+    });
+    m.def("fire_gradient", [](int64_t steps, int64_t neurons, const NeuronArguments& n, Pointer current, Pointer gradient,
+                              Pointer out, Pointer stream) {
+        cuda::fire_dense_gradient(at<const float>(current), at<const float>(gradient), static_cast<int>(steps), neurons,
+                                  neuron_from(n), surrogate_from(n), at<float>(out), stream_of(stream));
+    });
+}
+
+void bind_trains(py::module_& m) {
+    m.def("times_from_dense", [](int64_t steps, int64_t neurons, Pointer spikes, Pointer times, Pointer stream) {
+        cuda::times_from_dense(at<const float>(spikes), steps_from(steps), neurons, at<uint8_t>(times), stream_of(stream));
+    });
+    m.def("dense_from_times", [](int64_t steps, int64_t neurons, Pointer times, Pointer spikes, Pointer stream) {
+        cuda::dense_from_times(at<const uint8_t>(times), steps_from(steps), neurons, at<float>(spikes), stream_of(stream));
+    });
+    m.def("gather_at_support", [](int64_t sites, int64_t channels, Pointer gradient, const SupportPointers& support, Pointer out,
+                                  Pointer stream) {
+        cuda::gather_at_support(at<const float>(gradient), sites, channels, view_from(support), at<float>(out), stream_of(stream));
+    });
+    m.def("support_of_dense", [](int64_t steps, int64_t sites, int64_t channels, Pointer gradient, Pointer offset,
+                                 const EntryPointers& entries, Pointer stream) {
+        cuda::support_of_dense(at<const float>(gradient), steps_from(steps), sites, channels, at<int64_t>(offset),
+                               entries_from(entries), stream_of(stream));
+    });
+    m.def("latency", [](int64_t neurons, int64_t steps, int curve, Pointer intensity, Pointer times, Pointer stream) {
+        if (curve != 0 && curve != 1) fail("unknown curve");
+        cuda::latency(at<const float>(intensity), neurons, steps_from(steps), curve, at<uint8_t>(times), stream_of(stream));
+    });
+}
+
+}  // namespace
+
+void bind_cuda(py::module_& m) {
+    m.attr("tile") = cuda::kTile;
+    bind_layer(m);
+    bind_neurons(m);
+    bind_trains(m);
+}
+
+}  // namespace firstspike::bindings

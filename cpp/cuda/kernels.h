@@ -1,0 +1,112 @@
+// The CUDA kernels, as plain C++ functions: device pointers, a Layer of cpp/core, and the stream as a pointer. They only enqueue
+// work: none waits, allocates or copies to the host, so all can be captured in a graph. A launch that fails raises
+// std::runtime_error with the kernel's name and sizes.
+//
+// Nothing here has run or been timed on a device yet: the kernels are compiled by nvcc and tested on the processor (docs/cuda.md).
+#pragma once
+
+#include <cstdint>
+
+#include "../core/layer.h"
+#include "../core/neuron.h"
+#include "../core/surrogate.h"
+
+namespace firstspike::cuda {
+
+// Neurons of a site in a support group: one warp wide. Groups are numbered sample, site, tile, as on the CPU.
+constexpr int kTile = 32;
+
+inline int64_t tiles_of(int64_t channels) { return (channels + kTile - 1) / kTile; }
+
+// Entries of groups: group g owns offset[g] to offset[g + 1], by step, then by lane.
+struct SupportView {
+    const int64_t* offset;  // [groups + 1]
+    const uint8_t* step;    // [entries]
+    const uint8_t* lane;    // [entries]
+};
+
+struct Entries {
+    float* slope;
+    uint8_t* step;
+    uint8_t* lane;
+};
+
+// Where a forward pass notes its support: how many entries each group has, and the first `slot` of them in the group's slot.
+struct Slots {
+    int32_t* count;   // [groups], or null: nothing is recorded
+    int32_t slot;     // entries a slot holds, 0 or more
+    Entries entries;  // [groups * slot]
+};
+
+// Where the entries belong once the counts are summed. `overflow` (or null) says that `capacity` was too small: then every slope
+// becomes NaN, so that no gradient is silently wrong.
+struct Placement {
+    const int64_t* offset;  // [groups + 1], none above capacity
+    int64_t capacity;
+    const uint8_t* overflow;
+    Entries entries;  // [capacity]
+};
+
+struct Synapses {
+    Layer layer;
+    const uint8_t* times;  // [batch, height, width, channels]
+    WeightView weight;
+    const float* bias;  // [outputs], or null
+    void* workspace;    // of the size that the pass asks for
+};
+
+// How a pass is to run; zeros leave the choice to it. Results have the same bits for every choice.
+struct Variant {
+    int tiles_a_warp = 0;  // 1, 2 or 4 tiles of neurons side by side in a warp
+    int staging = 0;       // weights in shared memory: 1 never, 2 where they fit
+};
+
+// layer_forward.cu
+int64_t forward_workspace(const Layer&);  // bytes
+void fire_layer(const Synapses&, const Neuron&, const Surrogate&, const Slots&, uint8_t* times_out, Variant, void* stream);
+// Moves the entries from the slots to their places, and walks again where a slot was too small; after fire_layer, with the same
+// workspace.
+void place_layer(const Synapses&, const Neuron&, const Surrogate&, const Slots&, const Placement&, void* stream);
+void integrate_layer(const Synapses&, const Neuron&, float* membrane, Variant, void* stream);
+
+// dL/dS at a layer's support entries.
+struct OutputGradient {
+    SupportView support;
+    const float* slope;  // null: all ones
+    const float* gradient;
+};
+
+// layer_weight_gradient.cu: dL/dW with the strides of `shape`, and dL/dbias [outputs] or null.
+int64_t weight_gradient_workspace(const Layer&);
+void weight_gradient(const Synapses&, const Neuron&, const OutputGradient&, const WeightView& shape, float* weight_gradient,
+                     float* bias_gradient, void* stream);
+
+// layer_input_gradient.cu: at the entries of the layer that made the input, or, where `input.offset` is null, at every step. Units
+// outside the last whole pooling window are left as they are.
+int64_t input_gradient_workspace(const Layer&);
+void input_gradient(const Synapses&, const Neuron&, const OutputGradient&, const SupportView& input, float* gradient, Variant,
+                    void* stream);
+
+// ramp.cu
+void ramp(const float* current, int64_t sites, int64_t channels, int steps, const Neuron&, const Surrogate&, const Slots&,
+          uint8_t* times_out, void* stream);
+void place_ramp(const float* current, int64_t sites, int64_t channels, int steps, const Neuron&, const Surrogate&, const Slots&,
+                const Placement&, void* stream);
+void ramp_gradient(const OutputGradient&, int64_t sites, int64_t channels, int steps, const Neuron&, float* current_gradient,
+                   void* stream);
+
+// fire.cu: current [steps, neurons] to spikes [steps, neurons], and the backward pass.
+void fire_dense(const float* current, int steps, int64_t neurons, const Neuron&, float* spikes, void* stream);
+void fire_dense_gradient(const float* current, const float* gradient, int steps, int64_t neurons, const Neuron&,
+                         const Surrogate&, float* current_gradient, void* stream);
+
+// trains.cu
+void times_from_dense(const float* spikes, int steps, int64_t neurons, uint8_t* times, void* stream);
+void dense_from_times(const uint8_t* times, int steps, int64_t neurons, float* spikes, void* stream);
+void gather_at_support(const float* gradient, int64_t sites, int64_t channels, const SupportView&, float* out, void* stream);
+// Every element of a gradient [steps, sites, channels] as an entry: offset [groups + 1], the rest [steps * sites * channels].
+void support_of_dense(const float* gradient, int steps, int64_t sites, int64_t channels, int64_t* offset, Entries, void* stream);
+// Intensities in [0, 1] to times; curve 0 is linear, 1 logarithmic (python/firstspike/encode.py).
+void latency(const float* intensity, int64_t neurons, int steps, int curve, uint8_t* times, void* stream);
+
+}  // namespace firstspike::cuda

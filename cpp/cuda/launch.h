@@ -1,0 +1,82 @@
+// Launching a kernel, and asking the device for what the launch arithmetic needs.
+#pragma once
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "platform.h"
+
+namespace firstspike::cuda {
+
+struct Device {
+    int processors;    // streaming multiprocessors
+    int shared_limit;  // bytes of shared memory that one block may take
+};
+
+struct Launch {
+    const char* name;
+    dim3 grid;
+    int threads;
+    int64_t shared;  // bytes of dynamic shared memory
+    void* stream;
+};
+
+inline std::string sizes_of(const Launch& l) {
+    return std::string(l.name) + " (grid " + std::to_string(l.grid.x) + " x " + std::to_string(l.grid.y) + " x " +
+           std::to_string(l.grid.z) + ", " + std::to_string(l.threads) + " threads, " + std::to_string(l.shared) +
+           " bytes of shared memory)";
+}
+
+#if defined(__CUDACC__)
+
+inline void check(cudaError_t error, const std::string& what) {
+    if (error == cudaSuccess) return;
+    cudaGetLastError();  // not for the next caller
+    throw std::runtime_error("firstspike CUDA: " + what + ": " + cudaGetErrorString(error));
+}
+
+inline Device current_device() {
+    int number = 0;
+    Device device{};
+    check(cudaGetDevice(&number), "cudaGetDevice");
+    check(cudaDeviceGetAttribute(&device.processors, cudaDevAttrMultiProcessorCount, number), "cudaDeviceGetAttribute");
+    check(cudaDeviceGetAttribute(&device.shared_limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, number),
+          "cudaDeviceGetAttribute");
+    return device;
+}
+
+template <class... Parameters, class... Arguments>
+void launch(const Launch& l, void (*kernel)(Parameters...), const Arguments&... arguments) {
+    if (l.grid.x == 0 || l.grid.y == 0 || l.grid.z == 0) return;
+    constexpr int64_t kWithoutAsking = 48 * 1024;
+    if (l.shared > kWithoutAsking)
+        check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(l.shared)), sizes_of(l));
+    cudaLaunchConfig_t config{};
+    config.gridDim = l.grid;
+    config.blockDim = dim3(static_cast<unsigned>(l.threads));
+    config.dynamicSmemBytes = static_cast<size_t>(l.shared);
+    config.stream = static_cast<cudaStream_t>(l.stream);
+    check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), sizes_of(l));
+}
+
+#else
+
+inline Device current_device() { return {on_host::processors(), on_host::shared_limit()}; }
+
+template <class... Parameters, class... Arguments>
+void launch(const Launch& l, void (*kernel)(Parameters...), const Arguments&... arguments) {
+    if (l.shared > current_device().shared_limit) throw std::runtime_error("too much shared memory: " + sizes_of(l));
+    on_host::run(l.grid, l.threads, l.shared, [&] { kernel(static_cast<Parameters>(arguments)...); });
+}
+
+#endif
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Blocks for `items` pieces of work, `a_block` of them at a time, at most `most`: kernels stride over what is left.
+inline unsigned blocks_for(int64_t items, int64_t a_block, int64_t most) {
+    return static_cast<unsigned>(std::min(ceil_div(items, a_block), std::max<int64_t>(most, 1)));
+}
+
+}  // namespace firstspike::cuda

@@ -1,0 +1,24 @@
+// Weights in the order in which a warp reads them: [tile][row][lane], zeros in the padding, divided by the pooling window's size.
+#pragma once
+
+#include "shape.h"
+
+namespace firstspike::cuda {
+
+constexpr int kMostTilesAWarp = 4;
+
+// Tiles of a panel, padded to whole groups of tiles.
+inline int64_t panel_tiles(int64_t lanes) {
+    return (tiles_of(lanes) + kMostTilesAWarp - 1) / kMostTilesAWarp * kMostTilesAWarp;
+}
+
+// Elements of the two panels.
+inline int64_t panel_by_output(const Layer& l) { return panel_tiles(l.outputs) * l.rows() * kTile; }
+inline int64_t panel_by_channel(const Layer& l) { return panel_tiles(l.channels) * l.taps() * l.outputs * kTile; }
+
+// Lanes are outputs, row = tap * channels + channel: the forward product.
+void pack_by_output(const Layer&, const WeightView&, float* panel, void* stream);
+// Lanes are channels, row = tap * outputs + output: the product with the transposed weights.
+void pack_by_channel(const Layer&, const WeightView&, float* panel, void* stream);
+
+}  // namespace firstspike::cuda
