@@ -65,8 +65,8 @@ class Core:
         its first output spike. all_times, trace: also return every layer's times, every layer's membrane in each step.
         Raises OverflowRefused where a register with policy `error` overflows, naming the first sample and its first layer.
         """
-        count = threads if threads is not None else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        raw = Raw(**self._network.run(np.ascontiguousarray(times), count or 1, early_exit, all_times, trace))
+        crew = _usable_cores() if threads is None else threads
+        raw = Raw(**self._network.run(np.ascontiguousarray(times), crew, early_exit, all_times, trace))
         self._refuse_overflow(raw.counters)
         return raw
 
@@ -84,6 +84,10 @@ class Core:
             held = getattr(self.layers[n], register)
             raise OverflowRefused(f"layer {self.layers[n].name}: the {register} ({held.bits} bits, {held.low} to {held.high}) overflowed "
                                   f"{count} times in sample {sample}, and its policy is error")
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _describe(layer: Layer) -> dict[str, Any]:

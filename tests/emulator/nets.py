@@ -1,0 +1,35 @@
+"""Small nets and inputs for the tests of quantising, placing and running."""
+
+from __future__ import annotations
+
+import torch
+
+from firstspike import models
+from firstspike.emulator import Profile, profile
+
+SPECS = ("30-20-5", "6C3-AP2-8C3-AP2-12-5", "4C3-7C3-5")
+
+
+def net(spec=SPECS[1], *, steps=6, seed=0, **options):
+    """A net with weights, gamma and beta away from their initial values."""
+    draw = torch.Generator().manual_seed(seed)
+    shape = (30,) if spec[0].isdigit() and "C" not in spec.split("-")[0] else (2, 8, 8)
+    made = models.build(spec, input_shape=shape, steps=steps, generator=draw, **options)
+    with torch.no_grad():
+        for layer in made.layers:
+            if getattr(layer, "gamma", None) is not None:
+                layer.gamma.copy_(0.6 + torch.rand(layer.gamma.shape, generator=draw))
+            if getattr(layer, "bias", None) is not None:
+                layer.bias.copy_(0.2 * torch.randn(layer.bias.shape, generator=draw))
+    return made.eval()
+
+
+def images(model, count=40, seed=1):
+    """Random float inputs in 0..1 with zeros among them."""
+    x = torch.rand((count, *model.input_shape), generator=torch.Generator().manual_seed(seed))
+    return (x * 1.5 - 0.5).clamp(min=0)
+
+
+def wide() -> Profile:
+    """A profile so fine that rounding is far below float32's own."""
+    return profile.load("generic8").replace(name="wide", weight_bits=26, membrane_bits=46, accumulator_bits=56, threshold_bits=44, bias_bits=40)
