@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import typer
 
@@ -23,6 +22,8 @@ from paper.grid import Profile
 from paper.records import Store
 from paper.tables.accuracy import table1
 from paper.tables.table import DATASETS
+
+ROOT = Path(__file__).resolve().parents[1]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -47,9 +48,7 @@ def updated(text: str, profile: str, table: str) -> str:
 @app.command()
 def main(
     profile: Annotated[str, typer.Option(help=f"One of {', '.join(grid.PROFILES)}.")] = "quick",
-    check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; say whether the README is up to date.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where it differs.")] = False,
     readme: Annotated[Path, typer.Option(help="The README.")] = ROOT / "README.md",
     results: Annotated[Path, typer.Option(help="Folder with results.")] = ROOT / "paper" / "results",
 ) -> None:

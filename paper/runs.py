@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from typing import Any, Self
 
 from firstspike.train.config import Config
@@ -46,7 +45,7 @@ class Run(Config):
             run = replace(run, **{name: defaults[name] for name in _SPIKING})
         return run
 
-    @cached_property
+    @property
     def key(self) -> str:
         """16 hexadecimal digits of the SHA-256 of all fields that differ from their defaults.
 

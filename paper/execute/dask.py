@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from .outcome import Job, Outcome, Task
@@ -46,7 +45,8 @@ class Dask:
         results = self._distributed.as_completed(loop=client.loop)
 
         def submit(task: Task, attempt: int) -> None:
-            future = client.submit(job, task, key=f"{task.run.name}-{attempt}", pure=False)
+            payload = self._cloudpickle.dumps(_Call(job, task))
+            future = client.submit(self._cloudpickle.loads, payload, key=f"{task.run.name}-{attempt}", pure=False)
             under_way[future.key] = task, attempt
             results.add(future)
 
@@ -56,8 +56,25 @@ class Dask:
             task, attempt = under_way.pop(future.key)
             error = future.exception()
             if error is None:
-                yield replace(future.result(), run=task.run)
+                record, reason, how = future.result()
+                yield Outcome(task.run, record, reason, how)
             elif attempt < ATTEMPTS:
                 submit(task, attempt + 1)
             else:
                 yield Outcome(task.run, reason=f"failed: {type(error).__name__}", how=str(error))
+
+
+class _Call:
+    """Its pickle, when loaded, runs the job: a worker that cannot import `paper` needs no function of ours."""
+
+    def __init__(self, job: Job, task: Task) -> None:
+        self.job, self.task = job, task
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _plain, (self.job, self.task)
+
+
+def _plain(job: Job, task: Task) -> tuple[dict[str, Any] | None, str, str]:
+    """The outcome without its class, which the client could not tell from its own."""
+    outcome = job(task)
+    return outcome.record, outcome.reason, outcome.how

@@ -95,12 +95,22 @@ def _wait_for(ask, seconds=60):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # distributed warns of ports in use and of its own deprecations
-def test_dask_repeats_what_a_killed_worker_had(tmp_path):
+def test_dask_repeats_what_a_killed_worker_had_on_workers_that_cannot_import_us(tmp_path):
     distributed = pytest.importorskip("distributed")
     from paper.execute.dask import Dask
 
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        outcomes = list(Dask(cluster.scheduler_address)(killing_job, tasks(tmp_path)))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    line = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-dashboard"]
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        workers = [subprocess.Popen([*line, address], cwd=tmp_path, env=environment) for _ in range(2)]
+        try:
+            outcomes = list(Dask(address)(killing_job, tasks(tmp_path)))
+        finally:
+            for worker in workers:
+                worker.terminate()
+            for worker in workers:
+                worker.wait()
     assert sorted(outcome.run.seed for outcome in outcomes) == [0, 1, 2, 3]
     assert all(outcome.record is not None for outcome in outcomes)
     assert visits(tmp_path)["s1"] == 2

@@ -2,10 +2,10 @@ import re
 from pathlib import Path
 
 import pytest
+from paper.records import Store
 from typer.testing import CliRunner
 
 from paper import grid, readme
-from paper.records import Store
 
 from .samples import fill, profile
 
