@@ -1,0 +1,186 @@
+"""How near each kernel comes to what the machine can do: additions counted from real spikes, against measured peaks.
+
+The limit of a kernel is the longest of three times: its additions at the peak rate of additions; its operands (4 bytes an addition)
+at the read bandwidth of the cache that holds a tile's weights; and what must cross the memory bus once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from firstspike import SpikeTimes, functional
+from firstspike._extension import cpu
+from firstspike.nn import FiringLayer, TTFSConv2d
+
+from .. import counts, inputs, machine, probe, timing
+from ..nets.ours import Ours
+from ..records import timed
+from ..session import Session
+from ..show import number
+from ..works import WORKS, Work
+
+TITLE = "Kernels against the machine's limit"
+PEAKS = "peaks"
+
+
+def measure(session: Session) -> None:
+    """The peaks of the machine, then one cell a net, layer, number of steps, and kernel."""
+    book = session.book("limit")
+    caches = machine.caches()
+    session.say("limit: peaks of the machine")
+    peaks = probe.limits(session.threads, caches)
+    book.add(PEAKS, peaks=peaks, caches=caches)
+    for work in WORKS if session.full else WORKS[:2]:
+        for steps in work.steps if session.full else (8,):
+            session.say(f"limit {work.name} T={steps}")
+            for index, (layer, x) in enumerate(_inputs(work, steps)):
+                for kernel, make in KERNELS.items():
+                    cell = f"{work.name}-T{steps}-{index}-{kernel}"
+                    if book.has(cell) or (kernel == "ds" and not index):
+                        continue
+                    call, done = make(layer, x)
+                    samples = timing.alternate({kernel: call}, session.effort)
+                    book.add(cell, work=work.name, steps=steps, batch=work.batch, layer=_describe(layer), kernel=kernel,
+                             times=timed(samples), **done, **bound(done, peaks, caches))
+
+
+def bound(done: dict[str, int], peaks: dict[str, Any], caches: dict[str, int]) -> dict[str, Any]:
+    """The three times in milliseconds, the binding one, and the level of memory that the operands come from."""
+    level = next((name for name, size in sorted(caches.items()) if done["tile_bytes"] <= size), "memory")
+    rate = peaks["multiply_add" if done["multiplies"] else "add"]
+    times = {"arithmetic": 1e3 * done["additions"] / rate,
+             f"operands from {level}": 1e3 * 4 * done["additions"] / peaks[level]["read_and_add"],
+             "memory": 1e3 * done["bytes"] / peaks["memory"]["read"]}
+    binding = max(times, key=lambda name: times[name])
+    return {"limits": times, "binding": binding, "limit": times[binding]}
+
+
+def _forward(layer: FiringLayer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
+    """The forward pass with its record of the support, as in training."""
+    weight, bias = _parameters(layer)
+    y = _apply(layer, x, weight, bias)
+    shape, reached = _shape(layer, x), _reached(layer, x)
+    last = counts.last_needed(_map(y.times), y.steps, cpu.tile)
+    return (lambda: _apply(layer, x, weight, bias),
+            {"additions": counts.additions(reached, last, shape.outputs, cpu.tile), "multiplies": 0,
+             "bytes": x.times.numel() + y.times.numel() + 4 * weight.numel() + 6 * len(y._support.step),
+             "tile_bytes": 4 * shape.rows * min(cpu.tile, shape.outputs)})
+
+
+def _weight_gradient(layer: FiringLayer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
+    """dL/dW. Its operands are rows of D, a few a site: they come from L1."""
+    weight, bias = _parameters(layer)
+    y = _apply(layer, x.detach(), weight, bias)
+    shape, reached = _shape(layer, x), _reached(layer, x)
+    gradient = _gradient(y)
+    last = counts.last_gradient(y._support.offset, y._support.step, _groups(reached, shape))
+    return (lambda: torch.autograd.grad(y._edge, weight, gradient, retain_graph=True),
+            {"additions": counts.additions(reached, last, shape.outputs, cpu.tile), "multiplies": 0,
+             "bytes": x.times.numel() + 8 * weight.numel() + 10 * len(y._support.step), "tile_bytes": 0})
+
+
+def _input_gradient(layer: FiringLayer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
+    """dL/ds at the support of the layer that made the input (h in DESIGN, section 3)."""
+    weight, bias = _parameters(layer)
+    y = _apply(layer, x, weight.detach(), bias)
+    shape, reached = _shape(layer, x), _reached(layer, x)
+    gradient = _gradient(y)
+    cells = tuple(size // shape.pool for size in _map(x.times).shape[2:])
+    work = counts.multiply_additions(y._support.offset, cells, _groups(reached, shape), shape)
+    width = min(cpu.tile, shape.channels)
+    return (lambda: torch.autograd.grad(y._edge, x._edge, gradient, retain_graph=True),
+            {"additions": work, "multiplies": 1,
+             "bytes": 4 * weight.numel() + 10 * len(y._support.step) + 6 * len(x._support.step),
+             "tile_bytes": 4 * _rows_above(layer, shape) * width})
+
+
+KERNELS: dict[str, Callable[[FiringLayer, SpikeTimes], tuple[timing.Call, dict[str, int]]]] = {
+    "forward": _forward, "dW": _weight_gradient, "ds": _input_gradient}
+
+
+def _inputs(work: Work, steps: int) -> list[tuple[FiringLayer, SpikeTimes]]:
+    """The firing layers of the net, each with its input on a real batch; all but the first input carry gradients."""
+    net = Ours(work, steps)
+    signal = inputs.batch("fashion-mnist", work.batch, steps, flat="C" not in work.spec).spikes
+    found = []
+    for layer in net.layers:
+        if isinstance(layer, FiringLayer):
+            found.append((layer, signal))
+            signal = layer(signal)
+    return found
+
+
+def _parameters(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    weight, bias = layer.synapse()
+    return weight.detach().requires_grad_(), bias.detach()
+
+
+def _apply(layer: FiringLayer, x: SpikeTimes, weight: Tensor, bias: Tensor) -> SpikeTimes:
+    if isinstance(layer, TTFSConv2d):
+        return functional.conv2d(x, weight, bias, stride=layer.stride, padding=layer.padding, avg_pool=layer.avg_pool)
+    return functional.linear(x, weight, bias, avg_pool=layer.avg_pool)
+
+
+def _shape(layer: FiringLayer, x: SpikeTimes) -> counts.Shape:
+    _, channels, height, width = _map(x.times).shape
+    if isinstance(layer, TTFSConv2d):
+        return counts.Shape(channels, layer.out_channels, (layer.kernel_size,) * 2, layer.avg_pool, layer.stride, layer.padding)
+    return counts.Shape(channels, layer.out_features, (height // layer.avg_pool, width // layer.avg_pool), layer.avg_pool)
+
+
+def _reached(layer: FiringLayer, x: SpikeTimes) -> Tensor:
+    return counts.events(_map(x.times), x.steps, _shape(layer, x))
+
+
+def _rows_above(layer: FiringLayer, shape: counts.Shape) -> int:
+    """Rows of the transposed weights that one cell reads."""
+    taps = shape.kernel[0] * shape.kernel[1] if isinstance(layer, TTFSConv2d) else 1
+    return taps * shape.outputs
+
+
+def _groups(reached: Tensor, shape: counts.Shape) -> tuple[int, ...]:
+    return (*reached.shape[:3], len(counts.tiles(shape.outputs, cpu.tile)))
+
+
+def _gradient(y: SpikeTimes) -> Tensor:
+    return torch.randn(y._edge.shape, generator=torch.Generator().manual_seed(0))
+
+
+def _map(times: Tensor) -> Tensor:
+    return times if times.dim() == 4 else times[..., None, None]
+
+
+def _describe(layer: FiringLayer) -> str:
+    pool = f"AP{layer.avg_pool}-" if layer.avg_pool > 1 else ""
+    if isinstance(layer, TTFSConv2d):
+        return f"{pool}conv {layer.in_channels}-{layer.out_channels}"
+    return f"{pool}linear {layer.in_features}-{layer.out_features}"
+
+
+def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
+    """The machine's peaks; then each kernel's time, its limit, and the share that it reaches (target: 60 %)."""
+    machine_rows, lines = [], []
+    for row in rows:
+        if row["cell"] == PEAKS:
+            peaks = row["peaks"]
+            machine_rows += [{"peak": "additions", "G/s": number(peaks["add"] / 1e9), "working set, KiB": "–"},
+                             {"peak": "multiply-additions", "G/s": number(peaks["multiply_add"] / 1e9), "working set, KiB": "–"}]
+            for level, peak in peaks.items():
+                if isinstance(peak, dict):
+                    size = f"{peak['bytes'] // 1024}"
+                    machine_rows += [{"peak": f"bytes read, {level}", "G/s": number(peak["read"] / 1e9), "working set, KiB": size},
+                                     {"peak": f"bytes read and added, {level}", "G/s": number(peak["read_and_add"] / 1e9),
+                                      "working set, KiB": size}]
+            continue
+        time = row["times"][row["kernel"]]
+        lines.append({"net": row["work"], "T": row["steps"], "layer": row["layer"], "kernel": row["kernel"],
+                      "additions, M": number(row["additions"] / 1e6), "ms": number(time["median"]),
+                      "G additions/s": number(row["additions"] / time["median"] / 1e6), "limit, ms": number(row["limit"]),
+                      "bound by": row["binding"], "of the limit": f"{100 * row['limit'] / time['median']:.0f} %"})
+    return [("Peaks of this machine, all threads together", pd.DataFrame(machine_rows)),
+            ("Kernels, Fashion-MNIST", pd.DataFrame(lines))]
