@@ -1,4 +1,4 @@
-"""The torch.library namespace `firstspike`, and what its CPU implementations share.
+"""The torch.library namespace `firstspike`, and what its CPU implementations share (for CUDA: `_cuda`).
 
 Inside the operators spikes lie in *site order*, uint8 [B, H, W, C] and contiguous; a flat layer has H = W = 1.
 """
@@ -12,16 +12,22 @@ import torch
 from torch import Tensor
 
 from .. import _extension
+from . import _cuda
 
+CUDA_IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {}  # by name, for the tests
 LIBRARY = torch.library.Library("firstspike", "FRAGMENT")
 cpu = _extension.cpu
+# Neurons of a support group: neighbouring channels of one site of one sample.
+TILES: dict[str, int] = {"cpu": int(_extension.cpu.tile), "cuda": _cuda.TILE}
 
 
-def operator(schema: str, *, cpu: Callable[..., Any], fake: Callable[..., Any]) -> str:
-    """Define an operator with its CPU implementation and its fake kernel; returns its qualified name."""
+def operator(schema: str, *, cpu: Callable[..., Any], cuda: Callable[..., Any], fake: Callable[..., Any]) -> str:
+    """Define an operator with its implementations and its fake kernel; returns its qualified name."""
     name = schema[: schema.index("(")]
     LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     LIBRARY.impl(name, cpu, "CPU")
+    LIBRARY.impl(name, cuda, "CUDA")
+    CUDA_IMPLEMENTATIONS[name] = cuda
     torch.library.register_fake(f"firstspike::{name}", fake, lib=LIBRARY)
     return f"firstspike::{name}"
 
@@ -41,9 +47,10 @@ def support_of(offset: Tensor, step: Tensor, lane: Tensor) -> tuple[Any, Any, An
     return array(offset), array(step), array(lane)
 
 
-def groups_of(sites: int, channels: int) -> int:
-    """Number of support groups of `sites` sites of `channels` neurons (cpp/cpu/tiles.h)."""
-    return sites * ((channels + cpu.tile - 1) // cpu.tile)
+def groups_of(sites: int, channels: int, device: torch.device) -> int:
+    """Number of support groups of `sites` sites of `channels` neurons (cpp/cpu/tiles.h, cpp/cuda/kernels.h)."""
+    tile = TILES[device.type]
+    return sites * ((channels + tile - 1) // tile)
 
 
 def recorded(result: tuple[Any, Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -55,9 +62,11 @@ def recorded(result: tuple[Any, Any, Any, Any] | None) -> tuple[Tensor, Tensor, 
     return torch.zeros(()).expand(slope.shape), offset, slope, step, lane
 
 
-def fake_recorded(like: Tensor, groups: int, record: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The shapes of `recorded`: how many entries there are depends on the data."""
-    entries = torch.library.get_ctx().new_dynamic_size() if record else 0
+def fake_recorded(like: Tensor, sites: int, channels: int, steps: int, record: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The shapes of `recorded`: how many entries there are depends on the data, or on `_cuda.support_capacity`."""
+    groups = groups_of(sites, channels, like.device)
+    fixed = _cuda.fixed_entries(sites * channels, steps) if like.device.type == "cuda" else None
+    entries = 0 if not record else torch.library.get_ctx().new_dynamic_size() if fixed is None else fixed
     edge = like.new_zeros((), dtype=torch.float32).expand(entries) if record else like.new_empty(0, dtype=torch.float32)
     return (edge, like.new_empty(groups + 1 if record else 0, dtype=torch.int64),
             like.new_empty(entries, dtype=torch.float32), like.new_empty(entries, dtype=torch.uint8),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ._cuda import kernels, on_device, pointer
 from ._library import array, cpu, operator, threads
 
 
@@ -22,6 +23,14 @@ def _forward(current: Tensor, threshold: float, decay: float, surrogate: int, sc
     return spikes
 
 
+def _forward_cuda(current: Tensor, threshold: float, decay: float, surrogate: int, scale: float) -> Tensor:
+    spikes = torch.empty_like(current)
+    with on_device(current) as stream:
+        kernels().fire(current.shape[0], _neurons(current), (threshold, decay, surrogate, scale), pointer(current),
+                       pointer(spikes), stream)
+    return spikes
+
+
 def _forward_fake(current: Tensor, threshold: float, decay: float, surrogate: int, scale: float) -> Tensor:
     return current.new_empty(current.shape)
 
@@ -30,6 +39,14 @@ def _backward(gradient: Tensor, current: Tensor, threshold: float, decay: float,
     at_current = torch.empty(current.shape)
     cpu.fire_gradient(current.shape[0], _neurons(current), (threshold, decay, surrogate, scale), array(current),
                       array(gradient.contiguous()), threads(), array(at_current))
+    return at_current
+
+
+def _backward_cuda(gradient: Tensor, current: Tensor, threshold: float, decay: float, surrogate: int, scale: float) -> Tensor:
+    at_current, gradient = torch.empty_like(current), gradient.contiguous()
+    with on_device(current) as stream:
+        kernels().fire_gradient(current.shape[0], _neurons(current), (threshold, decay, surrogate, scale), pointer(current),
+                                pointer(gradient), pointer(at_current), stream)
     return at_current
 
 
@@ -49,8 +66,8 @@ def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _NAME = operator("fire(Tensor current, float threshold, float decay, int surrogate, float scale) -> Tensor",
-                 cpu=_forward, fake=_forward_fake)
+                 cpu=_forward, cuda=_forward_cuda, fake=_forward_fake)
 operator("fire_backward(Tensor gradient, Tensor current, float threshold, float decay, int surrogate, float scale) -> Tensor",
-         cpu=_backward, fake=_backward_fake)
+         cpu=_backward, cuda=_backward_cuda, fake=_backward_fake)
 torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
 fire = torch.ops.firstspike.fire.default

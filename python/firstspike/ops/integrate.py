@@ -9,13 +9,26 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._library import array, cpu, operator, out_size, threads
+from . import _cuda
+from ._cuda import kernels, on_device, pointer, pointers
+from ._library import array, cpu, groups_of, operator, out_size, threads
 
 
 def _forward(times: Tensor, edge: Tensor | None, in_offset: Tensor | None, in_step: Tensor | None, in_lane: Tensor | None,
              weight: Tensor, bias: Tensor | None, geometry: Sequence[int], decay: float) -> Tensor:
     membrane = _forward_fake(times, edge, in_offset, in_step, in_lane, weight, bias, geometry, decay)
     cpu.integrate_layer(geometry, (0.0, decay, 0, 1.0), array(times), array(weight), array(bias), threads(), array(membrane))
+    return membrane
+
+
+def _forward_cuda(times: Tensor, edge: Tensor | None, in_offset: Tensor | None, in_step: Tensor | None,
+                  in_lane: Tensor | None, weight: Tensor, bias: Tensor | None, geometry: Sequence[int],
+                  decay: float) -> Tensor:
+    membrane = _forward_fake(times, edge, in_offset, in_step, in_lane, weight, bias, geometry, decay)
+    space = _cuda.workspace(kernels().forward_workspace(geometry), times)
+    with on_device(times) as stream:
+        kernels().integrate_layer(geometry, (0.0, decay, 0, 1.0), pointer(times), weight.data_ptr(), weight.stride(),
+                                  pointer(bias), pointer(space), pointer(membrane), _cuda.VARIANT, stream)
     return membrane
 
 
@@ -32,9 +45,34 @@ def _entries(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return offset, values, step, lane
 
 
+def _entries_cuda(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Every element of the gradient is an entry: how many there are is known without a look at the device."""
+    steps, batch, height, width, channels = gradient.shape
+    sites, gradient = batch * height * width, gradient.contiguous()
+    offset = torch.zeros(groups_of(sites, channels, gradient.device) + 1, dtype=torch.int64, device=gradient.device)
+    values = torch.empty(gradient.numel(), device=gradient.device)
+    step, lane = (torch.empty(gradient.numel(), dtype=torch.uint8, device=gradient.device) for _ in range(2))
+    with on_device(gradient) as stream:
+        kernels().support_of_dense(steps, sites, channels, pointer(gradient), pointer(offset), pointers(values, step, lane),
+                                   stream)
+    return offset, values, step, lane
+
+
+def _backward_cuda(gradient: Tensor, times: Tensor, in_offset: Tensor | None, in_step: Tensor | None,
+                   in_lane: Tensor | None, weight: Tensor, geometry: Sequence[int], decay: float,
+                   needs: Sequence[bool]) -> tuple[Tensor, Tensor, Tensor]:
+    return _through(_entries_cuda(gradient), times, in_offset, in_step, in_lane, weight, geometry, decay, needs)
+
+
 def _backward(gradient: Tensor, times: Tensor, in_offset: Tensor | None, in_step: Tensor | None, in_lane: Tensor | None,
               weight: Tensor, geometry: Sequence[int], decay: float, needs: Sequence[bool]) -> tuple[Tensor, Tensor, Tensor]:
-    offset, values, step, lane = _entries(gradient)
+    return _through(_entries(gradient), times, in_offset, in_step, in_lane, weight, geometry, decay, needs)
+
+
+def _through(entries: tuple[Tensor, Tensor, Tensor, Tensor], times: Tensor, in_offset: Tensor | None,
+             in_step: Tensor | None, in_lane: Tensor | None, weight: Tensor, geometry: Sequence[int], decay: float,
+             needs: Sequence[bool]) -> tuple[Tensor, Tensor, Tensor]:
+    offset, values, step, lane = entries
     result: tuple[Tensor, Tensor, Tensor] = torch.ops.firstspike.fire_layer_backward(
         values, times, in_offset, in_step, in_lane, weight, offset, None, step, lane, geometry, decay, needs)
     return result
@@ -64,9 +102,9 @@ def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
 _INPUT = "Tensor times, Tensor? edge, Tensor? in_offset, Tensor? in_step, Tensor? in_lane, Tensor weight"
 _NAME = operator(f"integrate_layer({_INPUT}, Tensor? bias, SymInt[] geometry, float decay) -> Tensor",
-                 cpu=_forward, fake=_forward_fake)
+                 cpu=_forward, cuda=_forward_cuda, fake=_forward_fake)
 operator("integrate_layer_backward(Tensor gradient, Tensor times, Tensor? in_offset, Tensor? in_step, Tensor? in_lane,"
          " Tensor weight, SymInt[] geometry, float decay, bool[] needs) -> (Tensor, Tensor, Tensor)",
-         cpu=_backward, fake=_backward_fake)
+         cpu=_backward, cuda=_backward_cuda, fake=_backward_fake)
 torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
 integrate_layer = torch.ops.firstspike.integrate_layer.default

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers
 from ._library import array, cpu, fake_recorded, groups_of, operator, recorded, support_of, threads
 
 
@@ -21,10 +22,27 @@ def _forward(current: Tensor, steps: int, threshold: float, decay: float, surrog
     return edge, fired, *support
 
 
+def _forward_cuda(current: Tensor, steps: int, threshold: float, decay: float, surrogate: int, scale: float,
+                  record: bool) -> tuple[Tensor, ...]:
+    channels = current.shape[-1]
+    sites = current.numel() // max(channels, 1)
+    fired = torch.empty_like(current, dtype=torch.uint8)
+    call = (sites, channels, steps, (threshold, decay, surrogate, scale), pointer(current))
+    with on_device(current) as stream:
+        if not record:
+            kernels().ramp(*call, NO_SLOTS, pointer(fired), stream)
+            edge, *support = nothing_recorded(current)
+            return edge, fired, *support
+        found = Recording(current, groups_of(sites, channels, current.device), sites * channels, steps)
+        kernels().ramp(*call, found.slots, pointer(fired), stream)
+        edge, *support = found.place(lambda to: kernels().place_ramp(*call, found.slots, to, stream))
+    return edge, fired, *support
+
+
 def _forward_fake(current: Tensor, steps: int, threshold: float, decay: float, surrogate: int, scale: float,
                   record: bool) -> tuple[Tensor, ...]:
     batch, height, width, channels = current.shape
-    edge, *support = fake_recorded(current, groups_of(batch * height * width, channels), record)
+    edge, *support = fake_recorded(current, batch * height * width, channels, steps, record)
     return edge, current.new_empty(current.shape, dtype=torch.uint8), *support
 
 
@@ -35,6 +53,16 @@ def _backward(gradient: Tensor, offset: Tensor, slope: Tensor, step: Tensor, lan
     cpu.ramp_gradient(at_current.numel() // max(channels, 1), channels, steps, (0.0, decay, 0, 1.0),
                       support_of(offset, step, lane), array(slope), array(gradient.contiguous()), threads(),
                       array(at_current))
+    return at_current
+
+
+def _backward_cuda(gradient: Tensor, offset: Tensor, slope: Tensor, step: Tensor, lane: Tensor, shape: list[int],
+                   steps: int, decay: float) -> Tensor:
+    at_current, gradient = gradient.new_empty(shape), gradient.contiguous()
+    channels = shape[-1]
+    with on_device(gradient) as stream:
+        kernels().ramp_gradient(at_current.numel() // max(channels, 1), channels, steps, (0.0, decay, 0, 1.0),
+                                pointers(offset, step, lane), pointer(slope), pointer(gradient), pointer(at_current), stream)
     return at_current
 
 
@@ -61,8 +89,8 @@ def _gradients(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]
 
 _NAME = operator("ramp(Tensor current, int steps, float threshold, float decay, int surrogate, float scale, bool record)"
                  " -> (Tensor edge, Tensor fired, Tensor offset, Tensor slope, Tensor step, Tensor lane)",
-                 cpu=_forward, fake=_forward_fake)
+                 cpu=_forward, cuda=_forward_cuda, fake=_forward_fake)
 operator("ramp_backward(Tensor gradient, Tensor offset, Tensor slope, Tensor step, Tensor lane, SymInt[] shape, int steps,"
-         " float decay) -> Tensor", cpu=_backward, fake=_backward_fake)
+         " float decay) -> Tensor", cpu=_backward, cuda=_backward_cuda, fake=_backward_fake)
 torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
 ramp = torch.ops.firstspike.ramp.default

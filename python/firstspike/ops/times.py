@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ._cuda import kernels, on_device, pointer, pointers
 from ._library import array, cpu, operator, support_of, threads
 
 
@@ -18,6 +19,13 @@ def _from_dense(x: Tensor) -> tuple[Tensor, Tensor]:
     times = torch.empty(x.shape[1:], dtype=torch.uint8)
     cpu.times_from_dense(x.shape[0], times.numel(), array(x), threads(), array(times))
     return torch.zeros(()).expand(x.shape), times
+
+
+def _from_dense_cuda(x: Tensor) -> tuple[Tensor, Tensor]:
+    times = torch.empty(x.shape[1:], dtype=torch.uint8, device=x.device)
+    with on_device(x) as stream:
+        kernels().times_from_dense(x.shape[0], times.numel(), pointer(x), pointer(times), stream)
+    return torch.zeros((), device=x.device).expand(x.shape), times
 
 
 def _from_dense_fake(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,6 +46,13 @@ def _dense(times: Tensor, edge: Tensor | None, steps: int) -> Tensor:
     return x
 
 
+def _dense_cuda(times: Tensor, edge: Tensor | None, steps: int) -> Tensor:
+    x = torch.empty((steps, *times.shape), device=times.device)
+    with on_device(times) as stream:
+        kernels().dense_from_times(steps, times.numel(), pointer(times), pointer(x), stream)
+    return x
+
+
 def _dense_fake(times: Tensor, edge: Tensor | None, steps: int) -> Tensor:
     return times.new_empty((steps, *times.shape), dtype=torch.float32)
 
@@ -47,7 +62,7 @@ def _dense_gradient(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
 
 
 def _dense_edge(edge: Tensor, offset: Tensor, step: Tensor, lane: Tensor, shape: list[int]) -> Tensor:
-    return torch.zeros(()).expand(shape)
+    return torch.zeros((), device=edge.device).expand(shape)
 
 
 def _dense_edge_fake(edge: Tensor, offset: Tensor, step: Tensor, lane: Tensor, shape: list[int]) -> Tensor:
@@ -72,21 +87,32 @@ def _at_support(gradient: Tensor, offset: Tensor, step: Tensor, lane: Tensor) ->
     return out
 
 
+def _at_support_cuda(gradient: Tensor, offset: Tensor, step: Tensor, lane: Tensor) -> Tensor:
+    _, batch, height, width, channels = gradient.shape
+    gradient, out = gradient.contiguous(), torch.empty(step.shape, device=step.device)
+    with on_device(gradient) as stream:
+        kernels().gather_at_support(batch * height * width, channels, pointer(gradient), pointers(offset, step, lane),
+                                    pointer(out), stream)
+    return out
+
+
 def _at_support_fake(gradient: Tensor, offset: Tensor, step: Tensor, lane: Tensor) -> Tensor:
     return gradient.new_empty(step.shape)
 
 
 torch.library.register_autograd(
-    operator("from_dense(Tensor x) -> (Tensor edge, Tensor times)", cpu=_from_dense, fake=_from_dense_fake),
+    operator("from_dense(Tensor x) -> (Tensor edge, Tensor times)", cpu=_from_dense, cuda=_from_dense_cuda,
+             fake=_from_dense_fake),
     _from_dense_gradient, setup_context=_from_dense_save)
 torch.library.register_autograd(
-    operator("dense(Tensor times, Tensor? edge, int steps) -> Tensor", cpu=_dense, fake=_dense_fake), _dense_gradient)
+    operator("dense(Tensor times, Tensor? edge, int steps) -> Tensor", cpu=_dense, cuda=_dense_cuda,
+             fake=_dense_fake), _dense_gradient)
 torch.library.register_autograd(
     operator("dense_edge(Tensor edge, Tensor offset, Tensor step, Tensor lane, SymInt[] shape) -> Tensor",
-             cpu=_dense_edge, fake=_dense_edge_fake),
+             cpu=_dense_edge, cuda=_dense_edge, fake=_dense_edge_fake),
     _dense_edge_gradient, setup_context=_dense_edge_save)
 operator("at_support(Tensor gradient, Tensor offset, Tensor step, Tensor lane) -> Tensor",
-         cpu=_at_support, fake=_at_support_fake)
+         cpu=_at_support, cuda=_at_support_cuda, fake=_at_support_fake)
 from_dense = torch.ops.firstspike.from_dense.default
 dense = torch.ops.firstspike.dense.default
 dense_edge = torch.ops.firstspike.dense_edge.default

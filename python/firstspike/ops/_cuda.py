@@ -1,0 +1,136 @@
+"""What the CUDA implementations share: pointers, the current stream, and how a support of unknown length is recorded.
+
+A forward pass does not know how many support entries it will find. Each group of neurons first notes its entries in a
+slot of `SLOT` entries a neuron (memory that is given back at once) and counts them. The counts are summed on the device,
+the total is read, the one wait of a training step's layer, and the entries move to an array of exactly that length; where
+a slot was too small the group's neurons are walked again. Inside `support_capacity` the array has a fixed length instead:
+nothing waits, so that the pass can be captured in a CUDA graph; where the length is too small every slope becomes NaN, and
+so do the gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from math import ceil
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import _extension
+
+TILE = 32  # neurons of a support group: one warp (cpp/cuda/kernels.h)
+SLOT = 4  # entries a neuron; not measured on a device yet
+VARIANT = (0, 0)  # tiles a warp, staging: 0 leaves the choice to the kernels (cpp/cuda/kernels.h)
+
+_capacity: float | None = None
+
+
+@cache
+def kernels() -> Any:
+    """The module of CUDA kernels; RuntimeError with the reason where there is none."""
+    module, reason = _extension._cuda()
+    if module is None:
+        raise RuntimeError(f"firstspike has no CUDA kernels here: {reason}")
+    if module.tile != TILE:
+        raise RuntimeError(f"the CUDA module has tiles of {module.tile} neurons, not {TILE}: it is of another version")
+    return module
+
+
+@contextmanager
+def on_device(tensor: Tensor) -> Iterator[int]:
+    """Makes the tensor's device the current one; gives its current stream."""
+    with torch.cuda.device(tensor.device):
+        yield torch.cuda.current_stream(tensor.device).cuda_stream
+
+
+def pointer(tensor: Tensor | None) -> int:
+    """Address of a contiguous tensor's memory, 0 for None."""
+    if tensor is None:
+        return 0
+    if not tensor.is_contiguous():
+        raise ValueError(f"a kernel needs contiguous memory, got strides {tensor.stride()} of {tuple(tensor.shape)}")
+    return tensor.data_ptr()
+
+
+def pointers(*tensors: Tensor | None) -> tuple[int, ...]:
+    """Addresses of several tensors."""
+    return tuple(pointer(tensor) for tensor in tensors)
+
+
+def workspace(size: int, like: Tensor) -> Tensor:
+    """Memory for a pass, on the device of `like`."""
+    return torch.empty(size, dtype=torch.uint8, device=like.device)
+
+
+def support_capacity(entries_a_neuron: float) -> AbstractContextManager[None]:
+    """Give every support recorded on CUDA inside the `with` block a fixed length, so that no kernel waits for the host.
+
+    entries_a_neuron: > 0, on average over a layer; a layer with more has NaN for its gradients, never silently wrong ones.
+    Needed to capture a training step in a CUDA graph. No effect on the CPU. Raises ValueError.
+    """
+    if not entries_a_neuron > 0:
+        raise ValueError(f"entries_a_neuron must be positive, got {entries_a_neuron}")
+    return _with_capacity(float(entries_a_neuron))
+
+
+@contextmanager
+def _with_capacity(entries_a_neuron: float) -> Iterator[None]:
+    global _capacity
+    before, _capacity = _capacity, entries_a_neuron
+    try:
+        yield
+    finally:
+        _capacity = before
+
+
+def fixed_entries(neurons: int, steps: int) -> int | None:
+    """The fixed number of entries of a layer's support, None where it is as many as there are."""
+    return None if _capacity is None else ceil(neurons * min(_capacity, steps))
+
+
+class Recording:
+    """The support of a forward pass while it is recorded."""
+
+    def __init__(self, like: Tensor, groups: int, neurons: int, steps: int) -> None:
+        self.groups, self.capacity = groups, fixed_entries(neurons, steps)
+        self.slot = TILE * min(steps, SLOT)
+        self.count = torch.empty(groups, dtype=torch.int32, device=like.device)
+        self.entries = _entries(like, groups * self.slot)
+
+    @property
+    def slots(self) -> tuple[int, int, tuple[int, ...]]:
+        """As the forward kernels take it."""
+        return pointer(self.count), self.slot, pointers(*self.entries)
+
+    def place(self, run: Callable[[tuple[Any, ...]], None]) -> tuple[Tensor, ...]:
+        """Sums the counts, and has `run` move the entries; returns (edge, offset, slope, step, lane)."""
+        offset = torch.zeros(self.groups + 1, dtype=torch.int64, device=self.count.device)
+        torch.cumsum(self.count, 0, dtype=torch.int64, out=offset[1:])
+        overflow = None
+        if self.capacity is None:
+            capacity = int(offset[-1])
+        else:
+            capacity = self.capacity
+            overflow = (offset[-1:] > capacity).to(torch.uint8)
+            offset.clamp_(max=capacity)
+        slope, step, lane = _entries(self.count, capacity)
+        run((pointer(offset), capacity, pointer(overflow), pointers(slope, step, lane)))
+        edge = torch.zeros((), device=offset.device).expand(capacity)
+        return edge, offset, slope, step, lane
+
+
+NO_SLOTS = (0, 0, (0, 0, 0))
+
+
+def nothing_recorded(like: Tensor) -> tuple[Tensor, ...]:
+    """(edge, offset, slope, step, lane) without entries."""
+    slope, step, lane = _entries(like, 0)
+    return torch.zeros(0, device=like.device), torch.zeros(0, dtype=torch.int64, device=like.device), slope, step, lane
+
+
+def _entries(like: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
+    return (torch.empty(number, device=like.device), torch.empty(number, dtype=torch.uint8, device=like.device),
+            torch.empty(number, dtype=torch.uint8, device=like.device))
