@@ -132,7 +132,9 @@ class Profile:
     def from_dict(cls, values: dict[str, Any]) -> Profile:
         """The profile out of `to_dict`. Raises ValueError naming an unknown or missing parameter."""
         fields = {f.name for f in dataclasses.fields(cls)}
-        if not isinstance(values, dict) or not set(values) <= fields:
+        if not isinstance(values, dict):
+            raise ValueError(f"profile must be a table of parameters, got {values!r}")
+        if not set(values) <= fields:
             raise ValueError(f"profile has unknown parameters: {', '.join(sorted(map(str, set(values) - fields)))}")
         made = dict(values)
         try:
