@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import tomllib
 from collections.abc import Iterator
@@ -51,6 +52,8 @@ def train_command(
         except KeyboardInterrupt:
             typer.echo(f"broken off; the same command goes on after the last finished epoch ({folder})", err=True)
             raise typer.Exit(130) from None
+    if int(os.environ.get("RANK", "0")) > 0:  # under torchrun one process tells the result
+        return
     if as_json:
         typer.echo(json.dumps(result.to_dict()))
         return

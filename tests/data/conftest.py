@@ -51,7 +51,8 @@ def small() -> Small:
 
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[IdxSource], None]:
-    """Make `data.load("mnist")` load the given source, with an empty cache of its own and no FIRSTSPIKE_DATA."""
+    """Make `data.load("mnist")` load the given source: an empty cache, no FIRSTSPIKE_DATA, no index for pip."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("FIRSTSPIKE_DATA", raising=False)
     return lambda source: monkeypatch.setitem(data._IDX, "mnist", source)

