@@ -1,7 +1,7 @@
 #include "cuda.h"
 
 #include "../cuda/kernels.h"
-#include "arguments.h"
+#include "geometry.h"
 
 namespace firstspike::bindings {
 

@@ -1,0 +1,56 @@
+"""Builds the CUDA kernels for the processor, on the stand-in device of `host/device_on_host.h`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from types import ModuleType
+
+import pybind11
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST = Path(__file__).parent / "host"
+NAME = "firstspike_cuda_on_host"
+OPTIONS = [
+    *("-std=c++20", "-O1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-psabi"),
+    "-U_FORTIFY_SOURCE",  # the stand-in jumps between stacks
+]
+
+
+def sources() -> list[Path]:
+    """What the module is made of."""
+    own = sorted((ROOT / "cpp" / "cuda").glob("*.cu"))
+    return [*own, ROOT / "cpp/bindings/cuda.cpp", HOST / "module.cpp"]
+
+
+def build(folder: Path) -> ModuleType:
+    """Compile and import the module; skips the test where there is no C++ compiler."""
+    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
+    if compiler is None:
+        pytest.skip("no C++ compiler at hand to build the CUDA kernels for the processor")
+    include = [f"-I{path}" for path in (HOST, pybind11.get_include(), sysconfig.get_paths()["include"])]
+    objects = []
+    for source in sources():
+        objects.append(folder / f"{source.name}.o")
+        run([compiler, *OPTIONS, *include, "-x", "c++", "-c", str(source), "-o", str(objects[-1])])
+    library = folder / f"{NAME}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    run([compiler, "-shared", "-o", str(library), *map(str, objects)])
+    spec = importlib.util.spec_from_file_location(NAME, library)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[NAME] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(command: list[str]) -> None:
+    """Run a compiler; its messages are the error's."""
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}\n{result.stderr}")

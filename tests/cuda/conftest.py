@@ -1,0 +1,45 @@
+"""Fixtures: the CUDA kernels on the processor, and with them the whole package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from firstspike.ops import _cuda, _library
+
+from .build import build
+
+PROCESSORS, SHARED = 3, 64 * 1024
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """The module of kernels on the stand-in device."""
+    return build(tmp_path_factory.mktemp("cuda_on_host"))
+
+
+@contextmanager
+def stream_of_host(tensor: Tensor) -> Iterator[int]:
+    """In place of `_cuda.on_device`."""
+    yield 0
+
+
+@pytest.fixture
+def on_host(host: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Every operator of the package runs its CUDA implementation, on CPU tensors and the stand-in device."""
+    monkeypatch.setattr(_cuda, "on_device", stream_of_host)
+    monkeypatch.setitem(_library.TILES, "cpu", _cuda.TILE)
+    for name in {implementation.__module__ for implementation in _library.CUDA_IMPLEMENTATIONS.values()}:
+        monkeypatch.setattr(f"{name}.kernels", lambda: host)
+        monkeypatch.setattr(f"{name}.on_device", stream_of_host)
+    library = torch.library.Library("firstspike", "IMPL")
+    for name, implementation in _library.CUDA_IMPLEMENTATIONS.items():
+        library.impl(name, implementation, "CPU")
+    host.set_device(PROCESSORS, SHARED, 0)
+    yield host
+    library._destroy()  # the CPU implementations are back
