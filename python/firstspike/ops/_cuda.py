@@ -1,11 +1,11 @@
 """What the CUDA implementations share: pointers, the current stream, and how a support of unknown length is recorded.
 
 A forward pass does not know how many support entries it will find. Each group of neurons first notes its entries in a
-slot of `SLOT` entries a neuron (memory that is given back at once) and counts them. The counts are summed on the device,
-the total is read, the one wait of a training step's layer, and the entries move to an array of exactly that length; where
-a slot was too small the group's neurons are walked again. Inside `support_capacity` the array has a fixed length instead:
-nothing waits, so that the pass can be captured in a CUDA graph; where the length is too small every slope becomes NaN, and
-so do the gradients.
+slot of `SLOT` entries a neuron (memory that is given back at once) and counts them. The counts are summed on the
+device, the total is read, the one wait of a training step's layer, and the entries move to an array of exactly that
+length; where a slot was too small the group's neurons are walked again. Inside `support_capacity` the array has a
+fixed length instead: nothing waits, so that the pass can be captured in a CUDA graph; where the length is too small
+every slope becomes NaN, and so do the gradients.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def workspace(size: int, like: Tensor) -> Tensor:
 def support_capacity(entries_a_neuron: float) -> AbstractContextManager[None]:
     """Give every support recorded on CUDA inside the `with` block a fixed length, so that no kernel waits for the host.
 
-    entries_a_neuron: > 0, on average over a layer; a layer with more has NaN for its gradients, never silently wrong ones.
-    Needed to capture a training step in a CUDA graph. No effect on the CPU. Raises ValueError.
+    entries_a_neuron: > 0, on average over a layer; a layer with more has NaN for its gradients, not silently wrong
+    ones. Needed to capture a training step in a CUDA graph. No effect on the CPU. Raises ValueError.
     """
     if not entries_a_neuron > 0:
         raise ValueError(f"entries_a_neuron must be positive, got {entries_a_neuron}")

@@ -5,6 +5,7 @@ Inside the operators spikes lie in *site order*, uint8 [B, H, W, C] and contiguo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,9 +17,9 @@ from . import _cuda
 
 CUDA_IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {}  # by name, for the tests
 LIBRARY = torch.library.Library("firstspike", "FRAGMENT")
-cpu = _extension.cpu
+cpu: Any = _extension.cpu
 # Neurons of a support group: neighbouring channels of one site of one sample.
-TILES: dict[str, int] = {"cpu": int(_extension.cpu.tile), "cuda": _cuda.TILE}
+TILES: dict[str, int] = {"cpu": cpu.tile, "cuda": _cuda.TILE}
 
 
 def operator(schema: str, *, cpu: Callable[..., Any], cuda: Callable[..., Any], fake: Callable[..., Any]) -> str:
@@ -35,6 +36,12 @@ def operator(schema: str, *, cpu: Callable[..., Any], cuda: Callable[..., Any], 
 def array(tensor: Tensor | None) -> Any:
     """A tensor's memory as a numpy array, without a copy."""
     return None if tensor is None else tensor.detach().numpy()
+
+
+def empty(shape: Sequence[int]) -> Tensor:
+    """Uninitialised float32 memory that the kernels reuse once it is freed: fresh pages cost more than filling them."""
+    size = math.prod(shape)
+    return torch.from_numpy(cpu.empty(size)).view(shape) if size else torch.empty(shape)
 
 
 def threads() -> int:
