@@ -1,42 +1,9 @@
 #include "arguments.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 
 namespace firstspike::bindings {
-
-void fail(const std::string& message) { throw py::value_error(message); }
-
-Layer layer_from(const Geometry& g) {
-    const Layer l{g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12]};
-    for (size_t i = 1; i < g.size(); ++i) {
-        const bool padding = i == 9 || i == 10;
-        if (g[i] < (padding ? 0 : 1) || g[i] > (int64_t{1} << 31)) fail("geometry[" + std::to_string(i) + "] is out of range");
-    }
-    if (l.batch < 0 || l.batch > (int64_t{1} << 31)) fail("batch is out of range");
-    if (l.steps > kMaxSteps) fail("steps must be at most 254");
-    if (l.cells_y() + 2 * l.pad_y < l.kernel_height || l.cells_x() + 2 * l.pad_x < l.kernel_width)
-        fail("the kernel is larger than the padded input");
-    const double rows = static_cast<double>(l.taps()) * static_cast<double>(l.channels);
-    const double swapped = static_cast<double>(l.taps()) * static_cast<double>(l.outputs);
-    if (rows > 4e9 || swapped > 4e9) fail("the layer has more weight rows than 32 bits count");
-    return l;
-}
-
-Neuron neuron_from(const NeuronArguments& a) {
-    const auto [threshold, decay, kind, scale] = a;
-    if (!std::isfinite(threshold)) fail("threshold must be finite");
-    if (!(decay > 0.0f && decay <= 1.0f)) fail("decay must be in (0, 1]");
-    return {threshold, decay};
-}
-
-Surrogate surrogate_from(const NeuronArguments& a) {
-    const auto [threshold, decay, kind, scale] = a;
-    if (kind < 0 || kind > 3) fail("unknown surrogate kind");
-    if (!(scale > 0.0f) || !std::isfinite(scale)) fail("the surrogate's width or alpha must be positive");
-    return {static_cast<SurrogateKind>(kind), scale};
-}
 
 int threads_from(int threads) { return std::clamp(threads, 1, 1024); }
 
@@ -81,6 +48,8 @@ py::array adopt(Buffer<T>&& buffer, int64_t size) {
     return py::array_t<T>(size, data, capsule);
 }
 }  // namespace
+
+py::array scratch_array(int64_t size) { return adopt(Buffer<float>(size), size); }
 
 py::tuple to_python(Support&& s) {
     const int64_t entries = s.entries;

@@ -9,26 +9,14 @@
 #include <optional>
 #include <string>
 
-#include "../core/layer.h"
-#include "../core/neuron.h"
-#include "../core/surrogate.h"
 #include "../cpu/kernels.h"
+#include "geometry.h"
 
 namespace firstspike::bindings {
 
 namespace py = pybind11;
 
-// The numbers of a Layer in the order of its members.
-using Geometry = std::array<int64_t, 13>;
-// threshold, decay, surrogate kind, surrogate scale
-using NeuronArguments = std::tuple<float, float, int, float>;
-
-Layer layer_from(const Geometry& geometry);
-Neuron neuron_from(const NeuronArguments& arguments);
-Surrogate surrogate_from(const NeuronArguments& arguments);
 int threads_from(int threads);
-
-[[noreturn]] void fail(const std::string& message);
 
 // The data of a C-contiguous array of exactly this type and number of elements; ValueError naming it otherwise.
 template <class T>
@@ -61,5 +49,8 @@ int64_t entries_of(const SupportArrays& arrays);
 
 // (offset, slope, step, lane) as arrays that own the kernel's memory.
 py::tuple to_python(Support&& support);
+
+// An uninitialised array of floats from the kernels' store of blocks, which takes it back.
+py::array scratch_array(int64_t size);
 
 }  // namespace firstspike::bindings

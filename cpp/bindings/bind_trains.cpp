@@ -54,6 +54,7 @@ void at_support(int64_t steps, int64_t sites, int64_t channels, const py::array&
 }  // namespace
 
 void bind_trains(py::module_& m) {
+    m.def("empty", &scratch_array, py::arg("size"), "Uninitialised float32 memory that the kernels reuse once it is freed");
     m.def("times_from_dense", &to_times, py::arg("steps"), py::arg("neurons"), py::arg("spikes"), py::arg("threads"),
           py::arg("times"));
     m.def("dense_from_times", &to_dense, py::arg("steps"), py::arg("neurons"), py::arg("times"), py::arg("threads"),

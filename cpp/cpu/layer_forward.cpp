@@ -36,7 +36,7 @@ inline void walk(Vec (&v)[N], const float* weights, EventList events, const Tile
     for (int64_t t = 0; t < steps; ++t) {
         if (leaky)
             for (int k = 0; k < N; ++k) v[k] = leak(v[k], neuron);
-        add_rows<N>(v, weights, events.row + events.begin[t], events.row + events.begin[t + 1]);
+        add_rows<N>(v, weights, events.row + events.begin[t], events.begin[t + 1] - events.begin[t]);
         bias.add<N>(v, tile);
         if (!at_step(v, static_cast<int>(t))) return;
     }

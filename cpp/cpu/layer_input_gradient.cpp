@@ -1,9 +1,10 @@
 // dL/ds of a layer's input.
 //
 // h[j, t] = sum_o W[o, j] direct[o, t] and dL/ds[j, t] = h[t] + decay dL/ds[t+1] (DESIGN, section 3). `direct` lives only at the
-// support entries of the layer, and dL/ds is wanted only at those of the layer that made the input. So each cell of the input
-// walks the entries of the sites above it from the last step to the first with one running row of a tile's width, and reads it
-// where the producer has entries: nothing of size steps x neurons exists.
+// support entries of the layer, and dL/ds is wanted only at those of the layer that made the input. So for a block of cells h is
+// summed in a scratch that fits in L1, one tap after another so that a tap's weights stay there too; then each cell walks its h
+// from the last step to the first with one running row, which is read where the producer has entries. Nothing of size
+// steps x neurons outlives its block.
 #include <algorithm>
 #include <vector>
 
@@ -15,77 +16,77 @@ namespace firstspike {
 
 namespace {
 
-// Gradient events by step: weight rows of the transposed panel, and what to multiply them with.
+// `direct` of one tile of one site, by step: rows of the transposed panel, and what to multiply them with.
 struct Events {
     Buffer<uint32_t> row, begin;
     Buffer<float> value;
-
-    void reserve(int64_t events, int64_t steps) {
-        row.reserve(events + kLanes);
-        value.reserve(events + kLanes);
-        begin.reserve(steps + 1);
-    }
 };
 
-// A site's `direct`, of all its tiles, by step.
-void sort_site(const Layer& l, const OutputGradient& g, int64_t site, Events& out) {
-    const int64_t tiles = Tiles{l.outputs}.number(), steps = l.steps;
-    const int64_t first = g.support.offset[site * tiles], last = g.support.offset[(site + 1) * tiles];
-    out.reserve(last - first, steps);
-    uint32_t* begin = out.begin.data();
-    std::fill_n(begin, steps + 1, 0u);
-    for (int64_t e = first; e < last; ++e) ++begin[g.support.step[e] + 1];
-    for (int64_t t = 0; t < steps; ++t) begin[t + 1] += begin[t];
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-        const int64_t end = g.support.offset[site * tiles + tile + 1];
-        for (int64_t e = g.support.offset[site * tiles + tile]; e < end; ++e) {
-            const uint32_t to = begin[g.support.step[e]]++;
-            out.row[to] = static_cast<uint32_t>(tile * kTile + g.support.lane[e]);
-            out.value[to] = g.gradient[e] * (g.slope ? g.slope[e] : 1.0f);
-        }
+// The entries of a group are sorted by step already: what is missing is where each step begins.
+void list_group(const Layer& l, const OutputGradient& g, int64_t group, int64_t first_output, Events& out) {
+    const int64_t from = g.support.offset[group], count = g.support.offset[group + 1] - from;
+    out.row.reserve(count);
+    out.value.reserve(count);
+    out.begin.reserve(l.steps + 1);
+    const float* gradient = g.gradient + from;
+    for (int64_t i = 0; i < count; ++i) out.row[i] = static_cast<uint32_t>(first_output + g.support.lane[from + i]);
+    if (g.slope)
+        for (int64_t i = 0; i < count; ++i) out.value[i] = gradient[i] * g.slope[from + i];
+    else
+        std::copy_n(gradient, count, out.value.data());
+    int64_t i = 0;
+    for (int64_t t = 0; t <= l.steps; ++t) {
+        while (i < count && g.support.step[from + i] < t) ++i;
+        out.begin[t] = static_cast<uint32_t>(i);
     }
-    for (int64_t t = steps; t > 0; --t) begin[t] = begin[t - 1];
-    begin[0] = 0;
 }
 
-// The events of all sites above a cell, joined step by step; the copies run over by up to a vector.
-struct SiteAbove {
-    const Events* events;
-    uint32_t first_row;
+// All tiles of a site.
+void list_site(const Layer& l, const OutputGradient& g, int64_t site, Events* out) {
+    const int64_t tiles = Tiles{l.outputs}.number();
+    for (int64_t tile = 0; tile < tiles; ++tile) list_group(l, g, site * tiles + tile, tile * kTile, out[tile]);
+}
+
+// h of a block of cells for one tile, [cell][step][N vectors].
+template <int N>
+class Block {
+   public:
+    Block(int64_t cells, int64_t steps, Buffer<float>& scratch) : steps_(steps), h_(scratch.data()) {
+        std::fill_n(h_, cells * steps * N * kLanes, 0.0f);
+    }
+
+    static int64_t size(int64_t cells, int64_t steps) { return cells * steps * N * kLanes; }
+    // As many cells as L1 holds beside the weights of a tap.
+    static int64_t cells(int64_t steps) { return std::max<int64_t>(1, 6144 / (steps * N * kLanes)); }
+
+    // Adds what a site sends to a cell through the weights of one tap.
+    void add(int64_t cell, const float* weights, const Events& events) {
+        float* h = h_ + cell * steps_ * N * kLanes;
+        for (int64_t t = 0; t < steps_; ++t, h += N * kLanes) {
+            const uint32_t from = events.begin[t], count = events.begin[t + 1] - from;
+            if (count == 0) continue;
+            Vec v[N];
+            for (int k = 0; k < N; ++k) v[k] = load(h + k * kLanes);
+            add_scaled_rows<N>(v, weights, events.row.data() + from, events.value.data() + from, count);
+            for (int k = 0; k < N; ++k) store(h + k * kLanes, v[k]);
+        }
+    }
+
+    // Calls at_step(sum, t) for the steps downwards, sum = dL/ds of the cell at step t.
+    template <class AtStep>
+    void walk_back(int64_t cell, const Neuron& neuron, AtStep&& at_step) const {
+        const float* h = h_ + cell * steps_ * N * kLanes;
+        Vec sum[N] = {};
+        for (int64_t t = steps_ - 1; t >= 0; --t) {
+            for (int k = 0; k < N; ++k) sum[k] = leak(sum[k], neuron) + load(h + (t * N + k) * kLanes);
+            at_step(sum, t);
+        }
+    }
+
+   private:
+    int64_t steps_;
+    float* h_;
 };
-
-void merge_sites(const std::vector<SiteAbove>& sites, int64_t steps, Events& out) {
-    int64_t total = 0;
-    for (const auto& site : sites) total += site.events->begin[steps];
-    out.reserve(total, steps);
-    uint32_t n = 0;
-    for (int64_t t = 0; t < steps; ++t) {
-        out.begin[t] = n;
-        for (const auto& site : sites) {
-            const uint32_t from = site.events->begin[t], count = site.events->begin[t + 1] - from;
-            for (uint32_t k = 0; k < count; k += kLanes) {
-                *reinterpret_cast<Words*>(&out.row[n + k]) =
-                    *reinterpret_cast<const Words*>(&site.events->row[from + k]) + site.first_row;
-                store(&out.value[n + k], load(&site.events->value[from + k]));
-            }
-            n += count;
-        }
-    }
-    out.begin[steps] = n;
-}
-
-// Calls at_step(sum, t) for the steps downwards, sum = dL/ds of the tile at step t.
-template <int N, class AtStep>
-inline void walk_back(const float* weights, const Events& events, int64_t steps, const Neuron& neuron, AtStep&& at_step) {
-    Vec sum[N] = {};
-    for (int64_t t = steps - 1; t >= 0; --t) {
-        if (neuron.decay != 1.0f)
-            for (int k = 0; k < N; ++k) sum[k] = leak(sum[k], neuron);
-        const uint32_t from = events.begin[t];
-        add_scaled_rows<N>(sum, weights, events.row.data() + from, events.value.data() + from, events.begin[t + 1] - from);
-        at_step(sum, t);
-    }
-}
 
 // Where a cell's gradient goes: each unit of the pooling window gets the cell's, at its own support entries or at every step.
 class AtSupport {
@@ -93,8 +94,8 @@ class AtSupport {
     AtSupport(const Layer& l, const SupportView& input, float* gradient) : l_(l), input_(input), gradient_(gradient) {}
 
     template <int N>
-    void run(int64_t sample, int64_t cell_y, int64_t cell_x, int64_t tile, const float* weights, const Events& events,
-             const Neuron& neuron) const {
+    void write(int64_t sample, int64_t cell_y, int64_t cell_x, int64_t tile, const Block<N>& block, int64_t cell,
+               const Neuron& neuron) const {
         struct Cursor {
             int64_t begin, end;
         };
@@ -107,7 +108,7 @@ class AtSupport {
                     cursors.push_back({input_.offset[group], input_.offset[group + 1]});
             }
         if (cursors.empty()) return;
-        walk_back<N>(weights, events, l_.steps, neuron, [&](const Vec (&sum)[N], int64_t t) {
+        block.walk_back(cell, neuron, [&](const Vec (&sum)[N], int64_t t) {
             alignas(64) float row[kTile];
             bool stored = false;
             for (auto& cursor : cursors)
@@ -131,10 +132,10 @@ class AtEveryStep {
     AtEveryStep(const Layer& l, float* gradient) : l_(l), gradient_(gradient) {}
 
     template <int N>
-    void run(int64_t sample, int64_t cell_y, int64_t cell_x, int64_t tile, const float* weights, const Events& events,
-             const Neuron& neuron) const {
+    void write(int64_t sample, int64_t cell_y, int64_t cell_x, int64_t tile, const Block<N>& block, int64_t cell,
+               const Neuron& neuron) const {
         const int used = Tiles{l_.channels}.used(tile);
-        walk_back<N>(weights, events, l_.steps, neuron, [&](const Vec (&sum)[N], int64_t t) {
+        block.walk_back(cell, neuron, [&](const Vec (&sum)[N], int64_t t) {
             for (int64_t y = cell_y * l_.pool; y < (cell_y + 1) * l_.pool; ++y)
                 for (int64_t x = cell_x * l_.pool; x < (cell_x + 1) * l_.pool; ++x)
                     std::memcpy(gradient_ + ((t * l_.batch + sample) * l_.height * l_.width + y * l_.width + x) * l_.channels +
@@ -153,63 +154,75 @@ template <class Output>
 void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const Panel& panel, const Output& output) {
     const Layer& l = s.layer;
     constexpr int64_t kBlock = 64;
-    std::vector<Events> events(static_cast<size_t>(l.batch));
-    parallel_for((l.batch + kBlock / 8 - 1) / (kBlock / 8), s.threads, [&](int64_t task) {
-        for (int64_t n = task * (kBlock / 8); n < std::min((task + 1) * (kBlock / 8), l.batch); ++n)
-            sort_site(l, g, n, events[static_cast<size_t>(n)]);
-    });
+    const int64_t out_tiles = Tiles{l.outputs}.number();
+    std::vector<Events> events(static_cast<size_t>(l.batch * out_tiles));
+    parallel_for(l.batch, s.threads, [&](int64_t n) { list_site(l, g, n, &events[static_cast<size_t>(n * out_tiles)]); });
     const Tiles tiles{l.channels};
     const int64_t blocks = (l.batch + kBlock - 1) / kBlock;
     parallel_for(l.taps() * tiles.number() * blocks, s.threads, [&](int64_t task) {
         const int64_t block = task % blocks, tile = task / blocks % tiles.number(), cell = task / blocks / tiles.number();
         with_vectors(tiles.vectors(tile), [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;
+            Buffer<float> scratch(Block<N>::size(1, l.steps));
             const float* weights = panel.tile(tile) + cell * l.outputs * N * kLanes;
-            for (int64_t n = block * kBlock; n < std::min((block + 1) * kBlock, l.batch); ++n)
-                output.template run<N>(n, cell / l.cells_x(), cell % l.cells_x(), tile, weights, events[static_cast<size_t>(n)],
-                                       neuron);
+            for (int64_t n = block * kBlock; n < std::min((block + 1) * kBlock, l.batch); ++n) {
+                Block<N> h(1, l.steps, scratch);
+                for (int64_t i = 0; i < out_tiles; ++i) h.add(0, weights, events[static_cast<size_t>(n * out_tiles + i)]);
+                output.template write<N>(n, cell / l.cells_x(), cell % l.cells_x(), tile, h, 0, neuron);
+            }
         });
     });
 }
 
-// Rows of cells of a convolution; the sorted sites above them are kept from row to row.
+// One tile of the cells [from, to) of a row. `events` lists the sites of the sample, `out_tiles` each.
+template <int N, class Output>
+void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, const std::vector<Events>& events, int64_t sample,
+                    int64_t cell_y, int64_t from, int64_t to, int64_t tile, Buffer<float>& scratch, const Output& output) {
+    const int64_t out_tiles = Tiles{l.outputs}.number();
+    Block<N> h(to - from, l.steps, scratch);
+    for (int64_t tap = 0; tap < l.taps(); ++tap) {
+        const int64_t down = cell_y + l.pad_y - tap / l.kernel_width, y = down / l.stride_y;
+        if (down < 0 || down % l.stride_y != 0 || y >= l.out_height()) continue;
+        for (int64_t cell_x = from; cell_x < to; ++cell_x) {
+            const int64_t right = cell_x + l.pad_x - tap % l.kernel_width, x = right / l.stride_x;
+            if (right < 0 || right % l.stride_x != 0 || x >= l.out_width()) continue;
+            for (int64_t i = 0; i < out_tiles; ++i)
+                h.add(cell_x - from, weights + tap * l.outputs * N * kLanes,
+                      events[static_cast<size_t>((y * l.out_width() + x) * out_tiles + i)]);
+        }
+    }
+    for (int64_t cell_x = from; cell_x < to; ++cell_x)
+        output.template write<N>(sample, cell_y, cell_x, tile, h, cell_x - from, neuron);
+}
+
+// Rows of cells of a convolution; the lists of the sites above them are kept from row to row.
 template <class Output>
 void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const Panel& panel, const Output& output) {
     const Layer& l = s.layer;
     const Tiles tiles{l.channels};
-    const int64_t rows = l.batch * l.cells_y();
+    const int64_t rows = l.batch * l.cells_y(), out_tiles = Tiles{l.outputs}.number();
     const int64_t per_task = l.batch >= 2 * s.threads ? l.cells_y() : std::max<int64_t>(1, rows / (4 * s.threads));
     parallel_for((rows + per_task - 1) / per_task, s.threads, [&](int64_t task) {
-        std::vector<Events> sorted(static_cast<size_t>(l.sites())), merged(static_cast<size_t>(l.cells_x()));
+        std::vector<Events> events(static_cast<size_t>(l.sites() * out_tiles));
         std::vector<int64_t> sample_of_row(static_cast<size_t>(l.out_height()), -1);
-        std::vector<SiteAbove> above;
+        Buffer<float> scratch;
         for (int64_t n = task * per_task; n < std::min((task + 1) * per_task, rows); ++n) {
             const int64_t sample = n / l.cells_y(), cell_y = n % l.cells_y();
-            for (int64_t cell_x = 0; cell_x < l.cells_x(); ++cell_x) {
-                above.clear();
-                for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
-                    const int64_t down = cell_y + l.pad_y - ky, y = down / l.stride_y;
-                    if (down < 0 || down % l.stride_y != 0 || y >= l.out_height()) continue;
-                    if (sample_of_row[static_cast<size_t>(y)] != sample) {
-                        sample_of_row[static_cast<size_t>(y)] = sample;
-                        for (int64_t i = y * l.out_width(); i < (y + 1) * l.out_width(); ++i)
-                            sort_site(l, g, sample * l.sites() + i, sorted[static_cast<size_t>(i)]);
-                    }
-                    for (int64_t kx = 0; kx < l.kernel_width; ++kx) {
-                        const int64_t right = cell_x + l.pad_x - kx, x = right / l.stride_x;
-                        if (right < 0 || right % l.stride_x != 0 || x >= l.out_width()) continue;
-                        above.push_back({&sorted[static_cast<size_t>(y * l.out_width() + x)],
-                                         static_cast<uint32_t>((ky * l.kernel_width + kx) * l.outputs)});
-                    }
-                }
-                merge_sites(above, l.steps, merged[static_cast<size_t>(cell_x)]);
+            const int64_t lowest = (std::max<int64_t>(cell_y + l.pad_y - l.kernel_height + 1, 0) + l.stride_y - 1) / l.stride_y;
+            for (int64_t y = lowest; y <= (cell_y + l.pad_y) / l.stride_y && y < l.out_height(); ++y) {
+                if (sample_of_row[static_cast<size_t>(y)] == sample) continue;
+                sample_of_row[static_cast<size_t>(y)] = sample;
+                for (int64_t i = y * l.out_width(); i < (y + 1) * l.out_width(); ++i)
+                    list_site(l, g, sample * l.sites() + i, &events[static_cast<size_t>(i * out_tiles)]);
             }
             for (int64_t tile = 0; tile < tiles.number(); ++tile)
                 with_vectors(tiles.vectors(tile), [&](auto vectors) {
                     constexpr int N = decltype(vectors)::value;
-                    for (int64_t cell_x = 0; cell_x < l.cells_x(); ++cell_x)
-                        output.template run<N>(sample, cell_y, cell_x, tile, panel.tile(tile),
-                                               merged[static_cast<size_t>(cell_x)], neuron);
+                    const int64_t block = std::min(Block<N>::cells(l.steps), l.cells_x());
+                    scratch.reserve(Block<N>::size(block, l.steps));
+                    for (int64_t x = 0; x < l.cells_x(); x += block)
+                        block_of_cells<N>(l, neuron, panel.tile(tile), events, sample, cell_y, x, std::min(x + block, l.cells_x()),
+                                          tile, scratch, output);
                 });
         }
     });

@@ -12,34 +12,40 @@ namespace firstspike {
 template <int N>
 constexpr int kChains = N == 1 ? 4 : N < 4 ? 2 : 1;
 
+// Calls row(sum, i) for i in [0, count), which adds a row of weights, and adds all to v. The sums are locals: v's address is known elsewhere, and the compiler
+// would write it back at every addition.
+template <int N, class Row>
+inline void add_rows(Vec (&v)[N], int64_t count, Row&& row) {
+    constexpr int C = kChains<N>;
+    Vec sum[C][N];
+    for (int k = 0; k < N; ++k) sum[0][k] = v[k];
+    for (int c = 1; c < C; ++c)
+        for (int k = 0; k < N; ++k) sum[c][k] = Vec{};
+    int64_t i = 0;
+    for (; i + C <= count; i += C)
+        for (int c = 0; c < C; ++c) row(sum[c], i + c);
+    for (; i < count; ++i) row(sum[0], i);
+    for (int c = 1; c < C; ++c)
+        for (int k = 0; k < N; ++k) sum[0][k] += sum[c][k];
+    for (int k = 0; k < N; ++k) v[k] = sum[0][k];
+}
+
 // v += the weight rows of some events.
 template <int N>
-inline void add_rows(Vec (&v)[N], const float* tile, const uint32_t* row, const uint32_t* end) {
-    constexpr int C = kChains<N>;
-    Vec more[C][N] = {};
-    for (; C > 1 && end - row >= C; row += C)
-        for (int c = 0; c < C; ++c)
-            for (int k = 0; k < N; ++k) more[c][k] += load(tile + static_cast<int64_t>(row[c]) * (N * kLanes) + k * kLanes);
-    for (; row != end; ++row)
-        for (int k = 0; k < N; ++k) v[k] += load(tile + static_cast<int64_t>(*row) * (N * kLanes) + k * kLanes);
-    for (int c = 0; C > 1 && c < C; ++c)
-        for (int k = 0; k < N; ++k) v[k] += more[c][k];
+inline void add_rows(Vec (&v)[N], const float* tile, const uint32_t* event, int64_t count) {
+    add_rows<N>(v, count, [&](Vec (&sum)[N], int64_t i) {
+        const float* w = tile + static_cast<int64_t>(event[i]) * (N * kLanes);
+        for (int k = 0; k < N; ++k) sum[k] += load(w + k * kLanes);
+    });
 }
 
 // v += value * weight row, of some events.
 template <int N>
-inline void add_scaled_rows(Vec (&v)[N], const float* tile, const uint32_t* row, const float* value, int64_t count) {
-    constexpr int C = kChains<N>;
-    Vec more[C][N] = {};
-    int64_t i = 0;
-    for (; C > 1 && i + C <= count; i += C)
-        for (int c = 0; c < C; ++c)
-            for (int k = 0; k < N; ++k)
-                more[c][k] += load(tile + static_cast<int64_t>(row[i + c]) * (N * kLanes) + k * kLanes) * value[i + c];
-    for (; i < count; ++i)
-        for (int k = 0; k < N; ++k) v[k] += load(tile + static_cast<int64_t>(row[i]) * (N * kLanes) + k * kLanes) * value[i];
-    for (int c = 0; C > 1 && c < C; ++c)
-        for (int k = 0; k < N; ++k) v[k] += more[c][k];
+inline void add_scaled_rows(Vec (&v)[N], const float* tile, const uint32_t* event, const float* value, int64_t count) {
+    add_rows<N>(v, count, [&](Vec (&sum)[N], int64_t i) {
+        const float* w = tile + static_cast<int64_t>(event[i]) * (N * kLanes);
+        for (int k = 0; k < N; ++k) sum[k] += load(w + k * kLanes) * value[i];
+    });
 }
 
 // The slope of the two surrogates with a finite reach.

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from . import _cuda
 from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers
-from ._library import array, cpu, fake_recorded, groups_of, operator, out_size, recorded, support_of, threads
+from ._library import array, cpu, empty, fake_recorded, groups_of, operator, out_size, recorded, support_of, threads
 
 # The edge of the input comes as `edge` and, where it is a list, its support's (offset, step, lane).
 _INPUT = "Tensor times, Tensor? edge, Tensor? in_offset, Tensor? in_step, Tensor? in_lane, Tensor weight"
@@ -58,8 +58,9 @@ def _forward_fake(times: Tensor, edge: Tensor | None, in_offset: Tensor | None, 
 def _backward(gradient: Tensor, times: Tensor, in_offset: Tensor | None, in_step: Tensor | None, in_lane: Tensor | None,
               weight: Tensor, offset: Tensor, slope: Tensor | None, step: Tensor, lane: Tensor, geometry: Sequence[int],
               decay: float, needs: Sequence[bool]) -> tuple[Tensor, Tensor, Tensor]:
-    at_input, at_weight, at_bias = _backward_fake(gradient, times, in_offset, in_step, in_lane, weight, offset, slope, step,
-                                                  lane, geometry, decay, needs)
+    shape = (0,) if not needs[0] else (geometry[12], *times.shape) if in_step is None else in_step.shape
+    at_input, at_bias = empty(shape), empty((geometry[11] if needs[2] else 0,))
+    at_weight = empty(weight.shape if needs[1] else (0,))
     neuron = (0.0, decay, 0, 1.0)
     common = (geometry, neuron, array(times), array(weight), support_of(offset, step, lane), array(slope),
               array(gradient.contiguous()))
@@ -67,7 +68,7 @@ def _backward(gradient: Tensor, times: Tensor, in_offset: Tensor | None, in_step
         producer = None if in_offset is None or in_step is None or in_lane is None else support_of(in_offset, in_step, in_lane)
         cpu.input_gradient(*common, producer, threads(), array(at_input))
     if needs[1] or needs[2]:
-        target = at_weight if needs[1] else torch.empty_like(weight)
+        target = at_weight if needs[1] else empty(weight.shape)
         cpu.weight_gradient(*common, threads(), array(target), array(at_bias) if needs[2] else None)
     return at_input, at_weight, at_bias
 
