@@ -1,0 +1,115 @@
+"""Where we lose: tiny numbers of steps and tiny layers, against the dense layer, eager and compiled."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from firstspike import SpikeTimes
+from firstspike import nn as fs
+
+from .. import timing
+from ..nets.dense import NEURONS
+from ..records import timed
+from ..session import Session, fresh_compiler
+from ..show import number
+from ..stats import speedup
+
+TITLE = "Crossover"
+STEPS = (1, 2, 4, 8)
+WIDTHS = (16, 64, 256, 1024)
+BATCHES = (1, 32, 128)
+
+
+class _DenseLayer(nn.Module):
+    """One fully connected layer of neurons that fire once, over all steps."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.linear = nn.Linear(weight.shape[1], weight.shape[0])
+        with torch.no_grad():
+            self.linear.weight.copy_(weight)
+            self.linear.bias.copy_(bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return NEURONS["loop"](self.linear(x))
+
+
+def measure(session: Session) -> None:
+    """One cell a number of steps, width and batch size: forward and backward of one square layer, half of its inputs silent."""
+    book = session.book("crossover")
+    effort = timing.Effort(rounds=7, seconds=1.0, most=60, block=0.01)
+    for steps, width, batch in product(STEPS, WIDTHS, BATCHES):
+        for kind in ("training", "inference"):
+            cell = f"T{steps}-N{width}-B{batch}-{kind}"
+            if book.has(cell):
+                continue
+            session.say(f"crossover {cell}")
+            sides = _sides(steps, width, batch, kind == "training", compiled=session.full)
+            book.add(cell, steps=steps, width=width, batch=batch, kind=kind, times=timed(timing.alternate(sides, effort)))
+
+
+def _sides(steps: int, width: int, batch: int, train: bool, *, compiled: bool) -> dict[str, timing.Call]:
+    generator = torch.Generator().manual_seed(0)
+    times = torch.randint(0, steps, (batch, width), generator=generator).to(torch.uint8)
+    times[torch.rand(times.shape, generator=generator) < 0.5] = 255
+    spikes = SpikeTimes(times, steps)
+    ours = fs.TTFSLinear(width, width, steps=steps, affine=None, generator=generator)
+    assert ours.bias is not None
+    dense = _DenseLayer(ours.weight.detach(), ours.bias.detach())
+    gradient = torch.randn(steps, batch, width, generator=generator)
+    x = spikes.dense()
+    fresh_compiler()
+    sides = {"firstspike": _ours(ours, spikes, train), "dense eager": _dense(dense, x, gradient, train)}
+    if compiled:
+        sides["dense"] = _dense(torch.compile(dense, dynamic=False), x, gradient, train)
+    return sides
+
+
+def _ours(layer: fs.TTFSLinear, spikes: SpikeTimes, train: bool) -> timing.Call:
+    if not train:
+        return _quiet(lambda: layer(spikes))
+
+    def step() -> None:
+        fired = layer(spikes)
+        edge = fired._edge  # the gradient at the entries of the support, as a layer of ours behind it would send
+        edge.backward(torch.ones_like(edge, memory_format=torch.contiguous_format))
+
+    return step
+
+
+def _dense(layer: Any, x: Tensor, gradient: Tensor, train: bool) -> timing.Call:
+    if not train:
+        return _quiet(lambda: layer(x))
+    return lambda: layer(x).backward(gradient)
+
+
+def _quiet(call: timing.Call) -> timing.Call:
+    def run() -> object:
+        with torch.no_grad():
+            return call()
+
+    return run
+
+
+def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
+    """How many times as long as ours the faster dense side takes; below 1, we lose."""
+    found = []
+    for kind in ("training", "inference"):
+        lines = []
+        for steps, width in product(STEPS, WIDTHS):
+            line = {"T": f"{steps}", "layer": f"{width}-{width}"}
+            for row in rows:
+                if (row["kind"], row["steps"], row["width"]) == (kind, steps, width):
+                    times = row["times"]
+                    rival = min((s for s in times if s != "firstspike"), key=lambda side: times[side]["median"])
+                    ratio = speedup(times[rival]["samples"], times["firstspike"]["samples"]).median
+                    line[f"B = {row['batch']}"] = f"{number(ratio)} ({rival})"
+            if len(line) > 2:
+                lines.append(line)
+        found.append((f"The faster dense side's time over ours, {kind} of one layer; below 1, firstspike loses", pd.DataFrame(lines)))
+    return found

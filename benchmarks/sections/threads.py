@@ -1,0 +1,87 @@
+"""Threads: one against two, and whether our kernels and torch's products disturb each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import torch
+
+from .. import inputs, timing
+from ..nets import Setting, build, inference, training_step
+from ..records import timed
+from ..session import Session
+from ..show import milliseconds
+from ..works import CNN, WORKS, Work
+
+TITLE = "Threads"
+GEMM = 768  # a product of about the length of a layer call
+
+
+def measure(session: Session) -> None:
+    """A cell a net with its step on one thread and on all, in turns; one cell with products and layers in turns."""
+    book = session.book("threads")
+    for work in WORKS if session.full else (CNN,):
+        for kind in ("training", "inference"):
+            cell = f"{work.name}-{kind}"
+            if not book.has(cell):
+                session.say(f"threads {cell}")
+                sides = {str(n): _with_threads(n, _call(work, kind)) for n in (1, session.threads)}
+                book.add(cell, work=work.name, kind=kind, steps=8, times=timed(timing.alternate(sides, session.effort)))
+    if not book.has("pools"):
+        session.say("threads pools")
+        book.add("pools", work=CNN.name, kind="pools", steps=8, times=timed(_pools(session)))
+
+
+def _call(work: Work, kind: str) -> timing.Call:
+    batch = inputs.batch("fashion-mnist", work.batch, 8, flat="C" not in work.spec)
+    net = build(Setting("firstspike", "eager"), work, 8)
+    return inference(net, batch.spikes) if kind == "inference" else training_step(net, batch.spikes, batch.labels)
+
+
+def _with_threads(number: int, call: timing.Call) -> timing.Call:
+    """The call on so many threads: the number is set before it; a sample is a block of calls, so that setting it costs nothing."""
+
+    def run() -> None:
+        if torch.get_num_threads() != number:
+            torch.set_num_threads(number)
+        call()
+
+    return run
+
+
+def _pools(session: Session) -> dict[str, list[float]]:
+    """Seconds of a product and of a layer call: each alone, many in a row, and each when the two take turns call by call."""
+    torch.set_num_threads(session.threads)
+    a, b = torch.randn(GEMM, GEMM), torch.randn(GEMM, GEMM)
+    out = torch.empty(GEMM, GEMM)
+    product, layer = (lambda: torch.mm(a, b, out=out)), _call(CNN, "inference")
+    rounds, row = (40, 10) if session.full else (5, 5)
+    samples: dict[str, list[float]] = {"product alone": [], "layers alone": [], "product in turns": [], "layers in turns": []}
+    for index in range(rounds + 1):
+        sample = {"product alone": timing.once(product, row), "layers alone": timing.once(layer, row)}
+        mixed = [(timing.once(product), timing.once(layer)) for _ in range(row)]
+        sample["product in turns"], sample["layers in turns"] = (sum(side) / row for side in zip(*mixed, strict=True))
+        if index:  # the first round warms up
+            for name, seconds in sample.items():
+                samples[name].append(seconds)
+    return samples
+
+
+def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
+    """Scaling (target: 1.7 on the CNN); the two pools in turns as a multiple of alone (target: 1)."""
+    scaling, pools = [], []
+    for row in rows:
+        times = row["times"]
+        if row["kind"] == "pools":
+            pools = [{"what": what, "alone, ms": milliseconds(times, f"{what} alone"),
+                      "in turns, ms": milliseconds(times, f"{what} in turns"),
+                      "in turns / alone": f"{times[f'{what} in turns']['median'] / times[f'{what} alone']['median']:.2f}"}
+                     for what in ("product", "layers")]
+        else:
+            most = max(times, key=int)
+            scaling.append({"net": row["work"], "what": row["kind"], "1 thread, ms": milliseconds(times, "1"),
+                            f"{most} threads, ms": milliseconds(times, most),
+                            "faster": f"{times['1']['median'] / times[most]['median']:.2f}x"})
+    return [("firstspike by threads, T = 8", pd.DataFrame(scaling)),
+            (f"torch.mm of {GEMM} x {GEMM} and the CNN's inference, alone and in turns", pd.DataFrame(pools))]
