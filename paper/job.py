@@ -22,6 +22,7 @@ from .runs import Run
 
 DIAGNOSED = 256  # training images for the statistics of layers
 COUNTED = 1000  # test images for the counts of operations
+DECIDED = 2000  # test images for the distribution of steps to decision
 _BATCH = 500
 
 
@@ -144,7 +145,7 @@ def _times100(share: float | None) -> float | None:
 
 @torch.no_grad()
 def _observe(trained: training.Trained, test: data.Dataset) -> dict[str, Any]:
-    """Operations a sample, and how many test images are decided in each step; the last count never fires."""
+    """Operations a sample, and how many of the first test images are decided in each step (the last: in none)."""
     model: nn.Module = trained.model
     with Counter(model) as count:
         for start in range(0, min(COUNTED, len(test)), _BATCH):
@@ -153,7 +154,7 @@ def _observe(trained: training.Trained, test: data.Dataset) -> dict[str, Any]:
     if isinstance(model, TTFSNet):
         steps = [
             model.observe(trained.pixels(test.images[start : start + _BATCH])).decision_step
-            for start in range(0, len(test), _BATCH)
+            for start in range(0, min(DECIDED, len(test)), _BATCH)
         ]
         found["decided"] = torch.bincount(torch.cat(steps), minlength=model.steps + 1).tolist()
     return found

@@ -66,6 +66,13 @@ MEASURES: dict[str, Callable[[Record], float | None]] = {
 }
 
 
+def learning_curve(record: Record) -> tuple[str, list[float]]:
+    """Accuracy after each epoch in per cent, and on what: "validation" where images were held out, else "test"."""
+    curve = record["results"]["curve"]
+    name = "test" if None in curve["validation_accuracy"] else "validation"
+    return name, curve[f"{name}_accuracy"]
+
+
 def frame(profile: Profile, store: Store, experiment: str) -> pd.DataFrame:
     """One row a cell of the experiment: what it is, mean and sd over seeds of every measure, why it is missing."""
     rows = [row(cell, store, profile) for cell in profile.of(experiment)]

@@ -68,6 +68,7 @@ def describe(outcome: Outcome) -> str:
     what = f"{run.data} {run.spec} {run.model} seed {run.seed}"
     if run.model == "ttfs":
         parts = (
+            "" if run.encoder == "direct" else run.encoder,
             run.readout,
             run.init,
             "normalised" if run.normalization else "not normalised",

@@ -8,13 +8,13 @@ import numpy as np
 from firstspike.report import figure, line_style
 
 from ..grid import Profile
-from ..measures import records
+from ..measures import learning_curve, records
 from ..records import Store
 from .drawn import Drawn, by_bench
 
 
 def curves(profile: Profile, store: Store) -> Drawn | None:
-    """Training loss and test accuracy against epochs, and test accuracy against seconds, for each initialisation."""
+    """Training loss and accuracy against epochs, and accuracy against seconds, for each initialisation."""
     benches = by_bench(profile.of("figure1"))
     bench = next((name for name in benches if any(records(cell, store) for cell in benches[name])), None)
     if bench is None:
@@ -22,6 +22,7 @@ def curves(profile: Profile, store: Store) -> Drawn | None:
     cells = benches[bench]
     drawn, panels = figure(6.8, 2.9, ncols=3)
     labels = list(dict.fromkeys(cell.label for cell in cells))
+    measured = ""
     groups = list(dict.fromkeys(cell.group for cell in cells))
     for cell in cells:
         found = records(cell, store)
@@ -33,13 +34,14 @@ def curves(profile: Profile, store: Store) -> Drawn | None:
         name = f"{cell.label}{', normalised' if group else ''}"
         epochs = np.arange(1, len(found[0]["results"]["curve"]["loss"]) + 1)
         _band(panels[0], epochs, [record["results"]["curve"]["loss"] for record in found], look, name)
-        accuracy = [record["results"]["curve"]["test_accuracy"] for record in found]
+        measured, _ = learning_curve(found[0])
+        accuracy = [learning_curve(record)[1] for record in found]
         _band(panels[1], epochs, accuracy, look, name)
         seconds = np.mean([list(running(record["timing"]["epochs"])) for record in found], axis=0)
         _band(panels[2], seconds, accuracy, look, name)
     panels[0].set(xlabel="epoch", ylabel="training loss", yscale="log")
-    panels[1].set(xlabel="epoch", ylabel="test accuracy, %")
-    panels[2].set(xlabel="training time, s", ylabel="test accuracy, %")
+    panels[1].set(xlabel="epoch", ylabel=f"{measured} accuracy, %")
+    panels[2].set(xlabel="training time, s", ylabel=f"{measured} accuracy, %")
     for axes in panels[:2]:
         axes.xaxis.get_major_locator().set_params(integer=True)
     handles, names = panels[0].get_legend_handles_labels()

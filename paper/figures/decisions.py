@@ -46,7 +46,8 @@ def decisions(profile: Profile, store: Store) -> Drawn | None:
     return Drawn(
         "decisions",
         drawn,
-        "Steps to decision (the paper's Fig. 1d): share of test samples with an output spike after so many steps. "
+        "Steps to decision (the paper's Fig. 1d): share of (up to 2,000) test images with an output spike "
+        "after so many steps. "
         "For the membrane, which decides after all steps, the share whose answer no longer changes (known only "
         "afterwards).",
     )
