@@ -74,8 +74,8 @@ def test_latency_encoders(encoder: str, curve: str) -> None:
 @pytest.mark.parametrize("readout", READOUTS)
 def test_readouts(readout: str) -> None:
     net = build(readout=readout, gamma=1.3, scale=4.0)
-    outputs = 4 if readout.startswith("membrane") else 40
-    assert shapes(net)[-1] == ("Integrate" if outputs == 4 else "TTFSLinear", (outputs, 12))
+    outputs = 40 if readout.startswith("twd") else 4
+    assert shapes(net)[-1] == ("Integrate" if readout.startswith("membrane") else "TTFSLinear", (outputs, 12))
     assert shapes(build(readout=readout, population=3))[-1][1] == (12, 12)
     kind = {"m": nn.MembraneReadout, "t": nn.TemporalWeighting, "f": nn.FirstSpike}[readout[0]]
     assert isinstance(net.readout, kind) and net.readout.classes == 4

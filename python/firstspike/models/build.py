@@ -18,7 +18,8 @@ from .plan import Sized, check_input_shape, plan
 CURVES = {"latency": "linear", "latency-log": "log"}
 ENCODERS = ("direct", *CURVES)
 MEMBRANE = {"membrane": "last", "membrane-mean": "mean", "membrane-weighted": "weighted"}
-READOUTS = (*MEMBRANE, "twd-exp", "twd-linear", "first-spike")
+TEMPORAL = {"twd-exp": "exp", "twd-linear": "linear"}
+READOUTS = (*MEMBRANE, *TEMPORAL, "first-spike")
 
 
 def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str = "direct", readout: str = "membrane",
@@ -29,16 +30,19 @@ def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str =
     """A TTFS net from a string such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10" (`grammar.parse` has the rules).
 
     input_shape: (C, H, W) of the data, or (N,) for a net without convolutions. steps: T, 1 to 254.
-    encoder: "direct" (the first layer gets the data as a constant current), "latency" or "latency-log"
-    (`encode.latency`). readout: "membrane" (the last layer integrates and never fires; its last potential counts),
-    "membrane-mean", "membrane-weighted" (`decode.membrane`), "twd-exp", "twd-linear" (temporal weighting of output
-    spikes) or "first-spike". gamma: of temporal weighting, see `decode.temporal_weights`. scale: the factor of a
-    spiking readout's scores, an inverse temperature for the softmax behind them.
-    population: output neurons a class; by default 1 with a membrane readout, 10 with a spiking one (ten bytes tie
-    often). init: "ettfs", "kaiming" (true He) or "torch". normalization: weight normalisation of every layer (Eq. 16).
+    encoder: "direct": the first layer gets the data as a constant current. "latency", "latency-log": see
+    `encode.latency`.
+    readout: "membrane": the last layer integrates and never fires, and its last potential counts; "membrane-mean" and
+    "membrane-weighted" count its earlier ones too (`decode.membrane`; they decide earlier). "twd-exp", "twd-linear":
+    temporal weighting of output spikes. "first-spike": the class that fires first.
+    gamma: of temporal weighting, see `decode.temporal_weights`.
+    scale: the factor of a spiking readout's scores, an inverse temperature for the softmax behind them.
+    population: output neurons a class; by default 10 with temporal weighting (ten bytes tie often), else 1.
+    init: "ettfs", "kaiming" (true He) or "torch".
+    normalization: weight normalisation of every layer (paper, Eq. 16).
     affine: gamma and beta per output ("channel"), per "layer", or None. bias: beta; by default only with an affine.
-    pooling: "avg", "max" or "earliest" replaces the kind of every pool in the string. threshold, decay, surrogate: of
-    every neuron. generator: draws the weights.
+    pooling: "avg", "max" or "earliest" replaces the kind of every pool in the string.
+    threshold, decay, surrogate: of every neuron. generator: draws the weights.
 
     Raises GrammarError (a ValueError) that points at the token, ValueError and TypeError naming the argument.
     """
@@ -48,7 +52,7 @@ def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str =
     if not isinstance(normalization, bool):
         raise TypeError(f"normalization must be True or False, got {normalization!r}")
     if population is None:
-        population = 1 if readout in MEMBRANE else 10
+        population = 10 if readout in TEMPORAL else 1
     _checks.integer("population", population, 1)
     bias = affine is not None if bias is None else bias
     sized = plan(spec, shape, pooling)
@@ -126,7 +130,7 @@ def _readout(readout: str, gamma: float, scale: float,
         return fs.MembraneReadout(MEMBRANE[readout], classes=classes)
     if readout == "first-spike":
         return fs.FirstSpike(classes=classes, scale=scale)
-    return fs.TemporalWeighting(gamma, readout.removeprefix("twd-"), classes=classes, scale=scale)
+    return fs.TemporalWeighting(gamma, TEMPORAL[readout], classes=classes, scale=scale)
 
 
 def _one_of(name: str, value: object, known: tuple[object, ...]) -> None:
