@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kWarps = 8;
 constexpr int kRows = 16;  // weight rows of a warp: neighbouring channels of one tap
+constexpr int64_t kTables = 48 * 1024;  // bytes for a block's tables, which every device has
 
 struct Sums {
     float* weight;  // [parts, tiles, rows, kTile]
@@ -28,6 +29,7 @@ struct Params {
     float decay;
     Sums sums;
     int chunks_a_tap;
+    int sites_at_once;  // at most kWarps
 };
 
 int64_t chunks_of(const Layer& l) { return l.taps() * ceil_div(l.channels, kRows); }
@@ -104,7 +106,7 @@ template <bool kAligned>
 __global__ void __launch_bounds__(kWarps* kWarp) weight_gradient_kernel(const Params p) {
     const Shape& s = p.s;
     const int table_size = (s.steps + 1) * kTile;
-    float* const tables = reinterpret_cast<float*>(shared_memory());  // [kWarps][steps + 1][kTile]
+    float* const tables = reinterpret_cast<float*>(shared_memory());  // [sites_at_once][steps + 1][kTile]
     const int chunk = static_cast<int>(blockIdx.x) * kWarps + warp(), tap = chunk / p.chunks_a_tap;
     const int channel = chunk % p.chunks_a_tap * kRows, tile = static_cast<int>(blockIdx.y), part = static_cast<int>(blockIdx.z);
     const int first = static_cast<int>(static_cast<int64_t>(s.all_sites()) * part / p.sums.parts);
@@ -113,11 +115,12 @@ __global__ void __launch_bounds__(kWarps* kWarp) weight_gradient_kernel(const Pa
 #pragma unroll
     for (int r = 0; r < kRows; ++r) acc[r] = 0.0f;
     double bias = 0.0;
-    for (int site0 = first; site0 < last; site0 += kWarps) {
-        if (site0 + warp() < last)
+    for (int site0 = first; site0 < last; site0 += p.sites_at_once) {
+        const int here = min(p.sites_at_once, last - site0);
+        if (warp() < here)
             bias += build_table(p, static_cast<int64_t>(site0 + warp()) * s.out_tiles + tile, tables + warp() * table_size);
         __syncthreads();
-        for (int i = 0; tap < s.taps && i < min(kWarps, last - site0); ++i)
+        for (int i = 0; tap < s.taps && i < here; ++i)
             gather<kAligned>(p, tables + i * table_size, place_of(site0 + i, s.out_height, s.out_width), tap, channel, acc);
         __syncthreads();
     }
@@ -177,11 +180,14 @@ void weight_gradient(const Synapses& synapses, const Neuron& neuron, const Outpu
                      float* weight_gradient, float* bias_gradient, void* stream) {
     const Layer& l = synapses.layer;
     Workspace workspace(synapses.workspace);
-    const Params p{shape_of(l), synapses.times, g, neuron.decay, sums_of(l, workspace), static_cast<int>(ceil_div(l.channels, kRows))};
+    const int64_t table = (l.steps + 1) * kTile * static_cast<int64_t>(sizeof(float));
+    const int64_t at_once = std::min<int64_t>(kWarps, kTables / table);
+    const Params p{shape_of(l), synapses.times, g, neuron.decay, sums_of(l, workspace),
+                   static_cast<int>(ceil_div(l.channels, kRows)), static_cast<int>(at_once)};
     const dim3 grid(static_cast<unsigned>(ceil_div(chunks_of(l), kWarps)), static_cast<unsigned>(p.s.out_tiles),
                     static_cast<unsigned>(p.sums.parts));
-    const int64_t tables = kWarps * (l.steps + 1) * kTile * static_cast<int64_t>(sizeof(float));
-    const Launch sum{"weight_gradient", grid, kWarps * kWarp, tables, stream};
+    const int64_t bias_sums = kWarps * kTile * static_cast<int64_t>(sizeof(double));
+    const Launch sum{"weight_gradient", grid, kWarps * kWarp, std::max(at_once * table, bias_sums), stream};
     const bool aligned = l.channels % kRows == 0 && reinterpret_cast<uintptr_t>(synapses.times) % 16 == 0;
     if (aligned) launch(sum, weight_gradient_kernel<true>, p);
     else launch(sum, weight_gradient_kernel<false>, p);

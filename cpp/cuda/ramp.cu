@@ -75,8 +75,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) ramp_gradient_kernel(const Neur
                 const bool now = step == __shfl_sync(kAllLanes, step, __ffs(static_cast<int>(left)) - 1) && inside;
                 if (now) sum[g.support.lane[e]] += value;
                 left &= ~__ballot_sync(kAllLanes, now);
+                __syncwarp();
             }
-            __syncwarp();
         }
         if (n.channel(group) < n.channels) out[n.place(group)] = sum[lane()];
         __syncwarp();

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -32,14 +34,15 @@ def stream_of_host(tensor: Tensor) -> Iterator[int]:
 @pytest.fixture
 def on_host(host: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """Every operator of the package runs its CUDA implementation, on CPU tensors and the stand-in device."""
-    monkeypatch.setattr(_cuda, "on_device", stream_of_host)
     monkeypatch.setitem(_library.TILES, "cpu", _cuda.TILE)
     for name in {implementation.__module__ for implementation in _library.CUDA_IMPLEMENTATIONS.values()}:
-        monkeypatch.setattr(f"{name}.kernels", lambda: host)
-        monkeypatch.setattr(f"{name}.on_device", stream_of_host)
+        monkeypatch.setattr(sys.modules[name], "kernels", lambda: host)
+        monkeypatch.setattr(sys.modules[name], "on_device", stream_of_host)
     library = torch.library.Library("firstspike", "IMPL")
-    for name, implementation in _library.CUDA_IMPLEMENTATIONS.items():
-        library.impl(name, implementation, "CPU")
+    with warnings.catch_warnings():  # torch says that they are overridden
+        warnings.simplefilter("ignore", UserWarning)
+        for name, implementation in _library.CUDA_IMPLEMENTATIONS.items():
+            library.impl(name, implementation, "CPU")
     host.set_device(PROCESSORS, SHARED, 0)
     yield host
     library._destroy()  # the CPU implementations are back
