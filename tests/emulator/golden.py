@@ -1,4 +1,5 @@
-"""An independent model of the emulated core, written from docs/emulator.md: dense loops over explicit synapse matrices, in int64.
+"""An independent model of the emulated core, written from docs/emulator.md: dense loops over explicit synapse
+matrices, in int64.
 
 It shares no code with firstspike.emulator; layers are read by attribute only.
 """

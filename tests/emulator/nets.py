@@ -32,4 +32,6 @@ def images(model, count=40, seed=1):
 
 def wide() -> Profile:
     """A profile so fine that rounding is far below float32's own."""
-    return profile.load("generic8").replace(name="wide", weight_bits=26, membrane_bits=46, accumulator_bits=56, threshold_bits=44, bias_bits=40)
+    return profile.load("generic8").replace(
+        name="wide", weight_bits=26, membrane_bits=46, accumulator_bits=56, threshold_bits=44, bias_bits=40
+    )

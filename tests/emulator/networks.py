@@ -39,16 +39,36 @@ def layers(draw, rng, index, in_shape, total_steps, fires, options):
     scale = max(1, int(most * draw(st.sampled_from((0.2, 1.0, 3.0)))))
     shift = draw(st.sampled_from((0, 0, 3, 6)))
     theta = integers(rng, 1 if options.get("positive_theta") else -2, scale * 2**shift, channels)
-    bias = integers(rng, -scale, scale, channels) if draw(st.booleans()) and not options.get("no_bias") else np.zeros(channels, np.int64)
+    bias = (
+        integers(rng, -scale, scale, channels)
+        if draw(st.booleans()) and not options.get("no_bias")
+        else np.zeros(channels, np.int64)
+    )
     decay_bits = draw(st.sampled_from((0, 0, 4, 12))) if not options.get("no_leak") else 0
     return Layer(
-        name=f"layer{index}", kind="conv" if conv else "linear", weight=integers(rng, -most, most, shape, np.int32), theta=theta,
-        bias=bias, in_shape=in_shape, out_shape=(*out, channels), pool=pool, stride=stride, padding=padding, fires=fires,
-        delay=draw(st.integers(0, 2)), start=0 if draw(st.booleans()) else draw(st.integers(0, 2)) % total_steps,
-        stop=total_steps, shift=shift, decay_bits=decay_bits, keep=draw(st.integers(0, 2**decay_bits)),
-        accumulator=draw(registers(**options.get("registers", {}))), membrane=draw(registers(**options.get("registers", {}))),
+        name=f"layer{index}",
+        kind="conv" if conv else "linear",
+        weight=integers(rng, -most, most, shape, np.int32),
+        theta=theta,
+        bias=bias,
+        in_shape=in_shape,
+        out_shape=(*out, channels),
+        pool=pool,
+        stride=stride,
+        padding=padding,
+        fires=fires,
+        delay=draw(st.integers(0, 2)),
+        start=0 if draw(st.booleans()) else draw(st.integers(0, 2)) % total_steps,
+        stop=total_steps,
+        shift=shift,
+        decay_bits=decay_bits,
+        keep=draw(st.integers(0, 2**decay_bits)),
+        accumulator=draw(registers(**options.get("registers", {}))),
+        membrane=draw(registers(**options.get("registers", {}))),
         granularity=draw(st.sampled_from(options.get("granularities", ("step", "event")))),
-        fire=draw(st.sampled_from(("ge", "gt"))), scale=np.ones(channels))
+        fire=draw(st.sampled_from(("ge", "gt"))),
+        scale=np.ones(channels),
+    )
 
 
 @st.composite
@@ -65,6 +85,8 @@ def networks(draw, **options):
         made.append(draw(layers(rng, index, shape, total_steps, not readout or index + 1 < depth, options)))
         shape = made[-1].out_shape
     silent = draw(st.sampled_from((0.0, 0.3, 0.9)))
-    times = rng.integers(0, steps, size=(draw(st.integers(1, 4)), made[0].in_shape[0] * made[0].in_shape[1] * made[0].in_shape[2]))
+    times = rng.integers(
+        0, steps, size=(draw(st.integers(1, 4)), made[0].in_shape[0] * made[0].in_shape[1] * made[0].in_shape[2])
+    )
     times = np.where(rng.random(times.shape) < silent, 255, times).astype(np.uint8)
     return made, steps, total_steps, times

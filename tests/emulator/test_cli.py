@@ -31,7 +31,19 @@ def run(*arguments):
 
 
 def test_report_program_and_trace(checkpoint, tmp_path):
-    done = run(checkpoint, "--profile", "loihi-like", "--bits", "4", "--trace", tmp_path / "sample.npz", "--traced", 2, "--output", tmp_path / "out")
+    done = run(
+        checkpoint,
+        "--profile",
+        "loihi-like",
+        "--bits",
+        "4",
+        "--trace",
+        tmp_path / "sample.npz",
+        "--traced",
+        2,
+        "--output",
+        tmp_path / "out",
+    )
     assert done.exit_code == 0, done.output
     assert "profile: loihi-like" in done.output and "float accuracy" in done.output
     trace = np.load(tmp_path / "sample.npz")
@@ -60,9 +72,16 @@ def test_what_does_not_fit_is_said(checkpoint):
     assert strict.exit_code == 0 or "required" in strict.output
 
 
-@pytest.mark.parametrize(("arguments", "text"), [(["--bits", "9"], "bits must be an int from 2 to 8"), (["--profile", "tpu"], "profiles must be one of"),
-                                                 (["--energy", "none"], "energy must be one of"), (["--early-exit"], "early_exit needs"),
-                                                 (["--data", "nothing"], "nothing")])
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--bits", "9"], "bits must be an int from 2 to 8"),
+        (["--profile", "tpu"], "profiles must be one of"),
+        (["--energy", "none"], "energy must be one of"),
+        (["--early-exit"], "early_exit needs"),
+        (["--data", "nothing"], "nothing"),
+    ],
+)
 def test_errors_are_one_line(checkpoint, arguments, text):
     done = run(checkpoint, *arguments)
     assert done.exit_code == 1 and text in done.output and "Traceback" not in done.output

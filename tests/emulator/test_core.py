@@ -15,8 +15,19 @@ from firstspike.emulator.layers import Layer, Register
 
 
 def layer(**changes):
-    made = Layer(name="a", kind="linear", weight=np.array([[3, -2], [1, 5]], np.int8), theta=np.array([3, 4]), bias=np.zeros(2, np.int64),
-                 in_shape=(1, 1, 2), out_shape=(1, 1, 2), accumulator=Register.of(16), membrane=Register.of(16), stop=4, scale=np.ones(2))
+    made = Layer(
+        name="a",
+        kind="linear",
+        weight=np.array([[3, -2], [1, 5]], np.int8),
+        theta=np.array([3, 4]),
+        bias=np.zeros(2, np.int64),
+        in_shape=(1, 1, 2),
+        out_shape=(1, 1, 2),
+        accumulator=Register.of(16),
+        membrane=Register.of(16),
+        stop=4,
+        scale=np.ones(2),
+    )
     return replace(made, **changes)
 
 
@@ -25,7 +36,8 @@ def core(**changes):
 
 
 def test_by_hand():
-    """Source 0 fires in step 1, source 1 in step 2: V = (3, -2) in step 1, neuron 0 reaches 3; neuron 1 gets -2 + 5 = 3 < 4."""
+    """Source 0 fires in step 1, source 1 in step 2: V = (3, -2) in step 1, neuron 0 reaches 3; neuron 1 gets -2 + 5 =
+    3 < 4."""
     raw = core().run(np.array([[1, 2]], np.uint8), all_times=True, trace=True)
     assert raw.times[0].tolist() == [[1, 255]]
     assert raw.membrane[0][0].tolist() == [[0, 0], [0, -2], [0, 3], [0, 3]]
@@ -34,10 +46,16 @@ def test_by_hand():
     assert raw.counters[0, 0].tolist() == [1, 2, 4, 3, 3, 0, 0]
 
 
-@pytest.mark.parametrize(("times", "error", "text"), [
-    (np.zeros((1, 2), np.int64), TypeError, "uint8"), (np.zeros((1, 3), np.uint8), ValueError, r"\[batch, 2\]"),
-    (np.zeros(2, np.uint8), ValueError, "2 dimensions"), (np.full((1, 2), 4, np.uint8), ValueError, "below steps = 4"),
-    (np.full((3, 2), 254, np.uint8), ValueError, "got 254 in sample 0, neuron 0")])
+@pytest.mark.parametrize(
+    ("times", "error", "text"),
+    [
+        (np.zeros((1, 2), np.int64), TypeError, "uint8"),
+        (np.zeros((1, 3), np.uint8), ValueError, r"\[batch, 2\]"),
+        (np.zeros(2, np.uint8), ValueError, "2 dimensions"),
+        (np.full((1, 2), 4, np.uint8), ValueError, "below steps = 4"),
+        (np.full((3, 2), 254, np.uint8), ValueError, "got 254 in sample 0, neuron 0"),
+    ],
+)
 def test_bad_times(times, error, text):
     with pytest.raises(error, match=text):
         core().run(times)
@@ -49,12 +67,27 @@ def test_bad_threads(threads):
         core().run(np.zeros((1, 2), np.uint8), threads=threads)
 
 
-@pytest.mark.parametrize(("changes", "text"), [
-    ({"kind": "pool"}, "kind must be one of"), ({"weight": np.zeros((2, 2))}, "signed integers"), ({"weight": np.zeros((3, 2), np.int8)}, "shape"),
-    ({"theta": np.array([1])}, "theta"), ({"bias": np.zeros(2, np.int32)}, "bias"), ({"stop": 5}, "stop must be from 1 to 4"),
-    ({"start": 4}, "start"), ({"delay": 300}, "delay"), ({"shift": 40}, "shift"), ({"decay_bits": 20}, "decay_bits"),
-    ({"keep": 3}, "keep"), ({"pool": 2}, "shape|pool"), ({"theta": np.array([1, 1 << 61])}, "theta"), ({"scale": np.zeros(2)}, "scale"),
-    ({"fire": "eq"}, "fire must be"), ({"granularity": "never"}, "granularity must be")])
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"kind": "pool"}, "kind must be one of"),
+        ({"weight": np.zeros((2, 2))}, "signed integers"),
+        ({"weight": np.zeros((3, 2), np.int8)}, "shape"),
+        ({"theta": np.array([1])}, "theta"),
+        ({"bias": np.zeros(2, np.int32)}, "bias"),
+        ({"stop": 5}, "stop must be from 1 to 4"),
+        ({"start": 4}, "start"),
+        ({"delay": 300}, "delay"),
+        ({"shift": 40}, "shift"),
+        ({"decay_bits": 20}, "decay_bits"),
+        ({"keep": 3}, "keep"),
+        ({"pool": 2}, "shape|pool"),
+        ({"theta": np.array([1, 1 << 61])}, "theta"),
+        ({"scale": np.zeros(2)}, "scale"),
+        ({"fire": "eq"}, "fire must be"),
+        ({"granularity": "never"}, "granularity must be"),
+    ],
+)
 def test_bad_layers(changes, text):
     with pytest.raises((ValueError, TypeError), match=text):
         core(**changes)
@@ -77,11 +110,16 @@ def test_early_exit_needs_a_layer_that_fires():
 
 def test_policy_error_names_where():
     tight = core(membrane=Register.of(3, policy="error"))
-    with pytest.raises(OverflowRefused, match=r"layer a: the membrane \(3 bits, -4 to 3\) overflowed 1 times in sample 1"):
+    with pytest.raises(
+        OverflowRefused, match=r"layer a: the membrane \(3 bits, -4 to 3\) overflowed 1 times in sample 1"
+    ):
         tight.run(np.array([[255, 255], [255, 0]], np.uint8))
 
 
-@given(st.sampled_from(sorted(_describe(layer()))), st.sampled_from([-1, 0, 1, 2, 1 << 20, (1 << 31) - 1, -(1 << 31), 1 << 40, None, "x", 2.5, []]))
+@given(
+    st.sampled_from(sorted(_describe(layer()))),
+    st.sampled_from([-1, 0, 1, 2, 1 << 20, (1 << 31) - 1, -(1 << 31), 1 << 40, None, "x", 2.5, []]),
+)
 def test_any_field_of_any_value_gives_an_error_or_works(name, value):
     fields = {**_describe(layer()), name: value}
     network = _emulator.Network(4, 4)

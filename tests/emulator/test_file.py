@@ -39,7 +39,7 @@ def test_round_trip(tmp_path, spec, name):
 
 def test_it_is_an_open_format():
     size = int.from_bytes(SMALL[:8], "little")
-    header = json.loads(SMALL[8:8 + size])
+    header = json.loads(SMALL[8 : 8 + size])
     inside = json.loads(header["__metadata__"][file.KEY])
     assert inside["version"] == 1 and inside["layers"][0]["kind"] == "linear"
     assert header["layer.0.weight"]["dtype"] in ("I8", "I16")
@@ -48,27 +48,41 @@ def test_it_is_an_open_format():
 
 def rewritten(change):
     size = int.from_bytes(SMALL[:8], "little")
-    outer = json.loads(SMALL[8:8 + size])
+    outer = json.loads(SMALL[8 : 8 + size])
     inner = json.loads(outer["__metadata__"][file.KEY])
     change(inner)
     outer["__metadata__"][file.KEY] = json.dumps(inner)
     text = json.dumps(outer).encode()
-    return struct.pack("<Q", len(text)) + text + SMALL[8 + size:]
+    return struct.pack("<Q", len(text)) + text + SMALL[8 + size :]
 
 
 def test_rewriting_alone_is_harmless():
     same(file.loads(rewritten(lambda h: None)), file.loads(SMALL))
 
 
-@pytest.mark.parametrize(("change", "text"), [
-    (lambda h: h.update(version=2), "version must be 1, got 2"), (lambda h: h.pop("steps"), "steps"), (lambda h: h.update(steps=0), "steps"),
-    (lambda h: h.update(steps="8"), "whole number"), (lambda h: h.update(layers=[]), "at least one layer"),
-    (lambda h: h["layers"][0].update(extra=1), "extra"), (lambda h: h["layers"][0].update(pool=True), "whole number"),
-    (lambda h: h["layers"][0].update(in_shape=[1, 1]), "in_shape"), (lambda h: h["layers"][0].update(kind="conv"), "weight"),
-    (lambda h: h["layers"][0].update(start=200), "steps"), (lambda h: h["layers"][0]["membrane"].update(low=5), "hold 0"),
-    (lambda h: h["layers"][0]["membrane"].update(policy="grow"), "policy"), (lambda h: h["readout"].update(kind="vote"), "readout"),
-    (lambda h: h["encoder"].update(kind="magic"), "encoder"), (lambda h: h["profile"].update(weight_bits=0), "weight_bits"),
-    (lambda h: h["profile"].pop("fire"), "incomplete"), (lambda h: h.update(profile=None), "profile"), (lambda h: h.update(layers=7), "no valid program: TypeError")])
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda h: h.update(version=2), "version must be 1, got 2"),
+        (lambda h: h.pop("steps"), "steps"),
+        (lambda h: h.update(steps=0), "steps"),
+        (lambda h: h.update(steps="8"), "whole number"),
+        (lambda h: h.update(layers=[]), "at least one layer"),
+        (lambda h: h["layers"][0].update(extra=1), "extra"),
+        (lambda h: h["layers"][0].update(pool=True), "whole number"),
+        (lambda h: h["layers"][0].update(in_shape=[1, 1]), "in_shape"),
+        (lambda h: h["layers"][0].update(kind="conv"), "weight"),
+        (lambda h: h["layers"][0].update(start=200), "steps"),
+        (lambda h: h["layers"][0]["membrane"].update(low=5), "hold 0"),
+        (lambda h: h["layers"][0]["membrane"].update(policy="grow"), "policy"),
+        (lambda h: h["readout"].update(kind="vote"), "readout"),
+        (lambda h: h["encoder"].update(kind="magic"), "encoder"),
+        (lambda h: h["profile"].update(weight_bits=0), "weight_bits"),
+        (lambda h: h["profile"].pop("fire"), "incomplete"),
+        (lambda h: h.update(profile=None), "profile"),
+        (lambda h: h.update(layers=7), "no valid program: TypeError"),
+    ],
+)
 def test_wrong_headers_are_named(change, text):
     with pytest.raises(em.ProgramError, match=text):
         file.loads(rewritten(change))
@@ -79,7 +93,7 @@ def test_a_missing_or_foreign_file(tmp_path):
         em.load(tmp_path / "none.safetensors")
     path = tmp_path / "foreign.safetensors"
     path.write_bytes(b"not a program at all")
-    with pytest.raises(em.ProgramError, match="foreign.safetensors: no safetensors file"):
+    with pytest.raises(em.ProgramError, match=r"foreign\.safetensors: no safetensors file"):
         em.load(path)
 
 
@@ -102,7 +116,10 @@ def test_any_bytes(data):
 
 
 @settings(max_examples=600)
-@given(st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), min_size=1, max_size=8), st.integers(0, len(SMALL)))
+@given(
+    st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), min_size=1, max_size=8),
+    st.integers(0, len(SMALL)),
+)
 def test_damaged_bytes(changes, end):
     damaged = bytearray(SMALL)
     for at, value in changes:
@@ -111,7 +128,9 @@ def test_damaged_bytes(changes, end):
     attempt(bytes(damaged[:end]))
 
 
-VALUES = st.sampled_from([None, True, -1, 0, 1, 3, 255, 1 << 20, 1 << 40, 1 << 70, 0.5, "", "x", [], [1], [1, 2, 3], {}, {"low": 0}])
+VALUES = st.sampled_from(
+    [None, True, -1, 0, 1, 3, 255, 1 << 20, 1 << 40, 1 << 70, 0.5, "", "x", [], [1], [1, 2, 3], {}, {"low": 0}]
+)
 
 
 @settings(max_examples=800)

@@ -24,8 +24,13 @@ def test_core_equals_golden(network, early_exit, threads):
     early_exit = early_exit and layers[-1].fires
     expected = [golden.run(layers, total_steps, sample, early_exit) for sample in times]
     core = Core(layers, steps=steps, total_steps=total_steps)
-    refused = any(e.counters[n, 5 + k] for e in expected for n, layer in enumerate(layers)
-                  for k, r in enumerate((layer.accumulator, layer.membrane)) if r.policy == "error")
+    refused = any(
+        e.counters[n, 5 + k]
+        for e in expected
+        for n, layer in enumerate(layers)
+        for k, r in enumerate((layer.accumulator, layer.membrane))
+        if r.policy == "error"
+    )
     if refused:
         with pytest.raises(OverflowRefused, match=r"layer layer\d: the (accumulator|membrane) .* in sample \d"):
             core.run(times, threads=threads, early_exit=early_exit)

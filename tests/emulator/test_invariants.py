@@ -25,8 +25,12 @@ def run(layers, steps, total_steps, times, **options):
 
 
 def same(a, b):
-    for x, y in ((a.counters, b.counters), (a.steps_run, b.steps_run), *zip(a.times, b.times, strict=True),
-                 *zip(a.membrane, b.membrane, strict=True)):
+    for x, y in (
+        (a.counters, b.counters),
+        (a.steps_run, b.steps_run),
+        *zip(a.times, b.times, strict=True),
+        *zip(a.membrane, b.membrane, strict=True),
+    ):
         np.testing.assert_array_equal(x, y)
 
 
@@ -42,7 +46,7 @@ def test_threads_and_batch_split_change_nothing(network, threads):
     together = run(layers, steps, total, many, threads=1)
     same(together, run(layers, steps, total, many, threads=threads))
     alone = run(layers, steps, total, times, threads=1)
-    np.testing.assert_array_equal(together.counters[:len(times)], alone.counters)
+    np.testing.assert_array_equal(together.counters[: len(times)], alone.counters)
     np.testing.assert_array_equal(together.counters, np.tile(alone.counters, (40, 1, 1)))
 
 
@@ -57,7 +61,10 @@ def test_order_of_a_first_layers_sources_does_not_matter(network, random):
     random.shuffle(order)
     shape = (1, 1, times.shape[1])
     moved = [replace(first, weight=np.ascontiguousarray(first.weight[order]), in_shape=shape), *layers[1:]]
-    same(run([replace(first, in_shape=shape), *layers[1:]], steps, total, times), run(moved, steps, total, times[:, order]))
+    same(
+        run([replace(first, in_shape=shape), *layers[1:]], steps, total, times),
+        run(moved, steps, total, times[:, order]),
+    )
 
 
 @examples
@@ -70,7 +77,11 @@ def test_at_most_one_spike_and_operations_are_spikes_times_fan_out(network):
         count = dict(zip(COUNTERS, raw.counters[:, n].T, strict=True))
         np.testing.assert_array_equal(count["spikes"], (raw.times[n] != SILENT).sum(1))
         fan_out = golden.unroll(layer)[1].sum(1)
-        arrives = (source != SILENT) & (source.astype(int) + layer.delay < layer.stop) & (source.astype(int) + layer.delay >= layer.start)
+        arrives = (
+            (source != SILENT)
+            & (source.astype(int) + layer.delay < layer.stop)
+            & (source.astype(int) + layer.delay >= layer.start)
+        )
         np.testing.assert_array_equal(count["events"], arrives.sum(1))
         np.testing.assert_array_equal(count["delivered"], (arrives * fan_out).sum(1))
         assert (count["effective"] <= count["delivered"]).all()
@@ -100,8 +111,18 @@ def test_where_the_static_bound_holds_no_policy_matters(network):
     for bits in (8, 12, 16, 24, 40):
         safe = [replace(layer, accumulator=Register.of(bits), membrane=Register.of(bits)) for layer in layers]
         if all(all(layer.overflow_impossible().values()) for layer in safe):
-            runs = [run([replace(layer, accumulator=Register.of(bits, policy=p), membrane=Register.of(bits, policy=p)) for layer in safe],
-                        steps, total, times) for p in ("saturate", "wrap", "error")]
+            runs = [
+                run(
+                    [
+                        replace(layer, accumulator=Register.of(bits, policy=p), membrane=Register.of(bits, policy=p))
+                        for layer in safe
+                    ],
+                    steps,
+                    total,
+                    times,
+                )
+                for p in ("saturate", "wrap", "error")
+            ]
             same(runs[0], runs[1])
             same(runs[0], runs[2])
             assert runs[0].counters[:, :, 5:].sum() == 0
@@ -126,8 +147,15 @@ def test_later_inputs_make_everything_later(network, shift):
 def test_scaling_weights_thetas_and_biases_changes_nothing(network, factor):
     layers, steps, total, times = network
     layers = widened(layers)
-    strict = [replace(layer, theta=layer.theta * factor, bias=layer.bias * factor, weight=(layer.weight.astype(np.int64) * factor).astype(np.int32))
-              for layer in layers]
+    strict = [
+        replace(
+            layer,
+            theta=layer.theta * factor,
+            bias=layer.bias * factor,
+            weight=(layer.weight.astype(np.int64) * factor).astype(np.int32),
+        )
+        for layer in layers
+    ]
     a, b = run(layers, steps, total, times), run(strict, steps, total, times)
     np.testing.assert_array_equal(a.counters, b.counters)
     for x, y in zip(a.times, b.times, strict=True):
@@ -139,16 +167,27 @@ def test_scaling_weights_thetas_and_biases_changes_nothing(network, factor):
 @examples
 @given(networks(**FREE))
 def test_pooled_and_convolutional_layers_are_their_unrolled_matrix(network):
-    """As a linear layer with one row a source; absent synapses are zero weights, so only times and membranes are the same."""
+    """As a linear layer with one row a source; absent synapses are zero weights, so only times and membranes are the
+    same."""
     layers, steps, total, times = network
     raw = run(layers, steps, total, times)
     flat = []
     for layer in layers:
         matrix, _ = golden.unroll(layer)
         sites = layer.out_shape[0] * layer.out_shape[1]
-        flat.append(replace(layer, kind="linear", weight=matrix.astype(np.int32), pool=1, in_shape=(1, 1, len(matrix)),
-                            out_shape=(1, 1, layer.neurons), theta=np.tile(layer.theta, sites), bias=np.tile(layer.bias, sites),
-                            scale=np.ones(layer.neurons)))
+        flat.append(
+            replace(
+                layer,
+                kind="linear",
+                weight=matrix.astype(np.int32),
+                pool=1,
+                in_shape=(1, 1, len(matrix)),
+                out_shape=(1, 1, layer.neurons),
+                theta=np.tile(layer.theta, sites),
+                bias=np.tile(layer.bias, sites),
+                scale=np.ones(layer.neurons),
+            )
+        )
     unrolled = run(flat, steps, total, times)
     np.testing.assert_array_equal(raw.counters[:, :, [0, 1, 5]], unrolled.counters[:, :, [0, 1, 5]])
     for x, y in zip((*raw.times, *raw.membrane), (*unrolled.times, *unrolled.membrane), strict=True):

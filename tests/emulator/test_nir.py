@@ -50,8 +50,14 @@ def test_refusals():
     with pytest.raises(ValueError, match="no leak in discrete time"):
         to_nir(em.quantize(net(decay=0.5), "generic8"))
     with pytest.raises(em.ProgramError, match="has no 'firstspike' record"):
-        from_nir(nir.NIRGraph({"input": nir.Input({"input": np.array([3])}), "output": nir.Output({"output": np.array([3])})},
-                              [("input", "output")], {}, type_check=False))
+        from_nir(
+            nir.NIRGraph(
+                {"input": nir.Input({"input": np.array([3])}), "output": nir.Output({"output": np.array([3])})},
+                [("input", "output")],
+                {},
+                type_check=False,
+            )
+        )
     graph = to_nir(em.quantize(net(), "generic8"))
     graph.nodes["0.synapses"].weight = graph.nodes["0.synapses"].weight + 0.5
     with pytest.raises(em.ProgramError, match="must be integers"):

@@ -24,16 +24,37 @@ def program(layers, name="generic8", **changes):
 
 
 def linear(inputs, outputs, name="a", **changes):
-    made = Layer(name=name, kind="linear", weight=np.full((inputs, outputs), 127, np.int8), theta=np.full(outputs, 9),
-                 bias=np.zeros(outputs, np.int64), in_shape=(1, 1, inputs), out_shape=(1, 1, outputs), accumulator=Register.of(24),
-                 membrane=Register.of(24), stop=4, scale=np.ones(outputs))
+    made = Layer(
+        name=name,
+        kind="linear",
+        weight=np.full((inputs, outputs), 127, np.int8),
+        theta=np.full(outputs, 9),
+        bias=np.zeros(outputs, np.int64),
+        in_shape=(1, 1, inputs),
+        out_shape=(1, 1, outputs),
+        accumulator=Register.of(24),
+        membrane=Register.of(24),
+        stop=4,
+        scale=np.ones(outputs),
+    )
     return replace(made, **changes)
 
 
 def conv(height, channels, features, name="c", **changes):
-    made = Layer(name=name, kind="conv", weight=np.full((channels, 3, 3, features), 127, np.int8), theta=np.full(features, 9),
-                 bias=np.zeros(features, np.int64), in_shape=(height, height, channels), out_shape=(height, height, features),
-                 accumulator=Register.of(24), membrane=Register.of(24), padding=(1, 1), stop=4, scale=np.ones(features))
+    made = Layer(
+        name=name,
+        kind="conv",
+        weight=np.full((channels, 3, 3, features), 127, np.int8),
+        theta=np.full(features, 9),
+        bias=np.zeros(features, np.int64),
+        in_shape=(height, height, channels),
+        out_shape=(height, height, features),
+        accumulator=Register.of(24),
+        membrane=Register.of(24),
+        padding=(1, 1),
+        stop=4,
+        scale=np.ones(features),
+    )
     return replace(made, **changes)
 
 
@@ -62,7 +83,9 @@ def test_a_layer_takes_the_bits_that_its_codes_need():
     assert place(program([even], "loihi-like")).slots[0].memory == 10 * 4 * 3  # 6 is the code 3
 
 
-@pytest.mark.parametrize("change", [{}, {"pool": 2, "in_shape": (12, 12, 2)}, {"stride": (2, 2), "out_shape": (3, 3, 5)}])
+@pytest.mark.parametrize(
+    "change", [{}, {"pool": 2, "in_shape": (12, 12, 2)}, {"stride": (2, 2), "out_shape": (3, 3, 5)}]
+)
 def test_convolution_counts_are_those_of_the_unrolled_matrix(change):
     layer = conv(6, 2, 5, **change)
     _, synapses = golden.unroll(layer)
@@ -71,24 +94,43 @@ def test_convolution_counts_are_those_of_the_unrolled_matrix(change):
     unrolled = place(program([layer], shared_weights=False, cores=cores(neurons=50)))
     assert sum(s.memory for s in unrolled.slots) == pooled * 8
     for slot in unrolled.slots:
-        assert slot.axons_in == synapses[:, slot.first:slot.last].any(1).sum()
+        assert slot.axons_in == synapses[:, slot.first : slot.last].any(1).sum()
     shared = place(program([layer], shared_weights=True, cores=cores(neurons=50)))
     assert all(s.memory == layer.weight.size * 8 for s in shared.slots)
 
 
-@pytest.mark.parametrize(("layers", "changes", "resource", "required", "available"), [
-    ([linear(10, 4)], {"cores": cores(axons_in=9)}, "axons in for one neuron", 10, 9),
-    ([linear(10, 4)], {"cores": cores(synapse_bits=79)}, "synapse bits for one neuron", 80, 79),
-    ([linear(10, 41)], {"cores": cores(neurons=10)}, "cores for its neurons", "41 neurons", "40 on the 4 cores of generic8"),
-    ([linear(10, 4), linear(4, 4, "b")], {"cores": cores(neurons=4, axons_out=3)}, "axons out of core 0", 4, 3),
-    ([linear(10, 4, theta=np.arange(1, 5))], {"cores": cores(neurons=4, count=1), "threshold_groups": 2}, "cores for its neurons",
-     "4 neurons", "2 on the 1 cores of generic8")])
+@pytest.mark.parametrize(
+    ("layers", "changes", "resource", "required", "available"),
+    [
+        ([linear(10, 4)], {"cores": cores(axons_in=9)}, "axons in for one neuron", 10, 9),
+        ([linear(10, 4)], {"cores": cores(synapse_bits=79)}, "synapse bits for one neuron", 80, 79),
+        (
+            [linear(10, 41)],
+            {"cores": cores(neurons=10)},
+            "cores for its neurons",
+            "41 neurons",
+            "40 on the 4 cores of generic8",
+        ),
+        ([linear(10, 4), linear(4, 4, "b")], {"cores": cores(neurons=4, axons_out=3)}, "axons out of core 0", 4, 3),
+        (
+            [linear(10, 4, theta=np.arange(1, 5))],
+            {"cores": cores(neurons=4, count=1), "threshold_groups": 2},
+            "cores for its neurons",
+            "4 neurons",
+            "2 on the 1 cores of generic8",
+        ),
+    ],
+)
 def test_refusals(layers, changes, resource, required, available):
     with pytest.raises(em.DoesNotFit) as caught:
         place(program(layers, **changes))
     error = caught.value
-    assert (error.layer, error.resource, error.required, error.available) == (layers[-1 if "axons out" not in resource else 0].name, resource,
-                                                                           required, available)
+    assert (error.layer, error.resource, error.required, error.available) == (
+        layers[-1 if "axons out" not in resource else 0].name,
+        resource,
+        required,
+        available,
+    )
     assert str(error) == f"layer {error.layer}: {resource}: required {required}, available {available}"
 
 
@@ -112,11 +154,17 @@ def test_matching_succeeds_where_first_fit_would_fail():
     assert [(s.layer, s.core) for s in placed.slots] == [(0, 1), (1, 0)]
 
 
-@pytest.mark.parametrize(("layers", "resource", "required", "available"), [
-    ([linear(400, 400)], "kernel entries", 400 << 9, 65536), ([conv(128, 1, 2)], "output side", 128, 64),
-    ([conv(8, 1, 2, pool=3, in_shape=(24, 24, 1))], "pool", 3, "1 or 2 or 4"),
-    ([conv(8, 1, 2, stride=(3, 3), out_shape=(3, 3, 2))], "stride", 3, "1 or 2 or 4 or 8"),
-    ([conv(8, 1, 2, theta=np.array([1, 2]))], "thresholds", 2, 1), ([conv(8, 1, 2000)], "features", 2000, 1024)])
+@pytest.mark.parametrize(
+    ("layers", "resource", "required", "available"),
+    [
+        ([linear(400, 400)], "kernel entries", 400 << 9, 65536),
+        ([conv(128, 1, 2)], "output side", 128, 64),
+        ([conv(8, 1, 2, pool=3, in_shape=(24, 24, 1))], "pool", 3, "1 or 2 or 4"),
+        ([conv(8, 1, 2, stride=(3, 3), out_shape=(3, 3, 2))], "stride", 3, "1 or 2 or 4 or 8"),
+        ([conv(8, 1, 2, theta=np.array([1, 2]))], "thresholds", 2, 1),
+        ([conv(8, 1, 2000)], "features", 2000, 1024),
+    ],
+)
 def test_convolution_core_refusals(layers, resource, required, available):
     with pytest.raises(em.DoesNotFit) as caught:
         place(program(layers, "speck-like"))
@@ -125,7 +173,9 @@ def test_convolution_core_refusals(layers, resource, required, available):
 
 def test_more_layers_than_cores():
     layers = [conv(4, 2, 2, str(n)) for n in range(10)]
-    with pytest.raises(em.DoesNotFit, match="a core of its own: required 10 layers on different cores, available 9 matched of 9 cores"):
+    with pytest.raises(
+        em.DoesNotFit, match="a core of its own: required 10 layers on different cores, available 9 matched of 9 cores"
+    ):
         place(program(layers, "speck-like"))
 
 

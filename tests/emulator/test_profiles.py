@@ -30,20 +30,36 @@ def test_unknown_parameters_are_said():
 def test_a_users_file(tmp_path):
     text = (profile.toml.resources.files("firstspike.emulator") / "profiles" / "generic8.toml").read_text()
     path = tmp_path / "mine.toml"
-    path.write_text(text.replace('name = "generic8"', 'name = "mine"').replace("[weight_bits]\nvalue = 8", "[weight_bits]\nvalue = 5"))
+    path.write_text(
+        text.replace('name = "generic8"', 'name = "mine"').replace(
+            "[weight_bits]\nvalue = 8", "[weight_bits]\nvalue = 5"
+        )
+    )
     mine = profile.load(path)
     assert mine.name == "mine" and mine.weight_bits == 5
 
 
-@pytest.mark.parametrize(("old", "new", "text"), [
-    ("[weight_bits]\nvalue = 8", "[weight_bits]\nvalue = 99", "weight_bits must be an int from 2 to 31, got 99"),
-    ("[weight_bits]\nvalue = 8", '[weight_bits]\nvalue = "8"', "weight_bits must be an int"),
-    ('[fire]\nvalue = "ge"', '[fire]\nvalue = "eq"', "fire must be one of ge, gt"),
-    ("[fire]", "[fires]", "unknown parameters: fires"),
-    ('source = "chosen: the width that most digital cores share"', "", "weight_bits must be a table with a source"),
-    ("[weight_bits]", "[weight_bits", "no valid TOML"),
-    ("[threshold_shift]\nvalue = 0", "[threshold_shift]\nvalue = 3", "threshold_shift must be at most weight_shift"),
-    ('value = "signed"\nsource = "chosen"\n[weight_shift]', 'value = "odd"\nsource = "chosen"\n[weight_shift]', "weight_sign must be one of")])
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("[weight_bits]\nvalue = 8", "[weight_bits]\nvalue = 99", "weight_bits must be an int from 2 to 31, got 99"),
+        ("[weight_bits]\nvalue = 8", '[weight_bits]\nvalue = "8"', "weight_bits must be an int"),
+        ('[fire]\nvalue = "ge"', '[fire]\nvalue = "eq"', "fire must be one of ge, gt"),
+        ("[fire]", "[fires]", "unknown parameters: fires"),
+        ('source = "chosen: the width that most digital cores share"', "", "weight_bits must be a table with a source"),
+        ("[weight_bits]", "[weight_bits", "no valid TOML"),
+        (
+            "[threshold_shift]\nvalue = 0",
+            "[threshold_shift]\nvalue = 3",
+            "threshold_shift must be at most weight_shift",
+        ),
+        (
+            'value = "signed"\nsource = "chosen"\n[weight_shift]',
+            'value = "odd"\nsource = "chosen"\n[weight_shift]',
+            "weight_sign must be one of",
+        ),
+    ],
+)
 def test_broken_files_are_named(tmp_path, old, new, text):
     good = (profile.toml.resources.files("firstspike.emulator") / "profiles" / "generic8.toml").read_text()
     assert old in good
@@ -54,7 +70,7 @@ def test_broken_files_are_named(tmp_path, old, new, text):
 
 
 def test_names_that_are_not_there():
-    with pytest.raises(ValueError, match="profiles must be one of generic8, .* got 'loihi2'"):
+    with pytest.raises(ValueError, match=r"profiles must be one of generic8, .* got 'loihi2'"):
         profile.load("loihi2")
     with pytest.raises(ValueError, match="energy must be one of"):
         energy.load("free")
@@ -73,7 +89,7 @@ def test_tables_that_disagree_both_ship():
 def test_bad_tables(tmp_path):
     path = tmp_path / "t.toml"
     path.write_text('name = "t"\ntitle = "t"\nsource = "s"\nnote = "n"\nsynaptic_operation_pj = -1.0\n')
-    with pytest.raises(ValueError, match="synaptic_operation_pj must be a number of at least 0, got -1.0"):
+    with pytest.raises(ValueError, match=r"synaptic_operation_pj must be a number of at least 0, got -1\.0"):
         energy.load(path)
     path.write_text('name = "t"\ntitle = "t"\nsource = "s"\nnote = "n"\nsynaptic_operation_pj = 1.0\nwatts = 3\n')
     with pytest.raises(ValueError, match="watts"):

@@ -31,11 +31,13 @@ def test_the_trained_network_is_the_program(spec, name, bits, readout):
     with torch.no_grad():
         seen = made.observe(x)
     for layer, mine, theirs in zip(program.layers, raw.times, seen.layers[1:], strict=False):
-        local = np.where(mine == 255, 255, mine - np.uint8(layer.start)).astype(np.uint8).reshape(len(x), *layer.out_shape)
+        local = (
+            np.where(mine == 255, 255, mine - np.uint8(layer.start)).astype(np.uint8).reshape(len(x), *layer.out_shape)
+        )
         np.testing.assert_array_equal(local.transpose(0, 3, 1, 2).reshape(theirs.shape), theirs.times.numpy())
     if seen.membrane is not None:
         last = program.layers[-1]
-        mine = raw.membrane[-1][:, last.start:last.stop] / (1 << last.shift) * (last.scale / last.pool**2)
+        mine = raw.membrane[-1][:, last.start : last.stop] / (1 << last.shift) * (last.scale / last.pool**2)
         np.testing.assert_allclose(mine, seen.membrane.permute(1, 0, 2).numpy(), rtol=1e-4, atol=1e-4)
 
 
@@ -43,7 +45,11 @@ def test_training_moves_weights_units_and_biases():
     model = net()
     x = images(model)
     before, after = qat.prepare(model, "generic8", bits=3), tuned(model, x, "generic8", 3)
-    moved = [name for (name, a), (_, b) in zip(before.named_parameters(), after.named_parameters(), strict=True) if not torch.equal(a, b)]
+    moved = [
+        name
+        for (name, a), (_, b) in zip(before.named_parameters(), after.named_parameters(), strict=True)
+        if not torch.equal(a, b)
+    ]
     for part in ("weight.original", "log_unit", "bias.original"):
         assert any(part in name for name in moved), part
 
@@ -84,7 +90,10 @@ def test_same_seed_same_bits():
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize(("arguments", "text"), [({"bits": 9}, "bits must be"), ({"scope": "row"}, "scope must be"), ({"profile": "x"}, "profiles must be")])
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [({"bits": 9}, "bits must be"), ({"scope": "row"}, "scope must be"), ({"profile": "x"}, "profiles must be")],
+)
 def test_bad_arguments(arguments, text):
     with pytest.raises(ValueError, match=text):
         qat.prepare(net(), **arguments)

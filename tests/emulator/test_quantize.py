@@ -22,18 +22,43 @@ from .nets import SPECS, images, net, wide
 def test_round_weights_half_to_even_and_clips():
     w = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 7.4, 7.6, -8.4, -9.0])
     assert scales.round_weights(w, 1.0, 4).tolist() == [0, 2, 2, 0, -2, 7, 7, -8, -8]
-    assert scales.round_weights(w, 1.0, 4, step=2).tolist() == [0, 2, 2, 0, -2, 8, 8, -8, -8]  # 0.25 -> 0, 0.75 -> 1, 1.25 -> 1, 3.7 -> 4
+    assert scales.round_weights(w, 1.0, 4, step=2).tolist() == [
+        0,
+        2,
+        2,
+        0,
+        -2,
+        8,
+        8,
+        -8,
+        -8,
+    ]  # 0.25 -> 0, 0.75 -> 1, 1.25 -> 1, 3.7 -> 4
 
 
-@pytest.mark.parametrize(("threshold", "unit", "pool", "name", "expected"), [
-    (1.0, 0.1, 1, "generic8", 10),  # the double 0.1 is a little more than 1/10, so 1 / 0.1 is a little less than 10
-    (1.0, 0.25, 1, "generic8", 4), (1.0, 0.3, 1, "generic8", 4), (1.0, 0.25, 2, "generic8", 16), (1.0, 0.25, 1, "loihi-like", 3 * 64),
-    (1.0, 0.3, 1, "loihi-like", 3 * 64), (1.0, 2.0, 1, "generic8", 1), (1.0, 2.0, 1, "loihi-like", 0)])
+@pytest.mark.parametrize(
+    ("threshold", "unit", "pool", "name", "expected"),
+    [
+        (1.0, 0.1, 1, "generic8", 10),  # the double 0.1 is a little more than 1/10, so 1 / 0.1 is a little less than 10
+        (1.0, 0.25, 1, "generic8", 4),
+        (1.0, 0.3, 1, "generic8", 4),
+        (1.0, 0.25, 2, "generic8", 16),
+        (1.0, 0.25, 1, "loihi-like", 3 * 64),
+        (1.0, 0.3, 1, "loihi-like", 3 * 64),
+        (1.0, 2.0, 1, "generic8", 1),
+        (1.0, 2.0, 1, "loihi-like", 0),
+    ],
+)
 def test_theta_by_hand(threshold, unit, pool, name, expected):
     assert scales.theta_integer(threshold, unit, pool, profile.load(name)) == expected
 
 
-@given(st.floats(1e-3, 10), st.floats(1e-4, 3), st.integers(1, 3), st.integers(-50, 4000), st.sampled_from(["generic8", "loihi-like", "odin-like"]))
+@given(
+    st.floats(1e-3, 10),
+    st.floats(1e-4, 3),
+    st.integers(1, 3),
+    st.integers(-50, 4000),
+    st.sampled_from(["generic8", "loihi-like", "odin-like"]),
+)
 def test_theta_is_passed_exactly_where_the_rounded_sum_reaches_the_threshold(threshold, unit, pool, total, name):
     p = profile.load(name)
     theta = scales.theta_integer(threshold, unit, pool, p)
@@ -83,7 +108,7 @@ def test_wide_integers_are_the_float_network(spec, encoder, readout, decay):
     assert equal.sum() >= len(x) - 2  # float32 rounding at a tie; a wrong rule differs everywhere
     if seen.membrane is not None:
         last = program.layers[-1]
-        mine = raw.membrane[-1][:, last.start:last.stop] * (last.scale / last.pool**2)
+        mine = raw.membrane[-1][:, last.start : last.stop] * (last.scale / last.pool**2)
         np.testing.assert_allclose(mine[equal], seen.membrane.permute(1, 0, 2).numpy()[equal], atol=2e-5)
     ran = em.run(program, x)
     agree = torch.from_numpy(ran.predictions) == scores.argmax(1)
@@ -96,7 +121,11 @@ def test_integers_stay_in_their_widths(name, bits):
     p = profile.load(name)
     model = net(bias=False, affine="channel")
     program = em.quantize(model, name, bits=min(bits or p.weight_bits, p.weight_bits))
-    low, high = scales.weight_limits(bits or p.weight_bits) if (bits or 99) <= p.weight_bits else scales.weight_limits(p.weight_bits)
+    low, high = (
+        scales.weight_limits(bits or p.weight_bits)
+        if (bits or 99) <= p.weight_bits
+        else scales.weight_limits(p.weight_bits)
+    )
     for layer in program.layers:
         codes = layer.weight.astype(int)
         assert (codes % p.weight_step == 0).all()
@@ -106,7 +135,10 @@ def test_integers_stay_in_their_widths(name, bits):
             assert layer.theta.max() <= scales.largest_theta(p)
         if p.thresholds == "layer":
             assert len(np.unique(layer.theta)) == 1
-    assert program.layers[0].start == p.axon_delay and program.total_steps == model.steps + len(program.layers) * p.axon_delay
+    assert (
+        program.layers[0].start == p.axon_delay
+        and program.total_steps == model.steps + len(program.layers) * p.axon_delay
+    )
 
 
 def test_threshold_width_makes_the_unit_coarser():
@@ -131,14 +163,18 @@ def test_biases_are_on_the_weights_grid():
         assert layer.bias.any() and (layer.bias % 64 == 0).all()
 
 
-@pytest.mark.parametrize(("options", "name", "text"), [
-    ({}, "odin-like", "layer 1:TTFSConv2d: it has biases, profile odin-like has none"),
-    ({}, "speck-like", "layer 1:TTFSConv2d: it has biases, profile speck-like is not known to have any"),
-    ({"bias": False, "decay": 0.9}, "odin-like", "layer 1:TTFSConv2d: decay 0.9 needs a leak"),
-    ({"decay": 0.99999}, "generic8", "decay 0.99999 is not representable in 12 bits"),
-    ({"pooling": "max"}, "generic8", "layer 1:MaxPool2d: only linear"),
-    ({"pooling": "earliest"}, "generic8", "layer 1:EarliestPool2d: only linear"),
-    ({"steps": 100}, "loihi-like", "a refractory period of 100 steps, available 63")])
+@pytest.mark.parametrize(
+    ("options", "name", "text"),
+    [
+        ({}, "odin-like", "layer 1:TTFSConv2d: it has biases, profile odin-like has none"),
+        ({}, "speck-like", "layer 1:TTFSConv2d: it has biases, profile speck-like is not known to have any"),
+        ({"bias": False, "decay": 0.9}, "odin-like", "layer 1:TTFSConv2d: decay 0.9 needs a leak"),
+        ({"decay": 0.99999}, "generic8", "decay 0.99999 is not representable in 12 bits"),
+        ({"pooling": "max"}, "generic8", "layer 1:MaxPool2d: only linear"),
+        ({"pooling": "earliest"}, "generic8", "layer 1:EarliestPool2d: only linear"),
+        ({"steps": 100}, "loihi-like", "a refractory period of 100 steps, available 63"),
+    ],
+)
 def test_refusals_name_layer_and_reason(options, name, text):
     with pytest.raises(em.CannotQuantize, match=text):
         em.quantize(net(**options), name)
@@ -154,7 +190,7 @@ def test_refuses_nan_infinity_and_large_biases():
     model = net()
     with torch.no_grad():
         model.layers[1].bias[0] = 1e6
-    with pytest.raises(em.CannotQuantize, match="a bias of .* needs more than the 13 bits"):
+    with pytest.raises(em.CannotQuantize, match=r"a bias of .* needs more than the 13 bits"):
         em.quantize(model, "loihi-like")
 
 
@@ -169,9 +205,17 @@ def test_one_sign_a_source():
     assert (em.quantize(model, p).layers[0].weight >= 0).all()
 
 
-@pytest.mark.parametrize(("arguments", "error", "text"), [
-    ({"bits": 9}, ValueError, "bits must be an int from 2 to 8"), ({"bits": 1}, ValueError, "bits"), ({"rule": "best"}, ValueError, "rule"),
-    ({"scope": "row"}, ValueError, "scope"), ({"biases": "keep"}, ValueError, "biases"), ({"profile": "loihi"}, ValueError, "profiles must be one of")])
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"bits": 9}, ValueError, "bits must be an int from 2 to 8"),
+        ({"bits": 1}, ValueError, "bits"),
+        ({"rule": "best"}, ValueError, "rule"),
+        ({"scope": "row"}, ValueError, "scope"),
+        ({"biases": "keep"}, ValueError, "biases"),
+        ({"profile": "loihi"}, ValueError, "profiles must be one of"),
+    ],
+)
 def test_bad_arguments(arguments, error, text):
     with pytest.raises(error, match=text):
         em.quantize(net(), **arguments)
@@ -180,9 +224,18 @@ def test_bad_arguments(arguments, error, text):
 
 
 def test_pooling_by_theta_is_an_exact_average():
-    """A pooled net and the same net whose pool is in the matrix: equal times. Weights are multiples of 1/16, so no sum is near 0.97."""
-    model = models.build("3C3-AP2-4C3-AP2-5", input_shape=(1, 8, 8), steps=5, encoder="latency", normalization=False, bias=False,
-                         threshold=0.97, generator=torch.Generator().manual_seed(3))
+    """A pooled net and the same net whose pool is in the matrix: equal times. Weights are multiples of 1/16, so no
+    sum is near 0.97."""
+    model = models.build(
+        "3C3-AP2-4C3-AP2-5",
+        input_shape=(1, 8, 8),
+        steps=5,
+        encoder="latency",
+        normalization=False,
+        bias=False,
+        threshold=0.97,
+        generator=torch.Generator().manual_seed(3),
+    )
     with torch.no_grad():
         for layer in model.layers:
             layer.weight.copy_((layer.weight * 16).round() / 16)

@@ -78,7 +78,9 @@ def test_latency_counts_delays_and_silence():
 def test_report_in_all_forms(ran, tmp_path):
     expected = ran.predictions.copy()
     expected[3] = (expected[3] + 1) % 5
-    made = em.report(ran, placement=em.place(ran.program), tables=["loihi-davies2018", "45nm-float"], float_predictions=expected)
+    made = em.report(
+        ran, placement=em.place(ran.program), tables=["loihi-davies2018", "45nm-float"], float_predictions=expected
+    )
     summary = made.summary()
     assert summary["accuracy"] == ran.accuracy and summary["answers unlike the float network's"] == 1
     assert made.disagreements()["sample"].tolist() == [3]

@@ -21,9 +21,19 @@ from .nets import SPECS, images, net
 def spiking(weight, theta, readout, *, steps=4, **changes):
     """One linear layer; sources fire as told."""
     weight = np.array(weight, np.int8)
-    made = Layer(name="a", kind="linear", weight=weight, theta=np.array(theta), bias=np.zeros(len(theta), np.int64),
-                 in_shape=(1, 1, len(weight)), out_shape=(1, 1, len(theta)), accumulator=Register.of(16), membrane=Register.of(16), stop=steps,
-                 scale=np.ones(len(theta)))
+    made = Layer(
+        name="a",
+        kind="linear",
+        weight=weight,
+        theta=np.array(theta),
+        bias=np.zeros(len(theta), np.int64),
+        in_shape=(1, 1, len(weight)),
+        out_shape=(1, 1, len(theta)),
+        accumulator=Register.of(16),
+        membrane=Register.of(16),
+        stop=steps,
+        scale=np.ones(len(theta)),
+    )
     return Program([replace(made, **changes)], steps, em.profile.load("generic8"), Encoder("spikes"), readout)
 
 
@@ -73,8 +83,14 @@ def test_early_exit_keeps_every_answer(readout):
     assert exited.count("delivered").sum() < whole.count("delivered").sum()
 
 
-@pytest.mark.parametrize(("options", "text"), [({"readout": "membrane"}, "decides in the last step"), ({"readout": "twd-exp", "population": 2}, "change answers"),
-                                               ({"readout": "twd-exp", "gamma": 1.0, "population": 1}, "change answers")])
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"readout": "membrane"}, "decides in the last step"),
+        ({"readout": "twd-exp", "population": 2}, "change answers"),
+        ({"readout": "twd-exp", "gamma": 1.0, "population": 1}, "change answers"),
+    ],
+)
 def test_early_exit_is_refused_where_it_could_change_an_answer(options, text):
     model = net("30-20-5", encoder="latency", **options)
     with pytest.raises(ValueError, match=text):
@@ -102,7 +118,9 @@ def test_uint8_images_are_scaled_as_in_training():
 
 
 def test_a_flat_program_takes_maps_in_torchs_order():
-    model = models.build("32-6", input_shape=(2, 4, 4), steps=5, encoder="latency", generator=torch.Generator().manual_seed(0))
+    model = models.build(
+        "32-6", input_shape=(2, 4, 4), steps=5, encoder="latency", generator=torch.Generator().manual_seed(0)
+    )
     x = torch.rand(3, 2, 4, 4, generator=torch.Generator().manual_seed(1))
     program = em.quantize(model, "generic8")
     expected = model.encoder(x).times.contiguous().flatten(1).numpy()
@@ -120,10 +138,15 @@ def test_trace_holds_every_layer():
     assert (ran.trace["input_times"] == input_times(program, x[:2])).all()
 
 
-@pytest.mark.parametrize(("inputs", "error", "text"), [
-    (torch.zeros(2, 2, 8, 8, dtype=torch.float64), TypeError, "uint8 or float32"), ([1, 2], TypeError, "SpikeTimes or a torch.Tensor"),
-    (SpikeTimes(torch.zeros(2, 6, 8, 8, dtype=torch.uint8), 3), ValueError, "steps = 6, got 3"),
-    (SpikeTimes(torch.zeros(2, 5, 8, 8, dtype=torch.uint8), 6), ValueError, r"\[batch, 6, 8, 8\]")])
+@pytest.mark.parametrize(
+    ("inputs", "error", "text"),
+    [
+        (torch.zeros(2, 2, 8, 8, dtype=torch.float64), TypeError, "uint8 or float32"),
+        ([1, 2], TypeError, "SpikeTimes or a torch.Tensor"),
+        (SpikeTimes(torch.zeros(2, 6, 8, 8, dtype=torch.uint8), 3), ValueError, "steps = 6, got 3"),
+        (SpikeTimes(torch.zeros(2, 5, 8, 8, dtype=torch.uint8), 6), ValueError, r"\[batch, 6, 8, 8\]"),
+    ],
+)
 def test_bad_inputs(inputs, error, text):
     with pytest.raises(error, match=text):
         em.run(em.quantize(net(), "generic8"), inputs)

@@ -1,4 +1,5 @@
-"""Trained MNIST nets on all 10,000 test images: wide integers are the float network, and 8 bits cost next to nothing."""
+"""Trained MNIST nets on all 10,000 test images: wide integers are the float network, and 8 bits cost next to
+nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +13,6 @@ from firstspike import data, train
 from firstspike import emulator as em
 from firstspike.emulator import qat
 from firstspike.emulator.core import Core
-from firstspike.emulator.run import input_times
 
 from .nets import wide
 
@@ -45,7 +45,8 @@ def flat(times):
 
 
 def test_wide_integers_are_the_float_network_away_from_ties(trained, test_images):
-    """Each layer on the float network's own input spikes: a time may differ only where V came within 1e-5 of the threshold."""
+    """Each layer on the float network's own input spikes: a time may differ only where V came within 1e-5 of the
+    threshold."""
     program = em.quantize(trained.model, wide(), rule="max", pixels=trained.pixels)
     unlike = neurons = 0
     for part in test_images.images.split(1000):
@@ -63,12 +64,18 @@ def test_wide_integers_are_the_float_network_away_from_ties(trained, test_images
             free = Core([replace(alone, fires=False)], steps=program.steps, total_steps=program.steps)
             v = free.run(before[samples], trace=True).membrane[0][np.arange(len(samples)), :, at]
             theta = np.tile(layer.theta, layer.neurons // len(layer.theta))[at]
-            assert (np.abs(v / theta[:, None] - 1).min(1) < 1e-5 * np.maximum(1, np.abs(v / theta[:, None])).max(1)).all()
+            assert (
+                np.abs(v / theta[:, None] - 1).min(1) < 1e-5 * np.maximum(1, np.abs(v / theta[:, None])).max(1)
+            ).all()
     assert unlike < 1e-5 * neurons
     ran = em.run(program, test_images.images, labels=test_images.labels)
     with torch.inference_mode():
-        expected = torch.cat([trained.model(trained.pixels(part)).argmax(1) for part in test_images.images.split(1000)]).numpy()
-    print(f"{neurons} neurons, {unlike} at ties; {(ran.predictions != expected).sum()} answers of {len(expected)} differ")
+        expected = torch.cat(
+            [trained.model(trained.pixels(part)).argmax(1) for part in test_images.images.split(1000)]
+        ).numpy()
+    print(
+        f"{neurons} neurons, {unlike} at ties; {(ran.predictions != expected).sum()} answers of {len(expected)} differ"
+    )
     assert (ran.predictions != expected).sum() <= 10
 
 
@@ -89,7 +96,9 @@ def test_fine_tuning_recovers_loss_at_two_bits(trained, test_images):
         model = trained.model
         if tuned:
             model = qat.prepare(model, "generic8", bits=2)
-            qat.finetune(model, few.images, few.labels, pixels=trained.pixels, generator=torch.Generator().manual_seed(0))
+            qat.finetune(
+                model, few.images, few.labels, pixels=trained.pixels, generator=torch.Generator().manual_seed(0)
+            )
         program = em.quantize(model, "generic8", bits=2, pixels=trained.pixels)
         accuracy[tuned] = em.run(program, test_images.images, labels=test_images.labels).accuracy
     print(f"float {exact:.4f}, 2 bits {accuracy[False]:.4f}, tuned {accuracy[True]:.4f}")

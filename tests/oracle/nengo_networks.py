@@ -1,12 +1,15 @@
-"""Networks on nengo-loihi's emulator. Runs in an environment of its own (nengo 4.1.0, nengo-loihi 1.1.0, numpy < 2), without firstspike.
+"""Networks on nengo-loihi's emulator. Runs in an environment of its own (nengo 4.1.0, nengo-loihi 1.1.0, numpy < 2),
+without firstspike.
 
-    python nengo_networks.py random COUNT OUT.npz       random two-layer networks: parameters, and V and spikes of every step
-    python nengo_networks.py speed IN.npz OUT.npz       times samples of a given network
+    python nengo_networks.py random COUNT OUT.npz       random two-layer networks: parameters, and V and spikes of
+    every step python nengo_networks.py speed IN.npz OUT.npz       times samples of a given network
 
-Settings under which the arithmetic is that of the profile loihi-like: raw int32 blocks, decay_u 4095 (the current lasts one step),
-decay_v 0, a threshold mantissa << 6, membranes clipped to +-(2^23 - 1), even weights << 6, a refractory period beyond the run.
+Settings under which the arithmetic is that of the profile loihi-like: raw int32 blocks, decay_u 4095 (the current
+lasts one step), decay_v 0, a threshold mantissa << 6, membranes clipped to +-(2^23 - 1), even weights << 6, a
+refractory period beyond the run.
 """
 
+import itertools
 import sys
 import time
 
@@ -25,7 +28,7 @@ def build(weights, thetas, biases):
     inputs = SpikeInput(weights[0].shape[0])
     model.add_input(inputs)
     source = inputs
-    for weight, theta, bias in zip(weights, thetas, biases):
+    for weight, theta, bias in zip(weights, thetas, biases, strict=True):
         sources, neurons = weight.shape
         block = LoihiBlock(neurons)
         compartment = block.compartment
@@ -66,7 +69,7 @@ def emulate(weights, thetas, biases, times, steps):
 def random_network(rng):
     """Even weights whose sums stay below 2^15 in any step; thresholds that some neurons reach and some do not."""
     sizes = [int(rng.integers(1, 60)) for _ in range(3)]
-    weights = [2 * rng.integers(-128, 128, (a, b)) for a, b in zip(sizes, sizes[1:])]
+    weights = [2 * rng.integers(-128, 128, (a, b)) for a, b in itertools.pairwise(sizes)]
     thetas = [rng.integers(1, int(rng.choice([60, 600, 6000])), b) for b in sizes[1:]]
     biases = [rng.integers(-40, 41, b) * int(rng.integers(0, 2)) for b in sizes[1:]]
     steps = int(rng.integers(1, 20))
@@ -83,9 +86,11 @@ def main():
             weights, thetas, biases, times, input_steps = random_network(rng)
             steps = input_steps + 4
             v, spikes = emulate(weights, thetas, biases, times, steps)
-            for layer, (weight, theta, bias) in enumerate(zip(weights, thetas, biases)):
+            for layer, (weight, theta, bias) in enumerate(zip(weights, thetas, biases, strict=True)):
                 out.update({f"{n}.weight{layer}": weight, f"{n}.theta{layer}": theta, f"{n}.bias{layer}": bias})
-            out.update({f"{n}.times": times, f"{n}.steps": np.array([input_steps, steps]), f"{n}.v": v, f"{n}.spikes": spikes})
+            out.update(
+                {f"{n}.times": times, f"{n}.steps": np.array([input_steps, steps]), f"{n}.v": v, f"{n}.spikes": spikes}
+            )
         np.savez_compressed(sys.argv[3], **out)
         return
     given = np.load(sys.argv[2])

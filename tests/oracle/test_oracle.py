@@ -1,4 +1,5 @@
-"""The core under the profile loihi-like against nengo-loihi 1.1's emulator: V and spikes of every step. Run by `nox -s oracle`.
+"""The core under the profile loihi-like against nengo-loihi 1.1's emulator: V and spikes of every step. Run by `nox
+-s oracle`.
 
 `nengo_networks.py` writes the file that FIRSTSPIKE_ORACLE names; without it there is nothing to compare with.
 """
@@ -19,13 +20,30 @@ pytestmark = pytest.mark.skipif(FILE is None, reason="FIRSTSPIKE_ORACLE is not s
 
 
 def loihi_layers(weights, thetas, biases, steps):
-    """The layers as `quantize` would make them for loihi-like, but all of them updated from step 0 on, as nengo-loihi does."""
+    """The layers as `quantize` would make them for loihi-like, but all of them updated from step 0 on, as nengo-loihi
+    does."""
     p = profile.load("loihi-like")
-    return [Layer(name=str(n), kind="linear", weight=w.astype(np.int32), theta=theta.astype(np.int64) << p.threshold_shift,
-                  bias=bias.astype(np.int64) << p.weight_shift, in_shape=(1, 1, w.shape[0]), out_shape=(1, 1, w.shape[1]),
-                  accumulator=p.accumulator, membrane=p.membrane, delay=p.axon_delay, start=0, stop=steps, shift=p.weight_shift,
-                  granularity=p.granularity, fire=p.fire, scale=np.ones(w.shape[1]))
-            for n, (w, theta, bias) in enumerate(zip(weights, thetas, biases, strict=True))]
+    return [
+        Layer(
+            name=str(n),
+            kind="linear",
+            weight=w.astype(np.int32),
+            theta=theta.astype(np.int64) << p.threshold_shift,
+            bias=bias.astype(np.int64) << p.weight_shift,
+            in_shape=(1, 1, w.shape[0]),
+            out_shape=(1, 1, w.shape[1]),
+            accumulator=p.accumulator,
+            membrane=p.membrane,
+            delay=p.axon_delay,
+            start=0,
+            stop=steps,
+            shift=p.weight_shift,
+            granularity=p.granularity,
+            fire=p.fire,
+            scale=np.ones(w.shape[1]),
+        )
+        for n, (w, theta, bias) in enumerate(zip(weights, thetas, biases, strict=True))
+    ]
 
 
 def test_every_step_of_every_network():

@@ -1,4 +1,5 @@
-"""Fixed-point emulation of neuromorphic cores: quantise a trained network, place it, run it bit for bit, and account for it."""
+"""Fixed-point emulation of neuromorphic cores: quantise a trained network, place it, run it bit for bit, and account
+for it."""
 
 from .core import COUNTERS, OverflowRefused, instruction_set
 from .energy import EnergyTable

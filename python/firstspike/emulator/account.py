@@ -18,9 +18,9 @@ from .run import Run
 class Account:
     """Energy an image in nanojoule, by part; None where the table has no figure, and the total leaves that part out.
 
-    synapses: delivered operations. updates_active, updates_inactive: neurons' updates in steps with and without an event (inactive
-    ones only on cores with a barrier). routing: spikes to each core that listens; without a placement, to one a layer. static: power
-    times the run's time. host: multiply-adds of a layer on the host.
+    synapses: delivered operations. updates_active, updates_inactive: neurons' updates in steps with and without an
+    event (inactive ones only on cores with a barrier). routing: spikes to each core that listens; without a
+    placement, to one a layer. static: power times the run's time. host: multiply-adds of a layer on the host.
     """
 
     table: EnergyTable
@@ -35,16 +35,34 @@ class Account:
     @property
     def total(self) -> float:
         """Sum of the parts that are known, without the host's."""
-        return float(sum(part or 0.0 for part in (self.synapses, self.updates_active, self.updates_inactive, self.routing, self.static)))
+        return float(
+            sum(
+                part or 0.0
+                for part in (self.synapses, self.updates_active, self.updates_inactive, self.routing, self.static)
+            )
+        )
 
     def frame(self) -> pd.DataFrame:
         """One row a part: part, energy in nJ an image, share of the total (the host's is apart)."""
-        parts = {"synapses": self.synapses, "neuron updates, active": self.updates_active,
-                 "neuron updates, inactive": self.updates_inactive, "routing": self.routing, "static": self.static}
-        rows = [{"part": name, "nJ an image": value, "share": None if value is None or not self.total else value / self.total}
-                for name, value in parts.items()]
-        rows += [{"part": "total of the cores", "nJ an image": self.total, "share": 1.0 if self.total else None},
-                 {"part": "host layer (apart)", "nJ an image": self.host, "share": None}]
+        parts = {
+            "synapses": self.synapses,
+            "neuron updates, active": self.updates_active,
+            "neuron updates, inactive": self.updates_inactive,
+            "routing": self.routing,
+            "static": self.static,
+        }
+        rows = [
+            {
+                "part": name,
+                "nJ an image": value,
+                "share": None if value is None or not self.total else value / self.total,
+            }
+            for name, value in parts.items()
+        ]
+        rows += [
+            {"part": "total of the cores", "nJ an image": self.total, "share": 1.0 if self.total else None},
+            {"part": "host layer (apart)", "nJ an image": self.host, "share": None},
+        ]
         return pd.DataFrame(rows)
 
 
@@ -88,17 +106,29 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
     if macs and t.host_mac_pj is None:
         notes.append(f"host: {macs} multiply-adds an image, the table has no figure for them")
     return Account(
-        t, t.synaptic_operation_pj * float(run.count("delivered").sum(1).mean()) / 1000,
+        t,
+        t.synaptic_operation_pj * float(run.count("delivered").sum(1).mean()) / 1000,
         part(t.update_active_pj, float(run.count("active").sum(1).mean()), "neuron updates, active"),
-        part(t.update_inactive_pj, float(inactive_updates(run).sum(1).mean()), "neuron updates, inactive") if barrier else None,
-        part(t.spike_pj, float((spikes_in * destinations).sum()), "routing"), static, host, notes)
+        part(t.update_inactive_pj, float(inactive_updates(run).sum(1).mean()), "neuron updates, inactive")
+        if barrier
+        else None,
+        part(t.spike_pj, float((spikes_in * destinations).sum()), "routing"),
+        static,
+        host,
+        notes,
+    )
 
 
 def latency(run: Run) -> dict[str, Any]:
-    """Steps to a decision (mean, largest; delays included; silent samples count as a whole run), steps run, and nanoseconds."""
+    """Steps to a decision (mean, largest; delays included; silent samples count as a whole run), steps run, and
+    nanoseconds."""
     total = run.program.total_steps
     decided = np.where(run.decision_step < 0, total, run.decision_step + 1)
     step = run.program.profile.step_nanoseconds
     mean = float(decided.mean())
-    return {"mean steps to decision": mean, "most steps to decision": int(decided.max(initial=0)), "mean steps run": float(run.steps_run.mean()),
-            "nanoseconds to decision": None if step is None else f"{mean * step[0]:.0f} to {mean * step[1]:.0f}"}
+    return {
+        "mean steps to decision": mean,
+        "most steps to decision": int(decided.max(initial=0)),
+        "mean steps run": float(run.steps_run.mean()),
+        "nanoseconds to decision": None if step is None else f"{mean * step[0]:.0f} to {mean * step[1]:.0f}",
+    }

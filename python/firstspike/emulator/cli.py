@@ -22,8 +22,12 @@ from .run import BATCH, run
 
 def emulate(
     checkpoint: Annotated[Path, typer.Argument(help="A run's directory, its model.safetensors, or a program file.")],
-    profile: Annotated[str, typer.Option(help="generic8, loihi-like, odin-like, speck-like, or a TOML file.")] = "generic8",
-    data: Annotated[str | None, typer.Option(help="Data set to run, by its test images; by default the run's own.")] = None,
+    profile: Annotated[
+        str, typer.Option(help="generic8, loihi-like, odin-like, speck-like, or a TOML file.")
+    ] = "generic8",
+    data: Annotated[
+        str | None, typer.Option(help="Data set to run, by its test images; by default the run's own.")
+    ] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the data.")] = None,
     bits: Annotated[int | None, typer.Option(help="Weight bits, 2 to the profile's.")] = None,
     scope: Annotated[str | None, typer.Option(help="One scale a 'channel' or a 'tensor'.")] = None,
@@ -31,28 +35,70 @@ def emulate(
     drop_biases: Annotated[bool, typer.Option(help="Drop biases that the profile lacks, instead of refusing.")] = False,
     finetune: Annotated[int, typer.Option(help="Epochs of quantisation-aware fine-tuning first.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the fine-tuning.")] = 0,
-    energy: Annotated[list[str] | None, typer.Option(help="Energy table, by name or TOML file; may be repeated.")] = None,
+    energy: Annotated[
+        list[str] | None, typer.Option(help="Energy table, by name or TOML file; may be repeated.")
+    ] = None,
     limit: Annotated[int, typer.Option(help="Run only so many images (0: all).")] = 0,
     threads: Annotated[int | None, typer.Option(help="Threads; by default all usable cores.")] = None,
     early_exit: Annotated[bool, typer.Option(help="End a sample with its first output spike.")] = False,
     strict: Annotated[bool, typer.Option(help="Stop where the program does not fit the chip.")] = False,
-    output: Annotated[Path | None, typer.Option(help="Folder for program, report (HTML, JSON) and table of disagreements.")] = None,
-    trace: Annotated[Path | None, typer.Option(help="Write membranes and times of the first samples to this npz file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for program, report (HTML, JSON) and table of disagreements.")
+    ] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write membranes and times of the first samples to this npz file.")
+    ] = None,
     traced: Annotated[int, typer.Option(help="How many samples to trace.")] = 1,
 ) -> None:
-    """Run a trained net on an emulated neuromorphic chip: answers, spikes, operations, energy, and what does not fit."""
+    """Run a trained net on an emulated neuromorphic chip: answers, spikes, operations, energy, and what does not
+    fit."""
     try:
-        made = _emulate(checkpoint, profile, data, root, bits, scope, rule, drop_biases, finetune, seed, energy, limit, threads,
-                        early_exit, strict, output, trace, traced)
+        made = _emulate(
+            checkpoint,
+            profile,
+            data,
+            root,
+            bits,
+            scope,
+            rule,
+            drop_biases,
+            finetune,
+            seed,
+            energy,
+            limit,
+            threads,
+            early_exit,
+            strict,
+            output,
+            trace,
+            traced,
+        )
     except (ValueError, TypeError, FileNotFoundError, data_sets.NotAvailable) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
     typer.echo(made.text(), nl=False)
 
 
-def _emulate(checkpoint: Path, profile: str, data: str | None, root: Path | None, bits: int | None, scope: str | None, rule: str,
-             drop_biases: bool, finetune: int, seed: int, energy: list[str] | None, limit: int, threads: int | None, early_exit: bool,
-             strict: bool, output: Path | None, trace: Path | None, traced: int) -> Report:
+def _emulate(
+    checkpoint: Path,
+    profile: str,
+    data: str | None,
+    root: Path | None,
+    bits: int | None,
+    scope: str | None,
+    rule: str,
+    drop_biases: bool,
+    finetune: int,
+    seed: int,
+    energy: list[str] | None,
+    limit: int,
+    threads: int | None,
+    early_exit: bool,
+    strict: bool,
+    output: Path | None,
+    trace: Path | None,
+    traced: int,
+) -> Report:
     trained: train.Trained | None = None
     if _is_program(checkpoint):
         program = file.load(checkpoint)
@@ -66,10 +112,26 @@ def _emulate(checkpoint: Path, profile: str, data: str | None, root: Path | None
         if finetune:
             model = qat.prepare(model, profile, bits=bits, scope=scope, rule=rule)
             bar = _Bar("fine-tuning", "batch")
-            qat.finetune(model, few.images, few.labels, epochs=finetune, pixels=trained.pixels,
-                         generator=torch.Generator().manual_seed(seed), progress=bar)
-        program = quantize(model, profile, bits=bits, scope=scope, rule=rule, biases="drop" if drop_biases else "refuse",
-                                    pixels=trained.pixels, calibration=trained.pixels(few.images[:200]), name=trained.config.spec)
+            qat.finetune(
+                model,
+                few.images,
+                few.labels,
+                epochs=finetune,
+                pixels=trained.pixels,
+                generator=torch.Generator().manual_seed(seed),
+                progress=bar,
+            )
+        program = quantize(
+            model,
+            profile,
+            bits=bits,
+            scope=scope,
+            rule=rule,
+            biases="drop" if drop_biases else "refuse",
+            pixels=trained.pixels,
+            calibration=trained.pixels(few.images[:200]),
+            name=trained.config.spec,
+        )
     refusal, placement = None, None
     try:
         placement = place(program)
@@ -83,9 +145,18 @@ def _emulate(checkpoint: Path, profile: str, data: str | None, root: Path | None
     if limit:
         test = test.subset(slice(0, limit))
     expected = None if trained is None else _float_answers(trained, test.images)
-    ran = run(program, test.images, labels=test.labels, threads=threads, early_exit=early_exit, trace=traced if trace else 0,
-                     progress=_Bar("emulating", "image"))
-    made = report(ran, placement=placement, refusal=refusal, tables=list(energy) if energy else None, float_predictions=expected)
+    ran = run(
+        program,
+        test.images,
+        labels=test.labels,
+        threads=threads,
+        early_exit=early_exit,
+        trace=traced if trace else 0,
+        progress=_Bar("emulating", "image"),
+    )
+    made = report(
+        ran, placement=placement, refusal=refusal, tables=list(energy) if energy else None, float_predictions=expected
+    )
     if trace is not None:
         np.savez_compressed(trace, **ran.trace)  # type: ignore[arg-type]
     if output is not None:
@@ -123,4 +194,3 @@ def _float_answers(trained: train.Trained, images: torch.Tensor) -> np.ndarray:
     with torch.inference_mode():
         answers = [trained.model(trained.pixels(part)).argmax(1) for part in images.split(BATCH)]
     return torch.cat(answers).numpy()
-

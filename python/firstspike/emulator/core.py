@@ -28,9 +28,9 @@ class OverflowRefused(ValueError):
 class Raw:
     """What the core computed. B samples, L layers, T total steps, N neurons of a layer.
 
-    counters: int64 [B, L, 7] in the order of COUNTERS. steps_run: int32 [B]. times: a layer's uint8 [B, N], 255 = silent, in global
-    steps; None where not asked for. membrane: a layer's int64 [B, T, N], or None. overshoot: int64 [B, N] of a last layer that fires:
-    V - theta, at least 0 where it fired.
+    counters: int64 [B, L, 7] in the order of COUNTERS. steps_run: int32 [B]. times: a layer's uint8 [B, N], 255 =
+    silent, in global steps; None where not asked for. membrane: a layer's int64 [B, T, N], or None. overshoot: int64
+    [B, N] of a last layer that fires: V - theta, at least 0 where it fired.
     """
 
     counters: NDArray[np.int64]
@@ -57,13 +57,21 @@ class Core:
         """(weight bits, state bits) that the core uses for each layer: the narrowest that are exact."""
         return self._network.widths()
 
-    def run(self, times: NDArray[np.uint8], *, threads: int | None = None, early_exit: bool = False, all_times: bool = False,
-            trace: bool = False) -> Raw:
+    def run(
+        self,
+        times: NDArray[np.uint8],
+        *,
+        threads: int | None = None,
+        early_exit: bool = False,
+        all_times: bool = False,
+        trace: bool = False,
+    ) -> Raw:
         """Run samples: times uint8 [B, sources], 255 = silent, sources numbered row, column, channel.
 
-        threads: default the number of usable cores; the results are the same for any. early_exit: stop a sample after the step of
-        its first output spike. all_times, trace: also return every layer's times, every layer's membrane in each step.
-        Raises OverflowRefused where a register with policy `error` overflows, naming the first sample and its first layer.
+        threads: default the number of usable cores; the results are the same for any. early_exit: stop a sample after
+        the step of its first output spike. all_times, trace: also return every layer's times, every layer's membrane
+        in each step. Raises OverflowRefused where a register with policy `error` overflows, naming the first sample
+        and its first layer.
         """
         crew = _usable_cores() if threads is None else threads
         raw = Raw(**self._network.run(np.ascontiguousarray(times), crew, early_exit, all_times, trace))
@@ -71,8 +79,12 @@ class Core:
         return raw
 
     def _refuse_overflow(self, counters: NDArray[np.int64]) -> None:
-        names = [(n, register) for n, layer in enumerate(self.layers) for register in ("accumulator", "membrane")
-                 if getattr(layer, register).policy == "error"]
+        names = [
+            (n, register)
+            for n, layer in enumerate(self.layers)
+            for register in ("accumulator", "membrane")
+            if getattr(layer, register).policy == "error"
+        ]
         worst: tuple[int, int, str] | None = None
         for n, register in names:
             samples = np.flatnonzero(counters[:, n, COUNTERS.index(f"{register}_overflows")])
@@ -82,8 +94,10 @@ class Core:
             sample, n, register = worst
             count = counters[sample, n, COUNTERS.index(f"{register}_overflows")]
             held = getattr(self.layers[n], register)
-            raise OverflowRefused(f"layer {self.layers[n].name}: the {register} ({held.bits} bits, {held.low} to {held.high}) overflowed "
-                                  f"{count} times in sample {sample}, and its policy is error")
+            raise OverflowRefused(
+                f"layer {self.layers[n].name}: the {register} ({held.bits} bits, {held.low} to {held.high}) overflowed "
+                f"{count} times in sample {sample}, and its policy is error"
+            )
 
 
 def _usable_cores() -> int:
@@ -96,13 +110,33 @@ def _describe(layer: Layer) -> dict[str, Any]:
     out_h, out_w, out_c = layer.out_shape
     kernel_h, kernel_w = layer.weight.shape[1:3] if conv else (1, 1)
     return {
-        "conv": conv, "fires": layer.fires, "by_event": layer.granularity == "event", "strict": layer.fire == "gt",
-        "in_h": in_h, "in_w": in_w, "in_c": in_c, "pool": layer.pool, "kernel_h": kernel_h, "kernel_w": kernel_w,
-        "stride_h": layer.stride[0], "stride_w": layer.stride[1], "pad_h": layer.padding[0], "pad_w": layer.padding[1],
-        "out_h": out_h, "out_w": out_w, "out_c": out_c, "delay": layer.delay, "start": layer.start, "stop": layer.stop,
-        "shift": layer.shift, "keep": layer.keep, "decay_bits": layer.decay_bits,
-        "accumulator": _register(layer.accumulator), "membrane": _register(layer.membrane),
-        "weights": np.ascontiguousarray(layer.weight, np.int32).ravel(), "theta": np.ascontiguousarray(layer.theta),
+        "conv": conv,
+        "fires": layer.fires,
+        "by_event": layer.granularity == "event",
+        "strict": layer.fire == "gt",
+        "in_h": in_h,
+        "in_w": in_w,
+        "in_c": in_c,
+        "pool": layer.pool,
+        "kernel_h": kernel_h,
+        "kernel_w": kernel_w,
+        "stride_h": layer.stride[0],
+        "stride_w": layer.stride[1],
+        "pad_h": layer.padding[0],
+        "pad_w": layer.padding[1],
+        "out_h": out_h,
+        "out_w": out_w,
+        "out_c": out_c,
+        "delay": layer.delay,
+        "start": layer.start,
+        "stop": layer.stop,
+        "shift": layer.shift,
+        "keep": layer.keep,
+        "decay_bits": layer.decay_bits,
+        "accumulator": _register(layer.accumulator),
+        "membrane": _register(layer.membrane),
+        "weights": np.ascontiguousarray(layer.weight, np.int32).ravel(),
+        "theta": np.ascontiguousarray(layer.theta),
         "bias": np.ascontiguousarray(layer.bias),
     }
 

@@ -12,9 +12,10 @@ from . import toml
 class EnergyTable:
     """Energies in picojoule; None where the source has none (then the part is not counted, and the report says so).
 
-    synaptic_operation_pj: an event at a synapse. update_active_pj, update_inactive_pj: a neuron's update in a step, with and without an
-    event. spike_pj: a spike's way to one core. static_mw: power that is always there. host_mac_pj: a multiply-add of a layer that
-    runs on the host. all_inclusive: the operation's energy holds everything else already.
+    synaptic_operation_pj: an event at a synapse. update_active_pj, update_inactive_pj: a neuron's update in a step,
+    with and without an event. spike_pj: a spike's way to one core. static_mw: power that is always there.
+    host_mac_pj: a multiply-add of a layer that runs on the host. all_inclusive: the operation's energy holds
+    everything else already.
     """
 
     name: str
@@ -33,7 +34,14 @@ class EnergyTable:
         for name in ("name", "title", "source", "note"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
                 raise ValueError(f"energy table {self.name!r}: {name} must be a text that is not empty")
-        for name in ("synaptic_operation_pj", "update_active_pj", "update_inactive_pj", "spike_pj", "static_mw", "host_mac_pj"):
+        for name in (
+            "synaptic_operation_pj",
+            "update_active_pj",
+            "update_inactive_pj",
+            "spike_pj",
+            "static_mw",
+            "host_mac_pj",
+        ):
             value = getattr(self, name)
             if name == "synaptic_operation_pj" and value is None:
                 raise ValueError(f"energy table {self.name!r}: {name} must be given")

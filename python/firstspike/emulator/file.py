@@ -36,16 +36,30 @@ def take_apart(program: Program) -> tuple[dict[str, Any], dict[str, NDArray[Any]
     layers = []
     for n, layer in enumerate(program.layers):
         plain = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer) if f.name not in _ARRAYS}
-        plain["accumulator"], plain["membrane"] = (dataclasses.asdict(plain[name]) for name in ("accumulator", "membrane"))
+        plain["accumulator"], plain["membrane"] = (
+            dataclasses.asdict(plain[name]) for name in ("accumulator", "membrane")
+        )
         layers.append(plain)
         arrays.update({f"layer.{n}.{name}": np.ascontiguousarray(getattr(layer, name)) for name in _ARRAYS})
-    encoder = {f.name: getattr(program.encoder, f.name) for f in dataclasses.fields(program.encoder) if f.name not in _HOST_ARRAYS}
+    encoder = {
+        f.name: getattr(program.encoder, f.name)
+        for f in dataclasses.fields(program.encoder)
+        if f.name not in _HOST_ARRAYS
+    }
     for name in _HOST_ARRAYS:
         value = getattr(program.encoder, name)
         if value is not None:
             arrays[f"encoder.{name}"] = np.ascontiguousarray(value)
-    header = {"version": FORMAT_VERSION, "name": program.name, "steps": program.steps, "profile": program.profile.to_dict(),
-              "encoder": encoder, "readout": dataclasses.asdict(program.readout), "layers": layers, "table": program.table}
+    header = {
+        "version": FORMAT_VERSION,
+        "name": program.name,
+        "steps": program.steps,
+        "profile": program.profile.to_dict(),
+        "encoder": encoder,
+        "readout": dataclasses.asdict(program.readout),
+        "layers": layers,
+        "table": program.table,
+    }
     return header, arrays
 
 
@@ -98,7 +112,7 @@ def _header(data: bytes) -> dict[str, Any]:
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > min(len(data) - 8, _LARGEST_HEADER):
         raise ProgramError(f"no safetensors file: {len(data)} bytes with a header of {size}")
-    metadata = json.loads(data[8:8 + size].decode("utf-8")).get("__metadata__", {})
+    metadata = json.loads(data[8 : 8 + size].decode("utf-8")).get("__metadata__", {})
     if not isinstance(metadata, dict) or KEY not in metadata:
         raise ProgramError(f"no emulator program: its metadata has no {KEY!r}")
     header = json.loads(metadata[KEY])
@@ -112,9 +126,10 @@ def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
         raise ProgramError(f"format version must be {FORMAT_VERSION}, got {header.get('version')!r}")
     layers = []
     for n, values in enumerate(header["layers"]):
-        plain = dict(values)
+        plain: dict[str, Any] = dict(values)
         for name in ("accumulator", "membrane"):
-            plain[name] = Register(**{key: _whole(value) if key != "policy" else value for key, value in plain[name].items()})
+            held: dict[str, Any] = {k: _whole(v) if k != "policy" else v for k, v in plain[name].items()}
+            plain[name] = Register(**held)
         for name, length in (("in_shape", 3), ("out_shape", 3), ("stride", 2), ("padding", 2)):
             plain[name] = tuple(_whole(value) for value in plain[name])
             if len(plain[name]) != length:
@@ -123,10 +138,19 @@ def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
             plain[name] = _whole(plain[name])
         if not isinstance(plain["fires"], bool) or not isinstance(plain["name"], str):
             raise ProgramError(f"layer {n}: fires must be true or false and name a text")
-        layers.append(Layer(**plain, **{name: arrays[f"layer.{n}.{name}"] for name in _ARRAYS}))
-    encoder = Encoder(**header["encoder"], **{name: arrays.get(f"encoder.{name}") for name in _HOST_ARRAYS})
-    program = Program(layers=layers, steps=_whole(header["steps"]), profile=Profile.from_dict(header["profile"]), encoder=encoder,
-                      readout=Readout(**header["readout"]), name=str(header["name"]), table=list(header["table"]))
+        plain |= {name: arrays[f"layer.{n}.{name}"] for name in _ARRAYS}
+        layers.append(Layer(**plain))
+    host: dict[str, Any] = {name: arrays.get(f"encoder.{name}") for name in _HOST_ARRAYS}
+    encoder = Encoder(**{**header["encoder"], **host})
+    program = Program(
+        layers=layers,
+        steps=_whole(header["steps"]),
+        profile=Profile.from_dict(header["profile"]),
+        encoder=encoder,
+        readout=Readout(**header["readout"]),
+        name=str(header["name"]),
+        table=list(header["table"]),
+    )
     program.core()  # the core checks geometry and ranges
     return program
 

@@ -15,7 +15,8 @@ from .refusal import DoesNotFit
 
 @dataclass
 class Slot:
-    """Neurons `first` to `last` (exclusive; numbered row, column, channel) of a layer on a core, and what they take of it."""
+    """Neurons `first` to `last` (exclusive; numbered row, column, channel) of a layer on a core, and what they take
+    of it."""
 
     layer: int
     core: int
@@ -36,8 +37,17 @@ class Slot:
 
     def row(self, name: str) -> dict[str, Any]:
         """The slot as a row of a table."""
-        return {"layer": name, "core": self.core, "neurons": self.neurons, "first": self.first, "last": self.last - 1,
-                "axons in": self.axons_in, "axons out": self.axons_out, "synapse memory": self.memory, "thresholds": self.thresholds}
+        return {
+            "layer": name,
+            "core": self.core,
+            "neurons": self.neurons,
+            "first": self.first,
+            "last": self.last - 1,
+            "axons in": self.axons_in,
+            "axons out": self.axons_out,
+            "synapse memory": self.memory,
+            "thresholds": self.thresholds,
+        }
 
 
 @dataclass
@@ -62,13 +72,29 @@ def first_fit(program: Program) -> list[Slot]:
             last = _most(costs, core, first, bits, profile)
             if last == first:
                 continue
-            sources, synapses, thetas = costs.axons_in(first, last), costs.synapses(first, last), costs.thetas(first, last)
+            sources, synapses, thetas = (
+                costs.axons_in(first, last),
+                costs.synapses(first, last),
+                costs.thetas(first, last),
+            )
             core.neurons += last - first
             core.axons_in += sources
             core.memory += synapses * bits
             core.thetas |= thetas
-            slots.append(Slot(index, number, first, last, sources, synapses * bits, len(thetas), neurons_available=core.kind.neurons,
-                              memory_available=core.kind.synapse_bits, axons_out_available=core.kind.axons_out))
+            slots.append(
+                Slot(
+                    index,
+                    number,
+                    first,
+                    last,
+                    sources,
+                    synapses * bits,
+                    len(thetas),
+                    neurons_available=core.kind.neurons,
+                    memory_available=core.kind.synapse_bits,
+                    axons_out_available=core.kind.axons_out,
+                )
+            )
             first = last
         if first < layer.neurons:
             raise _refusal(program, layer, costs, first, bits, cores)
@@ -78,7 +104,11 @@ def first_fit(program: Program) -> list[Slot]:
 def _stored_bits(layer: Layer, profile: Profile) -> int:
     """Bits a stored weight takes: the narrowest width that holds this layer's codes, at most the profile's."""
     codes = layer.weight.astype(np.int64) // profile.weight_step
-    return next(bits for bits in range(2, 33) if -(1 << bits - 1) <= codes.min(initial=0) and codes.max(initial=0) < 1 << bits - 1)
+    return next(
+        bits
+        for bits in range(2, 33)
+        if -(1 << bits - 1) <= codes.min(initial=0) and codes.max(initial=0) < 1 << bits - 1
+    )
 
 
 class _Costs:
@@ -105,23 +135,29 @@ class _Costs:
         kernel_h, kernel_w = layer.weight.shape[1:3]
         for site in range(first // self.channels, (last - 1) // self.channels + 1):
             y, x = site // columns * layer.stride[0], site % columns * layer.stride[1]
-            seen[y:y + kernel_h, x:x + kernel_w] = True
-        inside = seen[layer.padding[0]:layer.padding[0] + height, layer.padding[1]:layer.padding[1] + width]
+            seen[y : y + kernel_h, x : x + kernel_w] = True
+        inside = seen[layer.padding[0] : layer.padding[0] + height, layer.padding[1] : layer.padding[1] + width]
         return int(inside.sum()) * channels * k * k
 
     def thetas(self, first: int, last: int) -> set[int]:
         """Distinct thresholds of these neurons; a layer that never fires needs none."""
         if not self.layer.fires:
             return set()
-        channels = range(self.channels) if last - first >= self.channels else (n % self.channels for n in range(first, last))
+        channels = (
+            range(self.channels) if last - first >= self.channels else (n % self.channels for n in range(first, last))
+        )
         return {int(self.layer.theta[c]) for c in channels}
 
 
-def _shortage(costs: _Costs, core: _Core, first: int, last: int, bits: int, profile: Profile) -> tuple[str, int, int] | None:
+def _shortage(
+    costs: _Costs, core: _Core, first: int, last: int, bits: int, profile: Profile
+) -> tuple[str, int, int] | None:
     """The first resource of a core that neurons first to last exceed: (name, required, available)."""
-    needs = (("neurons", last - first, core.kind.neurons, core.neurons),
-             ("synapse bits", costs.synapses(first, last) * bits, core.kind.synapse_bits, core.memory),
-             ("axons in", costs.axons_in(first, last), core.kind.axons_in, core.axons_in))
+    needs = (
+        ("neurons", last - first, core.kind.neurons, core.neurons),
+        ("synapse bits", costs.synapses(first, last) * bits, core.kind.synapse_bits, core.memory),
+        ("axons in", costs.axons_in(first, last), core.kind.axons_in, core.axons_in),
+    )
     for name, required, limit, used in needs:
         if limit is not None and required > limit - used:
             return name, required, limit - used
@@ -132,7 +168,8 @@ def _shortage(costs: _Costs, core: _Core, first: int, last: int, bits: int, prof
 
 
 def _most(costs: _Costs, core: _Core, first: int, bits: int, profile: Profile) -> int:
-    """The largest `last` such that neurons first to last fit the core; every need grows with `last`, so bisection finds it."""
+    """The largest `last` such that neurons first to last fit the core; every need grows with `last`, so bisection
+    finds it."""
     low, high = first, costs.layer.neurons
     while low < high:
         middle = (low + high + 1) // 2
@@ -147,7 +184,11 @@ def _refusal(program: Program, layer: Layer, costs: _Costs, first: int, bits: in
     for kind in program.profile.cores:
         alone = _shortage(costs, _Core(kind), first, first + 1, bits, program.profile)
         if alone is None:
-            return DoesNotFit(layer.name, "cores for its neurons", f"{layer.neurons} neurons",
-                              f"{first} on the {len(cores)} cores of {program.profile.name}")
+            return DoesNotFit(
+                layer.name,
+                "cores for its neurons",
+                f"{layer.neurons} neurons",
+                f"{first} on the {len(cores)} cores of {program.profile.name}",
+            )
     assert alone is not None
     return DoesNotFit(layer.name, f"{alone[0]} for one neuron", alone[1], alone[2])

@@ -22,9 +22,10 @@ READOUTS = ("membrane", "temporal-weighting", "first-spike")
 class Encoder:
     """How data become input spikes, on the host.
 
-    kind: "spikes" (the program takes spike times), "latency" (`encode.latency` with `curve`), or a directly coded first layer, which
-    needs its real-valued current once an image: "direct-linear" and "direct-conv" compute it in float32 with `weight` and `bias`,
-    exactly as the trained network does, and send each neuron's first spike. `macs` is its cost, reported apart from the cores'.
+    kind: "spikes" (the program takes spike times), "latency" (`encode.latency` with `curve`), or a directly coded
+    first layer, which needs its real-valued current once an image: "direct-linear" and "direct-conv" compute it in
+    float32 with `weight` and `bias`, exactly as the trained network does, and send each neuron's first spike. `macs`
+    is its cost, reported apart from the cores'.
     """
 
     kind: str
@@ -41,8 +42,12 @@ class Encoder:
     def __post_init__(self) -> None:
         if self.kind not in ENCODERS:
             raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, got {self.kind!r}")
-        if self.kind.startswith("direct") and (self.weight is None or self.weight.ndim != (2 if self.kind == "direct-linear" else 4)):
-            raise ValueError(f"encoder {self.kind} needs a weight of {2 if self.kind == 'direct-linear' else 4} dimensions")
+        if self.kind.startswith("direct") and (
+            self.weight is None or self.weight.ndim != (2 if self.kind == "direct-linear" else 4)
+        ):
+            raise ValueError(
+                f"encoder {self.kind} needs a weight of {2 if self.kind == 'direct-linear' else 4} dimensions"
+            )
         if self.curve not in encode.CURVES:
             raise ValueError(f"curve must be one of {', '.join(encode.CURVES)}, got {self.curve!r}")
 
@@ -69,7 +74,8 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Readout:
-    """How outputs become a class. mode: of `decode.membrane` or of `decode.temporal_weighting`; gamma: of the latter."""
+    """How outputs become a class. mode: of `decode.membrane` or of `decode.temporal_weighting`; gamma: of the
+    latter."""
 
     kind: str
     mode: str = "last"
@@ -82,7 +88,8 @@ class Readout:
             raise ValueError(f"readout must be one of {', '.join(READOUTS)}, got {self.kind!r}")
 
     def membrane(self, v: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Integer scores [B, classes], up to a positive factor, of the membrane [B, T, outputs] in the layer's window."""
+        """Integer scores [B, classes], up to a positive factor, of the membrane [B, T, outputs] in the layer's
+        window."""
         steps = v.shape[1]
         if self.mode == "last":
             scores = v[:, -1]

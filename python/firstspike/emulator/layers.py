@@ -18,7 +18,8 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Register:
-    """An integer register: values low to high, its width, and what happens beyond them (`saturate`, `wrap` or `error`)."""
+    """An integer register: values low to high, its width, and what happens beyond them (`saturate`, `wrap` or
+    `error`)."""
 
     low: int
     high: int
@@ -31,11 +32,14 @@ class Register:
         if not self.low <= 0 <= self.high:
             raise ValueError(f"a register must hold 0, got {self.low} to {self.high}")
         if self.policy == "wrap" and self.high - self.low + 1 != 1 << self.bits:
-            raise ValueError(f"a register that wraps must hold all values of {self.bits} bits, got {self.low} to {self.high}")
+            raise ValueError(
+                f"a register that wraps must hold all values of {self.bits} bits, got {self.low} to {self.high}"
+            )
 
     @classmethod
     def of(cls, bits: int, values: str = "signed", policy: str = "saturate") -> Register:
-        """A register of `bits` bits: `signed` (two's complement), `symmetric` (its lowest value left out) or `unsigned`."""
+        """A register of `bits` bits: `signed` (two's complement), `symmetric` (its lowest value left out) or
+        `unsigned`."""
         if not 1 <= bits <= 61:
             raise ValueError(f"bits must be from 1 to 61, got {bits}")
         high = (1 << bits) - 1 if values == "unsigned" else (1 << (bits - 1)) - 1
@@ -49,8 +53,9 @@ class Register:
 class Layer:
     """One layer of a program. Shapes are (height, width, channels); see docs/emulator.md for every field.
 
-    weight: integers, [rows, outputs] for `linear`, [input channels, kernel height, kernel width, output channels] for `conv`.
-    theta, bias: int64 [output channels]. scale: float64 [output channels], what one unit of an integer weight stands for.
+    weight: integers, [rows, outputs] for `linear`, [input channels, kernel height, kernel width, output channels] for
+    `conv`. theta, bias: int64 [output channels]. scale: float64 [output channels], what one unit of an integer weight
+    stands for.
     """
 
     name: str
@@ -91,8 +96,12 @@ class Layer:
         height, width, _ = self.pooled_shape
         if self.kind == "linear":
             return np.full((1, 1), height * width, dtype=np.int64)
-        rows, columns = (_taps(size, out, kernel, stride, pad) for size, out, kernel, stride, pad in zip(
-            (height, width), self.out_shape[:2], self.weight.shape[1:3], self.stride, self.padding, strict=True))
+        rows, columns = (
+            _taps(size, out, kernel, stride, pad)
+            for size, out, kernel, stride, pad in zip(
+                (height, width), self.out_shape[:2], self.weight.shape[1:3], self.stride, self.padding, strict=True
+            )
+        )
         return np.outer(rows, columns)
 
     @property
@@ -121,11 +130,15 @@ def _taps(size: int, out: int, kernel: int, stride: int, pad: int) -> NDArray[np
 
 def check_layer(layer: Layer) -> None:
     """Raise ValueError or TypeError where a layer contradicts itself."""
+
     def refuse(text: str) -> None:
         raise ValueError(f"layer {layer.name}: {text}")
 
-    for name, value, known in (("kind", layer.kind, KINDS), ("granularity", layer.granularity, GRANULARITIES),
-                               ("fire", layer.fire, FIRE)):
+    for name, value, known in (
+        ("kind", layer.kind, KINDS),
+        ("granularity", layer.granularity, GRANULARITIES),
+        ("fire", layer.fire, FIRE),
+    ):
         if value not in known:
             refuse(f"{name} must be one of {', '.join(known)}, got {value!r}")
     if layer.pool < 1 or min(layer.in_shape) < 1 or min(layer.out_shape) < 1:
@@ -136,7 +149,10 @@ def check_layer(layer: Layer) -> None:
     if layer.kind == "linear":
         wanted: tuple[int, ...] = (height * width * channels, layer.out_shape[2])
         if layer.weight.shape != wanted or layer.out_shape[:2] != (1, 1):
-            refuse(f"weight must have shape {wanted} and the output (1, 1, channels), got {layer.weight.shape}, {layer.out_shape}")
+            refuse(
+                f"weight must have shape {wanted} and the output (1, 1, channels), "
+                f"got {layer.weight.shape}, {layer.out_shape}"
+            )
     elif layer.weight.ndim != 4 or layer.weight.shape[0] != channels or layer.weight.shape[3] != layer.out_shape[2]:
         refuse(f"weight must have shape [{channels}, kernel, kernel, {layer.out_shape[2]}], got {layer.weight.shape}")
     for name, array in (("theta", layer.theta), ("bias", layer.bias)):

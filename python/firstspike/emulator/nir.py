@@ -1,12 +1,15 @@
-"""Exchange through NIR (neuromorphs/NIR): integer arrays in standard nodes, and a metadata record that makes the round trip exact.
+"""Exchange through NIR (neuromorphs/NIR): integer arrays in standard nodes, and a metadata record that makes the
+round trip exact.
 
-The graph is Input, then for each layer an optional SumPool2d, Flatten, Conv2d or Affine with integer weights and biases (in units of
-the membrane, shift included), and IF, or I for a readout. NIR's IF fires at V > threshold, so a `ge` threshold is written one
-less. What NIR cannot say (widths, policies, delays, single spike, granularity) is in the graph's metadata under "firstspike", as JSON.
+The graph is Input, then for each layer an optional SumPool2d, Flatten, Conv2d or Affine with integer weights and
+biases (in units of the membrane, shift included), and IF, or I for a readout. NIR's IF fires at V > threshold, so a
+`ge` threshold is written one less. What NIR cannot say (widths, policies, delays, single spike, granularity) is in
+the graph's metadata under "firstspike", as JSON.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +33,9 @@ def to_nir(program: Program) -> nir.NIRGraph:
     header, arrays = take_apart(program)
     height, width, channels = program.input_shape
     flat_input = height == width == 1
-    nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([channels] if flat_input else [channels, height, width])})}
+    nodes: dict[str, Any] = {
+        "input": nir.Input({"input": np.array([channels] if flat_input else [channels, height, width])})
+    }
     for n, layer in enumerate(program.layers):
         if layer.decay_bits:
             raise ValueError(f"layer {layer.name}: NIR has no leak in discrete time")
@@ -38,7 +43,9 @@ def to_nir(program: Program) -> nir.NIRGraph:
         if layer.pool > 1:
             nodes[f"{n}.pool"] = nir.SumPool2d(*(np.array([size, size]) for size in (layer.pool, layer.pool, 0)))
         if layer.kind == "linear" and (layer.in_shape[:2] != (1, 1)):
-            nodes[f"{n}.flatten"] = nir.Flatten({"input": np.array([layer.in_shape[2], pooled_h, pooled_w])}, start_dim=0)
+            nodes[f"{n}.flatten"] = nir.Flatten(
+                {"input": np.array([layer.in_shape[2], pooled_h, pooled_w])}, start_dim=0
+            )
         nodes[f"{n}.synapses"] = _synapses(nir, layer)
         shape = (layer.out_shape[2], *layer.out_shape[:2]) if layer.kind == "conv" else (layer.out_shape[2],)
         theta = layer.theta - (layer.fire == "ge")
@@ -47,16 +54,24 @@ def to_nir(program: Program) -> nir.NIRGraph:
         nodes[f"{n}.neurons"] = nir.IF(r=one, v_threshold=each, v_reset=one * 0) if layer.fires else nir.I(r=one)
     nodes["output"] = nir.Output({"output": np.array(shape)})
     names = list(nodes)
-    record = {"header": header, "scale": {k: v.tolist() for k, v in arrays.items() if k.endswith(".scale")},
-              "host": {k: {"shape": v.shape, "values": v.ravel().tolist()} for k, v in arrays.items() if k.startswith("encoder.")}}
-    return nir.NIRGraph(nodes, list(zip(names, names[1:], strict=False)), metadata={KEY: json.dumps(record)}, type_check=False)
+    record = {
+        "header": header,
+        "scale": {k: v.tolist() for k, v in arrays.items() if k.endswith(".scale")},
+        "host": {
+            k: {"shape": v.shape, "values": v.ravel().tolist()} for k, v in arrays.items() if k.startswith("encoder.")
+        },
+    }
+    return nir.NIRGraph(nodes, list(itertools.pairwise(names)), metadata={KEY: json.dumps(record)}, type_check=False)
 
 
 def from_nir(graph: nir.NIRGraph) -> Program:
-    """The program in a graph of `to_nir`: integers from the nodes, the rest from the metadata. Raises ProgramError otherwise."""
+    """The program in a graph of `to_nir`: integers from the nodes, the rest from the metadata. Raises ProgramError
+    otherwise."""
     text = getattr(graph, "metadata", {}).get(KEY)
     if text is None:
-        raise ProgramError(f"the graph's metadata has no {KEY!r} record: only graphs that firstspike wrote hold widths and policies")
+        raise ProgramError(
+            f"the graph's metadata has no {KEY!r} record: only graphs that firstspike wrote hold widths and policies"
+        )
     try:
         record = json.loads(text)
         header, arrays = record["header"], {}
@@ -74,10 +89,19 @@ def from_nir(graph: nir.NIRGraph) -> Program:
 def _synapses(nir: Any, layer: Layer) -> Any:
     weight = layer.weight.astype(np.int64) << layer.shift
     if layer.kind == "conv":
-        return nir.Conv2d(input_shape=layer.pooled_shape[:2], weight=weight.transpose(3, 0, 1, 2), stride=layer.stride,
-                          padding=layer.padding, dilation=1, groups=1, bias=layer.bias)
+        return nir.Conv2d(
+            input_shape=layer.pooled_shape[:2],
+            weight=weight.transpose(3, 0, 1, 2),
+            stride=layer.stride,
+            padding=layer.padding,
+            dilation=1,
+            groups=1,
+            bias=layer.bias,
+        )
     height, width, channels = layer.pooled_shape
-    return nir.Affine(weight.reshape(height, width, channels, -1).transpose(3, 2, 0, 1).reshape(layer.out_shape[2], -1), layer.bias)
+    return nir.Affine(
+        weight.reshape(height, width, channels, -1).transpose(3, 2, 0, 1).reshape(layer.out_shape[2], -1), layer.bias
+    )
 
 
 def _read_layer(nodes: dict[str, Any], n: int, plain: dict[str, Any]) -> dict[str, NDArray[Any]]:
@@ -89,7 +113,11 @@ def _read_layer(nodes: dict[str, Any], n: int, plain: dict[str, Any]) -> dict[st
     if plain["kind"] == "conv":
         weight = weight.transpose(1, 2, 3, 0)
     else:
-        height, width, channels = (plain["in_shape"][0] // plain["pool"], plain["in_shape"][1] // plain["pool"], plain["in_shape"][2])
+        height, width, channels = (
+            plain["in_shape"][0] // plain["pool"],
+            plain["in_shape"][1] // plain["pool"],
+            plain["in_shape"][2],
+        )
         weight = weight.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, len(shifted))
     outputs = len(shifted)
     theta = np.zeros(outputs, np.int64)
@@ -98,5 +126,8 @@ def _read_layer(nodes: dict[str, Any], n: int, plain: dict[str, Any]) -> dict[st
         if not np.issubdtype(each.dtype, np.integer) or (each != each[:, :1]).any():
             raise ProgramError(f"layer {plain['name']}: its thresholds must be integers, one an output channel")
         theta = each[:, 0].astype(np.int64) + (plain["fire"] == "ge")
-    return {f"layer.{n}.weight": np.ascontiguousarray(narrow(weight)), f"layer.{n}.theta": theta,
-            f"layer.{n}.bias": np.asarray(synapses.bias).astype(np.int64)}
+    return {
+        f"layer.{n}.weight": np.ascontiguousarray(narrow(weight)),
+        f"layer.{n}.theta": theta,
+        f"layer.{n}.bias": np.asarray(synapses.bias).astype(np.int64),
+    }

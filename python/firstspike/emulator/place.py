@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,15 +46,22 @@ class Placement:
 
         cores = sorted({slot.core for slot in self.slots})
         drawn, axes = figure()
-        for offset, (resource, used, room) in enumerate((("neurons", "neurons", "neurons_available"),
-                                                         ("synapse memory", "memory", "memory_available"))):
+        for offset, (resource, used, room) in enumerate(
+            (("neurons", "neurons", "neurons_available"), ("synapse memory", "memory", "memory_available"))
+        ):
             bottom = dict.fromkeys(cores, 0.0)
             for slot in self.slots:
                 limit = getattr(slot, room)
                 share = 0.0 if not limit else 100 * getattr(slot, used) / limit
-                axes.bar(cores.index(slot.core) + 0.4 * offset - 0.2, share, 0.36, bottom=bottom[slot.core],
-                         color=line_style(slot.layer).color, alpha=1.0 if offset == 0 else 0.55,
-                         label=f"{self.program.layers[slot.layer].name}, {resource}")
+                axes.bar(
+                    cores.index(slot.core) + 0.4 * offset - 0.2,
+                    share,
+                    0.36,
+                    bottom=bottom[slot.core],
+                    color=line_style(slot.layer).color,
+                    alpha=1.0 if offset == 0 else 0.55,
+                    label=f"{self.program.layers[slot.layer].name}, {resource}",
+                )
                 bottom[slot.core] += share
         handles: dict[str, object] = {}
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -70,9 +76,10 @@ class Placement:
 def place(program: Program) -> Placement:
     """Put a program on its profile's cores.
 
-    Layers go in order, split by output neuron, first fit over the cores; where each core takes one layer (convolution cores), by
-    maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory, thresholds a core, kernel size,
-    stride, padding, features. Convolutions are shared tables where the profile shares weights, else unrolled. Raises DoesNotFit.
+    Layers go in order, split by output neuron, first fit over the cores; where each core takes one layer (convolution
+    cores), by maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory, thresholds
+    a core, kernel size, stride, padding, features. Convolutions are shared tables where the profile shares weights,
+    else unrolled. Raises DoesNotFit.
     """
     profile = program.profile
     slots = assign(program) if profile.convolution_cores else first_fit(program)
@@ -89,7 +96,9 @@ def _check_axons_out(placement: Placement) -> None:
         used[slot.core] = used.get(slot.core, 0) + slot.axons_out
         limit = slot.axons_out_available
         if limit is not None and used[slot.core] > limit:
-            raise DoesNotFit(placement.program.layers[slot.layer].name, f"axons out of core {slot.core}", used[slot.core], limit)
+            raise DoesNotFit(
+                placement.program.layers[slot.layer].name, f"axons out of core {slot.core}", used[slot.core], limit
+            )
 
 
 def use(placement: Placement) -> dict[str, float]:
@@ -101,4 +110,8 @@ def use(placement: Placement) -> dict[str, float]:
             limit = getattr(slot, f"{name}_available")
             total[slot.core] = total.get(slot.core, 0.0) + (getattr(slot, name) / limit if limit else 0.0)
         shares[name] = float(np.max(list(total.values())))
-    return {"cores used": placement.cores_used, "cores available": placement.available, **{f"fullest core, {k}": v for k, v in shares.items()}}
+    return {
+        "cores used": placement.cores_used,
+        "cores available": placement.available,
+        **{f"fullest core, {k}": v for k, v in shares.items()},
+    }

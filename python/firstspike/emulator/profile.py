@@ -19,8 +19,8 @@ SINGLE_SPIKE = ("native", "refractory", "assumed")
 class CoreKind:
     """A kind of core and how many of it there are; None is no known limit.
 
-    axons_in, axons_out: distinct sources that a core listens to; pairs of a neuron and a core that listens to it. synapse_bits: memory
-    for weights. kernel_entries, neuron_entries: memories of a convolution core.
+    axons_in, axons_out: distinct sources that a core listens to; pairs of a neuron and a core that listens to it.
+    synapse_bits: memory for weights. kernel_entries, neuron_entries: memories of a convolution core.
     """
 
     count: int
@@ -35,12 +35,13 @@ class CoreKind:
 
 @dataclass(frozen=True)
 class Profile:
-    """The parameters of a chip; None is unknown or absent (`sources` says which). The arithmetic is in docs/emulator.md.
+    """The parameters of a chip; None is unknown or absent (`sources` says which). The arithmetic is in
+    docs/emulator.md.
 
-    weight_sign: "signed" (two's complement), "even" (only even values, one bit more of range: Loihi's mixed sign) or "source" (all
-    weights of a source have one sign). thresholds: one a "neuron", a few a core ("group", `threshold_groups` of them), one a "layer".
-    bias_bits, decay_bits: 0 where the chip has none. single_spike: "native", "refractory" (for at most `single_spike_steps` steps) or
-    "assumed" (the chip does not have it).
+    weight_sign: "signed" (two's complement), "even" (only even values, one bit more of range: Loihi's mixed sign) or
+    "source" (all weights of a source have one sign). thresholds: one a "neuron", a few a core ("group",
+    `threshold_groups` of them), one a "layer". bias_bits, decay_bits: 0 where the chip has none. single_spike:
+    "native", "refractory" (for at most `single_spike_steps` steps) or "assumed" (the chip does not have it).
     """
 
     name: str
@@ -80,20 +81,34 @@ class Profile:
 
     def __post_init__(self) -> None:
         for name, value, known in (
-            ("weight_sign", self.weight_sign, SIGNS), ("thresholds", self.thresholds, THRESHOLDS), ("fire", self.fire, FIRE),
-            ("granularity", self.granularity, GRANULARITIES), ("single_spike", self.single_spike, SINGLE_SPIKE),
+            ("weight_sign", self.weight_sign, SIGNS),
+            ("thresholds", self.thresholds, THRESHOLDS),
+            ("fire", self.fire, FIRE),
+            ("granularity", self.granularity, GRANULARITIES),
+            ("single_spike", self.single_spike, SINGLE_SPIKE),
             ("membrane_overflow", self.membrane_overflow, POLICIES),
             ("accumulator_overflow", self.accumulator_overflow, (None, *POLICIES)),
         ):
             if value not in known:
-                raise ValueError(f"profile {self.name}: {name} must be one of {', '.join(map(str, known))}, got {value!r}")
-        for name, low, high in (("weight_bits", 2, 31), ("weight_shift", 0, 16), ("membrane_bits", 2, 61), ("threshold_bits", 1, 60),
-                                ("threshold_shift", 0, 16), ("decay_bits", 0, 16), ("axon_delay", 0, 64)):
+                raise ValueError(
+                    f"profile {self.name}: {name} must be one of {', '.join(map(str, known))}, got {value!r}"
+                )
+        for name, low, high in (
+            ("weight_bits", 2, 31),
+            ("weight_shift", 0, 16),
+            ("membrane_bits", 2, 61),
+            ("threshold_bits", 1, 60),
+            ("threshold_shift", 0, 16),
+            ("decay_bits", 0, 16),
+            ("axon_delay", 0, 64),
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise ValueError(f"profile {self.name}: {name} must be an int from {low} to {high}, got {value!r}")
         if self.threshold_shift > self.weight_shift:
-            raise ValueError(f"profile {self.name}: threshold_shift must be at most weight_shift, got {self.threshold_shift}")
+            raise ValueError(
+                f"profile {self.name}: threshold_shift must be at most weight_shift, got {self.threshold_shift}"
+            )
         if not self.cores:
             raise ValueError(f"profile {self.name}: cores must hold at least one kind of core")
 
@@ -116,7 +131,7 @@ class Profile:
 
     def replace(self, **changes: Any) -> Profile:
         """A copy with some parameters changed; their source becomes "changed by the user"."""
-        sources = {**self.sources, **{name: "changed by the user" for name in changes}}
+        sources = {**self.sources, **dict.fromkeys(changes, "changed by the user")}
         return dataclasses.replace(self, **changes, sources=sources)
 
     def unknown(self) -> list[str]:
@@ -149,7 +164,8 @@ class Profile:
 def load(profile: str | os.PathLike[str] | Profile) -> Profile:
     """A profile by name (`generic8`, `loihi-like`, `odin-like`, `speck-like`), from a TOML file, or as it is.
 
-    In the file each parameter is a table with `value` and `source`, or `unknown = true` and `source`; `[[cores]]` are the kinds of core.
+    In the file each parameter is a table with `value` and `source`, or `unknown = true` and `source`; `[[cores]]` are
+    the kinds of core.
     """
     if isinstance(profile, Profile):
         return profile
@@ -161,7 +177,9 @@ def load(profile: str | os.PathLike[str] | Profile) -> Profile:
         if not isinstance(entry, dict) or not isinstance(entry.get("source"), str) or not entry["source"]:
             raise ValueError(f"profile {made['name']}: {name} must be a table with a source")
         made["sources"][name] = entry["source"]
-        made[name] = [entry["low"], entry["high"]] if "low" in entry else None if entry.get("unknown") else entry.get("value")
+        made[name] = (
+            [entry["low"], entry["high"]] if "low" in entry else None if entry.get("unknown") else entry.get("value")
+        )
     return Profile.from_dict(made)
 
 

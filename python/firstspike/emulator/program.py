@@ -21,8 +21,9 @@ FORMAT_VERSION = 1
 class Program:
     """A network in integers for one profile.
 
-    steps: T of the input; each layer is updated for T steps from its `start`. input_shape: (height, width, channels) of the first
-    layer's sources. table: one row a layer with ranges, clipping and bounds from `quantize`, for people to read.
+    steps: T of the input; each layer is updated for T steps from its `start`. input_shape: (height, width, channels)
+    of the first layer's sources. table: one row a layer with ranges, clipping and bounds from `quantize`, for people
+    to read.
     """
 
     layers: list[Layer]
@@ -41,16 +42,25 @@ class Program:
         for before, layer in zip([None, *self.layers], self.layers, strict=False):
             check_layer(layer)
             if before is not None and (before.out_shape != layer.in_shape or not before.fires):
-                raise ValueError(f"layer {layer.name}: its input must be the output of a layer that fires, got {layer.in_shape} "
-                                 f"after {before.out_shape}")
+                raise ValueError(
+                    f"layer {layer.name}: its input must be the output of a layer that fires, got {layer.in_shape} "
+                    f"after {before.out_shape}"
+                )
             first, last = (0, self.steps) if before is None else (before.start, before.stop)
             if layer.start > first + layer.delay or layer.stop < min(last + layer.delay, self.total_steps):
-                raise ValueError(f"layer {layer.name}: steps {layer.start} to {layer.stop} miss events of steps {first} to {last} "
-                                 f"that arrive {layer.delay} later")
+                raise ValueError(
+                    f"layer {layer.name}: steps {layer.start} to {layer.stop} miss events of steps {first} to {last} "
+                    f"that arrive {layer.delay} later"
+                )
         if self.total_steps > MAX_STEPS:
-            raise ValueError(f"the program needs {self.total_steps} steps with its delays, at most {MAX_STEPS} are possible")
+            raise ValueError(
+                f"the program needs {self.total_steps} steps with its delays, at most {MAX_STEPS} are possible"
+            )
         if (self.readout.kind == "membrane") == self.layers[-1].fires:
-            raise ValueError(f"readout {self.readout.kind!r} does not fit a last layer that {'fires' if self.layers[-1].fires else 'integrates'}")
+            raise ValueError(
+                f"readout {self.readout.kind!r} does not fit a last layer that "
+                f"{'fires' if self.layers[-1].fires else 'integrates'}"
+            )
 
     @property
     def total_steps(self) -> int:
@@ -68,16 +78,28 @@ class Program:
 
     def bounds(self) -> pd.DataFrame:
         """For each layer and register, whether no input can make it overflow (static bound: the sum of |W|)."""
-        rows = [{"layer": layer.name, **{f"{name} cannot overflow": safe for name, safe in layer.overflow_impossible().items()},
-                 "sum |W|": int(layer.reach().max())} for layer in self.layers]
+        rows = [
+            {
+                "layer": layer.name,
+                **{f"{name} cannot overflow": safe for name, safe in layer.overflow_impossible().items()},
+                "sum |W|": int(layer.reach().max()),
+            }
+            for layer in self.layers
+        ]
         return pd.DataFrame(rows)
 
     def replace_registers(self, policy: str) -> Program:
         """The same program with one overflow policy for all registers; ValueError where a range cannot wrap."""
         from dataclasses import replace
 
-        layers = [replace(layer, accumulator=replace(layer.accumulator, policy=policy), membrane=replace(layer.membrane, policy=policy))
-                  for layer in self.layers]
+        layers = [
+            replace(
+                layer,
+                accumulator=replace(layer.accumulator, policy=policy),
+                membrane=replace(layer.membrane, policy=policy),
+            )
+            for layer in self.layers
+        ]
         return replace(self, layers=layers)
 
 

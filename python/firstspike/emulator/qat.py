@@ -20,13 +20,20 @@ from .profile import Profile
 from .straight_through import StraightThrough, StraightThroughBias
 
 
-def prepare(model: TTFSNet, profile: str | os.PathLike[str] | Profile = "generic8", *, bits: int | None = None, scope: str | None = None,
-            rule: str = "mse") -> TTFSNet:
-    """A copy of a net whose core layers round weight, bias and threshold as `quantize` will; the copy trains as any module does.
+def prepare(
+    model: TTFSNet,
+    profile: str | os.PathLike[str] | Profile = "generic8",
+    *,
+    bits: int | None = None,
+    scope: str | None = None,
+    rule: str = "mse",
+) -> TTFSNet:
+    """A copy of a net whose core layers round weight, bias and threshold as `quantize` will; the copy trains as any
+    module does.
 
-    Normalisation and affine are folded into the weights first. Arguments as in `quantize`. A bias stays at zero where the profile
-    has none. The host layer (direct coding) keeps its float weights, and trains on too. `quantize` of the result gives exactly the
-    rounded network that was trained.
+    Normalisation and affine are folded into the weights first. Arguments as in `quantize`. A bias stays at zero where
+    the profile has none. The host layer (direct coding) keeps its float weights, and trains on too. `quantize` of the
+    result gives exactly the rounded network that was trained.
     """
     target = profiles.load(profile)
     bits = target.weight_bits if bits is None else bits
@@ -45,12 +52,22 @@ def prepare(model: TTFSNet, profile: str | os.PathLike[str] | Profile = "generic
     return made
 
 
-def finetune(model: TTFSNet, images: Tensor, labels: Tensor, *, epochs: int = 1, batch: int = 128, lr: float = 2e-4,
-             generator: Generator, pixels: Any = None, progress: Callable[[int, int], None] | None = None) -> TTFSNet:
+def finetune(
+    model: TTFSNet,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epochs: int = 1,
+    batch: int = 128,
+    lr: float = 2e-4,
+    generator: Generator,
+    pixels: Any = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TTFSNet:
     """Train a net of `prepare` on, in place (Adam, learning rate falling linearly to zero, cross-entropy).
 
-    images: uint8 [N, C, H, W] (scaled by `pixels`, a `train.Pixels`, or by 1 / 255) or float32. labels: int64 [N]. generator: draws
-    the order. progress: called with batches done and all.
+    images: uint8 [N, C, H, W] (scaled by `pixels`, a `train.Pixels`, or by 1 / 255) or float32. labels: int64 [N].
+    generator: draws the order. progress: called with batches done and all.
     """
     if len(images) != len(labels):
         raise ValueError(f"labels must have one element an image, {len(images)}, got {len(labels)}")
@@ -60,7 +77,7 @@ def finetune(model: TTFSNet, images: Tensor, labels: Tensor, *, epochs: int = 1,
     for _ in range(epochs):
         order = torch.randperm(len(images), generator=generator)
         for begin in range(0, len(order) - batch + 1, batch):
-            pick = order[begin:begin + batch]
+            pick = order[begin : begin + batch]
             x = images[pick]
             if x.dtype == torch.uint8:
                 x = pixels(x) if pixels is not None else x.float() / 255

@@ -26,20 +26,30 @@ class CannotQuantize(ValueError):
     """A network that a profile cannot represent; the message names the layer and the reason."""
 
 
-def quantize(model: TTFSNet, profile: str | os.PathLike[str] | Profile = "generic8", *, bits: int | None = None,
-             scope: str | None = None, rule: str = "mse", calibration: Tensor | None = None, biases: str = "refuse",
-             pixels: Any = None, name: str = "network") -> Program:
+def quantize(
+    model: TTFSNet,
+    profile: str | os.PathLike[str] | Profile = "generic8",
+    *,
+    bits: int | None = None,
+    scope: str | None = None,
+    rule: str = "mse",
+    calibration: Tensor | None = None,
+    biases: str = "refuse",
+    pixels: Any = None,
+    name: str = "network",
+) -> Program:
     """Make a program of a trained `TTFSNet`.
 
-    Normalisation and affine are folded into each weight first; an average pool k becomes a threshold k^2 times as large. Weights
-    become clip(round(W / unit)), half to even, and thresholds the integers that the rounded sums reach exactly where the real
-    ones would (docs/emulator.md, `scales.theta_integer`).
+    Normalisation and affine are folded into each weight first; an average pool k becomes a threshold k^2 times as
+    large. Weights become clip(round(W / unit)), half to even, and thresholds the integers that the rounded sums reach
+    exactly where the real ones would (docs/emulator.md, `scales.theta_integer`).
 
-    profile: a name, a TOML file or a `Profile`. bits: weight bits, 2 to the profile's. scope: one unit a "channel" or a "tensor"; by
-    default "channel" where the profile has a threshold a neuron. The readout always has one unit. rule: "max" or "mse"
-    (`scales.choose_unit`). calibration: float32 inputs [B, ...] of the net; the readout's unit is made coarser until its membrane keeps
-    a quarter of its register free on them. biases: "refuse", or "drop" (said in the table) where the profile has none. pixels:
-    the `train.Pixels` that makes the net's input, kept in the encoder.
+    profile: a name, a TOML file or a `Profile`. bits: weight bits, 2 to the profile's. scope: one unit a "channel" or
+    a "tensor"; by default "channel" where the profile has a threshold a neuron. The readout always has one unit.
+    rule: "max" or "mse" (`scales.choose_unit`). calibration: float32 inputs [B, ...] of the net; the readout's unit
+    is made coarser until its membrane keeps a quarter of its register free on them. biases: "refuse", or "drop" (said
+    in the table) where the profile has none. pixels: the `train.Pixels` that makes the net's input, kept in the
+    encoder.
 
     A directly coded first layer is computed on the host (`host.Encoder`): its input is real-valued.
 
@@ -57,7 +67,14 @@ def quantize(model: TTFSNet, profile: str | os.PathLike[str] | Profile = "generi
     bits = target.weight_bits if bits is None else bits
     if not isinstance(bits, int) or not 2 <= bits <= target.weight_bits:
         raise ValueError(f"bits must be an int from 2 to {target.weight_bits}, the profile's weight_bits, got {bits!r}")
-    maker = _Maker(target, bits, scope or ("channel" if target.thresholds == "neuron" else "tensor"), rule, biases == "drop", model.steps)
+    maker = _Maker(
+        target,
+        bits,
+        scope or ("channel" if target.thresholds == "neuron" else "tensor"),
+        rule,
+        biases == "drop",
+        model.steps,
+    )
     program = maker.program(model, pixels, name)
     if calibration is not None and not program.layers[-1].fires:
         room = _readout_room(program, calibration)
@@ -69,18 +86,29 @@ def quantize(model: TTFSNet, profile: str | os.PathLike[str] | Profile = "generi
 
 class _Maker:
     def __init__(self, profile: Profile, bits: int, scope: str, rule: str, drop_biases: bool, steps: int) -> None:
-        self.profile, self.bits, self.scope, self.rule, self.drop_biases, self.steps = profile, bits, scope, rule, drop_biases, steps
+        self.profile, self.bits, self.scope, self.rule, self.drop_biases, self.steps = (
+            profile,
+            bits,
+            scope,
+            rule,
+            drop_biases,
+            steps,
+        )
         self.coarser_readout = 1.0
         limit = profile.single_spike_steps
         if profile.single_spike == "refractory" and limit is not None and steps > limit:
-            raise CannotQuantize(f"profile {profile.name}: single spikes need a refractory period of {steps} steps, available {limit}")
+            raise CannotQuantize(
+                f"profile {profile.name}: single spikes need a refractory period of {steps} steps, available {limit}"
+            )
 
     def program(self, model: TTFSNet, pixels: Any, name: str) -> Program:
         modules = list(model.layers)
         shape: Shape = (1, 1, int(np.prod(model.input_shape)))
         if not model.flat:
             shape = (model.input_shape[1], model.input_shape[2], model.input_shape[0])
-        encoder = Encoder("latency", curve=model.encoder.curve) if isinstance(model.encoder, fs.LatencyEncoder) else None
+        encoder = (
+            Encoder("latency", curve=model.encoder.curve) if isinstance(model.encoder, fs.LatencyEncoder) else None
+        )
         if encoder is None:
             encoder, shape = _direct(modules.pop(0), shape)
         if pixels is not None:
@@ -97,13 +125,15 @@ class _Maker:
             shape = layer.out_shape
         return Program(layers, self.steps, self.profile, encoder, _readout(model.readout), name, table)
 
-    def layer(self, module: nn.Module, name: str, shape: Shape, index: int, compared: bool) -> tuple[Layer, dict[str, Any]]:
+    def layer(
+        self, module: nn.Module, name: str, shape: Shape, index: int, compared: bool
+    ) -> tuple[Layer, dict[str, Any]]:
         if not isinstance(module, (fs.TTFSLinear, fs.TTFSConv2d, fs.Integrate)):
             raise CannotQuantize(f"layer {name}: only linear, convolutional and integrating layers run on the cores")
         p, fires, pool = self.profile, not isinstance(module, fs.Integrate), module.avg_pool
         weight, beta = _folded(module, name)
         keep, decay_bits = self._leak(float(module.decay), name)
-        threshold = float(module.threshold) if fires else 0.0
+        threshold = module.threshold if isinstance(module, fs.FiringLayer) else 0.0
         if fires and threshold <= 0:
             raise CannotQuantize(f"layer {name}: the threshold must be positive, got {threshold}")
         step = p.weight_step
@@ -135,17 +165,42 @@ class _Maker:
         start = (index + 1) * p.axon_delay
         conv = isinstance(module, fs.TTFSConv2d)
         layer = Layer(
-            name=name, kind="conv" if conv else "linear", weight=narrow(_arrange(codes, conv, shape, pool, name)), theta=theta, bias=bias,
-            in_shape=shape, out_shape=_out_shape(module, shape, pool), accumulator=p.accumulator, membrane=p.membrane, pool=pool,
-            stride=(module.stride,) * 2 if conv else (1, 1), padding=(module.padding,) * 2 if conv else (0, 0), fires=fires,
-            delay=p.axon_delay, start=start, stop=start + self.steps, shift=p.weight_shift, keep=keep, decay_bits=decay_bits,
-            granularity=p.granularity, fire=p.fire, scale=unit)
+            name=name,
+            kind="conv" if conv else "linear",
+            weight=narrow(_arrange(codes, conv, shape, pool, name)),
+            theta=theta,
+            bias=bias,
+            in_shape=shape,
+            out_shape=_out_shape(module, shape, pool),
+            accumulator=p.accumulator,
+            membrane=p.membrane,
+            pool=pool,
+            stride=(module.stride,) * 2 if isinstance(module, fs.TTFSConv2d) else (1, 1),
+            padding=(module.padding,) * 2 if isinstance(module, fs.TTFSConv2d) else (0, 0),
+            fires=fires,
+            delay=p.axon_delay,
+            start=start,
+            stop=start + self.steps,
+            shift=p.weight_shift,
+            keep=keep,
+            decay_bits=decay_bits,
+            granularity=p.granularity,
+            fire=p.fire,
+            scale=unit,
+        )
         error = np.sqrt(np.mean((codes * column - weight) ** 2))
         row = {
-            "layer": name, "weights": int(codes.size), "bits": self.bits, "units": int(np.unique(unit).size),
-            "largest |W|": float(np.abs(weight).max()), "rms error": float(error), "clipped": clipped,
-            "zero": int((codes == 0).sum()), "theta": f"{theta.min()} to {theta.max()}" if fires else "none",
-            "unit set by threshold": limited, "dropped bias": dropped,
+            "layer": name,
+            "weights": int(codes.size),
+            "bits": self.bits,
+            "units": int(np.unique(unit).size),
+            "largest |W|": float(np.abs(weight).max()),
+            "rms error": float(error),
+            "clipped": clipped,
+            "zero": int((codes == 0).sum()),
+            "theta": f"{theta.min()} to {theta.max()}" if fires else "none",
+            "unit set by threshold": limited,
+            "dropped bias": dropped,
             **{f"{register} cannot overflow": safe for register, safe in layer.overflow_impossible().items()},
         }
         return layer, row
@@ -158,7 +213,9 @@ class _Maker:
             raise CannotQuantize(f"layer {name}: decay {decay} needs a leak, profile {self.profile.name} has none")
         keep = round(decay * (1 << bits))
         if not 0 < keep < 1 << bits:
-            raise CannotQuantize(f"layer {name}: decay {decay} is not representable in {bits} bits ({keep} / {1 << bits})")
+            raise CannotQuantize(
+                f"layer {name}: decay {decay} is not representable in {bits} bits ({keep} / {1 << bits})"
+            )
         return keep, bits
 
     def _bias(self, wanted: NDArray[np.float64], name: str) -> tuple[NDArray[np.int64], float]:
@@ -171,11 +228,16 @@ class _Maker:
             if self.drop_biases:
                 return np.zeros(wanted.shape, np.int64), largest
             why = "has none" if p.bias_bits == 0 else f"is not known to have any ({p.sources.get('bias_bits', '')})"
-            raise CannotQuantize(f"layer {name}: it has biases, profile {p.name} {why}; train without, fine-tune (emulator.qat), "
-                                 "or drop them (biases='drop')")
+            raise CannotQuantize(
+                f"layer {name}: it has biases, profile {p.name} {why}; train without, fine-tune (emulator.qat), "
+                "or drop them (biases='drop')"
+            )
         codes = np.rint(wanted)
         if np.abs(codes).max() > (1 << (p.bias_bits - 1)) - 1:
-            raise CannotQuantize(f"layer {name}: a bias of {largest:.0f} units needs more than the {p.bias_bits} bits of profile {p.name}")
+            raise CannotQuantize(
+                f"layer {name}: a bias of {largest:.0f} units needs more than the {p.bias_bits} bits "
+                f"of profile {p.name}"
+            )
         return codes.astype(np.int64) << p.weight_shift, 0.0
 
 
@@ -196,7 +258,9 @@ def _arrange(codes: NDArray[np.int64], conv: bool, shape: Shape, pool: int, name
         return codes.transpose(1, 2, 3, 0)
     height, width, channels = shape[0] // pool, shape[1] // pool, shape[2]
     if codes.shape[1] != height * width * channels:
-        raise CannotQuantize(f"layer {name}: it has {codes.shape[1]} inputs, the layer before gives {height * width * channels}")
+        raise CannotQuantize(
+            f"layer {name}: it has {codes.shape[1]} inputs, the layer before gives {height * width * channels}"
+        )
     return codes.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, len(codes))
 
 
@@ -216,12 +280,20 @@ def _one_sign_a_source(codes: NDArray[np.int64], name: str) -> None:
 
 def _direct(module: nn.Module, shape: Shape) -> tuple[Encoder, Shape]:
     if not isinstance(module, (fs.DirectLinear, fs.DirectConv2d)):
-        raise CannotQuantize(f"layer 0:{type(module).__name__}: a net without an encoder must start with a directly coded layer")
+        raise CannotQuantize(
+            f"layer 0:{type(module).__name__}: a net without an encoder must start with a directly coded layer"
+        )
     weight, bias = _folded(module, f"0:{type(module).__name__}")
     conv = isinstance(module, fs.DirectConv2d)
-    encoder = Encoder("direct-conv" if conv else "direct-linear", weight=weight.astype(np.float32), bias=bias.astype(np.float32),
-                      threshold=module.threshold, decay=module.decay, stride=module.stride if conv else 1,
-                      padding=module.padding if conv else 0)
+    encoder = Encoder(
+        "direct-conv" if conv else "direct-linear",
+        weight=weight.astype(np.float32),
+        bias=bias.astype(np.float32),
+        threshold=module.threshold,
+        decay=module.decay,
+        stride=module.stride if isinstance(module, fs.DirectConv2d) else 1,
+        padding=module.padding if isinstance(module, fs.DirectConv2d) else 0,
+    )
     return encoder, _out_shape(module, shape, 1)
 
 
@@ -236,7 +308,8 @@ def _readout(module: nn.Module) -> Readout:
 
 
 def _readout_room(program: Program, calibration: Tensor) -> float:
-    """By how much the readout's unit must grow so that its membrane stays within 3/4 of its register on the calibration data."""
+    """By how much the readout's unit must grow so that its membrane stays within 3/4 of its register on the
+    calibration data."""
     from dataclasses import replace
 
     from .layers import Register

@@ -21,11 +21,12 @@ BATCH = 1000
 class Run:
     """What a program did. B samples, L layers, O outputs.
 
-    predictions: int64 [B]. scores: [B, classes], in integers (membrane) or float64. ties: bool [B], more than one class had the best
-    score, and the lower index was taken. silent: bool [B], no output neuron fired (never with a membrane readout).
-    decision_step: int64 [B], step of the first output spike counted from the first input step, delays included, -1 where silent;
-    with a membrane readout the last step. steps_run: int64 [B]. input_events: int64 [B]. counters: int64 [B, L, 7]
-    (`core.COUNTERS`). trace: for the first `trace` samples, each layer's membrane int64 [steps, neurons] and times.
+    predictions: int64 [B]. scores: [B, classes], in integers (membrane) or float64. ties: bool [B], more than one
+    class had the best score, and the lower index was taken. silent: bool [B], no output neuron fired (never with a
+    membrane readout). decision_step: int64 [B], step of the first output spike counted from the first input step,
+    delays included, -1 where silent; with a membrane readout the last step. steps_run: int64 [B]. input_events: int64
+    [B]. counters: int64 [B, L, 7] (`core.COUNTERS`). trace: for the first `trace` samples, each layer's membrane
+    int64 [steps, neurons] and times.
     """
 
     program: Program
@@ -87,13 +88,22 @@ def _encode(program: Program, x: Tensor) -> SpikeTimes:
         return encoder.spikes(x, program.steps)
 
 
-def run(program: Program, inputs: SpikeTimes | Tensor, *, labels: Tensor | None = None, threads: int | None = None,
-        early_exit: bool = False, trace: int = 0, progress: Callable[[int, int], None] | None = None) -> Run:
+def run(
+    program: Program,
+    inputs: SpikeTimes | Tensor,
+    *,
+    labels: Tensor | None = None,
+    threads: int | None = None,
+    early_exit: bool = False,
+    trace: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Run:
     """Run every sample of `inputs` (see `input_times`) through the program, bit for bit as docs/emulator.md says.
 
-    labels: int64 [B]. threads: of the core, by default all usable; the results are the same for any. early_exit: a sample ends with
-    the step of its first output spike; refused where the readout could still change its answer. trace: keep membranes and
-    times of so many samples. progress: called with samples done and all. Raises OverflowRefused under policy `error`.
+    labels: int64 [B]. threads: of the core, by default all usable; the results are the same for any. early_exit: a
+    sample ends with the step of its first output spike; refused where the readout could still change its answer.
+    trace: keep membranes and times of so many samples. progress: called with samples done and all. Raises
+    OverflowRefused under policy `error`.
     """
     if early_exit:
         _check_early_exit(program)
@@ -103,26 +113,49 @@ def run(program: Program, inputs: SpikeTimes | Tensor, *, labels: Tensor | None 
     parts: list[tuple[NDArray, ...]] = []
     kept: dict[str, NDArray[np.generic]] = {}
     for begin in range(0, max(total, 1), BATCH):
-        times = input_times(program, inputs[begin:begin + BATCH])
+        times = input_times(program, inputs[begin : begin + BATCH])
         if begin == 0 and trace:
             kept = _trace(program, times[:trace])
         raw = core.run(times, threads=threads, early_exit=early_exit)
-        parts.append((*_decode(program, raw.times[-1], raw.membrane[-1], raw.overshoot), raw.steps_run.astype(np.int64),
-                      (times != SILENT).sum(1), raw.counters))
+        parts.append(
+            (
+                *_decode(program, raw.times[-1], raw.membrane[-1], raw.overshoot),
+                raw.steps_run.astype(np.int64),
+                (times != SILENT).sum(1),
+                raw.counters,
+            )
+        )
         if progress is not None:
             progress(min(begin + BATCH, total), total)
-    scores, best, ties, silent, step, steps_run, events, counters = (np.concatenate(x) for x in zip(*parts, strict=True))
-    return Run(program, best, scores, ties, silent, step, steps_run, events, counters,
-               None if labels is None else labels.cpu().numpy().astype(np.int64), kept)
+    scores, best, ties, silent, step, steps_run, events, counters = (
+        np.concatenate(x) for x in zip(*parts, strict=True)
+    )
+    return Run(
+        program,
+        best,
+        scores,
+        ties,
+        silent,
+        step,
+        steps_run,
+        events,
+        counters,
+        None if labels is None else labels.cpu().numpy().astype(np.int64),
+        kept,
+    )
 
 
-def _decode(program: Program, times: NDArray[np.uint8] | None, membrane: NDArray[np.int64] | None,
-            overshoot: NDArray[np.int64] | None) -> tuple[NDArray, ...]:
+def _decode(
+    program: Program,
+    times: NDArray[np.uint8] | None,
+    membrane: NDArray[np.int64] | None,
+    overshoot: NDArray[np.int64] | None,
+) -> tuple[NDArray, ...]:
     last, readout = program.layers[-1], program.readout
     assert times is not None
     scores: NDArray[np.generic]
     if membrane is not None and not last.fires:
-        scores = readout.membrane(membrane[:, last.start:last.stop])
+        scores = readout.membrane(membrane[:, last.start : last.stop])
         silent, step = np.zeros(len(times), bool), np.full(len(times), last.stop - 1)
     else:
         assert overshoot is not None
@@ -140,7 +173,10 @@ def _check_early_exit(program: Program) -> None:
     if readout.kind == "membrane":
         raise ValueError("early_exit needs a spiking readout: a membrane readout decides in the last step")
     if readout.kind == "temporal-weighting" and not (lone and (readout.mode == "linear" or readout.gamma > 1)):
-        raise ValueError("early_exit would change answers: several neurons a class, or weights that do not fall, let later spikes count")
+        raise ValueError(
+            "early_exit would change answers: several neurons a class, or weights that do not fall, "
+            "let later spikes count"
+        )
 
 
 def _trace(program: Program, times: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:

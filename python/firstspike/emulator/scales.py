@@ -19,14 +19,18 @@ def weight_limits(bits: int) -> tuple[int, int]:
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
 
-def round_weights(weight: NDArray[np.float64], unit: NDArray[np.float64] | float, bits: int, step: int = 1) -> NDArray[np.int64]:
-    """clip(round(W / unit)) as whole codes times `step`; rounds half to even. One unit is what an integer weight of 1 stands for."""
+def round_weights(
+    weight: NDArray[np.float64], unit: NDArray[np.float64] | float, bits: int, step: int = 1
+) -> NDArray[np.int64]:
+    """clip(round(W / unit)) as whole codes times `step`; rounds half to even. One unit is what an integer weight of 1
+    stands for."""
     low, high = weight_limits(bits)
     return np.clip(np.rint(weight / (unit * step)), low, high).astype(np.int64) * step
 
 
 def choose_unit(weight: NDArray[np.float64], bits: int, step: int, rule: str) -> NDArray[np.float64]:
-    """The unit of each row of `weight` [rows, ...]: "max" clips nothing, "mse" has the least squared error of 41 shares of it.
+    """The unit of each row of `weight` [rows, ...]: "max" clips nothing, "mse" has the least squared error of 41
+    shares of it.
 
     A row of zeros has the unit 1.
     """
@@ -54,8 +58,8 @@ def exact_ceil(value: float, unit: float, factor: int = 1) -> int:
 def theta_integer(threshold: float, unit: float, pool: int, profile: Profile) -> int:
     """The integer threshold of a channel: reached exactly where the real sum of rounded weights reaches `threshold`.
 
-    Membranes are multiples of 2^weight_shift. For >=: ceil(threshold pool^2 / unit) << shift; for >: one grid step of the threshold
-    register less.
+    Membranes are multiples of 2^weight_shift. For >=: ceil(threshold pool^2 / unit) << shift; for >: one grid step of
+    the threshold register less.
     """
     reached = exact_ceil(threshold, unit, pool * pool) << profile.weight_shift
     return reached if profile.fire == "ge" else reached - (1 << profile.threshold_shift)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -13,10 +15,10 @@ from . import scales
 class StraightThrough(nn.Module):
     """Rounds as a program's layer does; the gradient passes as if it did not, and stops where a weight is clipped.
 
-    unit: float32 [O] or [1], learned in logarithm (the gradient of the rounding error, as in Esser et al. 2020, LSQ, without its
-    gradient scale). The result stands for the integers exactly: with `reached` the integer threshold, codes are scaled by threshold
-    / (reached - 1/2), so that the float network fires where the integer one does, half a unit away from any tie. A readout has no
-    threshold: its codes are scaled by the unit.
+    unit: float32 [O] or [1], learned in logarithm (the gradient of the rounding error, as in Esser et al. 2020, LSQ,
+    without its gradient scale). The result stands for the integers exactly: with `reached` the integer threshold,
+    codes are scaled by threshold / (reached - 1/2), so that the float network fires where the integer one does, half
+    a unit away from any tie. A readout has no threshold: its codes are scaled by the unit.
     """
 
     def __init__(self, unit: Tensor, bits: int, step: int, threshold: float | None, pool: int, finest: float) -> None:
@@ -78,7 +80,8 @@ class StraightThroughBias(nn.Module):
 def held_unit(module: nn.Module) -> NDArray | None:
     """The unit that quantisation-aware training holds for a layer, float64 [O] or [1]; None without."""
     if parametrize.is_parametrized(module, "weight"):
-        last = module.parametrizations["weight"][-1]  # type: ignore[index,union-attr]
+        lists: Any = module.parametrizations
+        last = lists["weight"][-1]
         if isinstance(last, StraightThrough):
             return last.unit.detach().double().numpy()
     return None
@@ -86,10 +89,9 @@ def held_unit(module: nn.Module) -> NDArray | None:
 
 def master_copy(module: nn.Module) -> tuple[Tensor, Tensor | None]:
     """The unrounded weight and bias of a layer with `StraightThrough`; a bias that is held at zero is zero."""
-    lists = module.parametrizations
+    lists: Any = module.parametrizations
     bias = None
-    if "bias" in lists:  # type: ignore[operator]
-        held = lists["bias"]  # type: ignore[index]
+    if "bias" in lists:
+        held = lists["bias"]
         bias = held.original * 0 if held[0].absent else held.original
-    return lists["weight"].original, bias  # type: ignore[index,union-attr]
-
+    return lists["weight"].original, bias
