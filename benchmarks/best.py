@@ -8,8 +8,13 @@ from .records import RESULTS
 from .works import Work
 
 #: Taken where no sweep was recorded.
-ASSUMED = {"dense": ("loop, compiled", "loop, channels last, compiled", "scan, compiled"),
-           "spikingjelly": ("multi-step, torch formulas, compiled", "multi-step",)}
+ASSUMED = {
+    "dense": ("loop, compiled", "loop, channels last, compiled", "scan, compiled"),
+    "spikingjelly": (
+        "multi-step, torch formulas, compiled",
+        "multi-step",
+    ),
+}
 
 
 def cell(work: Work, steps: int, library: str) -> str:
@@ -22,10 +27,16 @@ def best(work: Work, steps: int, library: str, *, eager: bool = False) -> Settin
 
     eager: among those without torch.compile. Settings that `steps` rules out (unrolled loops) do not count.
     """
-    allowed = {setting.name: setting for setting in settings(library, maps="C" in work.spec, steps=steps)
-               if not (eager and setting.compiled)}
-    rows = [row for row in records.load(RESULTS / "full" / "sweep.json")
-            if row["work"] == work.name and row["library"] == library]
+    allowed = {
+        setting.name: setting
+        for setting in settings(library, maps="C" in work.spec, steps=steps)
+        if not (eager and setting.compiled)
+    }
+    rows = [
+        row
+        for row in records.load(RESULTS / "full" / "sweep.json")
+        if row["work"] == work.name and row["library"] == library
+    ]
     for row in sorted(rows, key=lambda row: abs(row["steps"] - steps)):
         times = {name: time["median"] for name, time in row["times"].items() if name in allowed}
         if times:

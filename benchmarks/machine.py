@@ -21,8 +21,13 @@ def machine() -> dict[str, Any]:
     """Processor, cores that this process may use, caches in bytes, and the load average of the last minute."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {"processor": processor(), "cores": cores, "caches": caches(), "system": f"{platform.system()} {platform.machine()}",
-            "load": load}
+    return {
+        "processor": processor(),
+        "cores": cores,
+        "caches": caches(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load": load,
+    }
 
 
 def processor() -> str:
@@ -74,9 +79,16 @@ def commit() -> str | None:
 
 def origin() -> dict[str, Any]:
     """Everything above, the number of threads, and the time (UTC)."""
-    return {"machine": machine(), "versions": versions(), "commit": commit(), "threads": torch.get_num_threads(),
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    return {
+        "machine": machine(),
+        "versions": versions(),
+        "commit": commit(),
+        "threads": torch.get_num_threads(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+    ).stdout.strip()

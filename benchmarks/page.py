@@ -36,7 +36,9 @@ def origins(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         origin = row["origin"]
         versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items() if version != "absent")
-        seen[f"{origin['machine']['processor']}, {origin['threads']} threads; commit {origin['commit']}; {versions}."] = None
+        seen[
+            f"{origin['machine']['processor']}, {origin['threads']} threads; commit {origin['commit']}; {versions}."
+        ] = None
     first, last = min(r["origin"]["time"] for r in rows), max(r["origin"]["time"] for r in rows)
     load = max((r["origin"]["machine"]["load"] or 0) for r in rows)
     return "\n".join(seen) + f"\nMeasured {first} to {last}, load average up to {load:.1f}.\n"

@@ -73,9 +73,13 @@ def timed(samples: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def failing_softly(failures: dict[str, str], side: str, kinds: Sequence[type[Exception]] = (Exception,)) -> Iterator[None]:
+def failing_softly(
+    failures: dict[str, str], side: str, kinds: Sequence[type[Exception]] = (Exception,)
+) -> Iterator[None]:
     """Note a peer's failure as its result: the table says why a cell is empty."""
     try:
         yield
     except tuple(kinds) as error:
-        failures[side] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"
+        failures[side] = (
+            f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"
+        )

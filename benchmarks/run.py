@@ -22,7 +22,16 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = options.section or [n for n in sections.NAMES if options.full or n not in sections.LONG]
     failed = []
     for name in [] if options.tables else chosen:
-        command = [sys.executable, "-m", "benchmarks.run", "--inside", "--section", name, "--threads", str(options.threads)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.run",
+            "--inside",
+            "--section",
+            name,
+            "--threads",
+            str(options.threads),
+        ]
         command += ["--full"] * options.full + ["--resume"] * options.resume
         if subprocess.run(command, cwd=machine.ROOT, env=_environment(options.threads)).returncode:
             failed.append(name)
@@ -35,11 +44,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--section", nargs="+", choices=sections.NAMES, help="only these sections")
     parser.add_argument("--full", action="store_true", help="everything, with many rounds; takes about an hour")
-    parser.add_argument("--resume", action="store_true", help="keep the cells that were measured, go on with the others")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the cells that were measured, go on with the others"
+    )
     parser.add_argument("--tables", action="store_true", help="measure nothing: tables and figures from the records")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of torch (default: 2)")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)

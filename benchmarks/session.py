@@ -46,8 +46,9 @@ class Session:
         """Progress, to stderr."""
         print(text, file=sys.stderr, flush=True)
 
-    def compare(self, chosen: Mapping[str, Setting], work: Work, batch: Batch, make: Maker,
-                effort: timing.Effort | None = None) -> tuple[dict[str, list[float]], dict[str, str]]:
+    def compare(
+        self, chosen: Mapping[str, Setting], work: Work, batch: Batch, make: Maker, effort: timing.Effort | None = None
+    ) -> tuple[dict[str, list[float]], dict[str, str]]:
         """Time the settings of `chosen` in turns: seconds a call, and why a side has none.
 
         make: from a net, its input and the labels to what is timed (`nets.training_step`, or `nets.inference` of the first two).

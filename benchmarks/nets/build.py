@@ -30,8 +30,11 @@ def settings(library: str, *, maps: bool, steps: int) -> list[Setting]:
         found = [Setting("dense", f"loop{more}", options={"neurons": "loop", **extra}) for more, extra in last]
         found += [Setting("dense", f"scan{more}", options={"neurons": "scan", **extra}) for more, extra in last]
         kinds = ("loop", "scan") if steps <= MOST_UNROLLED else ("scan",)
-        found += [Setting("dense", f"{kind}{more}, compiled", True, {"neurons": kind, **extra})
-                  for kind in kinds for more, extra in last]
+        found += [
+            Setting("dense", f"{kind}{more}, compiled", True, {"neurons": kind, **extra})
+            for kind in kinds
+            for more, extra in last
+        ]
         return found
     if library == "spikingjelly":
         found = [Setting(library, f"multi-step{more}", options=extra) for more, extra in last]

@@ -55,7 +55,9 @@ class Dense(nn.Module):
     neurons: "loop" or "scan". channels_last: memory format of maps and weights.
     """
 
-    def __init__(self, work: Work, steps: int, *, neurons: str = "loop", channels_last: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self, work: Work, steps: int, *, neurons: str = "loop", channels_last: bool = False, seed: int = 0
+    ) -> None:
         super().__init__()
         self.stages = stages(work, steps, seed=seed)
         self.synapses = nn.ModuleList(stage.synapse for stage in self.stages)

@@ -21,8 +21,17 @@ class Jelly(nn.Module):
     CPU operator, else its torch formulas. channels_last: memory format of maps and weights.
     """
 
-    def __init__(self, work: Work, steps: int, *, step_mode: str = "m", soft: bool = True, registered: bool = True,
-                 channels_last: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self,
+        work: Work,
+        steps: int,
+        *,
+        step_mode: str = "m",
+        soft: bool = True,
+        registered: bool = True,
+        channels_last: bool = False,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         modules: list[nn.Module] = []
         made = stages(work, steps, layer.Linear, layer.Conv2d, seed=seed)
@@ -34,7 +43,9 @@ class Jelly(nn.Module):
             if not stage.last:
                 modules.append(stage.synapse)
                 slope = surrogate.ATan() if registered else _FreeATan()
-                modules.append(neuron.IFNode(v_reset=None if soft else 0.0, surrogate_function=slope, detach_reset=True))
+                modules.append(
+                    neuron.IFNode(v_reset=None if soft else 0.0, surrogate_function=slope, detach_reset=True)
+                )
         self.body = nn.Sequential(*modules)
         self.last = made[-1].synapse
         self.step_mode = step_mode

@@ -19,9 +19,17 @@ class Ours(nn.Module):
 
     def __init__(self, work: Work, steps: int, *, paper: bool = False, seed: int = 0) -> None:
         super().__init__()
-        net = models.build(work.spec, input_shape=work.input_shape, steps=steps, encoder="latency", readout="membrane",
-                           normalization=paper, affine="channel" if paper else None, bias=True,
-                           generator=torch.Generator().manual_seed(seed))
+        net = models.build(
+            work.spec,
+            input_shape=work.input_shape,
+            steps=steps,
+            encoder="latency",
+            readout="membrane",
+            normalization=paper,
+            affine="channel" if paper else None,
+            bias=True,
+            generator=torch.Generator().manual_seed(seed),
+        )
         self.layers, self.readout = net.layers, net.readout
 
     def forward(self, spikes: SpikeTimes) -> Tensor:

@@ -25,8 +25,14 @@ class Stage:
     last: bool
 
 
-def stages(work: Work, steps: int, linear: Callable[..., nn.Module] = nn.Linear, conv: Callable[..., nn.Module] = nn.Conv2d,
-           *, seed: int = 0) -> list[Stage]:
+def stages(
+    work: Work,
+    steps: int,
+    linear: Callable[..., nn.Module] = nn.Linear,
+    conv: Callable[..., nn.Module] = nn.Conv2d,
+    *,
+    seed: int = 0,
+) -> list[Stage]:
     """The layers of the work's net; `linear` and `conv` make the synapses, with torch's arguments."""
     sized = plan(work.spec, work.input_shape)
     weights = [(layer.weight, layer.bias) for layer in Ours(work, steps, seed=seed).layers]

@@ -29,10 +29,16 @@ def limits(threads: int, caches: dict[str, int]) -> dict[str, Any]:
         compiler = os.environ.get("CXX") or (sysconfig.get_config_var("CXX") or "c++").split()[0]
         flags = list(FLAGS) if os.uname().machine == "x86_64" else [f for f in FLAGS if "width" not in f]
         try:
-            subprocess.run([compiler, *flags, str(SOURCE), "-o", str(program)], check=True, capture_output=True, text=True)
+            subprocess.run(
+                [compiler, *flags, str(SOURCE), "-o", str(program)], check=True, capture_output=True, text=True
+            )
         except (OSError, subprocess.CalledProcessError) as error:
             raise RuntimeError(f"cannot compile {SOURCE} with {compiler}: {getattr(error, 'stderr', error)}") from error
-        done = subprocess.run([str(program), str(threads), *(f"{name}={size}" for name, size in sizes.items())],
-                              check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [str(program), str(threads), *(f"{name}={size}" for name, size in sizes.items())],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -50,7 +50,9 @@ def measure(session: Session) -> None:
                 continue
             session.say(f"crossover {cell}")
             sides = _sides(steps, width, batch, kind == "training", compiled=session.full)
-            book.add(cell, steps=steps, width=width, batch=batch, kind=kind, times=timed(timing.alternate(sides, effort)))
+            book.add(
+                cell, steps=steps, width=width, batch=batch, kind=kind, times=timed(timing.alternate(sides, effort))
+            )
 
 
 def _sides(steps: int, width: int, batch: int, train: bool, *, compiled: bool) -> dict[str, timing.Call]:
@@ -111,5 +113,10 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
                     line[f"B = {row['batch']}"] = f"{number(ratio)} ({rival})"
             if len(line) > 2:
                 lines.append(line)
-        found.append((f"The faster dense side's time over ours, {kind} of one layer; below 1, firstspike loses", pd.DataFrame(lines)))
+        found.append(
+            (
+                f"The faster dense side's time over ours, {kind} of one layer; below 1, firstspike loses",
+                pd.DataFrame(lines),
+            )
+        )
     return found

@@ -41,9 +41,18 @@ def measure(session: Session) -> None:
             session.say(f"growth {cell}")
             batch = inputs.batch("fashion-mnist", work.batch, steps, flat="C" not in work.spec)
             chosen = {side: s for side, s in sides(work, steps).items() if side != "dense eager"}
-            samples, failures = session.compare(chosen, work, batch, training_step, timing.Effort(rounds=5, seconds=4.0))
-            book.add(cell, work=work.name, steps=steps, side="all", times=timed(samples), failures=failures,
-                     settings={side: s.name for side, s in chosen.items()})
+            samples, failures = session.compare(
+                chosen, work, batch, training_step, timing.Effort(rounds=5, seconds=4.0)
+            )
+            book.add(
+                cell,
+                work=work.name,
+                steps=steps,
+                side="all",
+                times=timed(samples),
+                failures=failures,
+                settings={side: s.name for side, s in chosen.items()},
+            )
 
 
 def _ours(work: Work, steps: int) -> timing.Call:
@@ -72,13 +81,29 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     for row in rows:
         if row["side"] == OURS:
             base = row["times"]["8"]["median"]
-            lines += [{"net": row["work"], "T": int(steps), "side": "firstspike", "ms": milliseconds(row["times"], steps),
-                       "of T = 8": f"{time['median'] / base:.2f}"} for steps, time in row["times"].items()]
+            lines += [
+                {
+                    "net": row["work"],
+                    "T": int(steps),
+                    "side": "firstspike",
+                    "ms": milliseconds(row["times"], steps),
+                    "of T = 8": f"{time['median'] / base:.2f}",
+                }
+                for steps, time in row["times"].items()
+            ]
     for work in ("mlp", "cnn"):
         for side, curve in curves(rows, work).items():
             if side != "firstspike":
-                lines += [{"net": work, "T": steps, "side": side, "ms": f"{value:.1f}",
-                           "of T = 8": f"{value / curve[8]:.2f}" if 8 in curve else "–"} for steps, value in curve.items()]
+                lines += [
+                    {
+                        "net": work,
+                        "T": steps,
+                        "side": side,
+                        "ms": f"{value:.1f}",
+                        "of T = 8": f"{value / curve[8]:.2f}" if 8 in curve else "–",
+                    }
+                    for steps, value in curve.items()
+                ]
     return [("Training step by T", pd.DataFrame(lines))]
 
 

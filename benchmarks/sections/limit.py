@@ -45,17 +45,28 @@ def measure(session: Session) -> None:
                         continue
                     call, done = make(layer, x)
                     samples = timing.alternate({kernel: call}, session.effort)
-                    book.add(cell, work=work.name, steps=steps, batch=work.batch, layer=_describe(layer), kernel=kernel,
-                             times=timed(samples), **done, **bound(done, peaks, caches))
+                    book.add(
+                        cell,
+                        work=work.name,
+                        steps=steps,
+                        batch=work.batch,
+                        layer=_describe(layer),
+                        kernel=kernel,
+                        times=timed(samples),
+                        **done,
+                        **bound(done, peaks, caches),
+                    )
 
 
 def bound(done: dict[str, int], peaks: dict[str, Any], caches: dict[str, int]) -> dict[str, Any]:
     """The three times in milliseconds, the binding one, and the level of memory that the operands come from."""
     level = next((name for name, size in sorted(caches.items()) if done["tile_bytes"] <= size), "memory")
     rate = peaks["multiply_add" if done["multiplies"] else "add"]
-    times = {"arithmetic": 1e3 * done["additions"] / rate,
-             f"operands from {level}": 1e3 * 4 * done["additions"] / peaks[level]["read_and_add"],
-             "memory": 1e3 * done["bytes"] / peaks["memory"]["read"]}
+    times = {
+        "arithmetic": 1e3 * done["additions"] / rate,
+        f"operands from {level}": 1e3 * 4 * done["additions"] / peaks[level]["read_and_add"],
+        "memory": 1e3 * done["bytes"] / peaks["memory"]["read"],
+    }
     binding = max(times, key=lambda name: times[name])
     return {"limits": times, "binding": binding, "limit": times[binding]}
 
@@ -66,10 +77,15 @@ def _forward(layer: FiringLayer, x: SpikeTimes) -> tuple[timing.Call, dict[str, 
     y = _apply(layer, x, weight, bias)
     shape, reached = _shape(layer, x), _reached(layer, x)
     last = counts.last_needed(_map(y.times), y.steps, cpu.tile)
-    return (lambda: _apply(layer, x, weight, bias),
-            {"additions": counts.additions(reached, last, shape.outputs, cpu.tile), "multiplies": 0,
-             "bytes": x.times.numel() + y.times.numel() + 4 * weight.numel() + 6 * len(y._support.step),
-             "tile_bytes": 4 * shape.rows * min(cpu.tile, shape.outputs)})
+    return (
+        lambda: _apply(layer, x, weight, bias),
+        {
+            "additions": counts.additions(reached, last, shape.outputs, cpu.tile),
+            "multiplies": 0,
+            "bytes": x.times.numel() + y.times.numel() + 4 * weight.numel() + 6 * len(y._support.step),
+            "tile_bytes": 4 * shape.rows * min(cpu.tile, shape.outputs),
+        },
+    )
 
 
 def _weight_gradient(layer: FiringLayer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
@@ -79,9 +95,15 @@ def _weight_gradient(layer: FiringLayer, x: SpikeTimes) -> tuple[timing.Call, di
     shape, reached = _shape(layer, x), _reached(layer, x)
     gradient = _gradient(y)
     last = counts.last_gradient(y._support.offset, y._support.step, _groups(reached, shape))
-    return (lambda: torch.autograd.grad(y._edge, weight, gradient, retain_graph=True),
-            {"additions": counts.additions(reached, last, shape.outputs, cpu.tile), "multiplies": 0,
-             "bytes": x.times.numel() + 8 * weight.numel() + 10 * len(y._support.step), "tile_bytes": 0})
+    return (
+        lambda: torch.autograd.grad(y._edge, weight, gradient, retain_graph=True),
+        {
+            "additions": counts.additions(reached, last, shape.outputs, cpu.tile),
+            "multiplies": 0,
+            "bytes": x.times.numel() + 8 * weight.numel() + 10 * len(y._support.step),
+            "tile_bytes": 0,
+        },
+    )
 
 
 def _input_gradient(layer: FiringLayer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
@@ -93,14 +115,22 @@ def _input_gradient(layer: FiringLayer, x: SpikeTimes) -> tuple[timing.Call, dic
     cells = tuple(size // shape.pool for size in _map(x.times).shape[2:])
     work = counts.multiply_additions(y._support.offset, cells, _groups(reached, shape), shape)
     width = min(cpu.tile, shape.channels)
-    return (lambda: torch.autograd.grad(y._edge, x._edge, gradient, retain_graph=True),
-            {"additions": work, "multiplies": 1,
-             "bytes": 4 * weight.numel() + 10 * len(y._support.step) + 6 * len(x._support.step),
-             "tile_bytes": 4 * _rows_above(layer, shape) * width})
+    return (
+        lambda: torch.autograd.grad(y._edge, x._edge, gradient, retain_graph=True),
+        {
+            "additions": work,
+            "multiplies": 1,
+            "bytes": 4 * weight.numel() + 10 * len(y._support.step) + 6 * len(x._support.step),
+            "tile_bytes": 4 * _rows_above(layer, shape) * width,
+        },
+    )
 
 
 KERNELS: dict[str, Callable[[FiringLayer, SpikeTimes], tuple[timing.Call, dict[str, int]]]] = {
-    "forward": _forward, "dW": _weight_gradient, "ds": _input_gradient}
+    "forward": _forward,
+    "dW": _weight_gradient,
+    "ds": _input_gradient,
+}
 
 
 def _inputs(work: Work, steps: int) -> list[tuple[FiringLayer, SpikeTimes]]:
@@ -129,8 +159,12 @@ def _apply(layer: FiringLayer, x: SpikeTimes, weight: Tensor, bias: Tensor) -> S
 def _shape(layer: FiringLayer, x: SpikeTimes) -> counts.Shape:
     _, channels, height, width = _map(x.times).shape
     if isinstance(layer, TTFSConv2d):
-        return counts.Shape(channels, layer.out_channels, (layer.kernel_size,) * 2, layer.avg_pool, layer.stride, layer.padding)
-    return counts.Shape(channels, layer.out_features, (height // layer.avg_pool, width // layer.avg_pool), layer.avg_pool)
+        return counts.Shape(
+            channels, layer.out_channels, (layer.kernel_size,) * 2, layer.avg_pool, layer.stride, layer.padding
+        )
+    return counts.Shape(
+        channels, layer.out_features, (height // layer.avg_pool, width // layer.avg_pool), layer.avg_pool
+    )
 
 
 def _reached(layer: FiringLayer, x: SpikeTimes) -> Tensor:
@@ -168,19 +202,38 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     for row in rows:
         if row["cell"] == PEAKS:
             peaks = row["peaks"]
-            machine_rows += [{"peak": "additions", "G/s": number(peaks["add"] / 1e9), "working set, KiB": "–"},
-                             {"peak": "multiply-additions", "G/s": number(peaks["multiply_add"] / 1e9), "working set, KiB": "–"}]
+            machine_rows += [
+                {"peak": "additions", "G/s": number(peaks["add"] / 1e9), "working set, KiB": "–"},
+                {"peak": "multiply-additions", "G/s": number(peaks["multiply_add"] / 1e9), "working set, KiB": "–"},
+            ]
             for level, peak in peaks.items():
                 if isinstance(peak, dict):
                     size = f"{peak['bytes'] // 1024}"
-                    machine_rows += [{"peak": f"bytes read, {level}", "G/s": number(peak["read"] / 1e9), "working set, KiB": size},
-                                     {"peak": f"bytes read and added, {level}", "G/s": number(peak["read_and_add"] / 1e9),
-                                      "working set, KiB": size}]
+                    machine_rows += [
+                        {"peak": f"bytes read, {level}", "G/s": number(peak["read"] / 1e9), "working set, KiB": size},
+                        {
+                            "peak": f"bytes read and added, {level}",
+                            "G/s": number(peak["read_and_add"] / 1e9),
+                            "working set, KiB": size,
+                        },
+                    ]
             continue
         time = row["times"][row["kernel"]]
-        lines.append({"net": row["work"], "T": row["steps"], "layer": row["layer"], "kernel": row["kernel"],
-                      "additions, M": number(row["additions"] / 1e6), "ms": number(time["median"]),
-                      "G additions/s": number(row["additions"] / time["median"] / 1e6), "limit, ms": number(row["limit"]),
-                      "bound by": row["binding"], "of the limit": f"{100 * row['limit'] / time['median']:.0f} %"})
-    return [("Peaks of this machine, all threads together", pd.DataFrame(machine_rows)),
-            ("Kernels, Fashion-MNIST", pd.DataFrame(lines))]
+        lines.append(
+            {
+                "net": row["work"],
+                "T": row["steps"],
+                "layer": row["layer"],
+                "kernel": row["kernel"],
+                "additions, M": number(row["additions"] / 1e6),
+                "ms": number(time["median"]),
+                "G additions/s": number(row["additions"] / time["median"] / 1e6),
+                "limit, ms": number(row["limit"]),
+                "bound by": row["binding"],
+                "of the limit": f"{100 * row['limit'] / time['median']:.0f} %",
+            }
+        )
+    return [
+        ("Peaks of this machine, all threads together", pd.DataFrame(machine_rows)),
+        ("Kernels, Fashion-MNIST", pd.DataFrame(lines)),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,19 +14,19 @@ import torch
 import torch.nn.functional as F
 
 from .. import inputs, machine, saved
-from ..best import best
 from ..nets import Setting, build, training_step
 from ..nets.ours import Ours
 from ..nets.training import feed
 from ..session import Session
 from ..show import number
-from ..works import CNN, MLP, WORKS, Work, named
+from ..works import CNN, MLP, WORKS, Work
+from .steps import sides
 
 TITLE = "Memory"
 STEPS = 64
-#: Side: whether it runs with gradients at all. "idle" builds SpikingJelly's net and batch and makes no step.
-SIDES = ("firstspike", "spikingjelly", "dense", "dense eager")
-TRAINING_STEPS = 3
+SAMPLES = 8
+#: Training steps before what is kept is counted: with the biases at zero, as they start, fewer neurons are near their threshold.
+TRAINED = 5
 
 
 def measure(session: Session) -> None:
@@ -38,14 +39,32 @@ def measure(session: Session) -> None:
                 continue
             session.say(f"memory {cell}")
             book.add(cell, kind="kept", work=work.name, steps=steps, neurons=neurons(work), **_kept(work, steps))
-    for side in SIDES if session.full else SIDES[:2]:
+    chosen = sides(CNN, STEPS, quick=not session.full)
+    for side in chosen if session.full else ("firstspike", "spikingjelly"):
         cell = f"peak-{CNN.name}-T{STEPS}-{side}"
         if book.has(cell):
             continue
         session.say(f"memory {cell}")
-        command = [sys.executable, "-m", "benchmarks.sections.memory", side, CNN.name, str(STEPS), str(session.threads)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.resident",
+            json.dumps(dataclasses.asdict(chosen[side])),
+            CNN.name,
+            str(STEPS),
+            str(session.threads),
+        ]
         done = subprocess.run(command, cwd=machine.ROOT, env=os.environ, check=True, stdout=subprocess.PIPE, text=True)
-        book.add(cell, kind="peak", side=side, work=CNN.name, steps=STEPS, batch=CNN.batch, **json.loads(done.stdout))
+        book.add(
+            cell,
+            kind="peak",
+            side=side,
+            setting=chosen[side].name,
+            work=CNN.name,
+            steps=STEPS,
+            batch=CNN.batch,
+            **json.loads(done.stdout),
+        )
 
 
 def neurons(work: Work) -> int:
@@ -60,9 +79,8 @@ def neurons(work: Work) -> int:
 
 
 def _kept(work: Work, steps: int) -> dict[str, Any]:
-    """Bytes kept by each side at a small batch, a neuron and sample; a time-stepped side is left out where T is large."""
-    size = 8
-    batch = inputs.batch("fashion-mnist", size, steps, flat="C" not in work.spec)
+    """Bytes kept by each side a neuron and sample, as drawn and after some steps of training; no dense side at a large T."""
+    batch = inputs.batch("fashion-mnist", SAMPLES, steps, flat="C" not in work.spec)
     chosen = {"firstspike": Setting("firstspike", "eager")}
     if steps <= STEPS or work is MLP:
         chosen["spikingjelly"] = Setting("spikingjelly", "multi-step")
@@ -76,48 +94,52 @@ def _kept(work: Work, steps: int) -> dict[str, Any]:
         def forward(net: torch.nn.Module = net, x: object = x) -> torch.Tensor:
             return F.cross_entropy(net(x), batch.labels)
 
-        found[side] = saved.kept_bytes(forward, known) / size / neurons(work)  # type: ignore[arg-type]
-    return {"batch": size, "bytes": found}
-
-
-def _setting(side: str, work: Work, steps: int) -> Setting:
-    if side == "firstspike":
-        return Setting("firstspike", "eager")
-    library, _, eager = side.partition(" ")
-    return best(work, steps, library, eager=bool(eager))
-
-
-def main(side: str, name: str, steps: int, threads: int) -> dict[str, Any]:
-    """In a process of its own: resident bytes before the first step, and their peak over a few steps."""
-    torch.set_num_threads(threads)
-    work = named(name)
-    setting = _setting(side, work, steps)
-    batch = inputs.batch("fashion-mnist", work.batch, steps, flat="C" not in work.spec)
-    step = training_step(build(setting, work, steps), feed(setting.library, batch), batch.labels)
-    if setting.compiled:
-        step()  # the compiler's own memory is not the step's
-    before = saved.resident()
-    saved.forget_peak()
-    for _ in range(TRAINING_STEPS):
-        step()
-    return {"setting": setting.name, "before": before, "peak": saved.peak_resident()}
+        share = 1 / SAMPLES / neurons(work)
+        found[side] = {"drawn": saved.kept_bytes(forward, known) * share}  # type: ignore[arg-type]
+        step = training_step(net, x, batch.labels)
+        for _ in range(TRAINED):
+            step()
+        found[side]["trained"] = saved.kept_bytes(forward, known) * share  # type: ignore[arg-type]
+    return {"samples": SAMPLES, "bytes": found}
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     """Bytes kept (target: at most 4) and peaks (target: a tenth of SpikingJelly's)."""
-    kept = [{"net": row["work"], "T": row["steps"], "neurons": row["neurons"],
-             **{side: number(value) for side, value in row["bytes"].items()}} for row in rows if row["kind"] == "kept"]
+    kept = [
+        {
+            "net": row["work"],
+            "T": row["steps"],
+            "neurons": row["neurons"],
+            **{f"{side}, {when}": number(value) for side, both in row["bytes"].items() for when, value in both.items()},
+        }
+        for row in rows
+        if row["kind"] == "kept"
+    ]
     peaks = [row for row in rows if row["kind"] == "peak"]
     ours = next((row for row in peaks if row["side"] == "firstspike"), None)
-    lines = [{"side": row["side"], "setting": row["setting"], "peak, MiB": number(row["peak"] / 2**20),
-              "before the step, MiB": number(row["before"] / 2**20),
-              "the step's own, MiB": number((row["peak"] - row["before"]) / 2**20),
-              "peak over ours": f"{row['peak'] / ours['peak']:.1f}x" if ours else "–",
-              "own over ours": f"{(row['peak'] - row['before']) / max(1, ours['peak'] - ours['before']):.1f}x" if ours else "–"}
-             for row in peaks]
-    return [("Bytes kept for backward, a neuron and sample", pd.DataFrame(kept).fillna("–")),
-            (f"Resident memory of a training step, {CNN.spec}, T = {STEPS}, B = {CNN.batch}", pd.DataFrame(lines))]
+    lines = [
+        {
+            "side": row["side"],
+            "setting": row["setting"],
+            "libraries, MiB": number(row["imports"] / 2**20),
+            "peak, MiB": number(row["peak"] / 2**20),
+            "over ours": _over(row, ours, "peak"),
+            "without libraries, MiB": number((row["peak"] - row["imports"]) / 2**20),
+            "over ours ": _over(row, ours, "own"),
+        }
+        for row in peaks
+    ]
+    return [
+        (
+            f"Bytes kept for backward, a neuron and sample: as drawn, and after {TRAINED} steps of training",
+            pd.DataFrame(kept).fillna("–"),
+        ),
+        (f"Resident memory of a training step, {CNN.spec}, T = {STEPS}, B = {CNN.batch}", pd.DataFrame(lines)),
+    ]
 
 
-if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))
+def _over(row: dict[str, Any], ours: dict[str, Any] | None, what: str) -> str:
+    if ours is None:
+        return "–"
+    values = [side["peak"] - (side["imports"] if what == "own" else 0) for side in (row, ours)]
+    return f"{values[0] / max(1, values[1]):.1f}x"

@@ -32,7 +32,14 @@ def measure(session: Session) -> None:
             continue
         session.say(f"overhead {cell}")
         sides, failures = _sides(size)
-        book.add(cell, size=size, steps=STEPS, deep=DEEP, failures=failures, times=timed(timing.alternate(sides, session.effort)))
+        book.add(
+            cell,
+            size=size,
+            steps=STEPS,
+            deep=DEEP,
+            failures=failures,
+            times=timed(timing.alternate(sides, session.effort)),
+        )
 
 
 def _sides(size: int) -> tuple[dict[str, timing.Call], dict[str, str]]:
@@ -77,8 +84,16 @@ def _kernel(spikes: SpikeTimes, weight: Tensor, bias: Tensor, fired: Tensor, *, 
     """The C++ kernel through its binding, no torch between: what the call would cost if all else were free."""
     size = weight.shape[0]
     geometry = [1, 1, 1, size, 1, 1, 1, 1, 1, 0, 0, size, STEPS]
-    arguments = (geometry, (1.0, 1.0, 0, 1.0), spikes.times.numpy(), weight.detach().numpy().reshape(size, size, 1, 1),
-                 bias.detach().numpy(), record, torch.get_num_threads(), fired.numpy())
+    arguments = (
+        geometry,
+        (1.0, 1.0, 0, 1.0),
+        spikes.times.numpy(),
+        weight.detach().numpy().reshape(size, size, 1, 1),
+        bias.detach().numpy(),
+        record,
+        torch.get_num_threads(),
+        fired.numpy(),
+    )
     return lambda: cpu.fire_layer(*arguments)
 
 

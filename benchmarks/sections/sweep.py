@@ -32,8 +32,15 @@ def measure(session: Session) -> None:
                 session.say(f"sweep {cell}")
                 chosen = {s.name: s for s in settings(library, maps=maps, steps=steps)}
                 samples, failures = session.compare(chosen, work, batch, training_step, effort)
-                book.add(cell, work=work.name, steps=steps, library=library, batch=work.batch, times=timed(samples),
-                         failures=failures)
+                book.add(
+                    cell,
+                    work=work.name,
+                    steps=steps,
+                    library=library,
+                    batch=work.batch,
+                    times=timed(samples),
+                    failures=failures,
+                )
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
@@ -42,8 +49,17 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     for row in rows:
         medians = {name: time["median"] for name, time in row["times"].items()}
         for name, median in sorted(medians.items(), key=lambda item: item[1]):
-            lines.append({"net": row["work"], "T": row["steps"], "library": row["library"], "setting": name,
-                          "ms a step": f"{median:.1f}"})
-        lines += [{"net": row["work"], "T": row["steps"], "library": row["library"], "setting": name, "ms a step": error}
-                  for name, error in row["failures"].items()]
+            lines.append(
+                {
+                    "net": row["work"],
+                    "T": row["steps"],
+                    "library": row["library"],
+                    "setting": name,
+                    "ms a step": f"{median:.1f}",
+                }
+            )
+        lines += [
+            {"net": row["work"], "T": row["steps"], "library": row["library"], "setting": name, "ms a step": error}
+            for name, error in row["failures"].items()
+        ]
     return [("Training step by setting, Fashion-MNIST, the fastest first", pd.DataFrame(lines))]

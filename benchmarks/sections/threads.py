@@ -57,7 +57,12 @@ def _pools(session: Session) -> dict[str, list[float]]:
     out = torch.empty(GEMM, GEMM)
     product, layer = (lambda: torch.mm(a, b, out=out)), _call(CNN, "inference")
     rounds, row = (40, 10) if session.full else (5, 5)
-    samples: dict[str, list[float]] = {"product alone": [], "layers alone": [], "product in turns": [], "layers in turns": []}
+    samples: dict[str, list[float]] = {
+        "product alone": [],
+        "layers alone": [],
+        "product in turns": [],
+        "layers in turns": [],
+    }
     for index in range(rounds + 1):
         sample = {"product alone": timing.once(product, row), "layers alone": timing.once(layer, row)}
         mixed = [(timing.once(product), timing.once(layer)) for _ in range(row)]
@@ -74,14 +79,27 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     for row in rows:
         times = row["times"]
         if row["kind"] == "pools":
-            pools = [{"what": what, "alone, ms": milliseconds(times, f"{what} alone"),
-                      "in turns, ms": milliseconds(times, f"{what} in turns"),
-                      "in turns / alone": f"{times[f'{what} in turns']['median'] / times[f'{what} alone']['median']:.2f}"}
-                     for what in ("product", "layers")]
+            pools = [
+                {
+                    "what": what,
+                    "alone, ms": milliseconds(times, f"{what} alone"),
+                    "in turns, ms": milliseconds(times, f"{what} in turns"),
+                    "in turns / alone": f"{times[f'{what} in turns']['median'] / times[f'{what} alone']['median']:.2f}",
+                }
+                for what in ("product", "layers")
+            ]
         else:
             most = max(times, key=int)
-            scaling.append({"net": row["work"], "what": row["kind"], "1 thread, ms": milliseconds(times, "1"),
-                            f"{most} threads, ms": milliseconds(times, most),
-                            "faster": f"{times['1']['median'] / times[most]['median']:.2f}x"})
-    return [("firstspike by threads, T = 8", pd.DataFrame(scaling)),
-            (f"torch.mm of {GEMM} x {GEMM} and the CNN's inference, alone and in turns", pd.DataFrame(pools))]
+            scaling.append(
+                {
+                    "net": row["work"],
+                    "what": row["kind"],
+                    "1 thread, ms": milliseconds(times, "1"),
+                    f"{most} threads, ms": milliseconds(times, most),
+                    "faster": f"{times['1']['median'] / times[most]['median']:.2f}x",
+                }
+            )
+    return [
+        ("firstspike by threads, T = 8", pd.DataFrame(scaling)),
+        (f"torch.mm of {GEMM} x {GEMM} and the CNN's inference, alone and in turns", pd.DataFrame(pools)),
+    ]

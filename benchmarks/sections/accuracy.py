@@ -1,0 +1,84 @@
+"""Time to accuracy on MNIST, from raw bytes: ours through `firstspike.train`, the same nets in SpikingJelly beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from firstspike import data, train
+
+from ..machine import ROOT
+from ..races import jelly
+from ..session import Session
+
+TITLE = "Time to accuracy"
+CONFIGS = Path(__file__).resolve().parent.parent / "races"
+#: Race: its config file, the test accuracy in percent to reach, and the target in seconds of training.
+RACES = {"mlp": ("mlp.toml", 98.0, 15), "cnn": ("cnn.toml", 99.0, 180)}
+
+
+def measure(session: Session) -> None:
+    """One cell a race and side: accuracy and seconds after each epoch."""
+    book = session.book("accuracy")
+    datasets = data.load("mnist", train=True), data.load("mnist", train=False)
+    for race, (file, _, _) in RACES.items():
+        config = train.Config.from_toml(CONFIGS / file, {"threads": session.threads})
+        for side in ("firstspike", "spikingjelly"):
+            cell = f"{race}-{side}"
+            if book.has(cell):
+                continue
+            session.say(f"accuracy {cell}")
+            epochs = _ours(config, datasets) if side == "firstspike" else jelly.run(config, datasets)
+            book.add(
+                cell,
+                race=race,
+                side=side,
+                config=config.to_dict(),
+                file=str((CONFIGS / file).relative_to(ROOT)),
+                epochs=epochs,
+            )
+
+
+def _ours(config: train.Config, datasets: tuple[data.Dataset, data.Dataset]) -> list[dict[str, float]]:
+    result = train.fit(config, datasets=datasets, progress=False)
+    return [
+        {"accuracy": 100 * epoch.test.accuracy, "seconds": epoch.seconds, "step_seconds": epoch.step_seconds}
+        for epoch in result.history
+        if epoch.test is not None
+    ]
+
+
+def reached(epochs: list[dict[str, float]], accuracy: float) -> tuple[int, float] | None:
+    """The first epoch (from 1) whose test accuracy, in percent, is at least this, and the seconds of training up to its end."""
+    seconds = 0.0
+    for number, epoch in enumerate(epochs, 1):
+        seconds += epoch["seconds"]
+        if epoch["accuracy"] >= accuracy:
+            return number, seconds
+    return None
+
+
+def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
+    """Seconds to the goal; the share of an epoch that is not the step (target: at most a quarter)."""
+    lines = []
+    for row in rows:
+        _, goal, target = RACES[row["race"]]
+        found, total = reached(row["epochs"], goal), sum(e["seconds"] for e in row["epochs"])
+        inside = sum(e["step_seconds"] for e in row["epochs"])
+        lines.append(
+            {
+                "net": row["config"]["spec"],
+                "T": row["config"]["steps"],
+                "side": row["side"],
+                "goal": f"{goal:g} %",
+                "reached in epoch": f"{found[0]}" if found else "not",
+                "seconds": f"{found[1]:.1f}" if found else "–",
+                "target, s": f"{target}",
+                "last epoch": f"{row['epochs'][-1]['accuracy']:.2f} %",
+                "s an epoch": f"{total / len(row['epochs']):.2f}",
+                "loop around the step": f"{100 * (1 - inside / total):.0f} %",
+            }
+        )
+    return [("MNIST, seconds of training from raw bytes, one seed", pd.DataFrame(lines))]

@@ -1,0 +1,120 @@
+"""Tables, figures and quotations from records, without measuring."""
+
+import json
+
+import pytest
+from benchmarks.best import best
+from benchmarks.works import CNN, MLP, named
+
+from benchmarks import page, quote, records, show
+
+ORIGIN = {
+    "machine": {"processor": "test", "cores": 2, "caches": {}, "system": "x", "load": 0.5},
+    "versions": {"python": "3", "norse": "absent"},
+    "commit": "abc",
+    "threads": 2,
+    "time": "2026-01-01T00:00:00Z",
+}
+
+
+def side(median):
+    return {"median": median, "low": median * 0.9, "high": median * 1.1, "samples": [median] * 3}
+
+
+def write(folder, section, rows):
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = {"format": records.FORMAT, "section": section, "rows": [{**row, "origin": ORIGIN} for row in rows]}
+    (folder / f"{section}.json").write_text(json.dumps(whole))
+
+
+STEP = {
+    "cell": "mlp-T8-fashion-mnist",
+    "work": "mlp",
+    "steps": 8,
+    "source": "fashion-mnist",
+    "batch": 128,
+    "times": {"firstspike": side(2.0), "spikingjelly": side(18.0), "dense": side(15.0), "dense eager": side(19.0)},
+    "failures": {"norse": "RuntimeError: no"},
+    "settings": {
+        "firstspike": "eager",
+        "spikingjelly": "multi-step",
+        "dense": "loop, compiled",
+        "dense eager": "loop",
+        "norse": "default",
+    },
+}
+
+
+def test_a_page_shows_ratios_targets_and_failures(tmp_path):
+    write(tmp_path, "steps", [STEP])
+    text = page.write(tmp_path).read_text()
+    assert "9.0x" in text and "7.5x" in text and "| 8 |" in text  # 18 / 2, 15 / 2, the target
+    assert "| norse | default | – |" in text
+    assert "commit abc" in text and "norse absent" not in text
+
+
+def test_growth_draws_a_figure_that_prints_the_same_bytes_twice(tmp_path):
+    pytest.importorskip("matplotlib")
+    rows = [
+        {"cell": "mlp-ours", "work": "mlp", "side": "firstspike alone", "times": {"8": side(2.0), "64": side(2.6)}},
+        {
+            "cell": "mlp-T8",
+            "work": "mlp",
+            "steps": 8,
+            "side": "all",
+            "settings": {},
+            "failures": {},
+            "times": {"firstspike": side(2.0), "dense": side(15.0)},
+        },
+    ]
+    write(tmp_path, "growth", rows)
+    assert "| 1.30 |" in page.write(tmp_path).read_text()
+    first = (tmp_path / "growth.svg").read_bytes()
+    page.write(tmp_path)
+    assert (tmp_path / "growth.svg").read_bytes() == first
+
+
+def test_documents_are_filled_from_the_records_and_filling_again_changes_nothing(tmp_path):
+    write(tmp_path, "steps", [STEP])
+    text = "before\n<!-- bench steps 0 -->\nold\n<!-- end -->\nafter\n"
+    filled = quote.fill(text, tmp_path)
+    assert "9.0x" in filled and "old" not in filled and filled.startswith("before\n") and filled.endswith("after\n")
+    assert quote.fill(filled, tmp_path) == filled
+    missing = quote.fill("<!-- bench limit 0 -->\n<!-- end -->", tmp_path)
+    assert quote.MISSING in missing
+    with pytest.raises(ValueError, match="one of the 2 tables of steps"):
+        quote.fill("<!-- bench steps 7 -->\n<!-- end -->", tmp_path)
+
+
+def test_the_fastest_setting_of_a_sweep_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.best.RESULTS", tmp_path)
+    assert best(MLP, 8, "dense").name == "loop, compiled"  # nothing swept
+    rows = [
+        {
+            "cell": "a",
+            "work": "mlp",
+            "steps": 8,
+            "library": "dense",
+            "failures": {},
+            "times": {"loop": side(9.0), "scan": side(8.0), "loop, compiled": side(5.0), "scan, compiled": side(7.0)},
+        }
+    ]
+    write(tmp_path / "full", "sweep", rows)
+    assert best(MLP, 16, "dense").name == "loop, compiled"
+    assert best(MLP, 254, "dense").name == "scan, compiled"  # an unrolled loop is out of reach there
+    assert best(MLP, 8, "dense", eager=True).name == "scan"
+    assert best(CNN, 8, "dense").compiled  # swept for another net only
+
+
+@pytest.mark.parametrize(("value", "text"), [(123.4, "123"), (12.34, "12.3"), (1.234, "1.23"), (0.01234, "0.0123")])
+def test_numbers_have_three_digits_or_so(value, text):
+    assert show.number(value) == text
+
+
+def test_absent_sides_show_a_dash():
+    assert show.milliseconds({}, "norse") == show.against({"firstspike": side(1.0)}, "norse") == "–"
+
+
+def test_an_unknown_work_is_named():
+    with pytest.raises(ValueError, match="mlp, cnn, wide, got 'nope'"):
+        named("nope")
