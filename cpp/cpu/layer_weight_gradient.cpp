@@ -96,11 +96,11 @@ class ChannelSpikes {
 
     void clear(int64_t lists) { std::fill_n(count_.data(), lists, 0u); }
 
-    // Adds the units of one pixel, channels [from, to), which go to the lists from `first` on.
-    void add(const uint8_t* times, int64_t from, int64_t to, int64_t first, int64_t position) {
+    // Adds the units of one pixel, whose channels go to the lists from `first` on.
+    void add(const uint8_t* times, int64_t first, int64_t position) {
         const auto steps = static_cast<uint32_t>(s_.layer.steps);
         const uint32_t code = static_cast<uint32_t>(position) * steps;
-        for (int64_t c = from; c < to; ++c) {
+        for (int64_t c = 0; c < s_.layer.channels; ++c) {
             const int64_t list = first + c;
             codes_[list * most_ + count_[list]] = code + times[c];
             count_[list] += times[c] < steps;
@@ -129,32 +129,40 @@ inline void gather(float* sum, const float* rows, const uint32_t* table, const u
     for (int k = 0; k < N; ++k) store(sum + k * kLanes, v[k]);
 }
 
-// A layer with one site: weight rows [from, to) of one tile, over the whole batch. sum is [to - from, width].
-void sum_single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, int64_t tile, int64_t from, int64_t to,
-                     float* sum, double* bias_sum) {
+// The spikes of every line of a layer with one site, a list for each weight row: made once for all tiles.
+std::vector<ChannelSpikes> list_lines(const Synapses& s) {
     const Layer& l = s.layer;
-    const int width = Tiles{l.outputs}.vectors(tile) * kLanes;
-    DeltaRows delta(l, neuron);
-    ChannelSpikes spikes(s, to - from, kSamplesPerLine * l.pool * l.pool + 1);
-    for (int64_t n = 0; n < lines_of(l); ++n) {
+    std::vector<ChannelSpikes> lines;
+    for (int64_t n = 0; n < lines_of(l); ++n) lines.emplace_back(s, l.rows(), kSamplesPerLine * l.pool * l.pool + 1);
+    parallel_for(lines_of(l), s.threads, [&](int64_t n) {
         const Line line = line_of(l, n);
-        delta.build(line, tile, g, bias_sum);
-        spikes.clear(to - from);
+        ChannelSpikes& spikes = lines[static_cast<size_t>(n)];
+        spikes.clear(l.rows());
         for (int64_t i = 0; i < line.sites; ++i) {
             const uint8_t* sample = s.times + (line.first_site + i) * l.units();
             for (int64_t y = 0; y < l.cells_y() * l.pool; ++y)
-                for (int64_t x = 0; x < l.cells_x() * l.pool; ++x) {
-                    const int64_t row = (y / l.pool * l.cells_x() + x / l.pool) * l.channels;
-                    spikes.add(sample + (y * l.width + x) * l.channels, std::clamp<int64_t>(from - row, 0, l.channels),
-                               std::clamp<int64_t>(to - row, 0, l.channels), row - from, i);
-                }
+                for (int64_t x = 0; x < l.cells_x() * l.pool; ++x)
+                    spikes.add(sample + (y * l.width + x) * l.channels, (y / l.pool * l.cells_x() + x / l.pool) * l.channels, i);
         }
+    });
+    return lines;
+}
+
+// A layer with one site: weight rows [from, to) of one tile, over the whole batch. sum is [to - from, width].
+void sum_single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const std::vector<ChannelSpikes>& lines,
+                     int64_t tile, int64_t from, int64_t to, float* sum, double* bias_sum) {
+    const Layer& l = s.layer;
+    const int width = Tiles{l.outputs}.vectors(tile) * kLanes;
+    DeltaRows delta(l, neuron);
+    for (int64_t n = 0; n < lines_of(l); ++n) {
+        delta.build(line_of(l, n), tile, g, bias_sum);
         // Positions are samples here, whatever the kernel's width: skip the table's leading columns.
         const uint32_t* table = delta.table({0, 0, 1, 0, 0}, 0);
+        const ChannelSpikes& spikes = lines[static_cast<size_t>(n)];
         with_vectors(width / kLanes, [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;
-            for (int64_t r = 0; r < to - from; ++r)
-                gather<N>(sum + r * width, delta.rows(), table, spikes.begin(r), spikes.end(r));
+            for (int64_t r = from; r < to; ++r)
+                gather<N>(sum + (r - from) * width, delta.rows(), table, spikes.begin(r), spikes.end(r));
         });
     }
 }
@@ -183,7 +191,7 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
                 spikes.clear(l.channels);
                 for (int64_t y = cell_y * l.pool; y < (cell_y + 1) * l.pool; ++y)
                     for (int64_t x = 0; x < l.cells_x() * l.pool; ++x)
-                        spikes.add(s.times + ((sample * l.height + y) * l.width + x) * l.channels, 0, l.channels, 0, x / l.pool);
+                        spikes.add(s.times + ((sample * l.height + y) * l.width + x) * l.channels, 0, x / l.pool);
             }
             with_vectors(width / kLanes, [&](auto vectors) {
                 constexpr int N = decltype(vectors)::value;
@@ -233,6 +241,7 @@ void weight_gradient(const Synapses& s, const Neuron& neuron, const OutputGradie
     Buffer<double> bias_sum(parts * padded);
     std::fill_n(bias_sum.data(), parts * padded, 0.0);
     Buffer<float> sums(l.rows() * padded * (l.single_site() ? 1 : parts));
+    const std::vector<ChannelSpikes> lines = l.single_site() ? list_lines(s) : std::vector<ChannelSpikes>{};
     const auto part_of = [&](int64_t total, int64_t part) { return total * part / parts; };
     parallel_for(tiles.number() * parts, s.threads, [&](int64_t task) {
         const int64_t tile = task / parts, part = task % parts;
@@ -242,7 +251,7 @@ void weight_gradient(const Synapses& s, const Neuron& neuron, const OutputGradie
             const int64_t from = part_of(l.rows(), part), to = part_of(l.rows(), part + 1);
             float* sum = sums.data() + tile * kTile * l.rows() + from * width;
             std::fill_n(sum, (to - from) * width, 0.0f);
-            sum_single_site(s, neuron, g, tile, from, to, sum, part == 0 ? bias : nullptr);
+            sum_single_site(s, neuron, g, lines, tile, from, to, sum, part == 0 ? bias : nullptr);
             unpack(l, shape, tile, from, to, sum, weight_gradient);
         } else {
             float* sum = sums.data() + (part * padded + tile * kTile) * l.rows();
