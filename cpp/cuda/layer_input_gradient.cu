@@ -12,6 +12,7 @@ namespace firstspike::cuda {
 namespace {
 
 constexpr int kMostWarps = 8;
+constexpr int kResident = 4;  // blocks a processor is to hold: the compiler may use 64 registers
 
 // An entry as the warp reads it: 16 bytes, the same address in all lanes.
 struct alignas(16) Event {
@@ -141,7 +142,7 @@ __device__ inline void write(const Params& p, const Cell& cell, int tile, const 
 
 // y: tile of channels; z: the tap, and so the cell, of a layer with one site.
 template <bool kStaged>
-__global__ void __launch_bounds__(kMostWarps* kWarp) input_gradient_kernel(const Params p) {
+__global__ void __launch_bounds__(kMostWarps* kWarp, kResident) input_gradient_kernel(const Params p) {
     const Shape& s = p.s;
     const int tile = static_cast<int>(blockIdx.y), slice = static_cast<int>(blockIdx.z);
     const int first_tap = s.single_site ? slice : 0, last_tap = s.single_site ? slice + 1 : s.taps;
