@@ -1,0 +1,116 @@
+"""Tables, figure and page of the emulator's records; nothing is trained or run here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from firstspike.report import Page, csv, figure, latex, line_style, markdown
+
+Record = dict[str, Any]
+
+
+def frame(records: list[Record]) -> pd.DataFrame:
+    """One row a record, with what the tables need."""
+    rows = []
+    for r in records:
+        s = r["summary"]
+        rows.append({
+            "net": r["net"], "chip": r["chip"], "bits": r["bits"], "tuned": r["tuned"], "accuracy": 100 * s["accuracy"],
+            "float": 100 * s["float accuracy"], "unlike": s["answers unlike the float network's"], "ties": s["ties"],
+            "spikes": s["spikes an image"], "delivered": s["operations delivered an image"],
+            "effective": s["operations effective an image"], "host": s["host multiply-adds an image"],
+            "steps": s["mean steps to decision"], "time": s["nanoseconds to decision"], "placement": s["placement"],
+            "cores": s.get("cores used"), "overflows": s["membrane overflows"] + s["accumulator overflows"],
+            "images a second": r["images"] / r["seconds"],
+            **{f"nJ {part['table']} {part['part']}": part["nJ an image"] for part in r["energy"]},
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracy, %, by net, chip and weight bits: rounded after training, and fine-tuned; mean over seeds."""
+    mean = rows.groupby(["net", "chip", "tuned", "bits"], sort=False)["accuracy"].mean()
+    made = []
+    for (net, chip, tuned), values in mean.groupby(["net", "chip", "tuned"], sort=False):
+        exact = rows[rows["net"] == net]["float"].mean()
+        cells = {f"{bits} bits": f"{value:.2f}" for (*_, bits), value in values.items()}
+        made.append({"net": net, "chip": chip, "weights": "fine-tuned" if tuned else "rounded", "float": f"{exact:.2f}"} | cells)
+    return pd.DataFrame(made).fillna("not held")
+
+
+def energy(rows: pd.DataFrame) -> pd.DataFrame:
+    """Energy and latency an image at the chip's full width, rounded weights, mean over seeds."""
+    widest = rows[~rows["tuned"] & (rows["bits"] == rows.groupby("chip")["bits"].transform("max"))]
+    made = []
+    for (net, chip), part in widest.groupby(["net", "chip"], sort=False):
+        first = part.iloc[0]
+        totals = {c.split()[1]: part[c].mean() for c in part if c.endswith("total of the cores") and part[c].notna().all()}
+        own = next((name for name in totals if name != "45nm-integer"), None)
+        made.append({
+            "net": net, "chip": chip, "spikes": f"{part['spikes'].mean():.0f}", "operations": f"{part['delivered'].mean():.0f}",
+            "effective": f"{part['effective'].mean():.0f}", "steps": f"{part['steps'].mean():.1f}",
+            "ns": first["time"] if isinstance(first["time"], str) else "unknown", "nJ, own table": "none" if own is None else f"{totals[own]:.0f} ({own})",
+            "nJ, 45nm-integer": f"{totals['45nm-integer']:.0f}", "host MACs": f"{first['host']:.0f}",
+            "placement": first["placement"] if first["placement"] != "fits" else f"fits, {int(first['cores'])} cores",
+        })  # fmt: skip
+    return pd.DataFrame(made)
+
+
+def speed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Images a second of the C++ core alone, with full accounting; median over widths."""
+    grouped = rows.groupby(["net", "chip"], sort=False)
+    made = grouped.agg(images=("images a second", "median"), operations=("delivered", "mean")).reset_index()
+    made["operations a second"] = [f"{i * o / 1e9:.2f} G" for i, o in zip(made["images"], made["operations"], strict=True)]
+    made["images a second"] = [f"{value:.0f}" for value in made.pop("images")]
+    made["operations an image"] = [f"{value:.0f}" for value in made.pop("operations")]
+    return made
+
+
+def bits_figure(rows: pd.DataFrame) -> Figure:
+    """Accuracy over weight bits on generic8, a line a net: solid fine-tuned, dotted rounded."""
+    drawn, axes = figure(height=3.0)
+    part = rows[rows["chip"] == "generic8"]
+    for number, (net, of_net) in enumerate(part.groupby("net", sort=False)):
+        style = line_style(number)
+        for tuned, dash in ((True, "-"), (False, ":")):
+            mean = of_net[of_net["tuned"] == tuned].groupby("bits")["accuracy"].mean()
+            axes.plot(mean.index, mean, color=style.color, marker=style.marker, linestyle=dash,
+                      label=f"{net}, {'fine-tuned' if tuned else 'rounded'}")  # fmt: skip
+    axes.set_xlabel("weight bits")
+    axes.set_ylabel("test accuracy (%)")
+    axes.legend(fontsize="x-small")
+    return drawn
+
+
+def write(folder: Path, records: list[Record], missing: dict[str, str]) -> Path:
+    """Write the tables (CSV, Markdown, LaTeX) and the page; returns the page's path."""
+    page = Page("The emulated cores", "accuracy by weight bits, energy, latency and speed")
+    if missing:
+        page.notice("Not run: " + "; ".join(sorted(set(missing.values()))))
+    if not records:
+        return page.text("No run has a record yet.").write(folder / "emulator.html")
+    rows = frame(records)
+    tables = {"accuracy": accuracy(rows), "energy": energy(rows), "speed": speed(rows)}
+    for name, table in tables.items():
+        for suffix, text in (("csv", csv(table)), ("md", markdown(table)), ("tex", latex(table))):
+            path = folder / "tables" / f"{name}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    page.section("Accuracy").table(
+        tables["accuracy"], "Test accuracy, %, by chip profile and weight bits.",
+        "Nets without biases. A directly coded first layer runs on the host in float32 and is not quantised; the latency-coded "
+        "net is on the cores as a whole. *Rounded*: after training, scales of least squared error. *Fine-tuned*: "
+        "trained on with straight-through rounding. The arithmetic is emulated even where a chip has no room for the net.",
+    )  # fmt: skip
+    page.figure(bits_figure(rows), "Accuracy over weight bits on generic8.")
+    page.section("Energy and latency").table(
+        tables["energy"], "Means an image at each chip's full width.",
+        "Operations are delivered synaptic events; effective ones met a neuron that had not fired. Energy is dynamic and as good as "
+        "its table (see the profile and table files for sources); host multiply-adds are not in it.",
+    )  # fmt: skip
+    page.section("Speed").table(tables["speed"], "The C++ core alone, all accounting on, on this machine.")
+    return page.write(folder / "emulator.html")
