@@ -1,1 +1,3 @@
-"""Speed and memory of firstspike beside its peers, and beside what the machine can do at all: `python -m benchmarks.run --help`."""
+"""Speed and memory of firstspike beside its peers, and beside what the machine can do at all: `python -m benchmarks.run
+--help`.
+"""

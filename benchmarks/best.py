@@ -23,7 +23,8 @@ def cell(work: Work, steps: int, library: str) -> str:
 
 
 def best(work: Work, steps: int, library: str, *, eager: bool = False) -> Setting:
-    """The fastest setting of a training step that was found for this net, at the nearest number of steps that was swept.
+    """The fastest setting of a training step that was found for this net, at the nearest number of steps that was
+    swept.
 
     eager: among those without torch.compile. Settings that `steps` rules out (unrolled loops) do not count.
     """

@@ -1,8 +1,8 @@
 """How many additions a layer's kernels must make, counted from the spikes of a real batch.
 
-An input spike adds one weight row to the neurons that it reaches. A tile of neurons (cpp/cpu/tiles.h) needs no more rows once all its
-neurons have fired; dL/dW needs those up to the last step at which the tile has a gradient; dL/ds multiplies and adds one weight row
-for each entry of the support.
+An input spike adds one weight row to the neurons that it reaches. A tile of neurons (cpp/cpu/tiles.h) needs no more
+rows once all its neurons have fired; dL/dW needs those up to the last step at which the tile has a gradient; dL/ds
+multiplies and adds one weight row for each entry of the support.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ SILENT = 255
 
 @dataclass(frozen=True)
 class Shape:
-    """A layer: `kernel` (rows, columns) cells of `channels`, to `outputs` neurons a site; pool, stride, padding as in functional.
+    """A layer: `kernel` (rows, columns) cells of `channels`, to `outputs` neurons a site; pool, stride, padding as in
+    functional.
 
     A fully connected layer has the kernel (cells, cells) of its whole map, (1, 1) for flat input.
     """
@@ -37,7 +38,7 @@ class Shape:
 
 
 def events(times: Tensor, steps: int, shape: Shape) -> Tensor:
-    """Input spikes that have reached a site by the end of each step, int64 [B, H', W', T], of times uint8 [B, C, H, W]."""
+    """Input spikes that reached a site by the end of each step, int64 [B, H', W', T], of times uint8 [B, C, H, W]."""
     step = torch.arange(steps, dtype=torch.int16)[:, None, None, None]
     per_step = torch.stack([(times == t).sum(1) for t in step.flatten().tolist()], 1).float()  # [B, T, H, W]
     if shape.pool > 1:
@@ -53,7 +54,9 @@ def tiles(outputs: int, tile: int) -> Tensor:
 
 
 def last_needed(fired: Tensor, steps: int, tile: int) -> Tensor:
-    """The last step at which a tile still has a neuron to fire, int64 [B, H', W', tiles], of times uint8 [B, O, H', W']."""
+    """The last step at which a tile still has a neuron to fire, int64 [B, H', W', tiles], of times uint8 [B, O, H',
+    W'].
+    """
     late = fired.movedim(1, -1).long()
     late = torch.where(late == SILENT, steps - 1, late)
     padded = F.pad(late, (0, -late.shape[-1] % tile))
@@ -61,7 +64,9 @@ def last_needed(fired: Tensor, steps: int, tile: int) -> Tensor:
 
 
 def last_gradient(offset: Tensor, step: Tensor, groups: tuple[int, ...]) -> Tensor:
-    """The last step at which a tile has an entry of its support, -1 for none, int64 of shape `groups` = [B, H', W', tiles]."""
+    """The last step at which a tile has an entry of its support, -1 for none, int64 of shape `groups` = [B, H', W',
+    tiles].
+    """
     last = torch.where(offset[1:] > offset[:-1], step.long()[(offset[1:] - 1).clamp(min=0)], -1)
     return last.reshape(groups)
 

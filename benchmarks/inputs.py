@@ -29,9 +29,9 @@ class Batch:
 def batch(source: str, size: int, steps: int, *, flat: bool, seed: int = 0) -> Batch:
     """A batch of `size` samples.
 
-    source: "fashion-mnist", the first test images, latency-coded (linear curve: half of the pixels are black and silent);
-    "uniform", the worst case, in which every input fires, at a uniformly random time. flat: [B, 784] rather than maps. seed: of
-    the random times and their labels.
+    source: "fashion-mnist", the first test images, latency-coded (linear curve: half of the pixels are black and
+    silent); "uniform", the worst case, in which every input fires, at a uniformly random time. flat: [B, 784] rather
+    than maps. seed: of the random times and their labels.
     """
     if source not in SOURCES:
         raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")

@@ -1,7 +1,8 @@
 """Fill the measured figures into documents: `python -m benchmarks.quote FILE ...`, `--check` only compares.
 
-A document marks a place with `<!-- bench SECTION INDEX -->` ... `<!-- end -->`; between them comes table INDEX (from 0) of that
-section's full record, or with `<!-- bench SECTION origin -->` where and with what it was measured. Nothing is typed by hand.
+A document marks a place with `<!-- bench SECTION INDEX -->` ... `<!-- end -->`; between them comes table INDEX (from 0)
+of that section's full record, or with `<!-- bench SECTION origin -->` where and with what it was measured. Nothing is
+typed by hand.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ MISSING = "Not measured yet: run `nox -s bench -- --full`.\n"
 
 
 def fill(text: str, folder: Path) -> str:
-    """The text with all its places filled from the records in `folder`; ValueError for a place that names no section or table."""
+    """The text with all its places filled from the records in `folder`; ValueError for a place that names no section or
+    table.
+    """
     return _PLACE.sub(lambda found: found[1] + quoted(folder, found["section"], found["what"]) + found[4], text)
 
 

@@ -20,8 +20,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 class Book:
     """The record of one section: `rows`, one a cell, in the order in which they were first measured.
 
-    folder: where `<section>.json` lies. resume: keep the rows that are there; else start anew. Each row has the key "cell", its
-    name, and says where it comes from (machine, versions, commit, threads, time).
+    folder: where `<section>.json` lies. resume: keep the rows that are there; else start anew. Each row has the key
+    "cell", its name, and says where it comes from (machine, versions, commit, threads, time).
     """
 
     def __init__(self, folder: Path, section: str, *, resume: bool) -> None:

@@ -1,7 +1,7 @@
 """Run benchmarks: `python -m benchmarks.run [--full] [--section steps ...] [--resume] [--tables]`.
 
-Each section runs in a process of its own and writes benchmarks/results/<quick|full>/<section>.json; then the tables and figures
-are made from the records alone.
+Each section runs in a process of its own and writes benchmarks/results/<quick|full>/<section>.json; then the tables and
+figures are made from the records alone.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """OpenMP with as many threads as torch; the repository and, where nothing is installed, its python folder importable."""
+    """OpenMP with as many threads as torch; the repository and, where nothing is installed, its python folder
+    importable.
+    """
     paths = [str(machine.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(paths)}
 

@@ -12,8 +12,8 @@ from torch import Tensor
 def kept_bytes(forward: Callable[[], Tensor], known: Iterable[Tensor]) -> int:
     """Bytes that the graph of `forward` keeps for its backward pass; each storage counts once.
 
-    known: tensors that would be there anyway (parameters, the input); their storages do not count. Tensors that an operator keeps
-    count with their whole storage, since that is what stays in memory.
+    known: tensors that would be there anyway (parameters, the input); their storages do not count. Tensors that an
+    operator keeps count with their whole storage, since that is what stays in memory.
     """
     storages: dict[int, int] = {}
     held = []  # the storages, so that no address is used twice

@@ -21,7 +21,9 @@ Maker = Callable[[torch.nn.Module, object, torch.Tensor], timing.Call]
 
 @dataclass(frozen=True)
 class Session:
-    """full: everything, many rounds; else the quick form. resume: keep cells that are there. threads: of torch, and so of all."""
+    """full: everything, many rounds; else the quick form. resume: keep cells that are there. threads: of torch, and so
+    of all.
+    """
 
     full: bool = False
     resume: bool = False
@@ -51,7 +53,8 @@ class Session:
     ) -> tuple[dict[str, list[float]], dict[str, str]]:
         """Time the settings of `chosen` in turns: seconds a call, and why a side has none.
 
-        make: from a net, its input and the labels to what is timed (`nets.training_step`, or `nets.inference` of the first two).
+        make: from a net, its input and the labels to what is timed (`nets.training_step`, or `nets.inference` of the
+        first two).
         """
         calls: dict[str, timing.Call] = {}
         failures: dict[str, str] = {}

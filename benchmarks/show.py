@@ -18,7 +18,9 @@ def number(value: float) -> str:
 
 
 def milliseconds(times: Mapping[str, Mapping[str, Any]], side: str) -> str:
-    """Median (lower to upper quartile) of a side in a record's `times`, in milliseconds; a dash where it was not measured."""
+    """Median (lower to upper quartile) of a side in a record's `times`, in milliseconds; a dash where it was not
+    measured.
+    """
     if side not in times:
         return ABSENT
     time = times[side]

@@ -35,8 +35,8 @@ def summarize(samples: Sequence[float]) -> Summary:
 def speedup(other: Sequence[float], ours: Sequence[float]) -> Summary:
     """How many times as long `other` takes: the ratio of the medians, with the quartiles of the rounds' ratios.
 
-    Samples i of both sides come from the same round, so a slow moment of the machine stands in both. ValueError where the
-    numbers of rounds differ.
+    Samples i of both sides come from the same round, so a slow moment of the machine stands in both. ValueError where
+    the numbers of rounds differ.
     """
     if len(other) != len(ours):
         raise ValueError(f"both sides must have the same number of rounds, got {len(other)} and {len(ours)}")

@@ -40,8 +40,8 @@ def once(call: Call, calls: int = 1) -> float:
 def alternate(sides: Mapping[str, Call], effort: Effort) -> dict[str, list[float]]:
     """Seconds a call of each side: one sample a round, all sides in each round, the first side of a round changing.
 
-    So whatever disturbs the machine meets all sides alike. Each side is warmed up before. Python's garbage collector runs
-    between rounds, not within them.
+    So whatever disturbs the machine meets all sides alike. Each side is warmed up before. Python's garbage collector
+    runs between rounds, not within them.
     """
     calls = {name: _calls(call, effort) for name, call in sides.items()}
     samples: dict[str, list[float]] = {name: [] for name in sides}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Work:
-    """A net, by its string, on 28 x 28 images, with the training batch and the numbers of steps at which it is compared.
+    """A net, by its string, on 28 x 28 images, with the training batch and the numbers of steps at which it is
+    compared.
 
     targets: {T: (times as fast as SpikingJelly, times as fast as the compiled dense net)}.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -10,7 +11,14 @@ from torch import nn
 
 from ..works import Work
 
-LIBRARIES = ("firstspike", "dense", "spikingjelly", "snntorch", "norse")
+_MADE_BY = {
+    "firstspike": ("ours", "Ours"),
+    "dense": ("dense", "Dense"),
+    "spikingjelly": ("jelly", "Jelly"),
+    "snntorch": ("snntorch_net", "SnnTorch"),
+    "norse": ("norse_net", "Norse"),
+}
+LIBRARIES = tuple(_MADE_BY)
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,9 @@ class Setting:
 
 def settings(library: str, *, maps: bool, steps: int) -> list[Setting]:
     """The settings among which a library's best is looked for. maps: whether the net has convolutions."""
-    last = [("", {})] + ([(", channels last", {"channels_last": True})] if maps else [])
+    last: list[tuple[str, dict[str, Any]]] = [("", {})] + (
+        [(", channels last", {"channels_last": True})] if maps else []
+    )
     if library == "dense":
         found = [Setting("dense", f"loop{more}", options={"neurons": "loop", **extra}) for more, extra in last]
         found += [Setting("dense", f"scan{more}", options={"neurons": "scan", **extra}) for more, extra in last]
@@ -53,17 +63,8 @@ MOST_UNROLLED = 32
 
 def build(setting: Setting, work: Work, steps: int) -> nn.Module:
     """The net of a setting. ValueError for an unknown library; ImportError where the library is absent."""
-    if setting.library == "firstspike":
-        from .ours import Ours as made
-    elif setting.library == "dense":
-        from .dense import Dense as made
-    elif setting.library == "spikingjelly":
-        from .jelly import Jelly as made
-    elif setting.library == "snntorch":
-        from .snntorch_net import SnnTorch as made
-    elif setting.library == "norse":
-        from .norse_net import Norse as made
-    else:
+    if setting.library not in _MADE_BY:
         raise ValueError(f"library must be one of {', '.join(LIBRARIES)}, got {setting.library!r}")
-    net: nn.Module = made(work, steps, **setting.options)
+    module, name = _MADE_BY[setting.library]
+    net: nn.Module = getattr(import_module(f"{__package__}.{module}"), name)(work, steps, **setting.options)
     return torch.compile(net, dynamic=False) if setting.compiled else net  # type: ignore[return-value]

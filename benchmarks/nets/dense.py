@@ -1,4 +1,6 @@
-"""The same TTFS net in plain torch, as fast as dense code can be: synapses once over all steps and samples, then the neurons."""
+"""The same TTFS net in plain torch, as fast as dense code can be: synapses once over all steps and samples, then the
+neurons.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,7 @@ class Dense(nn.Module):
         self.neurons = NEURONS[neurons]
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         if channels_last:
-            self.synapses.to(memory_format=torch.channels_last)
+            self.synapses.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores of a dense train."""

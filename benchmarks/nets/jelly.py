@@ -11,14 +11,17 @@ from .synapses import stages
 
 
 class _FreeATan(surrogate.ATan):
-    """An ATan that SpikingJelly does not know as its own, so that its plain torch formulas run: torch.compile can fuse those."""
+    """An ATan that SpikingJelly does not know as its own, so that its plain torch formulas run: torch.compile can fuse
+    those.
+    """
 
 
 class Jelly(nn.Module):
-    """forward: spikes float32 [T, B, ...] to scores [B, classes]: the last layer integrates (W times the sum of the spikes).
+    """forward: spikes float32 [T, B, ...] to scores [B, classes]: the last layer integrates (W times the sum of the
+    spikes).
 
-    step_mode: "m" or "s". soft: reset by subtraction, detached, its cheapest; else its default, to zero. registered: its registered
-    CPU operator, else its torch formulas. channels_last: memory format of maps and weights.
+    step_mode: "m" or "s". soft: reset by subtraction, detached, its cheapest; else its default, to zero. registered:
+    its registered CPU operator, else its torch formulas. channels_last: memory format of maps and weights.
     """
 
     def __init__(
@@ -52,16 +55,13 @@ class Jelly(nn.Module):
         self.channels_last = channels_last
         functional.set_step_mode(self.body, step_mode)
         if channels_last:
-            self.body.to(memory_format=torch.channels_last)
+            self.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores of a dense train; the state is reset first."""
         functional.reset_net(self.body)
         if self.channels_last and x.dim() == 5:
             x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x.shape[:2])
-        if self.step_mode == "m":
-            total = self.body(x).sum(0)
-        else:
-            total = torch.stack([self.body(step) for step in x]).sum(0)
-        scores: Tensor = self.last(total)
+        spikes = self.body(x) if self.step_mode == "m" else torch.stack([self.body(step) for step in x])
+        scores: Tensor = self.last(spikes.sum(0))
         return scores

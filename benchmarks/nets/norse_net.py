@@ -11,7 +11,9 @@ from .synapses import stages
 
 
 class Norse(nn.Module):
-    """forward: spikes float32 [T, B, ...] to scores [B, classes]. Synapses run once over all steps, then `norse.IAF` over time."""
+    """forward: spikes float32 [T, B, ...] to scores [B, classes]. Synapses run once over all steps, then `norse.IAF`
+    over time.
+    """
 
     def __init__(self, work: Work, steps: int, *, seed: int = 0) -> None:
         super().__init__()

@@ -11,10 +11,11 @@ from ..works import Work
 
 
 class Ours(nn.Module):
-    """Layers and readout of a `TTFSNet`: weights and biases as a plain layer has them, membrane readout, triangle surrogate.
+    """Layers and readout of a `TTFSNet`: weights and biases as a plain layer has them, membrane readout, triangle
+    surrogate.
 
-    forward: spikes [B, 784] or [B, 1, 28, 28] to scores [B, classes]. paper: with weight normalisation and affine, as the paper
-    trains; without, to compare with libraries that have neither.
+    forward: spikes [B, 784] or [B, 1, 28, 28] to scores [B, classes]. paper: with weight normalisation and affine, as
+    the paper trains; without, to compare with libraries that have neither.
     """
 
     def __init__(self, work: Work, steps: int, *, paper: bool = False, seed: int = 0) -> None:

@@ -1,4 +1,6 @@
-"""snnTorch 1.0: Leaky with beta 1 and ATan, without a reset; it steps through time in Python. Its neurons fire more than once."""
+"""snnTorch 1.0: Leaky with beta 1 and ATan, without a reset; it steps through time in Python. Its neurons fire more
+than once.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from .synapses import stages
 
 
 class SnnTorch(nn.Module):
-    """forward: spikes float32 [T, B, ...] to scores [B, classes]. Synapses run once over all steps, neurons step by step."""
+    """forward: spikes float32 [T, B, ...] to scores [B, classes]. Synapses run once over all steps, neurons step by
+    step.
+    """
 
     def __init__(self, work: Work, steps: int, *, seed: int = 0) -> None:
         super().__init__()

@@ -17,7 +17,9 @@ from .ours import Ours
 
 @dataclass(frozen=True)
 class Stage:
-    """One layer: pooling by `pool` first, then the synapse; a flat one flattens its input; the last one only integrates."""
+    """One layer: pooling by `pool` first, then the synapse; a flat one flattens its input; the last one only
+    integrates.
+    """
 
     synapse: nn.Module
     pool: int

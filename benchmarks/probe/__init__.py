@@ -15,10 +15,11 @@ FLAGS = ("-O3", "-std=c++20", "-march=native", "-mprefer-vector-width=512", "-Wn
 
 
 def limits(threads: int, caches: dict[str, int]) -> dict[str, Any]:
-    """Compile the probe and run it: floats a second added and multiplied-added, bytes a second read, by all threads together.
+    """Compile the probe and run it: floats a second added and multiplied-added, bytes a second read, by all threads
+    together.
 
-    caches: bytes a level, as `machine.caches` gives them; a level is read in half of a core's share of it (the last one is
-    shared), memory in eight times the largest. RuntimeError where there is no C++ compiler.
+    caches: bytes a level, as `machine.caches` gives them; a level is read in half of a core's share of it (the last one
+    is shared), memory in eight times the largest. RuntimeError where there is no C++ compiler.
     """
     sizes = {level: size // 2 for level, size in caches.items()}
     if "L3" in sizes:

@@ -1,4 +1,4 @@
-"""A run in SpikingJelly: its net in the very loop of `firstspike.train`, with the same batches, optimizer and schedule."""
+"""A run in SpikingJelly: its net in the loop of `firstspike.train`, with the same batches, optimizer and schedule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from firstspike.train.loop import Forward, train_epoch
 
 
 class DirectJelly(nn.Module):
-    """Direct coding, IFNode + ATan, multi-step, readout of the mean spikes by a linear layer; SpikingJelly's own initialisation.
+    """Direct coding, IFNode + ATan, multi-step, readout of the mean spikes by a linear layer; SpikingJelly's own
+    initialisation.
 
     forward: images [B, C, H, W] to scores [B, classes]. The first synapse runs once, its current is repeated over time.
     """

@@ -1,4 +1,6 @@
-"""The sections in the order in which they run; each module has TITLE, measure(session), and makes its tables and figures."""
+"""The sections in the order in which they run; each module has TITLE, measure(session), and makes its tables and
+figures.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time to accuracy on MNIST, from raw bytes: ours through `firstspike.train`, the same nets in SpikingJelly beside it."""
+"""Time to accuracy on MNIST, from raw bytes: `firstspike.train`, and the same nets in SpikingJelly beside it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def _ours(config: train.Config, datasets: tuple[data.Dataset, data.Dataset]) -> 
 
 
 def reached(epochs: list[dict[str, float]], accuracy: float) -> tuple[int, float] | None:
-    """The first epoch (from 1) whose test accuracy, in percent, is at least this, and the seconds of training up to its end."""
+    """The first epoch (from 1) whose test accuracy, in percent, is at least this, and the seconds of training up to its
+    end.
+    """
     seconds = 0.0
     for number, epoch in enumerate(epochs, 1):
         seconds += epoch["seconds"]

@@ -40,7 +40,9 @@ class _DenseLayer(nn.Module):
 
 
 def measure(session: Session) -> None:
-    """One cell a number of steps, width and batch size: forward and backward of one square layer, half of its inputs silent."""
+    """One cell a number of steps, width and batch size: forward and backward of one square layer, half of its inputs
+    silent.
+    """
     book = session.book("crossover")
     effort = timing.Effort(rounds=7, seconds=1.0, most=60, block=0.01)
     for steps, width, batch in product(STEPS, WIDTHS, BATCHES):

@@ -1,7 +1,7 @@
 """How near each kernel comes to what the machine can do: additions counted from real spikes, against measured peaks.
 
-The limit of a kernel is the longest of three times: its additions at the peak rate of additions; its operands (4 bytes an addition)
-at the read bandwidth of the cache that holds a tile's weights; and what must cross the memory bus once.
+The limit of a kernel is the longest of three times: its additions at the peak rate of additions; its operands (4 bytes
+an addition) at the read bandwidth of the cache that holds a tile's weights; and what must cross the memory bus once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from firstspike import SpikeTimes, functional
 from firstspike._extension import cpu
-from firstspike.nn import FiringLayer, TTFSConv2d
+from firstspike.nn import TTFSConv2d, TTFSLinear
 
 from .. import counts, inputs, machine, probe, timing
 from ..nets.ours import Ours
@@ -26,6 +26,7 @@ from ..works import WORKS, Work
 
 TITLE = "Kernels against the machine's limit"
 PEAKS = "peaks"
+Layer = TTFSLinear | TTFSConv2d
 
 
 def measure(session: Session) -> None:
@@ -71,7 +72,7 @@ def bound(done: dict[str, int], peaks: dict[str, Any], caches: dict[str, int]) -
     return {"limits": times, "binding": binding, "limit": times[binding]}
 
 
-def _forward(layer: FiringLayer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
+def _forward(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
     """The forward pass with its record of the support, as in training."""
     weight, bias = _parameters(layer)
     y = _apply(layer, x, weight, bias)
@@ -82,13 +83,13 @@ def _forward(layer: FiringLayer, x: SpikeTimes) -> tuple[timing.Call, dict[str, 
         {
             "additions": counts.additions(reached, last, shape.outputs, cpu.tile),
             "multiplies": 0,
-            "bytes": x.times.numel() + y.times.numel() + 4 * weight.numel() + 6 * len(y._support.step),
+            "bytes": x.times.numel() + y.times.numel() + 4 * weight.numel() + _support_bytes(y),
             "tile_bytes": 4 * shape.rows * min(cpu.tile, shape.outputs),
         },
     )
 
 
-def _weight_gradient(layer: FiringLayer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
+def _weight_gradient(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
     """dL/dW. Its operands are rows of D, a few a site: they come from L1."""
     weight, bias = _parameters(layer)
     y = _apply(layer, x.detach(), weight, bias)
@@ -100,13 +101,13 @@ def _weight_gradient(layer: FiringLayer, x: SpikeTimes) -> tuple[timing.Call, di
         {
             "additions": counts.additions(reached, last, shape.outputs, cpu.tile),
             "multiplies": 0,
-            "bytes": x.times.numel() + 8 * weight.numel() + 10 * len(y._support.step),
+            "bytes": x.times.numel() + 8 * weight.numel() + 4 * len(gradient) + _support_bytes(y),
             "tile_bytes": 0,
         },
     )
 
 
-def _input_gradient(layer: FiringLayer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
+def _input_gradient(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
     """dL/ds at the support of the layer that made the input (h in DESIGN, section 3)."""
     weight, bias = _parameters(layer)
     y = _apply(layer, x, weight.detach(), bias)
@@ -120,26 +121,26 @@ def _input_gradient(layer: FiringLayer, x: SpikeTimes) -> tuple[timing.Call, dic
         {
             "additions": work,
             "multiplies": 1,
-            "bytes": 4 * weight.numel() + 10 * len(y._support.step) + 6 * len(x._support.step),
+            "bytes": 4 * (weight.numel() + len(gradient)) + _support_bytes(y) + _support_bytes(x),
             "tile_bytes": 4 * _rows_above(layer, shape) * width,
         },
     )
 
 
-KERNELS: dict[str, Callable[[FiringLayer, SpikeTimes], tuple[timing.Call, dict[str, int]]]] = {
+KERNELS: dict[str, Callable[[Layer, SpikeTimes], tuple[timing.Call, dict[str, int]]]] = {
     "forward": _forward,
     "dW": _weight_gradient,
     "ds": _input_gradient,
 }
 
 
-def _inputs(work: Work, steps: int) -> list[tuple[FiringLayer, SpikeTimes]]:
+def _inputs(work: Work, steps: int) -> list[tuple[Layer, SpikeTimes]]:
     """The firing layers of the net, each with its input on a real batch; all but the first input carry gradients."""
     net = Ours(work, steps)
     signal = inputs.batch("fashion-mnist", work.batch, steps, flat="C" not in work.spec).spikes
     found = []
     for layer in net.layers:
-        if isinstance(layer, FiringLayer):
+        if isinstance(layer, TTFSLinear | TTFSConv2d):
             found.append((layer, signal))
             signal = layer(signal)
     return found
@@ -150,13 +151,13 @@ def _parameters(layer: nn.Module) -> tuple[Tensor, Tensor]:
     return weight.detach().requires_grad_(), bias.detach()
 
 
-def _apply(layer: FiringLayer, x: SpikeTimes, weight: Tensor, bias: Tensor) -> SpikeTimes:
+def _apply(layer: Layer, x: SpikeTimes, weight: Tensor, bias: Tensor) -> SpikeTimes:
     if isinstance(layer, TTFSConv2d):
         return functional.conv2d(x, weight, bias, stride=layer.stride, padding=layer.padding, avg_pool=layer.avg_pool)
     return functional.linear(x, weight, bias, avg_pool=layer.avg_pool)
 
 
-def _shape(layer: FiringLayer, x: SpikeTimes) -> counts.Shape:
+def _shape(layer: Layer, x: SpikeTimes) -> counts.Shape:
     _, channels, height, width = _map(x.times).shape
     if isinstance(layer, TTFSConv2d):
         return counts.Shape(
@@ -167,11 +168,11 @@ def _shape(layer: FiringLayer, x: SpikeTimes) -> counts.Shape:
     )
 
 
-def _reached(layer: FiringLayer, x: SpikeTimes) -> Tensor:
+def _reached(layer: Layer, x: SpikeTimes) -> Tensor:
     return counts.events(_map(x.times), x.steps, _shape(layer, x))
 
 
-def _rows_above(layer: FiringLayer, shape: counts.Shape) -> int:
+def _rows_above(layer: Layer, shape: counts.Shape) -> int:
     """Rows of the transposed weights that one cell reads."""
     taps = shape.kernel[0] * shape.kernel[1] if isinstance(layer, TTFSConv2d) else 1
     return taps * shape.outputs
@@ -185,11 +186,16 @@ def _gradient(y: SpikeTimes) -> Tensor:
     return torch.randn(y._edge.shape, generator=torch.Generator().manual_seed(0))
 
 
+def _support_bytes(spikes: SpikeTimes) -> int:
+    assert spikes._support is not None
+    return sum(part.numel() * part.element_size() for part in spikes._support)
+
+
 def _map(times: Tensor) -> Tensor:
     return times if times.dim() == 4 else times[..., None, None]
 
 
-def _describe(layer: FiringLayer) -> str:
+def _describe(layer: Layer) -> str:
     pool = f"AP{layer.avg_pool}-" if layer.avg_pool > 1 else ""
     if isinstance(layer, TTFSConv2d):
         return f"{pool}conv {layer.in_channels}-{layer.out_channels}"

@@ -1,4 +1,6 @@
-"""Memory: bytes kept for backward a neuron and sample, and the peak resident memory of the CNN's step, a process a side."""
+"""Memory: bytes kept for backward a neuron and sample, and the peak resident memory of the CNN's step, a process a
+side.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ from .steps import sides
 TITLE = "Memory"
 STEPS = 64
 SAMPLES = 8
-#: Training steps before what is kept is counted: with the biases at zero, as they start, fewer neurons are near their threshold.
+#: Training steps before what is kept is counted: with the biases at zero, as they start, fewer neurons are near their
+#: threshold.
 TRAINED = 5
 
 
@@ -79,7 +82,9 @@ def neurons(work: Work) -> int:
 
 
 def _kept(work: Work, steps: int) -> dict[str, Any]:
-    """Bytes kept by each side a neuron and sample, as drawn and after some steps of training; no dense side at a large T."""
+    """Bytes kept by each side a neuron and sample, as drawn and after some steps of training; no dense side at a large
+    T.
+    """
     batch = inputs.batch("fashion-mnist", SAMPLES, steps, flat="C" not in work.spec)
     chosen = {"firstspike": Setting("firstspike", "eager")}
     if steps <= STEPS or work is MLP:

@@ -44,7 +44,8 @@ def measure(session: Session) -> None:
 
 
 def sides(work: Work, steps: int, *, quick: bool = False, others: bool = False) -> dict[str, Setting]:
-    """Ours, SpikingJelly, the dense net compiled and eager; with `others`, snnTorch, Norse, and the paper's layers as well.
+    """Ours, SpikingJelly, the dense net compiled and eager; with `others`, snnTorch, Norse, and the paper's layers as
+    well.
 
     quick: SpikingJelly without torch.compile, which takes too long for the quick form.
     """

@@ -1,4 +1,6 @@
-"""Which setting of SpikingJelly and of the dense net is the fastest on this processor: the one that the other sections use."""
+"""Which setting of SpikingJelly and of the dense net is the fastest on this processor: the one that the other sections
+use.
+"""
 
 from __future__ import annotations
 

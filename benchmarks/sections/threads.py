@@ -40,7 +40,9 @@ def _call(work: Work, kind: str) -> timing.Call:
 
 
 def _with_threads(number: int, call: timing.Call) -> timing.Call:
-    """The call on so many threads: the number is set before it; a sample is a block of calls, so that setting it costs nothing."""
+    """The call on so many threads: the number is set before it; a sample is a block of calls, so that setting it costs
+    nothing.
+    """
 
     def run() -> None:
         if torch.get_num_threads() != number:
@@ -51,7 +53,9 @@ def _with_threads(number: int, call: timing.Call) -> timing.Call:
 
 
 def _pools(session: Session) -> dict[str, list[float]]:
-    """Seconds of a product and of a layer call: each alone, many in a row, and each when the two take turns call by call."""
+    """Seconds of a product and of a layer call: each alone, many in a row, and each when the two take turns call by
+    call.
+    """
     torch.set_num_threads(session.threads)
     a, b = torch.randn(GEMM, GEMM), torch.randn(GEMM, GEMM)
     out = torch.empty(GEMM, GEMM)
