@@ -58,7 +58,7 @@ class Store:
 
     def why(self, run: Run) -> Missing:
         """Why `run` has no record."""
-        return self._missing.get(run.key, Missing("not run", "run the reproduction again; it goes on where it stopped"))
+        return self._missing.get(run.key, Missing("not run", "Run the reproduction again; it goes on where it stopped"))
 
     def save_missing(self, runs: list[Run]) -> None:
         """Write the reasons for those of `runs` that have no record, and only those."""

@@ -60,7 +60,7 @@ def plan(cells: list[Cell], store: Store, folder: str | None, large: bool, say: 
             if asked:
                 absent.append(run)
         elif asked:
-            store.miss(run, Missing("not run yet", "run the reproduction again; it goes on where it stopped"))
+            store.miss(run, Missing("not run yet", "Run the reproduction again; it goes on where it stopped"))
             pending.append(run)
         else:
             store.miss(

@@ -22,19 +22,9 @@ def accuracy(profile: Profile, store: Store) -> Drawn | None:
     height = 0.9 + 0.2 * max(len(points) for points in panels)
     drawn, grid = figure(6.8, height, ncols=len(datasets), squeeze=False)
     for axes, name, points in zip(grid[0], datasets, panels, strict=True):
-        for place, (_, low, high, sd, index) in enumerate(points):
-            style = line_style(index) if index is not None else None
-            color = style.color if style else "#777777"
-            axes.plot([low, high], [place, place], color=color, linewidth=2)
-            axes.errorbar(
-                [high],
-                [place],
-                xerr=sd or None,
-                color=color,
-                marker=style.marker if style else "|",
-                markersize=5.5 if style else 7,
-                capsize=2,
-            )
+        for place, point in enumerate(points):
+            _draw(axes, place, *point[1:])
+        axes.margins(x=0.16)
         axes.set_yticks(range(len(points)), labels=[point[0] for point in points])
         for tick, point in zip(axes.get_yticklabels(), points, strict=True):
             tick.set_fontweight("bold" if point[4] is not None else "normal")
@@ -48,6 +38,18 @@ def accuracy(profile: Profile, store: Store) -> Drawn | None:
         "and bars in grey are published figures and ranges. Nets differ: the comparison is of what is reported for a "
         "data set.",
     )
+
+
+def _draw(axes: Any, place: int, low: float, high: float, sd: float, series: int | None) -> None:
+    """One row: a published figure or range in grey, or ours with its deviation, and the number beside it."""
+    style = line_style(series) if series is not None else None
+    color = style.color if style else "#8a8a8a"
+    axes.plot([low, high], [place, place], color=color, linewidth=2)
+    marker = style.marker if style else "D"
+    axes.errorbar([high], [place], xerr=sd or None, color=color, marker=marker, markersize=6 if style else 4, capsize=2)
+    text = f"{high:.2f}" if style else f"{high}" if low == high else f"{low}-{high}"
+    where = (high + sd, place)
+    axes.annotate(text, where, (7, 0), textcoords="offset points", va="center", fontsize=7.5, color="#444444")
 
 
 def _points(

@@ -31,7 +31,7 @@ def speed(profile: Profile, store: Store) -> Table:
         Column("reached_seconds", "seconds", spread("reached_seconds", 1)),
     )
     note = (
-        f"The first epoch with an accuracy of at least {reach:g} %, on images held out where there are any, else on test; "
+        f"The first epoch with an accuracy of at least {reach:g} %, on images held out where there are any, else test; "
         "a dash where not every seed gets there."
     )
     return Table(
