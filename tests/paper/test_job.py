@@ -1,0 +1,103 @@
+"""The job that trains one run, on synthetic images of the real sets' shapes."""
+
+import json
+
+import pytest
+import torch
+from paper.diagnose import EDGES, diagnose
+from paper.execute import Task
+from paper.runs import Run
+
+from firstspike import data
+from firstspike import train as training
+from paper import grid, job
+
+SHAPES = {"cifar10": (3, 32, 32, 10), "cifar100": (3, 32, 32, 100), "dvs-gesture": (16, 32, 32, 11)}
+
+
+def images(name, count, seed):
+    """Images whose brightness tells the class, so that there is something to learn."""
+    channels, height, width, classes = SHAPES[name]
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % classes
+    noise = torch.randint(0, 128, (count, channels, height, width), generator=draw)
+    return data.Dataset(
+        (noise + labels[:, None, None, None] * 12 % 128).to(torch.uint8), labels, classes, name, "made up"
+    )
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    monkeypatch.setattr(job.data, "load", lambda name, *, root, train: images(name, 96 if train else 40, int(train)))
+
+
+def task(folder, **settings):
+    return Task(Run.of({"data": "cifar10", "spec": "4C3-AP2-6C3-AP2-10", "batch": 16, "steps": 4, **settings}), folder)
+
+
+def test_a_record_has_all_that_tables_and_figures_need(made_up, tmp_path):
+    settings = {"standardize": True, "augmentation": {"shift": 2, "flip": True}, "epochs": 2, "pooling": "max"}
+    outcome = job.train(task(tmp_path, readout="twd-exp", **settings))
+    assert outcome.record is not None, outcome.how
+    record = json.loads(json.dumps(outcome.record, allow_nan=False))
+    results = record["results"]
+    assert results["images"] == {"train": 96, "test": 40} and results["sources"] == ["made up"] * 2
+    assert len(results["curve"]["loss"]) == 2 and None not in results["curve"]["test_accuracy"]
+    assert results["test"]["accuracy"] == results["curve"]["test_accuracy"][-1]
+    assert results["best"]["accuracy"] == max(results["curve"]["test_accuracy"])
+    assert sum(results["test"]["decided"]) == 40 and len(results["test"]["decided"]) == 5
+    assert 0 <= results["test"]["repeated"] <= 100 and results["operations"]["additions"] > 0
+    assert [row["firing"] is not None for row in results["diagnosis"]["trained"]] == [True] * 3
+    assert len(results["diagnosis"]["init"][0]["histogram"]) == len(EDGES) - 1
+    assert record["timing"]["peak_mb"] > 0 and len(record["timing"]["epochs"]) == 2
+
+
+def test_with_images_held_out_test_is_measured_once(made_up, tmp_path):
+    outcome = job.train(task(tmp_path, epochs=2, validation=32))
+    assert outcome.record is not None, outcome.how
+    results = outcome.record["results"]
+    assert results["images"] == {"train": 64, "validation": 32, "test": 40}
+    assert results["curve"]["test_accuracy"][0] is None and results["best"] is None
+    assert results["validation"] == results["curve"]["validation_accuracy"][-1]
+
+
+def test_a_relu_net_has_no_spikes(made_up, tmp_path):
+    outcome = job.train(task(tmp_path, model="relu", epochs=1))
+    assert outcome.record is not None, outcome.how
+    results = outcome.record["results"]
+    assert (
+        results["diagnosis"] is None and "decision" not in results["test"] and results["operations"]["additions"] == 0
+    )
+    assert results["operations"]["macs"] > 0
+
+
+def test_failures_are_outcomes(made_up, tmp_path, monkeypatch, capsys):
+    outcome = job.train(task(tmp_path, spec="4C3-AP64-10"))
+    assert outcome.record is None and outcome.reason == "failed: GrammarError" and "AP64" in outcome.how
+    assert "Traceback" in capsys.readouterr().err
+
+    def none(name, **_):
+        raise data.NotAvailable(name, ["nowhere"], "Bring it.")
+
+    monkeypatch.setattr(job.data, "load", none)
+    outcome = job.train(task(tmp_path))
+    assert outcome.reason == "not run: no data" and "Bring it." in outcome.how
+
+
+def test_a_damaged_checkpoint_is_dropped(made_up, tmp_path):
+    (tmp_path / "checkpoint.json").write_text("{")
+    outcome = job.train(task(tmp_path, epochs=1))
+    assert outcome.record is not None, outcome.how
+
+
+@pytest.mark.slow
+def test_the_large_benches_build_and_learn_from_a_batch_of_their_shape():
+    for cell in grid.load("paper").cells:
+        if cell.large:
+            run = cell.runs[0]
+            made = images(run.data, 4, 0)
+            model = training.build_model(run, input_shape=made.input_shape)
+            x = training.Pixels()(made.images)
+            assert model(x).shape == (4, made.classes)
+            if run.model == "ttfs":
+                assert all(row["gradient"] > 0 for row in diagnose(model, x, made.labels))
