@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstspike import surrogate
@@ -32,11 +32,12 @@ def test_values_by_hand(s: Surrogate, values: dict[float, float]) -> None:
     torch.testing.assert_close(got, torch.tensor(list(values.values()), dtype=torch.float64), rtol=1e-12, atol=1e-15)
 
 
+@settings(max_examples=40)
 @given(kind=st.sampled_from(["triangle", "rectangle", "atan", "sigmoid"]), scale=st.floats(0.1, 20))
 def test_area_symmetry_and_support(kind: str, scale: float) -> None:
     s = Surrogate(kind, scale)
     far = min(s.reach * 1.5, 4000 / scale)
-    u = torch.linspace(-far, far, 400_001, dtype=torch.float64)
+    u = torch.linspace(-far, far, 100_001, dtype=torch.float64)
     d = s.derivative(u)
     assert d.dtype == torch.float64 and d.shape == u.shape
     assert bool((d >= 0).all())
