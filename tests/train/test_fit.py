@@ -241,11 +241,12 @@ def test_killed_process_resumes(tmp_path):
             time.sleep(0.05 * (kills + 1))
             process.send_signal(signal.SIGKILL)
             kills += 1
-        process.stderr.read()
+        told = first + process.stderr.read()
         process.stderr.close()
         if process.wait() == 0:
             break
-    assert kills == 2
+        assert process.returncode == -signal.SIGKILL, told
+    assert kills == 2 and process.returncode == 0
     fit(DIGITS, directory=tmp_path / "whole", progress=False)
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 

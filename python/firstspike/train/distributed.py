@@ -56,6 +56,7 @@ def ranks(device: torch.device) -> Iterator[Ranks]:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         try:
             yield Ranks(dist.get_rank(), dist.get_world_size())
+            dist.barrier()  # nobody leaves while another still needs it
         finally:
             dist.destroy_process_group()
     else:

@@ -119,7 +119,6 @@ def _run(
     if folder is not None and ranks.first:
         save_model(folder / FILE, Trained(model, config, pixels, train.input_shape, done.epoch))
         checkpoint.write_json(folder / RESULT, result.to_dict())
-    ranks.wait()
     return result
 
 
