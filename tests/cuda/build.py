@@ -18,7 +18,17 @@ ROOT = Path(__file__).resolve().parents[2]
 HOST = Path(__file__).parent / "host"
 NAME = "firstspike_cuda_on_host"
 OPTIONS = [
-    *("-std=c++20", "-O1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-psabi"),
+    *(
+        "-std=c++20",
+        "-O1",
+        "-fPIC",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wno-unknown-pragmas",
+        "-Wno-psabi",
+    ),
     "-U_FORTIFY_SOURCE",  # the stand-in jumps between stacks
 ]
 

@@ -1,8 +1,8 @@
 """Reads nvcc's resource report and refuses kernels that spill or keep arrays in local memory.
 
-    cmake -S . -B build/cuda -DFIRSTSPIKE_CUDA=ON -DCMAKE_CUDA_FLAGS=-Xptxas=-v
-    cmake --build build/cuda --target _cuda 2>&1 | tee build/cuda/log
-    python tests/cuda/resources.py build/cuda/log
+cmake -S . -B build/cuda -DFIRSTSPIKE_CUDA=ON -DCMAKE_CUDA_FLAGS=-Xptxas=-v
+cmake --build build/cuda --target _cuda 2>&1 | tee build/cuda/log
+python tests/cuda/resources.py build/cuda/log
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ def kernels(log: str) -> list[Kernel]:
     """All kernels that a build's log reports."""
     return [
         Kernel(
-            short(m["name"]), m["architecture"], int(m["stack"]), int(m["stores"]) + int(m["loads"]), int(m["registers"])
+            short(m["name"]),
+            m["architecture"],
+            int(m["stack"]),
+            int(m["stores"]) + int(m["loads"]),
+            int(m["registers"]),
         )
         for m in REPORT.finditer(log)
     ]

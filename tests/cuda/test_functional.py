@@ -1,0 +1,150 @@
+"""The package's functions on the CUDA kernels, compared with their float64 twins; run on the stand-in device."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from firstspike import SpikeTimes, functional, reference
+from firstspike.surrogate import atan, rectangle, triangle
+
+from ..compare import check_layer, clear_neurons, close
+from ..samples import PATTERNS, REGIMES, generator, layer, spike_times
+
+pytestmark = pytest.mark.usefixtures("on_host")
+SURROGATES = [triangle(), triangle(0.5), rectangle()]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("regime", REGIMES)
+def test_linear(pattern: str, regime: str) -> None:
+    check_layer("linear", layer((3, 40), (50, 40), 8, pattern=pattern, regime=regime))
+
+
+@pytest.mark.parametrize(("features", "outputs"), [(1, 1), (33, 32), (700, 5), (16, 130)])
+@pytest.mark.parametrize("exact", [True, False])
+def test_linear_shapes(features: int, outputs: int, exact: bool) -> None:
+    check_layer("linear", layer((2, features), (outputs, features), 8, exact=exact))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 31, 64, 254])
+def test_steps(steps: int) -> None:
+    check_layer("linear", layer((2, 40), (35, 40), steps, decay=0.95, exact=False))
+    check_layer("conv2d", layer((1, 3, 4, 4), (9, 3, 3, 3), steps, padding=1))
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: f"{s.kind}-{s.scale}")
+@pytest.mark.parametrize(
+    ("inputs", "weight", "options"),
+    [
+        ((2, 3, 5, 8), (7, 3, 1, 4), {"stride": (1, 2), "padding": (0, 3)}),
+        ((2, 5, 11, 4), (3, 5, 7, 2), {"stride": (3, 1), "padding": (2, 0)}),
+        ((1, 17, 3, 3), (33, 17, 3, 3), {"padding": 1}),
+        ((1, 16, 7, 5), (70, 16, 3, 3), {"padding": 1, "avg_pool": 2, "decay": 0.5}),
+        ((2, 40, 4, 4), (16, 40, 2, 2), {"avg_pool": 2}),
+        ((1, 1, 9, 9), (5, 1, 6, 6), {"padding": 2, "threshold": 0.5}),
+    ],
+    ids=str,
+)
+def test_conv2d(inputs: tuple[int, ...], weight: tuple[int, ...], options: dict, surrogate: object) -> None:
+    check_layer("conv2d", layer(inputs, weight, 8, surrogate=surrogate, **options))
+
+
+def test_pooled_map_into_a_linear_layer() -> None:
+    check_layer("linear", layer((3, 16, 5, 7), (20, 16 * 2 * 3), 8, avg_pool=2))
+
+
+def test_wide_kernels_have_more_taps_than_lanes() -> None:
+    check_layer("conv2d", layer((1, 2, 9, 9), (40, 2, 7, 7), 8, padding=3, exact=False))
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_random_layers(data: st.DataObject) -> None:
+    def draw(low: int, high: int) -> int:
+        return data.draw(st.integers(low, high))
+
+    kernel, padding, pool = (draw(1, 4), draw(1, 4)), (draw(0, 2), draw(0, 2)), draw(1, 3)
+    least = [max(1, k - 2 * p) for k, p in zip(kernel, padding, strict=True)]
+    size = [pool * (low + draw(0, 2)) + draw(0, pool - 1) for low in least]
+    inputs = (draw(1, 2), data.draw(st.sampled_from([1, 3, 16, 35])), *size)
+    case = layer(
+        inputs,
+        (data.draw(st.sampled_from([1, 20, 40])), inputs[1], *kernel),
+        data.draw(st.sampled_from([1, 8, 40])),
+        pattern=data.draw(st.sampled_from(PATTERNS)),
+        exact=False,
+        seed=draw(0, 2**20),
+        avg_pool=pool,
+        stride=(draw(1, 3), draw(1, 3)),
+        padding=padding,
+        surrogate=data.draw(st.sampled_from(SURROGATES)),
+        decay=data.draw(st.sampled_from([1.0, 0.9])),
+    )
+    check_layer("conv2d", case)
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.9])
+@pytest.mark.parametrize(("shape", "steps"), [((3, 50), 8), ((2, 3, 4, 4), 16), ((0, 5), 8), ((1, 33), 254)])
+def test_ramp(shape: tuple[int, ...], steps: int, decay: float) -> None:
+    current = torch.rand(shape, generator=generator(0)).mul(0.8).requires_grad_()
+    twin = current.detach().double().requires_grad_()
+    got, expected = (f.ramp(x, steps, decay=decay) for f, x in ((functional, current), (reference, twin)))
+    clear = clear_neurons(twin.detach().expand(steps, *shape), {"decay": decay})
+    assert torch.equal(got.times[clear], expected.times[clear])
+    grad = torch.randn((steps, *shape), generator=generator(1)) * clear
+    got.dense().backward(grad)
+    expected.dense().backward(grad.double())
+    close(current.grad, twin.grad, "gradient of current")
+
+
+@pytest.mark.parametrize("surrogate", [triangle(), rectangle(), atan()], ids=lambda s: s.kind)
+@pytest.mark.parametrize("steps", [1, 4, 7, 16, 30, 50])
+def test_fire(steps: int, surrogate: object) -> None:
+    x = (torch.randn(steps, 3, 100, generator=generator(steps)) * 0.4).requires_grad_()
+    twin = x.detach().double().requires_grad_()
+    got, expected = (f.fire(c, decay=0.9, surrogate=surrogate) for f, c in ((functional, x), (reference, twin)))
+    clear = clear_neurons(twin.detach(), {"decay": 0.9, "surrogate": surrogate})
+    assert torch.equal(got[:, clear].double(), expected[:, clear])
+    grad = torch.randn(x.shape, generator=generator(1)) * clear
+    got.backward(grad)
+    expected.backward(grad.double())
+    close(x.grad, twin.grad, "gradient of current")
+
+
+@pytest.mark.parametrize(("features", "outputs", "decay"), [(40, 10, 1.0), (33, 70, 0.9)])
+def test_integrate(features: int, outputs: int, decay: float) -> None:
+    case = layer((3, features), (outputs, features), 12)
+    train = SpikeTimes(case.times, 12).dense()
+    tensors = [t.clone().requires_grad_() for t in (train, case.weight, case.bias)]
+    twins = [t.detach().double().requires_grad_() for t in tensors]
+    got = functional.integrate(SpikeTimes.from_dense(tensors[0]), *tensors[1:], decay=decay)
+    expected = reference.integrate(reference.SpikeTrain(twins[0]), *twins[1:], decay=decay)
+    close(got.detach(), expected.detach(), "membrane")
+    grad = torch.randn(got.shape, generator=generator(2))
+    got.backward(grad)
+    expected.backward(grad.double())
+    for name, tensor, twin in zip(("train", "weight", "bias"), tensors, twins, strict=True):
+        close(tensor.grad, twin.grad, f"gradient of {name}")
+
+
+def test_trains_to_times_and_back() -> None:
+    times = spike_times((3, 5, 4, 2), 9, "mixed", generator(0))
+    dense = SpikeTimes(times, 9).dense()
+    assert torch.equal(dense, (torch.arange(9).reshape(-1, 1, 1, 1, 1) == times).float())
+    assert torch.equal(SpikeTimes.from_dense(dense).times, times)
+
+
+@pytest.mark.parametrize("curve", ["linear", "log"])
+def test_latency(on_host: ModuleType, curve: str) -> None:
+    from firstspike import encode
+
+    x = torch.linspace(0, 1, 256)[None]
+    times = torch.empty_like(x, dtype=torch.uint8)
+    for steps in (1, 2, 8, 254):
+        on_host.latency(256, steps, ["linear", "log"].index(curve), x.data_ptr(), times.data_ptr(), 0)
+        assert torch.equal(times, encode.latency(x, steps, curve).times)
