@@ -34,7 +34,7 @@ def test_halves_go_to_even() -> None:
 
 
 def test_log_times_by_hand() -> None:
-    # T - 1 = 8 steps over the three octaves of 255^(1/8) = 2: each halving of x costs one step
+    # T - 1 = 8 steps for a ratio of 255: each factor of 255^(1/8), almost 2, costs one step
     values = [1.0] + [255 ** (-k / 8) for k in range(1, 9)] + [1 / 1000, 0.0]
     assert encode.latency(row(*values), 9, "log").times.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 255]]
 
