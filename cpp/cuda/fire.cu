@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kThreads) fire_gradient_long_kernel(const Para
 }
 
 Launch launch_of(const char* name, int64_t neurons, void* stream) {
-    return {name, dim3(static_cast<unsigned>(ceil_div(neurons, kThreads))), kThreads, 0, stream};
+    return {name, dim3(all_blocks(neurons, kThreads)), kThreads, 0, stream};
 }
 
 }  // namespace

@@ -74,7 +74,14 @@ void launch(const Launch& l, void (*kernel)(Parameters...), const Arguments&... 
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Blocks for `items` pieces of work, `a_block` of them at a time, at most `most`: kernels stride over what is left.
+// Blocks for `items` pieces of work, `a_block` of them a block.
+inline unsigned all_blocks(int64_t items, int64_t a_block) {
+    const int64_t blocks = ceil_div(items, a_block);
+    if (blocks >= int64_t{1} << 31) throw std::invalid_argument("too many elements for one launch: " + std::to_string(items));
+    return static_cast<unsigned>(blocks);
+}
+
+// The same, but at most `most`: kernels stride over what is left.
 inline unsigned blocks_for(int64_t items, int64_t a_block, int64_t most) {
     return static_cast<unsigned>(std::min(ceil_div(items, a_block), std::max<int64_t>(most, 1)));
 }

@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kThreads) latency_kernel(const float* intensit
 }
 
 Launch each_neuron(const char* name, int64_t neurons, void* stream) {
-    return {name, dim3(static_cast<unsigned>(ceil_div(neurons, kThreads))), kThreads, 0, stream};
+    return {name, dim3(all_blocks(neurons, kThreads)), kThreads, 0, stream};
 }
 
 Launch each_group(const char* name, int64_t groups, void* stream) {

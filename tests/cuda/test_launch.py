@@ -65,11 +65,11 @@ def test_times_do_not_depend_on_recording(on_host: ModuleType) -> None:
 
 
 def test_too_large_a_layer_is_refused(on_host: ModuleType) -> None:
+    geometry = [2**22, 1, 1, 2**10, 1, 1, 1, 1, 1, 0, 0, 10, 8]
     with pytest.raises(ValueError, match="split the batch"):
-        on_host.fire_layer(
-            [2**22, 1, 1, 2**10, 1, 1, 1, 1, 1, 0, 0, 10, 8], (1.0, 1.0, 0, 1.0), 0, 0, (1, 1, 1, 1), 0, 0, _cuda.NO_SLOTS,
-            0, (0, 0), 0,
-        )  # fmt: skip
+        on_host.fire_layer(geometry, (1.0, 1.0, 0, 1.0), 0, 0, (1, 1, 1, 1), 0, 0, _cuda.NO_SLOTS, 0, (0, 0), 0)
+    with pytest.raises(ValueError, match="too many elements for one launch"):
+        on_host.fire(8, 2**42, (1.0, 1.0, 0, 1.0), 0, 0, 0)
 
 
 def test_a_bad_variant_is_refused(on_host: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

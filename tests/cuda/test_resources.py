@@ -8,7 +8,7 @@ import pytest
 
 from . import resources
 
-GOOD = """ptxas info    : Compiling entry function '_ZN1a4cuda49_GLOBAL__N__0b_16_x_cu_609b6b6211fire_kernelILi4ELb0EEEv' for 'sm_90'
+GOOD = """ptxas info    : Compiling entry function '_ZN1a4cuda39_GLOBAL__N__4_x_cu_62b11fire_kernelILi4ELb0EEEv' for 'sm_90'
 ptxas info    : Function properties for _ZN1a
     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 ptxas info    : Used 64 registers, used 0 barriers
