@@ -57,8 +57,8 @@ def settings(library: str, *, maps: bool, steps: int) -> list[Setting]:
     return [Setting(library, "default")]
 
 
-#: Steps up to which a loop over time is compiled: unrolled, it takes minutes beyond.
-MOST_UNROLLED = 32
+#: Steps up to which a loop over time is compiled: it is unrolled, and the compiler takes a minute or more for so many.
+MOST_UNROLLED = 64
 
 
 def build(setting: Setting, work: Work, steps: int) -> nn.Module:
