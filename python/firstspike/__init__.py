@@ -1,6 +1,19 @@
 """firstspike: time-to-first-spike spiking neural networks, in which every neuron fires at most once."""
 
-from . import functional, surrogate
+from . import decode, encode, functional, init, models, nn, surrogate
+from ._extension import backends
 from .spikes import SpikeTimes
 
-__all__ = ["SpikeTimes", "functional", "surrogate"]
+__version__ = "0.1.0"
+__all__ = [
+    "SpikeTimes",
+    "__version__",
+    "backends",
+    "decode",
+    "encode",
+    "functional",
+    "init",
+    "models",
+    "nn",
+    "surrogate",
+]

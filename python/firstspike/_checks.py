@@ -17,7 +17,7 @@ def integer(name: str, value: object, low: int, high: int | None = None) -> int:
     if value < low or (high is not None and value > high):
         wanted = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name} must be {wanted}, got {value}")
-    return value
+    return int(value) if isinstance(value, int) else value  # type: ignore[return-value]  # a SymInt stays symbolic
 
 
 def steps(value: object) -> int:
@@ -53,8 +53,10 @@ def float32(name: str, value: object, dims: int | None = None) -> Tensor:
     if value.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(value.device.type):
         value = value.float()
     if value.dtype != torch.float32:
-        raise TypeError(f"{name} must be float32, got {value.dtype}; convert it with .float() "
-                        "(firstspike.reference computes in float64)")
+        raise TypeError(
+            f"{name} must be float32, got {value.dtype}; convert it with .float() "
+            "(firstspike.reference computes in float64)"
+        )
     if dims is not None and value.dim() != dims:
         raise ValueError(f"{name} must have {dims} dimensions, got shape {tuple(value.shape)}")
     return value

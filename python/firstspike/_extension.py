@@ -22,9 +22,18 @@ from . import _core
 _MODULES = {"v2": "_cpu_v2", "v3": "_cpu_v3", "v4": "_cpu_v4", "generic": "_cpu_generic"}
 
 
+def _available() -> list[str]:
+    """The instruction sets that are built and that the processor has, oldest first."""
+    return [
+        name
+        for name in _core.instruction_sets() or ["generic"]
+        if importlib.util.find_spec(f"{__package__}.{_MODULES[name]}") is not None
+    ]
+
+
 def _choose() -> tuple[str, str]:
     """The instruction set to use, and the reason."""
-    found = _core.instruction_sets() or ["generic"]
+    found = _available()
     forced = os.environ.get("FIRSTSPIKE_ISA")
     if forced is None:
         return found[-1], "the newest that this processor has"
@@ -76,7 +85,7 @@ def backends() -> dict[str, dict[str, Any]]:
         "cpu": {
             "instruction_set": ISA,
             "reason": _ISA_REASON,
-            "available": list(_core.instruction_sets()) or ["generic"],
+            "available": _available(),
             "lanes": cpu.lanes,
             "threads": torch.get_num_threads(),
             "thread_pool": _POOL_REASON,

@@ -19,8 +19,9 @@ _KINDS = {"triangle": 0, "rectangle": 1, "atan": 2, "sigmoid": 3}
 _TRIANGLE = triangle()
 
 
-def ramp(current: Tensor, steps: int, *, threshold: float = 1.0, decay: float = 1.0,
-         surrogate: Surrogate = _TRIANGLE) -> SpikeTimes:
+def ramp(
+    current: Tensor, steps: int, *, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate = _TRIANGLE
+) -> SpikeTimes:
     """Direct coding: neurons with a constant current, V[t] = decay V[t-1] + current.
 
     current: float32 [B, ...]. steps: T, 1 to 254. threshold: > 0. decay: in (0, 1]. Returns SpikeTimes of the shape of `current`.
@@ -33,13 +34,27 @@ def ramp(current: Tensor, steps: int, *, threshold: float = 1.0, decay: float = 
     neuron = _neuron(threshold, decay, surrogate)
     record = torch.is_grad_enabled() and current.requires_grad
     if record and not surrogate.sparse:
-        return SpikeTimes.from_dense(fire(current.unsqueeze(0).expand(steps, *current.shape), threshold=threshold,
-                                          decay=decay, surrogate=surrogate))
+        return SpikeTimes.from_dense(
+            fire(
+                current.unsqueeze(0).expand(steps, *current.shape),
+                threshold=threshold,
+                decay=decay,
+                surrogate=surrogate,
+            )
+        )
     return _fired(ops.ramp(to_sites(current), steps, *neuron, record), current.shape, steps, record)
 
 
-def linear(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1, threshold: float = 1.0,
-           decay: float = 1.0, surrogate: Surrogate = _TRIANGLE) -> SpikeTimes:
+def linear(
+    spikes: SpikeTimes,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    avg_pool: int = 1,
+    threshold: float = 1.0,
+    decay: float = 1.0,
+    surrogate: Surrogate = _TRIANGLE,
+) -> SpikeTimes:
     """Fully connected layer: X[t] = W s[t] + bias into neurons that fire once.
 
     spikes: [B, N], or a map [B, C, H, W] that is average-pooled by `avg_pool` (a remainder is cropped) and then flattened in
@@ -54,16 +69,26 @@ def linear(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None = None, *, av
     neuron = _neuron(threshold, decay, surrogate)
     record = _records(spikes, weight, bias)
     if record and not surrogate.sparse:
-        current = F.linear(_pooled(spikes, pool).flatten(2), weight, bias)
+        with torch.autocast(weight.device.type, enabled=False):
+            current = F.linear(_pooled(spikes, pool).flatten(2), weight, bias)
         return SpikeTimes.from_dense(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
     geometry, weight = _flat_geometry(spikes, weight, pool)
     result = ops.fire_layer(*_input(spikes), weight, bias, geometry, *neuron, record)
     return _fired(result, (len(spikes), weight.shape[0]), spikes.steps, record)
 
 
-def conv2d(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None = None, *, stride: int | tuple[int, int] = 1,
-           padding: int | tuple[int, int] = 0, avg_pool: int = 1, threshold: float = 1.0, decay: float = 1.0,
-           surrogate: Surrogate = _TRIANGLE) -> SpikeTimes:
+def conv2d(
+    spikes: SpikeTimes,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    avg_pool: int = 1,
+    threshold: float = 1.0,
+    decay: float = 1.0,
+    surrogate: Surrogate = _TRIANGLE,
+) -> SpikeTimes:
     """Convolution layer: X[t] = W * pool(s[t]) + bias into neurons that fire once.
 
     spikes: map [B, C, H, W], average-pooled by `avg_pool` first (a remainder is cropped). weight: float32 [O, C, kh, kw]. bias:
@@ -77,8 +102,10 @@ def conv2d(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None = None, *, st
     pad_y, pad_x = _checks.pair("padding", padding, 0)
     _, channels, height, width = spikes.shape
     if weight.shape[1] != channels:
-        raise ValueError(f"weight must have shape [outputs, {channels}, ...] for spikes of shape {tuple(spikes.shape)}, "
-                         f"got {tuple(weight.shape)}")
+        raise ValueError(
+            f"weight must have shape [outputs, {channels}, ...] for spikes of shape {tuple(spikes.shape)}, "
+            f"got {tuple(weight.shape)}"
+        )
     padded = (height // pool + 2 * pad_y, width // pool + 2 * pad_x)
     if 0 in weight.shape or padded[0] < weight.shape[2] or padded[1] < weight.shape[3]:
         raise ValueError(f"weight of shape {tuple(weight.shape)} must fit into the pooled and padded map, {padded}")
@@ -86,17 +113,33 @@ def conv2d(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None = None, *, st
     neuron = _neuron(threshold, decay, surrogate)
     record = _records(spikes, weight, bias)
     if record and not surrogate.sparse:
-        x = F.conv2d(_pooled(spikes, pool).flatten(0, 1), weight, bias, (stride_y, stride_x), (pad_y, pad_x))
-        return SpikeTimes.from_dense(fire(x.unflatten(0, (spikes.steps, len(spikes))), threshold=threshold, decay=decay,
-                                          surrogate=surrogate))
-    geometry = [len(spikes), height, width, channels, pool, weight.shape[2], weight.shape[3], stride_y, stride_x, pad_y, pad_x,
-                weight.shape[0], spikes.steps]
+        with torch.autocast(weight.device.type, enabled=False):
+            x = F.conv2d(_pooled(spikes, pool).flatten(0, 1), weight, bias, (stride_y, stride_x), (pad_y, pad_x))
+        return SpikeTimes.from_dense(
+            fire(x.unflatten(0, (spikes.steps, len(spikes))), threshold=threshold, decay=decay, surrogate=surrogate)
+        )
+    geometry = [
+        len(spikes),
+        height,
+        width,
+        channels,
+        pool,
+        weight.shape[2],
+        weight.shape[3],
+        stride_y,
+        stride_x,
+        pad_y,
+        pad_x,
+        weight.shape[0],
+        spikes.steps,
+    ]
     result = ops.fire_layer(*_input(spikes), weight, bias, geometry, *neuron, record)
     return _fired(result, (len(spikes), weight.shape[0], *result[1].shape[1:3]), spikes.steps, record)
 
 
-def integrate(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1,
-              decay: float = 1.0) -> Tensor:
+def integrate(
+    spikes: SpikeTimes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1, decay: float = 1.0
+) -> Tensor:
     """Membranes of neurons that never fire, the readout: V[t] = decay V[t-1] + W s[t] + bias.
 
     spikes, weight, bias, avg_pool, decay: as in `linear`. Returns float32 [T, B, O].
@@ -118,21 +161,29 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
     """
     current = _checks.float32("current", current)
     if current.dim() < 2 or current.shape[0] < 1:
-        raise ValueError(f"current must have shape [steps, batch, ...] with at least one step, got {tuple(current.shape)}")
+        raise ValueError(
+            f"current must have shape [steps, batch, ...] with at least one step, got {tuple(current.shape)}"
+        )
     return ops.fire(current.contiguous(), *_neuron(threshold, decay, surrogate))
 
 
 def _neuron(threshold: float, decay: float, surrogate: Surrogate) -> tuple[float, float, int, float]:
     if not isinstance(surrogate, Surrogate):
         raise TypeError(f"surrogate must come from firstspike.surrogate, got {surrogate!r}")
-    return (_checks.real("threshold", threshold, 0.0, open_low=True), _checks.real("decay", decay, 0.0, 1.0, open_low=True),
-            _KINDS[surrogate.kind], surrogate.scale)
+    return (
+        _checks.real("threshold", threshold, 0.0, open_low=True),
+        _checks.real("decay", decay, 0.0, 1.0, open_low=True),
+        _KINDS[surrogate.kind],
+        surrogate.scale,
+    )
 
 
 def _spikes(spikes: SpikeTimes, *dims: int) -> SpikeTimes:
     if not isinstance(spikes, SpikeTimes):
-        raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}; encode.latency makes them from images, "
-                        "SpikeTimes.from_dense from a dense train")
+        raise TypeError(
+            f"spikes must be SpikeTimes, got {type(spikes).__name__}; encode.latency makes them from images, "
+            "SpikeTimes.from_dense from a dense train"
+        )
     if len(spikes.shape) not in dims:
         wanted = " or ".join({2: "[batch, neurons]", 4: "[batch, channels, height, width]"}[d] for d in dims)
         raise ValueError(f"spikes must have shape {wanted}, got {tuple(spikes.shape)}")
@@ -152,16 +203,31 @@ def _check_features(spikes: SpikeTimes, weight: Tensor, pool: int) -> None:
     for size in spikes.shape[2:]:
         features *= size // pool
     if weight.shape[1] != features or weight.shape[0] < 1 or features < 1:
-        raise ValueError(f"weight must have shape [outputs, {features}] for spikes of shape {tuple(spikes.shape)} and "
-                         f"avg_pool {pool}, got {tuple(weight.shape)}")
+        raise ValueError(
+            f"weight must have shape [outputs, {features}] for spikes of shape {tuple(spikes.shape)} and "
+            f"avg_pool {pool}, got {tuple(weight.shape)}"
+        )
 
 
 def _flat_geometry(spikes: SpikeTimes, weight: Tensor, pool: int) -> tuple[list[int], Tensor]:
     """A fully connected layer as the convolution whose kernel covers the whole map (cpp/core/layer.h)."""
     height, width = spikes.shape[2:] if len(spikes.shape) == 4 else (1, 1)
     weight = weight.reshape(weight.shape[0], spikes.shape[1], height // pool, width // pool)
-    return [len(spikes), height, width, spikes.shape[1], pool, height // pool, width // pool, 1, 1, 0, 0, weight.shape[0],
-            spikes.steps], weight
+    return [
+        len(spikes),
+        height,
+        width,
+        spikes.shape[1],
+        pool,
+        height // pool,
+        width // pool,
+        1,
+        1,
+        0,
+        0,
+        weight.shape[0],
+        spikes.steps,
+    ], weight
 
 
 def _records(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> bool:

@@ -53,7 +53,9 @@ class SpikeTimes:
             wrong = (times >= steps) & (times != SILENT)
             if bool(wrong.any()):
                 where = tuple(int(i) for i in wrong.nonzero()[0])
-                raise ValueError(f"times must be below steps = {steps} or 255 (silent), got {int(times[where])} at {where}")
+                raise ValueError(
+                    f"times must be below steps = {steps} or 255 (silent), got {int(times[where])} at {where}"
+                )
         if times.dim() == 4:
             times = times.contiguous(memory_format=torch.channels_last)
         self.times = times
@@ -124,7 +126,9 @@ class SpikeTimes:
         known = math.prod([size for size in shape[1:] if size != -1])
         if shape.count(-1) > 1 or (known and neurons % known) or (-1 not in shape[1:] and known != neurons):
             raise ValueError(f"shape must hold the {neurons} neurons of each sample, got {shape}")
-        sizes = [neurons // max(known, 1) if size == -1 else size for size in shape[1:]]  # also where the batch is empty
+        sizes = [
+            neurons // max(known, 1) if size == -1 else size for size in shape[1:]
+        ]  # also where the batch is empty
         times = self.times.reshape(len(self), *sizes)
         edge = self._dense_edge()
         return self._with(times, edge if edge is None else edge.reshape(self.steps, *times.shape))
@@ -154,7 +158,9 @@ class SpikeTimes:
         return SpikeTimes._trusted(times, self.steps, edge)
 
     @classmethod
-    def _trusted(cls, times: Tensor, steps: int, edge: Tensor | None = None, support: Support | None = None) -> SpikeTimes:
+    def _trusted(
+        cls, times: Tensor, steps: int, edge: Tensor | None = None, support: Support | None = None
+    ) -> SpikeTimes:
         """Times that a kernel made: nothing is checked."""
         made = cls.__new__(cls)
         if times.dim() == 4:
@@ -196,5 +202,5 @@ def _check_single_spikes(x: Tensor) -> None:
     twice = x.sum(0) > 1
     if bool(twice.any()):
         where = tuple(int(i) for i in twice.nonzero()[0])
-        steps = [int(t) for t in x[(slice(None), *where)].nonzero().flatten()]
+        steps = [int(t) for t in x.movedim(0, -1)[where].nonzero().flatten()]
         raise ValueError(f"x must fire at most once a neuron, but neuron [batch, ...] = {where} fires at steps {steps}")

@@ -132,5 +132,8 @@ def nothing_recorded(like: Tensor) -> tuple[Tensor, ...]:
 
 
 def _entries(like: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
-    return (torch.empty(number, device=like.device), torch.empty(number, dtype=torch.uint8, device=like.device),
-            torch.empty(number, dtype=torch.uint8, device=like.device))
+    return (
+        torch.empty(number, device=like.device),
+        torch.empty(number, dtype=torch.uint8, device=like.device),
+        torch.empty(number, dtype=torch.uint8, device=like.device),
+    )

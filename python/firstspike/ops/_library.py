@@ -63,24 +63,38 @@ def groups_of(sites: int, channels: int, device: torch.device) -> int:
 def recorded(result: tuple[Any, Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """(edge, offset, slope, step, lane) from what a kernel recorded, or empty ones."""
     if result is None:
-        return (torch.zeros(0), torch.zeros(0, dtype=torch.int64), torch.zeros(0), torch.zeros(0, dtype=torch.uint8),
-                torch.zeros(0, dtype=torch.uint8))
+        return (
+            torch.zeros(0),
+            torch.zeros(0, dtype=torch.int64),
+            torch.zeros(0),
+            torch.zeros(0, dtype=torch.uint8),
+            torch.zeros(0, dtype=torch.uint8),
+        )
     offset, slope, step, lane = (torch.from_numpy(part) for part in result)
     return torch.zeros(()).expand(slope.shape), offset, slope, step, lane
 
 
-def fake_recorded(like: Tensor, sites: int, channels: int, steps: int, record: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def fake_recorded(
+    like: Tensor, sites: int, channels: int, steps: int, record: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The shapes of `recorded`: how many entries there are depends on the data, or on `_cuda.support_capacity`."""
     groups = groups_of(sites, channels, like.device)
     fixed = _cuda.fixed_entries(sites * channels, steps) if like.device.type == "cuda" else None
     entries = 0 if not record else torch.library.get_ctx().new_dynamic_size() if fixed is None else fixed
     edge = like.new_zeros((), dtype=torch.float32).expand(entries) if record else like.new_empty(0, dtype=torch.float32)
-    return (edge, like.new_empty(groups + 1 if record else 0, dtype=torch.int64),
-            like.new_empty(entries, dtype=torch.float32), like.new_empty(entries, dtype=torch.uint8),
-            like.new_empty(entries, dtype=torch.uint8))
+    return (
+        edge,
+        like.new_empty(groups + 1 if record else 0, dtype=torch.int64),
+        like.new_empty(entries, dtype=torch.float32),
+        like.new_empty(entries, dtype=torch.uint8),
+        like.new_empty(entries, dtype=torch.uint8),
+    )
 
 
 def out_size(geometry: Sequence[int]) -> tuple[int, int]:
     """Height and width of a layer's output (cpp/core/layer.h)."""
     _, height, width, _, pool, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, _, _ = geometry
-    return ((height // pool + 2 * pad_y - kernel_y) // stride_y + 1, (width // pool + 2 * pad_x - kernel_x) // stride_x + 1)
+    return (
+        (height // pool + 2 * pad_y - kernel_y) // stride_y + 1,
+        (width // pool + 2 * pad_x - kernel_x) // stride_x + 1,
+    )

@@ -18,16 +18,28 @@ def _neurons(current: Tensor) -> int:
 
 def _forward(current: Tensor, threshold: float, decay: float, surrogate: int, scale: float) -> Tensor:
     spikes = torch.empty(current.shape)
-    cpu.fire(current.shape[0], _neurons(current), (threshold, decay, surrogate, scale), array(current), threads(),
-             array(spikes))
+    cpu.fire(
+        current.shape[0],
+        _neurons(current),
+        (threshold, decay, surrogate, scale),
+        array(current),
+        threads(),
+        array(spikes),
+    )
     return spikes
 
 
 def _forward_cuda(current: Tensor, threshold: float, decay: float, surrogate: int, scale: float) -> Tensor:
     spikes = torch.empty_like(current)
     with on_device(current) as stream:
-        kernels().fire(current.shape[0], _neurons(current), (threshold, decay, surrogate, scale), pointer(current),
-                       pointer(spikes), stream)
+        kernels().fire(
+            current.shape[0],
+            _neurons(current),
+            (threshold, decay, surrogate, scale),
+            pointer(current),
+            pointer(spikes),
+            stream,
+        )
     return spikes
 
 
@@ -35,23 +47,42 @@ def _forward_fake(current: Tensor, threshold: float, decay: float, surrogate: in
     return current.new_empty(current.shape)
 
 
-def _backward(gradient: Tensor, current: Tensor, threshold: float, decay: float, surrogate: int, scale: float) -> Tensor:
+def _backward(
+    gradient: Tensor, current: Tensor, threshold: float, decay: float, surrogate: int, scale: float
+) -> Tensor:
     at_current = torch.empty(current.shape)
-    cpu.fire_gradient(current.shape[0], _neurons(current), (threshold, decay, surrogate, scale), array(current),
-                      array(gradient.contiguous()), threads(), array(at_current))
+    cpu.fire_gradient(
+        current.shape[0],
+        _neurons(current),
+        (threshold, decay, surrogate, scale),
+        array(current),
+        array(gradient.contiguous()),
+        threads(),
+        array(at_current),
+    )
     return at_current
 
 
-def _backward_cuda(gradient: Tensor, current: Tensor, threshold: float, decay: float, surrogate: int, scale: float) -> Tensor:
+def _backward_cuda(
+    gradient: Tensor, current: Tensor, threshold: float, decay: float, surrogate: int, scale: float
+) -> Tensor:
     at_current, gradient = torch.empty_like(current), gradient.contiguous()
     with on_device(current) as stream:
-        kernels().fire_gradient(current.shape[0], _neurons(current), (threshold, decay, surrogate, scale), pointer(current),
-                                pointer(gradient), pointer(at_current), stream)
+        kernels().fire_gradient(
+            current.shape[0],
+            _neurons(current),
+            (threshold, decay, surrogate, scale),
+            pointer(current),
+            pointer(gradient),
+            pointer(at_current),
+            stream,
+        )
     return at_current
 
 
-def _backward_fake(gradient: Tensor, current: Tensor, threshold: float, decay: float, surrogate: int,
-                   scale: float) -> Tensor:
+def _backward_fake(
+    gradient: Tensor, current: Tensor, threshold: float, decay: float, surrogate: int, scale: float
+) -> Tensor:
     return current.new_empty(current.shape)
 
 
@@ -65,9 +96,17 @@ def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     return torch.ops.firstspike.fire_backward(gradient, *ctx.saved_tensors, *ctx.neuron), None, None, None, None
 
 
-_NAME = operator("fire(Tensor current, float threshold, float decay, int surrogate, float scale) -> Tensor",
-                 cpu=_forward, cuda=_forward_cuda, fake=_forward_fake)
-operator("fire_backward(Tensor gradient, Tensor current, float threshold, float decay, int surrogate, float scale) -> Tensor",
-         cpu=_backward, cuda=_backward_cuda, fake=_backward_fake)
+_NAME = operator(
+    "fire(Tensor current, float threshold, float decay, int surrogate, float scale) -> Tensor",
+    cpu=_forward,
+    cuda=_forward_cuda,
+    fake=_forward_fake,
+)
+operator(
+    "fire_backward(Tensor gradient, Tensor current, float threshold, float decay, int surrogate, float scale) -> Tensor",
+    cpu=_backward,
+    cuda=_backward_cuda,
+    fake=_backward_fake,
+)
 torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
 fire = torch.ops.firstspike.fire.default

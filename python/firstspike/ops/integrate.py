@@ -14,27 +14,64 @@ from ._cuda import kernels, on_device, pointer, pointers
 from ._library import array, cpu, groups_of, operator, out_size, threads
 
 
-def _forward(times: Tensor, edge: Tensor | None, in_offset: Tensor | None, in_step: Tensor | None, in_lane: Tensor | None,
-             weight: Tensor, bias: Tensor | None, geometry: Sequence[int], decay: float) -> Tensor:
+def _forward(
+    times: Tensor,
+    edge: Tensor | None,
+    in_offset: Tensor | None,
+    in_step: Tensor | None,
+    in_lane: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Sequence[int],
+    decay: float,
+) -> Tensor:
     membrane = _forward_fake(times, edge, in_offset, in_step, in_lane, weight, bias, geometry, decay)
-    cpu.integrate_layer(geometry, (0.0, decay, 0, 1.0), array(times), array(weight), array(bias), threads(), array(membrane))
+    cpu.integrate_layer(
+        geometry, (0.0, decay, 0, 1.0), array(times), array(weight), array(bias), threads(), array(membrane)
+    )
     return membrane
 
 
-def _forward_cuda(times: Tensor, edge: Tensor | None, in_offset: Tensor | None, in_step: Tensor | None,
-                  in_lane: Tensor | None, weight: Tensor, bias: Tensor | None, geometry: Sequence[int],
-                  decay: float) -> Tensor:
+def _forward_cuda(
+    times: Tensor,
+    edge: Tensor | None,
+    in_offset: Tensor | None,
+    in_step: Tensor | None,
+    in_lane: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Sequence[int],
+    decay: float,
+) -> Tensor:
     membrane = _forward_fake(times, edge, in_offset, in_step, in_lane, weight, bias, geometry, decay)
     space = _cuda.workspace(kernels().forward_workspace(geometry), times)
     with on_device(times) as stream:
-        kernels().integrate_layer(geometry, (0.0, decay, 0, 1.0), pointer(times), weight.data_ptr(), weight.stride(),
-                                  pointer(bias), pointer(space), pointer(membrane), _cuda.VARIANT, stream)
+        kernels().integrate_layer(
+            geometry,
+            (0.0, decay, 0, 1.0),
+            pointer(times),
+            weight.data_ptr(),
+            weight.stride(),
+            pointer(bias),
+            pointer(space),
+            pointer(membrane),
+            _cuda.VARIANT,
+            stream,
+        )
     return membrane
 
 
-def _forward_fake(times: Tensor, edge: Tensor | None, in_offset: Tensor | None, in_step: Tensor | None,
-                  in_lane: Tensor | None, weight: Tensor, bias: Tensor | None, geometry: Sequence[int],
-                  decay: float) -> Tensor:
+def _forward_fake(
+    times: Tensor,
+    edge: Tensor | None,
+    in_offset: Tensor | None,
+    in_step: Tensor | None,
+    in_lane: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Sequence[int],
+    decay: float,
+) -> Tensor:
     return weight.new_empty((geometry[12], geometry[0], *out_size(geometry), geometry[11]))
 
 
@@ -53,34 +90,69 @@ def _entries_cuda(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     values = torch.empty(gradient.numel(), device=gradient.device)
     step, lane = (torch.empty(gradient.numel(), dtype=torch.uint8, device=gradient.device) for _ in range(2))
     with on_device(gradient) as stream:
-        kernels().support_of_dense(steps, sites, channels, pointer(gradient), pointer(offset), pointers(values, step, lane),
-                                   stream)
+        kernels().support_of_dense(
+            steps, sites, channels, pointer(gradient), pointer(offset), pointers(values, step, lane), stream
+        )
     return offset, values, step, lane
 
 
-def _backward_cuda(gradient: Tensor, times: Tensor, in_offset: Tensor | None, in_step: Tensor | None,
-                   in_lane: Tensor | None, weight: Tensor, geometry: Sequence[int], decay: float,
-                   needs: Sequence[bool]) -> tuple[Tensor, Tensor, Tensor]:
+def _backward_cuda(
+    gradient: Tensor,
+    times: Tensor,
+    in_offset: Tensor | None,
+    in_step: Tensor | None,
+    in_lane: Tensor | None,
+    weight: Tensor,
+    geometry: Sequence[int],
+    decay: float,
+    needs: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor]:
     return _through(_entries_cuda(gradient), times, in_offset, in_step, in_lane, weight, geometry, decay, needs)
 
 
-def _backward(gradient: Tensor, times: Tensor, in_offset: Tensor | None, in_step: Tensor | None, in_lane: Tensor | None,
-              weight: Tensor, geometry: Sequence[int], decay: float, needs: Sequence[bool]) -> tuple[Tensor, Tensor, Tensor]:
+def _backward(
+    gradient: Tensor,
+    times: Tensor,
+    in_offset: Tensor | None,
+    in_step: Tensor | None,
+    in_lane: Tensor | None,
+    weight: Tensor,
+    geometry: Sequence[int],
+    decay: float,
+    needs: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor]:
     return _through(_entries(gradient), times, in_offset, in_step, in_lane, weight, geometry, decay, needs)
 
 
-def _through(entries: tuple[Tensor, Tensor, Tensor, Tensor], times: Tensor, in_offset: Tensor | None,
-             in_step: Tensor | None, in_lane: Tensor | None, weight: Tensor, geometry: Sequence[int], decay: float,
-             needs: Sequence[bool]) -> tuple[Tensor, Tensor, Tensor]:
+def _through(
+    entries: tuple[Tensor, Tensor, Tensor, Tensor],
+    times: Tensor,
+    in_offset: Tensor | None,
+    in_step: Tensor | None,
+    in_lane: Tensor | None,
+    weight: Tensor,
+    geometry: Sequence[int],
+    decay: float,
+    needs: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor]:
     offset, values, step, lane = entries
     result: tuple[Tensor, Tensor, Tensor] = torch.ops.firstspike.fire_layer_backward(
-        values, times, in_offset, in_step, in_lane, weight, offset, None, step, lane, geometry, decay, needs)
+        values, times, in_offset, in_step, in_lane, weight, offset, None, step, lane, geometry, decay, needs
+    )
     return result
 
 
-def _backward_fake(gradient: Tensor, times: Tensor, in_offset: Tensor | None, in_step: Tensor | None,
-                   in_lane: Tensor | None, weight: Tensor, geometry: Sequence[int], decay: float,
-                   needs: Sequence[bool]) -> tuple[Tensor, Tensor, Tensor]:
+def _backward_fake(
+    gradient: Tensor,
+    times: Tensor,
+    in_offset: Tensor | None,
+    in_step: Tensor | None,
+    in_lane: Tensor | None,
+    weight: Tensor,
+    geometry: Sequence[int],
+    decay: float,
+    needs: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor]:
     at_input = (0,) if not needs[0] else (geometry[12], *times.shape) if in_step is None else in_step.shape
     at_weight = torch.empty_like(weight, memory_format=torch.contiguous_format) if needs[1] else weight.new_empty(0)
     return weight.new_empty(at_input), at_weight, weight.new_empty(geometry[11] if needs[2] else 0)
@@ -95,16 +167,26 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 @once_differentiable
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[5], ctx.needs_input_grad[6]]
-    results = torch.ops.firstspike.integrate_layer_backward(gradient, *ctx.saved_tensors, ctx.geometry, ctx.decay, needs)
+    results = torch.ops.firstspike.integrate_layer_backward(
+        gradient, *ctx.saved_tensors, ctx.geometry, ctx.decay, needs
+    )
     at_edge, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
     return None, at_edge, None, None, None, at_weight, at_bias, None, None
 
 
 _INPUT = "Tensor times, Tensor? edge, Tensor? in_offset, Tensor? in_step, Tensor? in_lane, Tensor weight"
-_NAME = operator(f"integrate_layer({_INPUT}, Tensor? bias, SymInt[] geometry, float decay) -> Tensor",
-                 cpu=_forward, cuda=_forward_cuda, fake=_forward_fake)
-operator("integrate_layer_backward(Tensor gradient, Tensor times, Tensor? in_offset, Tensor? in_step, Tensor? in_lane,"
-         " Tensor weight, SymInt[] geometry, float decay, bool[] needs) -> (Tensor, Tensor, Tensor)",
-         cpu=_backward, cuda=_backward_cuda, fake=_backward_fake)
+_NAME = operator(
+    f"integrate_layer({_INPUT}, Tensor? bias, SymInt[] geometry, float decay) -> Tensor",
+    cpu=_forward,
+    cuda=_forward_cuda,
+    fake=_forward_fake,
+)
+operator(
+    "integrate_layer_backward(Tensor gradient, Tensor times, Tensor? in_offset, Tensor? in_step, Tensor? in_lane,"
+    " Tensor weight, SymInt[] geometry, float decay, bool[] needs) -> (Tensor, Tensor, Tensor)",
+    cpu=_backward,
+    cuda=_backward_cuda,
+    fake=_backward_fake,
+)
 torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
 integrate_layer = torch.ops.firstspike.integrate_layer.default

@@ -12,18 +12,28 @@ from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, po
 from ._library import array, cpu, fake_recorded, groups_of, operator, recorded, support_of, threads
 
 
-def _forward(current: Tensor, steps: int, threshold: float, decay: float, surrogate: int, scale: float,
-             record: bool) -> tuple[Tensor, ...]:
+def _forward(
+    current: Tensor, steps: int, threshold: float, decay: float, surrogate: int, scale: float, record: bool
+) -> tuple[Tensor, ...]:
     channels = current.shape[-1]
     fired = torch.empty(current.shape, dtype=torch.uint8)
-    result = cpu.ramp(current.numel() // max(channels, 1), channels, steps, (threshold, decay, surrogate, scale),
-                      array(current), record, threads(), array(fired))
+    result = cpu.ramp(
+        current.numel() // max(channels, 1),
+        channels,
+        steps,
+        (threshold, decay, surrogate, scale),
+        array(current),
+        record,
+        threads(),
+        array(fired),
+    )
     edge, *support = recorded(result)
     return edge, fired, *support
 
 
-def _forward_cuda(current: Tensor, steps: int, threshold: float, decay: float, surrogate: int, scale: float,
-                  record: bool) -> tuple[Tensor, ...]:
+def _forward_cuda(
+    current: Tensor, steps: int, threshold: float, decay: float, surrogate: int, scale: float, record: bool
+) -> tuple[Tensor, ...]:
     channels = current.shape[-1]
     sites = current.numel() // max(channels, 1)
     fired = torch.empty_like(current, dtype=torch.uint8)
@@ -39,35 +49,77 @@ def _forward_cuda(current: Tensor, steps: int, threshold: float, decay: float, s
     return edge, fired, *support
 
 
-def _forward_fake(current: Tensor, steps: int, threshold: float, decay: float, surrogate: int, scale: float,
-                  record: bool) -> tuple[Tensor, ...]:
+def _forward_fake(
+    current: Tensor, steps: int, threshold: float, decay: float, surrogate: int, scale: float, record: bool
+) -> tuple[Tensor, ...]:
     batch, height, width, channels = current.shape
     edge, *support = fake_recorded(current, batch * height * width, channels, steps, record)
     return edge, current.new_empty(current.shape, dtype=torch.uint8), *support
 
 
-def _backward(gradient: Tensor, offset: Tensor, slope: Tensor, step: Tensor, lane: Tensor, shape: list[int], steps: int,
-              decay: float) -> Tensor:
+def _backward(
+    gradient: Tensor,
+    offset: Tensor,
+    slope: Tensor,
+    step: Tensor,
+    lane: Tensor,
+    shape: list[int],
+    steps: int,
+    decay: float,
+) -> Tensor:
     at_current = gradient.new_empty(shape)
     channels = shape[-1]
-    cpu.ramp_gradient(at_current.numel() // max(channels, 1), channels, steps, (0.0, decay, 0, 1.0),
-                      support_of(offset, step, lane), array(slope), array(gradient.contiguous()), threads(),
-                      array(at_current))
+    cpu.ramp_gradient(
+        at_current.numel() // max(channels, 1),
+        channels,
+        steps,
+        (0.0, decay, 0, 1.0),
+        support_of(offset, step, lane),
+        array(slope),
+        array(gradient.contiguous()),
+        threads(),
+        array(at_current),
+    )
     return at_current
 
 
-def _backward_cuda(gradient: Tensor, offset: Tensor, slope: Tensor, step: Tensor, lane: Tensor, shape: list[int],
-                   steps: int, decay: float) -> Tensor:
+def _backward_cuda(
+    gradient: Tensor,
+    offset: Tensor,
+    slope: Tensor,
+    step: Tensor,
+    lane: Tensor,
+    shape: list[int],
+    steps: int,
+    decay: float,
+) -> Tensor:
     at_current, gradient = gradient.new_empty(shape), gradient.contiguous()
     channels = shape[-1]
     with on_device(gradient) as stream:
-        kernels().ramp_gradient(at_current.numel() // max(channels, 1), channels, steps, (0.0, decay, 0, 1.0),
-                                pointers(offset, step, lane), pointer(slope), pointer(gradient), pointer(at_current), stream)
+        kernels().ramp_gradient(
+            at_current.numel() // max(channels, 1),
+            channels,
+            steps,
+            (0.0, decay, 0, 1.0),
+            pointers(offset, step, lane),
+            pointer(slope),
+            pointer(gradient),
+            pointer(at_current),
+            stream,
+        )
     return at_current
 
 
-def _backward_fake(gradient: Tensor, offset: Tensor, slope: Tensor, step: Tensor, lane: Tensor, shape: list[int],
-                   steps: int, decay: float) -> Tensor:
+def _backward_fake(
+    gradient: Tensor,
+    offset: Tensor,
+    slope: Tensor,
+    step: Tensor,
+    lane: Tensor,
+    shape: list[int],
+    steps: int,
+    decay: float,
+) -> Tensor:
     return gradient.new_empty(shape)
 
 
@@ -87,10 +139,19 @@ def _gradients(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]
     return at_current, *[None] * 6
 
 
-_NAME = operator("ramp(Tensor current, int steps, float threshold, float decay, int surrogate, float scale, bool record)"
-                 " -> (Tensor edge, Tensor fired, Tensor offset, Tensor slope, Tensor step, Tensor lane)",
-                 cpu=_forward, cuda=_forward_cuda, fake=_forward_fake)
-operator("ramp_backward(Tensor gradient, Tensor offset, Tensor slope, Tensor step, Tensor lane, SymInt[] shape, int steps,"
-         " float decay) -> Tensor", cpu=_backward, cuda=_backward_cuda, fake=_backward_fake)
+_NAME = operator(
+    "ramp(Tensor current, int steps, float threshold, float decay, int surrogate, float scale, bool record)"
+    " -> (Tensor edge, Tensor fired, Tensor offset, Tensor slope, Tensor step, Tensor lane)",
+    cpu=_forward,
+    cuda=_forward_cuda,
+    fake=_forward_fake,
+)
+operator(
+    "ramp_backward(Tensor gradient, Tensor offset, Tensor slope, Tensor step, Tensor lane, SymInt[] shape, int steps,"
+    " float decay) -> Tensor",
+    cpu=_backward,
+    cuda=_backward_cuda,
+    fake=_backward_fake,
+)
 torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
 ramp = torch.ops.firstspike.ramp.default

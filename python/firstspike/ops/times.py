@@ -82,8 +82,15 @@ def _dense_edge_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...
 def _at_support(gradient: Tensor, offset: Tensor, step: Tensor, lane: Tensor) -> Tensor:
     steps, batch, height, width, channels = gradient.shape
     out = torch.empty(step.shape)
-    cpu.gather_at_support(steps, batch * height * width, channels, array(gradient.contiguous()),
-                          support_of(offset, step, lane), threads(), array(out))
+    cpu.gather_at_support(
+        steps,
+        batch * height * width,
+        channels,
+        array(gradient.contiguous()),
+        support_of(offset, step, lane),
+        threads(),
+        array(out),
+    )
     return out
 
 
@@ -91,8 +98,9 @@ def _at_support_cuda(gradient: Tensor, offset: Tensor, step: Tensor, lane: Tenso
     _, batch, height, width, channels = gradient.shape
     gradient, out = gradient.contiguous(), torch.empty(step.shape, device=step.device)
     with on_device(gradient) as stream:
-        kernels().gather_at_support(batch * height * width, channels, pointer(gradient), pointers(offset, step, lane),
-                                    pointer(out), stream)
+        kernels().gather_at_support(
+            batch * height * width, channels, pointer(gradient), pointers(offset, step, lane), pointer(out), stream
+        )
     return out
 
 
@@ -101,18 +109,35 @@ def _at_support_fake(gradient: Tensor, offset: Tensor, step: Tensor, lane: Tenso
 
 
 torch.library.register_autograd(
-    operator("from_dense(Tensor x) -> (Tensor edge, Tensor times)", cpu=_from_dense, cuda=_from_dense_cuda,
-             fake=_from_dense_fake),
-    _from_dense_gradient, setup_context=_from_dense_save)
+    operator(
+        "from_dense(Tensor x) -> (Tensor edge, Tensor times)",
+        cpu=_from_dense,
+        cuda=_from_dense_cuda,
+        fake=_from_dense_fake,
+    ),
+    _from_dense_gradient,
+    setup_context=_from_dense_save,
+)
 torch.library.register_autograd(
-    operator("dense(Tensor times, Tensor? edge, int steps) -> Tensor", cpu=_dense, cuda=_dense_cuda,
-             fake=_dense_fake), _dense_gradient)
+    operator("dense(Tensor times, Tensor? edge, int steps) -> Tensor", cpu=_dense, cuda=_dense_cuda, fake=_dense_fake),
+    _dense_gradient,
+)
 torch.library.register_autograd(
-    operator("dense_edge(Tensor edge, Tensor offset, Tensor step, Tensor lane, SymInt[] shape) -> Tensor",
-             cpu=_dense_edge, cuda=_dense_edge, fake=_dense_edge_fake),
-    _dense_edge_gradient, setup_context=_dense_edge_save)
-operator("at_support(Tensor gradient, Tensor offset, Tensor step, Tensor lane) -> Tensor",
-         cpu=_at_support, cuda=_at_support_cuda, fake=_at_support_fake)
+    operator(
+        "dense_edge(Tensor edge, Tensor offset, Tensor step, Tensor lane, SymInt[] shape) -> Tensor",
+        cpu=_dense_edge,
+        cuda=_dense_edge,
+        fake=_dense_edge_fake,
+    ),
+    _dense_edge_gradient,
+    setup_context=_dense_edge_save,
+)
+operator(
+    "at_support(Tensor gradient, Tensor offset, Tensor step, Tensor lane) -> Tensor",
+    cpu=_at_support,
+    cuda=_at_support_cuda,
+    fake=_at_support_fake,
+)
 from_dense = torch.ops.firstspike.from_dense.default
 dense = torch.ops.firstspike.dense.default
 dense_edge = torch.ops.firstspike.dense_edge.default

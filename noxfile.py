@@ -1,0 +1,175 @@
+"""Everything that is run: `nox -l` lists the sessions; those in bold below run without a name.
+
+nox -s tests                     the tests, what README and CI call
+nox -s reproduce                 the paper: trains, then writes tables, figures and paper/results/quick/report.html
+nox -s reproduce -- --profile paper
+nox -s bench                     speed beside the peers (-- --full: everything, about an hour)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "virtualenv"  # uv would fetch a CUDA build of torch
+nox.options.sessions = ["lint", "tests"]
+
+ROOT = Path(__file__).parent
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def built(session: nox.Session, *defines: str) -> str:
+    """The package as a wheel, built once for each state of the sources and each set of CMake definitions."""
+    digest = hashlib.sha256(" ".join(defines).encode())
+    for file in sorted(
+        [ROOT / "CMakeLists.txt", ROOT / "pyproject.toml", *ROOT.glob("cpp/**/*"), *ROOT.glob("python/**/*")]
+    ):
+        if file.is_file() and file.suffix not in {".so", ".pyc"}:
+            digest.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
+    folder = (
+        ROOT
+        / "build"
+        / "wheels"
+        / f"{digest.hexdigest()[:16]}-{session.virtualenv.interpreter.replace('/', '_')[-24:]}"
+    )
+    if not list(folder.glob("firstspike-*.whl")):
+        shutil.rmtree(folder, ignore_errors=True)
+        settings = [f"-Ccmake.define.{define}" for define in ("FIRSTSPIKE_WERROR=ON", *defines)]
+        session.run(
+            "pip",
+            "wheel",
+            "--no-deps",
+            "--quiet",
+            "--wheel-dir",
+            str(folder),
+            *settings,
+            ".",
+            env={"CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1)},
+        )
+    return str(next(folder.glob("firstspike-*.whl")))
+
+
+def install(
+    session: nox.Session, *, extras: str = "", groups: tuple[str, ...] = (), defines: tuple[str, ...] = ()
+) -> None:
+    """Install the package (built here), with extras and dependency groups."""
+    requirements = [r for group in groups for r in nox.project.dependency_groups(PYPROJECT, group)]
+    wheel = built(session, *defines)
+    session.install(f"{wheel}{f'[{extras}]' if extras else ''}", *requirements)
+    session.run("pip", "install", "--quiet", "--force-reinstall", "--no-deps", wheel)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests, on one process a core; arguments go to pytest."""
+    install(session, extras="all", groups=("test",))
+    environment = {"OMP_NUM_THREADS": "2", "MPLBACKEND": "Agg"}
+    session.run("pytest", "-n", "auto", *session.posargs, env=environment)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    session.install(
+        *nox.project.dependency_groups(PYPROJECT, "lint"),
+        "torch",
+        "numpy",
+        "typer",
+        "safetensors",
+        "pytest",
+        "hypothesis",
+    )
+    session.run("ruff", "check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def reproduce(session: nox.Session) -> None:
+    """Train and write every table and figure of the paper; resumes where it stopped. Arguments go to paper/reproduce.py."""
+    install(session, extras="all")
+    session.run("python", "paper/reproduce.py", *session.posargs, env={"MPLBACKEND": "Agg"})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed and memory beside the peers; arguments go to benchmarks/run.py (--full, --section NAME ...)."""
+    install(session, extras="all", groups=("bench",))
+    session.run("python", "-m", "benchmarks.run", *session.posargs, env={"MPLBACKEND": "Agg"})
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the kernel and emulator tests on a build with AddressSanitizer and UndefinedBehaviorSanitizer."""
+    install(session, extras="all", groups=("test",), defines=("FIRSTSPIKE_SANITIZE=ON", "FIRSTSPIKE_ISAS=v3"))
+    compiler = os.environ.get("CXX", "c++")
+    libraries = [
+        session.run(compiler, f"-print-file-name={name}", silent=True, external=True).strip()
+        for name in ("libasan.so", "libubsan.so", "libstdc++.so")
+    ]
+    environment = {
+        "LD_PRELOAD": " ".join(libraries),
+        "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1",  # CPython and torch leak by design at exit
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        "OMP_NUM_THREADS": "2",
+    }
+    session.run("python", "-c", "from firstspike._extension import cpu; assert cpu.sanitized", env=environment)
+    session.run("pytest", "-n", "auto", "-m", "not slow", *(session.posargs or SANITIZED), env=environment)
+
+
+SANITIZED = (
+    "tests/functional",
+    "tests/test_threads.py",
+    "tests/test_bad_input.py",
+    "tests/emulator/test_core.py",
+    "tests/emulator/test_golden.py",
+    "tests/emulator/test_program.py",
+)
+
+
+@nox.session
+def oracle(session: nox.Session) -> None:
+    """Compare the emulator's core with nengo-loihi 1.1's emulator, membranes and spikes of every step."""
+    file = Path(session.create_tmp()).resolve() / "oracle.npz"
+    session.install("numpy<2", "scipy<1.14", "nengo==4.1.0", "nengo-loihi==1.1.0", "setuptools<81")
+    session.run("python", "tests/oracle/nengo_networks.py", "random", "400", str(file))
+    session.notify("oracle_compare", [str(file)])
+
+
+@nox.session
+def oracle_compare(session: nox.Session) -> None:
+    """The second half of `oracle`: our core on the networks that it wrote."""
+    install(session, extras="all", groups=("test",))
+    session.run("pytest", "tests/oracle", env={"FIRSTSPIKE_ORACLE": session.posargs[0]})
+
+
+@nox.session
+def cuda(session: nox.Session) -> None:
+    """Compile the CUDA module where nvcc is found, and check that its kernels neither spill nor use local arrays."""
+    if shutil.which("nvcc") is None:
+        session.skip("nvcc is not on the PATH")
+    session.install("pybind11>=3", "cmake", "ninja")
+    folder = "build/cuda"
+    pybind = session.run("python", "-m", "pybind11", "--cmakedir", silent=True).strip()
+    session.run(
+        "cmake",
+        "-S",
+        ".",
+        "-B",
+        folder,
+        "-G",
+        "Ninja",
+        f"-Dpybind11_DIR={pybind}",
+        "-DFIRSTSPIKE_CUDA=ON",
+        "-DFIRSTSPIKE_WERROR=ON",
+        "-DCMAKE_CUDA_FLAGS=-Xptxas=-v",
+        f"-DPython_EXECUTABLE={Path(session.bin) / 'python'}",
+    )
+    session.run("cmake", "--build", folder, "--target", "clean")
+    report = session.run("cmake", "--build", folder, "--target", "_cuda", "--verbose", silent=True)
+    Path(folder, "resources.log").write_text(str(report))
+    session.run("python", "tests/cuda/resources.py", f"{folder}/resources.log")
