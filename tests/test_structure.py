@@ -67,7 +67,7 @@ def test_core_is_headers_that_include_only_core() -> None:
     for path in files:
         for name in includes(path):
             own = (path.parent / name).exists()
-            assert own or "/" not in name and "." not in name, f"{path.name} includes {name}"
+            assert own or ("/" not in name and "." not in name), f"{path.name} includes {name}"
             assert not own or (path.parent / name).resolve().parent == path.parent, f"{path.name} includes {name}"
 
 
