@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -179,12 +180,22 @@ def test_frozen_parameters_get_no_gradient_and_change_no_other(frozen: str) -> N
             assert torch.equal(p.grad, twin.get_parameter(name).grad)
 
 
-def test_double_backward_is_refused() -> None:
+SECOND: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda w: functional.linear(SpikeTimes(LAYERS["linear"].times, 8), w[:, :24]).dense(),
+    "integrate": lambda w: functional.integrate(SpikeTimes(LAYERS["linear"].times, 8), w[:, :24]),
+    "ramp": lambda w: functional.ramp(w, 8).dense(),
+    "fire": lambda w: functional.fire(w.reshape(8, 3, -1)),
+}
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_second_derivative_is_refused(name: str) -> None:
     """A surrogate gradient has no gradient of its own: an error, not a silent zero."""
-    net = Mlp()
-    loss = net(inputs(net, 2)).square().sum()
-    with pytest.raises(RuntimeError):
-        (grad,) = torch.autograd.grad(loss, net.w1, create_graph=True)
+    w = torch.rand(8, 24, generator=generator(1)).requires_grad_()
+    scale = torch.ones((), requires_grad=True)
+    (grad,) = torch.autograd.grad((SECOND[name](w) * scale).sum(), w, create_graph=True)
+    assert float(grad.detach().abs().max()) > 0
+    with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.square().sum().backward()
 
 
