@@ -1,0 +1,100 @@
+"""Training steps of whole nets: ours, the same net as a compiled dense loop, and SpikingJelly's implementations.
+
+Run as `python -m benchmarks.cuda.steps SIDE...`, one process for the sides that can share one; prints a JSON line a cell.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from firstspike.ops._cuda import support_capacity
+
+from ..inputs import batch
+from ..nets.build import Setting, build
+from ..works import CNN, MLP, Work
+from .timing import captured, milliseconds, peak_bytes
+
+BATCH = 512
+DEVICE = "cuda"
+WORKS = (replace(MLP, batch=BATCH), replace(CNN, batch=BATCH))
+STEPS = (8, 64)
+SIDES = {
+    "firstspike": Setting("firstspike", "eager"),
+    "dense, compiled": Setting("dense", "scan, compiled", True, {"neurons": "scan"}),
+    "spikingjelly": Setting("spikingjelly", "multi-step"),
+}
+
+
+def training_step(net: nn.Module, x: object, labels: Tensor) -> Callable[[], Tensor]:
+    """Forward, cross-entropy, backward, fused Adam; may be captured in a graph."""
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True, capturable=DEVICE == "cuda")
+
+    def step() -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(net(x), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def enough(net: nn.Module, x: object, labels: Tensor, steps: int) -> float:
+    """The smallest power of two of support entries a neuron with which all gradients are finite."""
+    entries = 1.0
+    while entries < steps:
+        with support_capacity(entries):
+            net.zero_grad(set_to_none=True)
+            F.cross_entropy(net(x), labels).backward()
+        if all(bool(p.grad.isfinite().all()) for p in net.parameters() if p.grad is not None):
+            return 2 * entries  # room for other batches
+        entries *= 2
+    return float(steps)
+
+
+def cell(side: str, work: Work, steps: int) -> dict[str, Any]:
+    """Milliseconds of a step, eager and replayed, and the memory it takes."""
+    torch.manual_seed(0)
+    made = batch("uniform", work.batch, steps, flat=work is WORKS[0])
+    spikes, labels = made.spikes.to(DEVICE), made.labels.to(DEVICE)
+    net = build(SIDES[side], work, steps).to(DEVICE)
+    x = spikes if side == "firstspike" else spikes.dense()
+    result: dict[str, Any] = {}
+    try:
+        step = training_step(net, x, labels)
+        result["eager"] = milliseconds(step, seconds=1.0).median
+        result["bytes"] = peak_bytes(step)
+        room: AbstractContextManager[None] = nullcontext()
+        if side == "firstspike":
+            result["entries"] = enough(net, x, labels, steps)
+            room = support_capacity(result["entries"])
+        with room:
+            result["graph"] = milliseconds(captured(step), seconds=1.0).median
+    except (RuntimeError, ImportError) as error:  # out of memory, or an implementation that cannot be captured
+        result["failure"] = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+    return result
+
+
+def main(sides: list[str]) -> None:
+    """Measure all nets for these sides."""
+    for steps in STEPS:
+        for work in WORKS:
+            for side in sides:
+                began = time.perf_counter()
+                row = {"side": side, "net": work.name, "steps": steps, **cell(side, work, steps)}
+                print(json.dumps({**row, "seconds": round(time.perf_counter() - began, 1)}), flush=True)
+                torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
