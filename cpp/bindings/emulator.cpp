@@ -23,7 +23,8 @@ Array<T> exact(const py::handle& value, const char* name, int dims) {
     throw py::type_error(std::string(name) + " must be a C-contiguous numpy array of type " +
                          py::str(py::dtype::of<T>()).cast<std::string>());
   auto array = py::reinterpret_borrow<Array<T>>(value);
-  if (array.ndim() != dims) throw py::value_error(std::string(name) + " must have " + std::to_string(dims) + " dimensions");
+  if (array.ndim() != dims)
+    throw py::value_error(std::string(name) + " must have " + std::to_string(dims) + " dimensions");
   return array;
 }
 
@@ -42,7 +43,8 @@ void add_layer(em::Network& network, const std::string& name, const py::dict& d)
   spec.strict = d["strict"].cast<bool>();
   a.in_h = number("in_h"), a.in_w = number("in_w"), a.in_c = number("in_c"), a.pool = number("pool");
   a.kernel_h = number("kernel_h"), a.kernel_w = number("kernel_w");
-  a.stride_h = number("stride_h"), a.stride_w = number("stride_w"), a.pad_h = number("pad_h"), a.pad_w = number("pad_w");
+  a.stride_h = number("stride_h"), a.stride_w = number("stride_w"), a.pad_h = number("pad_h"),
+  a.pad_w = number("pad_w");
   a.out_h = number("out_h"), a.out_w = number("out_w"), a.out_c = number("out_c");
   a.delay = number("delay"), a.start = number("start"), a.stop = number("stop");
   a.shift = number("shift"), a.keep = number("keep"), a.decay_bits = number("decay_bits");
@@ -57,6 +59,9 @@ void add_layer(em::Network& network, const std::string& name, const py::dict& d)
 }
 
 void check_times(const uint8_t* times, int64_t samples, int64_t sources, int steps) {
+  unsigned wrong = 0;
+  for (int64_t i = 0; i < samples * sources; ++i) wrong |= (times[i] >= steps) & (times[i] != em::kSilent);
+  if (!wrong) return;
   for (int64_t i = 0; i < samples * sources; ++i)
     if (times[i] >= steps && times[i] != em::kSilent)
       throw py::value_error("times must be below steps = " + std::to_string(steps) + " or 255 (silent), got " +
@@ -71,13 +76,15 @@ Array<T> zeros(std::vector<py::ssize_t> shape) {
   return array;
 }
 
-py::dict run(const em::Network& network, const py::object& times_in, int threads, bool early_exit, bool all_times, bool trace) {
+py::dict run(const em::Network& network, const py::object& times_in, int threads, bool early_exit, bool all_times,
+             bool trace) {
   const auto times = exact<uint8_t>(times_in, "times", 2);
   if (network.layers().empty()) throw py::value_error("the network has no layer");
   if (times.shape(1) != network.sources())
     throw py::value_error("times must have shape [batch, " + std::to_string(network.sources()) + "], got " +
                           std::to_string(times.shape(1)) + " neurons");
-  if (threads < 1 || threads > 1024) throw py::value_error("threads must be from 1 to 1024, got " + std::to_string(threads));
+  if (threads < 1 || threads > 1024)
+    throw py::value_error("threads must be from 1 to 1024, got " + std::to_string(threads));
   const auto& layers = network.layers();
   if (early_exit && !layers.back().fires) throw py::value_error("early exit needs a last layer that fires");
   const py::ssize_t samples = times.shape(0), count = static_cast<py::ssize_t>(layers.size());
@@ -144,11 +151,14 @@ PYBIND11_MODULE(_emulator, m) {
   py::class_<em::Network>(m, "Network")
       .def(py::init<int, int>(), py::arg("steps"), py::arg("total_steps"))
       .def("add", &add_layer, py::arg("name"), py::arg("layer"))
-      .def("widths", [](const em::Network& network) {
-        py::list widths;
-        for (const em::Layer& a : network.layers()) widths.append(py::make_tuple(8 * a.weight_bytes, 8 * a.state_bytes));
-        return widths;
-      })
-      .def("run", &run, py::arg("times"), py::arg("threads"), py::arg("early_exit"), py::arg("all_times"), py::arg("trace"));
+      .def("widths",
+           [](const em::Network& network) {
+             py::list widths;
+             for (const em::Layer& a : network.layers())
+               widths.append(py::make_tuple(8 * a.weight_bytes, 8 * a.state_bytes));
+             return widths;
+           })
+      .def("run", &run, py::arg("times"), py::arg("threads"), py::arg("early_exit"), py::arg("all_times"),
+           py::arg("trace"));
   bind_primitives(m);
 }

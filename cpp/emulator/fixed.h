@@ -15,7 +15,8 @@ constexpr S saturate(S x, S low, S high) {
   return x < low ? low : (x > high ? high : x);
 }
 
-// x modulo 2^bits, in [low, low + 2^bits): two's complement for low = -2^(bits-1), unsigned for low = 0. bits < width of S.
+// x modulo 2^bits, in [low, low + 2^bits): two's complement for low = -2^(bits-1), unsigned for low = 0. bits < width
+// of S.
 template <class S>
 constexpr S wrap(S x, S low, int bits) {
   using U = std::make_unsigned_t<S>;

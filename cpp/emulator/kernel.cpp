@@ -15,13 +15,15 @@ void step_typed(const Layer& layer, State& state, Arrivals events, int t, int64_
     return mem ? step_by_event<W, S, true>(layer, state, events, t, counters)
                : step_by_event<W, S, false>(layer, state, events, t, counters);
   if (layer.leaks) {
-    if (acc) return mem ? step_by_step<W, S, true, true, true>(layer, state, events, t, counters)
-                        : step_by_step<W, S, true, false, true>(layer, state, events, t, counters);
+    if (acc)
+      return mem ? step_by_step<W, S, true, true, true>(layer, state, events, t, counters)
+                 : step_by_step<W, S, true, false, true>(layer, state, events, t, counters);
     return mem ? step_by_step<W, S, false, true, true>(layer, state, events, t, counters)
                : step_by_step<W, S, false, false, true>(layer, state, events, t, counters);
   }
-  if (acc) return mem ? step_by_step<W, S, true, true, false>(layer, state, events, t, counters)
-                      : step_by_step<W, S, true, false, false>(layer, state, events, t, counters);
+  if (acc)
+    return mem ? step_by_step<W, S, true, true, false>(layer, state, events, t, counters)
+               : step_by_step<W, S, true, false, false>(layer, state, events, t, counters);
   return mem ? step_by_step<W, S, false, true, false>(layer, state, events, t, counters)
              : step_by_step<W, S, false, false, false>(layer, state, events, t, counters);
 }
@@ -29,9 +31,12 @@ void step_typed(const Layer& layer, State& state, Arrivals events, int t, int64_
 template <class S>
 void step_weights(const Layer& layer, State& state, Arrivals events, int t, int64_t* counters) {
   switch (layer.weight_bytes) {
-    case 1: return step_typed<int8_t, S>(layer, state, events, t, counters);
-    case 2: return step_typed<int16_t, S>(layer, state, events, t, counters);
-    default: return step_typed<int32_t, S>(layer, state, events, t, counters);
+    case 1:
+      return step_typed<int8_t, S>(layer, state, events, t, counters);
+    case 2:
+      return step_typed<int16_t, S>(layer, state, events, t, counters);
+    default:
+      return step_typed<int32_t, S>(layer, state, events, t, counters);
   }
 }
 
@@ -96,7 +101,8 @@ int run_sample(const Sample& sample) {
   for (int t = 0; t < sample.total_steps; ++t) {
     for (int l = 0; l < sample.layer_count; ++l) {
       const Layer& layer = sample.layers[l];
-      step_layer(layer, sample.states[l], l ? sample.states[l - 1].out : sample.input, t, sample.counters + l * kCounters);
+      step_layer(layer, sample.states[l], l ? sample.states[l - 1].out : sample.input, t,
+                 sample.counters + l * kCounters);
       if (!sample.trace[l]) continue;
       int64_t* out = sample.trace[l] + static_cast<int64_t>(t) * layer.neurons();
       if (layer.state_bytes == 4)

@@ -5,8 +5,8 @@
 
 namespace firstspike::emulator {
 
-// One sample: times [sources] -> counters [layers][kCounters], states; `trace[l]`, where not null, takes the membrane of every step,
-// [total_steps][neurons]. Returns the number of steps made.
+// One sample: times [sources] -> counters [layers][kCounters], states; `trace[l]`, where not null, takes the membrane
+// of every step, [total_steps][neurons]. Returns the number of steps made.
 struct Sample {
   const Layer* layers;
   State* states;
@@ -20,8 +20,14 @@ struct Sample {
 
 using RunSample = int (*)(const Sample&);
 
-namespace generic { int run_sample(const Sample& sample); }
-namespace v3 { int run_sample(const Sample& sample); }
-namespace v4 { int run_sample(const Sample& sample); }
+namespace generic {
+int run_sample(const Sample& sample);
+}
+namespace v3 {
+int run_sample(const Sample& sample);
+}
+namespace v4 {
+int run_sample(const Sample& sample);
+}
 
 }  // namespace firstspike::emulator

@@ -105,10 +105,11 @@ inline void step_by_step(const Layer& layer, State& state, Arrivals events, int 
     state.touched[site] = 0;
     if (!due) continue;
     const int64_t at = static_cast<int64_t>(site) * layer.stride;
-    settle(state, site,
-           step_site<S, kAccWrap, kMemWrap, kLeak>(layer, static_cast<S*>(state.v) + at, static_cast<S*>(state.sum) + at,
-                                                   static_cast<S*>(state.alive) + at, state.times + at, t),
-           state, counters);
+    settle(
+        state, site,
+        step_site<S, kAccWrap, kMemWrap, kLeak>(layer, static_cast<S*>(state.v) + at, static_cast<S*>(state.sum) + at,
+                                                static_cast<S*>(state.alive) + at, state.times + at, t),
+        state, counters);
   }
 }
 
@@ -117,14 +118,16 @@ inline void step_by_event(const Layer& layer, State& state, Arrivals events, int
   S *v = static_cast<S*>(state.v), *alive = static_cast<S*>(state.alive);
   if (layer.leaks)
     for (int site = 0; site < layer.sites(); ++site)
-      leak_site(layer, v + static_cast<int64_t>(site) * layer.stride, alive + static_cast<int64_t>(site) * layer.stride);
+      leak_site(layer, v + static_cast<int64_t>(site) * layer.stride,
+                alive + static_cast<int64_t>(site) * layer.stride);
   const W* weights = static_cast<const W*>(layer.weights);
   const auto visit = [&](int site, int64_t row) {
     count_synapses(layer, state, site, counters);
     if (state.unspent[site] == 0) return;
     const int64_t at = static_cast<int64_t>(site) * layer.stride;
     settle(state, site,
-           event_site<W, S, kMemWrap>(layer, weights + row, layer.shift, v + at, alive + at, state.times + at, t), state, counters);
+           event_site<W, S, kMemWrap>(layer, weights + row, layer.shift, v + at, alive + at, state.times + at, t),
+           state, counters);
   };
   for (int32_t e = 0; e < events.count; ++e) {
     if (layer.conv)
@@ -138,8 +141,9 @@ inline void step_by_event(const Layer& layer, State& state, Arrivals events, int
     if (!all || state.unspent[site] == 0) continue;
     const int64_t at = static_cast<int64_t>(site) * layer.stride;
     settle(state, site,
-           event_site<S, S, kMemWrap>(layer, static_cast<const S*>(layer.bias), 0, v + at, alive + at, state.times + at, t), state,
-           counters);
+           event_site<S, S, kMemWrap>(layer, static_cast<const S*>(layer.bias), 0, v + at, alive + at, state.times + at,
+                                      t),
+           state, counters);
   }
 }
 

@@ -10,9 +10,9 @@
 namespace firstspike::emulator {
 namespace {
 
-constexpr int64_t kLargestMap = int64_t{1} << 24;      // neurons of a layer
-constexpr int64_t kLargestTable = int64_t{1} << 31;    // weights of a layer
-constexpr int64_t kLargestValue = int64_t{1} << 60;    // thresholds, biases, sums
+constexpr int64_t kLargestMap = int64_t{1} << 24;    // neurons of a layer
+constexpr int64_t kLargestTable = int64_t{1} << 31;  // weights of a layer
+constexpr int64_t kLargestValue = int64_t{1} << 60;  // thresholds, biases, sums
 
 [[noreturn]] void refuse(const std::string& layer, const std::string& text) {
   throw std::invalid_argument("layer " + layer + ": " + text);
@@ -20,8 +20,8 @@ constexpr int64_t kLargestValue = int64_t{1} << 60;    // thresholds, biases, su
 
 void in_range(const std::string& layer, const char* name, int64_t value, int64_t low, int64_t high) {
   if (value < low || value > high)
-    refuse(layer, std::string(name) + " must be from " + std::to_string(low) + " to " + std::to_string(high) + ", got " +
-                      std::to_string(value));
+    refuse(layer, std::string(name) + " must be from " + std::to_string(low) + " to " + std::to_string(high) +
+                      ", got " + std::to_string(value));
 }
 
 void check_register(const std::string& layer, const char* name, const Register& r) {
@@ -35,8 +35,12 @@ void check_register(const std::string& layer, const char* name, const Register& 
 
 // The numbers of rows, each of out_c weights.
 int64_t check_geometry(const std::string& name, const Layer& a) {
-  for (const auto& [label, value] : {std::pair{"in_h", a.in_h}, {"in_w", a.in_w}, {"in_c", a.in_c}, {"out_h", a.out_h},
-                                     {"out_w", a.out_w}, {"out_c", a.out_c}})
+  for (const auto& [label, value] : {std::pair{"in_h", a.in_h},
+                                     {"in_w", a.in_w},
+                                     {"in_c", a.in_c},
+                                     {"out_h", a.out_h},
+                                     {"out_w", a.out_w},
+                                     {"out_c", a.out_c}})
     in_range(name, label, value, 1, 1 << 20);
   in_range(name, "in_h * in_w * in_c", int64_t{a.in_h} * a.in_w, 1, kLargestMap);
   in_range(name, "in_h * in_w * in_c", int64_t{a.in_h} * a.in_w * a.in_c, 1, kLargestMap);
@@ -48,7 +52,9 @@ int64_t check_geometry(const std::string& name, const Layer& a) {
     if (a.out_h != 1 || a.out_w != 1) refuse(name, "a linear layer's output must be 1 x 1 x outputs");
     return int64_t{pooled_h} * pooled_w * a.in_c;
   }
-  for (const auto& [label, value] : {std::pair{"kernel_h", a.kernel_h}, {"kernel_w", a.kernel_w}, {"stride_h", a.stride_h},
+  for (const auto& [label, value] : {std::pair{"kernel_h", a.kernel_h},
+                                     {"kernel_w", a.kernel_w},
+                                     {"stride_h", a.stride_h},
                                      {"stride_w", a.stride_w}})
     in_range(name, label, value, 1, 1024);
   in_range(name, "pad_h", a.pad_h, 0, 1024);
@@ -80,8 +86,10 @@ void choose_types(const LayerSpec& spec, const std::vector<int64_t>& theta, int6
     const int64_t reach = (sum << a.shift) * events + farthest(a.membrane) + magnitude(spec.bias[i]);
     value = std::max({value, reach, magnitude(theta[i]), a.by_event ? 0 : farthest(a.accumulator)});
   }
-  if (a.leaks && farthest(a.membrane) > int64_t{1} << 46) refuse(spec.name, "a leak needs a membrane of at most 47 bits");
-  const bool narrow = !a.leaks && value < (int64_t{1} << 31) - 1 && a.membrane.bits < 32 && (a.by_event || a.accumulator.bits < 32);
+  if (a.leaks && farthest(a.membrane) > int64_t{1} << 46)
+    refuse(spec.name, "a leak needs a membrane of at most 47 bits");
+  const bool narrow =
+      !a.leaks && value < (int64_t{1} << 31) - 1 && a.membrane.bits < 32 && (a.by_event || a.accumulator.bits < 32);
   a.state_bytes = narrow ? 4 : 8;
   // A power of two that all weights share moves to the shift: the same products, from narrower weights.
   while (bits != 0 && bits % 2 == 0) low /= 2, high /= 2, bits /= 2, ++a.shift;
@@ -97,7 +105,8 @@ void copy_rows(const LayerSpec& spec, const Layer& a, void* to, int64_t rows) {
 }
 
 template <class S>
-void copy_states(const Layer& a, const std::vector<int64_t>& theta, const int64_t* bias, void* theta_to, void* bias_to) {
+void copy_states(const Layer& a, const std::vector<int64_t>& theta, const int64_t* bias, void* theta_to,
+                 void* bias_to) {
   std::fill_n(static_cast<S*>(theta_to), a.stride, std::numeric_limits<S>::max());
   for (int i = 0; i < a.out_c; ++i) {
     static_cast<S*>(theta_to)[i] = static_cast<S>(theta[i]);
@@ -108,7 +117,8 @@ void copy_states(const Layer& a, const std::vector<int64_t>& theta, const int64_
 }  // namespace
 
 Network::Network(int steps, int total_steps) : steps_(steps), total_steps_(total_steps) {
-  if (steps < 1 || steps > kMaxSteps) throw std::invalid_argument("steps must be from 1 to 254, got " + std::to_string(steps));
+  if (steps < 1 || steps > kMaxSteps)
+    throw std::invalid_argument("steps must be from 1 to 254, got " + std::to_string(steps));
   if (total_steps < 1 || total_steps > kMaxSteps)
     throw std::invalid_argument("total_steps must be from 1 to 254, got " + std::to_string(total_steps));
 }

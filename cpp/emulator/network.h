@@ -11,14 +11,15 @@
 
 namespace firstspike::emulator {
 
-// A layer as it comes from outside, unchecked. `layer` has the sizes, windows and registers; pointers and types in it are ignored.
+// A layer as it comes from outside, unchecked. `layer` has the sizes, windows and registers; pointers and types in it
+// are ignored.
 struct LayerSpec {
   Layer layer;
   std::string name;
-  bool strict;                   // fires at V > theta
-  const int32_t* weights;        // rows * out_c values
+  bool strict;             // fires at V > theta
+  const int32_t* weights;  // rows * out_c values
   int64_t weight_count;
-  const int64_t *theta, *bias;   // out_c values each
+  const int64_t *theta, *bias;  // out_c values each
   int64_t theta_count, bias_count;
 };
 

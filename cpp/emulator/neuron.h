@@ -1,4 +1,5 @@
-// One site's neurons: the update at a step's end and the update by one event. Loops run over whole padded rows, branch-free.
+// One site's neurons: the update at a step's end and the update by one event. Loops run over whole padded rows,
+// branch-free.
 #pragma once
 
 #include "fixed.h"
@@ -27,9 +28,11 @@ struct Outcome {
   int32_t fired = 0;
 };
 
-// `alive` is -1 for a neuron that is not spent, else 0; a spent neuron's v keeps the value at its spike (it reads as 0).
+// `alive` is -1 for a neuron that is not spent, else 0; a spent neuron's v keeps the value at its spike (it reads as
+// 0).
 template <class S, bool kAccWrap, bool kMemWrap, bool kLeak>
-inline Outcome step_site(const Layer& layer, S* __restrict v, S* __restrict sum, S* __restrict alive, uint8_t* __restrict times, int t) {
+inline Outcome step_site(const Layer& layer, S* __restrict v, S* __restrict sum, S* __restrict alive,
+                         uint8_t* __restrict times, int t) {
   const Limits<S> acc(layer.accumulator), mem(layer.membrane);
   const S* __restrict theta = static_cast<const S*>(layer.theta);
   const S* __restrict bias = static_cast<const S*>(layer.bias);
@@ -56,8 +59,8 @@ inline Outcome step_site(const Layer& layer, S* __restrict v, S* __restrict sum,
 
 // Add weight * 2^shift to each neuron of the site, one event; with no weights, the bias at the step's end.
 template <class W, class S, bool kMemWrap>
-inline Outcome event_site(const Layer& layer, const W* __restrict weight, int shift, S* __restrict v, S* __restrict alive,
-                          uint8_t* __restrict times, int t) {
+inline Outcome event_site(const Layer& layer, const W* __restrict weight, int shift, S* __restrict v,
+                          S* __restrict alive, uint8_t* __restrict times, int t) {
   const Limits<S> mem(layer.membrane);
   const S* __restrict theta = static_cast<const S*>(layer.theta);
   const S fires = layer.fires ? -1 : 0;

@@ -15,21 +15,30 @@ struct Register {
   bool wrap;  // false: saturate (policy `error` saturates too, and its caller looks at the counter)
 };
 
-enum Counter { kSpikes, kEvents, kDelivered, kEffective, kActive, kAccumulatorOverflows, kMembraneOverflows, kCounters };
+enum Counter {
+  kSpikes,
+  kEvents,
+  kDelivered,
+  kEffective,
+  kActive,
+  kAccumulatorOverflows,
+  kMembraneOverflows,
+  kCounters
+};
 
 // Sizes in elements. Weight rows hold `stride` values: out_c of them, then zeros.
 struct Layer {
   bool conv, fires, by_event, leaks, has_bias;
-  int in_h, in_w, in_c, pool;             // the source's map; pooled: in_h / pool x in_w / pool
+  int in_h, in_w, in_c, pool;                                // the source's map; pooled: in_h / pool x in_w / pool
   int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;  // conv only
-  int out_h, out_w, out_c, stride;        // linear: out_h = out_w = 1
+  int out_h, out_w, out_c, stride;                           // linear: out_h = out_w = 1
   int delay, start, stop;
   int shift, keep, decay_bits;
   Register accumulator, membrane;
-  int weight_bytes, state_bytes;          // 1, 2, 4 and 4, 8
-  const void* weights;                    // linear: [rows][stride]; conv: [in_c][kernel_h][kernel_w][stride]
-  const void* theta;                      // [stride] of the state's type, for >=; padding is never reached
-  const void* bias;                       // [stride]
+  int weight_bytes, state_bytes;  // 1, 2, 4 and 4, 8
+  const void* weights;            // linear: [rows][stride]; conv: [in_c][kernel_h][kernel_w][stride]
+  const void* theta;              // [stride] of the state's type, for >=; padding is never reached
+  const void* bias;               // [stride]
 
   [[gnu::always_inline]] int sites() const { return out_h * out_w; }
   [[gnu::always_inline]] int neurons() const { return out_h * out_w * out_c; }
@@ -45,11 +54,11 @@ struct Events {
 // What one sample's run keeps of a layer. Arrays of the state's type have sites * stride elements.
 struct State {
   void* v;
-  void* sum;        // weights of the events of this step
-  void* alive;      // -1, or 0 for a spent neuron and for padding
-  uint8_t* times;   // [sites * stride]
-  int32_t* unspent; // [sites] neurons not yet spent
-  uint8_t* touched; // [sites] whether an event arrived in this step
+  void* sum;         // weights of the events of this step
+  void* alive;       // -1, or 0 for a spent neuron and for padding
+  uint8_t* times;    // [sites * stride]
+  int32_t* unspent;  // [sites] neurons not yet spent
+  uint8_t* touched;  // [sites] whether an event arrived in this step
   int32_t all_unspent;
   Events out;
 };

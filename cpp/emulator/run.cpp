@@ -38,7 +38,8 @@ class Workspace {
   }
 
   void lay(const Layer& layer, State& state, int total) {
-    const std::size_t padded = static_cast<std::size_t>(layer.sites()) * layer.stride, words = padded * layer.state_bytes / 4;
+    const std::size_t padded = static_cast<std::size_t>(layer.sites()) * layer.stride,
+                      words = padded * layer.state_bytes / 4;
     state.v = take<int32_t>(words);
     state.sum = take<int32_t>(words);
     state.alive = take<int32_t>(words);
@@ -64,7 +65,8 @@ class Workspace {
 
 void write_times(const Layer& layer, const State& state, uint8_t* out) {
   for (int site = 0; site < layer.sites(); ++site)
-    std::copy_n(state.times + static_cast<int64_t>(site) * layer.stride, layer.out_c, out + static_cast<int64_t>(site) * layer.out_c);
+    std::copy_n(state.times + static_cast<int64_t>(site) * layer.stride, layer.out_c,
+                out + static_cast<int64_t>(site) * layer.out_c);
 }
 
 template <class S>
@@ -79,7 +81,8 @@ RunSample kernel() {
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
     return v4::run_sample;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma")) return v3::run_sample;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma"))
+    return v3::run_sample;
 #endif
   return generic::run_sample;
 }
@@ -94,7 +97,8 @@ const char* instruction_set() {
   return "generic";
 }
 
-void run(const Network& network, const uint8_t* times, int64_t samples, int threads, bool exit_at_first_spike, const Results& results) {
+void run(const Network& network, const uint8_t* times, int64_t samples, int threads, bool exit_at_first_spike,
+         const Results& results) {
   const std::vector<Layer>& layers = network.layers();
   const std::size_t count = layers.size();
   const RunSample run_sample = kernel();
@@ -107,9 +111,10 @@ void run(const Network& network, const uint8_t* times, int64_t samples, int thre
       for (int64_t b = begin; b < std::min(begin + kChunk, samples); ++b) {
         for (std::size_t l = 0; l < count; ++l)
           if (results.trace[l]) trace[l] = results.trace[l] + b * network.total_steps() * layers[l].neurons();
-        results.steps_run[b] = run_sample({layers.data(), space.states(), static_cast<int>(count), network.total_steps(),
-                                           exit_at_first_spike, times + b * network.sources(), space.input,
-                                           results.counters + b * static_cast<int64_t>(count) * kCounters, trace.data()});
+        results.steps_run[b] =
+            run_sample({layers.data(), space.states(), static_cast<int>(count), network.total_steps(),
+                        exit_at_first_spike, times + b * network.sources(), space.input,
+                        results.counters + b * static_cast<int64_t>(count) * kCounters, trace.data()});
         for (std::size_t l = 0; l < count; ++l)
           if (results.times[l]) write_times(layers[l], space.states()[l], results.times[l] + b * layers[l].neurons());
         if (!results.overshoot) continue;

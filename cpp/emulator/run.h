@@ -10,15 +10,16 @@ namespace firstspike::emulator {
 
 // Where results go; null pointers are not written. B samples, L layers, N_l neurons, T total steps.
 struct Results {
-  int64_t* counters;                 // [B][L][kCounters]
-  int32_t* steps_run;                // [B]
-  std::vector<uint8_t*> times;       // a layer: [B][N_l]
-  std::vector<int64_t*> trace;       // a layer: [B][T][N_l], zeroed by the caller
-  int64_t* overshoot;                // [B][N_last]
+  int64_t* counters;            // [B][L][kCounters]
+  int32_t* steps_run;           // [B]
+  std::vector<uint8_t*> times;  // a layer: [B][N_l]
+  std::vector<int64_t*> trace;  // a layer: [B][T][N_l], zeroed by the caller
+  int64_t* overshoot;           // [B][N_last]
 };
 
 // times: [B][sources], checked by the caller. threads >= 1.
-void run(const Network& network, const uint8_t* times, int64_t samples, int threads, bool exit_at_first_spike, const Results& results);
+void run(const Network& network, const uint8_t* times, int64_t samples, int threads, bool exit_at_first_spike,
+         const Results& results);
 
 // The instruction set in use: "v4", "v3" or "generic".
 const char* instruction_set();
