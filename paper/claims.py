@@ -13,7 +13,8 @@ from .measures import frame, records
 from .records import Store
 from .tables.table import Table
 
-Answer = tuple[str, bool] | None
+#: What was measured, and whether the direction is the claim's in each case that was looked at.
+Answer = tuple[str, list[bool]] | None
 
 
 def claims(profile: Profile, store: Store) -> Table:
@@ -21,8 +22,9 @@ def claims(profile: Profile, store: Store) -> Table:
     rows = []
     for claim, told, ask in _CLAIMS:
         answer = ask(profile, store)
-        here, same = answer if answer else ("not run", None)
-        rows.append({"claim": claim, "published": told(), "here": here, "same": same})
+        here, same = answer or ("not run", [])
+        word = "" if not same else "yes" if all(same) else "in part" if any(same) else "**no**"
+        rows.append({"claim": claim, "published": told(), "here": here, "same": word})
     columns = (
         Column("claim", "claim"),
         Column("published", "published"),
@@ -43,7 +45,7 @@ def _ablation(profile: Profile, store: Store) -> Answer:
     )
     if absent(none) or absent(whole):
         return None
-    return f"{none:.2f} to {whole:.2f} % ({found.iloc[0]['title']})", bool(whole > none)
+    return f"{none:.2f} to {whole:.2f} % ({found.iloc[0]['title']})", [bool(whole > none)]
 
 
 def _steps(profile: Profile, store: Store) -> Answer:
@@ -56,7 +58,7 @@ def _steps(profile: Profile, store: Store) -> Answer:
         if not absent(steps.get("twd-exp")) and not absent(steps.get("first-spike")):
             texts.append(f"{title}: {steps['twd-exp']:.2f} against {steps['first-spike']:.2f}")
             same.append(bool(steps["twd-exp"] < steps["first-spike"]))
-    return ("; ".join(texts), all(same)) if texts else None
+    return ("; ".join(texts), same) if texts else None
 
 
 def _pooling(profile: Profile, store: Store) -> Answer:
@@ -66,7 +68,7 @@ def _pooling(profile: Profile, store: Store) -> Answer:
     repeated = found.groupby("value")["repeated"].mean()
     if absent(repeated.get("max")):
         return None
-    return f"max pooling: {repeated['max']:.1f} % of the pooled units fire twice or more", bool(repeated["max"] > 0)
+    return f"max pooling: {repeated['max']:.1f} % of the pooled units fire twice or more", [bool(repeated["max"] > 0)]
 
 
 def _last_hidden(name: str, stage: str = "init") -> Callable[[Profile, Store], dict[tuple[str, str], float]]:
@@ -92,7 +94,7 @@ def _spread(profile: Profile, store: Store) -> Answer:
         return None
     return (
         f"sd of the current in the last firing layer: Kaiming {he:.2f}, ETTFS-init {ettfs:.2f} of the threshold",
-        ettfs > he,
+        [ettfs > he],
     )
 
 
@@ -106,7 +108,7 @@ def _gradient(profile: Profile, store: Store) -> Answer:
         he, ettfs = firsts["Kaiming (He)", "without normalisation"], firsts["ETTFS-init", "with normalisation"]
     except KeyError:
         return None
-    return f"first layer, rms at initialisation: {scientific(he)} and {scientific(ettfs)}", ettfs > he
+    return f"first layer, rms at initialisation: {scientific(he)} and {scientific(ettfs)}", [ettfs > he]
 
 
 def _experiment(profile: Profile, store: Store, name: str) -> pd.DataFrame | None:

@@ -39,9 +39,9 @@ def currents(profile: Profile, store: Store) -> Drawn | None:
         "currents",
         drawn,
         f"Distributions of the post-synaptic current (the paper's Fig. 1a-c), {profile.title(cells[0].bench)}: share "
-        "of each value over samples, neurons and steps, in every layer. Widths are scaled to each half's maximum; "
-        "the bars are ± one standard deviation. The first layer is directly coded: its current is the same in all "
-        "steps, so it needs less.",
+        "of each value over samples, neurons and steps, in every layer. Widths go with the square root of the share, "
+        "scaled to each half's maximum; the bars are ± one standard deviation. The first layer is directly coded: "
+        "its current is the same in all steps, so it needs less.",
     )
 
 
@@ -78,7 +78,7 @@ def signal(profile: Profile, store: Store) -> Drawn | None:
         f"Signal and gradient over the layers, {profile.title(cells[0].bench)}: standard deviation of the current in "
         "units of the threshold, share of neurons that fire, and root mean square of the loss's gradient with "
         "respect to the trained weight. Filled: without weight normalisation; open: with it. Mean over seeds. The "
-        "last layer of a membrane readout does not fire.",
+        "last layer of a membrane readout does not fire; where the gradient is zero there is no point.",
     )
 
 
@@ -100,9 +100,10 @@ def _violins(axes: Any, found: list[dict[str, Any]]) -> None:
         for index, (stage, _) in enumerate(_STAGES):
             rows = [record["results"]["diagnosis"][stage][layer] for record in found]
             shares = np.mean([row["histogram"] for row in rows], axis=0)
-            width = 0.44 * shares / shares.max() * (1 if index else -1)
+            width = np.sqrt(shares[1:-1])  # the outer two bins hold all that lies beyond
+            width *= (0.44 if index else -0.44) / max(width.max(), 1e-9)
             style = line_style(index)
-            axes.fill_betweenx(middle, layer + 1, layer + 1 + width, color=style.color, alpha=0.75, linewidth=0)
+            axes.fill_betweenx(middle[1:-1], layer + 1, layer + 1 + width, color=style.color, alpha=0.75, linewidth=0)
             mean = fmean(row["current_mean"] for row in rows)
             sd = fmean(row["current_sd"] for row in rows)
             place = layer + 1 + (0.06 if index else -0.06)
@@ -115,11 +116,13 @@ def _profile_line(axes: Any, found: list[dict[str, Any]], stage: str, name: str,
     if not found:
         return
     rows = [record["results"]["diagnosis"][stage] for record in found]
-    points = [
-        (layer + 1, fmean(row[layer][name] for row in rows))
-        for layer in range(len(rows[0]))
-        if rows[0][layer][name] is not None
-    ]
+    points = []
+    for layer in range(len(rows[0])):
+        values = [row[layer][name] for row in rows]
+        if None not in values and (name != "gradient" or any(values)):  # a gradient of 0 has no place on the log axis
+            points.append((layer + 1, fmean(values)))
+    if not points:
+        return
     style = line_style(index)
     labels = ("Kaiming (He)", "torch default", "ETTFS-init")
     label = f"{labels[index]}{', normalised' if group else ''}"

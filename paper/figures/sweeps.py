@@ -11,6 +11,15 @@ from ..measures import MEASURES, records
 from ..records import Store
 from .drawn import Drawn, by_bench
 
+#: The label of a measure's axis, and a range that it shows in any case, lest noise fill the panel.
+_AXES: dict[str, tuple[str, tuple[float, ...]]] = {
+    "accuracy": ("test accuracy, %", ()),
+    "decision_mean": ("steps to decision", (1, 2)),
+    "ties": ("ties, % of samples", (0, 100)),
+    "spikes_per_neuron": ("spikes per neuron", (0,)),
+    "epoch_seconds": ("seconds an epoch", (0,)),
+}
+
 
 def gamma(profile: Profile, store: Store) -> Drawn | None:
     """Accuracy and steps to decision against the base of the exponential TWD."""
@@ -19,7 +28,7 @@ def gamma(profile: Profile, store: Store) -> Drawn | None:
         store,
         "gamma",
         "base γ of w[t] = γ^-t",
-        (("accuracy", "test accuracy, %"), ("decision_mean", "steps to decision"), ("ties", "ties, % of samples")),
+        ("accuracy", "decision_mean", "ties"),
         "Temporal weighting: the base γ. Near 1 all spikes weigh alike and the first step says little.",
     )
 
@@ -31,11 +40,7 @@ def steps(profile: Profile, store: Store) -> Drawn | None:
         store,
         "steps",
         "steps T",
-        (
-            ("accuracy", "test accuracy, %"),
-            ("spikes_per_neuron", "spikes per neuron"),
-            ("epoch_seconds", "seconds an epoch"),
-        ),
+        ("accuracy", "spikes_per_neuron", "epoch_seconds"),
         "The number of steps T: accuracy, spikes, and the time that an epoch takes.",
         logarithmic=True,
     )
@@ -46,19 +51,22 @@ def _sweep(
     store: Store,
     name: str,
     label: str,
-    quantities: tuple[tuple[str, str], ...],
+    measures: tuple[str, ...],
     caption: str,
     logarithmic: bool = False,
 ) -> Drawn | None:
     benches = by_bench(profile.of(name))
     if not any(records(cell, store) for cells in benches.values() for cell in cells):
         return None
-    drawn, panels = figure(6.8, 2.5, ncols=len(quantities))
+    drawn, panels = figure(6.8, 2.5, ncols=len(measures))
     for index, (bench, cells) in enumerate(benches.items()):
-        for axes, (measure, _) in zip(panels, quantities, strict=True):
+        for axes, measure in zip(panels, measures, strict=True):
             _line(axes, cells, store, measure, index, profile.title(bench))
-    for axes, (_, text) in zip(panels, quantities, strict=True):
+    for axes, measure in zip(panels, measures, strict=True):
+        text, shown = _AXES[measure]
         axes.set(xlabel=label, ylabel=text)
+        axes.update_datalim([(cells[0].value, value) for value in shown], updatex=False)
+        axes.autoscale_view()
         if logarithmic:
             _powers(axes, [cell.value for cell in profile.of(name)])
     if len(benches) > 1:
