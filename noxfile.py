@@ -93,6 +93,7 @@ def reproduce(session: nox.Session) -> None:
     """Train and write every table and figure of the paper; resumes where it stopped. Arguments go to paper/reproduce.py."""
     install(session, extras="all")
     session.run("python", "paper/reproduce.py", *session.posargs, env={"MPLBACKEND": "Agg"})
+    session.run("python", "paper/emulator_tables.py", *session.posargs, env={"MPLBACKEND": "Agg"})
 
 
 @nox.session
@@ -127,7 +128,8 @@ SANITIZED = (
     "tests/test_bad_input.py",
     "tests/emulator/test_core.py",
     "tests/emulator/test_golden.py",
-    "tests/emulator/test_program.py",
+    "tests/emulator/test_file.py",
+    "tests/emulator/test_fixed.py",
 )
 
 

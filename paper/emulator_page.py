@@ -38,7 +38,9 @@ def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
     for (net, chip, tuned), values in mean.groupby(["net", "chip", "tuned"], sort=False):
         exact = rows[rows["net"] == net]["float"].mean()
         cells = {f"{bits} bits": f"{value:.2f}" for (*_, bits), value in values.items()}
-        made.append({"net": net, "chip": chip, "weights": "fine-tuned" if tuned else "rounded", "float": f"{exact:.2f}"} | cells)
+        made.append(
+            {"net": net, "chip": chip, "weights": "fine-tuned" if tuned else "rounded", "float": f"{exact:.2f}"} | cells
+        )
     return pd.DataFrame(made).fillna("not held")
 
 
@@ -48,12 +50,15 @@ def energy(rows: pd.DataFrame) -> pd.DataFrame:
     made = []
     for (net, chip), part in widest.groupby(["net", "chip"], sort=False):
         first = part.iloc[0]
-        totals = {c.split()[1]: part[c].mean() for c in part if c.endswith("total of the cores") and part[c].notna().all()}
+        totals = {
+            c.split()[1]: part[c].mean() for c in part if c.endswith("total of the cores") and part[c].notna().all()
+        }
         own = next((name for name in totals if name != "45nm-integer"), None)
         made.append({
             "net": net, "chip": chip, "spikes": f"{part['spikes'].mean():.0f}", "operations": f"{part['delivered'].mean():.0f}",
             "effective": f"{part['effective'].mean():.0f}", "steps": f"{part['steps'].mean():.1f}",
-            "ns": first["time"] if isinstance(first["time"], str) else "unknown", "nJ, own table": "none" if own is None else f"{totals[own]:.0f} ({own})",
+            "ns": first["time"] if isinstance(first["time"], str) else "unknown",
+            "nJ, own table": "none" if own is None else f"{totals[own]:.0f} ({own})",
             "nJ, 45nm-integer": f"{totals['45nm-integer']:.0f}", "host MACs": f"{first['host']:.0f}",
             "placement": first["placement"] if first["placement"] != "fits" else f"fits, {int(first['cores'])} cores",
         })  # fmt: skip
@@ -64,16 +69,18 @@ def speed(rows: pd.DataFrame) -> pd.DataFrame:
     """Images a second of the C++ core alone, with full accounting; median over widths."""
     grouped = rows.groupby(["net", "chip"], sort=False)
     made = grouped.agg(images=("images a second", "median"), operations=("delivered", "mean")).reset_index()
-    made["operations a second"] = [f"{i * o / 1e9:.2f} G" for i, o in zip(made["images"], made["operations"], strict=True)]
+    made["operations a second"] = [
+        f"{i * o / 1e9:.2f} G" for i, o in zip(made["images"], made["operations"], strict=True)
+    ]
     made["images a second"] = [f"{value:.0f}" for value in made.pop("images")]
     made["operations an image"] = [f"{value:.0f}" for value in made.pop("operations")]
     return made
 
 
 def bits_figure(rows: pd.DataFrame) -> Figure:
-    """Accuracy over weight bits on generic8, a line a net: solid fine-tuned, dotted rounded."""
+    """Accuracy over weight bits on the first chip (generic8), a line a net: solid fine-tuned, dotted rounded."""
     drawn, axes = figure(height=3.0)
-    part = rows[rows["chip"] == "generic8"]
+    part = rows[rows["chip"] == rows["chip"].iloc[0]]
     for number, (net, of_net) in enumerate(part.groupby("net", sort=False)):
         style = line_style(number)
         for tuned, dash in ((True, "-"), (False, ":")):
@@ -106,11 +113,11 @@ def write(folder: Path, records: list[Record], missing: dict[str, str]) -> Path:
         "net is on the cores as a whole. *Rounded*: after training, scales of least squared error. *Fine-tuned*: "
         "trained on with straight-through rounding. The arithmetic is emulated even where a chip has no room for the net.",
     )  # fmt: skip
-    page.figure(bits_figure(rows), "Accuracy over weight bits on generic8.")
+    page.figure(bits_figure(rows), f"Accuracy over weight bits on {rows['chip'].iloc[0]}.")
     page.section("Energy and latency").table(
         tables["energy"], "Means an image at each chip's full width.",
-        "Operations are delivered synaptic events; effective ones met a neuron that had not fired. Energy is dynamic and as good as "
-        "its table (see the profile and table files for sources); host multiply-adds are not in it.",
+        "Operations are delivered synaptic events; effective ones met a neuron that had not fired. Energy is dynamic "
+        "and as good as its table (see the profile and table files for sources); host multiply-adds are not in it.",
     )  # fmt: skip
     page.section("Speed").table(tables["speed"], "The C++ core alone, all accounting on, on this machine.")
     return page.write(folder / "emulator.html")

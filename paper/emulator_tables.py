@@ -2,9 +2,10 @@
 
     python paper/emulator_tables.py --profile quick
 
-Trains the nets of `emulator.toml` (once: `train.fit` resumes and remembers), quantises each for every chip and width, with
-and without fine-tuning, runs all test images, and keeps one JSON record a run in `results/PROFILE/emulator/records`. Tables
-and the page `emulator.html` are made from the records alone. Killed, the same command goes on.
+Trains the nets of `emulator.toml` (once: `train.fit` resumes and remembers), quantises each for every chip and width,
+with and without fine-tuning, runs all test images, and keeps one JSON record a run in
+`results/PROFILE/emulator/records`. Tables and the page `emulator.html` are made from the records alone. Killed, the
+same command goes on.
 """
 
 from __future__ import annotations
@@ -92,14 +93,14 @@ def measure(job: Job, folder: Path, root: str | None) -> Job:
             "seconds": time.perf_counter() - began, "images": len(test), "tuning seconds": tuning}  # fmt: skip
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def main(
     profile: Annotated[str, typer.Option(help="smoke, quick or paper.")] = "quick",
     results: Annotated[Path | None, typer.Option(help="Folder for results; by default paper/results.")] = None,
     data_root: Annotated[str | None, typer.Option("--data", help="Folder with the data sets.")] = None,
     report_only: Annotated[bool, typer.Option("--report-only", help="Run nothing; make tables and page anew.")] = False,
 ) -> None:
-    """Run what has no record yet, then write tables and page."""
+    """Run what has no record yet, then write tables and page. Options of reproduce.py that it lacks are ignored."""
     folder = (results or HERE / "results") / profile / "emulator"
     todo, missing = list(jobs(profile)), {}
     for number, job in enumerate(todo):

@@ -1,0 +1,50 @@
+"""The tables of paper/emulator_tables.py from records: nothing is averaged wrongly, nothing missing is hidden."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from paper import emulator_page, emulator_tables
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    wanted = [
+        job for job in emulator_tables.jobs("smoke") if job["chip"] in ("loihi-like", "odin-like") and job["bits"] == 4
+    ]
+    return [json.loads(json.dumps(emulator_tables.measure(job, folder, None))) for job in wanted]
+
+
+def test_jobs_cover_chips_bits_and_tuning():
+    jobs = list(emulator_tables.jobs("smoke"))
+    assert {job["chip"] for job in jobs} == {"generic8", "loihi-like", "odin-like", "speck-like"}
+    assert {job["bits"] for job in jobs if job["chip"] == "generic8"} == {8, 6, 4, 3, 2}
+    assert {job["bits"] for job in jobs if job["chip"] == "odin-like"} == {4, 3, 2}
+    assert len({emulator_tables.key(job) for job in jobs}) == len(jobs)
+    with pytest.raises(ValueError, match="profile must be one of smoke"):
+        list(emulator_tables.jobs("nets"))
+
+
+def test_accuracy_is_the_mean_over_seeds(records):
+    other = copy.deepcopy(records[0])
+    other["summary"]["accuracy"] = records[0]["summary"]["accuracy"] - 0.1
+    table = emulator_page.accuracy(emulator_page.frame([records[0], other]))
+    assert table["4 bits"].tolist() == [f"{100 * records[0]['summary']['accuracy'] - 5:.2f}"]
+
+
+def test_tables_and_page(records, tmp_path):
+    page = emulator_page.write(tmp_path, records, {"x": "no data for this one"}).read_text()
+    assert "no data for this one" in page and "loihi-davies2018" in page
+    assert {path.name for path in Path(tmp_path, "tables").iterdir()} >= {"accuracy.csv", "energy.md", "speed.tex"}
+    energy = emulator_page.energy(emulator_page.frame(records))
+    own = dict(zip(energy["chip"], energy["nJ, own table"], strict=True))
+    assert own["odin-like"].endswith("(odin-frenkel2019)")
+
+
+def test_without_records(tmp_path):
+    assert "No run has a record yet" in emulator_page.write(tmp_path, [], {}).read_text()
