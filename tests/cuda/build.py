@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -11,7 +12,6 @@ import sysconfig
 from pathlib import Path
 from types import ModuleType
 
-import pybind11
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,12 +40,26 @@ def sources() -> list[Path]:
 
 
 def build(folder: Path) -> ModuleType:
-    """Compile and import the module; skips the test where there is no C++ compiler.
+    """Compile and import the module, once for all processes that name the same folder.
+
+    Skips the test where there is no C++ compiler or no pybind11.
 
     FIRSTSPIKE_CUDA_ON_HOST names a library that was built before, while one works on the tests.
     """
     if "FIRSTSPIKE_CUDA_ON_HOST" in os.environ:
         return load(Path(os.environ["FIRSTSPIKE_CUDA_ON_HOST"]))
+    library = folder / f"{NAME}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not library.exists():
+            compile_into(folder, library)
+    return load(library)
+
+
+def compile_into(folder: Path, library: Path) -> None:
+    """Compile all sources and link them."""
+    pybind11 = pytest.importorskip("pybind11")
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
     if compiler is None:
         pytest.skip("no C++ compiler at hand to build the CUDA kernels for the processor")
@@ -54,9 +68,7 @@ def build(folder: Path) -> ModuleType:
     for source in sources():
         objects.append(folder / f"{source.name}.o")
         run([compiler, *OPTIONS, *include, "-x", "c++", "-c", str(source), "-o", str(objects[-1])])
-    library = folder / f"{NAME}{sysconfig.get_config_var('EXT_SUFFIX')}"
     run([compiler, "-shared", "-o", str(library), *map(str, objects)])
-    return load(library)
 
 
 def load(library: Path) -> ModuleType:

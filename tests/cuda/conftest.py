@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -22,7 +23,9 @@ PROCESSORS, SHARED = 3, 64 * 1024
 @pytest.fixture(scope="session")
 def host(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """The module of kernels on the stand-in device."""
-    return build(tmp_path_factory.mktemp("cuda_on_host"))
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # all workers build it once
+    return build(shared / "cuda_on_host")
 
 
 @contextmanager
