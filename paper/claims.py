@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from firstspike.report import Column
-from firstspike.report.tables import absent
+from firstspike.report.tables import MISSING, absent
 
 from . import published
 from .grid import Profile
@@ -23,15 +23,13 @@ def claims(profile: Profile, store: Store) -> Table:
     for claim, told, ask in _CLAIMS:
         answer = ask(profile, store)
         here, same = answer or ("not run", [])
-        word = "" if not same else "yes" if all(same) else "in part" if any(same) else "**no**"
+        word = MISSING if not same else "yes" if all(same) else "in part" if any(same) else "**no**"
         rows.append({"claim": claim, "published": told(), "here": here, "same": word})
     columns = (
         Column("claim", "claim"),
         Column("published", "published"),
         Column("here", "here"),
-        Column(
-            "same", "same direction", lambda row: "–" if absent(row["same"]) else "yes" if row["same"] else "**no**"
-        ),
+        Column("same", "same direction"),
     )
     return Table("claims", "The paper's claims beside these records.", pd.DataFrame(rows), columns)
 

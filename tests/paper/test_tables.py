@@ -11,7 +11,7 @@ from paper.tables.speed import first_to_reach
 from firstspike.report import csv, markdown
 from paper import published
 
-from .samples import fill, profile, record
+from .samples import PROFILE, fill, profile, record
 
 
 @pytest.fixture
@@ -126,6 +126,16 @@ def test_claims_compare_and_say_when_the_direction_differs(made):
     assert shown["here"][1] == "digits, small: 1.50 against 2.50" and shown["same direction"][1] == "yes"
     assert shown["same direction"][0] == "**no**"  # all rows of the ablation have the same made-up accuracy
     assert scientific(4.4e-2) == "4·10⁻²" and scientific(1e-7) == "10⁻⁷"
+
+
+def test_a_claim_that_holds_on_one_bench_only_holds_in_part(tmp_path):
+    text = PROFILE.replace('[decoder]\nbenches = ["small"]', '[decoder]\nbenches = ["small", "cnn"]')
+    made, store = profile(tmp_path / "profile", text), Store(tmp_path / "results")
+    fill(store, made.of("decoder"))
+    twd = next(cell for cell in made.of("decoder") if cell.value == "twd-exp" and cell.bench == "cnn")
+    for run in twd.runs:
+        store.add(run, record(run.seed, decision={"mean": 1.5, "median": 1.0, "p95": 3.0}))
+    assert claims(made, store).shown["same direction"][1] == "in part"
 
 
 def test_published_figures_have_known_tags_and_unchecked_ones_stay_out():
