@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from . import _checks
-from .spikes import SILENT, SpikeTimes
-
-CURVES = ("linear", "log")
-DARKEST = 1 / 255  # the smallest grey level of an 8-bit image; the log curve reaches the last step here
+from . import _checks, ops
+from .ops.latency import CURVES
+from .spikes import SpikeTimes
 
 
 def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
@@ -36,9 +32,7 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
         raise ValueError(f"x must have shape [batch, ...] with at least 2 dimensions, got {tuple(x.shape)}")
     if not torch.compiler.is_compiling():
         _check_unit_interval(x)
-    delay = 1 - x if curve == "linear" else x.clamp(min=DARKEST).log() / math.log(DARKEST)
-    times = (delay * (steps - 1)).round().to(torch.uint8)
-    return SpikeTimes(times.masked_fill(x == 0, SILENT), steps)
+    return SpikeTimes(ops.latency(x.contiguous(), steps, CURVES.index(curve)), steps)
 
 
 def _check_unit_interval(x: Tensor) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+import importlib
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firstspike import SpikeTimes, functional, reference
+from firstspike import SpikeTimes, encode, functional, reference
 from firstspike.surrogate import atan, rectangle, triangle
 
 from ..compare import check_layer, clear_neurons, close
 from ..samples import PATTERNS, REGIMES, generator, layer, spike_times
 
+latency = importlib.import_module("firstspike.ops.latency")  # the module, not the operator
 pytestmark = pytest.mark.usefixtures("on_host")
 SURROGATES = [triangle(), triangle(0.5), rectangle()]
 
@@ -139,12 +140,10 @@ def test_trains_to_times_and_back() -> None:
     assert torch.equal(SpikeTimes.from_dense(dense).times, times)
 
 
-@pytest.mark.parametrize("curve", ["linear", "log"])
-def test_latency(on_host: ModuleType, curve: str) -> None:
-    from firstspike import encode
-
-    x = torch.linspace(0, 1, 256)[None]
-    times = torch.empty_like(x, dtype=torch.uint8)
-    for steps in (1, 2, 8, 254):
-        on_host.latency(256, steps, ["linear", "log"].index(curve), x.data_ptr(), times.data_ptr(), 0)
-        assert torch.equal(times, encode.latency(x, steps, curve).times)
+@pytest.mark.parametrize("curve", encode.CURVES)
+@pytest.mark.parametrize("steps", [1, 2, 8, 254])
+def test_latency(curve: str, steps: int) -> None:
+    x = torch.linspace(0, 1, 256).reshape(2, 128)
+    times = encode.latency(x, steps, curve).times
+    assert torch.equal(times, latency._forward(x, steps, encode.CURVES.index(curve)))
+    assert bool((times[x == 0] == 255).all()) and times[-1, -1] == 0

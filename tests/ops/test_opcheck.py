@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from firstspike import SpikeTimes, functional
+from firstspike import SpikeTimes, encode, functional
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
 
 from ..samples import Layer, generator, layer
@@ -107,6 +107,12 @@ def run_ramp(surrogate: Any) -> None:
     backward(functional.ramp(current, 6, surrogate=surrogate).flatten(1).dense())
 
 
+def run_latency() -> None:
+    """Both curves, on a map."""
+    for curve in encode.CURVES:
+        encode.latency(torch.rand(2, 3, 4, 5, generator=generator(0)), 8, curve)
+
+
 SAMPLES: dict[str, Callable[[], None]] = {
     "linear": lambda: run_layer(functional.linear, layer((3, 13), (19, 13), 8)),
     "linear, atan": lambda: run_layer(functional.linear, layer((3, 13), (19, 13), 8), surrogate=atan()),
@@ -126,6 +132,7 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "integrate, no sample": lambda: run_integrate(layer((0, 13), (19, 13), 8)),
     "ramp": lambda: run_ramp(triangle()),
     "ramp, sigmoid": lambda: run_ramp(sigmoid()),
+    "latency": run_latency,
     "fire": lambda: run_fire(triangle(), decay=0.5),
     "fire, sigmoid": lambda: run_fire(sigmoid()),
 }

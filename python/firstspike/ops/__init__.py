@@ -1,9 +1,10 @@
-"""The fused kernels as torch operators (`torch.library`): schema, fake kernel, gradient and implementations, one file a subject."""
+"""The fused kernels as torch operators: schema, fake kernel, gradient and implementations, one file a subject."""
 
 from .fire import fire
 from .integrate import integrate_layer
+from .latency import latency
 from .layer import fire_layer
 from .ramp import ramp
 from .times import dense, dense_edge, from_dense
 
-__all__ = ["dense", "dense_edge", "fire", "fire_layer", "from_dense", "integrate_layer", "ramp"]
+__all__ = ["dense", "dense_edge", "fire", "fire_layer", "from_dense", "integrate_layer", "latency", "ramp"]

@@ -1,0 +1,37 @@
+"""`latency`: intensities in [0, 1] to spike times, the brightest first; the formulas stand in `firstspike.encode`."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ._cuda import kernels, on_device, pointer
+from ._library import operator
+
+CURVES = ("linear", "log")
+DARKEST = 1 / 255  # the smallest grey level of an 8-bit image; the log curve reaches the last step here
+_SILENT = 255
+
+
+def _forward(x: Tensor, steps: int, curve: int) -> Tensor:
+    delay = 1 - x if CURVES[curve] == "linear" else x.clamp(min=DARKEST).log() / math.log(DARKEST)
+    times = (delay * (steps - 1)).round().to(torch.uint8)
+    return times.masked_fill(x == 0, _SILENT)
+
+
+def _forward_cuda(x: Tensor, steps: int, curve: int) -> Tensor:
+    x = x.contiguous()
+    times = torch.empty_like(x, dtype=torch.uint8)
+    with on_device(x) as stream:
+        kernels().latency(x.numel(), steps, curve, pointer(x), pointer(times), stream)
+    return times
+
+
+def _forward_fake(x: Tensor, steps: int, curve: int) -> Tensor:
+    return torch.empty_like(x, dtype=torch.uint8)
+
+
+operator("latency(Tensor x, int steps, int curve) -> Tensor", cpu=_forward, cuda=_forward_cuda, fake=_forward_fake)
+latency = torch.ops.firstspike.latency.default
