@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -63,10 +63,10 @@ class Placement:
                     label=f"{self.program.layers[slot.layer].name}, {resource}",
                 )
                 bottom[slot.core] += share
-        handles: dict[str, object] = {}
+        handles: dict[str, Any] = {}
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-        axes.legend(list(handles.values()), list(handles), fontsize="x-small")
+        drawn.legend(list(handles.values()), list(handles), fontsize="x-small", loc="outside upper center", ncols=3)
         axes.set_xticks(range(len(cores)), [str(core) for core in cores])
         axes.set_xlabel("core")
         axes.set_ylabel("used (%)")

@@ -137,30 +137,15 @@ class _Maker:
         if fires and threshold <= 0:
             raise CannotQuantize(f"layer {name}: the threshold must be positive, got {threshold}")
         step = p.weight_step
-        tensor = self.scope == "tensor" or not fires or compared
-        held = held_unit(module)
-        if held is not None:
-            unit = held
-        else:
-            unit = scales.choose_unit(weight.reshape(1, -1) if tensor else weight, self.bits, step, self.rule)
-        unit = np.broadcast_to(unit, (len(weight),)).copy()
-        limited = False
-        if fires:
-            least = scales.finest_unit(threshold, pool, p)
-            limited = bool((unit < least).any())
-            unit = np.maximum(unit, least)
-        else:
-            unit *= self.coarser_readout
+        one = self.scope == "tensor" or not fires or compared
+        unit, limited = self._unit(module, weight, threshold if fires else None, pool, one)
         column = unit.reshape(-1, *[1] * (weight.ndim - 1))
         codes = scales.round_weights(weight, column, self.bits, step)
         clipped = int((np.abs(np.rint(weight / (column * step)) * step) > np.abs(codes)).sum())
         if p.weight_sign == "source":
             _one_sign_a_source(codes, name)
-        theta = np.zeros(len(weight), np.int64)
-        if fires:
-            known: dict[float, int] = {}
-            for i, u in enumerate(unit):
-                theta[i] = known.setdefault(float(u), scales.theta_integer(threshold, float(u), pool, p))
+        known = {float(u): scales.theta_integer(threshold, float(u), pool, p) if fires else 0 for u in unit}
+        theta = np.array([known[float(u)] for u in unit], np.int64)
         bias, dropped = self._bias(beta * pool * pool / unit, name)
         start = (index + 1) * p.axon_delay
         conv = isinstance(module, fs.TTFSConv2d)
@@ -204,6 +189,21 @@ class _Maker:
             **{f"{register} cannot overflow": safe for register, safe in layer.overflow_impossible().items()},
         }
         return layer, row
+
+    def _unit(
+        self, module: nn.Module, weight: NDArray[np.float64], threshold: float | None, pool: int, one: bool
+    ) -> tuple[NDArray[np.float64], bool]:
+        """The unit of each output channel, and whether the threshold's width made one of them coarser."""
+        unit = held_unit(module)
+        if unit is None:
+            unit = scales.choose_unit(
+                weight.reshape(1, -1) if one else weight, self.bits, self.profile.weight_step, self.rule
+            )
+        unit = np.broadcast_to(unit, (len(weight),)).copy()
+        if threshold is None:
+            return unit * self.coarser_readout, False
+        least = scales.finest_unit(threshold, pool, self.profile)
+        return np.maximum(unit, least), bool((unit < least).any())
 
     def _leak(self, decay: float, name: str) -> tuple[int, int]:
         bits = self.profile.decay_bits
