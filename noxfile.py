@@ -68,7 +68,7 @@ def install(
 def tests(session: nox.Session) -> None:
     """Run the tests, on one process a core; arguments go to pytest."""
     install(session, extras="all", groups=("test",))
-    environment = {"OMP_NUM_THREADS": "2", "MPLBACKEND": "Agg"}
+    environment = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}  # the processes fill the cores already
     session.run("pytest", "-n", "auto", *session.posargs, env=environment)
 
 
@@ -116,7 +116,7 @@ def sanitize(session: nox.Session) -> None:
         "LD_PRELOAD": " ".join(libraries),
         "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1",  # CPython and torch leak by design at exit
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
-        "OMP_NUM_THREADS": "2",
+        "OMP_NUM_THREADS": "1",
     }
     session.run("python", "-c", "from firstspike._extension import cpu; assert cpu.sanitized", env=environment)
     session.run("pytest", "-n", "auto", "-m", "not slow", *(session.posargs or SANITIZED), env=environment)

@@ -1,5 +1,6 @@
 """The fused kernels as torch operators: schema, fake kernel, gradient and implementations, one file a subject."""
 
+from ._cuda import support_capacity
 from .fire import fire
 from .integrate import integrate_layer
 from .latency import latency
@@ -7,4 +8,14 @@ from .layer import fire_layer
 from .ramp import ramp
 from .times import dense, dense_edge, from_dense
 
-__all__ = ["dense", "dense_edge", "fire", "fire_layer", "from_dense", "integrate_layer", "latency", "ramp"]
+__all__ = [
+    "dense",
+    "dense_edge",
+    "fire",
+    "fire_layer",
+    "from_dense",
+    "integrate_layer",
+    "latency",
+    "ramp",
+    "support_capacity",
+]
