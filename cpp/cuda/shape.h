@@ -21,7 +21,7 @@ struct Shape {
 };
 
 inline Shape shape_of(const Layer& l) {
-    const int64_t limit = int64_t{1} << 31;
+    const int64_t limit = int64_t{1} << 30;  // strides over a grid stay below 2^31
     const int64_t cells = l.cells_y() * l.cells_x();
     for (const int64_t size : {l.batch * l.units(), l.batch * l.sites() * tiles_of(l.outputs), l.batch * cells * tiles_of(l.channels),
                                l.rows(), l.taps() * l.outputs, l.taps() * tiles_of(l.outputs), l.batch * cells * (l.steps + 1)})

@@ -105,6 +105,14 @@ def test_a_training_step_in_a_graph() -> None:
     assert torch.equal(captured, expected)
 
 
+def test_a_graph_without_a_capacity_is_refused() -> None:
+    case: Layer = CASES["linear"]
+    weight = case.weight.cuda().requires_grad_()
+    spikes = SpikeTimes(case.times.cuda(), case.steps)
+    with pytest.raises(RuntimeError, match="supports of a fixed length"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        functional.linear(spikes, weight)
+
+
 def test_on_another_stream() -> None:
     case: Layer = CASES["linear"]
     weight = case.weight.cuda()

@@ -111,6 +111,8 @@ class Recording:
         torch.cumsum(self.count, 0, dtype=torch.int64, out=offset[1:])
         overflow = None
         if self.capacity is None:
+            if offset.is_cuda and torch.cuda.is_current_stream_capturing():
+                raise RuntimeError("a CUDA graph needs supports of a fixed length: see firstspike.ops.support_capacity")
             capacity = int(offset[-1])
         else:
             capacity = self.capacity
