@@ -59,7 +59,7 @@ def test_decay(decay: float, steps: int, exact: bool, surrogate: object) -> None
     ("inputs", "pool"), [((2, 3, 4, 6), 2), ((3, 5, 3, 3), 3), ((2, 1, 8, 4), 4), ((2, 3, 5, 7), 1), ((2, 4, 5, 7), 2)]
 )
 def test_map_is_pooled_and_flattened(inputs: tuple[int, ...], pool: int, surrogate: object) -> None:
-    batch, channels, height, width = inputs
+    _batch, channels, height, width = inputs
     features = channels * (height // pool) * (width // pool)
     for pattern in ("mixed", "tied"):
         case = layer(inputs, (11, features), 8, pattern=pattern, exact=pool != 3, avg_pool=pool, surrogate=surrogate)

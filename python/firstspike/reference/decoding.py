@@ -61,7 +61,7 @@ def decision_step(spikes: Spikes) -> Tensor:
 def ties(spikes: Spikes, classes: int | None = None) -> Tensor:
     """Bool [B]: the first output step has spikes of more than one class; k neighbouring outputs make a class."""
     train = spikes.dense().detach()
-    steps, batch, outputs = train.shape
+    steps, _batch, outputs = train.shape
     k = 1 if classes is None else outputs // classes
     tied = []
     for b, t in enumerate(decision_step(spikes).tolist()):
