@@ -102,7 +102,7 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
     if t.all_inclusive:
         notes.append("the table's operation includes everything else")
     macs = host_macs(run)
-    host = None if not macs or t.host_mac_pj is None else macs * t.host_mac_pj / 1000
+    host = 0.0 if not macs else None if t.host_mac_pj is None else macs * t.host_mac_pj / 1000
     if macs and t.host_mac_pj is None:
         notes.append(f"host: {macs} multiply-adds an image, the table has no figure for them")
     return Account(
