@@ -55,7 +55,7 @@ Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& sur
     schedule.each_tile(s.times, [&](int64_t task, int64_t site, int64_t tile, EventList events) {
         with_vectors(tiles.vectors(tile), [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;
-            Vec v[N];
+            Vec v[N] = {};
             rest(v, tiles.used(tile));
             uint8_t* times = times_out + site * s.layer.outputs + tile * kTile;
             if (record) {

@@ -35,7 +35,7 @@ Support ramp(const float* current, int64_t sites, int64_t channels, int64_t step
             constexpr int N = decltype(vectors)::value;
             const int used = tiles.used(tile);
             const int64_t at = site * channels + tile * kTile;
-            Vec v[N], x[N] = {};
+            Vec v[N] = {}, x[N] = {};
             rest(v, used);
             std::memcpy(x, current + at, static_cast<size_t>(used) * sizeof(float));
             const auto run = [&](auto&& firing) {
