@@ -80,9 +80,9 @@ def _record(task: Task) -> dict[str, Any]:
 
 
 def backend() -> str:
-    """What computes the spikes here, in words."""
-    describe = getattr(firstspike, "backends", None)
-    return "torch" if describe is None else str(describe())
+    """The kernels that run here, in words."""
+    cpu = firstspike.backends()["cpu"]
+    return f"C++, {cpu['processor']} {cpu['instruction_set']}, {cpu['lanes']} lanes"
 
 
 def _fit(task: Task, datasets: tuple[data.Dataset, data.Dataset]) -> training.Result:

@@ -1,6 +1,7 @@
 """The job that trains one run, on synthetic images of the real sets' shapes."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -49,6 +50,7 @@ def test_a_record_has_all_that_tables_and_figures_need(made_up, tmp_path):
     assert 0 <= results["test"]["repeated"] <= 100 and results["operations"]["additions"] > 0
     assert [row["firing"] is not None for row in results["diagnosis"]["trained"]] == [True] * 3
     assert len(results["diagnosis"]["init"][0]["histogram"]) == len(EDGES) - 1
+    assert re.fullmatch(r"C\+\+, \w+ \w+, \d+ lanes", record["provenance"]["backend"])
     assert record["timing"]["peak_mb"] > 0 and len(record["timing"]["epochs"]) == 2
 
 
