@@ -34,38 +34,46 @@ def accuracy(profile: Profile, store: Store) -> Drawn | None:
     return Drawn(
         "accuracy",
         drawn,
-        "Ours (bold, last epoch, mean ± sd over seeds) beside published results; Table 2 has their sources. Ticks "
-        "and bars in grey are published figures and ranges. Nets differ: the comparison is of what is reported for a "
-        "data set.",
+        "Ours (bold, last epoch, mean ± sd over seeds) beside published results, whose sources are in the table below. Grey "
+        "bars are published ranges. Nets differ: this compares what is reported for a data set.",
     )
 
 
-def _draw(axes: Any, place: int, low: float, high: float, sd: float, series: int | None) -> None:
+def _draw(axes: Any, place: int, low: float, high: float, sd: float, series: int | None, text: str) -> None:
     """One row: a published figure or range in grey, or ours with its deviation, and the number beside it."""
     style = line_style(series) if series is not None else None
     color = style.color if style else "#8a8a8a"
     axes.plot([low, high], [place, place], color=color, linewidth=2)
     marker = style.marker if style else "D"
     axes.errorbar([high], [place], xerr=sd or None, color=color, marker=marker, markersize=6 if style else 4, capsize=2)
-    text = f"{high:.2f}" if style else f"{high}" if low == high else f"{low}-{high}"
     where = (high + sd, place)
     axes.annotate(text, where, (7, 0), textcoords="offset points", va="center", fontsize=7.5, color="#444444")
 
 
 def _points(
     profile: Profile, store: Store, dataset: str, cells: list[Cell]
-) -> list[tuple[str, float, float, float, Any]]:
-    """(name, lower end, upper end, sd, series or None), best first."""
-    points: list[tuple[str, float, float, float, Any]] = []
+) -> list[tuple[str, float, float, float, int | None, str]]:
+    """(name, lower end, upper end, sd, series or None, text), best first."""
+    points: list[tuple[str, float, float, float, int | None, str]] = []
     for entry in published.source()["method"]:
         if entry["tag"] != "m" and dataset in entry:
             low, _, high = entry[dataset].partition("-")
-            points.append((entry["name"].partition(" (")[0], float(low), float(high or low), 0.0, None))
+            name = entry["name"].partition(" (")[0]
+            points.append((name, float(low), float(high or low), 0.0, None, entry[dataset]))
     for cell in cells:
         if cell.runs[0].data == dataset:
             made = row(cell, store, profile)
             kind = "CNN" if "C" in made["net"] else "MLP"
             sd = made["accuracy_sd"] if made["seeds"] > 1 else 0.0
             series = 0 if made["model"] == "ttfs" else 1
-            points.append((f"ours, {kind}, {cell.label}", made["accuracy"], made["accuracy"], sd, series))
+            points.append(
+                (
+                    f"ours, {kind}, {cell.label}",
+                    made["accuracy"],
+                    made["accuracy"],
+                    sd,
+                    series,
+                    f"{made['accuracy']:.2f}",
+                )
+            )
     return sorted(points, key=lambda point: -point[2])
