@@ -23,7 +23,17 @@ KEY = "firstspike.program"
 _ARRAYS = ("weight", "theta", "bias", "scale")
 _HOST_ARRAYS = ("weight", "bias")
 _LARGEST_HEADER = 1 << 24
-_FAULTS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, MemoryError)
+# RuntimeError: pybind11 says so of a number that a C++ integer cannot hold.
+_FAULTS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RuntimeError,
+    MemoryError,
+)
 
 
 class ProgramError(ValueError):

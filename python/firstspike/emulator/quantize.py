@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -15,15 +14,12 @@ from .. import nn as fs
 from ..models import TTFSNet
 from . import profile as profiles
 from . import scales
-from .host import Encoder, Readout
+from .host import Encoder
 from .layers import Layer, Shape
+from .modules import CannotQuantize, arrange, direct_encoder, folded, one_sign_a_source, out_shape, readout_of
 from .profile import Profile
 from .program import Program, narrow
-from .straight_through import held_unit, master_copy
-
-
-class CannotQuantize(ValueError):
-    """A network that a profile cannot represent; the message names the layer and the reason."""
+from .straight_through import held_unit
 
 
 def quantize(
@@ -110,7 +106,7 @@ class _Maker:
             Encoder("latency", curve=model.encoder.curve) if isinstance(model.encoder, fs.LatencyEncoder) else None
         )
         if encoder is None:
-            encoder, shape = _direct(modules.pop(0), shape)
+            encoder, shape = direct_encoder(modules.pop(0), shape)
         if pixels is not None:
             listed = {key: None if value is None else list(value) for key, value in vars(pixels).items()}
             encoder = Encoder(**{**vars(encoder), **listed})
@@ -123,7 +119,7 @@ class _Maker:
             layers.append(layer)
             table.append(row)
             shape = layer.out_shape
-        return Program(layers, self.steps, self.profile, encoder, _readout(model.readout), name, table)
+        return Program(layers, self.steps, self.profile, encoder, readout_of(model.readout), name, table)
 
     def layer(
         self, module: nn.Module, name: str, shape: Shape, index: int, compared: bool
@@ -131,7 +127,7 @@ class _Maker:
         if not isinstance(module, (fs.TTFSLinear, fs.TTFSConv2d, fs.Integrate)):
             raise CannotQuantize(f"layer {name}: only linear, convolutional and integrating layers run on the cores")
         p, fires, pool = self.profile, not isinstance(module, fs.Integrate), module.avg_pool
-        weight, beta = _folded(module, name)
+        weight, beta = folded(module, name)
         keep, decay_bits = self._leak(float(module.decay), name)
         threshold = module.threshold if isinstance(module, fs.FiringLayer) else 0.0
         if fires and threshold <= 0:
@@ -143,7 +139,7 @@ class _Maker:
         codes = scales.round_weights(weight, column, self.bits, step)
         clipped = int((np.abs(np.rint(weight / (column * step)) * step) > np.abs(codes)).sum())
         if p.weight_sign == "source":
-            _one_sign_a_source(codes, name)
+            one_sign_a_source(codes, name)
         known = {float(u): scales.theta_integer(threshold, float(u), pool, p) if fires else 0 for u in unit}
         theta = np.array([known[float(u)] for u in unit], np.int64)
         bias, dropped = self._bias(beta * pool * pool / unit, name)
@@ -152,11 +148,11 @@ class _Maker:
         layer = Layer(
             name=name,
             kind="conv" if conv else "linear",
-            weight=narrow(_arrange(codes, conv, shape, pool, name)),
+            weight=narrow(arrange(codes, conv, shape, pool, name)),
             theta=theta,
             bias=bias,
             in_shape=shape,
-            out_shape=_out_shape(module, shape, pool),
+            out_shape=out_shape(module, shape, pool),
             accumulator=p.accumulator,
             membrane=p.membrane,
             pool=pool,
@@ -239,72 +235,6 @@ class _Maker:
                 f"of profile {p.name}"
             )
         return codes.astype(np.int64) << p.weight_shift, 0.0
-
-
-def _folded(module: fs.Synapse, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    with torch.no_grad():
-        weight, bias = module.synapse() if held_unit(module) is None else master_copy(module)
-    w = weight.detach().double().cpu().numpy()
-    b = np.zeros(len(w)) if bias is None else bias.detach().double().cpu().numpy()
-    for what, values in (("weight", w), ("bias", b)):
-        if not np.isfinite(values).all():
-            raise CannotQuantize(f"layer {name}: its {what} holds NaN or infinity")
-    return w, b
-
-
-def _arrange(codes: NDArray[np.int64], conv: bool, shape: Shape, pool: int, name: str) -> NDArray[np.int64]:
-    """Codes [O, ...] in torch's order to the program's: [row (height, width, channel), O] or [C, ky, kx, O]."""
-    if conv:
-        return codes.transpose(1, 2, 3, 0)
-    height, width, channels = shape[0] // pool, shape[1] // pool, shape[2]
-    if codes.shape[1] != height * width * channels:
-        raise CannotQuantize(
-            f"layer {name}: it has {codes.shape[1]} inputs, the layer before gives {height * width * channels}"
-        )
-    return codes.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, len(codes))
-
-
-def _out_shape(module: nn.Module, shape: Shape, pool: int) -> Shape:
-    if not isinstance(module, (fs.TTFSConv2d, fs.DirectConv2d)):
-        return 1, 1, module.out_features  # type: ignore[return-value]
-    sides = ((side // pool + 2 * module.padding - module.kernel_size) // module.stride + 1 for side in shape[:2])
-    height, width = sides
-    return height, width, module.out_channels
-
-
-def _one_sign_a_source(codes: NDArray[np.int64], name: str) -> None:
-    a_source = codes.reshape(len(codes), codes.shape[1], -1)
-    if ((a_source > 0).any((0, 2)) & (a_source < 0).any((0, 2))).any():
-        raise CannotQuantize(f"layer {name}: a source has weights of both signs, the profile has one sign a source")
-
-
-def _direct(module: nn.Module, shape: Shape) -> tuple[Encoder, Shape]:
-    if not isinstance(module, (fs.DirectLinear, fs.DirectConv2d)):
-        raise CannotQuantize(
-            f"layer 0:{type(module).__name__}: a net without an encoder must start with a directly coded layer"
-        )
-    weight, bias = _folded(module, f"0:{type(module).__name__}")
-    conv = isinstance(module, fs.DirectConv2d)
-    encoder = Encoder(
-        "direct-conv" if conv else "direct-linear",
-        weight=weight.astype(np.float32),
-        bias=bias.astype(np.float32),
-        threshold=module.threshold,
-        decay=module.decay,
-        stride=module.stride if isinstance(module, fs.DirectConv2d) else 1,
-        padding=module.padding if isinstance(module, fs.DirectConv2d) else 0,
-    )
-    return encoder, _out_shape(module, shape, 1)
-
-
-def _readout(module: nn.Module) -> Readout:
-    if isinstance(module, fs.MembraneReadout):
-        return Readout("membrane", module.mode, classes=module.classes)
-    if isinstance(module, fs.TemporalWeighting):
-        return Readout("temporal-weighting", module.mode, module.gamma, module.classes)
-    if isinstance(module, fs.FirstSpike):
-        return Readout("first-spike", classes=module.classes)
-    raise CannotQuantize(f"readout {type(module).__name__} is not known")
 
 
 def _readout_room(program: Program, calibration: Tensor) -> float:
