@@ -120,9 +120,11 @@ def _test_data(made: Page, profile: Profile) -> None:
     else:
         used = f"Images of train held out for validation, by run: {', '.join(map(str, held))}."
     made.section("How test data were used").text(
-        "Test images never choose anything. After every epoch the test accuracy is computed for the curves; the "
-        "figure that counts is the **last epoch's**, whatever the others were. The best epoch is printed beside it "
-        "to show how much choosing by test would have flattered. Settings are chosen on a validation split of train, "
+        "Test images never choose anything. Where images of train are held out, every epoch is measured on those and the "
+        "test images once, at the end; elsewhere test accuracy is computed after every epoch, for the curves. The figure "
+        "that counts is the **last epoch's**, whatever the others were. The best epoch is printed beside it to show how "
+        "much choosing by test would have flattered. Settings are chosen on a validation split of train (the trials are in "
+        "`paper/NOTES.md`), "
         f"drawn with a fixed seed and equal class shares. {used} Where several seeds were run, ± is the sample "
         "standard deviation over seeds, of initialisation and data order alike."
     )
