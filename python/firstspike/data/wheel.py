@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
+import importlib.metadata
 import shutil
 import sys
 import tempfile
@@ -39,7 +39,7 @@ def fetch(wheel: Wheel) -> list[bytes]:
 
 
 def _pip() -> list[str]:
-    if importlib.util.find_spec("pip") is not None:
+    if any(importlib.metadata.distributions(name="pip")):  # not an import: setuptools hooks that of pip, and may warn
         return [sys.executable, "-m", "pip"]
     path = shutil.which("pip") or shutil.which("pip3")
     if path is None:
