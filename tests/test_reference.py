@@ -23,7 +23,7 @@ def column(*values: float) -> Tensor:
 def test_fire_by_hand() -> None:
     """V = 0.5, 0.75, 1.25, 2.25: fires at 2. u = -0.5, -0.25, 0.25; triangle 0.5, 0.75, 0.75, nothing after."""
     current = column(0.5, 0.25, 0.5, 1.0).requires_grad_()
-    spikes = reference.fire(current)
+    spikes = reference.fire(current, surrogate=triangle(1.0))
     assert spikes.flatten().tolist() == [0, 0, 1, 0]
     spikes.backward(column(1, 2, 4, 8))
     # direct = 0.5, 1.5, 3, 0; the gradient of X[t] is its suffix sum
@@ -62,7 +62,7 @@ def test_gradient_of_the_input_by_hand() -> None:
     """dL/ds[t] = sum of w direct from t on, at every step, whether the input fired there or not."""
     train = column(0, 1, 0).requires_grad_()
     weight = torch.tensor([[0.75], [-0.5]], dtype=F64)
-    out = reference.linear(SpikeTrain(train), weight)
+    out = reference.linear(SpikeTrain(train), weight, surrogate=triangle(1.0))
     assert out.times.tolist() == [[SILENT, SILENT]]
     out.dense().backward(torch.tensor([[1.0, 1.0], [4.0, 2.0], [8.0, 16.0]], dtype=F64).reshape(3, 1, 2))
     # u: neuron 0: -1, -0.25, -0.25 -> 0, 3/4, 3/4; neuron 1: -1, -1.5, -1.5 -> 0
@@ -92,7 +92,7 @@ def test_conv2d_by_hand() -> None:
 def test_ramp_by_hand() -> None:
     """I = 0.375: V = 0.375, 0.75, 1.125 fires at 2; triangle 0.375, 0.75, 0.875; every V[t] has (t + 1) dI."""
     current = torch.tensor([[0.375]], dtype=F64, requires_grad=True)
-    out = reference.ramp(current, 4)
+    out = reference.ramp(current, 4, surrogate=triangle(1.0))
     assert out.times.tolist() == [[2]]
     out.dense().backward(column(8, 4, 8, 1))
     # direct = 3, 3, 7, 0; 3 + 2 * 3 + 3 * 7

@@ -8,12 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from firstspike.surrogate import triangle
+
 from ..works import Work
 from .synapses import stages
 
 
 class _Spike(torch.autograd.Function):
-    """Heaviside with a triangular surrogate derivative of width 1."""
+    """Heaviside with a triangular surrogate derivative, of the width that firstspike's has."""
+
+    width = triangle().scale
 
     @staticmethod
     def forward(ctx, u):  # type: ignore[no-untyped-def]
@@ -23,7 +27,7 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         (u,) = ctx.saved_tensors
-        return gradient * (1 - u.abs()).clamp(min=0)
+        return gradient * (1 - u.abs() / _Spike.width).clamp(min=0) / _Spike.width
 
 
 def loop(current: Tensor) -> Tensor:

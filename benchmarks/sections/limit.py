@@ -95,7 +95,7 @@ def _weight_gradient(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str
     y = _apply(layer, x.detach(), weight, bias)
     shape, reached = _shape(layer, x), _reached(layer, x)
     gradient = _gradient(y)
-    last = counts.last_gradient(y._support.offset, y._support.step, _groups(reached, shape))
+    last = counts.last_gradient(y._support.offset, y._support.place[0], _groups(reached, shape))
     return (
         lambda: torch.autograd.grad(y._edge, weight, gradient, retain_graph=True),
         {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <vector>
 
 namespace firstspike::bindings {
 
@@ -16,14 +17,13 @@ WeightView weight_from(const py::array& array, const Layer& l) {
     return {static_cast<const float*>(array.data()), stride(0), stride(1), stride(2), stride(3)};
 }
 
-int64_t entries_of(const SupportArrays& arrays) { return std::get<1>(arrays).size(); }
+int64_t entries_of(const SupportArrays& arrays) { return std::get<1>(arrays).size() / 2; }
 
 SupportView support_from(const SupportArrays& arrays, int64_t sites, int64_t channels, int64_t steps) {
     const Tiles tiles{channels};
     const int64_t groups = sites * tiles.number(), entries = entries_of(arrays);
-    const SupportView view{input<int64_t>(std::get<0>(arrays), "offset", groups + 1),
-                           input<uint8_t>(std::get<1>(arrays), "step", entries),
-                           input<uint8_t>(std::get<2>(arrays), "lane", entries)};
+    const auto* place = input<uint8_t>(std::get<1>(arrays), "place", 2 * entries);
+    const SupportView view{input<int64_t>(std::get<0>(arrays), "offset", groups + 1), place, place + entries};
     if (view.offset[0] != 0 || view.offset[groups] != entries) fail("offset must begin at 0 and end at the number of entries");
     for (int64_t g = 0; g < groups; ++g) {
         const int64_t from = view.offset[g], to = view.offset[g + 1];
@@ -40,21 +40,21 @@ SupportView support_from(const SupportArrays& arrays, int64_t sites, int64_t cha
 
 namespace {
 template <class T>
-py::array adopt(Buffer<T>&& buffer, int64_t size) {
+py::array adopt(Buffer<T>&& buffer, std::vector<py::ssize_t> shape) {
     auto owner = std::make_unique<Buffer<T>>(std::move(buffer));
     T* data = owner->data();
-    if (data == nullptr) return py::array_t<T>(0);
+    if (data == nullptr) return py::array_t<T>(shape);
     py::capsule capsule(owner.release(), [](void* p) { delete static_cast<Buffer<T>*>(p); });
-    return py::array_t<T>(size, data, capsule);
+    return py::array_t<T>(shape, data, capsule);
 }
 }  // namespace
 
-py::array scratch_array(int64_t size) { return adopt(Buffer<float>(size), size); }
+py::array scratch_array(int64_t size) { return adopt(Buffer<float>(size), {size}); }
 
 py::tuple to_python(Support&& s) {
     const int64_t entries = s.entries;
-    return py::make_tuple(adopt(std::move(s.offset), s.groups + 1), adopt(std::move(s.slope), entries),
-                          adopt(std::move(s.step), entries), adopt(std::move(s.lane), entries));
+    return py::make_tuple(adopt(std::move(s.offset), {s.groups + 1}), adopt(std::move(s.slope), {entries}),
+                          adopt(std::move(s.place), {2, entries}));
 }
 
 }  // namespace firstspike::bindings

@@ -42,12 +42,12 @@ T* output(py::array& array, const char* name, int64_t size) {
 // The data of an array of floats of shape [outputs, channels, kernel height, kernel width] in any layout.
 WeightView weight_from(const py::array& array, const Layer& layer);
 
-// (offset, step, lane) of groups of `channels` neurons at `sites` sites, all within bounds.
-using SupportArrays = std::tuple<py::array, py::array, py::array>;
+// (offset, place [2, entries]) of groups of `channels` neurons at `sites` sites, all within bounds.
+using SupportArrays = std::tuple<py::array, py::array>;
 SupportView support_from(const SupportArrays& arrays, int64_t sites, int64_t channels, int64_t steps);
 int64_t entries_of(const SupportArrays& arrays);
 
-// (offset, slope, step, lane) as arrays that own the kernel's memory.
+// (offset, slope, place) as arrays that own the kernel's memory.
 py::tuple to_python(Support&& support);
 
 // An uninitialised array of floats from the kernels' store of blocks, which takes it back.

@@ -20,7 +20,7 @@ namespace py = pybind11;
 // The numbers of a Layer in the order of its members.
 using Geometry = std::array<int64_t, 13>;
 // threshold, decay, surrogate kind, surrogate scale
-using NeuronArguments = std::tuple<float, float, int, float>;
+using NeuronArguments = std::array<float, 4>;
 
 [[noreturn]] inline void fail(const std::string& message) { throw py::value_error(message); }
 
@@ -49,9 +49,9 @@ inline Neuron neuron_from(const NeuronArguments& a) {
 
 inline Surrogate surrogate_from(const NeuronArguments& a) {
     const auto [threshold, decay, kind, scale] = a;
-    if (kind < 0 || kind > 3) fail("unknown surrogate kind");
+    if (!(kind >= 0.0f && kind <= 3.0f)) fail("unknown surrogate kind");
     if (!(scale > 0.0f) || !std::isfinite(scale)) fail("the surrogate's width or alpha must be positive");
-    return {static_cast<SurrogateKind>(kind), scale};
+    return {static_cast<SurrogateKind>(static_cast<int>(kind)), scale};
 }
 
 }  // namespace firstspike::bindings

@@ -1,6 +1,7 @@
 #include "events.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "vector.h"
 
@@ -61,6 +62,7 @@ EventLines::EventLines(const Layer& layer, const uint8_t* times) : layer_(layer)
 
 // Sorts the gathered units by step; equal steps keep their order.
 void EventLines::sort_units(int64_t units, uint32_t* begin, uint32_t* row) {
+    if (units < layer_.steps) return count_units(units, begin, row);
     uint32_t n = 0;
     for (int64_t t = 0; t < layer_.steps; ++t) {
         begin[t] = n;
@@ -70,6 +72,23 @@ void EventLines::sort_units(int64_t units, uint32_t* begin, uint32_t* row) {
         }
     }
     begin[layer_.steps] = n;
+}
+
+// The same for few units: counted, not searched for at every step.
+void EventLines::count_units(int64_t units, uint32_t* begin, uint32_t* row) {
+    uint32_t next[kSilent + 1];
+    std::fill_n(next, layer_.steps, 0u);
+    const auto fires = [&](int64_t i) { return units_[i] < layer_.steps; };
+    for (int64_t i = 0; i < units; ++i)
+        if (fires(i)) ++next[units_[i]];
+    uint32_t n = 0;
+    for (int64_t t = 0; t < layer_.steps; ++t) {
+        begin[t] = n;
+        n += std::exchange(next[t], n);
+    }
+    begin[layer_.steps] = n;
+    for (int64_t i = 0; i < units; ++i)
+        if (fires(i)) row[next[units_[i]]++] = label_[i];
 }
 
 void EventLines::build(int64_t line) {

@@ -15,6 +15,8 @@ namespace firstspike {
 struct EventList {
     const uint32_t* row;
     const uint32_t* begin;
+
+    int64_t count(int64_t t) const { return begin[t + 1] - begin[t]; }
 };
 
 class EventLines {
@@ -36,6 +38,7 @@ class EventLines {
     void build_cell_row(int64_t sample, int64_t cell_y);
     void merge_cells(int64_t i, int64_t y, int64_t x);
     void sort_units(int64_t units, uint32_t* begin, uint32_t* row);
+    void count_units(int64_t units, uint32_t* begin, uint32_t* row);
 
     Layer layer_;
     const uint8_t* times_;

@@ -10,6 +10,8 @@ namespace firstspike {
 
 namespace {
 
+constexpr int64_t kNap = 8;  // steps without events that are passed over at once
+
 // The bias of a tile, zeros in the padding.
 class TileBias {
    public:
@@ -18,7 +20,7 @@ class TileBias {
         if (bias) std::copy_n(bias, outputs, data_.data());
     }
     template <int N>
-    void add(Vec (&v)[N], int64_t tile) const {
+    FIRSTSPIKE_INLINE void add(Vec (&v)[N], int64_t tile) const {
         if (!present_) return;
         for (int k = 0; k < N; ++k) v[k] += load(data_.data() + tile * kTile + k * kLanes);
     }
@@ -29,18 +31,50 @@ class TileBias {
 };
 
 // Calls at_step(v, t) with the membranes after each step's current, until it returns false.
+//
+// In kNap steps without events the membranes move by the bias alone, one way: where at_step.sleeps(after the first of the steps,
+// after the last) says that nothing happens in between, they are passed over.
 template <int N, class AtStep>
-inline void walk(Vec (&v)[N], const float* weights, EventList events, const TileBias& bias, int64_t tile, int64_t steps,
+FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const float* weights, EventList events, const TileBias& bias, int64_t tile, int64_t steps,
                  const Neuron& neuron, AtStep&& at_step) {
     const bool leaky = neuron.decay != 1.0f;
+    int64_t awake = 0;  // steps before this one are not passed over
     for (int64_t t = 0; t < steps; ++t) {
+        const int64_t end = std::min(t + kNap, steps);
+        if (t >= awake && events.begin[end] == events.begin[t] && !leaky) {
+            awake = end;
+            Vec first[N], last[N];
+            for (int k = 0; k < N; ++k) first[k] = v[k];
+            bias.add<N>(first, tile);
+            for (int k = 0; k < N; ++k) last[k] = first[k];
+            for (int64_t i = t + 1; i < end; ++i) bias.add<N>(last, tile);
+            if (at_step.sleeps(first, last)) {
+                for (int k = 0; k < N; ++k) v[k] = last[k];
+                t = end - 1;
+                continue;
+            }
+        }
         if (leaky)
             for (int k = 0; k < N; ++k) v[k] = leak(v[k], neuron);
-        add_rows<N>(v, weights, events.row + events.begin[t], events.begin[t + 1] - events.begin[t]);
+        add_rows<N>(v, weights, events.row + events.begin[t], events.count(t));
         bias.add<N>(v, tile);
         if (!at_step(v, static_cast<int>(t))) return;
     }
 }
+
+// Writes the membranes of a tile of neurons that never fire.
+template <int N>
+struct Membranes {
+    float* out;  // at step 0
+    int64_t stride;
+    int used;
+
+    bool operator()(Vec (&v)[N], int step) const {
+        std::memcpy(out + step * stride, v, static_cast<size_t>(used) * sizeof(float));
+        return true;
+    }
+    bool sleeps(const Vec (&)[N], const Vec (&)[N]) const { return false; }
+};
 
 }  // namespace
 
@@ -81,12 +115,8 @@ void integrate_layer(const Synapses& s, const Neuron& neuron, float* membrane) {
         with_vectors(tiles.vectors(tile), [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;
             Vec v[N] = {};
-            const int used = tiles.used(tile);
-            walk(v, panel.tile(tile), events, bias, tile, s.layer.steps, neuron, [&](Vec (&now)[N], int t) {
-                float* out = membrane + (t * sites + site) * s.layer.outputs + tile * kTile;
-                std::memcpy(out, now, static_cast<size_t>(used) * sizeof(float));
-                return true;
-            });
+            walk(v, panel.tile(tile), events, bias, tile, s.layer.steps, neuron,
+                 Membranes<N>{membrane + site * s.layer.outputs + tile * kTile, sites * s.layer.outputs, tiles.used(tile)});
         });
     });
 }

@@ -16,36 +16,41 @@ namespace firstspike {
 
 namespace {
 
-// `direct` of one tile of one site, by step: rows of the transposed panel, and what to multiply them with.
-struct Events {
-    Buffer<uint32_t> row, begin;
-    Buffer<float> value;
-};
-
-// The entries of a group are sorted by step already: what is missing is where each step begins.
-void list_group(const Layer& l, const OutputGradient& g, int64_t group, int64_t first_output, Events& out) {
-    const int64_t from = g.support.offset[group], count = g.support.offset[group + 1] - from;
-    out.row.reserve(count);
-    out.value.reserve(count);
-    out.begin.reserve(l.steps + 1);
-    const float* gradient = g.gradient + from;
-    for (int64_t i = 0; i < count; ++i) out.row[i] = static_cast<uint32_t>(first_output + g.support.lane[from + i]);
-    if (g.slope)
-        for (int64_t i = 0; i < count; ++i) out.value[i] = gradient[i] * g.slope[from + i];
-    else
-        std::copy_n(gradient, count, out.value.data());
-    int64_t i = 0;
-    for (int64_t t = 0; t <= l.steps; ++t) {
-        while (i < count && g.support.step[from + i] < t) ++i;
-        out.begin[t] = static_cast<uint32_t>(i);
+// `direct` of a site, by step: rows of the transposed panel, and what to multiply them with.
+class Events {
+   public:
+    // Joins the entries of the site's tiles, each sorted by step already.
+    void list(const Layer& l, const OutputGradient& g, int64_t site) {
+        const int64_t tiles = Tiles{l.outputs}.number(), *offset = g.support.offset + site * tiles;
+        const int64_t count = offset[tiles] - offset[0];
+        row_.reserve(count);
+        value_.reserve(count);
+        begin_.reserve(l.steps + 1);
+        next_.assign(offset, offset + tiles);
+        uint32_t n = 0;
+        for (int64_t t = 0; t < l.steps; ++t) {
+            begin_[t] = n;
+            for (int64_t tile = 0; tile < tiles; ++tile) {
+                int64_t e = next_[static_cast<size_t>(tile)];
+                for (; e < offset[tile + 1] && g.support.step[e] == t; ++e, ++n) {
+                    row_[n] = static_cast<uint32_t>(tile * kTile + g.support.lane[e]);
+                    value_[n] = g.slope ? g.gradient[e] * g.slope[e] : g.gradient[e];
+                }
+                next_[static_cast<size_t>(tile)] = e;
+            }
+        }
+        begin_[l.steps] = n;
     }
-}
 
-// All tiles of a site.
-void list_site(const Layer& l, const OutputGradient& g, int64_t site, Events* out) {
-    const int64_t tiles = Tiles{l.outputs}.number();
-    for (int64_t tile = 0; tile < tiles; ++tile) list_group(l, g, site * tiles + tile, tile * kTile, out[tile]);
-}
+    int64_t count(int64_t t) const { return begin_[t + 1] - begin_[t]; }
+    const uint32_t* rows(int64_t t) const { return row_.data() + begin_[t]; }
+    const float* values(int64_t t) const { return value_.data() + begin_[t]; }
+
+   private:
+    Buffer<uint32_t> row_, begin_;
+    Buffer<float> value_;
+    std::vector<int64_t> next_;  // entry of each tile
+};
 
 // h of a block of cells for one tile, [cell][step][N vectors].
 template <int N>
@@ -63,11 +68,10 @@ class Block {
     void add(int64_t cell, const float* weights, const Events& events) {
         float* h = h_ + cell * steps_ * N * kLanes;
         for (int64_t t = 0; t < steps_; ++t, h += N * kLanes) {
-            const uint32_t from = events.begin[t], count = events.begin[t + 1] - from;
-            if (count == 0) continue;
+            if (events.count(t) == 0) continue;
             Vec v[N];
             for (int k = 0; k < N; ++k) v[k] = load(h + k * kLanes);
-            add_scaled_rows<N>(v, weights, events.row.data() + from, events.value.data() + from, count);
+            add_scaled_rows<N>(v, weights, events.rows(t), events.values(t), events.count(t));
             for (int k = 0; k < N; ++k) store(h + k * kLanes, v[k]);
         }
     }
@@ -154,9 +158,8 @@ template <class Output>
 void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const Panel& panel, const Output& output) {
     const Layer& l = s.layer;
     constexpr int64_t kBlock = 64;
-    const int64_t out_tiles = Tiles{l.outputs}.number();
-    std::vector<Events> events(static_cast<size_t>(l.batch * out_tiles));
-    parallel_for(l.batch, s.threads, [&](int64_t n) { list_site(l, g, n, &events[static_cast<size_t>(n * out_tiles)]); });
+    std::vector<Events> events(static_cast<size_t>(l.batch));
+    parallel_for(l.batch, s.threads, [&](int64_t n) { events[static_cast<size_t>(n)].list(l, g, n); });
     const Tiles tiles{l.channels};
     const int64_t blocks = (l.batch + kBlock - 1) / kBlock;
     parallel_for(l.taps() * tiles.number() * blocks, s.threads, [&](int64_t task) {
@@ -167,18 +170,17 @@ void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& 
             const float* weights = panel.tile(tile) + cell * l.outputs * N * kLanes;
             for (int64_t n = block * kBlock; n < std::min((block + 1) * kBlock, l.batch); ++n) {
                 Block<N> h(1, l.steps, scratch);
-                for (int64_t i = 0; i < out_tiles; ++i) h.add(0, weights, events[static_cast<size_t>(n * out_tiles + i)]);
+                h.add(0, weights, events[static_cast<size_t>(n)]);
                 output.template write<N>(n, cell / l.cells_x(), cell % l.cells_x(), tile, h, 0, neuron);
             }
         });
     });
 }
 
-// One tile of the cells [from, to) of a row. `events` lists the sites of the sample, `out_tiles` each.
+// One tile of the cells [from, to) of a row. `events` are those of the sample's sites.
 template <int N, class Output>
 void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, const std::vector<Events>& events, int64_t sample,
                     int64_t cell_y, int64_t from, int64_t to, int64_t tile, Buffer<float>& scratch, const Output& output) {
-    const int64_t out_tiles = Tiles{l.outputs}.number();
     Block<N> h(to - from, l.steps, scratch);
     for (int64_t tap = 0; tap < l.taps(); ++tap) {
         const int64_t down = cell_y + l.pad_y - tap / l.kernel_width, y = down / l.stride_y;
@@ -186,9 +188,7 @@ void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, 
         for (int64_t cell_x = from; cell_x < to; ++cell_x) {
             const int64_t right = cell_x + l.pad_x - tap % l.kernel_width, x = right / l.stride_x;
             if (right < 0 || right % l.stride_x != 0 || x >= l.out_width()) continue;
-            for (int64_t i = 0; i < out_tiles; ++i)
-                h.add(cell_x - from, weights + tap * l.outputs * N * kLanes,
-                      events[static_cast<size_t>((y * l.out_width() + x) * out_tiles + i)]);
+            h.add(cell_x - from, weights + tap * l.outputs * N * kLanes, events[static_cast<size_t>(y * l.out_width() + x)]);
         }
     }
     for (int64_t cell_x = from; cell_x < to; ++cell_x)
@@ -200,10 +200,10 @@ template <class Output>
 void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const Panel& panel, const Output& output) {
     const Layer& l = s.layer;
     const Tiles tiles{l.channels};
-    const int64_t rows = l.batch * l.cells_y(), out_tiles = Tiles{l.outputs}.number();
+    const int64_t rows = l.batch * l.cells_y();
     const int64_t per_task = l.batch >= 2 * s.threads ? l.cells_y() : std::max<int64_t>(1, rows / (4 * s.threads));
     parallel_for((rows + per_task - 1) / per_task, s.threads, [&](int64_t task) {
-        std::vector<Events> events(static_cast<size_t>(l.sites() * out_tiles));
+        std::vector<Events> events(static_cast<size_t>(l.sites()));
         std::vector<int64_t> sample_of_row(static_cast<size_t>(l.out_height()), -1);
         Buffer<float> scratch;
         for (int64_t n = task * per_task; n < std::min((task + 1) * per_task, rows); ++n) {
@@ -213,7 +213,7 @@ void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& 
                 if (sample_of_row[static_cast<size_t>(y)] == sample) continue;
                 sample_of_row[static_cast<size_t>(y)] = sample;
                 for (int64_t i = y * l.out_width(); i < (y + 1) * l.out_width(); ++i)
-                    list_site(l, g, sample * l.sites() + i, &events[static_cast<size_t>(i * out_tiles)]);
+                    events[static_cast<size_t>(i)].list(l, g, sample * l.sites() + i);
             }
             for (int64_t tile = 0; tile < tiles.number(); ++tile)
                 with_vectors(tiles.vectors(tile), [&](auto vectors) {

@@ -6,7 +6,9 @@
 //
 // A line of sites shares its D rows (L1); for each weight row in turn its spikes along the line are summed in registers.
 #include <algorithm>
+#include <utility>
 
+#include "events.h"
 #include "kernels.h"
 #include "parallel.h"
 #include "tile_loops.h"
@@ -15,47 +17,39 @@ namespace firstspike {
 
 namespace {
 
-constexpr int64_t kSamplesPerLine = 16;  // of a layer with one site
-constexpr int64_t kTasks = 8;            // at least so many, a number that does not depend on the threads: sums keep their order
+constexpr int64_t kTasks = 8;  // of a convolution, at least so many: a number that does not depend on the threads, for sums keep their order
 
-// A line of sites and its input: sites lie at positions along the line, and a spike of a cell at position p reaches the site at
-// p - (tap's column). For a layer with one site the positions are samples.
-struct Line {
-    int64_t first_site, sites, site_stride;  // site i lies at position i * site_stride
-    int64_t positions;                       // of the table, zero rows where no site lies
-    int64_t shift;                           // position = cell + shift - kx
+// Where the sites of a line lie in the table of D rows, and which of them a spike reaches: a spike of a cell of the line's input
+// reaches, through a tap's column kx, the site at the position cell + pad_x - kx. For a layer with one site positions are samples.
+struct Positions {
+    int64_t site_stride;  // site i lies at position i * site_stride
+    int64_t number;       // of the table's positions, zero rows where no site lies
+    int64_t lead;         // positions before the first
+
+    explicit Positions(const Layer& l)
+        : site_stride(l.single_site() ? 1 : l.stride_x),
+          number(l.single_site() ? EventLines::sites(l, 0) : l.cells_x() + 2 * l.pad_x + 2 * l.kernel_width - 1),
+          lead(l.single_site() ? 0 : l.kernel_width - 1) {}
 };
-
-Line line_of(const Layer& l, int64_t line) {
-    if (l.single_site()) {
-        const int64_t first = line * kSamplesPerLine, sites = std::min(kSamplesPerLine, l.batch - first);
-        return {first, sites, 1, sites, 0};
-    }
-    return {line * l.out_width(), l.out_width(), l.stride_x, l.cells_x() + 2 * l.pad_x + l.kernel_width, l.pad_x};
-}
-
-int64_t lines_of(const Layer& l) {
-    return l.single_site() ? (l.batch + kSamplesPerLine - 1) / kSamplesPerLine : l.batch * l.out_height();
-}
 
 // D of a line's sites for one tile: distinct rows, and for each position and step the row's place.
 class DeltaRows {
    public:
-    DeltaRows(const Layer& l, const Neuron& neuron) : layer_(l), neuron_(neuron) {}
+    DeltaRows(const Layer& l, const Neuron& neuron) : layer_(l), neuron_(neuron), at_(l) {}
 
-    void build(const Line& line, int64_t tile, const OutputGradient& g, double* bias_sum) {
+    void build(int64_t line, int64_t tile, const OutputGradient& g, double* bias_sum) {
         const Tiles tiles{layer_.outputs};
-        const int64_t steps = layer_.steps, width = tiles.vectors(tile) * kLanes, lead = layer_.kernel_width - 1;
-        table_.reserve((line.positions + lead) * steps);
-        std::fill_n(table_.data(), (line.positions + lead) * steps, 0u);
-        rows_.reserve((line.sites * steps + 1) * width);
+        const int64_t steps = layer_.steps, width = tiles.vectors(tile) * kLanes, sites = EventLines::sites(layer_, line);
+        table_.reserve(at_.number * steps);
+        std::fill_n(table_.data(), at_.number * steps, 0u);
+        rows_.reserve((sites * steps + 1) * width);
         std::fill_n(rows_.data(), width, 0.0f);
         int64_t used = 1;
-        for (int64_t i = 0; i < line.sites; ++i) {
-            const int64_t group = (line.first_site + i) * tiles.number() + tile;
+        for (int64_t i = 0; i < sites; ++i) {
+            const int64_t group = (EventLines::first_site(layer_, line) + i) * tiles.number() + tile;
             const int64_t begin = g.support.offset[group];
             int64_t e = g.support.offset[group + 1];
-            uint32_t* table = table_.data() + (lead + i * line.site_stride) * steps;
+            uint32_t* table = table_.data() + (at_.lead + i * at_.site_stride) * steps;
             int64_t row = 0;
             for (int64_t t = steps - 1; t >= 0; --t) {
                 const bool entries = e > begin && g.support.step[e - 1] == t;
@@ -64,10 +58,11 @@ class DeltaRows {
                     row = used++;
                     float* to = rows_.data() + row * width;
                     for (int64_t k = 0; k < width; ++k) to[k] = from[k] * neuron_.decay;
+                    const double gain = constant_current_gain(static_cast<int>(t), neuron_.decay);
                     for (; e > begin && g.support.step[e - 1] == t; --e) {
                         const float direct = g.gradient[e - 1] * (g.slope ? g.slope[e - 1] : 1.0f);
                         to[g.support.lane[e - 1]] += direct;
-                        if (bias_sum) bias_sum[g.support.lane[e - 1]] += direct * constant_current_gain(static_cast<int>(t), neuron_.decay);
+                        bias_sum[g.support.lane[e - 1]] += direct * gain;
                     }
                 }
                 table[t] = static_cast<uint32_t>(row * width);
@@ -76,14 +71,15 @@ class DeltaRows {
     }
 
     const float* rows() const { return rows_.data(); }
-    // The table for a tap's column: entry [cell * steps + step].
-    const uint32_t* table(const Line& line, int64_t kx) const {
-        return table_.data() + (layer_.kernel_width - 1 + line.shift - kx) * layer_.steps;
+    // The table for a tap's column: entry [position of a spike * steps + step].
+    const uint32_t* table(int64_t kx) const {
+        return table_.data() + (layer_.single_site() ? 0 : at_.lead + layer_.pad_x - kx) * layer_.steps;
     }
 
    private:
     Layer layer_;
     Neuron neuron_;
+    Positions at_;
     Buffer<float> rows_;
     Buffer<uint32_t> table_;
 };
@@ -107,6 +103,18 @@ class ChannelSpikes {
         }
     }
 
+    // The lists that are not empty, the shortest first; of equal ones the first in order.
+    std::vector<uint32_t> by_length(int64_t lists) const {
+        std::vector<uint32_t> place(static_cast<size_t>(most_) + 1), order;
+        for (int64_t i = 0; i < lists; ++i) ++place[count_[i]];
+        uint32_t before = 0;
+        for (size_t length = 1; length < place.size(); ++length) before += std::exchange(place[length], before);
+        order.resize(before);
+        for (int64_t i = 0; i < lists; ++i)
+            if (count_[i] > 0) order[place[count_[i]]++] = static_cast<uint32_t>(i);
+        return order;
+    }
+
     const uint32_t* begin(int64_t list) const { return codes_.data() + list * most_; }
     const uint32_t* end(int64_t list) const { return begin(list) + count_[list]; }
 
@@ -119,50 +127,55 @@ class ChannelSpikes {
 // sum += the D rows that the spikes point at.
 template <int N>
 inline void gather(float* sum, const float* rows, const uint32_t* table, const uint32_t* spike, const uint32_t* end) {
-    if (spike == end) return;
     Vec v[N];
     for (int k = 0; k < N; ++k) v[k] = load(sum + k * kLanes);
-    for (; spike != end; ++spike) {
-        const float* row = rows + table[*spike];
-        for (int k = 0; k < N; ++k) v[k] += load(row + k * kLanes);
-    }
+    add_rows<N>(v, end - spike, [&](Vec (&to)[N], int64_t i) {
+        const float* row = rows + table[spike[i]];
+        for (int k = 0; k < N; ++k) to[k] += load(row + k * kLanes);
+    });
     for (int k = 0; k < N; ++k) store(sum + k * kLanes, v[k]);
 }
 
-// The spikes of every line of a layer with one site, a list for each weight row: made once for all tiles.
-std::vector<ChannelSpikes> list_lines(const Synapses& s) {
+// The spikes of a line of a layer with one site, a list for each weight row: made once for all tiles.
+struct RowSpikes {
+    ChannelSpikes spikes;
+    // Weight rows by the length of their list: a loop whose length seldom changes is foreseen by the processor.
+    std::vector<uint32_t> order;
+};
+
+std::vector<RowSpikes> list_lines(const Synapses& s) {
     const Layer& l = s.layer;
-    std::vector<ChannelSpikes> lines;
-    for (int64_t n = 0; n < lines_of(l); ++n) lines.emplace_back(s, l.rows(), kSamplesPerLine * l.pool * l.pool + 1);
-    parallel_for(lines_of(l), s.threads, [&](int64_t n) {
-        const Line line = line_of(l, n);
-        ChannelSpikes& spikes = lines[static_cast<size_t>(n)];
+    const int64_t most = EventLines::sites(l, 0) * l.pool * l.pool;
+    std::vector<RowSpikes> lines;
+    for (int64_t n = 0; n < EventLines::lines(l); ++n) lines.push_back({ChannelSpikes(s, l.rows(), most + 1), {}});
+    parallel_for(EventLines::lines(l), s.threads, [&](int64_t n) {
+        auto& [spikes, order] = lines[static_cast<size_t>(n)];
         spikes.clear(l.rows());
-        for (int64_t i = 0; i < line.sites; ++i) {
-            const uint8_t* sample = s.times + (line.first_site + i) * l.units();
+        for (int64_t i = 0; i < EventLines::sites(l, n); ++i) {
+            const uint8_t* sample = s.times + (EventLines::first_site(l, n) + i) * l.units();
             for (int64_t y = 0; y < l.cells_y() * l.pool; ++y)
                 for (int64_t x = 0; x < l.cells_x() * l.pool; ++x)
                     spikes.add(sample + (y * l.width + x) * l.channels, (y / l.pool * l.cells_x() + x / l.pool) * l.channels, i);
         }
+        order = spikes.by_length(l.rows());
     });
     return lines;
 }
 
 // A layer with one site: weight rows [from, to) of one tile, over the whole batch. sum is [to - from, width].
-void sum_single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const std::vector<ChannelSpikes>& lines,
+void sum_single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const std::vector<RowSpikes>& lines,
                      int64_t tile, int64_t from, int64_t to, float* sum, double* bias_sum) {
     const Layer& l = s.layer;
     const int width = Tiles{l.outputs}.vectors(tile) * kLanes;
     DeltaRows delta(l, neuron);
-    for (int64_t n = 0; n < lines_of(l); ++n) {
-        delta.build(line_of(l, n), tile, g, bias_sum);
-        // Positions are samples here, whatever the kernel's width: skip the table's leading columns.
-        const uint32_t* table = delta.table({0, 0, 1, 0, 0}, 0);
-        const ChannelSpikes& spikes = lines[static_cast<size_t>(n)];
+    for (size_t n = 0; n < lines.size(); ++n) {
+        delta.build(static_cast<int64_t>(n), tile, g, bias_sum);
+        const ChannelSpikes& spikes = lines[n].spikes;
         with_vectors(width / kLanes, [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;
-            for (int64_t r = from; r < to; ++r)
-                gather<N>(sum + (r - from) * width, delta.rows(), table, spikes.begin(r), spikes.end(r));
+            for (const int64_t r : lines[n].order)
+                if (r >= from && r < to)
+                    gather<N>(sum + (r - from) * width, delta.rows(), delta.table(0), spikes.begin(r), spikes.end(r));
         });
     }
 }
@@ -178,9 +191,8 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
     for (int64_t i = 0; i < l.kernel_height; ++i) cell_rows.emplace_back(s, l.channels, most);
     std::vector<int64_t> held(static_cast<size_t>(l.kernel_height), -1);
     for (int64_t n = from; n < to; ++n) {
-        const Line line = line_of(l, n);
         const int64_t sample = n / l.out_height(), top = n % l.out_height() * l.stride_y - l.pad_y;
-        delta.build(line, tile, g, bias_sum);
+        delta.build(n, tile, g, bias_sum);
         for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
             const int64_t cell_y = top + ky;
             if (cell_y < 0 || cell_y >= l.cells_y()) continue;
@@ -198,7 +210,7 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
                 for (int64_t c = 0; c < l.channels; ++c)
                     for (int64_t kx = 0; kx < l.kernel_width; ++kx)
                         gather<N>(sum + ((ky * l.kernel_width + kx) * l.channels + c) * width, delta.rows(),
-                                  delta.table(line, kx), spikes.begin(c), spikes.end(c));
+                                  delta.table(kx), spikes.begin(c), spikes.end(c));
             });
         }
     }
@@ -235,13 +247,16 @@ void weight_gradient(const Synapses& s, const Neuron& neuron, const OutputGradie
                      float* weight_gradient, float* bias_gradient) {
     const Layer& l = s.layer;
     const Tiles tiles{l.outputs};
-    const int64_t parts = std::max<int64_t>(1, std::min((kTasks + tiles.number() - 1) / tiles.number(),
-                                                        l.single_site() ? l.rows() : lines_of(l)));
+    // Parts are of the weight rows where there is one site: no sum depends on how many, and each part finds the whole bias
+    // gradient. Else they are of the lines.
+    const int64_t tasks = l.single_site() ? 2 * s.threads : kTasks;
+    const int64_t parts = std::clamp<int64_t>((tasks + tiles.number() - 1) / tiles.number(), 1,
+                                              std::max<int64_t>(1, l.single_site() ? l.rows() : EventLines::lines(l)));
     const int64_t padded = tiles.padded();
     Buffer<double> bias_sum(parts * padded);
     std::fill_n(bias_sum.data(), parts * padded, 0.0);
     Buffer<float> sums(l.rows() * padded * (l.single_site() ? 1 : parts));
-    const std::vector<ChannelSpikes> lines = l.single_site() ? list_lines(s) : std::vector<ChannelSpikes>{};
+    const std::vector<RowSpikes> lines = l.single_site() ? list_lines(s) : std::vector<RowSpikes>{};
     const auto part_of = [&](int64_t total, int64_t part) { return total * part / parts; };
     parallel_for(tiles.number() * parts, s.threads, [&](int64_t task) {
         const int64_t tile = task / parts, part = task % parts;
@@ -251,12 +266,12 @@ void weight_gradient(const Synapses& s, const Neuron& neuron, const OutputGradie
             const int64_t from = part_of(l.rows(), part), to = part_of(l.rows(), part + 1);
             float* sum = sums.data() + tile * kTile * l.rows() + from * width;
             std::fill_n(sum, (to - from) * width, 0.0f);
-            sum_single_site(s, neuron, g, lines, tile, from, to, sum, part == 0 ? bias : nullptr);
+            sum_single_site(s, neuron, g, lines, tile, from, to, sum, bias);
             unpack(l, shape, tile, from, to, sum, weight_gradient);
         } else {
             float* sum = sums.data() + (part * padded + tile * kTile) * l.rows();
             std::fill_n(sum, l.rows() * width, 0.0f);
-            sum_lines(s, neuron, g, tile, part_of(lines_of(l), part), part_of(lines_of(l), part + 1), sum, bias);
+            sum_lines(s, neuron, g, tile, part_of(EventLines::lines(l), part), part_of(EventLines::lines(l), part + 1), sum, bias);
         }
     });
     if (!l.single_site()) {
@@ -273,7 +288,7 @@ void weight_gradient(const Synapses& s, const Neuron& neuron, const OutputGradie
     if (bias_gradient) {
         for (int64_t o = 0; o < l.outputs; ++o) {
             double sum = 0.0;
-            for (int64_t part = 0; part < parts; ++part) sum += bias_sum[part * padded + o];
+            for (int64_t part = 0; part < (l.single_site() ? 1 : parts); ++part) sum += bias_sum[part * padded + o];
             bias_gradient[o] = static_cast<float>(sum);
         }
     }

@@ -47,10 +47,12 @@ class Schedule {
             events[static_cast<size_t>(line)] = std::make_unique<EventLines>(layer_, times);
             events[static_cast<size_t>(line)]->build(line);
         });
+        // Tasks that run side by side have other samples, for the tiles of one sample write to the same cache lines.
+        const int64_t blocks = tasks_ / tiles;
         parallel_for(tasks_, threads_, [&](int64_t task) {
-            each_line(task / tiles, [&](int64_t line) {
+            each_line(task % blocks, [&](int64_t line) {
                 each_site(line, *events[static_cast<size_t>(line)], [&](int64_t site, EventList list) {
-                    run(task, site, task % tiles, list);
+                    run(task, site, task / blocks, list);
                 });
             });
         });

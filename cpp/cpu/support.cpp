@@ -27,8 +27,8 @@ Support join(std::vector<SupportWriter>& writers, int64_t groups, int threads) {
     for (int64_t g = 0; g < groups; ++g) all.offset[g + 1] += all.offset[g];
     all.entries = all.offset[groups];
     all.slope.reserve(all.entries);
-    all.step.reserve(all.entries);
-    all.lane.reserve(all.entries);
+    all.place.reserve(2 * all.entries);
+    uint8_t *const step = all.place.data(), *const lane = step + all.entries;
     parallel_for(static_cast<int64_t>(writers.size()), threads, [&](int64_t task) {
         const auto& w = writers[static_cast<size_t>(task)];
         const size_t n = w.segments_.size();
@@ -38,8 +38,8 @@ Support join(std::vector<SupportWriter>& writers, int64_t groups, int threads) {
             const int64_t from = w.segments_[i].begin, end = next < n ? w.segments_[next].begin : w.size_;
             const int64_t to = all.offset[w.segments_[i].group];
             std::copy_n(w.slope_.data() + from, end - from, all.slope.data() + to);
-            std::copy_n(w.step_.data() + from, end - from, all.step.data() + to);
-            std::copy_n(w.lane_.data() + from, end - from, all.lane.data() + to);
+            std::copy_n(w.step_.data() + from, end - from, step + to);
+            std::copy_n(w.lane_.data() + from, end - from, lane + to);
             i = next;
         }
     });

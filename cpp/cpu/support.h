@@ -20,17 +20,18 @@ struct SupportView {
 struct Support {
     Buffer<int64_t> offset;
     Buffer<float> slope;  // sigma'(V - threshold); or, made from a dense gradient, that gradient
-    Buffer<uint8_t> step, lane;
+    Buffer<uint8_t> place;  // the steps of all entries, then their lanes
     int64_t groups = 0, entries = 0;
 };
 
-// What one task finds: entries in the order of its work, and where each group's begin.
-class SupportWriter {
+// What one task finds: entries in the order of its work, and where each group's begin. Aligned so that writers of different threads
+// share no cache line, nor the pair of lines that is fetched at once.
+class alignas(128) SupportWriter {
    public:
     void begin_group(int64_t group) { segments_.push_back({group, size_}); }
 
     // Appends the lanes of `mask`, all at one step.
-    void append(uint32_t mask, Vec slopes, int first_lane, int at_step) {
+    FIRSTSPIKE_INLINE void append(uint32_t mask, Vec slopes, int first_lane, int at_step) {
         if (size_ + kLanes > room_) grow();
         const int n = append_lanes(mask, slopes, first_lane, slope_.data() + size_, lane_.data() + size_);
         std::memset(step_.data() + size_, at_step, kLanes);

@@ -10,29 +10,31 @@ namespace firstspike {
 
 // Sums of a tile kept apart so that an addition need not wait for the one before; narrow tiles have room for more of them.
 template <int N>
-constexpr int kChains = N == 1 ? 4 : N < 4 ? 2 : 1;
+constexpr int kChains = N == 1 ? 4 : 2;
 
-// Calls row(sum, i) for i in [0, count), which adds a row of weights, and adds all to v. The sums are locals: v's address is known elsewhere, and the compiler
-// would write it back at every addition.
+// Calls row(sum, i) for i in [0, count), which adds a row of weights, and adds all to v. The sums are locals: v's address is known
+// elsewhere, and the compiler would write it back at every addition.
 template <int N, class Row>
-inline void add_rows(Vec (&v)[N], int64_t count, Row&& row) {
+FIRSTSPIKE_INLINE void add_rows(Vec (&v)[N], int64_t count, Row&& row) {
     constexpr int C = kChains<N>;
     Vec sum[C][N];
     for (int k = 0; k < N; ++k) sum[0][k] = v[k];
-    for (int c = 1; c < C; ++c)
-        for (int k = 0; k < N; ++k) sum[c][k] = Vec{};
     int64_t i = 0;
-    for (; i + C <= count; i += C)
-        for (int c = 0; c < C; ++c) row(sum[c], i + c);
+    if (count >= 2 * C) {
+        for (int c = 1; c < C; ++c)
+            for (int k = 0; k < N; ++k) sum[c][k] = Vec{};
+        for (; i + C <= count; i += C)
+            for (int c = 0; c < C; ++c) row(sum[c], i + c);
+        for (int c = 1; c < C; ++c)
+            for (int k = 0; k < N; ++k) sum[0][k] += sum[c][k];
+    }
     for (; i < count; ++i) row(sum[0], i);
-    for (int c = 1; c < C; ++c)
-        for (int k = 0; k < N; ++k) sum[0][k] += sum[c][k];
     for (int k = 0; k < N; ++k) v[k] = sum[0][k];
 }
 
 // v += the weight rows of some events.
 template <int N>
-inline void add_rows(Vec (&v)[N], const float* tile, const uint32_t* event, int64_t count) {
+FIRSTSPIKE_INLINE void add_rows(Vec (&v)[N], const float* tile, const uint32_t* event, int64_t count) {
     add_rows<N>(v, count, [&](Vec (&sum)[N], int64_t i) {
         const float* w = tile + static_cast<int64_t>(event[i]) * (N * kLanes);
         for (int k = 0; k < N; ++k) sum[k] += load(w + k * kLanes);
@@ -41,7 +43,7 @@ inline void add_rows(Vec (&v)[N], const float* tile, const uint32_t* event, int6
 
 // v += value * weight row, of some events.
 template <int N>
-inline void add_scaled_rows(Vec (&v)[N], const float* tile, const uint32_t* event, const float* value, int64_t count) {
+FIRSTSPIKE_INLINE void add_scaled_rows(Vec (&v)[N], const float* tile, const uint32_t* event, const float* value, int64_t count) {
     add_rows<N>(v, count, [&](Vec (&sum)[N], int64_t i) {
         const float* w = tile + static_cast<int64_t>(event[i]) * (N * kLanes);
         for (int k = 0; k < N; ++k) sum[k] += load(w + k * kLanes) * value[i];
@@ -74,19 +76,28 @@ class Firing {
           times_(times), writer_(writer) {}
 
     // Returns false once no neuron of the tile is left to fire.
-    bool operator()(Vec (&v)[N], int step) {
-        uint32_t near = 0;
-        for (int k = 0; k < N; ++k) near |= candidates(v[k]);
-        if (near) [[unlikely]] fire(v, step);
+    FIRSTSPIKE_INLINE bool operator()(Vec (&v)[N], int step) {
+        if (anything(v)) [[unlikely]] fire(v, step);
         return alive_ > 0;
     }
 
-   private:
-    uint32_t candidates(Vec v) const {
-        return kRecord ? mask_greater(v - threshold_, -reach_) | mask_reaches(v, threshold_) : mask_reaches(v, threshold_);
+    // Whether nothing happens while the membranes move from `first` to `last`, each in one direction.
+    FIRSTSPIKE_INLINE bool sleeps(const Vec (&first)[N], const Vec (&last)[N]) const {
+        Vec highest[N];
+        for (int k = 0; k < N; ++k) highest[k] = larger(first[k], last[k]);
+        return !anything(highest);
     }
 
-    void fire(Vec (&v)[N], int step) {
+   private:
+    // Whether a membrane is within reach of the threshold or above; without a record, at the threshold.
+    FIRSTSPIKE_INLINE bool anything(const Vec (&v)[N]) const {
+        Vec highest = v[0];
+        for (int k = 1; k < N; ++k) highest = larger(highest, v[k]);
+        return kRecord ? mask_greater(highest - threshold_, -reach_) != 0 : mask_reaches(highest, threshold_) != 0;
+    }
+
+    FIRSTSPIKE_INLINE void fire(Vec (&v)[N], int step) {
+#pragma GCC unroll 4  // a loop would need the membranes in memory
         for (int k = 0; k < N; ++k) {
             if constexpr (kRecord) {
                 const Vec size = absolute(v[k] - threshold_);

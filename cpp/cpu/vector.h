@@ -11,6 +11,9 @@
 
 namespace firstspike {
 
+// For what runs once a step: a call would write the tile's registers to memory.
+#define FIRSTSPIKE_INLINE inline __attribute__((always_inline))
+
 #if defined(__AVX512F__) && defined(__AVX512BW__)
 constexpr int kLanes = 16;
 #elif defined(__AVX2__)
@@ -60,6 +63,8 @@ inline uint32_t mask_reaches(Vec a, Vec b) {
     return mask;
 #endif
 }
+
+inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 
 inline Vec absolute(Vec v) {
     typedef uint32_t Bits __attribute__((vector_size(kLanes * 4)));

@@ -15,7 +15,7 @@ from . import _checks, ops
 from .spikes import SpikeTimes, Support, from_sites, to_sites
 from .surrogate import Surrogate, triangle
 
-_KINDS = {"triangle": 0, "rectangle": 1, "atan": 2, "sigmoid": 3}
+_KINDS = {"triangle": 0.0, "rectangle": 1.0, "atan": 2.0, "sigmoid": 3.0}
 _TRIANGLE = triangle()
 
 
@@ -42,7 +42,7 @@ def ramp(
                 surrogate=surrogate,
             )
         )
-    return _fired(ops.ramp(to_sites(current), steps, *neuron, record), current.shape, steps, record)
+    return _fired(ops.ramp(to_sites(current), steps, neuron, record), current.shape, steps, record)
 
 
 def linear(
@@ -73,7 +73,7 @@ def linear(
             current = F.linear(_pooled(spikes, pool).flatten(2), weight, bias)
         return SpikeTimes.from_dense(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
     geometry, weight = _flat_geometry(spikes, weight, pool)
-    result = ops.fire_layer(*_input(spikes), weight, bias, geometry, *neuron, record)
+    result = ops.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
     return _fired(result, (len(spikes), weight.shape[0]), spikes.steps, record)
 
 
@@ -133,7 +133,7 @@ def conv2d(
         weight.shape[0],
         spikes.steps,
     ]
-    result = ops.fire_layer(*_input(spikes), weight, bias, geometry, *neuron, record)
+    result = ops.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
     return _fired(result, (len(spikes), weight.shape[0], *result[1].shape[1:3]), spikes.steps, record)
 
 
@@ -164,10 +164,11 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
         raise ValueError(
             f"current must have shape [steps, batch, ...] with at least one step, got {tuple(current.shape)}"
         )
-    return ops.fire(current.contiguous(), *_neuron(threshold, decay, surrogate))
+    return ops.fire(current.contiguous(), _neuron(threshold, decay, surrogate))
 
 
-def _neuron(threshold: float, decay: float, surrogate: Surrogate) -> tuple[float, float, int, float]:
+def _neuron(threshold: float, decay: float, surrogate: Surrogate) -> tuple[float, float, float, float]:
+    """As the operators take it: threshold, decay, the surrogate's kind and its scale."""
     if not isinstance(surrogate, Surrogate):
         raise TypeError(f"surrogate must come from firstspike.surrogate, got {surrogate!r}")
     return (
@@ -236,12 +237,12 @@ def _records(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> bool:
     return torch.is_grad_enabled() and wanted
 
 
-def _input(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
-    """(times, edge, offset, step, lane) of the input in site order."""
+def _input(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """(times, edge, offset, place) of the input in site order."""
     times, edge, support = to_sites(spikes.times), spikes._edge, spikes._support
     if support is not None:
-        return times, edge, support.offset, support.step, support.lane
-    return times, None if edge is None else to_sites(edge, lead=2), None, None, None
+        return times, edge, support.offset, support.place
+    return times, None if edge is None else to_sites(edge, lead=2), None, None
 
 
 def _fired(result: tuple[Tensor, ...], shape: torch.Size | tuple[int, ...], steps: int, record: bool) -> SpikeTimes:

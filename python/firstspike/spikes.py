@@ -24,8 +24,7 @@ class Support(NamedTuple):
 
     offset: Tensor  # int64 [groups + 1]
     slope: Tensor  # float32 [entries], sigma'(V[t] - threshold)
-    step: Tensor  # uint8 [entries]
-    lane: Tensor  # uint8 [entries], the neuron's place in its group
+    place: Tensor  # uint8 [2, entries]: steps, and lanes, the neurons' places in their groups
 
 
 class SpikeTimes:
@@ -172,8 +171,8 @@ class SpikeTimes:
         """The edge as [T, B, ...], whichever form it has."""
         if self._edge is None or self._support is None:
             return self._edge
-        offset, _, step, lane = self._support
-        edge = _ops.dense_edge(self._edge, offset, step, lane, [self.steps, *to_sites(self.times).shape])
+        offset, _, place = self._support
+        edge = _ops.dense_edge(self._edge, offset, place, [self.steps, *to_sites(self.times).shape])
         return from_sites(edge, self.shape)
 
 

@@ -54,8 +54,12 @@ class Surrogate:
         return self.scale * s * (1 - s)
 
 
-def triangle(width: float = 1.0) -> Surrogate:
-    """max(0, 1 - |u| / width) / width (Bellec et al. 2018, with the area 1). Sparse."""
+def triangle(width: float = 0.9) -> Surrogate:
+    """max(0, 1 - |u| / width) / width (Bellec et al. 2018, with the area 1). Sparse.
+
+    A reach below the threshold leaves out the neurons at rest: at a width of 1 a membrane that a small bias moves from 0 has a
+    gradient at every step (docs/performance.md).
+    """
     return Surrogate("triangle", width)
 
 

@@ -68,12 +68,12 @@ def test_gradient_additions_stop_at_the_last_entry_of_a_tile(shape, size):
     expected, group = 0, 0
     for sample, y, x in itertools.product(*(range(n) for n in sites)):
         for tile in range(groups[-1]):
-            steps = support.step[support.offset[group] : support.offset[group + 1]].tolist()
+            steps = support.place[0][support.offset[group] : support.offset[group + 1]].tolist()
             group += 1
             if steps:
                 width = min(cpu.tile, shape.outputs - tile * cpu.tile)
                 expected += spikes_until(shape, times, sample, y, x, max(steps)) * width
-    last = counts.last_gradient(support.offset, support.step, groups)
+    last = counts.last_gradient(support.offset, support.place[0], groups)
     assert counts.additions(counts.events(times, STEPS, shape), last, shape.outputs, cpu.tile) == expected
 
 
@@ -89,7 +89,7 @@ def test_multiply_additions_count_the_inputs_inside_the_map(shape, size):
         expected += int(entries[sample, y, x]) * taps * shape.channels
     cells = (size[2] // shape.pool, size[3] // shape.pool)
     assert counts.multiply_additions(support.offset, cells, groups, shape) == expected
-    assert len(support.step) > 0
+    assert support.place.numel() > 0
 
 
 def test_a_tile_without_a_gradient_adds_nothing():

@@ -17,7 +17,7 @@ def layer() -> tuple[torch.Tensor, ...]:
     """A recorded layer of 4 samples of 70 neurons, 8 steps."""
     times = torch.empty(4, 1, 1, 40, dtype=torch.uint8, device="cuda")
     weight = torch.empty(70, 40, 1, 1, device="cuda")
-    return ops.fire_layer(times, None, None, None, None, weight, None, GEOMETRY, 1.0, 1.0, 0, 1.0, True)
+    return ops.fire_layer(times, None, None, None, weight, None, GEOMETRY, [1.0, 1.0, 0.0, 1.0], True)
 
 
 def test_groups_are_a_warp_wide() -> None:
@@ -31,5 +31,5 @@ def test_groups_are_a_warp_wide() -> None:
 @pytest.mark.parametrize(("capacity", "entries"), [(2.5, 700), (1.001, 281), (100, 4 * 70 * 8)])
 def test_a_capacity_makes_the_length_static(capacity: float, entries: int) -> None:
     with FakeTensorMode(shape_env=ShapeEnv()), _cuda.support_capacity(capacity):
-        edge, _, _, slope, step, lane = layer()
-    assert [t.shape for t in (edge, slope, step, lane)] == [(entries,)] * 4
+        edge, _, _, slope, place = layer()
+    assert [t.shape for t in (edge, slope, place)] == [(entries,), (entries,), (2, entries)]

@@ -19,7 +19,7 @@ STEPS, OUTPUTS = 16, 70
 def entries(spikes: SpikeTimes, tile: int) -> dict[tuple[int, int], float]:
     """The support of a flat layer as {(neuron, step): slope}, from its groups."""
     assert spikes._support is not None
-    offset, slope, step, lane = spikes._support
+    offset, slope, (step, lane) = spikes._support
     groups = -(-OUTPUTS // tile)
     found = {}
     for group in range(len(offset) - 1):
@@ -90,7 +90,7 @@ def test_a_fixed_capacity_gives_the_same_gradients_or_none_at_all() -> None:
 def test_capacity_is_the_length() -> None:
     with _cuda.support_capacity(3):
         spikes, _ = fired()
-    assert spikes._support is not None and len(spikes._support.step) == 5 * OUTPUTS * 3
+    assert spikes._support is not None and spikes._support.place.shape == (2, 5 * OUTPUTS * 3)
     assert _cuda.fixed_entries(10, 8) is None, "the capacity ends with the block"
 
 

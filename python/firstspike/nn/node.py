@@ -19,7 +19,7 @@ class Neuron(TypedDict):
 
 
 def neuron(threshold: float, decay: float, surrogate: Surrogate | None) -> Neuron:
-    """Check a neuron's settings; the surrogate is by default the triangle of width 1."""
+    """Check a neuron's settings; the surrogate is by default `triangle()`."""
     surrogate = triangle() if surrogate is None else surrogate
     if not isinstance(surrogate, Surrogate):
         raise TypeError(f"surrogate must be a firstspike.surrogate, such as triangle(1.0), got {surrogate!r}")

@@ -103,10 +103,10 @@ class Recording:
     @property
     def slots(self) -> tuple[int, int, tuple[int, ...]]:
         """As the forward kernels take it."""
-        return pointer(self.count), self.slot, pointers(*self.entries)
+        return pointer(self.count), self.slot, _pointers(*self.entries)
 
     def place(self, run: Callable[[tuple[Any, ...]], None]) -> tuple[Tensor, ...]:
-        """Sums the counts, and has `run` move the entries; returns (edge, offset, slope, step, lane)."""
+        """Sums the counts, and has `run` move the entries; returns (edge, offset, slope, place)."""
         offset = torch.zeros(self.groups + 1, dtype=torch.int64, device=self.count.device)
         torch.cumsum(self.count, 0, dtype=torch.int64, out=offset[1:])
         overflow = None
@@ -118,24 +118,27 @@ class Recording:
             capacity = self.capacity
             overflow = (offset[-1:] > capacity).to(torch.uint8)
             offset.clamp_(max=capacity)
-        slope, step, lane = _entries(self.count, capacity)
-        run((pointer(offset), capacity, pointer(overflow), pointers(slope, step, lane)))
+        slope, place = _entries(self.count, capacity)
+        run((pointer(offset), capacity, pointer(overflow), _pointers(slope, place)))
         edge = torch.zeros((), device=offset.device).expand(capacity)
-        return edge, offset, slope, step, lane
+        return edge, offset, slope, place
 
 
 NO_SLOTS = (0, 0, (0, 0, 0))
 
 
 def nothing_recorded(like: Tensor) -> tuple[Tensor, ...]:
-    """(edge, offset, slope, step, lane) without entries."""
-    slope, step, lane = _entries(like, 0)
-    return torch.zeros(0, device=like.device), torch.zeros(0, dtype=torch.int64, device=like.device), slope, step, lane
+    """(edge, offset, slope, place) without entries."""
+    slope, place = _entries(like, 0)
+    return torch.zeros(0, device=like.device), torch.zeros(0, dtype=torch.int64, device=like.device), slope, place
 
 
-def _entries(like: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
+def _entries(like: Tensor, number: int) -> tuple[Tensor, Tensor]:
     return (
         torch.empty(number, device=like.device),
-        torch.empty(number, dtype=torch.uint8, device=like.device),
-        torch.empty(number, dtype=torch.uint8, device=like.device),
+        torch.empty((2, number), dtype=torch.uint8, device=like.device),
     )
+
+
+def _pointers(slope: Tensor, place: Tensor) -> tuple[int, ...]:
+    return pointers(slope, *place)

@@ -17,6 +17,8 @@ from . import _cuda
 
 CUDA_IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {}  # by name, for the tests
 LIBRARY = torch.library.Library("firstspike", "FRAGMENT")
+# A layer's input: its spikes, and the edge that they came with; where the edge is a list, its support's offset and place.
+INPUT = "Tensor times, Tensor? edge, Tensor? in_offset, Tensor? in_place"
 cpu: Any = _extension.cpu
 # Neurons of a support group: neighbouring channels of one site of one sample.
 TILES: dict[str, int] = {"cpu": cpu.tile, "cuda": _cuda.TILE}
@@ -49,9 +51,9 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
-def support_of(offset: Tensor, step: Tensor, lane: Tensor) -> tuple[Any, Any, Any]:
+def support_of(offset: Tensor, place: Tensor) -> tuple[Any, Any]:
     """The arrays of a support, as the kernels take them."""
-    return array(offset), array(step), array(lane)
+    return array(offset), array(place)
 
 
 def groups_of(sites: int, channels: int, device: torch.device) -> int:
@@ -60,23 +62,18 @@ def groups_of(sites: int, channels: int, device: torch.device) -> int:
     return sites * ((channels + tile - 1) // tile)
 
 
-def recorded(result: tuple[Any, Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """(edge, offset, slope, step, lane) from what a kernel recorded, or empty ones."""
+def recorded(result: tuple[Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(edge, offset, slope, place) from what a kernel recorded, or empty ones."""
     if result is None:
-        return (
-            torch.zeros(0),
-            torch.zeros(0, dtype=torch.int64),
-            torch.zeros(0),
-            torch.zeros(0, dtype=torch.uint8),
-            torch.zeros(0, dtype=torch.uint8),
-        )
-    offset, slope, step, lane = (torch.from_numpy(part) for part in result)
-    return torch.zeros(()).expand(slope.shape), offset, slope, step, lane
+        empty = torch.zeros(0)
+        return empty, torch.zeros(0, dtype=torch.int64), empty.clone(), torch.zeros((2, 0), dtype=torch.uint8)
+    offset, slope, place = (torch.from_numpy(part) for part in result)
+    return torch.zeros(()).expand(slope.shape), offset, slope, place
 
 
 def fake_recorded(
     like: Tensor, sites: int, channels: int, steps: int, record: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The shapes of `recorded`: how many entries there are depends on the data, or on `_cuda.support_capacity`."""
     groups = groups_of(sites, channels, like.device)
     fixed = _cuda.fixed_entries(sites * channels, steps) if like.device.type == "cuda" else None
@@ -86,9 +83,16 @@ def fake_recorded(
         edge,
         like.new_empty(groups + 1 if record else 0, dtype=torch.int64),
         like.new_empty(entries, dtype=torch.float32),
-        like.new_empty(entries, dtype=torch.uint8),
-        like.new_empty(entries, dtype=torch.uint8),
+        like.new_empty((2, entries), dtype=torch.uint8),
     )
+
+
+def gradient_shapes(
+    times: Tensor, in_place: Tensor | None, weight: Tensor, geometry: Sequence[int], needs: Sequence[bool]
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Shapes of a layer's gradients at its input's edge, its weight and its bias; those that nobody needs are empty."""
+    at_edge = (geometry[12], *times.shape) if in_place is None else (in_place.shape[1],)
+    return at_edge if needs[0] else (0,), tuple(weight.shape) if needs[1] else (0,), (geometry[11] if needs[2] else 0,)
 
 
 def out_size(geometry: Sequence[int]) -> tuple[int, int]:

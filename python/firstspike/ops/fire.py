@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,12 +17,12 @@ def _neurons(current: Tensor) -> int:
     return current[0].numel()
 
 
-def _forward(current: Tensor, threshold: float, decay: float, surrogate: int, scale: float) -> Tensor:
+def _forward(current: Tensor, neuron: Sequence[float]) -> Tensor:
     spikes = torch.empty(current.shape)
     cpu.fire(
         current.shape[0],
         _neurons(current),
-        (threshold, decay, surrogate, scale),
+        neuron,
         array(current),
         threads(),
         array(spikes),
@@ -29,13 +30,13 @@ def _forward(current: Tensor, threshold: float, decay: float, surrogate: int, sc
     return spikes
 
 
-def _forward_cuda(current: Tensor, threshold: float, decay: float, surrogate: int, scale: float) -> Tensor:
+def _forward_cuda(current: Tensor, neuron: Sequence[float]) -> Tensor:
     spikes = torch.empty_like(current)
     with on_device(current) as stream:
         kernels().fire(
             current.shape[0],
             _neurons(current),
-            (threshold, decay, surrogate, scale),
+            neuron,
             pointer(current),
             pointer(spikes),
             stream,
@@ -43,18 +44,18 @@ def _forward_cuda(current: Tensor, threshold: float, decay: float, surrogate: in
     return spikes
 
 
-def _forward_fake(current: Tensor, threshold: float, decay: float, surrogate: int, scale: float) -> Tensor:
+def _forward_fake(current: Tensor, neuron: Sequence[float]) -> Tensor:
     return current.new_empty(current.shape)
 
 
 def _backward(
-    gradient: Tensor, current: Tensor, threshold: float, decay: float, surrogate: int, scale: float
+    gradient: Tensor, current: Tensor, neuron: Sequence[float]
 ) -> Tensor:
     at_current = torch.empty(current.shape)
     cpu.fire_gradient(
         current.shape[0],
         _neurons(current),
-        (threshold, decay, surrogate, scale),
+        neuron,
         array(current),
         array(gradient.contiguous()),
         threads(),
@@ -64,14 +65,14 @@ def _backward(
 
 
 def _backward_cuda(
-    gradient: Tensor, current: Tensor, threshold: float, decay: float, surrogate: int, scale: float
+    gradient: Tensor, current: Tensor, neuron: Sequence[float]
 ) -> Tensor:
     at_current, gradient = torch.empty_like(current), gradient.contiguous()
     with on_device(current) as stream:
         kernels().fire_gradient(
             current.shape[0],
             _neurons(current),
-            (threshold, decay, surrogate, scale),
+            neuron,
             pointer(current),
             pointer(gradient),
             pointer(at_current),
@@ -81,29 +82,29 @@ def _backward_cuda(
 
 
 def _backward_fake(
-    gradient: Tensor, current: Tensor, threshold: float, decay: float, surrogate: int, scale: float
+    gradient: Tensor, current: Tensor, neuron: Sequence[float]
 ) -> Tensor:
     return current.new_empty(current.shape)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    current, *ctx.neuron = inputs
+    current, ctx.neuron = inputs
     ctx.save_for_backward(current)
 
 
 @once_differentiable
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    return torch.ops.firstspike.fire_backward(gradient, *ctx.saved_tensors, *ctx.neuron), None, None, None, None
+    return torch.ops.firstspike.fire_backward(gradient, *ctx.saved_tensors, ctx.neuron), None
 
 
 _NAME = operator(
-    "fire(Tensor current, float threshold, float decay, int surrogate, float scale) -> Tensor",
+    "fire(Tensor current, float[] neuron) -> Tensor",
     cpu=_forward,
     cuda=_forward_cuda,
     fake=_forward_fake,
 )
 operator(
-    "fire_backward(Tensor gradient, Tensor current, float threshold, float decay, int surrogate, float scale) -> Tensor",
+    "fire_backward(Tensor gradient, Tensor current, float[] neuron) -> Tensor",
     cpu=_backward,
     cuda=_backward_cuda,
     fake=_backward_fake,

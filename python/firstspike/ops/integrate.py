@@ -11,21 +11,20 @@ from torch.autograd.function import once_differentiable
 
 from . import _cuda
 from ._cuda import kernels, on_device, pointer, pointers
-from ._library import array, cpu, groups_of, operator, out_size, threads
+from ._library import INPUT, array, cpu, gradient_shapes, groups_of, operator, out_size, threads
 
 
 def _forward(
     times: Tensor,
     edge: Tensor | None,
     in_offset: Tensor | None,
-    in_step: Tensor | None,
-    in_lane: Tensor | None,
+    in_place: Tensor | None,
     weight: Tensor,
     bias: Tensor | None,
     geometry: Sequence[int],
     decay: float,
 ) -> Tensor:
-    membrane = _forward_fake(times, edge, in_offset, in_step, in_lane, weight, bias, geometry, decay)
+    membrane = _membrane(weight, geometry)
     cpu.integrate_layer(
         geometry, (0.0, decay, 0, 1.0), array(times), array(weight), array(bias), threads(), array(membrane)
     )
@@ -36,14 +35,13 @@ def _forward_cuda(
     times: Tensor,
     edge: Tensor | None,
     in_offset: Tensor | None,
-    in_step: Tensor | None,
-    in_lane: Tensor | None,
+    in_place: Tensor | None,
     weight: Tensor,
     bias: Tensor | None,
     geometry: Sequence[int],
     decay: float,
 ) -> Tensor:
-    membrane = _forward_fake(times, edge, in_offset, in_step, in_lane, weight, bias, geometry, decay)
+    membrane = _membrane(weight, geometry)
     space = _cuda.workspace(kernels().forward_workspace(geometry), times)
     with on_device(times) as stream:
         kernels().integrate_layer(
@@ -65,79 +63,80 @@ def _forward_fake(
     times: Tensor,
     edge: Tensor | None,
     in_offset: Tensor | None,
-    in_step: Tensor | None,
-    in_lane: Tensor | None,
+    in_place: Tensor | None,
     weight: Tensor,
     bias: Tensor | None,
     geometry: Sequence[int],
     decay: float,
 ) -> Tensor:
+    return _membrane(weight, geometry)
+
+
+def _membrane(weight: Tensor, geometry: Sequence[int]) -> Tensor:
     return weight.new_empty((geometry[12], geometry[0], *out_size(geometry), geometry[11]))
 
 
-def _entries(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _entries(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(offset, values, place) of the elements of a dense gradient that are not zero."""
     steps, batch, height, width, channels = gradient.shape
     parts = cpu.support_from_dense(steps, batch * height * width, channels, array(gradient.contiguous()), threads())
-    offset, values, step, lane = (torch.from_numpy(part) for part in parts)
-    return offset, values, step, lane
+    offset, values, place = (torch.from_numpy(part) for part in parts)
+    return offset, values, place
 
 
-def _entries_cuda(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _entries_cuda(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Every element of the gradient is an entry: how many there are is known without a look at the device."""
     steps, batch, height, width, channels = gradient.shape
     sites, gradient = batch * height * width, gradient.contiguous()
     offset = torch.zeros(groups_of(sites, channels, gradient.device) + 1, dtype=torch.int64, device=gradient.device)
     values = torch.empty(gradient.numel(), device=gradient.device)
-    step, lane = (torch.empty(gradient.numel(), dtype=torch.uint8, device=gradient.device) for _ in range(2))
+    place = torch.empty((2, gradient.numel()), dtype=torch.uint8, device=gradient.device)
     with on_device(gradient) as stream:
         kernels().support_of_dense(
-            steps, sites, channels, pointer(gradient), pointer(offset), pointers(values, step, lane), stream
+            steps, sites, channels, pointer(gradient), pointer(offset), pointers(values, *place), stream
         )
-    return offset, values, step, lane
+    return offset, values, place
 
 
 def _backward_cuda(
     gradient: Tensor,
     times: Tensor,
     in_offset: Tensor | None,
-    in_step: Tensor | None,
-    in_lane: Tensor | None,
+    in_place: Tensor | None,
     weight: Tensor,
     geometry: Sequence[int],
     decay: float,
     needs: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _through(_entries_cuda(gradient), times, in_offset, in_step, in_lane, weight, geometry, decay, needs)
+) -> tuple[Tensor, ...]:
+    return _through(_entries_cuda(gradient), times, in_offset, in_place, weight, geometry, decay, needs)
 
 
 def _backward(
     gradient: Tensor,
     times: Tensor,
     in_offset: Tensor | None,
-    in_step: Tensor | None,
-    in_lane: Tensor | None,
+    in_place: Tensor | None,
     weight: Tensor,
     geometry: Sequence[int],
     decay: float,
     needs: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _through(_entries(gradient), times, in_offset, in_step, in_lane, weight, geometry, decay, needs)
+) -> tuple[Tensor, ...]:
+    return _through(_entries(gradient), times, in_offset, in_place, weight, geometry, decay, needs)
 
 
 def _through(
-    entries: tuple[Tensor, Tensor, Tensor, Tensor],
+    entries: tuple[Tensor, Tensor, Tensor],
     times: Tensor,
     in_offset: Tensor | None,
-    in_step: Tensor | None,
-    in_lane: Tensor | None,
+    in_place: Tensor | None,
     weight: Tensor,
     geometry: Sequence[int],
     decay: float,
     needs: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor]:
-    offset, values, step, lane = entries
-    result: tuple[Tensor, Tensor, Tensor] = torch.ops.firstspike.fire_layer_backward(
-        values, times, in_offset, in_step, in_lane, weight, offset, None, step, lane, geometry, decay, needs
+) -> tuple[Tensor, ...]:
+    offset, values, place = entries
+    result: tuple[Tensor, ...] = torch.ops.firstspike.fire_layer_backward(
+        values, times, in_offset, in_place, weight, offset, None, place, geometry, decay, needs
     )
     return result
 
@@ -146,44 +145,40 @@ def _backward_fake(
     gradient: Tensor,
     times: Tensor,
     in_offset: Tensor | None,
-    in_step: Tensor | None,
-    in_lane: Tensor | None,
+    in_place: Tensor | None,
     weight: Tensor,
     geometry: Sequence[int],
     decay: float,
     needs: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor]:
-    at_input = (0,) if not needs[0] else (geometry[12], *times.shape) if in_step is None else in_step.shape
-    at_weight = torch.empty_like(weight, memory_format=torch.contiguous_format) if needs[1] else weight.new_empty(0)
-    return weight.new_empty(at_input), at_weight, weight.new_empty(geometry[11] if needs[2] else 0)
+) -> tuple[Tensor, ...]:
+    return tuple(weight.new_empty(shape) for shape in gradient_shapes(times, in_place, weight, geometry, needs))
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    times, _, in_offset, in_step, in_lane, weight, _, geometry, decay = inputs
+    times, _, in_offset, in_place, weight, _, geometry, decay = inputs
     ctx.geometry, ctx.decay = geometry, decay
-    ctx.save_for_backward(times, in_offset, in_step, in_lane, weight)
+    ctx.save_for_backward(times, in_offset, in_place, weight)
 
 
 @once_differentiable
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[5], ctx.needs_input_grad[6]]
+    needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
     results = torch.ops.firstspike.integrate_layer_backward(
         gradient, *ctx.saved_tensors, ctx.geometry, ctx.decay, needs
     )
     at_edge, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
-    return None, at_edge, None, None, None, at_weight, at_bias, None, None
+    return None, at_edge, None, None, at_weight, at_bias, None, None
 
 
-_INPUT = "Tensor times, Tensor? edge, Tensor? in_offset, Tensor? in_step, Tensor? in_lane, Tensor weight"
 _NAME = operator(
-    f"integrate_layer({_INPUT}, Tensor? bias, SymInt[] geometry, float decay) -> Tensor",
+    f"integrate_layer({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float decay) -> Tensor",
     cpu=_forward,
     cuda=_forward_cuda,
     fake=_forward_fake,
 )
 operator(
-    "integrate_layer_backward(Tensor gradient, Tensor times, Tensor? in_offset, Tensor? in_step, Tensor? in_lane,"
-    " Tensor weight, SymInt[] geometry, float decay, bool[] needs) -> (Tensor, Tensor, Tensor)",
+    "integrate_layer_backward(Tensor gradient, Tensor times, Tensor? in_offset, Tensor? in_place, Tensor weight,"
+    " SymInt[] geometry, float decay, bool[] needs) -> (Tensor, Tensor, Tensor)",
     cpu=_backward,
     cuda=_backward_cuda,
     fake=_backward_fake,

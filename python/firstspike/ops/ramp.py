@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from ._library import array, cpu, fake_recorded, groups_of, operator, recorded, 
 
 
 def _forward(
-    current: Tensor, steps: int, threshold: float, decay: float, surrogate: int, scale: float, record: bool
+    current: Tensor, steps: int, neuron: Sequence[float], record: bool
 ) -> tuple[Tensor, ...]:
     channels = current.shape[-1]
     fired = torch.empty(current.shape, dtype=torch.uint8)
@@ -21,7 +22,7 @@ def _forward(
         current.numel() // max(channels, 1),
         channels,
         steps,
-        (threshold, decay, surrogate, scale),
+        neuron,
         array(current),
         record,
         threads(),
@@ -32,12 +33,12 @@ def _forward(
 
 
 def _forward_cuda(
-    current: Tensor, steps: int, threshold: float, decay: float, surrogate: int, scale: float, record: bool
+    current: Tensor, steps: int, neuron: Sequence[float], record: bool
 ) -> tuple[Tensor, ...]:
     channels = current.shape[-1]
     sites = current.numel() // max(channels, 1)
     fired = torch.empty_like(current, dtype=torch.uint8)
-    call = (sites, channels, steps, (threshold, decay, surrogate, scale), pointer(current))
+    call = (sites, channels, steps, neuron, pointer(current))
     with on_device(current) as stream:
         if not record:
             kernels().ramp(*call, NO_SLOTS, pointer(fired), stream)
@@ -50,7 +51,7 @@ def _forward_cuda(
 
 
 def _forward_fake(
-    current: Tensor, steps: int, threshold: float, decay: float, surrogate: int, scale: float, record: bool
+    current: Tensor, steps: int, neuron: Sequence[float], record: bool
 ) -> tuple[Tensor, ...]:
     batch, height, width, channels = current.shape
     edge, *support = fake_recorded(current, batch * height * width, channels, steps, record)
@@ -61,8 +62,7 @@ def _backward(
     gradient: Tensor,
     offset: Tensor,
     slope: Tensor,
-    step: Tensor,
-    lane: Tensor,
+    place: Tensor,
     shape: list[int],
     steps: int,
     decay: float,
@@ -74,7 +74,7 @@ def _backward(
         channels,
         steps,
         (0.0, decay, 0, 1.0),
-        support_of(offset, step, lane),
+        support_of(offset, place),
         array(slope),
         array(gradient.contiguous()),
         threads(),
@@ -87,8 +87,7 @@ def _backward_cuda(
     gradient: Tensor,
     offset: Tensor,
     slope: Tensor,
-    step: Tensor,
-    lane: Tensor,
+    place: Tensor,
     shape: list[int],
     steps: int,
     decay: float,
@@ -101,7 +100,7 @@ def _backward_cuda(
             channels,
             steps,
             (0.0, decay, 0, 1.0),
-            pointers(offset, step, lane),
+            pointers(offset, *place),
             pointer(slope),
             pointer(gradient),
             pointer(at_current),
@@ -114,8 +113,7 @@ def _backward_fake(
     gradient: Tensor,
     offset: Tensor,
     slope: Tensor,
-    step: Tensor,
-    lane: Tensor,
+    place: Tensor,
     shape: list[int],
     steps: int,
     decay: float,
@@ -124,31 +122,34 @@ def _backward_fake(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    current, steps, _, decay, _, _, record = inputs
+    current, steps, neuron, record = inputs
     _, fired, *support = output
     ctx.mark_non_differentiable(fired, *support)
-    ctx.shape, ctx.steps, ctx.decay, ctx.record = current.shape, steps, decay, record
+    ctx.set_materialize_grads(False)  # else zeros are made for each of them
+    ctx.shape, ctx.steps, ctx.decay, ctx.record = current.shape, steps, neuron[1], record
     ctx.save_for_backward(*support)
 
 
 @once_differentiable
-def _gradients(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    if gradient is None:
+        return (None,) * 4
     if not ctx.record:
         raise RuntimeError("ramp recorded nothing to differentiate: call it with record=True")
     at_current = torch.ops.firstspike.ramp_backward(gradient, *ctx.saved_tensors, ctx.shape, ctx.steps, ctx.decay)
-    return at_current, *[None] * 6
+    return at_current, None, None, None
 
 
 _NAME = operator(
-    "ramp(Tensor current, int steps, float threshold, float decay, int surrogate, float scale, bool record)"
-    " -> (Tensor edge, Tensor fired, Tensor offset, Tensor slope, Tensor step, Tensor lane)",
+    "ramp(Tensor current, int steps, float[] neuron, bool record)"
+    " -> (Tensor edge, Tensor fired, Tensor offset, Tensor slope, Tensor place)",
     cpu=_forward,
     cuda=_forward_cuda,
     fake=_forward_fake,
 )
 operator(
-    "ramp_backward(Tensor gradient, Tensor offset, Tensor slope, Tensor step, Tensor lane, SymInt[] shape, int steps,"
-    " float decay) -> Tensor",
+    "ramp_backward(Tensor gradient, Tensor offset, Tensor slope, Tensor place, SymInt[] shape, int steps, float decay)"
+    " -> Tensor",
     cpu=_backward,
     cuda=_backward_cuda,
     fake=_backward_fake,

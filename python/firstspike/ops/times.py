@@ -61,11 +61,11 @@ def _dense_gradient(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
     return None, gradient, None
 
 
-def _dense_edge(edge: Tensor, offset: Tensor, step: Tensor, lane: Tensor, shape: list[int]) -> Tensor:
+def _dense_edge(edge: Tensor, offset: Tensor, place: Tensor, shape: list[int]) -> Tensor:
     return torch.zeros((), device=edge.device).expand(shape)
 
 
-def _dense_edge_fake(edge: Tensor, offset: Tensor, step: Tensor, lane: Tensor, shape: list[int]) -> Tensor:
+def _dense_edge_fake(edge: Tensor, offset: Tensor, place: Tensor, shape: list[int]) -> Tensor:
     return edge.new_zeros(()).expand(shape)
 
 
@@ -76,36 +76,36 @@ def _dense_edge_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 @once_differentiable
 def _dense_edge_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    return torch.ops.firstspike.at_support(gradient, *ctx.saved_tensors), None, None, None, None
+    return torch.ops.firstspike.at_support(gradient, *ctx.saved_tensors), None, None, None
 
 
-def _at_support(gradient: Tensor, offset: Tensor, step: Tensor, lane: Tensor) -> Tensor:
+def _at_support(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
     steps, batch, height, width, channels = gradient.shape
-    out = torch.empty(step.shape)
+    out = torch.empty(place.shape[1])
     cpu.gather_at_support(
         steps,
         batch * height * width,
         channels,
         array(gradient.contiguous()),
-        support_of(offset, step, lane),
+        support_of(offset, place),
         threads(),
         array(out),
     )
     return out
 
 
-def _at_support_cuda(gradient: Tensor, offset: Tensor, step: Tensor, lane: Tensor) -> Tensor:
+def _at_support_cuda(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
     _, batch, height, width, channels = gradient.shape
-    gradient, out = gradient.contiguous(), torch.empty(step.shape, device=step.device)
+    gradient, out = gradient.contiguous(), torch.empty(place.shape[1], device=place.device)
     with on_device(gradient) as stream:
         kernels().gather_at_support(
-            batch * height * width, channels, pointer(gradient), pointers(offset, step, lane), pointer(out), stream
+            batch * height * width, channels, pointer(gradient), pointers(offset, *place), pointer(out), stream
         )
     return out
 
 
-def _at_support_fake(gradient: Tensor, offset: Tensor, step: Tensor, lane: Tensor) -> Tensor:
-    return gradient.new_empty(step.shape)
+def _at_support_fake(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
+    return gradient.new_empty(place.shape[1])
 
 
 torch.library.register_autograd(
@@ -124,7 +124,7 @@ torch.library.register_autograd(
 )
 torch.library.register_autograd(
     operator(
-        "dense_edge(Tensor edge, Tensor offset, Tensor step, Tensor lane, SymInt[] shape) -> Tensor",
+        "dense_edge(Tensor edge, Tensor offset, Tensor place, SymInt[] shape) -> Tensor",
         cpu=_dense_edge,
         cuda=_dense_edge,
         fake=_dense_edge_fake,
@@ -133,7 +133,7 @@ torch.library.register_autograd(
     setup_context=_dense_edge_save,
 )
 operator(
-    "at_support(Tensor gradient, Tensor offset, Tensor step, Tensor lane) -> Tensor",
+    "at_support(Tensor gradient, Tensor offset, Tensor place) -> Tensor",
     cpu=_at_support,
     cuda=_at_support_cuda,
     fake=_at_support_fake,
