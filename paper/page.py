@@ -85,7 +85,7 @@ def page(profile: Profile, store: Store, tables: Iterable[Table], figures: Itera
             if isinstance(part, Table):
                 _table(made, part)
             else:
-                made.figure(part.figure, part.caption)
+                made.figure(part.svg, part.caption)
     _test_data(made, profile)
     _provenance(made, profile, found)
     return made

@@ -23,8 +23,7 @@ from paper.progress import Progress, several
 from paper.provenance import cores
 from paper.records import Store
 from paper.runs import Run
-
-NOT_RUN = 3
+from paper.session import NOT_RUN
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

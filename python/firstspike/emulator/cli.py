@@ -17,7 +17,7 @@ from .place import place
 from .quantize import quantize
 from .refusal import DoesNotFit
 from .report import Report, report
-from .run import BATCH, run
+from .run import float_predictions, run
 
 
 def emulate(
@@ -144,7 +144,7 @@ def _emulate(
     test = data_sets.load(data, root=root, train=False)
     if limit:
         test = test.subset(slice(0, limit))
-    expected = None if trained is None else _float_answers(trained, test.images)
+    expected = None if trained is None else float_predictions(trained, test.images)
     ran = run(
         program,
         test.images,
@@ -188,9 +188,3 @@ def _is_program(path: Path) -> bool:
     with path.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
         return file.KEY.encode() in opened.read(min(size, 1 << 24))
-
-
-def _float_answers(trained: train.Trained, images: torch.Tensor) -> np.ndarray:
-    with torch.inference_mode():
-        answers = [trained.model(trained.pixels(part)).argmax(1) for part in images.split(BATCH)]
-    return torch.cat(answers).numpy()

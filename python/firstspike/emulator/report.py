@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._files import write_text
 from .account import Account, account, host_macs, inactive_updates, latency
 from .core import COUNTERS
 from .energy import EnergyTable
@@ -85,8 +86,8 @@ class Report:
                     "effective": mean["effective"],
                     "active updates": mean["active"],
                     "inactive updates": float(inactive_updates(run)[:, n].mean()),
-                    "accumulator overflows": int(run.counters[:, n, 5].sum()),
-                    "membrane overflows": int(run.counters[:, n, 6].sum()),
+                    "accumulator overflows": int(run.count("accumulator_overflows")[:, n].sum()),
+                    "membrane overflows": int(run.count("membrane_overflows")[:, n].sum()),
                 }
             )
         return pd.DataFrame(rows)
@@ -153,9 +154,7 @@ class Report:
 
     def write_json(self, path: str | os.PathLike[str]) -> Path:
         """Write `to_json` to `path`."""
-        path = Path(path)
-        path.write_text(self.to_json() + "\n", encoding="utf-8")
-        return path
+        return write_text(path, self.to_json() + "\n")
 
     def write_html(self, path: str | os.PathLike[str]) -> Path:
         """Write one self-contained HTML page in the style of the paper report (needs matplotlib)."""
