@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ..inputs import Batch
 
 
-def training_step(net: nn.Module, x: object, labels: Tensor) -> Callable[[], Tensor]:
-    """Forward, cross-entropy, backward, and torch's fused Adam."""
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True)
+def training_step(net: nn.Module, x: object, labels: Tensor, *, capturable: bool = False) -> Callable[[], Tensor]:
+    """Forward, cross-entropy, backward, and torch's fused Adam; capturable: in a CUDA graph."""
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True, capturable=capturable)
     net.train()
 
     def step() -> Tensor:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -88,7 +87,6 @@ class Readout:
     mode: str = "last"
     gamma: float = 1.0
     classes: int | None = None
-    info: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in READOUTS:
