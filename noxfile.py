@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -31,23 +32,15 @@ def built(session: nox.Session, *defines: str) -> str:
     ):
         if file.is_file() and file.suffix not in {".so", ".pyc"}:
             digest.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
-    version = session.run("python", "-c", "import sys; print(sys.implementation.cache_tag)", silent=True).strip()
+    version = session.python or sys.implementation.cache_tag
     folder = ROOT / "build" / "wheels" / f"{digest.hexdigest()[:16]}-{version}"
-    if not list(folder.glob("firstspike-*.whl")):
-        shutil.rmtree(folder, ignore_errors=True)
-        strict = ("FIRSTSPIKE_WERROR=ON",) if os.environ.get("CI") else ()  # another compiler warns of other things
-        settings = [f"-Ccmake.define.{define}" for define in (*strict, *defines)]
-        session.run(
-            "pip",
-            "wheel",
-            "--no-deps",
-            "--quiet",
-            "--wheel-dir",
-            str(folder),
-            *settings,
-            ".",
-            env={"CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1)},
-        )
+    strict = ("FIRSTSPIKE_WERROR=ON",) if os.environ.get("CI") else ()  # another compiler warns of other things
+    settings = [f"-Ccmake.define.{define}" for define in (*strict, *defines)]
+    command = ["pip", "wheel", "--no-deps", "--quiet", "--wheel-dir", str(folder), *settings, "."]
+    for run in (session.run_install, session.run):  # nox -R leaves out the first, nox --install-only the second
+        if not list(folder.glob("firstspike-*.whl")):
+            shutil.rmtree(folder, ignore_errors=True)
+            run(*command, env={"CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1)})
     return str(next(folder.glob("firstspike-*.whl")))
 
 

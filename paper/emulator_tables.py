@@ -105,7 +105,7 @@ def measure(job: Job, net: Net) -> Job:
         placement, refusal = None, str(error)
     ran = em.run(program, test.images, labels=test.labels)
     tables = list(dict.fromkeys([program.profile.energy or INTEGER, INTEGER]))
-    report = em.report(ran, placement=placement, refusal=refusal, tables=[*tables], float_predictions=net.answers)
+    report = em.report(ran, placement=placement, refusal=refusal, tables=tables, float_predictions=net.answers)
     core, times = program.core(), input_times(program, test.images)
     began = time.perf_counter()
     core.run(times)

@@ -38,6 +38,16 @@ def inference(net: nn.Module, x: object) -> Callable[[], Tensor]:
     return run
 
 
+def without_gradient(call: Callable[[], object]) -> Callable[[], object]:
+    """A call under `torch.no_grad`."""
+
+    def run() -> object:
+        with torch.no_grad():
+            return call()
+
+    return run
+
+
 def feed(library: str, batch: Batch) -> object:
     """What a library's net takes: the bytes, or the dense train (made before the clock starts)."""
     return batch.spikes if library == "firstspike" else batch.dense

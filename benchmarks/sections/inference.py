@@ -27,7 +27,7 @@ def measure(session: Session) -> None:
                 if book.has(cell):
                     continue
                 session.say(f"inference {cell}")
-                batch = inputs.batch("fashion-mnist", size, steps, flat="C" not in work.spec)
+                batch = inputs.batch("fashion-mnist", size, steps, flat=work.flat)
                 chosen = sides(work, steps, quick=not session.full)
                 samples, failures = session.compare(chosen, work, batch, lambda net, x, _: inference(net, x))
                 book.add(

@@ -27,7 +27,7 @@ def measure(session: Session) -> None:
                 if book.has(cell):
                     continue
                 session.say(f"steps {cell}")
-                batch = inputs.batch(source, work.batch, steps, flat="C" not in work.spec)
+                batch = inputs.batch(source, work.batch, steps, flat=work.flat)
                 others = session.full and steps == 8 and source == inputs.SOURCES[0]
                 chosen = sides(work, steps, quick=not session.full, others=others)
                 samples, failures = session.compare(chosen, work, batch, training_step)

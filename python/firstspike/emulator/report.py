@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,13 +169,11 @@ def report(
     *,
     placement: Placement | None = None,
     refusal: str | None = None,
-    tables: list[str | EnergyTable] | None = None,
+    tables: Sequence[str | EnergyTable] | None = None,
     float_predictions: np.ndarray | None = None,
 ) -> Report:
     """The report of a run. tables: energy tables; by default the profile's, and "45nm-integer" where it names none."""
-    chosen: list[str | EnergyTable] = (
-        list(tables) if tables is not None else [run.program.profile.energy or "45nm-integer"]
-    )
+    chosen = [run.program.profile.energy or "45nm-integer"] if tables is None else tables
     if float_predictions is not None and len(float_predictions) != len(run.predictions):
         raise ValueError(f"float_predictions must have {len(run.predictions)} elements, got {len(float_predictions)}")
     return Report(run, placement, refusal, [account(run, table, placement) for table in chosen], float_predictions)
