@@ -85,9 +85,7 @@ def reproduce(session: nox.Session) -> None:
     install(session, extras="all")
     lacking = [script for script in ("paper/reproduce.py", "paper/emulator_tables.py") if not complete(session, script)]
     if lacking:
-        session.error(
-            f"not everything was run: {' and '.join(lacking)} lack rows; their reports say why and what to do"
-        )
+        session.error(f"rows are missing; why, and what to do, is in the reports of {' and '.join(lacking)}")
 
 
 def complete(session: nox.Session, script: str) -> bool:

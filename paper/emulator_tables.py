@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from firstspike import data, train
 from firstspike import emulator as em
+from firstspike.data.cache import user_root
 from firstspike.emulator import qat
 from firstspike.emulator.run import float_predictions, input_times
 from firstspike.report import write_text
@@ -123,6 +124,7 @@ def main(
     """Run what has no record yet, then write tables and page. Options of reproduce.py that it lacks are ignored."""
     try:
         todo = {key(job): job for job in jobs(profile)}
+        user_root(data_root)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     folder = (results or HERE / "results") / profile / "emulator"
@@ -139,14 +141,17 @@ def main(
 def _run(todo: dict[str, Job], records: dict[str, Path], folder: Path, root: str | None) -> dict[str, str]:
     """Write a record for each job that has none; why not, by key, where that could not be done."""
     reasons: dict[str, str] = {}
+    absent: dict[str, str] = {}  # data sets, looked for once
     waiting = {name: job for name, job in todo.items() if not records[name].is_file()}
     for settings, group in groupby(waiting.items(), key=lambda item: item[1]["config"]):
         names = [name for name, _ in group]
         try:
-            net = prepare(settings, folder, root)
+            net = None if settings["data"] in absent else prepare(settings, folder, root)
         except data.NotAvailable as error:
-            typer.echo(f"not run: {todo[names[0]]['net']}: {error}", err=True)
-            reasons |= dict.fromkeys(names, str(error))
+            typer.echo(f"not run: {error}", err=True)
+            net, absent[settings["data"]] = None, str(error)
+        if net is None:
+            reasons |= dict.fromkeys(names, absent[settings["data"]])
             continue
         for name in names:
             job = todo[name]

@@ -53,8 +53,8 @@ def test_without_records(tmp_path):
     assert "No run has a record yet" in emulator_page.write(tmp_path, [], {}).read_text()
 
 
-def command(folder, *arguments):
-    return CliRunner().invoke(emulator_tables.app, ["--profile", "smoke", "--results", str(folder), *arguments])
+def command(folder, *arguments, profile="smoke"):
+    return CliRunner().invoke(emulator_tables.app, ["--profile", profile, "--results", str(folder), *arguments])
 
 
 def test_without_data_the_page_says_so_and_the_exit_too(tmp_path, monkeypatch):
@@ -65,10 +65,10 @@ def test_without_data_the_page_says_so_and_the_exit_too(tmp_path, monkeypatch):
         raise data.NotAvailable(name, ["a mirror: no network"], "Put the files into DIR.")
 
     monkeypatch.setattr(emulator_tables.data, "load", none)
-    done = command(tmp_path, "--only", "table1")  # an option of reproduce.py
-    assert done.exit_code == emulator_tables.NOT_RUN and "36 of 36 runs are missing" in done.output
-    assert asked == ["digits"]  # looked for once, not once a job
-    assert "Put the files into DIR." in (tmp_path / "smoke" / "emulator" / "emulator.html").read_text()
+    done = command(tmp_path, "--only", "table1", profile="quick")  # --only is an option of reproduce.py
+    assert done.exit_code == emulator_tables.NOT_RUN and "72 of 72 runs are missing" in done.output
+    assert asked == ["mnist"]  # looked for once, not once a net or job
+    assert "Put the files into DIR." in (tmp_path / "quick" / "emulator" / "emulator.html").read_text()
 
 
 def test_a_page_of_no_runs_is_no_success(tmp_path):
@@ -77,6 +77,8 @@ def test_a_page_of_no_runs_is_no_success(tmp_path):
     assert "no record yet" in (tmp_path / "smoke" / "emulator" / "emulator.html").read_text()
 
 
-def test_a_wrong_profile_is_named():
-    done = CliRunner().invoke(emulator_tables.app, ["--profile", "fast"])
+def test_a_wrong_profile_or_folder_is_named(tmp_path):
+    done = command(tmp_path, profile="fast")
     assert done.exit_code == 2 and "profile must be one of smoke, quick, paper" in " ".join(done.output.split())
+    done = command(tmp_path, "--data", str(tmp_path / "nowhere"))
+    assert done.exit_code == 2 and "root must name an existing folder" in " ".join(done.output.split())
