@@ -30,7 +30,7 @@ def best(work: Work, steps: int, library: str, *, eager: bool = False) -> Settin
     """
     allowed = {
         setting.name: setting
-        for setting in settings(library, maps="C" in work.spec, steps=steps)
+        for setting in settings(library, maps=not work.flat, steps=steps)
         if not (eager and setting.compiled)
     }
     rows = [

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from firstspike.report import markdown, write_svg
-from firstspike.report.files import write_text
+from firstspike.report import markdown, write_svg, write_text
 
 from . import records, sections
 

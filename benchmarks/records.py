@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from firstspike.report.files import write_text
+from firstspike.report import write_text
 
 from . import machine
 from .stats import summarize

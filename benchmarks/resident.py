@@ -25,7 +25,7 @@ def main(setting: Setting, name: str, steps: int, threads: int) -> dict[str, Any
     work = named(name)
     build(setting, work, 1)  # imports the library
     imports = saved.resident()
-    batch = inputs.batch("fashion-mnist", work.batch, steps, flat="C" not in work.spec)
+    batch = inputs.batch("fashion-mnist", work.batch, steps, flat=work.flat)
     step = training_step(build(setting, work, steps), feed(setting.library, batch), batch.labels)
     step()  # allocates the optimizer's moments; under torch.compile, it compiles, whose memory is not the step's
     before = saved.resident()

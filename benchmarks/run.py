@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
             str(options.threads),
         ]
         command += ["--full"] * options.full + ["--resume"] * options.resume
+        command += ["--oracle", options.oracle] if options.oracle else []
         if subprocess.run(command, cwd=machine.ROOT, env=_environment(options.threads)).returncode:
             failed.append(name)
     from . import page
@@ -54,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--tables", action="store_true", help="measure nothing: tables and figures from the records")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of torch (default: 2)")
+    parser.add_argument(
+        "--oracle", metavar="PYTHON", help="an interpreter that has nengo-loihi, for the section emulator"
+    )
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser
 
@@ -65,7 +69,7 @@ def _measure(options: argparse.Namespace) -> int:
     from .session import Session
 
     torch.set_num_threads(options.threads)
-    session = Session(full=options.full, resume=options.resume, threads=options.threads)
+    session = Session(full=options.full, resume=options.resume, threads=options.threads, oracle=options.oracle)
     for name in options.section:
         sections.section(name).measure(session)
     return 0

@@ -22,12 +22,13 @@ Maker = Callable[[torch.nn.Module, object, torch.Tensor], timing.Call]
 @dataclass(frozen=True)
 class Session:
     """full: everything, many rounds; else the quick form. resume: keep cells that are there. threads: of torch, and so
-    of all.
+    of all. oracle: an interpreter that has nengo-loihi, or None.
     """
 
     full: bool = False
     resume: bool = False
     threads: int = 2
+    oracle: str | None = None
     results: Path = RESULTS
 
     @property

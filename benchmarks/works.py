@@ -24,6 +24,11 @@ class Work:
         return (1, 28, 28)
 
     @property
+    def flat(self) -> bool:
+        """Whether the net takes [B, 784] rather than maps: it has no convolution."""
+        return "C" not in self.spec
+
+    @property
     def steps(self) -> tuple[int, ...]:
         """The numbers of steps."""
         return tuple(self.targets)

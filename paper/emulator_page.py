@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from firstspike.report import Page, csv, figure, latex, line_style, markdown
+from firstspike.report import Page, csv, figure, latex, line_style, markdown, write_text
 
 Record = dict[str, Any]
 
@@ -104,9 +104,7 @@ def write(folder: Path, records: list[Record], missing: dict[str, str]) -> Path:
     tables = {"accuracy": accuracy(rows), "energy": energy(rows), "speed": speed(rows)}
     for name, table in tables.items():
         for suffix, text in (("csv", csv(table)), ("md", markdown(table)), ("tex", latex(table))):
-            path = folder / "tables" / f"{name}.{suffix}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            write_text(folder / "tables" / f"{name}.{suffix}", text)
     page.section("Accuracy").table(
         tables["accuracy"], "Test accuracy, %, by chip profile and weight bits.",
         "Nets without biases. A directly coded first layer runs on the host in float32 and is not quantised; the latency-coded "

@@ -5,7 +5,7 @@
 Trains the nets of `emulator.toml` (once: `train.fit` resumes and remembers), quantises each for every chip and width,
 with and without fine-tuning, runs all test images, and keeps one JSON record a run in
 `results/PROFILE/emulator/records`. Tables and the page `emulator.html` are made from the records alone. Killed, the
-same command goes on.
+same command goes on. Exit status: 0 where everything was run, 3 where some runs were not, 2 for a wrong argument.
 """
 
 from __future__ import annotations
@@ -16,22 +16,30 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
 
 from firstspike import data, train
 from firstspike import emulator as em
-from firstspike.data.cache import write_atomic
+from firstspike.data.cache import user_root
 from firstspike.emulator import qat
-from firstspike.emulator.run import input_times
+from firstspike.emulator.run import float_predictions, input_times
+from firstspike.report import write_text
 from paper.emulator_page import write
+from paper.grid import PROFILES
+from paper.session import NOT_RUN
 
 HERE = Path(__file__).resolve().parent
+INTEGER = "45nm-integer"  # the energy table that all chips are compared by
 Job = dict[str, Any]
 
 app = typer.Typer(add_completion=False)
@@ -40,8 +48,8 @@ app = typer.Typer(add_completion=False)
 def jobs(profile: str) -> Iterator[Job]:
     """All runs of a profile, as plain values."""
     whole = tomllib.loads((HERE / "emulator.toml").read_text(encoding="utf-8"))
-    if not isinstance(whole.get(profile), dict):
-        raise ValueError(f"profile must be one of smoke, quick, paper, got {profile!r}")
+    if profile not in PROFILES:
+        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
     part = whole[profile]
     for net, settings in part["nets"].items():
         for seed in part["seeds"]:
@@ -59,33 +67,46 @@ def key(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def measure(job: Job, folder: Path, root: str | None) -> Job:
-    """Train (or find) the net, quantise, run, and return the record."""
-    config = train.Config.from_dict(job["config"])
-    place = folder / "nets" / key(config.to_dict())
-    train.fit(config, directory=place, root=root, progress=False)
-    trained = train.load_model(place)
+@dataclass(frozen=True)
+class Net:
+    """A trained net, its data, and its own answers to the test images, in float32."""
+
+    trained: train.Trained
+    images: data.Dataset
+    test: data.Dataset
+    answers: NDArray[np.int64]
+
+
+def prepare(settings: dict[str, Any], folder: Path, root: str | None) -> Net:
+    """Train (or find) the net of a job's `config`; NotAvailable where its data are not there."""
+    config = train.Config.from_dict(settings)
     images, test = (data.load(config.data, root=root, train=part) for part in (True, False))
-    model: Any = trained.model
+    place = folder / "nets" / key(config.to_dict())
+    train.fit(config, directory=place, datasets=(images, test), progress=False)
+    trained = train.load_model(place)
+    return Net(trained, images, test, float_predictions(trained, test.images))
+
+
+def measure(job: Job, net: Net) -> Job:
+    """Quantise the net as the job says, run all test images, and return the record."""
+    pixels, images, test = net.trained.pixels, net.images, net.test
+    model: Any = net.trained.model
     began = time.perf_counter()
     if job["tuned"]:
         few = images.subset(slice(0, min(job["tune_images"], len(images))))
         model = qat.prepare(model, job["chip"], bits=job["bits"])
-        draw = torch.Generator().manual_seed(config.seed)
-        qat.finetune(model, few.images, few.labels, epochs=job["tune_epochs"], pixels=trained.pixels, generator=draw)
+        draw = torch.Generator().manual_seed(job["config"]["seed"])
+        qat.finetune(model, few.images, few.labels, epochs=job["tune_epochs"], pixels=pixels, generator=draw)
     tuning = time.perf_counter() - began
-    calibration = trained.pixels(images.images[:200])
-    program = em.quantize(model, job["chip"], bits=job["bits"], pixels=trained.pixels, calibration=calibration)
+    calibration = pixels(images.images[:200])
+    program = em.quantize(model, job["chip"], bits=job["bits"], pixels=pixels, calibration=calibration)
     try:
         placement, refusal = em.place(program), None
     except em.DoesNotFit as error:
         placement, refusal = None, str(error)
-    with torch.inference_mode():
-        answers = torch.cat([trained.model(trained.pixels(x)).argmax(1) for x in test.images.split(500)]).numpy()
     ran = em.run(program, test.images, labels=test.labels)
-    own = program.profile.energy
-    tables = [own, "45nm-integer"] if own not in (None, "45nm-integer") else ["45nm-integer"]
-    report = em.report(ran, placement=placement, refusal=refusal, tables=[*tables], float_predictions=answers)
+    tables = list(dict.fromkeys([program.profile.energy or INTEGER, INTEGER]))
+    report = em.report(ran, placement=placement, refusal=refusal, tables=tables, float_predictions=net.answers)
     core, times = program.core(), input_times(program, test.images)
     began = time.perf_counter()
     core.run(times)
@@ -95,31 +116,56 @@ def measure(job: Job, folder: Path, root: str | None) -> Job:
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def main(
-    profile: Annotated[str, typer.Option(help="smoke, quick or paper.")] = "quick",
+    profile: Annotated[str, typer.Option(help=f"How much is run: {', '.join(PROFILES)}.")] = "quick",
     results: Annotated[Path | None, typer.Option(help="Folder for results; by default paper/results.")] = None,
     data_root: Annotated[str | None, typer.Option("--data", help="Folder with the data sets.")] = None,
     report_only: Annotated[bool, typer.Option("--report-only", help="Run nothing; make tables and page anew.")] = False,
 ) -> None:
     """Run what has no record yet, then write tables and page. Options of reproduce.py that it lacks are ignored."""
+    try:
+        todo = {key(job): job for job in jobs(profile)}
+        user_root(data_root)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     folder = (results or HERE / "results") / profile / "emulator"
-    todo, missing = list(jobs(profile)), {}
-    for number, job in enumerate(todo):
-        path = folder / "records" / f"{key(job)}.json"
-        if report_only or path.is_file():
-            continue
+    records = {name: folder / "records" / f"{name}.json" for name in todo}
+    reasons = {} if report_only else _run(todo, records, folder, data_root)
+    made = [json.loads(path.read_text(encoding="utf-8")) for path in records.values() if path.is_file()]
+    missing = {name: reasons.get(name, "no record yet") for name, path in records.items() if not path.is_file()}
+    typer.echo(f"report: {write(folder, made, missing)}")
+    if missing:
+        typer.echo(f"{len(missing)} of {len(todo)} runs are missing; the report says why.", err=True)
+        raise typer.Exit(NOT_RUN)
+
+
+def _run(todo: dict[str, Job], records: dict[str, Path], folder: Path, root: str | None) -> dict[str, str]:
+    """Write a record for each job that has none; why not, by key, where that could not be done."""
+    reasons: dict[str, str] = {}
+    absent: dict[str, str] = {}  # data sets, looked for once
+    waiting = {name: job for name, job in todo.items() if not records[name].is_file()}
+    for settings, group in groupby(waiting.items(), key=lambda item: item[1]["config"]):
+        names = [name for name, _ in group]
         try:
-            record = measure(job, folder, data_root)
-        except (em.CannotQuantize, data.NotAvailable) as error:
-            missing[key(job)] = str(error)
-            typer.echo(f"not run: {job['net']} on {job['chip']}: {error}", err=True)
+            net = None if settings["data"] in absent else prepare(settings, folder, root)
+        except data.NotAvailable as error:
+            typer.echo(f"not run: {error}", err=True)
+            net, absent[settings["data"]] = None, str(error)
+        if net is None:
+            reasons |= dict.fromkeys(names, absent[settings["data"]])
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, (json.dumps(record, indent=1) + "\n").encode())
-        told = f"{job['net']}, {job['chip']}, {job['bits']} bits{', tuned' if job['tuned'] else ''}"
-        typer.echo(f"{number + 1}/{len(todo)} {told}: {record['summary']['accuracy']:.4f}", err=True)
-    found = [folder / "records" / f"{key(job)}.json" for job in todo]
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in found if path.is_file()]
-    typer.echo(f"report: {write(folder, records, missing)}")
+        for name in names:
+            job = todo[name]
+            told = f"{job['net']}, {job['chip']}, {job['bits']} bits{', tuned' if job['tuned'] else ''}"
+            try:
+                record = measure(job, net)
+            except em.CannotQuantize as error:
+                typer.echo(f"not run: {told}: {error}", err=True)
+                reasons[name] = str(error)
+                continue
+            write_text(records[name], json.dumps(record, indent=1) + "\n")
+            number = list(todo).index(name) + 1
+            typer.echo(f"{number}/{len(todo)} {told}: {record['summary']['accuracy']:.4f}", err=True)
+    return reasons
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """From the records of a cell (one a seed) to the numbers of a table's row."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from .grid import Cell, Profile
 from .published import source
-from .records import Missing, Store
+from .records import Store
 
 Record = dict[str, Any]
 
@@ -109,17 +109,15 @@ def row(cell: Cell, store: Store, profile: Profile) -> dict[str, Any]:
     }
     for name, measure in MEASURES.items():
         values = [value for record in found if (value := measure(record)) is not None]
-        made[name] = fmean(values) if values else math.nan
-        made[f"{name}_sd"] = stdev(values) if len(values) > 1 else math.nan
+        made[name], made[f"{name}_sd"] = mean_and_sd(values)
     return made
+
+
+def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation over seeds; NaN where there are too few values."""
+    return fmean(values) if values else math.nan, stdev(values) if len(values) > 1 else math.nan
 
 
 def status(cell: Cell, store: Store) -> str:
     """ "" where every seed has its record, else "not run: no data" or the like; the first reason counts."""
-    reasons = [why.reason for why in missing(cell, store)]
-    return reasons[0] if reasons else ""
-
-
-def missing(cell: Cell, store: Store) -> list[Missing]:
-    """The reasons of those of the cell's runs that have no record."""
-    return [store.why(run) for run in cell.runs if store.get(run) is None]
+    return next((store.why(run).reason for run in cell.runs if store.get(run) is None), "")

@@ -9,7 +9,6 @@ from firstspike.report import Page
 from .claims import claims
 from .figures import Drawn
 from .grid import Profile, runs
-from .measures import missing
 from .records import Store
 from .tables import Table
 
@@ -85,7 +84,7 @@ def page(profile: Profile, store: Store, tables: Iterable[Table], figures: Itera
             if isinstance(part, Table):
                 _table(made, part)
             else:
-                made.figure(part.figure, part.caption)
+                made.figure(part.svg, part.caption)
     _test_data(made, profile)
     _provenance(made, profile, found)
     return made
@@ -98,12 +97,10 @@ def _table(made: Page, table: Table) -> None:
 def _absences(made: Page, profile: Profile, store: Store) -> None:
     """A notice that says which runs are not there, why, and how to get them."""
     reasons: Counter[tuple[str, str, str]] = Counter()
-    seen = set()
-    for cell in profile.cells:
-        for run, why in zip([run for run in cell.runs if store.get(run) is None], missing(cell, store), strict=True):
-            if run not in seen:
-                seen.add(run)
-                reasons[run.data, why.reason, why.how] += 1
+    for run in runs(profile.cells):
+        if store.get(run) is None:
+            why = store.why(run)
+            reasons[run.data, why.reason, why.how] += 1
     if not reasons:
         return
     lines = [

@@ -15,8 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import typer
 
-from firstspike.report import Column, markdown, present
-from firstspike.report.files import write_text
+from firstspike.report import Column, markdown, present, write_text
 from paper import grid
 from paper.grid import Profile
 from paper.records import Store

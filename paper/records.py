@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from firstspike.report.files import write_text
+from firstspike.report import write_text
 
 from .runs import Run
 

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import typer
 from rich.console import Console
 
+from firstspike.data.cache import user_root
 from paper import grid, session
 from paper.execute.dask import Dask
 from paper.execute.local import Local
@@ -23,8 +24,7 @@ from paper.progress import Progress, several
 from paper.provenance import cores
 from paper.records import Store
 from paper.runs import Run
-
-NOT_RUN = 3
+from paper.session import NOT_RUN
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -56,6 +56,7 @@ def main(
         cells = session.choose(chosen, names)
         run_on = _executor(executor, address, workers)
         pictures = _pictures(png or [])
+        user_root(data)
     except (ValueError, ImportError) as error:
         raise typer.BadParameter(str(error)) from None
     store = Store((results or Path(__file__).resolve().parent / "results") / profile)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from firstspike import data
-from firstspike.report import csv, latex, markdown, write_png, write_svg
-from firstspike.report.files import write_text
+from firstspike.report import csv, latex, markdown, write_png, write_text
 
 from . import provenance
 from .execute import Task
@@ -19,6 +18,9 @@ from .progress import Progress
 from .records import Missing, Store
 from .runs import Run
 from .tables import tables
+
+#: Exit status of a command that was asked for runs which it could not make.
+NOT_RUN = 3
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def write(profile: Profile, store: Store, png: dict[str, Path] | None = None) ->
         write_text(stem.with_suffix(".md"), markdown(table.shown))
         write_text(stem.with_suffix(".tex"), latex(table.shown, table.caption, f"tab:{table.name}"))
     for item in drawn:
-        write_svg(item.figure, store.folder / "figures" / f"{item.name}.svg")
+        write_text(store.folder / "figures" / f"{item.name}.svg", item.svg)
     report = page(profile, store, made, drawn).write(store.folder / "report.html")
     for name, path in (png or {}).items():
         found = [item for item in drawn if item.name == name]

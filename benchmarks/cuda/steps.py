@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from firstspike.ops._cuda import support_capacity
 
 from ..inputs import batch
-from ..nets.build import Setting, build
+from ..nets import Setting, build, training_step
 from ..works import CNN, MLP, Work
 from .timing import captured, milliseconds, peak_bytes
 
@@ -33,20 +32,6 @@ SIDES = {
     "dense, compiled": Setting("dense", "scan, compiled", True, {"neurons": "scan"}),
     "spikingjelly": Setting("spikingjelly", "multi-step"),
 }
-
-
-def training_step(net: nn.Module, x: object, labels: Tensor) -> Callable[[], Tensor]:
-    """Forward, cross-entropy, backward, fused Adam; may be captured in a graph."""
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True, capturable=DEVICE == "cuda")
-
-    def step() -> Tensor:
-        optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(net(x), labels)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
 
 
 def enough(net: nn.Module, x: object, labels: Tensor, steps: int) -> float:
@@ -71,7 +56,7 @@ def cell(side: str, work: Work, steps: int) -> dict[str, Any]:
     x = spikes if side == "firstspike" else spikes.dense()
     result: dict[str, Any] = {}
     try:
-        step = training_step(net, x, labels)
+        step = training_step(net, x, labels, capturable=DEVICE == "cuda")
         result["eager"] = milliseconds(step, seconds=1.0).median
         result["bytes"] = peak_bytes(step)
         room: AbstractContextManager[None] = nullcontext()

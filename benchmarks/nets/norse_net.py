@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import norse.torch as norse
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..works import Work
@@ -24,14 +23,7 @@ class Norse(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Scores of a dense train."""
         for stage in self.stages:
-            if stage.last:
-                x = x.sum(0, keepdim=True)
-            flat = x.flatten(0, 1)
-            if stage.pool > 1:
-                flat = F.avg_pool2d(flat, stage.pool)
-            if stage.flat:
-                flat = flat.flatten(1)
-            current = stage.synapse(flat)
+            current = stage.current(x)
             if stage.last:
                 return current
             x, _ = self.neurons(current.unflatten(0, x.shape[:2]))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import snntorch
 import torch
-import torch.nn.functional as F
 from snntorch import surrogate
 from torch import Tensor, nn
 
@@ -31,14 +30,7 @@ class SnnTorch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Scores of a dense train."""
         for index, stage in enumerate(self.stages):
-            if stage.last:
-                x = x.sum(0, keepdim=True)
-            flat = x.flatten(0, 1)
-            if stage.pool > 1:
-                flat = F.avg_pool2d(flat, stage.pool)
-            if stage.flat:
-                flat = flat.flatten(1)
-            current = stage.synapse(flat)
+            current = stage.current(x)
             if stage.last:
                 return current
             leaky, membrane, spikes = self.neurons[index], torch.zeros_like(current[: x.shape[1]]), []

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from firstspike.models.grammar import Conv, Pool
 from firstspike.models.plan import plan
@@ -25,6 +26,16 @@ class Stage:
     pool: int
     flat: bool
     last: bool
+
+    def current(self, x: Tensor) -> Tensor:
+        """The synapse's output for spikes [T, B, ...], [T * B, ...]; of the last layer [B, ...], for the sum over time."""
+        if self.last:
+            x = x.sum(0, keepdim=True)
+        flat = x.flatten(0, 1)
+        if self.pool > 1:
+            flat = F.avg_pool2d(flat, self.pool)
+        current: Tensor = self.synapse(flat.flatten(1) if self.flat else flat)
+        return current
 
 
 def stages(

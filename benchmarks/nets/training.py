@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ..inputs import Batch
 
 
-def training_step(net: nn.Module, x: object, labels: Tensor) -> Callable[[], Tensor]:
-    """Forward, cross-entropy, backward, and torch's fused Adam."""
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True)
+def training_step(net: nn.Module, x: object, labels: Tensor, *, capturable: bool = False) -> Callable[[], Tensor]:
+    """Forward, cross-entropy, backward, and torch's fused Adam; capturable: in a CUDA graph."""
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True, capturable=capturable)
     net.train()
 
     def step() -> Tensor:
@@ -34,6 +34,16 @@ def inference(net: nn.Module, x: object) -> Callable[[], Tensor]:
         with torch.inference_mode():
             scores: Tensor = net(x)
             return scores
+
+    return run
+
+
+def without_gradient(call: Callable[[], object]) -> Callable[[], object]:
+    """A call under `torch.no_grad`."""
+
+    def run() -> object:
+        with torch.no_grad():
+            return call()
 
     return run
 

@@ -7,7 +7,19 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-NAMES = ("sweep", "steps", "inference", "growth", "memory", "limit", "threads", "accuracy", "overhead", "crossover")
+NAMES = (
+    "sweep",
+    "steps",
+    "inference",
+    "growth",
+    "memory",
+    "limit",
+    "threads",
+    "accuracy",
+    "overhead",
+    "crossover",
+    "emulator",
+)
 #: Left out of the quick form: what they need takes minutes.
 LONG = ("sweep", "accuracy", "crossover")
 

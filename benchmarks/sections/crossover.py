@@ -14,6 +14,7 @@ from firstspike import nn as fs
 
 from .. import timing
 from ..nets.dense import NEURONS
+from ..nets.training import without_gradient
 from ..records import timed
 from ..session import Session, fresh_compiler
 from ..show import number
@@ -76,7 +77,7 @@ def _sides(steps: int, width: int, batch: int, train: bool, *, compiled: bool) -
 
 def _ours(layer: fs.TTFSLinear, spikes: SpikeTimes, train: bool) -> timing.Call:
     if not train:
-        return _quiet(lambda: layer(spikes))
+        return without_gradient(lambda: layer(spikes))
 
     def step() -> None:
         fired = layer(spikes)
@@ -88,16 +89,8 @@ def _ours(layer: fs.TTFSLinear, spikes: SpikeTimes, train: bool) -> timing.Call:
 
 def _dense(layer: Any, x: Tensor, gradient: Tensor, train: bool) -> timing.Call:
     if not train:
-        return _quiet(lambda: layer(x))
+        return without_gradient(lambda: layer(x))
     return lambda: layer(x).backward(gradient)
-
-
-def _quiet(call: timing.Call) -> timing.Call:
-    def run() -> object:
-        with torch.no_grad():
-            return call()
-
-    return run
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:

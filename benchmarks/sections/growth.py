@@ -39,7 +39,7 @@ def measure(session: Session) -> None:
             if steps > DENSE_UP_TO[work.name] or book.has(cell):
                 continue
             session.say(f"growth {cell}")
-            batch = inputs.batch("fashion-mnist", work.batch, steps, flat="C" not in work.spec)
+            batch = inputs.batch("fashion-mnist", work.batch, steps, flat=work.flat)
             chosen = {side: s for side, s in sides(work, steps).items() if side != "dense eager"}
             samples, failures = session.compare(
                 chosen, work, batch, training_step, timing.Effort(rounds=5, seconds=4.0)
@@ -56,7 +56,7 @@ def measure(session: Session) -> None:
 
 
 def _ours(work: Work, steps: int) -> timing.Call:
-    batch = inputs.batch("fashion-mnist", work.batch, steps, flat="C" not in work.spec)
+    batch = inputs.batch("fashion-mnist", work.batch, steps, flat=work.flat)
     return training_step(build(Setting("firstspike", "eager"), work, steps), batch.spikes, batch.labels)
 
 

@@ -10,7 +10,7 @@ from .. import inputs
 from ..nets import inference
 from ..records import timed
 from ..session import Session
-from ..show import against, milliseconds
+from ..show import beside
 from ..works import INFERENCE, WORKS
 from .steps import sides
 
@@ -27,7 +27,7 @@ def measure(session: Session) -> None:
                 if book.has(cell):
                     continue
                 session.say(f"inference {cell}")
-                batch = inputs.batch("fashion-mnist", size, steps, flat="C" not in work.spec)
+                batch = inputs.batch("fashion-mnist", size, steps, flat=work.flat)
                 chosen = sides(work, steps, quick=not session.full)
                 samples, failures = session.compare(chosen, work, batch, lambda net, x, _: inference(net, x))
                 book.add(
@@ -45,19 +45,6 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     """Ours and the ratios, with targets."""
     lines = []
     for row in rows:
-        times, targets = row["times"], INFERENCE[row["batch"]]
-        lines.append(
-            {
-                "net": row["work"],
-                "T": row["steps"],
-                "B": row["batch"],
-                "firstspike, ms": milliseconds(times, "firstspike"),
-                "SpikingJelly, ms": milliseconds(times, "spikingjelly"),
-                "ratio": against(times, "spikingjelly"),
-                "target": f"{targets[0]}",
-                "dense compiled, ms": milliseconds(times, "dense"),
-                "ratio ": against(times, "dense"),
-                "target ": f"{targets[1]}",
-            }
-        )
+        targets = INFERENCE[row["batch"]]
+        lines.append({"net": row["work"], "T": row["steps"], "B": row["batch"], **beside(row["times"], targets)})
     return [("Inference, Fashion-MNIST, median (quartiles)", pd.DataFrame(lines))]

@@ -108,7 +108,7 @@ def _weight_gradient(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str
 
 
 def _input_gradient(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
-    """dL/ds at the support of the layer that made the input (h in DESIGN, section 3)."""
+    """dL/ds at the support of the layer that made the input."""
     weight, bias = _parameters(layer)
     y = _apply(layer, x, weight.detach(), bias)
     shape, reached = _shape(layer, x), _reached(layer, x)
@@ -137,7 +137,7 @@ KERNELS: dict[str, Callable[[Layer, SpikeTimes], tuple[timing.Call, dict[str, in
 def _inputs(work: Work, steps: int) -> list[tuple[Layer, SpikeTimes]]:
     """The firing layers of the net, each with its input on a real batch; all but the first input carry gradients."""
     net = Ours(work, steps)
-    signal = inputs.batch("fashion-mnist", work.batch, steps, flat="C" not in work.spec).spikes
+    signal = inputs.batch("fashion-mnist", work.batch, steps, flat=work.flat).spikes
     found = []
     for layer in net.layers:
         if isinstance(layer, TTFSLinear | TTFSConv2d):

@@ -73,7 +73,7 @@ def measure(session: Session) -> None:
 def neurons(work: Work) -> int:
     """Neurons of a net that fire."""
     net = Ours(work, 8)
-    signal, total = inputs.batch("uniform", 1, 8, flat="C" not in work.spec).spikes, 0
+    signal, total = inputs.batch("uniform", 1, 8, flat=work.flat).spikes, 0
     with torch.no_grad():
         for layer in list(net.layers)[:-1]:
             signal = layer(signal)
@@ -85,7 +85,7 @@ def _kept(work: Work, steps: int) -> dict[str, Any]:
     """Bytes kept by each side a neuron and sample, as drawn and after some steps of training; no dense side at a large
     T.
     """
-    batch = inputs.batch("fashion-mnist", SAMPLES, steps, flat="C" not in work.spec)
+    batch = inputs.batch("fashion-mnist", SAMPLES, steps, flat=work.flat)
     chosen = {"firstspike": Setting("firstspike", "eager")}
     if steps <= STEPS or work is MLP:
         chosen["spikingjelly"] = Setting("spikingjelly", "multi-step")

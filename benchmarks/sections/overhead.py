@@ -13,6 +13,7 @@ from firstspike import nn as fs
 from firstspike._extension import cpu
 
 from .. import timing
+from ..nets.training import without_gradient
 from ..records import failing_softly, timed
 from ..session import Session, fresh_compiler
 
@@ -51,16 +52,16 @@ def _sides(size: int) -> tuple[dict[str, timing.Call], dict[str, str]]:
     sides: dict[str, timing.Call] = {
         "kernel": _kernel(spikes, weight, bias, fired, record=False),
         "kernel, recording": _kernel(spikes, weight, bias, fired, record=True),
-        "functional": _inference(lambda: functional.linear(spikes, weight, bias)),
+        "functional": without_gradient(lambda: functional.linear(spikes, weight, bias)),
         "functional, recording": lambda: functional.linear(spikes, weight, bias),
-        "module": _inference(lambda: layers[0](spikes)),
+        "module": without_gradient(lambda: layers[0](spikes)),
     }
     failures: dict[str, str] = {}
     fresh_compiler()
     for depth in (1, DEEP):
         side = f"compiled, {depth}"
         with failing_softly(failures, side):
-            call = _inference(_bound(torch.compile(_Chain(layers[:depth]), fullgraph=True), spikes.times))
+            call = without_gradient(_bound(torch.compile(_Chain(layers[:depth]), fullgraph=True), spikes.times))
             call()
             sides[side] = call
     return sides, failures
@@ -95,14 +96,6 @@ def _kernel(spikes: SpikeTimes, weight: Tensor, bias: Tensor, fired: Tensor, *, 
         fired.numpy(),
     )
     return lambda: cpu.fire_layer(*arguments)
-
-
-def _inference(call: timing.Call) -> timing.Call:
-    def run() -> object:
-        with torch.no_grad():
-            return call()
-
-    return run
 
 
 def _bound(net: Any, x: Tensor) -> timing.Call:

@@ -11,7 +11,7 @@ from ..best import best
 from ..nets import Setting, training_step
 from ..records import timed
 from ..session import Session
-from ..show import against, milliseconds
+from ..show import against, beside, milliseconds
 from ..works import WORKS, Work, named
 
 TITLE = "Training step"
@@ -27,7 +27,7 @@ def measure(session: Session) -> None:
                 if book.has(cell):
                     continue
                 session.say(f"steps {cell}")
-                batch = inputs.batch(source, work.batch, steps, flat="C" not in work.spec)
+                batch = inputs.batch(source, work.batch, steps, flat=work.flat)
                 others = session.full and steps == 8 and source == inputs.SOURCES[0]
                 chosen = sides(work, steps, quick=not session.full, others=others)
                 samples, failures = session.compare(chosen, work, batch, training_step)
@@ -71,18 +71,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
         targets = named(row["work"]).targets[row["steps"]]
         times = row["times"]
         head = {"net": row["work"], "T": row["steps"], "input": row["source"]}
-        lines.append(
-            {
-                **head,
-                "firstspike, ms": milliseconds(times, "firstspike"),
-                "SpikingJelly, ms": milliseconds(times, "spikingjelly"),
-                "ratio": against(times, "spikingjelly"),
-                "target": f"{targets[0]}",
-                "dense compiled, ms": milliseconds(times, "dense"),
-                "ratio ": against(times, "dense"),
-                "target ": f"{targets[1]}",
-            }
-        )
+        lines.append({**head, **beside(times, targets)})
         others += [
             {
                 **head,

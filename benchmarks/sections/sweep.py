@@ -24,7 +24,7 @@ def measure(session: Session) -> None:
     book = session.book("sweep")
     effort = Effort(rounds=5, seconds=4.0, most=30, block=0.01)
     for work in WORKS:
-        maps = "C" in work.spec
+        maps = not work.flat
         for steps in work.steps if session.full else work.steps[:1]:
             batch = inputs.batch("fashion-mnist", work.batch, steps, flat=not maps)
             for library in LIBRARIES:

@@ -34,7 +34,7 @@ def measure(session: Session) -> None:
 
 
 def _call(work: Work, kind: str) -> timing.Call:
-    batch = inputs.batch("fashion-mnist", work.batch, 8, flat="C" not in work.spec)
+    batch = inputs.batch("fashion-mnist", work.batch, 8, flat=work.flat)
     net = build(Setting("firstspike", "eager"), work, 8)
     return inference(net, batch.spikes) if kind == "inference" else training_step(net, batch.spikes, batch.labels)
 

@@ -76,32 +76,34 @@ void write_overshoot(const Layer& layer, const State& state, const std::vector<i
       *out++ = static_cast<const S*>(state.v)[static_cast<int64_t>(site) * layer.stride + c] - theta[c];
 }
 
-RunSample kernel() {
-#if defined(FIRSTSPIKE_EMULATOR_X86)
+struct Kernel {
+  RunSample run_sample;
+  const char* name;
+};
+
+// The newest kernel that was compiled in (FIRSTSPIKE_ISAS) and that the processor can run.
+Kernel kernel() {
+#if defined(FIRSTSPIKE_EMULATOR_v4)
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    return v4::run_sample;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma"))
-    return v3::run_sample;
+    return {v4::run_sample, "v4"};
 #endif
-  return generic::run_sample;
+#if defined(FIRSTSPIKE_EMULATOR_v3)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma"))
+    return {v3::run_sample, "v3"};
+#endif
+  return {generic::run_sample, "generic"};
 }
 
 }  // namespace
 
-const char* instruction_set() {
-#if defined(FIRSTSPIKE_EMULATOR_X86)
-  if (kernel() == v4::run_sample) return "v4";
-  if (kernel() == v3::run_sample) return "v3";
-#endif
-  return "generic";
-}
+const char* instruction_set() { return kernel().name; }
 
 void run(const Network& network, const uint8_t* times, int64_t samples, int threads, bool exit_at_first_spike,
          const Results& results) {
   const std::vector<Layer>& layers = network.layers();
   const std::size_t count = layers.size();
-  const RunSample run_sample = kernel();
+  const RunSample run_sample = kernel().run_sample;
   std::atomic<int64_t> next{0};
   constexpr int64_t kChunk = 16;
 

@@ -25,14 +25,10 @@ FIGURES: dict[str, tuple[str, Callable[[Profile, Store], Drawn | None]]] = {
 }
 
 
-def figures(profile: Profile, store: Store, only: set[str] | None = None) -> list[Drawn]:
-    """The figures that the profile has experiments for (or those in `only`) and that have any record."""
+def figures(profile: Profile, store: Store) -> list[Drawn]:
+    """The figures that the profile has experiments for and that have any record."""
     with style():
-        made = [
-            make(profile, store)
-            for name, (experiment, make) in FIGURES.items()
-            if experiment in profile.experiments and (only is None or name in only or experiment in only)
-        ]
+        made = [make(profile, store) for experiment, make in FIGURES.values() if experiment in profile.experiments]
     return [drawn for drawn in made if drawn is not None]
 
 

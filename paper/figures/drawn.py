@@ -1,9 +1,12 @@
 """A drawn figure, and small helpers that all figures share."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from matplotlib.figure import Figure
+
+from firstspike.report import svg
 
 from ..grid import Cell
 
@@ -15,6 +18,11 @@ class Drawn:
     name: str
     figure: Figure
     caption: str
+
+    @cached_property
+    def svg(self) -> str:
+        """The figure as SVG text, for the file and for the page; drawn once, so draw nothing on it afterwards."""
+        return svg(self.figure)
 
 
 def by_bench(cells: list[Cell]) -> dict[str, list[Cell]]:

@@ -4,6 +4,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+from matplotlib.patches import Patch
 
 from firstspike.report import figure, line_style
 
@@ -58,9 +59,8 @@ def signal(profile: Profile, store: Store) -> Drawn | None:
         for column, (name, title) in enumerate(quantities):
             axes = grid[row][column]
             for cell in cells:
-                _profile_line(
-                    axes, records(cell, store), stage, name, labels.index(cell.label), groups.index(cell.group)
-                )
+                group = groups.index(cell.group)
+                _profile_line(axes, records(cell, store), stage, name, cell.label, labels.index(cell.label), group)
             if row == 0:
                 axes.set_title(title)
             else:
@@ -112,7 +112,9 @@ def _violins(axes: Any, found: list[dict[str, Any]]) -> None:
     axes.set_xticks(range(1, layers + 1))
 
 
-def _profile_line(axes: Any, found: list[dict[str, Any]], stage: str, name: str, index: int, group: int) -> None:
+def _profile_line(
+    axes: Any, found: list[dict[str, Any]], stage: str, name: str, label: str, index: int, group: int
+) -> None:
     if not found:
         return
     rows = [record["results"]["diagnosis"][stage] for record in found]
@@ -124,13 +126,9 @@ def _profile_line(axes: Any, found: list[dict[str, Any]], stage: str, name: str,
     if not points:
         return
     style = line_style(index)
-    labels = ("Kaiming (He)", "torch default", "ETTFS-init")
-    label = f"{labels[index]}{', normalised' if group else ''}"
-    fill = "white" if group else style.color
-    axes.plot(*zip(*points, strict=True), **{**style.plot(), "markerfacecolor": fill}, label=label)
+    look = {**style.plot(), "markerfacecolor": "white" if group else style.color}
+    axes.plot(*zip(*points, strict=True), **look, label=f"{label}{', normalised' if group else ''}")
 
 
 def _patch(index: int, text: str) -> Any:
-    from matplotlib.patches import Patch
-
     return Patch(facecolor=line_style(index).color, alpha=0.75, label=text)

@@ -44,13 +44,9 @@ TABLES: dict[str, tuple[str, Callable[[Profile, Store], Table]]] = {
 }
 
 
-def tables(profile: Profile, store: Store, only: set[str] | None = None) -> list[Table]:
-    """The tables that the profile has experiments for, or those of them in `only`."""
-    return [
-        make(profile, store)
-        for name, (experiment, make) in TABLES.items()
-        if experiment in profile.experiments and (only is None or name in only or experiment in only)
-    ]
+def tables(profile: Profile, store: Store) -> list[Table]:
+    """The tables that the profile has experiments for."""
+    return [make(profile, store) for experiment, make in TABLES.values() if experiment in profile.experiments]
 
 
 __all__ = ["TABLES", "Table", "tables"]

@@ -1,7 +1,5 @@
 """Training speed and stability."""
 
-import math
-from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
@@ -9,7 +7,7 @@ import pandas as pd
 from firstspike.report import Column
 
 from ..grid import Cell, Profile
-from ..measures import frame, learning_curve, records
+from ..measures import frame, learning_curve, mean_and_sd, records
 from ..records import Store
 from .table import ACCURACY, BENCH, BEST, SEEDS, Table, rules, spread
 
@@ -51,11 +49,9 @@ def _reached(cell: Cell, store: Store, accuracy: float) -> dict[str, float]:
     if not found or len(epochs) < len(found):
         epochs = []
     seconds = [sum(record["timing"]["epochs"][:epoch]) for record, epoch in zip(found, epochs, strict=False)]
-    values: dict[str, list[float]] = {"reached": [float(epoch) for epoch in epochs], "reached_seconds": seconds}
     made = {}
-    for name, numbers in values.items():
-        made[name] = fmean(numbers) if numbers else math.nan
-        made[f"{name}_sd"] = stdev(numbers) if len(numbers) > 1 else math.nan
+    for name, values in (("reached", epochs), ("reached_seconds", seconds)):
+        made[name], made[f"{name}_sd"] = mean_and_sd(values)
     return made
 
 

@@ -68,14 +68,6 @@ def result(name: str, digits: int = 2) -> Callable[[Any], str]:
     return form
 
 
-def _share(name: str, digits: int = 1) -> Column:
-    return Column(name, "", spread(name, digits))
-
-
-def _titled(column: Column, title: str) -> Column:
-    return Column(column.name, title, column.form)
-
-
 def rules(raw: pd.DataFrame, *names: str) -> tuple[int, ...]:
     """The rows whose values in `names` differ from those of the row above."""
     keys = list(raw[list(names)].itertuples(index=False, name=None))
@@ -90,7 +82,7 @@ DECISION = (
     Column("decision_median", "median", spread("decision_median", 0)),
     Column("decision_p95", "95 %", spread("decision_p95", 0)),
 )
-TIES = _titled(_share("ties"), "ties, %")
-SILENT = _titled(_share("silent", 2), "silent, %")
+TIES = Column("ties", "ties, %", spread("ties", 1))
+SILENT = Column("silent", "silent, %", spread("silent", 2))
 BENCH = Column("title", "bench")
 SEEDS = Column("seeds", "seeds")

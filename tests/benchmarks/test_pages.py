@@ -53,6 +53,26 @@ def test_a_page_shows_ratios_targets_and_failures(tmp_path):
     assert "commit abc" in text and "norse absent" not in text
 
 
+def test_the_emulator_stands_beside_nengo_loihi(tmp_path):
+    profile = {"core": side(100.0), "core, 1 thread": side(200.0), "all": side(400.0)}
+    peer = {
+        "firstspike": side(0.01),
+        "firstspike, CPU": side(0.02),
+        "nengo-loihi": side(4.0),
+        "nengo-loihi, CPU": side(5.0),
+    }
+    rows = [
+        {"cell": "p", "kind": "profile", "profile": "loihi-like", "images": 1000, "operations": 2e5, "times": profile},
+        {"cell": "nengo-loihi", "kind": "peer", "profile": "loihi-like", "same_spikes": True, "times": peer},
+    ]
+    write(tmp_path, "emulator", rows)
+    text = page.write(tmp_path).read_text()
+    assert "| 2.00 G |" in text  # 1000 images of 2e5 operations in 0.1 s
+    assert "| 400x |" in text and "| 250x |" in text and "| yes |" in text
+    write(tmp_path, "emulator", rows[:1])  # where its environment could not be made
+    assert "400x" not in page.write(tmp_path).read_text()
+
+
 def test_growth_draws_a_figure_that_prints_the_same_bytes_twice(tmp_path):
     pytest.importorskip("matplotlib")
     rows = [

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from firstspike import data
+from firstspike.data import digits
 
 
 def make(labels, classes=3):
@@ -74,5 +75,6 @@ def test_digits():
 
 def test_digits_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    digits._all.cache_clear()
     with pytest.raises(data.NotAvailable, match=r"pip install scikit-learn"):
         data.load("digits", train=True)

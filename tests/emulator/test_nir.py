@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from firstspike import emulator as em
 from firstspike.emulator import file
 
+from .fuzz import change_one, run_once
 from .nets import SPECS, images, net
 
 nir = pytest.importorskip("nir")
@@ -58,11 +63,81 @@ def test_refusals():
                 type_check=False,
             )
         )
-    graph = to_nir(em.quantize(net(), "generic8"))
-    graph.nodes["0.synapses"].weight = graph.nodes["0.synapses"].weight + 0.5
-    with pytest.raises(em.ProgramError, match="must be integers"):
-        from_nir(graph)
+    for name, field, what in (
+        ("0.synapses", "weight", "weights"),
+        ("0.synapses", "bias", "biases"),
+        ("0.neurons", "v_threshold", "thresholds"),
+    ):
+        graph = to_nir(em.quantize(net(), "generic8"))
+        setattr(graph.nodes[name], field, getattr(graph.nodes[name], field) + 0.5)
+        with pytest.raises(em.ProgramError, match=f"its {what} must be integers, got float64"):
+            from_nir(graph)
     graph = to_nir(em.quantize(net(), "generic8"))
     graph.metadata["firstspike"] = "{}"
     with pytest.raises(em.ProgramError, match="no valid program in the graph"):
         from_nir(graph)
+
+
+SMALL = em.quantize(net("30-20-5", encoder="latency"), "loihi-like")
+
+
+def attempt(graph):
+    """A graph is refused as it should be, or its program runs."""
+    try:
+        program = from_nir(graph)
+    except em.ProgramError:
+        return
+    run_once(program)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_any_value_at_any_place_of_the_record(data):
+    graph = to_nir(SMALL)
+    record = json.loads(graph.metadata["firstspike"])
+    change_one(data, record, depth=4)
+    graph.metadata["firstspike"] = json.dumps(record)
+    attempt(graph)
+
+
+ARRAYS = [
+    None,
+    7,
+    "x",
+    [],
+    np.zeros(0, np.int64),
+    np.zeros((2, 2), np.int64),
+    np.full((20, 30), 1 << 62),
+    np.full((20, 30), np.nan),
+    np.zeros((20, 30), object),
+    np.full(20, -(1 << 63)),
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_any_array_in_any_node(data):
+    graph = to_nir(SMALL)
+    name = data.draw(st.sampled_from(list(graph.nodes)))
+    if data.draw(st.booleans()):
+        del graph.nodes[name]
+    else:
+        field = data.draw(st.sampled_from(["weight", "bias", "v_threshold"]))
+        object.__setattr__(graph.nodes[name], field, data.draw(st.sampled_from(ARRAYS)))
+    attempt(graph)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_damaged_files(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("nir") / "p.nir"
+    nir.write(path, to_nir(SMALL))
+    damaged = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(damaged[: data.draw(st.integers(0, len(damaged)) | st.just(len(damaged)))])
+    try:
+        graph = nir.read(path, type_check=False)
+    except Exception:  # h5py's and nir's own errors are many; ours begin where they could read a graph
+        return
+    attempt(graph)

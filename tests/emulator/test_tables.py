@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from firstspike import data
 from paper import emulator_page, emulator_tables
 
 
@@ -17,7 +19,8 @@ def records(tmp_path_factory):
     wanted = [
         job for job in emulator_tables.jobs("smoke") if job["chip"] in ("loihi-like", "odin-like") and job["bits"] == 4
     ]
-    return [json.loads(json.dumps(emulator_tables.measure(job, folder, None))) for job in wanted]
+    net = emulator_tables.prepare(wanted[0]["config"], folder, None)
+    return [json.loads(json.dumps(emulator_tables.measure(job, net))) for job in wanted]
 
 
 def test_jobs_cover_chips_bits_and_tuning():
@@ -48,3 +51,34 @@ def test_tables_and_page(records, tmp_path):
 
 def test_without_records(tmp_path):
     assert "No run has a record yet" in emulator_page.write(tmp_path, [], {}).read_text()
+
+
+def command(folder, *arguments, profile="smoke"):
+    return CliRunner().invoke(emulator_tables.app, ["--profile", profile, "--results", str(folder), *arguments])
+
+
+def test_without_data_the_page_says_so_and_the_exit_too(tmp_path, monkeypatch):
+    asked = []
+
+    def none(name, **_):
+        asked.append(name)
+        raise data.NotAvailable(name, ["a mirror: no network"], "Put the files into DIR.")
+
+    monkeypatch.setattr(emulator_tables.data, "load", none)
+    done = command(tmp_path, "--only", "table1", profile="quick")  # --only is an option of reproduce.py
+    assert done.exit_code == emulator_tables.NOT_RUN and "72 of 72 runs are missing" in done.output
+    assert asked == ["mnist"]  # looked for once, not once a net or job
+    assert "Put the files into DIR." in (tmp_path / "quick" / "emulator" / "emulator.html").read_text()
+
+
+def test_a_page_of_no_runs_is_no_success(tmp_path):
+    done = command(tmp_path, "--report-only")
+    assert done.exit_code == emulator_tables.NOT_RUN
+    assert "no record yet" in (tmp_path / "smoke" / "emulator" / "emulator.html").read_text()
+
+
+def test_a_wrong_profile_or_folder_is_named(tmp_path):
+    done = command(tmp_path, profile="fast")
+    assert done.exit_code == 2 and "profile must be one of smoke, quick, paper" in " ".join(done.output.split())
+    done = command(tmp_path, "--data", str(tmp_path / "nowhere"))
+    assert done.exit_code == 2 and "root must name an existing folder" in " ".join(done.output.split())

@@ -1,8 +1,8 @@
 """Networks on nengo-loihi's emulator. Runs in an environment of its own (nengo 4.1.0, nengo-loihi 1.1.0, numpy < 2),
 without firstspike.
 
-    python nengo_networks.py random COUNT OUT.npz       random two-layer networks: parameters, and V and spikes of
-    every step python nengo_networks.py speed IN.npz OUT.npz       times samples of a given network
+    python nengo_networks.py random COUNT OUT.npz    random two-layer networks: parameters, V and spikes of every step
+    python nengo_networks.py speed IN.npz OUT.npz    spikes and seconds of each sample of a given network
 
 Settings under which the arithmetic is that of the profile loihi-like: raw int32 blocks, decay_u 4095 (the current
 lasts one step), decay_v 0, a threshold mantissa << 6, membranes clipped to +-(2^23 - 1), even weights << 6, a
@@ -77,43 +77,49 @@ def random_network(rng):
     return weights, thetas, biases, times.astype(np.uint8), steps
 
 
-def main():
-    """Command line."""
-    if sys.argv[1] == "random":
-        rng = np.random.default_rng(20261124)
-        out = {"count": np.array(int(sys.argv[2]))}
-        for n in range(int(sys.argv[2])):
-            weights, thetas, biases, times, input_steps = random_network(rng)
-            steps = input_steps + 4
-            v, spikes = emulate(weights, thetas, biases, times, steps)
-            for layer, (weight, theta, bias) in enumerate(zip(weights, thetas, biases, strict=True)):
-                out.update({f"{n}.weight{layer}": weight, f"{n}.theta{layer}": theta, f"{n}.bias{layer}": bias})
-            out.update(
-                {f"{n}.times": times, f"{n}.steps": np.array([input_steps, steps]), f"{n}.v": v, f"{n}.spikes": spikes}
-            )
-        np.savez_compressed(sys.argv[3], **out)
-        return
-    given = np.load(sys.argv[2])
-    layers = range(int(given["layers"]))
+def random_networks(count, path):
+    """Write random networks with V and spikes of every step."""
+    rng = np.random.default_rng(20261124)
+    out = {"count": np.array(count)}
+    for n in range(count):
+        weights, thetas, biases, times, input_steps = random_network(rng)
+        steps = input_steps + 4
+        v, spikes = emulate(weights, thetas, biases, times, steps)
+        for layer, (weight, theta, bias) in enumerate(zip(weights, thetas, biases, strict=True)):
+            out.update({f"{n}.weight{layer}": weight, f"{n}.theta{layer}": theta, f"{n}.bias{layer}": bias})
+        out.update(
+            {f"{n}.times": times, f"{n}.steps": np.array([input_steps, steps]), f"{n}.v": v, f"{n}.spikes": spikes}
+        )
+    np.savez_compressed(path, **out)
+
+
+def speed(source, target):
+    """Write the spikes of a network's samples, and the seconds of stepping alone, without building a model each time."""
+    given = np.load(source)
+    layers, steps = range(int(given["layers"])), int(given["steps"])
     network = [[given[f"{name}{n}"] for n in layers] for name in ("weight", "theta", "bias")]
-    seconds, fired = [], []
-    for times in given["times"]:
-        begin = time.perf_counter()
-        _, spikes = emulate(*network, times, int(given["steps"]))
-        seconds.append(time.perf_counter() - begin)
-        fired.append(spikes)
-    model, inputs = build(*network)  # the stepping alone, without building a model for each image
+    spikes = [emulate(*network, times, steps)[1] for times in given["times"]]
+    model, inputs = build(*network)
     emulator = EmulatorInterface(model, seed=0)
-    begin, cpu = time.perf_counter(), time.process_time()
-    steps = int(given["steps"])
+    wall, cpu = [], []
     for n, times in enumerate(given["times"]):
         for t in range(steps):
             inputs.add_spikes(n * steps + t + 1, np.flatnonzero(times == t))
         emulator.compartment.ref_count[:] = 0
         emulator.compartment.voltage[:] = 0
+        began = time.perf_counter(), time.process_time()
         emulator.run_steps(steps)
-    stepping = np.array([time.perf_counter() - begin, time.process_time() - cpu]) / len(given["times"])
-    np.savez_compressed(sys.argv[3], seconds=np.array(seconds), stepping=stepping, spikes=np.array(fired))
+        wall.append(time.perf_counter() - began[0])
+        cpu.append(time.process_time() - began[1])
+    np.savez_compressed(target, spikes=np.array(spikes), wall=np.array(wall), cpu=np.array(cpu))
+
+
+def main():
+    """Command line."""
+    if sys.argv[1] == "random":
+        random_networks(int(sys.argv[2]), sys.argv[3])
+    else:
+        speed(sys.argv[2], sys.argv[3])
 
 
 if __name__ == "__main__":

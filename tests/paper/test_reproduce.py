@@ -94,6 +94,7 @@ def test_large_benches_run_only_when_asked_for(tiny, tmp_path, monkeypatch):
         (["--executor", "slurm"], "--executor must be local or dask, got 'slurm'"),
         (["--executor", "dask"], "needs --address"),
         (["--png", "accuracy"], "--png must be NAME=FILE, got 'accuracy'"),
+        (["--data", "no/such/folder"], "root must name an existing folder, got 'no/such/folder'"),
     ],
 )
 def test_wrong_arguments_name_what_is_wrong(tiny, arguments, message):

@@ -70,18 +70,10 @@ def test_rules_part_groups_of_rows():
     assert html.count("class=rule") == 1 and html.index("class=rule") > html.index(">2<")
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    from firstspike.report import files
-
-    path = files.write_text(tmp_path / "a", "old")
-
-    def fail(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(files.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        files.write_text(path, "new")
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+def test_a_figure_may_come_as_the_text_that_was_drawn_before():
+    assert Page("x").figure(svg(drawing()), "c").html() == Page("x").figure(drawing(), "c").html()
+    with pytest.raises(ValueError, match="must be SVG with a width in points, got '<svg/>'"):
+        Page("x").figure("<svg/>", "c")
 
 
 def test_svg_is_deterministic_and_png_is_a_png(tmp_path):

@@ -1,4 +1,4 @@
-"""Where data sets are kept, atomic writes, and a lock for processes that fetch the same set at once."""
+"""Where data sets are kept, and a lock for processes that fetch the same set at once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from .._files import write_atomic as write_atomic
 
 ENVIRONMENT = "FIRSTSPIKE_DATA"
 
@@ -42,23 +43,6 @@ def cache_root() -> Path:
 def sha256(raw: bytes | memoryview) -> str:
     """The sha256 of some bytes as 64 hexadecimal digits."""
     return hashlib.sha256(raw).hexdigest()
-
-
-def write_atomic(path: Path, raw: bytes) -> None:
-    """Write a file so that a reader, or a crash at any time, meets the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
 
 
 @contextlib.contextmanager

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from .dataset import Dataset
 from .errors import NotAvailable
@@ -20,6 +23,14 @@ def load(*, train: bool) -> Dataset:
     Raises:
         NotAvailable: if scikit-learn is not installed.
     """
+    part = slice(None, TEST_FROM) if train else slice(TEST_FROM, None)
+    images, labels = (values[part].clone() for values in _all())
+    return Dataset(images=images, labels=labels, classes=10, name="digits", source="scikit-learn")
+
+
+@cache
+def _all() -> tuple[Tensor, Tensor]:
+    """All images and labels; read once a process, for scikit-learn parses text."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -27,12 +38,5 @@ def load(*, train: bool) -> Dataset:
             "digits", [f"import sklearn: {error}"], "Install scikit-learn, which carries it: pip install scikit-learn"
         ) from error
     bunch = load_digits()
-    part = slice(None, TEST_FROM) if train else slice(TEST_FROM, None)
-    pixels = np.rint(bunch.images[part] * (255 / 16)).astype(np.uint8)
-    return Dataset(
-        images=torch.from_numpy(pixels)[:, None].contiguous(),
-        labels=torch.from_numpy(bunch.target[part].astype(np.int64)),
-        classes=10,
-        name="digits",
-        source="scikit-learn",
-    )
+    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+    return torch.from_numpy(pixels)[:, None], torch.from_numpy(bunch.target.astype(np.int64))

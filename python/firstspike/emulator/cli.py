@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +14,14 @@ from tqdm import tqdm
 
 from .. import data as data_sets
 from .. import train
+from ..models import TTFSNet
 from . import file, qat
-from .place import place
+from .place import Placement, place
+from .program import Program
 from .quantize import quantize
 from .refusal import DoesNotFit
 from .report import Report, report
-from .run import BATCH, run
+from .run import float_predictions, run
 
 
 def emulate(
@@ -52,119 +56,84 @@ def emulate(
 ) -> None:
     """Run a trained net on an emulated neuromorphic chip: answers, spikes, operations, energy, and what does not
     fit."""
-    try:
-        made = _emulate(
-            checkpoint,
-            profile,
-            data,
-            root,
-            bits,
-            scope,
-            rule,
-            drop_biases,
-            finetune,
-            seed,
-            energy,
-            limit,
-            threads,
-            early_exit,
-            strict,
-            output,
-            trace,
-            traced,
+    with _errors():
+        if _is_program(checkpoint):
+            trained, program = None, file.load(checkpoint)
+            if data is None:
+                raise ValueError("data must be given with a program file")
+        else:
+            trained = train.load_model(checkpoint)
+            data = data or trained.config.data
+            few = data_sets.load(data, root=root, train=True)
+            model: Any = trained.model
+            if finetune:
+                model = qat.prepare(model, profile, bits=bits, scope=scope, rule=rule)
+                _finetune(model, few, finetune, trained.pixels, seed)
+            program = quantize(
+                model,
+                profile,
+                bits=bits,
+                scope=scope,
+                rule=rule,
+                biases="drop" if drop_biases else "refuse",
+                pixels=trained.pixels,
+                calibration=trained.pixels(few.images[:200]),
+                name=trained.config.spec,
+            )
+        placement, refusal = _place(program, strict)
+        test = data_sets.load(data, root=root, train=False)
+        if limit:
+            test = test.subset(slice(0, limit))
+        ran = run(
+            program,
+            test.images,
+            labels=test.labels,
+            threads=threads,
+            early_exit=early_exit,
+            trace=traced if trace else 0,
+            progress=_Bar("emulating", "image"),
         )
-    except (ValueError, TypeError, FileNotFoundError, data_sets.NotAvailable) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+        expected = None if trained is None else float_predictions(trained, test.images)
+        made = report(ran, placement=placement, refusal=refusal, tables=energy or None, float_predictions=expected)
+        if trace is not None:
+            np.savez_compressed(trace, **ran.trace)  # type: ignore[arg-type]
+        if output is not None:
+            _write(made, output)
     typer.echo(made.text(), nl=False)
 
 
-def _emulate(
-    checkpoint: Path,
-    profile: str,
-    data: str | None,
-    root: Path | None,
-    bits: int | None,
-    scope: str | None,
-    rule: str,
-    drop_biases: bool,
-    finetune: int,
-    seed: int,
-    energy: list[str] | None,
-    limit: int,
-    threads: int | None,
-    early_exit: bool,
-    strict: bool,
-    output: Path | None,
-    trace: Path | None,
-    traced: int,
-) -> Report:
-    trained: train.Trained | None = None
-    if _is_program(checkpoint):
-        program = file.load(checkpoint)
-        if data is None:
-            raise ValueError("data must be given with a program file")
-    else:
-        trained = train.load_model(checkpoint)
-        data = data or trained.config.data
-        model: Any = trained.model
-        few = data_sets.load(data, root=root, train=True)
-        if finetune:
-            model = qat.prepare(model, profile, bits=bits, scope=scope, rule=rule)
-            bar = _Bar("fine-tuning", "batch")
-            qat.finetune(
-                model,
-                few.images,
-                few.labels,
-                epochs=finetune,
-                pixels=trained.pixels,
-                generator=torch.Generator().manual_seed(seed),
-                progress=bar,
-            )
-        program = quantize(
-            model,
-            profile,
-            bits=bits,
-            scope=scope,
-            rule=rule,
-            biases="drop" if drop_biases else "refuse",
-            pixels=trained.pixels,
-            calibration=trained.pixels(few.images[:200]),
-            name=trained.config.spec,
-        )
-    refusal, placement = None, None
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Errors that the user can mend become one message and exit code 1; others keep their traceback."""
     try:
-        placement = place(program)
+        yield
+    except (ValueError, TypeError, FileNotFoundError, data_sets.NotAvailable) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _finetune(model: TTFSNet, few: data_sets.Dataset, epochs: int, pixels: train.Pixels, seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    bar = _Bar("fine-tuning", "batch")
+    qat.finetune(model, few.images, few.labels, epochs=epochs, pixels=pixels, generator=draw, progress=bar)
+
+
+def _place(program: Program, strict: bool) -> tuple[Placement | None, str | None]:
+    """The placement, or why there is none; with `strict` that is an error."""
+    try:
+        return place(program), None
     except DoesNotFit as error:
         if strict:
             raise
-        refusal = str(error)
         typer.echo(f"does not fit {program.profile.name}: {error}; its arithmetic is emulated all the same", err=True)
-    assert data is not None
-    test = data_sets.load(data, root=root, train=False)
-    if limit:
-        test = test.subset(slice(0, limit))
-    expected = None if trained is None else _float_answers(trained, test.images)
-    ran = run(
-        program,
-        test.images,
-        labels=test.labels,
-        threads=threads,
-        early_exit=early_exit,
-        trace=traced if trace else 0,
-        progress=_Bar("emulating", "image"),
-    )
-    made = report(
-        ran, placement=placement, refusal=refusal, tables=list(energy) if energy else None, float_predictions=expected
-    )
-    if trace is not None:
-        np.savez_compressed(trace, **ran.trace)  # type: ignore[arg-type]
-    if output is not None:
-        file.save(program, output / "program.safetensors")
-        made.write_json(output / "report.json")
-        made.disagreements().to_csv(output / "disagreements.csv", index=False)
-        made.write_html(output / "report.html")
-    return made
+        return None, str(error)
+
+
+def _write(made: Report, folder: Path) -> None:
+    file.save(made.run.program, folder / "program.safetensors")
+    made.write_json(folder / "report.json")
+    made.disagreements().to_csv(folder / "disagreements.csv", index=False)
+    made.write_html(folder / "report.html")
 
 
 class _Bar:
@@ -188,9 +157,3 @@ def _is_program(path: Path) -> bool:
     with path.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
         return file.KEY.encode() in opened.read(min(size, 1 << 24))
-
-
-def _float_answers(trained: train.Trained, images: torch.Tensor) -> np.ndarray:
-    with torch.inference_mode():
-        answers = [trained.model(trained.pixels(part)).argmax(1) for part in images.split(BATCH)]
-    return torch.cat(answers).numpy()

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from .._files import write_atomic
 from .host import Encoder, Readout
 from .layers import Layer, Register
 from .profile import Profile
@@ -100,13 +101,8 @@ def loads(data: bytes) -> Program:
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> Path:
-    """Write a program to `path`, in one step (a file beside it, then a rename)."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(dumps(program))
-    beside.replace(path)
-    return path
+    """Write a program to `path`, whole or not at all; folders are made."""
+    return write_atomic(path, dumps(program))
 
 
 def load(path: str | os.PathLike[str]) -> Program:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from .. import decode, encode, functional
 from ..spikes import SpikeTimes
+from ..train import Pixels
 
 ENCODERS = ("spikes", "latency", "direct-linear", "direct-conv")
 READOUTS = ("membrane", "temporal-weighting", "first-spike")
@@ -51,6 +51,12 @@ class Encoder:
         if self.curve not in encode.CURVES:
             raise ValueError(f"curve must be one of {', '.join(encode.CURVES)}, got {self.curve!r}")
 
+    def pixels(self, images: Tensor) -> Tensor:
+        """Data as the trained network takes them, float32, of uint8 images: scaled, and standardised as in training."""
+        if self.mean is None or self.deviation is None:
+            return Pixels()(images)
+        return Pixels(tuple(self.mean), tuple(self.deviation))(images)
+
     def spikes(self, x: Tensor, steps: int) -> SpikeTimes:
         """Input spikes of data x, float32 [B, ...] as the trained network takes it."""
         if self.kind == "spikes":
@@ -81,7 +87,6 @@ class Readout:
     mode: str = "last"
     gamma: float = 1.0
     classes: int | None = None
-    info: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in READOUTS:

@@ -18,6 +18,7 @@ class CannotQuantize(ValueError):
 
 
 def folded(module: fs.Synapse, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A layer's weight and bias with normalisation and affine in them, float64 [O, ...] and [O]; zeros for no bias."""
     with torch.no_grad():
         weight, bias = module.synapse() if held_unit(module) is None else master_copy(module)
     w = weight.detach().double().cpu().numpy()
@@ -41,6 +42,7 @@ def arrange(codes: NDArray[np.int64], conv: bool, shape: Shape, pool: int, name:
 
 
 def out_shape(module: nn.Module, shape: Shape, pool: int) -> Shape:
+    """(height, width, channels) of a layer's neurons, for a source of that shape."""
     if not isinstance(module, (fs.TTFSConv2d, fs.DirectConv2d)):
         return 1, 1, module.out_features  # type: ignore[return-value]
     sides = ((side // pool + 2 * module.padding - module.kernel_size) // module.stride + 1 for side in shape[:2])
@@ -49,12 +51,14 @@ def out_shape(module: nn.Module, shape: Shape, pool: int) -> Shape:
 
 
 def one_sign_a_source(codes: NDArray[np.int64], name: str) -> None:
+    """Refuse codes [O, I, ...] that give a source weights of both signs."""
     a_source = codes.reshape(len(codes), codes.shape[1], -1)
     if ((a_source > 0).any((0, 2)) & (a_source < 0).any((0, 2))).any():
         raise CannotQuantize(f"layer {name}: a source has weights of both signs, the profile has one sign a source")
 
 
 def direct_encoder(module: nn.Module, shape: Shape) -> tuple[Encoder, Shape]:
+    """The host's encoder that computes a directly coded first layer, and the shape of its neurons."""
     if not isinstance(module, (fs.DirectLinear, fs.DirectConv2d)):
         raise CannotQuantize(
             f"layer 0:{type(module).__name__}: a net without an encoder must start with a directly coded layer"
@@ -74,6 +78,7 @@ def direct_encoder(module: nn.Module, shape: Shape) -> tuple[Encoder, Shape]:
 
 
 def readout_of(module: nn.Module) -> Readout:
+    """The host's decoder for a net's readout."""
     if isinstance(module, fs.MembraneReadout):
         return Readout("membrane", module.mode, classes=module.classes)
     if isinstance(module, fs.TemporalWeighting):

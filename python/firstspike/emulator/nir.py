@@ -106,9 +106,9 @@ def _synapses(nir: Any, layer: Layer) -> Any:
 
 def _read_layer(nodes: dict[str, Any], n: int, plain: dict[str, Any]) -> dict[str, NDArray[Any]]:
     synapses, neurons = nodes[f"{n}.synapses"], nodes[f"{n}.neurons"]
-    shifted = np.asarray(synapses.weight)
-    if not np.issubdtype(shifted.dtype, np.integer) or (shifted & ((1 << plain["shift"]) - 1)).any():
-        raise ProgramError(f"layer {plain['name']}: its weights must be integers, multiples of 2^{plain['shift']}")
+    shifted = _integers(synapses.weight, plain, "weights")
+    if (shifted & ((1 << plain["shift"]) - 1)).any():
+        raise ProgramError(f"layer {plain['name']}: its weights must be multiples of 2^{plain['shift']}")
     weight = shifted >> plain["shift"]
     if plain["kind"] == "conv":
         weight = weight.transpose(1, 2, 3, 0)
@@ -122,12 +122,19 @@ def _read_layer(nodes: dict[str, Any], n: int, plain: dict[str, Any]) -> dict[st
     outputs = len(shifted)
     theta = np.zeros(outputs, np.int64)
     if plain["fires"]:
-        each = np.asarray(neurons.v_threshold).reshape(outputs, -1)
-        if not np.issubdtype(each.dtype, np.integer) or (each != each[:, :1]).any():
-            raise ProgramError(f"layer {plain['name']}: its thresholds must be integers, one an output channel")
-        theta = each[:, 0].astype(np.int64) + (plain["fire"] == "ge")
+        each = _integers(neurons.v_threshold, plain, "thresholds").reshape(outputs, -1)
+        if (each != each[:, :1]).any():
+            raise ProgramError(f"layer {plain['name']}: its thresholds must be one an output channel")
+        theta = each[:, 0] + (plain["fire"] == "ge")
     return {
         f"layer.{n}.weight": np.ascontiguousarray(narrow(weight)),
         f"layer.{n}.theta": theta,
-        f"layer.{n}.bias": np.asarray(synapses.bias).astype(np.int64),
+        f"layer.{n}.bias": _integers(synapses.bias, plain, "biases"),
     }
+
+
+def _integers(values: Any, plain: dict[str, Any], what: str) -> NDArray[np.int64]:
+    found = np.asarray(values)
+    if not np.issubdtype(found.dtype, np.integer):
+        raise ProgramError(f"layer {plain['name']}: its {what} must be integers, got {found.dtype}")
+    return found.astype(np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -90,8 +90,6 @@ class Program:
 
     def replace_registers(self, policy: str) -> Program:
         """The same program with one overflow policy for all registers; ValueError where a range cannot wrap."""
-        from dataclasses import replace
-
         layers = [
             replace(
                 layer,

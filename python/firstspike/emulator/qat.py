@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +13,7 @@ from torch.nn.utils import parametrize
 from .. import models
 from .. import nn as fs
 from ..models import TTFSNet
+from ..train import Pixels
 from . import profile as profiles
 from . import scales
 from .profile import Profile
@@ -36,12 +36,7 @@ def prepare(
     result gives exactly the rounded network that was trained.
     """
     target = profiles.load(profile)
-    bits = target.weight_bits if bits is None else bits
-    if not isinstance(bits, int) or not 2 <= bits <= target.weight_bits:
-        raise ValueError(f"bits must be an int from 2 to {target.weight_bits}, the profile's weight_bits, got {bits!r}")
-    scope = scope or ("channel" if target.thresholds == "neuron" else "tensor")
-    if scope not in ("channel", "tensor"):
-        raise ValueError(f"scope must be 'channel' or 'tensor', got {scope!r}")
+    bits, scope = scales.checked_bits(bits, target), scales.checked_scope(scope, target)
     made = models.from_config(model.config(), generator=Generator())  # a deep copy would share its parametrised classes
     made.load_state_dict(model.state_dict())
     made.train(model.training)
@@ -61,16 +56,17 @@ def finetune(
     batch: int = 128,
     lr: float = 2e-4,
     generator: Generator,
-    pixels: Any = None,
+    pixels: Pixels | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TTFSNet:
     """Train a net of `prepare` on, in place (Adam, learning rate falling linearly to zero, cross-entropy).
 
-    images: uint8 [N, C, H, W] (scaled by `pixels`, a `train.Pixels`, or by 1 / 255) or float32. labels: int64 [N].
+    images: uint8 [N, C, H, W] (scaled by `pixels`, by default by 1 / 255) or float32. labels: int64 [N].
     generator: draws the order. progress: called with batches done and all.
     """
     if len(images) != len(labels):
         raise ValueError(f"labels must have one element an image, {len(images)}, got {len(labels)}")
+    scaled = pixels or Pixels()
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     total, done = epochs * (len(images) // batch), 0
     model.train()
@@ -80,7 +76,7 @@ def finetune(
             pick = order[begin : begin + batch]
             x = images[pick]
             if x.dtype == torch.uint8:
-                x = pixels(x) if pixels is not None else x.float() / 255
+                x = scaled(x)
             for group in optimizer.param_groups:
                 group["lr"] = lr * (1 - done / total)
             loss = F.cross_entropy(model(x), labels[pick])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,15 @@ from torch.nn.utils import parametrize
 
 from .. import nn as fs
 from ..models import TTFSNet
+from ..train import Pixels
 from . import profile as profiles
 from . import scales
 from .host import Encoder
-from .layers import Layer, Shape
+from .layers import Layer, Register, Shape
 from .modules import CannotQuantize, arrange, direct_encoder, folded, one_sign_a_source, out_shape, readout_of
 from .profile import Profile
 from .program import Program, narrow
+from .run import input_times
 from .straight_through import held_unit
 
 
@@ -31,7 +34,7 @@ def quantize(
     rule: str = "mse",
     calibration: Tensor | None = None,
     biases: str = "refuse",
-    pixels: Any = None,
+    pixels: Pixels | None = None,
     name: str = "network",
 ) -> Program:
     """Make a program of a trained `TTFSNet`.
@@ -44,8 +47,7 @@ def quantize(
     a "tensor"; by default "channel" where the profile has a threshold a neuron. The readout always has one unit.
     rule: "max" or "mse" (`scales.choose_unit`). calibration: float32 inputs [B, ...] of the net; the readout's unit
     is made coarser until its membrane keeps a quarter of its register free on them. biases: "refuse", or "drop" (said
-    in the table) where the profile has none. pixels: the `train.Pixels` that makes the net's input, kept in the
-    encoder.
+    in the table) where the profile has none. pixels: makes the net's input, kept in the encoder.
 
     A directly coded first layer is computed on the host (`host.Encoder`): its input is real-valued.
 
@@ -56,21 +58,8 @@ def quantize(
     target = profiles.load(profile)
     if biases not in ("refuse", "drop"):
         raise ValueError(f"biases must be 'refuse' or 'drop', got {biases!r}")
-    if scope not in (None, "channel", "tensor"):
-        raise ValueError(f"scope must be 'channel' or 'tensor', got {scope!r}")
-    if scope == "channel" and target.thresholds == "layer":
-        raise ValueError(f"scope must be 'tensor': profile {target.name} has one threshold a layer")
-    bits = target.weight_bits if bits is None else bits
-    if not isinstance(bits, int) or not 2 <= bits <= target.weight_bits:
-        raise ValueError(f"bits must be an int from 2 to {target.weight_bits}, the profile's weight_bits, got {bits!r}")
-    maker = _Maker(
-        target,
-        bits,
-        scope or ("channel" if target.thresholds == "neuron" else "tensor"),
-        rule,
-        biases == "drop",
-        model.steps,
-    )
+    bits, scope = scales.checked_bits(bits, target), scales.checked_scope(scope, target)
+    maker = _Maker(target, bits, scope, rule, biases == "drop", model.steps)
     program = maker.program(model, pixels, name)
     if calibration is not None and not program.layers[-1].fires:
         room = _readout_room(program, calibration)
@@ -81,15 +70,11 @@ def quantize(
 
 
 class _Maker:
+    """Makes a program's layers, all under the same settings."""
+
     def __init__(self, profile: Profile, bits: int, scope: str, rule: str, drop_biases: bool, steps: int) -> None:
-        self.profile, self.bits, self.scope, self.rule, self.drop_biases, self.steps = (
-            profile,
-            bits,
-            scope,
-            rule,
-            drop_biases,
-            steps,
-        )
+        self.profile, self.bits, self.scope, self.rule = profile, bits, scope, rule
+        self.drop_biases, self.steps = drop_biases, steps
         self.coarser_readout = 1.0
         limit = profile.single_spike_steps
         if profile.single_spike == "refractory" and limit is not None and steps > limit:
@@ -97,7 +82,7 @@ class _Maker:
                 f"profile {profile.name}: single spikes need a refractory period of {steps} steps, available {limit}"
             )
 
-    def program(self, model: TTFSNet, pixels: Any, name: str) -> Program:
+    def program(self, model: TTFSNet, pixels: Pixels | None, name: str) -> Program:
         modules = list(model.layers)
         shape: Shape = (1, 1, int(np.prod(model.input_shape)))
         if not model.flat:
@@ -240,11 +225,6 @@ class _Maker:
 def _readout_room(program: Program, calibration: Tensor) -> float:
     """By how much the readout's unit must grow so that its membrane stays within 3/4 of its register on the
     calibration data."""
-    from dataclasses import replace
-
-    from .layers import Register
-    from .run import input_times
-
     wide = [*program.layers[:-1], replace(program.layers[-1], accumulator=Register.of(60), membrane=Register.of(60))]
     raw = replace(program, layers=wide).core().run(input_times(program, calibration))
     membrane = raw.membrane[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._files import write_text
 from .account import Account, account, host_macs, inactive_updates, latency
 from .core import COUNTERS
 from .energy import EnergyTable
@@ -85,8 +87,8 @@ class Report:
                     "effective": mean["effective"],
                     "active updates": mean["active"],
                     "inactive updates": float(inactive_updates(run)[:, n].mean()),
-                    "accumulator overflows": int(run.counters[:, n, 5].sum()),
-                    "membrane overflows": int(run.counters[:, n, 6].sum()),
+                    "accumulator overflows": int(run.count("accumulator_overflows")[:, n].sum()),
+                    "membrane overflows": int(run.count("membrane_overflows")[:, n].sum()),
                 }
             )
         return pd.DataFrame(rows)
@@ -153,9 +155,7 @@ class Report:
 
     def write_json(self, path: str | os.PathLike[str]) -> Path:
         """Write `to_json` to `path`."""
-        path = Path(path)
-        path.write_text(self.to_json() + "\n", encoding="utf-8")
-        return path
+        return write_text(path, self.to_json() + "\n")
 
     def write_html(self, path: str | os.PathLike[str]) -> Path:
         """Write one self-contained HTML page in the style of the paper report (needs matplotlib)."""
@@ -169,13 +169,11 @@ def report(
     *,
     placement: Placement | None = None,
     refusal: str | None = None,
-    tables: list[str | EnergyTable] | None = None,
+    tables: Sequence[str | EnergyTable] | None = None,
     float_predictions: np.ndarray | None = None,
 ) -> Report:
     """The report of a run. tables: energy tables; by default the profile's, and "45nm-integer" where it names none."""
-    chosen: list[str | EnergyTable] = (
-        list(tables) if tables is not None else [run.program.profile.energy or "45nm-integer"]
-    )
+    chosen = [run.program.profile.energy or "45nm-integer"] if tables is None else tables
     if float_predictions is not None and len(float_predictions) != len(run.predictions):
         raise ValueError(f"float_predictions must have {len(run.predictions)} elements, got {len(float_predictions)}")
     return Report(run, placement, refusal, [account(run, table, placement) for table in chosen], float_predictions)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..spikes import SILENT, SpikeTimes
+from ..train import Trained
 from .core import COUNTERS
 from .program import Program
 
@@ -78,10 +79,7 @@ def _encode(program: Program, x: Tensor) -> SpikeTimes:
         raise TypeError(f"inputs must be SpikeTimes or a torch.Tensor, got {type(x).__name__}")
     encoder = program.encoder
     if x.dtype == torch.uint8:
-        x = x.float() / 255
-        if encoder.mean is not None and encoder.deviation is not None:
-            mean, deviation = (torch.tensor(v).view(-1, 1, 1) for v in (encoder.mean, encoder.deviation))
-            x = (x - mean) / deviation
+        x = encoder.pixels(x)
     if x.dtype != torch.float32:
         raise TypeError(f"images must be uint8 or float32, got {x.dtype}")
     with torch.inference_mode():
@@ -143,6 +141,13 @@ def run(
         None if labels is None else labels.cpu().numpy().astype(np.int64),
         kept,
     )
+
+
+def float_predictions(trained: Trained, images: Tensor) -> NDArray[np.int64]:
+    """The answers of the float network itself, int64 [B], to uint8 images: what a report compares a run with."""
+    with torch.inference_mode():
+        answers = [trained.model(trained.pixels(part)).argmax(1) for part in images.split(BATCH)]
+    return torch.cat(answers).numpy()
 
 
 def _decode(

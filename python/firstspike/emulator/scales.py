@@ -14,6 +14,24 @@ RULES = ("max", "mse")
 _SHARES = np.linspace(0.2, 1.0, 41)
 
 
+def checked_bits(bits: int | None, profile: Profile) -> int:
+    """The weight bits to use, by default the profile's; ValueError for what it does not hold."""
+    bits = profile.weight_bits if bits is None else bits
+    if not isinstance(bits, int) or not 2 <= bits <= profile.weight_bits:
+        most = profile.weight_bits
+        raise ValueError(f"bits must be an int from 2 to {most}, the profile's weight_bits, got {bits!r}")
+    return bits
+
+
+def checked_scope(scope: str | None, profile: Profile) -> str:
+    """One unit a "channel" or a "tensor", by default what the profile's thresholds allow; ValueError for another."""
+    if scope not in (None, "channel", "tensor"):
+        raise ValueError(f"scope must be 'channel' or 'tensor', got {scope!r}")
+    if scope == "channel" and profile.thresholds == "layer":
+        raise ValueError(f"scope must be 'tensor': profile {profile.name} has one threshold a layer")
+    return scope or ("channel" if profile.thresholds == "neuron" else "tensor")
+
+
 def weight_limits(bits: int) -> tuple[int, int]:
     """Lowest and highest code of signed weights of that many bits."""
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1

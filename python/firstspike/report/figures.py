@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from .files import write_bytes
+from .._files import write_atomic
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def svg(drawn: Figure) -> str:
 
 def write_svg(drawn: Figure, path: str | os.PathLike[str]) -> Path:
     """Write the figure as SVG, atomically."""
-    return write_bytes(path, svg(drawn).encode())
+    return write_atomic(path, svg(drawn).encode())
 
 
 def write_png(drawn: Figure, path: str | os.PathLike[str], dpi: int = 200) -> Path:
@@ -116,4 +116,4 @@ def write_png(drawn: Figure, path: str | os.PathLike[str], dpi: int = 200) -> Pa
     with style():
         drawn.set_dpi(dpi)
         FigureCanvasAgg(drawn).print_png(buffer, metadata={"Software": None})
-    return write_bytes(path, buffer.getvalue())
+    return write_atomic(path, buffer.getvalue())

@@ -10,11 +10,12 @@ from typing import Self
 import pandas as pd
 from matplotlib.figure import Figure
 
+from .._files import write_text
 from .figures import WIDTH, svg
-from .files import write_text
 from .tables import MISSING, numeric
 from .text import blocks, inline
 
+_POINTS = 72  # an inch
 _SHORT = 26  # characters; a cell of text that is no longer is kept on one line
 
 
@@ -83,12 +84,12 @@ class Page:
         )
         return self
 
-    def figure(self, drawn: Figure, caption: str) -> Self:
-        """A numbered vector figure with its caption below."""
+    def figure(self, drawn: Figure | str, caption: str) -> Self:
+        """A numbered vector figure, or the text that `svg` made of it, with its caption below."""
         self._figures += 1
-        share = min(100.0, 100 * float(drawn.get_figwidth()) / WIDTH)
+        text = drawn if isinstance(drawn, str) else svg(drawn)
         self._body.append(
-            f'<figure id="figure-{self._figures}">\n{_inline_svg(svg(drawn), f"f{self._figures}", caption, share)}'
+            f'<figure id="figure-{self._figures}">\n{_inline_svg(text, f"f{self._figures}", caption)}'
             f"<figcaption><b>Figure {self._figures}.</b> {inline(caption)}</figcaption>\n</figure>\n"
         )
         return self
@@ -121,9 +122,13 @@ def _cell(tag: str, text: str, right: bool) -> str:
     return f"<{tag}{kind}>{inline(text)}</{tag}>"
 
 
-def _inline_svg(text: str, prefix: str, label: str, share: float) -> str:
-    """The <svg> element alone, its identifiers made unique on the page, as wide as `share` per cent of the text."""
+def _inline_svg(text: str, prefix: str, label: str) -> str:
+    """The <svg> element alone, its identifiers made unique on the page; `WIDTH` fills the width of the text."""
     element = text[text.index("<svg") :]
+    width = re.search(r'<svg[^>]*\bwidth="([\d.]+)pt"', element)
+    if width is None:
+        raise ValueError(f"drawn must be SVG with a width in points, got {element[:80]!r}")
+    share = min(100.0, 100 * float(width[1]) / _POINTS / WIDTH)
     element = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', element)
     element = re.sub(r'((?:xlink:)?href)="#([^"]+)"', rf'\1="#{prefix}-\2"', element)
     element = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", element)

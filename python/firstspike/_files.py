@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
+def write_atomic(path: str | os.PathLike[str], data: bytes) -> Path:
     """Write `data` to `path` through a temporary file beside it; folders are made."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -25,4 +25,4 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
     """Write `text` as UTF-8, atomically."""
-    return write_bytes(path, text.encode())
+    return write_atomic(path, text.encode())
