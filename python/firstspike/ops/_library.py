@@ -15,6 +15,7 @@ from torch import Tensor
 from .. import _extension
 from . import _cuda
 
+_LARGE = 4096  # floats from which the kernels' own store of blocks is worth its overhead
 CUDA_IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {}  # by name, for the tests
 LIBRARY = torch.library.Library("firstspike", "FRAGMENT")
 # A layer's input: its spikes, and the edge that they came with; where the edge is a list, its support's offset and place.
@@ -37,13 +38,15 @@ def operator(schema: str, *, cpu: Callable[..., Any], cuda: Callable[..., Any], 
 
 def array(tensor: Tensor | None) -> Any:
     """A tensor's memory as a numpy array, without a copy."""
-    return None if tensor is None else tensor.detach().numpy()
+    if tensor is None:
+        return None
+    return tensor.detach().numpy() if tensor.requires_grad else tensor.numpy()
 
 
 def empty(shape: Sequence[int]) -> Tensor:
     """Uninitialised float32 memory that the kernels reuse once it is freed: fresh pages cost more than filling them."""
     size = math.prod(shape)
-    return torch.from_numpy(cpu.empty(size)).view(shape) if size else torch.empty(shape)
+    return torch.from_numpy(cpu.empty(size)).view(shape) if size >= _LARGE else torch.empty(shape)
 
 
 def threads() -> int:
@@ -65,8 +68,7 @@ def groups_of(sites: int, channels: int, device: torch.device) -> int:
 def recorded(result: tuple[Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(edge, offset, slope, place) from what a kernel recorded, or empty ones."""
     if result is None:
-        empty = torch.zeros(0)
-        return empty, torch.zeros(0, dtype=torch.int64), empty.clone(), torch.zeros((2, 0), dtype=torch.uint8)
+        return torch.empty(0), torch.empty(0, dtype=torch.int64), torch.empty(0), torch.empty((2, 0), dtype=torch.uint8)
     offset, slope, place = (torch.from_numpy(part) for part in result)
     return torch.zeros(()).expand(slope.shape), offset, slope, place
 
