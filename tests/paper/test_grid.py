@@ -39,7 +39,9 @@ def test_rows_override_benches_and_equal_runs_are_one(tmp_path):
 @pytest.mark.parametrize("name", grid.PROFILES)
 def test_the_ablation_differs_by_one_component_in_each_row(name):
     """Apart from the learning rate, which each row may have for itself."""
-    cells = [replace(cell, runs=tuple(run.replace(lr=1.0) for run in cell.runs)) for cell in grid.load(name).of("table4")]
+    cells = [
+        replace(cell, runs=tuple(run.replace(lr=1.0) for run in cell.runs)) for cell in grid.load(name).of("table4")
+    ]
     cumulative = [cell.runs[0].to_dict() for cell in cells if cell.group == "added one after the other"]
     for before, after in itertools.pairwise(cumulative):
         assert sum(before[name] != after[name] for name in before) == 1
