@@ -97,16 +97,24 @@ def _cells(
     settings: dict[str, Any],
     seeds: tuple[int, ...],
 ) -> list[Cell]:
-    """The rows of one experiment on each bench: profile, bench, experiment in the profile, row; the later wins."""
-    unknown = set(asked) - {"benches", "set", "values", "seeds", "reach"}
+    """The rows of one experiment on each bench: profile, bench, experiment in the profile, row, `rows`; the later wins.
+
+    `rows` has settings that the profile gives to single rows, by their labels.
+    """
+    unknown = set(asked) - {"benches", "set", "values", "seeds", "reach", "rows"}
     if unknown:
         raise ValueError(f"[{name}] has the unknown entry {sorted(unknown)[0]!r}")
+    own = asked.get("rows", {})
+    strange = set(own) - {row["label"] for row in _rows(experiment, asked)}
+    if strange:
+        raise ValueError(f"[{name}.rows] has no row {sorted(strange)[0]!r}")
     cells = []
     for bench in asked["benches"]:
         if bench not in benches:
             raise ValueError(f"[{name}] asks for the bench {bench!r}, which is not defined")
         for row in _rows(experiment, asked):
             told = {**settings, **benches[bench].settings, **asked.get("set", {}), **row.get("set", {})}
+            told |= own.get(row["label"], {})
             made = tuple(Run.of({**told, "seed": seed}) for seed in asked.get("seeds", seeds))
             group, value = row.get("group", ""), row.get("value")
             cells.append(Cell(name, bench, row["label"], group, value, made, benches[bench].large))

@@ -102,6 +102,7 @@ def row(cell: Cell, store: Store, profile: Profile) -> dict[str, Any]:
         "readout": run.readout,
         "gamma": run.gamma,
         "epochs": run.epochs,
+        "lr": run.lr,
         "train_images": found[0]["results"]["images"]["train"] if found else None,
         "seeds": len(found),
         "seeds_asked": len(cell.runs),

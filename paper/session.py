@@ -69,7 +69,16 @@ def plan(cells: list[Cell], store: Store, folder: str | None, large: bool, say: 
                 run,
                 Missing("not run: not asked for", "The data are there; add `--large` (it takes days on a few cores)."),
             )
-    return Plan(tuple(sorted(pending, key=cost, reverse=True)), tuple(absent), unasked)
+    return Plan(tuple(_ordered(pending, cells)), tuple(absent), unasked)
+
+
+def _ordered(pending: list[Run], cells: list[Cell]) -> list[Run]:
+    """The profile's first experiment before all others, then seed by seed, then the longest runs first.
+
+    So a session that is cut short has every row of the main table, if with fewer seeds.
+    """
+    main = set(runs(cell for cell in cells if cell.experiment == cells[0].experiment))
+    return sorted(pending, key=lambda run: (run not in main, run.seed, -cost(run)))
 
 
 def _look_for(name: str, folder: str | None, fetch: bool, say: Callable[[str], None]) -> Missing | None:
@@ -85,7 +94,7 @@ def _look_for(name: str, folder: str | None, fetch: bool, say: Callable[[str], N
 
 
 def cost(run: Run) -> float:
-    """About how much work a run is, in arbitrary units; the longest runs start first."""
+    """About how much work a run is, in arbitrary units."""
     images = run.limit or {"digits": 1500}.get(run.data, 60000)
     work = 12.0 if "C" in run.spec else 1.0
     if run.pooling in ("max", "earliest") and run.model == "ttfs":

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 from paper.runs import Run
@@ -35,8 +36,12 @@ def test_rows_override_benches_and_equal_runs_are_one(tmp_path):
     assert len(grid.runs(made.cells)) < sum(len(cell.runs) for cell in made.cells)
 
 
-def test_the_ablation_differs_by_one_component_in_each_row():
-    cells = grid.load("quick").of("table4")
+@pytest.mark.parametrize("name", grid.PROFILES)
+def test_the_ablation_differs_by_one_component_in_each_row(name):
+    """Apart from the learning rate, which each row may have for itself."""
+    cells = [
+        replace(cell, runs=tuple(run.replace(lr=1.0) for run in cell.runs)) for cell in grid.load(name).of("table4")
+    ]
     cumulative = [cell.runs[0].to_dict() for cell in cells if cell.group == "added one after the other"]
     for before, after in itertools.pairwise(cumulative):
         assert sum(before[name] != after[name] for name in before) == 1
@@ -44,6 +49,14 @@ def test_the_ablation_differs_by_one_component_in_each_row():
     for cell in cells:
         if cell.group == "one left out":
             assert sum(whole[name] != value for name, value in cell.runs[0].to_dict().items()) == 1
+
+
+def test_a_profile_can_give_single_rows_settings_of_their_own(tmp_path):
+    text = PROFILE.replace("[pooling]", '[table4.rows]\n"none of the five" = { lr = 0.5 }\n\n[pooling]')
+    rates = {cell.label: {run.lr for run in cell.runs} for cell in profile(tmp_path, text).of("table4")}
+    assert rates.pop("none of the five") == {0.5} and set.union(*rates.values()) == {1e-3}
+    with pytest.raises(ValueError, match=r"\[table4.rows\] has no row 'nobody'"):
+        profile(tmp_path, text.replace("none of the five", "nobody"))
 
 
 def test_keys_name_runs():

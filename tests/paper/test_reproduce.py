@@ -72,6 +72,19 @@ def test_a_second_session_trains_nothing(tiny, monkeypatch):
     assert not list(store.work.glob("*"))
 
 
+def test_the_main_table_comes_first_then_seed_by_seed(tmp_path, monkeypatch):
+    cells = profile(tmp_path).cells
+    monkeypatch.setattr(session.data, "load", lambda name, **_: None)  # MNIST need not be there
+    order = session.plan(cells, Store(tmp_path / "none"), None, False, print).pending
+    main = {made for cell in cells if cell.experiment == "table1" for made in cell.runs}
+    assert len(order) == len(grid.runs(cells))
+    for part in (order[: len(main)], order[len(main) :]):
+        assert [made.seed for made in part] == sorted(made.seed for made in part)
+    assert set(order[: len(main)]) == main
+    costs = [session.cost(made) for made in order[: len(main)] if made.seed == 0]
+    assert costs == sorted(costs, reverse=True) and costs[0] > costs[-1]
+
+
 def test_large_benches_run_only_when_asked_for(tiny, tmp_path, monkeypatch):
     run, store = tiny
     text = PROFILE.replace('data = "digits"', 'data = "digits"\nlarge = true')
