@@ -34,6 +34,7 @@ from firstspike.data.cache import user_root
 from firstspike.emulator import qat
 from firstspike.emulator.run import float_predictions, input_times
 from firstspike.report import write_text
+from paper.checkout import here
 from paper.emulator_page import write
 from paper.grid import PROFILES
 from paper.session import NOT_RUN
@@ -120,6 +121,9 @@ def main(
     results: Annotated[Path | None, typer.Option(help="Folder for results; by default paper/results.")] = None,
     data_root: Annotated[str | None, typer.Option("--data", help="Folder with the data sets.")] = None,
     report_only: Annotated[bool, typer.Option("--report-only", help="Run nothing; make tables and page anew.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Count records that came with the repository; else they are made anew.")
+    ] = False,
 ) -> None:
     """Run what has no record yet, then write tables and page. Options of reproduce.py that it lacks are ignored."""
     try:
@@ -129,20 +133,30 @@ def main(
         raise typer.BadParameter(str(error)) from None
     folder = (results or HERE / "results") / profile / "emulator"
     records = {name: folder / "records" / f"{name}.json" for name in todo}
-    reasons = {} if report_only else _run(todo, records, folder, data_root)
-    made = [json.loads(path.read_text(encoding="utf-8")) for path in records.values() if path.is_file()]
-    missing = {name: reasons.get(name, "no record yet") for name, path in records.items() if not path.is_file()}
+    checkout = None if keep or report_only else here(folder)
+    reasons = {} if report_only else _run(todo, records, folder, data_root, checkout)
+    found = {name: _read(path, checkout) for name, path in records.items()}
+    made = [record for record in found.values() if record is not None]
+    missing = {name: reasons.get(name, "no record yet") for name, record in found.items() if record is None}
     typer.echo(f"report: {write(folder, made, missing)}")
     if missing:
         typer.echo(f"{len(missing)} of {len(todo)} runs are missing; the report says why.", err=True)
         raise typer.Exit(NOT_RUN)
 
 
-def _run(todo: dict[str, Job], records: dict[str, Path], folder: Path, root: str | None) -> dict[str, str]:
+def _read(path: Path, checkout: str | None) -> Job | None:
+    """A record, if it is there and, where `checkout` says so, of this checkout."""
+    record: Job | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return record if record is None or checkout is None or record.get("checkout") == checkout else None
+
+
+def _run(
+    todo: dict[str, Job], records: dict[str, Path], folder: Path, root: str | None, checkout: str | None
+) -> dict[str, str]:
     """Write a record for each job that has none; why not, by key, where that could not be done."""
     reasons: dict[str, str] = {}
     absent: dict[str, str] = {}  # data sets, looked for once
-    waiting = {name: job for name, job in todo.items() if not records[name].is_file()}
+    waiting = {name: job for name, job in todo.items() if _read(records[name], checkout) is None}
     for settings, group in groupby(waiting.items(), key=lambda item: item[1]["config"]):
         names = [name for name, _ in group]
         try:
@@ -162,7 +176,7 @@ def _run(todo: dict[str, Job], records: dict[str, Path], folder: Path, root: str
                 typer.echo(f"not run: {told}: {error}", err=True)
                 reasons[name] = str(error)
                 continue
-            write_text(records[name], json.dumps(record, indent=1) + "\n")
+            write_text(records[name], json.dumps({"checkout": here(folder), **record}, indent=1) + "\n")
             number = list(todo).index(name) + 1
             typer.echo(f"{number}/{len(todo)} {told}: {record['summary']['accuracy']:.4f}", err=True)
     return reasons

@@ -7,6 +7,7 @@ from typing import Any
 
 from firstspike.report import write_text
 
+from .checkout import here
 from .runs import Run
 
 FORMAT = 1
@@ -23,9 +24,10 @@ class Missing:
 class Store:
     """The records of one profile, in `folder`/records, and the reasons for missing ones, in `folder`/missing.json."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open (and make) the store in `folder`."""
+    def __init__(self, folder: Path, *, kept: bool = True) -> None:
+        """Open (and make) the store in `folder`. kept: records of other checkouts count, too."""
         self.folder = folder
+        self.kept = kept
         self.records = folder / "records"
         self.work = folder / "work"
         self._read: dict[str, dict[str, Any] | None] = {}
@@ -41,12 +43,14 @@ class Store:
     def get(self, run: Run) -> dict[str, Any] | None:
         """The record of `run`, or None; a file that is damaged or of another run counts as none."""
         if run.key not in self._read:
-            self._read[run.key] = _load(self.path(run), run)
+            record = _load(self.path(run), run)
+            ours = record is not None and (self.kept or record.get("checkout") == here(self.folder))
+            self._read[run.key] = record if ours else None
         return self._read[run.key]
 
     def add(self, run: Run, record: dict[str, Any]) -> Path:
         """Write the record of `run` and forget why it was missing."""
-        whole = {"format": FORMAT, "key": run.key, "spec": run.to_dict(), **record}
+        whole = {"format": FORMAT, "key": run.key, "spec": run.to_dict(), "checkout": here(self.folder), **record}
         text = json.dumps(whole, indent=1, sort_keys=True, allow_nan=False) + "\n"
         self._read[run.key] = json.loads(text)
         self._missing.pop(run.key, None)

@@ -46,6 +46,9 @@ def main(
     report_only: Annotated[
         bool, typer.Option("--report-only", help="Train nothing; make tables and report anew.")
     ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Count records that came with the repository; else they are made anew.")
+    ] = False,
     png: Annotated[list[str] | None, typer.Option(help="NAME=FILE: write a figure as PNG besides.")] = None,
 ) -> None:
     """Train what has no record yet, then write tables, figures and the report. Killed, it goes on where it stopped."""
@@ -59,7 +62,7 @@ def main(
         user_root(data)
     except (ValueError, ImportError) as error:
         raise typer.BadParameter(str(error)) from None
-    store = Store((results or Path(__file__).resolve().parent / "results") / profile)
+    store = Store((results or Path(__file__).resolve().parent / "results") / profile, kept=keep or report_only)
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False)

@@ -72,6 +72,18 @@ def test_a_second_session_trains_nothing(tiny, monkeypatch):
     assert not list(store.work.glob("*"))
 
 
+def test_records_that_came_with_the_repository_are_made_anew(tiny):
+    run, store = tiny
+    assert run("--only", "encoder").exit_code == 0
+    (store.folder / ".checkout").unlink()  # as in a fresh clone
+    kept = run("--only", "encoder", "--keep")
+    assert kept.exit_code == 0 and "6 runs, 0 to do" in kept.output
+    anew = run("--only", "encoder")
+    assert anew.exit_code == 0 and "6 runs, 6 to do" in anew.output
+    again = run("--only", "encoder")
+    assert again.exit_code == 0 and "6 runs, 0 to do" in again.output
+
+
 def test_the_main_table_comes_first_then_seed_by_seed(tmp_path, monkeypatch):
     cells = profile(tmp_path).cells
     monkeypatch.setattr(session.data, "load", lambda name, **_: None)  # MNIST need not be there
@@ -136,7 +148,12 @@ def test_killed_and_resumed_the_records_are_the_same(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     killed = subprocess.Popen(command(tmp_path / "killed"), env=environment)
     until = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob("smoke/work/*/checkpoint.json")) and time.monotonic() < until:
+    while time.monotonic() < until:
+        if list((tmp_path / "killed").glob("smoke/work/*/checkpoint.json")):
+            killed.send_signal(signal.SIGSTOP)  # it may have ended the run since
+            if list((tmp_path / "killed").glob("smoke/work/*/checkpoint.json")):
+                break
+            killed.send_signal(signal.SIGCONT)
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.wait()

@@ -1,0 +1,14 @@
+"""In which checkout of the repository a record was made: one that came with it is no reproduction of it."""
+
+import uuid
+from pathlib import Path
+
+from firstspike.report import write_text
+
+
+def here(folder: Path) -> str:
+    """The name of this checkout's results in `folder`, made at the first call; git ignores the file."""
+    file = folder / ".checkout"
+    if not file.is_file():
+        write_text(file, f"{uuid.uuid4().hex}\n")
+    return file.read_text(encoding="utf-8").strip()
