@@ -27,7 +27,7 @@ void to_dense(int64_t steps, int64_t neurons, const py::array& times, int thread
     dense_from_times(in, steps, neurons, threads_from(threads), out);
 }
 
-// The nonzero elements of a gradient [steps, sites, channels] as (offset, gradient, step, lane).
+// The nonzero elements of a gradient [steps, sites, channels] as (offset, gradient, place).
 py::tuple to_support(int64_t steps, int64_t sites, int64_t channels, const py::array& gradient, int threads) {
     check(steps, sites);
     if (channels < 1) fail("channels must be positive");
