@@ -34,7 +34,7 @@ from firstspike.data.cache import user_root
 from firstspike.emulator import qat
 from firstspike.emulator.run import float_predictions, input_times
 from firstspike.report import write_text
-from paper.checkout import here
+from paper.checkout import here, made_here
 from paper.emulator_page import write
 from paper.grid import PROFILES
 from paper.session import NOT_RUN
@@ -133,30 +133,25 @@ def main(
         raise typer.BadParameter(str(error)) from None
     folder = (results or HERE / "results") / profile / "emulator"
     records = {name: folder / "records" / f"{name}.json" for name in todo}
-    checkout = None if keep or report_only else here(folder)
-    reasons = {} if report_only else _run(todo, records, folder, data_root, checkout)
-    found = {name: _read(path, checkout) for name, path in records.items()}
-    made = [record for record in found.values() if record is not None]
-    missing = {name: reasons.get(name, "no record yet") for name, record in found.items() if record is None}
+    found = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in records.items() if path.is_file()}
+    if not (keep or report_only):
+        found = {name: record for name, record in found.items() if made_here(record, folder)}
+    reasons = {} if report_only else _run(todo, records, found, folder, data_root)
+    missing = {name: reasons.get(name, "no record yet") for name in todo if name not in found}
+    made = [found[name] for name in todo if name in found]
     typer.echo(f"report: {write(folder, made, missing)}")
     if missing:
         typer.echo(f"{len(missing)} of {len(todo)} runs are missing; the report says why.", err=True)
         raise typer.Exit(NOT_RUN)
 
 
-def _read(path: Path, checkout: str | None) -> Job | None:
-    """A record, if it is there and, where `checkout` says so, of this checkout."""
-    record: Job | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return record if record is None or checkout is None or record.get("checkout") == checkout else None
-
-
 def _run(
-    todo: dict[str, Job], records: dict[str, Path], folder: Path, root: str | None, checkout: str | None
+    todo: dict[str, Job], records: dict[str, Path], found: dict[str, Job], folder: Path, root: str | None
 ) -> dict[str, str]:
-    """Write a record for each job that has none; why not, by key, where that could not be done."""
+    """Write, and add to `found`, a record for each job that has none; why not, by key, where that could not be done."""
     reasons: dict[str, str] = {}
     absent: dict[str, str] = {}  # data sets, looked for once
-    waiting = {name: job for name, job in todo.items() if _read(records[name], checkout) is None}
+    waiting = {name: job for name, job in todo.items() if name not in found}
     for settings, group in groupby(waiting.items(), key=lambda item: item[1]["config"]):
         names = [name for name, _ in group]
         try:
@@ -171,12 +166,13 @@ def _run(
             job = todo[name]
             told = f"{job['net']}, {job['chip']}, {job['bits']} bits{', tuned' if job['tuned'] else ''}"
             try:
-                record = measure(job, net)
+                record = {"checkout": here(folder), **measure(job, net)}
             except em.CannotQuantize as error:
                 typer.echo(f"not run: {told}: {error}", err=True)
                 reasons[name] = str(error)
                 continue
-            write_text(records[name], json.dumps({"checkout": here(folder), **record}, indent=1) + "\n")
+            write_text(records[name], json.dumps(record, indent=1) + "\n")
+            found[name] = record
             number = list(todo).index(name) + 1
             typer.echo(f"{number}/{len(todo)} {told}: {record['summary']['accuracy']:.4f}", err=True)
     return reasons

@@ -7,7 +7,7 @@ from typing import Any
 
 from firstspike.report import write_text
 
-from .checkout import here
+from .checkout import here, made_here
 from .runs import Run
 
 FORMAT = 1
@@ -44,7 +44,7 @@ class Store:
         """The record of `run`, or None; a file that is damaged or of another run counts as none."""
         if run.key not in self._read:
             record = _load(self.path(run), run)
-            ours = record is not None and (self.kept or record.get("checkout") == here(self.folder))
+            ours = record is not None and (self.kept or made_here(record, self.folder))
             self._read[run.key] = record if ours else None
         return self._read[run.key]
 

@@ -35,8 +35,8 @@ class TileBias {
 // In kNap steps without events the membranes move by the bias alone, one way: where at_step.sleeps(after the first of the steps,
 // after the last) says that nothing happens in between, they are passed over.
 template <int N, class AtStep>
-FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const float* weights, EventList events, const TileBias& bias, int64_t tile, int64_t steps,
-                 const Neuron& neuron, AtStep&& at_step) {
+FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const float* weights, EventList events, const TileBias& bias, int64_t tile,
+                            int64_t steps, const Neuron& neuron, AtStep&& at_step) {
     const bool leaky = neuron.decay != 1.0f;
     int64_t awake = 0;  // steps before this one are not passed over
     for (int64_t t = 0; t < steps; ++t) {

@@ -17,7 +17,7 @@ namespace firstspike {
 
 namespace {
 
-constexpr int64_t kTasks = 8;  // of a convolution, at least so many: a number that does not depend on the threads, for sums keep their order
+constexpr int64_t kTasks = 8;  // of a convolution, at least so many, whatever the threads: sums keep their order
 
 // Where the sites of a line lie in the table of D rows, and which of them a spike reaches: a spike of a cell of the line's input
 // reaches, through a tap's column kx, the site at the position cell + pad_x - kx. For a layer with one site positions are samples.
@@ -127,6 +127,7 @@ class ChannelSpikes {
 // sum += the D rows that the spikes point at.
 template <int N>
 inline void gather(float* sum, const float* rows, const uint32_t* table, const uint32_t* spike, const uint32_t* end) {
+    if (spike == end) return;
     Vec v[N];
     for (int k = 0; k < N; ++k) v[k] = load(sum + k * kLanes);
     add_rows<N>(v, end - spike, [&](Vec (&to)[N], int64_t i) {

@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from firstspike import models
+from firstspike.surrogate import triangle
 
 from ..samples import generator
 
@@ -18,7 +19,7 @@ NETS = [
     ("64-96-96-10", {"readout": "membrane-mean", "encoder": "latency"}, 0.87),
     ("64-96-10", {"readout": "twd-exp"}, 0.9),
     ("64-96-10", {"readout": "twd-linear"}, 0.9),
-    ("64-96-10", {"readout": "first-spike"}, 0.8),
+    ("64-96-10", {"readout": "first-spike", "surrogate": triangle(1.0)}, 0.9),
     ("8C3-AP2-48-10", {"steps": 4}, 0.9),
     ("8C3-MP2-48-10", {"steps": 4, "epochs": 6}, 0.85),
     ("8C3-EP2-48-10", {"steps": 4}, 0.9),
