@@ -25,6 +25,7 @@ from .distributed import Ranks
 from .distributed import ranks as join
 from .evaluation import evaluate
 from .loop import Forward, train_epoch
+from .pages import keep_pages
 from .result import Epoch, Result
 from .saved import FILE, Trained, save_model
 
@@ -44,7 +45,7 @@ def fit(
 
     Killed at any time and called again, it goes on after the last finished epoch and ends with the same bits as a run
     that was not interrupted; called after the end it only reads the result. Under torchrun the processes share each
-    batch; they need one file system.
+    batch; they need one file system. From then on the process keeps memory that it frees (`firstspike.train.pages.keep_pages`).
 
     Args:
         config: the run.
@@ -82,6 +83,7 @@ def _run(
     ranks: Ranks,
     shown: bool,
 ) -> Result:
+    keep_pages()
     memory.start(device)
     sources = (datasets[0].source, datasets[1].source)
     train, held_out, test = (part and _to(part, device) for part in _parts(config, datasets))
