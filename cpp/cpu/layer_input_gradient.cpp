@@ -16,113 +16,136 @@ namespace firstspike {
 
 namespace {
 
-// `direct` of a site, by step: rows of the transposed panel, and what to multiply them with.
+constexpr int64_t kWeightsInL1 = 24576;   // bytes of L1 for their weights
+constexpr int64_t kBlockInL2 = 131072;    // bytes of L2 for a block of cells
+
+// `direct` of some sites, by step: rows of the transposed panel, and what to multiply them with.
 class Events {
    public:
-    // Joins the entries of the site's tiles, each sorted by step already.
-    void list(const Layer& l, const OutputGradient& g, int64_t site) {
-        const int64_t tiles = Tiles{l.outputs}.number(), *offset = g.support.offset + site * tiles;
-        const int64_t count = offset[tiles] - offset[0];
-        row_.reserve(count);
-        value_.reserve(count);
-        begin_.reserve(l.steps + 1);
-        next_.assign(offset, offset + tiles);
-        uint32_t n = 0;
-        for (int64_t t = 0; t < l.steps; ++t) {
-            begin_[t] = n;
-            for (int64_t tile = 0; tile < tiles; ++tile) {
-                int64_t e = next_[static_cast<size_t>(tile)];
-                for (; e < offset[tile + 1] && g.support.step[e] == t; ++e, ++n) {
-                    row_[n] = static_cast<uint32_t>(tile * kTile + g.support.lane[e]);
-                    value_[n] = g.slope ? g.gradient[e] * g.slope[e] : g.gradient[e];
-                }
-                next_[static_cast<size_t>(tile)] = e;
-            }
-        }
-        begin_[l.steps] = n;
+    // Room for the sites from `first` to `end`; none is listed yet.
+    void start(const Layer& l, const OutputGradient& g, int64_t first, int64_t end) {
+        const int64_t tiles = Tiles{l.outputs}.number();
+        const int64_t count = g.support.offset[end * tiles] - g.support.offset[first * tiles];
+        steps_ = l.steps;
+        used_ = 0;
+        row_.reserve(count + kLanes);
+        value_.reserve(count + kLanes);
+        begin_.reserve((end - first) * (steps_ + 1));
+        until_.reserve(tiles * (steps_ + 1));
     }
 
-    int64_t count(int64_t t) const { return begin_[t + 1] - begin_[t]; }
-    const uint32_t* rows(int64_t t) const { return row_.data() + begin_[t]; }
-    const float* values(int64_t t) const { return value_.data() + begin_[t]; }
+    // Lists a site as number i: joins the entries of its tiles, each sorted by step already.
+    void list(const Layer& l, const OutputGradient& g, int64_t site, int64_t i) {
+        const int64_t tiles = Tiles{l.outputs}.number(), *offset = g.support.offset + site * tiles;
+        const uint8_t* step = g.support.step;
+        for (int64_t tile = 0; tile < tiles; ++tile) {  // until[t]: the entries of the tile before step t end here
+            int64_t* until = until_.data() + tile * (steps_ + 1);
+            std::fill_n(until, steps_ + 1, offset[tile]);
+            for (int64_t e = offset[tile]; e < offset[tile + 1]; ++e) until[step[e] + 1] = e + 1;
+            for (int64_t t = 0; t < steps_; ++t) until[t + 1] = std::max(until[t + 1], until[t]);
+        }
+        uint32_t* begin = begin_.data() + i * (steps_ + 1);
+        for (int64_t t = 0; t < steps_; ++t) {
+            begin[t] = used_;
+            for (int64_t tile = 0; tile < tiles; ++tile) {
+                const int64_t* until = until_.data() + tile * (steps_ + 1);
+                copy(g, until[t], until[t + 1], static_cast<uint32_t>(tile * kTile));
+            }
+        }
+        begin[steps_] = used_;
+    }
+
+    int64_t count(int64_t i, int64_t t) const { return begin(i)[t + 1] - begin(i)[t]; }
+    const uint32_t* rows(int64_t i, int64_t t) const { return row_.data() + begin(i)[t]; }
+    const float* values(int64_t i, int64_t t) const { return value_.data() + begin(i)[t]; }
 
    private:
+    const uint32_t* begin(int64_t i) const { return begin_.data() + i * (steps_ + 1); }
+
+    // Vectors are written whole; what is too much comes to lie under the next.
+    void copy(const OutputGradient& g, int64_t from, int64_t to, uint32_t first_row) {
+        for (int64_t e = from; e < to; e += kLanes) {
+            const int64_t at = used_ + (e - from);
+            *reinterpret_cast<Words*>(row_.data() + at) = widen_some(g.support.lane + e, to - e) + first_row;
+            const Vec gradient = load_some(g.gradient + e, to - e);
+            store(value_.data() + at, g.slope ? gradient * load_some(g.slope + e, to - e) : gradient);
+        }
+        used_ += static_cast<uint32_t>(to - from);
+    }
+
+    int64_t steps_ = 0;
+    uint32_t used_ = 0;
     Buffer<uint32_t> row_, begin_;
     Buffer<float> value_;
-    std::vector<int64_t> next_;  // entry of each tile
+    Buffer<int64_t> until_;
 };
 
-// h of a block of cells for one tile, [cell][step][N vectors].
+// h of a row of cells for one tile, [cell][step][N vectors]; then, step by step from the last, dL/ds.
 template <int N>
 class Block {
    public:
-    Block(int64_t cells, int64_t steps, Buffer<float>& scratch) : steps_(steps), h_(scratch.data()) {
-        std::fill_n(h_, cells * steps * N * kLanes, 0.0f);
+    Block(int64_t cells, int64_t steps, Buffer<float>& scratch) : steps_(steps) {
+        scratch.reserve(cells * steps * kWidth);
+        h_ = scratch.data();
+        std::fill_n(h_, cells * steps * kWidth, 0.0f);
     }
 
-    static int64_t size(int64_t cells, int64_t steps) { return cells * steps * N * kLanes; }
-    // As many cells as L1 holds beside the weights of a tap.
-    static int64_t cells(int64_t steps) { return std::max<int64_t>(1, 6144 / (steps * N * kLanes)); }
+    static constexpr int64_t kWidth = N * kLanes;
 
-    // Adds what a site sends to a cell through the weights of one tap.
-    void add(int64_t cell, const float* weights, const Events& events) {
-        float* h = h_ + cell * steps_ * N * kLanes;
-        for (int64_t t = 0; t < steps_; ++t, h += N * kLanes) {
-            if (events.count(t) == 0) continue;
-            Vec v[N];
-            for (int k = 0; k < N; ++k) v[k] = load(h + k * kLanes);
-            add_scaled_rows<N>(v, weights, events.rows(t), events.values(t), events.count(t));
-            for (int k = 0; k < N; ++k) store(h + k * kLanes, v[k]);
+    // Adds what site i of the events sends through G neighbouring taps to as many cells, the first of them `cell`.
+    template <int G>
+    void add(int64_t cell, const float* weights, int64_t tap_stride, const Events& events, int64_t i) {
+        for (int64_t t = 0; t < steps_; ++t) {
+            const int64_t count = events.count(i, t);
+            if (count == 0) continue;
+            float* h = row(cell) + t * kWidth;
+            const uint32_t* rows = events.rows(i, t);
+            const float* values = events.values(i, t);
+            Vec v[G * N];
+            for (int n = 0; n < G * N; ++n) v[n] = load(h + n / N * steps_ * kWidth + n % N * kLanes);
+            add_rows<G * N>(v, count, [&](Vec (&sum)[G * N], int64_t event) {
+                const float* w = weights + static_cast<int64_t>(rows[event]) * kWidth;
+                const Vec value = splat(values[event]);
+                for (int n = 0; n < G * N; ++n) sum[n] += load(w + n / N * tap_stride + n % N * kLanes) * value;
+            });
+            for (int n = 0; n < G * N; ++n) store(h + n / N * steps_ * kWidth + n % N * kLanes, v[n]);
         }
     }
 
-    // Calls at_step(sum, t) for the steps downwards, sum = dL/ds of the cell at step t.
-    template <class AtStep>
-    void walk_back(int64_t cell, const Neuron& neuron, AtStep&& at_step) const {
-        const float* h = h_ + cell * steps_ * N * kLanes;
+    // From h to dL/ds of a cell, [step][N vectors].
+    const float* gradient(int64_t cell, const Neuron& neuron) {
+        float* h = row(cell);
         Vec sum[N] = {};
-        for (int64_t t = steps_ - 1; t >= 0; --t) {
-            for (int k = 0; k < N; ++k) sum[k] = leak(sum[k], neuron) + load(h + (t * N + k) * kLanes);
-            at_step(sum, t);
-        }
+        for (int64_t t = steps_ - 1; t >= 0; --t)
+            for (int k = 0; k < N; ++k) {
+                sum[k] = leak(sum[k], neuron) + load(h + t * kWidth + k * kLanes);
+                store(h + t * kWidth + k * kLanes, sum[k]);
+            }
+        return h;
     }
 
    private:
+    float* row(int64_t cell) const { return h_ + cell * steps_ * kWidth; }
+
     int64_t steps_;
     float* h_;
 };
 
-// Where a cell's gradient goes: each unit of the pooling window gets the cell's, at its own support entries or at every step.
+// Where a cell's gradient [step][N vectors] goes: each unit of the pooling window gets the cell's, at its own support entries or
+// at every step.
 class AtSupport {
    public:
     AtSupport(const Layer& l, const SupportView& input, float* gradient) : l_(l), input_(input), gradient_(gradient) {}
 
     template <int N>
-    void write(int64_t sample, int64_t cell_y, int64_t cell_x, int64_t tile, const Block<N>& block, int64_t cell,
-               const Neuron& neuron) const {
-        struct Cursor {
-            int64_t begin, end;
-        };
-        thread_local std::vector<Cursor> cursors;
-        cursors.clear();
+    void write(int64_t sample, int64_t cell_y, int64_t cell_x, int64_t tile, const float* cell) const {
+        const int64_t tiles = Tiles{l_.channels}.number();
         for (int64_t y = cell_y * l_.pool; y < (cell_y + 1) * l_.pool; ++y)
             for (int64_t x = cell_x * l_.pool; x < (cell_x + 1) * l_.pool; ++x) {
-                const int64_t group = ((sample * l_.height + y) * l_.width + x) * Tiles{l_.channels}.number() + tile;
-                if (input_.offset[group] < input_.offset[group + 1])
-                    cursors.push_back({input_.offset[group], input_.offset[group + 1]});
+                const int64_t group = ((sample * l_.height + y) * l_.width + x) * tiles + tile;
+                for (int64_t e = input_.offset[group]; e < input_.offset[group + 1]; ++e)
+                    gradient_[e] = cell[input_.step[e] * (N * kLanes) + input_.lane[e]];
             }
-        if (cursors.empty()) return;
-        block.walk_back(cell, neuron, [&](const Vec (&sum)[N], int64_t t) {
-            alignas(64) float row[kTile];
-            bool stored = false;
-            for (auto& cursor : cursors)
-                for (; cursor.end > cursor.begin && input_.step[cursor.end - 1] == t; --cursor.end) {
-                    if (!stored)
-                        for (int k = 0; k < N; ++k) store(row + k * kLanes, sum[k]);
-                    stored = true;
-                    gradient_[cursor.end - 1] = row[input_.lane[cursor.end - 1]];
-                }
-        });
     }
 
    private:
@@ -136,16 +159,14 @@ class AtEveryStep {
     AtEveryStep(const Layer& l, float* gradient) : l_(l), gradient_(gradient) {}
 
     template <int N>
-    void write(int64_t sample, int64_t cell_y, int64_t cell_x, int64_t tile, const Block<N>& block, int64_t cell,
-               const Neuron& neuron) const {
+    void write(int64_t sample, int64_t cell_y, int64_t cell_x, int64_t tile, const float* cell) const {
         const int used = Tiles{l_.channels}.used(tile);
-        block.walk_back(cell, neuron, [&](const Vec (&sum)[N], int64_t t) {
+        for (int64_t t = 0; t < l_.steps; ++t)
             for (int64_t y = cell_y * l_.pool; y < (cell_y + 1) * l_.pool; ++y)
                 for (int64_t x = cell_x * l_.pool; x < (cell_x + 1) * l_.pool; ++x)
                     std::memcpy(gradient_ + ((t * l_.batch + sample) * l_.height * l_.width + y * l_.width + x) * l_.channels +
                                     tile * kTile,
-                                sum, static_cast<size_t>(used) * sizeof(float));
-        });
+                                cell + t * (N * kLanes), static_cast<size_t>(used) * sizeof(float));
     }
 
    private:
@@ -159,40 +180,54 @@ void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& 
     const Layer& l = s.layer;
     constexpr int64_t kBlock = 64;
     std::vector<Events> events(static_cast<size_t>(l.batch));
-    parallel_for(l.batch, s.threads, [&](int64_t n) { events[static_cast<size_t>(n)].list(l, g, n); });
+    parallel_for(l.batch, s.threads, [&](int64_t n) {
+        events[static_cast<size_t>(n)].start(l, g, n, n + 1);
+        events[static_cast<size_t>(n)].list(l, g, n, 0);
+    });
     const Tiles tiles{l.channels};
     const int64_t blocks = (l.batch + kBlock - 1) / kBlock;
     parallel_for(l.taps() * tiles.number() * blocks, s.threads, [&](int64_t task) {
         const int64_t block = task % blocks, tile = task / blocks % tiles.number(), cell = task / blocks / tiles.number();
         with_vectors(tiles.vectors(tile), [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;
-            Buffer<float> scratch(Block<N>::size(1, l.steps));
+            Buffer<float> scratch;
             const float* weights = panel.tile(tile) + cell * l.outputs * N * kLanes;
             for (int64_t n = block * kBlock; n < std::min((block + 1) * kBlock, l.batch); ++n) {
                 Block<N> h(1, l.steps, scratch);
-                h.add(0, weights, events[static_cast<size_t>(n)]);
-                output.template write<N>(n, cell / l.cells_x(), cell % l.cells_x(), tile, h, 0, neuron);
+                h.template add<1>(0, weights, 0, events[static_cast<size_t>(n)], 0);
+                output.template write<N>(n, cell / l.cells_x(), cell % l.cells_x(), tile, h.gradient(0, neuron));
             }
         });
     });
 }
 
+int64_t ceiling(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
+
 // One tile of the cells [from, to) of a row. `events` are those of the sample's sites.
 template <int N, class Output>
-void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, const std::vector<Events>& events, int64_t sample,
+void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, const Events& events, int64_t sample,
                     int64_t cell_y, int64_t from, int64_t to, int64_t tile, Buffer<float>& scratch, const Output& output) {
-    Block<N> h(to - from, l.steps, scratch);
-    for (int64_t tap = 0; tap < l.taps(); ++tap) {
-        const int64_t down = cell_y + l.pad_y - tap / l.kernel_width, y = down / l.stride_y;
+    constexpr int64_t kMargin = kMostTaps - 1;  // cells of other blocks, or of none, that a run of taps reaches as well
+    Block<N> h(to - from + 2 * kMargin, l.steps, scratch);
+    const int64_t tap_stride = l.outputs * N * kLanes;
+    const int64_t together = std::clamp<int64_t>(kWeightsInL1 / (tap_stride * 4), 1, kMostTaps);
+    for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
+        const int64_t down = cell_y + l.pad_y - ky, y = down / l.stride_y;
         if (down < 0 || down % l.stride_y != 0 || y >= l.out_height()) continue;
-        for (int64_t cell_x = from; cell_x < to; ++cell_x) {
-            const int64_t right = cell_x + l.pad_x - tap % l.kernel_width, x = right / l.stride_x;
-            if (right < 0 || right % l.stride_x != 0 || x >= l.out_width()) continue;
-            h.add(cell_x - from, weights + tap * l.outputs * N * kLanes, events[static_cast<size_t>(y * l.out_width() + x)]);
+        for (int64_t kx = 0, taps; kx < l.kernel_width; kx += taps) {
+            taps = std::min(together, l.kernel_width - kx);
+            const float* w = weights + (ky * l.kernel_width + kx) * tap_stride;
+            const int64_t shift = l.pad_x - kx;  // site x sends to the cells from x stride_x - shift on
+            const int64_t first = std::max<int64_t>(ceiling(from - taps + 1 + shift, l.stride_x), 0);
+            with_taps(taps, [&](auto number) {
+                for (int64_t x = first; x < l.out_width() && x * l.stride_x - shift < to; ++x)
+                    h.template add<decltype(number)::value>(x * l.stride_x - shift - from + kMargin, w, tap_stride, events,
+                                                            y * l.out_width() + x);
+            });
         }
     }
     for (int64_t cell_x = from; cell_x < to; ++cell_x)
-        output.template write<N>(sample, cell_y, cell_x, tile, h, cell_x - from, neuron);
+        output.template write<N>(sample, cell_y, cell_x, tile, h.gradient(cell_x - from + kMargin, neuron));
 }
 
 // Rows of cells of a convolution; the lists of the sites above them are kept from row to row.
@@ -203,23 +238,24 @@ void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& 
     const int64_t rows = l.batch * l.cells_y();
     const int64_t per_task = l.batch >= 2 * s.threads ? l.cells_y() : std::max<int64_t>(1, rows / (4 * s.threads));
     parallel_for((rows + per_task - 1) / per_task, s.threads, [&](int64_t task) {
-        std::vector<Events> events(static_cast<size_t>(l.sites()));
-        std::vector<int64_t> sample_of_row(static_cast<size_t>(l.out_height()), -1);
+        Events events;
         Buffer<float> scratch;
+        int64_t listed_sample = -1, listed = 0;  // rows of sites of that sample up to here are listed, or not needed
         for (int64_t n = task * per_task; n < std::min((task + 1) * per_task, rows); ++n) {
             const int64_t sample = n / l.cells_y(), cell_y = n % l.cells_y();
-            const int64_t lowest = (std::max<int64_t>(cell_y + l.pad_y - l.kernel_height + 1, 0) + l.stride_y - 1) / l.stride_y;
-            for (int64_t y = lowest; y <= (cell_y + l.pad_y) / l.stride_y && y < l.out_height(); ++y) {
-                if (sample_of_row[static_cast<size_t>(y)] == sample) continue;
-                sample_of_row[static_cast<size_t>(y)] = sample;
-                for (int64_t i = y * l.out_width(); i < (y + 1) * l.out_width(); ++i)
-                    events[static_cast<size_t>(i)].list(l, g, sample * l.sites() + i);
+            const int64_t lowest = ceiling(std::max<int64_t>(cell_y + l.pad_y - l.kernel_height + 1, 0), l.stride_y);
+            if (sample != listed_sample) {
+                events.start(l, g, sample * l.sites(), (sample + 1) * l.sites());
+                listed_sample = sample;
+                listed = lowest;
             }
+            for (; listed <= (cell_y + l.pad_y) / l.stride_y && listed < l.out_height(); ++listed)
+                for (int64_t i = listed * l.out_width(); i < (listed + 1) * l.out_width(); ++i)
+                    events.list(l, g, sample * l.sites() + i, i);
             for (int64_t tile = 0; tile < tiles.number(); ++tile)
                 with_vectors(tiles.vectors(tile), [&](auto vectors) {
                     constexpr int N = decltype(vectors)::value;
-                    const int64_t block = std::min(Block<N>::cells(l.steps), l.cells_x());
-                    scratch.reserve(Block<N>::size(block, l.steps));
+                    const int64_t block = std::max<int64_t>(8, kBlockInL2 / (l.steps * N * kLanes * 4));
                     for (int64_t x = 0; x < l.cells_x(); x += block)
                         block_of_cells<N>(l, neuron, panel.tile(tile), events, sample, cell_y, x, std::min(x + block, l.cells_x()),
                                           tile, scratch, output);

@@ -37,36 +37,34 @@ class DeltaRows {
    public:
     DeltaRows(const Layer& l, const Neuron& neuron) : layer_(l), neuron_(neuron), at_(l) {}
 
+    template <int N>
     void build(int64_t line, int64_t tile, const OutputGradient& g, double* bias_sum) {
-        const Tiles tiles{layer_.outputs};
-        const int64_t steps = layer_.steps, width = tiles.vectors(tile) * kLanes, sites = EventLines::sites(layer_, line);
+        const int64_t tiles = Tiles{layer_.outputs}.number(), steps = layer_.steps, sites = EventLines::sites(layer_, line);
+        constexpr int64_t kWidth = N * kLanes;
         table_.reserve(at_.number * steps);
         std::fill_n(table_.data(), at_.number * steps, 0u);
-        rows_.reserve((sites * steps + 1) * width);
-        std::fill_n(rows_.data(), width, 0.0f);
-        int64_t used = 1;
+        rows_.reserve((sites * steps + 1) * kWidth);
+        std::fill_n(rows_.data(), kWidth, 0.0f);
+        int64_t used = kWidth;
         for (int64_t i = 0; i < sites; ++i) {
-            const int64_t group = (EventLines::first_site(layer_, line) + i) * tiles.number() + tile;
+            const int64_t group = (EventLines::first_site(layer_, line) + i) * tiles + tile;
             const int64_t begin = g.support.offset[group];
             int64_t e = g.support.offset[group + 1];
             uint32_t* table = table_.data() + (at_.lead + i * at_.site_stride) * steps;
             int64_t row = 0;
+            Vec d[N] = {}, bias[N] = {};
             for (int64_t t = steps - 1; t >= 0; --t) {
-                const bool entries = e > begin && g.support.step[e - 1] == t;
-                if (entries || (row != 0 && neuron_.decay != 1.0f)) {
-                    const float* from = rows_.data() + row * width;
-                    row = used++;
-                    float* to = rows_.data() + row * width;
-                    for (int64_t k = 0; k < width; ++k) to[k] = from[k] * neuron_.decay;
-                    const double gain = constant_current_gain(static_cast<int>(t), neuron_.decay);
-                    for (; e > begin && g.support.step[e - 1] == t; --e) {
-                        const float direct = g.gradient[e - 1] * (g.slope ? g.slope[e - 1] : 1.0f);
-                        to[g.support.lane[e - 1]] += direct;
-                        bias_sum[g.support.lane[e - 1]] += direct * gain;
-                    }
+                uint64_t lanes = 0;
+                for (; e > begin && g.support.step[e - 1] == t; --e) lanes |= uint64_t{1} << g.support.lane[e - 1];
+                if (lanes || (row != 0 && neuron_.decay != 1.0f)) {
+                    add_entries(d, bias, lanes, e, g, constant_current_gain(static_cast<int>(t), neuron_.decay));
+                    row = used;
+                    for (int k = 0; k < N; ++k) store(rows_.data() + row + k * kLanes, d[k]);
+                    used += kWidth;
                 }
-                table[t] = static_cast<uint32_t>(row * width);
+                table[t] = static_cast<uint32_t>(row);
             }
+            for (int64_t k = 0; k < kWidth; ++k) bias_sum[k] += bias[k / kLanes][k % kLanes];
         }
     }
 
@@ -77,6 +75,20 @@ class DeltaRows {
     }
 
    private:
+    // One step back: `direct` of the lanes that have an entry, the first of them e, onto the decayed sum.
+    template <int N>
+    FIRSTSPIKE_INLINE void add_entries(Vec (&d)[N], Vec (&bias)[N], uint64_t lanes, int64_t e, const OutputGradient& g,
+                                       float gain) const {
+        for (int k = 0; k < N; ++k) {
+            const auto mask = static_cast<uint32_t>(lanes >> (k * kLanes)) & ((1u << kLanes) - 1);
+            Vec direct = expand_lanes(mask, g.gradient + e);
+            if (g.slope) direct *= expand_lanes(mask, g.slope + e);
+            d[k] = leak(d[k], neuron_) + direct;
+            bias[k] += direct * gain;
+            e += __builtin_popcount(mask);
+        }
+    }
+
     Layer layer_;
     Neuron neuron_;
     Positions at_;
@@ -116,7 +128,7 @@ class ChannelSpikes {
     }
 
     const uint32_t* begin(int64_t list) const { return codes_.data() + list * most_; }
-    const uint32_t* end(int64_t list) const { return begin(list) + count_[list]; }
+    int64_t count(int64_t list) const { return count_[list]; }
 
    private:
     const Synapses& s_;
@@ -124,17 +136,21 @@ class ChannelSpikes {
     Buffer<uint32_t> codes_, count_;
 };
 
-// sum += the D rows that the spikes point at.
-template <int N>
-inline void gather(float* sum, const float* rows, const uint32_t* table, const uint32_t* spike, const uint32_t* end) {
-    if (spike == end) return;
-    Vec v[N];
-    for (int k = 0; k < N; ++k) v[k] = load(sum + k * kLanes);
-    add_rows<N>(v, end - spike, [&](Vec (&to)[N], int64_t i) {
-        const float* row = rows + table[spike[i]];
-        for (int k = 0; k < N; ++k) to[k] += load(row + k * kLanes);
+// Adds the D rows that the spikes point at, for G neighbouring taps at once: the sums of tap g lie at sum + g * tap_stride, and
+// its table is the one before tap g - 1's by a position.
+template <int N, int G>
+inline void gather(float* sum, int64_t tap_stride, const float* rows, const uint32_t* table, int64_t steps, const uint32_t* spike,
+                   int64_t count) {
+    if (count == 0) return;
+    Vec v[G * N];
+    for (int n = 0; n < G * N; ++n) v[n] = load(sum + n / N * tap_stride + n % N * kLanes);
+    add_rows<G * N>(v, count, [&](Vec (&to)[G * N], int64_t i) {
+        for (int g = 0; g < G; ++g) {
+            const float* row = rows + table[static_cast<int64_t>(spike[i]) - g * steps];
+            for (int k = 0; k < N; ++k) to[g * N + k] += load(row + k * kLanes);
+        }
     });
-    for (int k = 0; k < N; ++k) store(sum + k * kLanes, v[k]);
+    for (int n = 0; n < G * N; ++n) store(sum + n / N * tap_stride + n % N * kLanes, v[n]);
 }
 
 // The spikes of a line of a layer with one site, a list for each weight row: made once for all tiles.
@@ -170,13 +186,13 @@ void sum_single_site(const Synapses& s, const Neuron& neuron, const OutputGradie
     const int width = Tiles{l.outputs}.vectors(tile) * kLanes;
     DeltaRows delta(l, neuron);
     for (size_t n = 0; n < lines.size(); ++n) {
-        delta.build(static_cast<int64_t>(n), tile, g, bias_sum);
         const ChannelSpikes& spikes = lines[n].spikes;
         with_vectors(width / kLanes, [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;
+            delta.build<N>(static_cast<int64_t>(n), tile, g, bias_sum);
             for (const int64_t r : lines[n].order)
                 if (r >= from && r < to)
-                    gather<N>(sum + (r - from) * width, delta.rows(), delta.table(0), spikes.begin(r), spikes.end(r));
+                    gather<N, 1>(sum + (r - from) * width, 0, delta.rows(), delta.table(0), l.steps, spikes.begin(r), spikes.count(r));
         });
     }
 }
@@ -193,7 +209,7 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
     std::vector<int64_t> held(static_cast<size_t>(l.kernel_height), -1);
     for (int64_t n = from; n < to; ++n) {
         const int64_t sample = n / l.out_height(), top = n % l.out_height() * l.stride_y - l.pad_y;
-        delta.build(n, tile, g, bias_sum);
+        with_vectors(width / kLanes, [&](auto vectors) { delta.build<decltype(vectors)::value>(n, tile, g, bias_sum); });
         for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
             const int64_t cell_y = top + ky;
             if (cell_y < 0 || cell_y >= l.cells_y()) continue;
@@ -208,10 +224,15 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
             }
             with_vectors(width / kLanes, [&](auto vectors) {
                 constexpr int N = decltype(vectors)::value;
-                for (int64_t c = 0; c < l.channels; ++c)
-                    for (int64_t kx = 0; kx < l.kernel_width; ++kx)
-                        gather<N>(sum + ((ky * l.kernel_width + kx) * l.channels + c) * width, delta.rows(),
-                                  delta.table(kx), spikes.begin(c), spikes.end(c));
+                for (int64_t kx = 0, taps; kx < l.kernel_width; kx += taps) {
+                    taps = std::min<int64_t>(kMostTaps, l.kernel_width - kx);
+                    with_taps(taps, [&](auto number) {
+                        for (int64_t c = 0; c < l.channels; ++c)
+                            gather<N, decltype(number)::value>(sum + ((ky * l.kernel_width + kx) * l.channels + c) * width,
+                                                               l.channels * width, delta.rows(), delta.table(kx), l.steps,
+                                                               spikes.begin(c), spikes.count(c));
+                    });
+                }
             });
         }
     }

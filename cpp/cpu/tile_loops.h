@@ -8,9 +8,9 @@
 
 namespace firstspike {
 
-// Sums of a tile kept apart so that an addition need not wait for the one before; narrow tiles have room for more of them.
+// Sums of N vectors kept apart so that an addition need not wait for the one before: the more, the fewer they are.
 template <int N>
-constexpr int kChains = N == 1 ? 4 : 2;
+constexpr int kChains = N == 1 ? 4 : N <= kTileVecs ? 2 : 1;
 
 // Calls row(sum, i) for i in [0, count), which adds a row of weights, and adds all to v. The sums are locals: v's address is known
 // elsewhere, and the compiler would write it back at every addition.
@@ -57,6 +57,19 @@ struct SparseSlope {
         : peak(splat(1.0f / s.scale)), fall(splat(s.kind == SurrogateKind::triangle ? 1.0f / s.scale / s.scale : 0.0f)) {}
     Vec operator()(Vec size_of_u) const { return peak - fall * size_of_u; }
 };
+
+// Of a kernel row, at most so many neighbouring taps are taken together, each with N vectors of sums.
+constexpr int kMostTaps = 3;
+
+// Calls f with a number of taps as a compile-time constant.
+template <class F>
+inline void with_taps(int64_t taps, F&& f) {
+    switch (taps) {
+        case 1: f(std::integral_constant<int, 1>{}); break;
+        case 2: f(std::integral_constant<int, 2>{}); break;
+        default: f(std::integral_constant<int, kMostTaps>{}); break;
+    }
+}
 
 constexpr float kSpent = -INFINITY;  // a membrane that can fire no more
 

@@ -103,6 +103,40 @@ inline int append_lanes(uint32_t mask, Vec values, int first, float* value_out, 
 #endif
 }
 
+// The first `count` values, at most kLanes of them, and zeros; reads nothing behind them.
+inline Vec load_some(const float* p, int64_t count) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>(count < kLanes ? (1u << count) - 1 : 0xffffu), p);
+#else
+    Vec v{};
+    std::memcpy(&v, p, static_cast<size_t>(count < kLanes ? count : kLanes) * sizeof(float));
+    return v;
+#endif
+}
+
+// The same of bytes, each as a word.
+inline Words widen_some(const uint8_t* p, int64_t count) {
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+    const auto first = static_cast<__mmask16>(count < kLanes ? (1u << count) - 1 : 0xffffu);
+    return reinterpret_cast<Words>(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first, p)));
+#else
+    Words words{};
+    for (int i = 0; i < kLanes && i < count; ++i) words[i] = p[i];
+    return words;
+#endif
+}
+
+// Hands the next values out to the chosen lanes, one each in their order, and zeros to the others; reads nothing behind them.
+inline Vec expand_lanes(uint32_t mask, const float* p) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+    return _mm512_maskz_expand_ps(static_cast<__mmask16>(mask), load_some(p, __builtin_popcount(mask)));
+#else
+    Vec v{};
+    for (; mask; mask &= mask - 1) v[__builtin_ctz(mask)] = *p++;
+    return v;
+#endif
+}
+
 // Writes `value` to the chosen bytes.
 inline void store_bytes(uint8_t* out, uint32_t mask, uint8_t value) {
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
