@@ -19,22 +19,30 @@ WeightView weight_from(const py::array& array, const Layer& l) {
 
 int64_t entries_of(const SupportArrays& arrays) { return std::get<1>(arrays).size() / 2; }
 
+namespace {
+// The largest of some bytes, -1 of none.
+int largest(const uint8_t* bytes, int64_t count) {
+    uint8_t most = 0;
+    for (int64_t i = 0; i < count; ++i) most = std::max(most, bytes[i]);
+    return count > 0 ? most : -1;
+}
+}  // namespace
+
 SupportView support_from(const SupportArrays& arrays, int64_t sites, int64_t channels, int64_t steps) {
     const Tiles tiles{channels};
     const int64_t groups = sites * tiles.number(), entries = entries_of(arrays);
     const auto* place = input<uint8_t>(std::get<1>(arrays), "place", 2 * entries);
     const SupportView view{input<int64_t>(std::get<0>(arrays), "offset", groups + 1), place, place + entries};
     if (view.offset[0] != 0 || view.offset[groups] != entries) fail("offset must begin at 0 and end at the number of entries");
-    for (int64_t g = 0; g < groups; ++g) {
-        const int64_t from = view.offset[g], to = view.offset[g + 1];
-        if (from > to || to > entries) fail("offset must not decrease");
-        uint8_t step = 0, lane = 0;
-        for (int64_t e = from; e < to; ++e) {
-            step = std::max(step, view.step[e]);
-            lane = std::max(lane, view.lane[e]);
-        }
-        if (from < to && (step >= steps || lane >= tiles.used(g % tiles.number()))) fail("a support entry is out of range");
-    }
+    for (int64_t g = 0; g < groups; ++g)
+        if (view.offset[g] > view.offset[g + 1]) fail("offset must not decrease");
+    // A look at all entries at once; only the last tile of a site may have fewer lanes than the others.
+    const int64_t tiles_a_site = tiles.number(), last = tiles_a_site - 1;
+    bool good = largest(view.step, entries) < steps && largest(view.lane, entries) < tiles.used(0);
+    if (tiles.used(last) != tiles.used(0))
+        for (int64_t g = last; g < groups; g += tiles_a_site)
+            good = good && largest(view.lane + view.offset[g], view.offset[g + 1] - view.offset[g]) < tiles.used(last);
+    if (!good) fail("a support entry is out of range");
     return view;
 }
 

@@ -85,7 +85,7 @@ Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& sur
     const int64_t sites = s.layer.batch * s.layer.sites();
     std::fill_n(times_out, sites * s.layer.outputs, static_cast<uint8_t>(kSilent));
     const Schedule schedule(s.layer, s.threads);
-    std::vector<SupportWriter> writers(record ? static_cast<size_t>(schedule.tasks()) : 0);
+    std::vector<SupportWriter> writers = writers_for(record ? schedule.tasks() : 0, sites * s.layer.outputs);
     schedule.each_tile(s.times, [&](int64_t task, int64_t site, int64_t tile, EventList events) {
         with_vectors(tiles.vectors(tile), [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;

@@ -29,7 +29,7 @@ Support ramp(const float* current, int64_t sites, int64_t channels, int64_t step
              const Surrogate& surrogate, bool record, int threads, uint8_t* times_out) {
     const Tiles tiles{channels};
     std::fill_n(times_out, sites * channels, static_cast<uint8_t>(kSilent));
-    std::vector<SupportWriter> writers(record ? static_cast<size_t>(tasks_for(sites, threads)) : 0);
+    std::vector<SupportWriter> writers = writers_for(record ? tasks_for(sites, threads) : 0, sites * channels);
     each_tile(sites, channels, threads, [&](int64_t task, int64_t site, int64_t tile) {
         with_vectors(tiles.vectors(tile), [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;

@@ -7,10 +7,16 @@
 namespace firstspike {
 
 void SupportWriter::grow() {
-    room_ = std::max<int64_t>(2 * room_, 8192);
+    room_ = std::max<int64_t>({2 * room_, expected_ + kLanes, 8192});
     slope_.reserve(room_, size_);
     step_.reserve(room_, size_);
     lane_.reserve(room_, size_);
+}
+
+std::vector<SupportWriter> writers_for(int64_t tasks, int64_t neurons) {
+    std::vector<SupportWriter> writers(static_cast<size_t>(tasks));
+    for (auto& writer : writers) writer.expect(neurons / tasks);
+    return writers;
 }
 
 Support join(std::vector<SupportWriter>& writers, int64_t groups, int threads) {

@@ -28,6 +28,9 @@ struct Support {
 // share no cache line, nor the pair of lines that is fetched at once.
 class alignas(128) SupportWriter {
    public:
+    // About so many entries will come: fewer copies on the way there.
+    void expect(int64_t entries) { expected_ = entries; }
+
     void begin_group(int64_t group) { segments_.push_back({group, size_}); }
 
     // Appends the lanes of `mask`, all at one step.
@@ -48,8 +51,11 @@ class alignas(128) SupportWriter {
     Buffer<float> slope_;
     Buffer<uint8_t> step_, lane_;
     std::vector<Segment> segments_;
-    int64_t size_ = 0, room_ = 0;
+    int64_t size_ = 0, room_ = 0, expected_ = 0;
 };
+
+// Writers for tasks that share `neurons` neurons; most have about an entry each.
+std::vector<SupportWriter> writers_for(int64_t tasks, int64_t neurons);
 
 // All groups' entries in the groups' order, whichever task found them.
 Support join(std::vector<SupportWriter>& writers, int64_t groups, int threads);

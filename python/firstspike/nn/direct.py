@@ -64,6 +64,8 @@ class DirectConv2d(FiringLayer):
         if x.shape[1] != self.in_channels:
             raise ValueError(f"x must have shape [batch, {self.in_channels}, height, width], got {tuple(x.shape)}")
         weight, bias = self.synapse()
+        if self.in_channels == 1:  # both formats at once: torch would take it for the other, and copy what comes out
+            x = x.reshape(len(x), *x.shape[2:], 1).permute(0, 3, 1, 2)
         x = x.contiguous(memory_format=torch.channels_last)
         weight = weight.contiguous(memory_format=torch.channels_last)
         with full_precision(x.device):
