@@ -10,6 +10,7 @@ import pandas as pd
 from .grid import Cell, Profile
 from .published import source
 from .records import Store
+from .runs import Run
 
 Record = dict[str, Any]
 
@@ -102,6 +103,7 @@ def row(cell: Cell, store: Store, profile: Profile) -> dict[str, Any]:
         "readout": run.readout,
         "gamma": run.gamma,
         "epochs": run.epochs,
+        "augmentation": augmentation(run),
         "lr": run.lr,
         "train_images": found[0]["results"]["images"]["train"] if found else None,
         "seeds": len(found),
@@ -112,6 +114,17 @@ def row(cell: Cell, store: Store, profile: Profile) -> dict[str, Any]:
         values = [value for record in found if (value := measure(record)) is not None]
         made[name], made[f"{name}_sd"] = mean_and_sd(values)
     return made
+
+
+def augmentation(run: Run) -> str:
+    """What is done to the training images, in words: "shift 2, flip", or "none"."""
+    asked = run.augmentation
+    words = [
+        f"shift {asked.shift}" if asked.shift else "",
+        "flip" if asked.flip else "",
+        f"erase {asked.erase:g}" if asked.erase else "",
+    ]
+    return ", ".join(word for word in words if word) or "none"
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:

@@ -123,7 +123,8 @@ def _test_data(made: Page, profile: Profile) -> None:
         "much choosing by test would have flattered. Settings are chosen on a validation split of train (the trials are in "
         "`paper/NOTES.md`), "
         f"drawn with a fixed seed and equal class shares. {used} Where several seeds were run, ± is the sample "
-        "standard deviation over seeds, of initialisation and data order alike."
+        "standard deviation over seeds, of initialisation and data order alike. There is no bootstrap interval: "
+        "to draw again from so few seeds tells no more than their standard deviation."
     )
 
 

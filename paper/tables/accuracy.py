@@ -40,6 +40,7 @@ def table1(profile: Profile, store: Store) -> Table:
         Column("steps", "T"),
         Column("encoder", "encoder"),
         Column("readout", "readout"),
+        Column("augmentation", "augmentation"),
         Column("epochs", "epochs"),
         SEEDS,
         ACCURACY,
@@ -58,7 +59,9 @@ def table1(profile: Profile, store: Store) -> Table:
         raw,
         columns,
         "The published net is not known; a difference compares data sets, not nets. The net with ReLU has the same "
-        "sizes, data, epochs and batches, a learning rate of its own (0.004), He initialisation, no normalisation.",
+        "sizes, data, epochs and batches, a learning rate of its own (0.004), He initialisation, no normalisation. "
+        "The ± is over seeds. The choice of the test images adds to it what no seed shows: an accuracy p on n images has the "
+        "standard error sqrt(p (1 - p) / n), on 10,000 images 0.26 points at 92.9 % and 0.07 at 99.5 %.",
         rules(raw, "dataset"),
     )
 
