@@ -99,20 +99,26 @@ def _cells(
 ) -> list[Cell]:
     """The rows of one experiment on each bench: profile, bench, experiment in the profile, row, `rows`; the later wins.
 
-    `rows` has settings that the profile gives to single rows, by their labels.
+    `rows` has settings that the profile gives to single rows, by their labels; `leave_out` has the labels that a bench does
+    without.
     """
-    unknown = set(asked) - {"benches", "set", "values", "seeds", "reach", "rows"}
+    unknown = set(asked) - {"benches", "set", "values", "seeds", "reach", "rows", "leave_out"}
     if unknown:
         raise ValueError(f"[{name}] has the unknown entry {sorted(unknown)[0]!r}")
-    own = asked.get("rows", {})
-    strange = set(own) - {row["label"] for row in _rows(experiment, asked)}
-    if strange:
-        raise ValueError(f"[{name}.rows] has no row {sorted(strange)[0]!r}")
+    own, left_out = asked.get("rows", {}), asked.get("leave_out", {})
+    labels = {row["label"] for row in _rows(experiment, asked)}
+    for entry, named in (("rows", set(own)), ("leave_out", {label for left in left_out.values() for label in left})):
+        if named - labels:
+            raise ValueError(f"[{name}.{entry}] has no row {sorted(named - labels)[0]!r}")
+    if set(left_out) - set(asked["benches"]):
+        raise ValueError(f"[{name}.leave_out] has no bench {sorted(set(left_out) - set(asked['benches']))[0]!r}")
     cells = []
     for bench in asked["benches"]:
         if bench not in benches:
             raise ValueError(f"[{name}] asks for the bench {bench!r}, which is not defined")
         for row in _rows(experiment, asked):
+            if row["label"] in left_out.get(bench, ()):
+                continue
             told = {**settings, **benches[bench].settings, **asked.get("set", {}), **row.get("set", {})}
             told |= own.get(row["label"], {})
             made = tuple(Run.of({**told, "seed": seed}) for seed in asked.get("seeds", seeds))

@@ -51,6 +51,16 @@ def test_the_ablation_differs_by_one_component_in_each_row(name):
             assert sum(whole[name] != value for name, value in cell.runs[0].to_dict().items()) == 1
 
 
+def test_a_bench_can_do_without_a_row(tmp_path):
+    text = PROFILE.replace("[pooling]", '[table1.leave_out]\nsmall = ["ReLU"]\n\n[pooling]')
+    cells = [(cell.bench, cell.label) for cell in profile(tmp_path, text).of("table1")]
+    assert ("small", "TTFS") in cells and ("small", "ReLU") not in cells
+    with pytest.raises(ValueError, match=r"\[table1.leave_out\] has no bench 'nowhere'"):
+        profile(tmp_path / "bench", text.replace('small = ["', 'nowhere = ["'))
+    with pytest.raises(ValueError, match=r"\[table1.leave_out\] has no row 'nobody'"):
+        profile(tmp_path / "row", text.replace('["ReLU"]', '["nobody"]'))
+
+
 def test_a_profile_can_give_single_rows_settings_of_their_own(tmp_path):
     text = PROFILE.replace("[pooling]", '[table4.rows]\n"none of the five" = { lr = 0.5 }\n\n[pooling]')
     rates = {cell.label: {run.lr for run in cell.runs} for cell in profile(tmp_path, text).of("table4")}
