@@ -13,7 +13,7 @@ def keep_pages() -> bool:
     """Tell glibc's malloc to keep what is freed, for the rest of the process; False where there is no glibc.
 
     By default malloc maps tensors of many megabytes afresh for every call and gives them back after it, and the kernel
-    clears each page anew: with a small convolutional net, a quarter of the time of a training step (docs/performance.md).
+    clears each page anew: a quarter of the time of a training step in a trial with a small convolutional net (paper/NOTES.md).
     What the process holds does not shrink again; it grows to the most that was in use, plus what falls between.
     """
     try:
