@@ -30,7 +30,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def block(profile: Profile, store: Store) -> str:
     """The README's results: the main columns of Table 1, in Markdown."""
     table = table1(profile, store)
-    wanted = {"net", "epochs", "seeds", "accuracy", "relu_accuracy", "published"}
+    wanted = {"net", "augmentation", "epochs", "seeds", "accuracy", "relu_accuracy", "published"}
     columns = [Column("dataset", "data set", lambda row: DATASETS[row["dataset"]])]
     columns += [column for column in table.columns if column.name in wanted]
     return markdown(present(table.raw, columns))
