@@ -17,9 +17,9 @@ def test_the_block_is_a_table_of_the_records(tmp_path):
     made, store = profile(tmp_path), Store(tmp_path / "results")
     fill(store, made.of("table1"))
     lines = readme.block(made, store).splitlines()
-    assert lines[0].startswith("| data set | net | epochs | seeds |")
-    assert lines[2] == "| digits | 64-16-10 | 2 | 2 | 90.50 ± 0.71 | 90.50 ± 0.71 | – |"
-    assert lines[3] == "| MNIST | 4C3-AP2-10 | 1 | 2 | 90.50 ± 0.71 | 90.50 ± 0.71 | 99.48 |"
+    assert lines[0].startswith("| data set | net | augmentation | epochs | seeds |")
+    assert lines[2] == "| digits | 64-16-10 | none | 2 | 2 | 90.50 ± 0.71 | 90.50 ± 0.71 | – |"
+    assert lines[3] == "| MNIST | 4C3-AP2-10 | none | 1 | 2 | 90.50 ± 0.71 | 90.50 ± 0.71 | 99.48 |"
 
 
 def test_only_what_is_between_the_marks_changes():
