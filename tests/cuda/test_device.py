@@ -63,6 +63,16 @@ def test_the_same_bits_in_every_run(name: str) -> None:
         assert all(torch.equal(a, b) for a, b in zip(run(name, "cuda"), first, strict=True))
 
 
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("staging", [1, 2])
+def test_on_tensor_cores(monkeypatch: pytest.MonkeyPatch, name: str, staging: int) -> None:
+    """The samples' sums are exact in float32 in whatever order, so the fragments' layout alone decides."""
+    events = run(name, "cuda")
+    monkeypatch.setattr(_cuda, "VARIANT", _cuda.Variant(staging=staging, product=2))
+    for got, wanted in zip(run(name, "cuda"), events, strict=True):
+        assert torch.equal(got, wanted)
+
+
 @pytest.mark.parametrize("steps", [1, 8, 40])
 def test_fire(steps: int) -> None:
     x = torch.randn(steps, 5, 1000, generator=generator(0)) * 0.4
