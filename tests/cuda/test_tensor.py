@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import ModuleType
 
 import pytest
@@ -106,7 +107,7 @@ def test_terms_add_up_to_the_weight(host: ModuleType) -> None:
     )
     for value in (largest, -largest, 2.0**-110, *scale.tolist()):
         terms = host.bfloat16_terms(value, 3)
-        assert sum(terms) == value and all(abs(b) <= abs(a) * 2**-7 for a, b in zip(terms, terms[1:], strict=False))
+        assert sum(terms) == value and all(abs(b) <= abs(a) * 2**-7 for a, b in pairwise(terms))
     assert host.bfloat16_terms(float("inf"), 2) == [float("inf"), 0.0]
     assert host.bfloat16_terms(float("nan"), 2)[0] != host.bfloat16_terms(float("nan"), 2)[0]
 
