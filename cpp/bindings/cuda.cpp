@@ -65,7 +65,9 @@ void check_recording(const Surrogate& surrogate, const cuda::Slots& slots) {
 }
 
 void bind_layer(py::module_& m) {
-    m.def("fire_workspace", [](const Geometry& g, const VariantArguments& v) { return cuda::fire_workspace(layer_from(g), variant_from(v)); });
+    m.def("fire_workspace", [](const Geometry& g, const VariantArguments& v) {
+        return cuda::fire_workspace(layer_from(g), variant_from(v));
+    });
     m.def("integrate_workspace", [](const Geometry& g) { return cuda::integrate_workspace(layer_from(g)); });
     m.def("weight_gradient_workspace", [](const Geometry& g) { return cuda::weight_gradient_workspace(layer_from(g)); });
     m.def("input_gradient_workspace", [](const Geometry& g) { return cuda::input_gradient_workspace(layer_from(g)); });
