@@ -87,9 +87,10 @@ def _kernels(book: Book, deadline: float) -> None:
     card, limits = torch.cuda.get_device_name(), ceilings()
     book.add("ceilings", device=card, **limits)
     print(f"{card}: " + ", ".join(f"{name} {value:.3g}/s" for name, value in limits.items()))
-    for group, variants in ((kernels.neurons, {"as chosen": (0, 0)}), (kernels.layers, kernels.VARIANTS)):
+    for group in (kernels.neurons, kernels.layers):
         for case in group():
-            floor = case.floor(limits)
+            floor, medians = case.floor(limits), dict[str, float]()
+            variants = {"as chosen": kernels.VARIANTS["as chosen"]} if group is kernels.neurons else case.variants()
             for name, variant in variants.items():
                 if time.monotonic() > deadline:
                     print("the time is up for kernels")
@@ -100,10 +101,12 @@ def _kernels(book: Book, deadline: float) -> None:
                 except RuntimeError as error:  # a variant that does not fit this device
                     print(f"{case.name:40}{name:18}{str(error).splitlines()[0]}")
                     continue
-                share = floor / took.median
+                share, medians[name] = floor / took.median, took.median
                 book.add(f"{case.name}, {name}", device=card, milliseconds=took.median, low=took.low, high=took.high,
                          floor=floor, share=share)  # fmt: skip
                 print(f"{case.name:40}{name:18}{took.median:9.4f} ms  {100 * share:5.1f} % of the limit")
+            if case.dense and medians:
+                print(f"{case.name:40}{kernels.verdict(medians)}")
 
 
 def _steps(book: Book, deadline: float) -> None:

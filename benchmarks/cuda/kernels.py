@@ -24,6 +24,13 @@ class Case:
     call: Call
     bytes: float
     adds: float = 0.0
+    dense: float = (
+        0.0  # a forward product: its multiply-adds for all inputs and steps, what one term on tensor cores takes
+    )
+
+    def variants(self) -> dict[str, _cuda.Variant]:
+        """The ways to run a layer's kernel."""
+        return VARIANTS | TENSOR if self.dense else VARIANTS
 
     def floor(self, ceilings: dict[str, float]) -> float:
         """The least time in milliseconds; an addition is half of a multiply-add."""
@@ -77,9 +84,10 @@ def _layer(name: str, spikes: SpikeTimes, shape: tuple[int, ...], options: dict[
     adds = float(spikes.count().sum()) * taps * shape[0]
     forward: Callable[[], SpikeTimes] = lambda: call(spikes, weight, **options)  # noqa: E731
     moved = spikes.times.nbytes + weight.nbytes + forward().times.nbytes
-    yield Case(f"{name} infer", forward, moved, adds)
+    dense = float(spikes.times.numel()) * taps * shape[0] * spikes.steps
+    yield Case(f"{name} infer", forward, moved, adds, dense)
     leaf = weight.clone().requires_grad_()
-    yield Case(f"{name} record", lambda: call(spikes, leaf, **options), moved, adds)
+    yield Case(f"{name} record", lambda: call(spikes, leaf, **options), moved, adds, dense)
 
     train = functional.ramp(torch.rand(spikes.shape, device=DEVICE).requires_grad_(), spikes.steps)
     assert train._edge is not None
@@ -98,22 +106,41 @@ def _backward(out: SpikeTimes, of: Tensor) -> tuple[Call, int]:
     return lambda: torch.autograd.grad(edge, of, gradient, retain_graph=True), edge.numel()
 
 
-VARIANTS = {
-    "as chosen": (0, 0),
-    "1 tile": (1, 1),
-    "2 tiles": (2, 1),
-    "4 tiles": (4, 1),
-    "1 tile, staged": (1, 2),
-    "2 tiles, staged": (2, 2),
-    "4 tiles, staged": (4, 2),
+VARIANTS: dict[str, _cuda.Variant] = {
+    "as chosen": _cuda.Variant(0, 0),
+    "1 tile": _cuda.Variant(1, 1),
+    "2 tiles": _cuda.Variant(2, 1),
+    "4 tiles": _cuda.Variant(4, 1),
+    "1 tile, staged": _cuda.Variant(1, 2),
+    "2 tiles, staged": _cuda.Variant(2, 2),
+    "4 tiles, staged": _cuda.Variant(4, 2),
 }
+
+TENSOR = {
+    f"tensor, {terms} term{'s' * (terms > 1)}{staged}": _cuda.Variant(staging=staging, product=2, terms=terms)
+    for terms in (1, 2, 3)
+    for staged, staging in (("", 1), (", staged", 2))
+}
+
+
+def verdict(took: dict[str, float]) -> str:
+    """Which product wins a forward pass, from the milliseconds of each variant: the best of each number of terms."""
+    events = min(value for name, value in took.items() if name not in TENSOR)
+    ratios = []
+    for terms in (1, 2, 3):
+        best = min((took[n] for n, v in TENSOR.items() if v.terms == terms and n in took), default=None)
+        if best is not None:
+            ratios.append(
+                f"{terms}: {'tensor' if best < events else 'events'} by {max(best / events, events / best):.2f}"
+            )
+    return "faster, by terms: " + (", ".join(ratios) or "no tensor variant ran")
 
 
 class Chosen:
     """Runs the layers' kernels in a variant, inside a `with` block."""
 
-    def __init__(self, variant: tuple[int, int]) -> None:
-        self.variant = variant
+    def __init__(self, variant: tuple[int, ...]) -> None:
+        self.variant = _cuda.Variant(*variant)
 
     def __enter__(self) -> None:
         self.before, _cuda.VARIANT = _cuda.VARIANT, self.variant

@@ -13,7 +13,7 @@ using SupportPointers = std::array<Pointer, 3>;  // offset, step, lane
 using EntryPointers = std::array<Pointer, 3>;    // slope, step, lane
 using SlotArguments = std::tuple<Pointer, int, EntryPointers>;                  // count, entries a slot, their arrays
 using PlaceArguments = std::tuple<Pointer, int64_t, Pointer, EntryPointers>;  // offset, capacity, overflow, arrays
-using VariantArguments = std::array<int, 2>;                                    // tiles a warp, staging
+using VariantArguments = std::array<int, 4>;                                    // the members of a Variant in their order
 
 template <class T>
 T* at(Pointer pointer) {
@@ -43,6 +43,19 @@ cuda::Placement placement_from(const PlaceArguments& a) {
 cuda::OutputGradient gradient_from(const SupportPointers& support, Pointer slope, Pointer gradient) {
     return {view_from(support), at<const float>(slope), at<const float>(gradient)};
 }
+cuda::Variant variant_from(const VariantArguments& v) {
+    const auto [tiles_a_warp, staging, product, terms] = v;
+    const auto check = [](bool right, const char* what, int got) {
+        if (!right) fail(std::string(what) + ", got " + std::to_string(got));
+    };
+    check(tiles_a_warp == 0 || tiles_a_warp == 1 || tiles_a_warp == 2 || tiles_a_warp == 4,
+          "tiles_a_warp must be 1, 2 or 4, or 0 for the kernels' own choice", tiles_a_warp);
+    check(staging >= 0 && staging <= 2, "staging must be 0, 1 or 2", staging);
+    check(product >= 0 && product <= 2, "product must be 0, 1 (events) or 2 (tensor cores)", product);
+    check(terms >= 0 && terms <= 3, "terms must be 1, 2 or 3, or 0 for the kernels' own choice", terms);
+    check(terms == 0 || product == 2, "terms are for product 2 (tensor cores) only: terms must be 0", terms);
+    return {tiles_a_warp, staging, product, terms};
+}
 int steps_from(int64_t steps) {
     if (steps < 1 || steps > kMaxSteps) fail("steps must be from 1 to 254");
     return static_cast<int>(steps);
@@ -52,7 +65,10 @@ void check_recording(const Surrogate& surrogate, const cuda::Slots& slots) {
 }
 
 void bind_layer(py::module_& m) {
-    m.def("forward_workspace", [](const Geometry& g) { return cuda::forward_workspace(layer_from(g)); });
+    m.def("fire_workspace", [](const Geometry& g, const VariantArguments& v) {
+        return cuda::fire_workspace(layer_from(g), variant_from(v));
+    });
+    m.def("integrate_workspace", [](const Geometry& g) { return cuda::integrate_workspace(layer_from(g)); });
     m.def("weight_gradient_workspace", [](const Geometry& g) { return cuda::weight_gradient_workspace(layer_from(g)); });
     m.def("input_gradient_workspace", [](const Geometry& g) { return cuda::input_gradient_workspace(layer_from(g)); });
     m.def("fire_layer", [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides,
@@ -60,17 +76,18 @@ void bind_layer(py::module_& m) {
                            Pointer stream) {
         check_recording(surrogate_from(n), slots_from(slots));
         cuda::fire_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate_from(n),
-                         slots_from(slots), at<uint8_t>(fired), {v[0], v[1]}, stream_of(stream));
+                         slots_from(slots), at<uint8_t>(fired), variant_from(v), stream_of(stream));
     });
     m.def("place_layer", [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides,
-                            Pointer bias, Pointer workspace, const SlotArguments& slots, const PlaceArguments& to, Pointer stream) {
+                            Pointer bias, Pointer workspace, const SlotArguments& slots, const PlaceArguments& to, const VariantArguments& v,
+                            Pointer stream) {
         cuda::place_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate_from(n),
-                          slots_from(slots), placement_from(to), stream_of(stream));
+                          slots_from(slots), placement_from(to), variant_from(v), stream_of(stream));
     });
     m.def("integrate_layer", [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides,
                                 Pointer bias, Pointer workspace, Pointer membrane, const VariantArguments& v, Pointer stream) {
         cuda::integrate_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), at<float>(membrane),
-                              {v[0], v[1]}, stream_of(stream));
+                              variant_from(v), stream_of(stream));
     });
     m.def("weight_gradient", [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer workspace,
                                 const SupportPointers& support, Pointer slope, Pointer gradient, const Strides& strides,
@@ -83,7 +100,7 @@ void bind_layer(py::module_& m) {
                                Pointer workspace, const SupportPointers& support, Pointer slope, Pointer gradient,
                                const SupportPointers& input, Pointer input_gradient, const VariantArguments& v, Pointer stream) {
         cuda::input_gradient(synapses_from(g, 0, weight, strides, 0, workspace), neuron_from(n),
-                             gradient_from(support, slope, gradient), view_from(input), at<float>(input_gradient), {v[0], v[1]},
+                             gradient_from(support, slope, gradient), view_from(input), at<float>(input_gradient), variant_from(v),
                              stream_of(stream));
     });
 }

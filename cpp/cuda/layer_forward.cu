@@ -3,6 +3,7 @@
 // lie in shared memory.
 #include "events.h"
 #include "launch.h"
+#include "layer_tensor.h"
 #include "panel.h"
 #include "record.h"
 
@@ -10,6 +11,7 @@ namespace firstspike::cuda {
 
 namespace {
 
+constexpr int kTensor = 2;  // Variant::product
 constexpr int kWarps = 16;
 constexpr int kResident = 2;  // blocks a processor is to hold: the compiler may use 64 registers
 
@@ -237,7 +239,11 @@ void with_plan(const Plan& plan, F&& f) {
 
 }  // namespace
 
-int64_t forward_workspace(const Layer& layer) {
+int64_t fire_workspace(const Layer& layer, Variant variant) {
+    return variant.product == kTensor ? tensor_workspace(layer, variant) : integrate_workspace(layer);
+}
+
+int64_t integrate_workspace(const Layer& layer) {
     Workspace workspace(nullptr);
     lists_of(layer, workspace);
     workspace.take<float>(panel_by_output(layer));
@@ -246,6 +252,7 @@ int64_t forward_workspace(const Layer& layer) {
 
 void fire_layer(const Synapses& synapses, const Neuron& neuron, const Surrogate& surrogate, const Slots& slots,
                 uint8_t* times_out, Variant variant, void* stream) {
+    if (variant.product == kTensor) return fire_layer_tensor(synapses, neuron, surrogate, slots, times_out, variant, stream);
     const FireParams p{arrays_of(synapses, neuron), surrogate, slots, times_out};
     if (p.walk.s.all_sites() == 0) return;
     prepare(synapses, p.walk, stream);
@@ -259,7 +266,8 @@ void fire_layer(const Synapses& synapses, const Neuron& neuron, const Surrogate&
 }
 
 void place_layer(const Synapses& synapses, const Neuron& neuron, const Surrogate& surrogate, const Slots& slots,
-                 const Placement& to, void* stream) {
+                 const Placement& to, Variant variant, void* stream) {
+    if (variant.product == kTensor) return place_layer_tensor(synapses, neuron, surrogate, slots, to, variant, stream);
     const PlaceParams p{arrays_of(synapses, neuron), surrogate, slots, to};
     const int64_t groups = static_cast<int64_t>(p.walk.s.all_sites()) * p.walk.s.out_tiles;
     launch({"place_layer", dim3(blocks_for(groups, kWarps, 1 << 20)), kWarps * kWarp, 0, stream}, place_kernel, p);

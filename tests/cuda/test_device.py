@@ -63,6 +63,19 @@ def test_the_same_bits_in_every_run(name: str) -> None:
         assert all(torch.equal(a, b) for a, b in zip(run(name, "cuda"), first, strict=True))
 
 
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("staging", [1, 2])
+def test_on_tensor_cores(monkeypatch: pytest.MonkeyPatch, name: str, staging: int) -> None:
+    """The samples' sums hardly round in whatever order: a wrong layout of the fragments would show in the times."""
+    events = run(name, "cuda")
+    monkeypatch.setattr(_cuda, "VARIANT", _cuda.Variant(staging=staging, product=2))
+    for got, wanted in zip(run(name, "cuda"), events, strict=True):
+        if wanted.dtype == torch.uint8:
+            assert torch.equal(got, wanted)
+        else:
+            torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+
+
 @pytest.mark.parametrize("steps", [1, 8, 40])
 def test_fire(steps: int) -> None:
     x = torch.randn(steps, 5, 1000, generator=generator(0)) * 0.4

@@ -52,7 +52,7 @@ def test_same_bits_however_it_runs(on_host: ModuleType, monkeypatch: pytest.Monk
         same(run(case, linear), expected, f"{processors} processors, order {order}")
     on_host.set_device(7, 227 * 1024, 0)
     for variant in ((1, 1), (2, 1), (4, 1), (1, 2), (2, 2), (4, 2)):
-        monkeypatch.setattr(_cuda, "VARIANT", variant)
+        monkeypatch.setattr(_cuda, "VARIANT", _cuda.Variant(*variant))
         same(run(case, linear), expected, f"variant {variant}")
 
 
@@ -67,13 +67,13 @@ def test_times_do_not_depend_on_recording(on_host: ModuleType) -> None:
 def test_too_large_a_layer_is_refused(on_host: ModuleType) -> None:
     geometry = [2**22, 1, 1, 2**10, 1, 1, 1, 1, 1, 0, 0, 10, 8]
     with pytest.raises(ValueError, match="split the batch"):
-        on_host.fire_layer(geometry, (1.0, 1.0, 0, 1.0), 0, 0, (1, 1, 1, 1), 0, 0, _cuda.NO_SLOTS, 0, (0, 0), 0)
+        on_host.fire_layer(geometry, (1.0, 1.0, 0, 1.0), 0, 0, (1, 1, 1, 1), 0, 0, _cuda.NO_SLOTS, 0, _cuda.VARIANT, 0)
     with pytest.raises(ValueError, match="too many elements for one launch"):
         on_host.fire(8, 2**42, (1.0, 1.0, 0, 1.0), 0, 0, 0)
 
 
 def test_a_bad_variant_is_refused(on_host: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_cuda, "VARIANT", (3, 1))
+    monkeypatch.setattr(_cuda, "VARIANT", _cuda.Variant(3, 1))
     case = CASES["linear"]
     with pytest.raises(ValueError, match="tiles_a_warp must be 1, 2 or 4"):
         functional.linear(SpikeTimes(case.times, case.steps), case.weight)

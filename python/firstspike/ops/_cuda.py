@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,8 +23,18 @@ from .. import _extension
 
 TILE = 32  # neurons of a support group: one warp (cpp/cuda/kernels.h)
 SLOT = 4  # entries a neuron; not measured on a device yet
-VARIANT = (0, 0)  # tiles a warp, staging: 0 leaves the choice to the kernels (cpp/cuda/kernels.h)
 
+
+class Variant(NamedTuple):
+    """How the layers' kernels run, 0 leaves the choice to them (cpp/cuda/kernels.h); ValueError where one is used."""
+
+    tiles_a_warp: int = 0  # 1, 2 or 4 tiles of neurons side by side
+    staging: int = 0  # weights in shared memory: 1 never, 2 where they fit
+    product: int = 0  # of `fire_layer`: 1 event by event, as 0 chooses; 2 dense on tensor cores
+    terms: int = 0  # of product 2: bfloat16s a weight is the sum of, 1 to 3; 0 chooses 3, which are exact
+
+
+VARIANT = Variant()
 _capacity: float | None = None
 
 

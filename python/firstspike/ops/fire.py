@@ -48,9 +48,7 @@ def _forward_fake(current: Tensor, neuron: Sequence[float]) -> Tensor:
     return current.new_empty(current.shape)
 
 
-def _backward(
-    gradient: Tensor, current: Tensor, neuron: Sequence[float]
-) -> Tensor:
+def _backward(gradient: Tensor, current: Tensor, neuron: Sequence[float]) -> Tensor:
     at_current = torch.empty(current.shape)
     cpu.fire_gradient(
         current.shape[0],
@@ -64,9 +62,7 @@ def _backward(
     return at_current
 
 
-def _backward_cuda(
-    gradient: Tensor, current: Tensor, neuron: Sequence[float]
-) -> Tensor:
+def _backward_cuda(gradient: Tensor, current: Tensor, neuron: Sequence[float]) -> Tensor:
     at_current, gradient = torch.empty_like(current), gradient.contiguous()
     with on_device(current) as stream:
         kernels().fire_gradient(
@@ -81,9 +77,7 @@ def _backward_cuda(
     return at_current
 
 
-def _backward_fake(
-    gradient: Tensor, current: Tensor, neuron: Sequence[float]
-) -> Tensor:
+def _backward_fake(gradient: Tensor, current: Tensor, neuron: Sequence[float]) -> Tensor:
     return current.new_empty(current.shape)
 
 

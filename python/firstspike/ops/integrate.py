@@ -42,7 +42,7 @@ def _forward_cuda(
     decay: float,
 ) -> Tensor:
     membrane = _membrane(weight, geometry)
-    space = _cuda.workspace(kernels().forward_workspace(geometry), times)
+    space = _cuda.workspace(kernels().integrate_workspace(geometry), times)
     with on_device(times) as stream:
         kernels().integrate_layer(
             geometry,

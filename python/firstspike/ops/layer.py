@@ -39,9 +39,7 @@ def _forward(
     record: bool,
 ) -> tuple[Tensor, ...]:
     fired = torch.empty((geometry[0], *out_size(geometry), geometry[11]), dtype=torch.uint8)
-    result = cpu.fire_layer(
-        geometry, neuron, array(times), array(weight), array(bias), record, threads(), array(fired)
-    )
+    result = cpu.fire_layer(geometry, neuron, array(times), array(weight), array(bias), record, threads(), array(fired))
     support_edge, *support = recorded(result)
     return support_edge, fired, *support
 
@@ -58,17 +56,18 @@ def _forward_cuda(
     record: bool,
 ) -> tuple[Tensor, ...]:
     fired = times.new_empty((geometry[0], *out_size(geometry), geometry[11]))
-    space = _cuda.workspace(kernels().forward_workspace(geometry), times)
+    variant = _cuda.VARIANT
+    space = _cuda.workspace(kernels().fire_workspace(geometry, variant), times)
     call = (geometry, neuron, pointer(times), weight.data_ptr(), weight.stride(), pointer(bias), pointer(space))
     with on_device(times) as stream:
         if not record:
-            kernels().fire_layer(*call, NO_SLOTS, pointer(fired), _cuda.VARIANT, stream)
+            kernels().fire_layer(*call, NO_SLOTS, pointer(fired), variant, stream)
             support_edge, *support = nothing_recorded(times)
             return support_edge, fired, *support
         groups = groups_of(fired.numel() // geometry[11], geometry[11], times.device)
         found = Recording(times, groups, fired.numel(), geometry[12])
-        kernels().fire_layer(*call, found.slots, pointer(fired), _cuda.VARIANT, stream)
-        support_edge, *support = found.place(lambda to: kernels().place_layer(*call, found.slots, to, stream))
+        kernels().fire_layer(*call, found.slots, pointer(fired), variant, stream)
+        support_edge, *support = found.place(lambda to: kernels().place_layer(*call, found.slots, to, variant, stream))
     return support_edge, fired, *support
 
 

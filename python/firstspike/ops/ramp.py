@@ -13,9 +13,7 @@ from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, po
 from ._library import array, cpu, fake_recorded, groups_of, operator, recorded, support_of, threads
 
 
-def _forward(
-    current: Tensor, steps: int, neuron: Sequence[float], record: bool
-) -> tuple[Tensor, ...]:
+def _forward(current: Tensor, steps: int, neuron: Sequence[float], record: bool) -> tuple[Tensor, ...]:
     channels = current.shape[-1]
     fired = torch.empty(current.shape, dtype=torch.uint8)
     result = cpu.ramp(
@@ -32,9 +30,7 @@ def _forward(
     return edge, fired, *support
 
 
-def _forward_cuda(
-    current: Tensor, steps: int, neuron: Sequence[float], record: bool
-) -> tuple[Tensor, ...]:
+def _forward_cuda(current: Tensor, steps: int, neuron: Sequence[float], record: bool) -> tuple[Tensor, ...]:
     channels = current.shape[-1]
     sites = current.numel() // max(channels, 1)
     fired = torch.empty_like(current, dtype=torch.uint8)
@@ -50,9 +46,7 @@ def _forward_cuda(
     return edge, fired, *support
 
 
-def _forward_fake(
-    current: Tensor, steps: int, neuron: Sequence[float], record: bool
-) -> tuple[Tensor, ...]:
+def _forward_fake(current: Tensor, steps: int, neuron: Sequence[float], record: bool) -> tuple[Tensor, ...]:
     batch, height, width, channels = current.shape
     edge, *support = fake_recorded(current, batch * height * width, channels, steps, record)
     return edge, current.new_empty(current.shape, dtype=torch.uint8), *support

@@ -41,7 +41,7 @@ inline dim3 threadIdx, blockIdx, blockDim, gridDim;
 namespace firstspike::cuda::on_host {
 
 enum class Wait { nothing, warp, block, ended };
-enum class Op { sync, ballot, any, match, shuffle, shuffle_up };
+enum class Op { sync, ballot, any, match, shuffle, shuffle_up, multiply };
 
 struct Thread {
     std::unique_ptr<unsigned char[]> stack;
