@@ -18,15 +18,16 @@ DEVICE = "cuda"
 
 @dataclass(frozen=True)
 class Case:
-    """One call. bytes: each input read and each output written once. adds: float32 operations that it cannot avoid."""
+    """One call. bytes: each input read and each output written once. adds: float32 operations that it cannot avoid.
+
+    dense: of a forward product, its multiply-adds over all inputs and steps, what one term on tensor cores takes; else 0.
+    """
 
     name: str
     call: Call
     bytes: float
     adds: float = 0.0
-    dense: float = (
-        0.0  # a forward product: its multiply-adds for all inputs and steps, what one term on tensor cores takes
-    )
+    dense: float = 0.0
 
     def variants(self) -> dict[str, _cuda.Variant]:
         """The ways to run a layer's kernel."""
