@@ -8,93 +8,14 @@
 #include <algorithm>
 #include <utility>
 
-#include "events.h"
-#include "kernels.h"
+#include "delta_rows.h"
 #include "parallel.h"
-#include "tile_loops.h"
 
 namespace firstspike {
 
 namespace {
 
 constexpr int64_t kTasks = 8;  // of a convolution, at least so many, whatever the threads: sums keep their order
-
-// Where the sites of a line lie in the table of D rows, and which of them a spike reaches: a spike of a cell of the line's input
-// reaches, through a tap's column kx, the site at the position cell + pad_x - kx. For a layer with one site positions are samples.
-struct Positions {
-    int64_t site_stride;  // site i lies at position i * site_stride
-    int64_t number;       // of the table's positions, zero rows where no site lies
-    int64_t lead;         // positions before the first
-
-    explicit Positions(const Layer& l)
-        : site_stride(l.single_site() ? 1 : l.stride_x),
-          number(l.single_site() ? EventLines::sites(l, 0) : l.cells_x() + 2 * l.pad_x + 2 * l.kernel_width - 1),
-          lead(l.single_site() ? 0 : l.kernel_width - 1) {}
-};
-
-// D of a line's sites for one tile: distinct rows, and for each position and step the row's place.
-class DeltaRows {
-   public:
-    DeltaRows(const Layer& l, const Neuron& neuron) : layer_(l), neuron_(neuron), at_(l) {}
-
-    template <int N>
-    void build(int64_t line, int64_t tile, const OutputGradient& g, double* bias_sum) {
-        const int64_t tiles = Tiles{layer_.outputs}.number(), steps = layer_.steps, sites = EventLines::sites(layer_, line);
-        constexpr int64_t kWidth = N * kLanes;
-        table_.reserve(at_.number * steps);
-        std::fill_n(table_.data(), at_.number * steps, 0u);
-        rows_.reserve((sites * steps + 1) * kWidth);
-        std::fill_n(rows_.data(), kWidth, 0.0f);
-        int64_t used = kWidth;
-        for (int64_t i = 0; i < sites; ++i) {
-            const int64_t group = (EventLines::first_site(layer_, line) + i) * tiles + tile;
-            const int64_t begin = g.support.offset[group];
-            int64_t e = g.support.offset[group + 1];
-            uint32_t* table = table_.data() + (at_.lead + i * at_.site_stride) * steps;
-            int64_t row = 0;
-            Vec d[N] = {}, bias[N] = {};
-            for (int64_t t = steps - 1; t >= 0; --t) {
-                uint64_t lanes = 0;
-                for (; e > begin && g.support.step[e - 1] == t; --e) lanes |= uint64_t{1} << g.support.lane[e - 1];
-                if (lanes || (row != 0 && neuron_.decay != 1.0f)) {
-                    add_entries(d, bias, lanes, e, g, constant_current_gain(static_cast<int>(t), neuron_.decay));
-                    row = used;
-                    for (int k = 0; k < N; ++k) store(rows_.data() + row + k * kLanes, d[k]);
-                    used += kWidth;
-                }
-                table[t] = static_cast<uint32_t>(row);
-            }
-            for (int64_t k = 0; k < kWidth; ++k) bias_sum[k] += bias[k / kLanes][k % kLanes];
-        }
-    }
-
-    const float* rows() const { return rows_.data(); }
-    // The table for a tap's column: entry [position of a spike * steps + step].
-    const uint32_t* table(int64_t kx) const {
-        return table_.data() + (layer_.single_site() ? 0 : at_.lead + layer_.pad_x - kx) * layer_.steps;
-    }
-
-   private:
-    // One step back: `direct` of the lanes that have an entry, the first of them e, onto the decayed sum.
-    template <int N>
-    FIRSTSPIKE_INLINE void add_entries(Vec (&d)[N], Vec (&bias)[N], uint64_t lanes, int64_t e, const OutputGradient& g,
-                                       float gain) const {
-        for (int k = 0; k < N; ++k) {
-            const auto mask = static_cast<uint32_t>(lanes >> (k * kLanes)) & ((1u << kLanes) - 1);
-            Vec direct = expand_lanes(mask, g.gradient + e);
-            if (g.slope) direct *= expand_lanes(mask, g.slope + e);
-            d[k] = leak(d[k], neuron_) + direct;
-            bias[k] += direct * gain;
-            e += __builtin_popcount(mask);
-        }
-    }
-
-    Layer layer_;
-    Neuron neuron_;
-    Positions at_;
-    Buffer<float> rows_;
-    Buffer<uint32_t> table_;
-};
 
 // The spikes of each channel of a row of cells, as cell * steps + step; for a layer with one site, those of each weight row, as
 // sample * steps + step.

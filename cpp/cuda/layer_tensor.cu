@@ -4,31 +4,25 @@
 // Cost: a dense product for each step and term, whatever fires; products of inputs silent in all four steps are left out.
 #include "layer_tensor.h"
 
-#include "../core/bfloat16.h"
-#include "fragments.h"
 #include "launch.h"
 #include "record.h"
+#include "tensor_product.h"
 
 namespace firstspike::cuda {
 
 namespace {
 
 constexpr int kWarps = 8;
-constexpr int kResident = 2;     // blocks a processor is to hold: the compiler may use 128 registers
-constexpr int kSites = kMmaColumns;
-constexpr int kStepsAtOnce = 4;  // a site's times are read and a weight is loaded once for all of them
+constexpr int kResident = 2;  // blocks a processor is to hold: the compiler may use 128 registers
 constexpr int kLargestPool = 15;  // the units of a cell are counted in a byte, and bfloat16 holds integers up to 256
 // A warp's currents in shared memory, [step][site][output]: there they change from the elements of D to a lane an output. With this
 // many floats from one site to the next, the stores of an element meet 32 banks, as do the loads.
 constexpr int kPitch = kTile + 4;
 constexpr int kExchanged = kStepsAtOnce * kSites * kPitch;
 
-struct TensorParams {
-    Shape s;
+struct TensorParams : ProductInput {
     const uint4* weights;  // pack_fragments
-    const uint8_t* times;  // `unit_bytes` for each unit
     const float* bias;
-    int chunks, unit_bytes;
     Neuron neuron;
     Surrogate surrogate;
     Slots slots;
@@ -36,85 +30,6 @@ struct TensorParams {
     Placement to;  // the pass that places: `to.offset` is not null. The same kernel walks both times: the same bits.
     int64_t staged_bytes;
 };
-
-// One of a warp's sites, seen by a lane that makes a part of its spikes: its times at this lane's channels, and its first cell.
-struct Column {
-    const uint8_t* times;
-    int y, x;
-    bool used;
-};
-
-__device__ inline Column column_of(const TensorParams& p, int site) {
-    const Shape& s = p.s;
-    if (site >= s.all_sites()) return {p.times, 0, 0, false};
-    const Place place = place_of(site, s.out_height, s.out_width);
-    const int64_t units = static_cast<int64_t>(place.sample) * s.height * s.width;
-    return {p.times + units * p.unit_bytes + mma_member() * kInnerALane, place.y * s.stride_y - s.pad_y,
-            place.x * s.stride_x - s.pad_x, true};
-}
-
-// A one in each byte of `times` that is `step`.
-__device__ inline uint32_t equal_bytes(uint32_t times, int step) {
-    constexpr uint32_t kLow = 0x7f7f7f7fu;
-    const uint32_t differs = times ^ static_cast<uint32_t>(step) * 0x01010101u;
-    return ~(((differs & kLow) + kLow) | differs | kLow) >> 7;
-}
-
-// Four small integers, a byte each, as bfloat16s.
-template <bool kPooled>
-__device__ inline void spikes_of(uint32_t counts, uint32_t (&b)[2]) {
-    if constexpr (kPooled) {
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-            const float lower = static_cast<float>(counts >> (16 * r) & 0xffu), upper = static_cast<float>(counts >> (16 * r + 8) & 0xffu);
-            b[r] = float32_bits(lower) >> 16 | (float32_bits(upper) & 0xffff0000u);
-        }
-    } else {
-        constexpr uint32_t kOne = 0x3f80u;
-        b[0] = ((counts & 1u) | (counts << 8 & 0x10000u)) * kOne;
-        b[1] = ((counts >> 16 & 1u) | (counts >> 8 & 0x10000u)) * kOne;
-    }
-}
-
-// Currents of kStepsAtOnce steps, in the elements of D.
-using Currents = float[kStepsAtOnce][kHalves][4];
-
-template <int kTerms, bool kPooled>
-__device__ inline void add_products(const TensorParams& p, const uint4* weights, const Column& column, int first_step, Currents& x) {
-    const Shape& s = p.s;
-    const int pool = kPooled ? s.pool : 1;
-    for (int tap = 0; tap < s.taps; ++tap) {
-        const int y = column.y + tap / s.kernel_width, cell_x = column.x + tap % s.kernel_width;
-        const bool inside = column.used && y >= 0 && y < s.cells_y && cell_x >= 0 && cell_x < s.cells_x;
-        const uint8_t* const cell = column.times + (static_cast<int64_t>(y) * pool * s.width + cell_x * pool) * p.unit_bytes;
-        for (int chunk = 0; chunk < p.chunks; ++chunk, weights += kTerms * kHalves * kWarp) {
-            uint32_t counts[kStepsAtOnce] = {};
-            if (inside) {
-                for (int unit = 0; unit < pool * pool; ++unit) {
-                    const int at = (unit / pool * s.width + unit % pool) * p.unit_bytes + chunk * kMmaInner;
-                    const uint32_t times = *reinterpret_cast<const uint32_t*>(cell + at);
-#pragma unroll
-                    for (int k = 0; k < kStepsAtOnce; ++k) counts[k] += equal_bytes(times, first_step + k);
-                }
-            }
-            uint32_t any = 0, b[kStepsAtOnce][2];
-#pragma unroll
-            for (int k = 0; k < kStepsAtOnce; ++k) {
-                any |= counts[k];
-                spikes_of<kPooled>(counts[k], b[k]);
-            }
-            if (__any_sync(kAllLanes, any != 0) == 0) continue;
-#pragma unroll
-            for (int term = 0; term < kTerms; ++term)
-#pragma unroll
-                for (int half = 0; half < kHalves; ++half) {
-                    const uint4 a = weights[(term * kHalves + half) * kWarp + lane()];
-#pragma unroll
-                    for (int k = 0; k < kStepsAtOnce; ++k) multiply_add(x[k][half], a, b[k]);
-                }
-        }
-    }
-}
 
 // Calls at_step(v, t) with the membranes of the sites from first_site on, a lane an output, after each step's current, until it
 // returns false. `exchanged` is the warp's own kExchanged floats of shared memory.
@@ -312,12 +227,10 @@ void run(const char* name, const Synapses& synapses, const Neuron& neuron, const
         if (pads) pad_times(l, synapses.times, arrays.padded, stream);
     }
     const Plan plan = plan_of(name, synapses, s, variant, stream);
-    const TensorParams p{s,
+    const int chunks = static_cast<int>(chunks_of(l));
+    const TensorParams p{{s, pads ? arrays.padded : synapses.times, chunks, chunks * kMmaInner},
                          arrays.weights,
-                         pads ? arrays.padded : synapses.times,
                          synapses.bias,
-                         static_cast<int>(chunks_of(l)),
-                         static_cast<int>(chunks_of(l)) * kMmaInner,
                          neuron,
                          surrogate,
                          slots,
