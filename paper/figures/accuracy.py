@@ -66,9 +66,10 @@ def _points(
             kind = "CNN" if "C" in made["net"] else "MLP"
             sd = made["accuracy_sd"] if made["seeds"] > 1 else 0.0
             series = 0 if made["model"] == "ttfs" else 1
+            changed = "" if made["augmentation"] == "none" else f", {made['augmentation']}"
             points.append(
                 (
-                    f"ours, {kind}, {cell.label}",
+                    f"ours, {kind}, {cell.label}{changed}",
                     made["accuracy"],
                     made["accuracy"],
                     sd,
