@@ -36,10 +36,6 @@ def table1(profile: Profile, store: Store) -> Table:
     columns = (
         Column("dataset", "data set", lambda row: DATASETS[row["dataset"]]),
         Column("net", "net"),
-        Column("parameters", "parameters", "{:,.0f}"),
-        Column("steps", "T"),
-        Column("encoder", "encoder"),
-        Column("readout", "readout"),
         Column("augmentation", "augmentation"),
         Column("epochs", "epochs"),
         SEEDS,
@@ -52,6 +48,10 @@ def table1(profile: Profile, store: Store) -> Table:
             "difference",
             lambda row: MISSING if absent(row["difference"]) else f"{row['difference']:+.2f}",
         ),
+        Column("parameters", "parameters", "{:,.0f}"),
+        Column("steps", "T"),
+        Column("encoder", "encoder"),
+        Column("readout", "readout"),
     )
     return Table(
         "table1",
