@@ -26,7 +26,7 @@ class Effort:
 
 
 QUICK = Effort(rounds=5, seconds=0.5, most=30, block=0.01, warmup=2)
-FULL = Effort(rounds=15, seconds=8.0, most=300, block=0.02, warmup=3)
+FULL = Effort(rounds=15, seconds=4.0, most=300, block=0.02, warmup=3)
 
 
 def once(call: Call, calls: int = 1) -> float:

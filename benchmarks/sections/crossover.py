@@ -21,9 +21,9 @@ from ..show import number
 from ..stats import speedup
 
 TITLE = "Crossover"
-STEPS = (1, 2, 4, 8)
-WIDTHS = (16, 64, 256, 1024)
-BATCHES = (1, 32, 128)
+STEPS = (1, 2, 8)
+WIDTHS = (16, 128, 1024)
+BATCHES = (1, 128)
 
 
 class _DenseLayer(nn.Module):
