@@ -10,7 +10,6 @@ namespace firstspike {
 namespace {
 constexpr int64_t kSamplesPerLine = 16;
 constexpr int64_t kChunk = 64;          // bytes compared at once
-constexpr int64_t kFieldUnits = 64;     // up to here a site's units are sorted anew rather than merged from its cells
 
 int64_t padded(int64_t units) { return (units + kChunk - 1) / kChunk * kChunk; }
 }  // namespace
@@ -29,12 +28,16 @@ int64_t EventLines::sites(const Layer& layer, int64_t line) {
 
 EventLines::EventLines(const Layer& layer, const uint8_t* times) : layer_(layer), times_(times) {
     const int64_t window = layer.pool * layer.pool, cell_units = window * layer.channels;
-    const int64_t field_units = cell_units * layer.taps();
-    method_ = layer.single_site() ? Method::whole_sample : field_units <= kFieldUnits ? Method::field : Method::cells;
+    const int64_t field_units = FieldSort::units(layer);
+    method_ = layer.single_site() ? Method::whole_sample : field_units <= FieldSort::kMostUnits ? Method::field : Method::cells;
     const int64_t sorted = method_ == Method::whole_sample ? layer.units() : method_ == Method::field ? field_units : cell_units;
-    units_.reserve(padded(sorted));
-    std::fill(units_.data() + sorted, units_.data() + padded(sorted), static_cast<uint8_t>(kSilent));
-    label_.reserve(padded(sorted));
+    label_.reserve(sorted);
+    if (method_ == Method::field) {
+        fields_ = std::make_unique<FieldSort>(layer);
+    } else {
+        units_.reserve(padded(sorted));
+        std::fill(units_.data() + sorted, units_.data() + padded(sorted), static_cast<uint8_t>(kSilent));
+    }
 
     // Labels in the order in which the units are gathered: rows of units, then columns, then channels.
     uint32_t* label = label_.data();
@@ -109,33 +112,14 @@ void EventLines::build(int64_t line) {
         return;
     }
     const int64_t sample = line / l.out_height(), y = line % l.out_height();
-    if (method_ == Method::cells) {
-        const int64_t top = y * l.stride_y - l.pad_y;
-        for (int64_t ky = std::max<int64_t>(top, 0); ky < std::min(top + l.kernel_height, l.cells_y()); ++ky)
-            if (cell_row_of_[static_cast<size_t>(ky)] != sample) build_cell_row(sample, ky);
+    if (method_ == Method::field) {
+        fields_->sort_row(times_ + sample * l.units(), y, label_.data(), row_.data(), row_stride_, begin_.data());
+        return;
     }
-    for (int64_t x = 0; x < l.out_width(); ++x) {
-        if (method_ == Method::cells) {
-            merge_cells(x, y, x);
-        } else {
-            gather_field(sample, y, x);
-            sort_units(l.rows() * l.pool * l.pool, begin_.data() + x * (l.steps + 1), row_.data() + x * row_stride_);
-        }
-    }
-}
-
-void EventLines::gather_field(int64_t sample, int64_t y, int64_t x) {
-    const Layer& l = layer_;
-    const int64_t wide = l.kernel_width * l.pool, high = l.kernel_height * l.pool;
-    const int64_t top = (y * l.stride_y - l.pad_y) * l.pool, left = (x * l.stride_x - l.pad_x) * l.pool;
-    const int64_t from = std::max<int64_t>(left, 0), to = std::min(left + wide, l.cells_x() * l.pool);
-    uint8_t* out = units_.data();
-    for (int64_t row = top; row < top + high; ++row, out += wide * l.channels) {
-        std::fill_n(out, wide * l.channels, static_cast<uint8_t>(kSilent));
-        if (row < 0 || row >= l.cells_y() * l.pool || from >= to) continue;
-        std::copy_n(times_ + ((sample * l.height + row) * l.width + from) * l.channels, (to - from) * l.channels,
-                    out + (from - left) * l.channels);
-    }
+    const int64_t top = y * l.stride_y - l.pad_y;
+    for (int64_t ky = std::max<int64_t>(top, 0); ky < std::min(top + l.kernel_height, l.cells_y()); ++ky)
+        if (cell_row_of_[static_cast<size_t>(ky)] != sample) build_cell_row(sample, ky);
+    for (int64_t x = 0; x < l.out_width(); ++x) merge_cells(x, y, x);
 }
 
 void EventLines::build_cell_row(int64_t sample, int64_t cell_y) {

@@ -4,9 +4,11 @@
 // Site i of line l has the number first_site(l) + i in the order sample, row, column.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "../core/layer.h"
+#include "field_sort.h"
 #include "memory.h"
 
 namespace firstspike {
@@ -34,7 +36,6 @@ class EventLines {
    private:
     enum class Method { whole_sample, field, cells };
 
-    void gather_field(int64_t sample, int64_t y, int64_t x);
     void build_cell_row(int64_t sample, int64_t cell_y);
     void merge_cells(int64_t i, int64_t y, int64_t x);
     void sort_units(int64_t units, uint32_t* begin, uint32_t* row);
@@ -43,6 +44,7 @@ class EventLines {
     Layer layer_;
     const uint8_t* times_;
     Method method_;
+    std::unique_ptr<FieldSort> fields_;
     int64_t row_stride_;
     Buffer<uint8_t> units_;    // the times of the units to sort, padded with silence to whole vectors
     Buffer<uint32_t> label_;   // the weight row, or the channel, of each of them

@@ -83,23 +83,27 @@ Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& sur
     const Panel panel = Panel::by_output(s.layer, s.weight, s.threads);
     const TileBias bias(s.bias, s.layer.outputs);
     const int64_t sites = s.layer.batch * s.layer.sites();
-    std::fill_n(times_out, sites * s.layer.outputs, static_cast<uint8_t>(kSilent));
     const Schedule schedule(s.layer, s.threads);
+    const int64_t steps = s.layer.steps;
     std::vector<SupportWriter> writers = writers_for(record ? schedule.tasks() : 0, sites * s.layer.outputs);
     schedule.each_tile(s.times, [&](int64_t task, int64_t site, int64_t tile, EventList events) {
         with_vectors(tiles.vectors(tile), [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;
+            const int used = tiles.used(tile);
             Vec v[N] = {};
-            rest(v, tiles.used(tile));
+            rest(v, used);
             uint8_t* times = times_out + site * s.layer.outputs + tile * kTile;
             if (record) {
                 SupportWriter& writer = writers[static_cast<size_t>(task)];
-                writer.begin_group(site * tiles.number() + tile);
-                walk(v, panel.tile(tile), events, bias, tile, s.layer.steps, neuron,
-                     Firing<N, true>(neuron, surrogate, tiles.used(tile), times, &writer));
+                const int64_t group = site * tiles.number() + tile;
+                Firing<N, true> firing(neuron, surrogate, used, writer.begin_group(group, steps * used));
+                walk(v, panel.tile(tile), events, bias, tile, steps, neuron, firing);
+                writer.end_group(firing.cursor());
+                firing.write_times(times, used);
             } else {
-                walk(v, panel.tile(tile), events, bias, tile, s.layer.steps, neuron,
-                     Firing<N, false>(neuron, surrogate, tiles.used(tile), times, nullptr));
+                Firing<N, false> firing(neuron, surrogate, used, {});
+                walk(v, panel.tile(tile), events, bias, tile, steps, neuron, firing);
+                firing.write_times(times, used);
             }
         });
     });

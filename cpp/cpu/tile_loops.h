@@ -76,21 +76,21 @@ constexpr float kSpent = -INFINITY;  // a membrane that can fire no more
 // Membranes of a tile: padding lanes start as spent.
 template <int N>
 inline void rest(Vec (&v)[N], int used) {
-    for (int k = 0; k < N; ++k)
-        for (int i = 0; i < kLanes; ++i) v[k][i] = k * kLanes + i < used ? 0.0f : kSpent;
+    for (int k = 0; k < N; ++k) v[k] = choose(first_lanes(used - k * kLanes), Vec{}, splat(kSpent));
 }
 
-// What a tile does at the end of a step: writes the times of the neurons that fire, and the support entries.
+// What a tile does at the end of a step: notes the times of the neurons that fire, and the support entries.
 template <int N, bool kRecord>
 class Firing {
    public:
-    Firing(const Neuron& neuron, const Surrogate& surrogate, int used, uint8_t* times, SupportWriter* writer)
-        : threshold_(splat(neuron.threshold)), reach_(splat(surrogate.reach())), slope_(surrogate), alive_(used),
-          times_(times), writer_(writer) {}
+    Firing(const Neuron& neuron, const Surrogate& surrogate, int used, SupportCursor cursor)
+        : threshold_(splat(neuron.threshold)), reach_(splat(surrogate.reach())), slope_(surrogate), alive_(used), cursor_(cursor) {
+        for (int k = 0; k < N; ++k) time_[k] = Words{} + static_cast<uint32_t>(kSilent);
+    }
 
     // Returns false once no neuron of the tile is left to fire.
     FIRSTSPIKE_INLINE bool operator()(Vec (&v)[N], int step) {
-        if (anything(v)) [[unlikely]] fire(v, step);
+        if (anything(v)) fire(v, step);
         return alive_ > 0;
     }
 
@@ -100,6 +100,12 @@ class Firing {
         for (int k = 0; k < N; ++k) highest[k] = larger(first[k], last[k]);
         return !anything(highest);
     }
+
+    // The times of the tile's first `used` neurons.
+    FIRSTSPIKE_INLINE void write_times(uint8_t* times, int used) const {
+        for (int k = 0; k < N; ++k) narrow_some(times + k * kLanes, time_[k], used - k * kLanes);
+    }
+    const SupportCursor& cursor() const { return cursor_; }
 
    private:
     // Whether a membrane is within reach of the threshold or above; without a record, at the threshold.
@@ -112,23 +118,22 @@ class Firing {
     FIRSTSPIKE_INLINE void fire(Vec (&v)[N], int step) {
 #pragma GCC unroll 4  // a loop would need the membranes in memory
         for (int k = 0; k < N; ++k) {
-            if constexpr (kRecord) {
+            if constexpr (kRecord) {  // appending nothing is quicker than a branch that goes either way
                 const Vec size = absolute(v[k] - threshold_);
-                const uint32_t within = mask_greater(reach_, size);
-                if (within) writer_->append(within, slope_(size), k * kLanes, step);
+                cursor_.append(mask_greater(reach_, size), slope_(size), k * kLanes, step);
             }
             const uint32_t fired = mask_reaches(v[k], threshold_);
             v[k] = choose(fired, splat(kSpent), v[k]);
+            time_[k] = choose(fired, Words{} + static_cast<uint32_t>(step), time_[k]);
             alive_ -= __builtin_popcount(fired);
-            store_bytes(times_ + k * kLanes, fired, static_cast<uint8_t>(step));
         }
     }
 
     Vec threshold_, reach_;
     SparseSlope slope_;
     int alive_;
-    uint8_t* times_;
-    SupportWriter* writer_;
+    SupportCursor cursor_;
+    Words time_[N];
 };
 
 }  // namespace firstspike
