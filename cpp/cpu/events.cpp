@@ -1,6 +1,7 @@
 #include "events.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "vector.h"
@@ -10,6 +11,8 @@ namespace firstspike {
 namespace {
 constexpr int64_t kSamplesPerLine = 16;
 constexpr int64_t kChunk = 64;          // bytes compared at once
+constexpr int64_t kFewSteps = 16;
+constexpr int kAtOnce = 4;              // units of a chunk listed at once
 
 int64_t padded(int64_t units) { return (units + kChunk - 1) / kChunk * kChunk; }
 }  // namespace
@@ -31,7 +34,8 @@ EventLines::EventLines(const Layer& layer, const uint8_t* times) : layer_(layer)
     const int64_t field_units = FieldSort::units(layer);
     method_ = layer.single_site() ? Method::whole_sample : field_units <= FieldSort::kMostUnits ? Method::field : Method::cells;
     const int64_t sorted = method_ == Method::whole_sample ? layer.units() : method_ == Method::field ? field_units : cell_units;
-    label_.reserve(sorted);
+    label_.reserve(padded(sorted) + 1);  // countr_zero(0) is one behind a chunk
+    std::fill(label_.data() + sorted, label_.data() + padded(sorted) + 1, 0u);
     if (method_ == Method::field) {
         fields_ = std::make_unique<FieldSort>(layer);
     } else {
@@ -65,33 +69,39 @@ EventLines::EventLines(const Layer& layer, const uint8_t* times) : layer_(layer)
 
 // Sorts the gathered units by step; equal steps keep their order.
 void EventLines::sort_units(int64_t units, uint32_t* begin, uint32_t* row) {
-    if (units < layer_.steps) return count_units(units, begin, row);
+    if (layer_.steps > kFewSteps) return count_units(units, begin, row);
     uint32_t n = 0;
     for (int64_t t = 0; t < layer_.steps; ++t) {
         begin[t] = n;
         for (int64_t i = 0; i < units; i += kChunk) {
             uint64_t found = mask_equal_bytes(units_.data() + i, static_cast<uint8_t>(t));
-            for (; found; found &= found - 1) row[n++] = label_[i + __builtin_ctzll(found)];
+            uint32_t* out = row + n;
+            n += static_cast<uint32_t>(std::popcount(found));
+            do {  // four at a time, found or not: the end of a loop over each would be hard to foresee
+                for (int k = 0; k < kAtOnce; ++k, found &= found - 1) *out++ = label_[i + std::countr_zero(found)];
+            } while (found);
         }
     }
     begin[layer_.steps] = n;
 }
 
-// The same for few units: counted, not searched for at every step.
+// The same for many steps: counted, not searched for at every step.
 void EventLines::count_units(int64_t units, uint32_t* begin, uint32_t* row) {
-    uint32_t next[kSilent + 1];
-    std::fill_n(next, layer_.steps, 0u);
-    const auto fires = [&](int64_t i) { return units_[i] < layer_.steps; };
-    for (int64_t i = 0; i < units; ++i)
-        if (fires(i)) ++next[units_[i]];
+    const auto each_spike = [&](auto&& call) {
+        for (int64_t i = 0; i < units; i += kChunk)
+            for (uint64_t found = ~mask_equal_bytes(units_.data() + i, kSilent); found; found &= found - 1)
+                call(i + std::countr_zero(found));
+    };
+    uint32_t next[kSilent] = {};
+    each_spike([&](int64_t i) { ++next[units_[i]]; });
     uint32_t n = 0;
     for (int64_t t = 0; t < layer_.steps; ++t) {
         begin[t] = n;
         n += std::exchange(next[t], n);
     }
     begin[layer_.steps] = n;
-    for (int64_t i = 0; i < units; ++i)
-        if (fires(i)) row[next[units_[i]]++] = label_[i];
+    std::fill(next + layer_.steps, next + kSilent, n);  // times past the last step: behind the list
+    each_spike([&](int64_t i) { row[next[units_[i]]++] = label_[i]; });
 }
 
 void EventLines::build(int64_t line) {
