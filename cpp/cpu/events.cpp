@@ -48,8 +48,12 @@ EventLines::EventLines(const Layer& layer, const uint8_t* times) : layer_(layer)
     if (method_ == Method::cells) {
         for (int64_t i = 0; i < cell_units; ++i) label[i] = static_cast<uint32_t>(i % layer.channels);
         const int64_t cells = layer.cells_y() * layer.cells_x();
-        cell_row_.reserve(cells * (cell_units + kLanes));
+        cell_stride_ = cell_units + kLanes;
+        cell_row_.reserve(cells * cell_stride_);
         cell_begin_.reserve(cells * (layer.steps + 1));
+        column_stride_ = cell_units * layer.kernel_height + kLanes;
+        column_row_.reserve(layer.cells_x() * column_stride_);
+        column_begin_.reserve(layer.cells_x() * (layer.steps + 1));
         cell_row_of_.assign(static_cast<size_t>(layer.cells_y()), -1);
     } else {
         const int64_t height = method_ == Method::field ? layer.kernel_height * layer.pool : layer.height;
@@ -129,7 +133,8 @@ void EventLines::build(int64_t line) {
     const int64_t top = y * l.stride_y - l.pad_y;
     for (int64_t ky = std::max<int64_t>(top, 0); ky < std::min(top + l.kernel_height, l.cells_y()); ++ky)
         if (cell_row_of_[static_cast<size_t>(ky)] != sample) build_cell_row(sample, ky);
-    for (int64_t x = 0; x < l.out_width(); ++x) merge_cells(x, y, x);
+    for (int64_t x = 0; x < l.cells_x(); ++x) join_column(y, x);
+    for (int64_t x = 0; x < l.out_width(); ++x) join_site(x);
 }
 
 void EventLines::build_cell_row(int64_t sample, int64_t cell_y) {
@@ -142,42 +147,48 @@ void EventLines::build_cell_row(int64_t sample, int64_t cell_y) {
                         units_.data() + dy * wide);
         }
         const int64_t cell = cell_y * l.cells_x() + cell_x;
-        sort_units(cell_units, cell_begin_.data() + cell * (l.steps + 1), cell_row_.data() + cell * (cell_units + kLanes));
+        sort_units(cell_units, cell_begin_.data() + cell * (l.steps + 1), cell_row_.data() + cell * cell_stride_);
     }
     cell_row_of_[static_cast<size_t>(cell_y)] = sample;
 }
 
-// Joins the lists of the cells under the kernel, step by step; the copies run over by up to a vector, into what comes next.
-void EventLines::merge_cells(int64_t i, int64_t y, int64_t x) {
+void EventLines::join_column(int64_t y, int64_t cell_x) {
     const Layer& l = layer_;
-    struct Cell {
-        const uint32_t *row, *begin;
-        uint32_t first_row;
-    };
-    thread_local std::vector<Cell> cells;
-    cells.clear();
-    const int64_t cell_units = l.pool * l.pool * l.channels;
-    for (int64_t ky = 0; ky < l.kernel_height; ++ky)
-        for (int64_t kx = 0; kx < l.kernel_width; ++kx) {
-            const int64_t cy = y * l.stride_y - l.pad_y + ky, cx = x * l.stride_x - l.pad_x + kx;
-            if (cy < 0 || cy >= l.cells_y() || cx < 0 || cx >= l.cells_x()) continue;
-            const int64_t cell = cy * l.cells_x() + cx;
-            cells.push_back({cell_row_.data() + cell * (cell_units + kLanes), cell_begin_.data() + cell * (l.steps + 1),
-                             static_cast<uint32_t>((ky * l.kernel_width + kx) * l.channels)});
-        }
-    uint32_t* begin = begin_.data() + i * (l.steps + 1);
-    uint32_t* const row = row_.data() + i * row_stride_;
+    parts_.clear();
+    for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
+        const int64_t cell_y = y * l.stride_y - l.pad_y + ky, cell = cell_y * l.cells_x() + cell_x;
+        if (cell_y < 0 || cell_y >= l.cells_y()) continue;
+        parts_.push_back({{cell_row_.data() + cell * cell_stride_, cell_begin_.data() + cell * (l.steps + 1)},
+                          static_cast<uint32_t>(ky * l.kernel_width * l.channels)});
+    }
+    join(column_begin_.data() + cell_x * (l.steps + 1), column_row_.data() + cell_x * column_stride_);
+}
+
+void EventLines::join_site(int64_t x) {
+    const Layer& l = layer_;
+    parts_.clear();
+    for (int64_t kx = 0; kx < l.kernel_width; ++kx) {
+        const int64_t cell_x = x * l.stride_x - l.pad_x + kx;
+        if (cell_x < 0 || cell_x >= l.cells_x()) continue;
+        parts_.push_back({{column_row_.data() + cell_x * column_stride_, column_begin_.data() + cell_x * (l.steps + 1)},
+                          static_cast<uint32_t>(kx * l.channels)});
+    }
+    join(begin_.data() + x * (l.steps + 1), row_.data() + x * row_stride_);
+}
+
+// Joins lists step by step; the copies run over by up to a vector, into what comes next.
+void EventLines::join(uint32_t* begin, uint32_t* row) const {
     uint32_t n = 0;
-    for (int64_t t = 0; t < l.steps; ++t) {
+    for (int64_t t = 0; t < layer_.steps; ++t) {
         begin[t] = n;
-        for (const Cell& cell : cells) {
-            const uint32_t from = cell.begin[t], count = cell.begin[t + 1] - from;
+        for (const auto& [list, first_row] : parts_) {
+            const uint32_t from = list.begin[t], count = list.begin[t + 1] - from;
             for (uint32_t k = 0; k < count; k += kLanes)
-                *reinterpret_cast<Words*>(row + n + k) = *reinterpret_cast<const Words*>(cell.row + from + k) + cell.first_row;
+                *reinterpret_cast<Words*>(row + n + k) = *reinterpret_cast<const Words*>(list.row + from + k) + first_row;
             n += count;
         }
     }
-    begin[l.steps] = n;
+    begin[layer_.steps] = n;
 }
 
 }  // namespace firstspike
