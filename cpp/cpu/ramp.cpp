@@ -26,6 +26,7 @@ Support ramp(const float* current, int64_t sites, int64_t channels, int64_t step
              const Surrogate& surrogate, bool record, int threads, uint8_t* times_out) {
     const Tiles tiles{channels};
     std::vector<SupportWriter> writers = writers_for(record ? site_tasks(sites, threads) : 0, sites * channels);
+    const FiringRule rule(neuron, surrogate);
     each_tile(sites, channels, threads, [&](int64_t task, int64_t site, int64_t tile) {
         with_vectors(tiles.vectors(tile), [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;
@@ -42,12 +43,12 @@ Support ramp(const float* current, int64_t sites, int64_t channels, int64_t step
             };
             if (record) {
                 SupportWriter& writer = writers[static_cast<size_t>(task)];
-                Firing<N, true> firing(neuron, surrogate, used, writer.begin_group(site * tiles.number() + tile, steps * used));
+                Firing<N, true> firing(rule, used, writer.begin_group(site * tiles.number() + tile, steps * used));
                 run(firing);
                 writer.end_group(firing.cursor());
                 firing.write_times(times_out + at, used);
             } else {
-                Firing<N, false> firing(neuron, surrogate, used, {});
+                Firing<N, false> firing(rule, used, {});
                 run(firing);
                 firing.write_times(times_out + at, used);
             }

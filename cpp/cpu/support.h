@@ -24,19 +24,19 @@ struct Support {
     int64_t groups = 0, entries = 0;
 };
 
-// Where the next entries of a group go. Kept apart from the writer, so that it stays in registers while a tile steps.
+// Where the entries of a group go, and how many have come. Kept apart from the writer, so that it stays in registers while a tile
+// steps.
 struct SupportCursor {
     float* slope = nullptr;
     uint8_t* step = nullptr;
     uint8_t* lane = nullptr;
+    int64_t count = 0;
 
     // Adds the lanes of `mask`, all at one step; may write a whole vector of each array.
     FIRSTSPIKE_INLINE void append(uint32_t mask, Vec slopes, int first_lane, int at_step) {
-        const int n = append_lanes(mask, slopes, first_lane, slope, lane);
-        std::memset(step, at_step, kLanes);
-        slope += n;
-        step += n;
-        lane += n;
+        const int n = append_lanes(mask, slopes, first_lane, slope + count, lane + count);
+        std::memset(step + count, at_step, kLanes);
+        count += n;
     }
 };
 
@@ -46,13 +46,13 @@ class alignas(128) SupportWriter {
    public:
     void reserve(int64_t entries);
 
-    // Room for a group of at most `most` entries; end_group takes the cursor behind those that came.
+    // Room for a group of at most `most` entries; end_group takes the cursor with those that came.
     FIRSTSPIKE_INLINE SupportCursor begin_group(int64_t group, int64_t most) {
         if (size_ + most + kLanes > slope_.capacity()) reserve(size_ + most + kLanes);
         segments_.push_back({group, size_});
-        return {slope_.data() + size_, step_.data() + size_, lane_.data() + size_};
+        return {slope_.data() + size_, step_.data() + size_, lane_.data() + size_, 0};
     }
-    FIRSTSPIKE_INLINE void end_group(const SupportCursor& end) { size_ = end.slope - slope_.data(); }
+    FIRSTSPIKE_INLINE void end_group(const SupportCursor& cursor) { size_ += cursor.count; }
 
    private:
     friend Support join(std::vector<SupportWriter>& writers, int64_t groups, int threads);

@@ -79,12 +79,19 @@ inline void rest(Vec (&v)[N], int used) {
     for (int k = 0; k < N; ++k) v[k] = choose(first_lanes(used - k * kLanes), Vec{}, splat(kSpent));
 }
 
+// When a neuron fires, and where its surrogate is not zero, in vectors.
+struct FiringRule {
+    Vec threshold, reach;
+    SparseSlope slope;
+    FiringRule(const Neuron& neuron, const Surrogate& surrogate)
+        : threshold(splat(neuron.threshold)), reach(splat(surrogate.reach())), slope(surrogate) {}
+};
+
 // What a tile does at the end of a step: notes the times of the neurons that fire, and the support entries.
 template <int N, bool kRecord>
 class Firing {
    public:
-    Firing(const Neuron& neuron, const Surrogate& surrogate, int used, SupportCursor cursor)
-        : threshold_(splat(neuron.threshold)), reach_(splat(surrogate.reach())), slope_(surrogate), alive_(used), cursor_(cursor) {
+    Firing(const FiringRule& rule, int used, SupportCursor cursor) : rule_(rule), alive_(used), cursor_(cursor) {
         for (int k = 0; k < N; ++k) time_[k] = Words{} + static_cast<uint32_t>(kSilent);
     }
 
@@ -112,25 +119,24 @@ class Firing {
     FIRSTSPIKE_INLINE bool anything(const Vec (&v)[N]) const {
         Vec highest = v[0];
         for (int k = 1; k < N; ++k) highest = larger(highest, v[k]);
-        return kRecord ? mask_greater(highest - threshold_, -reach_) != 0 : mask_reaches(highest, threshold_) != 0;
+        return kRecord ? mask_greater(highest - rule_.threshold, -rule_.reach) != 0 : mask_reaches(highest, rule_.threshold) != 0;
     }
 
     FIRSTSPIKE_INLINE void fire(Vec (&v)[N], int step) {
 #pragma GCC unroll 4  // a loop would need the membranes in memory
         for (int k = 0; k < N; ++k) {
             if constexpr (kRecord) {  // appending nothing is quicker than a branch that goes either way
-                const Vec size = absolute(v[k] - threshold_);
-                cursor_.append(mask_greater(reach_, size), slope_(size), k * kLanes, step);
+                const Vec size = absolute(v[k] - rule_.threshold);
+                cursor_.append(mask_greater(rule_.reach, size), rule_.slope(size), k * kLanes, step);
             }
-            const uint32_t fired = mask_reaches(v[k], threshold_);
+            const uint32_t fired = mask_reaches(v[k], rule_.threshold);
             v[k] = choose(fired, splat(kSpent), v[k]);
             time_[k] = choose(fired, Words{} + static_cast<uint32_t>(step), time_[k]);
             alive_ -= __builtin_popcount(fired);
         }
     }
 
-    Vec threshold_, reach_;
-    SparseSlope slope_;
+    const FiringRule rule_;
     int alive_;
     SupportCursor cursor_;
     Words time_[N];
