@@ -22,8 +22,8 @@ class FieldSort {
 
     explicit FieldSort(const Layer& layer);
 
-    // For each site x of row y: its units' labels by time, equal times in the units' order, to row[x * row_stride ...], and where the
-    // steps begin to begin[x * (steps + 1) ...]. Units are numbered row, column, channel.
+    // For each site x of row y: its units' labels by time, equal times in the units' order, to row[x * row_stride ...], and where
+    // the steps begin to begin[x * (steps + 1) ...]. Units are numbered row, column, channel.
     void sort_row(const uint8_t* sample, int64_t y, const uint32_t* label, uint32_t* row, int64_t row_stride, uint32_t* begin);
 
    private:

@@ -9,8 +9,8 @@ namespace firstspike {
 
 namespace {
 
-// A part of one tile: out[row_of(i)][lane] = w[i * stride_inner + lane * stride_lane] * scale for i from `from` to `to`, zeros in the
-// padding.
+// A part of one tile: out[row_of(i)][lane] = w[i * stride_inner + lane * stride_lane] * scale for i from `from` to `to`, zeros in
+// the padding.
 template <class RowOf>
 void pack_tile(float* out, const float* w, int used, int width, int64_t from, int64_t to, int64_t stride_inner,
                int64_t stride_lane, float scale, RowOf row_of) {
@@ -60,8 +60,9 @@ void pack_outputs(float* out, const Layer& layer, const WeightView& w, int threa
     const Tiles tiles{layer.outputs};
     const int64_t rows = layer.rows();
     std::vector<uint32_t> row_of(static_cast<size_t>(rows));
-    for (int64_t c = 0, i = 0; c < layer.channels; ++c)
-        for (int64_t tap = 0; tap < layer.taps(); ++tap) row_of[static_cast<size_t>(i++)] = static_cast<uint32_t>(tap * layer.channels + c);
+    auto* next = row_of.data();
+    for (int64_t c = 0; c < layer.channels; ++c)
+        for (int64_t tap = 0; tap < layer.taps(); ++tap) *next++ = static_cast<uint32_t>(tap * layer.channels + c);
     each_part(layer.outputs, rows, (rows + kPart - 1) / kPart, threads, [&](int64_t tile, int64_t part) {
         pack_tile(out + tile * kTile * rows, w.data + tile * kTile * w.stride_output, tiles.used(tile),
                   tiles.vectors(tile) * kLanes, part * kPart, std::min((part + 1) * kPart, rows), 1, w.stride_output,
@@ -73,8 +74,8 @@ void pack_outputs(float* out, const Layer& layer, const WeightView& w, int threa
 
 Panel Panel::by_output(const Layer& layer, const WeightView& w, int threads) {
     Panel panel(layer.outputs, layer.rows());
-    const bool in_a_row = layer.taps() > 1 && w.stride_x == 1 && w.stride_y == layer.kernel_width && w.stride_channel == layer.taps();
-    if (in_a_row) pack_outputs(panel.data_.data(), layer, w, threads);
+    const bool taps_in_a_row = w.stride_x == 1 && w.stride_y == layer.kernel_width && w.stride_channel == layer.taps();
+    if (taps_in_a_row && layer.taps() > 1) pack_outputs(panel.data_.data(), layer, w, threads);
     else pack_taps(panel.data_.data(), layer, w, layer.outputs, layer.channels, w.stride_output, w.stride_channel, threads);
     return panel;
 }
