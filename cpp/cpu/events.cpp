@@ -13,6 +13,7 @@ constexpr int64_t kSamplesPerLine = 16;
 constexpr int64_t kChunk = 64;          // bytes compared at once
 constexpr int64_t kFewSteps = 16;
 constexpr int kAtOnce = 4;              // units of a chunk listed at once
+static_assert(kAtOnce <= kLanes, "a list has room for a vector more than its units");
 
 int64_t padded(int64_t units) { return (units + kChunk - 1) / kChunk * kChunk; }
 }  // namespace
