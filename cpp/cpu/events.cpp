@@ -1,6 +1,7 @@
 #include "events.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "vector.h"
@@ -10,7 +11,9 @@ namespace firstspike {
 namespace {
 constexpr int64_t kSamplesPerLine = 16;
 constexpr int64_t kChunk = 64;          // bytes compared at once
-constexpr int64_t kFieldUnits = 64;     // up to here a site's units are sorted anew rather than merged from its cells
+constexpr int64_t kFewSteps = 16;
+constexpr int kAtOnce = 4;              // units of a chunk listed at once
+static_assert(kAtOnce <= kLanes, "a list has room for a vector more than its units");
 
 int64_t padded(int64_t units) { return (units + kChunk - 1) / kChunk * kChunk; }
 }  // namespace
@@ -29,20 +32,29 @@ int64_t EventLines::sites(const Layer& layer, int64_t line) {
 
 EventLines::EventLines(const Layer& layer, const uint8_t* times) : layer_(layer), times_(times) {
     const int64_t window = layer.pool * layer.pool, cell_units = window * layer.channels;
-    const int64_t field_units = cell_units * layer.taps();
-    method_ = layer.single_site() ? Method::whole_sample : field_units <= kFieldUnits ? Method::field : Method::cells;
+    const int64_t field_units = FieldSort::units(layer);
+    method_ = layer.single_site() ? Method::whole_sample : field_units <= FieldSort::kMostUnits ? Method::field : Method::cells;
     const int64_t sorted = method_ == Method::whole_sample ? layer.units() : method_ == Method::field ? field_units : cell_units;
-    units_.reserve(padded(sorted));
-    std::fill(units_.data() + sorted, units_.data() + padded(sorted), static_cast<uint8_t>(kSilent));
-    label_.reserve(padded(sorted));
+    label_.reserve(padded(sorted) + 1);  // countr_zero(0) is one behind a chunk
+    std::fill(label_.data() + sorted, label_.data() + padded(sorted) + 1, 0u);
+    if (method_ == Method::field) {
+        fields_ = std::make_unique<FieldSort>(layer);
+    } else {
+        units_.reserve(padded(sorted));
+        std::fill(units_.data() + sorted, units_.data() + padded(sorted), static_cast<uint8_t>(kSilent));
+    }
 
     // Labels in the order in which the units are gathered: rows of units, then columns, then channels.
     uint32_t* label = label_.data();
     if (method_ == Method::cells) {
         for (int64_t i = 0; i < cell_units; ++i) label[i] = static_cast<uint32_t>(i % layer.channels);
         const int64_t cells = layer.cells_y() * layer.cells_x();
-        cell_row_.reserve(cells * (cell_units + kLanes));
+        cell_stride_ = cell_units + kLanes;
+        cell_row_.reserve(cells * cell_stride_);
         cell_begin_.reserve(cells * (layer.steps + 1));
+        column_stride_ = cell_units * layer.kernel_height + kLanes;
+        column_row_.reserve(layer.cells_x() * column_stride_);
+        column_begin_.reserve(layer.cells_x() * (layer.steps + 1));
         cell_row_of_.assign(static_cast<size_t>(layer.cells_y()), -1);
     } else {
         const int64_t height = method_ == Method::field ? layer.kernel_height * layer.pool : layer.height;
@@ -62,33 +74,39 @@ EventLines::EventLines(const Layer& layer, const uint8_t* times) : layer_(layer)
 
 // Sorts the gathered units by step; equal steps keep their order.
 void EventLines::sort_units(int64_t units, uint32_t* begin, uint32_t* row) {
-    if (units < layer_.steps) return count_units(units, begin, row);
+    if (layer_.steps > kFewSteps) return count_units(units, begin, row);
     uint32_t n = 0;
     for (int64_t t = 0; t < layer_.steps; ++t) {
         begin[t] = n;
         for (int64_t i = 0; i < units; i += kChunk) {
             uint64_t found = mask_equal_bytes(units_.data() + i, static_cast<uint8_t>(t));
-            for (; found; found &= found - 1) row[n++] = label_[i + __builtin_ctzll(found)];
+            uint32_t* out = row + n;
+            n += static_cast<uint32_t>(std::popcount(found));
+            do {  // four at a time, found or not: the end of a loop over each would be hard to foresee
+                for (int k = 0; k < kAtOnce; ++k, found &= found - 1) *out++ = label_[i + std::countr_zero(found)];
+            } while (found);
         }
     }
     begin[layer_.steps] = n;
 }
 
-// The same for few units: counted, not searched for at every step.
+// The same for many steps: counted, not searched for at every step.
 void EventLines::count_units(int64_t units, uint32_t* begin, uint32_t* row) {
-    uint32_t next[kSilent + 1];
-    std::fill_n(next, layer_.steps, 0u);
-    const auto fires = [&](int64_t i) { return units_[i] < layer_.steps; };
-    for (int64_t i = 0; i < units; ++i)
-        if (fires(i)) ++next[units_[i]];
+    const auto each_spike = [&](auto&& call) {
+        for (int64_t i = 0; i < units; i += kChunk)
+            for (uint64_t found = ~mask_equal_bytes(units_.data() + i, kSilent); found; found &= found - 1)
+                call(i + std::countr_zero(found));
+    };
+    uint32_t next[kSilent] = {};
+    each_spike([&](int64_t i) { ++next[units_[i]]; });
     uint32_t n = 0;
     for (int64_t t = 0; t < layer_.steps; ++t) {
         begin[t] = n;
         n += std::exchange(next[t], n);
     }
     begin[layer_.steps] = n;
-    for (int64_t i = 0; i < units; ++i)
-        if (fires(i)) row[next[units_[i]]++] = label_[i];
+    std::fill(next + layer_.steps, next + kSilent, n);  // times past the last step: behind the list
+    each_spike([&](int64_t i) { row[next[units_[i]]++] = label_[i]; });
 }
 
 void EventLines::build(int64_t line) {
@@ -109,33 +127,15 @@ void EventLines::build(int64_t line) {
         return;
     }
     const int64_t sample = line / l.out_height(), y = line % l.out_height();
-    if (method_ == Method::cells) {
-        const int64_t top = y * l.stride_y - l.pad_y;
-        for (int64_t ky = std::max<int64_t>(top, 0); ky < std::min(top + l.kernel_height, l.cells_y()); ++ky)
-            if (cell_row_of_[static_cast<size_t>(ky)] != sample) build_cell_row(sample, ky);
+    if (method_ == Method::field) {
+        fields_->sort_row(times_ + sample * l.units(), y, label_.data(), row_.data(), row_stride_, begin_.data());
+        return;
     }
-    for (int64_t x = 0; x < l.out_width(); ++x) {
-        if (method_ == Method::cells) {
-            merge_cells(x, y, x);
-        } else {
-            gather_field(sample, y, x);
-            sort_units(l.rows() * l.pool * l.pool, begin_.data() + x * (l.steps + 1), row_.data() + x * row_stride_);
-        }
-    }
-}
-
-void EventLines::gather_field(int64_t sample, int64_t y, int64_t x) {
-    const Layer& l = layer_;
-    const int64_t wide = l.kernel_width * l.pool, high = l.kernel_height * l.pool;
-    const int64_t top = (y * l.stride_y - l.pad_y) * l.pool, left = (x * l.stride_x - l.pad_x) * l.pool;
-    const int64_t from = std::max<int64_t>(left, 0), to = std::min(left + wide, l.cells_x() * l.pool);
-    uint8_t* out = units_.data();
-    for (int64_t row = top; row < top + high; ++row, out += wide * l.channels) {
-        std::fill_n(out, wide * l.channels, static_cast<uint8_t>(kSilent));
-        if (row < 0 || row >= l.cells_y() * l.pool || from >= to) continue;
-        std::copy_n(times_ + ((sample * l.height + row) * l.width + from) * l.channels, (to - from) * l.channels,
-                    out + (from - left) * l.channels);
-    }
+    const int64_t top = y * l.stride_y - l.pad_y;
+    for (int64_t ky = std::max<int64_t>(top, 0); ky < std::min(top + l.kernel_height, l.cells_y()); ++ky)
+        if (cell_row_of_[static_cast<size_t>(ky)] != sample) build_cell_row(sample, ky);
+    for (int64_t x = 0; x < l.cells_x(); ++x) join_column(y, x);
+    for (int64_t x = 0; x < l.out_width(); ++x) join_site(x);
 }
 
 void EventLines::build_cell_row(int64_t sample, int64_t cell_y) {
@@ -148,42 +148,48 @@ void EventLines::build_cell_row(int64_t sample, int64_t cell_y) {
                         units_.data() + dy * wide);
         }
         const int64_t cell = cell_y * l.cells_x() + cell_x;
-        sort_units(cell_units, cell_begin_.data() + cell * (l.steps + 1), cell_row_.data() + cell * (cell_units + kLanes));
+        sort_units(cell_units, cell_begin_.data() + cell * (l.steps + 1), cell_row_.data() + cell * cell_stride_);
     }
     cell_row_of_[static_cast<size_t>(cell_y)] = sample;
 }
 
-// Joins the lists of the cells under the kernel, step by step; the copies run over by up to a vector, into what comes next.
-void EventLines::merge_cells(int64_t i, int64_t y, int64_t x) {
+void EventLines::join_column(int64_t y, int64_t cell_x) {
     const Layer& l = layer_;
-    struct Cell {
-        const uint32_t *row, *begin;
-        uint32_t first_row;
-    };
-    thread_local std::vector<Cell> cells;
-    cells.clear();
-    const int64_t cell_units = l.pool * l.pool * l.channels;
-    for (int64_t ky = 0; ky < l.kernel_height; ++ky)
-        for (int64_t kx = 0; kx < l.kernel_width; ++kx) {
-            const int64_t cy = y * l.stride_y - l.pad_y + ky, cx = x * l.stride_x - l.pad_x + kx;
-            if (cy < 0 || cy >= l.cells_y() || cx < 0 || cx >= l.cells_x()) continue;
-            const int64_t cell = cy * l.cells_x() + cx;
-            cells.push_back({cell_row_.data() + cell * (cell_units + kLanes), cell_begin_.data() + cell * (l.steps + 1),
-                             static_cast<uint32_t>((ky * l.kernel_width + kx) * l.channels)});
-        }
-    uint32_t* begin = begin_.data() + i * (l.steps + 1);
-    uint32_t* const row = row_.data() + i * row_stride_;
+    parts_.clear();
+    for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
+        const int64_t cell_y = y * l.stride_y - l.pad_y + ky, cell = cell_y * l.cells_x() + cell_x;
+        if (cell_y < 0 || cell_y >= l.cells_y()) continue;
+        parts_.push_back({{cell_row_.data() + cell * cell_stride_, cell_begin_.data() + cell * (l.steps + 1)},
+                          static_cast<uint32_t>(ky * l.kernel_width * l.channels)});
+    }
+    join(column_begin_.data() + cell_x * (l.steps + 1), column_row_.data() + cell_x * column_stride_);
+}
+
+void EventLines::join_site(int64_t x) {
+    const Layer& l = layer_;
+    parts_.clear();
+    for (int64_t kx = 0; kx < l.kernel_width; ++kx) {
+        const int64_t cell_x = x * l.stride_x - l.pad_x + kx;
+        if (cell_x < 0 || cell_x >= l.cells_x()) continue;
+        parts_.push_back({{column_row_.data() + cell_x * column_stride_, column_begin_.data() + cell_x * (l.steps + 1)},
+                          static_cast<uint32_t>(kx * l.channels)});
+    }
+    join(begin_.data() + x * (l.steps + 1), row_.data() + x * row_stride_);
+}
+
+// Joins lists step by step; the copies run over by up to a vector, into what comes next.
+void EventLines::join(uint32_t* begin, uint32_t* row) const {
     uint32_t n = 0;
-    for (int64_t t = 0; t < l.steps; ++t) {
+    for (int64_t t = 0; t < layer_.steps; ++t) {
         begin[t] = n;
-        for (const Cell& cell : cells) {
-            const uint32_t from = cell.begin[t], count = cell.begin[t + 1] - from;
+        for (const auto& [list, first_row] : parts_) {
+            const uint32_t from = list.begin[t], count = list.begin[t + 1] - from;
             for (uint32_t k = 0; k < count; k += kLanes)
-                *reinterpret_cast<Words*>(row + n + k) = *reinterpret_cast<const Words*>(cell.row + from + k) + cell.first_row;
+                *reinterpret_cast<Words*>(row + n + k) = *reinterpret_cast<const Words*>(list.row + from + k) + first_row;
             n += count;
         }
     }
-    begin[l.steps] = n;
+    begin[layer_.steps] = n;
 }
 
 }  // namespace firstspike

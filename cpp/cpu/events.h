@@ -4,9 +4,11 @@
 // Site i of line l has the number first_site(l) + i in the order sample, row, column.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "../core/layer.h"
+#include "field_sort.h"
 #include "memory.h"
 
 namespace firstspike {
@@ -34,21 +36,31 @@ class EventLines {
    private:
     enum class Method { whole_sample, field, cells };
 
-    void gather_field(int64_t sample, int64_t y, int64_t x);
     void build_cell_row(int64_t sample, int64_t cell_y);
-    void merge_cells(int64_t i, int64_t y, int64_t x);
+    void join_column(int64_t y, int64_t cell_x);
+    void join_site(int64_t x);
+    void join(uint32_t* begin, uint32_t* row) const;
     void sort_units(int64_t units, uint32_t* begin, uint32_t* row);
     void count_units(int64_t units, uint32_t* begin, uint32_t* row);
 
     Layer layer_;
     const uint8_t* times_;
     Method method_;
+    std::unique_ptr<FieldSort> fields_;
     int64_t row_stride_;
     Buffer<uint8_t> units_;    // the times of the units to sort, padded with silence to whole vectors
     Buffer<uint32_t> label_;   // the weight row, or the channel, of each of them
     Buffer<uint32_t> row_, begin_;
+    // A large field's list is joined from its columns of cells, which neighbouring sites share, and these from their cells.
+    struct Part {
+        EventList list;
+        uint32_t first_row;
+    };
+    int64_t cell_stride_ = 0, column_stride_ = 0;
     Buffer<uint32_t> cell_row_, cell_begin_;  // for each cell of a sample
     std::vector<int64_t> cell_row_of_;        // which sample's cells a row of cells holds
+    Buffer<uint32_t> column_row_, column_begin_;  // for each column of a row of sites
+    std::vector<Part> parts_;                     // of the list that is being joined
 };
 
 }  // namespace firstspike

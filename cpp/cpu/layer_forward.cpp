@@ -12,31 +12,31 @@ namespace {
 
 constexpr int64_t kNap = 8;  // steps without events that are passed over at once
 
-// The bias of a tile, zeros in the padding.
+// The bias of a tile, zeros in the padding and where there is none.
 class TileBias {
    public:
-    TileBias(const float* bias, int64_t outputs) : present_(bias != nullptr), data_(Tiles{outputs}.padded()) {
+    TileBias(const float* bias, int64_t outputs) : data_(Tiles{outputs}.padded()) {
         std::fill(data_.data(), data_.data() + Tiles{outputs}.padded(), 0.0f);
         if (bias) std::copy_n(bias, outputs, data_.data());
     }
-    template <int N>
-    FIRSTSPIKE_INLINE void add(Vec (&v)[N], int64_t tile) const {
-        if (!present_) return;
-        for (int k = 0; k < N; ++k) v[k] += load(data_.data() + tile * kTile + k * kLanes);
-    }
+    const float* tile(int64_t i) const { return data_.data() + i * kTile; }
 
    private:
-    bool present_;
     Buffer<float> data_;
 };
+
+template <int N>
+FIRSTSPIKE_INLINE void add(Vec (&v)[N], const float* values) {
+    for (int k = 0; k < N; ++k) v[k] += load(values + k * kLanes);
+}
 
 // Calls at_step(v, t) with the membranes after each step's current, until it returns false.
 //
 // In kNap steps without events the membranes move by the bias alone, one way: where at_step.sleeps(after the first of the steps,
 // after the last) says that nothing happens in between, they are passed over.
 template <int N, class AtStep>
-FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const float* weights, EventList events, const TileBias& bias, int64_t tile,
-                            int64_t steps, const Neuron& neuron, AtStep&& at_step) {
+FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const float* weights, EventList events, const float* bias, int64_t steps,
+                            const Neuron& neuron, AtStep&& at_step) {
     const bool leaky = neuron.decay != 1.0f;
     int64_t awake = 0;  // steps before this one are not passed over
     for (int64_t t = 0; t < steps; ++t) {
@@ -45,9 +45,9 @@ FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const float* weights, EventList events,
             awake = end;
             Vec first[N], last[N];
             for (int k = 0; k < N; ++k) first[k] = v[k];
-            bias.add<N>(first, tile);
+            add(first, bias);
             for (int k = 0; k < N; ++k) last[k] = first[k];
-            for (int64_t i = t + 1; i < end; ++i) bias.add<N>(last, tile);
+            for (int64_t i = t + 1; i < end; ++i) add(last, bias);
             if (at_step.sleeps(first, last)) {
                 for (int k = 0; k < N; ++k) v[k] = last[k];
                 t = end - 1;
@@ -57,7 +57,7 @@ FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const float* weights, EventList events,
         if (leaky)
             for (int k = 0; k < N; ++k) v[k] = leak(v[k], neuron);
         add_rows<N>(v, weights, events.row + events.begin[t], events.count(t));
-        bias.add<N>(v, tile);
+        add(v, bias);
         if (!at_step(v, static_cast<int>(t))) return;
     }
 }
@@ -83,23 +83,28 @@ Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& sur
     const Panel panel = Panel::by_output(s.layer, s.weight, s.threads);
     const TileBias bias(s.bias, s.layer.outputs);
     const int64_t sites = s.layer.batch * s.layer.sites();
-    std::fill_n(times_out, sites * s.layer.outputs, static_cast<uint8_t>(kSilent));
     const Schedule schedule(s.layer, s.threads);
+    const int64_t steps = s.layer.steps;
+    const FiringRule rule(neuron, surrogate);
     std::vector<SupportWriter> writers = writers_for(record ? schedule.tasks() : 0, sites * s.layer.outputs);
     schedule.each_tile(s.times, [&](int64_t task, int64_t site, int64_t tile, EventList events) {
         with_vectors(tiles.vectors(tile), [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;
+            const int used = tiles.used(tile);
             Vec v[N] = {};
-            rest(v, tiles.used(tile));
+            rest(v, used);
             uint8_t* times = times_out + site * s.layer.outputs + tile * kTile;
             if (record) {
                 SupportWriter& writer = writers[static_cast<size_t>(task)];
-                writer.begin_group(site * tiles.number() + tile);
-                walk(v, panel.tile(tile), events, bias, tile, s.layer.steps, neuron,
-                     Firing<N, true>(neuron, surrogate, tiles.used(tile), times, &writer));
+                const int64_t group = site * tiles.number() + tile;
+                Firing<N, true> firing(rule, used, writer.begin_group(group, steps * used));
+                walk(v, panel.tile(tile), events, bias.tile(tile), steps, neuron, firing);
+                writer.end_group(firing.cursor());
+                firing.write_times(times, used);
             } else {
-                walk(v, panel.tile(tile), events, bias, tile, s.layer.steps, neuron,
-                     Firing<N, false>(neuron, surrogate, tiles.used(tile), times, nullptr));
+                Firing<N, false> firing(rule, used, {});
+                walk(v, panel.tile(tile), events, bias.tile(tile), steps, neuron, firing);
+                firing.write_times(times, used);
             }
         });
     });
@@ -115,7 +120,7 @@ void integrate_layer(const Synapses& s, const Neuron& neuron, float* membrane) {
         with_vectors(tiles.vectors(tile), [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;
             Vec v[N] = {};
-            walk(v, panel.tile(tile), events, bias, tile, s.layer.steps, neuron,
+            walk(v, panel.tile(tile), events, bias.tile(tile), s.layer.steps, neuron,
                  Membranes<N>{membrane + site * s.layer.outputs + tile * kTile, sites * s.layer.outputs, tiles.used(tile)});
         });
     });

@@ -10,13 +10,10 @@ namespace firstspike {
 
 namespace {
 
-// Some sites a task; few enough tasks that each has work worth its buffers.
-int64_t tasks_for(int64_t sites, int threads) { return std::max<int64_t>(1, std::min<int64_t>(sites, 4 * threads)); }
-
 template <class Run>
 void each_tile(int64_t sites, int64_t channels, int threads, Run&& run) {
     const Tiles tiles{channels};
-    const int64_t tasks = tasks_for(sites, threads);
+    const int64_t tasks = site_tasks(sites, threads);
     parallel_for(tasks, sites * channels < 4096 ? 1 : threads, [&](int64_t task) {
         for (int64_t site = sites * task / tasks; site < sites * (task + 1) / tasks; ++site)
             for (int64_t tile = 0; tile < tiles.number(); ++tile) run(task, site, tile);
@@ -28,16 +25,16 @@ void each_tile(int64_t sites, int64_t channels, int threads, Run&& run) {
 Support ramp(const float* current, int64_t sites, int64_t channels, int64_t steps, const Neuron& neuron,
              const Surrogate& surrogate, bool record, int threads, uint8_t* times_out) {
     const Tiles tiles{channels};
-    std::fill_n(times_out, sites * channels, static_cast<uint8_t>(kSilent));
-    std::vector<SupportWriter> writers = writers_for(record ? tasks_for(sites, threads) : 0, sites * channels);
+    std::vector<SupportWriter> writers = writers_for(record ? site_tasks(sites, threads) : 0, sites * channels);
+    const FiringRule rule(neuron, surrogate);
     each_tile(sites, channels, threads, [&](int64_t task, int64_t site, int64_t tile) {
         with_vectors(tiles.vectors(tile), [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;
             const int used = tiles.used(tile);
             const int64_t at = site * channels + tile * kTile;
-            Vec v[N] = {}, x[N] = {};
+            Vec v[N], x[N];
             rest(v, used);
-            std::memcpy(x, current + at, static_cast<size_t>(used) * sizeof(float));
+            for (int k = 0; k < N; ++k) x[k] = load_some(current + at + k * kLanes, used - k * kLanes);
             const auto run = [&](auto&& firing) {
                 for (int t = 0; t < steps; ++t) {
                     for (int k = 0; k < N; ++k) v[k] = leak(v[k], neuron) + x[k];
@@ -46,10 +43,14 @@ Support ramp(const float* current, int64_t sites, int64_t channels, int64_t step
             };
             if (record) {
                 SupportWriter& writer = writers[static_cast<size_t>(task)];
-                writer.begin_group(site * tiles.number() + tile);
-                run(Firing<N, true>(neuron, surrogate, used, times_out + at, &writer));
+                Firing<N, true> firing(rule, used, writer.begin_group(site * tiles.number() + tile, steps * used));
+                run(firing);
+                writer.end_group(firing.cursor());
+                firing.write_times(times_out + at, used);
             } else {
-                run(Firing<N, false>(neuron, surrogate, used, times_out + at, nullptr));
+                Firing<N, false> firing(rule, used, {});
+                run(firing);
+                firing.write_times(times_out + at, used);
             }
         });
     });

@@ -6,16 +6,17 @@
 
 namespace firstspike {
 
-void SupportWriter::grow() {
-    room_ = std::max<int64_t>({2 * room_, expected_ + kLanes, 8192});
-    slope_.reserve(room_, size_);
-    step_.reserve(room_, size_);
-    lane_.reserve(room_, size_);
+void SupportWriter::reserve(int64_t entries) {
+    slope_.reserve(entries, size_);
+    step_.reserve(slope_.capacity(), size_);
+    lane_.reserve(slope_.capacity(), size_);
 }
+
+int64_t site_tasks(int64_t sites, int threads) { return std::max<int64_t>(1, std::min<int64_t>(sites, 4 * threads)); }
 
 std::vector<SupportWriter> writers_for(int64_t tasks, int64_t neurons) {
     std::vector<SupportWriter> writers(static_cast<size_t>(tasks));
-    for (auto& writer : writers) writer.expect(neurons / tasks);
+    for (auto& writer : writers) writer.reserve(neurons / tasks + kLanes);
     return writers;
 }
 

@@ -24,35 +24,50 @@ struct Support {
     int64_t groups = 0, entries = 0;
 };
 
+// Where the entries of a group go, and how many have come. Kept apart from the writer, so that it stays in registers while a tile
+// steps.
+struct SupportCursor {
+    float* slope = nullptr;
+    uint8_t* step = nullptr;
+    uint8_t* lane = nullptr;
+    int64_t count = 0;
+
+    // Adds the lanes of `mask`, all at one step; may write a whole vector of each array.
+    FIRSTSPIKE_INLINE void append(uint32_t mask, Vec slopes, int first_lane, int at_step) {
+        const int n = append_lanes(mask, slopes, first_lane, slope + count, lane + count);
+        std::memset(step + count, at_step, kLanes);
+        count += n;
+    }
+};
+
 // What one task finds: entries in the order of its work, and where each group's begin. Aligned so that writers of different threads
 // share no cache line, nor the pair of lines that is fetched at once.
 class alignas(128) SupportWriter {
    public:
-    // About so many entries will come: fewer copies on the way there.
-    void expect(int64_t entries) { expected_ = entries; }
+    void reserve(int64_t entries);
 
-    void begin_group(int64_t group) { segments_.push_back({group, size_}); }
-
-    // Appends the lanes of `mask`, all at one step.
-    FIRSTSPIKE_INLINE void append(uint32_t mask, Vec slopes, int first_lane, int at_step) {
-        if (size_ + kLanes > room_) grow();
-        const int n = append_lanes(mask, slopes, first_lane, slope_.data() + size_, lane_.data() + size_);
-        std::memset(step_.data() + size_, at_step, kLanes);
-        size_ += n;
+    // Room for a group of at most `most` entries; end_group takes the cursor with those that came.
+    FIRSTSPIKE_INLINE SupportCursor begin_group(int64_t group, int64_t most) {
+        if (size_ + most + kLanes > slope_.capacity()) reserve(size_ + most + kLanes);
+        segments_.push_back({group, size_});
+        return {slope_.data() + size_, step_.data() + size_, lane_.data() + size_, 0};
     }
+    FIRSTSPIKE_INLINE void end_group(const SupportCursor& cursor) { size_ += cursor.count; }
 
    private:
     friend Support join(std::vector<SupportWriter>& writers, int64_t groups, int threads);
     struct Segment {
         int64_t group, begin;
     };
-    void grow();
 
     Buffer<float> slope_;
     Buffer<uint8_t> step_, lane_;
     std::vector<Segment> segments_;
-    int64_t size_ = 0, room_ = 0, expected_ = 0;
+    int64_t size_ = 0;
 };
+
+// Tasks for a pass over sites; few enough that each has work worth its buffers.
+int64_t site_tasks(int64_t sites, int threads);
 
 // Writers for tasks that share `neurons` neurons; most have about an entry each.
 std::vector<SupportWriter> writers_for(int64_t tasks, int64_t neurons);

@@ -76,21 +76,28 @@ constexpr float kSpent = -INFINITY;  // a membrane that can fire no more
 // Membranes of a tile: padding lanes start as spent.
 template <int N>
 inline void rest(Vec (&v)[N], int used) {
-    for (int k = 0; k < N; ++k)
-        for (int i = 0; i < kLanes; ++i) v[k][i] = k * kLanes + i < used ? 0.0f : kSpent;
+    for (int k = 0; k < N; ++k) v[k] = choose(first_lanes(used - k * kLanes), Vec{}, splat(kSpent));
 }
 
-// What a tile does at the end of a step: writes the times of the neurons that fire, and the support entries.
+// When a neuron fires, and where its surrogate is not zero, in vectors.
+struct FiringRule {
+    Vec threshold, reach;
+    SparseSlope slope;
+    FiringRule(const Neuron& neuron, const Surrogate& surrogate)
+        : threshold(splat(neuron.threshold)), reach(splat(surrogate.reach())), slope(surrogate) {}
+};
+
+// What a tile does at the end of a step: notes the times of the neurons that fire, and the support entries.
 template <int N, bool kRecord>
 class Firing {
    public:
-    Firing(const Neuron& neuron, const Surrogate& surrogate, int used, uint8_t* times, SupportWriter* writer)
-        : threshold_(splat(neuron.threshold)), reach_(splat(surrogate.reach())), slope_(surrogate), alive_(used),
-          times_(times), writer_(writer) {}
+    Firing(const FiringRule& rule, int used, SupportCursor cursor) : rule_(rule), alive_(used), cursor_(cursor) {
+        for (int k = 0; k < N; ++k) time_[k] = Words{} + static_cast<uint32_t>(kSilent);
+    }
 
     // Returns false once no neuron of the tile is left to fire.
     FIRSTSPIKE_INLINE bool operator()(Vec (&v)[N], int step) {
-        if (anything(v)) [[unlikely]] fire(v, step);
+        if (anything(v)) fire(v, step);
         return alive_ > 0;
     }
 
@@ -101,34 +108,38 @@ class Firing {
         return !anything(highest);
     }
 
+    // The times of the tile's first `used` neurons.
+    FIRSTSPIKE_INLINE void write_times(uint8_t* times, int used) const {
+        for (int k = 0; k < N; ++k) narrow_some(times + k * kLanes, time_[k], used - k * kLanes);
+    }
+    const SupportCursor& cursor() const { return cursor_; }
+
    private:
     // Whether a membrane is within reach of the threshold or above; without a record, at the threshold.
     FIRSTSPIKE_INLINE bool anything(const Vec (&v)[N]) const {
         Vec highest = v[0];
         for (int k = 1; k < N; ++k) highest = larger(highest, v[k]);
-        return kRecord ? mask_greater(highest - threshold_, -reach_) != 0 : mask_reaches(highest, threshold_) != 0;
+        return kRecord ? mask_greater(highest - rule_.threshold, -rule_.reach) != 0 : mask_reaches(highest, rule_.threshold) != 0;
     }
 
     FIRSTSPIKE_INLINE void fire(Vec (&v)[N], int step) {
 #pragma GCC unroll 4  // a loop would need the membranes in memory
         for (int k = 0; k < N; ++k) {
-            if constexpr (kRecord) {
-                const Vec size = absolute(v[k] - threshold_);
-                const uint32_t within = mask_greater(reach_, size);
-                if (within) writer_->append(within, slope_(size), k * kLanes, step);
+            if constexpr (kRecord) {  // appending nothing is quicker than a branch that goes either way
+                const Vec size = absolute(v[k] - rule_.threshold);
+                cursor_.append(mask_greater(rule_.reach, size), rule_.slope(size), k * kLanes, step);
             }
-            const uint32_t fired = mask_reaches(v[k], threshold_);
+            const uint32_t fired = mask_reaches(v[k], rule_.threshold);
             v[k] = choose(fired, splat(kSpent), v[k]);
+            time_[k] = choose(fired, Words{} + static_cast<uint32_t>(step), time_[k]);
             alive_ -= __builtin_popcount(fired);
-            store_bytes(times_ + k * kLanes, fired, static_cast<uint8_t>(step));
         }
     }
 
-    Vec threshold_, reach_;
-    SparseSlope slope_;
+    const FiringRule rule_;
     int alive_;
-    uint8_t* times_;
-    SupportWriter* writer_;
+    SupportCursor cursor_;
+    Words time_[N];
 };
 
 }  // namespace firstspike

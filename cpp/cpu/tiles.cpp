@@ -1,6 +1,7 @@
 #include "tiles.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "parallel.h"
 
@@ -8,37 +9,64 @@ namespace firstspike {
 
 namespace {
 
-// One tile: out[i][lane] = w[i * stride_inner + lane * stride_lane] * scale, zeros in the padding.
-void pack_tile(float* out, const float* w, int used, int width, int64_t inner, int64_t stride_inner, int64_t stride_lane,
-               float scale) {
-    int64_t i = 0;
+// A part of one tile: out[row_of(i)][lane] = w[i * stride_inner + lane * stride_lane] * scale for i from `from` to `to`, zeros in
+// the padding.
+template <class RowOf>
+void pack_tile(float* out, const float* w, int used, int width, int64_t from, int64_t to, int64_t stride_inner,
+               int64_t stride_lane, float scale, RowOf row_of) {
+    int64_t i = from;
     if (stride_inner == 1) {  // rows of w are columns of the tile: squares are turned in registers
-        for (; i + kLanes <= inner; i += kLanes)
+        for (; i + kLanes <= to; i += kLanes)
             for (int first = 0; first < width; first += kLanes) {
                 Vec square[kLanes] = {};
                 for (int k = 0; k < kLanes && first + k < used; ++k) square[k] = load(w + (first + k) * stride_lane + i) * scale;
                 transpose(square);
-                for (int k = 0; k < kLanes; ++k) store(out + (i + k) * width + first, square[k]);
+                for (int k = 0; k < kLanes; ++k) store(out + row_of(i + k) * width + first, square[k]);
             }
     }
-    for (; i < inner; ++i) {
-        for (int lane = 0; lane < used; ++lane) out[i * width + lane] = w[i * stride_inner + lane * stride_lane] * scale;
-        std::fill(out + i * width + used, out + (i + 1) * width, 0.0f);
+    for (; i < to; ++i) {
+        float* row = out + row_of(i) * width;
+        for (int lane = 0; lane < used; ++lane) row[lane] = w[i * stride_inner + lane * stride_lane] * scale;
+        std::fill(row + used, row + width, 0.0f);
     }
 }
 
-void pack(float* out, const Layer& layer, const WeightView& w, int64_t lanes, int64_t inner, int64_t stride_lane,
-          int64_t stride_inner, int threads) {
+// Calls part(tile, n) for n in [0, parts) of every tile.
+template <class Part>
+void each_part(int64_t lanes, int64_t rows, int64_t parts, int threads, Part&& part) {
+    parallel_for(Tiles{lanes}.number() * parts, rows * lanes < 16384 ? 1 : threads,
+                 [&](int64_t task) { part(task / parts, task % parts); });
+}
+
+float scale_of(const Layer& layer) { return 1.0f / static_cast<float>(layer.pool * layer.pool); }
+
+// Tap by tap, whatever the strides.
+void pack_taps(float* out, const Layer& layer, const WeightView& w, int64_t lanes, int64_t inner, int64_t stride_lane,
+               int64_t stride_inner, int threads) {
     const Tiles tiles{lanes};
     const int64_t taps = layer.taps(), rows = taps * inner;
-    const float scale = 1.0f / static_cast<float>(layer.pool * layer.pool);
-    parallel_for(tiles.number() * taps, rows * lanes < 16384 ? 1 : threads, [&](int64_t task) {
-        const int64_t tile = task / taps, tap = task % taps;
+    each_part(lanes, rows, taps, threads, [&](int64_t tile, int64_t tap) {
         const int width = tiles.vectors(tile) * kLanes;
         const float* from = w.data + tap / layer.kernel_width * w.stride_y + tap % layer.kernel_width * w.stride_x +
                             tile * kTile * stride_lane;
-        pack_tile(out + tile * kTile * rows + tap * inner * width, from, tiles.used(tile), width, inner, stride_inner,
-                  stride_lane, scale);
+        pack_tile(out + tile * kTile * rows + tap * inner * width, from, tiles.used(tile), width, 0, inner, stride_inner,
+                  stride_lane, scale_of(layer), [](int64_t i) { return i; });
+    });
+}
+
+// An output's weights lie in a row, taps innermost, as torch makes them: whole squares, whose lines go to their rows.
+void pack_outputs(float* out, const Layer& layer, const WeightView& w, int threads) {
+    constexpr int64_t kPart = 16 * kLanes;
+    const Tiles tiles{layer.outputs};
+    const int64_t rows = layer.rows();
+    std::vector<uint32_t> row_of(static_cast<size_t>(rows));
+    auto* next = row_of.data();
+    for (int64_t c = 0; c < layer.channels; ++c)
+        for (int64_t tap = 0; tap < layer.taps(); ++tap) *next++ = static_cast<uint32_t>(tap * layer.channels + c);
+    each_part(layer.outputs, rows, (rows + kPart - 1) / kPart, threads, [&](int64_t tile, int64_t part) {
+        pack_tile(out + tile * kTile * rows, w.data + tile * kTile * w.stride_output, tiles.used(tile),
+                  tiles.vectors(tile) * kLanes, part * kPart, std::min((part + 1) * kPart, rows), 1, w.stride_output,
+                  scale_of(layer), [&](int64_t i) { return static_cast<int64_t>(row_of[static_cast<size_t>(i)]); });
     });
 }
 
@@ -46,13 +74,15 @@ void pack(float* out, const Layer& layer, const WeightView& w, int64_t lanes, in
 
 Panel Panel::by_output(const Layer& layer, const WeightView& w, int threads) {
     Panel panel(layer.outputs, layer.rows());
-    pack(panel.data_.data(), layer, w, layer.outputs, layer.channels, w.stride_output, w.stride_channel, threads);
+    const bool taps_in_a_row = w.stride_x == 1 && w.stride_y == layer.kernel_width && w.stride_channel == layer.taps();
+    if (taps_in_a_row && layer.taps() > 1) pack_outputs(panel.data_.data(), layer, w, threads);
+    else pack_taps(panel.data_.data(), layer, w, layer.outputs, layer.channels, w.stride_output, w.stride_channel, threads);
     return panel;
 }
 
 Panel Panel::by_channel(const Layer& layer, const WeightView& w, int threads) {
     Panel panel(layer.channels, layer.taps() * layer.outputs);
-    pack(panel.data_.data(), layer, w, layer.channels, layer.outputs, w.stride_channel, w.stride_output, threads);
+    pack_taps(panel.data_.data(), layer, w, layer.channels, layer.outputs, w.stride_channel, w.stride_output, threads);
     return panel;
 }
 

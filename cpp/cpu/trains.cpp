@@ -36,14 +36,14 @@ void dense_from_times(const uint8_t* times, int64_t steps, int64_t neurons, int 
 
 Support support_from_dense(const float* gradient, int64_t sites, int64_t channels, int64_t steps, int threads) {
     const Tiles tiles{channels};
-    std::vector<SupportWriter> writers(static_cast<size_t>(std::max<int64_t>(1, std::min<int64_t>(sites, 4 * threads))));
-    const auto tasks = static_cast<int64_t>(writers.size());
+    const int64_t tasks = site_tasks(sites, threads);
+    std::vector<SupportWriter> writers = writers_for(tasks, sites * channels);
     parallel_for(tasks, threads, [&](int64_t task) {
         SupportWriter& writer = writers[static_cast<size_t>(task)];
         for (int64_t site = sites * task / tasks; site < sites * (task + 1) / tasks; ++site)
             for (int64_t tile = 0; tile < tiles.number(); ++tile) {
-                writer.begin_group(site * tiles.number() + tile);
                 const int used = tiles.used(tile);
+                SupportCursor cursor = writer.begin_group(site * tiles.number() + tile, steps * used);
                 for (int64_t t = 0; t < steps; ++t)
                     for (int first = 0; first < used; first += kLanes) {
                         Vec g = {};
@@ -52,8 +52,9 @@ Support support_from_dense(const float* gradient, int64_t sites, int64_t channel
                         // Zeros add nothing; a NaN counts, so that it is not lost.
                         uint32_t some = 0;
                         for (int i = 0; i < kLanes; ++i) some |= static_cast<uint32_t>(g[i] != 0.0f) << i;
-                        if (some) writer.append(some, g, first, static_cast<int>(t));
+                        if (some) cursor.append(some, g, first, static_cast<int>(t));
                     }
+                writer.end_group(cursor);
             }
     });
     return join(writers, sites * tiles.number(), threads);

@@ -34,6 +34,9 @@ inline Vec splat(float x) { return Vec{} + x; }
 inline Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
 
+// The mask of the first `count` lanes, at most kLanes of them.
+inline uint32_t first_lanes(int64_t count) { return count >= kLanes ? (1u << kLanes) - 1 : count > 0 ? (1u << count) - 1 : 0; }
+
 // Bit i is set where a[i] > b[i].
 inline uint32_t mask_greater(Vec a, Vec b) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
@@ -82,6 +85,17 @@ inline Vec choose(uint32_t mask, Vec on, Vec off) {
 #endif
 }
 
+inline Words choose(uint32_t mask, Words on, Words off) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+    return reinterpret_cast<Words>(_mm512_mask_blend_epi32(static_cast<__mmask16>(mask), reinterpret_cast<__m512i>(off),
+                                                           reinterpret_cast<__m512i>(on)));
+#else
+    for (int i = 0; i < kLanes; ++i)
+        if (mask >> i & 1) off[i] = on[i];
+    return off;
+#endif
+}
+
 // Appends the chosen lanes' values, and their numbers plus `first`, and returns how many; may write a whole vector of each.
 inline int append_lanes(uint32_t mask, Vec values, int first, float* value_out, uint8_t* lane_out) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
@@ -106,7 +120,7 @@ inline int append_lanes(uint32_t mask, Vec values, int first, float* value_out, 
 // The first `count` values, at most kLanes of them, and zeros; reads nothing behind them.
 inline Vec load_some(const float* p, int64_t count) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
-    return _mm512_maskz_loadu_ps(static_cast<__mmask16>(count < kLanes ? (1u << count) - 1 : 0xffffu), p);
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>(first_lanes(count)), p);
 #else
     Vec v{};
     std::memcpy(&v, p, static_cast<size_t>(count < kLanes ? count : kLanes) * sizeof(float));
@@ -117,12 +131,23 @@ inline Vec load_some(const float* p, int64_t count) {
 // The same of bytes, each as a word.
 inline Words widen_some(const uint8_t* p, int64_t count) {
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
-    const auto first = static_cast<__mmask16>(count < kLanes ? (1u << count) - 1 : 0xffffu);
+    const auto first = static_cast<__mmask16>(first_lanes(count));
     return reinterpret_cast<Words>(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first, p)));
 #else
     Words words{};
     for (int i = 0; i < kLanes && i < count; ++i) words[i] = p[i];
     return words;
+#endif
+}
+
+// Writes the first `count` words, at most kLanes of them, as bytes.
+inline void narrow_some(uint8_t* out, Words words, int64_t count) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+    const __m128i bytes = _mm512_cvtepi32_epi8(reinterpret_cast<__m512i>(words));
+    if (count >= kLanes) return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+    std::memcpy(out, &bytes, static_cast<size_t>(count));
+#else
+    for (int i = 0; i < kLanes && i < count; ++i) out[i] = static_cast<uint8_t>(words[i]);
 #endif
 }
 

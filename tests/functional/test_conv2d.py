@@ -1,9 +1,11 @@
 """`functional.conv2d` against the float64 reference: times and gradients."""
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firstspike import SpikeTimes, functional
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
 
 from ..compare import check_layer
@@ -50,6 +52,43 @@ def test_kernel_stride_padding(kernel: int, stride: int, padding: object) -> Non
 def test_shapes(inputs: tuple[int, ...], weight: tuple[int, ...], options: dict, exact: bool) -> None:
     check_layer("conv2d", layer(inputs, weight, 8, exact=exact, **options))
     check_layer("conv2d", layer(inputs, weight, 8, exact=exact, bias=False, seed=1, **options))
+
+
+@pytest.mark.parametrize("steps", [1, 9, 254])
+@pytest.mark.parametrize("width", [7, 8, 9, 31, 32, 33, 70])
+def test_few_inputs_and_many_sites(width: int, steps: int) -> None:
+    for pattern in ("mixed", "spread"):
+        check_layer("conv2d", layer((2, 1, 3, width), (18, 1, 3, 3), steps, pattern=pattern, padding=1))
+    check_layer("conv2d", layer((1, 2, 4, width), (5, 2, 2, 3), steps, avg_pool=2, stride=(1, 2), padding=(0, 1)))
+
+
+@pytest.mark.parametrize(
+    "weight", [(9, 1, 8, 8), (9, 7, 3, 3), (9, 13, 1, 5), (9, 64, 1, 1), (9, 65, 1, 1), (9, 16, 3, 3)], ids=str
+)
+def test_field_sizes(weight: tuple[int, ...]) -> None:
+    for steps in (8, 16, 17):
+        check_layer("conv2d", layer((2, weight[1], 9, 10), weight, steps, exact=False, padding=1))
+
+
+@pytest.mark.parametrize("shape", [(70, 1, 3, 3), (70, 33, 3, 2)], ids=str)
+def test_order_of_weights_in_memory_changes_nothing(shape: tuple[int, ...]) -> None:
+    case = layer((2, shape[1], 6, 7), shape, 8, exact=False, padding=1)
+    spikes = SpikeTimes(case.times, case.steps)
+    expected = functional.conv2d(spikes, case.weight, case.bias, **case.options).times
+    for order in [(2, 3, 1, 0), (0, 2, 3, 1), (1, 0, 2, 3)]:
+        weight = case.weight.permute(order).contiguous().permute([order.index(i) for i in range(4)])
+        assert torch.equal(functional.conv2d(spikes, weight, case.bias, **case.options).times, expected)
+
+
+@pytest.mark.parametrize("channels", [1, 30])
+def test_a_weight_that_is_no_number_silences_its_neuron_from_there(channels: int) -> None:
+    case = layer((2, channels, 5, 6), (18, channels, 3, 3), 8, pattern="early", regime="firing", padding=1)
+    spikes = SpikeTimes(case.times, case.steps)
+    broken = case.weight.clone().requires_grad_()
+    broken.data[3] = float("nan")
+    times = functional.conv2d(spikes, case.weight, case.bias, **case.options).times.clone()
+    times[:, 3] = 255
+    assert torch.equal(functional.conv2d(spikes, broken, case.bias, **case.options).times, times)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 2.25])

@@ -37,6 +37,13 @@ def test_shapes(shape: tuple[int, int, int], exact: bool) -> None:
     check_layer("linear", layer((batch, inputs), (outputs, inputs), 8, exact=exact, bias=False, seed=1))
 
 
+@pytest.mark.parametrize("steps", [15, 16, 17])
+@pytest.mark.parametrize("inputs", [63, 64, 65, 300])
+def test_numbers_of_steps_and_inputs_at_which_sorting_changes(inputs: int, steps: int) -> None:
+    for pattern in ("mixed", "tied"):
+        check_layer("linear", layer((2, inputs), (9, inputs), steps, pattern=pattern, exact=False))
+
+
 @pytest.mark.parametrize("threshold", [0.5, 1.0, 2.25])
 @pytest.mark.parametrize("surrogate", SURROGATES, ids=name)
 def test_surrogates_and_thresholds(surrogate: object, threshold: float) -> None:
