@@ -23,6 +23,7 @@ INPUT = "Tensor times, Tensor? edge, Tensor? in_offset, Tensor? in_place"
 cpu: Any = _extension.cpu
 # Neurons of a support group: neighbouring channels of one site of one sample.
 TILES: dict[str, int] = {"cpu": cpu.tile, "cuda": _cuda.TILE}
+_NO_SUPPORT = torch.empty(0, dtype=torch.int64), torch.empty(0), torch.empty((2, 0), dtype=torch.uint8)
 
 
 def operator(schema: str, *, cpu: Callable[..., Any], cuda: Callable[..., Any], fake: Callable[..., Any]) -> str:
@@ -68,7 +69,7 @@ def groups_of(sites: int, channels: int, device: torch.device) -> int:
 def recorded(result: tuple[Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(edge, offset, slope, place) from what a kernel recorded, or empty ones."""
     if result is None:
-        return torch.empty(0), torch.empty(0, dtype=torch.int64), torch.empty(0), torch.empty((2, 0), dtype=torch.uint8)
+        return torch.empty(0), *_NO_SUPPORT
     offset, slope, place = (torch.from_numpy(part) for part in result)
     return torch.zeros(()).expand(slope.shape), offset, slope, place
 

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from . import _cuda
 from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers
+from ._direct import differentiable, direct
 from ._library import (
     INPUT,
     array,
@@ -207,7 +208,7 @@ def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | Non
     if not ctx.record:
         raise RuntimeError("fire_layer recorded nothing to differentiate: call it with record=True")
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
-    results = torch.ops.firstspike.fire_layer_backward(gradient, *ctx.saved_tensors, ctx.geometry, ctx.decay, needs)
+    results = fire_layer_backward(gradient, *ctx.saved_tensors, ctx.geometry, ctx.decay, needs)
     at_edge, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
     return None, at_edge, None, None, at_weight, at_bias, None, None, None
 
@@ -230,4 +231,42 @@ operator(
     fake=_backward_fake,
 )
 torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
-fire_layer = torch.ops.firstspike.fire_layer.default
+_recorded = differentiable(_forward, _save, _gradients)
+
+
+def fire_layer(
+    times: Tensor,
+    edge: Tensor | None,
+    in_offset: Tensor | None,
+    in_place: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Sequence[int],
+    neuron: Sequence[float],
+    record: bool,
+) -> tuple[Tensor, ...]:
+    """(edge, fired, offset, slope, place); record must be true where a gradient is wanted."""
+    arguments = (times, edge, in_offset, in_place, weight, bias, geometry, neuron, record)
+    if not direct(times, weight, bias):
+        return torch.ops.firstspike.fire_layer.default(*arguments)
+    return _recorded(*arguments) if record else _forward(*arguments)
+
+
+def fire_layer_backward(
+    gradient: Tensor,
+    times: Tensor,
+    in_offset: Tensor | None,
+    in_place: Tensor | None,
+    weight: Tensor,
+    offset: Tensor,
+    slope: Tensor | None,
+    place: Tensor,
+    geometry: Sequence[int],
+    decay: float,
+    needs: Sequence[bool],
+) -> tuple[Tensor, ...]:
+    """Gradients at the edge, the weight and the bias; empty where `needs` is false."""
+    call = _backward if direct(gradient, times, weight) else torch.ops.firstspike.fire_layer_backward.default
+    return call(
+        gradient, times, in_offset, in_place, weight, offset, slope, place, geometry, decay, needs
+    )

@@ -1,0 +1,64 @@
+"""When a call may go past torch's dispatcher, straight to a CPU kernel: the dispatcher costs more than a small layer.
+
+It is there for those who look at operators: torch.compile, torch.export, modes, torch.func, tracing, profilers,
+subclasses, other devices. Where none of them is at work the kernel is called at once, and what autograd has to know goes
+through one `torch.autograd.Function` made of the very functions that the operator is registered with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_keys: Any = torch._C._dispatch_keys
+_modes: Any = torch._C._dispatch_tls_local_include_set
+_PLAIN = _keys(torch.empty(0)), _modes()
+with torch.inference_mode():
+    _INFERENCE = _keys(torch.empty(0)), _modes()
+_TYPES = (Tensor, torch.nn.Parameter)
+
+
+def direct(*tensors: Tensor | None) -> bool:
+    """Whether nobody but autograd would notice that the dispatcher was passed by; `tensors`: what the kernel reads."""
+    if torch.compiler.is_compiling():
+        return False
+    modes = _modes()
+    if modes != _PLAIN[1] and modes != _INFERENCE[1]:  # by name what is known, so that all that is new is dispatched
+        return False
+    if torch._C._is_torch_function_mode_enabled() or torch.autograd._profiler_enabled():
+        return False
+    for tensor in tensors:
+        if tensor is None:
+            continue
+        if type(tensor) not in _TYPES:
+            return False
+        keys = _keys(tensor)
+        if keys != _PLAIN[0] and keys != _INFERENCE[0]:
+            return False
+    return True
+
+
+def wants_gradient(*tensors: Tensor | None) -> bool:
+    """Whether autograd records a call with these arguments."""
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+def differentiable(
+    forward: Callable[..., Any], save: Callable[..., None], gradients: Callable[..., Any]
+) -> Callable[..., Any]:
+    """`forward` recorded by autograd, with the `save` and the `gradients` that `register_autograd` takes."""
+
+    class Direct(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> Any:  # a setup_context of its own would cost 20 microseconds
+            output = forward(*arguments)
+            save(ctx, arguments, output)
+            return output
+
+        backward = staticmethod(gradients)  # type: ignore[assignment]
+
+    apply: Callable[..., Any] = Direct.apply
+    return apply
