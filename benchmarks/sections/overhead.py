@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from firstspike import SpikeTimes, functional
 from firstspike import nn as fs
 from firstspike._extension import cpu
+from firstspike.ops._library import array
 
 from .. import timing
 from ..nets.training import without_gradient
@@ -88,12 +89,12 @@ def _kernel(spikes: SpikeTimes, weight: Tensor, bias: Tensor, fired: Tensor, *, 
     arguments = (
         geometry,
         (1.0, 1.0, 0, 1.0),
-        spikes.times.numpy(),
-        weight.detach().numpy().reshape(size, size, 1, 1),
-        bias.detach().numpy(),
+        array(spikes.times),
+        array(weight),
+        array(bias),
         record,
         torch.get_num_threads(),
-        fired.numpy(),
+        array(fired),
     )
     return lambda: cpu.fire_layer(*arguments)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.dlpack import to_dlpack
 
 from .. import _extension
 from . import _cuda
@@ -38,10 +39,8 @@ def operator(schema: str, *, cpu: Callable[..., Any], cuda: Callable[..., Any], 
 
 
 def array(tensor: Tensor | None) -> Any:
-    """A tensor's memory as a numpy array, without a copy."""
-    if tensor is None:
-        return None
-    return tensor.detach().numpy() if tensor.requires_grad else tensor.numpy()
+    """A tensor's memory as the bindings take it, without a copy."""
+    return None if tensor is None else to_dlpack(tensor)
 
 
 def empty(shape: Sequence[int]) -> Tensor:
@@ -57,7 +56,7 @@ def threads() -> int:
 
 def support_of(offset: Tensor, place: Tensor) -> tuple[Any, Any]:
     """The arrays of a support, as the kernels take them."""
-    return array(offset), array(place)
+    return to_dlpack(offset), to_dlpack(place)
 
 
 def groups_of(sites: int, channels: int, device: torch.device) -> int:

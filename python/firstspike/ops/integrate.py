@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from . import _cuda
-from ._cuda import kernels, on_device, pointer, pointers
+from ._cuda import kernels, on_device, pointer, pointers, strides
 from ._direct import differentiable, direct, wants_gradient
 from ._library import INPUT, array, cpu, gradient_shapes, groups_of, operator, out_size, threads
 from .layer import fire_layer_backward
@@ -51,7 +51,7 @@ def _forward_cuda(
             (0.0, decay, 0, 1.0),
             pointer(times),
             weight.data_ptr(),
-            weight.stride(),
+            strides(weight, geometry),
             pointer(bias),
             pointer(space),
             pointer(membrane),

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from . import _cuda
-from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers
+from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers, strides
 from ._direct import differentiable, direct
 from ._library import (
     INPUT,
@@ -59,7 +59,7 @@ def _forward_cuda(
     fired = times.new_empty((geometry[0], *out_size(geometry), geometry[11]))
     variant = _cuda.VARIANT
     space = _cuda.workspace(kernels().fire_workspace(geometry, variant), times)
-    call = (geometry, neuron, pointer(times), weight.data_ptr(), weight.stride(), pointer(bias), pointer(space))
+    call = (geometry, neuron, pointer(times), weight.data_ptr(), strides(weight, geometry), pointer(bias), pointer(space))
     with on_device(times) as stream:
         if not record:
             kernels().fire_layer(*call, NO_SLOTS, pointer(fired), variant, stream)
@@ -101,8 +101,8 @@ def _backward(
     decay: float,
     needs: Sequence[bool],
 ) -> tuple[Tensor, ...]:
-    at_edge, at_weight, at_bias = (empty(shape) for shape in gradient_shapes(times, in_place, weight, geometry, needs))
-    common = (
+    made = [empty(shape) for shape in gradient_shapes(times, in_place, weight, geometry, needs)]
+    cpu.layer_gradients(
         geometry,
         (0.0, decay, 0, 1.0),
         array(times),
@@ -110,14 +110,11 @@ def _backward(
         support_of(offset, place),
         array(slope),
         array(gradient.contiguous()),
+        None if in_offset is None or in_place is None else support_of(in_offset, in_place),
+        threads(),
+        *(array(x) if need else None for x, need in zip(made, needs, strict=True)),
     )
-    if needs[0]:
-        producer = None if in_offset is None or in_place is None else support_of(in_offset, in_place)
-        cpu.input_gradient(*common, producer, threads(), array(at_edge))
-    if needs[1] or needs[2]:
-        target = at_weight if needs[1] else empty(weight.shape)
-        cpu.weight_gradient(*common, threads(), array(target), array(at_bias) if needs[2] else None)
-    return at_edge, at_weight, at_bias
+    return tuple(made)
 
 
 def _backward_cuda(
@@ -147,7 +144,7 @@ def _backward_cuda(
                 geometry,
                 neuron,
                 weight.data_ptr(),
-                weight.stride(),
+                strides(weight, geometry),
                 pointer(space),
                 support,
                 pointer(slope),
@@ -168,7 +165,7 @@ def _backward_cuda(
                 support,
                 pointer(slope),
                 pointer(gradient),
-                target.stride(),
+                strides(target, geometry),
                 pointer(target),
                 pointer(at_bias) if needs[2] else 0,
                 stream,
