@@ -51,6 +51,8 @@ def differentiable(
 ) -> Callable[..., Any]:
     """`forward` recorded by autograd, with the `save` and the `gradients` that `register_autograd` takes."""
 
+    once = getattr(gradients, "__wrapped__", gradients)  # what `once_differentiable` guards where a graph is made
+
     class Direct(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:  # a setup_context of its own would cost 20 microseconds
@@ -58,7 +60,9 @@ def differentiable(
             save(ctx, arguments, output)
             return output
 
-        backward = staticmethod(gradients)  # type: ignore[assignment]
+        @staticmethod
+        def backward(ctx: Any, *at_outputs: Any) -> Any:
+            return gradients(ctx, *at_outputs) if torch.is_grad_enabled() else once(ctx, *at_outputs)
 
     apply: Callable[..., Any] = Direct.apply
     return apply

@@ -137,9 +137,7 @@ def _through(
     needs: Sequence[bool],
 ) -> tuple[Tensor, ...]:
     offset, values, place = entries
-    return fire_layer_backward(
-        values, times, in_offset, in_place, weight, offset, None, place, geometry, decay, needs
-    )
+    return fire_layer_backward(values, times, in_offset, in_place, weight, offset, None, place, geometry, decay, needs)
 
 
 def _backward_fake(

@@ -59,7 +59,15 @@ def _forward_cuda(
     fired = times.new_empty((geometry[0], *out_size(geometry), geometry[11]))
     variant = _cuda.VARIANT
     space = _cuda.workspace(kernels().fire_workspace(geometry, variant), times)
-    call = (geometry, neuron, pointer(times), weight.data_ptr(), strides(weight, geometry), pointer(bias), pointer(space))
+    call = (
+        geometry,
+        neuron,
+        pointer(times),
+        weight.data_ptr(),
+        strides(weight, geometry),
+        pointer(bias),
+        pointer(space),
+    )
     with on_device(times) as stream:
         if not record:
             kernels().fire_layer(*call, NO_SLOTS, pointer(fired), variant, stream)
@@ -205,7 +213,10 @@ def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | Non
     if not ctx.record:
         raise RuntimeError("fire_layer recorded nothing to differentiate: call it with record=True")
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
-    results = fire_layer_backward(gradient, *ctx.saved_tensors, ctx.geometry, ctx.decay, needs)
+    times, in_offset, in_place, weight, offset, slope, place = ctx.saved_tensors
+    results = fire_layer_backward(
+        gradient, times, in_offset, in_place, weight, offset, slope, place, ctx.geometry, ctx.decay, needs
+    )
     at_edge, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
     return None, at_edge, None, None, at_weight, at_bias, None, None, None
 
@@ -264,6 +275,4 @@ def fire_layer_backward(
 ) -> tuple[Tensor, ...]:
     """Gradients at the edge, the weight and the bias; empty where `needs` is false."""
     call = _backward if direct(gradient, times, weight) else torch.ops.firstspike.fire_layer_backward.default
-    return call(
-        gradient, times, in_offset, in_place, weight, offset, slope, place, geometry, decay, needs
-    )
+    return call(gradient, times, in_offset, in_place, weight, offset, slope, place, geometry, decay, needs)

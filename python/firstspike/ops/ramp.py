@@ -132,7 +132,8 @@ def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | Non
     if not ctx.record:
         raise RuntimeError("ramp recorded nothing to differentiate: call it with record=True")
     backward = _backward if direct(gradient) else torch.ops.firstspike.ramp_backward.default
-    return backward(gradient, *ctx.saved_tensors, ctx.shape, ctx.steps, ctx.decay), None, None, None
+    offset, slope, place = ctx.saved_tensors
+    return backward(gradient, offset, slope, place, ctx.shape, ctx.steps, ctx.decay), None, None, None
 
 
 _NAME = operator(
