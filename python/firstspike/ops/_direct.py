@@ -15,9 +15,18 @@ from torch import Tensor
 
 _keys: Any = torch._C._dispatch_keys
 _modes: Any = torch._C._dispatch_tls_local_include_set
-_PLAIN = _keys(torch.empty(0)), _modes()
-with torch.inference_mode():
-    _INFERENCE = _keys(torch.empty(0)), _modes()
+
+
+def _set(*names: str) -> Any:
+    found: Any = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, names[0]))
+    for name in names[1:]:
+        found = found.add(getattr(torch._C.DispatchKey, name))
+    return found
+
+
+# By name what is known to be plain, so that all else, and all that is new in torch, is dispatched; in inference mode: less.
+_CPU, _CPU_INFERENCE = _set("CPU", "ADInplaceOrView", "AutogradCPU", "AutocastCPU"), _set("CPU", "AutocastCPU")
+_NO_MODE, _INFERENCE_MODE = _set("BackendSelect", "ADInplaceOrView"), _set("BackendSelect")
 _TYPES = (Tensor, torch.nn.Parameter)
 
 
@@ -26,7 +35,7 @@ def direct(*tensors: Tensor | None) -> bool:
     if torch.compiler.is_compiling():
         return False
     modes = _modes()
-    if modes != _PLAIN[1] and modes != _INFERENCE[1]:  # by name what is known, so that all that is new is dispatched
+    if modes != _NO_MODE and modes != _INFERENCE_MODE:
         return False
     if torch._C._is_torch_function_mode_enabled() or torch.autograd._profiler_enabled():
         return False
@@ -36,7 +45,7 @@ def direct(*tensors: Tensor | None) -> bool:
         if type(tensor) not in _TYPES:
             return False
         keys = _keys(tensor)
-        if keys != _PLAIN[0] and keys != _INFERENCE[0]:
+        if keys != _CPU and keys != _CPU_INFERENCE:
             return False
     return True
 
