@@ -8,13 +8,19 @@ namespace firstspike::bindings {
 
 int threads_from(int threads) { return std::clamp(threads, 1, 1024); }
 
-WeightView weight_from(const py::array& array, const Layer& l) {
-    if (!py::isinstance<py::array_t<float>>(array)) fail("weight must be float32");
-    if (array.ndim() != 4 || array.shape(0) != l.outputs || array.shape(1) != l.channels ||
-        array.shape(2) != l.kernel_height || array.shape(3) != l.kernel_width)
+WeightView weight_from(const Array& array, const Layer& l) {
+    if (!array.holds<float>()) fail("weight must be float32");
+    const auto* data = static_cast<const float*>(array.data());
+    const int64_t taps = l.kernel_height * l.kernel_width;
+    if (array.ndim == 2 && array.shape[0] == l.outputs && array.shape[1] == l.channels * taps) {
+        const int64_t row = array.strides ? array.strides[0] : array.shape[1], column = array.strides ? array.strides[1] : 1;
+        return {data, row, taps * column, l.kernel_width * column, column};
+    }
+    if (array.ndim != 4 || array.shape[0] != l.outputs || array.shape[1] != l.channels ||
+        array.shape[2] != l.kernel_height || array.shape[3] != l.kernel_width)
         fail("weight does not have the geometry's shape");
-    const auto stride = [&](int i) { return static_cast<int64_t>(array.strides(i)) / static_cast<int64_t>(sizeof(float)); };
-    return {static_cast<const float*>(array.data()), stride(0), stride(1), stride(2), stride(3)};
+    if (array.strides == nullptr) return {data, l.channels * taps, taps, l.kernel_width, 1};
+    return {data, array.strides[0], array.strides[1], array.strides[2], array.strides[3]};
 }
 
 int64_t entries_of(const SupportArrays& arrays) { return std::get<1>(arrays).size() / 2; }

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "../cpu/kernels.h"
+#include "array.h"
 #include "geometry.h"
 
 namespace firstspike::bindings {
@@ -20,30 +21,30 @@ int threads_from(int threads);
 
 // The data of a C-contiguous array of exactly this type and number of elements; ValueError naming it otherwise.
 template <class T>
-const T* input(const py::array& array, const char* name, int64_t size) {
-    if (!py::isinstance<py::array_t<T>>(array)) fail(std::string(name) + " has the wrong type");
+const T* input(const Array& array, const char* name, int64_t size) {
+    if (!array.holds<T>()) fail(std::string(name) + " has the wrong type");
     if (array.size() != size)
         fail(std::string(name) + " must have " + std::to_string(size) + " elements, got " + std::to_string(array.size()));
-    if (size > 0 && !(array.flags() & py::array::c_style)) fail(std::string(name) + " must be contiguous");
+    if (size > 0 && !array.contiguous()) fail(std::string(name) + " must be contiguous");
     return static_cast<const T*>(array.data());
 }
 
 template <class T>
-const T* input(const std::optional<py::array>& array, const char* name, int64_t size) {
+const T* input(const std::optional<Array>& array, const char* name, int64_t size) {
     return array ? input<T>(*array, name, size) : nullptr;
 }
 
 template <class T>
-T* output(py::array& array, const char* name, int64_t size) {
-    input<T>(array, name, size);
-    return static_cast<T*>(array.mutable_data());
+T* output(const Array& array, const char* name, int64_t size) {
+    return const_cast<T*>(input<T>(array, name, size));
 }
 
-// The data of an array of floats of shape [outputs, channels, kernel height, kernel width] in any layout.
-WeightView weight_from(const py::array& array, const Layer& layer);
+// The data of an array of floats of shape [outputs, channels, kernel height, kernel width] in any layout, or
+// [outputs, channels * kernel height * kernel width].
+WeightView weight_from(const Array& array, const Layer& layer);
 
 // (offset, place [2, entries]) of groups of `channels` neurons at `sites` sites, all within bounds.
-using SupportArrays = std::tuple<py::array, py::array>;
+using SupportArrays = std::tuple<Array, Array>;
 SupportView support_from(const SupportArrays& arrays, int64_t sites, int64_t channels, int64_t steps);
 int64_t entries_of(const SupportArrays& arrays);
 

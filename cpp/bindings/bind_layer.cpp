@@ -6,21 +6,21 @@ namespace firstspike::bindings {
 
 namespace {
 
-Synapses synapses_from(const Layer& l, const py::array& times, const py::array& weight, const std::optional<py::array>& bias,
+Synapses synapses_from(const Layer& l, const Array& times, const Array& weight, const std::optional<Array>& bias,
                        int threads) {
     return {l, input<uint8_t>(times, "times", l.batch * l.units()), weight_from(weight, l),
             input<float>(bias, "bias", l.outputs), threads_from(threads)};
 }
 
-OutputGradient gradient_from(const Layer& l, const SupportArrays& support, const std::optional<py::array>& slope,
-                             const py::array& gradient) {
+OutputGradient gradient_from(const Layer& l, const SupportArrays& support, const std::optional<Array>& slope,
+                             const Array& gradient) {
     const int64_t entries = entries_of(support);
     return {support_from(support, l.batch * l.sites(), l.outputs, l.steps), input<float>(slope, "slope", entries),
             input<float>(gradient, "gradient", entries)};
 }
 
-py::object fire(const Geometry& geometry, const NeuronArguments& n, const py::array& times, const py::array& weight,
-                const std::optional<py::array>& bias, bool record, int threads, py::array times_out) {
+py::object fire(const Geometry& geometry, const NeuronArguments& n, const Array& times, const Array& weight,
+                const std::optional<Array>& bias, bool record, int threads, const Array& times_out) {
     const Layer l = layer_from(geometry);
     const Synapses s = synapses_from(l, times, weight, bias, threads);
     const Neuron neuron = neuron_from(n);
@@ -36,8 +36,8 @@ py::object fire(const Geometry& geometry, const NeuronArguments& n, const py::ar
     return to_python(std::move(support));
 }
 
-void integrate(const Geometry& geometry, const NeuronArguments& n, const py::array& times, const py::array& weight,
-               const std::optional<py::array>& bias, int threads, py::array membrane) {
+void integrate(const Geometry& geometry, const NeuronArguments& n, const Array& times, const Array& weight,
+               const std::optional<Array>& bias, int threads, const Array& membrane) {
     const Layer l = layer_from(geometry);
     const Synapses s = synapses_from(l, times, weight, bias, threads);
     const Neuron neuron = neuron_from(n);
@@ -46,39 +46,39 @@ void integrate(const Geometry& geometry, const NeuronArguments& n, const py::arr
     integrate_layer(s, neuron, out);
 }
 
-void gradient_of_weight(const Geometry& geometry, const NeuronArguments& n, const py::array& times, const py::array& weight,
-                        const SupportArrays& support, const std::optional<py::array>& slope, const py::array& gradient,
-                        int threads, py::array weight_gradient_out, std::optional<py::array> bias_gradient_out) {
+// Those that are asked for: edge_out [entries of `input_support`], the layer that made the input, or without it
+// [steps, batch, height, width, channels]; weight_out of the weight's shape; bias_out [outputs].
+void gradients(const Geometry& geometry, const NeuronArguments& n, const Array& times, const Array& weight,
+               const SupportArrays& support, const std::optional<Array>& slope, const Array& gradient,
+               const std::optional<SupportArrays>& input_support, int threads, const std::optional<Array>& edge_out,
+               const std::optional<Array>& weight_out, const std::optional<Array>& bias_out) {
     const Layer l = layer_from(geometry);
     const Synapses s = synapses_from(l, times, weight, std::nullopt, threads);
     const Neuron neuron = neuron_from(n);
     const OutputGradient g = gradient_from(l, support, slope, gradient);
-    const WeightView shape = weight_from(weight_gradient_out, l);
-    auto* out = static_cast<float*>(weight_gradient_out.mutable_data());
-    float* bias_out = bias_gradient_out ? output<float>(*bias_gradient_out, "bias_gradient_out", l.outputs) : nullptr;
-    const py::gil_scoped_release released;
-    weight_gradient(s, neuron, g, shape, out, bias_out);
-}
-
-// `input_support`: at the entries of the layer that made the input, gradient_out [entries]; without it at every step,
-// gradient_out [steps, batch, height, width, channels].
-void gradient_of_input(const Geometry& geometry, const NeuronArguments& n, const py::array& times, const py::array& weight,
-                       const SupportArrays& support, const std::optional<py::array>& slope, const py::array& gradient,
-                       const std::optional<SupportArrays>& input_support, int threads, py::array gradient_out) {
-    const Layer l = layer_from(geometry);
-    const Synapses s = synapses_from(l, times, weight, std::nullopt, threads);
-    const Neuron neuron = neuron_from(n);
-    const OutputGradient g = gradient_from(l, support, slope, gradient);
-    if (input_support) {
-        const SupportView view = support_from(*input_support, l.batch * l.height * l.width, l.channels, l.steps);
-        auto* out = output<float>(gradient_out, "gradient_out", entries_of(*input_support));
-        const py::gil_scoped_release released;
-        input_gradient_at(s, neuron, g, view, out);
-    } else {
-        auto* out = output<float>(gradient_out, "gradient_out", l.steps * l.batch * l.units());
-        const py::gil_scoped_release released;
-        input_gradient_dense(s, neuron, g, out);
+    std::optional<SupportView> producer;
+    float* at_edge = nullptr;
+    if (edge_out && input_support) {
+        producer = support_from(*input_support, l.batch * l.height * l.width, l.channels, l.steps);
+        at_edge = output<float>(*edge_out, "edge_out", entries_of(*input_support));
+    } else if (edge_out) {
+        at_edge = output<float>(*edge_out, "edge_out", l.steps * l.batch * l.units());
     }
+    float* at_bias = bias_out ? output<float>(*bias_out, "bias_out", l.outputs) : nullptr;
+    WeightView shape{nullptr, l.channels * l.taps(), l.taps(), l.kernel_width, 1};
+    Buffer<float> unasked;  // the bias's gradient alone has no pass of its own
+    float* at_weight = nullptr;
+    if (weight_out) {
+        shape = weight_from(*weight_out, l);
+        at_weight = static_cast<float*>(weight_out->data());
+    } else if (bias_out) {
+        unasked.reserve(l.outputs * l.channels * l.taps());
+        at_weight = unasked.data();
+    }
+    const py::gil_scoped_release released;
+    if (producer) input_gradient_at(s, neuron, g, *producer, at_edge);
+    else if (edge_out) input_gradient_dense(s, neuron, g, at_edge);
+    if (weight_out || bias_out) weight_gradient(s, neuron, g, shape, at_weight, at_bias);
 }
 
 }  // namespace
@@ -88,12 +88,9 @@ void bind_layer(py::module_& m) {
           py::arg("record"), py::arg("threads"), py::arg("times_out"));
     m.def("integrate_layer", &integrate, py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"),
           py::arg("bias"), py::arg("threads"), py::arg("membrane"));
-    m.def("weight_gradient", &gradient_of_weight, py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"),
-          py::arg("support"), py::arg("slope"), py::arg("gradient"), py::arg("threads"), py::arg("weight_gradient_out"),
-          py::arg("bias_gradient_out"));
-    m.def("input_gradient", &gradient_of_input, py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"),
+    m.def("layer_gradients", &gradients, py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"),
           py::arg("support"), py::arg("slope"), py::arg("gradient"), py::arg("input_support"), py::arg("threads"),
-          py::arg("gradient_out"));
+          py::arg("edge_out"), py::arg("weight_out"), py::arg("bias_out"));
 }
 
 }  // namespace firstspike::bindings

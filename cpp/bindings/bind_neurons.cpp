@@ -11,8 +11,8 @@ int64_t checked_steps(int64_t steps) {
     return steps;
 }
 
-py::object ramp_forward(int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const py::array& current,
-                        bool record, int threads, py::array times_out) {
+py::object ramp_forward(int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const Array& current,
+                        bool record, int threads, const Array& times_out) {
     checked_steps(steps);
     if (sites < 0 || channels < 1) fail("sites and channels are out of range");
     const Neuron neuron = neuron_from(n);
@@ -30,7 +30,7 @@ py::object ramp_forward(int64_t sites, int64_t channels, int64_t steps, const Ne
 }
 
 void ramp_backward(int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const SupportArrays& support,
-                   const py::array& slope, const py::array& gradient, int threads, py::array gradient_out) {
+                   const Array& slope, const Array& gradient, int threads, const Array& gradient_out) {
     checked_steps(steps);
     if (sites < 0 || channels < 1) fail("sites and channels are out of range");
     const int64_t entries = entries_of(support);
@@ -42,8 +42,8 @@ void ramp_backward(int64_t sites, int64_t channels, int64_t steps, const NeuronA
     ramp_gradient(g, sites, channels, neuron, threads_from(threads), out);
 }
 
-void fire_forward(int64_t steps, int64_t neurons, const NeuronArguments& n, const py::array& current, int threads,
-                  py::array spikes) {
+void fire_forward(int64_t steps, int64_t neurons, const NeuronArguments& n, const Array& current, int threads,
+                  const Array& spikes) {
     const Neuron neuron = neuron_from(n);
     if (steps < 0 || neurons < 0) fail("steps and neurons must not be negative");
     const auto* in = input<float>(current, "current", steps * neurons);
@@ -52,8 +52,8 @@ void fire_forward(int64_t steps, int64_t neurons, const NeuronArguments& n, cons
     fire_dense(in, steps, neurons, neuron, threads_from(threads), out);
 }
 
-void fire_backward(int64_t steps, int64_t neurons, const NeuronArguments& n, const py::array& current,
-                   const py::array& gradient, int threads, py::array gradient_out) {
+void fire_backward(int64_t steps, int64_t neurons, const NeuronArguments& n, const Array& current,
+                   const Array& gradient, int threads, const Array& gradient_out) {
     const Neuron neuron = neuron_from(n);
     const Surrogate surrogate = surrogate_from(n);
     if (steps < 0 || neurons < 0) fail("steps and neurons must not be negative");

@@ -11,7 +11,7 @@ void check(int64_t steps, int64_t neurons) {
     if (neurons < 0) fail("the number of neurons must not be negative");
 }
 
-void to_times(int64_t steps, int64_t neurons, const py::array& spikes, int threads, py::array times) {
+void to_times(int64_t steps, int64_t neurons, const Array& spikes, int threads, const Array& times) {
     check(steps, neurons);
     const auto* in = input<float>(spikes, "spikes", steps * neurons);
     auto* out = output<uint8_t>(times, "times", neurons);
@@ -19,7 +19,7 @@ void to_times(int64_t steps, int64_t neurons, const py::array& spikes, int threa
     times_from_dense(in, steps, neurons, threads_from(threads), out);
 }
 
-void to_dense(int64_t steps, int64_t neurons, const py::array& times, int threads, py::array spikes) {
+void to_dense(int64_t steps, int64_t neurons, const Array& times, int threads, const Array& spikes) {
     check(steps, neurons);
     const auto* in = input<uint8_t>(times, "times", neurons);
     auto* out = output<float>(spikes, "spikes", steps * neurons);
@@ -28,7 +28,7 @@ void to_dense(int64_t steps, int64_t neurons, const py::array& times, int thread
 }
 
 // The nonzero elements of a gradient [steps, sites, channels] as (offset, gradient, place).
-py::tuple to_support(int64_t steps, int64_t sites, int64_t channels, const py::array& gradient, int threads) {
+py::tuple to_support(int64_t steps, int64_t sites, int64_t channels, const Array& gradient, int threads) {
     check(steps, sites);
     if (channels < 1) fail("channels must be positive");
     const auto* in = input<float>(gradient, "gradient", steps * sites * channels);
@@ -40,8 +40,8 @@ py::tuple to_support(int64_t steps, int64_t sites, int64_t channels, const py::a
     return to_python(std::move(support));
 }
 
-void at_support(int64_t steps, int64_t sites, int64_t channels, const py::array& gradient, const SupportArrays& support,
-                int threads, py::array gradient_out) {
+void at_support(int64_t steps, int64_t sites, int64_t channels, const Array& gradient, const SupportArrays& support,
+                int threads, const Array& gradient_out) {
     check(steps, sites);
     if (channels < 1) fail("channels must be positive");
     const auto* in = input<float>(gradient, "gradient", steps * sites * channels);

@@ -12,6 +12,8 @@ MAX_STEPS = 254
 
 def integer(name: str, value: object, low: int, high: int | None = None) -> int:
     """Return `value` as an int in [low, high]; TypeError or ValueError otherwise."""
+    if type(value) is int and value >= low and (high is None or value <= high):
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
         raise TypeError(f"{name} must be an int, got {value!r} of type {type(value).__name__}")
     if value < low or (high is not None and value > high):
@@ -27,6 +29,8 @@ def steps(value: object) -> int:
 
 def real(name: str, value: object, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False) -> float:
     """Return `value` as a finite float in [low, high], or (low, high] with `open_low`."""
+    if type(value) is float and low < value <= high and value < math.inf:
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
     value = float(value)
@@ -50,9 +54,9 @@ def float32(name: str, value: object, dims: int | None = None) -> Tensor:
     """
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
-    if value.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(value.device.type):
-        value = value.float()
     if value.dtype != torch.float32:
+        if value.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(value.device.type):
+            return float32(name, value.float(), dims)
         raise TypeError(
             f"{name} must be float32, got {value.dtype}; convert it with .float() "
             "(firstspike.reference computes in float64)"

@@ -64,7 +64,7 @@ def linear(
     spikes = _spikes(spikes, 2, 4)
     weight = _checks.float32("weight", weight, 2)
     pool = _pool(spikes, avg_pool)
-    _check_features(spikes, weight, pool)
+    geometry = _flat_geometry(spikes, weight, pool)
     bias = _checks.bias(bias, weight.shape[0])
     neuron = _neuron(threshold, decay, surrogate)
     record = _records(spikes, weight, bias)
@@ -72,7 +72,6 @@ def linear(
         with torch.autocast(weight.device.type, enabled=False):
             current = F.linear(_pooled(spikes, pool).flatten(2), weight, bias)
         return SpikeTimes.from_dense(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
-    geometry, weight = _flat_geometry(spikes, weight, pool)
     result = ops.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
     return _fired(result, (len(spikes), weight.shape[0]), spikes.steps, record)
 
@@ -147,10 +146,9 @@ def integrate(
     spikes = _spikes(spikes, 2, 4)
     weight = _checks.float32("weight", weight, 2)
     pool = _pool(spikes, avg_pool)
-    _check_features(spikes, weight, pool)
+    geometry = _flat_geometry(spikes, weight, pool)
     bias = _checks.bias(bias, weight.shape[0])
     decay = _checks.real("decay", decay, 0.0, 1.0, open_low=True)
-    geometry, weight = _flat_geometry(spikes, weight, pool)
     return ops.integrate_layer(*_input(spikes), weight, bias, geometry, decay).flatten(2)
 
 
@@ -193,42 +191,25 @@ def _spikes(spikes: SpikeTimes, *dims: int) -> SpikeTimes:
 
 def _pool(spikes: SpikeTimes, avg_pool: int) -> int:
     pool = _checks.integer("avg_pool", avg_pool, 1)
-    sizes = spikes.shape[2:] or (1, 1)
+    sizes = spikes.times.shape[2:] or (1, 1)
     if pool > min(sizes):
         raise ValueError(f"avg_pool must not be larger than the map, {tuple(sizes)}, got {pool}")
     return pool
 
 
-def _check_features(spikes: SpikeTimes, weight: Tensor, pool: int) -> None:
-    features = spikes.shape[1]
-    for size in spikes.shape[2:]:
-        features *= size // pool
-    if weight.shape[1] != features or weight.shape[0] < 1 or features < 1:
+def _flat_geometry(spikes: SpikeTimes, weight: Tensor, pool: int) -> list[int]:
+    """A fully connected layer as the convolution whose kernel covers the whole map (cpp/core/layer.h)."""
+    batch, channels, *size = shape = spikes.times.shape
+    height, width = size or (1, 1)
+    kernel_y, kernel_x = height // pool, width // pool
+    features = channels * kernel_y * kernel_x
+    outputs, columns = weight.shape
+    if columns != features or outputs < 1 or features < 1:
         raise ValueError(
-            f"weight must have shape [outputs, {features}] for spikes of shape {tuple(spikes.shape)} and "
+            f"weight must have shape [outputs, {features}] for spikes of shape {tuple(shape)} and "
             f"avg_pool {pool}, got {tuple(weight.shape)}"
         )
-
-
-def _flat_geometry(spikes: SpikeTimes, weight: Tensor, pool: int) -> tuple[list[int], Tensor]:
-    """A fully connected layer as the convolution whose kernel covers the whole map (cpp/core/layer.h)."""
-    height, width = spikes.shape[2:] if len(spikes.shape) == 4 else (1, 1)
-    weight = weight.reshape(weight.shape[0], spikes.shape[1], height // pool, width // pool)
-    return [
-        len(spikes),
-        height,
-        width,
-        spikes.shape[1],
-        pool,
-        height // pool,
-        width // pool,
-        1,
-        1,
-        0,
-        0,
-        weight.shape[0],
-        spikes.steps,
-    ], weight
+    return [batch, height, width, channels, pool, kernel_y, kernel_x, 1, 1, 0, 0, outputs, spikes.steps]
 
 
 def _records(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> bool:

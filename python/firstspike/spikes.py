@@ -182,14 +182,18 @@ def to_sites(x: Tensor, lead: int = 1) -> Tensor:
     lead: 2 for trains [T, B, ...].
     """
     if x.dim() == lead + 3:
-        return x.movedim(lead, -1).contiguous()
+        return (x.permute(0, 2, 3, 1) if lead == 1 else x.movedim(lead, -1)).contiguous()
+    if lead == 1 and x.dim() == 2 and x.is_contiguous():
+        return x.view(x.shape[0], 1, 1, x.shape[1])
     return x.reshape(*x.shape[:lead], 1, 1, math.prod(x.shape[lead:])).contiguous()
 
 
 def from_sites(x: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:
     """The inverse of `to_sites` for times of shape [B, ...]; leading dimensions of `x` before the last four stay."""
     if len(shape) == 4:
-        return x.movedim(-1, -3)
+        return x.permute(0, 3, 1, 2) if x.dim() == 4 else x.movedim(-1, -3)
+    if x.dim() == 4:
+        return x.view(shape)
     return x.reshape(*x.shape[:-4], *shape)
 
 

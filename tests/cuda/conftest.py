@@ -41,6 +41,7 @@ def on_host(host: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modul
     for name in {implementation.__module__ for implementation in _library.CUDA_IMPLEMENTATIONS.values()}:
         monkeypatch.setattr(sys.modules[name], "kernels", lambda: host)
         monkeypatch.setattr(sys.modules[name], "on_device", stream_of_host)
+        monkeypatch.setattr(sys.modules[name], "direct", lambda *_: False, raising=False)  # else the CPU's own kernels
     library = torch.library.Library("firstspike", "IMPL")
     with warnings.catch_warnings():  # torch says that they are overridden
         warnings.simplefilter("ignore", UserWarning)

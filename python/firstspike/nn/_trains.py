@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -63,9 +65,10 @@ def accumulate(current: Tensor, decay: float) -> Tensor:
     return torch.stack(steps)
 
 
-def full_precision(device: torch.device) -> torch.autocast:
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """The context in which autocast is off: the membrane is float32 whatever the caller's autocast."""
-    return torch.autocast(device.type, enabled=False)
+    kind = device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def _pooled(x: Tensor, factor: int) -> Tensor:

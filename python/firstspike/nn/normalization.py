@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from .. import _checks
 
@@ -37,7 +35,12 @@ class WeightNormalization(nn.Module):
 
     def forward(self, weight: Tensor, gamma: Tensor | None = None) -> Tensor:
         """The normalised weight of the shape of `weight`, [O, ...], times gamma, [O] or [1], if given."""
-        return _Normalized.apply(weight, gamma, self.deviation)
+        normal = functional.layer_norm(weight, weight.shape, eps=_EPSILON)  # one row: no sum depends on the threads
+        if gamma is None:
+            return normal * self.deviation
+        # a row of its own for each output, also of one gamma for all
+        scale = (gamma * self.deviation).expand(len(weight)).view(-1, *[1] * (weight.dim() - 1))
+        return normal * scale
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """What an assignment to the layer's weight stores: the weight as it is."""
@@ -46,34 +49,3 @@ class WeightNormalization(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for print."""
         return f"steps={self.steps}, fan_in={self.fan_in}, gain={self.gain:g}"
-
-
-class _Normalized(torch.autograd.Function):
-    """gamma[o] s c with c = W - mean and s = deviation / std, in few passes over the weight.
-
-    Sums go over each output's weights first and then over the outputs, so that they do not depend on the number of
-    threads.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, gamma: Tensor | None, deviation: float) -> Tensor:
-        rows = weight.flatten(1)
-        centred = rows - rows.sum(1).sum() / rows.numel()
-        variance = torch.linalg.vector_norm(centred, dim=1).square().sum() / rows.numel()
-        scale = deviation * torch.rsqrt(variance + _EPSILON)
-        ctx.save_for_backward(centred, scale, gamma)
-        ctx.deviation = deviation
-        return (centred * (scale if gamma is None else (scale * gamma).unsqueeze(1))).view_as(weight)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        centred, scale, gamma = ctx.saved_tensors
-        rows = gradient.flatten(1)
-        along = (rows * centred).sum(1)  # d L / d (gamma s) of each output
-        factor = scale.expand(len(rows)) if gamma is None else (scale * gamma).expand(len(rows))
-        mean = (factor * rows.sum(1)).sum() / rows.numel()
-        slope = (factor * along).sum() * (scale / ctx.deviation).square() / rows.numel()  # through 1 / std
-        weight = torch.addcmul(-mean, rows, factor.unsqueeze(1)).addcmul_(centred, -slope)
-        by_gamma = None if gamma is None else (scale * along).sum_to_size(gamma.shape)
-        return weight.view_as(gradient), by_gamma, None

@@ -80,14 +80,15 @@ class Synapse(nn.Module):
 
     def synapse(self) -> tuple[Tensor, Tensor | None]:
         """(gamma W, beta [O]) that act on the spikes, normalisation and affine folded in; differentiable."""
-        weight = self._scaled_weight()
-        return weight, None if self.bias is None else self.bias.expand(weight.shape[0])
+        weight, bias = self._scaled_weight(), self.bias
+        return weight, bias if bias is None or bias.shape[0] == weight.shape[0] else bias.expand(weight.shape[0])
 
     def _scaled_weight(self) -> Tensor:
         if self.gamma is None:
             return self.weight
-        if parametrize.is_parametrized(self, "weight"):
-            chain = cast(parametrize.ParametrizationList, self.get_submodule("parametrizations.weight"))
+        parametrizations = self._modules.get("parametrizations")  # what parametrize's own functions look up, faster
+        if parametrizations is not None and "weight" in parametrizations._modules:
+            chain = cast(parametrize.ParametrizationList, parametrizations._modules["weight"])
             if len(chain) == 1 and isinstance(chain[0], WeightNormalization):  # both in one pass
                 return chain[0](chain.original, self.gamma)
         return self.weight * self.gamma.view(-1, *[1] * (self.weight.dim() - 1))

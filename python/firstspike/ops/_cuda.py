@@ -10,7 +10,7 @@ every slope becomes NaN, and so do the gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from math import ceil
@@ -68,6 +68,14 @@ def pointer(tensor: Tensor | None) -> int:
 def pointers(*tensors: Tensor | None) -> tuple[int, ...]:
     """Addresses of several tensors."""
     return tuple(pointer(tensor) for tensor in tensors)
+
+
+def strides(weight: Tensor, geometry: Sequence[int]) -> tuple[int, ...]:
+    """Strides of [outputs, channels, kernel height, kernel width], the order of the columns of a flat weight, too."""
+    if weight.dim() == 4:
+        return weight.stride()
+    (row, column), height, width = weight.stride(), geometry[5], geometry[6]
+    return row, height * width * column, width * column, column
 
 
 def workspace(size: int, like: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.dlpack import to_dlpack
 
 from .. import _extension
 from . import _cuda
@@ -23,6 +24,7 @@ INPUT = "Tensor times, Tensor? edge, Tensor? in_offset, Tensor? in_place"
 cpu: Any = _extension.cpu
 # Neurons of a support group: neighbouring channels of one site of one sample.
 TILES: dict[str, int] = {"cpu": cpu.tile, "cuda": _cuda.TILE}
+_NO_SUPPORT = torch.empty(0, dtype=torch.int64), torch.empty(0), torch.empty((2, 0), dtype=torch.uint8)
 
 
 def operator(schema: str, *, cpu: Callable[..., Any], cuda: Callable[..., Any], fake: Callable[..., Any]) -> str:
@@ -37,10 +39,8 @@ def operator(schema: str, *, cpu: Callable[..., Any], cuda: Callable[..., Any], 
 
 
 def array(tensor: Tensor | None) -> Any:
-    """A tensor's memory as a numpy array, without a copy."""
-    if tensor is None:
-        return None
-    return tensor.detach().numpy() if tensor.requires_grad else tensor.numpy()
+    """A tensor's memory as the bindings take it, without a copy."""
+    return None if tensor is None else to_dlpack(tensor)
 
 
 def empty(shape: Sequence[int]) -> Tensor:
@@ -56,7 +56,7 @@ def threads() -> int:
 
 def support_of(offset: Tensor, place: Tensor) -> tuple[Any, Any]:
     """The arrays of a support, as the kernels take them."""
-    return array(offset), array(place)
+    return to_dlpack(offset), to_dlpack(place)
 
 
 def groups_of(sites: int, channels: int, device: torch.device) -> int:
@@ -68,7 +68,7 @@ def groups_of(sites: int, channels: int, device: torch.device) -> int:
 def recorded(result: tuple[Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(edge, offset, slope, place) from what a kernel recorded, or empty ones."""
     if result is None:
-        return torch.empty(0), torch.empty(0, dtype=torch.int64), torch.empty(0), torch.empty((2, 0), dtype=torch.uint8)
+        return torch.empty(0), *_NO_SUPPORT
     offset, slope, place = (torch.from_numpy(part) for part in result)
     return torch.zeros(()).expand(slope.shape), offset, slope, place
 

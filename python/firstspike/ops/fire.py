@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ._cuda import kernels, on_device, pointer
+from ._direct import differentiable, direct, wants_gradient
 from ._library import array, cpu, operator, threads
 
 
@@ -88,7 +89,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 @once_differentiable
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    return torch.ops.firstspike.fire_backward(gradient, *ctx.saved_tensors, ctx.neuron), None
+    (current,) = ctx.saved_tensors
+    backward = _backward if direct(gradient, current) else torch.ops.firstspike.fire_backward.default
+    return backward(gradient, current, ctx.neuron), None
 
 
 _NAME = operator(
@@ -104,4 +107,11 @@ operator(
     fake=_backward_fake,
 )
 torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
-fire = torch.ops.firstspike.fire.default
+_recorded = differentiable(_forward, _save, _gradients)
+
+
+def fire(current: Tensor, neuron: Sequence[float]) -> Tensor:
+    """Dense spikes of the shape of `current`, [steps, batch, ...]."""
+    if not direct(current):
+        return torch.ops.firstspike.fire.default(current, neuron)
+    return (_recorded if wants_gradient(current) else _forward)(current, neuron)

@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from . import _cuda
-from ._cuda import kernels, on_device, pointer, pointers
+from ._cuda import kernels, on_device, pointer, pointers, strides
+from ._direct import differentiable, direct, wants_gradient
 from ._library import INPUT, array, cpu, gradient_shapes, groups_of, operator, out_size, threads
+from .layer import fire_layer_backward
 
 
 def _forward(
@@ -49,7 +51,7 @@ def _forward_cuda(
             (0.0, decay, 0, 1.0),
             pointer(times),
             weight.data_ptr(),
-            weight.stride(),
+            strides(weight, geometry),
             pointer(bias),
             pointer(space),
             pointer(membrane),
@@ -135,10 +137,7 @@ def _through(
     needs: Sequence[bool],
 ) -> tuple[Tensor, ...]:
     offset, values, place = entries
-    result: tuple[Tensor, ...] = torch.ops.firstspike.fire_layer_backward(
-        values, times, in_offset, in_place, weight, offset, None, place, geometry, decay, needs
-    )
-    return result
+    return fire_layer_backward(values, times, in_offset, in_place, weight, offset, None, place, geometry, decay, needs)
 
 
 def _backward_fake(
@@ -163,9 +162,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 @once_differentiable
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
-    results = torch.ops.firstspike.integrate_layer_backward(
-        gradient, *ctx.saved_tensors, ctx.geometry, ctx.decay, needs
-    )
+    times, in_offset, in_place, weight = ctx.saved_tensors
+    backward = _backward if direct(gradient, times, weight) else torch.ops.firstspike.integrate_layer_backward.default
+    results = backward(gradient, times, in_offset, in_place, weight, ctx.geometry, ctx.decay, needs)
     at_edge, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
     return None, at_edge, None, None, at_weight, at_bias, None, None
 
@@ -184,4 +183,21 @@ operator(
     fake=_backward_fake,
 )
 torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
-integrate_layer = torch.ops.firstspike.integrate_layer.default
+_recorded = differentiable(_forward, _save, _gradients)
+
+
+def integrate_layer(
+    times: Tensor,
+    edge: Tensor | None,
+    in_offset: Tensor | None,
+    in_place: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Sequence[int],
+    decay: float,
+) -> Tensor:
+    """Membranes [steps, batch, height, width, channels]."""
+    arguments = (times, edge, in_offset, in_place, weight, bias, geometry, decay)
+    if not direct(times, weight, bias):
+        return torch.ops.firstspike.integrate_layer.default(*arguments)
+    return _recorded(*arguments) if wants_gradient(edge, weight, bias) else _forward(*arguments)

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from . import _cuda
-from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers
+from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers, strides
+from ._direct import differentiable, direct
 from ._library import (
     INPUT,
     array,
@@ -58,7 +59,15 @@ def _forward_cuda(
     fired = times.new_empty((geometry[0], *out_size(geometry), geometry[11]))
     variant = _cuda.VARIANT
     space = _cuda.workspace(kernels().fire_workspace(geometry, variant), times)
-    call = (geometry, neuron, pointer(times), weight.data_ptr(), weight.stride(), pointer(bias), pointer(space))
+    call = (
+        geometry,
+        neuron,
+        pointer(times),
+        weight.data_ptr(),
+        strides(weight, geometry),
+        pointer(bias),
+        pointer(space),
+    )
     with on_device(times) as stream:
         if not record:
             kernels().fire_layer(*call, NO_SLOTS, pointer(fired), variant, stream)
@@ -100,8 +109,8 @@ def _backward(
     decay: float,
     needs: Sequence[bool],
 ) -> tuple[Tensor, ...]:
-    at_edge, at_weight, at_bias = (empty(shape) for shape in gradient_shapes(times, in_place, weight, geometry, needs))
-    common = (
+    made = [empty(shape) for shape in gradient_shapes(times, in_place, weight, geometry, needs)]
+    cpu.layer_gradients(
         geometry,
         (0.0, decay, 0, 1.0),
         array(times),
@@ -109,14 +118,11 @@ def _backward(
         support_of(offset, place),
         array(slope),
         array(gradient.contiguous()),
+        None if in_offset is None or in_place is None else support_of(in_offset, in_place),
+        threads(),
+        *(array(x) if need else None for x, need in zip(made, needs, strict=True)),
     )
-    if needs[0]:
-        producer = None if in_offset is None or in_place is None else support_of(in_offset, in_place)
-        cpu.input_gradient(*common, producer, threads(), array(at_edge))
-    if needs[1] or needs[2]:
-        target = at_weight if needs[1] else empty(weight.shape)
-        cpu.weight_gradient(*common, threads(), array(target), array(at_bias) if needs[2] else None)
-    return at_edge, at_weight, at_bias
+    return tuple(made)
 
 
 def _backward_cuda(
@@ -146,7 +152,7 @@ def _backward_cuda(
                 geometry,
                 neuron,
                 weight.data_ptr(),
-                weight.stride(),
+                strides(weight, geometry),
                 pointer(space),
                 support,
                 pointer(slope),
@@ -167,7 +173,7 @@ def _backward_cuda(
                 support,
                 pointer(slope),
                 pointer(gradient),
-                target.stride(),
+                strides(target, geometry),
                 pointer(target),
                 pointer(at_bias) if needs[2] else 0,
                 stream,
@@ -207,7 +213,10 @@ def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | Non
     if not ctx.record:
         raise RuntimeError("fire_layer recorded nothing to differentiate: call it with record=True")
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
-    results = torch.ops.firstspike.fire_layer_backward(gradient, *ctx.saved_tensors, ctx.geometry, ctx.decay, needs)
+    times, in_offset, in_place, weight, offset, slope, place = ctx.saved_tensors
+    results = fire_layer_backward(
+        gradient, times, in_offset, in_place, weight, offset, slope, place, ctx.geometry, ctx.decay, needs
+    )
     at_edge, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
     return None, at_edge, None, None, at_weight, at_bias, None, None, None
 
@@ -230,4 +239,40 @@ operator(
     fake=_backward_fake,
 )
 torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
-fire_layer = torch.ops.firstspike.fire_layer.default
+_recorded = differentiable(_forward, _save, _gradients)
+
+
+def fire_layer(
+    times: Tensor,
+    edge: Tensor | None,
+    in_offset: Tensor | None,
+    in_place: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Sequence[int],
+    neuron: Sequence[float],
+    record: bool,
+) -> tuple[Tensor, ...]:
+    """(edge, fired, offset, slope, place); record must be true where a gradient is wanted."""
+    arguments = (times, edge, in_offset, in_place, weight, bias, geometry, neuron, record)
+    if not direct(times, weight, bias):
+        return torch.ops.firstspike.fire_layer.default(*arguments)
+    return _recorded(*arguments) if record else _forward(*arguments)
+
+
+def fire_layer_backward(
+    gradient: Tensor,
+    times: Tensor,
+    in_offset: Tensor | None,
+    in_place: Tensor | None,
+    weight: Tensor,
+    offset: Tensor,
+    slope: Tensor | None,
+    place: Tensor,
+    geometry: Sequence[int],
+    decay: float,
+    needs: Sequence[bool],
+) -> tuple[Tensor, ...]:
+    """Gradients at the edge, the weight and the bias; empty where `needs` is false."""
+    call = _backward if direct(gradient, times, weight) else torch.ops.firstspike.fire_layer_backward.default
+    return call(gradient, times, in_offset, in_place, weight, offset, slope, place, geometry, decay, needs)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ._cuda import kernels, on_device, pointer, pointers
+from ._direct import differentiable, direct, wants_gradient
 from ._library import array, cpu, operator, support_of, threads
 
 
@@ -76,7 +77,9 @@ def _dense_edge_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 @once_differentiable
 def _dense_edge_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    return torch.ops.firstspike.at_support(gradient, *ctx.saved_tensors), None, None, None
+    offset, place = ctx.saved_tensors
+    gather = _at_support if direct(gradient, offset, place) else torch.ops.firstspike.at_support.default
+    return gather(gradient, offset, place), None, None, None
 
 
 def _at_support(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
@@ -138,6 +141,20 @@ operator(
     cuda=_at_support_cuda,
     fake=_at_support_fake,
 )
+_recorded_dense = differentiable(_dense, lambda *_: None, _dense_gradient)
+_recorded_dense_edge = differentiable(_dense_edge, _dense_edge_save, _dense_edge_gradient)
 from_dense = torch.ops.firstspike.from_dense.default
-dense = torch.ops.firstspike.dense.default
-dense_edge = torch.ops.firstspike.dense_edge.default
+
+
+def dense(times: Tensor, edge: Tensor | None, steps: int) -> Tensor:
+    """The train as float32 [T, B, H, W, C], with the gradient of the edge."""
+    if not direct(times):
+        return torch.ops.firstspike.dense.default(times, edge, steps)
+    return (_recorded_dense if wants_gradient(edge) else _dense)(times, edge, steps)
+
+
+def dense_edge(edge: Tensor, offset: Tensor, place: Tensor, shape: list[int]) -> Tensor:
+    """The edge of a support as [T, B, H, W, C]."""
+    if not direct(edge, offset, place):
+        return torch.ops.firstspike.dense_edge.default(edge, offset, place, shape)
+    return (_recorded_dense_edge if wants_gradient(edge) else _dense_edge)(edge, offset, place, shape)

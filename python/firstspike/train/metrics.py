@@ -59,15 +59,15 @@ class Tally:
     """Sums that become `Metrics`. Nothing is read back from the device before `metrics` is called."""
 
     def __init__(self, device: torch.device) -> None:
-        self._answers = torch.zeros(3, dtype=torch.float64, device=device)  # images, loss, right
+        self._images = 0
+        self._answers = torch.zeros(2, dtype=torch.float64, device=device)  # loss, right
         self._spiking: dict[str, Tensor] = {}
 
     def add(self, scores: Tensor, labels: Tensor, loss: Tensor) -> None:
         """Add a batch's answers: scores [B, classes], labels [B], the sum of the losses."""
         right = (scores.detach().argmax(1) == labels).sum()
-        self._answers[0] += len(labels)
-        self._answers[1] += loss.detach()
-        self._answers[2] += right
+        self._images += len(labels)
+        self._answers += torch.stack((loss.detach(), right))
 
     def observe(self, seen: Observation, steps: int) -> None:
         """Add what a batch's spikes did; a part of the batches may be enough."""
@@ -86,19 +86,20 @@ class Tally:
 
     def running(self) -> tuple[float, float]:
         """Mean loss and accuracy so far, of this process."""
-        images, loss, right = self._answers.tolist()
-        return loss / max(images, 1), right / max(images, 1)
+        loss, right = self._answers.tolist()
+        return loss / max(self._images, 1), right / max(self._images, 1)
 
     def metrics(self, ranks: Ranks) -> Metrics:
         """The measures over all processes; every process must call it."""
         names = sorted(self._spiking)
-        parts = [self._answers, *(self._spiking[name].flatten() for name in names)]
+        images = self._answers.new_tensor([self._images])
+        parts = [images, self._answers, *(self._spiking[name].flatten() for name in names)]
         total = ranks.sum(torch.cat(parts)).split([part.numel() for part in parts])
-        images, loss, right = total[0].tolist()
-        answers = {"images": int(images), "loss": loss / images, "accuracy": right / images}
+        (number,), (loss, right) = total[0].tolist(), total[1].tolist()
+        answers = {"images": int(number), "loss": loss / number, "accuracy": right / number}
         if not names:
             return Metrics(**answers)
-        return Metrics(**answers, **_spiking(dict(zip(names, total[1:], strict=True))))
+        return Metrics(**answers, **_spiking(dict(zip(names, total[2:], strict=True))))
 
 
 def _spiking(sums: Mapping[str, Tensor]) -> dict[str, Any]:

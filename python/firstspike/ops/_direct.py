@@ -1,0 +1,77 @@
+"""When a call may go past torch's dispatcher, straight to a CPU kernel: the dispatcher costs more than a small layer.
+
+It is there for those who look at operators: torch.compile, torch.export, modes, torch.func, tracing, profilers,
+subclasses, other devices. Where none of them is at work the kernel is called at once, and what autograd has to know goes
+through one `torch.autograd.Function` made of the very functions that the operator is registered with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_keys: Any = torch._C._dispatch_keys
+_modes: Any = torch._C._dispatch_tls_local_include_set
+
+
+def _set(*names: str) -> Any:
+    found: Any = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, names[0]))
+    for name in names[1:]:
+        found = found.add(getattr(torch._C.DispatchKey, name))
+    return found
+
+
+# By name what is known to be plain, so that all else, and all that is new in torch, is dispatched; in inference mode: less.
+_CPU, _CPU_INFERENCE = _set("CPU", "ADInplaceOrView", "AutogradCPU", "AutocastCPU"), _set("CPU", "AutocastCPU")
+_NO_MODE, _INFERENCE_MODE = _set("BackendSelect", "ADInplaceOrView"), _set("BackendSelect")
+_TYPES = (Tensor, torch.nn.Parameter)
+
+
+def direct(*tensors: Tensor | None) -> bool:
+    """Whether nobody but autograd would notice that the dispatcher was passed by; `tensors`: what the kernel reads."""
+    if torch.compiler.is_compiling():
+        return False
+    modes = _modes()
+    if modes != _NO_MODE and modes != _INFERENCE_MODE:
+        return False
+    if torch._C._is_torch_function_mode_enabled() or torch.autograd._profiler_enabled():
+        return False
+    for tensor in tensors:
+        if tensor is None:
+            continue
+        if type(tensor) not in _TYPES:
+            return False
+        keys = _keys(tensor)
+        if keys != _CPU and keys != _CPU_INFERENCE:
+            return False
+    return True
+
+
+def wants_gradient(*tensors: Tensor | None) -> bool:
+    """Whether autograd records a call with these arguments."""
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+def differentiable(
+    forward: Callable[..., Any], save: Callable[..., None], gradients: Callable[..., Any]
+) -> Callable[..., Any]:
+    """`forward` recorded by autograd, with the `save` and the `gradients` that `register_autograd` takes."""
+
+    once = getattr(gradients, "__wrapped__", gradients)  # what `once_differentiable` guards where a graph is made
+
+    class Direct(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> Any:  # a setup_context of its own would cost 20 microseconds
+            output = forward(*arguments)
+            save(ctx, arguments, output)
+            return output
+
+        @staticmethod
+        def backward(ctx: Any, *at_outputs: Any) -> Any:
+            return gradients(ctx, *at_outputs) if torch.is_grad_enabled() else once(ctx, *at_outputs)
+
+    apply: Callable[..., Any] = Direct.apply
+    return apply

@@ -1,0 +1,212 @@
+"""Eager calls go past the dispatcher, and nobody can tell by the results; whoever looks at operators still sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from firstspike import SpikeTimes, _extension, functional
+from firstspike.ops._direct import direct
+from firstspike.ops._library import array
+
+from ..samples import layer
+from .nets import Cnn, Mlp, Neurons, inputs, learn
+
+NETS = pytest.mark.parametrize("make", [Mlp, Cnn, Neurons])
+
+
+class Operators(TorchDispatchMode):
+    """Keeps the names of our operators that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Note, then call."""
+        if func.namespace == "firstspike":
+            self.seen.add(func._schema.name.removeprefix("firstspike::"))
+        return func(*args, **(kwargs or {}))
+
+
+@NETS
+def test_same_bits_through_the_dispatcher(make: type[torch.nn.Module]) -> None:
+    """A mode makes every call a dispatched one, forward and backward: the same output and gradients, bit for bit."""
+    net = make()
+    x = inputs(net, 3)
+    expected = learn(net, net, x)
+    with Operators() as operators:
+        got = learn(net, net, x)
+    assert operators.seen >= ({"fire", "fire_backward"} if make is Neurons else {"fire_layer", "fire_layer_backward"})
+    for a, b in zip(got, expected, strict=True):
+        assert torch.equal(a, b) and float(b.abs().max()) > 0
+
+
+@NETS
+def test_same_bits_without_a_gradient(make: type[torch.nn.Module]) -> None:
+    net = make()
+    x = inputs(net, 3)
+    expected = net(x)
+    assert expected.requires_grad
+    for context in (torch.no_grad, torch.inference_mode):
+        with context():
+            got = net(x)
+            with Operators() as operators:
+                dispatched = net(x)
+        assert operators.seen and not got.requires_grad
+        assert torch.equal(got, expected) and torch.equal(dispatched, expected)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_plain_calls_are_direct(context: Callable[[], Any]) -> None:
+    with context():
+        assert direct(torch.zeros(2), None, torch.nn.Parameter(torch.zeros(1)), torch.zeros(1, dtype=torch.uint8))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert direct(torch.zeros(2))
+
+
+def seen_inside(call: Callable[[Callable[[Tensor], Tensor]], object]) -> bool:
+    """What `direct` says of the tensor that `call` hands to its function."""
+    answers = []
+
+    def look(x: Tensor) -> Tensor:
+        answers.append(direct(x))
+        return x * 2
+
+    call(look)
+    return any(answers)
+
+
+class Functions(TorchFunctionMode):
+    """Sees every function of torch, and calls it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Call."""
+        return func(*args, **(kwargs or {}))
+
+
+class Sub(Tensor):
+    """A subclass that does nothing."""
+
+
+def _inside(mode: Any) -> Callable[[Callable[[Tensor], Tensor]], object]:
+    def call(look: Callable[[Tensor], Tensor]) -> None:
+        with mode():
+            look(torch.zeros(3))
+
+    return call
+
+
+LOOKERS: dict[str, Callable[[Callable[[Tensor], Tensor]], object]] = {
+    "fake mode": _inside(FakeTensorMode),
+    "a fake tensor": lambda look: look(FakeTensorMode().from_tensor(torch.zeros(3))),
+    "dispatch mode": _inside(Operators),
+    "function mode": _inside(Functions),
+    "default device": _inside(lambda: torch.device("cpu")),
+    "profiler": _inside(torch.profiler.profile),
+    "meta": lambda look: look(torch.zeros(3, device="meta")),
+    "subclass": lambda look: look(torch.zeros(3).as_subclass(Sub)),
+    "sparse": lambda look: look(torch.zeros(3).to_sparse()),
+    "negated view": lambda look: look(torch.zeros(3, dtype=torch.complex64).conj().imag),
+    "vmap": lambda look: torch.vmap(look)(torch.zeros(3)),
+    "torch.func.grad": lambda look: torch.func.grad(lambda x: look(x).sum())(torch.zeros(3)),
+    "functionalize": lambda look: torch.func.functionalize(look)(torch.zeros(3)),
+    "make_fx": lambda look: torch.fx.experimental.proxy_tensor.make_fx(look)(torch.zeros(3)),
+    "export": lambda look: torch.export.export(_Module(look), (torch.zeros(3),), strict=False),
+}
+
+
+class _Module(torch.nn.Module):
+    def __init__(self, look: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.look = look
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the function gives."""
+        return self.look(x)
+
+
+@pytest.mark.parametrize("looker", LOOKERS)
+def test_dispatched_for_those_who_look_at_operators(looker: str) -> None:
+    assert not seen_inside(LOOKERS[looker])
+
+
+def test_the_profiler_names_the_operators() -> None:
+    net = Mlp()
+    with torch.profiler.profile() as profile:
+        learn(net, net, inputs(net, 3))
+    names = {event.key for event in profile.key_averages()}
+    assert {"firstspike::fire_layer", "firstspike::fire_layer_backward", "firstspike::integrate_layer"} <= names
+
+
+def test_saved_tensors_go_through_hooks() -> None:
+    """What is kept for backward can be packed elsewhere, as `torch.autograd.graph.save_on_cpu` does."""
+    net = Mlp()
+    x, kept = inputs(net, 3), []
+    expected = learn(net, net, x)
+
+    def pack(t: Tensor) -> Tensor:
+        kept.append(t)
+        return t.clone()
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        got = learn(net, net, x)
+    assert {t.dtype for t in kept} == {torch.float32, torch.uint8, torch.int64}
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def test_a_weight_changed_before_backward_is_an_error() -> None:
+    net = Mlp()
+    out = net(inputs(net, 3))
+    with torch.no_grad():
+        net.w2.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
+
+
+CASE = layer((3, 13), (19, 13), 8)
+GEOMETRY = [3, 1, 1, 13, 1, 1, 1, 1, 1, 0, 0, 19, 8]
+
+
+def fire(times: Any, weight: Any, fired: Any) -> None:
+    """The binding, with nothing before it that checks."""
+    _extension.cpu.fire_layer(GEOMETRY, (1.0, 1.0, 0, 1.0), times, weight, None, False, 1, fired)
+
+
+def test_the_binding_takes_flat_weights_of_any_strides() -> None:
+    expected = functional.linear(SpikeTimes(CASE.times, 8), CASE.weight).times
+    for weight in (CASE.weight, CASE.weight.view(19, 13, 1, 1), CASE.weight.t().contiguous().t()):
+        fired = torch.empty(3, 19, dtype=torch.uint8)
+        fire(array(CASE.times), array(weight), array(fired))
+        assert torch.equal(fired, expected)
+
+
+@pytest.mark.parametrize(
+    ("times", "weight", "fired", "error"),
+    [
+        (torch.zeros(3, 12, dtype=torch.uint8), CASE.weight, torch.empty(57, dtype=torch.uint8), "times must have 39"),
+        (torch.zeros(3, 13), CASE.weight, torch.empty(57, dtype=torch.uint8), "times has the wrong type"),
+        (CASE.times, CASE.weight[:, 1:], torch.empty(57, dtype=torch.uint8), "geometry's shape"),
+        (CASE.times, CASE.weight.double(), torch.empty(57, dtype=torch.uint8), "must be float32"),
+        (CASE.times, CASE.weight, torch.empty(56, dtype=torch.uint8), "times_out must have 57"),
+        (CASE.times, CASE.weight, torch.empty(57, 2, dtype=torch.uint8)[:, 0], "times_out must be contiguous"),
+    ],
+    ids=["short times", "float times", "narrow weight", "double weight", "short output", "strided output"],
+)
+def test_the_binding_refuses_what_does_not_fit(times: Tensor, weight: Tensor, fired: Tensor, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        fire(array(times), array(weight), array(fired))
+
+
+def test_the_binding_takes_nothing_but_capsules() -> None:
+    capsules = [array(x) for x in (CASE.times, CASE.weight, torch.empty(57, dtype=torch.uint8))]
+    for wrong in (CASE.times, CASE.times.numpy(), 0):
+        with pytest.raises(TypeError, match="incompatible function arguments"):
+            fire(wrong, *capsules[1:])
