@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "delta_rows.h"
+#include "few_rows.h"
 #include "parallel.h"
 
 namespace firstspike {
@@ -189,6 +190,7 @@ void unpack(const Layer& l, const WeightView& shape, int64_t tile, int64_t from,
 void weight_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const WeightView& shape,
                      float* weight_gradient, float* bias_gradient) {
     const Layer& l = s.layer;
+    if (has_few_rows(l)) return few_rows_gradient(s, neuron, g, shape, weight_gradient, bias_gradient);
     const Tiles tiles{l.outputs};
     // Parts are of the weight rows where there is one site: no sum depends on how many, and each part finds the whole bias
     // gradient. Else they are of the lines.
