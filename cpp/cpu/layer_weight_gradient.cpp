@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "bytes_below.h"
 #include "delta_rows.h"
 #include "few_rows.h"
 #include "parallel.h"
@@ -30,11 +31,10 @@ class ChannelSpikes {
     void add(const uint8_t* times, int64_t first, int64_t position) {
         const auto steps = static_cast<uint32_t>(s_.layer.steps);
         const uint32_t code = static_cast<uint32_t>(position) * steps;
-        for (int64_t c = 0; c < s_.layer.channels; ++c) {
+        each_below(times, s_.layer.channels, static_cast<int>(steps), [&](int64_t c) {
             const int64_t list = first + c;
-            codes_[list * most_ + count_[list]] = code + times[c];
-            count_[list] += times[c] < steps;
-        }
+            codes_[list * most_ + count_[list]++] = code + times[c];
+        });
     }
 
     // The lists that are not empty, the shortest first; of equal ones the first in order.
