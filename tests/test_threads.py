@@ -30,6 +30,7 @@ def cases(surrogate: Surrogate) -> dict[str, Layer]:
     return {
         "linear": layer((33, 70), (150, 70), 8, **options),
         "linear, pooled map": layer((9, 5, 8, 6), (37, 60), 16, avg_pool=2, **options),
+        "linear, map": layer((5, 3, 6, 7), (37, 126), 8, **options),
         "linear, one sample": layer((1, 200), (130, 200), 64, **options),
         "conv2d": layer((5, 6, 13, 9), (35, 6, 3, 3), 8, padding=1, **options),
         "conv2d, one channel": layer((5, 1, 13, 9), (70, 1, 3, 3), 8, padding=1, **options),
