@@ -30,8 +30,10 @@ def cases(surrogate: Surrogate) -> dict[str, Layer]:
     return {
         "linear": layer((33, 70), (150, 70), 8, **options),
         "linear, pooled map": layer((9, 5, 8, 6), (37, 60), 16, avg_pool=2, **options),
+        "linear, map": layer((5, 3, 6, 7), (37, 126), 8, **options),
         "linear, one sample": layer((1, 200), (130, 200), 64, **options),
         "conv2d": layer((5, 6, 13, 9), (35, 6, 3, 3), 8, padding=1, **options),
+        "conv2d, one channel": layer((5, 1, 13, 9), (70, 1, 3, 3), 8, padding=1, **options),
         "conv2d, strided": layer((2, 3, 24, 24), (20, 3, 5, 5), 16, stride=2, avg_pool=2, decay=0.9, **options),
         "conv2d, one sample": layer((1, 4, 17, 19), (70, 4, 3, 3), 8, **options),
         "conv2d, tall kernel": layer((3, 2, 7, 7), (20, 2, 7, 7), 8, padding=3, **options),

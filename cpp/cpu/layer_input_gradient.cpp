@@ -8,77 +8,18 @@
 #include <algorithm>
 #include <vector>
 
-#include "kernels.h"
+#include "direct_lists.h"
 #include "parallel.h"
+#include "pick.h"
 #include "tile_loops.h"
+#include "transposed_panel.h"
 
 namespace firstspike {
 
 namespace {
 
 constexpr int64_t kWeightsInL1 = 24576;   // bytes of L1 for their weights
-constexpr int64_t kBlockInL2 = 131072;    // bytes of L2 for a block of cells
-
-// `direct` of some sites, by step: rows of the transposed panel, and what to multiply them with.
-class Events {
-   public:
-    // Room for the sites from `first` to `end`; none is listed yet.
-    void start(const Layer& l, const OutputGradient& g, int64_t first, int64_t end) {
-        const int64_t tiles = Tiles{l.outputs}.number();
-        const int64_t count = g.support.offset[end * tiles] - g.support.offset[first * tiles];
-        steps_ = l.steps;
-        used_ = 0;
-        row_.reserve(count + kLanes);
-        value_.reserve(count + kLanes);
-        begin_.reserve((end - first) * (steps_ + 1));
-        until_.reserve(tiles * (steps_ + 1));
-    }
-
-    // Lists a site as number i: joins the entries of its tiles, each sorted by step already.
-    void list(const Layer& l, const OutputGradient& g, int64_t site, int64_t i) {
-        const int64_t tiles = Tiles{l.outputs}.number(), *offset = g.support.offset + site * tiles;
-        const uint8_t* step = g.support.step;
-        for (int64_t tile = 0; tile < tiles; ++tile) {  // until[t]: the entries of the tile before step t end here
-            int64_t* until = until_.data() + tile * (steps_ + 1);
-            std::fill_n(until, steps_ + 1, offset[tile]);
-            for (int64_t e = offset[tile]; e < offset[tile + 1]; ++e) until[step[e] + 1] = e + 1;
-            for (int64_t t = 0; t < steps_; ++t) until[t + 1] = std::max(until[t + 1], until[t]);
-        }
-        uint32_t* begin = begin_.data() + i * (steps_ + 1);
-        for (int64_t t = 0; t < steps_; ++t) {
-            begin[t] = used_;
-            for (int64_t tile = 0; tile < tiles; ++tile) {
-                const int64_t* until = until_.data() + tile * (steps_ + 1);
-                copy(g, until[t], until[t + 1], static_cast<uint32_t>(tile * kTile));
-            }
-        }
-        begin[steps_] = used_;
-    }
-
-    int64_t count(int64_t i, int64_t t) const { return begin(i)[t + 1] - begin(i)[t]; }
-    const uint32_t* rows(int64_t i, int64_t t) const { return row_.data() + begin(i)[t]; }
-    const float* values(int64_t i, int64_t t) const { return value_.data() + begin(i)[t]; }
-
-   private:
-    const uint32_t* begin(int64_t i) const { return begin_.data() + i * (steps_ + 1); }
-
-    // Vectors are written whole; what is too much comes to lie under the next.
-    void copy(const OutputGradient& g, int64_t from, int64_t to, uint32_t first_row) {
-        for (int64_t e = from; e < to; e += kLanes) {
-            const int64_t at = used_ + (e - from);
-            *reinterpret_cast<Words*>(row_.data() + at) = widen_some(g.support.lane + e, to - e) + first_row;
-            const Vec gradient = load_some(g.gradient + e, to - e);
-            store(value_.data() + at, g.slope ? gradient * load_some(g.slope + e, to - e) : gradient);
-        }
-        used_ += static_cast<uint32_t>(to - from);
-    }
-
-    int64_t steps_ = 0;
-    uint32_t used_ = 0;
-    Buffer<uint32_t> row_, begin_;
-    Buffer<float> value_;
-    Buffer<int64_t> until_;
-};
+constexpr int64_t kBlockInL2 = 131072;    // bytes of L2 for a block of cells, or of samples
 
 // h of a row of cells for one tile, [cell][step][N vectors]; then, step by step from the last, dL/ds.
 template <int N>
@@ -92,9 +33,9 @@ class Block {
 
     static constexpr int64_t kWidth = N * kLanes;
 
-    // Adds what site i of the events sends through G neighbouring taps to as many cells, the first of them `cell`.
+    // Adds what list i of the events sends through G neighbouring taps to as many cells, the first of them `cell`.
     template <int G>
-    void add(int64_t cell, const float* weights, int64_t tap_stride, const Events& events, int64_t i) {
+    void add(int64_t cell, const float* weights, int64_t tap_stride, const DirectLists& events, int64_t i) {
         for (int64_t t = 0; t < steps_; ++t) {
             const int64_t count = events.count(i, t);
             if (count == 0) continue;
@@ -139,12 +80,13 @@ class AtSupport {
 
     template <int N>
     void write(int64_t sample, int64_t cell_y, int64_t cell_x, int64_t tile, const float* cell) const {
-        const int64_t tiles = Tiles{l_.channels}.number();
+        const int64_t tiles = Tiles{l_.channels}.number(), first_x = cell_x * l_.pool;
+        const int64_t together = tiles == 1 ? l_.pool : 1;  // units whose entries lie in a row
         for (int64_t y = cell_y * l_.pool; y < (cell_y + 1) * l_.pool; ++y)
-            for (int64_t x = cell_x * l_.pool; x < (cell_x + 1) * l_.pool; ++x) {
+            for (int64_t x = first_x; x < first_x + l_.pool; x += together) {
                 const int64_t group = ((sample * l_.height + y) * l_.width + x) * tiles + tile;
-                for (int64_t e = input_.offset[group]; e < input_.offset[group + 1]; ++e)
-                    gradient_[e] = cell[input_.step[e] * (N * kLanes) + input_.lane[e]];
+                const int64_t from = input_.offset[group], count = input_.offset[group + together] - from;
+                pick<N * kLanes>(gradient_ + from, cell, input_.step + from, input_.lane + from, count);
             }
     }
 
@@ -174,29 +116,33 @@ class AtEveryStep {
     float* gradient_;
 };
 
-// Every tile of every cell of a layer with one site: a cell's weights serve a block of samples.
+// Every tile of every cell of a layer with one site. A block of samples shares a cell's weights, those of one tile of the outputs
+// after the other: they lie in L1 while the block's h, which is read and written once a list and step, lies in L2.
 template <class Output>
-void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const Panel& panel, const Output& output) {
+void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const TransposedPanel& panel, const Output& output) {
     const Layer& l = s.layer;
-    constexpr int64_t kBlock = 64;
-    std::vector<Events> events(static_cast<size_t>(l.batch));
+    const Tiles tiles{l.channels}, sources{l.outputs};
+    std::vector<DirectLists> events(static_cast<size_t>(l.batch));
     parallel_for(l.batch, s.threads, [&](int64_t n) {
-        events[static_cast<size_t>(n)].start(l, g, n, n + 1);
-        events[static_cast<size_t>(n)].list(l, g, n, 0);
+        DirectLists& lists = events[static_cast<size_t>(n)];
+        lists.start(l, g, n * sources.number(), (n + 1) * sources.number());
+        for (int64_t i = 0; i < sources.number(); ++i) lists.list(g, n * sources.number() + i, 1, i);
     });
-    const Tiles tiles{l.channels};
-    const int64_t blocks = (l.batch + kBlock - 1) / kBlock;
+    const int64_t block = std::clamp<int64_t>(kBlockInL2 / (l.steps * kTile * 4), 1, 64);
+    const int64_t blocks = (l.batch + block - 1) / block;
     parallel_for(l.taps() * tiles.number() * blocks, s.threads, [&](int64_t task) {
-        const int64_t block = task % blocks, tile = task / blocks % tiles.number(), cell = task / blocks / tiles.number();
+        const int64_t first = task % blocks * block, end = std::min(first + block, l.batch);
+        const int64_t tile = task / blocks % tiles.number(), cell = task / blocks / tiles.number();
         with_vectors(tiles.vectors(tile), [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;
             Buffer<float> scratch;
             const float* weights = panel.tile(tile) + cell * l.outputs * N * kLanes;
-            for (int64_t n = block * kBlock; n < std::min((block + 1) * kBlock, l.batch); ++n) {
-                Block<N> h(1, l.steps, scratch);
-                h.template add<1>(0, weights, 0, events[static_cast<size_t>(n)], 0);
-                output.template write<N>(n, cell / l.cells_x(), cell % l.cells_x(), tile, h.gradient(0, neuron));
-            }
+            Block<N> h(end - first, l.steps, scratch);
+            for (int64_t source = 0; source < sources.number(); ++source)
+                for (int64_t n = first; n < end; ++n)
+                    h.template add<1>(n - first, weights + source * kTile * N * kLanes, 0, events[static_cast<size_t>(n)], source);
+            for (int64_t n = first; n < end; ++n)
+                output.template write<N>(n, cell / l.cells_x(), cell % l.cells_x(), tile, h.gradient(n - first, neuron));
         });
     });
 }
@@ -205,7 +151,7 @@ int64_t ceiling(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a /
 
 // One tile of the cells [from, to) of a row. `events` are those of the sample's sites.
 template <int N, class Output>
-void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, const Events& events, int64_t sample,
+void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, const DirectLists& events, int64_t sample,
                     int64_t cell_y, int64_t from, int64_t to, int64_t tile, Buffer<float>& scratch, const Output& output) {
     constexpr int64_t kMargin = kMostTaps - 1;  // cells of other blocks, or of none, that a run of taps reaches as well
     Block<N> h(to - from + 2 * kMargin, l.steps, scratch);
@@ -232,26 +178,26 @@ void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, 
 
 // Rows of cells of a convolution; the lists of the sites above them are kept from row to row.
 template <class Output>
-void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const Panel& panel, const Output& output) {
+void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const TransposedPanel& panel, const Output& output) {
     const Layer& l = s.layer;
     const Tiles tiles{l.channels};
-    const int64_t rows = l.batch * l.cells_y();
+    const int64_t rows = l.batch * l.cells_y(), sources = Tiles{l.outputs}.number();
     const int64_t per_task = l.batch >= 2 * s.threads ? l.cells_y() : std::max<int64_t>(1, rows / (4 * s.threads));
     parallel_for((rows + per_task - 1) / per_task, s.threads, [&](int64_t task) {
-        Events events;
+        DirectLists events;
         Buffer<float> scratch;
         int64_t listed_sample = -1, listed = 0;  // rows of sites of that sample up to here are listed, or not needed
         for (int64_t n = task * per_task; n < std::min((task + 1) * per_task, rows); ++n) {
             const int64_t sample = n / l.cells_y(), cell_y = n % l.cells_y();
             const int64_t lowest = ceiling(std::max<int64_t>(cell_y + l.pad_y - l.kernel_height + 1, 0), l.stride_y);
             if (sample != listed_sample) {
-                events.start(l, g, sample * l.sites(), (sample + 1) * l.sites());
+                events.start(l, g, sample * l.sites() * sources, (sample + 1) * l.sites() * sources);
                 listed_sample = sample;
                 listed = lowest;
             }
             for (; listed <= (cell_y + l.pad_y) / l.stride_y && listed < l.out_height(); ++listed)
                 for (int64_t i = listed * l.out_width(); i < (listed + 1) * l.out_width(); ++i)
-                    events.list(l, g, sample * l.sites() + i, i);
+                    events.list(g, (sample * l.sites() + i) * sources, sources, i);
             for (int64_t tile = 0; tile < tiles.number(); ++tile)
                 with_vectors(tiles.vectors(tile), [&](auto vectors) {
                     constexpr int N = decltype(vectors)::value;
@@ -266,7 +212,7 @@ void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& 
 
 template <class Output>
 void input_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const Output& output) {
-    const Panel panel = Panel::by_channel(s.layer, s.weight, s.threads);
+    const TransposedPanel panel(s.layer, s.weight, s.threads);
     if (s.layer.single_site()) single_site(s, neuron, g, panel, output);
     else convolution(s, neuron, g, panel, output);
 }

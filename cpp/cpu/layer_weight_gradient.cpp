@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "bytes_below.h"
 #include "delta_rows.h"
+#include "few_rows.h"
 #include "parallel.h"
 
 namespace firstspike {
@@ -29,11 +31,10 @@ class ChannelSpikes {
     void add(const uint8_t* times, int64_t first, int64_t position) {
         const auto steps = static_cast<uint32_t>(s_.layer.steps);
         const uint32_t code = static_cast<uint32_t>(position) * steps;
-        for (int64_t c = 0; c < s_.layer.channels; ++c) {
+        each_below(times, s_.layer.channels, static_cast<int>(steps), [&](int64_t c) {
             const int64_t list = first + c;
-            codes_[list * most_ + count_[list]] = code + times[c];
-            count_[list] += times[c] < steps;
-        }
+            codes_[list * most_ + count_[list]++] = code + times[c];
+        });
     }
 
     // The lists that are not empty, the shortest first; of equal ones the first in order.
@@ -165,22 +166,40 @@ void unpack(const Layer& l, const WeightView& shape, int64_t tile, int64_t from,
     const int width = tiles.vectors(tile) * kLanes;
     const float scale = 1.0f / static_cast<float>(l.pool * l.pool);
     gradient += tile * kTile * shape.stride_output;
-    int64_t r = from;
-    if (l.taps() == 1 && shape.stride_channel == 1) {  // columns of sums are rows of the gradient: turned in registers
-        for (; r + kLanes <= to; r += kLanes)
-            for (int first = 0; first < width; first += kLanes) {
-                Vec square[kLanes];
-                for (int k = 0; k < kLanes; ++k) square[k] = load(sum + (r - from + k) * width + first) * scale;
-                transpose(square);
-                for (int k = 0; k < kLanes && first + k < tiles.used(tile); ++k)
-                    store(gradient + (first + k) * shape.stride_output + r, square[k]);
+    const auto one_by_one = [&](int64_t r, int64_t end) {
+        for (; r < end; ++r) {
+            const int64_t tap = r / l.channels;
+            float* out = gradient + r % l.channels * shape.stride_channel + tap / l.kernel_width * shape.stride_y +
+                         tap % l.kernel_width * shape.stride_x;
+            for (int lane = 0; lane < tiles.used(tile); ++lane)
+                out[lane * shape.stride_output] = sum[(r - from) * width + lane] * scale;
+        }
+    };
+    // Turns squares in registers: `row`, and those after it by `stride`, to values in a row from `out` on.
+    const auto turn = [&](int64_t row, int64_t stride, float* out) {
+        for (int first = 0; first < width; first += kLanes) {
+            Vec square[kLanes];
+            for (int k = 0; k < kLanes; ++k) square[k] = load(sum + (row + k * stride - from) * width + first) * scale;
+            transpose(square);
+            for (int k = 0; k < kLanes && first + k < tiles.used(tile); ++k)
+                store(out + (first + k) * shape.stride_output, square[k]);
+        }
+    };
+    const int64_t first_tap = (from + l.channels - 1) / l.channels, end_tap = to / l.channels;  // the taps that are here whole
+    if (l.taps() == 1 && shape.stride_channel == 1) {
+        int64_t r = from;
+        for (; r + kLanes <= to; r += kLanes) turn(r, 1, gradient + r);
+        one_by_one(r, to);
+    } else if (shape.stride_x == 1 && shape.stride_y == l.kernel_width && end_tap - first_tap >= kLanes) {
+        one_by_one(from, first_tap * l.channels);
+        for (int64_t c = 0; c < l.channels; ++c)
+            for (int64_t t = first_tap; t < end_tap; t += kLanes) {
+                const int64_t tap = std::min(t, end_tap - kLanes);  // the last square may cover some taps again
+                turn(tap * l.channels + c, l.channels, gradient + c * shape.stride_channel + tap);
             }
-    }
-    for (; r < to; ++r) {
-        const int64_t tap = r / l.channels;
-        float* out = gradient + r % l.channels * shape.stride_channel + tap / l.kernel_width * shape.stride_y +
-                     tap % l.kernel_width * shape.stride_x;
-        for (int lane = 0; lane < tiles.used(tile); ++lane) out[lane * shape.stride_output] = sum[(r - from) * width + lane] * scale;
+        one_by_one(end_tap * l.channels, to);
+    } else {
+        one_by_one(from, to);
     }
 }
 
@@ -189,6 +208,7 @@ void unpack(const Layer& l, const WeightView& shape, int64_t tile, int64_t from,
 void weight_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const WeightView& shape,
                      float* weight_gradient, float* bias_gradient) {
     const Layer& l = s.layer;
+    if (has_few_rows(l)) return few_rows_gradient(s, neuron, g, shape, weight_gradient, bias_gradient);
     const Tiles tiles{l.outputs};
     // Parts are of the weight rows where there is one site: no sum depends on how many, and each part finds the whole bias
     // gradient. Else they are of the lines.

@@ -145,3 +145,62 @@ def test_random_layers(data: st.DataObject) -> None:
         decay=data.draw(st.sampled_from([1.0, 1.0, 0.95, 0.5]), "decay"),
     )
     check_layer("conv2d", case, enough=0)
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.9])
+@pytest.mark.parametrize("steps", [1, 8, 254])
+@pytest.mark.parametrize(
+    ("inputs", "weight", "options"),
+    [
+        ((3, 1, 9, 8), (7, 1, 3, 3), {"padding": 1}),
+        ((2, 1, 9, 8), (70, 1, 3, 3), {"stride": (2, 1)}),
+        ((2, 1, 5, 6), (5, 1, 2, 2), {"padding": (3, 2)}),
+        ((1, 1, 8, 9), (33, 1, 3, 5), {"stride": (1, 2), "padding": (1, 0)}),
+        ((2, 3, 6, 7), (20, 3, 3, 3), {"padding": 1}),
+        ((2, 1, 8, 8), (9, 1, 7, 9), {"padding": 2, "stride": 2}),
+        ((2, 4, 6, 6), (9, 4, 4, 4), {"padding": 1}),
+    ],
+    ids=str,
+)
+def test_few_weight_rows(
+    inputs: tuple[int, ...], weight: tuple[int, ...], options: dict, steps: int, decay: float
+) -> None:
+    """One to sixty-four rows: both sides of what a tile of traces holds."""
+    for pattern in ("mixed", "tied"):
+        check_layer("conv2d", layer(inputs, weight, steps, pattern=pattern, exact=False, decay=decay, **options))
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_random_layers_of_one_channel(data: st.DataObject) -> None:
+    kernel = (data.draw(st.integers(1, 8), "kernel height"), data.draw(st.integers(1, 8), "kernel width"))
+    padding = (data.draw(st.integers(0, 4), "padding height"), data.draw(st.integers(0, 4), "padding width"))
+    size = [max(1, k - 2 * p) + data.draw(st.integers(0, 5)) for k, p in zip(kernel, padding, strict=True)]
+    case = layer(
+        (data.draw(st.integers(1, 10), "batch"), 1, *size),
+        (data.draw(st.integers(1, 70), "outputs"), 1, *kernel),
+        data.draw(st.sampled_from([1, 2, 8, 64]), "steps"),
+        pattern=data.draw(st.sampled_from(PATTERNS), "pattern"),
+        regime=data.draw(st.sampled_from(REGIMES), "regime"),
+        exact=False,
+        seed=data.draw(st.integers(0, 2**20), "seed"),
+        stride=(data.draw(st.integers(1, 3), "stride height"), data.draw(st.integers(1, 3), "stride width")),
+        padding=padding,
+        surrogate=data.draw(st.sampled_from(ROUND), "surrogate"),
+        decay=data.draw(st.sampled_from([1.0, 0.9]), "decay"),
+    )
+    check_layer("conv2d", case, enough=0)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1), (2, 3, 0, 1), (1, 0, 3, 2)], ids=str)
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_gradients_do_not_depend_on_the_order_of_the_weight_in_memory(kernel: int, order: tuple[int, ...]) -> None:
+    case = layer((2, 20, 6, 7), (9, 20, kernel, kernel), 8, padding=kernel // 2)
+    back = [order.index(i) for i in range(4)]
+    gradients = []
+    for weight in (case.weight, case.weight.permute(order).contiguous().permute(back)):
+        x = SpikeTimes(case.times, case.steps).dense().requires_grad_()
+        functional.conv2d(SpikeTimes.from_dense(x), weight, case.bias, **case.options).dense().square().sum().backward()
+        gradients.append(x.grad)
+    assert float(gradients[0].abs().max()) > 0
+    assert torch.equal(*gradients)

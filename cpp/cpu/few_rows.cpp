@@ -1,0 +1,139 @@
+// dW[o, r] = sum over samples, sites and support entries of direct[o, t] * trace[r, t], where trace[r, t] is what row r's spike has
+// left of itself at step t: decay^(t - time), and 0 before. The bias is one more row, with a spike in every step.
+//
+// Here the traces of a site fit in a vector or a few for each step, so every entry adds to its neuron's sums at once. Rows of D
+// (layer_weight_gradient.cpp) would cost more to make than they save: hardly a spike uses one.
+#include "few_rows.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "parallel.h"
+
+namespace firstspike {
+
+namespace {
+
+constexpr int64_t kParts = 8;  // whatever the threads: sums keep their order
+
+// The traces of the sites of a line.
+template <int R>
+class Traces {
+   public:
+    static constexpr int64_t kWidth = R * kLanes;
+
+    explicit Traces(const Layer& l)
+        : layer_(l), times_(l.out_width() * kWidth), always_(kWidth), trace_(l.steps * kWidth) {
+        std::fill_n(times_.data(), l.out_width() * kWidth, static_cast<float>(kSilent));
+        std::fill_n(always_.data(), kWidth, 0.0f);
+        always_[l.rows()] = 1.0f;
+    }
+
+    void start_line(const uint8_t* sample, int64_t y) {
+        const Layer& l = layer_;
+        float* time = times_.data();
+        for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
+            const int64_t from_y = y * l.stride_y + ky - l.pad_y;
+            const bool inside = from_y >= 0 && from_y < l.height;
+            for (int64_t kx = 0; kx < l.kernel_width; ++kx)
+                for (int64_t c = 0; c < l.channels; ++c, ++time)
+                    for (int64_t x = 0; x < l.out_width(); ++x) {
+                        const int64_t from_x = x * l.stride_x + kx - l.pad_x;
+                        time[x * kWidth] = inside && from_x >= 0 && from_x < l.width
+                                               ? sample[(from_y * l.width + from_x) * l.channels + c]
+                                               : static_cast<float>(kSilent);
+                    }
+        }
+    }
+
+    // [steps, R vectors] of site x.
+    const float* site(int64_t x, const Neuron& neuron) {
+        typedef int32_t Bits __attribute__((vector_size(kLanes * 4)));
+        const Bits one = reinterpret_cast<Bits>(splat(1.0f));
+        Vec time[R], always[R], trace[R] = {};
+        for (int k = 0; k < R; ++k) {
+            time[k] = load(times_.data() + x * kWidth + k * kLanes);
+            always[k] = load(always_.data() + k * kLanes);
+        }
+        for (int64_t t = 0; t < layer_.steps; ++t) {
+            const Vec step = splat(static_cast<float>(t));
+            for (int k = 0; k < R; ++k) {
+                trace[k] = leak(trace[k], neuron) + reinterpret_cast<Vec>((time[k] == step) & one) + always[k];
+                store(trace_.data() + t * kWidth + k * kLanes, trace[k]);
+            }
+        }
+        return trace_.data();
+    }
+
+   private:
+    Layer layer_;
+    Buffer<float> times_, always_, trace_;
+};
+
+// The sums of the lines [from, to) of sites: [outputs, R vectors], and the bias, which is summed in double precision.
+template <int R>
+void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g, int64_t from, int64_t to, float* sum,
+               double* bias_sum) {
+    const Layer& l = s.layer;
+    constexpr int64_t kWidth = R * kLanes;
+    const int64_t tiles = Tiles{l.outputs}.number();
+    const int64_t* offset = g.support.offset;
+    Traces<R> traces(l);
+    for (int64_t line = from; line < to; ++line) {
+        traces.start_line(s.times + line / l.out_height() * l.units(), line % l.out_height());
+        for (int64_t x = 0; x < l.out_width(); ++x) {
+            const int64_t first = (line * l.out_width() + x) * tiles;
+            if (offset[first] == offset[first + tiles]) continue;
+            const float* trace = traces.site(x, neuron);
+            for (int64_t tile = 0; tile < tiles; ++tile)
+                for (int64_t e = offset[first + tile]; e < offset[first + tile + 1]; ++e) {
+                    const Vec direct = splat(g.slope ? g.gradient[e] * g.slope[e] : g.gradient[e]);
+                    const float* at = trace + g.support.step[e] * kWidth;
+                    float* to_sum = sum + (tile * kTile + g.support.lane[e]) * kWidth;
+                    for (int k = 0; k < R; ++k) store(to_sum + k * kLanes, load(to_sum + k * kLanes) + load(at + k * kLanes) * direct);
+                }
+        }
+        for (int64_t o = 0; o < l.outputs; ++o) {
+            float& bias = sum[o * kWidth + l.rows()];
+            bias_sum[o] += static_cast<double>(bias);
+            bias = 0.0f;
+        }
+    }
+}
+
+int vectors_of(const Layer& l) { return static_cast<int>(l.rows() / kLanes + 1); }  // the bias included
+
+}  // namespace
+
+bool has_few_rows(const Layer& l) { return !l.single_site() && l.pool == 1 && l.rows() < kTile; }
+
+void few_rows_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const WeightView& shape,
+                       float* weight_gradient, float* bias_gradient) {
+    const Layer& l = s.layer;
+    const int64_t lines = l.batch * l.out_height(), width = vectors_of(l) * kLanes, size = l.outputs * width;
+    const int64_t parts = std::clamp<int64_t>(lines, 1, kParts);
+    Buffer<float> sums(parts * size);
+    Buffer<double> bias_sums(parts * l.outputs);
+    std::fill_n(sums.data(), parts * size, 0.0f);
+    std::fill_n(bias_sums.data(), parts * l.outputs, 0.0);
+    parallel_for(parts, s.threads, [&](int64_t part) {
+        with_vectors(vectors_of(l), [&](auto vectors) {
+            sum_lines<decltype(vectors)::value>(s, neuron, g, lines * part / parts, lines * (part + 1) / parts,
+                                                sums.data() + part * size, bias_sums.data() + part * l.outputs);
+        });
+    });
+    for (int64_t part = 1; part < parts; ++part) {
+        for (int64_t i = 0; i < size; ++i) sums[i] += sums[part * size + i];
+        for (int64_t o = 0; o < l.outputs; ++o) bias_sums[o] += bias_sums[part * l.outputs + o];
+    }
+    for (int64_t o = 0; o < l.outputs; ++o) {
+        for (int64_t r = 0; r < l.rows(); ++r) {
+            const int64_t tap = r / l.channels;
+            weight_gradient[o * shape.stride_output + r % l.channels * shape.stride_channel +
+                            tap / l.kernel_width * shape.stride_y + tap % l.kernel_width * shape.stride_x] = sums[o * width + r];
+        }
+        if (bias_gradient) bias_gradient[o] = static_cast<float>(bias_sums[o]);
+    }
+}
+
+}  // namespace firstspike
