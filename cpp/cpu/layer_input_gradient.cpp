@@ -20,6 +20,7 @@ namespace {
 
 constexpr int64_t kWeightsInL1 = 24576;   // bytes of L1 for their weights
 constexpr int64_t kBlockInL2 = 131072;    // bytes of L2 for a block of cells, or of samples
+constexpr int64_t kFewSteps = 16;         // up to here a tile has some entries a step
 
 // h of a row of cells for one tile, [cell][step][N vectors]; then, step by step from the last, dL/ds.
 template <int N>
@@ -117,16 +118,18 @@ class AtEveryStep {
 };
 
 // Every tile of every cell of a layer with one site. A block of samples shares a cell's weights, those of one tile of the outputs
-// after the other: they lie in L1 while the block's h, which is read and written once a list and step, lies in L2.
+// after the other: they lie in L1 while the block's h, which is read and written once a list and step, lies in L2. With many steps a
+// tile has hardly an entry a step, and its reading and writing would cost more than that saves: there the tiles' lists are joined.
 template <class Output>
 void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const TransposedPanel& panel, const Output& output) {
     const Layer& l = s.layer;
-    const Tiles tiles{l.channels}, sources{l.outputs};
+    const Tiles tiles{l.channels};
+    const int64_t sources = Tiles{l.outputs}.number(), joined = l.steps <= kFewSteps ? 1 : sources, lists = sources / joined;
     std::vector<DirectLists> events(static_cast<size_t>(l.batch));
     parallel_for(l.batch, s.threads, [&](int64_t n) {
-        DirectLists& lists = events[static_cast<size_t>(n)];
-        lists.start(l, g, n * sources.number(), (n + 1) * sources.number());
-        for (int64_t i = 0; i < sources.number(); ++i) lists.list(g, n * sources.number() + i, 1, i);
+        DirectLists& sample = events[static_cast<size_t>(n)];
+        sample.start(l, g, n * sources, (n + 1) * sources);
+        for (int64_t i = 0; i < lists; ++i) sample.list(g, n * sources + i * joined, joined, i);
     });
     const int64_t block = std::clamp<int64_t>(kBlockInL2 / (l.steps * kTile * 4), 1, 64);
     const int64_t blocks = (l.batch + block - 1) / block;
@@ -138,9 +141,9 @@ void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& 
             Buffer<float> scratch;
             const float* weights = panel.tile(tile) + cell * l.outputs * N * kLanes;
             Block<N> h(end - first, l.steps, scratch);
-            for (int64_t source = 0; source < sources.number(); ++source)
+            for (int64_t i = 0; i < lists; ++i)
                 for (int64_t n = first; n < end; ++n)
-                    h.template add<1>(n - first, weights + source * kTile * N * kLanes, 0, events[static_cast<size_t>(n)], source);
+                    h.template add<1>(n - first, weights + i * kTile * N * kLanes, 0, events[static_cast<size_t>(n)], i);
             for (int64_t n = first; n < end; ++n)
                 output.template write<N>(n, cell / l.cells_x(), cell % l.cells_x(), tile, h.gradient(n - first, neuron));
         });
