@@ -80,7 +80,7 @@ struct Membranes {
 
 Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate, bool record, uint8_t* times_out) {
     const Tiles tiles{s.layer.outputs};
-    const Panel panel = Panel::by_output(s.layer, s.weight, s.threads);
+    const Panel panel(s.layer, s.weight, s.threads);
     const TileBias bias(s.bias, s.layer.outputs);
     const int64_t sites = s.layer.batch * s.layer.sites();
     const Schedule schedule(s.layer, s.threads);
@@ -113,7 +113,7 @@ Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& sur
 
 void integrate_layer(const Synapses& s, const Neuron& neuron, float* membrane) {
     const Tiles tiles{s.layer.outputs};
-    const Panel panel = Panel::by_output(s.layer, s.weight, s.threads);
+    const Panel panel(s.layer, s.weight, s.threads);
     const TileBias bias(s.bias, s.layer.outputs);
     const int64_t sites = s.layer.batch * s.layer.sites();
     Schedule(s.layer, s.threads).each_tile(s.times, [&](int64_t, int64_t site, int64_t tile, EventList events) {

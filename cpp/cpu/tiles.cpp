@@ -33,24 +33,23 @@ void pack_tile(float* out, const float* w, int used, int width, int64_t from, in
 
 // Calls part(tile, n) for n in [0, parts) of every tile.
 template <class Part>
-void each_part(int64_t lanes, int64_t rows, int64_t parts, int threads, Part&& part) {
-    parallel_for(Tiles{lanes}.number() * parts, rows * lanes < 16384 ? 1 : threads,
+void each_part(const Layer& layer, int64_t parts, int threads, Part&& part) {
+    parallel_for(Tiles{layer.outputs}.number() * parts, layer.rows() * layer.outputs < 16384 ? 1 : threads,
                  [&](int64_t task) { part(task / parts, task % parts); });
 }
 
 float scale_of(const Layer& layer) { return 1.0f / static_cast<float>(layer.pool * layer.pool); }
 
 // Tap by tap, whatever the strides.
-void pack_taps(float* out, const Layer& layer, const WeightView& w, int64_t lanes, int64_t inner, int64_t stride_lane,
-               int64_t stride_inner, int threads) {
-    const Tiles tiles{lanes};
-    const int64_t taps = layer.taps(), rows = taps * inner;
-    each_part(lanes, rows, taps, threads, [&](int64_t tile, int64_t tap) {
+void pack_taps(float* out, const Layer& layer, const WeightView& w, int threads) {
+    const Tiles tiles{layer.outputs};
+    const int64_t rows = layer.rows();
+    each_part(layer, layer.taps(), threads, [&](int64_t tile, int64_t tap) {
         const int width = tiles.vectors(tile) * kLanes;
         const float* from = w.data + tap / layer.kernel_width * w.stride_y + tap % layer.kernel_width * w.stride_x +
-                            tile * kTile * stride_lane;
-        pack_tile(out + tile * kTile * rows + tap * inner * width, from, tiles.used(tile), width, 0, inner, stride_inner,
-                  stride_lane, scale_of(layer), [](int64_t i) { return i; });
+                            tile * kTile * w.stride_output;
+        pack_tile(out + tile * kTile * rows + tap * layer.channels * width, from, tiles.used(tile), width, 0, layer.channels,
+                  w.stride_channel, w.stride_output, scale_of(layer), [](int64_t i) { return i; });
     });
 }
 
@@ -63,7 +62,7 @@ void pack_outputs(float* out, const Layer& layer, const WeightView& w, int threa
     auto* next = row_of.data();
     for (int64_t c = 0; c < layer.channels; ++c)
         for (int64_t tap = 0; tap < layer.taps(); ++tap) *next++ = static_cast<uint32_t>(tap * layer.channels + c);
-    each_part(layer.outputs, rows, (rows + kPart - 1) / kPart, threads, [&](int64_t tile, int64_t part) {
+    each_part(layer, (rows + kPart - 1) / kPart, threads, [&](int64_t tile, int64_t part) {
         pack_tile(out + tile * kTile * rows, w.data + tile * kTile * w.stride_output, tiles.used(tile),
                   tiles.vectors(tile) * kLanes, part * kPart, std::min((part + 1) * kPart, rows), 1, w.stride_output,
                   scale_of(layer), [&](int64_t i) { return static_cast<int64_t>(row_of[static_cast<size_t>(i)]); });
@@ -72,18 +71,11 @@ void pack_outputs(float* out, const Layer& layer, const WeightView& w, int threa
 
 }  // namespace
 
-Panel Panel::by_output(const Layer& layer, const WeightView& w, int threads) {
-    Panel panel(layer.outputs, layer.rows());
+Panel::Panel(const Layer& layer, const WeightView& w, int threads)
+    : rows_(layer.rows()), data_(Tiles{layer.outputs}.padded() * rows_) {
     const bool taps_in_a_row = w.stride_x == 1 && w.stride_y == layer.kernel_width && w.stride_channel == layer.taps();
-    if (taps_in_a_row && layer.taps() > 1) pack_outputs(panel.data_.data(), layer, w, threads);
-    else pack_taps(panel.data_.data(), layer, w, layer.outputs, layer.channels, w.stride_output, w.stride_channel, threads);
-    return panel;
-}
-
-Panel Panel::by_channel(const Layer& layer, const WeightView& w, int threads) {
-    Panel panel(layer.channels, layer.taps() * layer.outputs);
-    pack_taps(panel.data_.data(), layer, w, layer.channels, layer.outputs, w.stride_channel, w.stride_output, threads);
-    return panel;
+    if (taps_in_a_row && layer.taps() > 1) pack_outputs(data_.data(), layer, w, threads);
+    else pack_taps(data_.data(), layer, w, threads);
 }
 
 }  // namespace firstspike

@@ -37,19 +37,15 @@ inline void with_vectors(int vectors, F&& f) {
     }
 }
 
-// Weights [tile][row][lane of the tile], zeros in the padding, divided by the size of the pooling window.
+// Weights packed for the forward product: [tile of outputs][row][lane of the tile], row = tap * channels + channel, zeros in the
+// padding, divided by the size of the pooling window.
 class Panel {
    public:
-    // Lanes are output neurons, row = tap * channels + channel: the forward product.
-    static Panel by_output(const Layer& layer, const WeightView& w, int threads);
-    // Lanes are input channels, row = tap * outputs + output: the product with the transposed weights.
-    static Panel by_channel(const Layer& layer, const WeightView& w, int threads);
+    Panel(const Layer& layer, const WeightView& w, int threads);
 
     const float* tile(int64_t i) const { return data_.data() + i * kTile * rows_; }
-    int64_t rows() const { return rows_; }
 
    private:
-    Panel(int64_t lanes, int64_t rows) : rows_(rows), data_(Tiles{lanes}.padded() * rows) {}
     int64_t rows_;
     Buffer<float> data_;
 };
