@@ -16,7 +16,7 @@ typedef uint16_t SiteNumbers __attribute__((vector_size(kFieldSites * 2)));
 
 class FieldSort {
    public:
-    static constexpr int64_t kMostUnits = 64;  // larger fields are joined from the lists of their cells
+    static constexpr int64_t kMostUnits = 64;  // larger fields are summed tap by tap
 
     static int64_t units(const Layer& layer) { return layer.rows() * layer.pool * layer.pool; }
 

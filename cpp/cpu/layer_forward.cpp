@@ -4,6 +4,7 @@
 // then the threshold is tested, and the tile is left as soon as all its neurons have fired.
 #include "kernels.h"
 #include "schedule.h"
+#include "tap_sums.h"
 #include "tile_loops.h"
 
 namespace firstspike {
@@ -30,18 +31,75 @@ FIRSTSPIKE_INLINE void add(Vec (&v)[N], const float* values) {
     for (int k = 0; k < N; ++k) v[k] += load(values + k * kLanes);
 }
 
+// The current of a tile of neurons at each step: rows of weights to add, ...
+struct ListedCurrent {
+    const float* weights;
+    EventList events;
+
+    bool silent(int64_t from, int64_t to) const { return events.begin[to] == events.begin[from]; }
+    template <int N>
+    FIRSTSPIKE_INLINE void enter(Vec (&v)[N], int64_t t) const {
+        add_rows<N>(v, weights, events.row + events.begin[t], events.count(t));
+    }
+};
+
+// ... or their sums.
+struct SummedCurrent {
+    const float* sums;
+
+    bool silent(int64_t, int64_t) const { return false; }
+    template <int N>
+    FIRSTSPIKE_INLINE void enter(Vec (&v)[N], int64_t t) const {
+        add(v, sums + t * N * kLanes);
+    }
+};
+
+// Calls run(task, site, tile, vectors, current) for every tile of neurons; calls with the same `task` come one after another.
+template <class Run>
+void each_tile(const Synapses& s, const Schedule& schedule, Run&& run) {
+    const Layer& l = s.layer;
+    const Tiles tiles{l.outputs};
+    const Panel panel(l, s.weight, s.threads);
+    if (l.single_site() || FieldSort::units(l) <= FieldSort::kMostUnits) {
+        schedule.each_tile(s.times, [&](int64_t task, int64_t site, int64_t tile, EventList events) {
+            with_vectors(tiles.vectors(tile), [&](auto vectors) {
+                run(task, site, tile, vectors, ListedCurrent{panel.tile(tile), events});
+            });
+        });
+        return;
+    }
+    schedule.each_task([&](int64_t task, auto&& lines) {
+        CellLists cells(l, s.times);
+        Buffer<float> scratch;
+        lines([&](int64_t line) {
+            const int64_t y = line % l.out_height();
+            cells.build(line / l.out_height(), y);
+            for (int64_t tile = 0; tile < tiles.number(); ++tile)
+                with_vectors(tiles.vectors(tile), [&](auto vectors) {
+                    constexpr int N = decltype(vectors)::value;
+                    const int64_t block = StepSums<N>::block(l.steps);
+                    for (int64_t from = 0; from < l.out_width(); from += block)
+                        sum_taps<N>(l, cells, panel.tile(tile), y, from, std::min(from + block, l.out_width()), scratch,
+                                    [&](int64_t x, const float* sums) {
+                                        run(task, line * l.out_width() + x, tile, vectors, SummedCurrent{sums});
+                                    });
+                });
+        });
+    });
+}
+
 // Calls at_step(v, t) with the membranes after each step's current, until it returns false.
 //
 // In kNap steps without events the membranes move by the bias alone, one way: where at_step.sleeps(after the first of the steps,
 // after the last) says that nothing happens in between, they are passed over.
-template <int N, class AtStep>
-FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const float* weights, EventList events, const float* bias, int64_t steps,
-                            const Neuron& neuron, AtStep&& at_step) {
+template <int N, class Current, class AtStep>
+FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const Current& current, const float* bias, int64_t steps, const Neuron& neuron,
+                            AtStep&& at_step) {
     const bool leaky = neuron.decay != 1.0f;
     int64_t awake = 0;  // steps before this one are not passed over
     for (int64_t t = 0; t < steps; ++t) {
         const int64_t end = std::min(t + kNap, steps);
-        if (t >= awake && events.begin[end] == events.begin[t] && !leaky) {
+        if (t >= awake && current.silent(t, end) && !leaky) {
             awake = end;
             Vec first[N], last[N];
             for (int k = 0; k < N; ++k) first[k] = v[k];
@@ -56,7 +114,7 @@ FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const float* weights, EventList events,
         }
         if (leaky)
             for (int k = 0; k < N; ++k) v[k] = leak(v[k], neuron);
-        add_rows<N>(v, weights, events.row + events.begin[t], events.count(t));
+        current.enter(v, t);
         add(v, bias);
         if (!at_step(v, static_cast<int>(t))) return;
     }
@@ -80,49 +138,42 @@ struct Membranes {
 
 Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate, bool record, uint8_t* times_out) {
     const Tiles tiles{s.layer.outputs};
-    const Panel panel(s.layer, s.weight, s.threads);
     const TileBias bias(s.bias, s.layer.outputs);
     const int64_t sites = s.layer.batch * s.layer.sites();
     const Schedule schedule(s.layer, s.threads);
     const int64_t steps = s.layer.steps;
     const FiringRule rule(neuron, surrogate);
     std::vector<SupportWriter> writers = writers_for(record ? schedule.tasks() : 0, sites * s.layer.outputs);
-    schedule.each_tile(s.times, [&](int64_t task, int64_t site, int64_t tile, EventList events) {
-        with_vectors(tiles.vectors(tile), [&](auto vectors) {
-            constexpr int N = decltype(vectors)::value;
-            const int used = tiles.used(tile);
-            Vec v[N] = {};
-            rest(v, used);
-            uint8_t* times = times_out + site * s.layer.outputs + tile * kTile;
-            if (record) {
-                SupportWriter& writer = writers[static_cast<size_t>(task)];
-                const int64_t group = site * tiles.number() + tile;
-                Firing<N, true> firing(rule, used, writer.begin_group(group, steps * used));
-                walk(v, panel.tile(tile), events, bias.tile(tile), steps, neuron, firing);
-                writer.end_group(firing.cursor());
-                firing.write_times(times, used);
-            } else {
-                Firing<N, false> firing(rule, used, {});
-                walk(v, panel.tile(tile), events, bias.tile(tile), steps, neuron, firing);
-                firing.write_times(times, used);
-            }
-        });
+    each_tile(s, schedule, [&](int64_t task, int64_t site, int64_t tile, auto vectors, const auto& current) {
+        constexpr int N = decltype(vectors)::value;
+        const int used = tiles.used(tile);
+        Vec v[N] = {};
+        rest(v, used);
+        uint8_t* times = times_out + site * s.layer.outputs + tile * kTile;
+        if (record) {
+            SupportWriter& writer = writers[static_cast<size_t>(task)];
+            Firing<N, true> firing(rule, used, writer.begin_group(site * tiles.number() + tile, steps * used));
+            walk(v, current, bias.tile(tile), steps, neuron, firing);
+            writer.end_group(firing.cursor());
+            firing.write_times(times, used);
+        } else {
+            Firing<N, false> firing(rule, used, {});
+            walk(v, current, bias.tile(tile), steps, neuron, firing);
+            firing.write_times(times, used);
+        }
     });
     return record ? join(writers, sites * tiles.number(), s.threads) : Support{};
 }
 
 void integrate_layer(const Synapses& s, const Neuron& neuron, float* membrane) {
     const Tiles tiles{s.layer.outputs};
-    const Panel panel(s.layer, s.weight, s.threads);
     const TileBias bias(s.bias, s.layer.outputs);
     const int64_t sites = s.layer.batch * s.layer.sites();
-    Schedule(s.layer, s.threads).each_tile(s.times, [&](int64_t, int64_t site, int64_t tile, EventList events) {
-        with_vectors(tiles.vectors(tile), [&](auto vectors) {
-            constexpr int N = decltype(vectors)::value;
-            Vec v[N] = {};
-            walk(v, panel.tile(tile), events, bias.tile(tile), s.layer.steps, neuron,
-                 Membranes<N>{membrane + site * s.layer.outputs + tile * kTile, sites * s.layer.outputs, tiles.used(tile)});
-        });
+    each_tile(s, Schedule(s.layer, s.threads), [&](int64_t, int64_t site, int64_t tile, auto vectors, const auto& current) {
+        constexpr int N = decltype(vectors)::value;
+        Vec v[N] = {};
+        walk(v, current, bias.tile(tile), s.layer.steps, neuron,
+             Membranes<N>{membrane + site * s.layer.outputs + tile * kTile, sites * s.layer.outputs, tiles.used(tile)});
     });
 }
 

@@ -11,67 +11,44 @@
 #include "direct_lists.h"
 #include "parallel.h"
 #include "pick.h"
-#include "tile_loops.h"
+#include "step_sums.h"
 #include "transposed_panel.h"
 
 namespace firstspike {
 
 namespace {
 
-constexpr int64_t kWeightsInL1 = 24576;   // bytes of L1 for their weights
-constexpr int64_t kBlockInL2 = 131072;    // bytes of L2 for a block of cells, or of samples
-constexpr int64_t kFewSteps = 16;         // up to here a tile has some entries a step
+constexpr int64_t kFewSteps = 16;  // up to here a tile has some entries a step
 
-// h of a row of cells for one tile, [cell][step][N vectors]; then, step by step from the last, dL/ds.
+// Adds to h what list i of the events sends through G neighbouring taps to as many cells, the first of them `cell`.
+template <int G, int N>
+void add_list(StepSums<N>& h, int64_t steps, int64_t cell, const float* weights, int64_t tap_stride, const DirectLists& events,
+              int64_t i) {
+    for (int64_t t = 0; t < steps; ++t) {
+        const int64_t count = events.count(i, t);
+        if (count == 0) continue;
+        const uint32_t* rows = events.rows(i, t);
+        const float* values = events.values(i, t);
+        h.template add<G>(cell, t, count, [&](Vec (&sum)[G * N], int64_t event) {
+            const float* w = weights + static_cast<int64_t>(rows[event]) * StepSums<N>::kWidth;
+            const Vec value = splat(values[event]);
+            for (int n = 0; n < G * N; ++n) sum[n] += load(w + n / N * tap_stride + n % N * kLanes) * value;
+        });
+    }
+}
+
+// From a cell's h to its dL/ds, [step][N vectors], in place.
 template <int N>
-class Block {
-   public:
-    Block(int64_t cells, int64_t steps, Buffer<float>& scratch) : steps_(steps) {
-        scratch.reserve(cells * steps * kWidth);
-        h_ = scratch.data();
-        std::fill_n(h_, cells * steps * kWidth, 0.0f);
-    }
-
-    static constexpr int64_t kWidth = N * kLanes;
-
-    // Adds what list i of the events sends through G neighbouring taps to as many cells, the first of them `cell`.
-    template <int G>
-    void add(int64_t cell, const float* weights, int64_t tap_stride, const DirectLists& events, int64_t i) {
-        for (int64_t t = 0; t < steps_; ++t) {
-            const int64_t count = events.count(i, t);
-            if (count == 0) continue;
-            float* h = row(cell) + t * kWidth;
-            const uint32_t* rows = events.rows(i, t);
-            const float* values = events.values(i, t);
-            Vec v[G * N];
-            for (int n = 0; n < G * N; ++n) v[n] = load(h + n / N * steps_ * kWidth + n % N * kLanes);
-            add_rows<G * N>(v, count, [&](Vec (&sum)[G * N], int64_t event) {
-                const float* w = weights + static_cast<int64_t>(rows[event]) * kWidth;
-                const Vec value = splat(values[event]);
-                for (int n = 0; n < G * N; ++n) sum[n] += load(w + n / N * tap_stride + n % N * kLanes) * value;
-            });
-            for (int n = 0; n < G * N; ++n) store(h + n / N * steps_ * kWidth + n % N * kLanes, v[n]);
+const float* gradient(float* h, int64_t steps, const Neuron& neuron) {
+    Vec sum[N] = {};
+    for (int64_t t = steps - 1; t >= 0; --t)
+        for (int k = 0; k < N; ++k) {
+            float* at = h + (t * N + k) * kLanes;
+            sum[k] = leak(sum[k], neuron) + load(at);
+            store(at, sum[k]);
         }
-    }
-
-    // From h to dL/ds of a cell, [step][N vectors].
-    const float* gradient(int64_t cell, const Neuron& neuron) {
-        float* h = row(cell);
-        Vec sum[N] = {};
-        for (int64_t t = steps_ - 1; t >= 0; --t)
-            for (int k = 0; k < N; ++k) {
-                sum[k] = leak(sum[k], neuron) + load(h + t * kWidth + k * kLanes);
-                store(h + t * kWidth + k * kLanes, sum[k]);
-            }
-        return h;
-    }
-
-   private:
-    float* row(int64_t cell) const { return h_ + cell * steps_ * kWidth; }
-
-    int64_t steps_;
-    float* h_;
-};
+    return h;
+}
 
 // Where a cell's gradient [step][N vectors] goes: each unit of the pooling window gets the cell's, at its own support entries or
 // at every step.
@@ -131,7 +108,7 @@ void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& 
         sample.start(l, g, n * sources, (n + 1) * sources);
         for (int64_t i = 0; i < lists; ++i) sample.list(g, n * sources + i * joined, joined, i);
     });
-    const int64_t block = std::clamp<int64_t>(kBlockInL2 / (l.steps * kTile * 4), 1, 64);
+    const int64_t block = std::clamp<int64_t>(kSumsInL2 / (l.steps * kTile * 4), 1, 64);
     const int64_t blocks = (l.batch + block - 1) / block;
     parallel_for(l.taps() * tiles.number() * blocks, s.threads, [&](int64_t task) {
         const int64_t first = task % blocks * block, end = std::min(first + block, l.batch);
@@ -140,12 +117,13 @@ void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& 
             constexpr int N = decltype(vectors)::value;
             Buffer<float> scratch;
             const float* weights = panel.tile(tile) + cell * l.outputs * N * kLanes;
-            Block<N> h(end - first, l.steps, scratch);
+            StepSums<N> h(end - first, l.steps, scratch);
             for (int64_t i = 0; i < lists; ++i)
                 for (int64_t n = first; n < end; ++n)
-                    h.template add<1>(n - first, weights + i * kTile * N * kLanes, 0, events[static_cast<size_t>(n)], i);
+                    add_list<1>(h, l.steps, n - first, weights + i * kTile * N * kLanes, 0, events[static_cast<size_t>(n)], i);
             for (int64_t n = first; n < end; ++n)
-                output.template write<N>(n, cell / l.cells_x(), cell % l.cells_x(), tile, h.gradient(n - first, neuron));
+                output.template write<N>(n, cell / l.cells_x(), cell % l.cells_x(), tile,
+                                         gradient<N>(h.at(n - first), l.steps, neuron));
         });
     });
 }
@@ -156,10 +134,9 @@ int64_t ceiling(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a /
 template <int N, class Output>
 void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, const DirectLists& events, int64_t sample,
                     int64_t cell_y, int64_t from, int64_t to, int64_t tile, Buffer<float>& scratch, const Output& output) {
-    constexpr int64_t kMargin = kMostTaps - 1;  // cells of other blocks, or of none, that a run of taps reaches as well
-    Block<N> h(to - from + 2 * kMargin, l.steps, scratch);
-    const int64_t tap_stride = l.outputs * N * kLanes;
-    const int64_t together = std::clamp<int64_t>(kWeightsInL1 / (tap_stride * 4), 1, kMostTaps);
+    constexpr int64_t kMargin = StepSums<N>::kMargin;
+    StepSums<N> h(to - from + 2 * kMargin, l.steps, scratch);
+    const int64_t tap_stride = l.outputs * N * kLanes, together = taps_together(tap_stride);
     for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
         const int64_t down = cell_y + l.pad_y - ky, y = down / l.stride_y;
         if (down < 0 || down % l.stride_y != 0 || y >= l.out_height()) continue;
@@ -170,13 +147,13 @@ void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, 
             const int64_t first = std::max<int64_t>(ceiling(from - taps + 1 + shift, l.stride_x), 0);
             with_taps(taps, [&](auto number) {
                 for (int64_t x = first; x < l.out_width() && x * l.stride_x - shift < to; ++x)
-                    h.template add<decltype(number)::value>(x * l.stride_x - shift - from + kMargin, w, tap_stride, events,
-                                                            y * l.out_width() + x);
+                    add_list<decltype(number)::value>(h, l.steps, x * l.stride_x - shift - from + kMargin, w, tap_stride, events,
+                                                      y * l.out_width() + x);
             });
         }
     }
     for (int64_t cell_x = from; cell_x < to; ++cell_x)
-        output.template write<N>(sample, cell_y, cell_x, tile, h.gradient(cell_x - from + kMargin, neuron));
+        output.template write<N>(sample, cell_y, cell_x, tile, gradient<N>(h.at(cell_x - from + kMargin), l.steps, neuron));
 }
 
 // Rows of cells of a convolution; the lists of the sites above them are kept from row to row.
@@ -204,7 +181,7 @@ void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& 
             for (int64_t tile = 0; tile < tiles.number(); ++tile)
                 with_vectors(tiles.vectors(tile), [&](auto vectors) {
                     constexpr int N = decltype(vectors)::value;
-                    const int64_t block = std::max<int64_t>(8, kBlockInL2 / (l.steps * N * kLanes * 4));
+                    const int64_t block = StepSums<N>::block(l.steps);
                     for (int64_t x = 0; x < l.cells_x(); x += block)
                         block_of_cells<N>(l, neuron, panel.tile(tile), events, sample, cell_y, x, std::min(x + block, l.cells_x()),
                                           tile, scratch, output);

@@ -12,6 +12,7 @@
 #include "delta_rows.h"
 #include "few_rows.h"
 #include "parallel.h"
+#include "step_sums.h"
 
 namespace firstspike {
 

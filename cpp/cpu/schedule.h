@@ -26,6 +26,12 @@ class Schedule {
 
     int64_t tasks() const { return tasks_; }
 
+    // Calls run(task, lines), where lines(f) calls f(line) for each line of the task.
+    template <class Run>
+    void each_task(Run&& run) const {
+        parallel_for(tasks_, threads_, [&](int64_t task) { run(task, [&](auto&& f) { each_line(task, f); }); });
+    }
+
     // Calls run(task, site, tile, events) for each; calls with the same `task` come one after another.
     template <class Run>
     void each_tile(const uint8_t* times, Run&& run) const {

@@ -61,16 +61,6 @@ struct SparseSlope {
 // Of a kernel row, at most so many neighbouring taps are taken together, each with N vectors of sums.
 constexpr int kMostTaps = 3;
 
-// Calls f with a number of taps as a compile-time constant.
-template <class F>
-inline void with_taps(int64_t taps, F&& f) {
-    switch (taps) {
-        case 1: f(std::integral_constant<int, 1>{}); break;
-        case 2: f(std::integral_constant<int, 2>{}); break;
-        default: f(std::integral_constant<int, kMostTaps>{}); break;
-    }
-}
-
 constexpr float kSpent = -INFINITY;  // a membrane that can fire no more
 
 // Membranes of a tile: padding lanes start as spent.

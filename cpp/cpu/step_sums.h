@@ -1,0 +1,65 @@
+// Sums of weight rows over events, for a row of neighbouring places and every step: [place][step][N vectors].
+//
+// The events of one place and step go through up to three neighbouring taps of a kernel row together, to as many neighbouring
+// places, in registers: as many taps as have their weights in L1 at once. A loop over some ten events then ends once where it would
+// end three times, and its end is what the processor foresees badly.
+#pragma once
+
+#include <algorithm>
+
+#include "memory.h"
+#include "tile_loops.h"
+
+namespace firstspike {
+
+constexpr int64_t kSumsInL2 = 131072;  // bytes of L2 for a block of places
+
+// How many neighbouring taps go together, each with so many weights.
+inline int64_t taps_together(int64_t weights) {
+    constexpr int64_t kWeightsInL1 = 24576;  // bytes
+    return std::clamp<int64_t>(kWeightsInL1 / (weights * 4), 1, kMostTaps);
+}
+
+// Calls f with a number of taps as a compile-time constant.
+template <class F>
+inline void with_taps(int64_t taps, F&& f) {
+    switch (taps) {
+        case 1: f(std::integral_constant<int, 1>{}); break;
+        case 2: f(std::integral_constant<int, 2>{}); break;
+        default: f(std::integral_constant<int, kMostTaps>{}); break;
+    }
+}
+
+template <int N>
+class StepSums {
+   public:
+    static constexpr int64_t kWidth = N * kLanes;
+    static constexpr int64_t kMargin = kMostTaps - 1;  // places of other blocks, or of none, that a run of taps reaches as well
+
+    StepSums(int64_t places, int64_t steps, Buffer<float>& scratch) : steps_(steps) {
+        scratch.reserve(places * steps * kWidth);
+        sums_ = scratch.data();
+        std::fill_n(sums_, places * steps * kWidth, 0.0f);
+    }
+
+    // At most so many places of all, so that they lie in L2.
+    static int64_t block(int64_t steps) { return std::max<int64_t>(8, kSumsInL2 / (steps * kWidth * 4)); }
+
+    float* at(int64_t place) { return sums_ + place * steps_ * kWidth; }
+
+    // Adds some events of step t, at G neighbouring places: row(sums, event) adds the event's row of each tap to its N sums.
+    template <int G, class Row>
+    FIRSTSPIKE_INLINE void add(int64_t place, int64_t t, int64_t count, Row&& row) {
+        float* sums = at(place) + t * kWidth;
+        Vec v[G * N];
+        for (int n = 0; n < G * N; ++n) v[n] = load(sums + n / N * steps_ * kWidth + n % N * kLanes);
+        add_rows<G * N>(v, count, row);
+        for (int n = 0; n < G * N; ++n) store(sums + n / N * steps_ * kWidth + n % N * kLanes, v[n]);
+    }
+
+   private:
+    int64_t steps_;
+    float* sums_;
+};
+
+}  // namespace firstspike
