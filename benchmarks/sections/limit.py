@@ -1,7 +1,8 @@
 """How near each kernel comes to what the machine can do: additions counted from real spikes, against measured peaks.
 
 The limit of a kernel is the longest of three times: its additions at the peak rate of additions; its operands (4 bytes
-an addition) at the read bandwidth of the cache that holds a tile's weights; and what must cross the memory bus once.
+an addition) at the read bandwidth of the cache that holds the weights in use at a time; and what must cross the memory
+bus once.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def _forward(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
             "additions": counts.additions(reached, last, shape.outputs, cpu.tile),
             "multiplies": 0,
             "bytes": x.times.numel() + y.times.numel() + 4 * weight.numel() + _support_bytes(y),
-            "tile_bytes": 4 * shape.rows * min(cpu.tile, shape.outputs),
+            "tile_bytes": 4 * (shape.channels if _by_taps(layer) else shape.rows) * min(cpu.tile, shape.outputs),
         },
     )
 
@@ -115,14 +116,14 @@ def _input_gradient(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str,
     gradient = _gradient(y)
     cells = tuple(size // shape.pool for size in _map(x.times).shape[2:])
     work = counts.multiply_additions(y._support.offset, cells, _groups(reached, shape), shape)
-    width = min(cpu.tile, shape.channels)
+    sources = shape.outputs if _by_taps(layer) else min(cpu.tile, shape.outputs)
     return (
         lambda: torch.autograd.grad(y._edge, x._edge, gradient, retain_graph=True),
         {
             "additions": work,
             "multiplies": 1,
             "bytes": 4 * (weight.numel() + len(gradient)) + _support_bytes(y) + _support_bytes(x),
-            "tile_bytes": 4 * _rows_above(layer, shape) * width,
+            "tile_bytes": 4 * sources * min(cpu.tile, shape.channels),
         },
     )
 
@@ -172,10 +173,9 @@ def _reached(layer: Layer, x: SpikeTimes) -> Tensor:
     return counts.events(_map(x.times), x.steps, _shape(layer, x))
 
 
-def _rows_above(layer: Layer, shape: counts.Shape) -> int:
-    """Rows of the transposed weights that one cell reads."""
-    taps = shape.kernel[0] * shape.kernel[1] if isinstance(layer, TTFSConv2d) else 1
-    return taps * shape.outputs
+def _by_taps(layer: Layer) -> bool:
+    """Whether one tap of the kernel is taken after another, so that one tap's weights are in use at a time."""
+    return isinstance(layer, TTFSConv2d)
 
 
 def _groups(reached: Tensor, shape: counts.Shape) -> tuple[int, ...]:
