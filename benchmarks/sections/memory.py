@@ -94,7 +94,7 @@ def _kept(work: Work, steps: int) -> dict[str, Any]:
     for side, setting in chosen.items():
         net = build(setting, work, steps)
         x = feed(setting.library, batch)
-        known = [*net.parameters(), batch.spikes.times if setting.library == "firstspike" else x]
+        known = [*net.parameters(), batch.labels, batch.spikes.times if setting.library == "firstspike" else x]
 
         def forward(net: torch.nn.Module = net, x: object = x) -> torch.Tensor:
             return F.cross_entropy(net(x), batch.labels)
