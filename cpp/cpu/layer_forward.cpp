@@ -1,7 +1,8 @@
 // Forward pass of a layer: one read of the weights of the inputs that fire, whatever the number of steps.
 //
-// For each tile of neurons of a site the membranes stay in registers; step by step the rows of the inputs that fire are added,
-// then the threshold is tested, and the tile is left as soon as all its neurons have fired.
+// For each tile of neurons of a site the membranes stay in registers; step by step its current is added, either the rows of the
+// inputs that fire or, in a convolution with large fields, their sums (tap_sums.h); then the threshold is tested, and the tile is left
+// as soon as all its neurons have fired.
 #include "kernels.h"
 #include "schedule.h"
 #include "tap_sums.h"
