@@ -49,6 +49,15 @@ from firstspike.train import Config, fit
 fit(Config.from_toml(sys.argv[1]), directory=sys.argv[2])
 """
 
+THREADS = """
+import os, sys
+from pathlib import Path
+from firstspike.train import Config, fit
+fit(Config.from_toml(sys.argv[1]))
+names = sorted(path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm"))
+Path(sys.argv[2], os.environ["RANK"]).write_text("\\n".join(names))
+"""
+
 pytestmark = pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch without gloo")
 
 
@@ -116,6 +125,16 @@ def test_two_processes_train_as_one(toml, tmp_path):
         assert abs(entry["test"]["accuracy"] - mine.test.accuracy) < 0.03
     again = torchrun(2, TRAIN, tmp_path, path, tmp_path / "two")
     assert "epoch" not in again  # finished: only read
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed in /proc")
+def test_no_thread_of_the_group_outlives_it(toml, tmp_path):
+    """One that does may still want the interpreter when that has ended, which aborts the process."""
+    torchrun(2, THREADS, tmp_path, toml(CONFIG.replace(epochs=1)), tmp_path)
+    for rank in range(2):
+        left = (tmp_path / str(rank)).read_text().split("\n")
+        assert not any("gloo" in name for name in left), left
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,6 +54,9 @@ def ranks(device: torch.device) -> Iterator[Ranks]:
     if dist.is_available() and dist.is_initialized():
         yield Ranks(dist.get_rank(), dist.get_world_size())
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # DDP imports this module, whose default arguments keep the group that runs at that time, with its threads,
+        # beyond the group's end; imported before there is one, it keeps none.
+        importlib.import_module("torch.distributed.nn")
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         try:
             yield Ranks(dist.get_rank(), dist.get_world_size())
