@@ -14,8 +14,6 @@ namespace firstspike {
 
 namespace {
 
-constexpr int64_t kParts = 8;  // whatever the threads: sums keep their order
-
 // The traces of the sites of a line.
 template <int R>
 class Traces {
@@ -111,7 +109,7 @@ void few_rows_gradient(const Synapses& s, const Neuron& neuron, const OutputGrad
                        float* weight_gradient, float* bias_gradient) {
     const Layer& l = s.layer;
     const int64_t lines = l.batch * l.out_height(), width = vectors_of(l) * kLanes, size = l.outputs * width;
-    const int64_t parts = std::clamp<int64_t>(lines, 1, kParts);
+    const int64_t parts = std::clamp<int64_t>(lines, 1, kSummedParts);
     Buffer<float> sums(parts * size);
     Buffer<double> bias_sums(parts * l.outputs);
     std::fill_n(sums.data(), parts * size, 0.0f);

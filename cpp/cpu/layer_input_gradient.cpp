@@ -108,7 +108,7 @@ void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& 
         sample.start(l, g, n * sources, (n + 1) * sources);
         for (int64_t i = 0; i < lists; ++i) sample.list(g, n * sources + i * joined, joined, i);
     });
-    const int64_t block = std::clamp<int64_t>(kSumsInL2 / (l.steps * kTile * 4), 1, 64);
+    const int64_t block = std::min<int64_t>(StepSums<kTile / kLanes>::block(l.steps), 64);
     const int64_t blocks = (l.batch + block - 1) / block;
     parallel_for(l.taps() * tiles.number() * blocks, s.threads, [&](int64_t task) {
         const int64_t first = task % blocks * block, end = std::min(first + block, l.batch);

@@ -18,8 +18,6 @@ namespace firstspike {
 
 namespace {
 
-constexpr int64_t kTasks = 8;  // of a convolution, at least so many, whatever the threads: sums keep their order
-
 // The spikes of each channel of a row of cells, as cell * steps + step; for a layer with one site, those of each weight row, as
 // sample * steps + step.
 class ChannelSpikes {
@@ -213,7 +211,7 @@ void weight_gradient(const Synapses& s, const Neuron& neuron, const OutputGradie
     const Tiles tiles{l.outputs};
     // Parts are of the weight rows where there is one site: no sum depends on how many, and each part finds the whole bias
     // gradient. Else they are of the lines.
-    const int64_t tasks = l.single_site() ? 2 * s.threads : kTasks;
+    const int64_t tasks = l.single_site() ? 2 * s.threads : kSummedParts;
     const int64_t parts = std::clamp<int64_t>((tasks + tiles.number() - 1) / tiles.number(), 1,
                                               std::max<int64_t>(1, l.single_site() ? l.rows() : EventLines::lines(l)));
     const int64_t padded = tiles.padded();

@@ -8,6 +8,9 @@
 
 namespace firstspike {
 
+// A sum over all lines of sites is made of about so many parts whatever the threads, so that its terms keep their order.
+constexpr int64_t kSummedParts = 8;
+
 // The OpenMP pool that torch already has: two pools on the same cores would fight. Zero: threads of our own, made for the call.
 // `gomp_parallel` is the address of libgomp's GOMP_parallel.
 void share_openmp_pool(std::uintptr_t gomp_parallel);

@@ -30,8 +30,8 @@ _NO_MODE, _INFERENCE_MODE = _set("BackendSelect", "ADInplaceOrView"), _set("Back
 _TYPES = (Tensor, torch.nn.Parameter)
 
 
-def direct(*tensors: Tensor | None) -> bool:
-    """Whether nobody but autograd would notice that the dispatcher was passed by; `tensors`: what the kernel reads."""
+def direct(*arguments: Any) -> bool:
+    """Whether nobody but autograd would notice that a call with these arguments passed the dispatcher by."""
     if torch.compiler.is_compiling():
         return False
     modes = _modes()
@@ -39,34 +39,51 @@ def direct(*tensors: Tensor | None) -> bool:
         return False
     if torch._C._is_torch_function_mode_enabled() or torch.autograd._profiler_enabled():
         return False
-    for tensor in tensors:
-        if tensor is None:
-            continue
-        if type(tensor) not in _TYPES:
-            return False
-        keys = _keys(tensor)
-        if keys != _CPU and keys != _CPU_INFERENCE:
+    for argument in arguments:
+        if type(argument) in _TYPES:
+            keys = _keys(argument)
+            if keys != _CPU and keys != _CPU_INFERENCE:
+                return False
+        elif isinstance(argument, Tensor):
             return False
     return True
 
 
-def wants_gradient(*tensors: Tensor | None) -> bool:
-    """Whether autograd records a call with these arguments."""
-    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
-
-
-def differentiable(
-    forward: Callable[..., Any], save: Callable[..., None], gradients: Callable[..., Any]
+def shortcut(
+    operator: Callable[..., Any],
+    kernel: Callable[..., Any],
+    save: Callable[..., None] | None,
+    gradients: Callable[..., Any] | None,
 ) -> Callable[..., Any]:
-    """`forward` recorded by autograd, with the `save` and the `gradients` that `register_autograd` takes."""
+    """A registered operator as a function that goes straight to its CPU kernel where it may.
 
+    save, gradients: what `torch.library.register_autograd` was given; no gradients, no derivative.
+    """
+    recorded = None if gradients is None else _recorded(kernel, save, gradients)
+
+    def call(*arguments: Any) -> Any:
+        if not direct(*arguments):
+            return operator(*arguments)
+        return recorded(*arguments) if recorded and _wants_gradient(arguments) else kernel(*arguments)
+
+    return call
+
+
+def _wants_gradient(arguments: tuple[Any, ...]) -> bool:
+    return torch.is_grad_enabled() and any(type(x) in _TYPES and x.requires_grad for x in arguments)
+
+
+def _recorded(
+    forward: Callable[..., Any], save: Callable[..., None] | None, gradients: Callable[..., Any]
+) -> Callable[..., Any]:
     once = getattr(gradients, "__wrapped__", gradients)  # what `once_differentiable` guards where a graph is made
 
     class Direct(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:  # a setup_context of its own would cost 20 microseconds
             output = forward(*arguments)
-            save(ctx, arguments, output)
+            if save is not None:
+                save(ctx, arguments, output)
             return output
 
         @staticmethod

@@ -15,6 +15,7 @@ from torch.utils.dlpack import to_dlpack
 
 from .. import _extension
 from . import _cuda
+from ._direct import shortcut
 
 _LARGE = 4096  # floats from which the kernels' own store of blocks is worth its overhead
 CUDA_IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {}  # by name, for the tests
@@ -27,15 +28,28 @@ TILES: dict[str, int] = {"cpu": cpu.tile, "cuda": _cuda.TILE}
 _NO_SUPPORT = torch.empty(0, dtype=torch.int64), torch.empty(0), torch.empty((2, 0), dtype=torch.uint8)
 
 
-def operator(schema: str, *, cpu: Callable[..., Any], cuda: Callable[..., Any], fake: Callable[..., Any]) -> str:
-    """Define an operator with its implementations and its fake kernel; returns its qualified name."""
+def operator(
+    schema: str,
+    *,
+    cpu: Callable[..., Any],
+    cuda: Callable[..., Any],
+    fake: Callable[..., Any],
+    save: Callable[..., None] | None = None,
+    gradients: Callable[..., Any] | None = None,
+) -> Callable[..., Any]:
+    """Define an operator with its implementations, its fake kernel and its derivative; returns it as a function.
+
+    save, gradients: `setup_context` and `backward` of `torch.library.register_autograd`.
+    """
     name = schema[: schema.index("(")]
     LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     LIBRARY.impl(name, cpu, "CPU")
     LIBRARY.impl(name, cuda, "CUDA")
     CUDA_IMPLEMENTATIONS[name] = cuda
     torch.library.register_fake(f"firstspike::{name}", fake, lib=LIBRARY)
-    return f"firstspike::{name}"
+    if gradients is not None:
+        torch.library.register_autograd(f"firstspike::{name}", gradients, setup_context=save, lib=LIBRARY)
+    return shortcut(getattr(torch.ops.firstspike, name).default, cpu, save, gradients)
 
 
 def array(tensor: Tensor | None) -> Any:

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ._cuda import kernels, on_device, pointer
-from ._direct import differentiable, direct, wants_gradient
 from ._library import array, cpu, operator, threads
 
 
@@ -90,28 +89,21 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 @once_differentiable
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     (current,) = ctx.saved_tensors
-    backward = _backward if direct(gradient, current) else torch.ops.firstspike.fire_backward.default
-    return backward(gradient, current, ctx.neuron), None
+    return fire_backward(gradient, current, ctx.neuron), None
 
 
-_NAME = operator(
+# Dense spikes of the shape of `current`, [steps, batch, ...].
+fire = operator(
     "fire(Tensor current, float[] neuron) -> Tensor",
     cpu=_forward,
     cuda=_forward_cuda,
     fake=_forward_fake,
+    save=_save,
+    gradients=_gradients,
 )
-operator(
+fire_backward = operator(
     "fire_backward(Tensor gradient, Tensor current, float[] neuron) -> Tensor",
     cpu=_backward,
     cuda=_backward_cuda,
     fake=_backward_fake,
 )
-torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
-_recorded = differentiable(_forward, _save, _gradients)
-
-
-def fire(current: Tensor, neuron: Sequence[float]) -> Tensor:
-    """Dense spikes of the shape of `current`, [steps, batch, ...]."""
-    if not direct(current):
-        return torch.ops.firstspike.fire.default(current, neuron)
-    return (_recorded if wants_gradient(current) else _forward)(current, neuron)

@@ -11,7 +11,6 @@ from torch.autograd.function import once_differentiable
 
 from . import _cuda
 from ._cuda import kernels, on_device, pointer, pointers, strides
-from ._direct import differentiable, direct, wants_gradient
 from ._library import INPUT, array, cpu, gradient_shapes, groups_of, operator, out_size, threads
 from .layer import fire_layer_backward
 
@@ -163,41 +162,24 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
     times, in_offset, in_place, weight = ctx.saved_tensors
-    backward = _backward if direct(gradient, times, weight) else torch.ops.firstspike.integrate_layer_backward.default
-    results = backward(gradient, times, in_offset, in_place, weight, ctx.geometry, ctx.decay, needs)
+    results = integrate_layer_backward(gradient, times, in_offset, in_place, weight, ctx.geometry, ctx.decay, needs)
     at_edge, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
     return None, at_edge, None, None, at_weight, at_bias, None, None
 
 
-_NAME = operator(
+# Membranes [steps, batch, height, width, channels].
+integrate_layer = operator(
     f"integrate_layer({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float decay) -> Tensor",
     cpu=_forward,
     cuda=_forward_cuda,
     fake=_forward_fake,
+    save=_save,
+    gradients=_gradients,
 )
-operator(
+integrate_layer_backward = operator(
     "integrate_layer_backward(Tensor gradient, Tensor times, Tensor? in_offset, Tensor? in_place, Tensor weight,"
     " SymInt[] geometry, float decay, bool[] needs) -> (Tensor, Tensor, Tensor)",
     cpu=_backward,
     cuda=_backward_cuda,
     fake=_backward_fake,
 )
-torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
-_recorded = differentiable(_forward, _save, _gradients)
-
-
-def integrate_layer(
-    times: Tensor,
-    edge: Tensor | None,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Sequence[int],
-    decay: float,
-) -> Tensor:
-    """Membranes [steps, batch, height, width, channels]."""
-    arguments = (times, edge, in_offset, in_place, weight, bias, geometry, decay)
-    if not direct(times, weight, bias):
-        return torch.ops.firstspike.integrate_layer.default(*arguments)
-    return _recorded(*arguments) if wants_gradient(edge, weight, bias) else _forward(*arguments)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ._cuda import kernels, on_device, pointer
-from ._direct import direct
 from ._library import operator
 
 CURVES = ("linear", "log")
@@ -34,9 +33,7 @@ def _forward_fake(x: Tensor, steps: int, curve: int) -> Tensor:
     return torch.empty_like(x, dtype=torch.uint8)
 
 
-operator("latency(Tensor x, int steps, int curve) -> Tensor", cpu=_forward, cuda=_forward_cuda, fake=_forward_fake)
-
-
-def latency(x: Tensor, steps: int, curve: int) -> Tensor:
-    """Times of the shape of `x`; curve: an index of `CURVES`."""
-    return (_forward if direct(x) else torch.ops.firstspike.latency.default)(x, steps, curve)
+# Times of the shape of `x`; curve: an index of `CURVES`.
+latency = operator(
+    "latency(Tensor x, int steps, int curve) -> Tensor", cpu=_forward, cuda=_forward_cuda, fake=_forward_fake
+)

@@ -11,7 +11,6 @@ from torch.autograd.function import once_differentiable
 
 from . import _cuda
 from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers, strides
-from ._direct import differentiable, direct
 from ._library import (
     INPUT,
     array,
@@ -221,16 +220,20 @@ def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | Non
     return None, at_edge, None, None, at_weight, at_bias, None, None, None
 
 
-# neuron: threshold, decay, the surrogate's kind and its scale.
-_NAME = operator(
+# (edge, fired, offset, slope, place). neuron: threshold, decay, the surrogate's kind and its scale; record must be true where a
+# gradient is wanted.
+fire_layer = operator(
     f"fire_layer({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float[] neuron, bool record)"
     " -> (Tensor edge, Tensor fired, Tensor offset, Tensor slope, Tensor place)",
     cpu=_forward,
     cuda=_forward_cuda,
     fake=_forward_fake,
+    save=_save,
+    gradients=_gradients,
 )
-# Also the backward pass of `integrate_layer`, whose entries have no slope.
-operator(
+# Gradients at the edge, the weight and the bias; empty where `needs` is false. Also the backward pass of `integrate_layer`, whose
+# entries have no slope.
+fire_layer_backward = operator(
     "fire_layer_backward(Tensor gradient, Tensor times, Tensor? in_offset, Tensor? in_place, Tensor weight,"
     " Tensor offset, Tensor? slope, Tensor place, SymInt[] geometry, float decay, bool[] needs)"
     " -> (Tensor, Tensor, Tensor)",
@@ -238,41 +241,3 @@ operator(
     cuda=_backward_cuda,
     fake=_backward_fake,
 )
-torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
-_recorded = differentiable(_forward, _save, _gradients)
-
-
-def fire_layer(
-    times: Tensor,
-    edge: Tensor | None,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Sequence[int],
-    neuron: Sequence[float],
-    record: bool,
-) -> tuple[Tensor, ...]:
-    """(edge, fired, offset, slope, place); record must be true where a gradient is wanted."""
-    arguments = (times, edge, in_offset, in_place, weight, bias, geometry, neuron, record)
-    if not direct(times, weight, bias):
-        return torch.ops.firstspike.fire_layer.default(*arguments)
-    return _recorded(*arguments) if record else _forward(*arguments)
-
-
-def fire_layer_backward(
-    gradient: Tensor,
-    times: Tensor,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    offset: Tensor,
-    slope: Tensor | None,
-    place: Tensor,
-    geometry: Sequence[int],
-    decay: float,
-    needs: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    """Gradients at the edge, the weight and the bias; empty where `needs` is false."""
-    call = _backward if direct(gradient, times, weight) else torch.ops.firstspike.fire_layer_backward.default
-    return call(gradient, times, in_offset, in_place, weight, offset, slope, place, geometry, decay, needs)

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers
-from ._direct import differentiable, direct
 from ._library import array, cpu, fake_recorded, groups_of, operator, recorded, support_of, threads
 
 
@@ -131,31 +130,24 @@ def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | Non
         return (None,) * 4
     if not ctx.record:
         raise RuntimeError("ramp recorded nothing to differentiate: call it with record=True")
-    backward = _backward if direct(gradient) else torch.ops.firstspike.ramp_backward.default
     offset, slope, place = ctx.saved_tensors
-    return backward(gradient, offset, slope, place, ctx.shape, ctx.steps, ctx.decay), None, None, None
+    return ramp_backward(gradient, offset, slope, place, ctx.shape, ctx.steps, ctx.decay), None, None, None
 
 
-_NAME = operator(
+# (edge, fired, offset, slope, place); record must be true where a gradient is wanted.
+ramp = operator(
     "ramp(Tensor current, int steps, float[] neuron, bool record)"
     " -> (Tensor edge, Tensor fired, Tensor offset, Tensor slope, Tensor place)",
     cpu=_forward,
     cuda=_forward_cuda,
     fake=_forward_fake,
+    save=_save,
+    gradients=_gradients,
 )
-operator(
+ramp_backward = operator(
     "ramp_backward(Tensor gradient, Tensor offset, Tensor slope, Tensor place, SymInt[] shape, int steps, float decay)"
     " -> Tensor",
     cpu=_backward,
     cuda=_backward_cuda,
     fake=_backward_fake,
 )
-torch.library.register_autograd(_NAME, _gradients, setup_context=_save)
-_recorded = differentiable(_forward, _save, _gradients)
-
-
-def ramp(current: Tensor, steps: int, neuron: Sequence[float], record: bool) -> tuple[Tensor, ...]:
-    """(edge, fired, offset, slope, place); record must be true where a gradient is wanted."""
-    if not direct(current):
-        return torch.ops.firstspike.ramp.default(current, steps, neuron, record)
-    return _recorded(current, steps, neuron, record) if record else _forward(current, steps, neuron, record)

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ._cuda import kernels, on_device, pointer, pointers
-from ._direct import differentiable, direct, wants_gradient
 from ._library import array, cpu, operator, support_of, threads
 
 
@@ -78,8 +77,7 @@ def _dense_edge_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 @once_differentiable
 def _dense_edge_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     offset, place = ctx.saved_tensors
-    gather = _at_support if direct(gradient, offset, place) else torch.ops.firstspike.at_support.default
-    return gather(gradient, offset, place), None, None, None
+    return at_support(gradient, offset, place), None, None, None
 
 
 def _at_support(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
@@ -111,50 +109,34 @@ def _at_support_fake(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
     return gradient.new_empty(place.shape[1])
 
 
-torch.library.register_autograd(
-    operator(
-        "from_dense(Tensor x) -> (Tensor edge, Tensor times)",
-        cpu=_from_dense,
-        cuda=_from_dense_cuda,
-        fake=_from_dense_fake,
-    ),
-    _from_dense_gradient,
-    setup_context=_from_dense_save,
+from_dense = operator(
+    "from_dense(Tensor x) -> (Tensor edge, Tensor times)",
+    cpu=_from_dense,
+    cuda=_from_dense_cuda,
+    fake=_from_dense_fake,
+    save=_from_dense_save,
+    gradients=_from_dense_gradient,
 )
-torch.library.register_autograd(
-    operator("dense(Tensor times, Tensor? edge, int steps) -> Tensor", cpu=_dense, cuda=_dense_cuda, fake=_dense_fake),
-    _dense_gradient,
+# The train as float32 [T, B, H, W, C], with the gradient of the edge.
+dense = operator(
+    "dense(Tensor times, Tensor? edge, int steps) -> Tensor",
+    cpu=_dense,
+    cuda=_dense_cuda,
+    fake=_dense_fake,
+    gradients=_dense_gradient,
 )
-torch.library.register_autograd(
-    operator(
-        "dense_edge(Tensor edge, Tensor offset, Tensor place, SymInt[] shape) -> Tensor",
-        cpu=_dense_edge,
-        cuda=_dense_edge,
-        fake=_dense_edge_fake,
-    ),
-    _dense_edge_gradient,
-    setup_context=_dense_edge_save,
+# The edge of a support as [T, B, H, W, C].
+dense_edge = operator(
+    "dense_edge(Tensor edge, Tensor offset, Tensor place, SymInt[] shape) -> Tensor",
+    cpu=_dense_edge,
+    cuda=_dense_edge,
+    fake=_dense_edge_fake,
+    save=_dense_edge_save,
+    gradients=_dense_edge_gradient,
 )
-operator(
+at_support = operator(
     "at_support(Tensor gradient, Tensor offset, Tensor place) -> Tensor",
     cpu=_at_support,
     cuda=_at_support_cuda,
     fake=_at_support_fake,
 )
-_recorded_dense = differentiable(_dense, lambda *_: None, _dense_gradient)
-_recorded_dense_edge = differentiable(_dense_edge, _dense_edge_save, _dense_edge_gradient)
-from_dense = torch.ops.firstspike.from_dense.default
-
-
-def dense(times: Tensor, edge: Tensor | None, steps: int) -> Tensor:
-    """The train as float32 [T, B, H, W, C], with the gradient of the edge."""
-    if not direct(times):
-        return torch.ops.firstspike.dense.default(times, edge, steps)
-    return (_recorded_dense if wants_gradient(edge) else _dense)(times, edge, steps)
-
-
-def dense_edge(edge: Tensor, offset: Tensor, place: Tensor, shape: list[int]) -> Tensor:
-    """The edge of a support as [T, B, H, W, C]."""
-    if not direct(edge, offset, place):
-        return torch.ops.firstspike.dense_edge.default(edge, offset, place, shape)
-    return (_recorded_dense_edge if wants_gradient(edge) else _dense_edge)(edge, offset, place, shape)
