@@ -1,4 +1,4 @@
-// Dense trains to spike times and back; dense gradients and support entries.
+// Dense trains to spike times and back; dense gradients and support entries; spikes that are lost.
 #include "arguments.h"
 #include "subjects.h"
 
@@ -51,6 +51,35 @@ void at_support(int64_t steps, int64_t sites, int64_t channels, const Array& gra
     gather_at_support(in, sites, channels, view, threads_from(threads), out);
 }
 
+Lottery lottery_from(const Array& seed, int64_t keep) {
+    if (keep < 0 || keep > 65536) fail("keep must be from 0 to 65536");
+    return {static_cast<uint64_t>(*input<int64_t>(seed, "seed", 1)), static_cast<uint32_t>(keep)};
+}
+
+void drop(int64_t sites, int64_t channels, const Array& times, const Array& seed, int64_t keep, int threads, const Array& times_out) {
+    check(1, sites);
+    if (channels < 1) fail("channels must be positive");
+    const auto* in = input<uint8_t>(times, "times", sites * channels);
+    auto* out = output<uint8_t>(times_out, "times_out", sites * channels);
+    const Lottery lottery = lottery_from(seed, keep);
+    const py::gil_scoped_release released;
+    drop_spikes(in, sites, channels, lottery, threads_from(threads), out);
+}
+
+void drop_gradient(int64_t steps, int64_t sites, int64_t channels, const Array& gradient, const std::optional<SupportArrays>& support,
+                   const Array& seed, int64_t keep, int threads, const Array& gradient_out) {
+    check(steps, sites);
+    if (channels < 1) fail("channels must be positive");
+    const int64_t size = support ? entries_of(*support) : steps * sites * channels;
+    const auto* in = input<float>(gradient, "gradient", size);
+    auto* out = output<float>(gradient_out, "gradient_out", size);
+    const SupportView view = support ? support_from(*support, sites, channels, steps) : SupportView{};
+    const Lottery lottery = lottery_from(seed, keep);
+    const py::gil_scoped_release released;
+    if (support) drop_gradient_at(in, sites, channels, view, lottery, threads_from(threads), out);
+    else drop_gradient_dense(in, steps, sites, channels, lottery, threads_from(threads), out);
+}
+
 }  // namespace
 
 void bind_trains(py::module_& m) {
@@ -63,6 +92,10 @@ void bind_trains(py::module_& m) {
           py::arg("threads"));
     m.def("gather_at_support", &at_support, py::arg("steps"), py::arg("sites"), py::arg("channels"), py::arg("gradient"),
           py::arg("support"), py::arg("threads"), py::arg("gradient_out"));
+    m.def("drop_spikes", &drop, py::arg("sites"), py::arg("channels"), py::arg("times"), py::arg("seed"), py::arg("keep"),
+          py::arg("threads"), py::arg("times_out"));
+    m.def("drop_gradient", &drop_gradient, py::arg("steps"), py::arg("sites"), py::arg("channels"), py::arg("gradient"),
+          py::arg("support"), py::arg("seed"), py::arg("keep"), py::arg("threads"), py::arg("gradient_out"));
 }
 
 }  // namespace firstspike::bindings

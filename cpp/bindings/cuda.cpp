@@ -149,6 +149,14 @@ void bind_trains(py::module_& m) {
         cuda::support_of_dense(at<const float>(gradient), steps_from(steps), sites, channels, at<int64_t>(offset),
                                entries_from(entries), stream_of(stream));
     });
+    m.def("drop_spikes", [](int64_t sites, int64_t channels, Pointer times, Pointer seed, uint32_t keep, Pointer out, Pointer stream) {
+        cuda::drop_spikes(at<const uint8_t>(times), sites, channels, at<const int64_t>(seed), keep, at<uint8_t>(out), stream_of(stream));
+    });
+    m.def("drop_gradient", [](int64_t steps, int64_t sites, int64_t channels, Pointer gradient, const SupportPointers& support,
+                              Pointer seed, uint32_t keep, Pointer out, Pointer stream) {
+        cuda::drop_gradient(at<const float>(gradient), steps_from(steps), sites, channels, view_from(support), at<const int64_t>(seed),
+                            keep, at<float>(out), stream_of(stream));
+    });
     m.def("latency", [](int64_t neurons, int64_t steps, int curve, Pointer intensity, Pointer times, Pointer stream) {
         if (curve != 0 && curve != 1) fail("unknown curve");
         cuda::latency(at<const float>(intensity), neurons, steps_from(steps), curve, at<uint8_t>(times), stream_of(stream));

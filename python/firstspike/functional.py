@@ -152,6 +152,30 @@ def integrate(
     return ops.integrate_layer(*_input(spikes), weight, bias, geometry, decay).flatten(2)
 
 
+def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> SpikeTimes:
+    """Lose spikes at random: a neuron is made silent with probability `p`, the others keep their times.
+
+    spikes: [B, ...]. p: from 0 to 1, rounded to 1/65536. seed: int64 [1] on the spikes' device, which decides what is lost
+    together with the neurons' places; by default drawn from torch's generator. Returns SpikeTimes of the same shape; only neurons
+    that stay send a gradient back. The mean current behind it is smaller by 1 - p; the layers of `firstspike.nn` make up for
+    that. Raises ValueError or TypeError naming a bad argument.
+    """
+    if not isinstance(spikes, SpikeTimes):
+        raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}")
+    keep = round((1 - _checks.real("p", p, 0.0, 1.0)) * ops.LOTS)
+    if seed is None:
+        seed = torch.randint(1 << 62, (1,), device=spikes.device)
+    elif not isinstance(seed, Tensor) or seed.dtype != torch.int64 or seed.numel() != 1:
+        raise TypeError(f"seed must be an int64 tensor of one element, got {seed!r}")
+    _checks.same_device("spikes", spikes.times, "seed", seed)
+    edge, left = ops.dropout(*_input(spikes), seed, keep)
+    times = from_sites(left, spikes.shape)
+    if spikes._edge is None:
+        return SpikeTimes._trusted(times, spikes.steps)
+    edge = edge if spikes._support is not None else from_sites(edge, spikes.shape)
+    return SpikeTimes._trusted(times, spikes.steps, edge, spikes._support)
+
+
 def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate = _TRIANGLE) -> Tensor:
     """The dense neuron, a drop-in for any network: V[t] = decay V[t-1] + current[t]; each neuron fires at most once.
 

@@ -37,6 +37,8 @@ def curves(directory):
 VARIANTS = {
     "plain": {},
     "spiking readout": {"readout": "twd-exp", "augmentation": Augmentation(shift=1, erase=0.3)},
+    "dropout": {"spec": "4C3-AP2-6-4", "dropout": 0.4},
+    "relu and dropout": {"spec": "4C3-AP2-6-4", "dropout": 0.4, "model": "relu"},
     "cnn": {"spec": "4C3-AP2-6-4", "standardize": True, "optimizer": "adam", "validation": 30},
     "relu": {"model": "relu", "spec": "4C3-AP2-6-4", "optimizer": "sgd", "warmup": 0.5, "label_smoothing": 0.1},
 }

@@ -25,8 +25,8 @@ READOUTS = (*MEMBRANE, *TEMPORAL, "first-spike")
 def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str = "direct", readout: str = "membrane",
           gamma: float = 1.2, scale: float = 10.0, population: int | None = None, init: str = "ettfs",
           normalization: bool = True, affine: fs.Affine = "channel", bias: bool | None = None,
-          pooling: str | None = None, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate | None = None,
-          generator: Generator | None = None) -> TTFSNet:
+          pooling: str | None = None, dropout: float = 0.0, threshold: float = 1.0, decay: float = 1.0,
+          surrogate: Surrogate | None = None, generator: Generator | None = None) -> TTFSNet:
     """A TTFS net from a string such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10" (`grammar.parse` has the rules).
 
     input_shape: (C, H, W) of the data, or (N,) for a net without convolutions. steps: T, 1 to 254.
@@ -42,6 +42,7 @@ def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str =
     normalization: weight normalisation of every layer (paper, Eq. 16).
     affine: gamma and beta per output ("channel"), per "layer", or None. bias: beta; by default only with an affine.
     pooling: "avg", "max" or "earliest" replaces the kind of every pool in the string.
+    dropout: in training, the probability with which a neuron is silent for the fully connected layer behind it (`Synapse`).
     threshold, decay, surrogate: of every neuron. generator: draws the weights.
 
     Raises GrammarError (a ValueError) that points at the token, ValueError and TypeError naming the argument.
@@ -60,13 +61,13 @@ def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str =
         raise fail(spec, sized[0].token, "a membrane readout behind direct coding needs a layer that fires before it")
     synapse: fs.SynapseOptions = {"steps": steps, "bias": bias, "affine": affine, "init": init, "generator": generator}
     settings = neuron(threshold, decay, surrogate)
-    layers = _layers(sized, encoder == "direct", readout in MEMBRANE, population, synapse, settings)
+    layers = _layers(sized, encoder == "direct", readout in MEMBRANE, population, dropout, synapse, settings)
     for layer in layers:
         if normalization and isinstance(layer, fs.Synapse):
             fs.normalize(layer)
     config = {"spec": spec, "input_shape": list(shape), "steps": steps, "encoder": encoder, "readout": readout,
               "gamma": gamma, "scale": scale, "population": population, "init": init, "normalization": normalization,
-              "affine": affine, "bias": bias, "pooling": pooling, "threshold": threshold, "decay": decay,
+              "affine": affine, "bias": bias, "pooling": pooling, "dropout": dropout, "threshold": threshold, "decay": decay,
               "surrogate": dataclasses.asdict(settings["surrogate"])}
     first = nn.Identity() if encoder == "direct" else fs.LatencyEncoder(steps, CURVES[encoder])
     return TTFSNet(first, layers, _readout(readout, gamma, scale, sized[-1].outputs), input_shape=shape,
@@ -97,8 +98,8 @@ def from_config(config: dict[str, Any], *, generator: Generator | None = None) -
     return build(options.pop("spec"), surrogate=Surrogate(**kind), generator=generator, **options)
 
 
-def _layers(sized: list[Sized], direct: bool, integrate: bool, population: int, synapse: fs.SynapseOptions,
-            settings: Neuron) -> list[nn.Module]:
+def _layers(sized: list[Sized], direct: bool, integrate: bool, population: int, dropout: float,
+            synapse: fs.SynapseOptions, settings: Neuron) -> list[nn.Module]:
     """The layers in order; the factor of an average pool goes into the layer behind it."""
     layers: list[nn.Module] = []
     factor = 1
@@ -115,11 +116,13 @@ def _layers(sized: list[Sized], direct: bool, integrate: bool, population: int, 
             size = {"kernel_size": token.kernel, "padding": token.kernel // 2}
             layers.append(fs.DirectConv2d(item.inputs, outputs, **size, **synapse, **settings) if coded else
                           fs.TTFSConv2d(item.inputs, outputs, **size, avg_pool=factor, **synapse, **settings))
-        elif last and integrate:
-            layers.append(fs.Integrate(item.inputs, outputs, avg_pool=factor, decay=settings["decay"], **synapse))
+        elif coded:
+            layers.append(fs.DirectLinear(item.inputs, outputs, **synapse, **settings))
         else:
-            layers.append(fs.DirectLinear(item.inputs, outputs, **synapse, **settings) if coded else
-                          fs.TTFSLinear(item.inputs, outputs, avg_pool=factor, **synapse, **settings))
+            dense: fs.SynapseOptions = {**synapse, "dropout": dropout if layers else 0.0}  # the data are not thinned
+            layers.append(fs.Integrate(item.inputs, outputs, avg_pool=factor, decay=settings["decay"], **dense)
+                          if last and integrate else
+                          fs.TTFSLinear(item.inputs, outputs, avg_pool=factor, **dense, **settings))
         factor = 1
     return layers
 

@@ -9,13 +9,13 @@ from .grammar import Conv, Pool
 from .plan import check_input_shape, plan
 
 
-def relu_twin(spec: str, *, input_shape: tuple[int, ...], pooling: str | None = None,
+def relu_twin(spec: str, *, input_shape: tuple[int, ...], pooling: str | None = None, dropout: float = 0.0,
               generator: Generator | None = None) -> nn.Sequential:
     """The net of a string with ReLU in place of TTFS neurons: x, float32 [B, *input_shape], to logits [B, classes].
 
     The same sizes, kernels, padding and pools (earliest pooling becomes max pooling: the largest activation is the
-    earliest spike), biases, no normalisation, and true He initialisation with biases of 0. Arguments and errors as in
-    `build`.
+    earliest spike), the same dropout, biases, no normalisation, and true He initialisation with biases of 0. Arguments
+    and errors as in `build`.
     """
     sized = plan(spec, check_input_shape(input_shape), pooling)
     layers: list[nn.Module] = []
@@ -28,6 +28,8 @@ def relu_twin(spec: str, *, input_shape: tuple[int, ...], pooling: str | None = 
         else:
             if not any(isinstance(layer, nn.Flatten) for layer in layers):
                 layers.append(nn.Flatten())
+            if dropout and layers[:-1]:
+                layers.insert(_behind_the_neurons(layers), nn.Dropout(dropout))
             layers.append(nn.Linear(item.inputs, item.outputs))
             if item is not sized[-1]:
                 layers.append(nn.ReLU())
@@ -37,3 +39,11 @@ def relu_twin(spec: str, *, input_shape: tuple[int, ...], pooling: str | None = 
             assert isinstance(layer.bias, Tensor)
             nn.init.zeros_(layer.bias)
     return nn.Sequential(*layers)
+
+
+def _behind_the_neurons(layers: list[nn.Module]) -> int:
+    """Where units are dropped: a TTFS layer that pools its input by averages loses spikes before it pools."""
+    place = len(layers)
+    while isinstance(layers[place - 1], (nn.Flatten, nn.AvgPool2d)):
+        place -= 1
+    return place

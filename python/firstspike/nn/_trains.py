@@ -33,6 +33,13 @@ def check_train(spikes: Train, steps: int, shape: str) -> Train:
     return spikes
 
 
+def thinned(spikes: Train, p: float) -> Train:
+    """A train of either kind from which each neuron is missing with probability p."""
+    if isinstance(spikes, Tensor):
+        return spikes * torch.empty(spikes.shape[1:], device=spikes.device).bernoulli_(1 - p)
+    return functional.dropout(spikes, p)
+
+
 def flat_current(x: Tensor, weight: Tensor, bias: Tensor | None, avg_pool: int) -> Tensor:
     """Current [T, B, O] of a dense train [T, B, N], or [T, B, C, H, W] pooled, then flattened."""
     x = _pooled(x, avg_pool)

@@ -14,7 +14,16 @@ from ._trains import accumulate, full_precision
 from .firing import FiringLayer, FiringOptions
 
 
-class DirectLinear(FiringLayer):
+class _Direct(FiringLayer):
+    """A layer that no spikes reach."""
+
+    def __init__(self, shape: tuple[int, ...], **options: Unpack[FiringOptions]) -> None:
+        if options.get("dropout"):
+            raise ValueError(f"dropout must be 0 in a layer that no spikes reach, got {options['dropout']}")
+        super().__init__(shape, _checks.steps(options.get("steps")) ** -0.5, **options)
+
+
+class DirectLinear(_Direct):
     """Direct coding: the constant current I = gamma (W x) + beta in every step, so that V[t] = (t + 1) I for decay 1.
 
     The product is computed once, whatever T is, and the time has a closed form (`functional.ramp`). `gain` is 1 /
@@ -24,7 +33,7 @@ class DirectLinear(FiringLayer):
     def __init__(self, in_features: int, out_features: int, **options: Unpack[FiringOptions]) -> None:
         _checks.integer("in_features", in_features, 1)
         _checks.integer("out_features", out_features, 1)
-        super().__init__((out_features, in_features), _checks.steps(options.get("steps")) ** -0.5, **options)
+        super().__init__((out_features, in_features), **options)
         self.in_features, self.out_features = in_features, out_features
 
     def forward(self, x: Tensor) -> SpikeTimes:
@@ -44,7 +53,7 @@ class DirectLinear(FiringLayer):
             return F.linear(x, *self.synapse())
 
 
-class DirectConv2d(FiringLayer):
+class DirectConv2d(_Direct):
     """Direct coding through a convolution, see `DirectLinear`. Sizes as in `torch.nn.Conv2d`, square kernels."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, padding: int = 0,
@@ -52,8 +61,7 @@ class DirectConv2d(FiringLayer):
         _checks.integer("in_channels", in_channels, 1)
         _checks.integer("out_channels", out_channels, 1)
         _checks.integer("kernel_size", kernel_size, 1)
-        shape = (out_channels, in_channels, kernel_size, kernel_size)
-        super().__init__(shape, _checks.steps(options.get("steps")) ** -0.5, **options)
+        super().__init__((out_channels, in_channels, kernel_size, kernel_size), **options)
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.stride = _checks.integer("stride", stride, 1)
         self.padding = _checks.integer("padding", padding, 0)

@@ -29,8 +29,8 @@ class Integrate(Synapse):
 
     def forward(self, spikes: Train) -> Tensor:
         """Membrane, float32 [T, B, O], of `spikes` [B, N] or [B, C, H, W], or of a dense train [T, B, ...]."""
-        weight, bias = self.synapse()
-        return flat_membrane(check_train(spikes, self.steps, FLAT_OR_MAP), weight, bias, self.avg_pool, self.decay)
+        spikes, weight, bias = self.received(check_train(spikes, self.steps, FLAT_OR_MAP))
+        return flat_membrane(spikes, weight, bias, self.avg_pool, self.decay)
 
     def extra_repr(self) -> str:
         """The settings, for print."""

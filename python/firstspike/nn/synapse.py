@@ -10,6 +10,7 @@ from torch.nn.utils import parametrize
 
 from .. import _checks
 from .. import init as _init
+from ._trains import Train, thinned
 from .normalization import WeightNormalization
 
 Affine = Literal["channel", "layer"] | None
@@ -24,6 +25,7 @@ class SynapseOptions(TypedDict, total=False):
     affine: Affine
     init: str
     generator: Generator | None
+    dropout: float
 
 
 class Synapse(nn.Module):
@@ -33,6 +35,9 @@ class Synapse(nn.Module):
     with None; `bias`, the paper's beta, of gamma's size ([O] without an affine), absent with bias=False. beta is a
     current, added in every step. init and generator as in `reset_parameters`.
 
+    dropout: in training each neuron that sends spikes is silent with probability p in [0, 0.99], drawn from torch's
+    generator, and W counts 1 / (1 - p) times.
+
     `steps` is T, `fan_in` N the weight's elements an output. `gain` is the factor that keeps Var(PSC) = 1 where the
     paper's derivation does not hold (ours, see `init.ettfs_`), else 1.
     """
@@ -40,12 +45,14 @@ class Synapse(nn.Module):
     weight: Tensor
 
     def __init__(self, shape: tuple[int, ...], gain: float, *, steps: int, bias: bool = True,
-                 affine: Affine = "channel", init: str = "ettfs", generator: Generator | None = None) -> None:
+                 affine: Affine = "channel", init: str = "ettfs", generator: Generator | None = None,
+                 dropout: float = 0.0) -> None:
         super().__init__()
         if affine not in ("channel", "layer", None):
             raise ValueError(f"affine must be 'channel', 'layer' or None, got {affine!r}")
         self.steps = _checks.steps(steps)
         self.gain = gain
+        self.dropout = _checks.real("dropout", dropout, 0.0, 0.99)
         self.affine = affine
         self.weight = nn.Parameter(torch.empty(shape))
         size = 1 if affine == "layer" else shape[0]
@@ -83,6 +90,13 @@ class Synapse(nn.Module):
         weight, bias = self._scaled_weight(), self.bias
         return weight, bias if bias is None or bias.shape[0] == weight.shape[0] else bias.expand(weight.shape[0])
 
+    def received(self, spikes: Train) -> tuple[Train, Tensor, Tensor | None]:
+        """What acts in this pass: the spikes, and `synapse()`; in training with dropout those that are left, and W larger."""
+        weight, bias = self.synapse()
+        if not self.training or self.dropout == 0:
+            return spikes, weight, bias
+        return thinned(spikes, self.dropout), weight / (1 - self.dropout), bias
+
     def _scaled_weight(self) -> Tensor:
         if self.gamma is None:
             return self.weight
@@ -96,7 +110,8 @@ class Synapse(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for print."""
         shape = ", ".join(map(str, reversed(self.weight.shape[:2])))
-        return f"{shape}, steps={self.steps}, bias={self.bias is not None}, affine={self.affine!r}"
+        dropout = f", dropout={self.dropout:g}" if self.dropout else ""
+        return f"{shape}, steps={self.steps}, bias={self.bias is not None}, affine={self.affine!r}{dropout}"
 
 
 def normalize(layer: Synapse) -> Synapse:

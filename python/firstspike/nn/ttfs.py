@@ -33,8 +33,7 @@ class TTFSLinear(FiringLayer):
 
         `spikes` may be a dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path.
         """
-        spikes = check_train(spikes, self.steps, FLAT_OR_MAP)
-        weight, bias = self.synapse()
+        spikes, weight, bias = self.received(check_train(spikes, self.steps, FLAT_OR_MAP))
         if isinstance(spikes, Tensor):
             current = flat_current(spikes, weight, bias, self.avg_pool)
             return SpikeTimes.from_dense(functional.fire(current, **self.neuron))
@@ -74,8 +73,7 @@ class TTFSConv2d(FiringLayer):
 
         `spikes` may be a dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path.
         """
-        spikes = check_train(spikes, self.steps, MAP)
-        weight, bias = self.synapse()
+        spikes, weight, bias = self.received(check_train(spikes, self.steps, MAP))
         if isinstance(spikes, Tensor):
             current = map_current(spikes, weight, bias, self.stride, self.padding, self.avg_pool)
             return SpikeTimes.from_dense(functional.fire(current, **self.neuron))

@@ -8,7 +8,7 @@ computes in the float type of the weight or current that it is given. Slow on pu
 from .coding import latency
 from .decoding import decision_step, first_spike, population, temporal_weighting, ties
 from .decoding import membrane as decode_membrane
-from .layers import conv2d, conv2d_current, integrate, linear, linear_current, ramp
+from .layers import conv2d, conv2d_current, dropout, integrate, linear, linear_current, ramp
 from .neuron import fire, margin, membrane, surrogate_derivative
 from .train import SpikeTrain
 
@@ -18,6 +18,7 @@ __all__ = [
     "conv2d_current",
     "decision_step",
     "decode_membrane",
+    "dropout",
     "fire",
     "first_spike",
     "integrate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -102,3 +103,23 @@ def integrate(
 ) -> Tensor:
     """Readout membrane [T, B, O] of a layer that never fires."""
     return neuron.membrane(linear_current(spikes, weight, bias, avg_pool=avg_pool), decay)
+
+
+def dropout(spikes: Spikes, p: float, *, seed: Tensor) -> SpikeTrain:
+    """Spikes without those that are lost; the lots are those of SplitMix64, 16 bits a neuron."""
+    x = spikes.dense()
+    batch, channels, *size = x.shape[1:] if x.dim() == 5 else (x.shape[1], math.prod(x.shape[2:]))
+    sites, quads = batch * math.prod(size), -(-channels // 4)
+    lots = [_split_mix(int(seed) + (draw + 1) * 0x9E3779B97F4A7C15) for draw in range(sites * quads)]
+    lost = [[(lots[site * quads + c // 4] >> 16 * (c % 4)) % 65536 >= round((1 - p) * 65536) for c in range(channels)]
+            for site in range(sites)]
+    mask = torch.tensor(lost, dtype=torch.bool).reshape(batch, *size, channels).movedim(-1, 1).reshape(x.shape[1:])
+    return SpikeTrain(x * ~mask)
+
+
+def _split_mix(x: int) -> int:
+    """The output function of SplitMix64."""
+    x %= 1 << 64
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % (1 << 64)
+    x = (x ^ x >> 27) * 0x94D049BB133111EB % (1 << 64)
+    return x ^ x >> 31

@@ -30,7 +30,8 @@ def build_model(config: Config, *, input_shape: tuple[int, int, int]) -> nn.Modu
     """
     draw = generator(config.seed, "weights")
     if config.model == "relu":
-        return models.relu_twin(config.spec, input_shape=input_shape, pooling=config.pooling, generator=draw)
+        return models.relu_twin(config.spec, input_shape=input_shape, pooling=config.pooling, dropout=config.dropout,
+                                generator=draw)
     options = {name: getattr(config, name) for name in _PASSED if getattr(config, name) is not None}
     shape = getattr(surrogate, config.surrogate)
     return models.build(
@@ -41,6 +42,7 @@ def build_model(config: Config, *, input_shape: tuple[int, int, int]) -> nn.Modu
         affine=cast(Affine, config.affine),
         threshold=config.threshold,
         decay=config.decay,
+        dropout=config.dropout,
         surrogate=shape() if config.surrogate_scale is None else shape(config.surrogate_scale),
         generator=draw,
         **options,

@@ -46,7 +46,7 @@ class Augmentation:
 class Config:
     """One training run. Same config, same code, same machine: same bits.
 
-    The fields from `encoder` to `surrogate_scale` go to `models.build`, which documents and checks them; None takes its
+    The fields from `encoder` to `dropout` go to `models.build`, which documents and checks them; None takes its
     default.
 
     Attributes:
@@ -90,6 +90,7 @@ class Config:
     decay: float = 1.0
     surrogate: str = "triangle"
     surrogate_scale: float | None = None
+    dropout: float = 0.0
     standardize: bool = False
     epochs: int = 10
     batch: int = 128
@@ -120,6 +121,7 @@ class Config:
         for name in ("warmup", "weight_decay", "validation", "limit", "threads", "seed"):
             fields.within(name, getattr(self, name), 0)
         fields.within("lr", self.lr, 0)
+        fields.within("dropout", self.dropout, 0, 0.99)
         fields.within("label_smoothing", self.label_smoothing, 0, 0.999)
         if isinstance(self.validation, float) and self.validation >= 1:
             raise ValueError(

@@ -28,6 +28,7 @@ from .loop import Forward, train_epoch
 from .pages import keep_pages
 from .result import Epoch, Result
 from .saved import FILE, Trained, save_model
+from .seeds import seeded
 
 RESULT = "result.json"
 
@@ -98,9 +99,10 @@ def _run(
     bar = Bar(shown and ranks.first)
     for epoch in range(done.epoch, config.epochs):
         try:
-            metrics, times = train_epoch(
-                forward, optimizer, train, config=config, epoch=epoch, pixels=pixels, ranks=ranks, bar=bar
-            )
+            with seeded(config.seed, f"dropout of process {ranks.rank}", epoch, device):
+                metrics, times = train_epoch(
+                    forward, optimizer, train, config=config, epoch=epoch, pixels=pixels, ranks=ranks, bar=bar
+                )
         finally:
             bar.end()
         began = time.perf_counter()

@@ -5,7 +5,9 @@ So nothing about random numbers has to be kept in a checkpoint: epoch 7 draws th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import torch
 
@@ -14,3 +16,11 @@ def generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
     """A new CPU generator for one purpose in one epoch of the run with this seed."""
     digest = hashlib.sha256(f"firstspike {seed} {purpose} {epoch}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
+
+
+@contextlib.contextmanager
+def seeded(seed: int, purpose: str, epoch: int, device: torch.device) -> Iterator[None]:
+    """Torch's own generators, seeded for one purpose in one epoch; afterwards they go on from where they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(generator(seed, purpose, epoch).initial_seed())
+        yield

@@ -1,0 +1,141 @@
+"""`dropout`: spikes that are lost at random; which ones is a function of a seed and the neurons' places (cpp/core/lots.h)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ._cuda import kernels, on_device, pointer, pointers
+from ._library import INPUT, array, cpu, empty, operator, support_of, threads
+
+LOTS = 65536  # `keep` is out of so many
+_MOST_STEPS = 254  # what the entries' steps are is of no concern here
+
+
+def _forward(
+    times: Tensor, edge: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
+) -> tuple[Tensor, Tensor]:
+    left = torch.empty(times.shape, dtype=torch.uint8)
+    cpu.drop_spikes(*_sizes(times.shape), array(times), array(seed), keep, threads(), array(left))
+    return _edge_like(edge, times), left
+
+
+def _forward_cuda(
+    times: Tensor, edge: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
+) -> tuple[Tensor, Tensor]:
+    left = torch.empty_like(times)
+    with on_device(times) as stream:
+        kernels().drop_spikes(*_sizes(times.shape), pointer(times), pointer(seed), keep, pointer(left), stream)
+    return _edge_like(edge, times), left
+
+
+def _forward_fake(
+    times: Tensor, edge: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
+) -> tuple[Tensor, Tensor]:
+    return _edge_like(edge, times), torch.empty_like(times)
+
+
+def _edge_like(edge: Tensor | None, times: Tensor) -> Tensor:
+    zero = times.new_zeros((), dtype=torch.float32)
+    return zero.expand(0 if edge is None else edge.shape)
+
+
+def _sizes(shape: Sequence[int]) -> tuple[int, int]:
+    """Sites and channels of times [B, H, W, C]."""
+    return math.prod(shape[:-1]), shape[-1]
+
+
+def _backward(
+    gradient: Tensor,
+    offset: Tensor | None,
+    place: Tensor | None,
+    seed: Tensor,
+    shape: Sequence[int],
+    keep: int,
+) -> Tensor:
+    gradient = gradient.contiguous()
+    left = empty(gradient.shape)
+    dense = offset is None or place is None
+    cpu.drop_gradient(
+        gradient.shape[0] if dense else _MOST_STEPS,
+        *_sizes(shape),
+        array(gradient),
+        None if offset is None or place is None else support_of(offset, place),
+        array(seed),
+        keep,
+        threads(),
+        array(left),
+    )
+    return left
+
+
+def _backward_cuda(
+    gradient: Tensor,
+    offset: Tensor | None,
+    place: Tensor | None,
+    seed: Tensor,
+    shape: Sequence[int],
+    keep: int,
+) -> Tensor:
+    gradient = gradient.contiguous()
+    left = torch.empty_like(gradient)
+    dense = offset is None or place is None
+    with on_device(gradient) as stream:
+        kernels().drop_gradient(
+            gradient.shape[0] if dense else _MOST_STEPS,
+            *_sizes(shape),
+            pointer(gradient),
+            (0, 0, 0) if offset is None or place is None else pointers(offset, *place),
+            pointer(seed),
+            keep,
+            pointer(left),
+            stream,
+        )
+    return left
+
+
+def _backward_fake(
+    gradient: Tensor,
+    offset: Tensor | None,
+    place: Tensor | None,
+    seed: Tensor,
+    shape: Sequence[int],
+    keep: int,
+) -> Tensor:
+    return gradient.new_empty(gradient.shape)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    times, _, offset, place, seed, ctx.keep = inputs
+    ctx.shape = times.shape
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(offset, place, seed)
+
+
+@once_differentiable
+def _gradients(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    offset, place, seed = ctx.saved_tensors
+    return None, dropout_backward(gradient, offset, place, seed, ctx.shape, ctx.keep), None, None, None, None
+
+
+# (edge, times) of the spikes that stay, `keep` of `LOTS` on average. seed: int64 [1].
+dropout = operator(
+    f"dropout({INPUT}, Tensor seed, int keep) -> (Tensor edge, Tensor left)",
+    cpu=_forward,
+    cuda=_forward_cuda,
+    fake=_forward_fake,
+    save=_save,
+    gradients=_gradients,
+)
+dropout_backward = operator(
+    "dropout_backward(Tensor gradient, Tensor? in_offset, Tensor? in_place, Tensor seed, SymInt[] shape, int keep)"
+    " -> Tensor",
+    cpu=_backward,
+    cuda=_backward_cuda,
+    fake=_backward_fake,
+)
