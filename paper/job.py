@@ -163,5 +163,5 @@ def _observe(trained: training.Trained, test: data.Dataset) -> dict[str, Any]:
 def _diagnosis(run: Run, trained: training.Trained, train: data.Dataset) -> dict[str, Any]:
     """Statistics of the layers before and after training, on the first training images."""
     x, labels = trained.pixels(train.images[:DIAGNOSED]), train.labels[:DIAGNOSED]
-    fresh = training.build_model(run, input_shape=trained.input_shape)
+    fresh = training.build_model(run, input_shape=trained.input_shape).eval()
     return {"init": diagnose(fresh, x, labels), "trained": diagnose(trained.model, x, labels)}

@@ -103,6 +103,24 @@ def test_ramp(shape: tuple[int, ...], steps: int, decay: float) -> None:
     close(current.grad, twin.grad, "gradient of current")
 
 
+@pytest.mark.parametrize("shape", [(3, 50), (2, 3, 4, 4), (0, 5), (2, 70)], ids=str)
+@pytest.mark.parametrize("fused", [True, False])
+def test_dropout(shape: tuple[int, ...], fused: bool) -> None:
+    """The spikes that the twin loses, and the gradients of the others, at a support and at every step."""
+    current = torch.rand(shape, generator=generator(0)).mul(0.8).requires_grad_()
+    seed, gradient = torch.tensor([9]), torch.randn((8, *shape), generator=generator(1))
+    spikes = functional.ramp(current, 8)
+    if not fused:
+        spikes = SpikeTimes.from_dense(spikes.dense())
+    got = functional.dropout(spikes, 0.4, seed=seed)
+    stays = reference.dropout(reference.SpikeTrain(torch.ones(1, *shape)), 0.4, seed=seed).train[0].bool()
+    assert torch.equal(got.times, spikes.times.masked_fill(~stays, 255))
+    got.dense().backward(gradient)
+    twin = current.detach().clone().requires_grad_()
+    functional.ramp(twin, 8).dense().backward(gradient * stays)
+    assert torch.equal(current.grad, twin.grad)
+
+
 @pytest.mark.parametrize("surrogate", [triangle(), rectangle(), atan()], ids=lambda s: s.kind)
 @pytest.mark.parametrize("steps", [1, 4, 7, 16, 30, 50])
 def test_fire(steps: int, surrogate: object) -> None:

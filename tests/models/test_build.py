@@ -97,6 +97,16 @@ def test_settings_reach_every_layer() -> None:
     assert build(bias=False).layers[0].bias is None
 
 
+def test_dropout_is_of_fully_connected_layers_behind_others() -> None:
+    def rates(spec: str, **options: Any) -> list[float]:
+        return [layer.dropout for layer in build(spec, dropout=0.25, **options).layers]
+
+    assert rates("16-8-6-4") == [0, 0.25, 0.25]
+    assert rates("16-8-6-4", encoder="latency", readout="twd-exp") == [0, 0.25, 0.25]
+    assert rates("4C3-AP2-6C3-9-4", input_shape=(1, 6, 6)) == [0, 0, 0.25, 0.25]
+    assert build(dropout=0.25).config()["dropout"] == 0.25
+
+
 @pytest.mark.parametrize(("init", "variance"), [("ettfs", 5 / 100), ("kaiming", 2 / 100), ("torch", 1 / 300)])
 def test_inits(init: str, variance: float) -> None:
     net = build("16-100-300-4", init=init, normalization=False)
@@ -114,12 +124,12 @@ def test_the_generator_decides() -> None:
 
 @pytest.mark.parametrize("options", [
     {}, {"readout": "twd-linear", "population": 3, "gamma": 2.0, "scale": 3.0, "surrogate": rectangle(0.5)},
-    {"encoder": "latency-log", "affine": None, "normalization": False, "init": "kaiming", "decay": 0.9},
+    {"dropout": 0.5}, {"encoder": "latency-log", "affine": None, "normalization": False, "init": "kaiming", "decay": 0.9},
     {"spec": "4C3-AP2-8C3-AP2-9-4", "input_shape": (1, 6, 6), "pooling": "max", "readout": "first-spike"}])
 def test_config_rebuilds_the_net(options: dict[str, Any]) -> None:
-    net = build(**options)
+    net = build(**options).eval()
     config = json.loads(json.dumps(net.config()))
-    other = models.from_config(config, generator=generator(8))
+    other = models.from_config(config, generator=generator(8)).eval()
     assert other.config() == config == net.config()
     assert repr(other) == repr(net)
     x = torch.rand(3, *net.input_shape, generator=generator(1))
@@ -163,6 +173,7 @@ WRONG_ARGUMENTS = [
     ({"normalization": 1}, TypeError, "normalization must be True or False, got 1"),
     ({"population": 0}, ValueError, "population must be at least 1, got 0"),
     ({"steps": 255}, ValueError, "steps must be from 1 to 254, got 255"),
+    ({"dropout": 1.0}, ValueError, r"dropout must be a finite number in \[0.0, 0.99\], got 1.0"),
     ({"threshold": -1.0}, ValueError, "threshold must be a finite number"),
     ({"decay": 0.0}, ValueError, "decay must be a finite number"),
     ({"surrogate": "atan"}, TypeError, "surrogate must be a firstspike.surrogate"),

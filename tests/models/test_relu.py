@@ -38,6 +38,17 @@ def test_init_and_pooling() -> None:
     assert isinstance(pooled[2], nn.AvgPool2d)
 
 
+def test_dropout_where_the_spiking_net_has_it() -> None:
+    """Before the pool, as a TTFS layer loses spikes before it pools them; never of the data."""
+    def kinds(spec: str, shape: tuple[int, ...]) -> list[type]:
+        return [type(layer) for layer in models.relu_twin(spec, input_shape=shape, dropout=0.25)]
+
+    assert kinds("4C3-AP2-9-4", (1, 6, 6)) == [nn.Conv2d, nn.ReLU, nn.Dropout, nn.AvgPool2d, nn.Flatten, nn.Linear, nn.ReLU,
+                                              nn.Dropout, nn.Linear]
+    assert kinds("4C3-MP2-4", (1, 6, 6)) == [nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.Dropout, nn.Flatten, nn.Linear]
+    assert kinds("16-8-4", (16,)) == [nn.Flatten, nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
+
+
 def test_errors_are_those_of_build() -> None:
     with pytest.raises(models.GrammarError, match="the net takes 784 inputs"):
         models.relu_twin("784-10", input_shape=(1, 8, 8))

@@ -8,6 +8,7 @@ import torch
 from firstspike import functional
 from firstspike.surrogate import atan, rectangle
 
+from ..samples import generator
 from .nets import Cnn, Mlp, Neurons, inputs, learn
 
 
@@ -48,6 +49,23 @@ def test_inductor(make: type[torch.nn.Module]) -> None:
     compiled = torch.compile(net, fullgraph=True)
     check(net, compiled, 3)
     check(net, compiled, 3, 1)
+
+
+def test_dropout() -> None:
+    """Compiled and eager lose the same spikes where they are given the same seed."""
+    weight, seed = torch.randn(5, 24, generator=generator(0)).requires_grad_(), torch.tensor([3])
+    x = torch.rand(4, 24, generator=generator(1)).requires_grad_()
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        return functional.integrate(functional.dropout(functional.ramp(x, 8), 0.5, seed=seed), weight)[-1]
+
+    found = []
+    for function in (call, torch.compile(call, fullgraph=True, backend="aot_eager")):
+        out = function(x)
+        found.append((out, *torch.autograd.grad(out.square().sum(), (x, weight))))
+    for eager, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, eager)
+        assert eager.any()
 
 
 def test_inference() -> None:

@@ -107,6 +107,16 @@ def run_ramp(surrogate: Any) -> None:
     backward(functional.ramp(current, 6, surrogate=surrogate).flatten(1).dense())
 
 
+def run_dropout() -> None:
+    """Spikes of a fused layer, of a dense train, and such as want no gradient."""
+    case = layer((3, 13), (19, 13), 8)
+    seed = torch.tensor([5])
+    hidden = functional.ramp(torch.rand(3, 13, generator=generator(0)).requires_grad_(), 8)
+    for spikes in (hidden, train(case)):
+        backward(functional.dropout(spikes, 0.4, seed=seed).dense())
+    functional.dropout(SpikeTimes(case.times, case.steps), 0.4, seed=seed)
+
+
 def run_latency() -> None:
     """Both curves, on a map."""
     for curve in encode.CURVES:
@@ -132,6 +142,7 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "integrate, no sample": lambda: run_integrate(layer((0, 13), (19, 13), 8)),
     "ramp": lambda: run_ramp(triangle()),
     "ramp, sigmoid": lambda: run_ramp(sigmoid()),
+    "dropout": run_dropout,
     "latency": run_latency,
     "fire": lambda: run_fire(triangle(), decay=0.5),
     "fire, sigmoid": lambda: run_fire(sigmoid()),

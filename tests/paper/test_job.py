@@ -54,6 +54,15 @@ def test_a_record_has_all_that_tables_and_figures_need(made_up, tmp_path):
     assert record["timing"]["peak_mb"] > 0 and len(record["timing"]["epochs"]) == 2
 
 
+def test_two_runs_of_a_spec_give_the_same_results(made_up, tmp_path):
+    """Dropout included, which draws from torch's own generator."""
+    found = []
+    for name in ("a", "b"):
+        torch.manual_seed(len(found))  # what the process did before is of no concern
+        found.append(job.train(task(tmp_path / name, epochs=2, dropout=0.5, spec="4C3-AP2-6-10")).record["results"])
+    assert found[0] == found[1]
+
+
 def test_with_images_held_out_test_is_measured_once(made_up, tmp_path):
     outcome = job.train(task(tmp_path, epochs=2, validation=32))
     assert outcome.record is not None, outcome.how

@@ -1,0 +1,84 @@
+"""Layers that lose spikes in training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from firstspike import SpikeTimes, functional, nn
+
+from ..samples import generator, spike_times
+
+LAYERS = [(nn.TTFSLinear, (40, 7), (6, 40)), (nn.TTFSConv2d, (5, 7, 3), (6, 5, 5, 4)), (nn.Integrate, (40, 7), (6, 40))]
+
+
+def make(kind: Any, sizes: tuple[int, ...], **options: Any) -> nn.Synapse:
+    """A layer of 8 steps."""
+    return kind(*sizes, steps=8, generator=generator(0), **options)
+
+
+def spikes(shape: tuple[int, ...]) -> SpikeTimes:
+    """Times with silent ones."""
+    return SpikeTimes(spike_times(shape, 8, "mixed", generator(1)), 8)
+
+
+def plain(out: SpikeTimes | Tensor) -> Tensor:
+    """A layer's output as one tensor."""
+    return out if isinstance(out, Tensor) else out.times
+
+
+@pytest.mark.parametrize(("kind", "sizes", "shape"), LAYERS)
+def test_only_in_training(kind: Any, sizes: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    without, layer, x = make(kind, sizes), make(kind, sizes, dropout=0.4), spikes(shape)
+    assert torch.equal(plain(layer.eval()(x)), plain(without(x)))
+    layer.train()
+    torch.manual_seed(3)
+    first, second = plain(layer(x)), plain(layer(x))
+    torch.manual_seed(3)
+    assert torch.equal(plain(layer(x)), first) and not torch.equal(first, second)
+    assert "dropout=0.4" in repr(layer) and "dropout" not in repr(without)
+
+
+@pytest.mark.parametrize(("kind", "sizes", "shape"), LAYERS)
+def test_is_the_functions_with_larger_weights(kind: Any, sizes: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    layer, x = make(kind, sizes, dropout=0.4), spikes(shape)
+    torch.manual_seed(3)
+    got = plain(layer(x))
+    torch.manual_seed(3)
+    left = functional.dropout(x, 0.4)
+    weight, bias = layer.synapse()
+    function = {nn.TTFSLinear: functional.linear, nn.TTFSConv2d: functional.conv2d, nn.Integrate: functional.integrate}[kind]
+    assert torch.equal(got, plain(function(left, weight / 0.6, bias)))
+
+
+def test_mean_current_stays() -> None:
+    """Of many draws; a standard error is some 0.03."""
+    layer, x = make(nn.Integrate, (40, 7), dropout=0.5), spikes((6, 40))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        mean = torch.stack([layer(x)[-1] for _ in range(2000)]).mean(0)
+        torch.testing.assert_close(mean, layer.eval()(x)[-1], rtol=0, atol=0.15)
+
+
+def test_dense_train_loses_whole_neurons() -> None:
+    layer = make(nn.Integrate, (40, 7), dropout=0.5, bias=False)
+    ones = torch.ones(8, 6, 40)
+    torch.manual_seed(0)
+    membrane = layer(ones)
+    torch.testing.assert_close(membrane, membrane[:1] * torch.arange(1, 9).reshape(-1, 1, 1))  # the same current in every step
+    assert not torch.allclose(membrane[0], layer.eval()(ones)[0])
+
+
+@pytest.mark.parametrize(("kind", "sizes"), [(nn.DirectLinear, (40, 7)), (nn.DirectConv2d, (5, 7, 3))])
+def test_no_spikes_no_dropout(kind: Any, sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="dropout must be 0 in a layer that no spikes reach, got 0.5"):
+        make(kind, sizes, dropout=0.5)
+
+
+@pytest.mark.parametrize(("value", "error"), [(-0.1, ValueError), (1.0, ValueError), ("half", TypeError)])
+def test_bad_rates(value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="dropout must be a"):
+        make(nn.TTFSLinear, (40, 7), dropout=value)
