@@ -104,6 +104,7 @@ def row(cell: Cell, store: Store, profile: Profile) -> dict[str, Any]:
         "gamma": run.gamma,
         "epochs": run.epochs,
         "augmentation": augmentation(run),
+        "dropout": run.dropout,
         "lr": run.lr,
         "train_images": found[0]["results"]["images"]["train"] if found else None,
         "seeds": len(found),
