@@ -6,7 +6,7 @@ namespace firstspike {
 
 namespace {
 
-constexpr int64_t kSamplesPerLine = 16;
+constexpr int64_t kSamplesPerLine = 32;
 
 // The weight rows of units that are gathered row by row of the map, then by column, then by channel.
 void label_units(const Layer& l, int64_t height, int64_t width, uint32_t* label) {

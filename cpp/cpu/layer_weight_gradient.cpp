@@ -26,24 +26,25 @@ class ChannelSpikes {
 
     void clear(int64_t lists) { std::fill_n(count_.data(), lists, 0u); }
 
-    // Adds the units of one pixel, whose channels go to the lists from `first` on.
-    void add(const uint8_t* times, int64_t first, int64_t position) {
+    // Adds the units of one pixel: channel c goes to the list list_of(c).
+    template <class ListOf>
+    void add(const uint8_t* times, int64_t position, ListOf&& list_of) {
         const auto steps = static_cast<uint32_t>(s_.layer.steps);
         const uint32_t code = static_cast<uint32_t>(position) * steps;
         each_below(times, s_.layer.channels, static_cast<int>(steps), [&](int64_t c) {
-            const int64_t list = first + c;
+            const int64_t list = list_of(c);
             codes_[list * most_ + count_[list]++] = code + times[c];
         });
     }
 
-    // The lists that are not empty, the shortest first; of equal ones the first in order.
-    std::vector<uint32_t> by_length(int64_t lists) const {
+    // Of the lists [from, to) those that are not empty, the shortest first; of equal ones the first in order.
+    std::vector<uint32_t> by_length(int64_t from, int64_t to) const {
         std::vector<uint32_t> place(static_cast<size_t>(most_) + 1), order;
-        for (int64_t i = 0; i < lists; ++i) ++place[count_[i]];
+        for (int64_t i = from; i < to; ++i) ++place[count_[i]];
         uint32_t before = 0;
         for (size_t length = 1; length < place.size(); ++length) before += std::exchange(place[length], before);
         order.resize(before);
-        for (int64_t i = 0; i < lists; ++i)
+        for (int64_t i = from; i < to; ++i)
             if (count_[i] > 0) order[place[count_[i]]++] = static_cast<uint32_t>(i);
         return order;
     }
@@ -74,48 +75,67 @@ inline void gather(float* sum, int64_t tap_stride, const float* rows, const uint
     for (int n = 0; n < G * N; ++n) store(sum + n / N * tap_stride + n % N * kLanes, v[n]);
 }
 
-// The spikes of a line of a layer with one site, a list for each weight row: made once for all tiles.
-struct RowSpikes {
-    ChannelSpikes spikes;
-    // Weight rows by the length of their list: a loop whose length seldom changes is foreseen by the processor.
-    std::vector<uint32_t> order;
+// A layer with one site: its weight rows in blocks of a few channels with all their taps, so that the sums of a block and a tile
+// stay in L2. Rows of a block are numbered tap by tap; the last block may have rows of channels that there are not.
+struct RowBlocks {
+    static constexpr int64_t kRows = 128;  // about so many a block
+
+    int64_t taps, all, channels;  // of a block
+
+    explicit RowBlocks(const Layer& l)
+        : taps(l.taps()), all(l.channels), channels((kRows / taps + kLanes - 1) / kLanes * kLanes) {}
+    int64_t number() const { return (all + channels - 1) / channels; }
+    int64_t rows() const { return channels * taps; }
+    int64_t first_channel(int64_t block) const { return block * channels; }
+    int64_t end_channel(int64_t block) const { return std::min((block + 1) * channels, all); }
 };
 
-std::vector<RowSpikes> list_lines(const Synapses& s) {
+// The spikes of a line of a layer with one site, a list for each row of each block: made once for all tiles.
+struct RowSpikes {
+    ChannelSpikes spikes;
+    // Each block's rows by the length of their list: a loop whose length seldom changes is foreseen by the processor.
+    std::vector<std::vector<uint32_t>> order;
+};
+
+std::vector<RowSpikes> list_lines(const Synapses& s, const RowBlocks& blocks) {
     const Layer& l = s.layer;
-    const int64_t most = EventLines::sites(l, 0) * l.pool * l.pool;
+    const int64_t most = EventLines::sites(l, 0) * l.pool * l.pool, lists = blocks.number() * blocks.rows();
+    std::vector<uint32_t> first_list;  // of each channel: that of its first tap
+    for (int64_t c = 0; c < l.channels; ++c)
+        first_list.push_back(static_cast<uint32_t>(c / blocks.channels * blocks.rows() + c % blocks.channels));
     std::vector<RowSpikes> lines;
-    for (int64_t n = 0; n < EventLines::lines(l); ++n) lines.push_back({ChannelSpikes(s, l.rows(), most + 1), {}});
+    for (int64_t n = 0; n < EventLines::lines(l); ++n) lines.push_back({ChannelSpikes(s, lists, most + 1), {}});
     parallel_for(EventLines::lines(l), s.threads, [&](int64_t n) {
         auto& [spikes, order] = lines[static_cast<size_t>(n)];
-        spikes.clear(l.rows());
+        spikes.clear(lists);
         for (int64_t i = 0; i < EventLines::sites(l, n); ++i) {
             const uint8_t* sample = s.times + (EventLines::first_site(l, n) + i) * l.units();
             for (int64_t y = 0; y < l.cells_y() * l.pool; ++y)
-                for (int64_t x = 0; x < l.cells_x() * l.pool; ++x)
-                    spikes.add(sample + (y * l.width + x) * l.channels, (y / l.pool * l.cells_x() + x / l.pool) * l.channels, i);
+                for (int64_t x = 0; x < l.cells_x() * l.pool; ++x) {
+                    const uint32_t* list = first_list.data();
+                    const int64_t tap = y / l.pool * l.cells_x() + x / l.pool, shift = tap * blocks.channels;
+                    spikes.add(sample + (y * l.width + x) * l.channels, i, [=](int64_t c) { return list[c] + shift; });
+                }
         }
-        order = spikes.by_length(l.rows());
+        for (int64_t block = 0; block < blocks.number(); ++block)
+            order.push_back(spikes.by_length(block * blocks.rows(), (block + 1) * blocks.rows()));
     });
     return lines;
 }
 
-// A layer with one site: weight rows [from, to) of one tile, over the whole batch. sum is [to - from, width].
-void sum_single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const std::vector<RowSpikes>& lines,
-                     int64_t tile, int64_t from, int64_t to, float* sum, double* bias_sum) {
-    const Layer& l = s.layer;
-    const int width = Tiles{l.outputs}.vectors(tile) * kLanes;
-    DeltaRows delta(l, neuron);
-    for (size_t n = 0; n < lines.size(); ++n) {
-        const ChannelSpikes& spikes = lines[n].spikes;
-        with_vectors(width / kLanes, [&](auto vectors) {
-            constexpr int N = decltype(vectors)::value;
-            delta.build<N>(static_cast<int64_t>(n), tile, g, bias_sum);
-            for (const int64_t r : lines[n].order)
-                if (r >= from && r < to)
-                    gather<N, 1>(sum + (r - from) * width, 0, delta.rows(), delta.table(0), l.steps, spikes.begin(r), spikes.count(r));
-        });
-    }
+// A layer with one site: a block of weight rows of one tile, over the whole batch. sum is [rows of a block, width].
+void sum_block(const Layer& l, const RowBlocks& blocks, int64_t block, const std::vector<RowSpikes>& lines,
+               const std::vector<DeltaRows>& delta, int width, float* sum) {
+    with_vectors(width / kLanes, [&](auto vectors) {
+        constexpr int N = decltype(vectors)::value;
+        std::fill_n(sum, blocks.rows() * width, 0.0f);
+        for (size_t n = 0; n < lines.size(); ++n) {
+            const auto& [spikes, order] = lines[n];
+            for (const int64_t list : order[static_cast<size_t>(block)])
+                gather<N, 1>(sum + (list - block * blocks.rows()) * width, 0, delta[n].rows(), delta[n].table(0), l.steps,
+                             spikes.begin(list), spikes.count(list));
+        }
+    });
 }
 
 // A convolution: all rows of one tile, over the lines [from, to). sum is [rows, width].
@@ -141,7 +161,8 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
                 spikes.clear(l.channels);
                 for (int64_t y = cell_y * l.pool; y < (cell_y + 1) * l.pool; ++y)
                     for (int64_t x = 0; x < l.cells_x() * l.pool; ++x)
-                        spikes.add(s.times + ((sample * l.height + y) * l.width + x) * l.channels, 0, x / l.pool);
+                        spikes.add(s.times + ((sample * l.height + y) * l.width + x) * l.channels, x / l.pool,
+                                   [](int64_t c) { return c; });
             }
             with_vectors(width / kLanes, [&](auto vectors) {
                 constexpr int N = decltype(vectors)::value;
@@ -159,101 +180,118 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
     }
 }
 
-// Writes the sums of weight rows [from, to) of a tile into the weight's gradient.
-void unpack(const Layer& l, const WeightView& shape, int64_t tile, int64_t from, int64_t to, const float* sum, float* gradient) {
+// Writes the sums of the channels [first, end) of a tile, of which `sum` has so many a tap, into the weight's gradient.
+void unpack(const Layer& l, const WeightView& shape, int64_t tile, int64_t first, int64_t end, const float* sum, int64_t channels,
+            float* gradient) {
     const Tiles tiles{l.outputs};
     const int width = tiles.vectors(tile) * kLanes;
     const float scale = 1.0f / static_cast<float>(l.pool * l.pool);
-    gradient += tile * kTile * shape.stride_output;
-    const auto one_by_one = [&](int64_t r, int64_t end) {
-        for (; r < end; ++r) {
-            const int64_t tap = r / l.channels;
-            float* out = gradient + r % l.channels * shape.stride_channel + tap / l.kernel_width * shape.stride_y +
-                         tap % l.kernel_width * shape.stride_x;
-            for (int lane = 0; lane < tiles.used(tile); ++lane)
-                out[lane * shape.stride_output] = sum[(r - from) * width + lane] * scale;
-        }
-    };
+    gradient += tile * kTile * shape.stride_output + first * shape.stride_channel;
     // Turns squares in registers: `row`, and those after it by `stride`, to values in a row from `out` on.
     const auto turn = [&](int64_t row, int64_t stride, float* out) {
-        for (int first = 0; first < width; first += kLanes) {
+        for (int lane = 0; lane < width; lane += kLanes) {
             Vec square[kLanes];
-            for (int k = 0; k < kLanes; ++k) square[k] = load(sum + (row + k * stride - from) * width + first) * scale;
+            for (int k = 0; k < kLanes; ++k) square[k] = load(sum + (row + k * stride) * width + lane) * scale;
             transpose(square);
-            for (int k = 0; k < kLanes && first + k < tiles.used(tile); ++k)
-                store(out + (first + k) * shape.stride_output, square[k]);
+            for (int k = 0; k < kLanes && lane + k < tiles.used(tile); ++k)
+                store(out + (lane + k) * shape.stride_output, square[k]);
         }
     };
-    const int64_t first_tap = (from + l.channels - 1) / l.channels, end_tap = to / l.channels;  // the taps that are here whole
-    if (l.taps() == 1 && shape.stride_channel == 1) {
-        int64_t r = from;
-        for (; r + kLanes <= to; r += kLanes) turn(r, 1, gradient + r);
-        one_by_one(r, to);
-    } else if (shape.stride_x == 1 && shape.stride_y == l.kernel_width && end_tap - first_tap >= kLanes) {
-        one_by_one(from, first_tap * l.channels);
-        for (int64_t c = 0; c < l.channels; ++c)
-            for (int64_t t = first_tap; t < end_tap; t += kLanes) {
-                const int64_t tap = std::min(t, end_tap - kLanes);  // the last square may cover some taps again
-                turn(tap * l.channels + c, l.channels, gradient + c * shape.stride_channel + tap);
+    const int64_t taps = l.taps();
+    int64_t turned = 0;  // channels that are written already
+    if (taps == 1 && shape.stride_channel == 1) {
+        for (; turned + kLanes <= end - first; turned += kLanes) turn(turned, 1, gradient + turned);
+    } else if (shape.stride_x == 1 && shape.stride_y == l.kernel_width && taps >= kLanes) {
+        for (; turned < end - first; ++turned)
+            for (int64_t t = 0; t < taps; t += kLanes) {
+                const int64_t tap = std::min(t, taps - kLanes);  // the last square may cover some taps again
+                turn(tap * channels + turned, channels, gradient + turned * shape.stride_channel + tap);
             }
-        one_by_one(end_tap * l.channels, to);
-    } else {
-        one_by_one(from, to);
     }
+    for (int64_t tap = 0; tap < taps; ++tap)
+        for (int64_t c = turned; c < end - first; ++c) {
+            float* out = gradient + c * shape.stride_channel + tap / l.kernel_width * shape.stride_y +
+                         tap % l.kernel_width * shape.stride_x;
+            for (int lane = 0; lane < tiles.used(tile); ++lane)
+                out[lane * shape.stride_output] = sum[(tap * channels + c) * width + lane] * scale;
+        }
+}
+
+// Adds up the parts of dL/dbias, [parts, padded].
+void write_bias(const Layer& l, const Buffer<double>& sums, int64_t parts, float* gradient) {
+    if (!gradient) return;
+    for (int64_t o = 0; o < l.outputs; ++o) {
+        double sum = 0.0;
+        for (int64_t part = 0; part < parts; ++part) sum += sums.data()[part * Tiles{l.outputs}.padded() + o];
+        gradient[o] = static_cast<float>(sum);
+    }
+}
+
+void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const WeightView& shape, float* weight_gradient,
+                 float* bias_gradient) {
+    const Layer& l = s.layer;
+    const Tiles tiles{l.outputs};
+    const RowBlocks blocks(l);
+    const std::vector<RowSpikes> lines = list_lines(s, blocks);
+    // Parts of a tile's blocks: no sum depends on how many they are, and each finds the tile's whole bias gradient.
+    const int64_t parts = std::clamp<int64_t>((2 * s.threads + tiles.number() - 1) / tiles.number(), 1, blocks.number());
+    Buffer<double> bias_sum(parts * tiles.padded());
+    std::fill_n(bias_sum.data(), parts * tiles.padded(), 0.0);
+    parallel_for(tiles.number() * parts, s.threads, [&](int64_t task) {
+        const int64_t tile = task / parts, part = task % parts;
+        std::vector<DeltaRows> delta;
+        for (size_t n = 0; n < lines.size(); ++n) {
+            delta.emplace_back(l, neuron);
+            with_vectors(tiles.vectors(tile), [&](auto vectors) {
+                delta[n].template build<decltype(vectors)::value>(static_cast<int64_t>(n), tile, g,
+                                                                  bias_sum.data() + part * tiles.padded() + tile * kTile);
+            });
+        }
+        const int width = tiles.vectors(tile) * kLanes;
+        Buffer<float> sum(blocks.rows() * width);
+        for (int64_t block = blocks.number() * part / parts; block < blocks.number() * (part + 1) / parts; ++block) {
+            sum_block(l, blocks, block, lines, delta, width, sum.data());
+            unpack(l, shape, tile, blocks.first_channel(block), blocks.end_channel(block), sum.data(), blocks.channels,
+                   weight_gradient);
+        }
+    });
+    write_bias(l, bias_sum, 1, bias_gradient);
+}
+
+void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const WeightView& shape, float* weight_gradient,
+                 float* bias_gradient) {
+    const Layer& l = s.layer;
+    const Tiles tiles{l.outputs};
+    const int64_t padded = tiles.padded(), lines = EventLines::lines(l);
+    const int64_t parts = std::clamp<int64_t>((kSummedParts + tiles.number() - 1) / tiles.number(), 1, std::max<int64_t>(1, lines));
+    Buffer<double> bias_sum(parts * padded);
+    std::fill_n(bias_sum.data(), parts * padded, 0.0);
+    Buffer<float> sums(l.rows() * padded * parts);
+    const auto sum_of = [&](int64_t tile, int64_t part) { return sums.data() + (part * padded + tile * kTile) * l.rows(); };
+    parallel_for(tiles.number() * parts, s.threads, [&](int64_t task) {
+        const int64_t tile = task / parts, part = task % parts;
+        std::fill_n(sum_of(tile, part), l.rows() * tiles.vectors(tile) * kLanes, 0.0f);
+        sum_lines(s, neuron, g, tile, lines * part / parts, lines * (part + 1) / parts, sum_of(tile, part),
+                  bias_sum.data() + part * padded + tile * kTile);
+    });
+    parallel_for(tiles.number(), s.threads, [&](int64_t tile) {
+        float* total = sum_of(tile, 0);
+        for (int64_t part = 1; part < parts; ++part) {
+            const float* more = sum_of(tile, part);
+            for (int64_t i = 0; i < l.rows() * tiles.vectors(tile) * kLanes; ++i) total[i] += more[i];
+        }
+        unpack(l, shape, tile, 0, l.channels, total, l.channels, weight_gradient);
+    });
+    write_bias(l, bias_sum, parts, bias_gradient);
 }
 
 }  // namespace
 
 void weight_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const WeightView& shape,
                      float* weight_gradient, float* bias_gradient) {
-    const Layer& l = s.layer;
-    if (has_few_rows(l)) return few_rows_gradient(s, neuron, g, shape, weight_gradient, bias_gradient);
-    const Tiles tiles{l.outputs};
-    // Parts are of the weight rows where there is one site: no sum depends on how many, and each part finds the whole bias
-    // gradient. Else they are of the lines.
-    const int64_t tasks = l.single_site() ? 2 * s.threads : kSummedParts;
-    const int64_t parts = std::clamp<int64_t>((tasks + tiles.number() - 1) / tiles.number(), 1,
-                                              std::max<int64_t>(1, l.single_site() ? l.rows() : EventLines::lines(l)));
-    const int64_t padded = tiles.padded();
-    Buffer<double> bias_sum(parts * padded);
-    std::fill_n(bias_sum.data(), parts * padded, 0.0);
-    Buffer<float> sums(l.rows() * padded * (l.single_site() ? 1 : parts));
-    const std::vector<RowSpikes> lines = l.single_site() ? list_lines(s) : std::vector<RowSpikes>{};
-    const auto part_of = [&](int64_t total, int64_t part) { return total * part / parts; };
-    parallel_for(tiles.number() * parts, s.threads, [&](int64_t task) {
-        const int64_t tile = task / parts, part = task % parts;
-        const int64_t width = tiles.vectors(tile) * kLanes;
-        double* bias = bias_sum.data() + part * padded + tile * kTile;
-        if (l.single_site()) {
-            const int64_t from = part_of(l.rows(), part), to = part_of(l.rows(), part + 1);
-            float* sum = sums.data() + tile * kTile * l.rows() + from * width;
-            std::fill_n(sum, (to - from) * width, 0.0f);
-            sum_single_site(s, neuron, g, lines, tile, from, to, sum, bias);
-            unpack(l, shape, tile, from, to, sum, weight_gradient);
-        } else {
-            float* sum = sums.data() + (part * padded + tile * kTile) * l.rows();
-            std::fill_n(sum, l.rows() * width, 0.0f);
-            sum_lines(s, neuron, g, tile, part_of(EventLines::lines(l), part), part_of(EventLines::lines(l), part + 1), sum, bias);
-        }
-    });
-    if (!l.single_site()) {
-        parallel_for(tiles.number(), s.threads, [&](int64_t tile) {
-            const int64_t size = l.rows() * tiles.vectors(tile) * kLanes;
-            float* total = sums.data() + tile * kTile * l.rows();
-            for (int64_t part = 1; part < parts; ++part) {
-                const float* more = sums.data() + (part * padded + tile * kTile) * l.rows();
-                for (int64_t i = 0; i < size; ++i) total[i] += more[i];
-            }
-            unpack(l, shape, tile, 0, l.rows(), total, weight_gradient);
-        });
-    }
-    if (bias_gradient) {
-        for (int64_t o = 0; o < l.outputs; ++o) {
-            double sum = 0.0;
-            for (int64_t part = 0; part < (l.single_site() ? 1 : parts); ++part) sum += bias_sum[part * padded + o];
-            bias_gradient[o] = static_cast<float>(sum);
-        }
-    }
+    if (has_few_rows(s.layer)) few_rows_gradient(s, neuron, g, shape, weight_gradient, bias_gradient);
+    else if (s.layer.single_site()) single_site(s, neuron, g, shape, weight_gradient, bias_gradient);
+    else convolution(s, neuron, g, shape, weight_gradient, bias_gradient);
 }
 
 }  // namespace firstspike

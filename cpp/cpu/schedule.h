@@ -16,7 +16,7 @@ class Schedule {
     Schedule(const Layer& layer, int threads) : layer_(layer), threads_(threads), lines_(EventLines::lines(layer)) {
         const int64_t wanted = 4 * static_cast<int64_t>(threads);
         if (layer.single_site()) {
-            lines_per_task_ = std::max<int64_t>(1, std::min<int64_t>(lines_, 4));  // the samples that share a tile of weights
+            lines_per_task_ = std::max<int64_t>(1, std::min<int64_t>(lines_, 2));  // the samples that share a tile of weights
             tasks_ = Tiles{layer.outputs}.number() * ((lines_ + lines_per_task_ - 1) / lines_per_task_);
         } else {
             lines_per_task_ = layer.batch >= 2 * threads ? layer.out_height() : std::max<int64_t>(1, lines_ / wanted);
