@@ -38,15 +38,14 @@ class DeltaRows {
         for (int64_t i = 0; i < sites; ++i) {
             const int64_t group = (EventLines::first_site(layer_, line) + i) * tiles + tile;
             const int64_t begin = g.support.offset[group];
-            int64_t e = g.support.offset[group + 1];
+            find_steps(until_, begin, g.support.step + begin, g.support.offset[group + 1] - begin, steps);
             uint32_t* table = table_.data() + (at_.lead + i * at_.site_stride) * steps;
             int64_t row = 0;
             Vec d[N] = {}, bias[N] = {};
             for (int64_t t = steps - 1; t >= 0; --t) {
-                uint64_t lanes = 0;
-                for (; e > begin && g.support.step[e - 1] == t; --e) lanes |= uint64_t{1} << g.support.lane[e - 1];
-                if (lanes || (row != 0 && neuron_.decay != 1.0f)) {
-                    add_entries(d, bias, lanes, e, g, constant_current_gain(static_cast<int>(t), neuron_.decay));
+                const int64_t e = until_[t], count = until_[t + 1] - e;
+                if (count > 0 || (row != 0 && neuron_.decay != 1.0f)) {
+                    add_entries(d, bias, bits_of(g.support.lane + e, count), e, g, constant_current_gain(static_cast<int>(t), neuron_.decay));
                     row = used;
                     for (int k = 0; k < N; ++k) store(rows_.data() + row + k * kLanes, d[k]);
                     used += kWidth;
@@ -83,6 +82,7 @@ class DeltaRows {
     Positions at_;
     Buffer<float> rows_;
     Buffer<uint32_t> table_;
+    int64_t until_[kMaxSteps + 1];
 };
 
 }  // namespace firstspike

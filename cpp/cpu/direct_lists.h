@@ -26,13 +26,14 @@ class DirectLists {
         const int64_t* offset = g.support.offset + group;
         uint32_t* begin = begin_.data() + i * (steps_ + 1);
         if (tiles == 1) {
-            find_steps(begin, used_, g.support.step + offset[0], offset[1] - offset[0]);
+            find_steps(begin, used_, g.support.step + offset[0], offset[1] - offset[0], steps_);
             copy(g, offset[0], offset[1], 0);
             return;
         }
         until_.reserve(tiles * (steps_ + 1));
         for (int64_t tile = 0; tile < tiles; ++tile)
-            find_steps(until_.data() + tile * (steps_ + 1), offset[tile], g.support.step + offset[tile], offset[tile + 1] - offset[tile]);
+            find_steps(until_.data() + tile * (steps_ + 1), offset[tile], g.support.step + offset[tile],
+                       offset[tile + 1] - offset[tile], steps_);
         for (int64_t t = 0; t < steps_; ++t) {
             begin[t] = used_;
             for (int64_t tile = 0; tile < tiles; ++tile) {
@@ -49,14 +50,6 @@ class DirectLists {
 
    private:
     const uint32_t* begin(int64_t i) const { return begin_.data() + i * (steps_ + 1); }
-
-    // until[t] = first + the number of entries before step t.
-    template <class Place>
-    void find_steps(Place* until, Place first, const uint8_t* step, int64_t count) const {
-        std::fill_n(until, steps_ + 1, first);
-        for (int64_t e = 0; e < count; ++e) until[step[e] + 1] = first + static_cast<Place>(e + 1);
-        for (int64_t t = 0; t < steps_; ++t) until[t + 1] = std::max(until[t + 1], until[t]);
-    }
 
     // Vectors are written whole; what is too much comes to lie under the next.
     void copy(const OutputGradient& g, int64_t from, int64_t to, uint32_t first_row) {

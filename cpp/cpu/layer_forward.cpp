@@ -60,13 +60,15 @@ template <class Run>
 void each_tile(const Synapses& s, const Schedule& schedule, Run&& run) {
     const Layer& l = s.layer;
     const Tiles tiles{l.outputs};
-    const Panel panel(l, s.weight, s.threads);
+    const Panel panel(l, s.weight, !schedule.one_task_a_tile(), s.threads);
     if (l.single_site() || FieldSort::units(l) <= FieldSort::kMostUnits) {
-        schedule.each_tile(s.times, [&](int64_t task, int64_t site, int64_t tile, EventList events) {
-            with_vectors(tiles.vectors(tile), [&](auto vectors) {
-                run(task, site, tile, vectors, ListedCurrent{panel.tile(tile), events});
+        schedule.each_tile(
+            s.times, [&](int64_t tile) { return panel.tile(tile); },
+            [&](int64_t task, int64_t site, int64_t tile, const Panel::Tile& packed, EventList events) {
+                with_vectors(tiles.vectors(tile), [&](auto vectors) {
+                    run(task, site, tile, vectors, ListedCurrent{packed.weights, events});
+                });
             });
-        });
         return;
     }
     schedule.each_task([&](int64_t task, auto&& lines) {
@@ -80,7 +82,7 @@ void each_tile(const Synapses& s, const Schedule& schedule, Run&& run) {
                     constexpr int N = decltype(vectors)::value;
                     const int64_t block = StepSums<N>::block(l.steps);
                     for (int64_t from = 0; from < l.out_width(); from += block)
-                        sum_taps<N>(l, cells, panel.tile(tile), y, from, std::min(from + block, l.out_width()), scratch,
+                        sum_taps<N>(l, cells, panel.tile(tile).weights, y, from, std::min(from + block, l.out_width()), scratch,
                                     [&](int64_t x, const float* sums) {
                                         run(task, line * l.out_width() + x, tile, vectors, SummedCurrent{sums});
                                     });

@@ -25,6 +25,8 @@ class Schedule {
     }
 
     int64_t tasks() const { return tasks_; }
+    // Whether a tile of a layer with one site is in a single task, that of all samples.
+    bool one_task_a_tile() const { return layer_.single_site() && lines_per_task_ >= lines_; }
 
     // Calls run(task, lines), where lines(f) calls f(line) for each line of the task.
     template <class Run>
@@ -32,18 +34,20 @@ class Schedule {
         parallel_for(tasks_, threads_, [&](int64_t task) { run(task, [&](auto&& f) { each_line(task, f); }); });
     }
 
-    // Calls run(task, site, tile, events) for each; calls with the same `task` come one after another.
-    template <class Run>
-    void each_tile(const uint8_t* times, Run&& run) const {
+    // Calls run(task, site, tile, weights, events) for each; calls with the same `task` come one after another. The weights are
+    // what weights_of(tile) returns, which is called as seldom as the order allows.
+    template <class WeightsOf, class Run>
+    void each_tile(const uint8_t* times, WeightsOf&& weights_of, Run&& run) const {
         const int64_t tiles = Tiles{layer_.outputs}.number();
         if (!layer_.single_site()) {
             parallel_for(tasks_, threads_, [&](int64_t task) {
                 EventLines events(layer_, times);
                 each_line(task, [&](int64_t line) {
                     events.build(line);
-                    for (int64_t tile = 0; tile < tiles; ++tile) each_site(line, events, [&](int64_t site, EventList list) {
-                        run(task, site, tile, list);
-                    });
+                    for (int64_t tile = 0; tile < tiles; ++tile) {
+                        const auto weights = weights_of(tile);
+                        each_site(line, events, [&](int64_t site, EventList list) { run(task, site, tile, weights, list); });
+                    }
                 });
             });
             return;
@@ -56,10 +60,11 @@ class Schedule {
         // Tasks that run side by side have other samples, for the tiles of one sample write to the same cache lines.
         const int64_t blocks = tasks_ / tiles;
         parallel_for(tasks_, threads_, [&](int64_t task) {
+            const int64_t tile = task / blocks;
+            const auto weights = weights_of(tile);
             each_line(task % blocks, [&](int64_t line) {
-                each_site(line, *events[static_cast<size_t>(line)], [&](int64_t site, EventList list) {
-                    run(task, site, task / blocks, list);
-                });
+                each_site(line, *events[static_cast<size_t>(line)],
+                          [&](int64_t site, EventList list) { run(task, site, tile, weights, list); });
             });
         });
     }

@@ -4,6 +4,7 @@
 // offset[g] to offset[g + 1], sorted by step, then by lane.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "memory.h"
@@ -16,6 +17,15 @@ struct SupportView {
     const uint8_t* step;    // [entries]
     const uint8_t* lane;    // [entries]
 };
+
+// Of the `count` entries of a group that starts at `first`, where those of each step end: until[t] is behind the steps before t, for
+// t from 0 to `steps`.
+template <class Place>
+inline void find_steps(Place* until, Place first, const uint8_t* step, int64_t count, int64_t steps) {
+    std::fill_n(until, steps + 1, first);
+    for (int64_t e = 0; e < count; ++e) until[step[e] + 1] = first + static_cast<Place>(e + 1);
+    for (int64_t t = 0; t < steps; ++t) until[t + 1] = std::max(until[t + 1], until[t]);
+}
 
 struct Support {
     Buffer<int64_t> offset;

@@ -1,13 +1,15 @@
 #include "tiles.h"
 
 #include <algorithm>
-#include <vector>
+#include <utility>
 
 #include "parallel.h"
 
 namespace firstspike {
 
 namespace {
+
+constexpr int64_t kPart = 16 * kLanes;  // weights of an output that are packed at a time
 
 // A part of one tile: out[row_of(i)][lane] = w[i * stride_inner + lane * stride_lane] * scale for i from `from` to `to`, zeros in
 // the padding.
@@ -31,51 +33,49 @@ void pack_tile(float* out, const float* w, int used, int width, int64_t from, in
     }
 }
 
-// Calls part(tile, n) for n in [0, parts) of every tile.
-template <class Part>
-void each_part(const Layer& layer, int64_t parts, int threads, Part&& part) {
-    parallel_for(Tiles{layer.outputs}.number() * parts, layer.rows() * layer.outputs < 16384 ? 1 : threads,
-                 [&](int64_t task) { part(task / parts, task % parts); });
-}
-
-float scale_of(const Layer& layer) { return 1.0f / static_cast<float>(layer.pool * layer.pool); }
-
-// Tap by tap, whatever the strides.
-void pack_taps(float* out, const Layer& layer, const WeightView& w, int threads) {
-    const Tiles tiles{layer.outputs};
-    const int64_t rows = layer.rows();
-    each_part(layer, layer.taps(), threads, [&](int64_t tile, int64_t tap) {
-        const int width = tiles.vectors(tile) * kLanes;
-        const float* from = w.data + tap / layer.kernel_width * w.stride_y + tap % layer.kernel_width * w.stride_x +
-                            tile * kTile * w.stride_output;
-        pack_tile(out + tile * kTile * rows + tap * layer.channels * width, from, tiles.used(tile), width, 0, layer.channels,
-                  w.stride_channel, w.stride_output, scale_of(layer), [](int64_t i) { return i; });
-    });
-}
-
-// An output's weights lie in a row, taps innermost, as torch makes them: whole squares, whose lines go to their rows.
-void pack_outputs(float* out, const Layer& layer, const WeightView& w, int threads) {
-    constexpr int64_t kPart = 16 * kLanes;
-    const Tiles tiles{layer.outputs};
-    const int64_t rows = layer.rows();
-    std::vector<uint32_t> row_of(static_cast<size_t>(rows));
-    auto* next = row_of.data();
-    for (int64_t c = 0; c < layer.channels; ++c)
-        for (int64_t tap = 0; tap < layer.taps(); ++tap) *next++ = static_cast<uint32_t>(tap * layer.channels + c);
-    each_part(layer, (rows + kPart - 1) / kPart, threads, [&](int64_t tile, int64_t part) {
-        pack_tile(out + tile * kTile * rows, w.data + tile * kTile * w.stride_output, tiles.used(tile),
-                  tiles.vectors(tile) * kLanes, part * kPart, std::min((part + 1) * kPart, rows), 1, w.stride_output,
-                  scale_of(layer), [&](int64_t i) { return static_cast<int64_t>(row_of[static_cast<size_t>(i)]); });
-    });
-}
-
 }  // namespace
 
-Panel::Panel(const Layer& layer, const WeightView& w, int threads)
-    : rows_(layer.rows()), data_(Tiles{layer.outputs}.padded() * rows_) {
-    const bool taps_in_a_row = w.stride_x == 1 && w.stride_y == layer.kernel_width && w.stride_channel == layer.taps();
-    if (taps_in_a_row && layer.taps() > 1) pack_outputs(data_.data(), layer, w, threads);
-    else pack_taps(data_.data(), layer, w, threads);
+Panel::Panel(const Layer& layer, const WeightView& w, bool whole, int threads) : layer_(layer), weight_(w) {
+    const int64_t rows = layer.rows();
+    if (layer.taps() > 1 && w.stride_x == 1 && w.stride_y == layer.kernel_width && w.stride_channel == layer.taps()) {
+        row_of_.reserve(static_cast<size_t>(rows));  // taps innermost, as torch makes them
+        for (int64_t c = 0; c < layer.channels; ++c)
+            for (int64_t tap = 0; tap < layer.taps(); ++tap) row_of_.push_back(static_cast<uint32_t>(tap * layer.channels + c));
+    }
+    if (!whole) return;
+    const Tiles tiles{layer.outputs};
+    data_.reserve(tiles.padded() * rows);
+    parallel_for(tiles.number() * parts(), rows * layer.outputs < 16384 ? 1 : threads, [&](int64_t task) {
+        const int64_t tile = task / parts();
+        pack(tile, task % parts(), data_.data() + tile * kTile * rows);
+    });
+}
+
+Panel::Tile Panel::tile(int64_t i) const {
+    if (data_.data()) return {{}, data_.data() + i * kTile * layer_.rows()};
+    Buffer<float> own(Tiles{layer_.outputs}.vectors(i) * kLanes * layer_.rows());
+    for (int64_t part = 0; part < parts(); ++part) pack(i, part, own.data());
+    const float* weights = own.data();
+    return {std::move(own), weights};
+}
+
+int64_t Panel::parts() const { return row_of_.empty() ? layer_.taps() : (layer_.rows() + kPart - 1) / kPart; }
+
+void Panel::pack(int64_t tile, int64_t part, float* out) const {
+    const Layer& l = layer_;
+    const WeightView& w = weight_;
+    const Tiles tiles{l.outputs};
+    const int width = tiles.vectors(tile) * kLanes, used = tiles.used(tile);
+    const float scale = 1.0f / static_cast<float>(l.pool * l.pool);
+    const float* from = w.data + tile * kTile * w.stride_output;
+    if (row_of_.empty()) {  // tap by tap, whatever the strides
+        const int64_t tap = part;
+        pack_tile(out + tap * l.channels * width, from + tap / l.kernel_width * w.stride_y + tap % l.kernel_width * w.stride_x, used,
+                  width, 0, l.channels, w.stride_channel, w.stride_output, scale, [](int64_t i) { return i; });
+    } else {  // an output's weights lie in a row: whole squares, whose lines go to their rows
+        pack_tile(out, from, used, width, part * kPart, std::min((part + 1) * kPart, l.rows()), 1, w.stride_output, scale,
+                  [&](int64_t i) { return static_cast<int64_t>(row_of_[static_cast<size_t>(i)]); });
+    }
 }
 
 }  // namespace firstspike

@@ -1,6 +1,8 @@
 // How the neurons of a site are cut into tiles, and weights packed so that a tile reads them in a row.
 #pragma once
 
+#include <vector>
+
 #include "../core/layer.h"
 #include "memory.h"
 #include "vector.h"
@@ -41,13 +43,27 @@ inline void with_vectors(int vectors, F&& f) {
 // padding, divided by the size of the pooling window.
 class Panel {
    public:
-    Panel(const Layer& layer, const WeightView& w, int threads);
+    // One tile of a panel.
+    struct Tile {
+        Buffer<float> own;
+        const float* weights;
+    };
 
-    const float* tile(int64_t i) const { return data_.data() + i * kTile * rows_; }
+    // whole: all tiles are packed now. Else each is when it is asked for, so that a panel larger than the caches is never written
+    // to memory.
+    Panel(const Layer& layer, const WeightView& w, bool whole, int threads);
+
+    Tile tile(int64_t i) const;
 
    private:
-    int64_t rows_;
-    Buffer<float> data_;
+    // Parts of a tile can be packed side by side.
+    int64_t parts() const;
+    void pack(int64_t tile, int64_t part, float* out) const;
+
+    Layer layer_;
+    WeightView weight_;
+    std::vector<uint32_t> row_of_;  // of each of an output's weights, where those lie in a row
+    Buffer<float> data_;            // empty, or the whole
 };
 
 }  // namespace firstspike

@@ -151,6 +151,24 @@ inline void narrow_some(uint8_t* out, Words words, int64_t count) {
 #endif
 }
 
+// The numbers, each below 64, as bits of a word; reads nothing behind them.
+inline uint64_t bits_of(const uint8_t* numbers, int64_t count) {
+    uint64_t bits = 0;
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+    if (count > 4) {
+        __m512i words = _mm512_setzero_si512();
+        for (int64_t i = 0; i < count; i += 8) {
+            const auto first = static_cast<__mmask8>(count - i < 8 ? (1u << (count - i)) - 1 : 0xffu);
+            const __m512i shifts = _mm512_cvtepu8_epi64(_mm_maskz_loadu_epi8(first, numbers + i));
+            words = _mm512_or_epi64(words, _mm512_maskz_sllv_epi64(first, _mm512_set1_epi64(1), shifts));
+        }
+        return static_cast<uint64_t>(_mm512_reduce_or_epi64(words));
+    }
+#endif
+    for (int64_t i = 0; i < count; ++i) bits |= uint64_t{1} << numbers[i];
+    return bits;
+}
+
 // Hands the next values out to the chosen lanes, one each in their order, and zeros to the others; reads nothing behind them.
 inline Vec expand_lanes(uint32_t mask, const float* p) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
