@@ -4,7 +4,7 @@
 // changes only at the steps of the support entries. So a site's D is a few rows of a tile's width and a table step -> row, and a
 // weight row's gradient is the sum of the rows that its input spikes point at: one add a spike, whatever the number of steps.
 //
-// A line of sites shares its D rows (L1); for each weight row in turn its spikes along the line are summed in registers.
+// A line of sites shares its D rows; for each weight row in turn its spikes along the line are summed in registers.
 #include <algorithm>
 #include <utility>
 
@@ -83,7 +83,7 @@ struct RowBlocks {
     int64_t taps, all, channels;  // of a block
 
     explicit RowBlocks(const Layer& l)
-        : taps(l.taps()), all(l.channels), channels((kRows / taps + kLanes - 1) / kLanes * kLanes) {}
+        : taps(l.taps()), all(l.channels), channels(std::min(all, (kRows / taps + kLanes - 1) / kLanes * kLanes)) {}
     int64_t number() const { return (all + channels - 1) / channels; }
     int64_t rows() const { return channels * taps; }
     int64_t first_channel(int64_t block) const { return block * channels; }
