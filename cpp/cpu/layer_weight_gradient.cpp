@@ -83,7 +83,7 @@ struct RowBlocks {
     int64_t taps, all, channels;  // of a block
 
     explicit RowBlocks(const Layer& l)
-        : taps(l.taps()), all(l.channels), channels(std::min(all, (kRows / taps + kLanes - 1) / kLanes * kLanes)) {}
+        : taps(l.taps()), all(l.channels), channels(std::min(all, (kRows / taps + kLanes) / kLanes * kLanes)) {}
     int64_t number() const { return (all + channels - 1) / channels; }
     int64_t rows() const { return channels * taps; }
     int64_t first_channel(int64_t block) const { return block * channels; }

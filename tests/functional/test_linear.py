@@ -12,7 +12,7 @@ from ..samples import PATTERNS, REGIMES, layer
 STEPS = [1, 2, 8, 64, 254]
 ROUND = [triangle(), triangle(0.5), rectangle(), rectangle(0.5), atan(), sigmoid()]  # less steep, for inexact sums
 SURROGATES = [triangle(), triangle(0.25), triangle(3.0), rectangle(), rectangle(0.5), atan(), sigmoid(), sigmoid(1.5)]
-SHAPES = [(1, 1, 1), (2, 3, 5), (3, 17, 16), (4, 40, 33), (1, 130, 70), (9, 8, 129)]
+SHAPES = [(1, 1, 1), (2, 3, 5), (3, 17, 16), (4, 40, 33), (1, 130, 70), (9, 8, 129), (40, 300, 20)]
 
 
 def name(value: object) -> str:
@@ -71,6 +71,13 @@ def test_map_is_pooled_and_flattened(inputs: tuple[int, ...], pool: int, surroga
     for pattern in ("mixed", "tied"):
         case = layer(inputs, (11, features), 8, pattern=pattern, exact=pool != 3, avg_pool=pool, surrogate=surrogate)
         check_layer("linear", case)
+
+
+@pytest.mark.parametrize("inputs", [(1, 12, 12), (2, 13, 11), (150, 2, 2), (37, 7, 7)], ids=str)
+def test_blocks_of_weight_rows(inputs: tuple[int, int, int]) -> None:
+    """More taps than a block has rows, more channels than one block, and both."""
+    rows = inputs[0] * inputs[1] * inputs[2]
+    check_layer("linear", layer((35, *inputs), (19, rows), 8, exact=False))
 
 
 @settings(max_examples=60)
