@@ -31,6 +31,8 @@ struct Layer {
     FIRSTSPIKE_HOST_DEVICE int64_t sites() const { return out_height() * out_width(); }
     FIRSTSPIKE_HOST_DEVICE int64_t units() const { return height * width * channels; }
     FIRSTSPIKE_HOST_DEVICE int64_t taps() const { return kernel_height * kernel_width; }
+    // What one unit counts in its cell.
+    FIRSTSPIKE_HOST_DEVICE float unit_share() const { return 1.0f / static_cast<float>(pool * pool); }
     // Weight rows: one for each tap and channel, channels innermost.
     FIRSTSPIKE_HOST_DEVICE int64_t rows() const { return taps() * channels; }
     // The kernel covers the whole input once: a linear layer.

@@ -82,7 +82,7 @@ struct RowBlocks {
 
     int64_t taps, all, channels;  // of a block
 
-    explicit RowBlocks(const Layer& l)
+    explicit RowBlocks(const Layer& l)  // at least a vector of channels, however many taps there are
         : taps(l.taps()), all(l.channels), channels(std::min(all, (kRows / taps + kLanes) / kLanes * kLanes)) {}
     int64_t number() const { return (all + channels - 1) / channels; }
     int64_t rows() const { return channels * taps; }
@@ -123,19 +123,17 @@ std::vector<RowSpikes> list_lines(const Synapses& s, const RowBlocks& blocks) {
     return lines;
 }
 
-// A layer with one site: a block of weight rows of one tile, over the whole batch. sum is [rows of a block, width].
+// A layer with one site: a block of weight rows of one tile, over the whole batch. sum is [rows of a block, N vectors].
+template <int N>
 void sum_block(const Layer& l, const RowBlocks& blocks, int64_t block, const std::vector<RowSpikes>& lines,
-               const std::vector<DeltaRows>& delta, int width, float* sum) {
-    with_vectors(width / kLanes, [&](auto vectors) {
-        constexpr int N = decltype(vectors)::value;
-        std::fill_n(sum, blocks.rows() * width, 0.0f);
-        for (size_t n = 0; n < lines.size(); ++n) {
-            const auto& [spikes, order] = lines[n];
-            for (const int64_t list : order[static_cast<size_t>(block)])
-                gather<N, 1>(sum + (list - block * blocks.rows()) * width, 0, delta[n].rows(), delta[n].table(0), l.steps,
-                             spikes.begin(list), spikes.count(list));
-        }
-    });
+               const std::vector<DeltaRows>& delta, float* sum) {
+    std::fill_n(sum, blocks.rows() * N * kLanes, 0.0f);
+    for (size_t n = 0; n < lines.size(); ++n) {
+        const auto& [spikes, order] = lines[n];
+        for (const int64_t list : order[static_cast<size_t>(block)])
+            gather<N, 1>(sum + (list - block * blocks.rows()) * N * kLanes, 0, delta[n].rows(), delta[n].table(0), l.steps,
+                         spikes.begin(list), spikes.count(list));
+    }
 }
 
 // A convolution: all rows of one tile, over the lines [from, to). sum is [rows, width].
@@ -185,7 +183,7 @@ void unpack(const Layer& l, const WeightView& shape, int64_t tile, int64_t first
             float* gradient) {
     const Tiles tiles{l.outputs};
     const int width = tiles.vectors(tile) * kLanes;
-    const float scale = 1.0f / static_cast<float>(l.pool * l.pool);
+    const float scale = l.unit_share();
     gradient += tile * kTile * shape.stride_output + first * shape.stride_channel;
     // Turns squares in registers: `row`, and those after it by `stride`, to values in a row from `out` on.
     const auto turn = [&](int64_t row, int64_t stride, float* out) {
@@ -239,21 +237,19 @@ void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& 
     std::fill_n(bias_sum.data(), parts * tiles.padded(), 0.0);
     parallel_for(tiles.number() * parts, s.threads, [&](int64_t task) {
         const int64_t tile = task / parts, part = task % parts;
-        std::vector<DeltaRows> delta;
-        for (size_t n = 0; n < lines.size(); ++n) {
-            delta.emplace_back(l, neuron);
-            with_vectors(tiles.vectors(tile), [&](auto vectors) {
-                delta[n].template build<decltype(vectors)::value>(static_cast<int64_t>(n), tile, g,
-                                                                  bias_sum.data() + part * tiles.padded() + tile * kTile);
-            });
-        }
-        const int width = tiles.vectors(tile) * kLanes;
-        Buffer<float> sum(blocks.rows() * width);
-        for (int64_t block = blocks.number() * part / parts; block < blocks.number() * (part + 1) / parts; ++block) {
-            sum_block(l, blocks, block, lines, delta, width, sum.data());
-            unpack(l, shape, tile, blocks.first_channel(block), blocks.end_channel(block), sum.data(), blocks.channels,
-                   weight_gradient);
-        }
+        double* bias = bias_sum.data() + part * tiles.padded() + tile * kTile;
+        with_vectors(tiles.vectors(tile), [&](auto vectors) {
+            constexpr int N = decltype(vectors)::value;
+            std::vector<DeltaRows> delta;
+            for (size_t n = 0; n < lines.size(); ++n)
+                delta.emplace_back(l, neuron).template build<N>(static_cast<int64_t>(n), tile, g, bias);
+            Buffer<float> sum(blocks.rows() * N * kLanes);
+            for (int64_t block = blocks.number() * part / parts; block < blocks.number() * (part + 1) / parts; ++block) {
+                sum_block<N>(l, blocks, block, lines, delta, sum.data());
+                unpack(l, shape, tile, blocks.first_channel(block), blocks.end_channel(block), sum.data(), blocks.channels,
+                       weight_gradient);
+            }
+        });
     });
     write_bias(l, bias_sum, 1, bias_gradient);
 }

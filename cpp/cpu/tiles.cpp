@@ -66,7 +66,7 @@ void Panel::pack(int64_t tile, int64_t part, float* out) const {
     const WeightView& w = weight_;
     const Tiles tiles{l.outputs};
     const int width = tiles.vectors(tile) * kLanes, used = tiles.used(tile);
-    const float scale = 1.0f / static_cast<float>(l.pool * l.pool);
+    const float scale = l.unit_share();
     const float* from = w.data + tile * kTile * w.stride_output;
     if (row_of_.empty()) {  // tap by tap, whatever the strides
         const int64_t tap = part;

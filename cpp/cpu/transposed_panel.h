@@ -25,7 +25,7 @@ class TransposedPanel {
     void pack(const Layer& l, WeightView w, int64_t tile, int64_t from, int64_t to) {
         const Tiles tiles{l.channels};
         const int64_t width = tiles.vectors(tile) * kLanes, used = tiles.used(tile), taps = l.taps();
-        const float scale = 1.0f / static_cast<float>(l.pool * l.pool);
+        const float scale = l.unit_share();
         float* out = data_.data() + tile * kTile * rows_;
         w.data += tile * kTile * w.stride_channel;
         if (taps > 1 && w.stride_x == 1 && w.stride_y == l.kernel_width) {  // squares are turned in registers

@@ -191,7 +191,7 @@ void weight_gradient(const Synapses& synapses, const Neuron& neuron, const Outpu
     const bool aligned = l.channels % kRows == 0 && reinterpret_cast<uintptr_t>(synapses.times) % 16 == 0;
     if (aligned) launch(sum, weight_gradient_kernel<true>, p);
     else launch(sum, weight_gradient_kernel<false>, p);
-    const JoinParams j{p.s, p.sums, weight_gradient, shape, bias_gradient, 1.0f / static_cast<float>(l.pool * l.pool)};
+    const JoinParams j{p.s, p.sums, weight_gradient, shape, bias_gradient, l.unit_share()};
     const int64_t threads = (l.rows() + 1) * tiles_of(l.outputs) * kTile;
     launch({"join_weight_gradient", dim3(all_blocks(threads, kWarps * kWarp)), kWarps * kWarp, 0, stream},
            join_kernel, j);

@@ -50,7 +50,7 @@ void pack(const char* name, const Layer& l, const WeightView& w, bool by_output,
                        static_cast<int>(inner),
                        static_cast<int>(l.kernel_width),
                        static_cast<int>(l.taps()),
-                       1.0f / static_cast<float>(l.pool * l.pool)};
+                       l.unit_share()};
     const dim3 grid(static_cast<unsigned>(ceil_div(inner, kTile)), static_cast<unsigned>(l.taps()),
                     static_cast<unsigned>(panel_tiles(lanes)));
     launch({name, grid, kTile * kRowsAtOnce, kTile * (kTile + 1) * sizeof(float), stream}, pack_kernel, p);

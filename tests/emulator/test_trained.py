@@ -89,7 +89,7 @@ def test_eight_bits_lose_at_most_a_tenth_of_a_point(trained, test_images):
 
 def test_fine_tuning_recovers_loss_at_two_bits(trained, test_images):
     images = data.load("mnist", train=True)
-    few = images.subset(slice(0, 38400))
+    part = images.subset(slice(0, 38400))
     exact = train.evaluate(trained.model, test_images, pixels=trained.pixels).accuracy
     accuracy = {}
     for tuned in (False, True):
@@ -97,7 +97,7 @@ def test_fine_tuning_recovers_loss_at_two_bits(trained, test_images):
         if tuned:
             model = qat.prepare(model, "generic8", bits=2)
             qat.finetune(
-                model, few.images, few.labels, pixels=trained.pixels, generator=torch.Generator().manual_seed(0)
+                model, part.images, part.labels, pixels=trained.pixels, generator=torch.Generator().manual_seed(0)
             )
         program = em.quantize(model, "generic8", bits=2, pixels=trained.pixels)
         accuracy[tuned] = em.run(program, test_images.images, labels=test_images.labels).accuracy
