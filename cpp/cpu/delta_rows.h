@@ -38,6 +38,7 @@ class DeltaRows {
         for (int64_t i = 0; i < sites; ++i) {
             const int64_t group = (EventLines::first_site(layer_, line) + i) * tiles + tile;
             const int64_t begin = g.support.offset[group];
+            list_direct(g, begin, g.support.offset[group + 1]);
             find_steps(until_, begin, g.support.step + begin, g.support.offset[group + 1] - begin, steps);
             uint32_t* table = table_.data() + (at_.lead + i * at_.site_stride) * steps;
             int64_t row = 0;
@@ -45,7 +46,8 @@ class DeltaRows {
             for (int64_t t = steps - 1; t >= 0; --t) {
                 const int64_t e = until_[t], count = until_[t + 1] - e;
                 if (count > 0 || (row != 0 && neuron_.decay != 1.0f)) {
-                    add_entries(d, bias, bits_of(g.support.lane + e, count), e, g, constant_current_gain(static_cast<int>(t), neuron_.decay));
+                    add_entries(d, bias, bits_of(g.support.lane + e, count), direct_.data() + (e - begin),
+                                constant_current_gain(static_cast<int>(t), neuron_.decay));
                     row = used;
                     for (int k = 0; k < N; ++k) store(rows_.data() + row + k * kLanes, d[k]);
                     used += kWidth;
@@ -63,24 +65,28 @@ class DeltaRows {
     }
 
    private:
-    // One step back: `direct` of the lanes that have an entry, the first of them e, onto the decayed sum.
+    // `direct` of the entries of a group; a vector behind them may be read.
+    void list_direct(const OutputGradient& g, int64_t from, int64_t to) {
+        direct_.reserve(to - from + kLanes);
+        for (int64_t e = from; e < to; e += kLanes) store(direct_.data() + (e - from), g.direct(e, to));
+    }
+
+    // One step back: `direct` of the lanes that have an entry, in their order, onto the decayed sum.
     template <int N>
-    FIRSTSPIKE_INLINE void add_entries(Vec (&d)[N], Vec (&bias)[N], uint64_t lanes, int64_t e, const OutputGradient& g,
-                                       float gain) const {
+    FIRSTSPIKE_INLINE void add_entries(Vec (&d)[N], Vec (&bias)[N], uint64_t lanes, const float* entries, float gain) const {
         for (int k = 0; k < N; ++k) {
+            const uint64_t before = lanes & ((uint64_t{1} << (k * kLanes)) - 1);
             const auto mask = static_cast<uint32_t>(lanes >> (k * kLanes)) & ((1u << kLanes) - 1);
-            Vec direct = expand_lanes(mask, g.gradient + e);
-            if (g.slope) direct *= expand_lanes(mask, g.slope + e);
+            const Vec direct = expand_lanes(mask, entries + __builtin_popcountll(before));
             d[k] = leak(d[k], neuron_) + direct;
             bias[k] += direct * gain;
-            e += __builtin_popcount(mask);
         }
     }
 
     Layer layer_;
     Neuron neuron_;
     Positions at_;
-    Buffer<float> rows_;
+    Buffer<float> direct_, rows_;
     Buffer<uint32_t> table_;
     int64_t until_[kMaxSteps + 1];
 };

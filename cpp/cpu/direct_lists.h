@@ -56,8 +56,7 @@ class DirectLists {
         for (int64_t e = from; e < to; e += kLanes) {
             const int64_t at = used_ + (e - from);
             *reinterpret_cast<Words*>(row_.data() + at) = widen_some(g.support.lane + e, to - e) + first_row;
-            const Vec gradient = load_some(g.gradient + e, to - e);
-            store(value_.data() + at, g.slope ? gradient * load_some(g.slope + e, to - e) : gradient);
+            store(value_.data() + at, g.direct(e, to));
         }
         used_ += static_cast<uint32_t>(to - from);
     }

@@ -29,6 +29,12 @@ struct OutputGradient {
     SupportView support;
     const float* slope;     // null: all ones
     const float* gradient;  // [entries]
+
+    // `direct` of the entries from e on, zeros from `end` on.
+    Vec direct(int64_t e, int64_t end) const {
+        const Vec at = load_some(gradient + e, end - e);
+        return slope ? at * load_some(slope + e, end - e) : at;
+    }
 };
 
 // layer_weight_gradient.cpp: dL/dW, strides as given by the view of `weight_gradient`; dL/dbias [outputs] or null.

@@ -178,6 +178,8 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
     }
 }
 
+constexpr int64_t kAhead = 64;  // values of an output's gradient that are fetched before they are written
+
 // Writes the sums of the channels [first, end) of a tile, of which `sum` has so many a tap, into the weight's gradient.
 void unpack(const Layer& l, const WeightView& shape, int64_t tile, int64_t first, int64_t end, const float* sum, int64_t channels,
             float* gradient) {
@@ -191,8 +193,11 @@ void unpack(const Layer& l, const WeightView& shape, int64_t tile, int64_t first
             Vec square[kLanes];
             for (int k = 0; k < kLanes; ++k) square[k] = load(sum + (row + k * stride) * width + lane) * scale;
             transpose(square);
-            for (int k = 0; k < kLanes && lane + k < tiles.used(tile); ++k)
-                store(out + (lane + k) * shape.stride_output, square[k]);
+            for (int k = 0; k < kLanes && lane + k < tiles.used(tile); ++k) {
+                float* row = out + (lane + k) * shape.stride_output;
+                __builtin_prefetch(row + kAhead, 1, 2);
+                store(row, square[k]);
+            }
         }
     };
     const int64_t taps = l.taps();

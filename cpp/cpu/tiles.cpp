@@ -10,6 +10,7 @@ namespace firstspike {
 namespace {
 
 constexpr int64_t kPart = 16 * kLanes;  // weights of an output that are packed at a time
+constexpr int64_t kAhead = 128;         // weights of an output that are fetched ahead: its row is too short for the processor to see it
 
 // A part of one tile: out[row_of(i)][lane] = w[i * stride_inner + lane * stride_lane] * scale for i from `from` to `to`, zeros in
 // the padding.
@@ -21,7 +22,11 @@ void pack_tile(float* out, const float* w, int used, int width, int64_t from, in
         for (; i + kLanes <= to; i += kLanes)
             for (int first = 0; first < width; first += kLanes) {
                 Vec square[kLanes] = {};
-                for (int k = 0; k < kLanes && first + k < used; ++k) square[k] = load(w + (first + k) * stride_lane + i) * scale;
+                for (int k = 0; k < kLanes && first + k < used; ++k) {
+                    const float* row = w + (first + k) * stride_lane + i;
+                    __builtin_prefetch(row + kAhead, 0, 2);
+                    square[k] = load(row) * scale;
+                }
                 transpose(square);
                 for (int k = 0; k < kLanes; ++k) store(out + row_of(i + k) * width + first, square[k]);
             }

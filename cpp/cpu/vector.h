@@ -153,26 +153,25 @@ inline void narrow_some(uint8_t* out, Words words, int64_t count) {
 
 // The numbers, each below 64, as bits of a word; reads nothing behind them.
 inline uint64_t bits_of(const uint8_t* numbers, int64_t count) {
-    uint64_t bits = 0;
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
-    if (count > 4) {
-        __m512i words = _mm512_setzero_si512();
-        for (int64_t i = 0; i < count; i += 8) {
-            const auto first = static_cast<__mmask8>(count - i < 8 ? (1u << (count - i)) - 1 : 0xffu);
-            const __m512i shifts = _mm512_cvtepu8_epi64(_mm_maskz_loadu_epi8(first, numbers + i));
-            words = _mm512_or_epi64(words, _mm512_maskz_sllv_epi64(first, _mm512_set1_epi64(1), shifts));
-        }
-        return static_cast<uint64_t>(_mm512_reduce_or_epi64(words));
+    __m512i words = _mm512_setzero_si512();
+    for (int64_t i = 0; i < count; i += 8) {
+        const auto first = static_cast<__mmask8>(count - i < 8 ? (1u << (count - i)) - 1 : 0xffu);
+        const __m512i shifts = _mm512_cvtepu8_epi64(_mm_maskz_loadu_epi8(first, numbers + i));
+        words = _mm512_or_epi64(words, _mm512_maskz_sllv_epi64(first, _mm512_set1_epi64(1), shifts));
     }
-#endif
+    return static_cast<uint64_t>(_mm512_reduce_or_epi64(words));
+#else
+    uint64_t bits = 0;
     for (int64_t i = 0; i < count; ++i) bits |= uint64_t{1} << numbers[i];
     return bits;
+#endif
 }
 
-// Hands the next values out to the chosen lanes, one each in their order, and zeros to the others; reads nothing behind them.
+// Hands the next values out to the chosen lanes, one each in their order, and zeros to the others; may read a whole vector.
 inline Vec expand_lanes(uint32_t mask, const float* p) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
-    return _mm512_maskz_expand_ps(static_cast<__mmask16>(mask), load_some(p, __builtin_popcount(mask)));
+    return _mm512_maskz_expand_ps(static_cast<__mmask16>(mask), load(p));
 #else
     Vec v{};
     for (; mask; mask &= mask - 1) v[__builtin_ctz(mask)] = *p++;
