@@ -44,6 +44,12 @@ class DirectLists {
         begin[steps_] = used_;
     }
 
+    // The first step of list i that has an entry; without any, the number of steps.
+    int64_t first_step(int64_t i) const {
+        int64_t t = 0;
+        while (t < steps_ && count(i, t) == 0) ++t;
+        return t;
+    }
     int64_t count(int64_t i, int64_t t) const { return begin(i)[t + 1] - begin(i)[t]; }
     const uint32_t* rows(int64_t i, int64_t t) const { return row_.data() + begin(i)[t]; }
     const float* values(int64_t i, int64_t t) const { return value_.data() + begin(i)[t]; }

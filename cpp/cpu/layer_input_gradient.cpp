@@ -20,16 +20,23 @@ namespace {
 
 constexpr int64_t kFewSteps = 16;  // up to here a tile has some entries a step
 
+// The steps that h has: from the first at which there is an entry. Without a leak dL/ds is the same at all steps before.
+struct Steps {
+    int64_t first, end;
+
+    int64_t number() const { return end - first; }
+};
+
 // Adds to h what list i of the events sends through G neighbouring taps to as many cells, the first of them `cell`.
 template <int G, int N>
-void add_list(StepSums<N>& h, int64_t steps, int64_t cell, const float* weights, int64_t tap_stride, const DirectLists& events,
+void add_list(StepSums<N>& h, Steps steps, int64_t cell, const float* weights, int64_t tap_stride, const DirectLists& events,
               int64_t i) {
-    for (int64_t t = 0; t < steps; ++t) {
+    for (int64_t t = steps.first; t < steps.end; ++t) {
         const int64_t count = events.count(i, t);
         if (count == 0) continue;
         const uint32_t* rows = events.rows(i, t);
         const float* values = events.values(i, t);
-        h.template add<G>(cell, t, count, [&](Vec (&sum)[G * N], int64_t event) {
+        h.template add<G>(cell, t - steps.first, count, [&](Vec (&sum)[G * N], int64_t event) {
             const float* w = weights + static_cast<int64_t>(rows[event]) * StepSums<N>::kWidth;
             const Vec value = splat(values[event]);
             for (int n = 0; n < G * N; ++n) sum[n] += load(w + n / N * tap_stride + n % N * kLanes) * value;
@@ -39,9 +46,9 @@ void add_list(StepSums<N>& h, int64_t steps, int64_t cell, const float* weights,
 
 // From a cell's h to its dL/ds, [step][N vectors], in place.
 template <int N>
-const float* gradient(float* h, int64_t steps, const Neuron& neuron) {
+const float* gradient(float* h, Steps steps, const Neuron& neuron) {
     Vec sum[N] = {};
-    for (int64_t t = steps - 1; t >= 0; --t)
+    for (int64_t t = steps.number() - 1; t >= 0; --t)
         for (int k = 0; k < N; ++k) {
             float* at = h + (t * N + k) * kLanes;
             sum[k] = leak(sum[k], neuron) + load(at);
@@ -57,14 +64,15 @@ class AtSupport {
     AtSupport(const Layer& l, const SupportView& input, float* gradient) : l_(l), input_(input), gradient_(gradient) {}
 
     template <int N>
-    void write(int64_t sample, int64_t cell_y, int64_t cell_x, int64_t tile, const float* cell) const {
+    void write(int64_t sample, int64_t cell_y, int64_t cell_x, int64_t tile, const float* cell, Steps steps) const {
         const int64_t tiles = Tiles{l_.channels}.number(), first_x = cell_x * l_.pool;
         const int64_t together = tiles == 1 ? l_.pool : 1;  // units whose entries lie in a row
         for (int64_t y = cell_y * l_.pool; y < (cell_y + 1) * l_.pool; ++y)
             for (int64_t x = first_x; x < first_x + l_.pool; x += together) {
                 const int64_t group = ((sample * l_.height + y) * l_.width + x) * tiles + tile;
                 const int64_t from = input_.offset[group], count = input_.offset[group + together] - from;
-                pick<N * kLanes>(gradient_ + from, cell, input_.step + from, input_.lane + from, count);
+                pick<N * kLanes>(gradient_ + from, cell, input_.step + from, input_.lane + from, count,
+                                 static_cast<int>(steps.first));
             }
     }
 
@@ -79,14 +87,14 @@ class AtEveryStep {
     AtEveryStep(const Layer& l, float* gradient) : l_(l), gradient_(gradient) {}
 
     template <int N>
-    void write(int64_t sample, int64_t cell_y, int64_t cell_x, int64_t tile, const float* cell) const {
+    void write(int64_t sample, int64_t cell_y, int64_t cell_x, int64_t tile, const float* cell, Steps steps) const {
         const int used = Tiles{l_.channels}.used(tile);
         for (int64_t t = 0; t < l_.steps; ++t)
             for (int64_t y = cell_y * l_.pool; y < (cell_y + 1) * l_.pool; ++y)
                 for (int64_t x = cell_x * l_.pool; x < (cell_x + 1) * l_.pool; ++x)
                     std::memcpy(gradient_ + ((t * l_.batch + sample) * l_.height * l_.width + y * l_.width + x) * l_.channels +
                                     tile * kTile,
-                                cell + t * (N * kLanes), static_cast<size_t>(used) * sizeof(float));
+                                cell + std::max<int64_t>(t - steps.first, 0) * (N * kLanes), static_cast<size_t>(used) * sizeof(float));
     }
 
    private:
@@ -108,7 +116,10 @@ void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& 
         sample.start(l, g, n * sources, (n + 1) * sources);
         for (int64_t i = 0; i < lists; ++i) sample.list(g, n * sources + i * joined, joined, i);
     });
-    const int64_t block = std::min<int64_t>(StepSums<kTile / kLanes>::block(l.steps), 64);
+    Steps steps{neuron.decay == 1.0f ? l.steps - 1 : 0, l.steps};
+    for (const DirectLists& sample : events)
+        for (int64_t i = 0; i < lists && steps.first > 0; ++i) steps.first = std::min(steps.first, sample.first_step(i));
+    const int64_t block = std::min<int64_t>(StepSums<kTile / kLanes>::block(steps.number()), 64);
     const int64_t blocks = (l.batch + block - 1) / block;
     parallel_for(l.taps() * tiles.number() * blocks, s.threads, [&](int64_t task) {
         const int64_t first = task % blocks * block, end = std::min(first + block, l.batch);
@@ -117,13 +128,13 @@ void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& 
             constexpr int N = decltype(vectors)::value;
             Buffer<float> scratch;
             const float* weights = panel.tile(tile) + cell * l.outputs * N * kLanes;
-            StepSums<N> h(end - first, l.steps, scratch);
+            StepSums<N> h(end - first, steps.number(), scratch);
             for (int64_t i = 0; i < lists; ++i)
                 for (int64_t n = first; n < end; ++n)
-                    add_list<1>(h, l.steps, n - first, weights + i * kTile * N * kLanes, 0, events[static_cast<size_t>(n)], i);
+                    add_list<1>(h, steps, n - first, weights + i * kTile * N * kLanes, 0, events[static_cast<size_t>(n)], i);
             for (int64_t n = first; n < end; ++n)
                 output.template write<N>(n, cell / l.cells_x(), cell % l.cells_x(), tile,
-                                         gradient<N>(h.at(n - first), l.steps, neuron));
+                                         gradient<N>(h.at(n - first), steps, neuron), steps);
         });
     });
 }
@@ -135,7 +146,8 @@ template <int N, class Output>
 void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, const DirectLists& events, int64_t sample,
                     int64_t cell_y, int64_t from, int64_t to, int64_t tile, Buffer<float>& scratch, const Output& output) {
     constexpr int64_t kMargin = StepSums<N>::kMargin;
-    StepSums<N> h(to - from + 2 * kMargin, l.steps, scratch);
+    const Steps steps{0, l.steps};
+    StepSums<N> h(to - from + 2 * kMargin, steps.number(), scratch);
     const int64_t tap_stride = l.outputs * N * kLanes, together = taps_together(tap_stride);
     for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
         const int64_t down = cell_y + l.pad_y - ky, y = down / l.stride_y;
@@ -147,13 +159,13 @@ void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, 
             const int64_t first = std::max<int64_t>(ceiling(from - taps + 1 + shift, l.stride_x), 0);
             with_taps(taps, [&](auto number) {
                 for (int64_t x = first; x < l.out_width() && x * l.stride_x - shift < to; ++x)
-                    add_list<decltype(number)::value>(h, l.steps, x * l.stride_x - shift - from + kMargin, w, tap_stride, events,
+                    add_list<decltype(number)::value>(h, steps, x * l.stride_x - shift - from + kMargin, w, tap_stride, events,
                                                       y * l.out_width() + x);
             });
         }
     }
     for (int64_t cell_x = from; cell_x < to; ++cell_x)
-        output.template write<N>(sample, cell_y, cell_x, tile, gradient<N>(h.at(cell_x - from + kMargin), l.steps, neuron));
+        output.template write<N>(sample, cell_y, cell_x, tile, gradient<N>(h.at(cell_x - from + kMargin), steps, neuron), steps);
 }
 
 // Rows of cells of a convolution; the lists of the sites above them are kept from row to row.

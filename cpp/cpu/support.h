@@ -50,30 +50,43 @@ struct SupportCursor {
     }
 };
 
-// What one task finds: entries in the order of its work, and where each group's begin. Aligned so that writers of different threads
-// share no cache line, nor the pair of lines that is fetched at once.
+// What one task finds, in the order of its work. Entries lie in chunks, so that more of them never move what is there. Aligned so
+// that writers of different threads share no cache line, nor the pair of lines that is fetched at once.
 class alignas(128) SupportWriter {
    public:
-    void reserve(int64_t entries);
+    // expected: entries of a chunk.
+    explicit SupportWriter(int64_t expected) : expected_(expected) {}
 
     // Room for a group of at most `most` entries; end_group takes the cursor with those that came.
     FIRSTSPIKE_INLINE SupportCursor begin_group(int64_t group, int64_t most) {
-        if (size_ + most + kLanes > slope_.capacity()) reserve(size_ + most + kLanes);
-        segments_.push_back({group, size_});
-        return {slope_.data() + size_, step_.data() + size_, lane_.data() + size_, 0};
+        if (chunks_.empty() || size_ + most + kLanes > chunks_.back().slope.capacity()) add_chunk(most + kLanes);
+        Chunk& chunk = chunks_.back();
+        groups_.push_back({group, chunks_.size() - 1, size_, 0});
+        return {chunk.slope.data() + size_, chunk.step.data() + size_, chunk.lane.data() + size_, 0};
     }
-    FIRSTSPIKE_INLINE void end_group(const SupportCursor& cursor) { size_ += cursor.count; }
+    FIRSTSPIKE_INLINE void end_group(const SupportCursor& cursor) {
+        groups_.back().count = cursor.count;
+        size_ += cursor.count;
+    }
 
    private:
     friend Support join(std::vector<SupportWriter>& writers, int64_t groups, int threads);
-    struct Segment {
-        int64_t group, begin;
+    struct Chunk {
+        Buffer<float> slope;
+        Buffer<uint8_t> step, lane;
+    };
+    struct Group {
+        int64_t number;
+        size_t chunk;
+        int64_t begin, count;
     };
 
-    Buffer<float> slope_;
-    Buffer<uint8_t> step_, lane_;
-    std::vector<Segment> segments_;
-    int64_t size_ = 0;
+    void add_chunk(int64_t least);
+
+    int64_t expected_;
+    std::vector<Chunk> chunks_;
+    std::vector<Group> groups_;
+    int64_t size_ = 0;  // of the last chunk
 };
 
 // Tasks for a pass over sites; few enough that each has work worth its buffers.

@@ -46,12 +46,9 @@ Support support_from_dense(const float* gradient, int64_t sites, int64_t channel
                 SupportCursor cursor = writer.begin_group(site * tiles.number() + tile, steps * used);
                 for (int64_t t = 0; t < steps; ++t)
                     for (int first = 0; first < used; first += kLanes) {
-                        Vec g = {};
-                        std::memcpy(&g, gradient + (t * sites + site) * channels + tile * kTile + first,
-                                    static_cast<size_t>(std::min(kLanes, used - first)) * sizeof(float));
+                        const Vec g = load_some(gradient + (t * sites + site) * channels + tile * kTile + first, used - first);
                         // Zeros add nothing; a NaN counts, so that it is not lost.
-                        uint32_t some = 0;
-                        for (int i = 0; i < kLanes; ++i) some |= static_cast<uint32_t>(g[i] != 0.0f) << i;
+                        const uint32_t some = first_lanes(kLanes) & ~(mask_reaches(g, Vec{}) & mask_reaches(Vec{}, g));
                         if (some) cursor.append(some, g, first, static_cast<int>(t));
                     }
                 writer.end_group(cursor);

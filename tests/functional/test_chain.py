@@ -119,6 +119,21 @@ def test_decay(name: str, surrogate: object) -> None:
     check(net, train, twin, SpikeTimes.from_dense, reference.SpikeTrain, shapes, options)
 
 
+@pytest.mark.parametrize(("steps", "at", "decay"), [(64, 63, 1.0), (64, 7, 1.0), (64, 0, 1.0), (5, 4, 0.5), (5, 2, 0.5)])
+def test_gradient_from_one_step_of_the_readout(steps: int, at: int, decay: float) -> None:
+    """It reaches the spikes of all steps before, and none after."""
+
+    def net(f: ModuleType, spikes: object, w: list[Tensor], **options: object) -> Tensor:
+        return f.integrate(f.linear(spikes, w[0], w[1], **options), w[2], decay=decay)[at]
+
+    twin = reference.SpikeTrain.from_times(spike_times((70, 23), steps, "mixed", generator(1)), steps).dense()
+    twin.requires_grad_()
+    train = twin.detach().float().requires_grad_()
+    shapes = [(70, 23), (70,), (10, 70)]
+    options = {"surrogate": rectangle(), "decay": decay}
+    check(net, train, twin, SpikeTimes.from_dense, reference.SpikeTrain, shapes, options)
+
+
 @pytest.mark.parametrize("decay", [1.0, 0.5])
 @pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: f"{s.kind}-{s.scale}")
 def test_direct_coding(surrogate: object, decay: float) -> None:

@@ -80,6 +80,12 @@ def test_blocks_of_weight_rows(inputs: tuple[int, int, int]) -> None:
     check_layer("linear", layer((35, *inputs), (19, rows), 8, exact=False))
 
 
+def test_more_support_entries_than_one_chunk_holds() -> None:
+    """Every neuron that has not fired has an entry at every step."""
+    check_layer("linear", layer((160, 9), (70, 9), 64, regime="quiet", surrogate=rectangle(64.0)))
+    check_layer("linear", layer((160, 9), (70, 9), 64, exact=False, surrogate=rectangle(64.0)))
+
+
 @settings(max_examples=60)
 @given(data=st.data())
 def test_random_layers(data: st.DataObject) -> None:
