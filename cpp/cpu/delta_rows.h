@@ -35,6 +35,7 @@ class DeltaRows {
         rows_.reserve((sites * steps + 1) * kWidth);
         std::fill_n(rows_.data(), kWidth, 0.0f);
         int64_t used = kWidth;
+        Vec bias[N] = {};
         for (int64_t i = 0; i < sites; ++i) {
             const int64_t group = (EventLines::first_site(layer_, line) + i) * tiles + tile;
             const int64_t begin = g.support.offset[group];
@@ -42,7 +43,7 @@ class DeltaRows {
             find_steps(until_, begin, g.support.step + begin, g.support.offset[group + 1] - begin, steps);
             uint32_t* table = table_.data() + (at_.lead + i * at_.site_stride) * steps;
             int64_t row = 0;
-            Vec d[N] = {}, bias[N] = {};
+            Vec d[N] = {};
             for (int64_t t = steps - 1; t >= 0; --t) {
                 const int64_t e = until_[t], count = until_[t + 1] - e;
                 if (count > 0 || (row != 0 && neuron_.decay != 1.0f)) {
@@ -54,8 +55,8 @@ class DeltaRows {
                 }
                 table[t] = static_cast<uint32_t>(row);
             }
-            for (int64_t k = 0; k < kWidth; ++k) bias_sum[k] += bias[k / kLanes][k % kLanes];
         }
+        for (int64_t k = 0; k < kWidth; ++k) bias_sum[k] += bias[k / kLanes][k % kLanes];
     }
 
     const float* rows() const { return rows_.data(); }

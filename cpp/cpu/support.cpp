@@ -26,15 +26,18 @@ Support join(std::vector<SupportWriter>& writers, int64_t groups, int threads) {
     all.groups = groups;
     all.offset.reserve(groups + 1);
     std::fill(all.offset.data(), all.offset.data() + groups + 1, 0);
-    for (const auto& w : writers)
+    const auto each_writer = [&](auto&& f) {
+        parallel_for(static_cast<int64_t>(writers.size()), threads, [&](int64_t task) { f(writers[static_cast<size_t>(task)]); });
+    };
+    each_writer([&](const SupportWriter& w) {
         for (const auto& group : w.groups_) all.offset[group.number + 1] = group.count;
+    });
     for (int64_t g = 0; g < groups; ++g) all.offset[g + 1] += all.offset[g];
     all.entries = all.offset[groups];
     all.slope.reserve(all.entries);
     all.place.reserve(2 * all.entries);
     uint8_t *const step = all.place.data(), *const lane = step + all.entries;
-    parallel_for(static_cast<int64_t>(writers.size()), threads, [&](int64_t task) {
-        const auto& w = writers[static_cast<size_t>(task)];
+    each_writer([&](const SupportWriter& w) {
         for (size_t i = 0, next; i < w.groups_.size(); i = next) {  // a run of groups in the final order is one copy
             const auto& first = w.groups_[i];
             for (next = i + 1; next < w.groups_.size(); ++next)
