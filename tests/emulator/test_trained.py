@@ -19,7 +19,7 @@ from .nets import wide
 pytestmark = pytest.mark.slow
 CONFIGS = {
     "mlp": {"spec": "784-400-400-10", "steps": 8, "limit": 38400},
-    "cnn": {"spec": "8C3-AP2-16C3-AP2-64-10", "steps": 4, "limit": 19200, "batch": 64},
+    "cnn": {"spec": "8C3-AP2-16C3-AP2-64-10", "steps": 4, "limit": 19200, "batch": 64, "lr": 1e-2},
 }
 
 
