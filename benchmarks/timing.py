@@ -15,13 +15,16 @@ Call = Callable[[], object]
 class Effort:
     """How long to measure: at least `rounds` rounds, more until `seconds` are over, never more than `most`.
 
-    block: shortest time in seconds of what one sample covers; quick calls are repeated within a sample.
+    block: shortest time in seconds of what one sample covers; quick calls are repeated within a sample. settle: before
+    each sample the side runs for this time unmeasured, as in a loop of its own: the side before has filled the caches
+    (a call of more than ten times that does not care).
     """
 
     rounds: int = 5
     seconds: float = 1.0
     most: int = 200
     block: float = 0.02
+    settle: float = 0.01
     warmup: int = 2
 
 
@@ -43,7 +46,7 @@ def alternate(sides: Mapping[str, Call], effort: Effort) -> dict[str, list[float
     So whatever disturbs the machine meets all sides alike. Each side is warmed up before. Python's garbage collector
     runs between rounds, not within them.
     """
-    calls = {name: _calls(call, effort) for name, call in sides.items()}
+    calls = {name: _calls(call, effort) for name, call in sides.items()}  # to settle, and in a sample
     samples: dict[str, list[float]] = {name: [] for name in sides}
     names, began, collected = list(sides), time.perf_counter(), gc.isenabled()
     gc.disable()
@@ -53,7 +56,10 @@ def alternate(sides: Mapping[str, Call], effort: Effort) -> dict[str, list[float
                 break
             turn = index % len(names)
             for name in names[turn:] + names[:turn]:
-                samples[name].append(once(sides[name], calls[name]))
+                settling, measured = calls[name]
+                for _ in range(settling):
+                    sides[name]()
+                samples[name].append(once(sides[name], measured))
             if index % 8 == 7:
                 gc.collect()
     finally:
@@ -62,7 +68,8 @@ def alternate(sides: Mapping[str, Call], effort: Effort) -> dict[str, list[float
     return samples
 
 
-def _calls(call: Call, effort: Effort) -> int:
-    """Warm up, and find how many calls fill a block."""
-    best = min(once(call) for _ in range(max(1, effort.warmup)))
-    return max(1, math.ceil(effort.block / max(best, 1e-9)))
+def _calls(call: Call, effort: Effort) -> tuple[int, int]:
+    """Warm up, and find how many calls settle a side, and how many fill a block."""
+    best = max(min(once(call) for _ in range(max(1, effort.warmup))), 1e-9)
+    settling = 0 if best > 10 * effort.settle else math.ceil(effort.settle / best)
+    return settling, max(1, math.ceil(effort.block / best))

@@ -270,7 +270,7 @@ void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& 
     Buffer<float> sums(l.rows() * padded * parts);
     const auto sum_of = [&](int64_t tile, int64_t part) { return sums.data() + (part * padded + tile * kTile) * l.rows(); };
     parallel_for(tiles.number() * parts, s.threads, [&](int64_t task) {
-        const int64_t tile = task / parts, part = task % parts;
+        const int64_t tile = task % tiles.number(), part = task / tiles.number();
         std::fill_n(sum_of(tile, part), l.rows() * tiles.vectors(tile) * kLanes, 0.0f);
         sum_lines(s, neuron, g, tile, lines * part / parts, lines * (part + 1) / parts, sum_of(tile, part),
                   bias_sum.data() + part * padded + tile * kTile);

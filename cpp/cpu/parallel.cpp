@@ -14,6 +14,12 @@ void share_openmp_pool(std::uintptr_t gomp_parallel) { shared_pool = reinterpret
 
 namespace detail {
 
+unsigned thread_number() {
+    static std::atomic<unsigned> threads{0};
+    thread_local const unsigned number = threads.fetch_add(1, std::memory_order_relaxed);
+    return number;
+}
+
 void run_on_threads(int threads, void (*body)(void*), void* context) {
     if (shared_pool != nullptr) {
         shared_pool(body, context, static_cast<unsigned>(threads), 0);

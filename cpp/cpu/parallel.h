@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <vector>
 
 namespace firstspike {
 
@@ -17,9 +18,22 @@ void share_openmp_pool(std::uintptr_t gomp_parallel);
 
 namespace detail {
 void run_on_threads(int threads, void (*body)(void*), void* context);
-}
+
+// A number of the calling thread, the same for its whole life; those of a pool of n threads differ modulo n as a rule.
+unsigned thread_number();
+
+// The tasks from `next` on are not taken yet.
+struct alignas(64) TaskRange {
+    std::atomic<int64_t> next;
+    int64_t end;
+};
+}  // namespace detail
 
 // Calls task(i) for i in [0, tasks), on at most `threads` threads. Rethrows the first exception.
+//
+// Each thread begins with a range of its own, the calling one with the first as in torch's loops, and takes from the others' when that
+// is done. So a thread meets what it made itself in the call before, as long as tasks are numbered alike: cores that share no cache
+// would fetch it from each other.
 template <class Task>
 void parallel_for(int64_t tasks, int threads, Task&& task) {
     if (threads <= 1 || tasks <= 1) {
@@ -27,22 +41,32 @@ void parallel_for(int64_t tasks, int threads, Task&& task) {
         return;
     }
     struct Context {
-        std::atomic<int64_t> next{0};
-        int64_t tasks;
+        std::vector<detail::TaskRange> ranges;
         Task& task;
+        unsigned caller;
         std::exception_ptr error;
         std::mutex guard;
-    } context{{0}, tasks, task, nullptr, {}};
+    } context{std::vector<detail::TaskRange>(static_cast<size_t>(threads < tasks ? threads : tasks)), task,
+              detail::thread_number(), nullptr, {}};
+    const auto number = static_cast<int64_t>(context.ranges.size());
+    for (int64_t r = 0; r < number; ++r) {
+        context.ranges[static_cast<size_t>(r)].next = tasks * r / number;
+        context.ranges[static_cast<size_t>(r)].end = tasks * (r + 1) / number;
+    }
     const auto body = [](void* raw) {
         auto& shared = *static_cast<Context*>(raw);
+        const size_t first = detail::thread_number() - shared.caller, count = shared.ranges.size();
         try {
-            for (int64_t i; (i = shared.next.fetch_add(1, std::memory_order_relaxed)) < shared.tasks;) shared.task(i);
+            for (size_t r = 0; r < count; ++r) {
+                detail::TaskRange& range = shared.ranges[(first + r) % count];
+                for (int64_t i; (i = range.next.fetch_add(1, std::memory_order_relaxed)) < range.end;) shared.task(i);
+            }
         } catch (...) {
             const std::lock_guard<std::mutex> lock(shared.guard);
             if (!shared.error) shared.error = std::current_exception();
         }
     };
-    detail::run_on_threads(threads < tasks ? threads : static_cast<int>(tasks), body, &context);
+    detail::run_on_threads(static_cast<int>(number), body, &context);
     if (context.error) std::rethrow_exception(context.error);
 }
 

@@ -57,7 +57,7 @@ class Schedule {
             events[static_cast<size_t>(line)] = std::make_unique<EventLines>(layer_, times);
             events[static_cast<size_t>(line)]->build(line);
         });
-        // Tasks that run side by side have other samples, for the tiles of one sample write to the same cache lines.
+        // Tile by tile: a thread goes through the samples with one tile of weights in its cache.
         const int64_t blocks = tasks_ / tiles;
         parallel_for(tasks_, threads_, [&](int64_t task) {
             const int64_t tile = task / blocks;

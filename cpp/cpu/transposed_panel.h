@@ -14,8 +14,8 @@ class TransposedPanel {
         constexpr int64_t kOutputs = 16;  // of a task: together they fill whole pages of a tap
         const int64_t tiles = Tiles{l.channels}.number(), blocks = (l.outputs + kOutputs - 1) / kOutputs;
         parallel_for(tiles * blocks, rows_ * l.channels < 16384 ? 1 : threads, [&](int64_t task) {
-            const int64_t from = task / tiles * kOutputs;
-            pack(l, w, task % tiles, from, from + kOutputs < l.outputs ? from + kOutputs : l.outputs);
+            const int64_t from = task % blocks * kOutputs;
+            pack(l, w, task / blocks, from, from + kOutputs < l.outputs ? from + kOutputs : l.outputs);
         });
     }
 
