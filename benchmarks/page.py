@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from firstspike.report import markdown, write_svg, write_text
 
 from . import records, sections
+from .probe import NEAR
 
 
 def write(folder: Path) -> Path:
@@ -40,4 +42,8 @@ def origins(rows: list[dict[str, Any]]) -> str:
         ] = None
     first, last = min(r["origin"]["time"] for r in rows), max(r["origin"]["time"] for r in rows)
     load = max((r["origin"]["machine"]["load"] or 0) for r in rows)
-    return "\n".join(seen) + f"\nMeasured {first} to {last}, load average up to {load:.1f}.\n"
+    lines = [ns for r in rows for ns in r["origin"].get("neighbours", [])]
+    near = f"; from processor to processor a cache line took {median(lines):.0f} ns" if lines else ""
+    far = sum(ns > NEAR for ns in lines)
+    beyond = f", before {far} of {len(lines)} rounds more than {NEAR} ns" if far else ""
+    return "\n".join(seen) + f"\nMeasured {first} to {last}, load average up to {load:.1f}{near}{beyond}.\n"

@@ -11,6 +11,7 @@ from typing import Any
 from firstspike.report import write_text
 
 from . import machine
+from .probe import Neighbours
 from .stats import summarize
 
 FORMAT = 1
@@ -21,12 +22,14 @@ class Book:
     """The record of one section: `rows`, one a cell, in the order in which they were first measured.
 
     folder: where `<section>.json` lies. resume: keep the rows that are there; else start anew. Each row has the key
-    "cell", its name, and says where it comes from (machine, versions, commit, threads, time).
+    "cell", its name, and says where it comes from (machine, versions, commit, threads, time), and how near the
+    processors were to each other, in nanoseconds before each round, where `neighbours` know.
     """
 
-    def __init__(self, folder: Path, section: str, *, resume: bool) -> None:
+    def __init__(self, folder: Path, section: str, *, resume: bool, neighbours: Neighbours | None = None) -> None:
         self.path = folder / f"{section}.json"
         self.section = section
+        self._neighbours = neighbours or Neighbours()
         self._rows: dict[str, dict[str, Any]] = {row["cell"]: row for row in load(self.path)} if resume else {}
 
     @property
@@ -44,7 +47,7 @@ class Book:
 
     def add(self, cell: str, **values: Any) -> None:
         """Add a cell, or replace it, and write the file; ValueError for a value that JSON cannot hold (NaN, too)."""
-        row = {"cell": cell, **values, "origin": machine.origin()}
+        row = {"cell": cell, **values, "origin": {**machine.origin(), "neighbours": self._neighbours.take()}}
         json.dumps(row, allow_nan=False)
         self._rows[cell] = row
         whole = {"format": FORMAT, "section": self.section, "rows": self.rows}

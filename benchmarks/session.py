@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from . import timing
 from .inputs import Batch
 from .nets import Setting, build
 from .nets.training import feed
+from .probe import Neighbours
 from .records import RESULTS, Book, failing_softly
 from .works import Work
 
@@ -30,6 +31,7 @@ class Session:
     threads: int = 2
     oracle: str | None = None
     results: Path = RESULTS
+    neighbours: Neighbours = field(default_factory=Neighbours)
 
     @property
     def folder(self) -> Path:
@@ -43,11 +45,17 @@ class Session:
 
     def book(self, section: str) -> Book:
         """The record of a section."""
-        return Book(self.folder, section, resume=self.resume)
+        return Book(self.folder, section, resume=self.resume, neighbours=self.neighbours)
 
     def say(self, text: str) -> None:
         """Progress, to stderr."""
         print(text, file=sys.stderr, flush=True)
+
+    def alternate(
+        self, sides: Mapping[str, timing.Call], effort: timing.Effort | None = None
+    ) -> dict[str, list[float]]:
+        """`timing.alternate`, the processors brought near to each other before each round."""
+        return timing.alternate(sides, effort or self.effort, self.neighbours.bring)
 
     def compare(
         self, chosen: Mapping[str, Setting], work: Work, batch: Batch, make: Maker, effort: timing.Effort | None = None
@@ -65,7 +73,7 @@ class Session:
                 call = make(build(setting, work, batch.spikes.steps), feed(setting.library, batch), batch.labels)
                 call()
                 calls[side] = call
-        return timing.alternate(calls, effort or self.effort), failures
+        return self.alternate(calls, effort), failures
 
 
 def fresh_compiler() -> None:

@@ -40,11 +40,11 @@ def once(call: Call, calls: int = 1) -> float:
     return (time.perf_counter() - began) / calls
 
 
-def alternate(sides: Mapping[str, Call], effort: Effort) -> dict[str, list[float]]:
+def alternate(sides: Mapping[str, Call], effort: Effort, before_round: Call = lambda: None) -> dict[str, list[float]]:
     """Seconds a call of each side: one sample a round, all sides in each round, the first side of a round changing.
 
     So whatever disturbs the machine meets all sides alike. Each side is warmed up before. Python's garbage collector
-    runs between rounds, not within them.
+    runs between rounds, not within them, and so does `before_round`.
     """
     calls = {name: _calls(call, effort) for name, call in sides.items()}  # to settle, and in a sample
     samples: dict[str, list[float]] = {name: [] for name in sides}
@@ -54,6 +54,7 @@ def alternate(sides: Mapping[str, Call], effort: Effort) -> dict[str, list[float
         for index in range(effort.most):
             if index >= effort.rounds and time.perf_counter() - began > effort.seconds:
                 break
+            before_round()
             turn = index % len(names)
             for name in names[turn:] + names[:turn]:
                 settling, measured = calls[name]

@@ -54,7 +54,7 @@ def measure(session: Session) -> None:
             session.say(f"crossover {cell}")
             sides = _sides(steps, width, batch, kind == "training", compiled=session.full)
             book.add(
-                cell, steps=steps, width=width, batch=batch, kind=kind, times=timed(timing.alternate(sides, effort))
+                cell, steps=steps, width=width, batch=batch, kind=kind, times=timed(session.alternate(sides, effort))
             )
 
 

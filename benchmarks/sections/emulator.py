@@ -17,7 +17,6 @@ from firstspike import data, models
 from firstspike import emulator as em
 from firstspike.emulator.run import input_times
 
-from .. import timing
 from ..machine import ROOT
 from ..records import timed
 from ..session import Session
@@ -66,7 +65,7 @@ def _profile(session: Session, profile: str, test: data.Dataset) -> dict[str, An
         "images": len(test),
         "operations": float(operations),
         "instruction_set": em.instruction_set(),
-        "times": timed(timing.alternate(sides, session.effort)),
+        "times": timed(session.alternate(sides)),
     }
 
 
@@ -80,7 +79,7 @@ def _peer(session: Session, python: str, images: torch.Tensor) -> dict[str, Any]
     core, many = program.core(), np.tile(times, (1000, 1))
     fired = [layer for layer in core.run(times, all_times=True).times if layer is not None]
     ours = np.concatenate(fired, 1)[:, None] == np.arange(program.total_steps)[:, None]
-    seconds = timing.alternate({"firstspike": lambda: core.run(many, threads=session.threads)}, session.effort)
+    seconds = session.alternate({"firstspike": lambda: core.run(many, threads=session.threads)})
     samples = {
         "firstspike": [s / len(many) for s in seconds["firstspike"]],
         "firstspike, CPU": [_cpu_seconds(core, many) / len(many) for _ in seconds["firstspike"]],

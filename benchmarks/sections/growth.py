@@ -32,7 +32,7 @@ def measure(session: Session) -> None:
         cell = f"{work.name}-ours"
         if not book.has(cell):
             session.say(f"growth {cell}")
-            samples = timing.alternate({str(steps): _ours(work, steps) for steps in numbers}, session.effort)
+            samples = session.alternate({str(steps): _ours(work, steps) for steps in numbers})
             book.add(cell, work=work.name, side=OURS, times=timed(samples))
         for steps in numbers if session.full else ():
             cell = f"{work.name}-T{steps}"

@@ -46,7 +46,7 @@ def measure(session: Session) -> None:
                     if book.has(cell) or (kernel == "ds" and not index):
                         continue
                     call, done = make(layer, x)
-                    samples = timing.alternate({kernel: call}, session.effort)
+                    samples = session.alternate({kernel: call})
                     book.add(
                         cell,
                         work=work.name,

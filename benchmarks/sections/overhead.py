@@ -41,7 +41,7 @@ def measure(session: Session) -> None:
             steps=STEPS,
             deep=DEEP,
             failures=failures,
-            times=timed(timing.alternate(sides, session.effort)),
+            times=timed(session.alternate(sides)),
         )
 
 

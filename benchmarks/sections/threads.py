@@ -27,7 +27,7 @@ def measure(session: Session) -> None:
             if not book.has(cell):
                 session.say(f"threads {cell}")
                 sides = {str(n): _with_threads(n, _call(work, kind)) for n in (1, session.threads)}
-                book.add(cell, work=work.name, kind=kind, steps=8, times=timed(timing.alternate(sides, session.effort)))
+                book.add(cell, work=work.name, kind=kind, steps=8, times=timed(session.alternate(sides)))
     if not book.has("pools"):
         session.say("threads pools")
         book.add("pools", work=CNN.name, kind="pools", steps=8, times=timed(_pools(session)))
@@ -68,6 +68,7 @@ def _pools(session: Session) -> dict[str, list[float]]:
         "layers in turns": [],
     }
     for index in range(rounds + 1):
+        session.neighbours.bring()
         sample = {"product alone": timing.once(product, row), "layers alone": timing.once(layer, row)}
         mixed = [(timing.once(product), timing.once(layer)) for _ in range(row)]
         sample["product in turns"], sample["layers in turns"] = (sum(side) / row for side in zip(*mixed, strict=True))
