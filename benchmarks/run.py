@@ -76,14 +76,14 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _environment(section: str, threads: int) -> dict[str, str]:
-    """OpenMP with as many threads as torch; the repository importable; and, but where memory itself is measured, glibc
-    told to keep what is freed: dense trains of 100 MB would come as fresh pages at every step, half of the peers' time.
+    """OpenMP with as many threads as torch; the repository importable; and glibc told to keep what is freed, but in
+    `sections.DEFAULT_ALLOCATOR`: dense trains of 100 MB would come as fresh pages at every step, half of the peers' time.
     """
     paths = [str(machine.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     kept = {"MALLOC_MMAP_THRESHOLD_": str(4 << 30), "MALLOC_TRIM_THRESHOLD_": str(64 << 30)}
     return {
         **os.environ,
-        **({} if section == "memory" else kept),
+        **({} if section in sections.DEFAULT_ALLOCATOR else kept),
         "OMP_NUM_THREADS": str(threads),
         "PYTHONPATH": os.pathsep.join(paths),
     }

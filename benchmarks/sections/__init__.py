@@ -10,6 +10,7 @@ from types import ModuleType
 NAMES = (
     "sweep",
     "steps",
+    "allocator",
     "inference",
     "growth",
     "memory",
@@ -21,7 +22,9 @@ NAMES = (
     "emulator",
 )
 #: Left out of the quick form: what they need takes minutes.
-LONG = ("sweep", "accuracy", "crossover")
+LONG = ("sweep", "allocator", "accuracy", "crossover")
+#: With the C library's own settings; in the others it keeps what is freed.
+DEFAULT_ALLOCATOR = ("allocator", "memory")
 
 
 def section(name: str) -> ModuleType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,14 +20,19 @@ TITLE = "Training step"
 
 def measure(session: Session) -> None:
     """One cell a net, number of steps and source of input."""
-    book = session.book("steps")
+    race(session, "steps", inputs.SOURCES if session.full else inputs.SOURCES[:1])
+
+
+def race(session: Session, section: str, sources: Sequence[str]) -> None:
+    """The cells of `measure`, into the record of a section."""
+    book = session.book(section)
     for work in WORKS if session.full else WORKS[:2]:
         for steps in work.steps if session.full else work.steps[:1]:
-            for source in inputs.SOURCES if session.full else inputs.SOURCES[:1]:
+            for source in sources:
                 cell = f"{work.name}-T{steps}-{source}"
                 if book.has(cell):
                     continue
-                session.say(f"steps {cell}")
+                session.say(f"{section} {cell}")
                 batch = inputs.batch(source, work.batch, steps, flat=work.flat)
                 others = session.full and steps == 8 and source == inputs.SOURCES[0]
                 chosen = sides(work, steps, quick=not session.full, others=others)
