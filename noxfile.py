@@ -3,7 +3,7 @@
 nox -s tests                     the tests, what README and CI call
 nox -s reproduce                 the paper: trains, then writes tables, figures and paper/results/quick/report.html
 nox -s reproduce -- --profile paper
-nox -s bench                     speed beside the peers (-- --full: everything, about three quarters of an hour)
+nox -s bench                     speed beside the peers (-- --full: everything, about half an hour)
 """
 
 from __future__ import annotations

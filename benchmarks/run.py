@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--section", nargs="+", choices=sections.NAMES, help="only these sections")
-    parser.add_argument("--full", action="store_true", help="everything, with many rounds; three quarters of an hour")
+    parser.add_argument("--full", action="store_true", help="everything, with many rounds; half an hour")
     parser.add_argument(
         "--resume", action="store_true", help="keep the cells that were measured, go on with the others"
     )
