@@ -23,7 +23,8 @@ def main(setting: Setting, name: str, steps: int, threads: int) -> dict[str, Any
     """Bytes: `imports`, in memory with all libraries loaded and nothing made; `before` the steps; `peak` over them."""
     torch.set_num_threads(threads)
     work = named(name)
-    training_step(build(setting, work, 1), None, torch.empty(0))  # imports the library, and what torch's optimizer imports
+    # Imports the library, and what torch's optimizer imports.
+    training_step(build(setting, work, 1), None, torch.empty(0))
     imports = saved.resident()
     batch = inputs.batch("fashion-mnist", work.batch, steps, flat=work.flat)
     step = training_step(build(setting, work, steps), feed(setting.library, batch), batch.labels)

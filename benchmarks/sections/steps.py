@@ -20,11 +20,11 @@ TITLE = "Training step"
 
 def measure(session: Session) -> None:
     """One cell a net, number of steps and source of input."""
-    race(session, "steps", inputs.SOURCES if session.full else inputs.SOURCES[:1])
+    race(session, "steps", inputs.SOURCES if session.full else inputs.SOURCES[:1], others=session.full)
 
 
-def race(session: Session, section: str, sources: Sequence[str]) -> None:
-    """The cells of `measure`, into the record of a section."""
+def race(session: Session, section: str, sources: Sequence[str], *, others: bool = False) -> None:
+    """The cells of `measure`, into the record of a section. others: in one cell a net, all sides."""
     book = session.book(section)
     for work in WORKS if session.full else WORKS[:2]:
         for steps in work.steps if session.full else work.steps[:1]:
@@ -34,8 +34,8 @@ def race(session: Session, section: str, sources: Sequence[str]) -> None:
                     continue
                 session.say(f"{section} {cell}")
                 batch = inputs.batch(source, work.batch, steps, flat=work.flat)
-                others = session.full and steps == 8 and source == inputs.SOURCES[0]
-                chosen = sides(work, steps, quick=not session.full, others=others)
+                all_sides = others and steps == 8 and source == inputs.SOURCES[0]
+                chosen = sides(work, steps, quick=not session.full, others=all_sides)
                 samples, failures = session.compare(chosen, work, batch, training_step)
                 book.add(
                     cell,
