@@ -1,22 +1,25 @@
-// The spikes of the cells of a sample's map, sorted by time: which channels fire at which step.
+// The spikes of the cells of a sample's map: for each row of cells and each step the channels that fire, cell after cell. So what some
+// neighbouring cells send at a step lies in a row.
 #pragma once
 
 #include <algorithm>
+#include <bit>
+#include <utility>
 #include <vector>
 
 #include "../core/layer.h"
-#include "unit_sort.h"
+#include "bytes_below.h"
+#include "memory.h"
 
 namespace firstspike {
 
 class CellLists {
    public:
     CellLists(const Layer& layer, const uint8_t* times)
-        : layer_(layer), times_(times), sort_(layer.pool * layer.pool * layer.channels, layer.steps),
-          row_(layer.cells_y() * layer.cells_x() * sort_.room()),
-          begin_(layer.cells_y() * layer.cells_x() * (layer.steps + 1)), sample_of_(static_cast<size_t>(layer.cells_y()), -1) {
-        const int64_t units = layer.pool * layer.pool * layer.channels;
-        for (int64_t i = 0; i < units; ++i) sort_.labels()[i] = static_cast<uint32_t>(i % layer.channels);
+        : layer_(layer), times_(times), room_(layer.cells_x() * layer.pool * layer.pool * layer.channels),
+          row_(layer.cells_y() * room_), begin_(layer.cells_y() * (layer.cells_x() + 1) * layer.steps),
+          channel_(layer.pool * layer.channels), sample_of_(static_cast<size_t>(layer.cells_y()), -1) {
+        for (int64_t i = 0; i < layer.pool * layer.channels; ++i) channel_[i] = static_cast<uint32_t>(i % layer.channels);
     }
 
     // Makes the lists of the cells under a row of sites; a sample's lists are kept from row to row.
@@ -29,28 +32,54 @@ class CellLists {
         }
     }
 
-    EventList cell(int64_t y, int64_t x) const {
-        const int64_t i = y * layer_.cells_x() + x;
-        return {row_.data() + i * sort_.room(), begin_.data() + i * (layer_.steps + 1)};
+    // The events of row y, each as cell * channels + channel: those of step t that come from the cells [a, b) are
+    // from begin(y, a)[t] to begin(y, b)[t].
+    const uint32_t* row(int64_t y) const { return row_.data() + y * room_; }
+    const uint32_t* begin(int64_t y, int64_t cell) const {
+        return begin_.data() + (y * (layer_.cells_x() + 1) + cell) * layer_.steps;
     }
 
    private:
     void build_row(int64_t sample, int64_t y) {
         const Layer& l = layer_;
-        const int64_t wide = l.pool * l.channels;
-        for (int64_t x = 0; x < l.cells_x(); ++x) {
-            for (int64_t dy = 0; dy < l.pool; ++dy)
-                std::copy_n(times_ + ((sample * l.height + y * l.pool + dy) * l.width + x * l.pool) * l.channels, wide,
-                            sort_.times() + dy * wide);
-            const int64_t i = y * l.cells_x() + x;
-            sort_.sort(begin_.data() + i * (l.steps + 1), row_.data() + i * sort_.room());
+        const uint8_t* times = times_ + (sample * l.height + y * l.pool) * l.width * l.channels;
+        const int64_t next_row = l.width * l.channels, wide = l.pool * l.channels;
+        const int steps = static_cast<int>(l.steps);
+        uint32_t next[kSilent] = {};
+        for (int64_t dy = 0; dy < l.pool; ++dy) count_steps(times + dy * next_row, l.cells_x() * wide, next);
+        uint32_t before = 0;
+        for (int64_t t = 0; t < l.steps; ++t) before += std::exchange(next[t], before);
+        uint32_t* row = row_.data() + y * room_;
+        uint32_t* begin = begin_.data() + y * (l.cells_x() + 1) * l.steps;
+        for (int64_t x = 0; x < l.cells_x(); ++x, begin += l.steps) {
+            std::copy_n(next, l.steps, begin);
+            const auto first = static_cast<uint32_t>(x * l.channels);
+            for (int64_t dy = 0; dy < l.pool; ++dy) {
+                const uint8_t* from = times + dy * next_row + x * wide;
+                each_below(from, wide, steps, [&](int64_t i) { row[next[from[i]]++] = first + channel_[i]; });
+            }
         }
+        std::copy_n(next, l.steps, begin);
     }
+
+    // Adds to number[t] how many of the times are t.
+    void count_steps(const uint8_t* times, int64_t units, uint32_t* number) const {
+        constexpr int64_t kChunk = 64;
+        int64_t i = 0;
+        if (layer_.steps <= kFewSteps)
+            for (; i + kChunk <= units; i += kChunk)
+                for (int64_t t = 0; t < layer_.steps; ++t)
+                    number[t] += static_cast<uint32_t>(std::popcount(mask_equal_bytes(times + i, static_cast<uint8_t>(t))));
+        each_below(times + i, units - i, static_cast<int>(layer_.steps), [&](int64_t k) { ++number[times[i + k]]; });
+    }
+
+    static constexpr int64_t kFewSteps = 32;  // up to here comparing is faster than counting one by one
 
     Layer layer_;
     const uint8_t* times_;
-    UnitSort sort_;
+    int64_t room_;
     Buffer<uint32_t> row_, begin_;
+    Buffer<uint32_t> channel_;  // of each unit of a row of a cell's units
     std::vector<int64_t> sample_of_;  // which sample's lists a row of cells holds
 };
 

@@ -146,7 +146,7 @@ Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& sur
     const Schedule schedule(s.layer, s.threads);
     const int64_t steps = s.layer.steps;
     const FiringRule rule(neuron, surrogate);
-    std::vector<SupportWriter> writers = writers_for(record ? schedule.tasks() : 0, sites * s.layer.outputs);
+    SupportRecord found(record, schedule.tasks(), sites * tiles.number(), sites * s.layer.outputs);
     each_tile(s, schedule, [&](int64_t task, int64_t site, int64_t tile, auto vectors, const auto& current) {
         constexpr int N = decltype(vectors)::value;
         const int used = tiles.used(tile);
@@ -154,18 +154,18 @@ Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& sur
         rest(v, used);
         uint8_t* times = times_out + site * s.layer.outputs + tile * kTile;
         if (record) {
-            SupportWriter& writer = writers[static_cast<size_t>(task)];
-            Firing<N, true> firing(rule, used, writer.begin_group(site * tiles.number() + tile, steps * used));
+            SupportWriter& writer = found.of_task(task);
+            FiringRecord<N> firing(rule, used, writer.begin_group(site * tiles.number() + tile, steps * used));
             walk(v, current, bias.tile(tile), steps, neuron, firing);
             writer.end_group(firing.cursor());
             firing.write_times(times, used);
         } else {
-            Firing<N, false> firing(rule, used, {});
+            FiringTimes<N> firing(rule, used);
             walk(v, current, bias.tile(tile), steps, neuron, firing);
             firing.write_times(times, used);
         }
     });
-    return record ? join(writers, sites * tiles.number(), s.threads) : Support{};
+    return found.join(s.threads);
 }
 
 void integrate_layer(const Synapses& s, const Neuron& neuron, float* membrane) {

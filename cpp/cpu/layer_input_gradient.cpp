@@ -148,7 +148,7 @@ void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, 
     constexpr int64_t kMargin = StepSums<N>::kMargin;
     const Steps steps{0, l.steps};
     StepSums<N> h(to - from + 2 * kMargin, steps.number(), scratch);
-    const int64_t tap_stride = l.outputs * N * kLanes, together = taps_together(tap_stride);
+    const int64_t tap_stride = l.outputs * N * kLanes, together = taps_together(tap_stride, kMostTaps);
     for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
         const int64_t down = cell_y + l.pad_y - ky, y = down / l.stride_y;
         if (down < 0 || down % l.stride_y != 0 || y >= l.out_height()) continue;

@@ -25,7 +25,7 @@ void each_tile(int64_t sites, int64_t channels, int threads, Run&& run) {
 Support ramp(const float* current, int64_t sites, int64_t channels, int64_t steps, const Neuron& neuron,
              const Surrogate& surrogate, bool record, int threads, uint8_t* times_out) {
     const Tiles tiles{channels};
-    std::vector<SupportWriter> writers = writers_for(record ? site_tasks(sites, threads) : 0, sites * channels);
+    SupportRecord found(record, site_tasks(sites, threads), sites * tiles.number(), sites * channels);
     const FiringRule rule(neuron, surrogate);
     each_tile(sites, channels, threads, [&](int64_t task, int64_t site, int64_t tile) {
         with_vectors(tiles.vectors(tile), [&](auto vectors) {
@@ -42,19 +42,19 @@ Support ramp(const float* current, int64_t sites, int64_t channels, int64_t step
                 }
             };
             if (record) {
-                SupportWriter& writer = writers[static_cast<size_t>(task)];
-                Firing<N, true> firing(rule, used, writer.begin_group(site * tiles.number() + tile, steps * used));
+                SupportWriter& writer = found.of_task(task);
+                FiringRecord<N> firing(rule, used, writer.begin_group(site * tiles.number() + tile, steps * used));
                 run(firing);
                 writer.end_group(firing.cursor());
                 firing.write_times(times_out + at, used);
             } else {
-                Firing<N, false> firing(rule, used, {});
+                FiringTimes<N> firing(rule, used);
                 run(firing);
                 firing.write_times(times_out + at, used);
             }
         });
     });
-    return record ? join(writers, sites * tiles.number(), threads) : Support{};
+    return found.join(threads);
 }
 
 void ramp_gradient(const OutputGradient& g, int64_t sites, int64_t channels, const Neuron& neuron, int threads,

@@ -1,8 +1,8 @@
 // Sums of weight rows over events, for a row of neighbouring places and every step: [place][step][N vectors].
 //
-// The events of one place and step go through up to three neighbouring taps of a kernel row together, to as many neighbouring
-// places, in registers: as many taps as have their weights in L1 at once. A loop over some ten events then ends once where it would
-// end three times, and its end is what the processor foresees badly.
+// With G > 1 the events of one place and step go through neighbouring taps of a kernel row together, to as many neighbouring places, in
+// registers. A loop over some ten events then ends once where it would end three times, and its end is what the processor foresees
+// badly. Where the events of neighbouring places lie in a row, one loop over all of them does as well (tap_sums.h).
 #pragma once
 
 #include <algorithm>
@@ -14,10 +14,10 @@ namespace firstspike {
 
 constexpr int64_t kSumsInL2 = 131072;  // bytes of L2 for a block of places
 
-// How many neighbouring taps go together, each with so many weights.
-inline int64_t taps_together(int64_t weights) {
+// How many neighbouring taps, each with so many weights, go together; at most `most`.
+inline int64_t taps_together(int64_t weights, int64_t most) {
     constexpr int64_t kWeightsInL1 = 24576;  // bytes
-    return std::clamp<int64_t>(kWeightsInL1 / (weights * 4), 1, kMostTaps);
+    return std::clamp<int64_t>(kWeightsInL1 / (weights * 4), 1, most);
 }
 
 // Calls f with a number of taps as a compile-time constant.

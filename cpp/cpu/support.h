@@ -54,48 +54,61 @@ struct SupportCursor {
 // that writers of different threads share no cache line, nor the pair of lines that is fetched at once.
 class alignas(128) SupportWriter {
    public:
-    // expected: entries of a chunk.
-    explicit SupportWriter(int64_t expected) : expected_(expected) {}
+    // chunk: entries of a chunk. count: where the number of entries of each group of the layer goes.
+    SupportWriter(int64_t chunk, int64_t* count) : chunk_(chunk), count_(count) {}
 
     // Room for a group of at most `most` entries; end_group takes the cursor with those that came.
     FIRSTSPIKE_INLINE SupportCursor begin_group(int64_t group, int64_t most) {
-        if (chunks_.empty() || size_ + most + kLanes > chunks_.back().slope.capacity()) add_chunk(most + kLanes);
+        if (chunks_.empty() || size_ + most + kLanes > chunks_.back().slope.capacity()) add_chunk(group, most + kLanes);
+        else if (runs_.back().end != group) runs_.push_back({group, group, chunks_.size() - 1, size_});
         Chunk& chunk = chunks_.back();
-        groups_.push_back({group, chunks_.size() - 1, size_, 0});
         return {chunk.slope.data() + size_, chunk.step.data() + size_, chunk.lane.data() + size_, 0};
     }
     FIRSTSPIKE_INLINE void end_group(const SupportCursor& cursor) {
-        groups_.back().count = cursor.count;
+        count_[runs_.back().end++] = cursor.count;
         size_ += cursor.count;
     }
 
    private:
-    friend Support join(std::vector<SupportWriter>& writers, int64_t groups, int threads);
+    friend class SupportRecord;
     struct Chunk {
         Buffer<float> slope;
         Buffer<uint8_t> step, lane;
     };
-    struct Group {
-        int64_t number;
+    // Groups whose numbers follow each other, as their entries do from `begin` on.
+    struct Run {
+        int64_t first, end;
         size_t chunk;
-        int64_t begin, count;
+        int64_t begin;
     };
 
-    void add_chunk(int64_t least);
+    void add_chunk(int64_t group, int64_t least);  // and begins a run with the group
 
-    int64_t expected_;
+    int64_t chunk_;
+    int64_t* count_;
     std::vector<Chunk> chunks_;
-    std::vector<Group> groups_;
+    std::vector<Run> runs_;
     int64_t size_ = 0;  // of the last chunk
+};
+
+// What the tasks of a layer find: each group is one task's.
+class SupportRecord {
+   public:
+    // wanted: else nothing is recorded. neurons: of all groups; most have about an entry each.
+    SupportRecord(bool wanted, int64_t tasks, int64_t groups, int64_t neurons);
+
+    SupportWriter& of_task(int64_t task) { return writers_[static_cast<size_t>(task)]; }
+
+    // All groups' entries in the groups' order, whichever task found them.
+    Support join(int threads);
+
+   private:
+    bool wanted_;
+    Support all_;
+    std::vector<SupportWriter> writers_;
 };
 
 // Tasks for a pass over sites; few enough that each has work worth its buffers.
 int64_t site_tasks(int64_t sites, int threads);
-
-// Writers for tasks that share `neurons` neurons; most have about an entry each.
-std::vector<SupportWriter> writers_for(int64_t tasks, int64_t neurons);
-
-// All groups' entries in the groups' order, whichever task found them.
-Support join(std::vector<SupportWriter>& writers, int64_t groups, int threads);
 
 }  // namespace firstspike

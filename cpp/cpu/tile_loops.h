@@ -77,11 +77,55 @@ struct FiringRule {
         : threshold(splat(neuron.threshold)), reach(splat(surrogate.reach())), slope(surrogate) {}
 };
 
-// What a tile does at the end of a step: notes the times of the neurons that fire, and the support entries.
-template <int N, bool kRecord>
-class Firing {
+// What a tile does at the end of a step where nothing is recorded: notes the times of the neurons that fire. It has no branch, for
+// whether some neuron of a tile fires at a step is hard to foresee.
+template <int N>
+class FiringTimes {
    public:
-    Firing(const FiringRule& rule, int used, SupportCursor cursor) : rule_(rule), alive_(used), cursor_(cursor) {
+    FiringTimes(const FiringRule& rule, int used) : threshold_(rule.threshold) {
+        for (int k = 0; k < N; ++k) {
+            left_[k] = choose(first_lanes(used - k * kLanes), ~Words{}, Words{});
+            time_[k] = Words{} + static_cast<uint32_t>(kSilent);
+        }
+    }
+
+    // Returns false once no neuron of the tile is left to fire.
+    FIRSTSPIKE_INLINE bool operator()(const Vec (&v)[N], int step) {
+        const Words now = Words{} + static_cast<uint32_t>(step);
+        Words left = {};
+        for (int k = 0; k < N; ++k) {
+            const Words fires = left_[k] & reaches(v[k]);
+            time_[k] = fires ? now : time_[k];
+            left_[k] ^= fires;
+            left |= left_[k];
+        }
+        return any(left);
+    }
+
+    // Whether nothing happens while the membranes move from `first` to `last`, each in one direction.
+    FIRSTSPIKE_INLINE bool sleeps(const Vec (&first)[N], const Vec (&last)[N]) const {
+        Words fires = {};
+        for (int k = 0; k < N; ++k) fires |= left_[k] & (reaches(first[k]) | reaches(last[k]));
+        return !any(fires);
+    }
+
+    // The times of the tile's first `used` neurons.
+    FIRSTSPIKE_INLINE void write_times(uint8_t* times, int used) const {
+        for (int k = 0; k < N; ++k) narrow_some(times + k * kLanes, time_[k], used - k * kLanes);
+    }
+
+   private:
+    FIRSTSPIKE_INLINE Words reaches(Vec v) const { return reinterpret_cast<Words>(v >= threshold_); }
+
+    const Vec threshold_;
+    Words left_[N], time_[N];  // left: all bits set where a neuron has not fired
+};
+
+// The same with a record: notes the support entries as well.
+template <int N>
+class FiringRecord {
+   public:
+    FiringRecord(const FiringRule& rule, int used, SupportCursor cursor) : rule_(rule), alive_(used), cursor_(cursor) {
         for (int k = 0; k < N; ++k) time_[k] = Words{} + static_cast<uint32_t>(kSilent);
     }
 
@@ -105,20 +149,18 @@ class Firing {
     const SupportCursor& cursor() const { return cursor_; }
 
    private:
-    // Whether a membrane is within reach of the threshold or above; without a record, at the threshold.
+    // Whether a membrane is within reach of the threshold or above.
     FIRSTSPIKE_INLINE bool anything(const Vec (&v)[N]) const {
         Vec highest = v[0];
         for (int k = 1; k < N; ++k) highest = larger(highest, v[k]);
-        return kRecord ? mask_greater(highest - rule_.threshold, -rule_.reach) != 0 : mask_reaches(highest, rule_.threshold) != 0;
+        return mask_greater(highest - rule_.threshold, -rule_.reach) != 0;
     }
 
     FIRSTSPIKE_INLINE void fire(Vec (&v)[N], int step) {
 #pragma GCC unroll 4  // a loop would need the membranes in memory
         for (int k = 0; k < N; ++k) {
-            if constexpr (kRecord) {  // appending nothing is quicker than a branch that goes either way
-                const Vec size = absolute(v[k] - rule_.threshold);
-                cursor_.append(mask_greater(rule_.reach, size), rule_.slope(size), k * kLanes, step);
-            }
+            const Vec size = absolute(v[k] - rule_.threshold);  // appending nothing is quicker than a branch that goes either way
+            cursor_.append(mask_greater(rule_.reach, size), rule_.slope(size), k * kLanes, step);
             const uint32_t fired = mask_reaches(v[k], rule_.threshold);
             v[k] = choose(fired, splat(kSpent), v[k]);
             time_[k] = choose(fired, Words{} + static_cast<uint32_t>(step), time_[k]);

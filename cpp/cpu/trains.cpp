@@ -37,9 +37,9 @@ void dense_from_times(const uint8_t* times, int64_t steps, int64_t neurons, int 
 Support support_from_dense(const float* gradient, int64_t sites, int64_t channels, int64_t steps, int threads) {
     const Tiles tiles{channels};
     const int64_t tasks = site_tasks(sites, threads);
-    std::vector<SupportWriter> writers = writers_for(tasks, sites * channels);
+    SupportRecord found(true, tasks, sites * tiles.number(), sites * channels);
     parallel_for(tasks, threads, [&](int64_t task) {
-        SupportWriter& writer = writers[static_cast<size_t>(task)];
+        SupportWriter& writer = found.of_task(task);
         for (int64_t site = sites * task / tasks; site < sites * (task + 1) / tasks; ++site)
             for (int64_t tile = 0; tile < tiles.number(); ++tile) {
                 const int used = tiles.used(tile);
@@ -54,7 +54,7 @@ Support support_from_dense(const float* gradient, int64_t sites, int64_t channel
                 writer.end_group(cursor);
             }
     });
-    return join(writers, sites * tiles.number(), threads);
+    return found.join(threads);
 }
 
 void gather_at_support(const float* gradient, int64_t sites, int64_t channels, const SupportView& support,

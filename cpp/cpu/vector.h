@@ -67,6 +67,19 @@ inline uint32_t mask_reaches(Vec a, Vec b) {
 #endif
 }
 
+// Whether any bit is set.
+inline bool any(Words words) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask(reinterpret_cast<__m512i>(words), reinterpret_cast<__m512i>(words)) != 0;
+#elif defined(__AVX2__)
+    return _mm256_testz_si256(reinterpret_cast<__m256i>(words), reinterpret_cast<__m256i>(words)) == 0;
+#else
+    uint32_t bits = 0;
+    for (int i = 0; i < kLanes; ++i) bits |= words[i];
+    return bits != 0;
+#endif
+}
+
 inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 
 inline Vec absolute(Vec v) {
