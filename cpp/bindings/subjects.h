@@ -8,5 +8,6 @@ namespace firstspike::bindings {
 void bind_layer(pybind11::module_& m);
 void bind_neurons(pybind11::module_& m);
 void bind_trains(pybind11::module_& m);
+void bind_weights(pybind11::module_& m);
 
 }  // namespace firstspike::bindings

@@ -71,4 +71,19 @@ void drop_gradient_at(const float* gradient, int64_t batch_sites, int64_t channe
 void drop_gradient_dense(const float* gradient, int64_t steps, int64_t batch_sites, int64_t channels, const Lottery&, int threads,
                          float* out);
 
+// normalize.cpp: a weight [outputs, inputs], and what the normalised one is multiplied with.
+struct Weights {
+    int64_t outputs, inputs;
+    const float* data;
+    const float* gamma;  // [outputs], or null: all ones
+    double deviation;    // of the normalised weight, before gamma
+};
+struct Moments {
+    double mean, inverse_deviation;  // of the whole weight
+};
+Moments normalize_weight(const Weights&, int threads, float* out);
+// gamma_gradient [outputs] or null.
+void normalize_weight_gradient(const Weights&, const Moments&, const float* gradient, int threads, float* weight_gradient,
+                               float* gamma_gradient);
+
 }  // namespace firstspike

@@ -176,6 +176,27 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
     return SpikeTimes._trusted(times, spikes.steps, edge, spikes._support)
 
 
+def normalize_weight(weight: Tensor, deviation: float, gamma: Tensor | None = None) -> Tensor:
+    """Weight normalisation with affine: (W - mean) / std * deviation * gamma (arXiv 2410.23619, Eq. 16 and 17).
+
+    weight: float32 [O, ...], of at least two dimensions and one element; mean and std (biased) are over the whole of it.
+    deviation: > 0. gamma: float32 [O], or [1] for all outputs. Returns a tensor of the shape of `weight`. Raises ValueError or
+    TypeError naming a bad argument.
+    """
+    weight = _checks.float32("weight", weight)
+    if weight.dim() < 2 or weight.numel() == 0:
+        raise ValueError(f"weight must have shape [outputs, inputs, ...] without a zero, got {tuple(weight.shape)}")
+    deviation = _checks.real("deviation", deviation, 0.0, open_low=True)
+    if gamma is not None:
+        gamma = _checks.float32("gamma", gamma, 1)
+        if len(gamma) not in (1, len(weight)):
+            raise ValueError(f"gamma must have 1 or {len(weight)} elements, one an output, got {len(gamma)}")
+        _checks.same_device("weight", weight, "gamma", gamma)
+        gamma = gamma.expand(len(weight))
+    normal: Tensor = ops.normalize_weight(weight, gamma, deviation)[0]
+    return normal
+
+
 def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate = _TRIANGLE) -> Tensor:
     """The dense neuron, a drop-in for any network: V[t] = decay V[t-1] + current[t]; each neuron fires at most once.
 

@@ -123,6 +123,13 @@ def run_latency() -> None:
         encode.latency(torch.rand(2, 3, 4, 5, generator=generator(0)), 8, curve)
 
 
+def run_normalize() -> None:
+    """With a factor for each output, with one for all, and without."""
+    for gamma in (None, torch.rand(1, generator=generator(1)), torch.rand(5, generator=generator(1))):
+        weight = torch.randn(5, 3, 2, generator=generator(0)).requires_grad_()
+        backward(functional.normalize_weight(weight, 0.5, gamma if gamma is None else gamma.requires_grad_()))
+
+
 SAMPLES: dict[str, Callable[[], None]] = {
     "linear": lambda: run_layer(functional.linear, layer((3, 13), (19, 13), 8)),
     "linear, atan": lambda: run_layer(functional.linear, layer((3, 13), (19, 13), 8), surrogate=atan()),
@@ -144,6 +151,7 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "ramp, sigmoid": lambda: run_ramp(sigmoid()),
     "dropout": run_dropout,
     "latency": run_latency,
+    "normalize": run_normalize,
     "fire": lambda: run_fire(triangle(), decay=0.5),
     "fire, sigmoid": lambda: run_fire(sigmoid()),
 }

@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 
 from torch import Tensor, nn
-from torch.nn import functional
 
-from .. import _checks
-
-_EPSILON = 1e-12  # far below any variance of a weight in use; it keeps a constant weight finite
+from .. import _checks, functional
 
 
 class WeightNormalization(nn.Module):
@@ -34,13 +31,8 @@ class WeightNormalization(nn.Module):
         return self.gain * math.sqrt(self.steps / self.fan_in)
 
     def forward(self, weight: Tensor, gamma: Tensor | None = None) -> Tensor:
-        """The normalised weight of the shape of `weight`, [O, ...], times gamma, [O] or [1], if given."""
-        normal = functional.layer_norm(weight, weight.shape, eps=_EPSILON)  # one row: no sum depends on the threads
-        if gamma is None:
-            return normal * self.deviation
-        # a row of its own for each output, also of one gamma for all
-        scale = (gamma * self.deviation).expand(len(weight)).view(-1, *[1] * (weight.dim() - 1))
-        return normal * scale
+        """The normalised weight of the shape of `weight`, float32 [O, ...], times gamma, [O] or [1], if given."""
+        return functional.normalize_weight(weight, self.deviation, gamma)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """What an assignment to the layer's weight stores: the weight as it is."""

@@ -6,6 +6,7 @@ from .fire import fire
 from .integrate import integrate_layer
 from .latency import latency
 from .layer import fire_layer
+from .normalize import normalize_weight
 from .ramp import ramp
 from .times import dense, dense_edge, from_dense
 
@@ -19,6 +20,7 @@ __all__ = [
     "from_dense",
     "integrate_layer",
     "latency",
+    "normalize_weight",
     "ramp",
     "support_capacity",
 ]

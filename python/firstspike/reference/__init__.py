@@ -10,6 +10,7 @@ from .decoding import decision_step, first_spike, population, temporal_weighting
 from .decoding import membrane as decode_membrane
 from .layers import conv2d, conv2d_current, dropout, integrate, linear, linear_current, ramp
 from .neuron import fire, margin, membrane, surrogate_derivative
+from .normalization import normalize_weight
 from .train import SpikeTrain
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "linear_current",
     "margin",
     "membrane",
+    "normalize_weight",
     "population",
     "ramp",
     "surrogate_derivative",

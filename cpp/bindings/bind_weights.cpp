@@ -1,0 +1,48 @@
+// Weight normalisation with affine, and its gradient.
+#include "arguments.h"
+#include "subjects.h"
+
+namespace firstspike::bindings {
+
+namespace {
+
+Weights weights_from(int64_t outputs, int64_t inputs, const Array& weight, const std::optional<Array>& gamma, double deviation) {
+    if (outputs < 1 || inputs < 1) fail("the weight must have at least one element");
+    return {outputs, inputs, input<float>(weight, "weight", outputs * inputs), input<float>(gamma, "gamma", outputs), deviation};
+}
+
+// moments_out: float64 [2], the mean and the inverse of the deviation.
+void normalize(int64_t outputs, int64_t inputs, const Array& weight, const std::optional<Array>& gamma, double deviation, int threads,
+               const Array& normal_out, const Array& moments_out) {
+    const Weights w = weights_from(outputs, inputs, weight, gamma, deviation);
+    auto* out = output<float>(normal_out, "normal_out", outputs * inputs);
+    auto* moments = output<double>(moments_out, "moments_out", 2);
+    const py::gil_scoped_release released;
+    const Moments found = normalize_weight(w, threads_from(threads), out);
+    moments[0] = found.mean;
+    moments[1] = found.inverse_deviation;
+}
+
+void normalize_gradient(int64_t outputs, int64_t inputs, const Array& weight, const std::optional<Array>& gamma, double deviation,
+                        const Array& moments, const Array& gradient, int threads, const Array& weight_out,
+                        const std::optional<Array>& gamma_out) {
+    const Weights w = weights_from(outputs, inputs, weight, gamma, deviation);
+    const auto* found = input<double>(moments, "moments", 2);
+    const auto* at = input<float>(gradient, "gradient", outputs * inputs);
+    auto* at_weight = output<float>(weight_out, "weight_out", outputs * inputs);
+    auto* at_gamma = gamma_out ? output<float>(*gamma_out, "gamma_out", outputs) : nullptr;
+    const py::gil_scoped_release released;
+    normalize_weight_gradient(w, {found[0], found[1]}, at, threads_from(threads), at_weight, at_gamma);
+}
+
+}  // namespace
+
+void bind_weights(py::module_& m) {
+    m.def("normalize_weight", &normalize, py::arg("outputs"), py::arg("inputs"), py::arg("weight"), py::arg("gamma"),
+          py::arg("deviation"), py::arg("threads"), py::arg("normal_out"), py::arg("moments_out"));
+    m.def("normalize_weight_gradient", &normalize_gradient, py::arg("outputs"), py::arg("inputs"), py::arg("weight"),
+          py::arg("gamma"), py::arg("deviation"), py::arg("moments"), py::arg("gradient"), py::arg("threads"), py::arg("weight_out"),
+          py::arg("gamma_out"));
+}
+
+}  // namespace firstspike::bindings

@@ -1,0 +1,112 @@
+"""`normalize_weight`: a weight less its mean and over its deviation, times a factor of each output (cpp/cpu/normalize.cpp)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ._library import array, cpu, empty, operator, threads
+
+EPSILON = 1e-12  # kSmallestVariance
+
+
+def _forward(weight: Tensor, gamma: Tensor | None, deviation: float) -> tuple[Tensor, Tensor]:
+    normal, moments = empty(weight.shape), torch.empty(2, dtype=torch.float64)
+    cpu.normalize_weight(*_arguments(weight, gamma, deviation), threads(), array(normal), array(moments))
+    return normal, moments
+
+
+def _forward_torch(weight: Tensor, gamma: Tensor | None, deviation: float) -> tuple[Tensor, Tensor]:
+    variance, mean = torch.var_mean(weight.double(), correction=0)
+    moments = torch.stack([mean, (variance + EPSILON).rsqrt()])
+    return (_normal(weight, moments) * _scale(weight, gamma, deviation)).contiguous(), moments
+
+
+def _forward_fake(weight: Tensor, gamma: Tensor | None, deviation: float) -> tuple[Tensor, Tensor]:
+    return weight.new_empty(weight.shape), weight.new_empty(2, dtype=torch.float64)
+
+
+def _backward(
+    gradient: Tensor, weight: Tensor, gamma: Tensor | None, moments: Tensor, deviation: float
+) -> tuple[Tensor, Tensor]:
+    at_weight, at_gamma = empty(weight.shape), torch.empty(0 if gamma is None else len(weight))
+    cpu.normalize_weight_gradient(
+        *_arguments(weight, gamma, deviation),
+        array(moments),
+        array(gradient.contiguous()),
+        threads(),
+        array(at_weight),
+        None if gamma is None else array(at_gamma),
+    )
+    return at_weight, at_gamma
+
+
+def _backward_torch(
+    gradient: Tensor, weight: Tensor, gamma: Tensor | None, moments: Tensor, deviation: float
+) -> tuple[Tensor, Tensor]:
+    normal, at_normal = _normal(weight, moments), gradient * _scale(weight, gamma, deviation)
+    at_weight = (at_normal - at_normal.mean() - normal * (normal * at_normal).mean()) * moments[1].float()
+    at_gamma = deviation * (gradient * normal).flatten(1).sum(1)
+    return at_weight.contiguous(), at_gamma if gamma is not None else at_gamma.new_empty(0)
+
+
+def _backward_fake(
+    gradient: Tensor, weight: Tensor, gamma: Tensor | None, moments: Tensor, deviation: float
+) -> tuple[Tensor, Tensor]:
+    return weight.new_empty(weight.shape), weight.new_empty(0 if gamma is None else len(weight))
+
+
+def _arguments(weight: Tensor, gamma: Tensor | None, deviation: float) -> tuple[Any, ...]:
+    outputs = len(weight)
+    return (
+        outputs,
+        weight.numel() // outputs,
+        array(weight.contiguous()),
+        None if gamma is None else array(gamma.contiguous()),
+        deviation,
+    )
+
+
+def _normal(weight: Tensor, moments: Tensor) -> Tensor:
+    return (weight - moments[0].float()) * moments[1].float()
+
+
+def _scale(weight: Tensor, gamma: Tensor | None, deviation: float) -> Tensor | float:
+    return deviation if gamma is None else (gamma * deviation).view(-1, *[1] * (weight.dim() - 1))
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    weight, gamma, ctx.deviation = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(weight, gamma, output[1])
+
+
+@once_differentiable
+def _gradients(ctx: Any, gradient: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
+    if gradient is None:
+        return None, None, None
+    weight, gamma, moments = ctx.saved_tensors
+    at_weight, at_gamma = normalize_weight_backward(gradient, weight, gamma, moments, ctx.deviation)
+    return at_weight, at_gamma if gamma is not None else None, None
+
+
+# (normal, moments): the weight normalised to `deviation`, times gamma [O]; its mean and inverse deviation, float64 [2].
+normalize_weight = operator(
+    "normalize_weight(Tensor weight, Tensor? gamma, float deviation) -> (Tensor normal, Tensor moments)",
+    cpu=_forward,
+    cuda=_forward_torch,
+    fake=_forward_fake,
+    save=_save,
+    gradients=_gradients,
+)
+normalize_weight_backward = operator(
+    "normalize_weight_backward(Tensor gradient, Tensor weight, Tensor? gamma, Tensor moments, float deviation)"
+    " -> (Tensor, Tensor)",
+    cpu=_backward,
+    cuda=_backward_torch,
+    fake=_backward_fake,
+)

@@ -1,0 +1,117 @@
+"""Weight normalisation against its twin in float64: any shape, any gamma, forward and backward."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firstspike import functional, reference
+
+from ..samples import generator
+
+SHAPES = st.one_of(
+    st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 5), st.integers(1, 5)),
+    st.just((40, 1500)),
+)
+
+
+@given(
+    shape=SHAPES,
+    gammas=st.sampled_from(["none", "one", "each"]),
+    offset=st.sampled_from([0.0, -3.0, 50.0]),
+    seed=st.integers(0, 2**20),
+)
+def test_twin(shape: tuple[int, ...], gammas: str, offset: float, seed: int) -> None:
+    g = generator(seed)
+    weight = (torch.randn(shape, generator=g) * 0.3 + offset).requires_grad_()
+    gamma = None if gammas == "none" else torch.rand(1 if gammas == "one" else shape[0], generator=g) + 0.5
+    parameters = [weight] if gamma is None else [weight, gamma.requires_grad_()]
+    at_normal = torch.randn(shape, generator=g)
+    doubles = [p.detach().double().requires_grad_() for p in parameters]
+    got = functional.normalize_weight(weight, 0.7, gamma)
+    expected = reference.normalize_weight(doubles[0], 0.7, *doubles[1:])
+    if weight.std(correction=0) < 0.01:  # few elements: differences are lost in their rounding
+        assert got.isfinite().all()
+        return
+    close = 1e-5 * (1 + abs(offset) / 0.1)  # what float32 keeps of weights that are far from zero
+    torch.testing.assert_close(got.double(), expected, rtol=close, atol=close)
+    gradients = torch.autograd.grad(got, parameters, at_normal)
+    for one, other in zip(gradients, torch.autograd.grad(expected, doubles, at_normal.double()), strict=True):
+        scale = other.abs().max().item() + 1
+        torch.testing.assert_close(one.double() / scale, other / scale, rtol=10 * close, atol=10 * close)
+
+
+@pytest.mark.parametrize("gamma", [None, 1, 3])
+def test_twin_has_the_gradient_of_its_formula(gamma: int | None) -> None:
+    weight = torch.randn(3, 4, 2, 2, generator=generator(0), dtype=torch.float64).requires_grad_()
+    scale = None if gamma is None else torch.rand(gamma, generator=generator(1), dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda w, g: reference.normalize_weight(w, 2.0, g), (weight, scale))
+
+
+def test_any_layout() -> None:
+    weight, gamma = torch.randn(6, 5, 3, 3, generator=generator(0)), torch.rand(12, generator=generator(1))[::2]
+    at = torch.randn(weight.shape, generator=generator(2)).transpose(2, 3)
+    results = []
+    for w, g in ((weight, gamma.clone()), (weight.to(memory_format=torch.channels_last), gamma)):
+        w, g = w.requires_grad_(), g.requires_grad_()
+        normal = functional.normalize_weight(w, 1.0, g)
+        results.append([normal.detach(), *torch.autograd.grad(normal, [w, g], at)])
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_same_bits_for_any_number_of_threads() -> None:
+    weight = torch.randn(300, 40, 5, 5, generator=generator(0)).requires_grad_()
+    gamma = torch.rand(300, generator=generator(1)).requires_grad_()
+    results, before = [], torch.get_num_threads()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        out = functional.normalize_weight(weight, 0.1, gamma)
+        grad = torch.randn(out.shape, generator=generator(2))
+        results.append([out.detach(), *torch.autograd.grad(out, [weight, gamma], grad)])
+    torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_constant_weight_stays_finite() -> None:
+    weight = torch.ones(3, 4).requires_grad_()
+    normal = functional.normalize_weight(weight, 1.0)
+    assert (normal == 0).all()
+    normal.sum().backward()
+    assert weight.grad is not None and weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("gamma", [None, torch.tensor([0.5, 2.0])])
+def test_the_formulas_of_the_device_are_those_of_the_kernel(gamma: torch.Tensor | None) -> None:
+    """What runs on a GPU, run here."""
+    from firstspike.ops import normalize
+
+    weight = torch.randn(2, 3, 4, generator=generator(0))
+    at = torch.randn(2, 3, 4, generator=generator(1))
+    results = []
+    for forward, backward in (
+        (normalize._forward, normalize._backward),
+        (normalize._forward_torch, normalize._backward_torch),
+    ):
+        normal, moments = forward(weight, gamma, 0.5)
+        results.append([normal, moments, *backward(at, weight, gamma, moments, 0.5)])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_bad_input() -> None:
+    weight = torch.randn(3, 4)
+    with pytest.raises(TypeError, match=r"weight must be float32, got torch\.float64"):
+        functional.normalize_weight(weight.double(), 1.0)
+    with pytest.raises(ValueError, match=r"weight must have shape \[outputs, inputs, \.\.\.\] without a zero, got \(0, 4\)"):
+        functional.normalize_weight(weight[:0], 1.0)
+    with pytest.raises(ValueError, match="deviation must be a finite number"):
+        functional.normalize_weight(weight, 0.0)
+    with pytest.raises(ValueError, match="gamma must have 1 or 3 elements, one an output, got 2"):
+        functional.normalize_weight(weight, 1.0, torch.ones(2))
+    with pytest.raises(TypeError, match=r"gamma must be float32, got torch\.float64"):
+        functional.normalize_weight(weight, 1.0, torch.ones(3).double())
