@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from firstspike import SpikeTimes, models
 
@@ -15,11 +16,15 @@ class Ours(nn.Module):
     surrogate.
 
     forward: spikes [B, 784] or [B, 1, 28, 28] to scores [B, classes]. paper: with weight normalisation and affine, as
-    the paper trains; without, to compare with libraries that have neither.
+    the paper trains; without, to compare with libraries that have neither. recompute: each layer under
+    `torch.utils.checkpoint`, which keeps its input alone and runs it again in the backward pass.
     """
 
-    def __init__(self, work: Work, steps: int, *, paper: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self, work: Work, steps: int, *, paper: bool = False, recompute: bool = False, seed: int = 0
+    ) -> None:
         super().__init__()
+        self.recompute = recompute
         net = models.build(
             work.spec,
             input_shape=work.input_shape,
@@ -37,6 +42,6 @@ class Ours(nn.Module):
         """Scores of the spikes."""
         signal = spikes
         for layer in self.layers:
-            signal = layer(signal)
+            signal = checkpoint(layer, signal, use_reentrant=False) if self.recompute else layer(signal)
         scores: Tensor = self.readout(signal)
         return scores

@@ -22,7 +22,7 @@ from ..nets.training import feed
 from ..session import Session
 from ..show import number
 from ..works import CNN, MLP, WORKS, Work
-from .steps import sides
+from .steps import RECOMPUTING, sides
 
 TITLE = "Memory"
 STEPS = 64
@@ -86,7 +86,7 @@ def _kept(work: Work, steps: int) -> dict[str, Any]:
     T.
     """
     batch = inputs.batch("fashion-mnist", SAMPLES, steps, flat=work.flat)
-    chosen = {"firstspike": Setting("firstspike", "eager")}
+    chosen = {"firstspike": Setting("firstspike", "eager"), "recomputing": RECOMPUTING}
     if steps <= STEPS or work is MLP:
         chosen["spikingjelly"] = Setting("spikingjelly", "multi-step")
         chosen["dense eager"] = Setting("dense", "loop")
@@ -100,11 +100,12 @@ def _kept(work: Work, steps: int) -> dict[str, Any]:
             return F.cross_entropy(net(x), batch.labels)
 
         share = 1 / SAMPLES / neurons(work)
-        found[side] = {"drawn": saved.kept_bytes(forward, known) * share}  # type: ignore[arg-type]
+        inputs_kept = 1 if setting is RECOMPUTING else 0  # a byte a neuron: what a layer is run on again, past autograd
+        found[side] = {"drawn": inputs_kept + saved.kept_bytes(forward, known) * share}  # type: ignore[arg-type]
         step = training_step(net, x, batch.labels)
         for _ in range(TRAINED):
             step()
-        found[side]["trained"] = saved.kept_bytes(forward, known) * share  # type: ignore[arg-type]
+        found[side]["trained"] = inputs_kept + saved.kept_bytes(forward, known) * share  # type: ignore[arg-type]
     return {"samples": SAMPLES, "bytes": found}
 
 

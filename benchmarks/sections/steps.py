@@ -16,6 +16,8 @@ from ..show import against, beside, milliseconds
 from ..works import WORKS, Work, named
 
 TITLE = "Training step"
+#: Layers keep their inputs alone.
+RECOMPUTING = Setting("firstspike", "each layer under torch's checkpoint", options={"recompute": True})
 
 
 def measure(session: Session) -> None:
@@ -67,6 +69,7 @@ def sides(work: Work, steps: int, *, quick: bool = False, others: bool = False) 
         chosen["firstspike, normalised"] = Setting(
             "firstspike", "weight normalisation and affine", options={"paper": True}
         )
+        chosen["firstspike, recomputing"] = RECOMPUTING
     return chosen
 
 
