@@ -1,8 +1,8 @@
 """Fill the measured figures into documents: `python -m benchmarks.quote FILE ...`, `--check` only compares.
 
 A document marks a place with `<!-- bench SECTION INDEX -->` ... `<!-- end -->`; between them comes table INDEX (from 0)
-of that section's full record, or with `<!-- bench SECTION origin -->` where and with what it was measured.
-`<!-- bench FOLDER/SECTION INDEX -->` names another folder of results, as of another machine. Nothing is typed by hand.
+of that section's full record, or with `<!-- bench SECTION origin -->` where and with what it was measured. Nothing is
+typed by hand.
 """
 
 from __future__ import annotations
@@ -16,22 +16,15 @@ from firstspike.report import markdown
 from . import records, sections
 from .page import origins
 
-_PLACE = re.compile(
-    r"(?P<head><!-- bench (?:(?P<folder>[\w-]+)/)?(?P<section>\w+) (?P<what>\w+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
-)
+_PLACE = re.compile(r"(<!-- bench (?P<section>\w+) (?P<what>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MISSING = "Not measured yet: run `nox -s bench -- --full`.\n"
 
 
-def fill(text: str, results: Path) -> str:
-    """The text with all its places filled from the records in the folders of `results`; ValueError for a place that
-    names no section or table.
+def fill(text: str, folder: Path) -> str:
+    """The text with all its places filled from the records in `folder`; ValueError for a place that names no section or
+    table.
     """
-
-    def filled(place: re.Match[str]) -> str:
-        folder = results / (place["folder"] or "full")
-        return place["head"] + quoted(folder, place["section"], place["what"]) + place["end"]
-
-    return _PLACE.sub(filled, text)
+    return _PLACE.sub(lambda found: found[1] + quoted(folder, found["section"], found["what"]) + found[4], text)
 
 
 def quoted(folder: Path, section: str, what: str) -> str:
@@ -58,7 +51,7 @@ def main(arguments: list[str]) -> int:
     for name in [name for name in arguments if name != "--check"]:
         path = Path(name)
         old = path.read_text()
-        new = fill(old, records.RESULTS)
+        new = fill(old, records.RESULTS / "full")
         if new != old:
             stale.append(name)
             if not check:

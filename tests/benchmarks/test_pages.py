@@ -95,14 +95,11 @@ def test_growth_draws_a_figure_that_prints_the_same_bytes_twice(tmp_path):
 
 
 def test_documents_are_filled_from_the_records_and_filling_again_changes_nothing(tmp_path):
-    write(tmp_path / "full", "steps", [STEP])
+    write(tmp_path, "steps", [STEP])
     text = "before\n<!-- bench steps 0 -->\nold\n<!-- end -->\nafter\n"
     filled = quote.fill(text, tmp_path)
     assert "9.0x" in filled and "old" not in filled and filled.startswith("before\n") and filled.endswith("after\n")
     assert quote.fill(filled, tmp_path) == filled
-    write(tmp_path / "other-machine", "steps", [STEP | {"source": "elsewhere"}])
-    other = quote.fill("<!-- bench other-machine/steps 0 -->\n<!-- end -->", tmp_path)
-    assert "elsewhere" in other and "elsewhere" not in filled
     missing = quote.fill("<!-- bench limit 0 -->\n<!-- end -->", tmp_path)
     assert quote.MISSING in missing
     with pytest.raises(ValueError, match="one of the 2 tables of steps"):
