@@ -10,10 +10,7 @@ from .works import Work
 #: Taken where no sweep was recorded.
 ASSUMED = {
     "dense": ("loop, compiled", "loop, channels last, compiled", "scan, compiled"),
-    "spikingjelly": (
-        "multi-step, torch formulas, compiled",
-        "multi-step",
-    ),
+    "spikingjelly": ("multi-step, compiled", "multi-step"),
 }
 
 

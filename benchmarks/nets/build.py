@@ -50,9 +50,7 @@ def settings(library: str, *, maps: bool, steps: int) -> list[Setting]:
         found = [Setting(library, f"multi-step{more}", options=extra) for more, extra in last]
         found.append(Setting(library, "multi-step, reset to zero", options={"soft": False}))
         found.append(Setting(library, "single-step", options={"step_mode": "s"}))
-        found.append(Setting(library, "multi-step, compiled", True))
-        if steps <= MOST_UNROLLED:
-            found.append(Setting(library, "multi-step, torch formulas, compiled", True, {"registered": False}))
+        found += [Setting(library, f"multi-step{more}, compiled", True, extra) for more, extra in last]
         return found
     return [Setting(library, "default")]
 

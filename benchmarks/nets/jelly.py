@@ -10,18 +10,12 @@ from ..works import Work
 from .synapses import stages
 
 
-class _FreeATan(surrogate.ATan):
-    """An ATan that SpikingJelly does not know as its own, so that its plain torch formulas run: torch.compile can fuse
-    those.
-    """
-
-
 class Jelly(nn.Module):
     """forward: spikes float32 [T, B, ...] to scores [B, classes]: the last layer integrates (W times the sum of the
     spikes).
 
-    step_mode: "m" or "s". soft: reset by subtraction, detached, its cheapest; else its default, to zero. registered:
-    its registered CPU operator, else its torch formulas. channels_last: memory format of maps and weights.
+    step_mode: "m" or "s". soft: reset by subtraction, detached, its cheapest; else its default, to zero.
+    channels_last: memory format of maps and weights.
     """
 
     def __init__(
@@ -31,7 +25,6 @@ class Jelly(nn.Module):
         *,
         step_mode: str = "m",
         soft: bool = True,
-        registered: bool = True,
         channels_last: bool = False,
         seed: int = 0,
     ) -> None:
@@ -45,7 +38,7 @@ class Jelly(nn.Module):
                 modules.append(layer.Flatten())
             if not stage.last:
                 modules.append(stage.synapse)
-                slope = surrogate.ATan() if registered else _FreeATan()
+                slope = surrogate.ATan()
                 modules.append(
                     neuron.IFNode(v_reset=None if soft else 0.0, surrogate_function=slope, detach_reset=True)
                 )
