@@ -19,16 +19,16 @@ def cell(work: Work, steps: int, library: str) -> str:
     return f"{work.name}-T{steps}-{library}"
 
 
-def best(work: Work, steps: int, library: str, *, eager: bool = False) -> Setting:
+def best(work: Work, steps: int, library: str, *, compiled: bool | None = None) -> Setting:
     """The fastest setting of a training step that was found for this net, at the nearest number of steps that was
     swept.
 
-    eager: among those without torch.compile. Settings that `steps` rules out (unrolled loops) do not count.
+    compiled: among those under torch.compile, or those without; None: among all. Settings that `steps` rules out (unrolled loops) do not count.
     """
     allowed = {
         setting.name: setting
         for setting in settings(library, maps=not work.flat, steps=steps)
-        if not (eager and setting.compiled)
+        if compiled is None or setting.compiled == compiled
     }
     rows = [
         row

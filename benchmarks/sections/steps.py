@@ -59,9 +59,9 @@ def sides(work: Work, steps: int, *, quick: bool = False, others: bool = False) 
     """
     chosen = {
         "firstspike": Setting("firstspike", "eager"),
-        "spikingjelly": best(work, steps, "spikingjelly", eager=quick),
-        "dense": best(work, steps, "dense"),
-        "dense eager": best(work, steps, "dense", eager=True),
+        "spikingjelly": best(work, steps, "spikingjelly", compiled=False if quick else None),
+        "dense": best(work, steps, "dense", compiled=True),
+        "dense eager": best(work, steps, "dense", compiled=False),
     }
     if others:
         chosen["snntorch"] = Setting("snntorch", "default")
