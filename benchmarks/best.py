@@ -23,7 +23,8 @@ def best(work: Work, steps: int, library: str, *, compiled: bool | None = None) 
     """The fastest setting of a training step that was found for this net, at the nearest number of steps that was
     swept.
 
-    compiled: among those under torch.compile, or those without; None: among all. Settings that `steps` rules out (unrolled loops) do not count.
+    compiled: among those under torch.compile, or those without; None: among all. Settings that `steps` rules out
+    (unrolled loops) do not count.
     """
     allowed = {
         setting.name: setting
