@@ -38,10 +38,8 @@ class Jelly(nn.Module):
                 modules.append(layer.Flatten())
             if not stage.last:
                 modules.append(stage.synapse)
-                slope = surrogate.ATan()
-                modules.append(
-                    neuron.IFNode(v_reset=None if soft else 0.0, surrogate_function=slope, detach_reset=True)
-                )
+                reset = None if soft else 0.0
+                modules.append(neuron.IFNode(v_reset=reset, surrogate_function=surrogate.ATan(), detach_reset=True))
         self.body = nn.Sequential(*modules)
         self.last = made[-1].synapse
         self.step_mode = step_mode

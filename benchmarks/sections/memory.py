@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -99,13 +100,15 @@ def _kept(work: Work, steps: int) -> dict[str, Any]:
         def forward(net: torch.nn.Module = net, x: object = x) -> torch.Tensor:
             return F.cross_entropy(net(x), batch.labels)
 
-        share = 1 / SAMPLES / neurons(work)
-        inputs_kept = 1 if setting is RECOMPUTING else 0  # a byte a neuron: what a layer is run on again, past autograd
-        found[side] = {"drawn": inputs_kept + saved.kept_bytes(forward, known) * share}  # type: ignore[arg-type]
+        def kept(forward: Callable[[], torch.Tensor] = forward, known: list[Any] = known, setting: Setting = setting) -> float:
+            again = 1 if setting is RECOMPUTING else 0  # the byte that a layer is run on again is kept past autograd
+            return again + saved.kept_bytes(forward, known) / SAMPLES / neurons(work)
+
+        found[side] = {"drawn": kept()}
         step = training_step(net, x, batch.labels)
         for _ in range(TRAINED):
             step()
-        found[side]["trained"] = inputs_kept + saved.kept_bytes(forward, known) * share  # type: ignore[arg-type]
+        found[side]["trained"] = kept()
     return {"samples": SAMPLES, "bytes": found}
 
 

@@ -7,12 +7,11 @@
 
 namespace firstspike {
 
-void SupportWriter::add_chunk(int64_t group, int64_t least) {
+void SupportWriter::add_chunk(int64_t least) {
     constexpr int64_t kGroups = 8;  // of the largest size, at least, so that little stays free at the end of a chunk
     const int64_t entries = std::max(chunk_, kGroups * least);
     chunks_.push_back({Buffer<float>(entries), Buffer<uint8_t>(entries), Buffer<uint8_t>(entries)});
     size_ = 0;
-    runs_.push_back({group, group, chunks_.size() - 1, 0});
 }
 
 int64_t site_tasks(int64_t sites, int threads) { return std::max<int64_t>(1, std::min<int64_t>(sites, 4 * threads)); }

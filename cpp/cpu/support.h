@@ -59,8 +59,9 @@ class alignas(128) SupportWriter {
 
     // Room for a group of at most `most` entries; end_group takes the cursor with those that came.
     FIRSTSPIKE_INLINE SupportCursor begin_group(int64_t group, int64_t most) {
-        if (chunks_.empty() || size_ + most + kLanes > chunks_.back().slope.capacity()) add_chunk(group, most + kLanes);
-        else if (runs_.back().end != group) runs_.push_back({group, group, chunks_.size() - 1, size_});
+        const bool full = chunks_.empty() || size_ + most + kLanes > chunks_.back().slope.capacity();
+        if (full) add_chunk(most + kLanes);
+        if (full || runs_.back().end != group) runs_.push_back({group, group, chunks_.size() - 1, size_});
         Chunk& chunk = chunks_.back();
         return {chunk.slope.data() + size_, chunk.step.data() + size_, chunk.lane.data() + size_, 0};
     }
@@ -82,7 +83,7 @@ class alignas(128) SupportWriter {
         int64_t begin;
     };
 
-    void add_chunk(int64_t group, int64_t least);  // and begins a run with the group
+    void add_chunk(int64_t least);
 
     int64_t chunk_;
     int64_t* count_;
