@@ -14,17 +14,18 @@ namespace firstspike {
 
 namespace {
 
-// The traces of the sites of a line.
+inline Vec one_where(Words bits) { return reinterpret_cast<Vec>(bits & reinterpret_cast<Words>(splat(1.0f))); }
+
+// The traces of the sites of a line. Without a leak a trace is one from its spike on; with one there is a table of them.
 template <int R>
 class Traces {
    public:
     static constexpr int64_t kWidth = R * kLanes;
 
-    explicit Traces(const Layer& l)
-        : layer_(l), times_(l.out_width() * kWidth), always_(kWidth), trace_(l.steps * kWidth) {
+    Traces(const Layer& l, const Neuron& neuron)
+        : layer_(l), neuron_(neuron), leaky_(neuron.decay != 1.0f), times_(l.out_width() * kWidth), table_(l.steps * kWidth) {
         std::fill_n(times_.data(), l.out_width() * kWidth, static_cast<float>(kSilent));
-        std::fill_n(always_.data(), kWidth, 0.0f);
-        always_[l.rows()] = 1.0f;
+        always_[l.rows() / kLanes][l.rows() % kLanes] = 1.0f;
     }
 
     void start_line(const uint8_t* sample, int64_t y) {
@@ -44,28 +45,32 @@ class Traces {
         }
     }
 
-    // [steps, R vectors] of site x.
-    const float* site(int64_t x, const Neuron& neuron) {
-        typedef int32_t Bits __attribute__((vector_size(kLanes * 4)));
-        const Bits one = reinterpret_cast<Bits>(splat(1.0f));
-        Vec time[R], always[R], trace[R] = {};
-        for (int k = 0; k < R; ++k) {
-            time[k] = load(times_.data() + x * kWidth + k * kLanes);
-            always[k] = load(always_.data() + k * kLanes);
-        }
-        for (int64_t t = 0; t < layer_.steps; ++t) {
-            const Vec step = splat(static_cast<float>(t));
+    // Goes to site x, which has so many entries.
+    void start_site(int64_t x, int64_t entries) {
+        for (int k = 0; k < R; ++k) time_[k] = load(times_.data() + x * kWidth + k * kLanes);
+        tabled_ = leaky_ || entries > layer_.steps;
+        if (!tabled_) return;
+        Vec trace[R] = {};
+        for (int64_t t = 0; t < layer_.steps; ++t)
             for (int k = 0; k < R; ++k) {
-                trace[k] = leak(trace[k], neuron) + reinterpret_cast<Vec>((time[k] == step) & one) + always[k];
-                store(trace_.data() + t * kWidth + k * kLanes, trace[k]);
+                trace[k] = leak(trace[k], neuron_) + one_where(reinterpret_cast<Words>(time_[k] == splat(static_cast<float>(t)))) + always_[k];
+                store(table_.data() + t * kWidth + k * kLanes, trace[k]);
             }
-        }
-        return trace_.data();
+    }
+
+    // Vector k of the site's traces at a step.
+    FIRSTSPIKE_INLINE Vec at(int step, int k) const {
+        if (tabled_) return load(table_.data() + step * kWidth + k * kLanes);
+        const Vec now = splat(static_cast<float>(step));
+        return one_where(reinterpret_cast<Words>(time_[k] <= now)) + always_[k] * (now + 1.0f);
     }
 
    private:
     Layer layer_;
-    Buffer<float> times_, always_, trace_;
+    Neuron neuron_;
+    bool leaky_, tabled_ = false;
+    Buffer<float> times_, table_;
+    Vec time_[R] = {}, always_[R] = {};  // always: one for the bias
 };
 
 // The sums of the lines [from, to) of sites: [outputs, R vectors], and the bias, which is summed in double precision.
@@ -76,19 +81,19 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
     constexpr int64_t kWidth = R * kLanes;
     const int64_t tiles = Tiles{l.outputs}.number();
     const int64_t* offset = g.support.offset;
-    Traces<R> traces(l);
+    Traces<R> traces(l, neuron);
     for (int64_t line = from; line < to; ++line) {
         traces.start_line(s.times + line / l.out_height() * l.units(), line % l.out_height());
         for (int64_t x = 0; x < l.out_width(); ++x) {
             const int64_t first = (line * l.out_width() + x) * tiles;
             if (offset[first] == offset[first + tiles]) continue;
-            const float* trace = traces.site(x, neuron);
+            traces.start_site(x, offset[first + tiles] - offset[first]);
             for (int64_t tile = 0; tile < tiles; ++tile)
                 for (int64_t e = offset[first + tile]; e < offset[first + tile + 1]; ++e) {
                     const Vec direct = splat(g.slope ? g.gradient[e] * g.slope[e] : g.gradient[e]);
-                    const float* at = trace + g.support.step[e] * kWidth;
                     float* to_sum = sum + (tile * kTile + g.support.lane[e]) * kWidth;
-                    for (int k = 0; k < R; ++k) store(to_sum + k * kLanes, load(to_sum + k * kLanes) + load(at + k * kLanes) * direct);
+                    for (int k = 0; k < R; ++k)
+                        store(to_sum + k * kLanes, load(to_sum + k * kLanes) + traces.at(g.support.step[e], k) * direct);
                 }
         }
         for (int64_t o = 0; o < l.outputs; ++o) {
