@@ -155,7 +155,7 @@ Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& sur
         uint8_t* times = times_out + site * s.layer.outputs + tile * kTile;
         if (record) {
             SupportWriter& writer = found.of_task(task);
-            FiringRecord<N> firing(rule, used, writer.begin_group(site * tiles.number() + tile, steps * used));
+            FiringRecord<N> firing(rule, writer.begin_group(site * tiles.number() + tile, steps * used));
             walk(v, current, bias.tile(tile), steps, neuron, firing);
             writer.end_group(firing.cursor());
             firing.write_times(times, used);

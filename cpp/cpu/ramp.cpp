@@ -43,7 +43,7 @@ Support ramp(const float* current, int64_t sites, int64_t channels, int64_t step
             };
             if (record) {
                 SupportWriter& writer = found.of_task(task);
-                FiringRecord<N> firing(rule, used, writer.begin_group(site * tiles.number() + tile, steps * used));
+                FiringRecord<N> firing(rule, writer.begin_group(site * tiles.number() + tile, steps * used));
                 run(firing);
                 writer.end_group(firing.cursor());
                 firing.write_times(times_out + at, used);

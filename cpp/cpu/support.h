@@ -42,11 +42,11 @@ struct SupportCursor {
     uint8_t* lane = nullptr;
     int64_t count = 0;
 
-    // Adds the lanes of `mask`, all at one step; may write a whole vector of each array.
-    FIRSTSPIKE_INLINE void append(uint32_t mask, Vec slopes, int first_lane, int at_step) {
-        const int n = append_lanes(mask, slopes, first_lane, slope + count, lane + count);
-        std::memset(step + count, at_step, kLanes);
-        count += n;
+    // What is added now is at this step; may write as many of them as a tile has neurons.
+    FIRSTSPIKE_INLINE void start_step(int now) const { std::memset(step + count, now, kTile); }
+    // Adds the lanes of `mask`; may write a whole vector of slopes and lanes.
+    FIRSTSPIKE_INLINE void append(uint32_t mask, Vec slopes, int first_lane) {
+        count += append_lanes(mask, slopes, first_lane, slope + count, lane + count);
     }
 };
 
@@ -59,8 +59,8 @@ class alignas(128) SupportWriter {
 
     // Room for a group of at most `most` entries; end_group takes the cursor with those that came.
     FIRSTSPIKE_INLINE SupportCursor begin_group(int64_t group, int64_t most) {
-        const bool full = chunks_.empty() || size_ + most + kLanes > chunks_.back().slope.capacity();
-        if (full) add_chunk(most + kLanes);
+        const bool full = chunks_.empty() || size_ + most + kTile > chunks_.back().slope.capacity();
+        if (full) add_chunk(most + kTile);
         if (full || runs_.back().end != group) runs_.push_back({group, group, chunks_.size() - 1, size_});
         Chunk& chunk = chunks_.back();
         return {chunk.slope.data() + size_, chunk.step.data() + size_, chunk.lane.data() + size_, 0};

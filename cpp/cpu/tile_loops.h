@@ -125,21 +125,18 @@ class FiringTimes {
 template <int N>
 class FiringRecord {
    public:
-    FiringRecord(const FiringRule& rule, int used, SupportCursor cursor) : rule_(rule), alive_(used), cursor_(cursor) {
+    FiringRecord(const FiringRule& rule, SupportCursor cursor) : rule_(rule), cursor_(cursor) {
         for (int k = 0; k < N; ++k) time_[k] = Words{} + static_cast<uint32_t>(kSilent);
     }
 
     // Returns false once no neuron of the tile is left to fire.
     FIRSTSPIKE_INLINE bool operator()(Vec (&v)[N], int step) {
-        if (anything(v)) fire(v, step);
-        return alive_ > 0;
+        return !near(highest(v)) || fire(v, step);
     }
 
     // Whether nothing happens while the membranes move from `first` to `last`, each in one direction.
     FIRSTSPIKE_INLINE bool sleeps(const Vec (&first)[N], const Vec (&last)[N]) const {
-        Vec highest[N];
-        for (int k = 0; k < N; ++k) highest[k] = larger(first[k], last[k]);
-        return !anything(highest);
+        return !near(larger(highest(first), highest(last)));
     }
 
     // The times of the tile's first `used` neurons.
@@ -149,27 +146,30 @@ class FiringRecord {
     const SupportCursor& cursor() const { return cursor_; }
 
    private:
-    // Whether a membrane is within reach of the threshold or above.
-    FIRSTSPIKE_INLINE bool anything(const Vec (&v)[N]) const {
+    static FIRSTSPIKE_INLINE Vec highest(const Vec (&v)[N]) {
         Vec highest = v[0];
         for (int k = 1; k < N; ++k) highest = larger(highest, v[k]);
-        return mask_greater(highest - rule_.threshold, -rule_.reach) != 0;
+        return highest;
     }
 
-    FIRSTSPIKE_INLINE void fire(Vec (&v)[N], int step) {
+    // Whether one of the membranes is within reach of the threshold or above.
+    FIRSTSPIKE_INLINE bool near(Vec v) const { return mask_greater(v - rule_.threshold, -rule_.reach) != 0; }
+
+    // Returns false once no neuron of the tile is left to fire.
+    FIRSTSPIKE_INLINE bool fire(Vec (&v)[N], int step) {
+        cursor_.start_step(step);
 #pragma GCC unroll 4  // a loop would need the membranes in memory
         for (int k = 0; k < N; ++k) {
             const Vec size = absolute(v[k] - rule_.threshold);  // appending nothing is quicker than a branch that goes either way
-            cursor_.append(mask_greater(rule_.reach, size), rule_.slope(size), k * kLanes, step);
+            cursor_.append(mask_greater(rule_.reach, size), rule_.slope(size), k * kLanes);
             const uint32_t fired = mask_reaches(v[k], rule_.threshold);
             v[k] = choose(fired, splat(kSpent), v[k]);
             time_[k] = choose(fired, Words{} + static_cast<uint32_t>(step), time_[k]);
-            alive_ -= __builtin_popcount(fired);
         }
+        return mask_greater(highest(v), splat(kSpent)) != 0;
     }
 
     const FiringRule rule_;
-    int alive_;
     SupportCursor cursor_;
     Words time_[N];
 };

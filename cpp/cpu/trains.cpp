@@ -44,13 +44,15 @@ Support support_from_dense(const float* gradient, int64_t sites, int64_t channel
             for (int64_t tile = 0; tile < tiles.number(); ++tile) {
                 const int used = tiles.used(tile);
                 SupportCursor cursor = writer.begin_group(site * tiles.number() + tile, steps * used);
-                for (int64_t t = 0; t < steps; ++t)
+                for (int64_t t = 0; t < steps; ++t) {
+                    cursor.start_step(static_cast<int>(t));
                     for (int first = 0; first < used; first += kLanes) {
                         const Vec g = load_some(gradient + (t * sites + site) * channels + tile * kTile + first, used - first);
                         // Zeros add nothing; a NaN counts, so that it is not lost.
                         const uint32_t some = first_lanes(kLanes) & ~(mask_reaches(g, Vec{}) & mask_reaches(Vec{}, g));
-                        if (some) cursor.append(some, g, first, static_cast<int>(t));
+                        if (some) cursor.append(some, g, first);
                     }
+                }
                 writer.end_group(cursor);
             }
     });
