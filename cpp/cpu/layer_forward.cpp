@@ -32,23 +32,32 @@ FIRSTSPIKE_INLINE void add(Vec (&v)[N], const float* values) {
     for (int k = 0; k < N; ++k) v[k] += load(values + k * kLanes);
 }
 
-// The current of a tile of neurons at each step: rows of weights to add, ...
+// The current of a tile of neurons at each step: rows of weights to add, and the bias, ...
 struct ListedCurrent {
     const float* weights;
+    const float* bias;
     EventList events;
 
     bool silent(int64_t from, int64_t to) const { return events.begin[to] == events.begin[from]; }
     template <int N>
     FIRSTSPIKE_INLINE void enter(Vec (&v)[N], int64_t t) const {
         add_rows<N>(v, weights, events.row + events.begin[t], events.count(t));
+        add(v, bias);
+    }
+    // The steps [from, to), which are silent.
+    template <int N>
+    FIRSTSPIKE_INLINE void enter_silent(Vec (&v)[N], int64_t from, int64_t to) const {
+        for (int64_t t = from; t < to; ++t) add(v, bias);
     }
 };
 
-// ... or their sums.
+// ... or the sums of all that.
 struct SummedCurrent {
     const float* sums;
 
-    bool silent(int64_t, int64_t) const { return false; }
+    static bool silent(int64_t, int64_t) { return false; }
+    template <int N>
+    static void enter_silent(Vec (&)[N], int64_t, int64_t) {}
     template <int N>
     FIRSTSPIKE_INLINE void enter(Vec (&v)[N], int64_t t) const {
         add(v, sums + t * N * kLanes);
@@ -60,13 +69,14 @@ template <class Run>
 void each_tile(const Synapses& s, const Schedule& schedule, Run&& run) {
     const Layer& l = s.layer;
     const Tiles tiles{l.outputs};
+    const TileBias bias(s.bias, l.outputs);
     const Panel panel(l, s.weight, !schedule.one_task_a_tile(), s.threads);
     if (l.single_site() || FieldSort::units(l) <= FieldSort::kMostUnits) {
         schedule.each_tile(
             s.times, [&](int64_t tile) { return panel.tile(tile); },
             [&](int64_t task, int64_t site, int64_t tile, const Panel::Tile& packed, EventList events) {
                 with_vectors(tiles.vectors(tile), [&](auto vectors) {
-                    run(task, site, tile, vectors, ListedCurrent{packed.weights, events});
+                    run(task, site, tile, vectors, ListedCurrent{packed.weights, bias.tile(tile), events});
                 });
             });
         return;
@@ -82,8 +92,8 @@ void each_tile(const Synapses& s, const Schedule& schedule, Run&& run) {
                     constexpr int N = decltype(vectors)::value;
                     const int64_t block = StepSums<N>::block(l.steps);
                     for (int64_t from = 0; from < l.out_width(); from += block)
-                        sum_taps<N>(l, cells, panel.tile(tile).weights, y, from, std::min(from + block, l.out_width()), scratch,
-                                    [&](int64_t x, const float* sums) {
+                        sum_taps<N>(l, cells, panel.tile(tile).weights, bias.tile(tile), y, from,
+                                    std::min(from + block, l.out_width()), scratch, [&](int64_t x, const float* sums) {
                                         run(task, line * l.out_width() + x, tile, vectors, SummedCurrent{sums});
                                     });
                 });
@@ -96,8 +106,7 @@ void each_tile(const Synapses& s, const Schedule& schedule, Run&& run) {
 // In kNap steps without events the membranes move by the bias alone, one way: where at_step.sleeps(after the first of the steps,
 // after the last) says that nothing happens in between, they are passed over.
 template <int N, class Current, class AtStep>
-FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const Current& current, const float* bias, int64_t steps, const Neuron& neuron,
-                            AtStep&& at_step) {
+FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const Current& current, int64_t steps, const Neuron& neuron, AtStep&& at_step) {
     const bool leaky = neuron.decay != 1.0f;
     int64_t awake = 0;  // steps before this one are not passed over
     for (int64_t t = 0; t < steps; ++t) {
@@ -106,9 +115,9 @@ FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const Current& current, const float* bi
             awake = end;
             Vec first[N], last[N];
             for (int k = 0; k < N; ++k) first[k] = v[k];
-            add(first, bias);
+            current.enter_silent(first, t, t + 1);
             for (int k = 0; k < N; ++k) last[k] = first[k];
-            for (int64_t i = t + 1; i < end; ++i) add(last, bias);
+            current.enter_silent(last, t + 1, end);
             if (at_step.sleeps(first, last)) {
                 for (int k = 0; k < N; ++k) v[k] = last[k];
                 t = end - 1;
@@ -118,7 +127,6 @@ FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const Current& current, const float* bi
         if (leaky)
             for (int k = 0; k < N; ++k) v[k] = leak(v[k], neuron);
         current.enter(v, t);
-        add(v, bias);
         if (!at_step(v, static_cast<int>(t))) return;
     }
 }
@@ -141,7 +149,6 @@ struct Membranes {
 
 Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate, bool record, uint8_t* times_out) {
     const Tiles tiles{s.layer.outputs};
-    const TileBias bias(s.bias, s.layer.outputs);
     const int64_t sites = s.layer.batch * s.layer.sites();
     const Schedule schedule(s.layer, s.threads);
     const int64_t steps = s.layer.steps;
@@ -156,12 +163,12 @@ Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& sur
         if (record) {
             SupportWriter& writer = found.of_task(task);
             FiringRecord<N> firing(rule, writer.begin_group(site * tiles.number() + tile, steps * used));
-            walk(v, current, bias.tile(tile), steps, neuron, firing);
+            walk(v, current, steps, neuron, firing);
             writer.end_group(firing.cursor());
             firing.write_times(times, used);
         } else {
             FiringTimes<N> firing(rule, used);
-            walk(v, current, bias.tile(tile), steps, neuron, firing);
+            walk(v, current, steps, neuron, firing);
             firing.write_times(times, used);
         }
     });
@@ -170,12 +177,11 @@ Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& sur
 
 void integrate_layer(const Synapses& s, const Neuron& neuron, float* membrane) {
     const Tiles tiles{s.layer.outputs};
-    const TileBias bias(s.bias, s.layer.outputs);
     const int64_t sites = s.layer.batch * s.layer.sites();
     each_tile(s, Schedule(s.layer, s.threads), [&](int64_t, int64_t site, int64_t tile, auto vectors, const auto& current) {
         constexpr int N = decltype(vectors)::value;
         Vec v[N] = {};
-        walk(v, current, bias.tile(tile), s.layer.steps, neuron,
+        walk(v, current, s.layer.steps, neuron,
              Membranes<N>{membrane + site * s.layer.outputs + tile * kTile, sites * s.layer.outputs, tiles.used(tile)});
     });
 }

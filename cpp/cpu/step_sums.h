@@ -36,10 +36,14 @@ class StepSums {
     static constexpr int64_t kWidth = N * kLanes;
     static constexpr int64_t kMargin = kMostTaps - 1;  // places of other blocks, or of none, that a run of taps reaches as well
 
-    StepSums(int64_t places, int64_t steps, Buffer<float>& scratch) : steps_(steps) {
+    // The sums begin with `first` [N vectors], or with zeros.
+    StepSums(int64_t places, int64_t steps, Buffer<float>& scratch, const float* first = nullptr) : steps_(steps) {
         scratch.reserve(places * steps * kWidth);
         sums_ = scratch.data();
-        std::fill_n(sums_, places * steps * kWidth, 0.0f);
+        Vec row[N] = {};
+        for (int k = 0; k < N && first; ++k) row[k] = load(first + k * kLanes);
+        for (int64_t i = 0; i < places * steps; ++i)
+            for (int k = 0; k < N; ++k) store(sums_ + i * kWidth + k * kLanes, row[k]);
     }
 
     // At most so many places of all, so that they lie in L2.

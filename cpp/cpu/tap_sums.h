@@ -10,13 +10,13 @@
 
 namespace firstspike {
 
-// Sites [from, to) of row y of a sample, one tile of neurons, its weights [tap][channel][N vectors]. at_site(x, sums) gets each
-// site's currents, [step][N vectors].
+// Sites [from, to) of row y of a sample, one tile of neurons, its weights [tap][channel][N vectors] and its bias. at_site(x, sums)
+// gets each site's currents, [step][N vectors].
 template <int N, class AtSite>
-void sum_taps(const Layer& l, const CellLists& cells, const float* weights, int64_t y, int64_t from, int64_t to,
+void sum_taps(const Layer& l, const CellLists& cells, const float* weights, const float* bias, int64_t y, int64_t from, int64_t to,
               Buffer<float>& scratch, AtSite&& at_site) {
     using Sums = StepSums<N>;
-    Sums sums(to - from, l.steps, scratch);
+    Sums sums(to - from, l.steps, scratch, bias);
     const int64_t together = taps_together(l.channels * Sums::kWidth, l.kernel_width);
     for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
         const int64_t cell_y = y * l.stride_y - l.pad_y + ky;
