@@ -38,6 +38,7 @@ void normalize_gradient(int64_t outputs, int64_t inputs, const Array& weight, co
 }  // namespace
 
 void bind_weights(py::module_& m) {
+    m.attr("smallest_variance") = kSmallestVariance;
     m.def("normalize_weight", &normalize, py::arg("outputs"), py::arg("inputs"), py::arg("weight"), py::arg("gamma"),
           py::arg("deviation"), py::arg("threads"), py::arg("normal_out"), py::arg("moments_out"));
     m.def("normalize_weight_gradient", &normalize_gradient, py::arg("outputs"), py::arg("inputs"), py::arg("weight"),

@@ -71,6 +71,7 @@ void drop_gradient_at(const float* gradient, int64_t batch_sites, int64_t channe
 void drop_gradient_dense(const float* gradient, int64_t steps, int64_t batch_sites, int64_t channels, const Lottery&, int threads,
                          float* out);
 
+constexpr double kSmallestVariance = 1e-12;  // far below any variance of a weight in use; it keeps a constant weight finite
 // normalize.cpp: a weight [outputs, inputs], and what the normalised one is multiplied with.
 struct Weights {
     int64_t outputs, inputs;

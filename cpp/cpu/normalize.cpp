@@ -15,8 +15,7 @@ namespace firstspike {
 
 namespace {
 
-constexpr double kSmallestVariance = 1e-12;  // far below any variance of a weight in use; it keeps a constant weight finite
-constexpr int64_t kSmall = 16384;            // weights that one thread is as quick with
+constexpr int64_t kSmall = 16384;  // weights that one thread is as quick with
 
 template <class Row>
 void each_row(const Weights& w, int threads, Row&& row) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "bytes_below.h"
 #include "memory.h"
 #include "tiles.h"
 
@@ -22,6 +23,12 @@ struct SupportView {
 // t from 0 to `steps`.
 template <class Place>
 inline void find_steps(Place* until, Place first, const uint8_t* step, int64_t count, int64_t steps) {
+    constexpr int64_t kFewSteps = 16;  // up to here counting is faster than a look at each entry
+    if (steps <= kFewSteps) {
+        until[0] = first;
+        for (int t = 1; t <= steps; ++t) until[t] = first + static_cast<Place>(count_below(step, count, t));
+        return;
+    }
     std::fill_n(until, steps + 1, first);
     for (int64_t e = 0; e < count; ++e) until[step[e] + 1] = first + static_cast<Place>(e + 1);
     for (int64_t t = 0; t < steps; ++t) until[t + 1] = std::max(until[t + 1], until[t]);

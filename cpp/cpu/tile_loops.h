@@ -77,6 +77,12 @@ struct FiringRule {
         : threshold(splat(neuron.threshold)), reach(splat(surrogate.reach())), slope(surrogate) {}
 };
 
+// The times of the first `used` neurons of a tile, as bytes.
+template <int N>
+FIRSTSPIKE_INLINE void narrow_times(uint8_t* out, const Words (&time)[N], int used) {
+    for (int k = 0; k < N; ++k) narrow_some(out + k * kLanes, time[k], used - k * kLanes);
+}
+
 // What a tile does at the end of a step where nothing is recorded: notes the times of the neurons that fire. It has no branch, for
 // whether some neuron of a tile fires at a step is hard to foresee.
 template <int N>
@@ -109,10 +115,7 @@ class FiringTimes {
         return !any(fires);
     }
 
-    // The times of the tile's first `used` neurons.
-    FIRSTSPIKE_INLINE void write_times(uint8_t* times, int used) const {
-        for (int k = 0; k < N; ++k) narrow_some(times + k * kLanes, time_[k], used - k * kLanes);
-    }
+    FIRSTSPIKE_INLINE void write_times(uint8_t* out, int used) const { narrow_times(out, time_, used); }
 
    private:
     FIRSTSPIKE_INLINE Words reaches(Vec v) const { return reinterpret_cast<Words>(v >= threshold_); }
@@ -130,19 +133,14 @@ class FiringRecord {
     }
 
     // Returns false once no neuron of the tile is left to fire.
-    FIRSTSPIKE_INLINE bool operator()(Vec (&v)[N], int step) {
-        return !near(highest(v)) || fire(v, step);
-    }
+    FIRSTSPIKE_INLINE bool operator()(Vec (&v)[N], int step) { return !near(highest(v)) || fire(v, step); }
 
     // Whether nothing happens while the membranes move from `first` to `last`, each in one direction.
     FIRSTSPIKE_INLINE bool sleeps(const Vec (&first)[N], const Vec (&last)[N]) const {
         return !near(larger(highest(first), highest(last)));
     }
 
-    // The times of the tile's first `used` neurons.
-    FIRSTSPIKE_INLINE void write_times(uint8_t* times, int used) const {
-        for (int k = 0; k < N; ++k) narrow_some(times + k * kLanes, time_[k], used - k * kLanes);
-    }
+    FIRSTSPIKE_INLINE void write_times(uint8_t* out, int used) const { narrow_times(out, time_, used); }
     const SupportCursor& cursor() const { return cursor_; }
 
    private:

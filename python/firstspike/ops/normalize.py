@@ -10,8 +10,6 @@ from torch.autograd.function import once_differentiable
 
 from ._library import array, cpu, empty, operator, threads
 
-EPSILON = 1e-12  # kSmallestVariance
-
 
 def _forward(weight: Tensor, gamma: Tensor | None, deviation: float) -> tuple[Tensor, Tensor]:
     normal, moments = empty(weight.shape), torch.empty(2, dtype=torch.float64)
@@ -21,7 +19,7 @@ def _forward(weight: Tensor, gamma: Tensor | None, deviation: float) -> tuple[Te
 
 def _forward_torch(weight: Tensor, gamma: Tensor | None, deviation: float) -> tuple[Tensor, Tensor]:
     variance, mean = torch.var_mean(weight.double(), correction=0)
-    moments = torch.stack([mean, (variance + EPSILON).rsqrt()])
+    moments = torch.stack([mean, (variance + cpu.smallest_variance).rsqrt()])
     return (_normal(weight, moments) * _scale(weight, gamma, deviation)).contiguous(), moments
 
 
