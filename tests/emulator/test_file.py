@@ -76,6 +76,7 @@ def test_rewriting_alone_is_harmless():
         (lambda h: h["layers"][0].update(start=200), "steps"),
         (lambda h: h["layers"][0]["membrane"].update(low=5), "hold 0"),
         (lambda h: h["layers"][0]["membrane"].update(policy="grow"), "policy"),
+        (lambda h: h["layers"][0]["membrane"].update(bits=1 << 40, policy="wrap"), "bits must be from 1 to 61"),
         (lambda h: h["readout"].update(kind="vote"), "readout"),
         (lambda h: h["encoder"].update(kind="magic"), "encoder"),
         (lambda h: h["profile"].update(weight_bits=0), "weight_bits"),

@@ -78,6 +78,17 @@ def test_refusals():
         from_nir(graph)
 
 
+@pytest.mark.parametrize("field, value", [("pool", 0), ("shift", -1), ("shift", 62), ("shift", 1 << 40)])
+def test_a_record_out_of_range(field, value):
+    """Found by the property below: 0 was divided by, and 2^(2^40) asked for."""
+    graph = to_nir(SMALL)
+    record = json.loads(graph.metadata["firstspike"])
+    record["header"]["layers"][0][field] = value
+    graph.metadata["firstspike"] = json.dumps(record)
+    with pytest.raises(em.ProgramError, match="no valid program in the graph"):
+        from_nir(graph)
+
+
 SMALL = em.quantize(net("30-20-5", encoder="latency"), "loihi-like")
 
 

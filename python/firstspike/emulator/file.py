@@ -24,17 +24,8 @@ KEY = "firstspike.program"
 _ARRAYS = ("weight", "theta", "bias", "scale")
 _HOST_ARRAYS = ("weight", "bias")
 _LARGEST_HEADER = 1 << 24
-# RuntimeError: pybind11 says so of a number that a C++ integer cannot hold.
-_FAULTS = (
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    RuntimeError,
-    MemoryError,
-)
+# What a record of anything may raise. RuntimeError: pybind11 says so of a number that a C++ integer cannot hold.
+FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 
 
 class ProgramError(ValueError):
@@ -80,7 +71,7 @@ def put_together(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Pro
         return _build(header, arrays)
     except ProgramError:
         raise
-    except _FAULTS as error:
+    except FAULTS as error:
         raise ProgramError(f"no valid program: {type(error).__name__}: {error}") from error
 
 
@@ -96,7 +87,7 @@ def loads(data: bytes) -> Program:
         return put_together(_header(data), load_arrays(data))
     except ProgramError:
         raise
-    except (SafetensorError, *_FAULTS) as error:
+    except (SafetensorError, *FAULTS) as error:
         raise ProgramError(f"no valid program: {type(error).__name__}: {error}") from error
 
 

@@ -29,6 +29,7 @@ class Register:
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
             raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {self.policy!r}")
+        _check_bits(self.bits)
         if not self.low <= 0 <= self.high:
             raise ValueError(f"a register must hold 0, got {self.low} to {self.high}")
         if self.policy == "wrap" and self.high - self.low + 1 != 1 << self.bits:
@@ -40,13 +41,17 @@ class Register:
     def of(cls, bits: int, values: str = "signed", policy: str = "saturate") -> Register:
         """A register of `bits` bits: `signed` (two's complement), `symmetric` (its lowest value left out) or
         `unsigned`."""
-        if not 1 <= bits <= 61:
-            raise ValueError(f"bits must be from 1 to 61, got {bits}")
+        _check_bits(bits)
         high = (1 << bits) - 1 if values == "unsigned" else (1 << (bits - 1)) - 1
         lows = {"signed": -high - 1, "symmetric": -high, "unsigned": 0}
         if values not in lows:
             raise ValueError(f"values must be one of {', '.join(lows)}, got {values!r}")
         return cls(lows[values], high, bits, policy)
+
+
+def _check_bits(bits: int) -> None:
+    if not 1 <= bits <= 61:
+        raise ValueError(f"bits must be from 1 to 61, got {bits}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .file import ProgramError, put_together, take_apart
+from .file import FAULTS, ProgramError, put_together, take_apart
 from .layers import Layer
 from .program import Program, narrow
 
@@ -81,7 +81,7 @@ def from_nir(graph: nir.NIRGraph) -> Program:
             arrays[name] = np.array(host["values"], np.float32).reshape(host["shape"])
         for n, plain in enumerate(header["layers"]):
             arrays.update(_read_layer(graph.nodes, n, plain))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+    except FAULTS as error:
         raise ProgramError(f"no valid program in the graph: {type(error).__name__}: {error}") from error
     return put_together(header, arrays)
 
@@ -107,6 +107,8 @@ def _synapses(nir: Any, layer: Layer) -> Any:
 def _read_layer(nodes: dict[str, Any], n: int, plain: dict[str, Any]) -> dict[str, NDArray[Any]]:
     synapses, neurons = nodes[f"{n}.synapses"], nodes[f"{n}.neurons"]
     shifted = _integers(synapses.weight, plain, "weights")
+    if plain["shift"] not in range(62):
+        raise ProgramError(f"layer {plain['name']}: shift must be from 0 to 61, got {plain['shift']}")
     if (shifted & ((1 << plain["shift"]) - 1)).any():
         raise ProgramError(f"layer {plain['name']}: its weights must be multiples of 2^{plain['shift']}")
     weight = shifted >> plain["shift"]
