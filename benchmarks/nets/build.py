@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -23,12 +23,20 @@ LIBRARIES = tuple(_MADE_BY)
 
 @dataclass(frozen=True)
 class Setting:
-    """A way to run a library: the options of its net, and whether under torch.compile."""
+    """A way to run a library: the options of its net, and whether under torch.compile.
+
+    freezing: under torch.compile for inference, the weights held as constants and packed beforehand.
+    """
 
     library: str
     name: str
     compiled: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+    freezing: bool = False
+
+    def frozen(self) -> Setting:
+        """This setting, compiled, with `freezing`."""
+        return replace(self, name=f"{self.name}, frozen", compiled=True, freezing=True)
 
 
 def settings(library: str, *, maps: bool, steps: int) -> list[Setting]:
@@ -65,4 +73,7 @@ def build(setting: Setting, work: Work, steps: int) -> nn.Module:
         raise ValueError(f"library must be one of {', '.join(LIBRARIES)}, got {setting.library!r}")
     module, name = _MADE_BY[setting.library]
     net: nn.Module = getattr(import_module(f"{__package__}.{module}"), name)(work, steps, **setting.options)
-    return torch.compile(net, dynamic=False) if setting.compiled else net  # type: ignore[return-value]
+    if not setting.compiled:
+        return net
+    options: dict[str, Any] | None = {"freezing": True} if setting.freezing else None
+    return torch.compile(net, dynamic=False, options=options)  # type: ignore[return-value]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from firstspike import SpikeTimes, models
+from firstspike.nn import Frozen
 
 from ..works import Work
 
@@ -17,11 +20,19 @@ class Ours(nn.Module):
 
     forward: spikes [B, 784] or [B, 1, 28, 28] to scores [B, classes]. paper: with weight normalisation and affine, as
     the paper trains; without, to compare with libraries that have neither. recompute: each layer under
-    `torch.utils.checkpoint`, which keeps its input alone and runs it again in the backward pass.
+    `torch.utils.checkpoint`, which keeps its input alone and runs it again in the backward pass. frozen: the layers in
+    one, for inference (`firstspike.nn.Frozen`).
     """
 
     def __init__(
-        self, work: Work, steps: int, *, paper: bool = False, recompute: bool = False, seed: int = 0
+        self,
+        work: Work,
+        steps: int,
+        *,
+        paper: bool = False,
+        recompute: bool = False,
+        frozen: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.recompute = recompute
@@ -36,7 +47,9 @@ class Ours(nn.Module):
             bias=True,
             generator=torch.Generator().manual_seed(seed),
         )
-        self.layers, self.readout = net.layers, net.readout
+        shape = (math.prod(work.input_shape),) if net.flat else work.input_shape
+        self.layers = nn.ModuleList([Frozen(net.layers, shape)]) if frozen else net.layers
+        self.readout = net.readout
 
     def forward(self, spikes: SpikeTimes) -> Tensor:
         """Scores of the spikes."""

@@ -16,6 +16,7 @@ struct Synapses {
     WeightView weight;
     const float* bias;  // [outputs], added in every step, or null
     int threads;
+    const Panel* packed = nullptr;  // the whole weight as the forward pass reads it; null: it packs it
 };
 
 // layer_forward.cpp: times [batch, sites, outputs] of the neurons behind the synapses. Records the support if asked.

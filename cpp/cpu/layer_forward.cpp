@@ -3,6 +3,8 @@
 // For each tile of neurons of a site the membranes stay in registers; step by step its current is added, either the rows of the
 // inputs that fire or, in a convolution with large fields, their sums (tap_sums.h); then the threshold is tested, and the tile is left
 // as soon as all its neurons have fired.
+#include <optional>
+
 #include "kernels.h"
 #include "schedule.h"
 #include "tap_sums.h"
@@ -70,7 +72,9 @@ void each_tile(const Synapses& s, const Schedule& schedule, Run&& run) {
     const Layer& l = s.layer;
     const Tiles tiles{l.outputs};
     const TileBias bias(s.bias, l.outputs);
-    const Panel panel(l, s.weight, !schedule.one_task_a_tile(), s.threads);
+    std::optional<Panel> own;
+    if (!s.packed) own.emplace(l, s.weight, !schedule.one_task_a_tile(), s.threads);
+    const Panel& panel = s.packed ? *s.packed : *own;
     if (l.single_site() || FieldSort::units(l) <= FieldSort::kMostUnits) {
         schedule.each_tile(
             s.times, [&](int64_t tile) { return panel.tile(tile); },

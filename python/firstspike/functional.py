@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import _checks, ops
+from . import _checks, _geometry, ops
 from .spikes import SpikeTimes, Support, from_sites, to_sites
 from .surrogate import Surrogate, triangle
 
@@ -63,8 +63,8 @@ def linear(
     """
     spikes = _spikes(spikes, 2, 4)
     weight = _checks.float32("weight", weight, 2)
-    pool = _pool(spikes, avg_pool)
-    geometry = _flat_geometry(spikes, weight, pool)
+    pool = _geometry.pool_of(spikes.shape, avg_pool)
+    geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
     bias = _checks.bias(bias, weight.shape[0])
     neuron = _neuron(threshold, decay, surrogate)
     record = _records(spikes, weight, bias)
@@ -96,42 +96,18 @@ def conv2d(
     """
     spikes = _spikes(spikes, 4)
     weight = _checks.float32("weight", weight, 4)
-    pool = _pool(spikes, avg_pool)
-    stride_y, stride_x = _checks.pair("stride", stride, 1)
-    pad_y, pad_x = _checks.pair("padding", padding, 0)
-    _, channels, height, width = spikes.shape
-    if weight.shape[1] != channels:
-        raise ValueError(
-            f"weight must have shape [outputs, {channels}, ...] for spikes of shape {tuple(spikes.shape)}, "
-            f"got {tuple(weight.shape)}"
-        )
-    padded = (height // pool + 2 * pad_y, width // pool + 2 * pad_x)
-    if 0 in weight.shape or padded[0] < weight.shape[2] or padded[1] < weight.shape[3]:
-        raise ValueError(f"weight of shape {tuple(weight.shape)} must fit into the pooled and padded map, {padded}")
+    pool = _geometry.pool_of(spikes.shape, avg_pool)
+    stride, padding = _checks.pair("stride", stride, 1), _checks.pair("padding", padding, 0)
+    geometry = _geometry.convolution(spikes.shape, weight, stride, padding, pool, spikes.steps)
     bias = _checks.bias(bias, weight.shape[0])
     neuron = _neuron(threshold, decay, surrogate)
     record = _records(spikes, weight, bias)
     if record and not surrogate.sparse:
         with torch.autocast(weight.device.type, enabled=False):
-            x = F.conv2d(_pooled(spikes, pool).flatten(0, 1), weight, bias, (stride_y, stride_x), (pad_y, pad_x))
+            x = F.conv2d(_pooled(spikes, pool).flatten(0, 1), weight, bias, stride, padding)
         return SpikeTimes.from_dense(
             fire(x.unflatten(0, (spikes.steps, len(spikes))), threshold=threshold, decay=decay, surrogate=surrogate)
         )
-    geometry = [
-        len(spikes),
-        height,
-        width,
-        channels,
-        pool,
-        weight.shape[2],
-        weight.shape[3],
-        stride_y,
-        stride_x,
-        pad_y,
-        pad_x,
-        weight.shape[0],
-        spikes.steps,
-    ]
     result = ops.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
     return _fired(result, (len(spikes), weight.shape[0], *result[1].shape[1:3]), spikes.steps, record)
 
@@ -145,8 +121,8 @@ def integrate(
     """
     spikes = _spikes(spikes, 2, 4)
     weight = _checks.float32("weight", weight, 2)
-    pool = _pool(spikes, avg_pool)
-    geometry = _flat_geometry(spikes, weight, pool)
+    pool = _geometry.pool_of(spikes.shape, avg_pool)
+    geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
     bias = _checks.bias(bias, weight.shape[0])
     decay = _checks.real("decay", decay, 0.0, 1.0, open_low=True)
     return ops.integrate_layer(*_input(spikes), weight, bias, geometry, decay).flatten(2)
@@ -232,29 +208,6 @@ def _spikes(spikes: SpikeTimes, *dims: int) -> SpikeTimes:
         wanted = " or ".join({2: "[batch, neurons]", 4: "[batch, channels, height, width]"}[d] for d in dims)
         raise ValueError(f"spikes must have shape {wanted}, got {tuple(spikes.shape)}")
     return spikes
-
-
-def _pool(spikes: SpikeTimes, avg_pool: int) -> int:
-    pool = _checks.integer("avg_pool", avg_pool, 1)
-    sizes = spikes.times.shape[2:] or (1, 1)
-    if pool > min(sizes):
-        raise ValueError(f"avg_pool must not be larger than the map, {tuple(sizes)}, got {pool}")
-    return pool
-
-
-def _flat_geometry(spikes: SpikeTimes, weight: Tensor, pool: int) -> list[int]:
-    """A fully connected layer as the convolution whose kernel covers the whole map (cpp/core/layer.h)."""
-    batch, channels, *size = shape = spikes.times.shape
-    height, width = size or (1, 1)
-    kernel_y, kernel_x = height // pool, width // pool
-    features = channels * kernel_y * kernel_x
-    outputs, columns = weight.shape
-    if columns != features or outputs < 1 or features < 1:
-        raise ValueError(
-            f"weight must have shape [outputs, {features}] for spikes of shape {tuple(shape)} and "
-            f"avg_pool {pool}, got {tuple(weight.shape)}"
-        )
-    return [batch, height, width, channels, pool, kernel_y, kernel_x, 1, 1, 0, 0, outputs, spikes.steps]
 
 
 def _records(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> bool:

@@ -4,6 +4,7 @@ from .decoders import FirstSpike, MembraneReadout, TemporalWeighting
 from .direct import DirectConv2d, DirectLinear
 from .encoders import LatencyEncoder
 from .firing import FiringLayer, FiringOptions
+from .frozen import Frozen
 from .integrate import Integrate
 from .node import TTFSNode
 from .normalization import WeightNormalization
@@ -19,6 +20,7 @@ __all__ = [
     "FiringLayer",
     "FiringOptions",
     "FirstSpike",
+    "Frozen",
     "Integrate",
     "LatencyEncoder",
     "MaxPool2d",

@@ -109,12 +109,3 @@ def gradient_shapes(
     """Shapes of a layer's gradients at its input's edge, its weight and its bias; those that nobody needs are empty."""
     at_edge = (geometry[12], *times.shape) if in_place is None else (in_place.shape[1],)
     return at_edge if needs[0] else (0,), tuple(weight.shape) if needs[1] else (0,), (geometry[11] if needs[2] else 0,)
-
-
-def out_size(geometry: Sequence[int]) -> tuple[int, int]:
-    """Height and width of a layer's output (cpp/core/layer.h)."""
-    _, height, width, _, pool, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, _, _ = geometry
-    return (
-        (height // pool + 2 * pad_y - kernel_y) // stride_y + 1,
-        (width // pool + 2 * pad_x - kernel_x) // stride_x + 1,
-    )

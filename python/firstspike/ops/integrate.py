@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .._geometry import out_size
 from . import _cuda
 from ._cuda import kernels, on_device, pointer, pointers, strides
-from ._library import INPUT, array, cpu, gradient_shapes, groups_of, operator, out_size, threads
+from ._library import INPUT, array, cpu, gradient_shapes, groups_of, operator, threads
 from .layer import fire_layer_backward
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .._geometry import out_size
 from . import _cuda
 from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers, strides
 from ._library import (
@@ -20,7 +21,6 @@ from ._library import (
     gradient_shapes,
     groups_of,
     operator,
-    out_size,
     recorded,
     support_of,
     threads,

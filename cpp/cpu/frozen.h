@@ -1,0 +1,42 @@
+// Layers in a row, frozen for inference: their weights packed once, as the forward pass reads them, and all run in one call.
+#pragma once
+
+#include <vector>
+
+#include "kernels.h"
+
+namespace firstspike {
+
+class Frozen {
+   public:
+    // Takes a copy of what it needs of the weight [outputs, ...] and the bias [outputs] or null. fires: else the membranes are wanted, of
+    // the last layer alone.
+    void add(const Layer&, const Neuron&, bool fires, const WeightView&, const float* bias, int threads);
+
+    const Layer& first() const { return stages_.front().layer; }
+    const Layer& last() const { return stages_.back().layer; }
+    bool empty() const { return stages_.empty(); }
+    bool fires() const { return stages_.back().fires; }
+
+    // times [batch, units of the first layer] to the last one's: its times [batch, sites, outputs] or its membranes [steps, batch, sites,
+    // outputs].
+    void run(const uint8_t* times, int64_t batch, int threads, uint8_t* times_out) const;
+    void run(const uint8_t* times, int64_t batch, int threads, float* membrane) const;
+
+   private:
+    struct Stage {
+        Layer layer;
+        Neuron neuron;
+        bool fires;
+        Panel panel;
+        std::vector<float> bias;  // empty: none
+    };
+
+    // Calls last(synapses, neuron) for the last layer, whose input is ready.
+    template <class Last>
+    void run_to_last(const uint8_t* times, int64_t batch, int threads, Last&& last) const;
+
+    std::vector<Stage> stages_;
+};
+
+}  // namespace firstspike

@@ -1,0 +1,42 @@
+"""Layers frozen for inference (cpp/cpu/frozen.h): no operator, for the weights are inside, and nothing is differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .._geometry import out_size
+from ._library import array, cpu, threads
+
+
+class FrozenLayer(NamedTuple):
+    """A layer as `fire_layer` and `integrate_layer` take it; its geometry's batch does not count."""
+
+    geometry: Sequence[int]
+    neuron: tuple[float, float, float, float]
+    fires: bool
+    weight: Tensor
+    bias: Tensor | None
+
+
+class FrozenLayers:
+    """All layers in one call: times [B, H, W, C] to the last one's times [B, H, W, C] or membranes [T, B, H, W, C]."""
+
+    def __init__(self, layers: Sequence[FrozenLayer]) -> None:
+        self._kernel: Any = cpu.Frozen(
+            [(list(x.geometry), x.neuron, x.fires, array(x.weight), array(x.bias)) for x in layers], threads()
+        )
+        last = layers[-1].geometry
+        self._out, self._steps = (*out_size(last), last[11]), None if layers[-1].fires else last[12]
+
+    def __call__(self, times: Tensor) -> Tensor:
+        batch = len(times)
+        if self._steps is None:
+            out = torch.empty((batch, *self._out), dtype=torch.uint8)
+        else:
+            out = torch.empty((self._steps, batch, *self._out))
+        self._kernel.run(batch, array(times), threads(), array(out))
+        return out

@@ -1,0 +1,162 @@
+"""Frozen layers: the bits of the layers themselves, and errors that name what does not fit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn as torch_nn
+
+from firstspike import SpikeTimes, _extension, nn
+
+from ..samples import generator, spike_times
+
+STEPS = 8
+
+
+def linear(inputs: int, outputs: int, seed: int = 0, **options: object) -> nn.TTFSLinear:
+    """A layer whose bias and factors are not at rest."""
+    layer = nn.TTFSLinear(inputs, outputs, steps=STEPS, generator=generator(seed), **options)
+    return stirred(layer, seed)
+
+
+def conv(inputs: int, outputs: int, size: int, seed: int = 0, **options: object) -> nn.TTFSConv2d:
+    """The same of a convolution."""
+    return stirred(nn.TTFSConv2d(inputs, outputs, size, steps=STEPS, generator=generator(seed), **options), seed)
+
+
+def stirred(layer, seed):
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator(seed + 50))
+    return layer
+
+
+CHAINS = {
+    "one": ((20,), lambda: [linear(20, 70)]),
+    "mlp": ((150,), lambda: [linear(150, 90), linear(90, 33, 1, affine="layer"), nn.Integrate(33, 5, steps=STEPS)]),
+    "leaky": ((40,), lambda: [linear(40, 30, decay=0.9), linear(30, 30, 1, affine=None, decay=0.5, threshold=0.7)]),
+    "normalised": ((40,), lambda: [nn.normalize(linear(40, 30)), nn.normalize(linear(30, 6, 1))]),
+    "cnn": (
+        (1, 12, 10),
+        lambda: [
+            conv(1, 20, 3, padding=1),
+            conv(20, 70, 3, 1, padding=1, avg_pool=2),
+            linear(70 * 3 * 2, 40, 2, avg_pool=2, dropout=0.5),
+            nn.Integrate(40, 3, steps=STEPS),
+        ],
+    ),
+    "strided": ((3, 15, 15), lambda: [conv(3, 9, 5, stride=2), conv(9, 8, 3, 1, bias=False)]),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize("batch", [0, 1, 2, 37])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_same_bits(name: str, batch: int, threads: int) -> None:
+    shape, make = CHAINS[name]
+    layers = torch_nn.Sequential(*make()).eval()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        frozen = nn.Frozen(layers, shape)
+        for pattern in ("mixed", "tied", "silent"):
+            spikes = SpikeTimes(spike_times((batch, *shape), STEPS, pattern, generator(3)), STEPS)
+            with torch.no_grad():
+                expected = layers(spikes)
+            got = frozen(spikes)
+            if isinstance(expected, SpikeTimes):
+                assert torch.equal(got.times, expected.times) and got.steps == STEPS and not got.requires_grad
+                assert got.times.stride() == expected.times.stride() and got.shape[1:] == frozen.output_shape
+                expected, got = expected.times, got.times
+            assert torch.equal(got, expected)
+            assert pattern == "silent" or batch < 37 or len(got.unique()) > 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_it_is_a_copy_of_the_weights_as_they_were() -> None:
+    layer = linear(20, 9)
+    spikes = SpikeTimes(spike_times((4, 20), STEPS, "mixed", generator(0)), STEPS)
+    frozen, before = nn.Frozen([layer], (20,)), layer(spikes).times.clone()
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.bias.fill_(0.3)
+    del layer
+    assert torch.equal(frozen(spikes).times, before)
+    assert list(frozen.parameters()) == [] and frozen.state_dict() == {}
+    assert "(20,) to (9,), steps=8" in repr(frozen)
+
+
+def test_it_can_stand_in_a_compiled_net() -> None:
+    layer = linear(20, 9).eval()
+    frozen, spikes = nn.Frozen([layer], (20,)), SpikeTimes(spike_times((4, 20), STEPS, "mixed", generator(0)), STEPS)
+    torch._dynamo.reset()
+    assert torch.equal(torch.compile(frozen, backend="eager")(spikes).times, layer(spikes).times)
+
+
+class Other(nn.TTFSLinear):
+    """A class of the user's, which may do anything."""
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "error", "text"),
+    [
+        ([], (20,), ValueError, "layers must be at least one"),
+        ([torch_nn.ReLU()], (20,), TypeError, "got ReLU as number 0"),
+        ([Other(20, 9, steps=STEPS)], (20,), TypeError, "got Other as number 0"),
+        ([nn.Integrate(20, 9, steps=STEPS), linear(9, 9)], (20,), TypeError, "got TTFSLinear as number 1"),
+        ([linear(20, 9)], (21,), ValueError, r"weight must have shape \[outputs, 21\]"),
+        ([linear(20, 9), linear(8, 9)], (20,), ValueError, r"weight must have shape \[outputs, 9\]"),
+        ([linear(20, 9), nn.TTFSLinear(9, 9, steps=4)], (20,), ValueError, r"of the same steps, got \[8, 4\]"),
+        ([conv(1, 2, 3)], (20,), ValueError, r"a convolution needs \(channels, height, width\), got \(20,\)"),
+        ([conv(1, 2, 3)], (1, 2, 2), ValueError, "must fit into the pooled and padded map"),
+        ([linear(20, 9)], (20, 1), ValueError, r"input_shape must be \(neurons,\)"),
+        ([linear(20, 9)], ("20",), TypeError, "input_shape"),
+        ([linear(20, 9).to("meta")], (20,), ValueError, "layers must be on the CPU, got one on meta"),
+    ],
+)
+def test_what_cannot_be_frozen(layers, shape, error, text) -> None:
+    with pytest.raises(error, match=text):
+        nn.Frozen(layers, shape)
+
+
+def test_spikes_that_do_not_fit() -> None:
+    frozen = nn.Frozen([linear(20, 9)], (20,))
+    with pytest.raises(TypeError, match="spikes must be SpikeTimes, got Tensor"):
+        frozen(torch.zeros(2, 20))
+    for shape, steps in (((2, 21), STEPS), ((2, 20), STEPS - 1), ((2, 20, 1, 1), STEPS)):
+        with pytest.raises(ValueError, match=r"spikes must have shape \[batch, 20\] and steps = 8"):
+            frozen(SpikeTimes(torch.zeros(shape, dtype=torch.uint8), steps))
+
+
+GEOMETRY = [1, 1, 1, 20, 1, 1, 1, 1, 1, 0, 0, 9, STEPS]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda layers: layers.clear(), "layers must hold at least one"),
+        (lambda layers: layers.append(layers[0]), "shape and the steps of the output before it"),
+        (lambda layers: layers[0].__setitem__(3, torch.zeros(9, 19).__dlpack__()), "weight does not have the geometry's shape"),
+        (lambda layers: layers[0].__setitem__(4, torch.zeros(8).__dlpack__()), "bias must have 9 elements"),
+        (lambda layers: layers[0].__setitem__(0, [*GEOMETRY[:12], 255]), "steps must be at most 254"),
+    ],
+)
+def test_the_kernel_checks_sizes_itself(change, text) -> None:
+    layers = [[GEOMETRY, (1.0, 1.0, 0.0, 1.0), True, torch.zeros(9, 20).__dlpack__(), torch.zeros(9).__dlpack__()]]
+    change(layers)
+    with pytest.raises(ValueError, match=text):
+        _extension.cpu.Frozen([tuple(layer) for layer in layers], 1)
+
+
+def test_the_kernel_checks_what_it_reads_and_writes() -> None:
+    layer = (GEOMETRY, (1.0, 1.0, 0.0, 1.0), True, torch.zeros(9, 20).__dlpack__(), None)
+    kernel = _extension.cpu.Frozen([layer], 1)
+    for batch, times, out, text in (
+        (2, torch.zeros(39, dtype=torch.uint8), torch.zeros(18, dtype=torch.uint8), "times must have 40 elements"),
+        (2, torch.zeros(40, dtype=torch.uint8), torch.zeros(17, dtype=torch.uint8), "out must have 18 elements"),
+        (2, torch.zeros(40, dtype=torch.uint8), torch.zeros(18), "out has the wrong type"),
+        (-1, torch.zeros(0, dtype=torch.uint8), torch.zeros(0, dtype=torch.uint8), "batch is out of range"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            kernel.run(batch, times.__dlpack__(), 1, out.__dlpack__())
