@@ -143,6 +143,7 @@ def sanitize(session: nox.Session) -> None:
 
 SANITIZED = (
     "tests/functional",
+    "tests/nn/test_frozen.py",
     "tests/test_threads.py",
     "tests/test_bad_input.py",
     "tests/emulator/test_core.py",
