@@ -21,10 +21,12 @@ std::unique_ptr<Frozen> freeze(const std::vector<FrozenLayer>& layers, int threa
         if (!frozen->empty()) {
             const Layer& before = frozen->last();
             if (!frozen->fires()) fail("only the last layer may integrate");
-            if (l.height != before.out_height() || l.width != before.out_width() || l.channels != before.outputs || l.steps != before.steps)
+            const bool fits = l.height == before.out_height() && l.width == before.out_width() && l.channels == before.outputs;
+            if (!fits || l.steps != before.steps)
                 fail("a layer's input must have the shape and the steps of the output before it");
         }
-        frozen->add(l, neuron_from(neuron), fires, weight_from(weight, l), input<float>(bias, "bias", l.outputs), threads_from(threads));
+        frozen->add(l, neuron_from(neuron), fires, weight_from(weight, l), input<float>(bias, "bias", l.outputs),
+                    threads_from(threads));
     }
     if (frozen->empty()) fail("layers must hold at least one");
     return frozen;

@@ -26,7 +26,8 @@ void Frozen::run_to_last(const uint8_t* times, int64_t batch, int threads, Last&
 }
 
 void Frozen::run(const uint8_t* times, int64_t batch, int threads, uint8_t* times_out) const {
-    run_to_last(times, batch, threads, [&](const Synapses& s, const Neuron& neuron) { fire_layer(s, neuron, kUnrecorded, false, times_out); });
+    run_to_last(times, batch, threads,
+                [&](const Synapses& s, const Neuron& neuron) { fire_layer(s, neuron, kUnrecorded, false, times_out); });
 }
 
 void Frozen::run(const uint8_t* times, int64_t batch, int threads, float* membrane) const {

@@ -9,8 +9,8 @@ namespace firstspike {
 
 class Frozen {
    public:
-    // Takes a copy of what it needs of the weight [outputs, ...] and the bias [outputs] or null. fires: else the membranes are wanted, of
-    // the last layer alone.
+    // Takes copies of the weight [outputs, ...] and of the bias [outputs] or null. fires: else the membranes are wanted, which only
+    // the last layer gives.
     void add(const Layer&, const Neuron&, bool fires, const WeightView&, const float* bias, int threads);
 
     const Layer& first() const { return stages_.front().layer; }
@@ -18,8 +18,8 @@ class Frozen {
     bool empty() const { return stages_.empty(); }
     bool fires() const { return stages_.back().fires; }
 
-    // times [batch, units of the first layer] to the last one's: its times [batch, sites, outputs] or its membranes [steps, batch, sites,
-    // outputs].
+    // times [batch, units of the first layer] to the last one's times [batch, sites, outputs] or membranes
+    // [steps, batch, sites, outputs].
     void run(const uint8_t* times, int64_t batch, int threads, uint8_t* times_out) const;
     void run(const uint8_t* times, int64_t batch, int threads, float* membrane) const;
 
