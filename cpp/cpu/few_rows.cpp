@@ -16,7 +16,8 @@ namespace {
 
 inline Vec one_where(Words bits) { return reinterpret_cast<Vec>(bits & reinterpret_cast<Words>(splat(1.0f))); }
 
-// The traces of the sites of a line. Without a leak a trace is one from its spike on; with one there is a table of them.
+// The traces of the sites of a line. Without a leak a trace is one from its spike on; with one, or where a site has more entries than
+// there are steps, they are looked up in a table.
 template <int R>
 class Traces {
    public:
