@@ -46,10 +46,10 @@ struct ListedCurrent {
         add_rows<N>(v, weights, events.row + events.begin[t], events.count(t));
         add(v, bias);
     }
-    // The steps [from, to), which are silent.
+    // Some silent steps.
     template <int N>
-    FIRSTSPIKE_INLINE void enter_silent(Vec (&v)[N], int64_t from, int64_t to) const {
-        for (int64_t t = from; t < to; ++t) add(v, bias);
+    FIRSTSPIKE_INLINE void enter_silent(Vec (&v)[N], int64_t steps) const {
+        for (int64_t t = 0; t < steps; ++t) add(v, bias);
     }
 };
 
@@ -59,7 +59,7 @@ struct SummedCurrent {
 
     static bool silent(int64_t, int64_t) { return false; }
     template <int N>
-    static void enter_silent(Vec (&)[N], int64_t, int64_t) {}
+    static void enter_silent(Vec (&)[N], int64_t) {}
     template <int N>
     FIRSTSPIKE_INLINE void enter(Vec (&v)[N], int64_t t) const {
         add(v, sums + t * N * kLanes);
@@ -119,9 +119,9 @@ FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const Current& current, int64_t steps, 
             awake = end;
             Vec first[N], last[N];
             for (int k = 0; k < N; ++k) first[k] = v[k];
-            current.enter_silent(first, t, t + 1);
+            current.enter_silent(first, 1);
             for (int k = 0; k < N; ++k) last[k] = first[k];
-            current.enter_silent(last, t + 1, end);
+            current.enter_silent(last, end - t - 1);
             if (at_step.sleeps(first, last)) {
                 for (int k = 0; k < N; ++k) v[k] = last[k];
                 t = end - 1;
