@@ -77,7 +77,15 @@ def lint(session: nox.Session) -> None:
         "hypothesis",
     )
     session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    sources = sorted(
+        str(path) for kind in ("h", "cpp", "cu") for folder in SOURCES for path in Path(folder).glob(f"**/*.{kind}")
+    )
+    session.run("clang-format", "--dry-run", "--Werror", *sources, silent=True)
     session.run("mypy")
+
+
+SOURCES = ("cpp", "tests", "benchmarks")
 
 
 @nox.session

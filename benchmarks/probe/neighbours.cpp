@@ -1,7 +1,7 @@
 // How long a cache line takes from one processor to another, and an attempt to bring the two nearer.
 //
-// The processors of a virtual machine are threads of its host, which lays them on cores as it likes: two that share a cache at one
-// time, two that do not at another. Where threads wake each other through pipes, a host with Linux brings them together.
+// The processors of a virtual machine are threads of its host, which lays them on cores as it likes: two that share a cache at
+// one time, two that do not at another. Where threads wake each other through pipes, a host with Linux brings them together.
 //
 // Usage: neighbours NANOSECONDS TRIES   prints the nanoseconds that a line takes one way between the first two processors of this
 // process, after at most TRIES attempts to make it NANOSECONDS at most. With one processor it prints 0.

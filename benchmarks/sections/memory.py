@@ -100,7 +100,9 @@ def _kept(work: Work, steps: int) -> dict[str, Any]:
         def forward(net: torch.nn.Module = net, x: object = x) -> torch.Tensor:
             return F.cross_entropy(net(x), batch.labels)
 
-        def kept(forward: Callable[[], torch.Tensor] = forward, known: list[Any] = known, setting: Setting = setting) -> float:
+        def kept(
+            forward: Callable[[], torch.Tensor] = forward, known: list[Any] = known, setting: Setting = setting
+        ) -> float:
             again = 1 if setting is RECOMPUTING else 0  # the byte that a layer is run on again is kept past autograd
             return again + saved.kept_bytes(forward, known) / SAMPLES / neurons(work)
 

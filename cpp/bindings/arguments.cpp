@@ -16,8 +16,8 @@ WeightView weight_from(const Array& array, const Layer& l) {
         const int64_t row = array.strides ? array.strides[0] : array.shape[1], column = array.strides ? array.strides[1] : 1;
         return {data, row, taps * column, l.kernel_width * column, column};
     }
-    if (array.ndim != 4 || array.shape[0] != l.outputs || array.shape[1] != l.channels ||
-        array.shape[2] != l.kernel_height || array.shape[3] != l.kernel_width)
+    if (array.ndim != 4 || array.shape[0] != l.outputs || array.shape[1] != l.channels || array.shape[2] != l.kernel_height ||
+        array.shape[3] != l.kernel_width)
         fail("weight does not have the geometry's shape");
     if (array.strides == nullptr) return {data, l.channels * taps, taps, l.kernel_width, 1};
     return {data, array.strides[0], array.strides[1], array.strides[2], array.strides[3]};

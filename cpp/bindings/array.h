@@ -42,10 +42,22 @@ struct Array {
 
 enum : uint8_t { kSignedInteger = 0, kUnsignedInteger = 1, kFloatingPoint = 2 };
 
-template <> inline bool Array::holds<float>() const { return type_code == kFloatingPoint && bits == 32 && lanes == 1; }
-template <> inline bool Array::holds<double>() const { return type_code == kFloatingPoint && bits == 64 && lanes == 1; }
-template <> inline bool Array::holds<uint8_t>() const { return type_code == kUnsignedInteger && bits == 8 && lanes == 1; }
-template <> inline bool Array::holds<int64_t>() const { return type_code == kSignedInteger && bits == 64 && lanes == 1; }
+template <>
+inline bool Array::holds<float>() const {
+    return type_code == kFloatingPoint && bits == 32 && lanes == 1;
+}
+template <>
+inline bool Array::holds<double>() const {
+    return type_code == kFloatingPoint && bits == 64 && lanes == 1;
+}
+template <>
+inline bool Array::holds<uint8_t>() const {
+    return type_code == kUnsignedInteger && bits == 8 && lanes == 1;
+}
+template <>
+inline bool Array::holds<int64_t>() const {
+    return type_code == kSignedInteger && bits == 64 && lanes == 1;
+}
 
 }  // namespace firstspike::bindings
 

@@ -6,10 +6,9 @@ namespace firstspike::bindings {
 
 namespace {
 
-Synapses synapses_from(const Layer& l, const Array& times, const Array& weight, const std::optional<Array>& bias,
-                       int threads) {
-    return {l, input<uint8_t>(times, "times", l.batch * l.units()), weight_from(weight, l),
-            input<float>(bias, "bias", l.outputs), threads_from(threads)};
+Synapses synapses_from(const Layer& l, const Array& times, const Array& weight, const std::optional<Array>& bias, int threads) {
+    return {l, input<uint8_t>(times, "times", l.batch * l.units()), weight_from(weight, l), input<float>(bias, "bias", l.outputs),
+            threads_from(threads)};
 }
 
 OutputGradient gradient_from(const Layer& l, const SupportArrays& support, const std::optional<Array>& slope,
@@ -76,8 +75,10 @@ void gradients(const Geometry& geometry, const NeuronArguments& n, const Array& 
         at_weight = unasked.data();
     }
     const py::gil_scoped_release released;
-    if (producer) input_gradient_at(s, neuron, g, *producer, at_edge);
-    else if (edge_out) input_gradient_dense(s, neuron, g, at_edge);
+    if (producer)
+        input_gradient_at(s, neuron, g, *producer, at_edge);
+    else if (edge_out)
+        input_gradient_dense(s, neuron, g, at_edge);
     if (weight_out || bias_out) weight_gradient(s, neuron, g, shape, at_weight, at_bias);
 }
 

@@ -52,8 +52,8 @@ void fire_forward(int64_t steps, int64_t neurons, const NeuronArguments& n, cons
     fire_dense(in, steps, neurons, neuron, threads_from(threads), out);
 }
 
-void fire_backward(int64_t steps, int64_t neurons, const NeuronArguments& n, const Array& current,
-                   const Array& gradient, int threads, const Array& gradient_out) {
+void fire_backward(int64_t steps, int64_t neurons, const NeuronArguments& n, const Array& current, const Array& gradient,
+                   int threads, const Array& gradient_out) {
     const Neuron neuron = neuron_from(n);
     const Surrogate surrogate = surrogate_from(n);
     if (steps < 0 || neurons < 0) fail("steps and neurons must not be negative");
@@ -67,12 +67,12 @@ void fire_backward(int64_t steps, int64_t neurons, const NeuronArguments& n, con
 }  // namespace
 
 void bind_neurons(py::module_& m) {
-    m.def("ramp", &ramp_forward, py::arg("sites"), py::arg("channels"), py::arg("steps"), py::arg("neuron"),
-          py::arg("current"), py::arg("record"), py::arg("threads"), py::arg("times_out"));
+    m.def("ramp", &ramp_forward, py::arg("sites"), py::arg("channels"), py::arg("steps"), py::arg("neuron"), py::arg("current"),
+          py::arg("record"), py::arg("threads"), py::arg("times_out"));
     m.def("ramp_gradient", &ramp_backward, py::arg("sites"), py::arg("channels"), py::arg("steps"), py::arg("neuron"),
           py::arg("support"), py::arg("slope"), py::arg("gradient"), py::arg("threads"), py::arg("gradient_out"));
-    m.def("fire", &fire_forward, py::arg("steps"), py::arg("neurons"), py::arg("neuron"), py::arg("current"),
-          py::arg("threads"), py::arg("spikes"));
+    m.def("fire", &fire_forward, py::arg("steps"), py::arg("neurons"), py::arg("neuron"), py::arg("current"), py::arg("threads"),
+          py::arg("spikes"));
     m.def("fire_gradient", &fire_backward, py::arg("steps"), py::arg("neurons"), py::arg("neuron"), py::arg("current"),
           py::arg("gradient"), py::arg("threads"), py::arg("gradient_out"));
 }

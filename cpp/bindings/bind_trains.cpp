@@ -40,8 +40,8 @@ py::tuple to_support(int64_t steps, int64_t sites, int64_t channels, const Array
     return to_python(std::move(support));
 }
 
-void at_support(int64_t steps, int64_t sites, int64_t channels, const Array& gradient, const SupportArrays& support,
-                int threads, const Array& gradient_out) {
+void at_support(int64_t steps, int64_t sites, int64_t channels, const Array& gradient, const SupportArrays& support, int threads,
+                const Array& gradient_out) {
     check(steps, sites);
     if (channels < 1) fail("channels must be positive");
     const auto* in = input<float>(gradient, "gradient", steps * sites * channels);
@@ -56,7 +56,8 @@ Lottery lottery_from(const Array& seed, int64_t keep) {
     return {static_cast<uint64_t>(*input<int64_t>(seed, "seed", 1)), static_cast<uint32_t>(keep)};
 }
 
-void drop(int64_t sites, int64_t channels, const Array& times, const Array& seed, int64_t keep, int threads, const Array& times_out) {
+void drop(int64_t sites, int64_t channels, const Array& times, const Array& seed, int64_t keep, int threads,
+          const Array& times_out) {
     check(1, sites);
     if (channels < 1) fail("channels must be positive");
     const auto* in = input<uint8_t>(times, "times", sites * channels);
@@ -66,8 +67,9 @@ void drop(int64_t sites, int64_t channels, const Array& times, const Array& seed
     drop_spikes(in, sites, channels, lottery, threads_from(threads), out);
 }
 
-void drop_gradient(int64_t steps, int64_t sites, int64_t channels, const Array& gradient, const std::optional<SupportArrays>& support,
-                   const Array& seed, int64_t keep, int threads, const Array& gradient_out) {
+void drop_gradient(int64_t steps, int64_t sites, int64_t channels, const Array& gradient,
+                   const std::optional<SupportArrays>& support, const Array& seed, int64_t keep, int threads,
+                   const Array& gradient_out) {
     check(steps, sites);
     if (channels < 1) fail("channels must be positive");
     const int64_t size = support ? entries_of(*support) : steps * sites * channels;
@@ -76,8 +78,10 @@ void drop_gradient(int64_t steps, int64_t sites, int64_t channels, const Array& 
     const SupportView view = support ? support_from(*support, sites, channels, steps) : SupportView{};
     const Lottery lottery = lottery_from(seed, keep);
     const py::gil_scoped_release released;
-    if (support) drop_gradient_at(in, sites, channels, view, lottery, threads_from(threads), out);
-    else drop_gradient_dense(in, steps, sites, channels, lottery, threads_from(threads), out);
+    if (support)
+        drop_gradient_at(in, sites, channels, view, lottery, threads_from(threads), out);
+    else
+        drop_gradient_dense(in, steps, sites, channels, lottery, threads_from(threads), out);
 }
 
 }  // namespace

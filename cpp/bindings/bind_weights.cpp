@@ -12,8 +12,8 @@ Weights weights_from(int64_t outputs, int64_t inputs, const Array& weight, const
 }
 
 // moments_out: float64 [2], the mean and the inverse of the deviation.
-void normalize(int64_t outputs, int64_t inputs, const Array& weight, const std::optional<Array>& gamma, double deviation, int threads,
-               const Array& normal_out, const Array& moments_out) {
+void normalize(int64_t outputs, int64_t inputs, const Array& weight, const std::optional<Array>& gamma, double deviation,
+               int threads, const Array& normal_out, const Array& moments_out) {
     const Weights w = weights_from(outputs, inputs, weight, gamma, deviation);
     auto* out = output<float>(normal_out, "normal_out", outputs * inputs);
     auto* moments = output<double>(moments_out, "moments_out", 2);
@@ -42,8 +42,8 @@ void bind_weights(py::module_& m) {
     m.def("normalize_weight", &normalize, py::arg("outputs"), py::arg("inputs"), py::arg("weight"), py::arg("gamma"),
           py::arg("deviation"), py::arg("threads"), py::arg("normal_out"), py::arg("moments_out"));
     m.def("normalize_weight_gradient", &normalize_gradient, py::arg("outputs"), py::arg("inputs"), py::arg("weight"),
-          py::arg("gamma"), py::arg("deviation"), py::arg("moments"), py::arg("gradient"), py::arg("threads"), py::arg("weight_out"),
-          py::arg("gamma_out"));
+          py::arg("gamma"), py::arg("deviation"), py::arg("moments"), py::arg("gradient"), py::arg("threads"),
+          py::arg("weight_out"), py::arg("gamma_out"));
 }
 
 }  // namespace firstspike::bindings

@@ -9,11 +9,11 @@ namespace {
 
 using Pointer = uintptr_t;  // 0: null
 using Strides = std::array<int64_t, 4>;
-using SupportPointers = std::array<Pointer, 3>;  // offset, step, lane
-using EntryPointers = std::array<Pointer, 3>;    // slope, step, lane
-using SlotArguments = std::tuple<Pointer, int, EntryPointers>;                  // count, entries a slot, their arrays
+using SupportPointers = std::array<Pointer, 3>;                               // offset, step, lane
+using EntryPointers = std::array<Pointer, 3>;                                 // slope, step, lane
+using SlotArguments = std::tuple<Pointer, int, EntryPointers>;                // count, entries a slot, their arrays
 using PlaceArguments = std::tuple<Pointer, int64_t, Pointer, EntryPointers>;  // offset, capacity, overflow, arrays
-using VariantArguments = std::array<int, 4>;                                    // the members of a Variant in their order
+using VariantArguments = std::array<int, 4>;                                  // the members of a Variant in their order
 
 template <class T>
 T* at(Pointer pointer) {
@@ -23,8 +23,11 @@ void* stream_of(Pointer stream) { return at<void>(stream); }
 
 cuda::Synapses synapses_from(const Geometry& geometry, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
                              Pointer workspace) {
-    return {layer_from(geometry), at<const uint8_t>(times), {at<const float>(weight), strides[0], strides[1], strides[2], strides[3]},
-            at<const float>(bias), at<void>(workspace)};
+    return {layer_from(geometry),
+            at<const uint8_t>(times),
+            {at<const float>(weight), strides[0], strides[1], strides[2], strides[3]},
+            at<const float>(bias),
+            at<void>(workspace)};
 }
 
 cuda::SupportView view_from(const SupportPointers& p) {
@@ -61,34 +64,35 @@ int steps_from(int64_t steps) {
     return static_cast<int>(steps);
 }
 void check_recording(const Surrogate& surrogate, const cuda::Slots& slots) {
-    if (slots.count != nullptr && !std::isfinite(surrogate.reach())) fail("the surrogate has no finite reach; use the dense path");
+    if (slots.count != nullptr && !std::isfinite(surrogate.reach()))
+        fail("the surrogate has no finite reach; use the dense path");
 }
 
 void bind_layer(py::module_& m) {
-    m.def("fire_workspace", [](const Geometry& g, const VariantArguments& v) {
-        return cuda::fire_workspace(layer_from(g), variant_from(v));
-    });
+    m.def("fire_workspace",
+          [](const Geometry& g, const VariantArguments& v) { return cuda::fire_workspace(layer_from(g), variant_from(v)); });
     m.def("integrate_workspace", [](const Geometry& g) { return cuda::integrate_workspace(layer_from(g)); });
     m.def("weight_gradient_workspace", [](const Geometry& g) { return cuda::weight_gradient_workspace(layer_from(g)); });
     m.def("input_gradient_workspace", [](const Geometry& g) { return cuda::input_gradient_workspace(layer_from(g)); });
-    m.def("fire_layer", [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides,
-                           Pointer bias, Pointer workspace, const SlotArguments& slots, Pointer fired, const VariantArguments& v,
-                           Pointer stream) {
-        check_recording(surrogate_from(n), slots_from(slots));
-        cuda::fire_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate_from(n),
-                         slots_from(slots), at<uint8_t>(fired), variant_from(v), stream_of(stream));
-    });
-    m.def("place_layer", [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides,
-                            Pointer bias, Pointer workspace, const SlotArguments& slots, const PlaceArguments& to, const VariantArguments& v,
-                            Pointer stream) {
-        cuda::place_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate_from(n),
-                          slots_from(slots), placement_from(to), variant_from(v), stream_of(stream));
-    });
-    m.def("integrate_layer", [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides,
-                                Pointer bias, Pointer workspace, Pointer membrane, const VariantArguments& v, Pointer stream) {
-        cuda::integrate_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), at<float>(membrane),
-                              variant_from(v), stream_of(stream));
-    });
+    m.def("fire_layer",
+          [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
+             Pointer workspace, const SlotArguments& slots, Pointer fired, const VariantArguments& v, Pointer stream) {
+              check_recording(surrogate_from(n), slots_from(slots));
+              cuda::fire_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate_from(n),
+                               slots_from(slots), at<uint8_t>(fired), variant_from(v), stream_of(stream));
+          });
+    m.def("place_layer",
+          [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
+             Pointer workspace, const SlotArguments& slots, const PlaceArguments& to, const VariantArguments& v, Pointer stream) {
+              cuda::place_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate_from(n),
+                                slots_from(slots), placement_from(to), variant_from(v), stream_of(stream));
+          });
+    m.def("integrate_layer",
+          [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
+             Pointer workspace, Pointer membrane, const VariantArguments& v, Pointer stream) {
+              cuda::integrate_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n),
+                                    at<float>(membrane), variant_from(v), stream_of(stream));
+          });
     m.def("weight_gradient", [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer workspace,
                                 const SupportPointers& support, Pointer slope, Pointer gradient, const Strides& strides,
                                 Pointer weight_gradient, Pointer bias_gradient, Pointer stream) {
@@ -100,8 +104,8 @@ void bind_layer(py::module_& m) {
                                Pointer workspace, const SupportPointers& support, Pointer slope, Pointer gradient,
                                const SupportPointers& input, Pointer input_gradient, const VariantArguments& v, Pointer stream) {
         cuda::input_gradient(synapses_from(g, 0, weight, strides, 0, workspace), neuron_from(n),
-                             gradient_from(support, slope, gradient), view_from(input), at<float>(input_gradient), variant_from(v),
-                             stream_of(stream));
+                             gradient_from(support, slope, gradient), view_from(input), at<float>(input_gradient),
+                             variant_from(v), stream_of(stream));
     });
 }
 
@@ -140,22 +144,25 @@ void bind_trains(py::module_& m) {
     m.def("dense_from_times", [](int64_t steps, int64_t neurons, Pointer times, Pointer spikes, Pointer stream) {
         cuda::dense_from_times(at<const uint8_t>(times), steps_from(steps), neurons, at<float>(spikes), stream_of(stream));
     });
-    m.def("gather_at_support", [](int64_t sites, int64_t channels, Pointer gradient, const SupportPointers& support, Pointer out,
-                                  Pointer stream) {
-        cuda::gather_at_support(at<const float>(gradient), sites, channels, view_from(support), at<float>(out), stream_of(stream));
-    });
+    m.def("gather_at_support",
+          [](int64_t sites, int64_t channels, Pointer gradient, const SupportPointers& support, Pointer out, Pointer stream) {
+              cuda::gather_at_support(at<const float>(gradient), sites, channels, view_from(support), at<float>(out),
+                                      stream_of(stream));
+          });
     m.def("support_of_dense", [](int64_t steps, int64_t sites, int64_t channels, Pointer gradient, Pointer offset,
                                  const EntryPointers& entries, Pointer stream) {
         cuda::support_of_dense(at<const float>(gradient), steps_from(steps), sites, channels, at<int64_t>(offset),
                                entries_from(entries), stream_of(stream));
     });
-    m.def("drop_spikes", [](int64_t sites, int64_t channels, Pointer times, Pointer seed, uint32_t keep, Pointer out, Pointer stream) {
-        cuda::drop_spikes(at<const uint8_t>(times), sites, channels, at<const int64_t>(seed), keep, at<uint8_t>(out), stream_of(stream));
-    });
+    m.def("drop_spikes",
+          [](int64_t sites, int64_t channels, Pointer times, Pointer seed, uint32_t keep, Pointer out, Pointer stream) {
+              cuda::drop_spikes(at<const uint8_t>(times), sites, channels, at<const int64_t>(seed), keep, at<uint8_t>(out),
+                                stream_of(stream));
+          });
     m.def("drop_gradient", [](int64_t steps, int64_t sites, int64_t channels, Pointer gradient, const SupportPointers& support,
                               Pointer seed, uint32_t keep, Pointer out, Pointer stream) {
-        cuda::drop_gradient(at<const float>(gradient), steps_from(steps), sites, channels, view_from(support), at<const int64_t>(seed),
-                            keep, at<float>(out), stream_of(stream));
+        cuda::drop_gradient(at<const float>(gradient), steps_from(steps), sites, channels, view_from(support),
+                            at<const int64_t>(seed), keep, at<float>(out), stream_of(stream));
     });
     m.def("latency", [](int64_t neurons, int64_t steps, int curve, Pointer intensity, Pointer times, Pointer stream) {
         if (curve != 0 && curve != 1) fail("unknown curve");

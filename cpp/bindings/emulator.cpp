@@ -19,146 +19,140 @@ using Array = py::array_t<T, py::array::c_style>;
 
 template <class T>
 Array<T> exact(const py::handle& value, const char* name, int dims) {
-  if (!py::isinstance<py::array_t<T, py::array::c_style>>(value))
-    throw py::type_error(std::string(name) + " must be a C-contiguous numpy array of type " +
-                         py::str(py::dtype::of<T>()).cast<std::string>());
-  auto array = py::reinterpret_borrow<Array<T>>(value);
-  if (array.ndim() != dims)
-    throw py::value_error(std::string(name) + " must have " + std::to_string(dims) + " dimensions");
-  return array;
+    if (!py::isinstance<py::array_t<T, py::array::c_style>>(value))
+        throw py::type_error(std::string(name) + " must be a C-contiguous numpy array of type " +
+                             py::str(py::dtype::of<T>()).cast<std::string>());
+    auto array = py::reinterpret_borrow<Array<T>>(value);
+    if (array.ndim() != dims) throw py::value_error(std::string(name) + " must have " + std::to_string(dims) + " dimensions");
+    return array;
 }
 
 em::Register read_register(const py::dict& d) {
-  return {d["low"].cast<int64_t>(), d["high"].cast<int64_t>(), d["bits"].cast<int>(), d["wrap"].cast<bool>()};
+    return {d["low"].cast<int64_t>(), d["high"].cast<int64_t>(), d["bits"].cast<int>(), d["wrap"].cast<bool>()};
 }
 
 void add_layer(em::Network& network, const std::string& name, const py::dict& d) {
-  em::LayerSpec spec{};
-  em::Layer& a = spec.layer;
-  const auto number = [&](const char* key) { return d[key].cast<int>(); };
-  spec.name = name;
-  a.conv = d["conv"].cast<bool>();
-  a.fires = d["fires"].cast<bool>();
-  a.by_event = d["by_event"].cast<bool>();
-  spec.strict = d["strict"].cast<bool>();
-  a.in_h = number("in_h"), a.in_w = number("in_w"), a.in_c = number("in_c"), a.pool = number("pool");
-  a.kernel_h = number("kernel_h"), a.kernel_w = number("kernel_w");
-  a.stride_h = number("stride_h"), a.stride_w = number("stride_w"), a.pad_h = number("pad_h"),
-  a.pad_w = number("pad_w");
-  a.out_h = number("out_h"), a.out_w = number("out_w"), a.out_c = number("out_c");
-  a.delay = number("delay"), a.start = number("start"), a.stop = number("stop");
-  a.shift = number("shift"), a.keep = number("keep"), a.decay_bits = number("decay_bits");
-  a.accumulator = read_register(d["accumulator"]);
-  a.membrane = read_register(d["membrane"]);
-  const auto weights = exact<int32_t>(d["weights"], "weights", 1);
-  const auto theta = exact<int64_t>(d["theta"], "theta", 1), bias = exact<int64_t>(d["bias"], "bias", 1);
-  spec.weights = weights.data(), spec.weight_count = weights.size();
-  spec.theta = theta.data(), spec.theta_count = theta.size();
-  spec.bias = bias.data(), spec.bias_count = bias.size();
-  network.add(spec);
+    em::LayerSpec spec{};
+    em::Layer& a = spec.layer;
+    const auto number = [&](const char* key) { return d[key].cast<int>(); };
+    spec.name = name;
+    a.conv = d["conv"].cast<bool>();
+    a.fires = d["fires"].cast<bool>();
+    a.by_event = d["by_event"].cast<bool>();
+    spec.strict = d["strict"].cast<bool>();
+    a.in_h = number("in_h"), a.in_w = number("in_w"), a.in_c = number("in_c"), a.pool = number("pool");
+    a.kernel_h = number("kernel_h"), a.kernel_w = number("kernel_w");
+    a.stride_h = number("stride_h"), a.stride_w = number("stride_w"), a.pad_h = number("pad_h"), a.pad_w = number("pad_w");
+    a.out_h = number("out_h"), a.out_w = number("out_w"), a.out_c = number("out_c");
+    a.delay = number("delay"), a.start = number("start"), a.stop = number("stop");
+    a.shift = number("shift"), a.keep = number("keep"), a.decay_bits = number("decay_bits");
+    a.accumulator = read_register(d["accumulator"]);
+    a.membrane = read_register(d["membrane"]);
+    const auto weights = exact<int32_t>(d["weights"], "weights", 1);
+    const auto theta = exact<int64_t>(d["theta"], "theta", 1), bias = exact<int64_t>(d["bias"], "bias", 1);
+    spec.weights = weights.data(), spec.weight_count = weights.size();
+    spec.theta = theta.data(), spec.theta_count = theta.size();
+    spec.bias = bias.data(), spec.bias_count = bias.size();
+    network.add(spec);
 }
 
 void check_times(const uint8_t* times, int64_t samples, int64_t sources, int steps) {
-  unsigned wrong = 0;
-  for (int64_t i = 0; i < samples * sources; ++i) wrong |= (times[i] >= steps) & (times[i] != em::kSilent);
-  if (!wrong) return;
-  for (int64_t i = 0; i < samples * sources; ++i)
-    if (times[i] >= steps && times[i] != em::kSilent)
-      throw py::value_error("times must be below steps = " + std::to_string(steps) + " or 255 (silent), got " +
-                            std::to_string(times[i]) + " in sample " + std::to_string(i / sources) + ", neuron " +
-                            std::to_string(i % sources));
+    unsigned wrong = 0;
+    for (int64_t i = 0; i < samples * sources; ++i) wrong |= (times[i] >= steps) & (times[i] != em::kSilent);
+    if (!wrong) return;
+    for (int64_t i = 0; i < samples * sources; ++i)
+        if (times[i] >= steps && times[i] != em::kSilent)
+            throw py::value_error("times must be below steps = " + std::to_string(steps) + " or 255 (silent), got " +
+                                  std::to_string(times[i]) + " in sample " + std::to_string(i / sources) + ", neuron " +
+                                  std::to_string(i % sources));
 }
 
 template <class T>
 Array<T> zeros(std::vector<py::ssize_t> shape) {
-  Array<T> array(std::move(shape));
-  std::fill_n(array.mutable_data(), array.size(), T{});
-  return array;
+    Array<T> array(std::move(shape));
+    std::fill_n(array.mutable_data(), array.size(), T{});
+    return array;
 }
 
-py::dict run(const em::Network& network, const py::object& times_in, int threads, bool early_exit, bool all_times,
-             bool trace) {
-  const auto times = exact<uint8_t>(times_in, "times", 2);
-  if (network.layers().empty()) throw py::value_error("the network has no layer");
-  if (times.shape(1) != network.sources())
-    throw py::value_error("times must have shape [batch, " + std::to_string(network.sources()) + "], got " +
-                          std::to_string(times.shape(1)) + " neurons");
-  if (threads < 1 || threads > 1024)
-    throw py::value_error("threads must be from 1 to 1024, got " + std::to_string(threads));
-  const auto& layers = network.layers();
-  if (early_exit && !layers.back().fires) throw py::value_error("early exit needs a last layer that fires");
-  const py::ssize_t samples = times.shape(0), count = static_cast<py::ssize_t>(layers.size());
+py::dict run(const em::Network& network, const py::object& times_in, int threads, bool early_exit, bool all_times, bool trace) {
+    const auto times = exact<uint8_t>(times_in, "times", 2);
+    if (network.layers().empty()) throw py::value_error("the network has no layer");
+    if (times.shape(1) != network.sources())
+        throw py::value_error("times must have shape [batch, " + std::to_string(network.sources()) + "], got " +
+                              std::to_string(times.shape(1)) + " neurons");
+    if (threads < 1 || threads > 1024) throw py::value_error("threads must be from 1 to 1024, got " + std::to_string(threads));
+    const auto& layers = network.layers();
+    if (early_exit && !layers.back().fires) throw py::value_error("early exit needs a last layer that fires");
+    const py::ssize_t samples = times.shape(0), count = static_cast<py::ssize_t>(layers.size());
 
-  auto counters = zeros<int64_t>({samples, count, em::kCounters});
-  auto steps_run = zeros<int32_t>({samples});
-  em::Results results{counters.mutable_data(), steps_run.mutable_data(), {}, {}, nullptr};
-  py::list layer_times, layer_trace;
-  for (py::ssize_t l = 0; l < count; ++l) {
-    const bool last = l + 1 == count, want_trace = trace || (last && !layers[l].fires);
-    results.times.push_back(nullptr);
-    results.trace.push_back(nullptr);
-    if (all_times || last) {
-      auto array = zeros<uint8_t>({samples, layers[l].neurons()});
-      results.times.back() = array.mutable_data();
-      layer_times.append(array);
-    } else {
-      layer_times.append(py::none());
+    auto counters = zeros<int64_t>({samples, count, em::kCounters});
+    auto steps_run = zeros<int32_t>({samples});
+    em::Results results{counters.mutable_data(), steps_run.mutable_data(), {}, {}, nullptr};
+    py::list layer_times, layer_trace;
+    for (py::ssize_t l = 0; l < count; ++l) {
+        const bool last = l + 1 == count, want_trace = trace || (last && !layers[l].fires);
+        results.times.push_back(nullptr);
+        results.trace.push_back(nullptr);
+        if (all_times || last) {
+            auto array = zeros<uint8_t>({samples, layers[l].neurons()});
+            results.times.back() = array.mutable_data();
+            layer_times.append(array);
+        } else {
+            layer_times.append(py::none());
+        }
+        if (want_trace) {
+            auto array = zeros<int64_t>({samples, network.total_steps(), layers[l].neurons()});
+            results.trace.back() = array.mutable_data();
+            layer_trace.append(array);
+        } else {
+            layer_trace.append(py::none());
+        }
     }
-    if (want_trace) {
-      auto array = zeros<int64_t>({samples, network.total_steps(), layers[l].neurons()});
-      results.trace.back() = array.mutable_data();
-      layer_trace.append(array);
-    } else {
-      layer_trace.append(py::none());
+    py::object overshoot = py::none();
+    if (layers.back().fires) {
+        auto array = zeros<int64_t>({samples, layers.back().neurons()});
+        results.overshoot = array.mutable_data();
+        overshoot = array;
     }
-  }
-  py::object overshoot = py::none();
-  if (layers.back().fires) {
-    auto array = zeros<int64_t>({samples, layers.back().neurons()});
-    results.overshoot = array.mutable_data();
-    overshoot = array;
-  }
-  {
-    py::gil_scoped_release released;
-    check_times(times.data(), samples, network.sources(), network.steps());
-    em::run(network, times.data(), samples, threads, early_exit, results);
-  }
-  py::dict out;
-  out["counters"] = counters, out["steps_run"] = steps_run, out["times"] = layer_times, out["membrane"] = layer_trace;
-  out["overshoot"] = overshoot;
-  return out;
+    {
+        py::gil_scoped_release released;
+        check_times(times.data(), samples, network.sources(), network.steps());
+        em::run(network, times.data(), samples, threads, early_exit, results);
+    }
+    py::dict out;
+    out["counters"] = counters, out["steps_run"] = steps_run, out["times"] = layer_times, out["membrane"] = layer_trace;
+    out["overshoot"] = overshoot;
+    return out;
 }
 
 void bind_primitives(py::module_& m) {
-  namespace fixed = em::FIRSTSPIKE_EMULATOR_ISA;
-  m.def("saturate32", &fixed::saturate<int32_t>);
-  m.def("saturate64", &fixed::saturate<int64_t>);
-  m.def("wrap32", &fixed::wrap<int32_t>);
-  m.def("wrap64", &fixed::wrap<int64_t>);
-  m.def("shift_left32", &fixed::shift_left<int32_t>);
-  m.def("shift_left64", &fixed::shift_left<int64_t>);
-  m.def("leak_toward_zero64", &fixed::leak_toward_zero<int64_t>);
-  m.def("threshold_as_ge", &fixed::threshold_as_ge);
+    namespace fixed = em::FIRSTSPIKE_EMULATOR_ISA;
+    m.def("saturate32", &fixed::saturate<int32_t>);
+    m.def("saturate64", &fixed::saturate<int64_t>);
+    m.def("wrap32", &fixed::wrap<int32_t>);
+    m.def("wrap64", &fixed::wrap<int64_t>);
+    m.def("shift_left32", &fixed::shift_left<int32_t>);
+    m.def("shift_left64", &fixed::shift_left<int64_t>);
+    m.def("leak_toward_zero64", &fixed::leak_toward_zero<int64_t>);
+    m.def("threshold_as_ge", &fixed::threshold_as_ge);
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_emulator, m) {
-  m.doc() = "Integer neuromorphic-core emulator (docs/emulator.md).";
-  m.attr("COUNTERS") = py::make_tuple("spikes", "events", "delivered", "effective", "active", "accumulator_overflows",
-                                      "membrane_overflows");
-  m.def("instruction_set", &em::instruction_set);
-  py::class_<em::Network>(m, "Network")
-      .def(py::init<int, int>(), py::arg("steps"), py::arg("total_steps"))
-      .def("add", &add_layer, py::arg("name"), py::arg("layer"))
-      .def("widths",
-           [](const em::Network& network) {
-             py::list widths;
-             for (const em::Layer& a : network.layers())
-               widths.append(py::make_tuple(8 * a.weight_bytes, 8 * a.state_bytes));
-             return widths;
-           })
-      .def("run", &run, py::arg("times"), py::arg("threads"), py::arg("early_exit"), py::arg("all_times"),
-           py::arg("trace"));
-  bind_primitives(m);
+    m.doc() = "Integer neuromorphic-core emulator (docs/emulator.md).";
+    m.attr("COUNTERS") =
+        py::make_tuple("spikes", "events", "delivered", "effective", "active", "accumulator_overflows", "membrane_overflows");
+    m.def("instruction_set", &em::instruction_set);
+    py::class_<em::Network>(m, "Network")
+        .def(py::init<int, int>(), py::arg("steps"), py::arg("total_steps"))
+        .def("add", &add_layer, py::arg("name"), py::arg("layer"))
+        .def("widths",
+             [](const em::Network& network) {
+                 py::list widths;
+                 for (const em::Layer& a : network.layers()) widths.append(py::make_tuple(8 * a.weight_bytes, 8 * a.state_bytes));
+                 return widths;
+             })
+        .def("run", &run, py::arg("times"), py::arg("threads"), py::arg("early_exit"), py::arg("all_times"), py::arg("trace"));
+    bind_primitives(m);
 }

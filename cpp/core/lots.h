@@ -15,8 +15,8 @@ struct Lottery {
 
 constexpr int kLots = 4;  // neighbouring channels that one draw serves, 16 bits each
 
-// The lots of channels 4 `quad` to 4 `quad` + 3 of a site, the first in the lowest bits: the numbers of SplitMix64 (Steele, Lea and
-// Flood 2014), read out of order.
+// The lots of channels 4 `quad` to 4 `quad` + 3 of a site, the first in the lowest bits: the numbers of SplitMix64 (Steele, Lea
+// and Flood 2014), read out of order.
 FIRSTSPIKE_HOST_DEVICE inline uint64_t draw_lots(uint64_t seed, int64_t site, int64_t channels, int64_t quad) {
     const int64_t quads = (channels + kLots - 1) / kLots;
     uint64_t x = seed + 0x9e3779b97f4a7c15u * static_cast<uint64_t>(site * quads + quad + 1);

@@ -1,5 +1,5 @@
-// The spikes of the cells of a sample's map: for each row of cells and each step the channels that fire, cell after cell. So what some
-// neighbouring cells send at a step lies in a row.
+// The spikes of the cells of a sample's map: for each row of cells and each step the channels that fire, cell after cell. So what
+// some neighbouring cells send at a step lies in a row.
 #pragma once
 
 #include <algorithm>
@@ -14,11 +14,15 @@
 namespace firstspike {
 
 class CellLists {
-   public:
+ public:
     CellLists(const Layer& layer, const uint8_t* times)
-        : layer_(layer), times_(times), room_(layer.cells_x() * layer.pool * layer.pool * layer.channels),
-          row_(layer.cells_y() * room_), begin_(layer.cells_y() * (layer.cells_x() + 1) * layer.steps),
-          channel_(layer.pool * layer.channels), sample_of_(static_cast<size_t>(layer.cells_y()), -1) {
+        : layer_(layer),
+          times_(times),
+          room_(layer.cells_x() * layer.pool * layer.pool * layer.channels),
+          row_(layer.cells_y() * room_),
+          begin_(layer.cells_y() * (layer.cells_x() + 1) * layer.steps),
+          channel_(layer.pool * layer.channels),
+          sample_of_(static_cast<size_t>(layer.cells_y()), -1) {
         for (int64_t i = 0; i < layer.pool * layer.channels; ++i) channel_[i] = static_cast<uint32_t>(i % layer.channels);
     }
 
@@ -39,7 +43,7 @@ class CellLists {
         return begin_.data() + (y * (layer_.cells_x() + 1) + cell) * layer_.steps;
     }
 
-   private:
+ private:
     void build_row(int64_t sample, int64_t y) {
         const Layer& l = layer_;
         const uint8_t* times = times_ + (sample * l.height + y * l.pool) * l.width * l.channels;
@@ -79,7 +83,7 @@ class CellLists {
     const uint8_t* times_;
     int64_t room_;
     Buffer<uint32_t> row_, begin_;
-    Buffer<uint32_t> channel_;  // of each unit of a row of a cell's units
+    Buffer<uint32_t> channel_;        // of each unit of a row of a cell's units
     std::vector<int64_t> sample_of_;  // which sample's lists a row of cells holds
 };
 

@@ -9,7 +9,8 @@
 namespace firstspike {
 
 // Where the sites of a line lie in the table of D rows, and which of them a spike reaches: a spike of a cell of the line's input
-// reaches, through a tap's column kx, the site at the position cell + pad_x - kx. For a layer with one site positions are samples.
+// reaches, through a tap's column kx, the site at the position cell + pad_x - kx. For a layer with one site positions are
+// samples.
 struct Positions {
     int64_t site_stride;  // site i lies at position i * site_stride
     int64_t number;       // of the table's positions, zero rows where no site lies
@@ -23,7 +24,7 @@ struct Positions {
 
 // D of a line's sites for one tile: distinct rows, and for each position and step the row's place.
 class DeltaRows {
-   public:
+ public:
     DeltaRows(const Layer& l, const Neuron& neuron) : layer_(l), neuron_(neuron), at_(l) {}
 
     template <int N>
@@ -65,7 +66,7 @@ class DeltaRows {
         return table_.data() + (layer_.single_site() ? 0 : at_.lead + layer_.pad_x - kx) * layer_.steps;
     }
 
-   private:
+ private:
     // `direct` of the entries of a group; a vector behind them may be read.
     void list_direct(const OutputGradient& g, int64_t from, int64_t to) {
         direct_.reserve(to - from + kLanes);

@@ -10,7 +10,7 @@ namespace firstspike {
 
 // Of each list and step: rows of the transposed panel, and what to multiply them with.
 class DirectLists {
-   public:
+ public:
     // Room for lists of the groups (tiles of neurons at sites) from `first` to `end`; none is listed yet.
     void start(const Layer& l, const OutputGradient& g, int64_t first, int64_t end) {
         const int64_t count = g.support.offset[end] - g.support.offset[first];
@@ -54,7 +54,7 @@ class DirectLists {
     const uint32_t* rows(int64_t i, int64_t t) const { return row_.data() + begin(i)[t]; }
     const float* values(int64_t i, int64_t t) const { return value_.data() + begin(i)[t]; }
 
-   private:
+ private:
     const uint32_t* begin(int64_t i) const { return begin_.data() + i * (steps_ + 1); }
 
     // Vectors are written whole; what is too much comes to lie under the next.

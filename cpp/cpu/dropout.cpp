@@ -39,34 +39,38 @@ inline float masked(float gradient, uint64_t bits, int lane) {
 
 void drop_spikes(const uint8_t* times, int64_t sites, int64_t channels, const Lottery& lottery, int threads, uint8_t* times_out) {
     const Tiles tiles{channels};
-    each_draw(sites, channels, lottery, threads, [](int64_t) { return true; }, [&](int64_t site, int64_t tile, uint64_t bits) {
-        const int64_t first = site * channels + tile * kTile;
-        for (int i = 0; i < tiles.used(tile); ++i)
-            times_out[first + i] = static_cast<uint8_t>(times[first + i] | (((bits >> i) & 1) - 1));  // 255 is silent
-    });
+    each_draw(
+        sites, channels, lottery, threads, [](int64_t) { return true; },
+        [&](int64_t site, int64_t tile, uint64_t bits) {
+            const int64_t first = site * channels + tile * kTile;
+            for (int i = 0; i < tiles.used(tile); ++i)
+                times_out[first + i] = static_cast<uint8_t>(times[first + i] | (((bits >> i) & 1) - 1));  // 255 is silent
+        });
 }
 
 void drop_gradient_at(const float* gradient, int64_t sites, int64_t channels, const SupportView& support, const Lottery& lottery,
                       int threads, float* out) {
     const int64_t tiles = Tiles{channels}.number();
     const int64_t* offset = support.offset;
-    each_draw(sites, channels, lottery, threads, [&](int64_t group) { return offset[group] < offset[group + 1]; },
-              [&](int64_t site, int64_t tile, uint64_t bits) {
-                  const int64_t group = site * tiles + tile;
-                  for (int64_t e = offset[group]; e < offset[group + 1]; ++e)
-                      out[e] = masked(gradient[e], bits, support.lane[e]);
-              });
+    each_draw(
+        sites, channels, lottery, threads, [&](int64_t group) { return offset[group] < offset[group + 1]; },
+        [&](int64_t site, int64_t tile, uint64_t bits) {
+            const int64_t group = site * tiles + tile;
+            for (int64_t e = offset[group]; e < offset[group + 1]; ++e) out[e] = masked(gradient[e], bits, support.lane[e]);
+        });
 }
 
-void drop_gradient_dense(const float* gradient, int64_t steps, int64_t sites, int64_t channels, const Lottery& lottery, int threads,
-                         float* out) {
+void drop_gradient_dense(const float* gradient, int64_t steps, int64_t sites, int64_t channels, const Lottery& lottery,
+                         int threads, float* out) {
     const Tiles tiles{channels};
-    each_draw(sites, channels, lottery, threads, [](int64_t) { return true; }, [&](int64_t site, int64_t tile, uint64_t bits) {
-        for (int64_t t = 0; t < steps; ++t) {
-            const int64_t first = (t * sites + site) * channels + tile * kTile;
-            for (int i = 0; i < tiles.used(tile); ++i) out[first + i] = masked(gradient[first + i], bits, i);
-        }
-    });
+    each_draw(
+        sites, channels, lottery, threads, [](int64_t) { return true; },
+        [&](int64_t site, int64_t tile, uint64_t bits) {
+            for (int64_t t = 0; t < steps; ++t) {
+                const int64_t first = (t * sites + site) * channels + tile * kTile;
+                for (int i = 0; i < tiles.used(tile); ++i) out[first + i] = masked(gradient[first + i], bits, i);
+            }
+        });
 }
 
 }  // namespace firstspike

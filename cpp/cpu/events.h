@@ -15,7 +15,7 @@
 namespace firstspike {
 
 class EventLines {
-   public:
+ public:
     EventLines(const Layer& layer, const uint8_t* times);
 
     static int64_t lines(const Layer& layer);
@@ -25,7 +25,7 @@ class EventLines {
     void build(int64_t line);
     EventList site(int64_t i) const { return {row_.data() + i * row_stride_, begin_.data() + i * (layer_.steps + 1)}; }
 
-   private:
+ private:
     void build_samples(int64_t line);
 
     Layer layer_;

@@ -1,5 +1,5 @@
-// dW[o, r] = sum over samples, sites and support entries of direct[o, t] * trace[r, t], where trace[r, t] is what row r's spike has
-// left of itself at step t: decay^(t - time), and 0 before. The bias is one more row, with a spike in every step.
+// dW[o, r] = sum over samples, sites and support entries of direct[o, t] * trace[r, t], where trace[r, t] is what row r's spike
+// has left of itself at step t: decay^(t - time), and 0 before. The bias is one more row, with a spike in every step.
 //
 // Here the traces of a site fit in a vector or a few for each step, so every entry adds to its neuron's sums at once. Rows of D
 // (layer_weight_gradient.cpp) would cost more to make than they save: hardly a spike uses one.
@@ -16,11 +16,11 @@ namespace {
 
 inline Vec one_where(Words bits) { return reinterpret_cast<Vec>(bits & reinterpret_cast<Words>(splat(1.0f))); }
 
-// The traces of the sites of a line. Without a leak a trace is one from its spike on; with one, or where a site has more entries than
-// there are steps, they are looked up in a table.
+// The traces of the sites of a line. Without a leak a trace is one from its spike on; with one, or where a site has more entries
+// than there are steps, they are looked up in a table.
 template <int R>
 class Traces {
-   public:
+ public:
     static constexpr int64_t kWidth = R * kLanes;
 
     Traces(const Layer& l, const Neuron& neuron)
@@ -54,7 +54,8 @@ class Traces {
         Vec trace[R] = {};
         for (int64_t t = 0; t < layer_.steps; ++t)
             for (int k = 0; k < R; ++k) {
-                trace[k] = leak(trace[k], neuron_) + one_where(reinterpret_cast<Words>(time_[k] == splat(static_cast<float>(t)))) + always_[k];
+                trace[k] = leak(trace[k], neuron_) +
+                           one_where(reinterpret_cast<Words>(time_[k] == splat(static_cast<float>(t)))) + always_[k];
                 store(table_.data() + t * kWidth + k * kLanes, trace[k]);
             }
     }
@@ -66,7 +67,7 @@ class Traces {
         return one_where(reinterpret_cast<Words>(time_[k] <= now)) + always_[k] * (now + 1.0f);
     }
 
-   private:
+ private:
     Layer layer_;
     Neuron neuron_;
     bool leaky_, tabled_ = false;

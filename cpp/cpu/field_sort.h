@@ -15,7 +15,7 @@ constexpr int kFieldSites = 2 * kLanes;
 typedef uint16_t SiteNumbers __attribute__((vector_size(kFieldSites * 2)));
 
 class FieldSort {
-   public:
+ public:
     static constexpr int64_t kMostUnits = 64;  // larger fields are summed tap by tap
 
     static int64_t units(const Layer& layer) { return layer.rows() * layer.pool * layer.pool; }
@@ -26,7 +26,7 @@ class FieldSort {
     // the steps begin to begin[x * (steps + 1) ...]. Units are numbered row, column, channel.
     void sort_row(const uint8_t* sample, int64_t y, const uint32_t* label, uint32_t* row, int64_t row_stride, uint32_t* begin);
 
-   private:
+ private:
     void gather(const uint8_t* sample, int64_t y, int64_t first_site);
 
     struct Exchange {

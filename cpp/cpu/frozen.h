@@ -8,9 +8,9 @@
 namespace firstspike {
 
 class Frozen {
-   public:
-    // Takes copies of the weight [outputs, ...] and of the bias [outputs] or null. fires: else the membranes are wanted, which only
-    // the last layer gives.
+ public:
+    // Takes copies of the weight [outputs, ...] and of the bias [outputs] or null. fires: else the membranes are wanted, which
+    // only the last layer gives.
     void add(const Layer&, const Neuron&, bool fires, const WeightView&, const float* bias, int threads);
 
     const Layer& first() const { return stages_.front().layer; }
@@ -23,7 +23,7 @@ class Frozen {
     void run(const uint8_t* times, int64_t batch, int threads, uint8_t* times_out) const;
     void run(const uint8_t* times, int64_t batch, int threads, float* membrane) const;
 
-   private:
+ private:
     struct Stage {
         Layer layer;
         Neuron neuron;

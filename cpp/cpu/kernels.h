@@ -62,13 +62,12 @@ void fire_dense_gradient(const float* current, const float* gradient, int64_t st
 void times_from_dense(const float* spikes, int64_t steps, int64_t neurons, int threads, uint8_t* times);
 void dense_from_times(const uint8_t* times, int64_t steps, int64_t neurons, int threads, float* spikes);
 Support support_from_dense(const float* gradient, int64_t batch_sites, int64_t channels, int64_t steps, int threads);
-void gather_at_support(const float* gradient, int64_t batch_sites, int64_t channels, const SupportView&,
-                       int threads, float* out);
+void gather_at_support(const float* gradient, int64_t batch_sites, int64_t channels, const SupportView&, int threads, float* out);
 
 // dropout.cpp: the spikes that a lottery leaves, and the gradients of those, at the support entries or at every step.
 void drop_spikes(const uint8_t* times, int64_t batch_sites, int64_t channels, const Lottery&, int threads, uint8_t* times_out);
-void drop_gradient_at(const float* gradient, int64_t batch_sites, int64_t channels, const SupportView&, const Lottery&, int threads,
-                      float* out);
+void drop_gradient_at(const float* gradient, int64_t batch_sites, int64_t channels, const SupportView&, const Lottery&,
+                      int threads, float* out);
 void drop_gradient_dense(const float* gradient, int64_t steps, int64_t batch_sites, int64_t channels, const Lottery&, int threads,
                          float* out);
 

@@ -1,8 +1,8 @@
 // Forward pass of a layer: one read of the weights of the inputs that fire, whatever the number of steps.
 //
 // For each tile of neurons of a site the membranes stay in registers; step by step its current is added, either the rows of the
-// inputs that fire or, in a convolution with large fields, their sums (tap_sums.h); then the threshold is tested, and the tile is left
-// as soon as all its neurons have fired.
+// inputs that fire or, in a convolution with large fields, their sums (tap_sums.h); then the threshold is tested, and the tile is
+// left as soon as all its neurons have fired.
 #include <optional>
 
 #include "kernels.h"
@@ -18,14 +18,14 @@ constexpr int64_t kNap = 8;  // steps without events that are passed over at onc
 
 // The bias of a tile, zeros in the padding and where there is none.
 class TileBias {
-   public:
+ public:
     TileBias(const float* bias, int64_t outputs) : data_(Tiles{outputs}.padded()) {
         std::fill(data_.data(), data_.data() + Tiles{outputs}.padded(), 0.0f);
         if (bias) std::copy_n(bias, outputs, data_.data());
     }
     const float* tile(int64_t i) const { return data_.data() + i * kTile; }
 
-   private:
+ private:
     Buffer<float> data_;
 };
 

@@ -36,7 +36,7 @@ void add_list(StepSums<N>& h, Steps steps, int64_t cell, const float* weights, i
         if (count == 0) continue;
         const uint32_t* rows = events.rows(i, t);
         const float* values = events.values(i, t);
-        h.template add<G>(cell, t - steps.first, count, [&](Vec (&sum)[G * N], int64_t event) {
+        h.template add<G>(cell, t - steps.first, count, [&](Vec(&sum)[G * N], int64_t event) {
             const float* w = weights + static_cast<int64_t>(rows[event]) * StepSums<N>::kWidth;
             const Vec value = splat(values[event]);
             for (int n = 0; n < G * N; ++n) sum[n] += load(w + n / N * tap_stride + n % N * kLanes) * value;
@@ -60,7 +60,7 @@ const float* gradient(float* h, Steps steps, const Neuron& neuron) {
 // Where a cell's gradient [step][N vectors] goes: each unit of the pooling window gets the cell's, at its own support entries or
 // at every step.
 class AtSupport {
-   public:
+ public:
     AtSupport(const Layer& l, const SupportView& input, float* gradient) : l_(l), input_(input), gradient_(gradient) {}
 
     template <int N>
@@ -76,14 +76,14 @@ class AtSupport {
             }
     }
 
-   private:
+ private:
     const Layer& l_;
     SupportView input_;
     float* gradient_;
 };
 
 class AtEveryStep {
-   public:
+ public:
     AtEveryStep(const Layer& l, float* gradient) : l_(l), gradient_(gradient) {}
 
     template <int N>
@@ -94,19 +94,22 @@ class AtEveryStep {
                 for (int64_t x = cell_x * l_.pool; x < (cell_x + 1) * l_.pool; ++x)
                     std::memcpy(gradient_ + ((t * l_.batch + sample) * l_.height * l_.width + y * l_.width + x) * l_.channels +
                                     tile * kTile,
-                                cell + std::max<int64_t>(t - steps.first, 0) * (N * kLanes), static_cast<size_t>(used) * sizeof(float));
+                                cell + std::max<int64_t>(t - steps.first, 0) * (N * kLanes),
+                                static_cast<size_t>(used) * sizeof(float));
     }
 
-   private:
+ private:
     const Layer& l_;
     float* gradient_;
 };
 
 // Every tile of every cell of a layer with one site. A block of samples shares a cell's weights, those of one tile of the outputs
-// after the other: they lie in L1 while the block's h, which is read and written once a list and step, lies in L2. With many steps a
-// tile has hardly an entry a step, and its reading and writing would cost more than that saves: there the tiles' lists are joined.
+// after the other: they lie in L1 while the block's h, which is read and written once a list and step, lies in L2. With many
+// steps a tile has hardly an entry a step, and its reading and writing would cost more than that saves: there the tiles' lists
+// are joined.
 template <class Output>
-void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const TransposedPanel& panel, const Output& output) {
+void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const TransposedPanel& panel,
+                 const Output& output) {
     const Layer& l = s.layer;
     const Tiles tiles{l.channels};
     const int64_t sources = Tiles{l.outputs}.number(), joined = l.steps <= kFewSteps ? 1 : sources, lists = sources / joined;
@@ -170,7 +173,8 @@ void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, 
 
 // Rows of cells of a convolution; the lists of the sites above them are kept from row to row.
 template <class Output>
-void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const TransposedPanel& panel, const Output& output) {
+void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const TransposedPanel& panel,
+                 const Output& output) {
     const Layer& l = s.layer;
     const Tiles tiles{l.channels};
     const int64_t rows = l.batch * l.cells_y(), sources = Tiles{l.outputs}.number();
@@ -195,8 +199,8 @@ void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& 
                     constexpr int N = decltype(vectors)::value;
                     const int64_t block = StepSums<N>::block(l.steps);
                     for (int64_t x = 0; x < l.cells_x(); x += block)
-                        block_of_cells<N>(l, neuron, panel.tile(tile), events, sample, cell_y, x, std::min(x + block, l.cells_x()),
-                                          tile, scratch, output);
+                        block_of_cells<N>(l, neuron, panel.tile(tile), events, sample, cell_y, x,
+                                          std::min(x + block, l.cells_x()), tile, scratch, output);
                 });
         }
     });
@@ -205,8 +209,10 @@ void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& 
 template <class Output>
 void input_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const Output& output) {
     const TransposedPanel panel(s.layer, s.weight, s.threads);
-    if (s.layer.single_site()) single_site(s, neuron, g, panel, output);
-    else convolution(s, neuron, g, panel, output);
+    if (s.layer.single_site())
+        single_site(s, neuron, g, panel, output);
+    else
+        convolution(s, neuron, g, panel, output);
 }
 
 // Units outside the last whole pooling window reach nothing.
@@ -217,8 +223,7 @@ bool cropped(const Layer& l) { return l.height % l.pool != 0 || l.width % l.pool
 void input_gradient_at(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const SupportView& input,
                        float* gradient) {
     const Layer& l = s.layer;
-    if (cropped(l))
-        std::fill_n(gradient, input.offset[l.batch * l.height * l.width * Tiles{l.channels}.number()], 0.0f);
+    if (cropped(l)) std::fill_n(gradient, input.offset[l.batch * l.height * l.width * Tiles{l.channels}.number()], 0.0f);
     input_gradient(s, neuron, g, AtSupport(l, input, gradient));
 }
 

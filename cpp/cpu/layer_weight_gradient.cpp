@@ -21,7 +21,7 @@ namespace {
 // The spikes of each channel of a row of cells, as cell * steps + step; for a layer with one site, those of each weight row, as
 // sample * steps + step.
 class ChannelSpikes {
-   public:
+ public:
     ChannelSpikes(const Synapses& s, int64_t lists, int64_t most) : s_(s), most_(most), codes_(lists * most), count_(lists) {}
 
     void clear(int64_t lists) { std::fill_n(count_.data(), lists, 0u); }
@@ -52,7 +52,7 @@ class ChannelSpikes {
     const uint32_t* begin(int64_t list) const { return codes_.data() + list * most_; }
     int64_t count(int64_t list) const { return count_[list]; }
 
-   private:
+ private:
     const Synapses& s_;
     int64_t most_;
     Buffer<uint32_t> codes_, count_;
@@ -66,7 +66,7 @@ inline void gather(float* sum, int64_t tap_stride, const float* rows, const uint
     if (count == 0) return;
     Vec v[G * N];
     for (int n = 0; n < G * N; ++n) v[n] = load(sum + n / N * tap_stride + n % N * kLanes);
-    add_rows<G * N>(v, count, [&](Vec (&to)[G * N], int64_t i) {
+    add_rows<G * N>(v, count, [&](Vec(&to)[G * N], int64_t i) {
         for (int g = 0; g < G; ++g) {
             const float* row = rows + table[static_cast<int64_t>(spike[i]) - g * steps];
             for (int k = 0; k < N; ++k) to[g * N + k] += load(row + k * kLanes);
@@ -230,8 +230,8 @@ void write_bias(const Layer& l, const Buffer<double>& sums, int64_t parts, float
     }
 }
 
-void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const WeightView& shape, float* weight_gradient,
-                 float* bias_gradient) {
+void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const WeightView& shape,
+                 float* weight_gradient, float* bias_gradient) {
     const Layer& l = s.layer;
     const Tiles tiles{l.outputs};
     const RowBlocks blocks(l);
@@ -259,12 +259,13 @@ void single_site(const Synapses& s, const Neuron& neuron, const OutputGradient& 
     write_bias(l, bias_sum, 1, bias_gradient);
 }
 
-void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const WeightView& shape, float* weight_gradient,
-                 float* bias_gradient) {
+void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const WeightView& shape,
+                 float* weight_gradient, float* bias_gradient) {
     const Layer& l = s.layer;
     const Tiles tiles{l.outputs};
     const int64_t padded = tiles.padded(), lines = EventLines::lines(l);
-    const int64_t parts = std::clamp<int64_t>((kSummedParts + tiles.number() - 1) / tiles.number(), 1, std::max<int64_t>(1, lines));
+    const int64_t parts =
+        std::clamp<int64_t>((kSummedParts + tiles.number() - 1) / tiles.number(), 1, std::max<int64_t>(1, lines));
     Buffer<double> bias_sum(parts * padded);
     std::fill_n(bias_sum.data(), parts * padded, 0.0);
     Buffer<float> sums(l.rows() * padded * parts);
@@ -290,9 +291,12 @@ void convolution(const Synapses& s, const Neuron& neuron, const OutputGradient& 
 
 void weight_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const WeightView& shape,
                      float* weight_gradient, float* bias_gradient) {
-    if (has_few_rows(s.layer)) few_rows_gradient(s, neuron, g, shape, weight_gradient, bias_gradient);
-    else if (s.layer.single_site()) single_site(s, neuron, g, shape, weight_gradient, bias_gradient);
-    else convolution(s, neuron, g, shape, weight_gradient, bias_gradient);
+    if (has_few_rows(s.layer))
+        few_rows_gradient(s, neuron, g, shape, weight_gradient, bias_gradient);
+    else if (s.layer.single_site())
+        single_site(s, neuron, g, shape, weight_gradient, bias_gradient);
+    else
+        convolution(s, neuron, g, shape, weight_gradient, bias_gradient);
 }
 
 }  // namespace firstspike

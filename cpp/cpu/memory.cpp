@@ -14,7 +14,7 @@ constexpr size_t kKept = size_t{512} << 20;  // bytes kept at most
 
 // Blocks by size class: four classes to a power of two, so that at most a fifth of a block lies idle.
 class Store {
-   public:
+ public:
     void* take(size_t& bytes) {
         const size_t index = size_class(bytes);
         {
@@ -43,7 +43,7 @@ class Store {
         ::operator delete(block, kAlign);
     }
 
-   private:
+ private:
     // The class of a size, which is rounded up to the class's.
     static size_t size_class(size_t& bytes) {
         size_t index = 0, size = kSmallest;

@@ -18,7 +18,7 @@ void give_block(void* block, size_t bytes);
 // An array of plain values that starts on a cache line. Growing keeps what was there.
 template <class T>
 class Buffer {
-   public:
+ public:
     Buffer() = default;
     explicit Buffer(int64_t size) { reserve(size); }
 
@@ -39,7 +39,7 @@ class Buffer {
         capacity_ = static_cast<int64_t>(bytes / sizeof(T));
     }
 
-   private:
+ private:
     struct Free {
         size_t bytes = 0;
         void operator()(T* p) const { give_block(p, bytes); }

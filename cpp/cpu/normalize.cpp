@@ -1,8 +1,8 @@
-// Weight normalisation with affine (arXiv 2410.23619, Eq. 16 and 17): each output's weights, less the mean of the whole weight and over
-// its deviation, times a factor of the output.
+// Weight normalisation with affine (arXiv 2410.23619, Eq. 16 and 17): each output's weights, less the mean of the whole weight
+// and over its deviation, times a factor of the output.
 //
-// Two passes over the weight forward, two over weight and gradient backward. The sums of a row are made by one thread, and those of the
-// rows added in their order, so that they do not depend on the threads.
+// Two passes over the weight forward, two over weight and gradient backward. The sums of a row are made by one thread, and those
+// of the rows added in their order, so that they do not depend on the threads.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -86,8 +86,8 @@ Moments normalize_weight(const Weights& w, int threads, float* out) {
     return moments;
 }
 
-void normalize_weight_gradient(const Weights& w, const Moments& moments, const float* gradient, int threads, float* weight_gradient,
-                               float* gamma_gradient) {
+void normalize_weight_gradient(const Weights& w, const Moments& moments, const float* gradient, int threads,
+                               float* weight_gradient, float* gamma_gradient) {
     const Vec center = splat(static_cast<float>(moments.mean));
     std::vector<std::array<double, 2>> rows(static_cast<size_t>(w.outputs));
     each_row(w, threads, [&](int64_t o) {

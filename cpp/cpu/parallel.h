@@ -31,9 +31,9 @@ struct alignas(64) TaskRange {
 
 // Calls task(i) for i in [0, tasks), on at most `threads` threads. Rethrows the first exception.
 //
-// Each thread begins with a range of its own, the calling one with the first as in torch's loops, and takes from the others' when that
-// is done. So a thread meets what it made itself in the call before, as long as tasks are numbered alike: cores that share no cache
-// would fetch it from each other.
+// Each thread begins with a range of its own, the calling one with the first as in torch's loops, and takes from the others' when
+// that is done. So a thread meets what it made itself in the call before, as long as tasks are numbered alike: cores that share
+// no cache would fetch it from each other.
 template <class Task>
 void parallel_for(int64_t tasks, int threads, Task&& task) {
     if (threads <= 1 || tasks <= 1) {
@@ -46,8 +46,11 @@ void parallel_for(int64_t tasks, int threads, Task&& task) {
         unsigned caller;
         std::exception_ptr error;
         std::mutex guard;
-    } context{std::vector<detail::TaskRange>(static_cast<size_t>(threads < tasks ? threads : tasks)), task,
-              detail::thread_number(), nullptr, {}};
+    } context{std::vector<detail::TaskRange>(static_cast<size_t>(threads < tasks ? threads : tasks)),
+              task,
+              detail::thread_number(),
+              nullptr,
+              {}};
     const auto number = static_cast<int64_t>(context.ranges.size());
     for (int64_t r = 0; r < number; ++r) {
         context.ranges[static_cast<size_t>(r)].next = tasks * r / number;

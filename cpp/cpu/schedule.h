@@ -12,7 +12,7 @@
 namespace firstspike {
 
 class Schedule {
-   public:
+ public:
     Schedule(const Layer& layer, int threads) : layer_(layer), threads_(threads), lines_(EventLines::lines(layer)) {
         const int64_t wanted = 4 * static_cast<int64_t>(threads);
         if (layer.single_site()) {
@@ -69,7 +69,7 @@ class Schedule {
         });
     }
 
-   private:
+ private:
     template <class F>
     void each_line(int64_t block, F&& f) const {
         const int64_t end = std::min((block + 1) * lines_per_task_, lines_);

@@ -1,8 +1,9 @@
 // Sums of weight rows over events, for a row of neighbouring places and every step: [place][step][N vectors].
 //
-// With G > 1 the events of one place and step go through neighbouring taps of a kernel row together, to as many neighbouring places, in
-// registers. A loop over some ten events then ends once where it would end three times, and its end is what the processor foresees
-// badly. Where the events of neighbouring places lie in a row, one loop over all of them does as well (tap_sums.h).
+// With G > 1 the events of one place and step go through neighbouring taps of a kernel row together, to as many neighbouring
+// places, in registers. A loop over some ten events then ends once where it would end three times, and its end is what the
+// processor foresees badly. Where the events of neighbouring places lie in a row, one loop over all of them does as well
+// (tap_sums.h).
 #pragma once
 
 #include <algorithm>
@@ -32,7 +33,7 @@ inline void with_taps(int64_t taps, F&& f) {
 
 template <int N>
 class StepSums {
-   public:
+ public:
     static constexpr int64_t kWidth = N * kLanes;
     static constexpr int64_t kMargin = kMostTaps - 1;  // places of other blocks, or of none, that a run of taps reaches as well
 
@@ -61,7 +62,7 @@ class StepSums {
         for (int n = 0; n < G * N; ++n) store(sums + n / N * steps_ * kWidth + n % N * kLanes, v[n]);
     }
 
-   private:
+ private:
     int64_t steps_;
     float* sums_;
 };

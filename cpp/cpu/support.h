@@ -19,8 +19,8 @@ struct SupportView {
     const uint8_t* lane;    // [entries]
 };
 
-// Of the `count` entries of a group that starts at `first`, where those of each step end: until[t] is behind the steps before t, for
-// t from 0 to `steps`.
+// Of the `count` entries of a group that starts at `first`, where those of each step end: until[t] is behind the steps before t,
+// for t from 0 to `steps`.
 template <class Place>
 inline void find_steps(Place* until, Place first, const uint8_t* step, int64_t count, int64_t steps) {
     constexpr int64_t kFewSteps = 16;  // up to here counting is faster than a look at each entry
@@ -36,7 +36,7 @@ inline void find_steps(Place* until, Place first, const uint8_t* step, int64_t c
 
 struct Support {
     Buffer<int64_t> offset;
-    Buffer<float> slope;  // sigma'(V - threshold); or, made from a dense gradient, that gradient
+    Buffer<float> slope;    // sigma'(V - threshold); or, made from a dense gradient, that gradient
     Buffer<uint8_t> place;  // the steps of all entries, then their lanes
     int64_t groups = 0, entries = 0;
 };
@@ -60,7 +60,7 @@ struct SupportCursor {
 // What one task finds, in the order of its work. Entries lie in chunks, so that more of them never move what is there. Aligned so
 // that writers of different threads share no cache line, nor the pair of lines that is fetched at once.
 class alignas(128) SupportWriter {
-   public:
+ public:
     // chunk: entries of a chunk. count: where the number of entries of each group of the layer goes.
     SupportWriter(int64_t chunk, int64_t* count) : chunk_(chunk), count_(count) {}
 
@@ -77,7 +77,7 @@ class alignas(128) SupportWriter {
         size_ += cursor.count;
     }
 
-   private:
+ private:
     friend class SupportRecord;
     struct Chunk {
         Buffer<float> slope;
@@ -101,7 +101,7 @@ class alignas(128) SupportWriter {
 
 // What the tasks of a layer find: each group is one task's.
 class SupportRecord {
-   public:
+ public:
     // wanted: else nothing is recorded. neurons: of all groups; most have about an entry each.
     SupportRecord(bool wanted, int64_t tasks, int64_t groups, int64_t neurons);
 
@@ -110,7 +110,7 @@ class SupportRecord {
     // All groups' entries in the groups' order, whichever task found them.
     Support join(int threads);
 
-   private:
+ private:
     bool wanted_;
     Support all_;
     std::vector<SupportWriter> writers_;

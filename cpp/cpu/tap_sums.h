@@ -1,8 +1,8 @@
-// The currents of a convolution with large fields: for each kernel row the spikes under its taps are added up, and each site's sums are
-// kept for every step.
+// The currents of a convolution with large fields: for each kernel row the spikes under its taps are added up, and each site's
+// sums are kept for every step.
 //
-// One kernel row after another, or some of its taps at a time, so that their weights stay in L1 for a whole row of sites; a site that
-// took all its events at once would go through all weights at every step, from L2.
+// One kernel row after another, or some of its taps at a time, so that their weights stay in L1 for a whole row of sites; a site
+// that took all its events at once would go through all weights at every step, from L2.
 #pragma once
 
 #include "cell_lists.h"
@@ -10,11 +10,11 @@
 
 namespace firstspike {
 
-// Sites [from, to) of row y of a sample, one tile of neurons, its weights [tap][channel][N vectors] and its bias. at_site(x, sums)
-// gets each site's currents, [step][N vectors].
+// Sites [from, to) of row y of a sample, one tile of neurons, its weights [tap][channel][N vectors] and its bias. at_site(x,
+// sums) gets each site's currents, [step][N vectors].
 template <int N, class AtSite>
-void sum_taps(const Layer& l, const CellLists& cells, const float* weights, const float* bias, int64_t y, int64_t from, int64_t to,
-              Buffer<float>& scratch, AtSite&& at_site) {
+void sum_taps(const Layer& l, const CellLists& cells, const float* weights, const float* bias, int64_t y, int64_t from,
+              int64_t to, Buffer<float>& scratch, AtSite&& at_site) {
     using Sums = StepSums<N>;
     Sums sums(to - from, l.steps, scratch, bias);
     const int64_t together = taps_together(l.channels * Sums::kWidth, l.kernel_width);
@@ -33,7 +33,7 @@ void sum_taps(const Layer& l, const CellLists& cells, const float* weights, cons
                     const int64_t count = end[t] - begin[t];
                     if (count == 0) continue;
                     const uint32_t* event = events + begin[t];
-                    sums.template add<1>(x - from, t, count, [&](Vec (&v)[N], int64_t i) {
+                    sums.template add<1>(x - from, t, count, [&](Vec(&v)[N], int64_t i) {
                         const float* w = kernel_row + (static_cast<int64_t>(event[i]) - left * l.channels) * Sums::kWidth;
                         for (int n = 0; n < N; ++n) v[n] += load(w + n * kLanes);
                     });

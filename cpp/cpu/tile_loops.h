@@ -10,10 +10,12 @@ namespace firstspike {
 
 // Sums of N vectors kept apart so that an addition need not wait for the one before: the more, the fewer they are.
 template <int N>
-constexpr int kChains = N == 1 ? 4 : N <= kTileVecs ? 2 : 1;
+constexpr int kChains = N == 1           ? 4
+                        : N <= kTileVecs ? 2
+                                         : 1;
 
-// Calls row(sum, i) for i in [0, count), which adds a row of weights, and adds all to v. The sums are locals: v's address is known
-// elsewhere, and the compiler would write it back at every addition.
+// Calls row(sum, i) for i in [0, count), which adds a row of weights, and adds all to v. The sums are locals: v's address is
+// known elsewhere, and the compiler would write it back at every addition.
 template <int N, class Row>
 FIRSTSPIKE_INLINE void add_rows(Vec (&v)[N], int64_t count, Row&& row) {
     constexpr int C = kChains<N>;
@@ -35,7 +37,7 @@ FIRSTSPIKE_INLINE void add_rows(Vec (&v)[N], int64_t count, Row&& row) {
 // v += the weight rows of some events.
 template <int N>
 FIRSTSPIKE_INLINE void add_rows(Vec (&v)[N], const float* tile, const uint32_t* event, int64_t count) {
-    add_rows<N>(v, count, [&](Vec (&sum)[N], int64_t i) {
+    add_rows<N>(v, count, [&](Vec(&sum)[N], int64_t i) {
         const float* w = tile + static_cast<int64_t>(event[i]) * (N * kLanes);
         for (int k = 0; k < N; ++k) sum[k] += load(w + k * kLanes);
     });
@@ -44,7 +46,7 @@ FIRSTSPIKE_INLINE void add_rows(Vec (&v)[N], const float* tile, const uint32_t* 
 // v += value * weight row, of some events.
 template <int N>
 FIRSTSPIKE_INLINE void add_scaled_rows(Vec (&v)[N], const float* tile, const uint32_t* event, const float* value, int64_t count) {
-    add_rows<N>(v, count, [&](Vec (&sum)[N], int64_t i) {
+    add_rows<N>(v, count, [&](Vec(&sum)[N], int64_t i) {
         const float* w = tile + static_cast<int64_t>(event[i]) * (N * kLanes);
         for (int k = 0; k < N; ++k) sum[k] += load(w + k * kLanes) * value[i];
     });
@@ -83,11 +85,11 @@ FIRSTSPIKE_INLINE void narrow_times(uint8_t* out, const Words (&time)[N], int us
     for (int k = 0; k < N; ++k) narrow_some(out + k * kLanes, time[k], used - k * kLanes);
 }
 
-// What a tile does at the end of a step where nothing is recorded: notes the times of the neurons that fire. It has no branch, for
-// whether some neuron of a tile fires at a step is hard to foresee.
+// What a tile does at the end of a step where nothing is recorded: notes the times of the neurons that fire. It has no branch,
+// for whether some neuron of a tile fires at a step is hard to foresee.
 template <int N>
 class FiringTimes {
-   public:
+ public:
     FiringTimes(const FiringRule& rule, int used) : threshold_(rule.threshold) {
         for (int k = 0; k < N; ++k) {
             left_[k] = choose(first_lanes(used - k * kLanes), ~Words{}, Words{});
@@ -117,7 +119,7 @@ class FiringTimes {
 
     FIRSTSPIKE_INLINE void write_times(uint8_t* out, int used) const { narrow_times(out, time_, used); }
 
-   private:
+ private:
     FIRSTSPIKE_INLINE Words reaches(Vec v) const { return reinterpret_cast<Words>(v >= threshold_); }
 
     const Vec threshold_;
@@ -127,7 +129,7 @@ class FiringTimes {
 // The same with a record: notes the support entries as well.
 template <int N>
 class FiringRecord {
-   public:
+ public:
     FiringRecord(const FiringRule& rule, SupportCursor cursor) : rule_(rule), cursor_(cursor) {
         for (int k = 0; k < N; ++k) time_[k] = Words{} + static_cast<uint32_t>(kSilent);
     }
@@ -143,7 +145,7 @@ class FiringRecord {
     FIRSTSPIKE_INLINE void write_times(uint8_t* out, int used) const { narrow_times(out, time_, used); }
     const SupportCursor& cursor() const { return cursor_; }
 
-   private:
+ private:
     static FIRSTSPIKE_INLINE Vec highest(const Vec (&v)[N]) {
         Vec highest = v[0];
         for (int k = 1; k < N; ++k) highest = larger(highest, v[k]);

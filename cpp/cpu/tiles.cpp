@@ -10,7 +10,7 @@ namespace firstspike {
 namespace {
 
 constexpr int64_t kPart = 16 * kLanes;  // weights of an output that are packed at a time
-constexpr int64_t kAhead = 128;         // weights of an output that are fetched ahead: its row is too short for the processor to see it
+constexpr int64_t kAhead = 128;  // weights of an output that are fetched ahead: its row is too short for the processor to see it
 
 // A part of one tile: out[row_of(i)][lane] = w[i * stride_inner + lane * stride_lane] * scale for i from `from` to `to`, zeros in
 // the padding.
@@ -75,8 +75,8 @@ void Panel::pack(int64_t tile, int64_t part, float* out) const {
     const float* from = w.data + tile * kTile * w.stride_output;
     if (row_of_.empty()) {  // tap by tap, whatever the strides
         const int64_t tap = part;
-        pack_tile(out + tap * l.channels * width, from + tap / l.kernel_width * w.stride_y + tap % l.kernel_width * w.stride_x, used,
-                  width, 0, l.channels, w.stride_channel, w.stride_output, scale, [](int64_t i) { return i; });
+        pack_tile(out + tap * l.channels * width, from + tap / l.kernel_width * w.stride_y + tap % l.kernel_width * w.stride_x,
+                  used, width, 0, l.channels, w.stride_channel, w.stride_output, scale, [](int64_t i) { return i; });
     } else {  // an output's weights lie in a row: whole squares, whose lines go to their rows
         pack_tile(out, from, used, width, part * kPart, std::min((part + 1) * kPart, l.rows()), 1, w.stride_output, scale,
                   [&](int64_t i) { return static_cast<int64_t>(row_of_[static_cast<size_t>(i)]); });

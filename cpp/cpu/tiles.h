@@ -42,7 +42,7 @@ inline void with_vectors(int vectors, F&& f) {
 // Weights packed for the forward product: [tile of outputs][row][lane of the tile], row = tap * channels + channel, zeros in the
 // padding, divided by the size of the pooling window.
 class Panel {
-   public:
+ public:
     // One tile of a panel.
     struct Tile {
         Buffer<float> own;
@@ -55,7 +55,7 @@ class Panel {
 
     Tile tile(int64_t i) const;
 
-   private:
+ private:
     // Parts of a tile can be packed side by side.
     int64_t parts() const;
     void pack(int64_t tile, int64_t part, float* out) const;

@@ -12,9 +12,8 @@ constexpr int64_t kNeuronsPerTask = 16384;
 
 template <class Run>
 void each_block(int64_t neurons, int threads, Run&& run) {
-    parallel_for((neurons + kNeuronsPerTask - 1) / kNeuronsPerTask, threads, [&](int64_t task) {
-        run(task * kNeuronsPerTask, std::min((task + 1) * kNeuronsPerTask, neurons));
-    });
+    parallel_for((neurons + kNeuronsPerTask - 1) / kNeuronsPerTask, threads,
+                 [&](int64_t task) { run(task * kNeuronsPerTask, std::min((task + 1) * kNeuronsPerTask, neurons)); });
 }
 }  // namespace
 
@@ -22,8 +21,7 @@ void times_from_dense(const float* spikes, int64_t steps, int64_t neurons, int t
     each_block(neurons, threads, [&](int64_t from, int64_t to) {
         std::fill(times + from, times + to, static_cast<uint8_t>(kSilent));
         for (int64_t t = steps - 1; t >= 0; --t)  // downwards: the first spike wins
-            for (int64_t i = from; i < to; ++i)
-                times[i] = spikes[t * neurons + i] != 0.0f ? static_cast<uint8_t>(t) : times[i];
+            for (int64_t i = from; i < to; ++i) times[i] = spikes[t * neurons + i] != 0.0f ? static_cast<uint8_t>(t) : times[i];
     });
 }
 
@@ -59,8 +57,8 @@ Support support_from_dense(const float* gradient, int64_t sites, int64_t channel
     return found.join(threads);
 }
 
-void gather_at_support(const float* gradient, int64_t sites, int64_t channels, const SupportView& support,
-                       int threads, float* out) {
+void gather_at_support(const float* gradient, int64_t sites, int64_t channels, const SupportView& support, int threads,
+                       float* out) {
     const int64_t tiles = Tiles{channels}.number(), groups = sites * tiles;
     each_block(groups, threads, [&](int64_t from, int64_t to) {
         for (int64_t group = from; group < to; ++group)

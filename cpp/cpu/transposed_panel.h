@@ -8,7 +8,7 @@
 namespace firstspike {
 
 class TransposedPanel {
-   public:
+ public:
     TransposedPanel(const Layer& l, const WeightView& w, int threads)
         : rows_(l.taps() * l.outputs), data_(Tiles{l.channels}.padded() * rows_) {
         constexpr int64_t kOutputs = 16;  // of a task: together they fill whole pages of a tap
@@ -21,7 +21,7 @@ class TransposedPanel {
 
     const float* tile(int64_t i) const { return data_.data() + i * kTile * rows_; }
 
-   private:
+ private:
     void pack(const Layer& l, WeightView w, int64_t tile, int64_t from, int64_t to) {
         const Tiles tiles{l.channels};
         const int64_t width = tiles.vectors(tile) * kLanes, used = tiles.used(tile), taps = l.taps();
@@ -44,8 +44,8 @@ class TransposedPanel {
         }
         for (int64_t tap = 0; tap < taps; ++tap)
             for (int64_t o = from; o < to; ++o) {
-                const float* weights = w.data + o * w.stride_output + tap / l.kernel_width * w.stride_y +
-                                       tap % l.kernel_width * w.stride_x;
+                const float* weights =
+                    w.data + o * w.stride_output + tap / l.kernel_width * w.stride_y + tap % l.kernel_width * w.stride_x;
                 float* row = out + (tap * l.outputs + o) * width;
                 if (w.stride_channel == 1) {
                     for (int64_t c = 0; c < used; ++c) row[c] = weights[c] * scale;

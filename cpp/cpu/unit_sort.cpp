@@ -24,8 +24,10 @@ UnitSort::UnitSort(int64_t units, int64_t steps)
 }
 
 void UnitSort::sort(uint32_t* begin, uint32_t* row) const {
-    if (steps_ <= kFewSteps) compare(begin, row);
-    else count(begin, row);
+    if (steps_ <= kFewSteps)
+        compare(begin, row);
+    else
+        count(begin, row);
 }
 
 // Searches for the units of each step.

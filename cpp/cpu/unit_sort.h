@@ -15,7 +15,7 @@ struct EventList {
 };
 
 class UnitSort {
-   public:
+ public:
     UnitSort(int64_t units, int64_t steps);
 
     // To be filled in: what a list calls each unit, once, and the times, before each `sort`.
@@ -27,7 +27,7 @@ class UnitSort {
     // Makes a list of the units that fire, begin [steps + 1]; of equal times, in the order of the units.
     void sort(uint32_t* begin, uint32_t* row) const;
 
-   private:
+ private:
     void compare(uint32_t* begin, uint32_t* row) const;
     void count(uint32_t* begin, uint32_t* row) const;
 

@@ -100,8 +100,8 @@ inline Vec choose(uint32_t mask, Vec on, Vec off) {
 
 inline Words choose(uint32_t mask, Words on, Words off) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
-    return reinterpret_cast<Words>(_mm512_mask_blend_epi32(static_cast<__mmask16>(mask), reinterpret_cast<__m512i>(off),
-                                                           reinterpret_cast<__m512i>(on)));
+    return reinterpret_cast<Words>(
+        _mm512_mask_blend_epi32(static_cast<__mmask16>(mask), reinterpret_cast<__m512i>(off), reinterpret_cast<__m512i>(on)));
 #else
     for (int i = 0; i < kLanes; ++i)
         if (mask >> i & 1) off[i] = on[i];
@@ -112,12 +112,11 @@ inline Words choose(uint32_t mask, Words on, Words off) {
 // Appends the chosen lanes' values, and their numbers plus `first`, and returns how many; may write a whole vector of each.
 inline int append_lanes(uint32_t mask, Vec values, int first, float* value_out, uint8_t* lane_out) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
-    const __m512i lanes = _mm512_add_epi32(
-        _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), _mm512_set1_epi32(first));
+    const __m512i lanes =
+        _mm512_add_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), _mm512_set1_epi32(first));
     const __mmask16 chosen = static_cast<__mmask16>(mask);
     _mm512_storeu_ps(value_out, _mm512_maskz_compress_ps(chosen, values));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(lane_out),
-                     _mm512_cvtepi32_epi8(_mm512_maskz_compress_epi32(chosen, lanes)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(lane_out), _mm512_cvtepi32_epi8(_mm512_maskz_compress_epi32(chosen, lanes)));
     return __builtin_popcount(mask);
 #else
     int n = 0;

@@ -117,7 +117,8 @@ void sort_events(const Layer& l, const uint8_t* times, const Lists& lists, void*
     }
     while (p.warps_a_list < kWarps && p.warps_a_list * kUnitsAWarp < lists.length) p.warps_a_list *= 2;
     const dim3 grid(static_cast<unsigned>(ceil_div(lists.number, kWarps / p.warps_a_list)));
-    launch({"sort_events", grid, kWarps * kWarp, kWarps * l.steps * static_cast<int64_t>(sizeof(uint32_t)), stream}, sort_kernel, p);
+    launch({"sort_events", grid, kWarps * kWarp, kWarps * l.steps * static_cast<int64_t>(sizeof(uint32_t)), stream}, sort_kernel,
+           p);
 }
 
 }  // namespace firstspike::cuda

@@ -113,11 +113,16 @@ void fire_dense_gradient(const float* current, const float* gradient, int steps,
                          const Surrogate& surrogate, float* current_gradient, void* stream) {
     const Params p{current, gradient, current_gradient, steps, neurons, neuron, surrogate};
     const Launch l = launch_of("fire_gradient", neurons, stream);
-    if (steps <= 4) launch(l, fire_gradient_kernel<4>, p);
-    else if (steps <= 8) launch(l, fire_gradient_kernel<8>, p);
-    else if (steps <= 16) launch(l, fire_gradient_kernel<16>, p);
-    else if (steps <= 32) launch(l, fire_gradient_kernel<32>, p);
-    else launch(l, fire_gradient_long_kernel, p);
+    if (steps <= 4)
+        launch(l, fire_gradient_kernel<4>, p);
+    else if (steps <= 8)
+        launch(l, fire_gradient_kernel<8>, p);
+    else if (steps <= 16)
+        launch(l, fire_gradient_kernel<16>, p);
+    else if (steps <= 32)
+        launch(l, fire_gradient_kernel<32>, p);
+    else
+        launch(l, fire_gradient_long_kernel, p);
 }
 
 }  // namespace firstspike::cuda

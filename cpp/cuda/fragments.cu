@@ -59,7 +59,8 @@ __global__ void __launch_bounds__(kThreads) pad_kernel(const PadParams p) {
     uint32_t word = 0;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-        const uint32_t time = channel + i < p.channels ? p.times[unit * p.channels + channel + i] : static_cast<uint32_t>(kSilent);
+        const uint32_t time =
+            channel + i < p.channels ? p.times[unit * p.channels + channel + i] : static_cast<uint32_t>(kSilent);
         word |= time << (8 * i);
     }
     p.padded[number] = word;
@@ -69,8 +70,9 @@ __global__ void __launch_bounds__(kThreads) pad_kernel(const PadParams p) {
 
 void pack_fragments(const Layer& l, const float* panel, int terms, uint4* fragments, void* stream) {
     const int64_t threads = tiles_of(l.outputs) * l.taps() * chunks_of(l) * kHalves * kWarp;
-    const FragmentParams p{panel, fragments, static_cast<int>(l.channels), static_cast<int>(chunks_of(l)),
-                           static_cast<int>(l.taps()), terms, threads};
+    const FragmentParams p{
+        panel, fragments, static_cast<int>(l.channels), static_cast<int>(chunks_of(l)), static_cast<int>(l.taps()),
+        terms, threads};
     launch({"pack_fragments", dim3(all_blocks(threads, kThreads)), kThreads, 0, stream}, fragment_kernel, p);
 }
 

@@ -1,5 +1,5 @@
-// The operands of the tensor cores' product: weights in the order in which the lanes of a warp hold them, and input times of which
-// each unit's channels fill whole products.
+// The operands of the tensor cores' product: weights in the order in which the lanes of a warp hold them, and input times of
+// which each unit's channels fill whole products.
 #pragma once
 
 #include "mma.h"

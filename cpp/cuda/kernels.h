@@ -2,7 +2,8 @@
 // work: none waits, allocates or copies to the host, so all can be captured in a graph. A launch that fails raises
 // std::runtime_error with the kernel's name and sizes.
 //
-// Nothing here has run or been timed on a device yet: the kernels are compiled by nvcc and tested on the processor (docs/cuda.md).
+// Nothing here has run or been timed on a device yet: the kernels are compiled by nvcc and tested on the processor
+// (docs/cuda.md).
 #pragma once
 
 #include <cstdint>
@@ -84,8 +85,8 @@ int64_t weight_gradient_workspace(const Layer&);
 void weight_gradient(const Synapses&, const Neuron&, const OutputGradient&, const WeightView& shape, float* weight_gradient,
                      float* bias_gradient, void* stream);
 
-// layer_input_gradient.cu: at the entries of the layer that made the input, or, where `input.offset` is null, at every step. Units
-// outside the last whole pooling window are left as they are.
+// layer_input_gradient.cu: at the entries of the layer that made the input, or, where `input.offset` is null, at every step.
+// Units outside the last whole pooling window are left as they are.
 int64_t input_gradient_workspace(const Layer&);
 void input_gradient(const Synapses&, const Neuron&, const OutputGradient&, const SupportView& input, float* gradient, Variant,
                     void* stream);
@@ -100,8 +101,8 @@ void ramp_gradient(const OutputGradient&, int64_t sites, int64_t channels, int s
 
 // fire.cu: current [steps, neurons] to spikes [steps, neurons], and the backward pass.
 void fire_dense(const float* current, int steps, int64_t neurons, const Neuron&, float* spikes, void* stream);
-void fire_dense_gradient(const float* current, const float* gradient, int steps, int64_t neurons, const Neuron&,
-                         const Surrogate&, float* current_gradient, void* stream);
+void fire_dense_gradient(const float* current, const float* gradient, int steps, int64_t neurons, const Neuron&, const Surrogate&,
+                         float* current_gradient, void* stream);
 
 // trains.cu
 void times_from_dense(const float* spikes, int steps, int64_t neurons, uint8_t* times, void* stream);

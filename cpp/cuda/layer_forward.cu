@@ -127,7 +127,8 @@ __global__ void __launch_bounds__(kWarps* kWarp, kResident) fire_kernel(const Fi
 #pragma unroll
         for (int i = 0; i < V; ++i) {
             const int output = (first_tile + i) * kTile + lane();
-            if (output < s.outputs) p.times_out[static_cast<int64_t>(site) * s.outputs + output] = static_cast<uint8_t>(firing.time[i]);
+            if (output < s.outputs)
+                p.times_out[static_cast<int64_t>(site) * s.outputs + output] = static_cast<uint8_t>(firing.time[i]);
             if (kRecord && lane() == 0 && first_tile + i < s.out_tiles) p.slots.count[group + i] = firing.room[i].count;
         }
     }
@@ -200,7 +201,9 @@ struct Plan {
 
 Plan plan_of(const char* name, const Shape& s, Variant variant, void* stream) {
     const Device device = current_device();
-    const auto bytes = [&](int tiles) { return static_cast<int64_t>(tiles) * s.rows * kTile * static_cast<int64_t>(sizeof(float)); };
+    const auto bytes = [&](int tiles) {
+        return static_cast<int64_t>(tiles) * s.rows * kTile * static_cast<int64_t>(sizeof(float));
+    };
     const int widest = s.out_tiles > 2 ? 4 : s.out_tiles;
     Plan plan{variant.tiles_a_warp != 0 ? variant.tiles_a_warp : widest, false, {}};
     // Staging pays where a block's warps have several sites each; then the widest tiles that fit.
@@ -226,8 +229,10 @@ Plan plan_of(const char* name, const Shape& s, Variant variant, void* stream) {
 template <class F>
 void with_plan(const Plan& plan, F&& f) {
     const auto staged = [&](auto tiles) {
-        if (plan.staged) f(tiles, std::true_type{});
-        else f(tiles, std::false_type{});
+        if (plan.staged)
+            f(tiles, std::true_type{});
+        else
+            f(tiles, std::false_type{});
     };
     switch (plan.tiles) {
         case 1: staged(std::integral_constant<int, 1>{}); break;
@@ -260,8 +265,10 @@ void fire_layer(const Synapses& synapses, const Neuron& neuron, const Surrogate&
     with_plan(plan, [&](auto tiles, auto staged) {
         constexpr int V = decltype(tiles)::value;
         constexpr bool kStaged = decltype(staged)::value;
-        if (slots.count != nullptr) launch(plan.launch, fire_kernel<V, kStaged, true>, p);
-        else launch(plan.launch, fire_kernel<V, kStaged, false>, p);
+        if (slots.count != nullptr)
+            launch(plan.launch, fire_kernel<V, kStaged, true>, p);
+        else
+            launch(plan.launch, fire_kernel<V, kStaged, false>, p);
     });
 }
 

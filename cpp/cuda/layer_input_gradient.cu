@@ -89,8 +89,8 @@ __device__ inline void add_entries(const Params& p, int64_t from, int n, uint32_
 }
 
 // Fills the table with dL/ds of the cell's tile at every step. `panel` begins at tap `first_tap`.
-__device__ inline void fill_table(const Params& p, const Cell& cell, int first_tap, int last_tap, const float* panel, Event* events,
-                                  float* table) {
+__device__ inline void fill_table(const Params& p, const Cell& cell, int first_tap, int last_tap, const float* panel,
+                                  Event* events, float* table) {
     const Shape& s = p.s;
     for (int t = 0; t < s.steps; ++t) table[t * kTile + lane()] = 0.0f;
     const int segments = (last_tap - first_tap) * s.out_tiles;
@@ -160,7 +160,8 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kResident) input_gradient_k
         __syncthreads();
     }
     const int items = s.single_site ? s.batch : s.batch * s.cells_y * s.cells_x;
-    for (int item = static_cast<int>(blockIdx.x) * warps() + warp(); item < items; item += static_cast<int>(gridDim.x) * warps()) {
+    for (int item = static_cast<int>(blockIdx.x) * warps() + warp(); item < items;
+         item += static_cast<int>(gridDim.x) * warps()) {
         const Place place = place_of(item, s.cells_y, s.cells_x);
         const Cell cell = s.single_site ? Cell{item, slice / s.cells_x, slice % s.cells_x} : Cell{place.sample, place.y, place.x};
         if (!wanted(p, cell, tile)) continue;
@@ -177,7 +178,8 @@ struct Plan {
 Plan plan_of(const Shape& s, Variant variant, void* stream) {
     const Device device = current_device();
     const int64_t a_warp = kWarp * static_cast<int64_t>(sizeof(Event)) + s.steps * kTile * static_cast<int64_t>(sizeof(float));
-    const int64_t panel = static_cast<int64_t>(s.single_site ? 1 : s.taps) * s.outputs * kTile * static_cast<int64_t>(sizeof(float));
+    const int64_t panel =
+        static_cast<int64_t>(s.single_site ? 1 : s.taps) * s.outputs * kTile * static_cast<int64_t>(sizeof(float));
     const int64_t items = s.single_site ? s.batch : static_cast<int64_t>(s.batch) * s.cells_y * s.cells_x;
     const int64_t slices = s.single_site ? s.taps : 1, across = s.in_tiles * slices;
     int warps = kMostWarps;
@@ -208,8 +210,10 @@ void input_gradient(const Synapses& synapses, const Neuron& neuron, const Output
     pack_by_channel(l, synapses.weight, panel, stream);
     const Params p{shape_of(l), g, neuron.decay, panel, input, gradient};
     const Plan plan = plan_of(p.s, variant, stream);
-    if (plan.staged) launch(plan.launch, input_gradient_kernel<true>, p);
-    else launch(plan.launch, input_gradient_kernel<false>, p);
+    if (plan.staged)
+        launch(plan.launch, input_gradient_kernel<true>, p);
+    else
+        launch(plan.launch, input_gradient_kernel<false>, p);
 }
 
 }  // namespace firstspike::cuda

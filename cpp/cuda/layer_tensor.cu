@@ -1,7 +1,7 @@
-// Forward pass of a layer on tensor cores. A warp takes eight sites of a tile of outputs. For four steps at once it multiplies the
-// weights, a sum of one to three bfloat16s, by the input's spikes, zeros and ones that are made in registers from the times: they
-// never lie in memory. Then the neurons of each site take the four currents one after another, as in layer_forward.cu.
-// Cost: a dense product for each step and term, whatever fires; products of inputs silent in all four steps are left out.
+// Forward pass of a layer on tensor cores. A warp takes eight sites of a tile of outputs. For four steps at once it multiplies
+// the weights, a sum of one to three bfloat16s, by the input's spikes, zeros and ones that are made in registers from the times:
+// they never lie in memory. Then the neurons of each site take the four currents one after another, as in layer_forward.cu. Cost:
+// a dense product for each step and term, whatever fires; products of inputs silent in all four steps are left out.
 #include "layer_tensor.h"
 
 #include "launch.h"
@@ -13,10 +13,10 @@ namespace firstspike::cuda {
 namespace {
 
 constexpr int kWarps = 8;
-constexpr int kResident = 2;  // blocks a processor is to hold: the compiler may use 128 registers
+constexpr int kResident = 2;      // blocks a processor is to hold: the compiler may use 128 registers
 constexpr int kLargestPool = 15;  // the units of a cell are counted in a byte, and bfloat16 holds integers up to 256
-// A warp's currents in shared memory, [step][site][output]: there they change from the elements of D to a lane an output. With this
-// many floats from one site to the next, the stores of an element meet 32 banks, as do the loads.
+// A warp's currents in shared memory, [step][site][output]: there they change from the elements of D to a lane an output. With
+// this many floats from one site to the next, the stores of an element meet 32 banks, as do the loads.
 constexpr int kPitch = kTile + 4;
 constexpr int kExchanged = kStepsAtOnce * kSites * kPitch;
 
@@ -34,7 +34,8 @@ struct TensorParams : ProductInput {
 // Calls at_step(v, t) with the membranes of the sites from first_site on, a lane an output, after each step's current, until it
 // returns false. `exchanged` is the warp's own kExchanged floats of shared memory.
 template <int kTerms, bool kPooled, class AtStep>
-__device__ inline void walk(const TensorParams& p, const uint4* weights, float* exchanged, int first_site, int tile, AtStep&& at_step) {
+__device__ inline void walk(const TensorParams& p, const uint4* weights, float* exchanged, int first_site, int tile,
+                            AtStep&& at_step) {
     const Shape& s = p.s;
     const int output = tile * kTile + lane();
     const float bias = output < s.outputs && p.bias != nullptr ? p.bias[output] : 0.0f;
@@ -197,10 +198,14 @@ Plan plan_of(const char* name, const Synapses& synapses, const Shape& s, Variant
 template <class F>
 void with_constants(int terms, bool pooled, bool staged, F&& f) {
     const auto with_bools = [&](auto t) {
-        if (pooled && staged) f(t, std::true_type{}, std::true_type{});
-        else if (pooled) f(t, std::true_type{}, std::false_type{});
-        else if (staged) f(t, std::false_type{}, std::true_type{});
-        else f(t, std::false_type{}, std::false_type{});
+        if (pooled && staged)
+            f(t, std::true_type{}, std::true_type{});
+        else if (pooled)
+            f(t, std::true_type{}, std::false_type{});
+        else if (staged)
+            f(t, std::false_type{}, std::true_type{});
+        else
+            f(t, std::false_type{}, std::false_type{});
     };
     switch (terms) {
         case 1: with_bools(std::integral_constant<int, 1>{}); break;
@@ -216,7 +221,8 @@ void run(const char* name, const Synapses& synapses, const Neuron& neuron, const
     const Layer& l = synapses.layer;
     const Shape s = shape_of(l);
     if (s.all_sites() == 0) return;
-    if (l.pool > kLargestPool) throw std::invalid_argument("product 2 takes an avg_pool of at most 15, got " + std::to_string(l.pool));
+    if (l.pool > kLargestPool)
+        throw std::invalid_argument("product 2 takes an avg_pool of at most 15, got " + std::to_string(l.pool));
     const int terms = terms_of(variant);
     Workspace workspace(synapses.workspace);
     const Arrays arrays = take(l, terms, workspace);
@@ -240,8 +246,10 @@ void run(const char* name, const Synapses& synapses, const Neuron& neuron, const
     with_constants(terms, s.pool > 1, plan.staged, [&](auto t, auto pooled, auto staged) {
         constexpr int kTerms = decltype(t)::value;
         constexpr bool kPooled = decltype(pooled)::value, kStaged = decltype(staged)::value;
-        if (slots.count != nullptr) launch(plan.launch, tensor_kernel<kTerms, kPooled, kStaged, true>, p);
-        else launch(plan.launch, tensor_kernel<kTerms, kPooled, kStaged, false>, p);
+        if (slots.count != nullptr)
+            launch(plan.launch, tensor_kernel<kTerms, kPooled, kStaged, true>, p);
+        else
+            launch(plan.launch, tensor_kernel<kTerms, kPooled, kStaged, false>, p);
     });
 }
 

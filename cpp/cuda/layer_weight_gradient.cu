@@ -1,9 +1,9 @@
 // dL/dW and dL/dbias of a layer (DESIGN, section 3): dW[o, j] = sum over samples and sites of D[o, time of j].
 //
-// For some sites at a time a block makes the table D[t][o] of one tile of outputs in shared memory, with a row of zeros for silent
-// inputs. Then each warp adds, for 16 weight rows that it keeps in registers, the table's rows at the times of their inputs: one
-// read a unit, whatever the number of steps. The sites are cut into parts whose number depends on the layer only, and the parts'
-// sums are added in order: no atomics, the same bits in every run.
+// For some sites at a time a block makes the table D[t][o] of one tile of outputs in shared memory, with a row of zeros for
+// silent inputs. Then each warp adds, for 16 weight rows that it keeps in registers, the table's rows at the times of their
+// inputs: one read a unit, whatever the number of steps. The sites are cut into parts whose number depends on the layer only, and
+// the parts' sums are added in order: no atomics, the same bits in every run.
 #include "launch.h"
 #include "record.h"
 #include "shape.h"
@@ -13,7 +13,7 @@ namespace firstspike::cuda {
 namespace {
 
 constexpr int kWarps = 8;
-constexpr int kRows = 16;  // weight rows of a warp: neighbouring channels of one tap
+constexpr int kRows = 16;               // weight rows of a warp: neighbouring channels of one tap
 constexpr int64_t kTables = 48 * 1024;  // bytes for a block's tables, which every device has
 
 struct Sums {
@@ -124,7 +124,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) weight_gradient_kernel(const Pa
             gather<kAligned>(p, tables + i * table_size, place_of(site0 + i, s.out_height, s.out_width), tap, channel, acc);
         __syncthreads();
     }
-    float* const out = p.sums.weight + ((static_cast<int64_t>(part) * s.out_tiles + tile) * s.rows + tap * s.channels + channel) * kTile;
+    float* const out =
+        p.sums.weight + ((static_cast<int64_t>(part) * s.out_tiles + tile) * s.rows + tap * s.channels + channel) * kTile;
 #pragma unroll
     for (int r = 0; r < kRows; ++r)
         if (tap < s.taps && channel + r < s.channels) out[r * kTile + lane()] = acc[r];
@@ -154,7 +155,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) join_kernel(const JoinParams p)
     const int64_t width = static_cast<int64_t>(s.out_tiles) * kTile, weights = width * s.rows;
     const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
     if (i < weights) {
-        const int l = static_cast<int>(i % kTile), row = static_cast<int>(i / kTile % s.rows), tile = static_cast<int>(i / kTile / s.rows);
+        const int l = static_cast<int>(i % kTile), row = static_cast<int>(i / kTile % s.rows),
+                  tile = static_cast<int>(i / kTile / s.rows);
         const int output = tile * kTile + l, tap = row / s.channels;
         float sum = 0.0f;
         for (int part = 0; part < p.sums.parts; ++part) sum += p.sums.weight[part * weights + i];
@@ -182,19 +184,25 @@ void weight_gradient(const Synapses& synapses, const Neuron& neuron, const Outpu
     Workspace workspace(synapses.workspace);
     const int64_t table = (l.steps + 1) * kTile * static_cast<int64_t>(sizeof(float));
     const int64_t at_once = std::min<int64_t>(kWarps, kTables / table);
-    const Params p{shape_of(l), synapses.times, g, neuron.decay, sums_of(l, workspace),
-                   static_cast<int>(ceil_div(l.channels, kRows)), static_cast<int>(at_once)};
+    const Params p{shape_of(l),
+                   synapses.times,
+                   g,
+                   neuron.decay,
+                   sums_of(l, workspace),
+                   static_cast<int>(ceil_div(l.channels, kRows)),
+                   static_cast<int>(at_once)};
     const dim3 grid(static_cast<unsigned>(ceil_div(chunks_of(l), kWarps)), static_cast<unsigned>(p.s.out_tiles),
                     static_cast<unsigned>(p.sums.parts));
     const int64_t bias_sums = kWarps * kTile * static_cast<int64_t>(sizeof(double));
     const Launch sum{"weight_gradient", grid, kWarps * kWarp, std::max(at_once * table, bias_sums), stream};
     const bool aligned = l.channels % kRows == 0 && reinterpret_cast<uintptr_t>(synapses.times) % 16 == 0;
-    if (aligned) launch(sum, weight_gradient_kernel<true>, p);
-    else launch(sum, weight_gradient_kernel<false>, p);
+    if (aligned)
+        launch(sum, weight_gradient_kernel<true>, p);
+    else
+        launch(sum, weight_gradient_kernel<false>, p);
     const JoinParams j{p.s, p.sums, weight_gradient, shape, bias_gradient, l.unit_share()};
     const int64_t threads = (l.rows() + 1) * tiles_of(l.outputs) * kTile;
-    launch({"join_weight_gradient", dim3(all_blocks(threads, kWarps * kWarp)), kWarps * kWarp, 0, stream},
-           join_kernel, j);
+    launch({"join_weight_gradient", dim3(all_blocks(threads, kWarps * kWarp)), kWarps * kWarp, 0, stream}, join_kernel, j);
 }
 
 }  // namespace firstspike::cuda

@@ -18,7 +18,7 @@ struct PackParams {
 constexpr int kRowsAtOnce = 8;
 
 // A block transposes a square of one tile and one tap: x is the square's place along `inner`, y the tap, z the tile.
-__global__ void __launch_bounds__(kTile * kRowsAtOnce) pack_kernel(const PackParams p) {
+__global__ void __launch_bounds__(kTile* kRowsAtOnce) pack_kernel(const PackParams p) {
     float* const square = reinterpret_cast<float*>(shared_memory());  // [kTile][kTile + 1]
     const int column = static_cast<int>(threadIdx.x) % kTile, first = static_cast<int>(threadIdx.x) / kTile;
     const int inner0 = static_cast<int>(blockIdx.x) * kTile, lane0 = static_cast<int>(blockIdx.z) * kTile;

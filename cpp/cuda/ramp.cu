@@ -98,8 +98,10 @@ void ramp(const float* current, int64_t sites, int64_t channels, int steps, cons
           const Slots& slots, uint8_t* times_out, void* stream) {
     const Neurons n = neurons_of(current, sites, channels, steps, neuron, surrogate);
     if (sites == 0) return;
-    if (slots.count != nullptr) launch(launch_of("ramp", n, 0, stream), ramp_kernel<true>, n, slots, times_out);
-    else launch(launch_of("ramp", n, 0, stream), ramp_kernel<false>, n, slots, times_out);
+    if (slots.count != nullptr)
+        launch(launch_of("ramp", n, 0, stream), ramp_kernel<true>, n, slots, times_out);
+    else
+        launch(launch_of("ramp", n, 0, stream), ramp_kernel<false>, n, slots, times_out);
 }
 
 void place_ramp(const float* current, int64_t sites, int64_t channels, int steps, const Neuron& neuron,

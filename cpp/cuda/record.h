@@ -22,9 +22,7 @@ __device__ inline Room room_in_place(const Placement& p, int64_t group) {
 }
 
 // NaN where nothing that is written may be used.
-__device__ inline float poison_of(const Placement& p) {
-    return p.overflow != nullptr && *p.overflow != 0 ? NAN : 0.0f;
-}
+__device__ inline float poison_of(const Placement& p) { return p.overflow != nullptr && *p.overflow != 0 ? NAN : 0.0f; }
 
 // Appends the lanes of `mask`, all at one step.
 __device__ inline void append(const Entries& to, Room& room, unsigned mask, float slope, int step) {

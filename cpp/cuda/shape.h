@@ -23,13 +23,34 @@ struct Shape {
 inline Shape shape_of(const Layer& l) {
     const int64_t limit = int64_t{1} << 30;  // strides over a grid stay below 2^31
     const int64_t cells = l.cells_y() * l.cells_x();
-    for (const int64_t size : {l.batch * l.units(), l.batch * l.sites() * tiles_of(l.outputs), l.batch * cells * tiles_of(l.channels),
-                               l.rows(), l.taps() * l.outputs, l.taps() * tiles_of(l.outputs), l.batch * cells * (l.steps + 1)})
-        if (size >= limit) throw std::invalid_argument("the layer is too large for 32-bit numbers on the device: split the batch");
+    for (const int64_t size :
+         {l.batch * l.units(), l.batch * l.sites() * tiles_of(l.outputs), l.batch * cells * tiles_of(l.channels), l.rows(),
+          l.taps() * l.outputs, l.taps() * tiles_of(l.outputs), l.batch * cells * (l.steps + 1)})
+        if (size >= limit)
+            throw std::invalid_argument("the layer is too large for 32-bit numbers on the device: split the batch");
     const auto n = [](int64_t value) { return static_cast<int>(value); };
-    return {n(l.batch), n(l.height), n(l.width), n(l.channels), n(l.pool), n(l.kernel_height), n(l.kernel_width), n(l.stride_y),
-            n(l.stride_x), n(l.pad_y), n(l.pad_x), n(l.outputs), n(l.steps), n(l.cells_y()), n(l.cells_x()), n(l.out_height()),
-            n(l.out_width()), n(l.sites()), n(l.taps()), n(l.rows()), n(tiles_of(l.channels)), n(tiles_of(l.outputs)),
+    return {n(l.batch),
+            n(l.height),
+            n(l.width),
+            n(l.channels),
+            n(l.pool),
+            n(l.kernel_height),
+            n(l.kernel_width),
+            n(l.stride_y),
+            n(l.stride_x),
+            n(l.pad_y),
+            n(l.pad_x),
+            n(l.outputs),
+            n(l.steps),
+            n(l.cells_y()),
+            n(l.cells_x()),
+            n(l.out_height()),
+            n(l.out_width()),
+            n(l.sites()),
+            n(l.taps()),
+            n(l.rows()),
+            n(tiles_of(l.channels)),
+            n(tiles_of(l.outputs)),
             l.single_site()};
 }
 
@@ -45,7 +66,7 @@ __device__ inline Place place_of(int number, int height, int width) {
 
 // Cuts a workspace into arrays, each aligned to 256 bytes.
 class Workspace {
-   public:
+ public:
     explicit Workspace(void* base) : base_(static_cast<unsigned char*>(base)) {}
 
     template <class T>
@@ -56,7 +77,7 @@ class Workspace {
     }
     int64_t used() const { return used_; }
 
-   private:
+ private:
     unsigned char* base_;
     int64_t used_ = 0;
 };

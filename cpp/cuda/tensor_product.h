@@ -45,7 +45,8 @@ __device__ inline void spikes_of(uint32_t counts, uint32_t (&b)[2]) {
     if constexpr (kPooled) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            const float lower = static_cast<float>(counts >> (16 * r) & 0xffu), upper = static_cast<float>(counts >> (16 * r + 8) & 0xffu);
+            const float lower = static_cast<float>(counts >> (16 * r) & 0xffu),
+                        upper = static_cast<float>(counts >> (16 * r + 8) & 0xffu);
             b[r] = float32_bits(lower) >> 16 | (float32_bits(upper) & 0xffff0000u);
         }
     } else {
@@ -59,7 +60,8 @@ __device__ inline void spikes_of(uint32_t counts, uint32_t (&b)[2]) {
 using Currents = float[kStepsAtOnce][kHalves][4];
 
 template <int kTerms, bool kPooled>
-__device__ inline void add_products(const ProductInput& p, const uint4* weights, const Column& column, int first_step, Currents& x) {
+__device__ inline void add_products(const ProductInput& p, const uint4* weights, const Column& column, int first_step,
+                                    Currents& x) {
     const Shape& s = p.s;
     const int pool = kPooled ? s.pool : 1;
     for (int tap = 0; tap < s.taps; ++tap) {

@@ -33,8 +33,8 @@ __global__ void __launch_bounds__(kThreads) dense_kernel(const uint8_t* times, i
     for (int t = 0; t < steps; ++t) spikes[t * neurons + i] = time == t ? 1.0f : 0.0f;
 }
 
-__global__ void __launch_bounds__(kThreads) gather_kernel(const float* gradient, int64_t sites, int channels, int tiles,
-                                                          const SupportView support, float* out) {
+__global__ void __launch_bounds__(kThreads)
+    gather_kernel(const float* gradient, int64_t sites, int channels, int tiles, const SupportView support, float* out) {
     for (int64_t group = first_group(); group < sites * tiles; group += stride()) {
         const int64_t site = group / tiles, first = group % tiles * kTile, end = support.offset[group + 1];
         for (int64_t e = support.offset[group] + lane(); e < end; e += kWarp)
@@ -61,8 +61,8 @@ __global__ void __launch_bounds__(kThreads) dense_support_kernel(const float* gr
     }
 }
 
-__global__ void __launch_bounds__(kThreads) latency_kernel(const float* intensity, int64_t neurons, int steps, int curve,
-                                                           uint8_t* times) {
+__global__ void __launch_bounds__(kThreads)
+    latency_kernel(const float* intensity, int64_t neurons, int steps, int curve, uint8_t* times) {
     constexpr float kDarkest = 1.0f / 255.0f;
     const int64_t i = own_neuron();
     if (i >= neurons) return;
@@ -75,8 +75,8 @@ __device__ inline bool stays_at(const int64_t* seed, int64_t site, int64_t chann
     return stays(draw_lots(static_cast<uint64_t>(*seed), site, channels, channel / kLots), channel, keep);
 }
 
-__global__ void __launch_bounds__(kThreads) drop_kernel(const uint8_t* times, int64_t neurons, int64_t channels, const int64_t* seed,
-                                                        uint32_t keep, uint8_t* out) {
+__global__ void __launch_bounds__(kThreads)
+    drop_kernel(const uint8_t* times, int64_t neurons, int64_t channels, const int64_t* seed, uint32_t keep, uint8_t* out) {
     const int64_t i = own_neuron();
     if (i >= neurons) return;
     out[i] = stays_at(seed, i / channels, channels, i % channels, keep) ? times[i] : static_cast<uint8_t>(kSilent);
@@ -90,9 +90,9 @@ __global__ void __launch_bounds__(kThreads) drop_dense_kernel(const float* gradi
     for (int t = 0; t < steps; ++t) out[t * neurons + i] = stay ? gradient[t * neurons + i] : 0.0f;
 }
 
-__global__ void __launch_bounds__(kThreads) drop_support_kernel(const float* gradient, int64_t groups, int64_t channels, int tiles,
-                                                                const SupportView support, const int64_t* seed, uint32_t keep,
-                                                                float* out) {
+__global__ void __launch_bounds__(kThreads)
+    drop_support_kernel(const float* gradient, int64_t groups, int64_t channels, int tiles, const SupportView support,
+                        const int64_t* seed, uint32_t keep, float* out) {
     for (int64_t group = first_group(); group < groups; group += stride()) {
         const int64_t site = group / tiles, first = group % tiles * kTile, end = support.offset[group + 1];
         for (int64_t e = support.offset[group] + lane(); e < end; e += kWarp)
@@ -138,14 +138,16 @@ void latency(const float* intensity, int64_t neurons, int steps, int curve, uint
 
 void drop_spikes(const uint8_t* times, int64_t sites, int64_t channels, const int64_t* seed, uint32_t keep, uint8_t* times_out,
                  void* stream) {
-    launch(each_neuron("drop_spikes", sites * channels, stream), drop_kernel, times, sites * channels, channels, seed, keep, times_out);
+    launch(each_neuron("drop_spikes", sites * channels, stream), drop_kernel, times, sites * channels, channels, seed, keep,
+           times_out);
 }
 
-void drop_gradient(const float* gradient, int steps, int64_t sites, int64_t channels, const SupportView& support, const int64_t* seed,
-                   uint32_t keep, float* out, void* stream) {
+void drop_gradient(const float* gradient, int steps, int64_t sites, int64_t channels, const SupportView& support,
+                   const int64_t* seed, uint32_t keep, float* out, void* stream) {
     const int64_t tiles = tiles_of(channels), neurons = sites * channels;
     if (support.offset == nullptr)
-        launch(each_neuron("drop_gradient", neurons, stream), drop_dense_kernel, gradient, steps, neurons, channels, seed, keep, out);
+        launch(each_neuron("drop_gradient", neurons, stream), drop_dense_kernel, gradient, steps, neurons, channels, seed, keep,
+               out);
     else
         launch(each_group("drop_gradient", sites * tiles, stream), drop_support_kernel, gradient, sites * tiles, channels,
                static_cast<int>(tiles), support, seed, keep, out);

@@ -9,30 +9,30 @@ namespace FIRSTSPIKE_EMULATOR_ISA {
 
 template <class Visit>
 [[gnu::always_inline]] inline void visit_linear(const Layer& layer, int32_t event, Visit visit) {
-  int32_t row = event;
-  if (layer.pool > 1) {
-    const int c = event % layer.in_c, at = event / layer.in_c;
-    const int y = at / layer.in_w / layer.pool, x = at % layer.in_w / layer.pool;
-    if (y >= layer.in_h / layer.pool || x >= layer.in_w / layer.pool) return;
-    row = (y * (layer.in_w / layer.pool) + x) * layer.in_c + c;
-  }
-  visit(0, static_cast<int64_t>(row) * layer.stride);
+    int32_t row = event;
+    if (layer.pool > 1) {
+        const int c = event % layer.in_c, at = event / layer.in_c;
+        const int y = at / layer.in_w / layer.pool, x = at % layer.in_w / layer.pool;
+        if (y >= layer.in_h / layer.pool || x >= layer.in_w / layer.pool) return;
+        row = (y * (layer.in_w / layer.pool) + x) * layer.in_c + c;
+    }
+    visit(0, static_cast<int64_t>(row) * layer.stride);
 }
 
 template <class Visit>
 [[gnu::always_inline]] inline void visit_conv(const Layer& layer, int32_t event, Visit visit) {
-  const int c = event % layer.in_c, at = event / layer.in_c;
-  const int y = at / layer.in_w / layer.pool, x = at % layer.in_w / layer.pool;
-  if (y >= layer.in_h / layer.pool || x >= layer.in_w / layer.pool) return;
-  int64_t row = static_cast<int64_t>(c) * layer.kernel_h * layer.kernel_w * layer.stride;
-  for (int ky = 0; ky < layer.kernel_h; ++ky) {
-    const int ny = y + layer.pad_h - ky, oy = ny / layer.stride_h;
-    const bool in_y = ny >= 0 && ny % layer.stride_h == 0 && oy < layer.out_h;
-    for (int kx = 0; kx < layer.kernel_w; ++kx, row += layer.stride) {
-      const int nx = x + layer.pad_w - kx, ox = nx / layer.stride_w;
-      if (in_y && nx >= 0 && nx % layer.stride_w == 0 && ox < layer.out_w) visit(oy * layer.out_w + ox, row);
+    const int c = event % layer.in_c, at = event / layer.in_c;
+    const int y = at / layer.in_w / layer.pool, x = at % layer.in_w / layer.pool;
+    if (y >= layer.in_h / layer.pool || x >= layer.in_w / layer.pool) return;
+    int64_t row = static_cast<int64_t>(c) * layer.kernel_h * layer.kernel_w * layer.stride;
+    for (int ky = 0; ky < layer.kernel_h; ++ky) {
+        const int ny = y + layer.pad_h - ky, oy = ny / layer.stride_h;
+        const bool in_y = ny >= 0 && ny % layer.stride_h == 0 && oy < layer.out_h;
+        for (int kx = 0; kx < layer.kernel_w; ++kx, row += layer.stride) {
+            const int nx = x + layer.pad_w - kx, ox = nx / layer.stride_w;
+            if (in_y && nx >= 0 && nx % layer.stride_w == 0 && ox < layer.out_w) visit(oy * layer.out_w + ox, row);
+        }
     }
-  }
 }
 
 }  // namespace FIRSTSPIKE_EMULATOR_ISA

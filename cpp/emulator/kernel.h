@@ -8,14 +8,14 @@ namespace firstspike::emulator {
 // One sample: times [sources] -> counters [layers][kCounters], states; `trace[l]`, where not null, takes the membrane
 // of every step, [total_steps][neurons]. Returns the number of steps made.
 struct Sample {
-  const Layer* layers;
-  State* states;
-  int layer_count, total_steps;
-  bool exit_at_first_spike;
-  const uint8_t* times;
-  Events input;
-  int64_t* counters;
-  int64_t** trace;
+    const Layer* layers;
+    State* states;
+    int layer_count, total_steps;
+    bool exit_at_first_spike;
+    const uint8_t* times;
+    Events input;
+    int64_t* counters;
+    int64_t** trace;
 };
 
 using RunSample = int (*)(const Sample&);

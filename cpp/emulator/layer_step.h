@@ -10,141 +10,138 @@ namespace firstspike::emulator {
 namespace FIRSTSPIKE_EMULATOR_ISA {
 
 struct Arrivals {
-  const int32_t* index;
-  int32_t count;
+    const int32_t* index;
+    int32_t count;
 };
 
 template <class S, class W>
 [[gnu::always_inline]] inline void add_row(S* __restrict sum, const W* __restrict row, int n) {
-  for (int i = 0; i < n; ++i) sum[i] += row[i];
+    for (int i = 0; i < n; ++i) sum[i] += row[i];
 }
 
 // Note an event at a site: synapses, those to live neurons, and neurons that now have one (`active`).
 [[gnu::always_inline]] inline void count_synapses(const Layer& layer, const State& state, int site, int64_t* counters) {
-  counters[kDelivered] += layer.out_c;
-  counters[kEffective] += state.unspent[site];
-  if (!state.touched[site]) {
-    state.touched[site] = 1;
-    counters[kActive] += state.unspent[site];
-  }
+    counters[kDelivered] += layer.out_c;
+    counters[kEffective] += state.unspent[site];
+    if (!state.touched[site]) {
+        state.touched[site] = 1;
+        counters[kActive] += state.unspent[site];
+    }
 }
 
 // What a few rows of weights add up to without overflow.
 template <class W, class S>
 struct RowSum {
-  using Type = S;
+    using Type = S;
 };
 template <class S>
 struct RowSum<int8_t, S> {
-  using Type = int16_t;
+    using Type = int16_t;
 };
 
 // Add kRows rows: the sums are loaded and stored once for all of them, and 8-bit weights add up in 16 bits first.
 template <int kRows, class W, class S>
 [[gnu::always_inline]] inline void add_rows(S* __restrict sum, const W* const* rows, int n) {
-  using Mid = typename RowSum<W, S>::Type;
-  const W* r[kRows];
-  for (int k = 0; k < kRows; ++k) r[k] = rows[k];
-  for (int i = 0; i < n; ++i) {
-    Mid mid = 0;
-    for (int k = 0; k < kRows; ++k) mid = static_cast<Mid>(mid + static_cast<Mid>(r[k][i]));
-    sum[i] += mid;
-  }
+    using Mid = typename RowSum<W, S>::Type;
+    const W* r[kRows];
+    for (int k = 0; k < kRows; ++k) r[k] = rows[k];
+    for (int i = 0; i < n; ++i) {
+        Mid mid = 0;
+        for (int k = 0; k < kRows; ++k) mid = static_cast<Mid>(mid + static_cast<Mid>(r[k][i]));
+        sum[i] += mid;
+    }
 }
 
 template <class W, class S>
 inline void deliver_linear(const Layer& layer, const State& state, Arrivals events, int64_t* counters) {
-  constexpr int kRows = 8;
-  S* __restrict sum = static_cast<S*>(state.sum);
-  const W* weights = static_cast<const W*>(layer.weights);
-  const W* rows[kRows];
-  int waiting = 0;
-  for (int32_t e = 0; e < events.count; ++e)
-    visit_linear(layer, events.index[e], [&](int site, int64_t row) {
-      count_synapses(layer, state, site, counters);
-      if (state.all_unspent == 0) return;
-      rows[waiting++] = weights + row;
-      if (waiting < kRows) return;
-      waiting = 0;
-      add_rows<kRows>(sum, rows, layer.stride);
-    });
-  int done = 0;
-  if (waiting >= 4) add_rows<4>(sum, rows, layer.stride), done = 4;
-  for (; done < waiting; ++done) add_row(sum, rows[done], layer.stride);
+    constexpr int kRows = 8;
+    S* __restrict sum = static_cast<S*>(state.sum);
+    const W* weights = static_cast<const W*>(layer.weights);
+    const W* rows[kRows];
+    int waiting = 0;
+    for (int32_t e = 0; e < events.count; ++e)
+        visit_linear(layer, events.index[e], [&](int site, int64_t row) {
+            count_synapses(layer, state, site, counters);
+            if (state.all_unspent == 0) return;
+            rows[waiting++] = weights + row;
+            if (waiting < kRows) return;
+            waiting = 0;
+            add_rows<kRows>(sum, rows, layer.stride);
+        });
+    int done = 0;
+    if (waiting >= 4) add_rows<4>(sum, rows, layer.stride), done = 4;
+    for (; done < waiting; ++done) add_row(sum, rows[done], layer.stride);
 }
 
 template <class W, class S>
 inline void deliver_conv(const Layer& layer, const State& state, Arrivals events, int64_t* counters) {
-  S* sum = static_cast<S*>(state.sum);
-  const W* weights = static_cast<const W*>(layer.weights);
-  for (int32_t e = 0; e < events.count; ++e)
-    visit_conv(layer, events.index[e], [&](int site, int64_t row) {
-      count_synapses(layer, state, site, counters);
-      if (state.unspent[site] == 0) return;
-      add_row(sum + static_cast<int64_t>(site) * layer.stride, weights + row, layer.stride);
-    });
+    S* sum = static_cast<S*>(state.sum);
+    const W* weights = static_cast<const W*>(layer.weights);
+    for (int32_t e = 0; e < events.count; ++e)
+        visit_conv(layer, events.index[e], [&](int site, int64_t row) {
+            count_synapses(layer, state, site, counters);
+            if (state.unspent[site] == 0) return;
+            add_row(sum + static_cast<int64_t>(site) * layer.stride, weights + row, layer.stride);
+        });
 }
 
 inline void settle(const State& state, int site, const Outcome& outcome, State& all, int64_t* counters) {
-  state.unspent[site] -= outcome.fired;
-  all.all_unspent -= outcome.fired;
-  counters[kSpikes] += outcome.fired;
-  counters[kAccumulatorOverflows] += outcome.accumulator_overflows;
-  counters[kMembraneOverflows] += outcome.membrane_overflows;
+    state.unspent[site] -= outcome.fired;
+    all.all_unspent -= outcome.fired;
+    counters[kSpikes] += outcome.fired;
+    counters[kAccumulatorOverflows] += outcome.accumulator_overflows;
+    counters[kMembraneOverflows] += outcome.membrane_overflows;
 }
 
 template <class W, class S, bool kAccWrap, bool kMemWrap, bool kLeak>
 inline void step_by_step(const Layer& layer, State& state, Arrivals events, int t, int64_t* counters) {
-  if (layer.conv)
-    deliver_conv<W, S>(layer, state, events, counters);
-  else
-    deliver_linear<W, S>(layer, state, events, counters);
-  const bool all = layer.has_bias || kLeak || t == layer.start;  // elsewhere a site without events keeps its state
-  for (int site = 0; site < layer.sites(); ++site) {
-    const bool due = (all || state.touched[site]) && state.unspent[site] > 0;
-    state.touched[site] = 0;
-    if (!due) continue;
-    const int64_t at = static_cast<int64_t>(site) * layer.stride;
-    settle(
-        state, site,
-        step_site<S, kAccWrap, kMemWrap, kLeak>(layer, static_cast<S*>(state.v) + at, static_cast<S*>(state.sum) + at,
-                                                static_cast<S*>(state.alive) + at, state.times + at, t),
-        state, counters);
-  }
+    if (layer.conv)
+        deliver_conv<W, S>(layer, state, events, counters);
+    else
+        deliver_linear<W, S>(layer, state, events, counters);
+    const bool all = layer.has_bias || kLeak || t == layer.start;  // elsewhere a site without events keeps its state
+    for (int site = 0; site < layer.sites(); ++site) {
+        const bool due = (all || state.touched[site]) && state.unspent[site] > 0;
+        state.touched[site] = 0;
+        if (!due) continue;
+        const int64_t at = static_cast<int64_t>(site) * layer.stride;
+        settle(state, site,
+               step_site<S, kAccWrap, kMemWrap, kLeak>(layer, static_cast<S*>(state.v) + at, static_cast<S*>(state.sum) + at,
+                                                       static_cast<S*>(state.alive) + at, state.times + at, t),
+               state, counters);
+    }
 }
 
 template <class W, class S, bool kMemWrap>
 inline void step_by_event(const Layer& layer, State& state, Arrivals events, int t, int64_t* counters) {
-  S *v = static_cast<S*>(state.v), *alive = static_cast<S*>(state.alive);
-  if (layer.leaks)
-    for (int site = 0; site < layer.sites(); ++site)
-      leak_site(layer, v + static_cast<int64_t>(site) * layer.stride,
-                alive + static_cast<int64_t>(site) * layer.stride);
-  const W* weights = static_cast<const W*>(layer.weights);
-  const auto visit = [&](int site, int64_t row) {
-    count_synapses(layer, state, site, counters);
-    if (state.unspent[site] == 0) return;
-    const int64_t at = static_cast<int64_t>(site) * layer.stride;
-    settle(state, site,
-           event_site<W, S, kMemWrap>(layer, weights + row, layer.shift, v + at, alive + at, state.times + at, t),
-           state, counters);
-  };
-  for (int32_t e = 0; e < events.count; ++e) {
-    if (layer.conv)
-      visit_conv(layer, events.index[e], visit);
-    else
-      visit_linear(layer, events.index[e], visit);
-  }
-  const bool all = layer.has_bias || layer.leaks || t == layer.start;
-  for (int site = 0; site < layer.sites(); ++site) {
-    state.touched[site] = 0;
-    if (!all || state.unspent[site] == 0) continue;
-    const int64_t at = static_cast<int64_t>(site) * layer.stride;
-    settle(state, site,
-           event_site<S, S, kMemWrap>(layer, static_cast<const S*>(layer.bias), 0, v + at, alive + at, state.times + at,
-                                      t),
-           state, counters);
-  }
+    S *v = static_cast<S*>(state.v), *alive = static_cast<S*>(state.alive);
+    if (layer.leaks)
+        for (int site = 0; site < layer.sites(); ++site)
+            leak_site(layer, v + static_cast<int64_t>(site) * layer.stride, alive + static_cast<int64_t>(site) * layer.stride);
+    const W* weights = static_cast<const W*>(layer.weights);
+    const auto visit = [&](int site, int64_t row) {
+        count_synapses(layer, state, site, counters);
+        if (state.unspent[site] == 0) return;
+        const int64_t at = static_cast<int64_t>(site) * layer.stride;
+        settle(state, site,
+               event_site<W, S, kMemWrap>(layer, weights + row, layer.shift, v + at, alive + at, state.times + at, t), state,
+               counters);
+    };
+    for (int32_t e = 0; e < events.count; ++e) {
+        if (layer.conv)
+            visit_conv(layer, events.index[e], visit);
+        else
+            visit_linear(layer, events.index[e], visit);
+    }
+    const bool all = layer.has_bias || layer.leaks || t == layer.start;
+    for (int site = 0; site < layer.sites(); ++site) {
+        state.touched[site] = 0;
+        if (!all || state.unspent[site] == 0) continue;
+        const int64_t at = static_cast<int64_t>(site) * layer.stride;
+        settle(state, site,
+               event_site<S, S, kMemWrap>(layer, static_cast<const S*>(layer.bias), 0, v + at, alive + at, state.times + at, t),
+               state, counters);
+    }
 }
 
 }  // namespace FIRSTSPIKE_EMULATOR_ISA

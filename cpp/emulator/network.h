@@ -14,35 +14,35 @@ namespace firstspike::emulator {
 // A layer as it comes from outside, unchecked. `layer` has the sizes, windows and registers; pointers and types in it
 // are ignored.
 struct LayerSpec {
-  Layer layer;
-  std::string name;
-  bool strict;             // fires at V > theta
-  const int32_t* weights;  // rows * out_c values
-  int64_t weight_count;
-  const int64_t *theta, *bias;  // out_c values each
-  int64_t theta_count, bias_count;
+    Layer layer;
+    std::string name;
+    bool strict;             // fires at V > theta
+    const int32_t* weights;  // rows * out_c values
+    int64_t weight_count;
+    const int64_t *theta, *bias;  // out_c values each
+    int64_t theta_count, bias_count;
 };
 
 class Network {
  public:
-  Network(int steps, int total_steps);
-  // Checks every size and range, throws std::invalid_argument naming layer and argument; copies the arrays.
-  void add(const LayerSpec& spec);
+    Network(int steps, int total_steps);
+    // Checks every size and range, throws std::invalid_argument naming layer and argument; copies the arrays.
+    void add(const LayerSpec& spec);
 
-  int steps() const { return steps_; }
-  int total_steps() const { return total_steps_; }
-  const std::vector<Layer>& layers() const { return layers_; }
-  const std::vector<std::string>& names() const { return names_; }
-  const std::vector<std::vector<int64_t>>& thetas() const { return thetas_; }  // as given
-  int sources() const { return layers_.front().sources(); }
+    int steps() const { return steps_; }
+    int total_steps() const { return total_steps_; }
+    const std::vector<Layer>& layers() const { return layers_; }
+    const std::vector<std::string>& names() const { return names_; }
+    const std::vector<std::vector<int64_t>>& thetas() const { return thetas_; }  // as given
+    int sources() const { return layers_.front().sources(); }
 
  private:
-  const void* keep(std::size_t bytes);  // 64-byte aligned, zeroed, owned
-  int steps_, total_steps_;
-  std::vector<Layer> layers_;
-  std::vector<std::string> names_;
-  std::vector<std::vector<int64_t>> thetas_;
-  std::vector<std::unique_ptr<std::byte[]>> storage_;
+    const void* keep(std::size_t bytes);  // 64-byte aligned, zeroed, owned
+    int steps_, total_steps_;
+    std::vector<Layer> layers_;
+    std::vector<std::string> names_;
+    std::vector<std::vector<int64_t>> thetas_;
+    std::vector<std::unique_ptr<std::byte[]>> storage_;
 };
 
 }  // namespace firstspike::emulator

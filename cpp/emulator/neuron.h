@@ -11,78 +11,78 @@ namespace FIRSTSPIKE_EMULATOR_ISA {
 
 template <class S>
 struct Limits {
-  S low, high;
-  int bits;
+    S low, high;
+    int bits;
 
-  explicit Limits(const Register& r) : low(static_cast<S>(r.low)), high(static_cast<S>(r.high)), bits(r.bits) {}
+    explicit Limits(const Register& r) : low(static_cast<S>(r.low)), high(static_cast<S>(r.high)), bits(r.bits) {}
 
-  template <bool kWrap>
-  [[gnu::always_inline]] S apply(S x) const {
-    if constexpr (kWrap) return wrap(x, low, bits);
-    return saturate(x, low, high);
-  }
+    template <bool kWrap>
+    [[gnu::always_inline]] S apply(S x) const {
+        if constexpr (kWrap) return wrap(x, low, bits);
+        return saturate(x, low, high);
+    }
 };
 
 struct Outcome {
-  int64_t accumulator_overflows = 0, membrane_overflows = 0;
-  int32_t fired = 0;
+    int64_t accumulator_overflows = 0, membrane_overflows = 0;
+    int32_t fired = 0;
 };
 
 // `alive` is -1 for a neuron that is not spent, else 0; a spent neuron's v keeps the value at its spike (it reads as
 // 0).
 template <class S, bool kAccWrap, bool kMemWrap, bool kLeak>
-inline Outcome step_site(const Layer& layer, S* __restrict v, S* __restrict sum, S* __restrict alive,
-                         uint8_t* __restrict times, int t) {
-  const Limits<S> acc(layer.accumulator), mem(layer.membrane);
-  const S* __restrict theta = static_cast<const S*>(layer.theta);
-  const S* __restrict bias = static_cast<const S*>(layer.bias);
-  const S keep = static_cast<S>(layer.keep), fires = layer.fires ? -1 : 0;
-  S acc_changed = 0, mem_changed = 0, fired = 0;
-  for (int i = 0; i < layer.stride; ++i) {
-    const S raw = shift_left(sum[i], layer.shift);
-    const S input = acc.template apply<kAccWrap>(raw);
-    const S old = kLeak ? leak_toward_zero(v[i], keep, layer.decay_bits) : v[i];
-    const S exact = old + input + bias[i];
-    const S next = mem.template apply<kMemWrap>(exact);
-    const S live = alive[i];
-    const S fire = live & fires & -static_cast<S>(next >= theta[i]);
-    acc_changed += live & static_cast<S>(input != raw);
-    mem_changed += live & static_cast<S>(next != exact);
-    fired -= fire;
-    v[i] = live ? next : v[i];
-    alive[i] = live & ~fire;
-    times[i] = fire ? static_cast<uint8_t>(t) : times[i];
-    sum[i] = 0;
-  }
-  return {static_cast<int64_t>(acc_changed), static_cast<int64_t>(mem_changed), static_cast<int32_t>(fired)};
+inline Outcome step_site(const Layer& layer, S* __restrict v, S* __restrict sum, S* __restrict alive, uint8_t* __restrict times,
+                         int t) {
+    const Limits<S> acc(layer.accumulator), mem(layer.membrane);
+    const S* __restrict theta = static_cast<const S*>(layer.theta);
+    const S* __restrict bias = static_cast<const S*>(layer.bias);
+    const S keep = static_cast<S>(layer.keep), fires = layer.fires ? -1 : 0;
+    S acc_changed = 0, mem_changed = 0, fired = 0;
+    for (int i = 0; i < layer.stride; ++i) {
+        const S raw = shift_left(sum[i], layer.shift);
+        const S input = acc.template apply<kAccWrap>(raw);
+        const S old = kLeak ? leak_toward_zero(v[i], keep, layer.decay_bits) : v[i];
+        const S exact = old + input + bias[i];
+        const S next = mem.template apply<kMemWrap>(exact);
+        const S live = alive[i];
+        const S fire = live & fires & -static_cast<S>(next >= theta[i]);
+        acc_changed += live & static_cast<S>(input != raw);
+        mem_changed += live & static_cast<S>(next != exact);
+        fired -= fire;
+        v[i] = live ? next : v[i];
+        alive[i] = live & ~fire;
+        times[i] = fire ? static_cast<uint8_t>(t) : times[i];
+        sum[i] = 0;
+    }
+    return {static_cast<int64_t>(acc_changed), static_cast<int64_t>(mem_changed), static_cast<int32_t>(fired)};
 }
 
 // Add weight * 2^shift to each neuron of the site, one event; with no weights, the bias at the step's end.
 template <class W, class S, bool kMemWrap>
-inline Outcome event_site(const Layer& layer, const W* __restrict weight, int shift, S* __restrict v,
-                          S* __restrict alive, uint8_t* __restrict times, int t) {
-  const Limits<S> mem(layer.membrane);
-  const S* __restrict theta = static_cast<const S*>(layer.theta);
-  const S fires = layer.fires ? -1 : 0;
-  S changed = 0, fired = 0;
-  for (int i = 0; i < layer.stride; ++i) {
-    const S exact = v[i] + shift_left(static_cast<S>(weight[i]), shift);
-    const S next = mem.template apply<kMemWrap>(exact);
-    const S live = alive[i];
-    const S fire = live & fires & -static_cast<S>(next >= theta[i]);
-    changed += live & static_cast<S>(next != exact);
-    fired -= fire;
-    v[i] = live ? next : v[i];
-    alive[i] = live & ~fire;
-    times[i] = fire ? static_cast<uint8_t>(t) : times[i];
-  }
-  return {0, static_cast<int64_t>(changed), static_cast<int32_t>(fired)};
+inline Outcome event_site(const Layer& layer, const W* __restrict weight, int shift, S* __restrict v, S* __restrict alive,
+                          uint8_t* __restrict times, int t) {
+    const Limits<S> mem(layer.membrane);
+    const S* __restrict theta = static_cast<const S*>(layer.theta);
+    const S fires = layer.fires ? -1 : 0;
+    S changed = 0, fired = 0;
+    for (int i = 0; i < layer.stride; ++i) {
+        const S exact = v[i] + shift_left(static_cast<S>(weight[i]), shift);
+        const S next = mem.template apply<kMemWrap>(exact);
+        const S live = alive[i];
+        const S fire = live & fires & -static_cast<S>(next >= theta[i]);
+        changed += live & static_cast<S>(next != exact);
+        fired -= fire;
+        v[i] = live ? next : v[i];
+        alive[i] = live & ~fire;
+        times[i] = fire ? static_cast<uint8_t>(t) : times[i];
+    }
+    return {0, static_cast<int64_t>(changed), static_cast<int32_t>(fired)};
 }
 
 template <class S>
 inline void leak_site(const Layer& layer, S* __restrict v, const S* __restrict alive) {
-  const S keep = static_cast<S>(layer.keep);
-  for (int i = 0; i < layer.stride; ++i) v[i] = alive[i] ? leak_toward_zero(v[i], keep, layer.decay_bits) : v[i];
+    const S keep = static_cast<S>(layer.keep);
+    for (int i = 0; i < layer.stride; ++i) v[i] = alive[i] ? leak_toward_zero(v[i], keep, layer.decay_bits) : v[i];
 }
 
 }  // namespace FIRSTSPIKE_EMULATOR_ISA

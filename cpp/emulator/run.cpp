@@ -14,85 +14,84 @@ namespace {
 // One thread's states, all layers in one block.
 class Workspace {
  public:
-  explicit Workspace(const Network& network) : states_(network.layers().size()) {
-    const int total = network.total_steps();
-    take_size(network, total);
-    block_ = std::make_unique<std::byte[]>(size_ + 64);
-    void* start = block_.get();
-    std::size_t room = size_ + 64;
-    base_ = static_cast<std::byte*>(std::align(64, size_, start, room));
-    used_ = 0;
-    input = {take<int32_t>(network.sources()), take<int32_t>(total + 1)};
-    for (std::size_t l = 0; l < states_.size(); ++l) lay(network.layers()[l], states_[l], total);
-  }
+    explicit Workspace(const Network& network) : states_(network.layers().size()) {
+        const int total = network.total_steps();
+        take_size(network, total);
+        block_ = std::make_unique<std::byte[]>(size_ + 64);
+        void* start = block_.get();
+        std::size_t room = size_ + 64;
+        base_ = static_cast<std::byte*>(std::align(64, size_, start, room));
+        used_ = 0;
+        input = {take<int32_t>(network.sources()), take<int32_t>(total + 1)};
+        for (std::size_t l = 0; l < states_.size(); ++l) lay(network.layers()[l], states_[l], total);
+    }
 
-  State* states() { return states_.data(); }
-  Events input;
+    State* states() { return states_.data(); }
+    Events input;
 
  private:
-  template <class T>
-  T* take(std::size_t count) {
-    std::byte* at = base_ ? base_ + used_ : nullptr;
-    used_ += (count * sizeof(T) + 63) / 64 * 64;
-    return reinterpret_cast<T*>(at);
-  }
+    template <class T>
+    T* take(std::size_t count) {
+        std::byte* at = base_ ? base_ + used_ : nullptr;
+        used_ += (count * sizeof(T) + 63) / 64 * 64;
+        return reinterpret_cast<T*>(at);
+    }
 
-  void lay(const Layer& layer, State& state, int total) {
-    const std::size_t padded = static_cast<std::size_t>(layer.sites()) * layer.stride,
-                      words = padded * layer.state_bytes / 4;
-    state.v = take<int32_t>(words);
-    state.sum = take<int32_t>(words);
-    state.alive = take<int32_t>(words);
-    state.times = take<uint8_t>(padded);
-    state.unspent = take<int32_t>(layer.sites());
-    state.touched = take<uint8_t>(layer.sites());
-    state.out = {take<int32_t>(layer.neurons()), take<int32_t>(total + 1)};
-  }
+    void lay(const Layer& layer, State& state, int total) {
+        const std::size_t padded = static_cast<std::size_t>(layer.sites()) * layer.stride, words = padded * layer.state_bytes / 4;
+        state.v = take<int32_t>(words);
+        state.sum = take<int32_t>(words);
+        state.alive = take<int32_t>(words);
+        state.times = take<uint8_t>(padded);
+        state.unspent = take<int32_t>(layer.sites());
+        state.touched = take<uint8_t>(layer.sites());
+        state.out = {take<int32_t>(layer.neurons()), take<int32_t>(total + 1)};
+    }
 
-  void take_size(const Network& network, int total) {
-    take<int32_t>(network.sources());
-    take<int32_t>(total + 1);
-    State unused;
-    for (const Layer& layer : network.layers()) lay(layer, unused, total);
-    size_ = used_;
-  }
+    void take_size(const Network& network, int total) {
+        take<int32_t>(network.sources());
+        take<int32_t>(total + 1);
+        State unused;
+        for (const Layer& layer : network.layers()) lay(layer, unused, total);
+        size_ = used_;
+    }
 
-  std::vector<State> states_;
-  std::unique_ptr<std::byte[]> block_;
-  std::byte* base_ = nullptr;
-  std::size_t used_ = 0, size_ = 0;
+    std::vector<State> states_;
+    std::unique_ptr<std::byte[]> block_;
+    std::byte* base_ = nullptr;
+    std::size_t used_ = 0, size_ = 0;
 };
 
 void write_times(const Layer& layer, const State& state, uint8_t* out) {
-  for (int site = 0; site < layer.sites(); ++site)
-    std::copy_n(state.times + static_cast<int64_t>(site) * layer.stride, layer.out_c,
-                out + static_cast<int64_t>(site) * layer.out_c);
+    for (int site = 0; site < layer.sites(); ++site)
+        std::copy_n(state.times + static_cast<int64_t>(site) * layer.stride, layer.out_c,
+                    out + static_cast<int64_t>(site) * layer.out_c);
 }
 
 template <class S>
 void write_overshoot(const Layer& layer, const State& state, const std::vector<int64_t>& theta, int64_t* out) {
-  for (int site = 0; site < layer.sites(); ++site)
-    for (int c = 0; c < layer.out_c; ++c)
-      *out++ = static_cast<const S*>(state.v)[static_cast<int64_t>(site) * layer.stride + c] - theta[c];
+    for (int site = 0; site < layer.sites(); ++site)
+        for (int c = 0; c < layer.out_c; ++c)
+            *out++ = static_cast<const S*>(state.v)[static_cast<int64_t>(site) * layer.stride + c] - theta[c];
 }
 
 struct Kernel {
-  RunSample run_sample;
-  const char* name;
+    RunSample run_sample;
+    const char* name;
 };
 
 // The newest kernel that was compiled in (FIRSTSPIKE_ISAS) and that the processor can run.
 Kernel kernel() {
 #if defined(FIRSTSPIKE_EMULATOR_v4)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    return {v4::run_sample, "v4"};
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return {v4::run_sample, "v4"};
 #endif
 #if defined(FIRSTSPIKE_EMULATOR_v3)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma"))
-    return {v3::run_sample, "v3"};
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma"))
+        return {v3::run_sample, "v3"};
 #endif
-  return {generic::run_sample, "generic"};
+    return {generic::run_sample, "generic"};
 }
 
 }  // namespace
@@ -101,41 +100,40 @@ const char* instruction_set() { return kernel().name; }
 
 void run(const Network& network, const uint8_t* times, int64_t samples, int threads, bool exit_at_first_spike,
          const Results& results) {
-  const std::vector<Layer>& layers = network.layers();
-  const std::size_t count = layers.size();
-  const RunSample run_sample = kernel().run_sample;
-  std::atomic<int64_t> next{0};
-  constexpr int64_t kChunk = 16;
+    const std::vector<Layer>& layers = network.layers();
+    const std::size_t count = layers.size();
+    const RunSample run_sample = kernel().run_sample;
+    std::atomic<int64_t> next{0};
+    constexpr int64_t kChunk = 16;
 
-  const auto work = [&](Workspace& space) {
-    std::vector<int64_t*> trace(count, nullptr);
-    for (int64_t begin; (begin = next.fetch_add(kChunk)) < samples;)
-      for (int64_t b = begin; b < std::min(begin + kChunk, samples); ++b) {
-        for (std::size_t l = 0; l < count; ++l)
-          if (results.trace[l]) trace[l] = results.trace[l] + b * network.total_steps() * layers[l].neurons();
-        results.steps_run[b] =
-            run_sample({layers.data(), space.states(), static_cast<int>(count), network.total_steps(),
-                        exit_at_first_spike, times + b * network.sources(), space.input,
-                        results.counters + b * static_cast<int64_t>(count) * kCounters, trace.data()});
-        for (std::size_t l = 0; l < count; ++l)
-          if (results.times[l]) write_times(layers[l], space.states()[l], results.times[l] + b * layers[l].neurons());
-        if (!results.overshoot) continue;
-        int64_t* out = results.overshoot + b * layers.back().neurons();
-        if (layers.back().state_bytes == 4)
-          write_overshoot<int32_t>(layers.back(), space.states()[count - 1], network.thetas().back(), out);
-        else
-          write_overshoot<int64_t>(layers.back(), space.states()[count - 1], network.thetas().back(), out);
-      }
-  };
+    const auto work = [&](Workspace& space) {
+        std::vector<int64_t*> trace(count, nullptr);
+        for (int64_t begin; (begin = next.fetch_add(kChunk)) < samples;)
+            for (int64_t b = begin; b < std::min(begin + kChunk, samples); ++b) {
+                for (std::size_t l = 0; l < count; ++l)
+                    if (results.trace[l]) trace[l] = results.trace[l] + b * network.total_steps() * layers[l].neurons();
+                results.steps_run[b] = run_sample({layers.data(), space.states(), static_cast<int>(count), network.total_steps(),
+                                                   exit_at_first_spike, times + b * network.sources(), space.input,
+                                                   results.counters + b * static_cast<int64_t>(count) * kCounters, trace.data()});
+                for (std::size_t l = 0; l < count; ++l)
+                    if (results.times[l]) write_times(layers[l], space.states()[l], results.times[l] + b * layers[l].neurons());
+                if (!results.overshoot) continue;
+                int64_t* out = results.overshoot + b * layers.back().neurons();
+                if (layers.back().state_bytes == 4)
+                    write_overshoot<int32_t>(layers.back(), space.states()[count - 1], network.thetas().back(), out);
+                else
+                    write_overshoot<int64_t>(layers.back(), space.states()[count - 1], network.thetas().back(), out);
+            }
+    };
 
-  const int64_t useful = std::max<int64_t>(1, (samples + kChunk - 1) / kChunk);
-  const int crew = static_cast<int>(std::min<int64_t>(threads, useful));
-  std::vector<std::unique_ptr<Workspace>> spaces;  // allocated here, so that no thread can fail for memory
-  for (int i = 0; i < crew; ++i) spaces.push_back(std::make_unique<Workspace>(network));
-  std::vector<std::thread> others;
-  for (int i = 1; i < crew; ++i) others.emplace_back([&, i] { work(*spaces[i]); });
-  work(*spaces[0]);
-  for (std::thread& thread : others) thread.join();
+    const int64_t useful = std::max<int64_t>(1, (samples + kChunk - 1) / kChunk);
+    const int crew = static_cast<int>(std::min<int64_t>(threads, useful));
+    std::vector<std::unique_ptr<Workspace>> spaces;  // allocated here, so that no thread can fail for memory
+    for (int i = 0; i < crew; ++i) spaces.push_back(std::make_unique<Workspace>(network));
+    std::vector<std::thread> others;
+    for (int i = 1; i < crew; ++i) others.emplace_back([&, i] { work(*spaces[i]); });
+    work(*spaces[0]);
+    for (std::thread& thread : others) thread.join();
 }
 
 }  // namespace firstspike::emulator

@@ -10,11 +10,11 @@ namespace firstspike::emulator {
 
 // Where results go; null pointers are not written. B samples, L layers, N_l neurons, T total steps.
 struct Results {
-  int64_t* counters;            // [B][L][kCounters]
-  int32_t* steps_run;           // [B]
-  std::vector<uint8_t*> times;  // a layer: [B][N_l]
-  std::vector<int64_t*> trace;  // a layer: [B][T][N_l], zeroed by the caller
-  int64_t* overshoot;           // [B][N_last]
+    int64_t* counters;            // [B][L][kCounters]
+    int32_t* steps_run;           // [B]
+    std::vector<uint8_t*> times;  // a layer: [B][N_l]
+    std::vector<int64_t*> trace;  // a layer: [B][T][N_l], zeroed by the caller
+    int64_t* overshoot;           // [B][N_last]
 };
 
 // times: [B][sources], checked by the caller. threads >= 1.

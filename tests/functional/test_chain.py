@@ -119,7 +119,9 @@ def test_decay(name: str, surrogate: object) -> None:
     check(net, train, twin, SpikeTimes.from_dense, reference.SpikeTrain, shapes, options)
 
 
-@pytest.mark.parametrize(("steps", "at", "decay"), [(64, 63, 1.0), (64, 7, 1.0), (64, 0, 1.0), (5, 4, 0.5), (5, 2, 0.5)])
+@pytest.mark.parametrize(
+    ("steps", "at", "decay"), [(64, 63, 1.0), (64, 7, 1.0), (64, 0, 1.0), (5, 4, 0.5), (5, 2, 0.5)]
+)
 def test_gradient_from_one_step_of_the_readout(steps: int, at: int, decay: float) -> None:
     """It reaches the spikes of all steps before, and none after."""
 

@@ -107,7 +107,9 @@ def test_bad_input() -> None:
     weight = torch.randn(3, 4)
     with pytest.raises(TypeError, match=r"weight must be float32, got torch\.float64"):
         functional.normalize_weight(weight.double(), 1.0)
-    with pytest.raises(ValueError, match=r"weight must have shape \[outputs, inputs, \.\.\.\] without a zero, got \(0, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"weight must have shape \[outputs, inputs, \.\.\.\] without a zero, got \(0, 4\)"
+    ):
         functional.normalize_weight(weight[:0], 1.0)
     with pytest.raises(ValueError, match="deviation must be a finite number"):
         functional.normalize_weight(weight, 0.0)

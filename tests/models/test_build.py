@@ -43,8 +43,12 @@ def test_mlp() -> None:
 
 def test_cnn() -> None:
     net = models.build("32C3-AP2-64C5-AP2-256-10", input_shape=IMAGE, steps=8)
-    assert shapes(net) == [("DirectConv2d", (32, 1, 3, 3)), ("TTFSConv2d", (64, 32, 5, 5)), ("TTFSLinear", (256, 3136)),
-                           ("Integrate", (10, 256))]
+    assert shapes(net) == [
+        ("DirectConv2d", (32, 1, 3, 3)),
+        ("TTFSConv2d", (64, 32, 5, 5)),
+        ("TTFSLinear", (256, 3136)),
+        ("Integrate", (10, 256)),
+    ]
     assert [layer.avg_pool for layer in net.layers[1:]] == [2, 2, 1]
     assert [layer.padding for layer in net.layers[:2]] == [1, 2]
     assert net(torch.rand(2, *IMAGE)).shape == (2, 10)
@@ -52,8 +56,13 @@ def test_cnn() -> None:
 
 def test_other_pools_are_modules_of_their_own() -> None:
     net = models.build("4C3-MP2-8C3-EP3-10", input_shape=(3, 13, 9), steps=8, readout="twd-exp", population=2)
-    assert shapes(net) == [("DirectConv2d", (4, 3, 3, 3)), ("MaxPool2d", (2,)), ("TTFSConv2d", (8, 4, 3, 3)),
-                           ("EarliestPool2d", (3,)), ("TTFSLinear", (20, 8 * 2 * 1))]
+    assert shapes(net) == [
+        ("DirectConv2d", (4, 3, 3, 3)),
+        ("MaxPool2d", (2,)),
+        ("TTFSConv2d", (8, 4, 3, 3)),
+        ("EarliestPool2d", (3,)),
+        ("TTFSLinear", (20, 8 * 2 * 1)),
+    ]
     assert net(torch.rand(2, 3, 13, 9)).shape == (2, 10)
 
 
@@ -93,7 +102,11 @@ def test_settings_reach_every_layer() -> None:
     assert sorted(dict(net.named_parameters())) == ["layers.0.weight", "layers.1.weight"]
     assert net.layers[-1].decay == 0.75
     assert sorted(dict(build(affine=None, bias=True, normalization=False).named_parameters())) == [
-        "layers.0.bias", "layers.0.weight", "layers.1.bias", "layers.1.weight"]
+        "layers.0.bias",
+        "layers.0.weight",
+        "layers.1.bias",
+        "layers.1.weight",
+    ]
     assert build(bias=False).layers[0].bias is None
 
 
@@ -122,10 +135,16 @@ def test_the_generator_decides() -> None:
     assert torch.equal(weights(3), weights(3)) and not torch.equal(weights(3), weights(4))
 
 
-@pytest.mark.parametrize("options", [
-    {}, {"readout": "twd-linear", "population": 3, "gamma": 2.0, "scale": 3.0, "surrogate": rectangle(0.5)},
-    {"dropout": 0.5}, {"encoder": "latency-log", "affine": None, "normalization": False, "init": "kaiming", "decay": 0.9},
-    {"spec": "4C3-AP2-8C3-AP2-9-4", "input_shape": (1, 6, 6), "pooling": "max", "readout": "first-spike"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"readout": "twd-linear", "population": 3, "gamma": 2.0, "scale": 3.0, "surrogate": rectangle(0.5)},
+        {"dropout": 0.5},
+        {"encoder": "latency-log", "affine": None, "normalization": False, "init": "kaiming", "decay": 0.9},
+        {"spec": "4C3-AP2-8C3-AP2-9-4", "input_shape": (1, 6, 6), "pooling": "max", "readout": "first-spike"},
+    ],
+)
 def test_config_rebuilds_the_net(options: dict[str, Any]) -> None:
     net = build(**options).eval()
     config = json.loads(json.dumps(net.config()))

@@ -28,7 +28,12 @@ def test_mlp() -> None:
 
 def test_cnn() -> None:
     assert models.parse("32C3-AP2-64C5-MP3-10") == [
-        Conv(0, 4, 32, 3), Pool(5, 8, "avg", 2), Conv(9, 13, 64, 5), Pool(14, 17, "max", 3), Linear(18, 20, 10)]
+        Conv(0, 4, 32, 3),
+        Pool(5, 8, "avg", 2),
+        Conv(9, 13, 64, 5),
+        Pool(14, 17, "max", 3),
+        Linear(18, 20, 10),
+    ]
     assert models.parse("8C1-EP2-10")[1] == Pool(4, 7, "earliest", 2)
 
 

@@ -13,8 +13,21 @@ from ..samples import generator
 
 def test_layers() -> None:
     twin = models.relu_twin("4C3-AP2-6C5-MP2-8C1-EP2-20-10", input_shape=(3, 24, 17), generator=generator(0))
-    kinds = [nn.Conv2d, nn.ReLU, nn.AvgPool2d, nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.Conv2d, nn.ReLU, nn.MaxPool2d,
-             nn.Flatten, nn.Linear, nn.ReLU, nn.Linear]
+    kinds = [
+        nn.Conv2d,
+        nn.ReLU,
+        nn.AvgPool2d,
+        nn.Conv2d,
+        nn.ReLU,
+        nn.MaxPool2d,
+        nn.Conv2d,
+        nn.ReLU,
+        nn.MaxPool2d,
+        nn.Flatten,
+        nn.Linear,
+        nn.ReLU,
+        nn.Linear,
+    ]
     assert [type(layer) for layer in twin] == kinds
     assert twin(torch.rand(2, 3, 24, 17)).shape == (2, 10)
     assert twin[3].padding == (2, 2) and twin[10].in_features == 8 * 3 * 2
@@ -40,11 +53,21 @@ def test_init_and_pooling() -> None:
 
 def test_dropout_where_the_spiking_net_has_it() -> None:
     """Before the pool, as a TTFS layer loses spikes before it pools them; never of the data."""
+
     def kinds(spec: str, shape: tuple[int, ...]) -> list[type]:
         return [type(layer) for layer in models.relu_twin(spec, input_shape=shape, dropout=0.25)]
 
-    assert kinds("4C3-AP2-9-4", (1, 6, 6)) == [nn.Conv2d, nn.ReLU, nn.Dropout, nn.AvgPool2d, nn.Flatten, nn.Linear, nn.ReLU,
-                                              nn.Dropout, nn.Linear]
+    assert kinds("4C3-AP2-9-4", (1, 6, 6)) == [
+        nn.Conv2d,
+        nn.ReLU,
+        nn.Dropout,
+        nn.AvgPool2d,
+        nn.Flatten,
+        nn.Linear,
+        nn.ReLU,
+        nn.Dropout,
+        nn.Linear,
+    ]
     assert kinds("4C3-MP2-4", (1, 6, 6)) == [nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.Dropout, nn.Flatten, nn.Linear]
     assert kinds("16-8-4", (16,)) == [nn.Flatten, nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
 

@@ -137,7 +137,10 @@ GEOMETRY = [1, 1, 1, 20, 1, 1, 1, 1, 1, 0, 0, 9, STEPS]
     [
         (lambda layers: layers.clear(), "layers must hold at least one"),
         (lambda layers: layers.append(layers[0]), "shape and the steps of the output before it"),
-        (lambda layers: layers[0].__setitem__(3, torch.zeros(9, 19).__dlpack__()), "weight does not have the geometry's shape"),
+        (
+            lambda layers: layers[0].__setitem__(3, torch.zeros(9, 19).__dlpack__()),
+            "weight does not have the geometry's shape",
+        ),
         (lambda layers: layers[0].__setitem__(4, torch.zeros(8).__dlpack__()), "bias must have 9 elements"),
         (lambda layers: layers[0].__setitem__(0, [*GEOMETRY[:12], 255]), "steps must be at most 254"),
     ],

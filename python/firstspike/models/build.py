@@ -22,11 +22,27 @@ TEMPORAL = {"twd-exp": "exp", "twd-linear": "linear"}
 READOUTS = (*MEMBRANE, *TEMPORAL, "first-spike")
 
 
-def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str = "direct", readout: str = "membrane",
-          gamma: float = 1.2, scale: float = 10.0, population: int | None = None, init: str = "ettfs",
-          normalization: bool = True, affine: fs.Affine = "channel", bias: bool | None = None,
-          pooling: str | None = None, dropout: float = 0.0, threshold: float = 1.0, decay: float = 1.0,
-          surrogate: Surrogate | None = None, generator: Generator | None = None) -> TTFSNet:
+def build(
+    spec: str,
+    *,
+    input_shape: tuple[int, ...],
+    steps: int,
+    encoder: str = "direct",
+    readout: str = "membrane",
+    gamma: float = 1.2,
+    scale: float = 10.0,
+    population: int | None = None,
+    init: str = "ettfs",
+    normalization: bool = True,
+    affine: fs.Affine = "channel",
+    bias: bool | None = None,
+    pooling: str | None = None,
+    dropout: float = 0.0,
+    threshold: float = 1.0,
+    decay: float = 1.0,
+    surrogate: Surrogate | None = None,
+    generator: Generator | None = None,
+) -> TTFSNet:
     """A TTFS net from a string such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10" (`grammar.parse` has the rules).
 
     input_shape: (C, H, W) of the data, or (N,) for a net without convolutions. steps: T, 1 to 254.
@@ -65,13 +81,34 @@ def build(spec: str, *, input_shape: tuple[int, ...], steps: int, encoder: str =
     for layer in layers:
         if normalization and isinstance(layer, fs.Synapse):
             fs.normalize(layer)
-    config = {"spec": spec, "input_shape": list(shape), "steps": steps, "encoder": encoder, "readout": readout,
-              "gamma": gamma, "scale": scale, "population": population, "init": init, "normalization": normalization,
-              "affine": affine, "bias": bias, "pooling": pooling, "dropout": dropout, "threshold": threshold, "decay": decay,
-              "surrogate": dataclasses.asdict(settings["surrogate"])}
+    config = {
+        "spec": spec,
+        "input_shape": list(shape),
+        "steps": steps,
+        "encoder": encoder,
+        "readout": readout,
+        "gamma": gamma,
+        "scale": scale,
+        "population": population,
+        "init": init,
+        "normalization": normalization,
+        "affine": affine,
+        "bias": bias,
+        "pooling": pooling,
+        "dropout": dropout,
+        "threshold": threshold,
+        "decay": decay,
+        "surrogate": dataclasses.asdict(settings["surrogate"]),
+    }
     first = nn.Identity() if encoder == "direct" else fs.LatencyEncoder(steps, CURVES[encoder])
-    return TTFSNet(first, layers, _readout(readout, gamma, scale, sized[-1].outputs), input_shape=shape,
-                   flat=isinstance(sized[0].token, Linear), config=config)
+    return TTFSNet(
+        first,
+        layers,
+        _readout(readout, gamma, scale, sized[-1].outputs),
+        input_shape=shape,
+        flat=isinstance(sized[0].token, Linear),
+        config=config,
+    )
 
 
 def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **options: Any) -> TTFSNet:
@@ -98,8 +135,15 @@ def from_config(config: dict[str, Any], *, generator: Generator | None = None) -
     return build(options.pop("spec"), surrogate=Surrogate(**kind), generator=generator, **options)
 
 
-def _layers(sized: list[Sized], direct: bool, integrate: bool, population: int, dropout: float,
-            synapse: fs.SynapseOptions, settings: Neuron) -> list[nn.Module]:
+def _layers(
+    sized: list[Sized],
+    direct: bool,
+    integrate: bool,
+    population: int,
+    dropout: float,
+    synapse: fs.SynapseOptions,
+    settings: Neuron,
+) -> list[nn.Module]:
     """The layers in order; the factor of an average pool goes into the layer behind it."""
     layers: list[nn.Module] = []
     factor = 1
@@ -114,21 +158,27 @@ def _layers(sized: list[Sized], direct: bool, integrate: bool, population: int, 
         outputs = item.outputs * (population if last else 1)
         if isinstance(token, Conv):
             size = {"kernel_size": token.kernel, "padding": token.kernel // 2}
-            layers.append(fs.DirectConv2d(item.inputs, outputs, **size, **synapse, **settings) if coded else
-                          fs.TTFSConv2d(item.inputs, outputs, **size, avg_pool=factor, **synapse, **settings))
+            layers.append(
+                fs.DirectConv2d(item.inputs, outputs, **size, **synapse, **settings)
+                if coded
+                else fs.TTFSConv2d(item.inputs, outputs, **size, avg_pool=factor, **synapse, **settings)
+            )
         elif coded:
             layers.append(fs.DirectLinear(item.inputs, outputs, **synapse, **settings))
         else:
             dense: fs.SynapseOptions = {**synapse, "dropout": dropout if layers else 0.0}  # the data are not thinned
-            layers.append(fs.Integrate(item.inputs, outputs, avg_pool=factor, decay=settings["decay"], **dense)
-                          if last and integrate else
-                          fs.TTFSLinear(item.inputs, outputs, avg_pool=factor, **dense, **settings))
+            layers.append(
+                fs.Integrate(item.inputs, outputs, avg_pool=factor, decay=settings["decay"], **dense)
+                if last and integrate
+                else fs.TTFSLinear(item.inputs, outputs, avg_pool=factor, **dense, **settings)
+            )
         factor = 1
     return layers
 
 
-def _readout(readout: str, gamma: float, scale: float,
-             classes: int) -> fs.MembraneReadout | fs.TemporalWeighting | fs.FirstSpike:
+def _readout(
+    readout: str, gamma: float, scale: float, classes: int
+) -> fs.MembraneReadout | fs.TemporalWeighting | fs.FirstSpike:
     if readout in MEMBRANE:
         return fs.MembraneReadout(MEMBRANE[readout], classes=classes)
     if readout == "first-spike":

@@ -22,8 +22,14 @@ class FrozenNet(nn.Module):
         super().__init__()
         self.spec, self.steps, self.input_shape = net.spec, net.steps, net.input_shape
         copied = copy.deepcopy(net).eval()
-        self._net = TTFSNet(copied.encoder, _stages(copied), copied.readout, input_shape=net.input_shape, flat=net.flat,
-                            config=net.config()).requires_grad_(False)
+        self._net = TTFSNet(
+            copied.encoder,
+            _stages(copied),
+            copied.readout,
+            input_shape=net.input_shape,
+            flat=net.flat,
+            config=net.config(),
+        ).requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores, float32 [B, classes], of x, float32 [B, *input_shape], as `TTFSNet.forward` gives them in evaluation."""

@@ -24,9 +24,16 @@ class TTFSNet(nn.Module):
     flattened first.
     """
 
-    def __init__(self, encoder: nn.Module, layers: list[nn.Module],
-                 readout: MembraneReadout | TemporalWeighting | FirstSpike, *, input_shape: tuple[int, ...],
-                 flat: bool, config: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        layers: list[nn.Module],
+        readout: MembraneReadout | TemporalWeighting | FirstSpike,
+        *,
+        input_shape: tuple[int, ...],
+        flat: bool,
+        config: dict[str, Any],
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.layers = nn.ModuleList(layers)
@@ -59,9 +66,16 @@ class TTFSNet(nn.Module):
             ties = silent = torch.zeros_like(step, dtype=torch.bool)
         pools = [layer for layer in self.layers if isinstance(layer, MaxPool2d)]
         none = torch.zeros(0, dtype=torch.int64, device=scores.device)
-        return Observation(scores, layers, output if isinstance(output, Tensor) else None, step, ties, silent,
-                           torch.stack([pool.repeated for pool in pools]) if pools else none,
-                           torch.stack([pool.units for pool in pools]) if pools else none)
+        return Observation(
+            scores,
+            layers,
+            output if isinstance(output, Tensor) else None,
+            step,
+            ties,
+            silent,
+            torch.stack([pool.repeated for pool in pools]) if pools else none,
+            torch.stack([pool.units for pool in pools]) if pools else none,
+        )
 
     def _run(self, x: Tensor, layers: list[SpikeTimes]) -> tuple[SpikeTimes | Tensor, SpikeTimes | Tensor]:
         """What goes into the last layer and what comes out of it; the spikes of the firing layers go to `layers`."""

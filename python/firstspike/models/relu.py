@@ -9,8 +9,14 @@ from .grammar import Conv, Pool
 from .plan import check_input_shape, plan
 
 
-def relu_twin(spec: str, *, input_shape: tuple[int, ...], pooling: str | None = None, dropout: float = 0.0,
-              generator: Generator | None = None) -> nn.Sequential:
+def relu_twin(
+    spec: str,
+    *,
+    input_shape: tuple[int, ...],
+    pooling: str | None = None,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
+) -> nn.Sequential:
     """The net of a string with ReLU in place of TTFS neurons: x, float32 [B, *input_shape], to logits [B, classes].
 
     The same sizes, kernels, padding and pools (earliest pooling becomes max pooling: the largest activation is the

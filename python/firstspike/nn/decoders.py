@@ -16,8 +16,9 @@ class TemporalWeighting(nn.Module):
     inverse temperature of a softmax behind them (ours).
     """
 
-    def __init__(self, gamma: float = 1.2, mode: str = "exp", *, classes: int | None = None,
-                 scale: float = 1.0) -> None:
+    def __init__(
+        self, gamma: float = 1.2, mode: str = "exp", *, classes: int | None = None, scale: float = 1.0
+    ) -> None:
         super().__init__()
         decode.temporal_weights(1, gamma=gamma, mode=mode)
         self.gamma, self.mode = float(gamma), mode

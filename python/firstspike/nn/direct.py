@@ -56,8 +56,16 @@ class DirectLinear(_Direct):
 class DirectConv2d(_Direct):
     """Direct coding through a convolution, see `DirectLinear`. Sizes as in `torch.nn.Conv2d`, square kernels."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, padding: int = 0,
-                 **options: Unpack[FiringOptions]) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        **options: Unpack[FiringOptions],
+    ) -> None:
         _checks.integer("in_channels", in_channels, 1)
         _checks.integer("out_channels", out_channels, 1)
         _checks.integer("kernel_size", kernel_size, 1)

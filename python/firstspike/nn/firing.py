@@ -20,8 +20,16 @@ class FiringOptions(SynapseOptions, total=False):
 class FiringLayer(Synapse):
     """A `Synapse` and TTFS neurons with the settings of a `TTFSNode`: threshold, decay and surrogate."""
 
-    def __init__(self, shape: tuple[int, ...], gain: float, *, threshold: float = 1.0, decay: float = 1.0,
-                 surrogate: Surrogate | None = None, **options: Unpack[SynapseOptions]) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        gain: float,
+        *,
+        threshold: float = 1.0,
+        decay: float = 1.0,
+        surrogate: Surrogate | None = None,
+        **options: Unpack[SynapseOptions],
+    ) -> None:
         super().__init__(shape, gain, **options)
         self.neuron = neuron(threshold, decay, surrogate)
 

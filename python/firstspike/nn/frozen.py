@@ -47,7 +47,9 @@ class Frozen(nn.Module):
             frozen.append(_frozen(layer, shape))
             shape = _out_shape(frozen[-1])
         if len({layer.geometry[12] for layer in frozen}) != 1:
-            raise ValueError(f"layers must be at least one, all of the same steps, got {[x.geometry[12] for x in frozen]}")
+            raise ValueError(
+                f"layers must be at least one, all of the same steps, got {[x.geometry[12] for x in frozen]}"
+            )
         self.steps, self.output_shape, self._fires = frozen[-1].geometry[12], shape, frozen[-1].fires
         self._layers = FrozenLayers(frozen)
 

@@ -18,8 +18,15 @@ class Integrate(Synapse):
     potential sums the currents of T steps, and it is the last potential that has the variance 1 (ours).
     """
 
-    def __init__(self, in_features: int, out_features: int, *, avg_pool: int = 1, decay: float = 1.0,
-                 **options: Unpack[SynapseOptions]) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        avg_pool: int = 1,
+        decay: float = 1.0,
+        **options: Unpack[SynapseOptions],
+    ) -> None:
         _checks.integer("in_features", in_features, 1)
         _checks.integer("out_features", out_features, 1)
         _checks.integer("avg_pool", avg_pool, 1)

@@ -23,8 +23,11 @@ def neuron(threshold: float, decay: float, surrogate: Surrogate | None) -> Neuro
     surrogate = triangle() if surrogate is None else surrogate
     if not isinstance(surrogate, Surrogate):
         raise TypeError(f"surrogate must be a firstspike.surrogate, such as triangle(1.0), got {surrogate!r}")
-    return {"threshold": _checks.real("threshold", threshold, 0.0, open_low=True),
-            "decay": _checks.real("decay", decay, 0.0, 1.0, open_low=True), "surrogate": surrogate}
+    return {
+        "threshold": _checks.real("threshold", threshold, 0.0, open_low=True),
+        "decay": _checks.real("decay", decay, 0.0, 1.0, open_low=True),
+        "surrogate": surrogate,
+    }
 
 
 class TTFSNode(nn.Module):

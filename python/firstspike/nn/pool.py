@@ -74,8 +74,10 @@ def _check_map(spikes: SpikeTimes, kernel: int) -> None:
     if not isinstance(spikes, SpikeTimes):
         raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}")
     if len(spikes.shape) != 4 or min(spikes.shape[2:]) < kernel:
-        raise ValueError(f"spikes must be maps [batch, channels, height, width] of at least {kernel} x {kernel}, "
-                         f"got {tuple(spikes.shape)}")
+        raise ValueError(
+            f"spikes must be maps [batch, channels, height, width] of at least {kernel} x {kernel}, "
+            f"got {tuple(spikes.shape)}"
+        )
 
 
 def _windows(x: Tensor, k: int) -> Tensor:

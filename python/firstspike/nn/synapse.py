@@ -44,9 +44,18 @@ class Synapse(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, shape: tuple[int, ...], gain: float, *, steps: int, bias: bool = True,
-                 affine: Affine = "channel", init: str = "ettfs", generator: Generator | None = None,
-                 dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        gain: float,
+        *,
+        steps: int,
+        bias: bool = True,
+        affine: Affine = "channel",
+        init: str = "ettfs",
+        generator: Generator | None = None,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         if affine not in ("channel", "layer", None):
             raise ValueError(f"affine must be 'channel', 'layer' or None, got {affine!r}")

@@ -21,8 +21,9 @@ class TTFSLinear(FiringLayer):
     `FiringLayer`.
     """
 
-    def __init__(self, in_features: int, out_features: int, *, avg_pool: int = 1,
-                 **options: Unpack[FiringOptions]) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, *, avg_pool: int = 1, **options: Unpack[FiringOptions]
+    ) -> None:
         _checks.integer("in_features", in_features, 1)
         _checks.integer("out_features", out_features, 1)
         super().__init__((out_features, in_features), pool_gain(avg_pool, options.get("steps")), **options)
@@ -56,8 +57,17 @@ class TTFSConv2d(FiringLayer):
     avg_pool pools the input first.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, padding: int = 0,
-                 avg_pool: int = 1, **options: Unpack[FiringOptions]) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        avg_pool: int = 1,
+        **options: Unpack[FiringOptions],
+    ) -> None:
         _checks.integer("in_channels", in_channels, 1)
         _checks.integer("out_channels", out_channels, 1)
         _checks.integer("kernel_size", kernel_size, 1)

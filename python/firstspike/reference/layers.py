@@ -111,8 +111,10 @@ def dropout(spikes: Spikes, p: float, *, seed: Tensor) -> SpikeTrain:
     batch, channels, *size = x.shape[1:] if x.dim() == 5 else (x.shape[1], math.prod(x.shape[2:]))
     sites, quads = batch * math.prod(size), -(-channels // 4)
     lots = [_split_mix(int(seed) + (draw + 1) * 0x9E3779B97F4A7C15) for draw in range(sites * quads)]
-    lost = [[(lots[site * quads + c // 4] >> 16 * (c % 4)) % 65536 >= round((1 - p) * 65536) for c in range(channels)]
-            for site in range(sites)]
+    lost = [
+        [(lots[site * quads + c // 4] >> 16 * (c % 4)) % 65536 >= round((1 - p) * 65536) for c in range(channels)]
+        for site in range(sites)
+    ]
     mask = torch.tensor(lost, dtype=torch.bool).reshape(batch, *size, channels).movedim(-1, 1).reshape(x.shape[1:])
     return SpikeTrain(x * ~mask)
 

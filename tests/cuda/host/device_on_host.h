@@ -1,13 +1,13 @@
-// A stand-in for a CUDA device, for tests: compiles the sources of cpp/cuda with a C++ compiler and runs every thread of the grid,
-// each on a stack of its own, one after another. Warp functions and barriers switch between them.
+// A stand-in for a CUDA device, for tests: compiles the sources of cpp/cuda with a C++ compiler and runs every thread of the
+// grid, each on a stack of its own, one after another. Warp functions and barriers switch between them.
 //
-// It is stricter than a device: shared memory starts as garbage (all bits set, NaN as a float), its end is guarded, a warp function
-// needs all 32 lanes, a barrier all threads of the block, and the order in which threads run can be changed, so that a missing
-// barrier shows as a different result. It says nothing about speed.
+// It is stricter than a device: shared memory starts as garbage (all bits set, NaN as a float), its end is guarded, a warp
+// function needs all 32 lanes, a barrier all threads of the block, and the order in which threads run can be changed, so that a
+// missing barrier shows as a different result. It says nothing about speed.
 #pragma once
 
-#include <csetjmp>
 #include <ucontext.h>
+#include <csetjmp>
 
 #include <algorithm>
 #include <cmath>
@@ -144,8 +144,8 @@ inline void run_block() {
     }
     for (bool ended = false; !ended;) {
         for (const size_t w : ordered(state.warps.size())) run_warp(w);
-        const auto ends = std::count_if(state.threads.begin(), state.threads.end(),
-                                        [](const Thread& t) { return t.wait == Wait::ended; });
+        const auto ends =
+            std::count_if(state.threads.begin(), state.threads.end(), [](const Thread& t) { return t.wait == Wait::ended; });
         ended = ends == static_cast<std::ptrdiff_t>(state.threads.size());
         if (ends != 0 && !ended) throw std::runtime_error("a thread ends while others wait at the block's barrier");
         for (Thread& thread : state.threads)

@@ -1,6 +1,6 @@
 // The module firstspike_cuda_on_host: the bindings of cpp/bindings/cuda.cpp over kernels that run on the stand-in.
-#include "../../../cpp/bindings/cuda.h"
 #include <pybind11/stl.h>
+#include "../../../cpp/bindings/cuda.h"
 
 #include "../../../cpp/core/bfloat16.h"
 #include "device_on_host.h"
