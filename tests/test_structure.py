@@ -19,7 +19,7 @@ SOURCES = [
 
 # Each layer imports only from those before it, or from itself.
 LAYERS = [
-    {"_checks", "_extension", "_files", "_geometry", "report"},
+    {"_checks", "_extension", "_files", "_geometry", "_provenance", "_toml", "energy", "report"},
     {"ops"},
     {"spikes", "surrogate"},
     {"functional", "reference"},

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from firstspike import emulator as em
-from firstspike.emulator import energy
+from firstspike import energy
 from firstspike.emulator.account import account, host_macs, inactive_updates, latency
 
 from .nets import images, net

@@ -1,8 +1,8 @@
 """Fixed-point emulation of neuromorphic cores: quantise a trained network, place it, run it bit for bit, and account
 for it."""
 
+from ..energy import EnergyTable
 from .core import COUNTERS, OverflowRefused, instruction_set
-from .energy import EnergyTable
 from .file import ProgramError, load, save
 from .place import DoesNotFit, Placement, place
 from .profile import Profile

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import energy as tables
-from .energy import EnergyTable
+from .. import energy
+from ..energy import EnergyTable
 from .place import Placement
 from .run import Run
 
@@ -79,7 +79,7 @@ def host_macs(run: Run) -> int:
 
 def account(run: Run, table: str | EnergyTable, placement: Placement | None = None) -> Account:
     """The mean energy of an image of `run` by an energy table (a name, a TOML file, or an `EnergyTable`)."""
-    t, program = tables.load(table), run.program
+    t, program = energy.load(table), run.program
     notes: list[str] = [t.note]
 
     def part(unit: float | None, count: float, name: str) -> float | None:

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import toml
+from .. import _toml
 from .layers import FIRE, GRANULARITIES, POLICIES, Register
 
 SIGNS = ("signed", "even", "source")
@@ -169,7 +169,7 @@ def load(profile: str | os.PathLike[str] | Profile) -> Profile:
     """
     if isinstance(profile, Profile):
         return profile
-    values = toml.read("profiles", profile)
+    values = _toml.read("profile", "firstspike.emulator", "profiles", profile)
     made: dict[str, Any] = {name: values.pop(name, "") for name in ("name", "description")}
     made["cores"] = values.pop("cores", [])
     made["sources"] = {}
@@ -185,4 +185,4 @@ def load(profile: str | os.PathLike[str] | Profile) -> Profile:
 
 def names() -> list[str]:
     """The profiles that ship."""
-    return toml.names("profiles")
+    return _toml.names("firstspike.emulator", "profiles")

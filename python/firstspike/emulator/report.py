@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from .._files import write_text
+from ..energy import EnergyTable
 from .account import Account, account, host_macs, inactive_updates, latency
 from .core import COUNTERS
-from .energy import EnergyTable
 from .place import Placement, use
 from .run import Run
 

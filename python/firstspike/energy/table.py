@@ -1,21 +1,23 @@
-"""Energy tables: cited numbers, one file each. Tables that disagree all ship; a report names the one that it used."""
+"""The table of energies per operation, and how tables are found."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 
-from . import toml
+from .. import _toml
+
+_PACKAGE, _FOLDER = "firstspike.energy", "tables"
 
 
 @dataclass(frozen=True)
 class EnergyTable:
-    """Energies in picojoule; None where the source has none (then the part is not counted, and the report says so).
+    """Energies in picojoules. None: the source has no figure, the part is not counted, and the report says so.
 
-    synaptic_operation_pj: an event at a synapse. update_active_pj, update_inactive_pj: a neuron's update in a step,
-    with and without an event. spike_pj: a spike's way to one core. static_mw: power that is always there.
-    host_mac_pj: a multiply-add of a layer that runs on the host. all_inclusive: the operation's energy holds
-    everything else already.
+    synaptic_operation_pj: one event at one synapse. update_active_pj, update_inactive_pj: the update of one neuron in
+    one step, with and without an event. spike_pj: transport of one spike to one core. static_mw: power that is always
+    drawn. host_mac_pj: one multiply-add of a layer that runs on the host. all_inclusive: the energy of the synaptic
+    operation includes every other part.
     """
 
     name: str
@@ -33,7 +35,7 @@ class EnergyTable:
     def __post_init__(self) -> None:
         for name in ("name", "title", "source", "note"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
-                raise ValueError(f"energy table {self.name!r}: {name} must be a text that is not empty")
+                raise ValueError(f"energy table {self.name!r}: {name} must be a non-empty string")
         for name in (
             "synaptic_operation_pj",
             "update_active_pj",
@@ -53,7 +55,7 @@ def load(table: str | os.PathLike[str] | EnergyTable) -> EnergyTable:
     """A table by name, from a TOML file with the fields of `EnergyTable`, or as it is."""
     if isinstance(table, EnergyTable):
         return table
-    values = toml.read("energy", table)
+    values = _toml.read("energy table", _PACKAGE, _FOLDER, table)
     try:
         return EnergyTable(**values)
     except TypeError as error:
@@ -62,4 +64,4 @@ def load(table: str | os.PathLike[str] | EnergyTable) -> EnergyTable:
 
 def names() -> list[str]:
     """The tables that ship."""
-    return toml.names("energy")
+    return _toml.names(_PACKAGE, _FOLDER)

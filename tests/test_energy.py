@@ -1,0 +1,49 @@
+"""Energy tables: every table that ships is cited, users' files work, and errors name what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from firstspike import emulator, energy
+
+
+@pytest.mark.parametrize("name", energy.names())
+def test_tables_are_cited(name):
+    table = energy.load(name)
+    assert table.name == name and table.source and table.note
+
+
+def test_tables_that_disagree_both_ship():
+    assert energy.load("45nm-float").synaptic_operation_pj != energy.load("45nm-integer").synaptic_operation_pj
+
+
+def test_bad_tables(tmp_path):
+    path = tmp_path / "t.toml"
+    path.write_text('name = "t"\ntitle = "t"\nsource = "s"\nnote = "n"\nsynaptic_operation_pj = -1.0\n')
+    with pytest.raises(ValueError, match=r"synaptic_operation_pj must be a number of at least 0, got -1\.0"):
+        energy.load(path)
+    path.write_text('name = "t"\ntitle = "t"\nsource = "s"\nnote = "n"\nsynaptic_operation_pj = 1.0\nwatts = 3\n')
+    with pytest.raises(ValueError, match="watts"):
+        energy.load(path)
+    path.write_text('name = "t"\ntitle = "t"\nsource = ""\nnote = "n"\nsynaptic_operation_pj = 1.0\n')
+    with pytest.raises(ValueError, match="source must be a non-empty string"):
+        energy.load(path)
+
+
+def test_a_name_that_is_not_there():
+    with pytest.raises(ValueError, match=r"energy table must be one of 45nm-float, .* got 'free'"):
+        energy.load("free")
+
+
+def test_a_file_that_is_no_text_or_nested_too_deeply(tmp_path):
+    path = tmp_path / "t.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"t\.toml cannot be read as text"):
+        energy.load(path)
+    path.write_text("a = " + "[" * 20000 + "]" * 20000)
+    with pytest.raises(ValueError, match=r"t\.toml is nested too deeply"):
+        energy.load(path)
+
+
+def test_the_emulator_shows_the_same_class():
+    assert emulator.EnergyTable is energy.EnergyTable
