@@ -12,12 +12,11 @@ from torch import nn
 import firstspike
 from firstspike import data
 from firstspike import train as training
+from firstspike.inspect import OperationCounter, layer_signals
 from firstspike.models import TTFSNet
 
 from . import provenance
-from .diagnose import diagnose
 from .execute import Outcome, Task
-from .operations import Counter
 from .runs import Run
 
 DIAGNOSED = 256  # training images for the statistics of layers
@@ -147,7 +146,7 @@ def _times100(share: float | None) -> float | None:
 def _observe(trained: training.Trained, test: data.Dataset) -> dict[str, Any]:
     """Operations a sample, and how many of the first test images are decided in each step (the last: in none)."""
     model: nn.Module = trained.model
-    with Counter(model) as count:
+    with OperationCounter(model) as count:
         for start in range(0, min(COUNTED, len(test)), _BATCH):
             model(trained.pixels(test.images[start : min(start + _BATCH, COUNTED)]))
     found: dict[str, Any] = {"operations": count.means()}
@@ -164,4 +163,4 @@ def _diagnosis(run: Run, trained: training.Trained, train: data.Dataset) -> dict
     """Statistics of the layers before and after training, on the first training images."""
     x, labels = trained.pixels(train.images[:DIAGNOSED]), train.labels[:DIAGNOSED]
     fresh = training.build_model(run, input_shape=trained.input_shape).eval()
-    return {"init": diagnose(fresh, x, labels), "trained": diagnose(trained.model, x, labels)}
+    return {"init": layer_signals(fresh, x, labels), "trained": layer_signals(trained.model, x, labels)}

@@ -26,6 +26,7 @@ LAYERS = [
     {"encode", "decode", "init"},
     {"nn"},
     {"models"},
+    {"inspect"},
     {"data"},
     {"train"},
     {"nir"},

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.patches import Patch
 
+from firstspike.inspect import HISTOGRAM_EDGES
 from firstspike.report import figure, line_style
 
-from ..diagnose import EDGES
 from ..grid import Cell, Profile
 from ..measures import records
 from ..records import Store
@@ -94,7 +94,7 @@ def _violins(axes: Any, found: list[dict[str, Any]]) -> None:
     if not found:
         axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes, color="#777777")
         return
-    middle = ((EDGES[1:] + EDGES[:-1]) / 2).numpy()
+    middle = ((HISTOGRAM_EDGES[1:] + HISTOGRAM_EDGES[:-1]) / 2).numpy()
     layers = len(found[0]["results"]["diagnosis"]["init"])
     for layer in range(layers):
         for index, (stage, _) in enumerate(_STAGES):

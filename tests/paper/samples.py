@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from paper.diagnose import EDGES
 from paper.execute import Outcome, Task
 from paper.records import Store
 
+from firstspike.inspect import HISTOGRAM_EDGES
 from paper import grid
 
 _load = grid.load  # tests put another one in its place
@@ -73,7 +73,7 @@ def record(seed: int = 0, accuracy: float = 90.0, **test: object) -> dict:
         "layer": "TTFSConv2d",
         "current_mean": 0.1,
         "current_sd": 0.5,
-        "histogram": [1 / (len(EDGES) - 1)] * (len(EDGES) - 1),
+        "histogram": [1 / (len(HISTOGRAM_EDGES) - 1)] * (len(HISTOGRAM_EDGES) - 1),
         "firing": 0.4,
         "gradient": 1e-3,
     }

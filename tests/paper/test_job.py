@@ -5,12 +5,12 @@ import re
 
 import pytest
 import torch
-from paper.diagnose import EDGES, diagnose
 from paper.execute import Task
 from paper.runs import Run
 
 from firstspike import data
 from firstspike import train as training
+from firstspike.inspect import HISTOGRAM_EDGES, layer_signals
 from paper import grid, job
 
 SHAPES = {"cifar10": (3, 32, 32, 10), "cifar100": (3, 32, 32, 100), "dvs-gesture": (16, 32, 32, 11)}
@@ -49,7 +49,7 @@ def test_a_record_has_all_that_tables_and_figures_need(made_up, tmp_path):
     assert sum(results["test"]["decided"]) == 40 and len(results["test"]["decided"]) == 5
     assert 0 <= results["test"]["repeated"] <= 100 and results["operations"]["additions"] > 0
     assert [row["firing"] is not None for row in results["diagnosis"]["trained"]] == [True] * 3
-    assert len(results["diagnosis"]["init"][0]["histogram"]) == len(EDGES) - 1
+    assert len(results["diagnosis"]["init"][0]["histogram"]) == len(HISTOGRAM_EDGES) - 1
     assert re.fullmatch(r"C\+\+, \w+ \w+, \d+ lanes", record["provenance"]["backend"])
     assert record["timing"]["peak_mb"] > 0 and len(record["timing"]["epochs"]) == 2
 
@@ -111,4 +111,4 @@ def test_the_large_benches_build_and_learn_from_a_batch_of_their_shape():
             x = training.Pixels()(made.images)
             assert model(x).shape == (4, made.classes)
             if run.model == "ttfs":
-                assert all(row["gradient"] > 0 for row in diagnose(model, x, made.labels))
+                assert all(row["gradient"] > 0 for row in layer_signals(model, x, made.labels))

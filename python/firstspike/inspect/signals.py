@@ -1,4 +1,6 @@
-"""What goes on in each layer of a net: spread of its current, firing fraction, gradient (the paper's Figure 1)."""
+"""Statistics of each layer of a net: its current, the share of neurons that fire, its gradient (the paper's Figure 1)."""
+
+from __future__ import annotations
 
 from typing import Any
 
@@ -6,19 +8,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from firstspike import SpikeTimes
+from ..spikes import SpikeTimes
 
-#: Bins of the histogram of X[t] in units of the threshold; the outer two take what lies beyond.
-EDGES = torch.linspace(-4, 4, 65)
+#: Edges of the bins of `layer_signals`' histogram of X[t], in units of the threshold; the two outer bins hold everything
+#: beyond.
+HISTOGRAM_EDGES = torch.linspace(-4, 4, 65)
 
 
-def diagnose(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]:
-    """One dictionary a layer, in order, of a forward and backward pass on one batch.
+def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]:
+    """One dictionary per layer, in order, from a forward and a backward pass on one batch.
 
-    current_mean, current_sd: of the current X[t] over samples, neurons and steps. histogram: shares of X[t] in `EDGES`.
-    firing: share of neurons that fire, None for a layer that only integrates. gradient: root mean square of the
-    gradient of the loss (cross-entropy) with respect to the trained weight. x: float [B, ...] as the model takes it;
-    labels: int64 [B]. The model's gradients are cleared.
+    model: a net with `layers`. x: float [B, ...] as the model takes it. labels: int64 [B], for the cross-entropy loss.
+    The model's gradients are cleared.
+
+    Keys: `layer`, the name of its class; `current_mean` and `current_sd` of the current X[t] over samples, neurons and
+    steps; `histogram`, the shares of X[t] in the bins of `HISTOGRAM_EDGES`; `firing`, the share of neurons that fire,
+    None for a layer that only integrates; `gradient`, the root mean square of the loss's gradient with respect to the
+    trained weight.
     """
     seen: list[tuple[Any, Any, Any]] = []
     layers = [layer for layer in model.layers if isinstance(getattr(layer, "weight", None), Tensor)]
@@ -37,8 +43,8 @@ def diagnose(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]:
 @torch.no_grad()
 def _row(layer: Any, before: Any, after: Any) -> dict[str, Any]:
     current = _current(layer, before)
-    inner = EDGES[1:-1].to(current.device)
-    shares = torch.bincount(torch.bucketize(current.flatten(), inner), minlength=len(EDGES) - 1).double()
+    inner = HISTOGRAM_EDGES[1:-1].to(current.device)
+    shares = torch.bincount(torch.bucketize(current.flatten(), inner), minlength=len(HISTOGRAM_EDGES) - 1).double()
     return {
         "layer": type(layer).__name__.removeprefix("Parametrized"),
         "current_mean": float(current.mean()),

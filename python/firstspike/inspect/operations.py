@@ -1,0 +1,108 @@
+"""Operations per sample: an addition for each event and each weight that it reaches, a multiply-accumulate (MAC) for
+each weight of a layer that gets real numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..spikes import SpikeTimes
+
+
+@dataclass
+class OperationCount:
+    """Sums over `samples`: additions of weights (events times fan-out), multiply-accumulates, membrane updates."""
+
+    samples: int = 0
+    additions: float = 0.0
+    macs: float = 0.0
+    updates: float = 0.0
+
+    def means(self) -> dict[str, float]:
+        """Per sample."""
+        n = max(self.samples, 1)
+        return {"additions": self.additions / n, "macs": self.macs / n, "updates": self.updates / n}
+
+
+def synaptic_operations(events: Tensor, layer: Any) -> float:
+    """Sum over events of the weights that each of them reaches.
+
+    events: float [B, N] or [B, C, H, W], the number of events of each input. layer: a linear or convolutional layer
+    with `weight` and, for a convolution, `stride` and `padding`. Weights that lie in the padding do not count. Where a
+    layer averages windows of its input (`avg_pool`), every event before pooling counts.
+    """
+    pool = getattr(layer, "avg_pool", 1)
+    if pool > 1:
+        events = F.avg_pool2d(events, pool, divisor_override=1)
+    weight = layer.weight
+    if weight.dim() == 2:
+        return float(events.sum(dtype=torch.float64)) * weight.shape[0]
+    ones = events.new_ones(1, 1, *weight.shape[2:])
+    reached = F.conv2d(events.sum(1, keepdim=True), ones, stride=layer.stride, padding=layer.padding)
+    return float(reached.sum(dtype=torch.float64)) * weight.shape[0]
+
+
+class OperationCounter:
+    """Counts the operations of the forward passes within a `with` block; works for spiking nets and those with ReLU.
+
+    Example::
+
+        with OperationCounter(net) as count:
+            net(x)
+        count.means()  # {"additions": ..., "macs": ..., "updates": ...}, per sample
+
+    layers: the counts of each layer by its name, in the order of `model.named_modules()`. Here `macs` are those of a
+    layer that gets real numbers (direct coding, ReLU), `additions` those of one that gets spikes.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Prepare to watch every layer of `model` that has a weight."""
+        watched = {name: m for name, m in model.named_modules() if isinstance(getattr(m, "weight", None), Tensor)}
+        self.count = OperationCount()
+        self.layers = {name: OperationCount() for name in watched}
+        self._watched = watched
+        self._hooks: list[Any] = []
+
+    def __enter__(self) -> OperationCount:
+        first = next(iter(self._watched), None)
+        for name, layer in self._watched.items():
+
+            def watch(layer: nn.Module, arguments: tuple[Any, ...], output: Any, name: str = name) -> None:
+                self._add(layer, arguments[0], output, self.layers[name], counts_samples=name == first)
+
+            self._hooks.append(layer.register_forward_hook(watch))
+        return self.count
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    @torch.no_grad()
+    def _add(self, layer: Any, x: Any, output: Any, own: OperationCount, *, counts_samples: bool) -> None:
+        samples = len(output) if isinstance(output, SpikeTimes) else _batch_size(layer, output)
+        additions = macs = updates = 0.0
+        if isinstance(x, SpikeTimes):
+            additions = synaptic_operations((~x.silent).float(), layer)
+        elif hasattr(layer, "steps") and x.dim() in (3, 5):  # a dense train [T, B, ...], which max pooling makes
+            additions = synaptic_operations(x.sum(0), layer)
+        else:
+            macs = synaptic_operations(torch.ones_like(x), layer)
+        if hasattr(layer, "steps"):
+            neurons = output.times.numel() if isinstance(output, SpikeTimes) else output[0].numel()
+            updates = float(layer.steps * neurons)
+        for count in (self.count, own):
+            count.additions += additions
+            count.macs += macs
+            count.updates += updates
+        own.samples += samples
+        self.count.samples += samples if counts_samples else 0
+
+
+def _batch_size(layer: nn.Module, output: Tensor) -> int:
+    return output.shape[1] if hasattr(layer, "steps") else output.shape[0]

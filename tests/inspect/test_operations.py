@@ -1,0 +1,56 @@
+"""Operations per sample, against numbers counted by hand."""
+
+import pytest
+import torch
+
+from firstspike import models, nn
+from firstspike.inspect import OperationCounter, synaptic_operations
+
+
+def test_products_of_a_convolution_leave_out_the_padding():
+    layer = nn.TTFSConv2d(2, 5, 3, steps=4, padding=1)
+    events = torch.zeros(1, 2, 4, 4)
+    events[0, 0, 0, 0] = 1  # a corner reaches 2 x 2 outputs, an inner pixel 3 x 3; 5 channels each
+    assert synaptic_operations(events, layer) == 4 * 5
+    events[0, 1, 1, 2] = 1
+    assert synaptic_operations(events, layer) == (4 + 9) * 5
+
+
+def test_products_of_pooled_input_count_every_event():
+    layer = nn.TTFSLinear(2 * 2 * 2, 3, steps=4, avg_pool=2)
+    assert synaptic_operations(torch.ones(1, 2, 4, 4), layer) == 2 * 16 * 3
+
+
+def test_counts_of_a_net():
+    model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    with OperationCounter(model) as count, torch.no_grad():
+        model(x)
+        spikes = model.observe(x).layers[0]
+    means = count.means()
+    assert count.samples == 12
+    assert means["macs"] == (4 * 4 + 8 * 6 + 4 * 9) * 4  # corners, edges, inner pixels
+    assert means["additions"] == pytest.approx(float(spikes.count().sum()) / 6 * 3)
+    assert means["updates"] == 5 * (4 * 16 + 3)
+    with torch.no_grad():
+        model(x)
+    assert count.samples == 12  # it counts inside `with` only
+
+
+def test_counts_of_a_relu_net():
+    model = models.relu_twin("4C3-AP2-3", input_shape=(1, 4, 4))
+    with OperationCounter(model) as count, torch.no_grad():
+        model(torch.ones(2, 1, 4, 4))
+    assert count.means() == {"additions": 0, "macs": (16 + 48 + 36) * 4 + 16 * 3, "updates": 0}
+
+
+def test_counts_of_each_layer_sum_to_those_of_the_net():
+    model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, generator=torch.Generator().manual_seed(0))
+    counter = OperationCounter(model)
+    with counter as count, torch.no_grad():
+        model(torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(1)))
+    first, second = counter.layers.values()
+    assert first.macs > 0 and first.additions == 0 and second.macs == 0 and second.additions > 0
+    for name in ("additions", "macs", "updates"):
+        assert getattr(first, name) + getattr(second, name) == getattr(count, name)
+    assert [layer.samples for layer in counter.layers.values()] == [6, 6]

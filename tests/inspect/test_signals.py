@@ -1,0 +1,40 @@
+"""Layer statistics, against numbers worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from firstspike import SpikeTimes, models
+from firstspike.inspect import HISTOGRAM_EDGES, OperationCounter, layer_signals
+
+
+def test_statistics_of_a_layer_whose_currents_are_known():
+    model = models.build("2-2-2", input_shape=(2,), steps=2, normalization=False, affine=None)
+    first, second = model.layers
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 0.5]]))
+        second.weight.copy_(torch.tensor([[3.0, 1.0], [-3.0, 1.0]]))
+    rows = layer_signals(model, torch.tensor([[1.0, 1.0]]), torch.tensor([0]))
+    # direct coding: I = (1, 0.5) in both steps, so the neurons fire in step 0 and 1
+    assert rows[0]["current_mean"] == 0.75 and rows[0]["current_sd"] == 0.25 and rows[0]["firing"] == 1.0
+    # the output current is (3, -3) in step 0 and (1, 1) in step 1; then V = (4, -2)
+    assert rows[1]["current_mean"] == pytest.approx(0.5) and rows[1]["current_sd"] == pytest.approx(math.sqrt(4.75))
+    assert rows[1]["firing"] is None
+    # dL/dV = softmax - target, times each input's spike (weights of both steps count once)
+    slope = 1 / (1 + math.exp(6))
+    assert rows[1]["gradient"] == pytest.approx(slope, rel=1e-4)
+    assert sum(rows[1]["histogram"]) == pytest.approx(1)
+    bins = {round(float(HISTOGRAM_EDGES[i]), 3): share for i, share in enumerate(rows[1]["histogram"]) if share}
+    assert bins == {-3.125: 0.25, 0.875: 0.5, 2.875: 0.25}  # an edge belongs to the bin below it
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max", "earliest"])
+def test_statistics_of_every_pooling(pooling):
+    model = models.build("4C3-AP2-4C3-AP2-3", input_shape=(1, 8, 8), steps=3, pooling=pooling, readout="twd-exp")
+    rows = layer_signals(model, torch.rand(2, 1, 8, 8), torch.tensor([0, 1]))
+    assert [row["layer"] for row in rows] == ["DirectConv2d", "TTFSConv2d", "TTFSLinear"]
+    with torch.no_grad(), OperationCounter(model) as count:
+        spikes = model.observe(torch.rand(2, 1, 8, 8)).layers
+    assert isinstance(spikes[0], SpikeTimes) and count.additions > 0 and count.samples == 2
