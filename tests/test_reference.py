@@ -1,4 +1,4 @@
-"""The reference itself: cases small enough to derive by hand, and the backward formulas of the design, in float64."""
+"""The reference itself: cases small enough to derive by hand, and the backward formulas of docs/model.md, in float64."""
 
 import math
 
@@ -102,7 +102,7 @@ def test_ramp_by_hand() -> None:
 def formulas(
     times: Tensor, steps: int, weight: Tensor, bias: Tensor, grad: Tensor, decay: float, surrogate: Surrogate
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """DESIGN section 3, written with its own loops: dW, dbeta, dL/ds, for threshold 1."""
+    """docs/model.md, section "Backward pass", written with its own loops: dW, dbeta, dL/ds, for threshold 1."""
     batch, inputs = times.shape
     outputs = weight.shape[0]
     d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)

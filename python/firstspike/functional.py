@@ -1,8 +1,8 @@
 """Layers of neurons that fire at most once, as functions of spike times and weights.
 
-Every function runs a fused kernel whose cost does not depend on the number of steps (DESIGN, sections 2 and 3); with the dense
-surrogates `atan` and `sigmoid` the gradient needs every step, so training takes the dense path, torch's own products and
-`fire`. `firstspike.reference` has readable twins of all of them.
+Every function runs a fused kernel whose cost does not depend on the number of steps (docs/model.md, section "Backward pass");
+with the dense surrogates `atan` and `sigmoid` the gradient needs every step, so training takes the dense path, torch's own
+products and `fire`. `firstspike.reference` has readable twins of all of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Initialisers of a layer's weight. N is the fan-in: the weight's elements an output, C k k for a convolution."""
+"""Initialisers of a layer's weight (docs/model.md, section "Initialisation").
+
+N is the fan-in: the number of weights per output, C k k for a convolution.
+"""
 
 from __future__ import annotations
 

@@ -34,8 +34,9 @@ class SpikeTimes:
     `torch.channels_last` memory. steps: the number of time steps T, 1 to 254.
 
     Gradients travel beside the bytes, on an *edge*: a float zero that autograd connects to the layer that fired
-    (DESIGN, section 4). A layer with a sparse surrogate has an edge with one element for each entry of its `Support`, so that
-    nothing of size T x N is kept or sent; any other source has one element for each step and neuron, [T, B, ...].
+    (docs/model.md, section "Gradient anchor"). A layer with a sparse surrogate has an edge with one element for each entry of
+    its `Support`, so that nothing of size T x N is kept or sent; any other source has one element per step and neuron,
+    [T, B, ...].
     """
 
     __slots__ = ("_edge", "_support", "steps", "times")

@@ -1,4 +1,5 @@
-"""Surrogate derivatives of the firing step H(V - threshold) (DESIGN: Neftci, Mostafa and Zenke 2019, arXiv 1901.09948).
+"""Surrogate derivatives of the firing step H(V - threshold) (Neftci, Mostafa and Zenke 2019, arXiv 1901.09948;
+docs/model.md, section "Surrogate and support").
 
 `triangle` and `rectangle` vanish outside a finite reach, so a neuron has few steps with a gradient and the backward pass is
 sparse. `atan` and `sigmoid` never vanish: they take the dense path.

@@ -1,4 +1,4 @@
-"""What must hold for any network (DESIGN, section 8), beyond equality with the golden model."""
+"""What must hold for any network, beyond equality with the golden model."""
 
 from __future__ import annotations
 
