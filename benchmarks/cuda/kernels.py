@@ -91,20 +91,20 @@ def _layer(name: str, spikes: SpikeTimes, shape: tuple[int, ...], options: dict[
     yield Case(f"{name} record", lambda: call(spikes, leaf, **options), moved, adds, dense)
 
     train = functional.ramp(torch.rand(spikes.shape, device=DEVICE).requires_grad_(), spikes.steps)
-    assert train._edge is not None
+    assert train._anchor is not None
     once = float(train.count().sum()) * taps * shape[0]
     to_weight, entries = _backward(call(train.detach(), leaf, **options), leaf)
     yield Case(f"{name} weight gradient", to_weight, moved + 6 * entries, once)
-    to_input, entries = _backward(call(train, weight, **options), train._edge)
-    read = moved + 6 * entries + 4 * train._edge.numel()
+    to_input, entries = _backward(call(train, weight, **options), train._anchor)
+    read = moved + 6 * entries + 4 * train._anchor.numel()
     yield Case(f"{name} input gradient", to_input, read, 2.0 * entries * shape[1] * taps)
 
 
 def _backward(out: SpikeTimes, of: Tensor) -> tuple[Call, int]:
     """The gradient of one tensor, and how many support entries it comes from."""
-    assert out._edge is not None
-    edge, gradient = out._edge, torch.randn(out._edge.shape, device=DEVICE)
-    return lambda: torch.autograd.grad(edge, of, gradient, retain_graph=True), edge.numel()
+    assert out._anchor is not None
+    anchor, gradient = out._anchor, torch.randn(out._anchor.shape, device=DEVICE)
+    return lambda: torch.autograd.grad(anchor, of, gradient, retain_graph=True), anchor.numel()
 
 
 VARIANTS: dict[str, _cuda.Variant] = {

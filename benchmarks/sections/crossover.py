@@ -81,8 +81,8 @@ def _ours(layer: fs.TTFSLinear, spikes: SpikeTimes, train: bool) -> timing.Call:
 
     def step() -> None:
         fired = layer(spikes)
-        edge = fired._edge  # the gradient at the entries of the support, as a layer of ours behind it would send
-        edge.backward(torch.ones_like(edge, memory_format=torch.contiguous_format))
+        anchor = fired._anchor  # the gradient at the entries of the support, as a layer of ours behind it would send
+        anchor.backward(torch.ones_like(anchor, memory_format=torch.contiguous_format))
 
     return step
 

@@ -98,7 +98,7 @@ def _weight_gradient(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str
     gradient = _gradient(y)
     last = counts.last_gradient(y._support.offset, y._support.place[0], _groups(reached, shape))
     return (
-        lambda: torch.autograd.grad(y._edge, weight, gradient, retain_graph=True),
+        lambda: torch.autograd.grad(y._anchor, weight, gradient, retain_graph=True),
         {
             "additions": counts.additions(reached, last, shape.outputs, cpu.tile),
             "multiplies": 0,
@@ -118,7 +118,7 @@ def _input_gradient(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str,
     work = counts.multiply_additions(y._support.offset, cells, _groups(reached, shape), shape)
     sources = shape.outputs if _by_taps(layer) else min(cpu.tile, shape.outputs)
     return (
-        lambda: torch.autograd.grad(y._edge, x._edge, gradient, retain_graph=True),
+        lambda: torch.autograd.grad(y._anchor, x._anchor, gradient, retain_graph=True),
         {
             "additions": work,
             "multiplies": 1,
@@ -183,7 +183,7 @@ def _groups(reached: Tensor, shape: counts.Shape) -> tuple[int, ...]:
 
 
 def _gradient(y: SpikeTimes) -> Tensor:
-    return torch.randn(y._edge.shape, generator=torch.Generator().manual_seed(0))
+    return torch.randn(y._anchor.shape, generator=torch.Generator().manual_seed(0))
 
 
 def _support_bytes(spikes: SpikeTimes) -> int:

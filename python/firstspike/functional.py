@@ -42,7 +42,7 @@ def ramp(
                 surrogate=surrogate,
             )
         )
-    return _fired(ops.ramp(to_sites(current), steps, neuron, record), current.shape, steps, record)
+    return _fired(ops.ramp.ramp(to_sites(current), steps, neuron, record), current.shape, steps, record)
 
 
 def linear(
@@ -72,7 +72,7 @@ def linear(
         with torch.autocast(weight.device.type, enabled=False):
             current = F.linear(_pooled(spikes, pool).flatten(2), weight, bias)
         return SpikeTimes.from_dense(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
-    result = ops.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
+    result = ops.layer.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
     return _fired(result, (len(spikes), weight.shape[0]), spikes.steps, record)
 
 
@@ -108,7 +108,7 @@ def conv2d(
         return SpikeTimes.from_dense(
             fire(x.unflatten(0, (spikes.steps, len(spikes))), threshold=threshold, decay=decay, surrogate=surrogate)
         )
-    result = ops.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
+    result = ops.layer.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
     return _fired(result, (len(spikes), weight.shape[0], *result[1].shape[1:3]), spikes.steps, record)
 
 
@@ -125,7 +125,7 @@ def integrate(
     geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
     bias = _checks.bias(bias, weight.shape[0])
     decay = _checks.real("decay", decay, 0.0, 1.0, open_low=True)
-    return ops.integrate_layer(*_input(spikes), weight, bias, geometry, decay).flatten(2)
+    return ops.integrate.integrate_layer(*_input(spikes), weight, bias, geometry, decay).flatten(2)
 
 
 def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> SpikeTimes:
@@ -138,18 +138,18 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
     """
     if not isinstance(spikes, SpikeTimes):
         raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}")
-    keep = round((1 - _checks.real("p", p, 0.0, 1.0)) * ops.LOTS)
+    keep = round((1 - _checks.real("p", p, 0.0, 1.0)) * ops.dropout.DROPOUT_LEVELS)
     if seed is None:
         seed = torch.randint(1 << 62, (1,), device=spikes.device)
     elif not isinstance(seed, Tensor) or seed.dtype != torch.int64 or seed.numel() != 1:
         raise TypeError(f"seed must be an int64 tensor of one element, got {seed!r}")
     _checks.same_device("spikes", spikes.times, "seed", seed)
-    edge, left = ops.dropout(*_input(spikes), seed, keep)
+    anchor, left = ops.dropout.dropout(*_input(spikes), seed, keep)
     times = from_sites(left, spikes.shape)
-    if spikes._edge is None:
+    if spikes._anchor is None:
         return SpikeTimes._trusted(times, spikes.steps)
-    edge = edge if spikes._support is not None else from_sites(edge, spikes.shape)
-    return SpikeTimes._trusted(times, spikes.steps, edge, spikes._support)
+    anchor = anchor if spikes._support is not None else from_sites(anchor, spikes.shape)
+    return SpikeTimes._trusted(times, spikes.steps, anchor, spikes._support)
 
 
 def normalize_weight(weight: Tensor, deviation: float, gamma: Tensor | None = None) -> Tensor:
@@ -169,7 +169,7 @@ def normalize_weight(weight: Tensor, deviation: float, gamma: Tensor | None = No
             raise ValueError(f"gamma must have 1 or {len(weight)} elements, one an output, got {len(gamma)}")
         _checks.same_device("weight", weight, "gamma", gamma)
         gamma = gamma.expand(len(weight))
-    normal: Tensor = ops.normalize_weight(weight, gamma, deviation)[0]
+    normal: Tensor = ops.normalize.normalize_weight(weight, gamma, deviation)[0]
     return normal
 
 
@@ -183,7 +183,7 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
         raise ValueError(
             f"current must have shape [steps, batch, ...] with at least one step, got {tuple(current.shape)}"
         )
-    return ops.fire(current.contiguous(), _neuron(threshold, decay, surrogate))
+    return ops.fire.fire(current.contiguous(), _neuron(threshold, decay, surrogate))
 
 
 def _neuron(threshold: float, decay: float, surrogate: Surrogate) -> tuple[float, float, float, float]:
@@ -217,17 +217,17 @@ def _records(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> bool:
 
 
 def _input(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """(times, edge, offset, place) of the input in site order."""
-    times, edge, support = to_sites(spikes.times), spikes._edge, spikes._support
+    """(times, anchor, offset, place) of the input in site order."""
+    times, anchor, support = to_sites(spikes.times), spikes._anchor, spikes._support
     if support is not None:
-        return times, edge, support.offset, support.place
-    return times, None if edge is None else to_sites(edge, lead=2), None, None
+        return times, anchor, support.offset, support.place
+    return times, None if anchor is None else to_sites(anchor, lead=2), None, None
 
 
 def _fired(result: tuple[Tensor, ...], shape: torch.Size | tuple[int, ...], steps: int, record: bool) -> SpikeTimes:
-    edge, times, *support = result
+    anchor, times, *support = result
     times = from_sites(times, shape)
-    return SpikeTimes._trusted(times, steps, edge, Support(*support)) if record else SpikeTimes._trusted(times, steps)
+    return SpikeTimes._trusted(times, steps, anchor, Support(*support)) if record else SpikeTimes._trusted(times, steps)
 
 
 def _pooled(spikes: SpikeTimes, pool: int) -> Tensor:

@@ -33,13 +33,13 @@ class SpikeTimes:
     times: uint8 [B, ...], values 0 to steps - 1, and 255 for a silent neuron. Maps are [B, C, H, W], kept in
     `torch.channels_last` memory. steps: the number of time steps T, 1 to 254.
 
-    Gradients travel beside the bytes, on an *edge*: a float zero that autograd connects to the layer that fired
-    (docs/model.md, section "Gradient anchor"). A layer with a sparse surrogate has an edge with one element for each entry of
-    its `Support`, so that nothing of size T x N is kept or sent; any other source has one element per step and neuron,
-    [T, B, ...].
+    Gradients travel beside the bytes, on an *anchor*: a float zero that autograd connects to the layer that fired
+    (docs/model.md, section "Gradient anchor"). A layer with a sparse surrogate has an anchor with one element for each
+    entry of its `Support`, so that nothing of size T x N is kept or sent; any other source has one element for each step
+    and neuron, [T, B, ...].
     """
 
-    __slots__ = ("_edge", "_support", "steps", "times")
+    __slots__ = ("_anchor", "_support", "steps", "times")
 
     def __init__(self, times: Tensor, steps: int) -> None:
         if not isinstance(times, Tensor):
@@ -59,7 +59,7 @@ class SpikeTimes:
         if times.dim() == 4:
             times = times.contiguous(memory_format=torch.channels_last)
         self.times = times
-        self._edge: Tensor | None = None
+        self._anchor: Tensor | None = None
         self._support: Support | None = None
 
     @classmethod
@@ -74,13 +74,13 @@ class SpikeTimes:
         _checks.integer("the length of x, its number of steps,", x.shape[0], 1, MAX_STEPS)
         if not torch.compiler.is_compiling():
             _check_single_spikes(x)
-        edge, times = _ops.from_dense(to_sites(x, lead=2))
-        return cls._trusted(from_sites(times, x.shape[1:]), x.shape[0], from_sites(edge, x.shape[1:]))
+        anchor, times = _ops.from_dense(to_sites(x, lead=2))
+        return cls._trusted(from_sites(times, x.shape[1:]), x.shape[0], from_sites(anchor, x.shape[1:]))
 
     def dense(self) -> Tensor:
         """The train as float32 [T, B, ...], ones at the spikes; differentiable."""
-        edge = self._dense_edge()
-        at_sites = None if edge is None else to_sites(edge, lead=2)
+        anchor = self._dense_anchor()
+        at_sites = None if anchor is None else to_sites(anchor, lead=2)
         return from_sites(_ops.dense(to_sites(self.times), at_sites, self.steps), self.shape)
 
     def seconds(self, dt: float = 1.0) -> Tensor:
@@ -110,7 +110,7 @@ class SpikeTimes:
     @property
     def requires_grad(self) -> bool:
         """Whether a gradient flows to whatever made these spikes."""
-        return self._edge is not None and self._edge.requires_grad
+        return self._anchor is not None and self._anchor.requires_grad
 
     def __len__(self) -> int:
         return self.times.shape[0]
@@ -130,8 +130,8 @@ class SpikeTimes:
             neurons // max(known, 1) if size == -1 else size for size in shape[1:]
         ]  # also where the batch is empty
         times = self.times.reshape(len(self), *sizes)
-        edge = self._dense_edge()
-        return self._with(times, edge if edge is None else edge.reshape(self.steps, *times.shape))
+        anchor = self._dense_anchor()
+        return self._with(times, anchor if anchor is None else anchor.reshape(self.steps, *times.shape))
 
     def flatten(self, start_dim: int = 1) -> SpikeTimes:
         """Flatten the dimensions from `start_dim` on, which must be at least 1 (the batch stays)."""
@@ -142,39 +142,39 @@ class SpikeTimes:
         """Some of the samples: a slice of the batch, or a tensor of indices."""
         if not isinstance(index, (slice, Tensor)):
             raise TypeError(f"index must be a slice of the batch or a tensor of indices, got {index!r}")
-        edge = self._dense_edge()
-        return self._with(self.times[index], edge if edge is None else edge[:, index])
+        anchor = self._dense_anchor()
+        return self._with(self.times[index], anchor if anchor is None else anchor[:, index])
 
     def to(self, device: torch.device | str) -> SpikeTimes:
         """The same spikes on another device."""
-        edge = self._dense_edge()
-        return self._with(self.times.to(device), edge if edge is None else edge.to(device))
+        anchor = self._dense_anchor()
+        return self._with(self.times.to(device), anchor if anchor is None else anchor.to(device))
 
     def detach(self) -> SpikeTimes:
         """The same spikes, cut from the graph."""
         return self._with(self.times, None)
 
-    def _with(self, times: Tensor, edge: Tensor | None) -> SpikeTimes:
-        return SpikeTimes._trusted(times, self.steps, edge)
+    def _with(self, times: Tensor, anchor: Tensor | None) -> SpikeTimes:
+        return SpikeTimes._trusted(times, self.steps, anchor)
 
     @classmethod
     def _trusted(
-        cls, times: Tensor, steps: int, edge: Tensor | None = None, support: Support | None = None
+        cls, times: Tensor, steps: int, anchor: Tensor | None = None, support: Support | None = None
     ) -> SpikeTimes:
         """Times that a kernel made: nothing is checked."""
         made = cls.__new__(cls)
         if times.dim() == 4:
             times = times.contiguous(memory_format=torch.channels_last)
-        made.times, made.steps, made._edge, made._support = times, steps, edge, support
+        made.times, made.steps, made._anchor, made._support = times, steps, anchor, support
         return made
 
-    def _dense_edge(self) -> Tensor | None:
-        """The edge as [T, B, ...], whichever form it has."""
-        if self._edge is None or self._support is None:
-            return self._edge
+    def _dense_anchor(self) -> Tensor | None:
+        """The anchor as [T, B, ...], whichever form it has."""
+        if self._anchor is None or self._support is None:
+            return self._anchor
         offset, _, place = self._support
-        edge = _ops.dense_edge(self._edge, offset, place, [self.steps, *to_sites(self.times).shape])
-        return from_sites(edge, self.shape)
+        anchor = _ops.dense_anchor(self._anchor, offset, place, [self.steps, *to_sites(self.times).shape])
+        return from_sites(anchor, self.shape)
 
 
 def to_sites(x: Tensor, lead: int = 1) -> Tensor:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from firstspike.ops import _cuda, _direct, _library
+from firstspike.ops import _cuda, _eager, _library
 
 from .build import build
 
@@ -38,7 +38,7 @@ def stream_of_host(tensor: Tensor) -> Iterator[int]:
 def on_host(host: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """Every operator of the package runs its CUDA implementation, on CPU tensors and the stand-in device."""
     monkeypatch.setitem(_library.TILES, "cpu", _cuda.TILE)
-    monkeypatch.setattr(_direct, "direct", lambda *_: False)  # else the CPU's own kernels are called
+    monkeypatch.setattr(_eager, "bypasses_dispatcher", lambda *_: False)  # else the CPU's own kernels are called
     for name in {implementation.__module__ for implementation in _library.CUDA_IMPLEMENTATIONS.values()}:
         if hasattr(sys.modules[name], "kernels"):  # weight normalisation is made of torch's functions there
             monkeypatch.setattr(sys.modules[name], "kernels", lambda: host)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firstspike import SpikeTimes, encode, functional, reference
+from firstspike import SpikeTimes, encode, functional, ops, reference
 from firstspike.surrogate import atan, rectangle, triangle
 
 from ..compare import check_layer, clear_neurons, close
 from ..samples import PATTERNS, REGIMES, generator, layer, spike_times
 
-latency = importlib.import_module("firstspike.ops.latency")  # the module, not the operator
 pytestmark = pytest.mark.usefixtures("on_host")
 SURROGATES = [triangle(), triangle(0.5), rectangle()]
 
@@ -163,5 +160,5 @@ def test_trains_to_times_and_back() -> None:
 def test_latency(curve: str, steps: int) -> None:
     x = torch.linspace(0, 1, 256).reshape(2, 128)
     times = encode.latency(x, steps, curve).times
-    assert torch.equal(times, latency._forward(x, steps, encode.CURVES.index(curve)))
+    assert torch.equal(times, ops.latency._forward(x, steps, encode.CURVES.index(curve)))
     assert bool((times[x == 0] == 255).all()) and times[-1, -1] == 0

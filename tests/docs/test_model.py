@@ -157,11 +157,11 @@ def test_gradient_anchor() -> None:
     weight = torch.randn(6, 8, generator=generator(3)).requires_grad_()
     source = SpikeTimes(spike_times((3, 8), STEPS, "mixed", generator(4)), STEPS)
     spikes = functional.linear(source, weight)
-    assert spikes._edge is not None and spikes._support is not None and spikes._dense_edge() is not None
-    assert spikes._edge.untyped_storage().nbytes() == 4 and not spikes._edge.any()
-    assert spikes._edge.shape == spikes._support.slope.shape
+    assert spikes._anchor is not None and spikes._support is not None and spikes._dense_anchor() is not None
+    assert spikes._anchor.untyped_storage().nbytes() == 4 and not spikes._anchor.any()
+    assert spikes._anchor.shape == spikes._support.slope.shape
     turned = spikes.reshape(3, 2, 3)
-    assert turned._edge is not None and turned._edge.shape == (STEPS, 3, 2, 3)
+    assert turned._anchor is not None and turned._anchor.shape == (STEPS, 3, 2, 3)
 
 
 def test_average_pooling_folds_into_the_weight() -> None:

@@ -70,7 +70,7 @@ def test_support_of_a_fused_layer(channels: int, size: tuple[int, ...]) -> None:
 
 
 def test_dense_surrogate() -> None:
-    """With a surrogate that reaches everywhere the edge has every step."""
+    """With a surrogate that reaches everywhere the anchor has every step."""
     x = torch.randn(3, 20, generator=generator(0)).requires_grad_()
     left = functional.dropout(functional.ramp(x, 4, surrogate=atan()), 0.5, seed=seed_of(3))
     left.dense().sum().backward()

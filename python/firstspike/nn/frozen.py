@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from .. import _checks, _geometry
-from ..ops.frozen import FrozenLayer, FrozenLayers
+from ..ops.prepacked import PrepackedLayer, PrepackedLayers
 from ..spikes import SpikeTimes, from_sites, to_sites
 from .integrate import Integrate
 from .ttfs import TTFSConv2d, TTFSLinear
@@ -37,7 +37,7 @@ class Frozen(nn.Module):
         if len(input_shape) not in (1, 3):
             raise ValueError(f"input_shape must be (neurons,) or (channels, height, width), got {input_shape!r}")
         shape = self.input_shape = tuple(_checks.integer("input_shape", size, 1) for size in input_shape)
-        frozen: list[FrozenLayer] = []
+        frozen: list[PrepackedLayer] = []
         for number, layer in enumerate(layers):
             if not freezable(layer) or (frozen and not frozen[-1].fires):
                 raise TypeError(
@@ -51,7 +51,7 @@ class Frozen(nn.Module):
                 f"layers must be at least one, all of the same steps, got {[x.geometry[12] for x in frozen]}"
             )
         self.steps, self.output_shape, self._fires = frozen[-1].geometry[12], shape, frozen[-1].fires
-        self._layers = FrozenLayers(frozen)
+        self._layers = PrepackedLayers(frozen)
 
     @torch.compiler.disable
     def forward(self, spikes: SpikeTimes) -> SpikeTimes | Tensor:
@@ -73,7 +73,7 @@ class Frozen(nn.Module):
         return f"{self.input_shape} to {self.output_shape}, steps={self.steps}"
 
 
-def _frozen(layer: TTFSConv2d | TTFSLinear | Integrate, shape: tuple[int, ...]) -> FrozenLayer:
+def _frozen(layer: TTFSConv2d | TTFSLinear | Integrate, shape: tuple[int, ...]) -> PrepackedLayer:
     with torch.no_grad():
         weight, bias = layer.synapse()
     if weight.device.type != "cpu":
@@ -89,10 +89,10 @@ def _frozen(layer: TTFSConv2d | TTFSLinear | Integrate, shape: tuple[int, ...]) 
         geometry = _geometry.linear(spikes, weight, pool, layer.steps)
     threshold = None if isinstance(layer, Integrate) else layer.threshold
     neuron = (threshold or 0.0, layer.decay, 0.0, 1.0)
-    return FrozenLayer(geometry, neuron, threshold is not None, weight, bias if bias is None else bias.contiguous())
+    return PrepackedLayer(geometry, neuron, threshold is not None, weight, bias if bias is None else bias.contiguous())
 
 
-def _out_shape(layer: FrozenLayer) -> tuple[int, ...]:
+def _out_shape(layer: PrepackedLayer) -> tuple[int, ...]:
     height, width = _geometry.out_size(layer.geometry)
     channels = layer.geometry[11]
     return (channels, height, width) if layer.weight.dim() == 4 else (channels,)

@@ -1,26 +1,31 @@
-"""The fused kernels as torch operators: schema, fake kernel, gradient and implementations, one file a subject."""
+"""The fused kernels as torch operators, one module per subject: schema, fake kernel, gradient and implementations.
 
+| module | operators |
+|---|---|
+| `times` | `from_dense`, `dense`, `dense_anchor`, `at_support`: dense trains and spike times |
+| `layer` | `fire_layer`: linear and convolution layers of neurons that fire |
+| `integrate` | `integrate_layer`: layers of membranes that never fire |
+| `ramp` | `ramp`: neurons with a constant current |
+| `fire` | `fire`: the dense neuron |
+| `dropout`, `normalize`, `latency` | `dropout`, `normalize_weight`, `latency` |
+| `prepacked` | `PrepackedLayers`: layers packed once, for inference; not an operator |
+
+`_library` registers them, `_eager` calls the CPU kernels without torch's dispatcher where nobody would notice, `_cuda` holds what
+the CUDA implementations share.
+"""
+
+from . import dropout, fire, integrate, latency, layer, normalize, prepacked, ramp, times
 from ._cuda import support_capacity
-from .dropout import LOTS, dropout
-from .fire import fire
-from .integrate import integrate_layer
-from .latency import latency
-from .layer import fire_layer
-from .normalize import normalize_weight
-from .ramp import ramp
-from .times import dense, dense_edge, from_dense
 
 __all__ = [
-    "LOTS",
-    "dense",
-    "dense_edge",
     "dropout",
     "fire",
-    "fire_layer",
-    "from_dense",
-    "integrate_layer",
+    "integrate",
     "latency",
-    "normalize_weight",
+    "layer",
+    "normalize",
+    "prepacked",
     "ramp",
     "support_capacity",
+    "times",
 ]

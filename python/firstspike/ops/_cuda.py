@@ -124,7 +124,7 @@ class Recording:
         return pointer(self.count), self.slot, _pointers(*self.entries)
 
     def place(self, run: Callable[[tuple[Any, ...]], None]) -> tuple[Tensor, ...]:
-        """Sums the counts, and has `run` move the entries; returns (edge, offset, slope, place)."""
+        """Sums the counts, and has `run` move the entries; returns (anchor, offset, slope, place)."""
         offset = torch.zeros(self.groups + 1, dtype=torch.int64, device=self.count.device)
         torch.cumsum(self.count, 0, dtype=torch.int64, out=offset[1:])
         overflow = None
@@ -138,15 +138,15 @@ class Recording:
             offset.clamp_(max=capacity)
         slope, place = _entries(self.count, capacity)
         run((pointer(offset), capacity, pointer(overflow), _pointers(slope, place)))
-        edge = torch.zeros((), device=offset.device).expand(capacity)
-        return edge, offset, slope, place
+        anchor = torch.zeros((), device=offset.device).expand(capacity)
+        return anchor, offset, slope, place
 
 
 NO_SLOTS = (0, 0, (0, 0, 0))
 
 
 def nothing_recorded(like: Tensor) -> tuple[Tensor, ...]:
-    """(edge, offset, slope, place) without entries."""
+    """(anchor, offset, slope, place) without entries."""
     slope, place = _entries(like, 0)
     return torch.zeros(0, device=like.device), torch.zeros(0, dtype=torch.int64, device=like.device), slope, place
 

@@ -15,13 +15,13 @@ from torch.utils.dlpack import to_dlpack
 
 from .. import _extension
 from . import _cuda
-from ._direct import shortcut
+from ._eager import eager
 
 _LARGE = 4096  # floats from which the kernels' own store of blocks is worth its overhead
 CUDA_IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {}  # by name, for the tests
 LIBRARY = torch.library.Library("firstspike", "FRAGMENT")
-# A layer's input: its spikes, and the edge that they came with; where the edge is a list, its support's offset and place.
-INPUT = "Tensor times, Tensor? edge, Tensor? in_offset, Tensor? in_place"
+# A layer's input: its spikes, and the anchor that they came with; where the anchor is a list, its support's offset and place.
+INPUT = "Tensor times, Tensor? anchor, Tensor? in_offset, Tensor? in_place"
 cpu: Any = _extension.cpu
 # Neurons of a support group: neighbouring channels of one site of one sample.
 TILES: dict[str, int] = {"cpu": cpu.tile, "cuda": _cuda.TILE}
@@ -49,7 +49,7 @@ def operator(
     torch.library.register_fake(f"firstspike::{name}", fake, lib=LIBRARY)
     if gradients is not None:
         torch.library.register_autograd(f"firstspike::{name}", gradients, setup_context=save, lib=LIBRARY)
-    return shortcut(getattr(torch.ops.firstspike, name).default, cpu, save, gradients)
+    return eager(getattr(torch.ops.firstspike, name).default, cpu, save, gradients)
 
 
 def array(tensor: Tensor | None) -> Any:
@@ -80,7 +80,7 @@ def groups_of(sites: int, channels: int, device: torch.device) -> int:
 
 
 def recorded(result: tuple[Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(edge, offset, slope, place) from what a kernel recorded, or empty ones."""
+    """(anchor, offset, slope, place) from what a kernel recorded, or empty ones."""
     if result is None:
         return torch.empty(0), *_NO_SUPPORT
     offset, slope, place = (torch.from_numpy(part) for part in result)
@@ -94,9 +94,11 @@ def fake_recorded(
     groups = groups_of(sites, channels, like.device)
     fixed = _cuda.fixed_entries(sites * channels, steps) if like.device.type == "cuda" else None
     entries = 0 if not record else torch.library.get_ctx().new_dynamic_size() if fixed is None else fixed
-    edge = like.new_zeros((), dtype=torch.float32).expand(entries) if record else like.new_empty(0, dtype=torch.float32)
+    anchor = (
+        like.new_zeros((), dtype=torch.float32).expand(entries) if record else like.new_empty(0, dtype=torch.float32)
+    )
     return (
-        edge,
+        anchor,
         like.new_empty(groups + 1 if record else 0, dtype=torch.int64),
         like.new_empty(entries, dtype=torch.float32),
         like.new_empty((2, entries), dtype=torch.uint8),
@@ -106,6 +108,10 @@ def fake_recorded(
 def gradient_shapes(
     times: Tensor, in_place: Tensor | None, weight: Tensor, geometry: Sequence[int], needs: Sequence[bool]
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Shapes of a layer's gradients at its input's edge, its weight and its bias; those that nobody needs are empty."""
-    at_edge = (geometry[12], *times.shape) if in_place is None else (in_place.shape[1],)
-    return at_edge if needs[0] else (0,), tuple(weight.shape) if needs[1] else (0,), (geometry[11] if needs[2] else 0,)
+    """Shapes of a layer's gradients at its input's anchor, its weight and its bias; those that nobody needs are empty."""
+    at_anchor = (geometry[12], *times.shape) if in_place is None else (in_place.shape[1],)
+    return (
+        at_anchor if needs[0] else (0,),
+        tuple(weight.shape) if needs[1] else (0,),
+        (geometry[11] if needs[2] else 0,),
+    )

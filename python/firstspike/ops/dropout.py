@@ -13,36 +13,36 @@ from torch.autograd.function import once_differentiable
 from ._cuda import kernels, on_device, pointer, pointers
 from ._library import INPUT, array, cpu, empty, operator, support_of, threads
 
-LOTS = 65536  # `keep` is out of so many
+DROPOUT_LEVELS = 65536  # `keep` is out of so many
 _MOST_STEPS = 254  # what the entries' steps are is of no concern here
 
 
 def _forward(
-    times: Tensor, edge: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
+    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
 ) -> tuple[Tensor, Tensor]:
     left = torch.empty(times.shape, dtype=torch.uint8)
     cpu.drop_spikes(*_sizes(times.shape), array(times), array(seed), keep, threads(), array(left))
-    return _edge_like(edge, times), left
+    return _anchor_like(anchor, times), left
 
 
 def _forward_cuda(
-    times: Tensor, edge: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
+    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
 ) -> tuple[Tensor, Tensor]:
     left = torch.empty_like(times)
     with on_device(times) as stream:
         kernels().drop_spikes(*_sizes(times.shape), pointer(times), pointer(seed), keep, pointer(left), stream)
-    return _edge_like(edge, times), left
+    return _anchor_like(anchor, times), left
 
 
 def _forward_fake(
-    times: Tensor, edge: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
+    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
 ) -> tuple[Tensor, Tensor]:
-    return _edge_like(edge, times), torch.empty_like(times)
+    return _anchor_like(anchor, times), torch.empty_like(times)
 
 
-def _edge_like(edge: Tensor | None, times: Tensor) -> Tensor:
+def _anchor_like(anchor: Tensor | None, times: Tensor) -> Tensor:
     zero = times.new_zeros((), dtype=torch.float32)
-    return zero.expand(0 if edge is None else edge.shape)
+    return zero.expand(0 if anchor is None else anchor.shape)
 
 
 def _sizes(shape: Sequence[int]) -> tuple[int, int]:
@@ -123,9 +123,9 @@ def _gradients(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     return None, dropout_backward(gradient, offset, place, seed, ctx.shape, ctx.keep), None, None, None, None
 
 
-# (edge, times) of the spikes that stay, `keep` of `LOTS` on average. seed: int64 [1].
+# (anchor, times) of the spikes that stay, `keep` of `DROPOUT_LEVELS` on average. seed: int64 [1].
 dropout = operator(
-    f"dropout({INPUT}, Tensor seed, int keep) -> (Tensor edge, Tensor left)",
+    f"dropout({INPUT}, Tensor seed, int keep) -> (Tensor anchor, Tensor left)",
     cpu=_forward,
     cuda=_forward_cuda,
     fake=_forward_fake,

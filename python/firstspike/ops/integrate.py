@@ -18,7 +18,7 @@ from .layer import fire_layer_backward
 
 def _forward(
     times: Tensor,
-    edge: Tensor | None,
+    anchor: Tensor | None,
     in_offset: Tensor | None,
     in_place: Tensor | None,
     weight: Tensor,
@@ -35,7 +35,7 @@ def _forward(
 
 def _forward_cuda(
     times: Tensor,
-    edge: Tensor | None,
+    anchor: Tensor | None,
     in_offset: Tensor | None,
     in_place: Tensor | None,
     weight: Tensor,
@@ -63,7 +63,7 @@ def _forward_cuda(
 
 def _forward_fake(
     times: Tensor,
-    edge: Tensor | None,
+    anchor: Tensor | None,
     in_offset: Tensor | None,
     in_place: Tensor | None,
     weight: Tensor,
@@ -164,8 +164,8 @@ def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
     times, in_offset, in_place, weight = ctx.saved_tensors
     results = integrate_layer_backward(gradient, times, in_offset, in_place, weight, ctx.geometry, ctx.decay, needs)
-    at_edge, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
-    return None, at_edge, None, None, at_weight, at_bias, None, None
+    at_anchor, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
+    return None, at_anchor, None, None, at_weight, at_bias, None, None
 
 
 # Membranes [steps, batch, height, width, channels].

@@ -29,7 +29,7 @@ from ._library import (
 
 def _forward(
     times: Tensor,
-    edge: Tensor | None,
+    anchor: Tensor | None,
     in_offset: Tensor | None,
     in_place: Tensor | None,
     weight: Tensor,
@@ -40,13 +40,13 @@ def _forward(
 ) -> tuple[Tensor, ...]:
     fired = torch.empty((geometry[0], *out_size(geometry), geometry[11]), dtype=torch.uint8)
     result = cpu.fire_layer(geometry, neuron, array(times), array(weight), array(bias), record, threads(), array(fired))
-    support_edge, *support = recorded(result)
-    return support_edge, fired, *support
+    support_anchor, *support = recorded(result)
+    return support_anchor, fired, *support
 
 
 def _forward_cuda(
     times: Tensor,
-    edge: Tensor | None,
+    anchor: Tensor | None,
     in_offset: Tensor | None,
     in_place: Tensor | None,
     weight: Tensor,
@@ -70,18 +70,20 @@ def _forward_cuda(
     with on_device(times) as stream:
         if not record:
             kernels().fire_layer(*call, NO_SLOTS, pointer(fired), variant, stream)
-            support_edge, *support = nothing_recorded(times)
-            return support_edge, fired, *support
+            support_anchor, *support = nothing_recorded(times)
+            return support_anchor, fired, *support
         groups = groups_of(fired.numel() // geometry[11], geometry[11], times.device)
         found = Recording(times, groups, fired.numel(), geometry[12])
         kernels().fire_layer(*call, found.slots, pointer(fired), variant, stream)
-        support_edge, *support = found.place(lambda to: kernels().place_layer(*call, found.slots, to, variant, stream))
-    return support_edge, fired, *support
+        support_anchor, *support = found.place(
+            lambda to: kernels().place_layer(*call, found.slots, to, variant, stream)
+        )
+    return support_anchor, fired, *support
 
 
 def _forward_fake(
     times: Tensor,
-    edge: Tensor | None,
+    anchor: Tensor | None,
     in_offset: Tensor | None,
     in_place: Tensor | None,
     weight: Tensor,
@@ -91,8 +93,8 @@ def _forward_fake(
     record: bool,
 ) -> tuple[Tensor, ...]:
     height, width = out_size(geometry)
-    support_edge, *support = fake_recorded(times, geometry[0] * height * width, geometry[11], geometry[12], record)
-    return support_edge, times.new_empty((geometry[0], height, width, geometry[11])), *support
+    support_anchor, *support = fake_recorded(times, geometry[0] * height * width, geometry[11], geometry[12], record)
+    return support_anchor, times.new_empty((geometry[0], height, width, geometry[11])), *support
 
 
 def _backward(
@@ -137,14 +139,14 @@ def _backward_cuda(
     decay: float,
     needs: Sequence[bool],
 ) -> tuple[Tensor, ...]:
-    at_edge, at_weight, at_bias = _backward_fake(
+    at_anchor, at_weight, at_bias = _backward_fake(
         gradient, times, in_offset, in_place, weight, offset, slope, place, geometry, decay, needs
     )
     gradient, support, neuron = gradient.contiguous(), pointers(offset, *place), (0.0, decay, 0, 1.0)
     with on_device(times) as stream:
         if needs[0]:
             if geometry[1] % geometry[4] or geometry[2] % geometry[4]:
-                at_edge.zero_()  # units outside the last whole pooling window reach nothing
+                at_anchor.zero_()  # units outside the last whole pooling window reach nothing
             space = _cuda.workspace(kernels().input_gradient_workspace(geometry), times)
             producer = (0, 0, 0) if in_offset is None or in_place is None else pointers(in_offset, *in_place)
             kernels().input_gradient(
@@ -157,7 +159,7 @@ def _backward_cuda(
                 pointer(slope),
                 pointer(gradient),
                 producer,
-                pointer(at_edge),
+                pointer(at_anchor),
                 _cuda.VARIANT,
                 stream,
             )
@@ -177,7 +179,7 @@ def _backward_cuda(
                 pointer(at_bias) if needs[2] else 0,
                 stream,
             )
-    return at_edge, at_weight, at_bias
+    return at_anchor, at_weight, at_bias
 
 
 def _backward_fake(
@@ -216,23 +218,23 @@ def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | Non
     results = fire_layer_backward(
         gradient, times, in_offset, in_place, weight, offset, slope, place, ctx.geometry, ctx.decay, needs
     )
-    at_edge, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
-    return None, at_edge, None, None, at_weight, at_bias, None, None, None
+    at_anchor, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
+    return None, at_anchor, None, None, at_weight, at_bias, None, None, None
 
 
-# (edge, fired, offset, slope, place). neuron: threshold, decay, the surrogate's kind and its scale; record must be true where a
+# (anchor, fired, offset, slope, place). neuron: threshold, decay, the surrogate's kind and its scale; record must be true where a
 # gradient is wanted.
 fire_layer = operator(
     f"fire_layer({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float[] neuron, bool record)"
-    " -> (Tensor edge, Tensor fired, Tensor offset, Tensor slope, Tensor place)",
+    " -> (Tensor anchor, Tensor fired, Tensor offset, Tensor slope, Tensor place)",
     cpu=_forward,
     cuda=_forward_cuda,
     fake=_forward_fake,
     save=_save,
     gradients=_gradients,
 )
-# Gradients at the edge, the weight and the bias; empty where `needs` is false. Also the backward pass of `integrate_layer`, whose
-# entries have no slope.
+# Gradients at the anchor, the weight and the bias; empty where `needs` is false. Also the backward pass of `integrate_layer`,
+# whose entries have no slope.
 fire_layer_backward = operator(
     "fire_layer_backward(Tensor gradient, Tensor times, Tensor? in_offset, Tensor? in_place, Tensor weight,"
     " Tensor offset, Tensor? slope, Tensor place, SymInt[] geometry, float decay, bool[] needs)"

@@ -26,8 +26,8 @@ def _forward(current: Tensor, steps: int, neuron: Sequence[float], record: bool)
         threads(),
         array(fired),
     )
-    edge, *support = recorded(result)
-    return edge, fired, *support
+    anchor, *support = recorded(result)
+    return anchor, fired, *support
 
 
 def _forward_cuda(current: Tensor, steps: int, neuron: Sequence[float], record: bool) -> tuple[Tensor, ...]:
@@ -38,18 +38,18 @@ def _forward_cuda(current: Tensor, steps: int, neuron: Sequence[float], record: 
     with on_device(current) as stream:
         if not record:
             kernels().ramp(*call, NO_SLOTS, pointer(fired), stream)
-            edge, *support = nothing_recorded(current)
-            return edge, fired, *support
+            anchor, *support = nothing_recorded(current)
+            return anchor, fired, *support
         found = Recording(current, groups_of(sites, channels, current.device), sites * channels, steps)
         kernels().ramp(*call, found.slots, pointer(fired), stream)
-        edge, *support = found.place(lambda to: kernels().place_ramp(*call, found.slots, to, stream))
-    return edge, fired, *support
+        anchor, *support = found.place(lambda to: kernels().place_ramp(*call, found.slots, to, stream))
+    return anchor, fired, *support
 
 
 def _forward_fake(current: Tensor, steps: int, neuron: Sequence[float], record: bool) -> tuple[Tensor, ...]:
     batch, height, width, channels = current.shape
-    edge, *support = fake_recorded(current, batch * height * width, channels, steps, record)
-    return edge, current.new_empty(current.shape, dtype=torch.uint8), *support
+    anchor, *support = fake_recorded(current, batch * height * width, channels, steps, record)
+    return anchor, current.new_empty(current.shape, dtype=torch.uint8), *support
 
 
 def _backward(
@@ -134,10 +134,10 @@ def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | Non
     return ramp_backward(gradient, offset, slope, place, ctx.shape, ctx.steps, ctx.decay), None, None, None
 
 
-# (edge, fired, offset, slope, place); record must be true where a gradient is wanted.
+# (anchor, fired, offset, slope, place); record must be true where a gradient is wanted.
 ramp = operator(
     "ramp(Tensor current, int steps, float[] neuron, bool record)"
-    " -> (Tensor edge, Tensor fired, Tensor offset, Tensor slope, Tensor place)",
+    " -> (Tensor anchor, Tensor fired, Tensor offset, Tensor slope, Tensor place)",
     cpu=_forward,
     cuda=_forward_cuda,
     fake=_forward_fake,

@@ -1,6 +1,6 @@
-"""Dense trains to spike times and back, and the edges that carry their gradients.
+"""Dense trains to spike times and back, and the anchors that carry their gradients.
 
-All tensors are in site order: times [B, H, W, C], trains and dense edges [T, B, H, W, C].
+All tensors are in site order: times [B, H, W, C], trains and dense anchors [T, B, H, W, C].
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ def _from_dense_gradient(ctx: Any, gradient: Tensor, _: Any) -> Tensor:
     return gradient
 
 
-def _dense(times: Tensor, edge: Tensor | None, steps: int) -> Tensor:
+def _dense(times: Tensor, anchor: Tensor | None, steps: int) -> Tensor:
     x = torch.empty((steps, *times.shape))
     cpu.dense_from_times(steps, times.numel(), array(times), threads(), array(x))
     return x
 
 
-def _dense_cuda(times: Tensor, edge: Tensor | None, steps: int) -> Tensor:
+def _dense_cuda(times: Tensor, anchor: Tensor | None, steps: int) -> Tensor:
     x = torch.empty((steps, *times.shape), device=times.device)
     with on_device(times) as stream:
         kernels().dense_from_times(steps, times.numel(), pointer(times), pointer(x), stream)
     return x
 
 
-def _dense_fake(times: Tensor, edge: Tensor | None, steps: int) -> Tensor:
+def _dense_fake(times: Tensor, anchor: Tensor | None, steps: int) -> Tensor:
     return times.new_empty((steps, *times.shape), dtype=torch.float32)
 
 
@@ -61,21 +61,21 @@ def _dense_gradient(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
     return None, gradient, None
 
 
-def _dense_edge(edge: Tensor, offset: Tensor, place: Tensor, shape: list[int]) -> Tensor:
-    return torch.zeros((), device=edge.device).expand(shape)
+def _dense_anchor(anchor: Tensor, offset: Tensor, place: Tensor, shape: list[int]) -> Tensor:
+    return torch.zeros((), device=anchor.device).expand(shape)
 
 
-def _dense_edge_fake(edge: Tensor, offset: Tensor, place: Tensor, shape: list[int]) -> Tensor:
-    return edge.new_zeros(()).expand(shape)
+def _dense_anchor_fake(anchor: Tensor, offset: Tensor, place: Tensor, shape: list[int]) -> Tensor:
+    return anchor.new_zeros(()).expand(shape)
 
 
-def _dense_edge_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _dense_anchor_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     _, *support, _ = inputs
     ctx.save_for_backward(*support)
 
 
 @once_differentiable
-def _dense_edge_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+def _dense_anchor_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     offset, place = ctx.saved_tensors
     return at_support(gradient, offset, place), None, None, None
 
@@ -110,29 +110,29 @@ def _at_support_fake(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
 
 
 from_dense = operator(
-    "from_dense(Tensor x) -> (Tensor edge, Tensor times)",
+    "from_dense(Tensor x) -> (Tensor anchor, Tensor times)",
     cpu=_from_dense,
     cuda=_from_dense_cuda,
     fake=_from_dense_fake,
     save=_from_dense_save,
     gradients=_from_dense_gradient,
 )
-# The train as float32 [T, B, H, W, C], with the gradient of the edge.
+# The train as float32 [T, B, H, W, C], with the gradient of the anchor.
 dense = operator(
-    "dense(Tensor times, Tensor? edge, int steps) -> Tensor",
+    "dense(Tensor times, Tensor? anchor, int steps) -> Tensor",
     cpu=_dense,
     cuda=_dense_cuda,
     fake=_dense_fake,
     gradients=_dense_gradient,
 )
-# The edge of a support as [T, B, H, W, C].
-dense_edge = operator(
-    "dense_edge(Tensor edge, Tensor offset, Tensor place, SymInt[] shape) -> Tensor",
-    cpu=_dense_edge,
-    cuda=_dense_edge,
-    fake=_dense_edge_fake,
-    save=_dense_edge_save,
-    gradients=_dense_edge_gradient,
+# The anchor of a support as [T, B, H, W, C].
+dense_anchor = operator(
+    "dense_anchor(Tensor anchor, Tensor offset, Tensor place, SymInt[] shape) -> Tensor",
+    cpu=_dense_anchor,
+    cuda=_dense_anchor,
+    fake=_dense_anchor_fake,
+    save=_dense_anchor_save,
+    gradients=_dense_anchor_gradient,
 )
 at_support = operator(
     "at_support(Tensor gradient, Tensor offset, Tensor place) -> Tensor",

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from firstspike import SpikeTimes, _extension, functional
-from firstspike.ops._direct import direct
+from firstspike.ops._eager import bypasses_dispatcher
 from firstspike.ops._library import array
 
 from ..samples import layer
@@ -65,19 +65,21 @@ def test_same_bits_without_a_gradient(make: type[torch.nn.Module]) -> None:
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
-def test_plain_calls_are_direct(context: Callable[[], Any]) -> None:
+def test_plain_calls_bypass_the_dispatcher(context: Callable[[], Any]) -> None:
     with context():
-        assert direct(torch.zeros(2), None, torch.nn.Parameter(torch.zeros(1)), torch.zeros(1, dtype=torch.uint8))
+        assert bypasses_dispatcher(
+            torch.zeros(2), None, torch.nn.Parameter(torch.zeros(1)), torch.zeros(1, dtype=torch.uint8)
+        )
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert direct(torch.zeros(2))
+        assert bypasses_dispatcher(torch.zeros(2))
 
 
 def seen_inside(call: Callable[[Callable[[Tensor], Tensor]], object]) -> bool:
-    """What `direct` says of the tensor that `call` hands to its function."""
+    """What `bypasses_dispatcher` says of the tensor that `call` hands to its function."""
     answers = []
 
     def look(x: Tensor) -> Tensor:
-        answers.append(direct(x))
+        answers.append(bypasses_dispatcher(x))
         return x * 2
 
     call(look)

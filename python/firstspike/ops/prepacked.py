@@ -1,4 +1,4 @@
-"""Layers frozen for inference (cpp/cpu/frozen.h): no operator, for the weights are inside, and nothing is differentiated."""
+"""Prepacked layers, for inference (cpp/cpu/frozen.h): no operator, for the weights are inside, and nothing is differentiated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .._geometry import out_size
 from ._library import array, cpu, threads
 
 
-class FrozenLayer(NamedTuple):
+class PrepackedLayer(NamedTuple):
     """A layer as `fire_layer` and `integrate_layer` take it; its geometry's batch does not count."""
 
     geometry: Sequence[int]
@@ -22,10 +22,10 @@ class FrozenLayer(NamedTuple):
     bias: Tensor | None
 
 
-class FrozenLayers:
+class PrepackedLayers:
     """All layers in one call: times [B, H, W, C] to the last one's times [B, H, W, C] or membranes [T, B, H, W, C]."""
 
-    def __init__(self, layers: Sequence[FrozenLayer]) -> None:
+    def __init__(self, layers: Sequence[PrepackedLayer]) -> None:
         self._kernel: Any = cpu.Frozen(
             [(list(x.geometry), x.neuron, x.fires, array(x.weight), array(x.bias)) for x in layers], threads()
         )

@@ -30,7 +30,7 @@ _NO_MODE, _INFERENCE_MODE = _set("BackendSelect", "ADInplaceOrView"), _set("Back
 _TYPES = (Tensor, torch.nn.Parameter)
 
 
-def direct(*arguments: Any) -> bool:
+def bypasses_dispatcher(*arguments: Any) -> bool:
     """Whether nobody but autograd would notice that a call with these arguments passed the dispatcher by."""
     if torch.compiler.is_compiling():
         return False
@@ -49,7 +49,7 @@ def direct(*arguments: Any) -> bool:
     return True
 
 
-def shortcut(
+def eager(
     operator: Callable[..., Any],
     kernel: Callable[..., Any],
     save: Callable[..., None] | None,
@@ -62,7 +62,7 @@ def shortcut(
     recorded = None if gradients is None else _recorded(kernel, save, gradients)
 
     def call(*arguments: Any) -> Any:
-        if not direct(*arguments):
+        if not bypasses_dispatcher(*arguments):
             return operator(*arguments)
         return recorded(*arguments) if recorded and _wants_gradient(arguments) else kernel(*arguments)
 
@@ -78,7 +78,7 @@ def _recorded(
 ) -> Callable[..., Any]:
     once = getattr(gradients, "__wrapped__", gradients)  # what `once_differentiable` guards where a graph is made
 
-    class Direct(torch.autograd.Function):
+    class Eager(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:  # a setup_context of its own would cost 20 microseconds
             output = forward(*arguments)
@@ -90,5 +90,5 @@ def _recorded(
         def backward(ctx: Any, *at_outputs: Any) -> Any:
             return gradients(ctx, *at_outputs) if torch.is_grad_enabled() else once(ctx, *at_outputs)
 
-    apply: Callable[..., Any] = Direct.apply
+    apply: Callable[..., Any] = Eager.apply
     return apply
