@@ -85,22 +85,22 @@ def prepare(settings: dict[str, Any], folder: Path, root: str | None) -> Net:
     place = folder / "nets" / key(config.to_dict())
     train.fit(config, directory=place, datasets=(images, test), progress=False)
     trained = train.load_model(place)
-    return Net(trained, images, test, float_predictions(trained, test.images))
+    return Net(trained, images, test, float_predictions(trained.model, test.images, trained.normalize))
 
 
 def measure(job: Job, net: Net) -> Job:
     """Quantise the net as the job says, run all test images, and return the record."""
-    pixels, images, test = net.trained.pixels, net.images, net.test
+    normalize, images, test = net.trained.normalize, net.images, net.test
     model: Any = net.trained.model
     began = time.perf_counter()
     if job["tuned"]:
         few = images.subset(slice(0, min(job["tune_images"], len(images))))
         model = qat.prepare(model, job["chip"], bits=job["bits"])
         draw = torch.Generator().manual_seed(job["config"]["seed"])
-        qat.finetune(model, few.images, few.labels, epochs=job["tune_epochs"], pixels=pixels, generator=draw)
+        qat.finetune(model, few.images, few.labels, epochs=job["tune_epochs"], normalize=normalize, generator=draw)
     tuning = time.perf_counter() - began
-    calibration = pixels(images.images[:200])
-    program = em.quantize(model, job["chip"], bits=job["bits"], pixels=pixels, calibration=calibration)
+    calibration = normalize(images.images[:200])
+    program = em.quantize(model, job["chip"], bits=job["bits"], normalize=normalize, calibration=calibration)
     try:
         placement, refusal = em.place(program), None
     except em.DoesNotFit as error:

@@ -148,11 +148,11 @@ def _observe(trained: training.Trained, test: data.Dataset) -> dict[str, Any]:
     model: nn.Module = trained.model
     with OperationCounter(model) as count:
         for start in range(0, min(COUNTED, len(test)), _BATCH):
-            model(trained.pixels(test.images[start : min(start + _BATCH, COUNTED)]))
+            model(trained.normalize(test.images[start : min(start + _BATCH, COUNTED)]))
     found: dict[str, Any] = {"operations": count.means()}
     if isinstance(model, TTFSNet):
         steps = [
-            model.observe(trained.pixels(test.images[start : start + _BATCH])).decision_step
+            model.observe(trained.normalize(test.images[start : start + _BATCH])).decision_step
             for start in range(0, min(DECIDED, len(test)), _BATCH)
         ]
         found["decided"] = torch.bincount(torch.cat(steps), minlength=model.steps + 1).tolist()
@@ -161,6 +161,6 @@ def _observe(trained: training.Trained, test: data.Dataset) -> dict[str, Any]:
 
 def _diagnosis(run: Run, trained: training.Trained, train: data.Dataset) -> dict[str, Any]:
     """Statistics of the layers before and after training, on the first training images."""
-    x, labels = trained.pixels(train.images[:DIAGNOSED]), train.labels[:DIAGNOSED]
+    x, labels = trained.normalize(train.images[:DIAGNOSED]), train.labels[:DIAGNOSED]
     fresh = training.build_model(run, input_shape=trained.input_shape).eval()
     return {"init": layer_signals(fresh, x, labels), "trained": layer_signals(trained.model, x, labels)}

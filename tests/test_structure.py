@@ -19,7 +19,7 @@ SOURCES = [
 
 # Each layer imports only from those before it, or from itself.
 LAYERS = [
-    {"_checks", "_extension", "_files", "_geometry", "_provenance", "_toml", "energy", "report"},
+    {"_checks", "_extension", "_fields", "_files", "_geometry", "_provenance", "_toml", "energy", "report"},
     {"ops"},
     {"spikes", "surrogate"},
     {"functional", "reference"},
@@ -28,9 +28,9 @@ LAYERS = [
     {"models"},
     {"inspect"},
     {"data"},
-    {"train"},
     {"nir"},
     {"emulator"},
+    {"train"},
     {"cli"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
@@ -115,7 +115,8 @@ def test_every_module_has_a_layer() -> None:
 def test_python_imports_go_one_way() -> None:
     wrong = []
     for path in sorted(PACKAGE.rglob("*.py")):
-        module = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        parts = path.relative_to(PACKAGE).parts
+        module = "cli" if parts[-1] == "cli.py" else parts[0].removesuffix(".py")  # a command stands above its package
         if module in FREE:
             continue
         for name in imports(path) & set(RANK):

@@ -7,12 +7,12 @@ from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
 from firstspike import train
-from firstspike.data import Dataset
+from firstspike.data import Dataset, Normalize
 from firstspike.models.grammar import Conv, Pool
 from firstspike.models.plan import plan
-from firstspike.train.bar import Bar
-from firstspike.train.distributed import Ranks
+from firstspike.train.distributed import ProcessGroup
 from firstspike.train.loop import Forward, train_epoch
+from firstspike.train.progress import ProgressBar
 
 
 class DirectJelly(nn.Module):
@@ -60,13 +60,20 @@ def run(config: train.Config, datasets: tuple[Dataset, Dataset]) -> list[dict[st
     images, test = datasets
     net = DirectJelly(config.spec, images.input_shape, config.steps)
     optimizer = train.build_optimizer(config, net)
-    pixels = train.Pixels.standard(images.images) if config.standardize else train.Pixels()
+    normalize = Normalize.of(images.images) if config.standardize else Normalize()
     found = []
     for epoch in range(config.epochs):
         _, times = train_epoch(
-            Forward(net), optimizer, images, config=config, epoch=epoch, pixels=pixels, ranks=Ranks(), bar=Bar(False)
+            Forward(net),
+            optimizer,
+            images,
+            config=config,
+            epoch=epoch,
+            normalize=normalize,
+            processes=ProcessGroup(),
+            bar=ProgressBar(False),
         )
-        tested = train.evaluate(net, test, pixels=pixels)
+        tested = train.evaluate(net, test, normalize=normalize)
         found.append(
             {"accuracy": 100 * tested.accuracy, "seconds": times["seconds"], "step_seconds": times["step_seconds"]}
         )

@@ -1,7 +1,13 @@
-"""Files that are either the old one or the new one, never half of it."""
+"""Files that are either the old one or the new one, never half of it; hashes; a lock per folder."""
 
+from __future__ import annotations
+
+import contextlib
+import hashlib
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -26,3 +32,22 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> Path:
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
     """Write `text` as UTF-8, atomically."""
     return write_atomic(path, text.encode())
+
+
+def sha256(raw: bytes | memoryview) -> str:
+    """The sha256 of some bytes as 64 hexadecimal digits."""
+    return hashlib.sha256(raw).hexdigest()
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; other processes wait. The system frees it when the holder ends, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":  # no flock there: writes are atomic, so two fetches only cost time
+        yield
+        return
+    import fcntl
+
+    with open(folder / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -79,7 +79,7 @@ def eval_command(
             raise ValueError(f"split must be test or train, got {split!r}")
         trained = train.load_model(path)
         dataset = data_sets.load(trained.config.data, root=data, train=split == "train")
-        metrics = train.evaluate(trained.model, dataset, pixels=trained.pixels)
+        metrics = train.evaluate(trained.model, dataset, normalize=trained.normalize)
     if as_json:
         typer.echo(json.dumps(metrics.to_dict()))
         return

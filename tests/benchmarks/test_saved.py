@@ -24,7 +24,7 @@ def test_each_storage_counts_once_and_known_ones_do_not():
 def test_the_peak_is_seen_and_forgotten():
     saved.forget_peak()
     before = saved.resident()
-    with mmap.mmap(-1, 64 << 20) as block:  # no tensor: malloc may keep what is freed (firstspike/train/pages.py)
+    with mmap.mmap(-1, 64 << 20) as block:  # no tensor: malloc may keep what is freed (firstspike/train/allocator.py)
         for page in range(0, len(block), mmap.PAGESIZE):
             block[page] = 1
         assert saved.peak_resident() >= before + (60 << 20)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from firstspike import data
-from firstspike.data import cache, idx
+from firstspike._files import sha256
+from firstspike.data import idx
 from firstspike.data.catalogue import MNIST, IdxFile, IdxSource
 
 TRAIN, TEST = 30, 20
@@ -45,7 +46,7 @@ def small() -> Small:
         for high, shape in ((256, (count, 28, 28)), (10, (count,)))
     )
     raws = tuple(idx.encode(array) for array in arrays)
-    files = tuple(IdxFile(f.name, len(r), cache.sha256(r)) for f, r in zip(MNIST.files, raws, strict=True))
+    files = tuple(IdxFile(f.name, len(r), sha256(r)) for f, r in zip(MNIST.files, raws, strict=True))
     return Small(replace(MNIST, files=files, mirrors=()), arrays, raws)
 
 

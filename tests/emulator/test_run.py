@@ -108,13 +108,13 @@ def test_batches_threads_and_order_change_nothing(spec):
 
 
 def test_uint8_images_are_scaled_as_in_training():
-    from firstspike.train import Pixels
+    from firstspike.data import Normalize
 
     model = net()
     x = (images(model) * 255).to(torch.uint8)
-    for pixels in (Pixels(), Pixels((0.3, 0.4), (0.2, 0.5))):
-        program = em.quantize(model, "generic8", pixels=pixels)
-        np.testing.assert_array_equal(input_times(program, x), input_times(program, pixels(x)))
+    for normalize in (Normalize(), Normalize((0.3, 0.4), (0.2, 0.5))):
+        program = em.quantize(model, "generic8", normalize=normalize)
+        np.testing.assert_array_equal(input_times(program, x), input_times(program, normalize(x)))
 
 
 def test_a_flat_program_takes_maps_in_torchs_order():

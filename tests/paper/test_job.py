@@ -108,7 +108,7 @@ def test_the_large_benches_build_and_learn_from_a_batch_of_their_shape():
             run = cell.runs[0]
             made = images(run.data, 4, 0)
             model = training.build_model(run, input_shape=made.input_shape)
-            x = training.Pixels()(made.images)
+            x = data.Normalize()(made.images)
             assert model(x).shape == (4, made.classes)
             if run.model == "ttfs":
                 assert all(row["gradient"] > 0 for row in layer_signals(model, x, made.labels))

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from firstspike.train import Augmentation, Pixels, augment
+from firstspike.data import Normalize
+from firstspike.train import Augmentation, augment
 from firstspike.train.batches import batches, count
-from firstspike.train.distributed import Ranks
+from firstspike.train.distributed import ProcessGroup
 
 from .conftest import make_dataset
 
@@ -13,12 +14,12 @@ from .conftest import make_dataset
 def test_order_and_scale():
     dataset = make_dataset(10, 0)
     order = torch.randperm(10, generator=torch.Generator().manual_seed(1))
-    found = list(batches(dataset, Pixels(), 4, order=order))
+    found = list(batches(dataset, Normalize(), 4, order=order))
     assert [len(b.y) for b in found] == [4, 4, 2] and [b.whole for b in found] == [4, 4, 2]
     assert torch.equal(torch.cat([b.x for b in found]), dataset.images[order] / 255)
     assert torch.equal(torch.cat([b.y for b in found]), dataset.labels[order])
     assert found[0].x.dtype == torch.float32 and count(10, 4) == 3
-    assert Pixels()(torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3)).flatten().tolist() == [
+    assert Normalize()(torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3)).flatten().tolist() == [
         0,
         torch.tensor(0.2).item(),
         1,
@@ -27,7 +28,7 @@ def test_order_and_scale():
 
 def test_standard_pixels_have_mean_0_and_deviation_1():
     dataset = make_dataset(200, 0, channels=3)
-    pixels = Pixels.standard(dataset.images)
+    pixels = Normalize.of(dataset.images)
     x = pixels(dataset.images).double()
     torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(3).double(), atol=1e-6, rtol=0)
     torch.testing.assert_close(x.std((0, 2, 3), correction=0), torch.ones(3).double(), atol=1e-5, rtol=0)
@@ -35,7 +36,7 @@ def test_standard_pixels_have_mean_0_and_deviation_1():
 
 def test_constant_images_do_not_divide_by_zero():
     images = torch.full((3, 1, 2, 2), 7, dtype=torch.uint8)
-    assert torch.isfinite(Pixels.standard(images)(images)).all()
+    assert torch.isfinite(Normalize.of(images)(images)).all()
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
@@ -44,9 +45,10 @@ def test_processes_share_each_batch_without_rest(world):
     draw = torch.Generator().manual_seed(2)
     order = torch.randperm(23, generator=draw)
     draws = augment.draw(Augmentation(shift=1, flip=True), 23, (6, 6), draw)
-    whole = list(batches(dataset, Pixels(), 4, order=order, draws=draws))
+    whole = list(batches(dataset, Normalize(), 4, order=order, draws=draws))
     shares = [
-        list(batches(dataset, Pixels(), 4, order=order, draws=draws, ranks=Ranks(rank, world))) for rank in range(world)
+        list(batches(dataset, Normalize(), 4, order=order, draws=draws, processes=ProcessGroup(rank, world)))
+        for rank in range(world)
     ]
     for index, batch in enumerate(whole):
         parts = [share[index] for share in shares]

@@ -13,9 +13,10 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 
 from firstspike import data
-from firstspike.train import Config, Pixels, build_model, fit
+from firstspike.data import Normalize
+from firstspike.train import Config, build_model, fit
 from firstspike.train.batches import batches
-from firstspike.train.distributed import Ranks
+from firstspike.train.distributed import ProcessGroup
 from firstspike.train.loop import Forward, batch_loss
 
 ROOT = Path(__file__).parents[2]
@@ -32,12 +33,12 @@ import sys
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
-from firstspike.train.distributed import ranks
+from firstspike.train.distributed import join
 
 sys.path.insert(0, sys.argv[1])
 from tests.train.test_distributed import CASES, CONFIG, gradients
 
-with ranks(torch.device("cpu")) as here:
+with join(torch.device("cpu")) as here:
     for index, (spec, readout, batch) in enumerate(CASES):
         found = gradients(CONFIG.replace(spec=spec, readout=readout), batch, here)
         save_file(found, Path(sys.argv[2]) / f"{index}-{here.rank}.safetensors")
@@ -89,7 +90,7 @@ def gradients(config, batch, here):
     """All gradients of the first batch, after backward in this process and, through DDP, in the others."""
     dataset = data.load("digits", train=True)
     model = build_model(config, input_shape=dataset.input_shape)
-    x, labels, whole = next(batches(dataset, Pixels(), batch, ranks=here))
+    x, labels, whole = next(batches(dataset, Normalize(), batch, processes=here))
     forward = here.wrap(Forward(model))  # it must outlive the backward pass
     scores, seen = forward(x, True)
     assert seen is not None and len(seen.scores) == len(x)
@@ -101,7 +102,7 @@ def gradients(config, batch, here):
 def test_gradients_are_those_of_the_whole_batch(tmp_path):
     torchrun(2, GRADIENTS, tmp_path, ROOT, tmp_path)
     for index, (spec, readout, batch) in enumerate(CASES):
-        whole = gradients(CONFIG.replace(spec=spec, readout=readout), batch, Ranks())
+        whole = gradients(CONFIG.replace(spec=spec, readout=readout), batch, ProcessGroup())
         assert any(bool(value.any()) for value in whole.values())
         for rank in range(2):
             part = load_file(tmp_path / f"{index}-{rank}.safetensors")
@@ -164,7 +165,7 @@ def test_two_processes_resume_with_the_same_bits(toml, tmp_path):
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
 @pytest.mark.parametrize("total", [0, 1, 5, 128])
 def test_shares_are_contiguous_and_even(world, total):
-    bounds = [Ranks(rank, world).share(total) for rank in range(world)]
+    bounds = [ProcessGroup(rank, world).share(total) for rank in range(world)]
     assert bounds[0][0] == 0 and bounds[-1][1] == total
     assert all(before[1] == after[0] for before, after in itertools.pairwise(bounds))
     sizes = [last - first for first, last in bounds]

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from firstspike import SpikeTimes, models
+from firstspike.data import Normalize
 from firstspike.models import Observation
-from firstspike.train import Metrics, Pixels, evaluate
-from firstspike.train.distributed import Ranks
-from firstspike.train.metrics import Tally, quantile
+from firstspike.train import Metrics, evaluate
+from firstspike.train.distributed import ProcessGroup
+from firstspike.train.metrics import Meter, quantile
 
 from .conftest import make_dataset
 
@@ -54,10 +55,10 @@ def test_silent_images_decide_after_all_steps():
         torch.zeros(3, 2), [SpikeTimes(times, 3)], None, torch.tensor([3, 0, 1]), torch.tensor([False, False, True]),
         torch.tensor([True, False, False]), no, no,
     )  # fmt: skip
-    tally = Tally(torch.device("cpu"))
-    tally.add(seen.scores, torch.tensor([0, 0, 1]), torch.tensor(6.0))
-    tally.observe(seen, 3)
-    found = tally.metrics(Ranks())
+    meter = Meter(torch.device("cpu"))
+    meter.add(seen.scores, torch.tensor([0, 0, 1]), torch.tensor(6.0))
+    meter.observe(seen, 3)
+    found = meter.metrics(ProcessGroup())
     assert found.accuracy == pytest.approx(2 / 3) and found.loss == 2.0
     assert (found.steps_mean, found.steps_median, found.steps_p95) == (2.0, 2.0, 3.0)
     assert found.ties == found.silent == pytest.approx(1 / 3)
@@ -77,7 +78,7 @@ def test_max_pooling_counts_units_that_fire_twice():
 
 def test_relu_has_no_spikes():
     net = models.relu_twin("36-20-4", input_shape=(1, 6, 6), generator=torch.Generator().manual_seed(0))
-    found = evaluate(net, make_dataset(30, 4), pixels=Pixels())
+    found = evaluate(net, make_dataset(30, 4), normalize=Normalize())
     assert found.steps_mean is None and found.spikes_per_layer is None and 0 <= found.accuracy <= 1
 
 

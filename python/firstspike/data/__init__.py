@@ -9,8 +9,9 @@ from .cache import cache_root, user_root
 from .catalogue import FASHION_MNIST, MNIST
 from .dataset import Dataset, split
 from .errors import NotAvailable
+from .normalize import Normalize
 
-__all__ = ["NAMES", "Dataset", "NotAvailable", "cache_root", "load", "split"]
+__all__ = ["NAMES", "Dataset", "Normalize", "NotAvailable", "cache_root", "load", "split"]
 
 NAMES = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "dvs-gesture")
 _IDX = {source.name: source for source in (MNIST, FASHION_MNIST)}

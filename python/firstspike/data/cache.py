@@ -1,15 +1,10 @@
-"""Where data sets are kept, and a lock for processes that fetch the same set at once."""
+"""Where data sets are kept."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-from .._files import write_atomic as write_atomic
 
 ENVIRONMENT = "FIRSTSPIKE_DATA"
 
@@ -38,22 +33,3 @@ def cache_root() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "firstspike"
     return Path.home() / ".cache" / "firstspike"
-
-
-def sha256(raw: bytes | memoryview) -> str:
-    """The sha256 of some bytes as 64 hexadecimal digits."""
-    return hashlib.sha256(raw).hexdigest()
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; other processes wait. The system frees it when the holder ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if sys.platform == "win32":  # no flock there: writes are atomic, so two fetches only cost time
-        yield
-        return
-    import fcntl
-
-    with open(folder / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from .._files import locked, sha256, write_atomic
 from . import cache, debian, idx, wheel
 from .catalogue import DebianPackage, IdxFile, IdxSource
 from .command import CommandFailed
@@ -43,7 +44,7 @@ def load(source: IdxSource, *, root: Path | None, train: bool, fetch: bool) -> D
     if not fetch:
         tried.append("fetching was not allowed (download=False)")
         raise NotAvailable(source.name, tried, instructions(source))
-    with cache.locked(kept):
+    with locked(kept):
         if _read(kept, source.files, []) is None:  # another process may have fetched it while this one waited
             _fetch(source, kept, tried)
     raws = _read(kept, wanted, tried)
@@ -96,7 +97,7 @@ def check(raw: bytes, file: IdxFile) -> str | None:
     if len(raw) != file.size:
         return f"has {min(len(raw), file.size + 1)} bytes or more, expected {file.size}" if len(raw) > file.size else (
             f"has {len(raw)} bytes, expected {file.size}")  # fmt: skip
-    found = cache.sha256(raw)
+    found = sha256(raw)
     return None if found == file.sha256 else f"sha256 is {found}, expected {file.sha256}"
 
 
@@ -133,7 +134,7 @@ def _keep(source: IdxSource, raws: list[bytes], folder: Path, label: str, tried:
             tried.append(f"{label}: {file.name} {problem}")
             return False
     for raw, file in zip(raws, source.files, strict=True):
-        cache.write_atomic(folder / file.name, raw)
+        write_atomic(folder / file.name, raw)
     say(f"{source.name}: fetched from {label}, all sha256 agree")
     return True
 

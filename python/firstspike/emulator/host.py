@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import decode, encode, functional
+from ..data import Normalize
 from ..spikes import SpikeTimes
-from ..train import Pixels
 
 ENCODERS = ("spikes", "latency", "direct-linear", "direct-conv")
 READOUTS = ("membrane", "temporal-weighting", "first-spike")
@@ -54,8 +54,8 @@ class Encoder:
     def pixels(self, images: Tensor) -> Tensor:
         """Data as the trained network takes them, float32, of uint8 images: scaled, and standardised as in training."""
         if self.mean is None or self.deviation is None:
-            return Pixels()(images)
-        return Pixels(tuple(self.mean), tuple(self.deviation))(images)
+            return Normalize()(images)
+        return Normalize(tuple(self.mean), tuple(self.deviation))(images)
 
     def spikes(self, x: Tensor, steps: int) -> SpikeTimes:
         """Input spikes of data x, float32 [B, ...] as the trained network takes it."""

@@ -12,8 +12,8 @@ from torch.nn.utils import parametrize
 
 from .. import models
 from .. import nn as fs
+from ..data import Normalize
 from ..models import TTFSNet
-from ..train import Pixels
 from . import profile as profiles
 from . import scales
 from .profile import Profile
@@ -56,17 +56,17 @@ def finetune(
     batch: int = 128,
     lr: float = 2e-4,
     generator: Generator,
-    pixels: Pixels | None = None,
+    normalize: Normalize | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TTFSNet:
     """Train a net of `prepare` on, in place (Adam, learning rate falling linearly to zero, cross-entropy).
 
-    images: uint8 [N, C, H, W] (scaled by `pixels`, by default by 1 / 255) or float32. labels: int64 [N].
+    images: uint8 [N, C, H, W] (scaled by `normalize`, by default by 1 / 255) or float32. labels: int64 [N].
     generator: draws the order. progress: called with batches done and all.
     """
     if len(images) != len(labels):
         raise ValueError(f"labels must have one element an image, {len(images)}, got {len(labels)}")
-    scaled = pixels or Pixels()
+    scaled = normalize or Normalize()
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     total, done = epochs * (len(images) // batch), 0
     model.train()

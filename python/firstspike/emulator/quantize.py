@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .. import nn as fs
+from ..data import Normalize
 from ..models import TTFSNet
-from ..train import Pixels
 from . import profile as profiles
 from . import scales
 from .host import Encoder
@@ -34,7 +34,7 @@ def quantize(
     rule: str = "mse",
     calibration: Tensor | None = None,
     biases: str = "refuse",
-    pixels: Pixels | None = None,
+    normalize: Normalize | None = None,
     name: str = "network",
 ) -> Program:
     """Make a program of a trained `TTFSNet`.
@@ -47,7 +47,7 @@ def quantize(
     a "tensor"; by default "channel" where the profile has a threshold a neuron. The readout always has one unit.
     rule: "max" or "mse" (`scales.choose_unit`). calibration: float32 inputs [B, ...] of the net; the readout's unit
     is made coarser until its membrane keeps a quarter of its register free on them. biases: "refuse", or "drop" (said
-    in the table) where the profile has none. pixels: makes the net's input, kept in the encoder.
+    in the table) where the profile has none. normalize: makes the net's input, kept in the encoder.
 
     A directly coded first layer is computed on the host (`host.Encoder`): its input is real-valued.
 
@@ -60,12 +60,12 @@ def quantize(
         raise ValueError(f"biases must be 'refuse' or 'drop', got {biases!r}")
     bits, scope = scales.checked_bits(bits, target), scales.checked_scope(scope, target)
     maker = _Maker(target, bits, scope, rule, biases == "drop", model.steps)
-    program = maker.program(model, pixels, name)
+    program = maker.program(model, normalize, name)
     if calibration is not None and not program.layers[-1].fires:
         room = _readout_room(program, calibration)
         if room > 1:
             maker.coarser_readout = room
-            program = maker.program(model, pixels, name)
+            program = maker.program(model, normalize, name)
     return program
 
 
@@ -82,7 +82,7 @@ class _Maker:
                 f"profile {profile.name}: single spikes need a refractory period of {steps} steps, available {limit}"
             )
 
-    def program(self, model: TTFSNet, pixels: Pixels | None, name: str) -> Program:
+    def program(self, model: TTFSNet, normalize: Normalize | None, name: str) -> Program:
         modules = list(model.layers)
         shape: Shape = (1, 1, int(np.prod(model.input_shape)))
         if not model.flat:
@@ -92,9 +92,9 @@ class _Maker:
         )
         if encoder is None:
             encoder, shape = direct_encoder(modules.pop(0), shape)
-        if pixels is not None:
-            listed = {key: None if value is None else list(value) for key, value in vars(pixels).items()}
-            encoder = Encoder(**{**vars(encoder), **listed})
+        if normalize is not None:
+            scaling = normalize.to_dict()
+            encoder = Encoder(**{**vars(encoder), "mean": scaling["mean"], "deviation": scaling["std"]})
         layers, table = [], []
         for index, module in enumerate(modules):
             kind = parametrize.type_before_parametrizations(module).__name__

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..data import Normalize
 from ..spikes import SILENT, SpikeTimes
-from ..train import Trained
 from .core import COUNTERS
 from .program import Program
 
@@ -143,10 +143,10 @@ def run(
     )
 
 
-def float_predictions(trained: Trained, images: Tensor) -> NDArray[np.int64]:
-    """The answers of the float network itself, int64 [B], to uint8 images: what a report compares a run with."""
+def float_predictions(model: nn.Module, images: Tensor, normalize: Normalize) -> NDArray[np.int64]:
+    """The predictions of the float network, int64 [B], for uint8 images: what a report compares a run with."""
     with torch.inference_mode():
-        answers = [trained.model(trained.pixels(part)).argmax(1) for part in images.split(BATCH)]
+        answers = [model(normalize(part)).argmax(1) for part in images.split(BATCH)]
     return torch.cat(answers).numpy()
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from .batches import Pixels
 from .build import build_model, build_optimizer
 from .checkpoint import BadCheckpoint
 from .config import Augmentation, Config
 from .evaluation import evaluate
-from .fit import fit
+from .fitting import fit
 from .loop import Diverged
 from .metrics import Metrics
+from .model_file import Trained, load_model, save_model
 from .result import Epoch, Result
-from .saved import Trained, load_model, save_model
 
 __all__ = [
     "Augmentation",
@@ -20,7 +19,6 @@ __all__ = [
     "Diverged",
     "Epoch",
     "Metrics",
-    "Pixels",
     "Result",
     "Trained",
     "build_model",

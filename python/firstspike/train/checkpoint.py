@@ -19,7 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from ..data.cache import sha256, write_atomic
+from .._files import sha256, write_atomic
 
 FORMAT = 1
 _JSON = "checkpoint.json"
@@ -38,7 +38,7 @@ class Progress:
         epoch: finished epochs.
         history: one entry an epoch.
         peak_memory: bytes, the most of all sessions so far.
-        pixels: the input's mean and deviation (see `batches.Pixels`), as plain values.
+        normalize: the input's scaling (see `data.Normalize`), as plain values.
         input_shape: channels, height and width of an image.
     """
 
@@ -46,7 +46,7 @@ class Progress:
     epoch: int
     history: list[dict[str, Any]]
     peak_memory: int
-    pixels: dict[str, Any]
+    normalize: dict[str, Any]
     input_shape: tuple[int, int, int]
 
 
@@ -88,6 +88,8 @@ def load_progress(directory: Path) -> tuple[Progress, dict[str, Any]] | None:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["format"] != FORMAT:
             raise BadCheckpoint(f"{path} has format {record['format']}, this version reads {FORMAT}")
+        if "pixels" in record:  # the name in files of version 0.1
+            record["normalize"] = record.pop("pixels")
         fields = Progress.__dataclass_fields__
         return Progress(**{name: record[name] for name in fields}), record
     except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:

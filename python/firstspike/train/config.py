@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import _fields as fields
 from .. import data as data_sets
-from . import fields
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """This process's place among `world` processes."""
 
     rank: int = 0
@@ -46,22 +46,22 @@ class Ranks:
 
 
 @contextlib.contextmanager
-def ranks(device: torch.device) -> Iterator[Ranks]:
+def join(device: torch.device) -> Iterator[ProcessGroup]:
     """Join the process group: the running one, else the one torchrun's environment describes, else none.
 
     A group that is started here (gloo on the CPU, nccl on CUDA) is also ended here.
     """
     if dist.is_available() and dist.is_initialized():
-        yield Ranks(dist.get_rank(), dist.get_world_size())
+        yield ProcessGroup(dist.get_rank(), dist.get_world_size())
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # DDP imports this module, whose default arguments keep the group that runs at that time, with its threads,
         # beyond the group's end; imported before there is one, it keeps none.
         importlib.import_module("torch.distributed.nn")
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         try:
-            yield Ranks(dist.get_rank(), dist.get_world_size())
+            yield ProcessGroup(dist.get_rank(), dist.get_world_size())
             dist.barrier()  # nobody leaves while another still needs it
         finally:
             dist.destroy_process_group()
     else:
-        yield Ranks()
+        yield ProcessGroup()

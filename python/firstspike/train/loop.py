@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..data import Dataset
+from ..data import Dataset, Normalize
 from ..models import Observation, TTFSNet
 from . import augment
-from .bar import Bar
-from .batches import Pixels, batches, count
+from .batches import batches, count
 from .config import Config
-from .distributed import Ranks
-from .metrics import Metrics, Tally
+from .distributed import ProcessGroup
+from .metrics import Meter, Metrics
+from .progress import ProgressBar
 from .schedule import learning_rate
 from .seeds import generator
 
@@ -56,20 +56,20 @@ def train_epoch(
     *,
     config: Config,
     epoch: int,
-    pixels: Pixels,
-    ranks: Ranks,
-    bar: Bar,
+    normalize: Normalize,
+    processes: ProcessGroup,
+    bar: ProgressBar,
 ) -> tuple[Metrics, dict[str, Any]]:
     """Go once over the training images.
 
     Args:
-        forward: a `Forward`, or one wrapped by `Ranks.wrap`.
+        forward: a `Forward`, or one wrapped by `ProcessGroup.wrap`.
         optimizer: its learning rate is set in every step.
         dataset: the training images.
         config: the run's settings.
         epoch: 0, 1, ...: picks the order of the images, the augmentation, and the place in the schedule.
-        pixels: conversion of the images.
-        ranks: this process's place.
+        normalize: conversion of the images.
+        processes: this process's place.
         bar: shows progress.
 
     Returns:
@@ -87,9 +87,9 @@ def train_epoch(
             config.augmentation, total, dataset.input_shape[1:], generator(config.seed, "augmentation", epoch)
         )
     forward.train()
-    tally, steps, inside, rate = Tally(dataset.images.device), config.steps, 0.0, config.lr
+    meter, steps, inside, rate = Meter(dataset.images.device), config.steps, 0.0, config.lr
     bar.begin(epoch + 1, config.epochs, per_epoch)
-    work = batches(dataset, pixels, config.batch, order=order, draws=draws, ranks=ranks)
+    work = batches(dataset, normalize, config.batch, order=order, draws=draws, processes=processes)
     for index, (x, labels, whole) in enumerate(work):
         rate = learning_rate(
             epoch * per_epoch + index,
@@ -104,14 +104,16 @@ def train_epoch(
         scores, seen = forward(x, index % OBSERVE_EVERY == 0)
         loss = batch_loss(scores, labels, config.label_smoothing)
         optimizer.zero_grad()
-        (loss * (ranks.world / whole)).backward()  # processes average their gradients: a share's sum counts world-fold
+        (
+            loss * (processes.world / whole)
+        ).backward()  # processes average their gradients: a share's sum counts world-fold
         optimizer.step()
         inside += time.perf_counter() - start
-        tally.add(scores, labels, loss)
+        meter.add(scores, labels, loss)
         if seen is not None:
-            tally.observe(seen, steps)
-        bar.step(tally)
-    metrics = tally.metrics(ranks)
+            meter.observe(seen, steps)
+        bar.step(meter)
+    metrics = meter.metrics(processes)
     if not math.isfinite(metrics.loss):
         raise Diverged(
             f"the loss is {metrics.loss} in epoch {epoch + 1}; try a smaller lr than {config.lr} or a warmup"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..models import Observation
-from .distributed import Ranks
+from .distributed import ProcessGroup
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Metrics:
         return cls(**values)
 
 
-class Tally:
+class Meter:
     """Sums that become `Metrics`. Nothing is read back from the device before `metrics` is called."""
 
     def __init__(self, device: torch.device) -> None:
@@ -89,12 +89,12 @@ class Tally:
         loss, right = self._answers.tolist()
         return loss / max(self._images, 1), right / max(self._images, 1)
 
-    def metrics(self, ranks: Ranks) -> Metrics:
+    def metrics(self, processes: ProcessGroup) -> Metrics:
         """The measures over all processes; every process must call it."""
         names = sorted(self._spiking)
         images = self._answers.new_tensor([self._images])
         parts = [images, self._answers, *(self._spiking[name].flatten() for name in names)]
-        total = ranks.sum(torch.cat(parts)).split([part.numel() for part in parts])
+        total = processes.sum(torch.cat(parts)).split([part.numel() for part in parts])
         (number,), (loss, right) = total[0].tolist(), total[1].tolist()
         answers = {"images": int(number), "loss": loss / number, "accuracy": right / number}
         if not names:

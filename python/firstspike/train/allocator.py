@@ -9,7 +9,7 @@ _NEVER = -1
 _STRIDE = 64 << 20  # bytes by which the heap grows
 
 
-def keep_pages() -> bool:
+def keep_freed_memory() -> bool:
     """Tell glibc's malloc to keep what is freed, for the rest of the process; False where there is no glibc.
 
     By default malloc maps tensors of many megabytes afresh for every call and gives them back after it, and the kernel

@@ -9,7 +9,7 @@ import pytest
 FAULTS = """
 import resource
 import torch
-from firstspike.train.pages import keep_pages
+from firstspike.train.allocator import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -17,7 +17,7 @@ def faults():
         torch.zeros(16 << 20)  # 64 MiB, of 16384 pages
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-assert keep_pages()
+assert keep_freed_memory()
 torch.zeros(16 << 20)
 print(faults())
 """

@@ -6,11 +6,11 @@ import sys
 
 from tqdm import tqdm
 
-from .metrics import Tally
+from .metrics import Meter
 from .result import Epoch
 
 
-class Bar:
+class ProgressBar:
     """Shows the running epoch where stderr is a terminal, and a line for each finished one everywhere.
 
     Args:
@@ -28,10 +28,10 @@ class Bar:
                 total=batches, desc=f"epoch {epoch}/{epochs}", unit="batch", leave=False, file=sys.stderr, disable=None
             )
 
-    def step(self, tally: Tally) -> None:
+    def step(self, meter: Meter) -> None:
         """One batch is done; the numbers are read only when the bar is drawn anew."""
         if self._bar is not None and self._bar.update():
-            loss, accuracy = tally.running()
+            loss, accuracy = meter.running()
             self._bar.set_postfix_str(f"loss {loss:.4f} accuracy {accuracy:.2%}", refresh=False)
 
     def end(self, entry: Epoch | None = None, epochs: int = 0) -> None:

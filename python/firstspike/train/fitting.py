@@ -13,21 +13,19 @@ from pathlib import Path
 import torch
 
 from .. import data
-from ..data import Dataset
-from ..data.cache import locked
+from .._files import locked
+from ..data import Dataset, Normalize
 from . import checkpoint, memory
-from .bar import Bar
-from .batches import Pixels
+from .allocator import keep_freed_memory
 from .build import build_model, build_optimizer
 from .checkpoint import BadCheckpoint, Progress
 from .config import Config
-from .distributed import Ranks
-from .distributed import ranks as join
+from .distributed import ProcessGroup, join
 from .evaluation import evaluate
 from .loop import Forward, train_epoch
-from .pages import keep_pages
+from .model_file import FILE, Trained, save_model
+from .progress import ProgressBar
 from .result import Epoch, Result
-from .saved import FILE, Trained, save_model
 from .seeds import seeded
 
 RESULT = "result.json"
@@ -46,7 +44,8 @@ def fit(
 
     Killed at any time and called again, it goes on after the last finished epoch and ends with the same bits as a run
     that was not interrupted; called after the end it only reads the result. Under torchrun the processes share each
-    batch; they need one file system. From then on the process keeps memory that it frees (`firstspike.train.pages.keep_pages`).
+    batch; they need one file system. From then on the process keeps memory that it frees
+    (`firstspike.train.allocator.keep_freed_memory`).
 
     Args:
         config: the run.
@@ -66,14 +65,14 @@ def fit(
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device must be one that this machine has, got {config.device!r} without CUDA")
     folder = None if directory is None else Path(directory)
-    with _threads(config.threads), join(device) as ranks, _alone(folder, ranks):
-        if folder is not None and ranks.first and not resume:
+    with _threads(config.threads), join(device) as processes, _alone(folder, processes):
+        if folder is not None and processes.first and not resume:
             _clear(folder)
-        ranks.wait()
+        processes.wait()
         finished = _finished(folder, config)
         if finished is not None:
             return finished
-        return _run(config, folder, _load(config, root, datasets, ranks), device, ranks, progress)
+        return _run(config, folder, _load(config, root, datasets, processes), device, processes, progress)
 
 
 def _run(
@@ -81,63 +80,73 @@ def _run(
     folder: Path | None,
     datasets: tuple[Dataset, Dataset],
     device: torch.device,
-    ranks: Ranks,
+    processes: ProcessGroup,
     shown: bool,
 ) -> Result:
-    keep_pages()
+    keep_freed_memory()
     memory.start(device)
     sources = (datasets[0].source, datasets[1].source)
     train, held_out, test = (part and _to(part, device) for part in _parts(config, datasets))
     assert train is not None and test is not None
-    pixels = Pixels.standard(train.images) if config.standardize else Pixels()
+    normalize = Normalize.of(train.images) if config.standardize else Normalize()
     model = build_model(config, input_shape=train.input_shape).to(device)
     optimizer = build_optimizer(config, model)
     done = _resume(folder, config, model, optimizer) or Progress(
-        config.to_dict(), 0, [], 0, vars(pixels), train.input_shape
+        config.to_dict(), 0, [], 0, normalize.to_dict(), train.input_shape
     )
-    forward = ranks.wrap(Forward(model))
-    bar = Bar(shown and ranks.first)
+    forward = processes.wrap(Forward(model))
+    bar = ProgressBar(shown and processes.first)
     for epoch in range(done.epoch, config.epochs):
         try:
-            with seeded(config.seed, f"dropout of process {ranks.rank}", epoch, device):
+            with seeded(config.seed, f"dropout of process {processes.rank}", epoch, device):
                 metrics, times = train_epoch(
-                    forward, optimizer, train, config=config, epoch=epoch, pixels=pixels, ranks=ranks, bar=bar
+                    forward,
+                    optimizer,
+                    train,
+                    config=config,
+                    epoch=epoch,
+                    normalize=normalize,
+                    processes=processes,
+                    bar=bar,
                 )
         finally:
             bar.end()
         began = time.perf_counter()
         last = epoch + 1 == config.epochs
-        validation = None if held_out is None else evaluate(model, held_out, pixels=pixels, ranks=ranks)
-        tested = evaluate(model, test, pixels=pixels, ranks=ranks) if held_out is None or last else None
+        validation = None if held_out is None else evaluate(model, held_out, normalize=normalize, processes=processes)
+        tested = evaluate(model, test, normalize=normalize, processes=processes) if held_out is None or last else None
         seconds = time.perf_counter() - began
         entry = Epoch(epoch + 1, train=metrics, validation=validation, test=tested, evaluation_seconds=seconds, **times)
         bar.end(entry, config.epochs)
         done.epoch = epoch + 1
         done.history.append(entry.to_dict())
         done.peak_memory = max(done.peak_memory, memory.peak(device))
-        if folder is not None and ranks.first:
+        if folder is not None and processes.first:
             checkpoint.save(folder, done, model, optimizer)
     history = tuple(Epoch.from_dict(entry) for entry in done.history)
     parameters = sum(p.numel() for p in model.parameters())
-    result = Result(config, history, parameters, done.peak_memory, sources, ranks.world)
-    if folder is not None and ranks.first:
-        save_model(folder / FILE, Trained(model, config, pixels, train.input_shape, done.epoch))
+    result = Result(config, history, parameters, done.peak_memory, sources, processes.world)
+    if folder is not None and processes.first:
+        save_model(folder / FILE, Trained(model, config, normalize, train.input_shape, done.epoch))
         checkpoint.write_json(folder / RESULT, result.to_dict())
     return result
 
 
 def _load(
-    config: Config, root: str | os.PathLike[str] | None, datasets: tuple[Dataset, Dataset] | None, ranks: Ranks
+    config: Config,
+    root: str | os.PathLike[str] | None,
+    datasets: tuple[Dataset, Dataset] | None,
+    processes: ProcessGroup,
 ) -> tuple[Dataset, Dataset]:
     if datasets is not None:
         return datasets
-    if not ranks.first:
-        ranks.wait()  # the first process fetches, the others then find the cache filled
+    if not processes.first:
+        processes.wait()  # the first process fetches, the others then find the cache filled
     try:
         return data.load(config.data, root=root, train=True), data.load(config.data, root=root, train=False)
     finally:
-        if ranks.first:
-            ranks.wait()
+        if processes.first:
+            processes.wait()
 
 
 def _parts(config: Config, datasets: tuple[Dataset, Dataset]) -> tuple[Dataset, Dataset | None, Dataset]:
@@ -204,9 +213,9 @@ def _threads(number: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path | None, ranks: Ranks) -> Iterator[None]:
+def _alone(folder: Path | None, processes: ProcessGroup) -> Iterator[None]:
     """Hold the directory's lock: a second run in it waits, and then finds the first one's result."""
-    if folder is None or not ranks.first:
+    if folder is None or not processes.first:
         yield
         return
     with locked(folder):

@@ -11,9 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from ..data.cache import write_atomic
+from .._files import write_atomic
+from ..data import Normalize
 from . import checkpoint
-from .batches import Pixels
 from .build import build_model
 from .config import Config
 
@@ -27,14 +27,14 @@ class Trained:
     Attributes:
         model: maps float32 [B, C, H, W] to scores [B, classes].
         config: the run's config.
-        pixels: maps uint8 images [B, C, H, W] to the net's input.
+        normalize: maps uint8 images [B, C, H, W] to the net's input.
         input_shape: channels, height and width of an image.
         epoch: how many epochs it was trained for.
     """
 
     model: nn.Module
     config: Config
-    pixels: Pixels
+    normalize: Normalize
     input_shape: tuple[int, int, int]
     epoch: int
 
@@ -44,7 +44,7 @@ def save_model(path: str | os.PathLike[str], trained: Trained) -> None:
     metadata = {
         "format": "firstspike",
         "config": json.dumps(trained.config.to_dict()),
-        "pixels": json.dumps(vars(trained.pixels)),
+        "normalize": json.dumps(trained.normalize.to_dict()),
         "input_shape": json.dumps(trained.input_shape),
         "epoch": str(trained.epoch),
     }
@@ -73,8 +73,10 @@ def load_model(path: str | os.PathLike[str]) -> Trained:
     channels, height, width = json.loads(metadata["input_shape"])
     model = build_model(config, input_shape=(channels, height, width))
     model.load_state_dict(weights)
-    pixels = _pixels(json.loads(metadata["pixels"]))
-    return Trained(model.eval(), config, pixels, (channels, height, width), int(metadata["epoch"]))
+    normalize = Normalize.from_dict(
+        json.loads(metadata.get("normalize") or metadata["pixels"])
+    )  # "pixels": version 0.1
+    return Trained(model.eval(), config, normalize, (channels, height, width), int(metadata["epoch"]))
 
 
 def _from_checkpoint(directory: Path) -> Trained:
@@ -86,9 +88,6 @@ def _from_checkpoint(directory: Path) -> Trained:
     channels, height, width = progress.input_shape
     model = build_model(config, input_shape=(channels, height, width))
     checkpoint.restore(checkpoint.load_weights(directory, record), record, model, None)
-    return Trained(model.eval(), config, _pixels(progress.pixels), (channels, height, width), progress.epoch)
-
-
-def _pixels(values: dict[str, list[float] | None]) -> Pixels:
-    mean, deviation = (None if v is None else tuple(v) for v in (values["mean"], values["deviation"]))
-    return Pixels(mean, deviation)
+    return Trained(
+        model.eval(), config, Normalize.from_dict(progress.normalize), (channels, height, width), progress.epoch
+    )

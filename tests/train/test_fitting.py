@@ -154,11 +154,11 @@ def test_load_model_from_run_file_and_unfinished_run(config, sets, tmp_path):
     for path in (tmp_path / "run", tmp_path / "run" / "model.safetensors"):
         found = load_model(path)
         assert found.config == config and found.epoch == 3 and found.input_shape == (1, 6, 6)
-        assert train.evaluate(found.model, sets[1], pixels=found.pixels) == result.test
+        assert train.evaluate(found.model, sets[1], normalize=found.normalize) == result.test
         assert not found.model.training
     (tmp_path / "run" / "model.safetensors").unlink()
     unfinished = load_model(tmp_path / "run")
-    assert train.evaluate(unfinished.model, sets[1], pixels=unfinished.pixels) == result.test
+    assert train.evaluate(unfinished.model, sets[1], normalize=unfinished.normalize) == result.test
     with pytest.raises(ValueError, match=r"has no checkpoint"):
         load_model(tmp_path)
     with pytest.raises(ValueError, match=r"path must be a run's directory or a model file"):
@@ -176,8 +176,8 @@ def test_foreign_file_is_no_model(tmp_path):
 def test_standardized_pixels_travel_with_the_model(config, sets, tmp_path):
     result = fit(config.replace(standardize=True), directory=tmp_path, datasets=sets, progress=False)
     found = load_model(tmp_path)
-    assert found.pixels.mean is not None
-    assert train.evaluate(found.model, sets[1], pixels=found.pixels) == result.test
+    assert found.normalize.mean is not None
+    assert train.evaluate(found.model, sets[1], normalize=found.normalize) == result.test
 
 
 def test_diverged(config, sets, monkeypatch):

@@ -1,0 +1,54 @@
+"""From uint8 pixels to a net's float input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Scale uint8 images to (p / 255 - mean) / std, per channel.
+
+    Attributes:
+        mean, std: one number per channel; None for both keeps pixels in [0, 1].
+
+    Example:
+        >>> Normalize(mean=(0.5,), std=(0.25,))(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)).tolist()
+        [[[[-2.0, 2.0]]]]
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls, images: Tensor) -> Normalize:
+        """The scaling that gives each channel of uint8 images [N, C, H, W] mean 0 and standard deviation 1."""
+        counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)]).double()
+        value = torch.arange(256, dtype=torch.float64, device=counts.device) / 255
+        share = counts / counts.sum(1, keepdim=True)
+        mean = (share * value).sum(1)
+        std = (share * (value - mean[:, None]) ** 2).sum(1).sqrt().clamp(min=1e-6)
+        return cls(tuple(mean.tolist()), tuple(std.tolist()))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Sequence[float] | None]) -> Normalize:
+        """The scaling out of `to_dict`; files of version 0.1 say "deviation" where newer ones say "std"."""
+        mean, std = values["mean"], values["std"] if "std" in values else values["deviation"]
+        return cls(None if mean is None else tuple(mean), None if std is None else tuple(std))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scaling as JSON can hold it."""
+        return {"mean": self.mean and list(self.mean), "std": self.std and list(self.std)}
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The float32 input [B, C, H, W] of uint8 images."""
+        x = images.to(torch.float32).div_(255)
+        if self.mean is None or self.std is None:
+            return x
+        mean, std = (torch.tensor(v, device=x.device)[:, None, None] for v in (self.mean, self.std))
+        return x.sub_(mean).div_(std)
