@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,40 +45,64 @@ def includes(path: Path) -> list[str]:
     return re.findall(r"^\s*#\s*include\s*[<\"]([^>\"]+)[>\"]", path.read_text(), re.MULTILINE)
 
 
-FOREIGN = re.compile(r"torch|ATen|c10|Python\.h|pybind11|cuda|cooperative_groups|cub/|thrust")
+FOREIGN = re.compile(r"torch|ATen|c10|Python\.h|pybind11")
+CUDA = re.compile(r"cuda|cooperative_groups|cub/|thrust")
+# What a folder of cpp may include from other folders of cpp.
+FOLDERS: dict[str, set[str]] = {"core": set(), "cpu": {"core"}, "cuda": {"core"}, "emulator": set()}
 
 
-def foreign(headers: list[str]) -> list[str]:
-    """Those that belong to torch, Python or CUDA."""
-    return [name for name in headers if FOREIGN.search(name)]
+def headers_of(folder: str) -> dict[Path, list[str]]:
+    """The includes of every file of a folder of cpp."""
+    files = {path: includes(path) for path in SOURCES if path.is_relative_to(ROOT / "cpp" / folder)}
+    assert files
+    return files
+
+
+def owner(path: Path, name: str) -> str | None:
+    """The folder of cpp in which an included file lies; None for a system header."""
+    candidates = [base / name for base in (path.parent, ROOT / "cpp", *(ROOT / "cpp" / f for f in FOLDERS))]
+    for file in candidates:
+        if file.exists() and file.resolve().is_relative_to(ROOT / "cpp"):
+            return file.resolve().relative_to(ROOT / "cpp").parts[0]
+    return None
 
 
 def test_foreign_headers_are_recognised() -> None:
-    bad = ["torch/extension.h", "ATen/ATen.h", "Python.h", "pybind11/pybind11.h", "cuda_runtime.h", "../cuda/launch.h"]
-    assert foreign(["cstdint", "macros.h", "../core/layer.h", *bad]) == bad
+    bad = ["torch/extension.h", "ATen/ATen.h", "Python.h", "pybind11/pybind11.h"]
+    assert [n for n in ["cstdint", "macros.h", "../core/layer.h", *bad] if FOREIGN.search(n)] == bad
+    assert CUDA.search("cuda_runtime.h") and not CUDA.search("vector")
+    file = ROOT / "cpp" / "cpu" / "x.cpp"
+    assert owner(file, "../core/layer.h") == "core" and owner(file, "vector") is None
 
 
-@pytest.mark.parametrize("folder", ["core", "cpu"])
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_kernels_know_no_torch_python_or_cuda(folder: str) -> None:
-    files = [path for path in SOURCES if path.is_relative_to(ROOT / "cpp" / folder)]
-    assert files
-    assert {str(p.relative_to(ROOT)): bad for p in files if (bad := foreign(includes(p)))} == {}
+    for path, names in headers_of(folder).items():
+        assert [n for n in names if FOREIGN.search(n)] == [], path
+        assert folder == "cuda" or [n for n in names if CUDA.search(n)] == [], path
 
 
-def test_core_is_headers_that_include_only_core() -> None:
-    files = list((ROOT / "cpp" / "core").iterdir())
-    assert files and {p.suffix for p in files} == {".h"}
-    for path in files:
-        for name in includes(path):
-            own = (path.parent / name).exists()
-            assert own or ("/" not in name and "." not in name), f"{path.name} includes {name}"
-            assert not own or (path.parent / name).resolve().parent == path.parent, f"{path.name} includes {name}"
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_folders_of_cpp_include_one_way(folder: str) -> None:
+    """Both kinds of kernels build on core; core and the emulator stand alone; none knows the bindings."""
+    for path, names in headers_of(folder).items():
+        used = {owner(path, name) for name in names} - {None, folder}
+        assert used <= FOLDERS[folder], path
 
 
-def test_every_header_has_an_include_guard() -> None:
+def test_core_is_headers_alone() -> None:
+    assert {path.suffix for path in headers_of("core")} == {".h"}
+
+
+def test_every_header_is_guarded_and_included() -> None:
     headers = [p for p in SOURCES if p.suffix in (".h", ".cuh")]
     assert headers
     assert [str(p.relative_to(ROOT)) for p in headers if "#pragma once" not in p.read_text()] == []
+    files = [
+        p for kind in ("h", "cpp", "cu", "cuh", "in") for f in ("cpp", "tests") for p in (ROOT / f).rglob(f"*.{kind}")
+    ]
+    included = {Path(name).name for path in files for name in includes(path)}
+    assert sorted(str(p.relative_to(ROOT)) for p in headers if p.name not in included) == []
 
 
 def imports(path: Path) -> set[str]:
@@ -84,16 +111,19 @@ def imports(path: Path) -> set[str]:
     return {name for node in ast.walk(ast.parse(path.read_text())) for name in _imported(node, here)}
 
 
-def _imported(node: ast.AST, here: list[str]) -> set[str]:
+def _names(node: ast.AST, here: list[str]) -> list[list[str]]:
+    """The modules, or the names in packages, that a statement imports, as parts."""
     if isinstance(node, ast.Import):
-        names = [alias.name.split(".") for alias in node.names]
-    elif isinstance(node, ast.ImportFrom):
+        return [alias.name.split(".") for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
         base = here[: len(here) - node.level] if node.level else []
         base = base + (node.module.split(".") if node.module else [])
-        names = [base] if len(base) > 1 else [[*base, alias.name] for alias in node.names]
-    else:
-        return set()
-    return {name[1] for name in names if name[0] == "firstspike" and len(name) > 1}
+        return [[*base, alias.name] for alias in node.names]
+    return []
+
+
+def _imported(node: ast.AST, here: list[str]) -> set[str]:
+    return {name[1] for name in _names(node, here) if name[0] == "firstspike" and len(name) > 1}
 
 
 def test_imports_are_found() -> None:
@@ -123,6 +153,52 @@ def test_python_imports_go_one_way() -> None:
             if RANK[name] > RANK[module]:
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
     assert wrong == []
+
+
+# The emulator's folders, in the order in which they build on each other.
+WINGS = ["program", "quantization", "placement", "reporting"]
+
+
+def test_the_emulator_imports_one_way() -> None:
+    folder = PACKAGE / "emulator"
+    assert {p.name for p in folder.iterdir() if (p / "__init__.py").exists()} == set(WINGS)
+    wrong = []
+    for path in sorted(folder.rglob("*.py")):
+        assert "train" not in imports(path), path
+        wing = path.relative_to(folder).parts[0]
+        for node in ast.walk(ast.parse(path.read_text())) if wing in WINGS else ():
+            for name in _names(node, ["firstspike", *path.relative_to(PACKAGE).with_suffix("").parts]):
+                if (
+                    name[:2] == ["firstspike", "emulator"]
+                    and len(name) > 2
+                    and name[2] in WINGS[WINGS.index(wing) + 1 :]
+                ):
+                    wrong.append(f"{path.relative_to(ROOT)} imports {'.'.join(name)}")
+    assert wrong == []
+
+
+def test_no_module_is_shadowed() -> None:
+    """`import firstspike.emulator.run` gives the module, not a function of that name."""
+    code = """
+import importlib, json, pkgutil, sys
+import firstspike
+shadowed = []
+for info in pkgutil.walk_packages(firstspike.__path__, "firstspike."):
+    if info.name.rpartition(".")[2].startswith(("_cpu_", "_cuda", "__main__")):
+        continue
+    try:
+        module = importlib.import_module(info.name)
+    except ImportError as error:
+        if error.name is None or error.name.startswith("firstspike"):
+            raise
+        continue
+    parent, _, leaf = info.name.rpartition(".")
+    if getattr(sys.modules[parent], leaf, module) is not module:
+        shadowed.append(info.name)
+print(json.dumps(shadowed))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout.splitlines()[-1]) == []
 
 
 def test_report_stands_alone() -> None:

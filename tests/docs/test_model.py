@@ -3,46 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-import firstspike
 from firstspike import SpikeTimes, decode, encode, functional, init, nn, reference
 from firstspike.reference import SpikeTrain
 from firstspike.surrogate import Surrogate, atan, rectangle, sigmoid, triangle
 
 from ..samples import SILENT, generator, spike_times
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "model.md").read_text()
-SECTIONS = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
 F64 = torch.float64
 STEPS, DECAY, THRESHOLD = 9, 0.9, 1.2
 SPARSE = [triangle(), rectangle()]
 SURROGATES = [*SPARSE, triangle(2.0), atan(), sigmoid()]
-
-
-def test_the_sections_that_code_cites_exist() -> None:
-    cited = {
-        name
-        for folder in ("cpp", "python", "tests", "benchmarks", "paper", "tools")
-        for path in (ROOT / folder).rglob("*")
-        if path.suffix in {".py", ".h", ".cpp", ".cu", ".md"}
-        for name in re.findall(r'docs/model\.md,\s+section\s+\W*"([^"]+)"', path.read_text())
-    }
-    assert cited and cited <= set(SECTIONS)
-
-
-@pytest.mark.parametrize("row", re.findall(r"^\| [^|]+ \| [^|]*`[^|]* \| [^|]*`[^|]* \|$", PAGE, re.MULTILINE))
-def test_symbols_stand_in_the_file_beside_them(row: str) -> None:
-    _, symbols, files = (cell.strip() for cell in row.strip("|").split("|"))
-    text = "".join((ROOT / name).read_text() for name in re.findall(r"`([^`]+/[^`]+\.\w+)`", files))
-    for symbol in re.findall(r"`([\w.]+)", symbols):
-        assert symbol.split(".")[-1] in text or not text, f"{symbol} is not in {files}"
 
 
 def membranes(current: Tensor) -> Tensor:
@@ -299,23 +274,3 @@ def test_the_last_potential_ignores_the_order() -> None:
     weight = torch.randn(5, 30, generator=g)
     last = [functional.integrate(SpikeTimes(t, STEPS), weight)[-1] for t in (times, other)]
     torch.testing.assert_close(*last, rtol=1e-4, atol=1e-5)
-
-
-def test_the_page_names_no_unknown_function() -> None:
-    for name in re.findall(r"`(?:functional|init|encode|decode)\.(\w+)`", PAGE):
-        assert any(hasattr(getattr(firstspike, m), name) for m in ("functional", "init", "encode", "decode"))
-
-
-def test_sections() -> None:
-    assert SECTIONS == [
-        "Neuron",
-        "Surrogate and support",
-        "Backward pass",
-        "Gradient anchor",
-        "Pooling",
-        "Dropout",
-        "Initialisation",
-        "Weight normalisation",
-        "Direct coding",
-        "Decoders",
-    ]
