@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "../cpu/kernels.h"
+#include "../cpu/layer/layer.h"
 #include "array.h"
 #include "geometry.h"
 

@@ -24,7 +24,7 @@ py::object fire(const Geometry& geometry, const NeuronArguments& n, const Array&
     const Synapses s = synapses_from(l, times, weight, bias, threads);
     const Neuron neuron = neuron_from(n);
     const Surrogate surrogate = surrogate_from(n);
-    if (record && !std::isfinite(surrogate.reach())) fail("the surrogate has no finite reach; use the dense path");
+    if (record && !std::isfinite(surrogate.half_width())) fail("the surrogate has no finite support; use the dense path");
     auto* out = output<uint8_t>(times_out, "times_out", l.batch * l.sites() * l.outputs);
     Support support;
     {

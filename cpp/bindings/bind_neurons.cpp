@@ -17,7 +17,7 @@ py::object ramp_forward(int64_t sites, int64_t channels, int64_t steps, const Ne
     if (sites < 0 || channels < 1) fail("sites and channels are out of range");
     const Neuron neuron = neuron_from(n);
     const Surrogate surrogate = surrogate_from(n);
-    if (record && !std::isfinite(surrogate.reach())) fail("the surrogate has no finite reach; use the dense path");
+    if (record && !std::isfinite(surrogate.half_width())) fail("the surrogate has no finite support; use the dense path");
     const auto* in = input<float>(current, "current", sites * channels);
     auto* out = output<uint8_t>(times_out, "times_out", sites * channels);
     Support support;

@@ -51,7 +51,7 @@ void at_support(int64_t steps, int64_t sites, int64_t channels, const Array& gra
     gather_at_support(in, sites, channels, view, threads_from(threads), out);
 }
 
-Lottery lottery_from(const Array& seed, int64_t keep) {
+DropoutMask mask_from(const Array& seed, int64_t keep) {
     if (keep < 0 || keep > 65536) fail("keep must be from 0 to 65536");
     return {static_cast<uint64_t>(*input<int64_t>(seed, "seed", 1)), static_cast<uint32_t>(keep)};
 }
@@ -62,9 +62,9 @@ void drop(int64_t sites, int64_t channels, const Array& times, const Array& seed
     if (channels < 1) fail("channels must be positive");
     const auto* in = input<uint8_t>(times, "times", sites * channels);
     auto* out = output<uint8_t>(times_out, "times_out", sites * channels);
-    const Lottery lottery = lottery_from(seed, keep);
+    const DropoutMask mask = mask_from(seed, keep);
     const py::gil_scoped_release released;
-    drop_spikes(in, sites, channels, lottery, threads_from(threads), out);
+    drop_spikes(in, sites, channels, mask, threads_from(threads), out);
 }
 
 void drop_gradient(int64_t steps, int64_t sites, int64_t channels, const Array& gradient,
@@ -76,12 +76,12 @@ void drop_gradient(int64_t steps, int64_t sites, int64_t channels, const Array& 
     const auto* in = input<float>(gradient, "gradient", size);
     auto* out = output<float>(gradient_out, "gradient_out", size);
     const SupportView view = support ? support_from(*support, sites, channels, steps) : SupportView{};
-    const Lottery lottery = lottery_from(seed, keep);
+    const DropoutMask mask = mask_from(seed, keep);
     const py::gil_scoped_release released;
     if (support)
-        drop_gradient_at(in, sites, channels, view, lottery, threads_from(threads), out);
+        drop_gradient_at(in, sites, channels, view, mask, threads_from(threads), out);
     else
-        drop_gradient_dense(in, steps, sites, channels, lottery, threads_from(threads), out);
+        drop_gradient_dense(in, steps, sites, channels, mask, threads_from(threads), out);
 }
 
 }  // namespace

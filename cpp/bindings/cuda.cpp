@@ -64,8 +64,8 @@ int steps_from(int64_t steps) {
     return static_cast<int>(steps);
 }
 void check_recording(const Surrogate& surrogate, const cuda::Slots& slots) {
-    if (slots.count != nullptr && !std::isfinite(surrogate.reach()))
-        fail("the surrogate has no finite reach; use the dense path");
+    if (slots.count != nullptr && !std::isfinite(surrogate.half_width()))
+        fail("the surrogate has no finite support; use the dense path");
 }
 
 void bind_layer(py::module_& m) {

@@ -1,8 +1,8 @@
 // The CPU kernels as a Python module. The same sources are built once for each instruction set; FIRSTSPIKE_MODULE is its name.
 #include <pybind11/pybind11.h>
 
-#include "../cpu/parallel.h"
-#include "../cpu/vector.h"
+#include "../cpu/runtime/parallel.h"
+#include "../cpu/simd/vector.h"
 #include "subjects.h"
 
 namespace {
@@ -23,7 +23,7 @@ PYBIND11_MODULE(FIRSTSPIKE_MODULE, m) {
     m.attr("sanitized") = kSanitized;
     m.def("share_openmp_pool", &share_openmp_pool, pybind11::arg("gomp_parallel"),
           "Run on the OpenMP pool whose GOMP_parallel has this address; 0: on threads of our own.");
-    bindings::bind_frozen(m);
+    bindings::bind_prepacked(m);
     bindings::bind_layer(m);
     bindings::bind_neurons(m);
     bindings::bind_trains(m);

@@ -15,7 +15,7 @@ struct Surrogate {
     float scale;  // width, or alpha
 
     // Half-width of the support; infinite for atan and sigmoid.
-    FIRSTSPIKE_HOST_DEVICE float reach() const {
+    FIRSTSPIKE_HOST_DEVICE float half_width() const {
         if (kind == SurrogateKind::triangle) return scale;
         if (kind == SurrogateKind::rectangle) return 0.5f * scale;
         return INFINITY;

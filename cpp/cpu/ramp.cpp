@@ -2,9 +2,9 @@
 // made once by the caller; here a tile of neurons steps in registers.
 #include <algorithm>
 
-#include "kernels.h"
-#include "parallel.h"
-#include "tile_loops.h"
+#include "layer/accumulate.h"
+#include "layer/layer.h"
+#include "runtime/parallel.h"
 
 namespace firstspike {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "parallel.h"
+#include "runtime/parallel.h"
 
 namespace firstspike {
 

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "bytes_below.h"
-#include "memory.h"
-#include "tiles.h"
+#include "layer/packed_weights.h"
+#include "runtime/scratch.h"
+#include "simd/bytes.h"
 
 namespace firstspike {
 

@@ -1,9 +1,9 @@
 // Dense trains to spike times and back, and dense gradients to support entries.
 #include <algorithm>
 
-#include "kernels.h"
-#include "parallel.h"
-#include "tile_loops.h"
+#include "layer/accumulate.h"
+#include "layer/layer.h"
+#include "runtime/parallel.h"
 
 namespace firstspike {
 

@@ -113,7 +113,7 @@ void support_of_dense(const float* gradient, int steps, int64_t sites, int64_t c
 // Intensities in [0, 1] to times; curve 0 is linear, 1 logarithmic (python/firstspike/encode.py).
 void latency(const float* intensity, int64_t neurons, int steps, int curve, uint8_t* times, void* stream);
 
-// The spikes that a lottery leaves, `keep` of 65536, and the gradients of those: at the entries, or at every step where
+// The spikes that dropout keeps, `keep` of 65536, and the gradients of those: at the entries, or at every step where
 // `support.offset` is null. The seed lies on the device.
 void drop_spikes(const uint8_t* times, int64_t sites, int64_t channels, const int64_t* seed, uint32_t keep, uint8_t* times_out,
                  void* stream);

@@ -58,7 +58,7 @@ struct Firing {
         for (int i = 0; i < V; ++i) {
             if constexpr (kRecord) {
                 const float u = overshoot(v[i], neuron);
-                const bool near = fabsf(u) < surrogate.reach();
+                const bool near = fabsf(u) < surrogate.half_width();
                 const unsigned mask = __ballot_sync(kAllLanes, near);
                 if (mask != 0) append(entries, room[i], mask, (near ? surrogate.slope(u) : 0.0f) + poison, step);
             }

@@ -1,7 +1,7 @@
 // Dense trains to spike times and back, dense gradients and support entries, the latency code, and spikes that are lost.
 #include <cmath>
 
-#include "../core/lots.h"
+#include "../core/dropout_mask.h"
 #include "kernels.h"
 #include "launch.h"
 
@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __device__ inline bool stays_at(const int64_t* seed, int64_t site, int64_t channels, int64_t channel, uint32_t keep) {
-    return stays(draw_lots(static_cast<uint64_t>(*seed), site, channels, channel / kLots), channel, keep);
+    return keeps(draw_levels(static_cast<uint64_t>(*seed), site, channels, channel / kLevelsPerDraw), channel, keep);
 }
 
 __global__ void __launch_bounds__(kThreads)

@@ -74,7 +74,7 @@ def support_of(offset: Tensor, place: Tensor) -> tuple[Any, Any]:
 
 
 def groups_of(sites: int, channels: int, device: torch.device) -> int:
-    """Number of support groups of `sites` sites of `channels` neurons (cpp/cpu/tiles.h, cpp/cuda/kernels.h)."""
+    """Number of support groups of `sites` sites of `channels` neurons (cpp/cpu/layer/packed_weights.h, cpp/cuda/kernels.h)."""
     tile = TILES[device.type]
     return sites * ((channels + tile - 1) // tile)
 

@@ -1,4 +1,4 @@
-"""Prepacked layers, for inference (cpp/cpu/frozen.h): no operator, for the weights are inside, and nothing is differentiated."""
+"""Prepacked layers, for inference (cpp/cpu/prepacked.h): no operator, for the weights are inside, and nothing is differentiated."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PrepackedLayers:
     """All layers in one call: times [B, H, W, C] to the last one's times [B, H, W, C] or membranes [T, B, H, W, C]."""
 
     def __init__(self, layers: Sequence[PrepackedLayer]) -> None:
-        self._kernel: Any = cpu.Frozen(
+        self._kernel: Any = cpu.Prepacked(
             [(list(x.geometry), x.neuron, x.fires, array(x.weight), array(x.bias)) for x in layers], threads()
         )
         last = layers[-1].geometry

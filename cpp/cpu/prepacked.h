@@ -1,13 +1,13 @@
-// Layers in a row, frozen for inference: their weights packed once, as the forward pass reads them, and all run in one call.
+// Layers in a row, prepacked for inference: their weights packed once, as the forward pass reads them, and all run in one call.
 #pragma once
 
 #include <vector>
 
-#include "kernels.h"
+#include "layer/layer.h"
 
 namespace firstspike {
 
-class Frozen {
+class Prepacked {
  public:
     // Takes copies of the weight [outputs, ...] and of the bias [outputs] or null. fires: else the membranes are wanted, which
     // only the last layer gives.

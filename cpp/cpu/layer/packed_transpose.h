@@ -2,8 +2,8 @@
 // padding, divided by the size of the pooling window.
 #pragma once
 
-#include "parallel.h"
-#include "tiles.h"
+#include "../runtime/parallel.h"
+#include "packed_weights.h"
 
 namespace firstspike {
 

@@ -1,10 +1,10 @@
 // The inner loops: a tile of N vectors of neurons, its accumulators in registers.
 #pragma once
 
-#include "../core/neuron.h"
-#include "../core/surrogate.h"
-#include "support.h"
-#include "vector.h"
+#include "../../core/neuron.h"
+#include "../../core/surrogate.h"
+#include "../simd/vector.h"
+#include "../support.h"
 
 namespace firstspike {
 
@@ -52,7 +52,7 @@ FIRSTSPIKE_INLINE void add_scaled_rows(Vec (&v)[N], const float* tile, const uin
     });
 }
 
-// The slope of the two surrogates with a finite reach.
+// The slope of the two surrogates with a finite support.
 struct SparseSlope {
     Vec peak, fall;  // slope = peak - fall |u|
     explicit SparseSlope(const Surrogate& s)
@@ -76,7 +76,7 @@ struct FiringRule {
     Vec threshold, reach;
     SparseSlope slope;
     FiringRule(const Neuron& neuron, const Surrogate& surrogate)
-        : threshold(splat(neuron.threshold)), reach(splat(surrogate.reach())), slope(surrogate) {}
+        : threshold(splat(neuron.threshold)), reach(splat(surrogate.half_width())), slope(surrogate) {}
 };
 
 // The times of the first `used` neurons of a tile, as bytes.

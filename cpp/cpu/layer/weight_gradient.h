@@ -1,7 +1,7 @@
 // dL/dW and dL/dbias of a convolution with few weight rows, such as a net's first layer on images of one channel.
 #pragma once
 
-#include "kernels.h"
+#include "layer.h"
 
 namespace firstspike {
 

@@ -5,8 +5,8 @@
 #include <array>
 #include <vector>
 
-#include "../core/layer.h"
-#include "vector.h"
+#include "../../core/layer.h"
+#include "../simd/vector.h"
 
 namespace firstspike {
 

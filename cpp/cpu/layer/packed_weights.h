@@ -3,9 +3,9 @@
 
 #include <vector>
 
-#include "../core/layer.h"
-#include "memory.h"
-#include "vector.h"
+#include "../../core/layer.h"
+#include "../runtime/scratch.h"
+#include "../simd/vector.h"
 
 namespace firstspike {
 

@@ -2,9 +2,9 @@
 // a table that says which row a spike meets.
 #pragma once
 
-#include "events.h"
-#include "kernels.h"
-#include "tile_loops.h"
+#include "accumulate.h"
+#include "event_lines.h"
+#include "layer.h"
 
 namespace firstspike {
 

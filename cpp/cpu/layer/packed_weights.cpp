@@ -1,9 +1,9 @@
-#include "tiles.h"
+#include "packed_weights.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "parallel.h"
+#include "../runtime/parallel.h"
 
 namespace firstspike {
 

@@ -3,8 +3,8 @@
 
 #include "../core/neuron.h"
 #include "../core/surrogate.h"
-#include "kernels.h"
-#include "parallel.h"
+#include "layer/layer.h"
+#include "runtime/parallel.h"
 
 namespace firstspike {
 

@@ -1,8 +1,8 @@
 // Sorts the spikes of some units by time.
 #pragma once
 
-#include "memory.h"
-#include "vector.h"
+#include "../runtime/scratch.h"
+#include "../simd/vector.h"
 
 namespace firstspike {
 

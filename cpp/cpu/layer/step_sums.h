@@ -3,13 +3,13 @@
 // With G > 1 the events of one place and step go through neighbouring taps of a kernel row together, to as many neighbouring
 // places, in registers. A loop over some ten events then ends once where it would end three times, and its end is what the
 // processor foresees badly. Where the events of neighbouring places lie in a row, one loop over all of them does as well
-// (tap_sums.h).
+// (layer/tap_sums.h).
 #pragma once
 
 #include <algorithm>
 
-#include "memory.h"
-#include "tile_loops.h"
+#include "../runtime/scratch.h"
+#include "accumulate.h"
 
 namespace firstspike {
 

@@ -1,5 +1,5 @@
 // Which weight rows a site adds at which step: its input spikes, sorted by time. For layers with one site, and for convolutions
-// whose fields have few units; larger fields are summed tap by tap (tap_sums.h).
+// whose fields have few units; larger fields are summed tap by tap (layer/tap_sums.h).
 //
 // A line is what a task handles at a time: a row of sites of one sample, or, for a layer with a single site, a block of samples.
 // Site i of line l has the number first_site(l) + i in the order sample, row, column.
@@ -7,10 +7,10 @@
 
 #include <memory>
 
-#include "../core/layer.h"
-#include "field_sort.h"
-#include "memory.h"
-#include "unit_sort.h"
+#include "../../core/layer.h"
+#include "../runtime/scratch.h"
+#include "spikes_by_field.h"
+#include "spikes_by_sample.h"
 
 namespace firstspike {
 

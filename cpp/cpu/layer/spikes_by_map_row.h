@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "../core/layer.h"
-#include "bytes_below.h"
-#include "memory.h"
+#include "../../core/layer.h"
+#include "../runtime/scratch.h"
+#include "../simd/bytes.h"
 
 namespace firstspike {
 

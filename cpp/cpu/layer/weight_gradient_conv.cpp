@@ -8,11 +8,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "bytes_below.h"
-#include "delta_rows.h"
-#include "few_rows.h"
-#include "parallel.h"
+#include "../runtime/parallel.h"
+#include "../simd/bytes.h"
+#include "current_gradient.h"
 #include "step_sums.h"
+#include "weight_gradient.h"
 
 namespace firstspike {
 

@@ -5,9 +5,9 @@
 #include <memory>
 #include <vector>
 
-#include "events.h"
-#include "parallel.h"
-#include "tiles.h"
+#include "../runtime/parallel.h"
+#include "event_lines.h"
+#include "packed_weights.h"
 
 namespace firstspike {
 

@@ -2,13 +2,13 @@
 // has left of itself at step t: decay^(t - time), and 0 before. The bias is one more row, with a spike in every step.
 //
 // Here the traces of a site fit in a vector or a few for each step, so every entry adds to its neuron's sums at once. Rows of D
-// (layer_weight_gradient.cpp) would cost more to make than they save: hardly a spike uses one.
-#include "few_rows.h"
+// (layer/weight_gradient_conv.cpp) would cost more to make than they save: hardly a spike uses one.
+#include "weight_gradient.h"
 
 #include <algorithm>
 #include <vector>
 
-#include "parallel.h"
+#include "../runtime/parallel.h"
 
 namespace firstspike {
 

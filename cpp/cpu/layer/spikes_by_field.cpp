@@ -1,4 +1,4 @@
-#include "field_sort.h"
+#include "spikes_by_field.h"
 
 #include <algorithm>
 #include <bit>

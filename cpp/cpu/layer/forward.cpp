@@ -1,14 +1,14 @@
 // Forward pass of a layer: one read of the weights of the inputs that fire, whatever the number of steps.
 //
 // For each tile of neurons of a site the membranes stay in registers; step by step its current is added, either the rows of the
-// inputs that fire or, in a convolution with large fields, their sums (tap_sums.h); then the threshold is tested, and the tile is
-// left as soon as all its neurons have fired.
+// inputs that fire or, in a convolution with large fields, their sums (layer/tap_sums.h); then the threshold is tested, and the
+// tile is left as soon as all its neurons have fired.
 #include <optional>
 
-#include "kernels.h"
+#include "accumulate.h"
+#include "layer.h"
 #include "schedule.h"
 #include "tap_sums.h"
-#include "tile_loops.h"
 
 namespace firstspike {
 

@@ -8,8 +8,8 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels.h"
-#include "parallel.h"
+#include "layer/layer.h"
+#include "runtime/parallel.h"
 
 namespace firstspike {
 

@@ -2,11 +2,11 @@
 // channels innermost. Results have the same bits for any number of threads.
 #pragma once
 
-#include "../core/layer.h"
-#include "../core/lots.h"
-#include "../core/neuron.h"
-#include "../core/surrogate.h"
-#include "support.h"
+#include "../../core/dropout_mask.h"
+#include "../../core/layer.h"
+#include "../../core/neuron.h"
+#include "../../core/surrogate.h"
+#include "../support.h"
 
 namespace firstspike {
 
@@ -19,10 +19,10 @@ struct Synapses {
     const Panel* packed = nullptr;  // the whole weight as the forward pass reads it; null: it packs it
 };
 
-// layer_forward.cpp: times [batch, sites, outputs] of the neurons behind the synapses. Records the support if asked.
+// layer/forward.cpp: times [batch, sites, outputs] of the neurons behind the synapses. Records the support if asked.
 Support fire_layer(const Synapses&, const Neuron&, const Surrogate&, bool record, uint8_t* times_out);
 
-// layer_forward.cpp: membrane [steps, batch, sites, outputs] of neurons that never fire.
+// layer/forward.cpp: membrane [steps, batch, sites, outputs] of neurons that never fire.
 void integrate_layer(const Synapses&, const Neuron&, float* membrane);
 
 // A gradient dL/dS at the layer's support entries: `gradient[e] * slope[e]` is `direct` in DESIGN, section 3.
@@ -38,11 +38,11 @@ struct OutputGradient {
     }
 };
 
-// layer_weight_gradient.cpp: dL/dW, strides as given by the view of `weight_gradient`; dL/dbias [outputs] or null.
+// layer/weight_gradient_conv.cpp: dL/dW, strides as given by the view of `weight_gradient`; dL/dbias [outputs] or null.
 void weight_gradient(const Synapses&, const Neuron&, const OutputGradient&, const WeightView& shape, float* weight_gradient,
                      float* bias_gradient);
 
-// layer_input_gradient.cpp: dL/ds at the support entries of the layer that made the input.
+// layer/input_gradient.cpp: dL/ds at the support entries of the layer that made the input.
 void input_gradient_at(const Synapses&, const Neuron&, const OutputGradient&, const SupportView& input, float* gradient);
 // The same at every step: [steps, batch, height, width, channels].
 void input_gradient_dense(const Synapses&, const Neuron&, const OutputGradient&, float* gradient);
@@ -53,7 +53,7 @@ Support ramp(const float* current, int64_t batch_sites, int64_t channels, int64_
 void ramp_gradient(const OutputGradient&, int64_t batch_sites, int64_t channels, const Neuron&, int threads,
                    float* current_gradient);
 
-// fire.cpp: the dense neuron, current [steps, neurons] to spikes [steps, neurons], and its backward pass.
+// dense_neuron.cpp: the dense neuron, current [steps, neurons] to spikes [steps, neurons], and its backward pass.
 void fire_dense(const float* current, int64_t steps, int64_t neurons, const Neuron&, int threads, float* spikes);
 void fire_dense_gradient(const float* current, const float* gradient, int64_t steps, int64_t neurons, const Neuron&,
                          const Surrogate&, int threads, float* current_gradient);
@@ -64,15 +64,16 @@ void dense_from_times(const uint8_t* times, int64_t steps, int64_t neurons, int 
 Support support_from_dense(const float* gradient, int64_t batch_sites, int64_t channels, int64_t steps, int threads);
 void gather_at_support(const float* gradient, int64_t batch_sites, int64_t channels, const SupportView&, int threads, float* out);
 
-// dropout.cpp: the spikes that a lottery leaves, and the gradients of those, at the support entries or at every step.
-void drop_spikes(const uint8_t* times, int64_t batch_sites, int64_t channels, const Lottery&, int threads, uint8_t* times_out);
-void drop_gradient_at(const float* gradient, int64_t batch_sites, int64_t channels, const SupportView&, const Lottery&,
+// dropout.cpp: the spikes that dropout keeps, and the gradients of those, at the support entries or at every step.
+void drop_spikes(const uint8_t* times, int64_t batch_sites, int64_t channels, const DropoutMask&, int threads,
+                 uint8_t* times_out);
+void drop_gradient_at(const float* gradient, int64_t batch_sites, int64_t channels, const SupportView&, const DropoutMask&,
                       int threads, float* out);
-void drop_gradient_dense(const float* gradient, int64_t steps, int64_t batch_sites, int64_t channels, const Lottery&, int threads,
-                         float* out);
+void drop_gradient_dense(const float* gradient, int64_t steps, int64_t batch_sites, int64_t channels, const DropoutMask&,
+                         int threads, float* out);
 
 constexpr double kSmallestVariance = 1e-12;  // far below any variance of a weight in use; it keeps a constant weight finite
-// normalize.cpp: a weight [outputs, inputs], and what the normalised one is multiplied with.
+// weight_normalization.cpp: a weight [outputs, inputs], and what the normalised one is multiplied with.
 struct Weights {
     int64_t outputs, inputs;
     const float* data;

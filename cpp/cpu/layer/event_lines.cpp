@@ -1,4 +1,4 @@
-#include "events.h"
+#include "event_lines.h"
 
 #include <algorithm>
 

@@ -8,11 +8,11 @@
 #include <algorithm>
 #include <vector>
 
-#include "direct_lists.h"
-#include "parallel.h"
+#include "../runtime/parallel.h"
+#include "direct_by_step.h"
+#include "packed_transpose.h"
 #include "pick.h"
 #include "step_sums.h"
-#include "transposed_panel.h"
 
 namespace firstspike {
 

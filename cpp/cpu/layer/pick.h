@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "vector.h"
+#include "../simd/vector.h"
 
 namespace firstspike {
 

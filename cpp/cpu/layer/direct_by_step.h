@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "kernels.h"
-#include "tiles.h"
+#include "layer.h"
+#include "packed_weights.h"
 
 namespace firstspike {
 

@@ -5,7 +5,7 @@
 // that took all its events at once would go through all weights at every step, from L2.
 #pragma once
 
-#include "cell_lists.h"
+#include "spikes_by_map_row.h"
 #include "step_sums.h"
 
 namespace firstspike {

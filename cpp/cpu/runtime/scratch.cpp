@@ -1,4 +1,4 @@
-#include "memory.h"
+#include "scratch.h"
 
 #include <mutex>
 #include <new>

@@ -1,10 +1,10 @@
-#include "unit_sort.h"
+#include "spikes_by_sample.h"
 
 #include <algorithm>
 #include <bit>
 #include <utility>
 
-#include "../core/layer.h"
+#include "../../core/layer.h"
 
 namespace firstspike {
 
