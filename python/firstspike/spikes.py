@@ -18,7 +18,7 @@ MAX_STEPS = _checks.MAX_STEPS
 class Support(NamedTuple):
     """The steps at which a layer's surrogate derivative is not zero, in the order in which the kernels write them.
 
-    Neurons come in groups of a few neighbouring channels of one sample and site (`cpp/core/tiles.h`); group i has the entries
+    Neurons come in groups of a few neighbouring channels of one sample and site (`cpp/cpu/support.h`); group i has the entries
     offset[i] to offset[i + 1], by step, then by lane.
     """
 
