@@ -1,4 +1,4 @@
-"""`dropout`: spikes that are lost at random; which ones is a function of a seed and the neurons' places (cpp/core/dropout_mask.h)."""
+"""`dropout`: drops spikes at random; which ones is a function of a seed and the neurons' places (cpp/core/dropout_mask.h)."""
 
 from __future__ import annotations
 

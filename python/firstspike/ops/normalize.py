@@ -1,4 +1,4 @@
-"""`normalize_weight`: a weight less its mean and over its deviation, times a factor of each output (cpp/cpu/weight_normalization.cpp)."""
+"""`normalize_weight`: mean removed, divided by the deviation, times a factor per output (cpp/cpu/weight_normalization.cpp)."""
 
 from __future__ import annotations
 

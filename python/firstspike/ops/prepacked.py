@@ -1,4 +1,4 @@
-"""Prepacked layers, for inference (cpp/cpu/prepacked.h): no operator, for the weights are inside, and nothing is differentiated."""
+"""Prepacked layers, for inference (cpp/cpu/prepacked.h): no operator, as the weights are inside and need no gradient."""
 
 from __future__ import annotations
 
