@@ -20,7 +20,54 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, step):
     assert path.read_text() == "old" and os.listdir(path.parent) == ["file"]
 
 
-def test_a_file_is_replaced_and_everyone_can_read_it(tmp_path):
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_a_file_is_replaced_and_its_permissions_follow_the_umask(tmp_path, umask):
     path = _files.write_atomic(tmp_path / "file", b"old")
-    assert _files.write_atomic(path, b"new") == path
-    assert path.read_bytes() == b"new" and path.stat().st_mode & 0o777 == 0o644
+    before = os.umask(umask)
+    try:
+        assert _files.write_atomic(path, b"new") == path
+    finally:
+        os.umask(before)
+    assert path.read_bytes() == b"new" and path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_link_is_replaced_and_its_target_untouched(tmp_path):
+    target = tmp_path / "target"
+    target.write_text("old")
+    (tmp_path / "link").symlink_to(target)
+    _files.write_text(tmp_path / "link", "new")
+    assert target.read_text() == "old" and not (tmp_path / "link").is_symlink()
+
+
+def test_sweep_removes_what_a_kill_left_and_nothing_else(tmp_path):
+    left = ".file.0123456789abcdef.partial"
+    others = [".file.0123.partial", ".other.0123456789abcdef.partial", "file", ".files"]
+    for name in (left, *others):
+        (tmp_path / name).touch()
+    (tmp_path / ".file.fedcba9876543210.partial").mkdir()
+    _files.sweep(tmp_path, "file")
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, ".file.fedcba9876543210.partial"])
+
+
+def test_reads_are_bounded_and_of_regular_files(tmp_path):
+    path = _files.write_atomic(tmp_path / "file", b"12345")
+    assert _files.read_bytes(path, limit=5) == b"12345"
+    with pytest.raises(ValueError, match="has 5 bytes, the bound is 4"):
+        _files.read_bytes(path, limit=4)
+    with pytest.raises(ValueError, match="/dev/zero is not a regular file"):
+        _files.read_bytes("/dev/zero", limit=4)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe is not a regular file"):
+        _files.read_bytes(tmp_path / "pipe", limit=4)
+    (tmp_path / "link").symlink_to(path)
+    assert _files.read_bytes(tmp_path / "link", limit=5) == b"12345"
+    with pytest.raises(OSError):
+        _files.read_bytes(tmp_path / "link", limit=5, follow=False)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "\udcff"])
+def test_bad_json_is_a_value_error_that_names_the_file(tmp_path, text):
+    path = tmp_path / "record.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=r"record\.json is (not valid JSON|nested too deeply)"):
+        _files.read_json(path)

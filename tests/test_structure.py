@@ -22,7 +22,7 @@ SOURCES = [
 
 # Each layer imports only from those before it, or from itself.
 LAYERS = [
-    {"_checks", "_extension", "_fields", "_files", "_geometry", "_provenance", "_toml", "energy", "report"},
+    {"_checks", "_extension", "_fields", "_files", "_geometry", "_lock", "_provenance", "_toml", "energy", "report"},
     {"ops"},
     {"spikes", "surrogate"},
     {"functional", "reference"},

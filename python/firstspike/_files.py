@@ -1,30 +1,43 @@
-"""Files that are either the old one or the new one, never half of it; hashes; a lock per folder."""
+"""Files that are either the old one or the new one, never half of it; bounded reads; hashes.
+
+Nothing here writes through a symbolic link: a new file is made beside the target and takes its place.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import json
 import os
-import sys
-import tempfile
-from collections.abc import Iterator
+import re
+import secrets
+import stat
 from pathlib import Path
+from typing import Any
+
+_BINARY = getattr(os, "O_BINARY", 0)
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe must not wait for its other end
+JSON_LIMIT = 64 << 20  # bytes; a record of ten thousand epochs has a tenth of them
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Write `data` to `path` through a temporary file beside it; folders are made."""
+    """Write `data` to `path` through a temporary file beside it; folders are made.
+
+    The file's permissions are those of any new file of the user (umask). A kill may leave the temporary file
+    `.NAME.xxxxxxxxxxxxxxxx.partial` behind, which `sweep` removes.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
     try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY | _NO_FOLLOW, 0o666)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     return target
 
@@ -34,20 +47,58 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     return write_atomic(path, text.encode())
 
 
+def write_json(path: str | os.PathLike[str], value: Any) -> Path:
+    """Write a JSON file, atomically; NaN and infinity are refused."""
+    return write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def sweep(folder: Path, name: str) -> None:
+    """Remove temporary files of `write_atomic(folder / name, ...)` that a kill left; the caller holds the folder's lock."""
+    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}\.partial")
+    for path in folder.iterdir():
+        if pattern.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
+            path.unlink(missing_ok=True)
+
+
+def read_bytes(path: str | os.PathLike[str], *, limit: int, follow: bool = True) -> bytes:
+    """The bytes of a regular file: no device, no pipe, and nothing larger than `limit` bytes.
+
+    follow: whether `path` may be a symbolic link.
+
+    Raises:
+        OSError: if it cannot be opened.
+        ValueError: if it is no regular file, or larger.
+    """
+    handle = os.open(path, os.O_RDONLY | _BINARY | _NO_WAIT | (0 if follow else _NO_FOLLOW))
+    with os.fdopen(handle, "rb") as file:
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode):
+            raise ValueError(f"{os.fspath(path)} is not a regular file")
+        if facts.st_size > limit:
+            raise ValueError(f"{os.fspath(path)} has {facts.st_size} bytes, the bound is {limit}")
+        return file.read(limit + 1)[:limit]
+
+
+def read_json(path: str | os.PathLike[str], *, limit: int = JSON_LIMIT) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        OSError: if it cannot be opened.
+        ValueError: if it is no regular file, larger than `limit` bytes, or not JSON; the message names the file.
+    """
+    return parse_json(read_bytes(path, limit=limit), os.fspath(path))
+
+
+def parse_json(text: str | bytes, origin: str) -> Any:
+    """The value of a JSON text. Raises ValueError that names `origin`, also for one that is nested too deeply."""
+    try:
+        return json.loads(text)
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
+        raise ValueError(f"{origin} is not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{origin} is nested too deeply") from error
+
+
 def sha256(raw: bytes | memoryview) -> str:
     """The sha256 of some bytes as 64 hexadecimal digits."""
     return hashlib.sha256(raw).hexdigest()
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; other processes wait. The system frees it when the holder ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if sys.platform == "win32":  # no flock there: writes are atomic, so two fetches only cost time
-        yield
-        return
-    import fcntl
-
-    with open(folder / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from .._files import locked, sha256, write_atomic
+from .._files import sha256, write_atomic
+from .._lock import locked
 from . import cache, debian, idx, wheel
 from .catalogue import DebianPackage, IdxFile, IdxSource
 from .command import CommandFailed

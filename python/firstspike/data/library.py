@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from .._files import locked
+from .._lock import locked
 from . import cache
 from .errors import NotAvailable
 from .mirrors import DownloadFailed, download_file

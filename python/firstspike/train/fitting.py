@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from .. import data
-from .._files import locked
+from .._lock import locked
 from ..data import Dataset, Normalize
 from . import checkpoint, memory
 from .allocator import keep_freed_memory

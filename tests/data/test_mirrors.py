@@ -1,32 +1,10 @@
-"""The lock, downloads that go wrong."""
+"""Downloads that go wrong."""
 
 import os
-import subprocess
-import sys
-import time
 
 import pytest
 
 from firstspike.data import mirrors
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
-def test_lock_keeps_another_process_waiting_and_a_kill_frees_it(tmp_path):
-    code = (
-        "import sys, time; from pathlib import Path; from firstspike import _files\n"
-        "with _files.locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "held\n"
-    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    time.sleep(0.1)
-    assert other.poll() is None
-    process.kill()
-    assert other.stdout is not None and other.stdout.readline() == "held\n"
-    other.kill()
-    for each in (process, other):
-        each.wait()
-        each.stdout.close()
 
 
 def test_download(mirror):
