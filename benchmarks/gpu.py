@@ -18,9 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import machine
+from tools import ROOT
+
 from .cuda.build import build, obstacle
-from .records import RESULTS, Book
+from .records import RESULTS, SectionRecord
 
 JELLY = ("auto", "cuda", "triton", "torch")  # values of SpikingJelly's own environment variable
 CHECKS = ("tests/cuda/test_device.py",)
@@ -37,17 +38,20 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.inside:
         return _build_and_go_on(options)
     deadline = time.monotonic() + 60 * options.minutes
-    if subprocess.run([sys.executable, "-m", "pytest", "-q", *CHECKS], cwd=machine.ROOT).returncode:
+    if subprocess.run([sys.executable, "-m", "pytest", "-q", *CHECKS], cwd=ROOT).returncode:
         print("The checks failed: nothing is timed.", file=sys.stderr)
         return 1
-    _kernels(Book(options.results, "kernels", resume=False), deadline - 60 * options.minutes / 2)
-    _steps(Book(options.results, "steps", resume=False), deadline)
+    _kernels(SectionRecord(options.results, "kernels", resume=False), deadline - 60 * options.minutes / 2)
+    _steps(SectionRecord(options.results, "steps", resume=False), deadline)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.gpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--minutes", type=float, default=8.0, help="no new measurement begins later (default: 8)")
     parser.add_argument("--results", type=Path, default=RESULTS / "gpu", help="folder of the records")
@@ -72,12 +76,10 @@ def _build_and_go_on(options: argparse.Namespace) -> int:
         str(options.results),
     ]
     paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.run(
-        command, cwd=machine.ROOT, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    ).returncode
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}).returncode
 
 
-def _kernels(book: Book, deadline: float) -> None:
+def _kernels(record: SectionRecord, deadline: float) -> None:
     """Each kernel beside its floor; the layers in all variants."""
     import torch
 
@@ -85,7 +87,7 @@ def _kernels(book: Book, deadline: float) -> None:
     from .cuda.timing import ceilings, milliseconds
 
     card, limits = torch.cuda.get_device_name(), ceilings()
-    book.add("ceilings", device=card, **limits)
+    record.add("ceilings", device=card, **limits)
     print(f"{card}: " + ", ".join(f"{name} {value:.3g}/s" for name, value in limits.items()))
     for group in (kernels.neurons, kernels.layers):
         for case in group():
@@ -102,14 +104,14 @@ def _kernels(book: Book, deadline: float) -> None:
                     print(f"{case.name:40}{name:18}{str(error).splitlines()[0]}")
                     continue
                 share, medians[name] = floor / took.median, took.median
-                book.add(f"{case.name}, {name}", device=card, milliseconds=took.median, low=took.low, high=took.high,
+                record.add(f"{case.name}, {name}", device=card, milliseconds=took.median, low=took.low, high=took.high,
                          floor=floor, share=share)  # fmt: skip
                 print(f"{case.name:40}{name:18}{took.median:9.4f} ms  {100 * share:5.1f} % of the limit")
             if case.dense and medians:
                 print(f"{case.name:40}{kernels.verdict(medians)}")
 
 
-def _steps(book: Book, deadline: float) -> None:
+def _steps(record: SectionRecord, deadline: float) -> None:
     """Training steps, each library in a process of its own."""
     import torch
 
@@ -125,7 +127,7 @@ def _steps(book: Book, deadline: float) -> None:
         for row in _rows(side, environment, left):
             row["side"] = label
             rows.append(row)
-            book.add(f"{row['net']} T={row['steps']}, {label}", device=card, **row)
+            record.add(f"{row['net']} T={row['steps']}, {label}", device=card, **row)
     _table(rows)
 
 
@@ -135,7 +137,7 @@ def _rows(side: str, environment: dict[str, str], seconds: float) -> list[dict[s
     try:
         done = subprocess.run(
             command,
-            cwd=machine.ROOT,
+            cwd=ROOT,
             env={**os.environ, **environment},
             timeout=seconds,
             capture_output=True,

@@ -1,4 +1,4 @@
-"""Records: one JSON file a section, written whole after each cell, so that a killed run can go on."""
+"""Records: one JSON file per section, written whole after each cell, so that an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from firstspike.report import write_text
+import torch
+from tools.provenance import timing_origin
+from tools.records import read_record, write_record
 
-from . import machine
 from .probe import Neighbours
 from .stats import summarize
 
-FORMAT = 1
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
-class Book:
+class SectionRecord:
     """The record of one section: `rows`, one a cell, in the order in which they were first measured.
 
     folder: where `<section>.json` lies. resume: keep the rows that are there; else start anew. Each row has the key
@@ -47,21 +47,19 @@ class Book:
 
     def add(self, cell: str, **values: Any) -> None:
         """Add a cell, or replace it, and write the file; ValueError for a value that JSON cannot hold (NaN, too)."""
-        row = {"cell": cell, **values, "origin": {**machine.origin(), "neighbours": self._neighbours.take()}}
+        row = {"cell": cell, **values, "origin": self._origin()}
         json.dumps(row, allow_nan=False)
         self._rows[cell] = row
-        whole = {"format": FORMAT, "section": self.section, "rows": self.rows}
-        write_text(self.path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+        write_record(self.path, {"section": self.section, "rows": self.rows})
+
+    def _origin(self) -> dict[str, Any]:
+        return {**timing_origin(), "threads": torch.get_num_threads(), "neighbours": self._neighbours.take()}
 
 
 def load(path: Path) -> list[dict[str, Any]]:
     """The rows of a record; none where there is no file. ValueError for a file of another format."""
-    if not path.exists():
-        return []
-    record = json.loads(path.read_text())
-    if record.get("format") != FORMAT:
-        raise ValueError(f"{path} must have format {FORMAT}, got {record.get('format')!r}")
-    rows: list[dict[str, Any]] = record["rows"]
+    record = read_record(path)
+    rows: list[dict[str, Any]] = [] if record is None else record["rows"]
     return rows
 
 
@@ -76,7 +74,7 @@ def timed(samples: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def failing_softly(
+def recording_failures(
     failures: dict[str, str], side: str, kinds: Sequence[type[Exception]] = (Exception,)
 ) -> Iterator[None]:
     """Note a peer's failure as its result: the table says why a cell is empty."""

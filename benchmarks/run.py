@@ -11,7 +11,9 @@ import os
 import subprocess
 import sys
 
-from . import machine, records, sections
+from tools import ROOT
+
+from . import records, sections
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         ]
         command += ["--full"] * options.full + ["--resume"] * options.resume
         command += ["--oracle", options.oracle] if options.oracle else []
-        if subprocess.run(command, cwd=machine.ROOT, env=_environment(name, options.threads)).returncode:
+        if subprocess.run(command, cwd=ROOT, env=_environment(name, options.threads)).returncode:
             failed.append(name)
     from . import page
 
@@ -46,7 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--section", nargs="+", choices=sections.NAMES, help="only these sections")
     parser.add_argument("--full", action="store_true", help="everything, with many rounds; half an hour")
@@ -79,7 +84,7 @@ def _environment(section: str, threads: int) -> dict[str, str]:
     """OpenMP with as many threads as torch; the repository importable; and glibc told to keep what is freed, but in
     `sections.DEFAULT_ALLOCATOR`: dense trains of 100 MB would come as fresh pages at every step, half of the peers' time.
     """
-    paths = [str(machine.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     kept = {"MALLOC_MMAP_THRESHOLD_": str(4 << 30), "MALLOC_TRIM_THRESHOLD_": str(64 << 30)}
     return {
         **os.environ,

@@ -14,8 +14,8 @@ from .inputs import Batch
 from .nets import Setting, build
 from .nets.training import feed
 from .probe import Neighbours
-from .records import RESULTS, Book, failing_softly
-from .works import Work
+from .records import RESULTS, SectionRecord, recording_failures
+from .workloads import Workload
 
 Maker = Callable[[torch.nn.Module, object, torch.Tensor], timing.Call]
 
@@ -43,11 +43,11 @@ class Session:
         """How long to measure a cell."""
         return timing.FULL if self.full else timing.QUICK
 
-    def book(self, section: str) -> Book:
+    def record(self, section: str) -> SectionRecord:
         """The record of a section."""
-        return Book(self.folder, section, resume=self.resume, neighbours=self.neighbours)
+        return SectionRecord(self.folder, section, resume=self.resume, neighbours=self.neighbours)
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Progress, to stderr."""
         print(text, file=sys.stderr, flush=True)
 
@@ -58,7 +58,12 @@ class Session:
         return timing.alternate(sides, effort or self.effort, self.neighbours.bring)
 
     def compare(
-        self, chosen: Mapping[str, Setting], work: Work, batch: Batch, make: Maker, effort: timing.Effort | None = None
+        self,
+        chosen: Mapping[str, Setting],
+        workload: Workload,
+        batch: Batch,
+        make: Maker,
+        effort: timing.Effort | None = None,
     ) -> tuple[dict[str, list[float]], dict[str, str]]:
         """Time the settings of `chosen` in turns: seconds a call, and why a side has none.
 
@@ -69,8 +74,8 @@ class Session:
         failures: dict[str, str] = {}
         fresh_compiler()
         for side, setting in chosen.items():
-            with failing_softly(failures, side):
-                call = make(build(setting, work, batch.spikes.steps), feed(setting.library, batch), batch.labels)
+            with recording_failures(failures, side):
+                call = make(build(setting, workload, batch.spikes.steps), feed(setting.library, batch), batch.labels)
                 call()
                 calls[side] = call
         return self.alternate(calls, effort), failures

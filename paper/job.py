@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 import firstspike
-from firstspike import data
+from firstspike import _provenance, data
 from firstspike import train as training
 from firstspike.inspect import OperationCounter, layer_signals
 from firstspike.models import TTFSNet
 
-from . import provenance
 from .execute import Outcome, Task
 from .runs import Run
 
+PACKAGES = ("firstspike", "torch", "numpy", "scikit-learn")  # what decides the numbers of a run
 DIAGNOSED = 256  # training images for the statistics of layers
 COUNTED = 1000  # test images for the counts of operations
 DECIDED = 2000  # test images for the distribution of steps to decision
@@ -70,8 +70,8 @@ def _record(task: Task) -> dict[str, Any]:
         },
         "provenance": {
             "commit": None,
-            "versions": provenance.versions(),
-            "machine": provenance.machine(),
+            "versions": _provenance.versions(PACKAGES),
+            "machine": _provenance.machine(),
             "backend": backend(),
             "threads": task.threads,
         },

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import typer
 from rich.console import Console
 
+from firstspike._provenance import cores
 from firstspike.data.cache import user_root
 from paper import grid, session
 from paper.execute.dask import Dask
@@ -21,7 +22,6 @@ from paper.execute.local import Local
 from paper.execute.outcome import Executor
 from paper.job import train
 from paper.progress import Progress, several
-from paper.provenance import cores
 from paper.records import Store
 from paper.runs import Run
 from paper.session import NOT_RUN

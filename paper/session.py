@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from firstspike import data
+from firstspike import _provenance, data
 from firstspike.report import csv, latex, markdown, write_png, write_text
 
-from . import provenance
 from .execute import Task
 from .execute.outcome import Executor, Job
 from .figures import figures
@@ -107,7 +106,7 @@ def execute(
 ) -> None:
     """Run what is to be run and write each record as soon as it is there."""
     root = Path(__file__).resolve().parents[1]
-    head = provenance.commit(root)
+    head = _provenance.commit(root, (".", ":!paper/results"))
     tasks = [Task(run, store.workplace(run), folder, max(run.threads, 1)) for run in todo]
     for outcome in executor(job, tasks):
         if outcome.record is None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..machine import ROOT
+from tools import ROOT
 
 FOLDER = ROOT / "build" / "gpu"
 SITE = FOLDER / "site"

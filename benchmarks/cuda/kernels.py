@@ -129,10 +129,10 @@ def verdict(took: dict[str, float]) -> str:
     events = min(value for name, value in took.items() if name not in TENSOR)
     ratios = []
     for terms in (1, 2, 3):
-        best = min((took[n] for n, v in TENSOR.items() if v.terms == terms and n in took), default=None)
-        if best is not None:
+        fastest = min((took[n] for n, v in TENSOR.items() if v.terms == terms and n in took), default=None)
+        if fastest is not None:
             ratios.append(
-                f"{terms}: {'tensor' if best < events else 'events'} by {max(best / events, events / best):.2f}"
+                f"{terms}: {'tensor' if fastest < events else 'events'} by {max(fastest / events, events / fastest):.2f}"
             )
     return "faster, by terms: " + (", ".join(ratios) or "no tensor variant ran")
 

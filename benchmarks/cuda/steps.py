@@ -20,12 +20,12 @@ from firstspike.ops._cuda import support_capacity
 
 from ..inputs import batch
 from ..nets import Setting, build, training_step
-from ..works import CNN, MLP, Work
+from ..workloads import CNN, MLP, Workload
 from .timing import captured, milliseconds, peak_bytes
 
 BATCH = 512
 DEVICE = "cuda"
-WORKS = (replace(MLP, batch=BATCH), replace(CNN, batch=BATCH))
+WORKLOADS = (replace(MLP, batch=BATCH), replace(CNN, batch=BATCH))
 STEPS = (8, 64)
 SIDES = {
     "firstspike": Setting("firstspike", "eager"),
@@ -47,12 +47,12 @@ def enough(net: nn.Module, x: object, labels: Tensor, steps: int) -> float:
     return float(steps)
 
 
-def cell(side: str, work: Work, steps: int) -> dict[str, Any]:
+def cell(side: str, workload: Workload, steps: int) -> dict[str, Any]:
     """Milliseconds of a step, eager and replayed, and the memory it takes."""
     torch.manual_seed(0)
-    made = batch("uniform", work.batch, steps, flat=work is WORKS[0])
+    made = batch("uniform", workload.batch, steps, flat=workload is WORKLOADS[0])
     spikes, labels = made.spikes.to(DEVICE), made.labels.to(DEVICE)
-    net = build(SIDES[side], work, steps).to(DEVICE)
+    net = build(SIDES[side], workload, steps).to(DEVICE)
     x = spikes if side == "firstspike" else spikes.dense()
     result: dict[str, Any] = {}
     try:
@@ -73,10 +73,10 @@ def cell(side: str, work: Work, steps: int) -> dict[str, Any]:
 def main(sides: list[str]) -> None:
     """Measure all nets for these sides."""
     for steps in STEPS:
-        for work in WORKS:
+        for workload in WORKLOADS:
             for side in sides:
                 began = time.perf_counter()
-                row = {"side": side, "net": work.name, "steps": steps, **cell(side, work, steps)}
+                row = {"side": side, "net": workload.name, "steps": steps, **cell(side, workload, steps)}
                 print(json.dumps({**row, "seconds": round(time.perf_counter() - began, 1)}), flush=True)
                 torch.cuda.empty_cache()
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..works import Work
+from ..workloads import Workload
 
 _MADE_BY = {
     "firstspike": ("ours", "Ours"),
     "dense": ("dense", "Dense"),
-    "spikingjelly": ("jelly", "Jelly"),
+    "spikingjelly": ("spikingjelly_net", "SpikingJellyNet"),
     "snntorch": ("snntorch_net", "SnnTorch"),
     "norse": ("norse_net", "Norse"),
 }
@@ -67,12 +67,12 @@ def settings(library: str, *, maps: bool, steps: int) -> list[Setting]:
 MOST_UNROLLED = 64
 
 
-def build(setting: Setting, work: Work, steps: int) -> nn.Module:
+def build(setting: Setting, workload: Workload, steps: int) -> nn.Module:
     """The net of a setting. ValueError for an unknown library; ImportError where the library is absent."""
     if setting.library not in _MADE_BY:
         raise ValueError(f"library must be one of {', '.join(LIBRARIES)}, got {setting.library!r}")
     module, name = _MADE_BY[setting.library]
-    net: nn.Module = getattr(import_module(f"{__package__}.{module}"), name)(work, steps, **setting.options)
+    net: nn.Module = getattr(import_module(f"{__package__}.{module}"), name)(workload, steps, **setting.options)
     if not setting.compiled:
         return net
     options: dict[str, Any] | None = {"freezing": True} if setting.freezing else None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from firstspike.surrogate import triangle
 
-from ..works import Work
+from ..workloads import Workload
 from .synapses import stages
 
 
@@ -62,10 +62,10 @@ class Dense(nn.Module):
     """
 
     def __init__(
-        self, work: Work, steps: int, *, neurons: str = "loop", channels_last: bool = False, seed: int = 0
+        self, workload: Workload, steps: int, *, neurons: str = "loop", channels_last: bool = False, seed: int = 0
     ) -> None:
         super().__init__()
-        self.stages = stages(work, steps, seed=seed)
+        self.stages = stages(workload, steps, seed=seed)
         self.synapses = nn.ModuleList(stage.synapse for stage in self.stages)
         self.neurons = NEURONS[neurons]
         self.format = torch.channels_last if channels_last else torch.contiguous_format

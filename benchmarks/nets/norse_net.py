@@ -5,7 +5,7 @@ from __future__ import annotations
 import norse.torch as norse
 from torch import Tensor, nn
 
-from ..works import Work
+from ..workloads import Workload
 from .synapses import stages
 
 
@@ -14,9 +14,9 @@ class Norse(nn.Module):
     over time.
     """
 
-    def __init__(self, work: Work, steps: int, *, seed: int = 0) -> None:
+    def __init__(self, workload: Workload, steps: int, *, seed: int = 0) -> None:
         super().__init__()
-        self.stages = stages(work, steps, seed=seed)
+        self.stages = stages(workload, steps, seed=seed)
         self.synapses = nn.ModuleList(stage.synapse for stage in self.stages)
         self.neurons = norse.IAF()
 

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from firstspike import SpikeTimes, models
 from firstspike.nn import Frozen
 
-from ..works import Work
+from ..workloads import Workload
 
 
 class Ours(nn.Module):
@@ -26,7 +26,7 @@ class Ours(nn.Module):
 
     def __init__(
         self,
-        work: Work,
+        workload: Workload,
         steps: int,
         *,
         paper: bool = False,
@@ -37,8 +37,8 @@ class Ours(nn.Module):
         super().__init__()
         self.recompute = recompute
         net = models.build(
-            work.spec,
-            input_shape=work.input_shape,
+            workload.spec,
+            input_shape=workload.input_shape,
             steps=steps,
             encoder="latency",
             readout="membrane",
@@ -47,7 +47,7 @@ class Ours(nn.Module):
             bias=True,
             generator=torch.Generator().manual_seed(seed),
         )
-        shape = (math.prod(work.input_shape),) if net.flat else work.input_shape
+        shape = (math.prod(workload.input_shape),) if net.flat else workload.input_shape
         self.layers = nn.ModuleList([Frozen(net.layers, shape)]) if frozen else net.layers
         self.readout = net.readout
 

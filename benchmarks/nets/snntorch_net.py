@@ -9,7 +9,7 @@ import torch
 from snntorch import surrogate
 from torch import Tensor, nn
 
-from ..works import Work
+from ..workloads import Workload
 from .synapses import stages
 
 
@@ -18,9 +18,9 @@ class SnnTorch(nn.Module):
     step.
     """
 
-    def __init__(self, work: Work, steps: int, *, seed: int = 0) -> None:
+    def __init__(self, workload: Workload, steps: int, *, seed: int = 0) -> None:
         super().__init__()
-        self.stages = stages(work, steps, seed=seed)
+        self.stages = stages(workload, steps, seed=seed)
         self.synapses = nn.ModuleList(stage.synapse for stage in self.stages)
         self.neurons = nn.ModuleList(
             snntorch.Leaky(beta=1.0, spike_grad=surrogate.atan(alpha=2.0), reset_mechanism="none")

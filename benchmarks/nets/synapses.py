@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from firstspike.models.grammar import Conv, Pool
 from firstspike.models.plan import plan
 
-from ..works import Work
+from ..workloads import Workload
 from .ours import Ours
 
 
@@ -39,7 +39,7 @@ class Stage:
 
 
 def stages(
-    work: Work,
+    workload: Workload,
     steps: int,
     linear: Callable[..., nn.Module] = nn.Linear,
     conv: Callable[..., nn.Module] = nn.Conv2d,
@@ -47,8 +47,8 @@ def stages(
     seed: int = 0,
 ) -> list[Stage]:
     """The layers of the work's net; `linear` and `conv` make the synapses, with torch's arguments."""
-    sized = plan(work.spec, work.input_shape)
-    weights = [(layer.weight, layer.bias) for layer in Ours(work, steps, seed=seed).layers]
+    sized = plan(workload.spec, workload.input_shape)
+    weights = [(layer.weight, layer.bias) for layer in Ours(workload, steps, seed=seed).layers]
     made: list[Stage] = []
     pool = 1
     for item in sized:

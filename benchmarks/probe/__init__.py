@@ -22,7 +22,7 @@ TRIES = 10
 def limits(threads: int, caches: dict[str, int]) -> dict[str, Any]:
     """Floats a second added and multiplied-added, bytes a second read, by all threads together.
 
-    caches: bytes a level, as `machine.caches` gives them; a level is read in half of a core's share of it (the last one
+    caches: bytes a level, as `tools.provenance.caches` gives them; a level is read in half of a core's share of it (the last one
     is shared), memory in eight times the largest. RuntimeError where there is no C++ compiler.
     """
     sizes = {level: size // 2 for level, size in caches.items()}

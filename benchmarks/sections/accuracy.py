@@ -8,30 +8,30 @@ from typing import Any
 import pandas as pd
 
 from firstspike import data, train
+from tools import ROOT
 
-from ..machine import ROOT
-from ..races import jelly
 from ..session import Session
+from ..time_to_accuracy import spikingjelly_run
 
 TITLE = "Time to accuracy"
-CONFIGS = Path(__file__).resolve().parent.parent / "races"
+CONFIGS = Path(__file__).resolve().parent.parent / "time_to_accuracy"
 #: Race: its config file, the test accuracy in percent to reach, and the target in seconds of training.
-RACES = {"mlp": ("mlp.toml", 98.0, 15), "cnn": ("cnn.toml", 99.0, 180)}
+GOALS = {"mlp": ("mlp.toml", 98.0, 15), "cnn": ("cnn.toml", 99.0, 180)}
 
 
 def measure(session: Session) -> None:
     """One cell a race and side: accuracy and seconds after each epoch."""
-    book = session.book("accuracy")
+    record = session.record("accuracy")
     datasets = data.load("mnist", train=True), data.load("mnist", train=False)
-    for race, (file, _, _) in RACES.items():
+    for race, (file, _, _) in GOALS.items():
         config = train.Config.from_toml(CONFIGS / file, {"threads": session.threads})
         for side in ("firstspike", "spikingjelly"):
             cell = f"{race}-{side}"
-            if book.has(cell):
+            if record.has(cell):
                 continue
-            session.say(f"accuracy {cell}")
-            epochs = _ours(config, datasets) if side == "firstspike" else jelly.run(config, datasets)
-            book.add(
+            session.log(f"accuracy {cell}")
+            epochs = _ours(config, datasets) if side == "firstspike" else spikingjelly_run.run(config, datasets)
+            record.add(
                 cell,
                 race=race,
                 side=side,
@@ -66,7 +66,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     """Seconds to the goal; the share of an epoch that is not the step (target: at most a quarter)."""
     lines = []
     for row in rows:
-        _, goal, target = RACES[row["race"]]
+        _, goal, target = GOALS[row["race"]]
         found, total = reached(row["epochs"], goal), sum(e["seconds"] for e in row["epochs"])
         inside = sum(e["step_seconds"] for e in row["epochs"])
         lines.append(

@@ -17,8 +17,8 @@ from ..nets.dense import NEURONS
 from ..nets.training import without_gradient
 from ..records import timed
 from ..session import Session, fresh_compiler
-from ..show import number
 from ..stats import speedup
+from ..table_cells import number
 
 TITLE = "Crossover"
 STEPS = (1, 2, 8)
@@ -44,16 +44,16 @@ def measure(session: Session) -> None:
     """One cell a number of steps, width and batch size: forward and backward of one square layer, half of its inputs
     silent.
     """
-    book = session.book("crossover")
+    record = session.record("crossover")
     effort = timing.Effort(rounds=7, seconds=1.0, most=60, block=0.01)
     for steps, width, batch in product(STEPS, WIDTHS, BATCHES):
         for kind in ("training", "inference"):
             cell = f"T{steps}-N{width}-B{batch}-{kind}"
-            if book.has(cell):
+            if record.has(cell):
                 continue
-            session.say(f"crossover {cell}")
+            session.log(f"crossover {cell}")
             sides = _sides(steps, width, batch, kind == "training", compiled=session.full)
-            book.add(
+            record.add(
                 cell, steps=steps, width=width, batch=batch, kind=kind, times=timed(session.alternate(sides, effort))
             )
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from firstspike import data, models
 from firstspike import emulator as em
 from firstspike.emulator.run import input_times
+from tools import ROOT
 
-from ..machine import ROOT
 from ..records import timed
 from ..session import Session
-from ..show import milliseconds, number
+from ..table_cells import milliseconds, number
 
 TITLE = "The emulator"
 SPEC, STEPS = "784-400-400-10", 8
@@ -30,18 +30,18 @@ PEER = "nengo-loihi"
 
 def measure(session: Session) -> None:
     """One cell a chip profile, and one beside nengo-loihi, where its interpreter is known."""
-    book = session.book("emulator")
+    record = session.record("emulator")
     test = data.load("mnist", train=False)
     for profile in ("generic8", "loihi-like", "odin-like") if session.full else ("loihi-like",):
-        if not book.has(profile):
-            session.say(f"emulator {profile}")
-            book.add(profile, kind="profile", profile=profile, **_profile(session, profile, test))
+        if not record.has(profile):
+            session.log(f"emulator {profile}")
+            record.add(profile, kind="profile", profile=profile, **_profile(session, profile, test))
     if session.oracle is None:
-        session.say(f"emulator: {PEER} is left out, --oracle names no interpreter")
-    elif not book.has(PEER):
-        session.say(f"emulator {PEER}")
+        session.log(f"emulator: {PEER} is left out, --oracle names no interpreter")
+    elif not record.has(PEER):
+        session.log(f"emulator {PEER}")
         images = test.images[: 30 if session.full else 10]
-        book.add(PEER, kind="peer", profile="loihi-like", **_peer(session, session.oracle, images))
+        record.add(PEER, kind="peer", profile="loihi-like", **_peer(session, session.oracle, images))
 
 
 def network() -> models.TTFSNet:
@@ -118,7 +118,7 @@ def _nengo(
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     """All test images by profile (target: half a second); one image beside nengo-loihi (target: 300 times as fast)."""
-    lines, beside = [], []
+    lines, beside_peer = [], []
     for row in rows:
         times = row["times"]
         if row["kind"] == "profile":
@@ -135,7 +135,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
                 }
             )
         else:
-            beside += [
+            beside_peer += [
                 {
                     "clock": clock,
                     "firstspike, µs": number(1e3 * times[f"firstspike{side}"]["median"]),
@@ -148,5 +148,5 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
             ]
     return [
         (f"10,000 MNIST test images through {SPEC}, T = {STEPS}, median (quartiles)", pd.DataFrame(lines)),
-        (f"An image beside {PEER}'s emulator, median over images", pd.DataFrame(beside)),
+        (f"An image beside {PEER}'s emulator, median over images", pd.DataFrame(beside_peer)),
     ]

@@ -13,8 +13,8 @@ from .. import inputs, timing
 from ..nets import Setting, build, training_step
 from ..records import timed
 from ..session import Session
-from ..show import milliseconds
-from ..works import CNN, MLP, Work
+from ..table_cells import milliseconds
+from ..workloads import CNN, MLP, Workload
 from .steps import sides
 
 TITLE = "Growth with T"
@@ -26,27 +26,27 @@ OURS = "firstspike alone"
 
 def measure(session: Session) -> None:
     """A cell a net with our step at every T in turns, and one a net and T with the peers."""
-    book = session.book("growth")
-    for work in (MLP, CNN):
+    record = session.record("growth")
+    for workload in (MLP, CNN):
         numbers = ALL if session.full else (4, 8, 64)
-        cell = f"{work.name}-ours"
-        if not book.has(cell):
-            session.say(f"growth {cell}")
-            samples = session.alternate({str(steps): _ours(work, steps) for steps in numbers})
-            book.add(cell, work=work.name, side=OURS, times=timed(samples))
+        cell = f"{workload.name}-ours"
+        if not record.has(cell):
+            session.log(f"growth {cell}")
+            samples = session.alternate({str(steps): _ours(workload, steps) for steps in numbers})
+            record.add(cell, work=workload.name, side=OURS, times=timed(samples))
         for steps in numbers if session.full else ():
-            cell = f"{work.name}-T{steps}"
-            if steps > DENSE_UP_TO[work.name] or book.has(cell):
+            cell = f"{workload.name}-T{steps}"
+            if steps > DENSE_UP_TO[workload.name] or record.has(cell):
                 continue
-            session.say(f"growth {cell}")
-            batch = inputs.batch("fashion-mnist", work.batch, steps, flat=work.flat)
-            chosen = {side: s for side, s in sides(work, steps).items() if side != "dense eager"}
+            session.log(f"growth {cell}")
+            batch = inputs.batch("fashion-mnist", workload.batch, steps, flat=workload.flat)
+            chosen = {side: s for side, s in sides(workload, steps).items() if side != "dense eager"}
             samples, failures = session.compare(
-                chosen, work, batch, training_step, timing.Effort(rounds=5, seconds=4.0)
+                chosen, workload, batch, training_step, timing.Effort(rounds=5, seconds=4.0)
             )
-            book.add(
+            record.add(
                 cell,
-                work=work.name,
+                work=workload.name,
                 steps=steps,
                 side="all",
                 times=timed(samples),
@@ -55,16 +55,16 @@ def measure(session: Session) -> None:
             )
 
 
-def _ours(work: Work, steps: int) -> timing.Call:
-    batch = inputs.batch("fashion-mnist", work.batch, steps, flat=work.flat)
-    return training_step(build(Setting("firstspike", "eager"), work, steps), batch.spikes, batch.labels)
+def _ours(workload: Workload, steps: int) -> timing.Call:
+    batch = inputs.batch("fashion-mnist", workload.batch, steps, flat=workload.flat)
+    return training_step(build(Setting("firstspike", "eager"), workload, steps), batch.spikes, batch.labels)
 
 
-def curves(rows: list[dict[str, Any]], work: str) -> dict[str, dict[int, float]]:
+def curves(rows: list[dict[str, Any]], workload: str) -> dict[str, dict[int, float]]:
     """Median milliseconds by side and T."""
     found: dict[str, dict[int, float]] = {}
     for row in rows:
-        if row["work"] != work:
+        if row["work"] != workload:
             continue
         if row["side"] == OURS:
             found["firstspike"] = {int(steps): time["median"] for steps, time in row["times"].items()}
@@ -91,12 +91,12 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
                 }
                 for steps, time in row["times"].items()
             ]
-    for work in ("mlp", "cnn"):
-        for side, curve in curves(rows, work).items():
+    for workload in ("mlp", "cnn"):
+        for side, curve in curves(rows, workload).items():
             if side != "firstspike":
                 lines += [
                     {
-                        "net": work,
+                        "net": workload,
                         "T": steps,
                         "side": side,
                         "ms": f"{value:.1f}",
@@ -112,13 +112,13 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Figure]:
     drawn, axes = figure(height=2.9, nrows=1, ncols=2)
     names = {"firstspike": "firstspike", "spikingjelly": "SpikingJelly", "dense": "dense torch, compiled"}
     with style():
-        for axis, work in zip(axes, (MLP, CNN), strict=True):
-            found = curves(rows, work.name)
+        for axis, workload in zip(axes, (MLP, CNN), strict=True):
+            found = curves(rows, workload.name)
             for index, (side, label) in enumerate(names.items()):
                 if side in found:
                     points = sorted(found[side].items())
                     axis.plot(*zip(*points, strict=True), label=label, **line_style(index).plot())
-            axis.set(xscale="log", yscale="log", xlabel="time steps T", title=f"{work.spec}, B = {work.batch}")
+            axis.set(xscale="log", yscale="log", xlabel="time steps T", title=f"{workload.spec}, B = {workload.batch}")
             axis.set_xticks(ALL, [str(steps) for steps in ALL])
             axis.minorticks_off()
         axes[0].set_ylabel("training step, ms")

@@ -10,8 +10,8 @@ from .. import inputs
 from ..nets import Setting, inference
 from ..records import timed
 from ..session import Session
-from ..show import beside, milliseconds
-from ..works import INFERENCE, WORKS
+from ..table_cells import comparison_columns, milliseconds
+from ..workloads import INFERENCE, WORKLOADS
 from .steps import sides
 
 TITLE = "Inference"
@@ -19,23 +19,23 @@ TITLE = "Inference"
 
 def measure(session: Session) -> None:
     """One cell a net, batch size and number of steps."""
-    book = session.book("inference")
-    for work in WORKS if session.full else WORKS[:1]:
+    record = session.record("inference")
+    for workload in WORKLOADS if session.full else WORKLOADS[:1]:
         for steps in (8, 16) if session.full else (8,):
             for size in INFERENCE:
-                cell = f"{work.name}-T{steps}-B{size}"
-                if book.has(cell):
+                cell = f"{workload.name}-T{steps}-B{size}"
+                if record.has(cell):
                     continue
-                session.say(f"inference {cell}")
-                batch = inputs.batch("fashion-mnist", size, steps, flat=work.flat)
-                chosen = sides(work, steps, quick=not session.full)
+                session.log(f"inference {cell}")
+                batch = inputs.batch("fashion-mnist", size, steps, flat=workload.flat)
+                chosen = sides(workload, steps, quick=not session.full)
                 chosen["firstspike frozen"] = Setting("firstspike", "nn.Frozen", options={"frozen": True})
                 if session.full:
                     chosen |= {f"{side} frozen": chosen[side].frozen() for side in ("spikingjelly", "dense")}
-                samples, failures = session.compare(chosen, work, batch, lambda net, x, _: inference(net, x))
-                book.add(
+                samples, failures = session.compare(chosen, workload, batch, lambda net, x, _: inference(net, x))
+                record.add(
                     cell,
-                    work=work.name,
+                    work=workload.name,
                     steps=steps,
                     batch=size,
                     times=timed(samples),
@@ -54,7 +54,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
             forms = [times[name] for name in (side, f"{side} frozen") if name in times]
             if forms:
                 times[side] = min(forms, key=lambda time: time["median"])
-        lines.append({**head, **beside(times, INFERENCE[row["batch"]])})
+        lines.append({**head, **comparison_columns(times, INFERENCE[row["batch"]])})
         others += [
             {**head, "side": side, "setting": row["settings"][side], "ms": milliseconds(row["times"], side)}
             for side in row["settings"]

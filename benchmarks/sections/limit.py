@@ -12,18 +12,19 @@ from typing import Any
 
 import pandas as pd
 import torch
+from tools.provenance import caches
 from torch import Tensor, nn
 
 from firstspike import SpikeTimes, functional
 from firstspike._extension import cpu
 from firstspike.nn import TTFSConv2d, TTFSLinear
 
-from .. import counts, inputs, machine, probe, timing
+from .. import counts, inputs, probe, timing
 from ..nets.ours import Ours
 from ..records import timed
 from ..session import Session
-from ..show import number
-from ..works import WORKS, Work
+from ..table_cells import number
+from ..workloads import WORKLOADS, Workload
 
 TITLE = "Kernels against the machine's limit"
 PEAKS = "peaks"
@@ -32,31 +33,31 @@ Layer = TTFSLinear | TTFSConv2d
 
 def measure(session: Session) -> None:
     """The peaks of the machine, then one cell a net, layer, number of steps, and kernel."""
-    book = session.book("limit")
-    caches = machine.caches()
-    session.say("limit: peaks of the machine")
-    peaks = probe.limits(session.threads, caches)
-    book.add(PEAKS, peaks=peaks, caches=caches)
-    for work in WORKS if session.full else WORKS[:2]:
-        for steps in work.steps if session.full else (8,):
-            session.say(f"limit {work.name} T={steps}")
-            for index, (layer, x) in enumerate(_inputs(work, steps)):
+    record = session.record("limit")
+    levels = caches()
+    session.log("limit: peaks of the machine")
+    peaks = probe.limits(session.threads, levels)
+    record.add(PEAKS, peaks=peaks, caches=levels)
+    for workload in WORKLOADS if session.full else WORKLOADS[:2]:
+        for steps in workload.steps if session.full else (8,):
+            session.log(f"limit {workload.name} T={steps}")
+            for index, (layer, x) in enumerate(_inputs(workload, steps)):
                 for kernel, make in KERNELS.items():
-                    cell = f"{work.name}-T{steps}-{index}-{kernel}"
-                    if book.has(cell) or (kernel == "ds" and not index):
+                    cell = f"{workload.name}-T{steps}-{index}-{kernel}"
+                    if record.has(cell) or (kernel == "ds" and not index):
                         continue
                     call, done = make(layer, x)
                     samples = session.alternate({kernel: call})
-                    book.add(
+                    record.add(
                         cell,
-                        work=work.name,
+                        work=workload.name,
                         steps=steps,
-                        batch=work.batch,
+                        batch=workload.batch,
                         layer=_describe(layer),
                         kernel=kernel,
                         times=timed(samples),
                         **done,
-                        **bound(done, peaks, caches),
+                        **bound(done, peaks, levels),
                     )
 
 
@@ -115,12 +116,12 @@ def _input_gradient(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str,
     shape, reached = _shape(layer, x), _reached(layer, x)
     gradient = _gradient(y)
     cells = tuple(size // shape.pool for size in _map(x.times).shape[2:])
-    work = counts.multiply_additions(y._support.offset, cells, _groups(reached, shape), shape)
+    products = counts.multiply_additions(y._support.offset, cells, _groups(reached, shape), shape)
     sources = shape.outputs if _by_taps(layer) else min(cpu.tile, shape.outputs)
     return (
         lambda: torch.autograd.grad(y._anchor, x._anchor, gradient, retain_graph=True),
         {
-            "additions": work,
+            "additions": products,
             "multiplies": 1,
             "bytes": 4 * (weight.numel() + len(gradient)) + _support_bytes(y) + _support_bytes(x),
             "tile_bytes": 4 * sources * min(cpu.tile, shape.channels),
@@ -135,10 +136,10 @@ KERNELS: dict[str, Callable[[Layer, SpikeTimes], tuple[timing.Call, dict[str, in
 }
 
 
-def _inputs(work: Work, steps: int) -> list[tuple[Layer, SpikeTimes]]:
+def _inputs(workload: Workload, steps: int) -> list[tuple[Layer, SpikeTimes]]:
     """The firing layers of the net, each with its input on a real batch; all but the first input carry gradients."""
-    net = Ours(work, steps)
-    signal = inputs.batch("fashion-mnist", work.batch, steps, flat=work.flat).spikes
+    net = Ours(workload, steps)
+    signal = inputs.batch("fashion-mnist", workload.batch, steps, flat=workload.flat).spikes
     found = []
     for layer in net.layers:
         if isinstance(layer, TTFSLinear | TTFSConv2d):

@@ -16,13 +16,15 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from .. import inputs, machine, saved
+from tools import ROOT
+
+from .. import inputs, kept_memory
 from ..nets import Setting, build, training_step
 from ..nets.ours import Ours
 from ..nets.training import feed
 from ..session import Session
-from ..show import number
-from ..works import CNN, MLP, WORKS, Work
+from ..table_cells import number
+from ..workloads import CNN, MLP, WORKLOADS, Workload
 from .steps import RECOMPUTING, sides
 
 TITLE = "Memory"
@@ -35,31 +37,33 @@ TRAINED = 5
 
 def measure(session: Session) -> None:
     """One cell a net and T for the bytes kept, and one a side for the peak of a step of the CNN at T = 64."""
-    book = session.book("memory")
-    for work in WORKS if session.full else WORKS[:2]:
+    record = session.record("memory")
+    for workload in WORKLOADS if session.full else WORKLOADS[:2]:
         for steps in (8, 16, 64, 254) if session.full else (8, 64):
-            cell = f"kept-{work.name}-T{steps}"
-            if book.has(cell):
+            cell = f"kept-{workload.name}-T{steps}"
+            if record.has(cell):
                 continue
-            session.say(f"memory {cell}")
-            book.add(cell, kind="kept", work=work.name, steps=steps, neurons=neurons(work), **_kept(work, steps))
+            session.log(f"memory {cell}")
+            record.add(
+                cell, kind="kept", work=workload.name, steps=steps, neurons=neurons(workload), **_kept(workload, steps)
+            )
     chosen = sides(CNN, STEPS, quick=not session.full)
     for side in chosen if session.full else ("firstspike", "spikingjelly"):
         cell = f"peak-{CNN.name}-T{STEPS}-{side}"
-        if book.has(cell):
+        if record.has(cell):
             continue
-        session.say(f"memory {cell}")
+        session.log(f"memory {cell}")
         command = [
             sys.executable,
             "-m",
-            "benchmarks.resident",
+            "benchmarks.peak_memory",
             json.dumps(dataclasses.asdict(chosen[side])),
             CNN.name,
             str(STEPS),
             str(session.threads),
         ]
-        done = subprocess.run(command, cwd=machine.ROOT, env=os.environ, check=True, stdout=subprocess.PIPE, text=True)
-        book.add(
+        done = subprocess.run(command, cwd=ROOT, env=os.environ, check=True, stdout=subprocess.PIPE, text=True)
+        record.add(
             cell,
             kind="peak",
             side=side,
@@ -71,10 +75,10 @@ def measure(session: Session) -> None:
         )
 
 
-def neurons(work: Work) -> int:
+def neurons(workload: Workload) -> int:
     """Neurons of a net that fire."""
-    net = Ours(work, 8)
-    signal, total = inputs.batch("uniform", 1, 8, flat=work.flat).spikes, 0
+    net = Ours(workload, 8)
+    signal, total = inputs.batch("uniform", 1, 8, flat=workload.flat).spikes, 0
     with torch.no_grad():
         for layer in list(net.layers)[:-1]:
             signal = layer(signal)
@@ -82,18 +86,18 @@ def neurons(work: Work) -> int:
     return total
 
 
-def _kept(work: Work, steps: int) -> dict[str, Any]:
+def _kept(workload: Workload, steps: int) -> dict[str, Any]:
     """Bytes kept by each side a neuron and sample, as drawn and after some steps of training; no dense side at a large
     T.
     """
-    batch = inputs.batch("fashion-mnist", SAMPLES, steps, flat=work.flat)
+    batch = inputs.batch("fashion-mnist", SAMPLES, steps, flat=workload.flat)
     chosen = {"firstspike": Setting("firstspike", "eager"), "recomputing": RECOMPUTING}
-    if steps <= STEPS or work is MLP:
+    if steps <= STEPS or workload is MLP:
         chosen["spikingjelly"] = Setting("spikingjelly", "multi-step")
         chosen["dense eager"] = Setting("dense", "loop")
     found = {}
     for side, setting in chosen.items():
-        net = build(setting, work, steps)
+        net = build(setting, workload, steps)
         x = feed(setting.library, batch)
         known = [*net.parameters(), batch.labels, batch.spikes.times if setting.library == "firstspike" else x]
 
@@ -104,7 +108,7 @@ def _kept(work: Work, steps: int) -> dict[str, Any]:
             forward: Callable[[], torch.Tensor] = forward, known: list[Any] = known, setting: Setting = setting
         ) -> float:
             again = 1 if setting is RECOMPUTING else 0  # the byte that a layer is run on again is kept past autograd
-            return again + saved.kept_bytes(forward, known) / SAMPLES / neurons(work)
+            return again + kept_memory.kept_bytes(forward, known) / SAMPLES / neurons(workload)
 
         found[side] = {"drawn": kept()}
         step = training_step(net, x, batch.labels)

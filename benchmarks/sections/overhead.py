@@ -16,7 +16,7 @@ from firstspike.surrogate import triangle
 
 from .. import timing
 from ..nets.training import without_gradient
-from ..records import failing_softly, timed
+from ..records import recording_failures, timed
 from ..session import Session, fresh_compiler
 
 TITLE = "Overhead of a call"
@@ -28,14 +28,14 @@ DEEP = 9
 
 def measure(session: Session) -> None:
     """One cell a layer size: kernel, functional call with and without a gradient, module, compiled."""
-    book = session.book("overhead")
+    record = session.record("overhead")
     for size in SIZES:
         cell = f"linear-{size}"
-        if book.has(cell):
+        if record.has(cell):
             continue
-        session.say(f"overhead {cell}")
+        session.log(f"overhead {cell}")
         sides, failures = _sides(size)
-        book.add(
+        record.add(
             cell,
             size=size,
             steps=STEPS,
@@ -63,7 +63,7 @@ def _sides(size: int) -> tuple[dict[str, timing.Call], dict[str, str]]:
     fresh_compiler()
     for depth in (1, DEEP):
         side = f"compiled, {depth}"
-        with failing_softly(failures, side):
+        with recording_failures(failures, side):
             call = without_gradient(_bound(torch.compile(_Chain(layers[:depth]), fullgraph=True), spikes.times))
             call()
             sides[side] = call

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from .. import inputs
-from ..best import best
 from ..nets import Setting, training_step
+from ..peer_settings import fastest_setting
 from ..records import timed
 from ..session import Session
-from ..show import against, beside, milliseconds
-from ..works import WORKS, Work, named
+from ..table_cells import comparison_columns, milliseconds, ratio
+from ..workloads import WORKLOADS, Workload, workload_named
 
 TITLE = "Training step"
 #: Layers keep their inputs alone.
@@ -27,31 +27,31 @@ def measure(session: Session) -> None:
 
 def race(session: Session, section: str, sources: Sequence[str], *, others: bool = False) -> None:
     """The cells of `measure`, into the record of a section. others: in one cell a net, all sides."""
-    book = session.book(section)
-    for work in WORKS if session.full else WORKS[:2]:
-        for steps in work.steps if session.full else work.steps[:1]:
+    record = session.record(section)
+    for workload in WORKLOADS if session.full else WORKLOADS[:2]:
+        for steps in workload.steps if session.full else workload.steps[:1]:
             for source in sources:
-                cell = f"{work.name}-T{steps}-{source}"
-                if book.has(cell):
+                cell = f"{workload.name}-T{steps}-{source}"
+                if record.has(cell):
                     continue
-                session.say(f"{section} {cell}")
-                batch = inputs.batch(source, work.batch, steps, flat=work.flat)
+                session.log(f"{section} {cell}")
+                batch = inputs.batch(source, workload.batch, steps, flat=workload.flat)
                 all_sides = others and steps == 8 and source == inputs.SOURCES[0]
-                chosen = sides(work, steps, quick=not session.full, others=all_sides)
-                samples, failures = session.compare(chosen, work, batch, training_step)
-                book.add(
+                chosen = sides(workload, steps, quick=not session.full, others=all_sides)
+                samples, failures = session.compare(chosen, workload, batch, training_step)
+                record.add(
                     cell,
-                    work=work.name,
+                    work=workload.name,
                     steps=steps,
                     source=source,
-                    batch=work.batch,
+                    batch=workload.batch,
                     times=timed(samples),
                     failures=failures,
                     settings={side: s.name for side, s in chosen.items()},
                 )
 
 
-def sides(work: Work, steps: int, *, quick: bool = False, others: bool = False) -> dict[str, Setting]:
+def sides(workload: Workload, steps: int, *, quick: bool = False, others: bool = False) -> dict[str, Setting]:
     """Ours, SpikingJelly, the dense net compiled and eager; with `others`, snnTorch, Norse, and the paper's layers as
     well.
 
@@ -59,9 +59,9 @@ def sides(work: Work, steps: int, *, quick: bool = False, others: bool = False) 
     """
     chosen = {
         "firstspike": Setting("firstspike", "eager"),
-        "spikingjelly": best(work, steps, "spikingjelly", compiled=False if quick else None),
-        "dense": best(work, steps, "dense", compiled=True),
-        "dense eager": best(work, steps, "dense", compiled=False),
+        "spikingjelly": fastest_setting(workload, steps, "spikingjelly", compiled=False if quick else None),
+        "dense": fastest_setting(workload, steps, "dense", compiled=True),
+        "dense eager": fastest_setting(workload, steps, "dense", compiled=False),
     }
     if others:
         chosen["snntorch"] = Setting("snntorch", "default")
@@ -77,17 +77,17 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     """Ours and the ratios, with targets; then all other sides."""
     lines, others = [], []
     for row in rows:
-        targets = named(row["work"]).targets[row["steps"]]
+        targets = workload_named(row["work"]).targets[row["steps"]]
         times = row["times"]
         head = {"net": row["work"], "T": row["steps"], "input": row["source"]}
-        lines.append({**head, **beside(times, targets)})
+        lines.append({**head, **comparison_columns(times, targets)})
         others += [
             {
                 **head,
                 "side": side,
                 "setting": row["settings"][side],
                 "ms": milliseconds(times, side),
-                "ratio": against(times, side),
+                "ratio": ratio(times, side),
             }
             for side in row["settings"]
             if side not in ("firstspike",) and (side in times or side in row["failures"])

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from .. import best, inputs
+from .. import inputs, peer_settings
 from ..nets import settings, training_step
 from ..records import timed
 from ..session import Session
 from ..timing import Effort
-from ..works import WORKS
+from ..workloads import WORKLOADS
 
 TITLE = "Settings of the peers"
 LIBRARIES = ("spikingjelly", "dense")
@@ -21,25 +21,25 @@ LIBRARIES = ("spikingjelly", "dense")
 
 def measure(session: Session) -> None:
     """A short training run of each setting; one cell a net, number of steps, and library."""
-    book = session.book("sweep")
+    record = session.record("sweep")
     effort = Effort(rounds=5, seconds=4.0, most=30, block=0.01)
-    for work in WORKS:
-        maps = not work.flat
-        for steps in work.steps if session.full else work.steps[:1]:
-            batch = inputs.batch("fashion-mnist", work.batch, steps, flat=not maps)
+    for workload in WORKLOADS:
+        maps = not workload.flat
+        for steps in workload.steps if session.full else workload.steps[:1]:
+            batch = inputs.batch("fashion-mnist", workload.batch, steps, flat=not maps)
             for library in LIBRARIES:
-                cell = best.cell(work, steps, library)
-                if book.has(cell):
+                cell = peer_settings.sweep_cell(workload, steps, library)
+                if record.has(cell):
                     continue
-                session.say(f"sweep {cell}")
+                session.log(f"sweep {cell}")
                 chosen = {s.name: s for s in settings(library, maps=maps, steps=steps)}
-                samples, failures = session.compare(chosen, work, batch, training_step, effort)
-                book.add(
+                samples, failures = session.compare(chosen, workload, batch, training_step, effort)
+                record.add(
                     cell,
-                    work=work.name,
+                    work=workload.name,
                     steps=steps,
                     library=library,
-                    batch=work.batch,
+                    batch=workload.batch,
                     times=timed(samples),
                     failures=failures,
                 )

@@ -11,8 +11,8 @@ from .. import inputs, timing
 from ..nets import Setting, build, inference, training_step
 from ..records import timed
 from ..session import Session
-from ..show import milliseconds
-from ..works import CNN, WORKS, Work
+from ..table_cells import milliseconds
+from ..workloads import CNN, WORKLOADS, Workload
 
 TITLE = "Threads"
 GEMM = 768  # a product of about the length of a layer call
@@ -20,22 +20,22 @@ GEMM = 768  # a product of about the length of a layer call
 
 def measure(session: Session) -> None:
     """A cell a net with its step on one thread and on all, in turns; one cell with products and layers in turns."""
-    book = session.book("threads")
-    for work in WORKS if session.full else (CNN,):
+    record = session.record("threads")
+    for workload in WORKLOADS if session.full else (CNN,):
         for kind in ("training", "inference"):
-            cell = f"{work.name}-{kind}"
-            if not book.has(cell):
-                session.say(f"threads {cell}")
-                sides = {str(n): _with_threads(n, _call(work, kind)) for n in (1, session.threads)}
-                book.add(cell, work=work.name, kind=kind, steps=8, times=timed(session.alternate(sides)))
-    if not book.has("pools"):
-        session.say("threads pools")
-        book.add("pools", work=CNN.name, kind="pools", steps=8, times=timed(_pools(session)))
+            cell = f"{workload.name}-{kind}"
+            if not record.has(cell):
+                session.log(f"threads {cell}")
+                sides = {str(n): _with_threads(n, _call(workload, kind)) for n in (1, session.threads)}
+                record.add(cell, work=workload.name, kind=kind, steps=8, times=timed(session.alternate(sides)))
+    if not record.has("pools"):
+        session.log("threads pools")
+        record.add("pools", work=CNN.name, kind="pools", steps=8, times=timed(_pools(session)))
 
 
-def _call(work: Work, kind: str) -> timing.Call:
-    batch = inputs.batch("fashion-mnist", work.batch, 8, flat=work.flat)
-    net = build(Setting("firstspike", "eager"), work, 8)
+def _call(workload: Workload, kind: str) -> timing.Call:
+    batch = inputs.batch("fashion-mnist", workload.batch, 8, flat=workload.flat)
+    net = build(Setting("firstspike", "eager"), workload, 8)
     return inference(net, batch.spikes) if kind == "inference" else training_step(net, batch.spikes, batch.labels)
 
 

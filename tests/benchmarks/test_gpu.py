@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks.cuda import kernels, steps
-from benchmarks.records import Book, load
+from benchmarks.records import SectionRecord, load
 from benchmarks.stats import summarize
-from benchmarks.works import MLP
+from benchmarks.workloads import MLP
 
 from benchmarks import gpu
 
@@ -70,9 +70,9 @@ def test_a_step_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "milliseconds", lambda call, **_: (call(), summarize([2.0]))[1])
     monkeypatch.setattr(steps, "captured", lambda call: call)
     monkeypatch.setattr(steps, "peak_bytes", lambda call: 7)
-    work = replace(MLP, batch=4)
-    monkeypatch.setattr(steps, "WORKS", (work,))
-    row = steps.cell("firstspike", work, 8)
+    workload = replace(MLP, batch=4)
+    monkeypatch.setattr(steps, "WORKLOADS", (workload,))
+    row = steps.cell("firstspike", workload, 8)
     assert (row["eager"], row["graph"], row["bytes"]) == (2.0, 2.0, 7)
     assert row["entries"] == 2.0, "on the CPU the first capacity is enough, and is doubled"
 
@@ -99,6 +99,6 @@ def test_kernels_stop_in_time(
     monkeypatch.setattr("benchmarks.cuda.timing.ceilings", lambda: LIMITS)
     monkeypatch.setattr("benchmarks.cuda.timing.milliseconds", lambda call, **_: summarize([1.0]))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
-    gpu._kernels(Book(tmp_path, "kernels", resume=False), deadline=0.0)
+    gpu._kernels(SectionRecord(tmp_path, "kernels", resume=False), deadline=0.0)
     assert "time is up" in capsys.readouterr().out
     assert [row["cell"] for row in load(tmp_path / "kernels.json")] == ["ceilings"]

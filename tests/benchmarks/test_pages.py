@@ -3,10 +3,11 @@
 import json
 
 import pytest
-from benchmarks.best import best
-from benchmarks.works import CNN, MLP, named
+from benchmarks.peer_settings import fastest_setting
+from benchmarks.workloads import CNN, MLP, workload_named
+from tools.records import FORMAT
 
-from benchmarks import page, quote, records, show
+from benchmarks import embed_tables, page, table_cells
 
 ORIGIN = {
     "machine": {"processor": "test", "cores": 2, "caches": {}, "system": "x", "load": 0.5},
@@ -23,7 +24,7 @@ def side(median):
 
 def write(folder, section, rows):
     folder.mkdir(parents=True, exist_ok=True)
-    whole = {"format": records.FORMAT, "section": section, "rows": [{**row, "origin": ORIGIN} for row in rows]}
+    whole = {"format": FORMAT, "section": section, "rows": [{**row, "origin": ORIGIN} for row in rows]}
     (folder / f"{section}.json").write_text(json.dumps(whole))
 
 
@@ -97,18 +98,18 @@ def test_growth_draws_a_figure_that_prints_the_same_bytes_twice(tmp_path):
 def test_documents_are_filled_from_the_records_and_filling_again_changes_nothing(tmp_path):
     write(tmp_path, "steps", [STEP])
     text = "before\n<!-- bench steps 0 -->\nold\n<!-- end -->\nafter\n"
-    filled = quote.fill(text, tmp_path)
+    filled = embed_tables.fill(text, tmp_path)
     assert "9.0x" in filled and "old" not in filled and filled.startswith("before\n") and filled.endswith("after\n")
-    assert quote.fill(filled, tmp_path) == filled
-    missing = quote.fill("<!-- bench limit 0 -->\n<!-- end -->", tmp_path)
-    assert quote.MISSING in missing
+    assert embed_tables.fill(filled, tmp_path) == filled
+    missing = embed_tables.fill("<!-- bench limit 0 -->\n<!-- end -->", tmp_path)
+    assert embed_tables.MISSING in missing
     with pytest.raises(ValueError, match="one of the 2 tables of steps"):
-        quote.fill("<!-- bench steps 7 -->\n<!-- end -->", tmp_path)
+        embed_tables.fill("<!-- bench steps 7 -->\n<!-- end -->", tmp_path)
 
 
 def test_the_fastest_setting_of_a_sweep_is_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.best.RESULTS", tmp_path)
-    assert best(MLP, 8, "dense").name == "loop, compiled"  # nothing swept
+    monkeypatch.setattr("benchmarks.peer_settings.RESULTS", tmp_path)
+    assert fastest_setting(MLP, 8, "dense").name == "loop, compiled"  # nothing swept
     rows = [
         {
             "cell": "a",
@@ -120,21 +121,21 @@ def test_the_fastest_setting_of_a_sweep_is_taken(tmp_path, monkeypatch):
         }
     ]
     write(tmp_path / "full", "sweep", rows)
-    assert best(MLP, 16, "dense").name == "loop, compiled"
-    assert best(MLP, 254, "dense").name == "scan, compiled"  # an unrolled loop is out of reach there
-    assert best(MLP, 8, "dense", compiled=False).name == "scan"
-    assert best(CNN, 8, "dense").compiled  # swept for another net only
+    assert fastest_setting(MLP, 16, "dense").name == "loop, compiled"
+    assert fastest_setting(MLP, 254, "dense").name == "scan, compiled"  # an unrolled loop is out of reach there
+    assert fastest_setting(MLP, 8, "dense", compiled=False).name == "scan"
+    assert fastest_setting(CNN, 8, "dense").compiled  # swept for another net only
 
 
 @pytest.mark.parametrize(("value", "text"), [(123.4, "123"), (12.34, "12.3"), (1.234, "1.23"), (0.01234, "0.0123")])
 def test_numbers_have_three_digits_or_so(value, text):
-    assert show.number(value) == text
+    assert table_cells.number(value) == text
 
 
 def test_absent_sides_show_a_dash():
-    assert show.milliseconds({}, "norse") == show.against({"firstspike": side(1.0)}, "norse") == "–"
+    assert table_cells.milliseconds({}, "norse") == table_cells.ratio({"firstspike": side(1.0)}, "norse") == "–"
 
 
 def test_an_unknown_work_is_named():
     with pytest.raises(ValueError, match="mlp, cnn, wide, got 'nope'"):
-        named("nope")
+        workload_named("nope")

@@ -2,7 +2,7 @@ import shutil
 import sys
 
 import pytest
-from benchmarks.records import Book, load
+from benchmarks.records import SectionRecord, load
 
 from benchmarks import probe
 
@@ -19,11 +19,11 @@ def test_peaks_are_given_for_each_level():
 @linux
 def test_a_record_says_how_near_the_processors_were(tmp_path):
     neighbours = probe.Neighbours()
-    book = Book(tmp_path, "steps", resume=False, neighbours=neighbours)
+    record = SectionRecord(tmp_path, "steps", resume=False, neighbours=neighbours)
     neighbours.bring()
     neighbours.bring()
-    book.add("two rounds")
-    book.add("none")
+    record.add("two rounds")
+    record.add("none")
     first, second = (row["origin"]["neighbours"] for row in load(tmp_path / "steps.json"))
     assert len(first) == 2 and all(0 <= ns < 1e6 for ns in first)
     assert second == []

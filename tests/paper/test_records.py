@@ -3,8 +3,6 @@ import json
 from paper.records import Missing, Store
 from paper.runs import Run
 
-from paper import provenance
-
 from .samples import record
 
 RUN = Run.of({"data": "digits", "spec": "64-10"})
@@ -50,23 +48,3 @@ def test_reasons_are_kept_until_there_is_a_record(tmp_path):
     again = Store(tmp_path)
     assert again.why(other) == Missing("not run: no data", "get it") and again.why(RUN).reason == "not run"
     assert list(json.loads((tmp_path / "missing.json").read_text())) == [other.key]
-
-
-def test_commit_of_a_repository_and_of_none(tmp_path):
-    import subprocess
-
-    def git(*arguments):
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
-
-    assert provenance.commit(tmp_path) is None
-    git("init")
-    (tmp_path / "file").write_text("1")
-    git("add", "file")
-    git("commit", "-m", "x")
-    head = provenance.commit(tmp_path)
-    assert head is not None and len(head) == 40
-    (tmp_path / "untracked").write_text("1")
-    assert provenance.commit(tmp_path) == head
-    (tmp_path / "file").write_text("2")
-    assert provenance.commit(tmp_path) == f"{head}-dirty"

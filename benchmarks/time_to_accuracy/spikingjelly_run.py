@@ -15,7 +15,7 @@ from firstspike.train.loop import Forward, train_epoch
 from firstspike.train.progress import ProgressBar
 
 
-class DirectJelly(nn.Module):
+class DirectSpikingJelly(nn.Module):
     """Direct coding, IFNode + ATan, multi-step, readout of the mean spikes by a linear layer; SpikingJelly's own
     initialisation.
 
@@ -58,7 +58,7 @@ def run(config: train.Config, datasets: tuple[Dataset, Dataset]) -> list[dict[st
     """Train by the config; test accuracy in percent and seconds of each epoch."""
     torch.manual_seed(config.seed)
     images, test = datasets
-    net = DirectJelly(config.spec, images.input_shape, config.steps)
+    net = DirectSpikingJelly(config.spec, images.input_shape, config.steps)
     optimizer = train.build_optimizer(config, net)
     normalize = Normalize.of(images.images) if config.standardize else Normalize()
     found = []

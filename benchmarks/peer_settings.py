@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import records
 from .nets import Setting, settings
 from .records import RESULTS
-from .works import Work
+from .workloads import Workload
 
 #: Taken where no sweep was recorded.
 ASSUMED = {
@@ -14,12 +14,12 @@ ASSUMED = {
 }
 
 
-def cell(work: Work, steps: int, library: str) -> str:
+def sweep_cell(workload: Workload, steps: int, library: str) -> str:
     """The name of the sweep's cell."""
-    return f"{work.name}-T{steps}-{library}"
+    return f"{workload.name}-T{steps}-{library}"
 
 
-def best(work: Work, steps: int, library: str, *, compiled: bool | None = None) -> Setting:
+def fastest_setting(workload: Workload, steps: int, library: str, *, compiled: bool | None = None) -> Setting:
     """The fastest setting of a training step that was found for this net, at the nearest number of steps that was
     swept.
 
@@ -28,13 +28,13 @@ def best(work: Work, steps: int, library: str, *, compiled: bool | None = None) 
     """
     allowed = {
         setting.name: setting
-        for setting in settings(library, maps=not work.flat, steps=steps)
+        for setting in settings(library, maps=not workload.flat, steps=steps)
         if compiled is None or setting.compiled == compiled
     }
     rows = [
         row
         for row in records.load(RESULTS / "full" / "sweep.json")
-        if row["work"] == work.name and row["library"] == library
+        if row["work"] == workload.name and row["library"] == library
     ]
     for row in sorted(rows, key=lambda row: abs(row["steps"] - steps)):
         times = {name: time["median"] for name, time in row["times"].items() if name in allowed}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """A net, by its string, on 28 x 28 images, with the training batch and the numbers of steps at which it is
     compared.
 
@@ -34,18 +34,18 @@ class Work:
         return tuple(self.targets)
 
 
-MLP = Work("mlp", "784-400-400-10", 128, {8: (8, 5), 16: (15, 8), 64: (40, 20)})
-CNN = Work("cnn", "32C3-AP2-64C3-AP2-128-10", 64, {8: (8, 5), 16: (15, 8)})
-WIDE = Work("wide", "128C3-AP2-128C3-AP2-2048-100", 32, {8: (6, 4)})
-WORKS = (MLP, CNN, WIDE)
+MLP = Workload("mlp", "784-400-400-10", 128, {8: (8, 5), 16: (15, 8), 64: (40, 20)})
+CNN = Workload("cnn", "32C3-AP2-64C3-AP2-128-10", 64, {8: (8, 5), 16: (15, 8)})
+WIDE = Workload("wide", "128C3-AP2-128C3-AP2-2048-100", 32, {8: (6, 4)})
+WORKLOADS = (MLP, CNN, WIDE)
 
 #: Inference targets {batch: (against SpikingJelly, against the compiled dense net)}.
 INFERENCE = {256: (12, 8), 1: (5, 3)}
 
 
-def named(name: str) -> Work:
+def workload_named(name: str) -> Workload:
     """The work of this name; ValueError for another."""
-    for work in WORKS:
-        if work.name == name:
-            return work
-    raise ValueError(f"name must be one of {', '.join(work.name for work in WORKS)}, got {name!r}")
+    for workload in WORKLOADS:
+        if workload.name == name:
+            return workload
+    raise ValueError(f"name must be one of {', '.join(workload.name for workload in WORKLOADS)}, got {name!r}")

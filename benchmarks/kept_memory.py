@@ -1,9 +1,8 @@
-"""Memory of a training step: what autograd keeps for the backward pass, and the resident memory of the process."""
+"""Memory of a training step: what autograd keeps for the backward pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -28,25 +27,3 @@ def kept_bytes(forward: Callable[[], Tensor], known: Iterable[Tensor]) -> int:
         forward()
     there = {tensor.untyped_storage().data_ptr() for tensor in known}
     return sum(size for address, size in storages.items() if address not in there)
-
-
-def resident() -> int:
-    """Bytes of this process in memory now (Linux)."""
-    return _status("VmRSS")
-
-
-def peak_resident() -> int:
-    """The most bytes of this process in memory since `forget_peak` (Linux)."""
-    return _status("VmHWM")
-
-
-def forget_peak() -> None:
-    """Let `peak_resident` start anew (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def _status(key: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"/proc/self/status must have {key}")

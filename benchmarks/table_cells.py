@@ -27,20 +27,20 @@ def milliseconds(times: Mapping[str, Mapping[str, Any]], side: str) -> str:
     return f"{number(time['median'])} ({number(time['low'])} to {number(time['high'])})"
 
 
-def beside(times: Mapping[str, Mapping[str, Any]], targets: tuple[float, float]) -> dict[str, str]:
+def comparison_columns(times: Mapping[str, Mapping[str, Any]], targets: tuple[float, float]) -> dict[str, str]:
     """The columns that compare us with SpikingJelly and the compiled dense net, each with the ratio that is aimed at."""
     return {
         "firstspike, ms": milliseconds(times, "firstspike"),
         "SpikingJelly, ms": milliseconds(times, "spikingjelly"),
-        "ratio": against(times, "spikingjelly"),
+        "ratio": ratio(times, "spikingjelly"),
         "target": f"{targets[0]}",
         "dense compiled, ms": milliseconds(times, "dense"),
-        "ratio ": against(times, "dense"),
+        "ratio ": ratio(times, "dense"),
         "target ": f"{targets[1]}",
     }
 
 
-def against(times: Mapping[str, Mapping[str, Any]], side: str, ours: str = "firstspike") -> str:
+def ratio(times: Mapping[str, Mapping[str, Any]], side: str, ours: str = "firstspike") -> str:
     """How many times as long as ours a side takes, such as "8.3x"; a dash where either was not measured."""
     if side not in times or ours not in times:
         return ABSENT

@@ -6,11 +6,11 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
-from ..works import Work
+from ..workloads import Workload
 from .synapses import stages
 
 
-class Jelly(nn.Module):
+class SpikingJellyNet(nn.Module):
     """forward: spikes float32 [T, B, ...] to scores [B, classes]: the last layer integrates (W times the sum of the
     spikes).
 
@@ -20,7 +20,7 @@ class Jelly(nn.Module):
 
     def __init__(
         self,
-        work: Work,
+        workload: Workload,
         steps: int,
         *,
         step_mode: str = "m",
@@ -30,7 +30,7 @@ class Jelly(nn.Module):
     ) -> None:
         super().__init__()
         modules: list[nn.Module] = []
-        made = stages(work, steps, layer.Linear, layer.Conv2d, seed=seed)
+        made = stages(workload, steps, layer.Linear, layer.Conv2d, seed=seed)
         for stage in made:
             if stage.pool > 1:
                 modules.append(layer.AvgPool2d(stage.pool))

@@ -1,0 +1,13 @@
+import json
+
+from tools import provenance
+
+
+def test_the_origin_of_timings_can_be_recorded():
+    origin = json.loads(json.dumps(provenance.timing_origin(), allow_nan=False))
+    assert {"machine", "versions", "commit", "time"} == set(origin)
+    assert {"processor", "cores", "caches", "system", "load"} == set(origin["machine"])
+    assert origin["machine"]["cores"] >= 1
+    assert {"python", "torch", "spikingjelly", "instruction set"} <= set(origin["versions"])
+    commit = origin["commit"]
+    assert commit is None or len(commit.removesuffix("-dirty")) == 12
