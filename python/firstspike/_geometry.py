@@ -1,12 +1,62 @@
-"""A layer's geometry as the kernels take it, the numbers of `Layer` in cpp/core/layer.h, from checked shapes."""
+"""A layer's geometry as the kernels take it, from checked shapes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 from torch import Size, Tensor
 
 from . import _checks
+
+
+class Geometry(NamedTuple):
+    """Which input unit reaches which output neuron through which weight: the members of `Layer` in cpp/core/layer.h.
+
+    The operators take it as SymInt[], so inside them it may arrive as a list: `Geometry(*geometry)` names its numbers.
+    """
+
+    batch: int
+    height: int  # of the input map, before pooling; 1 where the input is flat
+    width: int
+    channels: int
+    pool: int
+    kernel_height: int  # in pooled cells
+    kernel_width: int
+    stride_y: int
+    stride_x: int
+    pad_y: int
+    pad_x: int
+    outputs: int
+    steps: int
+
+    @property
+    def out_size(self) -> tuple[int, int]:
+        """Height and width of the output map."""
+        return (
+            out_size(pooled(self.height, self.pool), self.kernel_height, self.stride_y, self.pad_y),
+            out_size(pooled(self.width, self.pool), self.kernel_width, self.stride_x, self.pad_x),
+        )
+
+    @property
+    def out_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the output in site order, [B, H, W, C]."""
+        return (self.batch, *self.out_size, self.outputs)
+
+    @property
+    def out_sites(self) -> int:
+        """Number of places of the output, over all samples."""
+        height, width = self.out_size
+        return self.batch * height * width
+
+
+def pooled(size: int, pool: int) -> int:
+    """Height or width of a map after a pool; a remainder is cropped."""
+    return size // pool
+
+
+def out_size(size: int, kernel: int, stride: int = 1, padding: int = 0) -> int:
+    """Height or width of a convolution's output."""
+    return (size + 2 * padding - kernel) // stride + 1
 
 
 def pool_of(shape: Size | tuple[int, ...], avg_pool: int) -> int:
@@ -18,11 +68,11 @@ def pool_of(shape: Size | tuple[int, ...], avg_pool: int) -> int:
     return pool
 
 
-def linear(shape: Size | tuple[int, ...], weight: Tensor, pool: int, steps: int) -> list[int]:
+def linear(shape: Size | tuple[int, ...], weight: Tensor, pool: int, steps: int) -> Geometry:
     """A fully connected layer as the convolution whose kernel covers the whole map."""
     batch, channels, *size = shape
     height, width = size or (1, 1)
-    kernel_y, kernel_x = height // pool, width // pool
+    kernel_y, kernel_x = pooled(height, pool), pooled(width, pool)
     features = channels * kernel_y * kernel_x
     outputs, columns = weight.shape
     if columns != features or outputs < 1 or features < 1:
@@ -30,7 +80,7 @@ def linear(shape: Size | tuple[int, ...], weight: Tensor, pool: int, steps: int)
             f"weight must have shape [outputs, {features}] for spikes of shape {tuple(shape)} and "
             f"avg_pool {pool}, got {tuple(weight.shape)}"
         )
-    return [batch, height, width, channels, pool, kernel_y, kernel_x, 1, 1, 0, 0, outputs, steps]
+    return Geometry(batch, height, width, channels, pool, kernel_y, kernel_x, 1, 1, 0, 0, outputs, steps)
 
 
 def convolution(
@@ -40,7 +90,7 @@ def convolution(
     padding: tuple[int, int],
     pool: int,
     steps: int,
-) -> list[int]:
+) -> Geometry:
     """A convolution of spikes [B, C, H, W]; stride and padding are (vertical, horizontal), of the pooled map."""
     batch, channels, height, width = shape
     if weight.shape[1] != channels:
@@ -48,16 +98,20 @@ def convolution(
             f"weight must have shape [outputs, {channels}, ...] for spikes of shape {tuple(shape)}, "
             f"got {tuple(weight.shape)}"
         )
-    padded = (height // pool + 2 * padding[0], width // pool + 2 * padding[1])
+    padded = (pooled(height, pool) + 2 * padding[0], pooled(width, pool) + 2 * padding[1])
     if 0 in weight.shape or padded[0] < weight.shape[2] or padded[1] < weight.shape[3]:
         raise ValueError(f"weight of shape {tuple(weight.shape)} must fit into the pooled and padded map, {padded}")
-    return [batch, height, width, channels, pool, *weight.shape[2:], *stride, *padding, weight.shape[0], steps]
-
-
-def out_size(geometry: Sequence[int]) -> tuple[int, int]:
-    """Height and width of a layer's output."""
-    _, height, width, _, pool, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, _, _ = geometry
-    return (
-        (height // pool + 2 * pad_y - kernel_y) // stride_y + 1,
-        (width // pool + 2 * pad_x - kernel_x) // stride_x + 1,
+    outputs, _, kernel_height, kernel_width = weight.shape
+    return Geometry(
+        batch,
+        height,
+        width,
+        channels,
+        pool,
+        kernel_height,
+        kernel_width,
+        *stride,
+        *padding,
+        outputs=outputs,
+        steps=steps,
     )

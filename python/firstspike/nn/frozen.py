@@ -46,11 +46,11 @@ class Frozen(nn.Module):
                 )
             frozen.append(_frozen(layer, shape))
             shape = _out_shape(frozen[-1])
-        if len({layer.geometry[12] for layer in frozen}) != 1:
+        if len({layer.geometry.steps for layer in frozen}) != 1:
             raise ValueError(
-                f"layers must be at least one, all of the same steps, got {[x.geometry[12] for x in frozen]}"
+                f"layers must be at least one, all of the same steps, got {[x.geometry.steps for x in frozen]}"
             )
-        self.steps, self.output_shape, self._fires = frozen[-1].geometry[12], shape, frozen[-1].fires
+        self.steps, self.output_shape, self._fires = frozen[-1].geometry.steps, shape, frozen[-1].fires
         self._layers = PrepackedLayers(frozen)
 
     @torch.compiler.disable
@@ -93,6 +93,5 @@ def _frozen(layer: TTFSConv2d | TTFSLinear | Integrate, shape: tuple[int, ...]) 
 
 
 def _out_shape(layer: PrepackedLayer) -> tuple[int, ...]:
-    height, width = _geometry.out_size(layer.geometry)
-    channels = layer.geometry[11]
+    _, height, width, channels = layer.geometry.out_shape
     return (channels, height, width) if layer.weight.dim() == 4 else (channels,)

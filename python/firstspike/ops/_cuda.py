@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from .. import _extension
+from .._geometry import Geometry
 
 TILE = 32  # neurons of a support group: one warp (cpp/cuda/kernels.h)
 SLOT = 4  # entries a neuron; not measured on a device yet
@@ -74,8 +75,8 @@ def strides(weight: Tensor, geometry: Sequence[int]) -> tuple[int, ...]:
     """Strides of [outputs, channels, kernel height, kernel width], the order of the columns of a flat weight, too."""
     if weight.dim() == 4:
         return weight.stride()
-    (row, column), height, width = weight.stride(), geometry[5], geometry[6]
-    return row, height * width * column, width * column, column
+    (row, column), layer = weight.stride(), Geometry(*geometry)
+    return row, layer.kernel_height * layer.kernel_width * column, layer.kernel_width * column, column
 
 
 def workspace(size: int, like: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.dlpack import to_dlpack
 
 from .. import _extension
+from .._geometry import Geometry
 from . import _cuda
 from ._eager import eager
 
@@ -109,9 +110,10 @@ def gradient_shapes(
     times: Tensor, in_place: Tensor | None, weight: Tensor, geometry: Sequence[int], needs: Sequence[bool]
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Shapes of a layer's gradients at its input's anchor, its weight and its bias; those that nobody needs are empty."""
-    at_anchor = (geometry[12], *times.shape) if in_place is None else (in_place.shape[1],)
+    layer = Geometry(*geometry)
+    at_anchor = (layer.steps, *times.shape) if in_place is None else (in_place.shape[1],)
     return (
         at_anchor if needs[0] else (0,),
         tuple(weight.shape) if needs[1] else (0,),
-        (geometry[11] if needs[2] else 0,),
+        (layer.outputs if needs[2] else 0,),
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .._geometry import out_size
+from .._geometry import Geometry
 from . import _cuda
 from ._cuda import kernels, on_device, pointer, pointers, strides
 from ._library import INPUT, array, cpu, gradient_shapes, groups_of, operator, threads
@@ -75,7 +75,8 @@ def _forward_fake(
 
 
 def _membrane(weight: Tensor, geometry: Sequence[int]) -> Tensor:
-    return weight.new_empty((geometry[12], geometry[0], *out_size(geometry), geometry[11]))
+    layer = Geometry(*geometry)
+    return weight.new_empty((layer.steps, *layer.out_shape))
 
 
 def _entries(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:

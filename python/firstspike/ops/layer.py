@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .._geometry import out_size
+from .._geometry import Geometry
 from . import _cuda
 from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers, strides
 from ._library import (
@@ -38,7 +38,7 @@ def _forward(
     neuron: Sequence[float],
     record: bool,
 ) -> tuple[Tensor, ...]:
-    fired = torch.empty((geometry[0], *out_size(geometry), geometry[11]), dtype=torch.uint8)
+    fired = torch.empty(Geometry(*geometry).out_shape, dtype=torch.uint8)
     result = cpu.fire_layer(geometry, neuron, array(times), array(weight), array(bias), record, threads(), array(fired))
     support_anchor, *support = recorded(result)
     return support_anchor, fired, *support
@@ -55,7 +55,8 @@ def _forward_cuda(
     neuron: Sequence[float],
     record: bool,
 ) -> tuple[Tensor, ...]:
-    fired = times.new_empty((geometry[0], *out_size(geometry), geometry[11]))
+    layer = Geometry(*geometry)
+    fired = times.new_empty(layer.out_shape)
     variant = _cuda.VARIANT
     space = _cuda.workspace(kernels().fire_workspace(geometry, variant), times)
     call = (
@@ -72,8 +73,8 @@ def _forward_cuda(
             kernels().fire_layer(*call, NO_SLOTS, pointer(fired), variant, stream)
             support_anchor, *support = nothing_recorded(times)
             return support_anchor, fired, *support
-        groups = groups_of(fired.numel() // geometry[11], geometry[11], times.device)
-        found = Recording(times, groups, fired.numel(), geometry[12])
+        groups = groups_of(layer.out_sites, layer.outputs, times.device)
+        found = Recording(times, groups, fired.numel(), layer.steps)
         kernels().fire_layer(*call, found.slots, pointer(fired), variant, stream)
         support_anchor, *support = found.place(
             lambda to: kernels().place_layer(*call, found.slots, to, variant, stream)
@@ -92,9 +93,9 @@ def _forward_fake(
     neuron: Sequence[float],
     record: bool,
 ) -> tuple[Tensor, ...]:
-    height, width = out_size(geometry)
-    support_anchor, *support = fake_recorded(times, geometry[0] * height * width, geometry[11], geometry[12], record)
-    return support_anchor, times.new_empty((geometry[0], height, width, geometry[11])), *support
+    layer = Geometry(*geometry)
+    support_anchor, *support = fake_recorded(times, layer.out_sites, layer.outputs, layer.steps, record)
+    return support_anchor, times.new_empty(layer.out_shape), *support
 
 
 def _backward(
@@ -143,9 +144,10 @@ def _backward_cuda(
         gradient, times, in_offset, in_place, weight, offset, slope, place, geometry, decay, needs
     )
     gradient, support, neuron = gradient.contiguous(), pointers(offset, *place), (0.0, decay, 0, 1.0)
+    layer = Geometry(*geometry)
     with on_device(times) as stream:
         if needs[0]:
-            if geometry[1] % geometry[4] or geometry[2] % geometry[4]:
+            if layer.height % layer.pool or layer.width % layer.pool:
                 at_anchor.zero_()  # units outside the last whole pooling window reach nothing
             space = _cuda.workspace(kernels().input_gradient_workspace(geometry), times)
             producer = (0, 0, 0) if in_offset is None or in_place is None else pointers(in_offset, *in_place)

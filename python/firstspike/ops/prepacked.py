@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._geometry import out_size
+from .._geometry import Geometry
 from ._library import array, cpu, threads
 
 
 class PrepackedLayer(NamedTuple):
     """A layer as `fire_layer` and `integrate_layer` take it; its geometry's batch does not count."""
 
-    geometry: Sequence[int]
+    geometry: Geometry
     neuron: tuple[float, float, float, float]
     fires: bool
     weight: Tensor
@@ -27,10 +27,10 @@ class PrepackedLayers:
 
     def __init__(self, layers: Sequence[PrepackedLayer]) -> None:
         self._kernel: Any = cpu.Prepacked(
-            [(list(x.geometry), x.neuron, x.fires, array(x.weight), array(x.bias)) for x in layers], threads()
+            [(x.geometry, x.neuron, x.fires, array(x.weight), array(x.bias)) for x in layers], threads()
         )
         last = layers[-1].geometry
-        self._out, self._steps = (*out_size(last), last[11]), None if layers[-1].fires else last[12]
+        self._out, self._steps = last.out_shape[1:], None if layers[-1].fires else last.steps
 
     def __call__(self, times: Tensor) -> Tensor:
         batch = len(times)
