@@ -154,9 +154,9 @@ SANITIZED = (
     "tests/nn/test_frozen.py",
     "tests/test_threads.py",
     "tests/test_bad_input.py",
-    "tests/emulator/test_core.py",
+    "tests/emulator/program/test_engine.py",
     "tests/emulator/test_golden.py",
-    "tests/emulator/test_file.py",
+    "tests/emulator/program/test_serialization.py",
     "tests/emulator/test_fixed.py",
 )
 

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from firstspike import data, train
 from firstspike import emulator as em
 from firstspike.data.cache import user_root
-from firstspike.emulator import qat
-from firstspike.emulator.run import float_predictions, input_times
+from firstspike.emulator.quantization import qat
+from firstspike.emulator.reporting.runner import float_predictions, input_times
 from firstspike.report import write_text
 from paper.checkout import here, made_here
 from paper.emulator_page import write
@@ -108,7 +108,7 @@ def measure(job: Job, net: Net) -> Job:
     ran = em.run(program, test.images, labels=test.labels)
     tables = list(dict.fromkeys([program.profile.energy or INTEGER, INTEGER]))
     report = em.report(ran, placement=placement, refusal=refusal, tables=tables, float_predictions=net.answers)
-    core, times = program.core(), input_times(program, test.images)
+    core, times = program.engine(), input_times(program, test.images)
     began = time.perf_counter()
     core.run(times)
     return {**job, "summary": report.summary(), "energy": json.loads(report.to_json())["energy"], "tables": tables,

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from firstspike import data, models
 from firstspike import emulator as em
-from firstspike.emulator.run import input_times
+from firstspike.emulator.program.engine import Engine
+from firstspike.emulator.reporting.runner import input_times
 from tools import ROOT
 
 from ..records import timed
@@ -54,7 +55,7 @@ def network() -> models.TTFSNet:
 
 def _profile(session: Session, profile: str, test: data.Dataset) -> dict[str, Any]:
     program = em.quantize(network(), profile)
-    core, times = program.core(), input_times(program, test.images)
+    core, times = program.engine(), input_times(program, test.images)
     sides = {
         "core": lambda: core.run(times, threads=session.threads),
         "core, 1 thread": lambda: core.run(times, threads=1),
@@ -76,7 +77,7 @@ def _peer(session: Session, python: str, images: torch.Tensor) -> dict[str, Any]
     program = em.quantize(network(), "loihi-like")
     times = input_times(program, images)
     spikes, wall, cpu = _nengo(python, program, times)
-    core, many = program.core(), np.tile(times, (1000, 1))
+    core, many = program.engine(), np.tile(times, (1000, 1))
     fired = [layer for layer in core.run(times, all_times=True).times if layer is not None]
     ours = np.concatenate(fired, 1)[:, None] == np.arange(program.total_steps)[:, None]
     seconds = session.alternate({"firstspike": lambda: core.run(many, threads=session.threads)})
@@ -89,7 +90,7 @@ def _peer(session: Session, python: str, images: torch.Tensor) -> dict[str, Any]
     return {"images": len(images), "same_spikes": bool((spikes == ours).all()), "times": timed(samples)}
 
 
-def _cpu_seconds(core: em.core.Core, times: NDArray[np.uint8]) -> float:
+def _cpu_seconds(core: Engine, times: NDArray[np.uint8]) -> float:
     began = time.process_time()
     core.run(times, threads=1)
     return time.process_time() - began

@@ -24,7 +24,7 @@ def change_one(data, record, depth=3):
 
 def run_once(program):
     """Run a program that was read, on one sample whose neurons all fire at once."""
-    program.core().run(np.zeros((1, int(np.prod(program.input_shape))), np.uint8))
+    program.engine().run(np.zeros((1, int(np.prod(program.input_shape))), np.uint8))
 
 
 def _keys(at):

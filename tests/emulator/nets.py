@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from firstspike import models
-from firstspike.emulator import Profile, profile
+from firstspike.emulator import Profile
+from firstspike.emulator.program import profile
 
 SPECS = ("30-20-5", "6C3-AP2-8C3-AP2-12-5", "4C3-7C3-5")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from firstspike.emulator.layers import Layer, Register
+from firstspike.emulator.program.layers import Layer, Register
 
 
 @st.composite

@@ -76,8 +76,8 @@ def test_what_does_not_fit_is_said(checkpoint):
     ("arguments", "text"),
     [
         (["--bits", "9"], "bits must be an int from 2 to 8"),
-        (["--profile", "tpu"], "profiles must be one of"),
-        (["--energy", "none"], "energy must be one of"),
+        (["--profile", "tpu"], "profile must be one of"),
+        (["--energy", "none"], "energy table must be one of"),
         (["--early-exit"], "early_exit needs"),
         (["--data", "nothing"], "nothing"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstspike.emulator.core import COUNTERS, Core, OverflowRefused
+from firstspike.emulator.program.engine import COUNTERS, Engine, OverflowRefused
 
 from . import golden
 from .networks import networks
@@ -23,7 +23,7 @@ def test_core_equals_golden(network, early_exit, threads):
     layers, steps, total_steps, times = network
     early_exit = early_exit and layers[-1].fires
     expected = [golden.run(layers, total_steps, sample, early_exit) for sample in times]
-    core = Core(layers, steps=steps, total_steps=total_steps)
+    core = Engine(layers, steps=steps, total_steps=total_steps)
     refused = any(
         e.counters[n, 5 + k]
         for e in expected

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from firstspike.emulator.core import COUNTERS, Core
-from firstspike.emulator.layers import Register
+from firstspike.emulator.program.engine import COUNTERS, Engine
+from firstspike.emulator.program.layers import Register
 
 from . import golden
 from .networks import networks
@@ -21,7 +21,7 @@ examples = settings(max_examples=150)
 
 
 def run(layers, steps, total_steps, times, **options):
-    return Core(layers, steps=steps, total_steps=total_steps).run(times, all_times=True, trace=True, **options)
+    return Engine(layers, steps=steps, total_steps=total_steps).run(times, all_times=True, trace=True, **options)
 
 
 def same(a, b):

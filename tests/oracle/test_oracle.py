@@ -11,9 +11,9 @@ import os
 import numpy as np
 import pytest
 
-from firstspike.emulator import profile
-from firstspike.emulator.core import Core
-from firstspike.emulator.layers import Layer
+from firstspike.emulator.program import profile
+from firstspike.emulator.program.engine import Engine
+from firstspike.emulator.program.layers import Layer
 
 FILE = os.environ.get("FIRSTSPIKE_ORACLE")
 pytestmark = pytest.mark.skipif(FILE is None, reason="FIRSTSPIKE_ORACLE is not set (nox -s oracle)")
@@ -53,7 +53,7 @@ def test_every_step_of_every_network():
     for n in range(count):
         input_steps, steps = given[f"{n}.steps"].tolist()
         network = [[given[f"{n}.{name}{layer}"] for layer in range(2)] for name in ("weight", "theta", "bias")]
-        core = Core(loihi_layers(*network, steps), steps=input_steps, total_steps=steps)
+        core = Engine(loihi_layers(*network, steps), steps=input_steps, total_steps=steps)
         raw = core.run(given[f"{n}.times"][None], all_times=True, trace=True)
         membrane = np.concatenate([m[0] for m in raw.membrane], 1)
         times = np.concatenate([t[0] for t in raw.times])

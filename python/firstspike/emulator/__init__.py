@@ -1,15 +1,16 @@
-"""Fixed-point emulation of neuromorphic cores: quantise a trained network, place it, run it bit for bit, and account
-for it."""
+"""Emulation of fixed-point neuromorphic cores: quantise a trained network, place it, run it bit for bit, report it."""
 
 from ..energy import EnergyTable
-from .core import COUNTERS, OverflowRefused, instruction_set
-from .file import ProgramError, load, save
-from .place import DoesNotFit, Placement, place
-from .profile import Profile
-from .program import Program
-from .quantize import CannotQuantize, quantize
-from .report import Report, report
-from .run import Run, run
+from .placement.placer import DoesNotFit, Placement, place
+from .program import profile
+from .program.engine import COUNTERS, OverflowRefused, instruction_set
+from .program.profile import Profile
+from .program.program import Program
+from .program.serialization import ProgramError, load, save
+from .quantization import qat
+from .quantization.quantizer import CannotQuantize, quantize
+from .reporting.runner import Run, run
+from .reporting.statistics import Report, report
 
 __all__ = [
     "COUNTERS",
@@ -26,6 +27,8 @@ __all__ = [
     "instruction_set",
     "load",
     "place",
+    "profile",
+    "qat",
     "quantize",
     "report",
     "run",

@@ -15,13 +15,14 @@ from tqdm import tqdm
 from .. import data as data_sets
 from .. import train
 from ..models import TTFSNet
-from . import file, qat
-from .place import Placement, place
-from .program import Program
-from .quantize import quantize
-from .refusal import DoesNotFit
-from .report import Report, report
-from .run import float_predictions, run
+from .placement.errors import DoesNotFit
+from .placement.placer import Placement, place
+from .program import serialization
+from .program.program import Program
+from .quantization import qat
+from .quantization.quantizer import quantize
+from .reporting.runner import float_predictions, run
+from .reporting.statistics import Report, report
 
 
 def emulate(
@@ -58,7 +59,7 @@ def emulate(
     fit."""
     with _errors():
         if _is_program(checkpoint):
-            trained, program = None, file.load(checkpoint)
+            trained, program = None, serialization.load(checkpoint)
             if data is None:
                 raise ValueError("data must be given with a program file")
         else:
@@ -130,7 +131,7 @@ def _place(program: Program, strict: bool) -> tuple[Placement | None, str | None
 
 
 def _write(made: Report, folder: Path) -> None:
-    file.save(made.run.program, folder / "program.safetensors")
+    serialization.save(made.run.program, folder / "program.safetensors")
     made.write_json(folder / "report.json")
     made.disagreements().to_csv(folder / "disagreements.csv", index=False)
     made.write_html(folder / "report.html")
@@ -156,4 +157,4 @@ def _is_program(path: Path) -> bool:
         return False
     with path.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
-        return file.KEY.encode() in opened.read(min(size, 1 << 24))
+        return serialization.KEY.encode() in opened.read(min(size, 1 << 24))

@@ -1,0 +1,1 @@
+"""Placement: which neurons sit on which core."""

@@ -1,0 +1,113 @@
+"""Placement on unequal convolution cores, one layer each, by maximum matching."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..program.layers import Layer
+from ..program.profile import CoreKind, Profile
+from ..program.program import Program
+from .errors import DoesNotFit
+from .first_fit import Slot
+
+
+def kernel_entries(layer: Layer) -> int:
+    """Entries of a core's kernel memory: c 2^(ceil(log2 kx ky) + ceil(log2 f)) (sinabs documentation)."""
+    channels, kernel_h, kernel_w, features = _as_convolution(layer)
+    return channels << (_log2(kernel_h * kernel_w) + _log2(features))
+
+
+def neuron_entries(layer: Layer) -> int:
+    """Entries of a core's neuron memory: f 2^(ceil(log2 fy) + ceil(log2 fx)) (sinabs documentation)."""
+    height, width, features = layer.out_shape
+    return features << (_log2(height) + _log2(width))
+
+
+def assign(program: Program) -> list[Slot]:
+    """One core a layer. Raises DoesNotFit naming the layer that no core holds, or the layers that compete for too
+    few."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
+    profile = program.profile
+    cores = [kind for kind in profile.cores for _ in range(kind.count)]
+    fits = np.zeros((len(program.layers), len(cores)), bool)
+    for index, layer in enumerate(program.layers):
+        _check_limits(layer, profile)
+        fits[index] = [_shortage(layer, core) is None for core in cores]
+        if not fits[index].any():
+            name, required, _ = next(s for s in (_shortage(layer, core) for core in cores) if s is not None)
+            best = max(getattr(core, name.replace(" ", "_")) or 0 for core in cores)
+            raise DoesNotFit(
+                layer.name, name if required > best else "a core with both kernel and neuron memory", required, best
+            )
+    chosen = maximum_bipartite_matching(csr_matrix(fits), perm_type="column")
+    if (chosen < 0).any():
+        layer = program.layers[int(np.flatnonzero(chosen < 0)[0])]
+        raise DoesNotFit(
+            layer.name,
+            "a core of its own",
+            f"{len(program.layers)} layers on different cores",
+            f"{int((chosen >= 0).sum())} matched of {len(cores)} cores",
+        )
+    return [
+        _slot(index, layer, int(core), cores[int(core)])
+        for index, (layer, core) in enumerate(zip(program.layers, chosen, strict=True))
+    ]
+
+
+def _slot(index: int, layer: Layer, core: int, kind: CoreKind) -> Slot:
+    sources = int(np.prod(layer.in_shape))
+    return Slot(
+        index,
+        core,
+        0,
+        layer.neurons,
+        sources,
+        kernel_entries(layer),
+        len(np.unique(layer.theta)) if layer.fires else 0,
+        axons_out=layer.neurons,
+        neurons_available=kind.neuron_entries,
+        memory_available=kind.kernel_entries,
+    )
+
+
+def _shortage(layer: Layer, core: CoreKind) -> tuple[str, int, int] | None:
+    for name, required, limit in (
+        ("kernel entries", kernel_entries(layer), core.kernel_entries),
+        ("neuron entries", neuron_entries(layer), core.neuron_entries),
+    ):
+        if limit is not None and required > limit:
+            return name, required, limit
+    return None
+
+
+def _check_limits(layer: Layer, profile: Profile) -> None:
+    _, kernel_h, kernel_w, features = _as_convolution(layer)
+    most = (
+        ("kernel side", max(kernel_h, kernel_w), profile.max_kernel),
+        ("padding", max(layer.padding), profile.max_padding),
+        ("features", features, profile.max_features),
+        ("output side", max(layer.out_shape[:2]), profile.max_output_side),
+        ("thresholds", len(np.unique(layer.theta)) if layer.fires else 0, profile.threshold_groups),
+    )
+    for name, required, limit in most:
+        if limit is not None and required > limit:
+            raise DoesNotFit(layer.name, name, required, limit)
+    for name, value, allowed in (("stride", max(layer.stride), profile.strides), ("pool", layer.pool, profile.pools)):
+        if allowed is not None and value not in allowed:
+            raise DoesNotFit(layer.name, name, value, " or ".join(map(str, allowed)))
+
+
+def _as_convolution(layer: Layer) -> tuple[int, int, int, int]:
+    """(channels, kernel height, kernel width, features); a linear layer is a kernel as large as its map."""
+    if layer.kind == "conv":
+        return layer.weight.shape
+    height, width, channels = layer.pooled_shape
+    return channels, height, width, layer.out_shape[2]
+
+
+def _log2(value: int) -> int:
+    return math.ceil(math.log2(value))

@@ -1,0 +1,117 @@
+"""Placement: which neurons sit on which core, and whether a chip holds them at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..program.program import Program
+from .errors import DoesNotFit
+from .first_fit import Slot, first_fit
+from .matching import assign
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["DoesNotFit", "Placement", "place"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a program's neurons are. slots: one entry a layer and core, in order of layers."""
+
+    program: Program
+    slots: list[Slot]
+    available: int
+
+    @property
+    def cores_used(self) -> int:
+        """Number of cores that hold something."""
+        return len({slot.core for slot in self.slots})
+
+    def destinations(self, layer: int) -> int:
+        """Number of cores that listen to a layer (0 for the last)."""
+        return len({slot.core for slot in self.slots if slot.layer == layer + 1})
+
+    def table(self) -> pd.DataFrame:
+        """One row a layer and core: neurons, axons in and out, synapse bits, thresholds."""
+        return pd.DataFrame([slot.row(self.program.layers[slot.layer].name) for slot in self.slots])
+
+    def figure(self) -> Figure:
+        """How full each core is, by resource: the share of its neurons and of its synapse memory, coloured by layer."""
+        from ...report import figure, line_style
+
+        cores = sorted({slot.core for slot in self.slots})
+        drawn, axes = figure()
+        for offset, (resource, used, room) in enumerate(
+            (("neurons", "neurons", "neurons_available"), ("synapse memory", "memory", "memory_available"))
+        ):
+            bottom = dict.fromkeys(cores, 0.0)
+            for slot in self.slots:
+                limit = getattr(slot, room)
+                share = 0.0 if not limit else 100 * getattr(slot, used) / limit
+                axes.bar(
+                    cores.index(slot.core) + 0.4 * offset - 0.2,
+                    share,
+                    0.36,
+                    bottom=bottom[slot.core],
+                    color=line_style(slot.layer).color,
+                    alpha=1.0 if offset == 0 else 0.55,
+                    label=f"{self.program.layers[slot.layer].name}, {resource}",
+                )
+                bottom[slot.core] += share
+        handles: dict[str, Any] = {}
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+        drawn.legend(list(handles.values()), list(handles), fontsize="x-small", loc="outside upper center", ncols=3)
+        axes.set_xticks(range(len(cores)), [str(core) for core in cores])
+        axes.set_xlabel("core")
+        axes.set_ylabel("used (%)")
+        return drawn
+
+
+def place(program: Program) -> Placement:
+    """Put a program on its profile's cores.
+
+    Layers go in order, split by output neuron, first fit over the cores; where each core takes one layer (convolution
+    cores), by maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory, thresholds
+    a core, kernel size, stride, padding, features. Convolutions are shared tables where the profile shares weights,
+    else unrolled. Raises DoesNotFit.
+    """
+    profile = program.profile
+    slots = assign(program) if profile.convolution_cores else first_fit(program)
+    placement = Placement(program, slots, sum(kind.count for kind in profile.cores))
+    if not profile.convolution_cores:
+        _check_axons_out(placement)
+    return placement
+
+
+def _check_axons_out(placement: Placement) -> None:
+    used: dict[int, int] = {}
+    for slot in placement.slots:
+        slot.axons_out = slot.neurons * placement.destinations(slot.layer)
+        used[slot.core] = used.get(slot.core, 0) + slot.axons_out
+        limit = slot.axons_out_available
+        if limit is not None and used[slot.core] > limit:
+            raise DoesNotFit(
+                placement.program.layers[slot.layer].name, f"axons out of core {slot.core}", used[slot.core], limit
+            )
+
+
+def use(placement: Placement) -> dict[str, float]:
+    """Cores used, and the largest share of any core's neurons and synapse memory in use."""
+    shares = {"neurons": 0.0, "memory": 0.0}
+    for name in shares:
+        total: dict[int, float] = {}
+        for slot in placement.slots:
+            limit = getattr(slot, f"{name}_available")
+            total[slot.core] = total.get(slot.core, 0.0) + (getattr(slot, name) / limit if limit else 0.0)
+        shares[name] = float(np.max(list(total.values())))
+    return {
+        "cores used": placement.cores_used,
+        "cores available": placement.available,
+        **{f"fullest core, {k}": v for k, v in shares.items()},
+    }

@@ -1,0 +1,142 @@
+"""Exchange through NIR (neuromorphs/NIR): integer arrays in standard nodes, and a metadata record that makes the
+round trip exact.
+
+The graph is Input, then for each layer an optional SumPool2d, Flatten, Conv2d or Affine with integer weights and
+biases (in units of the membrane, shift included), and IF, or I for a readout. NIR's IF fires at V > threshold, so a
+`ge` threshold is written one less. What NIR cannot say (widths, policies, delays, single spike, granularity) is in
+the graph's metadata under "firstspike", as JSON.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .layers import Layer
+from .program import Program, narrow
+from .serialization import FAULTS, ProgramError, put_together, take_apart
+
+if TYPE_CHECKING:
+    import nir
+
+KEY = "firstspike"
+
+
+def to_nir(program: Program) -> nir.NIRGraph:
+    """A program as a NIR graph. Raises ValueError for a leak, which NIR only knows in continuous time."""
+    import nir
+
+    header, arrays = take_apart(program)
+    height, width, channels = program.input_shape
+    flat_input = height == width == 1
+    nodes: dict[str, Any] = {
+        "input": nir.Input({"input": np.array([channels] if flat_input else [channels, height, width])})
+    }
+    for n, layer in enumerate(program.layers):
+        if layer.decay_bits:
+            raise ValueError(f"layer {layer.name}: NIR has no leak in discrete time")
+        pooled_h, pooled_w, _ = layer.pooled_shape
+        if layer.pool > 1:
+            nodes[f"{n}.pool"] = nir.SumPool2d(*(np.array([size, size]) for size in (layer.pool, layer.pool, 0)))
+        if layer.kind == "linear" and (layer.in_shape[:2] != (1, 1)):
+            nodes[f"{n}.flatten"] = nir.Flatten(
+                {"input": np.array([layer.in_shape[2], pooled_h, pooled_w])}, start_dim=0
+            )
+        nodes[f"{n}.synapses"] = _synapses(nir, layer)
+        shape = (layer.out_shape[2], *layer.out_shape[:2]) if layer.kind == "conv" else (layer.out_shape[2],)
+        theta = layer.theta - (layer.fire == "ge")
+        each = np.broadcast_to(theta.reshape(-1, *[1] * (len(shape) - 1)), shape).copy()
+        one = np.ones(shape, np.int64)
+        nodes[f"{n}.neurons"] = nir.IF(r=one, v_threshold=each, v_reset=one * 0) if layer.fires else nir.I(r=one)
+    nodes["output"] = nir.Output({"output": np.array(shape)})
+    names = list(nodes)
+    record = {
+        "header": header,
+        "scale": {k: v.tolist() for k, v in arrays.items() if k.endswith(".scale")},
+        "host": {
+            k: {"shape": v.shape, "values": v.ravel().tolist()} for k, v in arrays.items() if k.startswith("encoder.")
+        },
+    }
+    return nir.NIRGraph(nodes, list(itertools.pairwise(names)), metadata={KEY: json.dumps(record)}, type_check=False)
+
+
+def from_nir(graph: nir.NIRGraph) -> Program:
+    """The program in a graph of `to_nir`: integers from the nodes, the rest from the metadata. Raises ProgramError
+    otherwise."""
+    text = getattr(graph, "metadata", {}).get(KEY)
+    if text is None:
+        raise ProgramError(
+            f"the graph's metadata has no {KEY!r} record: only graphs that firstspike wrote hold widths and policies"
+        )
+    try:
+        record = json.loads(text)
+        header, arrays = record["header"], {}
+        for name, values in record["scale"].items():
+            arrays[name] = np.array(values, np.float64)
+        for name, host in record["host"].items():
+            arrays[name] = np.array(host["values"], np.float32).reshape(host["shape"])
+        for n, plain in enumerate(header["layers"]):
+            arrays.update(_read_layer(graph.nodes, n, plain))
+    except FAULTS as error:
+        raise ProgramError(f"no valid program in the graph: {type(error).__name__}: {error}") from error
+    return put_together(header, arrays)
+
+
+def _synapses(nir: Any, layer: Layer) -> Any:
+    weight = layer.weight.astype(np.int64) << layer.shift
+    if layer.kind == "conv":
+        return nir.Conv2d(
+            input_shape=layer.pooled_shape[:2],
+            weight=weight.transpose(3, 0, 1, 2),
+            stride=layer.stride,
+            padding=layer.padding,
+            dilation=1,
+            groups=1,
+            bias=layer.bias,
+        )
+    height, width, channels = layer.pooled_shape
+    return nir.Affine(
+        weight.reshape(height, width, channels, -1).transpose(3, 2, 0, 1).reshape(layer.out_shape[2], -1), layer.bias
+    )
+
+
+def _read_layer(nodes: dict[str, Any], n: int, plain: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    synapses, neurons = nodes[f"{n}.synapses"], nodes[f"{n}.neurons"]
+    shifted = _integers(synapses.weight, plain, "weights")
+    if plain["shift"] not in range(62):
+        raise ProgramError(f"layer {plain['name']}: shift must be from 0 to 61, got {plain['shift']}")
+    if (shifted & ((1 << plain["shift"]) - 1)).any():
+        raise ProgramError(f"layer {plain['name']}: its weights must be multiples of 2^{plain['shift']}")
+    weight = shifted >> plain["shift"]
+    if plain["kind"] == "conv":
+        weight = weight.transpose(1, 2, 3, 0)
+    else:
+        height, width, channels = (
+            plain["in_shape"][0] // plain["pool"],
+            plain["in_shape"][1] // plain["pool"],
+            plain["in_shape"][2],
+        )
+        weight = weight.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, len(shifted))
+    outputs = len(shifted)
+    theta = np.zeros(outputs, np.int64)
+    if plain["fires"]:
+        each = _integers(neurons.v_threshold, plain, "thresholds").reshape(outputs, -1)
+        if (each != each[:, :1]).any():
+            raise ProgramError(f"layer {plain['name']}: its thresholds must be one an output channel")
+        theta = each[:, 0] + (plain["fire"] == "ge")
+    return {
+        f"layer.{n}.weight": np.ascontiguousarray(narrow(weight)),
+        f"layer.{n}.theta": theta,
+        f"layer.{n}.bias": _integers(synapses.bias, plain, "biases"),
+    }
+
+
+def _integers(values: Any, plain: dict[str, Any], what: str) -> NDArray[np.int64]:
+    found = np.asarray(values)
+    if not np.issubdtype(found.dtype, np.integer):
+        raise ProgramError(f"layer {plain['name']}: its {what} must be integers, got {found.dtype}")
+    return found.astype(np.int64)

@@ -1,0 +1,188 @@
+"""Chip profiles: the parameters of a core as data, each with its source."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from ... import _toml
+from .layers import FIRE, GRANULARITIES, POLICIES, Register
+
+SIGNS = ("signed", "even", "source")
+THRESHOLDS = ("neuron", "group", "layer")
+SINGLE_SPIKE = ("native", "refractory", "assumed")
+
+
+@dataclass(frozen=True)
+class CoreKind:
+    """A kind of core and how many of it there are; None is no known limit.
+
+    axons_in, axons_out: distinct sources that a core listens to; pairs of a neuron and a core that listens to it.
+    synapse_bits: memory for weights. kernel_entries, neuron_entries: memories of a convolution core.
+    """
+
+    count: int
+    neurons: int | None = None
+    axons_in: int | None = None
+    axons_out: int | None = None
+    synapse_bits: int | None = None
+    kernel_entries: int | None = None
+    neuron_entries: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The parameters of a chip; None is unknown or absent (`sources` says which). The arithmetic is in
+    docs/emulator.md.
+
+    weight_sign: "signed" (two's complement), "even" (only even values, one bit more of range: Loihi's mixed sign) or
+    "source" (all weights of a source have one sign). thresholds: one a "neuron", a few a core ("group",
+    `threshold_groups` of them), one a "layer". bias_bits, decay_bits: 0 where the chip has none. single_spike:
+    "native", "refractory" (for at most `single_spike_steps` steps) or "assumed" (the chip does not have it).
+    """
+
+    name: str
+    description: str
+    weight_bits: int
+    weight_sign: str
+    weight_shift: int
+    accumulator_bits: int | None
+    accumulator_overflow: str | None
+    membrane_bits: int
+    membrane_values: str
+    membrane_overflow: str
+    threshold_bits: int
+    threshold_shift: int
+    threshold_groups: int | None
+    thresholds: str
+    bias_bits: int | None
+    decay_bits: int
+    fire: str
+    granularity: str
+    axon_delay: int
+    single_spike: str
+    single_spike_steps: int | None
+    shared_weights: bool
+    step_nanoseconds: tuple[float, float] | None
+    energy: str | None
+    cores: tuple[CoreKind, ...]
+    convolution_cores: bool = False
+    max_kernel: int | None = None
+    strides: tuple[int, ...] | None = None
+    pools: tuple[int, ...] | None = None
+    max_padding: int | None = None
+    max_features: int | None = None
+    max_output_side: int | None = None
+    max_destinations: int | None = None
+    sources: dict[str, str] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("weight_sign", self.weight_sign, SIGNS),
+            ("thresholds", self.thresholds, THRESHOLDS),
+            ("fire", self.fire, FIRE),
+            ("granularity", self.granularity, GRANULARITIES),
+            ("single_spike", self.single_spike, SINGLE_SPIKE),
+            ("membrane_overflow", self.membrane_overflow, POLICIES),
+            ("accumulator_overflow", self.accumulator_overflow, (None, *POLICIES)),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f"profile {self.name}: {name} must be one of {', '.join(map(str, known))}, got {value!r}"
+                )
+        for name, low, high in (
+            ("weight_bits", 2, 31),
+            ("weight_shift", 0, 16),
+            ("membrane_bits", 2, 61),
+            ("threshold_bits", 1, 60),
+            ("threshold_shift", 0, 16),
+            ("decay_bits", 0, 16),
+            ("axon_delay", 0, 64),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ValueError(f"profile {self.name}: {name} must be an int from {low} to {high}, got {value!r}")
+        if self.threshold_shift > self.weight_shift:
+            raise ValueError(
+                f"profile {self.name}: threshold_shift must be at most weight_shift, got {self.threshold_shift}"
+            )
+        if not self.cores:
+            raise ValueError(f"profile {self.name}: cores must hold at least one kind of core")
+
+    @property
+    def accumulator(self) -> Register:
+        """The register of a step's input; where the chip has none, one wide enough never to matter."""
+        if self.accumulator_bits is None:
+            return Register.of(60, "signed", "saturate")
+        return Register.of(self.accumulator_bits, "signed", self.accumulator_overflow or "saturate")
+
+    @property
+    def membrane(self) -> Register:
+        """The register of the membrane."""
+        return Register.of(self.membrane_bits, self.membrane_values, self.membrane_overflow)
+
+    @property
+    def weight_step(self) -> int:
+        """Distance of neighbouring weights, 2 for "even"."""
+        return 2 if self.weight_sign == "even" else 1
+
+    def replace(self, **changes: Any) -> Profile:
+        """A copy with some parameters changed; their source becomes "changed by the user"."""
+        sources = {**self.sources, **dict.fromkeys(changes, "changed by the user")}
+        return dataclasses.replace(self, **changes, sources=sources)
+
+    def unknown(self) -> list[str]:
+        """The parameters that are None, each with its reason."""
+        names = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) is None and f.name in self.sources]
+        return [f"{name}: {self.sources[name]}" for name in names]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All parameters as JSON can hold them; `from_dict` takes them back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Profile:
+        """The profile out of `to_dict`. Raises ValueError naming an unknown or missing parameter."""
+        fields = {f.name for f in dataclasses.fields(cls)}
+        if not isinstance(values, dict):
+            raise ValueError(f"profile must be a table of parameters, got {values!r}")
+        if not set(values) <= fields:
+            raise ValueError(f"profile has unknown parameters: {', '.join(sorted(map(str, set(values) - fields)))}")
+        made = dict(values)
+        try:
+            for name in ("step_nanoseconds", "strides", "pools"):
+                made[name] = None if made.get(name) is None else tuple(made[name])
+            made["cores"] = tuple(CoreKind(**core) for core in made.get("cores", ()))
+            return cls(**made)
+        except TypeError as error:
+            raise ValueError(f"profile is incomplete or has a value of a wrong type: {error}") from error
+
+
+def load(profile: str | os.PathLike[str] | Profile) -> Profile:
+    """A profile by name (`generic8`, `loihi-like`, `odin-like`, `speck-like`), from a TOML file, or as it is.
+
+    In the file each parameter is a table with `value` and `source`, or `unknown = true` and `source`; `[[cores]]` are
+    the kinds of core.
+    """
+    if isinstance(profile, Profile):
+        return profile
+    values = _toml.read("profile", "firstspike.emulator.program", "profiles", profile)
+    made: dict[str, Any] = {name: values.pop(name, "") for name in ("name", "description")}
+    made["cores"] = values.pop("cores", [])
+    made["sources"] = {}
+    for name, entry in values.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("source"), str) or not entry["source"]:
+            raise ValueError(f"profile {made['name']}: {name} must be a table with a source")
+        made["sources"][name] = entry["source"]
+        made[name] = (
+            [entry["low"], entry["high"]] if "low" in entry else None if entry.get("unknown") else entry.get("value")
+        )
+    return Profile.from_dict(made)
+
+
+def names() -> list[str]:
+    """The profiles that ship."""
+    return _toml.names("firstspike.emulator.program", "profiles")

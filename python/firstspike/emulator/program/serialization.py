@@ -1,0 +1,158 @@
+"""Program files: safetensors with a JSON header, open and versioned. Nothing in them is executed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from ..._files import write_atomic
+from .host import Encoder, Readout
+from .layers import Layer, Register
+from .profile import Profile
+from .program import FORMAT_VERSION, Program
+
+KEY = "firstspike.program"
+_ARRAYS = ("weight", "theta", "bias", "scale")
+_HOST_ARRAYS = ("weight", "bias")
+_LARGEST_HEADER = 1 << 24
+# What a record of anything may raise. RuntimeError: pybind11 says so of a number that a C++ integer cannot hold.
+FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
+
+
+class ProgramError(ValueError):
+    """A file that holds no valid program."""
+
+
+def take_apart(program: Program) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """(header as JSON can hold it, arrays by name); `put_together` takes them back."""
+    arrays: dict[str, NDArray[Any]] = {}
+    layers = []
+    for n, layer in enumerate(program.layers):
+        plain = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer) if f.name not in _ARRAYS}
+        plain["accumulator"], plain["membrane"] = (
+            dataclasses.asdict(plain[name]) for name in ("accumulator", "membrane")
+        )
+        layers.append(plain)
+        arrays.update({f"layer.{n}.{name}": np.ascontiguousarray(getattr(layer, name)) for name in _ARRAYS})
+    encoder = {
+        f.name: getattr(program.encoder, f.name)
+        for f in dataclasses.fields(program.encoder)
+        if f.name not in _HOST_ARRAYS
+    }
+    for name in _HOST_ARRAYS:
+        value = getattr(program.encoder, name)
+        if value is not None:
+            arrays[f"encoder.{name}"] = np.ascontiguousarray(value)
+    header = {
+        "version": FORMAT_VERSION,
+        "name": program.name,
+        "steps": program.steps,
+        "profile": program.profile.to_dict(),
+        "encoder": encoder,
+        "readout": dataclasses.asdict(program.readout),
+        "layers": layers,
+        "table": program.table,
+    }
+    return header, arrays
+
+
+def put_together(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
+    """The program of a header and arrays, checked throughout. Raises ProgramError, never anything else."""
+    try:
+        return _build(header, arrays)
+    except ProgramError:
+        raise
+    except FAULTS as error:
+        raise ProgramError(f"no valid program: {type(error).__name__}: {error}") from error
+
+
+def dumps(program: Program) -> bytes:
+    """A program as the bytes of a file."""
+    header, arrays = take_apart(program)
+    return save_arrays(arrays, {KEY: json.dumps(header, allow_nan=False)})
+
+
+def loads(data: bytes) -> Program:
+    """The program in the bytes of a file. Raises ProgramError, never anything else, for bytes that hold none."""
+    try:
+        return put_together(_header(data), load_arrays(data))
+    except ProgramError:
+        raise
+    except (SafetensorError, *FAULTS) as error:
+        raise ProgramError(f"no valid program: {type(error).__name__}: {error}") from error
+
+
+def save(program: Program, path: str | os.PathLike[str]) -> Path:
+    """Write a program to `path`, whole or not at all; folders are made."""
+    return write_atomic(path, dumps(program))
+
+
+def load(path: str | os.PathLike[str]) -> Program:
+    """Read a program; FileNotFoundError, or ProgramError naming the file and what is wrong with it."""
+    data = Path(path).read_bytes()
+    try:
+        return loads(data)
+    except ProgramError as error:
+        raise ProgramError(f"{path}: {error}") from error
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > min(len(data) - 8, _LARGEST_HEADER):
+        raise ProgramError(f"no safetensors file: {len(data)} bytes with a header of {size}")
+    metadata = json.loads(data[8 : 8 + size].decode("utf-8")).get("__metadata__", {})
+    if not isinstance(metadata, dict) or KEY not in metadata:
+        raise ProgramError(f"no emulator program: its metadata has no {KEY!r}")
+    header = json.loads(metadata[KEY])
+    if not isinstance(header, dict):
+        raise ProgramError(f"the header must be an object, got {type(header).__name__}")
+    return header
+
+
+def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
+    if header.get("version") != FORMAT_VERSION:
+        raise ProgramError(f"format version must be {FORMAT_VERSION}, got {header.get('version')!r}")
+    layers = []
+    for n, values in enumerate(header["layers"]):
+        plain: dict[str, Any] = dict(values)
+        for name in ("accumulator", "membrane"):
+            held: dict[str, Any] = {k: _whole(v) if k != "policy" else v for k, v in plain[name].items()}
+            plain[name] = Register(**held)
+        for name, length in (("in_shape", 3), ("out_shape", 3), ("stride", 2), ("padding", 2)):
+            plain[name] = tuple(_whole(value) for value in plain[name])
+            if len(plain[name]) != length:
+                raise ProgramError(f"layer {n}: {name} must have {length} numbers")
+        for name in ("pool", "delay", "start", "stop", "shift", "keep", "decay_bits"):
+            plain[name] = _whole(plain[name])
+        if not isinstance(plain["fires"], bool) or not isinstance(plain["name"], str):
+            raise ProgramError(f"layer {n}: fires must be true or false and name a text")
+        plain |= {name: arrays[f"layer.{n}.{name}"] for name in _ARRAYS}
+        layers.append(Layer(**plain))
+    host: dict[str, Any] = {name: arrays.get(f"encoder.{name}") for name in _HOST_ARRAYS}
+    encoder = Encoder(**{**header["encoder"], **host})
+    program = Program(
+        layers=layers,
+        steps=_whole(header["steps"]),
+        profile=Profile.from_dict(header["profile"]),
+        encoder=encoder,
+        readout=Readout(**header["readout"]),
+        name=str(header["name"]),
+        table=list(header["table"]),
+    )
+    program.engine()  # the core checks geometry and ranges
+    return program
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 1 << 62:
+        raise ProgramError(f"expected a whole number, got {value!r}")
+    return value

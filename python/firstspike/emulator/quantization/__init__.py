@@ -1,0 +1,1 @@
+"""Quantisation: from a trained network to a program; quantisation-aware fine-tuning."""

@@ -1,0 +1,1 @@
+"""Runs of a program and reports of them: counters, energy, tables, HTML."""

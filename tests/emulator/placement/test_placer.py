@@ -1,0 +1,204 @@
+"""Placement: counts by hand, limits that are named, matching where greed fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from firstspike import emulator as em
+from firstspike.emulator.placement.matching import kernel_entries, neuron_entries
+from firstspike.emulator.placement.placer import place, use
+from firstspike.emulator.program import profile
+from firstspike.emulator.program.layers import Layer, Register
+from firstspike.emulator.program.profile import CoreKind
+from firstspike.emulator.program.program import Program
+
+from .. import golden
+from ..nets import net
+
+
+def program(layers, name="generic8", **changes):
+    return Program(layers, steps=4, profile=profile.load(name).replace(**changes))
+
+
+def linear(inputs, outputs, name="a", **changes):
+    made = Layer(
+        name=name,
+        kind="linear",
+        weight=np.full((inputs, outputs), 127, np.int8),
+        theta=np.full(outputs, 9),
+        bias=np.zeros(outputs, np.int64),
+        in_shape=(1, 1, inputs),
+        out_shape=(1, 1, outputs),
+        accumulator=Register.of(24),
+        membrane=Register.of(24),
+        stop=4,
+        scale=np.ones(outputs),
+    )
+    return replace(made, **changes)
+
+
+def conv(height, channels, features, name="c", **changes):
+    made = Layer(
+        name=name,
+        kind="conv",
+        weight=np.full((channels, 3, 3, features), 127, np.int8),
+        theta=np.full(features, 9),
+        bias=np.zeros(features, np.int64),
+        in_shape=(height, height, channels),
+        out_shape=(height, height, features),
+        accumulator=Register.of(24),
+        membrane=Register.of(24),
+        padding=(1, 1),
+        stop=4,
+        scale=np.ones(features),
+    )
+    return replace(made, **changes)
+
+
+def cores(**limits):
+    return (CoreKind(count=limits.pop("count", 4), **limits),)
+
+
+def test_neurons_split_in_order_and_share_cores():
+    placed = place(program([linear(10, 7), linear(7, 4, "b")], cores=cores(neurons=5)))
+    rows = [(s.layer, s.core, s.first, s.last) for s in placed.slots]
+    assert rows == [(0, 0, 0, 5), (0, 1, 5, 7), (1, 1, 0, 3), (1, 2, 3, 4)]
+    assert placed.cores_used == 3 and placed.destinations(0) == 2 and placed.destinations(1) == 0
+    assert [s.axons_out for s in placed.slots] == [10, 4, 0, 0]  # 5 and 2 neurons to the two cores of layer b
+
+
+def test_synapse_bits_by_hand():
+    """10 inputs at 8 bits are 80 bits a neuron: 250 bits hold 3."""
+    placed = place(program([linear(10, 4)], cores=cores(synapse_bits=250)))
+    assert [(s.neurons, s.memory) for s in placed.slots] == [(3, 240), (1, 80)]
+
+
+def test_a_layer_takes_the_bits_that_its_codes_need():
+    narrow = linear(10, 4, weight=np.full((10, 4), 3, np.int8))
+    assert place(program([narrow])).slots[0].memory == 10 * 4 * 3
+    even = replace(narrow, weight=np.full((10, 4), 6, np.int8))
+    assert place(program([even], "loihi-like")).slots[0].memory == 10 * 4 * 3  # 6 is the code 3
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"pool": 2, "in_shape": (12, 12, 2)}, {"stride": (2, 2), "out_shape": (3, 3, 5)}]
+)
+def test_convolution_counts_are_those_of_the_unrolled_matrix(change):
+    layer = conv(6, 2, 5, **change)
+    _, synapses = golden.unroll(layer)
+    pooled = synapses.sum() // layer.pool**2  # the sources of one pooled site share a weight
+    assert layer.synapses == pooled
+    unrolled = place(program([layer], shared_weights=False, cores=cores(neurons=50)))
+    assert sum(s.memory for s in unrolled.slots) == pooled * 8
+    for slot in unrolled.slots:
+        assert slot.axons_in == synapses[:, slot.first : slot.last].any(1).sum()
+    shared = place(program([layer], shared_weights=True, cores=cores(neurons=50)))
+    assert all(s.memory == layer.weight.size * 8 for s in shared.slots)
+
+
+@pytest.mark.parametrize(
+    ("layers", "changes", "resource", "required", "available"),
+    [
+        ([linear(10, 4)], {"cores": cores(axons_in=9)}, "axons in for one neuron", 10, 9),
+        ([linear(10, 4)], {"cores": cores(synapse_bits=79)}, "synapse bits for one neuron", 80, 79),
+        (
+            [linear(10, 41)],
+            {"cores": cores(neurons=10)},
+            "cores for its neurons",
+            "41 neurons",
+            "40 on the 4 cores of generic8",
+        ),
+        ([linear(10, 4), linear(4, 4, "b")], {"cores": cores(neurons=4, axons_out=3)}, "axons out of core 0", 4, 3),
+        (
+            [linear(10, 4, theta=np.arange(1, 5))],
+            {"cores": cores(neurons=4, count=1), "threshold_groups": 2},
+            "cores for its neurons",
+            "4 neurons",
+            "2 on the 1 cores of generic8",
+        ),
+    ],
+)
+def test_refusals(layers, changes, resource, required, available):
+    with pytest.raises(em.DoesNotFit) as caught:
+        place(program(layers, **changes))
+    error = caught.value
+    assert (error.layer, error.resource, error.required, error.available) == (
+        layers[-1 if "axons out" not in resource else 0].name,
+        resource,
+        required,
+        available,
+    )
+    assert str(error) == f"layer {error.layer}: {resource}: required {required}, available {available}"
+
+
+def test_thresholds_a_core_split_a_layer():
+    placed = place(program([linear(10, 6, theta=np.array([1, 1, 2, 3, 3, 4]))], threshold_groups=2))
+    assert [(s.first, s.last) for s in placed.slots] == [(0, 3), (3, 6)]
+
+
+def test_convolution_core_memory_by_hand():
+    """c 2^(ceil(log2 9) + ceil(log2 f)) and f 2^(ceil(log2 fy) + ceil(log2 fx))."""
+    layer = conv(28, 3, 20)
+    assert kernel_entries(layer) == 3 * 2 ** (4 + 5)
+    assert neuron_entries(layer) == 20 * 2 ** (5 + 5)
+
+
+def test_matching_succeeds_where_first_fit_would_fail():
+    """The small layer fits both cores, the large one only the first."""
+    small, large = conv(4, 1, 2, "small"), conv(4, 2, 32, "large")
+    kinds = (CoreKind(1, kernel_entries=4096, neuron_entries=4096), CoreKind(1, kernel_entries=64, neuron_entries=4096))
+    placed = place(program([small, large], "speck-like", cores=kinds))
+    assert [(s.layer, s.core) for s in placed.slots] == [(0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("layers", "resource", "required", "available"),
+    [
+        ([linear(400, 400)], "kernel entries", 400 << 9, 65536),
+        ([conv(128, 1, 2)], "output side", 128, 64),
+        ([conv(8, 1, 2, pool=3, in_shape=(24, 24, 1))], "pool", 3, "1 or 2 or 4"),
+        ([conv(8, 1, 2, stride=(3, 3), out_shape=(3, 3, 2))], "stride", 3, "1 or 2 or 4 or 8"),
+        ([conv(8, 1, 2, theta=np.array([1, 2]))], "thresholds", 2, 1),
+        ([conv(8, 1, 2000)], "features", 2000, 1024),
+    ],
+)
+def test_convolution_core_refusals(layers, resource, required, available):
+    with pytest.raises(em.DoesNotFit) as caught:
+        place(program(layers, "speck-like"))
+    assert (caught.value.resource, caught.value.required, caught.value.available) == (resource, required, available)
+
+
+def test_more_layers_than_cores():
+    layers = [conv(4, 2, 2, str(n)) for n in range(10)]
+    with pytest.raises(
+        em.DoesNotFit, match="a core of its own: required 10 layers on different cores, available 9 matched of 9 cores"
+    ):
+        place(program(layers, "speck-like"))
+
+
+def test_a_whole_net_and_its_table():
+    placed = em.place(em.quantize(net(bias=False), "speck-like"))
+    frame = placed.table()
+    assert list(frame["layer"]) == ["1:TTFSConv2d", "2:TTFSLinear", "3:Integrate"]
+    assert frame["core"].is_unique
+    assert set(use(placed)) >= {"cores used", "cores available"}
+
+
+def test_the_picture_has_a_bar_for_every_slot():
+    placed = place(program([linear(10, 7), linear(7, 4, "b")], cores=cores(neurons=5, synapse_bits=10000)))
+    axes = placed.figure().axes[0]
+    assert len(axes.patches) == 2 * len(placed.slots)
+    assert max(p.get_height() for p in axes.patches) == pytest.approx(100)
+
+
+def test_placement_does_not_change_results():
+    made = em.quantize(net(bias=False), "loihi-like")
+    scattered = replace(made, profile=made.profile.replace(cores=cores(neurons=30, count=400)))
+    from ..nets import images
+
+    x = images(net())
+    assert em.place(made).cores_used < em.place(scattered).cores_used
+    np.testing.assert_array_equal(em.run(made, x).counters, em.run(scattered, x).counters)

@@ -1,0 +1,150 @@
+"""The edge of the C++ module: wrong sizes, types and values give errors that name them, never a crash."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firstspike import _emulator
+from firstspike.emulator.program.engine import Engine, OverflowRefused, _describe
+from firstspike.emulator.program.layers import Layer, Register
+
+
+def layer(**changes):
+    made = Layer(
+        name="a",
+        kind="linear",
+        weight=np.array([[3, -2], [1, 5]], np.int8),
+        theta=np.array([3, 4]),
+        bias=np.zeros(2, np.int64),
+        in_shape=(1, 1, 2),
+        out_shape=(1, 1, 2),
+        accumulator=Register.of(16),
+        membrane=Register.of(16),
+        stop=4,
+        scale=np.ones(2),
+    )
+    return replace(made, **changes)
+
+
+def core(**changes):
+    return Engine([layer(**changes)], steps=4, total_steps=4)
+
+
+def test_by_hand():
+    """Source 0 fires in step 1, source 1 in step 2: V = (3, -2) in step 1, neuron 0 reaches 3; neuron 1 gets -2 + 5 =
+    3 < 4."""
+    raw = core().run(np.array([[1, 2]], np.uint8), all_times=True, trace=True)
+    assert raw.times[0].tolist() == [[1, 255]]
+    assert raw.membrane[0][0].tolist() == [[0, 0], [0, -2], [0, 3], [0, 3]]
+    assert raw.overshoot.tolist() == [[0, -1]]
+    #                              spikes, events, delivered, effective, active, overflows
+    assert raw.counters[0, 0].tolist() == [1, 2, 4, 3, 3, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("times", "error", "text"),
+    [
+        (np.zeros((1, 2), np.int64), TypeError, "uint8"),
+        (np.zeros((1, 3), np.uint8), ValueError, r"\[batch, 2\]"),
+        (np.zeros(2, np.uint8), ValueError, "2 dimensions"),
+        (np.full((1, 2), 4, np.uint8), ValueError, "below steps = 4"),
+        (np.full((3, 2), 254, np.uint8), ValueError, "got 254 in sample 0, neuron 0"),
+    ],
+)
+def test_bad_times(times, error, text):
+    with pytest.raises(error, match=text):
+        core().run(times)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 5000])
+def test_bad_threads(threads):
+    with pytest.raises(ValueError, match="threads must be from 1 to 1024"):
+        core().run(np.zeros((1, 2), np.uint8), threads=threads)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"kind": "pool"}, "kind must be one of"),
+        ({"weight": np.zeros((2, 2))}, "signed integers"),
+        ({"weight": np.zeros((3, 2), np.int8)}, "shape"),
+        ({"theta": np.array([1])}, "theta"),
+        ({"bias": np.zeros(2, np.int32)}, "bias"),
+        ({"stop": 5}, "stop must be from 1 to 4"),
+        ({"start": 4}, "start"),
+        ({"delay": 300}, "delay"),
+        ({"shift": 40}, "shift"),
+        ({"decay_bits": 20}, "decay_bits"),
+        ({"keep": 3}, "keep"),
+        ({"pool": 2}, "shape|pool"),
+        ({"theta": np.array([1, 1 << 61])}, "theta"),
+        ({"scale": np.zeros(2)}, "scale"),
+        ({"fire": "eq"}, "fire must be"),
+        ({"granularity": "never"}, "granularity must be"),
+    ],
+)
+def test_bad_layers(changes, text):
+    with pytest.raises((ValueError, TypeError), match=text):
+        core(**changes)
+
+
+def test_layers_must_fit_each_other():
+    second = layer(name="b", weight=np.zeros((3, 2), np.int8), in_shape=(1, 1, 3))
+    with pytest.raises(ValueError, match="layer b: its input shape"):
+        Engine([layer(), second], steps=4, total_steps=4)
+    with pytest.raises(ValueError, match="never fires"):
+        Engine([layer(fires=False), layer(name="b")], steps=4, total_steps=4)
+    with pytest.raises(ValueError, match="at least one layer"):
+        Engine([], steps=4, total_steps=4)
+
+
+def test_early_exit_needs_a_layer_that_fires():
+    with pytest.raises(ValueError, match="early exit"):
+        core(fires=False).run(np.zeros((1, 2), np.uint8), early_exit=True)
+
+
+def test_policy_error_names_where():
+    tight = core(membrane=Register.of(3, policy="error"))
+    with pytest.raises(
+        OverflowRefused, match=r"layer a: the membrane \(3 bits, -4 to 3\) overflowed 1 times in sample 1"
+    ):
+        tight.run(np.array([[255, 255], [255, 0]], np.uint8))
+
+
+@given(
+    st.sampled_from(sorted(_describe(layer()))),
+    st.sampled_from([-1, 0, 1, 2, 1 << 20, (1 << 31) - 1, -(1 << 31), 1 << 40, None, "x", 2.5, []]),
+)
+def test_any_field_of_any_value_gives_an_error_or_works(name, value):
+    fields = {**_describe(layer()), name: value}
+    network = _emulator.Network(4, 4)
+    try:
+        network.add("a", fields)
+    except (ValueError, TypeError, RuntimeError, KeyError):
+        return
+    network.run(np.array([[0, 1], [2, 255]], np.uint8), 1, False, True, True)
+
+
+@pytest.mark.parametrize(("steps", "total"), [(0, 4), (255, 255), (4, 0), (4, 300)])
+def test_bad_steps(steps, total):
+    with pytest.raises(ValueError, match="steps must be from 1 to 254"):
+        _emulator.Network(steps, total)
+
+
+def test_widths_are_the_narrowest_exact_ones():
+    assert core().widths == [(8, 32)]
+    assert core(weight=np.array([[128, 1], [0, 0]], np.int16)).widths == [(16, 32)]
+    assert core(weight=np.array([[256, -512], [128, 0]], np.int16)).widths == [(8, 32)]  # multiples of 128: 2, -4, 1
+    assert core(membrane=Register.of(40)).widths == [(8, 64)]
+    assert core(decay_bits=12, keep=4000).widths == [(8, 64)]
+    assert core(weight=np.full((2, 2), 1 << 30, np.int32) + 1, membrane=Register.of(24)).widths == [(32, 64)]
+
+
+def test_empty_batch():
+    raw = core().run(np.zeros((0, 2), np.uint8))
+    assert raw.counters.shape == (0, 1, 7)

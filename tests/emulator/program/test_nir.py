@@ -1,0 +1,154 @@
+"""Exchange through NIR files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firstspike import emulator as em
+from firstspike.emulator.program import serialization
+
+from ..fuzz import change_one, run_once
+from ..nets import SPECS, images, net
+
+nir = pytest.importorskip("nir")
+
+from firstspike.emulator.program.nir import from_nir, to_nir  # noqa: E402  # needs nir
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("name", ["generic8", "loihi-like"])
+@pytest.mark.parametrize("readout", ["membrane", "first-spike"])
+def test_round_trip_through_a_file(tmp_path, spec, name, readout):
+    model = net(spec, readout=readout)
+    program = em.quantize(model, name)
+    nir.write(tmp_path / "p.nir", to_nir(program))
+    back = from_nir(nir.read(tmp_path / "p.nir", type_check=False))
+    assert serialization.dumps(back) == serialization.dumps(program)
+    x = images(model)
+    np.testing.assert_array_equal(em.run(back, x).counters, em.run(program, x).counters)
+
+
+def test_nodes_mean_what_nir_says():
+    """IF fires at V > v_threshold: for integers and a `ge` layer that is theta - 1; weights are in membrane units."""
+    program = em.quantize(net(), "generic8")
+    graph = to_nir(program)
+    assert (graph.nodes["0.neurons"].v_threshold[:, 0, 0] == program.layers[0].theta - 1).all()
+    loihi = em.quantize(net(), "loihi-like")
+    nodes = to_nir(loihi).nodes
+    assert (nodes["0.neurons"].v_threshold[:, 0, 0] == loihi.layers[0].theta).all()
+    assert (nodes["0.synapses"].weight == loihi.layers[0].weight.transpose(3, 0, 1, 2).astype(int) * 64).all()
+    assert nodes["0.synapses"].weight.dtype == np.int64
+
+
+def test_changed_weights_are_taken_from_the_nodes():
+    graph = to_nir(em.quantize(net(), "generic8"))
+    graph.nodes["0.synapses"].weight[0, 0, 0, 0] = 5
+    assert from_nir(graph).layers[0].weight[0, 0, 0, 0] == 5
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="no leak in discrete time"):
+        to_nir(em.quantize(net(decay=0.5), "generic8"))
+    with pytest.raises(em.ProgramError, match="has no 'firstspike' record"):
+        from_nir(
+            nir.NIRGraph(
+                {"input": nir.Input({"input": np.array([3])}), "output": nir.Output({"output": np.array([3])})},
+                [("input", "output")],
+                {},
+                type_check=False,
+            )
+        )
+    for name, field, what in (
+        ("0.synapses", "weight", "weights"),
+        ("0.synapses", "bias", "biases"),
+        ("0.neurons", "v_threshold", "thresholds"),
+    ):
+        graph = to_nir(em.quantize(net(), "generic8"))
+        setattr(graph.nodes[name], field, getattr(graph.nodes[name], field) + 0.5)
+        with pytest.raises(em.ProgramError, match=f"its {what} must be integers, got float64"):
+            from_nir(graph)
+    graph = to_nir(em.quantize(net(), "generic8"))
+    graph.metadata["firstspike"] = "{}"
+    with pytest.raises(em.ProgramError, match="no valid program in the graph"):
+        from_nir(graph)
+
+
+@pytest.mark.parametrize("field, value", [("pool", 0), ("shift", -1), ("shift", 62), ("shift", 1 << 40)])
+def test_a_record_out_of_range(field, value):
+    """Found by the property below: 0 was divided by, and 2^(2^40) asked for."""
+    graph = to_nir(SMALL)
+    record = json.loads(graph.metadata["firstspike"])
+    record["header"]["layers"][0][field] = value
+    graph.metadata["firstspike"] = json.dumps(record)
+    with pytest.raises(em.ProgramError, match="no valid program in the graph"):
+        from_nir(graph)
+
+
+SMALL = em.quantize(net("30-20-5", encoder="latency"), "loihi-like")
+
+
+def attempt(graph):
+    """A graph is refused as it should be, or its program runs."""
+    try:
+        program = from_nir(graph)
+    except em.ProgramError:
+        return
+    run_once(program)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_any_value_at_any_place_of_the_record(data):
+    graph = to_nir(SMALL)
+    record = json.loads(graph.metadata["firstspike"])
+    change_one(data, record, depth=4)
+    graph.metadata["firstspike"] = json.dumps(record)
+    attempt(graph)
+
+
+ARRAYS = [
+    None,
+    7,
+    "x",
+    [],
+    np.zeros(0, np.int64),
+    np.zeros((2, 2), np.int64),
+    np.full((20, 30), 1 << 62),
+    np.full((20, 30), np.nan),
+    np.zeros((20, 30), object),
+    np.full(20, -(1 << 63)),
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_any_array_in_any_node(data):
+    graph = to_nir(SMALL)
+    name = data.draw(st.sampled_from(list(graph.nodes)))
+    if data.draw(st.booleans()):
+        del graph.nodes[name]
+    else:
+        field = data.draw(st.sampled_from(["weight", "bias", "v_threshold"]))
+        object.__setattr__(graph.nodes[name], field, data.draw(st.sampled_from(ARRAYS)))
+    attempt(graph)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_damaged_files(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("nir") / "p.nir"
+    nir.write(path, to_nir(SMALL))
+    damaged = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(damaged[: data.draw(st.integers(0, len(damaged)) | st.just(len(damaged)))])
+    try:
+        graph = nir.read(path, type_check=False)
+    except Exception:  # h5py's and nir's own errors are many; ours begin where they could read a graph
+        return
+    attempt(graph)

@@ -1,0 +1,75 @@
+"""Profiles: every parameter has a source, users' files work, and what is wrong is named."""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib import resources
+
+import pytest
+
+from firstspike.emulator.program import profile
+
+
+@pytest.mark.parametrize("name", profile.names())
+def test_every_parameter_has_a_source(name):
+    p = profile.load(name)
+    plain = {f.name for f in dataclasses.fields(p)} - {"name", "description", "cores", "sources"}
+    given = {n for n in plain if getattr(p, n) not in (None, False)} | set(p.sources)
+    assert given <= set(p.sources), given - set(p.sources)
+    assert all(text for text in p.sources.values()) and all(core.source for core in p.cores)
+    assert profile.Profile.from_dict(p.to_dict()) == p
+
+
+def test_the_four_profiles_ship():
+    assert profile.names() == ["generic8", "loihi-like", "odin-like", "speck-like"]
+
+
+def test_unknown_parameters_are_said():
+    assert any(text.startswith("bias_bits: ") for text in profile.load("speck-like").unknown())
+
+
+def test_a_users_file(tmp_path):
+    text = (resources.files("firstspike.emulator.program") / "profiles" / "generic8.toml").read_text()
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        text.replace('name = "generic8"', 'name = "mine"').replace(
+            "[weight_bits]\nvalue = 8", "[weight_bits]\nvalue = 5"
+        )
+    )
+    mine = profile.load(path)
+    assert mine.name == "mine" and mine.weight_bits == 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("[weight_bits]\nvalue = 8", "[weight_bits]\nvalue = 99", "weight_bits must be an int from 2 to 31, got 99"),
+        ("[weight_bits]\nvalue = 8", '[weight_bits]\nvalue = "8"', "weight_bits must be an int"),
+        ('[fire]\nvalue = "ge"', '[fire]\nvalue = "eq"', "fire must be one of ge, gt"),
+        ("[fire]", "[fires]", "unknown parameters: fires"),
+        ('source = "chosen: the width that most digital cores share"', "", "weight_bits must be a table with a source"),
+        ("[weight_bits]", "[weight_bits", "not valid TOML"),
+        (
+            "[threshold_shift]\nvalue = 0",
+            "[threshold_shift]\nvalue = 3",
+            "threshold_shift must be at most weight_shift",
+        ),
+        (
+            'value = "signed"\nsource = "chosen"\n[weight_shift]',
+            'value = "odd"\nsource = "chosen"\n[weight_shift]',
+            "weight_sign must be one of",
+        ),
+    ],
+)
+def test_broken_files_are_named(tmp_path, old, new, text):
+    good = (resources.files("firstspike.emulator.program") / "profiles" / "generic8.toml").read_text()
+    assert old in good
+    path = tmp_path / "mine.toml"
+    path.write_text(good.replace(old, new))
+    with pytest.raises(ValueError, match=text):
+        profile.load(path)
+
+
+def test_names_that_are_not_there():
+    with pytest.raises(ValueError, match=r"profile must be one of generic8, .* got 'loihi2'"):
+        profile.load("loihi2")

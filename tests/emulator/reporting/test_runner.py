@@ -1,0 +1,185 @@
+"""Running programs: inputs, readouts, early exit, traces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from firstspike import SpikeTimes, models
+from firstspike import emulator as em
+from firstspike.emulator.program.host import Encoder, Readout
+from firstspike.emulator.program.layers import Layer, Register
+from firstspike.emulator.program.program import Program
+from firstspike.emulator.reporting.runner import input_times
+
+from ..nets import SPECS, images, net
+
+
+def spiking(weight, theta, readout, *, steps=4, **changes):
+    """One linear layer; sources fire as told."""
+    weight = np.array(weight, np.int8)
+    made = Layer(
+        name="a",
+        kind="linear",
+        weight=weight,
+        theta=np.array(theta),
+        bias=np.zeros(len(theta), np.int64),
+        in_shape=(1, 1, len(weight)),
+        out_shape=(1, 1, len(theta)),
+        accumulator=Register.of(16),
+        membrane=Register.of(16),
+        stop=steps,
+        scale=np.ones(len(theta)),
+    )
+    return Program([replace(made, **changes)], steps, em.profile.load("generic8"), Encoder("spikes"), readout)
+
+
+def times(*rows):
+    return torch.tensor(rows, dtype=torch.uint8)
+
+
+def test_first_spike_ties_go_to_the_larger_overshoot_then_to_the_lower_index():
+    program = spiking([[5, 7, 7]], [5, 5, 5], Readout("first-spike"))
+    ran = em.run(program, SpikeTimes(times([2], [255]), 4))
+    assert ran.predictions.tolist() == [1, 0]  # overshoots 0, 2, 2; then all silent at V = 0
+    assert ran.ties.tolist() == [True, True] and ran.silent.tolist() == [False, True]
+    assert ran.decision_step.tolist() == [2, -1]
+
+
+def test_population_of_first_spikes_is_the_best_of_a_class():
+    program = spiking([[1, 9, 4, 4]], [5, 5, 4, 4], Readout("first-spike", classes=2))
+    assert em.run(program, SpikeTimes(times([0]), 4)).predictions.tolist() == [0]  # neuron 1 overshoots by 4
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("last", [2, 5]), ("mean", [8, 10]), ("weighted", [20, 15])])
+def test_membrane_scores_by_hand(mode, expected):
+    """Sources in steps 0 and 2: V_0 = 2 2 2 2, V_1 = 0 0 5 5; weights 4 3 2 1."""
+    program = spiking([[2, 0], [0, 5]], [0, 0], Readout("membrane", mode), fires=False)
+    ran = em.run(program, SpikeTimes(times([0, 2]), 4))
+    assert ran.scores.tolist() == [expected] and ran.decision_step.tolist() == [3]
+
+
+def test_temporal_weighting_is_the_float_decoders():
+    model = net("30-20-5", encoder="latency", readout="twd-linear", population=3)
+    program, x = em.quantize(model, "generic8"), images(net("30-20-5"))
+    ran = em.run(program, x)
+    raw = program.engine().run(input_times(program, x))
+    with torch.no_grad():
+        expected = model.readout(SpikeTimes(torch.from_numpy(raw.times[-1]), program.steps))
+    np.testing.assert_allclose(ran.scores, expected.numpy() / model.readout.scale, rtol=1e-6)
+
+
+@pytest.mark.parametrize("readout", ["first-spike", "twd-exp"])
+def test_early_exit_keeps_every_answer(readout):
+    model = net("30-20-5", encoder="latency", readout=readout, population=1)
+    program, x = em.quantize(model, "loihi-like"), images(model, 200)
+    whole, exited = em.run(program, x), em.run(program, x, early_exit=True)
+    np.testing.assert_array_equal(whole.predictions, exited.predictions)
+    np.testing.assert_array_equal(whole.decision_step, exited.decision_step)
+    assert (exited.steps_run <= whole.steps_run).all() and exited.steps_run.sum() < whole.steps_run.sum()
+    assert exited.count("delivered").sum() < whole.count("delivered").sum()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"readout": "membrane"}, "decides in the last step"),
+        ({"readout": "twd-exp", "population": 2}, "change answers"),
+        ({"readout": "twd-exp", "gamma": 1.0, "population": 1}, "change answers"),
+    ],
+)
+def test_early_exit_is_refused_where_it_could_change_an_answer(options, text):
+    model = net("30-20-5", encoder="latency", **options)
+    with pytest.raises(ValueError, match=text):
+        em.run(em.quantize(model, "generic8"), images(model), early_exit=True)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_batches_threads_and_order_change_nothing(spec):
+    model = net(spec)
+    program, x = em.quantize(model, "generic8"), images(model, 60)
+    whole = em.run(program, x, threads=1)
+    part = em.run(program, x[20:50], threads=3)
+    np.testing.assert_array_equal(whole.counters[20:50], part.counters)
+    np.testing.assert_array_equal(whole.scores[20:50], part.scores)
+
+
+def test_uint8_images_are_scaled_as_in_training():
+    from firstspike.data import Normalize
+
+    model = net()
+    x = (images(model) * 255).to(torch.uint8)
+    for normalize in (Normalize(), Normalize((0.3, 0.4), (0.2, 0.5))):
+        program = em.quantize(model, "generic8", normalize=normalize)
+        np.testing.assert_array_equal(input_times(program, x), input_times(program, normalize(x)))
+
+
+def test_a_flat_program_takes_maps_in_torchs_order():
+    model = models.build(
+        "32-6", input_shape=(2, 4, 4), steps=5, encoder="latency", generator=torch.Generator().manual_seed(0)
+    )
+    x = torch.rand(3, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+    program = em.quantize(model, "generic8")
+    expected = model.encoder(x).times.contiguous().flatten(1).numpy()
+    np.testing.assert_array_equal(input_times(program, x), expected)
+    np.testing.assert_array_equal(input_times(program, model.encoder(x)), expected)
+
+
+def test_trace_holds_every_layer():
+    model = net()
+    program, x = em.quantize(model, "generic8"), images(model)
+    ran = em.run(program, x, trace=2)
+    for layer in program.layers:
+        assert ran.trace[f"membrane/{layer.name}"].shape == (2, program.total_steps, layer.neurons)
+        assert ran.trace[f"times/{layer.name}"].shape == (2, layer.neurons)
+    assert (ran.trace["input_times"] == input_times(program, x[:2])).all()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "text"),
+    [
+        (torch.zeros(2, 2, 8, 8, dtype=torch.float64), TypeError, "uint8 or float32"),
+        ([1, 2], TypeError, "SpikeTimes or a torch.Tensor"),
+        (SpikeTimes(torch.zeros(2, 6, 8, 8, dtype=torch.uint8), 3), ValueError, "steps = 6, got 3"),
+        (SpikeTimes(torch.zeros(2, 5, 8, 8, dtype=torch.uint8), 6), ValueError, r"\[batch, 6, 8, 8\]"),
+    ],
+)
+def test_bad_inputs(inputs, error, text):
+    with pytest.raises(error, match=text):
+        em.run(em.quantize(net(), "generic8"), inputs)
+
+
+def test_labels_must_match():
+    model = net()
+    with pytest.raises(ValueError, match="one element a sample, 40, got 3"):
+        em.run(em.quantize(model, "generic8"), images(model), labels=torch.zeros(3))
+
+
+def test_progress_reaches_the_end():
+    model, seen = net(), []
+    em.run(em.quantize(model, "generic8"), images(model), progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (40, 40)
+
+
+def test_program_checks_that_no_event_is_missed():
+    program = em.quantize(net(bias=False), "loihi-like")
+    late = [replace(program.layers[0], start=3), *program.layers[1:]]
+    with pytest.raises(ValueError, match="miss events"):
+        replace(program, layers=late)
+    with pytest.raises(ValueError, match="does not fit a last layer that integrates"):
+        replace(program, readout=Readout("first-spike"))
+
+
+def test_overflow_policies_of_a_whole_program():
+    model = net("30-20-5", encoder="latency")
+    narrow = em.profile.load("generic8").replace(membrane_bits=8, accumulator_bits=8, threshold_bits=6)
+    program, x = em.quantize(model, narrow), images(model)
+    runs = {policy: em.run(program.replace_registers(policy), x) for policy in ("saturate", "wrap")}
+    assert runs["saturate"].count("membrane_overflows").sum() > 0
+    assert (runs["saturate"].scores != runs["wrap"].scores).any()
+    with pytest.raises(em.OverflowRefused, match="layer 0:TTFSLinear"):
+        em.run(program.replace_registers("error"), x)
+    assert not program.bounds().filter(like="cannot overflow").to_numpy().all()
