@@ -31,8 +31,9 @@ from numpy.typing import NDArray
 from firstspike import data, train
 from firstspike import emulator as em
 from firstspike.data.cache import user_root
+from firstspike.emulator.program.inputs import input_times
 from firstspike.emulator.quantization import qat
-from firstspike.emulator.reporting.runner import float_predictions, input_times
+from firstspike.emulator.reporting.runner import float_predictions
 from firstspike.report import write_text
 from paper.checkout import here, made_here
 from paper.emulator_page import write

@@ -164,7 +164,7 @@ def test_the_emulator_imports_one_way() -> None:
     assert {p.name for p in folder.iterdir() if (p / "__init__.py").exists()} == set(WINGS)
     wrong = []
     for path in sorted(folder.rglob("*.py")):
-        assert "train" not in imports(path), path
+        assert path.name == "cli.py" or "train" not in imports(path), path
         wing = path.relative_to(folder).parts[0]
         for node in ast.walk(ast.parse(path.read_text())) if wing in WINGS else ():
             for name in _names(node, ["firstspike", *path.relative_to(PACKAGE).with_suffix("").parts]):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from firstspike import data, models
 from firstspike import emulator as em
 from firstspike.emulator.program.engine import Engine
-from firstspike.emulator.reporting.runner import input_times
+from firstspike.emulator.program.inputs import input_times
 from tools import ROOT
 
 from ..records import timed

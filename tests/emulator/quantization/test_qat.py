@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from firstspike import emulator as em
+from firstspike.emulator.program.inputs import input_times
 from firstspike.emulator.quantization import qat
-from firstspike.emulator.reporting.runner import input_times
 
 from ..nets import SPECS, images, net
 

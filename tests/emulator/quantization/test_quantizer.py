@@ -14,8 +14,8 @@ from firstspike import emulator as em
 from firstspike import models
 from firstspike.emulator.program import profile
 from firstspike.emulator.program.engine import Engine
+from firstspike.emulator.program.inputs import input_times
 from firstspike.emulator.quantization import scales
-from firstspike.emulator.reporting.runner import input_times
 
 from ..nets import SPECS, images, net, wide
 

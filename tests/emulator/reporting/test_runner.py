@@ -11,9 +11,9 @@ import torch
 from firstspike import SpikeTimes, models
 from firstspike import emulator as em
 from firstspike.emulator.program.host import Encoder, Readout
+from firstspike.emulator.program.inputs import input_times
 from firstspike.emulator.program.layers import Layer, Register
 from firstspike.emulator.program.program import Program
-from firstspike.emulator.reporting.runner import input_times
 
 from ..nets import SPECS, images, net
 

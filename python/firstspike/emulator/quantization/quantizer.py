@@ -16,10 +16,10 @@ from ...data import Normalize
 from ...models import TTFSNet
 from ..program import profile as profiles
 from ..program.host import Encoder
+from ..program.inputs import input_times
 from ..program.layers import Layer, Register, Shape
 from ..program.profile import Profile
 from ..program.program import Program, narrow
-from ..reporting.runner import input_times
 from . import scales
 from .fake_quantize import held_unit
 from .from_modules import CannotQuantize, arrange, direct_encoder, folded, one_sign_a_source, out_shape, readout_of

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ...data import Normalize
 from ...spikes import SILENT, SpikeTimes
 from ..program.engine import COUNTERS
+from ..program.inputs import input_times
 from ..program.program import Program
 
 BATCH = 1000
@@ -50,40 +51,6 @@ class Run:
     def count(self, name: str) -> NDArray[np.int64]:
         """One counter, int64 [B, L]."""
         return self.counters[:, :, COUNTERS.index(name)]
-
-
-def input_times(program: Program, inputs: SpikeTimes | Tensor) -> NDArray[np.uint8]:
-    """uint8 [B, sources] of spikes, or of images through the program's encoder; sources numbered row, column, channel.
-
-    Images are uint8 (scaled to 0..1, standardised as in training) or float32 as the network takes them.
-    """
-    spikes = inputs if isinstance(inputs, SpikeTimes) else _encode(program, inputs)
-    if spikes.steps != program.steps:
-        raise ValueError(f"spikes must have the program's steps = {program.steps}, got {spikes.steps}")
-    times = spikes.times
-    if times.dim() == 4:
-        times = times.permute(0, 2, 3, 1)
-    height, width, channels = program.input_shape
-    if times.dim() == 4 and height == width == 1 and channels == times[0].numel():
-        times = times.permute(0, 3, 1, 2)  # a flat program numbers as torch flattens: channel, row, column
-    elif times.dim() == 4 and tuple(times.shape[1:]) != program.input_shape:
-        raise ValueError(f"spikes must have shape [batch, {channels}, {height}, {width}], got {tuple(spikes.shape)}")
-    flat = times.flatten(1)
-    if flat.shape[1] != height * width * channels:
-        raise ValueError(f"spikes must have {height * width * channels} neurons a sample, got {flat.shape[1]}")
-    return np.ascontiguousarray(flat.cpu().numpy())
-
-
-def _encode(program: Program, x: Tensor) -> SpikeTimes:
-    if not isinstance(x, Tensor):
-        raise TypeError(f"inputs must be SpikeTimes or a torch.Tensor, got {type(x).__name__}")
-    encoder = program.encoder
-    if x.dtype == torch.uint8:
-        x = encoder.pixels(x)
-    if x.dtype != torch.float32:
-        raise TypeError(f"images must be uint8 or float32, got {x.dtype}")
-    with torch.inference_mode():
-        return encoder.spikes(x, program.steps)
 
 
 def run(
