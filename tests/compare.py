@@ -22,7 +22,7 @@ CURRENTS: dict[str, Callable[..., Tensor]] = {
 
 def levels(surrogate: Surrogate) -> tuple[float, ...]:
     """Distances of V from the threshold at which rounding changes the result: the spike, a rectangle's edges."""
-    return (0.0, -surrogate.reach, surrogate.reach) if surrogate.kind == "rectangle" else (0.0,)
+    return (0.0, -surrogate.half_width, surrogate.half_width) if surrogate.kind == "rectangle" else (0.0,)
 
 
 def noise(surrogate: Surrogate) -> float:

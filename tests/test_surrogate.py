@@ -36,7 +36,7 @@ def test_values_by_hand(s: Surrogate, values: dict[float, float]) -> None:
 @given(kind=st.sampled_from(["triangle", "rectangle", "atan", "sigmoid"]), scale=st.floats(0.1, 20))
 def test_area_symmetry_and_support(kind: str, scale: float) -> None:
     s = Surrogate(kind, scale)
-    far = min(s.reach * 1.5, 4000 / scale)
+    far = min(s.half_width * 1.5, 4000 / scale)
     u = torch.linspace(-far, far, 100_001, dtype=torch.float64)
     d = s.derivative(u)
     assert d.dtype == torch.float64 and d.shape == u.shape
@@ -44,21 +44,21 @@ def test_area_symmetry_and_support(kind: str, scale: float) -> None:
     torch.testing.assert_close(d, d.flip(0), rtol=1e-9, atol=1e-12)
     assert float(torch.trapezoid(d, u)) == pytest.approx(1, abs=2e-3)
     if s.sparse:
-        outside = u.abs() >= s.reach
-        assert bool((d[outside] == 0).all()) and bool((d[~outside & (u.abs() < 0.999 * s.reach)] > 0).all())
+        outside = u.abs() >= s.half_width
+        assert bool((d[outside] == 0).all()) and bool((d[~outside & (u.abs() < 0.999 * s.half_width)] > 0).all())
     else:
-        assert s.reach == math.inf
+        assert s.half_width == math.inf
 
 
 def test_sparse_and_reach() -> None:
-    assert [(s.kind, s.sparse, s.reach) for s in ALL] == [
+    assert [(s.kind, s.sparse, s.half_width) for s in ALL] == [
         ("triangle", True, 0.9),
         ("rectangle", True, 0.5),
         ("atan", False, math.inf),
         ("sigmoid", False, math.inf),
     ]
-    assert surrogate.triangle(3.0).reach == 3.0
-    assert surrogate.rectangle(3.0).reach == 1.5
+    assert surrogate.triangle(3.0).half_width == 3.0
+    assert surrogate.rectangle(3.0).half_width == 1.5
 
 
 @pytest.mark.parametrize("s", ALL, ids=lambda s: s.kind)

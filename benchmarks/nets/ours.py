@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from firstspike import SpikeTimes, models
-from firstspike.nn import Frozen
+from firstspike.nn import Prepacked
 
 from ..workloads import Workload
 
@@ -21,7 +21,7 @@ class Ours(nn.Module):
     forward: spikes [B, 784] or [B, 1, 28, 28] to scores [B, classes]. paper: with weight normalisation and affine, as
     the paper trains; without, to compare with libraries that have neither. recompute: each layer under
     `torch.utils.checkpoint`, which keeps its input alone and runs it again in the backward pass. frozen: the layers in
-    one, for inference (`firstspike.nn.Frozen`).
+    one, for inference (`firstspike.nn.Prepacked`).
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Ours(nn.Module):
             generator=torch.Generator().manual_seed(seed),
         )
         shape = (math.prod(workload.input_shape),) if net.flat else workload.input_shape
-        self.layers = nn.ModuleList([Frozen(net.layers, shape)]) if frozen else net.layers
+        self.layers = nn.ModuleList([Prepacked(net.layers, shape)]) if frozen else net.layers
         self.readout = net.readout
 
     def forward(self, spikes: SpikeTimes) -> Tensor:

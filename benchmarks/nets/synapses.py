@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from firstspike.models.grammar import Conv, Pool
-from firstspike.models.plan import plan
+from firstspike.models.sizes import layer_sizes
 
 from ..workloads import Workload
 from .ours import Ours
@@ -47,7 +47,7 @@ def stages(
     seed: int = 0,
 ) -> list[Stage]:
     """The layers of the work's net; `linear` and `conv` make the synapses, with torch's arguments."""
-    sized = plan(workload.spec, workload.input_shape)
+    sized = layer_sizes(workload.spec, workload.input_shape)
     weights = [(layer.weight, layer.bias) for layer in Ours(workload, steps, seed=seed).layers]
     made: list[Stage] = []
     pool = 1

@@ -29,7 +29,7 @@ def measure(session: Session) -> None:
                 session.log(f"inference {cell}")
                 batch = inputs.batch("fashion-mnist", size, steps, flat=workload.flat)
                 chosen = sides(workload, steps, quick=not session.full)
-                chosen["firstspike frozen"] = Setting("firstspike", "nn.Frozen", options={"frozen": True})
+                chosen["firstspike frozen"] = Setting("firstspike", "nn.Prepacked", options={"frozen": True})
                 if session.full:
                     chosen |= {f"{side} frozen": chosen[side].frozen() for side in ("spikingjelly", "dense")}
                 samples, failures = session.compare(chosen, workload, batch, lambda net, x, _: inference(net, x))

@@ -149,7 +149,7 @@ def _inputs(workload: Workload, steps: int) -> list[tuple[Layer, SpikeTimes]]:
 
 
 def _parameters(layer: nn.Module) -> tuple[Tensor, Tensor]:
-    weight, bias = layer.synapse()
+    weight, bias = layer.effective_weight_and_bias()
     return weight.detach().requires_grad_(), bias.detach()
 
 

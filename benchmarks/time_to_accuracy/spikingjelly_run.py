@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from firstspike import train
 from firstspike.data import Dataset, Normalize
 from firstspike.models.grammar import Conv, Pool
-from firstspike.models.plan import plan
+from firstspike.models.sizes import layer_sizes
 from firstspike.train.distributed import ProcessGroup
 from firstspike.train.loop import Forward, train_epoch
 from firstspike.train.progress import ProgressBar
@@ -26,7 +26,7 @@ class DirectSpikingJelly(nn.Module):
         super().__init__()
         self.steps = steps
         modules: list[nn.Module] = []
-        sized = plan(spec, input_shape)
+        sized = layer_sizes(spec, input_shape)
         flat = False
         for item in sized:
             if isinstance(item.token, Pool):

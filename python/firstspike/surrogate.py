@@ -1,7 +1,7 @@
 """Surrogate derivatives of the firing step H(V - threshold) (Neftci, Mostafa and Zenke 2019, arXiv 1901.09948;
 docs/model.md, section "Surrogate and support").
 
-`triangle` and `rectangle` vanish outside a finite reach, so a neuron has few steps with a gradient and the backward pass is
+`triangle` and `rectangle` vanish outside a finite half_width, so a neuron has few steps with a gradient and the backward pass is
 sparse. `atan` and `sigmoid` never vanish: they take the dense path.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from . import _checks
 
-_REACH = {"triangle": 1.0, "rectangle": 0.5, "atan": math.inf, "sigmoid": math.inf}
+_HALF_WIDTH = {"triangle": 1.0, "rectangle": 0.5, "atan": math.inf, "sigmoid": math.inf}
 
 
 @dataclass(frozen=True)
@@ -29,26 +29,26 @@ class Surrogate:
     scale: float
 
     def __post_init__(self) -> None:
-        if self.kind not in _REACH:
-            raise ValueError(f"kind must be one of {', '.join(_REACH)}, got {self.kind!r}")
+        if self.kind not in _HALF_WIDTH:
+            raise ValueError(f"kind must be one of {', '.join(_HALF_WIDTH)}, got {self.kind!r}")
         object.__setattr__(self, "scale", _checks.real("width or alpha of a surrogate", self.scale, 0.0, open_low=True))
 
     @property
     def sparse(self) -> bool:
-        """Whether the derivative vanishes outside a finite reach."""
-        return math.isfinite(self.reach)
+        """Whether the derivative vanishes outside a finite half_width."""
+        return math.isfinite(self.half_width)
 
     @property
-    def reach(self) -> float:
-        """Half-width of the support: sigma'(u) = 0 where |u| >= reach; inf for `atan` and `sigmoid`."""
-        return _REACH[self.kind] * self.scale
+    def half_width(self) -> float:
+        """Half-width of the support: sigma'(u) = 0 where |u| >= half_width; inf for `atan` and `sigmoid`."""
+        return _HALF_WIDTH[self.kind] * self.scale
 
     def derivative(self, u: Tensor) -> Tensor:
         """sigma'(u), elementwise, in the type of `u`."""
         if self.kind == "triangle":
             return torch.clamp(1 - u.abs() / self.scale, min=0) / self.scale
         if self.kind == "rectangle":
-            return (u.abs() < self.reach).to(u.dtype) / self.scale
+            return (u.abs() < self.half_width).to(u.dtype) / self.scale
         if self.kind == "atan":
             return self.scale / 2 / (1 + (math.pi / 2 * self.scale * u) ** 2)
         s = torch.sigmoid(self.scale * u)
@@ -58,8 +58,8 @@ class Surrogate:
 def triangle(width: float = 0.9) -> Surrogate:
     """max(0, 1 - |u| / width) / width (Bellec et al. 2018, with the area 1). Sparse.
 
-    A reach below the threshold leaves out the neurons at rest: at a width of 1 a membrane that a small bias moves from 0 has a
-    gradient at every step (docs/performance.md).
+    A `half_width` below the threshold leaves out the neurons at rest: at a width of 1 a membrane that a small bias moves
+    from 0 has a gradient at every step (docs/performance.md).
     """
     return Surrogate("triangle", width)
 

@@ -38,7 +38,7 @@ def test_counts_of_a_net():
 
 
 def test_counts_of_a_relu_net():
-    model = models.relu_twin("4C3-AP2-3", input_shape=(1, 4, 4))
+    model = models.relu_counterpart("4C3-AP2-3", input_shape=(1, 4, 4))
     with OperationCounter(model) as count, torch.no_grad():
         model(torch.ones(2, 1, 4, 4))
     assert count.means() == {"additions": 0, "macs": (16 + 48 + 36) * 4 + 16 * 3, "updates": 0}

@@ -105,7 +105,9 @@ def test_max_pools_report_their_repeated_spikes() -> None:
 def test_net_against_the_reference(name: str) -> None:
     net, x = build(name), images()
     seen = net.observe(x)
-    synapses = [[p.detach().double().requires_grad_() for p in layer.synapse()] for layer in net.layers]
+    synapses = [
+        [p.detach().double().requires_grad_() for p in layer.effective_weight_and_bias()] for layer in net.layers
+    ]
     (w1, b1), (w2, b2), (w3, b3) = synapses
     options = {"surrogate": net.layers[0].surrogate}
     spikes = reference.ramp(x.flatten(1).double() @ w1.T + b1, STEPS, **options)

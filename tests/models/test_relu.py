@@ -12,7 +12,7 @@ from ..samples import generator
 
 
 def test_layers() -> None:
-    twin = models.relu_twin("4C3-AP2-6C5-MP2-8C1-EP2-20-10", input_shape=(3, 24, 17), generator=generator(0))
+    twin = models.relu_counterpart("4C3-AP2-6C5-MP2-8C1-EP2-20-10", input_shape=(3, 24, 17), generator=generator(0))
     kinds = [
         nn.Conv2d,
         nn.ReLU,
@@ -36,18 +36,18 @@ def test_layers() -> None:
 @pytest.mark.parametrize(("spec", "shape"), [("36-20-16-4", (1, 6, 6)), ("4C3-AP2-6C3-AP3-12-4", (1, 6, 6))])
 def test_same_weights_as_the_spiking_net(spec: str, shape: tuple[int, ...]) -> None:
     net = models.build(spec, input_shape=shape, steps=5)
-    twin = models.relu_twin(spec, input_shape=shape)
+    twin = models.relu_counterpart(spec, input_shape=shape)
     ours = [layer.weight.shape for layer in net.layers]
     assert ours == [layer.weight.shape for layer in twin if hasattr(layer, "weight")]
 
 
 def test_init_and_pooling() -> None:
-    twin = models.relu_twin("100-300-200-10", input_shape=(100,), generator=generator(0))
+    twin = models.relu_counterpart("100-300-200-10", input_shape=(100,), generator=generator(0))
     assert twin[3].weight.var().item() == pytest.approx(2 / 300, rel=0.05)
     assert all((layer.bias == 0).all() for layer in twin if isinstance(layer, nn.Linear))
-    other = models.relu_twin("100-300-200-10", input_shape=(100,), generator=generator(0))
+    other = models.relu_counterpart("100-300-200-10", input_shape=(100,), generator=generator(0))
     assert torch.equal(other[1].weight, twin[1].weight)
-    pooled = models.relu_twin("4C3-MP2-10", input_shape=(1, 4, 4), pooling="avg")
+    pooled = models.relu_counterpart("4C3-MP2-10", input_shape=(1, 4, 4), pooling="avg")
     assert isinstance(pooled[2], nn.AvgPool2d)
 
 
@@ -55,7 +55,7 @@ def test_dropout_where_the_spiking_net_has_it() -> None:
     """Before the pool, as a TTFS layer loses spikes before it pools them; never of the data."""
 
     def kinds(spec: str, shape: tuple[int, ...]) -> list[type]:
-        return [type(layer) for layer in models.relu_twin(spec, input_shape=shape, dropout=0.25)]
+        return [type(layer) for layer in models.relu_counterpart(spec, input_shape=shape, dropout=0.25)]
 
     assert kinds("4C3-AP2-9-4", (1, 6, 6)) == [
         nn.Conv2d,
@@ -74,6 +74,6 @@ def test_dropout_where_the_spiking_net_has_it() -> None:
 
 def test_errors_are_those_of_build() -> None:
     with pytest.raises(models.GrammarError, match="the net takes 784 inputs"):
-        models.relu_twin("784-10", input_shape=(1, 8, 8))
+        models.relu_counterpart("784-10", input_shape=(1, 8, 8))
     with pytest.raises(ValueError, match="pooling must be one of"):
-        models.relu_twin("4C3-AP2-10", input_shape=(1, 8, 8), pooling="median")
+        models.relu_counterpart("4C3-AP2-10", input_shape=(1, 8, 8), pooling="median")

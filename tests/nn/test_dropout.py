@@ -49,7 +49,7 @@ def test_is_the_functions_with_larger_weights(kind: Any, sizes: tuple[int, ...],
     got = plain(layer(x))
     torch.manual_seed(3)
     left = functional.dropout(x, 0.4)
-    weight, bias = layer.synapse()
+    weight, bias = layer.effective_weight_and_bias()
     function = {nn.TTFSLinear: functional.linear, nn.TTFSConv2d: functional.conv2d, nn.Integrate: functional.integrate}[
         kind
     ]

@@ -26,7 +26,7 @@ def double(layer: nn.Synapse) -> tuple[Tensor, Tensor]:
     """Weight and bias in float64, the bias made different from 0 first."""
     with torch.no_grad():
         layer.bias.uniform_(0, 0.1, generator=generator(7))
-    weight, bias = layer.synapse()
+    weight, bias = layer.effective_weight_and_bias()
     return weight.detach().double(), bias.detach().double()
 
 

@@ -36,19 +36,21 @@ def test_synapse_in_one_pass_is_gamma_times_the_normalised_weight(affine: nn.Aff
     with torch.no_grad():
         layer.gamma.uniform_(0.5, 2, generator=generator(1))
     plain = layer.gamma.view(-1, 1, 1, 1) * layer.weight
-    torch.testing.assert_close(layer.synapse()[0], plain)
+    torch.testing.assert_close(layer.effective_weight_and_bias()[0], plain)
     grad = torch.randn(plain.shape, generator=generator(2))
     parameters = [layer.parametrizations.weight.original, layer.gamma]
-    gradients = [torch.autograd.grad(weight, parameters, grad) for weight in (layer.synapse()[0], plain)]
+    gradients = [
+        torch.autograd.grad(weight, parameters, grad) for weight in (layer.effective_weight_and_bias()[0], plain)
+    ]
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_other_parametrizations_stay_in_force() -> None:
     layer = nn.normalize(nn.TTFSLinear(4, 3, steps=8, generator=generator(0)))
-    before = layer.synapse()[0]
+    before = layer.effective_weight_and_bias()[0]
     torch.nn.utils.parametrize.register_parametrization(layer, "weight", torch.nn.Threshold(0.1, 0.0))
-    torch.testing.assert_close(layer.synapse()[0], before * (before > 0.1))
+    torch.testing.assert_close(layer.effective_weight_and_bias()[0], before * (before > 0.1))
 
 
 @pytest.mark.parametrize("steps", [2, 8, 32])

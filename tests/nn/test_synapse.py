@@ -63,7 +63,7 @@ def test_synapse_is_what_acts(kind: Any, sizes: tuple[int, ...], gain: float, af
         layer.bias.uniform_(0.05, 0.1, generator=generator(2))
         if layer.gamma is not None:
             layer.gamma.uniform_(0.5, 2, generator=generator(3))
-        weight, bias = layer.synapse()
+        weight, bias = layer.effective_weight_and_bias()
         assert bias.shape == (5,)
         scale = 1 if layer.gamma is None else layer.gamma.expand(5).view(-1, *[1] * (weight.dim() - 1))
         assert torch.equal(weight, layer.weight * scale)

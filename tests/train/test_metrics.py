@@ -77,13 +77,13 @@ def test_max_pooling_counts_units_that_fire_twice():
 
 
 def test_relu_has_no_spikes():
-    net = models.relu_twin("36-20-4", input_shape=(1, 6, 6), generator=torch.Generator().manual_seed(0))
+    net = models.relu_counterpart("36-20-4", input_shape=(1, 6, 6), generator=torch.Generator().manual_seed(0))
     found = evaluate(net, make_dataset(30, 4), normalize=Normalize())
     assert found.steps_mean is None and found.spikes_per_layer is None and 0 <= found.accuracy <= 1
 
 
 def test_mode_is_left_as_it_was_and_no_images_is_an_error():
-    net = models.relu_twin("36-20-4", input_shape=(1, 6, 6), generator=torch.Generator().manual_seed(0))
+    net = models.relu_counterpart("36-20-4", input_shape=(1, 6, 6), generator=torch.Generator().manual_seed(0))
     for training in (True, False):
         evaluate(net.train(training), make_dataset(3, 4))
         assert net.training is training

@@ -57,7 +57,7 @@ def _row(layer: Any, before: Any, after: Any) -> dict[str, Any]:
 
 def _current(layer: Any, before: Any) -> Tensor:
     """X[t] = gamma W s[t] + beta as [T, B, ...], or [B, ...] where it is the same in every step."""
-    weight, bias = layer.synapse()
+    weight, bias = layer.effective_weight_and_bias()
     x = before.dense() if isinstance(before, SpikeTimes) else before
     lead = x.shape[: x.dim() - (3 if x.dim() >= 4 else 1)]
     pool = getattr(layer, "avg_pool", 1)

@@ -1,22 +1,22 @@
 """Nets from strings such as "784-400-400-10" and "32C3-AP2-64C3-AP2-256-10"."""
 
-from .build import build, cnn, from_config, mlp
-from .frozen import FrozenNet, freeze
+from .builder import build, cnn, from_config, mlp
 from .grammar import GrammarError, parse
+from .inference import InferenceNet, prepare_for_inference
 from .net import TTFSNet
 from .observation import Observation
-from .relu import relu_twin
+from .relu import relu_counterpart
 
 __all__ = [
-    "FrozenNet",
     "GrammarError",
+    "InferenceNet",
     "Observation",
     "TTFSNet",
     "build",
     "cnn",
-    "freeze",
     "from_config",
     "mlp",
     "parse",
-    "relu_twin",
+    "prepare_for_inference",
+    "relu_counterpart",
 ]

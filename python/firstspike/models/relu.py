@@ -6,10 +6,10 @@ from torch import Generator, Tensor, nn
 
 from .. import init
 from .grammar import Conv, Pool
-from .plan import check_input_shape, plan
+from .sizes import check_input_shape, layer_sizes
 
 
-def relu_twin(
+def relu_counterpart(
     spec: str,
     *,
     input_shape: tuple[int, ...],
@@ -23,7 +23,7 @@ def relu_twin(
     earliest spike), the same dropout, biases, no normalisation, and true He initialisation with biases of 0. Arguments
     and errors as in `build`.
     """
-    sized = plan(spec, check_input_shape(input_shape), pooling)
+    sized = layer_sizes(spec, check_input_shape(input_shape), pooling)
     layers: list[nn.Module] = []
     for item in sized:
         token = item.token

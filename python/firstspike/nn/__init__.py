@@ -4,11 +4,11 @@ from .decoders import FirstSpike, MembraneReadout, TemporalWeighting
 from .direct import DirectConv2d, DirectLinear
 from .encoders import LatencyEncoder
 from .firing import FiringLayer, FiringOptions
-from .frozen import Frozen
 from .integrate import Integrate
 from .node import TTFSNode
 from .normalization import WeightNormalization
 from .pool import EarliestPool2d, MaxPool2d
+from .prepacked import Prepacked
 from .synapse import Affine, Synapse, SynapseOptions, normalize
 from .ttfs import TTFSConv2d, TTFSLinear
 
@@ -20,11 +20,11 @@ __all__ = [
     "FiringLayer",
     "FiringOptions",
     "FirstSpike",
-    "Frozen",
     "Integrate",
     "LatencyEncoder",
     "MaxPool2d",
     "MembraneReadout",
+    "Prepacked",
     "Synapse",
     "SynapseOptions",
     "TTFSConv2d",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import _checks, functional
 from ..spikes import SpikeTimes
-from ._trains import accumulate, full_precision
+from ._inputs import accumulate, full_precision
 from .firing import FiringLayer, FiringOptions
 
 
@@ -50,7 +50,7 @@ class DirectLinear(_Direct):
         if x.shape[1] != self.in_features:
             raise ValueError(f"x must have shape [batch, {self.in_features}], got {tuple(x.shape)}")
         with full_precision(x.device):
-            return F.linear(x, *self.synapse())
+            return F.linear(x, *self.effective_weight_and_bias())
 
 
 class DirectConv2d(_Direct):
@@ -79,7 +79,7 @@ class DirectConv2d(_Direct):
         x = _checks.float32("x", x, 4)
         if x.shape[1] != self.in_channels:
             raise ValueError(f"x must have shape [batch, {self.in_channels}, height, width], got {tuple(x.shape)}")
-        weight, bias = self.synapse()
+        weight, bias = self.effective_weight_and_bias()
         if self.in_channels == 1:  # both formats at once: torch would take it for the other, and copy what comes out
             x = x.reshape(len(x), *x.shape[2:], 1).permute(0, 3, 1, 2)
         x = x.contiguous(memory_format=torch.channels_last)

@@ -7,7 +7,7 @@ from typing import Unpack
 from torch import Tensor
 
 from .. import _checks
-from ._trains import FLAT_OR_MAP, Train, check_train, flat_membrane
+from ._inputs import FLAT_OR_MAP, Train, check_train, flat_membrane
 from .synapse import Synapse, SynapseOptions
 
 
@@ -36,7 +36,7 @@ class Integrate(Synapse):
 
     def forward(self, spikes: Train) -> Tensor:
         """Membrane, float32 [T, B, O], of `spikes` [B, N] or [B, C, H, W], or of a dense train [T, B, ...]."""
-        spikes, weight, bias = self.received(check_train(spikes, self.steps, FLAT_OR_MAP))
+        spikes, weight, bias = self.prepare_input(check_train(spikes, self.steps, FLAT_OR_MAP))
         return flat_membrane(spikes, weight, bias, self.avg_pool, self.decay)
 
     def extra_repr(self) -> str:

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from .. import _checks
 from .. import init as _init
-from ._trains import Train, thinned
+from ._inputs import Train, drop_spikes
 from .normalization import WeightNormalization
 
 Affine = Literal["channel", "layer"] | None
@@ -94,17 +94,17 @@ class Synapse(nn.Module):
             if self.bias is not None:
                 self.bias.zero_()
 
-    def synapse(self) -> tuple[Tensor, Tensor | None]:
+    def effective_weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
         """(gamma W, beta [O]) that act on the spikes, normalisation and affine folded in; differentiable."""
         weight, bias = self._scaled_weight(), self.bias
         return weight, bias if bias is None or bias.shape[0] == weight.shape[0] else bias.expand(weight.shape[0])
 
-    def received(self, spikes: Train) -> tuple[Train, Tensor, Tensor | None]:
-        """What acts in this pass: the spikes, and `synapse()`; in training with dropout those that are left, and W larger."""
-        weight, bias = self.synapse()
+    def prepare_input(self, spikes: Train) -> tuple[Train, Tensor, Tensor | None]:
+        """(spikes, weight, bias) of this pass: in training with dropout, the spikes that are left and a larger weight."""
+        weight, bias = self.effective_weight_and_bias()
         if not self.training or self.dropout == 0:
             return spikes, weight, bias
-        return thinned(spikes, self.dropout), weight / (1 - self.dropout), bias
+        return drop_spikes(spikes, self.dropout), weight / (1 - self.dropout), bias
 
     def _scaled_weight(self) -> Tensor:
         if self.gamma is None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from .. import _checks, functional
 from ..init import pool_gain
 from ..spikes import SpikeTimes
-from ._trains import FLAT_OR_MAP, MAP, Train, check_train, flat_current, flat_membrane, full_precision, map_current
+from ._inputs import FLAT_OR_MAP, MAP, Train, check_train, flat_current, flat_membrane, full_precision, map_current
 from .firing import FiringLayer, FiringOptions
 
 
@@ -34,7 +34,7 @@ class TTFSLinear(FiringLayer):
 
         `spikes` may be a dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path.
         """
-        spikes, weight, bias = self.received(check_train(spikes, self.steps, FLAT_OR_MAP))
+        spikes, weight, bias = self.prepare_input(check_train(spikes, self.steps, FLAT_OR_MAP))
         if isinstance(spikes, Tensor):
             current = flat_current(spikes, weight, bias, self.avg_pool)
             return SpikeTimes.from_dense(functional.fire(current, **self.neuron))
@@ -43,7 +43,7 @@ class TTFSLinear(FiringLayer):
 
     def membrane(self, spikes: Train) -> Tensor:
         """The potential V, float32 [T, B, O], exact up to each neuron's spike; then without reset."""
-        weight, bias = self.synapse()
+        weight, bias = self.effective_weight_and_bias()
         return flat_membrane(check_train(spikes, self.steps, FLAT_OR_MAP), weight, bias, self.avg_pool, self.decay)
 
     def extra_repr(self) -> str:
@@ -83,7 +83,7 @@ class TTFSConv2d(FiringLayer):
 
         `spikes` may be a dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path.
         """
-        spikes, weight, bias = self.received(check_train(spikes, self.steps, MAP))
+        spikes, weight, bias = self.prepare_input(check_train(spikes, self.steps, MAP))
         if isinstance(spikes, Tensor):
             current = map_current(spikes, weight, bias, self.stride, self.padding, self.avg_pool)
             return SpikeTimes.from_dense(functional.fire(current, **self.neuron))

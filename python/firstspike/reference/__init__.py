@@ -11,7 +11,7 @@ from .decoding import membrane as decode_membrane
 from .layers import conv2d, conv2d_current, dropout, integrate, linear, linear_current, ramp
 from .neuron import fire, margin, membrane, surrogate_derivative
 from .normalization import normalize_weight
-from .train import SpikeTrain
+from .spike_train import SpikeTrain
 
 __all__ = [
     "SpikeTrain",

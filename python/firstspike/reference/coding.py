@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from .train import SILENT, SpikeTrain
+from .spike_train import SILENT, SpikeTrain
 
 
 def _time(x: float, steps: int, curve: str) -> int:

@@ -13,7 +13,7 @@ from torch.nn.functional import conv2d as torch_conv2d
 from firstspike.surrogate import Surrogate, triangle
 
 from . import neuron
-from .train import SpikeTrain
+from .spike_train import SpikeTrain
 
 
 class Spikes(Protocol):

@@ -30,7 +30,7 @@ def build_model(config: Config, *, input_shape: tuple[int, int, int]) -> nn.Modu
     """
     draw = generator(config.seed, "weights")
     if config.model == "relu":
-        return models.relu_twin(
+        return models.relu_counterpart(
             config.spec, input_shape=input_shape, pooling=config.pooling, dropout=config.dropout, generator=draw
         )
     options = {name: getattr(config, name) for name in _PASSED if getattr(config, name) is not None}

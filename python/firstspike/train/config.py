@@ -52,7 +52,7 @@ class Config:
     Attributes:
         data: data set, a name that `data.load` knows.
         spec: the net, such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10".
-        model: "ttfs", or "relu" for the same net with ReLU neurons (`models.relu_twin`).
+        model: "ttfs", or "relu" for the same net with ReLU neurons (`models.relu_counterpart`).
         steps: time steps T, 1..254.
         standardize: subtract the training images' mean and divide by their deviation, per channel (direct coding only;
             else pixels are in [0, 1]).

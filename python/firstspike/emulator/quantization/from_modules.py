@@ -20,7 +20,7 @@ class CannotQuantize(ValueError):
 def folded(module: fs.Synapse, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A layer's weight and bias with normalisation and affine in them, float64 [O, ...] and [O]; zeros for no bias."""
     with torch.no_grad():
-        weight, bias = module.synapse() if held_unit(module) is None else master_copy(module)
+        weight, bias = module.effective_weight_and_bias() if held_unit(module) is None else master_copy(module)
     w = weight.detach().double().cpu().numpy()
     b = np.zeros(len(w)) if bias is None else bias.detach().double().cpu().numpy()
     for what, values in (("weight", w), ("bias", b)):

@@ -92,7 +92,7 @@ def finetune(
 def _round(layer: fs.Synapse, profile: Profile, bits: int, scope: str, rule: str) -> None:
     """Fold a layer's normalisation and affine, then put rounding on its weight and bias."""
     with torch.no_grad():
-        weight, bias = (None if x is None else x.detach().clone() for x in layer.synapse())
+        weight, bias = (None if x is None else x.detach().clone() for x in layer.effective_weight_and_bias())
     assert weight is not None
     if parametrize.is_parametrized(layer, "weight"):
         parametrize.remove_parametrizations(layer, "weight")

@@ -16,12 +16,12 @@ from .integrate import Integrate
 from .ttfs import TTFSConv2d, TTFSLinear
 
 
-def freezable(layer: nn.Module) -> TypeGuard[TTFSConv2d | TTFSLinear | Integrate]:
-    """Whether `Frozen` takes a layer, normalised or not: these very classes, for one derived from them may do something else."""
+def can_prepack(layer: nn.Module) -> TypeGuard[TTFSConv2d | TTFSLinear | Integrate]:
+    """Whether `Prepacked` takes a layer: these very classes, for one derived from them may do something else."""
     return type_before_parametrizations(layer) in (TTFSConv2d, TTFSLinear, Integrate)
 
 
-class Frozen(nn.Module):
+class Prepacked(nn.Module):
     """Some layers one after another, without gradients: the same bits in less time, above all for few samples.
 
     A layer turns its weights for its kernel at every call, which for one sample is most of the work; here that is done once, and
@@ -37,21 +37,21 @@ class Frozen(nn.Module):
         if len(input_shape) not in (1, 3):
             raise ValueError(f"input_shape must be (neurons,) or (channels, height, width), got {input_shape!r}")
         shape = self.input_shape = tuple(_checks.integer("input_shape", size, 1) for size in input_shape)
-        frozen: list[PrepackedLayer] = []
+        packed: list[PrepackedLayer] = []
         for number, layer in enumerate(layers):
-            if not freezable(layer) or (frozen and not frozen[-1].fires):
+            if not can_prepack(layer) or (packed and not packed[-1].fires):
                 raise TypeError(
                     "layers must be TTFSConv2d or TTFSLinear, the last one perhaps Integrate, "
                     f"got {type(layer).__name__} as number {number}"
                 )
-            frozen.append(_frozen(layer, shape))
-            shape = _out_shape(frozen[-1])
-        if len({layer.geometry.steps for layer in frozen}) != 1:
+            packed.append(_packed(layer, shape))
+            shape = _out_shape(packed[-1])
+        if len({layer.geometry.steps for layer in packed}) != 1:
             raise ValueError(
-                f"layers must be at least one, all of the same steps, got {[x.geometry.steps for x in frozen]}"
+                f"layers must be at least one, all of the same steps, got {[x.geometry.steps for x in packed]}"
             )
-        self.steps, self.output_shape, self._fires = frozen[-1].geometry.steps, shape, frozen[-1].fires
-        self._layers = PrepackedLayers(frozen)
+        self.steps, self.output_shape, self._fires = packed[-1].geometry.steps, shape, packed[-1].fires
+        self._layers = PrepackedLayers(packed)
 
     @torch.compiler.disable
     def forward(self, spikes: SpikeTimes) -> SpikeTimes | Tensor:
@@ -73,9 +73,9 @@ class Frozen(nn.Module):
         return f"{self.input_shape} to {self.output_shape}, steps={self.steps}"
 
 
-def _frozen(layer: TTFSConv2d | TTFSLinear | Integrate, shape: tuple[int, ...]) -> PrepackedLayer:
+def _packed(layer: TTFSConv2d | TTFSLinear | Integrate, shape: tuple[int, ...]) -> PrepackedLayer:
     with torch.no_grad():
-        weight, bias = layer.synapse()
+        weight, bias = layer.effective_weight_and_bias()
     if weight.device.type != "cpu":
         raise ValueError(f"layers must be on the CPU, got one on {weight.device}; net.cpu() brings them there")
     spikes = (1, *shape)

@@ -10,7 +10,7 @@ from .grammar import POOLS, Conv, Linear, Pool, Token, fail, parse
 
 
 @dataclass(frozen=True)
-class Sized:
+class SizedLayer:
     """A layer with its sizes: channels of a convolution or a pool, features of a fully connected layer."""
 
     token: Token
@@ -18,7 +18,7 @@ class Sized:
     outputs: int
 
 
-def plan(spec: str, input_shape: tuple[int, ...], pooling: str | None = None) -> list[Sized]:
+def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = None) -> list[SizedLayer]:
     """The sized layers of a net's string on inputs of `input_shape`; `pooling` replaces the kind of every pool.
 
     Raises GrammarError that points at the token where a size does not fit.
@@ -39,15 +39,15 @@ def plan(spec: str, input_shape: tuple[int, ...], pooling: str | None = None) ->
         before = size
         if isinstance(token, Conv):
             size = (token.channels, *before[1:])
-            sized.append(Sized(token, before[0], token.channels))
+            sized.append(SizedLayer(token, before[0], token.channels))
         elif isinstance(token, Pool):
             size = (before[0], before[1] // token.factor, before[2] // token.factor)
             if 0 in size:
                 raise fail(spec, token, f"the pool is larger than its map of {before[1]} x {before[2]}")
-            sized.append(Sized(token, before[0], before[0]))
+            sized.append(SizedLayer(token, before[0], before[0]))
         elif isinstance(token, Linear):
             size = (token.width,)
-            sized.append(Sized(token, math.prod(before), token.width))
+            sized.append(SizedLayer(token, math.prod(before), token.width))
     return sized
 
 

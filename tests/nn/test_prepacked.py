@@ -1,4 +1,4 @@
-"""Frozen layers: the bits of the layers themselves, and errors that name what does not fit."""
+"""Prepacked layers: the bits of the layers themselves, and errors that name what does not fit."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ def test_the_same_bits(name: str, batch: int, threads: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        frozen = nn.Frozen(layers, shape)
+        packed = nn.Prepacked(layers, shape)
         for pattern in ("mixed", "tied", "silent"):
             spikes = SpikeTimes(spike_times((batch, *shape), STEPS, pattern, generator(3)), STEPS)
             with torch.no_grad():
                 expected = layers(spikes)
-            got = frozen(spikes)
+            got = packed(spikes)
             if isinstance(expected, SpikeTimes):
                 assert torch.equal(got.times, expected.times) and got.steps == STEPS and not got.requires_grad
-                assert got.times.stride() == expected.times.stride() and got.shape[1:] == frozen.output_shape
+                assert got.times.stride() == expected.times.stride() and got.shape[1:] == packed.output_shape
                 expected, got = expected.times, got.times
             assert torch.equal(got, expected)
             assert pattern == "silent" or batch < 37 or len(got.unique()) > 2
@@ -77,21 +77,21 @@ def test_the_same_bits(name: str, batch: int, threads: int) -> None:
 def test_it_is_a_copy_of_the_weights_as_they_were() -> None:
     layer = linear(20, 9)
     spikes = SpikeTimes(spike_times((4, 20), STEPS, "mixed", generator(0)), STEPS)
-    frozen, before = nn.Frozen([layer], (20,)), layer(spikes).times.clone()
+    packed, before = nn.Prepacked([layer], (20,)), layer(spikes).times.clone()
     with torch.no_grad():
         layer.weight.zero_()
         layer.bias.fill_(0.3)
     del layer
-    assert torch.equal(frozen(spikes).times, before)
-    assert list(frozen.parameters()) == [] and frozen.state_dict() == {}
-    assert "(20,) to (9,), steps=8" in repr(frozen)
+    assert torch.equal(packed(spikes).times, before)
+    assert list(packed.parameters()) == [] and packed.state_dict() == {}
+    assert "(20,) to (9,), steps=8" in repr(packed)
 
 
 def test_it_can_stand_in_a_compiled_net() -> None:
     layer = linear(20, 9).eval()
-    frozen, spikes = nn.Frozen([layer], (20,)), SpikeTimes(spike_times((4, 20), STEPS, "mixed", generator(0)), STEPS)
+    packed, spikes = nn.Prepacked([layer], (20,)), SpikeTimes(spike_times((4, 20), STEPS, "mixed", generator(0)), STEPS)
     torch._dynamo.reset()
-    assert torch.equal(torch.compile(frozen, backend="eager")(spikes).times, layer(spikes).times)
+    assert torch.equal(torch.compile(packed, backend="eager")(spikes).times, layer(spikes).times)
 
 
 class Other(nn.TTFSLinear):
@@ -115,18 +115,18 @@ class Other(nn.TTFSLinear):
         ([linear(20, 9).to("meta")], (20,), ValueError, "layers must be on the CPU, got one on meta"),
     ],
 )
-def test_what_cannot_be_frozen(layers, shape, error, text) -> None:
+def test_what_cannot_be_packed(layers, shape, error, text) -> None:
     with pytest.raises(error, match=text):
-        nn.Frozen(layers, shape)
+        nn.Prepacked(layers, shape)
 
 
 def test_spikes_that_do_not_fit() -> None:
-    frozen = nn.Frozen([linear(20, 9)], (20,))
+    packed = nn.Prepacked([linear(20, 9)], (20,))
     with pytest.raises(TypeError, match="spikes must be SpikeTimes, got Tensor"):
-        frozen(torch.zeros(2, 20))
+        packed(torch.zeros(2, 20))
     for shape, steps in (((2, 21), STEPS), ((2, 20), STEPS - 1), ((2, 20, 1, 1), STEPS)):
         with pytest.raises(ValueError, match=r"spikes must have shape \[batch, 20\] and steps = 8"):
-            frozen(SpikeTimes(torch.zeros(shape, dtype=torch.uint8), steps))
+            packed(SpikeTimes(torch.zeros(shape, dtype=torch.uint8), steps))
 
 
 GEOMETRY = [1, 1, 1, 20, 1, 1, 1, 1, 1, 0, 0, 9, STEPS]

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..nn import FirstSpike, Frozen, Synapse
-from ..nn.frozen import freezable
+from ..nn import FirstSpike, Prepacked, Synapse
+from ..nn.prepacked import can_prepack
 from ..spikes import SpikeTimes
 from .net import TTFSNet
 
 
-class FrozenNet(nn.Module):
-    """The scores of a net, without gradients; `freeze` makes it. What is trained and saved is the net."""
+class InferenceNet(nn.Module):
+    """The scores of a net, without gradients; `prepare_for_inference` makes it. What is trained and saved is the net."""
 
     def __init__(self, net: TTFSNet) -> None:
         super().__init__()
@@ -38,42 +38,42 @@ class FrozenNet(nn.Module):
         return scores
 
 
-def freeze(net: TTFSNet) -> FrozenNet:
+def prepare_for_inference(net: TTFSNet) -> InferenceNet:
     """The net as it is now, for inference on the CPU: the same scores to the bit in less time, above all for few samples.
 
-    Layers that get and give spikes are put together (`nn.Frozen`), dropout is off, and what becomes of the net later is not
+    Layers that get and give spikes are put together (`nn.Prepacked`), dropout is off, and what becomes of the net later is not
     seen. Raises TypeError where `net` is no TTFSNet, ValueError where it is not on the CPU.
     """
     if not isinstance(net, TTFSNet):
-        raise TypeError(f"net must be a TTFSNet, got {type(net).__name__}; nn.Frozen takes layers")
+        raise TypeError(f"net must be a TTFSNet, got {type(net).__name__}; nn.Prepacked takes layers")
     for name, parameter in net.named_parameters():
         if parameter.device.type != "cpu":
             raise ValueError(f"net must be on the CPU, got {name} on {parameter.device}; net.cpu() brings it there")
-    return FrozenNet(net)
+    return InferenceNet(net)
 
 
 @torch.no_grad()
 def _stages(net: TTFSNet) -> list[nn.Module]:
-    """The layers of a net; those that follow each other and can be frozen, as one."""
-    # Each layer, and where it can be frozen the shape of the spikes that it gets of a sample.
+    """The layers of a net; those that follow each other and can be prepacked, as one."""
+    # Each layer, and where it can be prepacked the shape of the spikes that it gets of a sample.
     received: list[tuple[nn.Module, tuple[int, ...] | None]] = []
     signal = net.encoder(net._input(torch.zeros(1, *net.input_shape)))
     for layer in net.layers:
         asked = layer is net.layers[-1] and isinstance(net.readout, FirstSpike)  # for its membrane, behind the run
-        fits = freezable(layer) and isinstance(signal, SpikeTimes) and not asked
+        fits = can_prepack(layer) and isinstance(signal, SpikeTimes) and not asked
         received.append((layer, tuple(signal.shape[1:]) if fits else None))
         signal = layer(signal)
     stages: list[nn.Module] = []
     for alone, group in itertools.groupby(received, key=lambda item: item[1] is None):
         layers, shapes = zip(*group, strict=True)
-        stages += map(_folded, layers) if alone else [Frozen(layers, shapes[0])]
+        stages += map(_folded, layers) if alone else [Prepacked(layers, shapes[0])]
     return stages
 
 
 def _folded(layer: nn.Module) -> nn.Module:
     """A layer with normalisation and gamma put into its weight, which is the same to the bit."""
     if isinstance(layer, Synapse):
-        weight, bias = layer.synapse()
+        weight, bias = layer.effective_weight_and_bias()
         if parametrize.is_parametrized(layer):  # torch's own function would change the class, which a copy shares
             layer.__class__ = parametrize.type_before_parametrizations(layer)
             del layer.parametrizations

@@ -13,7 +13,7 @@ from ..nn.node import Neuron, neuron
 from ..surrogate import Surrogate
 from .grammar import Conv, Linear, Pool, fail, parse
 from .net import TTFSNet
-from .plan import Sized, check_input_shape, plan
+from .sizes import SizedLayer, check_input_shape, layer_sizes
 
 CURVES = {"latency": "linear", "latency-log": "log"}
 ENCODERS = ("direct", *CURVES)
@@ -72,7 +72,7 @@ def build(
         population = 10 if readout in TEMPORAL else 1
     _checks.integer("population", population, 1)
     bias = affine is not None if bias is None else bias
-    sized = plan(spec, shape, pooling)
+    sized = layer_sizes(spec, shape, pooling)
     if len(sized) == 1 and encoder == "direct" and readout in MEMBRANE:
         raise fail(spec, sized[0].token, "a membrane readout behind direct coding needs a layer that fires before it")
     synapse: fs.SynapseOptions = {"steps": steps, "bias": bias, "affine": affine, "init": init, "generator": generator}
@@ -136,7 +136,7 @@ def from_config(config: dict[str, Any], *, generator: Generator | None = None) -
 
 
 def _layers(
-    sized: list[Sized],
+    sized: list[SizedLayer],
     direct: bool,
     integrate: bool,
     population: int,
@@ -166,7 +166,10 @@ def _layers(
         elif coded:
             layers.append(fs.DirectLinear(item.inputs, outputs, **synapse, **settings))
         else:
-            dense: fs.SynapseOptions = {**synapse, "dropout": dropout if layers else 0.0}  # the data are not thinned
+            dense: fs.SynapseOptions = {
+                **synapse,
+                "dropout": dropout if layers else 0.0,
+            }  # the data keep all their spikes
             layers.append(
                 fs.Integrate(item.inputs, outputs, avg_pool=factor, decay=settings["decay"], **dense)
                 if last and integrate

@@ -33,7 +33,7 @@ def check_train(spikes: Train, steps: int, shape: str) -> Train:
     return spikes
 
 
-def thinned(spikes: Train, p: float) -> Train:
+def drop_spikes(spikes: Train, p: float) -> Train:
     """A train of either kind from which each neuron is missing with probability p."""
     if isinstance(spikes, Tensor):
         return spikes * torch.empty(spikes.shape[1:], device=spikes.device).bernoulli_(1 - p)

@@ -1,0 +1,68 @@
+"""`prepare_for_inference`: a net's scores to the bit, whatever its encoder, pooling and readout."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from firstspike import models
+from firstspike.nn import Prepacked
+
+from .test_net import NETS, build, images
+
+STAGES = {
+    "mlp": ["DirectLinear", "Prepacked"],
+    "mlp atan": ["DirectLinear", "Prepacked"],
+    "mlp latency": ["Prepacked"],
+    "mlp twd": ["DirectLinear", "Prepacked"],
+    "one layer": ["DirectLinear"],
+    "cnn": ["DirectConv2d", "Prepacked"],
+    "cnn earliest": ["DirectConv2d", "EarliestPool2d", "Prepacked", "TTFSLinear"],
+    "cnn max": ["DirectConv2d", "MaxPool2d", "TTFSConv2d", "MaxPool2d", "TTFSLinear", "Prepacked"],
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_same_scores(name: str) -> None:
+    net = build(name, dropout=0.3) if name.startswith("mlp") else build(name)
+    net.train()
+    state = copy.deepcopy(net.state_dict())
+    drawn = torch.get_rng_state()
+    prepared = models.prepare_for_inference(net)
+    assert torch.equal(drawn, torch.get_rng_state()) and net.training
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+    net.eval()
+    for batch in (1, 7):
+        scores = prepared(images(batch))
+        assert torch.equal(scores, net(images(batch))) and not scores.requires_grad and scores.unique().numel() > 2
+    assert [type(stage).__name__ for stage in prepared._net.layers] == STAGES[name]
+
+
+def test_it_stays_as_it_was_while_the_net_goes_on() -> None:
+    net = build("cnn")
+    prepared = models.prepare_for_inference(net)
+    before = prepared(images())
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(1.5)
+    assert torch.equal(prepared(images()), before) and not torch.equal(net.eval()(images()), before)
+    assert torch.equal(models.prepare_for_inference(net)(images()), net(images()))
+    assert (prepared.spec, prepared.steps, prepared.input_shape) == (net.spec, net.steps, net.input_shape)
+
+
+def test_what_cannot_be_prepared() -> None:
+    with pytest.raises(TypeError, match="net must be a TTFSNet, got Linear; nn.Prepacked takes layers"):
+        models.prepare_for_inference(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"net must be on the CPU, got .* on meta"):
+        models.prepare_for_inference(build().to("meta"))
+    with pytest.raises(ValueError, match=r"x must have shape \[batch, 1, 6, 6\]"):
+        models.prepare_for_inference(build("cnn"))(torch.zeros(2, 5))
+
+
+def test_parts_are_prepacked_layers() -> None:
+    prepared = models.prepare_for_inference(build("cnn"))
+    part = next(stage for stage in prepared._net.layers if isinstance(stage, Prepacked))
+    assert part.input_shape == (4, 6, 6)
