@@ -74,11 +74,11 @@ def _last_hidden(name: str, stage: str = "init") -> Callable[[Profile, Store], d
 
     def ask(profile: Profile, store: Store) -> dict[tuple[str, str], float]:
         values = {}
-        for cell in profile.of("figure1"):
-            found = [record["results"]["diagnosis"][stage] for record in records(cell, store)]
+        for condition in profile.of("figure1"):
+            found = [record["results"]["diagnosis"][stage] for record in records(condition, store)]
             firing = [[row for row in layers if row["firing"] is not None] for layers in found]
             if firing:
-                values[cell.label, cell.group] = sum(layers[-1][name] for layers in firing) / len(firing)
+                values[condition.label, condition.group] = sum(layers[-1][name] for layers in firing) / len(firing)
         return values
 
     return ask
@@ -98,10 +98,10 @@ def _spread(profile: Profile, store: Store) -> Answer:
 
 def _gradient(profile: Profile, store: Store) -> Answer:
     firsts = {}
-    for cell in profile.of("figure1"):
-        found = [record["results"]["diagnosis"]["init"][0]["gradient"] for record in records(cell, store)]
+    for condition in profile.of("figure1"):
+        found = [record["results"]["diagnosis"]["init"][0]["gradient"] for record in records(condition, store)]
         if found:
-            firsts[cell.label, cell.group] = sum(found) / len(found)
+            firsts[condition.label, condition.group] = sum(found) / len(found)
     try:
         he, ettfs = firsts["Kaiming (He)", "without normalisation"], firsts["ETTFS-init", "with normalisation"]
     except KeyError:

@@ -13,11 +13,11 @@ PROFILES = ("smoke", "quick", "paper")
 
 
 @dataclass(frozen=True)
-class Cell:
+class Condition:
     """One row of an experiment on one bench: the same run with every seed."""
 
     experiment: str
-    bench: str
+    setup: str
     label: str
     group: str
     value: float | str | None
@@ -26,7 +26,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Setup:
     """A data set and a net with their settings, as the profile names them."""
 
     name: str
@@ -42,18 +42,18 @@ class Profile:
     name: str
     description: str
     seeds: tuple[int, ...]
-    benches: dict[str, Bench]
-    cells: tuple[Cell, ...]
+    setups: dict[str, Setup]
+    conditions: tuple[Condition, ...]
     experiments: dict[str, dict[str, Any]] = field(repr=False)
     asked: dict[str, dict[str, Any]] = field(repr=False)
 
-    def of(self, experiment: str) -> list[Cell]:
+    def of(self, experiment: str) -> list[Condition]:
         """The cells of one experiment, in their printed order."""
-        return [cell for cell in self.cells if cell.experiment == experiment]
+        return [condition for condition in self.conditions if condition.experiment == experiment]
 
-    def title(self, bench: str) -> str:
+    def title(self, setup: str) -> str:
         """What a bench is called in print."""
-        return self.benches[bench].title
+        return self.setups[setup].title
 
 
 def load(name: str, folder: Path = HERE) -> Profile:
@@ -62,22 +62,22 @@ def load(name: str, folder: Path = HERE) -> Profile:
     try:
         source = _read(path)
         head = source.pop("profile")
-        benches = {key: _bench(key, dict(value)) for key, value in source.pop("bench").items()}
+        setups = {key: _setup(key, dict(value)) for key, value in source.pop("setup").items()}
         seeds = tuple(head["seeds"])
-        cells: list[Cell] = []
+        conditions: list[Condition] = []
         experiments: dict[str, dict[str, Any]] = {}
         for key, value in source.items():
             experiments[key] = _read(folder / "experiments" / f"{key}.toml")
-            cells += _cells(key, experiments[key], value, benches, head.get("settings", {}), seeds)
+            conditions += _conditions(key, experiments[key], value, setups, head.get("settings", {}), seeds)
     except (KeyError, ValueError, TypeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: {reason}") from error
-    return Profile(name, head["description"], seeds, benches, tuple(cells), experiments, source)
+    return Profile(name, head["description"], seeds, setups, tuple(conditions), experiments, source)
 
 
-def runs(cells: Iterable[Cell]) -> list[Run]:
+def runs(conditions: Iterable[Condition]) -> list[Run]:
     """The different runs that the cells need, in order of first use."""
-    return list(dict.fromkeys(run for cell in cells for run in cell.runs))
+    return list(dict.fromkeys(run for condition in conditions for run in condition.runs))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -85,24 +85,24 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.load(file)
 
 
-def _bench(name: str, value: dict[str, Any]) -> Bench:
-    return Bench(name, value.pop("title"), value.pop("large", False), value)
+def _setup(name: str, value: dict[str, Any]) -> Setup:
+    return Setup(name, value.pop("title"), value.pop("large", False), value)
 
 
-def _cells(
+def _conditions(
     name: str,
     experiment: dict[str, Any],
     asked: dict[str, Any],
-    benches: dict[str, Bench],
+    setups: dict[str, Setup],
     settings: dict[str, Any],
     seeds: tuple[int, ...],
-) -> list[Cell]:
+) -> list[Condition]:
     """The rows of one experiment on each bench: profile, bench, experiment in the profile, row, `rows`; the later wins.
 
     `rows` has settings that the profile gives to single rows, by their labels; `leave_out` has the labels that a bench does
     without.
     """
-    unknown = set(asked) - {"benches", "set", "values", "seeds", "reach", "rows", "leave_out"}
+    unknown = set(asked) - {"setups", "set", "values", "seeds", "target_accuracy", "rows", "leave_out"}
     if unknown:
         raise ValueError(f"[{name}] has the unknown entry {sorted(unknown)[0]!r}")
     own, left_out = asked.get("rows", {}), asked.get("leave_out", {})
@@ -110,21 +110,21 @@ def _cells(
     for entry, named in (("rows", set(own)), ("leave_out", {label for left in left_out.values() for label in left})):
         if named - labels:
             raise ValueError(f"[{name}.{entry}] has no row {sorted(named - labels)[0]!r}")
-    if set(left_out) - set(asked["benches"]):
-        raise ValueError(f"[{name}.leave_out] has no bench {sorted(set(left_out) - set(asked['benches']))[0]!r}")
-    cells = []
-    for bench in asked["benches"]:
-        if bench not in benches:
-            raise ValueError(f"[{name}] asks for the bench {bench!r}, which is not defined")
+    if set(left_out) - set(asked["setups"]):
+        raise ValueError(f"[{name}.leave_out] has no setup {sorted(set(left_out) - set(asked['setups']))[0]!r}")
+    conditions = []
+    for setup in asked["setups"]:
+        if setup not in setups:
+            raise ValueError(f"[{name}] asks for the setup {setup!r}, which is not defined")
         for row in _rows(experiment, asked):
-            if row["label"] in left_out.get(bench, ()):
+            if row["label"] in left_out.get(setup, ()):
                 continue
-            told = {**settings, **benches[bench].settings, **asked.get("set", {}), **row.get("set", {})}
+            told = {**settings, **setups[setup].settings, **asked.get("set", {}), **row.get("set", {})}
             told |= own.get(row["label"], {})
             made = tuple(Run.of({**told, "seed": seed}) for seed in asked.get("seeds", seeds))
             group, value = row.get("group", ""), row.get("value")
-            cells.append(Cell(name, bench, row["label"], group, value, made, benches[bench].large))
-    return cells
+            conditions.append(Condition(name, setup, row["label"], group, value, made, setups[setup].large))
+    return conditions
 
 
 def _rows(experiment: dict[str, Any], asked: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from .grid import Cell, Profile
+from .grid import Condition, Profile
 from .published import source
 from .records import Store
 from .runs import Run
@@ -76,28 +76,28 @@ def learning_curve(record: Record) -> tuple[str, list[float]]:
 
 def frame(profile: Profile, store: Store, experiment: str) -> pd.DataFrame:
     """One row a cell of the experiment: what it is, mean and sd over seeds of every measure, why it is missing."""
-    rows = [row(cell, store, profile) for cell in profile.of(experiment)]
+    rows = [row(condition, store, profile) for condition in profile.of(experiment)]
     return pd.DataFrame(rows)
 
 
-def records(cell: Cell, store: Store) -> list[Record]:
+def records(condition: Condition, store: Store) -> list[Record]:
     """The records that a cell has, in the order of its seeds."""
-    return [record for run in cell.runs if (record := store.get(run)) is not None]
+    return [record for run in condition.runs if (record := store.get(run)) is not None]
 
 
-def row(cell: Cell, store: Store, profile: Profile) -> dict[str, Any]:
+def row(condition: Condition, store: Store, profile: Profile) -> dict[str, Any]:
     """The row of one cell. `seeds` counts its records; `status` is the reason where some are missing, else ""."""
-    run = cell.runs[0]
-    found = records(cell, store)
+    run = condition.runs[0]
+    found = records(condition, store)
     made = {
-        "bench": cell.bench,
-        "title": profile.title(cell.bench),
+        "setup": condition.setup,
+        "title": profile.title(condition.setup),
         "dataset": run.data,
         "net": run.spec,
         "model": run.model,
-        "group": cell.group,
-        "label": cell.label,
-        "value": cell.value,
+        "group": condition.group,
+        "label": condition.label,
+        "value": condition.value,
         "steps": run.steps,
         "encoder": run.encoder,
         "readout": run.readout,
@@ -108,8 +108,8 @@ def row(cell: Cell, store: Store, profile: Profile) -> dict[str, Any]:
         "lr": run.lr,
         "train_images": found[0]["results"]["images"]["train"] if found else None,
         "seeds": len(found),
-        "seeds_asked": len(cell.runs),
-        "status": status(cell, store),
+        "seeds_asked": len(condition.runs),
+        "status": status(condition, store),
     }
     for name, measure in MEASURES.items():
         values = [value for record in found if (value := measure(record)) is not None]
@@ -133,6 +133,6 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
     return fmean(values) if values else math.nan, stdev(values) if len(values) > 1 else math.nan
 
 
-def status(cell: Cell, store: Store) -> str:
+def status(condition: Condition, store: Store) -> str:
     """ "" where every seed has its record, else "not run: no data" or the like; the first reason counts."""
-    return next((store.why(run).reason for run in cell.runs if store.get(run) is None), "")
+    return next((store.missing_reason(run).reason for run in condition.runs if store.get(run) is None), "")

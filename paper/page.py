@@ -7,7 +7,7 @@ from typing import Any
 from firstspike.report import Page
 
 from .claims import claims
-from .figures import Drawn
+from .figures import NamedFigure
 from .grid import Profile, runs
 from .records import Store
 from .tables import Table
@@ -58,13 +58,13 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 
 
-def page(profile: Profile, store: Store, tables: Iterable[Table], figures: Iterable[Drawn]) -> Page:
+def page(profile: Profile, store: Store, tables: Iterable[Table], figures: Iterable[NamedFigure]) -> Page:
     """The report on whatever there is."""
-    parts: dict[str, list[Table | Drawn]] = {}
-    everything: list[Table | Drawn] = [*tables, *figures]
+    parts: dict[str, list[Table | NamedFigure]] = {}
+    everything: list[Table | NamedFigure] = [*tables, *figures]
     for part in everything:
         parts.setdefault(part.name, []).append(part)
-    found = [record for run in runs(profile.cells) if (record := store.get(run)) is not None]
+    found = [record for run in runs(profile.conditions) if (record := store.get(run)) is not None]
     made = Page(
         "Training time-to-first-spike networks from scratch: a reproduction",
         f"arXiv 2410.23619, with firstspike. Profile `{profile.name}`: {profile.description}",
@@ -97,10 +97,10 @@ def _table(made: Page, table: Table) -> None:
 def _absences(made: Page, profile: Profile, store: Store) -> None:
     """A notice that says which runs are not there, why, and how to get them."""
     reasons: Counter[tuple[str, str, str]] = Counter()
-    for run in runs(profile.cells):
+    for run in runs(profile.conditions):
         if store.get(run) is None:
-            why = store.why(run)
-            reasons[run.data, why.reason, why.how] += 1
+            missing_reason = store.missing_reason(run)
+            reasons[run.data, missing_reason.reason, missing_reason.how] += 1
     if not reasons:
         return
     lines = [
@@ -111,7 +111,7 @@ def _absences(made: Page, profile: Profile, store: Store) -> None:
 
 
 def _test_data(made: Page, profile: Profile) -> None:
-    held = sorted({run.validation for run in runs(profile.cells)})
+    held = sorted({run.validation for run in runs(profile.conditions)})
     if held == [0]:
         used = "Nothing is held out in this profile: all settings are fixed beforehand in the profile's file."
     else:
@@ -135,7 +135,7 @@ def _provenance(made: Page, profile: Profile, found: list[dict[str, Any]]) -> No
     )
     total = sum(record["timing"]["seconds"] for record in found)
     facts = {
-        "runs": f"{len(found)} of {len(runs(profile.cells))}, {_duration(total)} of computing in all",
+        "runs": f"{len(found)} of {len(runs(profile.conditions))}, {_duration(total)} of computing in all",
         "commit": _several(record["provenance"]["commit"] or "not in git" for record in found),
         "versions": _several(
             ", ".join(f"{name} {version}" for name, version in record["provenance"]["versions"].items())

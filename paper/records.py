@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingReason:
     """Why a run has no record: a short reason for the cell, and what to do about it."""
 
     reason: str
@@ -31,10 +31,10 @@ class Store:
         self.records = folder / "records"
         self.work = folder / "work"
         self._read: dict[str, dict[str, Any] | None] = {}
-        self._missing: dict[str, Missing] = {}
+        self._missing: dict[str, MissingReason] = {}
         reasons = folder / "missing.json"
         if reasons.exists():
-            self._missing = {key: Missing(**value) for key, value in json.loads(reasons.read_text()).items()}
+            self._missing = {key: MissingReason(**value) for key, value in json.loads(reasons.read_text()).items()}
 
     def path(self, run: Run) -> Path:
         """Where the record of `run` is or would be."""
@@ -56,17 +56,19 @@ class Store:
         self._missing.pop(run.key, None)
         return write_text(self.path(run), text)
 
-    def miss(self, run: Run, missing: Missing) -> None:
+    def note_missing(self, run: Run, missing: MissingReason) -> None:
         """Note why `run` has no record; `save_missing` writes it."""
         self._missing[run.key] = missing
 
-    def why(self, run: Run) -> Missing:
+    def missing_reason(self, run: Run) -> MissingReason:
         """Why `run` has no record."""
-        return self._missing.get(run.key, Missing("not run", "Run the reproduction again; it goes on where it stopped"))
+        return self._missing.get(
+            run.key, MissingReason("not run", "Run the reproduction again; it goes on where it stopped")
+        )
 
-    def save_missing(self, runs: list[Run]) -> None:
+    def save_missing_reasons(self, runs: list[Run]) -> None:
         """Write the reasons for those of `runs` that have no record, and only those."""
-        lacking = {run.key: self.why(run) for run in runs if self.get(run) is None}
+        lacking = {run.key: self.missing_reason(run) for run in runs if self.get(run) is None}
         self._missing = lacking
         text = json.dumps({key: vars(value) for key, value in sorted(lacking.items())}, indent=1) + "\n"
         write_text(self.folder / "missing.json", text)

@@ -56,7 +56,7 @@ def main(
     try:
         chosen = grid.load(_profile(profile))
         names = {name for text in only or [] for name in text.split(",") if name} or None
-        cells = session.choose(chosen, names)
+        conditions = session.choose(chosen, names)
         run_on = _executor(executor, address, workers)
         pictures = _pictures(png or [])
         user_root(data)
@@ -64,29 +64,31 @@ def main(
         raise typer.BadParameter(str(error)) from None
     store = Store((results or Path(__file__).resolve().parent / "results") / profile, kept=keep or report_only)
 
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         console.print(text, markup=False, highlight=False)
 
     todo: tuple[Run, ...] = ()
     try:
         if not report_only:
-            planned = session.plan(cells, store, data, large, say)
+            planned = session.plan(conditions, store, data, large, log)
             todo = planned.pending
-            say(f"profile {profile}: {len(grid.runs(cells))} runs, {len(todo)} to do")
+            log(f"profile {profile}: {len(grid.runs(conditions))} runs, {len(todo)} to do")
             with Progress(todo, session.cost, console) as progress:
                 session.execute(todo, store, run_on, train, data, progress)
     except KeyboardInterrupt:
-        say("stopped; the same command goes on from here")
+        log("stopped; the same command goes on from here")
         raise typer.Exit(130) from None
     finally:
-        store.save_missing(grid.runs(chosen.cells))
+        store.save_missing_reasons(grid.runs(chosen.conditions))
     report = session.write(chosen, store, pictures)
-    say(f"report: {report}")
-    big = {run for cell in cells if cell.large for run in cell.runs} if not large else set()
-    lacking = [run for run in grid.runs(cells) if store.get(run) is None and run not in big]
+    log(f"report: {report}")
+    big = {run for condition in conditions if condition.large for run in condition.runs} if not large else set()
+    lacking = [run for run in grid.runs(conditions) if store.get(run) is None and run not in big]
     if lacking:
-        say(f"{len(lacking)} runs are missing: {several(f'{run.data}, {store.why(run).reason}' for run in lacking)}")
-        say("The report says how to get them.")
+        log(
+            f"{len(lacking)} runs are missing: {several(f'{run.data}, {store.missing_reason(run).reason}' for run in lacking)}"
+        )
+        log("The report says how to get them.")
         raise typer.Exit(NOT_RUN)
 
 

@@ -11,10 +11,10 @@ from firstspike.report import csv, latex, markdown, write_png, write_text
 from .execute import Task
 from .execute.outcome import Executor, Job
 from .figures import figures
-from .grid import Cell, Profile, runs
+from .grid import Condition, Profile, runs
 from .page import page
 from .progress import Progress
-from .records import Missing, Store
+from .records import MissingReason, Store
 from .runs import Run
 from .tables import tables
 
@@ -34,61 +34,67 @@ class Plan:
     unasked: tuple[Run, ...]
 
 
-def choose(profile: Profile, only: set[str] | None) -> list[Cell]:
+def choose(profile: Profile, only: set[str] | None) -> list[Condition]:
     """The cells of the experiments in `only` (all with None); ValueError for a name that the profile does not have."""
     unknown = (only or set()) - set(profile.experiments)
     if unknown:
         raise ValueError(
             f"profile {profile.name} has no experiment {sorted(unknown)[0]!r}; it has {', '.join(profile.experiments)}"
         )
-    return [cell for cell in profile.cells if only is None or cell.experiment in only]
+    return [condition for condition in profile.conditions if only is None or condition.experiment in only]
 
 
-def plan(cells: list[Cell], store: Store, folder: str | None, large: bool, say: Callable[[str], None]) -> Plan:
+def plan(
+    conditions: list[Condition], store: Store, folder: str | None, large: bool, log: Callable[[str], None]
+) -> Plan:
     """Sort out the runs that have no record; look for (and fetch) the data that they need, and note what is missing."""
-    needed = [run for run in runs(cells) if store.get(run) is None]
-    big = {run for cell in cells if cell.large for run in cell.runs}
+    needed = [run for run in runs(conditions) if store.get(run) is None]
+    big = {run for condition in conditions if condition.large for run in condition.runs}
     unasked = tuple(run for run in needed if run in big and not large)
-    reasons: dict[str, Missing | None] = {}
+    reasons: dict[str, MissingReason | None] = {}
     pending, absent = [], []
     for run in needed:
         asked = run not in unasked
         if run.data not in reasons:
-            reasons[run.data] = _look_for(run.data, folder, asked, say)
+            reasons[run.data] = _look_for(run.data, folder, asked, log)
         reason = reasons[run.data]
         if reason is not None:
-            store.miss(run, reason)
+            store.note_missing(run, reason)
             if asked:
                 absent.append(run)
         elif asked:
-            store.miss(run, Missing("not run yet", "Run the reproduction again; it goes on where it stopped"))
+            store.note_missing(
+                run, MissingReason("not run yet", "Run the reproduction again; it goes on where it stopped")
+            )
             pending.append(run)
         else:
-            store.miss(
+            store.note_missing(
                 run,
-                Missing("not run: not asked for", "The data are there; add `--large` (it takes days on a few cores)."),
+                MissingReason(
+                    "not run: not asked for", "The data are there; add `--large` (it takes days on a few cores)."
+                ),
             )
-    return Plan(tuple(_ordered(pending, cells)), tuple(absent), unasked)
+    return Plan(tuple(_ordered(pending, conditions)), tuple(absent), unasked)
 
 
-def _ordered(pending: list[Run], cells: list[Cell]) -> list[Run]:
+def _ordered(pending: list[Run], conditions: list[Condition]) -> list[Run]:
     """The profile's first experiment before all others, then seed by seed, then the longest runs first.
 
     So a session that is cut short has every row of the main table, if with fewer seeds.
     """
-    main = set(runs(cell for cell in cells if cell.experiment == cells[0].experiment))
+    main = set(runs(condition for condition in conditions if condition.experiment == conditions[0].experiment))
     return sorted(pending, key=lambda run: (run not in main, run.seed, -cost(run)))
 
 
-def _look_for(name: str, folder: str | None, fetch: bool, say: Callable[[str], None]) -> Missing | None:
+def _look_for(name: str, folder: str | None, fetch: bool, log: Callable[[str], None]) -> MissingReason | None:
     """None where the data set is there, else why not and how to get it. Data of runs not asked for are not fetched."""
     try:
         for train in (True, False):
             data.load(name, root=folder, train=train, download=fetch)
     except data.NotAvailable as error:
-        say(f"{name}: {error}")
+        log(f"{name}: {error}")
         how = error.instructions if fetch else f"Add `--large`, which also fetches the data. {error.instructions}"
-        return Missing("not run: no data", how)
+        return MissingReason("not run: no data", how)
     return None
 
 
@@ -110,7 +116,7 @@ def execute(
     tasks = [Task(run, store.workplace(run), folder, max(run.threads, 1)) for run in todo]
     for outcome in executor(job, tasks):
         if outcome.record is None:
-            store.miss(outcome.run, Missing(outcome.reason, outcome.how))
+            store.note_missing(outcome.run, MissingReason(outcome.reason, outcome.how))
         else:
             outcome.record["provenance"]["commit"] = head
             store.add(outcome.run, outcome.record)

@@ -9,12 +9,12 @@ from ..records import Store
 from .accuracy import accuracy
 from .curves import curves
 from .decisions import decisions
-from .drawn import Drawn
 from .layers import currents, signal
+from .named_figure import NamedFigure
 from .sweeps import gamma, steps
 
 #: Every figure, in the order of the report, with the experiment that it draws.
-FIGURES: dict[str, tuple[str, Callable[[Profile, Store], Drawn | None]]] = {
+FIGURES: dict[str, tuple[str, Callable[[Profile, Store], NamedFigure | None]]] = {
     "accuracy": ("table1", accuracy),
     "currents": ("figure1", currents),
     "signal": ("figure1", signal),
@@ -25,7 +25,7 @@ FIGURES: dict[str, tuple[str, Callable[[Profile, Store], Drawn | None]]] = {
 }
 
 
-def figures(profile: Profile, store: Store) -> list[Drawn]:
+def figures(profile: Profile, store: Store) -> list[NamedFigure]:
     """The figures that the profile has experiments for and that have any record."""
     with style():
         made = [make(profile, store) for experiment, make in FIGURES.values() if experiment in profile.experiments]

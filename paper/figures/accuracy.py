@@ -5,20 +5,20 @@ from typing import Any
 from firstspike.report import figure, line_style
 
 from .. import published
-from ..grid import Cell, Profile
+from ..grid import Condition, Profile
 from ..measures import records, row
 from ..records import Store
 from ..tables.table import DATASETS
-from .drawn import Drawn
+from .named_figure import NamedFigure
 
 
-def accuracy(profile: Profile, store: Store) -> Drawn | None:
+def accuracy(profile: Profile, store: Store) -> NamedFigure | None:
     """Test accuracy of each published method and of our nets, for the data sets that have both."""
-    cells = [cell for cell in profile.of("table1") if records(cell, store)]
-    datasets = [name for name in published.DATASETS if any(cell.runs[0].data == name for cell in cells)]
+    conditions = [condition for condition in profile.of("table1") if records(condition, store)]
+    datasets = [name for name in published.DATASETS if any(condition.runs[0].data == name for condition in conditions)]
     if not datasets:
         return None
-    panels = [_points(profile, store, name, cells) for name in datasets]
+    panels = [_points(profile, store, name, conditions) for name in datasets]
     height = 0.9 + 0.2 * max(len(points) for points in panels)
     drawn, grid = figure(6.8, height, ncols=len(datasets), squeeze=False)
     for axes, name, points in zip(grid[0], datasets, panels, strict=True):
@@ -31,7 +31,7 @@ def accuracy(profile: Profile, store: Store) -> Drawn | None:
         axes.set_ylim(len(points) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         axes.set(title=DATASETS[name], xlabel="test accuracy, %")
-    return Drawn(
+    return NamedFigure(
         "accuracy",
         drawn,
         "Ours (bold, last epoch, mean ± sd over seeds) beside published results, whose sources are in the table below. Grey "
@@ -51,7 +51,7 @@ def _draw(axes: Any, place: int, low: float, high: float, sd: float, series: int
 
 
 def _points(
-    profile: Profile, store: Store, dataset: str, cells: list[Cell]
+    profile: Profile, store: Store, dataset: str, conditions: list[Condition]
 ) -> list[tuple[str, float, float, float, int | None, str]]:
     """(name, lower end, upper end, sd, series or None, text), best first."""
     points: list[tuple[str, float, float, float, int | None, str]] = []
@@ -60,16 +60,16 @@ def _points(
             low, _, high = entry[dataset].partition("-")
             name = entry["name"].partition(" (")[0]
             points.append((name, float(low), float(high or low), 0.0, None, entry[dataset]))
-    for cell in cells:
-        if cell.runs[0].data == dataset:
-            made = row(cell, store, profile)
+    for condition in conditions:
+        if condition.runs[0].data == dataset:
+            made = row(condition, store, profile)
             kind = "CNN" if "C" in made["net"] else "MLP"
             sd = made["accuracy_sd"] if made["seeds"] > 1 else 0.0
             series = 0 if made["model"] == "ttfs" else 1
             changed = "" if made["augmentation"] == "none" else f", {made['augmentation']}"
             points.append(
                 (
-                    f"ours, {kind}, {cell.label}{changed}",
+                    f"ours, {kind}, {condition.label}{changed}",
                     made["accuracy"],
                     made["accuracy"],
                     sd,

@@ -10,28 +10,28 @@ from firstspike.report import figure, line_style
 from ..grid import Profile
 from ..measures import learning_curve, records
 from ..records import Store
-from .drawn import Drawn, by_bench
+from .named_figure import NamedFigure, by_setup
 
 
-def curves(profile: Profile, store: Store) -> Drawn | None:
+def curves(profile: Profile, store: Store) -> NamedFigure | None:
     """Training loss and accuracy against epochs, and accuracy against seconds, for each initialisation."""
-    benches = by_bench(profile.of("figure1"))
-    bench = next((name for name in benches if any(records(cell, store) for cell in benches[name])), None)
-    if bench is None:
+    setups = by_setup(profile.of("figure1"))
+    setup = next((name for name in setups if any(records(condition, store) for condition in setups[name])), None)
+    if setup is None:
         return None
-    cells = benches[bench]
+    conditions = setups[setup]
     drawn, panels = figure(6.8, 2.9, ncols=3)
-    labels = list(dict.fromkeys(cell.label for cell in cells))
+    labels = list(dict.fromkeys(condition.label for condition in conditions))
     measured = ""
-    groups = list(dict.fromkeys(cell.group for cell in cells))
-    for cell in cells:
-        found = records(cell, store)
+    groups = list(dict.fromkeys(condition.group for condition in conditions))
+    for condition in conditions:
+        found = records(condition, store)
         if not found:
             continue
-        style = line_style(labels.index(cell.label))
-        group = groups.index(cell.group)
+        style = line_style(labels.index(condition.label))
+        group = groups.index(condition.group)
         look = {**style.plot(), "markerfacecolor": "white" if group else style.color}
-        name = f"{cell.label}{', normalised' if group else ''}"
+        name = f"{condition.label}{', normalised' if group else ''}"
         epochs = np.arange(1, len(found[0]["results"]["curve"]["loss"]) + 1)
         _band(panels[0], epochs, [record["results"]["curve"]["loss"] for record in found], look, name)
         measured, _ = learning_curve(found[0])
@@ -46,10 +46,10 @@ def curves(profile: Profile, store: Store) -> Drawn | None:
         axes.xaxis.get_major_locator().set_params(integer=True)
     handles, names = panels[0].get_legend_handles_labels()
     drawn.legend(handles, names, loc="outside upper center", ncols=3)
-    return Drawn(
+    return NamedFigure(
         "curves",
         drawn,
-        f"Training speed and stability, {profile.title(bench)}: mean over seeds, with a band from the lowest to the "
+        f"Training speed and stability, {profile.title(setup)}: mean over seeds, with a band from the lowest to the "
         "highest seed.",
     )
 

@@ -9,26 +9,26 @@ from firstspike.report import figure, line_style
 from ..grid import Profile
 from ..measures import records
 from ..records import Store
-from .drawn import Drawn, by_bench, empty
+from .named_figure import NamedFigure, by_setup, empty
 
 
-def decisions(profile: Profile, store: Store) -> Drawn | None:
+def decisions(profile: Profile, store: Store) -> NamedFigure | None:
     """Share of samples that are decided after each step, a panel for each bench."""
-    benches = by_bench(profile.of("decoder"))
-    if not any(records(cell, store) for cells in benches.values() for cell in cells):
+    setups = by_setup(profile.of("decoder"))
+    if not any(records(condition, store) for conditions in setups.values() for condition in conditions):
         return None
-    columns = min(2, len(benches))
-    rows = -(-len(benches) // columns)
+    columns = min(2, len(setups))
+    rows = -(-len(setups) // columns)
     drawn, grid = figure(
         6.8 if columns > 1 else 4.2, 0.3 + 2.4 * rows, nrows=rows, ncols=columns, sharey=True, squeeze=False
     )
     panels = list(grid.flat)
     handles: dict[str, Any] = {}
-    for axes, (bench, cells) in zip(panels, benches.items(), strict=False):
-        axes.set_title(profile.title(bench))
-        found = [(index, cell.label, records(cell, store)) for index, cell in enumerate(cells)]
+    for axes, (setup, conditions) in zip(panels, setups.items(), strict=False):
+        axes.set_title(profile.title(setup))
+        found = [(index, condition.label, records(condition, store)) for index, condition in enumerate(conditions)]
         if not any(made for _, _, made in found):
-            empty(axes, store.why(cells[0].runs[0]).reason)
+            empty(axes, store.missing_reason(conditions[0].runs[0]).reason)
             continue
         for index, label, made in found:
             if made:
@@ -38,12 +38,12 @@ def decisions(profile: Profile, store: Store) -> Drawn | None:
         axes.set_xlabel("steps")
         axes.set_ylim(-3, 103)
         axes.xaxis.get_major_locator().set_params(integer=True)
-    for axes in panels[len(benches) :]:
+    for axes in panels[len(setups) :]:
         axes.set_visible(False)
     for row in grid:
         row[0].set_ylabel("decided, % of samples")
     drawn.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4 if columns > 1 else 2)
-    return Drawn(
+    return NamedFigure(
         "decisions",
         drawn,
         "Steps to decision (the paper's Fig. 1d): share of (up to 2,000) test images with an output spike "

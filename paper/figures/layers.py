@@ -9,25 +9,25 @@ from matplotlib.patches import Patch
 from firstspike.inspect import HISTOGRAM_EDGES
 from firstspike.report import figure, line_style
 
-from ..grid import Cell, Profile
+from ..grid import Condition, Profile
 from ..measures import records
 from ..records import Store
-from .drawn import Drawn, by_bench
+from .named_figure import NamedFigure, by_setup
 
 _STAGES = (("init", "at initialisation"), ("trained", "after training"))
 
 
-def currents(profile: Profile, store: Store) -> Drawn | None:
+def currents(profile: Profile, store: Store) -> NamedFigure | None:
     """Distributions of the current in every layer: left halves at initialisation, right halves after training."""
-    cells = _cells(profile, store)
-    groups = list(dict.fromkeys(cell.group for cell in cells))
-    labels = list(dict.fromkeys(cell.label for cell in cells))
-    if not cells:
+    conditions = _conditions(profile, store)
+    groups = list(dict.fromkeys(condition.group for condition in conditions))
+    labels = list(dict.fromkeys(condition.label for condition in conditions))
+    if not conditions:
         return None
     drawn, grid = figure(6.8, 3.9, nrows=len(groups), ncols=len(labels), sharex=True, sharey=True, squeeze=False)
-    for cell in cells:
-        axes = grid[groups.index(cell.group)][labels.index(cell.label)]
-        _violins(axes, records(cell, store))
+    for condition in conditions:
+        axes = grid[groups.index(condition.group)][labels.index(condition.label)]
+        _violins(axes, records(condition, store))
     for column, label in enumerate(labels):
         grid[0][column].set_title(label)
         grid[-1][column].set_xlabel("layer")
@@ -36,31 +36,33 @@ def currents(profile: Profile, store: Store) -> Drawn | None:
     grid[0][0].set_ylim(-4, 4)
     handles = [_patch(index, text) for index, (_, text) in enumerate(_STAGES)]
     drawn.legend(handles=handles, loc="outside upper right", ncols=2)
-    return Drawn(
+    return NamedFigure(
         "currents",
         drawn,
-        f"Distributions of the post-synaptic current (the paper's Fig. 1a-c), {profile.title(cells[0].bench)}: share "
+        f"Distributions of the post-synaptic current (the paper's Fig. 1a-c), {profile.title(conditions[0].setup)}: share "
         "of each value over samples, neurons and steps, in every layer. Widths go with the square root of the share, "
         "scaled to each half's maximum; the bars are ± one standard deviation. The first layer is directly coded: "
         "its current is the same in all steps, so it needs less.",
     )
 
 
-def signal(profile: Profile, store: Store) -> Drawn | None:
+def signal(profile: Profile, store: Store) -> NamedFigure | None:
     """Spread of the current, firing fraction and gradient over the layers, at initialisation and after training."""
-    cells = _cells(profile, store)
-    if not cells:
+    conditions = _conditions(profile, store)
+    if not conditions:
         return None
     drawn, grid = figure(6.8, 4.6, nrows=2, ncols=3, sharex=True, sharey="col", squeeze=False)
     quantities = (("current_sd", "sd of the current"), ("firing", "neurons that fire"), ("gradient", "gradient, rms"))
-    labels = list(dict.fromkeys(cell.label for cell in cells))
-    groups = list(dict.fromkeys(cell.group for cell in cells))
+    labels = list(dict.fromkeys(condition.label for condition in conditions))
+    groups = list(dict.fromkeys(condition.group for condition in conditions))
     for row, (stage, when) in enumerate(_STAGES):
         for column, (name, title) in enumerate(quantities):
             axes = grid[row][column]
-            for cell in cells:
-                group = groups.index(cell.group)
-                _profile_line(axes, records(cell, store), stage, name, cell.label, labels.index(cell.label), group)
+            for condition in conditions:
+                group = groups.index(condition.group)
+                _profile_line(
+                    axes, records(condition, store), stage, name, condition.label, labels.index(condition.label), group
+                )
             if row == 0:
                 axes.set_title(title)
             else:
@@ -72,21 +74,21 @@ def signal(profile: Profile, store: Store) -> Drawn | None:
     grid[0][2].set_yscale("log")
     handles, names = grid[0][0].get_legend_handles_labels()
     drawn.legend(handles, names, loc="outside upper center", ncols=3)
-    return Drawn(
+    return NamedFigure(
         "signal",
         drawn,
-        f"Signal and gradient over the layers, {profile.title(cells[0].bench)}: standard deviation of the current in "
+        f"Signal and gradient over the layers, {profile.title(conditions[0].setup)}: standard deviation of the current in "
         "units of the threshold, share of neurons that fire, and root mean square of the loss's gradient with "
         "respect to the trained weight. Filled: without weight normalisation; open: with it. Mean over seeds. The "
         "last layer of a membrane readout does not fire; where the gradient is zero there is no point.",
     )
 
 
-def _cells(profile: Profile, store: Store) -> list[Cell]:
+def _conditions(profile: Profile, store: Store) -> list[Condition]:
     """The cells of the first bench that has any record."""
-    for cells in by_bench(profile.of("figure1")).values():
-        if any(records(cell, store) for cell in cells):
-            return cells
+    for conditions in by_setup(profile.of("figure1")).values():
+        if any(records(condition, store) for condition in conditions):
+            return conditions
     return []
 
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from firstspike.report import figure, line_style
 
-from ..grid import Cell, Profile
+from ..grid import Condition, Profile
 from ..measures import MEASURES, records
 from ..records import Store
-from .drawn import Drawn, by_bench
+from .named_figure import NamedFigure, by_setup
 
 #: The label of a measure's axis, and a range that it shows in any case, lest noise fill the panel.
 _AXES: dict[str, tuple[str, tuple[float, ...]]] = {
@@ -21,7 +21,7 @@ _AXES: dict[str, tuple[str, tuple[float, ...]]] = {
 }
 
 
-def gamma(profile: Profile, store: Store) -> Drawn | None:
+def gamma(profile: Profile, store: Store) -> NamedFigure | None:
     """Accuracy and steps to decision against the base of the exponential TWD."""
     return _sweep(
         profile,
@@ -33,7 +33,7 @@ def gamma(profile: Profile, store: Store) -> Drawn | None:
     )
 
 
-def steps(profile: Profile, store: Store) -> Drawn | None:
+def steps(profile: Profile, store: Store) -> NamedFigure | None:
     """Accuracy, spikes and time of an epoch against the number of steps."""
     return _sweep(
         profile,
@@ -54,34 +54,34 @@ def _sweep(
     measures: tuple[str, ...],
     caption: str,
     logarithmic: bool = False,
-) -> Drawn | None:
-    benches = by_bench(profile.of(name))
-    if not any(records(cell, store) for cells in benches.values() for cell in cells):
+) -> NamedFigure | None:
+    setups = by_setup(profile.of(name))
+    if not any(records(condition, store) for conditions in setups.values() for condition in conditions):
         return None
     drawn, panels = figure(6.8, 2.5, ncols=len(measures))
-    for index, (bench, cells) in enumerate(benches.items()):
+    for index, (setup, conditions) in enumerate(setups.items()):
         for axes, measure in zip(panels, measures, strict=True):
-            _line(axes, cells, store, measure, index, profile.title(bench))
+            _line(axes, conditions, store, measure, index, profile.title(setup))
     for axes, measure in zip(panels, measures, strict=True):
         text, shown = _AXES[measure]
         axes.set(xlabel=label, ylabel=text)
-        axes.update_datalim([(cells[0].value, value) for value in shown], updatex=False)
+        axes.update_datalim([(conditions[0].value, value) for value in shown], updatex=False)
         axes.autoscale_view()
         if logarithmic:
-            _powers(axes, [cell.value for cell in profile.of(name)])
-    if len(benches) > 1:
+            _powers(axes, [condition.value for condition in profile.of(name)])
+    if len(setups) > 1:
         handles, names = panels[0].get_legend_handles_labels()
         drawn.legend(handles, names, loc="outside upper center", ncols=3)
-        return Drawn(name, drawn, f"{caption} Mean ± sd over seeds.")
-    return Drawn(name, drawn, f"{caption} {profile.title(next(iter(benches)))}, mean ± sd over seeds.")
+        return NamedFigure(name, drawn, f"{caption} Mean ± sd over seeds.")
+    return NamedFigure(name, drawn, f"{caption} {profile.title(next(iter(setups)))}, mean ± sd over seeds.")
 
 
-def _line(axes: Any, cells: list[Cell], store: Store, measure: str, index: int, name: str) -> None:
+def _line(axes: Any, conditions: list[Condition], store: Store, measure: str, index: int, name: str) -> None:
     points = []
-    for cell in cells:
-        values = [value for record in records(cell, store) if (value := MEASURES[measure](record)) is not None]
+    for condition in conditions:
+        values = [value for record in records(condition, store) if (value := MEASURES[measure](record)) is not None]
         if values:
-            points.append((cell.value, np.mean(values), np.std(values, ddof=1) if len(values) > 1 else 0.0))
+            points.append((condition.value, np.mean(values), np.std(values, ddof=1) if len(values) > 1 else 0.0))
     if points:
         x, y, error = zip(*points, strict=True)
         axes.errorbar(x, y, yerr=error if any(error) else None, **line_style(index).plot(), label=name, capsize=2)

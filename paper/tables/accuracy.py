@@ -17,10 +17,10 @@ from .table import ACCURACY, BEST, DATASETS, SEEDS, Table, result, rules
 def table1(profile: Profile, store: Store) -> Table:
     """Accuracy of every bench beside the published one and the same net with ReLU."""
     raw = frame(profile, store, "table1")
-    twins = raw[raw["model"] == "relu"].set_index("bench")
+    twins = raw[raw["model"] == "relu"].set_index("setup")
     raw = raw[raw["model"] == "ttfs"].reset_index(drop=True)
     for name in ("accuracy", "accuracy_sd", "best", "best_sd", "seeds", "seeds_asked", "status"):
-        raw[f"relu_{name}"] = raw["bench"].map(twins[name])
+        raw[f"relu_{name}"] = raw["setup"].map(twins[name])
     figures = [published.of(dataset) for dataset in raw["dataset"]]
     raw["published"] = [figure.value if figure else None for figure in figures]
     raw["published_tag"] = [figure.tag if figure else None for figure in figures]

@@ -6,7 +6,7 @@ from .. import published
 from ..grid import Profile
 from ..measures import frame
 from ..records import Store
-from .table import ACCURACY, BENCH, BEST, DECISION, SEEDS, SILENT, Table, rules, spread
+from .table import ACCURACY, BEST, DECISION, SEEDS, SETUP, SILENT, Table, rules, spread
 
 
 def table4(profile: Profile, store: Store) -> Table:
@@ -24,8 +24,8 @@ def table4(profile: Profile, store: Store) -> Table:
         Column("repeated", "pooled units that fire twice or more, %", spread("repeated", 1)),
     ]
     ours = published.source()["table4"]
-    if raw["bench"].nunique() > 1:
-        columns.insert(0, BENCH)
+    if raw["setup"].nunique() > 1:
+        columns.insert(0, SETUP)
     return Table(
         "table4",
         "Ablation (the paper's Table 4): five components added one after the other, and each one left out of the "
@@ -36,7 +36,7 @@ def table4(profile: Profile, store: Store) -> Table:
         f"[{ours['tag']}]; the rows between are not known to us. In place of the components: He initialisation, max "
         "pooling, no normalisation, no affine and no bias, first-spike decoder. Learning rates were chosen on images held "
         "out of train, from the same few for both ends (NOTES.md); nothing else differs but the components.",
-        rules(raw, "bench", "group"),
+        rules(raw, "setup", "group"),
     )
 
 
@@ -44,7 +44,7 @@ def pooling(profile: Profile, store: Store) -> Table:
     """Average, max and earliest pooling."""
     raw = frame(profile, store, "pooling")
     columns = (
-        BENCH,
+        SETUP,
         Column("label", "pooling"),
         SEEDS,
         ACCURACY,
@@ -65,5 +65,5 @@ def pooling(profile: Profile, store: Store) -> Table:
         raw,
         columns,
         note,
-        rules(raw, "bench"),
+        rules(raw, "setup"),
     )

@@ -7,20 +7,20 @@ from firstspike.report import Column
 from ..grid import Profile
 from ..measures import frame
 from ..records import Store
-from .table import ACCURACY, BENCH, BEST, DECISION, SEEDS, SILENT, TIES, VALIDATION, Table, rules
+from .table import ACCURACY, BEST, DECISION, SEEDS, SETUP, SILENT, TIES, VALIDATION, Table, rules
 
 
 def decoder(profile: Profile, store: Store) -> Table:
     """Decoders: accuracy and steps to decision."""
     raw = frame(profile, store, "decoder")
-    columns = (BENCH, Column("label", "decoder"), Column("steps", "T"), SEEDS, ACCURACY, BEST, *DECISION, TIES, SILENT)
+    columns = (SETUP, Column("label", "decoder"), Column("steps", "T"), SEEDS, ACCURACY, BEST, *DECISION, TIES, SILENT)
     note = (
         "Steps to decision: with TWD and first spike, the step of the first output spike, counted from 1; T where no "
         "output fires. A membrane decides only after all T steps; for it the table has the step from which on the "
         "answer no longer changes, which is known only afterwards. Ties: samples whose first output step has spikes "
         "of several classes. Silent: samples without an output spike."
     )
-    return Table("decoder", "Decoders, each trained with its own readout.", raw, columns, note, rules(raw, "bench"))
+    return Table("decoder", "Decoders, each trained with its own readout.", raw, columns, note, rules(raw, "setup"))
 
 
 def sweep(name: str, caption: str, extra: tuple[Column, ...], note: str = "") -> Callable[[Profile, Store], Table]:
@@ -28,7 +28,7 @@ def sweep(name: str, caption: str, extra: tuple[Column, ...], note: str = "") ->
 
     def make(profile: Profile, store: Store) -> Table:
         raw = frame(profile, store, name)
-        columns = (BENCH, Column("label", "setting"), SEEDS, VALIDATION, ACCURACY, *extra)
-        return Table(name, caption, raw, columns, note, rules(raw, "bench"))
+        columns = (SETUP, Column("label", "setting"), SEEDS, VALIDATION, ACCURACY, *extra)
+        return Table(name, caption, raw, columns, note, rules(raw, "setup"))
 
     return make

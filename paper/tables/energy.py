@@ -6,7 +6,7 @@ from .. import published
 from ..grid import Profile
 from ..measures import frame
 from ..records import Store
-from .table import BENCH, Table, rules, spread
+from .table import SETUP, Table, rules, spread
 
 
 def energy(profile: Profile, store: Store) -> Table:
@@ -14,7 +14,7 @@ def energy(profile: Profile, store: Store) -> Table:
     raw = frame(profile, store, "table1")
     constants = published.source()["energy"]
     columns = (
-        BENCH,
+        SETUP,
         Column("label", "neurons"),
         Column("spikes_per_neuron", "spikes per neuron", spread("spikes_per_neuron", 3)),
         Column("additions", "additions, 10³", lambda row: row["status"] or spread("additions", 1, 1e-3)(row)),
@@ -30,4 +30,4 @@ def energy(profile: Profile, store: Store) -> Table:
         "once a sample. Membrane updates (neurons times T, an addition each) are what a chip with a clock pays; an "
         "event-driven one does not."
     )
-    return Table("energy", "Work and arithmetic energy a sample.", raw, columns, note, rules(raw, "bench"))
+    return Table("energy", "Work and arithmetic energy a sample.", raw, columns, note, rules(raw, "setup"))

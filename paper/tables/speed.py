@@ -6,30 +6,30 @@ import pandas as pd
 
 from firstspike.report import Column
 
-from ..grid import Cell, Profile
+from ..grid import Condition, Profile
 from ..measures import frame, learning_curve, mean_and_sd, records
 from ..records import Store
-from .table import ACCURACY, BENCH, BEST, SEEDS, Table, rules, spread
+from .table import ACCURACY, BEST, SEEDS, SETUP, Table, rules, spread
 
 
 def speed(profile: Profile, store: Store) -> Table:
     """How fast and how evenly each initialisation learns."""
-    reach = float(profile.asked["figure1"].get("reach", 0))
+    target = float(profile.asked["figure1"].get("target_accuracy", 0))
     raw = frame(profile, store, "figure1")
-    reached = pd.DataFrame([_reached(cell, store, reach) for cell in profile.of("figure1")])
+    reached = pd.DataFrame([_reached(condition, store, target) for condition in profile.of("figure1")])
     raw = pd.concat([raw, reached], axis=1)
     columns = (
-        BENCH,
+        SETUP,
         Column("group", ""),
         Column("label", "initialisation"),
         SEEDS,
         ACCURACY,
         BEST,
-        Column("reached", f"epochs to {reach:g} %", spread("reached", 1)),
+        Column("reached", f"epochs to {target:g} %", spread("reached", 1)),
         Column("reached_seconds", "seconds", spread("reached_seconds", 1)),
     )
     note = (
-        f"The first epoch with an accuracy of at least {reach:g} %, on images held out where there are any, else test; "
+        f"The first epoch with an accuracy of at least {target:g} %, on images held out where there are any, else test; "
         "a dash where not every seed gets there."
     )
     return Table(
@@ -38,13 +38,13 @@ def speed(profile: Profile, store: Store) -> Table:
         raw,
         columns,
         note,
-        rules(raw, "bench", "group"),
+        rules(raw, "setup", "group"),
     )
 
 
-def _reached(cell: Cell, store: Store, accuracy: float) -> dict[str, float]:
+def _reached(condition: Condition, store: Store, accuracy: float) -> dict[str, float]:
     """Mean and sd over seeds of the epoch that reaches the accuracy, and of the time until then; NaN if one fails."""
-    found = records(cell, store)
+    found = records(condition, store)
     epochs = [epoch for record in found if (epoch := first_to_reach(record, accuracy)) is not None]
     if not found or len(epochs) < len(found):
         epochs = []

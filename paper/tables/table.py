@@ -84,5 +84,5 @@ DECISION = (
 )
 TIES = Column("ties", "ties, %", spread("ties", 1))
 SILENT = Column("silent", "silent, %", spread("silent", 2))
-BENCH = Column("title", "bench")
+SETUP = Column("title", "data set, net")
 SEEDS = Column("seeds", "seeds")

@@ -16,45 +16,45 @@ description = "for tests"
 seeds = [0, 1]
 settings = { batch = 32, threads = 1 }
 
-[bench.small]
+[setup.small]
 title = "digits, small"
 data = "digits"
 spec = "64-16-10"
 epochs = 2
 
-[bench.cnn]
+[setup.cnn]
 title = "MNIST, CNN"
 data = "mnist"
 spec = "4C3-AP2-10"
 epochs = 1
 
 [table1]
-benches = ["small", "cnn"]
+setups = ["small", "cnn"]
 
 [table4]
-benches = ["cnn"]
+setups = ["cnn"]
 
 [pooling]
-benches = ["cnn"]
+setups = ["cnn"]
 
 [decoder]
-benches = ["small"]
+setups = ["small"]
 
 [figure1]
-benches = ["cnn"]
-reach = 60
+setups = ["cnn"]
+target_accuracy = 60
 
 [gamma]
-benches = ["small"]
+setups = ["small"]
 values = [1.1, 1.5]
 set = { validation = 100 }
 
 [steps]
-benches = ["small"]
+setups = ["small"]
 values = [2, 4]
 
 [encoder]
-benches = ["small"]
+setups = ["small"]
 """
 
 
@@ -125,10 +125,10 @@ def record(seed: int = 0, accuracy: float = 90.0, **test: object) -> dict:
     }
 
 
-def fill(store: Store, cells: list[grid.Cell]) -> None:
-    """Give every run of the cells a record; accuracies are 90 and 91 for the seeds 0 and 1."""
-    for cell in cells:
-        for run in cell.runs:
+def fill(store: Store, conditions: list[grid.Condition]) -> None:
+    """Give every run of the conditions a record; accuracies are 90 and 91 for the seeds 0 and 1."""
+    for condition in conditions:
+        for run in condition.runs:
             store.add(run, record(run.seed))
 
 

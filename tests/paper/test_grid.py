@@ -17,53 +17,61 @@ def test_profiles_load_and_have_the_same_experiments(name):
     assert any(run.data == "digits" for run in grid.runs(loaded.of("table1")))
 
 
-def test_smoke_needs_digits_only_and_paper_has_three_seeds_and_the_large_benches():
-    assert {run.data for run in grid.runs(grid.load("smoke").cells)} == {"digits"}
+def test_smoke_needs_digits_only_and_paper_has_three_seeds_and_the_large_setups():
+    assert {run.data for run in grid.runs(grid.load("smoke").conditions)} == {"digits"}
     paper = grid.load("paper")
-    assert len(paper.seeds) >= 3 and all(len(cell.runs) >= 3 for cell in paper.cells)
-    assert {cell.runs[0].data for cell in paper.cells if cell.large} == {"cifar10", "cifar100", "dvs-gesture"}
+    assert len(paper.seeds) >= 3 and all(len(condition.runs) >= 3 for condition in paper.conditions)
+    assert {condition.runs[0].data for condition in paper.conditions if condition.large} == {
+        "cifar10",
+        "cifar100",
+        "dvs-gesture",
+    }
 
 
-def test_rows_override_benches_and_equal_runs_are_one(tmp_path):
+def test_rows_override_setups_and_equal_runs_are_one(tmp_path):
     made = profile(tmp_path)
-    none = next(cell for cell in made.of("table4") if cell.label == "none of the five")
+    none = next(condition for condition in made.of("table4") if condition.label == "none of the five")
     assert none.runs[0].init == "kaiming" and none.runs[0].affine is None and none.runs[0].normalization is False
     assert [run.seed for run in none.runs] == [0, 1]
     whole, left_out = (
-        next(cell for cell in made.of("table4") if cell.label == label) for label in ("+ affine", "all but TWD")
+        next(condition for condition in made.of("table4") if condition.label == label)
+        for label in ("+ affine", "all but TWD")
     )
     assert whole.runs == left_out.runs
-    assert len(grid.runs(made.cells)) < sum(len(cell.runs) for cell in made.cells)
+    assert len(grid.runs(made.conditions)) < sum(len(condition.runs) for condition in made.conditions)
 
 
 @pytest.mark.parametrize("name", grid.PROFILES)
 def test_the_ablation_differs_by_one_component_in_each_row(name):
     """Apart from the learning rate, which each row may have for itself."""
-    cells = [
-        replace(cell, runs=tuple(run.replace(lr=1.0) for run in cell.runs)) for cell in grid.load(name).of("table4")
+    conditions = [
+        replace(condition, runs=tuple(run.replace(lr=1.0) for run in condition.runs))
+        for condition in grid.load(name).of("table4")
     ]
-    cumulative = [cell.runs[0].to_dict() for cell in cells if cell.group == "added one after the other"]
+    cumulative = [
+        condition.runs[0].to_dict() for condition in conditions if condition.group == "added one after the other"
+    ]
     for before, after in itertools.pairwise(cumulative):
         assert sum(before[name] != after[name] for name in before) == 1
     whole = cumulative[-1]
-    for cell in cells:
-        if cell.group == "one left out":
-            assert sum(whole[name] != value for name, value in cell.runs[0].to_dict().items()) == 1
+    for condition in conditions:
+        if condition.group == "one left out":
+            assert sum(whole[name] != value for name, value in condition.runs[0].to_dict().items()) == 1
 
 
-def test_a_bench_can_do_without_a_row(tmp_path):
+def test_a_setup_can_do_without_a_row(tmp_path):
     text = PROFILE.replace("[pooling]", '[table1.leave_out]\nsmall = ["ReLU"]\n\n[pooling]')
-    cells = [(cell.bench, cell.label) for cell in profile(tmp_path, text).of("table1")]
-    assert ("small", "TTFS") in cells and ("small", "ReLU") not in cells
-    with pytest.raises(ValueError, match=r"\[table1.leave_out\] has no bench 'nowhere'"):
-        profile(tmp_path / "bench", text.replace('small = ["', 'nowhere = ["'))
+    conditions = [(condition.setup, condition.label) for condition in profile(tmp_path, text).of("table1")]
+    assert ("small", "TTFS") in conditions and ("small", "ReLU") not in conditions
+    with pytest.raises(ValueError, match=r"\[table1.leave_out\] has no setup 'nowhere'"):
+        profile(tmp_path / "setup", text.replace('small = ["', 'nowhere = ["'))
     with pytest.raises(ValueError, match=r"\[table1.leave_out\] has no row 'nobody'"):
         profile(tmp_path / "row", text.replace('["ReLU"]', '["nobody"]'))
 
 
 def test_a_profile_can_give_single_rows_settings_of_their_own(tmp_path):
     text = PROFILE.replace("[pooling]", '[table4.rows]\n"none of the five" = { lr = 0.5 }\n\n[pooling]')
-    rates = {cell.label: {run.lr for run in cell.runs} for cell in profile(tmp_path, text).of("table4")}
+    rates = {condition.label: {run.lr for run in condition.runs} for condition in profile(tmp_path, text).of("table4")}
     assert rates.pop("none of the five") == {0.5} and set.union(*rates.values()) == {1e-3}
     with pytest.raises(ValueError, match=r"\[table4.rows\] has no row 'nobody'"):
         profile(tmp_path, text.replace("none of the five", "nobody"))
@@ -87,8 +95,8 @@ def test_a_relu_net_has_no_spiking_fields():
     [
         (("epochs = 2", "epoch = 2"), "no setting epoch"),
         (("epochs = 2", "epochs = 0"), "epochs must be"),
-        (('benches = ["small", "cnn"]', 'benches = ["smal"]'), "'smal', which is not defined"),
-        (("reach = 60", "reched = 60"), "unknown entry 'reched'"),
+        (('setups = ["small", "cnn"]', 'setups = ["smal"]'), "'smal', which is not defined"),
+        (("target_accuracy = 60", "target = 60"), "unknown entry 'target'"),
         (('title = "digits, small"\n', ""), "'title' is missing"),
         (("values = [1.1, 1.5]\n", ""), "'gamma' has no values"),
     ],

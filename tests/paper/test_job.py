@@ -102,10 +102,10 @@ def test_a_damaged_checkpoint_is_dropped(made_up, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_large_benches_build_and_learn_from_a_batch_of_their_shape():
-    for cell in grid.load("paper").cells:
-        if cell.large:
-            run = cell.runs[0]
+def test_the_large_setups_build_and_learn_from_a_batch_of_their_shape():
+    for condition in grid.load("paper").conditions:
+        if condition.large:
+            run = condition.runs[0]
             made = images(run.data, 4, 0)
             model = training.build_model(run, input_shape=made.input_shape)
             x = data.Normalize()(made.images)

@@ -1,6 +1,6 @@
 import json
 
-from paper.records import Missing, Store
+from paper.records import MissingReason, Store
 from paper.runs import Run
 
 from .samples import record
@@ -40,11 +40,14 @@ def test_a_record_of_before_a_field_was_added_still_counts(tmp_path):
 def test_reasons_are_kept_until_there_is_a_record(tmp_path):
     store = Store(tmp_path)
     other = Run.of({"data": "mnist", "spec": "784-10"})
-    assert store.why(other).reason == "not run"
-    store.miss(other, Missing("not run: no data", "get it"))
-    store.miss(RUN, Missing("failed: OSError"))
+    assert store.missing_reason(other).reason == "not run"
+    store.note_missing(other, MissingReason("not run: no data", "get it"))
+    store.note_missing(RUN, MissingReason("failed: OSError"))
     store.add(RUN, record())
-    store.save_missing([RUN, other])
+    store.save_missing_reasons([RUN, other])
     again = Store(tmp_path)
-    assert again.why(other) == Missing("not run: no data", "get it") and again.why(RUN).reason == "not run"
+    assert (
+        again.missing_reason(other) == MissingReason("not run: no data", "get it")
+        and again.missing_reason(RUN).reason == "not run"
+    )
     assert list(json.loads((tmp_path / "missing.json").read_text())) == [other.key]

@@ -44,8 +44,8 @@ def test_without_data_the_others_run_and_the_exit_says_so(tiny):
     run, store = tiny
     done = run()
     assert done.exit_code == reproduce.NOT_RUN, done.output
-    cells = grid.load("quick").cells
-    there = {made.data for made in grid.runs(cells) if Store(store.folder).get(made) is not None}
+    conditions = grid.load("quick").conditions
+    there = {made.data for made in grid.runs(conditions) if Store(store.folder).get(made) is not None}
     assert there == {"digits"}
     table = (store.folder / "tables" / "table1.md").read_text()
     assert table.count("not run: no data") == 2 and "90.50 ± 0.71" in table
@@ -85,11 +85,11 @@ def test_records_that_came_with_the_repository_are_made_anew(tiny):
 
 
 def test_the_main_table_comes_first_then_seed_by_seed(tmp_path, monkeypatch):
-    cells = profile(tmp_path).cells
+    conditions = profile(tmp_path).conditions
     monkeypatch.setattr(session.data, "load", lambda name, **_: None)  # MNIST need not be there
-    order = session.plan(cells, Store(tmp_path / "none"), None, False, print).pending
-    main = {made for cell in cells if cell.experiment == "table1" for made in cell.runs}
-    assert len(order) == len(grid.runs(cells))
+    order = session.plan(conditions, Store(tmp_path / "none"), None, False, print).pending
+    main = {made for condition in conditions if condition.experiment == "table1" for made in condition.runs}
+    assert len(order) == len(grid.runs(conditions))
     for part in (order[: len(main)], order[len(main) :]):
         assert [made.seed for made in part] == sorted(made.seed for made in part)
     assert set(order[: len(main)]) == main
@@ -97,7 +97,7 @@ def test_the_main_table_comes_first_then_seed_by_seed(tmp_path, monkeypatch):
     assert costs == sorted(costs, reverse=True) and costs[0] > costs[-1]
 
 
-def test_large_benches_run_only_when_asked_for(tiny, tmp_path, monkeypatch):
+def test_large_setups_run_only_when_asked_for(tiny, tmp_path, monkeypatch):
     run, store = tiny
     text = PROFILE.replace('data = "digits"', 'data = "digits"\nlarge = true')
     monkeypatch.setattr(grid, "load", lambda name: profile(tmp_path / "large", text))

@@ -4,7 +4,7 @@ from paper.claims import claims, scientific
 from paper.figures import FIGURES, figures
 from paper.measures import frame
 from paper.page import page
-from paper.records import Missing, Store
+from paper.records import MissingReason, Store
 from paper.tables import TABLES, tables
 from paper.tables.speed import first_to_reach
 
@@ -25,7 +25,7 @@ def by_name(found):
 
 def test_mean_and_sd_over_seeds(made):
     profile, store = made
-    fill(store, profile.cells)
+    fill(store, profile.conditions)
     row = frame(profile, store, "table1").iloc[0]
     assert row["accuracy"] == 90.5 and row["accuracy_sd"] == pytest.approx(0.5**0.5) and row["seeds"] == 2
     table = by_name(tables(profile, store))["table1"]
@@ -34,14 +34,14 @@ def test_mean_and_sd_over_seeds(made):
     assert table.shown["difference"].tolist() == ["–", "-8.98"]  # digits has no published figure; MNIST 90.50 - 99.48
 
 
-def test_a_missing_cell_says_why_and_a_partial_one_how_many(made):
+def test_a_missing_condition_says_why_and_a_partial_one_how_many(made):
     profile, store = made
-    cells = profile.of("table1")
-    for cell in cells:
-        for run in cell.runs:
+    conditions = profile.of("table1")
+    for condition in conditions:
+        for run in condition.runs:
             if run.data == "mnist":
-                store.miss(run, Missing("not run: no data", "put it there"))
-    store.add(cells[0].runs[0], record())
+                store.note_missing(run, MissingReason("not run: no data", "put it there"))
+    store.add(conditions[0].runs[0], record())
     shown = by_name(tables(profile, store))["table1"].shown
     assert shown["test, last epoch, %"].tolist() == ["90.00 (1 of 2 seeds)", "not run: no data"]
     assert shown["same net, ReLU, %"].tolist() == ["not run", "not run: no data"]
@@ -51,7 +51,7 @@ def test_a_missing_cell_says_why_and_a_partial_one_how_many(made):
 
 def test_tables_depend_on_records_alone_and_do_not_change_them(made):
     profile, store = made
-    fill(store, profile.cells)
+    fill(store, profile.conditions)
     before = {path: path.read_bytes() for path in store.records.iterdir()}
     first, second = tables(profile, store), tables(profile, Store(store.folder))
     assert len(first) == len(TABLES)
@@ -72,7 +72,7 @@ def test_without_any_record_there_is_a_report_and_no_figure(made):
 
 def test_every_figure_is_drawn(made):
     profile, store = made
-    fill(store, profile.cells)
+    fill(store, profile.conditions)
     assert [drawn.name for drawn in figures(profile, store)] == list(FIGURES)
 
 
@@ -91,11 +91,11 @@ def test_epochs_to_an_accuracy():
 
 def test_speed_needs_every_seed(made):
     profile, store = made
-    cell = profile.of("figure1")[0]
-    store.add(cell.runs[0], record(0))
+    condition = profile.of("figure1")[0]
+    store.add(condition.runs[0], record(0))
     slow = record(1)
     slow["results"]["curve"]["test_accuracy"] = [10.0, 20.0]
-    store.add(cell.runs[1], slow)
+    store.add(condition.runs[1], slow)
     raw = by_name(tables(profile, store))["speed"].raw
     assert pd.isna(raw["reached"][0])
     other = profile.of("figure1")[1]
@@ -107,7 +107,7 @@ def test_speed_needs_every_seed(made):
 
 def test_energy_is_counts_times_constants(made):
     profile, store = made
-    fill(store, profile.cells)
+    fill(store, profile.conditions)
     raw = by_name(tables(profile, store))["energy"].raw
     assert raw["energy"][0] == pytest.approx((0.9 * 2000 + 4.6 * 1000) / 1000)  # nanojoules
     assert raw["update_energy"][0] == pytest.approx(0.9 * 500 / 1000)
@@ -116,8 +116,8 @@ def test_energy_is_counts_times_constants(made):
 def test_claims_compare_and_say_when_the_direction_differs(made):
     profile, store = made
     assert set(claims(profile, store).raw["here"]) == {"not run"}
-    fill(store, profile.cells)
-    twd = next(cell for cell in profile.of("decoder") if cell.value == "twd-exp")
+    fill(store, profile.conditions)
+    twd = next(condition for condition in profile.of("decoder") if condition.value == "twd-exp")
     for run in twd.runs:
         store.add(run, record(run.seed, decision={"mean": 1.5, "median": 1.0, "p95": 3.0}))
     shown = claims(profile, store).shown
@@ -126,11 +126,13 @@ def test_claims_compare_and_say_when_the_direction_differs(made):
     assert scientific(4.4e-2) == "4·10⁻²" and scientific(1e-7) == "10⁻⁷"
 
 
-def test_a_claim_that_holds_on_one_bench_only_holds_in_part(tmp_path):
-    text = PROFILE.replace('[decoder]\nbenches = ["small"]', '[decoder]\nbenches = ["small", "cnn"]')
+def test_a_claim_that_holds_on_one_setup_only_holds_in_part(tmp_path):
+    text = PROFILE.replace('[decoder]\nsetups = ["small"]', '[decoder]\nsetups = ["small", "cnn"]')
     made, store = profile(tmp_path / "profile", text), Store(tmp_path / "results")
     fill(store, made.of("decoder"))
-    twd = next(cell for cell in made.of("decoder") if cell.value == "twd-exp" and cell.bench == "cnn")
+    twd = next(
+        condition for condition in made.of("decoder") if condition.value == "twd-exp" and condition.setup == "cnn"
+    )
     for run in twd.runs:
         store.add(run, record(run.seed, decision={"mean": 1.5, "median": 1.0, "p95": 3.0}))
     assert claims(made, store).shown["same direction"][1] == "in part"

@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 
 from firstspike.report import svg
 
-from ..grid import Cell
+from ..grid import Condition
 
 
 @dataclass(frozen=True)
-class Drawn:
+class NamedFigure:
     """A figure with its name (of the file) and its caption."""
 
     name: str
@@ -25,12 +25,12 @@ class Drawn:
         return svg(self.figure)
 
 
-def by_bench(cells: list[Cell]) -> dict[str, list[Cell]]:
+def by_setup(conditions: list[Condition]) -> dict[str, list[Condition]]:
     """The cells of each bench, in order."""
-    benches: dict[str, list[Cell]] = {}
-    for cell in cells:
-        benches.setdefault(cell.bench, []).append(cell)
-    return benches
+    setups: dict[str, list[Condition]] = {}
+    for condition in conditions:
+        setups.setdefault(condition.setup, []).append(condition)
+    return setups
 
 
 def empty(axes: Any, text: str) -> None:
