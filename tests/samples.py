@@ -27,17 +27,19 @@ def spike_times(shape: tuple[int, ...], steps: int, pattern: str, g: torch.Gener
     if pattern == "late":
         return torch.full(shape, steps - 1, dtype=torch.uint8)
     if pattern == "tied":
-        return torch.where(torch.rand(shape, generator=g) < 0.5, steps // 3, steps // 2).to(torch.uint8)
+        return torch.where(torch.rand(shape, generator=g, dtype=torch.float32) < 0.5, steps // 3, steps // 2).to(
+            torch.uint8
+        )
     times = torch.randint(0, steps, shape, generator=g).to(torch.uint8)
     if pattern == "spread":
         return times
     assert pattern == "mixed", pattern
-    return times.masked_fill(torch.rand(shape, generator=g) < 1 / 3, SILENT)
+    return times.masked_fill(torch.rand(shape, generator=g, dtype=torch.float32) < 1 / 3, SILENT)
 
 
 def grid(shape: tuple[int, ...], scale: float, g: torch.Generator) -> Tensor:
     """Floats on the grid of 1/64, about `scale` large: sums of them are exact in float32 whatever their order."""
-    return torch.round(torch.randn(shape, generator=g) * scale * 64) / 64
+    return torch.round(torch.randn(shape, generator=g, dtype=torch.float32) * scale * 64) / 64
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,13 @@ def layer(
     fan_in = torch.Size(weight[1:]).numel() / options.get("avg_pool", 1) ** 2
     times = spike_times(inputs, steps, pattern, g)
     scale = 2 / max(1.0, fan_in) ** 0.5
-    w = grid(weight, max(scale, 0.1), g) if exact else torch.randn(weight, generator=g) * scale
+    w = grid(weight, max(scale, 0.1), g) if exact else torch.randn(weight, generator=g, dtype=torch.float32) * scale
     shift = {"balanced": 0.0, "firing": 8.0, "quiet": -8.0}[regime]
     spread = 0.5 / steps
     if not (bias or shift):
         b = None
     elif exact:
-        b = torch.round(torch.randn(weight[:1], generator=g) * spread * 1024) / 1024 + shift
+        b = torch.round(torch.randn(weight[:1], generator=g, dtype=torch.float32) * spread * 1024) / 1024 + shift
     else:
-        b = torch.randn(weight[:1], generator=g) * spread + shift
+        b = torch.randn(weight[:1], generator=g, dtype=torch.float32) * spread + shift
     return Layer(times, steps, w, b, options, exact)

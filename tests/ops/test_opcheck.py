@@ -68,7 +68,7 @@ def train(case: Layer) -> SpikeTimes:
 
 def backward(x: Tensor) -> None:
     """Send a gradient that is not constant."""
-    x.backward(torch.randn(x.shape, generator=generator(9)))
+    x.backward(torch.randn(x.shape, generator=generator(9), dtype=torch.float32))
 
 
 def run_layer(function: Callable[..., SpikeTimes], case: Layer, **options: Any) -> None:
@@ -77,7 +77,9 @@ def run_layer(function: Callable[..., SpikeTimes], case: Layer, **options: Any) 
     b = None if case.bias is None else case.bias.clone().requires_grad_()
     backward(function(train(case), w, b, **case.options, **options).dense())
     hidden = functional.ramp(
-        torch.rand(case.times.shape, generator=generator(8)).requires_grad_(), case.steps, **options
+        torch.rand(case.times.shape, generator=generator(8), dtype=torch.float32).requires_grad_(),
+        case.steps,
+        **options,
     )
     backward(function(hidden, w, b, **case.options, **options).dense())
     with torch.no_grad():
@@ -96,14 +98,16 @@ def run_fire(surrogate: Any, **options: Any) -> None:
     """The dense neuron."""
     backward(
         functional.fire(
-            torch.randn(5, 2, 3, 4, generator=generator(0)).requires_grad_(), surrogate=surrogate, **options
+            torch.randn(5, 2, 3, 4, generator=generator(0), dtype=torch.float32).requires_grad_(),
+            surrogate=surrogate,
+            **options,
         )
     )
 
 
 def run_ramp(surrogate: Any) -> None:
     """Direct coding of a map, sent on through a view."""
-    current = torch.rand(2, 3, 2, 5, generator=generator(0)).requires_grad_()
+    current = torch.rand(2, 3, 2, 5, generator=generator(0), dtype=torch.float32).requires_grad_()
     backward(functional.ramp(current, 6, surrogate=surrogate).flatten(1).dense())
 
 
@@ -111,7 +115,7 @@ def run_dropout() -> None:
     """Spikes of a fused layer, of a dense train, and such as want no gradient."""
     case = layer((3, 13), (19, 13), 8)
     seed = torch.tensor([5])
-    hidden = functional.ramp(torch.rand(3, 13, generator=generator(0)).requires_grad_(), 8)
+    hidden = functional.ramp(torch.rand(3, 13, generator=generator(0), dtype=torch.float32).requires_grad_(), 8)
     for spikes in (hidden, train(case)):
         backward(functional.dropout(spikes, 0.4, seed=seed).dense())
     functional.dropout(SpikeTimes(case.times, case.steps), 0.4, seed=seed)
@@ -120,13 +124,17 @@ def run_dropout() -> None:
 def run_latency() -> None:
     """Both curves, on a map."""
     for curve in encode.CURVES:
-        encode.latency(torch.rand(2, 3, 4, 5, generator=generator(0)), 8, curve)
+        encode.latency(torch.rand(2, 3, 4, 5, generator=generator(0), dtype=torch.float32), 8, curve)
 
 
 def run_normalize() -> None:
     """With a factor for each output, with one for all, and without."""
-    for gamma in (None, torch.rand(1, generator=generator(1)), torch.rand(5, generator=generator(1))):
-        weight = torch.randn(5, 3, 2, generator=generator(0)).requires_grad_()
+    for gamma in (
+        None,
+        torch.rand(1, generator=generator(1), dtype=torch.float32),
+        torch.rand(5, generator=generator(1), dtype=torch.float32),
+    ):
+        weight = torch.randn(5, 3, 2, generator=generator(0), dtype=torch.float32).requires_grad_()
         backward(functional.normalize_weight(weight, 0.5, gamma if gamma is None else gamma.requires_grad_()))
 
 

@@ -139,7 +139,7 @@ class Recording:
             offset.clamp_(max=capacity)
         slope, place = _entries(self.count, capacity)
         run((pointer(offset), capacity, pointer(overflow), _pointers(slope, place)))
-        anchor = torch.zeros((), device=offset.device).expand(capacity)
+        anchor = torch.zeros((), dtype=torch.float32, device=offset.device).expand(capacity)
         return anchor, offset, slope, place
 
 
@@ -149,12 +149,13 @@ NO_SLOTS = (0, 0, (0, 0, 0))
 def nothing_recorded(like: Tensor) -> tuple[Tensor, ...]:
     """(anchor, offset, slope, place) without entries."""
     slope, place = _entries(like, 0)
-    return torch.zeros(0, device=like.device), torch.zeros(0, dtype=torch.int64, device=like.device), slope, place
+    anchor = torch.zeros(0, dtype=torch.float32, device=like.device)
+    return anchor, torch.zeros(0, dtype=torch.int64, device=like.device), slope, place
 
 
 def _entries(like: Tensor, number: int) -> tuple[Tensor, Tensor]:
     return (
-        torch.empty(number, device=like.device),
+        torch.empty(number, dtype=torch.float32, device=like.device),
         torch.empty((2, number), dtype=torch.uint8, device=like.device),
     )
 

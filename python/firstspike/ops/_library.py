@@ -26,7 +26,11 @@ INPUT = "Tensor times, Tensor? anchor, Tensor? in_offset, Tensor? in_place"
 cpu: Any = _extension.cpu
 # Neurons of a support group: neighbouring channels of one site of one sample.
 TILES: dict[str, int] = {"cpu": cpu.tile, "cuda": _cuda.TILE}
-_NO_SUPPORT = torch.empty(0, dtype=torch.int64), torch.empty(0), torch.empty((2, 0), dtype=torch.uint8)
+_NO_SUPPORT = (
+    torch.empty(0, dtype=torch.int64),
+    torch.empty(0, dtype=torch.float32),
+    torch.empty((2, 0), dtype=torch.uint8),
+)
 
 
 def operator(
@@ -61,7 +65,7 @@ def array(tensor: Tensor | None) -> Any:
 def empty(shape: Sequence[int]) -> Tensor:
     """Uninitialised float32 memory that the kernels reuse once it is freed: fresh pages cost more than filling them."""
     size = math.prod(shape)
-    return torch.from_numpy(cpu.empty(size)).view(shape) if size >= _LARGE else torch.empty(shape)
+    return torch.from_numpy(cpu.empty(size)).view(shape) if size >= _LARGE else torch.empty(shape, dtype=torch.float32)
 
 
 def threads() -> int:
@@ -83,9 +87,9 @@ def groups_of(sites: int, channels: int, device: torch.device) -> int:
 def recorded(result: tuple[Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(anchor, offset, slope, place) from what a kernel recorded, or empty ones."""
     if result is None:
-        return torch.empty(0), *_NO_SUPPORT
+        return torch.empty(0, dtype=torch.float32), *_NO_SUPPORT
     offset, slope, place = (torch.from_numpy(part) for part in result)
-    return torch.zeros(()).expand(slope.shape), offset, slope, place
+    return torch.zeros((), dtype=torch.float32).expand(slope.shape), offset, slope, place
 
 
 def fake_recorded(

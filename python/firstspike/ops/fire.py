@@ -18,7 +18,7 @@ def _neurons(current: Tensor) -> int:
 
 
 def _forward(current: Tensor, neuron: Sequence[float]) -> Tensor:
-    spikes = torch.empty(current.shape)
+    spikes = torch.empty(current.shape, dtype=torch.float32)
     cpu.fire(
         current.shape[0],
         _neurons(current),
@@ -49,7 +49,7 @@ def _forward_fake(current: Tensor, neuron: Sequence[float]) -> Tensor:
 
 
 def _backward(gradient: Tensor, current: Tensor, neuron: Sequence[float]) -> Tensor:
-    at_current = torch.empty(current.shape)
+    at_current = torch.empty(current.shape, dtype=torch.float32)
     cpu.fire_gradient(
         current.shape[0],
         _neurons(current),

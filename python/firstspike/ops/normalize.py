@@ -30,7 +30,7 @@ def _forward_fake(weight: Tensor, gamma: Tensor | None, deviation: float) -> tup
 def _backward(
     gradient: Tensor, weight: Tensor, gamma: Tensor | None, moments: Tensor, deviation: float
 ) -> tuple[Tensor, Tensor]:
-    at_weight, at_gamma = empty(weight.shape), torch.empty(0 if gamma is None else len(weight))
+    at_weight, at_gamma = empty(weight.shape), torch.empty(0 if gamma is None else len(weight), dtype=torch.float32)
     cpu.normalize_weight_gradient(
         *_arguments(weight, gamma, deviation),
         array(moments),

@@ -37,6 +37,6 @@ class PrepackedLayers:
         if self._steps is None:
             out = torch.empty((batch, *self._out), dtype=torch.uint8)
         else:
-            out = torch.empty((self._steps, batch, *self._out))
+            out = torch.empty((self._steps, batch, *self._out), dtype=torch.float32)
         self._kernel.run(batch, array(times), threads(), array(out))
         return out

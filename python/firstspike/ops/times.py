@@ -18,14 +18,14 @@ from ._library import array, cpu, operator, support_of, threads
 def _from_dense(x: Tensor) -> tuple[Tensor, Tensor]:
     times = torch.empty(x.shape[1:], dtype=torch.uint8)
     cpu.times_from_dense(x.shape[0], times.numel(), array(x), threads(), array(times))
-    return torch.zeros(()).expand(x.shape), times
+    return torch.zeros((), dtype=torch.float32).expand(x.shape), times
 
 
 def _from_dense_cuda(x: Tensor) -> tuple[Tensor, Tensor]:
     times = torch.empty(x.shape[1:], dtype=torch.uint8, device=x.device)
     with on_device(x) as stream:
         kernels().times_from_dense(x.shape[0], times.numel(), pointer(x), pointer(times), stream)
-    return torch.zeros((), device=x.device).expand(x.shape), times
+    return torch.zeros((), dtype=torch.float32, device=x.device).expand(x.shape), times
 
 
 def _from_dense_fake(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,13 +41,13 @@ def _from_dense_gradient(ctx: Any, gradient: Tensor, _: Any) -> Tensor:
 
 
 def _dense(times: Tensor, anchor: Tensor | None, steps: int) -> Tensor:
-    x = torch.empty((steps, *times.shape))
+    x = torch.empty((steps, *times.shape), dtype=torch.float32)
     cpu.dense_from_times(steps, times.numel(), array(times), threads(), array(x))
     return x
 
 
 def _dense_cuda(times: Tensor, anchor: Tensor | None, steps: int) -> Tensor:
-    x = torch.empty((steps, *times.shape), device=times.device)
+    x = torch.empty((steps, *times.shape), dtype=torch.float32, device=times.device)
     with on_device(times) as stream:
         kernels().dense_from_times(steps, times.numel(), pointer(times), pointer(x), stream)
     return x
@@ -62,7 +62,7 @@ def _dense_gradient(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
 
 
 def _dense_anchor(anchor: Tensor, offset: Tensor, place: Tensor, shape: list[int]) -> Tensor:
-    return torch.zeros((), device=anchor.device).expand(shape)
+    return torch.zeros((), dtype=torch.float32, device=anchor.device).expand(shape)
 
 
 def _dense_anchor_fake(anchor: Tensor, offset: Tensor, place: Tensor, shape: list[int]) -> Tensor:
@@ -82,7 +82,7 @@ def _dense_anchor_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, .
 
 def _at_support(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
     steps, batch, height, width, channels = gradient.shape
-    out = torch.empty(place.shape[1])
+    out = torch.empty(place.shape[1], dtype=torch.float32)
     cpu.gather_at_support(
         steps,
         batch * height * width,
@@ -97,7 +97,7 @@ def _at_support(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
 
 def _at_support_cuda(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
     _, batch, height, width, channels = gradient.shape
-    gradient, out = gradient.contiguous(), torch.empty(place.shape[1], device=place.device)
+    gradient, out = gradient.contiguous(), torch.empty(place.shape[1], dtype=torch.float32, device=place.device)
     with on_device(gradient) as stream:
         kernels().gather_at_support(
             batch * height * width, channels, pointer(gradient), pointers(offset, *place), pointer(out), stream
