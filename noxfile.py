@@ -72,7 +72,10 @@ def lint(session: nox.Session) -> None:
         "numpy",
         "torch",
         "typer",
+        "filelock",
+        "platformdirs",
         "safetensors",
+        "tomli-w",
         "pytest",
         "hypothesis",
     )

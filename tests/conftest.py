@@ -1,6 +1,5 @@
 """Settings shared by all tests."""
 
-import getpass
 import os
 import tempfile
 
@@ -10,7 +9,8 @@ from hypothesis import HealthCheck, settings
 from firstspike import backends
 
 # What inductor keeps on disk holds the sizes of one instruction set (docs/design.md).
-folder = f"firstspike_tests_{getpass.getuser()}_{backends()['cpu']['instruction_set']}"
+user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")  # a container's user may have no name
+folder = f"firstspike_tests_{user}_{backends()['cpu']['instruction_set']}"
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(tempfile.gettempdir(), folder)
 
 settings.register_profile("firstspike", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])

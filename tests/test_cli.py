@@ -48,7 +48,7 @@ def toml(tmp_path):
 def test_help_names_the_commands(run):
     code, out, _ = run("--help")
     assert code == 0
-    for name in ("train", "eval", "data", "backends", "emulate"):
+    for name in ("train", "eval", "emulate", "data", "doctor", "backends"):
         assert f" {name} " in out
 
 
@@ -80,9 +80,9 @@ def test_set_changes_settings_and_json_tells_all(run, toml):
         (("train", "small.toml", "--set", "lr"), "--set must be NAME=VALUE, got 'lr'"),
         (("train", "small.toml", "--set", "spec=64-32x-10"), "64-32x-10"),
         (("train", "small.toml", "--data", "nowhere", "--set", "data=mnist"), "must name an existing folder"),
-        (("eval", "nowhere"), "path must be a run's directory or a model file"),
-        (("eval", "nowhere", "--split", "dev"), "split must be test or train"),
-        (("data", "nothing"), "name must be one of digits"),
+        (("eval", "nowhere"), "RUN must be a run's folder or a model file"),
+        (("eval", "nowhere", "--split", "dev"), "--split must be one of test, train"),
+        (("data", "nothing"), "NAMES must be one of digits"),
     ],
 )
 def test_mistakes_get_one_message_and_exit_code_1(run, toml, arguments, message):
@@ -95,7 +95,7 @@ def test_data_lists_and_reports_missing(run, tmp_path, monkeypatch):
     assert code == 0 and "digits: 1437 + 360 images of 1 x 8 x 8" in out
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
     monkeypatch.delenv("FIRSTSPIKE_DATA", raising=False)
-    code, out, err = run("data", "mnist", "digits", "--no-download")
+    code, out, err = run("data", "mnist", "digits", "--offline")
     assert code == 1 and "digits:" in out and "by hand" in err
 
 
@@ -110,20 +110,64 @@ def test_emulate_passes_its_arguments_on(run):
     assert code == 0 and "--profile" in out and "firstspike emulate" in out
 
 
+def default_signals():
+    """In the child: a parent may ignore SIGINT (nohup command &), and a child inherits that."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_a_run_that_then_goes_on(run, toml, tmp_path, number):
     command = [sys.executable, "-m", "firstspike", "train", str(toml), "--set", "epochs=400"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=default_signals
+    ) as process:
         assert process.stderr.readline().startswith("epoch 1/400")
         time.sleep(0.1)
         process.send_signal(number)
         rest = process.stderr.read()
     assert process.returncode == 130
-    assert "the same command goes on" in rest and "Traceback" not in rest
+    assert "Interrupted. Run the same command again to resume" in rest and "Traceback" not in rest
     done = json.loads((tmp_path / "runs" / "small" / "checkpoint.json").read_text())["epoch"]
     assert 1 <= done < 400
     code, _, err = run("eval", "runs/small")  # an unfinished run can be measured
     assert code == 0, err
+
+
+def test_version(run):
+    from firstspike import __version__
+
+    assert run("--version")[:2] == (0, f"firstspike {__version__}\n")
+
+
+def test_help_is_a_table_of_contents_with_examples(run):
+    _, out, _ = run("--help")
+    assert out.index("Train and measure") < out.index("Emulated chips") < out.index("Data and installation")
+    assert "firstspike train examples/mnist-mlp.toml --set epochs=5" in out and "\x1b" not in out
+
+
+def test_doctor_says_what_is_there_and_what_to_do(run, monkeypatch):
+    code, out, _ = run("doctor")
+    assert code == 0
+    for word in ("packages", "torch ", "instruction set", "threads", "cuda", "cache", "advice"):
+        assert word in out
+    monkeypatch.setattr("firstspike.diagnosis._version", lambda name: None if name == "pillow" else "1")
+    monkeypatch.setattr("firstspike._provenance.cores", lambda: 1000)
+    found = json.loads(run("doctor", "--json")[1])
+    assert "for folders of images: pip install 'firstspike[images]'" in found["advice"]
+    assert any(line.endswith("of 1000 cores are used: set OMP_NUM_THREADS=1000, or threads in the settings")
+               for line in found["advice"])  # fmt: skip
+
+
+def test_data_as_json(run):
+    code, out, _ = run("data", "digits", "--json")
+    (found,) = json.loads(out)
+    assert code == 0 and found["available"] and found["train"] == 1437 and found["shape"] == [1, 8, 8]
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "data", "doctor", "backends"])
+def test_every_command_has_json(run, name):
+    assert "--json" in run(name, "--help")[1]

@@ -22,7 +22,19 @@ SOURCES = [
 
 # Each layer imports only from those before it, or from itself.
 LAYERS = [
-    {"_checks", "_extension", "_fields", "_files", "_geometry", "_lock", "_provenance", "_toml", "energy", "report"},
+    {
+        "_checks",
+        "_extension",
+        "_fields",
+        "_files",
+        "_geometry",
+        "_lock",
+        "_provenance",
+        "_safetensors",
+        "_toml",
+        "energy",
+        "report",
+    },
     {"ops"},
     {"spikes", "surrogate"},
     {"functional", "reference"},
@@ -34,6 +46,7 @@ LAYERS = [
     {"nir"},
     {"emulator"},
     {"train"},
+    {"diagnosis"},
     {"cli"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

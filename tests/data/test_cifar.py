@@ -81,6 +81,16 @@ def test_damaged_archive(small_cifar, mirror):
         data.load(name, train=True)
 
 
+@both
+def test_a_damaged_archive_in_a_folder_asks_no_network(small_cifar, mirror):
+    name, _ = small_cifar
+    (path,) = mirror.folder.glob("*.tar.gz")
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(data.NotAvailable, match=rf"{path.name} is damaged: its md5 is not"):
+        data.load(name, root=mirror.folder, train=True, download=False)
+    assert mirror.asked == []
+
+
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_not_to_be_had(name, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

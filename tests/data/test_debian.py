@@ -13,6 +13,7 @@ import pytest
 from firstspike import data
 from firstspike.data import debian
 from firstspike.data.catalogue import DebianPackage
+from firstspike.data.deadline import Deadline
 
 FOLDER = "usr/share/datasets/small"
 CONTROL = "Package: dataset-small\nVersion: 1\nArchitecture: all\nMaintainer: t <t@example.org>\nDescription: small\n"
@@ -94,7 +95,7 @@ def test_apt_get_with_lists_of_its_own(small, use, tmp_path, monkeypatch):
     use(replace(small.source, package=package))
     np.testing.assert_array_equal(data.load("mnist", train=True).images[:, 0].numpy(), small.arrays[0])
     with pytest.raises(OSError, match=r"Unable to locate package"):
-        debian.fetch(replace(package, name="dataset-missing"), small.source.files)
+        debian.fetch(replace(package, name="dataset-missing"), small.source.files, Deadline(60))
 
 
 def test_without_apt_get(small, use, tmp_path, monkeypatch):

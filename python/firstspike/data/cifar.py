@@ -14,7 +14,7 @@ from .errors import NotAvailable
 _CLASSES = {"cifar10": ("CIFAR10", 10), "cifar100": ("CIFAR100", 100)}
 
 
-def load(name: str, *, root: Path | None, train: bool, fetch: bool) -> Dataset:
+def load(name: str, *, root: Path | None, train: bool, download: bool | None) -> Dataset:
     """Load one part of CIFAR-10 or CIFAR-100: images [N, 3, 32, 32], RGB.
 
     Raises:
@@ -30,14 +30,18 @@ def load(name: str, *, root: Path | None, train: bool, fetch: bool) -> Dataset:
     reader = getattr(datasets, attribute)
 
     def read(folder: Path) -> Any:
-        unpack = (folder / reader.filename).is_file()
+        archive = folder / reader.filename
+        # torchvision unpacks where it may download; with the right archive in place it then downloads nothing.
+        unpack = library.has_md5(archive, reader.tgz_md5)
+        if archive.is_file() and not unpack:
+            raise FileNotFoundError(f"{archive.name} is damaged: its md5 is not {reader.tgz_md5}")
         return reader(root=str(folder), train=train, download=unpack)  # torchvision checks the md5 of every file
 
     found, source = library.load(
         name,
         read,
         root=root,
-        fetch=fetch,
+        download=download,
         url=reader.url,
         archive=reader.filename,
         md5=reader.tgz_md5,

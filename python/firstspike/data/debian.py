@@ -8,15 +8,17 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from .catalogue import DebianPackage, IdxFile
 from .command import CommandFailed, run
+from .deadline import Deadline
 
 _AR_MAGIC = b"!<arch>\n"
 
 
-def fetch(package: DebianPackage, files: tuple[IdxFile, ...]) -> list[bytes]:
+def fetch(package: DebianPackage, files: tuple[IdxFile, ...], deadline: Deadline) -> list[bytes]:
     """Download the package and return the raw IDX files in the order of `files`.
 
     Raises:
@@ -27,25 +29,35 @@ def fetch(package: DebianPackage, files: tuple[IdxFile, ...]) -> list[bytes]:
         raise CommandFailed("there is no apt-get")
     with tempfile.TemporaryDirectory(prefix="firstspike-") as name:
         folder = Path(name)
-        _download(package.name, folder)
+        _download(package.name, folder, deadline)
         path = next(iter(folder.glob("*.deb")), None)
         if path is None:
             raise CommandFailed("apt-get left no package")
         return read(path, package.folder, files)
 
 
-def _download(package: str, folder: Path) -> None:
+# Without a network they fail at once, rather than after several tries of 30 s.
+_SHORT = ("-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=5", "-o", "Acquire::https::Timeout=5")
+
+
+def _download(package: str, folder: Path, deadline: Deadline) -> None:
     """`apt-get download`; if the package is unknown, once more with lists fetched into a private folder."""
     try:
-        run(["apt-get", "--quiet", "download", package], folder=folder)
+        _apt(["download", package], folder, deadline)
     except CommandFailed:
         private = folder / "apt"
         for part in ("lists/partial", "cache/archives/partial"):
             (private / part).mkdir(parents=True)
         options = ["-o", f"Dir::State::Lists={private}/lists", "-o", f"Dir::Cache={private}/cache",
                    "-o", "APT::Sandbox::User="]  # fmt: skip
-        run(["apt-get", "--quiet", *options, "update"], folder=folder)
-        run(["apt-get", "--quiet", *options, "download", package], folder=folder)
+        _apt(["update"], folder, deadline, options)
+        _apt(["download", package], folder, deadline, options)
+
+
+def _apt(arguments: list[str], folder: Path, deadline: Deadline, options: Sequence[str] = ()) -> None:
+    command = ["apt-get", "--quiet", *_SHORT, *options, *arguments]
+    where = " (lists in a temporary folder)" if options else ""
+    run(command, folder=folder, deadline=deadline, shown=f"apt-get {' '.join(arguments)}{where}")
 
 
 def read(path: Path, folder: str, files: tuple[IdxFile, ...]) -> list[bytes]:

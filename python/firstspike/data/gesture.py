@@ -16,7 +16,7 @@ SLICES = 8
 SIDE = 32
 
 
-def load(name: str, *, root: Path | None, train: bool, fetch: bool) -> Dataset:
+def load(name: str, *, root: Path | None, train: bool, download: bool | None) -> Dataset:
     """Load one part of DVS Gesture as frames [N, 2 * SLICES, SIDE, SIDE], one channel a time slice and polarity.
 
     The frames are `frame`'s, our choice: the paper does not say how it presents the recordings.
@@ -42,7 +42,7 @@ def load(name: str, *, root: Path | None, train: bool, fetch: bool) -> Dataset:
         name,
         read,
         root=root,
-        fetch=fetch,
+        download=download,
         url=getattr(DVSGesture, f"{part}_url"),
         archive=f"DVSGesture/{filename}",
         md5=getattr(DVSGesture, f"{part}_md5"),

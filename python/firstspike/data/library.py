@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from .._lock import locked
 from . import cache
+from .deadline import Deadline
 from .errors import NotAvailable
 from .mirrors import DownloadFailed, download_file
-from .progress import say
+from .progress import STOP, say
 
 T = TypeVar("T")
+SECONDS = 3600.0  # bound of a whole download, up to 3 GB
 
 
 def load(
@@ -21,7 +22,7 @@ def load(
     read: Callable[[Path], T],
     *,
     root: Path | None,
-    fetch: bool,
+    download: bool | None,
     url: str,
     archive: str,
     md5: str,
@@ -31,10 +32,10 @@ def load(
 
     Args:
         name: the data set's name.
-        read: reads (and unpacks, if need be) the set below a folder; raises FileNotFoundError or RuntimeError where it
-            is not there.
+        read: reads (and unpacks, if need be) the set below a folder; raises OSError or RuntimeError where it is
+            not there.
         root: the user's folder, or None.
-        fetch: whether it may be fetched.
+        download: whether it may be fetched; None leaves that to the environment.
         url: address of the archive.
         archive: the archive's path below the folder.
         md5: the archive's md5.
@@ -50,27 +51,30 @@ def load(
             continue
         try:
             return read(folder), f"{kind} {folder}"
-        except (FileNotFoundError, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:
             tried.append(f"{folder}: {error}")
     by_hand = (
         f"To put it in place by hand, download {url}\nto DIR/{archive} (md5 {md5}) and give DIR as `root`,\n"
         f"as `--data DIR`, or in the environment variable {cache.ENVIRONMENT} (or put it into {kept})."
     )
-    if not fetch:
-        tried.append("fetching was not allowed (download=False)")
-        raise NotAvailable(name, tried, by_hand)
-    with locked(kept):
+    reason = cache.forbidden(download)
+    if reason:
+        raise NotAvailable(name, [*tried, reason], by_hand)
+    with cache.lock_if_writable(kept) as problem:
+        if problem is not None:
+            raise NotAvailable(name, [*tried, f"{kept} cannot be written: {problem}"], by_hand) from problem
         try:
-            if not _is(kept / archive, md5):
-                say(f"{name}: fetching into {kept}")
-                download_file(url, kept / archive, md5=md5, limit=limit)
+            if not has_md5(kept / archive, md5):
+                say(f"{name}: fetching {url} into {kept}; {STOP}")
+                download_file(url, kept / archive, md5=md5, limit=limit, deadline=Deadline(SECONDS))
             return read(kept), f"cache {kept}"
-        except (DownloadFailed, FileNotFoundError, RuntimeError) as error:
+        except (DownloadFailed, OSError, RuntimeError) as error:
             tried.append(f"{url}: {error}")
             raise NotAvailable(name, tried, by_hand) from error
 
 
-def _is(path: Path, md5: str) -> bool:
+def has_md5(path: Path, md5: str) -> bool:
+    """Whether a file is there and has this md5."""
     if not path.is_file():
         return False
     with open(path, "rb") as file:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
+
+STOP = "Ctrl-C stops it; download=False or FIRSTSPIKE_OFFLINE=1 forbids it"
 
 
 def bytes_bar(description: str, total: int | None) -> Any:

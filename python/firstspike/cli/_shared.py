@@ -1,0 +1,89 @@
+"""What the commands share: options, errors as one line, signals, a table of measures."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..train import Metrics
+
+DataFolder = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Folder that holds the data sets.", show_default=False),
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Never fetch data; so does the environment variable FIRSTSPIKE_OFFLINE=1.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AlwaysJson = Annotated[bool, typer.Option("--json", help="Print JSON (the only format).")]
+
+# Python's names of what the options set, as they stand in messages.
+_OPTIONS = {
+    r"\bresume=False\b": "--no-resume",
+    r"\bdownload=False\b": "--offline",
+    r"\bdirectory=": "--directory ",
+    r"`root`, as `--data DIR`": "`--data DIR`",
+    r"^root must": "--data must",
+}
+
+
+@contextlib.contextmanager
+def errors(names: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Errors that the user can mend become one message and exit code 1; others keep their traceback.
+
+    names: patterns of Python's argument names in messages and the command's own words for them.
+    """
+    from ..data import NotAvailable
+    from ..train import Diverged
+
+    try:
+        yield
+    except (ValueError, TypeError, OSError, NotAvailable, Diverged) as error:
+        text = str(error) or type(error).__name__
+        if isinstance(error, OSError) and error.filename is not None and error.strerror:
+            text = f"{error.filename}: {error.strerror}"
+        for pattern, option in {**_OPTIONS, **(names or {})}.items():
+            text = re.sub(pattern, option, text)
+        typer.echo(f"error: {text}", err=True)
+        raise typer.Exit(1) from error
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """A termination signal ends a run as Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def print_metrics(metrics: Metrics) -> None:
+    """The measures, one per line."""
+    rows = [("accuracy", f"{metrics.accuracy:.2%} of {metrics.images} images"), ("loss", f"{metrics.loss:.4f}")]
+    if metrics.steps_mean is not None:
+        rows += [
+            (
+                "steps to decision",
+                f"mean {metrics.steps_mean:.2f}, median {metrics.steps_median:g}, p95 {metrics.steps_p95:g}",
+            ),
+            ("ties", f"{metrics.ties:.2%}"),
+            ("silent", f"{metrics.silent:.2%}"),
+            ("spikes per neuron", f"{metrics.spikes_per_neuron:.3f}; {metrics.spikes_per_image:.0f} per image"),
+            ("  by layer", ", ".join(f"{rate:.3f}" for rate in metrics.spikes_per_layer or ())),
+        ]
+    if metrics.pooled_twice is not None:
+        rows.append(("pooled twice", f"{metrics.pooled_twice:.2%} of the units of max pools"))
+    for name, value in rows:
+        typer.echo(f"  {name:<18} {value}")

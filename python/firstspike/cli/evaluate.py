@@ -1,0 +1,36 @@
+"""`firstspike eval`: measure a trained net."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._shared import AsJson, DataFolder, Offline, errors, print_metrics
+
+
+def eval_command(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its model.safetensors.")],
+    data: DataFolder = None,
+    split: Annotated[str, typer.Option(help="Which images: test or train.")] = "test",
+    offline: Offline = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a trained net: accuracy, steps to decision, spikes."""
+    with errors({"^path must": "RUN must", "^split must": "--split must"}):
+        from .. import _checks, train
+        from .. import data as data_sets
+
+        _checks.one_of("split", split, ("test", "train"))
+        trained = train.load_model(path)
+        dataset = data_sets.load(
+            trained.config.data, root=data, train=split == "train", download=False if offline else None
+        )
+        metrics = train.evaluate(trained.model, dataset, normalize=trained.normalize)
+    if as_json:
+        typer.echo(json.dumps(metrics.to_dict()))
+        return
+    typer.echo(f"{trained.config.data} {split}, {trained.config.spec} after epoch {trained.epoch}")
+    print_metrics(metrics)

@@ -1,0 +1,72 @@
+"""`firstspike train`: train a net."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ._shared import AsJson, DataFolder, Offline, errors, print_metrics, terminated_as_interrupted
+
+
+def train_command(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="TOML file with the settings.")],
+    directory: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the run; by default runs/NAME_OF_CONFIG.", show_default=False),
+    ] = None,
+    data: DataFolder = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a setting; may be repeated.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Resume an interrupted run, or start over.")] = True,
+    offline: Offline = False,
+    progress: Annotated[bool, typer.Option(help="Show progress on stderr.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Train a net. An interrupted run resumes after its last finished epoch when the command is run again.
+
+    Under torchrun, the processes share each batch: torchrun --nproc-per-node=2 -m firstspike train run.toml
+    """
+    with errors():
+        from .. import train
+
+        settings = train.Config.from_toml(config, dict(_change(text) for text in changes or ()))
+        folder = directory or Path("runs") / config.stem
+        try:
+            with terminated_as_interrupted():
+                result = train.fit(
+                    settings,
+                    directory=folder,
+                    root=data,
+                    resume=resume,
+                    progress=progress,
+                    download=False if offline else None,
+                )
+        except KeyboardInterrupt:
+            typer.echo(f"Interrupted. Run the same command again to resume ({folder}).", err=True)
+            raise typer.Exit(130) from None
+    if int(os.environ.get("RANK", "0")) > 0:  # under torchrun one process prints the result
+        return
+    if as_json:
+        typer.echo(json.dumps(result.to_dict()))
+        return
+    best, memory = f"{result.best.accuracy:.2%}", f"{result.peak_memory / 2**20:.0f} MiB"
+    typer.echo(f"{settings.data}, {settings.spec}: test set after epoch {settings.epochs}; the best epoch had {best}")
+    print_metrics(result.test)
+    typer.echo(f"{result.parameters:,} parameters, {result.seconds:.1f} s, peak {memory}; the run is in {folder}")
+
+
+def _change(text: str) -> tuple[str, Any]:
+    """ "name=value" as a pair; the value in TOML's notation, or else a text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ValueError(f"--set must be NAME=VALUE, got {text!r}")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return name.strip(), value.strip()

@@ -1,0 +1,72 @@
+"""What this installation is made of, and what to do where something is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from . import _provenance
+from ._extension import backends
+
+# What an optional package serves, and the extra that brings it.
+OPTIONAL = {
+    "scikit-learn": ("the data set digits", "digits"),
+    "torchvision": ("CIFAR-10 and CIFAR-100", "cifar"),
+    "tonic": ("DVS Gesture", "gesture"),
+    "pillow": ("folders of images", "images"),
+    "matplotlib": ("pictures and reports", "report"),
+    "nir": ("exchange of nets through NIR", "nir"),
+}
+REQUIRED = ("firstspike", "torch", "numpy", "safetensors")
+
+
+def diagnosis() -> dict[str, Any]:
+    """Facts by section ("packages", "cpu", "cuda", "data") and, under "advice", what to do, one line each."""
+    from . import data
+
+    compiled = backends()
+    versions = {name: _version(name) for name in (*REQUIRED, *OPTIONAL)}
+    cores = _provenance.cores()
+    found: dict[str, Any] = {
+        "packages": {
+            "python": platform.python_version(),
+            **{name: version or "not installed" for name, version in versions.items()},
+        },
+        "cpu": {**compiled["cpu"], "name": _provenance.processor(), "cores": cores},
+        "cuda": {**compiled["cuda"], "torch_sees": torch.cuda.is_available()},
+        "data": {
+            "cache": str(data.cache_root()),
+            "folder": os.environ.get("FIRSTSPIKE_DATA") or "none (FIRSTSPIKE_DATA is not set)",
+            "offline": data.offline(),
+        },
+    }
+    found["advice"] = _advice(found, versions, cores)
+    return found
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _advice(found: dict[str, Any], versions: dict[str, str | None], cores: int) -> list[str]:
+    lines = []
+    cpu, cuda = found["cpu"], found["cuda"]
+    if cpu["instruction_set"] == "generic" and platform.machine().lower() in ("x86_64", "amd64"):
+        lines.append("the generic kernels are in use: install a build for x86-64, which is several times as fast")
+    if cpu["threads"] < cores:
+        lines.append(
+            f"{cpu['threads']} of {cores} cores are used: set OMP_NUM_THREADS={cores}, or threads in the settings"
+        )
+    if cuda["torch_sees"] and not cuda["available"]:
+        lines.append(f"torch sees a CUDA device that firstspike does not use: {cuda['reason']}")
+    for name, (purpose, extra) in OPTIONAL.items():
+        if versions[name] is None:
+            lines.append(f"for {purpose}: pip install 'firstspike[{extra}]'")
+    return lines
