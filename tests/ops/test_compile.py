@@ -1,11 +1,13 @@
 """`torch.compile(fullgraph=True)`, forward and backward, gives what eager mode gives."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 
 from firstspike import functional
+from firstspike.ops import _library
 from firstspike.surrogate import atan, rectangle
 
 from ..samples import generator
@@ -85,3 +87,31 @@ def test_bad_input_is_still_an_error() -> None:
 
     with pytest.raises(Exception, match="float64"):
         call(torch.zeros(3, 2, 1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("make", [Mlp, Cnn], ids=["mlp", "cnn"])
+def test_the_width_of_a_group_is_part_of_the_graph(
+    make: type[torch.nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the key of inductor's cache differs where the instruction set does."""
+    net, graphs = make(), []
+
+    def keep(graph: torch.fx.GraphModule, _: Any) -> Any:
+        graphs.append(str(graph.graph))
+        return graph.forward
+
+    for tile in (_library.TILES["cpu"], 2 * _library.TILES["cpu"]):
+        torch.compiler.reset()
+        monkeypatch.setitem(_library.TILES, "cpu", tile)
+        compiled = torch.compile(net, fullgraph=True, backend=keep)
+        with torch.no_grad():
+            compiled(inputs(net, 3))
+    assert len(graphs) == 2 and graphs[0] != graphs[1]
+
+
+def test_a_graph_of_another_width_is_refused() -> None:
+    current, width = torch.rand(2, 1, 1, 5), _library.TILES["cpu"]
+    ramp = torch.ops.firstspike.ramp
+    assert len(ramp(current, 4, [1.0, 1.0, 0.0, 1.0], True, width)[2]) == 3  # offsets of two groups
+    with pytest.raises(RuntimeError, match=f"groups of {width + 1} neurons.*compile it again"):
+        ramp(current, 4, [1.0, 1.0, 0.0, 1.0], True, width + 1)

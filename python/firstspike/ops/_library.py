@@ -24,7 +24,8 @@ LIBRARY = torch.library.Library("firstspike", "FRAGMENT")
 # A layer's input: its spikes, and the anchor that they came with; where the anchor is a list, its support's offset and place.
 INPUT = "Tensor times, Tensor? anchor, Tensor? in_offset, Tensor? in_place"
 cpu: Any = _extension.cpu
-# Neurons of a support group: neighbouring channels of one site of one sample.
+# Neurons per support group, neighbouring channels of one site of one sample, by device type. The operators that record a support
+# take it as an argument, so that it stands in their graphs: on the CPU it depends on the instruction set.
 TILES: dict[str, int] = {"cpu": cpu.tile, "cuda": _cuda.TILE}
 _NO_SUPPORT = (
     torch.empty(0, dtype=torch.int64),
@@ -78,10 +79,18 @@ def support_of(offset: Tensor, place: Tensor) -> tuple[Any, Any]:
     return to_dlpack(offset), to_dlpack(place)
 
 
-def groups_of(sites: int, channels: int, device: torch.device) -> int:
-    """Number of support groups of `sites` sites of `channels` neurons (cpp/cpu/layer/packed_weights.h, cpp/cuda/kernels.h)."""
-    tile = TILES[device.type]
+def groups_of(sites: int, channels: int, tile: int) -> int:
+    """Number of support groups of `tile` neurons of `sites` sites of `channels` neurons."""
     return sites * ((channels + tile - 1) // tile)
+
+
+def check_tile(tile: int, device_type: str) -> None:
+    """Refuse a compiled or exported net that was made for kernels of another width."""
+    if tile != TILES[device_type]:
+        raise RuntimeError(
+            f"this net was compiled for support groups of {tile} neurons, but the kernels here have {TILES[device_type]} "
+            f"(instruction set {_extension.ISA}): compile it again"
+        )
 
 
 def recorded(result: tuple[Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -93,10 +102,10 @@ def recorded(result: tuple[Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tenso
 
 
 def fake_recorded(
-    like: Tensor, sites: int, channels: int, steps: int, record: bool
+    like: Tensor, sites: int, channels: int, steps: int, record: bool, tile: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The shapes of `recorded`: how many entries there are depends on the data, or on `_cuda.support_capacity`."""
-    groups = groups_of(sites, channels, like.device)
+    groups = groups_of(sites, channels, tile)
     fixed = _cuda.fixed_entries(sites * channels, steps) if like.device.type == "cuda" else None
     entries = 0 if not record else torch.library.get_ctx().new_dynamic_size() if fixed is None else fixed
     anchor = (

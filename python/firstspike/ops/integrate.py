@@ -91,7 +91,7 @@ def _entries_cuda(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Every element of the gradient is an entry: how many there are is known without a look at the device."""
     steps, batch, height, width, channels = gradient.shape
     sites, gradient = batch * height * width, gradient.contiguous()
-    offset = torch.zeros(groups_of(sites, channels, gradient.device) + 1, dtype=torch.int64, device=gradient.device)
+    offset = torch.zeros(groups_of(sites, channels, _cuda.TILE) + 1, dtype=torch.int64, device=gradient.device)
     values = torch.empty(gradient.numel(), dtype=torch.float32, device=gradient.device)
     place = torch.empty((2, gradient.numel()), dtype=torch.uint8, device=gradient.device)
     with on_device(gradient) as stream:

@@ -14,7 +14,9 @@ from . import _cuda
 from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers, strides
 from ._library import (
     INPUT,
+    TILES,
     array,
+    check_tile,
     cpu,
     empty,
     fake_recorded,
@@ -37,7 +39,10 @@ def _forward(
     geometry: Sequence[int],
     neuron: Sequence[float],
     record: bool,
+    tile: int,
 ) -> tuple[Tensor, ...]:
+    if record:
+        check_tile(tile, "cpu")
     fired = torch.empty(Geometry(*geometry).out_shape, dtype=torch.uint8)
     result = cpu.fire_layer(geometry, neuron, array(times), array(weight), array(bias), record, threads(), array(fired))
     support_anchor, *support = recorded(result)
@@ -54,6 +59,7 @@ def _forward_cuda(
     geometry: Sequence[int],
     neuron: Sequence[float],
     record: bool,
+    tile: int,
 ) -> tuple[Tensor, ...]:
     layer = Geometry(*geometry)
     fired = times.new_empty(layer.out_shape)
@@ -73,7 +79,8 @@ def _forward_cuda(
             kernels().fire_layer(*call, NO_SLOTS, pointer(fired), variant, stream)
             support_anchor, *support = nothing_recorded(times)
             return support_anchor, fired, *support
-        groups = groups_of(layer.out_sites, layer.outputs, times.device)
+        check_tile(tile, "cuda")
+        groups = groups_of(layer.out_sites, layer.outputs, tile)
         found = Recording(times, groups, fired.numel(), layer.steps)
         kernels().fire_layer(*call, found.slots, pointer(fired), variant, stream)
         support_anchor, *support = found.place(
@@ -92,9 +99,10 @@ def _forward_fake(
     geometry: Sequence[int],
     neuron: Sequence[float],
     record: bool,
+    tile: int,
 ) -> tuple[Tensor, ...]:
     layer = Geometry(*geometry)
-    support_anchor, *support = fake_recorded(times, layer.out_sites, layer.outputs, layer.steps, record)
+    support_anchor, *support = fake_recorded(times, layer.out_sites, layer.outputs, layer.steps, record, tile)
     return support_anchor, times.new_empty(layer.out_shape), *support
 
 
@@ -201,7 +209,7 @@ def _backward_fake(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    times, _, in_offset, in_place, weight, _, geometry, neuron, record = inputs
+    times, _, in_offset, in_place, weight, _, geometry, neuron, record, _ = inputs
     _, fired, offset, slope, place = output
     ctx.mark_non_differentiable(fired, offset, slope, place)
     ctx.set_materialize_grads(False)  # else zeros are made for each of them
@@ -212,7 +220,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 @once_differentiable
 def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
-        return (None,) * 9
+        return (None,) * 10
     if not ctx.record:
         raise RuntimeError("fire_layer recorded nothing to differentiate: call it with record=True")
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
@@ -221,13 +229,11 @@ def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | Non
         gradient, times, in_offset, in_place, weight, offset, slope, place, ctx.geometry, ctx.decay, needs
     )
     at_anchor, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
-    return None, at_anchor, None, None, at_weight, at_bias, None, None, None
+    return None, at_anchor, None, None, at_weight, at_bias, None, None, None, None
 
 
-# (anchor, fired, offset, slope, place). neuron: threshold, decay, the surrogate's kind and its scale; record must be true where a
-# gradient is wanted.
-fire_layer = operator(
-    f"fire_layer({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float[] neuron, bool record)"
+_fire_layer = operator(
+    f"fire_layer({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float[] neuron, bool record, int tile)"
     " -> (Tensor anchor, Tensor fired, Tensor offset, Tensor slope, Tensor place)",
     cpu=_forward,
     cuda=_forward_cuda,
@@ -245,3 +251,25 @@ fire_layer_backward = operator(
     cuda=_backward_cuda,
     fake=_backward_fake,
 )
+
+
+def fire_layer(
+    times: Tensor,
+    anchor: Tensor | None,
+    in_offset: Tensor | None,
+    in_place: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Sequence[int],
+    neuron: Sequence[float],
+    record: bool,
+) -> tuple[Tensor, ...]:
+    """Returns (anchor, fired, offset, slope, place).
+
+    neuron: threshold, decay, the surrogate's kind and its scale. record must be true where a gradient is wanted.
+    """
+    tile = TILES[times.device.type]
+    result: tuple[Tensor, ...] = _fire_layer(
+        times, anchor, in_offset, in_place, weight, bias, geometry, neuron, record, tile
+    )
+    return result

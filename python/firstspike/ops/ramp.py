@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers
-from ._library import array, cpu, fake_recorded, groups_of, operator, recorded, support_of, threads
+from ._library import TILES, array, check_tile, cpu, fake_recorded, groups_of, operator, recorded, support_of, threads
 
 
-def _forward(current: Tensor, steps: int, neuron: Sequence[float], record: bool) -> tuple[Tensor, ...]:
+def _forward(current: Tensor, steps: int, neuron: Sequence[float], record: bool, tile: int) -> tuple[Tensor, ...]:
+    if record:
+        check_tile(tile, "cpu")
     channels = current.shape[-1]
     fired = torch.empty(current.shape, dtype=torch.uint8)
     result = cpu.ramp(
@@ -30,7 +32,7 @@ def _forward(current: Tensor, steps: int, neuron: Sequence[float], record: bool)
     return anchor, fired, *support
 
 
-def _forward_cuda(current: Tensor, steps: int, neuron: Sequence[float], record: bool) -> tuple[Tensor, ...]:
+def _forward_cuda(current: Tensor, steps: int, neuron: Sequence[float], record: bool, tile: int) -> tuple[Tensor, ...]:
     channels = current.shape[-1]
     sites = current.numel() // max(channels, 1)
     fired = torch.empty_like(current, dtype=torch.uint8)
@@ -40,15 +42,16 @@ def _forward_cuda(current: Tensor, steps: int, neuron: Sequence[float], record: 
             kernels().ramp(*call, NO_SLOTS, pointer(fired), stream)
             anchor, *support = nothing_recorded(current)
             return anchor, fired, *support
-        found = Recording(current, groups_of(sites, channels, current.device), sites * channels, steps)
+        check_tile(tile, "cuda")
+        found = Recording(current, groups_of(sites, channels, tile), sites * channels, steps)
         kernels().ramp(*call, found.slots, pointer(fired), stream)
         anchor, *support = found.place(lambda to: kernels().place_ramp(*call, found.slots, to, stream))
     return anchor, fired, *support
 
 
-def _forward_fake(current: Tensor, steps: int, neuron: Sequence[float], record: bool) -> tuple[Tensor, ...]:
+def _forward_fake(current: Tensor, steps: int, neuron: Sequence[float], record: bool, tile: int) -> tuple[Tensor, ...]:
     batch, height, width, channels = current.shape
-    anchor, *support = fake_recorded(current, batch * height * width, channels, steps, record)
+    anchor, *support = fake_recorded(current, batch * height * width, channels, steps, record, tile)
     return anchor, current.new_empty(current.shape, dtype=torch.uint8), *support
 
 
@@ -116,7 +119,7 @@ def _backward_fake(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    current, steps, neuron, record = inputs
+    current, steps, neuron, record, _ = inputs
     _, fired, *support = output
     ctx.mark_non_differentiable(fired, *support)
     ctx.set_materialize_grads(False)  # else zeros are made for each of them
@@ -127,16 +130,15 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 @once_differentiable
 def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
-        return (None,) * 4
+        return (None,) * 5
     if not ctx.record:
         raise RuntimeError("ramp recorded nothing to differentiate: call it with record=True")
     offset, slope, place = ctx.saved_tensors
-    return ramp_backward(gradient, offset, slope, place, ctx.shape, ctx.steps, ctx.decay), None, None, None
+    return ramp_backward(gradient, offset, slope, place, ctx.shape, ctx.steps, ctx.decay), None, None, None, None
 
 
-# (anchor, fired, offset, slope, place); record must be true where a gradient is wanted.
-ramp = operator(
-    "ramp(Tensor current, int steps, float[] neuron, bool record)"
+_ramp = operator(
+    "ramp(Tensor current, int steps, float[] neuron, bool record, int tile)"
     " -> (Tensor anchor, Tensor fired, Tensor offset, Tensor slope, Tensor place)",
     cpu=_forward,
     cuda=_forward_cuda,
@@ -151,3 +153,9 @@ ramp_backward = operator(
     cuda=_backward_cuda,
     fake=_backward_fake,
 )
+
+
+def ramp(current: Tensor, steps: int, neuron: Sequence[float], record: bool) -> tuple[Tensor, ...]:
+    """Returns (anchor, fired, offset, slope, place) of currents [B, H, W, C]; record must be true where a gradient is wanted."""
+    result: tuple[Tensor, ...] = _ramp(current, steps, neuron, record, TILES[current.device.type])
+    return result
