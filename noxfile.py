@@ -69,6 +69,7 @@ def lint(session: nox.Session) -> None:
     session.install(
         *nox.project.dependency_groups(PYPROJECT, "lint"),
         "matplotlib",
+        "rich",
         "numpy",
         "torch",
         "typer",

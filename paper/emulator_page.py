@@ -35,9 +35,9 @@ def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
     """Test accuracy, %, by net, chip and weight bits: rounded after training, and fine-tuned; mean over seeds."""
     mean = rows.groupby(["net", "chip", "tuned", "bits"], sort=False)["accuracy"].mean()
     made = []
-    for (net, chip, tuned), values in mean.groupby(["net", "chip", "tuned"], sort=False):
+    for (net, chip, tuned), values in mean.reset_index("bits").groupby(["net", "chip", "tuned"], sort=False):
         exact = rows[rows["net"] == net]["float"].mean()
-        cells = {f"{bits} bits": f"{value:.2f}" for (*_, bits), value in values.items()}
+        cells = {f"{b} bits": f"{value:.2f}" for b, value in zip(values["bits"], values["accuracy"], strict=True)}
         made.append(
             {"net": net, "chip": chip, "weights": "fine-tuned" if tuned else "rounded", "float": f"{exact:.2f}"} | cells
         )
@@ -50,9 +50,8 @@ def energy(rows: pd.DataFrame) -> pd.DataFrame:
     made = []
     for (net, chip), part in widest.groupby(["net", "chip"], sort=False):
         first = part.iloc[0]
-        totals = {
-            c.split()[1]: part[c].mean() for c in part if c.endswith("total of the cores") and part[c].notna().all()
-        }
+        columns = [str(c) for c in part if str(c).endswith("total of the cores")]
+        totals = {c.split()[1]: part[c].mean() for c in columns if part[c].notna().all()}
         own = next((name for name in totals if name != "45nm-integer"), None)
         made.append({
             "net": net, "chip": chip, "spikes": f"{part['spikes'].mean():.0f}", "operations": f"{part['delivered'].mean():.0f}",

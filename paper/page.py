@@ -7,7 +7,7 @@ from typing import Any
 from firstspike.report import Page
 
 from .claims import claims
-from .figures import NamedFigure
+from .figures.named_figure import NamedFigure
 from .grid import Profile, runs
 from .records import Store
 from .tables import Table

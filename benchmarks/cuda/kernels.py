@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -51,10 +52,10 @@ def neurons() -> Iterator[Case]:
     count = BATCH * 32 * PIXELS**2 // 2
     for steps in (4, 8, 16, 64):
         x = torch.randn(steps, 1, count if steps < 64 else count // 4, device=DEVICE) * 0.3
-        yield Case(f"fire T={steps}", lambda x=x: functional.fire(x), 2 * x.nbytes)
+        yield Case(f"fire T={steps}", partial(functional.fire, x), 2 * x.nbytes)
         leaf = x.detach().requires_grad_()
         out, gradient = functional.fire(leaf), torch.randn_like(x)
-        backward = lambda out=out, leaf=leaf, g=gradient: torch.autograd.grad(out, leaf, g, retain_graph=True)  # noqa: E731
+        backward = partial(torch.autograd.grad, out, leaf, gradient, retain_graph=True)
         yield Case(f"fire backward T={steps}", backward, 3 * x.nbytes)
     current = torch.rand(BATCH, 32, PIXELS, PIXELS, device=DEVICE).contiguous(memory_format=torch.channels_last)
     yield Case("ramp T=8", lambda: functional.ramp(current, 8), current.nbytes * 1.25)
@@ -78,7 +79,7 @@ def layers() -> Iterator[Case]:
 
 
 def _layer(name: str, spikes: SpikeTimes, shape: tuple[int, ...], options: dict[str, int]) -> Iterator[Case]:
-    call = functional.linear if len(shape) == 2 else functional.conv2d
+    call: Callable[..., SpikeTimes] = functional.linear if len(shape) == 2 else functional.conv2d
     fan_in = torch.Size(shape[1:]).numel() / options.get("avg_pool", 1) ** 2
     weight = torch.randn(shape, device=DEVICE) * (spikes.steps / fan_in) ** 0.5
     taps = torch.Size(shape[2:]).numel()

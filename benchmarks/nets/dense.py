@@ -30,6 +30,11 @@ class _Spike(torch.autograd.Function):
         return gradient * (1 - u.abs() / _Spike.width).clamp(min=0) / _Spike.width
 
 
+def _spike(u: Tensor) -> Tensor:
+    spikes: Tensor = _Spike.apply(u)  # type: ignore[no-untyped-call]
+    return spikes
+
+
 def loop(current: Tensor) -> Tensor:
     """Integrate-and-fire neurons that fire once, step by step: current [T, B, ...] to spikes of the same shape."""
     voltage = torch.zeros_like(current[0])
@@ -37,7 +42,7 @@ def loop(current: Tensor) -> Tensor:
     spikes = []
     for x in current.unbind(0):
         voltage = voltage + x
-        spike = _Spike.apply(voltage - 1.0) * silent
+        spike = _spike(voltage - 1.0) * silent
         silent = silent - spike.detach()
         spikes.append(spike)
     return torch.stack(spikes)
@@ -49,7 +54,7 @@ def scan(current: Tensor) -> Tensor:
     with torch.no_grad():
         fired = (over >= 0).to(torch.int16).cumsum(0, dtype=torch.int16)
         first = torch.cat([fired.new_zeros(1, *fired.shape[1:]), fired[:-1]]) == 0
-    return _Spike.apply(over) * first
+    return _spike(over) * first
 
 
 NEURONS = {"loop": loop, "scan": scan}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +49,7 @@ def stages(
 ) -> list[Stage]:
     """The layers of the work's net; `linear` and `conv` make the synapses, with torch's arguments."""
     sized = layer_sizes(workload.spec, workload.input_shape)
-    weights = [(layer.weight, layer.bias) for layer in Ours(workload, steps, seed=seed).layers]
+    weights: list[tuple[Any, Any]] = [(layer.weight, layer.bias) for layer in Ours(workload, steps, seed=seed).layers]
     made: list[Stage] = []
     pool = 1
     for item in sized:
@@ -56,7 +57,7 @@ def stages(
             pool = item.token.factor
             continue
         if isinstance(item.token, Conv):
-            synapse = conv(item.inputs, item.outputs, item.token.kernel, padding=item.token.kernel // 2)
+            synapse: Any = conv(item.inputs, item.outputs, item.token.kernel, padding=item.token.kernel // 2)
         else:
             synapse = linear(item.inputs, item.outputs)
         weight, bias = weights[len(made)]

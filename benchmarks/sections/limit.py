@@ -13,11 +13,12 @@ from typing import Any
 import pandas as pd
 import torch
 from tools.provenance import caches
-from torch import Tensor, nn
+from torch import Tensor
 
 from firstspike import SpikeTimes, functional
 from firstspike._extension import cpu
 from firstspike.nn import TTFSConv2d, TTFSLinear
+from firstspike.spikes import Support
 
 from .. import counts, inputs, probe, timing
 from ..nets.ours import Ours
@@ -96,10 +97,10 @@ def _weight_gradient(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str
     weight, bias = _parameters(layer)
     y = _apply(layer, x.detach(), weight, bias)
     shape, reached = _shape(layer, x), _reached(layer, x)
-    gradient = _gradient(y)
-    last = counts.last_gradient(y._support.offset, y._support.place[0], _groups(reached, shape))
+    gradient, support = _gradient(y), _support(y)
+    last = counts.last_gradient(support.offset, support.place[0], _groups(reached, shape))
     return (
-        lambda: torch.autograd.grad(y._anchor, weight, gradient, retain_graph=True),
+        lambda: torch.autograd.grad(_anchor(y), weight, gradient, retain_graph=True),
         {
             "additions": counts.additions(reached, last, shape.outputs, cpu.tile),
             "multiplies": 0,
@@ -115,11 +116,11 @@ def _input_gradient(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str,
     y = _apply(layer, x, weight.detach(), bias)
     shape, reached = _shape(layer, x), _reached(layer, x)
     gradient = _gradient(y)
-    cells = tuple(size // shape.pool for size in _map(x.times).shape[2:])
-    products = counts.multiply_additions(y._support.offset, cells, _groups(reached, shape), shape)
+    height, width = (size // shape.pool for size in _map(x.times).shape[2:])
+    products = counts.multiply_additions(_support(y).offset, (height, width), _groups(reached, shape), shape)
     sources = shape.outputs if _by_taps(layer) else min(cpu.tile, shape.outputs)
     return (
-        lambda: torch.autograd.grad(y._anchor, x._anchor, gradient, retain_graph=True),
+        lambda: torch.autograd.grad(_anchor(y), _anchor(x), gradient, retain_graph=True),
         {
             "additions": products,
             "multiplies": 1,
@@ -148,8 +149,9 @@ def _inputs(workload: Workload, steps: int) -> list[tuple[Layer, SpikeTimes]]:
     return found
 
 
-def _parameters(layer: nn.Module) -> tuple[Tensor, Tensor]:
+def _parameters(layer: Layer) -> tuple[Tensor, Tensor]:
     weight, bias = layer.effective_weight_and_bias()
+    assert bias is not None
     return weight.detach().requires_grad_(), bias.detach()
 
 
@@ -184,12 +186,21 @@ def _groups(reached: Tensor, shape: counts.Shape) -> tuple[int, ...]:
 
 
 def _gradient(y: SpikeTimes) -> Tensor:
-    return torch.randn(y._anchor.shape, generator=torch.Generator().manual_seed(0))
+    return torch.randn(_anchor(y).shape, generator=torch.Generator().manual_seed(0))
 
 
 def _support_bytes(spikes: SpikeTimes) -> int:
+    return sum(part.numel() * part.element_size() for part in _support(spikes))
+
+
+def _support(spikes: SpikeTimes) -> Support:
     assert spikes._support is not None
-    return sum(part.numel() * part.element_size() for part in spikes._support)
+    return spikes._support
+
+
+def _anchor(spikes: SpikeTimes) -> Tensor:
+    assert spikes._anchor is not None
+    return spikes._anchor
 
 
 def _map(times: Tensor) -> Tensor:

@@ -50,6 +50,7 @@ def _sides(size: int) -> tuple[dict[str, timing.Call], dict[str, str]]:
     spikes = SpikeTimes(torch.randint(0, STEPS, (1, size), generator=generator).to(torch.uint8), STEPS)
     layers = [fs.TTFSLinear(size, size, steps=STEPS, affine=None, generator=generator) for _ in range(DEEP)]
     weight, bias = layers[0].weight, layers[0].bias
+    assert bias is not None
     fired = torch.empty((1, 1, 1, size), dtype=torch.uint8)
     sides: dict[str, timing.Call] = {
         "kernel": _kernel(spikes, weight, bias, fired, record=False),

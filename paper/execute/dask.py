@@ -20,7 +20,7 @@ class Dask:
     def __init__(self, address: str) -> None:
         """Connect when called; ImportError that says what to install where dask.distributed is not there."""
         try:
-            import cloudpickle  # type: ignore[import-untyped]
+            import cloudpickle
             import distributed
         except ImportError as error:
             raise ImportError("the dask executor needs the package 'distributed': pip install distributed") from error

@@ -53,7 +53,7 @@ def decisions(profile: Profile, store: Store) -> NamedFigure | None:
     )
 
 
-def _decided(record: dict) -> np.ndarray:
+def _decided(record: dict[str, Any]) -> np.ndarray:
     """Share of samples decided in step 0 to T - 1 or before, [T]; what never fires is not in it."""
     counts = np.array(record["results"]["test"]["decided"], dtype=float)
     return counts[:-1].cumsum() / counts.sum()

@@ -8,7 +8,8 @@ from .program.profile import Profile
 from .program.program import Program
 from .program.serialization import ProgramError, load, save
 from .quantization import qat
-from .quantization.quantizer import CannotQuantize, quantize
+from .quantization.from_modules import CannotQuantize
+from .quantization.quantizer import quantize
 from .reporting.runner import Run, run
 from .reporting.statistics import Report, report
 

@@ -142,7 +142,7 @@ class _Bar:
 
     def __init__(self, title: str, unit: str) -> None:
         self.title, self.unit = title, unit
-        self.bar: tqdm | None = None
+        self.bar: tqdm[Any] | None = None
 
     def __call__(self, done: int, total: int) -> None:
         if self.bar is None:

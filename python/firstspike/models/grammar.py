@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 POOLS = {"AP": "avg", "MP": "max", "EP": "earliest"}
 _N = r"0|[1-9][0-9]{0,8}"  # no leading zeros, so that a net has one string
@@ -18,7 +19,7 @@ class GrammarError(ValueError):
         super().__init__(f"{message}\n    {spec}\n    {' ' * start}{'^' * max(1, end - start)}")
         self.spec, self.start, self.end = spec, start, end
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as what it was made of (an error crosses from a worker process)."""
         return GrammarError, (self.spec, self.start, self.end, str(self.args[0]).split("\n")[0])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .. import _checks, encode
+from ..ops.latency import CURVES
 from ..spikes import SpikeTimes
 
 
@@ -14,8 +15,8 @@ class LatencyEncoder(nn.Module):
     def __init__(self, steps: int, curve: str = "linear") -> None:
         super().__init__()
         self.steps = _checks.steps(steps)
-        if curve not in encode.CURVES:
-            raise ValueError(f"curve must be one of {', '.join(encode.CURVES)}, got {curve!r}")
+        if curve not in CURVES:
+            raise ValueError(f"curve must be one of {', '.join(CURVES)}, got {curve!r}")
         self.curve = curve
 
     def forward(self, x: Tensor) -> SpikeTimes:

@@ -53,7 +53,7 @@ class Prepacked(nn.Module):
         self.steps, self.output_shape, self._fires = packed[-1].geometry.steps, shape, packed[-1].fires
         self._layers = PrepackedLayers(packed)
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, spikes: SpikeTimes) -> SpikeTimes | Tensor:
         """Spike times [B, *output_shape] of `spikes` [B, *input_shape], or the membrane [T, B, O] of an `Integrate`."""
         if not isinstance(spikes, SpikeTimes):

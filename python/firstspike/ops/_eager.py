@@ -37,7 +37,7 @@ def bypasses_dispatcher(*arguments: Any) -> bool:
     modes = _modes()
     if modes != _NO_MODE and modes != _INFERENCE_MODE:
         return False
-    if torch._C._is_torch_function_mode_enabled() or torch.autograd._profiler_enabled():
+    if torch._C._is_torch_function_mode_enabled() or torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
         return False
     for argument in arguments:
         if type(argument) in _TYPES:

@@ -57,7 +57,7 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
     fired = torch.zeros_like(current[0])
     spikes = []
     for v in membrane(current, decay):
-        spike = _Step.apply(v - threshold, surrogate) * (1 - fired)
+        spike = _Step.apply(v - threshold, surrogate) * (1 - fired)  # type: ignore[no-untyped-call]
         fired = fired + spike.detach()
         spikes.append(spike)
     return torch.stack(spikes)

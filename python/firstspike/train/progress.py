@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from tqdm import tqdm
 
@@ -19,7 +20,7 @@ class ProgressBar:
 
     def __init__(self, shown: bool) -> None:
         self._shown = shown
-        self._bar: tqdm | None = None
+        self._bar: tqdm[Any] | None = None
 
     def begin(self, epoch: int, epochs: int, batches: int) -> None:
         """Begin the bar of an epoch of so many batches."""

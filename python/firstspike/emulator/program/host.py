@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ... import decode, encode, functional
 from ...data import Normalize
+from ...ops.latency import CURVES
 from ...spikes import SpikeTimes
 
 ENCODERS = ("spikes", "latency", "direct-linear", "direct-conv")
@@ -48,8 +49,8 @@ class Encoder:
             raise ValueError(
                 f"encoder {self.kind} needs a weight of {2 if self.kind == 'direct-linear' else 4} dimensions"
             )
-        if self.curve not in encode.CURVES:
-            raise ValueError(f"curve must be one of {', '.join(encode.CURVES)}, got {self.curve!r}")
+        if self.curve not in CURVES:
+            raise ValueError(f"curve must be one of {', '.join(CURVES)}, got {self.curve!r}")
 
     def pixels(self, images: Tensor) -> Tensor:
         """Data as the trained network takes them, float32, of uint8 images: scaled, and standardised as in training."""

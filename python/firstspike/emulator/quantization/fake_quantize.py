@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -77,7 +78,7 @@ class StraightThroughBias(nn.Module):
         return bias
 
 
-def held_unit(module: nn.Module) -> NDArray | None:
+def held_unit(module: nn.Module) -> NDArray[np.float64] | None:
     """The unit that quantisation-aware training holds for a layer, float64 [O] or [1]; None without."""
     if parametrize.is_parametrized(module, "weight"):
         lists: Any = module.parametrizations

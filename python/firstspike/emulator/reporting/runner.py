@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ def run(
     core, total = program.engine(), len(inputs)
     if labels is not None and len(labels) != total:
         raise ValueError(f"labels must have one element a sample, {total}, got {len(labels)}")
-    parts: list[tuple[NDArray, ...]] = []
+    parts: list[tuple[NDArray[Any], ...]] = []
     kept: dict[str, NDArray[np.generic]] = {}
     for begin in range(0, max(total, 1), BATCH):
         times = input_times(program, inputs[begin : begin + BATCH])
@@ -122,7 +123,7 @@ def _decode(
     times: NDArray[np.uint8] | None,
     membrane: NDArray[np.int64] | None,
     overshoot: NDArray[np.int64] | None,
-) -> tuple[NDArray, ...]:
+) -> tuple[NDArray[Any], ...]:
     last, readout = program.layers[-1], program.readout
     assert times is not None
     scores: NDArray[np.generic]
