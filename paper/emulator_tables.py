@@ -3,9 +3,9 @@
     python paper/emulator_tables.py --profile quick
 
 Trains the nets of `emulator.toml` (once: `train.fit` resumes and remembers), quantises each for every chip and width,
-with and without fine-tuning, runs all test images, and keeps one JSON record a run in
-`results/PROFILE/emulator/records`. Tables and the page `emulator.html` are made from the records alone. Killed, the
-same command goes on. Exit status: 0 where everything was run, 3 where some runs were not, 2 for a wrong argument.
+with and without fine-tuning, runs all test images, and keeps one JSON record per run in
+`results/PROFILE/emulator/records`. Tables and the page `emulator.html` are made from the records alone. It
+resumes if interrupted. Exit status: 0 where everything was run, 3 where some runs were not, 2 for a wrong argument.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from paper.session import NOT_RUN
 
 HERE = Path(__file__).resolve().parent
 INTEGER = "45nm-integer"  # the energy table that all chips are compared by
+UNUSED = "An option of reproduce.py, without effect here."
 Job = dict[str, Any]
 
 app = typer.Typer(add_completion=False)
@@ -113,10 +114,11 @@ def measure(job: Job, net: Net) -> Job:
     began = time.perf_counter()
     core.run(times)
     return {**job, "summary": report.summary(), "energy": json.loads(report.to_json())["energy"], "tables": tables,
-            "seconds": time.perf_counter() - began, "images": len(test), "tuning seconds": tuning}  # fmt: skip
+            "seconds": time.perf_counter() - began, "images": len(test), "tuning_seconds": tuning,
+            "provenance": report.origin}  # fmt: skip
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command()
 def main(
     profile: Annotated[str, typer.Option(help=f"How much is run: {', '.join(PROFILES)}.")] = "quick",
     results: Annotated[Path | None, typer.Option(help="Folder for results; by default paper/results.")] = None,
@@ -125,8 +127,14 @@ def main(
     keep: Annotated[
         bool, typer.Option("--keep", help="Count records that came with the repository; else they are made anew.")
     ] = False,
+    only: Annotated[list[str] | None, typer.Option(help=UNUSED)] = None,
+    executor: Annotated[str | None, typer.Option(help=UNUSED)] = None,
+    address: Annotated[str | None, typer.Option(help=UNUSED)] = None,
+    workers: Annotated[int | None, typer.Option(help=UNUSED)] = None,
+    large: Annotated[bool, typer.Option("--large", help=UNUSED)] = False,
+    png: Annotated[list[str] | None, typer.Option(help=UNUSED)] = None,
 ) -> None:
-    """Run what has no record yet, then write tables and page. Options of reproduce.py that it lacks are ignored."""
+    """Run what has no record yet, then write tables and page."""
     try:
         todo = {key(job): job for job in jobs(profile)}
         user_root(data_root)

@@ -114,8 +114,10 @@ void copy_states(const Layer& a, const std::vector<int64_t>& theta, const int64_
 
 Network::Network(int steps, int total_steps) : steps_(steps), total_steps_(total_steps) {
     if (steps < 1 || steps > kMaxSteps) throw std::invalid_argument("steps must be from 1 to 254, got " + std::to_string(steps));
-    if (total_steps < 1 || total_steps > kMaxSteps)
-        throw std::invalid_argument("total_steps must be from 1 to 254, got " + std::to_string(total_steps));
+    // Input events of every step below `steps` are sorted into lists that `total_steps` bounds.
+    if (total_steps < steps || total_steps > kMaxSteps)
+        throw std::invalid_argument("total_steps must be from steps = " + std::to_string(steps) + " to 254, got " +
+                                    std::to_string(total_steps));
 }
 
 const void* Network::keep(std::size_t bytes) {

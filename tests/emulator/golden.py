@@ -106,7 +106,7 @@ def _step(layer, matrix, arriving, theta, bias, v, last_v, fired_at, count, t):
         fired_at[now] = t
         count[0] += now.sum()
 
-    if layer.granularity == "step":
+    if layer.update == "clocked":
         count[3] += (synapses[arriving] & live).sum()
         total = weights[arriving].sum(0) * 2**layer.shift
         total, changed = policy(layer.accumulator, total)

@@ -1,4 +1,4 @@
-"""Random emulator networks for hypothesis: every geometry, register, policy, granularity and schedule."""
+"""Random emulator networks for hypothesis: every geometry, register, policy, update and schedule."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def layers(draw, rng, index, in_shape, total_steps, fires, options):
         keep=draw(st.integers(0, 2**decay_bits)),
         accumulator=draw(registers(**options.get("registers", {}))),
         membrane=draw(registers(**options.get("registers", {}))),
-        granularity=draw(st.sampled_from(options.get("granularities", ("step", "event")))),
+        update=draw(st.sampled_from(options.get("updates", ("clocked", "event")))),
         fire=draw(st.sampled_from(("ge", "gt"))),
         scale=np.ones(channels),
     )

@@ -51,7 +51,7 @@ def test_threads_and_batch_split_change_nothing(network, threads):
 
 
 @examples
-@given(networks(granularities=("step",), **FREE), st.randoms(use_true_random=False))
+@given(networks(updates=("clocked",), **FREE), st.randoms(use_true_random=False))
 def test_order_of_a_first_layers_sources_does_not_matter(network, random):
     """Permuting the sources permutes the order in which a step's events are delivered."""
     layers, steps, total, times = network
@@ -110,7 +110,7 @@ def test_where_the_static_bound_holds_no_policy_matters(network):
     layers, steps, total, times = network
     for bits in (8, 12, 16, 24, 40):
         safe = [replace(layer, accumulator=Register.of(bits), membrane=Register.of(bits)) for layer in layers]
-        if all(all(layer.overflow_impossible().values()) for layer in safe):
+        if all(all(layer.overflow_free().values()) for layer in safe):
             runs = [
                 run(
                     [
@@ -210,7 +210,7 @@ def test_early_exit_changes_nothing_up_to_its_step(network):
 
 
 @examples
-@given(networks(granularities=("step",), no_leak=True, no_bias=True, positive_theta=True))
+@given(networks(updates=("clocked",), no_leak=True, no_bias=True, positive_theta=True))
 def test_single_events_make_step_and_event_the_same(network):
     """With at most one event a step, testing after the event is testing after the step."""
     layers, steps, total, times = network
@@ -218,4 +218,4 @@ def test_single_events_make_step_and_event_the_same(network):
     for t in range(min(steps, times.shape[1])):
         one[0, t] = t
     first = [replace(widened(layers)[0], start=0, stop=total)]
-    same(run(first, steps, total, one), run([replace(first[0], granularity="event")], steps, total, one))
+    same(run(first, steps, total, one), run([replace(first[0], update="event")], steps, total, one))

@@ -47,7 +47,7 @@ def flat(times):
 def test_wide_integers_are_the_float_network_away_from_ties(trained, test_images):
     """Each layer on the float network's own input spikes: a time may differ only where V came within 1e-5 of the
     threshold."""
-    program = em.quantize(trained.model, wide(), rule="max", normalize=trained.normalize)
+    program = em.quantize(trained.model, wide(), observer="max", normalize=trained.normalize)
     unlike = neurons = 0
     for part in test_images.images.split(1000):
         with torch.inference_mode():

@@ -38,7 +38,7 @@ def loihi_layers(weights, thetas, biases, steps):
             start=0,
             stop=steps,
             shift=p.weight_shift,
-            granularity=p.granularity,
+            update=p.update,
             fire=p.fire,
             scale=np.ones(w.shape[1]),
         )

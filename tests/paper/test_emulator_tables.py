@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from firstspike import data
-from paper import emulator_page, emulator_tables
+from paper import emulator_page, emulator_tables, reproduce
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,17 @@ def test_without_data_the_page_says_so_and_the_exit_too(tmp_path, monkeypatch):
     assert done.exit_code == emulator_tables.NOT_RUN and "72 of 72 runs are missing" in done.output
     assert asked == ["mnist"]  # looked for once, not once a net or job
     assert "Put the files into DIR." in (tmp_path / "quick" / "emulator" / "emulator.html").read_text()
+
+
+def test_options_are_those_of_the_reproduction_and_no_others(tmp_path):
+    """`nox -s reproduce` hands the same options to both; a misspelt one must not run another profile."""
+    names = [
+        {name for option in typer.main.get_command(app).params for name in option.opts}
+        for app in (reproduce.app, emulator_tables.app)
+    ]
+    assert names[0] == names[1]
+    done = CliRunner().invoke(emulator_tables.app, ["--profil", "smoke", "--results", str(tmp_path)])
+    assert done.exit_code == 2 and "--profil" in done.output and not list(tmp_path.iterdir())
 
 
 def test_a_page_of_no_runs_is_no_success(tmp_path):

@@ -35,8 +35,8 @@ def emulate(
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the data.")] = None,
     bits: Annotated[int | None, typer.Option(help="Weight bits, 2 to the profile's.")] = None,
-    scope: Annotated[str | None, typer.Option(help="One scale a 'channel' or a 'tensor'.")] = None,
-    rule: Annotated[str, typer.Option(help="Scales: 'mse' or 'max'.")] = "mse",
+    granularity: Annotated[str | None, typer.Option(help="One scale a 'channel' or a 'tensor'.")] = None,
+    observer: Annotated[str, typer.Option(help="Scales: 'mse' or 'max'.")] = "mse",
     drop_biases: Annotated[bool, typer.Option(help="Drop biases that the profile lacks, instead of refusing.")] = False,
     finetune: Annotated[int, typer.Option(help="Epochs of quantisation-aware fine-tuning first.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the fine-tuning.")] = 0,
@@ -48,7 +48,7 @@ def emulate(
     early_exit: Annotated[bool, typer.Option(help="End a sample with its first output spike.")] = False,
     strict: Annotated[bool, typer.Option(help="Stop where the program does not fit the chip.")] = False,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for program, report (HTML, JSON) and table of disagreements.")
+        Path | None, typer.Option(help="Folder for program, report (HTML, JSON) and table of mismatches.")
     ] = None,
     trace: Annotated[
         Path | None, typer.Option(help="Write membranes and times of the first samples to this npz file.")
@@ -68,14 +68,14 @@ def emulate(
             few = data_sets.load(data, root=root, train=True)
             model: Any = trained.model
             if finetune:
-                model = qat.prepare(model, profile, bits=bits, scope=scope, rule=rule)
+                model = qat.prepare(model, profile, bits=bits, granularity=granularity, observer=observer)
                 _finetune(model, few, finetune, trained.normalize, seed)
             program = quantize(
                 model,
                 profile,
                 bits=bits,
-                scope=scope,
-                rule=rule,
+                granularity=granularity,
+                observer=observer,
                 biases="drop" if drop_biases else "refuse",
                 normalize=trained.normalize,
                 calibration=trained.normalize(few.images[:200]),
@@ -133,7 +133,7 @@ def _place(program: Program, strict: bool) -> tuple[Placement | None, str | None
 def _write(made: Report, folder: Path) -> None:
     serialization.save(made.run.program, folder / "program.safetensors")
     made.write_json(folder / "report.json")
-    made.disagreements().to_csv(folder / "disagreements.csv", index=False)
+    made.mismatches().to_csv(folder / "mismatches.csv", index=False)
     made.write_html(folder / "report.html")
 
 

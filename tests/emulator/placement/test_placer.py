@@ -184,7 +184,7 @@ def test_a_whole_net_and_its_table():
     frame = placed.table()
     assert list(frame["layer"]) == ["1:TTFSConv2d", "2:TTFSLinear", "3:Integrate"]
     assert frame["core"].is_unique
-    assert set(use(placed)) >= {"cores used", "cores available"}
+    assert set(use(placed)) >= {"cores_used", "cores_available"}
 
 
 def test_the_picture_has_a_bar_for_every_slot():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,7 +65,8 @@ def test_rewriting_alone_is_harmless():
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda h: h.update(version=2), "version must be 1, got 2"),
+        (lambda h: h.update(version=3), "version must be 1 or 2, got 3"),
+        (lambda h: h.update(steps=200), "steps must be at most 8, the step in which the last layer stops, got 200"),
         (lambda h: h.pop("steps"), "steps"),
         (lambda h: h.update(steps=0), "steps"),
         (lambda h: h.update(steps="8"), "whole number"),
@@ -82,7 +84,7 @@ def test_rewriting_alone_is_harmless():
         (lambda h: h["profile"].update(weight_bits=0), "weight_bits"),
         (lambda h: h["profile"].pop("fire"), "incomplete"),
         (lambda h: h.update(profile=None), "profile"),
-        (lambda h: h.update(layers=7), "no valid program: TypeError"),
+        (lambda h: h.update(layers=7), "not a valid program: TypeError"),
     ],
 )
 def test_wrong_headers_are_named(change, text):
@@ -90,12 +92,32 @@ def test_wrong_headers_are_named(change, text):
         serialization.loads(rewritten(change))
 
 
+def test_a_file_of_version_1_loads():
+    """Version 1 said granularity = step | event and deviation."""
+
+    def old(header):
+        header["version"] = 1
+        for values in (header["profile"], *header["layers"]):
+            assert values.pop("update") == "clocked"
+            values["granularity"] = "step"
+        header["encoder"]["deviation"] = header["encoder"].pop("std")
+
+    made, expected = serialization.loads(rewritten(old)), serialization.loads(SMALL)
+    assert made.profile == expected.profile and made.table == []
+    assert serialization.dumps(replace(made, table=expected.table)) == serialization.dumps(expected)
+
+
+def test_a_device_is_no_program():
+    with pytest.raises(em.ProgramError, match="/dev/zero is not a regular file"):
+        em.load("/dev/zero")
+
+
 def test_a_missing_or_foreign_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         em.load(tmp_path / "none.safetensors")
     path = tmp_path / "foreign.safetensors"
     path.write_bytes(b"not a program at all")
-    with pytest.raises(em.ProgramError, match=r"foreign\.safetensors: no safetensors file"):
+    with pytest.raises(em.ProgramError, match=r"foreign\.safetensors: not a safetensors file"):
         em.load(path)
 
 

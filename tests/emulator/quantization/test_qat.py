@@ -50,7 +50,7 @@ def test_training_moves_weights_units_and_biases():
         for (name, a), (_, b) in zip(before.named_parameters(), after.named_parameters(), strict=True)
         if not torch.equal(a, b)
     ]
-    for part in ("weight.original", "log_unit", "bias.original"):
+    for part in ("weight.original", "log_scale", "bias.original"):
         assert any(part in name for name in moved), part
 
 
@@ -92,7 +92,11 @@ def test_same_seed_same_bits():
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
-    [({"bits": 9}, "bits must be"), ({"scope": "row"}, "scope must be"), ({"profile": "x"}, "profile must be")],
+    [
+        ({"bits": 9}, "bits must be"),
+        ({"granularity": "row"}, "granularity must be"),
+        ({"profile": "x"}, "profile must be"),
+    ],
 )
 def test_bad_arguments(arguments, text):
     with pytest.raises(ValueError, match=text):

@@ -71,19 +71,19 @@ def test_theta_is_passed_exactly_where_the_rounded_sum_reaches_the_threshold(thr
 @given(st.floats(1e-3, 100), st.integers(1, 4), st.sampled_from(["generic8", "loihi-like", "odin-like", "speck-like"]))
 def test_finest_unit_just_fits(threshold, pool, name):
     p = profile.load(name)
-    unit = scales.finest_unit(threshold, pool, p)
+    unit = scales.finest_scale(threshold, pool, p)
     assert scales.theta_integer(threshold, unit, pool, p) <= scales.largest_theta(p)
     assert scales.theta_integer(threshold, unit * 0.999, pool, p) > scales.largest_theta(p)
 
 
-@pytest.mark.parametrize("rule", scales.RULES)
+@pytest.mark.parametrize("observer", scales.OBSERVERS)
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
-def test_units(rule, bits):
+def test_units(observer, bits):
     w = np.random.default_rng(0).normal(size=(5, 40))
     w[2] = 0
-    unit = scales.choose_unit(w, bits, 1, rule)
+    unit = scales.choose_scale(w, bits, 1, observer)
     assert unit.shape == (5,) and (unit > 0).all()
-    full = scales.choose_unit(w, bits, 1, "max")
+    full = scales.choose_scale(w, bits, 1, "max")
     error = [((scales.round_weights(w, u[:, None], bits) * u[:, None] - w) ** 2).sum(1) for u in (unit, full)]
     assert (error[0] <= error[1] + 1e-12).all()
 
@@ -96,7 +96,7 @@ def test_wide_integers_are_the_float_network(spec, encoder, readout, decay):
     """Times of every layer and the readout's membrane, but for samples with a tie (at most 2 of 40)."""
     model = net(spec, encoder=encoder, readout=readout, decay=decay, population=2)
     x = images(model)
-    program = em.quantize(model, wide(), rule="max")
+    program = em.quantize(model, wide(), observer="max")
     raw = program.engine().run(input_times(program, x), all_times=True)
     with torch.no_grad():
         seen = model.observe(x)
@@ -106,7 +106,7 @@ def test_wide_integers_are_the_float_network(spec, encoder, readout, decay):
     for layer, expected, times in zip(program.layers, hidden, raw.times, strict=False):
         ours = torch.from_numpy(times.reshape(len(x), *layer.out_shape)).permute(0, 3, 1, 2).reshape(expected.shape)
         equal &= (ours == expected.times).flatten(1).all(1)
-    assert equal.sum() >= len(x) - 2  # float32 rounding at a tie; a wrong rule differs everywhere
+    assert equal.sum() >= len(x) - 2  # float32 rounding at a tie; a wrong observer differs everywhere
     if seen.membrane is not None:
         last = program.layers[-1]
         mine = raw.membrane[-1][:, last.start : last.stop] * (last.scale / last.pool**2)
@@ -145,7 +145,7 @@ def test_integers_stay_in_their_widths(name, bits):
 def test_threshold_width_makes_the_unit_coarser():
     narrow = profile.load("generic8").replace(threshold_bits=4)
     program = em.quantize(net(bias=False), narrow)
-    assert all(row["unit set by threshold"] for row in program.table[:-1])
+    assert all(row["scale_set_by_threshold"] for row in program.table[:-1])
     assert max(layer.theta.max() for layer in program.layers) <= 15
 
 
@@ -211,8 +211,8 @@ def test_one_sign_a_source():
     [
         ({"bits": 9}, ValueError, "bits must be an int from 2 to 8"),
         ({"bits": 1}, ValueError, "bits"),
-        ({"rule": "best"}, ValueError, "rule"),
-        ({"scope": "row"}, ValueError, "scope"),
+        ({"observer": "best"}, ValueError, "observer"),
+        ({"granularity": "row"}, ValueError, "granularity"),
         ({"biases": "keep"}, ValueError, "biases"),
         ({"profile": "loihi"}, ValueError, "profile must be one of"),
     ],
@@ -240,7 +240,7 @@ def test_pooling_by_theta_is_an_exact_average():
     with torch.no_grad():
         for layer in model.layers:
             layer.weight.copy_((layer.weight * 16).round() / 16)
-    program = em.quantize(model, wide(), rule="max")
+    program = em.quantize(model, wide(), observer="max")
     x = images(model)
     times = program.engine().run(input_times(program, x), all_times=True).times
     with torch.no_grad():

@@ -54,12 +54,17 @@ def test_population_of_first_spikes_is_the_best_of_a_class():
     assert em.run(program, SpikeTimes(times([0]), 4)).predictions.tolist() == [0]  # neuron 1 overshoots by 4
 
 
-@pytest.mark.parametrize(("mode", "expected"), [("last", [2, 5]), ("mean", [8, 10]), ("weighted", [20, 15])])
-def test_membrane_scores_by_hand(mode, expected):
-    """Sources in steps 0 and 2: V_0 = 2 2 2 2, V_1 = 0 0 5 5; weights 4 3 2 1."""
+@pytest.mark.parametrize(
+    ("mode", "expected", "settled"), [("last", [2, 5], 2), ("mean", [8, 10], 3), ("weighted", [20, 15], 0)]
+)
+def test_membrane_scores_by_hand(mode, expected, settled):
+    """Sources in steps 0 and 2: V_0 = 2 2 2 2, V_1 = 0 0 5 5; weights 4 3 2 1.
+
+    Running scores: last as V; mean 2 4 6 8 and 0 0 5 10; weighted 8 14 18 20 and 0 0 10 15.
+    """
     program = spiking([[2, 0], [0, 5]], [0, 0], Readout("membrane", mode), fires=False)
     ran = em.run(program, SpikeTimes(times([0, 2]), 4))
-    assert ran.scores.tolist() == [expected] and ran.decision_step.tolist() == [3]
+    assert ran.scores.tolist() == [expected] and ran.decision_step.tolist() == [settled]
 
 
 def test_temporal_weighting_is_the_float_decoders():
@@ -86,9 +91,9 @@ def test_early_exit_keeps_every_answer(readout):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"readout": "membrane"}, "decides in the last step"),
-        ({"readout": "twd-exp", "population": 2}, "change answers"),
-        ({"readout": "twd-exp", "gamma": 1.0, "population": 1}, "change answers"),
+        ({"readout": "membrane"}, "gives its result in the last step"),
+        ({"readout": "twd-exp", "population": 2}, "change predictions"),
+        ({"readout": "twd-exp", "gamma": 1.0, "population": 1}, "change predictions"),
     ],
 )
 def test_early_exit_is_refused_where_it_could_change_an_answer(options, text):
@@ -132,9 +137,10 @@ def test_trace_holds_every_layer():
     model = net()
     program, x = em.quantize(model, "generic8"), images(model)
     ran = em.run(program, x, trace=2)
-    for layer in program.layers:
-        assert ran.trace[f"membrane/{layer.name}"].shape == (2, program.total_steps, layer.neurons)
-        assert ran.trace[f"times/{layer.name}"].shape == (2, layer.neurons)
+    for n, layer in enumerate(program.layers):
+        assert ran.trace[f"membrane.{n}"].shape == (2, program.total_steps, layer.neurons)
+        assert ran.trace[f"times.{n}"].shape == (2, layer.neurons)
+    assert ran.trace["names"].tolist() == [layer.name for layer in program.layers]
     assert (ran.trace["input_times"] == input_times(program, x[:2])).all()
 
 
@@ -154,7 +160,7 @@ def test_bad_inputs(inputs, error, text):
 
 def test_labels_must_match():
     model = net()
-    with pytest.raises(ValueError, match="one element a sample, 40, got 3"):
+    with pytest.raises(ValueError, match="one element per sample, 40, got 3"):
         em.run(em.quantize(model, "generic8"), images(model), labels=torch.zeros(3))
 
 
@@ -182,4 +188,4 @@ def test_overflow_policies_of_a_whole_program():
     assert (runs["saturate"].scores != runs["wrap"].scores).any()
     with pytest.raises(em.OverflowRefused, match="layer 0:TTFSLinear"):
         em.run(program.replace_registers("error"), x)
-    assert not program.bounds().filter(like="cannot overflow").to_numpy().all()
+    assert not program.bounds().filter(like="overflow_free").to_numpy().all()

@@ -43,9 +43,9 @@ class Slot:
             "neurons": self.neurons,
             "first": self.first,
             "last": self.last - 1,
-            "axons in": self.axons_in,
-            "axons out": self.axons_out,
-            "synapse memory": self.memory,
+            "axons_in": self.axons_in,
+            "axons_out": self.axons_out,
+            "synapse_memory": self.memory,
             "thresholds": self.thresholds,
         }
 
@@ -163,7 +163,7 @@ def _shortage(
             return name, required, limit - used
     groups = profile.threshold_groups
     if groups is not None and len(core.thetas | costs.thetas(first, last)) > groups:
-        return "thresholds a core", len(core.thetas | costs.thetas(first, last)), groups
+        return "thresholds per core", len(core.thetas | costs.thetas(first, last)), groups
     return None
 
 

@@ -37,7 +37,7 @@ class Placement:
         return len({slot.core for slot in self.slots if slot.layer == layer + 1})
 
     def table(self) -> pd.DataFrame:
-        """One row a layer and core: neurons, axons in and out, synapse bits, thresholds."""
+        """One row per layer and core: neurons, axons in and out, synapse memory, thresholds."""
         return pd.DataFrame([slot.row(self.program.layers[slot.layer].name) for slot in self.slots])
 
     def figure(self) -> Figure:
@@ -111,7 +111,7 @@ def use(placement: Placement) -> dict[str, float]:
             total[slot.core] = total.get(slot.core, 0.0) + (getattr(slot, name) / limit if limit else 0.0)
         shares[name] = float(np.max(list(total.values())))
     return {
-        "cores used": placement.cores_used,
-        "cores available": placement.available,
-        **{f"fullest core, {k}": v for k, v in shares.items()},
+        "cores_used": placement.cores_used,
+        "cores_available": placement.available,
+        **{f"fullest_core_{k}": v for k, v in shares.items()},
     }

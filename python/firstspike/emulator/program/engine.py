@@ -112,7 +112,7 @@ def _describe(layer: Layer) -> dict[str, Any]:
     return {
         "conv": conv,
         "fires": layer.fires,
-        "by_event": layer.granularity == "event",
+        "by_event": layer.update == "event",
         "strict": layer.fire == "gt",
         "in_h": in_h,
         "in_w": in_w,

@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ... import decode, encode, functional
+from ..._checks import one_of
 from ...data import Normalize
 from ...ops.latency import CURVES
 from ...spikes import SpikeTimes
 
 ENCODERS = ("spikes", "latency", "direct-linear", "direct-conv")
-READOUTS = ("membrane", "temporal-weighting", "first-spike")
+MODES = {
+    "membrane": ("last", "mean", "weighted"),
+    "temporal-weighting": ("exp", "linear"),
+    "first-spike": ("last",),  # has none; the default stands
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,25 +43,23 @@ class Encoder:
     stride: int = 1
     padding: int = 0
     mean: list[float] | None = None
-    deviation: list[float] | None = None
+    std: list[float] | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ENCODERS:
-            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, got {self.kind!r}")
+        one_of("encoder", self.kind, ENCODERS)
         if self.kind.startswith("direct") and (
             self.weight is None or self.weight.ndim != (2 if self.kind == "direct-linear" else 4)
         ):
             raise ValueError(
                 f"encoder {self.kind} needs a weight of {2 if self.kind == 'direct-linear' else 4} dimensions"
             )
-        if self.curve not in CURVES:
-            raise ValueError(f"curve must be one of {', '.join(CURVES)}, got {self.curve!r}")
+        one_of("curve", self.curve, CURVES)
 
-    def pixels(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor) -> Tensor:
         """Data as the trained network takes them, float32, of uint8 images: scaled, and standardised as in training."""
-        if self.mean is None or self.deviation is None:
+        if self.mean is None or self.std is None:
             return Normalize()(images)
-        return Normalize(tuple(self.mean), tuple(self.deviation))(images)
+        return Normalize(tuple(self.mean), tuple(self.std))(images)
 
     def spikes(self, x: Tensor, steps: int) -> SpikeTimes:
         """Input spikes of data x, float32 [B, ...] as the trained network takes it."""
@@ -90,23 +93,30 @@ class Readout:
     classes: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in READOUTS:
-            raise ValueError(f"readout must be one of {', '.join(READOUTS)}, got {self.kind!r}")
+        one_of("readout", self.kind, tuple(MODES))
+        one_of(f"mode of readout {self.kind}", self.mode, MODES[self.kind])
 
     def membrane(self, v: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Integer scores [B, classes], up to a positive factor, of the membrane [B, T, outputs] in the layer's
-        window."""
-        steps = v.shape[1]
-        if self.mode == "last":
-            scores = v[:, -1]
-        elif self.mode == "mean":
-            scores = v.sum(1)
-        else:
-            scores = np.einsum("t,btc->bc", steps - np.arange(steps), v)
-        return scores if self.classes is None else scores.reshape(len(scores), self.classes, -1).sum(-1)
+        """Integer scores [B, classes], up to a positive factor, of the membrane [B, T, outputs] in the layer's window.
+
+        Raises OverflowError where a sum does not fit 64 bits.
+        """
+        return self.running(v)[:, -1]
+
+    def running(self, v: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The scores if the run ended after each step, [B, T, classes], up to a positive factor per step."""
+        steps, outputs = v.shape[1:]
+        terms = (steps * (steps + 1) // 2 if self.mode != "last" else 1) * outputs
+        if v.size and max(-int(v.min()), int(v.max())) * terms >= 1 << 63:
+            raise OverflowError("the readout's sums do not fit 64 bits; use a narrower membrane register")
+        if self.mode == "mean":
+            v = v.cumsum(1)
+        elif self.mode == "weighted":
+            v = ((steps - np.arange(steps))[:, None] * v).cumsum(1)
+        return v if self.classes is None else v.reshape(*v.shape[:2], self.classes, -1).sum(-1)
 
     def spikes(self, times: SpikeTimes, overshoot: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Scores [B, classes] of output spikes [B, outputs]; the argmax is the answer, ties go to the lower index."""
+        """Scores [B, classes] of output spikes [B, outputs]; the argmax is the prediction, ties go to the lower index."""
         if self.kind == "temporal-weighting":
             scores = decode.temporal_weighting(times, gamma=self.gamma, mode=self.mode)
             return (scores if self.classes is None else decode.population(scores, self.classes)).double().numpy()

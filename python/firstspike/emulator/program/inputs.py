@@ -38,7 +38,7 @@ def _encode(program: Program, x: Tensor) -> SpikeTimes:
         raise TypeError(f"inputs must be SpikeTimes or a torch.Tensor, got {type(x).__name__}")
     encoder = program.encoder
     if x.dtype == torch.uint8:
-        x = encoder.pixels(x)
+        x = encoder.normalize(x)
     if x.dtype != torch.float32:
         raise TypeError(f"images must be uint8 or float32, got {x.dtype}")
     with torch.inference_mode():

@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._checks import MAX_STEPS, one_of
+
 POLICIES = ("saturate", "wrap", "error")
 KINDS = ("linear", "conv")
-GRANULARITIES = ("step", "event")
+UPDATES = ("clocked", "event")
 FIRE = ("ge", "gt")
-MAX_STEPS = 254
 
 Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Register:
-    """An integer register: values low to high, its width, and what happens beyond them (`saturate`, `wrap` or
-    `error`)."""
+    """An integer register: lowest and highest value, bits, and the overflow policy (`saturate`, `wrap` or `error`)."""
 
     low: int
     high: int
@@ -27,8 +27,7 @@ class Register:
     policy: str = "saturate"
 
     def __post_init__(self) -> None:
-        if self.policy not in POLICIES:
-            raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {self.policy!r}")
+        one_of("policy", self.policy, POLICIES)
         _check_bits(self.bits)
         if not self.low <= 0 <= self.high:
             raise ValueError(f"a register must hold 0, got {self.low} to {self.high}")
@@ -39,13 +38,11 @@ class Register:
 
     @classmethod
     def of(cls, bits: int, values: str = "signed", policy: str = "saturate") -> Register:
-        """A register of `bits` bits: `signed` (two's complement), `symmetric` (its lowest value left out) or
-        `unsigned`."""
+        """A register of `bits` bits: `signed` (two's complement), `symmetric` (without the lowest value) or `unsigned`."""
         _check_bits(bits)
         high = (1 << bits) - 1 if values == "unsigned" else (1 << (bits - 1)) - 1
         lows = {"signed": -high - 1, "symmetric": -high, "unsigned": 0}
-        if values not in lows:
-            raise ValueError(f"values must be one of {', '.join(lows)}, got {values!r}")
+        one_of("values", values, lows)
         return cls(lows[values], high, bits, policy)
 
 
@@ -59,8 +56,8 @@ class Layer:
     """One layer of a program. Shapes are (height, width, channels); see docs/emulator.md for every field.
 
     weight: integers, [rows, outputs] for `linear`, [input channels, kernel height, kernel width, output channels] for
-    `conv`. theta, bias: int64 [output channels]. scale: float64 [output channels], what one unit of an integer weight
-    stands for.
+    `conv`. theta, bias: int64 [output channels]. scale: float64 [output channels], the real value of an integer weight
+    of 1.
     """
 
     name: str
@@ -82,7 +79,7 @@ class Layer:
     shift: int = 0
     keep: int = 1
     decay_bits: int = 0
-    granularity: str = "step"
+    update: str = "clocked"
     fire: str = "ge"
     scale: NDArray[np.float64] = field(default_factory=lambda: np.ones(1))
 
@@ -114,17 +111,17 @@ class Layer:
         """Pairs of a (pooled) source and a neuron, as an unrolled table would store them."""
         return int(self.sources_per_site().sum()) * self.in_shape[2] * self.out_shape[2]
 
-    def reach(self) -> NDArray[np.int64]:
-        """Largest |sum of inputs| of each output channel over any set of events, int64: sum |W| pool^2 2^shift."""
+    def max_abs_sum(self) -> NDArray[np.int64]:
+        """Largest absolute sum of any set of events, per output channel, int64: sum |W| pool^2 2^shift."""
         weights = np.abs(self.weight.astype(np.int64)).reshape(-1, self.weight.shape[-1])
         return (weights.sum(0) * self.pool**2) << self.shift
 
-    def overflow_impossible(self) -> dict[str, bool]:
-        """Whether no input whatsoever can make each register overflow (a static bound; false says nothing)."""
-        reach = int(self.reach().max())
-        updates = (self.stop - self.start) * int(np.abs(self.bias).max())
+    def overflow_free(self) -> dict[str, bool]:
+        """Per register, whether a static bound excludes overflow for every input; False where the bound does not."""
+        largest = int(self.max_abs_sum().max())
+        biases = (self.stop - self.start) * int(np.abs(self.bias).max())
         room = {"accumulator": self.accumulator, "membrane": self.membrane}
-        sums = {"accumulator": 0 if self.granularity == "event" else reach, "membrane": reach + updates}
+        sums = {"accumulator": 0 if self.update == "event" else largest, "membrane": largest + biases}
         return {name: sums[name] <= min(-r.low, r.high) for name, r in room.items()}
 
 
@@ -141,11 +138,10 @@ def check_layer(layer: Layer) -> None:
 
     for name, value, known in (
         ("kind", layer.kind, KINDS),
-        ("granularity", layer.granularity, GRANULARITIES),
+        ("update", layer.update, UPDATES),
         ("fire", layer.fire, FIRE),
     ):
-        if value not in known:
-            refuse(f"{name} must be one of {', '.join(known)}, got {value!r}")
+        one_of(f"layer {layer.name}: {name}", value, known)
     if layer.pool < 1 or min(layer.in_shape) < 1 or min(layer.out_shape) < 1:
         refuse(f"sizes must be at least 1, got {layer.in_shape}, {layer.out_shape}, pool {layer.pool}")
     if not np.issubdtype(layer.weight.dtype, np.signedinteger):

@@ -3,7 +3,7 @@ round trip exact.
 
 The graph is Input, then for each layer an optional SumPool2d, Flatten, Conv2d or Affine with integer weights and
 biases (in units of the membrane, shift included), and IF, or I for a readout. NIR's IF fires at V > threshold, so a
-`ge` threshold is written one less. What NIR cannot say (widths, policies, delays, single spike, granularity) is in
+`ge` threshold is written one less. What NIR cannot say (widths, policies, delays, single spike, update) is in
 the graph's metadata under "firstspike", as JSON.
 """
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ... import _toml
-from .layers import FIRE, GRANULARITIES, POLICIES, Register
+from ..._checks import one_of
+from .layers import FIRE, POLICIES, UPDATES, Register
 
 SIGNS = ("signed", "even", "source")
 THRESHOLDS = ("neuron", "group", "layer")
@@ -61,7 +62,7 @@ class Profile:
     bias_bits: int | None
     decay_bits: int
     fire: str
-    granularity: str
+    update: str
     axon_delay: int
     single_spike: str
     single_spike_steps: int | None
@@ -84,15 +85,12 @@ class Profile:
             ("weight_sign", self.weight_sign, SIGNS),
             ("thresholds", self.thresholds, THRESHOLDS),
             ("fire", self.fire, FIRE),
-            ("granularity", self.granularity, GRANULARITIES),
+            ("update", self.update, UPDATES),
             ("single_spike", self.single_spike, SINGLE_SPIKE),
             ("membrane_overflow", self.membrane_overflow, POLICIES),
             ("accumulator_overflow", self.accumulator_overflow, (None, *POLICIES)),
         ):
-            if value not in known:
-                raise ValueError(
-                    f"profile {self.name}: {name} must be one of {', '.join(map(str, known))}, got {value!r}"
-                )
+            one_of(f"profile {self.name}: {name}", value, known)
         for name, low, high in (
             ("weight_bits", 2, 31),
             ("weight_shift", 0, 16),

@@ -1,4 +1,4 @@
-"""A quantised network, ready to run: layers in integers, encoder, readout, profile; and its open file format."""
+"""A quantised network: layers in integers, encoder, readout, profile."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..._checks import MAX_STEPS, integer
 from .engine import Engine
 from .host import Encoder, Readout
-from .layers import MAX_STEPS, Layer, Shape, check_layer
+from .layers import Layer, Shape, check_layer
 from .profile import Profile
 
-FORMAT_VERSION = 1
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Program:
     """A network in integers for one profile.
 
     steps: T of the input; each layer is updated for T steps from its `start`. input_shape: (height, width, channels)
-    of the first layer's sources. table: one row a layer with ranges, clipping and bounds from `quantize`, for people
-    to read.
+    of the first layer's sources. table: one row per layer with ranges, clipping and bounds from `quantize`; it is
+    for readers, nothing is computed from it.
+
+    Raises ValueError where the layers do not follow from one another, or stop before the input's last step.
     """
 
     layers: list[Layer]
@@ -37,8 +38,7 @@ class Program:
     def __post_init__(self) -> None:
         if not self.layers:
             raise ValueError("layers must hold at least one layer")
-        if not 1 <= self.steps <= MAX_STEPS:
-            raise ValueError(f"steps must be from 1 to {MAX_STEPS}, got {self.steps}")
+        integer("steps", self.steps, 1, MAX_STEPS)
         for before, layer in zip([None, *self.layers], self.layers, strict=False):
             check_layer(layer)
             if before is not None and (before.out_shape != layer.in_shape or not before.fires):
@@ -54,13 +54,21 @@ class Program:
                 )
         if self.total_steps > MAX_STEPS:
             raise ValueError(
-                f"the program needs {self.total_steps} steps with its delays, at most {MAX_STEPS} are possible"
+                f"the program takes {self.total_steps} steps with its delays; at most {MAX_STEPS} are possible"
+            )
+        if self.total_steps < self.steps:
+            raise ValueError(
+                f"steps must be at most {self.total_steps}, the step in which the last layer stops, got {self.steps}"
             )
         if (self.readout.kind == "membrane") == self.layers[-1].fires:
             raise ValueError(
                 f"readout {self.readout.kind!r} does not fit a last layer that "
                 f"{'fires' if self.layers[-1].fires else 'integrates'}"
             )
+
+    def __repr__(self) -> str:
+        sizes = "-".join(str(layer.neurons) for layer in self.layers)
+        return f"Program({self.name!r}, profile {self.profile.name}, steps {self.steps}, neurons {sizes})"
 
     @property
     def total_steps(self) -> int:
@@ -73,16 +81,16 @@ class Program:
         return self.layers[0].in_shape
 
     def engine(self) -> Engine:
-        """The program loaded into the C++ core."""
+        """The program, loaded into the C++ core."""
         return Engine(self.layers, steps=self.steps, total_steps=self.total_steps)
 
     def bounds(self) -> pd.DataFrame:
-        """For each layer and register, whether no input can make it overflow (static bound: the sum of |W|)."""
+        """One row per layer: whether a static bound excludes overflow of each register, and that bound, max_abs_sum."""
         rows = [
             {
                 "layer": layer.name,
-                **{f"{name} cannot overflow": safe for name, safe in layer.overflow_impossible().items()},
-                "sum |W|": int(layer.reach().max()),
+                **{f"{name}_overflow_free": free for name, free in layer.overflow_free().items()},
+                "max_abs_sum": int(layer.max_abs_sum().max()),
             }
             for layer in self.layers
         ]

@@ -14,26 +14,28 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from ..._files import write_atomic
+from ..._files import read_bytes, write_atomic
 from .host import Encoder, Readout
 from .layers import Layer, Register
 from .profile import Profile
-from .program import FORMAT_VERSION, Program
+from .program import Program
 
 KEY = "firstspike.program"
+FORMAT_VERSION = 2
 _ARRAYS = ("weight", "theta", "bias", "scale")
 _HOST_ARRAYS = ("weight", "bias")
 _LARGEST_HEADER = 1 << 24
-# What a record of anything may raise. RuntimeError: pybind11 says so of a number that a C++ integer cannot hold.
+LARGEST_FILE = 1 << 34  # bytes
+# What building a program from arbitrary values may raise. RuntimeError: pybind11, for an int beyond C++'s range.
 FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 
 
 class ProgramError(ValueError):
-    """A file that holds no valid program."""
+    """A file that does not hold a valid program."""
 
 
 def take_apart(program: Program) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """(header as JSON can hold it, arrays by name); `put_together` takes them back."""
+    """(header of JSON values, arrays by name), from which `put_together` makes the program again."""
     arrays: dict[str, NDArray[Any]] = {}
     layers = []
     for n, layer in enumerate(program.layers):
@@ -66,13 +68,13 @@ def take_apart(program: Program) -> tuple[dict[str, Any], dict[str, NDArray[Any]
 
 
 def put_together(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
-    """The program of a header and arrays, checked throughout. Raises ProgramError, never anything else."""
+    """The program of a header and arrays, with every value checked. Raises ProgramError and no other error."""
     try:
         return _build(header, arrays)
     except ProgramError:
         raise
     except FAULTS as error:
-        raise ProgramError(f"no valid program: {type(error).__name__}: {error}") from error
+        raise ProgramError(f"not a valid program: {type(error).__name__}: {error}") from error
 
 
 def dumps(program: Program) -> bytes:
@@ -82,23 +84,26 @@ def dumps(program: Program) -> bytes:
 
 
 def loads(data: bytes) -> Program:
-    """The program in the bytes of a file. Raises ProgramError, never anything else, for bytes that hold none."""
+    """The program in the bytes of a file. Raises ProgramError and no other error."""
     try:
         return put_together(_header(data), load_arrays(data))
     except ProgramError:
         raise
     except (SafetensorError, *FAULTS) as error:
-        raise ProgramError(f"no valid program: {type(error).__name__}: {error}") from error
+        raise ProgramError(f"not a valid program: {type(error).__name__}: {error}") from error
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> Path:
-    """Write a program to `path`, whole or not at all; folders are made."""
+    """Write a program to `path`, in one step; missing folders are made."""
     return write_atomic(path, dumps(program))
 
 
 def load(path: str | os.PathLike[str]) -> Program:
-    """Read a program; FileNotFoundError, or ProgramError naming the file and what is wrong with it."""
-    data = Path(path).read_bytes()
+    """Read a program. Raises FileNotFoundError, or ProgramError naming the file and what is wrong in it."""
+    try:
+        data = read_bytes(path, limit=LARGEST_FILE)
+    except ValueError as error:
+        raise ProgramError(str(error)) from error
     try:
         return loads(data)
     except ProgramError as error:
@@ -108,10 +113,10 @@ def load(path: str | os.PathLike[str]) -> Program:
 def _header(data: bytes) -> dict[str, Any]:
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > min(len(data) - 8, _LARGEST_HEADER):
-        raise ProgramError(f"no safetensors file: {len(data)} bytes with a header of {size}")
+        raise ProgramError(f"not a safetensors file: {len(data)} bytes, of which {size} should be the header")
     metadata = json.loads(data[8 : 8 + size].decode("utf-8")).get("__metadata__", {})
     if not isinstance(metadata, dict) or KEY not in metadata:
-        raise ProgramError(f"no emulator program: its metadata has no {KEY!r}")
+        raise ProgramError(f"not an emulator program: its metadata has no entry {KEY!r}")
     header = json.loads(metadata[KEY])
     if not isinstance(header, dict):
         raise ProgramError(f"the header must be an object, got {type(header).__name__}")
@@ -119,8 +124,10 @@ def _header(data: bytes) -> dict[str, Any]:
 
 
 def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
+    if header.get("version") == 1:
+        header = _from_version_1(header)
     if header.get("version") != FORMAT_VERSION:
-        raise ProgramError(f"format version must be {FORMAT_VERSION}, got {header.get('version')!r}")
+        raise ProgramError(f"format version must be 1 or {FORMAT_VERSION}, got {header.get('version')!r}")
     layers = []
     for n, values in enumerate(header["layers"]):
         plain: dict[str, Any] = dict(values)
@@ -134,7 +141,7 @@ def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
         for name in ("pool", "delay", "start", "stop", "shift", "keep", "decay_bits"):
             plain[name] = _whole(plain[name])
         if not isinstance(plain["fires"], bool) or not isinstance(plain["name"], str):
-            raise ProgramError(f"layer {n}: fires must be true or false and name a text")
+            raise ProgramError(f"layer {n}: fires must be true or false, and name a string")
         plain |= {name: arrays[f"layer.{n}.{name}"] for name in _ARRAYS}
         layers.append(Layer(**plain))
     host: dict[str, Any] = {name: arrays.get(f"encoder.{name}") for name in _HOST_ARRAYS}
@@ -150,6 +157,25 @@ def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
     )
     program.engine()  # the core checks geometry and ranges
     return program
+
+
+def _from_version_1(header: dict[str, Any]) -> dict[str, Any]:
+    """A header of firstspike 0.1 with the names of version 2."""
+
+    def renamed(values: dict[str, Any]) -> dict[str, Any]:
+        made = dict(values)
+        made["update"] = {"step": "clocked"}.get(made["granularity"], made["granularity"])
+        del made["granularity"]
+        return made
+
+    encoder = dict(header["encoder"])
+    if "deviation" in encoder:
+        encoder["std"] = encoder.pop("deviation")
+    profile = renamed(header["profile"])
+    if "granularity" in profile["sources"]:
+        profile["sources"] = {("update" if k == "granularity" else k): v for k, v in profile["sources"].items()}
+    layers = [renamed(layer) for layer in header["layers"]]
+    return header | {"version": FORMAT_VERSION, "encoder": encoder, "profile": profile, "layers": layers, "table": []}
 
 
 def _whole(value: object) -> int:

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from . import scales
 
 
-class StraightThrough(nn.Module):
+class FakeQuantize(nn.Module):
     """Rounds as a program's layer does; the gradient passes as if it did not, and stops where a weight is clipped.
 
     unit: float32 [O] or [1], learned in logarithm (the gradient of the rounding error, as in Esser et al. 2020, LSQ,
@@ -24,14 +24,14 @@ class StraightThrough(nn.Module):
 
     def __init__(self, unit: Tensor, bits: int, step: int, threshold: float | None, pool: int, finest: float) -> None:
         super().__init__()
-        self.log_unit = nn.Parameter(unit.log())
+        self.log_scale = nn.Parameter(unit.log())
         self.low, self.high = scales.weight_limits(bits)
         self.step, self.threshold, self.pool, self.finest = step, threshold, pool, finest
 
     @property
     def unit(self) -> Tensor:
         """What one unit of an integer weight stands for, [O] or [1]."""
-        return self.log_unit.exp().clamp(min=self.finest)
+        return self.log_scale.exp().clamp(min=self.finest)
 
     def value(self) -> Tensor:
         """What an integer of 1 stands for in the float network that equals the integer one."""
@@ -56,10 +56,10 @@ class StraightThrough(nn.Module):
         return weight
 
 
-class StraightThroughBias(nn.Module):
+class FakeQuantizeBias(nn.Module):
     """Rounds a bias to the weights' grid; `absent` makes it 0, for a profile that has none."""
 
-    def __init__(self, weight: StraightThrough, absent: bool) -> None:
+    def __init__(self, weight: FakeQuantize, absent: bool) -> None:
         super().__init__()
         self.rounding = [weight]  # in a list: its parameters belong to the weight
         self.absent = absent
@@ -78,18 +78,18 @@ class StraightThroughBias(nn.Module):
         return bias
 
 
-def held_unit(module: nn.Module) -> NDArray[np.float64] | None:
+def held_scale(module: nn.Module) -> NDArray[np.float64] | None:
     """The unit that quantisation-aware training holds for a layer, float64 [O] or [1]; None without."""
     if parametrize.is_parametrized(module, "weight"):
         lists: Any = module.parametrizations
         last = lists["weight"][-1]
-        if isinstance(last, StraightThrough):
+        if isinstance(last, FakeQuantize):
             return last.unit.detach().double().numpy()
     return None
 
 
 def master_copy(module: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """The unrounded weight and bias of a layer with `StraightThrough`; a bias that is held at zero is zero."""
+    """The unrounded weight and bias of a layer with `FakeQuantize`; a bias that is held at zero is zero."""
     lists: Any = module.parametrizations
     bias = None
     if "bias" in lists:

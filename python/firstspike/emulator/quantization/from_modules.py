@@ -10,7 +10,7 @@ from torch import nn
 from ... import nn as fs
 from ..program.host import Encoder, Readout
 from ..program.layers import Shape
-from .fake_quantize import held_unit, master_copy
+from .fake_quantize import held_scale, master_copy
 
 
 class CannotQuantize(ValueError):
@@ -20,7 +20,7 @@ class CannotQuantize(ValueError):
 def folded(module: fs.Synapse, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A layer's weight and bias with normalisation and affine in them, float64 [O, ...] and [O]; zeros for no bias."""
     with torch.no_grad():
-        weight, bias = module.effective_weight_and_bias() if held_unit(module) is None else master_copy(module)
+        weight, bias = module.effective_weight_and_bias() if held_scale(module) is None else master_copy(module)
     w = weight.detach().double().cpu().numpy()
     b = np.zeros(len(w)) if bias is None else bias.detach().double().cpu().numpy()
     for what, values in (("weight", w), ("bias", b)):

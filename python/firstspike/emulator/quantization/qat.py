@@ -17,7 +17,7 @@ from ...models import TTFSNet
 from ..program import profile as profiles
 from ..program.profile import Profile
 from . import scales
-from .fake_quantize import StraightThrough, StraightThroughBias
+from .fake_quantize import FakeQuantize, FakeQuantizeBias
 
 
 def prepare(
@@ -25,8 +25,8 @@ def prepare(
     profile: str | os.PathLike[str] | Profile = "generic8",
     *,
     bits: int | None = None,
-    scope: str | None = None,
-    rule: str = "mse",
+    granularity: str | None = None,
+    observer: str = "mse",
 ) -> TTFSNet:
     """A copy of a net whose core layers round weight, bias and threshold as `quantize` will; the copy trains as any
     module does.
@@ -36,14 +36,14 @@ def prepare(
     result gives exactly the rounded network that was trained.
     """
     target = profiles.load(profile)
-    bits, scope = scales.checked_bits(bits, target), scales.checked_scope(scope, target)
+    bits, granularity = scales.checked_bits(bits, target), scales.checked_granularity(granularity, target)
     made = models.from_config(model.config(), generator=Generator())  # a deep copy would share its parametrised classes
     made.load_state_dict(model.state_dict())
     made.train(model.training)
     for layer in made.layers:
         if isinstance(layer, fs.TTFSLinear | fs.TTFSConv2d | fs.Integrate):
             compared = layer is made.layers[-1] and isinstance(made.readout, fs.FirstSpike)
-            _round(layer, target, bits, "tensor" if compared else scope, rule)
+            _round(layer, target, bits, "tensor" if compared else granularity, observer)
     return made
 
 
@@ -89,7 +89,7 @@ def finetune(
     return model.eval()
 
 
-def _round(layer: fs.Synapse, profile: Profile, bits: int, scope: str, rule: str) -> None:
+def _round(layer: fs.Synapse, profile: Profile, bits: int, granularity: str, observer: str) -> None:
     """Fold a layer's normalisation and affine, then put rounding on its weight and bias."""
     with torch.no_grad():
         weight, bias = (None if x is None else x.detach().clone() for x in layer.effective_weight_and_bias())
@@ -99,12 +99,12 @@ def _round(layer: fs.Synapse, profile: Profile, bits: int, scope: str, rule: str
     layer.weight = nn.Parameter(weight)
     layer.gamma, layer.affine = None, None
     fires, pool = isinstance(layer, fs.FiringLayer), int(layer.avg_pool)  # type: ignore[arg-type]
-    flat = weight.double().numpy().reshape(1 if scope == "tensor" or not fires else len(weight), -1)
-    unit = torch.from_numpy(scales.choose_unit(flat, bits, profile.weight_step, rule)).float()
+    flat = weight.double().numpy().reshape(1 if granularity == "tensor" or not fires else len(weight), -1)
+    unit = torch.from_numpy(scales.choose_scale(flat, bits, profile.weight_step, observer)).float()
     threshold = layer.threshold if isinstance(layer, fs.FiringLayer) else None
-    finest = 1e-12 if threshold is None else scales.finest_unit(threshold, pool, profile) * (1 + 1e-6)
-    rounding = StraightThrough(unit.clamp(min=finest), bits, profile.weight_step, threshold, pool, finest)
+    finest = 1e-12 if threshold is None else scales.finest_scale(threshold, pool, profile) * (1 + 1e-6)
+    rounding = FakeQuantize(unit.clamp(min=finest), bits, profile.weight_step, threshold, pool, finest)
     parametrize.register_parametrization(layer, "weight", rounding)
     if bias is not None:
         layer.bias = nn.Parameter(bias)
-        parametrize.register_parametrization(layer, "bias", StraightThroughBias(rounding, not profile.bias_bits))
+        parametrize.register_parametrization(layer, "bias", FakeQuantizeBias(rounding, not profile.bias_bits))

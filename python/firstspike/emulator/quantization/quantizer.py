@@ -21,7 +21,7 @@ from ..program.layers import Layer, Register, Shape
 from ..program.profile import Profile
 from ..program.program import Program, narrow
 from . import scales
-from .fake_quantize import held_unit
+from .fake_quantize import held_scale
 from .from_modules import CannotQuantize, arrange, direct_encoder, folded, one_sign_a_source, out_shape, readout_of
 
 
@@ -30,8 +30,8 @@ def quantize(
     profile: str | os.PathLike[str] | Profile = "generic8",
     *,
     bits: int | None = None,
-    scope: str | None = None,
-    rule: str = "mse",
+    granularity: str | None = None,
+    observer: str = "mse",
     calibration: Tensor | None = None,
     biases: str = "refuse",
     normalize: Normalize | None = None,
@@ -43,9 +43,9 @@ def quantize(
     large. Weights become clip(round(W / unit)), half to even, and thresholds the integers that the rounded sums reach
     exactly where the real ones would (docs/emulator.md, `scales.theta_integer`).
 
-    profile: a name, a TOML file or a `Profile`. bits: weight bits, 2 to the profile's. scope: one unit a "channel" or
+    profile: a name, a TOML file or a `Profile`. bits: weight bits, 2 to the profile's. granularity: one unit a "channel" or
     a "tensor"; by default "channel" where the profile has a threshold a neuron. The readout always has one unit.
-    rule: "max" or "mse" (`scales.choose_unit`). calibration: float32 inputs [B, ...] of the net; the readout's unit
+    observer: "max" or "mse" (`scales.choose_scale`). calibration: float32 inputs [B, ...] of the net; the readout's unit
     is made coarser until its membrane keeps a quarter of its register free on them. biases: "refuse", or "drop" (said
     in the table) where the profile has none. normalize: makes the net's input, kept in the encoder.
 
@@ -58,8 +58,8 @@ def quantize(
     target = profiles.load(profile)
     if biases not in ("refuse", "drop"):
         raise ValueError(f"biases must be 'refuse' or 'drop', got {biases!r}")
-    bits, scope = scales.checked_bits(bits, target), scales.checked_scope(scope, target)
-    maker = _Maker(target, bits, scope, rule, biases == "drop", model.steps)
+    bits, granularity = scales.checked_bits(bits, target), scales.checked_granularity(granularity, target)
+    maker = _Maker(target, bits, granularity, observer, biases == "drop", model.steps)
     program = maker.program(model, normalize, name)
     if calibration is not None and not program.layers[-1].fires:
         room = _readout_room(program, calibration)
@@ -72,8 +72,10 @@ def quantize(
 class _Maker:
     """Makes a program's layers, all under the same settings."""
 
-    def __init__(self, profile: Profile, bits: int, scope: str, rule: str, drop_biases: bool, steps: int) -> None:
-        self.profile, self.bits, self.scope, self.rule = profile, bits, scope, rule
+    def __init__(
+        self, profile: Profile, bits: int, granularity: str, observer: str, drop_biases: bool, steps: int
+    ) -> None:
+        self.profile, self.bits, self.granularity, self.observer = profile, bits, granularity, observer
         self.drop_biases, self.steps = drop_biases, steps
         self.coarser_readout = 1.0
         limit = profile.single_spike_steps
@@ -94,7 +96,7 @@ class _Maker:
             encoder, shape = direct_encoder(modules.pop(0), shape)
         if normalize is not None:
             scaling = normalize.to_dict()
-            encoder = Encoder(**{**vars(encoder), "mean": scaling["mean"], "deviation": scaling["std"]})
+            encoder = Encoder(**{**vars(encoder), "mean": scaling["mean"], "std": scaling["std"]})
         layers, table = [], []
         for index, module in enumerate(modules):
             kind = parametrize.type_before_parametrizations(module).__name__
@@ -118,7 +120,7 @@ class _Maker:
         if fires and threshold <= 0:
             raise CannotQuantize(f"layer {name}: the threshold must be positive, got {threshold}")
         step = p.weight_step
-        one = self.scope == "tensor" or not fires or compared
+        one = self.granularity == "tensor" or not fires or compared
         unit, limited = self._unit(module, weight, threshold if fires else None, pool, one)
         column = unit.reshape(-1, *[1] * (weight.ndim - 1))
         codes = scales.round_weights(weight, column, self.bits, step)
@@ -150,7 +152,7 @@ class _Maker:
             shift=p.weight_shift,
             keep=keep,
             decay_bits=decay_bits,
-            granularity=p.granularity,
+            update=p.update,
             fire=p.fire,
             scale=unit,
         )
@@ -159,15 +161,16 @@ class _Maker:
             "layer": name,
             "weights": int(codes.size),
             "bits": self.bits,
-            "units": int(np.unique(unit).size),
-            "largest |W|": float(np.abs(weight).max()),
-            "rms error": float(error),
+            "scales": int(np.unique(unit).size),
+            "max_abs_weight": float(np.abs(weight).max()),
+            "rms_error": float(error),
             "clipped": clipped,
-            "zero": int((codes == 0).sum()),
-            "theta": f"{theta.min()} to {theta.max()}" if fires else "none",
-            "unit set by threshold": limited,
-            "dropped bias": dropped,
-            **{f"{register} cannot overflow": safe for register, safe in layer.overflow_impossible().items()},
+            "zeros": int((codes == 0).sum()),
+            "theta_min": int(theta.min()) if fires else None,
+            "theta_max": int(theta.max()) if fires else None,
+            "scale_set_by_threshold": limited,
+            "dropped_bias": dropped,
+            **{f"{register}_overflow_free": free for register, free in layer.overflow_free().items()},
         }
         return layer, row
 
@@ -175,15 +178,15 @@ class _Maker:
         self, module: nn.Module, weight: NDArray[np.float64], threshold: float | None, pool: int, one: bool
     ) -> tuple[NDArray[np.float64], bool]:
         """The unit of each output channel, and whether the threshold's width made one of them coarser."""
-        unit = held_unit(module)
+        unit = held_scale(module)
         if unit is None:
-            unit = scales.choose_unit(
-                weight.reshape(1, -1) if one else weight, self.bits, self.profile.weight_step, self.rule
+            unit = scales.choose_scale(
+                weight.reshape(1, -1) if one else weight, self.bits, self.profile.weight_step, self.observer
             )
         unit = np.broadcast_to(unit, (len(weight),)).copy()
         if threshold is None:
             return unit * self.coarser_readout, False
-        least = scales.finest_unit(threshold, pool, self.profile)
+        least = scales.finest_scale(threshold, pool, self.profile)
         return np.maximum(unit, least), bool((unit < least).any())
 
     def _leak(self, decay: float, name: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..program.profile import Profile
 
-RULES = ("max", "mse")
+OBSERVERS = ("max", "mse")
 _SHARES = np.linspace(0.2, 1.0, 41)
 
 
@@ -23,13 +23,13 @@ def checked_bits(bits: int | None, profile: Profile) -> int:
     return bits
 
 
-def checked_scope(scope: str | None, profile: Profile) -> str:
+def checked_granularity(granularity: str | None, profile: Profile) -> str:
     """One unit a "channel" or a "tensor", by default what the profile's thresholds allow; ValueError for another."""
-    if scope not in (None, "channel", "tensor"):
-        raise ValueError(f"scope must be 'channel' or 'tensor', got {scope!r}")
-    if scope == "channel" and profile.thresholds == "layer":
-        raise ValueError(f"scope must be 'tensor': profile {profile.name} has one threshold a layer")
-    return scope or ("channel" if profile.thresholds == "neuron" else "tensor")
+    if granularity not in (None, "channel", "tensor"):
+        raise ValueError(f"granularity must be 'channel' or 'tensor', got {granularity!r}")
+    if granularity == "channel" and profile.thresholds == "layer":
+        raise ValueError(f"granularity must be 'tensor': profile {profile.name} has one threshold a layer")
+    return granularity or ("channel" if profile.thresholds == "neuron" else "tensor")
 
 
 def weight_limits(bits: int) -> tuple[int, int]:
@@ -46,18 +46,18 @@ def round_weights(
     return np.clip(np.rint(weight / (unit * step)), low, high).astype(np.int64) * step
 
 
-def choose_unit(weight: NDArray[np.float64], bits: int, step: int, rule: str) -> NDArray[np.float64]:
+def choose_scale(weight: NDArray[np.float64], bits: int, step: int, observer: str) -> NDArray[np.float64]:
     """The unit of each row of `weight` [rows, ...]: "max" clips nothing, "mse" has the least squared error of 41
     shares of it.
 
     A row of zeros has the unit 1.
     """
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
+    if observer not in OBSERVERS:
+        raise ValueError(f"observer must be one of {', '.join(OBSERVERS)}, got {observer!r}")
     flat = weight.reshape(len(weight), -1)
     full = np.abs(flat).max(1) / (weight_limits(bits)[1] * step)
     full[full == 0] = 1.0
-    if rule == "max":
+    if observer == "max":
         return full
     best, least = full, np.full(len(full), np.inf)
     for share in _SHARES:
@@ -90,7 +90,7 @@ def largest_theta(profile: Profile) -> int:
     return min(high, reachable >> profile.threshold_shift << profile.threshold_shift)
 
 
-def finest_unit(threshold: float, pool: int, profile: Profile) -> float:
+def finest_scale(threshold: float, pool: int, profile: Profile) -> float:
     """The smallest unit with which the integer threshold still fits `largest_theta`."""
     grid = (1 << profile.threshold_shift) if profile.fire == "gt" else 0
     most = (largest_theta(profile) + grid) >> profile.weight_shift

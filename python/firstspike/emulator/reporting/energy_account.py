@@ -1,4 +1,4 @@
-"""Energy and time of a run: counters times a cited table, part by part."""
+"""Energy and latency of a run: counters times a cited table, part by part."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ... import energy
 from ...energy import EnergyTable
 from ..placement.placer import Placement
 from .runner import Run
 
+HOST_TABLE = "45nm-float"  # for multiply-adds on the host, where the chip's table has no figure
+
 
 @dataclass(frozen=True)
 class Account:
-    """Energy an image in nanojoule, by part; None where the table has no figure, and the total leaves that part out.
+    """Energy per image in nanojoules, by part; None where the table has no figure, and the sums leave that part out.
 
-    synapses: delivered operations. updates_active, updates_inactive: neurons' updates in steps with and without an
-    event (inactive ones only on cores with a barrier). routing: spikes to each core that listens; without a
-    placement, to one a layer. static: power times the run's time. host: multiply-adds of a layer on the host.
+    synapses: delivered operations. updates_active, updates_inactive: updates of neurons in steps with and without an
+    event (inactive ones only on cores that update every neuron in every step). routing: spikes to each core that
+    listens; without a placement, to one core per layer. static: power times the time of the run. host: multiply-adds
+    of a layer on the host, from the chip's table or else from `HOST_TABLE`. notes: what is not counted, and why.
     """
 
     table: EnergyTable
@@ -29,56 +33,48 @@ class Account:
     updates_inactive: float | None
     routing: float | None
     static: float | None
-    host: float | None
+    host: float
     notes: list[str]
 
     @property
+    def cores(self) -> float:
+        """Sum of the known parts on the cores."""
+        parts = (self.synapses, self.updates_active, self.updates_inactive, self.routing, self.static)
+        return float(sum(part or 0.0 for part in parts))
+
+    @property
     def total(self) -> float:
-        """Sum of the parts that are known, without the host's."""
-        return float(
-            sum(
-                part or 0.0
-                for part in (self.synapses, self.updates_active, self.updates_inactive, self.routing, self.static)
-            )
-        )
+        """Sum of all known parts, the host's included."""
+        return self.cores + self.host
 
     def frame(self) -> pd.DataFrame:
-        """One row a part: part, energy in nJ an image, share of the total (the host's is apart)."""
-        parts = {
-            "synapses": self.synapses,
-            "neuron updates, active": self.updates_active,
-            "neuron updates, inactive": self.updates_inactive,
-            "routing": self.routing,
-            "static": self.static,
-        }
+        """One row per part, then the sums: part, energy_nj_per_image, share of the total."""
+        names = ("synapses", "updates_active", "updates_inactive", "routing", "static", "cores", "host", "total")
+        values = {name: getattr(self, name) for name in names}
         rows = [
             {
                 "part": name,
-                "nJ an image": value,
+                "energy_nj_per_image": value,
                 "share": None if value is None or not self.total else value / self.total,
             }
-            for name, value in parts.items()
-        ]
-        rows += [
-            {"part": "total of the cores", "nJ an image": self.total, "share": 1.0 if self.total else None},
-            {"part": "host layer (apart)", "nJ an image": self.host, "share": None},
+            for name, value in values.items()
         ]
         return pd.DataFrame(rows)
 
 
-def inactive_updates(run: Run) -> np.ndarray:
-    """Updates of neurons without an event, int64 [B, L]: neurons times steps run, less the active ones."""
+def inactive_updates(run: Run) -> NDArray[np.int64]:
+    """Updates of neurons without an event, int64 [B, L]: neurons times steps run, minus the active updates."""
     neurons = np.array([layer.neurons for layer in run.program.layers])
     return neurons * run.steps_run[:, None] - run.count("active")
 
 
 def host_macs(run: Run) -> int:
-    """Multiply-adds an image of a directly coded layer on the host."""
+    """Multiply-adds per image of a directly coded layer on the host."""
     return run.program.encoder.macs(int(np.prod(run.program.input_shape)))
 
 
 def account(run: Run, table: str | EnergyTable, placement: Placement | None = None) -> Account:
-    """The mean energy of an image of `run` by an energy table (a name, a TOML file, or an `EnergyTable`)."""
+    """The mean energy per image of `run` by an energy table (a name, a TOML file, or an `EnergyTable`)."""
     t, program = energy.load(table), run.program
     notes: list[str] = [t.note]
 
@@ -90,7 +86,7 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
             return None
         return unit * count / 1000
 
-    barrier = program.profile.granularity == "step"
+    clocked = program.profile.update == "clocked"
     destinations = [placement.destinations(n - 1) if placement else 1 for n in range(len(program.layers))]
     spikes_in = run.count("events").mean(0)
     step_time = program.profile.step_nanoseconds
@@ -100,35 +96,56 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
     elif not t.all_inclusive:
         notes.append("static: power or time of a step is unknown, not counted")
     if t.all_inclusive:
-        notes.append("the table's operation includes everything else")
-    macs = host_macs(run)
-    host = 0.0 if not macs else None if t.host_mac_pj is None else macs * t.host_mac_pj / 1000
-    if macs and t.host_mac_pj is None:
-        notes.append(f"host: {macs} multiply-adds an image, the table has no figure for them")
+        notes.append("the table's synaptic operation includes everything else on the cores")
     return Account(
         t,
         t.synaptic_operation_pj * float(run.count("delivered").sum(1).mean()) / 1000,
         part(t.update_active_pj, float(run.count("active").sum(1).mean()), "neuron updates, active"),
         part(t.update_inactive_pj, float(inactive_updates(run).sum(1).mean()), "neuron updates, inactive")
-        if barrier
+        if clocked
         else None,
         part(t.spike_pj, float((spikes_in * destinations).sum()), "routing"),
         static,
-        host,
+        _host(t, host_macs(run), notes),
         notes,
     )
 
 
+def _host(table: EnergyTable, macs: int, notes: list[str]) -> float:
+    """Energy of the multiply-adds on the host, nJ per image."""
+    if not macs:
+        return 0.0
+    each = table.host_mac_pj
+    if each is None:
+        other = energy.load(HOST_TABLE)
+        each = other.host_mac_pj
+        assert each is not None
+        notes.append(
+            f"host: {macs} multiply-adds per image at {each} pJ of table {other.name}; this table has no figure for them"
+        )
+    return macs * each / 1000
+
+
 def latency(run: Run) -> dict[str, Any]:
-    """Steps to a decision (mean, largest; delays included; silent samples count as a whole run), steps run, and
-    nanoseconds."""
-    total = run.program.total_steps
-    decided = np.where(run.decision_step < 0, total, run.decision_step + 1)
-    step = run.program.profile.step_nanoseconds
-    mean = float(decided.mean())
+    """Steps to decision, as training measures them, and the latency on the chip.
+
+    steps_to_decision: `Run.decision_step` + 1; T where no output neuron fired. latency_steps: from the first input
+    step until the chip can give the result, delays included: with the first output spike, or, for a membrane readout
+    and for silent samples, at the end of the run. latency_ns: those steps times the shortest and the longest step of
+    the profile, None where unknown. steps_run: until the run ended.
+    """
+    last = run.program.layers[-1]
+    silent = run.decision_step < 0
+    decided = np.where(silent, last.stop - last.start, run.decision_step + 1)
+    waits = silent | (not last.fires)
+    ready = np.where(waits, run.steps_run, last.start + run.decision_step + 1)
+    step, mean = run.program.profile.step_nanoseconds, float(ready.mean()) if len(ready) else 0.0
     return {
-        "mean steps to decision": mean,
-        "most steps to decision": int(decided.max(initial=0)),
-        "mean steps run": float(run.steps_run.mean()),
-        "nanoseconds to decision": None if step is None else f"{mean * step[0]:.0f} to {mean * step[1]:.0f}",
+        "steps_to_decision_mean": float(decided.mean()) if len(decided) else 0.0,
+        "steps_to_decision_max": int(decided.max(initial=0)),
+        "latency_steps_mean": mean,
+        "latency_steps_max": int(ready.max(initial=0)),
+        "latency_ns_min": None if step is None else mean * step[0],
+        "latency_ns_max": None if step is None else mean * step[1],
+        "steps_run_mean": float(run.steps_run.mean()) if len(ready) else 0.0,
     }

@@ -1,72 +1,95 @@
-"""A report as one HTML page."""
+"""A report as one HTML page. It is built from plain tables, and knows nothing of the class that makes them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ...report import Page
 from ..program.layers import Register
+from .labels import label
 
 if TYPE_CHECKING:
-    from .statistics import Report
+    from matplotlib.figure import Figure
 
 
-def page(report: Report) -> Page:
-    """The page: answers, layers, energy, quantisation, placement, profile."""
-    program, summary = report.run.program, report.summary()
-    made = Page(f"{program.name} on {program.profile.name}", program.profile.description)
-    made.section("Result").facts({name: _text(value) for name, value in summary.items()})
-    if report.refusal:
-        made.notice(f"This program does not fit the chip: {report.refusal}. Its arithmetic was emulated all the same.")
+@dataclass(frozen=True)
+class Energy:
+    """One energy table's part of the page: title, rows, and notes below them."""
+
+    title: str
+    rows: pd.DataFrame
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the page shows; None leaves a section out."""
+
+    title: str
+    subtitle: str
+    summary: Mapping[str, Any]
+    origin: Mapping[str, Any]
+    refusal: str | None
+    layers: pd.DataFrame
+    energy: Sequence[Energy]
+    mismatches: pd.DataFrame | None
+    quantisation: pd.DataFrame | None
+    placement: pd.DataFrame | None
+    placement_figure: Figure | None
+    profile: pd.DataFrame
+
+
+def page(c: Contents) -> Page:
+    """The page: predictions, layers, energy, mismatches, quantisation, placement, profile, origin."""
+    made = Page(c.title, c.subtitle)
+    made.section("Result").facts({label(name): text(value) for name, value in c.summary.items()})
+    if c.refusal:
+        made.notice(f"This program does not fit the chip: {c.refusal}. Its arithmetic was emulated all the same.")
     made.section("Layers").table(
-        _texts(report.layers()),
-        "Means an image; overflows in all images.",
-        "An operation is delivered to every synapse of an event, and effective where the neuron had not fired yet. "
-        "An update is active where an event arrived in that step.",
+        _texts(c.layers),
+        "Means per image; overflows in all images.",
+        "An operation is delivered to every synapse of an event. It is effective if the neuron had not fired yet. "
+        "An update is active if an event arrived in that step.",
     )
     made.section("Energy")
-    for account in report.accounts:
-        made.table(
-            _texts(account.frame()),
-            f"{account.table.title} ({account.table.name}).",
-            "\n\n".join([account.table.source, *account.notes]),
-        )
-    unlike = report.disagreements()
-    if report.float_predictions is not None:
+    for part in c.energy:
+        made.table(_texts(part.rows), f"{part.title}.", "\n\n".join(part.notes))
+    if c.mismatches is not None:
         made.section("Against the float network").text(
-            f"{len(unlike)} of {len(report.run.predictions)} answers differ."
+            f"{len(c.mismatches)} predictions differ from the float network's."
         )
-        if len(unlike):
-            made.table(_texts(unlike.head(50)), "Answers that differ (the first 50).")
-    if program.table:
+        if len(c.mismatches):
+            made.table(_texts(c.mismatches.head(50)), "Predictions that differ (the first 50).")
+    if c.quantisation is not None:
         made.section("Quantisation").table(
-            _texts(pd.DataFrame(program.table)), "Weights, thresholds, and registers that no input can overflow."
+            _texts(c.quantisation), "Weights, thresholds, and registers that no input can overflow."
         )
-    if report.placement is not None:
-        made.section("Placement").table(_texts(report.placement.table()), "Neurons on cores.").figure(
-            report.placement.figure(), "Use of the cores."
+    if c.placement is not None and c.placement_figure is not None:
+        made.section("Placement").table(_texts(c.placement), "Neurons on cores.").figure(
+            c.placement_figure, "Use of the cores."
         )
-    made.section("Profile").table(_texts(_parameters(report)), "Parameters and where they are from.")
+    made.section("Profile").table(_texts(c.profile), "Parameters and their sources.")
+    made.section("Origin").facts({name: text(value) for name, value in c.origin.items()})
     return made
 
 
-def _parameters(report: Report) -> pd.DataFrame:
-    profile = report.run.program.profile
-    values: dict[str, Any] = profile.to_dict()
-    return pd.DataFrame(
-        [{"parameter": name, "value": values.get(name), "source": source} for name, source in profile.sources.items()]
-    )
-
-
 def _texts(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.map(_text)
+    shown = frame.map(text)
+    if "part" in shown:
+        shown["part"] = shown["part"].map(label)
+    return shown.rename(columns=label)
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A value as a reader expects it: four digits, yes or no, "unknown" for None."""
     if isinstance(value, Register):
         return f"{value.low} to {value.high}, {value.policy}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {text(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     if value is None or (isinstance(value, float) and value != value):

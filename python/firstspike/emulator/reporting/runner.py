@@ -1,4 +1,4 @@
-"""Run a program on images or spikes, and keep what happened."""
+"""Run a program on images or spikes, and keep the results."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ BATCH = 1000
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a program did. B samples, L layers, O outputs.
+    """Results of a program on B samples; L layers.
 
     predictions: int64 [B]. scores: [B, classes], in integers (membrane) or float64. ties: bool [B], more than one
     class had the best score, and the lower index was taken. silent: bool [B], no output neuron fired (never with a
-    membrane readout). decision_step: int64 [B], step of the first output spike counted from the first input step,
-    delays included, -1 where silent; with a membrane readout the last step. steps_run: int64 [B]. input_events: int64
-    [B]. counters: int64 [B, L, 7] (`core.COUNTERS`). trace: for the first `trace` samples, each layer's membrane
-    int64 [steps, neurons] and times.
+    membrane readout). decision_step: int64 [B], counted in steps of the network, without the chip's delays, as
+    `Observation.decision_step` counts: the step of the first output spike, -1 where silent; with a membrane readout
+    the step from which on the best class no longer changes. steps_run: int64 [B], delays included. input_events:
+    int64 [B]. counters: int64 [B, L, 7] (`engine.COUNTERS`). trace: for the first `trace` samples `input_times`, the
+    layers' `names`, and for layer n `times.n` and `membrane.n`, int64 [B, steps, neurons].
     """
 
     program: Program
@@ -46,7 +47,7 @@ class Run:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of right answers, 0 to 1; None without labels."""
+        """Share of right predictions, 0 to 1; None without labels."""
         return None if self.labels is None else float((self.predictions == self.labels).mean())
 
     def count(self, name: str) -> NDArray[np.int64]:
@@ -66,16 +67,17 @@ def run(
 ) -> Run:
     """Run every sample of `inputs` (see `input_times`) through the program, bit for bit as docs/emulator.md says.
 
-    labels: int64 [B]. threads: of the core, by default all usable; the results are the same for any. early_exit: a
-    sample ends with the step of its first output spike; refused where the readout could still change its answer.
-    trace: keep membranes and times of so many samples. progress: called with samples done and all. Raises
-    OverflowRefused under policy `error`.
+    labels: int64 [B]. threads: by default one per usable core; the results do not depend on it. early_exit: a sample
+    ends with the step of its first output spike; refused where later spikes could change the prediction. trace: keep
+    membranes and times of that many samples. progress: called with the samples done and their total.
+
+    Raises OverflowRefused under policy `error`.
     """
     if early_exit:
         _check_early_exit(program)
     core, total = program.engine(), len(inputs)
     if labels is not None and len(labels) != total:
-        raise ValueError(f"labels must have one element a sample, {total}, got {len(labels)}")
+        raise ValueError(f"labels must have one element per sample, {total}, got {len(labels)}")
     parts: list[tuple[NDArray[Any], ...]] = []
     kept: dict[str, NDArray[np.generic]] = {}
     for begin in range(0, max(total, 1), BATCH):
@@ -128,34 +130,45 @@ def _decode(
     assert times is not None
     scores: NDArray[np.generic]
     if membrane is not None and not last.fires:
-        scores = readout.membrane(membrane[:, last.start : last.stop])
-        silent, step = np.zeros(len(times), bool), np.full(len(times), last.stop - 1)
+        window = membrane[:, last.start : last.stop]
+        scores = readout.membrane(window)
+        silent, step = np.zeros(len(times), bool), _settled(readout.running(window))
     else:
         assert overshoot is not None
         local = np.where(times == SILENT, SILENT, times - np.uint8(last.start)).astype(np.uint8)
         scores = readout.spikes(SpikeTimes(torch.from_numpy(local), last.stop - last.start), overshoot)
         silent = (times == SILENT).all(1)
-        step = np.where(silent, -1, times.min(1).astype(np.int64))
+        step = np.where(silent, -1, times.min(1).astype(np.int64) - last.start)
     ties = (scores == scores.max(1, keepdims=True)).sum(1) > 1
     return scores, scores.argmax(1), ties, silent, step
+
+
+def _settled(scores: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Step from which on the best class of running scores [B, T, classes] no longer changes, int64 [B]."""
+    best = scores.argmax(2)
+    differs = best != best[:, -1:]
+    return (differs * np.arange(1, best.shape[1] + 1)).max(1)
 
 
 def _check_early_exit(program: Program) -> None:
     readout, outputs = program.readout, program.layers[-1].neurons
     lone = readout.classes in (None, outputs)
     if readout.kind == "membrane":
-        raise ValueError("early_exit needs a spiking readout: a membrane readout decides in the last step")
+        raise ValueError("early_exit needs a spiking readout; a membrane readout gives its result in the last step")
     if readout.kind == "temporal-weighting" and not (lone and (readout.mode == "linear" or readout.gamma > 1)):
         raise ValueError(
-            "early_exit would change answers: several neurons a class, or weights that do not fall, "
-            "let later spikes count"
+            "early_exit would change predictions: with several neurons per class, or weights that do not fall, "
+            "later spikes count"
         )
 
 
 def _trace(program: Program, times: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
     raw = program.engine().run(times, all_times=True, trace=True)
-    kept: dict[str, NDArray[np.generic]] = {"input_times": times}
-    for layer, fired, membrane in zip(program.layers, raw.times, raw.membrane, strict=True):
+    kept: dict[str, NDArray[np.generic]] = {
+        "input_times": times,
+        "names": np.array([layer.name for layer in program.layers]),
+    }
+    for n, (fired, membrane) in enumerate(zip(raw.times, raw.membrane, strict=True)):
         assert fired is not None and membrane is not None
-        kept[f"times/{layer.name}"], kept[f"membrane/{layer.name}"] = fired, membrane
+        kept[f"times.{n}"], kept[f"membrane.{n}"] = fired, membrane
     return kept

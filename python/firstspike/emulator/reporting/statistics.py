@@ -1,4 +1,4 @@
-"""Reports of a run: tables, text, JSON, and one HTML page."""
+"""Reports of a run: tables, text, JSON, HTML. Keys are identifiers; `labels` has the words for them."""
 
 from __future__ import annotations
 
@@ -12,65 +12,72 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ... import _provenance
 from ..._files import write_text
 from ...energy import EnergyTable
 from ..placement.placer import Placement, use
 from ..program.engine import COUNTERS
 from .energy_account import Account, account, host_macs, inactive_updates, latency
+from .labels import label
 from .runner import Run
+
+_MISMATCHES = ("sample", "label", "float", "emulator", "tie", "silent")
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run was and cost, as tables. float_predictions: the float network's answers, int64 [B], to compare
-    with."""
+    """Results and cost of a run, as tables.
+
+    refusal: why the program does not fit the chip. float_predictions: those of the float network, int64 [B], for
+    comparison. origin: commit, versions, machine and time of the run.
+    """
 
     run: Run
     placement: Placement | None = None
     refusal: str | None = None
     accounts: list[Account] = field(default_factory=list)
     float_predictions: np.ndarray | None = None
+    origin: dict[str, Any] = field(default_factory=_provenance.record)
 
     def summary(self) -> dict[str, Any]:
-        """The main figures, as JSON can hold them; None where unknown."""
+        """The main figures as JSON values; None where unknown. `labels.LABELS` says what each key means."""
         run, program = self.run, self.run.program
-        weights = [layer.weight for layer in program.layers]
         made: dict[str, Any] = {
             "network": program.name,
             "profile": program.profile.name,
-            "weight bits": program.table[0]["bits"] if program.table else None,
-            "weights": int(sum(w.size for w in weights)),
+            "weight_bits": program.table[0].get("bits") if program.table else None,
+            "weights": int(sum(layer.weight.size for layer in program.layers)),
             "samples": len(run.predictions),
             "accuracy": run.accuracy,
         }
         if self.float_predictions is not None:
-            made["float accuracy"] = (
+            made["float_accuracy"] = (
                 None if run.labels is None else float((self.float_predictions == run.labels).mean())
             )
-            made["answers unlike the float network's"] = int((self.float_predictions != run.predictions).sum())
+            made["mismatches"] = int((self.float_predictions != run.predictions).sum())
         made |= {
             "ties": int(run.ties.sum()),
             "silent": int(run.silent.sum()),
             **latency(run),
-            "input events an image": float(run.input_events.mean()),
-            "spikes an image": float(run.count("spikes").sum(1).mean()),
-            "operations delivered an image": float(run.count("delivered").sum(1).mean()),
-            "operations effective an image": float(run.count("effective").sum(1).mean()),
-            "host multiply-adds an image": host_macs(run),
-            "accumulator overflows": int(run.count("accumulator_overflows").sum()),
-            "membrane overflows": int(run.count("membrane_overflows").sum()),
+            "input_events_per_image": float(run.input_events.mean()),
+            "spikes_per_image": float(run.count("spikes").sum(1).mean()),
+            "operations_delivered_per_image": float(run.count("delivered").sum(1).mean()),
+            "operations_effective_per_image": float(run.count("effective").sum(1).mean()),
+            "host_macs_per_image": host_macs(run),
+            "accumulator_overflows": int(run.count("accumulator_overflows").sum()),
+            "membrane_overflows": int(run.count("membrane_overflows").sum()),
+            "fits": True if self.placement is not None else False if self.refusal else None,
+            "refusal": self.refusal,
         }
-        made |= (
-            {"placement": self.refusal or "not asked for"}
-            if self.placement is None
-            else {"placement": "fits", **use(self.placement)}
-        )
-        made |= {f"nJ an image, {a.table.name}": a.total for a in self.accounts}
+        if self.placement is not None:
+            made |= use(self.placement)
+        made["energy_nj_per_image"] = {a.table.name: a.total for a in self.accounts}
+        made["energy_cores_nj_per_image"] = {a.table.name: a.cores for a in self.accounts}
         return made
 
     def layers(self) -> pd.DataFrame:
-        """One row a layer: neurons, then means an image of spikes, silent neurons, events, operations, updates;
-        overflows in all."""
+        """One row per layer: neurons; means per image of spikes, silent neurons, events, operations, updates;
+        overflows in all images."""
         run = self.run
         rows = []
         for n, layer in enumerate(run.program.layers):
@@ -81,55 +88,48 @@ class Report:
                     "neurons": layer.neurons,
                     "synapses": layer.synapses,
                     "spikes": mean["spikes"],
-                    "silent neurons": layer.neurons - mean["spikes"] if layer.fires else None,
-                    "events in": mean["events"],
+                    "silent_neurons": layer.neurons - mean["spikes"] if layer.fires else None,
+                    "events_in": mean["events"],
                     "delivered": mean["delivered"],
                     "effective": mean["effective"],
-                    "active updates": mean["active"],
-                    "inactive updates": float(inactive_updates(run)[:, n].mean()),
-                    "accumulator overflows": int(run.count("accumulator_overflows")[:, n].sum()),
-                    "membrane overflows": int(run.count("membrane_overflows")[:, n].sum()),
+                    "updates_active": mean["active"],
+                    "updates_inactive": float(inactive_updates(run)[:, n].mean()),
+                    "accumulator_overflows": int(run.count("accumulator_overflows")[:, n].sum()),
+                    "membrane_overflows": int(run.count("membrane_overflows")[:, n].sum()),
                 }
             )
         return pd.DataFrame(rows)
 
-    def disagreements(self) -> pd.DataFrame:
-        """One row a sample whose answer is not the float network's: sample, label, both answers, tie, silent."""
+    def mismatches(self) -> pd.DataFrame:
+        """One row per sample whose prediction differs from the float network's: sample, label (-1 without labels),
+        both predictions, tie, silent."""
         if self.float_predictions is None:
-            return pd.DataFrame(columns=["sample", "label", "float", "emulator", "tie", "silent"])
+            return pd.DataFrame(columns=list(_MISMATCHES))
         run, where = self.run, np.flatnonzero(self.float_predictions != self.run.predictions)
         labels = np.full(len(run.predictions), -1) if run.labels is None else run.labels
-        return pd.DataFrame(
-            {
-                "sample": where,
-                "label": labels[where],
-                "float": self.float_predictions[where],
-                "emulator": run.predictions[where],
-                "tie": run.ties[where],
-                "silent": run.silent[where],
-            }
-        )
+        columns = (where, *(x[where] for x in (labels, self.float_predictions, run.predictions, run.ties, run.silent)))
+        return pd.DataFrame(dict(zip(_MISMATCHES, columns, strict=True)))
 
     def energy(self) -> pd.DataFrame:
-        """One row a table and part, nJ an image."""
-        return (
-            pd.concat([a.frame().assign(table=a.table.name) for a in self.accounts], ignore_index=True)
-            if self.accounts
-            else pd.DataFrame()
-        )
+        """One row per energy table and part: table, part, energy_nj_per_image, share."""
+        if not self.accounts:
+            return pd.DataFrame()
+        rows = [{"table": a.table.name, **row} for a in self.accounts for row in a.frame().to_dict("records")]
+        return pd.DataFrame(rows)
 
     def to_json(self) -> str:
         """Everything as one JSON text."""
         profile = self.run.program.profile
         return json.dumps(
             {
+                "origin": self.origin,
                 "summary": self.summary(),
                 "layers": _records(self.layers()),
                 "quantisation": self.run.program.table,
                 "energy": _records(self.energy()),
-                "energy notes": {a.table.name: [a.table.source, *a.notes] for a in self.accounts},
+                "energy_notes": {a.table.name: [a.table.source, *a.notes] for a in self.accounts},
                 "placement": None if self.placement is None else _records(self.placement.table()),
-                "disagreements": _records(self.disagreements()),
+                "mismatches": _records(self.mismatches()),
                 "profile": profile.to_dict(),
                 "unknown": profile.unknown(),
             },
@@ -139,16 +139,18 @@ class Report:
 
     def text(self) -> str:
         """The main figures and tables as plain text."""
-        lines = [f"{name}: {_plain(value)}" for name, value in self.summary().items()]
-        parts = ["\n".join(lines), self.layers().round(1).to_string(index=False)]
+        lines = []
+        for name, value in self.summary().items():
+            if isinstance(value, dict):
+                lines += [f"{label(name)}, {key}: {_plain(item)}" for key, item in value.items()]
+            elif value is not None or name != "refusal":
+                lines.append(f"{label(name)}: {_plain(value)}")
+        parts = ["\n".join(lines), _shown(self.layers().round(1))]
         if self.accounts:
-            parts.append(self.energy().to_string(index=False))
-        unlike = self.disagreements()
+            parts.append(_shown(self.energy()))
+        unlike = self.mismatches()
         if len(unlike):
-            parts.append(
-                f"answers unlike the float network's (first 10 of {len(unlike)}):\n"
-                f"{unlike.head(10).to_string(index=False)}"
-            )
+            parts.append(f"{label('mismatches')} (first 10 of {len(unlike)}):\n{_shown(unlike.head(10))}")
         if self.run.program.profile.unknown():
             parts.append("unknown or absent in the profile:\n  " + "\n  ".join(self.run.program.profile.unknown()))
         return "\n\n".join(parts) + "\n"
@@ -159,9 +161,31 @@ class Report:
 
     def write_html(self, path: str | os.PathLike[str]) -> Path:
         """Write one self-contained HTML page in the style of the paper report (needs matplotlib)."""
-        from .html import page
+        from . import html
 
-        return page(self).write(path)
+        program, profile = self.run.program, self.run.program.profile
+        values = profile.to_dict()
+        parameters = [
+            {"parameter": name, "value": values.get(name), "source": source} for name, source in profile.sources.items()
+        ]
+        contents = html.Contents(
+            title=f"{program.name} on {profile.name}",
+            subtitle=profile.description,
+            summary=self.summary(),
+            origin=self.origin,
+            refusal=self.refusal,
+            layers=self.layers(),
+            energy=[
+                html.Energy(f"{a.table.title} ({a.table.name})", a.frame(), [a.table.source, *a.notes])
+                for a in self.accounts
+            ],
+            mismatches=None if self.float_predictions is None else self.mismatches(),
+            quantisation=pd.DataFrame(program.table) if program.table else None,
+            placement=None if self.placement is None else self.placement.table(),
+            placement_figure=None if self.placement is None else self.placement.figure(),
+            profile=pd.DataFrame(parameters),
+        )
+        return html.page(contents).write(path)
 
 
 def report(
@@ -172,7 +196,7 @@ def report(
     tables: Sequence[str | EnergyTable] | None = None,
     float_predictions: np.ndarray | None = None,
 ) -> Report:
-    """The report of a run. tables: energy tables; by default the profile's, and "45nm-integer" where it names none."""
+    """The report of a run. tables: energy tables; by default the profile's, or "45nm-integer" where it names none."""
     chosen = [run.program.profile.energy or "45nm-integer"] if tables is None else tables
     if float_predictions is not None and len(float_predictions) != len(run.predictions):
         raise ValueError(f"float_predictions must have {len(run.predictions)} elements, got {len(float_predictions)}")
@@ -180,16 +204,20 @@ def report(
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return json.loads(frame.to_json(orient="records")) if len(frame) else []
+    return json.loads(frame.to_json(orient="records", double_precision=15)) if len(frame) else []
+
+
+def _shown(frame: pd.DataFrame) -> str:
+    if "part" in frame:
+        frame = frame.assign(part=frame["part"].map(label))
+    return frame.rename(columns=label).to_string(index=False)
 
 
 def _plain(value: Any) -> str:
     if value is None:
         return "unknown"
-    return (
-        f"{value:.4g}"
-        if isinstance(value, float) and abs(value) < 1e4
-        else f"{value:.0f}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+    return str(value)
