@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from firstspike import SpikeTimes, reference
-from firstspike.spikes import MAX_STEPS
+from firstspike.spikes import MAX_STEPS, anchor_to_sites
 
 from .samples import SILENT, generator, grid, spike_times
 
@@ -64,6 +64,11 @@ VIEWS: dict[str, tuple[Callable[[SpikeTimes], SpikeTimes], Callable[[Tensor], Te
     "slice": (lambda s: s[1:3], lambda x: x[:, 1:3]),
     "strided slice": (lambda s: s[::2], lambda x: x[:, ::2]),
     "empty slice": (lambda s: s[2:2], lambda x: x[:, 2:2]),
+    "mask": (
+        lambda s: s[torch.tensor([True, False, True, True])],
+        lambda x: x[:, torch.tensor([True, False, True, True])],
+    ),
+    "index from the end": (lambda s: s[torch.tensor([-1, 0])], lambda x: x[:, torch.tensor([-1, 0])]),
     "index": (lambda s: s[torch.tensor([2, 0, 2])], lambda x: x[:, torch.tensor([2, 0, 2])]),
     "device": (lambda s: s.to("cpu"), lambda x: x),
     "slice, then flatten": (lambda s: s[1:].flatten(1), lambda x: x[:, 1:].flatten(2)),
@@ -86,6 +91,14 @@ def test_views(name: str) -> None:
     dense.backward(grad)
     expected.backward(grad.double())
     assert torch.equal(x.grad.double(), y.grad)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_anchors_of_dense_trains_take_no_memory(name: str) -> None:
+    """Neither in a view, nor as the operators get them: a zero expanded to [T, B, ...]."""
+    spikes = VIEWS[name][0](SpikeTimes.from_dense(sample((4, 2, 3, 5)).dense().requires_grad_()))
+    assert spikes._anchor is not None and spikes._anchor.shape == spikes.dense().shape and spikes._anchor.requires_grad
+    assert spikes._anchor.untyped_storage().nbytes() == anchor_to_sites(spikes._anchor).untyped_storage().nbytes() == 4
 
 
 def test_maps_are_channels_last_whatever_comes_in() -> None:

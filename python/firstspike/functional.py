@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _checks, _geometry, ops
-from .spikes import SpikeTimes, Support, from_sites, to_sites
+from .spikes import SpikeTimes, Support, anchor_to_sites, from_sites, to_sites
 from .surrogate import Surrogate, triangle
 
 _KINDS = {"triangle": 0.0, "rectangle": 1.0, "atan": 2.0, "sigmoid": 3.0}
@@ -221,7 +221,7 @@ def _input(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None, Tensor | None, Te
     times, anchor, support = to_sites(spikes.times), spikes._anchor, spikes._support
     if support is not None:
         return times, anchor, support.offset, support.place
-    return times, None if anchor is None else to_sites(anchor, lead=2), None, None
+    return times, None if anchor is None else anchor_to_sites(anchor), None, None
 
 
 def _fired(result: tuple[Tensor, ...], shape: torch.Size | tuple[int, ...], steps: int, record: bool) -> SpikeTimes:

@@ -80,7 +80,7 @@ class SpikeTimes:
     def dense(self) -> Tensor:
         """The train as float32 [T, B, ...], ones at the spikes; differentiable."""
         anchor = self._dense_anchor()
-        at_sites = None if anchor is None else to_sites(anchor, lead=2)
+        at_sites = None if anchor is None else anchor_to_sites(anchor)
         return from_sites(_ops.dense(to_sites(self.times), at_sites, self.steps), self.shape)
 
     def seconds(self, dt: float = 1.0) -> Tensor:
@@ -143,7 +143,9 @@ class SpikeTimes:
         if not isinstance(index, (slice, Tensor)):
             raise TypeError(f"index must be a slice of the batch or a tensor of indices, got {index!r}")
         anchor = self._dense_anchor()
-        return self._with(self.times[index], anchor if anchor is None else anchor[:, index])
+        if anchor is not None:
+            anchor = anchor[:, index] if isinstance(index, slice) else _select(anchor, index)
+        return self._with(self.times[index], anchor)
 
     def to(self, device: torch.device | str) -> SpikeTimes:
         """The same spikes on another device."""
@@ -187,6 +189,21 @@ def to_sites(x: Tensor, lead: int = 1) -> Tensor:
     if lead == 1 and x.dim() == 2 and x.is_contiguous():
         return x.view(x.shape[0], 1, 1, x.shape[1])
     return x.reshape(*x.shape[:lead], 1, 1, math.prod(x.shape[lead:])).contiguous()
+
+
+def anchor_to_sites(anchor: Tensor) -> Tensor:
+    """A dense anchor [T, B, ...] in site order, [T, B, H, W, C]: a view, for an expanded zero has no memory to reorder."""
+    if anchor.dim() == 5:
+        return anchor.movedim(2, -1)
+    return anchor.reshape(*anchor.shape[:2], 1, 1, math.prod(anchor.shape[2:]))
+
+
+def _select(anchor: Tensor, index: Tensor) -> Tensor:
+    """Some samples of a dense anchor, without memory."""
+    if index.dtype == torch.bool:
+        index = index.nonzero().flatten()
+    selected: Tensor = _ops.select_anchor(anchor, index.long())
+    return selected
 
 
 def from_sites(x: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:

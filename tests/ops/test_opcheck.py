@@ -111,6 +111,12 @@ def run_ramp(surrogate: Any) -> None:
     backward(functional.ramp(current, 6, surrogate=surrogate).flatten(1).dense())
 
 
+def run_select() -> None:
+    """Some of the samples, one of them twice, counted from both ends."""
+    train = torch.zeros(4, 3, 2, 3, 5).requires_grad_()
+    backward(SpikeTimes.from_dense(train)[torch.tensor([0, -1, 0])].dense())
+
+
 def run_dropout() -> None:
     """Spikes of a fused layer, of a dense train, and such as want no gradient."""
     case = layer((3, 13), (19, 13), 8)
@@ -157,6 +163,7 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "integrate, no sample": lambda: run_integrate(layer((0, 13), (19, 13), 8)),
     "ramp": lambda: run_ramp(triangle()),
     "ramp, sigmoid": lambda: run_ramp(sigmoid()),
+    "select": run_select,
     "dropout": run_dropout,
     "latency": run_latency,
     "normalize": run_normalize,

@@ -80,6 +80,22 @@ def _dense_anchor_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, .
     return at_support(gradient, offset, place), None, None, None
 
 
+def _select_anchor(anchor: Tensor, index: Tensor) -> Tensor:
+    return anchor.new_zeros(()).expand(anchor.shape[0], index.shape[0], *anchor.shape[2:])
+
+
+def _select_anchor_save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    anchor, index = inputs
+    ctx.batch = anchor.shape[1]
+    ctx.save_for_backward(index)
+
+
+def _select_anchor_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    (index,) = ctx.saved_tensors
+    everywhere = gradient.new_zeros((gradient.shape[0], ctx.batch, *gradient.shape[2:]))
+    return everywhere.index_add(1, torch.where(index < 0, index + ctx.batch, index), gradient), None
+
+
 def _at_support(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
     steps, batch, height, width, channels = gradient.shape
     out = torch.empty(place.shape[1], dtype=torch.float32)
@@ -133,6 +149,15 @@ dense_anchor = operator(
     fake=_dense_anchor_fake,
     save=_dense_anchor_save,
     gradients=_dense_anchor_gradient,
+)
+# Some samples of a dense anchor [T, B, ...]; index: int64 [samples].
+select_anchor = operator(
+    "select_anchor(Tensor anchor, Tensor index) -> Tensor",
+    cpu=_select_anchor,
+    cuda=_select_anchor,
+    fake=_select_anchor,
+    save=_select_anchor_save,
+    gradients=_select_anchor_gradient,
 )
 at_support = operator(
     "at_support(Tensor gradient, Tensor offset, Tensor place) -> Tensor",
