@@ -51,12 +51,7 @@ def _options(
 TRAIN, CHIP, ABOUT = "Train and measure", "Emulated chips", "Data and installation"
 app.command("train", rich_help_panel=TRAIN)(train_command)
 app.command("eval", rich_help_panel=TRAIN)(eval_command)
-app.command(
-    "emulate",
-    rich_help_panel=CHIP,
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)(emulate_command)
+app.command("emulate", rich_help_panel=CHIP)(emulate_command)
 app.command("data", rich_help_panel=ABOUT)(data_command)
 app.command("doctor", rich_help_panel=ABOUT)(doctor_command)
 app.command("backends", rich_help_panel=ABOUT)(backends_command)

@@ -43,7 +43,7 @@ def test_it_is_an_open_format():
     size = int.from_bytes(SMALL[:8], "little")
     header = json.loads(SMALL[8 : 8 + size])
     inside = json.loads(header["__metadata__"][serialization.KEY])
-    assert inside["version"] == 1 and inside["layers"][0]["kind"] == "linear"
+    assert inside["version"] == 2 and inside["layers"][0]["kind"] == "linear"
     assert header["layer.0.weight"]["dtype"] in ("I8", "I16")
     assert b"pickle" not in SMALL
 
@@ -66,7 +66,7 @@ def test_rewriting_alone_is_harmless():
     ("change", "text"),
     [
         (lambda h: h.update(version=3), "version must be 1 or 2, got 3"),
-        (lambda h: h.update(steps=200), "steps must be at most 8, the step in which the last layer stops, got 200"),
+        (lambda h: h.update(steps=200), "steps"),
         (lambda h: h.pop("steps"), "steps"),
         (lambda h: h.update(steps=0), "steps"),
         (lambda h: h.update(steps="8"), "whole number"),

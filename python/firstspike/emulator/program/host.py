@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ... import decode, encode, functional
-from ..._checks import one_of
+from ..._checks import integer, one_of, real
 from ...data import Normalize
 from ...ops.latency import CURVES
 from ...spikes import SpikeTimes
@@ -54,6 +54,17 @@ class Encoder:
                 f"encoder {self.kind} needs a weight of {2 if self.kind == 'direct-linear' else 4} dimensions"
             )
         one_of("curve", self.curve, CURVES)
+
+        integer("stride of the encoder", self.stride, 1, 1024)
+        integer("padding of the encoder", self.padding, 0, 1024)
+        real("threshold of the encoder", self.threshold)
+        real("decay of the encoder", self.decay, 0.0, 1.0)
+        if (self.mean is None) != (self.std is None) or len(self.mean or ()) != len(self.std or ()):
+            raise ValueError("mean and std of the encoder must have one number per channel each, or both be None")
+        for value in self.mean or ():
+            real("mean of the encoder", value)
+        for value in self.std or ():
+            real("std of the encoder", value, 0.0, open_low=True)
 
     def normalize(self, images: Tensor) -> Tensor:
         """Data as the trained network takes them, float32, of uint8 images: scaled, and standardised as in training."""

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..._geometry import out_size
 from ...spikes import SpikeTimes
 from .program import Program
 
@@ -41,5 +42,30 @@ def _encode(program: Program, x: Tensor) -> SpikeTimes:
         x = encoder.normalize(x)
     if x.dtype != torch.float32:
         raise TypeError(f"images must be uint8 or float32, got {x.dtype}")
+    check_images(program, tuple(x.shape[1:]))
     with torch.inference_mode():
         return encoder.spikes(x, program.steps)
+
+
+def check_images(program: Program, shape: tuple[int, ...]) -> None:
+    """Raise ValueError where the program's encoder cannot take images of that shape (channels, height, width)."""
+    encoder, (height, width, channels) = program.encoder, program.input_shape
+    if encoder.kind == "spikes":
+        raise ValueError("the program takes SpikeTimes, not images")
+    count = int(np.prod(shape))
+    if encoder.kind == "direct-conv":
+        assert encoder.weight is not None
+        _, of_image, kernel_h, kernel_w = encoder.weight.shape
+        sides = zip(shape[1:], (kernel_h, kernel_w), strict=False)
+        made = tuple(out_size(side, kernel, encoder.stride, encoder.padding) for side, kernel in sides)
+        fits = len(shape) == 3 and shape[0] == of_image and made == (height, width)
+        wanted = f"{of_image} channels and a size that the first convolution maps to {height} x {width}"
+    elif encoder.kind == "direct-linear":
+        assert encoder.weight is not None
+        fits, wanted = count == encoder.weight.shape[1], f"{encoder.weight.shape[1]} values"
+    elif height == width == 1:
+        fits, wanted = count == channels, f"{channels} values"
+    else:
+        fits, wanted = shape == (channels, height, width), f"shape {(channels, height, width)}"
+    if not fits:
+        raise ValueError(f"images must have {wanted}, got shape {shape} (channels, height, width)")

@@ -110,6 +110,15 @@ def load(path: str | os.PathLike[str]) -> Program:
         raise ProgramError(f"{path}: {error}") from error
 
 
+def is_program(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says of itself that it holds a program; False for a folder or a missing file."""
+    if not Path(path).is_file():
+        return False
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        return KEY.encode() in file.read(min(size, _LARGEST_HEADER))
+
+
 def _header(data: bytes) -> dict[str, Any]:
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > min(len(data) - 8, _LARGEST_HEADER):

@@ -213,8 +213,8 @@ class _Maker:
                 return np.zeros(wanted.shape, np.int64), largest
             why = "has none" if p.bias_bits == 0 else f"is not known to have any ({p.sources.get('bias_bits', '')})"
             raise CannotQuantize(
-                f"layer {name}: it has biases, profile {p.name} {why}; train without, fine-tune (emulator.qat), "
-                "or drop them (biases='drop')"
+                f"layer {name}: it has biases, profile {p.name} {why}; train without them, "
+                "fine-tune with emulator.qat, or drop them with biases='drop'"
             )
         codes = np.rint(wanted)
         if np.abs(codes).max() > (1 << (p.bias_bits - 1)) - 1:

@@ -1,0 +1,158 @@
+"""The command `firstspike emulate`, on the digits that ship with scikit-learn."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from firstspike import emulator as em
+from firstspike import train
+from firstspike.cli import app
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    config = train.Config(data="digits", spec="64-32-10", epochs=3, lr=3e-3)
+    train.fit(config, directory=folder, progress=False)
+    return folder
+
+
+def run(*arguments):
+    return runner.invoke(app, ["emulate", *(str(a) for a in arguments)])
+
+
+def test_report_program_and_trace(checkpoint, tmp_path):
+    done = run(
+        checkpoint,
+        "--profile",
+        "loihi-like",
+        "--bits",
+        "4",
+        "--trace",
+        tmp_path / "sample.npz",
+        "--traced",
+        2,
+        "--output",
+        tmp_path / "out",
+    )
+    assert done.exit_code == 0, done.output
+    assert "profile: loihi-like" in done.output and "accuracy of the float network" in done.output
+    trace = np.load(tmp_path / "sample.npz")
+    program = em.load(tmp_path / "out" / "program.safetensors")
+    assert trace[f"membrane.{len(program.layers) - 1}"].shape == (2, program.total_steps, 10)
+    whole = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert whole["summary"]["weight_bits"] == 4
+    assert (tmp_path / "out" / "report.html").stat().st_size > 1000
+    again = run(tmp_path / "out" / "program.safetensors", "--dataset", "digits")
+    assert again.exit_code == 0, again.output
+    assert f"accuracy: {whole['summary']['accuracy']:.4g}" in again.output
+
+
+def test_fine_tuning(checkpoint):
+    done = run(checkpoint, "--bits", "2", "--finetune", "1", "--limit", "50")
+    assert done.exit_code == 0, done.output
+    assert "samples: 50" in done.output
+
+
+def test_what_does_not_fit_is_said(checkpoint):
+    done = run(checkpoint, "--profile", "odin-like", "--drop-biases")
+    assert done.exit_code == 0 and "fits the chip: yes" in done.output
+    refused = run(checkpoint, "--profile", "odin-like")
+    assert refused.exit_code == 1 and "it has biases, profile odin-like has none" in refused.output
+    strict = run(checkpoint, "--profile", "speck-like", "--drop-biases", "--strict", "--limit", "5")
+    assert strict.exit_code == 0 or "required" in strict.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--bits", "9"], "--bits must be an int from 2 to 8"),
+        (["--granularity", "row"], "--granularity must be"),
+        (["--observer", "best"], "--observer must be one of max, mse"),
+        (["--profile", "tpu"], "--profile must be one of"),
+        (["--energy", "none"], "--energy must be one of"),
+        (["--early-exit"], "--early-exit needs"),
+        (["--dataset", "nothing"], "nothing"),
+        (["--profile", "odin-like"], "fine-tune with --finetune 1, or drop them with --drop-biases"),
+    ],
+)
+def test_errors_are_one_line_in_the_words_of_the_options(checkpoint, arguments, text):
+    done = run(checkpoint, *arguments)
+    assert done.exit_code == 1 and text in done.output and "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("arguments", [["--limit", "-1"], ["--threads", "0"], ["--traced", "0"], ["--finetune", "-1"]])
+def test_numbers_out_of_range(checkpoint, arguments):
+    assert run(checkpoint, *arguments).exit_code == 2
+
+
+def test_a_missing_checkpoint(tmp_path):
+    done = run(tmp_path / "none")
+    assert done.exit_code == 1 and "RUN must be a run's folder" in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("--trace", "--trace must name a file"), ("--output", "--output must name a folder")]
+)
+def test_results_that_cannot_be_written_are_refused_before_the_run(checkpoint, tmp_path, monkeypatch, name, text):
+    monkeypatch.setattr("firstspike.emulator.run", lambda *a, **k: pytest.fail("the run began"))
+    (tmp_path / "occupied").write_text("")
+    done = run(checkpoint, name, tmp_path / "occupied" / "inside.npz")
+    assert done.exit_code == 1 and text in done.output
+    if name == "--trace":
+        assert "ends in .npz" in run(checkpoint, name, tmp_path / "trace.txt").output
+        assert "existing folder" in run(checkpoint, name, tmp_path / "none" / "trace.npz").output
+
+
+@pytest.fixture(scope="module")
+def program(checkpoint, tmp_path_factory):
+    path = tmp_path_factory.mktemp("program") / "p.safetensors"
+    trained = train.load_model(checkpoint)
+    em.save(em.quantize(trained.model, normalize=trained.normalize), path)
+    return path
+
+
+def test_options_without_effect_on_a_program_are_refused(program):
+    done = run(program, "--dataset", "digits", "--profile", "generic8", "--bits", "4", "--finetune", "3")
+    assert done.exit_code == 1
+    assert "--profile, --bits, --finetune have no effect on" in done.output and "quantised already" in done.output
+    assert run(program, "--dataset", "digits", "--limit", "20").exit_code == 0
+
+
+def test_a_program_needs_data_that_suit_it(program, checkpoint, tmp_path):
+    assert "--dataset must be given with a program file" in run(program).output
+    trained = train.load_model(checkpoint)
+    made = em.quantize(trained.model, normalize=trained.normalize)
+    wide = np.zeros((made.encoder.weight.shape[0], 65), np.float32)
+    em.save(replace(made, encoder=replace(made.encoder, weight=wide)), tmp_path / "p.safetensors")
+    done = run(tmp_path / "p.safetensors", "--dataset", "digits")
+    assert done.exit_code == 1
+    assert "does not suit the program: images must have 65 values, got shape (1, 8, 8)" in done.output
+
+
+def test_json_and_no_progress(checkpoint):
+    done = run(checkpoint, "--limit", "20", "--json", "--no-progress")
+    assert done.exit_code == 0 and done.stderr == ""
+    whole = json.loads(done.stdout)
+    assert whole["summary"]["samples"] == 20
+    assert set(whole["origin"]) == {"commit", "versions", "machine", "time"}
+
+
+def test_layer_names_of_a_foreign_file_name_nothing_in_the_trace(checkpoint, tmp_path):
+    trained = train.load_model(checkpoint)
+    made = em.quantize(trained.model, normalize=trained.normalize)
+    evil = [replace(layer, name=f"../../{n}") for n, layer in enumerate(made.layers)]
+    em.save(replace(made, layers=evil), tmp_path / "p.safetensors")
+    done = run(tmp_path / "p.safetensors", "--dataset", "digits", "--limit", 2, "--trace", tmp_path / "t.npz")
+    assert done.exit_code == 0, done.output
+    with zipfile.ZipFile(tmp_path / "t.npz") as archive:
+        assert all(re.fullmatch(r"[a-z_.0-9]+", name) for name in archive.namelist()), archive.namelist()
