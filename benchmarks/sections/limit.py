@@ -165,7 +165,7 @@ def _shape(layer: Layer, x: SpikeTimes) -> counts.Shape:
     _, channels, height, width = _map(x.times).shape
     if isinstance(layer, TTFSConv2d):
         return counts.Shape(
-            channels, layer.out_channels, (layer.kernel_size,) * 2, layer.avg_pool, layer.stride, layer.padding
+            channels, layer.out_channels, layer.kernel_size, layer.avg_pool, layer.stride[0], layer.padding[0]
         )
     return counts.Shape(
         channels, layer.out_features, (height // layer.avg_pool, width // layer.avg_pool), layer.avg_pool

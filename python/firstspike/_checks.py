@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import math
+import numbers
+import operator
 from collections.abc import Collection
 
 import torch
 from torch import Tensor
 
 MAX_STEPS = 254
+#: The time of a silent neuron.
+SILENT = 255
+
+_LARGEST = torch.finfo(torch.float32).max
+_SMALLEST = torch.finfo(torch.float32).tiny
 
 
 def integer(name: str, value: object, low: int, high: int | None = None) -> int:
-    """Return `value` as an int in [low, high]; TypeError or ValueError otherwise."""
+    """Return `value` as an int in [low, high]; TypeError or ValueError otherwise.
+
+    Integers of numpy and tensors of torch with one integer count as ints; booleans do not.
+    """
     if type(value) is int and value >= low and (high is None or value <= high):
         return value
-    if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
-        raise TypeError(f"{name} must be an int, got {value!r} of type {type(value).__name__}")
-    if value < low or (high is not None and value > high):
+    number = value if isinstance(value, torch.SymInt) else _as_int(value)
+    if number is None:
+        raise TypeError(f"{name} must be an int, got {shown(value)}")
+    if number < low or (high is not None and number > high):
         wanted = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} must be {wanted}, got {value}")
-    return int(value) if isinstance(value, int) else value  # type: ignore[return-value]  # a SymInt stays symbolic
+        raise ValueError(f"{name} must be {wanted}, got {number}")
+    return number  # type: ignore[return-value]  # a SymInt stays symbolic
 
 
 def steps(value: object) -> int:
@@ -29,32 +40,66 @@ def steps(value: object) -> int:
 
 
 def real(name: str, value: object, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False) -> float:
-    """Return `value` as a finite float in [low, high], or (low, high] with `open_low`."""
+    """Return `value` as a finite float in [low, high], or (low, high] with `open_low`.
+
+    Numbers of numpy and tensors of torch with one number count as floats, unless they require a gradient: it would be lost.
+    """
     if type(value) is float and low < value <= high and value < math.inf:
         return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
-    value = float(value)
-    if not math.isfinite(value) or value < low or value > high or (open_low and value == low):
-        raise ValueError(f"{name} must be a finite number in {'(' if open_low else '['}{low}, {high}], got {value}")
-    return value
+    number = _as_float(name, value)
+    if not math.isfinite(number) or number < low or number > high or (open_low and number == low):
+        raise ValueError(f"{name} must be a finite number in {'(' if open_low else '['}{low}, {high}], got {number}")
+    return number
+
+
+def positive(name: str, value: object, high: float = math.inf) -> float:
+    """Return `value` as a float in (0, high] that float32 can hold: not so small that it becomes 0, nor so large that inf."""
+    number = real(name, value, 0.0, high, open_low=True)
+    if not _SMALLEST <= number <= _LARGEST:
+        raise ValueError(
+            f"{name} must be from {_SMALLEST:.3g} to {_LARGEST:.3g}, as it is held in float32, got {number}"
+        )
+    return number
+
+
+def thresholds(value: Tensor, outputs: int) -> Tensor:
+    """Return thresholds [outputs], float32 and > 0."""
+    tensor = float32("threshold", value, 1)
+    if tensor.shape[0] != outputs:
+        raise ValueError(
+            f"threshold must be a number or have shape [{outputs}], one per output, got shape {tuple(tensor.shape)}"
+        )
+    if not torch.compiler.is_compiling() and not tensor.is_meta and not bool(((tensor > 0) & tensor.isfinite()).all()):
+        raise ValueError(
+            f"threshold must be positive and finite for each output, got {float(tensor.min())} at the least"
+        )
+    return tensor
 
 
 def one_of(name: str, value: object, allowed: Collection[object]) -> None:
-    """Raise ValueError for a value that is none of the allowed ones."""
-    try:
-        if value in allowed:
-            return
-    except TypeError:  # not hashable, in a set
-        pass
-    raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+    """Raise ValueError where `value` is none of the `allowed` ones."""
+    if not any(isinstance(value, type(item)) and value == item for item in allowed):
+        raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {shown(value)}")
+
+
+def boolean(name: str, value: object) -> bool:
+    """Return `value`, True or False; TypeError otherwise."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return value
+
+
+def instance(name: str, value: object, kind: type | tuple[type, ...], wanted: str) -> None:
+    """Raise TypeError where `value` is not of that kind, which is called `wanted` in the message."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {wanted}, got {type(value).__name__}")
 
 
 def pair(name: str, value: object, low: int) -> tuple[int, int]:
     """Return an int or a pair of ints as a pair (vertical, horizontal)."""
     both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(both) != 2:
-        raise ValueError(f"{name} must be an int or a pair of ints, got {value!r}")
+        raise ValueError(f"{name} must be an int or a pair of ints, got {shown(value)}")
     return integer(name, both[0], low), integer(name, both[1], low)
 
 
@@ -64,7 +109,7 @@ def float32(name: str, value: object, dims: int | None = None) -> Tensor:
     Under autocast a float16 or bfloat16 tensor is raised to float32: the kernels compute in float32 there.
     """
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+        raise TypeError(f"{name} must be a torch.Tensor, got {shown(value)}")
     if value.dtype != torch.float32:
         if value.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(value.device.type):
             return float32(name, value.float(), dims)
@@ -72,6 +117,8 @@ def float32(name: str, value: object, dims: int | None = None) -> Tensor:
             f"{name} must be float32, got {value.dtype}; convert it with .float() "
             "(firstspike.reference computes in float64)"
         )
+    if value.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got layout {value.layout}; convert it with .to_dense()")
     if dims is not None and value.dim() != dims:
         raise ValueError(f"{name} must have {dims} dimensions, got shape {tuple(value.shape)}")
     return value
@@ -89,5 +136,42 @@ def bias(value: object, outputs: int) -> Tensor | None:
         return None
     tensor = float32("bias", value, 1)
     if tensor.shape[0] != outputs:
-        raise ValueError(f"bias must have shape [{outputs}], one element an output, got {tuple(tensor.shape)}")
+        raise ValueError(f"bias must have shape [{outputs}], one element per output, got {tuple(tensor.shape)}")
     return tensor.contiguous()
+
+
+def shown(value: object) -> str:
+    """A value for an error message: short, with its type where that says more."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and type {value.dtype}"
+    if value is None or isinstance(value, (bool, str)):
+        return _shortened(repr(value))
+    return f"{_shortened(repr(value))} of type {type(value).__name__}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _as_int(value: object) -> int | None:
+    if isinstance(value, bool) or (isinstance(value, Tensor) and (value.dtype == torch.bool or value.is_meta)):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, RuntimeError):
+        return None
+
+
+def _as_float(name: str, value: object) -> float:
+    if isinstance(value, Tensor):
+        if value.numel() != 1 or value.dtype == torch.bool or value.is_complex() or value.is_meta:
+            raise TypeError(f"{name} must be a number, got {shown(value)}")
+        if value.requires_grad:
+            raise TypeError(f"{name} must be a number without a gradient, got a tensor that requires one")
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {shown(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a finite number, got {shown(value)}") from None

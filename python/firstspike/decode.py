@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from . import _checks
-from .spikes import SILENT, SpikeTimes
+from .spikes import SpikeTimes
 
 TEMPORAL_MODES = ("exp", "linear")
 MEMBRANE_MODES = ("last", "mean", "weighted")
@@ -20,7 +20,7 @@ def temporal_weights(
     mode "exp": w[t] = gamma^-t, gamma >= 1. mode "linear": w[t] = gamma (T - t) / T, gamma > 0.
     """
     steps = _checks.steps(steps)
-    _one_of("mode", mode, TEMPORAL_MODES)
+    _checks.one_of("mode", mode, TEMPORAL_MODES)
     clock = torch.arange(steps, dtype=torch.float32, device=device)
     if mode == "exp":
         return _checks.real("gamma (mode exp)", gamma, 1.0) ** -clock
@@ -113,7 +113,7 @@ def decision_step(spikes: SpikeTimes) -> Tensor:
     """
     _output_spikes(spikes)
     first = spikes.times.amin(1).long()
-    return first.masked_fill(first == SILENT, spikes.steps)
+    return first.masked_fill(first == _checks.SILENT, spikes.steps)
 
 
 def settled_step(scores: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ def _early_weights(v: Tensor) -> Tensor:
 
 
 def _membrane(v: Tensor, mode: str) -> Tensor:
-    _one_of("mode", mode, MEMBRANE_MODES)
+    _checks.one_of("mode", mode, MEMBRANE_MODES)
     v = _checks.float32("v", v, 3)
     if len(v) == 0:
         raise ValueError(f"v must have at least one step in [steps, batch, classes], got {tuple(v.shape)}")
@@ -170,8 +170,3 @@ def _output_spikes(spikes: SpikeTimes) -> None:
         raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}")
     if len(spikes.shape) != 2 or spikes.shape[1] == 0:
         raise ValueError(f"spikes must have shape [batch, neurons] with at least one neuron, got {tuple(spikes.shape)}")
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")

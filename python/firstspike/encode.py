@@ -26,8 +26,7 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
     """
     x = _checks.float32("x", x).detach()
     steps = _checks.steps(steps)
-    if curve not in CURVES:
-        raise ValueError(f"curve must be one of {', '.join(CURVES)}, got {curve!r}")
+    _checks.one_of("curve", curve, CURVES)
     if x.dim() < 2:
         raise ValueError(f"x must have shape [batch, ...] with at least 2 dimensions, got {tuple(x.shape)}")
     if not torch.compiler.is_compiling():

@@ -124,7 +124,7 @@ def integrate(
     pool = _geometry.pool_of(spikes.shape, avg_pool)
     geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
     bias = _checks.bias(bias, weight.shape[0])
-    decay = _checks.real("decay", decay, 0.0, 1.0, open_low=True)
+    decay = _checks.positive("decay", decay, 1.0)
     return ops.integrate.integrate_layer(*_input(spikes), weight, bias, geometry, decay).flatten(2)
 
 
@@ -191,8 +191,8 @@ def _neuron(threshold: float, decay: float, surrogate: Surrogate) -> tuple[float
     if not isinstance(surrogate, Surrogate):
         raise TypeError(f"surrogate must come from firstspike.surrogate, got {surrogate!r}")
     return (
-        _checks.real("threshold", threshold, 0.0, open_low=True),
-        _checks.real("decay", decay, 0.0, 1.0, open_low=True),
+        _checks.positive("threshold", threshold),
+        _checks.positive("decay", decay, 1.0),
         _KINDS[surrogate.kind],
         surrogate.scale,
     )

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from . import _checks
+from ._checks import MAX_STEPS, SILENT
 from .ops import times as _ops
-
-SILENT = 255
-MAX_STEPS = _checks.MAX_STEPS
 
 
 class Support(NamedTuple):

@@ -29,9 +29,8 @@ class Surrogate:
     scale: float
 
     def __post_init__(self) -> None:
-        if self.kind not in _HALF_WIDTH:
-            raise ValueError(f"kind must be one of {', '.join(_HALF_WIDTH)}, got {self.kind!r}")
-        object.__setattr__(self, "scale", _checks.real("width or alpha of a surrogate", self.scale, 0.0, open_low=True))
+        _checks.one_of("kind", self.kind, tuple(_HALF_WIDTH))
+        object.__setattr__(self, "scale", _checks.positive("width or alpha of a surrogate", self.scale))
 
     @property
     def sparse(self) -> bool:

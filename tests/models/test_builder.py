@@ -50,7 +50,7 @@ def test_cnn() -> None:
         ("Integrate", (10, 256)),
     ]
     assert [layer.avg_pool for layer in net.layers[1:]] == [2, 2, 1]
-    assert [layer.padding for layer in net.layers[:2]] == [1, 2]
+    assert [layer.padding for layer in net.layers[:2]] == [(1, 1), (2, 2)]
     assert net(torch.rand(2, *IMAGE)).shape == (2, 10)
 
 
@@ -97,7 +97,7 @@ def test_settings_reach_every_layer() -> None:
     for layer in net.layers:
         assert (layer.threshold, layer.decay, layer.surrogate) == (0.5, 0.75, rectangle(2.0))
         assert layer.gamma.shape == layer.bias.shape == (1,)
-        assert isinstance(layer.parametrizations.weight[0], nn.WeightNormalization)
+        assert isinstance(layer.normalization, nn.WeightNormalization)
     net = build(affine=None, normalization=False, decay=0.75)
     assert sorted(dict(net.named_parameters())) == ["layers.0.weight", "layers.1.weight"]
     assert net.layers[-1].decay == 0.75
@@ -125,7 +125,7 @@ def test_inits(init: str, variance: float) -> None:
     net = build("16-100-300-4", init=init, normalization=False)
     assert net.layers[1].weight.var().item() == pytest.approx(variance, rel=0.05)
     normal = build("16-100-300-4", init=init)
-    assert normal.layers[1].weight.var().item() == pytest.approx(5 / 100, rel=0.01)
+    assert normal.layers[1].effective_weight_and_bias()[0].var().item() == pytest.approx(5 / 100, rel=0.01)
 
 
 def test_the_generator_decides() -> None:

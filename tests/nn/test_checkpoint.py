@@ -12,7 +12,7 @@ from ..samples import generator
 
 def test_gradients_are_the_same_and_only_inputs_are_kept() -> None:
     layers = [
-        nn.normalize(nn.TTFSConv2d(1, 8, 3, padding=1, steps=8, generator=generator(0))),
+        nn.TTFSConv2d(1, 8, 3, padding=1, steps=8, generator=generator(0), normalization=True),
         nn.TTFSConv2d(8, 8, 3, avg_pool=2, steps=8, dropout=0.2, generator=generator(1)),
         nn.Integrate(8 * 4 * 4, 5, steps=8, generator=generator(2)),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from firstspike import SpikeTimes, functional, init, nn
 
@@ -17,7 +18,7 @@ def uniform(*shape: int, steps: int) -> SpikeTimes:
 
 def psc_variance(layer: nn.Synapse, spikes: SpikeTimes) -> torch.Tensor:
     """Variance over samples and outputs of the current in each step, [T]."""
-    v = functional.integrate(spikes, layer.weight, avg_pool=layer.avg_pool)
+    v = functional.integrate(spikes, layer.effective_weight_and_bias()[0], avg_pool=layer.avg_pool)
     return torch.cat([v[:1], v.diff(dim=0)]).flatten(1).var(1)
 
 
@@ -32,13 +33,13 @@ def test_mean_and_deviation() -> None:
 
 @pytest.mark.parametrize("affine", ["channel", "layer"])
 def test_synapse_in_one_pass_is_gamma_times_the_normalised_weight(affine: nn.Affine) -> None:
-    layer = nn.normalize(nn.TTFSConv2d(4, 3, 3, steps=8, affine=affine, generator=generator(0)))
+    layer = nn.TTFSConv2d(4, 3, 3, steps=8, affine=affine, generator=generator(0), normalization=True)
     with torch.no_grad():
         layer.gamma.uniform_(0.5, 2, generator=generator(1))
-    plain = layer.gamma.view(-1, 1, 1, 1) * layer.weight
+    plain = layer.gamma.view(-1, 1, 1, 1) * layer.normalization(layer.weight)
     torch.testing.assert_close(layer.effective_weight_and_bias()[0], plain)
     grad = torch.randn(plain.shape, generator=generator(2))
-    parameters = [layer.parametrizations.weight.original, layer.gamma]
+    parameters = [layer.weight, layer.gamma]
     gradients = [
         torch.autograd.grad(weight, parameters, grad) for weight in (layer.effective_weight_and_bias()[0], plain)
     ]
@@ -46,39 +47,79 @@ def test_synapse_in_one_pass_is_gamma_times_the_normalised_weight(affine: nn.Aff
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_other_parametrizations_stay_in_force() -> None:
-    layer = nn.normalize(nn.TTFSLinear(4, 3, steps=8, generator=generator(0)))
-    before = layer.effective_weight_and_bias()[0]
-    torch.nn.utils.parametrize.register_parametrization(layer, "weight", torch.nn.Threshold(0.1, 0.0))
-    torch.testing.assert_close(layer.effective_weight_and_bias()[0], before * (before > 0.1))
+class Halved(torch.nn.Module):
+    """A normalisation of one's own."""
+
+    def forward(self, weight: Tensor, gamma: Tensor | None) -> Tensor:
+        return weight / 2 if gamma is None else gamma.view(-1, 1) * weight / 2
+
+
+def test_a_normalisation_of_ones_own() -> None:
+    layer = nn.TTFSLinear(4, 3, steps=8, normalization=Halved(), generator=generator(0))
+    assert torch.equal(layer.effective_weight_and_bias()[0], layer.weight / 2)
+    layer.normalization = None
+    assert torch.equal(layer.effective_weight_and_bias()[0], layer.weight)
+
+
+def test_the_layout_of_a_state_dict_does_not_depend_on_it() -> None:
+    plain, normal = (nn.TTFSLinear(4, 3, steps=8, normalization=on, generator=generator(0)) for on in (False, True))
+    assert list(plain.state_dict()) == list(normal.state_dict()) == ["weight", "gamma", "bias"]
+    with torch.no_grad():
+        normal.weight.copy_(torch.ones(3, 4))  # not a no-op: it is the tensor that is trained
+    assert torch.equal(normal.state_dict()["weight"], torch.ones(3, 4))
+
+
+@pytest.mark.parametrize("prefix", ["", "0."])
+def test_keys_of_version_0_1_load(prefix: str) -> None:
+    layer = nn.TTFSLinear(4, 3, steps=8, normalization=True, generator=generator(0))
+    module = torch.nn.Sequential(layer) if prefix else layer
+    old = {f"{prefix}{name}": torch.full((3,), 2.0) for name in ("gamma", "bias")}
+    old[f"{prefix}parametrizations.weight.original"] = torch.arange(12.0).view(3, 4)
+    module.load_state_dict(old)
+    assert torch.equal(layer.weight, torch.arange(12.0).view(3, 4)) and (layer.gamma == 2).all()
+    assert f"{prefix}parametrizations.weight.original" in old, "the caller's dict is left alone"
+
+
+def test_a_quantiser_is_put_on_what_acts() -> None:
+    class Rounded(torch.nn.Module):
+        def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            return weight.round(), bias
+
+    layer = nn.TTFSLinear(40, 30, steps=8, normalization=True, generator=generator(0))
+    weight, _ = layer.effective_weight_and_bias()
+    layer.quantizer = Rounded()
+    assert torch.equal(layer.effective_weight_and_bias()[0], weight.round())
+    folded = layer.fold()
+    assert folded is layer and layer.quantizer is None and layer.normalization is None and layer.gamma is None
+    assert torch.equal(layer.effective_weight_and_bias()[0], weight.round())
 
 
 @pytest.mark.parametrize("steps", [2, 8, 32])
 def test_linear_psc(steps: int) -> None:
-    layer = nn.normalize(nn.TTFSLinear(600, 500, steps=steps, generator=generator(0)))
+    layer = nn.TTFSLinear(600, 500, steps=steps, generator=generator(0), normalization=True)
     variance = psc_variance(layer, uniform(20, 600, steps=steps))
     torch.testing.assert_close(variance, torch.ones(steps), rtol=0.2, atol=0)
 
 
 @pytest.mark.parametrize(("pool", "steps"), [(2, 8), (3, 8), (2, 32), (2, 2)])
 def test_psc_behind_average_pooling_needs_the_gain(pool: int, steps: int) -> None:
-    layer = nn.normalize(nn.TTFSLinear(600, 500, steps=steps, avg_pool=pool, generator=generator(0)))
-    assert layer.parametrizations.weight[0].gain == layer.gain == init.pool_gain(pool, steps)
+    layer = nn.TTFSLinear(600, 500, steps=steps, avg_pool=pool, generator=generator(0), normalization=True)
+    assert layer.normalization.gain == layer.gain == init.pool_gain(pool, steps)
     variance = psc_variance(layer, uniform(20, 6, 10 * pool, 10 * pool, steps=steps)).mean().item()
     assert variance == pytest.approx(1, rel=0.1)
-    plain = nn.normalize(nn.TTFSLinear(600, 500, steps=steps, generator=generator(0)))
+    plain = nn.TTFSLinear(600, 500, steps=steps, generator=generator(0), normalization=True)
     plain.avg_pool = pool  # the same without the gain
     assert psc_variance(plain, uniform(20, 6, 10 * pool, 10 * pool, steps=steps)).mean().item() < 0.7
 
 
 def test_directly_coded_current_needs_the_gain() -> None:
-    layer = nn.normalize(nn.DirectLinear(600, 500, steps=8, generator=generator(0)))
+    layer = nn.DirectLinear(600, 500, steps=8, generator=generator(0), normalization=True)
     x = torch.randn(20, 600, generator=generator(1))
-    assert (x @ layer.weight.T).var().item() == pytest.approx(1, rel=0.05)
+    assert (x @ layer.effective_weight_and_bias()[0].T).var().item() == pytest.approx(1, rel=0.05)
 
 
 def test_last_potential_of_an_integrating_layer_has_variance_one() -> None:
-    layer = nn.normalize(nn.Integrate(600, 500, steps=8, affine=None, generator=generator(0)))
+    layer = nn.Integrate(600, 500, steps=8, affine=None, generator=generator(0), normalization=True)
     assert layer(uniform(20, 600, steps=8))[-1].var().item() == pytest.approx(1, rel=0.1)
 
 
@@ -89,7 +130,5 @@ def test_bad_input() -> None:
         nn.WeightNormalization(8, 0)
     with pytest.raises(ValueError, match="gain must be a finite number"):
         nn.WeightNormalization(8, 4, gain=-1.0)
-    with pytest.raises(TypeError, match=r"layer must be a layer of firstspike\.nn"):
-        nn.normalize(torch.nn.Linear(2, 2))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="layer must not be normalised yet"):
-        nn.normalize(nn.normalize(nn.TTFSLinear(2, 2, steps=8)))
+    with pytest.raises(TypeError, match="normalization must be True, False or a module, got None"):
+        nn.TTFSLinear(2, 2, steps=8, normalization=None)  # type: ignore[arg-type]

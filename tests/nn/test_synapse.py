@@ -76,7 +76,7 @@ def test_synapse_is_what_acts(kind: Any, sizes: tuple[int, ...], gain: float, af
 @pytest.mark.parametrize("affine", ["channel", "layer"])
 @pytest.mark.parametrize(("kind", "sizes", "gain"), LAYERS)
 def test_every_parameter_gets_a_gradient(kind: Any, sizes: tuple[int, ...], gain: float, affine: nn.Affine) -> None:
-    layer = nn.normalize(make(kind, sizes, affine=affine))
+    layer = make(kind, sizes, affine=affine, normalization=True)
     out = values(layer(data(layer)))
     out.backward(torch.randn(out.shape, generator=generator(4)))
     for name, parameter in layer.named_parameters():
@@ -85,7 +85,7 @@ def test_every_parameter_gets_a_gradient(kind: Any, sizes: tuple[int, ...], gain
 
 @pytest.mark.parametrize(("kind", "sizes", "gain"), LAYERS)
 def test_copies_and_state(kind: Any, sizes: tuple[int, ...], gain: float) -> None:
-    layer, other = nn.normalize(make(kind, sizes)), nn.normalize(make(kind, sizes, seed=9))
+    layer, other = make(kind, sizes, normalization=True), make(kind, sizes, seed=9, normalization=True)
     x = data(layer)
     expected = values(layer(x))
     assert torch.equal(values(copy.deepcopy(layer)(x)), expected)
@@ -114,9 +114,9 @@ def test_reset_parameters_draws_from_the_generator() -> None:
         assert 0.8 * bound < layer.weight.abs().max() <= bound
         assert torch.equal(layer.weight, make(nn.TTFSLinear, (12, 5), 5, init=init).weight)
     assert (layer.gamma == 1).all() and (layer.bias == 0).all()
-    normalized = nn.normalize(make(nn.TTFSLinear, (12, 5)))
+    normalized = make(nn.TTFSLinear, (12, 5), normalization=True)
     normalized.reset_parameters("torch", generator=generator(5))
-    assert torch.equal(normalized.parametrizations.weight.original, layer.weight)
+    assert torch.equal(normalized.weight, layer.weight)
 
 
 @pytest.mark.parametrize(("kind", "sizes", "gain"), LAYERS)

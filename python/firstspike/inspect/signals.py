@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..spikes import SpikeTimes
 
@@ -51,7 +51,7 @@ def _row(layer: Any, before: Any, after: Any) -> dict[str, Any]:
         "current_sd": float(current.std(correction=0)),
         "histogram": [round(float(share), 6) for share in shares / shares.sum()],
         "firing": float((~after.silent).double().mean()) if isinstance(after, SpikeTimes) else None,
-        "gradient": float(_trained(layer).grad.square().mean().sqrt()),
+        "gradient": float(layer.weight.grad.square().mean().sqrt()),
     }
 
 
@@ -67,9 +67,3 @@ def _current(layer: Any, before: Any) -> Tensor:
             return F.conv2d(x, weight, bias, layer.stride, layer.padding).unflatten(0, lead)
         x = x.flatten(1).unflatten(0, lead)
     return F.linear(x, weight, bias)
-
-
-def _trained(layer: Any) -> Any:
-    if nn.utils.parametrize.is_parametrized(layer, "weight"):
-        return layer.parametrizations.weight.original
-    return layer.weight

@@ -9,7 +9,6 @@ from torch import Generator, nn
 
 from .. import _checks
 from .. import nn as fs
-from ..nn.node import Neuron, neuron
 from ..surrogate import Surrogate
 from .grammar import Conv, Linear, Pool, fail, parse
 from .net import TTFSNet
@@ -64,23 +63,28 @@ def build(
     Raises GrammarError (a ValueError) that points at the token, ValueError and TypeError naming the argument.
     """
     shape = check_input_shape(input_shape)
-    _one_of("encoder", encoder, ENCODERS)
-    _one_of("readout", readout, READOUTS)
-    if not isinstance(normalization, bool):
-        raise TypeError(f"normalization must be True or False, got {normalization!r}")
+    _checks.one_of("encoder", encoder, ENCODERS)
+    _checks.one_of("readout", readout, READOUTS)
+    _checks.boolean("normalization", normalization)
     if population is None:
         population = 10 if readout in TEMPORAL else 1
-    _checks.integer("population", population, 1)
+    population = _checks.integer("population", population, 1)
+    steps, gamma = _checks.steps(steps), _checks.real("gamma", gamma)
+    scale, dropout = _checks.positive("scale", scale), _checks.real("dropout", dropout, 0.0, 0.99)
     bias = affine is not None if bias is None else bias
     sized = layer_sizes(spec, shape, pooling)
     if len(sized) == 1 and encoder == "direct" and readout in MEMBRANE:
         raise fail(spec, sized[0].token, "a membrane readout behind direct coding needs a layer that fires before it")
-    synapse: fs.SynapseOptions = {"steps": steps, "bias": bias, "affine": affine, "init": init, "generator": generator}
-    settings = neuron(threshold, decay, surrogate)
-    layers = _layers(sized, encoder == "direct", readout in MEMBRANE, population, dropout, synapse, settings)
-    for layer in layers:
-        if normalization and isinstance(layer, fs.Synapse):
-            fs.normalize(layer)
+    neuron = fs.TTFSNode(threshold=threshold, decay=decay, surrogate=surrogate).neuron
+    synapse = {
+        "steps": steps,
+        "bias": bias,
+        "affine": affine,
+        "init": init,
+        "normalization": normalization,
+        "generator": generator,
+    }
+    layers = _layers(sized, encoder == "direct", readout in MEMBRANE, population, dropout, synapse, dict(neuron))
     config = {
         "spec": spec,
         "input_shape": list(shape),
@@ -96,9 +100,9 @@ def build(
         "bias": bias,
         "pooling": pooling,
         "dropout": dropout,
-        "threshold": threshold,
-        "decay": decay,
-        "surrogate": dataclasses.asdict(settings["surrogate"]),
+        "threshold": neuron["threshold"],
+        "decay": neuron["decay"],
+        "surrogate": dataclasses.asdict(neuron["surrogate"]),
     }
     first = nn.Identity() if encoder == "direct" else fs.LatencyEncoder(steps, CURVES[encoder])
     return TTFSNet(
@@ -141,8 +145,8 @@ def _layers(
     integrate: bool,
     population: int,
     dropout: float,
-    synapse: fs.SynapseOptions,
-    settings: Neuron,
+    synapse: dict[str, Any],
+    neuron: dict[str, Any],
 ) -> list[nn.Module]:
     """The layers in order; the factor of an average pool goes into the layer behind it."""
     layers: list[nn.Module] = []
@@ -157,23 +161,23 @@ def _layers(
             continue
         outputs = item.outputs * (population if last else 1)
         if isinstance(token, Conv):
-            size = {"kernel_size": token.kernel, "padding": token.kernel // 2}
+            size: dict[str, Any] = {"kernel_size": token.kernel, "padding": token.kernel // 2}
             layers.append(
-                fs.DirectConv2d(item.inputs, outputs, **size, **synapse, **settings)
+                fs.DirectConv2d(item.inputs, outputs, **size, **synapse, **neuron)
                 if coded
-                else fs.TTFSConv2d(item.inputs, outputs, **size, avg_pool=factor, **synapse, **settings)
+                else fs.TTFSConv2d(item.inputs, outputs, **size, avg_pool=factor, **synapse, **neuron)
             )
         elif coded:
-            layers.append(fs.DirectLinear(item.inputs, outputs, **synapse, **settings))
+            layers.append(fs.DirectLinear(item.inputs, outputs, **synapse, **neuron))
         else:
-            dense: fs.SynapseOptions = {
+            dense = {
                 **synapse,
                 "dropout": dropout if layers else 0.0,
             }  # the data keep all their spikes
             layers.append(
-                fs.Integrate(item.inputs, outputs, avg_pool=factor, decay=settings["decay"], **dense)
+                fs.Integrate(item.inputs, outputs, avg_pool=factor, decay=neuron["decay"], **dense)
                 if last and integrate
-                else fs.TTFSLinear(item.inputs, outputs, avg_pool=factor, **dense, **settings)
+                else fs.TTFSLinear(item.inputs, outputs, avg_pool=factor, **dense, **neuron)
             )
         factor = 1
     return layers
@@ -187,8 +191,3 @@ def _readout(
     if readout == "first-spike":
         return fs.FirstSpike(classes=classes, scale=scale)
     return fs.TemporalWeighting(gamma, TEMPORAL[readout], classes=classes, scale=scale)
-
-
-def _one_of(name: str, value: object, known: tuple[object, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, got {value!r}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import itertools
+from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
+from .. import _checks
 from ..nn import FirstSpike, Prepacked, Synapse
 from ..nn.prepacked import can_prepack
 from ..spikes import SpikeTimes
@@ -30,6 +31,11 @@ class InferenceNet(nn.Module):
             flat=net.flat,
             config=net.config(),
         ).requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in evaluation mode, whatever `mode` is, so that a net of which it is a part may be trained."""
+        return super().train(False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores, float32 [B, classes], of x, float32 [B, *input_shape], as `TTFSNet.forward` gives them in evaluation."""
@@ -44,8 +50,7 @@ def prepare_for_inference(net: TTFSNet) -> InferenceNet:
     Layers that get and give spikes are put together (`nn.Prepacked`), dropout is off, and what becomes of the net later is not
     seen. Raises TypeError where `net` is no TTFSNet, ValueError where it is not on the CPU.
     """
-    if not isinstance(net, TTFSNet):
-        raise TypeError(f"net must be a TTFSNet, got {type(net).__name__}; nn.Prepacked takes layers")
+    _checks.instance("net", net, TTFSNet, "a TTFSNet (nn.Prepacked takes layers)")
     for name, parameter in net.named_parameters():
         if parameter.device.type != "cpu":
             raise ValueError(f"net must be on the CPU, got {name} on {parameter.device}; net.cpu() brings it there")
@@ -71,12 +76,4 @@ def _stages(net: TTFSNet) -> list[nn.Module]:
 
 
 def _folded(layer: nn.Module) -> nn.Module:
-    """A layer with normalisation and gamma put into its weight, which is the same to the bit."""
-    if isinstance(layer, Synapse):
-        weight, bias = layer.effective_weight_and_bias()
-        if parametrize.is_parametrized(layer):  # torch's own function would change the class, which a copy shares
-            layer.__class__ = parametrize.type_before_parametrizations(layer)
-            del layer.parametrizations
-        layer.weight, layer.bias = nn.Parameter(weight), None if bias is None else nn.Parameter(bias)
-        layer.affine = layer.gamma = None
-    return layer
+    return layer.fold() if isinstance(layer, Synapse) else layer

@@ -93,7 +93,7 @@ class TTFSNet(nn.Module):
         last = self.layers[-1]
         assert isinstance(last, (TTFSLinear, DirectLinear)) and isinstance(output, SpikeTimes)
         with torch.no_grad():
-            overshoot = decode.overshoot(output, last.membrane(before), threshold=last.threshold)  # type: ignore[arg-type]
+            overshoot = decode.overshoot(output, last.membrane(before), threshold=last.neuron["threshold"])  # type: ignore[arg-type]
         return self.readout(output, overshoot)
 
     def _input(self, x: Tensor) -> Tensor:

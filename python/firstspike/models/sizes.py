@@ -24,8 +24,7 @@ def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = N
     Raises GrammarError that points at the token where a size does not fit.
     """
     tokens = parse(spec)
-    if pooling is not None and pooling not in POOLS.values():
-        raise ValueError(f"pooling must be one of None, {', '.join(POOLS.values())}, got {pooling!r}")
+    _checks.one_of("pooling", pooling, (None, *POOLS.values()))
     if pooling is not None:
         tokens = [replace(token, kind=pooling) if isinstance(token, Pool) else token for token in tokens]
     if isinstance(tokens[0], Linear):

@@ -3,13 +3,13 @@
 from .decoders import FirstSpike, MembraneReadout, TemporalWeighting
 from .direct import DirectConv2d, DirectLinear
 from .encoders import LatencyEncoder
-from .firing import FiringLayer, FiringOptions
+from .firing import FiringLayer
 from .integrate import Integrate
 from .node import TTFSNode
 from .normalization import WeightNormalization
 from .pool import EarliestPool2d, MaxPool2d
 from .prepacked import Prepacked
-from .synapse import Affine, Synapse, SynapseOptions, normalize
+from .synapse import Affine, Synapse
 from .ttfs import TTFSConv2d, TTFSLinear
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "DirectLinear",
     "EarliestPool2d",
     "FiringLayer",
-    "FiringOptions",
     "FirstSpike",
     "Integrate",
     "LatencyEncoder",
@@ -26,11 +25,9 @@ __all__ = [
     "MembraneReadout",
     "Prepacked",
     "Synapse",
-    "SynapseOptions",
     "TTFSConv2d",
     "TTFSLinear",
     "TTFSNode",
     "TemporalWeighting",
     "WeightNormalization",
-    "normalize",
 ]

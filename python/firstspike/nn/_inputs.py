@@ -11,12 +11,13 @@ from torch import Tensor
 from .. import _checks, functional
 from ..spikes import SpikeTimes
 
-Train = SpikeTimes | Tensor
+Spikes = SpikeTimes | Tensor
+Pair = tuple[int, int]
 MAP = "[batch, channels, height, width]"
 FLAT_OR_MAP = f"[batch, neurons] or {MAP}"
 
 
-def check_train(spikes: Train, steps: int, shape: str) -> Train:
+def check_spikes(spikes: Spikes, steps: int, shape: str) -> Spikes:
     """Return `spikes` if it is SpikeTimes, or a float32 dense train, over `steps` steps and of a shape of that kind."""
     if isinstance(spikes, SpikeTimes):
         got, size = spikes.steps, spikes.shape
@@ -33,11 +34,20 @@ def check_train(spikes: Train, steps: int, shape: str) -> Train:
     return spikes
 
 
-def drop_spikes(spikes: Train, p: float) -> Train:
+def drop_spikes(spikes: Spikes, p: float) -> Spikes:
     """A train of either kind from which each neuron is missing with probability p."""
     if isinstance(spikes, Tensor):
         return spikes * torch.empty(spikes.shape[1:], device=spikes.device).bernoulli_(1 - p)
     return functional.dropout(spikes, p)
+
+
+def check_data(x: object, channels: int, maps: bool) -> Tensor:
+    """Return data for a directly coded layer: float32 [B, N], or [B, C, H, W] with `maps`, of that many channels."""
+    data = _checks.float32("x", x, 4 if maps else 2)
+    if data.shape[1] != channels:
+        sizes = f"{channels}, height, width" if maps else f"{channels}"
+        raise ValueError(f"x must have shape [batch, {sizes}], got {tuple(data.shape)}")
+    return data
 
 
 def flat_current(x: Tensor, weight: Tensor, bias: Tensor | None, avg_pool: int) -> Tensor:
@@ -47,18 +57,26 @@ def flat_current(x: Tensor, weight: Tensor, bias: Tensor | None, avg_pool: int) 
         return F.linear(x.flatten(2), weight, bias)
 
 
-def map_current(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, avg_pool: int) -> Tensor:
+def map_current(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, avg_pool: int) -> Tensor:
     """Current [T, B, O, H', W'] of a dense train [T, B, C, H, W], pooled, then convolved."""
     x = _pooled(x, avg_pool)
     with full_precision(x.device):
         return F.conv2d(x.flatten(0, 1), weight, bias, stride, padding).unflatten(0, x.shape[:2])
 
 
-def flat_membrane(spikes: Train, weight: Tensor, bias: Tensor | None, avg_pool: int, decay: float) -> Tensor:
+def flat_membrane(spikes: Spikes, weight: Tensor, bias: Tensor | None, avg_pool: int, decay: float) -> Tensor:
     """Membrane [T, B, O] of a train of either kind, without firing."""
     if isinstance(spikes, Tensor):
         return accumulate(flat_current(spikes, weight, bias, avg_pool), decay)
     return functional.integrate(spikes, weight, bias, avg_pool=avg_pool, decay=decay)
+
+
+def map_membrane(
+    spikes: Spikes, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, avg_pool: int, decay: float
+) -> Tensor:
+    """Membrane [T, B, O, H', W'] of a train of either kind, without firing."""
+    x = spikes if isinstance(spikes, Tensor) else spikes.dense()
+    return accumulate(map_current(x, weight, bias, stride, padding, avg_pool), decay)
 
 
 def accumulate(current: Tensor, decay: float) -> Tensor:

@@ -39,8 +39,7 @@ class MembraneReadout(nn.Module):
 
     def __init__(self, mode: str = "last", *, classes: int | None = None) -> None:
         super().__init__()
-        if mode not in decode.MEMBRANE_MODES:
-            raise ValueError(f"mode must be one of {', '.join(decode.MEMBRANE_MODES)}, got {mode!r}")
+        _checks.one_of("mode", mode, decode.MEMBRANE_MODES)
         self.mode, self.classes = mode, _classes(classes)
 
     def forward(self, v: Tensor) -> Tensor:

@@ -2,91 +2,164 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor, nn
 
 from .. import _checks, functional
 from ..spikes import SpikeTimes
-from ._inputs import accumulate, full_precision
-from .firing import FiringLayer, FiringOptions
+from ..surrogate import Surrogate
+from ._inputs import Pair, accumulate, check_data, full_precision
+from .firing import FiringLayer
+from .synapse import Affine
 
 
 class _Direct(FiringLayer):
-    """A layer that no spikes reach."""
+    """A layer whose input is data, not spikes: nothing is dropped from it."""
 
-    def __init__(self, shape: tuple[int, ...], **options: Unpack[FiringOptions]) -> None:
-        if options.get("dropout"):
-            raise ValueError(f"dropout must be 0 in a layer that no spikes reach, got {options['dropout']}")
-        super().__init__(shape, _checks.steps(options.get("steps")) ** -0.5, **options)
+    def __init__(self, shape: tuple[int, ...], *, steps: int, **options: Any) -> None:
+        super().__init__(shape, _checks.steps(steps) ** -0.5, steps=steps, **options)
+
+    @property
+    def dropout(self) -> float:
+        """0: the input is data, from which nothing is dropped."""
+        return 0.0
+
+    @dropout.setter
+    def dropout(self, p: float) -> None:
+        if _checks.real("dropout", p) != 0:
+            raise ValueError(f"dropout must be 0 in a layer that no spikes reach, got {p}")
+
+    def forward(self, x: Tensor, *, membrane: bool = False) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
+        """Spike times [B, O, ...] of data x, float32; with `membrane` also V, float32 [T, B, O, ...], see `membrane`."""
+        current = self._current(x)
+        spikes = functional.ramp(current, self.steps, **self.neuron)
+        return (spikes, self._potential(current)) if membrane else spikes
+
+    def membrane(self, x: Tensor) -> Tensor:
+        """The potential V, float32 [T, B, O, ...]: exact up to each neuron's spike; after it, V goes on without reset."""
+        return self._potential(self._current(x))
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        return {name: value for name, value in super().settings().items() if name != "dropout"}
+
+    def _potential(self, current: Tensor) -> Tensor:
+        return accumulate(current.expand(self.steps, *current.shape), self.decay)
+
+    def _current(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
 
 
 class DirectLinear(_Direct):
     """Direct coding: the constant current I = gamma (W x) + beta in every step, so that V[t] = (t + 1) I for decay 1.
 
     The product is computed once, whatever T is, and the time has a closed form (`functional.ramp`). `gain` is 1 /
-    sqrt(T), since the whole input arrives in every step. Options as in `Synapse` (steps is required) and `FiringLayer`.
+    sqrt(T), since the whole input arrives in every step.
+
+    steps: T, 1 to 254. threshold, decay and surrogate as in `FiringLayer`, the others as in `Synapse`.
     """
 
-    def __init__(self, in_features: int, out_features: int, **options: Unpack[FiringOptions]) -> None:
-        _checks.integer("in_features", in_features, 1)
-        _checks.integer("out_features", out_features, 1)
-        super().__init__((out_features, in_features), **options)
-        self.in_features, self.out_features = in_features, out_features
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        steps: int,
+        threshold: float | Tensor = 1.0,
+        decay: float = 1.0,
+        surrogate: Surrogate | None = None,
+        bias: bool = True,
+        affine: Affine = "channel",
+        init: str = "ettfs",
+        normalization: bool | nn.Module = False,
+        generator: Generator | None = None,
+    ) -> None:
+        self.in_features = _checks.integer("in_features", in_features, 1)
+        self.out_features = _checks.integer("out_features", out_features, 1)
+        super().__init__(
+            (self.out_features, self.in_features),
+            steps=steps,
+            threshold=threshold,
+            decay=decay,
+            surrogate=surrogate,
+            bias=bias,
+            affine=affine,
+            init=init,
+            normalization=normalization,
+            generator=generator,
+        )
 
-    def forward(self, x: Tensor) -> SpikeTimes:
-        """Spike times [B, O] of data x, float32 [B, N]."""
-        return functional.ramp(self._current(x), self.steps, **self.neuron)
-
-    def membrane(self, x: Tensor) -> Tensor:
-        """The potential V, float32 [T, B, O]: exact up to each neuron's spike; after it, V goes on without reset."""
-        current = self._current(x)
-        return accumulate(current.expand(self.steps, *current.shape), self.decay)
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        return super().settings() | {"in_features": self.in_features, "out_features": self.out_features}
 
     def _current(self, x: Tensor) -> Tensor:
-        x = _checks.float32("x", x, 2)
-        if x.shape[1] != self.in_features:
-            raise ValueError(f"x must have shape [batch, {self.in_features}], got {tuple(x.shape)}")
+        x = check_data(x, self.in_features, maps=False)
         with full_precision(x.device):
             return F.linear(x, *self.effective_weight_and_bias())
 
 
 class DirectConv2d(_Direct):
-    """Direct coding through a convolution, see `DirectLinear`. Sizes as in `torch.nn.Conv2d`, square kernels."""
+    """Direct coding through a convolution, see `DirectLinear`. Sizes as in `torch.nn.Conv2d`, each an int or a pair."""
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
+        kernel_size: int | Pair,
         *,
-        stride: int = 1,
-        padding: int = 0,
-        **options: Unpack[FiringOptions],
+        steps: int,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
+        threshold: float | Tensor = 1.0,
+        decay: float = 1.0,
+        surrogate: Surrogate | None = None,
+        bias: bool = True,
+        affine: Affine = "channel",
+        init: str = "ettfs",
+        normalization: bool | nn.Module = False,
+        generator: Generator | None = None,
     ) -> None:
-        _checks.integer("in_channels", in_channels, 1)
-        _checks.integer("out_channels", out_channels, 1)
-        _checks.integer("kernel_size", kernel_size, 1)
-        super().__init__((out_channels, in_channels, kernel_size, kernel_size), **options)
-        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
-        self.stride = _checks.integer("stride", stride, 1)
-        self.padding = _checks.integer("padding", padding, 0)
+        self.in_channels = _checks.integer("in_channels", in_channels, 1)
+        self.out_channels = _checks.integer("out_channels", out_channels, 1)
+        self.kernel_size = _checks.pair("kernel_size", kernel_size, 1)
+        self.stride = _checks.pair("stride", stride, 1)
+        self.padding = _checks.pair("padding", padding, 0)
+        super().__init__(
+            (self.out_channels, self.in_channels, *self.kernel_size),
+            steps=steps,
+            threshold=threshold,
+            decay=decay,
+            surrogate=surrogate,
+            bias=bias,
+            affine=affine,
+            init=init,
+            normalization=normalization,
+            generator=generator,
+        )
 
-    def forward(self, x: Tensor) -> SpikeTimes:
-        """Spike times [B, O, H', W'] of data x, float32 [B, C, H, W]."""
-        x = _checks.float32("x", x, 4)
-        if x.shape[1] != self.in_channels:
-            raise ValueError(f"x must have shape [batch, {self.in_channels}, height, width], got {tuple(x.shape)}")
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        return super().settings() | {
+            "in_channels": self.in_channels,
+            "out_channels": self.out_channels,
+            "kernel_size": self.kernel_size,
+            "stride": self.stride,
+            "padding": self.padding,
+        }
+
+    def _current(self, x: Tensor) -> Tensor:
+        x = check_data(x, self.in_channels, maps=True)
         weight, bias = self.effective_weight_and_bias()
         if self.in_channels == 1:  # both formats at once: torch would take it for the other, and copy what comes out
-            x = x.reshape(len(x), *x.shape[2:], 1).permute(0, 3, 1, 2)
+            x = x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
         x = x.contiguous(memory_format=torch.channels_last)
         weight = weight.contiguous(memory_format=torch.channels_last)
         with full_precision(x.device):
-            current = F.conv2d(x, weight, bias, self.stride, self.padding)
-        return functional.ramp(current, self.steps, **self.neuron)
+            return F.conv2d(x, weight, bias, self.stride, self.padding)
 
     def extra_repr(self) -> str:
         """The settings, for print."""

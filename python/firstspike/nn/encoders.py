@@ -15,8 +15,7 @@ class LatencyEncoder(nn.Module):
     def __init__(self, steps: int, curve: str = "linear") -> None:
         super().__init__()
         self.steps = _checks.steps(steps)
-        if curve not in CURVES:
-            raise ValueError(f"curve must be one of {', '.join(CURVES)}, got {curve!r}")
+        _checks.one_of("curve", curve, CURVES)
         self.curve = curve
 
     def forward(self, x: Tensor) -> SpikeTimes:

@@ -2,52 +2,94 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+import dataclasses
+from typing import Any, Self
 
+from torch import Tensor, nn
+
+from .. import _checks
 from ..surrogate import Surrogate
-from .node import neuron
-from .synapse import Synapse, SynapseOptions
+from .node import NeuronSettings
+from .synapse import Synapse
 
 
-class FiringOptions(SynapseOptions, total=False):
-    """Arguments that all firing layers take, besides those of `Synapse`: as in `TTFSNode`."""
+class FiringLayer(Synapse, NeuronSettings):
+    """A `Synapse` and TTFS neurons with the settings of a `TTFSNode`: threshold, decay and surrogate.
 
-    threshold: float
-    decay: float
-    surrogate: Surrogate | None
+    threshold: a number for all neurons, or float32 [O], one per output: then it is the parameter (an `nn.Parameter`, which
+    is learned) or buffer `theta`, and weight and bias act in units of it: X[t] / theta fires at 1, and the surrogate is
+    that of V / theta - 1 (docs/model.md, section "Neuron").
+    """
 
-
-class FiringLayer(Synapse):
-    """A `Synapse` and TTFS neurons with the settings of a `TTFSNode`: threshold, decay and surrogate."""
+    theta: Tensor | None
 
     def __init__(
         self,
         shape: tuple[int, ...],
         gain: float,
         *,
-        threshold: float = 1.0,
-        decay: float = 1.0,
-        surrogate: Surrogate | None = None,
-        **options: Unpack[SynapseOptions],
+        threshold: float | Tensor,
+        decay: float,
+        surrogate: Surrogate | None,
+        **options: Any,
     ) -> None:
         super().__init__(shape, gain, **options)
-        self.neuron = neuron(threshold, decay, surrogate)
+        self.register_parameter("theta", None)
+        self.threshold, self.decay, self.surrogate = threshold, decay, surrogate
 
     @property
-    def threshold(self) -> float:
-        """The potential at which a neuron fires."""
-        return self.neuron["threshold"]
+    def threshold(self) -> float | Tensor:
+        """The potential at which a neuron fires: a number, or `theta`, [O]. A tensor that is set replaces `theta`."""
+        return self._threshold if self.theta is None else self.theta
 
-    @property
-    def decay(self) -> float:
-        """The factor of the potential from step to step, 1 for IF."""
-        return self.neuron["decay"]
+    @threshold.setter
+    def threshold(self, value: float | Tensor) -> None:
+        theta, number = None, 1.0
+        if isinstance(value, Tensor) and value.dim() > 0:
+            theta = _checks.thresholds(value, len(self.weight))
+            if theta.requires_grad and not isinstance(theta, nn.Parameter):
+                raise TypeError("threshold must be an nn.Parameter, or a tensor that requires no gradient")
+        else:
+            number = _checks.positive("threshold", value)
+        del self.theta
+        if isinstance(theta, nn.Parameter):
+            self.register_parameter("theta", theta)
+        else:
+            self.register_buffer("theta", theta if theta is None else theta.clone())
+        self._threshold = number
 
-    @property
-    def surrogate(self) -> Surrogate:
-        """The surrogate derivative of the firing step."""
-        return self.neuron["surrogate"]
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "threshold":  # nn.Module would register a parameter before it looks for a property
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def fold(self) -> Self:
+        """As `Synapse.fold`; thresholds per neuron become 1."""
+        super().fold()
+        if self.theta is not None:
+            self.threshold = 1.0
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        theta = self.theta is not None
+        return super().settings() | {
+            "threshold": ("parameter" if isinstance(self.theta, nn.Parameter) else "buffer")
+            if theta
+            else self._threshold,
+            "decay": self.decay,
+            "surrogate": dataclasses.asdict(self.surrogate),
+        }
+
+    def _per_threshold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        if self.theta is None:
+            return weight, bias
+        _checks.thresholds(self.theta, len(weight))
+        weight = weight / self.theta.view(-1, *[1] * (weight.dim() - 1))
+        return weight, None if bias is None else bias / self.theta
 
     def extra_repr(self) -> str:
         """The settings, for print."""
-        return f"{super().extra_repr()}, threshold={self.threshold:g}, decay={self.decay:g}, surrogate={self.surrogate}"
+        threshold = f"{self._threshold:g}" if self.theta is None else f"[{len(self.theta)}]"
+        return f"{super().extra_repr()}, threshold={threshold}, decay={self.decay:g}, surrogate={self.surrogate}"

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any
 
-from torch import Tensor
+from torch import Generator, Tensor, nn
 
 from .. import _checks
-from ._inputs import FLAT_OR_MAP, Train, check_train, flat_membrane
-from .synapse import Synapse, SynapseOptions
+from ._inputs import FLAT_OR_MAP, Spikes, check_spikes, flat_membrane
+from .synapse import Affine, Synapse
 
 
 class Integrate(Synapse):
     """Output layer of a membrane readout: V[t] = decay V[t - 1] + gamma (W s[t]) + beta, without a threshold.
 
-    avg_pool as in `TTFSLinear`; 0 < decay <= 1; options as in `Synapse` (steps is required). `gain` is 1 / sqrt(T): the
+    steps: T, 1 to 254. avg_pool as in `TTFSLinear`. 0 < decay <= 1. The others as in `Synapse`. `gain` is 1 / sqrt(T): the
     potential sums the currents of T steps, and it is the last potential that has the variance 1 (ours).
     """
 
@@ -23,21 +23,50 @@ class Integrate(Synapse):
         in_features: int,
         out_features: int,
         *,
+        steps: int,
         avg_pool: int = 1,
         decay: float = 1.0,
-        **options: Unpack[SynapseOptions],
+        bias: bool = True,
+        affine: Affine = "channel",
+        init: str = "ettfs",
+        normalization: bool | nn.Module = False,
+        dropout: float = 0.0,
+        generator: Generator | None = None,
     ) -> None:
-        _checks.integer("in_features", in_features, 1)
-        _checks.integer("out_features", out_features, 1)
-        _checks.integer("avg_pool", avg_pool, 1)
-        super().__init__((out_features, in_features), _checks.steps(options.get("steps")) ** -0.5, **options)
-        self.in_features, self.out_features, self.avg_pool = in_features, out_features, avg_pool
-        self.decay = _checks.real("decay", decay, 0.0, 1.0, open_low=True)
+        self.in_features = _checks.integer("in_features", in_features, 1)
+        self.out_features = _checks.integer("out_features", out_features, 1)
+        self.avg_pool = _checks.integer("avg_pool", avg_pool, 1)
+        super().__init__(
+            (self.out_features, self.in_features),
+            _checks.steps(steps) ** -0.5,
+            steps=steps,
+            bias=bias,
+            affine=affine,
+            init=init,
+            normalization=normalization,
+            dropout=dropout,
+            generator=generator,
+        )
+        self.decay = decay
 
-    def forward(self, spikes: Train) -> Tensor:
+    @property
+    def decay(self) -> float:
+        """The factor of the potential from step to step, in (0, 1]; may be set."""
+        return self._decay
+
+    @decay.setter
+    def decay(self, value: float) -> None:
+        self._decay = _checks.positive("decay", value, 1.0)
+
+    def forward(self, spikes: Spikes) -> Tensor:
         """Membrane, float32 [T, B, O], of `spikes` [B, N] or [B, C, H, W], or of a dense train [T, B, ...]."""
-        spikes, weight, bias = self.prepare_input(check_train(spikes, self.steps, FLAT_OR_MAP))
+        spikes, weight, bias = self.prepare_input(check_spikes(spikes, self.steps, FLAT_OR_MAP))
         return flat_membrane(spikes, weight, bias, self.avg_pool, self.decay)
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        sizes = {"in_features": self.in_features, "out_features": self.out_features, "avg_pool": self.avg_pool}
+        return super().settings() | sizes | {"decay": self.decay}
 
     def extra_repr(self) -> str:
         """The settings, for print."""

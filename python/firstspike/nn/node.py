@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from types import MappingProxyType
+from typing import TypedDict, cast
 
 from torch import Tensor, nn
 
@@ -18,29 +19,63 @@ class Neuron(TypedDict):
     surrogate: Surrogate
 
 
-def neuron(threshold: float, decay: float, surrogate: Surrogate | None) -> Neuron:
-    """Check a neuron's settings; the surrogate is by default `triangle()`."""
-    surrogate = triangle() if surrogate is None else surrogate
-    if not isinstance(surrogate, Surrogate):
-        raise TypeError(f"surrogate must be a firstspike.surrogate, such as triangle(1.0), got {surrogate!r}")
-    return {
-        "threshold": _checks.real("threshold", threshold, 0.0, open_low=True),
-        "decay": _checks.real("decay", decay, 0.0, 1.0, open_low=True),
-        "surrogate": surrogate,
-    }
+class NeuronSettings(nn.Module):
+    """A module with the settings of a neuron. Each may be read and set; a wrong value is refused."""
+
+    _threshold: float
+    _decay: float
+    _surrogate: Surrogate
+
+    @property
+    def threshold(self) -> float | Tensor:
+        """The potential at which a neuron fires, > 0."""
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self._threshold = _checks.positive("threshold", value)
+
+    @property
+    def decay(self) -> float:
+        """The factor of the potential from step to step, in (0, 1]; 1 for IF."""
+        return self._decay
+
+    @decay.setter
+    def decay(self, value: float) -> None:
+        self._decay = _checks.positive("decay", value, 1.0)
+
+    @property
+    def surrogate(self) -> Surrogate:
+        """The surrogate derivative of the firing step; set to None it is `triangle()`."""
+        return self._surrogate
+
+    @surrogate.setter
+    def surrogate(self, value: Surrogate | None) -> None:
+        value = triangle() if value is None else value
+        if not isinstance(value, Surrogate):
+            raise TypeError(
+                f"surrogate must be a firstspike.surrogate, such as triangle(1.0), got {_checks.shown(value)}"
+            )
+        self._surrogate = value
+
+    @property
+    def neuron(self) -> Neuron:
+        """The settings as the functions take them, read-only: set the properties to change them."""
+        settings = {"threshold": self._threshold, "decay": self._decay, "surrogate": self._surrogate}
+        return cast(Neuron, MappingProxyType(settings))
 
 
-class TTFSNode(nn.Module):
-    """The TTFS neuron alone: dense currents [T, B, ...] to dense spikes of the same shape, at most one a neuron.
+class TTFSNode(NeuronSettings):
+    """The TTFS neuron alone: dense currents [T, B, ...] to dense spikes of the same shape, at most one per neuron.
 
     V[t] = decay V[t - 1] + X[t]; it fires once, where V >= threshold. A drop-in for the neurons of time-stepped
     libraries, behind any layer; there is no state to reset. threshold > 0; 0 < decay <= 1 (1 = IF); surrogate:
-    triangle(1) by default.
+    `triangle()` by default.
     """
 
     def __init__(self, *, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate | None = None) -> None:
         super().__init__()
-        self.neuron = neuron(threshold, decay, surrogate)
+        self.threshold, self.decay, self.surrogate = threshold, decay, surrogate
 
     def forward(self, current: Tensor) -> Tensor:
         """Dense spikes of `current`, float32 [T, B, ...]."""

@@ -1,4 +1,4 @@
-"""Weight normalisation as a torch parametrization."""
+"""Weight normalisation, a part of a layer."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from .. import _checks, functional
 class WeightNormalization(nn.Module):
     """(W - mean) / std * sqrt(T / N) * gain, mean and std (biased) over the whole weight (paper, Eq. 16).
 
-    The paper is arXiv 2410.23619. So the weight keeps the mean 0 and the variance T / N of ETTFS-init throughout
-    training, and Var(PSC) stays 1. `gain` is ours, 1 in the paper, see `init.ettfs_`.
+    The paper is arXiv 2410.23619. The weight keeps the mean 0 and the variance T / N of ETTFS-init throughout training, and
+    Var(PSC) stays 1 (docs/model.md, section "Weight normalisation"). `gain` is ours, 1 in the paper, see `init.ettfs_`.
 
-    steps: T, 1 to 254. fan_in: N, at least 1. Use: `normalize(layer)`, or
-    `torch.nn.utils.parametrize.register_parametrization(module, "weight", WeightNormalization(steps, fan_in))`.
+    A layer with `normalization=True` makes its own and holds it as `layer.normalization`. It has no parameters, so a
+    layer's state_dict is the same with it and without it, and `layer.weight` stays the tensor that is trained.
+
+    steps: T, 1 to 254. fan_in: N, at least 1.
     """
 
     def __init__(self, steps: int, fan_in: int, gain: float = 1.0) -> None:
         super().__init__()
         self.steps = _checks.steps(steps)
         self.fan_in = _checks.integer("fan_in", fan_in, 1)
-        self.gain = _checks.real("gain", gain, 0.0, open_low=True)
+        self.gain = _checks.positive("gain", gain)
 
     @property
     def deviation(self) -> float:
@@ -33,10 +35,6 @@ class WeightNormalization(nn.Module):
     def forward(self, weight: Tensor, gamma: Tensor | None = None) -> Tensor:
         """The normalised weight of the shape of `weight`, float32 [O, ...], times gamma, [O] or [1], if given."""
         return functional.normalize_weight(weight, self.deviation, gamma)
-
-    def right_inverse(self, weight: Tensor) -> Tensor:
-        """What an assignment to the layer's weight stores: the weight as it is."""
-        return weight
 
     def extra_repr(self) -> str:
         """The settings, for print."""

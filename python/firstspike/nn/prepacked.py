@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import type_before_parametrizations
 
 from .. import _checks, _geometry
 from ..ops.prepacked import PrepackedLayer, PrepackedLayers
@@ -18,15 +17,15 @@ from .ttfs import TTFSConv2d, TTFSLinear
 
 def can_prepack(layer: nn.Module) -> TypeGuard[TTFSConv2d | TTFSLinear | Integrate]:
     """Whether `Prepacked` takes a layer: these very classes, for one derived from them may do something else."""
-    return type_before_parametrizations(layer) in (TTFSConv2d, TTFSLinear, Integrate)
+    return type(layer) in (TTFSConv2d, TTFSLinear, Integrate)
 
 
 class Prepacked(nn.Module):
     """Some layers one after another, without gradients: the same bits in less time, above all for few samples.
 
     A layer turns its weights for its kernel at every call, which for one sample is most of the work; here that is done once, and
-    all layers are one call, without hooks. What becomes of the layers later is not seen: a copy of their weights is held, and no
-    parameters.
+    all layers are one call, without hooks. A copy of the weights is held, and no parameters: later changes of the layers have
+    no effect. A pickle holds the weights, and packs them again when it is loaded.
 
     layers: `TTFSConv2d`, `TTFSLinear` and, at the end, perhaps `Integrate`, on the CPU; dropout is off. input_shape: of a
     sample, (N,) or (C, H, W). Raises ValueError or TypeError naming what does not fit.
@@ -51,13 +50,13 @@ class Prepacked(nn.Module):
                 f"layers must be at least one, all of the same steps, got {[x.geometry.steps for x in packed]}"
             )
         self.steps, self.output_shape, self._fires = packed[-1].geometry.steps, shape, packed[-1].fires
+        self._packed = packed
         self._layers = PrepackedLayers(packed)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, spikes: SpikeTimes) -> SpikeTimes | Tensor:
         """Spike times [B, *output_shape] of `spikes` [B, *input_shape], or the membrane [T, B, O] of an `Integrate`."""
-        if not isinstance(spikes, SpikeTimes):
-            raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}")
+        _checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
         if spikes.steps != self.steps or spikes.shape[1:] != self.input_shape or spikes.device.type != "cpu":
             raise ValueError(
                 f"spikes must have shape [batch, {', '.join(map(str, self.input_shape))}] and steps = {self.steps} and lie "
@@ -66,7 +65,14 @@ class Prepacked(nn.Module):
         out = self._layers(to_sites(spikes.times))
         if not self._fires:
             return out.flatten(2)
-        return SpikeTimes._trusted(from_sites(out, (len(spikes), *self.output_shape)), spikes.steps)
+        return SpikeTimes._trusted(from_sites(out, (spikes.shape[0], *self.output_shape)), spikes.steps)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_layers"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._layers = PrepackedLayers(self._packed)
 
     def extra_repr(self) -> str:
         """The settings, for print."""
@@ -83,13 +89,16 @@ def _packed(layer: TTFSConv2d | TTFSLinear | Integrate, shape: tuple[int, ...]) 
     if isinstance(layer, TTFSConv2d):
         if len(shape) != 3:
             raise ValueError(f"layers must fit together: a convolution needs (channels, height, width), got {shape}")
-        stride, padding = (layer.stride, layer.stride), (layer.padding, layer.padding)
-        geometry = _geometry.convolution(spikes, weight, stride, padding, pool, layer.steps)
+        geometry = _geometry.convolution(spikes, weight, layer.stride, layer.padding, pool, layer.steps)
     else:
         geometry = _geometry.linear(spikes, weight, pool, layer.steps)
-    threshold = None if isinstance(layer, Integrate) else layer.threshold
-    neuron = (threshold or 0.0, layer.decay, 0.0, 1.0)
-    return PrepackedLayer(geometry, neuron, threshold is not None, weight, bias if bias is None else bias.contiguous())
+    fires = not isinstance(layer, Integrate)
+    neuron = (layer.neuron["threshold"] if not isinstance(layer, Integrate) else 0.0, layer.decay, 0.0, 1.0)
+    weight, bias = (
+        weight.detach().clone(),
+        None if bias is None else bias.detach().clone(memory_format=torch.contiguous_format),
+    )
+    return PrepackedLayer(geometry, neuron, fires, weight, bias)
 
 
 def _out_shape(layer: PrepackedLayer) -> tuple[int, ...]:

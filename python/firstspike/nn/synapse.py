@@ -1,31 +1,21 @@
-"""What every layer has: a weight, the learnable affine on its current, and their initialisation."""
+"""What every layer has: a weight, its normalisation, the learnable affine on its current, and their initialisation."""
 
 from __future__ import annotations
 
-from typing import Literal, Required, TypedDict, cast
+from typing import Any, Literal, Self
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.utils import parametrize
 
 from .. import _checks
 from .. import init as _init
-from ._inputs import Train, drop_spikes
+from ._inputs import Spikes, drop_spikes
 from .normalization import WeightNormalization
 
 Affine = Literal["channel", "layer"] | None
 INITS = ("ettfs", "kaiming", "torch")
-
-
-class SynapseOptions(TypedDict, total=False):
-    """Arguments that all layers take: steps is T, 1 to 254; the others as in `Synapse`."""
-
-    steps: Required[int]
-    bias: bool
-    affine: Affine
-    init: str
-    generator: Generator | None
-    dropout: float
+#: Keys of state_dicts of version 0.1, in which a normalised weight was a parametrization of torch.
+_OLD_KEYS = {"parametrizations.weight.original": "weight", "parametrizations.bias.original": "bias"}
 
 
 class Synapse(nn.Module):
@@ -35,14 +25,21 @@ class Synapse(nn.Module):
     with None; `bias`, the paper's beta, of gamma's size ([O] without an affine), absent with bias=False. beta is a
     current, added in every step. init and generator as in `reset_parameters`.
 
+    normalization: True for `WeightNormalization` of the weight, False for none, or a module of one's own with
+    forward(weight, gamma) -> gamma times the weight that acts, gamma [O], [1] or None. It is the submodule `normalization`
+    (or None), and may be replaced or removed later.
+
     dropout: in training each neuron that sends spikes is silent with probability p in [0, 0.99], drawn from torch's
     generator, and W counts 1 / (1 - p) times.
 
-    `steps` is T, `fan_in` N the weight's elements an output. `gain` is the factor that keeps Var(PSC) = 1 where the
-    paper's derivation does not hold (ours, see `init.ettfs_`), else 1.
+    `steps` is T, `fan_in` N the weight's elements per output. `gain` is the factor that keeps Var(PSC) = 1 where the
+    paper's derivation does not hold (ours, see `init.ettfs_`), else 1. `quantizer` is None, or a module with
+    forward(weight, bias) -> (weight, bias) that is put on what acts, as in quantisation-aware training.
     """
 
     weight: Tensor
+    normalization: nn.Module | None
+    quantizer: nn.Module | None
 
     def __init__(
         self,
@@ -53,41 +50,55 @@ class Synapse(nn.Module):
         bias: bool = True,
         affine: Affine = "channel",
         init: str = "ettfs",
-        generator: Generator | None = None,
+        normalization: bool | nn.Module = False,
         dropout: float = 0.0,
+        generator: Generator | None = None,
     ) -> None:
         super().__init__()
         if affine not in ("channel", "layer", None):
-            raise ValueError(f"affine must be 'channel', 'layer' or None, got {affine!r}")
+            raise ValueError(f"affine must be 'channel', 'layer' or None, got {_checks.shown(affine)}")
+        _checks.boolean("bias", bias)
         self.steps = _checks.steps(steps)
         self.gain = gain
-        self.dropout = _checks.real("dropout", dropout, 0.0, 0.99)
+        self.dropout = dropout
         self.affine = affine
-        self.weight = nn.Parameter(torch.empty(shape))
+        self.weight = nn.Parameter(torch.empty(shape, dtype=torch.float32))
         size = 1 if affine == "layer" else shape[0]
-        self.gamma = nn.Parameter(torch.empty(size)) if affine is not None else None
-        self.bias = nn.Parameter(torch.empty(size)) if bias else None
+        self.gamma = nn.Parameter(torch.empty(size, dtype=torch.float32)) if affine is not None else None
+        self.bias = nn.Parameter(torch.empty(size, dtype=torch.float32)) if bias else None
+        if not isinstance(normalization, (bool, nn.Module)):
+            raise TypeError(f"normalization must be True, False or a module, got {_checks.shown(normalization)}")
+        if normalization is True:
+            normalization = WeightNormalization(self.steps, self.fan_in, gain)
+        self.normalization = normalization or None
+        self.quantizer = None
         self.reset_parameters(init, generator=generator)
 
     @property
     def fan_in(self) -> int:
-        """The number of weights an output has."""
+        """The number of weights per output."""
         return self.weight[0].numel()
+
+    @property
+    def dropout(self) -> float:
+        """The probability with which, in training, a neuron that sends spikes is silent; may be set."""
+        return self._dropout
+
+    @dropout.setter
+    def dropout(self, p: float) -> None:
+        self._dropout = _checks.real("dropout", p, 0.0, 0.99)
 
     def reset_parameters(self, init: str = "ettfs", *, generator: Generator | None = None) -> None:
         """Draw the weight anew, and set gamma to 1 and beta to 0.
 
         init: "ettfs" (with the layer's `gain`), "kaiming" (true He) or "torch" (torch's default), see
-        `firstspike.init`. A weight that carries a parametrization has its original drawn.
+        `firstspike.init`.
         """
-        if init not in INITS:
-            raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
-        original = parametrize.is_parametrized(self, "weight")
-        weight = self.get_parameter("parametrizations.weight.original" if original else "weight")
+        _checks.one_of("init", init, INITS)
         if init == "ettfs":
-            _init.ettfs_(weight, self.steps, gain=self.gain, generator=generator)
+            _init.ettfs_(self.weight, self.steps, gain=self.gain, generator=generator)
         else:
-            {"kaiming": _init.kaiming_, "torch": _init.torch_default_}[init](weight, generator=generator)
+            {"kaiming": _init.kaiming_, "torch": _init.torch_default_}[init](self.weight, generator=generator)
         with torch.no_grad():
             if self.gamma is not None:
                 self.gamma.fill_(1)
@@ -95,39 +106,63 @@ class Synapse(nn.Module):
                 self.bias.zero_()
 
     def effective_weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
-        """(gamma W, beta [O]) that act on the spikes, normalisation and affine folded in; differentiable."""
-        weight, bias = self._scaled_weight(), self.bias
-        return weight, bias if bias is None or bias.shape[0] == weight.shape[0] else bias.expand(weight.shape[0])
+        """(weight, bias [O]) that act on the spikes: normalisation and affine folded in; differentiable."""
+        weight = self._scaled_weight()
+        bias: Tensor | None = self.bias
+        if bias is not None and bias.shape[0] != weight.shape[0]:
+            bias = bias.expand(weight.shape[0])
+        weight, bias = self._per_threshold(weight, bias)
+        return (weight, bias) if self.quantizer is None else self.quantizer(weight, bias)
 
-    def prepare_input(self, spikes: Train) -> tuple[Train, Tensor, Tensor | None]:
+    def prepare_input(self, spikes: Spikes) -> tuple[Spikes, Tensor, Tensor | None]:
         """(spikes, weight, bias) of this pass: in training with dropout, the spikes that are left and a larger weight."""
         weight, bias = self.effective_weight_and_bias()
         if not self.training or self.dropout == 0:
             return spikes, weight, bias
         return drop_spikes(spikes, self.dropout), weight / (1 - self.dropout), bias
 
+    def fold(self) -> Self:
+        """Put all that acts on weight and bias into them, in place: what the layer computes stays the same to the bit.
+
+        Afterwards `weight` and `bias` are new parameters, and there is no normalisation, affine or quantiser. Returns self.
+        """
+        with torch.no_grad():
+            weight, bias = self.effective_weight_and_bias()
+        self.weight = nn.Parameter(weight.detach().clone())
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+        self.affine = self.gamma = self.normalization = self.quantizer = None
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        return {
+            "steps": self.steps,
+            "bias": self.bias is not None,
+            "affine": self.affine,
+            "normalization": self.normalization is not None,
+            "dropout": self.dropout,
+        }
+
+    def _per_threshold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias in units of the thresholds, where a layer has one per neuron."""
+        return weight, bias
+
     def _scaled_weight(self) -> Tensor:
+        if self.normalization is not None:
+            normal: Tensor = self.normalization(self.weight, self.gamma)
+            return normal
         if self.gamma is None:
             return self.weight
-        parametrizations = self._modules.get("parametrizations")  # what parametrize's own functions look up, faster
-        if parametrizations is not None and "weight" in parametrizations._modules:
-            chain = cast(parametrize.ParametrizationList, parametrizations._modules["weight"])
-            if len(chain) == 1 and isinstance(chain[0], WeightNormalization):  # both in one pass
-                return chain[0](chain.original, self.gamma)
         return self.weight * self.gamma.view(-1, *[1] * (self.weight.dim() - 1))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        for old, new in _OLD_KEYS.items():
+            if prefix + old in state_dict:
+                state_dict[prefix + new] = state_dict.pop(prefix + old)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def extra_repr(self) -> str:
         """The settings, for print."""
         shape = ", ".join(map(str, reversed(self.weight.shape[:2])))
         dropout = f", dropout={self.dropout:g}" if self.dropout else ""
         return f"{shape}, steps={self.steps}, bias={self.bias is not None}, affine={self.affine!r}{dropout}"
-
-
-def normalize(layer: Synapse) -> Synapse:
-    """Put `WeightNormalization` with the layer's steps, fan-in and gain on its weight, in place; returns the layer."""
-    if not isinstance(layer, Synapse):
-        raise TypeError(f"layer must be a layer of firstspike.nn with a weight, got {type(layer).__name__}")
-    if parametrize.is_parametrized(layer, "weight"):
-        raise ValueError("layer must not be normalised yet: its weight carries a parametrization")
-    parametrize.register_parametrization(layer, "weight", WeightNormalization(layer.steps, layer.fan_in, layer.gain))
-    return layer

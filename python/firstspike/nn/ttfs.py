@@ -1,50 +1,101 @@
-"""The layers of a TTFS network: spikes in, spikes out, at most one a neuron."""
+"""The layers of a TTFS network: spikes in, spikes out, at most one per neuron."""
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any
 
-from torch import Tensor
+from torch import Generator, Tensor, nn
 
 from .. import _checks, functional
 from ..init import pool_gain
 from ..spikes import SpikeTimes
-from ._inputs import FLAT_OR_MAP, MAP, Train, check_train, flat_current, flat_membrane, full_precision, map_current
-from .firing import FiringLayer, FiringOptions
+from ..surrogate import Surrogate
+from ._inputs import (
+    FLAT_OR_MAP,
+    MAP,
+    Pair,
+    Spikes,
+    accumulate,
+    check_spikes,
+    flat_current,
+    flat_membrane,
+    full_precision,
+    map_current,
+    map_membrane,
+)
+from .firing import FiringLayer
+from .synapse import Affine
 
 
 class TTFSLinear(FiringLayer):
     """Fully connected TTFS layer: X[t] = gamma (W s[t]) + beta, and each neuron fires once, where V >= threshold.
 
-    avg_pool: average pooling of input maps by k x k before they are flattened in C, H, W order; it costs nothing, an
-    event enters with weight W / k^2. `gain` is `init.pool_gain`. Options as in `Synapse` (steps is required) and
-    `FiringLayer`.
+    steps: T, 1 to 254. avg_pool: average pooling of input maps by k x k before they are flattened in C, H, W order; it
+    costs nothing, an event enters with weight W / k^2. threshold, decay and surrogate as in `FiringLayer`, the others as in
+    `Synapse`. `gain` is `init.pool_gain`.
     """
 
     def __init__(
-        self, in_features: int, out_features: int, *, avg_pool: int = 1, **options: Unpack[FiringOptions]
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        steps: int,
+        avg_pool: int = 1,
+        threshold: float | Tensor = 1.0,
+        decay: float = 1.0,
+        surrogate: Surrogate | None = None,
+        bias: bool = True,
+        affine: Affine = "channel",
+        init: str = "ettfs",
+        normalization: bool | nn.Module = False,
+        dropout: float = 0.0,
+        generator: Generator | None = None,
     ) -> None:
-        _checks.integer("in_features", in_features, 1)
-        _checks.integer("out_features", out_features, 1)
-        super().__init__((out_features, in_features), pool_gain(avg_pool, options.get("steps")), **options)
-        self.in_features, self.out_features, self.avg_pool = in_features, out_features, avg_pool
+        self.in_features = _checks.integer("in_features", in_features, 1)
+        self.out_features = _checks.integer("out_features", out_features, 1)
+        self.avg_pool = _checks.integer("avg_pool", avg_pool, 1)
+        super().__init__(
+            (self.out_features, self.in_features),
+            pool_gain(avg_pool, steps),
+            steps=steps,
+            threshold=threshold,
+            decay=decay,
+            surrogate=surrogate,
+            bias=bias,
+            affine=affine,
+            init=init,
+            normalization=normalization,
+            dropout=dropout,
+            generator=generator,
+        )
 
-    def forward(self, spikes: Train) -> SpikeTimes:
-        """Spike times [B, O] of `spikes` [B, N] or [B, C, H, W].
+    def forward(self, spikes: Spikes, *, membrane: bool = False) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
+        """Spike times [B, O] of `spikes` [B, N] or [B, C, H, W]; with `membrane` also V of this very pass, see `membrane`.
 
         `spikes` may be a dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path.
         """
-        spikes, weight, bias = self.prepare_input(check_train(spikes, self.steps, FLAT_OR_MAP))
+        spikes, weight, bias = self.prepare_input(check_spikes(spikes, self.steps, FLAT_OR_MAP))
         if isinstance(spikes, Tensor):
             current = flat_current(spikes, weight, bias, self.avg_pool)
-            return SpikeTimes.from_dense(functional.fire(current, **self.neuron))
+            fired = SpikeTimes.from_dense(functional.fire(current, **self.neuron))
+            return (fired, accumulate(current, self.decay)) if membrane else fired
         with full_precision(weight.device):
-            return functional.linear(spikes, weight, bias, avg_pool=self.avg_pool, **self.neuron)
+            fired = functional.linear(spikes, weight, bias, avg_pool=self.avg_pool, **self.neuron)
+        return (fired, flat_membrane(spikes, weight, bias, self.avg_pool, self.decay)) if membrane else fired
 
-    def membrane(self, spikes: Train) -> Tensor:
-        """The potential V, float32 [T, B, O], exact up to each neuron's spike; then without reset."""
+    def membrane(self, spikes: Spikes) -> Tensor:
+        """The potential V, float32 [T, B, O], exact up to each neuron's spike; then without reset.
+
+        In units of `theta` where the layer has one threshold per neuron. Nothing is dropped.
+        """
         weight, bias = self.effective_weight_and_bias()
-        return flat_membrane(check_train(spikes, self.steps, FLAT_OR_MAP), weight, bias, self.avg_pool, self.decay)
+        return flat_membrane(check_spikes(spikes, self.steps, FLAT_OR_MAP), weight, bias, self.avg_pool, self.decay)
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        sizes = {"in_features": self.in_features, "out_features": self.out_features, "avg_pool": self.avg_pool}
+        return super().settings() | sizes
 
     def extra_repr(self) -> str:
         """The settings, for print."""
@@ -52,7 +103,7 @@ class TTFSLinear(FiringLayer):
 
 
 class TTFSConv2d(FiringLayer):
-    """Convolutional TTFS layer, see `TTFSLinear`. Sizes as in `torch.nn.Conv2d`, square kernels.
+    """Convolutional TTFS layer, see `TTFSLinear`. Sizes as in `torch.nn.Conv2d`, each an int or a pair (vertical, horizontal).
 
     avg_pool pools the input first.
     """
@@ -61,35 +112,77 @@ class TTFSConv2d(FiringLayer):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
+        kernel_size: int | Pair,
         *,
-        stride: int = 1,
-        padding: int = 0,
+        steps: int,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
         avg_pool: int = 1,
-        **options: Unpack[FiringOptions],
+        threshold: float | Tensor = 1.0,
+        decay: float = 1.0,
+        surrogate: Surrogate | None = None,
+        bias: bool = True,
+        affine: Affine = "channel",
+        init: str = "ettfs",
+        normalization: bool | nn.Module = False,
+        dropout: float = 0.0,
+        generator: Generator | None = None,
     ) -> None:
-        _checks.integer("in_channels", in_channels, 1)
-        _checks.integer("out_channels", out_channels, 1)
-        _checks.integer("kernel_size", kernel_size, 1)
-        shape = (out_channels, in_channels, kernel_size, kernel_size)
-        super().__init__(shape, pool_gain(avg_pool, options.get("steps")), **options)
-        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
-        self.avg_pool = avg_pool
-        self.stride = _checks.integer("stride", stride, 1)
-        self.padding = _checks.integer("padding", padding, 0)
+        self.in_channels = _checks.integer("in_channels", in_channels, 1)
+        self.out_channels = _checks.integer("out_channels", out_channels, 1)
+        self.kernel_size = _checks.pair("kernel_size", kernel_size, 1)
+        self.stride = _checks.pair("stride", stride, 1)
+        self.padding = _checks.pair("padding", padding, 0)
+        self.avg_pool = _checks.integer("avg_pool", avg_pool, 1)
+        super().__init__(
+            (self.out_channels, self.in_channels, *self.kernel_size),
+            pool_gain(avg_pool, steps),
+            steps=steps,
+            threshold=threshold,
+            decay=decay,
+            surrogate=surrogate,
+            bias=bias,
+            affine=affine,
+            init=init,
+            normalization=normalization,
+            dropout=dropout,
+            generator=generator,
+        )
 
-    def forward(self, spikes: Train) -> SpikeTimes:
-        """Spike times [B, O, H', W'] of `spikes` [B, C, H, W].
+    def forward(self, spikes: Spikes, *, membrane: bool = False) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
+        """Spike times [B, O, H', W'] of `spikes` [B, C, H, W]; with `membrane` also V of this very pass, see `membrane`.
 
         `spikes` may be a dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path.
         """
-        spikes, weight, bias = self.prepare_input(check_train(spikes, self.steps, MAP))
+        spikes, weight, bias = self.prepare_input(check_spikes(spikes, self.steps, MAP))
         if isinstance(spikes, Tensor):
-            current = map_current(spikes, weight, bias, self.stride, self.padding, self.avg_pool)
-            return SpikeTimes.from_dense(functional.fire(current, **self.neuron))
-        sizes = {"stride": self.stride, "padding": self.padding, "avg_pool": self.avg_pool}
+            current = map_current(spikes, weight, bias, *self._window)
+            fired = SpikeTimes.from_dense(functional.fire(current, **self.neuron))
+            return (fired, accumulate(current, self.decay)) if membrane else fired
+        sizes: dict[str, Any] = {"stride": self.stride, "padding": self.padding, "avg_pool": self.avg_pool}
         with full_precision(weight.device):
-            return functional.conv2d(spikes, weight, bias, **sizes, **self.neuron)
+            fired = functional.conv2d(spikes, weight, bias, **sizes, **self.neuron)
+        return (fired, map_membrane(spikes, weight, bias, *self._window, self.decay)) if membrane else fired
+
+    def membrane(self, spikes: Spikes) -> Tensor:
+        """The potential V, float32 [T, B, O, H', W'], without reset, by T dense convolutions; else as in `TTFSLinear`."""
+        weight, bias = self.effective_weight_and_bias()
+        return map_membrane(check_spikes(spikes, self.steps, MAP), weight, bias, *self._window, self.decay)
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        return super().settings() | {
+            "in_channels": self.in_channels,
+            "out_channels": self.out_channels,
+            "kernel_size": self.kernel_size,
+            "stride": self.stride,
+            "padding": self.padding,
+            "avg_pool": self.avg_pool,
+        }
+
+    @property
+    def _window(self) -> tuple[Pair, Pair, int]:
+        return self.stride, self.padding, self.avg_pool
 
     def extra_repr(self) -> str:
         """The settings, for print."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SILENT = 255
+from firstspike._checks import SILENT
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,10 @@ def out_shape(module: nn.Module, shape: Shape, pool: int) -> Shape:
     """(height, width, channels) of a layer's neurons, for a source of that shape."""
     if not isinstance(module, (fs.TTFSConv2d, fs.DirectConv2d)):
         return 1, 1, module.out_features  # type: ignore[return-value]
-    sides = ((side // pool + 2 * module.padding - module.kernel_size) // module.stride + 1 for side in shape[:2])
-    height, width = sides
+    height, width = (
+        (side // pool + 2 * pad - kernel) // stride + 1
+        for side, pad, kernel, stride in zip(shape, module.padding, module.kernel_size, module.stride, strict=False)
+    )
     return height, width, module.out_channels
 
 
@@ -65,14 +67,17 @@ def direct_encoder(module: nn.Module, shape: Shape) -> tuple[Encoder, Shape]:
         )
     weight, bias = folded(module, f"0:{type(module).__name__}")
     conv = isinstance(module, fs.DirectConv2d)
+    for size in ("stride", "padding"):
+        if conv and len(set(getattr(module, size))) > 1:
+            raise CannotQuantize(f"layer 0:DirectConv2d: its {size} must be the same in both directions")
     encoder = Encoder(
         "direct-conv" if conv else "direct-linear",
         weight=weight.astype(np.float32),
         bias=bias.astype(np.float32),
-        threshold=module.threshold,
+        threshold=module.neuron["threshold"],
         decay=module.decay,
-        stride=module.stride if isinstance(module, fs.DirectConv2d) else 1,
-        padding=module.padding if isinstance(module, fs.DirectConv2d) else 0,
+        stride=module.stride[0] if isinstance(module, fs.DirectConv2d) else 1,
+        padding=module.padding[0] if isinstance(module, fs.DirectConv2d) else 0,
     )
     return encoder, out_shape(module, shape, 1)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn.utils import parametrize
 
 from ... import models
@@ -91,20 +91,14 @@ def finetune(
 
 def _round(layer: fs.Synapse, profile: Profile, bits: int, granularity: str, observer: str) -> None:
     """Fold a layer's normalisation and affine, then put rounding on its weight and bias."""
-    with torch.no_grad():
-        weight, bias = (None if x is None else x.detach().clone() for x in layer.effective_weight_and_bias())
-    assert weight is not None
-    if parametrize.is_parametrized(layer, "weight"):
-        parametrize.remove_parametrizations(layer, "weight")
-    layer.weight = nn.Parameter(weight)
-    layer.gamma, layer.affine = None, None
+    layer.fold()
+    weight, bias = layer.weight.detach(), layer.bias
     fires, pool = isinstance(layer, fs.FiringLayer), int(layer.avg_pool)  # type: ignore[arg-type]
     flat = weight.double().numpy().reshape(1 if granularity == "tensor" or not fires else len(weight), -1)
     unit = torch.from_numpy(scales.choose_scale(flat, bits, profile.weight_step, observer)).float()
-    threshold = layer.threshold if isinstance(layer, fs.FiringLayer) else None
+    threshold = layer.neuron["threshold"] if isinstance(layer, fs.FiringLayer) else None
     finest = 1e-12 if threshold is None else scales.finest_scale(threshold, pool, profile) * (1 + 1e-6)
     rounding = FakeQuantize(unit.clamp(min=finest), bits, profile.weight_step, threshold, pool, finest)
     parametrize.register_parametrization(layer, "weight", rounding)
     if bias is not None:
-        layer.bias = nn.Parameter(bias)
         parametrize.register_parametrization(layer, "bias", FakeQuantizeBias(rounding, not profile.bias_bits))

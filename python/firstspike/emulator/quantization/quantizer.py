@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from ... import nn as fs
 from ...data import Normalize
@@ -99,7 +98,7 @@ class _Maker:
             encoder = Encoder(**{**vars(encoder), "mean": scaling["mean"], "std": scaling["std"]})
         layers, table = [], []
         for index, module in enumerate(modules):
-            kind = parametrize.type_before_parametrizations(module).__name__
+            kind = type(module).__name__
             label = f"{len(model.layers) - len(modules) + index}:{kind}"
             compared = module is modules[-1] and isinstance(model.readout, fs.FirstSpike)  # overshoots need one unit
             layer, row = self.layer(module, label, shape, index, compared)
@@ -116,7 +115,7 @@ class _Maker:
         p, fires, pool = self.profile, not isinstance(module, fs.Integrate), module.avg_pool
         weight, beta = folded(module, name)
         keep, decay_bits = self._leak(float(module.decay), name)
-        threshold = module.threshold if isinstance(module, fs.FiringLayer) else 0.0
+        threshold = module.neuron["threshold"] if isinstance(module, fs.FiringLayer) else 0.0
         if fires and threshold <= 0:
             raise CannotQuantize(f"layer {name}: the threshold must be positive, got {threshold}")
         step = p.weight_step
@@ -143,8 +142,8 @@ class _Maker:
             accumulator=p.accumulator,
             membrane=p.membrane,
             pool=pool,
-            stride=(module.stride,) * 2 if isinstance(module, fs.TTFSConv2d) else (1, 1),
-            padding=(module.padding,) * 2 if isinstance(module, fs.TTFSConv2d) else (0, 0),
+            stride=module.stride if isinstance(module, fs.TTFSConv2d) else (1, 1),
+            padding=module.padding if isinstance(module, fs.TTFSConv2d) else (0, 0),
             fires=fires,
             delay=p.axon_delay,
             start=start,
