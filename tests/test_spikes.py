@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from firstspike import SpikeTimes, reference
-from firstspike.spikes import MAX_STEPS, anchor_to_sites
+from firstspike._checks import MAX_STEPS
+from firstspike.spikes import anchor_to_sites
 
 from .samples import SILENT, generator, grid, spike_times
 

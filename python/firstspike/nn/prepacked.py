@@ -71,7 +71,7 @@ class Prepacked(nn.Module):
         return {name: value for name, value in self.__dict__.items() if name != "_layers"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._layers = PrepackedLayers(self._packed)
 
     def extra_repr(self) -> str:

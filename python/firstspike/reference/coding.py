@@ -7,7 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from .spike_train import SILENT, SpikeTrain
+from firstspike._checks import SILENT
+
+from .spike_train import SpikeTrain
 
 
 def _time(x: float, steps: int, curve: str) -> int:

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..._checks import SILENT
 from ...data import Normalize
-from ...spikes import SILENT, SpikeTimes
+from ...spikes import SpikeTimes
 from ..program.engine import COUNTERS
 from ..program.inputs import input_times
 from ..program.program import Program
