@@ -42,6 +42,7 @@ LAYERS = [
     {"nn"},
     {"models"},
     {"inspect"},
+    {"plot"},
     {"data"},
     {"nir"},
     {"emulator"},

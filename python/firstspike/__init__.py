@@ -1,19 +1,52 @@
 """firstspike: time-to-first-spike spiking neural networks, in which every neuron fires at most once."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from . import decode, encode, functional, init, models, nn, surrogate
 from ._extension import backends
 from .spikes import SpikeTimes
+
+if TYPE_CHECKING:
+    from . import data, emulator, inspect, plot, reference, train
+    from .inspect import profile
 
 __version__ = "0.2.0"
 __all__ = [
     "SpikeTimes",
     "__version__",
     "backends",
+    "data",
     "decode",
+    "emulator",
     "encode",
     "functional",
     "init",
+    "inspect",
     "models",
     "nn",
+    "plot",
+    "profile",
+    "reference",
     "surrogate",
+    "train",
 ]
+
+# Imported when they are first asked for: they need more packages, or more time.
+_LAZY = ("data", "emulator", "inspect", "plot", "reference", "train")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return import_module(f"{__name__}.{name}")
+    if name == "profile":
+        from .inspect import profile
+
+        return profile
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

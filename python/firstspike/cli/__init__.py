@@ -10,6 +10,7 @@ from .data import data_command
 from .doctor import backends_command, doctor_command
 from .emulate import emulate_command
 from .evaluate import eval_command
+from .look import plot_command, profile_command
 from .train import train_command
 
 EXAMPLES = """Examples:
@@ -51,6 +52,8 @@ def _options(
 TRAIN, CHIP, ABOUT = "Train and measure", "Emulated chips", "Data and installation"
 app.command("train", rich_help_panel=TRAIN)(train_command)
 app.command("eval", rich_help_panel=TRAIN)(eval_command)
+app.command("plot", rich_help_panel=TRAIN)(plot_command)
+app.command("profile", rich_help_panel=TRAIN)(profile_command)
 app.command("emulate", rich_help_panel=CHIP)(emulate_command)
 app.command("data", rich_help_panel=ABOUT)(data_command)
 app.command("doctor", rich_help_panel=ABOUT)(doctor_command)

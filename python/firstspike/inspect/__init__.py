@@ -1,6 +1,18 @@
-"""Looking inside a net: operations per sample, statistics of its layers."""
+"""Looking inside a net: what every layer does in a forward pass, operations per sample, statistics of its layers."""
 
+from .monitor import Monitor, Seen
 from .operations import OperationCount, OperationCounter, synaptic_operations
-from .signals import HISTOGRAM_EDGES, layer_signals
+from .profiling import profile
+from .signals import HISTOGRAM_EDGES, layer_current, layer_signals
 
-__all__ = ["HISTOGRAM_EDGES", "OperationCount", "OperationCounter", "layer_signals", "synaptic_operations"]
+__all__ = [
+    "HISTOGRAM_EDGES",
+    "Monitor",
+    "OperationCount",
+    "OperationCounter",
+    "Seen",
+    "layer_current",
+    "layer_signals",
+    "profile",
+    "synaptic_operations",
+]

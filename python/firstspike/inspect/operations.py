@@ -39,11 +39,16 @@ def synaptic_operations(events: Tensor, layer: Any) -> float:
     pool = getattr(layer, "avg_pool", 1)
     if pool > 1:
         events = F.avg_pool2d(events, pool, divisor_override=1)
+    return products(events, layer)
+
+
+def products(units: Tensor, layer: Any) -> float:
+    """Sum over `units` [B, N] or [B, C, H, W], as they are after the layer's pooling, of the weights that each reaches."""
     weight = layer.weight
     if weight.dim() == 2:
-        return float(events.sum(dtype=torch.float64)) * weight.shape[0]
-    ones = events.new_ones(1, 1, *weight.shape[2:])
-    reached = F.conv2d(events.sum(1, keepdim=True), ones, stride=layer.stride, padding=layer.padding)
+        return float(units.sum(dtype=torch.float64)) * weight.shape[0]
+    ones = units.new_ones(1, 1, *weight.shape[2:])
+    reached = F.conv2d(units.sum(1, keepdim=True), ones, stride=layer.stride, padding=layer.padding)
     return float(reached.sum(dtype=torch.float64)) * weight.shape[0]
 
 

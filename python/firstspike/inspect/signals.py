@@ -42,7 +42,7 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
 
 @torch.no_grad()
 def _row(layer: Any, before: Any, after: Any) -> dict[str, Any]:
-    current = _current(layer, before)
+    current = layer_current(layer, before)
     inner = HISTOGRAM_EDGES[1:-1].to(current.device)
     shares = torch.bincount(torch.bucketize(current.flatten(), inner), minlength=len(HISTOGRAM_EDGES) - 1).double()
     return {
@@ -55,8 +55,11 @@ def _row(layer: Any, before: Any, after: Any) -> dict[str, Any]:
     }
 
 
-def _current(layer: Any, before: Any) -> Tensor:
-    """X[t] = gamma W s[t] + beta as [T, B, ...], or [B, ...] where it is the same in every step."""
+def layer_current(layer: Any, before: SpikeTimes | Tensor) -> Tensor:
+    """The current X[t] = gamma W s[t] + beta of a layer whose input is `before`, SpikeTimes, a dense train or data.
+
+    Returns float32 [T, B, ...], or [B, ...] where it is the same in every step. Dropout is not applied.
+    """
     weight, bias = layer.effective_weight_and_bias()
     x = before.dense() if isinstance(before, SpikeTimes) else before
     lead = x.shape[: x.dim() - (3 if x.dim() >= 4 else 1)]

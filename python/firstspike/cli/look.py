@@ -1,0 +1,104 @@
+"""`firstspike plot` and `firstspike profile`: look inside a trained net."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._shared import AsJson, DataFolder, Offline, errors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models import TTFSNet
+
+_NAMES = {"^path must": "RUN must", "^sample must": "--sample must", "^images must": "--images must"}
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its model.safetensors.")]
+Images = Annotated[int, typer.Option("--images", min=1, help="How many test images, from the first.")]
+
+
+def plot_command(
+    path: Run,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder for the pictures; by default RUN/plots.", show_default=False),
+    ] = None,
+    sample: Annotated[int, typer.Option("--sample", min=0, help="The test image of `raster` and `membrane`.")] = 0,
+    images: Images = 500,
+    kind: Annotated[str, typer.Option("--format", help="Of the pictures: png, svg or pdf.")] = "png",
+    data: DataFolder = None,
+    offline: Offline = False,
+) -> None:
+    """Write pictures of a trained net: spikes of one image, spike times, output potentials, first weights."""
+    with errors({**_NAMES, "^format must": "--format must"}):
+        from .. import _checks, plot
+        from ..inspect import Monitor
+
+        _checks.one_of("format", kind, ("png", "svg", "pdf"))
+        net, x = _net_and_images(path, max(images, sample + 1), data, offline)
+        if sample >= len(x):
+            raise ValueError(f"sample must be at most {len(x) - 1}, the last test image, got {sample}")
+        with Monitor(net) as seen:
+            net(x)
+        pictures = {
+            "raster": plot.raster(seen, sample),
+            "histogram": plot.histogram(seen),
+            "membrane": plot.membrane(seen, sample),
+            "weights": plot.weights(net.layers[0], shape=_input_size(net)),  # type: ignore[arg-type]
+        }
+        folder = out or (path if path.is_dir() else path.parent) / "plots"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            picture.savefig(folder / f"{name}.{kind}", dpi=150)
+            typer.echo(folder / f"{name}.{kind}")
+
+
+def profile_command(
+    path: Run,
+    table: Annotated[
+        str, typer.Option("--table", help="Energy table: a name that ships, or a TOML file.")
+    ] = "45nm-integer",
+    images: Images = 1000,
+    data: DataFolder = None,
+    offline: Offline = False,
+    as_json: AsJson = False,
+) -> None:
+    """What a trained net costs per image and layer: spikes, operations, energy, beside the net with ReLU."""
+    with errors({**_NAMES, "^energy table": "--table"}):
+        from ..energy import load
+        from ..inspect import profile
+
+        figures = load(table)
+        net, x = _net_and_images(path, images, data, offline)
+        found = profile(net, x, figures)
+    if as_json:
+        typer.echo(found.to_json(orient="records"))
+        return
+    typer.echo(
+        f"Per image, means over {len(x)} test images. Energy: {figures.title} ({figures.source}). {figures.note}"
+    )
+    if figures.host_mac_pj is None:
+        typer.echo("The table has no figure for multiply-accumulates: they are not counted.")
+    typer.echo(found.drop(columns="kind").to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}"))
+
+
+def _net_and_images(path: Path, images: int, root: Path | None, offline: bool) -> tuple[TTFSNet, Tensor]:
+    """The net of a run, and the first test images as it takes them."""
+    from .. import data, train
+    from ..models import TTFSNet
+
+    trained = train.load_model(path)
+    if not isinstance(trained.model, TTFSNet):
+        raise ValueError(f"{path} must hold a spiking net, got one of the model {trained.config.model!r}")
+    test = data.load(trained.config.data, root=root, train=False, download=False if offline else None)
+    return trained.model, trained.normalize(test.images[:images])
+
+
+def _input_size(net: TTFSNet) -> tuple[int, int] | None:
+    """Height and width of the pictures of the first layer's weights where that layer is fully connected."""
+    if not net.flat:
+        return None
+    channels, height, width = net.input_shape if len(net.input_shape) == 3 else (1, 1, net.input_shape[0])
+    return channels * height, width

@@ -1,0 +1,193 @@
+"""Watching a net while it runs: the spike times, membranes and currents of every layer, by name."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from .. import decode
+from ..nn import FirstSpike, MembraneReadout, Synapse, TemporalWeighting, TTFSNode
+from ..spikes import SpikeTimes
+from .signals import layer_current
+
+_READOUTS = (MembraneReadout, TemporalWeighting, FirstSpike)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one layer did in a forward pass.
+
+    module: the layer. received: its input, SpikeTimes [B, ...] or a tensor. spikes: its spike times [B, ...], None for
+    a layer that does not fire. membrane: float32 [T, B, O] of an `Integrate` layer, else None. Nothing carries
+    gradients.
+    """
+
+    module: nn.Module
+    received: SpikeTimes | Tensor
+    spikes: SpikeTimes | None
+    membrane: Tensor | None = None
+
+    @property
+    def kind(self) -> str:
+        """The name of the layer's class."""
+        return type(self.module).__name__
+
+
+@dataclass
+class Monitor:
+    """Watches every layer of `net` within a `with` block and keeps the block's last forward pass.
+
+    net: any module that contains layers of `firstspike.nn` or that passes on `SpikeTimes`. with_currents: keep the
+    current X[t] of every layer as well, T floats for each neuron and sample.
+
+    Example::
+
+        with Monitor(net) as seen:
+            F.cross_entropy(net(x), labels).backward()
+        seen.times["layers.0"]  # SpikeTimes [B, ...]
+        seen.table()            # pandas, one row per layer
+
+    layers: `Seen` of each layer, by its name in `net.named_modules()`, in the order in which they ran. currents: by the
+    same names, X[t] as [T, B, ...], or [B, ...] where it is the same in every step. scores: [B, classes], what the
+    net's readout gave, None without a readout.
+    """
+
+    net: nn.Module
+    with_currents: bool = False
+    layers: dict[str, Seen] = field(default_factory=dict, init=False, repr=False)
+    currents: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+    scores: Tensor | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.net, nn.Module):
+            raise TypeError(f"net must be a torch.nn.Module, got {type(self.net).__name__}")
+        self._hooks: list[Any] = []
+        self._readout: tuple[nn.Module, SpikeTimes | Tensor] | None = None
+
+    def __enter__(self) -> Monitor:
+        self._hooks.append(self.net.register_forward_pre_hook(lambda module, arguments: self._forget()))
+        for name, module in self.net.named_modules():
+
+            def watch(module: nn.Module, arguments: tuple[Any, ...], output: Any, name: str = name) -> None:
+                self._see(name, module, arguments, output)
+
+            self._hooks.append(module.register_forward_hook(watch))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    @property
+    def times(self) -> dict[str, SpikeTimes]:
+        """The spike times of every layer that fires, by its name."""
+        return {name: layer.spikes for name, layer in self.layers.items() if layer.spikes is not None}
+
+    @property
+    def steps(self) -> int:
+        """The number of time steps T."""
+        self._check()
+        for layer in self.layers.values():
+            if layer.spikes is not None:
+                return layer.spikes.steps
+            if layer.membrane is not None:
+                return len(layer.membrane)
+        raise AssertionError("every layer that is seen fires or integrates")
+
+    @property
+    def readout(self) -> nn.Module | None:
+        """The readout that gave `scores`."""
+        return None if self._readout is None else self._readout[0]
+
+    @property
+    def decision_step(self) -> Tensor | None:
+        """The step in which each sample is decided, int64 [B], None for a net without a readout of `firstspike.nn`.
+
+        With a spiking readout the step of the first output spike, T where none comes; with a membrane readout the step
+        from which on the class with the largest score does not change any more.
+        """
+        if self._readout is None:
+            return None
+        readout, received = self._readout
+        if isinstance(received, SpikeTimes):
+            return decode.decision_step(received)
+        assert isinstance(readout, MembraneReadout)
+        return decode.settled_step(readout.running(received))
+
+    def table(self) -> pd.DataFrame:
+        """One row per layer: what fired, and the gradient that the layer's weight holds now.
+
+        Columns: `layer`, `kind`, `neurons` (per sample), `firing` (share of neurons that fire, over all samples),
+        `silent` (share of neurons that fire for no sample), `spikes` (per sample), `mean_step` (of the spikes, from 0),
+        `gradient` (norm of the loss's gradient with respect to the trained weight, NaN without a backward pass); with
+        `with_currents` also `current_mean` and `current_sd`. NaN where a layer does not fire or has no weight.
+        """
+        self._check()
+        return pd.DataFrame([self._row(name, layer) for name, layer in self.layers.items()])
+
+    @torch.no_grad()
+    def _row(self, name: str, layer: Seen) -> dict[str, Any]:
+        row: dict[str, Any] = {"layer": name, "kind": layer.kind, **_firing(layer)}
+        weight = getattr(layer.module, "weight", None)
+        gradient = weight.grad if isinstance(weight, Tensor) else None
+        row["gradient"] = math.nan if gradient is None else float(gradient.norm())
+        if self.with_currents:
+            current = self.currents.get(name)
+            row["current_mean"] = math.nan if current is None else float(current.mean())
+            row["current_sd"] = math.nan if current is None else float(current.std(correction=0))
+        return row
+
+    def _forget(self) -> None:
+        self.layers, self.currents, self.scores, self._readout = {}, {}, None, None
+
+    @torch.no_grad()
+    def _see(self, name: str, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+        received = arguments[0] if arguments else None
+        received = received.detach() if isinstance(received, SpikeTimes | Tensor) else None
+        if isinstance(module, _READOUTS) and received is not None:
+            self.scores, self._readout = output.detach(), (module, received)
+        spikes, membrane = _spikes(module, output), None
+        if isinstance(module, Synapse) and isinstance(output, Tensor):
+            membrane = output.detach()
+        if received is None or (spikes is None and membrane is None) or self._known(spikes):
+            return
+        self.layers.pop(name, None)  # a module that runs again comes last
+        self.layers[name] = Seen(module, received, spikes, membrane)
+        if self.with_currents and isinstance(module, Synapse):
+            self.currents[name] = layer_current(module, received)
+
+    def _known(self, spikes: SpikeTimes | None) -> bool:
+        """Whether an inner module gave these very spikes: then this one only passes them on."""
+        return spikes is not None and any(seen.times is spikes.times for seen in self.times.values())
+
+    def _check(self) -> None:
+        if not self.layers:
+            raise RuntimeError("the monitor has seen no spikes: call the net within its `with` block")
+
+
+def _spikes(module: nn.Module, output: Any) -> SpikeTimes | None:
+    if isinstance(output, SpikeTimes):
+        return output.detach()
+    return SpikeTimes.from_dense(output.detach()) if isinstance(module, TTFSNode) else None
+
+
+def _firing(layer: Seen) -> dict[str, float]:
+    if layer.spikes is None:
+        assert layer.membrane is not None
+        return {"neurons": layer.membrane[0, 0].numel()} | dict.fromkeys(
+            ("firing", "silent", "spikes", "mean_step"), math.nan
+        )
+    fired = ~layer.spikes.silent.flatten(1)
+    return {
+        "neurons": fired.shape[1],
+        "firing": float(fired.double().mean()),
+        "silent": float((~fired).all(0).double().mean()),
+        "spikes": float(fired.sum(1).double().mean()),
+        "mean_step": float(layer.spikes.times.flatten(1)[fired].double().mean()),
+    }

@@ -1,0 +1,166 @@
+"""What a net costs per sample, layer by layer: spikes, operations, energy, and the same for its dense counterpart."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .. import energy
+from ..energy import EnergyTable
+from ..nn import Synapse
+from ..spikes import SpikeTimes
+from .monitor import Monitor, Seen
+from .operations import products, synaptic_operations
+
+TOTAL = "total"
+
+
+def profile(
+    net: nn.Module, x: Any, table: str | os.PathLike[str] | EnergyTable = "45nm-integer", *, batch: int = 256
+) -> pd.DataFrame:
+    """Spikes, operations and energy per sample of each layer of `net`, means over the samples of `x`.
+
+    net: a net of layers of `firstspike.nn`. x: its input, a tensor [B, ...] or `SpikeTimes`. table: an energy table by
+    name (`firstspike.energy.names()`), a TOML file, or an `EnergyTable`. batch: samples per forward pass. The net runs
+    in evaluation mode and is left in the mode that it had.
+
+    One row per layer and a last row "total", with the columns
+
+    - `layer`, `kind`: its name in the net and its class; `neurons`;
+    - `spikes`: that the layer sends;
+    - `synaptic_operations`: additions of one weight, an input spike times the neurons that it reaches;
+    - `macs`: multiply-accumulates of a directly coded layer, which gets numbers, once per sample;
+    - `dense_macs`: multiply-accumulates of the same layer with ReLU neurons;
+    - `updates`: potentials that an event (or a directly coded current) changes, counted per neuron and step;
+    - `idle_updates`: the other neurons and steps, which only a clocked core pays;
+    - `energy_nj`: of synaptic operations, updates, spikes and `macs`, as far as the table has figures (one whose
+      operation includes everything, such as "odin-frenkel2019", counts synaptic operations and `macs` alone);
+    - `idle_energy_nj`: of `idle_updates`; `dense_energy_nj`: of `dense_macs`; both NaN where the table has no figure;
+    - `steps_to_decision`: mean over samples, counted from 1, in the row "total" (a sample without a decision counts T);
+      NaN elsewhere, and for a net without a readout.
+
+    Raises ValueError for an input without samples, and where no layer of `firstspike.nn` runs.
+    """
+    figures = energy.load(table)
+    if len(x) == 0:
+        raise ValueError("x must hold at least one sample")
+    sums, decisions = _run(net, x, batch)
+    rows = [{**row, **{name: row[name] / len(x) for name in _SUMS}} for row in sums.values()]
+    for row in rows:
+        row |= _energies(row, figures)
+    whole: dict[str, Any] = {"layer": TOTAL, "kind": ""}
+    for name in ("neurons", *_SUMS, *_ENERGIES):
+        whole[name] = sum(row[name] for row in rows)
+    whole["steps_to_decision"] = decisions / len(x) if decisions is not None else math.nan
+    return pd.DataFrame([*rows, whole])
+
+
+_SUMS = ("spikes", "synaptic_operations", "macs", "dense_macs", "updates", "idle_updates")
+_ENERGIES = ("energy_nj", "idle_energy_nj", "dense_energy_nj")
+
+
+@torch.no_grad()
+def _run(net: nn.Module, x: Any, batch: int) -> tuple[dict[str, dict[str, Any]], float | None]:
+    """The sums over all samples by layer, and of the steps to decision."""
+    modes = {module: module.training for module in net.modules()}
+    sums: dict[str, dict[str, Any]] = {}
+    decisions: float | None = None
+    net.eval()
+    try:
+        for start in range(0, len(x), batch):
+            with Monitor(net) as seen:
+                net(_part(x, start, batch))
+            for name, layer in seen.layers.items():
+                if isinstance(layer.module, Synapse):
+                    row = sums.setdefault(name, {"layer": name, "kind": layer.kind, "neurons": _neurons(layer)})
+                    for key, value in _counts(layer).items():
+                        row[key] = row.get(key, 0.0) + value
+            if seen.decision_step is not None:
+                steps = (seen.decision_step + 1).clamp(max=seen.steps)
+                decisions = (decisions or 0.0) + float(steps.sum())
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    if not sums:
+        raise ValueError("net must run layers of firstspike.nn, got none")
+    return sums, decisions
+
+
+def _part(x: Any, start: int, batch: int) -> Any:
+    if isinstance(x, SpikeTimes):
+        return SpikeTimes(x.times[start : start + batch], x.steps)
+    return x[start : start + batch]
+
+
+def _neurons(layer: Seen) -> int:
+    return layer.spikes.times[0].numel() if layer.spikes is not None else layer.membrane[0, 0].numel()  # type: ignore[index]
+
+
+def _counts(layer: Seen) -> dict[str, float]:
+    """Sums over the samples of one pass."""
+    module: Any = layer.module
+    received, neurons = layer.received, _neurons(layer)
+    if isinstance(received, SpikeTimes):
+        events: Tensor = (~received.silent).float()
+        macs, operations = 0.0, synaptic_operations(events, module)
+        updates = active_updates(received, module)
+    elif received.dim() in (3, 5):  # a dense train [T, B, ...], which max pooling makes
+        events = received[0]
+        macs, operations = 0.0, synaptic_operations(received.sum(0), module)
+        updates = _active(received.flatten(0, 1), module)
+    else:
+        events = received
+        macs, operations = synaptic_operations(torch.ones_like(received), module), 0.0
+        updates = float(neurons * module.steps * len(received))
+    samples = len(events)
+    pool = getattr(module, "avg_pool", 1)
+    pooled = F.avg_pool2d(torch.ones_like(events), pool) if pool > 1 else torch.ones_like(events)
+    return {
+        "spikes": 0.0 if layer.spikes is None else float(layer.spikes.count().sum()),
+        "synaptic_operations": operations,
+        "macs": macs,
+        "dense_macs": products(pooled, module),
+        "updates": updates,
+        "idle_updates": float(neurons * module.steps * samples) - updates,
+    }
+
+
+def active_updates(spikes: SpikeTimes, layer: Any) -> float:
+    """Sum over samples, steps and neurons of a layer of those that at least one of the input `spikes` reaches."""
+    return sum(_active((spikes.times == step).float(), layer) for step in range(spikes.steps))
+
+
+def _active(events: Tensor, layer: Any) -> float:
+    """The same for the events [B, ...] of one step."""
+    weight = layer.weight
+    if weight.dim() == 2:
+        return float(events.flatten(1).any(1).sum()) * weight.shape[0]
+    pool = getattr(layer, "avg_pool", 1)
+    present = events.amax(1, keepdim=True)
+    if pool > 1:
+        present = F.max_pool2d(present, pool)
+    ones = present.new_ones(1, 1, *weight.shape[2:])
+    reached = F.conv2d(present, ones, stride=layer.stride, padding=layer.padding)
+    return float((reached > 0).sum()) * weight.shape[0]
+
+
+def _energies(row: dict[str, Any], table: EnergyTable) -> dict[str, float]:
+    """Nanojoule per sample."""
+
+    def cost(picojoule: float | None, name: str) -> float:
+        return math.nan if picojoule is None else picojoule * row[name] / 1e3
+
+    parts = [cost(table.synaptic_operation_pj, "synaptic_operations"), cost(table.host_mac_pj, "macs")]
+    if not table.all_inclusive:
+        parts += [cost(table.update_active_pj, "updates"), cost(table.spike_pj, "spikes")]
+    return {
+        "energy_nj": sum(part for part in parts if not math.isnan(part)),
+        "idle_energy_nj": math.nan if table.all_inclusive else cost(table.update_inactive_pj, "idle_updates"),
+        "dense_energy_nj": cost(table.host_mac_pj, "dense_macs"),
+    }

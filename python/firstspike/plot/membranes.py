@@ -1,0 +1,75 @@
+"""What the output neurons of a sample do, and when the answer is decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from .._checks import integer
+from ..inspect import Monitor
+from ..nn import MembraneReadout
+from ..report import figure, style
+from ._panels import ACCENT, COLOR, MUTED, step_axis
+
+
+@torch.no_grad()
+def membrane(seen: Monitor, sample: int = 0) -> Figure:
+    """The potentials of the output neurons over time, and the step in which the sample is decided.
+
+    seen: a monitor after a forward pass of a net that ends in a layer of neurons with a `firstspike.nn` readout.
+    sample: its index in the batch. The predicted class is drawn bold, the runner-up dashed, all others grey. With a
+    membrane readout the lines are the scores of the classes if the run ended after that step; with a spiking readout
+    they are the potentials up to each neuron's spike, which is marked, beside the threshold.
+    """
+    name = next(reversed(seen.layers), None)
+    if name is None or seen.readout is None or seen.scores is None or seen.decision_step is None:
+        raise ValueError("seen must hold a net with a readout of firstspike.nn, after a forward pass")
+    integer("sample", sample, 0, len(seen.scores) - 1)
+    layer, scores, decided = seen.layers[name], seen.scores[sample], int(seen.decision_step[sample])
+    steps, ranking = seen.steps, scores.argsort(descending=True).tolist()
+    with style():
+        drawn, axis = figure(height=3.2)
+        if layer.membrane is not None:
+            assert isinstance(seen.readout, MembraneReadout)
+            lines = seen.readout.running(layer.membrane[:, sample : sample + 1])[:, 0]
+            axis.set_ylabel("score after each step (potential)")
+            _lines(axis, lines, ranking, neurons_per_class=1)
+        else:
+            assert layer.spikes is not None
+            module: Any = layer.module
+            lines = module.membrane(layer.received)[:, sample]
+            times = layer.spikes.times[sample].cpu()
+            _lines(axis, lines, ranking, neurons_per_class=len(times) // len(ranking), times=times)
+            axis.axhline(module.threshold, color="#555555", linewidth=0.8, linestyle=(0, (4, 2)), label="threshold")
+            axis.set_ylabel("potential")
+        if decided < steps:
+            what = "decided" if layer.spikes is None else "first output spike"
+            axis.axvline(decided, color="black", linewidth=0.9, linestyle=":", label=f"{what}: step {decided}")
+        step_axis(axis, steps)
+        handles, names = axis.get_legend_handles_labels()
+        order = sorted(
+            range(len(names)), key=lambda i: (not names[i].startswith("class"), names[i] != f"class {ranking[0]}")
+        )
+        drawn.legend([handles[i] for i in order], [names[i] for i in order], loc="outside right upper")
+        axis.set_title(f"Output of sample {sample}: class {ranking[0]}{'' if decided < steps else ', no output spike'}")
+    return drawn
+
+
+def _lines(
+    axis: Any, lines: Tensor, ranking: list[int], *, neurons_per_class: int, times: Tensor | None = None
+) -> None:
+    """Draw the lines [T, O]: grey first, so that the two best classes lie on top."""
+    steps = range(len(lines))
+    for neuron in sorted(range(lines.shape[1]), key=lambda n: -ranking.index(n // neurons_per_class)):
+        rank = ranking.index(neuron // neurons_per_class)
+        color, width, dash = ((COLOR, 2.0, "-"), (ACCENT, 1.4, "--"))[rank] if rank < 2 else (MUTED, 0.9, "-")
+        end = len(lines) if times is None else min(int(times[neuron]) + 1, len(lines))
+        first = neuron % neurons_per_class == 0
+        label = (f"class {ranking[rank]}" if rank < 2 else "other classes" if rank == len(ranking) - 1 else "") * first
+        line = lines[:end, neuron].cpu().numpy()
+        axis.plot(steps[:end], line, color=color, linewidth=width, linestyle=dash, label=label or "_")
+        if times is not None and int(times[neuron]) < len(lines):
+            axis.plot(steps[end - 1 : end], line[-1:], color=color, marker="o", linestyle="none")

@@ -1,0 +1,63 @@
+"""`firstspike plot` and `firstspike profile` on a run that was trained for one epoch."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from firstspike import train
+from firstspike.cli import app
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    pytest.importorskip("sklearn")
+    folder = tmp_path_factory.mktemp("run")
+    config = train.Config(data="digits", spec="4C3-AP2-10", steps=4, epochs=1, batch=64)
+    train.fit(config, directory=folder, progress=False)
+    return folder
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_plot_writes_four_pictures(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    result = call("plot", run, "--images", 20, "--sample", 3, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    names = ["histogram.png", "membrane.png", "raster.png", "weights.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.iterdir())
+    assert call("plot", run, "--images", 5, "--format", "svg").exit_code == 0
+    assert (run / "plots" / "raster.svg").is_file()
+
+
+def test_profile_prints_layers_and_total(run):
+    result = call("profile", run, "--images", 20, "--json")
+    rows = json.loads(result.stdout)
+    assert [row["layer"] for row in rows] == ["layers.0", "layers.1", "total"]
+    assert rows[0]["macs"] == 7744 / 4 and rows[2]["energy_nj"] > 0 and rows[2]["steps_to_decision"] >= 1
+    text = call("profile", run, "--images", 20, "--table", "loihi-davies2018").stdout
+    assert "Davies" in text and "multiply-accumulates: they are not counted" in text and "total" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("plot", "RUN", "--sample", 400), "--sample must be at most 359"),
+        (("plot", "RUN", "--format", "gif"), "--format must be one of png, svg, pdf, got 'gif'"),
+        (("profile", "RUN", "--table", "none"), "--table must be one of 45nm-float"),
+        (("profile", "/nowhere"), "/nowhere"),
+    ],
+)
+def test_mistakes_get_one_message(run, arguments, message):
+    result = call(*(run if argument == "RUN" else argument for argument in arguments))
+    assert result.exit_code == 1 and result.stderr.startswith("error: ") and message in result.stderr
+
+
+def test_a_net_with_relu_has_no_spikes_to_show(tmp_path):
+    pytest.importorskip("sklearn")
+    train.fit(train.Config(data="digits", spec="64-10", model="relu", epochs=1), directory=tmp_path, progress=False)
+    result = call("profile", tmp_path)
+    assert result.exit_code == 1 and "must hold a spiking net, got one of the model 'relu'" in result.stderr

@@ -1,0 +1,101 @@
+"""Costs per sample, against numbers counted by hand."""
+
+import math
+
+import pytest
+import torch
+
+import firstspike
+from firstspike import SpikeTimes, encode, models, nn
+from firstspike.energy import EnergyTable
+from firstspike.inspect.profiling import active_updates
+
+TABLE = EnergyTable(
+    "by hand",
+    "t",
+    "s",
+    "n",
+    synaptic_operation_pj=1000,
+    update_active_pj=100,
+    update_inactive_pj=10,
+    spike_pj=1,
+    host_mac_pj=2000,
+)
+
+
+def rows(frame):
+    return frame.set_index("layer").to_dict("index")
+
+
+def test_a_layer_whose_counts_are_known():
+    layer = nn.TTFSLinear(3, 2, steps=4, bias=False, affine=None)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0, 1.0, 1.0], [0.1, 0.1, 0.1]]))
+    # sample 0: events in the steps 0 and 2 (two of them); sample 1: none
+    spikes = SpikeTimes(torch.tensor([[0, 2, 2], [255, 255, 255]], dtype=torch.uint8), 4)
+    found = rows(firstspike.profile(layer, spikes, TABLE))[""]
+    assert found["synaptic_operations"] == 3 * 2 / 2 and found["spikes"] == 0.5 and found["neurons"] == 2
+    assert found["updates"] == 2 * 2 / 2 and found["idle_updates"] == (2 * 4 * 2 - 4) / 2
+    assert found["macs"] == 0 and found["dense_macs"] == 6
+    assert found["energy_nj"] == pytest.approx(3 * 1.0 + 2 * 0.1 + 0.5 * 0.001)
+    assert found["idle_energy_nj"] == pytest.approx(6 * 0.01) and found["dense_energy_nj"] == 12
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_updates_of_a_convolution_are_those_that_an_event_reaches(pool):
+    layer = nn.TTFSConv2d(2, 3, 3, steps=3, padding=1, avg_pool=pool)
+    generator = torch.Generator().manual_seed(0)
+    times = torch.randint(0, 12, (2, 2, 6, 6), generator=generator).to(torch.uint8)
+    spikes = SpikeTimes(torch.where(times < 3, times, 255).to(torch.uint8), 3)
+    ones = nn.TTFSConv2d(2, 3, 3, steps=3, padding=1, avg_pool=pool, bias=False, affine=None)
+    with torch.no_grad():
+        ones.weight.fill_(1.0)
+    from firstspike.inspect import layer_current
+
+    assert active_updates(spikes, layer) == int((layer_current(ones, spikes) > 0).sum())
+
+
+def test_a_net_and_its_total():
+    model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    frame = firstspike.profile(model, x, TABLE, batch=2)
+    found = rows(frame)
+    first, last, total = found.values()
+    relu_first = (4 * 4 + 8 * 6 + 4 * 9) * 4
+    assert first["macs"] == first["dense_macs"] == relu_first and first["idle_updates"] == 0
+    assert last["dense_macs"] == 16 * 3 and last["spikes"] == 0 and first["updates"] == 64 * 5
+    observed = model.observe(x)
+    assert first["spikes"] == pytest.approx(float(observed.spikes().double().mean()))
+    assert last["synaptic_operations"] == pytest.approx(first["spikes"] * 3)
+    for name in ("spikes", "macs", "dense_macs", "updates", "energy_nj"):
+        assert total[name] == pytest.approx(first[name] + last[name])
+    assert total["steps_to_decision"] == pytest.approx(float((observed.decision_step + 1).clamp(max=5).double().mean()))
+    assert math.isnan(first["steps_to_decision"]) and list(found) == ["layers.0", "layers.1", "total"]
+    assert model.training  # as it was
+
+
+def test_batches_change_nothing_and_spikes_are_an_input_too():
+    model = torch.nn.Sequential(nn.TTFSLinear(16, 8, steps=5), nn.TTFSLinear(8, 3, steps=5))
+    x = encode.latency(torch.rand(7, 16, generator=torch.Generator().manual_seed(1)), 5)
+    whole, parts = firstspike.profile(model, x), firstspike.profile(model, x, batch=3)
+    assert (
+        whole.equals(parts)
+        or (whole.drop(columns="kind").fillna(0) - parts.drop(columns="kind").fillna(0))[["updates"]].abs().max().max()
+        < 1e-9
+    )
+    assert math.isnan(whole["steps_to_decision"].iloc[-1])
+
+
+def test_a_table_whose_operation_includes_everything_counts_nothing_twice():
+    layer = nn.TTFSLinear(3, 2, steps=4)
+    spikes = SpikeTimes(torch.zeros(1, 3, dtype=torch.uint8), 4)
+    found = rows(firstspike.profile(layer, spikes, "odin-frenkel2019"))[""]
+    assert found["energy_nj"] == pytest.approx(12.7 * 6 / 1000) and math.isnan(found["idle_energy_nj"])
+    assert math.isnan(found["dense_energy_nj"])
+
+
+def test_what_cannot_be_profiled_is_refused():
+    with pytest.raises(ValueError, match="at least one sample"):
+        firstspike.profile(nn.TTFSLinear(3, 2, steps=4), SpikeTimes(torch.zeros(0, 3, dtype=torch.uint8), 4))
+    with pytest.raises(ValueError, match=r"layers of firstspike\.nn"):
+        firstspike.profile(torch.nn.Linear(2, 2), torch.zeros(1, 2))

@@ -1,0 +1,112 @@
+"""The pictures: what is drawn, with labels and units."""
+
+import pytest
+import torch
+
+from firstspike import SpikeTimes, models, nn
+from firstspike.inspect import Monitor
+
+plot = pytest.importorskip("firstspike.plot", exc_type=ImportError)
+
+
+def watched(readout="membrane", steps=6, outputs=4, **options):
+    generator = torch.Generator().manual_seed(0)
+    model = models.build(
+        f"4C3-AP2-6-{outputs}", input_shape=(1, 6, 6), steps=steps, readout=readout, generator=generator, **options
+    )
+    with Monitor(model) as seen, torch.no_grad():
+        model(torch.rand(5, 1, 6, 6, generator=generator))
+    return seen
+
+
+def test_a_raster_has_a_dot_for_each_spike():
+    seen = watched("twd-exp")
+    figure = plot.raster(seen, sample=2)
+    assert len(figure.axes) == len(seen.times) == 3
+    for axis, spikes in zip(figure.axes, seen.times.values(), strict=True):
+        places = torch.as_tensor(axis.collections[0].get_offsets().filled())
+        times = spikes.times[2].flatten()
+        fired = (times != 255).nonzero().flatten()
+        assert places[:, 0].long().tolist() == times[fired].tolist() and places[:, 1].long().tolist() == fired.tolist()
+        assert axis.get_ylabel() == "neuron"
+    assert figure.axes[-1].get_xlabel() == "time step"
+    with pytest.raises(ValueError, match=r"sample must be .* got 5"):
+        plot.raster(seen, sample=5)
+
+
+def test_a_histogram_sums_to_all_neurons():
+    seen = watched()
+    figure = plot.histogram(seen)
+    for axis, spikes in zip(figure.axes, seen.times.values(), strict=True):
+        heights = [bar.get_height() for bar in axis.patches]
+        assert len(heights) == 7 and sum(heights) == pytest.approx(100)
+        assert heights[-1] == pytest.approx(100 * float(spikes.silent.double().mean()))
+        assert "%" in axis.get_ylabel()
+    assert [text.get_text() for text in figure.axes[-1].get_xticklabels()][-1] == "silent"
+
+
+def test_a_long_train_has_few_ticks():
+    figure = plot.histogram(watched(steps=100))
+    assert len(figure.axes[-1].get_xticks()) == 10
+
+
+@pytest.mark.parametrize("readout", ["membrane", "membrane-mean", "twd-exp", "first-spike"])
+def test_the_membrane_picture_shows_every_output_and_the_decision(readout):
+    seen = watched(readout)
+    figure = plot.membrane(seen, sample=1)
+    (axis,) = figure.axes
+    best = int(seen.scores[1].argmax())
+    assert f"class {best}" in axis.get_title(loc="left") and axis.get_xlabel() == "time step" and axis.get_ylabel()
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names[0] == f"class {best}" and "other classes" in names
+    decided = int(seen.decision_step[1])
+    if decided < seen.steps:
+        assert any(f"step {decided}" in name for name in names)
+    if readout == "membrane":
+        bold = next(line for line in axis.lines if line.get_label() == f"class {best}")
+        membrane = list(seen.layers.values())[-1].membrane
+        assert torch.equal(torch.as_tensor(bold.get_ydata()), membrane[:, 1, best])
+    elif readout != "membrane-mean":
+        assert "threshold" in names
+
+
+def test_output_potentials_end_at_the_spike():
+    seen = watched("twd-exp", population=2)
+    (axis,) = plot.membrane(seen, sample=0).axes
+    times = list(seen.times.values())[-1].times[0]
+    assert len(times) == 8
+    curves = [line for line in axis.lines if line.get_marker() == "None" and len(line.get_xdata()) > 2]
+    assert all(len(line.get_xdata()) <= 6 for line in curves)
+    markers = [line for line in axis.lines if line.get_marker() == "o"]
+    assert sorted(int(line.get_xdata()[0]) for line in markers) == sorted(times[times != 255].tolist())
+
+
+def test_a_net_without_a_readout_has_no_membrane_picture():
+    with Monitor(nn.TTFSLinear(3, 2, steps=4)) as seen:
+        seen.net(SpikeTimes(torch.zeros(1, 3, dtype=torch.uint8), 4))
+    with pytest.raises(ValueError, match="a net with a readout"):
+        plot.membrane(seen)
+
+
+def test_weights_are_drawn_with_one_symmetric_scale():
+    layer = nn.DirectConv2d(2, 5, 3, steps=4, generator=torch.Generator().manual_seed(0))
+    figure = plot.weights(layer, channel=1)
+    images = [axis.images[0] for axis in figure.axes if axis.images]
+    weight = layer.effective_weight_and_bias()[0].detach()
+    assert len(images) == 5
+    assert torch.equal(torch.as_tensor(images[3].get_array().filled()), weight[3, 1])
+    assert {image.get_clim() for image in images} == {
+        (-float(weight[:, 1].abs().max()), float(weight[:, 1].abs().max()))
+    }
+    assert any("current per unit of input" in axis.get_ylabel() for axis in figure.axes)
+
+
+def test_weights_of_a_fully_connected_layer_need_a_shape_unless_it_is_square():
+    layer = nn.TTFSLinear(6, 3, steps=4)
+    with pytest.raises(ValueError, match=r"shape must be \(height, width\) with 6 elements"):
+        plot.weights(layer)
+    figure = plot.weights(layer, shape=(2, 3), most=2)
+    assert sum(bool(axis.images) for axis in figure.axes) == 2
+    assert plot.weights(nn.TTFSLinear(9, 2, steps=4))
+    with pytest.raises(TypeError, match="got Linear"):
+        plot.weights(torch.nn.Linear(2, 2))
