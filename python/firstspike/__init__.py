@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import decode, encode, functional, init, models, nn, surrogate
+from . import _pytree, decode, encode, functional, init, models, nn, surrogate
+from ._cat import cat
 from ._extension import backends
 from .spikes import SpikeTimes
 
@@ -18,6 +19,7 @@ __all__ = [
     "SpikeTimes",
     "__version__",
     "backends",
+    "cat",
     "data",
     "decode",
     "emulator",
@@ -50,3 +52,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+_pytree.register()

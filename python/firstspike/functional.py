@@ -73,7 +73,7 @@ def linear(
             current = F.linear(_pooled(spikes, pool).flatten(2), weight, bias)
         return SpikeTimes.from_dense(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
     result = ops.layer.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
-    return _fired(result, (len(spikes), weight.shape[0]), spikes.steps, record)
+    return _fired(result, (spikes.shape[0], weight.shape[0]), spikes.steps, record)
 
 
 def conv2d(
@@ -106,10 +106,10 @@ def conv2d(
         with torch.autocast(weight.device.type, enabled=False):
             x = F.conv2d(_pooled(spikes, pool).flatten(0, 1), weight, bias, stride, padding)
         return SpikeTimes.from_dense(
-            fire(x.unflatten(0, (spikes.steps, len(spikes))), threshold=threshold, decay=decay, surrogate=surrogate)
+            fire(x.unflatten(0, (spikes.steps, spikes.shape[0])), threshold=threshold, decay=decay, surrogate=surrogate)
         )
     result = ops.layer.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
-    return _fired(result, (len(spikes), weight.shape[0], *result[1].shape[1:3]), spikes.steps, record)
+    return _fired(result, (spikes.shape[0], weight.shape[0], *result[1].shape[1:3]), spikes.steps, record)
 
 
 def integrate(
@@ -126,6 +126,26 @@ def integrate(
     bias = _checks.bias(bias, weight.shape[0])
     decay = _checks.positive("decay", decay, 1.0)
     return ops.integrate.integrate_layer(*_input(spikes), weight, bias, geometry, decay).flatten(2)
+
+
+def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
+    """The earlier of two spikes, neuron by neuron: a spike train that fires as soon as one of the two does.
+
+    a, b: SpikeTimes of the same shape [B, ...], steps and device. Where both fire in the same step, or both are silent, it is
+    `a`'s; the gradient goes to the one that was taken. Raises ValueError or TypeError naming a bad argument.
+    """
+    for name, spikes in (("a", a), ("b", b)):
+        _checks.instance(name, spikes, SpikeTimes, "SpikeTimes")
+    if a.shape != b.shape or a.steps != b.steps:
+        raise ValueError(f"a and b must have the same shape and steps, got {a} and {b}")
+    _checks.same_device("a", a.times, "b", b.times)
+    first = a.times <= b.times
+    times = torch.minimum(a.times, b.times)
+    if a._anchor is None and b._anchor is None:
+        return SpikeTimes._trusted(times, a.steps)
+    zero = torch.zeros((), dtype=torch.float32, device=times.device).expand(a.steps, *a.shape)
+    anchors = (zero if anchor is None else anchor for anchor in (a._dense_anchor(), b._dense_anchor()))
+    return SpikeTimes._trusted(times, a.steps, ops.anchors.earliest_anchor(*anchors, first))
 
 
 def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> SpikeTimes:

@@ -1,16 +1,21 @@
-"""Spike trains in which every neuron fires at most once: one byte a neuron, its time."""
+"""Spike trains in which every neuron fires at most once: one byte per neuron, its time."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
 from . import _checks
 from ._checks import MAX_STEPS, SILENT
+from .ops import anchors as _anchors
 from .ops import times as _ops
+
+#: The spikes with a gradient that own a tensor of times, by its id: whoever makes new ones of it would cut the gradient.
+_OWNERS: WeakValueDictionary[int, SpikeTimes] = WeakValueDictionary()
 
 
 class Support(NamedTuple):
@@ -34,10 +39,16 @@ class SpikeTimes:
     Gradients travel beside the bytes, on an *anchor*: a float zero that autograd connects to the layer that fired
     (docs/model.md, section "Gradient anchor"). A layer with a sparse surrogate has an anchor with one element for each
     entry of its `Support`, so that nothing of size T x N is kept or sent; any other source has one element for each step
-    and neuron, [T, B, ...].
+    and neuron, [T, B, ...]. The bytes alone carry none: put spikes together with `firstspike.cat`, take parts by index, and say
+    `detach()` to leave the gradient behind.
+
+    A citizen of torch: a pytree, batched by `default_collate` (along the batch), loaded by `torch.load(weights_only=True)`.
+    Raises TypeError or ValueError for times that are no such bytes, and for the very times of spikes with a gradient.
     """
 
-    __slots__ = ("_anchor", "_support", "steps", "times")
+    times: Tensor
+    steps: int
+    __slots__ = ("__weakref__", "_anchor", "_support", "steps", "times")
 
     def __init__(self, times: Tensor, steps: int) -> None:
         if not isinstance(times, Tensor):
@@ -48,6 +59,13 @@ class SpikeTimes:
             raise ValueError(f"times must have shape [batch, neurons, ...], got {tuple(times.shape)}")
         self.steps = _checks.steps(steps)
         if not torch.compiler.is_compiling():
+            owner = _OWNERS.get(id(times))
+            if owner is not None and owner.times is times and owner.requires_grad and torch.is_grad_enabled():
+                raise ValueError(
+                    "times must not be those of spikes with a gradient, which would be lost: use the spikes themselves, "
+                    "or spikes.detach()"
+                )
+        if not torch.compiler.is_compiling() and not times.is_meta:
             wrong = (times >= steps) & (times != SILENT)
             if bool(wrong.any()):
                 where = tuple(int(i) for i in wrong.nonzero()[0])
@@ -61,17 +79,23 @@ class SpikeTimes:
         self._support: Support | None = None
 
     @classmethod
-    def from_dense(cls, x: Tensor) -> SpikeTimes:
+    def from_dense(cls, x: Tensor, keep: str | None = None) -> SpikeTimes:
         """Spike times of a dense train [T, B, ...] of zeros and ones; gradients flow back to `x`.
 
-        Raises ValueError naming the first neuron that fires twice, and the first value that is neither 0 nor 1.
+        keep: None refuses a neuron that fires more than once; "first" keeps its first spike, and the gradient reaches `x` up to
+        that step. Raises ValueError naming the first neuron that fires twice, and the first value that is neither 0 nor 1.
         """
         x = _checks.float32("x", x)
+        _checks.one_of("keep", keep, (None, "first"))
         if x.dim() < 3:
             raise ValueError(f"x must have shape [steps, batch, neurons, ...], got {tuple(x.shape)}")
         _checks.integer("the length of x, its number of steps,", x.shape[0], 1, MAX_STEPS)
-        if not torch.compiler.is_compiling():
-            _check_single_spikes(x)
+        if not torch.compiler.is_compiling() and not x.is_meta:
+            _check_single_spikes(x, several=keep == "first")
+        if keep == "first":
+            with torch.no_grad():
+                before = x.cumsum(0) - x == 0
+            x = x * before
         anchor, times = _ops.from_dense(to_sites(x, lead=2))
         return cls._trusted(from_sites(times, x.shape[1:]), x.shape[0], from_sites(anchor, x.shape[1:]))
 
@@ -114,10 +138,16 @@ class SpikeTimes:
         return self.times.shape[0]
 
     def __repr__(self) -> str:
-        return f"SpikeTimes(shape={tuple(self.shape)}, steps={self.steps}, requires_grad={self.requires_grad})"
+        share = (
+            "" if self.times.is_meta or not self.times.numel() else f", silent={float(self.silent.float().mean()):.1%}"
+        )
+        return f"SpikeTimes(shape={tuple(self.shape)}, steps={self.steps}{share}, requires_grad={self.requires_grad})"
 
     def reshape(self, *shape: int) -> SpikeTimes:
         """The same neurons in another shape [B, ...] of at least two dimensions; the batch stays the first."""
+        if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+            shape = tuple(shape[0])
+        shape = tuple(_checks.integer("shape", size, -1) for size in shape)
         if len(shape) < 2 or shape[0] not in (-1, len(self)):
             raise ValueError(f"shape must be [{len(self)} samples, neurons, ...]: reshape keeps the batch, got {shape}")
         neurons = math.prod(self.shape[1:])
@@ -136,17 +166,60 @@ class SpikeTimes:
         _checks.integer("start_dim", start_dim, 1, self.times.dim() - 1)
         return self.reshape(*self.shape[:start_dim], -1)
 
-    def __getitem__(self, index: slice | Tensor) -> SpikeTimes:
-        """Some of the samples: a slice of the batch, or a tensor of indices."""
-        if not isinstance(index, (slice, Tensor)):
-            raise TypeError(f"index must be a slice of the batch or a tensor of indices, got {index!r}")
+    def __getitem__(self, index: slice | Tensor | tuple[slice, ...]) -> SpikeTimes:
+        """Some of the samples or neurons: a slice of the batch, a tensor of the samples' numbers, or a slice per dimension.
+
+        A tensor is int64 [samples], negative numbers count from the end, or bool [B]. Whatever is taken has the same number of
+        dimensions. Raises TypeError for another kind of index, IndexError for a sample that there is not.
+        """
+        anchor = self._dense_anchor()
+        if isinstance(index, Tensor):
+            index = self._samples(index)
+            return self._with(self.times[index], None if anchor is None else _ops.select_anchor(anchor, index))
+        slices = index if isinstance(index, tuple) else (index,)
+        if not all(isinstance(item, slice) for item in slices):
+            raise TypeError(
+                f"index must be a slice, a slice per dimension or a tensor of samples, got {_checks.shown(index)}"
+            )
+        if len(slices) > self.times.dim():
+            raise IndexError(f"index must have at most {self.times.dim()} slices, got {len(slices)}")
+        return self._with(self.times[slices], None if anchor is None else anchor[(slice(None), *slices)])
+
+    def _samples(self, index: Tensor) -> Tensor:
+        """Numbers of samples, int64 [samples], of an index."""
+        kinds = (torch.bool, torch.int32, torch.int64)
+        if index.dim() != 1 or index.dtype not in kinds:
+            raise TypeError(f"index must be int64 [samples] or bool [batch], got {_checks.shown(index)}")
+        batch = self.times.shape[0]
+        if index.dtype == torch.bool:
+            if index.shape[0] != batch:
+                raise IndexError(f"index must have {batch} elements, one per sample, got {index.shape[0]}")
+            return index.nonzero().flatten()
+        if not torch.compiler.is_compiling() and index.numel():
+            low, high = int(index.min()), int(index.max())
+            if low < -batch or high >= batch:
+                raise IndexError(f"index must be from {-batch} to {batch - 1}, got {low if low < -batch else high}")
+        return torch.where(index < 0, index + batch, index).long()
+
+    def rescale(self, steps: int) -> SpikeTimes:
+        """The same spikes over another number of steps: a time t becomes floor(t steps / T), the step of the same moment.
+
+        Step t of T covers the part t / T to (t + 1) / T of the run. Order is kept; with fewer steps different times may become
+        equal. Silent neurons stay silent. The gradient of a new step goes to all old steps that became it.
+        """
+        steps = _checks.steps(steps)
+        index = torch.arange(self.steps, device=self.device) * steps // self.steps
+        table = torch.full((256,), SILENT, dtype=torch.uint8, device=self.device)
+        table[: self.steps] = index.to(torch.uint8)
         anchor = self._dense_anchor()
         if anchor is not None:
-            anchor = anchor[:, index] if isinstance(index, slice) else _select(anchor, index)
-        return self._with(self.times[index], anchor)
+            anchor = _anchors.rescale_anchor(anchor, index, steps)
+        return SpikeTimes._trusted(table[self.times.long()], steps, anchor)
 
     def to(self, device: torch.device | str) -> SpikeTimes:
-        """The same spikes on another device."""
+        """The same spikes on another device. Raises TypeError for a dtype: times are bytes, `dense()` gives floats."""
+        if not isinstance(device, (torch.device, str, int)):
+            raise TypeError(f"device must be a torch.device or its name, got {_checks.shown(device)}")
         anchor = self._dense_anchor()
         return self._with(self.times.to(device), anchor if anchor is None else anchor.to(device))
 
@@ -166,7 +239,21 @@ class SpikeTimes:
         if times.dim() == 4:
             times = times.contiguous(memory_format=torch.channels_last)
         made.times, made.steps, made._anchor, made._support = times, steps, anchor, support
+        if anchor is not None and not torch.compiler.is_compiling():
+            _OWNERS[id(times)] = made
         return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as bytes and steps; a gradient does not cross to a file or another process."""
+        return SpikeTimes, (self.times.detach(), self.steps)
+
+    def __copy__(self) -> SpikeTimes:
+        return SpikeTimes._trusted(self.times, self.steps, self._anchor, self._support)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SpikeTimes:
+        if self.requires_grad:
+            raise RuntimeError("spikes with a gradient cannot be copied deeply; detach() them first")
+        return SpikeTimes._trusted(self.times.clone(), self.steps)
 
     def _dense_anchor(self) -> Tensor | None:
         """The anchor as [T, B, ...], whichever form it has."""
@@ -196,14 +283,6 @@ def anchor_to_sites(anchor: Tensor) -> Tensor:
     return anchor.reshape(*anchor.shape[:2], 1, 1, math.prod(anchor.shape[2:]))
 
 
-def _select(anchor: Tensor, index: Tensor) -> Tensor:
-    """Some samples of a dense anchor, without memory."""
-    if index.dtype == torch.bool:
-        index = index.nonzero().flatten()
-    selected: Tensor = _ops.select_anchor(anchor, index.long())
-    return selected
-
-
 def from_sites(x: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:
     """The inverse of `to_sites` for times of shape [B, ...]; leading dimensions of `x` before the last four stay."""
     if len(shape) == 4:
@@ -213,13 +292,16 @@ def from_sites(x: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:
     return x.reshape(*x.shape[:-4], *shape)
 
 
-def _check_single_spikes(x: Tensor) -> None:
+def _check_single_spikes(x: Tensor, several: bool) -> None:
     odd = (x != 0) & (x != 1)
     if bool(odd.any()):
         where = tuple(int(i) for i in odd.nonzero()[0])
         raise ValueError(f"x must hold zeros and ones, got {float(x[where])} at [step, batch, ...] = {where}")
     twice = x.sum(0) > 1
-    if bool(twice.any()):
+    if not several and bool(twice.any()):
         where = tuple(int(i) for i in twice.nonzero()[0])
         steps = [int(t) for t in x.movedim(0, -1)[where].nonzero().flatten()]
-        raise ValueError(f"x must fire at most once a neuron, but neuron [batch, ...] = {where} fires at steps {steps}")
+        raise ValueError(
+            f"x must fire at most once per neuron, but neuron [batch, ...] = {where} fires at steps {steps}; "
+            "keep='first' takes the first spike"
+        )

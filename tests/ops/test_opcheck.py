@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
+import firstspike
 from firstspike import SpikeTimes, encode, functional
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
 
@@ -117,6 +118,20 @@ def run_select() -> None:
     backward(SpikeTimes.from_dense(train)[torch.tensor([0, -1, 0])].dense())
 
 
+def run_cat() -> None:
+    """Supports and dense anchors side by side, the earlier of two, and over other steps."""
+    a, b = (torch.rand(3, n, generator=generator(0)).mul(0.6).requires_grad_() for n in (64, 5))
+    uses: list[Callable[[SpikeTimes, SpikeTimes], SpikeTimes]] = [
+        lambda one, other: firstspike.cat([one, other]),
+        lambda one, other: firstspike.cat([other, one]),
+        lambda one, other: firstspike.cat([one, one], 0),
+        lambda one, other: functional.earliest(one, functional.ramp(a.flip(1), 8)),
+        lambda one, other: one.rescale(5),
+    ]
+    for use in uses:
+        backward(use(functional.ramp(a, 8), functional.ramp(b, 8)).dense())
+
+
 def run_dropout() -> None:
     """Spikes of a fused layer, of a dense train, and such as want no gradient."""
     case = layer((3, 13), (19, 13), 8)
@@ -164,6 +179,7 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "ramp": lambda: run_ramp(triangle()),
     "ramp, sigmoid": lambda: run_ramp(sigmoid()),
     "select": run_select,
+    "cat": run_cat,
     "dropout": run_dropout,
     "latency": run_latency,
     "normalize": run_normalize,

@@ -3,6 +3,7 @@
 | module | operators |
 |---|---|
 | `times` | `from_dense`, `dense`, `dense_anchor`, `at_support`: dense trains and spike times |
+| `anchors` | `rescale_anchor`, `cat_anchors`, `earliest_anchor`, `cat_supports`: gradients of spikes put together |
 | `layer` | `fire_layer`: linear and convolution layers of neurons that fire |
 | `integrate` | `integrate_layer`: layers of membranes that never fire |
 | `ramp` | `ramp`: neurons with a constant current |
@@ -14,10 +15,11 @@
 the CUDA implementations share.
 """
 
-from . import dropout, fire, integrate, latency, layer, normalize, prepacked, ramp, times
+from . import anchors, dropout, fire, integrate, latency, layer, normalize, prepacked, ramp, times
 from ._cuda import support_capacity
 
 __all__ = [
+    "anchors",
     "dropout",
     "fire",
     "integrate",

@@ -1,0 +1,84 @@
+"""Spikes side by side, with their gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from . import _checks
+from .ops import anchors as _anchors
+from .ops._library import TILES, groups_of
+from .spikes import SpikeTimes, Support, to_sites
+
+
+def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
+    """Spikes side by side, as `torch.cat`: by default the neurons or channels of each sample; gradients go back to each.
+
+    A layer on spikes that were put together is one layer with several inputs: the sum of a product with each of them.
+    trains: at least one, of the same steps, device and shape but for dimension `dim`; dim 0 is the batch. On the CPU no dense
+    gradient is made where all but the last have a number of channels that the width of the kernels divides (`backends()`)
+    and a sparse surrogate. Raises TypeError or ValueError naming what does not fit.
+    """
+    if not isinstance(trains, (list, tuple)) or not trains:
+        raise TypeError(f"trains must be a list of SpikeTimes, got {_checks.shown(trains)}")
+    for train in trains:
+        _checks.instance("trains", train, SpikeTimes, "a list of SpikeTimes")
+    first = trains[0]
+    dims = first.times.dim()
+    dim = _checks.integer("dim", dim, -dims, dims - 1) % dims
+    made = first
+    for train in trains[1:]:
+        shapes = [[n for d, n in enumerate(each.shape) if d != dim] for each in (first, train)]
+        if train.times.dim() != dims or shapes[0] != shapes[1]:
+            raise ValueError(
+                f"trains must have the same shape but for dimension {dim}, got {tuple(first.shape)} and {tuple(train.shape)}"
+            )
+        if train.steps != first.steps:
+            raise ValueError(
+                f"trains must have the same steps, got {first.steps} and {train.steps}; rescale() changes them"
+            )
+        _checks.same_device("trains", first.times, "one of them", train.times)
+        made = _joined(made, train, dim)
+    return made
+
+
+def _joined(one: SpikeTimes, other: SpikeTimes, dim: int) -> SpikeTimes:
+    times = torch.cat([one.times, other.times], dim)
+    if one._anchor is None and other._anchor is None:
+        return SpikeTimes._trusted(times, one.steps)
+    if _has_groups(one, dim) and _has_groups(other, 0):
+        tile, sides = TILES["cpu"], []
+        for side in (one, other):
+            *sites, channels = to_sites(side.times).shape
+            groups = groups_of(math.prod(sites) if dim == 0 else 1, channels, tile)
+            sides.append((*_support_of(side, groups_of(math.prod(sites), channels, tile)), groups))
+        (a, a_offset, a_place, a_groups), (b, b_offset, b_place, b_groups) = sides
+        anchor, offset, place, *_ = _anchors.cat_supports(
+            a, a_offset, a_place, b, b_offset, b_place, a_groups, b_groups
+        )
+        return SpikeTimes._trusted(times, one.steps, anchor, Support(offset, anchor.new_empty(0), place))
+    dense = [side._dense_anchor() for side in (one, other)]
+    zero = torch.zeros((), dtype=torch.float32, device=times.device)
+    a, b = (
+        zero.expand(one.steps, *side.shape) if anchor is None else anchor
+        for side, anchor in zip((one, other), dense, strict=True)
+    )
+    return SpikeTimes._trusted(times, one.steps, _anchors.cat_anchors(a, b, dim + 1))
+
+
+def _has_groups(train: SpikeTimes, dim: int) -> bool:
+    """Whether the gradient of a train is at a support, or nowhere, and another's may follow it along that dimension."""
+    if train.device.type != "cpu" or dim > 1 or (train._anchor is not None and train._support is None):
+        return False
+    return dim == 0 or to_sites(train.times).shape[-1] % TILES["cpu"] == 0
+
+
+def _support_of(train: SpikeTimes, groups: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(anchor, offset, place) of a train, without entries where it has no gradient."""
+    if train._anchor is not None and train._support is not None:
+        return train._anchor, train._support.offset, train._support.place
+    empty = torch.empty((2, 0), dtype=torch.uint8)
+    return torch.empty(0, dtype=torch.float32), torch.zeros(groups + 1, dtype=torch.int64), empty

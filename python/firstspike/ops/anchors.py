@@ -1,0 +1,158 @@
+"""Anchors of spikes that are put together or moved: expanded zeros whose only use is the gradient that passes through them.
+
+Dense anchors are [T, B, ...] in any order of the neurons, as they are here for nothing but their shape.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._library import operator
+
+
+def _zeros(like: Tensor, *shape: int) -> Tensor:
+    return like.new_zeros(()).expand(shape)
+
+
+def _rescale(anchor: Tensor, index: Tensor, steps: int) -> Tensor:
+    return _zeros(anchor, steps, *anchor.shape[1:])
+
+
+def _rescale_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[1])
+
+
+def _rescale_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    return gradient.index_select(0, ctx.saved_tensors[0]), None, None
+
+
+def _cat(one: Tensor, other: Tensor, dim: int) -> Tensor:
+    shape = list(one.shape)
+    shape[dim] += other.shape[dim]
+    return _zeros(one, *shape)
+
+
+def _cat_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    one, other, ctx.dim = inputs
+    ctx.sizes = one.shape[ctx.dim], other.shape[ctx.dim]
+
+
+def _cat_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    first, second = ctx.sizes
+    return gradient.narrow(ctx.dim, 0, first), gradient.narrow(ctx.dim, first, second), None
+
+
+def _earliest(one: Tensor, other: Tensor, first: Tensor) -> Tensor:
+    return _zeros(one, *one.shape)
+
+
+def _earliest_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[2])
+
+
+def _earliest_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    (first,) = ctx.saved_tensors
+    return gradient * first, gradient * ~first, None
+
+
+def _cat_supports(
+    one: Tensor,
+    offset_one: Tensor,
+    place_one: Tensor,
+    other: Tensor,
+    offset_other: Tensor,
+    place_other: Tensor,
+    groups_one: int,
+    groups_other: int,
+) -> tuple[Tensor, ...]:
+    offsets, groups = (offset_one, offset_other), (groups_one, groups_other)
+    counts = torch.cat([o.diff().view(-1, g) for o, g in zip(offsets, groups, strict=True)], 1)
+    offset = torch.cat([offset_one[:1], counts.flatten().cumsum(0)])
+    begin = offset[:-1].view(-1, sum(groups))
+    targets = []
+    for own, size, start in ((offset_one, groups_one, begin[:, 0]), (offset_other, groups_other, begin[:, groups_one])):
+        sites = own[::size]  # a site's entries lie one after another in both lists
+        shift = torch.repeat_interleave(start - sites[:-1], sites.diff(), output_size=int(own[-1]))
+        targets.append(shift + torch.arange(len(shift), device=shift.device))
+    place = torch.empty((2, sum(map(len, targets))), dtype=torch.uint8, device=offset.device)
+    for target, own in zip(targets, (place_one, place_other), strict=True):
+        place[:, target] = own
+    return _zeros(one, place.shape[1]), offset, place, *targets
+
+
+def _cat_supports_fake(
+    one: Tensor,
+    offset_one: Tensor,
+    place_one: Tensor,
+    other: Tensor,
+    offset_other: Tensor,
+    place_other: Tensor,
+    groups_one: int,
+    groups_other: int,
+) -> tuple[Tensor, ...]:
+    first, second = place_one.shape[1], place_other.shape[1]
+    return (
+        _zeros(one, first + second),
+        offset_one.new_empty(offset_one.shape[0] + offset_other.shape[0] - 1),
+        place_one.new_empty((2, first + second)),
+        offset_one.new_empty(first),
+        offset_one.new_empty(second),
+    )
+
+
+def _cat_supports_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    _, offset, place, to_one, to_other = output
+    ctx.mark_non_differentiable(offset, place, to_one, to_other)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(to_one, to_other)
+
+
+def _cat_supports_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    if gradient is None:
+        return (None,) * 8
+    to_one, to_other = ctx.saved_tensors
+    return gradient[to_one], None, None, gradient[to_other], None, None, None, None
+
+
+# A dense anchor over another number of steps; index: int64 [T], the new step of each old one.
+rescale_anchor = operator(
+    "rescale_anchor(Tensor anchor, Tensor index, SymInt steps) -> Tensor",
+    cpu=_rescale,
+    cuda=_rescale,
+    fake=_rescale,
+    save=_rescale_save,
+    gradients=_rescale_gradient,
+)
+# Two dense anchors as one, along dimension `dim` of the anchors.
+cat_anchors = operator(
+    "cat_anchors(Tensor one, Tensor other, int dim) -> Tensor",
+    cpu=_cat,
+    cuda=_cat,
+    fake=_cat,
+    save=_cat_save,
+    gradients=_cat_gradient,
+)
+# The dense anchor of the earlier of two spikes; first: bool [B, ...], true where it is `one`.
+earliest_anchor = operator(
+    "earliest_anchor(Tensor one, Tensor other, Tensor first) -> Tensor",
+    cpu=_earliest,
+    cuda=_earliest,
+    fake=_earliest,
+    save=_earliest_save,
+    gradients=_earliest_gradient,
+)
+# Two supports of the same sites as one, the channels of the first before those of the other: (anchor, offset, place) and where
+# the entries of each have gone. groups: the number of groups per site; the first one's must be full.
+cat_supports = operator(
+    "cat_supports(Tensor one, Tensor offset_one, Tensor place_one, Tensor other, Tensor offset_other, Tensor place_other,"
+    " int groups_one, int groups_other)"
+    " -> (Tensor anchor, Tensor offset, Tensor place, Tensor to_one, Tensor to_other)",
+    cpu=_cat_supports,
+    cuda=_cat_supports,
+    fake=_cat_supports_fake,
+    save=_cat_supports_save,
+    gradients=_cat_supports_gradient,
+)

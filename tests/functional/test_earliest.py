@@ -1,0 +1,33 @@
+"""`functional.earliest`: the minimum of two times, whose gradient goes to the one that was taken."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from firstspike import SpikeTimes, functional
+
+from ..samples import generator, spike_times
+
+
+def test_times_and_gradient() -> None:
+    a, b = (torch.rand(4, 70, generator=generator(s)).mul(0.6).requires_grad_() for s in (0, 1))
+    one, other = functional.ramp(a, 8), functional.ramp(b, 8)
+    first = functional.earliest(one, other)
+    assert torch.equal(first.times, torch.minimum(one.times, other.times))
+    gradient = torch.randn(8, 4, 70, generator=generator(2))
+    got = torch.autograd.grad(first.dense(), [a, b], gradient)
+    wins = one.times <= other.times
+    expected = torch.autograd.grad(functional.ramp(a, 8).dense(), a, gradient * wins)
+    expected += torch.autograd.grad(functional.ramp(b, 8).dense(), b, gradient * ~wins)
+    assert wins.any() and (~wins).any() and all(map(torch.equal, got, expected))
+
+
+def test_without_a_gradient() -> None:
+    a, b = (SpikeTimes(spike_times((2, 9), 8, "mixed", generator(s)), 8) for s in (0, 1))
+    first = functional.earliest(a, b)
+    assert not first.requires_grad and torch.equal(first.times, torch.minimum(a.times, b.times))
+    with pytest.raises(ValueError, match="a and b must have the same shape and steps"):
+        functional.earliest(a, a[:1])
+    with pytest.raises(TypeError, match="b must be SpikeTimes, got Tensor"):
+        functional.earliest(a, a.times)  # type: ignore[arg-type]
