@@ -186,7 +186,13 @@ def wheel(session: nox.Session) -> None:
     shutil.rmtree(made, ignore_errors=True)
     session.run("python", "-m", "build", "--sdist", "--outdir", str(made))
     compiler = f"{Path(session.bin) / 'python'} {ROOT / 'tools' / 'zig_cxx.py'}"
-    environment = {"CXX": compiler, "GLIBC": GLIBC, "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1)}
+    zig = session.run("python", "-c", "import ziglang; print(ziglang.__path__[0])", silent=True).strip()
+    environment = {
+        "CXX": compiler,
+        "ZIG": f"{zig}/zig",
+        "GLIBC": GLIBC,
+        "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1),
+    }
     sdist = next(made.glob("firstspike-*.tar.gz"))
     session.run("pip", "wheel", "--no-deps", "--wheel-dir", str(made), str(sdist), env=environment)
     platform = f"manylinux_{GLIBC.replace('.', '_')}_{os.uname().machine}"

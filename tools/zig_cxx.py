@@ -1,6 +1,8 @@
 """A C++ compiler for wheels that run on old Linux systems: zig's clang, against the glibc that GLIBC names.
 
-usage: CXX="python tools/zig_cxx.py" GLIBC=2.28 pip wheel .   (needs the package ziglang)
+usage: CXX="python tools/zig_cxx.py" ZIG=.../ziglang/zig GLIBC=2.28 pip wheel .
+
+ZIG: the program in the package ziglang, which a build environment of pip does not see.
 
 libc++ is linked in, so that a module needs nothing of the system but glibc.
 """
@@ -21,4 +23,5 @@ def arguments(given: list[str], machine: str, glibc: str) -> list[str]:
 if __name__ == "__main__":
     glibc = os.environ.get("GLIBC", "2.28")
     made = arguments(sys.argv[1:], os.environ.get("ZIG_MACHINE", platform.machine()), glibc)
-    os.execv(sys.executable, [sys.executable, "-m", "ziglang", *made])
+    zig = os.environ["ZIG"]
+    os.execv(zig, [zig, *made])

@@ -1,7 +1,7 @@
 """Which compiled kernels run, and why.
 
 The CPU kernels are built once for each instruction set, each in a module of its own (`_cpu_v2`, `_cpu_v3`, `_cpu_v4` on x86-64,
-`_cpu_generic` elsewhere). The newest one that the processor has is taken; `FIRSTSPIKE_ISA=v2|v3|v4` forces another.
+`_cpu_generic` elsewhere). The newest one that the processor has is taken; `FIRSTSPIKE_ISA=v2|v3|v4|generic` forces another.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _available() -> list[str]:
     """The instruction sets that are built and that the processor has, oldest first."""
     return [
         name
-        for name in _core.instruction_sets() or ["generic"]
+        for name in ("generic", *_core.instruction_sets())
         if importlib.util.find_spec(f"{__package__}.{_MODULES[name]}") is not None
     ]
 
@@ -34,6 +34,11 @@ def _available() -> list[str]:
 def _choose() -> tuple[str, str]:
     """The instruction set to use, and the reason."""
     found = _available()
+    if not found:
+        raise ImportError(
+            f"firstspike has no kernels for this processor ({platform.machine()} without SSE4.2 and POPCNT, or a build without "
+            "its instruction set); build it here with pip install . -C cmake.define.FIRSTSPIKE_ISAS=generic"
+        )
     forced = os.environ.get("FIRSTSPIKE_ISA")
     if forced is None:
         return found[-1], "the newest that this processor has"

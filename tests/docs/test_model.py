@@ -68,7 +68,7 @@ def test_surrogate(surrogate: Surrogate) -> None:
     assert float(torch.trapezoid(derivative, u)) == pytest.approx(1, abs=2e-3)
     at = torch.linspace(-2.9, 2.9, 59, dtype=F64)
     assert surrogate.derivative(at).tolist() == pytest.approx([slope(float(x), surrogate) for x in at], abs=1e-14)
-    outside = derivative[u.abs() >= surrogate.reach]
+    outside = derivative[u.abs() >= surrogate.half_width]
     assert not outside.any()
 
 
