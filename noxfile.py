@@ -149,6 +149,7 @@ def sanitize(session: nox.Session) -> None:
         "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1",  # CPython and torch leak by design at exit
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
         "OMP_NUM_THREADS": "1",
+        "FIRSTSPIKE_FUZZ_FILES": os.environ.get("FIRSTSPIKE_FUZZ_FILES", "1000"),  # mutated program files
     }
     session.run("python", "-c", "from firstspike._extension import cpu; assert cpu.sanitized", env=environment)
     session.run("pytest", "-n", "auto", "-m", "not slow", *(session.posargs or SANITIZED), env=environment)
@@ -162,6 +163,7 @@ SANITIZED = (
     "tests/emulator/program/test_engine.py",
     "tests/emulator/test_golden.py",
     "tests/emulator/program/test_serialization.py",
+    "tests/emulator/program/test_loader_fuzz.py",
     "tests/emulator/test_fixed.py",
 )
 
