@@ -11,7 +11,7 @@ from torch import Tensor
 
 from firstspike import SpikeTimes, reference
 from firstspike._checks import MAX_STEPS
-from firstspike.spikes import anchor_to_sites
+from firstspike._sites import anchor_to_sites
 
 from .samples import SILENT, generator, grid, spike_times
 

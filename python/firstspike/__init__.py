@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from . import _pytree, decode, encode, functional, init, models, nn, surrogate
 from ._cat import cat
 from ._extension import backends
+from .saving import load, save
 from .spikes import SpikeTimes
 
 if TYPE_CHECKING:
@@ -27,11 +28,13 @@ __all__ = [
     "functional",
     "init",
     "inspect",
+    "load",
     "models",
     "nn",
     "plot",
     "profile",
     "reference",
+    "save",
     "surrogate",
     "train",
 ]

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from . import _checks
+from ._sites import to_sites
 from .ops import anchors as _anchors
 from .ops._library import TILES, groups_of
-from .spikes import SpikeTimes, Support, to_sites
+from .spikes import SpikeTimes, Support
 
 
 def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:

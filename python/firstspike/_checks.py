@@ -124,6 +124,20 @@ def float32(name: str, value: object, dims: int | None = None) -> Tensor:
     return value
 
 
+def finite(name: str, value: Tensor) -> None:
+    """Raise ValueError for NaN and infinity in data on the CPU: one sum per call, and a look at each value only if it is odd.
+
+    A sum of finite values may be infinite, so it is not taken at its word. Nothing is checked while a graph is traced.
+    """
+    if torch.compiler.is_compiling() or value.device.type != "cpu" or not value.numel():
+        return
+    if not math.isfinite(float(value.detach().sum())):
+        odd = ~value.isfinite()
+        if bool(odd.any()):
+            where = tuple(int(i) for i in odd.nonzero()[0])
+            raise ValueError(f"{name} must be finite, got {float(value[where])} at {where}")
+
+
 def same_device(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
     """Raise ValueError where two tensors live on different devices."""
     if value.device != other.device:

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _checks, _geometry, ops
-from .spikes import SpikeTimes, Support, anchor_to_sites, from_sites, to_sites
+from ._sites import anchor_to_sites, from_sites, to_sites
+from .spikes import SpikeTimes, Support
 from .surrogate import Surrogate, triangle
 
 _KINDS = {"triangle": 0.0, "rectangle": 1.0, "atan": 2.0, "sigmoid": 3.0}

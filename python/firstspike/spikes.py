@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import _checks
 from ._checks import MAX_STEPS, SILENT
+from ._sites import anchor_to_sites, from_sites, to_sites
 from .ops import anchors as _anchors
 from .ops import times as _ops
 
@@ -161,10 +162,14 @@ class SpikeTimes:
         anchor = self._dense_anchor()
         return self._with(times, anchor if anchor is None else anchor.reshape(self.steps, *times.shape))
 
-    def flatten(self, start_dim: int = 1) -> SpikeTimes:
-        """Flatten the dimensions from `start_dim` on, which must be at least 1 (the batch stays)."""
-        _checks.integer("start_dim", start_dim, 1, self.times.dim() - 1)
-        return self.reshape(*self.shape[:start_dim], -1)
+    def flatten(self, start_dim: int = 1, end_dim: int = -1) -> SpikeTimes:
+        """Flatten the dimensions from `start_dim`, which must be at least 1 (the batch stays), to `end_dim`."""
+        dims = self.times.dim()
+        start_dim = _checks.integer("start_dim", start_dim, 1, dims - 1)
+        end_dim = _checks.integer("end_dim", end_dim, -dims, dims - 1) % dims
+        if end_dim < start_dim:
+            raise ValueError(f"end_dim must not be before start_dim = {start_dim}, got {end_dim}")
+        return self.reshape(*self.shape[:start_dim], -1, *self.shape[end_dim + 1 :])
 
     def __getitem__(self, index: slice | Tensor | tuple[slice, ...]) -> SpikeTimes:
         """Some of the samples or neurons: a slice of the batch, a tensor of the samples' numbers, or a slice per dimension.
@@ -262,34 +267,6 @@ class SpikeTimes:
         offset, _, place = self._support
         anchor = _ops.dense_anchor(self._anchor, offset, place, [self.steps, *to_sites(self.times).shape])
         return from_sites(anchor, self.shape)
-
-
-def to_sites(x: Tensor, lead: int = 1) -> Tensor:
-    """[B, N], [B, C, H, W] or [B, ...] in site order, contiguous [B, H, W, C]; H = W = 1 where there is no map.
-
-    lead: 2 for trains [T, B, ...].
-    """
-    if x.dim() == lead + 3:
-        return (x.permute(0, 2, 3, 1) if lead == 1 else x.movedim(lead, -1)).contiguous()
-    if lead == 1 and x.dim() == 2 and x.is_contiguous():
-        return x.view(x.shape[0], 1, 1, x.shape[1])
-    return x.reshape(*x.shape[:lead], 1, 1, math.prod(x.shape[lead:])).contiguous()
-
-
-def anchor_to_sites(anchor: Tensor) -> Tensor:
-    """A dense anchor [T, B, ...] in site order, [T, B, H, W, C]: a view, for an expanded zero has no memory to reorder."""
-    if anchor.dim() == 5:
-        return anchor.movedim(2, -1)
-    return anchor.reshape(*anchor.shape[:2], 1, 1, math.prod(anchor.shape[2:]))
-
-
-def from_sites(x: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:
-    """The inverse of `to_sites` for times of shape [B, ...]; leading dimensions of `x` before the last four stay."""
-    if len(shape) == 4:
-        return x.permute(0, 3, 1, 2) if x.dim() == 4 else x.movedim(-1, -3)
-    if x.dim() == 4:
-        return x.view(shape)
-    return x.reshape(*x.shape[:-4], *shape)
 
 
 def _check_single_spikes(x: Tensor, several: bool) -> None:

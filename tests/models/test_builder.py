@@ -184,7 +184,7 @@ def test_sizes_that_do_not_fit(spec: str, shape: tuple[int, ...], token: str, me
 
 
 WRONG_ARGUMENTS = [
-    ({"encoder": "rate"}, ValueError, "encoder must be one of direct, latency, latency-log, got 'rate'"),
+    ({"encoder": "rate"}, ValueError, "encoder must be one of direct, latency, latency-log, spikes, got 'rate'"),
     ({"readout": "vote"}, ValueError, "readout must be one of membrane,"),
     ({"pooling": "min"}, ValueError, "pooling must be one of None, avg, max, earliest, got 'min'"),
     ({"init": "he"}, ValueError, "init must be one of ettfs, kaiming, torch, got 'he'"),

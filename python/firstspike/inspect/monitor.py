@@ -149,6 +149,7 @@ class Monitor:
     @torch.no_grad()
     def _see(self, name: str, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         received = arguments[0] if arguments else None
+        output = output[0] if isinstance(output, tuple) else output  # a layer that was asked for its membrane too
         received = received.detach() if isinstance(received, SpikeTimes | Tensor) else None
         if isinstance(module, _READOUTS) and received is not None:
             self.scores, self._readout = output.detach(), (module, received)

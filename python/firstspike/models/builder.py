@@ -10,15 +10,10 @@ from torch import Generator, nn
 from .. import _checks
 from .. import nn as fs
 from ..surrogate import Surrogate
+from .coding import ENCODERS, MEMBRANE, READOUTS, TEMPORAL, make_encoder, make_readout
 from .grammar import Conv, Linear, Pool, fail, parse
 from .net import TTFSNet
 from .sizes import SizedLayer, check_input_shape, layer_sizes
-
-CURVES = {"latency": "linear", "latency-log": "log"}
-ENCODERS = ("direct", *CURVES)
-MEMBRANE = {"membrane": "last", "membrane-mean": "mean", "membrane-weighted": "weighted"}
-TEMPORAL = {"twd-exp": "exp", "twd-linear": "linear"}
-READOUTS = (*MEMBRANE, *TEMPORAL, "first-spike")
 
 
 def build(
@@ -45,14 +40,18 @@ def build(
     """A TTFS net from a string such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10" (`grammar.parse` has the rules).
 
     input_shape: (C, H, W) of the data, or (N,) for a net without convolutions. steps: T, 1 to 254.
+    The default readout, "membrane", of neurons without a leak (decay 1) ignores when the last hidden layer fires: its last
+    potential is the sum of all weights of neurons that fired, at whatever step. Choose "membrane-mean", "membrane-weighted" or a
+    spiking readout where the times of the last hidden layer should count (docs/model.md, section "Decoders").
+
     encoder: "direct": the first layer gets the data as a constant current. "latency", "latency-log": see
-    `encode.latency`.
+    `encode.latency`. "spikes": the data are SpikeTimes [B, *input_shape] over `steps` steps.
     readout: "membrane": the last layer integrates and never fires, and its last potential counts; "membrane-mean" and
     "membrane-weighted" count its earlier ones too (`decode.membrane`; they decide earlier). "twd-exp", "twd-linear":
     temporal weighting of output spikes. "first-spike": the class that fires first.
     gamma: of temporal weighting, see `decode.temporal_weights`.
     scale: the factor of a spiking readout's scores, an inverse temperature for the softmax behind them.
-    population: output neurons a class; by default 10 with temporal weighting (ten bytes tie often), else 1.
+    population: output neurons per class; by default 10 with temporal weighting (ten bytes tie often), else 1.
     init: "ettfs", "kaiming" (true He) or "torch".
     normalization: weight normalisation of every layer (paper, Eq. 16).
     affine: gamma and beta per output ("channel"), per "layer", or None. bias: beta; by default only with an affine.
@@ -104,15 +103,14 @@ def build(
         "decay": neuron["decay"],
         "surrogate": dataclasses.asdict(neuron["surrogate"]),
     }
-    first = nn.Identity() if encoder == "direct" else fs.LatencyEncoder(steps, CURVES[encoder])
-    return TTFSNet(
-        first,
+    net = TTFSNet(
         layers,
-        _readout(readout, gamma, scale, sized[-1].outputs),
+        encoder=make_encoder(encoder, steps),
+        readout=make_readout(readout, classes=sized[-1].outputs, gamma=gamma, scale=scale),
         input_shape=shape,
-        flat=isinstance(sized[0].token, Linear),
-        config=config,
     )
+    net.describe(config)
+    return net
 
 
 def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **options: Any) -> TTFSNet:
@@ -181,13 +179,3 @@ def _layers(
             )
         factor = 1
     return layers
-
-
-def _readout(
-    readout: str, gamma: float, scale: float, classes: int
-) -> fs.MembraneReadout | fs.TemporalWeighting | fs.FirstSpike:
-    if readout in MEMBRANE:
-        return fs.MembraneReadout(MEMBRANE[readout], classes=classes)
-    if readout == "first-spike":
-        return fs.FirstSpike(classes=classes, scale=scale)
-    return fs.TemporalWeighting(gamma, TEMPORAL[readout], classes=classes, scale=scale)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import _checks
-from ..nn import FirstSpike, Prepacked, Synapse
+from ..nn import FirstSpike, Prepacked, SpikeInput, Synapse
 from ..nn.prepacked import can_prepack
 from ..spikes import SpikeTimes
 from .net import TTFSNet
@@ -23,14 +23,9 @@ class InferenceNet(nn.Module):
         super().__init__()
         self.spec, self.steps, self.input_shape = net.spec, net.steps, net.input_shape
         copied = copy.deepcopy(net).eval()
-        self._net = TTFSNet(
-            copied.encoder,
-            _stages(copied),
-            copied.readout,
-            input_shape=net.input_shape,
-            flat=net.flat,
-            config=net.config(),
-        ).requires_grad_(False)
+        stages = _stages(copied)
+        copied.layers = nn.ModuleList(stages)
+        self._net = copied.requires_grad_(False)
         self.train(False)
 
     def train(self, mode: bool = True) -> Self:
@@ -62,7 +57,9 @@ def _stages(net: TTFSNet) -> list[nn.Module]:
     """The layers of a net; those that follow each other and can be prepacked, as one."""
     # Each layer, and where it can be prepacked the shape of the spikes that it gets of a sample.
     received: list[tuple[nn.Module, tuple[int, ...] | None]] = []
-    signal = net.encoder(net._input(torch.zeros(1, *net.input_shape)))
+    spikes = isinstance(net.encoder, SpikeInput)
+    sample = torch.zeros(1, *net.input_shape, dtype=torch.uint8 if spikes else torch.float32)
+    signal = net._encoded(SpikeTimes(sample, net.steps) if spikes else sample)
     for layer in net.layers:
         asked = layer is net.layers[-1] and isinstance(net.readout, FirstSpike)  # for its membrane, behind the run
         fits = can_prepack(layer) and isinstance(signal, SpikeTimes) and not asked
@@ -71,9 +68,8 @@ def _stages(net: TTFSNet) -> list[nn.Module]:
     stages: list[nn.Module] = []
     for alone, group in itertools.groupby(received, key=lambda item: item[1] is None):
         layers, shapes = zip(*group, strict=True)
-        stages += map(_folded, layers) if alone else [Prepacked(layers, shapes[0])]
+        stages += layers if alone else [Prepacked(layers, shapes[0])]
+    for part in nn.ModuleList(stages).modules():
+        if isinstance(part, Synapse):
+            part.fold()
     return stages
-
-
-def _folded(layer: nn.Module) -> nn.Module:
-    return layer.fold() if isinstance(layer, Synapse) else layer

@@ -4,67 +4,117 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .. import _checks, decode
-from ..nn import DirectLinear, FiringLayer, FirstSpike, MaxPool2d, MembraneReadout, TemporalWeighting, TTFSLinear
+from .. import nn as fs
 from ..spikes import SpikeTimes
+from .coding import Readout, make_encoder, make_readout
 from .observation import Observation
+from .recipe import updated
+from .sizes import check_input_shape
 
 
 class TTFSNet(nn.Module):
-    """A feed-forward net of the layers of `firstspike.nn`; `models.build` makes it from a string.
+    """A feed-forward net: an encoder, layers of `firstspike.nn` in order, a readout. `models.build` makes it from a string.
 
-    encoder: `LatencyEncoder`, or `Identity` where the first layer is directly coded. layers: ModuleList in order;
-    average pooling is a factor inside the layers, max and earliest pooling are modules of their own. readout:
-    `MembraneReadout`, `TemporalWeighting` or `FirstSpike`. input_shape: of one sample. flat: whether samples are
-    flattened first.
+    layers: each takes what the one before gives; all have the same steps. The last one is `nn.Integrate` for a membrane
+    readout, else a layer that fires. Average pooling is a factor inside the layers, max and earliest pooling are modules of
+    their own. A first layer that is fully connected gets its input flattened.
+    encoder: "direct" (the first layer is directly coded), "latency", "latency-log" or "spikes" (the input is SpikeTimes), or a
+    module from data to what the first layer takes.
+    readout: a name as in `models.build`, then with one neuron per class, or `nn.MembraneReadout`, `nn.TemporalWeighting` or
+    `nn.FirstSpike`.
+    input_shape: of one sample, (N,) or (C, H, W).
+
+    Raises TypeError or ValueError naming the argument that does not fit.
+
+    >>> from firstspike import models, nn
+    >>> hidden, last = nn.DirectLinear(784, 100, steps=8), nn.Integrate(100, 10, steps=8)
+    >>> net = models.TTFSNet([hidden, last], encoder="direct", readout="membrane-mean", input_shape=(1, 28, 28))
     """
+
+    readout: Readout
 
     def __init__(
         self,
-        encoder: nn.Module,
-        layers: list[nn.Module],
-        readout: MembraneReadout | TemporalWeighting | FirstSpike,
+        layers: Iterable[nn.Module],
         *,
+        encoder: str | nn.Module,
+        readout: str | Readout,
         input_shape: tuple[int, ...],
-        flat: bool,
-        config: dict[str, Any],
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.layers = nn.ModuleList(layers)
-        self.readout = readout
-        self.input_shape = input_shape
-        self.flat = flat
-        self.spec: str = config["spec"]
-        self.steps: int = config["steps"]
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"layers must be modules in order, got {_checks.shown(layers)}")
+        self.layers = nn.ModuleList()
+        for layer in layers:
+            _checks.instance("layers", layer, nn.Module, "modules in order")
+            self.layers.append(layer)
+        self.steps = _steps_of(self.layers)
+        self.encoder = make_encoder(encoder, self.steps) if isinstance(encoder, str) else encoder
+        _checks.instance("encoder", self.encoder, nn.Module, "a name or a module")
+        self.readout = make_readout(readout) if isinstance(readout, str) else readout
+        _checks.instance("readout", self.readout, (*Readout.__args__,), "a name or a readout of firstspike.nn")
+        if isinstance(self.readout, fs.MembraneReadout) != isinstance(self.layers[-1], fs.Integrate):
+            raise ValueError(
+                "readout must be a membrane readout just where the last layer is nn.Integrate, "
+                f"got {type(self.readout).__name__} behind {type(self.layers[-1]).__name__}"
+            )
+        self.input_shape = check_input_shape(input_shape)
+        first = self.layers[0]
+        dense = isinstance(first, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate))
+        self.flat = dense and getattr(first, "avg_pool", 1) == 1
+        self._config: dict[str, Any] | None = None
+
+    @property
+    def spec(self) -> str:
+        """The string that `models.build` made the net of; "" for a stack of one's own."""
+        return "" if self._config is None else str(self._config["spec"])
+
+    @property
+    def described(self) -> dict[str, Any] | None:
+        """What was told to `describe`."""
+        return copy.deepcopy(self._config)
+
+    def describe(self, config: dict[str, Any] | None) -> None:
+        """Say with which arguments `models.build` makes this net, for `config()`; None for a stack of one's own."""
         self._config = copy.deepcopy(config)
 
     def config(self) -> dict[str, Any]:
-        """The arguments of `models.build` that made this net, as JSON can hold them, for `models.from_config`."""
-        return copy.deepcopy(self._config)
+        """The arguments of `models.build` that make this net, as JSON can hold them, for `models.from_config`.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Scores, float32 [B, classes], of x, float32 [B, *input_shape]; nets without convolutions take [B, N], too."""
+        Settings that were changed since are in it. Raises ValueError where there are none: for a stack of one's own, and
+        where the layers were changed in a way that `models.build` does not know. `firstspike.save` stores any net.
+        """
+        if self._config is None:
+            raise ValueError("a net of one's own layers has no config of models.build; firstspike.save stores it")
+        return updated(self, self._config)
+
+    def forward(self, x: Tensor | SpikeTimes) -> Tensor:
+        """Scores, float32 [B, classes], of x [B, *input_shape]; nets without convolutions take [B, N], too.
+
+        x: float32 without NaN and infinity, or SpikeTimes over the net's steps where its first layer takes spikes.
+        """
         return self._read(*self._run(x, []))
 
-    def observe(self, x: Tensor) -> Observation:
-        """The forward pass on x with all that it went through; its scores carry gradients as those of `forward`."""
+    def observe(self, x: Tensor | SpikeTimes) -> Observation:
+        """The forward pass on x with its intermediate results; its scores carry gradients as those of `forward`."""
         layers: list[SpikeTimes] = []
-        before, output = self._run(x, layers)
-        scores = self._read(before, output)
+        output, membrane = self._run(x, layers)
+        scores = self._read(output, membrane)
         if isinstance(output, SpikeTimes):
             step = decode.decision_step(output)
             ties, silent = decode.ties(output, self.readout.classes), step == self.steps
         else:
-            assert isinstance(self.readout, MembraneReadout)
+            assert isinstance(self.readout, fs.MembraneReadout)
             step = decode.settled_step(self.readout.running(output.detach()))
             ties = silent = torch.zeros_like(step, dtype=torch.bool)
-        pools = [layer for layer in self.layers if isinstance(layer, MaxPool2d)]
+        pools = [layer for layer in self.layers if isinstance(layer, fs.MaxPool2d)]
         none = torch.zeros(0, dtype=torch.int64, device=scores.device)
         return Observation(
             scores,
@@ -77,29 +127,60 @@ class TTFSNet(nn.Module):
             torch.stack([pool.units for pool in pools]) if pools else none,
         )
 
-    def _run(self, x: Tensor, layers: list[SpikeTimes]) -> tuple[SpikeTimes | Tensor, SpikeTimes | Tensor]:
-        """What goes into the last layer and what comes out of it; the spikes of the firing layers go to `layers`."""
-        signal = self.encoder(self._input(x))
-        before = signal
-        for layer in self.layers:
-            before, signal = signal, layer(signal)
-            if isinstance(layer, FiringLayer):
-                layers.append(signal)
-        return before, signal
+    def _run(self, x: Tensor | SpikeTimes, seen: list[SpikeTimes]) -> tuple[SpikeTimes | Tensor, Tensor | None]:
+        """What comes out of the last layer, and its membrane where the readout asks for it; `seen` gets what fires."""
+        signal = self._encoded(x)
+        for layer in list(self.layers)[:-1]:
+            signal = layer(signal)
+            if isinstance(layer, fs.FiringLayer):
+                seen.append(signal)
+        last, membrane = self.layers[-1], None
+        if isinstance(self.readout, fs.FirstSpike) and isinstance(last, fs.FiringLayer):
+            signal, membrane = last(signal, membrane=True)
+        else:
+            signal = last(signal)
+        if isinstance(signal, SpikeTimes):
+            seen.append(signal)
+        return signal, membrane
 
-    def _read(self, before: SpikeTimes | Tensor, output: SpikeTimes | Tensor) -> Tensor:
-        if not isinstance(self.readout, FirstSpike):
+    def _read(self, output: SpikeTimes | Tensor, membrane: Tensor | None) -> Tensor:
+        if membrane is None:
             return self.readout(output)
         last = self.layers[-1]
-        assert isinstance(last, (TTFSLinear, DirectLinear)) and isinstance(output, SpikeTimes)
-        with torch.no_grad():
-            overshoot = decode.overshoot(output, last.membrane(before), threshold=last.neuron["threshold"])  # type: ignore[arg-type]
+        assert isinstance(last, fs.FiringLayer) and isinstance(output, SpikeTimes)
+        overshoot = decode.overshoot(output, membrane.detach(), threshold=last.neuron["threshold"])
         return self.readout(output, overshoot)
+
+    def _encoded(self, x: Tensor | SpikeTimes) -> Tensor | SpikeTimes:
+        if isinstance(x, SpikeTimes):
+            if isinstance(self.encoder, nn.Identity):
+                raise TypeError("x must be a float32 tensor: the first layer is directly coded, got SpikeTimes")
+            if x.steps != self.steps:
+                raise ValueError(
+                    f"x must have steps = {self.steps}, got {x.steps}; x.rescale({self.steps}) changes them"
+                )
+            self._check_shape(x.shape)
+            return x.flatten(1) if self.flat else x
+        if isinstance(self.encoder, fs.SpikeInput):
+            return self.encoder(x)  # refuses it
+        signal: Tensor | SpikeTimes = self.encoder(self._input(x))
+        return signal
 
     def _input(self, x: Tensor) -> Tensor:
         x = _checks.float32("x", x)
-        size = tuple(x.shape[1:])
+        self._check_shape(x.shape)
+        _checks.finite("x", x)
+        return x.flatten(1) if self.flat else x
+
+    def _check_shape(self, shape: torch.Size) -> None:
+        size = tuple(shape[1:])
         if size != self.input_shape and not (self.flat and size == (math.prod(self.input_shape),)):
             wanted = ", ".join(map(str, self.input_shape))
-            raise ValueError(f"x must have shape [batch, {wanted}], got {tuple(x.shape)}")
-        return x.flatten(1) if self.flat else x
+            raise ValueError(f"x must have shape [batch, {wanted}], got {tuple(shape)}")
+
+
+def _steps_of(layers: nn.ModuleList) -> int:
+    steps: set[Any] = {layer.steps for layer in layers if hasattr(layer, "steps")}
+    if len(steps) != 1:
+        raise ValueError(f"layers must be at least one of firstspike.nn, all of the same steps, got {sorted(steps)}")
+    return _checks.steps(steps.pop())

@@ -1,4 +1,4 @@
-"""What a forward pass went through."""
+"""Intermediate results of a forward pass."""
 
 from __future__ import annotations
 
@@ -34,9 +34,11 @@ class Observation:
     units: Tensor
 
     def spikes_per_neuron(self) -> Tensor:
-        """The mean spikes a neuron, 0 to 1, of each firing layer: float64 [layers]; NaN for an empty batch."""
-        return torch.stack([(~layer.silent).double().mean() for layer in self.layers])
+        """The mean spikes per neuron, 0 to 1, of each firing layer: float64 [layers]; NaN for an empty batch."""
+        shares = [(~layer.silent).double().mean() for layer in self.layers]
+        return torch.stack(shares) if shares else self.scores.new_empty(0, dtype=torch.float64)
 
     def spikes(self) -> Tensor:
         """The number of spikes of each sample over all firing layers, int64 [B]; encoded input is not counted."""
-        return torch.stack([layer.count() for layer in self.layers]).sum(0)
+        counts = [layer.count() for layer in self.layers]
+        return torch.stack(counts).sum(0) if counts else torch.zeros_like(self.decision_step)

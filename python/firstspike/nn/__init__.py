@@ -2,7 +2,7 @@
 
 from .decoders import FirstSpike, MembraneReadout, TemporalWeighting
 from .direct import DirectConv2d, DirectLinear
-from .encoders import LatencyEncoder
+from .encoders import LatencyEncoder, SpikeInput
 from .firing import FiringLayer
 from .integrate import Integrate
 from .node import TTFSNode
@@ -24,6 +24,7 @@ __all__ = [
     "MaxPool2d",
     "MembraneReadout",
     "Prepacked",
+    "SpikeInput",
     "Synapse",
     "TTFSConv2d",
     "TTFSLinear",

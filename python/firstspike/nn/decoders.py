@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from .. import _checks, decode
@@ -22,12 +24,16 @@ class TemporalWeighting(nn.Module):
         super().__init__()
         decode.temporal_weights(1, gamma=gamma, mode=mode)
         self.gamma, self.mode = float(gamma), mode
-        self.classes, self.scale = _classes(classes), _checks.real("scale", scale, 0.0, open_low=True)
+        self.classes, self.scale = _classes(classes), _checks.positive("scale", scale)
 
     def forward(self, spikes: SpikeTimes) -> Tensor:
         """Scores [B, classes] of output spikes [B, classes k]."""
         scores = decode.temporal_weighting(spikes, gamma=self.gamma, mode=self.mode)
         return self.scale * _population(scores, self.classes)
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the module can be built again."""
+        return {"gamma": self.gamma, "mode": self.mode, "classes": self.classes, "scale": self.scale}
 
     def extra_repr(self) -> str:
         """The settings, for print."""
@@ -50,6 +56,10 @@ class MembraneReadout(nn.Module):
         """The scores if the run ended after each step, [T, B, classes], see `decode.running_membrane`."""
         return _population(decode.running_membrane(v, self.mode), self.classes)
 
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the module can be built again."""
+        return {"mode": self.mode, "classes": self.classes}
+
     def extra_repr(self) -> str:
         """The settings, for print."""
         return f"mode={self.mode!r}, classes={self.classes}"
@@ -66,7 +76,7 @@ class FirstSpike(nn.Module):
 
     def __init__(self, *, classes: int | None = None, scale: float = 1.0) -> None:
         super().__init__()
-        self.classes, self.scale = _classes(classes), _checks.real("scale", scale, 0.0, open_low=True)
+        self.classes, self.scale = _classes(classes), _checks.positive("scale", scale)
 
     def forward(self, spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
         """Scores [B, classes] of output spikes [B, classes k]; their argmax is the answer."""
@@ -77,6 +87,10 @@ class FirstSpike(nn.Module):
         if self.classes is not None:
             scores = decode.grouped(scores, self.classes).amax(-1)
         return self.scale * scores
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the module can be built again."""
+        return {"classes": self.classes, "scale": self.scale}
 
     def extra_repr(self) -> str:
         """The settings, for print."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from .. import _checks, encode
@@ -10,7 +12,7 @@ from ..spikes import SpikeTimes
 
 
 class LatencyEncoder(nn.Module):
-    """Latency code, see `encode.latency`: x in [0, 1] to one spike an intensity, the brightest first, zero silent."""
+    """Latency code, see `encode.latency`: x in [0, 1] to one spike per intensity, the brightest first, zero silent."""
 
     def __init__(self, steps: int, curve: str = "linear") -> None:
         super().__init__()
@@ -22,6 +24,34 @@ class LatencyEncoder(nn.Module):
         """Spike times of x, float32 [B, ...] in [0, 1], in its shape."""
         return encode.latency(x, self.steps, self.curve)
 
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the module can be built again."""
+        return {"steps": self.steps, "curve": self.curve}
+
     def extra_repr(self) -> str:
         """The settings, for print."""
         return f"steps={self.steps}, curve={self.curve!r}"
+
+
+class SpikeInput(nn.Module):
+    """The encoder of data that are spikes already, as of `encode.first_events`: it checks them and passes them on."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = _checks.steps(steps)
+
+    def forward(self, x: SpikeTimes) -> SpikeTimes:
+        """x, SpikeTimes [B, ...] over `steps` steps; TypeError or ValueError for anything else."""
+        if not isinstance(x, SpikeTimes):
+            raise TypeError(f"x must be SpikeTimes, as this net has no encoder, got {_checks.shown(x)}")
+        if x.steps != self.steps:
+            raise ValueError(f"x must have steps = {self.steps}, got {x.steps}; x.rescale({self.steps}) changes them")
+        return x
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the module can be built again."""
+        return {"steps": self.steps}
+
+    def extra_repr(self) -> str:
+        """The settings, for print."""
+        return f"steps={self.steps}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import MappingProxyType
-from typing import TypedDict, cast
+from typing import Any, TypedDict, cast
 
 from torch import Tensor, nn
 
@@ -80,6 +81,10 @@ class TTFSNode(NeuronSettings):
     def forward(self, current: Tensor) -> Tensor:
         """Dense spikes of `current`, float32 [T, B, ...]."""
         return functional.fire(current, **self.neuron)
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the module can be built again."""
+        return {**self.neuron, "surrogate": dataclasses.asdict(self.surrogate)}
 
     def extra_repr(self) -> str:
         """The settings, for print."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -35,6 +36,10 @@ class WeightNormalization(nn.Module):
     def forward(self, weight: Tensor, gamma: Tensor | None = None) -> Tensor:
         """The normalised weight of the shape of `weight`, float32 [O, ...], times gamma, [O] or [1], if given."""
         return functional.normalize_weight(weight, self.deviation, gamma)
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the module can be built again."""
+        return {"steps": self.steps, "fan_in": self.fan_in, "gain": self.gain}
 
     def extra_repr(self) -> str:
         """The settings, for print."""

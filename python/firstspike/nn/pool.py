@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,12 +27,16 @@ class EarliestPool2d(nn.Module):
         """Spike times [B, C, H // k, W // k] of `spikes` [B, C, H, W]."""
         _check_map(spikes, self.kernel_size)
         area = self.kernel_size**2
-        place = torch.arange(area, device=spikes.device, dtype=torch.int32)
-        key = (_windows(spikes.times, self.kernel_size).int() * area + place).amin(-1)  # by time, then by place
+        place = torch.arange(area, device=spikes.device)
+        key = (_windows(spikes.times, self.kernel_size).long() * area + place).amin(-1)  # by time, then by place
         if not spikes.requires_grad:
             return SpikeTimes(torch.div(key, area, rounding_mode="floor").to(torch.uint8), spikes.steps)
-        winner = (key % area).long()[None, ..., None].expand(spikes.steps, *key.shape, 1)
+        winner = (key % area)[None, ..., None].expand(spikes.steps, *key.shape, 1)
         return SpikeTimes.from_dense(_windows(spikes.dense(), self.kernel_size).gather(-1, winner).squeeze(-1))
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the module can be built again."""
+        return {"kernel_size": self.kernel_size}
 
     def extra_repr(self) -> str:
         """The settings, for print."""
@@ -65,14 +71,17 @@ class MaxPool2d(nn.Module):
             self.units.fill_(pooled[0].numel())
         return pooled
 
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the module can be built again."""
+        return {"kernel_size": self.kernel_size}
+
     def extra_repr(self) -> str:
         """The settings, for print."""
         return f"{self.kernel_size}"
 
 
 def _check_map(spikes: SpikeTimes, kernel: int) -> None:
-    if not isinstance(spikes, SpikeTimes):
-        raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}")
+    _checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
     if len(spikes.shape) != 4 or min(spikes.shape[2:]) < kernel:
         raise ValueError(
             f"spikes must be maps [batch, channels, height, width] of at least {kernel} x {kernel}, "

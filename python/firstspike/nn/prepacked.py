@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import _checks, _geometry
+from .._sites import from_sites, to_sites
 from ..ops.prepacked import PrepackedLayer, PrepackedLayers
-from ..spikes import SpikeTimes, from_sites, to_sites
+from ..spikes import SpikeTimes
 from .integrate import Integrate
 from .ttfs import TTFSConv2d, TTFSLinear
 

@@ -75,7 +75,8 @@ class Meter:
         self._sum("steps", torch.bincount(cost, minlength=steps + 1))
         self._sum("ties", seen.ties.sum())
         self._sum("silent", seen.silent.sum())
-        self._sum("layer", torch.stack([(~layer.silent).sum() for layer in seen.layers]))
+        fired = [(~layer.silent).sum() for layer in seen.layers]  # none in a net without a firing layer
+        self._sum("layer", torch.stack(fired) if fired else cost.new_empty(0))
         self._sum("neurons", torch.tensor([layer.times.numel() for layer in seen.layers], device=cost.device))
         self._sum("twice", seen.repeated.sum())
         self._sum("pooled", seen.units.sum())
@@ -112,7 +113,7 @@ def _spiking(sums: Mapping[str, Tensor]) -> dict[str, Any]:
         "steps_p95": quantile(histogram, 0.95),
         "ties": float(sums["ties"]) / seen,
         "silent": float(sums["silent"]) / seen,
-        "spikes_per_neuron": float(layer.sum() / neurons.sum()),
+        "spikes_per_neuron": float(layer.sum() / neurons.sum()) if len(layer) else 0.0,
         "spikes_per_layer": (layer / neurons).tolist(),
         "spikes_per_image": float(layer.sum()) / seen,
         "pooled_twice": float(sums["twice"]) / pooled if pooled else None,

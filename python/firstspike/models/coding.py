@@ -1,0 +1,33 @@
+"""Encoders and readouts by name."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from .. import _checks
+from .. import nn as fs
+
+CURVES = {"latency": "linear", "latency-log": "log"}
+ENCODERS = ("direct", *CURVES, "spikes")
+MEMBRANE = {"membrane": "last", "membrane-mean": "mean", "membrane-weighted": "weighted"}
+TEMPORAL = {"twd-exp": "exp", "twd-linear": "linear"}
+READOUTS = (*MEMBRANE, *TEMPORAL, "first-spike")
+Readout = fs.MembraneReadout | fs.TemporalWeighting | fs.FirstSpike
+
+
+def make_encoder(name: str, steps: int) -> nn.Module:
+    """The module of an encoder: "direct", "latency", "latency-log" or "spikes"; ValueError for another name."""
+    _checks.one_of("encoder", name, ENCODERS)
+    if name == "direct":
+        return nn.Identity()
+    return fs.SpikeInput(steps) if name == "spikes" else fs.LatencyEncoder(steps, CURVES[name])
+
+
+def make_readout(name: str, *, classes: int | None = None, gamma: float = 1.2, scale: float = 10.0) -> Readout:
+    """The module of a readout, by the names of `READOUTS`; gamma of temporal weighting, scale of spiking readouts."""
+    _checks.one_of("readout", name, READOUTS)
+    if name in MEMBRANE:
+        return fs.MembraneReadout(MEMBRANE[name], classes=classes)
+    if name == "first-spike":
+        return fs.FirstSpike(classes=classes, scale=scale)
+    return fs.TemporalWeighting(gamma, TEMPORAL[name], classes=classes, scale=scale)

@@ -1,0 +1,166 @@
+"""`models.TTFSNet` of one's own layers, nets on spikes, nets without a firing layer, settings that change, odd input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from firstspike import SpikeTimes, decode, models
+from firstspike import nn as layers
+from firstspike.surrogate import rectangle
+
+from ..samples import generator, spike_times
+
+STEPS = 6
+
+
+def build(spec: str = "36-20-4", **options: Any) -> models.TTFSNet:
+    return models.build(spec, input_shape=(1, 6, 6), steps=STEPS, generator=generator(0), **options)
+
+
+def x(batch: int = 5) -> torch.Tensor:
+    return torch.rand(batch, 1, 6, 6, generator=generator(1))
+
+
+@pytest.mark.parametrize(
+    ("spec", "options"),
+    [
+        ("36-20-4", {}),
+        ("4C3-AP2-12-4", {"readout": "first-spike"}),
+        ("36-20-4", {"encoder": "latency", "readout": "twd-exp", "population": 1}),
+    ],
+)
+def test_own_layers_are_what_build_makes(spec: str, options: dict[str, Any]) -> None:
+    net = build(spec, **options)
+    readout: Any = net.readout if "twd" in options.get("readout", "") else options.get("readout", "membrane")
+    own = models.TTFSNet(net.layers, encoder=options.get("encoder", "direct"), readout=readout, input_shape=(1, 6, 6))
+    assert torch.equal(own(x()), net(x())) and own.steps == STEPS and own.flat == net.flat and own.spec == ""
+    assert len(own.observe(x()).layers) == len(net.observe(x()).layers)
+    assert torch.equal(models.prepare_for_inference(own)(x()), net.eval()(x()))
+    with pytest.raises(ValueError, match="a net of one's own layers has no config of models.build"):
+        own.config()
+
+
+def wrong(stack: Any, **options: Any) -> Any:
+    return lambda: models.TTFSNet(stack, **{"encoder": "direct", "readout": "membrane", "input_shape": (4,), **options})
+
+
+def hidden(steps: int = 8) -> layers.DirectLinear:
+    return layers.DirectLinear(4, 3, steps=steps)
+
+
+def last(steps: int = 8) -> layers.Integrate:
+    return layers.Integrate(3, 2, steps=steps)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (wrong(3), TypeError, "layers must be modules in order, got 3 of type int"),
+        (wrong([hidden(), "last"]), TypeError, "layers must be modules in order, got str"),
+        (wrong([]), ValueError, r"layers must be at least one of firstspike.nn, all of the same steps, got \[\]"),
+        (wrong([hidden(8), last(9)]), ValueError, r"all of the same steps, got \[8, 9\]"),
+        (wrong([hidden(), last()], encoder="rate"), ValueError, "encoder must be one of direct"),
+        (wrong([hidden(), last()], encoder=3), TypeError, "encoder must be a name or a module, got int"),
+        (wrong([hidden(), last()], readout="rate"), ValueError, "readout must be one of membrane"),
+        (wrong([hidden(), last()], readout=nn.Identity()), TypeError, "readout must be a name or a readout"),
+        (wrong([hidden(), last()], readout="twd-exp"), ValueError, "got TemporalWeighting behind Integrate"),
+        (wrong([hidden()]), ValueError, "readout must be a membrane readout just where the last layer is nn.Integrate"),
+        (wrong([hidden(), last()], input_shape=(1, 2)), ValueError, "input_shape must be"),
+    ],
+)
+def test_what_does_not_fit(make: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        make()
+
+
+@pytest.mark.parametrize("spec", ["36-20-4", "3C3-AP2-12-4"])
+def test_spikes_as_data(spec: str) -> None:
+    net, coded = build(spec, encoder="spikes"), build(spec, encoder="latency")
+    spikes = coded.encoder(x())
+    assert torch.equal(net(spikes), coded(x())) and torch.equal(coded(spikes), coded(x()))
+    assert torch.equal(models.prepare_for_inference(net)(spikes), net.eval()(spikes))
+    assert models.from_config(net.config()).config()["encoder"] == "spikes"
+    with pytest.raises(TypeError, match="x must be SpikeTimes, as this net has no encoder, got a tensor of shape"):
+        net(x())
+    with pytest.raises(ValueError, match=r"x must have steps = 6, got 7; x.rescale\(6\) changes them"):
+        net(SpikeTimes(spikes.times, 7))
+    with pytest.raises(ValueError, match="x must have shape"):
+        net(SpikeTimes(spike_times((2, 1, 5, 6), STEPS, "mixed", generator(0)), STEPS))
+    with pytest.raises(
+        TypeError, match="x must be a float32 tensor: the first layer is directly coded, got SpikeTimes"
+    ):
+        build(spec)(spikes)
+
+
+@pytest.mark.parametrize("readout", ["membrane", "membrane-mean"])
+def test_a_net_without_a_firing_layer(readout: str) -> None:
+    net = build("36-4", encoder="latency", readout=readout)
+    seen = net.observe(x())
+    assert seen.layers == [] and seen.spikes_per_neuron().shape == (0,) and seen.spikes().tolist() == [0] * 5
+    seen.scores.sum().backward()
+    assert torch.equal(models.prepare_for_inference(net)(x()), net.eval()(x()))
+
+
+def test_config_has_the_settings_of_now() -> None:
+    net = build("36-20-12-4")
+    for layer in net.layers:
+        layer.decay, layer.dropout = 0.5, 0.0
+    for layer in net.layers[:2]:
+        layer.threshold, layer.surrogate = 0.75, rectangle(0.5)
+    made = models.from_config(net.config())
+    made.load_state_dict(net.state_dict())
+    assert torch.equal(made(x()), net(x())) and made.config()["threshold"] == 0.75
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        net.layers[0].neuron["decay"] = 0.25
+    for name, value, error in (("threshold", 0, ValueError), ("decay", 2.0, ValueError), ("surrogate", 1, TypeError)):
+        with pytest.raises(error, match=f"{name} must be"):
+            setattr(net.layers[0], name, value)
+
+
+@pytest.mark.parametrize("change", ["decay", "fold", "threshold", "readout"])
+def test_config_refuses_what_it_cannot_say(change: str) -> None:
+    net = build("36-20-12-4")
+    if change == "decay":
+        net.layers[1].decay = 0.5
+    elif change == "fold":
+        net.layers[1].fold()
+    elif change == "threshold":
+        net.layers[0].threshold = torch.ones(20)
+        net.layers[1].threshold = torch.ones(12)
+    else:
+        net.readout = layers.MembraneReadout("mean", classes=4)
+    with pytest.raises(ValueError, match="firstspike.save stores"):
+        net.config()
+
+
+def test_a_net_in_training_reads_ties_off_its_own_pass() -> None:
+    """The overshoot that breaks ties is that of the spikes that were not dropped, with the larger weight."""
+    net = build("36-20-4", readout="first-spike", dropout=0.5)
+    net.train()
+    torch.manual_seed(0)
+    scores = net(x())
+    torch.manual_seed(0)
+    before = net.layers[0](net._encoded(x()))
+    spikes, weight, bias = net.layers[1].prepare_input(before)
+    membrane = layers.TTFSLinear(20, 4, steps=STEPS, affine=None)
+    with torch.no_grad():
+        membrane.weight.copy_(weight)
+        membrane.bias.copy_(bias)
+    output = membrane(spikes)
+    over = decode.overshoot(output, membrane.membrane(spikes))
+    torch.testing.assert_close(scores, net.readout(output, over))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("encoder", ["direct", "latency"])
+def test_odd_pixels_are_refused(value: float, encoder: str) -> None:
+    batch = x()
+    batch[2, 0, 3, 1] = value
+    with pytest.raises(ValueError, match=r"x must be finite, got (nan|inf) at \(2, 0, 3, 1\)"):
+        build(encoder=encoder)(batch)
+    large = torch.full((2, 1, 6, 6), 3e38)  # its sum is not finite
+    assert build()(large).shape == (2, 4)

@@ -1,0 +1,122 @@
+"""`firstspike.save` and `firstspike.load`: the same net from one file, the same bytes for the same net."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import firstspike as fs
+from firstspike import _safetensors, models
+from firstspike import nn as layers
+from firstspike.surrogate import rectangle
+
+from .samples import generator
+
+
+def own_stack(**options: Any) -> models.TTFSNet:
+    """A net that no string makes: other settings in each layer, a threshold per neuron, pairs of sizes."""
+    g = generator(0)
+    stack = [
+        layers.DirectConv2d(2, 5, (3, 1), stride=(1, 2), steps=6, normalization=True, generator=g),
+        layers.EarliestPool2d(2),
+        layers.TTFSConv2d(5, 4, (1, 3), padding=(0, 1), steps=6, decay=0.75, affine="layer", generator=g),
+        layers.TTFSLinear(4 * 2 * 2, 7, steps=6, avg_pool=1, surrogate=rectangle(0.5), bias=False, generator=g),
+        layers.Integrate(7, 3, steps=6, dropout=0.25, decay=0.5, generator=g),
+    ]
+    stack[2].threshold = nn.Parameter(torch.rand(4, generator=g) + 0.5)
+    stack[3].threshold = torch.rand(7, generator=g) + 0.5
+    return models.TTFSNet(stack, encoder="direct", readout="membrane-mean", input_shape=(2, 6, 9), **options)
+
+
+def images(seed: int = 1) -> torch.Tensor:
+    return torch.rand(5, 2, 6, 9, generator=generator(seed))
+
+
+@pytest.mark.parametrize("spec", ["own", "64-30-10", "4C3-AP2-20-10", "64-10"])
+def test_round_trip(spec: str, tmp_path: Path) -> None:
+    if spec == "own":
+        net, x = own_stack(), images()
+    else:
+        readout = "twd-exp" if spec == "64-10" else "membrane"
+        net = models.build(spec, input_shape=(1, 8, 8), steps=8, readout=readout, generator=generator(0))
+        x = torch.rand(5, 1, 8, 8, generator=generator(1))
+    state = torch.get_rng_state()
+    fs.save(net, tmp_path / "net")
+    loaded = fs.load(tmp_path / "net")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert isinstance(loaded, models.TTFSNet) and not loaded.training and repr(loaded) == repr(net.eval())
+    assert torch.equal(loaded(x), net(x)) and loaded.spec == net.spec
+    assert [name for name, _ in loaded.named_parameters()] == [name for name, _ in net.named_parameters()]
+    fs.save(loaded, tmp_path / "again")
+    assert (tmp_path / "net").read_bytes() == (tmp_path / "again").read_bytes()
+
+
+def test_a_chain_of_layers(tmp_path: Path) -> None:
+    net = nn.Sequential(
+        layers.LatencyEncoder(8, "log"),
+        nn.Flatten(),
+        nn.Sequential(layers.TTFSLinear(12, 5, steps=8, generator=generator(0)), nn.Identity()),
+        layers.Integrate(5, 3, steps=8, generator=generator(1)),
+        layers.MembraneReadout("weighted"),
+    )
+    fs.save(net, tmp_path / "net")
+    x = torch.rand(4, 12, generator=generator(2))
+    assert torch.equal(fs.load(tmp_path / "net")(x), net(x))
+
+
+def test_other_files_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(_safetensors.dumps({"x": torch.zeros(1)}, {"format": "other"}))
+    with pytest.raises(ValueError, match="other is no net of firstspike.save, or one of a later version"):
+        fs.load(tmp_path / "other")
+    with pytest.raises(OSError, match="missing"):
+        fs.load(tmp_path / "missing")
+
+
+class Odd(nn.Module):
+    """A part that is not ours."""
+
+
+def test_parts_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="net must be made of firstspike's layers, got Odd at net.1"):
+        fs.save(nn.Sequential(nn.Identity(), Odd()), tmp_path / "net")
+    layer = layers.TTFSLinear(2, 2, steps=4)
+    layer.quantizer = Odd()
+    with pytest.raises(TypeError, match="net must have no quantizer, got Odd at net"):
+        fs.save(layer, tmp_path / "net")
+    with pytest.raises(TypeError, match="net must be a module, got int"):
+        fs.save(3, tmp_path / "net")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+def edited(net: dict[str, Any], way: str) -> Any:
+    """A description that is not that of the tensors, or none at all."""
+    if way == "list":
+        return [net]
+    layer = net["layers"][-1]
+    if way == "huge":
+        layer["settings"]["in_features"] = 10**12
+    elif way == "kind":
+        layer["kind"] = "Popen"
+    elif way == "missing":
+        del layer["settings"]["gain"]
+    elif way == "deep":
+        for _ in range(100):
+            net = {"kind": "Sequential", "parts": [net]}
+    elif way == "steps":
+        layer["settings"]["steps"] = 7
+    return net
+
+
+@pytest.mark.parametrize("way", ["list", "huge", "kind", "missing", "deep", "steps"])
+def test_damaged_descriptions(way: str, tmp_path: Path) -> None:
+    fs.save(own_stack(), tmp_path / "net")
+    file = _safetensors.read(tmp_path / "net")
+    metadata = {**file.metadata, "net": json.dumps(edited(json.loads(file.metadata["net"]), way))}
+    (tmp_path / "net").write_bytes(_safetensors.dumps(file.tensors, metadata))
+    with pytest.raises(ValueError, match="net is a damaged net"):
+        fs.load(tmp_path / "net")
