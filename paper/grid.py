@@ -2,19 +2,25 @@
 
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .records import MissingReason, Store
 from .runs import Run
 
 HERE = Path(__file__).resolve().parent
 PROFILES = ("smoke", "quick", "paper")
+_ENTRIES = {"setups", "set", "values", "seeds", "target_accuracy", "rows", "leave_out", "learning_rates"}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One row of an experiment on one bench: the same run with every seed."""
+    """One row of an experiment for one setup: the same run with every seed.
+
+    trials: runs with different learning rates on images held out, one of which is taken over into `runs`
+    (`choose_learning_rates`); empty where the rate is given.
+    """
 
     experiment: str
     setup: str
@@ -23,11 +29,17 @@ class Condition:
     value: float | str | None
     runs: tuple[Run, ...]
     large: bool = False
+    trials: tuple[Run, ...] = ()
+
+    @property
+    def needed(self) -> tuple[Run, ...]:
+        """All runs of this row, the trials first."""
+        return self.trials + self.runs
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A data set and a net with their settings, as the profile names them."""
+    """A data set and a net with their settings, as the profile names them. large: run with `--large` only."""
 
     name: str
     title: str
@@ -48,16 +60,16 @@ class Profile:
     asked: dict[str, dict[str, Any]] = field(repr=False)
 
     def of(self, experiment: str) -> list[Condition]:
-        """The cells of one experiment, in their printed order."""
+        """The conditions of one experiment, in their printed order."""
         return [condition for condition in self.conditions if condition.experiment == experiment]
 
     def title(self, setup: str) -> str:
-        """What a bench is called in print."""
+        """What a setup is called in print."""
         return self.setups[setup].title
 
 
 def load(name: str, folder: Path = HERE) -> Profile:
-    """The profile `name` with all of its cells; ValueError that names the file for whatever is wrong in it."""
+    """The profile `name` with all of its conditions; ValueError that names the file for whatever is wrong in it."""
     path = folder / "profiles" / f"{name}.toml"
     try:
         source = _read(path)
@@ -75,9 +87,35 @@ def load(name: str, folder: Path = HERE) -> Profile:
     return Profile(name, head["description"], seeds, setups, tuple(conditions), experiments, source)
 
 
+def choose_learning_rates(profile: Profile, store: Store) -> Profile:
+    """The profile in which each condition with trials has the learning rate of its best one on the images held out.
+
+    Of equal accuracies the smaller rate is taken. A condition whose trials are not all there (`waits`) keeps the first.
+    """
+    conditions = []
+    for condition in profile.conditions:
+        records = [store.get(run) for run in condition.trials]
+        found = [record for record in records if record is not None]
+        if condition.trials and len(found) == len(records):
+            best = max(found, key=lambda record: (record["results"]["validation"], -record["spec"]["lr"]))
+            chosen = tuple(replace(run, lr=best["spec"]["lr"]) for run in condition.runs)
+            conditions.append(replace(condition, runs=chosen))
+            continue
+        conditions.append(condition)
+    return replace(profile, conditions=tuple(conditions))
+
+
+WAITS = MissingReason("not run: its learning rate is not chosen yet", "The trials of learning rates are run first.")
+
+
+def waits(condition: Condition, store: Store) -> bool:
+    """Whether the condition's learning rate is still to be chosen."""
+    return any(store.get(run) is None for run in condition.trials)
+
+
 def runs(conditions: Iterable[Condition]) -> list[Run]:
-    """The different runs that the cells need, in order of first use."""
-    return list(dict.fromkeys(run for condition in conditions for run in condition.runs))
+    """The different runs that the conditions need, in order of first use."""
+    return list(dict.fromkeys(run for condition in conditions for run in condition.needed))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -97,21 +135,23 @@ def _conditions(
     settings: dict[str, Any],
     seeds: tuple[int, ...],
 ) -> list[Condition]:
-    """The rows of one experiment on each bench: profile, bench, experiment in the profile, row, `rows`; the later wins.
+    """The rows of one experiment for each setup.
 
-    `rows` has settings that the profile gives to single rows, by their labels; `leave_out` has the labels that a bench does
-    without.
+    Settings come from the profile, the setup, the experiment in the profile (`set`), the row, and the profile's entry
+    for this row (`rows`, by label); the later one wins. `leave_out`: the labels that a setup does without.
+    `learning_rates`: by setup, the `values` among which every row's rate is chosen, and what differs in the trials (`set`).
     """
-    unknown = set(asked) - {"setups", "set", "values", "seeds", "target_accuracy", "rows", "leave_out"}
+    unknown = set(asked) - _ENTRIES
     if unknown:
         raise ValueError(f"[{name}] has the unknown entry {sorted(unknown)[0]!r}")
-    own, left_out = asked.get("rows", {}), asked.get("leave_out", {})
+    own, left_out, rates = (asked.get(entry, {}) for entry in ("rows", "leave_out", "learning_rates"))
     labels = {row["label"] for row in _rows(experiment, asked)}
     for entry, named in (("rows", set(own)), ("leave_out", {label for left in left_out.values() for label in left})):
         if named - labels:
             raise ValueError(f"[{name}.{entry}] has no row {sorted(named - labels)[0]!r}")
-    if set(left_out) - set(asked["setups"]):
-        raise ValueError(f"[{name}.leave_out] has no setup {sorted(set(left_out) - set(asked['setups']))[0]!r}")
+    for entry, by_setup in (("leave_out", left_out), ("learning_rates", rates)):
+        if set(by_setup) - set(asked["setups"]):
+            raise ValueError(f"[{name}.{entry}] has no setup {sorted(set(by_setup) - set(asked['setups']))[0]!r}")
     conditions = []
     for setup in asked["setups"]:
         if setup not in setups:
@@ -119,12 +159,24 @@ def _conditions(
         for row in _rows(experiment, asked):
             if row["label"] in left_out.get(setup, ()):
                 continue
-            told = {**settings, **setups[setup].settings, **asked.get("set", {}), **row.get("set", {})}
-            told |= own.get(row["label"], {})
-            made = tuple(Run.of({**told, "seed": seed}) for seed in asked.get("seeds", seeds))
+            values = {**settings, **setups[setup].settings, **asked.get("set", {}), **row.get("set", {})}
+            trials: tuple[Run, ...] = ()
+            if setup in rates:
+                trials = _trials(values, rates[setup], f"[{name}.learning_rates.{setup}]")
+                values["lr"] = trials[0].lr
+            else:
+                values |= own.get(row["label"], {})
+            made = tuple(Run.of({**values, "seed": seed}) for seed in asked.get("seeds", seeds))
             group, value = row.get("group", ""), row.get("value")
-            conditions.append(Condition(name, setup, row["label"], group, value, made, setups[setup].large))
+            conditions.append(Condition(name, setup, row["label"], group, value, made, setups[setup].large, trials))
     return conditions
+
+
+def _trials(values: dict[str, Any], asked: dict[str, Any], place: str) -> tuple[Run, ...]:
+    made = tuple(Run.of({**values, **asked.get("set", {}), "lr": rate}) for rate in asked["values"])
+    if not made or not all(run.validation for run in made):
+        raise ValueError(f"{place} must have values, and a set with `validation`: test images choose nothing")
+    return made
 
 
 def _rows(experiment: dict[str, Any], asked: dict[str, Any]) -> list[dict[str, Any]]:

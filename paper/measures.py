@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from .grid import Condition, Profile
+from .grid import Condition, Profile, waits
 from .published import source
 from .records import Store
 from .runs import Run
@@ -85,6 +85,12 @@ def records(condition: Condition, store: Store) -> list[Record]:
     return [record for run in condition.runs if (record := store.get(run)) is not None]
 
 
+def by_seed(condition: Condition, store: Store, measure: Callable[[Record], float | None]) -> dict[int, float]:
+    """A measure of each record of a condition, by seed; records without it are left out."""
+    found = {record["spec"]["seed"]: measure(record) for record in records(condition, store)}
+    return {seed: value for seed, value in found.items() if value is not None}
+
+
 def row(condition: Condition, store: Store, profile: Profile) -> dict[str, Any]:
     """The row of one cell. `seeds` counts its records; `status` is the reason where some are missing, else ""."""
     run = condition.runs[0]
@@ -105,7 +111,7 @@ def row(condition: Condition, store: Store, profile: Profile) -> dict[str, Any]:
         "epochs": run.epochs,
         "augmentation": augmentation(run),
         "dropout": run.dropout,
-        "lr": run.lr,
+        "lr": math.nan if waits(condition, store) else run.lr,
         "train_images": found[0]["results"]["images"]["train"] if found else None,
         "seeds": len(found),
         "seeds_asked": len(condition.runs),

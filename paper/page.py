@@ -24,7 +24,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "Ablation",
         "What each component is worth. Only the first and the last row of the paper's Table 4 are known to us.",
-        ("table4",),
+        ("table4", "learning_rates"),
     ),
     (
         "Signal at initialisation and after training",
@@ -71,8 +71,8 @@ def page(profile: Profile, store: Store, tables: Iterable[Table], figures: Itera
     )
     _absences(made, profile, store)
     made.section("Claims").text(
-        "What the paper says, and what these records say. A profile with one seed or few epochs shows a direction, "
-        "not a proof."
+        "What the paper says, and what these records say. One seed answers no comparison: for those rows run the "
+        "profile paper."
     )
     _table(made, claims(profile, store))
     for heading, text, names in SECTIONS:

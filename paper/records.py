@@ -1,21 +1,21 @@
-"""Records: one JSON file a run, written whole or not at all, and never touched again."""
+"""Records: one JSON file per run, written whole or not at all, and never changed afterwards."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.records import read_record, write_record
+
 from firstspike.report import write_text
 
 from .checkout import here, made_here
 from .runs import Run
 
-FORMAT = 1
-
 
 @dataclass(frozen=True)
 class MissingReason:
-    """Why a run has no record: a short reason for the cell, and what to do about it."""
+    """Why a run has no record: a short reason for the table's cell, and what to do about it."""
 
     reason: str
     how: str = ""
@@ -50,11 +50,10 @@ class Store:
 
     def add(self, run: Run, record: dict[str, Any]) -> Path:
         """Write the record of `run` and forget why it was missing."""
-        whole = {"format": FORMAT, "key": run.key, "spec": run.to_dict(), "checkout": here(self.folder), **record}
-        text = json.dumps(whole, indent=1, sort_keys=True, allow_nan=False) + "\n"
-        self._read[run.key] = json.loads(text)
+        whole = {"key": run.key, "spec": run.to_dict(), "checkout": here(self.folder), **record}
+        self._read[run.key] = write_record(self.path(run), whole, sort_keys=True)
         self._missing.pop(run.key, None)
-        return write_text(self.path(run), text)
+        return self.path(run)
 
     def note_missing(self, run: Run, missing: MissingReason) -> None:
         """Note why `run` has no record; `save_missing` writes it."""
@@ -63,7 +62,7 @@ class Store:
     def missing_reason(self, run: Run) -> MissingReason:
         """Why `run` has no record."""
         return self._missing.get(
-            run.key, MissingReason("not run", "Run the reproduction again; it goes on where it stopped")
+            run.key, MissingReason("not run", "Run the reproduction again; it resumes where it stopped.")
         )
 
     def save_missing_reasons(self, runs: list[Run]) -> None:
@@ -80,8 +79,7 @@ class Store:
 
 def _load(path: Path, run: Run) -> dict[str, Any] | None:
     try:
-        record = json.loads(path.read_text())
-        same = record["format"] == FORMAT and Run.of(record["spec"]) == run
+        record = read_record(path)
+        return record if record is not None and Run.of(record["spec"]) == run else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return record if same else None

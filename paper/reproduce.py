@@ -2,7 +2,7 @@
 
     python paper/reproduce.py --profile quick
 
-Exit status: 0 where every cell that was asked for was run, 3 where some were not, 2 for a wrong argument.
+Exit status: 0 where everything that was asked for was run, 3 where some were not, 2 for a wrong argument.
 """
 
 import sys
@@ -23,7 +23,6 @@ from paper.execute.outcome import Executor
 from paper.job import train
 from paper.progress import Progress, several
 from paper.records import Store
-from paper.runs import Run
 from paper.session import NOT_RUN
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -40,23 +39,25 @@ def main(
     ] = None,
     executor: Annotated[str, typer.Option(help="Where runs go: local or dask.")] = "local",
     address: Annotated[str | None, typer.Option(help="Scheduler of a running dask.distributed cluster.")] = None,
-    workers: Annotated[int, typer.Option(help="Local worker processes; -1: one a core; 0: run in this process.")] = -1,
+    workers: Annotated[
+        int, typer.Option(help="Local worker processes; -1: one per core; 0: run in this process.")
+    ] = -1,
     results: Annotated[Path | None, typer.Option(help="Folder for results; by default paper/results.")] = None,
-    large: Annotated[bool, typer.Option("--large", help="Run the large benches (CIFAR, DVS Gesture) as well.")] = False,
+    large: Annotated[bool, typer.Option("--large", help="Run the large setups (CIFAR, DVS Gesture) as well.")] = False,
     report_only: Annotated[
         bool, typer.Option("--report-only", help="Train nothing; make tables and report anew.")
     ] = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Count records that came with the repository; else they are made anew.")
     ] = False,
-    png: Annotated[list[str] | None, typer.Option(help="NAME=FILE: write a figure as PNG besides.")] = None,
+    png: Annotated[list[str] | None, typer.Option(help="NAME=FILE: also write a figure as PNG.")] = None,
 ) -> None:
-    """Train what has no record yet, then write tables, figures and the report. Killed, it goes on where it stopped."""
+    """Train what has no record yet, then write tables, figures and the report. It resumes if interrupted."""
     console = Console(stderr=True, soft_wrap=True)
     try:
-        chosen = grid.load(_profile(profile))
+        loaded = grid.load(_profile(profile))
         names = {name for text in only or [] for name in text.split(",") if name} or None
-        conditions = session.choose(chosen, names)
+        conditions = session.choose(loaded, names)
         run_on = _executor(executor, address, workers)
         pictures = _pictures(png or [])
         user_root(data)
@@ -67,22 +68,25 @@ def main(
     def log(text: str) -> None:
         console.print(text, markup=False, highlight=False)
 
-    todo: tuple[Run, ...] = ()
+    chosen = grid.choose_learning_rates(loaded, store)
     try:
-        if not report_only:
-            planned = session.plan(conditions, store, data, large, log)
-            todo = planned.pending
-            log(f"profile {profile}: {len(grid.runs(conditions))} runs, {len(todo)} to do")
-            with Progress(todo, session.cost, console) as progress:
-                session.execute(todo, store, run_on, train, data, progress)
+        for stage in () if report_only else ("trials", "the rest"):  # what trials choose can run when they are done
+            conditions = session.choose(chosen, names)
+            todo = session.plan(conditions, store, data, large, log).pending
+            if stage == "trials" or todo:
+                log(f"profile {profile}: {len(grid.runs(conditions))} runs, {len(todo)} to do")
+                with Progress(todo, session.cost, console) as progress:
+                    session.execute(todo, store, run_on, train, data, progress)
+            chosen = grid.choose_learning_rates(loaded, store)
     except KeyboardInterrupt:
-        log("stopped; the same command goes on from here")
+        log("Interrupted. Run the same command again to resume.")
         raise typer.Exit(130) from None
     finally:
         store.save_missing_reasons(grid.runs(chosen.conditions))
+    conditions = session.choose(chosen, names)
     report = session.write(chosen, store, pictures)
     log(f"report: {report}")
-    big = {run for condition in conditions if condition.large for run in condition.runs} if not large else set()
+    big = {run for condition in conditions if condition.large for run in condition.needed} if not large else set()
     lacking = [run for run in grid.runs(conditions) if store.get(run) is None and run not in big]
     if lacking:
         log(

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from firstspike import _provenance, data
@@ -11,7 +11,7 @@ from firstspike.report import csv, latex, markdown, write_png, write_text
 from .execute import Task
 from .execute.outcome import Executor, Job
 from .figures import figures
-from .grid import Condition, Profile, runs
+from .grid import WAITS, Condition, Profile, runs, waits
 from .page import page
 from .progress import Progress
 from .records import MissingReason, Store
@@ -35,7 +35,7 @@ class Plan:
 
 
 def choose(profile: Profile, only: set[str] | None) -> list[Condition]:
-    """The cells of the experiments in `only` (all with None); ValueError for a name that the profile does not have."""
+    """The conditions of the experiments in `only` (all with None); ValueError for a name that the profile does not have."""
     unknown = (only or set()) - set(profile.experiments)
     if unknown:
         raise ValueError(
@@ -47,9 +47,15 @@ def choose(profile: Profile, only: set[str] | None) -> list[Condition]:
 def plan(
     conditions: list[Condition], store: Store, folder: str | None, large: bool, log: Callable[[str], None]
 ) -> Plan:
-    """Sort out the runs that have no record; look for (and fetch) the data that they need, and note what is missing."""
-    needed = [run for run in runs(conditions) if store.get(run) is None]
-    big = {run for condition in conditions if condition.large for run in condition.runs}
+    """Sort out the runs that have no record; look for (and fetch) the data that they need, and note what is missing.
+
+    The runs of a condition whose learning rate is not chosen yet are left out: its trials come first.
+    """
+    waiting = [condition for condition in conditions if waits(condition, store)]
+    able = [condition for condition in conditions if condition not in waiting]
+    first = [replace(condition, runs=()) for condition in waiting]
+    needed = [run for run in runs([*able, *first]) if store.get(run) is None]
+    big = {run for condition in conditions if condition.large for run in condition.needed}
     unasked = tuple(run for run in needed if run in big and not large)
     reasons: dict[str, MissingReason | None] = {}
     pending, absent = [], []
@@ -64,7 +70,7 @@ def plan(
                 absent.append(run)
         elif asked:
             store.note_missing(
-                run, MissingReason("not run yet", "Run the reproduction again; it goes on where it stopped")
+                run, MissingReason("not run yet", "Run the reproduction again; it resumes where it stopped.")
             )
             pending.append(run)
         else:
@@ -74,6 +80,10 @@ def plan(
                     "not run: not asked for", "The data are there; add `--large` (it takes days on a few cores)."
                 ),
             )
+    for condition in waiting:
+        blocked = [run for run in condition.trials if store.get(run) is None and run not in pending]
+        for run in condition.runs:
+            store.note_missing(run, store.missing_reason(blocked[0]) if blocked else WAITS)
     return Plan(tuple(_ordered(pending, conditions)), tuple(absent), unasked)
 
 

@@ -7,7 +7,7 @@ from firstspike.report import Column
 from ..grid import Profile
 from ..records import Store
 from .accuracy import literature, table1
-from .components import pooling, table4
+from .components import learning_rates, pooling, table4
 from .decoding import decoder, sweep
 from .energy import energy
 from .speed import speed
@@ -18,11 +18,12 @@ _CHOSEN = (
     "The best setting is chosen by the validation column; where it is empty nothing was held out and nothing chosen."
 )
 
-#: Every table, in the order of the report; those whose experiment a profile does not have are left out.
+#: Every table, in the order of the report; those that a profile has nothing for are left out.
 TABLES: dict[str, tuple[str, Callable[[Profile, Store], Table]]] = {
     "table1": ("table1", table1),
     "published": ("table1", literature),
     "table4": ("table4", table4),
+    "learning_rates": ("table4", learning_rates),
     "speed": ("figure1", speed),
     "pooling": ("pooling", pooling),
     "decoder": ("decoder", decoder),
@@ -35,7 +36,7 @@ TABLES: dict[str, tuple[str, Callable[[Profile, Store], Table]]] = {
         sweep(
             "steps",
             "The number of steps T.",
-            (*DECISION, _SPIKES, Column("epoch_seconds", "seconds an epoch", spread("epoch_seconds", 1))),
+            (*DECISION, _SPIKES, Column("epoch_seconds", "seconds per epoch", spread("epoch_seconds", 1))),
             _CHOSEN,
         ),
     ),
@@ -46,7 +47,8 @@ TABLES: dict[str, tuple[str, Callable[[Profile, Store], Table]]] = {
 
 def tables(profile: Profile, store: Store) -> list[Table]:
     """The tables that the profile has experiments for."""
-    return [make(profile, store) for experiment, make in TABLES.values() if experiment in profile.experiments]
+    made = [make(profile, store) for experiment, make in TABLES.values() if experiment in profile.experiments]
+    return [table for table in made if len(table.raw)]
 
 
 __all__ = ["TABLES", "Table", "tables"]

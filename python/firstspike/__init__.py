@@ -43,14 +43,16 @@ __all__ = [
 _LAZY = ("data", "emulator", "inspect", "plot", "reference", "train")
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return import_module(f"{__name__}.{name}")
-    if name == "profile":
-        from .inspect import profile
+if not TYPE_CHECKING:  # a type checker would take every name for one of these
 
-        return profile
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in _LAZY:
+            return import_module(f"{__name__}.{name}")
+        if name == "profile":
+            from .inspect import profile
+
+            return profile
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -2,11 +2,12 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from paper.records import Store
 from paper.runs import Run
 
 from paper import grid
 
-from .samples import PROFILE, profile
+from .samples import PROFILE, profile, record
 
 
 @pytest.mark.parametrize("name", grid.PROFILES)
@@ -41,12 +42,15 @@ def test_rows_override_setups_and_equal_runs_are_one(tmp_path):
     assert len(grid.runs(made.conditions)) < sum(len(condition.runs) for condition in made.conditions)
 
 
-@pytest.mark.parametrize("name", grid.PROFILES)
-def test_the_ablation_differs_by_one_component_in_each_row(name):
+@pytest.mark.parametrize(
+    ("name", "setup"), [(name, setup) for name in grid.PROFILES for setup in grid.load(name).asked["table4"]["setups"]]
+)
+def test_the_ablation_differs_by_one_component_in_each_row(name, setup):
     """Apart from the learning rate, which each row may have for itself."""
     conditions = [
-        replace(condition, runs=tuple(run.replace(lr=1.0) for run in condition.runs))
+        replace(condition, runs=tuple(replace(run, lr=1.0) for run in condition.runs))
         for condition in grid.load(name).of("table4")
+        if condition.setup == setup
     ]
     cumulative = [
         condition.runs[0].to_dict() for condition in conditions if condition.group == "added one after the other"
@@ -62,7 +66,7 @@ def test_the_ablation_differs_by_one_component_in_each_row(name):
 def test_a_setup_can_do_without_a_row(tmp_path):
     text = PROFILE.replace("[pooling]", '[table1.leave_out]\nsmall = ["ReLU"]\n\n[pooling]')
     conditions = [(condition.setup, condition.label) for condition in profile(tmp_path, text).of("table1")]
-    assert ("small", "TTFS") in conditions and ("small", "ReLU") not in conditions
+    assert ("small", "TTFS, TWD") in conditions and ("small", "ReLU") not in conditions
     with pytest.raises(ValueError, match=r"\[table1.leave_out\] has no setup 'nowhere'"):
         profile(tmp_path / "setup", text.replace('small = ["', 'nowhere = ["'))
     with pytest.raises(ValueError, match=r"\[table1.leave_out\] has no row 'nobody'"):
@@ -75,6 +79,45 @@ def test_a_profile_can_give_single_rows_settings_of_their_own(tmp_path):
     assert rates.pop("none of the five") == {0.5} and set.union(*rates.values()) == {1e-3}
     with pytest.raises(ValueError, match=r"\[table4.rows\] has no row 'nobody'"):
         profile(tmp_path, text.replace("none of the five", "nobody"))
+
+
+TRIALS = """
+[table4.learning_rates.cnn]
+values = [0.001, 0.004, 0.016]
+set = { seed = 7, validation = 50 }
+"""
+
+
+def trial(rate, accuracy):
+    made = record()
+    made["results"]["validation"] = accuracy
+    return made
+
+
+def test_each_row_gets_the_rate_that_is_best_on_images_held_out(tmp_path):
+    made = profile(tmp_path, PROFILE.replace("[pooling]", f"{TRIALS}\n[pooling]"))
+    store = Store(tmp_path / "results")
+    first, second, *_ = made.of("table4")
+    assert [run.lr for run in first.trials] == [0.001, 0.004, 0.016] and {run.seed for run in first.trials} == {7}
+    assert all(run.validation == 50 for run in first.trials) and [run.seed for run in first.runs] == [0, 1]
+    assert grid.waits(first, store)
+    for run, accuracy in zip(first.trials, (80.0, 90.0, 90.0), strict=True):
+        store.add(run, trial(run.lr, accuracy))
+    store.add(second.trials[0], trial(0.001, 99.0))
+    one, two, *_ = grid.choose_learning_rates(made, store).of("table4")
+    assert {run.lr for run in one.runs} == {0.004} and not grid.waits(one, store)  # of equal ones the smaller
+    assert two == second and grid.waits(two, store)
+    assert len(grid.runs([one])) == 5
+
+
+def test_trials_need_images_held_out(tmp_path):
+    text = PROFILE.replace("[pooling]", f"{TRIALS.replace(', validation = 50', '')}\n[pooling]")
+    with pytest.raises(
+        ValueError, match=r"\[table4.learning_rates.cnn\] must have values, and a set with `validation`"
+    ):
+        profile(tmp_path, text)
+    with pytest.raises(ValueError, match=r"\[table4.learning_rates\] has no setup 'nowhere'"):
+        profile(tmp_path / "setup", PROFILE.replace("[pooling]", f"{TRIALS.replace('.cnn', '.nowhere')}\n[pooling]"))
 
 
 def test_keys_name_runs():
