@@ -1,4 +1,4 @@
-"""In which checkout of the repository a record was made: one that came with it is no reproduction of it."""
+"""In which checkout of the repository a record was made: one that was committed is no reproduction of itself."""
 
 import uuid
 from collections.abc import Mapping

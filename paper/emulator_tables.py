@@ -72,12 +72,12 @@ def key(values: Any) -> str:
 
 @dataclass(frozen=True)
 class Net:
-    """A trained net, its data, and its own answers to the test images, in float32."""
+    """A trained net, its data, and its own predictions for the test images, in float32."""
 
     trained: train.Trained
     images: data.Dataset
     test: data.Dataset
-    answers: NDArray[np.int64]
+    predictions: NDArray[np.int64]
 
 
 def prepare(settings: dict[str, Any], folder: Path, root: str | None) -> Net:
@@ -109,7 +109,7 @@ def measure(job: Job, net: Net) -> Job:
         placement, refusal = None, str(error)
     ran = em.run(program, test.images, labels=test.labels)
     tables = list(dict.fromkeys([program.profile.energy or INTEGER, INTEGER]))
-    report = em.report(ran, placement=placement, refusal=refusal, tables=tables, float_predictions=net.answers)
+    report = em.report(ran, placement=placement, refusal=refusal, tables=tables, float_predictions=net.predictions)
     core, times = program.engine(), input_times(program, test.images)
     began = time.perf_counter()
     core.run(times)

@@ -26,7 +26,7 @@ _BATCH = 500
 
 
 def train(task: Task) -> Outcome:
-    """Train and measure; whatever goes wrong is an outcome too, so that one run stops no other."""
+    """Train and measure; an error is an outcome too, so that one run stops no other."""
     try:
         return Outcome(task.run, record=_record(task))
     except data.NotAvailable as error:
@@ -85,7 +85,7 @@ def backend() -> str:
 
 
 def _fit(task: Task, datasets: tuple[data.Dataset, data.Dataset]) -> training.Result:
-    """Train, or go on from the checkpoint of an earlier session; a checkpoint that cannot be used is dropped."""
+    """Train, or resume from the checkpoint of an earlier session; a checkpoint that cannot be used is dropped."""
     arguments: dict[str, Any] = {"directory": task.workplace, "datasets": datasets, "progress": False}
     try:
         return training.fit(task.run, **arguments)
@@ -103,7 +103,7 @@ def _percent(metrics: training.Metrics | None) -> float | None:
 
 
 def _curve(history: Sequence[training.Epoch]) -> dict[str, list[float | None]]:
-    """One entry an epoch; test accuracy is None where it was not measured (see `train.Config.validation`)."""
+    """One entry per epoch; test accuracy is None where it was not measured (see `train.Config.validation`)."""
     return {
         "loss": [epoch.train.loss for epoch in history],
         "train_accuracy": [_percent(epoch.train) for epoch in history],
@@ -144,7 +144,7 @@ def _times100(share: float | None) -> float | None:
 
 @torch.no_grad()
 def _observe(trained: training.Trained, test: data.Dataset) -> dict[str, Any]:
-    """Operations a sample, and how many of the first test images are decided in each step (the last: in none)."""
+    """Operations per sample, and how many of the first test images are decided in each step (the last: in none)."""
     model: nn.Module = trained.model
     with OperationCounter(model) as count:
         for start in range(0, min(COUNTED, len(test)), _BATCH):

@@ -1,4 +1,4 @@
-"""From the records of a cell (one a seed) to the numbers of a table's row."""
+"""From the records of a condition (one per seed) to the numbers of a table's row."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ def _operations(name: str) -> Callable[[Record], float | None]:
 
 
 def _energy(record: Record) -> float:
-    """Energy of a sample's synaptic work in nanojoules: additions and multiply-accumulates."""
+    """Energy per sample of the synaptic work in nanojoules: additions and multiply-accumulates."""
     constants, counted = source()["energy"], record["results"]["operations"]
     return (constants["add"] * counted["additions"] + constants["mac"] * counted["macs"]) / 1e3
 
@@ -75,13 +75,13 @@ def learning_curve(record: Record) -> tuple[str, list[float]]:
 
 
 def frame(profile: Profile, store: Store, experiment: str) -> pd.DataFrame:
-    """One row a cell of the experiment: what it is, mean and sd over seeds of every measure, why it is missing."""
+    """One row per condition of the experiment: what it is, mean and sd over seeds of every measure, why it is missing."""
     rows = [row(condition, store, profile) for condition in profile.of(experiment)]
     return pd.DataFrame(rows)
 
 
 def records(condition: Condition, store: Store) -> list[Record]:
-    """The records that a cell has, in the order of its seeds."""
+    """The records that a condition has, in the order of its seeds."""
     return [record for run in condition.runs if (record := store.get(run)) is not None]
 
 
@@ -92,7 +92,7 @@ def by_seed(condition: Condition, store: Store, measure: Callable[[Record], floa
 
 
 def row(condition: Condition, store: Store, profile: Profile) -> dict[str, Any]:
-    """The row of one cell. `seeds` counts its records; `status` is the reason where some are missing, else ""."""
+    """The row of one condition. `seeds` counts its records; `status` is the reason where some are missing, else ""."""
     run = condition.runs[0]
     found = records(condition, store)
     made = {

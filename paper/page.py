@@ -16,9 +16,13 @@ from .tables import Table
 SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "Accuracy",
-        "Each net beside what was published for its data set, and beside the same net with ReLU, trained on the same "
-        "data with the same batches: the fair ceiling. The paper's nets, their T, encoder and optimiser could not be "
-        "read; what is used here is in the table, and every setting in the records.",
+        "Each net beside what was published for its data set, and beside its ReLU counterpart, trained on the same data "
+        "with the same batches: the fair ceiling. The authors' code is at github.com/CheKaiWei/ETTFS (PMLR "
+        "306:13316-13328, ICML 2026) and, of their later paper, at github.com/CheKaiWei/PTTFS; neither could be read here, "
+        "so net, T, encoder, optimiser and number of epochs are our choices. What is used is in the table, and every "
+        "setting in the records. Compare these with the authors' code first: the net and its population of output "
+        "neurons, the encoder of the input, T, γ of the temporal weighting, the surrogate, and the granularity of the "
+        "affine. To our knowledge this is the first public reproduction that was trained on the real data.",
         ("table1", "accuracy", "published"),
     ),
     (
@@ -49,7 +53,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "Decoders and steps to decision",
-        "The TQ-TTFS decoder's exact rule is not known to us; the first-spike decoder stands in for it.",
+        "The exact rule of the TQ-TTFS decoder is not known to us; the first-spike decoder is used in its place.",
         ("decoder", "decisions", "gamma"),
     ),
     ("Number of steps", "", ("steps",)),
@@ -130,7 +134,7 @@ def _test_data(made: Page, profile: Profile) -> None:
 
 def _provenance(made: Page, profile: Profile, found: list[dict[str, Any]]) -> None:
     made.section("Provenance").text(
-        "One JSON record a run lies beside this page, in `records`; tables, figures and this page are made from the "
+        "One JSON record per run lies beside this page, in `records`; tables, figures and this page are made from the "
         "records alone."
     )
     total = sum(record["timing"]["seconds"] for record in found)
@@ -145,7 +149,7 @@ def _provenance(made: Page, profile: Profile, found: list[dict[str, Any]]) -> No
             "{cpu}, {cores} cores, {system}".format(**record["provenance"]["machine"]) for record in found
         ),
         "kernels": _several(record["provenance"]["backend"] for record in found),
-        "peak memory": f"{max((record['timing']['peak_mb'] for record in found), default=0):,.0f} MB at most in a run",
+        "peak memory": f"{max((record['timing']['peak_mb'] for record in found), default=0):,.0f} MB at most in one run",
         "again": f"`python paper/reproduce.py --profile {profile.name}`",
     }
     made.facts(facts)

@@ -1,4 +1,4 @@
-"""What a session says while it runs: one line a finished run, with the time that is left."""
+"""What a session says while it runs: one line per finished run, with the time that is left."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -43,7 +43,7 @@ class Progress:
         self._bar.stop()
 
     def finished(self, outcome: Outcome) -> None:
-        """Tell what became of one run."""
+        """Report the outcome of one run."""
         self._done += 1
         self._spent += self.cost(outcome.run)
         left = self._left()
@@ -63,7 +63,7 @@ class Progress:
 
 
 def describe(outcome: Outcome) -> str:
-    """One line on an outcome."""
+    """One line about an outcome."""
     run = outcome.run
     what = f"{run.data} {run.spec} {run.model} seed {run.seed}"
     if run.model == "ttfs":

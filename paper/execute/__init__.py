@@ -1,4 +1,4 @@
-"""Executors: they take runs and give back outcomes, in any order; who runs where is their business."""
+"""Executors: they take runs and return outcomes, in any order, and decide what runs where."""
 
 from .outcome import Outcome, Task
 

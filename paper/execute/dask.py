@@ -12,8 +12,8 @@ ATTEMPTS = 3
 class Dask:
     """The cluster whose scheduler is at `address`, such as "tcp://10.0.0.1:8786".
 
-    Where a worker is lost, the scheduler gives its task to another one; a task that the scheduler gives up on is sent
-    again, up to three times. The workplaces should lie on storage that all workers see: a repeated run then goes on
+    Where a worker is lost, the scheduler gives its task to another one; a task that the scheduler gives up is sent
+    again, up to three times. The workplaces should lie on storage that all workers see: a repeated run then resumes
     from its last epoch.
     """
 

@@ -1,4 +1,4 @@
-"""Local executor: a few worker processes, which end with their parent, whatever ends it."""
+"""Local executor: a few worker processes, which end when their parent ends."""
 
 import multiprocessing
 import os
@@ -17,8 +17,8 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 class Local:
     """`workers` processes on this machine; with 0, the tasks run in this process.
 
-    A worker that dies (killed, out of memory) costs the tasks under way one attempt each; the third death in a row of
-    attempts makes a task fail. Everything that a task had saved in its workplace is still there for the next attempt.
+    Where a worker dies (killed, out of memory), the tasks that were running are repeated; a task fails when its worker
+    dies the third time. What a task had saved in its workplace is still there for the next attempt.
     """
 
     def __init__(self, workers: int) -> None:

@@ -48,7 +48,7 @@ def decisions(profile: Profile, store: Store) -> NamedFigure | None:
         drawn,
         "Steps to decision (the paper's Fig. 1d): share of (up to 2,000) test images with an output spike "
         "after so many steps. "
-        "For the membrane, which decides after all steps, the share whose answer no longer changes (known only "
+        "For the membrane, which decides after all steps, the share whose prediction no longer changes (known only "
         "afterwards).",
     )
 

@@ -17,7 +17,7 @@ _AXES: dict[str, tuple[str, tuple[float, ...]]] = {
     "decision_mean": ("steps to decision", (1, 2)),
     "ties": ("ties, % of samples", (0, 100)),
     "spikes_per_neuron": ("spikes per neuron", (0,)),
-    "epoch_seconds": ("seconds an epoch", (0,)),
+    "epoch_seconds": ("seconds per epoch", (0,)),
 }
 
 

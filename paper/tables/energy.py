@@ -10,7 +10,7 @@ from .table import SETUP, Table, rules, spread
 
 
 def energy(profile: Profile, store: Store) -> Table:
-    """Spikes, additions and energy of the nets of Table 1 beside their twins with ReLU."""
+    """Spikes, additions and energy of the nets of Table 1 beside their ReLU counterparts."""
     raw = frame(profile, store, "table1")
     constants = published.source()["energy"]
     columns = (
@@ -24,10 +24,10 @@ def energy(profile: Profile, store: Store) -> Table:
         Column("update_energy", "updates, nJ", spread("update_energy", 1)),
     )
     note = (
-        f"Energy of arithmetic alone: {constants['add']} pJ an addition, {constants['mac']} pJ a multiply-accumulate "
+        f"Energy of arithmetic alone: {constants['add']} pJ per addition, {constants['mac']} pJ per multiply-accumulate "
         f"({constants['name']}) [{constants['tag']}]. It leaves out memory, which costs more than the arithmetic on "
         "real hardware, so it compares counts and predicts no chip. Direct coding multiplies in the first layer, "
-        "once a sample. Membrane updates (neurons times T, an addition each) are what a chip with a clock pays; an "
+        "once per sample. Membrane updates (neurons times T, an addition each) are what a chip with a clock pays; an "
         "event-driven one does not."
     )
-    return Table("energy", "Work and arithmetic energy a sample.", raw, columns, note, rules(raw, "setup"))
+    return Table("energy", "Work and arithmetic energy per sample.", raw, columns, note, rules(raw, "setup"))
