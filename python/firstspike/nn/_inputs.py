@@ -96,6 +96,22 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
+def constant_current(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair = (1, 1), padding: Pair = (0, 0)
+) -> Tensor:
+    """The current of directly coded data: x [B, N] with a weight [O, N], or x [B, C, H, W] with [O, C, kh, kw].
+
+    Training, inference and the emulator's host encoder all call it, so that their currents are equal to the bit.
+    """
+    with full_precision(x.device):
+        if weight.dim() == 2:
+            return F.linear(x, weight, bias)
+        if x.shape[1] == 1:  # both formats at once: torch would take it for the other, and copy what comes out
+            x = x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
+        x = x.contiguous(memory_format=torch.channels_last)
+        return F.conv2d(x, weight.contiguous(memory_format=torch.channels_last), bias, stride, padding)
+
+
 def _pooled(x: Tensor, factor: int) -> Tensor:
     if factor == 1:
         return x

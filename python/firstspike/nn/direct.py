@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from .. import _checks, functional
 from ..spikes import SpikeTimes
 from ..surrogate import Surrogate
-from ._inputs import Pair, accumulate, check_data, full_precision
+from ._inputs import Pair, accumulate, check_data, constant_current
 from .firing import FiringLayer
 from .synapse import Affine
 
@@ -98,8 +96,7 @@ class DirectLinear(_Direct):
 
     def _current(self, x: Tensor) -> Tensor:
         x = check_data(x, self.in_features, maps=False)
-        with full_precision(x.device):
-            return F.linear(x, *self.effective_weight_and_bias())
+        return constant_current(x, *self.effective_weight_and_bias())
 
 
 class DirectConv2d(_Direct):
@@ -153,13 +150,7 @@ class DirectConv2d(_Direct):
 
     def _current(self, x: Tensor) -> Tensor:
         x = check_data(x, self.in_channels, maps=True)
-        weight, bias = self.effective_weight_and_bias()
-        if self.in_channels == 1:  # both formats at once: torch would take it for the other, and copy what comes out
-            x = x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
-        x = x.contiguous(memory_format=torch.channels_last)
-        weight = weight.contiguous(memory_format=torch.channels_last)
-        with full_precision(x.device):
-            return F.conv2d(x, weight, bias, self.stride, self.padding)
+        return constant_current(x, *self.effective_weight_and_bias(), self.stride, self.padding)
 
     def extra_repr(self) -> str:
         """The settings, for print."""

@@ -100,7 +100,9 @@ def test_a_file_of_version_1_loads():
         for values in (header["profile"], *header["layers"]):
             assert values.pop("update") == "clocked"
             values["granularity"] = "step"
-        header["encoder"]["deviation"] = header["encoder"].pop("std")
+        encoder = header["encoder"]
+        encoder["deviation"] = encoder.pop("std")
+        encoder["stride"], encoder["padding"] = encoder["stride"][0], encoder["padding"][0]
 
     made, expected = serialization.loads(rewritten(old)), serialization.loads(SMALL)
     assert made.profile == expected.profile and made.table == []

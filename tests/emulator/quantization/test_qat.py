@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
 from firstspike import emulator as em
+from firstspike.emulator.program import serialization
 from firstspike.emulator.program.inputs import input_times
 from firstspike.emulator.quantization import qat
 
@@ -50,7 +54,7 @@ def test_training_moves_weights_units_and_biases():
         for (name, a), (_, b) in zip(before.named_parameters(), after.named_parameters(), strict=True)
         if not torch.equal(a, b)
     ]
-    for part in ("weight.original", "log_scale", "bias.original"):
+    for part in ("layers.1.weight", "quantizer.log_scale", "layers.1.bias"):
         assert any(part in name for name in moved), part
 
 
@@ -101,5 +105,80 @@ def test_same_seed_same_bits():
 def test_bad_arguments(arguments, text):
     with pytest.raises(ValueError, match=text):
         qat.prepare(net(), **arguments)
-    with pytest.raises(ValueError, match="labels must have one element an image"):
+    with pytest.raises(ValueError, match="labels must have one element per image"):
         qat.finetune(net(), torch.zeros(3, 2, 8, 8), torch.zeros(2), generator=torch.Generator())
+
+
+def test_fewer_images_than_a_batch_train_as_well():
+    model = net()
+    x = images(model, 7)
+    before = qat.prepare(model, "generic8", bits=3)
+    after = qat.finetune(
+        qat.prepare(model, "generic8", bits=3), x, torch.arange(7) % 5, generator=torch.Generator().manual_seed(0)
+    )
+    assert not torch.equal(before.layers[1].weight, after.layers[1].weight)
+    with pytest.raises(ValueError, match="at least one image, got none"):
+        qat.finetune(before, x[:0], torch.zeros(0, dtype=torch.int64), generator=torch.Generator())
+
+
+def test_the_last_images_of_an_epoch_count():
+    """50 images in batches of 20 are three batches."""
+    model = net()
+    seen = []
+    x = images(model, 50)
+    qat.finetune(
+        qat.prepare(model, "generic8"),
+        x,
+        torch.arange(50) % 5,
+        batch=20,
+        generator=torch.Generator().manual_seed(0),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_loss_that_diverges_is_an_error():
+    model = qat.prepare(net())
+    model.readout.forward = lambda output: torch.full((40, 5), float("nan"))
+    with pytest.raises(ValueError, match=r"the loss became nan after 0 batches; use a smaller lr, got 0\.0002"):
+        qat.finetune(model, images(model), torch.arange(40) % 5, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("how", ["state_dict", "pickle", "torch.save", "deepcopy"])
+def test_a_prepared_net_can_be_saved_and_loaded(how, tmp_path):
+    model = net(readout="first-spike")
+    x = images(model)
+    made = tuned(model, x, "loihi-like", 3)
+    if how == "state_dict":
+        torch.save(made.state_dict(), tmp_path / "state.pt")
+        again = qat.prepare(net(readout="first-spike", seed=1), "loihi-like", bits=3)
+        again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    elif how == "pickle":
+        again = pickle.loads(pickle.dumps(made))
+    elif how == "deepcopy":
+        again = copy.deepcopy(made)
+    else:
+        torch.save(made, tmp_path / "net.pt")
+        again = torch.load(tmp_path / "net.pt", weights_only=False)
+    assert torch.equal(again.eval()(x), made(x))
+    first, second = (serialization.dumps(em.quantize(n, "loihi-like")) for n in (made, again))
+    assert first == second
+
+
+def test_a_prepared_net_follows_its_parameters_to_another_type_and_device():
+    """Half precision and the meta device stand for another device, of which there is none here."""
+    made = qat.prepare(net(), "generic8", bits=3)
+    assert {p.device.type for p in made.to("meta").parameters()} == {"meta"}
+    state = qat.prepare(net(), "generic8", bits=3).state_dict()
+    assert {name for name in state if name.endswith("quantizer.log_scale")} == {
+        "layers.1.quantizer.log_scale",
+        "layers.2.quantizer.log_scale",
+        "layers.3.quantizer.log_scale",
+    }
+
+
+def test_a_prepared_net_is_quantised_for_the_bits_that_it_was_prepared_for():
+    made = qat.prepare(net(), "generic8", bits=3)
+    assert em.quantize(made, "generic8").table[0]["bits"] == 3
+    with pytest.raises(ValueError, match=r"bits must be 3, for which qat\.prepare made the net, got 4"):
+        em.quantize(made, "generic8", bits=4)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firstspike import emulator as em
-from firstspike import models
+from firstspike import functional, models
 from firstspike.emulator.program import profile
 from firstspike.emulator.program.engine import Engine
 from firstspike.emulator.program.inputs import input_times
@@ -254,3 +254,41 @@ def test_core_accepts_every_program():
     for name in profile.names():
         program = em.quantize(net(bias=False), name)
         assert isinstance(program.engine(), Engine)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (2, 8, 8), (1, 28, 28)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_host_encoder_is_the_trained_layer_to_the_bit(shape, bias):
+    """One function computes the current of both; compared are its bits and the times, for images in either format."""
+    draw = torch.Generator().manual_seed(3)
+    model = models.build("16C3-AP2-5", input_shape=shape, steps=8, bias=bias, generator=draw).eval()
+    program = em.quantize(model, "generic8")
+    x = torch.rand((64, *shape), generator=draw)
+    seen = []
+    original = functional.ramp
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        patch.setattr(
+            functional, "ramp", lambda current, *a, **k: (seen.append(current), original(current, *a, **k))[1]
+        )
+        for data in (x, x.contiguous(memory_format=torch.channels_last)):
+            trained, host = model.layers[0](data), program.encoder.spikes(data, 8)
+            assert torch.equal(trained.times, host.times)
+    assert torch.equal(seen[0], seen[1]) and torch.equal(seen[2], seen[3])
+
+
+@pytest.mark.parametrize("readout", ["membrane", "membrane-mean", "membrane-weighted"])
+def test_a_leaky_readout_is_calibrated(readout):
+    """The membrane that calibration widens is as wide as a leak admits."""
+    model = net("30-20-5", encoder="latency", readout=readout, decay=0.9)
+    x = images(model)
+    program = em.quantize(model, "generic8", calibration=x)
+    assert program.layers[-1].decay_bits and em.run(program, x).predictions.shape == (40,)
+    narrow = em.quantize(model, profile.load("generic8").replace(membrane_bits=9, threshold_bits=8), calibration=x)
+    raw = narrow.engine().run(input_times(narrow, x))
+    assert np.abs(raw.membrane[-1]).max() <= 0.8 * 255
+
+
+def test_a_net_without_a_layer_for_the_cores_is_refused():
+    model = models.build("8-5", input_shape=(8,), steps=4, readout="first-spike").eval()
+    with pytest.raises(em.CannotQuantize, match="no layer behind its host layer"):
+        em.quantize(model)

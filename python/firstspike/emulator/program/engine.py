@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import _emulator  # type: ignore[attr-defined]
+from ... import _emulator
 from .layers import Layer, Register, check_layer
 
 COUNTERS: tuple[str, ...] = _emulator.COUNTERS

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ... import decode, encode, functional
-from ..._checks import integer, one_of, real
+from ..._checks import integer, one_of, pair, real
 from ...data import Normalize
+from ...nn._inputs import constant_current
 from ...ops.latency import CURVES
 from ...spikes import SpikeTimes
 
@@ -29,9 +29,9 @@ class Encoder:
     """How data become input spikes, on the host.
 
     kind: "spikes" (the program takes spike times), "latency" (`encode.latency` with `curve`), or a directly coded
-    first layer, which needs its real-valued current once an image: "direct-linear" and "direct-conv" compute it in
-    float32 with `weight` and `bias`, exactly as the trained network does, and send each neuron's first spike. `macs`
-    is its cost, reported apart from the cores'.
+    first layer, which needs its real-valued current once per image: "direct-linear" and "direct-conv" compute it in
+    float32 with `weight` and `bias`, by the function that the trained network calls, and send each neuron's first
+    spike. `macs` is its cost. mean, std: of `data.Normalize`, for uint8 images.
     """
 
     kind: str
@@ -40,8 +40,8 @@ class Encoder:
     bias: NDArray[np.float32] | None = None
     threshold: float = 1.0
     decay: float = 1.0
-    stride: int = 1
-    padding: int = 0
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
     mean: list[float] | None = None
     std: list[float] | None = None
 
@@ -55,8 +55,9 @@ class Encoder:
             )
         one_of("curve", self.curve, CURVES)
 
-        integer("stride of the encoder", self.stride, 1, 1024)
-        integer("padding of the encoder", self.padding, 0, 1024)
+        for name, sizes, low in (("stride", self.stride, 1), ("padding", self.padding, 0)):
+            for size in pair(f"{name} of the encoder", sizes, low):
+                integer(f"{name} of the encoder", size, low, 1024)
         real("threshold of the encoder", self.threshold)
         real("decay of the encoder", self.decay, 0.0, 1.0)
         if (self.mean is None) != (self.std is None) or len(self.mean or ()) != len(self.std or ()):
@@ -82,14 +83,12 @@ class Encoder:
         weight = torch.from_numpy(self.weight)
         bias = None if self.bias is None else torch.from_numpy(self.bias)
         if self.kind == "direct-linear":
-            current = F.linear(x.flatten(1), weight, bias)
-        else:
-            x, weight = (y.contiguous(memory_format=torch.channels_last) for y in (x, weight))
-            current = F.conv2d(x, weight, bias, self.stride, self.padding)
+            x = x.flatten(1)
+        current = constant_current(x, weight, bias, self.stride, self.padding)
         return functional.ramp(current, steps, threshold=self.threshold, decay=self.decay)
 
     def macs(self, out_neurons: int) -> int:
-        """Multiply-adds an image on the host, for that many first-layer neurons."""
+        """Multiply-adds per image on the host, for that many first-layer neurons."""
         return 0 if self.weight is None else int(self.weight[0].size) * out_neurons
 
 

@@ -56,8 +56,8 @@ def check_images(program: Program, shape: tuple[int, ...]) -> None:
     if encoder.kind == "direct-conv":
         assert encoder.weight is not None
         _, of_image, kernel_h, kernel_w = encoder.weight.shape
-        sides = zip(shape[1:], (kernel_h, kernel_w), strict=False)
-        made = tuple(out_size(side, kernel, encoder.stride, encoder.padding) for side, kernel in sides)
+        sides = zip(shape[1:], (kernel_h, kernel_w), encoder.stride, encoder.padding, strict=False)
+        made = tuple(out_size(*side) for side in sides)
         fits = len(shape) == 3 and shape[0] == of_image and made == (height, width)
         wanted = f"{of_image} channels and a size that the first convolution maps to {height} x {width}"
     elif encoder.kind == "direct-linear":

@@ -14,6 +14,8 @@ KINDS = ("linear", "conv")
 UPDATES = ("clocked", "event")
 FIRE = ("ge", "gt")
 
+LARGEST_LEAKING_BITS = 47  # of a membrane with a leak: its product with the 16-bit factor must fit 63 bits
+
 Shape = tuple[int, int, int]
 
 

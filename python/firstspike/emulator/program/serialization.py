@@ -154,7 +154,8 @@ def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
         plain |= {name: arrays[f"layer.{n}.{name}"] for name in _ARRAYS}
         layers.append(Layer(**plain))
     host: dict[str, Any] = {name: arrays.get(f"encoder.{name}") for name in _HOST_ARRAYS}
-    encoder = Encoder(**{**header["encoder"], **host})
+    sizes = {name: tuple(header["encoder"][name]) for name in ("stride", "padding")}
+    encoder = Encoder(**{**header["encoder"], **sizes, **host})
     program = Program(
         layers=layers,
         steps=_whole(header["steps"]),
@@ -178,6 +179,8 @@ def _from_version_1(header: dict[str, Any]) -> dict[str, Any]:
         return made
 
     encoder = dict(header["encoder"])
+    for name in ("stride", "padding"):
+        encoder[name] = [encoder[name], encoder[name]]
     if "deviation" in encoder:
         encoder["std"] = encoder.pop("deviation")
     profile = renamed(header["profile"])

@@ -1,98 +1,95 @@
-"""Straight-through rounding of a layer's weight and bias, as torch parametrizations."""
+"""Rounding of a layer's weight and bias in training, with a straight-through gradient."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from . import scales
 
 
 class FakeQuantize(nn.Module):
-    """Rounds as a program's layer does; the gradient passes as if it did not, and stops where a weight is clipped.
+    """Rounds weight and bias to integers times a scale; it is the `quantizer` of a layer (`nn.Synapse`).
 
-    unit: float32 [O] or [1], learned in logarithm (the gradient of the rounding error, as in Esser et al. 2020, LSQ,
-    without its gradient scale). The result stands for the integers exactly: with `reached` the integer threshold,
-    codes are scaled by threshold / (reached - 1/2), so that the float network fires where the integer one does, half
-    a unit away from any tie. A readout has no threshold: its codes are scaled by the unit.
+    The gradient passes the rounding unchanged, and stops where a weight is clipped. scale: float32 [O] or [1], learned
+    in logarithm (gradient of the rounding error as in Esser et al. 2020, LSQ, without its gradient scale).
+
+    The result equals the integer network exactly: with `reached` the integer threshold, the integers q are multiplied
+    by threshold / (reached - 1/2), so that the float network fires where the integer one does, half a unit away from
+    any tie. A readout has no threshold: its q are multiplied by the scale.
+
+    without_bias: the profile has no biases, a bias is rounded to 0.
     """
 
-    def __init__(self, unit: Tensor, bits: int, step: int, threshold: float | None, pool: int, finest: float) -> None:
+    def __init__(
+        self,
+        scale: Tensor,
+        bits: int,
+        step: int,
+        threshold: float | None,
+        pool: int,
+        finest: float,
+        without_bias: bool,
+    ) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(unit.log())
-        self.low, self.high = scales.weight_limits(bits)
-        self.step, self.threshold, self.pool, self.finest = step, threshold, pool, finest
+        self.log_scale = nn.Parameter(scale.log())
+        self.bits, self.step, self.threshold, self.pool, self.finest = bits, step, threshold, pool, finest
+        self.without_bias = without_bias
 
     @property
-    def unit(self) -> Tensor:
-        """What one unit of an integer weight stands for, [O] or [1]."""
+    def scale(self) -> Tensor:
+        """The real value of an integer weight of 1, [O] or [1]."""
         return self.log_scale.exp().clamp(min=self.finest)
 
     def value(self) -> Tensor:
-        """What an integer of 1 stands for in the float network that equals the integer one."""
-        unit = self.unit
+        """The value that an integer of 1 has in the float network that equals the integer one, [O] or [1]."""
+        scale = self.scale
         if self.threshold is None:
-            return unit
+            return scale
         with torch.no_grad():
-            reached = [scales.exact_ceil(self.threshold, float(u), self.pool**2) for u in unit.detach().double()]
-            ratio = torch.tensor([self.threshold * self.pool**2 / (r - 0.5) for r in reached], dtype=unit.dtype) / unit
-        return unit * ratio
+            reached = [scales.exact_ceil(self.threshold, s, self.pool**2) for s in scale.detach().double().tolist()]
+            exact = [self.threshold * self.pool**2 / (r - 0.5) for r in reached]
+            ratio = torch.tensor(exact, dtype=scale.dtype, device=scale.device) / scale
+        return scale * ratio
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """The weight that the cores will use, in the shape of `weight`."""
+    def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The weight and bias that the cores will use, in the shapes of `weight` [O, ...] and `bias` [O]."""
+        low, high = scales.weight_limits(self.bits)
         shape = (-1, *[1] * (weight.dim() - 1))
-        scaled = weight / (self.unit * self.step).view(shape)
-        inside = scaled.clamp(self.low, self.high)
-        codes = inside + (inside.round() - inside).detach()
-        return codes * (self.value() * self.step).view(shape)
+        value = self.value()
+        q = _round((weight / (self.scale * self.step).view(shape)).clamp(low, high))
+        rounded = q * (value * self.step).view(shape)
+        if bias is None:
+            return rounded, None
+        if self.without_bias:
+            return rounded, bias * 0
+        area = self.pool**2
+        return rounded, _round(bias * area / self.scale) * value / area
 
-    def right_inverse(self, weight: Tensor) -> Tensor:
-        """What an assignment stores: the weight as it is."""
-        return weight
+    def extra_repr(self) -> str:
+        """The settings, for print."""
+        return f"bits={self.bits}, step={self.step}, pool={self.pool}, without_bias={self.without_bias}"
 
 
-class FakeQuantizeBias(nn.Module):
-    """Rounds a bias to the weights' grid; `absent` makes it 0, for a profile that has none."""
-
-    def __init__(self, weight: FakeQuantize, absent: bool) -> None:
-        super().__init__()
-        self.rounding = [weight]  # in a list: its parameters belong to the weight
-        self.absent = absent
-
-    def forward(self, bias: Tensor) -> Tensor:
-        """The bias that the cores will add, [O]."""
-        if self.absent:
-            return bias * 0
-        rounding, area = self.rounding[0], self.rounding[0].pool ** 2
-        codes = bias * area / rounding.unit
-        codes = codes + (codes.round() - codes).detach()
-        return codes * rounding.value() / area
-
-    def right_inverse(self, bias: Tensor) -> Tensor:
-        """What an assignment stores: the bias as it is."""
-        return bias
+def _round(x: Tensor) -> Tensor:
+    return x + (x.round() - x).detach()
 
 
 def held_scale(module: nn.Module) -> NDArray[np.float64] | None:
-    """The unit that quantisation-aware training holds for a layer, float64 [O] or [1]; None without."""
-    if parametrize.is_parametrized(module, "weight"):
-        lists: Any = module.parametrizations
-        last = lists["weight"][-1]
-        if isinstance(last, FakeQuantize):
-            return last.unit.detach().double().numpy()
-    return None
+    """The scale that quantisation-aware training holds for a layer, float64 [O] or [1]; None without."""
+    quantizer = getattr(module, "quantizer", None)
+    if not isinstance(quantizer, FakeQuantize):
+        return None
+    held: NDArray[np.float64] = quantizer.scale.detach().double().cpu().numpy()
+    return held
 
 
 def master_copy(module: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """The unrounded weight and bias of a layer with `FakeQuantize`; a bias that is held at zero is zero."""
-    lists: Any = module.parametrizations
-    bias = None
-    if "bias" in lists:
-        held = lists["bias"]
-        bias = held.original * 0 if held[0].absent else held.original
-    return lists["weight"].original, bias
+    """The unrounded weight and bias of a layer with `FakeQuantize`; a bias that the profile lacks is zero."""
+    quantizer, weight, bias = module.quantizer, module.weight, module.bias
+    assert isinstance(quantizer, FakeQuantize) and isinstance(weight, Tensor)
+    if not isinstance(bias, Tensor):
+        return weight, None
+    return weight, bias * 0 if quantizer.without_bias else bias

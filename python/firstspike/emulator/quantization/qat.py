@@ -1,23 +1,23 @@
-"""Quantisation-aware fine-tuning: train on with the weights rounded, so that the rounded network answers well."""
+"""Quantisation-aware fine-tuning: training goes on with rounded weights, so that the rounded network predicts well."""
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
-from torch.nn.utils import parametrize
+from torch import Generator, Tensor, nn
 
-from ... import models
+from ... import _checks
 from ... import nn as fs
 from ...data import Normalize
 from ...models import TTFSNet
 from ..program import profile as profiles
 from ..program.profile import Profile
 from . import scales
-from .fake_quantize import FakeQuantize, FakeQuantizeBias
+from .fake_quantize import FakeQuantize
 
 
 def prepare(
@@ -28,21 +28,23 @@ def prepare(
     granularity: str | None = None,
     observer: str = "mse",
 ) -> TTFSNet:
-    """A copy of a net whose core layers round weight, bias and threshold as `quantize` will; the copy trains as any
-    module does.
+    """A copy of a net whose core layers round weight, bias and threshold as `quantize` will; it trains like any module.
 
-    Normalisation and affine are folded into the weights first. Arguments as in `quantize`. A bias stays at zero where
-    the profile has none. The host layer (direct coding) keeps its float weights, and trains on too. `quantize` of the
-    result gives exactly the rounded network that was trained.
+    Normalisation and affine are folded into the weights first; then each core layer gets a `FakeQuantize` as its
+    `quantizer`, so that `layer.weight` stays the unrounded weight. Arguments as in `quantize`. A bias stays at zero
+    where the profile has none. The host layer (direct coding) keeps its float weights and is trained as well.
+    `quantize` of the result gives exactly the rounded network that was trained.
+
+    The copy can be pickled, saved with `torch.save` and moved to a device. Its state_dict loads into the result of
+    `prepare` with the same arguments.
     """
     target = profiles.load(profile)
     bits, granularity = scales.checked_bits(bits, target), scales.checked_granularity(granularity, target)
-    made = models.from_config(model.config(), generator=Generator())  # a deep copy would share its parametrised classes
-    made.load_state_dict(model.state_dict())
-    made.train(model.training)
-    for layer in made.layers:
+    made = copy.deepcopy(model)
+    layers = list(made.layers)
+    for layer in layers:
         if isinstance(layer, fs.TTFSLinear | fs.TTFSConv2d | fs.Integrate):
-            compared = layer is made.layers[-1] and isinstance(made.readout, fs.FirstSpike)
+            compared = layer is layers[-1] and isinstance(made.readout, fs.FirstSpike)
             _round(layer, target, bits, "tensor" if compared else granularity, observer)
     return made
 
@@ -59,27 +61,35 @@ def finetune(
     normalize: Normalize | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TTFSNet:
-    """Train a net of `prepare` on, in place (Adam, learning rate falling linearly to zero, cross-entropy).
+    """Train a net of `prepare` further, in place (Adam, learning rate falling linearly to zero, cross-entropy).
 
-    images: uint8 [N, C, H, W] (scaled by `normalize`, by default by 1 / 255) or float32. labels: int64 [N].
-    generator: draws the order. progress: called with batches done and all.
+    images: uint8 [N, C, H, W] (scaled by `normalize`, by default by 1 / 255) or float32; at least one. labels: int64
+    [N]. Batches go to the device of the net. The last batch of an epoch may be smaller. generator: draws the order.
+    progress: called with the batches done and their total.
+
+    Raises ValueError for no images, another number of labels, or a loss that is not finite.
     """
+    _checks.integer("epochs", epochs, 1)
+    _checks.integer("batch", batch, 1)
+    if len(images) == 0:
+        raise ValueError("images must hold at least one image, got none")
     if len(images) != len(labels):
-        raise ValueError(f"labels must have one element an image, {len(images)}, got {len(labels)}")
+        raise ValueError(f"labels must have one element per image, {len(images)}, got {len(labels)}")
     scaled = normalize or Normalize()
+    device = next(model.parameters()).device
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    total, done = epochs * (len(images) // batch), 0
+    total, done = epochs * -(-len(images) // batch), 0
     model.train()
     for _ in range(epochs):
-        order = torch.randperm(len(images), generator=generator)
-        for begin in range(0, len(order) - batch + 1, batch):
-            pick = order[begin : begin + batch]
-            x = images[pick]
+        for pick in torch.randperm(len(images), generator=generator).split(batch):
+            x = images[pick.to(images.device)].to(device)
             if x.dtype == torch.uint8:
                 x = scaled(x)
             for group in optimizer.param_groups:
                 group["lr"] = lr * (1 - done / total)
-            loss = F.cross_entropy(model(x), labels[pick])
+            loss = F.cross_entropy(model(x), labels[pick.to(labels.device)].to(device))
+            if not loss.isfinite():
+                raise ValueError(f"the loss became {loss.item()} after {done} batches; use a smaller lr, got {lr}")
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -90,15 +100,20 @@ def finetune(
 
 
 def _round(layer: fs.Synapse, profile: Profile, bits: int, granularity: str, observer: str) -> None:
-    """Fold a layer's normalisation and affine, then put rounding on its weight and bias."""
+    """Fold a layer's normalisation and affine, then give it a quantiser."""
     layer.fold()
-    weight, bias = layer.weight.detach(), layer.bias
     fires, pool = isinstance(layer, fs.FiringLayer), int(layer.avg_pool)  # type: ignore[arg-type]
-    flat = weight.double().numpy().reshape(1 if granularity == "tensor" or not fires else len(weight), -1)
-    unit = torch.from_numpy(scales.choose_scale(flat, bits, profile.weight_step, observer)).float()
+    weight = layer.weight.detach().double().cpu().numpy()
+    rows = weight.reshape(1 if granularity == "tensor" or not fires else len(weight), -1)
+    scale = torch.from_numpy(scales.choose_scale(rows, bits, profile.weight_step, observer)).float()
     threshold = layer.neuron["threshold"] if isinstance(layer, fs.FiringLayer) else None
     finest = 1e-12 if threshold is None else scales.finest_scale(threshold, pool, profile) * (1 + 1e-6)
-    rounding = FakeQuantize(unit.clamp(min=finest), bits, profile.weight_step, threshold, pool, finest)
-    parametrize.register_parametrization(layer, "weight", rounding)
-    if bias is not None:
-        parametrize.register_parametrization(layer, "bias", FakeQuantizeBias(rounding, not profile.bias_bits))
+    quantizer = FakeQuantize(
+        scale.clamp(min=finest), bits, profile.weight_step, threshold, pool, finest, not profile.bias_bits
+    )
+    layer.quantizer = quantizer.to(layer.weight.device)
+
+
+def is_prepared(model: nn.Module) -> bool:
+    """Whether some layer of a net rounds its weight by `prepare`."""
+    return any(isinstance(module, FakeQuantize) for module in model.modules())

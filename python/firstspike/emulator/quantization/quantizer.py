@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ... import nn as fs
+from ..._checks import one_of
 from ...data import Normalize
 from ...models import TTFSNet
+from ...spikes import SpikeTimes
 from ..program import profile as profiles
-from ..program.host import Encoder
 from ..program.inputs import input_times
-from ..program.layers import Layer, Register, Shape
+from ..program.layers import LARGEST_LEAKING_BITS, Layer, Register, Shape
 from ..program.profile import Profile
 from ..program.program import Program, narrow
 from . import scales
-from .fake_quantize import held_scale
-from .from_modules import CannotQuantize, arrange, direct_encoder, folded, one_sign_a_source, out_shape, readout_of
+from .fake_quantize import FakeQuantize, held_scale
+from .from_modules import CannotQuantize, arrange, encoder_of, folded, one_sign_per_source, out_shape, readout_of
 
 
 def quantize(
@@ -31,7 +32,7 @@ def quantize(
     bits: int | None = None,
     granularity: str | None = None,
     observer: str = "mse",
-    calibration: Tensor | None = None,
+    calibration: Tensor | SpikeTimes | None = None,
     biases: str = "refuse",
     normalize: Normalize | None = None,
     name: str = "network",
@@ -39,25 +40,32 @@ def quantize(
     """Make a program of a trained `TTFSNet`.
 
     Normalisation and affine are folded into each weight first; an average pool k becomes a threshold k^2 times as
-    large. Weights become clip(round(W / unit)), half to even, and thresholds the integers that the rounded sums reach
-    exactly where the real ones would (docs/emulator.md, `scales.theta_integer`).
+    large. Weights become q = clip(round(W / scale)), half to even, and thresholds the integers that the rounded sums
+    reach exactly where the real ones would (docs/emulator.md, `scales.theta_integer`).
 
-    profile: a name, a TOML file or a `Profile`. bits: weight bits, 2 to the profile's. granularity: one unit a "channel" or
-    a "tensor"; by default "channel" where the profile has a threshold a neuron. The readout always has one unit.
-    observer: "max" or "mse" (`scales.choose_scale`). calibration: float32 inputs [B, ...] of the net; the readout's unit
-    is made coarser until its membrane keeps a quarter of its register free on them. biases: "refuse", or "drop" (said
-    in the table) where the profile has none. normalize: makes the net's input, kept in the encoder.
+    profile: a name, a TOML file or a `Profile`. bits: weight bits, 2 to the profile's; by default those of `qat.prepare`,
+    or else the profile's. granularity: one scale per "channel" or per "tensor"; by default "channel" where the profile
+    has a threshold per neuron. The readout always has one scale. observer: "max" or "mse" (`scales.choose_scale`).
+    calibration: inputs of the net, float32 [B, ...], or SpikeTimes for a net without an encoder; the readout's scale is
+    made coarser until its membrane keeps a quarter of its register free on them. biases: "refuse", or "drop" (recorded
+    in the table) where the profile has none. normalize: makes the net's input of uint8 images, kept in the encoder.
 
-    A directly coded first layer is computed on the host (`host.Encoder`): its input is real-valued.
+    A directly coded first layer is computed on the host (`host.Encoder`), since its input is real-valued. A net whose
+    first layer takes spikes becomes a program that takes spikes.
 
     Raises CannotQuantize naming layer and reason; ValueError and TypeError for bad arguments.
     """
     if not isinstance(model, TTFSNet):
         raise TypeError(f"model must be a TTFSNet, got {type(model).__name__}")
     target = profiles.load(profile)
-    if biases not in ("refuse", "drop"):
-        raise ValueError(f"biases must be 'refuse' or 'drop', got {biases!r}")
+    one_of("biases", biases, ("refuse", "drop"))
+    held = {module.bits for module in model.modules() if isinstance(module, FakeQuantize)}
+    if bits is None and held:
+        bits = max(held)
     bits, granularity = scales.checked_bits(bits, target), scales.checked_granularity(granularity, target)
+    if held - {bits}:
+        raise ValueError(f"bits must be {max(held)}, for which qat.prepare made the net, got {bits}")
+    one_of("observer", observer, scales.OBSERVERS)
     maker = _Maker(target, bits, granularity, observer, biases == "drop", model.steps)
     program = maker.program(model, normalize, name)
     if calibration is not None and not program.layers[-1].fires:
@@ -85,22 +93,18 @@ class _Maker:
 
     def program(self, model: TTFSNet, normalize: Normalize | None, name: str) -> Program:
         modules = list(model.layers)
-        shape: Shape = (1, 1, int(np.prod(model.input_shape)))
-        if not model.flat:
-            shape = (model.input_shape[1], model.input_shape[2], model.input_shape[0])
-        encoder = (
-            Encoder("latency", curve=model.encoder.curve) if isinstance(model.encoder, fs.LatencyEncoder) else None
-        )
-        if encoder is None:
-            encoder, shape = direct_encoder(modules.pop(0), shape)
+        encoder, shape = encoder_of(model)
+        if encoder.kind.startswith("direct"):
+            modules.pop(0)
+        if not modules:
+            raise CannotQuantize("the net has no layer behind its host layer; nothing is left for the cores")
         if normalize is not None:
             scaling = normalize.to_dict()
-            encoder = Encoder(**{**vars(encoder), "mean": scaling["mean"], "std": scaling["std"]})
+            encoder = replace(encoder, mean=scaling["mean"], std=scaling["std"])
         layers, table = [], []
         for index, module in enumerate(modules):
-            kind = type(module).__name__
-            label = f"{len(model.layers) - len(modules) + index}:{kind}"
-            compared = module is modules[-1] and isinstance(model.readout, fs.FirstSpike)  # overshoots need one unit
+            label = f"{len(model.layers) - len(modules) + index}:{type(module).__name__}"
+            compared = module is modules[-1] and isinstance(model.readout, fs.FirstSpike)  # overshoots need one scale
             layer, row = self.layer(module, label, shape, index, compared)
             layers.append(layer)
             table.append(row)
@@ -120,21 +124,21 @@ class _Maker:
             raise CannotQuantize(f"layer {name}: the threshold must be positive, got {threshold}")
         step = p.weight_step
         one = self.granularity == "tensor" or not fires or compared
-        unit, limited = self._unit(module, weight, threshold if fires else None, pool, one)
-        column = unit.reshape(-1, *[1] * (weight.ndim - 1))
-        codes = scales.round_weights(weight, column, self.bits, step)
-        clipped = int((np.abs(np.rint(weight / (column * step)) * step) > np.abs(codes)).sum())
+        scale, limited = self._scale(module, weight, threshold if fires else None, pool, one)
+        column = scale.reshape(-1, *[1] * (weight.ndim - 1))
+        q = scales.round_weights(weight, column, self.bits, step)
+        clipped = int((np.abs(np.rint(weight / (column * step)) * step) > np.abs(q)).sum())
         if p.weight_sign == "source":
-            one_sign_a_source(codes, name)
-        known = {float(u): scales.theta_integer(threshold, float(u), pool, p) if fires else 0 for u in unit}
-        theta = np.array([known[float(u)] for u in unit], np.int64)
-        bias, dropped = self._bias(beta * pool * pool / unit, name)
+            one_sign_per_source(q, name)
+        known = {float(s): scales.theta_integer(threshold, float(s), pool, p) if fires else 0 for s in scale}
+        theta = np.array([known[float(s)] for s in scale], np.int64)
+        bias, dropped = self._bias(beta * pool * pool / scale, name)
         start = (index + 1) * p.axon_delay
         conv = isinstance(module, fs.TTFSConv2d)
         layer = Layer(
             name=name,
             kind="conv" if conv else "linear",
-            weight=narrow(arrange(codes, conv, shape, pool, name)),
+            weight=narrow(arrange(q, conv, shape, pool, name)),
             theta=theta,
             bias=bias,
             in_shape=shape,
@@ -153,18 +157,18 @@ class _Maker:
             decay_bits=decay_bits,
             update=p.update,
             fire=p.fire,
-            scale=unit,
+            scale=scale,
         )
-        error = np.sqrt(np.mean((codes * column - weight) ** 2))
+        error = np.sqrt(np.mean((q * column - weight) ** 2))
         row = {
             "layer": name,
-            "weights": int(codes.size),
+            "weights": int(q.size),
             "bits": self.bits,
-            "scales": int(np.unique(unit).size),
+            "scales": int(np.unique(scale).size),
             "max_abs_weight": float(np.abs(weight).max()),
             "rms_error": float(error),
             "clipped": clipped,
-            "zeros": int((codes == 0).sum()),
+            "zeros": int((q == 0).sum()),
             "theta_min": int(theta.min()) if fires else None,
             "theta_max": int(theta.max()) if fires else None,
             "scale_set_by_threshold": limited,
@@ -173,20 +177,20 @@ class _Maker:
         }
         return layer, row
 
-    def _unit(
+    def _scale(
         self, module: nn.Module, weight: NDArray[np.float64], threshold: float | None, pool: int, one: bool
     ) -> tuple[NDArray[np.float64], bool]:
-        """The unit of each output channel, and whether the threshold's width made one of them coarser."""
-        unit = held_scale(module)
-        if unit is None:
-            unit = scales.choose_scale(
+        """The scale of each output channel, and whether the threshold's width made one of them coarser."""
+        scale = held_scale(module)
+        if scale is None:
+            scale = scales.choose_scale(
                 weight.reshape(1, -1) if one else weight, self.bits, self.profile.weight_step, self.observer
             )
-        unit = np.broadcast_to(unit, (len(weight),)).copy()
+        scale = np.broadcast_to(scale, (len(weight),)).copy()
         if threshold is None:
-            return unit * self.coarser_readout, False
+            return scale * self.coarser_readout, False
         least = scales.finest_scale(threshold, pool, self.profile)
-        return np.maximum(unit, least), bool((unit < least).any())
+        return np.maximum(scale, least), bool((scale < least).any())
 
     def _leak(self, decay: float, name: str) -> tuple[int, int]:
         bits = self.profile.decay_bits
@@ -202,7 +206,7 @@ class _Maker:
         return keep, bits
 
     def _bias(self, wanted: NDArray[np.float64], name: str) -> tuple[NDArray[np.int64], float]:
-        """Biases on the weights' grid, shifted like them; and the largest that was dropped, in units."""
+        """Biases on the grid of the weights, shifted like them; and the largest that was dropped, in the same unit."""
         p = self.profile
         largest = float(np.abs(wanted).max(initial=0.0))
         if largest == 0:
@@ -215,21 +219,21 @@ class _Maker:
                 f"layer {name}: it has biases, profile {p.name} {why}; train without them, "
                 "fine-tune with emulator.qat, or drop them with biases='drop'"
             )
-        codes = np.rint(wanted)
-        if np.abs(codes).max() > (1 << (p.bias_bits - 1)) - 1:
+        q = np.rint(wanted)
+        if np.abs(q).max() > (1 << (p.bias_bits - 1)) - 1:
             raise CannotQuantize(
-                f"layer {name}: a bias of {largest:.0f} units needs more than the {p.bias_bits} bits "
+                f"layer {name}: a bias of {largest:.0f} times the scale needs more than the {p.bias_bits} bits "
                 f"of profile {p.name}"
             )
-        return codes.astype(np.int64) << p.weight_shift, 0.0
+        return q.astype(np.int64) << p.weight_shift, 0.0
 
 
-def _readout_room(program: Program, calibration: Tensor) -> float:
-    """By how much the readout's unit must grow so that its membrane stays within 3/4 of its register on the
-    calibration data."""
-    wide = [*program.layers[:-1], replace(program.layers[-1], accumulator=Register.of(60), membrane=Register.of(60))]
+def _readout_room(program: Program, calibration: Tensor | SpikeTimes) -> float:
+    """The factor by which the readout's scale must grow so that its membrane stays within 3/4 of its register."""
+    last, register = program.layers[-1], program.layers[-1].membrane
+    widest = Register.of(LARGEST_LEAKING_BITS if last.decay_bits else 60)
+    wide = [*program.layers[:-1], replace(last, accumulator=Register.of(60), membrane=widest)]
     raw = replace(program, layers=wide).engine().run(input_times(program, calibration))
     membrane = raw.membrane[-1]
     assert membrane is not None
-    register = program.layers[-1].membrane
     return float(np.abs(membrane).max(initial=0)) / (0.75 * min(-register.low, register.high)) if register.low else 1.0
