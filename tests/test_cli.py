@@ -171,3 +171,83 @@ def test_data_as_json(run):
 @pytest.mark.parametrize("name", ["train", "eval", "data", "doctor", "backends"])
 def test_every_command_has_json(run, name):
     assert "--json" in run(name, "--help")[1]
+
+
+def write_images(folder, count=12, side=8, classes=("bright", "dark")):
+    """Images of two classes that any net tells apart."""
+    from PIL import Image
+
+    for part in ("train", "test"):
+        for label, name in enumerate(classes):
+            (folder / part / name).mkdir(parents=True)
+            for index in range(count):
+                level = 200 - 150 * label + index
+                Image.new("L", (side, side), level).save(folder / part / name / f"{index}.png")
+
+
+IMAGES = 'spec = "64-16-2"\nsteps = 4\nepochs = 2\nbatch = 8\nlr = 0.01\nthreads = 1\n'
+
+
+def test_own_images_are_trained_and_measured(run, tmp_path):
+    write_images(tmp_path / "pictures")
+    (tmp_path / "own.toml").write_text(IMAGES, encoding="utf-8")
+    code, out, err = run("train", "own.toml", "--images", "pictures")
+    assert code == 0, err
+    assert out.startswith("images, 64-16-2: test set after epoch 2")
+    record = json.loads((tmp_path / "runs" / "own" / "result.json").read_text())["data"]["test"]
+    assert record["samples"] == 24 and record["recipe"]["classes"] == ["bright", "dark"]
+    code, out, err = run("eval", "runs/own", "--json")
+    assert code == 0 and json.loads(out)["images"] == 24 and err == ""
+    (tmp_path / "pictures" / "test" / "dark" / "0.png").unlink()
+    code, _, err = run("eval", "runs/own")
+    assert code == 0 and "warning: the test data are not those of the run" in err
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    code, _, err = run("eval", "runs/own")
+    assert code == 1 and "name their folder (--images)" in err
+    assert run("eval", "runs/own", "--images", "moved")[0] == 0
+
+
+MISTAKES = [
+    (("train", "own.toml"), "data must be given: the setting data, or a folder of images (--images)"),
+    (("train", "own.toml", "--images", "nowhere"), "nowhere/train must be a folder with one folder of images per class"),
+    (("train", "small.toml", "--images", "x"), "data = 'digits' and --images 'x' name two data sets"),
+    (("train", "."), "is a folder; name a TOML file"),
+    (("train", "small.toml", "--directory", "small.toml"), "--directory must name a folder, small.toml is a file"),
+    (("train", "small.toml", "--directory", "small.toml/x"), "small.toml"),
+    (("train", "small.toml", "--directory", "/proc/nothing"), "/proc/nothing"),
+    (("train", "small.toml", "--set", "device=gpu"), "device must be cpu, cuda or cuda:N, got 'gpu'"),
+    (("train", "small.toml", "--set", "limit=-350"), "limit must be at least 0, got -350"),
+    (("train", "small.toml", "--set", "spec=64-32-12"), "'64-32-12' has 12 outputs, but the data have 10 classes"),
+    (("train", "small.toml", "--set", "spec=64-32-3"), "'64-32-3' has 3 outputs, but the data have 10 classes"),
+    (("train", "small.toml", "--set", "spec=64-800000000-10"), "GiB, the machine has"),
+    (("train", "small.toml", "--set", "augmentation=none", "--set", "augmentation.shift=1"), "contradicts"),
+    (("train", "small.toml", "--init-from", "small.toml"), "is not a safetensors file"),
+    (("train", "small.toml", "--directory", "other"), "other files (notes.txt); name a new or an empty folder (--directory)"),
+    (("eval", "small.toml"), "is not a safetensors file"),
+    (("eval", "."), "RUN must be a run's folder or a model file"),
+    (("data", "mnist", "--data", "small.toml"), "--data must name an existing folder, got 'small.toml'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES)
+def test_what_a_user_can_mend_gets_one_line(run, toml, tmp_path, arguments, message):
+    (tmp_path / "own.toml").write_text(IMAGES, encoding="utf-8")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
+    code, _, err = run(*arguments)
+    assert code == 1 and err.startswith("error: ") and message in " ".join(err.split())
+    assert "Traceback" not in err and "resume=" not in err
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "result.json", "checkpoint.json"])
+def test_cut_files_of_a_run(run, toml, tmp_path, name):
+    assert run("train", toml, "--set", "epochs=1", "--no-progress")[0] == 0
+    path = tmp_path / "runs" / "small" / name
+    path.write_bytes(path.read_bytes()[:-100])
+    if name == "model.safetensors":
+        code, _, err = run("eval", "runs/small")
+    else:
+        code, _, err = run("train", toml, "--set", "epochs=3", "--no-progress")
+        assert "--no-resume starts over" in err
+        assert run("train", toml, "--set", "epochs=3", "--no-progress", "--no-resume")[0] == 0
+    assert code == 1 and name in err and err.count("\n") == 1

@@ -10,8 +10,7 @@ from firstspike import train
 from firstspike.data import Dataset, Normalize
 from firstspike.models.grammar import Conv, Pool
 from firstspike.models.sizes import layer_sizes
-from firstspike.train.distributed import ProcessGroup
-from firstspike.train.loop import Forward, train_epoch
+from firstspike.train.loop import Forward, Method, train_epoch
 from firstspike.train.progress import ProgressBar
 
 
@@ -67,10 +66,9 @@ def run(config: train.Config, datasets: tuple[Dataset, Dataset]) -> list[dict[st
             Forward(net),
             optimizer,
             images,
-            config=config,
+            Method(config, normalize),
             epoch=epoch,
-            normalize=normalize,
-            processes=ProcessGroup(),
+            device=torch.device("cpu"),
             bar=ProgressBar(False),
         )
         tested = train.evaluate(net, test, normalize=normalize)

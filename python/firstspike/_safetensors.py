@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -35,10 +36,10 @@ def dumps(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = No
     """The bytes of a safetensors file; the library's own order of metadata differs from process to process."""
     raw = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, dict(metadata or {}))
     size = int.from_bytes(raw[:_PREFIX], "little")
-    header = json.loads(raw[_PREFIX : _PREFIX + size])
-    if "__metadata__" in header:
-        header = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    facts = json.loads(raw[_PREFIX : _PREFIX + size])
+    if "__metadata__" in facts:
+        facts = {"__metadata__": dict(sorted(facts.pop("__metadata__").items())), **facts}
+    text = json.dumps(facts, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
     return len(text).to_bytes(_PREFIX, "little") + text + raw[_PREFIX + size :]
 
@@ -48,13 +49,20 @@ def loads(raw: bytes, origin: str) -> TensorFile:
     size = int.from_bytes(raw[:_PREFIX], "little")
     if len(raw) < _PREFIX or size > min(len(raw) - _PREFIX, _HEADER_LIMIT) or raw[_PREFIX : _PREFIX + 1] != b"{":
         raise ValueError(f"{origin} is not a safetensors file, or is cut short")
-    header = parse_json(raw[_PREFIX : _PREFIX + size], f"the header of {origin}")
-    metadata = header.get("__metadata__") or {}
+    metadata = header(raw[_PREFIX : _PREFIX + size], origin).get("__metadata__") or {}
     try:
         tensors = load(raw)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise ValueError(f"{origin} is a damaged safetensors file ({error})") from error
     return TensorFile(tensors, {str(name): str(value) for name, value in metadata.items()})
+
+
+def header(text: bytes, origin: str = "the file") -> dict[str, Any]:
+    """The header of a safetensors file, without its length. Raises ValueError if it is none."""
+    found = parse_json(text, f"the header of {origin}")
+    if not isinstance(found, dict) or not isinstance(found.get("__metadata__") or {}, dict):
+        raise ValueError(f"the header of {origin} is not a table")
+    return found
 
 
 def read(path: str | os.PathLike[str], *, limit: int = LIMIT, follow: bool = True) -> TensorFile:

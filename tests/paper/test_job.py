@@ -96,7 +96,7 @@ def test_failures_are_outcomes(made_up, tmp_path, monkeypatch, capsys):
 
 
 def test_a_damaged_checkpoint_is_dropped(made_up, tmp_path):
-    (tmp_path / "checkpoint.json").write_text("{")
+    (tmp_path / "checkpoint.json").write_text('{\n "program": "firstspike",\n "format": 2,')
     outcome = job.train(task(tmp_path, epochs=1))
     assert outcome.record is not None, outcome.how
 

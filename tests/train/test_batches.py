@@ -18,7 +18,7 @@ def test_order_and_scale():
     assert [len(b.y) for b in found] == [4, 4, 2] and [b.whole for b in found] == [4, 4, 2]
     assert torch.equal(torch.cat([b.x for b in found]), dataset.images[order] / 255)
     assert torch.equal(torch.cat([b.y for b in found]), dataset.labels[order])
-    assert found[0].x.dtype == torch.float32 and count(10, 4) == 3
+    assert found[0].x.dtype == torch.float32 and count(dataset, 4) == 3
     assert Normalize()(torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3)).flatten().tolist() == [
         0,
         torch.tensor(0.2).item(),
@@ -26,10 +26,10 @@ def test_order_and_scale():
     ]
 
 
-def test_standard_pixels_have_mean_0_and_deviation_1():
+def test_normalized_images_have_mean_0_and_deviation_1():
     dataset = make_dataset(200, 0, channels=3)
-    pixels = Normalize.of(dataset.images)
-    x = pixels(dataset.images).double()
+    normalize = Normalize.of(dataset.images)
+    x = normalize(dataset.images).double()
     torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(3).double(), atol=1e-6, rtol=0)
     torch.testing.assert_close(x.std((0, 2, 3), correction=0), torch.ones(3).double(), atol=1e-5, rtol=0)
 

@@ -52,6 +52,9 @@ def test_whole_numbers_are_floats_where_floats_are_due():
         ({"label_smoothing": 1.0}, ValueError, "label_smoothing must be"),
         ({"standardize": True, "encoder": "latency"}, ValueError, "standardize needs encoder 'direct'"),
         ({"surrogate": "step"}, ValueError, "surrogate must be one of triangle"),
+        ({"device": "gpu"}, ValueError, "device must be cpu, cuda or cuda:N, got 'gpu'"),
+        ({"clip": -1}, ValueError, "clip must be at least 0"),
+        ({"spec": "1-" * 6000}, ValueError, "the number of characters of spec must be in 0..10000"),
         ({"optimizer": "lion"}, ValueError, "optimizer must be one of adamw"),
     ],
 )
@@ -66,7 +69,7 @@ def test_a_mistake_in_a_file_names_the_file(tmp_path):
     with pytest.raises(ValueError, match=r"run.toml: "):
         Config.from_toml(path)
     path.write_text("epochs = 3", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"run.toml: data and spec must be given"):
+    with pytest.raises(ValueError, match=r"run.toml: spec must be given"):
         Config.from_toml(path)
 
 
@@ -74,3 +77,29 @@ def test_differences():
     config = Config.from_dict(GOOD)
     assert config.differences(config.replace()) == []
     assert config.differences(config.replace(lr=0.5, seed=1)) == ["lr: 0.001, not 0.5", "seed: 0, not 1"]
+
+
+def test_no_augmentation_may_be_said_and_not_contradicted(tmp_path):
+    assert Config.from_dict({**GOOD, "augmentation": "none"}).augmentation == Augmentation()
+    path = tmp_path / "run.toml"
+    path.write_text('spec = "784-10-10"\naugmentation = "none"\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"augmentation.shift = 1 contradicts augmentation = 'none'"):
+        Config.from_toml(path, {"augmentation.shift": 1})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a = " + b"[" * 5000 + b"]" * 5000, "nested too deeply"),
+        (b"\xff\xfe", "is not a text in UTF-8"),
+        (b"#" * (1 << 21), "has 2097152 bytes, the bound is 1048576"),
+    ],
+)
+def test_no_file_breaks_the_reader(tmp_path, content, message):
+    (tmp_path / "run.toml").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"run\.toml.* {message}"):
+        Config.from_toml(tmp_path / "run.toml")
+    with pytest.raises(ValueError, match="is a folder; name a TOML file"):
+        Config.from_toml(tmp_path)
+    with pytest.raises(ValueError, match="there is no such file"):
+        Config.from_toml(tmp_path / "nowhere.toml")

@@ -1,4 +1,4 @@
-"""Whole runs: they learn, they resume bit for bit wherever they are broken off, they refuse what does not fit."""
+"""Whole runs: they learn, they resume bit for bit wherever they are interrupted, they refuse what does not fit."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def variant(request, config):
     return config.replace(**VARIANTS[request.param])
 
 
-def test_broken_off_and_resumed_run_ends_with_the_same_bits(variant, sets, tmp_path, monkeypatch):
+def test_interrupted_and_resumed_run_ends_with_the_same_bits(variant, sets, tmp_path, monkeypatch):
     fit(variant, directory=tmp_path / "whole", datasets=sets, progress=False)
     real, calls = loop.learning_rate, []
 
@@ -119,7 +119,7 @@ def test_directory_of_another_run_is_refused(config, sets, tmp_path):
 def test_damaged_checkpoint_is_refused(config, sets, tmp_path, damage):
     fit(config.replace(epochs=1), directory=tmp_path, datasets=sets, progress=False)
     (tmp_path / "result.json").unlink()
-    tensors, record = tmp_path / "checkpoint-0001.safetensors", tmp_path / "checkpoint.json"
+    (tensors,), record = tmp_path.glob("checkpoint-0001-*.safetensors"), tmp_path / "checkpoint.json"
     if damage == "bytes":
         raw = bytearray(tensors.read_bytes())
         raw[-1] ^= 1
@@ -129,23 +129,15 @@ def test_damaged_checkpoint_is_refused(config, sets, tmp_path, damage):
     elif damage == "json":
         record.write_text(record.read_text()[:-20])
     else:
-        record.write_text(record.read_text().replace('"format": 1', '"format": 99'))
+        record.write_text(record.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(BadCheckpoint, match=r"resume=False starts over|has format 99"):
         fit(config.replace(epochs=1), directory=tmp_path, datasets=sets, progress=False)
 
 
-def test_only_the_last_checkpoint_is_kept_and_leftovers_go(config, sets, tmp_path):
-    (tmp_path / ".checkpoint-0001.safetensors.abc").write_bytes(b"cut off by a kill")
-    fit(config, directory=tmp_path, datasets=sets, progress=False)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        ".lock", "checkpoint-0003.safetensors", "checkpoint.json", "model.safetensors", "result.json",
-    ]  # fmt: skip
-
-
 def test_no_checkpoint_uses_pickle(config, sets, tmp_path):
     fit(config, directory=tmp_path, datasets=sets, progress=False)
-    names = load_file(tmp_path / "checkpoint-0003.safetensors").keys()
-    assert any(name.startswith("optimizer.0.") for name in names)
+    (path,) = tmp_path.glob("checkpoint-0003-*.safetensors")
+    assert any(name.startswith("optimizer.0.") for name in load_file(path))
     json.loads((tmp_path / "checkpoint.json").read_text())
 
 
@@ -251,14 +243,6 @@ def test_killed_process_resumes(tmp_path):
     assert kills == 2 and process.returncode == 0
     fit(DIGITS, directory=tmp_path / "whole", progress=False)
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
-
-
-def test_loop_around_the_step_is_cheap():
-    """At most a quarter of an epoch, with the small net that has the cheapest step, and augmentation on."""
-    config = Config(data="digits", spec="64-400-400-10", epochs=2, batch=128, threads=1)
-    config = config.replace(augmentation=Augmentation(shift=1, erase=0.2))
-    best = min((e.seconds - e.step_seconds) / e.seconds for e in fit(config, progress=False).history)
-    assert best < 0.25
 
 
 def test_paths_are_made(config, sets, tmp_path):

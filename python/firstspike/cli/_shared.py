@@ -18,6 +18,15 @@ DataFolder = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="Folder that holds the data sets.", show_default=False),
 ]
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="DIR",
+        help="Folder of images, DIR/train/CLASS/* and DIR/test/CLASS/*, instead of a data set.",
+        show_default=False,
+    ),
+]
 Offline = Annotated[
     bool, typer.Option("--offline", help="Never fetch data; so does the environment variable FIRSTSPIKE_OFFLINE=1.")
 ]
@@ -28,7 +37,13 @@ AlwaysJson = Annotated[bool, typer.Option("--json", help="Print JSON (the only f
 _OPTIONS = {
     r"\bresume=False\b": "--no-resume",
     r"\bdownload=False\b": "--offline",
-    r"\bdirectory=": "--directory ",
+    r"\((directory|images)=\)": r"(--\1)",
+    r"\bimages=": "--images ",
+    r"^directory must": "--directory must",
+    r", or a net \(model=\)": "",
+    r", or call firstspike\.train\.evaluate": "",
+    r"give it again: load_model\(path, model=net\)": "measure it there",
+    r"\binit_from = ": "--init-from ",
     r"`root`, as `--data DIR`": "`--data DIR`",
     r"^root must": "--data must",
 }

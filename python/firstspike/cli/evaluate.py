@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from ._shared import AsJson, DataFolder, Offline, errors, print_metrics
+from ._shared import AsJson, DataFolder, Images, Offline, errors, print_metrics
 
 
 def eval_command(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its model.safetensors.")],
     data: DataFolder = None,
+    images: Images = None,
     split: Annotated[str, typer.Option(help="Which images: test or train.")] = "test",
     offline: Offline = False,
     as_json: AsJson = False,
@@ -21,16 +22,17 @@ def eval_command(
     """Measure a trained net: accuracy, steps to decision, spikes."""
     with errors({"^path must": "RUN must", "^split must": "--split must"}):
         from .. import _checks, train
-        from .. import data as data_sets
 
         _checks.one_of("split", split, ("test", "train"))
         trained = train.load_model(path)
-        dataset = data_sets.load(
-            trained.config.data, root=data, train=split == "train", download=False if offline else None
+        dataset, warning = train.load_own(
+            trained, train=split == "train", images=images, root=data, download=False if offline else None
         )
+        if warning is not None:
+            typer.echo(f"warning: {warning}", err=True)
         metrics = train.evaluate(trained.model, dataset, normalize=trained.normalize)
     if as_json:
         typer.echo(json.dumps(metrics.to_dict()))
         return
-    typer.echo(f"{trained.config.data} {split}, {trained.config.spec} after epoch {trained.epoch}")
+    typer.echo(f"{dataset.name} {split}, {trained.config.spec} after epoch {trained.epoch}")
     print_metrics(metrics)

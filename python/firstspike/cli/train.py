@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._shared import AsJson, DataFolder, Offline, errors, print_metrics, terminated_as_interrupted
+from ._shared import AsJson, DataFolder, Images, Offline, errors, print_metrics, terminated_as_interrupted
 
 
 def train_command(
@@ -20,10 +20,15 @@ def train_command(
         typer.Option(metavar="DIR", help="Folder of the run; by default runs/NAME_OF_CONFIG.", show_default=False),
     ] = None,
     data: DataFolder = None,
+    images: Images = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a setting; may be repeated.")
     ] = None,
     resume: Annotated[bool, typer.Option(help="Resume an interrupted run, or start over.")] = True,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Run or model file whose weights the net starts with.", show_default=False),
+    ] = None,
     offline: Offline = False,
     progress: Annotated[bool, typer.Option(help="Show progress on stderr.")] = True,
     as_json: AsJson = False,
@@ -43,6 +48,8 @@ def train_command(
                     settings,
                     directory=folder,
                     root=data,
+                    images=images,
+                    init_from=init_from,
                     resume=resume,
                     progress=progress,
                     download=False if offline else None,
@@ -56,7 +63,8 @@ def train_command(
         typer.echo(json.dumps(result.to_dict()))
         return
     best, memory = f"{result.best.accuracy:.2%}", f"{result.peak_memory / 2**20:.0f} MiB"
-    typer.echo(f"{settings.data}, {settings.spec}: test set after epoch {settings.epochs}; the best epoch had {best}")
+    name = result.data["test"]["name"]
+    typer.echo(f"{name}, {settings.spec}: test set after epoch {settings.epochs}; the best epoch had {best}")
     print_metrics(result.test)
     typer.echo(f"{result.parameters:,} parameters, {result.seconds:.1f} s, peak {memory}; the run is in {folder}")
 

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from .. import _checks
 from . import cifar, digits, gesture, idx_source
+from .arrays import from_arrays
 from .cache import cache_root, offline, user_root
 from .catalogue import FASHION_MNIST, MNIST
-from .dataset import Dataset, split
+from .dataset import Dataset, draw, split
 from .errors import NotAvailable
+from .images import load_images
 from .normalize import Normalize
 
-__all__ = ["NAMES", "Dataset", "Normalize", "NotAvailable", "cache_root", "load", "offline", "split"]
+__all__ = [
+    "NAMES",
+    "Dataset",
+    "Normalize",
+    "NotAvailable",
+    "cache_root",
+    "draw",
+    "from_arrays",
+    "load",
+    "load_images",
+    "offline",
+    "reload",
+    "split",
+]
 
 NAMES = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "dvs-gesture")
 _IDX = {source.name: source for source in (MNIST, FASHION_MNIST)}
@@ -39,6 +57,11 @@ def load(
         NotAvailable: if no source has it; the message lists what was tried and how to put the files in place by hand.
     """
     _checks.one_of("name", name, NAMES)
+    found = _load(name, root, train, download)
+    return dataclasses.replace(found, recipe={"kind": "named", "name": name})
+
+
+def _load(name: str, root: str | os.PathLike[str] | None, train: bool, download: bool | None) -> Dataset:
     if name == "digits":
         return digits.load(train=train)
     folder = user_root(root)
@@ -46,3 +69,27 @@ def load(
         return idx_source.load(_IDX[name], root=folder, train=train, download=download)
     module = gesture if name == "dvs-gesture" else cifar
     return module.load(name, root=folder, train=train, download=download)
+
+
+def reload(
+    recipe: Mapping[str, Any] | None,
+    *,
+    train: bool,
+    root: str | os.PathLike[str] | None = None,
+    download: bool | None = None,
+) -> Dataset:
+    """Load a data set again by its `Dataset.recipe`, as a run's record holds it.
+
+    Raises:
+        ValueError: for data that were given in Python (None), for a recipe of another version, and where the folder
+            of images is gone.
+        NotAvailable: as `load`.
+    """
+    kind = None if recipe is None else recipe.get("kind")
+    if recipe is None or kind is None:
+        raise ValueError("the data were given in Python; give them again")
+    if kind == "named":
+        return load(str(recipe.get("name")), root=root, train=train, download=download)
+    if kind == "images":
+        return load_images(str(recipe.get("path")), train=train, size=_checks.integer("size", recipe.get("size"), 0))
+    raise ValueError(f"this version cannot load data of kind {kind!r}")

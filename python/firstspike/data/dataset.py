@@ -1,33 +1,52 @@
-"""What `load` returns: the whole data set as two tensors in memory, and its split into train and validation."""
+"""A data set in memory: samples and labels as two tensors."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from torch import Tensor
+
+from .. import _checks
+
+SILENT = 255
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
-    """Images and labels of one data set (or one part of it), held in memory.
+    """Samples and labels of one data set (or one part of it), held in memory.
 
     Attributes:
-        images: uint8 [N, C, H, W], pixel values 0..255.
+        images: [N, C, H, W]: uint8, pixel values 0..255; or float32; or, with `steps`, uint8 spike times, 0..steps-1,
+            and 255 for silent.
         labels: int64 [N], values 0..classes-1.
         classes: number of classes.
-        name: the data set's name, as `load` knows it.
+        name: the data set's name, for records.
         source: where the bytes came from, for records and reports.
+        steps: None for images; for spike times, the number of time steps.
+        recipe: what `data.reload` needs to load the set again, as JSON can hold it; None for data made in Python.
+
+    Raises:
+        TypeError, ValueError: for tensors of other types, shapes or values, NaN and infinity among them.
     """
 
-    images: torch.Tensor
-    labels: torch.Tensor
+    images: Tensor
+    labels: Tensor
     classes: int
     name: str
     source: str
+    steps: int | None = None
+    recipe: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
-            raise ValueError(f"images must be uint8 [N, C, H, W], got {self.images.dtype} {list(self.images.shape)}")
+        allowed = (torch.uint8,) if self.steps is not None else (torch.uint8, torch.float32)
+        if self.images.dtype not in allowed or self.images.ndim != 4:
+            names = " or ".join(str(t).removeprefix("torch.") for t in allowed)
+            raise ValueError(f"images must be {names} [N, C, H, W], got {self.images.dtype} {list(self.images.shape)}")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise ValueError(
                 f"labels must be int64 [{self.images.shape[0]}], got {self.labels.dtype} {list(self.labels.shape)}"
@@ -36,19 +55,56 @@ class Dataset:
             raise ValueError(f"classes must be at least 1, got {self.classes}")
         if self.labels.numel() and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.classes:
             raise ValueError(f"labels must be in 0..{self.classes - 1}, got {self.labels.min()}..{self.labels.max()}")
+        if self.images.dtype == torch.float32 and not bool(torch.isfinite(self.images).all()):
+            bad = int((~torch.isfinite(self.images)).flatten(1).any(1).nonzero()[0, 0])
+            raise ValueError(f"images must be finite, but image {bad} holds NaN or infinity")
+        if self.steps is not None:
+            _checks.steps(self.steps)
+            wrong = (self.images >= self.steps) & (self.images != SILENT)
+            if bool(wrong.any()):
+                raise ValueError(
+                    f"spike times must be in 0..{self.steps - 1}, or {SILENT} for silent, "
+                    f"got {int(self.images[wrong][0])}"
+                )
+
+    def __repr__(self) -> str:
+        kind = (
+            str(self.images.dtype).removeprefix("torch.")
+            if self.steps is None
+            else f"spike times of {self.steps} steps"
+        )
+        size = " x ".join(map(str, self.input_shape))
+        return (
+            f"Dataset({self.name}: {len(self)} samples of {size}, {kind}, {self.classes} classes, from {self.source})"
+        )
 
     def __len__(self) -> int:
         return self.images.shape[0]
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image."""
+        """Channels, height and width of one sample."""
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
-    def subset(self, index: torch.Tensor | slice) -> Dataset:
-        """The images and labels at `index`, in its order: a slice (shares memory) or an int64 [M] tensor (copies)."""
-        return replace(self, images=self.images[index], labels=self.labels[index])
+    def subset(self, index: Tensor | slice) -> Dataset:
+        """The images and labels at `index`, in its order: a slice (shares memory) or an int64 [M] tensor (copies).
+
+        It has no recipe, for loading would bring the whole set.
+        """
+        return replace(self, images=self.images[index], labels=self.labels[index], recipe=None)
+
+    def to(self, device: torch.device | str) -> Dataset:
+        """The same data set on another device."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def fingerprint(self) -> str:
+        """A sha256 over all samples and labels: equal for equal data, whatever their name and place."""
+        kind = [str(self.images.dtype), list(self.images.shape), self.classes, self.steps]
+        digest = hashlib.sha256(json.dumps(kind).encode())
+        for tensor in (self.images, self.labels):
+            digest.update(tensor.detach().cpu().contiguous().numpy().reshape(-1).view("u1").data)
+        return digest.hexdigest()
 
 
 def split(
@@ -73,6 +129,26 @@ def split(
     wanted = round(validation * total) if isinstance(validation, float) else validation
     if not 0 < wanted < total:
         raise ValueError(f"validation must leave images in both parts of {total}, got {validation!r}")
+    held_out = _drawn(dataset, wanted, generator)
+    return dataset.subset((~held_out).nonzero()[:, 0]), dataset.subset(held_out.nonzero()[:, 0])
+
+
+def draw(dataset: Dataset, count: int, *, generator: torch.Generator | None = None) -> Dataset:
+    """Draw `count` samples at random; the classes keep their shares, as in `split`.
+
+    Args:
+        dataset: the set to draw from; its order stays.
+        count: 1..N.
+        generator: None takes a new generator with seed 0, so the choice is the same in every call.
+    """
+    if not 0 < count <= len(dataset):
+        raise ValueError(f"count must be in 1..{len(dataset)}, got {count}")
+    return dataset.subset(_drawn(dataset, count, generator).nonzero()[:, 0])
+
+
+def _drawn(dataset: Dataset, wanted: int, generator: torch.Generator | None) -> Tensor:
+    """bool [N]: `wanted` samples, each class in proportion."""
+    total = len(dataset)
     if generator is None:
         generator = torch.Generator().manual_seed(0)
     order = torch.randperm(total, generator=generator)
@@ -81,8 +157,8 @@ def split(
     quota = share.floor().long()
     missing = wanted - int(quota.sum())
     quota[torch.argsort(quota - share, stable=True)[:missing]] += 1
-    held_out = torch.zeros(total, dtype=torch.bool)
+    chosen = torch.zeros(total, dtype=torch.bool)
     labels = dataset.labels[order]
     for label in range(dataset.classes):
-        held_out[order[labels == label][: quota[label]]] = True
-    return dataset.subset((~held_out).nonzero()[:, 0]), dataset.subset(held_out.nonzero()[:, 0])
+        chosen[order[labels == label][: quota[label]]] = True
+    return chosen

@@ -1,4 +1,4 @@
-"""From uint8 pixels to a net's float input."""
+"""From pixels to a net's float input."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Normalize:
-    """Scale uint8 images to (p / 255 - mean) / std, per channel.
+    """Scale images to (x - mean) / std, per channel, where x = p / 255 for uint8 pixels p and x = p for floats.
 
     Attributes:
-        mean, std: one number per channel; None for both keeps pixels in [0, 1].
+        mean, std: one number per channel; None for both keeps x.
 
     Example:
         >>> Normalize(mean=(0.5,), std=(0.25,))(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)).tolist()
@@ -27,7 +27,10 @@ class Normalize:
 
     @classmethod
     def of(cls, images: Tensor) -> Normalize:
-        """The scaling that gives each channel of uint8 images [N, C, H, W] mean 0 and standard deviation 1."""
+        """The scaling that gives each channel of images [N, C, H, W] mean 0 and standard deviation 1."""
+        if images.dtype != torch.uint8:
+            channels = images.double().transpose(0, 1).flatten(1)
+            return cls(tuple(channels.mean(1).tolist()), tuple(channels.std(1, correction=0).clamp(min=1e-6).tolist()))
         counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)]).double()
         value = torch.arange(256, dtype=torch.float64, device=counts.device) / 255
         share = counts / counts.sum(1, keepdim=True)
@@ -46,9 +49,10 @@ class Normalize:
         return {"mean": self.mean and list(self.mean), "std": self.std and list(self.std)}
 
     def __call__(self, images: Tensor) -> Tensor:
-        """The float32 input [B, C, H, W] of uint8 images."""
-        x = images.to(torch.float32).div_(255)
+        """The float32 input [B, C, H, W] of images, uint8 or float32."""
+        fresh = images.dtype == torch.uint8
+        x = images.to(torch.float32).div_(255) if fresh else images.to(torch.float32)
         if self.mean is None or self.std is None:
             return x
         mean, std = (torch.tensor(v, device=x.device)[:, None, None] for v in (self.mean, self.std))
-        return x.sub_(mean).div_(std)
+        return (x.sub_(mean) if fresh else x - mean).div_(std)

@@ -1,4 +1,4 @@
-"""Training: a config in, a result out, with checkpoints from which an interrupted run goes on bit for bit."""
+"""Training: a config in, a result out, with checkpoints from which an interrupted run resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .loop import Diverged
 from .metrics import Metrics
 from .model_file import Trained, load_model, save_model
 from .result import Epoch, Result
+from .run_data import load_own
 
 __all__ = [
     "Augmentation",
@@ -26,5 +27,6 @@ __all__ = [
     "evaluate",
     "fit",
     "load_model",
+    "load_own",
     "save_model",
 ]

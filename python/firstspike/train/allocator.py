@@ -1,4 +1,4 @@
-"""Freed memory stays with the process, so that a training step finds its pages where the last one left them."""
+"""Keep freed memory in the process, so that a training step finds its pages where the last one left them."""
 
 from __future__ import annotations
 

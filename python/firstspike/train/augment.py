@@ -1,4 +1,4 @@
-"""Augmentation as batched tensor operations on uint8 images; all draws of an epoch are made at once."""
+"""Augmentation as batched tensor operations on images; all draws of an epoch are made at once."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def draw(augmentation: Augmentation, count: int, size: tuple[int, int], generato
     """Draw what happens to `count` images of `size` (height, width)."""
     shift = flip = box = None
     if augmentation.shift:
-        reach = augmentation.shift
-        shift = torch.randint(-reach, reach + 1, (count, 2), generator=generator)
+        most = augmentation.shift
+        shift = torch.randint(-most, most + 1, (count, 2), generator=generator)
     if augmentation.flip:
         flip = torch.rand(count, generator=generator) < 0.5
     if augmentation.erase:
@@ -63,21 +63,22 @@ def _boxes(augmentation: Augmentation, count: int, size: tuple[int, int], genera
     return box * (chosen < augmentation.erase)[:, None]  # an empty rectangle where none was chosen
 
 
-def apply(images: Tensor, draws: Draws) -> Tensor:
+def apply(images: Tensor, draws: Draws, fill: int = 0) -> Tensor:
     """The changed images: flipped, then shifted, then erased.
 
     Args:
-        images: uint8 [B, C, H, W]; it is not changed.
+        images: [B, C, H, W]; it is not changed.
         draws: of B images, on the same device.
+        fill: the value of pixels that are shifted in or erased: 0, or for spike times 255, silent.
     """
     if draws.shift is not None or draws.flip is not None:
-        images = _move(images, draws.shift, draws.flip)
+        images = _move(images, draws.shift, draws.flip, fill)
     if draws.box is not None:
-        images = _erase(images, draws.box)
+        images = _erase(images, draws.box, fill)
     return images
 
 
-def _move(images: Tensor, shift: Tensor | None, flip: Tensor | None) -> Tensor:
+def _move(images: Tensor, shift: Tensor | None, flip: Tensor | None, fill: int) -> Tensor:
     """Flip and shift, a few block copies for the whole batch.
 
     In an image padded with m zeros on each side, with rows of S = W + 2 m pixels, a shifted image is the contiguous run
@@ -93,7 +94,7 @@ def _move(images: Tensor, shift: Tensor | None, flip: Tensor | None) -> Tensor:
     if shift is None:
         return images.index_select(0, start)
     margin = int(shift.abs().max())
-    padded = F.pad(images, (margin,) * 4).flatten()
+    padded = F.pad(images, (margin,) * 4, value=fill).flatten()
     row = width + 2 * margin
     plane = row * (height + 2 * margin)
     length = (channels - 1) * plane + (height - 1) * row + width
@@ -102,11 +103,10 @@ def _move(images: Tensor, shift: Tensor | None, flip: Tensor | None) -> Tensor:
     return runs.as_strided((batch, channels, height, width), (length, plane, row, 1)).contiguous()
 
 
-def _erase(images: Tensor, box: Tensor) -> Tensor:
+def _erase(images: Tensor, box: Tensor, fill: int) -> Tensor:
     height, width = images.shape[2:]
     row = torch.arange(height, device=images.device)
     column = torch.arange(width, device=images.device)
     top, bottom, left, right = box[:, :, None].unbind(1)
-    rows = ((row >= top) & (row < bottom)).to(torch.uint8)
-    columns = ((column >= left) & (column < right)).to(torch.uint8)
-    return images * (1 - rows[:, None, :, None] * columns[:, None, None, :])
+    rows, columns = (row >= top) & (row < bottom), (column >= left) & (column < right)
+    return images.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], fill)

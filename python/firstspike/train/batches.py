@@ -1,28 +1,34 @@
-"""Batches out of uint8 images that lie in memory: one gather, one conversion, no worker processes."""
+"""Batches of a data set in memory (one gather, one conversion, no worker processes) or of a DataLoader."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from ..data import Dataset, Normalize
+from ..spikes import SILENT, SpikeTimes
 from . import augment
 from .distributed import ProcessGroup
+from .seeds import seeded
+
+Data = Dataset | DataLoader[Any]
 
 
 class Batch(NamedTuple):
-    """This process's share of a batch: input [b, C, H, W], labels [b], and the whole batch's number of images."""
+    """This process's share of a batch: input [b, C, H, W], labels [b], and the whole batch's number of samples."""
 
-    x: Tensor
+    x: Tensor | SpikeTimes
     y: Tensor
     whole: int
 
 
-def count(total: int, batch: int) -> int:
-    """The number of batches of `total` images; the last may be smaller."""
-    return -(-total // batch)
+def count(data: Data, batch: int) -> int:
+    """The number of batches; the last may be smaller. A DataLoader makes its own batches."""
+    return -(-len(data) // batch) if isinstance(data, Dataset) else len(data)
 
 
 def batches(
@@ -34,13 +40,13 @@ def batches(
     draws: augment.Draws | None = None,
     processes: ProcessGroup | None = None,
 ) -> Iterator[Batch]:
-    """Go once over a data set.
+    """Go once over a data set in memory.
 
     Args:
         dataset: on the device where the batches shall be.
         normalize: conversion to the net's input.
-        batch: images a batch, over all processes.
-        order: int64 [N], the order of images; None takes the data set's.
+        batch: samples per batch, over all processes.
+        order: int64 [N], the order of samples; None takes the data set's.
         draws: augmentation of each image in that order; None for none.
         processes: this process's place among those that share each batch; None for a single one.
     """
@@ -57,5 +63,57 @@ def batches(
         else:  # index_select: ten times as fast here as images[order[part]]
             images, labels = (x.index_select(0, order[part]) for x in (dataset.images, dataset.labels))
         if draws is not None:
-            images = augment.apply(images, draws[part])
-        yield Batch(normalize(images), labels, whole)
+            images = augment.apply(images, draws[part], 0 if dataset.steps is None else SILENT)
+        x = normalize(images) if dataset.steps is None else SpikeTimes(images, dataset.steps)
+        yield Batch(x, labels, whole)
+
+
+def loader_batches(
+    loader: DataLoader[Any],
+    normalize: Normalize,
+    device: torch.device,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    processes: ProcessGroup | None = None,
+) -> Iterator[Batch]:
+    """Go once over a DataLoader of (input, label); every process must get the same batches, of which it takes its share.
+
+    Args:
+        loader: gives pairs of an input (a tensor, uint8 or float, [B, C, H, W] or [B, N], or `SpikeTimes`) and labels.
+        normalize: conversion to the net's input.
+        device: where the batches shall be.
+        seed, epoch: torch's generators are seeded with them while the loader begins, so that it shuffles the same way
+            after a resume.
+        processes: this process's place.
+
+    Raises:
+        TypeError, ValueError: for other pairs, and for an input with NaN or infinity.
+    """
+    with seeded(seed, "order", epoch, device):
+        iterator = iter(loader)
+        item = next(iterator, None)
+    while item is not None:
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            raise TypeError(f"the DataLoader must give pairs (input, label), got {type(item).__name__}")
+        x, y = item
+        if not isinstance(x, (Tensor, SpikeTimes)):
+            raise TypeError(f"the DataLoader's inputs must be tensors or SpikeTimes, got {type(x).__name__}")
+        labels = torch.as_tensor(y).to(device=device, dtype=torch.int64)
+        whole = len(labels)
+        first, last = (0, whole) if processes is None else processes.share(whole)
+        yield Batch(_ready(x[first:last], normalize, device), labels[first:last], whole)
+        item = next(iterator, None)
+
+
+def _ready(x: Tensor | SpikeTimes, normalize: Normalize, device: torch.device) -> Tensor | SpikeTimes:
+    x = x.to(device)
+    if isinstance(x, SpikeTimes):
+        return x
+    if x.dtype.is_floating_point:
+        x = x.to(torch.float32)
+        if not bool(torch.isfinite(x).all()):
+            raise ValueError("an input of the DataLoader holds NaN or infinity")
+    elif x.dtype != torch.uint8:
+        raise TypeError(f"the DataLoader's inputs must be uint8 or of a float type, got {x.dtype}")
+    return normalize(x)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import cast
 
 import torch
 from torch import nn
 
 from .. import models, surrogate
+from ..models.grammar import Conv, Linear
+from ..models.sizes import layer_sizes
 from ..nn import Affine
 from .config import Config
 from .seeds import generator
@@ -15,7 +18,7 @@ from .seeds import generator
 _PASSED = ("encoder", "readout", "gamma", "scale", "population", "init", "bias", "pooling")
 
 
-def build_model(config: Config, *, input_shape: tuple[int, int, int]) -> nn.Module:
+def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
     """The net of a config, its weights drawn with the config's seed.
 
     Args:
@@ -28,6 +31,7 @@ def build_model(config: Config, *, input_shape: tuple[int, int, int]) -> nn.Modu
     Raises:
         ValueError, TypeError: from `models.build`, naming the field or pointing at the token of the spec.
     """
+    check_memory(config.spec, weights_of_spec(config.spec, input_shape))
     draw = generator(config.seed, "weights")
     if config.model == "relu":
         return models.relu_counterpart(
@@ -48,6 +52,30 @@ def build_model(config: Config, *, input_shape: tuple[int, int, int]) -> nn.Modu
         generator=draw,
         **options,
     )
+
+
+def weights_of_spec(spec: str, input_shape: tuple[int, ...]) -> int:
+    """The number of weights of the net of a string, biases and populations left out; nothing is allocated."""
+    total = 0
+    for item in layer_sizes(spec, input_shape):
+        if isinstance(item.token, Conv):
+            total += item.inputs * item.outputs * item.token.kernel**2
+        elif isinstance(item.token, Linear):
+            total += item.inputs * item.outputs
+    return total
+
+
+def check_memory(spec: str, weights: int) -> None:
+    """Raise ValueError for a net whose training would take more than the machine's memory: 16 bytes per weight."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on this system
+        memory = 1 << 40
+    if 16 * weights > memory:
+        raise ValueError(
+            f"the net {spec!r} has {weights:,} weights; to train it takes {16 * weights / 2**30:,.0f} GiB, "
+            f"the machine has {memory / 2**30:,.0f} GiB"
+        )
 
 
 def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:

@@ -1,28 +1,32 @@
 """Checkpoints: tensors in safetensors, all else in JSON, never a pickle; a kill at any time leaves the last whole one.
 
-A checkpoint is `checkpoint-<epoch>.safetensors` and then `checkpoint.json`, which names it with its sha256. The JSON
-file is replaced in one step, and only then is the older safetensors file removed. Random numbers need no place in it:
-each epoch draws from generators made of the seed and the epoch's number (`seeds`). Nor does the schedule: it is a
-function of the step.
+A checkpoint is `checkpoint-<epoch>-<run>.safetensors` and then `checkpoint.json`, which names it with its sha256. The
+JSON file is replaced in one step. The tensors of the epoch before stay until the next checkpoint is whole, so a reader
+that has the older JSON file still finds them. Random numbers need no place in it: each epoch draws from generators
+made of the seed and the epoch's number (`seeds`). Nor does the schedule: it is a function of the step.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-from dataclasses import dataclass
+import re
+import stat
+import time
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from .._files import sha256, write_atomic
+from .. import _fields
+from .._files import JSON_LIMIT, parse_json, read_bytes, sha256, sweep, write_atomic, write_json
+from .._safetensors import LIMIT, dumps, loads
 
-FORMAT = 1
-_JSON = "checkpoint.json"
+FORMAT = 2
+FILE = "checkpoint.json"
+_TENSORS = re.compile(r"checkpoint-\d{4,9}(-[0-9a-f]{8})?\.safetensors")
+_PATIENCE = 10.0  # seconds in which a reader catches up with a run that is faster than it
 
 
 class BadCheckpoint(ValueError):
@@ -36,10 +40,14 @@ class Progress:
     Attributes:
         config: the run's config, as plain values.
         epoch: finished epochs.
-        history: one entry an epoch.
+        history: one entry per epoch.
         peak_memory: bytes, the most of all sessions so far.
         normalize: the input's scaling (see `data.Normalize`), as plain values.
         input_shape: channels, height and width of an image.
+        data: what the run is trained and tested on, see `run_data.describe`; empty in files of version 0.1.
+        given: what was given in Python instead of by the config (net, loss, optimizer), by name.
+        sessions: one entry per process that worked on the run: commit, versions, machine, time, its first epoch.
+        net: the net's own description where it was given and has one (`TTFSNet.config`).
     """
 
     config: dict[str, Any]
@@ -47,11 +55,21 @@ class Progress:
     history: list[dict[str, Any]]
     peak_memory: int
     normalize: dict[str, Any]
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
+    data: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+    sessions: list[dict[str, Any]] = field(default_factory=list)
+    net: dict[str, Any] | None = None
+
+
+def run_id(progress: Progress) -> str:
+    """Eight hexadecimal digits that name the run: the same in all its sessions, hardly ever those of another run."""
+    settings = {name: value for name, value in progress.config.items() if name != "epochs"}
+    return sha256(json.dumps(settings, sort_keys=True).encode())[:8]
 
 
 def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write a checkpoint; the one before it is there until this one is whole."""
+    """Write a checkpoint; the one before it stays until the next one is whole."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     scalars: dict[str, Any] = {}
@@ -61,18 +79,40 @@ def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch
                 tensors[f"optimizer.{index}.{name}"] = value
             else:
                 scalars[f"{index}.{name}"] = value
-    raw = save_tensors({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
-    name = f"checkpoint-{progress.epoch:04}.safetensors"
+    run = run_id(progress)
+    raw = dumps(tensors, {"format": "firstspike-checkpoint", "run": run})
+    name = f"checkpoint-{progress.epoch:04}-{run}.safetensors"
     write_atomic(directory / name, raw)
     record = {
+        "program": "firstspike",
         "format": FORMAT,
         "tensors": name,
         "sha256": sha256(raw),
         "optimizer": scalars,
         **vars(progress),
     }
-    write_json(directory / _JSON, record)
-    _sweep(directory, keep=name)
+    write_json(directory / FILE, record)
+    for path in own_tensors(directory, run):
+        if path.name < f"checkpoint-{progress.epoch - 1:04}":
+            path.unlink(missing_ok=True)
+
+
+def own_tensors(directory: Path, run: str) -> list[Path]:
+    """The tensor files of a run's checkpoints."""
+    pattern = re.compile(rf"checkpoint-\d{{4,9}}-{run}\.safetensors")
+    return [path for path in directory.iterdir() if pattern.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode)]
+
+
+def sweep_leftovers(directory: Path, run: str, keep: str | None) -> None:
+    """Remove what a kill left: temporary files, and tensors that the JSON file does not name."""
+    sweep(directory, FILE)
+    for path in own_tensors(directory, run):
+        if path.name != keep:
+            path.unlink(missing_ok=True)
+    for path in list(directory.iterdir()):
+        name = re.fullmatch(rf"\.(checkpoint-\d{{4,9}}-{run}\.safetensors)\.[0-9a-f]{{16}}\.partial", path.name)
+        if name:
+            sweep(directory, name[1])
 
 
 def load_progress(directory: Path) -> tuple[Progress, dict[str, Any]] | None:
@@ -81,19 +121,39 @@ def load_progress(directory: Path) -> tuple[Progress, dict[str, Any]] | None:
     Raises:
         BadCheckpoint: if it cannot be read.
     """
-    path = directory / _JSON
-    if not path.is_file():
-        return None
+    path = directory / FILE
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["format"] != FORMAT:
-            raise BadCheckpoint(f"{path} has format {record['format']}, this version reads {FORMAT}")
-        if "pixels" in record:  # the name in files of version 0.1
-            record["normalize"] = record.pop("pixels")
-        fields = Progress.__dataclass_fields__
-        return Progress(**{name: record[name] for name in fields}), record
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadCheckpoint(f"{path} is damaged ({error}); resume=False starts over") from error
+        raw = read_bytes(path, limit=JSON_LIMIT)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise BadCheckpoint(f"{path} cannot be read: {error}") from error
+    try:
+        return _parse(raw, path)
+    except BadCheckpoint:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise BadCheckpoint(f"{path} is damaged ({what}); resume=False starts over") from error
+
+
+def _parse(raw: bytes, path: Path) -> tuple[Progress, dict[str, Any]]:
+    record = parse_json(raw, FILE)
+    if record["format"] not in (1, FORMAT):
+        raise BadCheckpoint(
+            f"{path} has format {record['format']!r}, this version reads {FORMAT}; resume=False starts over"
+        )
+    if "pixels" in record:  # the name in files of version 0.1
+        record["normalize"] = record.pop("pixels")
+    known = {f.name for f in fields(Progress)}
+    needed = known - {"data", "given", "sessions", "net"}
+    progress = Progress(**{name: record[name] for name in known if name in record or name in needed})
+    _fields.check_types(progress)
+    if not _TENSORS.fullmatch(record["tensors"]):
+        raise ValueError(f"tensors must be the name of a checkpoint's file, got {record['tensors']!r}")
+    if not isinstance(record["optimizer"], dict) or not isinstance(record["sha256"], str):
+        raise TypeError("optimizer must be a table and sha256 a text")
+    return progress, record
 
 
 def load_weights(directory: Path, record: dict[str, Any]) -> dict[str, Tensor]:
@@ -104,55 +164,78 @@ def load_weights(directory: Path, record: dict[str, Any]) -> dict[str, Tensor]:
     """
     path = directory / record["tensors"]
     try:
-        raw = path.read_bytes()
+        raw = read_bytes(path, limit=LIMIT)
     except OSError as error:
-        raise BadCheckpoint(f"{path} is missing; resume=False starts over") from error
+        raise BadCheckpoint(f"{path} is missing or cannot be read; resume=False starts over") from error
+    except ValueError as error:
+        raise BadCheckpoint(f"{error}; resume=False starts over") from error
     if sha256(raw) != record["sha256"]:
         raise BadCheckpoint(f"{path} is damaged (its sha256 differs); resume=False starts over")
-    return load_tensors(raw)
+    try:
+        return loads(raw, str(path)).tensors
+    except ValueError as error:
+        raise BadCheckpoint(f"{error}; resume=False starts over") from error
+
+
+def load_both(directory: Path) -> tuple[Progress, dict[str, Any], dict[str, Tensor]] | None:
+    """The checkpoint of a run that may be going on: the JSON file and the tensors that belong together.
+
+    Raises:
+        BadCheckpoint: if it is damaged, and not merely replaced in the meantime.
+    """
+    end = time.monotonic() + _PATIENCE
+    found = load_progress(directory)
+    while found is not None:
+        progress, record = found
+        try:
+            return progress, record, load_weights(directory, record)
+        except BadCheckpoint:
+            found = load_progress(directory)
+            if found is None or found[1] == record or time.monotonic() > end:
+                raise
+    return None
 
 
 def restore(
     tensors: dict[str, Tensor], record: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer | None
 ) -> None:
-    """Put a checkpoint's tensors into a net and, if given, its optimizer, in place (memory layouts stay the net's)."""
-    model.load_state_dict(
-        {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    """Put a checkpoint's tensors into a net and, if given, its optimizer, in place (memory layouts stay the net's).
+
+    Raises:
+        BadCheckpoint: if they do not fit.
+    """
+    load_state(
+        model,
+        {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")},
+        str(record["tensors"]),
     )
     if optimizer is None:
         return
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     optimizer.state.clear()
-    for name, value in tensors.items():
-        kind, _, rest = name.partition(".")
-        if kind == "optimizer":
-            index, _, key = rest.partition(".")
-            parameter = parameters[int(index)]
-            if value.shape == parameter.shape and value.ndim:
-                value = torch.empty_like(parameter, requires_grad=False).copy_(value)
-            else:
-                value = value.to(parameter.device)
-            optimizer.state[parameter][key] = value
-    for name, scalar in record["optimizer"].items():
-        index, _, key = name.partition(".")
-        optimizer.state[parameters[int(index)]][key] = scalar
+    try:
+        for name, value in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "optimizer":
+                index, _, key = rest.partition(".")
+                optimizer.state[parameters[int(index)]][key] = _like(value, parameters[int(index)])
+        for name, scalar in record["optimizer"].items():
+            index, _, key = name.partition(".")
+            optimizer.state[parameters[int(index)]][key] = scalar
+    except (IndexError, ValueError) as error:
+        raise BadCheckpoint(f"the checkpoint's optimizer does not fit ({error}); resume=False starts over") from error
 
 
-def clear(directory: Path) -> None:
-    """Remove a run's checkpoint, so that it starts over."""
-    with contextlib.suppress(FileNotFoundError):
-        (directory / _JSON).unlink()
-    _sweep(directory, keep=None)
+def load_state(model: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:
+    """Put weights into a net, in place. Raises BadCheckpoint that names `origin` if names or shapes differ."""
+    try:
+        model.load_state_dict(tensors)
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        text = " ".join(str(error).split())
+        raise BadCheckpoint(f"the weights in {origin} do not fit the net: {text[:500]}") from error
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file in one step; NaN and infinity are refused."""
-    write_atomic(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
-
-
-def _sweep(directory: Path, keep: str | None) -> None:
-    """Remove the tensors of older checkpoints, and what a kill in the middle of writing left."""
-    for pattern in ("checkpoint-*.safetensors", ".checkpoint*"):
-        for path in directory.glob(pattern):
-            if path.name != keep:
-                path.unlink(missing_ok=True)
+def _like(value: Tensor, parameter: nn.Parameter) -> Tensor:
+    if value.shape == parameter.shape and value.ndim:
+        return torch.empty_like(parameter, requires_grad=False).copy_(value)
+    return value.to(parameter.device)

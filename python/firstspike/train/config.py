@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from .. import _fields as fields
 from .. import data as data_sets
+from .._files import read_bytes
+
+_TOML_LIMIT = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,13 @@ class Config:
     default.
 
     Attributes:
-        data: data set, a name that `data.load` knows.
-        spec: the net, such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10".
+        data: data set, a name that `data.load` knows; "" where the data are given in another way (`fit`).
+        spec: the net, such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10"; "" where the net is given (`fit`).
         model: "ttfs", or "relu" for the same net with ReLU neurons (`models.relu_counterpart`).
         steps: time steps T, 1..254.
         standardize: subtract the training images' mean and divide by their deviation, per channel (direct coding only;
             else pixels are in [0, 1]).
-        epochs, batch: passes over the training images; images a step.
+        epochs, batch: passes over the training images; images per step.
         optimizer: "adamw", "adam" or "sgd" (momentum 0.9).
         lr: peak learning rate.
         schedule: "cosine" (to zero), "linear" (to zero) or "constant", after the warmup.
@@ -68,12 +74,14 @@ class Config:
         threads: torch's threads; 0 leaves torch's number.
         validation: training images held out (a fraction, or a number of images; 0: none). With some, each epoch is
             measured on them and the test set only once, at the end; without, each epoch is measured on the test set.
-        limit: use only so many of the training images, the first ones (0: all), for quick trials.
+        limit: use only so many of the training images, drawn per class (0: all), for quick trials.
+        clip: largest norm of the gradient of all parameters together; a longer one is scaled down to it (0: never).
+        image_size: a folder of images is scaled to so many pixels per side (0: as they are).
         device: "cpu", "cuda" or "cuda:1" and so on.
     """
 
-    data: str
-    spec: str
+    data: str = ""
+    spec: str = ""
     model: str = "ttfs"
     steps: int = 8
     encoder: str = "direct"
@@ -105,11 +113,15 @@ class Config:
     threads: int = 0
     validation: float | int = 0
     limit: int = 0
+    clip: float = 0.0
+    image_size: int = 0
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         fields.check_types(self)
-        fields.choice("data", self.data, data_sets.NAMES)
+        if self.data:
+            fields.choice("data", self.data, data_sets.NAMES)
+        fields.within("the number of characters of spec", len(self.spec), 0, 10_000)
         fields.choice("model", self.model, ("ttfs", "relu"))
         fields.within("steps", self.steps, 1, 254)
         fields.choice("surrogate", self.surrogate, ("triangle", "rectangle", "atan", "sigmoid"))
@@ -118,9 +130,12 @@ class Config:
         fields.choice("affine", self.affine, ("channel", "layer", None))
         for name in ("epochs", "batch"):
             fields.within(name, getattr(self, name), 1)
-        for name in ("warmup", "weight_decay", "validation", "limit", "threads", "seed"):
+        for name in ("warmup", "weight_decay", "validation", "limit", "threads", "seed", "clip"):
             fields.within(name, getattr(self, name), 0)
         fields.within("lr", self.lr, 0)
+        fields.within("image_size", self.image_size, 0, 4096)
+        if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device):
+            raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
         fields.within("dropout", self.dropout, 0, 0.99)
         fields.within("label_smoothing", self.label_smoothing, 0, 0.999)
         if isinstance(self.validation, float) and self.validation >= 1:
@@ -144,10 +159,11 @@ class Config:
         """
         known = {f.name: f for f in dataclasses.fields(cls)}
         fields.refuse_unknown(values, known)
-        missing = [name for name in ("data", "spec") if name not in values]
-        if missing:
-            raise ValueError(f"{' and '.join(missing)} must be given")
+        if "spec" not in values:
+            raise ValueError("spec must be given")
         plain: dict[str, Any] = {name: None if value == "none" else value for name, value in values.items()}
+        if "augmentation" in plain and plain["augmentation"] is None:
+            plain["augmentation"] = Augmentation()
         nested = plain.get("augmentation")
         if isinstance(nested, Mapping):
             fields.refuse_unknown(nested, {f.name for f in dataclasses.fields(Augmentation)}, "augmentation.")
@@ -161,17 +177,16 @@ class Config:
         Raises:
             ValueError: naming the file and what is wrong in it.
         """
-        text = Path(path).read_text(encoding="utf-8")
-        try:
-            values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path}: {error}") from error
+        values = _read_toml(Path(path))
         for name, value in (changes or {}).items():
             outer, dot, inner = name.partition(".")
-            if dot:
-                values.setdefault(outer, {})[inner] = value
-            else:
+            if not dot:
                 values[outer] = value
+                continue
+            table = values.setdefault(outer, {})
+            if not isinstance(table, dict):
+                raise ValueError(f"{path}: {name} = {value!r} contradicts {outer} = {table!r}")
+            table[inner] = value
         try:
             return cls.from_dict(values)
         except (TypeError, ValueError) as error:
@@ -183,8 +198,10 @@ class Config:
 
     def to_toml(self) -> str:
         """The config as a TOML file, every field written out; `from_toml` takes it back."""
-        lines = [f"{name} = {fields.toml(value)}" for name, value in self.to_dict().items()]
-        return "\n".join(lines) + "\n"
+        plain = self.to_dict()
+        tables = {name: plain.pop(name) for name in list(plain) if isinstance(plain[name], dict)}
+        named = {name: "none" if value is None else value for name, value in plain.items()}
+        return tomli_w.dumps({**named, **tables})
 
     def replace(self, **changes: Any) -> Config:
         """A copy with some fields changed, checked anew."""
@@ -194,3 +211,21 @@ class Config:
         """The fields in which two configs differ, each as "name: mine, not other's"."""
         mine, theirs = self.to_dict(), other.to_dict()
         return [f"{name}: {mine[name]!r}, not {theirs[name]!r}" for name in mine if mine[name] != theirs[name]]
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a TOML file with the settings of a run")
+    try:
+        text = read_bytes(path, limit=_TOML_LIMIT).decode()
+        return tomllib.loads(text)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: there is no such file") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text in UTF-8: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: its values are nested too deeply") from error

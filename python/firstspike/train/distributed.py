@@ -5,12 +5,21 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from .._lock import FolderLock
+
+T = TypeVar("T")
+_PAUSE = 0.2  # seconds between two tries for a lock
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,14 @@ class ProcessGroup:
         if self.world > 1:
             dist.barrier()
 
+    def from_first(self, value: T) -> T:
+        """The first process's value, in every process; it must be one that pickle takes."""
+        if self.world == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box)
+        return box[0]
+
     def wrap(self, module: nn.Module) -> nn.Module:
         """The module with a backward that averages gradients over the processes; itself where there is one process."""
         return nn.parallel.DistributedDataParallel(module) if self.world > 1 else module
@@ -65,3 +82,27 @@ def join(device: torch.device) -> Iterator[ProcessGroup]:
             dist.destroy_process_group()
     else:
         yield ProcessGroup()
+
+
+@contextlib.contextmanager
+def alone(folder: Path | None, processes: ProcessGroup) -> Iterator[None]:
+    """Hold a run folder's lock: a second run in it waits, says for whom, and then finds the first one's result.
+
+    The first process holds the lock for all; while it waits, it tells the others, so that they do not give up.
+    """
+    if folder is None:
+        yield
+        return
+    lock, told = FolderLock(folder) if processes.first else None, False
+    while not processes.from_first(lock is not None and lock.try_acquire()):
+        if lock is not None:
+            if not told:
+                holder = lock.holder()
+                print(f"waiting for {holder}, which trains in {folder}; Ctrl-C stops waiting", file=sys.stderr)
+            told = True
+            time.sleep(_PAUSE)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data import Dataset, Normalize
 from ..models import TTFSNet
-from .batches import batches
+from .batches import Data, batches, loader_batches
 from .distributed import ProcessGroup
 from .metrics import Meter, Metrics
 
@@ -17,38 +19,53 @@ BATCH = 500
 
 def evaluate(
     model: nn.Module,
-    dataset: Dataset,
+    dataset: Data,
     *,
     normalize: Normalize | None = None,
     batch: int = BATCH,
     processes: ProcessGroup | None = None,
 ) -> Metrics:
-    """Measure a net on all images of a data set; the loss is the cross-entropy, without smoothing.
+    """Measure a net on all samples of a data set; the loss is the cross-entropy, without smoothing.
 
     Args:
         model: a `TTFSNet`, whose spikes are measured too, or any module from [B, C, H, W] to scores [B, classes].
-        dataset: on the net's device.
-        normalize: conversion of the images; None divides by 255.
-        batch: images a batch.
+        dataset: a `data.Dataset` on the net's device, or a DataLoader of (input, label).
+        normalize: conversion of the images; None divides uint8 by 255 and leaves floats as they are.
+        batch: samples per batch; a DataLoader has its own.
         processes: this process's place among those that share the work.
 
     Raises:
-        ValueError: for a data set without images.
+        ValueError: for a data set without samples, or labels that the net has no score for.
     """
     if not len(dataset):
         raise ValueError("dataset must have at least one image")
     training = model.training
     model.eval()
     processes = processes or ProcessGroup()
-    meter = Meter(dataset.images.device)
+    scaling = normalize or Normalize()
+    if isinstance(dataset, Dataset):
+        device = dataset.images.device
+        work = batches(dataset, scaling, batch, processes=processes)
+    else:
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        work = loader_batches(dataset, scaling, device, processes=processes)
+    meter = Meter(device)
     with torch.inference_mode():
-        for x, labels, _ in batches(dataset, normalize or Normalize(), batch, processes=processes):
+        for x, labels, _ in work:
             if isinstance(model, TTFSNet):
-                seen = model.observe(x)
+                seen = model.observe(cast(Tensor, x))
                 meter.observe(seen, model.steps)
                 scores = seen.scores
             else:
                 scores = model(x)
+            check_labels(labels, scores.shape[1])
             meter.add(scores, labels, F.cross_entropy(scores, labels, reduction="sum"))
     model.train(training)
     return meter.metrics(processes)
+
+
+def check_labels(labels: torch.Tensor, classes: int) -> None:
+    """Raise ValueError for labels outside 0..classes-1; on a device, where that would stop the pipeline, torch checks."""
+    if labels.device.type == "cpu" and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        wrong = labels[(labels < 0) | (labels >= classes)]
+        raise ValueError(f"the net has {classes} classes, but there is an image with label {int(wrong[0])}")

@@ -3,208 +3,242 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
-from .. import data
-from .._lock import locked
+from .. import _provenance
+from .._files import write_json
 from ..data import Dataset, Normalize
-from . import checkpoint, memory
+from . import checkpoint, memory, run_data, run_folder
 from .allocator import keep_freed_memory
 from .build import build_model, build_optimizer
 from .checkpoint import BadCheckpoint, Progress
 from .config import Config
-from .distributed import ProcessGroup, join
+from .distributed import ProcessGroup, alone, join
 from .evaluation import evaluate
-from .loop import Forward, train_epoch
-from .model_file import FILE, Trained, save_model
+from .given import Callback, Given, description, same_data, same_settings
+from .loop import Diverged, Forward, Loss, Method, check_finite, train_epoch
+from .metrics import Metrics
+from .model_file import FILE, Trained, load_model, save_model
 from .progress import ProgressBar
 from .result import Epoch, Result
+from .run_data import GivenData, RunData
 from .seeds import seeded
-
-RESULT = "result.json"
 
 
 def fit(
     config: Config,
     *,
     directory: str | os.PathLike[str] | None = None,
+    datasets: tuple[GivenData, GivenData] | None = None,
+    images: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
-    datasets: tuple[Dataset, Dataset] | None = None,
+    download: bool | None = None,
+    model: nn.Module | None = None,
+    loss: Loss | None = None,
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
+    init_from: str | os.PathLike[str] | None = None,
+    callbacks: Sequence[Callback] = (),
     resume: bool = True,
     progress: bool = True,
-    download: bool | None = None,
 ) -> Result:
     """Train a net, measure it in every epoch, and keep a checkpoint of every epoch.
 
-    Killed at any time and called again, it goes on after the last finished epoch and ends with the same bits as a run
-    that was not interrupted; called after the end it only reads the result. Under torchrun the processes share each
-    batch; they need one file system. From then on the process keeps memory that it frees
-    (`firstspike.train.allocator.keep_freed_memory`).
+    A run that is killed at any time and called again resumes after its last finished epoch, and ends with the same bits
+    as one that was not interrupted (with a DataLoader: if its data set and workers draw from torch's generators only).
+    Called after its end, it only reads the result; with a larger `config.epochs`, it continues from the last epoch,
+    with the learning rates of the longer schedule. Under torchrun the processes share each batch; they need one file
+    system. From then on the process keeps memory that it frees (`firstspike.train.allocator.keep_freed_memory`).
 
     Args:
         config: the run.
-        directory: where checkpoint, `model.safetensors` and `result.json` go; None writes nothing.
-        root: folder of the data, see `data.load`.
-        datasets: training and test set, instead of loading `config.data`.
+        directory: the run's folder, for checkpoint, `model.safetensors` and `result.json`; new, empty, or this run's.
+            None writes nothing.
+        datasets: training and test data, instead of `config.data`: each a `data.Dataset`, a pair of arrays or tensors
+            (`data.from_arrays`), or a DataLoader of (input, label).
+        images: a folder of images (`data.load_images`), instead of `config.data`.
+        root, download: where `config.data` is looked for, and whether it may be fetched, see `data.load`.
+        model: a net to train instead of the one that `config.spec` describes; it is changed.
+        loss: from scores [B, classes] and labels [B] to the mean loss or one loss per sample, instead of the
+            cross-entropy.
+        optimizer: makes the optimizer of a net, instead of `config.optimizer`; the schedule scales its learning rates.
+        init_from: a run or a model file whose weights the net starts with; it must be of the same shape.
+        callbacks: called after each epoch, in the first process, with the `Epoch` and the net.
         resume: False starts over, and removes what the directory holds of an earlier run.
         progress: whether to show progress on stderr.
-        download: whether data may be fetched, see `data.load`.
 
     Raises:
         NotAvailable: if the data cannot be had.
         BadCheckpoint: (a ValueError) if the directory holds another run's checkpoint, or a damaged one.
-        Diverged: (an ArithmeticError) if the loss is not finite.
-        ValueError, TypeError: for settings that do not fit each other or the data.
+        Diverged: (an ArithmeticError) if the loss or a weight is not finite.
+        ValueError, TypeError: for settings that do not fit each other or the data, and a directory that is not a run's.
+        OSError: if the directory cannot be written.
+
+    Example:
+        >>> config = Config(data="digits", spec="64-32-10", epochs=1)
+        >>> fit(config, progress=False).test.images
+        360
     """
     device = torch.device(config.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device must be one that this machine has, got {config.device!r} without CUDA")
+    if not config.spec and model is None:
+        raise ValueError("spec must be given, or a net (model=)")
     folder = None if directory is None else Path(directory)
-    with _threads(config.threads), join(device) as processes, _alone(folder, processes):
-        if folder is not None and processes.first and not resume:
-            _clear(folder)
-        processes.wait()
-        finished = _finished(folder, config)
-        if finished is not None:
-            return finished
-        return _run(config, folder, _load(config, root, datasets, processes, download), device, processes, progress)
-
-
-def _run(
-    config: Config,
-    folder: Path | None,
-    datasets: tuple[Dataset, Dataset],
-    device: torch.device,
-    processes: ProcessGroup,
-    shown: bool,
-) -> Result:
-    keep_freed_memory()
-    memory.start(device)
-    sources = (datasets[0].source, datasets[1].source)
-    train, held_out, test = (part and _to(part, device) for part in _parts(config, datasets))
-    assert train is not None and test is not None
-    normalize = Normalize.of(train.images) if config.standardize else Normalize()
-    model = build_model(config, input_shape=train.input_shape).to(device)
-    optimizer = build_optimizer(config, model)
-    done = _resume(folder, config, model, optimizer) or Progress(
-        config.to_dict(), 0, [], 0, normalize.to_dict(), train.input_shape
-    )
-    forward = processes.wrap(Forward(model))
-    bar = ProgressBar(shown and processes.first)
-    for epoch in range(done.epoch, config.epochs):
-        try:
-            with seeded(config.seed, f"dropout of process {processes.rank}", epoch, device):
-                metrics, times = train_epoch(
-                    forward,
-                    optimizer,
-                    train,
-                    config=config,
-                    epoch=epoch,
-                    normalize=normalize,
-                    processes=processes,
-                    bar=bar,
-                )
-        finally:
-            bar.end()
-        began = time.perf_counter()
-        last = epoch + 1 == config.epochs
-        validation = None if held_out is None else evaluate(model, held_out, normalize=normalize, processes=processes)
-        tested = evaluate(model, test, normalize=normalize, processes=processes) if held_out is None or last else None
-        seconds = time.perf_counter() - began
-        entry = Epoch(epoch + 1, train=metrics, validation=validation, test=tested, evaluation_seconds=seconds, **times)
-        bar.end(entry, config.epochs)
-        done.epoch = epoch + 1
-        done.history.append(entry.to_dict())
-        done.peak_memory = max(done.peak_memory, memory.peak(device))
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise ValueError(f"directory must name a folder, {folder} is a file")
+    given = Given(model, loss, optimizer, callbacks, init_from)
+    with _threads(config.threads), join(device) as processes, alone(folder, processes):
         if folder is not None and processes.first:
-            checkpoint.save(folder, done, model, optimizer)
-    history = tuple(Epoch.from_dict(entry) for entry in done.history)
-    parameters = sum(p.numel() for p in model.parameters())
-    result = Result(config, history, parameters, done.peak_memory, sources, processes.world)
-    if folder is not None and processes.first:
-        save_model(folder / FILE, Trained(model, config, normalize, train.input_shape, done.epoch))
-        checkpoint.write_json(folder / RESULT, result.to_dict())
-    return result
+            run_folder.claim(folder)
+            if not resume:
+                run_folder.clear(folder)
+        processes.wait()
+        finished = None if folder is None else run_folder.read_result(folder)
+        if finished is not None:
+            same_settings(folder, config, finished.config, given, finished.given)
+            named = datasets is None and images is None and run_data.by_name(finished.data, config)
+            if named and finished.config.epochs == config.epochs:
+                return finished
+        pair = run_data.load(config, processes, datasets=datasets, images=images, root=root, download=download)
+        facts = processes.from_first(run_data.describe(pair) if processes.first else {})
+        if finished is not None:
+            same_data(folder, facts, finished.data)
+            if finished.config.epochs == config.epochs:
+                return finished
+        run = _Run(config, folder, device, processes, given, facts, progress)
+        return run.train(run_data.parts(config, pair, device))
 
 
-def _load(
-    config: Config,
-    root: str | os.PathLike[str] | None,
-    datasets: tuple[Dataset, Dataset] | None,
-    processes: ProcessGroup,
-    download: bool | None,
-) -> tuple[Dataset, Dataset]:
-    if datasets is not None:
-        return datasets
-    if not processes.first:
-        processes.wait()  # the first process fetches, the others then find the cache filled
-    try:
-        return (
-            data.load(config.data, root=root, train=True, download=download),
-            data.load(config.data, root=root, train=False, download=download),
-        )
-    finally:
+@dataclass(frozen=True)
+class _Run:
+    """A run between its start and its result."""
+
+    config: Config
+    folder: Path | None
+    device: torch.device
+    processes: ProcessGroup
+    given: Given
+    facts: dict[str, Any]
+    shown: bool
+
+    def train(self, parts: RunData) -> Result:
+        keep_freed_memory()
+        memory.start(self.device)
+        config, processes, train = self.config, self.processes, parts.train
+        normalize = Normalize.of(train.images) if config.standardize and isinstance(train, Dataset) else Normalize()
+        model, shape = self._model(train, normalize)
+        done = Progress(config.to_dict(), 0, [], 0, normalize.to_dict(), shape, self.facts, self.given.names())
+        done.net = description(self.given.model)
+        optimizer = build_optimizer(config, model) if self.given.optimizer is None else self.given.optimizer(model)
+        base = None if self.given.optimizer is None else tuple(float(g["lr"]) for g in optimizer.param_groups)
+        done = self._resume(done, model, optimizer)
+        check_finite(model, "before training")
         if processes.first:
-            processes.wait()
+            done.sessions.append(
+                {**_provenance.record(), "first_epoch": done.epoch + 1, "epochs": config.epochs,
+                 "processes": processes.world}
+            )  # fmt: skip
+        method = Method(config, normalize, processes, self.given.loss, base)
+        forward = processes.wrap(Forward(model))
+        bar = ProgressBar(self.shown and processes.first)
+        for epoch in range(done.epoch, config.epochs):
+            try:
+                with seeded(config.seed, f"dropout of process {processes.rank}", epoch, self.device):
+                    metrics, times = train_epoch(
+                        forward, optimizer, train, method, epoch=epoch, device=self.device, bar=bar
+                    )
+            finally:
+                bar.end()
+            began = time.perf_counter()
+            last = epoch + 1 == config.epochs
+            validation = None if parts.validation is None else self._measure(model, parts.validation, normalize)
+            tested = self._measure(model, parts.test, normalize) if parts.validation is None or last else None
+            seconds = time.perf_counter() - began
+            entry = Epoch(
+                epoch + 1, train=metrics, validation=validation, test=tested, evaluation_seconds=seconds, **times
+            )
+            bar.end(entry, config.epochs)
+            done.epoch = epoch + 1
+            done.history.append(entry.to_dict())
+            done.peak_memory = max(done.peak_memory, memory.peak(self.device))
+            if processes.first:
+                if self.folder is not None:
+                    checkpoint.save(self.folder, done, model, optimizer)
+                for callback in self.given.callbacks:
+                    callback(entry, model)
+        return self._finish(done, model, normalize)
 
+    def _model(self, train: run_data.Data, normalize: Normalize) -> tuple[nn.Module, tuple[int, ...]]:
+        """The net on its device, tried on one sample, and the shape of a sample."""
+        sample, classes = run_data.sample(train, normalize, self.device)
+        shape = tuple(sample.shape[1:])
+        if self.given.model is not None:
+            model = self.given.model.to(self.device)
+        else:
+            model = build_model(self.config, input_shape=shape).to(self.device)
+        if self.given.init_from is not None:
+            start = load_model(self.given.init_from, model=self.given.model)
+            checkpoint.load_state(model, start.model.state_dict(), f"init_from = {os.fspath(self.given.init_from)!r}")
+        run_data.check_scores(model, sample, classes, self.config.spec or type(model).__name__)
+        return model, shape
 
-def _parts(config: Config, datasets: tuple[Dataset, Dataset]) -> tuple[Dataset, Dataset | None, Dataset]:
-    """Training images, those held out for validation (the same for every seed), test images."""
-    train, test = datasets
-    if config.limit > len(train):
-        raise ValueError(f"limit must be at most the {len(train)} training images, got {config.limit}")
-    if config.limit:
-        train = train.subset(slice(0, config.limit))
-    if not config.validation:
-        return train, None, test
-    train, held_out = data.split(train, validation=config.validation)
-    return train, held_out, test
+    def _resume(self, new: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+        """The progress of an earlier session, its tensors put into net and optimizer; `new` where there is none."""
+        found = None if self.folder is None else checkpoint.load_progress(self.folder)
+        if self.folder is None:
+            return new
+        if found is None:
+            if self.processes.first:
+                run_folder.sweep_leftovers(self.folder, checkpoint.run_id(new), keep=None)
+            return new
+        progress, record = found
+        same_settings(self.folder, self.config, Config.from_dict(progress.config), self.given, progress.given)
+        same_data(self.folder, self.facts, progress.data)
+        if progress.epoch > self.config.epochs:
+            raise BadCheckpoint(
+                f"{self.folder} holds a run of {progress.epoch} epochs, more than epochs = {self.config.epochs}; "
+                "take another directory, or resume=False to start over"
+            )
+        checkpoint.restore(checkpoint.load_weights(self.folder, record), record, model, optimizer)
+        progress.config = new.config  # its epochs may be raised
+        progress.data = progress.data or new.data
+        if self.processes.first:
+            run_folder.sweep_leftovers(self.folder, checkpoint.run_id(new), keep=record["tensors"])
+        return progress
 
+    def _measure(self, model: nn.Module, part: run_data.Data, normalize: Normalize) -> Metrics:
+        found = evaluate(model, part, normalize=normalize, processes=self.processes)
+        if not abs(found.loss) < float("inf"):
+            raise Diverged(
+                f"the loss is {found.loss} where the net is measured; try a smaller lr than {self.config.lr}"
+            )
+        return found
 
-def _to(dataset: Dataset, device: torch.device) -> Dataset:
-    return replace(dataset, images=dataset.images.to(device), labels=dataset.labels.to(device))
-
-
-def _resume(
-    folder: Path | None, config: Config, model: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> Progress | None:
-    found = None if folder is None else checkpoint.load_progress(folder)
-    if folder is None or found is None:
-        return None
-    progress, record = found
-    _same(folder, config, Config.from_dict(progress.config))
-    checkpoint.restore(checkpoint.load_weights(folder, record), record, model, optimizer)
-    return progress
-
-
-def _same(folder: Path, config: Config, kept: Config) -> None:
-    differences = config.differences(kept)
-    if differences:
-        raise BadCheckpoint(
-            f"{folder} holds a run with other settings ({'; '.join(differences)}); "
-            "take another directory, or resume=False to start over"
+    def _finish(self, done: Progress, model: nn.Module, normalize: Normalize) -> Result:
+        result = Result(
+            config=self.config,
+            history=tuple(Epoch.from_dict(entry) for entry in done.history),
+            parameters=sum(p.numel() for p in model.parameters()),
+            peak_memory=done.peak_memory,
+            sources=(self.facts["train"]["source"], self.facts["test"]["source"]),
+            processes=self.processes.world,
+            data=self.facts,
+            given=done.given,
+            sessions=tuple(self.processes.from_first(done.sessions)),
         )
-
-
-def _finished(folder: Path | None, config: Config) -> Result | None:
-    if folder is None or not (folder / RESULT).is_file():
-        return None
-    result = Result.from_dict(json.loads((folder / RESULT).read_text(encoding="utf-8")))
-    _same(folder, config, result.config)
-    return result
-
-
-def _clear(folder: Path) -> None:
-    for name in (RESULT, FILE):
-        (folder / name).unlink(missing_ok=True)
-    checkpoint.clear(folder)
+        if self.folder is not None and self.processes.first:
+            trained = Trained(model, self.config, normalize, done.input_shape, done.epoch, self.facts, done.net)
+            save_model(self.folder / FILE, trained)
+            write_json(self.folder / run_folder.RESULT, result.to_dict())
+        return result
 
 
 @contextlib.contextmanager
@@ -216,13 +250,3 @@ def _threads(number: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path | None, processes: ProcessGroup) -> Iterator[None]:
-    """Hold the directory's lock: a second run in it waits, and then finds the first one's result."""
-    if folder is None or not processes.first:
-        yield
-        return
-    with locked(folder):
-        yield

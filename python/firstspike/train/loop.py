@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,9 +15,10 @@ from torch.nn import functional as F
 from ..data import Dataset, Normalize
 from ..models import Observation, TTFSNet
 from . import augment
-from .batches import batches, count
+from .batches import Batch, Data, batches, count, loader_batches
 from .config import Config
 from .distributed import ProcessGroup
+from .evaluation import check_labels
 from .metrics import Meter, Metrics
 from .progress import ProgressBar
 from .schedule import learning_rate
@@ -23,9 +26,11 @@ from .seeds import generator
 
 OBSERVE_EVERY = 10  # batches; spikes and steps to decision are a by-product, not worth their time in each one
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+
 
 class Diverged(ArithmeticError):
-    """The loss is no longer a finite number."""
+    """The loss or a weight is no longer a finite number."""
 
 
 class Forward(nn.Module):
@@ -44,6 +49,39 @@ class Forward(nn.Module):
         return scores, None
 
 
+@dataclass(frozen=True)
+class Method:
+    """How an epoch is trained, besides its data.
+
+    Attributes:
+        config: the run's settings.
+        normalize: conversion of the images.
+        processes: this process's place.
+        loss: from scores [B, classes] and labels [B] to the mean loss, or to one loss per sample [B]; None for the
+            cross-entropy.
+        base: an own optimizer's learning rates, one per parameter group, which the schedule scales; None where the
+            config's learning rate is set.
+    """
+
+    config: Config
+    normalize: Normalize = field(default_factory=Normalize)
+    processes: ProcessGroup = field(default_factory=ProcessGroup)
+    loss: Loss | None = None
+    base: tuple[float, ...] | None = None
+
+    def batch_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """The sum of the losses of a batch; 0, with a gradient, for an empty one."""
+        if self.loss is None:
+            return batch_loss(scores, labels, self.config.label_smoothing)
+        if not len(labels):
+            return scores.sum()
+        value = self.loss(scores, labels)
+        if not isinstance(value, Tensor) or value.shape not in ((), labels.shape):
+            shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"loss must return a mean or one loss per sample [{len(labels)}], got {shape}")
+        return value.sum() if value.ndim else value * len(labels)
+
+
 def batch_loss(scores: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
     """The sum of the cross-entropies of scores [B, classes]; 0, with a gradient, for an empty batch."""
     return F.cross_entropy(scores, labels, reduction="sum", label_smoothing=label_smoothing)
@@ -52,61 +90,49 @@ def batch_loss(scores: Tensor, labels: Tensor, label_smoothing: float) -> Tensor
 def train_epoch(
     forward: nn.Module,
     optimizer: torch.optim.Optimizer,
-    dataset: Dataset,
+    dataset: Data,
+    method: Method,
     *,
-    config: Config,
     epoch: int,
-    normalize: Normalize,
-    processes: ProcessGroup,
+    device: torch.device,
     bar: ProgressBar,
 ) -> tuple[Metrics, dict[str, Any]]:
-    """Go once over the training images.
+    """Go once over the training samples.
 
     Args:
         forward: a `Forward`, or one wrapped by `ProcessGroup.wrap`.
         optimizer: its learning rate is set in every step.
-        dataset: the training images.
-        config: the run's settings.
-        epoch: 0, 1, ...: picks the order of the images, the augmentation, and the place in the schedule.
-        normalize: conversion of the images.
-        processes: this process's place.
+        dataset: the training samples.
+        method: how.
+        epoch: 0, 1, ...: picks the order of the samples, the augmentation, and the place in the schedule.
+        device: where the net is.
         bar: shows progress.
 
     Returns:
         The measures, and the entry's lr, seconds and step_seconds.
 
     Raises:
-        Diverged: if the loss is not finite.
+        Diverged: if the loss or a parameter is not finite.
     """
     began = time.perf_counter()
-    total, per_epoch = len(dataset), count(len(dataset), config.batch)
-    order = torch.randperm(total, generator=generator(config.seed, "order", epoch))
-    draws = None
-    if config.augmentation.active:
-        draws = augment.draw(
-            config.augmentation, total, dataset.input_shape[1:], generator(config.seed, "augmentation", epoch)
-        )
+    config, processes = method.config, method.processes
+    per_epoch = count(dataset, config.batch)
+    net = getattr(forward, "module", forward).model
+    steps: int = getattr(net, "steps", config.steps)
     forward.train()
-    meter, steps, inside, rate = Meter(dataset.images.device), config.steps, 0.0, config.lr
+    meter, inside, rate = Meter(device), 0.0, config.lr
     bar.begin(epoch + 1, config.epochs, per_epoch)
-    work = batches(dataset, normalize, config.batch, order=order, draws=draws, processes=processes)
-    for index, (x, labels, whole) in enumerate(work):
-        rate = learning_rate(
-            epoch * per_epoch + index,
-            total=config.epochs * per_epoch,
-            peak=config.lr,
-            schedule=config.schedule,
-            warmup=config.warmup * per_epoch,
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+    for index, (x, labels, whole) in enumerate(_work(dataset, method, epoch, device)):
+        rate = _set_rate(optimizer, method, epoch * per_epoch + index, per_epoch)
         start = time.perf_counter()
         scores, seen = forward(x, index % OBSERVE_EVERY == 0)
-        loss = batch_loss(scores, labels, config.label_smoothing)
+        check_labels(labels, scores.shape[1])
+        loss = method.batch_loss(scores, labels)
         optimizer.zero_grad()
-        (
-            loss * (processes.world / whole)
-        ).backward()  # processes average their gradients: a share's sum counts world-fold
+        # processes average their gradients: a share's sum counts world-fold
+        (loss * (processes.world / whole)).backward()
+        if config.clip:
+            nn.utils.clip_grad_norm_(forward.parameters(), config.clip)
         optimizer.step()
         inside += time.perf_counter() - start
         meter.add(scores, labels, loss)
@@ -114,9 +140,50 @@ def train_epoch(
             meter.observe(seen, steps)
         bar.step(meter)
     metrics = meter.metrics(processes)
+    advice = f"try a smaller lr than {config.lr}, a warmup, or clip"
     if not math.isfinite(metrics.loss):
-        raise Diverged(
-            f"the loss is {metrics.loss} in epoch {epoch + 1}; try a smaller lr than {config.lr} or a warmup"
-        )
+        raise Diverged(f"the loss is {metrics.loss} in epoch {epoch + 1}; {advice}")
+    check_finite(forward, f"after epoch {epoch + 1}; {advice}")
     seconds = time.perf_counter() - began
     return metrics, {"lr": rate, "seconds": seconds, "step_seconds": inside}
+
+
+def check_finite(module: nn.Module, when: str) -> None:
+    """Raise Diverged that names the first parameter or buffer with NaN or infinity.
+
+    A spiking net does not show them: a neuron whose current is NaN never fires, and scores and loss stay finite.
+    """
+    for name, value in module.state_dict().items():
+        if value.dtype.is_floating_point and not bool(torch.isfinite(value).all()):
+            name = name.removeprefix("module.").removeprefix("model.")
+            raise Diverged(f"{name} holds NaN or infinity {when}")
+
+
+def _work(dataset: Data, method: Method, epoch: int, device: torch.device) -> Iterator[Batch]:
+    config, total = method.config, len(dataset)
+    if not isinstance(dataset, Dataset):
+        return loader_batches(
+            dataset, method.normalize, device, seed=config.seed, epoch=epoch, processes=method.processes
+        )
+    order = torch.randperm(total, generator=generator(config.seed, "order", epoch))
+    draws = None
+    if config.augmentation.active:
+        draws = augment.draw(
+            config.augmentation, total, dataset.input_shape[1:], generator(config.seed, "augmentation", epoch)
+        )
+    return batches(dataset, method.normalize, config.batch, order=order, draws=draws, processes=method.processes)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, method: Method, step: int, per_epoch: int) -> float:
+    """Set the learning rate of a step, and return it (of the first parameter group)."""
+    config = method.config
+    rate = learning_rate(
+        step,
+        total=config.epochs * per_epoch,
+        peak=config.lr if method.base is None else 1.0,
+        schedule=config.schedule,
+        warmup=config.warmup * per_epoch,
+    )
+    for index, group in enumerate(optimizer.param_groups):
+        group["lr"] = rate if method.base is None else rate * method.base[index]
+    return float(optimizer.param_groups[0]["lr"])

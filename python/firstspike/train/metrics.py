@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import _fields
 from ..models import Observation
 from .distributed import ProcessGroup
 
@@ -21,14 +22,14 @@ class Metrics:
     Attributes:
         images: how many images were measured.
         loss: mean loss.
-        accuracy: share of right answers, 0..1.
+        accuracy: share of correct predictions, 0..1.
         steps_mean, steps_median, steps_p95: steps to decision, 1..T (`Observation.decision_step` + 1; T where no output
             spike came). Quantiles are the smallest number that so many images do not exceed.
         ties: share of images whose first output step has spikes of several classes, 0..1.
         silent: share of images without an output spike, 0..1.
-        spikes_per_neuron: mean spikes of a neuron in one image over all firing layers, 0..1.
+        spikes_per_neuron: mean spikes per neuron and image over all firing layers, 0..1.
         spikes_per_layer: the same for each firing layer.
-        spikes_per_image: mean spikes in one image.
+        spikes_per_image: mean spikes per image.
         pooled_twice: share of the units of max pools that fired more than once, 0..1; None without a max pool.
     """
 
@@ -51,8 +52,10 @@ class Metrics:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Metrics:
-        """The measures out of `to_dict`."""
-        return cls(**values)
+        """The measures out of `to_dict`. Raises TypeError or ValueError for others."""
+        found = cls(**values)
+        _fields.check_types(found)
+        return found
 
 
 class Meter:
@@ -60,14 +63,14 @@ class Meter:
 
     def __init__(self, device: torch.device) -> None:
         self._images = 0
-        self._answers = torch.zeros(2, dtype=torch.float64, device=device)  # loss, right
+        self._predicted = torch.zeros(2, dtype=torch.float64, device=device)  # loss, right
         self._spiking: dict[str, Tensor] = {}
 
     def add(self, scores: Tensor, labels: Tensor, loss: Tensor) -> None:
-        """Add a batch's answers: scores [B, classes], labels [B], the sum of the losses."""
+        """Add a batch's predictions: scores [B, classes], labels [B], the sum of the losses."""
         right = (scores.detach().argmax(1) == labels).sum()
         self._images += len(labels)
-        self._answers += torch.stack((loss.detach(), right))
+        self._predicted += torch.stack((loss.detach(), right))
 
     def observe(self, seen: Observation, steps: int) -> None:
         """Add what a batch's spikes did; a part of the batches may be enough."""
@@ -87,20 +90,20 @@ class Meter:
 
     def running(self) -> tuple[float, float]:
         """Mean loss and accuracy so far, of this process."""
-        loss, right = self._answers.tolist()
+        loss, right = self._predicted.tolist()
         return loss / max(self._images, 1), right / max(self._images, 1)
 
     def metrics(self, processes: ProcessGroup) -> Metrics:
         """The measures over all processes; every process must call it."""
         names = sorted(self._spiking)
-        images = self._answers.new_tensor([self._images])
-        parts = [images, self._answers, *(self._spiking[name].flatten() for name in names)]
+        images = self._predicted.new_tensor([self._images])
+        parts = [images, self._predicted, *(self._spiking[name].flatten() for name in names)]
         total = processes.sum(torch.cat(parts)).split([part.numel() for part in parts])
         (number,), (loss, right) = total[0].tolist(), total[1].tolist()
-        answers = {"images": int(number), "loss": loss / number, "accuracy": right / number}
+        predicted = {"images": int(number), "loss": loss / number, "accuracy": right / number}
         if not names:
-            return Metrics(**answers)
-        return Metrics(**answers, **_spiking(dict(zip(names, total[2:], strict=True))))
+            return Metrics(**predicted)
+        return Metrics(**predicted, **_spiking(dict(zip(names, total[2:], strict=True))))
 
 
 def _spiking(sums: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -1,23 +1,27 @@
-"""A trained net in one file: weights in safetensors, config and input scaling in its metadata."""
+"""A trained net in one file: weights in safetensors; config, input scaling and data record in its metadata."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import save as save_tensors
-from torch import nn
+from torch import Tensor, nn
 
-from .._files import write_atomic
+from .. import _safetensors, models
+from .._files import parse_json, write_atomic
 from ..data import Normalize
 from . import checkpoint
-from .build import build_model
+from .build import build_model, weights_of_spec
+from .checkpoint import load_state
 from .config import Config
 
 FILE = "model.safetensors"
+MARK = "firstspike"
 
 
 @dataclass(frozen=True)
@@ -25,69 +29,119 @@ class Trained:
     """A net with what is needed to use it.
 
     Attributes:
-        model: maps float32 [B, C, H, W] to scores [B, classes].
+        model: maps float32 [B, C, H, W] (or `SpikeTimes`, where it was trained on them) to scores [B, classes].
         config: the run's config.
-        normalize: maps uint8 images [B, C, H, W] to the net's input.
+        normalize: maps images [B, C, H, W] to the net's input.
         input_shape: channels, height and width of an image.
         epoch: how many epochs it was trained for.
+        data: what it was trained and tested on: "train" and "test", each with name, source, fingerprint and, where the
+            data can be loaded again, a recipe for `data.reload`. Empty in files of version 0.1.
+        net: `TTFSNet.config()` of a net that was given to `fit`, None for a net out of the config.
     """
 
     model: nn.Module
     config: Config
     normalize: Normalize
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     epoch: int
+    data: dict[str, Any] = field(default_factory=dict)
+    net: dict[str, Any] | None = None
 
 
 def save_model(path: str | os.PathLike[str], trained: Trained) -> None:
-    """Write a net to one safetensors file, in one step."""
+    """Write a net to one safetensors file, in one step; the same net gives the same bytes."""
     metadata = {
-        "format": "firstspike",
+        "format": MARK,
         "config": json.dumps(trained.config.to_dict()),
         "normalize": json.dumps(trained.normalize.to_dict()),
         "input_shape": json.dumps(trained.input_shape),
         "epoch": str(trained.epoch),
+        "data": json.dumps(trained.data),
+        "net": json.dumps(trained.net),
     }
-    weights = {name: value.detach().cpu().contiguous() for name, value in trained.model.state_dict().items()}
-    write_atomic(Path(path), save_tensors(weights, metadata))
+    write_atomic(Path(path), _safetensors.dumps(trained.model.state_dict(), metadata))
 
 
-def load_model(path: str | os.PathLike[str]) -> Trained:
-    """Read a net from a file of `save_model`, or from a run's directory, finished or not; on the CPU, in eval mode.
+def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Trained:
+    """Read a net from a file of `save_model`, or from a run's folder, finished or not; on the CPU, in eval mode.
+
+    The run may be going on: then the net is that of one of its epochs.
+
+    Args:
+        path: the file or the folder.
+        model: the net into which the weights go, for a net that was given to `fit` and that the file cannot describe.
 
     Raises:
-        ValueError: if there is neither, or the file is none of ours.
+        ValueError: if there is neither, or the file is damaged or none of ours.
     """
     path = Path(path)
-    if path.is_dir() and not (path / FILE).is_file():
-        return _from_checkpoint(path)
     file = path / FILE if path.is_dir() else path
-    if not file.is_file():
-        raise ValueError(f"path must be a run's folder or a model file, got {str(path)!r}")
-    with safe_open(file, framework="pt") as opened:
-        metadata = opened.metadata() or {}
-        if metadata.get("format") != "firstspike":
-            raise ValueError(f"{file} is no model of firstspike: its metadata has no format 'firstspike'")
-        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # it is no dict
-    config = Config.from_dict(json.loads(metadata["config"]))
-    channels, height, width = json.loads(metadata["input_shape"])
-    model = build_model(config, input_shape=(channels, height, width))
-    model.load_state_dict(weights)
-    normalize = Normalize.from_dict(
-        json.loads(metadata.get("normalize") or metadata["pixels"])
-    )  # "pixels": version 0.1
-    return Trained(model.eval(), config, normalize, (channels, height, width), int(metadata["epoch"]))
+    try:
+        content = _safetensors.read(file)
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_dir():
+            return _from_checkpoint(path, model)
+        raise ValueError(f"path must be a run's folder or a model file, got {str(path)!r}") from None
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error
+    metadata = content.metadata
+    if metadata.get("format") != MARK:
+        raise ValueError(f"{file} is no model of firstspike: its metadata has no format 'firstspike'")
+    with _damage(str(file)):
+        facts = {
+            name: parse_json(metadata.get(name, "null"), name) for name in ("config", "input_shape", "data", "net")
+        }
+        scaling = parse_json(metadata.get("normalize") or metadata["pixels"], "normalize")  # "pixels": version 0.1
+        epoch = int(metadata["epoch"])
+        return _trained(facts, scaling, epoch, content.tensors, model, str(file))
 
 
-def _from_checkpoint(directory: Path) -> Trained:
-    found = checkpoint.load_progress(directory)
+def _from_checkpoint(directory: Path, model: nn.Module | None) -> Trained:
+    found = checkpoint.load_both(directory)
     if found is None:
         raise ValueError(f"path must be a run's folder or a model file; {str(directory)!r} has no checkpoint")
-    progress, record = found
-    config = Config.from_dict(progress.config)
-    channels, height, width = progress.input_shape
-    model = build_model(config, input_shape=(channels, height, width))
-    checkpoint.restore(checkpoint.load_weights(directory, record), record, model, None)
-    return Trained(
-        model.eval(), config, Normalize.from_dict(progress.normalize), (channels, height, width), progress.epoch
-    )
+    progress, record, tensors = found
+    weights = {name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")}
+    origin = str(directory / str(record["tensors"]))
+    with _damage(origin):
+        return _trained(vars(progress), progress.normalize, progress.epoch, weights, model, origin)
+
+
+def _trained(
+    facts: Mapping[str, Any],
+    scaling: Mapping[str, Any],
+    epoch: int,
+    weights: dict[str, Tensor],
+    model: nn.Module | None,
+    origin: str,
+) -> Trained:
+    config = Config.from_dict(facts["config"])
+    shape = tuple(facts["input_shape"])
+    if not shape or not all(type(size) is int and size > 0 for size in shape):
+        raise ValueError(f"input_shape must be positive whole numbers, got {shape}")
+    net = facts["net"]
+    if model is None:
+        model = _empty_net(config, shape, net, sum(value.numel() for value in weights.values()))
+    load_state(model, weights, origin)
+    return Trained(model.eval(), config, Normalize.from_dict(scaling), shape, epoch, dict(facts["data"] or {}), net)
+
+
+def _empty_net(config: Config, shape: tuple[int, ...], net: dict[str, Any] | None, present: int) -> nn.Module:
+    """The net, its weights not loaded yet; refused before anything is allocated if the file has fewer weights than it."""
+    spec = config.spec if net is None else str(net["spec"])
+    if not spec:
+        raise ValueError("the run's net was given in Python; give it again: load_model(path, model=net)")
+    wanted = weights_of_spec(spec, shape)
+    if wanted > present:
+        raise ValueError(f"the net {spec!r} has {wanted} weights, but the file only {present} numbers")
+    return build_model(config, input_shape=shape) if net is None else models.from_config(net)
+
+
+@contextlib.contextmanager
+def _damage(origin: str) -> Iterator[None]:
+    """Whatever is wrong with a file's content becomes a ValueError that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{origin} cannot be loaded: {what}") from error

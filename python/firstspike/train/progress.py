@@ -1,18 +1,18 @@
-"""The progress bar of a run, on stderr: one line an epoch, its last state kept."""
+"""The progress of a run, on stderr: a bar for the running epoch, one line per finished epoch."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from .metrics import Meter
 from .result import Epoch
 
 
 class ProgressBar:
-    """Shows the running epoch where stderr is a terminal, and a line for each finished one everywhere.
+    """Show the running epoch where stderr is a terminal, and a line for each finished one everywhere.
 
     Args:
         shown: False shows nothing.
@@ -20,7 +20,7 @@ class ProgressBar:
 
     def __init__(self, shown: bool) -> None:
         self._shown = shown
-        self._bar: tqdm[Any] | None = None
+        self._bar: Any = None  # tqdm.auto picks the class
 
     def begin(self, epoch: int, epochs: int, batches: int) -> None:
         """Begin the bar of an epoch of so many batches."""
@@ -30,13 +30,13 @@ class ProgressBar:
             )
 
     def step(self, meter: Meter) -> None:
-        """One batch is done; the numbers are read only when the bar is drawn anew."""
+        """One batch is done; the numbers are read only when the bar is redrawn."""
         if self._bar is not None and self._bar.update():
             loss, accuracy = meter.running()
             self._bar.set_postfix_str(f"loss {loss:.4f} accuracy {accuracy:.2%}", refresh=False)
 
     def end(self, entry: Epoch | None = None, epochs: int = 0) -> None:
-        """The epoch is done, or (without an entry) was broken off."""
+        """The epoch is done, or (without an entry) was interrupted."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -1,11 +1,12 @@
-"""What a run gives back: its history, one entry an epoch, and figures drawn from it."""
+"""What a run returns: its history, one entry per epoch, and figures drawn from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from .. import _fields
 from .config import Config
 from .metrics import Metrics
 
@@ -17,7 +18,7 @@ class Epoch:
     Attributes:
         epoch: 1, 2, ...
         lr: learning rate of its last step.
-        train: measured while the weights changed, on augmented images; spikes and steps in each tenth batch only.
+        train: measured while the weights changed, on augmented images; spikes and steps in every tenth batch only.
         validation: on the images held out; None without any.
         test: on the test set; None where it was not measured in this epoch.
         seconds: of the training part.
@@ -44,9 +45,11 @@ class Epoch:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Epoch:
-        """The entry out of `to_dict`."""
+        """The entry out of `to_dict`. Raises KeyError, TypeError or ValueError for others."""
         parts = {name: values[name] and Metrics.from_dict(values[name]) for name in ("train", "validation", "test")}
-        return cls(**{**values, **parts})
+        found = cls(**{**values, **parts})
+        _fields.check_types(found)
+        return found
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,14 @@ class Result:
 
     Attributes:
         config: its config.
-        history: one entry an epoch.
+        history: one entry per epoch.
         parameters: number of trained parameters.
         peak_memory: bytes, the most in use by the process (on CUDA: on the device).
         sources: where the training and the test images came from.
         processes: how many shared each batch.
+        data: what it was trained and tested on, see `Trained.data`.
+        given: what was given in Python instead of by the config (net, loss, optimizer), by name.
+        sessions: one entry per process that worked on the run: commit, versions, machine, time, its first epoch.
     """
 
     config: Config
@@ -68,6 +74,9 @@ class Result:
     peak_memory: int
     sources: tuple[str, str]
     processes: int = 1
+    data: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+    sessions: tuple[dict[str, Any], ...] = ()
 
     @property
     def test(self) -> Metrics:
@@ -89,23 +98,34 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
         return {
+            "program": "firstspike",
             "config": self.config.to_dict(),
             "history": [entry.to_dict() for entry in self.history],
             "parameters": self.parameters,
             "peak_memory": self.peak_memory,
             "sources": list(self.sources),
             "processes": self.processes,
+            "data": self.data,
+            "given": self.given,
+            "sessions": list(self.sessions),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Result:
-        """The result out of `to_dict`."""
+        """The result out of `to_dict`. Raises KeyError, TypeError or ValueError for others."""
         first, second = values["sources"]
-        return cls(
+        found = cls(
             config=Config.from_dict(values["config"]),
             history=tuple(Epoch.from_dict(entry) for entry in values["history"]),
             parameters=values["parameters"],
             peak_memory=values["peak_memory"],
             sources=(first, second),
             processes=values["processes"],
+            data=values.get("data", {}),
+            given=values.get("given", {}),
+            sessions=tuple(values.get("sessions", ())),
         )
+        _fields.check_types(found)
+        if not found.history or found.history[-1].test is None:
+            raise ValueError("the history must end with an epoch that was measured on the test set")
+        return found

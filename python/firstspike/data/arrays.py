@@ -1,0 +1,61 @@
+"""Data sets out of arrays, tensors, spike times and recordings of event cameras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..spikes import SpikeTimes
+from .dataset import Dataset
+
+
+def from_arrays(
+    x: Any, y: Any, *, classes: int | None = None, name: str = "arrays", source: str = "given in Python"
+) -> Dataset:
+    """A data set out of arrays or tensors.
+
+    Args:
+        x: [N, C, H, W]; [N, H, W] is taken as one channel, [N, F] as F features. uint8: pixel values 0..255. Any float
+            type: values as they are, converted to float32. Or `SpikeTimes` of N samples.
+        y: labels [N], of any integer type.
+        classes: number of classes; None takes the largest label plus one.
+        name, source: for records.
+
+    Raises:
+        TypeError, ValueError: for other types, shapes or values.
+
+    Example:
+        >>> from_arrays(np.zeros((2, 8, 8), np.uint8), [0, 1]).input_shape
+        (1, 8, 8)
+    """
+    steps = None
+    if isinstance(x, SpikeTimes):
+        x, steps = x.times, x.steps
+    samples = _tensor("x", x)
+    if steps is None and samples.dtype.is_floating_point:
+        samples = samples.to(torch.float32)
+    if samples.dtype not in (torch.uint8, torch.float32):
+        raise TypeError(f"x must be uint8, a float type, or SpikeTimes, got {samples.dtype}")
+    if samples.ndim not in (2, 3, 4):
+        raise ValueError(f"x must be [N, C, H, W], [N, H, W] or [N, F], got shape {list(samples.shape)}")
+    while samples.ndim < 4:
+        samples = samples[:, None]
+    labels = _tensor("y", y)
+    if labels.dtype.is_floating_point or labels.dtype in (torch.bool, torch.complex64, torch.complex128):
+        raise TypeError(f"y must be of an integer type, got {labels.dtype}")
+    labels = labels.to(torch.int64)
+    if classes is None:
+        classes = int(labels.max()) + 1 if labels.numel() else 1
+    return Dataset(samples.contiguous(), labels.contiguous(), classes, name, source, steps)
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach()
+    try:
+        return torch.from_numpy(np.array(value))  # a copy: what the caller changes later does not reach the data set
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be an array or a tensor of numbers: {error}") from error

@@ -1,0 +1,137 @@
+"""Folders of images, one folder per class: DIR/train/CLASS/* and DIR/test/CLASS/*, png or jpg."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .dataset import Dataset, split
+from .errors import NotAvailable
+from .progress import say
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+HELD_OUT = 0.2  # share of train that serves as test set where there is no folder test
+LIMIT = 16 << 30  # bytes of all pixels of one part
+
+
+def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -> Dataset:
+    """Load one part of a folder of images (torchvision's layout, `DIR/train/CLASS/*` and `DIR/test/CLASS/*`).
+
+    Classes are numbered in the order of their folders' names. The images are grey, [N, 1, H, W], if all files of the
+    training part are; else RGB, [N, 3, H, W]. Without a folder `test`, a fifth of each class of `train`, drawn with a
+    fixed seed, is the test part, which is said on stderr.
+
+    Args:
+        folder: DIR.
+        train: True for the training part, False for the test part.
+        size: 0 keeps the images, which then must all be of one size; S scales each to S x S pixels.
+
+    Raises:
+        NotAvailable: if Pillow is not installed.
+        ValueError: naming the folder or file, if one is missing, no image, or of another size.
+    """
+    root = Path(folder).expanduser()
+    names = _classes(root / "train")
+    files = _files(root / "train", names)
+    grey = all(_is_grey(path) for path, _ in files)
+    recipe = {"kind": "images", "path": str(root.resolve()), "size": size, "classes": names}
+    separate = (root / "test").is_dir()
+    if not train and separate:
+        other = _classes(root / "test")
+        if unknown := sorted(set(other) - set(names)):
+            raise ValueError(f"{root / 'test'} has classes that {root / 'train'} has not: {', '.join(unknown)}")
+        shape = _read(files[0][0], grey, size).shape
+        return _dataset(root / "test", _files(root / "test", other, names), names, grey, size, recipe, shape)
+    whole = _dataset(root / "train", files, names, grey, size, recipe, None)
+    if separate:
+        return whole
+    if len(whole) < 2:
+        raise ValueError(f"{root / 'train'} must hold at least two images where there is no folder test")
+    if train:
+        say(f"{root} has no folder test: {HELD_OUT:.0%} of the images of each class are held out as the test set")
+    part = split(whole, validation=max(1, round(HELD_OUT * len(whole))))[0 if train else 1]
+    return replace(part, recipe=recipe)
+
+
+def _classes(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder} must be a folder with one folder of images per class")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not names:
+        raise ValueError(f"{folder} must hold one folder of images per class, but it holds no folder")
+    return names
+
+
+def _files(folder: Path, classes: list[str], names: list[str] | None = None) -> list[tuple[Path, int]]:
+    """All images below the folders of classes, in the order of their paths, each with its label (its place in `names`)."""
+    found = []
+    for name in classes:
+        paths = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not paths:
+            raise ValueError(f"{folder / name} holds no image ({', '.join(SUFFIXES)})")
+        found += [(path, (names or classes).index(name)) for path in paths]
+    return found
+
+
+def _dataset(
+    folder: Path,
+    files: list[tuple[Path, int]],
+    names: list[str],
+    grey: bool,
+    size: int,
+    recipe: dict[str, Any],
+    shape: tuple[int, ...] | None,
+) -> Dataset:
+    first = shape or _read(files[0][0], grey, size).shape
+    if len(files) * int(np.prod(first)) > LIMIT:
+        raise ValueError(
+            f"{folder} has {len(files)} images of {first[1]} x {first[2]} pixels, more than the bound of {LIMIT >> 30} "
+            "GiB; take a smaller image_size"
+        )
+    images = np.empty((len(files), *first), np.uint8)
+    for index, (path, _) in enumerate(files):
+        pixels = _read(path, grey, size)
+        if pixels.shape != first:
+            raise ValueError(
+                f"{path} has {pixels.shape[2]} x {pixels.shape[1]} pixels, others have {first[2]} x {first[1]}; "
+                "the setting image_size = S scales all images to S x S"
+            )
+        images[index] = pixels
+    labels = torch.tensor([label for _, label in files])
+    return Dataset(torch.from_numpy(images), labels, len(names), "images", f"folder {folder}", recipe=recipe)
+
+
+def _open(path: Path) -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise NotAvailable(
+            "images", [f"import PIL: {error}"], "Install Pillow, which reads images: pip install 'firstspike[images]'"
+        ) from error
+    try:
+        return Image.open(path)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+
+
+def _is_grey(path: Path) -> bool:
+    with _open(path) as image:
+        return image.mode in ("1", "L")
+
+
+def _read(path: Path, grey: bool, size: int) -> np.ndarray:
+    """The pixels of a file, uint8 [C, H, W]."""
+    with _open(path) as image:
+        try:
+            converted = image.convert("L" if grey else "RGB")
+            if size:
+                converted = converted.resize((size, size), 2)  # bilinear; antialiased where it scales down
+            pixels = np.asarray(converted)
+        except (OSError, ValueError, SyntaxError, MemoryError) as error:
+            raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -1,0 +1,233 @@
+"""The data of a run: found by name, by folder, or given; described in its records; the same when it resumes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from .. import data
+from ..data import Dataset, Normalize
+from ..spikes import SpikeTimes
+from .batches import Data, batches, loader_batches
+from .config import Config
+from .distributed import ProcessGroup
+from .model_file import Trained
+
+GivenData = Data | tuple[Any, Any]
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Training and test samples, and those held out of training for validation."""
+
+    train: Data
+    validation: Dataset | None
+    test: Data
+
+
+def load(
+    config: Config,
+    processes: ProcessGroup,
+    *,
+    datasets: tuple[GivenData, GivenData] | None,
+    images: str | os.PathLike[str] | None,
+    root: str | os.PathLike[str] | None,
+    download: bool | None,
+) -> tuple[Data, Data]:
+    """Training and test data, out of the one place that is named.
+
+    Raises:
+        ValueError: if no place is named, or several.
+    """
+    if datasets is not None:
+        if not isinstance(datasets, (tuple, list)) or len(datasets) != 2:
+            raise TypeError("datasets must be a pair (train, test)")
+        return _as_data("train", datasets[0]), _as_data("test", datasets[1])
+    if images is not None and config.data:
+        raise ValueError(
+            f"data = {config.data!r} and images={os.fspath(images)!r} name two data sets; drop one of them"
+        )
+    if images is None and not config.data:
+        raise ValueError("data must be given: the setting data, or a folder of images (images=)")
+    if not processes.first:
+        processes.wait()  # the first process fetches, the others then find the cache filled
+    try:
+        if images is not None:
+            size = config.image_size
+            return data.load_images(images, train=True, size=size), data.load_images(images, train=False, size=size)
+        return (
+            data.load(config.data, root=root, train=True, download=download),
+            data.load(config.data, root=root, train=False, download=download),
+        )
+    finally:
+        if processes.first:
+            processes.wait()
+
+
+def _as_data(name: str, given: GivenData) -> Data:
+    if isinstance(given, (Dataset, DataLoader)):
+        return given
+    if isinstance(given, (tuple, list)) and len(given) == 2:
+        return data.from_arrays(*given)
+    raise TypeError(
+        f"the {name} data must be a data.Dataset, a pair of arrays (x, y), or a DataLoader, got {type(given).__name__}"
+    )
+
+
+def parts(config: Config, pair: tuple[Data, Data], device: torch.device) -> RunData:
+    """Training samples, those held out for validation (the same for every seed), test samples, on the device.
+
+    Raises:
+        ValueError: for settings that the data cannot serve.
+    """
+    train, test = pair
+    if isinstance(train, Dataset) and isinstance(test, Dataset):
+        shapes = [(list(part.input_shape), part.steps) for part in (train, test)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"train and test must have the same shape, and steps, got {shapes[0]} and {shapes[1]}")
+    if not isinstance(train, Dataset):
+        for name in ("limit", "validation", "standardize"):
+            if getattr(config, name):
+                raise ValueError(f"{name} needs data in memory, not a DataLoader")
+        if config.augmentation.active:
+            raise ValueError("augmentation needs data in memory; a DataLoader augments by itself")
+        return RunData(train, None, _to(test, device))
+    steps = train.steps
+    if (steps is not None) != (config.encoder == "spikes"):
+        kind = "spike times" if steps is not None else "images"
+        raise ValueError(f"the data are {kind}, which encoder {config.encoder!r} does not take")
+    if steps is not None and steps != config.steps:
+        raise ValueError(f"steps must be the data's {steps}, got {config.steps}")
+    if not len(train) or not len(test):
+        raise ValueError(f"train and test must have at least one sample each, got {len(train)} and {len(test)}")
+    if config.limit > len(train):
+        raise ValueError(f"limit must be at most the {len(train)} training images, got {config.limit}")
+    if config.limit:
+        train = data.draw(train, config.limit)
+    held_out = None
+    if config.validation:
+        train, held_out = data.split(train, validation=config.validation)
+        held_out = held_out.to(device)
+    return RunData(train.to(device), held_out, _to(test, device))
+
+
+def _to(part: Data, device: torch.device) -> Data:
+    return part.to(device) if isinstance(part, Dataset) else part
+
+
+def describe(pair: tuple[Data, Data]) -> dict[str, Any]:
+    """What the records say of the data: "train" and "test", as JSON can hold it."""
+    return {name: _describe(part) for name, part in zip(("train", "test"), pair, strict=True)}
+
+
+def _describe(part: Data) -> dict[str, Any]:
+    if isinstance(part, Dataset):
+        return {
+            "name": part.name,
+            "source": part.source,
+            "samples": len(part),
+            "classes": part.classes,
+            "fingerprint": part.fingerprint(),
+            "recipe": None if part.recipe is None else dict(part.recipe),
+        }
+    kind = type(part.dataset)
+    samples = len(part.dataset) if hasattr(part.dataset, "__len__") else None
+    return {
+        "name": "DataLoader",
+        "source": f"{kind.__module__}.{kind.__qualname__}",
+        "samples": samples,
+        "fingerprint": None,
+        "recipe": None,
+    }
+
+
+def differences(mine: dict[str, Any], kept: dict[str, Any]) -> list[str]:
+    """In what the data of two records differ; nothing where one of them cannot tell (a DataLoader, version 0.1)."""
+    found = []
+    for name in ("train", "test"):
+        one, other = mine.get(name, {}), kept.get(name, {})
+        hashes = one.get("fingerprint"), other.get("fingerprint")
+        if None not in hashes and hashes[0] != hashes[1]:
+            found.append(f"{name}: {_told(one)}, not {_told(other)}")
+    return found
+
+
+def _told(part: dict[str, Any]) -> str:
+    return f"{part.get('samples')} samples of {part.get('name')} from {part.get('source')} ({part['fingerprint'][:12]})"
+
+
+def by_name(kept: dict[str, Any], config: Config) -> bool:
+    """Whether a record's data are those that the config names, whose bytes are checked wherever they are loaded."""
+    recipes = [kept.get(name, {}).get("recipe") for name in ("train", "test")]
+    return bool(config.data) and all(recipe == {"kind": "named", "name": config.data} for recipe in recipes)
+
+
+def load_own(
+    trained: Trained,
+    *,
+    train: bool,
+    images: str | os.PathLike[str] | None = None,
+    root: str | os.PathLike[str] | None = None,
+    download: bool | None = None,
+) -> tuple[Dataset, str | None]:
+    """The data that a net was trained or tested on, and a warning where they are no longer the same.
+
+    Args:
+        trained: the net.
+        train: True for the training images, False for the test images.
+        images: a folder of images that replaces the recorded one (which may have moved).
+        root, download: see `data.load`.
+
+    Raises:
+        ValueError: where the data were given in Python, or cannot be used.
+        NotAvailable: as `data.load`.
+    """
+    kept = trained.data.get("train" if train else "test", {})
+    if images is not None:
+        found = data.load_images(images, train=train, size=trained.config.image_size)
+    elif not trained.data and trained.config.data:  # a file of version 0.1
+        return data.load(trained.config.data, root=root, train=train, download=download), None
+    else:
+        recipe = kept.get("recipe")
+        if recipe is None:
+            raise ValueError(
+                f"the run's data ({kept.get('name', 'unknown')}) were given in Python; name a folder of images "
+                "(images=), or call firstspike.train.evaluate"
+            )
+        if recipe.get("kind") == "images" and not Path(str(recipe.get("path"))).is_dir():
+            raise ValueError(f"the run's images are no longer in {recipe.get('path')}; name their folder (images=)")
+        found = data.reload(recipe, train=train, root=root, download=download)
+    if kept.get("fingerprint") not in (None, found.fingerprint()):
+        return found, f"the {'training' if train else 'test'} data are not those of the run: {found.source} has changed"
+    return found, None
+
+
+def sample(train: Data, normalize: Normalize, device: torch.device) -> tuple[Tensor | SpikeTimes, int | None]:
+    """One sample as the net's input, [1, ...], and the number of classes, None where a DataLoader does not tell."""
+    if isinstance(train, Dataset):
+        one = next(batches(train.subset(slice(0, 1)), normalize, 1))
+        return one.x, train.classes
+    first = next(loader_batches(train, normalize, device), None)
+    if first is None or not first.whole:
+        raise ValueError("the DataLoader must give at least one batch")
+    return first.x[:1], None
+
+
+def check_scores(model: nn.Module, x: Tensor | SpikeTimes, classes: int | None, name: str) -> None:
+    """Raise ValueError if the net does not give one score per class."""
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        scores = model(x)
+    model.train(training)
+    if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != 1:
+        shape = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(f"the net must give scores [B, classes], got {shape} for one sample")
+    if classes is not None and scores.shape[1] != classes:
+        raise ValueError(f"the net {name!r} has {scores.shape[1]} outputs, but the data have {classes} classes")
