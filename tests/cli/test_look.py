@@ -24,21 +24,21 @@ def call(*arguments):
 
 def test_plot_writes_four_pictures(run, tmp_path):
     pytest.importorskip("matplotlib")
-    result = call("plot", run, "--images", 20, "--sample", 3, "--out", tmp_path)
+    result = call("plot", run, "--count", 20, "--sample", 3, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     names = ["histogram.png", "membrane.png", "raster.png", "weights.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.iterdir())
-    assert call("plot", run, "--images", 5, "--format", "svg").exit_code == 0
+    assert call("plot", run, "--count", 5, "--format", "svg").exit_code == 0
     assert (run / "plots" / "raster.svg").is_file()
 
 
 def test_profile_prints_layers_and_total(run):
-    result = call("profile", run, "--images", 20, "--json")
+    result = call("profile", run, "--count", 20, "--json")
     rows = json.loads(result.stdout)
     assert [row["layer"] for row in rows] == ["layers.0", "layers.1", "total"]
     assert rows[0]["macs"] == 7744 / 4 and rows[2]["energy_nj"] > 0 and rows[2]["steps_to_decision"] >= 1
-    text = call("profile", run, "--images", 20, "--table", "loihi-davies2018").stdout
+    text = call("profile", run, "--count", 20, "--table", "loihi-davies2018").stdout
     assert "Davies" in text and "multiply-accumulates: they are not counted" in text and "total" in text
 
 

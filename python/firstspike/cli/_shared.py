@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ..train import Metrics
+    from ..data import Dataset
+    from ..train import Metrics, Trained
 
 DataFolder = Annotated[
     Path | None,
@@ -68,6 +69,16 @@ def errors(names: Mapping[str, str] | None = None) -> Iterator[None]:
             text = re.sub(pattern, option, text)
         typer.echo(f"error: {text}", err=True)
         raise typer.Exit(1) from error
+
+
+def own_data(trained: Trained, *, train: bool, images: Path | None, data: Path | None, offline: bool) -> Dataset:
+    """The data that a net was trained (or, with train=False, tested) on; a warning on stderr where they have changed."""
+    from ..train import load_own
+
+    found, warning = load_own(trained, train=train, images=images, root=data, download=False if offline else None)
+    if warning is not None:
+        typer.echo(f"warning: {warning}", err=True)
+    return found
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._shared import AsJson, DataFolder, Offline, errors
+from ._shared import AsJson, DataFolder, Images, Offline, errors, own_data
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -40,6 +40,7 @@ def emulate_command(
         str, typer.Option(help="generic8, loihi-like, odin-like, speck-like, or a TOML file.")
     ] = "generic8",
     data: DataFolder = None,
+    images: Images = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Data set whose test images are run; by default the run's own.")
     ] = None,
@@ -100,15 +101,19 @@ def emulate_command(
                 finetune,
                 seed,
                 data,
+                images,
                 offline,
                 no_progress,
             )
-            dataset = dataset or trained.config.data
         placement, refusal = _place(program, strict)
-        test = data_sets.load(dataset, root=data, train=False, download=False if offline else None)
+        if trained is None or dataset is not None:
+            assert dataset is not None
+            test = data_sets.load(dataset, root=data, train=False, download=False if offline else None)
+        else:
+            test = own_data(trained, train=False, images=images, data=data, offline=offline)
         if limit:
             test = test.subset(slice(0, limit))
-        _check_data(program, test, dataset)
+        _check_data(program, test, test.name)
         ran = run(
             program,
             test.images,
@@ -137,18 +142,18 @@ def _quantized(
     finetune: int,
     seed: int,
     data: Path | None,
+    folder: Path | None,
     offline: bool,
     no_progress: bool,
 ) -> tuple[Trained, Program]:
     """The trained net of a run and its program, fine-tuned first where asked for."""
     import torch
 
-    from .. import data as data_sets
     from .. import train
     from ..emulator import qat, quantize
 
     trained = train.load_model(checkpoint)
-    images = data_sets.load(trained.config.data, root=data, train=True, download=False if offline else None)
+    images = own_data(trained, train=True, images=folder, data=data, offline=offline)
     model: Any = trained.model
     if finetune:
         model = qat.prepare(model, profile, bits=bits, granularity=granularity, observer=observer)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ._shared import AsJson, DataFolder, Images, Offline, errors, print_metrics
+from ._shared import AsJson, DataFolder, Images, Offline, errors, own_data, print_metrics
 
 
 def eval_command(
@@ -25,11 +25,7 @@ def eval_command(
 
         _checks.one_of("split", split, ("test", "train"))
         trained = train.load_model(path)
-        dataset, warning = train.load_own(
-            trained, train=split == "train", images=images, root=data, download=False if offline else None
-        )
-        if warning is not None:
-            typer.echo(f"warning: {warning}", err=True)
+        dataset = own_data(trained, train=split == "train", images=images, data=data, offline=offline)
         metrics = train.evaluate(trained.model, dataset, normalize=trained.normalize)
     if as_json:
         typer.echo(json.dumps(metrics.to_dict()))

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._shared import AsJson, DataFolder, Offline, errors
+from ._shared import AsJson, DataFolder, Images, Offline, errors, own_data
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..models import TTFSNet
 
-_NAMES = {"^path must": "RUN must", "^sample must": "--sample must", "^images must": "--images must"}
+_NAMES = {"^path must": "RUN must", "^sample must": "--sample must", "^count must": "--count must"}
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its model.safetensors.")]
-Images = Annotated[int, typer.Option("--images", min=1, help="How many test images, from the first.")]
+Count = Annotated[int, typer.Option("--count", min=1, help="How many test images, from the first.")]
 
 
 def plot_command(
@@ -26,9 +26,10 @@ def plot_command(
         typer.Option("--out", metavar="DIR", help="Folder for the pictures; by default RUN/plots.", show_default=False),
     ] = None,
     sample: Annotated[int, typer.Option("--sample", min=0, help="The test image of `raster` and `membrane`.")] = 0,
-    images: Images = 500,
+    count: Count = 500,
     kind: Annotated[str, typer.Option("--format", help="Of the pictures: png, svg or pdf.")] = "png",
     data: DataFolder = None,
+    images: Images = None,
     offline: Offline = False,
 ) -> None:
     """Write pictures of a trained net: spikes of one image, spike times, output potentials, first weights."""
@@ -37,7 +38,7 @@ def plot_command(
         from ..inspect import Monitor
 
         _checks.one_of("format", kind, ("png", "svg", "pdf"))
-        net, x = _net_and_images(path, max(images, sample + 1), data, offline)
+        net, x = _net_and_images(path, max(count, sample + 1), data, images, offline)
         if sample >= len(x):
             raise ValueError(f"sample must be at most {len(x) - 1}, the last test image, got {sample}")
         with Monitor(net) as seen:
@@ -60,8 +61,9 @@ def profile_command(
     table: Annotated[
         str, typer.Option("--table", help="Energy table: a name that ships, or a TOML file.")
     ] = "45nm-integer",
-    images: Images = 1000,
+    count: Count = 1000,
     data: DataFolder = None,
+    images: Images = None,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +73,7 @@ def profile_command(
         from ..inspect import profile
 
         figures = load(table)
-        net, x = _net_and_images(path, images, data, offline)
+        net, x = _net_and_images(path, count, data, images, offline)
         found = profile(net, x, figures)
     if as_json:
         typer.echo(found.to_json(orient="records"))
@@ -84,16 +86,18 @@ def profile_command(
     typer.echo(found.drop(columns="kind").to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}"))
 
 
-def _net_and_images(path: Path, images: int, root: Path | None, offline: bool) -> tuple[TTFSNet, Tensor]:
+def _net_and_images(
+    path: Path, count: int, data: Path | None, images: Path | None, offline: bool
+) -> tuple[TTFSNet, Tensor]:
     """The net of a run, and the first test images as it takes them."""
-    from .. import data, train
+    from .. import train
     from ..models import TTFSNet
 
     trained = train.load_model(path)
     if not isinstance(trained.model, TTFSNet):
         raise ValueError(f"{path} must hold a spiking net, got one of the model {trained.config.model!r}")
-    test = data.load(trained.config.data, root=root, train=False, download=False if offline else None)
-    return trained.model, trained.normalize(test.images[:images])
+    test = own_data(trained, train=False, images=images, data=data, offline=offline)
+    return trained.model, trained.normalize(test.images[:count])
 
 
 def _input_size(net: TTFSNet) -> tuple[int, int] | None:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import _checks
-
-SILENT = 255
+from .._checks import SILENT
 
 
 @dataclass(frozen=True, repr=False)

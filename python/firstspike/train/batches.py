@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from .._checks import SILENT
 from ..data import Dataset, Normalize
-from ..spikes import SILENT, SpikeTimes
+from ..spikes import SpikeTimes
 from . import augment
 from .distributed import ProcessGroup
 from .seeds import seeded

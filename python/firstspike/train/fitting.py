@@ -18,6 +18,7 @@ from .._files import write_json
 from ..data import Dataset, Normalize
 from . import checkpoint, memory, run_data, run_folder
 from .allocator import keep_freed_memory
+from .batches import Data
 from .build import build_model, build_optimizer
 from .checkpoint import BadCheckpoint, Progress
 from .config import Config
@@ -176,7 +177,7 @@ class _Run:
                     callback(entry, model)
         return self._finish(done, model, normalize)
 
-    def _model(self, train: run_data.Data, normalize: Normalize) -> tuple[nn.Module, tuple[int, ...]]:
+    def _model(self, train: Data, normalize: Normalize) -> tuple[nn.Module, tuple[int, ...]]:
         """The net on its device, tried on one sample, and the shape of a sample."""
         sample, classes = run_data.sample(train, normalize, self.device)
         shape = tuple(sample.shape[1:])
@@ -214,7 +215,7 @@ class _Run:
             run_folder.sweep_leftovers(self.folder, checkpoint.run_id(new), keep=record["tensors"])
         return progress
 
-    def _measure(self, model: nn.Module, part: run_data.Data, normalize: Normalize) -> Metrics:
+    def _measure(self, model: nn.Module, part: Data, normalize: Normalize) -> Metrics:
         found = evaluate(model, part, normalize=normalize, processes=self.processes)
         if not abs(found.loss) < float("inf"):
             raise Diverged(

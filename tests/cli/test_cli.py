@@ -251,3 +251,12 @@ def test_cut_files_of_a_run(run, toml, tmp_path, name):
         assert "--no-resume starts over" in err
         assert run("train", toml, "--set", "epochs=3", "--no-progress", "--no-resume")[0] == 0
     assert code == 1 and name in err and err.count("\n") == 1
+
+
+def test_own_images_reach_the_chip_and_the_pictures(run, tmp_path):
+    write_images(tmp_path / "pictures")
+    (tmp_path / "own.toml").write_text(IMAGES, encoding="utf-8")
+    assert run("train", "own.toml", "--images", "pictures", "--no-progress")[0] == 0
+    code, out, err = run("emulate", "runs/own", "--json", "--no-progress")
+    assert code == 0 and json.loads(out), err
+    assert run("profile", "runs/own", "--count", "4", "--json")[0] == 0
