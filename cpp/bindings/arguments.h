@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "../cpu/layer/layer.h"
+#include "../cpu/layer/synapses.h"
 #include "array.h"
 #include "geometry.h"
 

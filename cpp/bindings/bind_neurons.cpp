@@ -1,4 +1,6 @@
 // Neurons without synapses: direct coding (ramp) and the dense drop-in neuron (fire).
+#include "../cpu/dense_neuron.h"
+#include "../cpu/ramp.h"
 #include "arguments.h"
 #include "subjects.h"
 

@@ -1,4 +1,6 @@
 // Dense trains to spike times and back; dense gradients and support entries; spikes that are lost.
+#include "../cpu/dropout.h"
+#include "../cpu/trains.h"
 #include "arguments.h"
 #include "subjects.h"
 

@@ -1,4 +1,5 @@
 // Weight normalisation with affine, and its gradient.
+#include "../cpu/weight_normalization.h"
 #include "arguments.h"
 #include "subjects.h"
 

@@ -2,7 +2,7 @@
 #include <pybind11/pybind11.h>
 
 #include "../cpu/runtime/parallel.h"
-#include "../cpu/simd/vector.h"
+#include "../cpu/layer/tiles.h"
 #include "subjects.h"
 
 namespace {

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "macros.h"
+#include "taps.h"
 
 namespace firstspike {
 
@@ -39,12 +40,23 @@ struct Layer {
     FIRSTSPIKE_HOST_DEVICE bool single_site() const {
         return pad_y == 0 && pad_x == 0 && kernel_height == cells_y() && kernel_width == cells_x();
     }
+    // Units outside the last whole pooling window reach nothing: whether there are any.
+    FIRSTSPIKE_HOST_DEVICE bool cropped() const { return height % pool != 0 || width % pool != 0; }
+    // The cell under the first tap of a site, down and across the map.
+    FIRSTSPIKE_HOST_DEVICE int64_t top(int64_t site_y) const { return cell_under<int64_t>(site_y, 0, stride_y, pad_y); }
+    FIRSTSPIKE_HOST_DEVICE int64_t left(int64_t site_x) const { return cell_under<int64_t>(site_x, 0, stride_x, pad_x); }
 };
 
 // Weights [outputs, channels, kernel_height, kernel_width] with strides in elements.
 struct WeightView {
     const float* data;
     int64_t stride_output, stride_channel, stride_y, stride_x;
+
+    // Where a tap's weights begin.
+    FIRSTSPIKE_HOST_DEVICE int64_t tap(int64_t number, int64_t kernel_width) const {
+        const Tap<int64_t> at = tap_at(number, kernel_width);
+        return at.y * stride_y + at.x * stride_x;
+    }
 };
 
 }  // namespace firstspike

@@ -1,7 +1,9 @@
-// One step of the neuron: V[t] = decay V[t-1] + X[t]; it fires where V >= threshold, once (DESIGN, section 2).
+// One step of the neuron: V[t] = decay V[t-1] + X[t]; it fires where V >= threshold, once (docs/model.md, section "Neuron").
 //
 // Templates over the value: a float on the device, a vector of floats on the CPU.
 #pragma once
+
+#include <cmath>
 
 #include "macros.h"
 
@@ -15,6 +17,14 @@ struct Neuron {
 template <class Value>
 FIRSTSPIKE_HOST_DEVICE inline Value leak(Value membrane, const Neuron& neuron) {
     return membrane * neuron.decay;
+}
+
+constexpr float kSpent = -INFINITY;  // the membrane of a neuron that has fired, or of a lane without a neuron
+
+// Whether a membrane reaches the threshold: a bool, or a mask for each lane of a vector. A NaN does not.
+template <class Value, class Threshold>
+FIRSTSPIKE_HOST_DEVICE inline auto fires(Value membrane, Threshold threshold) {
+    return membrane >= threshold;
 }
 
 template <class Value>

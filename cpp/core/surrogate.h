@@ -1,5 +1,5 @@
-// Surrogate derivatives of the firing step, sigma'(u) with u = V - threshold. The formulas and sources stand in
-// python/firstspike/surrogate.py.
+// Surrogate derivatives of the firing step, sigma'(u) with u = V - threshold (docs/model.md, section "Surrogate and support").
+// The formulas and sources stand in python/firstspike/surrogate.py.
 #pragma once
 
 #include <cmath>
@@ -10,32 +10,37 @@ namespace firstspike {
 
 enum class SurrogateKind : int { triangle = 0, rectangle = 1, atan = 2, sigmoid = 3 };
 
+// The slope of the kinds with a finite support, inside of it: peak - fall |u|. A template over the value, as the neuron's.
+template <class Value>
+struct FiniteSlope {
+    Value peak, fall;
+
+    FIRSTSPIKE_HOST_DEVICE Value operator()(Value size_of_u) const { return peak - fall * size_of_u; }
+};
+
 struct Surrogate {
     SurrogateKind kind;
     float scale;  // width, or alpha
 
+    FIRSTSPIKE_HOST_DEVICE bool finite() const { return kind == SurrogateKind::triangle || kind == SurrogateKind::rectangle; }
     // Half-width of the support; infinite for atan and sigmoid.
     FIRSTSPIKE_HOST_DEVICE float half_width() const {
         if (kind == SurrogateKind::triangle) return scale;
         if (kind == SurrogateKind::rectangle) return 0.5f * scale;
         return INFINITY;
     }
+    FIRSTSPIKE_HOST_DEVICE float peak() const { return 1.0f / scale; }
+    FIRSTSPIKE_HOST_DEVICE float fall() const { return kind == SurrogateKind::triangle ? 1.0f / scale / scale : 0.0f; }
 
     FIRSTSPIKE_HOST_DEVICE float slope(float u) const {
         const float size = u < 0.0f ? -u : u;
-        switch (kind) {
-            case SurrogateKind::triangle: return size < scale ? (1.0f - size / scale) / scale : 0.0f;
-            case SurrogateKind::rectangle: return size < 0.5f * scale ? 1.0f / scale : 0.0f;
-            case SurrogateKind::atan: {
-                const float x = 1.57079632679f * scale * u;
-                return 0.5f * scale / (1.0f + x * x);
-            }
-            case SurrogateKind::sigmoid: {
-                const float s = 1.0f / (1.0f + expf(-scale * u));
-                return scale * s * (1.0f - s);
-            }
+        if (finite()) return size < half_width() ? FiniteSlope<float>{peak(), fall()}(size) : 0.0f;
+        if (kind == SurrogateKind::atan) {
+            const float x = 1.57079632679f * scale * u;
+            return 0.5f * scale / (1.0f + x * x);
         }
-        return 0.0f;
+        const float s = 1.0f / (1.0f + expf(-scale * u));
+        return scale * s * (1.0f - s);
     }
 };
 

@@ -1,9 +1,10 @@
 // The dense neuron: currents at every step in, spikes at every step out.
+#include "dense_neuron.h"
+
 #include <algorithm>
 
 #include "../core/neuron.h"
 #include "../core/surrogate.h"
-#include "layer/layer.h"
 #include "runtime/parallel.h"
 
 namespace firstspike {

@@ -1,8 +1,9 @@
 // Dropout: spikes that are dropped at random in training, and the gradients of the others.
+#include "dropout.h"
+
 #include <bit>
 
-#include "layer/layer.h"
-#include "layer/packed_weights.h"
+#include "layer/tiles.h"
 #include "runtime/parallel.h"
 
 namespace firstspike {

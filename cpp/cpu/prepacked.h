@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "layer/layer.h"
+#include "layer/synapses.h"
 
 namespace firstspike {
 

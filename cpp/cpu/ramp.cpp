@@ -1,9 +1,10 @@
 // Direct coding: a constant current into each neuron, so that V[t] = current (1 + decay + ... + decay^t). The layer's product is
 // made once by the caller; here a tile of neurons steps in registers.
+#include "ramp.h"
+
 #include <algorithm>
 
-#include "layer/accumulate.h"
-#include "layer/layer.h"
+#include "layer/firing.h"
 #include "runtime/parallel.h"
 
 namespace firstspike {

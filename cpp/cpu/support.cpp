@@ -14,8 +14,6 @@ void SupportWriter::add_chunk(int64_t least) {
     size_ = 0;
 }
 
-int64_t site_tasks(int64_t sites, int threads) { return std::max<int64_t>(1, std::min<int64_t>(sites, 4 * threads)); }
-
 SupportRecord::SupportRecord(bool wanted, int64_t tasks, int64_t groups, int64_t neurons) : wanted_(wanted) {
     if (!wanted) return;
     all_.groups = groups;

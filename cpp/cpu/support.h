@@ -1,38 +1,16 @@
-// The steps at which a neuron's surrogate derivative is not zero: what the backward pass needs beside the spike times.
-//
-// Group = one tile of neurons at one site of one sample; groups are numbered sample, site, tile. Group g owns the entries
-// offset[g] to offset[g + 1], sorted by step, then by lane.
+// Recording the support entries: the steps at which a neuron's surrogate derivative is not zero, which is what the backward pass
+// needs beside the spike times (core/support.h).
 #pragma once
 
 #include <algorithm>
 #include <vector>
 
-#include "layer/packed_weights.h"
+#include "../core/support.h"
+#include "layer/tiles.h"
 #include "runtime/scratch.h"
 #include "simd/bytes.h"
 
 namespace firstspike {
-
-struct SupportView {
-    const int64_t* offset;  // [groups + 1]
-    const uint8_t* step;    // [entries]
-    const uint8_t* lane;    // [entries]
-};
-
-// Of the `count` entries of a group that starts at `first`, where those of each step end: until[t] is behind the steps before t,
-// for t from 0 to `steps`.
-template <class Place>
-inline void find_steps(Place* until, Place first, const uint8_t* step, int64_t count, int64_t steps) {
-    constexpr int64_t kFewSteps = 16;  // up to here counting is faster than a look at each entry
-    if (steps <= kFewSteps) {
-        until[0] = first;
-        for (int t = 1; t <= steps; ++t) until[t] = first + static_cast<Place>(count_below(step, count, t));
-        return;
-    }
-    std::fill_n(until, steps + 1, first);
-    for (int64_t e = 0; e < count; ++e) until[step[e] + 1] = first + static_cast<Place>(e + 1);
-    for (int64_t t = 0; t < steps; ++t) until[t + 1] = std::max(until[t + 1], until[t]);
-}
 
 struct Support {
     Buffer<int64_t> offset;
@@ -115,8 +93,5 @@ class SupportRecord {
     Support all_;
     std::vector<SupportWriter> writers_;
 };
-
-// Tasks for a pass over sites; few enough that each has work worth its buffers.
-int64_t site_tasks(int64_t sites, int threads);
 
 }  // namespace firstspike

@@ -1,8 +1,10 @@
 // Dense trains to spike times and back, and dense gradients to support entries.
+#include "trains.h"
+
 #include <algorithm>
 
-#include "layer/accumulate.h"
-#include "layer/layer.h"
+#include "../core/layer.h"
+#include "layer/tiles.h"
 #include "runtime/parallel.h"
 
 namespace firstspike {

@@ -3,13 +3,15 @@
 //
 // Two passes over the weight forward, two over weight and gradient backward. The sums of a row are made by one thread, and those
 // of the rows added in their order, so that they do not depend on the threads.
+#include "weight_normalization.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <vector>
 
-#include "layer/layer.h"
 #include "runtime/parallel.h"
+#include "simd/vector.h"
 
 namespace firstspike {
 

@@ -37,9 +37,9 @@ __global__ void __launch_bounds__(kThreads) fire_kernel(const Params p) {
         for (int k = 0; k < kInFlight; ++k) {
             if (t0 + k >= p.steps) break;
             v = leak(v, p.neuron) + x[k];
-            const bool fires = alive && v >= p.neuron.threshold;
-            alive = alive && !fires;
-            p.out[(t0 + k) * p.neurons + i] = fires ? 1.0f : 0.0f;
+            const bool now = alive && fires(v, p.neuron.threshold);
+            alive = alive && !now;
+            p.out[(t0 + k) * p.neurons + i] = now ? 1.0f : 0.0f;
         }
     }
 }
@@ -52,7 +52,7 @@ struct Direct {
     __device__ float operator()(const Params& p, float current, float gradient) {
         v = leak(v, p.neuron) + current;
         const float direct = alive ? gradient * p.surrogate.slope(overshoot(v, p.neuron)) : 0.0f;
-        alive = alive && !(v >= p.neuron.threshold);
+        alive = alive && !fires(v, p.neuron.threshold);
         return direct;
     }
 };

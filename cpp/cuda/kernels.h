@@ -10,6 +10,7 @@
 
 #include "../core/layer.h"
 #include "../core/neuron.h"
+#include "../core/support.h"
 #include "../core/surrogate.h"
 
 namespace firstspike::cuda {
@@ -18,13 +19,6 @@ namespace firstspike::cuda {
 constexpr int kTile = 32;
 
 inline int64_t tiles_of(int64_t channels) { return (channels + kTile - 1) / kTile; }
-
-// Entries of groups: group g owns offset[g] to offset[g + 1], by step, then by lane.
-struct SupportView {
-    const int64_t* offset;  // [groups + 1]
-    const uint8_t* step;    // [entries]
-    const uint8_t* lane;    // [entries]
-};
 
 struct Entries {
     float* slope;
@@ -72,13 +66,6 @@ void fire_layer(const Synapses&, const Neuron&, const Surrogate&, const Slots&, 
 // workspace and variant.
 void place_layer(const Synapses&, const Neuron&, const Surrogate&, const Slots&, const Placement&, Variant, void* stream);
 void integrate_layer(const Synapses&, const Neuron&, float* membrane, Variant, void* stream);
-
-// dL/dS at a layer's support entries.
-struct OutputGradient {
-    SupportView support;
-    const float* slope;  // null: all ones
-    const float* gradient;
-};
 
 // layer_weight_gradient.cu: dL/dW with the strides of `shape`, and dL/dbias [outputs] or null.
 int64_t weight_gradient_workspace(const Layer&);

@@ -26,8 +26,8 @@ struct WalkParams {
 // The list that holds the spikes of a site's tap, -1 where the tap lies outside the input.
 __device__ inline int list_of(const Shape& s, const Place& site, int tap) {
     if (s.single_site) return site.sample;
-    const int y = site.y * s.stride_y - s.pad_y + tap / s.kernel_width;
-    const int x = site.x * s.stride_x - s.pad_x + tap % s.kernel_width;
+    const Tap<int> at = tap_at(tap, s.kernel_width);
+    const int y = cell_under(site.y, at.y, s.stride_y, s.pad_y), x = cell_under(site.x, at.x, s.stride_x, s.pad_x);
     if (y < 0 || y >= s.cells_y || x < 0 || x >= s.cells_x) return -1;
     return (site.sample * s.cells_y + y) * s.cells_x + x;
 }

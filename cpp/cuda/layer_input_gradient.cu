@@ -1,4 +1,5 @@
-// dL/ds of a layer's input: h[j, t] = sum_o W[o, j] direct[o, t], dL/ds[j, t] = h[t] + decay dL/ds[t + 1] (DESIGN, section 3).
+// dL/ds of a layer's input: h[j, t] = sum_o W[o, j] direct[o, t], dL/ds[j, t] = h[t] + decay dL/ds[t + 1] (docs/model.md, section
+// "Backward pass").
 //
 // A warp takes a cell of the pooled input and a tile of its channels. It goes through the support entries of the sites above the
 // cell and adds value * weight row, in registers while the step stays the same, then into its own table [steps][kTile] in shared
@@ -38,10 +39,10 @@ struct Cell {
 // The site whose tap `tap` reads the cell, -1 where there is none.
 __device__ inline int site_above(const Shape& s, const Cell& cell, int tap) {
     if (s.single_site) return cell.sample;
-    const int down = cell.y + s.pad_y - tap / s.kernel_width, right = cell.x + s.pad_x - tap % s.kernel_width;
-    if (down < 0 || down % s.stride_y != 0 || down / s.stride_y >= s.out_height) return -1;
-    if (right < 0 || right % s.stride_x != 0 || right / s.stride_x >= s.out_width) return -1;
-    return (cell.sample * s.out_height + down / s.stride_y) * s.out_width + right / s.stride_x;
+    const Tap<int> at = tap_at(tap, s.kernel_width);
+    const int y = site_over(cell.y, at.y, s.stride_y, s.pad_y, s.out_height);
+    const int x = site_over(cell.x, at.x, s.stride_x, s.pad_x, s.out_width);
+    return y < 0 || x < 0 ? -1 : (cell.sample * s.out_height + y) * s.out_width + x;
 }
 
 // The unit's group of the layer that made the input.

@@ -1,4 +1,5 @@
-// dL/dW and dL/dbias of a layer (DESIGN, section 3): dW[o, j] = sum over samples and sites of D[o, time of j].
+// dL/dW and dL/dbias of a layer (docs/model.md, section "Backward pass"): dW[o, j] = sum over samples and sites of D[o, time of
+// j].
 //
 // For some sites at a time a block makes the table D[t][o] of one tile of outputs in shared memory, with a row of zeros for
 // silent inputs. Then each warp adds, for 16 weight rows that it keeps in registers, the table's rows at the times of their
@@ -84,8 +85,8 @@ __device__ inline uint4 load_times(const uint8_t* at, int count) {
 template <bool kAligned>
 __device__ inline void gather(const Params& p, const float* table, const Place& site, int tap, int channel, float (&acc)[kRows]) {
     const Shape& s = p.s;
-    const int cy = site.y * s.stride_y - s.pad_y + tap / s.kernel_width;
-    const int cx = site.x * s.stride_x - s.pad_x + tap % s.kernel_width;
+    const Tap<int> at = tap_at(tap, s.kernel_width);
+    const int cy = cell_under(site.y, at.y, s.stride_y, s.pad_y), cx = cell_under(site.x, at.x, s.stride_x, s.pad_x);
     if (cy < 0 || cy >= s.cells_y || cx < 0 || cx >= s.cells_x) return;
     const int count = min(kRows, s.channels - channel);
     const unsigned silent = static_cast<unsigned>(s.steps);

@@ -8,8 +8,6 @@
 
 namespace firstspike::cuda {
 
-constexpr float kSpent = -INFINITY;  // a membrane that can fire no more
-
 // Where the entries of one group go; what does not fit is counted, not written.
 struct Room {
     int64_t begin = 0;
@@ -62,7 +60,7 @@ struct Firing {
                 const unsigned mask = __ballot_sync(kAllLanes, near);
                 if (mask != 0) append(entries, room[i], mask, (near ? surrogate.slope(u) : 0.0f) + poison, step);
             }
-            if (v[i] >= neuron.threshold) {
+            if (fires(v[i], neuron.threshold)) {
                 time[i] = step;
                 v[i] = kSpent;
             }

@@ -2,34 +2,49 @@
 // a table that says which row a spike meets.
 #pragma once
 
-#include "accumulate.h"
-#include "event_lines.h"
-#include "layer.h"
+#include <algorithm>
+
+#include "../../core/neuron.h"
+#include "../runtime/scratch.h"
+#include "entries_by_step.h"
+#include "plan.h"
 
 namespace firstspike {
 
 // Where the sites of a line lie in the table of D rows, and which of them a spike reaches: a spike of a cell of the line's input
 // reaches, through a tap's column kx, the site at the position cell + pad_x - kx. For a layer with one site positions are
 // samples.
+// The lines of sites that share a table: the rows of sites; of a layer with one site, blocks of samples.
+struct SiteLines {
+    int64_t sites, length;  // all of them, and those of a line
+
+    SiteLines(const Layer& l, const WeightGradientPlan& plan)
+        : sites(l.batch * l.sites()), length(l.single_site() ? plan.samples_per_table : l.out_width()) {}
+    int64_t number() const { return (sites + length - 1) / length; }
+    int64_t first(int64_t line) const { return line * length; }
+    int64_t count(int64_t line) const { return std::min(length, sites - line * length); }
+};
+
 struct Positions {
     int64_t site_stride;  // site i lies at position i * site_stride
     int64_t number;       // of the table's positions, zero rows where no site lies
     int64_t lead;         // positions before the first
 
-    explicit Positions(const Layer& l)
+    Positions(const Layer& l, const SiteLines& lines)
         : site_stride(l.single_site() ? 1 : l.stride_x),
-          number(l.single_site() ? EventLines::sites(l, 0) : l.cells_x() + 2 * l.pad_x + 2 * l.kernel_width - 1),
+          number(l.single_site() ? lines.count(0) : l.cells_x() + 2 * l.pad_x + 2 * l.kernel_width - 1),
           lead(l.single_site() ? 0 : l.kernel_width - 1) {}
 };
 
 // D of a line's sites for one tile: distinct rows, and for each position and step the row's place.
-class DeltaRows {
+class CurrentGradient {
  public:
-    DeltaRows(const Layer& l, const Neuron& neuron) : layer_(l), neuron_(neuron), at_(l) {}
+    CurrentGradient(const Layer& l, const Neuron& neuron, const SiteLines& lines)
+        : layer_(l), neuron_(neuron), lines_(lines), at_(l, lines) {}
 
     template <int N>
     void build(int64_t line, int64_t tile, const OutputGradient& g, double* bias_sum) {
-        const int64_t tiles = Tiles{layer_.outputs}.number(), steps = layer_.steps, sites = EventLines::sites(layer_, line);
+        const int64_t tiles = Tiles{layer_.outputs}.number(), steps = layer_.steps, sites = lines_.count(line);
         constexpr int64_t kWidth = N * kLanes;
         table_.reserve(at_.number * steps);
         std::fill_n(table_.data(), at_.number * steps, 0u);
@@ -38,7 +53,7 @@ class DeltaRows {
         int64_t used = kWidth;
         Vec bias[N] = {};
         for (int64_t i = 0; i < sites; ++i) {
-            const int64_t group = (EventLines::first_site(layer_, line) + i) * tiles + tile;
+            const int64_t group = (lines_.first(line) + i) * tiles + tile;
             const int64_t begin = g.support.offset[group];
             list_direct(g, begin, g.support.offset[group + 1]);
             find_steps(until_, begin, g.support.step + begin, g.support.offset[group + 1] - begin, steps);
@@ -51,7 +66,7 @@ class DeltaRows {
                     add_entries(d, bias, bits_of(g.support.lane + e, count), direct_.data() + (e - begin),
                                 constant_current_gain(static_cast<int>(t), neuron_.decay));
                     row = used;
-                    for (int k = 0; k < N; ++k) store(rows_.data() + row + k * kLanes, d[k]);
+                    unrolled<N>(FIRSTSPIKE_BODY(k) { store(rows_.data() + row + k * kLanes, d[k]); });
                     used += kWidth;
                 }
                 table[t] = static_cast<uint32_t>(row);
@@ -70,23 +85,24 @@ class DeltaRows {
     // `direct` of the entries of a group; a vector behind them may be read.
     void list_direct(const OutputGradient& g, int64_t from, int64_t to) {
         direct_.reserve(to - from + kLanes);
-        for (int64_t e = from; e < to; e += kLanes) store(direct_.data() + (e - from), g.direct(e, to));
+        for (int64_t e = from; e < to; e += kLanes) store(direct_.data() + (e - from), direct_at(g, e, to));
     }
 
     // One step back: `direct` of the lanes that have an entry, in their order, onto the decayed sum.
     template <int N>
     FIRSTSPIKE_INLINE void add_entries(Vec (&d)[N], Vec (&bias)[N], uint64_t lanes, const float* entries, float gain) const {
-        for (int k = 0; k < N; ++k) {
+        unrolled<N>(FIRSTSPIKE_BODY(k) {
             const uint64_t before = lanes & ((uint64_t{1} << (k * kLanes)) - 1);
             const auto mask = static_cast<uint32_t>(lanes >> (k * kLanes)) & ((1u << kLanes) - 1);
             const Vec direct = expand_lanes(mask, entries + __builtin_popcountll(before));
             d[k] = leak(d[k], neuron_) + direct;
             bias[k] += direct * gain;
-        }
+        });
     }
 
     Layer layer_;
     Neuron neuron_;
+    SiteLines lines_;
     Positions at_;
     Buffer<float> direct_, rows_;
     Buffer<uint32_t> table_;

@@ -1,15 +1,16 @@
-// `direct` at the support entries (DESIGN, section 3), listed by step for the product with the transposed weights.
+// `direct` at the support entries by step, for the product with the transposed weights.
 #pragma once
 
 #include <algorithm>
 
-#include "layer.h"
-#include "packed_weights.h"
+#include "../../core/layer.h"
+#include "../runtime/scratch.h"
+#include "entries_by_step.h"
 
 namespace firstspike {
 
 // Of each list and step: rows of the transposed panel, and what to multiply them with.
-class DirectLists {
+class DirectByStep {
  public:
     // Room for lists of the groups (tiles of neurons at sites) from `first` to `end`; none is listed yet.
     void start(const Layer& l, const OutputGradient& g, int64_t first, int64_t end) {
@@ -62,7 +63,7 @@ class DirectLists {
         for (int64_t e = from; e < to; e += kLanes) {
             const int64_t at = used_ + (e - from);
             *reinterpret_cast<Words*>(row_.data() + at) = widen_some(g.support.lane + e, to - e) + first_row;
-            store(value_.data() + at, g.direct(e, to));
+            store(value_.data() + at, direct_at(g, e, to));
         }
         used_ += static_cast<uint32_t>(to - from);
     }

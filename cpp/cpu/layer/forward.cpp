@@ -1,20 +1,27 @@
 // Forward pass of a layer: one read of the weights of the inputs that fire, whatever the number of steps.
 //
 // For each tile of neurons of a site the membranes stay in registers; step by step its current is added, either the rows of the
-// inputs that fire or, in a convolution with large fields, their sums (layer/tap_sums.h); then the threshold is tested, and the
-// tile is left as soon as all its neurons have fired.
+// inputs that fire or, in a convolution with large fields, their sums; then the threshold is tested, and the tile is left as soon
+// as all its neurons have fired. The loops, one function for each way to list the spikes (plan.h):
+//
+//   by_sample   for tile: for sample:                walk(the sample's list)
+//   by_field    for line: for tile: for site:        walk(the site's list)
+//   by_map_row  for line: for tile: for block of sites: sum taps, kernel row by kernel row; for site: walk(the site's sums)
 #include <optional>
 
-#include "accumulate.h"
-#include "layer.h"
-#include "schedule.h"
-#include "tap_sums.h"
+#include "../runtime/parallel.h"
+#include "firing.h"
+#include "plan.h"
+#include "spikes_by_field.h"
+#include "spikes_by_map_row.h"
+#include "spikes_by_sample.h"
+#include "step_sums.h"
+#include "synapses.h"
+#include "walk.h"
 
 namespace firstspike {
 
 namespace {
-
-constexpr int64_t kNap = 8;  // steps without events that are passed over at once
 
 // The bias of a tile, zeros in the padding and where there is none.
 class TileBias {
@@ -29,109 +36,132 @@ class TileBias {
     Buffer<float> data_;
 };
 
-template <int N>
-FIRSTSPIKE_INLINE void add(Vec (&v)[N], const float* values) {
-    for (int k = 0; k < N; ++k) v[k] += load(values + k * kLanes);
+// The weights and the bias as the tiles read them.
+struct PackedLayer {
+    std::optional<Panel> own;
+    const Panel* panel;
+    TileBias bias;
+
+    PackedLayer(const Synapses& s, bool whole) : panel(s.packed), bias(s.bias, s.layer.outputs) {
+        if (!panel) panel = &own.emplace(s.layer, s.weight, whole, s.threads);
+    }
+};
+
+// Calls line(n) for each line of a task.
+template <class Line>
+void each_line(const ForwardPlan& plan, int64_t lines, int64_t task, Line&& line) {
+    for (int64_t n = task * plan.lines_per_task; n < std::min((task + 1) * plan.lines_per_task, lines); ++n) line(n);
 }
 
-// The current of a tile of neurons at each step: rows of weights to add, and the bias, ...
-struct ListedCurrent {
-    const float* weights;
-    const float* bias;
-    EventList events;
-
-    bool silent(int64_t from, int64_t to) const { return events.begin[to] == events.begin[from]; }
-    template <int N>
-    FIRSTSPIKE_INLINE void enter(Vec (&v)[N], int64_t t) const {
-        add_rows<N>(v, weights, events.row + events.begin[t], events.count(t));
-        add(v, bias);
-    }
-    // Some silent steps.
-    template <int N>
-    FIRSTSPIKE_INLINE void enter_silent(Vec (&v)[N], int64_t steps) const {
-        for (int64_t t = 0; t < steps; ++t) add(v, bias);
-    }
-};
-
-// ... or the sums of all that.
-struct SummedCurrent {
-    const float* sums;
-
-    static bool silent(int64_t, int64_t) { return false; }
-    template <int N>
-    static void enter_silent(Vec (&)[N], int64_t) {}
-    template <int N>
-    FIRSTSPIKE_INLINE void enter(Vec (&v)[N], int64_t t) const {
-        add(v, sums + t * N * kLanes);
-    }
-};
-
-// Calls run(task, site, tile, vectors, current) for every tile of neurons; calls with the same `task` come one after another.
+// Tile by tile: a thread goes through some samples with one tile of weights in its cache.
 template <class Run>
-void each_tile(const Synapses& s, const Schedule& schedule, Run&& run) {
+void each_tile_by_sample(const Synapses& s, const ForwardPlan& plan, Run&& run) {
     const Layer& l = s.layer;
     const Tiles tiles{l.outputs};
-    const TileBias bias(s.bias, l.outputs);
-    std::optional<Panel> own;
-    if (!s.packed) own.emplace(l, s.weight, !schedule.one_task_a_tile(), s.threads);
-    const Panel& panel = s.packed ? *s.packed : *own;
-    if (l.single_site() || FieldSort::units(l) <= FieldSort::kMostUnits) {
-        schedule.each_tile(
-            s.times, [&](int64_t tile) { return panel.tile(tile); },
-            [&](int64_t task, int64_t site, int64_t tile, const Panel::Tile& packed, EventList events) {
-                with_vectors(tiles.vectors(tile), [&](auto vectors) {
-                    run(task, site, tile, vectors, ListedCurrent{packed.weights, bias.tile(tile), events});
-                });
+    const PackedLayer packed(s, plan.pack_whole);
+    const SpikesBySample spikes(l, plan, s.times, s.threads);
+    const int64_t blocks = plan.tasks / tiles.number();
+    parallel_for(plan.tasks, s.threads, [&](int64_t task) {
+        const int64_t tile = task / blocks;
+        const Panel::Tile weights = packed.panel->tile(tile);
+        each_line(plan, l.batch, task % blocks, [&](int64_t sample) {
+            with_vectors(tiles.vectors(tile), [&](auto vectors) {
+                run(task, sample, tile, vectors, ListedCurrent{weights.weights, packed.bias.tile(tile), spikes.sample(sample)});
             });
-        return;
+        });
+    });
+}
+
+template <class Run>
+void each_tile_by_field(const Synapses& s, const ForwardPlan& plan, Run&& run) {
+    const Layer& l = s.layer;
+    const Tiles tiles{l.outputs};
+    const PackedLayer packed(s, plan.pack_whole);
+    parallel_for(plan.tasks, s.threads, [&](int64_t task) {
+        SpikesByField spikes(l, s.times);
+        each_line(plan, l.batch * l.out_height(), task, [&](int64_t line) {
+            spikes.build(line / l.out_height(), line % l.out_height());
+            for (int64_t tile = 0; tile < tiles.number(); ++tile) {
+                const float *const weights = packed.panel->tile(tile).weights, *const bias = packed.bias.tile(tile);
+                with_vectors(tiles.vectors(tile), [&](auto vectors) {
+                    for (int64_t x = 0; x < l.out_width(); ++x)
+                        run(task, line * l.out_width() + x, tile, vectors, ListedCurrent{weights, bias, spikes.site(x)});
+                });
+            }
+        });
+    });
+}
+
+// The currents of the sites [from, to) of row y of a sample, [site][step][N vectors], of one tile of neurons with its weights
+// [tap][channel][N vectors] and its bias: for each kernel row the spikes under its taps are added up.
+//
+// One kernel row after another, or some of its taps at a time, so that their weights stay in L1 for a whole row of sites; a site
+// that took all its events at once would go through all weights at every step, from L2.
+template <int N>
+StepSums<N> sum_taps(const Layer& l, const SpikesByMapRow& cells, const float* weights, const float* bias, int64_t y,
+                     int64_t from, int64_t to, int64_t together, Buffer<float>& scratch) {
+    StepSums<N> sums(to - from, l.steps, scratch, bias);
+    constexpr int64_t kWidth = StepSums<N>::kWidth;
+    for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
+        const int64_t cell_y = l.top(y) + ky;
+        if (cell_y < 0 || cell_y >= l.cells_y()) continue;
+        const uint32_t* events = cells.events(cell_y);
+        const float* kernel_row = weights + ky * l.kernel_width * l.channels * kWidth;
+        for (int64_t kx = 0; kx < l.kernel_width; kx += together) {
+            const int64_t taps = std::min(together, l.kernel_width - kx);
+            for (int64_t x = from; x < to; ++x) {
+                const int64_t left = l.left(x);  // the cell under tap 0
+                const uint32_t* begin = cells.begin(cell_y, std::clamp<int64_t>(left + kx, 0, l.cells_x()));
+                const uint32_t* end = cells.begin(cell_y, std::clamp<int64_t>(left + kx + taps, 0, l.cells_x()));
+                for (int64_t t = 0; t < l.steps; ++t) {
+                    const int64_t count = end[t] - begin[t];
+                    if (count == 0) continue;
+                    const uint32_t* event = events + begin[t];
+                    sums.template add<1>(x - from, t, count, [&](Vec(&v)[N], int64_t i) {
+                        const float* w = kernel_row + (static_cast<int64_t>(event[i]) - left * l.channels) * kWidth;
+                        unrolled<N>(FIRSTSPIKE_BODY(n) { v[n] += load(w + n * kLanes); });
+                    });
+                }
+            }
+        }
     }
-    schedule.each_task([&](int64_t task, auto&& lines) {
-        CellLists cells(l, s.times);
+    return sums;
+}
+
+template <class Run>
+void each_tile_by_map_row(const Synapses& s, const ForwardPlan& plan, Run&& run) {
+    const Layer& l = s.layer;
+    const Tiles tiles{l.outputs};
+    const PackedLayer packed(s, plan.pack_whole);
+    parallel_for(plan.tasks, s.threads, [&](int64_t task) {
+        SpikesByMapRow cells(l, plan, s.times);
         Buffer<float> scratch;
-        lines([&](int64_t line) {
+        each_line(plan, l.batch * l.out_height(), task, [&](int64_t line) {
             const int64_t y = line % l.out_height();
             cells.build(line / l.out_height(), y);
             for (int64_t tile = 0; tile < tiles.number(); ++tile)
                 with_vectors(tiles.vectors(tile), [&](auto vectors) {
                     constexpr int N = decltype(vectors)::value;
-                    const int64_t block = StepSums<N>::block(l.steps);
-                    for (int64_t from = 0; from < l.out_width(); from += block)
-                        sum_taps<N>(l, cells, panel.tile(tile).weights, bias.tile(tile), y, from,
-                                    std::min(from + block, l.out_width()), scratch, [&](int64_t x, const float* sums) {
-                                        run(task, line * l.out_width() + x, tile, vectors, SummedCurrent{sums});
-                                    });
+                    const int64_t block = plan.sums.places_of(N), together = plan.sums.taps_of(N);
+                    for (int64_t from = 0; from < l.out_width(); from += block) {
+                        const int64_t to = std::min(from + block, l.out_width());
+                        StepSums<N> sums = sum_taps<N>(l, cells, packed.panel->tile(tile).weights, packed.bias.tile(tile), y,
+                                                       from, to, together, scratch);
+                        for (int64_t x = from; x < to; ++x)
+                            run(task, line * l.out_width() + x, tile, vectors, SummedCurrent{sums.at(x - from)});
+                    }
                 });
         });
     });
 }
 
-// Calls at_step(v, t) with the membranes after each step's current, until it returns false.
-//
-// In kNap steps without events the membranes move by the bias alone, one way: where at_step.sleeps(after the first of the steps,
-// after the last) says that nothing happens in between, they are passed over.
-template <int N, class Current, class AtStep>
-FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const Current& current, int64_t steps, const Neuron& neuron, AtStep&& at_step) {
-    const bool leaky = neuron.decay != 1.0f;
-    int64_t awake = 0;  // steps before this one are not passed over
-    for (int64_t t = 0; t < steps; ++t) {
-        const int64_t end = std::min(t + kNap, steps);
-        if (t >= awake && current.silent(t, end) && !leaky) {
-            awake = end;
-            Vec first[N], last[N];
-            for (int k = 0; k < N; ++k) first[k] = v[k];
-            current.enter_silent(first, 1);
-            for (int k = 0; k < N; ++k) last[k] = first[k];
-            current.enter_silent(last, end - t - 1);
-            if (at_step.sleeps(first, last)) {
-                for (int k = 0; k < N; ++k) v[k] = last[k];
-                t = end - 1;
-                continue;
-            }
-        }
-        if (leaky)
-            for (int k = 0; k < N; ++k) v[k] = leak(v[k], neuron);
-        current.enter(v, t);
-        if (!at_step(v, static_cast<int>(t))) return;
+// Calls run(task, site, tile, vectors, current) for every tile of neurons; calls with the same `task` come one after another.
+template <class Run>
+void each_tile(const Synapses& s, const ForwardPlan& plan, Run&& run) {
+    switch (plan.lists) {
+        case SpikeLists::by_sample: return each_tile_by_sample(s, plan, run);
+        case SpikeLists::by_field: return each_tile_by_field(s, plan, run);
+        case SpikeLists::by_map_row: return each_tile_by_map_row(s, plan, run);
     }
 }
 
@@ -154,11 +184,12 @@ struct Membranes {
 Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate, bool record, uint8_t* times_out) {
     const Tiles tiles{s.layer.outputs};
     const int64_t sites = s.layer.batch * s.layer.sites();
-    const Schedule schedule(s.layer, s.threads);
+    const ForwardPlan plan = plan_layer(s.layer, s.threads).forward;
+    announce("forward", plan);
     const int64_t steps = s.layer.steps;
     const FiringRule rule(neuron, surrogate);
-    SupportRecord found(record, schedule.tasks(), sites * tiles.number(), sites * s.layer.outputs);
-    each_tile(s, schedule, [&](int64_t task, int64_t site, int64_t tile, auto vectors, const auto& current) {
+    SupportRecord found(record, plan.tasks, sites * tiles.number(), sites * s.layer.outputs);
+    each_tile(s, plan, [&](int64_t task, int64_t site, int64_t tile, auto vectors, const auto& current) {
         constexpr int N = decltype(vectors)::value;
         const int used = tiles.used(tile);
         Vec v[N] = {};
@@ -182,7 +213,9 @@ Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& sur
 void integrate_layer(const Synapses& s, const Neuron& neuron, float* membrane) {
     const Tiles tiles{s.layer.outputs};
     const int64_t sites = s.layer.batch * s.layer.sites();
-    each_tile(s, Schedule(s.layer, s.threads), [&](int64_t, int64_t site, int64_t tile, auto vectors, const auto& current) {
+    const ForwardPlan plan = plan_layer(s.layer, s.threads).forward;
+    announce("forward", plan);
+    each_tile(s, plan, [&](int64_t, int64_t site, int64_t tile, auto vectors, const auto& current) {
         constexpr int N = decltype(vectors)::value;
         Vec v[N] = {};
         walk(v, current, s.layer.steps, neuron,

@@ -3,7 +3,9 @@
 #pragma once
 
 #include "../runtime/parallel.h"
-#include "packed_weights.h"
+#include "../runtime/scratch.h"
+#include "plan.h"
+#include "tiles.h"
 
 namespace firstspike {
 
@@ -13,7 +15,7 @@ class TransposedPanel {
         : rows_(l.taps() * l.outputs), data_(Tiles{l.channels}.padded() * rows_) {
         constexpr int64_t kOutputs = 16;  // of a task: together they fill whole pages of a tap
         const int64_t tiles = Tiles{l.channels}.number(), blocks = (l.outputs + kOutputs - 1) / kOutputs;
-        parallel_for(tiles * blocks, rows_ * l.channels < 16384 ? 1 : threads, [&](int64_t task) {
+        parallel_for(tiles * blocks, packing_threads(rows_ * l.channels, threads), [&](int64_t task) {
             const int64_t from = task % blocks * kOutputs;
             pack(l, w, task / blocks, from, from + kOutputs < l.outputs ? from + kOutputs : l.outputs);
         });
@@ -44,8 +46,7 @@ class TransposedPanel {
         }
         for (int64_t tap = 0; tap < taps; ++tap)
             for (int64_t o = from; o < to; ++o) {
-                const float* weights =
-                    w.data + o * w.stride_output + tap / l.kernel_width * w.stride_y + tap % l.kernel_width * w.stride_x;
+                const float* weights = w.data + o * w.stride_output + w.tap(tap, l.kernel_width);
                 float* row = out + (tap * l.outputs + o) * width;
                 if (w.stride_channel == 1) {
                     for (int64_t c = 0; c < used; ++c) row[c] = weights[c] * scale;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "../runtime/parallel.h"
+#include "plan.h"
 
 namespace firstspike {
 
@@ -50,7 +51,7 @@ Panel::Panel(const Layer& layer, const WeightView& w, bool whole, int threads) :
     if (!whole) return;
     const Tiles tiles{layer.outputs};
     data_.reserve(tiles.padded() * rows);
-    parallel_for(tiles.number() * parts(), rows * layer.outputs < 16384 ? 1 : threads, [&](int64_t task) {
+    parallel_for(tiles.number() * parts(), packing_threads(rows * layer.outputs, threads), [&](int64_t task) {
         const int64_t tile = task / parts();
         pack(tile, task % parts(), data_.data() + tile * kTile * rows);
     });
@@ -75,8 +76,8 @@ void Panel::pack(int64_t tile, int64_t part, float* out) const {
     const float* from = w.data + tile * kTile * w.stride_output;
     if (row_of_.empty()) {  // tap by tap, whatever the strides
         const int64_t tap = part;
-        pack_tile(out + tap * l.channels * width, from + tap / l.kernel_width * w.stride_y + tap % l.kernel_width * w.stride_x,
-                  used, width, 0, l.channels, w.stride_channel, w.stride_output, scale, [](int64_t i) { return i; });
+        pack_tile(out + tap * l.channels * width, from + w.tap(tap, l.kernel_width), used, width, 0, l.channels, w.stride_channel,
+                  w.stride_output, scale, [](int64_t i) { return i; });
     } else {  // an output's weights lie in a row: whole squares, whose lines go to their rows
         pack_tile(out, from, used, width, part * kPart, std::min((part + 1) * kPart, l.rows()), 1, w.stride_output, scale,
                   [&](int64_t i) { return static_cast<int64_t>(row_of_[static_cast<size_t>(i)]); });

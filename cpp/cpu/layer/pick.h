@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "../simd/vector.h"
+#include "../simd/bytes.h"
 
 namespace firstspike {
 

@@ -1,40 +1,42 @@
-// Sorts the spikes under each site of a row of sites, for layers whose fields have few units: a vector of neighbouring sites at a
-// time goes through a sorting network, which has no branches to foresee.
+// The spikes under each site of a row of sites, by step, for layers whose fields have few units: a vector of neighbouring sites
+// at a time goes through a sorting network, which has no branches.
 #pragma once
 
 #include <array>
 #include <vector>
 
 #include "../../core/layer.h"
-#include "../simd/vector.h"
+#include "../runtime/scratch.h"
+#include "plan.h"
+#include "spikes_by_sample.h"
 
 namespace firstspike {
 
-// Of so many neighbouring sites, one number each.
-constexpr int kFieldSites = 2 * kLanes;
-typedef uint16_t SiteNumbers __attribute__((vector_size(kFieldSites * 2)));
-
-class FieldSort {
+class SpikesByField {
  public:
-    static constexpr int64_t kMostUnits = 64;  // larger fields are summed tap by tap
+    SpikesByField(const Layer& layer, const uint8_t* times);
 
-    static int64_t units(const Layer& layer) { return layer.rows() * layer.pool * layer.pool; }
-
-    explicit FieldSort(const Layer& layer);
-
-    // For each site x of row y: its units' labels by time, equal times in the units' order, to row[x * row_stride ...], and where
-    // the steps begin to begin[x * (steps + 1) ...]. Units are numbered row, column, channel.
-    void sort_row(const uint8_t* sample, int64_t y, const uint32_t* label, uint32_t* row, int64_t row_stride, uint32_t* begin);
+    // Lists the sites of row y of a sample.
+    void build(int64_t sample, int64_t y);
+    EventList site(int64_t x) const { return {row_.data() + x * units_, begin_.data() + x * (layer_.steps + 1)}; }
 
  private:
+    // Of so many neighbouring sites, one number each.
+    static constexpr int kSites = 2 * kLanes;
+    typedef uint16_t SiteNumbers __attribute__((vector_size(kSites * 2)));
+
     void gather(const uint8_t* sample, int64_t y, int64_t first_site);
 
     struct Exchange {
         int low, high;
     };
     Layer layer_;
+    const uint8_t* times_;
+    int64_t units_;  // of a field
     std::vector<Exchange> network_;
-    std::array<SiteNumbers, kMostUnits> key_;  // time * 256 + unit
+    std::array<SiteNumbers, kMostFieldUnits> key_;  // time * 256 + unit; units are numbered row, column, channel
+    Buffer<uint32_t> label_;                        // the weight row of each unit of a field
+    Buffer<uint32_t> row_, begin_;
 };
 
 }  // namespace firstspike

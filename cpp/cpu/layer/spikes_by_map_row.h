@@ -1,5 +1,5 @@
-// The spikes of the cells of a sample's map: for each row of cells and each step the channels that fire, cell after cell. So what
-// some neighbouring cells send at a step lies in a row.
+// The spikes of the rows of cells of a sample's map, for convolutions with large fields: for each row of cells and each step the
+// channels that fire, cell after cell. So what some neighbouring cells send at a step lies one after another.
 #pragma once
 
 #include <algorithm>
@@ -10,13 +10,15 @@
 #include "../../core/layer.h"
 #include "../runtime/scratch.h"
 #include "../simd/bytes.h"
+#include "plan.h"
 
 namespace firstspike {
 
-class CellLists {
+class SpikesByMapRow {
  public:
-    CellLists(const Layer& layer, const uint8_t* times)
+    SpikesByMapRow(const Layer& layer, const ForwardPlan& plan, const uint8_t* times)
         : layer_(layer),
+          compare_(plan.compare_steps),
           times_(times),
           room_(layer.cells_x() * layer.pool * layer.pool * layer.channels),
           row_(layer.cells_y() * room_),
@@ -28,7 +30,7 @@ class CellLists {
 
     // Makes the lists of the cells under a row of sites; a sample's lists are kept from row to row.
     void build(int64_t sample, int64_t y) {
-        const int64_t top = y * layer_.stride_y - layer_.pad_y, end = std::min(top + layer_.kernel_height, layer_.cells_y());
+        const int64_t top = layer_.top(y), end = std::min(top + layer_.kernel_height, layer_.cells_y());
         for (int64_t cell_y = std::max<int64_t>(top, 0); cell_y < end; ++cell_y) {
             int64_t& holds = sample_of_[static_cast<size_t>(cell_y)];
             if (holds != sample) build_row(sample, cell_y);
@@ -36,9 +38,9 @@ class CellLists {
         }
     }
 
-    // The events of row y, each as cell * channels + channel: those of step t that come from the cells [a, b) are
+    // The events of row y of the cells, each as cell * channels + channel: those of step t that come from the cells [a, b) are
     // from begin(y, a)[t] to begin(y, b)[t].
-    const uint32_t* row(int64_t y) const { return row_.data() + y * room_; }
+    const uint32_t* events(int64_t y) const { return row_.data() + y * room_; }
     const uint32_t* begin(int64_t y, int64_t cell) const {
         return begin_.data() + (y * (layer_.cells_x() + 1) + cell) * layer_.steps;
     }
@@ -70,16 +72,15 @@ class CellLists {
     void count_steps(const uint8_t* times, int64_t units, uint32_t* number) const {
         constexpr int64_t kChunk = 64;
         int64_t i = 0;
-        if (layer_.steps <= kFewSteps)
+        if (compare_)
             for (; i + kChunk <= units; i += kChunk)
                 for (int64_t t = 0; t < layer_.steps; ++t)
                     number[t] += static_cast<uint32_t>(std::popcount(mask_equal_bytes(times + i, static_cast<uint8_t>(t))));
         each_below(times + i, units - i, static_cast<int>(layer_.steps), [&](int64_t k) { ++number[times[i + k]]; });
     }
 
-    static constexpr int64_t kFewSteps = 32;  // up to here comparing is faster than counting one by one
-
     Layer layer_;
+    bool compare_;
     const uint8_t* times_;
     int64_t room_;
     Buffer<uint32_t> row_, begin_;

@@ -1,14 +1,17 @@
+// dL/dW and dL/dbias of a convolution with small fields, such as a net's first layer on images of one channel.
+//
 // dW[o, r] = sum over samples, sites and support entries of direct[o, t] * trace[r, t], where trace[r, t] is what row r's spike
 // has left of itself at step t: decay^(t - time), and 0 before. The bias is one more row, with a spike in every step.
 //
-// Here the traces of a site fit in a vector or a few for each step, so every entry adds to its neuron's sums at once. Rows of D
-// (layer/weight_gradient_conv.cpp) would cost more to make than they save: hardly a spike uses one.
-#include "weight_gradient.h"
+// Here the traces of a site fit in a vector or a few for each step, so every entry adds to its neuron's sums at once. Distinct
+// vectors of D (current_gradient.h) would cost more to make than they save: hardly a spike uses one.
 
 #include <algorithm>
 #include <vector>
 
 #include "../runtime/parallel.h"
+#include "tiles.h"
+#include "weight_gradient.h"
 
 namespace firstspike {
 
@@ -33,12 +36,12 @@ class Traces {
         const Layer& l = layer_;
         float* time = times_.data();
         for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
-            const int64_t from_y = y * l.stride_y + ky - l.pad_y;
+            const int64_t from_y = cell_under(y, ky, l.stride_y, l.pad_y);
             const bool inside = from_y >= 0 && from_y < l.height;
             for (int64_t kx = 0; kx < l.kernel_width; ++kx)
                 for (int64_t c = 0; c < l.channels; ++c, ++time)
                     for (int64_t x = 0; x < l.out_width(); ++x) {
-                        const int64_t from_x = x * l.stride_x + kx - l.pad_x;
+                        const int64_t from_x = cell_under(x, kx, l.stride_x, l.pad_x);
                         time[x * kWidth] = inside && from_x >= 0 && from_x < l.width
                                                ? sample[(from_y * l.width + from_x) * l.channels + c]
                                                : static_cast<float>(kSilent);
@@ -110,18 +113,16 @@ int vectors_of(const Layer& l) { return static_cast<int>(l.rows() / kLanes + 1);
 
 }  // namespace
 
-bool has_few_rows(const Layer& l) { return !l.single_site() && l.pool == 1 && l.rows() < kTile; }
-
-void few_rows_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const WeightView& shape,
-                       float* weight_gradient, float* bias_gradient) {
+void small_field_weight_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const WeightGradientPlan& plan,
+                                 const WeightView& shape, float* weight_gradient, float* bias_gradient) {
     const Layer& l = s.layer;
     const int64_t lines = l.batch * l.out_height(), width = vectors_of(l) * kLanes, size = l.outputs * width;
-    const int64_t parts = std::clamp<int64_t>(lines, 1, kSummedParts);
+    const int64_t parts = plan.parts;
     Buffer<float> sums(parts * size);
     Buffer<double> bias_sums(parts * l.outputs);
     std::fill_n(sums.data(), parts * size, 0.0f);
     std::fill_n(bias_sums.data(), parts * l.outputs, 0.0);
-    parallel_for(parts, s.threads, [&](int64_t part) {
+    parallel_for(plan.tasks, s.threads, [&](int64_t part) {
         with_vectors(vectors_of(l), [&](auto vectors) {
             sum_lines<decltype(vectors)::value>(s, neuron, g, lines * part / parts, lines * (part + 1) / parts,
                                                 sums.data() + part * size, bias_sums.data() + part * l.outputs);
@@ -134,8 +135,8 @@ void few_rows_gradient(const Synapses& s, const Neuron& neuron, const OutputGrad
     for (int64_t o = 0; o < l.outputs; ++o) {
         for (int64_t r = 0; r < l.rows(); ++r) {
             const int64_t tap = r / l.channels;
-            weight_gradient[o * shape.stride_output + r % l.channels * shape.stride_channel +
-                            tap / l.kernel_width * shape.stride_y + tap % l.kernel_width * shape.stride_x] = sums[o * width + r];
+            weight_gradient[o * shape.stride_output + r % l.channels * shape.stride_channel + shape.tap(tap, l.kernel_width)] =
+                sums[o * width + r];
         }
         if (bias_gradient) bias_gradient[o] = static_cast<float>(bias_sums[o]);
     }

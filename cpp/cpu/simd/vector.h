@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -13,6 +14,8 @@ namespace firstspike {
 
 // For what runs once a step: a call would write the tile's registers to memory.
 #define FIRSTSPIKE_INLINE inline __attribute__((always_inline))
+// The body of a loop over the vectors of a tile, for `unrolled`.
+#define FIRSTSPIKE_BODY(k) [&](int k) __attribute__((always_inline))
 
 #if defined(__AVX512F__) && defined(__AVX512BW__)
 constexpr int kLanes = 16;
@@ -22,13 +25,16 @@ constexpr int kLanes = 8;
 constexpr int kLanes = 4;
 #endif
 
+// Calls body(0) to body(N - 1), written out: in a loop the vectors would lie in memory wherever the compiler does not unroll it.
+template <int N, class Body>
+FIRSTSPIKE_INLINE void unrolled(Body&& body) {
+    [&]<int... K>(std::integer_sequence<int, K...>)
+        __attribute__((always_inline)) { (body(K), ...); }(std::make_integer_sequence<int, N>{});
+}
+
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef float VecUnaligned __attribute__((vector_size(kLanes * 4), aligned(4)));
 typedef uint32_t Words __attribute__((vector_size(kLanes * 4), aligned(4)));
-
-// A tile: up to kTileVecs vectors of neighbouring output neurons, held in registers over all steps.
-constexpr int kTileVecs = 4;
-constexpr int kTile = kTileVecs * kLanes;
 
 inline Vec splat(float x) { return Vec{} + x; }
 inline Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
@@ -140,46 +146,6 @@ inline Vec load_some(const float* p, int64_t count) {
 #endif
 }
 
-// The same of bytes, each as a word.
-inline Words widen_some(const uint8_t* p, int64_t count) {
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
-    const auto first = static_cast<__mmask16>(first_lanes(count));
-    return reinterpret_cast<Words>(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first, p)));
-#else
-    Words words{};
-    for (int i = 0; i < kLanes && i < count; ++i) words[i] = p[i];
-    return words;
-#endif
-}
-
-// Writes the first `count` words, at most kLanes of them, as bytes.
-inline void narrow_some(uint8_t* out, Words words, int64_t count) {
-#if defined(__AVX512F__) && defined(__AVX512BW__)
-    const __m128i bytes = _mm512_cvtepi32_epi8(reinterpret_cast<__m512i>(words));
-    if (count >= kLanes) return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
-    std::memcpy(out, &bytes, static_cast<size_t>(count));
-#else
-    for (int i = 0; i < kLanes && i < count; ++i) out[i] = static_cast<uint8_t>(words[i]);
-#endif
-}
-
-// The numbers, each below 64, as bits of a word; reads nothing behind them.
-inline uint64_t bits_of(const uint8_t* numbers, int64_t count) {
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
-    __m512i words = _mm512_setzero_si512();
-    for (int64_t i = 0; i < count; i += 8) {
-        const auto first = static_cast<__mmask8>(count - i < 8 ? (1u << (count - i)) - 1 : 0xffu);
-        const __m512i shifts = _mm512_cvtepu8_epi64(_mm_maskz_loadu_epi8(first, numbers + i));
-        words = _mm512_or_epi64(words, _mm512_maskz_sllv_epi64(first, _mm512_set1_epi64(1), shifts));
-    }
-    return static_cast<uint64_t>(_mm512_reduce_or_epi64(words));
-#else
-    uint64_t bits = 0;
-    for (int64_t i = 0; i < count; ++i) bits |= uint64_t{1} << numbers[i];
-    return bits;
-#endif
-}
-
 // Hands the next values out to the chosen lanes, one each in their order, and zeros to the others; may read a whole vector.
 inline Vec expand_lanes(uint32_t mask, const float* p) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
@@ -188,15 +154,6 @@ inline Vec expand_lanes(uint32_t mask, const float* p) {
     Vec v{};
     for (; mask; mask &= mask - 1) v[__builtin_ctz(mask)] = *p++;
     return v;
-#endif
-}
-
-// Writes `value` to the chosen bytes.
-inline void store_bytes(uint8_t* out, uint32_t mask, uint8_t value) {
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
-    _mm_mask_storeu_epi8(out, static_cast<__mmask16>(mask), _mm_set1_epi8(static_cast<char>(value)));
-#else
-    for (; mask; mask &= mask - 1) out[__builtin_ctz(mask)] = value;
 #endif
 }
 
@@ -223,25 +180,6 @@ inline void transpose(Vec (&rows)[kLanes]) {
 #endif
     }
     if constexpr (kStage * 2 < kLanes) transpose<kStage * 2>(rows);
-}
-
-// Bit i of 64 is set where bytes[i] == value.
-inline uint64_t mask_equal_bytes(const uint8_t* bytes, uint8_t value) {
-#if defined(__AVX512F__) && defined(__AVX512BW__)
-    return _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(bytes), _mm512_set1_epi8(static_cast<char>(value)));
-#elif defined(__SSE2__)
-    const __m128i wanted = _mm_set1_epi8(static_cast<char>(value));
-    uint64_t mask = 0;
-    for (int i = 0; i < 4; ++i) {
-        const __m128i part = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + 16 * i));
-        mask |= static_cast<uint64_t>(static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(part, wanted)))) << 16 * i;
-    }
-    return mask;
-#else
-    uint64_t mask = 0;
-    for (int i = 0; i < 64; ++i) mask |= static_cast<uint64_t>(bytes[i] == value) << i;
-    return mask;
-#endif
 }
 
 }  // namespace firstspike

@@ -1,0 +1,48 @@
+// dL/ds of a layer with one site.
+#include <algorithm>
+#include <vector>
+
+#include "../runtime/parallel.h"
+#include "input_gradient.h"
+
+namespace firstspike {
+
+// Every tile of every cell of a layer with one site. A block of samples shares a cell's weights, those of one tile of the outputs
+// after the other: they lie in L1 while the block's h, which is read and written once a list and step, lies in L2. With many
+// steps a tile has hardly an entry a step, and its reading and writing would cost more than that saves: there the tiles' lists
+// are joined.
+void linear_input_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const InputGradientPlan& plan,
+                           const TransposedPanel& panel, const InputTarget& output) {
+    const Layer& l = s.layer;
+    const Tiles tiles{l.channels};
+    const int64_t sources = Tiles{l.outputs}.number(), joined = plan.join_tiles ? sources : 1, lists = sources / joined;
+    std::vector<DirectByStep> events(static_cast<size_t>(l.batch));
+    parallel_for(l.batch, s.threads, [&](int64_t n) {
+        DirectByStep& sample = events[static_cast<size_t>(n)];
+        sample.start(l, g, n * sources, (n + 1) * sources);
+        for (int64_t i = 0; i < lists; ++i) sample.list(g, n * sources + i * joined, joined, i);
+    });
+    Steps steps{neuron.decay == 1.0f ? l.steps - 1 : 0, l.steps};
+    for (const DirectByStep& sample : events)
+        for (int64_t i = 0; i < lists && steps.first > 0; ++i) steps.first = std::min(steps.first, sample.first_step(i));
+    const int64_t block = plan.lines_at(steps.number());
+    const int64_t blocks = (l.batch + block - 1) / block;
+    parallel_for(l.taps() * tiles.number() * blocks, s.threads, [&](int64_t task) {
+        const int64_t first = task % blocks * block, end = std::min(first + block, l.batch);
+        const int64_t tile = task / blocks % tiles.number(), cell = task / blocks / tiles.number();
+        with_vectors(tiles.vectors(tile), [&](auto vectors) {
+            constexpr int N = decltype(vectors)::value;
+            Buffer<float> scratch;
+            const float* weights = panel.tile(tile) + cell * l.outputs * N * kLanes;
+            StepSums<N> h(end - first, steps.number(), scratch);
+            for (int64_t i = 0; i < lists; ++i)
+                for (int64_t n = first; n < end; ++n)
+                    add_list<1>(h, steps, n - first, weights + i * kTile * N * kLanes, 0, events[static_cast<size_t>(n)], i);
+            for (int64_t n = first; n < end; ++n)
+                output.template write<N>(n, cell / l.cells_x(), cell % l.cells_x(), tile,
+                                         gradient<N>(h.at(n - first), steps, neuron), steps);
+        });
+    });
+}
+
+}  // namespace firstspike

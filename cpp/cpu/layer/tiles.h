@@ -1,0 +1,44 @@
+// How the neurons of a site are cut into tiles.
+#pragma once
+
+#include <type_traits>
+
+#include "../simd/vector.h"
+
+namespace firstspike {
+
+// A tile: up to kTileVecs vectors of neighbouring neurons of a site, held in registers over all steps.
+constexpr int kTileVecs = 4;
+constexpr int kTile = kTileVecs * kLanes;
+
+// Neurons 0..count-1 in tiles of kTile; the last one is as many vectors wide as it needs.
+struct Tiles {
+    int64_t count;
+
+    int64_t number() const { return (count + kTile - 1) / kTile; }
+    // Vectors of tile i.
+    int vectors(int64_t i) const {
+        const int64_t left = (count - i * kTile + kLanes - 1) / kLanes;
+        return static_cast<int>(left < kTileVecs ? left : kTileVecs);
+    }
+    // Neurons of tile i, without the padding.
+    int used(int64_t i) const {
+        const int64_t left = count - i * kTile;
+        return static_cast<int>(left < kTile ? left : kTile);
+    }
+    // All lanes, padding included.
+    int64_t padded() const { return (count + kLanes - 1) / kLanes * kLanes; }
+};
+
+// Calls f with the number of vectors as a compile-time constant.
+template <class F>
+inline void with_vectors(int vectors, F&& f) {
+    switch (vectors) {
+        case 1: f(std::integral_constant<int, 1>{}); break;
+        case 2: f(std::integral_constant<int, 2>{}); break;
+        case 3: f(std::integral_constant<int, 3>{}); break;
+        default: f(std::integral_constant<int, 4>{}); break;
+    }
+}
+
+}  // namespace firstspike
