@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from firstspike import emulator as em
+from firstspike.emulator.placement import first_fit
+from firstspike.emulator.placement.costs import Costs
 from firstspike.emulator.placement.matching import kernel_entries, neuron_entries
 from firstspike.emulator.placement.placer import place, use
 from firstspike.emulator.program import profile
@@ -107,7 +111,7 @@ def test_convolution_counts_are_those_of_the_unrolled_matrix(change):
         (
             [linear(10, 41)],
             {"cores": cores(neurons=10)},
-            "cores for its neurons",
+            "cores for its neurons (neurons used up)",
             "41 neurons",
             "40 on the 4 cores of generic8",
         ),
@@ -115,7 +119,7 @@ def test_convolution_counts_are_those_of_the_unrolled_matrix(change):
         (
             [linear(10, 4, theta=np.arange(1, 5))],
             {"cores": cores(neurons=4, count=1), "threshold_groups": 2},
-            "cores for its neurons",
+            "cores for its neurons (thresholds per core used up)",
             "4 neurons",
             "2 on the 1 cores of generic8",
         ),
@@ -202,3 +206,60 @@ def test_placement_does_not_change_results():
     x = images(net())
     assert em.place(made).cores_used < em.place(scattered).cores_used
     np.testing.assert_array_equal(em.run(made, x).counters, em.run(scattered, x).counters)
+
+
+def test_a_layer_that_no_core_holds_is_refused_at_once_and_names_the_resource():
+    """odin-like has 256 axons per core; the refusal asks one core once, not every core for every split."""
+    layer = linear(8000, 8000, theta=np.arange(1, 8001))
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        original = first_fit._shortage
+        patch.setattr(first_fit, "_shortage", lambda *a: (asked.append(1), original(*a))[1])
+        with pytest.raises(em.DoesNotFit, match="axons in for one neuron: required 8000, available 256"):
+            place(program([layer], "odin-like"))
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("count", [0, 65537, 10**9, True, 1.5])
+def test_the_number_of_cores_is_bounded(count):
+    with pytest.raises((ValueError, TypeError), match="count of cores must be"):
+        CoreKind(count)
+    with pytest.raises(ValueError, match="at most 65536 cores"):
+        profile.load("generic8").replace(cores=(CoreKind(40000), CoreKind(40000)))
+
+
+@given(st.data())
+def test_needs_of_ranges_are_those_of_an_unrolled_table(data):
+    """Axons, synapses and thresholds of any range of neurons, against the explicit synapse matrix."""
+    side, channels = data.draw(st.integers(3, 8)), data.draw(st.integers(1, 3))
+    kernel, stride, pad = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 4)), data.draw(st.integers(0, 2))
+    pool = data.draw(st.integers(1, 2))
+    pooled = side // pool
+    if pooled + 2 * pad < kernel:
+        return
+    out = (pooled + 2 * pad - kernel) // stride + 1
+    theta = np.array(data.draw(st.lists(st.integers(1, 3), min_size=channels, max_size=channels)))
+    layer = Layer(
+        "a",
+        "conv",
+        np.ones((2, kernel, kernel, channels), np.int8),
+        theta,
+        np.zeros(channels, np.int64),
+        (side, side, 2),
+        (out, out, channels),
+        Register.of(20),
+        Register.of(20),
+        pool=pool,
+        stride=(stride, stride),
+        padding=(pad, pad),
+        scale=np.ones(channels),
+    )
+    _, synapses = golden.unroll(layer)
+    costs = Costs(layer, shared=False)
+    first = data.draw(st.integers(0, layer.neurons - 1))
+    last = data.draw(st.integers(first + 1, layer.neurons))
+    part = synapses[:, first:last]
+    assert costs.axons_in(first, last) == part.any(1).sum()
+    sites = synapses.reshape(side, side, 2, -1)[::pool, ::pool][:pooled, :pooled].reshape(pooled * pooled * 2, -1)
+    assert costs.synapses(first, last) == sites[:, first:last].sum()
+    assert costs.thetas(first, last) == {int(theta[n % channels]) for n in range(first, last)}

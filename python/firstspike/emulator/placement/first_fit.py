@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,13 +11,13 @@ import numpy as np
 from ..program.layers import Layer
 from ..program.profile import CoreKind, Profile
 from ..program.program import Program
+from .costs import Costs
 from .errors import DoesNotFit
 
 
 @dataclass
 class Slot:
-    """Neurons `first` to `last` (exclusive; numbered row, column, channel) of a layer on a core, and what they take
-    of it."""
+    """Neurons `first` to `last` (exclusive; numbered row, column, channel) of a layer on a core, and their needs."""
 
     layer: int
     core: int
@@ -60,135 +61,121 @@ class _Core:
 
 
 def first_fit(program: Program) -> list[Slot]:
-    """Slots of all layers; a layer is cut wherever a core is full. Raises DoesNotFit."""
+    """Slots of all layers; a layer is split wherever a core is full. Raises DoesNotFit."""
     profile = program.profile
     cores = [_Core(kind) for kind in profile.cores for _ in range(kind.count)]
     slots: list[Slot] = []
     for index, layer in enumerate(program.layers):
-        costs, first, bits = _Costs(layer, profile.shared_weights), 0, _stored_bits(layer, profile)
+        costs, first, bits = Costs(layer, profile.shared_weights), 0, _stored_bits(layer, profile)
+        _check_one_neuron(costs, bits, profile)
+        guess = layer.neurons
         for number, core in enumerate(cores):
             if first == layer.neurons:
                 break
-            last = _most(costs, core, first, bits, profile)
+            if core.kind.neurons is not None and core.neurons >= core.kind.neurons:
+                continue
+            last = _most(costs, core, first, guess, bits, profile)
             if last == first:
                 continue
-            sources, synapses, thetas = (
-                costs.axons_in(first, last),
-                costs.synapses(first, last),
-                costs.thetas(first, last),
-            )
-            core.neurons += last - first
-            core.axons_in += sources
-            core.memory += synapses * bits
-            core.thetas |= thetas
-            slots.append(
-                Slot(
-                    index,
-                    number,
-                    first,
-                    last,
-                    sources,
-                    synapses * bits,
-                    len(thetas),
-                    neurons_available=core.kind.neurons,
-                    memory_available=core.kind.synapse_bits,
-                    axons_out_available=core.kind.axons_out,
-                )
-            )
+            guess = last - first
+            slots.append(_put(costs, core, index, number, first, last, bits, profile))
             first = last
         if first < layer.neurons:
-            raise _refusal(program, layer, costs, first, bits, cores)
+            raise _refusal(costs, first, bits, cores, profile)
     return slots
 
 
-def _stored_bits(layer: Layer, profile: Profile) -> int:
-    """Bits a stored weight takes: the narrowest width that holds this layer's codes, at most the profile's."""
-    codes = layer.weight.astype(np.int64) // profile.weight_step
-    return next(
-        bits
-        for bits in range(2, 33)
-        if -(1 << bits - 1) <= codes.min(initial=0) and codes.max(initial=0) < 1 << bits - 1
+def _put(
+    costs: Costs, core: _Core, index: int, number: int, first: int, last: int, bits: int, profile: Profile
+) -> Slot:
+    """Put neurons first to last on a core; what they take of it."""
+    sources, memory = costs.axons_in(first, last), costs.synapses(first, last) * bits
+    thetas = costs.thetas(first, last)
+    core.neurons += last - first
+    core.axons_in += sources
+    core.memory += memory
+    if profile.threshold_groups is not None:
+        core.thetas |= thetas
+    return Slot(
+        index,
+        number,
+        first,
+        last,
+        sources,
+        memory,
+        len(thetas),
+        neurons_available=core.kind.neurons,
+        memory_available=core.kind.synapse_bits,
+        axons_out_available=core.kind.axons_out,
     )
 
 
-class _Costs:
-    """What neurons first to last of a layer need."""
-
-    def __init__(self, layer: Layer, shared: bool) -> None:
-        self.layer, self.shared = layer, shared and layer.kind == "conv"
-        self.channels = layer.out_shape[2]
-        fan_in = (layer.sources_per_site() * layer.in_shape[2]).ravel()
-        self.before = np.concatenate([[0], np.cumsum(np.repeat(fan_in, self.channels))])
-
-    def synapses(self, first: int, last: int) -> int:
-        """Stored weights: a whole kernel table where it is shared, else a synapse each."""
-        return int(self.layer.weight.size) if self.shared else int(self.before[last] - self.before[first])
-
-    def axons_in(self, first: int, last: int) -> int:
-        """Distinct source neurons with a synapse to these neurons."""
-        layer, k = self.layer, self.layer.pool
-        height, width, channels = layer.pooled_shape
-        if layer.kind == "linear":
-            return height * width * channels * k * k
-        seen = np.zeros((height + 2 * layer.padding[0], width + 2 * layer.padding[1]), bool)
-        columns = layer.out_shape[1]
-        kernel_h, kernel_w = layer.weight.shape[1:3]
-        for site in range(first // self.channels, (last - 1) // self.channels + 1):
-            y, x = site // columns * layer.stride[0], site % columns * layer.stride[1]
-            seen[y : y + kernel_h, x : x + kernel_w] = True
-        inside = seen[layer.padding[0] : layer.padding[0] + height, layer.padding[1] : layer.padding[1] + width]
-        return int(inside.sum()) * channels * k * k
-
-    def thetas(self, first: int, last: int) -> set[int]:
-        """Distinct thresholds of these neurons; a layer that never fires needs none."""
-        if not self.layer.fires:
-            return set()
-        channels = (
-            range(self.channels) if last - first >= self.channels else (n % self.channels for n in range(first, last))
-        )
-        return {int(self.layer.theta[c]) for c in channels}
+def _stored_bits(layer: Layer, profile: Profile) -> int:
+    """Bits per stored weight: the narrowest width that holds the integers of this layer, at most the profile's."""
+    q = layer.weight.astype(np.int64) // profile.weight_step
+    return next(
+        bits for bits in range(2, 33) if -(1 << bits - 1) <= q.min(initial=0) and q.max(initial=0) < 1 << bits - 1
+    )
 
 
 def _shortage(
-    costs: _Costs, core: _Core, first: int, last: int, bits: int, profile: Profile
+    costs: Costs, core: _Core, first: int, last: int, bits: int, profile: Profile
 ) -> tuple[str, int, int] | None:
     """The first resource of a core that neurons first to last exceed: (name, required, available)."""
-    needs = (
-        ("neurons", last - first, core.kind.neurons, core.neurons),
-        ("synapse bits", costs.synapses(first, last) * bits, core.kind.synapse_bits, core.memory),
-        ("axons in", costs.axons_in(first, last), core.kind.axons_in, core.axons_in),
-    )
-    for name, required, limit, used in needs:
-        if limit is not None and required > limit - used:
-            return name, required, limit - used
-    groups = profile.threshold_groups
-    if groups is not None and len(core.thetas | costs.thetas(first, last)) > groups:
-        return "thresholds per core", len(core.thetas | costs.thetas(first, last)), groups
+    kind = core.kind
+    if kind.neurons is not None and last - first > kind.neurons - core.neurons:
+        return "neurons", last - first, kind.neurons - core.neurons
+    if kind.synapse_bits is not None:
+        memory = costs.synapses(first, last) * bits
+        if memory > kind.synapse_bits - core.memory:
+            return "synapse bits", memory, kind.synapse_bits - core.memory
+    if kind.axons_in is not None:
+        sources = costs.axons_in(first, last)
+        if sources > kind.axons_in - core.axons_in:
+            return "axons in", sources, kind.axons_in - core.axons_in
+    if profile.threshold_groups is not None:
+        groups = len(core.thetas | costs.thetas(first, last))
+        if groups > profile.threshold_groups:
+            return "thresholds per core", groups, profile.threshold_groups
     return None
 
 
-def _most(costs: _Costs, core: _Core, first: int, bits: int, profile: Profile) -> int:
-    """The largest `last` such that neurons first to last fit the core; every need grows with `last`, so bisection
-    finds it."""
+def _most(costs: Costs, core: _Core, first: int, guess: int, bits: int, profile: Profile) -> int:
+    """The largest `last` such that neurons first to last fit the core.
+
+    Every need grows with `last`, so that bisection finds it. guess: the number that the core before took, tried first.
+    """
+
+    def fits(last: int) -> bool:
+        return _shortage(costs, core, first, last, bits, profile) is None
+
     low, high = first, costs.layer.neurons
+    for last in (min(first + guess, high), min(first + guess + 1, high), first + 1):
+        if low < last <= high:
+            low, high = (last, high) if fits(last) else (low, last - 1)
     while low < high:
         middle = (low + high + 1) // 2
-        if _shortage(costs, core, first, middle, bits, profile) is None:
-            low = middle
-        else:
-            high = middle - 1
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
     return low
 
 
-def _refusal(program: Program, layer: Layer, costs: _Costs, first: int, bits: int, cores: list[_Core]) -> DoesNotFit:
-    for kind in program.profile.cores:
-        alone = _shortage(costs, _Core(kind), first, first + 1, bits, program.profile)
-        if alone is None:
-            return DoesNotFit(
-                layer.name,
-                "cores for its neurons",
-                f"{layer.neurons} neurons",
-                f"{first} on the {len(cores)} cores of {program.profile.name}",
-            )
-    assert alone is not None
-    return DoesNotFit(layer.name, f"{alone[0]} for one neuron", alone[1], alone[2])
+def _check_one_neuron(costs: Costs, bits: int, profile: Profile) -> None:
+    """Raise DoesNotFit where no empty core holds a single neuron: the one that needs most."""
+    neuron = costs.neediest()
+    short = [_shortage(costs, _Core(kind), neuron, neuron + 1, bits, profile) for kind in profile.cores]
+    if all(shortage is not None for shortage in short):
+        best = max((shortage for shortage in short if shortage is not None), key=lambda shortage: shortage[2])
+        raise DoesNotFit(costs.layer.name, f"{best[0]} for one neuron", best[1], best[2])
+
+
+def _refusal(costs: Costs, first: int, bits: int, cores: list[_Core], profile: Profile) -> DoesNotFit:
+    """Why the neurons from `first` on have no place: the resource that most cores lack."""
+    lacking = Counter(
+        short[0] for core in cores if (short := _shortage(costs, core, first, first + 1, bits, profile)) is not None
+    )
+    return DoesNotFit(
+        costs.layer.name,
+        f"cores for its neurons ({lacking.most_common(1)[0][0]} used up)",
+        f"{costs.layer.neurons} neurons",
+        f"{first} on the {len(cores)} cores of {profile.name}",
+    )

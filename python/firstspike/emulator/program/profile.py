@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ... import _toml
-from ..._checks import one_of
+from ..._checks import integer, one_of
 from .layers import FIRE, POLICIES, UPDATES, Register
 
 SIGNS = ("signed", "even", "source")
 THRESHOLDS = ("neuron", "group", "layer")
+MAX_CORES = 1 << 16
 SINGLE_SPIKE = ("native", "refractory", "assumed")
 
 
 @dataclass(frozen=True)
 class CoreKind:
-    """A kind of core and how many of it there are; None is no known limit.
+    """A kind of core and the number of such cores, 1 to 65,536; None: no known limit.
 
     axons_in, axons_out: distinct sources that a core listens to; pairs of a neuron and a core that listens to it.
     synapse_bits: memory for weights. kernel_entries, neuron_entries: memories of a convolution core.
@@ -33,6 +34,13 @@ class CoreKind:
     neuron_entries: int | None = None
     source: str = ""
 
+    def __post_init__(self) -> None:
+        integer("count of cores", self.count, 1, MAX_CORES)
+        for name in ("neurons", "axons_in", "axons_out", "synapse_bits", "kernel_entries", "neuron_entries"):
+            value = getattr(self, name)
+            if value is not None:
+                integer(f"{name} of a core", value, 0, 1 << 62)
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -40,8 +48,8 @@ class Profile:
     docs/emulator.md.
 
     weight_sign: "signed" (two's complement), "even" (only even values, one bit more of range: Loihi's mixed sign) or
-    "source" (all weights of a source have one sign). thresholds: one a "neuron", a few a core ("group",
-    `threshold_groups` of them), one a "layer". bias_bits, decay_bits: 0 where the chip has none. single_spike:
+    "source" (all weights of a source have one sign). thresholds: one per "neuron", a few per core ("group",
+    `threshold_groups` of them), one per "layer". bias_bits, decay_bits: 0 where the chip has none. single_spike:
     "native", "refractory" (for at most `single_spike_steps` steps) or "assumed" (the chip does not have it).
     """
 
@@ -107,6 +115,8 @@ class Profile:
             raise ValueError(
                 f"profile {self.name}: threshold_shift must be at most weight_shift, got {self.threshold_shift}"
             )
+        if sum(kind.count for kind in self.cores) > MAX_CORES:
+            raise ValueError(f"profile {self.name}: at most {MAX_CORES} cores are possible")
         if not self.cores:
             raise ValueError(f"profile {self.name}: cores must hold at least one kind of core")
 

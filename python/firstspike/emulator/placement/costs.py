@@ -1,0 +1,76 @@
+"""What a range of a layer's neurons needs of a core, in time that does not depend on the number of neurons."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..program.layers import Layer
+
+
+class Costs:
+    """Needs of neurons `first` to `last` (exclusive; numbered row, column, channel) of a layer.
+
+    shared: the core stores a convolution's kernel once, not unrolled.
+    """
+
+    def __init__(self, layer: Layer, shared: bool) -> None:
+        self.layer, self.shared = layer, shared and layer.kind == "conv"
+        self.channels = layer.out_shape[2]
+        self._fan_in = (layer.sources_per_site() * layer.in_shape[2]).ravel()
+        self._before = np.concatenate([[0], np.cumsum(self._fan_in * self.channels)])
+        self._every_theta = frozenset(np.unique(layer.theta).tolist()) if layer.fires else frozenset()
+
+    def neediest(self) -> int:
+        """The neuron with the most synapses, the first of them."""
+        return int(self._fan_in.argmax()) * self.channels
+
+    def synapses(self, first: int, last: int) -> int:
+        """Stored weights: the whole kernel table where it is shared, else one per synapse."""
+        return (
+            int(self.layer.weight.size) if self.shared else self._synapses_before(last) - self._synapses_before(first)
+        )
+
+    def _synapses_before(self, neuron: int) -> int:
+        site, channel = divmod(neuron, self.channels)
+        return int(self._before[site]) + (int(self._fan_in[site]) * channel if channel else 0)
+
+    def axons_in(self, first: int, last: int) -> int:
+        """Distinct source neurons with a synapse to these neurons."""
+        layer = self.layer
+        height, width, channels = layer.pooled_shape
+        per_site = channels * layer.pool**2
+        if layer.kind == "linear":
+            return height * width * per_site
+        begin, end, columns = first // self.channels, (last - 1) // self.channels, layer.out_shape[1]
+        top, left, bottom, right = *divmod(begin, columns), *divmod(end, columns)
+        if top == bottom:
+            parts = [((top, top), (left, right))]
+        else:  # the rest of the first row, the rows between, the beginning of the last row
+            parts = [((top, top), (left, columns - 1)), ((bottom, bottom), (0, right))]
+            if top + 1 < bottom:
+                parts.append(((top + 1, bottom - 1), (0, columns - 1)))
+        rows = [self._reached(0, part[0], height) for part in parts]
+        sides = [self._reached(1, part[1], width) for part in parts]
+        pattern = sum(row.astype(np.int64) << n for n, row in enumerate(rows))
+        sites = 0
+        for value, count in zip(*np.unique(pattern, return_counts=True), strict=True):
+            chosen = [side for n, side in enumerate(sides) if int(value) >> n & 1]
+            if chosen:
+                sites += int(count) * int(np.logical_or.reduce(chosen).sum())
+        return sites * per_site
+
+    def _reached(self, axis: int, outputs: tuple[int, int], size: int) -> NDArray[np.bool_]:
+        """Along one axis, the pooled source positions that a range of outputs (inclusive) has a synapse from."""
+        layer = self.layer
+        kernel, stride, pad = layer.weight.shape[1 + axis], layer.stride[axis], layer.padding[axis]
+        low = outputs[0] * stride - pad
+        offset = np.arange(size) - low
+        inside = (offset >= 0) & (offset < (outputs[1] - outputs[0]) * stride + kernel)
+        return inside & (offset % stride < kernel) if stride > kernel else inside
+
+    def thetas(self, first: int, last: int) -> frozenset[int]:
+        """Distinct thresholds of these neurons; none for a layer that never fires."""
+        if not self.layer.fires or last - first >= self.channels:
+            return self._every_theta
+        return frozenset(self.layer.theta[np.arange(first, last) % self.channels].tolist())
