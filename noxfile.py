@@ -4,6 +4,7 @@ nox -s tests                     the tests, what README and CI call
 nox -s reproduce                 the paper: trains, then writes tables, figures and paper/results/quick/report.html
 nox -s reproduce -- --profile paper
 nox -s bench                     speed beside the peers (-- --full: everything, about half an hour)
+nox -s docs                      the documentation site, build/docs/site/index.html
 nox -s wheel                     a wheel for old systems, tested without a compiler; nox -s generic: the build of other processors
 """
 
@@ -91,6 +92,14 @@ def lint(session: nox.Session) -> None:
 
 
 SOURCES = ("cpp", "tests", "benchmarks")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site in build/docs/site; a warning is an error. Arguments go to mkdocs."""
+    install(session, extras="all", groups=("docs",))
+    environment = {"NO_MKDOCS_2_WARNING": "1", "MPLBACKEND": "Agg"}
+    session.run("mkdocs", "build", "--strict", "--quiet", *session.posargs, env=environment)
 
 
 @nox.session

@@ -60,9 +60,11 @@ class Config:
         spec: the net, such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10"; "" where the net is given (`fit`).
         model: "ttfs", or "relu" for the same net with ReLU neurons (`models.relu_counterpart`).
         steps: time steps T, 1..254.
+        surrogate_scale: width of a triangle or rectangle, alpha of atan or sigmoid; by default the surrogate's own.
         standardize: subtract the training images' mean and divide by their deviation, per channel (direct coding only;
             else pixels are in [0, 1]).
-        epochs, batch: passes over the training images; images per step.
+        epochs: passes over the training images.
+        batch: images per step.
         optimizer: "adamw", "adam" or "sgd" (momentum 0.9).
         lr: peak learning rate.
         schedule: "cosine" (to zero), "linear" (to zero) or "constant", after the warmup.

@@ -1,0 +1,44 @@
+"""The Python code of README.md and of the pages in docs/ runs, block after block, each page in a namespace of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib
+import pytest
+import torch
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SYBIL = Sybil(parsers=[PythonCodeBlockParser(doctest_optionflags=0)], path=str(ROOT))
+
+
+def blocks(page: Path) -> int:
+    """How many blocks of Python a page has."""
+    return page.read_text().count("```python\n")
+
+
+@pytest.fixture(autouse=True)
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each page runs in an empty directory; what it sets in torch is undone."""
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("agg")
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_pages_have_code() -> None:
+    assert sum(map(blocks, PAGES)) > 20
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: str(page.relative_to(ROOT)))
+def test_code_runs(page: Path) -> None:
+    document = SYBIL.parse(page)
+    examples = list(document.examples())
+    assert len(examples) == blocks(page)
+    for example in examples:
+        example.evaluate()

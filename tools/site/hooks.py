@@ -1,0 +1,65 @@
+"""What mkdocs runs beside its pages: files of the repository become pages, pictures and tables are made from real runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT)]
+
+from tools.site import configuration, pictures  # noqa: E402
+
+# Files outside docs/ that are pages of the site.
+PAGES = {
+    "paper/README.md": "reproduction.md",
+    "cpp/README.md": "kernels.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
+LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that are not in docs/, and what is made by the build."""
+    made = {page: (ROOT / source).read_text() for source, page in PAGES.items() if (ROOT / source).exists()}
+    made["configuration.md"] = configuration.page()
+    for name, content in made.items():
+        files.append(File.generated(config, name, content=content))
+    for name, file in pictures.draw(ROOT / "build" / "docs" / "pictures").items():
+        files.append(File.generated(config, f"pictures/{name}", content=file.read_bytes()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Turn links to files of the repository into links to their pages, or into plain names where they have none."""
+    sources = {page: source for source, page in PAGES.items()}
+    source = PurePosixPath(sources.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
+    markdown = re.sub(r"<!-- (?!more).*?-->\n?", "", markdown, flags=re.DOTALL)
+
+    def rewritten(match: re.Match[str]) -> str:
+        image, text, target, anchor = match[1], match[2], match[3], match[4] or ""
+        file = os.path.normpath(source.parent / target)
+        if file in PAGES:
+            file = f"docs/{PAGES[file]}"
+        if file.startswith("docs/"):
+            start = PurePosixPath(page.file.src_uri).parent
+            return f"{image}[{text}]({os.path.relpath(file.removeprefix('docs/'), start)}{anchor})"
+        if image:
+            return embedded(text, file, page, config, files)
+        return text if "`" in text or text != target else f"`{text}`"
+
+    return LINK.sub(rewritten, markdown)
+
+
+def embedded(text: str, file: str, page: Any, config: Any, files: Files) -> str:
+    """A picture of the repository, copied into the site."""
+    name = f"pictures/{PurePosixPath(file).name}"
+    if files.get_file_from_path(name) is None:
+        files.append(File.generated(config, name, content=(ROOT / file).read_bytes()))
+    return f"![{text}]({os.path.relpath(name, PurePosixPath(page.file.src_uri).parent)})"
