@@ -49,7 +49,8 @@ def stages(
 ) -> list[Stage]:
     """The layers of the work's net; `linear` and `conv` make the synapses, with torch's arguments."""
     sized = layer_sizes(workload.spec, workload.input_shape)
-    weights: list[tuple[Any, Any]] = [(layer.weight, layer.bias) for layer in Ours(workload, steps, seed=seed).layers]
+    layers: Any = Ours(workload, steps, seed=seed).layers
+    weights: list[tuple[Any, Any]] = [layer.effective_weight_and_bias() for layer in layers]
     made: list[Stage] = []
     pool = 1
     for item in sized:
@@ -57,7 +58,9 @@ def stages(
             pool = item.token.factor
             continue
         if isinstance(item.token, Conv):
-            synapse: Any = conv(item.inputs, item.outputs, item.token.kernel, padding=item.token.kernel // 2)
+            synapse: Any = conv(
+                item.inputs, item.outputs, item.token.kernel, stride=item.token.stride, padding=item.token.padding
+            )
         else:
             synapse = linear(item.inputs, item.outputs)
         weight, bias = weights[len(made)]

@@ -32,7 +32,9 @@ class DirectSpikingJelly(nn.Module):
                 modules.append(layer.AvgPool2d(item.token.factor))
                 continue
             if isinstance(item.token, Conv):
-                synapse = layer.Conv2d(item.inputs, item.outputs, item.token.kernel, padding=item.token.kernel // 2)
+                synapse = layer.Conv2d(
+                    item.inputs, item.outputs, item.token.kernel, stride=item.token.stride, padding=item.token.padding
+                )
             else:
                 if not flat:
                     modules.append(layer.Flatten())

@@ -71,7 +71,7 @@ def thresholds(value: Tensor, outputs: int) -> Tensor:
         )
     if not torch.compiler.is_compiling() and not tensor.is_meta and not bool(((tensor > 0) & tensor.isfinite()).all()):
         raise ValueError(
-            f"threshold must be positive and finite for each output, got {float(tensor.min())} at the least"
+            f"threshold must be positive and finite for each output, got {float(tensor.detach().min())} at the least"
         )
     return tensor
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _checks, _geometry, ops
+from ._shortcut import with_shortcut
 from ._sites import anchor_to_sites, from_sites, to_sites
 from .spikes import SpikeTimes, Support
 from .surrogate import Surrogate, triangle
@@ -52,21 +53,32 @@ def linear(
     bias: Tensor | None = None,
     *,
     avg_pool: int = 1,
-    threshold: float = 1.0,
+    threshold: float | Tensor = 1.0,
     decay: float = 1.0,
     surrogate: Surrogate = _TRIANGLE,
+    shortcut: SpikeTimes | None = None,
+    shortcut_scale: float | Tensor = 1.0,
 ) -> SpikeTimes:
     """Fully connected layer: X[t] = W s[t] + bias into neurons that fire once.
 
     spikes: [B, N], or a map [B, C, H, W] that is average-pooled by `avg_pool` (a remainder is cropped) and then flattened in
     the order C, H, W to N = C (H // avg_pool) (W // avg_pool). weight: float32 [O, N]. bias: float32 [O], a current added in
-    every step. threshold: > 0. decay: in (0, 1]. Returns SpikeTimes [B, O]. Raises ValueError or TypeError naming a bad argument.
+    every step. decay: in (0, 1].
+    threshold: > 0, a number, or a tensor [O], one per output and differentiable: then X / threshold fires at 1, and the
+    surrogate is that of V / threshold - 1.
+    shortcut: SpikeTimes [B, M], M <= O, of which neuron i is added to the current of output i, times `shortcut_scale`: a
+    number, or a tensor [M], differentiable. It needs avg_pool = 1.
+    Returns SpikeTimes [B, O]. Raises ValueError or TypeError naming a bad argument.
     """
     spikes = _spikes(spikes, 2, 4)
     weight = _checks.float32("weight", weight, 2)
     pool = _geometry.pool_of(spikes.shape, avg_pool)
     geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
     bias = _checks.bias(bias, weight.shape[0])
+    if shortcut is not None:
+        spikes, weight = with_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
+        geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
+    weight, bias, threshold = _per_threshold(weight, bias, threshold)
     neuron = _neuron(threshold, decay, surrogate)
     record = _records(spikes, weight, bias)
     if record and not surrogate.sparse:
@@ -85,15 +97,20 @@ def conv2d(
     stride: int | tuple[int, int] = 1,
     padding: int | tuple[int, int] = 0,
     avg_pool: int = 1,
-    threshold: float = 1.0,
+    threshold: float | Tensor = 1.0,
     decay: float = 1.0,
     surrogate: Surrogate = _TRIANGLE,
+    shortcut: SpikeTimes | None = None,
+    shortcut_scale: float | Tensor = 1.0,
 ) -> SpikeTimes:
     """Convolution layer: X[t] = W * pool(s[t]) + bias into neurons that fire once.
 
     spikes: map [B, C, H, W], average-pooled by `avg_pool` first (a remainder is cropped). weight: float32 [O, C, kh, kw]. bias:
-    float32 [O]. stride, padding: int or (vertical, horizontal). threshold: > 0. decay: in (0, 1]. Returns SpikeTimes
-    [B, O, H', W'] with sizes as in torch.nn.functional.conv2d. Raises ValueError or TypeError naming a bad argument.
+    float32 [O]. stride, padding: int or (vertical, horizontal). decay: in (0, 1]. threshold: as in `linear`.
+    shortcut: map [B, M, H', W'] of the output's size, M <= O, of which channel i is added to the current of channel i,
+    times `shortcut_scale` as in `linear`; or a larger map, of which every n-th row and column counts. It needs a padding of at
+    most half the kernel. Returns SpikeTimes [B, O, H', W'] with sizes as in torch.nn.functional.conv2d. Raises ValueError or
+    TypeError naming a bad argument.
     """
     spikes = _spikes(spikes, 4)
     weight = _checks.float32("weight", weight, 4)
@@ -101,6 +118,10 @@ def conv2d(
     stride, padding = _checks.pair("stride", stride, 1), _checks.pair("padding", padding, 0)
     geometry = _geometry.convolution(spikes.shape, weight, stride, padding, pool, spikes.steps)
     bias = _checks.bias(bias, weight.shape[0])
+    if shortcut is not None:
+        spikes, weight = with_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
+        geometry = _geometry.convolution(spikes.shape, weight, stride, padding, pool, spikes.steps)
+    weight, bias, threshold = _per_threshold(weight, bias, threshold)
     neuron = _neuron(threshold, decay, surrogate)
     record = _records(spikes, weight, bias)
     if record and not surrogate.sparse:
@@ -205,6 +226,18 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
             f"current must have shape [steps, batch, ...] with at least one step, got {tuple(current.shape)}"
         )
     return ops.fire.fire(current.contiguous(), _neuron(threshold, decay, surrogate))
+
+
+def _per_threshold(
+    weight: Tensor, bias: Tensor | None, threshold: float | Tensor
+) -> tuple[Tensor, Tensor | None, float]:
+    """Weight and bias in units of thresholds [O], which is then 1; as they are where the threshold is a number."""
+    if not isinstance(threshold, Tensor) or threshold.dim() == 0:
+        return weight, bias, threshold  # type: ignore[return-value]  # checked in `_neuron`
+    threshold = _checks.thresholds(threshold, weight.shape[0])
+    _checks.same_device("weight", weight, "threshold", threshold)
+    weight = weight / threshold.view(-1, *[1] * (weight.dim() - 1))
+    return weight, None if bias is None else bias / threshold, 1.0
 
 
 def _neuron(threshold: float, decay: float, surrogate: Surrogate) -> tuple[float, float, float, float]:

@@ -99,6 +99,10 @@ def _described(module: nn.Module, name: str) -> dict[str, Any]:
             "input_shape": list(module.input_shape),
             "config": module.described,
         }
+    if kind is fs.Residual:
+        assert isinstance(module, fs.Residual)
+        parts = [_described(part, f"{name}.layers.{n}") for n, part in enumerate(module.layers)]
+        return {"kind": "Residual", "parts": parts, "settings": module.settings()}
     if kind.__name__ in _CHAINS and kind is _CHAINS[kind.__name__]:
         return {
             "kind": kind.__name__,
@@ -138,6 +142,8 @@ def _built(described: Any, depth: int = 0) -> nn.Module:
         )
         net.describe(described["config"])
         return net
+    if kind == "Residual":
+        return fs.Residual([_built(part, depth + 1) for part in described["parts"]], **settings)
     if kind in _CHAINS:
         parts = [_built(part, depth + 1) for part in described["parts"]]
         return nn.Sequential(*parts) if kind == "Sequential" else nn.ModuleList(parts)

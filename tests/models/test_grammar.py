@@ -28,9 +28,9 @@ def test_mlp() -> None:
 
 def test_cnn() -> None:
     assert models.parse("32C3-AP2-64C5-MP3-10") == [
-        Conv(0, 4, 32, 3),
+        Conv(0, 4, 32, (3, 3)),
         Pool(5, 8, "avg", 2),
-        Conv(9, 13, 64, 5),
+        Conv(9, 13, 64, (5, 5)),
         Pool(14, 17, "max", 3),
         Linear(18, 20, 10),
     ]
@@ -44,7 +44,7 @@ def test_reads_what_it_writes(spec: str) -> None:
     assert [spec[token.start : token.end] for token in tokens] == spec.split("-")
 
 
-@given(st.text(alphabet="0123456789CAMEP-x ", max_size=12))
+@given(st.text(alphabet="0123456789CAMEPR()s-x ", max_size=12))
 def test_any_other_text_is_an_error_that_points_into_it(spec: str) -> None:
     try:
         tokens = models.parse(spec)
@@ -58,6 +58,17 @@ def test_any_other_text_is_an_error_that_points_into_it(spec: str) -> None:
 
 
 WRONG = [
+    ("8C3-R(8C3-8C3-10", "", "a ')' is missing at the end of a block"),
+    ("8C3-R(R(8C3))-10", "(", "parentheses must enclose one block"),
+    ("8C3-R(8C3-AP2)-10", "R(8C3-AP2)", "a block must hold convolutions, or fully connected layers"),
+    ("R(8C3)-10", "R(8C3)", "a block must stand behind a layer that fires"),
+    ("784-R(784)-10", "R(784)", "a block must stand behind a layer that fires"),
+    ("8C3-MP2-R(8C3)-10", "R(8C3)", "a block cannot stand behind max pooling"),
+    ("8C3-10-R(8C3)-10", "R(8C3)", "convolutions and pools must come before"),
+    ("8C3x4-10", "8C3x4", "the kernel of '8C3x4' must be odd"),
+    ("8C3x3-10", "8C3x3", "'8C3x3' must be written '8C3'"),
+    ("8C3s1-10", "8C3s1", "'8C3s1' must be written '8C3'"),
+    ("8C3s0-10", "8C3s0", "the numbers in '8C3s0' must be at least 1"),
     ("784-4x0-10", "4x0", "cannot read '4x0'; expected nCk"),
     ("32C3-AX2-10", "AX2", "cannot read 'AX2'"),
     ("32C3-XP2-10", "XP2", "cannot read 'XP2'"),

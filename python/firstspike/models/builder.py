@@ -11,7 +11,7 @@ from .. import _checks
 from .. import nn as fs
 from ..surrogate import Surrogate
 from .coding import ENCODERS, MEMBRANE, READOUTS, TEMPORAL, make_encoder, make_readout
-from .grammar import Conv, Linear, Pool, fail, parse
+from .grammar import Conv, Linear, Pool, Residual, fail, parse
 from .net import TTFSNet
 from .sizes import SizedLayer, check_input_shape, layer_sizes
 
@@ -37,7 +37,11 @@ def build(
     surrogate: Surrogate | None = None,
     generator: Generator | None = None,
 ) -> TTFSNet:
-    """A TTFS net from a string such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10" (`grammar.parse` has the rules).
+    """A TTFS net from a string such as "784-400-400-10", "32C3-AP2-64C3-AP2-256-10" or "64C3-R(64C3-64C3)-AP2-10".
+
+    The rules of these strings: "784" neurons, "32C3" a convolution (32 channels, 3 x 3), "32C3x5" with 3 rows and 5
+    columns, "32C3s2" with a stride of 2, "AP2", "MP2", "EP2" average, max and earliest pooling, "R(64C3-64C3)" a residual
+    block (`nn.Residual`).
 
     input_shape: (C, H, W) of the data, or (N,) for a net without convolutions. steps: T, 1 to 254.
     The default readout, "membrane", of neurons without a leak (decay 1) ignores when the last hidden layer fires: its last
@@ -83,7 +87,8 @@ def build(
         "normalization": normalization,
         "generator": generator,
     }
-    layers = _layers(sized, encoder == "direct", readout in MEMBRANE, population, dropout, synapse, dict(neuron))
+    options = _Options(encoder == "direct", readout in MEMBRANE, population, dropout, synapse, dict(neuron))
+    layers = _layers(sized, options)
     config = {
         "spec": spec,
         "input_shape": list(shape),
@@ -137,45 +142,70 @@ def from_config(config: dict[str, Any], *, generator: Generator | None = None) -
     return build(options.pop("spec"), surrogate=Surrogate(**kind), generator=generator, **options)
 
 
-def _layers(
-    sized: list[SizedLayer],
-    direct: bool,
-    integrate: bool,
-    population: int,
-    dropout: float,
-    synapse: dict[str, Any],
-    neuron: dict[str, Any],
-) -> list[nn.Module]:
+@dataclasses.dataclass(frozen=True)
+class _Options:
+    """What the layers of a net have in common."""
+
+    direct: bool
+    integrate: bool
+    population: int
+    dropout: float
+    synapse: dict[str, Any]
+    neuron: dict[str, Any]
+
+
+def _layers(sized: list[SizedLayer], options: _Options) -> list[nn.Module]:
     """The layers in order; the factor of an average pool goes into the layer behind it."""
     layers: list[nn.Module] = []
     factor = 1
     for item in sized:
-        token, last, coded = item.token, item is sized[-1], direct and not layers
-        if isinstance(token, Pool):
-            if token.kind == "avg":
-                factor = token.factor
-            else:
-                layers.append((fs.MaxPool2d if token.kind == "max" else fs.EarliestPool2d)(token.factor))
+        token, last = item.token, item is sized[-1]
+        if isinstance(token, Pool) and token.kind == "avg":
+            factor = token.factor
             continue
-        outputs = item.outputs * (population if last else 1)
-        if isinstance(token, Conv):
-            size: dict[str, Any] = {"kernel_size": token.kernel, "padding": token.kernel // 2}
+        if isinstance(token, Pool):
+            layers.append((fs.MaxPool2d if token.kind == "max" else fs.EarliestPool2d)(token.factor))
+            continue
+        if isinstance(token, Residual):
+            factors = [factor] + [1] * (len(item.body) - 1)
             layers.append(
-                fs.DirectConv2d(item.inputs, outputs, **size, **synapse, **neuron)
-                if coded
-                else fs.TTFSConv2d(item.inputs, outputs, **size, avg_pool=factor, **synapse, **neuron)
+                fs.Residual(
+                    _spiking(part, f, options, options.dropout) for part, f in zip(item.body, factors, strict=True)
+                )
             )
-        elif coded:
-            layers.append(fs.DirectLinear(item.inputs, outputs, **synapse, **neuron))
+        elif options.direct and not layers:
+            layers.append(_coded(item, options, last))
+        elif last and options.integrate:
+            layers.append(
+                fs.Integrate(
+                    item.inputs,
+                    item.outputs * options.population,
+                    avg_pool=factor,
+                    decay=options.neuron["decay"],
+                    dropout=options.dropout if layers else 0.0,  # the data keep all their spikes
+                    **options.synapse,
+                )
+            )
         else:
-            dense = {
-                **synapse,
-                "dropout": dropout if layers else 0.0,
-            }  # the data keep all their spikes
-            layers.append(
-                fs.Integrate(item.inputs, outputs, avg_pool=factor, decay=neuron["decay"], **dense)
-                if last and integrate
-                else fs.TTFSLinear(item.inputs, outputs, avg_pool=factor, **dense, **neuron)
-            )
+            rate = options.dropout if layers else 0.0
+            layers.append(_spiking(item, factor, options, rate, options.population if last else 1))
         factor = 1
     return layers
+
+
+def _coded(item: SizedLayer, options: _Options, last: bool) -> nn.Module:
+    """A directly coded layer."""
+    outputs = item.outputs * (options.population if last else 1)
+    if isinstance(item.token, Conv):
+        sizes: dict[str, Any] = {"stride": item.token.stride, "padding": item.token.padding}
+        return fs.DirectConv2d(item.inputs, outputs, item.token.kernel, **sizes, **options.synapse, **options.neuron)
+    return fs.DirectLinear(item.inputs, outputs, **options.synapse, **options.neuron)
+
+
+def _spiking(item: SizedLayer, factor: int, options: _Options, dropout: float, population: int = 1) -> nn.Module:
+    """A layer that gets and gives spikes; only fully connected ones drop some."""
+    shared: dict[str, Any] = {"avg_pool": factor, **options.synapse, **options.neuron}
+    if isinstance(item.token, Conv):
+        sizes: dict[str, Any] = {"stride": item.token.stride, "padding": item.token.padding}
+        return fs.TTFSConv2d(item.inputs, item.outputs, item.token.kernel, **sizes, **shared)
+    return fs.TTFSLinear(item.inputs, item.outputs * population, dropout=dropout, **shared)

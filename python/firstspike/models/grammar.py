@@ -8,8 +8,14 @@ from typing import Any
 
 POOLS = {"AP": "avg", "MP": "max", "EP": "earliest"}
 _N = r"0|[1-9][0-9]{0,8}"  # no leading zeros, so that a net has one string
-_TOKEN = re.compile(rf"(?P<channels>{_N})C(?P<kernel>{_N})|(?P<pool>[A-Z]+P)(?P<factor>{_N})|(?P<width>{_N})")
-_EXPECTED = "expected nCk (convolution), APk, MPk or EPk (average, max, earliest pooling), or n (fully connected)"
+_TOKEN = re.compile(
+    rf"(?P<channels>{_N})C(?P<kernel>{_N})(x(?P<columns>{_N}))?(s(?P<stride>{_N})(x(?P<across>{_N}))?)?"
+    rf"|(?P<pool>[A-Z]+P)(?P<factor>{_N})|(?P<width>{_N})"
+)
+_EXPECTED = (
+    "expected nCk (convolution; nCkxm, nCks2), APk, MPk or EPk (average, max, earliest pooling), n (fully connected) "
+    "or R(...) (residual block)"
+)
 
 
 class GrammarError(ValueError):
@@ -34,13 +40,23 @@ class Token:
 
 @dataclass(frozen=True)
 class Conv(Token):
-    """nCk: n channels, a k x k kernel, stride 1, padding k // 2, so that an odd k keeps the map's size."""
+    """nCk: n channels, a k x k kernel, stride 1, padding k // 2, so that an odd k keeps the map's size.
+
+    nCkxm has k rows and m columns; s2 behind it is a stride of 2, s2x1 one of 2 rows and 1 column.
+    """
 
     channels: int
-    kernel: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Half the kernel."""
+        return self.kernel[0] // 2, self.kernel[1] // 2
 
     def __str__(self) -> str:
-        return f"{self.channels}C{self.kernel}"
+        kernel, stride = _pair(self.kernel), _pair(self.stride)
+        return f"{self.channels}C{kernel}" + (f"s{stride}" if self.stride != (1, 1) else "")
 
 
 @dataclass(frozen=True)
@@ -64,20 +80,27 @@ class Linear(Token):
         return f"{self.width}"
 
 
+@dataclass(frozen=True)
+class Residual(Token):
+    """R(...): convolutions or fully connected layers, the last of which gets the block's own input too."""
+
+    body: tuple[Conv | Linear, ...]
+
+    def __str__(self) -> str:
+        return f"R({'-'.join(map(str, self.body))})"
+
+
 def parse(spec: str) -> list[Token]:
     """The tokens of a net's string, checked for their order.
 
-    Tokens are joined by "-": nCk, APk, MPk, EPk, n. Convolutions and pools come first, a pool behind a convolution;
-    then the fully connected layers, of which the last one is the number of classes. A net without convolutions starts
-    with the size of its input. Raises TypeError where spec is no string, GrammarError (a ValueError) pointing at the
-    token otherwise.
+    Tokens are joined by "-": nCk, APk, MPk, EPk, n, R(...). Convolutions and pools come first, a pool behind a convolution or
+    a block of them; then the fully connected layers, of which the last one is the number of classes. A net without
+    convolutions starts with the size of its input. A block R(...) stands behind a layer that fires, and holds convolutions or
+    fully connected layers. Raises TypeError where spec is no string, GrammarError (a ValueError) pointing at the token otherwise.
     """
     if not isinstance(spec, str):
         raise TypeError(f"spec must be a string such as '784-400-400-10', got {type(spec).__name__}")
-    tokens, start = [], 0
-    for text in spec.split("-"):
-        tokens.append(_token(spec, text, start))
-        start += len(text) + 1
+    tokens = [_token(spec, start, end) for start, end in _parts(spec, 0, len(spec))]
     _check_order(spec, tokens)
     return tokens
 
@@ -87,29 +110,77 @@ def fail(spec: str, token: Token, message: str) -> GrammarError:
     return GrammarError(spec, token.start, token.end, message)
 
 
-def _token(spec: str, text: str, start: int) -> Token:
-    end = start + len(text)
+def _parts(spec: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Where the parts between '-' lie that no parentheses enclose."""
+    parts, depth, begin = [], 0, start
+    for place in range(start, end):
+        depth += {"(": 1, ")": -1}.get(spec[place], 0)
+        if depth < 0 or depth > 1:
+            raise GrammarError(spec, place, place + 1, "parentheses must enclose one block, as in R(64C3-64C3)")
+        if spec[place] == "-" and depth == 0:
+            parts.append((begin, place))
+            begin = place + 1
+    if depth:
+        raise GrammarError(spec, end, end, "a ')' is missing at the end of a block")
+    return [*parts, (begin, end)]
+
+
+def _token(spec: str, start: int, end: int) -> Token:
+    text = spec[start:end]
     if not text:
         raise GrammarError(spec, start, end, f"there is nothing between two '-' or at an end; {_EXPECTED}")
+    if text.startswith("R(") and text.endswith(")"):
+        return _block(spec, start, end)
     match = _TOKEN.fullmatch(text)
     if match is None or (match["pool"] and match["pool"] not in POOLS):
         raise GrammarError(spec, start, end, f"cannot read {text!r}; {_EXPECTED}")
-    numbers = [int(number) for name in ("channels", "kernel", "factor", "width") if (number := match[name]) is not None]
-    if 0 in numbers:
+    number = {name: int(value) for name, value in match.groupdict().items() if value is not None and name != "pool"}
+    if 0 in number.values():
         raise GrammarError(spec, start, end, f"the numbers in {text!r} must be at least 1")
-    if match["channels"]:
-        if numbers[1] % 2 == 0:
-            raise GrammarError(spec, start, end, f"the kernel of {text!r} must be odd, as its padding is k // 2")
-        return Conv(start, end, *numbers)
-    return Pool(start, end, POOLS[match["pool"]], *numbers) if match["pool"] else Linear(start, end, *numbers)
+    if match["pool"]:
+        return Pool(start, end, POOLS[match["pool"]], number["factor"])
+    if match["width"]:
+        return Linear(start, end, number["width"])
+    kernel = number["kernel"], number.get("columns", number["kernel"])
+    stride = number.get("stride", 1), number.get("across", number.get("stride", 1))
+    if kernel[0] % 2 == 0 or kernel[1] % 2 == 0:
+        raise GrammarError(spec, start, end, f"the kernel of {text!r} must be odd, as its padding is k // 2")
+    token = Conv(start, end, number["channels"], kernel, stride)
+    if str(token) != text:
+        raise GrammarError(spec, start, end, f"{text!r} must be written {str(token)!r}, so that a net has one string")
+    return token
+
+
+def _block(spec: str, start: int, end: int) -> Residual:
+    body = [_token(spec, *part) for part in _parts(spec, start + 2, end - 1)]
+    kinds = {type(token) for token in body}
+    if kinds not in ({Conv}, {Linear}):
+        raise GrammarError(
+            spec, start, end, "a block must hold convolutions, or fully connected layers, and nothing else"
+        )
+    return Residual(start, end, tuple(token for token in body if isinstance(token, (Conv, Linear))))
+
+
+def is_dense(token: Token | None) -> bool:
+    """Whether a token is fully connected, or a block of such."""
+    return isinstance(token, Linear) or (isinstance(token, Residual) and isinstance(token.body[0], Linear))
+
+
+def _pair(sizes: tuple[int, int]) -> str:
+    return f"{sizes[0]}" if sizes[0] == sizes[1] else f"{sizes[0]}x{sizes[1]}"
 
 
 def _check_order(spec: str, tokens: list[Token]) -> None:
-    for before, token in zip([None, *tokens], tokens, strict=False):
-        if isinstance(before, Linear) and not isinstance(token, Linear):
+    for number, (before, token) in enumerate(zip([None, *tokens], tokens, strict=False)):
+        if is_dense(before) and not is_dense(token):
             raise fail(spec, token, "convolutions and pools must come before the fully connected layers")
-        if isinstance(token, Pool) and not isinstance(before, Conv):
+        if isinstance(token, Pool) and (before is None or isinstance(before, Pool)):
             raise fail(spec, token, "a pool must come right behind a convolution")
+        if isinstance(token, Residual):
+            if before is None or (number == 1 and isinstance(before, Linear)):
+                raise fail(spec, token, "a block must stand behind a layer that fires")
+            if isinstance(before, Pool) and before.kind == "max":
+                raise fail(spec, token, "a block cannot stand behind max pooling, which makes several spikes per unit")
     last = tokens[-1]
     if not isinstance(last, Linear):
         raise fail(spec, last, "the last layer must be fully connected: the number of classes")

@@ -132,7 +132,7 @@ class TTFSNet(nn.Module):
         signal = self._encoded(x)
         for layer in list(self.layers)[:-1]:
             signal = layer(signal)
-            if isinstance(layer, fs.FiringLayer):
+            if isinstance(layer, (fs.FiringLayer, fs.Residual)):
                 seen.append(signal)
         last, membrane = self.layers[-1], None
         if isinstance(self.readout, fs.FirstSpike) and isinstance(last, fs.FiringLayer):

@@ -1,12 +1,13 @@
-"""The ReLU twin: the same net with ReLU neurons, the ceiling that a spiking net is compared with."""
+"""The ReLU counterpart: the same net with ReLU neurons, the ceiling that a spiking net is compared with."""
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from .. import init
-from .grammar import Conv, Pool
-from .sizes import check_input_shape, layer_sizes
+from .grammar import Conv, Pool, Residual, is_dense
+from .sizes import SizedLayer, check_input_shape, layer_sizes
 
 
 def relu_counterpart(
@@ -28,7 +29,11 @@ def relu_counterpart(
     for item in sized:
         token = item.token
         if isinstance(token, Conv):
-            layers += [nn.Conv2d(item.inputs, item.outputs, token.kernel, padding=token.kernel // 2), nn.ReLU()]
+            layers += [_convolution(item, token), nn.ReLU()]
+        elif isinstance(token, Residual):
+            if is_dense(token) and not any(isinstance(layer, nn.Flatten) for layer in layers):
+                layers.append(nn.Flatten())
+            layers.append(Block(item, dropout))
         elif isinstance(token, Pool):
             layers.append(nn.AvgPool2d(token.factor) if token.kind == "avg" else nn.MaxPool2d(token.factor))
         else:
@@ -39,12 +44,39 @@ def relu_counterpart(
             layers.append(nn.Linear(item.inputs, item.outputs))
             if item is not sized[-1]:
                 layers.append(nn.ReLU())
-    for layer in layers:
+    for layer in nn.ModuleList(layers).modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             init.kaiming_(layer.weight, generator=generator)
             assert isinstance(layer.bias, Tensor)
             nn.init.zeros_(layer.bias)
     return nn.Sequential(*layers)
+
+
+class Block(nn.Module):
+    """A residual block with ReLU: its input is added to what the last layer gives, before that layer's ReLU."""
+
+    def __init__(self, item: SizedLayer, dropout: float) -> None:
+        super().__init__()
+        parts: list[nn.Module] = []
+        for part in item.body:
+            if isinstance(part.token, Conv):
+                parts += [_convolution(part, part.token), nn.ReLU()]
+            else:
+                parts += [*([nn.Dropout(dropout)] if dropout else []), nn.Linear(part.inputs, part.outputs), nn.ReLU()]
+        self.body = nn.Sequential(*parts[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activations of the last layer, of x [B, C, H, W] or [B, N]; every n-th row and column of x as in `nn.Residual`."""
+        y: Tensor = self.body(x)
+        if x.dim() == 4:
+            rows, columns = (-(-have // want) for have, want in zip(x.shape[2:], y.shape[2:], strict=True))
+            x = x[:, :, ::rows, ::columns]
+        missing = y.shape[1] - x.shape[1]
+        return F.relu(y + F.pad(x, (0, 0, 0, 0, 0, missing) if x.dim() == 4 else (0, missing)))
+
+
+def _convolution(item: SizedLayer, token: Conv) -> nn.Conv2d:
+    return nn.Conv2d(item.inputs, item.outputs, token.kernel, token.stride, token.padding)
 
 
 def _behind_the_neurons(layers: list[nn.Module]) -> int:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from .. import _checks
-from .grammar import POOLS, Conv, Linear, Pool, Token, fail, parse
+from .grammar import POOLS, Conv, Linear, Pool, Residual, Token, fail, parse
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class SizedLayer:
     token: Token
     inputs: int
     outputs: int
+    body: tuple[SizedLayer, ...] = ()  # of a residual block
 
 
 def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = None) -> list[SizedLayer]:
@@ -35,19 +36,33 @@ def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = N
         raise fail(spec, tokens[0], f"a convolution needs input_shape (channels, height, width), got {input_shape}")
     sized, size = [], input_shape
     for token in tokens:
-        before = size
-        if isinstance(token, Conv):
-            size = (token.channels, *before[1:])
-            sized.append(SizedLayer(token, before[0], token.channels))
-        elif isinstance(token, Pool):
-            size = (before[0], before[1] // token.factor, before[2] // token.factor)
-            if 0 in size:
-                raise fail(spec, token, f"the pool is larger than its map of {before[1]} x {before[2]}")
-            sized.append(SizedLayer(token, before[0], before[0]))
-        elif isinstance(token, Linear):
-            size = (token.width,)
-            sized.append(SizedLayer(token, math.prod(before), token.width))
+        layer, size = _sized(spec, token, size)
+        sized.append(layer)
     return sized
+
+
+def _sized(spec: str, token: Token, before: tuple[int, ...]) -> tuple[SizedLayer, tuple[int, ...]]:
+    """A layer behind neurons of the shape `before`, and the shape of its own."""
+    if isinstance(token, Conv):
+        rows, columns = (-(-size // stride) for size, stride in zip(before[1:], token.stride, strict=True))
+        return SizedLayer(token, before[0], token.channels), (token.channels, rows, columns)
+    if isinstance(token, Pool):
+        size = (before[0], before[1] // token.factor, before[2] // token.factor)
+        if 0 in size:
+            raise fail(spec, token, f"the pool is larger than its map of {before[1]} x {before[2]}")
+        return SizedLayer(token, before[0], before[0]), size
+    if isinstance(token, Linear):
+        return SizedLayer(token, math.prod(before), token.width), (token.width,)
+    assert isinstance(token, Residual)
+    shape, body = before, []
+    for part in token.body:
+        layer, shape = _sized(spec, part, shape)
+        body.append(layer)
+    if before[0] > shape[0] or len(before) != len(shape):
+        raise fail(
+            spec, token, f"the block's input of shape {before} must have at most the channels of its output, {shape}"
+        )
+    return SizedLayer(token, before[0], shape[0], tuple(body)), shape
 
 
 def check_input_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:

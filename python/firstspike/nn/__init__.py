@@ -9,6 +9,7 @@ from .node import TTFSNode
 from .normalization import WeightNormalization
 from .pool import EarliestPool2d, MaxPool2d
 from .prepacked import Prepacked
+from .residual import Residual
 from .synapse import Affine, Synapse
 from .ttfs import TTFSConv2d, TTFSLinear
 
@@ -24,6 +25,7 @@ __all__ = [
     "MaxPool2d",
     "MembraneReadout",
     "Prepacked",
+    "Residual",
     "SpikeInput",
     "Synapse",
     "TTFSConv2d",

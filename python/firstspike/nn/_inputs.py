@@ -34,6 +34,13 @@ def check_spikes(spikes: Spikes, steps: int, shape: str) -> Spikes:
     return spikes
 
 
+def spikes_only(spikes: Spikes) -> SpikeTimes:
+    """Return SpikeTimes; TypeError for a dense train, behind which no shortcut can go."""
+    if isinstance(spikes, Tensor):
+        raise TypeError("spikes must be SpikeTimes where a layer has a shortcut, got a dense train (of max pooling)")
+    return spikes
+
+
 def drop_spikes(spikes: Spikes, p: float) -> Spikes:
     """A train of either kind from which each neuron is missing with probability p."""
     if isinstance(spikes, Tensor):

@@ -82,6 +82,10 @@ class FiringLayer(Synapse, NeuronSettings):
             "surrogate": dataclasses.asdict(self.surrogate),
         }
 
+    def _per_theta(self, scale: float | Tensor) -> float | Tensor:
+        """The scale of a shortcut in units of the thresholds."""
+        return scale if self.theta is None else scale / self.theta
+
     def _per_threshold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if self.theta is None:
             return weight, bias

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Generator, Tensor, nn
 
-from .. import _checks, functional
+from .. import _checks, _geometry, functional
+from .._shortcut import with_shortcut
 from ..init import pool_gain
 from ..spikes import SpikeTimes
 from ..surrogate import Surrogate
@@ -22,6 +23,7 @@ from ._inputs import (
     full_precision,
     map_current,
     map_membrane,
+    spikes_only,
 )
 from .firing import FiringLayer
 from .synapse import Affine
@@ -70,12 +72,24 @@ class TTFSLinear(FiringLayer):
             generator=generator,
         )
 
-    def forward(self, spikes: Spikes, *, membrane: bool = False) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
+    def forward(
+        self,
+        spikes: Spikes,
+        shortcut: SpikeTimes | None = None,
+        *,
+        shortcut_scale: float | Tensor = 1.0,
+        membrane: bool = False,
+    ) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
         """Spike times [B, O] of `spikes` [B, N] or [B, C, H, W]; with `membrane` also V of this very pass, see `membrane`.
 
-        `spikes` may be a dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path.
+        `spikes` may be a dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path. shortcut and
+        shortcut_scale as in `functional.linear`; nothing is dropped from a shortcut.
         """
         spikes, weight, bias = self.prepare_input(check_spikes(spikes, self.steps, FLAT_OR_MAP))
+        if shortcut is not None:
+            spikes = spikes_only(spikes)
+            geometry = _geometry.linear(spikes.shape, weight, self.avg_pool, self.steps)
+            spikes, weight = with_shortcut(spikes, weight, shortcut, self._per_theta(shortcut_scale), geometry)
         if isinstance(spikes, Tensor):
             current = flat_current(spikes, weight, bias, self.avg_pool)
             fired = SpikeTimes.from_dense(functional.fire(current, **self.neuron))
@@ -149,12 +163,24 @@ class TTFSConv2d(FiringLayer):
             generator=generator,
         )
 
-    def forward(self, spikes: Spikes, *, membrane: bool = False) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
+    def forward(
+        self,
+        spikes: Spikes,
+        shortcut: SpikeTimes | None = None,
+        *,
+        shortcut_scale: float | Tensor = 1.0,
+        membrane: bool = False,
+    ) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
         """Spike times [B, O, H', W'] of `spikes` [B, C, H, W]; with `membrane` also V of this very pass, see `membrane`.
 
-        `spikes` may be a dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path.
+        `spikes` may be a dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path. shortcut and
+        shortcut_scale as in `functional.conv2d`; nothing is dropped from a shortcut.
         """
         spikes, weight, bias = self.prepare_input(check_spikes(spikes, self.steps, MAP))
+        if shortcut is not None:
+            spikes = spikes_only(spikes)
+            geometry = _geometry.convolution(spikes.shape, weight, *self._window, self.steps)
+            spikes, weight = with_shortcut(spikes, weight, shortcut, self._per_theta(shortcut_scale), geometry)
         if isinstance(spikes, Tensor):
             current = map_current(spikes, weight, bias, *self._window)
             fired = SpikeTimes.from_dense(functional.fire(current, **self.neuron))

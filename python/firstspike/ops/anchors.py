@@ -5,6 +5,7 @@ Dense anchors are [T, B, ...] in any order of the neurons, as they are here for 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -56,6 +57,20 @@ def _earliest_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _earliest_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
     (first,) = ctx.saved_tensors
     return gradient * first, gradient * ~first, None
+
+
+def _spread(anchor: Tensor, size: Sequence[int], steps: Sequence[int]) -> Tensor:
+    return _zeros(anchor, *anchor.shape[:3], *size)
+
+
+def _spread_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    anchor, _, steps = inputs
+    ctx.places = tuple(slice(0, n * step, step) for n, step in zip(anchor.shape[3:], steps, strict=True))
+
+
+def _spread_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    rows, columns = ctx.places
+    return gradient[:, :, :, rows, columns], None, None
 
 
 def _cat_supports(
@@ -117,6 +132,15 @@ def _cat_supports_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[
     return gradient[to_one], None, None, gradient[to_other], None, None, None, None
 
 
+# A dense anchor of maps [T, B, C, H, W] on larger ones, every `steps`-th row and column of which it fills.
+spread_anchor = operator(
+    "spread_anchor(Tensor anchor, SymInt[] size, int[] steps) -> Tensor",
+    cpu=_spread,
+    cuda=_spread,
+    fake=_spread,
+    save=_spread_save,
+    gradients=_spread_gradient,
+)
 # A dense anchor over another number of steps; index: int64 [T], the new step of each old one.
 rescale_anchor = operator(
     "rescale_anchor(Tensor anchor, Tensor index, SymInt steps) -> Tensor",

@@ -72,12 +72,15 @@ def linear(
     bias: Tensor | None = None,
     *,
     avg_pool: int = 1,
-    threshold: float = 1.0,
+    threshold: float | Tensor = 1.0,
     decay: float = 1.0,
     surrogate: Surrogate = triangle(),
+    shortcut: Spikes | None = None,
+    shortcut_scale: float | Tensor = 1.0,
 ) -> SpikeTrain:
     """Fully connected layer of neurons: spikes [B, N], or a map [B, C, H, W] pooled and flattened; weight [O, N]."""
     current = linear_current(spikes, weight, bias, avg_pool=avg_pool)
+    current, threshold = _completed(current, threshold, shortcut, shortcut_scale)
     return SpikeTrain(neuron.fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
 
 
@@ -89,13 +92,33 @@ def conv2d(
     stride: int | tuple[int, int] = 1,
     padding: int | tuple[int, int] = 0,
     avg_pool: int = 1,
-    threshold: float = 1.0,
+    threshold: float | Tensor = 1.0,
     decay: float = 1.0,
     surrogate: Surrogate = triangle(),
+    shortcut: Spikes | None = None,
+    shortcut_scale: float | Tensor = 1.0,
 ) -> SpikeTrain:
     """Convolution of a map [B, C, H, W], pooled first, with weight [O, C, kh, kw]."""
     current = conv2d_current(spikes, weight, bias, stride=stride, padding=padding, avg_pool=avg_pool)
+    current, threshold = _completed(current, threshold, shortcut, shortcut_scale)
     return SpikeTrain(neuron.fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
+
+
+def _completed(
+    current: Tensor, threshold: float | Tensor, shortcut: Spikes | None, scale: float | Tensor
+) -> tuple[Tensor, float]:
+    """The current [T, B, O, ...] with a shortcut's spikes added, in units of thresholds [O]; and the threshold then."""
+    per_channel = (-1, *[1] * (current.dim() - 3))
+    if shortcut is not None:
+        x = shortcut.dense().to(current.dtype)
+        if current.dim() == 5:  # every n-th row and column of a larger map
+            x = x[..., :: max(1, x.shape[-2] // current.shape[-2]), :: max(1, x.shape[-1] // current.shape[-1])]
+        x = x * (scale.view(per_channel) if isinstance(scale, Tensor) and scale.dim() else scale)
+        rest = current.shape[2] - x.shape[2]
+        current = current + torch.nn.functional.pad(x, (*[0, 0] * (current.dim() - 3), 0, rest))
+    if isinstance(threshold, Tensor) and threshold.dim():
+        return current / threshold.view(per_channel), 1.0
+    return current, float(threshold)
 
 
 def integrate(

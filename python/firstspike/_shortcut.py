@@ -1,0 +1,97 @@
+"""A shortcut into a layer's current: the layer on its input and the shortcut's spikes together, one tap of weight each."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import _checks
+from ._cat import cat
+from ._geometry import Geometry
+from .ops import anchors
+from .ops._library import TILES
+from .spikes import SpikeTimes
+
+Scale = float | Tensor
+
+
+def with_shortcut(
+    spikes: SpikeTimes, weight: Tensor, shortcut: SpikeTimes, scale: Scale, geometry: Geometry
+) -> tuple[SpikeTimes, Tensor]:
+    """(spikes, weight) of a layer whose current has `scale` times the shortcut's spikes added; arguments checked.
+
+    geometry: of the layer without the shortcut. The shortcut's channel c goes into output c.
+    """
+    _checks.instance("shortcut", shortcut, SpikeTimes, "SpikeTimes")
+    if shortcut.steps != spikes.steps or shortcut.shape[0] != spikes.shape[0]:
+        raise ValueError(f"shortcut must have the samples and steps of spikes, {spikes}, got {shortcut}")
+    _checks.same_device("spikes", spikes.times, "shortcut", shortcut.times)
+    maps = weight.dim() == 4
+    if maps:
+        shortcut, place = _on_the_input(shortcut, geometry)
+    else:
+        if geometry.pool != 1:
+            raise ValueError(f"shortcut needs avg_pool = 1 in a fully connected layer, got {geometry.pool}")
+        if len(shortcut.shape) != 2:
+            raise ValueError(f"shortcut must have shape [batch, neurons], got {tuple(shortcut.shape)}")
+        spikes, place = spikes.flatten(1) if len(spikes.shape) == 4 else spikes, (0, 0)
+    channels = shortcut.shape[1]
+    if channels > weight.shape[0]:
+        raise ValueError(
+            f"shortcut must have at most the layer's {weight.shape[0]} outputs as channels, got {tuple(shortcut.shape)}"
+        )
+    taps = F.pad(_scales(scale, channels, weight).diag(), (0, 0, 0, weight.shape[0] - channels))
+    if maps:
+        rows, columns = geometry.kernel_height, geometry.kernel_width
+        around = (place[1], columns - 1 - place[1], place[0], rows - 1 - place[0])
+        taps = F.pad((taps * geometry.pool**2)[:, :, None, None], around)
+    if spikes.shape[1] % TILES["cpu"] and not channels % TILES["cpu"]:  # full groups first: see `cat`
+        return cat([shortcut, spikes]), torch.cat([taps, weight], 1)
+    return cat([spikes, shortcut]), torch.cat([weight, taps], 1)
+
+
+def _on_the_input(shortcut: SpikeTimes, geometry: Geometry) -> tuple[SpikeTimes, tuple[int, int]]:
+    """The shortcut as a map of the size of the input, with the kernel's cell through which it goes."""
+    out = geometry.out_size
+    if len(shortcut.shape) != 4:
+        raise ValueError(f"shortcut must have shape [batch, channels, height, width], got {tuple(shortcut.shape)}")
+    size = shortcut.shape[2], shortcut.shape[3]
+    if size != out:
+        strides = tuple(max(1, have // want) for have, want in zip(size, out, strict=True))
+        if tuple(-(-have // stride) for have, stride in zip(size, strides, strict=True)) != out:
+            raise ValueError(f"shortcut must have the output's size {out}, or a multiple of it, got {size}")
+        shortcut = shortcut[:, :, :: strides[0], :: strides[1]]
+    pads, kernels = (geometry.pad_y, geometry.pad_x), (geometry.kernel_height, geometry.kernel_width)
+    if any(2 * pad > kernel - 1 for pad, kernel in zip(pads, kernels, strict=True)):
+        raise ValueError(f"shortcut needs a padding of at most half the kernel {kernels}, got {pads}")
+    return _spread(
+        shortcut, (geometry.height, geometry.width), (geometry.stride_y, geometry.stride_x), geometry.pool
+    ), pads
+
+
+def _spread(spikes: SpikeTimes, size: tuple[int, int], stride: tuple[int, int], pool: int) -> SpikeTimes:
+    """Each unit of a map at the place of the input that the kernel's cell sees; silent elsewhere."""
+    if spikes.shape[2:] == size and stride == (1, 1) and pool == 1:
+        return spikes
+    steps = [s * pool for s in stride]
+    rows, columns = (slice(0, n * step, step) for n, step in zip(spikes.shape[2:], steps, strict=True))
+    times = torch.full((*spikes.shape[:2], *size), _checks.SILENT, dtype=torch.uint8, device=spikes.device)
+    times = times.contiguous(memory_format=torch.channels_last)
+    times[:, :, rows, columns] = spikes.times
+    anchor = spikes._dense_anchor()
+    if anchor is not None:
+        anchor = anchors.spread_anchor(anchor, list(size), steps)
+    return SpikeTimes._trusted(times, spikes.steps, anchor)
+
+
+def _scales(scale: Scale, channels: int, weight: Tensor) -> Tensor:
+    """The scale of each channel of the shortcut, [channels]."""
+    if isinstance(scale, Tensor) and (scale.dim() or scale.requires_grad):
+        scale = _checks.float32("shortcut_scale", scale)
+        if scale.dim() > 1 or scale.numel() not in (1, channels, weight.shape[0]):
+            raise ValueError(f"shortcut_scale must be a number or [{channels}], got shape {tuple(scale.shape)}")
+        _checks.same_device("shortcut_scale", scale, "weight", weight)
+        return scale.expand(channels) if scale.numel() == 1 else scale[:channels]
+    number = _checks.real("shortcut_scale", scale)
+    return weight.new_full((channels,), number)

@@ -1,0 +1,65 @@
+"""A block of layers whose own input is added to the current of its last layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import _checks
+from ..spikes import SpikeTimes
+from .ttfs import TTFSConv2d, TTFSLinear
+
+
+class Residual(nn.Module):
+    """Layers one after another, the last of which gets the block's input too: X[t] = its own current + scale s[t].
+
+    It is one layer with two inputs, so a neuron still fires at most once, and a spike of the input may fire its neuron at once.
+    Where the block has a stride, every n-th row and column of the input counts; where the last layer has more channels than
+    the input, the others get no shortcut.
+
+    layers: `TTFSConv2d` or `TTFSLinear`, of the same steps. scale: of the shortcut, the current of one spike of the input: at the
+    threshold it fires its neuron alone, and the block passes its input on; 0.5 (ours) leaves room for both. learn_scale: makes it a
+    parameter of one element. Raises TypeError or ValueError naming what does not fit.
+
+    >>> from firstspike import nn
+    >>> convolution = lambda: nn.TTFSConv2d(64, 64, 3, padding=1, steps=8)
+    >>> block = nn.Residual([convolution(), convolution()], scale=0.25)
+    """
+
+    def __init__(self, layers: Iterable[nn.Module], *, scale: float = 0.5, learn_scale: bool = False) -> None:
+        super().__init__()
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"layers must be modules in order, got {_checks.shown(layers)}")
+        self.layers = nn.ModuleList()
+        for layer in layers:
+            _checks.instance("layers", layer, (TTFSConv2d, TTFSLinear), "TTFSConv2d or TTFSLinear")
+            self.layers.append(layer)
+        steps: set[Any] = {layer.steps for layer in self.layers}
+        if len(steps) != 1:
+            raise ValueError(f"layers must be at least one, all of the same steps, got {sorted(steps)}")
+        self.steps: int = steps.pop()
+        number = torch.tensor([_checks.real("scale", scale)], dtype=torch.float32)
+        if _checks.boolean("learn_scale", learn_scale):
+            self.scale: Tensor = nn.Parameter(number)
+        else:
+            self.register_buffer("scale", number)
+
+    def forward(self, spikes: SpikeTimes) -> SpikeTimes:
+        """Spike times of the last layer, of `spikes`, which the first layer takes and which fit the last one's output."""
+        _checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes (a block cannot stand behind max pooling)")
+        signal = spikes
+        for layer in list(self.layers)[:-1]:
+            signal = layer(signal)
+        fired: SpikeTimes = self.layers[-1](signal, spikes, shortcut_scale=self.scale)
+        return fired
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the module can be built again, its layers apart."""
+        return {"learn_scale": isinstance(self.scale, nn.Parameter)}
+
+    def extra_repr(self) -> str:
+        """The settings, for print."""
+        return f"scale={float(self.scale.detach()):g}" if not self.scale.is_meta else ""

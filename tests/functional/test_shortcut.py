@@ -1,0 +1,167 @@
+"""A shortcut into a layer's current, and thresholds per output: times and all gradients against the float64 reference."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from firstspike import SpikeTimes, functional, nn, reference
+from firstspike.surrogate import atan, rectangle, triangle
+
+from ..compare import CLEAR
+from ..samples import generator, grid
+
+STEPS = 6
+# Shapes of the input, the weight and the shortcut; further arguments.
+CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "linear": ((3, 20), (11, 20), (3, 11), {}),
+    "linear, fewer": ((3, 20), (70, 20), (3, 64), {}),
+    "linear, map": ((3, 2, 3, 4), (11, 24), (3, 11), {}),
+    "conv": ((2, 5, 6, 5), (7, 5, 3, 3), (2, 7, 6, 5), {"padding": 1}),
+    "conv, full groups": ((2, 64, 4, 4), (64, 64, 3, 3), (2, 64, 4, 4), {"padding": 1}),
+    "conv, shortcut first": ((2, 5, 4, 4), (64, 5, 3, 3), (2, 64, 4, 4), {"padding": 1}),
+    "conv, rectangular": ((2, 5, 6, 5), (7, 5, 3, 1), (2, 7, 6, 5), {"padding": (1, 0)}),
+    "conv, no padding": ((2, 5, 6, 5), (7, 5, 3, 3), (2, 7, 4, 3), {}),
+    "conv, strided": ((2, 5, 6, 6), (7, 5, 3, 3), (2, 5, 6, 6), {"padding": 1, "stride": 2}),
+    "conv, strided, small shortcut": ((2, 5, 6, 5), (7, 5, 3, 3), (2, 4, 3, 3), {"padding": 1, "stride": 2}),
+    "conv, pooled": ((2, 5, 7, 6), (7, 5, 3, 3), (2, 7, 3, 3), {"padding": 1, "avg_pool": 2}),
+}
+
+
+def arguments(name: str, scales: int | None, learn: bool = True) -> dict[str, Tensor]:
+    """Tensors on a coarse grid, so that float32 makes no rounding error in the membrane."""
+    inputs, weight, shortcut, _ = CASES[name]
+    g = generator(0)
+    made = {
+        "current": grid(inputs, 0.3, g).abs(),
+        "side": grid(shortcut, 0.3, g).abs(),
+        "weight": grid(weight, 2 / torch.Size(weight[1:]).numel() ** 0.5, g),
+        "bias": grid(weight[:1], 0.1, g),
+        "scale": grid((scales or 1,), 0.3, g).abs() + 0.25,
+        "threshold": torch.randint(2, 5, weight[:1], generator=g) / 4,
+    }
+    return {key: value.requires_grad_(learn) for key, value in made.items()}
+
+
+def run(f: Any, name: str, x: dict[str, Tensor], options: dict[str, Any], per_output: bool, scaled: bool) -> Any:
+    spikes, shortcut = (f.ramp(x[key], STEPS, surrogate=triangle(3.0)) for key in ("current", "side"))
+    layer = f.linear if x["weight"].dim() == 2 else f.conv2d
+    more = {"shortcut_scale": x["scale"]} if scaled else {}
+    threshold = {"threshold": x["threshold"]} if per_output else {}
+    return layer(spikes, x["weight"], x["bias"], shortcut=shortcut, **CASES[name][3], **options, **more, **threshold)
+
+
+@pytest.mark.parametrize("surrogate", [triangle(2.5), rectangle(1.7), atan()], ids=lambda s: s.kind)
+@pytest.mark.parametrize("per_output", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_shortcut(name: str, per_output: bool, surrogate: Any) -> None:
+    scales = CASES[name][2][1] if per_output else None
+    x = arguments(name, scales)
+    twins = {key: value.detach().double().requires_grad_() for key, value in x.items()}
+    options = {"surrogate": surrogate}
+    got = run(functional, name, x, options, per_output, True)
+    expected = run(reference, name, twins, options, per_output, True)
+    margins = reference.margin(
+        *_currents(name, twins, per_output), levels=(0.0, -surrogate.half_width, surrogate.half_width)
+    )
+    clear = margins > CLEAR
+    assert clear.double().mean() > 0.8 and (expected.times[clear] == got.times[clear]).all()
+    gradient = torch.randn(expected.dense().shape, generator=generator(5), dtype=torch.float64) * clear
+    wanted = [key for key in x if key != "threshold" or per_output]
+    ours = torch.autograd.grad(got.dense(), [x[key] for key in wanted], gradient.float())
+    theirs = torch.autograd.grad(expected.dense(), [twins[key] for key in wanted], gradient)
+    for key, a, b in zip(wanted, ours, theirs, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-4, msg=lambda m, key=key: f"{key}: {m}")
+
+
+def _currents(name: str, x: dict[str, Tensor], per_output: bool) -> tuple[Tensor]:
+    """The current of the float64 reference, in units of the threshold."""
+    with torch.no_grad():
+        seen: list[Tensor] = []
+        fire = reference.neuron.fire
+        try:
+            reference.neuron.fire = lambda current, **options: seen.append(current) or fire(current, **options)  # type: ignore
+            run(reference, name, x, {}, per_output, True)
+        finally:
+            reference.neuron.fire = fire
+    return (seen[-1],)
+
+
+@pytest.mark.parametrize("name", ["linear", "conv", "conv, strided"])
+def test_without_a_gradient_and_with_numbers(name: str) -> None:
+    x = arguments(name, None, learn=False)
+    one = run(functional, name, x, {}, False, False)
+    expected = run(reference, name, {k: v.double() for k, v in x.items()}, {}, False, False)
+    assert torch.equal(one.times, expected.times) and not one.requires_grad
+    scaled = dict(x, scale=torch.ones(1))
+    assert torch.equal(run(functional, name, scaled, {}, False, True).times, one.times)
+
+
+@pytest.mark.parametrize("fullgraph", [True])
+@pytest.mark.parametrize("name", ["linear", "conv, full groups", "conv, strided"])
+def test_compiled(name: str, fullgraph: bool) -> None:
+    def step(x: dict[str, Tensor]) -> Tensor:
+        return run(functional, name, x, {}, True, True).dense()
+
+    x = arguments(name, None)
+    want = step(x)
+    got = torch.compile(step, fullgraph=fullgraph, backend="aot_eager")(x)
+    assert torch.equal(got, want)
+    gradient = torch.randn(want.shape, generator=generator(2))
+    for a, b in zip(
+        torch.autograd.grad(got, list(x.values()), gradient),
+        torch.autograd.grad(want, list(x.values()), gradient),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_threshold_per_output_in_a_layer_learns() -> None:
+    layer = nn.TTFSLinear(20, 7, steps=8, threshold=torch.nn.Parameter(torch.full((7,), 0.8)), generator=generator(0))
+    spikes = SpikeTimes(torch.randint(0, 8, (5, 20), generator=generator(1)).to(torch.uint8), 8)
+    out = layer(spikes)
+    out.dense().sum().backward()
+    assert layer.theta.grad is not None and layer.theta.grad.abs().max() > 0
+    assert "theta" in layer.state_dict() and layer.threshold is layer.theta
+    weight, bias = (p.detach().double() for p in (layer.weight, layer.bias))
+    expected = reference.linear(spikes, weight, bias, threshold=layer.theta.detach().double())
+    assert torch.equal(out.times, expected.times)
+    folded = copy.deepcopy(layer).fold()
+    assert torch.equal(folded(spikes).times, out.times) and folded.threshold == 1.0 and folded.theta is None
+    with torch.no_grad():
+        layer.theta[2] = 0
+    with pytest.raises(ValueError, match="threshold must be positive and finite for each output, got 0.0"):
+        layer(spikes)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"shortcut": torch.zeros(2)}, TypeError, "shortcut must be SpikeTimes, got Tensor"),
+        ({"shortcut": (2, 8)}, ValueError, "shortcut must have at most the layer's 7 outputs"),
+        ({"shortcut": (3, 7)}, ValueError, "shortcut must have the samples and steps of spikes"),
+        ({"shortcut": (2, 7, 1, 1)}, ValueError, r"shortcut must have shape \[batch, neurons\]"),
+        ({"shortcut_scale": torch.ones(3)}, ValueError, r"shortcut_scale must be a number or \[7\], got shape \(3,\)"),
+        ({"shortcut_scale": "one"}, TypeError, "shortcut_scale must be a number, got 'one'"),
+        ({"threshold": torch.ones(3)}, ValueError, r"threshold must be a number or have shape \[7\]"),
+        ({"threshold": -torch.ones(7)}, ValueError, "threshold must be positive and finite for each output, got -1.0"),
+    ],
+)
+def test_what_does_not_fit(change: dict[str, Any], error: type[Exception], text: str) -> None:
+    def times(*shape: int) -> SpikeTimes:
+        return SpikeTimes(torch.zeros(shape, dtype=torch.uint8), 4)
+
+    if isinstance(change.get("shortcut"), tuple):
+        change = {"shortcut": times(*change["shortcut"])}
+    with pytest.raises(error, match=text):
+        functional.linear(times(2, 5), torch.zeros(7, 5), **{"shortcut": times(2, 7), **change})
+    if "threshold" not in change and isinstance(change.get("shortcut_scale"), Tensor):
+        return
+    with pytest.raises(ValueError, match="shortcut needs a padding of at most half the kernel"):
+        functional.conv2d(times(2, 3, 4, 4), torch.zeros(3, 3, 1, 1), padding=1, shortcut=times(2, 3, 6, 6))
+    with pytest.raises(ValueError, match="shortcut must have the output's size"):
+        functional.conv2d(times(2, 3, 4, 4), torch.zeros(3, 3, 3, 3), padding=1, shortcut=times(2, 3, 5, 4))

@@ -1,0 +1,101 @@
+"""`nn.Residual` and the grammar's R(...): sizes, what it computes, that it trains, is saved and prepared for inference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import firstspike as fs
+from firstspike import SpikeTimes, functional, models, nn
+
+from ..samples import generator, spike_times
+
+STEPS = 6
+SPECS = ["4C3-R(6C3-8C3)-AP2-R(8C3s2-8C3x1)-12-R(12-12)-3", "4C3s2-R(4C3)-10-3", "5C3-AP2-R(5C3-5C3)-EP2-3"]
+
+
+def block(scale: float = 0.5, **options: Any) -> nn.Residual:
+    return nn.Residual(
+        [
+            nn.TTFSConv2d(5, 8, 3, padding=1, steps=STEPS, normalization=True, generator=generator(0)),
+            nn.TTFSConv2d(8, 5, (1, 3), padding=(0, 1), steps=STEPS, generator=generator(1)),
+        ],
+        scale=scale,
+        **options,
+    )
+
+
+def maps() -> SpikeTimes:
+    return SpikeTimes(spike_times((3, 5, 4, 6), STEPS, "mixed", generator(2)), STEPS)
+
+
+def test_the_last_layer_gets_the_input_too() -> None:
+    made, spikes = block(), maps()
+    hidden = made.layers[0](spikes)
+    weight, bias = made.layers[1].effective_weight_and_bias()
+    current = torch.nn.functional.conv2d(hidden.dense().flatten(0, 1), weight, bias, padding=(0, 1)).unflatten(
+        0, (STEPS, 3)
+    )
+    expected = functional.fire(current + 0.5 * spikes.dense())
+    assert torch.equal(made(spikes).dense(), expected)
+    assert "scale=0.5" in repr(made) and list(made.state_dict())[-0] == "scale"
+
+
+def test_a_scale_that_learns() -> None:
+    made = block(learn_scale=True)
+    made(maps()).dense().sum().backward()
+    assert made.scale.grad is not None and made.scale.grad.abs() > 0
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_nets(spec: str, tmp_path: Path) -> None:
+    net = models.build(spec, input_shape=(2, 8, 8), steps=STEPS, dropout=0.1, generator=generator(0))
+    x = torch.rand(4, 2, 8, 8, generator=generator(1))
+    net.train()(x).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    seen = net.eval().observe(x)
+    assert torch.equal(models.prepare_for_inference(net)(x), seen.scores)
+    assert "-".join(map(str, models.parse(spec))) == spec
+    made = models.from_config(net.config())
+    made.load_state_dict(net.state_dict())
+    fs.save(net, tmp_path / "net")
+    for other in (made.eval(), fs.load(tmp_path / "net")):
+        assert torch.equal(other(x), seen.scores)
+    relu = models.relu_counterpart(spec, input_shape=(2, 8, 8), dropout=0.1, generator=generator(0))
+    assert relu(x).shape == (4, 3)
+    ours = [p.shape for n, p in net.named_parameters() if n.endswith("weight")]
+    assert ours == [p.shape for n, p in relu.named_parameters() if n.endswith("weight")]
+
+
+def test_it_trains() -> None:
+    net = models.build("4C3-R(4C3-4C3)-3", input_shape=(1, 6, 6), steps=STEPS, generator=generator(0))
+    x = torch.rand(30, 1, 6, 6, generator=generator(1))
+    labels = torch.arange(30) % 3
+    x[labels == 1, :, :3] = 0
+    x[labels == 2, :, :, :3] = 0
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
+    for _ in range(30):
+        loss = torch.nn.functional.cross_entropy(net(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert (net(x).argmax(1) == labels).double().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: nn.Residual(3), TypeError, "layers must be modules in order, got 3"),  # type: ignore[arg-type]
+        (lambda: nn.Residual([]), ValueError, "layers must be at least one"),
+        (lambda: nn.Residual([nn.Integrate(3, 3, steps=4)]), TypeError, "layers must be TTFSConv2d or TTFSLinear"),
+        (lambda: block(scale=float("nan")), ValueError, "scale must be a finite number"),
+        (lambda: block(learn_scale=1), TypeError, "learn_scale must be True or False, got 1"),
+        (lambda: block()(torch.zeros(2)), TypeError, r"spikes must be SpikeTimes \(a block cannot stand"),
+    ],
+)
+def test_bad_arguments(make: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        make()
