@@ -21,8 +21,8 @@ class Residual(nn.Module):
     the input, the others get no shortcut.
 
     layers: `TTFSConv2d` or `TTFSLinear`, of the same steps. scale: of the shortcut, the current of one spike of the input: at the
-    threshold it fires its neuron alone, and the block passes its input on; 0.5 (ours) leaves room for both. learn_scale: makes it a
-    parameter of one element. Raises TypeError or ValueError naming what does not fit.
+    threshold it fires its neuron alone, and the block passes its input on; 0.5 (ours) leaves room for both. learn_scale: makes
+    it a parameter of one element. Raises TypeError or ValueError naming what does not fit.
 
     >>> from firstspike import nn
     >>> convolution = lambda: nn.TTFSConv2d(64, 64, 3, padding=1, steps=8)
