@@ -10,8 +10,9 @@ int threads_from(int threads) { return std::clamp(threads, 1, 1024); }
 
 WeightView weight_from(const Array& array, const Layer& l) {
     if (!array.holds<float>()) fail("weight must be float32");
+    if (!array.aligned<float>()) fail("weight must be aligned to its elements");
     const auto* data = static_cast<const float*>(array.data());
-    const int64_t taps = l.kernel_height * l.kernel_width;
+    const int64_t taps = l.taps();
     if (array.ndim == 2 && array.shape[0] == l.outputs && array.shape[1] == l.channels * taps) {
         const int64_t row = array.strides ? array.strides[0] : array.shape[1], column = array.strides ? array.strides[1] : 1;
         return {data, row, taps * column, l.kernel_width * column, column};
@@ -26,29 +27,69 @@ WeightView weight_from(const Array& array, const Layer& l) {
 int64_t entries_of(const SupportArrays& arrays) { return std::get<1>(arrays).size() / 2; }
 
 namespace {
+
 // The largest of some bytes, -1 of none.
 int largest(const uint8_t* bytes, int64_t count) {
     uint8_t most = 0;
     for (int64_t i = 0; i < count; ++i) most = std::max(most, bytes[i]);
     return count > 0 ? most : -1;
 }
+
+// Whether entry e + 1 comes after entry e in a group: by step, then by lane.
+bool follows(const SupportView& v, int64_t e) {
+    const bool later = v.step[e] < v.step[e + 1], same = v.step[e] == v.step[e + 1];
+    return later | (same & (v.lane[e] < v.lane[e + 1]));
+}
+
+// How many of all entries do not follow the one before them; those that begin a group need not.
+int64_t out_of_order(const SupportView& v, int64_t entries) {
+    constexpr int64_t kBlock = 128;  // so that a byte counts
+    int64_t number = 0;
+    for (int64_t from = 0; from + 1 < entries; from += kBlock) {
+        const int64_t to = std::min(from + kBlock, entries - 1);
+        uint8_t here = 0;
+        for (int64_t e = from; e < to; ++e) here = static_cast<uint8_t>(here + !follows(v, e));
+        number += here;
+    }
+    return number;
+}
+
+// Empty, or what is wrong with a support whose first and last offset are right.
+std::string wrong_with(const SupportView& v, const Tiles& tiles, int64_t groups, int64_t entries, int64_t steps) {
+    for (int64_t g = 0; g < groups; ++g)
+        if (v.offset[g] > v.offset[g + 1]) return "offset must not decrease";
+    // A look at all entries at once; only the last tile of a site may have fewer lanes than the others.
+    const int64_t tiles_per_site = tiles.number(), last = tiles_per_site - 1;
+    bool good = largest(v.step, entries) < steps && largest(v.lane, entries) < tiles.used(0);
+    if (tiles.used(last) != tiles.used(0))
+        for (int64_t g = last; g < groups; g += tiles_per_site)
+            good = good && largest(v.lane + v.offset[g], v.offset[g + 1] - v.offset[g]) < tiles.used(last);
+    if (!good) return "a support entry is out of range";
+    // So no group has an entry twice, or more entries than neurons times steps.
+    int64_t allowed = 0;
+    for (int64_t g = 1; g < groups; ++g) {
+        const int64_t first = v.offset[g];
+        if (first > v.offset[g - 1] && first < entries) allowed += !follows(v, first - 1);
+    }
+    if (out_of_order(v, entries) != allowed) return "a group's entries must be in the order of their steps, then of their lanes";
+    return {};
+}
+
 }  // namespace
 
 SupportView support_from(const SupportArrays& arrays, int64_t sites, int64_t channels, int64_t steps) {
+    neurons_from(sites, channels);
     const Tiles tiles{channels};
-    const int64_t groups = sites * tiles.number(), entries = entries_of(arrays);
+    const int64_t groups = elements({sites, tiles.number()}), entries = entries_of(arrays);
     const auto* place = input<uint8_t>(std::get<1>(arrays), "place", 2 * entries);
     const SupportView view{input<int64_t>(std::get<0>(arrays), "offset", groups + 1), place, place + entries};
     if (view.offset[0] != 0 || view.offset[groups] != entries) fail("offset must begin at 0 and end at the number of entries");
-    for (int64_t g = 0; g < groups; ++g)
-        if (view.offset[g] > view.offset[g + 1]) fail("offset must not decrease");
-    // A look at all entries at once; only the last tile of a site may have fewer lanes than the others.
-    const int64_t tiles_a_site = tiles.number(), last = tiles_a_site - 1;
-    bool good = largest(view.step, entries) < steps && largest(view.lane, entries) < tiles.used(0);
-    if (tiles.used(last) != tiles.used(0))
-        for (int64_t g = last; g < groups; g += tiles_a_site)
-            good = good && largest(view.lane + view.offset[g], view.offset[g + 1] - view.offset[g]) < tiles.used(last);
-    if (!good) fail("a support entry is out of range");
+    std::string wrong;
+    {
+        const py::gil_scoped_release released;
+        wrong = wrong_with(view, tiles, groups, entries, steps);
+    }
+    if (!wrong.empty()) fail(wrong);
     return view;
 }
 
@@ -63,7 +104,10 @@ py::array adopt(Buffer<T>&& buffer, std::vector<py::ssize_t> shape) {
 }
 }  // namespace
 
-py::array scratch_array(int64_t size) { return adopt(Buffer<float>(size), {size}); }
+py::array scratch_array(int64_t size) {
+    checked("size", size, 0, kMostElements);
+    return adopt(Buffer<float>(size), {size});
+}
 
 py::tuple to_python(Support&& s) {
     const int64_t entries = s.entries;

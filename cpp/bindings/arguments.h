@@ -26,6 +26,7 @@ const T* input(const Array& array, const char* name, int64_t size) {
     if (array.size() != size)
         fail(std::string(name) + " must have " + std::to_string(size) + " elements, got " + std::to_string(array.size()));
     if (size > 0 && !array.contiguous()) fail(std::string(name) + " must be contiguous");
+    if (size > 0 && !array.aligned<T>()) fail(std::string(name) + " must be aligned to its elements");
     return static_cast<const T*>(array.data());
 }
 

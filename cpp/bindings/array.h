@@ -20,10 +20,17 @@ struct Array {
 
     void* data() const { return static_cast<char*>(memory) + byte_offset; }
 
+    // -1 where the shape, of overlapping elements, counts more than 63 bits hold.
     int64_t size() const {
         int64_t n = 1;
-        for (int32_t i = 0; i < ndim; ++i) n *= shape[i];
+        for (int32_t i = 0; i < ndim; ++i)
+            if (__builtin_mul_overflow(n, shape[i], &n)) return -1;
         return n;
+    }
+
+    template <class T>
+    bool aligned() const {
+        return reinterpret_cast<uintptr_t>(data()) % alignof(T) == 0;
     }
 
     bool contiguous() const {

@@ -45,23 +45,23 @@ void integrate(const Geometry& geometry, const NeuronArguments& n, const Array& 
     integrate_layer(s, neuron, out);
 }
 
-// Those that are asked for: edge_out [entries of `input_support`], the layer that made the input, or without it
+// Those that are asked for: anchor_out [entries of `input_support`], the layer that made the input, or without it
 // [steps, batch, height, width, channels]; weight_out of the weight's shape; bias_out [outputs].
 void gradients(const Geometry& geometry, const NeuronArguments& n, const Array& times, const Array& weight,
                const SupportArrays& support, const std::optional<Array>& slope, const Array& gradient,
-               const std::optional<SupportArrays>& input_support, int threads, const std::optional<Array>& edge_out,
+               const std::optional<SupportArrays>& input_support, int threads, const std::optional<Array>& anchor_out,
                const std::optional<Array>& weight_out, const std::optional<Array>& bias_out) {
     const Layer l = layer_from(geometry);
     const Synapses s = synapses_from(l, times, weight, std::nullopt, threads);
     const Neuron neuron = neuron_from(n);
     const OutputGradient g = gradient_from(l, support, slope, gradient);
     std::optional<SupportView> producer;
-    float* at_edge = nullptr;
-    if (edge_out && input_support) {
+    float* at_anchor = nullptr;
+    if (anchor_out && input_support) {
         producer = support_from(*input_support, l.batch * l.height * l.width, l.channels, l.steps);
-        at_edge = output<float>(*edge_out, "edge_out", entries_of(*input_support));
-    } else if (edge_out) {
-        at_edge = output<float>(*edge_out, "edge_out", l.steps * l.batch * l.units());
+        at_anchor = output<float>(*anchor_out, "anchor_out", entries_of(*input_support));
+    } else if (anchor_out) {
+        at_anchor = output<float>(*anchor_out, "anchor_out", l.steps * l.batch * l.units());
     }
     float* at_bias = bias_out ? output<float>(*bias_out, "bias_out", l.outputs) : nullptr;
     WeightView shape{nullptr, l.channels * l.taps(), l.taps(), l.kernel_width, 1};
@@ -76,9 +76,9 @@ void gradients(const Geometry& geometry, const NeuronArguments& n, const Array& 
     }
     const py::gil_scoped_release released;
     if (producer)
-        input_gradient_at(s, neuron, g, *producer, at_edge);
-    else if (edge_out)
-        input_gradient_dense(s, neuron, g, at_edge);
+        input_gradient_at(s, neuron, g, *producer, at_anchor);
+    else if (anchor_out)
+        input_gradient_dense(s, neuron, g, at_anchor);
     if (weight_out || bias_out) weight_gradient(s, neuron, g, shape, at_weight, at_bias);
 }
 
@@ -91,7 +91,7 @@ void bind_layer(py::module_& m) {
           py::arg("bias"), py::arg("threads"), py::arg("membrane"));
     m.def("layer_gradients", &gradients, py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"),
           py::arg("support"), py::arg("slope"), py::arg("gradient"), py::arg("input_support"), py::arg("threads"),
-          py::arg("edge_out"), py::arg("weight_out"), py::arg("bias_out"));
+          py::arg("anchor_out"), py::arg("weight_out"), py::arg("bias_out"));
 }
 
 }  // namespace firstspike::bindings

@@ -8,20 +8,15 @@ namespace firstspike::bindings {
 
 namespace {
 
-int64_t checked_steps(int64_t steps) {
-    if (steps < 1 || steps > kMaxSteps) fail("steps must be from 1 to 254");
-    return steps;
-}
-
 py::object ramp_forward(int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const Array& current,
                         bool record, int threads, const Array& times_out) {
-    checked_steps(steps);
-    if (sites < 0 || channels < 1) fail("sites and channels are out of range");
+    steps_from(steps);
+    const int64_t neurons = neurons_from(sites, channels);
     const Neuron neuron = neuron_from(n);
     const Surrogate surrogate = surrogate_from(n);
     if (record && !std::isfinite(surrogate.half_width())) fail("the surrogate has no finite support; use the dense path");
-    const auto* in = input<float>(current, "current", sites * channels);
-    auto* out = output<uint8_t>(times_out, "times_out", sites * channels);
+    const auto* in = input<float>(current, "current", neurons);
+    auto* out = output<uint8_t>(times_out, "times_out", neurons);
     Support support;
     {
         const py::gil_scoped_release released;
@@ -33,13 +28,13 @@ py::object ramp_forward(int64_t sites, int64_t channels, int64_t steps, const Ne
 
 void ramp_backward(int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const SupportArrays& support,
                    const Array& slope, const Array& gradient, int threads, const Array& gradient_out) {
-    checked_steps(steps);
-    if (sites < 0 || channels < 1) fail("sites and channels are out of range");
+    steps_from(steps);
+    const int64_t neurons = neurons_from(sites, channels);
     const int64_t entries = entries_of(support);
     const OutputGradient g{support_from(support, sites, channels, steps), input<float>(slope, "slope", entries),
                            input<float>(gradient, "gradient", entries)};
     const Neuron neuron = neuron_from(n);
-    auto* out = output<float>(gradient_out, "gradient_out", sites * channels);
+    auto* out = output<float>(gradient_out, "gradient_out", neurons);
     const py::gil_scoped_release released;
     ramp_gradient(g, sites, channels, neuron, threads_from(threads), out);
 }
@@ -47,9 +42,9 @@ void ramp_backward(int64_t sites, int64_t channels, int64_t steps, const NeuronA
 void fire_forward(int64_t steps, int64_t neurons, const NeuronArguments& n, const Array& current, int threads,
                   const Array& spikes) {
     const Neuron neuron = neuron_from(n);
-    if (steps < 0 || neurons < 0) fail("steps and neurons must not be negative");
-    const auto* in = input<float>(current, "current", steps * neurons);
-    auto* out = output<float>(spikes, "spikes", steps * neurons);
+    const int64_t size = elements({steps, neurons});
+    const auto* in = input<float>(current, "current", size);
+    auto* out = output<float>(spikes, "spikes", size);
     const py::gil_scoped_release released;
     fire_dense(in, steps, neurons, neuron, threads_from(threads), out);
 }
@@ -58,10 +53,10 @@ void fire_backward(int64_t steps, int64_t neurons, const NeuronArguments& n, con
                    int threads, const Array& gradient_out) {
     const Neuron neuron = neuron_from(n);
     const Surrogate surrogate = surrogate_from(n);
-    if (steps < 0 || neurons < 0) fail("steps and neurons must not be negative");
-    const auto* in = input<float>(current, "current", steps * neurons);
-    const auto* g = input<float>(gradient, "gradient", steps * neurons);
-    auto* out = output<float>(gradient_out, "gradient_out", steps * neurons);
+    const int64_t size = elements({steps, neurons});
+    const auto* in = input<float>(current, "current", size);
+    const auto* g = input<float>(gradient, "gradient", size);
+    auto* out = output<float>(gradient_out, "gradient_out", size);
     const py::gil_scoped_release released;
     fire_dense_gradient(in, g, steps, neurons, neuron, surrogate, threads_from(threads), out);
 }

@@ -33,9 +33,9 @@ std::unique_ptr<Prepacked> prepack(const std::vector<PrepackedLayer>& layers, in
 }
 
 void run(const Prepacked& net, int64_t batch, const Array& times, int threads, const Array& out) {
-    if (batch < 0 || batch > (int64_t{1} << 31)) fail("batch is out of range");
-    const auto* in = input<uint8_t>(times, "times", batch * net.first().units());
-    const int64_t size = batch * net.last().sites() * net.last().outputs;
+    checked("batch", batch, 0, (int64_t{1} << 31) / net.first().steps);
+    const auto* in = input<uint8_t>(times, "times", elements({batch, net.first().units()}));
+    const int64_t size = elements({net.last().steps, batch, net.last().sites(), net.last().outputs}) / net.last().steps;
     if (net.fires()) {
         auto* fired = output<uint8_t>(out, "out", size);
         const py::gil_scoped_release released;

@@ -8,32 +8,32 @@ namespace firstspike::bindings {
 
 namespace {
 
-void check(int64_t steps, int64_t neurons) {
-    if (steps < 1 || steps > kMaxSteps) fail("steps must be from 1 to 254");
-    if (neurons < 0) fail("the number of neurons must not be negative");
+// The size of a train or a gradient at every step.
+int64_t at_every_step(int64_t steps, int64_t neurons) {
+    steps_from(steps);
+    return elements({steps, neurons});
 }
 
 void to_times(int64_t steps, int64_t neurons, const Array& spikes, int threads, const Array& times) {
-    check(steps, neurons);
-    const auto* in = input<float>(spikes, "spikes", steps * neurons);
+    const int64_t size = at_every_step(steps, neurons);
+    const auto* in = input<float>(spikes, "spikes", size);
     auto* out = output<uint8_t>(times, "times", neurons);
     const py::gil_scoped_release released;
     times_from_dense(in, steps, neurons, threads_from(threads), out);
 }
 
 void to_dense(int64_t steps, int64_t neurons, const Array& times, int threads, const Array& spikes) {
-    check(steps, neurons);
+    const int64_t size = at_every_step(steps, neurons);
     const auto* in = input<uint8_t>(times, "times", neurons);
-    auto* out = output<float>(spikes, "spikes", steps * neurons);
+    auto* out = output<float>(spikes, "spikes", size);
     const py::gil_scoped_release released;
     dense_from_times(in, steps, neurons, threads_from(threads), out);
 }
 
 // The nonzero elements of a gradient [steps, sites, channels] as (offset, gradient, place).
 py::tuple to_support(int64_t steps, int64_t sites, int64_t channels, const Array& gradient, int threads) {
-    check(steps, sites);
-    if (channels < 1) fail("channels must be positive");
-    const auto* in = input<float>(gradient, "gradient", steps * sites * channels);
+    const int64_t size = at_every_step(steps, neurons_from(sites, channels));
+    const auto* in = input<float>(gradient, "gradient", size);
     Support support;
     {
         const py::gil_scoped_release released;
@@ -44,9 +44,8 @@ py::tuple to_support(int64_t steps, int64_t sites, int64_t channels, const Array
 
 void at_support(int64_t steps, int64_t sites, int64_t channels, const Array& gradient, const SupportArrays& support, int threads,
                 const Array& gradient_out) {
-    check(steps, sites);
-    if (channels < 1) fail("channels must be positive");
-    const auto* in = input<float>(gradient, "gradient", steps * sites * channels);
+    const int64_t size = at_every_step(steps, neurons_from(sites, channels));
+    const auto* in = input<float>(gradient, "gradient", size);
     const SupportView view = support_from(support, sites, channels, steps);
     auto* out = output<float>(gradient_out, "gradient_out", entries_of(support));
     const py::gil_scoped_release released;
@@ -54,16 +53,15 @@ void at_support(int64_t steps, int64_t sites, int64_t channels, const Array& gra
 }
 
 DropoutMask mask_from(const Array& seed, int64_t keep) {
-    if (keep < 0 || keep > 65536) fail("keep must be from 0 to 65536");
+    checked("keep", keep, 0, 65536);
     return {static_cast<uint64_t>(*input<int64_t>(seed, "seed", 1)), static_cast<uint32_t>(keep)};
 }
 
 void drop(int64_t sites, int64_t channels, const Array& times, const Array& seed, int64_t keep, int threads,
           const Array& times_out) {
-    check(1, sites);
-    if (channels < 1) fail("channels must be positive");
-    const auto* in = input<uint8_t>(times, "times", sites * channels);
-    auto* out = output<uint8_t>(times_out, "times_out", sites * channels);
+    const int64_t neurons = neurons_from(sites, channels);
+    const auto* in = input<uint8_t>(times, "times", neurons);
+    auto* out = output<uint8_t>(times_out, "times_out", neurons);
     const DropoutMask mask = mask_from(seed, keep);
     const py::gil_scoped_release released;
     drop_spikes(in, sites, channels, mask, threads_from(threads), out);
@@ -72,9 +70,8 @@ void drop(int64_t sites, int64_t channels, const Array& times, const Array& seed
 void drop_gradient(int64_t steps, int64_t sites, int64_t channels, const Array& gradient,
                    const std::optional<SupportArrays>& support, const Array& seed, int64_t keep, int threads,
                    const Array& gradient_out) {
-    check(steps, sites);
-    if (channels < 1) fail("channels must be positive");
-    const int64_t size = support ? entries_of(*support) : steps * sites * channels;
+    const int64_t dense = at_every_step(steps, neurons_from(sites, channels));
+    const int64_t size = support ? entries_of(*support) : dense;
     const auto* in = input<float>(gradient, "gradient", size);
     auto* out = output<float>(gradient_out, "gradient_out", size);
     const SupportView view = support ? support_from(*support, sites, channels, steps) : SupportView{};

@@ -8,15 +8,16 @@ namespace firstspike::bindings {
 namespace {
 
 Weights weights_from(int64_t outputs, int64_t inputs, const Array& weight, const std::optional<Array>& gamma, double deviation) {
-    if (outputs < 1 || inputs < 1) fail("the weight must have at least one element");
-    return {outputs, inputs, input<float>(weight, "weight", outputs * inputs), input<float>(gamma, "gamma", outputs), deviation};
+    const int64_t size = elements({outputs, inputs});
+    if (size < 1) fail("the weight must have at least one element");
+    return {outputs, inputs, input<float>(weight, "weight", size), input<float>(gamma, "gamma", outputs), deviation};
 }
 
 // moments_out: float64 [2], the mean and the inverse of the deviation.
 void normalize(int64_t outputs, int64_t inputs, const Array& weight, const std::optional<Array>& gamma, double deviation,
                int threads, const Array& normal_out, const Array& moments_out) {
     const Weights w = weights_from(outputs, inputs, weight, gamma, deviation);
-    auto* out = output<float>(normal_out, "normal_out", outputs * inputs);
+    auto* out = output<float>(normal_out, "normal_out", w.outputs * w.inputs);
     auto* moments = output<double>(moments_out, "moments_out", 2);
     const py::gil_scoped_release released;
     const Moments found = normalize_weight(w, threads_from(threads), out);
@@ -29,8 +30,8 @@ void normalize_gradient(int64_t outputs, int64_t inputs, const Array& weight, co
                         const std::optional<Array>& gamma_out) {
     const Weights w = weights_from(outputs, inputs, weight, gamma, deviation);
     const auto* found = input<double>(moments, "moments", 2);
-    const auto* at = input<float>(gradient, "gradient", outputs * inputs);
-    auto* at_weight = output<float>(weight_out, "weight_out", outputs * inputs);
+    const auto* at = input<float>(gradient, "gradient", w.outputs * w.inputs);
+    auto* at_weight = output<float>(weight_out, "weight_out", w.outputs * w.inputs);
     auto* at_gamma = gamma_out ? output<float>(*gamma_out, "gamma_out", outputs) : nullptr;
     const py::gil_scoped_release released;
     normalize_weight_gradient(w, {found[0], found[1]}, at, threads_from(threads), at_weight, at_gamma);

@@ -2,7 +2,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include <optional>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -23,33 +23,46 @@ Array<T> exact(const py::handle& value, const char* name, int dims) {
         throw py::type_error(std::string(name) + " must be a C-contiguous numpy array of type " +
                              py::str(py::dtype::of<T>()).cast<std::string>());
     auto array = py::reinterpret_borrow<Array<T>>(value);
+    if (!(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) throw py::value_error(std::string(name) + " must be aligned");
     if (array.ndim() != dims) throw py::value_error(std::string(name) + " must have " + std::to_string(dims) + " dimensions");
     return array;
 }
 
+// An entry of a layer's record; KeyError or TypeError naming it.
+template <class T>
+T field(const py::dict& d, const char* key) {
+    if (!d.contains(key)) throw py::key_error(std::string("layer has no ") + key);
+    try {
+        return d[key].cast<T>();
+    } catch (const py::cast_error&) {
+        throw py::type_error(std::string(key) + " has the wrong type, or does not fit: " + py::repr(d[key]).cast<std::string>());
+    }
+}
+
 em::Register read_register(const py::dict& d) {
-    return {d["low"].cast<int64_t>(), d["high"].cast<int64_t>(), d["bits"].cast<int>(), d["wrap"].cast<bool>()};
+    return {field<int64_t>(d, "low"), field<int64_t>(d, "high"), field<int>(d, "bits"), field<bool>(d, "wrap")};
 }
 
 void add_layer(em::Network& network, const std::string& name, const py::dict& d) {
     em::LayerSpec spec{};
     em::Layer& a = spec.layer;
-    const auto number = [&](const char* key) { return d[key].cast<int>(); };
+    const auto number = [&](const char* key) { return field<int>(d, key); };
     spec.name = name;
-    a.conv = d["conv"].cast<bool>();
-    a.fires = d["fires"].cast<bool>();
-    a.by_event = d["by_event"].cast<bool>();
-    spec.strict = d["strict"].cast<bool>();
+    a.conv = field<bool>(d, "conv");
+    a.fires = field<bool>(d, "fires");
+    a.by_event = field<bool>(d, "by_event");
+    spec.strict = field<bool>(d, "strict");
     a.in_h = number("in_h"), a.in_w = number("in_w"), a.in_c = number("in_c"), a.pool = number("pool");
     a.kernel_h = number("kernel_h"), a.kernel_w = number("kernel_w");
     a.stride_h = number("stride_h"), a.stride_w = number("stride_w"), a.pad_h = number("pad_h"), a.pad_w = number("pad_w");
     a.out_h = number("out_h"), a.out_w = number("out_w"), a.out_c = number("out_c");
     a.delay = number("delay"), a.start = number("start"), a.stop = number("stop");
     a.shift = number("shift"), a.keep = number("keep"), a.decay_bits = number("decay_bits");
-    a.accumulator = read_register(d["accumulator"]);
-    a.membrane = read_register(d["membrane"]);
-    const auto weights = exact<int32_t>(d["weights"], "weights", 1);
-    const auto theta = exact<int64_t>(d["theta"], "theta", 1), bias = exact<int64_t>(d["bias"], "bias", 1);
+    a.accumulator = read_register(field<py::dict>(d, "accumulator"));
+    a.membrane = read_register(field<py::dict>(d, "membrane"));
+    const auto weights = exact<int32_t>(field<py::object>(d, "weights"), "weights", 1);
+    const auto theta = exact<int64_t>(field<py::object>(d, "theta"), "theta", 1),
+               bias = exact<int64_t>(field<py::object>(d, "bias"), "bias", 1);
     spec.weights = weights.data(), spec.weight_count = weights.size();
     spec.theta = theta.data(), spec.theta_count = theta.size();
     spec.bias = bias.data(), spec.bias_count = bias.size();
@@ -125,16 +138,45 @@ py::dict run(const em::Network& network, const py::object& times_in, int threads
     return out;
 }
 
+// What a primitive's caller proves, checked: for the tests, which call them with anything.
+void require(bool right, const char* what) {
+    if (!right) throw py::value_error(what);
+}
+
+template <class S>
+S checked_wrap(S x, S low, int bits) {
+    require(bits >= 1 && bits < std::numeric_limits<S>::digits + 1, "bits must be from 1 to one less than the width");
+    return em::FIRSTSPIKE_EMULATOR_ISA::wrap(x, low, bits);
+}
+
+template <class S>
+S checked_shift(S x, int shift) {
+    require(shift >= 0 && shift <= std::numeric_limits<S>::digits, "shift must be from 0 to one less than the width");
+    return em::FIRSTSPIKE_EMULATOR_ISA::shift_left(x, shift);
+}
+
+int64_t checked_leak(int64_t x, int64_t keep, int bits) {
+    int64_t product = 0;
+    const bool fits = x != std::numeric_limits<int64_t>::min() && !__builtin_mul_overflow(x < 0 ? -x : x, keep, &product);
+    require(fits && keep >= 0 && bits >= 0 && bits < 63, "x * keep must fit into 64 bits, and bits be from 0 to 62");
+    return em::FIRSTSPIKE_EMULATOR_ISA::leak_toward_zero(x, keep, bits);
+}
+
+int64_t checked_threshold(int64_t theta, bool strict) {
+    require(theta < std::numeric_limits<int64_t>::max(), "theta must be below 2^63 - 1");
+    return em::FIRSTSPIKE_EMULATOR_ISA::threshold_as_ge(theta, strict);
+}
+
 void bind_primitives(py::module_& m) {
     namespace fixed = em::FIRSTSPIKE_EMULATOR_ISA;
     m.def("saturate32", &fixed::saturate<int32_t>);
     m.def("saturate64", &fixed::saturate<int64_t>);
-    m.def("wrap32", &fixed::wrap<int32_t>);
-    m.def("wrap64", &fixed::wrap<int64_t>);
-    m.def("shift_left32", &fixed::shift_left<int32_t>);
-    m.def("shift_left64", &fixed::shift_left<int64_t>);
-    m.def("leak_toward_zero64", &fixed::leak_toward_zero<int64_t>);
-    m.def("threshold_as_ge", &fixed::threshold_as_ge);
+    m.def("wrap32", &checked_wrap<int32_t>);
+    m.def("wrap64", &checked_wrap<int64_t>);
+    m.def("shift_left32", &checked_shift<int32_t>);
+    m.def("shift_left64", &checked_shift<int64_t>);
+    m.def("leak_toward_zero64", &checked_leak);
+    m.def("threshold_as_ge", &checked_threshold);
 }
 
 }  // namespace

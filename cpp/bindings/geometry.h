@@ -12,6 +12,7 @@
 #include "../core/layer.h"
 #include "../core/neuron.h"
 #include "../core/surrogate.h"
+#include "sizes.h"
 
 namespace firstspike::bindings {
 
@@ -22,21 +23,31 @@ using Geometry = std::array<int64_t, 13>;
 // threshold, decay, surrogate kind, surrogate scale
 using NeuronArguments = std::array<float, 4>;
 
-[[noreturn]] inline void fail(const std::string& message) { throw py::value_error(message); }
-
 inline Layer layer_from(const Geometry& g) {
     const Layer l{g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12]};
-    for (size_t i = 1; i < g.size(); ++i) {
-        const bool padding = i == 9 || i == 10;
-        if (g[i] < (padding ? 0 : 1) || g[i] > (int64_t{1} << 31)) fail("geometry[" + std::to_string(i) + "] is out of range");
-    }
-    if (l.batch < 0 || l.batch > (int64_t{1} << 31)) fail("batch is out of range");
-    if (l.steps > kMaxSteps) fail("steps must be at most 254");
+    constexpr int64_t kMost = int64_t{1} << 31;  // what kernels count in 32 bits: places, rows and steps of one sample
+    checked("batch", l.batch, 0, kMost);
+    for (const int64_t size :
+         {l.height, l.width, l.channels, l.pool, l.kernel_height, l.kernel_width, l.stride_y, l.stride_x, l.outputs})
+        checked("each size of a layer", size, 1, kMost);
+    for (const int64_t pad : {l.pad_y, l.pad_x}) checked("the padding", pad, 0, kMost);
+    steps_from(l.steps);
+    if (l.pool > l.height || l.pool > l.width) fail("the pooling window is larger than the input");
     if (l.cells_y() + 2 * l.pad_y < l.kernel_height || l.cells_x() + 2 * l.pad_x < l.kernel_width)
         fail("the kernel is larger than the padded input");
-    const double rows = static_cast<double>(l.taps()) * static_cast<double>(l.channels);
-    const double swapped = static_cast<double>(l.taps()) * static_cast<double>(l.outputs);
-    if (rows > 4e9 || swapped > 4e9) fail("the layer has more weight rows than 32 bits count");
+    const int64_t out_height = l.out_height(), out_width = l.out_width();
+    const auto counted = [&](const char* what, std::initializer_list<int64_t> sizes) {
+        if (elements(sizes) >= kMost)
+            fail(std::string("the layer is too large for the kernels: it must have fewer than 2^31 ") + what);
+    };
+    counted("input units times steps per sample", {l.height, l.width, l.channels, l.steps});
+    counted("outputs times steps per sample", {out_height, out_width, l.outputs, l.steps});
+    counted("weight rows", {l.kernel_height, l.kernel_width, l.channels});
+    counted("weight rows of the transposed product", {l.kernel_height, l.kernel_width, l.outputs});
+    counted("samples times steps", {l.batch, l.steps});
+    elements({l.batch, l.height, l.width, l.channels, l.steps});
+    elements({l.batch, out_height, out_width, l.outputs, l.steps});
+    elements({l.kernel_height, l.kernel_width, l.channels, l.outputs});
     return l;
 }
 

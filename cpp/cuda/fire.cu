@@ -2,14 +2,12 @@
 // reads and writes each element once, with several loads in flight; so does the backward pass up to 32 steps.
 #include "../core/neuron.h"
 #include "../core/surrogate.h"
-#include "kernels.h"
-#include "launch.h"
+#include "each.h"
 
 namespace firstspike::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
 constexpr int kInFlight = 8;
 
 struct Params {
@@ -22,10 +20,8 @@ struct Params {
     Surrogate surrogate;
 };
 
-__device__ inline int64_t own_neuron() { return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
-
-__global__ void __launch_bounds__(kThreads) fire_kernel(const Params p) {
-    const int64_t i = own_neuron();
+__global__ void __launch_bounds__(each::kThreads) fire_kernel(const Params p) {
+    const int64_t i = each::neuron();
     if (i >= p.neurons) return;
     float v = 0.0f;
     bool alive = true;
@@ -59,8 +55,8 @@ struct Direct {
 
 // Up to kSteps steps: `direct` stays in registers.
 template <int kSteps>
-__global__ void __launch_bounds__(kThreads) fire_gradient_kernel(const Params p) {
-    const int64_t i = own_neuron();
+__global__ void __launch_bounds__(each::kThreads) fire_gradient_kernel(const Params p) {
+    const int64_t i = each::neuron();
     if (i >= p.neurons) return;
     float direct[kSteps], current[kSteps];
 #pragma unroll
@@ -82,8 +78,8 @@ __global__ void __launch_bounds__(kThreads) fire_gradient_kernel(const Params p)
 }
 
 // Any number of steps: `direct` waits in the result.
-__global__ void __launch_bounds__(kThreads) fire_gradient_long_kernel(const Params p) {
-    const int64_t i = own_neuron();
+__global__ void __launch_bounds__(each::kThreads) fire_gradient_long_kernel(const Params p) {
+    const int64_t i = each::neuron();
     if (i >= p.neurons) return;
     Direct next;
     for (int t = 0; t < p.steps; ++t) {
@@ -98,21 +94,17 @@ __global__ void __launch_bounds__(kThreads) fire_gradient_long_kernel(const Para
     }
 }
 
-Launch launch_of(const char* name, int64_t neurons, void* stream) {
-    return {name, dim3(all_blocks(neurons, kThreads)), kThreads, 0, stream};
-}
-
 }  // namespace
 
 void fire_dense(const float* current, int steps, int64_t neurons, const Neuron& neuron, float* spikes, void* stream) {
-    launch(launch_of("fire", neurons, stream), fire_kernel,
+    launch(each::over_neurons("fire", neurons, stream), fire_kernel,
            Params{current, nullptr, spikes, steps, neurons, neuron, {SurrogateKind::triangle, 1.0f}});
 }
 
 void fire_dense_gradient(const float* current, const float* gradient, int steps, int64_t neurons, const Neuron& neuron,
                          const Surrogate& surrogate, float* current_gradient, void* stream) {
     const Params p{current, gradient, current_gradient, steps, neurons, neuron, surrogate};
-    const Launch l = launch_of("fire_gradient", neurons, stream);
+    const Launch l = each::over_neurons("fire_gradient", neurons, stream);
     if (steps <= 4)
         launch(l, fire_gradient_kernel<4>, p);
     else if (steps <= 8)

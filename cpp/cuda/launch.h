@@ -14,6 +14,21 @@ struct Device {
     int shared_limit;  // bytes of shared memory that one block may take
 };
 
+// A grid of three dimensions in one: y and z of the device's own end at 65,535, x at 2^31 - 1.
+struct Grid {
+    int x, y, z;
+
+    struct Block {
+        int x, y, z;
+    };
+
+    __device__ Block block() const {
+        const int number = static_cast<int>(blockIdx.x), row = number / x;
+        return {number % x, row % y, row / y};
+    }
+    dim3 flat() const { return dim3(static_cast<unsigned>(static_cast<int64_t>(x) * y * z)); }
+};
+
 struct Launch {
     const char* name;
     dim3 grid;
@@ -67,7 +82,7 @@ inline Device current_device() { return {on_host::processors(), on_host::shared_
 template <class... Parameters, class... Arguments>
 void launch(const Launch& l, void (*kernel)(Parameters...), const Arguments&... arguments) {
     if (l.shared > current_device().shared_limit) throw std::runtime_error("too much shared memory: " + sizes_of(l));
-    on_host::run(l.grid, l.threads, l.shared, [&] { kernel(static_cast<Parameters>(arguments)...); });
+    on_host::run(l.grid, l.threads, l.shared, [&] { kernel(static_cast<Parameters>(arguments)...); }, l.name);
 }
 
 #endif
@@ -79,6 +94,14 @@ inline unsigned all_blocks(int64_t items, int64_t a_block) {
     const int64_t blocks = ceil_div(items, a_block);
     if (blocks >= int64_t{1} << 31) throw std::invalid_argument("too many elements for one launch: " + std::to_string(items));
     return static_cast<unsigned>(blocks);
+}
+
+inline Grid grid_of(int64_t x, int64_t y, int64_t z = 1) {
+    // Each is below 2^31, so the first product does not overflow.
+    if (x * y >= int64_t{1} << 31 || x * y * z >= int64_t{1} << 31)
+        throw std::invalid_argument("too many blocks for one launch: " + std::to_string(x) + " x " + std::to_string(y) + " x " +
+                                    std::to_string(z));
+    return {static_cast<int>(x), static_cast<int>(y), static_cast<int>(z)};
 }
 
 // The same, but at most `most`: kernels stride over what is left.

@@ -13,6 +13,7 @@ namespace {
 
 constexpr int kTensor = 2;  // Variant::product
 constexpr int kWarps = 16;
+constexpr int kFewestWarps = 4;
 constexpr int kResident = 2;  // blocks a processor is to hold: the compiler may use 64 registers
 
 struct WalkParams {
@@ -102,7 +103,9 @@ __device__ inline const float* staged_panel(const WalkParams& p, int first_tile)
     return reinterpret_cast<const float*>(to);
 }
 
+// Blocks: x over the sites, y over the tiles of outputs.
 struct FireParams {
+    Grid grid;
     WalkParams walk;
     Surrogate surrogate;
     Slots slots;
@@ -112,10 +115,10 @@ struct FireParams {
 template <int V, bool kStaged, bool kRecord>
 __global__ void __launch_bounds__(kWarps* kWarp, kResident) fire_kernel(const FireParams p) {
     const Shape& s = p.walk.s;
-    const int first_tile = static_cast<int>(blockIdx.y) * V;
+    const Grid::Block block = p.grid.block();
+    const int first_tile = block.y * V;
     const float* const panel = staged_panel<V, kStaged>(p.walk, first_tile);
-    for (int site = static_cast<int>(blockIdx.x) * kWarps + warp(); site < s.all_sites();
-         site += static_cast<int>(gridDim.x) * kWarps) {
+    for (int site = block.x * warps() + warp(); site < s.all_sites(); site += p.grid.x * warps()) {
         const int64_t group = static_cast<int64_t>(site) * s.out_tiles + first_tile;
         Firing<V, kRecord> firing(p.walk.neuron, p.surrogate, p.slots.entries, 0.0f);
         if constexpr (kRecord) {
@@ -156,6 +159,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, kResident) place_kernel(const P
 }
 
 struct IntegrateParams {
+    Grid grid;
     WalkParams walk;
     float* membrane;  // [steps, batch, sites, outputs]
 };
@@ -163,10 +167,10 @@ struct IntegrateParams {
 template <int V, bool kStaged>
 __global__ void __launch_bounds__(kWarps* kWarp, kResident) integrate_kernel(const IntegrateParams p) {
     const Shape& s = p.walk.s;
-    const int first_tile = static_cast<int>(blockIdx.y) * V;
+    const Grid::Block block = p.grid.block();
+    const int first_tile = block.y * V;
     const float* const panel = staged_panel<V, kStaged>(p.walk, first_tile);
-    for (int site = static_cast<int>(blockIdx.x) * kWarps + warp(); site < s.all_sites();
-         site += static_cast<int>(gridDim.x) * kWarps) {
+    for (int site = block.x * warps() + warp(); site < s.all_sites(); site += p.grid.x * warps()) {
         walk<V>(p.walk, panel, site, first_tile, [&](const float(&v)[V], int t) {
 #pragma unroll
             for (int i = 0; i < V; ++i) {
@@ -196,6 +200,7 @@ void prepare(const Synapses& synapses, const WalkParams& p, void* stream) {
 struct Plan {
     int tiles;
     bool staged;
+    Grid grid;
     Launch launch;
 };
 
@@ -205,7 +210,7 @@ Plan plan_of(const char* name, const Shape& s, Variant variant, void* stream) {
         return static_cast<int64_t>(tiles) * s.rows * kTile * static_cast<int64_t>(sizeof(float));
     };
     const int widest = s.out_tiles > 2 ? 4 : s.out_tiles;
-    Plan plan{variant.tiles_a_warp != 0 ? variant.tiles_a_warp : widest, false, {}};
+    Plan plan{variant.tiles_a_warp != 0 ? variant.tiles_a_warp : widest, false, {}, {}};
     // Staging pays where a block's warps have several sites each; then the widest tiles that fit.
     const bool many = s.all_sites() >= 4 * kWarps;
     if (variant.staging != 1 && (many || variant.staging == 2)) {
@@ -216,12 +221,17 @@ Plan plan_of(const char* name, const Shape& s, Variant variant, void* stream) {
             plan.staged = true;
         }
     }
+    // Every processor has a block before a warp takes several tiles, or a block as many warps as it may have.
+    int warps = kWarps;
+    const auto blocks = [&] { return ceil_div(s.all_sites(), warps) * ceil_div(s.out_tiles, plan.tiles); };
+    while (variant.tiles_a_warp == 0 && plan.tiles > 1 && blocks() < device.processors) plan.tiles /= 2;
+    while (warps > kFewestWarps && blocks() < device.processors) warps /= 2;
     const int64_t shared = plan.staged ? bytes(plan.tiles) : 0;
     const int64_t resident = std::clamp<int64_t>(device.shared_limit / (shared + 1024), 1, 4);  // blocks a processor holds
     const int64_t across = ceil_div(s.out_tiles, plan.tiles);
     const int64_t most = plan.staged ? ceil_div(device.processors * resident, across) : int64_t{1} << 16;
-    const dim3 grid(blocks_for(s.all_sites(), kWarps, most), static_cast<unsigned>(across));
-    plan.launch = {name, grid, kWarps * kWarp, shared, stream};
+    plan.grid = grid_of(blocks_for(s.all_sites(), warps, most), across);
+    plan.launch = {name, plan.grid.flat(), warps * kWarp, shared, stream};
     return plan;
 }
 
@@ -258,10 +268,11 @@ int64_t integrate_workspace(const Layer& layer) {
 void fire_layer(const Synapses& synapses, const Neuron& neuron, const Surrogate& surrogate, const Slots& slots,
                 uint8_t* times_out, Variant variant, void* stream) {
     if (variant.product == kTensor) return fire_layer_tensor(synapses, neuron, surrogate, slots, times_out, variant, stream);
-    const FireParams p{arrays_of(synapses, neuron), surrogate, slots, times_out};
+    FireParams p{{}, arrays_of(synapses, neuron), surrogate, slots, times_out};
     if (p.walk.s.all_sites() == 0) return;
     prepare(synapses, p.walk, stream);
     const Plan plan = plan_of("fire_layer", p.walk.s, variant, stream);
+    p.grid = plan.grid;
     with_plan(plan, [&](auto tiles, auto staged) {
         constexpr int V = decltype(tiles)::value;
         constexpr bool kStaged = decltype(staged)::value;
@@ -281,10 +292,11 @@ void place_layer(const Synapses& synapses, const Neuron& neuron, const Surrogate
 }
 
 void integrate_layer(const Synapses& synapses, const Neuron& neuron, float* membrane, Variant variant, void* stream) {
-    const IntegrateParams p{arrays_of(synapses, neuron), membrane};
+    IntegrateParams p{{}, arrays_of(synapses, neuron), membrane};
     if (p.walk.s.all_sites() == 0) return;
     prepare(synapses, p.walk, stream);
     const Plan plan = plan_of("integrate_layer", p.walk.s, variant, stream);
+    p.grid = plan.grid;
     with_plan(plan, [&](auto tiles, auto staged) {
         launch(plan.launch, integrate_kernel<decltype(tiles)::value, decltype(staged)::value>, p);
     });

@@ -23,7 +23,9 @@ struct alignas(16) Event {
     int32_t unused;
 };
 
+// Blocks: x over the cells, y over the tiles of channels, z over the taps, and so the cells, of a layer with one site.
 struct Params {
+    Grid grid;
     Shape s;
     OutputGradient g;
     float decay;
@@ -141,11 +143,11 @@ __device__ inline void write(const Params& p, const Cell& cell, int tile, const 
     __syncwarp();
 }
 
-// y: tile of channels; z: the tap, and so the cell, of a layer with one site.
 template <bool kStaged>
 __global__ void __launch_bounds__(kMostWarps* kWarp, kResident) input_gradient_kernel(const Params p) {
     const Shape& s = p.s;
-    const int tile = static_cast<int>(blockIdx.y), slice = static_cast<int>(blockIdx.z);
+    const Grid::Block block = p.grid.block();
+    const int tile = block.y, slice = block.z;
     const int first_tap = s.single_site ? slice : 0, last_tap = s.single_site ? slice + 1 : s.taps;
     const float* panel = p.panel + (static_cast<int64_t>(tile) * s.taps + first_tap) * s.outputs * kTile;
     Event* const events = reinterpret_cast<Event*>(shared_memory()) + warp() * kWarp;  // [warps][kWarp]
@@ -161,8 +163,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kResident) input_gradient_k
         __syncthreads();
     }
     const int items = s.single_site ? s.batch : s.batch * s.cells_y * s.cells_x;
-    for (int item = static_cast<int>(blockIdx.x) * warps() + warp(); item < items;
-         item += static_cast<int>(gridDim.x) * warps()) {
+    for (int item = block.x * warps() + warp(); item < items; item += p.grid.x * warps()) {
         const Place place = place_of(item, s.cells_y, s.cells_x);
         const Cell cell = s.single_site ? Cell{item, slice / s.cells_x, slice % s.cells_x} : Cell{place.sample, place.y, place.x};
         if (!wanted(p, cell, tile)) continue;
@@ -173,6 +174,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kResident) input_gradient_k
 
 struct Plan {
     bool staged;
+    Grid grid;
     Launch launch;
 };
 
@@ -190,8 +192,8 @@ Plan plan_of(const Shape& s, Variant variant, void* stream) {
     const int64_t shared = warps * a_warp + (staged ? panel : 0);
     const int64_t resident = std::clamp<int64_t>(device.shared_limit / (shared + 1024), 1, 8);
     const int64_t most = staged ? ceil_div(device.processors * resident, across) : int64_t{1} << 16;
-    const dim3 grid(blocks_for(items, warps, most), static_cast<unsigned>(s.in_tiles), static_cast<unsigned>(slices));
-    return {staged, {"input_gradient", grid, warps * kWarp, shared, stream}};
+    const Grid grid = grid_of(blocks_for(items, warps, most), s.in_tiles, slices);
+    return {staged, grid, {"input_gradient", grid.flat(), warps * kWarp, shared, stream}};
 }
 
 }  // namespace
@@ -209,8 +211,9 @@ void input_gradient(const Synapses& synapses, const Neuron& neuron, const Output
     float* const panel = workspace.take<float>(panel_by_channel(l));
     if (l.batch == 0) return;
     pack_by_channel(l, synapses.weight, panel, stream);
-    const Params p{shape_of(l), g, neuron.decay, panel, input, gradient};
-    const Plan plan = plan_of(p.s, variant, stream);
+    const Shape s = shape_of(l);
+    const Plan plan = plan_of(s, variant, stream);
+    const Params p{plan.grid, s, g, neuron.decay, panel, input, gradient};
     if (plan.staged)
         launch(plan.launch, input_gradient_kernel<true>, p);
     else

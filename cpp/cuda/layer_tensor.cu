@@ -20,7 +20,9 @@ constexpr int kLargestPool = 15;  // the units of a cell are counted in a byte, 
 constexpr int kPitch = kTile + 4;
 constexpr int kExchanged = kStepsAtOnce * kSites * kPitch;
 
+// Blocks: x over pieces of some sites, y over the tiles of outputs.
 struct TensorParams : ProductInput {
+    Grid grid;
     const uint4* weights;  // pack_fragments
     const float* bias;
     Neuron neuron;
@@ -122,8 +124,9 @@ struct Tile {
 template <int kTerms, bool kPooled, bool kStaged, bool kRecord>
 __global__ void __launch_bounds__(kWarps* kWarp, kResident) tensor_kernel(const TensorParams p) {
     const Shape& s = p.s;
-    const int tile = static_cast<int>(blockIdx.y), stride = static_cast<int>(gridDim.x) * kWarps * kSites;
-    const int first = (static_cast<int>(blockIdx.x) * kWarps + warp()) * kSites;
+    const Grid::Block block = p.grid.block();
+    const int tile = block.y, stride = p.grid.x * kWarps * kSites;
+    const int first = (block.x * kWarps + warp()) * kSites;
     float* const exchanged = reinterpret_cast<float*>(shared_memory() + p.staged_bytes);
     const bool places = kRecord && p.to.offset != nullptr;
     if (places) {  // most often there is nothing to walk, nor to stage
@@ -177,6 +180,7 @@ bool readable(const Synapses& synapses) {
 
 struct Plan {
     bool staged;
+    Grid grid;
     Launch launch;
 };
 
@@ -190,8 +194,8 @@ Plan plan_of(const char* name, const Synapses& synapses, const Shape& s, Variant
     const int64_t shared = exchanged + (staged ? bytes : 0);
     const int64_t resident = std::clamp<int64_t>(device.shared_limit / (shared + 1024), 1, kResident);
     const int64_t most = staged ? ceil_div(device.processors * resident, s.out_tiles) : int64_t{1} << 16;
-    const dim3 grid(blocks_for(pieces, kWarps, most), static_cast<unsigned>(s.out_tiles));
-    return {staged, {name, grid, kWarps * kWarp, shared, stream}};
+    const Grid grid = grid_of(blocks_for(pieces, kWarps, most), s.out_tiles);
+    return {staged, grid, {name, grid.flat(), kWarps * kWarp, shared, stream}};
 }
 
 // Calls f with the variant's terms, and whether the input is pooled and the weights are staged, as compile-time constants.
@@ -235,6 +239,7 @@ void run(const char* name, const Synapses& synapses, const Neuron& neuron, const
     const Plan plan = plan_of(name, synapses, s, variant, stream);
     const int chunks = static_cast<int>(chunks_of(l));
     const TensorParams p{{s, pads ? arrays.padded : synapses.times, chunks, chunks * kMmaInner},
+                         plan.grid,
                          arrays.weights,
                          synapses.bias,
                          neuron,

@@ -23,7 +23,9 @@ struct Sums {
     int parts;
 };
 
+// Blocks: x over the chunks of weight rows, y over the tiles of outputs, z over the parts.
 struct Params {
+    Grid grid;
     Shape s;
     const uint8_t* times;
     OutputGradient g;
@@ -108,8 +110,9 @@ __global__ void __launch_bounds__(kWarps* kWarp) weight_gradient_kernel(const Pa
     const Shape& s = p.s;
     const int table_size = (s.steps + 1) * kTile;
     float* const tables = reinterpret_cast<float*>(shared_memory());  // [sites_at_once][steps + 1][kTile]
-    const int chunk = static_cast<int>(blockIdx.x) * kWarps + warp(), tap = chunk / p.chunks_a_tap;
-    const int channel = chunk % p.chunks_a_tap * kRows, tile = static_cast<int>(blockIdx.y), part = static_cast<int>(blockIdx.z);
+    const Grid::Block block = p.grid.block();
+    const int chunk = block.x * kWarps + warp(), tap = chunk / p.chunks_a_tap;
+    const int channel = chunk % p.chunks_a_tap * kRows, tile = block.y, part = block.z;
     const int first = static_cast<int>(static_cast<int64_t>(s.all_sites()) * part / p.sums.parts);
     const int last = static_cast<int>(static_cast<int64_t>(s.all_sites()) * (part + 1) / p.sums.parts);
     float acc[kRows];
@@ -130,7 +133,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) weight_gradient_kernel(const Pa
 #pragma unroll
     for (int r = 0; r < kRows; ++r)
         if (tap < s.taps && channel + r < s.channels) out[r * kTile + lane()] = acc[r];
-    if (blockIdx.x != 0) return;
+    if (block.x != 0) return;
     double* const sums = reinterpret_cast<double*>(shared_memory());  // [kWarps][kTile]
     sums[threadIdx.x] = bias;
     __syncthreads();
@@ -185,17 +188,19 @@ void weight_gradient(const Synapses& synapses, const Neuron& neuron, const Outpu
     Workspace workspace(synapses.workspace);
     const int64_t table = (l.steps + 1) * kTile * static_cast<int64_t>(sizeof(float));
     const int64_t at_once = std::min<int64_t>(kWarps, kTables / table);
-    const Params p{shape_of(l),
+    const Shape shape32 = shape_of(l);
+    const Sums sums = sums_of(l, workspace);
+    const Grid grid = grid_of(ceil_div(chunks_of(l), kWarps), shape32.out_tiles, sums.parts);
+    const Params p{grid,
+                   shape32,
                    synapses.times,
                    g,
                    neuron.decay,
-                   sums_of(l, workspace),
+                   sums,
                    static_cast<int>(ceil_div(l.channels, kRows)),
                    static_cast<int>(at_once)};
-    const dim3 grid(static_cast<unsigned>(ceil_div(chunks_of(l), kWarps)), static_cast<unsigned>(p.s.out_tiles),
-                    static_cast<unsigned>(p.sums.parts));
     const int64_t bias_sums = kWarps * kTile * static_cast<int64_t>(sizeof(double));
-    const Launch sum{"weight_gradient", grid, kWarps * kWarp, std::max(at_once * table, bias_sums), stream};
+    const Launch sum{"weight_gradient", grid.flat(), kWarps * kWarp, std::max(at_once * table, bias_sums), stream};
     const bool aligned = l.channels % kRows == 0 && reinterpret_cast<uintptr_t>(synapses.times) % 16 == 0;
     if (aligned)
         launch(sum, weight_gradient_kernel<true>, p);

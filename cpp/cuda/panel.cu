@@ -7,6 +7,7 @@ namespace firstspike::cuda {
 namespace {
 
 struct PackParams {
+    Grid grid;  // x: tiles along `inner`, y: taps, z: tiles of lanes
     const float* weight;
     float* panel;
     int64_t stride_lane, stride_inner, stride_y, stride_x;
@@ -17,12 +18,12 @@ struct PackParams {
 
 constexpr int kRowsAtOnce = 8;
 
-// A block transposes a square of one tile and one tap: x is the square's place along `inner`, y the tap, z the tile.
+// A block transposes a square of one tile and one tap.
 __global__ void __launch_bounds__(kTile* kRowsAtOnce) pack_kernel(const PackParams p) {
     float* const square = reinterpret_cast<float*>(shared_memory());  // [kTile][kTile + 1]
     const int column = static_cast<int>(threadIdx.x) % kTile, first = static_cast<int>(threadIdx.x) / kTile;
-    const int inner0 = static_cast<int>(blockIdx.x) * kTile, lane0 = static_cast<int>(blockIdx.z) * kTile;
-    const int tap = static_cast<int>(blockIdx.y);
+    const Grid::Block block = p.grid.block();
+    const int inner0 = block.x * kTile, lane0 = block.z * kTile, tap = block.y;
     const float* const from = p.weight + tap / p.kernel_width * p.stride_y + tap % p.kernel_width * p.stride_x;
     const bool along_inner = p.stride_inner < p.stride_lane;
     for (int row = first; row < kTile; row += kRowsAtOnce) {
@@ -33,14 +34,16 @@ __global__ void __launch_bounds__(kTile* kRowsAtOnce) pack_kernel(const PackPara
     }
     __syncthreads();
     const int64_t rows = static_cast<int64_t>(p.taps) * p.inner;
-    float* const to = p.panel + (blockIdx.z * rows + static_cast<int64_t>(tap) * p.inner) * kTile;
+    float* const to = p.panel + (block.z * rows + static_cast<int64_t>(tap) * p.inner) * kTile;
     for (int row = first; row < kTile && inner0 + row < p.inner; row += kRowsAtOnce)
         to[static_cast<int64_t>(inner0 + row) * kTile + column] = square[column * (kTile + 1) + row];
 }
 
 void pack(const char* name, const Layer& l, const WeightView& w, bool by_output, float* panel, void* stream) {
     const int64_t lanes = by_output ? l.outputs : l.channels, inner = by_output ? l.channels : l.outputs;
-    const PackParams p{w.data,
+    const Grid grid = grid_of(ceil_div(inner, kTile), l.taps(), panel_tiles(lanes));
+    const PackParams p{grid,
+                       w.data,
                        panel,
                        by_output ? w.stride_output : w.stride_channel,
                        by_output ? w.stride_channel : w.stride_output,
@@ -51,9 +54,7 @@ void pack(const char* name, const Layer& l, const WeightView& w, bool by_output,
                        static_cast<int>(l.kernel_width),
                        static_cast<int>(l.taps()),
                        l.unit_share()};
-    const dim3 grid(static_cast<unsigned>(ceil_div(inner, kTile)), static_cast<unsigned>(l.taps()),
-                    static_cast<unsigned>(panel_tiles(lanes)));
-    launch({name, grid, kTile * kRowsAtOnce, kTile * (kTile + 1) * sizeof(float), stream}, pack_kernel, p);
+    launch({name, grid.flat(), kTile * kRowsAtOnce, kTile * (kTile + 1) * sizeof(float), stream}, pack_kernel, p);
 }
 
 }  // namespace

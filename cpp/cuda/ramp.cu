@@ -1,12 +1,10 @@
 // Direct coding: a constant current into each neuron. A warp takes a tile of a site and steps its neurons in registers.
-#include "launch.h"
+#include "each.h"
 #include "record.h"
 
 namespace firstspike::cuda {
 
 namespace {
-
-constexpr int kWarps = 8;
 
 struct Neurons {
     const float* current;  // [sites, channels]
@@ -31,12 +29,9 @@ __device__ inline void walk(const Neurons& n, int64_t group, AtStep&& at_step) {
     }
 }
 
-__device__ inline int64_t first_group() { return static_cast<int64_t>(blockIdx.x) * kWarps + warp(); }
-__device__ inline int64_t stride() { return static_cast<int64_t>(gridDim.x) * kWarps; }
-
 template <bool kRecord>
-__global__ void __launch_bounds__(kWarps* kWarp) ramp_kernel(const Neurons n, const Slots slots, uint8_t* times_out) {
-    for (int64_t group = first_group(); group < n.groups(); group += stride()) {
+__global__ void __launch_bounds__(each::kThreads) ramp_kernel(const Neurons n, const Slots slots, uint8_t* times_out) {
+    for (int64_t group = each::first_group(); group < n.groups(); group += each::group_stride()) {
         Firing<1, kRecord> firing(n.neuron, n.surrogate, slots.entries, 0.0f);
         if constexpr (kRecord) firing.room[0] = room_in_slot(slots, group);
         walk(n, group, firing);
@@ -45,8 +40,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) ramp_kernel(const Neurons n, co
     }
 }
 
-__global__ void __launch_bounds__(kWarps* kWarp) place_kernel(const Neurons n, const Slots slots, const Placement to) {
-    for (int64_t group = first_group(); group < n.groups(); group += stride()) {
+__global__ void __launch_bounds__(each::kThreads) place_kernel(const Neurons n, const Slots slots, const Placement to) {
+    for (int64_t group = each::first_group(); group < n.groups(); group += each::group_stride()) {
         if (copy_from_slot(slots, to, group)) continue;
         Firing<1, true> firing(n.neuron, n.surrogate, to.entries, poison_of(to));
         firing.room[0] = room_in_place(to, group);
@@ -55,13 +50,13 @@ __global__ void __launch_bounds__(kWarps* kWarp) place_kernel(const Neurons n, c
 }
 
 // dL/dcurrent: each entry's value times how often the current has entered the membrane by its step.
-__global__ void __launch_bounds__(kWarps* kWarp) ramp_gradient_kernel(const Neurons n, const OutputGradient g, float* out) {
+__global__ void __launch_bounds__(each::kThreads) ramp_gradient_kernel(const Neurons n, const OutputGradient g, float* out) {
     float* const gain = reinterpret_cast<float*>(shared_memory());  // [steps]
     float* const sum = gain + n.steps + warp() * kTile;             // [warps][kTile]
     for (int t = static_cast<int>(threadIdx.x); t < n.steps; t += static_cast<int>(blockDim.x))
         gain[t] = constant_current_gain(t, n.neuron.decay);
     __syncthreads();
-    for (int64_t group = first_group(); group < n.groups(); group += stride()) {
+    for (int64_t group = each::first_group(); group < n.groups(); group += each::group_stride()) {
         sum[lane()] = 0.0f;
         __syncwarp();
         const int64_t end = g.support.offset[group + 1];
@@ -89,7 +84,7 @@ Neurons neurons_of(const float* current, int64_t sites, int64_t channels, int st
 }
 
 Launch launch_of(const char* name, const Neurons& n, int64_t shared, void* stream) {
-    return {name, dim3(blocks_for(n.sites * n.tiles, kWarps, 1 << 20)), kWarps * kWarp, shared, stream};
+    return each::over_groups(name, n.sites * n.tiles, shared, stream);
 }
 
 }  // namespace
@@ -113,7 +108,7 @@ void place_ramp(const float* current, int64_t sites, int64_t channels, int steps
 void ramp_gradient(const OutputGradient& g, int64_t sites, int64_t channels, int steps, const Neuron& neuron,
                    float* current_gradient, void* stream) {
     const Neurons n = neurons_of(nullptr, sites, channels, steps, neuron, {SurrogateKind::triangle, 1.0f});
-    const int64_t shared = (steps + kWarps * kTile) * static_cast<int64_t>(sizeof(float));
+    const int64_t shared = (steps + each::kWarps * kTile) * static_cast<int64_t>(sizeof(float));
     if (sites > 0) launch(launch_of("ramp_gradient", n, shared, stream), ramp_gradient_kernel, n, g, current_gradient);
 }
 

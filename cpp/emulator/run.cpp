@@ -4,12 +4,26 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
+#include <system_error>
 #include <thread>
 
 #include "kernel.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace firstspike::emulator {
 namespace {
+
+// Behind each array of a workspace, in a build with AddressSanitizer: bytes that nobody may touch.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t kGuard = 64;
+void guard(const void* from, std::size_t bytes) { __asan_poison_memory_region(from, bytes); }
+#else
+constexpr std::size_t kGuard = 0;
+[[maybe_unused]] void guard(const void*, std::size_t) {}
+#endif
 
 // One thread's states, all layers in one block.
 class Workspace {
@@ -33,7 +47,10 @@ class Workspace {
     template <class T>
     T* take(std::size_t count) {
         std::byte* at = base_ ? base_ + used_ : nullptr;
-        used_ += (count * sizeof(T) + 63) / 64 * 64;
+        const std::size_t bytes = count * sizeof(T), room = (bytes + 63) / 64 * 64 + kGuard;
+        if constexpr (kGuard > 0)
+            if (base_) guard(at + bytes, room - bytes);
+        used_ += room;
         return reinterpret_cast<T*>(at);
     }
 
@@ -131,7 +148,12 @@ void run(const Network& network, const uint8_t* times, int64_t samples, int thre
     std::vector<std::unique_ptr<Workspace>> spaces;  // allocated here, so that no thread can fail for memory
     for (int i = 0; i < crew; ++i) spaces.push_back(std::make_unique<Workspace>(network));
     std::vector<std::thread> others;
-    for (int i = 1; i < crew; ++i) others.emplace_back([&, i] { work(*spaces[i]); });
+    others.reserve(static_cast<std::size_t>(crew));
+    try {
+        for (int i = 1; i < crew; ++i) others.emplace_back([&, i] { work(*spaces[i]); });
+    } catch (const std::system_error&) {
+        // The system gives no more threads: those that there are run all samples.
+    }
     work(*spaces[0]);
     for (std::thread& thread : others) thread.join();
 }

@@ -71,12 +71,36 @@ _POOL, _POOL_REASON = _openmp_pool()
 cpu.share_openmp_pool(_POOL)
 
 
+_OLDEST_DEVICE = (8, 0)  # compute capability that the CUDA kernels are compiled for (CMakeLists.txt)
+
+
+def _cuda_refusal(driver: int, runtime: int, capability: tuple[int, int]) -> str | None:
+    """Why the CUDA module cannot run on this driver and device; None where it can.
+
+    driver, runtime: CUDA versions, 12040 for 12.4. A runtime runs on every driver of its major version or a later one.
+    """
+
+    def name(version: int) -> str:
+        return f"{version // 1000}.{version % 1000 // 10}"
+
+    if driver // 1000 < runtime // 1000:
+        return f"built with CUDA {name(runtime)}, but the driver knows CUDA up to {name(driver)} only: install a newer driver"
+    if capability < _OLDEST_DEVICE:
+        oldest = ".".join(map(str, _OLDEST_DEVICE))
+        return f"built for compute capability {oldest} and later, but the device has {'.'.join(map(str, capability))}"
+    return None
+
+
 def _cuda() -> tuple[Any, str]:
     if importlib.util.find_spec(f"{__package__}._cuda") is None:
         return None, "not built: install with -C cmake.define.FIRSTSPIKE_CUDA=ON where nvcc is at hand"
     if not torch.cuda.is_available():
         return None, "built, but torch sees no CUDA device"
-    return importlib.import_module("._cuda", __package__), "built, and torch sees a CUDA device"
+    module = importlib.import_module("._cuda", __package__)
+    refusal = _cuda_refusal(*module.versions(), torch.cuda.get_device_capability())
+    if refusal is not None:
+        return None, refusal
+    return module, "built, and torch sees a CUDA device that it can run on"
 
 
 def backends() -> dict[str, dict[str, Any]]:

@@ -30,6 +30,16 @@ class Geometry(NamedTuple):
     steps: int
 
     @property
+    def in_sites(self) -> int:
+        """Number of places of the input, over all samples."""
+        return self.batch * self.height * self.width
+
+    @property
+    def in_units(self) -> int:
+        """Number of input units, over all samples."""
+        return self.in_sites * self.channels
+
+    @property
     def out_size(self) -> tuple[int, int]:
         """Height and width of the output map."""
         return (

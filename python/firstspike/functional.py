@@ -147,6 +147,7 @@ def integrate(
     geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
     bias = _checks.bias(bias, weight.shape[0])
     decay = _checks.positive("decay", decay, 1.0)
+    _same_device(spikes, weight, bias)
     return ops.integrate.integrate_layer(*_input(spikes), weight, bias, geometry, decay).flatten(2)
 
 
@@ -265,9 +266,15 @@ def _spikes(spikes: SpikeTimes, *dims: int) -> SpikeTimes:
 
 
 def _records(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> bool:
-    _checks.same_device("spikes", spikes.times, "weight", weight)
+    _same_device(spikes, weight, bias)
     wanted = spikes.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
     return torch.is_grad_enabled() and wanted
+
+
+def _same_device(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> None:
+    _checks.same_device("spikes", spikes.times, "weight", weight)
+    if bias is not None:
+        _checks.same_device("weight", weight, "bias", bias)
 
 
 def _input(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:

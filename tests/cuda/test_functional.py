@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firstspike import SpikeTimes, encode, functional, ops, reference
+from firstspike.ops import _cuda, _library
 from firstspike.surrogate import atan, rectangle, triangle
 
 from ..compare import check_layer, clear_neurons, close
@@ -162,3 +163,53 @@ def test_latency(curve: str, steps: int) -> None:
     times = encode.latency(x, steps, curve).times
     assert torch.equal(times, ops.latency._forward(x, steps, encode.CURVES.index(curve)))
     assert bool((times[x == 0] == 255).all()) and times[-1, -1] == 0
+
+
+def fire_layer(**changed: torch.Tensor) -> object:
+    """The implementation of `fire_layer` on three inputs and five neurons, some of its tensors changed."""
+    given = {
+        "times": torch.zeros(2, 1, 1, 3, dtype=torch.uint8),
+        "weight": torch.zeros(5, 3),
+        "bias": torch.zeros(5),
+        **changed,
+    }
+    geometry = (2, 1, 1, 3, 1, 1, 1, 1, 1, 0, 0, 5, 4)
+    neuron = (1.0, 1.0, 0.0, 1.0)
+    implementation = _library.CUDA_IMPLEMENTATIONS["fire_layer"]
+    inputs = (given["times"], None, None, None, given["weight"], given["bias"])
+    return implementation(*inputs, geometry, neuron, False, _cuda.TILE)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"bias": torch.zeros(5, device="meta")}, "bias must be on cpu, got meta"),
+        ({"bias": torch.zeros(4)}, "bias must have 5 elements, got 4"),
+        ({"bias": torch.zeros(5, dtype=torch.float64)}, "bias must be torch.float32, got torch.float64"),
+        ({"times": torch.zeros(1, 1, 1, 3, dtype=torch.uint8)}, "times must have 6 elements, got 3"),
+        ({"times": torch.zeros(2, 1, 1, 3, dtype=torch.int8)}, "times must be torch.uint8, got torch.int8"),
+        ({"weight": torch.zeros(5, 4)}, r"weight must have shape \(5, 3, 1, 1\), flat or not, got \(5, 4\)"),
+        ({"weight": torch.zeros(5, 3, dtype=torch.float16)}, "weight must be torch.float32, got torch.float16"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_no_wrong_tensor_reaches_a_kernel(changed: dict[str, torch.Tensor], says: str) -> None:
+    """Kernels get addresses: what they belong to is looked at before."""
+    fire_layer()
+    with pytest.raises(ValueError, match=says):
+        fire_layer(**changed)
+
+
+def test_gradients_are_checked_as_well() -> None:
+    case = layer((2, 13), (19, 13), 8)
+    out = functional.linear(SpikeTimes(case.times, 8), case.weight.clone().requires_grad_())
+    assert out._anchor is not None and out._support is not None
+    offset, slope, place = out._support
+    given = (SpikeTimes(case.times, 8).times.reshape(2, 1, 1, 13), None, None, case.weight)
+    geometry, entries = (2, 1, 1, 13, 1, 1, 1, 1, 1, 0, 0, 19, 8), len(slope)
+    backward = ops.layer.fire_layer_backward
+    backward(torch.zeros(entries), *given, offset, slope, place, geometry, 1.0, (False, True, True))
+    with pytest.raises(ValueError, match=f"gradient must have {entries} elements"):
+        backward(torch.zeros(1), *given, offset, slope, place, geometry, 1.0, (False, True, True))
+    with pytest.raises(ValueError, match="offset must have 3 elements"):
+        backward(torch.zeros(entries), *given, offset[1:], slope, place, geometry, 1.0, (False, True, True))

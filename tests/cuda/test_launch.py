@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from firstspike import SpikeTimes, functional
+from firstspike._geometry import Geometry
 from firstspike.ops import _cuda
 
 from ..samples import Layer, generator, layer
@@ -64,10 +66,58 @@ def test_times_do_not_depend_on_recording(on_host: ModuleType) -> None:
         assert torch.equal(call(spikes, case.weight, case.bias, **case.options).times, trained.times)
 
 
+@pytest.fixture
+def noted(on_host: ModuleType) -> Iterator[ModuleType]:
+    """Launches are noted, nothing runs, so that pointers may be null and sizes large."""
+    on_host.only_note_launches(True)
+    yield on_host
+    on_host.only_note_launches(False)
+
+
+def linear_geometry(batch: int, height: int, width: int, channels: int, outputs: int) -> Geometry:
+    """A fully connected layer on a map."""
+    return Geometry(batch, height, width, channels, 1, height, width, 1, 1, 0, 0, outputs, 8)
+
+
+NEURON, NONE = (1.0, 1.0, 0, 1.0), (0, 0, 0)
+
+
+@pytest.mark.parametrize("sizes", [(2, 257, 256, 3, 10), (1, 1, 1, 40 * 65536, 3), (1, 1, 1, 3, 40 * 65536)], ids=str)
+def test_large_layers_stay_within_the_grid(noted: ModuleType, sizes: tuple[int, ...]) -> None:
+    """y and z of a grid end at 65,535, which the cells of a map or the tiles of a layer may exceed."""
+    g, weight, variant = linear_geometry(*sizes), (0, (1, 1, 1, 1)), _cuda.VARIANT
+    noted.fire_layer(g, NEURON, 0, *weight, 0, 0, _cuda.NO_SLOTS, 0, variant, 0)
+    noted.integrate_layer(g, NEURON, 0, *weight, 0, 0, 0, variant, 0)
+    noted.input_gradient(g, NEURON, *weight, 0, NONE, 0, 0, NONE, 0, variant, 0)
+    noted.weight_gradient(g, NEURON, 0, 0, NONE, 0, 0, (1, 1, 1, 1), 0, 0, 0)
+    launches = noted.launches()
+    assert {"pack_by_output", "fire_layer", "integrate_layer", "input_gradient", "weight_gradient"} <= {
+        x[0] for x in launches
+    }
+    assert all(grid[1:] == [1, 1] for _, grid, _ in launches)
+
+
+@pytest.mark.parametrize("sizes", [(128, 1, 1, 784, 400), (128, 1, 1, 400, 400), (32, 1, 1, 784, 400)], ids=str)
+def test_every_processor_has_a_block(noted: ModuleType, sizes: tuple[int, ...]) -> None:
+    noted.set_device(132, 227 * 1024, 0)
+    g = linear_geometry(*sizes)
+    noted.fire_layer(g, NEURON, 0, 0, (1, 1, 1, 1), 0, 0, _cuda.NO_SLOTS, 0, _cuda.VARIANT, 0)
+    (blocks,) = [grid[0] for name, grid, _ in noted.launches() if name == "fire_layer"]
+    assert blocks >= min(132, g.batch // 4 * 13)
+
+
+def test_arguments_go_by_name(noted: ModuleType) -> None:
+    noted.latency(neurons=3, steps=8, curve=0, intensity=0, times=0, stream=0)
+    with pytest.raises(TypeError, match="geometry.*neuron.*times.*weight.*strides.*bias.*workspace.*slots.*fired"):
+        noted.fire_layer()
+
+
 def test_too_large_a_layer_is_refused(on_host: ModuleType) -> None:
     geometry = [2**22, 1, 1, 2**10, 1, 1, 1, 1, 1, 0, 0, 10, 8]
     with pytest.raises(ValueError, match="split the batch"):
         on_host.fire_layer(geometry, (1.0, 1.0, 0, 1.0), 0, 0, (1, 1, 1, 1), 0, 0, _cuda.NO_SLOTS, 0, _cuda.VARIANT, 0)
+    with pytest.raises(ValueError, match="at most 2\\^56"):
+        on_host.ramp(2**62, 4, 8, NEURON, 0, _cuda.NO_SLOTS, 0, 0)
     with pytest.raises(ValueError, match="too many elements for one launch"):
         on_host.fire(8, 2**42, (1.0, 1.0, 0, 1.0), 0, 0, 0)
 

@@ -96,5 +96,5 @@ def test_capacity_is_the_length() -> None:
 
 @pytest.mark.parametrize("value", [0, -1.0, float("nan")])
 def test_capacity_must_be_positive(value: float) -> None:
-    with pytest.raises(ValueError, match="entries_a_neuron must be positive"):
+    with pytest.raises(ValueError, match="entries_per_neuron must be positive"):
         _cuda.support_capacity(value)

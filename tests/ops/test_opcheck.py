@@ -114,7 +114,7 @@ def run_ramp(surrogate: Any) -> None:
 
 def run_select() -> None:
     """Some of the samples, one of them twice, counted from both ends."""
-    train = torch.zeros(4, 3, 2, 3, 5).requires_grad_()
+    train = torch.zeros(4, 3, 2, 3, 5, dtype=torch.float32).requires_grad_()
     backward(SpikeTimes.from_dense(train)[torch.tensor([0, -1, 0])].dense())
 
 

@@ -1,5 +1,6 @@
 #include "parallel.h"
 
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -26,7 +27,12 @@ void run_on_threads(int threads, void (*body)(void*), void* context) {
         return;
     }
     std::vector<std::thread> others;
-    for (int i = 1; i < threads; ++i) others.emplace_back(body, context);
+    others.reserve(static_cast<size_t>(threads));
+    try {
+        for (int i = 1; i < threads; ++i) others.emplace_back(body, context);
+    } catch (const std::system_error&) {
+        // The system gives no more threads: those that there are do all tasks.
+    }
     body(context);
     for (auto& other : others) other.join();
 }

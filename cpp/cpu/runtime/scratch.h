@@ -8,8 +8,12 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <new>
+#include <utility>
 
 namespace firstspike {
+
+constexpr int64_t kMostBytes = int64_t{1} << 60;  // more than any computer has, and far from overflow
 
 // A block of at least `bytes` bytes on a cache line; `bytes` becomes its real size. Thread-safe.
 void* take_block(size_t& bytes);
@@ -21,6 +25,12 @@ class Buffer {
  public:
     Buffer() = default;
     explicit Buffer(int64_t size) { reserve(size); }
+    Buffer(Buffer&& other) noexcept : data_(std::move(other.data_)), capacity_(std::exchange(other.capacity_, 0)) {}
+    Buffer& operator=(Buffer&& other) noexcept {
+        data_ = std::move(other.data_);
+        capacity_ = std::exchange(other.capacity_, 0);
+        return *this;
+    }
 
     T* data() { return data_.get(); }
     const T* data() const { return data_.get(); }
@@ -32,6 +42,7 @@ class Buffer {
     void reserve(int64_t size, int64_t used = 0) {
         if (size <= capacity_) return;
         const int64_t wanted = used > 0 && capacity_ * 2 > size ? capacity_ * 2 : size;
+        if (wanted > kMostBytes / static_cast<int64_t>(sizeof(T))) throw std::bad_alloc();
         size_t bytes = static_cast<size_t>(wanted) * sizeof(T);
         std::unique_ptr<T[], Free> fresh(static_cast<T*>(take_block(bytes)), Free{bytes});
         if (used > 0) std::memcpy(fresh.get(), data_.get(), static_cast<size_t>(used) * sizeof(T));

@@ -10,10 +10,11 @@ every slope becomes NaN, and so do the gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from functools import cache
-from math import ceil
 from typing import Any, NamedTuple
 
 import torch
@@ -36,7 +37,7 @@ class Variant(NamedTuple):
 
 
 VARIANT = Variant()
-_capacity: float | None = None
+_capacity: ContextVar[float | None] = ContextVar("firstspike_support_capacity", default=None)
 
 
 @cache
@@ -71,11 +72,65 @@ def pointers(*tensors: Tensor | None) -> tuple[int, ...]:
     return tuple(pointer(tensor) for tensor in tensors)
 
 
-def strides(weight: Tensor, geometry: Sequence[int]) -> tuple[int, ...]:
+class Arguments:
+    """Tensors from outside as a kernel takes them: each address after a look at device, type, size and order in memory.
+
+    The caller keeps the tensors until the kernel is launched. Raises ValueError naming the argument.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def floats(self, name: str, tensor: Tensor | None, size: int) -> int:
+        """Address of `size` float32 values, 0 for None."""
+        return self._address(name, tensor, torch.float32, size)
+
+    def bytes(self, name: str, tensor: Tensor | None, size: int) -> int:
+        """Address of `size` uint8 values, 0 for None."""
+        return self._address(name, tensor, torch.uint8, size)
+
+    def integers(self, name: str, tensor: Tensor | None, size: int) -> int:
+        """Address of `size` int64 values, 0 for None."""
+        return self._address(name, tensor, torch.int64, size)
+
+    def weight(self, weight: Tensor, layer: Geometry) -> tuple[int, tuple[int, ...]]:
+        """Address and strides of a weight [outputs, channels, kernel height, kernel width], flat behind the outputs or not."""
+        whole = (layer.outputs, layer.channels, layer.kernel_height, layer.kernel_width)
+        if tuple(weight.shape) not in (whole, (layer.outputs, math.prod(whole[1:]))):
+            raise ValueError(f"weight must have shape {whole}, flat or not, got {tuple(weight.shape)}")
+        self._check("weight", weight, torch.float32)
+        return weight.data_ptr(), strides(weight, layer)
+
+    def support(self, offset: Tensor, place: Tensor, groups: int) -> tuple[int, ...]:
+        """Addresses of a support's offsets, steps and lanes."""
+        steps, lanes = place
+        entries = len(steps)
+        return (
+            self.integers("offset", offset, groups + 1),
+            self.bytes("the support's steps", steps, entries),
+            self.bytes("the support's lanes", lanes, entries),
+        )
+
+    def _check(self, name: str, tensor: Tensor, dtype: torch.dtype) -> None:
+        if tensor.device != self.device:
+            raise ValueError(f"{name} must be on {self.device}, got {tensor.device}")
+        if tensor.dtype != dtype:
+            raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
+
+    def _address(self, name: str, tensor: Tensor | None, dtype: torch.dtype, size: int) -> int:
+        if tensor is None:
+            return 0
+        self._check(name, tensor, dtype)
+        if tensor.numel() != size:
+            raise ValueError(f"{name} must have {size} elements, got {tensor.numel()}")
+        return pointer(tensor)
+
+
+def strides(weight: Tensor, layer: Geometry) -> tuple[int, ...]:
     """Strides of [outputs, channels, kernel height, kernel width], the order of the columns of a flat weight, too."""
     if weight.dim() == 4:
         return weight.stride()
-    (row, column), layer = weight.stride(), Geometry(*geometry)
+    row, column = weight.stride()
     return row, layer.kernel_height * layer.kernel_width * column, layer.kernel_width * column, column
 
 
@@ -84,30 +139,31 @@ def workspace(size: int, like: Tensor) -> Tensor:
     return torch.empty(size, dtype=torch.uint8, device=like.device)
 
 
-def support_capacity(entries_a_neuron: float) -> AbstractContextManager[None]:
+def support_capacity(entries_per_neuron: float) -> AbstractContextManager[None]:
     """Give every support recorded on CUDA inside the `with` block a fixed length, so that no kernel waits for the host.
 
-    entries_a_neuron: > 0, on average over a layer; a layer with more has NaN for its gradients, not silently wrong
-    ones. Needed to capture a training step in a CUDA graph. No effect on the CPU. Raises ValueError.
+    entries_per_neuron: > 0, on average over a layer; a layer with more has NaN for its gradients, not silently wrong
+    ones. Needed to capture a training step in a CUDA graph. It holds for the thread or the task that enters it, and has
+    no effect on the CPU. Raises ValueError.
     """
-    if not entries_a_neuron > 0:
-        raise ValueError(f"entries_a_neuron must be positive, got {entries_a_neuron}")
-    return _with_capacity(float(entries_a_neuron))
+    if not entries_per_neuron > 0:
+        raise ValueError(f"entries_per_neuron must be positive, got {entries_per_neuron}")
+    return _with_capacity(float(entries_per_neuron))
 
 
 @contextmanager
-def _with_capacity(entries_a_neuron: float) -> Iterator[None]:
-    global _capacity
-    before, _capacity = _capacity, entries_a_neuron
+def _with_capacity(entries_per_neuron: float) -> Iterator[None]:
+    before = _capacity.set(entries_per_neuron)
     try:
         yield
     finally:
-        _capacity = before
+        _capacity.reset(before)
 
 
 def fixed_entries(neurons: int, steps: int) -> int | None:
     """The fixed number of entries of a layer's support, None where it is as many as there are."""
-    return None if _capacity is None else ceil(neurons * min(_capacity, steps))
+    capacity = _capacity.get()
+    return None if capacity is None else math.ceil(neurons * min(capacity, steps))
 
 
 class Recording:

@@ -120,10 +120,9 @@ def fake_recorded(
 
 
 def gradient_shapes(
-    times: Tensor, in_place: Tensor | None, weight: Tensor, geometry: Sequence[int], needs: Sequence[bool]
+    times: Tensor, in_place: Tensor | None, weight: Tensor, layer: Geometry, needs: Sequence[bool]
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Shapes of a layer's gradients at its input's anchor, its weight and its bias; those that nobody needs are empty."""
-    layer = Geometry(*geometry)
     at_anchor = (layer.steps, *times.shape) if in_place is None else (in_place.shape[1],)
     return (
         at_anchor if needs[0] else (0,),

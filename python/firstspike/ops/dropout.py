@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._cuda import kernels, on_device, pointer, pointers
-from ._library import INPUT, array, cpu, empty, operator, support_of, threads
+from ._cuda import TILE, Arguments, kernels, on_device, pointer
+from ._library import INPUT, array, cpu, empty, groups_of, operator, support_of, threads
 
 DROPOUT_LEVELS = 65536  # `keep` is out of so many
 _MOST_STEPS = 254  # what the entries' steps are is of no concern here
@@ -28,9 +28,16 @@ def _forward(
 def _forward_cuda(
     times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
 ) -> tuple[Tensor, Tensor]:
-    left = torch.empty_like(times)
+    left, at = torch.empty_like(times), Arguments(times.device)
     with on_device(times) as stream:
-        kernels().drop_spikes(*_sizes(times.shape), pointer(times), pointer(seed), keep, pointer(left), stream)
+        kernels().drop_spikes(
+            *_sizes(times.shape),
+            at.bytes("times", times, times.numel()),
+            at.integers("seed", seed, 1),
+            keep,
+            pointer(left),
+            stream,
+        )
     return _anchor_like(anchor, times), left
 
 
@@ -83,15 +90,20 @@ def _backward_cuda(
     keep: int,
 ) -> Tensor:
     gradient = gradient.contiguous()
-    left = torch.empty_like(gradient)
+    left, at, (sites, channels) = torch.empty_like(gradient), Arguments(gradient.device), _sizes(shape)
     dense = offset is None or place is None
+    support: tuple[int, ...] = (0, 0, 0)
+    size = gradient.shape[0] * sites * channels
+    if offset is not None and place is not None:
+        support, size = at.support(offset, place, groups_of(sites, channels, TILE)), place.shape[1]
     with on_device(gradient) as stream:
         kernels().drop_gradient(
             gradient.shape[0] if dense else _MOST_STEPS,
-            *_sizes(shape),
-            pointer(gradient),
-            (0, 0, 0) if offset is None or place is None else pointers(offset, *place),
-            pointer(seed),
+            sites,
+            channels,
+            at.floats("gradient", gradient, size),
+            support,
+            at.integers("seed", seed, 1),
             keep,
             pointer(left),
             stream,

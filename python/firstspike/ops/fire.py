@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._cuda import kernels, on_device, pointer
+from ._cuda import Arguments, kernels, on_device, pointer
 from ._library import array, cpu, operator, threads
 
 
@@ -31,13 +31,13 @@ def _forward(current: Tensor, neuron: Sequence[float]) -> Tensor:
 
 
 def _forward_cuda(current: Tensor, neuron: Sequence[float]) -> Tensor:
-    spikes = torch.empty_like(current)
+    spikes, at = torch.empty_like(current), Arguments(current.device)
     with on_device(current) as stream:
         kernels().fire(
             current.shape[0],
             _neurons(current),
             neuron,
-            pointer(current),
+            at.floats("current", current, current.numel()),
             pointer(spikes),
             stream,
         )
@@ -63,14 +63,14 @@ def _backward(gradient: Tensor, current: Tensor, neuron: Sequence[float]) -> Ten
 
 
 def _backward_cuda(gradient: Tensor, current: Tensor, neuron: Sequence[float]) -> Tensor:
-    at_current, gradient = torch.empty_like(current), gradient.contiguous()
+    at_current, gradient, at = torch.empty_like(current), gradient.contiguous(), Arguments(current.device)
     with on_device(current) as stream:
         kernels().fire_gradient(
             current.shape[0],
             _neurons(current),
             neuron,
-            pointer(current),
-            pointer(gradient),
+            at.floats("current", current, current.numel()),
+            at.floats("gradient", gradient, current.numel()),
             pointer(at_current),
             stream,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,48 +11,66 @@ from torch.autograd.function import once_differentiable
 
 from .._geometry import Geometry
 from . import _cuda
-from ._cuda import kernels, on_device, pointer, pointers, strides
+from ._cuda import Arguments, kernels, on_device, pointer, pointers
 from ._library import INPUT, array, cpu, gradient_shapes, groups_of, operator, threads
 from .layer import fire_layer_backward
 
 
-def _forward(
-    times: Tensor,
-    anchor: Tensor | None,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Sequence[int],
-    decay: float,
-) -> Tensor:
-    membrane = _membrane(weight, geometry)
+class Forward(NamedTuple):
+    """The arguments of `integrate_layer` in the order of its schema."""
+
+    times: Tensor
+    anchor: Tensor | None
+    in_offset: Tensor | None
+    in_place: Tensor | None
+    weight: Tensor
+    bias: Tensor | None
+    geometry: Sequence[int]
+    decay: float
+
+    @property
+    def layer(self) -> Geometry:
+        """The geometry by name."""
+        return Geometry(*self.geometry)
+
+    @property
+    def neuron(self) -> tuple[float, float, int, float]:
+        """As the kernels take it; no threshold is ever reached."""
+        return 0.0, self.decay, 0, 1.0
+
+
+class Backward(NamedTuple):
+    """The arguments of `integrate_layer_backward` in the order of its schema."""
+
+    gradient: Tensor  # at the membranes, [T, B, H, W, C]
+    times: Tensor
+    in_offset: Tensor | None
+    in_place: Tensor | None
+    weight: Tensor
+    geometry: Sequence[int]
+    decay: float
+    needs: Sequence[bool]
+
+
+def _forward(*arguments: Any) -> Tensor:
+    a, membrane = Forward(*arguments), _forward_fake(*arguments)
     cpu.integrate_layer(
-        geometry, (0.0, decay, 0, 1.0), array(times), array(weight), array(bias), threads(), array(membrane)
+        a.geometry, a.neuron, array(a.times), array(a.weight), array(a.bias), threads(), array(membrane)
     )
     return membrane
 
 
-def _forward_cuda(
-    times: Tensor,
-    anchor: Tensor | None,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Sequence[int],
-    decay: float,
-) -> Tensor:
-    membrane = _membrane(weight, geometry)
-    space = _cuda.workspace(kernels().integrate_workspace(geometry), times)
-    with on_device(times) as stream:
+def _forward_cuda(*arguments: Any) -> Tensor:
+    a, membrane = Forward(*arguments), _forward_fake(*arguments)
+    layer, at = a.layer, Arguments(a.times.device)
+    space = _cuda.workspace(kernels().integrate_workspace(layer), a.times)
+    with on_device(a.times) as stream:
         kernels().integrate_layer(
-            geometry,
-            (0.0, decay, 0, 1.0),
-            pointer(times),
-            weight.data_ptr(),
-            strides(weight, geometry),
-            pointer(bias),
+            layer,
+            a.neuron,
+            at.bytes("times", a.times, layer.in_units),
+            *at.weight(a.weight, layer),
+            at.floats("bias", a.bias, layer.outputs),
             pointer(space),
             pointer(membrane),
             _cuda.VARIANT,
@@ -61,22 +79,10 @@ def _forward_cuda(
     return membrane
 
 
-def _forward_fake(
-    times: Tensor,
-    anchor: Tensor | None,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Sequence[int],
-    decay: float,
-) -> Tensor:
-    return _membrane(weight, geometry)
-
-
-def _membrane(weight: Tensor, geometry: Sequence[int]) -> Tensor:
-    layer = Geometry(*geometry)
-    return weight.new_empty((layer.steps, *layer.out_shape))
+def _forward_fake(*arguments: Any) -> Tensor:
+    a = Forward(*arguments)
+    layer = a.layer
+    return a.weight.new_empty((layer.steps, *layer.out_shape))
 
 
 def _entries(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,70 +107,41 @@ def _entries_cuda(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return offset, values, place
 
 
-def _backward_cuda(
-    gradient: Tensor,
-    times: Tensor,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    geometry: Sequence[int],
-    decay: float,
-    needs: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    return _through(_entries_cuda(gradient), times, in_offset, in_place, weight, geometry, decay, needs)
-
-
-def _backward(
-    gradient: Tensor,
-    times: Tensor,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    geometry: Sequence[int],
-    decay: float,
-    needs: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    return _through(_entries(gradient), times, in_offset, in_place, weight, geometry, decay, needs)
-
-
-def _through(
-    entries: tuple[Tensor, Tensor, Tensor],
-    times: Tensor,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    geometry: Sequence[int],
-    decay: float,
-    needs: Sequence[bool],
-) -> tuple[Tensor, ...]:
+def _through(a: Backward, entries: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:
+    """The gradients of a layer that has these entries, without slopes."""
     offset, values, place = entries
-    return fire_layer_backward(values, times, in_offset, in_place, weight, offset, None, place, geometry, decay, needs)
+    gradients: tuple[Tensor, ...] = fire_layer_backward(
+        values, a.times, a.in_offset, a.in_place, a.weight, offset, None, place, a.geometry, a.decay, a.needs
+    )
+    return gradients
 
 
-def _backward_fake(
-    gradient: Tensor,
-    times: Tensor,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    geometry: Sequence[int],
-    decay: float,
-    needs: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    return tuple(weight.new_empty(shape) for shape in gradient_shapes(times, in_place, weight, geometry, needs))
+def _backward(*arguments: Any) -> tuple[Tensor, ...]:
+    a = Backward(*arguments)
+    return _through(a, _entries(a.gradient))
+
+
+def _backward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
+    a = Backward(*arguments)
+    return _through(a, _entries_cuda(a.gradient))
+
+
+def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
+    a = Backward(*arguments)
+    shapes = gradient_shapes(a.times, a.in_place, a.weight, Geometry(*a.geometry), a.needs)
+    return tuple(a.weight.new_empty(shape) for shape in shapes)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    times, _, in_offset, in_place, weight, _, geometry, decay = inputs
-    ctx.geometry, ctx.decay = geometry, decay
-    ctx.save_for_backward(times, in_offset, in_place, weight)
+    a = Forward(*inputs)
+    ctx.geometry, ctx.decay = a.geometry, a.decay
+    ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight)
 
 
 @once_differentiable
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
-    times, in_offset, in_place, weight = ctx.saved_tensors
-    results = integrate_layer_backward(gradient, times, in_offset, in_place, weight, ctx.geometry, ctx.decay, needs)
+    results = integrate_layer_backward(gradient, *ctx.saved_tensors, ctx.geometry, ctx.decay, needs)
     at_anchor, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
     return None, at_anchor, None, None, at_weight, at_bias, None, None
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ._cuda import kernels, on_device, pointer
+from ._cuda import Arguments, kernels, on_device, pointer
 from ._library import operator
 
 CURVES = ("linear", "log")
@@ -25,7 +25,9 @@ def _forward_cuda(x: Tensor, steps: int, curve: int) -> Tensor:
     x = x.contiguous()
     times = torch.empty_like(x, dtype=torch.uint8)
     with on_device(x) as stream:
-        kernels().latency(x.numel(), steps, curve, pointer(x), pointer(times), stream)
+        kernels().latency(
+            x.numel(), steps, curve, Arguments(x.device).floats("x", x, x.numel()), pointer(times), stream
+        )
     return times
 
 

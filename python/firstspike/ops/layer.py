@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from .._geometry import Geometry
 from . import _cuda
-from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers, strides
+from ._cuda import NO_SLOTS, Arguments, Recording, kernels, nothing_recorded, on_device, pointer, strides
 from ._library import (
     INPUT,
     TILES,
@@ -29,205 +29,184 @@ from ._library import (
 )
 
 
-def _forward(
-    times: Tensor,
-    anchor: Tensor | None,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Sequence[int],
-    neuron: Sequence[float],
-    record: bool,
-    tile: int,
-) -> tuple[Tensor, ...]:
-    if record:
-        check_tile(tile, "cpu")
-    fired = torch.empty(Geometry(*geometry).out_shape, dtype=torch.uint8)
-    result = cpu.fire_layer(geometry, neuron, array(times), array(weight), array(bias), record, threads(), array(fired))
-    support_anchor, *support = recorded(result)
-    return support_anchor, fired, *support
+class Forward(NamedTuple):
+    """The arguments of `fire_layer` in the order of its schema."""
+
+    times: Tensor
+    anchor: Tensor | None
+    in_offset: Tensor | None
+    in_place: Tensor | None
+    weight: Tensor
+    bias: Tensor | None
+    geometry: Sequence[int]
+    neuron: Sequence[float]  # threshold, decay, the surrogate's kind and its scale
+    record: bool
+    tile: int
+
+    @property
+    def layer(self) -> Geometry:
+        """The geometry by name."""
+        return Geometry(*self.geometry)
 
 
-def _forward_cuda(
-    times: Tensor,
-    anchor: Tensor | None,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Sequence[int],
-    neuron: Sequence[float],
-    record: bool,
-    tile: int,
-) -> tuple[Tensor, ...]:
-    layer = Geometry(*geometry)
-    fired = times.new_empty(layer.out_shape)
-    variant = _cuda.VARIANT
-    space = _cuda.workspace(kernels().fire_workspace(geometry, variant), times)
+class Backward(NamedTuple):
+    """The arguments of `fire_layer_backward` in the order of its schema."""
+
+    gradient: Tensor  # at the layer's support entries
+    times: Tensor
+    in_offset: Tensor | None
+    in_place: Tensor | None
+    weight: Tensor
+    offset: Tensor
+    slope: Tensor | None
+    place: Tensor
+    geometry: Sequence[int]
+    decay: float
+    needs: Sequence[bool]  # whether the gradient at the anchor, the weight and the bias is wanted
+
+    @property
+    def layer(self) -> Geometry:
+        """The geometry by name."""
+        return Geometry(*self.geometry)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the gradients; those that nobody needs are empty."""
+        return gradient_shapes(self.times, self.in_place, self.weight, self.layer, self.needs)
+
+
+def _forward(*arguments: Any) -> tuple[Tensor, ...]:
+    a = Forward(*arguments)
+    if a.record:
+        check_tile(a.tile, "cpu")
+    fired = torch.empty(a.layer.out_shape, dtype=torch.uint8)
+    result = cpu.fire_layer(
+        a.geometry, a.neuron, array(a.times), array(a.weight), array(a.bias), a.record, threads(), array(fired)
+    )
+    anchor, *support = recorded(result)
+    return anchor, fired, *support
+
+
+def _forward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
+    a = Forward(*arguments)
+    layer, variant, at = a.layer, _cuda.VARIANT, Arguments(a.times.device)
+    fired = a.times.new_empty(layer.out_shape)
+    space = _cuda.workspace(kernels().fire_workspace(layer, variant), a.times)
     call = (
-        geometry,
-        neuron,
-        pointer(times),
-        weight.data_ptr(),
-        strides(weight, geometry),
-        pointer(bias),
+        layer,
+        a.neuron,
+        at.bytes("times", a.times, layer.in_units),
+        *at.weight(a.weight, layer),
+        at.floats("bias", a.bias, layer.outputs),
         pointer(space),
     )
-    with on_device(times) as stream:
-        if not record:
+    with on_device(a.times) as stream:
+        if not a.record:
             kernels().fire_layer(*call, NO_SLOTS, pointer(fired), variant, stream)
-            support_anchor, *support = nothing_recorded(times)
-            return support_anchor, fired, *support
-        check_tile(tile, "cuda")
-        groups = groups_of(layer.out_sites, layer.outputs, tile)
-        found = Recording(times, groups, fired.numel(), layer.steps)
+            anchor, *support = nothing_recorded(a.times)
+            return anchor, fired, *support
+        check_tile(a.tile, "cuda")
+        groups = groups_of(layer.out_sites, layer.outputs, a.tile)
+        found = Recording(a.times, groups, fired.numel(), layer.steps)
         kernels().fire_layer(*call, found.slots, pointer(fired), variant, stream)
-        support_anchor, *support = found.place(
-            lambda to: kernels().place_layer(*call, found.slots, to, variant, stream)
-        )
-    return support_anchor, fired, *support
+        anchor, *support = found.place(lambda to: kernels().place_layer(*call, found.slots, to, variant, stream))
+    return anchor, fired, *support
 
 
-def _forward_fake(
-    times: Tensor,
-    anchor: Tensor | None,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Sequence[int],
-    neuron: Sequence[float],
-    record: bool,
-    tile: int,
-) -> tuple[Tensor, ...]:
-    layer = Geometry(*geometry)
-    support_anchor, *support = fake_recorded(times, layer.out_sites, layer.outputs, layer.steps, record, tile)
-    return support_anchor, times.new_empty(layer.out_shape), *support
+def _forward_fake(*arguments: Any) -> tuple[Tensor, ...]:
+    a = Forward(*arguments)
+    layer = a.layer
+    anchor, *support = fake_recorded(a.times, layer.out_sites, layer.outputs, layer.steps, a.record, a.tile)
+    return anchor, a.times.new_empty(layer.out_shape), *support
 
 
-def _backward(
-    gradient: Tensor,
-    times: Tensor,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    offset: Tensor,
-    slope: Tensor | None,
-    place: Tensor,
-    geometry: Sequence[int],
-    decay: float,
-    needs: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    made = [empty(shape) for shape in gradient_shapes(times, in_place, weight, geometry, needs)]
+def _backward(*arguments: Any) -> tuple[Tensor, ...]:
+    a = Backward(*arguments)
+    made = [empty(shape) for shape in a.shapes]
     cpu.layer_gradients(
-        geometry,
-        (0.0, decay, 0, 1.0),
-        array(times),
-        array(weight),
-        support_of(offset, place),
-        array(slope),
-        array(gradient.contiguous()),
-        None if in_offset is None or in_place is None else support_of(in_offset, in_place),
+        a.geometry,
+        (0.0, a.decay, 0, 1.0),
+        array(a.times),
+        array(a.weight),
+        support_of(a.offset, a.place),
+        array(a.slope),
+        array(a.gradient.contiguous()),
+        None if a.in_offset is None or a.in_place is None else support_of(a.in_offset, a.in_place),
         threads(),
-        *(array(x) if need else None for x, need in zip(made, needs, strict=True)),
+        *(array(x) if need else None for x, need in zip(made, a.needs, strict=True)),
     )
     return tuple(made)
 
 
-def _backward_cuda(
-    gradient: Tensor,
-    times: Tensor,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    offset: Tensor,
-    slope: Tensor | None,
-    place: Tensor,
-    geometry: Sequence[int],
-    decay: float,
-    needs: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    at_anchor, at_weight, at_bias = _backward_fake(
-        gradient, times, in_offset, in_place, weight, offset, slope, place, geometry, decay, needs
+def _backward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
+    a = Backward(*arguments)
+    layer, at = a.layer, Arguments(a.times.device)
+    made = at_anchor, at_weight, at_bias = _backward_fake(*arguments)
+    groups, neuron = groups_of(layer.out_sites, layer.outputs, _cuda.TILE), (0.0, a.decay, 0, 1.0)
+    entries, gradient = a.place.shape[1], a.gradient.contiguous()
+    output = (
+        at.support(a.offset, a.place, groups),
+        at.floats("slope", a.slope, entries),
+        at.floats("gradient", gradient, entries),
     )
-    gradient, support, neuron = gradient.contiguous(), pointers(offset, *place), (0.0, decay, 0, 1.0)
-    layer = Geometry(*geometry)
-    with on_device(times) as stream:
-        if needs[0]:
+    with on_device(a.times) as stream:
+        if a.needs[0]:
             if layer.height % layer.pool or layer.width % layer.pool:
                 at_anchor.zero_()  # units outside the last whole pooling window reach nothing
-            space = _cuda.workspace(kernels().input_gradient_workspace(geometry), times)
-            producer = (0, 0, 0) if in_offset is None or in_place is None else pointers(in_offset, *in_place)
+            space = _cuda.workspace(kernels().input_gradient_workspace(layer), a.times)
+            producer: tuple[int, ...] = (0, 0, 0)
+            if a.in_offset is not None and a.in_place is not None:
+                producer = at.support(a.in_offset, a.in_place, groups_of(layer.in_sites, layer.channels, _cuda.TILE))
             kernels().input_gradient(
-                geometry,
+                layer,
                 neuron,
-                weight.data_ptr(),
-                strides(weight, geometry),
+                *at.weight(a.weight, layer),
                 pointer(space),
-                support,
-                pointer(slope),
-                pointer(gradient),
+                *output,
                 producer,
                 pointer(at_anchor),
                 _cuda.VARIANT,
                 stream,
             )
-        if needs[1] or needs[2]:
-            target = at_weight if needs[1] else torch.empty_like(weight, memory_format=torch.contiguous_format)
-            space = _cuda.workspace(kernels().weight_gradient_workspace(geometry), times)
+        if a.needs[1] or a.needs[2]:
+            target = at_weight if a.needs[1] else torch.empty_like(a.weight, memory_format=torch.contiguous_format)
+            space = _cuda.workspace(kernels().weight_gradient_workspace(layer), a.times)
             kernels().weight_gradient(
-                geometry,
+                layer,
                 neuron,
-                pointer(times),
+                at.bytes("times", a.times, layer.in_units),
                 pointer(space),
-                support,
-                pointer(slope),
-                pointer(gradient),
-                strides(target, geometry),
+                *output,
+                strides(target, layer),
                 pointer(target),
-                pointer(at_bias) if needs[2] else 0,
+                pointer(at_bias) if a.needs[2] else 0,
                 stream,
             )
-    return at_anchor, at_weight, at_bias
+    return made
 
 
-def _backward_fake(
-    gradient: Tensor,
-    times: Tensor,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    offset: Tensor,
-    slope: Tensor | None,
-    place: Tensor,
-    geometry: Sequence[int],
-    decay: float,
-    needs: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    return tuple(weight.new_empty(shape) for shape in gradient_shapes(times, in_place, weight, geometry, needs))
+def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
+    a = Backward(*arguments)
+    return tuple(a.weight.new_empty(shape) for shape in a.shapes)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    times, _, in_offset, in_place, weight, _, geometry, neuron, record, _ = inputs
+    a = Forward(*inputs)
     _, fired, offset, slope, place = output
     ctx.mark_non_differentiable(fired, offset, slope, place)
     ctx.set_materialize_grads(False)  # else zeros are made for each of them
-    ctx.geometry, ctx.decay, ctx.record = geometry, neuron[1], record
-    ctx.save_for_backward(times, in_offset, in_place, weight, offset, slope, place)
+    ctx.geometry, ctx.decay, ctx.record = a.geometry, a.neuron[1], a.record
+    ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight, offset, slope, place)
 
 
 @once_differentiable
 def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
-        return (None,) * 10
+        return (None,) * len(Forward._fields)
     if not ctx.record:
         raise RuntimeError("fire_layer recorded nothing to differentiate: call it with record=True")
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
-    times, in_offset, in_place, weight, offset, slope, place = ctx.saved_tensors
-    results = fire_layer_backward(
-        gradient, times, in_offset, in_place, weight, offset, slope, place, ctx.geometry, ctx.decay, needs
-    )
+    results = fire_layer_backward(gradient, *ctx.saved_tensors, ctx.geometry, ctx.decay, needs)
     at_anchor, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
     return None, at_anchor, None, None, at_weight, at_bias, None, None, None, None
 

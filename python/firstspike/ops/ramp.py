@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._cuda import NO_SLOTS, Recording, kernels, nothing_recorded, on_device, pointer, pointers
+from ._cuda import NO_SLOTS, TILE, Arguments, Recording, kernels, nothing_recorded, on_device, pointer
 from ._library import TILES, array, check_tile, cpu, fake_recorded, groups_of, operator, recorded, support_of, threads
 
 
@@ -36,7 +36,8 @@ def _forward_cuda(current: Tensor, steps: int, neuron: Sequence[float], record: 
     channels = current.shape[-1]
     sites = current.numel() // max(channels, 1)
     fired = torch.empty_like(current, dtype=torch.uint8)
-    call = (sites, channels, steps, neuron, pointer(current))
+    at = Arguments(current.device)
+    call = (sites, channels, steps, neuron, at.floats("current", current, sites * channels))
     with on_device(current) as stream:
         if not record:
             kernels().ramp(*call, NO_SLOTS, pointer(fired), stream)
@@ -90,16 +91,18 @@ def _backward_cuda(
     decay: float,
 ) -> Tensor:
     at_current, gradient = gradient.new_empty(shape), gradient.contiguous()
+    at, entries = Arguments(gradient.device), place.shape[1]
     channels = shape[-1]
+    sites = at_current.numel() // max(channels, 1)
     with on_device(gradient) as stream:
         kernels().ramp_gradient(
-            at_current.numel() // max(channels, 1),
+            sites,
             channels,
             steps,
             (0.0, decay, 0, 1.0),
-            pointers(offset, *place),
-            pointer(slope),
-            pointer(gradient),
+            at.support(offset, place, groups_of(sites, channels, TILE)),
+            at.floats("slope", slope, entries),
+            at.floats("gradient", gradient, entries),
             pointer(at_current),
             stream,
         )

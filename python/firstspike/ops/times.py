@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._cuda import kernels, on_device, pointer, pointers
-from ._library import array, cpu, operator, support_of, threads
+from ._cuda import TILE, Arguments, kernels, on_device, pointer
+from ._library import array, cpu, groups_of, operator, support_of, threads
 
 
 def _from_dense(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,7 +24,8 @@ def _from_dense(x: Tensor) -> tuple[Tensor, Tensor]:
 def _from_dense_cuda(x: Tensor) -> tuple[Tensor, Tensor]:
     times = torch.empty(x.shape[1:], dtype=torch.uint8, device=x.device)
     with on_device(x) as stream:
-        kernels().times_from_dense(x.shape[0], times.numel(), pointer(x), pointer(times), stream)
+        spikes = Arguments(x.device).floats("x", x, x.shape[0] * times.numel())
+        kernels().times_from_dense(x.shape[0], times.numel(), spikes, pointer(times), stream)
     return torch.zeros((), dtype=torch.float32, device=x.device).expand(x.shape), times
 
 
@@ -49,7 +50,8 @@ def _dense(times: Tensor, anchor: Tensor | None, steps: int) -> Tensor:
 def _dense_cuda(times: Tensor, anchor: Tensor | None, steps: int) -> Tensor:
     x = torch.empty((steps, *times.shape), dtype=torch.float32, device=times.device)
     with on_device(times) as stream:
-        kernels().dense_from_times(steps, times.numel(), pointer(times), pointer(x), stream)
+        at = Arguments(times.device).bytes("times", times, times.numel())
+        kernels().dense_from_times(steps, times.numel(), at, pointer(x), stream)
     return x
 
 
@@ -113,10 +115,16 @@ def _at_support(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
 
 def _at_support_cuda(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
     _, batch, height, width, channels = gradient.shape
-    gradient, out = gradient.contiguous(), torch.empty(place.shape[1], dtype=torch.float32, device=place.device)
+    sites, gradient, at = batch * height * width, gradient.contiguous(), Arguments(gradient.device)
+    out = torch.empty(place.shape[1], dtype=torch.float32, device=place.device)
     with on_device(gradient) as stream:
         kernels().gather_at_support(
-            batch * height * width, channels, pointer(gradient), pointers(offset, *place), pointer(out), stream
+            sites,
+            channels,
+            at.floats("gradient", gradient, gradient.numel()),
+            at.support(offset, place, groups_of(sites, channels, TILE)),
+            pointer(out),
+            stream,
         )
     return out
 

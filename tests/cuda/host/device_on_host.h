@@ -57,6 +57,12 @@ struct Warp {
     uint64_t values[32];  // what its lanes brought to the last warp function
 };
 
+struct Noted {
+    std::string name;
+    dim3 grid;
+    int threads;
+};
+
 // The grid that runs, and how: set_device and set_order change it.
 struct State {
     int processors = 3, shared_limit = 64 * 1024;
@@ -68,6 +74,8 @@ struct State {
     ucontext_t entry;
     size_t current = 0;
     const std::function<void()>* kernel = nullptr;
+    bool runs = true;  // else launches are noted only
+    std::vector<Noted> launches;
 };
 
 inline State state;
@@ -155,9 +163,13 @@ inline void run_block() {
         throw std::runtime_error("a kernel wrote behind its shared memory");
 }
 
-inline void run(dim3 grid, int threads, int64_t shared, const std::function<void()>& kernel) {
+inline void run(dim3 grid, int threads, int64_t shared, const std::function<void()>& kernel, const char* name = "") {
     if (threads < 32 || threads > 1024 || threads % 32 != 0) throw std::runtime_error("a block must have 32 to 1024 threads");
-    if (grid.y > 65535 || grid.z > 65535) throw std::runtime_error("the grid is too large");
+    if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) throw std::runtime_error("the grid is too large");
+    if (!state.runs) {
+        state.launches.push_back({name, grid, threads});
+        return;
+    }
     state.kernel = &kernel;
     while (state.threads.size() < static_cast<size_t>(threads)) {
         state.threads.emplace_back();

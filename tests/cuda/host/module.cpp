@@ -1,5 +1,11 @@
 // The module firstspike_cuda_on_host: the bindings of cpp/bindings/cuda.cpp over kernels that run on the stand-in.
 #include <pybind11/stl.h>
+
+#include <array>
+#include <string>
+#include <tuple>
+#include <vector>
+
 #include "../../../cpp/bindings/cuda.h"
 
 #include "../../../cpp/core/bfloat16.h"
@@ -56,6 +62,15 @@ PYBIND11_MODULE(firstspike_cuda_on_host, m) {
     m.def("half_a_warp", &half_a_warp);
     m.def("half_a_block", &half_a_block);
     m.def("overrun", &overrun);
+    m.def("only_note_launches", [](bool only) {
+        state.runs = !only;
+        state.launches.clear();
+    });
+    m.def("launches", [] {
+        std::vector<std::tuple<std::string, std::array<unsigned, 3>, int>> noted;
+        for (const on_host::Noted& l : state.launches) noted.push_back({l.name, {l.grid.x, l.grid.y, l.grid.z}, l.threads});
+        return noted;
+    });
     m.def("set_device", [](int processors, int shared_limit, unsigned order) {
         state.processors = processors;
         state.shared_limit = shared_limit;

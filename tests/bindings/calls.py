@@ -1,0 +1,368 @@
+"""A good call of every bound function of the CPU kernels and of the emulator's core, with random sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from firstspike import _emulator
+from firstspike._extension import cpu
+from firstspike._geometry import Geometry
+
+from .draws import Draw
+
+Arguments = dict[str, Any]
+CPU: dict[str, Callable[[Draw], Arguments]] = {}
+# Not called: it takes the address of a function, which nobody can check.
+UNCHECKED = {"share_openmp_pool"}
+
+
+def call(function: Callable[[Draw], Arguments]) -> Callable[[Draw], Arguments]:
+    """Register the arguments of the kernel of the same name."""
+    CPU[function.__name__] = function
+    return function
+
+
+def geometry(draw: Draw) -> Geometry:
+    """A linear layer or a convolution, pooled or not."""
+    batch, height, width, channels = draw.randint(0, 3), draw.size(6), draw.size(6), draw.choice((1, 3, 16, 40, 70))
+    pool = draw.randint(1, min(height, width, 3))
+    outputs, steps = draw.choice((1, 3, 16, 33, 70)), draw.steps()
+    cells_y, cells_x = height // pool, width // pool
+    if draw.some(0.4):
+        return Geometry(batch, height, width, channels, pool, cells_y, cells_x, 1, 1, 0, 0, outputs, steps)
+    pad_y, pad_x = draw.randint(0, 2), draw.randint(0, 2)
+    kernel_y, kernel_x = draw.randint(1, min(5, cells_y + 2 * pad_y)), draw.randint(1, min(5, cells_x + 2 * pad_x))
+    strides = draw.randint(1, 2), draw.randint(1, 2)
+    return Geometry(batch, height, width, channels, pool, kernel_y, kernel_x, *strides, pad_y, pad_x, outputs, steps)
+
+
+def weight(draw: Draw, g: Geometry) -> Tensor:
+    """In one of the layouts that layers have."""
+    x = draw.floats(g.outputs, g.channels, g.kernel_height, g.kernel_width)
+    return draw.choice((x, x.flatten(1), x.contiguous(memory_format=torch.channels_last)))
+
+
+def of_layer(draw: Draw) -> tuple[Geometry, Arguments]:
+    """A geometry and what all passes of a layer take."""
+    g = geometry(draw)
+    times = draw.times(g.batch, g.height, g.width, g.channels, steps=g.steps)
+    return g, {"geometry": tuple(g), "neuron": draw.neuron(), "times": times, "weight": weight(draw, g)}
+
+
+def bias(draw: Draw, outputs: int) -> Tensor | None:
+    """Or none."""
+    return draw.floats(outputs) if draw.some(0.5) else None
+
+
+@call
+def fire_layer(draw: Draw) -> Arguments:
+    g, common = of_layer(draw)
+    out = torch.zeros(g.out_shape, dtype=torch.uint8)
+    return {
+        **common,
+        "bias": bias(draw, g.outputs),
+        "record": draw.some(0.5),
+        "threads": draw.threads(),
+        "times_out": out,
+    }
+
+
+@call
+def integrate_layer(draw: Draw) -> Arguments:
+    g, common = of_layer(draw)
+    out = torch.zeros(g.steps, *g.out_shape)
+    return {**common, "bias": bias(draw, g.outputs), "threads": draw.threads(), "membrane": out}
+
+
+@call
+def layer_gradients(draw: Draw) -> Arguments:
+    g, common = of_layer(draw)
+    offset, place = draw.support(g.out_sites, g.outputs, g.steps, cpu.tile)
+    entries, producer = place.shape[1], None
+    at_anchor = torch.zeros(g.steps, g.batch, g.height, g.width, g.channels)
+    if draw.some(0.5):
+        producer = draw.support(g.in_sites, g.channels, g.steps, cpu.tile)
+        at_anchor = torch.zeros(producer[1].shape[1])
+    return {
+        **common,
+        "support": (offset, place),
+        "slope": draw.floats(entries) if draw.some(0.7) else None,
+        "gradient": draw.floats(entries),
+        "input_support": producer,
+        "threads": draw.threads(),
+        "anchor_out": at_anchor if draw.some(0.7) else None,
+        "weight_out": torch.zeros_like(common["weight"]) if draw.some(0.7) else None,
+        "bias_out": torch.zeros(g.outputs) if draw.some(0.7) else None,
+    }
+
+
+def places(draw: Draw) -> tuple[int, int, int]:
+    """Sites, channels and steps."""
+    return draw.randint(0, 7), draw.choice((1, 3, 16, 33, 70)), draw.steps()
+
+
+@call
+def ramp(draw: Draw) -> Arguments:
+    sites, channels, steps = places(draw)
+    return {
+        "sites": sites,
+        "channels": channels,
+        "steps": steps,
+        "neuron": draw.neuron(),
+        "current": draw.floats(sites, channels),
+        "record": draw.some(0.5),
+        "threads": draw.threads(),
+        "times_out": torch.zeros(sites, channels, dtype=torch.uint8),
+    }
+
+
+@call
+def ramp_gradient(draw: Draw) -> Arguments:
+    sites, channels, steps = places(draw)
+    offset, place = draw.support(sites, channels, steps, cpu.tile)
+    return {
+        "sites": sites,
+        "channels": channels,
+        "steps": steps,
+        "neuron": draw.neuron(),
+        "support": (offset, place),
+        "slope": draw.floats(place.shape[1]),
+        "gradient": draw.floats(place.shape[1]),
+        "threads": draw.threads(),
+        "gradient_out": torch.zeros(sites, channels),
+    }
+
+
+@call
+def fire(draw: Draw) -> Arguments:
+    steps, neurons = draw.randint(0, 20), draw.randint(0, 70)
+    return {
+        "steps": steps,
+        "neurons": neurons,
+        "neuron": draw.neuron(),
+        "current": draw.floats(steps, neurons),
+        "threads": draw.threads(),
+        "spikes": torch.zeros(steps, neurons),
+    }
+
+
+@call
+def fire_gradient(draw: Draw) -> Arguments:
+    made = fire(draw)
+    spikes = made.pop("spikes")
+    return {**made, "gradient": draw.floats(*spikes.shape), "gradient_out": spikes}
+
+
+@call
+def times_from_dense(draw: Draw) -> Arguments:
+    steps, neurons = draw.steps(), draw.randint(0, 70)
+    return {
+        "steps": steps,
+        "neurons": neurons,
+        "spikes": draw.floats(steps, neurons),
+        "threads": draw.threads(),
+        "times": torch.zeros(neurons, dtype=torch.uint8),
+    }
+
+
+@call
+def dense_from_times(draw: Draw) -> Arguments:
+    steps, neurons = draw.steps(), draw.randint(0, 70)
+    return {
+        "steps": steps,
+        "neurons": neurons,
+        "times": draw.times(neurons, steps=steps),
+        "threads": draw.threads(),
+        "spikes": torch.zeros(steps, neurons),
+    }
+
+
+@call
+def support_from_dense(draw: Draw) -> Arguments:
+    sites, channels, steps = places(draw)
+    return {
+        "steps": steps,
+        "sites": sites,
+        "channels": channels,
+        "gradient": draw.floats(steps, sites, channels) * (draw.floats(steps, sites, channels) > 0),
+        "threads": draw.threads(),
+    }
+
+
+@call
+def gather_at_support(draw: Draw) -> Arguments:
+    sites, channels, steps = places(draw)
+    offset, place = draw.support(sites, channels, steps, cpu.tile)
+    return {
+        "steps": steps,
+        "sites": sites,
+        "channels": channels,
+        "gradient": draw.floats(steps, sites, channels),
+        "support": (offset, place),
+        "threads": draw.threads(),
+        "gradient_out": torch.zeros(place.shape[1]),
+    }
+
+
+def seed(draw: Draw) -> Tensor:
+    """Of dropout."""
+    return torch.tensor([draw.getrandbits(62)])
+
+
+@call
+def drop_spikes(draw: Draw) -> Arguments:
+    sites, channels, steps = places(draw)
+    return {
+        "sites": sites,
+        "channels": channels,
+        "times": draw.times(sites, channels, steps=steps),
+        "seed": seed(draw),
+        "keep": draw.randint(0, 65536),
+        "threads": draw.threads(),
+        "times_out": torch.zeros(sites, channels, dtype=torch.uint8),
+    }
+
+
+@call
+def drop_gradient(draw: Draw) -> Arguments:
+    sites, channels, steps = places(draw)
+    support, shape = None, (steps, sites, channels)
+    if draw.some(0.5):
+        support = draw.support(sites, channels, steps, cpu.tile)
+        shape = support[1].shape[1:]
+    return {
+        "steps": steps,
+        "sites": sites,
+        "channels": channels,
+        "gradient": draw.floats(*shape),
+        "support": support,
+        "seed": seed(draw),
+        "keep": draw.randint(0, 65536),
+        "threads": draw.threads(),
+        "gradient_out": torch.zeros(shape),
+    }
+
+
+@call
+def empty(draw: Draw) -> Arguments:
+    return {"size": draw.randint(0, 10_000)}
+
+
+@call
+def normalize_weight(draw: Draw) -> Arguments:
+    outputs, inputs = draw.size(), draw.size(70)
+    return {
+        "outputs": outputs,
+        "inputs": inputs,
+        "weight": draw.floats(outputs, inputs),
+        "gamma": bias(draw, outputs),
+        "deviation": draw.choice((0.5, 1.0, 3.0)),
+        "threads": draw.threads(),
+        "normal_out": torch.zeros(outputs, inputs),
+        "moments_out": torch.zeros(2, dtype=torch.float64),
+    }
+
+
+@call
+def normalize_weight_gradient(draw: Draw) -> Arguments:
+    made = normalize_weight(draw)
+    normal, moments = made.pop("normal_out"), made.pop("moments_out")
+    return {
+        **made,
+        "moments": moments + 0.5,
+        "gradient": draw.floats(*normal.shape),
+        "weight_out": normal,
+        "gamma_out": torch.zeros(made["outputs"]) if made["gamma"] is not None else None,
+    }
+
+
+def prepacked(draw: Draw) -> tuple[Arguments, Arguments]:
+    """The arguments of the constructor and of `run`: one layer, or a linear one behind it."""
+    g = geometry(draw)
+    layers = [(tuple(g), draw.neuron(), draw.some(0.7), weight(draw, g), bias(draw, g.outputs))]
+    _, height, width, channels = g.out_shape
+    if layers[0][2] and draw.some(0.5):
+        g = Geometry(g.batch, height, width, channels, 1, height, width, 1, 1, 0, 0, draw.size(40), g.steps)
+        layers.append((tuple(g), draw.neuron(), draw.some(0.7), weight(draw, g), bias(draw, g.outputs)))
+    first, last, batch = Geometry(*layers[0][0]), g._replace(batch=draw.randint(0, 3)), 0
+    batch = last.batch
+    times = draw.times(batch, first.height, first.width, first.channels, steps=first.steps)
+    fires = layers[-1][2]
+    out = torch.zeros(last.out_shape, dtype=torch.uint8) if fires else torch.zeros(last.steps, *last.out_shape)
+    return (
+        {"layers": layers, "threads": draw.threads()},
+        {"batch": batch, "times": times, "threads": draw.threads(), "out": out},
+    )
+
+
+def register(draw: Draw) -> Arguments:
+    """A register of the emulator's core."""
+    bits, wrap = draw.choice((8, 16, 24, 40)), draw.some(0.5)
+    return {"low": -(2 ** (bits - 1)), "high": 2 ** (bits - 1) - 1, "bits": bits, "wrap": wrap}
+
+
+def emulated_layer(
+    draw: Draw, shape: tuple[int, int, int], total: int, fires: bool
+) -> tuple[Arguments, tuple[int, int, int]]:
+    """A layer of the emulator's core, and its output's height, width and channels."""
+    height, width, channels = shape
+    pool = draw.randint(1, min(height, width, 2))
+    rows, columns = height // pool, width // pool
+    conv, outputs = draw.some(0.5), draw.choice((1, 3, 17))
+    kernel = draw.randint(1, min(3, rows)), draw.randint(1, min(3, columns))
+    stride, pad = (draw.randint(1, 2), draw.randint(1, 2)), (draw.randint(0, 1), draw.randint(0, 1))
+    out = (1, 1)
+    if conv:
+        out = (
+            (rows + 2 * pad[0] - kernel[0]) // stride[0] + 1,
+            (columns + 2 * pad[1] - kernel[1]) // stride[1] + 1,
+        )
+    count = channels * (kernel[0] * kernel[1] if conv else rows * columns) * outputs
+    rng = np.random.default_rng(draw.getrandbits(32))
+    start = draw.randint(0, 2) % total
+    made = {
+        "conv": conv,
+        "fires": fires,
+        "by_event": draw.some(0.3),
+        "strict": draw.some(0.5),
+        **{"in_h": height, "in_w": width, "in_c": channels, "pool": pool},
+        **{"kernel_h": kernel[0], "kernel_w": kernel[1], "stride_h": stride[0], "stride_w": stride[1]},
+        **{"pad_h": pad[0], "pad_w": pad[1], "out_h": out[0], "out_w": out[1], "out_c": outputs},
+        **{"delay": draw.randint(0, 2), "start": start, "stop": draw.randint(start + 1, total)},
+        **{"shift": draw.choice((0, 0, 6)), "keep": draw.randint(0, 16), "decay_bits": 4},
+        "accumulator": register(draw),
+        "membrane": register(draw),
+        "weights": rng.integers(-128, 128, count).astype(np.int32),
+        "theta": rng.integers(-50, 500, outputs),
+        "bias": rng.integers(-5, 5, outputs),
+    }
+    return made, (*out, outputs)
+
+
+def emulated(draw: Draw) -> tuple[Arguments, list[Arguments], Arguments]:
+    """The arguments of the constructor, of each `add` and of `run`."""
+    steps = draw.steps()
+    total = min(254, steps + draw.randint(0, 4))
+    shape: tuple[int, int, int] = (draw.size(4), draw.size(4), draw.size(3))
+    sources, layers, depth = int(np.prod(shape)), [], draw.randint(1, 3)
+    for number in range(depth):
+        fires = number + 1 < depth or draw.some(0.7)
+        spec, shape = emulated_layer(draw, shape, total, fires)
+        layers.append({"name": str(number), "layer": spec})
+    times = draw.times(draw.randint(0, 3), sources, steps=steps).numpy()
+    options = {"early_exit": layers[-1]["layer"]["fires"] and draw.some(0.5), "all_times": draw.some(0.5)}
+    run = {"times": times, "threads": draw.threads(), **options, "trace": draw.some(0.3)}
+    return {"steps": steps, "total_steps": total}, layers, run
+
+
+def bound() -> set[str]:
+    """The functions of the CPU module that Python can call."""
+    return {name for name in dir(cpu) if callable(getattr(cpu, name)) and not name.startswith("_")}
+
+
+PRIMITIVES = [name for name in dir(_emulator) if callable(getattr(_emulator, name)) and name[0].islower()]

@@ -1,0 +1,39 @@
+"""Which compiled modules run, and what is said where one cannot."""
+
+from __future__ import annotations
+
+import importlib.util
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from firstspike import _extension, backends
+
+
+@pytest.mark.parametrize(
+    ("driver", "runtime", "capability", "says"),
+    [
+        (12040, 12080, (8, 0), None),  # a runtime runs on any driver of its major version
+        (13000, 12080, (9, 0), None),
+        (12080, 13000, (9, 0), "built with CUDA 13.0, but the driver knows CUDA up to 12.8 only"),
+        (0, 12000, (9, 0), "the driver knows CUDA up to 0.0 only"),
+        (12080, 12080, (7, 5), "built for compute capability 8.0 and later, but the device has 7.5"),
+    ],
+)
+def test_a_driver_or_device_that_is_too_old(driver: int, runtime: int, capability: Any, says: str | None) -> None:
+    refusal = _extension._cuda_refusal(driver, runtime, capability)
+    assert refusal is None if says is None else says in (refusal or "")
+
+
+@pytest.mark.parametrize(("driver", "available"), [(12080, False), (13010, True)])
+def test_backends_tell_of_the_driver(monkeypatch: pytest.MonkeyPatch, driver: int, available: bool) -> None:
+    """The module is built and torch sees a device; only the driver's version differs."""
+    module = SimpleNamespace(versions=lambda: (driver, 13000))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: module)
+    monkeypatch.setattr(_extension.importlib, "import_module", lambda *_: module)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    found = backends()["cuda"]
+    assert found["available"] == available and ("install a newer driver" in found["reason"]) != available
