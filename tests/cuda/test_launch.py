@@ -34,7 +34,7 @@ def run(case: Layer, linear: bool) -> list[Tensor]:
     dense.backward(torch.randn(dense.shape, generator=generator(5)))
     results = [out.times, weight.grad, bias.grad, current.grad]
     if linear:
-        results.append(functional.integrate(SpikeTimes(first.times, case.steps), case.weight, case.bias))
+        results.append(functional.integrate(first.detach(), case.weight, case.bias))
     return results
 
 
@@ -116,7 +116,7 @@ def test_too_large_a_layer_is_refused(on_host: ModuleType) -> None:
     geometry = [2**22, 1, 1, 2**10, 1, 1, 1, 1, 1, 0, 0, 10, 8]
     with pytest.raises(ValueError, match="split the batch"):
         on_host.fire_layer(geometry, (1.0, 1.0, 0, 1.0), 0, 0, (1, 1, 1, 1), 0, 0, _cuda.NO_SLOTS, 0, _cuda.VARIANT, 0)
-    with pytest.raises(ValueError, match="at most 2\\^56"):
+    with pytest.raises(ValueError, match="sites must be from 0"):
         on_host.ramp(2**62, 4, 8, NEURON, 0, _cuda.NO_SLOTS, 0, 0)
     with pytest.raises(ValueError, match="too many elements for one launch"):
         on_host.fire(8, 2**42, (1.0, 1.0, 0, 1.0), 0, 0, 0)
