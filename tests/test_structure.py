@@ -41,7 +41,7 @@ LAYERS = [
     {"_cat"},
     {"_pytree", "_shortcut"},
     {"functional", "reference"},
-    {"encode", "decode", "init"},
+    {"encode", "decode", "init", "losses"},
     {"nn"},
     {"models"},
     {"inspect"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import _pytree, decode, encode, functional, init, models, nn, surrogate
+from . import _pytree, decode, encode, functional, init, losses, models, nn, surrogate
 from ._cat import cat
 from ._extension import backends
 from .saving import load, save
@@ -29,6 +29,7 @@ __all__ = [
     "init",
     "inspect",
     "load",
+    "losses",
     "models",
     "nn",
     "plot",

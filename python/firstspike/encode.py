@@ -1,8 +1,12 @@
-"""Encoders: intensities to spike times, the brightest first."""
+"""Encoders: intensities to spike times, the brightest first; events of a camera to each pixel's first one."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from . import _checks, ops
@@ -11,7 +15,7 @@ from .spikes import SpikeTimes
 
 
 def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
-    """Latency code: one spike an intensity, the brighter the earlier; zero stays silent.
+    """Latency code: one spike per intensity, the brighter the earlier; zero stays silent.
 
     x: float32 [B, ...], values in [0, 1] (float16 and bfloat16 under autocast). steps: T, 1 to 254.
     curve, for x > 0, rounding half to even:
@@ -32,6 +36,80 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
     if not torch.compiler.is_compiling():
         _check_unit_interval(x)
     return SpikeTimes(ops.latency.latency(x.contiguous(), steps, CURVES.index(curve)), steps)
+
+
+def first_events(
+    events: Any, sensor_size: tuple[int, int, int], steps: int, window: float | tuple[float, float] | None = None
+) -> SpikeTimes:
+    """The first event of each pixel and polarity as its spike: SpikeTimes [1, P, H, W].
+
+    events: a structured numpy array with the fields x, y, t, p, as tonic gives them: column, row, time in any unit, polarity from 0
+    to P - 1 (or bool); in any order. sensor_size: (W, H, P). steps: T, 1 to 254.
+    window: the part of the recording that the T steps divide evenly, in the unit of t: (begin, end), without the end; a number
+    is the length from the first event on; None is from the first to the last event, which falls into the last step. Other events
+    are left out. A time becomes floor((t - begin) T / length).
+
+    Raises TypeError or ValueError naming a field, a size or a window that does not fit.
+    """
+    width, height, polarities = _sensor(sensor_size)
+    steps = _checks.steps(steps)
+    x, y, t, p = _fields(events)
+    for name, values, size in (("x", x, width), ("y", y, height), ("p", p, polarities)):
+        if values.size and not 0 <= values.min() <= values.max() < size:
+            raise ValueError(f"events must have {name} from 0 to {size - 1}, got {values.min()} to {values.max()}")
+    times = np.full((1, polarities, height, width), _checks.SILENT, np.uint8)
+    if t.size:
+        begin, end = _window(t, window)
+        seen = (t >= begin) & ((t < end) if window is not None else True)
+        step = (t[seen] - begin) * steps // max(end - begin, np.finfo(np.float64).tiny)
+        step = np.clip(step, 0, steps - 1).astype(np.uint8)
+        np.minimum.at(times, (0, p[seen], y[seen], x[seen]), step)
+    return SpikeTimes(torch.from_numpy(times), steps)
+
+
+def _sensor(sensor_size: tuple[int, int, int]) -> tuple[int, int, int]:
+    if not isinstance(sensor_size, (tuple, list)) or len(sensor_size) != 3:
+        raise ValueError(f"sensor_size must be (width, height, polarities), got {_checks.shown(sensor_size)}")
+    width, height, polarities = (_checks.integer("sensor_size", size, 1) for size in sensor_size)
+    return width, height, polarities
+
+
+def _fields(events: Any) -> tuple[NDArray[Any], ...]:
+    """x, y, p as int64 and t as int64 or float64."""
+    names = getattr(getattr(events, "dtype", None), "names", None)
+    if (
+        not isinstance(events, np.ndarray)
+        or names is None
+        or not {"x", "y", "t", "p"} <= set(names)
+        or events.ndim != 1
+    ):
+        raise TypeError(
+            f"events must be a structured array [events] with the fields x, y, t and p, got {_checks.shown(events)}"
+        )
+    found = []
+    for name in ("x", "y", "t", "p"):
+        values, kinds = events[name], "iuf" if name == "t" else "iub"
+        if values.dtype.kind not in kinds or values.ndim != 1:
+            raise TypeError(f"events must have numbers as {name}, got {values.dtype} of shape {values.shape}")
+        found.append(values.astype(np.float64 if values.dtype.kind == "f" else np.int64))
+    if not np.isfinite(found[2]).all():
+        raise ValueError("events must have finite times")
+    return tuple(found)
+
+
+def _window(t: NDArray[Any], window: float | tuple[float, float] | None) -> tuple[Any, Any]:
+    if window is None:
+        return t.min(), t.max()
+    if isinstance(window, (tuple, list)):
+        if len(window) != 2:
+            raise ValueError(f"window must be a length or (begin, end), got {_checks.shown(window)}")
+        begin, end = (_checks.real("window", value) for value in window)
+    else:
+        begin = t.min()
+        end = begin + _checks.positive("window", window)
+    if not begin < end:
+        raise ValueError(f"window must end after its beginning, got {begin} to {end}")
+    return begin, end
 
 
 def _check_unit_interval(x: Tensor) -> None:

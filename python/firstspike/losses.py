@@ -1,0 +1,130 @@
+"""Losses and penalties on spike times, to be minimised; each is a scalar, differentiable through the spikes that it is given.
+
+A time is counted in steps, and a silent neuron has the time T, the number of steps: later than any spike. Where dL/dS[t] is
+wanted, S[t] = 1 at the spike, that is time = T + sum_t (t - T) S[t]: an earlier spike lowers it.
+
+>>> from firstspike import losses
+>>> loss = losses.first_spike_cross_entropy(output, labels) + 0.01 * losses.spike_count(hidden)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import _checks
+from .spikes import SpikeTimes
+
+
+def times(spikes: SpikeTimes) -> Tensor:
+    """Differentiable times in steps, float32 [B, ...], T where silent, of SpikeTimes [B, ...]."""
+    _spikes(spikes)
+    steps = spikes.steps
+    clock = torch.arange(steps, dtype=torch.float32, device=spikes.device) - steps
+    return steps + (clock.view(-1, *[1] * len(spikes.shape)) * spikes.dense()).sum(0)
+
+
+def target_times(spikes: SpikeTimes, target: Tensor) -> Tensor:
+    """Mean squared difference between times and wanted times, in parts of the run: mean ((time - target) / T)^2.
+
+    The error of SpikeProp (Bohte, Kok and La Poutre 2002, Neurocomputing 48), there a sum over neurons. spikes: [B, ...]. target: a
+    real tensor of a shape that broadcasts to it, in steps; T asks for silence.
+    """
+    _spikes(spikes)
+    _checks.instance("target", target, Tensor, "a tensor of times in steps")
+    if target.is_complex() or target.dtype == torch.bool:
+        raise TypeError(f"target must be real numbers, got {target.dtype}")
+    try:
+        target = target.to(device=spikes.device, dtype=torch.float32).expand(spikes.shape)
+    except RuntimeError:
+        raise ValueError(
+            f"target must have the spikes' shape {tuple(spikes.shape)}, got {tuple(target.shape)}"
+        ) from None
+    return ((times(spikes) - target) / spikes.steps).square().mean()
+
+
+def margin(spikes: SpikeTimes, labels: Tensor, steps: float = 1.0) -> Tensor:
+    """Hinge loss on times: the mean of max(0, steps + time of the right class - earliest time of another), in parts of the run.
+
+    Zero where the right neuron fires at least `steps` steps before all others (the multiclass hinge of Crammer and Singer 2001,
+    JMLR 2, on times in place of scores). spikes: [B, C], a neuron per class, C >= 2. labels: int64 [B]. steps: > 0.
+    """
+    right = _right(spikes, labels)
+    if spikes.shape[1] < 2:
+        raise ValueError(f"spikes must have at least two classes, got {tuple(spikes.shape)}")
+    wanted = _checks.positive("steps", steps)
+    when = times(spikes)
+    own = when.gather(1, right).squeeze(1)
+    others = when.scatter(1, right, torch.inf).amin(1)
+    return F.relu(wanted + own - others).mean() / spikes.steps
+
+
+def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1.0) -> Tensor:
+    """Cross-entropy of softmax(-time / tau): the class whose neuron fires first is the likeliest.
+
+    After Mostafa 2017 (arXiv 1606.08165, there on exp(time)) and Goeltz et al. 2021 (Nature Machine Intelligence 3).
+    spikes: [B, C], a neuron per class. labels: int64 [B]. tau: in steps, > 0; a small one asks for a clear first spike only.
+    """
+    right = _right(spikes, labels)
+    return F.cross_entropy(-times(spikes) / _checks.positive("tau", tau), right.squeeze(1))
+
+
+def spike_count(spikes: SpikeTimes) -> Tensor:
+    """The share of neurons that fire, 0 to 1: a penalty on activity (and thereby on energy). Any shape [B, ...]."""
+    _spikes(spikes)
+    return _weighted(spikes, torch.ones(spikes.steps)) / max(spikes.times.numel(), 1)
+
+
+def latency(spikes: SpikeTimes) -> Tensor:
+    """The mean time in parts of the run, 0 (all fire in step 0) to 1 (all silent): a penalty on late spikes. Any shape [B, ...]."""
+    _spikes(spikes)
+    early = 1 - torch.arange(spikes.steps, dtype=torch.float32) / spikes.steps
+    return 1 - _weighted(spikes, early) / max(spikes.times.numel(), 1)
+
+
+def existence(spikes: SpikeTimes, membrane: Tensor, threshold: float = 1.0) -> Tensor:
+    """What silent neurons lack to fire: the mean over all neurons of max(0, threshold - V[T - 1]), 0 where a neuron fired.
+
+    A silent neuron whose potential stays far from the threshold gets no surrogate gradient; here it gets one from its last
+    potential, so that it learns to fire (in the spirit of the weight sum cost of Mostafa 2017, which bounds the weights
+    instead). spikes, membrane: as `layer(x, membrane=True)` returns them, [B, ...] and float32 [T, B, ...].
+    """
+    _spikes(spikes)
+    membrane = _checks.float32("membrane", membrane)
+    if membrane.shape != (spikes.steps, *spikes.shape):
+        raise ValueError(f"membrane must have shape {(spikes.steps, *spikes.shape)}, got {tuple(membrane.shape)}")
+    lacking = F.relu(_checks.positive("threshold", threshold) - membrane[-1])
+    return (lacking * spikes.silent).mean()
+
+
+def _weighted(spikes: SpikeTimes, weights: Tensor) -> Tensor:
+    """sum_t w[t] S[t] over all neurons: the value off the bytes, the gradient through the anchor, without a dense train."""
+    weights = weights.to(spikes.device)
+    table = torch.zeros(256, device=spikes.device)
+    table[: spikes.steps] = weights
+    value = table[spikes.times.long()].sum()
+    if spikes._anchor is None:
+        return value
+    if spikes._support is None:
+        return value + (spikes._anchor.flatten(1).sum(1) * weights).sum()
+    return value + (spikes._anchor * weights[spikes._support.place[0].long()]).sum()
+
+
+def _spikes(spikes: SpikeTimes) -> None:
+    _checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
+
+
+def _right(spikes: SpikeTimes, labels: Tensor) -> Tensor:
+    """The labels, int64 [B, 1]."""
+    _spikes(spikes)
+    if len(spikes.shape) != 2:
+        raise ValueError(f"spikes must have shape [batch, classes], got {tuple(spikes.shape)}")
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != spikes.shape[:1]:
+        raise ValueError(f"labels must be int64 [{spikes.shape[0]}], one per sample, got {_checks.shown(labels)}")
+    _checks.same_device("spikes", spikes.times, "labels", labels)
+    if labels.numel() and not torch.compiler.is_compiling():
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= spikes.shape[1]:
+            raise ValueError(f"labels must be from 0 to {spikes.shape[1] - 1}, got {low if low < 0 else high}")
+    return labels.unsqueeze(1)

@@ -1,0 +1,106 @@
+"""Losses on times: values worked out by hand, gradients against autograd through the dense train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from firstspike import SpikeTimes, functional, losses, nn
+from firstspike.surrogate import atan, triangle
+
+from .samples import SILENT, generator
+
+T = 4
+SPIKES = SpikeTimes(torch.tensor([[0, 3, SILENT], [SILENT, SILENT, SILENT]], dtype=torch.uint8), T)
+
+
+def test_values() -> None:
+    labels = torch.tensor([1, 0])
+    assert losses.times(SPIKES).tolist() == [[0, 3, 4], [4, 4, 4]]
+    assert float(losses.target_times(SPIKES, torch.tensor([[0, 1, 4], [4, 4, 2]]))) == pytest.approx((4 + 4) / 16 / 6)
+    assert float(losses.margin(SPIKES, labels)) == pytest.approx(((1 + 3 - 0) + (1 + 4 - 4)) / 2 / T)
+    assert float(losses.margin(SPIKES[:1], torch.tensor([0]), 2.0)) == 0  # 0 + 2 is before 3
+    rows = torch.tensor([[0.0, -3, -4], [-4, -4, -4]]) / 0.5
+    expected = torch.nn.functional.cross_entropy(rows, labels)
+    assert float(losses.first_spike_cross_entropy(SPIKES, labels, tau=0.5)) == pytest.approx(float(expected))
+    assert float(losses.spike_count(SPIKES)) == pytest.approx(2 / 6)
+    assert float(losses.latency(SPIKES)) == pytest.approx((0 + 3 + 4 * 4) / T / 6)
+    membrane = torch.zeros(T, 2, 3)
+    membrane[-1] = torch.tensor([[2.0, 0, 0.25], [1.5, -1, 0.5]])
+    assert float(losses.existence(SPIKES, membrane)) == pytest.approx((0.75 + 0 + 2 + 0.5) / 6)
+
+
+LOSSES: dict[str, tuple[Callable[[SpikeTimes], Tensor], Callable[[Tensor], Tensor]]] = {
+    "count": (losses.spike_count, lambda x: x.sum() / x[0].numel()),
+    "latency": (losses.latency, lambda x: 1 - ((1 - torch.arange(8.0) / 8).view(-1, 1, 1) * x).sum() / x[0].numel()),
+    "targets": (
+        lambda s: losses.target_times(s, torch.tensor(3.0)),
+        lambda x: ((8 + ((torch.arange(8.0) - 8).view(-1, 1, 1) * x).sum(0) - 3) / 8).square().mean(),
+    ),
+}
+
+
+@pytest.mark.parametrize("source", ["support", "every step", "dense"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients(name: str, source: str) -> None:
+    ours, plain = LOSSES[name]
+    current = torch.rand(3, 40, generator=generator(0)).mul(0.5).requires_grad_()
+    surrogate = triangle() if source == "support" else atan()
+    spikes = functional.ramp(current, 8, surrogate=surrogate)
+    if source == "dense":
+        spikes = SpikeTimes.from_dense(spikes.dense())
+    value = ours(spikes)
+    expected = plain(functional.ramp(current, 8, surrogate=surrogate).dense())
+    torch.testing.assert_close(value, expected)
+    (got,) = torch.autograd.grad(value, current)
+    (want,) = torch.autograd.grad(expected, current)
+    assert want.abs().max() > 0
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-8)
+
+
+def test_existence_wakes_a_silent_layer() -> None:
+    layer = nn.TTFSLinear(20, 9, steps=8, generator=generator(0))
+    with torch.no_grad():
+        layer.weight.abs_().neg_()
+        layer.bias.fill_(0.01)
+    x = SpikeTimes(torch.randint(0, 8, (16, 20), generator=generator(1)).to(torch.uint8), 8)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
+    shares = []
+    for _ in range(40):
+        spikes, membrane = layer(x, membrane=True)
+        shares.append(float(losses.spike_count(spikes).detach()))
+        loss = losses.existence(spikes, membrane)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert shares[0] == 0 and shares[-1] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: losses.times(torch.zeros(2, 2)), TypeError, "spikes must be SpikeTimes, got Tensor"),
+        (lambda: losses.target_times(SPIKES, 3), TypeError, "target must be a tensor of times in steps, got int"),
+        (
+            lambda: losses.target_times(SPIKES, torch.zeros(4)),
+            ValueError,
+            r"target must have the spikes' shape \(2, 3\)",
+        ),
+        (lambda: losses.margin(SPIKES, torch.tensor([0, 3])), ValueError, "labels must be from 0 to 2, got 3"),
+        (lambda: losses.margin(SPIKES, torch.tensor([0.0, 1])), ValueError, r"labels must be int64 \[2\]"),
+        (lambda: losses.margin(SPIKES, torch.tensor([0, 1]), 0), ValueError, "steps must be a finite number"),
+        (
+            lambda: losses.first_spike_cross_entropy(SPIKES, torch.tensor([0])),
+            ValueError,
+            r"labels must be int64 \[2\]",
+        ),
+        (lambda: losses.existence(SPIKES, torch.zeros(3, 2, 3)), ValueError, r"membrane must have shape \(4, 2, 3\)"),
+    ],
+)
+def test_bad_arguments(call: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        call()
