@@ -43,8 +43,8 @@ def first_events(
 ) -> SpikeTimes:
     """The first event of each pixel and polarity as its spike: SpikeTimes [1, P, H, W].
 
-    events: a structured numpy array with the fields x, y, t, p, as tonic gives them: column, row, time in any unit, polarity from 0
-    to P - 1 (or bool); in any order. sensor_size: (W, H, P). steps: T, 1 to 254.
+    events: a structured numpy array with the fields x, y, t, p, as tonic gives them: column, row, time in any unit,
+    polarity from 0 to P - 1 (or bool); in any order. sensor_size: (W, H, P). steps: T, 1 to 254.
     window: the part of the recording that the T steps divide evenly, in the unit of t: (begin, end), without the end; a number
     is the length from the first event on; None is from the first to the last event, which falls into the last step. Other events
     are left out. A time becomes floor((t - begin) T / length).

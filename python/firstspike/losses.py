@@ -28,8 +28,9 @@ def times(spikes: SpikeTimes) -> Tensor:
 def target_times(spikes: SpikeTimes, target: Tensor) -> Tensor:
     """Mean squared difference between times and wanted times, in parts of the run: mean ((time - target) / T)^2.
 
-    The error of SpikeProp (Bohte, Kok and La Poutre 2002, Neurocomputing 48), there a sum over neurons. spikes: [B, ...]. target: a
-    real tensor of a shape that broadcasts to it, in steps; T asks for silence.
+    The error of SpikeProp (Bohte, Kok and La Poutre 2002, Neurocomputing 48), there a sum over neurons.
+
+    spikes: [B, ...]. target: a real tensor of a shape that broadcasts to it, in steps; T asks for silence.
     """
     _spikes(spikes)
     _checks.instance("target", target, Tensor, "a tensor of times in steps")
@@ -77,7 +78,7 @@ def spike_count(spikes: SpikeTimes) -> Tensor:
 
 
 def latency(spikes: SpikeTimes) -> Tensor:
-    """The mean time in parts of the run, 0 (all fire in step 0) to 1 (all silent): a penalty on late spikes. Any shape [B, ...]."""
+    """The mean time in parts of the run, 0 (all in step 0) to 1 (all silent): a penalty on late spikes. Any shape."""
     _spikes(spikes)
     early = 1 - torch.arange(spikes.steps, dtype=torch.float32) / spikes.steps
     return 1 - _weighted(spikes, early) / max(spikes.times.numel(), 1)
