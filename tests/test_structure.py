@@ -174,7 +174,7 @@ def test_python_imports_go_one_way() -> None:
 
 
 # The emulator's folders, in the order in which they build on each other.
-WINGS = ["program", "quantization", "placement", "reporting"]
+WINGS = ["program", "quantization", "placement", "reporting", "export"]
 
 
 def test_the_emulator_imports_one_way() -> None:

@@ -57,6 +57,17 @@ def test_report_program_and_trace(checkpoint, tmp_path):
     assert f"accuracy: {whole['summary']['accuracy']:.4g}" in again.output
 
 
+def test_export_as_c(checkpoint, tmp_path):
+    done = run(checkpoint, "--limit", "20", "--export-c", tmp_path / "c", "--no-progress")
+    assert done.exit_code == 0, done.output
+    assert re.search(
+        r"flash: \d+ bytes of tables\nRAM: \d+ bytes of state\nsynaptic operations per sample: \d", done.stderr
+    )
+    assert (tmp_path / "c" / "fs_core.c").is_file() and "FS_VECTORS 10\n" in (
+        tmp_path / "c" / "fs_vectors.h"
+    ).read_text()
+
+
 def test_fine_tuning(checkpoint):
     done = run(checkpoint, "--bits", "2", "--finetune", "1", "--limit", "50")
     assert done.exit_code == 0, done.output
@@ -101,7 +112,12 @@ def test_a_missing_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("--trace", "--trace must name a file"), ("--output", "--output must name a folder")]
+    ("name", "text"),
+    [
+        ("--trace", "--trace must name a file"),
+        ("--output", "--output must name a folder"),
+        ("--export-c", "--export-c must"),
+    ],
 )
 def test_results_that_cannot_be_written_are_refused_before_the_run(checkpoint, tmp_path, monkeypatch, name, text):
     monkeypatch.setattr("firstspike.emulator.run", lambda *a, **k: pytest.fail("the run began"))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Options that say how a net becomes a program; a program file has been quantised already.
 _FOR_NETS = ("profile", "bits", "granularity", "observer", "drop_biases", "finetune", "seed")
+VECTORS = 10  # test images that become test vectors of exported C
 _NAMES = {
     r"\bbits must": "--bits must",
     r"\bgranularity must": "--granularity must",
@@ -67,6 +68,12 @@ def emulate_command(
         Path | None, typer.Option(metavar="FILE.npz", help="Write membranes and times of the first samples.")
     ] = None,
     traced: Annotated[int, typer.Option(min=1, help="Number of samples to trace.")] = 1,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export-c", metavar="DIR", help="Write the program as C99, with ten test images as test vectors."
+        ),
+    ] = None,
     as_json: AsJson = False,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no progress bars.")] = False,
 ) -> None:
@@ -78,11 +85,11 @@ def emulate_command(
         import numpy as np
 
         from .. import data as data_sets
-        from ..emulator import report, run
+        from ..emulator import export_c, report, run
         from ..emulator.program import serialization
         from ..emulator.reporting.runner import float_predictions
 
-        _check_outputs(output, trace)
+        _check_outputs(trace, {"--output": output, "--export-c": export})
         tables = _energy_tables(energy)
         program: Program
         if serialization.is_program(checkpoint):
@@ -129,6 +136,11 @@ def emulate_command(
             np.savez_compressed(trace, **ran.trace)  # type: ignore[arg-type]
         if output is not None:
             _write(made, output)
+        if export is not None:
+            written = export_c(program, export, samples=test.images[:VECTORS])
+            typer.echo(
+                f"C99 sources in {export}; `make -C {export} test` checks them\n{written.text()}", err=True, nl=False
+            )
     typer.echo(made.to_json() if as_json else made.text(), nl=as_json)
 
 
@@ -194,7 +206,7 @@ def _refuse_options_of_nets(context: typer.Context, path: Path) -> None:
         )
 
 
-def _check_outputs(output: Path | None, trace: Path | None) -> None:
+def _check_outputs(trace: Path | None, folders: dict[str, Path | None]) -> None:
     """Raise before the run where its results could not be written."""
     if trace is not None:
         if trace.suffix != ".npz":
@@ -203,12 +215,14 @@ def _check_outputs(output: Path | None, trace: Path | None) -> None:
             raise ValueError(
                 f"--trace must name a file in an existing folder that can be written to, got {str(trace)!r}"
             )
-    if output is not None:
-        at = output.absolute()
+    for option, folder in folders.items():
+        if folder is None:
+            continue
+        at = folder.absolute()
         while not at.exists():
             at = at.parent
         if not at.is_dir() or not os.access(at, os.W_OK):
-            raise ValueError(f"--output must name a folder that can be written to, got {str(output)!r}")
+            raise ValueError(f"{option} must name a folder that can be written to, got {str(folder)!r}")
 
 
 def _energy_tables(names: list[str] | None) -> list[Any] | None:

@@ -1,6 +1,7 @@
 """Emulation of fixed-point neuromorphic cores: quantise a trained network, place it, run it bit for bit, report it."""
 
 from ..energy import EnergyTable
+from .export.exporting import Exported, export_c
 from .placement.placer import DoesNotFit, Placement, place
 from .program import profile
 from .program.engine import COUNTERS, OverflowRefused, instruction_set
@@ -18,6 +19,7 @@ __all__ = [
     "CannotQuantize",
     "DoesNotFit",
     "EnergyTable",
+    "Exported",
     "OverflowRefused",
     "Placement",
     "Profile",
@@ -25,6 +27,7 @@ __all__ = [
     "ProgramError",
     "Report",
     "Run",
+    "export_c",
     "instruction_set",
     "load",
     "place",

@@ -74,7 +74,16 @@ def test_temporal_weighting_is_the_float_decoders():
     raw = program.engine().run(input_times(program, x))
     with torch.no_grad():
         expected = model.readout(SpikeTimes(torch.from_numpy(raw.times[-1]), program.steps))
-    np.testing.assert_allclose(ran.scores, expected.numpy() / model.readout.scale, rtol=1e-6)
+    # three neurons per class: the float decoder takes their mean, and weights its first step by gamma
+    weight = program.readout.gamma / (3 * 2**30)
+    np.testing.assert_allclose(ran.scores * weight, expected.numpy() / model.readout.scale, rtol=1e-6, atol=1e-9)
+    assert ran.scores.dtype == np.int64
+
+
+def test_first_spike_is_exact_for_overshoots_that_float64_would_round():
+    readout = Readout("first-spike")
+    _, best, ties = readout.spikes(np.array([[3, 3]], np.uint8), 254, np.array([[1 << 59, (1 << 59) + 1]]))
+    assert best.tolist() == [1] and ties.tolist() == [False]
 
 
 @pytest.mark.parametrize("readout", ["first-spike", "twd-exp"])

@@ -125,13 +125,29 @@ class Readout:
             v = ((steps - np.arange(steps))[:, None] * v).cumsum(1)
         return v if self.classes is None else v.reshape(*v.shape[:2], self.classes, -1).sum(-1)
 
-    def spikes(self, times: SpikeTimes, overshoot: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Scores [B, classes] of output spikes [B, outputs]; the argmax is the prediction, ties go to the lower index."""
+    def time_weights(self, steps: int) -> NDArray[np.int64]:
+        """The weight of an output spike in each step, int64 [T]: of `decode.temporal_weights`, the largest as 2^30."""
+        w = decode.temporal_weights(steps, gamma=self.gamma, mode=self.mode).double().numpy()
+        weights: NDArray[np.int64] = np.rint(w / w.max() * (1 << 30)).astype(np.int64)
+        return weights
+
+    def spikes(
+        self, times: NDArray[np.uint8], steps: int, overshoot: NDArray[np.int64]
+    ) -> tuple[NDArray[np.generic], NDArray[np.int64], NDArray[np.bool_]]:
+        """(scores [B, classes], class [B], tie [B]) of output spikes in the layer's window, uint8 [B, outputs].
+
+        Temporal weighting: scores are sums of `time_weights`, the largest wins. First spike: the earliest spike wins,
+        then the larger overshoot V - theta; scores are float64, for readers, the class is exact. Ties that are left go
+        to the lower class.
+        """
+        classes = times.shape[1] if self.classes is None else self.classes
         if self.kind == "temporal-weighting":
-            scores = decode.temporal_weighting(times, gamma=self.gamma, mode=self.mode)
-            return (scores if self.classes is None else decode.population(scores, self.classes)).double().numpy()
-        rank = overshoot.astype(np.float64)
-        scaled = rank / (1 + np.abs(rank)) / (2 * times.steps)
-        late = times.times.long().clamp(max=times.steps).numpy()
-        best = (times.steps - late) / times.steps + scaled
-        return best if self.classes is None else best.reshape(len(best), self.classes, -1).max(-1)
+            scores = np.append(self.time_weights(steps), np.zeros(256 - steps, np.int64))[times]
+            scores = scores.reshape(len(scores), classes, -1).sum(-1)
+            return scores, scores.argmax(1), (scores == scores.max(1, keepdims=True)).sum(1) > 1
+        first = times == times.min(1, keepdims=True)
+        largest = np.where(first, overshoot, np.iinfo(np.int64).min).max(1, keepdims=True)
+        wins = (first & (overshoot == largest)).reshape(len(times), classes, -1).any(-1)
+        rank = overshoot / (1 + np.abs(overshoot.astype(np.float64))) / (2 * steps)
+        best = (steps - np.minimum(times, steps).astype(np.float64)) / steps + rank
+        return best.reshape(len(best), classes, -1).max(-1), wins.argmax(1), wins.sum(1) > 1

@@ -20,17 +20,20 @@ def input_times(program: Program, inputs: SpikeTimes | Tensor) -> NDArray[np.uin
     spikes = inputs if isinstance(inputs, SpikeTimes) else _encode(program, inputs)
     if spikes.steps != program.steps:
         raise ValueError(f"spikes must have the program's steps = {program.steps}, got {spikes.steps}")
-    times = spikes.times
-    if times.dim() == 4:
-        times = times.permute(0, 2, 3, 1)
+    return in_source_order(program, spikes.times)
+
+
+def in_source_order(program: Program, values: Tensor) -> NDArray[np.uint8]:
+    """uint8 [B, sources] of times or pixels [B, C, H, W] or [B, N], in the order in which a program numbers sources."""
     height, width, channels = program.input_shape
-    if times.dim() == 4 and height == width == 1 and channels == times[0].numel():
-        times = times.permute(0, 3, 1, 2)  # a flat program numbers as torch flattens: channel, row, column
-    elif times.dim() == 4 and tuple(times.shape[1:]) != program.input_shape:
-        raise ValueError(f"spikes must have shape [batch, {channels}, {height}, {width}], got {tuple(spikes.shape)}")
-    flat = times.flatten(1)
+    shape = tuple(values.shape)
+    if values.dim() == 4 and not height == width == 1:  # a flat program numbers as torch flattens
+        values = values.permute(0, 2, 3, 1)
+        if tuple(values.shape[1:]) != program.input_shape:
+            raise ValueError(f"spikes must have shape [batch, {channels}, {height}, {width}], got {shape}")
+    flat = values.flatten(1)
     if flat.shape[1] != height * width * channels:
-        raise ValueError(f"spikes must have {height * width * channels} neurons a sample, got {flat.shape[1]}")
+        raise ValueError(f"spikes must have {height * width * channels} neurons per sample, got {flat.shape[1]}")
     return np.ascontiguousarray(flat.cpu().numpy())
 
 

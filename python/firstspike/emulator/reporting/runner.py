@@ -25,7 +25,7 @@ BATCH = 1000
 class Run:
     """Results of a program on B samples; L layers.
 
-    predictions: int64 [B]. scores: [B, classes], in integers (membrane) or float64. ties: bool [B], more than one
+    predictions: int64 [B]. scores: [B, classes], integers, or float64 with a first-spike readout. ties: bool [B], more than one
     class had the best score, and the lower index was taken. silent: bool [B], no output neuron fired (never with a
     membrane readout). decision_step: int64 [B], counted in steps of the network, without the chip's delays, as
     `Observation.decision_step` counts: the step of the first output spike, -1 where silent; with a membrane readout
@@ -129,19 +129,16 @@ def _decode(
 ) -> tuple[NDArray[Any], ...]:
     last, readout = program.layers[-1], program.readout
     assert times is not None
-    scores: NDArray[np.generic]
     if membrane is not None and not last.fires:
-        window = membrane[:, last.start : last.stop]
-        scores = readout.membrane(window)
-        silent, step = np.zeros(len(times), bool), _settled(readout.running(window))
-    else:
-        assert overshoot is not None
-        local = np.where(times == SILENT, SILENT, times - np.uint8(last.start)).astype(np.uint8)
-        scores = readout.spikes(SpikeTimes(torch.from_numpy(local), last.stop - last.start), overshoot)
-        silent = (times == SILENT).all(1)
-        step = np.where(silent, -1, times.min(1).astype(np.int64) - last.start)
-    ties = (scores == scores.max(1, keepdims=True)).sum(1) > 1
-    return scores, scores.argmax(1), ties, silent, step
+        running = readout.running(membrane[:, last.start : last.stop])
+        scores: NDArray[np.generic] = running[:, -1]
+        ties = (running[:, -1] == running[:, -1].max(1, keepdims=True)).sum(1) > 1
+        return scores, running[:, -1].argmax(1), ties, np.zeros(len(times), bool), _settled(running)
+    assert overshoot is not None
+    silent = (times == SILENT).all(1)
+    local = np.where(times == SILENT, SILENT, times - np.uint8(last.start)).astype(np.uint8)
+    scores, best, ties = readout.spikes(local, last.stop - last.start, overshoot)
+    return scores, best, ties, silent, np.where(silent, -1, local.min(1).astype(np.int64))
 
 
 def _settled(scores: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -156,7 +153,9 @@ def _check_early_exit(program: Program) -> None:
     lone = readout.classes in (None, outputs)
     if readout.kind == "membrane":
         raise ValueError("early_exit needs a spiking readout; a membrane readout gives its result in the last step")
-    if readout.kind == "temporal-weighting" and not (lone and (readout.mode == "linear" or readout.gamma > 1)):
+    last = program.layers[-1]
+    falls = readout.kind != "temporal-weighting" or (np.diff(readout.time_weights(last.stop - last.start)) < 0).all()
+    if readout.kind == "temporal-weighting" and not (lone and falls):
         raise ValueError(
             "early_exit would change predictions: with several neurons per class, or weights that do not fall, "
             "later spikes count"

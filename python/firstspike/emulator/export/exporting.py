@@ -1,0 +1,92 @@
+"""`export_c`: a program as a folder of C99 sources, with test vectors and tables for other tools."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..._files import write_text
+from ...spikes import SpikeTimes
+from ..program.program import Program
+from . import c_network, c_vectors
+from .memory_images import write_mem, write_npz
+
+_FIXED = ("fs_core.h", "fs_core.c", "main.c", "Makefile", "README.txt")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    files: their paths. table_bytes: constant tables, which may lie in flash. state_bytes: RAM, without the compiler's
+    padding. operations_per_sample: synaptic operations, mean over the test vectors, None without. integer_bits: 32
+    or 64. encoder: whether the C code encodes pixels itself.
+    """
+
+    files: list[Path]
+    table_bytes: int
+    state_bytes: int
+    operations_per_sample: float | None
+    integer_bits: int
+    encoder: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return asdict(self) | {"files": [str(path) for path in self.files]}
+
+    def text(self) -> str:
+        """The figures, one per line."""
+        operations = "unknown" if self.operations_per_sample is None else f"{self.operations_per_sample:.1f}"
+        return (
+            f"flash: {self.table_bytes} bytes of tables\nRAM: {self.state_bytes} bytes of state\n"
+            f"synaptic operations per sample: {operations}\n"
+        )
+
+
+def export_c(
+    program: Program, directory: str | os.PathLike[str], *, samples: Tensor | SpikeTimes | None = None
+) -> Exported:
+    """Write a program as C99 without floats, heap or library; `make test` in the folder compiles it and checks it.
+
+    The C code computes the spike times, membranes and decisions of `emulator.run`, bit for bit. Written are `fs_core.h`
+    and `fs_core.c` (the interpreter), `fs_network.*` (the tables, all const), `README.txt`, `Makefile`, and for other
+    tools `network.npz` and `mem/*.mem` (one hexadecimal word per line).
+
+    directory: is made; files of the same names are replaced. samples: images or SpikeTimes of some samples, as
+    `emulator.run` takes them; they become test vectors (`fs_vectors.*`, `main.c`).
+
+    The encoder is part of the C code where it is a table of pixels: latency coding without normalisation by mean and
+    std. A directly coded first layer computes in float32; then the C code takes the spike times that this layer sends.
+
+    Example:
+        >>> emulator.export_c(program, "chip", samples=test.images[:10])  # doctest: +SKIP
+    """
+    if not isinstance(program, Program):
+        raise TypeError(f"program must be a Program, got {type(program).__name__}")
+    folder = Path(directory)
+    texts = {"fs_network.h": c_network.header(program), "fs_network.c": c_network.source(program)}
+    fixed = resources.files(__package__).joinpath("c")
+    for name in _FIXED:
+        if samples is not None or name not in ("main.c", "Makefile"):
+            texts[name] = fixed.joinpath(name).read_text(encoding="utf-8")
+    operations = None
+    if samples is not None:
+        made = c_vectors.vectors(program, samples)
+        texts["fs_vectors.h"], texts["fs_vectors.c"] = c_vectors.header(made), c_vectors.source(made)
+        operations = float(made.operations.mean())
+    files = [write_text(folder / name, text) for name, text in texts.items()]
+    files += [write_npz(program, folder / "network.npz"), *write_mem(program, folder / "mem")]
+    sizes = c_network.sizes(program)
+    return Exported(
+        files,
+        sizes.table_bytes,
+        sizes.state_bytes,
+        operations,
+        64 if c_network.is_wide(program) else 32,
+        c_network.pixel_times(program) is not None,
+    )

@@ -1,0 +1,46 @@
+"""Tables of a program for other tools: NumPy archives, and memory images with one hexadecimal word per line."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._files import write_atomic, write_text
+from ..program.program import Program
+from ..program.serialization import take_apart
+
+_TABLES = ("weight", "theta", "bias")
+
+
+def write_npz(program: Program, path: Path) -> Path:
+    """All arrays of a program file by their names, and `header`, its JSON text."""
+    header, arrays = take_apart(program)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
+    return write_atomic(path, buffer.getvalue())
+
+
+def write_mem(program: Program, folder: Path) -> list[Path]:
+    """`layer.N.weight.mem`, `.theta.mem` and `.bias.mem` of each layer, as `$readmemh` of Verilog reads them.
+
+    One word per line, two's complement in as many hexadecimal digits as the table needs, in the order of the array
+    (docs/emulator.md, "Network").
+    """
+    return [
+        write_text(folder / f"layer.{n}.{name}.mem", _words(getattr(layer, name)))
+        for n, layer in enumerate(program.layers)
+        for name in _TABLES
+    ]
+
+
+def _words(values: NDArray[np.integer]) -> str:
+    flat = values.astype(np.int64).ravel()
+    most = max(-int(flat.min(initial=0)) - 1, int(flat.max(initial=0)))
+    digits = -(-(most.bit_length() + 1) // 4)
+    mask = (1 << 4 * digits) - 1
+    lines = [f"{int(value) & mask:0{digits}x}" for value in flat]
+    return f"// {len(lines)} words of {4 * digits} bits, two's complement\n" + "\n".join(lines) + "\n"

@@ -1,0 +1,172 @@
+"""The exported C99 computes every time, membrane and decision of the emulator, for any program; a compiler is needed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firstspike import SpikeTimes, data, train
+from firstspike import emulator as em
+from firstspike.emulator.export import c_network, c_vectors
+from firstspike.emulator.program import profile, serialization
+from firstspike.emulator.program.host import Encoder, Readout
+from firstspike.emulator.program.program import Program
+
+from ..nets import SPECS, images, net
+from ..networks import networks
+
+COMPILER = shutil.which("cc")
+FLAGS = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler `cc`")
+
+
+def compiled(folder):
+    """The output of the program that checks the vectors of an export; the exit status says whether all are equal."""
+    sources = [str(folder / name) for name in ("main.c", "fs_core.c", "fs_network.c", "fs_vectors.c")]
+    made = subprocess.run([COMPILER, *FLAGS, *sources, "-o", str(folder / "check")], capture_output=True, text=True)
+    assert made.returncode == 0 and made.stderr == "", made.stderr
+    done = subprocess.run([str(folder / "check")], capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout
+
+
+def readouts(draw, last):
+    """A readout that suits a last layer."""
+    classes = draw(st.sampled_from([None, *(k for k in range(1, last.neurons + 1) if last.neurons % k == 0)]))
+    if not last.fires:
+        return Readout("membrane", draw(st.sampled_from(("last", "mean", "weighted"))), classes=classes)
+    if draw(st.booleans()):
+        return Readout("first-spike", classes=classes)
+    return Readout("temporal-weighting", draw(st.sampled_from(("exp", "linear"))), 1.2, classes)
+
+
+@needs_compiler
+@settings(max_examples=25)
+@given(st.data())
+def test_random_programs(tmp_path_factory, data):
+    layers, steps, _, times = data.draw(networks(registers={"policies": ("saturate", "wrap")}))
+    layers = [replace(layer, start=0) for layer in layers]
+    program = Program(layers, steps, profile.load("generic8"), Encoder("spikes"), readouts(data.draw, layers[-1]))
+    samples = SpikeTimes(torch.from_numpy(times).reshape(len(times), *np.roll(program.input_shape, 1)), steps)
+    folder = tmp_path_factory.mktemp("c")
+    em.export_c(program, folder, samples=samples)
+    status, text = compiled(folder)
+    assert status == 0 and f"equal to the emulator: {len(times)} of {len(times)} samples" in text, text
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", profile.names())
+def test_a_trained_net_on_every_profile(name, tmp_path):
+    """Digits, latency-coded, so that the encoder is in C too; flash, RAM and operations are those that Python tells."""
+    config = train.Config(
+        data="digits", spec="64-24-10", encoder="latency", standardize=False, bias=False, epochs=2, lr=5e-3, steps=8
+    )
+    trained, test = train.fit(config, directory=tmp_path / "run", progress=False), data.load("digits", train=False)
+    del trained
+    model = train.load_model(tmp_path / "run").model
+    program = em.quantize(model, name)
+    made = em.export_c(program, tmp_path / "c", samples=test.images[:20])
+    status, text = compiled(tmp_path / "c")
+    assert status == 0 and "equal to the emulator: 20 of 20 samples" in text, text
+    assert made.encoder and made.operations_per_sample == pytest.approx(
+        em.run(program, test.images[:20]).count("delivered").sum(1).mean()
+    )
+    figures = [int(n) for n in re.findall(r"(\d+) bytes", text)]
+    assert 0 <= figures[0] - made.table_bytes < 400 * len(program.layers)  # the layers' own records
+    assert 0 <= figures[1] - made.state_bytes < 32  # padding
+    assert f"synaptic operations per sample: {made.operations_per_sample:.1f}" in text
+
+
+@needs_compiler
+@pytest.mark.parametrize("spec", SPECS[1:])
+def test_the_host_layer_stays_outside(spec, tmp_path):
+    """A directly coded first layer is float32: its spikes are the input of the C code."""
+    model = net(spec)
+    made = em.export_c(em.quantize(model, "loihi-like"), tmp_path, samples=images(model, 5))
+    assert not made.encoder and compiled(tmp_path)[0] == 0
+
+
+@needs_compiler
+def test_a_wrong_result_is_found(tmp_path):
+    """The check is able to fail: one weight changed after the vectors were made."""
+    program = em.quantize(net("30-20-5", encoder="latency"), "generic8")
+    em.export_c(program, tmp_path, samples=images(net("30-20-5"), 5))
+    first = program.layers[0]
+    weight = first.weight.copy()
+    weight[:, 3] = 127 - weight[:, 3] // 2
+    other = replace(program, layers=[replace(first, weight=weight), *program.layers[1:]])
+    (tmp_path / "fs_network.c").write_text(c_network.source(other))
+    status, text = compiled(tmp_path)
+    assert status == 1 and "values differ" in text
+
+
+@needs_compiler
+def test_an_overflow_under_policy_error_fails_the_run(tmp_path):
+    program = em.quantize(net("30-20-5", encoder="latency"), "generic8").replace_registers("error")
+    tiny = replace(program.layers[0].membrane, low=-3, high=3, bits=3)
+    x = images(net("30-20-5"), 2)
+    vectors = c_vectors.vectors(program, x)
+    layers = [replace(program.layers[0], membrane=tiny), *program.layers[1:]]
+    program = replace(program, layers=layers)
+    with pytest.raises(em.OverflowRefused):
+        em.run(program, x)
+    em.export_c(
+        replace(program, layers=[replace(program.layers[0], membrane=replace(tiny, policy="saturate")), *layers[1:]]),
+        tmp_path,
+        samples=x,
+    )
+    (tmp_path / "fs_network.c").write_text(c_network.source(program))
+    assert len(vectors.inputs) == 2
+    status, text = compiled(tmp_path)
+    assert status == 1 and "class -1" in text
+
+
+def test_no_floats_heap_or_library():
+    """Structure: the C sources name none of them."""
+    folder = Path(c_network.__file__).parent / "c"
+    for name in ("fs_core.h", "fs_core.c"):
+        text = re.sub(r"/\*.*?\*/", "", (folder / name).read_text(encoding="utf-8"), flags=re.DOTALL)
+        assert not re.search(r"\b(float|double|malloc|free|math\.h|stdlib\.h|printf)\b", text)
+
+
+def test_the_hash_by_hand():
+    """1 -> f + 5 -> (f + 5) f + 0 for one membrane of 5, f = 0x9E3779B1, modulo 2^32; -1 has two words of ones."""
+    f = 0x9E3779B1
+    assert c_vectors._hash(np.array([[5]])) == ((f + 5) * f) % 2**32
+    assert c_vectors._hash(np.array([[-1]])) == ((f + 2**32 - 1) * f + 2**32 - 1) % 2**32
+
+
+def test_tables_for_other_tools(tmp_path):
+    program = em.quantize(net("6C3-AP2-8C3-AP2-12-5"), "loihi-like")
+    made = em.export_c(program, tmp_path)
+    assert not (tmp_path / "main.c").exists() and made.operations_per_sample is None
+    stored = np.load(tmp_path / "network.npz")
+    for n, layer in enumerate(program.layers):
+        np.testing.assert_array_equal(stored[f"layer.{n}.weight"], layer.weight)
+        head, *words = (tmp_path / "mem" / f"layer.{n}.weight.mem").read_text().splitlines()
+        bits = int(re.search(r"of (\d+) bits", head)[1])
+        values = np.array([int(word, 16) for word in words])
+        values[values >= 1 << bits - 1] -= 1 << bits
+        np.testing.assert_array_equal(values, layer.weight.ravel())
+    _, arrays = serialization.take_apart(program)
+    assert set(stored) == {*arrays, "header"} and "loihi-like" in str(stored["header"])
+
+
+def test_names_in_comments_cannot_end_them(tmp_path):
+    program = replace(em.quantize(net("30-20-5", encoder="latency")), name="*/ int main(void) { /*\n#error")
+    em.export_c(program, tmp_path)
+    assert "*/ int" not in (tmp_path / "fs_network.h").read_text()
+    assert "#error" not in (tmp_path / "fs_network.h").read_text()
+
+
+def test_bad_arguments(tmp_path):
+    with pytest.raises(TypeError, match="program must be a Program, got TTFSNet"):
+        em.export_c(net(), tmp_path)
