@@ -1,8 +1,8 @@
 """Write the measured tables into documents: `python -m benchmarks.embed_tables FILE ...`; `--check` only compares.
 
-A document marks a place with `<!-- bench SECTION INDEX -->` ... `<!-- end -->`; between them comes table INDEX (from 0)
-of that section's full record, or with `<!-- bench SECTION origin -->` where and with what it was measured. No measured
-figure is typed by hand.
+A document marks a place with `<!-- bench SECTION TABLE -->` ... `<!-- end -->`; between them comes that table of the
+section's full record: one of `tables` by its number from 0, or one of `summaries` by its name. With `<!-- bench SECTION
+origin -->` it says where and with what was measured. No measured figure is typed by hand.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def fill(text: str, folder: Path) -> str:
 def _contents(folder: Path, words: list[str]) -> str:
     """What comes into the place `<!-- bench SECTION WHAT -->`."""
     if len(words) != 2:
-        raise ValueError(f"a place must be '<!-- bench SECTION INDEX -->', got {' '.join(words)!r}")
+        raise ValueError(f"a place must be '<!-- bench SECTION TABLE -->', got {' '.join(words)!r}")
     section, what = words
     module = sections.section(section)
     rows = records.load(folder / f"{section}.json")
@@ -39,12 +39,12 @@ def _contents(folder: Path, words: list[str]) -> str:
         return MISSING
     if what == "origin":
         return origins(rows)
-    tables = module.tables(rows)
-    if not what.isdigit() or int(what) >= len(tables):
-        raise ValueError(
-            f"a place must name 'origin' or one of the {len(tables)} tables of {section} by number, got {what!r}"
-        )
-    caption, frame = tables[int(what)]
+    named = module.summaries(rows) if hasattr(module, "summaries") else {}
+    numbered = {str(index): table for index, table in enumerate(module.tables(rows))}
+    tables = {**numbered, **named}
+    if what not in tables:
+        raise ValueError(f"a place must name 'origin' or one of {section}'s tables {', '.join(tables)}, got {what!r}")
+    caption, frame = tables[what]
     return f"\n{caption}:\n\n{markdown(frame)}\n"
 
 

@@ -27,6 +27,19 @@ def milliseconds(times: Mapping[str, Mapping[str, Any]], side: str) -> str:
     return f"{number(time['median'])} ({number(time['low'])} to {number(time['high'])})"
 
 
+def short_columns(times: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Medians of ours, SpikingJelly and the compiled dense net, with the ratios; a dash where one was not measured."""
+    sides = {"firstspike": "firstspike", "SpikingJelly": "spikingjelly", "dense, compiled": "dense"}
+    if "spikingjelly, fires once" in times:
+        sides["SpikingJelly, fires once"] = "spikingjelly, fires once"
+    found = {}
+    for name, side in sides.items():
+        found[f"{name}, ms"] = number(times[side]["median"]) if side in times else ABSENT
+        if side != "firstspike":
+            found[f"{name}: times as long"] = ratio(times, side)
+    return found
+
+
 def comparison_columns(times: Mapping[str, Mapping[str, Any]], targets: tuple[float, float]) -> dict[str, str]:
     """The columns that compare us with SpikingJelly and the compiled dense net, each with the ratio that is aimed at."""
     return {

@@ -34,13 +34,13 @@ class Workload:
         return tuple(self.targets)
 
 
-MLP = Workload("mlp", "784-400-400-10", 128, {8: (8, 5), 16: (15, 8), 64: (40, 20)})
-CNN = Workload("cnn", "32C3-AP2-64C3-AP2-128-10", 64, {8: (8, 5), 16: (15, 8)})
-WIDE = Workload("wide", "128C3-AP2-128C3-AP2-2048-100", 32, {8: (6, 4)})
+MLP = Workload("mlp", "784-400-400-10", 128, {8: (5, 6), 16: (8, 9), 64: (24, 24)})
+CNN = Workload("cnn", "32C3-AP2-64C3-AP2-128-10", 64, {8: (8, 11), 16: (12, 14)})
+WIDE = Workload("wide", "128C3-AP2-128C3-AP2-2048-100", 32, {8: (6, 6)})
 WORKLOADS = (MLP, CNN, WIDE)
 
 #: Inference targets {batch: (against SpikingJelly, against the compiled dense net)}.
-INFERENCE = {256: (12, 8), 1: (5, 3)}
+INFERENCE = {256: (9, 8), 1: (6, 5)}
 
 
 def workload_named(name: str) -> Workload:

@@ -4,6 +4,8 @@ neurons.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from firstspike.surrogate import triangle
 
 from ..workloads import Workload
-from .synapses import stages
+from .synapses import decay_weights, decayed_sum, stages
 
 
 class _Spike(torch.autograd.Function):
@@ -35,13 +37,13 @@ def _spike(u: Tensor) -> Tensor:
     return spikes
 
 
-def loop(current: Tensor) -> Tensor:
+def loop(current: Tensor, decay: float = 1.0) -> Tensor:
     """Integrate-and-fire neurons that fire once, step by step: current [T, B, ...] to spikes of the same shape."""
     voltage = torch.zeros_like(current[0])
     silent = torch.ones_like(voltage)
     spikes = []
     for x in current.unbind(0):
-        voltage = voltage + x
+        voltage = voltage + x if decay == 1 else decay * voltage + x
         spike = _spike(voltage - 1.0) * silent
         silent = silent - spike.detach()
         spikes.append(spike)
@@ -63,16 +65,27 @@ NEURONS = {"loop": loop, "scan": scan}
 class Dense(nn.Module):
     """forward: spikes float32 [T, B, ...] to scores [B, classes], the last membrane of the last layer.
 
-    neurons: "loop" or "scan". channels_last: memory format of maps and weights.
+    neurons: "loop" or "scan". decay: of every neuron and of the readout, with "loop". channels_last: memory format of
+    maps and weights.
     """
 
     def __init__(
-        self, workload: Workload, steps: int, *, neurons: str = "loop", channels_last: bool = False, seed: int = 0
+        self,
+        workload: Workload,
+        steps: int,
+        *,
+        neurons: str = "loop",
+        decay: float = 1.0,
+        channels_last: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.stages = stages(workload, steps, seed=seed)
         self.synapses = nn.ModuleList(stage.synapse for stage in self.stages)
-        self.neurons = NEURONS[neurons]
+        if decay != 1 and neurons != "loop":
+            raise ValueError(f"neurons must be 'loop' for a decay below 1 (a running sum has no leak), got {neurons!r}")
+        self.decay = decay
+        self.neurons = NEURONS[neurons] if decay == 1 else partial(loop, decay=decay)
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         if channels_last:
             self.synapses.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -82,7 +95,7 @@ class Dense(nn.Module):
         steps = x.shape[0]
         for stage in self.stages:
             if stage.last:  # it integrates: the last membrane is that of all spikes at once
-                x = x.sum(0, keepdim=True)
+                x = decayed_sum(x, self.decay).unsqueeze(0)
             flat = x.flatten(0, 1)
             if flat.dim() == 4:
                 flat = flat.contiguous(memory_format=self.format)
@@ -91,6 +104,7 @@ class Dense(nn.Module):
             if stage.flat:
                 flat = flat.flatten(1)
             if stage.last:
-                return F.linear(flat, stage.synapse.weight, steps * stage.synapse.bias)  # type: ignore[operator, arg-type]
+                often = float(decay_weights(steps, self.decay).sum())  # how many times the bias counts
+                return F.linear(flat, stage.synapse.weight, often * stage.synapse.bias)  # type: ignore[operator, arg-type]
             x = self.neurons(stage.synapse(flat).unflatten(0, x.shape[:2]))
         raise AssertionError("a net has a last layer")

@@ -20,8 +20,8 @@ class Ours(nn.Module):
 
     forward: spikes [B, 784] or [B, 1, 28, 28] to scores [B, classes]. paper: with weight normalisation and affine, as
     the paper trains; without, to compare with libraries that have neither. recompute: each layer under
-    `torch.utils.checkpoint`, which keeps its input alone and runs it again in the backward pass. frozen: the layers in
-    one, for inference (`firstspike.nn.Prepacked`).
+    `torch.utils.checkpoint`, which keeps its input alone and runs it again in the backward pass. decay: of every neuron
+    and of the readout. prepacked: the layers in one, for inference (`firstspike.nn.Prepacked`).
     """
 
     def __init__(
@@ -31,7 +31,8 @@ class Ours(nn.Module):
         *,
         paper: bool = False,
         recompute: bool = False,
-        frozen: bool = False,
+        decay: float = 1.0,
+        prepacked: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -45,10 +46,11 @@ class Ours(nn.Module):
             normalization=paper,
             affine="channel" if paper else None,
             bias=True,
+            decay=decay,
             generator=torch.Generator().manual_seed(seed),
         )
         shape = (math.prod(workload.input_shape),) if net.flat else workload.input_shape
-        self.layers = nn.ModuleList([Prepacked(net.layers, shape)]) if frozen else net.layers
+        self.layers = nn.ModuleList([Prepacked(net.layers, shape)]) if prepacked else net.layers
         self.readout = net.readout
 
     def forward(self, spikes: SpikeTimes) -> Tensor:

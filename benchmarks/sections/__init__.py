@@ -16,13 +16,15 @@ NAMES = (
     "memory",
     "limit",
     "threads",
+    "leak",
+    "timing_based",
     "accuracy",
     "overhead",
     "crossover",
     "emulator",
 )
 #: Left out of the quick form: what they need takes minutes.
-LONG = ("sweep", "allocator", "accuracy", "crossover")
+LONG = ("sweep", "allocator", "timing_based", "accuracy", "crossover")
 #: With the C library's own settings; in the others it keeps what is freed.
 DEFAULT_ALLOCATOR = ("allocator", "memory")
 

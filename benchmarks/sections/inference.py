@@ -10,8 +10,8 @@ from .. import inputs
 from ..nets import Setting, inference
 from ..records import timed
 from ..session import Session
-from ..table_cells import comparison_columns, milliseconds
-from ..workloads import INFERENCE, WORKLOADS
+from ..table_cells import comparison_columns, milliseconds, short_columns
+from ..workloads import INFERENCE, WORKLOADS, workload_named
 from .steps import sides
 
 TITLE = "Inference"
@@ -29,7 +29,7 @@ def measure(session: Session) -> None:
                 session.log(f"inference {cell}")
                 batch = inputs.batch("fashion-mnist", size, steps, flat=workload.flat)
                 chosen = sides(workload, steps, quick=not session.full)
-                chosen["firstspike frozen"] = Setting("firstspike", "nn.Prepacked", options={"frozen": True})
+                chosen["firstspike frozen"] = Setting("firstspike", "nn.Prepacked", options={"prepacked": True})
                 if session.full:
                     chosen |= {f"{side} frozen": chosen[side].frozen() for side in ("spikingjelly", "dense")}
                 samples, failures = session.compare(chosen, workload, batch, lambda net, x, _: inference(net, x))
@@ -49,12 +49,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     lines, others = [], []
     for row in rows:
         head = {"net": row["work"], "T": row["steps"], "B": row["batch"]}
-        times = dict(row["times"])
-        for side in ("firstspike", "spikingjelly", "dense"):
-            forms = [times[name] for name in (side, f"{side} frozen") if name in times]
-            if forms:
-                times[side] = min(forms, key=lambda time: time["median"])
-        lines.append({**head, **comparison_columns(times, INFERENCE[row["batch"]])})
+        lines.append({**head, **comparison_columns(_faster_forms(row["times"]), INFERENCE[row["batch"]])})
         others += [
             {**head, "side": side, "setting": row["settings"][side], "ms": milliseconds(row["times"], side)}
             for side in row["settings"]
@@ -64,3 +59,28 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
         ("Inference, Fashion-MNIST, median (quartiles), each side in the faster of its forms", pd.DataFrame(lines)),
         ("All sides", pd.DataFrame(others)),
     ]
+
+
+def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]:
+    """`summary`: every net at T = 8, one sample and many."""
+    lines = [
+        {
+            "net": workload_named(row["work"]).spec,
+            "T": row["steps"],
+            "batch": row["batch"],
+            **short_columns(_faster_forms(row["times"])),
+        }
+        for row in rows
+        if row["steps"] == 8
+    ]
+    return {"summary": ("Inference, median; times as long as firstspike", pd.DataFrame(lines))}
+
+
+def _faster_forms(times: dict[str, Any]) -> dict[str, Any]:
+    """The times with each library's name for the faster of its forms: as it is, and with weights packed beforehand."""
+    found = dict(times)
+    for side in ("firstspike", "spikingjelly", "dense"):
+        forms = [times[name] for name in (side, f"{side} frozen") if name in times]
+        if forms:
+            found[side] = min(forms, key=lambda time: time["median"])
+    return found

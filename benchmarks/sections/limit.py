@@ -1,5 +1,7 @@
 """How near each kernel comes to what the machine can do: additions counted from real spikes, against measured peaks.
 
+The kernels are called through their bindings (`benchmarks.kernels`), so no time in Python or torch counts.
+
 The limit of a kernel is the longest of three times: its additions at the peak rate of additions; its operands (4 bytes
 an addition) at the read bandwidth of the cache that holds the weights in use at a time; and what must cross the memory
 bus once.
@@ -11,16 +13,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
-import torch
 from tools.provenance import caches
 from torch import Tensor
 
-from firstspike import SpikeTimes, functional
+from firstspike import SpikeTimes
 from firstspike._extension import cpu
 from firstspike.nn import TTFSConv2d, TTFSLinear
 from firstspike.spikes import Support
 
 from .. import counts, inputs, probe, timing
+from ..kernels import Layer, LayerKernels
 from ..nets.ours import Ours
 from ..records import timed
 from ..session import Session
@@ -29,7 +31,8 @@ from ..workloads import WORKLOADS, Workload
 
 TITLE = "Kernels against the machine's limit"
 PEAKS = "peaks"
-Layer = TTFSLinear | TTFSConv2d
+#: Samples whose rows of D a linear layer's dL/dW goes through together (cpp/cpu).
+LINE = 32
 
 
 def measure(session: Session) -> None:
@@ -42,19 +45,19 @@ def measure(session: Session) -> None:
     for workload in WORKLOADS if session.full else WORKLOADS[:2]:
         for steps in workload.steps if session.full else (8,):
             session.log(f"limit {workload.name} T={steps}")
-            for index, (layer, x) in enumerate(_inputs(workload, steps)):
+            for index, kernels in enumerate(_layers(workload, steps)):
                 for kernel, make in KERNELS.items():
                     cell = f"{workload.name}-T{steps}-{index}-{kernel}"
                     if record.has(cell) or (kernel == "ds" and not index):
                         continue
-                    call, done = make(layer, x)
+                    call, done = make(kernels)
                     samples = session.alternate({kernel: call})
                     record.add(
                         cell,
                         work=workload.name,
                         steps=steps,
                         batch=workload.batch,
-                        layer=_describe(layer),
+                        layer=_describe(kernels.layer),
                         kernel=kernel,
                         times=timed(samples),
                         **done,
@@ -75,90 +78,75 @@ def bound(done: dict[str, int], peaks: dict[str, Any], caches: dict[str, int]) -
     return {"limits": times, "binding": binding, "limit": times[binding]}
 
 
-def _forward(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
+def _forward(kernels: LayerKernels) -> tuple[timing.Call, dict[str, int]]:
     """The forward pass with its record of the support, as in training."""
-    weight, bias = _parameters(layer)
-    y = _apply(layer, x, weight, bias)
+    layer, x, y = kernels.layer, kernels.x, kernels.output
     shape, reached = _shape(layer, x), _reached(layer, x)
     last = counts.last_needed(_map(y.times), y.steps, cpu.tile)
     return (
-        lambda: _apply(layer, x, weight, bias),
+        kernels.forward(),
         {
             "additions": counts.additions(reached, last, shape.outputs, cpu.tile),
             "multiplies": 0,
-            "bytes": x.times.numel() + y.times.numel() + 4 * weight.numel() + _support_bytes(y),
+            "bytes": x.times.numel() + y.times.numel() + 4 * layer.weight.numel() + _support_bytes(y),
             "tile_bytes": 4 * (shape.channels if _by_taps(layer) else shape.rows) * min(cpu.tile, shape.outputs),
         },
     )
 
 
-def _weight_gradient(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
-    """dL/dW. Its operands are rows of D, a few a site: they come from L1."""
-    weight, bias = _parameters(layer)
-    y = _apply(layer, x.detach(), weight, bias)
-    shape, reached = _shape(layer, x), _reached(layer, x)
-    gradient, support = _gradient(y), _support(y)
+def _weight_gradient(kernels: LayerKernels) -> tuple[timing.Call, dict[str, int]]:
+    """dL/dW. Its operands are rows of D: those of a site in a convolution, those of a line of samples in a linear layer."""
+    layer, x, y = kernels.layer, kernels.x, kernels.output
+    shape, reached, support = _shape(layer, x), _reached(layer, x), _support(y)
     last = counts.last_gradient(support.offset, support.place[0], _groups(reached, shape))
+    rows = y.steps if _by_taps(layer) else LINE * y.steps
     return (
-        lambda: torch.autograd.grad(_anchor(y), weight, gradient, retain_graph=True),
+        kernels.weight_gradient(),
         {
             "additions": counts.additions(reached, last, shape.outputs, cpu.tile),
             "multiplies": 0,
-            "bytes": x.times.numel() + 8 * weight.numel() + 4 * len(gradient) + _support_bytes(y),
-            "tile_bytes": 0,
+            "bytes": x.times.numel() + 8 * layer.weight.numel() + 4 * len(support.slope) + _support_bytes(y),
+            "tile_bytes": 4 * rows * min(cpu.tile, shape.outputs),
         },
     )
 
 
-def _input_gradient(layer: Layer, x: SpikeTimes) -> tuple[timing.Call, dict[str, int]]:
+def _input_gradient(kernels: LayerKernels) -> tuple[timing.Call, dict[str, int]]:
     """dL/ds at the support of the layer that made the input."""
-    weight, bias = _parameters(layer)
-    y = _apply(layer, x, weight.detach(), bias)
-    shape, reached = _shape(layer, x), _reached(layer, x)
-    gradient = _gradient(y)
+    layer, x, y = kernels.layer, kernels.x, kernels.output
+    shape, reached, support = _shape(layer, x), _reached(layer, x), _support(y)
     height, width = (size // shape.pool for size in _map(x.times).shape[2:])
-    products = counts.multiply_additions(_support(y).offset, (height, width), _groups(reached, shape), shape)
+    products = counts.multiply_additions(support.offset, (height, width), _groups(reached, shape), shape)
     sources = shape.outputs if _by_taps(layer) else min(cpu.tile, shape.outputs)
     return (
-        lambda: torch.autograd.grad(_anchor(y), _anchor(x), gradient, retain_graph=True),
+        kernels.input_gradient(),
         {
             "additions": products,
             "multiplies": 1,
-            "bytes": 4 * (weight.numel() + len(gradient)) + _support_bytes(y) + _support_bytes(x),
+            "bytes": 4 * (layer.weight.numel() + len(support.slope)) + _support_bytes(y) + _support_bytes(x),
             "tile_bytes": 4 * sources * min(cpu.tile, shape.channels),
         },
     )
 
 
-KERNELS: dict[str, Callable[[Layer, SpikeTimes], tuple[timing.Call, dict[str, int]]]] = {
+KERNELS: dict[str, Callable[[LayerKernels], tuple[timing.Call, dict[str, int]]]] = {
     "forward": _forward,
     "dW": _weight_gradient,
     "ds": _input_gradient,
 }
 
 
-def _inputs(workload: Workload, steps: int) -> list[tuple[Layer, SpikeTimes]]:
-    """The firing layers of the net, each with its input on a real batch; all but the first input carry gradients."""
+def _layers(workload: Workload, steps: int) -> list[LayerKernels]:
+    """The firing layers of the net on a real batch; all but the first input carry a support."""
     net = Ours(workload, steps)
     signal = inputs.batch("fashion-mnist", workload.batch, steps, flat=workload.flat).spikes
     found = []
     for layer in net.layers:
         if isinstance(layer, TTFSLinear | TTFSConv2d):
-            found.append((layer, signal))
-            signal = layer(signal)
+            output = layer(signal)
+            found.append(LayerKernels(layer, signal, output))
+            signal = output
     return found
-
-
-def _parameters(layer: Layer) -> tuple[Tensor, Tensor]:
-    weight, bias = layer.effective_weight_and_bias()
-    assert bias is not None
-    return weight.detach().requires_grad_(), bias.detach()
-
-
-def _apply(layer: Layer, x: SpikeTimes, weight: Tensor, bias: Tensor) -> SpikeTimes:
-    if isinstance(layer, TTFSConv2d):
-        return functional.conv2d(x, weight, bias, stride=layer.stride, padding=layer.padding, avg_pool=layer.avg_pool)
-    return functional.linear(x, weight, bias, avg_pool=layer.avg_pool)
 
 
 def _shape(layer: Layer, x: SpikeTimes) -> counts.Shape:
@@ -185,10 +173,6 @@ def _groups(reached: Tensor, shape: counts.Shape) -> tuple[int, ...]:
     return (*reached.shape[:3], len(counts.tiles(shape.outputs, cpu.tile)))
 
 
-def _gradient(y: SpikeTimes) -> Tensor:
-    return torch.randn(_anchor(y).shape, generator=torch.Generator().manual_seed(0))
-
-
 def _support_bytes(spikes: SpikeTimes) -> int:
     return sum(part.numel() * part.element_size() for part in _support(spikes))
 
@@ -196,11 +180,6 @@ def _support_bytes(spikes: SpikeTimes) -> int:
 def _support(spikes: SpikeTimes) -> Support:
     assert spikes._support is not None
     return spikes._support
-
-
-def _anchor(spikes: SpikeTimes) -> Tensor:
-    assert spikes._anchor is not None
-    return spikes._anchor
 
 
 def _map(times: Tensor) -> Tensor:

@@ -1,5 +1,5 @@
-"""Memory: bytes kept for backward a neuron and sample, and the peak resident memory of the CNN's step, a process a
-side.
+"""Memory: bytes kept for backward per neuron and sample, and the peak resident memory of the CNN's step, each side in a
+process of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..nets.ours import Ours
 from ..nets.training import feed
 from ..session import Session
 from ..table_cells import number
-from ..workloads import CNN, MLP, WORKLOADS, Workload
+from ..workloads import CNN, MLP, WORKLOADS, Workload, workload_named
 from .steps import RECOMPUTING, sides
 
 TITLE = "Memory"
@@ -146,7 +146,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
     ]
     return [
         (
-            f"Bytes kept for backward, a neuron and sample: as drawn, and after {TRAINED} steps of training",
+            f"Bytes kept for backward per neuron and sample: as drawn, and after {TRAINED} steps of training",
             pd.DataFrame(kept).fillna("–"),
         ),
         (f"Resident memory of a training step, {CNN.spec}, T = {STEPS}, B = {CNN.batch}", pd.DataFrame(lines)),
@@ -158,3 +158,26 @@ def _over(row: dict[str, Any], ours: dict[str, Any] | None, what: str) -> str:
         return "–"
     values = [side["peak"] - (side["imports"] if what == "own" else 0) for side in (row, ours)]
     return f"{values[0] / max(1, values[1]):.1f}x"
+
+
+def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]:
+    """`summary`: what is kept for the backward pass after some steps of training, and the peak of a process."""
+    sides = {"firstspike": "firstspike", "SpikingJelly": "spikingjelly", "dense, eager": "dense eager"}
+    lines = [
+        {
+            "what": "kept for backward, bytes per neuron and sample",
+            "net": workload_named(row["work"]).spec,
+            "T": row["steps"],
+            **{
+                name: number(row["bytes"][side]["trained"]) if side in row["bytes"] else "–"
+                for name, side in sides.items()
+            },
+        }
+        for row in rows
+        if row["kind"] == "kept" and row["steps"] in (8, STEPS) and row["work"] != "wide"
+    ]
+    peaks = {row["side"]: row["peak"] for row in rows if row["kind"] == "peak"}
+    if peaks:
+        cells = {name: number(peaks[side] / 2**20) if side in peaks else "–" for name, side in sides.items()}
+        lines.append({"what": "training step, peak of the process, MiB", "net": CNN.spec, "T": STEPS, **cells})
+    return {"summary": ("Memory", pd.DataFrame(lines))}

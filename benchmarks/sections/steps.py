@@ -12,7 +12,7 @@ from ..nets import Setting, training_step
 from ..peer_settings import fastest_setting
 from ..records import timed
 from ..session import Session
-from ..table_cells import comparison_columns, milliseconds, ratio
+from ..table_cells import comparison_columns, milliseconds, ratio, short_columns
 from ..workloads import WORKLOADS, Workload, workload_named
 
 TITLE = "Training step"
@@ -60,6 +60,7 @@ def sides(workload: Workload, steps: int, *, quick: bool = False, others: bool =
     chosen = {
         "firstspike": Setting("firstspike", "eager"),
         "spikingjelly": fastest_setting(workload, steps, "spikingjelly", compiled=False if quick else None),
+        "spikingjelly, fires once": fires_once(workload, steps),
         "dense": fastest_setting(workload, steps, "dense", compiled=True),
         "dense eager": fastest_setting(workload, steps, "dense", compiled=False),
     }
@@ -71,6 +72,13 @@ def sides(workload: Workload, steps: int, *, quick: bool = False, others: bool =
         )
         chosen["firstspike, recomputing"] = RECOMPUTING
     return chosen
+
+
+def fires_once(workload: Workload, steps: int) -> Setting:
+    """SpikingJelly with neurons that fire once (`nets.spikingjelly_net.FireOnce`), in the memory format of its best."""
+    best = fastest_setting(workload, steps, "spikingjelly", compiled=False)
+    options = {name: value for name, value in best.options.items() if name == "channels_last"}
+    return Setting("spikingjelly", f"fires once, {best.name}", options={**options, "fires_once": True})
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
@@ -96,3 +104,24 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
         ("Training step, median (quartiles); ratio: times as long as firstspike", pd.DataFrame(lines)),
         ("All sides", pd.DataFrame(others)),
     ]
+
+
+#: (net, T) of the README's table.
+SHORT = (("mlp", 8), ("mlp", 64), ("cnn", 8), ("wide", 8))
+
+
+def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]:
+    """`summary`: all nets on images; `short`: four of them."""
+    caption = "Training step (forward, backward, Adam), median; times as long as firstspike"
+    images = [row for row in rows if row["source"] == "fashion-mnist"]
+    lines = {
+        (row["work"], row["steps"]): {
+            "net": workload_named(row["work"]).spec,
+            "T": row["steps"],
+            "batch": row["batch"],
+            **short_columns(row["times"]),
+        }
+        for row in images
+    }
+    short = [lines[key] for key in SHORT if key in lines]
+    return {"summary": (caption, pd.DataFrame(lines.values())), "short": (caption, pd.DataFrame(short))}

@@ -103,7 +103,7 @@ def test_documents_are_filled_from_the_records_and_filling_again_changes_nothing
     assert embed_tables.fill(filled, tmp_path) == filled
     missing = embed_tables.fill("<!-- bench limit 0 -->\n<!-- end -->", tmp_path)
     assert embed_tables.MISSING in missing
-    with pytest.raises(ValueError, match="one of the 2 tables of steps"):
+    with pytest.raises(ValueError, match="one of steps's tables 0, 1, summary, short"):
         embed_tables.fill("<!-- bench steps 7 -->\n<!-- end -->", tmp_path)
 
 

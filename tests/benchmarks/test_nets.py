@@ -1,0 +1,75 @@
+"""The sides of the comparison compute the same net, as far as their libraries can."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from benchmarks.nets import Setting, build
+from benchmarks.nets.training import feed
+from benchmarks.workloads import Workload
+
+from benchmarks import inputs
+
+TINY = {
+    "mlp": Workload("mlp", "784-24-16-10", 3, {8: (1, 1)}),
+    "cnn": Workload("cnn", "4C3-AP2-6C3-AP2-12-10", 3, {8: (1, 1)}),
+}
+
+
+def scores_and_gradients(setting, workload):
+    batch = inputs.batch("uniform", workload.batch, 8, flat=workload.flat)
+    net = build(setting, workload, 8)
+    for parameter in net.parameters():  # a loss that depends on every layer: no neuron stays silent
+        torch.nn.init.normal_(parameter, 0.05, 0.25, generator=torch.Generator().manual_seed(parameter.numel()))
+    scores = net(feed(setting.library, batch))
+    F.cross_entropy(scores, batch.labels).backward()
+    return scores.detach(), [parameter.grad for parameter in net.parameters()]
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.9])
+@pytest.mark.parametrize("name", TINY)
+def test_ours_and_the_dense_net_and_spikingjellys_node_that_fires_once_agree(name, decay):
+    pytest.importorskip("spikingjelly")
+    ours, ours_gradients = scores_and_gradients(Setting("firstspike", "ours", options={"decay": decay}), TINY[name])
+    assert all(gradient.abs().max() > 0 for gradient in ours_gradients)
+    for setting in (
+        Setting("dense", "loop", options={"decay": decay}),
+        Setting("spikingjelly", "once", options={"fires_once": True, "decay": decay}),
+    ):
+        scores, gradients = scores_and_gradients(setting, TINY[name])
+        bias = (
+            ours - scores
+        )  # SpikingJelly's last layer counts its bias once, ours in every step: the same for each sample
+        torch.testing.assert_close(bias, bias[:1].expand_as(bias), atol=1e-4, rtol=0)
+        assert setting.library == "spikingjelly" or bias.abs().max() < 1e-4
+        if setting.library == "dense":
+            for mine, other in zip(ours_gradients, gradients, strict=True):
+                torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-3)
+
+
+def test_spikingjellys_own_neurons_leak_as_asked():
+    pytest.importorskip("spikingjelly")
+    from benchmarks.nets.spikingjelly_net import _node
+
+    node = _node(0.9, soft=True)
+    node.step_mode = "m"
+    with torch.no_grad():
+        node(torch.full((2, 1, 1), 0.4))
+    assert float(node.v) == pytest.approx(0.9 * 0.4 + 0.4)
+
+
+def test_a_running_sum_has_no_leak():
+    with pytest.raises(ValueError, match="neurons must be 'loop' for a decay below 1"):
+        build(Setting("dense", "scan", options={"neurons": "scan", "decay": 0.9}), TINY["mlp"], 8)
+
+
+def test_the_continuous_time_net_learns_from_the_same_events():
+    pytest.importorskip("spikingjelly")
+    from benchmarks.nets.timing_based_net import TimingBasedNet, events_of
+
+    batch = inputs.batch("uniform", 2, 8, flat=True)
+    times, indices, offsets = events_of(batch.spikes)
+    assert offsets.tolist() == [0, 784, 1568] and torch.equal(indices, torch.arange(784).repeat(2))
+    assert torch.equal((times * 8).to(torch.uint8), batch.spikes.times.flatten())
+    net = TimingBasedNet((784, 6, 10))
+    F.cross_entropy(net((times, indices, offsets)), batch.labels).backward()
+    assert any(parameter.grad.abs().max() > 0 for parameter in net.parameters())
