@@ -43,6 +43,7 @@ LAYERS = [
     {"functional", "reference"},
     {"encode", "decode", "init", "losses"},
     {"nn"},
+    {"_explain"},
     {"models"},
     {"inspect"},
     {"plot"},

@@ -26,6 +26,7 @@ PYBIND11_MODULE(FIRSTSPIKE_MODULE, m) {
     bindings::bind_prepacked(m);
     bindings::bind_layer(m);
     bindings::bind_neurons(m);
+    bindings::bind_plan(m);
     bindings::bind_trains(m);
     bindings::bind_weights(m);
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _pytree, decode, encode, functional, init, losses, models, nn, surrogate
 from ._cat import cat
+from ._explain import explain
 from ._extension import backends
 from .saving import load, save
 from .spikes import SpikeTimes
@@ -25,6 +26,7 @@ __all__ = [
     "decode",
     "emulator",
     "encode",
+    "explain",
     "functional",
     "init",
     "inspect",

@@ -14,7 +14,7 @@ namespace firstspike {
 // Where the sites of a line lie in the table of D rows, and which of them a spike reaches: a spike of a cell of the line's input
 // reaches, through a tap's column kx, the site at the position cell + pad_x - kx. For a layer with one site positions are
 // samples.
-// The lines of sites that share a table: the rows of sites; of a layer with one site, blocks of samples.
+// The lines of sites that share a table: the lines of sites; of a layer with one site, blocks of samples.
 struct SiteLines {
     int64_t sites, length;  // all of them, and those of a line
 

@@ -95,7 +95,7 @@ void each_tile_by_field(const Synapses& s, const ForwardPlan& plan, Run&& run) {
 // The currents of the sites [from, to) of row y of a sample, [site][step][N vectors], of one tile of neurons with its weights
 // [tap][channel][N vectors] and its bias: for each kernel row the spikes under its taps are added up.
 //
-// One kernel row after another, or some of its taps at a time, so that their weights stay in L1 for a whole row of sites; a site
+// One kernel row after another, or some of its taps at a time, so that their weights stay in L1 for a whole line of sites; a site
 // that took all its events at once would go through all weights at every step, from L2.
 template <int N>
 StepSums<N> sum_taps(const Layer& l, const SpikesByMapRow& cells, const float* weights, const float* bias, int64_t y,

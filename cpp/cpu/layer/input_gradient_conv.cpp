@@ -39,7 +39,7 @@ void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, 
 
 }  // namespace
 
-// Rows of cells of a convolution; the lists of the sites above them are kept from row to row.
+// Lines of cells of a convolution; the lists of the sites above them are kept from line to line.
 void convolution_input_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const InputGradientPlan& plan,
                                 const TransposedPanel& panel, const InputTarget& output) {
     const Layer& l = s.layer;
@@ -48,7 +48,7 @@ void convolution_input_gradient(const Synapses& s, const Neuron& neuron, const O
     parallel_for(plan.tasks, s.threads, [&](int64_t task) {
         DirectByStep events;
         Buffer<float> scratch;
-        int64_t listed_sample = -1, listed = 0;  // rows of sites of that sample up to here are listed, or not needed
+        int64_t listed_sample = -1, listed = 0;  // lines of sites of that sample up to here are listed, or not needed
         for (int64_t n = task * plan.lines_per_task; n < std::min((task + 1) * plan.lines_per_task, lines); ++n) {
             const int64_t sample = n / l.cells_y(), cell_y = n % l.cells_y();
             const int64_t lowest = first_site_over(cell_y, l.kernel_height - 1, l.stride_y, l.pad_y);

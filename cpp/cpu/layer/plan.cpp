@@ -15,7 +15,7 @@ constexpr int64_t kWeightsInL1 = 24576;  // bytes of L1 for the weights of neigh
 constexpr int64_t kSmallWeight = 16384;  // weights that one thread packs as fast as several
 
 constexpr int64_t kComparedSteps = 16;        // up to here a sample's units are compared with each step
-constexpr int64_t kComparedStepsOfARow = 32;  // the same for a row of cells, which only counts by comparing
+constexpr int64_t kComparedStepsOfARow = 32;  // the same for a line of cells, which only counts by comparing
 constexpr int64_t kStepsOfTiles = 16;         // up to here a tile of outputs has some entries per step
 constexpr int64_t kSamplesPerList = 32;       // of a task that makes lists, at most
 constexpr int64_t kSamplesPerTile = 64;       // that share a tile of weights in cache

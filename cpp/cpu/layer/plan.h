@@ -29,7 +29,7 @@ constexpr int64_t kCompareEntries = 16;
 enum class SpikeLists {
     by_sample,   // a layer with one site: all spikes of a sample, by step
     by_field,    // a convolution with small fields: the spikes under each site, by step
-    by_map_row,  // other convolutions: the spikes of each row of cells, by step, then by cell
+    by_map_row,  // other convolutions: the spikes of each line of cells, by step, then by cell
 };
 
 // Sums over neighbouring places (sites or cells), [place][step][vectors], for tiles of 1 to kTileVecs vectors.
@@ -42,7 +42,7 @@ struct SumBlocks {
     int64_t taps_of(int vectors) const { return taps[static_cast<size_t>(vectors - 1)]; }
 };
 
-// A line is a sample of a layer with one site; of other layers a row of sites (forward, dL/dW) or of cells (dL/ds) of a sample.
+// A line is a sample of a layer with one site; of other layers a line of sites (forward, dL/dW) or of cells (dL/ds) of a sample.
 struct ForwardPlan {
     SpikeLists lists;
     bool compare_steps;      // the units are compared with each step, else counted

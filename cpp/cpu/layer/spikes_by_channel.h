@@ -1,4 +1,4 @@
-// The spikes of each channel of a row of cells, or of each weight row of a layer with one site, for dL/dW.
+// The spikes of each channel of a line of cells, or of each weight row of a layer with one site, for dL/dW.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace firstspike {
 
-// The spikes of each channel of a row of cells, as cell * steps + step; for a layer with one site, those of each weight row, as
+// The spikes of each channel of a line of cells, as cell * steps + step; for a layer with one site, those of each weight row, as
 // sample * steps + step.
 class SpikesByChannel {
  public:

@@ -1,4 +1,4 @@
-// The spikes under each site of a row of sites, by step, for layers whose fields have few units: a vector of neighbouring sites
+// The spikes under each site of a line of sites, by step, for layers whose fields have few units: a vector of neighbouring sites
 // at a time goes through a sorting network, which has no branches.
 #pragma once
 

@@ -1,5 +1,5 @@
-// The spikes of the rows of cells of a sample's map, for convolutions with large fields: for each row of cells and each step the
-// channels that fire, cell after cell. So what some neighbouring cells send at a step lies one after another.
+// The spikes of the lines of cells of a sample's map, for convolutions with large fields: for each line of cells and each step
+// the channels that fire, cell after cell. So what some neighbouring cells send at a step lies one after another.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +28,7 @@ class SpikesByMapRow {
         for (int64_t i = 0; i < layer.pool * layer.channels; ++i) channel_[i] = static_cast<uint32_t>(i % layer.channels);
     }
 
-    // Makes the lists of the cells under a row of sites; a sample's lists are kept from row to row.
+    // Makes the lists of the cells under a line of sites; a sample's lists are kept from line to line.
     void build(int64_t sample, int64_t y) {
         const int64_t top = layer_.top(y), end = std::min(top + layer_.kernel_height, layer_.cells_y());
         for (int64_t cell_y = std::max<int64_t>(top, 0); cell_y < end; ++cell_y) {
@@ -38,7 +38,7 @@ class SpikesByMapRow {
         }
     }
 
-    // The events of row y of the cells, each as cell * channels + channel: those of step t that come from the cells [a, b) are
+    // The events of line y of the cells, each as cell * channels + channel: those of step t that come from the cells [a, b) are
     // from begin(y, a)[t] to begin(y, b)[t].
     const uint32_t* events(int64_t y) const { return row_.data() + y * room_; }
     const uint32_t* begin(int64_t y, int64_t cell) const {
@@ -85,7 +85,7 @@ class SpikesByMapRow {
     int64_t room_;
     Buffer<uint32_t> row_, begin_;
     Buffer<uint32_t> channel_;        // of each unit of a row of a cell's units
-    std::vector<int64_t> sample_of_;  // which sample's lists a row of cells holds
+    std::vector<int64_t> sample_of_;  // which sample's lists a line of cells holds
 };
 
 }  // namespace firstspike

@@ -1,0 +1,84 @@
+"""`explain`: which algorithm and which block sizes the CPU kernels use for a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from . import _checks, _extension, _geometry
+from .nn import Integrate, TTFSConv2d, TTFSLinear
+from .spikes import SpikeTimes
+
+Facts = dict[str, bool | int | str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a layer's three passes on the CPU, as the kernels follow it (cpp/cpu/layer/plan.h tells what each item is).
+
+    Attributes:
+        instruction_set, threads: what the plan holds for.
+        forward, input_gradient, weight_gradient: the algorithm of each pass, its block sizes and its number of tasks.
+    """
+
+    instruction_set: str
+    threads: int
+    forward: Facts
+    input_gradient: Facts
+    weight_gradient: Facts
+
+    def __str__(self) -> str:
+        lines = [f"{self.instruction_set}, threads: {self.threads}"]
+        for name in ("forward", "input_gradient", "weight_gradient"):
+            items = ", ".join(f"{key} {value}" for key, value in getattr(self, name).items())
+            lines.append(f"{name}: {items}")
+        return "\n".join(lines)
+
+
+def explain(
+    layer: TTFSLinear | TTFSConv2d | Integrate, batch: int | Sequence[int] | SpikeTimes, threads: int | None = None
+) -> Plan:
+    """The plan of a layer's kernels on the CPU: which algorithm runs and how the work is divided.
+
+    layer: a `TTFSLinear`, `TTFSConv2d` or `Integrate`. batch: the layer's input, or its shape, [B, N] or [B, C, H, W]; B alone
+    for a layer whose input is flat. threads: torch's number of threads by default.
+
+    Returns a `Plan`; `print` it. With the environment variable FIRSTSPIKE_VERBOSE=1 every layer that runs writes the same to
+    stderr. Raises TypeError for other layers and ValueError where the shape does not fit.
+
+    Example:
+        >>> plan = explain(nn.TTFSLinear(784, 400, steps=8), 128, threads=2)
+        >>> plan.forward["lists"]
+        'by_sample'
+    """
+    if not isinstance(layer, (TTFSLinear, TTFSConv2d, Integrate)):
+        raise TypeError(f"layer must be a TTFSLinear, a TTFSConv2d or an Integrate, got {type(layer).__name__}")
+    if threads is None:
+        threads = torch.get_num_threads()
+    geometry = _geometry_of(layer, _shape_of(layer, batch))
+    passes: dict[str, Any] = _extension.cpu.plan_layer(geometry, _checks.integer("threads", threads, 1))
+    return Plan(_extension.ISA, threads, **passes)
+
+
+def _shape_of(layer: Any, batch: int | Sequence[int] | SpikeTimes) -> tuple[int, ...]:
+    if isinstance(batch, SpikeTimes):
+        return tuple(batch.shape)
+    if isinstance(batch, Sequence):
+        return tuple(_checks.integer("batch", size, 1) for size in batch)
+    if isinstance(layer, TTFSConv2d) or layer.avg_pool > 1:
+        raise ValueError(f"batch must be the shape [B, C, H, W] of the input of such a layer, got {batch}")
+    return (_checks.integer("batch", batch, 0), layer.in_features)
+
+
+def _geometry_of(layer: Any, shape: tuple[int, ...]) -> _geometry.Geometry:
+    if isinstance(layer, TTFSConv2d):
+        if len(shape) != 4:
+            raise ValueError(f"batch must have 4 dimensions, [B, C, H, W], got {shape}")
+        pool = _geometry.pool_of(shape, layer.avg_pool)
+        return _geometry.convolution(shape, layer.weight, layer.stride, layer.padding, pool, layer.steps)
+    if len(shape) not in (2, 4):
+        raise ValueError(f"batch must have 2 dimensions, [B, N], or 4, [B, C, H, W], got {shape}")
+    return _geometry.linear(shape, layer.weight, _geometry.pool_of(shape, layer.avg_pool), layer.steps)
