@@ -6,6 +6,8 @@ is that neuron on the base class that 2.0 offers for one's own dynamics: what it
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
@@ -22,6 +24,9 @@ class FireOnce(neuron.SimpleBaseNode):  # type: ignore[misc]
     Its surrogate derivative is SpikingJelly's triangle, of the width that firstspike's has; the flag that it has fired
     carries no gradient.
     """
+
+    v: Any
+    fired: Any
 
     def __init__(self, decay: float = 1.0) -> None:
         super().__init__(v_reset=None, surrogate_function=surrogate.PiecewiseQuadratic(1 / triangle().scale))

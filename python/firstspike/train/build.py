@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import cast
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from .. import models, surrogate
 from ..models.grammar import Conv, Linear
-from ..models.sizes import layer_sizes
+from ..models.sizes import SizedLayer, layer_sizes
 from ..nn import Affine
 from .config import Config
 from .seeds import generator
@@ -56,13 +57,15 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
 
 def weights_of_spec(spec: str, input_shape: tuple[int, ...]) -> int:
     """The number of weights of the net of a string, biases and populations left out; nothing is allocated."""
-    total = 0
-    for item in layer_sizes(spec, input_shape):
-        if isinstance(item.token, Conv):
-            total += item.inputs * item.outputs * item.token.kernel**2
-        elif isinstance(item.token, Linear):
-            total += item.inputs * item.outputs
-    return total
+    return sum(_weights(item) for item in layer_sizes(spec, input_shape))
+
+
+def _weights(item: SizedLayer) -> int:
+    if isinstance(item.token, Conv):
+        return item.inputs * item.outputs * math.prod(item.token.kernel)
+    if isinstance(item.token, Linear):
+        return item.inputs * item.outputs
+    return sum(_weights(part) for part in item.body)
 
 
 def check_memory(spec: str, weights: int) -> None:
