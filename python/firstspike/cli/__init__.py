@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .check import check_command
 from .data import data_command
 from .doctor import backends_command, doctor_command
 from .emulate import emulate_command
@@ -54,6 +55,7 @@ app.command("train", rich_help_panel=TRAIN)(train_command)
 app.command("eval", rich_help_panel=TRAIN)(eval_command)
 app.command("plot", rich_help_panel=TRAIN)(plot_command)
 app.command("profile", rich_help_panel=TRAIN)(profile_command)
+app.command("check", rich_help_panel=CHIP)(check_command)
 app.command("emulate", rich_help_panel=CHIP)(emulate_command)
 app.command("data", rich_help_panel=ABOUT)(data_command)
 app.command("doctor", rich_help_panel=ABOUT)(doctor_command)

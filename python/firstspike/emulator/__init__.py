@@ -2,6 +2,7 @@
 
 from ..energy import EnergyTable
 from .export.exporting import Exported, export_c
+from .placement.feasibility import Check, check
 from .placement.placer import DoesNotFit, Placement, place
 from .program import profile
 from .program.engine import COUNTERS, OverflowRefused, instruction_set
@@ -17,6 +18,7 @@ from .reporting.statistics import Report, report
 __all__ = [
     "COUNTERS",
     "CannotQuantize",
+    "Check",
     "DoesNotFit",
     "EnergyTable",
     "Exported",
@@ -27,6 +29,7 @@ __all__ = [
     "ProgramError",
     "Report",
     "Run",
+    "check",
     "export_c",
     "instruction_set",
     "load",

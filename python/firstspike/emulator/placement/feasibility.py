@@ -1,0 +1,168 @@
+"""What a chip will refuse of a net, before it is trained, and which settings avoid it."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ... import nn as fs
+from ...models import TTFSNet
+from ..program import profile as profiles
+from ..program.profile import Profile
+from ..quantization.from_modules import CannotQuantize
+from ..quantization.quantizer import quantize
+from .errors import DoesNotFit
+from .placer import place
+
+_CORE_LAYERS = (fs.TTFSLinear, fs.TTFSConv2d, fs.Integrate)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One reason why a chip refuses a net. layer: its label, "net" for the whole. remedy: a setting that avoids it."""
+
+    layer: str
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """What `check` found. profile: its name. cores_used, cores_available: of the placement, None without one."""
+
+    profile: str
+    findings: list[Finding]
+    cores_used: int | None
+    cores_available: int | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the chip takes the net."""
+        return not self.findings
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields and `fits` as JSON values."""
+        return asdict(self) | {"fits": self.fits}
+
+    def text(self) -> str:
+        """One line per finding, or one line that says that the net fits."""
+        if self.fits:
+            return f"{self.profile}: fits, {self.cores_used} of {self.cores_available} cores\n"
+        lines = [f"  {f.layer}: {f.problem}; {f.remedy}" for f in self.findings]
+        return f"{self.profile}: does not fit\n" + "\n".join(lines) + "\n"
+
+
+def check(model: TTFSNet, profile: str | os.PathLike[str] | Profile = "generic8") -> Check:
+    """What a chip refuses of a net: biases, leaks, layers, steps, and what its cores cannot hold.
+
+    model: trained or not; its structure counts, not its weights. profile: as in `quantize`. The placement is tried with
+    what the chip lacks left out, so that all findings come at once; a layer that no core holds hides those behind it.
+
+    Example:
+        >>> from firstspike import emulator, models
+        >>> net = models.build("784-400-10", input_shape=(784,), steps=8)
+        >>> print(emulator.check(net, "odin-like").text(), end="")
+        odin-like: does not fit
+          1:Integrate: it has biases, the chip has none; set bias = false
+          1:Integrate: axons in for one neuron: 400 are needed, 256 are available; make the layer before it smaller, or pool more
+    """
+    if not isinstance(model, TTFSNet):
+        raise TypeError(f"model must be a TTFSNet, got {type(model).__name__}")
+    target = profiles.load(profile)
+    findings = _steps(model, target)
+    layers = list(model.layers)
+    host = isinstance(layers[0], (fs.DirectLinear, fs.DirectConv2d))
+    for n, layer in enumerate(layers):
+        if not (host and n == 0):
+            findings += _layer(f"{n}:{type(layer).__name__}", layer, target)
+    if len(layers) == host:
+        findings.append(Finding("net", "its only layer runs on the host", "add a layer to spec"))
+    if any(not isinstance(layer, _CORE_LAYERS) for layer in layers[int(host) :]) or len(layers) == host:
+        return Check(target.name, findings, None, None)
+    try:
+        placement = place(quantize(_without(model, target), target.replace(single_spike_steps=None), biases="drop"))
+    except DoesNotFit as error:
+        findings.append(
+            Finding(
+                error.layer,
+                f"{error.resource}: {error.required} are needed, {error.available} are available",
+                _remedy(error.resource),
+            )
+        )
+        return Check(target.name, findings, None, None)
+    except CannotQuantize as error:
+        findings.append(Finding("net", str(error), "see docs/emulator.md"))
+        return Check(target.name, findings, None, None)
+    return Check(target.name, findings, placement.cores_used, placement.available)
+
+
+def _steps(model: TTFSNet, profile: Profile) -> list[Finding]:
+    limit, found = profile.single_spike_steps, []
+    if profile.single_spike == "refractory" and limit is not None and model.steps > limit:
+        problem = f"single spikes need a refractory period of {model.steps} steps, {limit} are available"
+        found.append(Finding("net", problem, f"set steps = {limit} or less"))
+    return found
+
+
+def _layer(name: str, layer: nn.Module, profile: Profile) -> list[Finding]:
+    if not isinstance(layer, _CORE_LAYERS):
+        kind = type(layer).__name__
+        remedy = 'set pooling = "avg"' if "Pool" in kind else "use linear, convolutional and integrating layers"
+        return [Finding(name, f"{kind} cannot run on the cores", remedy)]
+    found = []
+    if layer.bias is not None and not profile.bias_bits:
+        has = "has none" if profile.bias_bits == 0 else "is not known to have any"
+        found.append(Finding(name, f"it has biases, the chip {has}", "set bias = false"))
+    if layer.decay != 1 and profile.decay_bits == 0:
+        found.append(Finding(name, f"decay {layer.decay:g} needs a leak, the chip has none", "set decay = 1.0"))
+    elif layer.decay != 1 and not 0 < round(layer.decay * (1 << profile.decay_bits)) < 1 << profile.decay_bits:
+        bits = profile.decay_bits
+        found.append(Finding(name, f"decay {layer.decay:g} is not representable in {bits} bits", "change decay"))
+    if profile.weight_sign == "source":
+        found.append(
+            Finding(name, "a source must have weights of one sign", "no setting gives that; choose another chip")
+        )
+    return found
+
+
+def _without(model: TTFSNet, profile: Profile) -> TTFSNet:
+    """A copy of the net without the leaks that the chip lacks, and with weights that no rounding makes equal."""
+    made = copy.deepcopy(model).cpu().eval()
+    draw = torch.Generator().manual_seed(0)
+    for layer in made.layers:
+        if isinstance(layer, _CORE_LAYERS):
+            if profile.decay_bits == 0:
+                layer.decay = 1.0
+            layer.fold()
+            with torch.no_grad():
+                layer.weight.copy_(torch.randn(layer.weight.shape, generator=draw))
+                if layer.bias is not None:
+                    layer.bias.zero_()
+    return made
+
+
+def _remedy(resource: str) -> str:
+    """The setting that avoids a lack of some resource."""
+    for word, remedy in (
+        ("kernel side", "use smaller kernels in spec"),
+        ("stride", "use a stride that the chip has"),
+        ("padding", "use less padding"),
+        ("pool", "use a pool that the chip has"),
+        ("features", "use fewer channels in spec"),
+        ("output side", "pool or stride more in spec"),
+        ("kernel entries", "use fewer inputs or channels in spec: pool more before a fully connected layer"),
+        ("neuron entries", "use fewer channels, or pool more"),
+        ("thresholds", 'quantise with one scale per "tensor"'),
+        ("axons in", "make the layer before it smaller, or pool more"),
+        ("axons out", "make the layer smaller"),
+        ("synapse bits", "make the layer smaller, or use fewer weight bits"),
+        ("a core of its own", "use fewer layers"),
+    ):
+        if word in resource:
+            return remedy
+    return "make the layers smaller"

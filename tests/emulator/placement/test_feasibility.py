@@ -1,0 +1,103 @@
+"""What a chip will refuse is said before training, and the remedy that is named avoids it."""
+
+from __future__ import annotations
+
+import doctest
+
+import pytest
+
+from firstspike import emulator as em
+from firstspike import models
+from firstspike.emulator.placement import feasibility
+from firstspike.emulator.program import profile
+
+from ..nets import net
+
+
+def build(spec="64-32-10", shape=(64,), **options):
+    return models.build(spec, input_shape=shape, steps=options.pop("steps", 8), **options)
+
+
+def found(model, name):
+    return [(f.problem, f.remedy) for f in em.check(model, name).findings]
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "problem", "remedy"),
+    [
+        ({}, "odin-like", "it has biases, the chip has none", {"bias": False}),
+        ({}, "speck-like", "it has biases, the chip is not known to have any", {"bias": False}),
+        ({"bias": False, "decay": 0.9}, "odin-like", "decay 0.9 needs a leak, the chip has none", {"decay": 1.0}),
+        ({"steps": 100}, "loihi-like", "refractory period of 100 steps, 63 are available", {"steps": 63}),
+        (
+            {"spec": "4C3-P2-10", "shape": (1, 8, 8), "bias": False, "pooling": "max"},
+            "generic8",
+            "MaxPool2d cannot run on the cores",
+            {"pooling": "avg"},
+        ),
+    ],
+)
+def test_what_a_chip_lacks_and_the_setting_that_avoids_it(options, name, problem, remedy):
+    options = {"spec": "64-32-10", **options}
+    if "P2" in options["spec"]:
+        options["spec"] = options["spec"].replace("P2", "AP2")
+    told = found(build(**options), name)
+    assert any(problem in text for text, _ in told), told
+    for key, value in remedy.items():
+        text = (
+            f"{value!r}".lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else f"{value}"
+        )
+        assert any(f"set {key} = {text}" in advice for _, advice in told), told
+    assert not any(problem in text for text, _ in found(build(**{**options, **remedy}), name))
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape", "name", "problem", "remedy"),
+    [
+        ("64-300-20-10", (64,), "odin-like", "axons in for one neuron: 300 are needed, 256", "layer before it smaller"),
+        ("64-32-300-10", (64,), "odin-like", "neurons used up", "make the layers smaller"),
+        ("4C3-4C17-10", (1, 32, 32), "speck-like", "kernel side: 17 are needed, 16 are available", "smaller kernels"),
+        ("4C3-AP3-4C3-10", (1, 32, 32), "speck-like", "pool: 3 are needed, 1 or 2 or 4", "pool that the chip has"),
+        ("400-400-400-10", (400,), "speck-like", "kernel entries", "fewer inputs or channels"),
+        ("8-8-8-8-8-8-8-8-8-8-8-8-8", (8,), "speck-like", "a core of its own", "fewer layers"),
+    ],
+)
+def test_what_the_cores_cannot_hold(spec, shape, name, problem, remedy):
+    told = found(build(spec, shape, bias=False), name)
+    assert any(problem in text and remedy in advice for text, advice in told), told
+
+
+@pytest.mark.parametrize("name", profile.names())
+def test_what_fits_is_what_quantize_and_place_take(name):
+    model = build("64-32-10", bias=False)
+    checked = em.check(model, name)
+    placement = em.place(em.quantize(model.eval(), name))
+    assert checked.fits and (checked.cores_used, checked.cores_available) == (
+        placement.cores_used,
+        placement.available,
+    )
+    assert checked.text() == f"{name}: fits, {checked.cores_used} of {checked.cores_available} cores\n"
+
+
+def test_the_net_is_left_alone():
+    model = net()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    em.check(model, "odin-like")
+    assert all((value == model.state_dict()[key]).all() for key, value in before.items())
+
+
+def test_a_net_of_the_host_alone():
+    assert "its only layer runs on the host" in em.check(build("64-10", readout="first-spike"), "generic8").text()
+
+
+def test_wrong_arguments():
+    with pytest.raises(TypeError, match="model must be a TTFSNet, got str"):
+        em.check("64-10")
+    with pytest.raises(ValueError, match="profile must be one of"):
+        em.check(net(), "tpu")
+
+
+def test_the_example_of_the_docstring():
+    assert doctest.run_docstring_examples.__module__ == "doctest"
+    results = doctest.testmod(feasibility)
+    assert results.attempted > 0 and results.failed == 0
