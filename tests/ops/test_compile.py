@@ -115,3 +115,34 @@ def test_a_graph_of_another_width_is_refused() -> None:
     assert len(ramp(current, 4, [1.0, 1.0, 0.0, 1.0], True, width)[2]) == 3  # offsets of two groups
     with pytest.raises(RuntimeError, match=f"groups of {width + 1} neurons.*compile it again"):
         ramp(current, 4, [1.0, 1.0, 0.0, 1.0], True, width + 1)
+
+
+def through_ramp(x: torch.Tensor) -> torch.Tensor:
+    """Direct coding between operators of torch."""
+    return functional.ramp(x * 2, 8).dense().sum(0)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor:UserWarning"
+)  # torch hides it, unless it is an error
+def test_without_fullgraph() -> None:
+    """An operator whose result has a length that depends on the data ends a graph, and nothing else does: neither an
+    implementation nor a gradient of ours is looked into, which would warn."""
+    net = Mlp()
+    check(net, torch.compile(net, backend="aot_eager"), 3)
+    assert torch._dynamo.explain(net)(inputs(net, 3)).graph_count <= 5  # two layers that record, and a readout
+    x = torch.rand(4, 24, generator=generator(1)).requires_grad_()
+    expected = through_ramp(x)
+    got = torch.compile(through_ramp, backend="aot_eager")(x)
+    assert torch.equal(got, expected)
+    grad = torch.randn(got.shape, generator=generator(2))
+    assert torch.equal(torch.autograd.grad(got, x, grad)[0], torch.autograd.grad(expected, x, grad)[0])
+
+
+@pytest.mark.parametrize("make", [Mlp, Cnn, lambda: through_ramp], ids=["mlp", "cnn", "ramp"])
+def test_one_graph_where_dynamic_shapes_are_captured(make: type[torch.nn.Module]) -> None:
+    """As fullgraph=True does by itself."""
+    net = make()
+    x = inputs(net, 3) if isinstance(net, torch.nn.Module) else torch.rand(4, 24).requires_grad_()
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        assert torch._dynamo.explain(net)(x).graph_count == 1

@@ -49,13 +49,20 @@ def operator(
     """
     name = schema[: schema.index("(")]
     LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-    LIBRARY.impl(name, cpu, "CPU")
-    LIBRARY.impl(name, cuda, "CUDA")
+    LIBRARY.impl(name, _untraced(cpu), "CPU")
+    LIBRARY.impl(name, _untraced(cuda), "CUDA")
     CUDA_IMPLEMENTATIONS[name] = cuda
     torch.library.register_fake(f"firstspike::{name}", fake, lib=LIBRARY)
     if gradients is not None:
-        torch.library.register_autograd(f"firstspike::{name}", gradients, setup_context=save, lib=LIBRARY)
+        saved = None if save is None else _untraced(save)
+        torch.library.register_autograd(f"firstspike::{name}", _untraced(gradients), setup_context=saved, lib=LIBRARY)
     return eager(getattr(torch.ops.firstspike, name).default, cpu, save, gradients)
+
+
+def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A part of an operator, which torch.compile must not look into where it cannot take the operator into its graph."""
+    disabled: Callable[..., Any] = torch.compiler.disable(function)
+    return disabled
 
 
 def array(tensor: Tensor | None) -> Any:
