@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._fields import check_types
+
 
 @dataclass(frozen=True)
 class Normalize:
@@ -40,9 +42,16 @@ class Normalize:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Sequence[float] | None]) -> Normalize:
-        """The scaling out of `to_dict`; files of version 0.1 say "deviation" where newer ones say "std"."""
+        """The scaling out of `to_dict`; files of version 0.1 say "deviation" where newer ones say "std".
+
+        Raises KeyError, TypeError or ValueError for other values.
+        """
         mean, std = values["mean"], values["std"] if "std" in values else values["deviation"]
-        return cls(None if mean is None else tuple(mean), None if std is None else tuple(std))
+        found = cls(None if mean is None else tuple(mean), None if std is None else tuple(std))
+        check_types(found, "normalize.")
+        if (found.mean is None) != (found.std is None) or any(value <= 0 for value in found.std or ()):
+            raise ValueError(f"normalize must have a mean and a positive std per channel, or neither, got {found}")
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """The scaling as JSON can hold it."""

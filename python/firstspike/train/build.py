@@ -32,7 +32,7 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
     Raises:
         ValueError, TypeError: from `models.build`, naming the field or pointing at the token of the spec.
     """
-    check_memory(config.spec, weights_of_spec(config.spec, input_shape))
+    check_memory(config.spec, weights_of_spec(config.spec, input_shape, config.population))
     draw = generator(config.seed, "weights")
     if config.model == "relu":
         return models.relu_counterpart(
@@ -55,9 +55,10 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
     )
 
 
-def weights_of_spec(spec: str, input_shape: tuple[int, ...]) -> int:
-    """The number of weights of the net of a string, biases and populations left out; nothing is allocated."""
-    return sum(_weights(item) for item in layer_sizes(spec, input_shape))
+def weights_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None = None) -> int:
+    """The number of weights of the net of a string, biases left out; nothing is allocated."""
+    sized = layer_sizes(spec, input_shape)
+    return sum(_weights(item) for item in sized) + ((population or 1) - 1) * _weights(sized[-1])
 
 
 def _weights(item: SizedLayer) -> int:

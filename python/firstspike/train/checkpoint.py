@@ -22,6 +22,9 @@ from torch import Tensor, nn
 from .. import _fields
 from .._files import JSON_LIMIT, parse_json, read_bytes, sha256, sweep, write_atomic, write_json
 from .._safetensors import LIMIT, dumps, loads
+from ..data import Normalize
+from .config import Config
+from .result import Epoch
 
 FORMAT = 2
 FILE = "checkpoint.json"
@@ -56,7 +59,7 @@ class Progress:
     peak_memory: int
     normalize: dict[str, Any]
     input_shape: tuple[int, ...]
-    data: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, dict[str, Any]] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)
     sessions: list[dict[str, Any]] = field(default_factory=list)
     net: dict[str, Any] | None = None
@@ -149,6 +152,11 @@ def _parse(raw: bytes, path: Path) -> tuple[Progress, dict[str, Any]]:
     needed = known - {"data", "given", "sessions", "net"}
     progress = Progress(**{name: record[name] for name in known if name in record or name in needed})
     _fields.check_types(progress)
+    history = [Epoch.from_dict(entry) for entry in progress.history]
+    if [entry.epoch for entry in history] != list(range(1, progress.epoch + 1)):
+        raise ValueError(f"the history must have the epochs 1 to {progress.epoch}")
+    Config.from_dict(progress.config)
+    Normalize.from_dict(progress.normalize)
     if not _TENSORS.fullmatch(record["tensors"]):
         raise ValueError(f"tensors must be the name of a checkpoint's file, got {record['tensors']!r}")
     if not isinstance(record["optimizer"], dict) or not isinstance(record["sha256"], str):

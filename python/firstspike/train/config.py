@@ -130,6 +130,9 @@ class Config:
         fields.choice("optimizer", self.optimizer, ("adamw", "adam", "sgd"))
         fields.choice("schedule", self.schedule, ("cosine", "linear", "constant"))
         fields.choice("affine", self.affine, ("channel", "layer", None))
+        if self.population is not None:
+            fields.within("population", self.population, 1, 65_536)
+        fields.within("threads", self.threads, 0, 4096)
         for name in ("epochs", "batch"):
             fields.within(name, getattr(self, name), 1)
         for name in ("warmup", "weight_decay", "validation", "limit", "threads", "seed", "clip"):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from ..data import Dataset, Normalize
@@ -53,7 +51,7 @@ def evaluate(
     with torch.inference_mode():
         for x, labels, _ in work:
             if isinstance(model, TTFSNet):
-                seen = model.observe(cast(Tensor, x))
+                seen = model.observe(x)
                 meter.observe(seen, model.steps)
                 scores = seen.scores
             else:

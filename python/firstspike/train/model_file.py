@@ -119,11 +119,13 @@ def _trained(
     shape = tuple(facts["input_shape"])
     if not shape or not all(type(size) is int and size > 0 for size in shape):
         raise ValueError(f"input_shape must be positive whole numbers, got {shape}")
-    net = facts["net"]
+    net, data = facts["net"], facts["data"] or {}
+    if not isinstance(data, dict) or not all(isinstance(part, dict) for part in data.values()):
+        raise TypeError("data must be a table of tables")
     if model is None:
         model = _empty_net(config, shape, net, sum(value.numel() for value in weights.values()))
     load_state(model, weights, origin)
-    return Trained(model.eval(), config, Normalize.from_dict(scaling), shape, epoch, dict(facts["data"] or {}), net)
+    return Trained(model.eval(), config, Normalize.from_dict(scaling), shape, epoch, data, net)
 
 
 def _empty_net(config: Config, shape: tuple[int, ...], net: dict[str, Any] | None, present: int) -> nn.Module:
@@ -131,7 +133,8 @@ def _empty_net(config: Config, shape: tuple[int, ...], net: dict[str, Any] | Non
     spec = config.spec if net is None else str(net["spec"])
     if not spec:
         raise ValueError("the run's net was given in Python; give it again: load_model(path, model=net)")
-    wanted = weights_of_spec(spec, shape)
+    population = config.population if net is None else net["population"]
+    wanted = weights_of_spec(spec, shape, population)
     if wanted > present:
         raise ValueError(f"the net {spec!r} has {wanted} weights, but the file only {present} numbers")
     return build_model(config, input_shape=shape) if net is None else models.from_config(net)

@@ -74,7 +74,7 @@ class Result:
     peak_memory: int
     sources: tuple[str, str]
     processes: int = 1
-    data: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, dict[str, Any]] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)
     sessions: tuple[dict[str, Any], ...] = ()
 

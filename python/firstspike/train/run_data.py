@@ -159,7 +159,7 @@ def differences(mine: dict[str, Any], kept: dict[str, Any]) -> list[str]:
 
 
 def _told(part: dict[str, Any]) -> str:
-    return f"{part.get('samples')} samples of {part.get('name')} from {part.get('source')} ({part['fingerprint'][:12]})"
+    return f"{part.get('samples')} samples of {part.get('name')} from {part.get('source')} ({str(part['fingerprint'])[:12]})"
 
 
 def by_name(kept: dict[str, Any], config: Config) -> bool:

@@ -1,0 +1,83 @@
+"""Data sets out of arrays, tensors and spike times."""
+
+import numpy as np
+import pytest
+import torch
+
+from firstspike import SpikeTimes, data
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 4, 5), (3, 4, 5), (3, 20)])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("labels", [[0, 1, 1], np.array([0, 1, 1], np.int32), torch.tensor([0, 1, 1])])
+def test_shapes_and_types(shape, kind, labels):
+    x = (np.arange(np.prod(shape)) % 7).reshape(shape).astype(kind)
+    for value in (x, torch.from_numpy(x)):
+        found = data.from_arrays(value, labels)
+        assert found.images.dtype == (torch.uint8 if kind is np.uint8 else torch.float32)
+        assert found.images.shape == (3, *[1] * (4 - len(shape)), *shape[1:]) and found.labels.tolist() == [0, 1, 1]
+        assert (found.classes, found.steps, found.recipe) == (2, None, None)
+        assert torch.equal(found.images.flatten().double(), torch.from_numpy(x).flatten().double())
+
+
+def test_an_array_that_is_changed_later_changes_nothing():
+    x = np.zeros((2, 3), np.uint8)
+    found = data.from_arrays(x, [0, 1])
+    x[:] = 1
+    assert not found.images.any()
+
+
+def test_spike_times():
+    times = torch.tensor([[0, 3, 255], [255, 255, 1]], dtype=torch.uint8)
+    found = data.from_arrays(SpikeTimes(times, 4), [1, 0])
+    assert found.steps == 4 and found.images.shape == (2, 1, 1, 3) and "spike times of 4 steps" in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "error", "message"),
+    [
+        (
+            np.zeros((2, 3), np.int64),
+            [0, 1],
+            TypeError,
+            "x must be uint8, a float type, or SpikeTimes, got torch.int64",
+        ),
+        (np.zeros(3, np.uint8), [0, 1, 2], ValueError, r"x must be \[N, C, H, W\], .* got shape \[3\]"),
+        (np.zeros((2, 3), np.uint8), [0.0, 1.0], TypeError, "y must be of an integer type, got torch.float64"),
+        (np.zeros((2, 3), np.uint8), [0, 1, 2], ValueError, r"labels must be int64 \[2\], got torch.int64 \[3\]"),
+        (np.zeros((2, 3), np.uint8), [0, -1], ValueError, r"labels must be in 0..0, got -1"),
+        (np.full((2, 3), np.inf), [0, 1], ValueError, "image 0 holds NaN or infinity"),
+        ("images", [0, 1], TypeError, "x must be an array or a tensor of numbers"),
+    ],
+)
+def test_mistakes_are_named(x, y, error, message):
+    with pytest.raises(error, match=message):
+        data.from_arrays(x, y)
+
+
+def test_times_outside_the_steps():
+    with pytest.raises(ValueError, match=r"spike times must be in 0..3, or 255 for silent, got 4"):
+        data.Dataset(torch.tensor([[[[4]]]], dtype=torch.uint8), torch.tensor([0]), 1, "a", "b", steps=4)
+
+
+def test_fingerprints_tell_data_apart_and_not_names():
+    one = data.from_arrays(np.zeros((2, 3), np.uint8), [0, 1])
+    assert one.fingerprint() == data.from_arrays(np.zeros((2, 3), np.uint8), [0, 1], name="b").fingerprint()
+    others = [
+        data.from_arrays(np.ones((2, 3), np.uint8), [0, 1]),
+        data.from_arrays(np.zeros((2, 3), np.uint8), [1, 0]),
+        data.from_arrays(np.zeros((2, 3), np.float32), [0, 1]),
+        data.from_arrays(np.zeros((2, 3), np.uint8), [0, 1], classes=3),
+        data.from_arrays(np.zeros((2, 1, 3), np.uint8)[:, :, :2], [0, 1]),
+    ]
+    assert len({part.fingerprint() for part in [one, *others]}) == 6
+
+
+def test_draw_keeps_the_shares_of_classes():
+    whole = data.from_arrays(np.arange(90, dtype=np.uint8)[:, None], np.arange(90) // 30)
+    drawn = data.draw(whole, 31)
+    assert sorted(torch.bincount(drawn.labels).tolist()) == [10, 10, 11]
+    assert drawn.fingerprint() == data.draw(whole, 31).fingerprint()
+    assert drawn.images.flatten().tolist() == sorted(drawn.images.flatten().tolist())
+    with pytest.raises(ValueError, match=r"count must be in 1..90, got 91"):
+        data.draw(whole, 91)

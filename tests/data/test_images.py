@@ -1,0 +1,111 @@
+"""Folders of images: classes by name, sizes and modes that differ, parts that are missing, files that are none."""
+
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from firstspike import data
+
+
+def save(path, size=(6, 4), colour=100, mode="L"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for part, count in (("train", 5), ("test", 2)):
+        for label, name in enumerate(("cat", "dog")):
+            for index in range(count):
+                save(tmp_path / part / name / f"{index}.png", colour=100 * label + index)
+    return tmp_path
+
+
+def test_parts_classes_and_pixels(folder):
+    train, test = data.load_images(folder, train=True), data.load_images(str(folder), train=False)
+    assert train.images.shape == (10, 1, 4, 6) and test.images.shape == (4, 1, 4, 6)
+    assert train.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 100, 101, 102, 103, 104]
+    assert train.labels.tolist() == [0] * 5 + [1] * 5 and test.labels.tolist() == [0, 0, 1, 1]
+    assert (train.name, train.classes, train.source) == ("images", 2, f"folder {folder / 'train'}")
+    again = data.reload(train.recipe, train=True)
+    assert again.fingerprint() == train.fingerprint() != test.fingerprint()
+
+
+def test_colour_where_one_training_image_has_it(folder):
+    save(folder / "train" / "dog" / "9.png", colour=(1, 2, 3), mode="RGB")
+    train, test = (data.load_images(folder, train=part) for part in (True, False))
+    assert train.images.shape == (11, 3, 4, 6) and test.images.shape == (4, 3, 4, 6)
+    assert train.images[-1, :, 0, 0].tolist() == [1, 2, 3]
+    assert test.images[-1, :, 0, 0].tolist() == [101] * 3
+
+
+def test_a_share_of_train_is_held_out_and_said(folder, capsys):
+    for path in sorted((folder / "test").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    (folder / "test").rmdir()
+    train, test = (data.load_images(folder, train=part) for part in (True, False))
+    assert "20% of the images of each class are held out as the test set" in capsys.readouterr().err
+    assert len(train) == 8 and len(test) == 2 and test.labels.tolist() == [0, 1]
+    values = torch.cat([train.images, test.images])[:, 0, 0, 0].tolist()
+    assert sorted(values) == [0, 1, 2, 3, 4, 100, 101, 102, 103, 104]
+    assert data.reload(test.recipe, train=False).fingerprint() == test.fingerprint()
+
+
+def test_sizes_that_differ(folder):
+    save(folder / "train" / "dog" / "9.png", size=(7, 4))
+    with pytest.raises(ValueError, match=r"9\.png has 7 x 4 pixels, others have 6 x 4; the setting image_size = S"):
+        data.load_images(folder, train=True)
+    assert data.load_images(folder, train=True, size=5).images.shape == (11, 1, 5, 5)
+
+
+def test_a_test_class_without_training_images(folder):
+    save(folder / "test" / "eel" / "0.png")
+    with pytest.raises(ValueError, match=r"test has classes that .*train has not: eel"):
+        data.load_images(folder, train=False)
+
+
+@pytest.mark.parametrize("content", [b"no image", b"", b"\x89PNG\r\n\x1a\n" + bytes(40)])
+def test_files_that_are_no_images(folder, content):
+    (folder / "train" / "cat" / "x.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.png cannot be read as an image"):
+        data.load_images(folder, train=True)
+
+
+def test_a_cut_image(folder):
+    path = folder / "train" / "cat" / "x.png"
+    Image.effect_noise((6, 4), 50).save(path)
+    path.write_bytes(path.read_bytes()[:-25])
+    with pytest.raises(ValueError, match=r"x\.png cannot be read as an image"):
+        data.load_images(folder, train=True)
+
+
+def test_a_bomb(folder, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    with pytest.raises(ValueError, match=r"cannot be read as an image"):
+        data.load_images(folder, train=True)
+
+
+def test_folders_that_are_missing_or_empty(tmp_path):
+    with pytest.raises(ValueError, match=r"train must be a folder with one folder of images per class"):
+        data.load_images(tmp_path, train=True)
+    (tmp_path / "train").mkdir()
+    with pytest.raises(ValueError, match=r"but it holds no folder"):
+        data.load_images(tmp_path, train=True)
+    (tmp_path / "train" / "cat").mkdir()
+    (tmp_path / "train" / "cat" / "notes.txt").touch()
+    with pytest.raises(ValueError, match=r"cat holds no image \(\.png"):
+        data.load_images(tmp_path, train=True)
+
+
+def test_without_pillow(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(data.NotAvailable, match=r"pip install 'firstspike\[images\]'"):
+        data.load_images(folder, train=True)
+
+
+@pytest.mark.parametrize(("recipe", "message"), [(None, "given in Python"), ({"kind": "stars"}, "kind 'stars'")])
+def test_what_cannot_be_loaded_again(recipe, message):
+    with pytest.raises(ValueError, match=message):
+        data.reload(recipe, train=True)
