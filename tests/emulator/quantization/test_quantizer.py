@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firstspike import SpikeTimes, functional, models, nn
 from firstspike import emulator as em
-from firstspike import functional, models
 from firstspike.emulator.program import profile
 from firstspike.emulator.program.engine import Engine
 from firstspike.emulator.program.inputs import input_times
@@ -292,3 +292,44 @@ def test_a_net_without_a_layer_for_the_cores_is_refused():
     model = models.build("8-5", input_shape=(8,), steps=4, readout="first-spike").eval()
     with pytest.raises(em.CannotQuantize, match="no layer behind its host layer"):
         em.quantize(model)
+
+
+def own_stack(**options):
+    """A stack of one's own layers, which no string of `models.build` describes."""
+    draw = torch.Generator().manual_seed(4)
+    return models.TTFSNet(
+        [
+            nn.TTFSConv2d(2, 6, (3, 2), steps=6, stride=(2, 1), padding=(1, 0), generator=draw),
+            nn.TTFSLinear(6 * 4 * 7, 12, steps=6, threshold=torch.linspace(0.5, 2, 12), generator=draw),
+            nn.Integrate(12, 4, steps=6, generator=draw),
+        ],
+        encoder=options.get("encoder", "spikes"),
+        readout="membrane",
+        input_shape=(2, 8, 8),
+    ).eval()
+
+
+def test_a_stack_of_ones_own_from_events_to_the_report():
+    """Spikes in, per-neuron thresholds, rectangular kernels: the program is the float network, calibrated on spikes."""
+    model = own_stack()
+    draw = np.random.default_rng(0)
+    times = torch.from_numpy(np.where(draw.random((50, 2, 8, 8)) < 0.5, 255, draw.integers(0, 6, (50, 2, 8, 8))))
+    spikes = SpikeTimes(times.to(torch.uint8), 6)
+    program = em.quantize(model, wide(), observer="max", calibration=spikes)
+    assert program.encoder.kind == "spikes" and program.input_shape == (8, 8, 2)
+    with torch.no_grad():
+        seen = model.observe(spikes)
+    raw = program.engine().run(input_times(program, spikes), all_times=True)
+    for layer, mine, theirs in zip(program.layers, raw.times, seen.layers, strict=False):
+        ours = mine.reshape(50, *layer.out_shape).transpose(0, 3, 1, 2).reshape(theirs.shape)
+        assert (ours != theirs.times.numpy()).mean() < 0.01
+    labels = torch.arange(50) % 4
+    made = em.report(em.run(em.quantize(model, "loihi-like", calibration=spikes), spikes, labels=labels))
+    assert made.summary()["host_macs_per_image"] == 0 and made.summary()["samples"] == 50
+    with pytest.raises(ValueError, match="takes SpikeTimes, not images"):
+        em.run(program, torch.rand(2, 2, 8, 8))
+
+
+def test_an_encoder_of_ones_own_is_refused():
+    with pytest.raises(em.CannotQuantize, match="encoder Dropout is not known; encode before"):
+        em.quantize(own_stack(encoder=torch.nn.Dropout()))

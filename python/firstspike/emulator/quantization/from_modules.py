@@ -78,7 +78,7 @@ def encoder_of(model: TTFSNet) -> tuple[Encoder, Shape]:
         return direct_encoder(first, shape)
     if isinstance(model.encoder, fs.LatencyEncoder):
         return Encoder("latency", curve=model.encoder.curve), shape
-    if not isinstance(model.encoder, nn.Identity):
+    if not isinstance(model.encoder, (fs.SpikeInput, nn.Identity)):
         raise CannotQuantize(
             f"encoder {type(model.encoder).__name__} is not known; encode before, and quantise a net that takes spikes"
         )
