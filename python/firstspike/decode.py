@@ -89,7 +89,7 @@ def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
     _output_spikes(spikes)
     first = spikes.times == spikes.times.amin(1, keepdim=True)
     if overshoot is None:
-        rank = torch.zeros(spikes.shape, device=spikes.device)
+        rank = torch.zeros(spikes.shape, dtype=torch.float32, device=spikes.device)
     else:
         rank = _checks.float32("overshoot", overshoot, 2)
         if rank.shape != spikes.shape:

@@ -74,7 +74,7 @@ def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1
 def spike_count(spikes: SpikeTimes) -> Tensor:
     """The share of neurons that fire, 0 to 1: a penalty on activity (and thereby on energy). Any shape [B, ...]."""
     _spikes(spikes)
-    return _weighted(spikes, torch.ones(spikes.steps)) / max(spikes.times.numel(), 1)
+    return _weighted(spikes, torch.ones(spikes.steps, dtype=torch.float32)) / max(spikes.times.numel(), 1)
 
 
 def latency(spikes: SpikeTimes) -> Tensor:
@@ -102,7 +102,7 @@ def existence(spikes: SpikeTimes, membrane: Tensor, threshold: float = 1.0) -> T
 def _weighted(spikes: SpikeTimes, weights: Tensor) -> Tensor:
     """sum_t w[t] S[t] over all neurons: the value off the bytes, the gradient through the anchor, without a dense train."""
     weights = weights.to(spikes.device)
-    table = torch.zeros(256, device=spikes.device)
+    table = torch.zeros(256, dtype=torch.float32, device=spikes.device)
     table[: spikes.steps] = weights
     value = table[spikes.times.long()].sum()
     if spikes._anchor is None:

@@ -149,8 +149,10 @@ class SpikeTimes:
         if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
             shape = tuple(shape[0])
         shape = tuple(_checks.integer("shape", size, -1) for size in shape)
-        if len(shape) < 2 or shape[0] not in (-1, len(self)):
-            raise ValueError(f"shape must be [{len(self)} samples, neurons, ...]: reshape keeps the batch, got {shape}")
+        if len(shape) < 2 or shape[0] not in (-1, self.shape[0]):
+            raise ValueError(
+                f"shape must be [{self.shape[0]} samples, neurons, ...]: reshape keeps the batch, got {shape}"
+            )
         neurons = math.prod(self.shape[1:])
         known = math.prod([size for size in shape[1:] if size != -1])
         if shape.count(-1) > 1 or (known and neurons % known) or (-1 not in shape[1:] and known != neurons):
@@ -158,7 +160,7 @@ class SpikeTimes:
         sizes = [
             neurons // max(known, 1) if size == -1 else size for size in shape[1:]
         ]  # also where the batch is empty
-        times = self.times.reshape(len(self), *sizes)
+        times = self.times.reshape(self.shape[0], *sizes)
         anchor = self._dense_anchor()
         return self._with(times, anchor if anchor is None else anchor.reshape(self.steps, *times.shape))
 

@@ -44,7 +44,7 @@ def spikes_only(spikes: Spikes) -> SpikeTimes:
 def drop_spikes(spikes: Spikes, p: float) -> Spikes:
     """A train of either kind from which each neuron is missing with probability p."""
     if isinstance(spikes, Tensor):
-        return spikes * torch.empty(spikes.shape[1:], device=spikes.device).bernoulli_(1 - p)
+        return spikes * torch.empty(spikes.shape[1:], dtype=torch.float32, device=spikes.device).bernoulli_(1 - p)
     return functional.dropout(spikes, p)
 
 
@@ -100,7 +100,8 @@ def accumulate(current: Tensor, decay: float) -> Tensor:
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """The context in which autocast is off: the membrane is float32 whatever the caller's autocast."""
     kind = device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+    on = kind != "meta" and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if on else nullcontext()
 
 
 def constant_current(

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from .. import _checks
 from ..spikes import SpikeTimes
+from ._hooks import BackwardHooks
 
 
-class EarliestPool2d(nn.Module):
+class EarliestPool2d(BackwardHooks):
     """Pooling by the earliest spike of each k x k window: the minimum of the times, so that single spikes stay single.
 
     A window of silent units is silent. Of equal times the upper left unit wins (row by row), and the gradient goes to

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from .. import _checks
 from ..spikes import SpikeTimes
+from ._hooks import BackwardHooks
 from .ttfs import TTFSConv2d, TTFSLinear
 
 
-class Residual(nn.Module):
+class Residual(BackwardHooks):
     """Layers one after another, the last of which gets the block's input too: X[t] = its own current + scale s[t].
 
     It is one layer with two inputs, so a neuron still fires at most once, and a spike of the input may fire its neuron at once.

@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from .. import _checks
 from .. import init as _init
+from ._hooks import BackwardHooks
 from ._inputs import Spikes, drop_spikes
 from .normalization import WeightNormalization
 
@@ -18,7 +19,7 @@ INITS = ("ettfs", "kaiming", "torch")
 _OLD_KEYS = {"parametrizations.weight.original": "weight", "parametrizations.bias.original": "bias"}
 
 
-class Synapse(nn.Module):
+class Synapse(BackwardHooks):
     """The current X[t] = gamma (W s[t]) + beta of a layer (arXiv 2410.23619, Eq. 17).
 
     Parameters: `weight` W, float32 [O, ...]; `gamma`, [O] with affine "channel" (default), [1] with "layer", absent

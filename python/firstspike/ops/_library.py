@@ -26,7 +26,7 @@ INPUT = "Tensor times, Tensor? anchor, Tensor? in_offset, Tensor? in_place"
 cpu: Any = _extension.cpu
 # Neurons per support group, neighbouring channels of one site of one sample, by device type. The operators that record a support
 # take it as an argument, so that it stands in their graphs: on the CPU it depends on the instruction set.
-TILES: dict[str, int] = {"cpu": cpu.tile, "cuda": _cuda.TILE}
+TILES: dict[str, int] = {"cpu": cpu.tile, "cuda": _cuda.TILE, "meta": cpu.tile}
 _NO_SUPPORT = (
     torch.empty(0, dtype=torch.int64),
     torch.empty(0, dtype=torch.float32),
@@ -114,6 +114,8 @@ def fake_recorded(
     """The shapes of `recorded`: how many entries there are depends on the data, or on `_cuda.support_capacity`."""
     groups = groups_of(sites, channels, tile)
     fixed = _cuda.fixed_entries(sites * channels, steps) if like.device.type == "cuda" else None
+    if like.device.type == "meta":  # no data, no entries
+        fixed = 0
     entries = 0 if not record else torch.library.get_ctx().new_dynamic_size() if fixed is None else fixed
     anchor = (
         like.new_zeros((), dtype=torch.float32).expand(entries) if record else like.new_empty(0, dtype=torch.float32)

@@ -1,0 +1,74 @@
+"""Full backward hooks of modules that take or give `SpikeTimes`, whose gradients are at their anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import BackwardHook, RemovableHandle
+
+from ..spikes import SpikeTimes
+
+
+class BackwardHooks(nn.Module):
+    """A module whose full backward hooks see the gradients of spikes, as torch's own see those of tensors."""
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """As `torch.nn.Module.register_full_backward_hook`: hook(module, gradients of the inputs, gradients of the outputs).
+
+        The gradient of spikes is that of their anchor: one element per entry of the support, or [T, B, ...] for dense trains
+        and dense surrogates. An input without a gradient has None.
+        """
+        around = _Around(hook)
+        handle = self.register_forward_hook(around.behind, prepend=prepend, with_kwargs=True)
+        before = self.register_forward_pre_hook(around.before, prepend=prepend, with_kwargs=True)
+        return _Both(handle, before)
+
+
+class _Both(RemovableHandle):
+    """Two hooks that come and go together."""
+
+    def __init__(self, one: RemovableHandle, other: RemovableHandle) -> None:
+        self._handles = one, other
+
+    def remove(self) -> None:
+        """Remove both."""
+        for handle in self._handles:
+            handle.remove()
+
+
+class _Around:
+    """Puts a node of autograd before and behind each call of a module."""
+
+    def __init__(self, hook: Callable[..., Any]) -> None:
+        self.hook = hook
+        self.calls: list[BackwardHook] = []
+
+    def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Forward pre-hook."""
+        call = BackwardHook(module, [self.hook], [])
+        self.calls.append(call)
+        return _through(call.setup_input_hook, args), kwargs
+
+    def behind(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """Forward hook."""
+        call = self.calls.pop()
+        outputs = output if isinstance(output, tuple) else (output,)
+        through = _through(call.setup_output_hook, outputs)
+        return through if isinstance(output, tuple) else through[0]
+
+
+def _through(setup: Callable[..., Any], values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Values whose anchors, or they themselves where they are tensors, go through a node of autograd."""
+    carriers = tuple(value._anchor if isinstance(value, SpikeTimes) else value for value in values)
+    if not any(isinstance(carrier, Tensor) for carrier in carriers):
+        setup(carriers)  # it counts the arguments
+        return values
+    made = setup(carriers)
+    return tuple(
+        SpikeTimes._trusted(value.times, value.steps, carrier, value._support)
+        if isinstance(value, SpikeTimes) and carrier is not None
+        else (value if isinstance(value, SpikeTimes) else carrier)
+        for value, carrier in zip(values, made, strict=True)
+    )
