@@ -4,6 +4,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 import firstspike
 from firstspike import _provenance, data
 from firstspike import train as training
+from firstspike.data.cache import user_root
 from firstspike.inspect import OperationCounter, layer_signals
 from firstspike.models import TTFSNet
 
@@ -36,16 +38,33 @@ def train(task: Task) -> Outcome:
         return Outcome(task.run, reason=f"failed: {type(error).__name__}", how=str(error))
 
 
+def load(run: Run, root: str | None, *, train: bool) -> data.Dataset:
+    """The training or test part of a run's data; NotAvailable where it is not there."""
+    if not run.images:
+        return data.load(run.data, root=root, train=train)
+    return data.load_images(image_folder(run, root), train=train)
+
+
+def image_folder(run: Run, root: str | None) -> Path:
+    """The folder of a run's images, in the user's data folder; NotAvailable where it is not there."""
+    base = user_root(root)
+    folder = None if base is None else base / run.images
+    if folder is None or not (folder / "train").is_dir():
+        how = f"Put the images into DIR/{run.images}/train/CLASS/ and DIR/{run.images}/test/CLASS/, and name DIR by `--data`."
+        raise data.NotAvailable(run.images, [f"{folder or run.images}: no such folder of images"], how)
+    return folder
+
+
 def _record(task: Task) -> dict[str, Any]:
     run, began, worked = task.run, time.perf_counter(), time.process_time()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     torch.set_num_threads(task.threads)
-    datasets = (data.load(run.data, root=task.data, train=True), data.load(run.data, root=task.data, train=False))
+    datasets = (load(run, task.data, train=True), load(run, task.data, train=False))
     result = _fit(task, datasets)
     trained = training.load_model(task.workplace)
     results: dict[str, Any] = {
         "parameters": result.parameters,
-        "sources": list(result.sources),
+        "sources": [f"image folder {run.images}"] if run.images else list(result.sources),
         "images": _images(result.history[-1]),
         "curve": _curve(result.history),
         "test": _test(result.history[-1].test),
@@ -88,9 +107,9 @@ def _fit(task: Task, datasets: tuple[data.Dataset, data.Dataset]) -> training.Re
     """Train, or resume from the checkpoint of an earlier session; a checkpoint that cannot be used is dropped."""
     arguments: dict[str, Any] = {"directory": task.workplace, "datasets": datasets, "progress": False}
     try:
-        return training.fit(task.run, **arguments)
+        return training.fit(task.run.config, **arguments)
     except training.BadCheckpoint:
-        return training.fit(task.run, resume=False, **arguments)
+        return training.fit(task.run.config, resume=False, **arguments)
 
 
 def _images(last: training.Epoch) -> dict[str, int]:
@@ -162,5 +181,5 @@ def _observe(trained: training.Trained, test: data.Dataset) -> dict[str, Any]:
 def _diagnosis(run: Run, trained: training.Trained, train: data.Dataset) -> dict[str, Any]:
     """Statistics of the layers before and after training, on the first training images."""
     x, labels = trained.normalize(train.images[:DIAGNOSED]), train.labels[:DIAGNOSED]
-    fresh = training.build_model(run, input_shape=trained.input_shape).eval()
+    fresh = training.build_model(run.config, input_shape=trained.input_shape).eval()
     return {"init": layer_signals(fresh, x, labels), "trained": layer_signals(trained.model, x, labels)}

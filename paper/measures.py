@@ -99,6 +99,7 @@ def row(condition: Condition, store: Store, profile: Profile) -> dict[str, Any]:
         "setup": condition.setup,
         "title": profile.title(condition.setup),
         "dataset": run.data,
+        "images": run.images,
         "net": run.spec,
         "model": run.model,
         "group": condition.group,

@@ -89,9 +89,8 @@ def main(
     big = {run for condition in conditions if condition.large for run in condition.needed} if not large else set()
     lacking = [run for run in grid.runs(conditions) if store.get(run) is None and run not in big]
     if lacking:
-        log(
-            f"{len(lacking)} runs are missing: {several(f'{run.data}, {store.missing_reason(run).reason}' for run in lacking)}"
-        )
+        why = several(f"{run.images or run.data}, {store.missing_reason(run).reason}" for run in lacking)
+        log(f"{len(lacking)} runs are missing: {why}")
         log("The report says how to get them.")
         raise typer.Exit(NOT_RUN)
 

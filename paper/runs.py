@@ -24,26 +24,42 @@ _SPIKING = (
     "decay",
     "surrogate",
     "surrogate_scale",
+    "output_gain",
+    "output_surrogate_scale",
 )
 
 
 @dataclass(frozen=True)
 class Run(Config):
-    """One training run: everything that decides its result. Equal runs have equal keys."""
+    """One training run: everything that decides its result. Equal runs have equal keys.
+
+    images: the name of a folder of images (`firstspike.data.load_images`) that holds a copy of the data set and is used in
+    place of it; "" for the data set itself.
+    """
+
+    images: str = ""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """The run that `values` describe (the fields of `firstspike.train.Config`), in normal form.
+        """The run that `values` describe (`images` and the fields of `firstspike.train.Config`), in normal form.
 
         In normal form a net with ReLU has the defaults in all fields that only spiking nets use. Raises ValueError and
         TypeError that name the field.
         """
-        config = Config.from_dict(values)
-        run = cls(**{field.name: getattr(config, field.name) for field in fields(Config)})
+        images = values.get("images", "")
+        if not isinstance(images, str):
+            raise TypeError(f"images must be the name of a folder, got {images!r}")
+        config = Config.from_dict({name: value for name, value in values.items() if name != "images"})
+        run = cls(**{field.name: getattr(config, field.name) for field in fields(Config)}, images=images)
         if run.model == "relu":
             defaults: dict[str, Any] = {field.name: field.default for field in fields(Config)}
             run = replace(run, **{name: defaults[name] for name in _SPIKING})
         return run
+
+    @property
+    def config(self) -> Config:
+        """What `firstspike.train` needs to know."""
+        return Config(**{field.name: getattr(self, field.name) for field in fields(Config)})
 
     @property
     def key(self) -> str:
@@ -60,4 +76,4 @@ class Run(Config):
     def name(self) -> str:
         """Readable and unique: data set, kind of net, seed, key."""
         kind = "cnn" if "C" in self.spec else "mlp"
-        return f"{self.data}-{kind}-{self.model}-s{self.seed}-{self.key}"
+        return f"{self.images or self.data}-{kind}-{self.model}-s{self.seed}-{self.key}"

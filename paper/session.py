@@ -12,6 +12,7 @@ from .execute import Task
 from .execute.outcome import Executor, Job
 from .figures import figures
 from .grid import WAITS, Condition, Profile, runs, waits
+from .job import image_folder
 from .page import page
 from .progress import Progress
 from .records import MissingReason, Store
@@ -61,9 +62,10 @@ def plan(
     pending, absent = [], []
     for run in needed:
         asked = run not in unasked
-        if run.data not in reasons:
-            reasons[run.data] = _look_for(run.data, folder, asked, log)
-        reason = reasons[run.data]
+        name = run.images or run.data
+        if name not in reasons:
+            reasons[name] = _look_for(run, folder, asked, log)
+        reason = reasons[name]
         if reason is not None:
             store.note_missing(run, reason)
             if asked:
@@ -96,14 +98,18 @@ def _ordered(pending: list[Run], conditions: list[Condition]) -> list[Run]:
     return sorted(pending, key=lambda run: (run not in main, run.seed, -cost(run)))
 
 
-def _look_for(name: str, folder: str | None, fetch: bool, log: Callable[[str], None]) -> MissingReason | None:
+def _look_for(run: Run, folder: str | None, fetch: bool, log: Callable[[str], None]) -> MissingReason | None:
     """None where the data set is there, else why not and how to get it. Data of runs not asked for are not fetched."""
     try:
-        for train in (True, False):
-            data.load(name, root=folder, train=train, download=fetch)
+        if run.images:
+            image_folder(run, folder)
+        else:
+            for train in (True, False):
+                data.load(run.data, root=folder, train=train, download=fetch)
     except data.NotAvailable as error:
-        log(f"{name}: {error}")
-        how = error.instructions if fetch else f"Add `--large`, which also fetches the data. {error.instructions}"
+        log(f"{run.images or run.data}: {error}")
+        fetched = "Add `--large`." if run.images else "Add `--large`, which also fetches the data."
+        how = error.instructions if fetch else f"{fetched} {error.instructions}"
         return MissingReason("not run: no data", how)
     return None
 

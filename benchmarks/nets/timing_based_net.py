@@ -28,7 +28,7 @@ class TimingBasedNet(nn.Module):
         super().__init__()
         layers = [neuron.CubicSRM(a, b, DURATION) for a, b in pairwise(sizes)]
         self.layers = nn.ModuleList(layers)
-        self.gain = gain
+        self.classes = sizes[-1]
         generator = torch.Generator().manual_seed(seed)
         for layer in layers:
             with torch.no_grad():
@@ -40,7 +40,7 @@ class TimingBasedNet(nn.Module):
         for layer in self.layers:
             events = layer(*events)
         times, indices, offsets = events
-        count, classes = len(offsets) - 1, self.layers[-1].weight.shape[0]  # type: ignore[union-attr, index]
+        count, classes = len(offsets) - 1, self.classes
         batches = torch.repeat_interleave(torch.arange(count), offsets.diff(), output_size=times.numel())
         scores = times.new_zeros(count * classes).index_add(0, batches * classes + indices, DURATION - times)
         return scores.reshape(count, classes)

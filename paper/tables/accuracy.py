@@ -74,7 +74,7 @@ def table1(profile: Profile, store: Store) -> Table:
 
 def _dataset(row: Any) -> str:
     """The data set's name; a copy of it, such as CIFAR-10 as JPEG, has its setup's title."""
-    return str(row["title"]) if "copy" in row["title"] else DATASETS[row["dataset"]]
+    return str(row["title"]) if row["images"] else DATASETS[row["dataset"]]
 
 
 def _relu(row: Any) -> str:

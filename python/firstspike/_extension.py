@@ -97,7 +97,8 @@ def _cuda() -> tuple[Any, str]:
     if not torch.cuda.is_available():
         return None, "built, but torch sees no CUDA device"
     module = importlib.import_module("._cuda", __package__)
-    refusal = _cuda_refusal(*module.versions(), torch.cuda.get_device_capability())
+    driver, runtime = module.versions()
+    refusal = _cuda_refusal(driver, runtime, torch.cuda.get_device_capability())
     if refusal is not None:
         return None, refusal
     return module, "built, and torch sees a CUDA device that it can run on"

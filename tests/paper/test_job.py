@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from paper.execute import Task
@@ -112,3 +113,25 @@ def test_the_large_setups_build_and_learn_from_a_batch_of_their_shape():
             assert model(x).shape == (4, made.classes)
             if run.model == "ttfs":
                 assert all(row["gradient"] > 0 for row in layer_signals(model, x, made.labels))
+
+
+def test_a_copy_of_a_data_set_comes_from_its_folder_of_images(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    run = Run.of({"data": "cifar10", "images": "copy", "spec": "2C3-AP2-10", "steps": 3, "epochs": 1, "threads": 1})
+    assert run != Run.of({**run.to_dict(), "images": ""}) and run.name.startswith("copy-cnn-ttfs")
+    assert Run.of(run.to_dict()) == run and run.key != Run.of({**run.to_dict(), "images": ""}).key
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 4), ("test", 2)):
+        for name in "abcdefghij":
+            folder = tmp_path / "data" / "copy" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                image.fromarray(pixels).save(folder / f"{number}.png")
+    there = job.train(Task(run, tmp_path / "work", str(tmp_path / "data"), 1))
+    assert there.record is not None, there.how
+    results = there.record["results"]
+    assert results["images"]["train"] == 40 and results["sources"] == ["image folder copy"]
+    (tmp_path / "empty").mkdir()
+    absent = job.train(Task(run, tmp_path / "work", str(tmp_path / "empty"), 1))
+    assert absent.reason == "not run: no data" and "DIR/copy/train/CLASS/" in absent.how

@@ -35,6 +35,8 @@ def build(
     threshold: float = 1.0,
     decay: float = 1.0,
     surrogate: Surrogate | None = None,
+    output_gain: float | None = None,
+    output_surrogate: Surrogate | None = None,
     generator: Generator | None = None,
 ) -> TTFSNet:
     """A TTFS net from a string such as "784-400-400-10", "32C3-AP2-64C3-AP2-256-10" or "64C3-R(64C3-64C3)-AP2-10".
@@ -61,7 +63,9 @@ def build(
     affine: gamma and beta per output ("channel"), per "layer", or None. bias: beta; by default only with an affine.
     pooling: "avg", "max" or "earliest" replaces the kind of every pool in the string.
     dropout: in training, the probability with which a neuron is silent for the fully connected layer behind it (`Synapse`).
-    threshold, decay, surrogate: of every neuron. generator: draws the weights.
+    threshold, decay, surrogate: of every neuron. output_gain, output_surrogate: of an output layer that fires, in place of
+    its gain (`init.pool_gain`) and of `surrogate`; with 1 / sqrt(steps) and a wider triangle fewer output neurons fire in
+    the first step, and more of them have a gradient (ours). generator: draws the weights.
 
     Raises GrammarError (a ValueError) that points at the token, ValueError and TypeError naming the argument.
     """
@@ -87,7 +91,11 @@ def build(
         "normalization": normalization,
         "generator": generator,
     }
-    options = _Options(encoder == "direct", readout in MEMBRANE, population, dropout, synapse, dict(neuron))
+    output = _output(output_gain, output_surrogate)
+    if output and (readout in MEMBRANE or (len(sized) == 1 and encoder == "direct")):
+        name = "output_gain" if output_gain is not None else "output_surrogate"
+        raise ValueError(f"{name} needs an output layer that gets spikes and fires, got readout {readout!r}")
+    options = _Options(encoder == "direct", readout in MEMBRANE, population, dropout, synapse, dict(neuron), output)
     layers = _layers(sized, options)
     config = {
         "spec": spec,
@@ -108,6 +116,10 @@ def build(
         "decay": neuron["decay"],
         "surrogate": dataclasses.asdict(neuron["surrogate"]),
     }
+    if output_gain is not None:
+        config["output_gain"] = output["gain"]
+    if output_surrogate is not None:
+        config["output_surrogate"] = dataclasses.asdict(output_surrogate)
     net = TTFSNet(
         layers,
         encoder=make_encoder(encoder, steps),
@@ -138,6 +150,8 @@ def from_config(config: dict[str, Any], *, generator: Generator | None = None) -
     """The net that `TTFSNet.config()` describes, with newly drawn weights; load a state_dict to get the old ones."""
     options = dict(config)
     kind = options.pop("surrogate")
+    if "output_surrogate" in options:
+        options["output_surrogate"] = Surrogate(**options["output_surrogate"])
     options["input_shape"] = tuple(options["input_shape"])
     return build(options.pop("spec"), surrogate=Surrogate(**kind), generator=generator, **options)
 
@@ -152,6 +166,19 @@ class _Options:
     dropout: float
     synapse: dict[str, Any]
     neuron: dict[str, Any]
+    output: dict[str, Any]  # what an output layer that fires has of its own
+
+
+def _output(gain: float | None, surrogate: Surrogate | None) -> dict[str, Any]:
+    """The arguments of an output layer that fires that differ from those of the other layers."""
+    found: dict[str, Any] = {} if gain is None else {"gain": _checks.positive("output_gain", gain)}
+    if surrogate is not None:
+        if not isinstance(surrogate, Surrogate):
+            raise TypeError(
+                f"output_surrogate must be a firstspike.surrogate, such as triangle(1.5), got {surrogate!r}"
+            )
+        found["surrogate"] = surrogate
+    return found
 
 
 def _layers(sized: list[SizedLayer], options: _Options) -> list[nn.Module]:
@@ -188,7 +215,7 @@ def _layers(sized: list[SizedLayer], options: _Options) -> list[nn.Module]:
             )
         else:
             rate = options.dropout if layers else 0.0
-            layers.append(_spiking(item, factor, options, rate, options.population if last else 1))
+            layers.append(_spiking(item, factor, options, rate, last=last))
         factor = 1
     return layers
 
@@ -202,10 +229,11 @@ def _coded(item: SizedLayer, options: _Options, last: bool) -> nn.Module:
     return fs.DirectLinear(item.inputs, outputs, **options.synapse, **options.neuron)
 
 
-def _spiking(item: SizedLayer, factor: int, options: _Options, dropout: float, population: int = 1) -> nn.Module:
+def _spiking(item: SizedLayer, factor: int, options: _Options, dropout: float, *, last: bool = False) -> nn.Module:
     """A layer that gets and gives spikes; only fully connected ones drop some."""
     shared: dict[str, Any] = {"avg_pool": factor, **options.synapse, **options.neuron}
     if isinstance(item.token, Conv):
         sizes: dict[str, Any] = {"stride": item.token.stride, "padding": item.token.padding}
         return fs.TTFSConv2d(item.inputs, item.outputs, item.token.kernel, **sizes, **shared)
-    return fs.TTFSLinear(item.inputs, item.outputs * population, dropout=dropout, **shared)
+    outputs = item.outputs * options.population if last else item.outputs
+    return fs.TTFSLinear(item.inputs, outputs, dropout=dropout, **shared | (options.output if last else {}))

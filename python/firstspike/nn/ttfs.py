@@ -34,7 +34,7 @@ class TTFSLinear(FiringLayer):
 
     steps: T, 1 to 254. avg_pool: average pooling of input maps by k x k before they are flattened in C, H, W order; it
     costs nothing, an event enters with weight W / k^2. threshold, decay and surrogate as in `FiringLayer`, the others as in
-    `Synapse`. `gain` is `init.pool_gain`.
+    `Synapse`. gain: of ETTFS-init and normalisation, by default `init.pool_gain`.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class TTFSLinear(FiringLayer):
         *,
         steps: int,
         avg_pool: int = 1,
+        gain: float | None = None,
         threshold: float | Tensor = 1.0,
         decay: float = 1.0,
         surrogate: Surrogate | None = None,
@@ -59,7 +60,7 @@ class TTFSLinear(FiringLayer):
         self.avg_pool = _checks.integer("avg_pool", avg_pool, 1)
         super().__init__(
             (self.out_features, self.in_features),
-            pool_gain(avg_pool, steps),
+            pool_gain(avg_pool, steps) if gain is None else _checks.positive("gain", gain),
             steps=steps,
             threshold=threshold,
             decay=decay,
@@ -109,7 +110,8 @@ class TTFSLinear(FiringLayer):
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
         sizes = {"in_features": self.in_features, "out_features": self.out_features, "avg_pool": self.avg_pool}
-        return super().settings() | sizes
+        own = {} if self.gain == pool_gain(self.avg_pool, self.steps) else {"gain": self.gain}
+        return super().settings() | sizes | own
 
     def extra_repr(self) -> str:
         """The settings, for print."""

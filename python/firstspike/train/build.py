@@ -16,7 +16,7 @@ from ..nn import Affine
 from .config import Config
 from .seeds import generator
 
-_PASSED = ("encoder", "readout", "gamma", "scale", "population", "init", "bias", "pooling")
+_PASSED = ("encoder", "readout", "gamma", "scale", "population", "init", "bias", "pooling", "output_gain")
 
 
 def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
@@ -50,6 +50,7 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
         decay=config.decay,
         dropout=config.dropout,
         surrogate=shape() if config.surrogate_scale is None else shape(config.surrogate_scale),
+        output_surrogate=None if config.output_surrogate_scale is None else shape(config.output_surrogate_scale),
         generator=draw,
         **options,
     )

@@ -61,6 +61,7 @@ class Config:
         model: "ttfs", or "relu" for the same net with ReLU neurons (`models.relu_counterpart`).
         steps: time steps T, 1..254.
         surrogate_scale: width of a triangle or rectangle, alpha of atan or sigmoid; by default the surrogate's own.
+        output_surrogate_scale: the same for an output layer that fires; by default `surrogate_scale`.
         standardize: subtract the training images' mean and divide by their deviation, per channel (direct coding only;
             else pixels are in [0, 1]).
         epochs: passes over the training images.
@@ -100,6 +101,8 @@ class Config:
     decay: float = 1.0
     surrogate: str = "triangle"
     surrogate_scale: float | None = None
+    output_gain: float | None = None
+    output_surrogate_scale: float | None = None
     dropout: float = 0.0
     standardize: bool = False
     epochs: int = 10
