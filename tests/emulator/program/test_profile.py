@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
 from firstspike.emulator.program import profile
+from firstspike.report import markdown
 
 
 @pytest.mark.parametrize("name", profile.names())
@@ -73,3 +75,9 @@ def test_broken_files_are_named(tmp_path, old, new, text):
 def test_names_that_are_not_there():
     with pytest.raises(ValueError, match=r"profile must be one of generic8, .* got 'loihi2'"):
         profile.load("loihi2")
+
+
+def test_the_table_in_the_docs_is_that_of_the_profiles():
+    text = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
+    shown = text.partition("<!-- profiles -->\n")[2].partition("<!-- end profiles -->")[0]
+    assert shown == markdown(profile.table())

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
+
 from ... import _toml
 from ..._checks import integer, one_of
 from .layers import FIRE, POLICIES, UPDATES, Register
@@ -194,3 +196,42 @@ def load(profile: str | os.PathLike[str] | Profile) -> Profile:
 def names() -> list[str]:
     """The profiles that ship."""
     return _toml.names("firstspike.emulator.program", "profiles")
+
+
+def table() -> pd.DataFrame:
+    """One column per profile that ships: what it takes of a net; "unknown" where no source gives a limit."""
+    found = [load(name) for name in names()]
+    return pd.DataFrame({p.name: _takes(p) for p in found}).rename_axis("").reset_index()
+
+
+def _takes(p: Profile) -> dict[str, str]:
+    def known(value: object, none: str = "unknown") -> str:
+        return none if value is None else str(value)
+
+    def cores(name: str) -> str:
+        sizes = sorted({getattr(kind, name) for kind in p.cores if getattr(kind, name) is not None})
+        return ", ".join(f"{size:,}" for size in sizes) or "no limit known"
+
+    unique = {"neuron": "one per neuron", "group": f"{p.threshold_groups} per core", "layer": "one per layer"}
+    signs = {"signed": "any", "even": "any, even values", "source": "one sign per source"}
+    return {
+        "weight bits": str(p.weight_bits),
+        "signs of weights": signs[p.weight_sign],
+        "thresholds": unique[p.thresholds],
+        "biases": "no" if p.bias_bits == 0 else "unknown, refused" if p.bias_bits is None else f"{p.bias_bits} bits",
+        "leak (decay < 1)": f"{p.decay_bits} bits" if p.decay_bits else "no",
+        "membrane bits": str(p.membrane_bits),
+        "fires at": "V >= theta" if p.fire == "ge" else "V > theta",
+        "update": p.update,
+        "most steps": known(p.single_spike_steps, "254"),
+        "kernel, at most": known(p.max_kernel, "no limit known"),
+        "strides": "no limit known" if p.strides is None else ", ".join(map(str, p.strides)),
+        "average pools": "no limit known" if p.pools is None else ", ".join(map(str, p.pools)),
+        "layers per core": "one" if p.convolution_cores else "any",
+        "cores": str(sum(kind.count for kind in p.cores)),
+        "neurons per core": cores("neuron_entries" if p.convolution_cores else "neurons"),
+        "axons into a core": cores("axons_in"),
+        "weight memory per core": cores("kernel_entries") + " entries"
+        if p.convolution_cores
+        else cores("synapse_bits") + " bits",
+    }
