@@ -22,6 +22,11 @@ def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
     trains: at least one, of the same steps, device and shape but for dimension `dim`; dim 0 is the batch. On the CPU no dense
     gradient is made where all but the last have a number of channels that the width of the kernels divides (`backends()`)
     and a sparse surrogate. Raises TypeError or ValueError naming what does not fit.
+
+    Example:
+        >>> spikes = SpikeTimes(torch.tensor([[0, 255]], dtype=torch.uint8), steps=4)
+        >>> cat([spikes, spikes], dim=1).times
+        tensor([[  0, 255,   0, 255]], dtype=torch.uint8)
     """
     if not isinstance(trains, (list, tuple)) or not trains:
         raise TypeError(f"trains must be a list of SpikeTimes, got {_checks.shown(trains)}")

@@ -109,6 +109,10 @@ def backends() -> dict[str, dict[str, Any]]:
 
     Returns a dict with "cpu" (instruction_set, reason, available, lanes, threads, thread_pool, processor) and "cuda" (available,
     reason).
+
+    Example:
+        >>> sorted(backends())
+        ['cpu', 'cuda']
     """
     cuda, reason = _cuda()
     return {

@@ -18,6 +18,10 @@ def temporal_weights(
     """The weights w[t] of temporal weighting decoding, float32 [T], falling in t (arXiv 2410.23619, Eq. 20-24).
 
     mode "exp": w[t] = gamma^-t, gamma >= 1. mode "linear": w[t] = gamma (T - t) / T, gamma > 0.
+
+    Example:
+        >>> temporal_weights(4, gamma=2.0)
+        tensor([1.0000, 0.5000, 0.2500, 0.1250])
     """
     steps = _checks.steps(steps)
     _checks.one_of("mode", mode, TEMPORAL_MODES)
@@ -32,6 +36,11 @@ def temporal_weighting(spikes: SpikeTimes, *, gamma: float, mode: str = "exp") -
 
     spikes: [B, C] with times 0 to T - 1. gamma and mode as in `temporal_weights`. Near gamma = 1 all spikes weigh the
     same and the time says little; a large gamma rewards only the first steps.
+
+    Example:
+        >>> spikes = SpikeTimes(torch.tensor([[1, 0, 255]], dtype=torch.uint8), steps=4)
+        >>> temporal_weighting(spikes, gamma=2.0)
+        tensor([[0.5000, 1.0000, 0.0000]])
     """
     _output_spikes(spikes)
     weights = temporal_weights(spikes.steps, gamma=gamma, mode=mode, device=spikes.device)
@@ -43,6 +52,10 @@ def membrane(v: Tensor, mode: str = "last") -> Tensor:
 
     mode "last": v[T - 1]. "mean": the mean over the steps. "weighted": sum_t w[t] v[t] with w[t] = 2 (T - t) / (T (T +
     1)), which sums to 1: early steps count more, so that training is pushed to early decisions (ours).
+
+    Example:
+        >>> membrane(torch.tensor([[[3.0]], [[6.0]], [[9.0]]]), "weighted")
+        tensor([[5.]])
     """
     v = _membrane(v, mode)
     if mode == "last":
@@ -57,6 +70,10 @@ def running_membrane(v: Tensor, mode: str = "last") -> Tensor:
 
     With "last" this is v itself, with "mean" the mean so far, with "weighted" the weighted sum so far (up to a
     factor, the sum of the weights so far).
+
+    Example:
+        >>> running_membrane(torch.tensor([[[3.0]], [[6.0]], [[9.0]]]), "mean").flatten()
+        tensor([3.0000, 4.5000, 6.0000])
     """
     v = _membrane(v, mode)
     if mode == "last":
@@ -70,6 +87,11 @@ def overshoot(spikes: SpikeTimes, v: Tensor, *, threshold: float = 1.0) -> Tenso
     """V - threshold at each neuron's spike, or in the last step where it is silent (then negative): float32 [B, C].
 
     spikes: [B, C]; v: the same neurons' membrane without reset, [T, B, C], as `nn.TTFSLinear.membrane` returns it.
+
+    Example:
+        >>> spikes = SpikeTimes(torch.tensor([[1, 255]], dtype=torch.uint8), steps=2)
+        >>> overshoot(spikes, torch.tensor([[[0.5, 0.25]], [[1.5, 0.5]]]))
+        tensor([[ 0.5000, -0.5000]])
     """
     _output_spikes(spikes)
     v = _checks.float32("v", v, 3)
@@ -85,6 +107,11 @@ def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
     spikes: [B, C]. overshoot: float [B, C], see the function of that name. Ties go to the larger overshoot, then to the
     lower index. Where all are silent the same rule decides: the larger membrane, or index 0 where no overshoot is
     given.
+
+    Example:
+        >>> spikes = SpikeTimes(torch.tensor([[3, 1, 1]], dtype=torch.uint8), steps=4)
+        >>> first_spike(spikes), first_spike(spikes, overshoot=torch.tensor([[0.0, 0.1, 0.2]]))
+        (tensor([1]), tensor([2]))
     """
     _output_spikes(spikes)
     first = spikes.times == spikes.times.amin(1, keepdim=True)
@@ -101,7 +128,12 @@ def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
 
 
 def population(scores: Tensor, classes: int) -> Tensor:
-    """Mean score of each class's neurons, [..., classes], of scores [..., classes * k], in the order of `grouped`."""
+    """Mean score of each class's neurons, [..., classes], of scores [..., classes * k], in the order of `grouped`.
+
+    Example:
+        >>> population(torch.tensor([[1.0, 3.0, 5.0, 9.0]]), classes=2)
+        tensor([[2., 7.]])
+    """
     groups = grouped(scores, classes)
     return scores if groups.shape[-1] == 1 else groups.mean(-1)
 
@@ -110,6 +142,10 @@ def decision_step(spikes: SpikeTimes) -> Tensor:
     """Step of each sample's first output spike, int64 [B], 0 to T - 1; T where no output neuron fires.
 
     A decision in step t has cost t + 1 steps of inference.
+
+    Example:
+        >>> decision_step(SpikeTimes(torch.tensor([[3, 1], [255, 255]], dtype=torch.uint8), steps=4))
+        tensor([1, 4])
     """
     _output_spikes(spikes)
     first = spikes.times.amin(1).long()
@@ -121,6 +157,10 @@ def settled_step(scores: Tensor) -> Tensor:
 
     It tells after how many steps inference could have stopped with the answer of the last step. It is known only
     afterwards: a yardstick, not a rule for stopping.
+
+    Example:
+        >>> settled_step(torch.tensor([[[2.0, 1.0]], [[2.0, 3.0]], [[2.0, 4.0]]]))
+        tensor([1])
     """
     scores = _checks.float32("scores", scores, 3)
     answers = scores.detach().argmax(-1)
@@ -134,6 +174,10 @@ def ties(spikes: SpikeTimes, classes: int | None = None) -> Tensor:
 
     spikes: [B, C]. classes: as in `population`; by default every neuron is a class. Samples without a spike are not
     ties.
+
+    Example:
+        >>> ties(SpikeTimes(torch.tensor([[1, 1, 3], [1, 2, 3]], dtype=torch.uint8), steps=4))
+        tensor([ True, False])
     """
     _output_spikes(spikes)
     first = spikes.times == spikes.times.amin(1, keepdim=True)
@@ -142,7 +186,12 @@ def ties(spikes: SpikeTimes, classes: int | None = None) -> Tensor:
 
 
 def grouped(scores: Tensor, classes: int) -> Tensor:
-    """Scores [..., classes * k] as [..., classes, k]: class c owns neurons c k to (c + 1) k - 1."""
+    """Scores [..., classes * k] as [..., classes, k]: class c owns neurons c k to (c + 1) k - 1.
+
+    Example:
+        >>> grouped(torch.tensor([[1.0, 3.0, 5.0, 9.0]]), classes=2).shape
+        torch.Size([1, 2, 2])
+    """
     if not isinstance(scores, Tensor):
         raise TypeError(f"scores must be a torch.Tensor, got {type(scores).__name__}")
     _checks.integer("classes", classes, 1)

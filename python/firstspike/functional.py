@@ -28,6 +28,10 @@ def ramp(
 
     current: float32 [B, ...]. steps: T, 1 to 254. threshold: > 0. decay: in (0, 1]. Returns SpikeTimes of the shape of `current`.
     The first layer's product is made once, not T times. Raises ValueError or TypeError naming a bad argument.
+
+    Example:
+        >>> ramp(torch.tensor([[2.0, 0.4, -1.0]]), steps=4).times
+        tensor([[  0,   2, 255]], dtype=torch.uint8)
     """
     current = _checks.float32("current", current)
     if current.dim() < 2:
@@ -69,6 +73,11 @@ def linear(
     shortcut: SpikeTimes [B, M], M <= O, of which neuron i is added to the current of output i, times `shortcut_scale`: a
     number, or a tensor [M], differentiable. It needs avg_pool = 1.
     Returns SpikeTimes [B, O]. Raises ValueError or TypeError naming a bad argument.
+
+    Example:
+        >>> spikes = SpikeTimes(torch.tensor([[0, 2, 255]], dtype=torch.uint8), steps=4)
+        >>> linear(spikes, torch.tensor([[0.6, 0.6, 9.0]])).times
+        tensor([[2]], dtype=torch.uint8)
     """
     spikes = _spikes(spikes, 2, 4)
     weight = _checks.float32("weight", weight, 2)
@@ -111,6 +120,11 @@ def conv2d(
     times `shortcut_scale` as in `linear`; or a larger map, of which every n-th row and column counts. It needs a padding of at
     most half the kernel. Returns SpikeTimes [B, O, H', W'] with sizes as in torch.nn.functional.conv2d. Raises ValueError or
     TypeError naming a bad argument.
+
+    Example:
+        >>> spikes = SpikeTimes(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), steps=4)
+        >>> conv2d(spikes, torch.ones(5, 3, 3, 3), padding=1, avg_pool=2).shape
+        torch.Size([2, 5, 4, 4])
     """
     spikes = _spikes(spikes, 4)
     weight = _checks.float32("weight", weight, 4)
@@ -140,6 +154,11 @@ def integrate(
     """Membranes of neurons that never fire, the readout: V[t] = decay V[t-1] + W s[t] + bias.
 
     spikes, weight, bias, avg_pool, decay: as in `linear`. Returns float32 [T, B, O].
+
+    Example:
+        >>> spikes = SpikeTimes(torch.tensor([[0, 2]], dtype=torch.uint8), steps=3)
+        >>> integrate(spikes, torch.tensor([[0.5, 2.0]])).flatten()
+        tensor([0.5000, 0.5000, 2.5000])
     """
     spikes = _spikes(spikes, 2, 4)
     weight = _checks.float32("weight", weight, 2)
@@ -156,6 +175,11 @@ def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
 
     a, b: SpikeTimes of the same shape [B, ...], steps and device. Where both fire in the same step, or both are silent, it is
     `a`'s; the gradient goes to the one that was taken. Raises ValueError or TypeError naming a bad argument.
+
+    Example:
+        >>> a, b = (SpikeTimes(torch.tensor([t], dtype=torch.uint8), steps=4) for t in ([0, 3], [2, 255]))
+        >>> earliest(a, b).times
+        tensor([[0, 3]], dtype=torch.uint8)
     """
     for name, spikes in (("a", a), ("b", b)):
         _checks.instance(name, spikes, SpikeTimes, "SpikeTimes")
@@ -178,6 +202,11 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
     together with the neurons' places; by default drawn from torch's generator. Returns SpikeTimes of the same shape; only neurons
     that stay send a gradient back. The mean current behind it is smaller by 1 - p; the layers of `firstspike.nn` make up for
     that. Raises ValueError or TypeError naming a bad argument.
+
+    Example:
+        >>> spikes = SpikeTimes(torch.zeros(1, 1000, dtype=torch.uint8), steps=4)
+        >>> 400 < int(dropout(spikes, 0.5, seed=torch.tensor([0])).count()) < 600
+        True
     """
     if not isinstance(spikes, SpikeTimes):
         raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}")
@@ -201,6 +230,11 @@ def normalize_weight(weight: Tensor, deviation: float, gamma: Tensor | None = No
     weight: float32 [O, ...], of at least two dimensions and one element; mean and std (biased) are over the whole of it.
     deviation: > 0. gamma: float32 [O], or [1] for all outputs. Returns a tensor of the shape of `weight`. Raises ValueError or
     TypeError naming a bad argument.
+
+    Example:
+        >>> normal = normalize_weight(torch.randn(20, 30), 0.5)
+        >>> round(float(normal.std(correction=0)), 4), abs(round(float(normal.mean()), 4))
+        (0.5, 0.0)
     """
     weight = _checks.float32("weight", weight)
     if weight.dim() < 2 or weight.numel() == 0:
@@ -220,6 +254,10 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
     """The dense neuron, a drop-in for any network: V[t] = decay V[t-1] + current[t]; each neuron fires at most once.
 
     current: float32 [T, B, ...]. threshold: > 0. decay: in (0, 1]. Returns float32 spikes of the same shape, zeros and ones.
+
+    Example:
+        >>> fire(torch.tensor([[[0.6]], [[0.6]], [[5.0]]])).flatten()  # V = 0.6, 1.2: fires at 1, and once
+        tensor([0., 1., 0.])
     """
     current = _checks.float32("current", current)
     if current.dim() < 2 or current.shape[0] < 1:

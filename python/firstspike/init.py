@@ -22,6 +22,11 @@ def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generato
     variance of 1 where that derivation does not hold (each layer of `firstspike.nn` has its own as `gain`): `pool_gain`
     behind average pooling; 1 / sqrt(T) in a directly coded layer, which gets its whole input in every step, and in a
     layer that integrates, for its last potential.
+
+    Example:
+        >>> weight = ettfs_(torch.empty(500, 400), steps=8)
+        >>> round(float(weight.var() * 400 / 8), 1)
+        1.0
     """
     fan_in = _fan_in(weight)
     bound = _checks.real("gain", gain, 0.0, open_low=True) * math.sqrt(3 * _checks.steps(steps) / fan_in)
@@ -33,6 +38,10 @@ def pool_gain(avg_pool: int, steps: int) -> float:
 
     Of k^2 neurons that fire once each, uniformly and independently over T steps, a number n fires in step t, and the
     pooled input is n / k^2, with E[(n / k^2)^2] = ((1 - 1/T) / k^2 + 1/T) / T in place of 1 / T.
+
+    Example:
+        >>> pool_gain(2, steps=1), round(pool_gain(2, steps=8), 3)
+        (1.0, 1.706)
     """
     factor, steps = _checks.integer("avg_pool", avg_pool, 1), _checks.steps(steps)
     return 1 / math.sqrt((1 - 1 / steps) / factor**2 + 1 / steps)
@@ -42,6 +51,10 @@ def kaiming_(weight: Tensor, *, generator: Generator | None = None) -> Tensor:
     """True He initialisation for ReLU (He et al. 2015, Eq. 10), in place: U(-a, a), a = sqrt(6 / N), variance 2 / N.
 
     With TTFS neurons Var(PSC[t]) = 2 / T at best: the signal fades as T grows. weight: float [O, ...].
+
+    Example:
+        >>> round(float(kaiming_(torch.empty(500, 400)).var() * 400), 1)
+        2.0
     """
     return _uniform(weight, math.sqrt(6 / _fan_in(weight)), generator)
 
@@ -50,6 +63,10 @@ def torch_default_(weight: Tensor, *, generator: Generator | None = None) -> Ten
     """What `torch.nn.Linear` and `Conv2d` draw (`kaiming_uniform_`, a = sqrt 5), in place: U(-a, a), a = sqrt(1 / N).
 
     The variance is 1 / (3 N), so Var(PSC[t]) = 1 / (3 T) at best. weight: float [O, ...].
+
+    Example:
+        >>> float(torch_default_(torch.empty(500, 400)).abs().max()) <= 0.05
+        True
     """
     return _uniform(weight, math.sqrt(1 / _fan_in(weight)), generator)
 

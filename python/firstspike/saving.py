@@ -48,6 +48,13 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
     net: a `models.TTFSNet`, a layer of `firstspike.nn`, or a chain of them: `torch.nn.Sequential` or `ModuleList` (of chains,
     too), `Identity` and `Flatten`. Raises TypeError naming the part of another kind (save its state_dict instead); OSError where
     the file cannot be written.
+
+    Example:
+        >>> import os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
+        >>> save(models.mlp("64-32-10", steps=8), path)
+        >>> load(path).spec
+        '64-32-10'
     """
     _checks.instance("net", net, nn.Module, "a module")
     described = json.dumps(_described(net, "net"), sort_keys=True)
@@ -59,6 +66,12 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
     """The net of a file of `save`, or of a run of `firstspike train` (its folder or model file): on the CPU, in evaluation.
 
     Raises OSError where there is no file, ValueError where it is damaged or none of ours.
+
+    Example:
+        >>> load("nothing-here.safetensors")
+        Traceback (most recent call last):
+            ...
+        FileNotFoundError: ...
     """
     if Path(path).is_dir():
         return _trained(path)

@@ -23,6 +23,10 @@ class Surrogate:
     """A surrogate derivative sigma'(u) of the overshoot u = V - threshold.
 
     kind: "triangle", "rectangle", "atan" or "sigmoid". scale: the width w of the first two, the alpha of the last two.
+
+    Example:
+        >>> Surrogate("triangle", 0.5).derivative(torch.tensor([0.0, 0.25, 0.5]))
+        tensor([2., 1., 0.])
     """
 
     kind: str
@@ -59,20 +63,39 @@ def triangle(width: float = 0.9) -> Surrogate:
 
     A `half_width` below the threshold leaves out the neurons at rest: at a width of 1 a membrane that a small bias moves
     from 0 has a gradient at every step (docs/performance.md).
+
+    Example:
+        >>> triangle(0.5).half_width
+        0.5
     """
     return Surrogate("triangle", width)
 
 
 def rectangle(width: float = 1.0) -> Surrogate:
-    """1 / width where |u| < width / 2, else 0 (STBP, Wu et al. 2018, Eq. 24). Sparse."""
+    """1 / width where |u| < width / 2, else 0 (STBP, Wu et al. 2018, Eq. 24). Sparse.
+
+    Example:
+        >>> rectangle(1.0).derivative(torch.tensor([0.4, 0.6]))
+        tensor([1., 0.])
+    """
     return Surrogate("rectangle", width)
 
 
 def atan(alpha: float = 2.0) -> Surrogate:
-    """alpha / 2 / (1 + (pi alpha u / 2)^2) (SpikingJelly's ATan). Dense."""
+    """alpha / 2 / (1 + (pi alpha u / 2)^2) (SpikingJelly's ATan). Dense.
+
+    Example:
+        >>> atan(2.0).sparse
+        False
+    """
     return Surrogate("atan", alpha)
 
 
 def sigmoid(alpha: float = 4.0) -> Surrogate:
-    """alpha s(alpha u) (1 - s(alpha u)), s the logistic function (SpikingJelly's Sigmoid). Dense."""
+    """alpha s(alpha u) (1 - s(alpha u)), s the logistic function (SpikingJelly's Sigmoid). Dense.
+
+    Example:
+        >>> sigmoid(4.0).derivative(torch.tensor(0.0))
+        tensor(1.)
+    """
     return Surrogate("sigmoid", alpha)

@@ -46,6 +46,11 @@ def profile(
       NaN elsewhere, and for a net without a readout.
 
     Raises ValueError for an input without samples, and where no layer of `firstspike.nn` runs.
+
+    Example:
+        >>> table = profile(models.mlp("64-32-10", steps=8), torch.rand(20, 64))
+        >>> table["layer"].tolist()
+        ['layers.0', 'layers.1', 'total']
     """
     figures = energy.load(table)
     if len(x) == 0:

@@ -68,6 +68,11 @@ def build(
     the first step, and more of them have a gradient (ours). generator: draws the weights.
 
     Raises GrammarError (a ValueError) that points at the token, ValueError and TypeError naming the argument.
+
+    Example:
+        >>> net = build("8C3-AP2-32-10", input_shape=(1, 8, 8), steps=8, readout="twd-exp")
+        >>> net(torch.rand(4, 1, 8, 8)).shape
+        torch.Size([4, 10])
     """
     shape = check_input_shape(input_shape)
     _checks.one_of("encoder", encoder, ENCODERS)
@@ -131,7 +136,12 @@ def build(
 
 
 def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **options: Any) -> TTFSNet:
-    """`build` for a net without convolutions; input_shape is by default (N,), N the first number of the string."""
+    """`build` for a net without convolutions; input_shape is by default (N,), N the first number of the string.
+
+    Example:
+        >>> mlp("64-32-10", steps=8)(torch.rand(4, 64)).shape
+        torch.Size([4, 10])
+    """
     first = parse(spec)[0]
     if not isinstance(first, Linear):
         raise fail(spec, first, "an mlp has fully connected layers only; models.cnn takes convolutions")
@@ -139,7 +149,12 @@ def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **
 
 
 def cnn(spec: str, *, steps: int, input_shape: tuple[int, ...], **options: Any) -> TTFSNet:
-    """`build` for a net that starts with a convolution; input_shape is (C, H, W)."""
+    """`build` for a net that starts with a convolution; input_shape is (C, H, W).
+
+    Example:
+        >>> cnn("8C3-AP2-10", steps=8, input_shape=(1, 8, 8))(torch.rand(4, 1, 8, 8)).shape
+        torch.Size([4, 10])
+    """
     first = parse(spec)[0]
     if not isinstance(first, Conv):
         raise fail(spec, first, "a cnn starts with a convolution; models.mlp takes fully connected layers only")
@@ -147,7 +162,13 @@ def cnn(spec: str, *, steps: int, input_shape: tuple[int, ...], **options: Any) 
 
 
 def from_config(config: dict[str, Any], *, generator: Generator | None = None) -> TTFSNet:
-    """The net that `TTFSNet.config()` describes, with newly drawn weights; load a state_dict to get the old ones."""
+    """The net that `TTFSNet.config()` describes, with newly drawn weights; load a state_dict to get the old ones.
+
+    Example:
+        >>> net = mlp("64-32-10", steps=8)
+        >>> from_config(net.config()).spec
+        '64-32-10'
+    """
     options = dict(config)
     kind = options.pop("surrogate")
     if "output_surrogate" in options:

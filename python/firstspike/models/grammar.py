@@ -19,7 +19,14 @@ _EXPECTED = (
 
 
 class GrammarError(ValueError):
-    """A net's string that cannot be read or built; the message shows the place with carets."""
+    """A net's string that cannot be read or built; the message shows the place with carets.
+
+    Example:
+        >>> parse("8C3-XP2")
+        Traceback (most recent call last):
+            ...
+        firstspike.models.grammar.GrammarError: ...
+    """
 
     def __init__(self, spec: str, start: int, end: int, message: str) -> None:
         super().__init__(f"{message}\n    {spec}\n    {' ' * start}{'^' * max(1, end - start)}")
@@ -97,6 +104,10 @@ def parse(spec: str) -> list[Token]:
     a block of them; then the fully connected layers, of which the last one is the number of classes. A net without
     convolutions starts with the size of its input. A block R(...) stands behind a layer that fires, and holds convolutions or
     fully connected layers. Raises TypeError where spec is no string, GrammarError (a ValueError) pointing at the token otherwise.
+
+    Example:
+        >>> [str(token) for token in parse("8C3-AP2-10")]
+        ['8C3', 'AP2', '10']
     """
     if not isinstance(spec, str):
         raise TypeError(f"spec must be a string such as '784-400-400-10', got {type(spec).__name__}")

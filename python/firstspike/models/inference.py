@@ -44,6 +44,12 @@ def prepare_for_inference(net: TTFSNet) -> InferenceNet:
 
     Layers that get and give spikes are put together (`nn.Prepacked`), dropout is off, and what becomes of the net later is not
     seen. Raises TypeError where `net` is no TTFSNet, ValueError where it is not on the CPU.
+
+    Example:
+        >>> net = mlp("64-32-10", steps=8).eval()
+        >>> x = torch.rand(4, 64)
+        >>> torch.equal(prepare_for_inference(net)(x), net(x))
+        True
     """
     _checks.instance("net", net, TTFSNet, "a TTFSNet (nn.Prepacked takes layers)")
     for name, parameter in net.named_parameters():

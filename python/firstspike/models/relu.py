@@ -23,6 +23,10 @@ def relu_counterpart(
     The same sizes, kernels, padding and pools (earliest pooling becomes max pooling: the largest activation is the
     earliest spike), the same dropout, biases, no normalisation, and true He initialisation with biases of 0. Arguments
     and errors as in `build`.
+
+    Example:
+        >>> relu_counterpart("64-32-10", input_shape=(1, 8, 8))(torch.rand(4, 1, 8, 8)).shape
+        torch.Size([4, 10])
     """
     sized = layer_sizes(spec, check_input_shape(input_shape), pooling)
     layers: list[nn.Module] = []

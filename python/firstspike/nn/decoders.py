@@ -16,6 +16,11 @@ class TemporalWeighting(nn.Module):
     gamma and mode as in `decode.temporal_weighting`. classes: the number of classes, each with its k neurons
     (`decode.population`); None: a neuron a class. scale multiplies the scores: it changes no answer, but it is the
     inverse temperature of a softmax behind them (ours).
+
+    Example:
+        >>> spikes = SpikeTimes(torch.tensor([[0, 1, 255, 255]], dtype=torch.uint8), steps=4)
+        >>> TemporalWeighting(gamma=2.0, classes=2)(spikes)
+        tensor([[0.7500, 0.0000]])
     """
 
     def __init__(
@@ -41,7 +46,12 @@ class TemporalWeighting(nn.Module):
 
 
 class MembraneReadout(nn.Module):
-    """Membrane readout: "last", "mean" or "weighted" (`decode.membrane`), then the mean of each class's neurons."""
+    """Membrane readout: "last", "mean" or "weighted" (`decode.membrane`), then the mean of each class's neurons.
+
+    Example:
+        >>> MembraneReadout("mean")(torch.tensor([[[1.0, 4.0]], [[3.0, 0.0]]]))
+        tensor([[2., 2.]])
+    """
 
     def __init__(self, mode: str = "last", *, classes: int | None = None) -> None:
         super().__init__()
@@ -72,6 +82,10 @@ class FirstSpike(nn.Module):
     an `overshoot` o (`decode.overshoot`) it gets o / (1 + |o|) / (2 T) on top, less than half a step and without
     gradient, so that ties go to the larger overshoot, as in `decode.first_spike`. A class scores as its best neuron.
     scale as in `TemporalWeighting`.
+
+    Example:
+        >>> FirstSpike()(SpikeTimes(torch.tensor([[3, 1, 255]], dtype=torch.uint8), steps=4))
+        tensor([[0.2500, 0.7500, 0.0000]])
     """
 
     def __init__(self, *, classes: int | None = None, scale: float = 1.0) -> None:

@@ -72,6 +72,10 @@ class TTFSNode(NeuronSettings):
     V[t] = decay V[t - 1] + X[t]; it fires once, where V >= threshold. A drop-in for the neurons of time-stepped
     libraries, behind any layer; there is no state to reset. threshold > 0; 0 < decay <= 1 (1 = IF); surrogate:
     `triangle()` by default.
+
+    Example:
+        >>> TTFSNode(threshold=2.0)(torch.ones(3, 1, 1)).flatten()
+        tensor([0., 1., 0.])
     """
 
     def __init__(self, *, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate | None = None) -> None:

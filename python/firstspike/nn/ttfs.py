@@ -35,6 +35,11 @@ class TTFSLinear(FiringLayer):
     steps: T, 1 to 254. avg_pool: average pooling of input maps by k x k before they are flattened in C, H, W order; it
     costs nothing, an event enters with weight W / k^2. threshold, decay and surrogate as in `FiringLayer`, the others as in
     `Synapse`. gain: of ETTFS-init and normalisation, by default `init.pool_gain`.
+
+    Example:
+        >>> spikes = SpikeTimes(torch.zeros(4, 8, 6, 6, dtype=torch.uint8), steps=8)
+        >>> TTFSLinear(8 * 3 * 3, 10, avg_pool=2, steps=8)(spikes).shape
+        torch.Size([4, 10])
     """
 
     def __init__(
@@ -122,6 +127,11 @@ class TTFSConv2d(FiringLayer):
     """Convolutional TTFS layer, see `TTFSLinear`. Sizes as in `torch.nn.Conv2d`, each an int or a pair (vertical, horizontal).
 
     avg_pool pools the input first.
+
+    Example:
+        >>> spikes = SpikeTimes(torch.zeros(4, 8, 6, 6, dtype=torch.uint8), steps=8)
+        >>> TTFSConv2d(8, 16, 3, padding=1, steps=8, normalization=True)(spikes).shape
+        torch.Size([4, 16, 6, 6])
     """
 
     def __init__(
