@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from firstspike import SpikeTimes, data, encode
+from firstspike._checks import one_of
 
 SOURCES = ("fashion-mnist", "uniform")
 
@@ -33,8 +34,7 @@ def batch(source: str, size: int, steps: int, *, flat: bool, seed: int = 0) -> B
     silent); "uniform", the worst case, in which every input fires, at a uniformly random time. flat: [B, 784] rather
     than maps. seed: of the random times and their labels.
     """
-    if source not in SOURCES:
-        raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
+    one_of("source", source, SOURCES)
     if source == "fashion-mnist":
         images, labels = _images()
         images, labels = images[:size], labels[:size]

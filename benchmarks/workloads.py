@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from firstspike._checks import one_of
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -45,7 +47,6 @@ INFERENCE = {256: (9, 8), 1: (6, 5)}
 
 def workload_named(name: str) -> Workload:
     """The work of this name; ValueError for another."""
-    for workload in WORKLOADS:
-        if workload.name == name:
-            return workload
-    raise ValueError(f"name must be one of {', '.join(workload.name for workload in WORKLOADS)}, got {name!r}")
+    by_name = {workload.name: workload for workload in WORKLOADS}
+    one_of("name", name, tuple(by_name))
+    return by_name[name]

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from firstspike import data, train
 from firstspike import emulator as em
+from firstspike._checks import one_of
 from firstspike.data.cache import user_root
 from firstspike.emulator.program.inputs import input_times
 from firstspike.emulator.quantization import qat
@@ -51,8 +52,7 @@ app = typer.Typer(add_completion=False)
 def jobs(profile: str) -> Iterator[Job]:
     """All runs of a profile, as plain values."""
     whole = tomllib.loads((HERE / "emulator.toml").read_text(encoding="utf-8"))
-    if profile not in PROFILES:
-        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
+    one_of("profile", profile, PROFILES)
     part = whole[profile]
     for net, settings in part["nets"].items():
         for seed in part["seeds"]:

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import typer
 from rich.console import Console
 
+from firstspike._checks import one_of
 from firstspike._provenance import cores
 from firstspike.data.cache import user_root
 from paper import grid, session
@@ -96,8 +97,7 @@ def main(
 
 
 def _profile(name: str) -> str:
-    if name not in grid.PROFILES:
-        raise ValueError(f"--profile must be one of {', '.join(grid.PROFILES)}, got {name!r}")
+    one_of("--profile", name, grid.PROFILES)
     return name
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from firstspike._checks import one_of
+
 from ..workloads import Workload
 
 _MADE_BY = {
@@ -69,8 +71,7 @@ MOST_UNROLLED = 64
 
 def build(setting: Setting, workload: Workload, steps: int) -> nn.Module:
     """The net of a setting. ValueError for an unknown library; ImportError where the library is absent."""
-    if setting.library not in _MADE_BY:
-        raise ValueError(f"library must be one of {', '.join(LIBRARIES)}, got {setting.library!r}")
+    one_of("library", setting.library, LIBRARIES)
     module, name = _MADE_BY[setting.library]
     net: nn.Module = getattr(import_module(f"{__package__}.{module}"), name)(workload, steps, **setting.options)
     if not setting.compiled:

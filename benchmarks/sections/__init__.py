@@ -7,6 +7,8 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
+from firstspike._checks import one_of
+
 NAMES = (
     "sweep",
     "steps",
@@ -31,6 +33,5 @@ DEFAULT_ALLOCATOR = ("allocator", "memory")
 
 def section(name: str) -> ModuleType:
     """The module of a section; ValueError for an unknown name."""
-    if name not in NAMES:
-        raise ValueError(f"section must be one of {', '.join(NAMES)}, got {name!r}")
+    one_of("section", name, NAMES)
     return import_module(f"{__name__}.{name}")

@@ -54,3 +54,10 @@ def test_counts_of_each_layer_sum_to_those_of_the_net():
     for name in ("additions", "macs", "updates"):
         assert getattr(first, name) + getattr(second, name) == getattr(count, name)
     assert [layer.samples for layer in counter.layers.values()] == [6, 6]
+
+
+def test_a_layer_that_returns_its_membrane_too_counts_as_any_other():
+    model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, readout="first-spike")
+    with OperationCounter(model) as count, torch.no_grad():
+        model(torch.rand(2, 1, 4, 4))
+    assert count.samples == 2 and count.updates == 2 * 5 * (4 * 16 + 3)

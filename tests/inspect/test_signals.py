@@ -30,9 +30,10 @@ def test_statistics_of_a_layer_whose_currents_are_known():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+@pytest.mark.parametrize("readout", ["twd-exp", "first-spike"])
 @pytest.mark.parametrize("pooling", ["avg", "max", "earliest"])
-def test_statistics_of_every_pooling(pooling):
-    model = models.build("4C3-AP2-4C3-AP2-3", input_shape=(1, 8, 8), steps=3, pooling=pooling, readout="twd-exp")
+def test_statistics_of_every_pooling(pooling, readout):
+    model = models.build("4C3-AP2-4C3-AP2-3", input_shape=(1, 8, 8), steps=3, pooling=pooling, readout=readout)
     rows = layer_signals(model, torch.rand(2, 1, 8, 8), torch.tensor([0, 1]))
     assert [row["layer"] for row in rows] == ["DirectConv2d", "TTFSConv2d", "TTFSLinear"]
     with torch.no_grad(), OperationCounter(model) as count:

@@ -39,9 +39,9 @@ def rows(kind: type, prefix: str = "") -> list[tuple[str, str, str, str]]:
     """(key, type, default, meaning) of every field."""
     meanings = described(inspect.getdoc(build) or "") | described(inspect.getdoc(kind) or "")
     made = []
-    for entry in dataclasses.fields(kind):  # type: ignore[arg-type]
+    for entry in dataclasses.fields(kind):
         if dataclasses.is_dataclass(entry.default_factory):
-            made += rows(entry.default_factory, f"{prefix}{entry.name}.")  # type: ignore[arg-type]
+            made += rows(entry.default_factory, f"{prefix}{entry.name}.")
             continue
         default = "required" if entry.default is dataclasses.MISSING else toml(entry.default)
         made.append((f"{prefix}{entry.name}", str(entry.type).replace(" | ", " or "), default, meanings[entry.name]))

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from firstspike import SpikeTimes, data, encode, models, plot, surrogate
 from firstspike.inspect import Monitor
+from firstspike.nn import MembraneReadout
 from firstspike.report import figure, line_style, style, write_svg
 
 STEPS = 12
@@ -63,7 +64,8 @@ def decision(seen: Monitor, test: data.Dataset, sample: int) -> Any:
     """One digit on its way through the net: the image, the spikes of each hidden layer, the scores of the classes."""
     times: dict[str, SpikeTimes] = seen.times
     scores = running(seen)[:, sample]
-    steps, best, runner_up = len(scores), *scores[-1].topk(2).indices.tolist()
+    steps = len(scores)
+    best, runner_up = scores[-1].topk(2).indices.tolist()
     changes = (scores.argmax(1) != best).nonzero().flatten()
     decided = int(changes[-1]) + 1 if len(changes) else 0
     blue, red = line_style(0).color, line_style(1).color
@@ -105,7 +107,7 @@ def running(seen: Monitor) -> Any:
     """The scores if the run ended after each step, [T, B, classes]."""
     name = next(reversed(seen.layers))
     readout, membrane = seen.readout, seen.layers[name].membrane
-    assert readout is not None and membrane is not None
+    assert isinstance(readout, MembraneReadout) and membrane is not None
     return readout.running(membrane)
 
 

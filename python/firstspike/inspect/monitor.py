@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .. import decode
 from ..nn import FirstSpike, MembraneReadout, Synapse, TemporalWeighting, TTFSNode
 from ..spikes import SpikeTimes
+from .operations import fired_of
 from .signals import layer_current
 
 _READOUTS = (MembraneReadout, TemporalWeighting, FirstSpike)
@@ -148,7 +149,7 @@ class Monitor:
 
     @torch.no_grad()
     def _see(self, name: str, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        received = arguments[0] if arguments else None
+        received, output = arguments[0] if arguments else None, fired_of(output)
         output = output[0] if isinstance(output, tuple) else output  # a layer that was asked for its membrane too
         received = received.detach() if isinstance(received, SpikeTimes | Tensor) else None
         if isinstance(module, _READOUTS) and received is not None:

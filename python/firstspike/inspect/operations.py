@@ -52,6 +52,11 @@ def products(units: Tensor, layer: Any) -> float:
     return float(reached.sum(dtype=torch.float64)) * weight.shape[0]
 
 
+def fired_of(output: Any) -> Any:
+    """What a layer sends, of what it returned: with `membrane=True` it returned its potential as well."""
+    return output[0] if isinstance(output, tuple) else output
+
+
 class OperationCounter:
     """Counts the operations of the forward passes within a `with` block; works for spiking nets and those with ReLU.
 
@@ -90,6 +95,7 @@ class OperationCounter:
 
     @torch.no_grad()
     def _add(self, layer: Any, x: Any, output: Any, own: OperationCount, *, counts_samples: bool) -> None:
+        output = fired_of(output)
         samples = len(output) if isinstance(output, SpikeTimes) else _batch_size(layer, output)
         additions = macs = updates = 0.0
         if isinstance(x, SpikeTimes):

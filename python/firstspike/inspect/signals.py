@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..spikes import SpikeTimes
+from .operations import fired_of
 
 #: Edges of the bins of `layer_signals`' histogram of X[t], in units of the threshold; the two outer bins hold everything
 #: beyond.
@@ -28,7 +29,7 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
     """
     seen: list[tuple[Any, Any, Any]] = []
     layers = [layer for layer in model.layers if isinstance(getattr(layer, "weight", None), Tensor)]
-    hooks = [layer.register_forward_hook(lambda m, a, o: seen.append((m, a[0], o))) for layer in layers]
+    hooks = [layer.register_forward_hook(lambda m, a, o: seen.append((m, a[0], fired_of(o)))) for layer in layers]
     try:
         model.zero_grad()
         F.cross_entropy(model(x), labels).backward()
