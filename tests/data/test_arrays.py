@@ -81,3 +81,17 @@ def test_draw_keeps_the_shares_of_classes():
     assert drawn.images.flatten().tolist() == sorted(drawn.images.flatten().tolist())
     with pytest.raises(ValueError, match=r"count must be in 1..90, got 91"):
         data.draw(whole, 91)
+
+
+EVENT = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.int8)])
+
+
+def test_events_become_the_first_spike_of_each_pixel():
+    one = np.array([(0, 0, 5, 1), (0, 0, 0, 1), (2, 1, 9, 0)], EVENT)
+    other = np.array([(1, 1, 100, 0)], EVENT)
+    found = data.from_events([one, other], [1, 0], sensor_size=(3, 2, 2), steps=10, window=10, name="two")
+    assert found.steps == 10 and found.input_shape == (2, 2, 3) and found.name == "two"
+    assert found.images[0, 1, 0, 0] == 0 and found.images[0, 0, 1, 2] == 9 and (found.images[0] != 255).sum() == 2
+    assert found.images[1, 0, 1, 1] == 0 and (found.images[1] != 255).sum() == 1
+    with pytest.raises(ValueError, match="recordings must have at least one"):
+        data.from_events([], [], sensor_size=(3, 2, 2), steps=10)

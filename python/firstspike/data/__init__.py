@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import _checks
 from . import cifar, digits, gesture, idx_source
-from .arrays import from_arrays
+from .arrays import from_arrays, from_events
 from .cache import cache_root, offline, user_root
 from .catalogue import FASHION_MNIST, MNIST
 from .dataset import Dataset, draw, split
@@ -25,6 +25,7 @@ __all__ = [
     "cache_root",
     "draw",
     "from_arrays",
+    "from_events",
     "load",
     "load_images",
     "offline",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .. import encode
 from ..spikes import SpikeTimes
 from .dataset import Dataset
 
@@ -50,6 +52,33 @@ def from_arrays(
     if classes is None:
         classes = int(labels.max()) + 1 if labels.numel() else 1
     return Dataset(samples.contiguous(), labels.contiguous(), classes, name, source, steps)
+
+
+def from_events(
+    recordings: Sequence[Any],
+    y: Any,
+    *,
+    sensor_size: tuple[int, int, int],
+    steps: int,
+    window: float | tuple[float, float] | None = None,
+    classes: int | None = None,
+    name: str = "events",
+    source: str = "given in Python",
+) -> Dataset:
+    """A data set out of recordings of an event camera: the first event of each pixel and polarity, as a spike time.
+
+    Args:
+        recordings: N structured arrays with the fields x, y, t, p, as tonic gives them.
+        y: labels [N].
+        sensor_size, steps, window: see `encode.first_events`.
+        classes, name, source: as for `from_arrays`.
+    """
+    if not len(recordings):
+        raise ValueError("recordings must have at least one recording")
+    times = [
+        encode.first_events(events, sensor_size=sensor_size, steps=steps, window=window).times for events in recordings
+    ]
+    return from_arrays(SpikeTimes(torch.cat(times), steps), y, classes=classes, name=name, source=source)
 
 
 def _tensor(name: str, value: Any) -> Tensor:
