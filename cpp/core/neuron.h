@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 
 #include "macros.h"
 
@@ -32,12 +33,22 @@ FIRSTSPIKE_HOST_DEVICE inline Value overshoot(Value membrane, const Neuron& neur
     return membrane - neuron.threshold;
 }
 
-// sum_{k=0..step} decay^k: how often a constant current has entered the membrane by `step`, leak included.
+// The next of the sums 1, 1 + decay, 1 + decay + decay^2, ...: number t is how often a constant current has entered the membrane
+// by step t, leak included. Before the first it is 0.
+FIRSTSPIKE_HOST_DEVICE inline float next_gain(float gain, float decay) { return gain * decay + 1.0f; }
+
+// Number `step` of them, by itself.
 FIRSTSPIKE_HOST_DEVICE inline float constant_current_gain(int step, float decay) {
     if (decay == 1.0f) return static_cast<float>(step + 1);
     float gain = 0.0f;
-    for (int k = 0; k <= step; ++k) gain = gain * decay + 1.0f;
+    for (int k = 0; k <= step; ++k) gain = next_gain(gain, decay);
     return gain;
+}
+
+// All of them for so many steps.
+inline void constant_current_gains(float* gains, int64_t steps, float decay) {
+    float gain = 0.0f;
+    for (int64_t t = 0; t < steps; ++t) gains[t] = gain = next_gain(gain, decay);
 }
 
 }  // namespace firstspike

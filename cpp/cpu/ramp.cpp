@@ -61,7 +61,7 @@ Support ramp(const float* current, int64_t sites, int64_t channels, int64_t step
 void ramp_gradient(const OutputGradient& g, int64_t sites, int64_t channels, const Neuron& neuron, int threads,
                    float* current_gradient) {
     float gain[kMaxSteps];
-    for (int t = 0; t < kMaxSteps; ++t) gain[t] = constant_current_gain(t, neuron.decay);
+    constant_current_gains(gain, kMaxSteps, neuron.decay);
     const int64_t tiles = Tiles{channels}.number();
     std::fill_n(current_gradient, sites * channels, 0.0f);
     each_tile(sites, channels, threads, [&](int64_t, int64_t site, int64_t tile) {

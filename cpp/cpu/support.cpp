@@ -10,7 +10,7 @@ namespace firstspike {
 void SupportWriter::add_chunk(int64_t least) {
     constexpr int64_t kGroups = 8;  // of the largest size, at least, so that little stays free at the end of a chunk
     const int64_t entries = std::max(chunk_, kGroups * least);
-    chunks_.push_back({Buffer<float>(entries), Buffer<uint8_t>(entries), Buffer<uint8_t>(entries)});
+    chunks_.push_back({entries, Buffer<float>(entries), Buffer<uint8_t>(entries), Buffer<uint8_t>(entries)});
     size_ = 0;
 }
 

@@ -44,7 +44,7 @@ class alignas(128) SupportWriter {
 
     // Room for a group of at most `most` entries; end_group takes the cursor with those that came.
     FIRSTSPIKE_INLINE SupportCursor begin_group(int64_t group, int64_t most) {
-        const bool full = chunks_.empty() || size_ + most + kTile > chunks_.back().slope.capacity();
+        const bool full = chunks_.empty() || size_ + most + kTile > chunks_.back().room;
         if (full) add_chunk(most + kTile);
         if (full || runs_.back().end != group) runs_.push_back({group, group, chunks_.size() - 1, size_});
         Chunk& chunk = chunks_.back();
@@ -58,6 +58,7 @@ class alignas(128) SupportWriter {
  private:
     friend class SupportRecord;
     struct Chunk {
+        int64_t room;  // entries that each of the arrays holds
         Buffer<float> slope;
         Buffer<uint8_t> step, lane;
     };

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 
 #include "../../core/neuron.h"
 #include "../runtime/scratch.h"
@@ -40,7 +42,9 @@ struct Positions {
 class CurrentGradient {
  public:
     CurrentGradient(const Layer& l, const Neuron& neuron, const SiteLines& lines)
-        : layer_(l), neuron_(neuron), lines_(lines), at_(l, lines) {}
+        : layer_(l), neuron_(neuron), lines_(lines), at_(l, lines) {
+        constant_current_gains(gain_, l.steps, neuron.decay);
+    }
 
     template <int N>
     void build(int64_t line, int64_t tile, const OutputGradient& g, double* bias_sum) {
@@ -48,6 +52,9 @@ class CurrentGradient {
         constexpr int64_t kWidth = N * kLanes;
         table_.reserve(at_.number * steps);
         std::fill_n(table_.data(), at_.number * steps, 0u);
+        if (sites > (int64_t{1} << 32) / kWidth / steps - 1)
+            throw std::length_error("a line of sites is too long for dL/dW: its width times steps must stay below 2^32 / " +
+                                    std::to_string(kWidth));
         rows_.reserve((sites * steps + 1) * kWidth);
         std::fill_n(rows_.data(), kWidth, 0.0f);
         int64_t used = kWidth;
@@ -63,8 +70,7 @@ class CurrentGradient {
             for (int64_t t = steps - 1; t >= 0; --t) {
                 const int64_t e = until_[t], count = until_[t + 1] - e;
                 if (count > 0 || (row != 0 && neuron_.decay != 1.0f)) {
-                    add_entries(d, bias, bits_of(g.support.lane + e, count), direct_.data() + (e - begin),
-                                constant_current_gain(static_cast<int>(t), neuron_.decay));
+                    add_entries(d, bias, bits_of(g.support.lane + e, count), direct_.data() + (e - begin), gain_[t]);
                     row = used;
                     unrolled<N>(FIRSTSPIKE_BODY(k) { store(rows_.data() + row + k * kLanes, d[k]); });
                     used += kWidth;
@@ -107,6 +113,7 @@ class CurrentGradient {
     Buffer<float> direct_, rows_;
     Buffer<uint32_t> table_;
     int64_t until_[kMaxSteps + 1];
+    float gain_[kMaxSteps];  // of the bias, which enters in every step
 };
 
 }  // namespace firstspike

@@ -93,9 +93,10 @@ class FiringRecord {
     const SupportCursor& cursor() const { return cursor_; }
 
  private:
+    // Of each lane; a NaN counts as spent, so that it does not hide the other neurons.
     static FIRSTSPIKE_INLINE Vec highest(const Vec (&v)[N]) {
-        Vec highest = v[0];
-        unrolled<N - 1>(FIRSTSPIKE_BODY(k) { highest = larger(highest, v[k + 1]); });
+        Vec highest = splat(kSpent);
+        unrolled<N>(FIRSTSPIKE_BODY(k) { highest = larger(v[k], highest); });
         return highest;
     }
 

@@ -7,6 +7,12 @@
 #include <mutex>
 #include <vector>
 
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#else
+#include <cfenv>
+#endif
+
 namespace firstspike {
 
 // Tasks for a pass over sites; few enough that each has work worth its buffers.
@@ -25,6 +31,34 @@ void run_on_threads(int threads, void (*body)(void*), void* context);
 // A number of the calling thread, the same for its whole life; those of a pool of n threads differ modulo n as a rule.
 unsigned thread_number();
 
+// How the processor rounds and whether it flushes denormals to zero: a thread's own setting.
+class FloatMode {
+ public:
+    // The calling thread's.
+    FloatMode() {
+#if defined(__SSE2__)
+        mode_ = _mm_getcsr() & ~kFlags;
+#else
+        std::fegetenv(&mode_);
+#endif
+    }
+    void apply() const {
+#if defined(__SSE2__)
+        _mm_setcsr(mode_);
+#else
+        std::fesetenv(&mode_);
+#endif
+    }
+
+ private:
+#if defined(__SSE2__)
+    static constexpr unsigned kFlags = 0x3f;  // exceptions that have been raised
+    unsigned mode_;
+#else
+    std::fenv_t mode_;
+#endif
+};
+
 // The tasks from `next` on are not taken yet.
 struct alignas(64) TaskRange {
     std::atomic<int64_t> next;
@@ -32,7 +66,8 @@ struct alignas(64) TaskRange {
 };
 }  // namespace detail
 
-// Calls task(i) for i in [0, tasks), on at most `threads` threads. Rethrows the first exception.
+// Calls task(i) for i in [0, tasks), on at most `threads` threads, all with the calling thread's floating-point mode (such as
+// torch.set_flush_denormal). Rethrows the first exception.
 //
 // Each thread begins with a range of its own, the calling one with the first as in torch's loops, and takes from the others' when
 // that is done. So a thread meets what it made itself in the call before, as long as tasks are numbered alike: cores that share
@@ -47,11 +82,13 @@ void parallel_for(int64_t tasks, int threads, Task&& task) {
         std::vector<detail::TaskRange> ranges;
         Task& task;
         unsigned caller;
+        detail::FloatMode mode;
         std::exception_ptr error;
         std::mutex guard;
     } context{std::vector<detail::TaskRange>(static_cast<size_t>(threads < tasks ? threads : tasks)),
               task,
               detail::thread_number(),
+              {},
               nullptr,
               {}};
     const auto number = static_cast<int64_t>(context.ranges.size());
@@ -62,6 +99,8 @@ void parallel_for(int64_t tasks, int threads, Task&& task) {
     const auto body = [](void* raw) {
         auto& shared = *static_cast<Context*>(raw);
         const size_t first = detail::thread_number() - shared.caller, count = shared.ranges.size();
+        const detail::FloatMode own;
+        shared.mode.apply();
         try {
             for (size_t r = 0; r < count; ++r) {
                 detail::TaskRange& range = shared.ranges[(first + r) % count];
@@ -71,6 +110,7 @@ void parallel_for(int64_t tasks, int threads, Task&& task) {
             const std::lock_guard<std::mutex> lock(shared.guard);
             if (!shared.error) shared.error = std::current_exception();
         }
+        own.apply();
     };
     detail::run_on_threads(static_cast<int>(number), body, &context);
     if (context.error) std::rethrow_exception(context.error);

@@ -1,5 +1,9 @@
 #include "scratch.h"
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
 #include <mutex>
 #include <new>
 #include <vector>
@@ -25,6 +29,9 @@ constexpr size_t kKept = size_t{512} << 20;  // bytes kept at most
 // Blocks by size class: four classes to a power of two, so that at most a fifth of a block lies idle.
 class Store {
  public:
+    void lock() { guard_.lock(); }
+    void unlock() { guard_.unlock(); }
+
     void* take(size_t& bytes) {
         const size_t index = size_class(bytes);
         {
@@ -72,7 +79,14 @@ class Store {
 
 // Never destroyed: arrays that Python holds may outlive every other static object.
 Store& store() {
-    static Store* const instance = new Store;
+    static Store* const instance = [] {
+        static Store* const fresh = new Store;
+#if defined(__unix__) || defined(__APPLE__)
+        // A process that forks while another thread is in the store: the child's copy must not stay locked.
+        pthread_atfork([] { fresh->lock(); }, [] { fresh->unlock(); }, [] { fresh->unlock(); });
+#endif
+        return fresh;
+    }();
     return *instance;
 }
 

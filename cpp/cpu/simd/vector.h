@@ -86,6 +86,7 @@ inline bool any(Words words) {
 #endif
 }
 
+// The larger one; b where a is NaN.
 inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 
 inline Vec absolute(Vec v) {

@@ -1,0 +1,120 @@
+"""Edges of the CPU kernels."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from firstspike import SpikeTimes, _extension, functional
+from firstspike.surrogate import triangle
+
+
+@pytest.fixture(autouse=True)
+def keep_threads() -> Iterator[None]:
+    """Restore torch's number of threads and the handling of denormals."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize(("healthy", "broken"), [(0, 48), (0, 16), (16, 0), (48, 0), (31, 63), (47, 15), (5, 6)])
+def test_a_nan_silences_its_own_neuron_alone(broken: int, healthy: int) -> None:
+    """In training as in inference: the neurons of one tile do not share a NaN."""
+    weight = torch.zeros(64, 1)
+    weight[healthy], weight[broken] = 2.0, torch.nan
+    spikes = SpikeTimes(torch.zeros(1, 1, dtype=torch.uint8), 4)
+    for record in (False, True):
+        times = functional.linear(spikes, weight.clone().requires_grad_(record), None).times
+        assert times[0, healthy] == 0
+        assert (times != 255).sum() == 1
+
+
+def test_every_thread_flushes_denormals_as_the_caller_does() -> None:
+    """Products of 1e-30 and a slope below 1e-9 are denormal: with flushing all tasks round them to zero, else none."""
+    current = torch.full((4096, 16), 0.5)
+    threads = 4
+    for flush in (True, False):
+        assert torch.set_flush_denormal(flush)
+        found: list[Tensor] = []
+        for number in (1, threads):
+            torch.set_num_threads(number)
+            x = current.clone().requires_grad_()
+            spikes = functional.ramp(x, 1, surrogate=triangle(1.0))
+            spikes.dense().backward(torch.full((1, 4096, 16), 1.5e-38))
+            assert x.grad is not None
+            found.append(x.grad)
+        expected = 0.0 if flush else 1.5e-38 * 0.5
+        assert torch.equal(found[0], found[1])
+        assert (found[0] == 0).all() if flush else torch.allclose(found[0], torch.tensor(expected), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.9])
+def test_bias_gradient_of_a_leaky_layer(decay: float) -> None:
+    """An entry at step t counts 1 + decay + ... + decay^t times, for as many steps as there may be."""
+    steps = 254
+    times = torch.full((1, 1), 200, dtype=torch.uint8)
+    bias = torch.full((1,), 1e-4).requires_grad_()
+    spikes = functional.linear(
+        SpikeTimes(times, steps), torch.full((1, 1), 0.9), bias, decay=decay, surrogate=triangle(1.0)
+    )
+    gradient = torch.zeros(steps, 1, 1)
+    gradient[200] = 1.0
+    spikes.dense().backward(gradient)
+    v = 0.0
+    for t in range(201):
+        v = v * decay + 1e-4 + (0.9 if t == 200 else 0.0)
+    gain = sum(decay**k for k in range(201))
+    assert bias.grad is not None
+    assert bias.grad.item() == pytest.approx((1 - abs(v - 1)) * gain, rel=1e-4)
+
+
+def test_a_line_that_is_too_long_is_refused() -> None:
+    """Its distinct vectors of dL/dX could not be numbered in 32 bits."""
+    sizes = [1, 2, 2_200_000, 1, 2, 1, 1, 1, 1, 0, 0, 1, 254]
+    array = torch.utils.dlpack.to_dlpack
+    times = torch.full((2 * 2_200_000,), 255, dtype=torch.uint8)
+    weight, weight_out, bias_out = torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), torch.zeros(1)
+    support = (array(torch.zeros(1_100_001, dtype=torch.int64)), array(torch.zeros(2, 0, dtype=torch.uint8)))
+    call = (sizes, (1.0, 1.0, 0, 1.0), array(times), array(weight), support, None, array(torch.zeros(0)), None, 1)
+    with pytest.raises(ValueError, match="too long"):
+        _extension.cpu.layer_gradients(*call, None, array(weight_out), array(bias_out))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_fork_while_other_threads_use_the_store() -> None:
+    """The child's store of blocks is not locked by a thread that it does not have."""
+    code = """
+import os, threading, torch
+from firstspike import _extension
+array = torch.utils.dlpack.to_dlpack
+batch, cpu = 2000, _extension.cpu
+times, weight = torch.zeros(batch, 1, dtype=torch.uint8), torch.ones(1, 1)
+offset, place = torch.arange(batch + 1), torch.zeros(2, batch, dtype=torch.uint8)
+ones, out = torch.ones(batch), torch.empty(batch)
+def work():  # allocates for every sample, without Python's lock
+    entries = lambda: (array(offset), array(place))
+    sizes, neuron = [batch, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1], (1.0, 1.0, 0, 1.0)
+    while not stop:
+        cpu.layer_gradients(sizes, neuron, array(times), array(weight), entries(), None, array(ones), entries(), 1, array(out),
+                            None, None)
+stop = False
+thread = threading.Thread(target=work)
+thread.start()
+for _ in range(100):
+    child = os.fork()
+    if child == 0:
+        cpu.empty(1 << 12)
+        os._exit(0)
+    os.waitpid(child, 0)
+stop = True
+thread.join()
+"""
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=120, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
