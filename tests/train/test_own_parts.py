@@ -284,23 +284,14 @@ def test_spike_times_train_a_net_without_an_encoder(config, tmp_path):
     augmented = config.replace(augmentation=train.Augmentation(shift=1, erase=0.5), epochs=1)
     assert run(augmented, pair).test.images == 60
     loaders = [
-        DataLoader(SpikeSet(*part), batch_size=16, collate_fn=lambda items: torch.utils.data.default_collate(items))
-        for part in pair
+        DataLoader(
+            range(len(y)),
+            batch_size=16,
+            collate_fn=lambda index, x=x, y=y: (x[torch.tensor(index)], y[torch.tensor(index)]),
+        )
+        for x, y in pair
     ]
     assert run(config.replace(epochs=1), tuple(loaders)).test.images == 60
-
-
-class SpikeSet(torch.utils.data.Dataset):
-    """Pairs of SpikeTimes of one sample and its label."""
-
-    def __init__(self, times, labels):
-        self.times, self.labels = times, labels
-
-    def __len__(self):
-        return len(self.labels)
-
-    def __getitem__(self, index):
-        return self.times[index], int(self.labels[index])
 
 
 def test_spike_times_need_the_encoder_and_the_steps(config, sets):
