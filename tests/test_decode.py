@@ -166,3 +166,11 @@ def test_other_bad_arguments() -> None:
         decode.ties(out, 0)
     with pytest.raises(ValueError, match="scores must have 3 dimensions"):
         decode.settled_step(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_overshoot_that_is_no_number_is_refused(value: float) -> None:
+    """Before, a NaN made the class behind the last one win."""
+    spikes = SpikeTimes(torch.zeros(1, 3, dtype=torch.uint8), 4)
+    with pytest.raises(ValueError, match=r"overshoot must be finite, got (nan|inf) at \(0, 1\)"):
+        decode.first_spike(spikes, torch.tensor([[0.0, value, 1.0]]))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +33,25 @@ def integer(name: str, value: object, low: int, high: int | None = None) -> int:
         wanted = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name} must be {wanted}, got {number}")
     return number  # type: ignore[return-value]  # a SymInt stays symbolic
+
+
+def size(name: str, value: object) -> int:
+    """Return a number of units, channels or pixels: an int from 1 to 2^31 - 1."""
+    number = integer(name, value, 1)
+    if number >= 2**31:
+        raise ValueError(f"{name} must be below 2^31, got {shown(number)}")
+    return number
+
+
+def in_order(name: str, value: object, kind: type | tuple[type, ...], wanted: str) -> list[Any]:
+    """Return the items of an iterable as a list; TypeError where it is none, or holds another kind of item."""
+    if isinstance(value, (Tensor, str, bytes)) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) != 1:
+        raise TypeError(f"{name} must be {wanted} in order, got {shown(value)}")
+    items = list(value)
+    for item in items:
+        if not isinstance(item, kind):
+            raise TypeError(f"{name} must be {wanted} in order, got {type(item).__name__}")
+    return items
 
 
 def steps(value: object) -> int:
@@ -122,6 +142,16 @@ def float32(name: str, value: object, dims: int | None = None) -> Tensor:
     if dims is not None and value.dim() != dims:
         raise ValueError(f"{name} must have {dims} dimensions, got shape {tuple(value.shape)}")
     return value
+
+
+def device(value: object) -> torch.device:
+    """Return a torch.device of a device or its name; TypeError or ValueError otherwise."""
+    if not isinstance(value, (torch.device, str)):
+        raise TypeError(f"device must be a torch.device or its name, got {shown(value)}")
+    try:
+        return torch.device(value)
+    except RuntimeError as error:
+        raise ValueError(f"device must be one that torch knows, got {value!r}") from error
 
 
 def finite(name: str, value: Tensor) -> None:

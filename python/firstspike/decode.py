@@ -25,6 +25,7 @@ def temporal_weights(
     """
     steps = _checks.steps(steps)
     _checks.one_of("mode", mode, TEMPORAL_MODES)
+    device = None if device is None else _checks.device(device)
     clock = torch.arange(steps, dtype=torch.float32, device=device)
     if mode == "exp":
         return _checks.real("gamma (mode exp)", gamma, 1.0) ** -clock
@@ -97,6 +98,7 @@ def overshoot(spikes: SpikeTimes, v: Tensor, *, threshold: float = 1.0) -> Tenso
     v = _checks.float32("v", v, 3)
     if v.shape != (spikes.steps, *spikes.shape):
         raise ValueError(f"v must have shape {(spikes.steps, *spikes.shape)}, got {tuple(v.shape)}")
+    threshold = _checks.real("threshold", threshold)
     when = spikes.times.long().clamp(max=spikes.steps - 1)
     return v.gather(0, when.unsqueeze(0)).squeeze(0) - threshold
 
@@ -119,6 +121,8 @@ def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
         rank = torch.zeros(spikes.shape, dtype=torch.float32, device=spikes.device)
     else:
         rank = _checks.float32("overshoot", overshoot, 2)
+        _checks.same_device("overshoot", rank, "spikes", spikes.times)
+        _checks.finite("overshoot", rank)
         if rank.shape != spikes.shape:
             raise ValueError(f"overshoot must have the spikes' shape {tuple(spikes.shape)}, got {tuple(rank.shape)}")
     rank = rank.masked_fill(~first, -torch.inf)

@@ -43,7 +43,7 @@ def pool_gain(avg_pool: int, steps: int) -> float:
         >>> pool_gain(2, steps=1), round(pool_gain(2, steps=8), 3)
         (1.0, 1.706)
     """
-    factor, steps = _checks.integer("avg_pool", avg_pool, 1), _checks.steps(steps)
+    factor, steps = _checks.size("avg_pool", avg_pool), _checks.steps(steps)
     return 1 / math.sqrt((1 - 1 / steps) / factor**2 + 1 / steps)
 
 
@@ -83,6 +83,6 @@ def _fan_in(weight: Tensor) -> int:
         raise TypeError(f"weight must be a torch.Tensor, got {type(weight).__name__}")
     if not weight.is_floating_point():
         raise TypeError(f"weight must be floating point, got {weight.dtype}")
-    if weight.dim() < 2 or weight[0].numel() == 0:
+    if weight.dim() < 2 or weight.numel() == 0:
         raise ValueError(f"weight must have shape [outputs, inputs, ...], none of them 0, got {tuple(weight.shape)}")
     return weight[0].numel()

@@ -230,8 +230,7 @@ class SpikeTimes:
 
     def to(self, device: torch.device | str) -> SpikeTimes:
         """The same spikes on another device. Raises TypeError for a dtype: times are bytes, `dense()` gives floats."""
-        if not isinstance(device, (torch.device, str, int)):
-            raise TypeError(f"device must be a torch.device or its name, got {_checks.shown(device)}")
+        device = _checks.device(device)
         anchor = self._dense_anchor()
         return self._with(self.times.to(device), anchor if anchor is None else anchor.to(device))
 

@@ -47,7 +47,9 @@ class Surrogate:
         return _HALF_WIDTH[self.kind] * self.scale
 
     def derivative(self, u: Tensor) -> Tensor:
-        """sigma'(u), elementwise, in the type of `u`."""
+        """sigma'(u), elementwise, in the type of `u`, a float tensor."""
+        if not isinstance(u, Tensor) or not u.is_floating_point() or u.layout != torch.strided:
+            raise TypeError(f"u must be a dense float tensor, got {_checks.shown(u)}")
         if self.kind == "triangle":
             return torch.clamp(1 - u.abs() / self.scale, min=0) / self.scale
         if self.kind == "rectangle":

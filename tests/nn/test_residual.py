@@ -88,7 +88,7 @@ def test_it_trains() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
-        (lambda: nn.Residual(3), TypeError, "layers must be modules in order, got 3"),  # type: ignore[arg-type]
+        (lambda: nn.Residual(3), TypeError, "layers must be TTFSConv2d or TTFSLinear in order, got 3"),  # type: ignore[arg-type]
         (lambda: nn.Residual([]), ValueError, "layers must be at least one"),
         (lambda: nn.Residual([nn.Integrate(3, 3, steps=4)]), TypeError, "layers must be TTFSConv2d or TTFSLinear"),
         (lambda: block(scale=float("nan")), ValueError, "scale must be a finite number"),

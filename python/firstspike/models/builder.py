@@ -169,12 +169,26 @@ def from_config(config: dict[str, Any], *, generator: Generator | None = None) -
         >>> from_config(net.config()).spec
         '64-32-10'
     """
+    if not isinstance(config, dict) or not all(isinstance(name, str) for name in config):
+        raise TypeError(f"config must be a dict as TTFSNet.config() gives it, got {_checks.shown(config)}")
+    known = {"spec", "input_shape", "steps", *(build.__kwdefaults__ or {})} - {"generator"}
+    if set(config) - known or {"spec", "input_shape", "steps"} - set(config):
+        raise ValueError(
+            f"config must have the arguments of models.build, {', '.join(sorted(known))}, got {sorted(config)}"
+        )
     options = dict(config)
-    kind = options.pop("surrogate")
-    if "output_surrogate" in options:
-        options["output_surrogate"] = Surrogate(**options["output_surrogate"])
-    options["input_shape"] = tuple(options["input_shape"])
-    return build(options.pop("spec"), surrogate=Surrogate(**kind), generator=generator, **options)
+    for name in ("surrogate", "output_surrogate"):
+        if name in options:
+            options[name] = _surrogate(options[name])
+    return build(options.pop("spec"), generator=generator, **options)
+
+
+def _surrogate(described: Any) -> Surrogate | None:
+    if described is None:
+        return None
+    if not isinstance(described, dict) or set(described) != {"kind", "scale"}:
+        raise ValueError(f"config must have a surrogate with kind and scale, got {_checks.shown(described)}")
+    return Surrogate(**described)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,12 +49,7 @@ class TTFSNet(nn.Module):
         input_shape: tuple[int, ...],
     ) -> None:
         super().__init__()
-        if not isinstance(layers, Iterable):
-            raise TypeError(f"layers must be modules in order, got {_checks.shown(layers)}")
-        self.layers = nn.ModuleList()
-        for layer in layers:
-            _checks.instance("layers", layer, nn.Module, "modules in order")
-            self.layers.append(layer)
+        self.layers = nn.ModuleList(_checks.in_order("layers", layers, nn.Module, "modules"))
         self.steps = _steps_of(self.layers)
         self.encoder = make_encoder(encoder, self.steps) if isinstance(encoder, str) else encoder
         _checks.instance("encoder", self.encoder, nn.Module, "a name or a module")

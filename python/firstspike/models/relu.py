@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from .. import init
+from .. import _checks, init
 from .grammar import Conv, Pool, Residual, is_dense
 from .sizes import SizedLayer, check_input_shape, layer_sizes
 
@@ -29,6 +29,7 @@ def relu_counterpart(
         torch.Size([4, 10])
     """
     sized = layer_sizes(spec, check_input_shape(input_shape), pooling)
+    dropout = _checks.real("dropout", dropout, 0.0, 0.99)
     layers: list[nn.Module] = []
     for item in sized:
         token = item.token

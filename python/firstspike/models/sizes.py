@@ -70,4 +70,4 @@ def check_input_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:
     shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
     if len(shape) not in (1, 3):
         raise ValueError(f"input_shape must be (features,) or (channels, height, width), got {input_shape!r}")
-    return tuple(_checks.integer("input_shape", size, 1) for size in shape)
+    return tuple(_checks.size("input_shape", size) for size in shape)

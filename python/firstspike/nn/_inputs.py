@@ -48,12 +48,13 @@ def drop_spikes(spikes: Spikes, p: float) -> Spikes:
     return functional.dropout(spikes, p)
 
 
-def check_data(x: object, channels: int, maps: bool) -> Tensor:
-    """Return data for a directly coded layer: float32 [B, N], or [B, C, H, W] with `maps`, of that many channels."""
-    data = _checks.float32("x", x, 4 if maps else 2)
+def check_data(x: object, weight: Tensor, maps: bool) -> Tensor:
+    """Return data for a directly coded layer: float32 [B, N], or [B, C, H, W] with `maps`, that fit its weight."""
+    data, channels = _checks.float32("x", x, 4 if maps else 2), weight.shape[1]
     if data.shape[1] != channels:
         sizes = f"{channels}, height, width" if maps else f"{channels}"
         raise ValueError(f"x must have shape [batch, {sizes}], got {tuple(data.shape)}")
+    _checks.same_device("x", data, "weight", weight)
     return data
 
 

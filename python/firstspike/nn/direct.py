@@ -32,6 +32,7 @@ class _Direct(FiringLayer):
 
     def forward(self, x: Tensor, *, membrane: bool = False) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
         """Spike times [B, O, ...] of data x, float32; with `membrane` also V, float32 [T, B, O, ...], see `membrane`."""
+        _checks.boolean("membrane", membrane)
         current = self._current(x)
         spikes = functional.ramp(current, self.steps, **self.neuron)
         return (spikes, self._potential(current)) if membrane else spikes
@@ -79,8 +80,8 @@ class DirectLinear(_Direct):
         normalization: bool | nn.Module = False,
         generator: Generator | None = None,
     ) -> None:
-        self.in_features = _checks.integer("in_features", in_features, 1)
-        self.out_features = _checks.integer("out_features", out_features, 1)
+        self.in_features = _checks.size("in_features", in_features)
+        self.out_features = _checks.size("out_features", out_features)
         super().__init__(
             (self.out_features, self.in_features),
             steps=steps,
@@ -99,7 +100,7 @@ class DirectLinear(_Direct):
         return super().settings() | {"in_features": self.in_features, "out_features": self.out_features}
 
     def _current(self, x: Tensor) -> Tensor:
-        x = check_data(x, self.in_features, maps=False)
+        x = check_data(x, self.weight, maps=False)
         return constant_current(x, *self.effective_weight_and_bias())
 
 
@@ -129,8 +130,8 @@ class DirectConv2d(_Direct):
         normalization: bool | nn.Module = False,
         generator: Generator | None = None,
     ) -> None:
-        self.in_channels = _checks.integer("in_channels", in_channels, 1)
-        self.out_channels = _checks.integer("out_channels", out_channels, 1)
+        self.in_channels = _checks.size("in_channels", in_channels)
+        self.out_channels = _checks.size("out_channels", out_channels)
         self.kernel_size = _checks.pair("kernel_size", kernel_size, 1)
         self.stride = _checks.pair("stride", stride, 1)
         self.padding = _checks.pair("padding", padding, 0)
@@ -158,7 +159,7 @@ class DirectConv2d(_Direct):
         }
 
     def _current(self, x: Tensor) -> Tensor:
-        x = check_data(x, self.in_channels, maps=True)
+        x = check_data(x, self.weight, maps=True)
         return constant_current(x, *self.effective_weight_and_bias(), self.stride, self.padding)
 
     def extra_repr(self) -> str:

@@ -38,9 +38,9 @@ class Integrate(Synapse):
         dropout: float = 0.0,
         generator: Generator | None = None,
     ) -> None:
-        self.in_features = _checks.integer("in_features", in_features, 1)
-        self.out_features = _checks.integer("out_features", out_features, 1)
-        self.avg_pool = _checks.integer("avg_pool", avg_pool, 1)
+        self.in_features = _checks.size("in_features", in_features)
+        self.out_features = _checks.size("out_features", out_features)
+        self.avg_pool = _checks.size("avg_pool", avg_pool)
         super().__init__(
             (self.out_features, self.in_features),
             _checks.steps(steps) ** -0.5,

@@ -34,11 +34,13 @@ class Prepacked(nn.Module):
 
     def __init__(self, layers: Iterable[nn.Module], input_shape: tuple[int, ...]) -> None:
         super().__init__()
-        if len(input_shape) not in (1, 3):
-            raise ValueError(f"input_shape must be (neurons,) or (channels, height, width), got {input_shape!r}")
+        if not isinstance(input_shape, (tuple, list)) or len(input_shape) not in (1, 3):
+            raise ValueError(
+                f"input_shape must be (neurons,) or (channels, height, width), got {_checks.shown(input_shape)}"
+            )
         shape = self.input_shape = tuple(_checks.integer("input_shape", size, 1) for size in input_shape)
         packed: list[PrepackedLayer] = []
-        for number, layer in enumerate(layers):
+        for number, layer in enumerate(_checks.in_order("layers", layers, nn.Module, "layers")):
             if not can_prepack(layer) or (packed and not packed[-1].fires):
                 raise TypeError(
                     "layers must be TTFSConv2d or TTFSLinear, the last one perhaps Integrate, "

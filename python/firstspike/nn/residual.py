@@ -32,12 +32,8 @@ class Residual(BackwardHooks):
 
     def __init__(self, layers: Iterable[nn.Module], *, scale: float = 0.5, learn_scale: bool = False) -> None:
         super().__init__()
-        if not isinstance(layers, Iterable):
-            raise TypeError(f"layers must be modules in order, got {_checks.shown(layers)}")
-        self.layers = nn.ModuleList()
-        for layer in layers:
-            _checks.instance("layers", layer, (TTFSConv2d, TTFSLinear), "TTFSConv2d or TTFSLinear")
-            self.layers.append(layer)
+        kinds = (TTFSConv2d, TTFSLinear)
+        self.layers = nn.ModuleList(_checks.in_order("layers", layers, kinds, "TTFSConv2d or TTFSLinear"))
         steps: set[Any] = {layer.steps for layer in self.layers}
         if len(steps) != 1:
             raise ValueError(f"layers must be at least one, all of the same steps, got {sorted(steps)}")

@@ -60,9 +60,9 @@ class TTFSLinear(FiringLayer):
         dropout: float = 0.0,
         generator: Generator | None = None,
     ) -> None:
-        self.in_features = _checks.integer("in_features", in_features, 1)
-        self.out_features = _checks.integer("out_features", out_features, 1)
-        self.avg_pool = _checks.integer("avg_pool", avg_pool, 1)
+        self.in_features = _checks.size("in_features", in_features)
+        self.out_features = _checks.size("out_features", out_features)
+        self.avg_pool = _checks.size("avg_pool", avg_pool)
         super().__init__(
             (self.out_features, self.in_features),
             pool_gain(avg_pool, steps) if gain is None else _checks.positive("gain", gain),
@@ -91,6 +91,7 @@ class TTFSLinear(FiringLayer):
         `spikes` may be a dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path. shortcut and
         shortcut_scale as in `functional.linear`; nothing is dropped from a shortcut.
         """
+        _checks.boolean("membrane", membrane)
         spikes, weight, bias = self.prepare_input(check_spikes(spikes, self.steps, FLAT_OR_MAP))
         if shortcut is not None:
             spikes = spikes_only(spikes)
@@ -154,12 +155,12 @@ class TTFSConv2d(FiringLayer):
         dropout: float = 0.0,
         generator: Generator | None = None,
     ) -> None:
-        self.in_channels = _checks.integer("in_channels", in_channels, 1)
-        self.out_channels = _checks.integer("out_channels", out_channels, 1)
+        self.in_channels = _checks.size("in_channels", in_channels)
+        self.out_channels = _checks.size("out_channels", out_channels)
         self.kernel_size = _checks.pair("kernel_size", kernel_size, 1)
         self.stride = _checks.pair("stride", stride, 1)
         self.padding = _checks.pair("padding", padding, 0)
-        self.avg_pool = _checks.integer("avg_pool", avg_pool, 1)
+        self.avg_pool = _checks.size("avg_pool", avg_pool)
         super().__init__(
             (self.out_channels, self.in_channels, *self.kernel_size),
             pool_gain(avg_pool, steps),
@@ -188,6 +189,7 @@ class TTFSConv2d(FiringLayer):
         `spikes` may be a dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path. shortcut and
         shortcut_scale as in `functional.conv2d`; nothing is dropped from a shortcut.
         """
+        _checks.boolean("membrane", membrane)
         spikes, weight, bias = self.prepare_input(check_spikes(spikes, self.steps, MAP))
         if shortcut is not None:
             spikes = spikes_only(spikes)
