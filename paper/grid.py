@@ -32,6 +32,11 @@ class Condition:
     trials: tuple[Run, ...] = ()
 
     @property
+    def name(self) -> tuple[str, str, str, str]:
+        """What tells it from the profile's other conditions."""
+        return self.experiment, self.setup, self.group, self.label
+
+    @property
     def needed(self) -> tuple[Run, ...]:
         """All runs of this row, the trials first."""
         return self.trials + self.runs

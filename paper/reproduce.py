@@ -71,14 +71,16 @@ def main(
 
     chosen = grid.choose_learning_rates(loaded, store)
     try:
-        for stage in () if report_only else ("trials", "the rest"):  # what trials choose can run when they are done
-            conditions = session.choose(chosen, names)
-            todo = session.plan(conditions, store, data, large, log).pending
-            if stage == "trials" or todo:
-                log(f"profile {profile}: {len(grid.runs(conditions))} runs, {len(todo)} to do")
-                with Progress(todo, session.cost, console) as progress:
-                    session.execute(todo, store, run_on, train, data, progress)
+        due = [] if report_only else session.choose(chosen, names)
+        while due:  # then once more what its trials of learning rates have made ready
+            waiting = {condition.name for condition in due if grid.waits(condition, store)}
+            todo = session.plan(due, store, data, large, log).pending
+            log(f"profile {profile}: {len(grid.runs(due))} runs, {len(todo)} to do")
+            with Progress(todo, session.cost, console) as progress:
+                session.execute(todo, store, run_on, train, data, progress)
             chosen = grid.choose_learning_rates(loaded, store)
+            ready = [condition for condition in session.choose(chosen, names) if condition.name in waiting]
+            due = [condition for condition in ready if not grid.waits(condition, store)]
     except KeyboardInterrupt:
         log("Interrupted. Run the same command again to resume.")
         raise typer.Exit(130) from None

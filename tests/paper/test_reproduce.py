@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from paper.execute import Outcome
 from paper.records import Store
 from typer.testing import CliRunner
 
@@ -48,7 +49,7 @@ def test_without_data_the_others_run_and_the_exit_says_so(tiny):
     there = {made.data for made in grid.runs(conditions) if Store(store.folder).get(made) is not None}
     assert there == {"digits"}
     table = (store.folder / "tables" / "table1.md").read_text()
-    assert table.count("not run: no data") == 2 and "90.50 ± 0.71" in table
+    assert table.count("not run: no data") == 4 and "90.50 ± 0.71" in table
     report = (store.folder / "report.html").read_text()
     assert "Put the four files into DIR/mnist." in report and "a mirror: no network" in done.output
     assert {reason["reason"] for reason in json.loads((store.folder / "missing.json").read_text()).values()} == {
@@ -109,6 +110,33 @@ def test_large_setups_run_only_when_asked_for(tiny, tmp_path, monkeypatch):
     )
     assert run("--only", "encoder", "--large").exit_code == 0
     assert len(list(store.records.iterdir())) == 6
+
+
+def test_trials_come_first_and_failures_are_not_tried_twice(tiny, tmp_path, monkeypatch):
+    run, store = tiny
+    trials = "[table4.learning_rates.small]\nvalues = [0.001, 0.004]\nset = { seed = 7, validation = 50 }\n"
+    text = PROFILE.replace('[table4]\nsetups = ["cnn"]', f'[table4]\nsetups = ["small"]\n\n{trials}')
+    monkeypatch.setattr(grid, "load", lambda name: profile(tmp_path / "trials", text))
+    tried = []
+
+    def job(task):
+        tried.append(task.run)
+        if task.run.seed == 7 and task.run.readout == "twd-exp" and task.run.init == "kaiming":
+            return Outcome(task.run, reason="failed: OSError")
+        outcome = quick_job(task)
+        outcome.record["results"]["validation"] = 90.0 if task.run.lr == 0.004 else 80.0
+        return outcome
+
+    monkeypatch.setattr(reproduce, "train", job)
+    done = run("--only", "table4")
+    assert done.exit_code == reproduce.NOT_RUN
+    assert len(tried) == len(set(tried))
+    first = next(i for i, made in enumerate(tried) if made.seed != 7)
+    assert all(made.seed == 7 for made in tried[:first]) and {made.lr for made in tried[first:]} == {0.004}
+    table = (store.folder / "tables/table4.md").read_text()
+    assert table.count("failed: OSError") + table.count("its learning rate is not chosen yet") == 1
+    rates = (store.folder / "tables/learning_rates.md").read_text()
+    assert "| 80.00 | 90.00 | 0.004 |" in rates
 
 
 @pytest.mark.parametrize(
