@@ -250,6 +250,13 @@ WHEEL_TESTED = (
 
 
 @nox.session
+def exchange(session: nox.Session) -> None:
+    """Exchange nets with SpikingJelly and snnTorch through NIR, and compare all spikes."""
+    install(session, extras="all", groups=("test", "exchange"))
+    session.run("pytest", "tests/nir", *session.posargs)
+
+
+@nox.session
 def oracle(session: nox.Session) -> None:
     """Compare the emulator's core with nengo-loihi 1.1's emulator, membranes and spikes of every step."""
     file = Path(session.create_tmp()).resolve() / "oracle.npz"

@@ -48,10 +48,10 @@ LAYERS = [
     {"inspect"},
     {"plot"},
     {"data"},
-    {"nir"},
     {"emulator"},
     {"train"},
     {"saving"},
+    {"nir"},
     {"diagnosis"},
     {"cli"},
 ]

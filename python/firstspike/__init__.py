@@ -13,7 +13,7 @@ from .saving import load, save
 from .spikes import SpikeTimes
 
 if TYPE_CHECKING:
-    from . import data, emulator, inspect, plot, reference, train
+    from . import data, emulator, inspect, nir, plot, reference, train
     from .inspect import profile
 
 __version__ = "0.2.0"
@@ -33,6 +33,7 @@ __all__ = [
     "load",
     "losses",
     "models",
+    "nir",
     "nn",
     "plot",
     "profile",
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 # Imported when they are first asked for: they need more packages, or more time.
-_LAZY = ("data", "emulator", "inspect", "plot", "reference", "train")
+_LAZY = ("data", "emulator", "inspect", "nir", "plot", "reference", "train")
 
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of these

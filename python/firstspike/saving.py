@@ -57,7 +57,7 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
         '64-32-10'
     """
     _checks.instance("net", net, nn.Module, "a module")
-    described = json.dumps(_described(net, "net"), sort_keys=True)
+    described = json.dumps(describe(net, "net"), sort_keys=True)
     metadata = {"format": FORMAT, "version": str(VERSION), "net": described}
     write_atomic(Path(path), _safetensors.dumps(net.state_dict(), metadata))
 
@@ -83,10 +83,10 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
     try:
         described = json.loads(file.metadata["net"])
         with torch.device("meta"):  # a small file must not ask for much memory
-            shapes = {name: value.shape for name, value in _built(described).state_dict().items()}
+            shapes = {name: value.shape for name, value in rebuild(described).state_dict().items()}
         if shapes != {name: value.shape for name, value in file.tensors.items()}:
             raise ValueError("its tensors do not fit what it says it is built of")
-        net = _built(described)
+        net = rebuild(described)
         net.load_state_dict(file.tensors)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, RecursionError) as error:
         raise ValueError(f"{os.fspath(path)} is a damaged net ({error})") from error
@@ -99,27 +99,27 @@ def _trained(path: str | os.PathLike[str]) -> nn.Module:
     return load_model(path).model
 
 
-def _described(module: nn.Module, name: str) -> dict[str, Any]:
-    """A module as JSON can hold it."""
+def describe(module: nn.Module, name: str = "net") -> dict[str, Any]:
+    """What a module is built of, without its tensors, as JSON can hold it; TypeError naming a part of another kind."""
     kind = type(module)
     if kind is models.TTFSNet:
         assert isinstance(module, models.TTFSNet)
         return {
             "kind": "TTFSNet",
-            "layers": [_described(layer, f"{name}.layers.{n}") for n, layer in enumerate(module.layers)],
-            "encoder": _described(module.encoder, f"{name}.encoder"),
-            "readout": _described(module.readout, f"{name}.readout"),
+            "layers": [describe(layer, f"{name}.layers.{n}") for n, layer in enumerate(module.layers)],
+            "encoder": describe(module.encoder, f"{name}.encoder"),
+            "readout": describe(module.readout, f"{name}.readout"),
             "input_shape": list(module.input_shape),
             "config": module.described,
         }
     if kind is fs.Residual:
         assert isinstance(module, fs.Residual)
-        parts = [_described(part, f"{name}.layers.{n}") for n, part in enumerate(module.layers)]
+        parts = [describe(part, f"{name}.layers.{n}") for n, part in enumerate(module.layers)]
         return {"kind": "Residual", "parts": parts, "settings": module.settings()}
     if kind.__name__ in _CHAINS and kind is _CHAINS[kind.__name__]:
         return {
             "kind": kind.__name__,
-            "parts": [_described(part, f"{name}.{n}") for n, part in module.named_children()],
+            "parts": [describe(part, f"{name}.{n}") for n, part in module.named_children()],
         }
     if kind is nn.Identity:
         return {"kind": "Identity"}
@@ -136,29 +136,29 @@ def _described(module: nn.Module, name: str) -> dict[str, Any]:
                 f"net must have no quantizer, got {type(module.quantizer).__name__} at {name}; fold() puts it in"
             )
         normal = module.normalization
-        settings["normalization"] = None if normal is None else _described(normal, f"{name}.normalization")
+        settings["normalization"] = None if normal is None else describe(normal, f"{name}.normalization")
         settings["gain"] = module.gain
     return {"kind": kind.__name__, "settings": settings}
 
 
-def _built(described: Any, depth: int = 0) -> nn.Module:
+def rebuild(described: Any, depth: int = 0) -> nn.Module:
     """The module of a description, its weights drawn anew."""
     if not isinstance(described, dict) or depth > _DEPTH:
         raise ValueError("a part is no module, or lies too deep")
     kind, settings = described["kind"], dict(described.get("settings", {}))
     if kind == "TTFSNet":
         net = models.TTFSNet(
-            [_built(layer, depth + 1) for layer in described["layers"]],
-            encoder=_built(described["encoder"], depth + 1),
-            readout=_built(described["readout"], depth + 1),  # type: ignore[arg-type]  # checked there
+            [rebuild(layer, depth + 1) for layer in described["layers"]],
+            encoder=rebuild(described["encoder"], depth + 1),
+            readout=rebuild(described["readout"], depth + 1),  # type: ignore[arg-type]  # checked there
             input_shape=tuple(described["input_shape"]),
         )
         net.describe(described["config"])
         return net
     if kind == "Residual":
-        return fs.Residual([_built(part, depth + 1) for part in described["parts"]], **settings)
+        return fs.Residual([rebuild(part, depth + 1) for part in described["parts"]], **settings)
     if kind in _CHAINS:
-        parts = [_built(part, depth + 1) for part in described["parts"]]
+        parts = [rebuild(part, depth + 1) for part in described["parts"]]
         return nn.Sequential(*parts) if kind == "Sequential" else nn.ModuleList(parts)
     if kind in ("Identity", "Flatten"):
         return nn.Identity() if kind == "Identity" else nn.Flatten(**settings)
@@ -180,7 +180,7 @@ def _layer(kind: type[fs.Synapse], settings: dict[str, Any]) -> fs.Synapse:
     generator = None if torch.get_default_device().type == "meta" else Generator()  # torch's own stays where it is
     layer = kind(**settings, generator=generator)
     layer.gain = _checks.positive("gain", gain)
-    layer.normalization = None if normal is None else _built(normal)
+    layer.normalization = None if normal is None else rebuild(normal)
     if isinstance(threshold, str):
         ones: Tensor = torch.ones(layer.weight.shape[0], dtype=torch.float32)
         layer.threshold = nn.Parameter(ones) if threshold == "parameter" else ones

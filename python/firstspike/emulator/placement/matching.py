@@ -26,7 +26,7 @@ def neuron_entries(layer: Layer) -> int:
 
 
 def assign(program: Program) -> list[Slot]:
-    """One core a layer. Raises DoesNotFit naming the layer that no core holds, or the layers that compete for too
+    """One core per layer. Raises DoesNotFit naming the layer that no core holds, or the layers that compete for too
     few."""
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import maximum_bipartite_matching

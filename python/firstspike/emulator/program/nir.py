@@ -126,7 +126,7 @@ def _read_layer(nodes: dict[str, Any], n: int, plain: dict[str, Any]) -> dict[st
     if plain["fires"]:
         each = _integers(neurons.v_threshold, plain, "thresholds").reshape(outputs, -1)
         if (each != each[:, :1]).any():
-            raise ProgramError(f"layer {plain['name']}: its thresholds must be one an output channel")
+            raise ProgramError(f"layer {plain['name']}: its thresholds must be one per output channel")
         theta = each[:, 0] + (plain["fire"] == "ge")
     return {
         f"layer.{n}.weight": np.ascontiguousarray(narrow(weight)),

@@ -1,0 +1,131 @@
+"""From a net to a NIR graph."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from .. import _checks, saving
+from .. import nn as fs
+from .._geometry import out_size, pooled
+from ..models import TTFSNet
+
+if TYPE_CHECKING:
+    import nir
+
+KEY = "firstspike.net"
+DT = 1e-4  # seconds per step, what SpikingJelly and snnTorch assume
+LONG = float(1 << 40)  # time constant, in steps, of a LIF neuron without a leak: 1 - 2^-40 is 1 in float32
+
+
+def to_nir(
+    net: nn.Module,
+    *,
+    input_shape: tuple[int, ...] | None = None,
+    dt: float = DT,
+    integrate_and_fire: str = "IF",
+) -> nir.NIRGraph:
+    """A net as a NIR graph: Input, AvgPool2d, Flatten, Linear or Affine or Conv2d, IF or LIF, I or LI, Output.
+
+    Normalisation, affine and thresholds per neuron are folded into weights and biases, so that every neuron fires at
+    V > 1 ulp below its threshold (NIR's neurons fire at >, ours at >=). Currents are per step of `dt` seconds: r = 1 / dt
+    for IF, tau = dt / (1 - decay) for LIF. A directly coded first layer becomes its synapses and neurons; its input is
+    the data in every step. A membrane readout ends in I (decay 1) or LI. Single spikes, steps, encoder and readout
+    are in the graph's metadata; with them `from_nir` gives a net that computes the same, bit for bit.
+
+    net: a `models.TTFSNet`, or a `torch.nn.Sequential` of our layers with its `input_shape` (of one sample).
+    integrate_and_fire: "IF", or "LIF" with a time constant so long that float32 sees no leak, for snnTorch, which reads IF
+    with a leak of its own.
+
+    Raises ValueError naming a layer that NIR cannot say (max and earliest pooling, residual blocks).
+    """
+    import nir
+
+    _checks.one_of("integrate_and_fire", integrate_and_fire, ("IF", "LIF"))
+    dt = _checks.positive("dt", dt)
+    folded, shape = _folded(net, input_shape)
+    layers = list(folded.layers if isinstance(folded, TTFSNet) else folded.children())
+    nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(shape)})}
+    for n, layer in enumerate(layers):
+        if isinstance(layer, nn.Flatten):
+            continue  # a fully connected layer flattens itself
+        if not isinstance(layer, fs.Synapse):
+            raise ValueError(f"layer {n}: NIR has no node for {type(layer).__name__}")
+        pool = getattr(layer, "avg_pool", 1)
+        if pool > 1:
+            size = np.array([pool, pool])
+            nodes[f"layer{n}_pool"] = nir.AvgPool2d(size, size, np.array([0, 0]))
+            shape = (shape[0], pooled(shape[1], pool), pooled(shape[2], pool))
+        if layer.weight.dim() == 2 and len(shape) > 1:
+            nodes[f"layer{n}_flatten"] = nir.Flatten({"input": np.array(shape)}, start_dim=0, end_dim=-1)
+            shape = (math.prod(shape),)
+        nodes[f"layer{n}_synapses"], shape = _synapses(nir, layer, shape)
+        nodes[f"layer{n}_neurons"] = _neurons(nir, layer, shape, dt, integrate_and_fire)
+    nodes["output"] = nir.Output({"output": np.array(shape)})
+    record = json.dumps({"net": saving.describe(folded), "dt": dt}, sort_keys=True)
+    return nir.NIRGraph(nodes, list(itertools.pairwise(nodes)), metadata={KEY: record}, type_check=False)
+
+
+def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
+    """A copy whose weights and biases are those that act, and the shape of one sample."""
+    if not isinstance(net, (TTFSNet, nn.Sequential)):
+        raise TypeError(f"net must be a TTFSNet or a Sequential of our layers, got {type(net).__name__}")
+    if isinstance(net, TTFSNet):
+        input_shape = tuple(net.input_shape)
+    if input_shape is None:
+        raise ValueError("input_shape must be given for a Sequential: the shape of one sample, such as (1, 28, 28)")
+    made = copy.deepcopy(net).cpu().eval()
+    for module in made.modules():
+        if isinstance(module, fs.Synapse):
+            module.fold()
+    if isinstance(made, TTFSNet):
+        made.describe(None)
+    return made, tuple(input_shape)
+
+
+def _synapses(nir: Any, layer: fs.Synapse, shape: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
+    """The node of a layer's weights, and the shape of its neurons."""
+    weight, bias = _array(layer.weight), None if layer.bias is None else _array(layer.bias)
+    if not isinstance(layer, (fs.TTFSConv2d, fs.DirectConv2d)):
+        return (nir.Linear(weight) if bias is None else nir.Affine(weight, bias)), (len(weight),)
+    sides = zip(shape[1:], layer.kernel_size, layer.stride, layer.padding, strict=True)
+    node = nir.Conv2d(
+        input_shape=shape[1:],
+        weight=weight,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=(1, 1),
+        groups=1,
+        bias=np.zeros(len(weight), np.float32) if bias is None else bias,
+    )
+    return node, (len(weight), *(out_size(*side) for side in sides))
+
+
+def _neurons(nir: Any, layer: fs.Synapse, shape: tuple[int, ...], dt: float, integrate_and_fire: str) -> Any:
+    def full(value: float) -> NDArray[np.float64]:
+        return np.full(shape, value)
+
+    decay: float = layer.decay  # type: ignore[assignment]
+    steps = LONG if decay == 1 else 1 / (1 - decay)  # the time constant
+    if not isinstance(layer, fs.FiringLayer):
+        if decay == 1:
+            return nir.I(r=full(1 / dt))
+        return nir.LI(tau=full(steps * dt), r=full(steps), v_leak=full(0.0))
+    below = np.nextafter(np.float32(layer.neuron["threshold"]), np.float32(-np.inf))
+    threshold = np.full(shape, below, np.float32)
+    if decay == 1 and integrate_and_fire == "IF":
+        return nir.IF(r=full(1 / dt), v_threshold=threshold, v_reset=full(0.0))
+    return nir.LIF(tau=full(steps * dt), r=full(steps), v_leak=full(0.0), v_threshold=threshold, v_reset=full(0.0))
+
+
+def _array(value: torch.Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = value.detach().cpu().numpy().copy()
+    return array

@@ -1,0 +1,158 @@
+"""Exchange with the real packages: SpikingJelly and snnTorch, whose neurons are made to fire once by a hook.
+
+Run by `nox -s exchange`; skipped where the packages are not installed.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import Sequential
+
+from firstspike import SpikeTimes, models
+
+pytest.importorskip("nir")
+pytest.importorskip("nirtorch")
+from firstspike.nir import from_nir, to_nir  # needs nir
+
+from .fire_once import Once
+from .test_exchange import spikes
+
+STEPS = 8
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # of the other packages
+    pytest.mark.filterwarnings("ignore::firstspike.nir.reading.FiresOnce"),
+]
+
+
+def seeded(module, seed=0):
+    """The module with weights of its own seed, so large that its neurons fire."""
+    torch.manual_seed(seed)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, 0.05, 0.25)
+    return module.eval()
+
+
+def stepped(run, inputs, state=None):
+    """Run a net that keeps its state between steps, or hands it back, over dense inputs [T, ...]."""
+    for x in inputs:
+        out = run(x, state) if state is not None else run(x)
+        state = out[1] if isinstance(out, tuple) and state is not None else state
+
+
+def reached(module):
+    """Spike times, uint8, of our chain of layers, one per firing layer, for `x`."""
+
+    def run(x):
+        found = []
+        for layer in module:
+            x = layer(x)
+            found.append(x.times)
+        return found
+
+    return run
+
+
+@pytest.mark.parametrize("kind", ["IF", "LIF"])
+def test_a_net_of_spikingjelly_gives_the_same_spikes(kind):
+    jelly = pytest.importorskip("spikingjelly.activation_based")
+    from spikingjelly.activation_based import layer, neuron
+    from spikingjelly.activation_based.nir_exchange import export_to_nir
+
+    del jelly
+
+    def node():
+        return neuron.IFNode(v_reset=0.0) if kind == "IF" else neuron.LIFNode(tau=2.0, decay_input=False, v_reset=0.0)
+
+    theirs = seeded(
+        Sequential(
+            layer.Conv2d(2, 4, 3, padding=1),
+            node(),
+            layer.AvgPool2d(2, 2),
+            layer.Flatten(),
+            layer.Linear(64, 10),
+            node(),
+        )
+    )
+    x = spikes(200, 2, 8, 8, steps=STEPS)
+    ours = from_nir(export_to_nir(theirs, torch.zeros(1, 2, 8, 8)), STEPS)
+    hooks = [Once(module) for module in theirs if isinstance(module, (neuron.IFNode, neuron.LIFNode))]
+    with torch.no_grad():
+        for part in x.dense():
+            theirs(part)
+        found = reached(ours)(x)
+    for hook, times in zip(hooks, found, strict=True):
+        assert (hook.times < 255).any() and torch.equal(hook.times, times)
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_a_net_of_snntorch_gives_the_same_spikes(beta):
+    snn = pytest.importorskip("snntorch")
+    from snntorch.export_nir import export_to_nir
+
+    theirs = seeded(
+        Sequential(
+            torch.nn.Linear(30, 20),
+            snn.Leaky(beta=beta * torch.ones(20), threshold=torch.ones(20), init_hidden=True),
+            torch.nn.Linear(20, 5),
+            snn.Leaky(beta=beta * torch.ones(5), threshold=torch.ones(5), init_hidden=True),
+        )
+    )
+    x = spikes(200, 30, steps=STEPS)
+    ours = from_nir(export_to_nir(theirs, torch.zeros(30)), STEPS)
+    hooks = [Once(module) for module in theirs if isinstance(module, snn.Leaky)]
+    with torch.no_grad():
+        for part in x.dense():
+            theirs(part)
+        found = reached(ours)(x)
+    for hook, times in zip(hooks, found, strict=True):
+        assert (hook.times < 255).any() and torch.equal(hook.times, times)
+
+
+def our_net(**options):
+    draw = torch.Generator().manual_seed(5)
+    model = models.build(
+        "30-20-5", input_shape=(30,), steps=STEPS, encoder="spikes", readout="first-spike", generator=draw, **options
+    ).eval()
+    model.layers[0].threshold = torch.linspace(0.6, 1.4, 20)  # per neuron, which both packages refuse: it is folded
+    return model
+
+
+@pytest.mark.parametrize("options", [{}, {"decay": 0.75}])
+def test_our_net_loads_in_spikingjelly(options):
+    pytest.importorskip("spikingjelly.activation_based")
+    from spikingjelly.activation_based.nir_exchange import import_from_nir
+
+    model, x = our_net(**options), spikes(1000, 30, steps=STEPS)
+    theirs = import_from_nir(to_nir(model)).eval()
+    hooks = [Once(module) for module in theirs.modules() if type(module).__name__ == "_NIRStatefulModule"]
+    with torch.no_grad():
+        state = None
+        for part in x.dense():
+            _, state = theirs(part, state)
+        expected = model.observe(x).layers
+    check(hooks, expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"decay": 0.75}])
+def test_our_net_loads_in_snntorch(options):
+    snn = pytest.importorskip("snntorch")
+    from snntorch.import_nir import import_from_nir
+
+    model, x = our_net(**options), spikes(1000, 30, steps=STEPS)
+    theirs = import_from_nir(to_nir(model, integrate_and_fire="LIF")).eval()
+    hooks = [Once(module) for module in theirs.modules() if isinstance(module, snn.Leaky)]
+    with torch.no_grad():
+        state = None
+        for part in x.dense():
+            _, state = theirs(part, state)
+        expected = model.observe(x).layers
+    check(hooks, expected)
+
+
+def check(hooks, expected: list[SpikeTimes]):
+    """First spikes are equal, but for sums that float32 rounds to the threshold in another order."""
+    assert len(hooks) == len(expected)
+    for hook, spikes_ in zip(hooks, expected, strict=True):
+        differ = (hook.times.reshape(spikes_.times.shape) != spikes_.times).sum()
+        assert (spikes_.times < 255).any() and differ == 0, differ
