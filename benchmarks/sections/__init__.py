@@ -20,6 +20,8 @@ NAMES = (
     "threads",
     "leak",
     "timing_based",
+    "residual",
+    "input_forms",
     "accuracy",
     "overhead",
     "crossover",

@@ -1,0 +1,69 @@
+"""A residual net beside its plain counterpart: what the shortcuts' own additions cost, in training and inference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import torch
+
+from firstspike import models
+
+from .. import inputs, timing
+from ..nets import inference, training_step
+from ..records import timed
+from ..session import Session
+from ..table_cells import milliseconds, ratio
+
+TITLE = "Residual nets"
+STEPS = 8
+#: The same layers with and without a shortcut, and the batch.
+NETS = {
+    "32C3-AP2-32C3-32C3-AP2-10": ("32C3-AP2-R(32C3-32C3)-AP2-10", 64),
+    "64C3-AP2-64C3-64C3-AP2-128-10": ("64C3-AP2-R(64C3-64C3)-AP2-128-10", 32),
+}
+PLAIN, RESIDUAL = "plain", "residual"
+
+
+def measure(session: Session) -> None:
+    """One cell per net and kind of call."""
+    record = session.record("residual")
+    for plain, (residual, size) in NETS.items() if session.full else list(NETS.items())[:1]:
+        batch = inputs.batch("fashion-mnist", size, STEPS, flat=False)
+        nets = {PLAIN: _net(plain), RESIDUAL: _net(residual)}
+        for kind in ("training", "inference"):
+            cell = f"{residual}-{kind}"
+            if record.has(cell):
+                continue
+            session.log(f"residual {cell}")
+            calls: dict[str, timing.Call] = {
+                side: training_step(net, batch.spikes, batch.labels)
+                if kind == "training"
+                else inference(net, batch.spikes)
+                for side, net in nets.items()
+            }
+            spec = {PLAIN: plain, RESIDUAL: residual}
+            record.add(cell, nets=spec, steps=STEPS, batch=size, kind=kind, times=timed(session.alternate(calls)))
+
+
+def _net(spec: str) -> torch.nn.Module:
+    """The layers of a net on spikes that are coded already."""
+    generator = torch.Generator().manual_seed(0)
+    options: dict[str, Any] = {"normalization": False, "affine": None, "bias": True, "generator": generator}
+    return models.build(spec, input_shape=(1, 28, 28), steps=STEPS, encoder="spikes", **options)
+
+
+def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
+    """Milliseconds of both, and the ratio."""
+    lines = [
+        {
+            "net": row["nets"][RESIDUAL],
+            "batch": row["batch"],
+            "what": row["kind"],
+            "plain, ms": milliseconds(row["times"], PLAIN),
+            "residual, ms": milliseconds(row["times"], RESIDUAL),
+            "residual, times as long": ratio(row["times"], RESIDUAL, PLAIN),
+        }
+        for row in rows
+    ]
+    return [(f"firstspike with and without shortcuts, T = {STEPS}, median (quartiles)", pd.DataFrame(lines))]
