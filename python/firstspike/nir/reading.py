@@ -36,6 +36,7 @@ def from_nir(graph: nir.NIRGraph, steps: int | None = None, *, encoder: str = "s
     steps: T, 1 to 254; may be None for a graph of `to_nir`. encoder: "spikes", or "direct": the first layer gets data
     [B, ...] as a constant current. dt: seconds per step. A neuron of NIR fires at V > v_threshold; r of IF is 1 / dt or
     1 for unscaled currents, and any other is a factor r dt of the weights. Scale is folded into the weights before it.
+    Thresholds that differ between channels are folded, too: a sum within float32's rounding of them may go either way.
 
     Raises ValueError naming the node for what is not such a chain, for v_reset or v_leak other than 0, for thresholds that
     differ within a channel, and for pools that overlap.

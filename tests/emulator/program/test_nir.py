@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import firstspike
+from firstspike import SpikeTimes
 from firstspike import emulator as em
 from firstspike.emulator.program import serialization
+from firstspike.emulator.program.inputs import input_times
 
 from ..fuzz import change_one, run_once
 from ..nets import SPECS, images, net
@@ -42,13 +47,42 @@ def test_nodes_mean_what_nir_says():
     nodes = to_nir(loihi).nodes
     assert (nodes["0.neurons"].v_threshold[:, 0, 0] == loihi.layers[0].theta).all()
     assert (nodes["0.synapses"].weight == loihi.layers[0].weight.transpose(3, 0, 1, 2).astype(int) * 64).all()
-    assert nodes["0.synapses"].weight.dtype == np.int64
 
 
 def test_changed_weights_are_taken_from_the_nodes():
     graph = to_nir(em.quantize(net(), "generic8"))
     graph.nodes["0.synapses"].weight[0, 0, 0, 0] = 5
     assert from_nir(graph).layers[0].weight[0, 0, 0, 0] == 5
+
+
+@pytest.mark.filterwarnings("ignore::firstspike.nir.FiresOnce")
+def test_others_can_load_the_graph():
+    """Arrays are float64 and the nodes are a plain net: read as a float net, they give the spikes of the program.
+
+    One threshold per layer, so that float32 sums integers and compares them exactly.
+    """
+    model = net("30-20-5", encoder="latency", readout="first-spike")
+    program, x = em.quantize(model, "generic8", granularity="tensor"), images(model)
+    graph = to_nir(program)
+    for name in ("0.synapses", "1.synapses"):
+        assert graph.nodes[name].weight.dtype == graph.nodes[name].bias.dtype == np.float64
+    times = input_times(program, x)
+    raw = program.engine().run(times, all_times=True)
+    assert not raw.counters[:, :, 5:].any()  # no overflow
+    other = firstspike.nir.from_nir(graph, program.steps)
+    np.testing.assert_array_equal(
+        other(SpikeTimes(torch.from_numpy(times), program.steps)).times.numpy(), raw.times[-1]
+    )
+
+
+def test_numbers_of_more_than_53_bits_stay_integers():
+    program = em.quantize(net(), "generic8")
+    theta = program.layers[0].theta.copy()
+    theta[0] = (1 << 59) + 1
+    program = replace(program, layers=[replace(program.layers[0], theta=theta), *program.layers[1:]])
+    graph = to_nir(program)
+    assert graph.nodes["0.neurons"].v_threshold.dtype == np.int64
+    assert from_nir(graph).layers[0].theta[0] == (1 << 59) + 1
 
 
 def test_refusals():
@@ -70,7 +104,7 @@ def test_refusals():
     ):
         graph = to_nir(em.quantize(net(), "generic8"))
         setattr(graph.nodes[name], field, getattr(graph.nodes[name], field) + 0.5)
-        with pytest.raises(em.ProgramError, match=f"its {what} must be integers, got float64"):
+        with pytest.raises(em.ProgramError, match=f"its {what} must be whole numbers, got float64"):
             from_nir(graph)
     graph = to_nir(em.quantize(net(), "generic8"))
     graph.metadata["firstspike"] = "{}"

@@ -198,3 +198,14 @@ def test_overflow_policies_of_a_whole_program():
     with pytest.raises(em.OverflowRefused, match="layer 0:TTFSLinear"):
         em.run(program.replace_registers("error"), x)
     assert not program.bounds().filter(like="overflow_free").to_numpy().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [({"threads": 0}, "threads must be"), ({"threads": 2000}, "threads must be"), ({"trace": -1}, "trace must be")],
+)
+def test_numbers_out_of_range(options, text):
+    with pytest.raises(ValueError, match=text):
+        em.run(em.quantize(net("30-20-5", encoder="latency")), images(net("30-20-5")), **options)
+    with pytest.raises(TypeError, match="trace must be"):
+        em.run(em.quantize(net("30-20-5", encoder="latency")), images(net("30-20-5")), trace=1.5)

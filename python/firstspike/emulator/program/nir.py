@@ -1,8 +1,9 @@
-"""Exchange through NIR (neuromorphs/NIR): integer arrays in standard nodes, and a metadata record that makes the
-round trip exact.
+"""Exchange through NIR (neuromorphs/NIR): integers in standard nodes, and a metadata record that makes the round trip
+exact.
 
-The graph is Input, then for each layer an optional SumPool2d, Flatten, Conv2d or Affine with integer weights and
-biases (in units of the membrane, shift included), and IF, or I for a readout. NIR's IF fires at V > threshold, so a
+The graph is Input, then for each layer an optional SumPool2d, Flatten, Conv2d or Affine with integral weights and
+biases (in units of the membrane, shift included), and IF, or I for a readout. Arrays are float64, which other packages
+load, or int64 where a number has more than 53 bits. NIR's IF fires at V > threshold, so a
 `ge` threshold is written one less. What NIR cannot say (widths, policies, delays, single spike, update) is in
 the graph's metadata under "firstspike", as JSON.
 """
@@ -50,8 +51,10 @@ def to_nir(program: Program) -> nir.NIRGraph:
         shape = (layer.out_shape[2], *layer.out_shape[:2]) if layer.kind == "conv" else (layer.out_shape[2],)
         theta = layer.theta - (layer.fire == "ge")
         each = np.broadcast_to(theta.reshape(-1, *[1] * (len(shape) - 1)), shape).copy()
-        one = np.ones(shape, np.int64)
-        nodes[f"{n}.neurons"] = nir.IF(r=one, v_threshold=each, v_reset=one * 0) if layer.fires else nir.I(r=one)
+        one = np.ones(shape)
+        nodes[f"{n}.neurons"] = (
+            nir.IF(r=one, v_threshold=_loadable(each), v_reset=one * 0) if layer.fires else nir.I(r=one)
+        )
     nodes["output"] = nir.Output({"output": np.array(shape)})
     names = list(nodes)
     record = {
@@ -87,7 +90,7 @@ def from_nir(graph: nir.NIRGraph) -> Program:
 
 
 def _synapses(nir: Any, layer: Layer) -> Any:
-    weight = layer.weight.astype(np.int64) << layer.shift
+    weight, bias = _loadable(layer.weight.astype(np.int64) << layer.shift), _loadable(layer.bias)
     if layer.kind == "conv":
         return nir.Conv2d(
             input_shape=layer.pooled_shape[:2],
@@ -96,11 +99,11 @@ def _synapses(nir: Any, layer: Layer) -> Any:
             padding=layer.padding,
             dilation=1,
             groups=1,
-            bias=layer.bias,
+            bias=bias,
         )
     height, width, channels = layer.pooled_shape
     return nir.Affine(
-        weight.reshape(height, width, channels, -1).transpose(3, 2, 0, 1).reshape(layer.out_shape[2], -1), layer.bias
+        weight.reshape(height, width, channels, -1).transpose(3, 2, 0, 1).reshape(layer.out_shape[2], -1), bias
     )
 
 
@@ -137,6 +140,14 @@ def _read_layer(nodes: dict[str, Any], n: int, plain: dict[str, Any]) -> dict[st
 
 def _integers(values: Any, plain: dict[str, Any], what: str) -> NDArray[np.int64]:
     found = np.asarray(values)
-    if not np.issubdtype(found.dtype, np.integer):
-        raise ProgramError(f"layer {plain['name']}: its {what} must be integers, got {found.dtype}")
+    whole = np.issubdtype(found.dtype, np.integer)
+    if np.issubdtype(found.dtype, np.floating):
+        whole = bool((found == np.rint(found)).all() and (np.abs(found) < 1 << 53).all())  # False for NaN as well
+    if not whole:
+        raise ProgramError(f"layer {plain['name']}: its {what} must be whole numbers, got {found.dtype} of others")
     return found.astype(np.int64)
+
+
+def _loadable(values: NDArray[np.int64]) -> NDArray[Any]:
+    """The integers as float64, which other packages load, where that is exact."""
+    return values.astype(np.float64) if (np.abs(values) < 1 << 53).all() else values

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..._checks import SILENT
+from ..._checks import SILENT, integer
 from ...data import Normalize
 from ...spikes import SpikeTimes
 from ..program.engine import COUNTERS
@@ -74,6 +74,9 @@ def run(
 
     Raises OverflowRefused under policy `error`.
     """
+    integer("trace", trace, 0)
+    if threads is not None:
+        threads = integer("threads", threads, 1, 1024)
     if early_exit:
         _check_early_exit(program)
     core, total = program.engine(), len(inputs)
