@@ -18,7 +18,7 @@ SILENT = 255
 
 @dataclass(frozen=True)
 class Shape:
-    """A layer: `kernel` (rows, columns) cells of `channels`, to `outputs` neurons a site; pool, stride, padding as in
+    """A layer: `kernel` (rows, columns) cells of `channels`, to `outputs` neurons per site; pool, stride, padding as in
     functional.
 
     A fully connected layer has the kernel (cells, cells) of its whole map, (1, 1) for flat input.

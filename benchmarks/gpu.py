@@ -153,7 +153,7 @@ def _rows(side: str, environment: dict[str, str], seconds: float) -> list[dict[s
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
-    """One line a cell; how many times as long as ours the best of each row's ways takes."""
+    """One line per cell; how many times as long as ours the best of each row's ways takes."""
 
     def best(row: dict[str, Any]) -> float | None:
         return min((row[way] for way in ("eager", "graph") if way in row), default=None)

@@ -19,7 +19,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 class SectionRecord:
-    """The record of one section: `rows`, one a cell, in the order in which they were first measured.
+    """The record of one section: `rows`, one per cell, in the order in which they were first measured.
 
     folder: where `<section>.json` lies. resume: keep the rows that are there; else start anew. Each row has the key
     "cell", its name, and says where it comes from (machine, versions, commit, threads, time), and how near the

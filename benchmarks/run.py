@@ -55,9 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--section", nargs="+", choices=sections.NAMES, help="only these sections")
     parser.add_argument("--full", action="store_true", help="everything, with many rounds; half an hour")
-    parser.add_argument(
-        "--resume", action="store_true", help="keep the cells that were measured, go on with the others"
-    )
+    parser.add_argument("--resume", action="store_true", help="keep the cells that were measured, measure the others")
     parser.add_argument("--tables", action="store_true", help="measure nothing: tables and figures from the records")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of torch (default: 2)")
     parser.add_argument(

@@ -65,7 +65,7 @@ class Session:
         make: Maker,
         effort: timing.Effort | None = None,
     ) -> tuple[dict[str, list[float]], dict[str, str]]:
-        """Time the settings of `chosen` in turns: seconds a call, and why a side has none.
+        """Time the settings of `chosen` in turns: seconds per call, and why a side has none.
 
         make: from a net, its input and the labels to what is timed (`nets.training_step`, or `nets.inference` of the
         first two).

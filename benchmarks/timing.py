@@ -33,7 +33,7 @@ FULL = Effort(rounds=15, seconds=4.0, most=300, block=0.02, warmup=3)
 
 
 def once(call: Call, calls: int = 1) -> float:
-    """Seconds a call, over `calls` calls in a row."""
+    """Seconds per call, over `calls` calls in a row."""
     began = time.perf_counter()
     for _ in range(calls):
         call()
@@ -41,9 +41,9 @@ def once(call: Call, calls: int = 1) -> float:
 
 
 def alternate(sides: Mapping[str, Call], effort: Effort, before_round: Call = lambda: None) -> dict[str, list[float]]:
-    """Seconds a call of each side: one sample a round, all sides in each round, the first side of a round changing.
+    """Seconds per call of each side: one sample per round, all sides in each round, the first side of a round changing.
 
-    So whatever disturbs the machine meets all sides alike. Each side is warmed up before. Python's garbage collector
+    So what disturbs the machine affects all sides alike. Each side is warmed up before. Python's garbage collector
     runs between rounds, not within them, and so does `before_round`.
     """
     calls = {name: _calls(call, effort) for name, call in sides.items()}  # to settle, and in a sample

@@ -35,7 +35,7 @@ SIDES = {
 
 
 def enough(net: nn.Module, x: object, labels: Tensor, steps: int) -> float:
-    """The smallest power of two of support entries a neuron with which all gradients are finite."""
+    """The smallest power of two of support entries per neuron with which all gradients are finite."""
     entries = 1.0
     while entries < steps:
         with support_capacity(entries):

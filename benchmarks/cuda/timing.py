@@ -59,7 +59,7 @@ def peak_bytes(call: Call) -> int:
 
 
 def ceilings() -> dict[str, float]:
-    """What the device reaches: bytes a second of a copy (read and written), operations a second of matrix products."""
+    """What the device reaches: bytes per second of a copy (read and written), operations per second of matrix products."""
     source = torch.empty(2**28, device="cuda")
     target = torch.empty_like(source)
     found = {"bandwidth": 2 * source.nbytes / (milliseconds(lambda: target.copy_(source)).median / 1e3)}

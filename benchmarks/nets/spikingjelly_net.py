@@ -19,7 +19,7 @@ from .synapses import decayed_sum, stages
 
 
 class FireOnce(neuron.SimpleBaseNode):  # type: ignore[misc]
-    """V[t] = decay V[t - 1] + X[t]; it fires once, where V >= 1, and goes on integrating: the neuron of firstspike.
+    """V[t] = decay V[t - 1] + X[t]; it fires once, where V >= 1, and keeps integrating: the neuron of firstspike.
 
     Its surrogate derivative is SpikingJelly's triangle, of the width that firstspike's has; the flag that it has fired
     carries no gradient.

@@ -20,10 +20,10 @@ TRIES = 10
 
 
 def limits(threads: int, caches: dict[str, int]) -> dict[str, Any]:
-    """Floats a second added and multiplied-added, bytes a second read, by all threads together.
+    """Floats per second added and multiplied-added, bytes per second read, by all threads together.
 
-    caches: bytes a level, as `tools.provenance.caches` gives them; a level is read in half of a core's share of it (the last one
-    is shared), memory in eight times the largest. RuntimeError where there is no C++ compiler.
+    caches: bytes per level, as `tools.provenance.caches` gives them; a level is read in half of a core's share of it (the
+    last one is shared), memory in eight times the largest. RuntimeError where there is no C++ compiler.
     """
     sizes = {level: size // 2 for level, size in caches.items()}
     if "L3" in sizes:

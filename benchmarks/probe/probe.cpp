@@ -1,5 +1,5 @@
-// What this machine can do at all, on a given number of threads: bytes read a second from each level of the memory, additions and
-// fused multiply-adds a second, and additions whose operand comes from memory, as an event-driven kernel makes them.
+// What this machine can do at all, on a given number of threads: bytes read per second from each level of the memory, additions and
+// fused multiply-adds per second, and additions whose operand comes from memory, as an event-driven kernel makes them.
 //
 // Usage: probe THREADS NAME=BYTES ...   prints one JSON object; NAME=BYTES is a working set per thread.
 #include <algorithm>
@@ -82,7 +82,7 @@ int64_t read_and_add(const float* data, int64_t floats, int64_t passes) {
     return floats / (8 * kLanes) * (8 * kLanes) * passes;
 }
 
-// Floats a second of all threads together, the best of 40 short tries; work(thread) returns the floats it handled.
+// Floats per second of all threads together, the best of 40 short tries; work(thread) returns the floats it handled.
 template <class Work>
 double rate(int threads, Work work) {
     double best = 0;

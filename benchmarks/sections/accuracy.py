@@ -15,25 +15,25 @@ from ..time_to_accuracy import spikingjelly_run
 
 TITLE = "Time to accuracy"
 CONFIGS = Path(__file__).resolve().parent.parent / "time_to_accuracy"
-#: Race: its config file, the test accuracy in percent to reach, and the target in seconds of training.
+#: By net: its config file, the test accuracy in percent to reach, and the target in seconds of training.
 GOALS = {"mlp": ("mlp.toml", 98.0, 15), "cnn": ("cnn.toml", 99.0, 180)}
 
 
 def measure(session: Session) -> None:
-    """One cell a race and side: accuracy and seconds after each epoch."""
+    """One cell per net and side: accuracy and seconds after each epoch."""
     record = session.record("accuracy")
     datasets = data.load("mnist", train=True), data.load("mnist", train=False)
-    for race, (file, _, _) in GOALS.items():
+    for name, (file, _, _) in GOALS.items():
         config = train.Config.from_toml(CONFIGS / file, {"threads": session.threads})
         for side in ("firstspike", "spikingjelly"):
-            cell = f"{race}-{side}"
+            cell = f"{name}-{side}"
             if record.has(cell):
                 continue
             session.log(f"accuracy {cell}")
             epochs = _ours(config, datasets) if side == "firstspike" else spikingjelly_run.run(config, datasets)
             record.add(
                 cell,
-                race=race,
+                race=name,
                 side=side,
                 config=config.to_dict(),
                 file=str((CONFIGS / file).relative_to(ROOT)),
@@ -79,7 +79,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
                 "seconds": f"{found[1]:.1f}" if found else "–",
                 "target, s": f"{target}",
                 "last epoch": f"{row['epochs'][-1]['accuracy']:.2f} %",
-                "s an epoch": f"{total / len(row['epochs']):.2f}",
+                "seconds per epoch": f"{total / len(row['epochs']):.2f}",
                 "loop around the step": f"{100 * (1 - inside / total):.0f} %",
             }
         )

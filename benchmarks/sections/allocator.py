@@ -16,8 +16,8 @@ TITLE = "Training step where freed memory goes back to the system"
 
 
 def measure(session: Session) -> None:
-    """One cell a net and number of steps."""
-    steps.race(session, "allocator", inputs.SOURCES[:1])
+    """One cell per net and number of steps."""
+    steps.measure_workloads(session, "allocator", inputs.SOURCES[:1])
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:

@@ -41,7 +41,7 @@ class _DenseLayer(nn.Module):
 
 
 def measure(session: Session) -> None:
-    """One cell a number of steps, width and batch size: forward and backward of one square layer, half of its inputs
+    """One cell per number of steps, width and batch size: forward and backward of one square layer, half of its inputs
     silent.
     """
     record = session.record("crossover")

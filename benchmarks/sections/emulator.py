@@ -30,7 +30,7 @@ PEER = "nengo-loihi"
 
 
 def measure(session: Session) -> None:
-    """One cell a chip profile, and one beside nengo-loihi, where its interpreter is known."""
+    """One cell per chip profile, and one beside nengo-loihi, where its interpreter is known."""
     record = session.record("emulator")
     test = data.load("mnist", train=False)
     for profile in ("generic8", "loihi-like", "odin-like") if session.full else ("loihi-like",):
@@ -127,10 +127,10 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
             lines.append(
                 {
                     "profile": row["profile"],
-                    "operations an image": f"{row['operations']:.0f}",
+                    "operations per image": f"{row['operations']:.0f}",
                     "core, ms": milliseconds(times, "core"),
                     "core, 1 thread, ms": milliseconds(times, "core, 1 thread"),
-                    "operations a second": f"{row['images'] * row['operations'] / core / 1e9:.2f} G",
+                    "operations per second": f"{row['images'] * row['operations'] / core / 1e9:.2f} G",
                     "encode, run, decode, report, ms": milliseconds(times, "all"),
                     "target, ms": f"{1e3 * TARGET:.0f}",
                 }
@@ -149,5 +149,5 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
             ]
     return [
         (f"10,000 MNIST test images through {SPEC}, T = {STEPS}, median (quartiles)", pd.DataFrame(lines)),
-        (f"An image beside {PEER}'s emulator, median over images", pd.DataFrame(beside_peer)),
+        (f"One image beside {PEER}'s emulator, median over images", pd.DataFrame(beside_peer)),
     ]

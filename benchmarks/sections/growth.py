@@ -108,7 +108,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
 
 
 def figures(rows: list[dict[str, Any]]) -> dict[str, Figure]:
-    """Milliseconds a step over T, both axes logarithmic."""
+    """Milliseconds per step over T, both axes logarithmic."""
     drawn, axes = figure(height=2.9, nrows=1, ncols=2)
     names = {"firstspike": "firstspike", "spikingjelly": "SpikingJelly", "dense": "dense torch, compiled"}
     with style():

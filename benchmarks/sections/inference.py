@@ -18,7 +18,7 @@ TITLE = "Inference"
 
 
 def measure(session: Session) -> None:
-    """One cell a net, batch size and number of steps."""
+    """One cell per net, batch size and number of steps."""
     record = session.record("inference")
     for workload in WORKLOADS if session.full else WORKLOADS[:1]:
         for steps in (8, 16) if session.full else (8,):

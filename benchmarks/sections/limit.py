@@ -3,7 +3,7 @@
 The kernels are called through their bindings (`benchmarks.kernels`), so no time in Python or torch counts.
 
 The limit of a kernel is the longest of three times: its additions at the peak rate of additions; its operands (4 bytes
-an addition) at the read bandwidth of the cache that holds the weights in use at a time; and what must cross the memory
+per addition) at the read bandwidth of the cache that holds the weights in use at a time; and what must cross the memory
 bus once.
 """
 
@@ -36,7 +36,7 @@ LINE = 32
 
 
 def measure(session: Session) -> None:
-    """The peaks of the machine, then one cell a net, layer, number of steps, and kernel."""
+    """The peaks of the machine, then one cell per net, layer, number of steps, and kernel."""
     record = session.record("limit")
     levels = caches()
     session.log("limit: peaks of the machine")

@@ -36,7 +36,7 @@ TRAINED = 5
 
 
 def measure(session: Session) -> None:
-    """One cell a net and T for the bytes kept, and one a side for the peak of a step of the CNN at T = 64."""
+    """One cell per net and T for the bytes kept, and one a side for the peak of a step of the CNN at T = 64."""
     record = session.record("memory")
     for workload in WORKLOADS if session.full else WORKLOADS[:2]:
         for steps in (8, 16, 64, 254) if session.full else (8, 64):
@@ -87,7 +87,7 @@ def neurons(workload: Workload) -> int:
 
 
 def _kept(workload: Workload, steps: int) -> dict[str, Any]:
-    """Bytes kept by each side a neuron and sample, as drawn and after some steps of training; no dense side at a large
+    """Bytes kept by each side per neuron and sample, as drawn and after some steps of training; no dense side at a large
     T.
     """
     batch = inputs.batch("fashion-mnist", SAMPLES, steps, flat=workload.flat)

@@ -27,7 +27,7 @@ DEEP = 9
 
 
 def measure(session: Session) -> None:
-    """One cell a layer size: kernel, functional call with and without a gradient, module, compiled."""
+    """One cell per layer size: kernel, functional call with and without a gradient, module, compiled."""
     record = session.record("overhead")
     for size in SIZES:
         cell = f"linear-{size}"

@@ -21,12 +21,12 @@ RECOMPUTING = Setting("firstspike", "each layer under torch's checkpoint", optio
 
 
 def measure(session: Session) -> None:
-    """One cell a net, number of steps and source of input."""
-    race(session, "steps", inputs.SOURCES if session.full else inputs.SOURCES[:1], others=session.full)
+    """One cell per net, number of steps and source of input."""
+    measure_workloads(session, "steps", inputs.SOURCES if session.full else inputs.SOURCES[:1], others=session.full)
 
 
-def race(session: Session, section: str, sources: Sequence[str], *, others: bool = False) -> None:
-    """The cells of `measure`, into the record of a section. others: in one cell a net, all sides."""
+def measure_workloads(session: Session, section: str, sources: Sequence[str], *, others: bool = False) -> None:
+    """The cells of `measure`, into the record of a section. others: in one cell per net, all sides."""
     record = session.record(section)
     for workload in WORKLOADS if session.full else WORKLOADS[:2]:
         for steps in workload.steps if session.full else workload.steps[:1]:

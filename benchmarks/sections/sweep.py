@@ -20,7 +20,7 @@ LIBRARIES = ("spikingjelly", "dense")
 
 
 def measure(session: Session) -> None:
-    """A short training run of each setting; one cell a net, number of steps, and library."""
+    """A short training run of each setting; one cell per net, number of steps, and library."""
     record = session.record("sweep")
     effort = Effort(rounds=5, seconds=4.0, most=30, block=0.01)
     for workload in WORKLOADS:
@@ -46,7 +46,7 @@ def measure(session: Session) -> None:
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
-    """One row a setting."""
+    """One row per setting."""
     lines = []
     for row in rows:
         medians = {name: time["median"] for name, time in row["times"].items()}
@@ -57,11 +57,11 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
                     "T": row["steps"],
                     "library": row["library"],
                     "setting": name,
-                    "ms a step": f"{median:.1f}",
+                    "ms per step": f"{median:.1f}",
                 }
             )
         lines += [
-            {"net": row["work"], "T": row["steps"], "library": row["library"], "setting": name, "ms a step": error}
+            {"net": row["work"], "T": row["steps"], "library": row["library"], "setting": name, "ms per step": error}
             for name, error in row["failures"].items()
         ]
     return [("Training step by setting, Fashion-MNIST, the fastest first", pd.DataFrame(lines))]
