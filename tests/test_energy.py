@@ -47,3 +47,18 @@ def test_a_file_that_is_no_text_or_nested_too_deeply(tmp_path):
 
 def test_the_emulator_shows_the_same_class():
     assert emulator.EnergyTable is energy.EnergyTable
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("mesh_rows = 0", "mesh_rows must be an int of at least 1, got 0"),
+        ("mesh_rows = 4", "hops need both of their energies, mesh_rows and cores_per_tile"),
+        ("message_pj = -1.0", "message_pj must be a number of at least 0"),
+    ],
+)
+def test_bad_meshes(tmp_path, line, text):
+    path = tmp_path / "t.toml"
+    path.write_text(f'name = "t"\ntitle = "t"\nsource = "s"\nnote = "n"\nsynaptic_operation_pj = 1.0\n{line}\n')
+    with pytest.raises(ValueError, match=text):
+        energy.load(path)

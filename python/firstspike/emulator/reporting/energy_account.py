@@ -13,7 +13,10 @@ from ... import energy
 from ...energy import EnergyTable
 from ..placement.placer import Placement
 from .runner import Run
+from .traffic import traffic
 
+FINER = ("firing", "messages", "hops")
+PARTS = ("synapses", "updates_active", "updates_inactive", "routing", *FINER, "static")
 HOST_TABLE = "45nm-float"  # for multiply-adds on the host, where the chip's table has no figure
 
 
@@ -25,6 +28,7 @@ class Account:
     event (inactive ones only on cores that update every neuron in every step). routing: spikes to each core that
     listens; without a placement, to one core per layer. static: power times the time of the run. host: multiply-adds
     of a layer on the host, from the chip's table or else from `HOST_TABLE`. notes: what is not counted, and why.
+    firing, messages, hops: of tables that have finer figures (`traffic`), in place of routing.
     """
 
     table: EnergyTable
@@ -35,12 +39,14 @@ class Account:
     static: float | None
     host: float
     notes: list[str]
+    firing: float | None = None
+    messages: float | None = None
+    hops: float | None = None
 
     @property
     def cores(self) -> float:
         """Sum of the known parts on the cores."""
-        parts = (self.synapses, self.updates_active, self.updates_inactive, self.routing, self.static)
-        return float(sum(part or 0.0 for part in parts))
+        return float(sum(getattr(self, name) or 0.0 for name in PARTS))
 
     @property
     def total(self) -> float:
@@ -49,8 +55,9 @@ class Account:
 
     def frame(self) -> pd.DataFrame:
         """One row per part, then the sums: part, energy_nj_per_image, share of the total."""
-        names = ("synapses", "updates_active", "updates_inactive", "routing", "static", "cores", "host", "total")
-        values = {name: getattr(self, name) for name in names}
+        finer = [name for name in FINER if getattr(self, name) is not None]
+        names = [name for name in PARTS if name not in FINER or name in finer]
+        values = {name: getattr(self, name) for name in (*names, "cores", "host", "total")}
         rows = [
             {
                 "part": name,
@@ -97,18 +104,42 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
         notes.append("static: power or time of a step is unknown, not counted")
     if t.all_inclusive:
         notes.append("the table's synaptic operation includes everything else on the cores")
+    if t.message_pj is None:
+        routing = part(t.spike_pj, float((spikes_in * destinations).sum()), "routing")
+        firing = messages = hops = None
+    else:
+        moved = traffic(run, placement, t.mesh_rows or 1, t.cores_per_tile or 1)
+        routing, messages = None, t.message_pj * moved.messages / 1000
+        firing = part(t.fired_pj, float(run.count("spikes").sum(1).mean()), "firing")
+        hops = (
+            None
+            if t.hop_east_west_pj is None or t.hop_north_south_pj is None
+            else (t.hop_east_west_pj * moved.east_west + t.hop_north_south_pj * moved.north_south) / 1000
+        )
+        if placement is None:
+            notes.append("hops: without a placement none are counted")
     return Account(
         t,
-        t.synaptic_operation_pj * float(run.count("delivered").sum(1).mean()) / 1000,
+        _synapses(run, t),
         part(t.update_active_pj, float(run.count("active").sum(1).mean()), "neuron updates, active"),
         part(t.update_inactive_pj, float(inactive_updates(run).sum(1).mean()), "neuron updates, inactive")
         if clocked
         else None,
-        part(t.spike_pj, float((spikes_in * destinations).sum()), "routing"),
+        routing,
         static,
         _host(t, host_macs(run), notes),
         notes,
+        firing,
+        messages,
+        hops,
     )
+
+
+def _synapses(run: Run, table: EnergyTable) -> float:
+    """Energy of the delivered operations, nJ per image; a table may tell convolutions apart."""
+    conv = table.synaptic_operation_pj if table.synaptic_operation_conv_pj is None else table.synaptic_operation_conv_pj
+    units = [conv if layer.kind == "conv" else table.synaptic_operation_pj for layer in run.program.layers]
+    return float((run.count("delivered").mean(0) * units).sum()) / 1000
 
 
 def _host(table: EnergyTable, macs: int, notes: list[str]) -> float:
