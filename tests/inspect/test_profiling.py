@@ -8,6 +8,7 @@ import torch
 import firstspike
 from firstspike import SpikeTimes, encode, models, nn
 from firstspike.energy import EnergyTable
+from firstspike.inspect import Monitor, OperationCounter, synaptic_operations
 from firstspike.inspect.profiling import active_updates
 
 TABLE = EnergyTable(
@@ -99,3 +100,19 @@ def test_what_cannot_be_profiled_is_refused():
         firstspike.profile(nn.TTFSLinear(3, 2, steps=4), SpikeTimes(torch.zeros(0, 3, dtype=torch.uint8), 4))
     with pytest.raises(ValueError, match=r"layers of firstspike\.nn"):
         firstspike.profile(torch.nn.Linear(2, 2), torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("stride", ["", "s2"])
+def test_a_shortcut_costs_an_addition_per_spike_that_it_brings(stride):
+    spec = f"4C3-R(4C3{stride}-4C3)-3"
+    model = models.build(spec, input_shape=(1, 4, 4), steps=5, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    found = rows(firstspike.profile(model, x))
+    with Monitor(model) as seen, OperationCounter(model) as count, torch.no_grad():
+        model(x)
+    name = next(name for name, layer in seen.layers.items() if layer.shortcut is not None)
+    before = seen.layers["layers.0"].spikes
+    places = before.silent[:, :, ::2, ::2] if stride else before.silent
+    alone = synaptic_operations((~seen.layers[name].received.silent).float(), seen.layers[name].module)
+    assert found[name]["synaptic_operations"] == pytest.approx((alone + float((~places).sum())) / 3)
+    assert count.means()["additions"] == pytest.approx(found["total"]["synaptic_operations"])

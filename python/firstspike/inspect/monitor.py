@@ -24,14 +24,15 @@ class Seen:
     """What one layer did in a forward pass.
 
     module: the layer. received: its input, SpikeTimes [B, ...] or a tensor. spikes: its spike times [B, ...], None for
-    a layer that does not fire. membrane: float32 [T, B, O] of an `Integrate` layer, else None. Nothing carries
-    gradients.
+    a layer that does not fire. membrane: float32 [T, B, O] of an `Integrate` layer, else None. shortcut: the spikes
+    of a shortcut into the layer, None without. Nothing carries gradients.
     """
 
     module: nn.Module
     received: SpikeTimes | Tensor
     spikes: SpikeTimes | None
     membrane: Tensor | None = None
+    shortcut: SpikeTimes | None = None
 
     @property
     def kind(self) -> str:
@@ -54,8 +55,8 @@ class Monitor:
         seen.table()            # pandas, one row per layer
 
     layers: `Seen` of each layer, by its name in `net.named_modules()`, in the order in which they ran. currents: by the
-    same names, X[t] as [T, B, ...], or [B, ...] where it is the same in every step. scores: [B, classes], what the
-    net's readout gave, None without a readout.
+    same names, X[t] as [T, B, ...], or [B, ...] where it is the same in every step, without that of a shortcut. scores:
+    [B, classes], what the net's readout gave, None without a readout.
     """
 
     net: nn.Module
@@ -160,7 +161,8 @@ class Monitor:
         if received is None or (spikes is None and membrane is None) or self._known(spikes):
             return
         self.layers.pop(name, None)  # a module that runs again comes last
-        self.layers[name] = Seen(module, received, spikes, membrane)
+        shortcut = arguments[1] if len(arguments) > 1 and isinstance(arguments[1], SpikeTimes) else None
+        self.layers[name] = Seen(module, received, spikes, membrane, None if shortcut is None else shortcut.detach())
         if self.with_currents and isinstance(module, Synapse):
             self.currents[name] = layer_current(module, received)
 

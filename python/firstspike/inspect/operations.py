@@ -52,6 +52,18 @@ def products(units: Tensor, layer: Any) -> float:
     return float(reached.sum(dtype=torch.float64)) * weight.shape[0]
 
 
+def shortcut_additions(shortcut: SpikeTimes, outputs: torch.Size) -> float:
+    """Additions of a shortcut into a layer with the output shape [B, O] or [B, O, H, W]: one per spike that reaches it.
+
+    Where the shortcut's map is larger than the output (the block has a stride), every n-th row and column counts.
+    """
+    events = (~shortcut.silent).double()
+    if events.dim() == 4:
+        rows, columns = (-(-size // out) for size, out in zip(events.shape[2:], outputs[2:], strict=True))
+        events = events[:, :, ::rows, ::columns]
+    return float(events.sum())
+
+
 def fired_of(output: Any) -> Any:
     """What a layer sends, of what it returned: with `membrane=True` it returned its potential as well."""
     return output[0] if isinstance(output, tuple) else output
@@ -83,7 +95,7 @@ class OperationCounter:
         for name, layer in self._watched.items():
 
             def watch(layer: nn.Module, arguments: tuple[Any, ...], output: Any, name: str = name) -> None:
-                self._add(layer, arguments[0], output, self.layers[name], counts_samples=name == first)
+                self._add(layer, arguments, output, self.layers[name], counts_samples=name == first)
 
             self._hooks.append(layer.register_forward_hook(watch))
         return self.count
@@ -94,8 +106,10 @@ class OperationCounter:
         self._hooks.clear()
 
     @torch.no_grad()
-    def _add(self, layer: Any, x: Any, output: Any, own: OperationCount, *, counts_samples: bool) -> None:
-        output = fired_of(output)
+    def _add(
+        self, layer: Any, arguments: tuple[Any, ...], output: Any, own: OperationCount, *, counts_samples: bool
+    ) -> None:
+        x, output = arguments[0], fired_of(output)
         samples = len(output) if isinstance(output, SpikeTimes) else _batch_size(layer, output)
         additions = macs = updates = 0.0
         if isinstance(x, SpikeTimes):
@@ -104,6 +118,8 @@ class OperationCounter:
             additions = synaptic_operations(x.sum(0), layer)
         else:
             macs = synaptic_operations(torch.ones_like(x), layer)
+        if len(arguments) > 1 and isinstance(arguments[1], SpikeTimes):
+            additions += shortcut_additions(arguments[1], output.shape)
         if hasattr(layer, "steps"):
             neurons = output.times.numel() if isinstance(output, SpikeTimes) else output[0].numel()
             updates = float(layer.steps * neurons)

@@ -16,7 +16,7 @@ from ..energy import EnergyTable
 from ..nn import Synapse
 from ..spikes import SpikeTimes
 from .monitor import Monitor, Seen
-from .operations import products, synaptic_operations
+from .operations import products, shortcut_additions, synaptic_operations
 
 TOTAL = "total"
 
@@ -34,7 +34,7 @@ def profile(
 
     - `layer`, `kind`: its name in the net and its class; `neurons`;
     - `spikes`: that the layer sends;
-    - `synaptic_operations`: additions of one weight, an input spike times the neurons that it reaches;
+    - `synaptic_operations`: additions of one weight, an input spike times the neurons that it reaches; a shortcut's included;
     - `macs`: multiply-accumulates of a directly coded layer, which gets numbers, once per sample;
     - `dense_macs`: multiply-accumulates of the same layer with ReLU neurons;
     - `updates`: potentials that an event (or a directly coded current) changes, counted per neuron and step;
@@ -124,6 +124,8 @@ def _counts(layer: Seen) -> dict[str, float]:
         macs, operations = synaptic_operations(torch.ones_like(received), module), 0.0
         updates = float(neurons * module.steps * len(received))
     samples = len(events)
+    if layer.shortcut is not None and layer.spikes is not None:
+        operations += shortcut_additions(layer.shortcut, layer.spikes.shape)
     pool = getattr(module, "avg_pool", 1)
     pooled = F.avg_pool2d(torch.ones_like(events), pool) if pool > 1 else torch.ones_like(events)
     return {
