@@ -1,6 +1,6 @@
 """How many additions a layer's kernels must make, counted from the spikes of a real batch.
 
-An input spike adds one weight row to the neurons that it reaches. A tile of neurons (cpp/cpu/tiles.h) needs no more
+An input spike adds one weight row to the neurons that it reaches. A tile of neurons (cpp/cpu/layer/tiles.h) needs no more
 rows once all its neurons have fired; dL/dW needs those up to the last step at which the tile has a gradient; dL/ds
 multiplies and adds one weight row for each entry of the support.
 """

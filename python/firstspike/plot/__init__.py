@@ -1,7 +1,7 @@
 """Pictures of a net at work, from an `inspect.Monitor`: matplotlib figures that carry their units.
 
 Colours can be told apart by colour-blind readers. Each function returns the `Figure`, which belongs to no window:
-`figure.savefig("raster.png")`, or as the last line of a notebook's cell.
+`figure.savefig(path)`, or as the last line of a notebook's cell.
 """
 
 from .membranes import membrane
