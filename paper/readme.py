@@ -3,7 +3,8 @@
     python paper/readme.py           writes each table between its marks in README.md
     python paper/readme.py --check   writes nothing; exit status 1 where the README differs
 
-The marks are the lines `<!-- results PROFILE -->` and `<!-- end -->`.
+The marks are the lines `<!-- results PROFILE -->` and `<!-- end -->`; `<!-- results PROFILE short -->` for the nets that were run
+without augmentation, and their accuracies alone.
 """
 
 import sys
@@ -38,21 +39,31 @@ WANTED = (
     "seconds",
 )
 
+SHORT = ("dataset", "net", "seeds", "accuracy", "relu_accuracy", "published")
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-def block(profile: Profile, store: Store) -> str:
-    """The README's results: the main columns of Table 1, in Markdown; of the setups that need `--large` those that were run."""
+def block(profile: Profile, store: Store, short: bool = False) -> str:
+    """The README's results: the main columns of Table 1, in Markdown; of the setups that need `--large` those that were run.
+
+    short: only nets that were run without augmentation, and their accuracies.
+    """
     table = table1(profile, store)
     large = table.raw["setup"].map(lambda name: profile.setups[name].large)
     raw = table.raw[~large | (table.raw["seeds"] > 0)].reset_index(drop=True)
-    columns: tuple[Column, ...] = tuple(column for column in table.columns if column.name in WANTED)
+    if short:
+        raw = raw[(raw["seeds"] > 0) & (raw["augmentation"] == "none")].reset_index(drop=True)
+    wanted = SHORT if short else WANTED
+    columns: tuple[Column, ...] = tuple(column for column in table.columns if column.name in wanted)
     return markdown(Table(table.name, table.caption, raw, columns).shown)
 
 
 def updated(text: str, results: Path) -> str:
     """`text` with the table of each profile that it has a mark for; ValueError for a mark without an end."""
-    return documents.fill(text, NAME, lambda words: block(grid.load(words[0]), Store(results / words[0])))
+    return documents.fill(
+        text, NAME, lambda words: block(grid.load(words[0]), Store(results / words[0]), words[1:] == ["short"])
+    )
 
 
 @app.command()
