@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SILENT = 255
+from firstspike._checks import SILENT
 
 
 @dataclass(frozen=True)
