@@ -23,7 +23,7 @@ def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
     gradient is made where all but the last have a number of channels that the width of the kernels divides (`backends()`)
     and a sparse surrogate. Raises TypeError or ValueError naming what does not fit.
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 255]], dtype=torch.uint8), steps=4)
         >>> cat([spikes, spikes], dim=1).times
         tensor([[  0, 255,   0, 255]], dtype=torch.uint8)

@@ -49,7 +49,7 @@ def explain(
     Returns a `Plan`; `print` it. With the environment variable FIRSTSPIKE_VERBOSE=1 every layer that runs writes the same to
     stderr. Raises TypeError for other layers and ValueError where the shape does not fit.
 
-    Example:
+    Examples:
         >>> plan = explain(nn.TTFSLinear(784, 400, steps=8), 128, threads=2)
         >>> plan.forward["lists"]
         'by_sample'

@@ -110,7 +110,7 @@ def backends() -> dict[str, dict[str, Any]]:
     Returns a dict with "cpu" (instruction_set, reason, available, lanes, threads, thread_pool, processor) and "cuda" (available,
     reason).
 
-    Example:
+    Examples:
         >>> sorted(backends())
         ['cpu', 'cuda']
     """

@@ -19,7 +19,7 @@ def temporal_weights(
 
     mode "exp": w[t] = gamma^-t, gamma >= 1. mode "linear": w[t] = gamma (T - t) / T, gamma > 0.
 
-    Example:
+    Examples:
         >>> temporal_weights(4, gamma=2.0)
         tensor([1.0000, 0.5000, 0.2500, 0.1250])
     """
@@ -38,7 +38,7 @@ def temporal_weighting(spikes: SpikeTimes, *, gamma: float, mode: str = "exp") -
     spikes: [B, C] with times 0 to T - 1. gamma and mode as in `temporal_weights`. Near gamma = 1 all spikes weigh the
     same and the time says little; a large gamma rewards only the first steps.
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.tensor([[1, 0, 255]], dtype=torch.uint8), steps=4)
         >>> temporal_weighting(spikes, gamma=2.0)
         tensor([[0.5000, 1.0000, 0.0000]])
@@ -54,7 +54,7 @@ def membrane(v: Tensor, mode: str = "last") -> Tensor:
     mode "last": v[T - 1]. "mean": the mean over the steps. "weighted": sum_t w[t] v[t] with w[t] = 2 (T - t) / (T (T +
     1)), which sums to 1: early steps count more, so that training is pushed to early decisions (ours).
 
-    Example:
+    Examples:
         >>> membrane(torch.tensor([[[3.0]], [[6.0]], [[9.0]]]), "weighted")
         tensor([[5.]])
     """
@@ -72,7 +72,7 @@ def running_membrane(v: Tensor, mode: str = "last") -> Tensor:
     With "last" this is v itself, with "mean" the mean so far, with "weighted" the weighted sum so far (up to a
     factor, the sum of the weights so far).
 
-    Example:
+    Examples:
         >>> running_membrane(torch.tensor([[[3.0]], [[6.0]], [[9.0]]]), "mean").flatten()
         tensor([3.0000, 4.5000, 6.0000])
     """
@@ -89,7 +89,7 @@ def overshoot(spikes: SpikeTimes, v: Tensor, *, threshold: float = 1.0) -> Tenso
 
     spikes: [B, C]; v: the same neurons' membrane without reset, [T, B, C], as `nn.TTFSLinear.membrane` returns it.
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.tensor([[1, 255]], dtype=torch.uint8), steps=2)
         >>> overshoot(spikes, torch.tensor([[[0.5, 0.25]], [[1.5, 0.5]]]))
         tensor([[ 0.5000, -0.5000]])
@@ -110,7 +110,7 @@ def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
     lower index. Where all are silent the same rule decides: the larger membrane, or index 0 where no overshoot is
     given.
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.tensor([[3, 1, 1]], dtype=torch.uint8), steps=4)
         >>> first_spike(spikes), first_spike(spikes, overshoot=torch.tensor([[0.0, 0.1, 0.2]]))
         (tensor([1]), tensor([2]))
@@ -134,7 +134,7 @@ def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
 def population(scores: Tensor, classes: int) -> Tensor:
     """Mean score of each class's neurons, [..., classes], of scores [..., classes * k], in the order of `grouped`.
 
-    Example:
+    Examples:
         >>> population(torch.tensor([[1.0, 3.0, 5.0, 9.0]]), classes=2)
         tensor([[2., 7.]])
     """
@@ -147,7 +147,7 @@ def decision_step(spikes: SpikeTimes) -> Tensor:
 
     A decision in step t has cost t + 1 steps of inference.
 
-    Example:
+    Examples:
         >>> decision_step(SpikeTimes(torch.tensor([[3, 1], [255, 255]], dtype=torch.uint8), steps=4))
         tensor([1, 4])
     """
@@ -162,7 +162,7 @@ def settled_step(scores: Tensor) -> Tensor:
     It tells after how many steps inference could have stopped with the answer of the last step. It is known only
     afterwards: a yardstick, not a rule for stopping.
 
-    Example:
+    Examples:
         >>> settled_step(torch.tensor([[[2.0, 1.0]], [[2.0, 3.0]], [[2.0, 4.0]]]))
         tensor([1])
     """
@@ -179,7 +179,7 @@ def ties(spikes: SpikeTimes, classes: int | None = None) -> Tensor:
     spikes: [B, C]. classes: as in `population`; by default every neuron is a class. Samples without a spike are not
     ties.
 
-    Example:
+    Examples:
         >>> ties(SpikeTimes(torch.tensor([[1, 1, 3], [1, 2, 3]], dtype=torch.uint8), steps=4))
         tensor([ True, False])
     """
@@ -192,7 +192,7 @@ def ties(spikes: SpikeTimes, classes: int | None = None) -> Tensor:
 def grouped(scores: Tensor, classes: int) -> Tensor:
     """Scores [..., classes * k] as [..., classes, k]: class c owns neurons c k to (c + 1) k - 1.
 
-    Example:
+    Examples:
         >>> grouped(torch.tensor([[1.0, 3.0, 5.0, 9.0]]), classes=2).shape
         torch.Size([1, 2, 2])
     """

@@ -28,7 +28,7 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
     Not differentiable. Raises TypeError for another type, ValueError for values outside [0, 1], NaN, or an unknown
     curve.
 
-    Example:
+    Examples:
         >>> latency(torch.tensor([[1.0, 0.5, 0.1, 0.0]]), steps=8).times
         tensor([[  0,   4,   6, 255]], dtype=torch.uint8)
     """

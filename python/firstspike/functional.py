@@ -29,7 +29,7 @@ def ramp(
     current: float32 [B, ...]. steps: T, 1 to 254. threshold: > 0. decay: in (0, 1]. Returns SpikeTimes of the shape of `current`.
     The first layer's product is made once, not T times. Raises ValueError or TypeError naming a bad argument.
 
-    Example:
+    Examples:
         >>> ramp(torch.tensor([[2.0, 0.4, -1.0]]), steps=4).times
         tensor([[  0,   2, 255]], dtype=torch.uint8)
     """
@@ -74,7 +74,7 @@ def linear(
     number, or a tensor [M], differentiable. It needs avg_pool = 1.
     Returns SpikeTimes [B, O]. Raises ValueError or TypeError naming a bad argument.
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 2, 255]], dtype=torch.uint8), steps=4)
         >>> linear(spikes, torch.tensor([[0.6, 0.6, 9.0]])).times
         tensor([[2]], dtype=torch.uint8)
@@ -121,7 +121,7 @@ def conv2d(
     most half the kernel. Returns SpikeTimes [B, O, H', W'] with sizes as in torch.nn.functional.conv2d. Raises ValueError or
     TypeError naming a bad argument.
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), steps=4)
         >>> conv2d(spikes, torch.ones(5, 3, 3, 3), padding=1, avg_pool=2).shape
         torch.Size([2, 5, 4, 4])
@@ -155,7 +155,7 @@ def integrate(
 
     spikes, weight, bias, avg_pool, decay: as in `linear`. Returns float32 [T, B, O].
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 2]], dtype=torch.uint8), steps=3)
         >>> integrate(spikes, torch.tensor([[0.5, 2.0]])).flatten()
         tensor([0.5000, 0.5000, 2.5000])
@@ -176,7 +176,7 @@ def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
     a, b: SpikeTimes of the same shape [B, ...], steps and device. Where both fire in the same step, or both are silent, it is
     `a`'s; the gradient goes to the one that was taken. Raises ValueError or TypeError naming a bad argument.
 
-    Example:
+    Examples:
         >>> a, b = (SpikeTimes(torch.tensor([t], dtype=torch.uint8), steps=4) for t in ([0, 3], [2, 255]))
         >>> earliest(a, b).times
         tensor([[0, 3]], dtype=torch.uint8)
@@ -203,7 +203,7 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
     that stay send a gradient back. The mean current behind it is smaller by 1 - p; the layers of `firstspike.nn` make up for
     that. Raises ValueError or TypeError naming a bad argument.
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.zeros(1, 1000, dtype=torch.uint8), steps=4)
         >>> 400 < int(dropout(spikes, 0.5, seed=torch.tensor([0])).count()) < 600
         True
@@ -231,7 +231,7 @@ def normalize_weight(weight: Tensor, deviation: float, gamma: Tensor | None = No
     deviation: > 0. gamma: float32 [O], or [1] for all outputs. Returns a tensor of the shape of `weight`. Raises ValueError or
     TypeError naming a bad argument.
 
-    Example:
+    Examples:
         >>> normal = normalize_weight(torch.randn(20, 30), 0.5)
         >>> round(float(normal.std(correction=0)), 4), abs(round(float(normal.mean()), 4))
         (0.5, 0.0)
@@ -255,7 +255,7 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
 
     current: float32 [T, B, ...]. threshold: > 0. decay: in (0, 1]. Returns float32 spikes of the same shape, zeros and ones.
 
-    Example:
+    Examples:
         >>> fire(torch.tensor([[[0.6]], [[0.6]], [[5.0]]])).flatten()  # V = 0.6, 1.2: fires at 1, and once
         tensor([0., 1., 0.])
     """

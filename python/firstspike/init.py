@@ -23,7 +23,7 @@ def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generato
     behind average pooling; 1 / sqrt(T) in a directly coded layer, which gets its whole input in every step, and in a
     layer that integrates, for its last potential.
 
-    Example:
+    Examples:
         >>> weight = ettfs_(torch.empty(500, 400), steps=8)
         >>> round(float(weight.var() * 400 / 8), 1)
         1.0
@@ -39,7 +39,7 @@ def pool_gain(avg_pool: int, steps: int) -> float:
     Of k^2 neurons that fire once each, uniformly and independently over T steps, a number n fires in step t, and the
     pooled input is n / k^2, with E[(n / k^2)^2] = ((1 - 1/T) / k^2 + 1/T) / T in place of 1 / T.
 
-    Example:
+    Examples:
         >>> pool_gain(2, steps=1), round(pool_gain(2, steps=8), 3)
         (1.0, 1.706)
     """
@@ -52,7 +52,7 @@ def kaiming_(weight: Tensor, *, generator: Generator | None = None) -> Tensor:
 
     With TTFS neurons Var(PSC[t]) = 2 / T at best: the signal fades as T grows. weight: float [O, ...].
 
-    Example:
+    Examples:
         >>> round(float(kaiming_(torch.empty(500, 400)).var() * 400), 1)
         2.0
     """
@@ -64,7 +64,7 @@ def torch_default_(weight: Tensor, *, generator: Generator | None = None) -> Ten
 
     The variance is 1 / (3 N), so Var(PSC[t]) = 1 / (3 T) at best. weight: float [O, ...].
 
-    Example:
+    Examples:
         >>> float(torch_default_(torch.empty(500, 400)).abs().max()) <= 0.05
         True
     """

@@ -49,7 +49,7 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
     too), `Identity` and `Flatten`. Raises TypeError naming the part of another kind (save its state_dict instead); OSError where
     the file cannot be written.
 
-    Example:
+    Examples:
         >>> import os, tempfile
         >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
         >>> save(models.mlp("64-32-10", steps=8), path)
@@ -67,7 +67,7 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
 
     Raises OSError where there is no file, ValueError where it is damaged or none of ours.
 
-    Example:
+    Examples:
         >>> load("nothing-here.safetensors")
         Traceback (most recent call last):
             ...

@@ -46,7 +46,7 @@ class SpikeTimes:
     A citizen of torch: a pytree, batched by `default_collate` (along the batch), loaded by `torch.load(weights_only=True)`.
     Raises TypeError or ValueError for times that are no such bytes, and for the very times of spikes with a gradient.
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), steps=4)
         >>> spikes.count(), spikes.seconds(0.5)
         (tensor([2]), tensor([[0.0000, 1.5000,    inf]]))

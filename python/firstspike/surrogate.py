@@ -24,7 +24,7 @@ class Surrogate:
 
     kind: "triangle", "rectangle", "atan" or "sigmoid". scale: the width w of the first two, the alpha of the last two.
 
-    Example:
+    Examples:
         >>> Surrogate("triangle", 0.5).derivative(torch.tensor([0.0, 0.25, 0.5]))
         tensor([2., 1., 0.])
     """
@@ -66,7 +66,7 @@ def triangle(width: float = 0.9) -> Surrogate:
     A `half_width` below the threshold leaves out the neurons at rest: at a width of 1 a membrane that a small bias moves
     from 0 has a gradient at every step (docs/performance.md).
 
-    Example:
+    Examples:
         >>> triangle(0.5).half_width
         0.5
     """
@@ -76,7 +76,7 @@ def triangle(width: float = 0.9) -> Surrogate:
 def rectangle(width: float = 1.0) -> Surrogate:
     """1 / width where |u| < width / 2, else 0 (STBP, Wu et al. 2018, Eq. 24). Sparse.
 
-    Example:
+    Examples:
         >>> rectangle(1.0).derivative(torch.tensor([0.4, 0.6]))
         tensor([1., 0.])
     """
@@ -86,7 +86,7 @@ def rectangle(width: float = 1.0) -> Surrogate:
 def atan(alpha: float = 2.0) -> Surrogate:
     """alpha / 2 / (1 + (pi alpha u / 2)^2) (SpikingJelly's ATan). Dense.
 
-    Example:
+    Examples:
         >>> atan(2.0).sparse
         False
     """
@@ -96,7 +96,7 @@ def atan(alpha: float = 2.0) -> Surrogate:
 def sigmoid(alpha: float = 4.0) -> Surrogate:
     """alpha s(alpha u) (1 - s(alpha u)), s the logistic function (SpikingJelly's Sigmoid). Dense.
 
-    Example:
+    Examples:
         >>> sigmoid(4.0).derivative(torch.tensor(0.0))
         tensor(1.)
     """

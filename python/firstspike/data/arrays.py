@@ -29,7 +29,7 @@ def from_arrays(
     Raises:
         TypeError, ValueError: for other types, shapes or values.
 
-    Example:
+    Examples:
         >>> from_arrays(np.zeros((2, 8, 8), np.uint8), [0, 1]).input_shape
         (1, 8, 8)
     """

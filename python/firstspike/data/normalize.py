@@ -19,7 +19,7 @@ class Normalize:
     Attributes:
         mean, std: one number per channel; None for both keeps x.
 
-    Example:
+    Examples:
         >>> Normalize(mean=(0.5,), std=(0.25,))(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)).tolist()
         [[[[-2.0, 2.0]]]]
     """

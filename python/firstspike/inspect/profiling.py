@@ -47,7 +47,7 @@ def profile(
 
     Raises ValueError for an input without samples, and where no layer of `firstspike.nn` runs.
 
-    Example:
+    Examples:
         >>> table = profile(models.mlp("64-32-10", steps=8), torch.rand(20, 64))
         >>> table["layer"].tolist()
         ['layers.0', 'layers.1', 'total']

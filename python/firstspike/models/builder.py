@@ -69,7 +69,7 @@ def build(
 
     Raises GrammarError (a ValueError) that points at the token, ValueError and TypeError naming the argument.
 
-    Example:
+    Examples:
         >>> net = build("8C3-AP2-32-10", input_shape=(1, 8, 8), steps=8, readout="twd-exp")
         >>> net(torch.rand(4, 1, 8, 8)).shape
         torch.Size([4, 10])
@@ -138,7 +138,7 @@ def build(
 def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **options: Any) -> TTFSNet:
     """`build` for a net without convolutions; input_shape is by default (N,), N the first number of the string.
 
-    Example:
+    Examples:
         >>> mlp("64-32-10", steps=8)(torch.rand(4, 64)).shape
         torch.Size([4, 10])
     """
@@ -151,7 +151,7 @@ def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **
 def cnn(spec: str, *, steps: int, input_shape: tuple[int, ...], **options: Any) -> TTFSNet:
     """`build` for a net that starts with a convolution; input_shape is (C, H, W).
 
-    Example:
+    Examples:
         >>> cnn("8C3-AP2-10", steps=8, input_shape=(1, 8, 8))(torch.rand(4, 1, 8, 8)).shape
         torch.Size([4, 10])
     """
@@ -164,7 +164,7 @@ def cnn(spec: str, *, steps: int, input_shape: tuple[int, ...], **options: Any) 
 def from_config(config: dict[str, Any], *, generator: Generator | None = None) -> TTFSNet:
     """The net that `TTFSNet.config()` describes, with newly drawn weights; load a state_dict to get the old ones.
 
-    Example:
+    Examples:
         >>> net = mlp("64-32-10", steps=8)
         >>> from_config(net.config()).spec
         '64-32-10'

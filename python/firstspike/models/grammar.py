@@ -21,7 +21,7 @@ _EXPECTED = (
 class GrammarError(ValueError):
     """A net's string that cannot be read or built; the message shows the place with carets.
 
-    Example:
+    Examples:
         >>> parse("8C3-XP2")
         Traceback (most recent call last):
             ...
@@ -105,7 +105,7 @@ def parse(spec: str) -> list[Token]:
     convolutions starts with the size of its input. A block R(...) stands behind a layer that fires, and holds convolutions or
     fully connected layers. Raises TypeError where spec is no string, GrammarError (a ValueError) pointing at the token otherwise.
 
-    Example:
+    Examples:
         >>> [str(token) for token in parse("8C3-AP2-10")]
         ['8C3', 'AP2', '10']
     """

@@ -45,7 +45,7 @@ def prepare_for_inference(net: TTFSNet) -> InferenceNet:
     Layers that get and give spikes are put together (`nn.Prepacked`), dropout is off, and what becomes of the net later is not
     seen. Raises TypeError where `net` is no TTFSNet, ValueError where it is not on the CPU.
 
-    Example:
+    Examples:
         >>> net = mlp("64-32-10", steps=8).eval()
         >>> x = torch.rand(4, 64)
         >>> torch.equal(prepare_for_inference(net)(x), net(x))

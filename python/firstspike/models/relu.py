@@ -24,7 +24,7 @@ def relu_counterpart(
     earliest spike), the same dropout, biases, no normalisation, and true He initialisation with biases of 0. Arguments
     and errors as in `build`.
 
-    Example:
+    Examples:
         >>> relu_counterpart("64-32-10", input_shape=(1, 8, 8))(torch.rand(4, 1, 8, 8)).shape
         torch.Size([4, 10])
     """

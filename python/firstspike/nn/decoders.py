@@ -17,7 +17,7 @@ class TemporalWeighting(nn.Module):
     (`decode.population`); None: a neuron a class. scale multiplies the scores: it changes no answer, but it is the
     inverse temperature of a softmax behind them (ours).
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 1, 255, 255]], dtype=torch.uint8), steps=4)
         >>> TemporalWeighting(gamma=2.0, classes=2)(spikes)
         tensor([[0.7500, 0.0000]])
@@ -48,7 +48,7 @@ class TemporalWeighting(nn.Module):
 class MembraneReadout(nn.Module):
     """Membrane readout: "last", "mean" or "weighted" (`decode.membrane`), then the mean of each class's neurons.
 
-    Example:
+    Examples:
         >>> MembraneReadout("mean")(torch.tensor([[[1.0, 4.0]], [[3.0, 0.0]]]))
         tensor([[2., 2.]])
     """
@@ -83,7 +83,7 @@ class FirstSpike(nn.Module):
     gradient, so that ties go to the larger overshoot, as in `decode.first_spike`. A class scores as its best neuron.
     scale as in `TemporalWeighting`.
 
-    Example:
+    Examples:
         >>> FirstSpike()(SpikeTimes(torch.tensor([[3, 1, 255]], dtype=torch.uint8), steps=4))
         tensor([[0.2500, 0.7500, 0.0000]])
     """

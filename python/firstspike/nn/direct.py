@@ -60,7 +60,7 @@ class DirectLinear(_Direct):
 
     steps: T, 1 to 254. threshold, decay and surrogate as in `FiringLayer`, the others as in `Synapse`.
 
-    Example:
+    Examples:
         >>> DirectLinear(64, 10, steps=8)(torch.rand(4, 64)).shape
         torch.Size([4, 10])
     """
@@ -107,7 +107,7 @@ class DirectLinear(_Direct):
 class DirectConv2d(_Direct):
     """Direct coding through a convolution, see `DirectLinear`. Sizes as in `torch.nn.Conv2d`, each an int or a pair.
 
-    Example:
+    Examples:
         >>> DirectConv2d(3, 16, 3, padding=1, steps=8)(torch.rand(4, 3, 8, 8)).shape
         torch.Size([4, 16, 8, 8])
     """

@@ -14,7 +14,7 @@ from ..spikes import SpikeTimes
 class LatencyEncoder(nn.Module):
     """Latency code, see `encode.latency`: x in [0, 1] to one spike per intensity, the brightest first, zero silent.
 
-    Example:
+    Examples:
         >>> LatencyEncoder(steps=8)(torch.tensor([[1.0, 0.0]])).times
         tensor([[  0, 255]], dtype=torch.uint8)
     """
@@ -41,7 +41,7 @@ class LatencyEncoder(nn.Module):
 class SpikeInput(nn.Module):
     """The encoder of data that are spikes already, as of `encode.first_events`: it checks them and passes them on.
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 255]], dtype=torch.uint8), steps=4)
         >>> SpikeInput(steps=4)(spikes).count()
         tensor([1])

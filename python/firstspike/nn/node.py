@@ -73,7 +73,7 @@ class TTFSNode(NeuronSettings):
     libraries, behind any layer; there is no state to reset. threshold > 0; 0 < decay <= 1 (1 = IF); surrogate:
     `triangle()` by default.
 
-    Example:
+    Examples:
         >>> TTFSNode(threshold=2.0)(torch.ones(3, 1, 1)).flatten()
         tensor([0., 1., 0.])
     """

@@ -21,7 +21,7 @@ class WeightNormalization(nn.Module):
 
     steps: T, 1 to 254. fan_in: N, at least 1.
 
-    Example:
+    Examples:
         >>> normal = WeightNormalization(steps=8, fan_in=50)(torch.randn(40, 50))
         >>> round(float(normal.var(correction=0)), 4)  # T / N
         0.16

@@ -19,7 +19,7 @@ class EarliestPool2d(BackwardHooks):
     A window of silent units is silent. Of equal times the upper left unit wins (row by row), and the gradient goes to
     the winner alone. Stride k; what is left over at the lower and right edge is dropped.
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.tensor([[[[3, 1], [255, 2]]]], dtype=torch.uint8), steps=4)
         >>> EarliestPool2d(2)(spikes).times.flatten()
         tensor([1], dtype=torch.uint8)
@@ -57,7 +57,7 @@ class MaxPool2d(nn.Module):
     units that fired more than once, and `units`, all pooled units. Stride k; what is left over at the lower and right
     edge is dropped.
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.tensor([[[[3, 1], [255, 3]]]], dtype=torch.uint8), steps=4)
         >>> MaxPool2d(2)(spikes).flatten()  # fires twice
         tensor([0., 1., 0., 1.])

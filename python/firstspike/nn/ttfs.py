@@ -36,7 +36,7 @@ class TTFSLinear(FiringLayer):
     costs nothing, an event enters with weight W / k^2. threshold, decay and surrogate as in `FiringLayer`, the others as in
     `Synapse`. gain: of ETTFS-init and normalisation, by default `init.pool_gain`.
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.zeros(4, 8, 6, 6, dtype=torch.uint8), steps=8)
         >>> TTFSLinear(8 * 3 * 3, 10, avg_pool=2, steps=8)(spikes).shape
         torch.Size([4, 10])
@@ -129,7 +129,7 @@ class TTFSConv2d(FiringLayer):
 
     avg_pool pools the input first.
 
-    Example:
+    Examples:
         >>> spikes = SpikeTimes(torch.zeros(4, 8, 6, 6, dtype=torch.uint8), steps=8)
         >>> TTFSConv2d(8, 16, 3, padding=1, steps=8, normalization=True)(spikes).shape
         torch.Size([4, 16, 6, 6])

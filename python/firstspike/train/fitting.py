@@ -82,7 +82,7 @@ def fit(
         ValueError, TypeError: for settings that do not fit each other or the data, and a directory that is not a run's.
         OSError: if the directory cannot be written.
 
-    Example:
+    Examples:
         >>> config = Config(data="digits", spec="64-32-10", epochs=1)
         >>> fit(config, progress=False).test.images
         360

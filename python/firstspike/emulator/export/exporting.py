@@ -63,7 +63,7 @@ def export_c(
     The encoder is part of the C code where it is a table of pixels: latency coding without normalisation by mean and
     std. A directly coded first layer computes in float32; then the C code takes the spike times that this layer sends.
 
-    Example:
+    Examples:
         >>> emulator.export_c(program, "chip", samples=test.images[:10])  # doctest: +SKIP
     """
     if not isinstance(program, Program):

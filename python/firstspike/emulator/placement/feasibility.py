@@ -63,7 +63,7 @@ def check(model: TTFSNet, profile: str | os.PathLike[str] | Profile = "generic8"
     model: trained or not; its structure counts, not its weights. profile: as in `quantize`. The placement is tried with
     what the chip lacks left out, so that all findings come at once; a layer that no core holds hides those behind it.
 
-    Example:
+    Examples:
         >>> from firstspike import emulator, models
         >>> net = models.build("784-400-10", input_shape=(784,), steps=8)
         >>> print(emulator.check(net, "odin-like").text(), end="")
