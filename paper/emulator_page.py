@@ -53,13 +53,14 @@ def energy(rows: pd.DataFrame) -> pd.DataFrame:
         first = part.iloc[0]
         columns = [str(c) for c in part if str(c).endswith(" total")]
         totals = {c.split()[1]: part[c].mean() for c in columns if part[c].notna().all()}
-        own = next((name for name in totals if name != "45nm-integer"), None)
+        own, second = (*(name for name in totals if name != "45nm-integer"), None, None)[:2]
         made.append({
             "net": net, "chip": chip, "spikes": f"{part['spikes'].mean():.0f}", "operations": f"{part['delivered'].mean():.0f}",
             "effective": f"{part['effective'].mean():.0f}", "latency, steps": f"{part['steps'].mean():.1f}",
             "ns": "unknown" if part["ns_min"].isna().any()
             else f"{part['ns_min'].mean():.0f} to {part['ns_max'].mean():.0f}",
             "nJ, own table": "none" if own is None else f"{totals[own]:.0f} ({own})",
+            "nJ, second table": "none" if second is None else f"{totals[second]:.0f} ({second})",
             "nJ, 45nm-integer": f"{totals['45nm-integer']:.0f}", "host MACs": f"{first['host']:.0f}",
             "placement": f"fits, {int(first['cores'])} cores" if first["fits"] else first["refusal"],
         })  # fmt: skip

@@ -42,6 +42,7 @@ from paper.grid import PROFILES
 from paper.session import NOT_RUN
 
 HERE = Path(__file__).resolve().parent
+SECOND = {"loihi-like": ("loihi-sanafe",)}  # energy tables beside the profile's own
 INTEGER = "45nm-integer"  # the energy table that all chips are compared by
 UNUSED = "An option of reproduce.py, without effect here."
 Job = dict[str, Any]
@@ -108,7 +109,7 @@ def measure(job: Job, net: Net) -> Job:
     except em.DoesNotFit as error:
         placement, refusal = None, str(error)
     ran = em.run(program, test.images, labels=test.labels)
-    tables = list(dict.fromkeys([program.profile.energy or INTEGER, INTEGER]))
+    tables = list(dict.fromkeys([program.profile.energy or INTEGER, *SECOND.get(job["chip"], ()), INTEGER]))
     report = em.report(ran, placement=placement, refusal=refusal, tables=tables, float_predictions=net.predictions)
     core, times = program.engine(), input_times(program, test.images)
     began = time.perf_counter()

@@ -48,6 +48,8 @@ def test_tables_and_page(records, tmp_path):
     energy = emulator_page.energy(emulator_page.frame(records))
     own = dict(zip(energy["chip"], energy["nJ, own table"], strict=True))
     assert own["odin-like"].endswith("(odin-frenkel2019)")
+    second = dict(zip(energy["chip"], energy["nJ, second table"], strict=True))
+    assert second["odin-like"] == "none" and second["loihi-like"].endswith("(loihi-sanafe)")
 
 
 def test_without_records(tmp_path):
