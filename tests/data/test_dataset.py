@@ -53,7 +53,8 @@ def test_fields_are_checked():
     good = {"images": images, "labels": labels, "classes": 2, "name": "made", "source": "test"}
     data.Dataset(**good)
     for change, message in [
-        ({"images": images.float()}, "images must be uint8"),
+        ({"images": images.double()}, "images must be uint8 or float32"),
+        ({"images": images.float(), "steps": 4}, "images must be uint8 "),
         ({"images": images[0]}, "images must be uint8"),
         ({"labels": labels.int()}, "labels must be int64"),
         ({"labels": labels[:1]}, "labels must be int64"),

@@ -101,3 +101,20 @@ def test_without_tonic(monkeypatch):
     monkeypatch.setitem(sys.modules, "tonic.datasets", None)
     with pytest.raises(data.NotAvailable, match=r"pip install tonic"):
         data.load("dvs-gesture", train=True)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tonic") is None, reason="tonic is not installed")
+def test_a_damaged_archive_in_a_folder_asks_no_network(tmp_path, monkeypatch):
+    """tonic would fetch it anew."""
+    import socket
+
+    def refuse(*_):
+        raise AssertionError("the network is used")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "DVSGesture").mkdir()
+    (tmp_path / "DVSGesture" / "ibmGestureTrain.tar.gz").write_bytes(b"cut")
+    with pytest.raises(data.NotAvailable, match=r"ibmGestureTrain.tar.gz is damaged: its md5 is not"):
+        data.load("dvs-gesture", root=tmp_path, train=True, download=False)

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 
 from firstspike import data
+from firstspike._lock import locked
 from firstspike.data import Normalize
 from firstspike.train import Config, build_model, fit
 from firstspike.train.batches import batches
@@ -170,3 +171,23 @@ def test_shares_are_contiguous_and_even(world, total):
     assert all(before[1] == after[0] for before, after in itertools.pairwise(bounds))
     sizes = [last - first for first, last in bounds]
     assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.slow
+def test_processes_wait_together_for_a_busy_folder(toml, tmp_path):
+    """The first process waits for the lock; the others stay with it, and all of them train when it is free."""
+    path = toml(CONFIG)
+    script = tmp_path / "script.py"
+    script.write_text(TRAIN, encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    with locked(tmp_path / "run"):
+        process = subprocess.Popen(
+            [*command, str(path), str(tmp_path / "run")],
+            stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        told = next(line for line in process.stderr if "waiting for" in line)
+        assert f"process {os.getpid()} on" in told and process.poll() is None
+    rest = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 0, rest
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["processes"] == 2

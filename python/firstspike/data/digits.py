@@ -1,4 +1,4 @@
-"""The 1,797 handwritten 8x8 digits that scikit-learn carries: always there, no download."""
+"""The 1,797 handwritten 8x8 digits that scikit-learn contains: no download is needed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TEST_FROM = 1437  # the first 80 % are for training
 def load(*, train: bool) -> Dataset:
     """Load one part of the digits: images [N, 1, 8, 8].
 
-    The split is fixed and ours: scikit-learn ships one list without a split, so images 0..1436 in its order are for
-    training and 1437..1796 for test. Pixels, 0..16 there, are scaled to 0..255: round(255 / 16 * p), half to even.
+    scikit-learn has one list without a split; here images 0..1436 in its order are for training and 1437..1796 for
+    test. Pixels, 0..16 there, are scaled to 0..255: round(255 / 16 * p), half to even.
 
     Raises:
         NotAvailable: if scikit-learn is not installed.
@@ -30,12 +30,12 @@ def load(*, train: bool) -> Dataset:
 
 @cache
 def _all() -> tuple[Tensor, Tensor]:
-    """All images and labels; read once a process, for scikit-learn parses text."""
+    """All images and labels; read once per process, because scikit-learn parses text."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise NotAvailable(
-            "digits", [f"import sklearn: {error}"], "Install scikit-learn, which carries it: pip install scikit-learn"
+            "digits", [f"import sklearn: {error}"], "Install scikit-learn, which contains it: pip install scikit-learn"
         ) from error
     bunch = load_digits()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The error that says where a data set was looked for and how to bring it by hand."""
+"""The error that says where a data set was looked for and how to put it in place by hand."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 class NotAvailable(RuntimeError):
-    """A data set could not be had from any of its sources.
+    """A data set is available from none of its sources.
 
     Attributes:
         name: the data set.
-        tried: one line for each place that was tried and what came of it, in order.
+        tried: one line per place that was tried, with the outcome, in order.
         instructions: how to put the files in place by hand.
     """
 

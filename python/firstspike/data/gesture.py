@@ -17,9 +17,9 @@ SIDE = 32
 
 
 def load(name: str, *, root: Path | None, train: bool, download: bool | None) -> Dataset:
-    """Load one part of DVS Gesture as frames [N, 2 * SLICES, SIDE, SIDE], one channel a time slice and polarity.
+    """Load one part of DVS Gesture as frames [N, 2 * SLICES, SIDE, SIDE], one channel per time slice and polarity.
 
-    The frames are `frame`'s, our choice: the paper does not say how it presents the recordings.
+    The frames are those of `frame`, a choice of this package: the paper does not say how it presents the recordings.
 
     Raises:
         NotAvailable: if tonic is not installed, or the archive is nowhere to be had.
@@ -31,12 +31,12 @@ def load(name: str, *, root: Path | None, train: bool, download: bool | None) ->
             name, [f"import tonic: {error}"], "Install tonic, which reads it: pip install tonic"
         ) from error
     part = "train" if train else "test"
-    filename = getattr(DVSGesture, f"{part}_filename")
+    filename, md5 = getattr(DVSGesture, f"{part}_filename"), getattr(DVSGesture, f"{part}_md5")
 
     def read(folder: Path) -> Any:
         if not (folder / "DVSGesture" / filename).is_file():  # else tonic would fetch it, without a time limit
             raise FileNotFoundError(f"no DVSGesture/{filename}")
-        return DVSGesture(save_to=str(folder), train=train)
+        return _without_network(DVSGesture, folder / "DVSGesture" / filename, md5)(save_to=str(folder), train=train)
 
     found, source = library.load(
         name,
@@ -45,7 +45,7 @@ def load(name: str, *, root: Path | None, train: bool, download: bool | None) ->
         download=download,
         url=getattr(DVSGesture, f"{part}_url"),
         archive=f"DVSGesture/{filename}",
-        md5=getattr(DVSGesture, f"{part}_md5"),
+        md5=md5,
         limit=8_000_000_000,
     )
     frames = np.stack([frame(found[i][0], sensor=DVSGesture.sensor_size[0]) for i in range(len(found))])
@@ -55,12 +55,23 @@ def load(name: str, *, root: Path | None, train: bool, download: bool | None) ->
     )
 
 
+def _without_network(reader: Any, archive: Path, md5: str) -> Any:
+    """tonic's class, which downloads where it finds no unpacked recordings: it may only unpack the right archive."""
+
+    def download(self: Any) -> None:
+        if not library.has_md5(archive, md5):
+            raise FileNotFoundError(f"{archive.name} is damaged: its md5 is not {md5}")
+        reader.download(self)
+
+    return type(reader.__name__, (reader,), {"download": download})  # its name is the folder's
+
+
 def frame(events: np.ndarray, *, sensor: int) -> np.ndarray:
     """Sum a recording's events into uint8 frames [2 * SLICES, SIDE, SIDE].
 
     The recording is cut into SLICES parts of equal duration, its pixels into SIDE x SIDE squares. Channel 2 s + p
     counts the events of polarity p in slice s. The 99th percentile of the counts above zero, and what is above it,
-    becomes 255; the counts below it are scaled to it and rounded up, so one event is never lost.
+    becomes 255; smaller counts are scaled to it and rounded up, so that no event is lost.
 
     Args:
         events: structured array with fields x, y (pixels, 0..sensor-1), p (polarity, 0 or 1), t (any unit of time).

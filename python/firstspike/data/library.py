@@ -1,4 +1,4 @@
-"""Data sets that another library reads: it says where they come from, we fetch the archive with short time limits."""
+"""Data sets that another library reads: it knows their address; the archive is fetched here, with short time limits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def load(
         limit: the archive's largest plausible length in bytes.
 
     Returns:
-        What `read` returned, and where from.
+        What `read` returned, and the place that it was read from.
     """
     tried: list[str] = []
     kept = cache.cache_root() / name

@@ -20,7 +20,7 @@ _CHUNK = 1 << 18
 
 
 class DownloadFailed(OSError):
-    """A download that did not come to its end; the message is one line that says why."""
+    """A download that did not complete; the message is one line that says why."""
 
 
 def download(url: str, *, limit: int, deadline: Deadline, timeout: float = TIMEOUT) -> bytes:

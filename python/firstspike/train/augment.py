@@ -16,7 +16,7 @@ _LONGEST = 3.0  # largest ratio of its sides
 
 @dataclass(frozen=True)
 class Draws:
-    """What happens to each of N images.
+    """How each of N images is changed.
 
     Attributes:
         shift: int64 [N, 2], rows and columns in -s..s that the image moves down and right; None for no shifts.
@@ -37,7 +37,7 @@ class Draws:
 
 
 def draw(augmentation: Augmentation, count: int, size: tuple[int, int], generator: torch.Generator) -> Draws:
-    """Draw what happens to `count` images of `size` (height, width)."""
+    """Draw the changes of `count` images of `size` (height, width)."""
     shift = flip = box = None
     if augmentation.shift:
         most = augmentation.shift
@@ -50,7 +50,7 @@ def draw(augmentation: Augmentation, count: int, size: tuple[int, int], generato
 
 
 def _boxes(augmentation: Augmentation, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Rectangles of uniform area and log-uniform ratio of sides, anywhere inside (as in Zhong et al., 1708.04896)."""
+    """Rectangles of uniform area and log-uniform ratio of sides, anywhere inside (as in Zhong et al., arXiv 1708.04896)."""
     height, width = size
     chosen, area, ratio, down, right = torch.rand(5, count, generator=generator)
     area = (_SMALLEST + (augmentation.erase_area - _SMALLEST) * area) * (height * width)
@@ -79,7 +79,7 @@ def apply(images: Tensor, draws: Draws, fill: int = 0) -> Tensor:
 
 
 def _move(images: Tensor, shift: Tensor | None, flip: Tensor | None, fill: int) -> Tensor:
-    """Flip and shift, a few block copies for the whole batch.
+    """Flip and shift with a few block copies for the whole batch.
 
     In an image padded with m zeros on each side, with rows of S = W + 2 m pixels, a shifted image is the contiguous run
     from pixel (m - down) S + (m - right) on, read with the same strides. So all runs are rows of one overlapping view.

@@ -20,7 +20,7 @@ _PASSED = ("encoder", "readout", "gamma", "scale", "population", "init", "bias",
 
 
 def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
-    """The net of a config, its weights drawn with the config's seed.
+    """Build the net of a config; its weights are drawn with the config's seed.
 
     Args:
         config: see `Config`.

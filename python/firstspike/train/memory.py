@@ -10,7 +10,7 @@ import torch
 
 
 def start(device: torch.device) -> None:
-    """Begin to count anew, where the system allows it (Linux: the process's peak is set to its present size)."""
+    """Restart the count where the system allows it (Linux: the process's peak is set to its present size)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with contextlib.suppress(OSError):

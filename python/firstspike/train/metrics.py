@@ -17,14 +17,14 @@ from .distributed import ProcessGroup
 
 @dataclass(frozen=True)
 class Metrics:
-    """Measures over a set of images. What a net does not have (a ReLU net no spikes) is None.
+    """Measures over a set of images. A measure that does not exist for a net (spikes of a ReLU net) is None.
 
     Attributes:
         images: how many images were measured.
         loss: mean loss.
         accuracy: share of correct predictions, 0..1.
         steps_mean, steps_median, steps_p95: steps to decision, 1..T (`Observation.decision_step` + 1; T where no output
-            spike came). Quantiles are the smallest number that so many images do not exceed.
+            spike came). A quantile is the smallest number that this share of the images does not exceed.
         ties: share of images whose first output step has spikes of several classes, 0..1.
         silent: share of images without an output spike, 0..1.
         spikes_per_neuron: mean spikes per neuron and image over all firing layers, 0..1.

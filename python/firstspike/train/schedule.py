@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step: no state, so nothing to keep in a checkpoint."""
+"""The learning rate as a function of the step: it has no state, so a checkpoint need not store any."""
 
 from __future__ import annotations
 

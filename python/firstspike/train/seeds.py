@@ -1,6 +1,6 @@
-"""Random generators that depend on the run's seed and on what they are for, and on nothing else.
+"""Random generators that depend on the run's seed, on their purpose and on the epoch, and on nothing else.
 
-So nothing about random numbers has to be kept in a checkpoint: epoch 7 draws the same after a resume as without one.
+So a checkpoint need not store random states: epoch 7 draws the same numbers after a resume as without one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
 
 @contextlib.contextmanager
 def seeded(seed: int, purpose: str, epoch: int, device: torch.device) -> Iterator[None]:
-    """Torch's own generators, seeded for one purpose in one epoch; afterwards they go on from where they were."""
+    """Seed torch's own generators for one purpose in one epoch; afterwards their old state is restored."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(generator(seed, purpose, epoch).initial_seed())
         yield
