@@ -168,7 +168,7 @@ def test_data_as_json(run):
     assert code == 0 and found["available"] and found["train"] == 1437 and found["shape"] == [1, 8, 8]
 
 
-@pytest.mark.parametrize("name", ["train", "eval", "data", "doctor", "backends"])
+@pytest.mark.parametrize("name", ["train", "eval", "plot", "profile", "emulate", "check", "data", "doctor", "backends"])
 def test_every_command_has_json(run, name):
     assert "--json" in run(name, "--help")[1]
 

@@ -61,3 +61,10 @@ def test_a_net_with_relu_has_no_spikes_to_show(tmp_path):
     train.fit(train.Config(data="digits", spec="64-10", model="relu", epochs=1), directory=tmp_path, progress=False)
     result = call("profile", tmp_path)
     assert result.exit_code == 1 and "must hold a spiking net, got one of the model 'relu'" in result.stderr
+
+
+def test_plot_as_json_names_the_pictures(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    found = json.loads(call("plot", run, "--count", 5, "--out", tmp_path, "--json").stdout)
+    assert sorted(found) == ["histogram", "membrane", "raster", "weights"]
+    assert found["raster"] == str(tmp_path / "raster.png")

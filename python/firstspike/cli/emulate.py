@@ -57,7 +57,7 @@ def emulate_command(
     energy: Annotated[
         list[str] | None, typer.Option(help="Energy table, by name or TOML file; may be repeated.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Run only the first LIMIT images (0: all).")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Run only so many images, drawn per class (0: all).")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default one per usable core.")] = None,
     early_exit: Annotated[bool, typer.Option("--early-exit", help="End a sample with its first output spike.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop where the program does not fit the chip.")] = False,
@@ -118,8 +118,8 @@ def emulate_command(
             test = data_sets.load(dataset, root=data, train=False, download=False if offline else None)
         else:
             test = own_data(trained, train=False, images=images, data=data, offline=offline)
-        if limit:
-            test = test.subset(slice(0, limit))
+        if 0 < limit < len(test):
+            test = data_sets.draw(test, limit)
         _check_data(program, test, test.name)
         ran = run(
             program,
@@ -274,7 +274,7 @@ class _Bar:
         if self.bar is None:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=total, desc=self.title, unit=self.unit, leave=False)
+            self.bar = tqdm(total=total, desc=self.title, unit=self.unit, leave=False, disable=None)
         self.bar.update(done - self.bar.n)
         if done >= total:
             self.bar.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,7 @@ def plot_command(
     data: DataFolder = None,
     images: Images = None,
     offline: Offline = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write pictures of a trained net: spikes of one image, spike times, output potentials, first weights."""
     with errors({**_NAMES, "^format must": "--format must"}):
@@ -53,7 +55,10 @@ def plot_command(
         folder.mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.items():
             picture.savefig(folder / f"{name}.{kind}", dpi=150)
-            typer.echo(folder / f"{name}.{kind}")
+            if not as_json:
+                typer.echo(folder / f"{name}.{kind}")
+        if as_json:
+            typer.echo(json.dumps({name: str(folder / f"{name}.{kind}") for name in pictures}))
 
 
 def profile_command(
