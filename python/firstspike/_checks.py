@@ -74,6 +74,8 @@ def real(name: str, value: object, low: float = -math.inf, high: float = math.in
 
 def positive(name: str, value: object, high: float = math.inf) -> float:
     """Return `value` as a float in (0, high] that float32 can hold: not so small that it becomes 0, nor so large that inf."""
+    if type(value) is float and _SMALLEST <= value <= high and value <= _LARGEST:
+        return value
     number = real(name, value, 0.0, high, open_low=True)
     if not _SMALLEST <= number <= _LARGEST:
         raise ValueError(
@@ -161,7 +163,8 @@ def finite(name: str, value: Tensor) -> None:
     """
     if torch.compiler.is_compiling() or value.device.type != "cpu" or not value.numel():
         return
-    if not math.isfinite(float(value.detach().sum())):
+    total = (value.detach() if value.requires_grad else value).sum()
+    if not math.isfinite(total.item()):
         odd = ~value.isfinite()
         if bool(odd.any()):
             where = tuple(int(i) for i in odd.nonzero()[0])

@@ -56,7 +56,7 @@ class FiringLayer(Synapse, NeuronSettings):
             self.register_parameter("theta", theta)
         else:
             self.register_buffer("theta", theta if theta is None else theta.clone())
-        self._threshold = number
+        self._threshold, self._per_neuron = number, theta is not None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "threshold":  # nn.Module would register a parameter before it looks for a property
@@ -87,7 +87,7 @@ class FiringLayer(Synapse, NeuronSettings):
         return scale if self.theta is None else scale / self.theta
 
     def _per_threshold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        if self.theta is None:
+        if not self._per_neuron or self.theta is None:  # the flag alone would do; a look-up of theta costs more
             return weight, bias
         _checks.thresholds(self.theta, len(weight))
         weight = weight / self.theta.view(-1, *[1] * (weight.dim() - 1))
