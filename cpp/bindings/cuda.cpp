@@ -30,7 +30,7 @@ cuda::Synapses synapses_from(const Geometry& geometry, Pointer times, Pointer we
             at<void>(workspace)};
 }
 
-cuda::SupportView view_from(const SupportPointers& p) {
+SupportView view_from(const SupportPointers& p) {
     return {at<const int64_t>(p[0]), at<const uint8_t>(p[1]), at<const uint8_t>(p[2])};
 }
 cuda::Entries entries_from(const EntryPointers& p) { return {at<float>(p[0]), at<uint8_t>(p[1]), at<uint8_t>(p[2])}; }
@@ -43,7 +43,7 @@ cuda::Placement placement_from(const PlaceArguments& a) {
     const auto& [offset, capacity, overflow, entries] = a;
     return {at<const int64_t>(offset), capacity, at<const uint8_t>(overflow), entries_from(entries)};
 }
-cuda::OutputGradient gradient_from(const SupportPointers& support, Pointer slope, Pointer gradient) {
+OutputGradient gradient_from(const SupportPointers& support, Pointer slope, Pointer gradient) {
     return {view_from(support), at<const float>(slope), at<const float>(gradient)};
 }
 cuda::Variant variant_from(const VariantArguments& v) {
