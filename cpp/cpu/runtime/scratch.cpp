@@ -4,6 +4,7 @@
 #include <pthread.h>
 #endif
 
+#include <cstdlib>
 #include <mutex>
 #include <new>
 #include <vector>
@@ -16,8 +17,12 @@ constexpr std::align_val_t kAlign{64};
 
 #if defined(__SANITIZE_ADDRESS__)  // every block is fresh and of its exact size, so that a step behind it is seen
 
-void* take_block(size_t& bytes) { return ::operator new(bytes, kAlign); }
-void give_block(void* block, size_t) { ::operator delete(block, kAlign); }
+void* take_block(size_t& bytes) {
+    void* block = nullptr;  // not `new`, which ends a sanitised process where memory does not suffice
+    if (posix_memalign(&block, static_cast<size_t>(kAlign), bytes) != 0 || block == nullptr) throw std::bad_alloc();
+    return block;
+}
+void give_block(void* block, size_t) { std::free(block); }
 
 #else
 
