@@ -46,7 +46,7 @@ void fire_forward(int64_t steps, int64_t neurons, const NeuronArguments& n, cons
     const auto* in = input<float>(current, "current", size);
     auto* out = output<float>(spikes, "spikes", size);
     const py::gil_scoped_release released;
-    fire_dense(in, steps, neurons, neuron, threads_from(threads), out);
+    if (size > 0) fire_dense(in, steps, neurons, neuron, threads_from(threads), out);
 }
 
 void fire_backward(int64_t steps, int64_t neurons, const NeuronArguments& n, const Array& current, const Array& gradient,
@@ -58,7 +58,7 @@ void fire_backward(int64_t steps, int64_t neurons, const NeuronArguments& n, con
     const auto* g = input<float>(gradient, "gradient", size);
     auto* out = output<float>(gradient_out, "gradient_out", size);
     const py::gil_scoped_release released;
-    fire_dense_gradient(in, g, steps, neurons, neuron, surrogate, threads_from(threads), out);
+    if (size > 0) fire_dense_gradient(in, g, steps, neurons, neuron, surrogate, threads_from(threads), out);
 }
 
 }  // namespace

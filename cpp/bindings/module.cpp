@@ -23,6 +23,7 @@ PYBIND11_MODULE(FIRSTSPIKE_MODULE, m) {
     m.attr("sanitized") = kSanitized;
     m.def("share_openmp_pool", &share_openmp_pool, pybind11::arg("gomp_parallel"),
           "Run on the OpenMP pool whose GOMP_parallel has this address; 0: on threads of our own.");
+    bindings::bind_direct(m);
     bindings::bind_prepacked(m);
     bindings::bind_layer(m);
     bindings::bind_neurons(m);

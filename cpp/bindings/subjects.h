@@ -5,6 +5,7 @@
 
 namespace firstspike::bindings {
 
+void bind_direct(pybind11::module_& m);
 void bind_prepacked(pybind11::module_& m);
 void bind_layer(pybind11::module_& m);
 void bind_neurons(pybind11::module_& m);

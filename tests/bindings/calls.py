@@ -281,6 +281,25 @@ def normalize_weight_gradient(draw: Draw) -> Arguments:
     }
 
 
+@call
+def direct_convolution_gradient(draw: Draw) -> Arguments:
+    g = geometry(draw)
+    g = g._replace(pool=1, kernel_height=min(g.kernel_height, g.height), kernel_width=min(g.kernel_width, g.width))
+    return {
+        "geometry": tuple(g),
+        "data": draw.floats(g.batch, g.height, g.width, g.channels),
+        "gradient": draw.floats(*g.out_shape),
+        "threads": draw.threads(),
+        "weight_out": torch.zeros(g.outputs, g.channels, g.kernel_height, g.kernel_width),
+        "bias_out": torch.zeros(g.outputs) if draw.some(0.5) else None,
+    }
+
+
+@call
+def plan_layer(draw: Draw) -> Arguments:
+    return {"geometry": tuple(geometry(draw)), "threads": draw.threads()}
+
+
 def prepacked(draw: Draw) -> tuple[Arguments, Arguments]:
     """The arguments of the constructor and of `run`: one layer, or a linear one behind it."""
     g = geometry(draw)

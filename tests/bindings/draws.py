@@ -102,7 +102,7 @@ class Draw(random.Random):
         if self.some(0.1):
             return self.choice(HOSTILE_OBJECTS)
         if isinstance(value, Tensor):
-            if value.numel() > 2**20:  # overlapping elements, from a call of this before
+            if value.numel() > 2**20 or value.is_meta:  # what a call of this before has made
                 return value
             return self.choice(SPOILED_TENSORS)(self, value)
         if isinstance(value, bool):

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 import firstspike
-from firstspike import SpikeTimes, encode, functional
+from firstspike import SpikeTimes, encode, functional, nn
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
 
 from ..samples import Layer, generator, layer
@@ -112,6 +112,14 @@ def run_ramp(surrogate: Any) -> None:
     backward(functional.ramp(current, 6, surrogate=surrogate).flatten(1).dense())
 
 
+def run_direct() -> None:
+    """Data of one channel and of several, with and without a bias, with a gradient for the data and without."""
+    for channels, bias, wanted in ((1, True, False), (3, False, True)):
+        layer = nn.DirectConv2d(channels, 5, 3, steps=4, stride=(2, 1), padding=1, bias=bias)
+        x = torch.rand(2, channels, 6, 5, generator=generator(0), dtype=torch.float32).requires_grad_(wanted)
+        backward(layer(x).dense())
+
+
 def run_select() -> None:
     """Some of the samples, one of them twice, counted from both ends."""
     train = torch.zeros(4, 3, 2, 3, 5, dtype=torch.float32).requires_grad_()
@@ -178,6 +186,7 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "integrate, no sample": lambda: run_integrate(layer((0, 13), (19, 13), 8)),
     "ramp": lambda: run_ramp(triangle()),
     "ramp, sigmoid": lambda: run_ramp(sigmoid()),
+    "direct": run_direct,
     "select": run_select,
     "cat": run_cat,
     "dropout": run_dropout,

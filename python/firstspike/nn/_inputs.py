@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import _checks, functional
+from .. import _checks, functional, ops
 from ..spikes import SpikeTimes
 
 Spikes = SpikeTimes | Tensor
@@ -118,7 +118,9 @@ def constant_current(
         if x.shape[1] == 1:  # both formats at once: torch would take it for the other, and copy what comes out
             x = x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
         x = x.contiguous(memory_format=torch.channels_last)
-        return F.conv2d(x, weight.contiguous(memory_format=torch.channels_last), bias, stride, padding)
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        current: Tensor = ops.direct.direct_convolution(x, weight, bias, stride, padding)
+        return current
 
 
 def _pooled(x: Tensor, factor: int) -> Tensor:

@@ -6,6 +6,7 @@
 | `anchors` | `rescale_anchor`, `cat_anchors`, `earliest_anchor`, `cat_supports`: gradients of spikes put together |
 | `layer` | `fire_layer`: linear and convolution layers of neurons that fire |
 | `integrate` | `integrate_layer`: layers of membranes that never fire |
+| `direct` | `direct_convolution`: the current of directly coded maps |
 | `ramp` | `ramp`: neurons with a constant current |
 | `fire` | `fire`: the dense neuron |
 | `dropout`, `normalize`, `latency` | `dropout`, `normalize_weight`, `latency` |
@@ -15,11 +16,12 @@
 the CUDA implementations share.
 """
 
-from . import anchors, dropout, fire, integrate, latency, layer, normalize, prepacked, ramp, times
+from . import anchors, direct, dropout, fire, integrate, latency, layer, normalize, prepacked, ramp, times
 from ._cuda import support_capacity
 
 __all__ = [
     "anchors",
+    "direct",
     "dropout",
     "fire",
     "integrate",

@@ -1,7 +1,7 @@
 """What the CUDA implementations share: pointers, the current stream, and how a support of unknown length is recorded.
 
 A forward pass does not know how many support entries it will find. Each group of neurons first notes its entries in a
-slot of `SLOT` entries a neuron (memory that is given back at once) and counts them. The counts are summed on the
+slot of `SLOT` entries per neuron (memory that is given back at once) and counts them. The counts are summed on the
 device, the total is read, the one wait of a training step's layer, and the entries move to an array of exactly that
 length; where a slot was too small the group's neurons are walked again. Inside `support_capacity` the array has a
 fixed length instead: nothing waits, so that the pass can be captured in a CUDA graph; where the length is too small
@@ -24,7 +24,7 @@ from .. import _extension
 from .._geometry import Geometry
 
 TILE = 32  # neurons of a support group: one warp (cpp/cuda/kernels.h)
-SLOT = 4  # entries a neuron; not measured on a device yet
+SLOT = 4  # entries per neuron; not measured on a device yet
 
 
 class Variant(NamedTuple):
@@ -33,7 +33,7 @@ class Variant(NamedTuple):
     tiles_a_warp: int = 0  # 1, 2 or 4 tiles of neurons side by side
     staging: int = 0  # weights in shared memory: 1 never, 2 where they fit
     product: int = 0  # of `fire_layer`: 1 event by event, as 0 chooses; 2 dense on tensor cores
-    terms: int = 0  # of product 2: bfloat16s a weight is the sum of, 1 to 3; 0 chooses 3, which are exact
+    terms: int = 0  # of product 2: how many bfloat16s a weight is the sum of, 1 to 3; 0 chooses 3, which are exact
 
 
 VARIANT = Variant()

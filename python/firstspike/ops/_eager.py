@@ -1,8 +1,8 @@
-"""When a call may go past torch's dispatcher, straight to a CPU kernel: the dispatcher costs more than a small layer.
+"""When an eager call may skip torch's dispatcher and call the CPU kernel directly: the dispatcher costs more than a small layer.
 
-It is there for those who look at operators: torch.compile, torch.export, modes, torch.func, tracing, profilers,
-subclasses, other devices. Where none of them is at work the kernel is called at once, and what autograd has to know goes
-through one `torch.autograd.Function` made of the very functions that the operator is registered with.
+The dispatcher exists for those who look at operators: torch.compile, torch.export, modes, torch.func, tracing, profilers,
+subclasses, other devices. Where none of them is active the kernel is called directly, and what autograd has to know goes
+through one `torch.autograd.Function` made of the functions that the operator is registered with.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TYPES = (Tensor, torch.nn.Parameter)
 
 
 def bypasses_dispatcher(*arguments: Any) -> bool:
-    """Whether nobody but autograd would notice that a call with these arguments passed the dispatcher by."""
+    """Whether only autograd would notice that a call with these arguments skips the dispatcher."""
     if torch.compiler.is_compiling():
         return False
     modes = _modes()

@@ -1,0 +1,74 @@
+"""The gradient of directly coded convolutions: equal to torch's, and the same bits for any number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from firstspike import nn
+from firstspike.ops import direct
+
+from ..samples import generator
+
+
+@pytest.fixture(autouse=True)
+def keep_threads() -> Iterator[None]:
+    """Restore torch's number of threads."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+# Shape of the data, outputs and kernel, stride, padding.
+CASES = {
+    "one channel": ((5, 1, 12, 11), (32, 3, 3), (1, 1), (1, 1)),
+    "colours": ((17, 3, 9, 8), (40, 3, 3), (1, 1), (1, 1)),
+    "large kernel": ((2, 1, 13, 13), (7, 5, 5), (2, 2), (2, 2)),
+    "rectangular": ((3, 2, 10, 7), (17, 4, 1), (3, 1), (0, 2)),
+    "many channels": ((2, 20, 6, 6), (70, 3, 3), (1, 1), (1, 0)),
+    "one sample, one output": ((1, 1, 3, 3), (1, 3, 3), (1, 1), (0, 0)),
+    "no sample": ((0, 2, 6, 6), (5, 3, 3), (1, 1), (1, 1)),
+}
+
+
+def arguments(name: str) -> tuple[Tensor, Tensor, Tensor, tuple[int, int], tuple[int, int]]:
+    """Data, weight, bias, stride and padding."""
+    shape, (outputs, *kernel), stride, padding = CASES[name]
+    x = torch.randn(shape, generator=generator(0))
+    weight = torch.randn(outputs, shape[1], *kernel, generator=generator(1))
+    return x, weight, torch.randn(outputs, generator=generator(2)), stride, padding
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_are_those_of_torch(name: str) -> None:
+    x, weight, bias, stride, padding = arguments(name)
+    expected = [t.double().requires_grad_() for t in (x, weight, bias)]
+    got = [t.clone().requires_grad_() for t in (x, weight, bias)]
+    wanted = torch.conv2d(*expected, stride, padding)
+    current = direct.direct_convolution(*got, stride, padding)
+    torch.testing.assert_close(current.double(), wanted, rtol=1e-5, atol=1e-5)
+    gradient = torch.randn(current.shape, generator=generator(3))
+    current.backward(gradient)
+    wanted.backward(gradient.double())
+    for ours, theirs in zip(got, expected, strict=True):
+        assert ours.grad is not None and theirs.grad is not None
+        torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-4, atol=1e-4)
+
+
+def learned(threads: int) -> list[Tensor]:
+    """Gradients of a first layer as in a net for images, on so many threads."""
+    torch.set_num_threads(threads)
+    layer = nn.DirectConv2d(1, 32, 3, steps=8, padding=1, normalization=True, generator=generator(0))
+    spikes = layer(torch.rand(64, 1, 28, 28, generator=generator(1)))
+    spikes.dense().backward(torch.randn(8, *spikes.shape, generator=generator(2)))
+    return [p.grad for p in layer.parameters() if p.grad is not None]
+
+
+def test_the_same_bits_for_any_number_of_threads() -> None:
+    expected = learned(1)
+    assert len(expected) == 3 and all(bool(g.any()) for g in expected)
+    for threads in (2, 3, 5):
+        assert all(torch.equal(a, b) for a, b in zip(learned(threads), expected, strict=True)), threads
