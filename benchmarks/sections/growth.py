@@ -40,7 +40,9 @@ def measure(session: Session) -> None:
                 continue
             session.log(f"growth {cell}")
             batch = inputs.batch("fashion-mnist", workload.batch, steps, flat=workload.flat)
-            chosen = {side: s for side, s in sides(workload, steps).items() if side != "dense eager"}
+            chosen = {
+                side: s for side, s in sides(workload, steps).items() if side in ("firstspike", "spikingjelly", "dense")
+            }
             samples, failures = session.compare(
                 chosen, workload, batch, training_step, timing.Effort(rounds=5, seconds=4.0)
             )

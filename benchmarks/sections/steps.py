@@ -16,6 +16,7 @@ from ..table_cells import comparison_columns, milliseconds, ratio, short_columns
 from ..workloads import WORKLOADS, Workload, workload_named
 
 TITLE = "Training step"
+FIRES_ONCE = "spikingjelly, fires once"
 #: Layers keep their inputs alone.
 RECOMPUTING = Setting("firstspike", "each layer under torch's checkpoint", options={"recompute": True})
 
@@ -60,7 +61,7 @@ def sides(workload: Workload, steps: int, *, quick: bool = False, others: bool =
     chosen = {
         "firstspike": Setting("firstspike", "eager"),
         "spikingjelly": fastest_setting(workload, steps, "spikingjelly", compiled=False if quick else None),
-        "spikingjelly, fires once": fires_once(workload, steps),
+        FIRES_ONCE: fires_once(workload, steps),
         "dense": fastest_setting(workload, steps, "dense", compiled=True),
         "dense eager": fastest_setting(workload, steps, "dense", compiled=False),
     }
