@@ -1,4 +1,4 @@
-"""Comparison of a fused function with its float64 twin: times exactly, gradients to 1e-4."""
+"""Comparison of a fused function with its float64 reference: times exactly, gradients to 1e-4."""
 
 from __future__ import annotations
 

@@ -79,12 +79,12 @@ VIEWS: dict[str, tuple[Callable[[SpikeTimes], SpikeTimes], Callable[[Tensor], Te
 @pytest.mark.parametrize("name", VIEWS)
 def test_views(name: str) -> None:
     """Each view shows the same neurons as the same view of the dense train, and sends its gradient to the right one."""
-    view, twin = VIEWS[name]
+    view, counterpart = VIEWS[name]
     x = sample((4, 2, 3, 5)).dense().requires_grad_()
     y = x.detach().double().requires_grad_()
     spikes = view(SpikeTimes.from_dense(x))
     dense = spikes.dense()
-    expected = twin(y)
+    expected = counterpart(y)
     assert spikes.shape == expected.shape[1:] and spikes.steps == 6
     assert torch.equal(dense.double(), expected)
     assert torch.equal(spikes.times, reference.SpikeTrain(expected).times)

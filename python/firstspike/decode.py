@@ -51,6 +51,9 @@ def temporal_weighting(spikes: SpikeTimes, *, gamma: float, mode: str = "exp") -
 def membrane(v: Tensor, mode: str = "last") -> Tensor:
     """Scores [B, C] from the output membrane v, float32 [T, B, C], of a layer that never fires. Differentiable.
 
+    With "last" and a membrane without a leak (decay 1) the spike times of the layer before do not count, only which neurons
+    fired; "mean" and "weighted" count them, as each spike is in the membrane from its step on.
+
     mode "last": v[T - 1]. "mean": the mean over the steps. "weighted": sum_t w[t] v[t] with w[t] = 2 (T - t) / (T (T +
     1)), which sums to 1: early steps count more, so that training is pushed to early decisions (ours).
 

@@ -2,7 +2,7 @@
 
 Every function runs a fused kernel whose cost does not depend on the number of steps (docs/model.md, section "Backward pass");
 with the dense surrogates `atan` and `sigmoid` the gradient needs every step, so training takes the dense path, torch's own
-products and `fire`. `firstspike.reference` has readable twins of all of them.
+products and `fire`. `firstspike.reference` has readable float64 references of all of them.
 """
 
 from __future__ import annotations

@@ -69,21 +69,27 @@ def parameters(shapes: list[tuple[int, ...]], seed: int) -> list[Tensor]:
 
 
 def check(
-    net: Net, inputs: Tensor, twin_inputs: Tensor, wrap: Callable, twin_wrap: Callable, shapes: list, options: dict
+    net: Net,
+    inputs: Tensor,
+    counterpart_inputs: Tensor,
+    wrap: Callable,
+    counterpart_wrap: Callable,
+    shapes: list,
+    options: dict,
 ) -> None:
-    """Outputs and all gradients of the fused net against the twin's."""
+    """Outputs and all gradients of the fused net against the counterpart's."""
     weights = parameters(shapes, 3)
-    twins = [w.double().requires_grad_() for w in weights]
-    expected = net(reference, twin_wrap(twin_inputs), twins, **options)
+    counterparts = [w.double().requires_grad_() for w in weights]
+    expected = net(reference, counterpart_wrap(counterpart_inputs), counterparts, **options)
     grad = torch.randn(expected.shape, generator=generator(5))
     expected.backward(grad.double())
     mine = [w.clone().requires_grad_() for w in weights]
     got = net(functional, wrap(inputs), mine, **options)
     assert torch.equal(got, expected.float())
     got.backward(grad)
-    for i, (a, b) in enumerate(zip(mine, twins, strict=True)):
+    for i, (a, b) in enumerate(zip(mine, counterparts, strict=True)):
         close(a.grad, b.grad, f"gradient of parameter {i}")
-    close(inputs.grad, twin_inputs.grad, "gradient of the input")
+    close(inputs.grad, counterpart_inputs.grad, "gradient of the input")
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -91,10 +97,12 @@ def check(
 @pytest.mark.parametrize("name", NETS)
 def test_nets(name: str, surrogate: object, pattern: str) -> None:
     net, shape, shapes = NETS[name]
-    twin = reference.SpikeTrain.from_times(spike_times(shape, 8, pattern, generator(1)), 8).dense().requires_grad_()
-    train = twin.detach().float().requires_grad_()
+    counterpart = (
+        reference.SpikeTrain.from_times(spike_times(shape, 8, pattern, generator(1)), 8).dense().requires_grad_()
+    )
+    train = counterpart.detach().float().requires_grad_()
     options = {"surrogate": surrogate}
-    check(net, train, twin, SpikeTimes.from_dense, reference.SpikeTrain, shapes, options)
+    check(net, train, counterpart, SpikeTimes.from_dense, reference.SpikeTrain, shapes, options)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 64, 254])
@@ -103,9 +111,9 @@ def test_nets(name: str, surrogate: object, pattern: str) -> None:
 def test_steps(name: str, surrogate: object, steps: int) -> None:
     net, shape, shapes = NETS[name]
     times = spike_times((1, *shape[1:]), steps, "mixed", generator(1))
-    twin = reference.SpikeTrain.from_times(times, steps).dense().requires_grad_()
-    train = twin.detach().float().requires_grad_()
-    check(net, train, twin, SpikeTimes.from_dense, reference.SpikeTrain, shapes, {"surrogate": surrogate})
+    counterpart = reference.SpikeTrain.from_times(times, steps).dense().requires_grad_()
+    train = counterpart.detach().float().requires_grad_()
+    check(net, train, counterpart, SpikeTimes.from_dense, reference.SpikeTrain, shapes, {"surrogate": surrogate})
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: f"{s.kind}-{s.scale}")
@@ -113,10 +121,12 @@ def test_steps(name: str, surrogate: object, steps: int) -> None:
 def test_decay(name: str, surrogate: object) -> None:
     """Decay 0.5 keeps a membrane of 5 steps on the grid of 1/2048: still exact."""
     net, shape, shapes = NETS[name]
-    twin = reference.SpikeTrain.from_times(spike_times(shape, 5, "mixed", generator(1)), 5).dense().requires_grad_()
-    train = twin.detach().float().requires_grad_()
+    counterpart = (
+        reference.SpikeTrain.from_times(spike_times(shape, 5, "mixed", generator(1)), 5).dense().requires_grad_()
+    )
+    train = counterpart.detach().float().requires_grad_()
     options = {"surrogate": surrogate, "decay": 0.5, "threshold": 0.75}
-    check(net, train, twin, SpikeTimes.from_dense, reference.SpikeTrain, shapes, options)
+    check(net, train, counterpart, SpikeTimes.from_dense, reference.SpikeTrain, shapes, options)
 
 
 @pytest.mark.parametrize(
@@ -128,22 +138,22 @@ def test_gradient_from_one_step_of_the_readout(steps: int, at: int, decay: float
     def net(f: ModuleType, spikes: object, w: list[Tensor], **options: object) -> Tensor:
         return f.integrate(f.linear(spikes, w[0], w[1], **options), w[2], decay=decay)[at]
 
-    twin = reference.SpikeTrain.from_times(spike_times((70, 23), steps, "mixed", generator(1)), steps).dense()
-    twin.requires_grad_()
-    train = twin.detach().float().requires_grad_()
+    counterpart = reference.SpikeTrain.from_times(spike_times((70, 23), steps, "mixed", generator(1)), steps).dense()
+    counterpart.requires_grad_()
+    train = counterpart.detach().float().requires_grad_()
     shapes = [(70, 23), (70,), (10, 70)]
     options = {"surrogate": rectangle(), "decay": decay}
-    check(net, train, twin, SpikeTimes.from_dense, reference.SpikeTrain, shapes, options)
+    check(net, train, counterpart, SpikeTimes.from_dense, reference.SpikeTrain, shapes, options)
 
 
 @pytest.mark.parametrize("decay", [1.0, 0.5])
 @pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: f"{s.kind}-{s.scale}")
 def test_direct_coding(surrogate: object, decay: float) -> None:
     pixels = torch.round(torch.rand(3, 3, 6, 8, generator=generator(1)) * 16) / 16
-    current, twin = pixels.clone().requires_grad_(), pixels.double().requires_grad_()
+    current, counterpart = pixels.clone().requires_grad_(), pixels.double().requires_grad_()
     shapes = [(5, 3, 3, 3), (18, 5 * 2 * 3), (18,), (10, 18)]
     options = {"surrogate": surrogate, "decay": decay}
-    check(direct, current, twin, lambda x: x, lambda x: x, shapes, options)
+    check(direct, current, counterpart, lambda x: x, lambda x: x, shapes, options)
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: f"{s.kind}-{s.scale}")

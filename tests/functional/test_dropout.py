@@ -1,4 +1,4 @@
-"""`functional.dropout` against its readable twin: what is lost, and the gradients of what is left."""
+"""`functional.dropout` against its readable float64 reference: what is lost, and the gradients of what is left."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def check(shape: tuple[int, ...], steps: int, p: float, seed: int) -> None:
     train = SpikeTimes(spike_times(shape, steps, "mixed", generator(seed)), steps).dense()
     mine, expected = train.clone().requires_grad_(), train.double().requires_grad_()
     got = functional.dropout(SpikeTimes.from_dense(mine), p, seed=seed_of(seed))
-    twin = reference.dropout(reference.SpikeTrain(expected), p, seed=seed_of(seed))
-    assert torch.equal(got.times, twin.times) and got.steps == steps
+    counterpart = reference.dropout(reference.SpikeTrain(expected), p, seed=seed_of(seed))
+    assert torch.equal(got.times, counterpart.times) and got.steps == steps
     gradient = torch.randn(train.shape, generator=generator(1))
     got.dense().backward(gradient)
-    twin.dense().backward(gradient.double())
+    counterpart.dense().backward(gradient.double())
     close(mine.grad, expected.grad, "gradient of the train")
 
 
 @pytest.mark.parametrize("p", [0.0, 0.25, 0.9, 1.0])
 @pytest.mark.parametrize("shape", [(3, 40), (1, 1), (2, 70), (2, 5, 3, 4), (1, 130, 2, 2), (2, 3, 2, 2, 2)], ids=str)
-def test_twin(shape: tuple[int, ...], p: float) -> None:
+def test_counterpart(shape: tuple[int, ...], p: float) -> None:
     check(shape, 8, p, 5)
 
 

@@ -1,4 +1,4 @@
-"""Weight normalisation against its twin in float64: any shape, any gamma, forward and backward."""
+"""Weight normalisation against its counterpart in float64: any shape, any gamma, forward and backward."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHAPES = st.one_of(
     offset=st.sampled_from([0.0, -3.0, 50.0]),
     seed=st.integers(0, 2**20),
 )
-def test_twin(shape: tuple[int, ...], gammas: str, offset: float, seed: int) -> None:
+def test_counterpart(shape: tuple[int, ...], gammas: str, offset: float, seed: int) -> None:
     g = generator(seed)
     weight = (torch.randn(shape, generator=g) * 0.3 + offset).requires_grad_()
     gamma = None if gammas == "none" else torch.rand(1 if gammas == "one" else shape[0], generator=g) + 0.5
@@ -45,7 +45,7 @@ def test_twin(shape: tuple[int, ...], gammas: str, offset: float, seed: int) -> 
 
 
 @pytest.mark.parametrize("gamma", [None, 1, 3])
-def test_twin_has_the_gradient_of_its_formula(gamma: int | None) -> None:
+def test_counterpart_has_the_gradient_of_its_formula(gamma: int | None) -> None:
     weight = torch.randn(3, 4, 2, 2, generator=generator(0), dtype=torch.float64).requires_grad_()
     scale = None if gamma is None else torch.rand(gamma, generator=generator(1), dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda w, g: reference.normalize_weight(w, 2.0, g), (weight, scale))

@@ -61,19 +61,19 @@ def run(f: Any, name: str, x: dict[str, Tensor], options: dict[str, Any], per_ou
 def test_shortcut(name: str, per_output: bool, surrogate: Any) -> None:
     scales = CASES[name][2][1] if per_output else None
     x = arguments(name, scales)
-    twins = {key: value.detach().double().requires_grad_() for key, value in x.items()}
+    counterparts = {key: value.detach().double().requires_grad_() for key, value in x.items()}
     options = {"surrogate": surrogate}
     got = run(functional, name, x, options, per_output, True)
-    expected = run(reference, name, twins, options, per_output, True)
+    expected = run(reference, name, counterparts, options, per_output, True)
     margins = reference.margin(
-        *_currents(name, twins, per_output), levels=(0.0, -surrogate.half_width, surrogate.half_width)
+        *_currents(name, counterparts, per_output), levels=(0.0, -surrogate.half_width, surrogate.half_width)
     )
     clear = margins > CLEAR
     assert clear.double().mean() > 0.8 and (expected.times[clear] == got.times[clear]).all()
     gradient = torch.randn(expected.dense().shape, generator=generator(5), dtype=torch.float64) * clear
     wanted = [key for key in x if key != "threshold" or per_output]
     ours = torch.autograd.grad(got.dense(), [x[key] for key in wanted], gradient.float())
-    theirs = torch.autograd.grad(expected.dense(), [twins[key] for key in wanted], gradient)
+    theirs = torch.autograd.grad(expected.dense(), [counterparts[key] for key in wanted], gradient)
     for key, a, b in zip(wanted, ours, theirs, strict=True):
         torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-4, msg=lambda m, key=key: f"{key}: {m}")
 

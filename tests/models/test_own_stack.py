@@ -164,3 +164,16 @@ def test_odd_pixels_are_refused(value: float, encoder: str) -> None:
         build(encoder=encoder)(batch)
     large = torch.full((2, 1, 6, 6), 3e38)  # its sum is not finite
     assert build()(large).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("readout", "counts"), [("membrane", False), ("membrane-mean", True), ("membrane-weighted", True)]
+)
+def test_which_readouts_count_the_times_of_the_last_hidden_layer(readout: str, counts: bool) -> None:
+    """What the docstrings of `build` and `decode.membrane` say."""
+    net = build(readout=readout)
+    fired = net.layers[0](net._encoded(x()))
+    other = torch.randint(0, STEPS, fired.shape, generator=generator(2)).to(torch.uint8)
+    moved = SpikeTimes(torch.where(fired.silent, fired.times, other), STEPS)
+    one, two = (net.readout(net.layers[1](spikes)) for spikes in (fired.detach(), moved))
+    assert torch.allclose(one, two, atol=1e-5) is not counts

@@ -1,4 +1,4 @@
-"""The ReLU twin has the same layers."""
+"""The ReLU counterpart has the same layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from ..samples import generator
 
 
 def test_layers() -> None:
-    twin = models.relu_counterpart("4C3-AP2-6C5-MP2-8C1-EP2-20-10", input_shape=(3, 24, 17), generator=generator(0))
+    counterpart = models.relu_counterpart(
+        "4C3-AP2-6C5-MP2-8C1-EP2-20-10", input_shape=(3, 24, 17), generator=generator(0)
+    )
     kinds = [
         nn.Conv2d,
         nn.ReLU,
@@ -28,25 +30,25 @@ def test_layers() -> None:
         nn.ReLU,
         nn.Linear,
     ]
-    assert [type(layer) for layer in twin] == kinds
-    assert twin(torch.rand(2, 3, 24, 17)).shape == (2, 10)
-    assert twin[3].padding == (2, 2) and twin[10].in_features == 8 * 3 * 2
+    assert [type(layer) for layer in counterpart] == kinds
+    assert counterpart(torch.rand(2, 3, 24, 17)).shape == (2, 10)
+    assert counterpart[3].padding == (2, 2) and counterpart[10].in_features == 8 * 3 * 2
 
 
 @pytest.mark.parametrize(("spec", "shape"), [("36-20-16-4", (1, 6, 6)), ("4C3-AP2-6C3-AP3-12-4", (1, 6, 6))])
 def test_same_weights_as_the_spiking_net(spec: str, shape: tuple[int, ...]) -> None:
     net = models.build(spec, input_shape=shape, steps=5)
-    twin = models.relu_counterpart(spec, input_shape=shape)
+    counterpart = models.relu_counterpart(spec, input_shape=shape)
     ours = [layer.weight.shape for layer in net.layers]
-    assert ours == [layer.weight.shape for layer in twin if hasattr(layer, "weight")]
+    assert ours == [layer.weight.shape for layer in counterpart if hasattr(layer, "weight")]
 
 
 def test_init_and_pooling() -> None:
-    twin = models.relu_counterpart("100-300-200-10", input_shape=(100,), generator=generator(0))
-    assert twin[3].weight.var().item() == pytest.approx(2 / 300, rel=0.05)
-    assert all((layer.bias == 0).all() for layer in twin if isinstance(layer, nn.Linear))
+    counterpart = models.relu_counterpart("100-300-200-10", input_shape=(100,), generator=generator(0))
+    assert counterpart[3].weight.var().item() == pytest.approx(2 / 300, rel=0.05)
+    assert all((layer.bias == 0).all() for layer in counterpart if isinstance(layer, nn.Linear))
     other = models.relu_counterpart("100-300-200-10", input_shape=(100,), generator=generator(0))
-    assert torch.equal(other[1].weight, twin[1].weight)
+    assert torch.equal(other[1].weight, counterpart[1].weight)
     pooled = models.relu_counterpart("4C3-MP2-10", input_shape=(1, 4, 4), pooling="avg")
     assert isinstance(pooled[2], nn.AvgPool2d)
 

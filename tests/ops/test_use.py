@@ -168,16 +168,16 @@ def test_backward_twice_with_retained_graph() -> None:
 
 @pytest.mark.parametrize("frozen", ["w1", "b1", "w2", "w3"])
 def test_frozen_parameters_get_no_gradient_and_change_no_other(frozen: str) -> None:
-    net, twin = Mlp(), Mlp()
+    net, counterpart = Mlp(), Mlp()
     x = inputs(net, 3)
-    learn(twin, twin, x)
+    learn(counterpart, counterpart, x)
     getattr(net, frozen).requires_grad_(False)
     net(x).backward(torch.linspace(-1, 1, 15).reshape(3, 5))
     for name, p in net.named_parameters():
         if name == frozen:
             assert p.grad is None
         else:
-            assert torch.equal(p.grad, twin.get_parameter(name).grad)
+            assert torch.equal(p.grad, counterpart.get_parameter(name).grad)
 
 
 SECOND: dict[str, Callable[[Tensor], Tensor]] = {
@@ -209,18 +209,18 @@ def test_copies_and_state(make: type[torch.nn.Module]) -> None:
     for p in restored.parameters():
         p.data.zero_()
     restored.load_state_dict(net.state_dict())
-    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net)), restored):
-        for got, want in zip(learn(twin, twin, x), expected, strict=True):
+    for counterpart in (copy.deepcopy(net), pickle.loads(pickle.dumps(net)), restored):
+        for got, want in zip(learn(counterpart, counterpart, x), expected, strict=True):
             assert torch.equal(got, want)
 
 
 def test_copies_of_spike_times() -> None:
     spikes = SpikeTimes(LAYERS["conv2d"].times, 8)
-    for twin in (copy.deepcopy(spikes), copy.copy(spikes), pickle.loads(pickle.dumps(spikes))):
-        assert isinstance(twin, SpikeTimes) and twin.steps == 8
-        assert torch.equal(twin.times, spikes.times)
-        assert twin.times.is_contiguous(memory_format=torch.channels_last)
-        assert torch.equal(twin.dense(), spikes.dense())
+    for counterpart in (copy.deepcopy(spikes), copy.copy(spikes), pickle.loads(pickle.dumps(spikes))):
+        assert isinstance(counterpart, SpikeTimes) and counterpart.steps == 8
+        assert torch.equal(counterpart.times, spikes.times)
+        assert counterpart.times.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(counterpart.dense(), spikes.dense())
 
 
 def test_no_state_between_calls() -> None:

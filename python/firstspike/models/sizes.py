@@ -1,4 +1,4 @@
-"""From tokens to layer sizes: what the spiking net and its ReLU twin have in common."""
+"""From tokens to layer sizes: what the spiking net and its ReLU counterpart have in common."""
 
 from __future__ import annotations
 

@@ -48,6 +48,9 @@ class TemporalWeighting(nn.Module):
 class MembraneReadout(nn.Module):
     """Membrane readout: "last", "mean" or "weighted" (`decode.membrane`), then the mean of each class's neurons.
 
+    With "last" and a layer without a leak (decay 1) the spike times of the layer before do not count, only who fired.
+
+
     Examples:
         >>> MembraneReadout("mean")(torch.tensor([[[1.0, 4.0]], [[3.0, 0.0]]]))
         tensor([[2., 2.]])

@@ -1,4 +1,4 @@
-"""The readable twin of every fused function: plain torch, a loop over the steps, autograd, float32 or float64.
+"""The readable float64 reference of every fused function: plain torch, a loop over the steps, autograd, float32 or float64.
 
 Names and signatures are those of `firstspike.functional`, `firstspike.encode` and `firstspike.decode`; a call takes a
 `SpikeTrain` (or `SpikeTimes`) and returns a `SpikeTrain`, which holds all T steps and thereby its own gradient. It

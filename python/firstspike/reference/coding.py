@@ -1,4 +1,4 @@
-"""Latency coding of analog values in [0, 1], one value at a time: the twin of :mod:`firstspike.encode`."""
+"""Latency coding of analog values in [0, 1], one value at a time: the counterpart of :mod:`firstspike.encode`."""
 
 from __future__ import annotations
 

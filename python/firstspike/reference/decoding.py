@@ -1,4 +1,4 @@
-"""Decoders, one sample and one class at a time: the twins of :mod:`firstspike.decode`."""
+"""Decoders, one sample and one class at a time: the counterparts of :mod:`firstspike.decode`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers: the current X[t] = W s[t] + bias, then the neuron. Twins of `firstspike.functional`."""
+"""Layers: the current X[t] = W s[t] + bias, then the neuron. Counterparts of `firstspike.functional`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weight normalisation in plain torch: the twin of `firstspike.functional.normalize_weight`."""
+"""Weight normalisation in plain torch: the counterpart of `firstspike.functional.normalize_weight`."""
 
 from __future__ import annotations
 

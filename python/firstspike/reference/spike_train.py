@@ -1,4 +1,4 @@
-"""Spikes as the dense train itself: the twin of ``firstspike.spikes.SpikeTimes`` that keeps any float type."""
+"""Spikes as the dense train itself: the counterpart of ``firstspike.spikes.SpikeTimes`` that keeps any float type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders and decoders against their twins, which go through the samples one by one."""
+"""Encoders and decoders against their counterparts, which go through the samples one by one."""
 
 import pytest
 import torch
@@ -62,15 +62,15 @@ def test_first_spike_and_its_relatives(
 def test_temporal_weighting(mode: str, shape: tuple[int, int], steps: int, seed: int, gamma: float) -> None:
     """Scores, and the gradient of every step of the train."""
     times = spike_times(shape, steps, "mixed", generator(seed))
-    twin = reference.SpikeTrain.from_times(times, steps).dense().requires_grad_()
-    x = twin.detach().float().requires_grad_()
-    expected = reference.temporal_weighting(reference.SpikeTrain(twin), gamma=gamma, mode=mode)
+    counterpart = reference.SpikeTrain.from_times(times, steps).dense().requires_grad_()
+    x = counterpart.detach().float().requires_grad_()
+    expected = reference.temporal_weighting(reference.SpikeTrain(counterpart), gamma=gamma, mode=mode)
     got = decode.temporal_weighting(SpikeTimes.from_dense(x), gamma=gamma, mode=mode)
     torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-30)
     grad = torch.randn(shape, generator=generator(1))
     got.backward(grad)
     expected.backward(grad.double())
-    torch.testing.assert_close(x.grad.double(), twin.grad, rtol=1e-4, atol=1e-30)
+    torch.testing.assert_close(x.grad.double(), counterpart.grad, rtol=1e-4, atol=1e-30)
 
 
 @given(shape=SHAPES, steps=STEPS, seed=SEEDS, mode=st.sampled_from(["last", "mean", "weighted"]))
