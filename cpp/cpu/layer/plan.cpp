@@ -22,7 +22,10 @@ constexpr int64_t kSamplesPerTile = 64;       // that share a tile of weights in
 constexpr int64_t kSamplesPerTable = 32;      // that share a table of dL/dX
 constexpr int64_t kRowsPerBlock = 128;        // weight rows whose sums lie in L2, about
 constexpr int64_t kSmallField = kTile;        // fewer weight rows than that are a small field
-constexpr int64_t kSummedParts = 8;           // a sum over all lines is made of about so many
+constexpr int64_t kSummedParts = 8;           // a convolution's sum over all lines is made of about so many
+constexpr int64_t kSmallSums = 1 << 18;       // floats of all the parts of a small field's sums, about
+constexpr int64_t kMostSmallParts = 128;      // of these parts
+constexpr double kLeastWork = 1 << 15;        // additions that are worth a task
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -34,6 +37,13 @@ SumBlocks blocks_of(int64_t neurons, int64_t weights_per_lane, int64_t steps, in
         blocks.taps[static_cast<size_t>(vectors - 1)] = std::clamp<int64_t>(kWeightsInL1 / bytes, 1, most_taps);
     }
     return blocks;
+}
+
+// Tasks that a pass should have: some per thread, so that they even out, if each is worth it.
+int64_t wanted_tasks(const Layer& l, int threads) {
+    const double work = static_cast<double>(l.batch * l.sites()) * static_cast<double>(l.rows() * l.pool * l.pool) *
+                        static_cast<double>(Tiles{l.outputs}.padded());
+    return std::max<int64_t>(1, std::min<int64_t>(2 * threads, static_cast<int64_t>(std::min(work / kLeastWork, 1e6))));
 }
 
 // Lines of a task: whole samples where there are enough of them, else so that each thread has some tasks.
@@ -50,7 +60,8 @@ ForwardPlan plan_forward(const Layer& l, int threads) {
         plan.lists = SpikeLists::by_sample;
         plan.compare_steps = l.steps <= kComparedSteps;
         plan.lines_per_list = std::clamp<int64_t>(l.batch / (2 * threads), 1, kSamplesPerList);
-        plan.lines_per_task = std::clamp<int64_t>(l.batch, 1, kSamplesPerTile);
+        const int64_t blocks = ceil_div(wanted_tasks(l, threads), tiles);
+        plan.lines_per_task = std::clamp<int64_t>(l.batch / blocks, 1, kSamplesPerTile);
         plan.tasks = tiles * ceil_div(l.batch, plan.lines_per_task);
         plan.pack_whole = plan.lines_per_task < l.batch;
         return plan;
@@ -70,8 +81,9 @@ InputGradientPlan plan_input_gradient(const Layer& l, int threads) {
     plan.sums = blocks_of(l.channels, l.outputs, l.steps, kMostTaps);
     if (plan.linear) {
         plan.join_tiles = l.steps > kStepsOfTiles;
-        plan.lines_per_task = plan.lines_at(l.steps);
-        plan.tasks = l.taps() * Tiles{l.channels}.number() * ceil_div(l.batch, plan.lines_at(1));
+        const int64_t across = l.taps() * Tiles{l.channels}.number();
+        plan.lines_per_task = std::clamp<int64_t>(l.batch / ceil_div(wanted_tasks(l, threads), across), 1, kSamplesPerTile);
+        plan.tasks = across * ceil_div(l.batch, plan.lines_per_task);
     } else {
         plan.join_tiles = true;
         plan.lines_per_task = lines_per_task(l.batch, l.cells_y(), threads);
@@ -82,24 +94,35 @@ InputGradientPlan plan_input_gradient(const Layer& l, int threads) {
 
 WeightGradientPlan plan_weight_gradient(const Layer& l, int threads) {
     WeightGradientPlan plan{};
-    const int64_t tiles = Tiles{l.outputs}.number(), lines = l.batch * l.out_height();
+    const int64_t tiles = Tiles{l.outputs}.number(), lines = std::max<int64_t>(1, l.batch * l.out_height());
+    const int64_t wanted = wanted_tasks(l, threads);
     plan.channels_per_block = l.channels;
+    plan.kernel_rows = l.kernel_height;
     plan.samples_per_table = 1;
     if (l.single_site()) {
         plan.sums = WeightSums::linear;
         plan.samples_per_table = kSamplesPerTable;
-        // At least a vector of channels, however many taps there are.
-        plan.channels_per_block = std::min(l.channels, (kRowsPerBlock / l.taps() + kLanes) / kLanes * kLanes);
-        plan.parts = std::clamp<int64_t>(ceil_div(2 * threads, tiles), 1, ceil_div(l.channels, plan.channels_per_block));
+        // No sum depends on how the channels are divided. Few taps are written a vector of channels at once, many one by one.
+        const int64_t parts = ceil_div(wanted, tiles), in_l2 = (kRowsPerBlock / l.taps() + kLanes) / kLanes * kLanes;
+        const int64_t unit = l.taps() >= kLanes ? 1 : kLanes;
+        const int64_t share = std::max<int64_t>(l.channels / parts / unit, 1) * unit;
+        plan.channels_per_block = std::min({l.channels, in_l2, share});
+        plan.parts = std::clamp<int64_t>(parts, 1, ceil_div(l.channels, plan.channels_per_block));
         plan.tasks = tiles * plan.parts;
     } else if (l.pool == 1 && l.rows() < kSmallField) {
         plan.sums = WeightSums::small_field;
-        plan.parts = std::clamp<int64_t>(lines, 1, kSummedParts);
+        const int64_t sums = l.outputs * (l.rows() / kLanes + 1) * kLanes;
+        plan.parts = std::min(lines, std::clamp(kSmallSums / sums, kSummedParts, kMostSmallParts));
         plan.tasks = plan.parts;
     } else {
         plan.sums = WeightSums::convolution;
-        plan.parts = std::clamp<int64_t>(ceil_div(kSummedParts, tiles), 1, std::max<int64_t>(1, lines));
-        plan.tasks = tiles * plan.parts;
+        plan.parts = std::min(lines, ceil_div(kSummedParts, tiles));
+        // With many threads a task makes the sums of some kernel rows and channels only; that changes no sum.
+        const int64_t slices = ceil_div(wanted, tiles * plan.parts);
+        plan.kernel_rows = ceil_div(l.kernel_height, slices);
+        const int64_t blocks = ceil_div(slices, ceil_div(l.kernel_height, plan.kernel_rows));
+        plan.channels_per_block = std::max<int64_t>(1, l.channels / blocks);
+        plan.tasks = tiles * plan.parts * plan.slices(l);
     }
     return plan;
 }
@@ -112,7 +135,11 @@ int64_t places_in_l2(int vectors, int64_t steps) {
     return std::max<int64_t>(8, kSumsInL2 / (steps * vectors * kLanes * static_cast<int64_t>(sizeof(float))));
 }
 
-int64_t InputGradientPlan::lines_at(int64_t steps) const { return std::min(places_in_l2(kTileVecs, steps), kSamplesPerTile); }
+int64_t InputGradientPlan::lines_at(int64_t steps) const { return std::min(places_in_l2(kTileVecs, steps), lines_per_task); }
+
+int64_t WeightGradientPlan::slices(const Layer& l) const {
+    return ceil_div(l.kernel_height, kernel_rows) * ceil_div(l.channels, channels_per_block);
+}
 
 Plan plan_layer(const Layer& l, int threads) {
     return {plan_forward(l, threads), plan_input_gradient(l, threads), plan_weight_gradient(l, threads)};
@@ -147,10 +174,9 @@ std::vector<Fact> facts(const InputGradientPlan& plan) {
 std::vector<Fact> facts(const WeightGradientPlan& plan) {
     const char* sums[] = {"linear", "convolution", "small_field"};
     std::vector<Fact> all{{"algorithm", sums[static_cast<int>(plan.sums)]}};
-    if (plan.sums == WeightSums::linear) {
-        all.emplace_back("samples_per_table", plan.samples_per_table);
-        all.emplace_back("channels_per_block", plan.channels_per_block);
-    }
+    if (plan.sums == WeightSums::linear) { all.emplace_back("samples_per_table", plan.samples_per_table); }
+    if (plan.sums != WeightSums::small_field) all.emplace_back("channels_per_block", plan.channels_per_block);
+    if (plan.sums == WeightSums::convolution) all.emplace_back("kernel_rows", plan.kernel_rows);
     all.emplace_back("parts", plan.parts);
     all.emplace_back("tasks", plan.tasks);
     return all;

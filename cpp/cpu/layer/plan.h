@@ -57,7 +57,7 @@ struct InputGradientPlan {
     bool linear;      // one site
     bool join_tiles;  // linear: a sample's entries in one list, else one for each tile of outputs, whose weights stay in L1
     int64_t lines_per_task;  // of one tile of one cell (linear, at most), or of all tiles
-    int64_t tasks;           // at least
+    int64_t tasks;           // linear: at least
     SumBlocks sums;
 
     // Linear: lines of a task, whose sums of so many steps are kept at once.
@@ -69,9 +69,13 @@ enum class WeightSums { linear, convolution, small_field };
 struct WeightGradientPlan {
     WeightSums sums;
     int64_t samples_per_table;   // linear: samples that share a table of dL/dX
-    int64_t channels_per_block;  // linear: channels whose sums are kept at once; else all
+    int64_t channels_per_block;  // whose sums are kept at once (linear) or made by a task (convolution)
+    int64_t kernel_rows;         // convolution: of a task; else all
     int64_t parts;               // linear: of a tile's blocks of channels; else of the lines, each with sums of its own
     int64_t tasks;
+
+    // Convolution: tasks that share a part of a tile.
+    int64_t slices(const Layer&) const;
 };
 
 struct Plan {
