@@ -7,7 +7,8 @@ from benchmarks.peer_settings import fastest_setting
 from benchmarks.workloads import CNN, MLP, workload_named
 from tools.records import FORMAT
 
-from benchmarks import embed_tables, page, table_cells
+from benchmarks import embed_tables, page, records, table_cells
+from tools import ROOT, documents
 
 ORIGIN = {
     "machine": {"processor": "test", "cores": 2, "caches": {}, "system": "x", "load": 0.5},
@@ -139,3 +140,13 @@ def test_absent_sides_show_a_dash():
 def test_an_unknown_work_is_named():
     with pytest.raises(ValueError, match="mlp, cnn, wide, got 'nope'"):
         workload_named("nope")
+
+
+def test_the_documents_of_this_repository_agree_with_their_records():
+    folder = records.RESULTS / "full"
+    places = 0
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        text = path.read_text(encoding="utf-8")
+        places += len(documents.marks(text, embed_tables.NAME))
+        assert embed_tables.fill(text, folder) == text, f"run python -m benchmarks.embed_tables {path}"
+    assert places > 10
