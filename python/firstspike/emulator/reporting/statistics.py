@@ -210,7 +210,7 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _shown(frame: pd.DataFrame) -> str:
     if "part" in frame:
         frame = frame.assign(part=frame["part"].map(label))
-    return frame.rename(columns=label).to_string(index=False)
+    return frame.rename(columns=label).to_string(index=False, na_rep="unknown")
 
 
 def _plain(value: Any) -> str:
