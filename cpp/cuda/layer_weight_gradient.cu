@@ -14,7 +14,8 @@ namespace firstspike::cuda {
 namespace {
 
 constexpr int kWarps = 8;
-constexpr int kRows = 16;               // weight rows of a warp: neighbouring channels of one tap
+constexpr int kResident = 3;  // blocks a processor is to hold: the compiler may use 85 registers, which spares it spilling
+constexpr int kRows = 16;     // weight rows of a warp: neighbouring channels of one tap
 constexpr int64_t kTables = 48 * 1024;  // bytes for a block's tables, which every device has
 
 struct Sums {
@@ -106,7 +107,7 @@ __device__ inline void gather(const Params& p, const float* table, const Place& 
 }
 
 template <bool kAligned>
-__global__ void __launch_bounds__(kWarps* kWarp) weight_gradient_kernel(const Params p) {
+__global__ void __launch_bounds__(kWarps* kWarp, kResident) weight_gradient_kernel(const Params p) {
     const Shape& s = p.s;
     const int table_size = (s.steps + 1) * kTile;
     float* const tables = reinterpret_cast<float*>(shared_memory());  // [sites_at_once][steps + 1][kTile]
