@@ -24,6 +24,11 @@ def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
     and a sparse surrogate. Raises TypeError or ValueError naming what does not fit.
 
     Examples:
+        >>> left, right = SpikeTimes(torch.tensor([[0, 3]], dtype=torch.uint8), 4), SpikeTimes(torch.tensor([[255]]).byte(), 4)
+        >>> cat([left, right]).times
+        tensor([[  0,   3, 255]], dtype=torch.uint8)
+
+    Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 255]], dtype=torch.uint8), steps=4)
         >>> cat([spikes, spikes], dim=1).times
         tensor([[  0, 255,   0, 255]], dtype=torch.uint8)

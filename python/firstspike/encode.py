@@ -54,6 +54,12 @@ def first_events(
     are left out. A time becomes floor((t - begin) T / length).
 
     Raises TypeError or ValueError naming a field, a size or a window that does not fit.
+
+    Examples:
+        >>> kind = [("x", "i2"), ("y", "i2"), ("t", "i8"), ("p", "i2")]
+        >>> events = np.array([(1, 0, 40, 1), (1, 0, 90, 1), (2, 1, 75, 0)], kind)
+        >>> first_events(events, (3, 2, 2), steps=8, window=(0, 100)).times[0, 1, 0, 1]
+        tensor(3, dtype=torch.uint8)
     """
     width, height, polarities = _sensor(sensor_size)
     steps = _checks.steps(steps)
