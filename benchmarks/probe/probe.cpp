@@ -1,5 +1,5 @@
-// What this machine can do at all, on a given number of threads: bytes read per second from each level of the memory, additions and
-// fused multiply-adds per second, and additions whose operand comes from memory, as an event-driven kernel makes them.
+// What this machine can do at all, on a given number of threads: bytes read per second from each level of the memory, additions
+// and fused multiply-adds per second, and additions whose operand comes from memory, as an event-driven kernel makes them.
 //
 // Usage: probe THREADS NAME=BYTES ...   prints one JSON object; NAME=BYTES is a working set per thread.
 #include <algorithm>

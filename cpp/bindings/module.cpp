@@ -1,8 +1,8 @@
 // The CPU kernels as a Python module. The same sources are built once for each instruction set; FIRSTSPIKE_MODULE is its name.
 #include <pybind11/pybind11.h>
 
-#include "../cpu/runtime/parallel.h"
 #include "../cpu/layer/tiles.h"
+#include "../cpu/runtime/parallel.h"
 #include "subjects.h"
 
 namespace {

@@ -23,7 +23,7 @@ typedef struct {
     uint8_t shift, decay_bits;  /* weights count 2^shift times; the membrane keeps keep / 2^decay_bits per step */
     int32_t keep;
     uint8_t weight_bytes;
-    const void *weights; /* linear: [source][output]; conv: [in channel][ky][kx][out channel] */
+    const void* weights; /* linear: [source][output]; conv: [in channel][ky][kx][out channel] */
     const fs_int *theta, *bias;
     fs_register accumulator, membrane;
 } fs_layer;
@@ -40,19 +40,19 @@ typedef struct {
 extern const fs_layer fs_layers[FS_LAYERS];
 
 /* Called after each step, for tests; may be null. */
-typedef void (*fs_observer)(const fs_state *state, int step, void *data);
+typedef void (*fs_observer)(const fs_state* state, int step, void* data);
 
 /* The class of one sample, 0 to FS_CLASSES - 1; -1 where a register with policy `error` overflowed.
    times: of the FS_SOURCES sources, 0 to FS_STEPS - 1 or FS_SILENT. */
-int fs_run(fs_state *state, const uint8_t *times, fs_observer observer, void *data);
+int fs_run(fs_state* state, const uint8_t* times, fs_observer observer, void* data);
 
 #if FS_HAS_ENCODER
 /* Spike times of pixels, both [FS_SOURCES] in the order of the sources. */
-void fs_encode(const uint8_t *pixels, uint8_t *times);
+void fs_encode(const uint8_t* pixels, uint8_t* times);
 #endif
 
 /* The first neuron of a layer in `v` and `times`. */
 int32_t fs_first_neuron(int layer);
-int32_t fs_neurons(const fs_layer *layer);
+int32_t fs_neurons(const fs_layer* layer);
 
 #endif
