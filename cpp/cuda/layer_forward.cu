@@ -206,11 +206,8 @@ struct Plan {
 
 Plan plan_of(const char* name, const Shape& s, Variant variant, void* stream) {
     const Device device = current_device();
-    const auto bytes = [&](int tiles) {
-        return static_cast<int64_t>(tiles) * s.rows * kTile * static_cast<int64_t>(sizeof(float));
-    };
-    const int widest = s.out_tiles > 2 ? 4 : s.out_tiles;
-    Plan plan{variant.tiles_a_warp != 0 ? variant.tiles_a_warp : widest, false, {}, {}};
+    const auto bytes = [&](int64_t tiles) { return tiles * s.rows * kTile * static_cast<int64_t>(sizeof(float)); };
+    Plan plan{variant.tiles_a_warp != 0 ? variant.tiles_a_warp : s.out_tiles > 2 ? 4 : s.out_tiles, false, {}, {}};
     // Staging pays where a block's warps have several sites each; then the widest tiles that fit.
     const bool many = s.all_sites() >= 4 * kWarps;
     if (variant.staging != 1 && (many || variant.staging == 2)) {
@@ -238,12 +235,7 @@ Plan plan_of(const char* name, const Shape& s, Variant variant, void* stream) {
 // Calls f with the plan's tiles and staging as compile-time constants.
 template <class F>
 void with_plan(const Plan& plan, F&& f) {
-    const auto staged = [&](auto tiles) {
-        if (plan.staged)
-            f(tiles, std::true_type{});
-        else
-            f(tiles, std::false_type{});
-    };
+    const auto staged = [&](auto tiles) { plan.staged ? f(tiles, std::true_type{}) : f(tiles, std::false_type{}); };
     switch (plan.tiles) {
         case 1: staged(std::integral_constant<int, 1>{}); break;
         case 2: staged(std::integral_constant<int, 2>{}); break;
