@@ -1,15 +1,13 @@
-"""A good call of every bound function of the CPU kernels and of the emulator's core, with random sizes."""
+"""A good call of every bound function of the CPU kernels, with random sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from firstspike import _emulator
 from firstspike._extension import cpu
 from firstspike._geometry import Geometry
 
@@ -282,106 +280,10 @@ def normalize_weight_gradient(draw: Draw) -> Arguments:
 
 
 @call
-def direct_convolution_gradient(draw: Draw) -> Arguments:
-    g = geometry(draw)
-    g = g._replace(pool=1, kernel_height=min(g.kernel_height, g.height), kernel_width=min(g.kernel_width, g.width))
-    return {
-        "geometry": tuple(g),
-        "data": draw.floats(g.batch, g.height, g.width, g.channels),
-        "gradient": draw.floats(*g.out_shape),
-        "threads": draw.threads(),
-        "weight_out": torch.zeros(g.outputs, g.channels, g.kernel_height, g.kernel_width),
-        "bias_out": torch.zeros(g.outputs) if draw.some(0.5) else None,
-    }
-
-
-@call
 def plan_layer(draw: Draw) -> Arguments:
     return {"geometry": tuple(geometry(draw)), "threads": draw.threads()}
-
-
-def prepacked(draw: Draw) -> tuple[Arguments, Arguments]:
-    """The arguments of the constructor and of `run`: one layer, or a linear one behind it."""
-    g = geometry(draw)
-    layers = [(tuple(g), draw.neuron(), draw.some(0.7), weight(draw, g), bias(draw, g.outputs))]
-    _, height, width, channels = g.out_shape
-    if layers[0][2] and draw.some(0.5):
-        g = Geometry(g.batch, height, width, channels, 1, height, width, 1, 1, 0, 0, draw.size(40), g.steps)
-        layers.append((tuple(g), draw.neuron(), draw.some(0.7), weight(draw, g), bias(draw, g.outputs)))
-    first, last, batch = Geometry(*layers[0][0]), g._replace(batch=draw.randint(0, 3)), 0
-    batch = last.batch
-    times = draw.times(batch, first.height, first.width, first.channels, steps=first.steps)
-    fires = layers[-1][2]
-    out = torch.zeros(last.out_shape, dtype=torch.uint8) if fires else torch.zeros(last.steps, *last.out_shape)
-    return (
-        {"layers": layers, "threads": draw.threads()},
-        {"batch": batch, "times": times, "threads": draw.threads(), "out": out},
-    )
-
-
-def register(draw: Draw) -> Arguments:
-    """A register of the emulator's core."""
-    bits, wrap = draw.choice((8, 16, 24, 40)), draw.some(0.5)
-    return {"low": -(2 ** (bits - 1)), "high": 2 ** (bits - 1) - 1, "bits": bits, "wrap": wrap}
-
-
-def emulated_layer(
-    draw: Draw, shape: tuple[int, int, int], total: int, fires: bool
-) -> tuple[Arguments, tuple[int, int, int]]:
-    """A layer of the emulator's core, and its output's height, width and channels."""
-    height, width, channels = shape
-    pool = draw.randint(1, min(height, width, 2))
-    rows, columns = height // pool, width // pool
-    conv, outputs = draw.some(0.5), draw.choice((1, 3, 17))
-    kernel = draw.randint(1, min(3, rows)), draw.randint(1, min(3, columns))
-    stride, pad = (draw.randint(1, 2), draw.randint(1, 2)), (draw.randint(0, 1), draw.randint(0, 1))
-    out = (1, 1)
-    if conv:
-        out = (
-            (rows + 2 * pad[0] - kernel[0]) // stride[0] + 1,
-            (columns + 2 * pad[1] - kernel[1]) // stride[1] + 1,
-        )
-    count = channels * (kernel[0] * kernel[1] if conv else rows * columns) * outputs
-    rng = np.random.default_rng(draw.getrandbits(32))
-    start = draw.randint(0, 2) % total
-    made = {
-        "conv": conv,
-        "fires": fires,
-        "by_event": draw.some(0.3),
-        "strict": draw.some(0.5),
-        **{"in_h": height, "in_w": width, "in_c": channels, "pool": pool},
-        **{"kernel_h": kernel[0], "kernel_w": kernel[1], "stride_h": stride[0], "stride_w": stride[1]},
-        **{"pad_h": pad[0], "pad_w": pad[1], "out_h": out[0], "out_w": out[1], "out_c": outputs},
-        **{"delay": draw.randint(0, 2), "start": start, "stop": draw.randint(start + 1, total)},
-        **{"shift": draw.choice((0, 0, 6)), "keep": draw.randint(0, 16), "decay_bits": 4},
-        "accumulator": register(draw),
-        "membrane": register(draw),
-        "weights": rng.integers(-128, 128, count).astype(np.int32),
-        "theta": rng.integers(-50, 500, outputs),
-        "bias": rng.integers(-5, 5, outputs),
-    }
-    return made, (*out, outputs)
-
-
-def emulated(draw: Draw) -> tuple[Arguments, list[Arguments], Arguments]:
-    """The arguments of the constructor, of each `add` and of `run`."""
-    steps = draw.steps()
-    total = min(254, steps + draw.randint(0, 4))
-    shape: tuple[int, int, int] = (draw.size(4), draw.size(4), draw.size(3))
-    sources, layers, depth = int(np.prod(shape)), [], draw.randint(1, 3)
-    for number in range(depth):
-        fires = number + 1 < depth or draw.some(0.7)
-        spec, shape = emulated_layer(draw, shape, total, fires)
-        layers.append({"name": str(number), "layer": spec})
-    times = draw.times(draw.randint(0, 3), sources, steps=steps).numpy()
-    options = {"early_exit": layers[-1]["layer"]["fires"] and draw.some(0.5), "all_times": draw.some(0.5)}
-    run = {"times": times, "threads": draw.threads(), **options, "trace": draw.some(0.3)}
-    return {"steps": steps, "total_steps": total}, layers, run
 
 
 def bound() -> set[str]:
     """The functions of the CPU module that Python can call."""
     return {name for name in dir(cpu) if callable(getattr(cpu, name)) and not name.startswith("_")}
-
-
-PRIMITIVES = [name for name in dir(_emulator) if callable(getattr(_emulator, name)) and name[0].islower()]

@@ -149,7 +149,7 @@ def _changed(draw: Draw, x: Tensor) -> Tensor:
     """One element is another number."""
     if not x.numel():
         return x
-    y = x.clone()
+    y = x.clone(memory_format=torch.contiguous_format)
     number = draw.choice((0, 1, 2, 63, 64, 127, 200, 254, 255))
     if x.dtype == torch.int64:
         number = draw.choice((*(n for n in HOSTILE_INTEGERS if -(2**63) <= n < 2**63), number))

@@ -18,7 +18,7 @@ import numpy as np
 from firstspike import _core, _emulator
 from firstspike._extension import cpu
 
-from . import calls
+from . import calls, emulated, packed
 from .draws import HOSTILE_INTEGERS, Draw, as_given
 
 REFUSALS = (ValueError, TypeError, MemoryError, KeyError)  # KeyError: a layer of the emulator without one of its fields
@@ -71,7 +71,7 @@ def call_kernel(draw: Draw) -> None:
 
 def call_prepacked(draw: Draw) -> None:
     """Layers packed once, run twice."""
-    made, run = calls.prepacked(draw)
+    made, run = packed.prepacked(draw)
     net = cpu.Prepacked(**{key: as_given(value) for key, value in spoil(draw, made).items()})
     for arguments in (spoil(draw, run), run):
         net.run(**{key: as_given(value) for key, value in arguments.items()})
@@ -79,7 +79,7 @@ def call_prepacked(draw: Draw) -> None:
 
 def call_emulator(draw: Draw) -> None:
     """A network of the emulator's core."""
-    made, layers, run = calls.emulated(draw)
+    made, layers, run = emulated.emulated(draw)
     network = _emulator.Network(**spoil(draw, made))
     for layer in layers:
         arguments = dict(layer)
@@ -95,7 +95,7 @@ def call_emulator(draw: Draw) -> None:
 
 def call_primitive(draw: Draw) -> None:
     """A fixed-point primitive, or a question to the processor."""
-    name = draw.choice(calls.PRIMITIVES)
+    name = draw.choice(emulated.PRIMITIVES)
     _core.instruction_sets()
     numbers = [draw.choice((*HOSTILE_INTEGERS, 3, -7, 31, 63)) for _ in range(draw.randint(0, 3))]
     getattr(_emulator, name)(*numbers)
