@@ -7,6 +7,7 @@
 #include <system_error>
 #include <thread>
 
+#include "../core/processor.h"
 #include "kernel.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -99,14 +100,12 @@ struct Kernel {
 
 // The newest kernel that was compiled in (FIRSTSPIKE_ISAS) and that the processor can run.
 Kernel kernel() {
+    [[maybe_unused]] static const firstspike::Processor processor = firstspike::this_processor();
 #if defined(FIRSTSPIKE_EMULATOR_v4)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        return {v4::run_sample, "v4"};
+    if (processor.v4) return {v4::run_sample, "v4"};
 #endif
 #if defined(FIRSTSPIKE_EMULATOR_v3)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma"))
-        return {v3::run_sample, "v3"};
+    if (processor.v3) return {v3::run_sample, "v3"};
 #endif
     return {generic::run_sample, "generic"};
 }
