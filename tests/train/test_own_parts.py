@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from firstspike import SpikeTimes, models, train
+from firstspike import models, train
 from firstspike.train import BadCheckpoint, fit, load_model
 
 from .conftest import make_dataset
@@ -263,44 +263,3 @@ def test_a_weight_that_is_not_finite_is_found(config, sets, name):
 def test_absurd_learning_rates_end_in_diverged(config, sets):
     with pytest.raises(train.Diverged, match=r"try a smaller lr than 1e\+38"):
         run(config.replace(lr=1e38, optimizer="sgd", schedule="constant"), sets)
-
-
-def spikes(count, seed):
-    """Spike times of 6 x 6 pixels: those of one row come first, and the row tells the class."""
-    part = make_dataset(count, seed)
-    times = torch.where(part.images > 120, 0, 3).to(torch.uint8)
-    times[part.images < 30] = 255
-    return SpikeTimes(times, 4), part.labels
-
-
-def test_spike_times_train_a_net_without_an_encoder(config, tmp_path):
-    config = config.replace(encoder="spikes", epochs=15)
-    pair = (spikes(150, 1), spikes(60, 2))
-    result = run(config, pair, directory=tmp_path)
-    assert result.test.accuracy > 0.8 and result.test.steps_mean is not None
-    found = load_model(tmp_path)
-    scores = found.model(pair[1][0])
-    assert float((scores.argmax(1) == pair[1][1]).double().mean()) == result.test.accuracy
-    augmented = config.replace(augmentation=train.Augmentation(shift=1, erase=0.5), epochs=1)
-    assert run(augmented, pair).test.images == 60
-    loaders = [
-        DataLoader(
-            range(len(y)),
-            batch_size=16,
-            collate_fn=lambda index, x=x, y=y: (x[torch.tensor(index)], y[torch.tensor(index)]),
-        )
-        for x, y in pair
-    ]
-    assert run(config.replace(epochs=1), tuple(loaders)).test.images == 60
-
-
-def test_spike_times_need_the_encoder_and_the_steps(config, sets):
-    pair = (spikes(50, 1), spikes(20, 2))
-    with pytest.raises(ValueError, match=r"the data are spike times, which encoder 'direct' does not take"):
-        run(config, pair)
-    with pytest.raises(ValueError, match=r"the data are images, which encoder 'spikes' does not take"):
-        run(config.replace(encoder="spikes"), sets)
-    with pytest.raises(ValueError, match=r"steps must be the data's 4, got 5"):
-        run(config.replace(encoder="spikes", steps=5), pair)
-    with pytest.raises(ValueError, match=r"standardize needs encoder 'direct'"):
-        run(config.replace(encoder="spikes", standardize=True), pair)
