@@ -126,9 +126,16 @@ def run_select() -> None:
     backward(SpikeTimes.from_dense(train)[torch.tensor([0, -1, 0])].dense())
 
 
+def run_shortcut() -> None:
+    """Into a strided convolution, whose input is larger than the map that the shortcut brings."""
+    case = layer((2, 3, 6, 6), (5, 3, 3, 3), 8)
+    shortcut = SpikeTimes.from_dense(torch.zeros(8, 2, 3, 3, 3, dtype=torch.float32).requires_grad_())
+    backward(functional.conv2d(train(case), case.weight, stride=2, padding=1, shortcut=shortcut).dense())
+
+
 def run_cat() -> None:
     """Supports and dense anchors side by side, the earlier of two, and over other steps."""
-    a, b = (torch.rand(3, n, generator=generator(0)).mul(0.6).requires_grad_() for n in (64, 5))
+    a, b = (torch.rand(3, n, generator=generator(0), dtype=torch.float32).mul(0.6).requires_grad_() for n in (64, 5))
     uses: list[Callable[[SpikeTimes, SpikeTimes], SpikeTimes]] = [
         lambda one, other: firstspike.cat([one, other]),
         lambda one, other: firstspike.cat([other, one]),
@@ -187,6 +194,7 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "ramp": lambda: run_ramp(triangle()),
     "ramp, sigmoid": lambda: run_ramp(sigmoid()),
     "direct": run_direct,
+    "shortcut": run_shortcut,
     "select": run_select,
     "cat": run_cat,
     "dropout": run_dropout,
