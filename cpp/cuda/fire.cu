@@ -55,7 +55,7 @@ struct Direct {
 
 // Up to kSteps steps: `direct` stays in registers.
 template <int kSteps>
-__global__ void __launch_bounds__(each::kThreads) fire_gradient_kernel(const Params p) {
+__global__ void __launch_bounds__(each::kThreads, 2) fire_gradient_kernel(const Params p) {
     const int64_t i = each::neuron();
     if (i >= p.neurons) return;
     float direct[kSteps], current[kSteps];

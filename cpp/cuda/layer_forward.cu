@@ -14,7 +14,7 @@ namespace {
 constexpr int kTensor = 2;  // Variant::product
 constexpr int kWarps = 16;
 constexpr int kFewestWarps = 4;
-constexpr int kResident = 2;  // blocks a processor is to hold: the compiler may use 64 registers
+constexpr int kResident = 2;  // blocks a processor is to hold: the compiler may use 64 registers, which 4 recorded tiles exceed
 
 struct WalkParams {
     Shape s;
@@ -113,7 +113,7 @@ struct FireParams {
 };
 
 template <int V, bool kStaged, bool kRecord>
-__global__ void __launch_bounds__(kWarps* kWarp, kResident) fire_kernel(const FireParams p) {
+__global__ void __launch_bounds__(kWarps* kWarp, V == 4 ? 1 : kResident) fire_kernel(const FireParams p) {
     const Shape& s = p.walk.s;
     const Grid::Block block = p.grid.block();
     const int first_tile = block.y * V;

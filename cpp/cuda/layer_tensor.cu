@@ -13,7 +13,7 @@ namespace firstspike::cuda {
 namespace {
 
 constexpr int kWarps = 8;
-constexpr int kResident = 2;      // blocks a processor is to hold: the compiler may use 128 registers
+constexpr int kResident = 2;  // blocks a processor is to hold: the compiler may use 128 registers, which 3 recorded terms exceed
 constexpr int kLargestPool = 15;  // the units of a cell are counted in a byte, and bfloat16 holds integers up to 256
 // A warp's currents in shared memory, [step][site][output]: there they change from the elements of D to a lane an output. With
 // this many floats from one site to the next, the stores of an element meet 32 banks, as do the loads.
@@ -122,7 +122,7 @@ struct Tile {
 
 // A block takes one tile of outputs.
 template <int kTerms, bool kPooled, bool kStaged, bool kRecord>
-__global__ void __launch_bounds__(kWarps* kWarp, kResident) tensor_kernel(const TensorParams p) {
+__global__ void __launch_bounds__(kWarps* kWarp, kTerms == 3 && kRecord ? 1 : kResident) tensor_kernel(const TensorParams p) {
     const Shape& s = p.s;
     const Grid::Block block = p.grid.block();
     const int tile = block.y, stride = p.grid.x * kWarps * kSites;
