@@ -39,7 +39,7 @@ LAYERS = [
     {"ops"},
     {"spikes", "surrogate"},
     {"_cat"},
-    {"_pytree", "_shortcut"},
+    {"_pytree", "_layer_arguments", "_shortcut"},
     {"functional", "reference"},
     {"encode", "decode", "init", "losses"},
     {"nn"},

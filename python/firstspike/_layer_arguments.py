@@ -1,0 +1,83 @@
+"""How the public functions check spikes and settings, and how operators take and return them."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import _checks
+from ._sites import anchor_to_sites, from_sites, to_sites
+from .spikes import SpikeTimes, Support
+from .surrogate import Surrogate
+
+_KINDS = {"triangle": 0.0, "rectangle": 1.0, "atan": 2.0, "sigmoid": 3.0}
+
+
+def _per_threshold(
+    weight: Tensor, bias: Tensor | None, threshold: float | Tensor
+) -> tuple[Tensor, Tensor | None, float]:
+    """Weight and bias in units of thresholds [O], which is then 1; as they are where the threshold is a number."""
+    if not isinstance(threshold, Tensor) or threshold.dim() == 0:
+        return weight, bias, threshold  # type: ignore[return-value]  # checked in `_neuron`
+    threshold = _checks.thresholds(threshold, weight.shape[0])
+    _checks.same_device("weight", weight, "threshold", threshold)
+    weight = weight / threshold.view(-1, *[1] * (weight.dim() - 1))
+    return weight, None if bias is None else bias / threshold, 1.0
+
+
+def _neuron(threshold: float, decay: float, surrogate: Surrogate) -> tuple[float, float, float, float]:
+    """As the operators take it: threshold, decay, the surrogate's kind and its scale."""
+    if not isinstance(surrogate, Surrogate):
+        raise TypeError(f"surrogate must come from firstspike.surrogate, got {surrogate!r}")
+    return (
+        _checks.positive("threshold", threshold),
+        _checks.positive("decay", decay, 1.0),
+        _KINDS[surrogate.kind],
+        surrogate.scale,
+    )
+
+
+def _spikes(spikes: SpikeTimes, *dims: int) -> SpikeTimes:
+    if not isinstance(spikes, SpikeTimes):
+        raise TypeError(
+            f"spikes must be SpikeTimes, got {type(spikes).__name__}; encode.latency makes them from images, "
+            "SpikeTimes.from_dense from a dense train"
+        )
+    if len(spikes.shape) not in dims:
+        wanted = " or ".join({2: "[batch, neurons]", 4: "[batch, channels, height, width]"}[d] for d in dims)
+        raise ValueError(f"spikes must have shape {wanted}, got {tuple(spikes.shape)}")
+    return spikes
+
+
+def _records(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> bool:
+    _same_device(spikes, weight, bias)
+    wanted = spikes.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    return torch.is_grad_enabled() and wanted
+
+
+def _same_device(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> None:
+    _checks.same_device("spikes", spikes.times, "weight", weight)
+    if bias is not None:
+        _checks.same_device("weight", weight, "bias", bias)
+
+
+def _input(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """(times, anchor, offset, place) of the input in site order."""
+    times, anchor, support = to_sites(spikes.times), spikes._anchor, spikes._support
+    if support is not None:
+        return times, anchor, support.offset, support.place
+    return times, None if anchor is None else anchor_to_sites(anchor), None, None
+
+
+def _fired(result: tuple[Tensor, ...], shape: torch.Size | tuple[int, ...], steps: int, record: bool) -> SpikeTimes:
+    anchor, times, *support = result
+    times = from_sites(times, shape)
+    return SpikeTimes._trusted(times, steps, anchor, Support(*support)) if record else SpikeTimes._trusted(times, steps)
+
+
+def _pooled(spikes: SpikeTimes, pool: int) -> Tensor:
+    x = spikes.dense()
+    if x.dim() == 5 and pool > 1:
+        x = F.avg_pool2d(x.flatten(0, 1), pool).unflatten(0, x.shape[:2])
+    return x
