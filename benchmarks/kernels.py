@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from firstspike import SpikeTimes, _geometry, functional
+from firstspike import SpikeTimes, _geometry, _layer_arguments
 from firstspike._extension import cpu
 from firstspike._geometry import Geometry
 from firstspike.nn import TTFSConv2d, TTFSLinear
@@ -43,10 +43,10 @@ class LayerKernels:
     def forward(self, *, record: bool = True) -> Call:
         """The forward pass; record: with the support, as in training."""
         layer, (weight, bias) = self.layer, self._weight_and_bias()
-        times, *_ = functional._input(self.x)
+        times, *_ = _layer_arguments._input(self.x)
         fired = torch.empty(self.geometry.out_shape, dtype=torch.uint8)
         assert isinstance(layer.threshold, float)  # one per neuron is folded into the weight
-        neuron = functional._neuron(layer.threshold, layer.decay, layer.surrogate)
+        neuron = _layer_arguments._neuron(layer.threshold, layer.decay, layer.surrogate)
         arguments = (list(self.geometry), neuron, array(times), array(weight), array(bias), record)
         threads, target = torch.get_num_threads(), array(fired)
 
@@ -69,7 +69,7 @@ class LayerKernels:
 
     def _gradients(self, at_input: Tensor | None, at_weight: Tensor | None) -> Call:
         weight, _ = self._weight_and_bias()
-        times, *_ = functional._input(self.x)
+        times, *_ = _layer_arguments._input(self.x)
         made, before = self.output._support, self.x._support
         assert made is not None
         gradient = torch.randn(len(made.slope), generator=torch.Generator().manual_seed(0))
