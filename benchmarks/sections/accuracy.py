@@ -11,7 +11,6 @@ from firstspike import data, train
 from tools import ROOT
 
 from ..session import Session
-from ..time_to_accuracy import spikingjelly_run
 
 TITLE = "Time to accuracy"
 CONFIGS = Path(__file__).resolve().parent.parent / "time_to_accuracy"
@@ -21,6 +20,8 @@ GOALS = {"mlp": ("mlp.toml", 98.0, 15), "cnn": ("cnn.toml", 99.0, 180)}
 
 def measure(session: Session) -> None:
     """One cell per net and side: accuracy and seconds after each epoch."""
+    from ..time_to_accuracy import spikingjelly_run  # SpikingJelly is needed to measure, not to show a record
+
     record = session.record("accuracy")
     datasets = data.load("mnist", train=True), data.load("mnist", train=False)
     for name, (file, _, _) in GOALS.items():
