@@ -8,10 +8,11 @@ from torch import Generator, Tensor, nn
 
 from .. import _checks
 from ._inputs import FLAT_OR_MAP, Spikes, check_spikes, flat_membrane
+from .node import Leaky
 from .synapse import Affine, Synapse
 
 
-class Integrate(Synapse):
+class Integrate(Synapse, Leaky):
     """Output layer of a membrane readout: V[t] = decay V[t - 1] + gamma (W s[t]) + beta, without a threshold.
 
     steps: T, 1 to 254. avg_pool as in `TTFSLinear`. 0 < decay <= 1. The others as in `Synapse`. `gain` is 1 / sqrt(T): the
@@ -53,15 +54,6 @@ class Integrate(Synapse):
             generator=generator,
         )
         self.decay = decay
-
-    @property
-    def decay(self) -> float:
-        """The factor of the potential from step to step, in (0, 1]; may be set."""
-        return self._decay
-
-    @decay.setter
-    def decay(self, value: float) -> None:
-        self._decay = _checks.positive("decay", value, 1.0)
 
     def forward(self, spikes: Spikes) -> Tensor:
         """Membrane, float32 [T, B, O], of `spikes` [B, N] or [B, C, H, W], or of a dense train [T, B, ...]."""

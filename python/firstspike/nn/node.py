@@ -20,11 +20,25 @@ class Neuron(TypedDict):
     surrogate: Surrogate
 
 
-class NeuronSettings(nn.Module):
+class Leaky(nn.Module):
+    """A module whose potential decays from step to step, by a factor that may be read and set; a wrong value is refused."""
+
+    _decay: float
+
+    @property
+    def decay(self) -> float:
+        """The factor of the potential from step to step, in (0, 1]; 1 for IF."""
+        return self._decay
+
+    @decay.setter
+    def decay(self, value: float) -> None:
+        self._decay = _checks.positive("decay", value, 1.0)
+
+
+class NeuronSettings(Leaky):
     """A module with the settings of a neuron. Each may be read and set; a wrong value is refused."""
 
     _threshold: float
-    _decay: float
     _surrogate: Surrogate
 
     @property
@@ -35,15 +49,6 @@ class NeuronSettings(nn.Module):
     @threshold.setter
     def threshold(self, value: float) -> None:
         self._threshold = _checks.positive("threshold", value)
-
-    @property
-    def decay(self) -> float:
-        """The factor of the potential from step to step, in (0, 1]; 1 for IF."""
-        return self._decay
-
-    @decay.setter
-    def decay(self, value: float) -> None:
-        self._decay = _checks.positive("decay", value, 1.0)
 
     @property
     def surrogate(self) -> Surrogate:
