@@ -53,6 +53,8 @@ def test_whole_numbers_are_floats_where_floats_are_due():
         ({"standardize": True, "encoder": "latency"}, ValueError, "standardize needs encoder 'direct'"),
         ({"surrogate": "step"}, ValueError, "surrogate must be one of triangle"),
         ({"device": "gpu"}, ValueError, "device must be cpu, cuda or cuda:N, got 'gpu'"),
+        ({"average_epochs": -1}, ValueError, "average_epochs must be at least 0"),
+        ({"average_epochs": 11}, ValueError, "average_epochs must be at most epochs = 10, got 11"),
         ({"clip": -1}, ValueError, "clip must be at least 0"),
         ({"spec": "1-" * 6000}, ValueError, "the number of characters of spec must be in 0..10000"),
         ({"optimizer": "lion"}, ValueError, "optimizer must be one of adamw"),

@@ -23,6 +23,7 @@ from .. import _fields
 from .._files import JSON_LIMIT, parse_json, read_bytes, sha256, sweep, write_atomic, write_json
 from .._safetensors import LIMIT, dumps, loads
 from ..data import Normalize
+from .averaging import WeightAverage
 from .config import Config
 from .result import Epoch
 
@@ -51,6 +52,7 @@ class Progress:
         given: what was given in Python instead of by the config (net, loss, optimizer), by name.
         sessions: one entry per process that worked on the run: commit, versions, machine, time, its first epoch.
         net: the net's own description where it was given and has one (`TTFSNet.config`).
+        averaged: steps in the mean of the weights (`averaging.WeightAverage`).
     """
 
     config: dict[str, Any]
@@ -63,6 +65,7 @@ class Progress:
     given: dict[str, str] = field(default_factory=dict)
     sessions: list[dict[str, Any]] = field(default_factory=list)
     net: dict[str, Any] | None = None
+    averaged: int = 0
 
 
 def run_id(progress: Progress) -> str:
@@ -71,9 +74,17 @@ def run_id(progress: Progress) -> str:
     return sha256(json.dumps(settings, sort_keys=True).encode())[:8]
 
 
-def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def save(
+    directory: Path,
+    progress: Progress,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: WeightAverage | None = None,
+) -> None:
     """Write a checkpoint; the one before it stays until the next one is whole."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average.{name}": value for name, value in average.mean.items()}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     scalars: dict[str, Any] = {}
     for index, parameter in enumerate(parameters):
@@ -149,7 +160,7 @@ def _parse(raw: bytes, path: Path) -> tuple[Progress, dict[str, Any]]:
     if "pixels" in record:  # the name in files of version 0.1
         record["normalize"] = record.pop("pixels")
     known = {f.name for f in fields(Progress)}
-    needed = known - {"data", "given", "sessions", "net"}
+    needed = known - {"data", "given", "sessions", "net", "averaged"}
     progress = Progress(**{name: record[name] for name in known if name in record or name in needed})
     _fields.check_types(progress)
     history = [Epoch.from_dict(entry) for entry in progress.history]
@@ -165,7 +176,7 @@ def _parse(raw: bytes, path: Path) -> tuple[Progress, dict[str, Any]]:
 
 
 def load_weights(directory: Path, record: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, by name ("model....", "optimizer....").
+    """The tensors of a checkpoint, by name ("model....", "average....", "optimizer....").
 
     Raises:
         BadCheckpoint: if the file is missing or damaged.
@@ -205,18 +216,25 @@ def load_both(directory: Path) -> tuple[Progress, dict[str, Any], dict[str, Tens
 
 
 def restore(
-    tensors: dict[str, Tensor], record: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer | None
+    tensors: dict[str, Tensor],
+    record: dict[str, Any],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    average: WeightAverage | None = None,
 ) -> None:
-    """Put a checkpoint's tensors into a net and, if given, its optimizer, in place (memory layouts stay the net's).
+    """Put a checkpoint's tensors into a net and, if given, its optimizer and the mean of its weights, in place.
+
+    Memory layouts stay the net's.
 
     Raises:
         BadCheckpoint: if they do not fit.
     """
-    load_state(
-        model,
-        {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")},
-        str(record["tensors"]),
-    )
+    load_state(model, part(tensors, "model"), str(record["tensors"]))
+    if average is not None:
+        try:
+            average.restore(int(record.get("averaged", 0)), part(tensors, "average"))
+        except ValueError as error:
+            raise BadCheckpoint(f"the checkpoint does not fit ({error}); resume=False starts over") from error
     if optimizer is None:
         return
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -232,6 +250,11 @@ def restore(
             optimizer.state[parameters[int(index)]][key] = scalar
     except (IndexError, ValueError) as error:
         raise BadCheckpoint(f"the checkpoint's optimizer does not fit ({error}); resume=False starts over") from error
+
+
+def part(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """The tensors of one kind ("model", "average", "optimizer") by their names without it."""
+    return {name.removeprefix(f"{kind}."): value for name, value in tensors.items() if name.startswith(f"{kind}.")}
 
 
 def load_state(model: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:

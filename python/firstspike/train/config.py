@@ -71,6 +71,8 @@ class Config:
         schedule: "cosine" (to zero), "linear" (to zero) or "constant", after the warmup.
         warmup: epochs of linear warmup, fractions allowed.
         weight_decay: on weights, not on gamma and bias.
+        average_epochs: in the last so many epochs, the net that is measured is the mean of the weights after each of
+            their steps so far, and the run ends with it; 0: the weights themselves.
         label_smoothing: share of the target spread over all classes, [0, 1).
         augmentation: see `Augmentation`.
         seed: of weights, order of images, and augmentation.
@@ -112,6 +114,7 @@ class Config:
     schedule: str = "cosine"
     warmup: float = 0.0
     weight_decay: float = 0.0
+    average_epochs: int = 0
     label_smoothing: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
@@ -138,7 +141,7 @@ class Config:
         fields.within("threads", self.threads, 0, 4096)
         for name in ("epochs", "batch"):
             fields.within(name, getattr(self, name), 1)
-        for name in ("warmup", "weight_decay", "validation", "limit", "threads", "seed", "clip"):
+        for name in ("warmup", "weight_decay", "validation", "limit", "threads", "seed", "clip", "average_epochs"):
             fields.within(name, getattr(self, name), 0)
         fields.within("lr", self.lr, 0)
         fields.within("image_size", self.image_size, 0, 4096)
@@ -152,6 +155,8 @@ class Config:
             )
         if self.warmup > self.epochs:
             raise ValueError(f"warmup must be at most epochs = {self.epochs}, got {self.warmup}")
+        if self.average_epochs > self.epochs:
+            raise ValueError(f"average_epochs must be at most epochs = {self.epochs}, got {self.average_epochs}")
         if self.standardize and self.encoder != "direct" and self.model == "ttfs":
             raise ValueError(
                 f"standardize needs encoder 'direct' (a latency code needs pixels in 0..1), got {self.encoder!r}"

@@ -18,6 +18,7 @@ from .._files import write_json
 from ..data import Dataset, Normalize
 from . import checkpoint, memory, run_data, run_folder
 from .allocator import keep_freed_memory
+from .averaging import WeightAverage
 from .batches import Data
 from .build import build_model, build_optimizer
 from .checkpoint import BadCheckpoint, Progress
@@ -55,8 +56,9 @@ def fit(
     A run that is killed at any time and called again resumes after its last finished epoch, and ends with the same bits
     as one that was not interrupted (with a DataLoader: if its data set and workers draw from torch's generators only).
     Called after its end, it only reads the result; with a larger `config.epochs`, it continues from the last epoch,
-    with the learning rates of the longer schedule. Under torchrun the processes share each batch; they need one file
-    system. From then on the process keeps memory that it frees (`firstspike.train.allocator.keep_freed_memory`).
+    with the learning rates of the longer schedule; a mean of the weights (`config.average_epochs`) then has only steps
+    of the added epochs. Under torchrun the processes share each batch; they need one file system. From then on the
+    process keeps memory that it frees (`firstspike.train.allocator.keep_freed_memory`).
 
     Args:
         config: the run.
@@ -140,7 +142,11 @@ class _Run:
         done.net = description(self.given.model)
         optimizer = build_optimizer(config, model) if self.given.optimizer is None else self.given.optimizer(model)
         base = None if self.given.optimizer is None else tuple(float(g["lr"]) for g in optimizer.param_groups)
-        done = self._resume(done, model, optimizer)
+        average = None
+        if config.average_epochs:
+            average = WeightAverage(model, first_epoch=config.epochs - config.average_epochs)
+        measured = contextlib.nullcontext if average is None else average.applied
+        done = self._resume(done, model, optimizer, average)
         check_finite(model, "before training")
         if processes.first:
             done.sessions.append(
@@ -154,14 +160,15 @@ class _Run:
             try:
                 with seeded(config.seed, f"dropout of process {processes.rank}", epoch, self.device):
                     metrics, times = train_epoch(
-                        forward, optimizer, train, method, epoch=epoch, device=self.device, bar=bar
+                        forward, optimizer, train, method, epoch=epoch, device=self.device, bar=bar, average=average
                     )
             finally:
                 bar.end()
             began = time.perf_counter()
             last = epoch + 1 == config.epochs
-            validation = None if parts.validation is None else self._measure(model, parts.validation, normalize)
-            tested = self._measure(model, parts.test, normalize) if parts.validation is None or last else None
+            with measured():
+                validation = None if parts.validation is None else self._measure(model, parts.validation, normalize)
+                tested = self._measure(model, parts.test, normalize) if parts.validation is None or last else None
             seconds = time.perf_counter() - began
             entry = Epoch(
                 epoch + 1, train=metrics, validation=validation, test=tested, evaluation_seconds=seconds, **times
@@ -169,12 +176,16 @@ class _Run:
             bar.end(entry, config.epochs)
             done.epoch = epoch + 1
             done.history.append(entry.to_dict())
+            done.averaged = 0 if average is None else average.steps
             done.peak_memory = max(done.peak_memory, memory.peak(self.device))
             if processes.first:
                 if self.folder is not None:
-                    checkpoint.save(self.folder, done, model, optimizer)
-                for callback in self.given.callbacks:
-                    callback(entry, model)
+                    checkpoint.save(self.folder, done, model, optimizer, average)
+                with measured():
+                    for callback in self.given.callbacks:
+                        callback(entry, model)
+        if average is not None:
+            average.load()
         return self._finish(done, model, normalize)
 
     def _model(self, train: Data, normalize: Normalize) -> tuple[nn.Module, tuple[int, ...]]:
@@ -191,7 +202,9 @@ class _Run:
         run_data.check_scores(model, sample, classes, self.config.spec or type(model).__name__)
         return model, shape
 
-    def _resume(self, new: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    def _resume(
+        self, new: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None
+    ) -> Progress:
         """The progress of an earlier session, its tensors put into net and optimizer; `new` where there is none."""
         found = None if self.folder is None else checkpoint.load_progress(self.folder)
         if self.folder is None:
@@ -208,7 +221,9 @@ class _Run:
                 f"{self.folder} holds a run of {progress.epoch} epochs, more than epochs = {self.config.epochs}; "
                 "take another directory, or resume=False to start over"
             )
-        checkpoint.restore(checkpoint.load_weights(self.folder, record), record, model, optimizer)
+        raised = progress.config["epochs"] != self.config.epochs  # its last epochs are others
+        tensors = checkpoint.load_weights(self.folder, record)
+        checkpoint.restore(tensors, record, model, optimizer, None if raised else average)
         progress.config = new.config  # its epochs may be raised
         progress.data = progress.data or new.data
         if self.processes.first:

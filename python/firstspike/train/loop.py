@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ..data import Dataset, Normalize
 from ..models import Observation, TTFSNet
 from . import augment
+from .averaging import WeightAverage
 from .batches import Batch, Data, batches, count, loader_batches
 from .config import Config
 from .distributed import ProcessGroup
@@ -96,6 +97,7 @@ def train_epoch(
     epoch: int,
     device: torch.device,
     bar: ProgressBar,
+    average: WeightAverage | None = None,
 ) -> tuple[Metrics, dict[str, Any]]:
     """Go once over the training samples.
 
@@ -107,6 +109,7 @@ def train_epoch(
         epoch: 0, 1, ...: picks the order of the samples, the augmentation, and the place in the schedule.
         device: where the net is.
         bar: shows progress.
+        average: is told of every step.
 
     Returns:
         The measures, and the entry's lr, seconds and step_seconds.
@@ -134,6 +137,8 @@ def train_epoch(
         if config.clip:
             nn.utils.clip_grad_norm_(forward.parameters(), config.clip)
         optimizer.step()
+        if average is not None:
+            average.add(epoch)
         inside += time.perf_counter() - start
         meter.add(scores, labels, loss)
         if seen is not None:

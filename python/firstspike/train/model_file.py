@@ -101,7 +101,7 @@ def _from_checkpoint(directory: Path, model: nn.Module | None) -> Trained:
     if found is None:
         raise ValueError(f"path must be a run's folder or a model file; {str(directory)!r} has no checkpoint")
     progress, record, tensors = found
-    weights = {name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")}
+    weights = checkpoint.part(tensors, "model") | checkpoint.part(tensors, "average")
     origin = str(directory / str(record["tensors"]))
     with _damage(origin):
         return _trained(vars(progress), progress.normalize, progress.epoch, weights, model, origin)

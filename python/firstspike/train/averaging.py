@@ -1,0 +1,73 @@
+"""The mean of the weights over the last epochs of a run, which is measured and saved in place of the last weights."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightAverage:
+    """The mean of a net's parameters, taken after every step of the last epochs.
+
+    Training goes on with the net's own weights, so it is the same with and without. Buffers are not averaged.
+
+    Source: B. T. Polyak and A. B. Juditsky, "Acceleration of stochastic approximation by averaging", SIAM Journal on
+    Control and Optimization 30 (1992); as a tail of training, P. Izmailov et al., "Averaging weights leads to wider
+    optima and better generalization", UAI 2018.
+
+    Args:
+        model: the net.
+        first_epoch: 0, 1, ...: the epoch from which on steps count.
+
+    Attributes:
+        steps: how many steps are in the mean.
+        mean: the mean of each parameter, by name; empty without steps.
+    """
+
+    def __init__(self, model: nn.Module, first_epoch: int) -> None:
+        self.first_epoch = first_epoch
+        self.steps = 0
+        self.mean: dict[str, Tensor] = {}
+        self._parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+    @torch.no_grad()
+    def add(self, epoch: int) -> None:
+        """Take the net's present weights into the mean; nothing before `first_epoch`."""
+        if epoch < self.first_epoch:
+            return
+        self.steps += 1
+        for name, parameter in self._parameters.items():
+            if self.steps == 1:
+                self.mean[name] = parameter.detach().clone()
+            else:
+                self.mean[name].lerp_(parameter, 1 / self.steps)
+
+    def restore(self, steps: int, mean: dict[str, Tensor]) -> None:
+        """Go on with a mean of earlier; ValueError where it does not fit the net."""
+        shapes = {name: parameter.shape for name, parameter in self._parameters.items()} if steps else {}
+        if {name: value.shape for name, value in mean.items()} != shapes:
+            raise ValueError(f"the mean of {steps} steps has other parameters than the net")
+        self.steps = steps
+        self.mean = {name: torch.empty_like(self._parameters[name]).copy_(value) for name, value in mean.items()}
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """Within, the net has the mean's weights (its own, where no step is in the mean), and afterwards its own again."""
+        kept = {name: self._parameters[name].detach().clone() for name in self.mean}
+        self.load()
+        try:
+            yield
+        finally:
+            self._put(kept)
+
+    def load(self) -> None:
+        """Put the mean's weights into the net for good."""
+        self._put(self.mean)
+
+    @torch.no_grad()
+    def _put(self, tensors: dict[str, Tensor]) -> None:
+        for name, value in tensors.items():
+            self._parameters[name].copy_(value)

@@ -1,0 +1,109 @@
+"""The mean of the weights over the last epochs: what it is, where it is used, and what it leaves alone."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from firstspike.data import Normalize
+from firstspike.train import BadCheckpoint, fit, load_model
+from firstspike.train.averaging import WeightAverage
+from firstspike.train.distributed import ProcessGroup
+from firstspike.train.evaluation import evaluate
+
+
+def run(config, sets, **rest):
+    return fit(config, datasets=sets, progress=False, **rest)
+
+
+def state(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def test_the_mean_counts_from_its_first_epoch_and_is_put_in_for_a_while():
+    net = nn.Linear(1, 1, bias=False)
+    average = WeightAverage(net, first_epoch=1)
+    for epoch, value in [(0, 100.0), (1, 1.0), (1, 2.0), (2, 6.0)]:
+        net.weight.data.fill_(value)
+        average.add(epoch)
+    assert average.steps == 3
+    with average.applied():
+        assert net.weight.item() == pytest.approx(3.0) and torch.is_grad_enabled()
+    assert net.weight.item() == 6.0
+    average.load()
+    assert net.weight.item() == pytest.approx(3.0)
+
+
+def test_without_a_step_the_net_keeps_its_weights():
+    net = nn.Linear(1, 1)
+    before, average = state(net), WeightAverage(net, first_epoch=5)
+    average.add(4)
+    with average.applied():
+        assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("readout", ["membrane", "twd-exp"])
+def test_a_run_ends_with_the_mean_of_the_weights_after_each_step(readout, config, sets, tmp_path):
+    """The steps are seen through the optimizer; the measures and the saved net are those of their mean."""
+    weights = []
+
+    def optimizer(net):
+        made = torch.optim.AdamW(net.parameters(), lr=config.lr, fused=True)
+        made.register_step_post_hook(lambda *_: weights.append(state(net)))
+        return made
+
+    config = config.replace(average_epochs=2, readout=readout)
+    result = run(config, sets, optimizer=optimizer, directory=tmp_path)
+    counted = weights[-2 * (len(weights) // 3) :]
+    saved = load_model(tmp_path).model
+    for name, value in saved.state_dict().items():
+        assert torch.allclose(value, torch.stack([entry[name] for entry in counted]).mean(0), atol=1e-5), name
+    assert not torch.equal(saved.layers[0].weight, weights[-1]["layers.0.weight"])
+    assert result.test == evaluate(saved, sets[1], normalize=Normalize(), processes=ProcessGroup())
+
+
+def test_training_itself_and_earlier_epochs_are_as_without(config, sets):
+    plain, averaged = run(config, sets), run(config.replace(average_epochs=1), sets)
+    assert [entry.train for entry in averaged.history] == [entry.train for entry in plain.history]
+    assert [entry.test for entry in averaged.history[:-1]] == [entry.test for entry in plain.history[:-1]]
+    assert averaged.test.loss != plain.test.loss
+
+
+def test_callbacks_and_an_own_net_get_what_is_measured(config, sets):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
+    seen = []
+    result = run(
+        config.replace(spec="", average_epochs=2), sets, model=net, callbacks=[lambda epoch, net: seen.append(state(net))]
+    )  # fmt: skip
+    assert all(torch.equal(value, seen[-1][name]) for name, value in net.state_dict().items())
+    assert result.test == evaluate(net, sets[1], normalize=Normalize(), processes=ProcessGroup())
+
+
+def test_an_unfinished_run_gives_the_mean_too(config, sets, tmp_path):
+    run(config.replace(average_epochs=2), sets, directory=tmp_path)
+    finished = state(load_model(tmp_path).model)
+    (tmp_path / "result.json").unlink()
+    (tmp_path / "model.safetensors").unlink()
+    assert all(torch.equal(value, finished[name]) for name, value in load_model(tmp_path).model.state_dict().items())
+    run(config.replace(average_epochs=2), sets, directory=tmp_path)  # killed between the checkpoint and the result
+    assert all(torch.equal(value, finished[name]) for name, value in load_model(tmp_path).model.state_dict().items())
+
+
+def test_raised_epochs_average_their_own_steps_only(config, sets, tmp_path):
+    config = config.replace(schedule="constant", average_epochs=2)
+    run(config, sets, directory=tmp_path)
+    run(config.replace(epochs=5), sets, directory=tmp_path)
+    run(config.replace(epochs=5), sets, directory=tmp_path / "whole")
+    one, other = load_model(tmp_path).model, load_model(tmp_path / "whole").model
+    assert all(torch.equal(value, one.state_dict()[name]) for name, value in other.state_dict().items())
+
+
+def test_a_checkpoint_without_its_mean_is_refused(config, sets, tmp_path):
+    config = config.replace(average_epochs=2)
+    run(config, sets, directory=tmp_path)
+    (tmp_path / "result.json").unlink()
+    record = json.loads((tmp_path / "checkpoint.json").read_text())
+    (tmp_path / "checkpoint.json").write_text(json.dumps(record | {"averaged": 0}))
+    with pytest.raises(BadCheckpoint, match=r"the mean of 0 steps has other parameters than the net"):
+        run(config, sets, directory=tmp_path)
