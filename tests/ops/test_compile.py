@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from firstspike import functional
+from firstspike import SpikeTimes, functional, models
 from firstspike.ops import _library
 from firstspike.surrogate import atan, rectangle
 
@@ -122,15 +122,12 @@ def through_ramp(x: torch.Tensor) -> torch.Tensor:
     return functional.ramp(x * 2, 8).dense().sum(0)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:The .grad attribute of a Tensor:UserWarning"
-)  # torch hides it, unless it is an error
 def test_without_fullgraph() -> None:
-    """An operator whose result has a length that depends on the data ends a graph, and nothing else does: neither an
-    implementation nor a gradient of ours is looked into, which would warn."""
+    """Neither an implementation nor a gradient of ours is looked into, which would warn."""
     net = Mlp()
-    check(net, torch.compile(net, backend="aot_eager"), 3)
-    assert torch._dynamo.explain(net)(inputs(net, 3)).graph_count <= 5  # two layers that record, and a readout
+    compiled = torch.compile(net, backend="aot_eager")
+    for batch, seed in ((3, 0), (3, 1), (5, 2)):  # each has another number of support entries
+        check(net, compiled, batch, seed)
     x = torch.rand(4, 24, generator=generator(1)).requires_grad_()
     expected = through_ramp(x)
     got = torch.compile(through_ramp, backend="aot_eager")(x)
@@ -139,10 +136,36 @@ def test_without_fullgraph() -> None:
     assert torch.equal(torch.autograd.grad(got, x, grad)[0], torch.autograd.grad(expected, x, grad)[0])
 
 
-@pytest.mark.parametrize("make", [Mlp, Cnn, lambda: through_ramp], ids=["mlp", "cnn", "ramp"])
-def test_one_graph_where_dynamic_shapes_are_captured(make: type[torch.nn.Module]) -> None:
-    """As fullgraph=True does by itself."""
+@pytest.mark.parametrize("make", [Mlp, Cnn, Neurons, lambda: through_ramp], ids=["mlp", "cnn", "neurons", "ramp"])
+def test_one_graph_without_fullgraph(make: type[torch.nn.Module]) -> None:
+    """In training; an operator whose result has a length that depends on the data does not end a graph."""
     net = make()
     x = inputs(net, 3) if isinstance(net, torch.nn.Module) else torch.rand(4, 24).requires_grad_()
-    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
-        assert torch._dynamo.explain(net)(x).graph_count == 1
+    assert torch._dynamo.explain(net)(x).graph_count == 1
+
+
+@pytest.mark.parametrize("readout", ["membrane-mean", "twd-exp", "first-spike"])
+def test_a_whole_net_is_one_graph(readout: str) -> None:
+    net = models.build("8C3-AP2-R(8C3-8C3)-MP2-10", input_shape=(1, 8, 8), steps=4, readout=readout, dropout=0.1)
+    assert torch._dynamo.explain(net)(torch.rand(2, 1, 8, 8)).graph_count == 1
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor:UserWarning"
+)  # torch hides it, unless it is an error
+def test_a_graph_that_ends_between_two_layers() -> None:
+    """The gradient passes from graph to graph."""
+    net = Mlp()
+    first, integrate = functional.linear, functional.integrate
+
+    class Broken(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, times: torch.Tensor) -> torch.Tensor:
+            spikes = first(SpikeTimes(times, net.steps), net.w1, net.b1)
+            torch._dynamo.graph_break()
+            return integrate(first(spikes, net.w2), net.w3)[-1]
+
+    check(net, torch.compile(Broken(), backend="aot_eager"), 3)
