@@ -117,11 +117,19 @@ def row(condition: Condition, store: Store, profile: Profile) -> dict[str, Any]:
         "seeds": len(found),
         "seeds_asked": len(condition.runs),
         "status": status(condition, store),
+        "commits": commits(found),
     }
     for name, measure in MEASURES.items():
         values = [value for record in found if (value := measure(record)) is not None]
         made[name], made[f"{name}_sd"] = mean_and_sd(values)
     return made
+
+
+def commits(found: Sequence[Record]) -> str:
+    """The commits that records come from, seven digits of each, in the order of seeds: "0123abc, 4567def"."""
+    names = [record["provenance"]["commit"] or "not in git" for record in found]
+    short = [name[:7] + ("-dirty" if name.endswith("-dirty") else "") if name[:7].isalnum() else name for name in names]
+    return ", ".join(dict.fromkeys(short))
 
 
 def augmentation(run: Run) -> str:

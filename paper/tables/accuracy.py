@@ -15,7 +15,18 @@ from .table import ACCURACY, BEST, DATASETS, SEEDS, Table, result, rules, spread
 
 #: The method whose published figures stand beside a readout.
 TWD_METHOD, MEMBRANE_METHOD = "ETTFS", "Parallel TTFS"
-_OF_RELU = ("accuracy", "accuracy_sd", "best", "best_sd", "seconds", "seconds_sd", "seeds", "seeds_asked", "status")
+_OF_RELU = (
+    "accuracy",
+    "accuracy_sd",
+    "best",
+    "best_sd",
+    "seconds",
+    "seconds_sd",
+    "seeds",
+    "seeds_asked",
+    "status",
+    "commits",
+)
 
 
 def table1(profile: Profile, store: Store) -> Table:
@@ -53,6 +64,8 @@ def table1(profile: Profile, store: Store) -> Table:
         Column("seconds", "seconds per run", spread("seconds", 0)),
         Column("relu_seconds", "ReLU, seconds", spread("relu_seconds", 0)),
         Column("encoder", "encoder"),
+        Column("commits", "commit", lambda row: row["commits"] or MISSING),
+        Column("relu_commits", "ReLU, commit", _relu_commits),
     )
     return Table(
         "table1",
@@ -81,6 +94,10 @@ def _relu(row: Any) -> str:
     if absent(row["relu_seeds"]):
         return MISSING
     return result("accuracy")({name.removeprefix("relu_"): row[name] for name in row.index if name.startswith("relu_")})
+
+
+def _relu_commits(row: Any) -> str:
+    return MISSING if absent(row["relu_commits"]) else str(row["relu_commits"]) or MISSING
 
 
 def _signed(name: str) -> Any:

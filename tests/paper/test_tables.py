@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from paper.claims import claims, scientific
 from paper.figures import FIGURES, figures
-from paper.measures import frame
+from paper.measures import commits, frame
 from paper.page import page
 from paper.records import MissingReason, Store
 from paper.tables import TABLES, tables
@@ -34,8 +34,22 @@ def test_mean_and_sd_over_seeds(made):
     # digits has no published figure; MNIST 90.50 - 99.48 with TWD, 90.50 - 99.51 with the membrane
     assert table.shown["difference"].tolist() == ["–", "-8.98", "–", "-9.01"]
     assert table.shown["seconds per run"].tolist() == ["3 ± 0"] * 4
+    assert table.shown["commit"].tolist() == table.shown["ReLU, commit"].tolist() == ["abc"] * 4
     decoders = table.shown["decoder"].tolist()
     assert "TWD" in decoders[0] and "membrane" in decoders[2] and decoders[1] == decoders[3] == ""
+
+
+def test_table1_names_every_commit_of_a_row(made):
+    profile, store = made
+    first, second = profile.of("table1")[0].runs
+    for run, commit in ((first, "0123456789abcdef"), (second, "fedcba9876543210-dirty")):
+        made_by = record(run.seed)
+        made_by["provenance"]["commit"] = commit
+        store.add(run, made_by)
+    shown = by_name(tables(profile, store))["table1"].shown
+    assert shown["commit"].tolist() == ["0123456, fedcba9-dirty", "–", "–", "–"]
+    assert shown["ReLU, commit"].tolist() == ["–"] * 4
+    assert commits([{"provenance": {"commit": None}}]) == "not in git"
 
 
 def test_a_missing_condition_says_why_and_a_partial_one_how_many(made):
