@@ -68,3 +68,16 @@ def test_plot_as_json_names_the_pictures(run, tmp_path):
     found = json.loads(call("plot", run, "--count", 5, "--out", tmp_path, "--json").stdout)
     assert sorted(found) == ["histogram", "membrane", "raster", "weights"]
     assert found["raster"] == str(tmp_path / "raster.png")
+
+
+def test_a_net_that_ships_is_a_run(tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    result = call("plot", "digits-cnn", "--count", 20)
+    assert result.exit_code == 0 and (tmp_path / "digits-cnn" / "plots" / "raster.png").is_file(), result.output
+    assert json.loads(call("profile", "digits-mlp", "--count", 20, "--json").stdout)[-1]["layer"] == "total"
+    measured = json.loads(call("eval", "digits-mlp", "--json").stdout)
+    assert measured["images"] == 360 and measured["accuracy"] > 0.9
+    emulated = json.loads(call("emulate", "digits-mlp", "--limit", 50, "--json", "--no-progress").stdout)
+    assert emulated["summary"]["samples"] == 50

@@ -34,6 +34,13 @@ Offline = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AlwaysJson = Annotated[bool, typer.Option("--json", help="Print JSON (the only format).")]
 
+Run = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="Folder of a run, its model.safetensors, or a net that ships, such as mnist-cnn."
+    ),
+]
+
 # Python's names of what the options set, as they stand in messages.
 _OPTIONS = {
     r"\bresume=False\b": "--no-resume",
@@ -69,6 +76,15 @@ def errors(names: Mapping[str, str] | None = None) -> Iterator[None]:
             text = re.sub(pattern, option, text)
         typer.echo(f"error: {text}", err=True)
         raise typer.Exit(1) from error
+
+
+def run_file(path: Path) -> Path:
+    """The given path, or, where there is nothing of that name, the file of the trained net that ships under it."""
+    from ..models import shipped
+
+    if path.exists() or str(path) not in shipped.names():
+        return path
+    return shipped.pretrained_file(str(path))
 
 
 def own_data(trained: Trained, *, train: bool, images: Path | None, data: Path | None, offline: bool) -> Dataset:

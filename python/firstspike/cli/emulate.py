@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._shared import AsJson, DataFolder, Images, Offline, errors, own_data
+from ._shared import AsJson, DataFolder, Images, Offline, errors, own_data, run_file
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -35,7 +35,11 @@ _NAMES = {
 def emulate_command(
     context: typer.Context,
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Folder of a run, its model.safetensors, or a program file.")
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="Folder of a run, its model.safetensors, a net that ships, such as mnist-cnn, or a program file.",
+        ),
     ],
     profile: Annotated[
         str, typer.Option(help="generic8, loihi-like, odin-like, speck-like, or a TOML file.")
@@ -91,6 +95,7 @@ def emulate_command(
 
         _check_outputs(trace, {"--output": output, "--export-c": export})
         tables = _energy_tables(energy)
+        checkpoint = run_file(checkpoint)
         program: Program
         if serialization.is_program(checkpoint):
             trained, program = None, serialization.load(checkpoint)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ._shared import AsJson, DataFolder, Images, Offline, errors, own_data, print_metrics
+from ._shared import AsJson, DataFolder, Images, Offline, Run, errors, own_data, print_metrics, run_file
 
 
 def eval_command(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its model.safetensors.")],
+    path: Run,
     data: DataFolder = None,
     images: Images = None,
     split: Annotated[str, typer.Option(help="Which images: test or train.")] = "test",
@@ -24,7 +23,7 @@ def eval_command(
         from .. import _checks, train
 
         _checks.one_of("split", split, ("test", "train"))
-        trained = train.load_model(path)
+        trained = train.load_model(run_file(path))
         dataset = own_data(trained, train=split == "train", images=images, data=data, offline=offline)
         metrics = train.evaluate(trained.model, dataset, normalize=trained.normalize)
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._shared import AsJson, DataFolder, Images, Offline, errors, own_data
+from ._shared import AsJson, DataFolder, Images, Offline, Run, errors, own_data, run_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ..models import TTFSNet
 
 _NAMES = {"^path must": "RUN must", "^sample must": "--sample must", "^count must": "--count must"}
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its model.safetensors.")]
 Count = Annotated[int, typer.Option("--count", min=1, help="How many test images, from the first.")]
 
 
@@ -51,7 +50,7 @@ def plot_command(
             "membrane": plot.membrane(seen, sample),
             "weights": plot.weights(net.layers[0], shape=_input_size(net)),  # type: ignore[arg-type]
         }
-        folder = out or (path if path.is_dir() else path.parent) / "plots"
+        folder = out or (path.parent if path.is_file() else path) / "plots"
         folder.mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.items():
             picture.savefig(folder / f"{name}.{kind}", dpi=150)
@@ -98,7 +97,7 @@ def _net_and_images(
     from .. import train
     from ..models import TTFSNet
 
-    trained = train.load_model(path)
+    trained = train.load_model(run_file(path))
     if not isinstance(trained.model, TTFSNet):
         raise ValueError(f"{path} must hold a spiking net, got one of the model {trained.config.model!r}")
     test = own_data(trained, train=False, images=images, data=data, offline=offline)

@@ -6,6 +6,7 @@ from .inference import InferenceNet, prepare_for_inference
 from .net import TTFSNet
 from .observation import Observation
 from .relu import relu_counterpart
+from .shipped import load_pretrained, pretrained, pretrained_file
 
 __all__ = [
     "GrammarError",
@@ -15,8 +16,11 @@ __all__ = [
     "build",
     "cnn",
     "from_config",
+    "load_pretrained",
     "mlp",
     "parse",
     "prepare_for_inference",
+    "pretrained",
+    "pretrained_file",
     "relu_counterpart",
 ]

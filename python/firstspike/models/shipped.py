@@ -1,0 +1,122 @@
+"""Trained nets that come with the package: weights as safetensors, and beside each a JSON record of how it was made.
+
+`paper/pretrained.py` in the repository trains them and writes both files.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Generator
+
+from .. import _checks, _safetensors
+from .._files import parse_json, read_bytes, read_json, sha256
+from .builder import from_config
+from .net import TTFSNet
+
+if TYPE_CHECKING:
+    import pandas
+
+FOLDER = Path(__file__).resolve().parent / "weights"
+_LIMIT = 64 << 20  # bytes of a file of weights
+
+
+def names() -> list[str]:
+    """The names of the nets that come with the package, sorted."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def record(name: str) -> dict[str, Any]:
+    """The record of one of these nets: data, settings, sessions of its training, accuracy of the file, sha256.
+
+    Raises ValueError for another name, and where the file of the record is damaged.
+    """
+    _checks.one_of("name", name, tuple(names()))
+    found = read_json(FOLDER / f"{name}.json")
+    if not isinstance(found, dict):
+        raise ValueError(f"{FOLDER / name}.json must hold a table, got {type(found).__name__}")
+    return found
+
+
+def pretrained_file(name: str) -> Path:
+    """The file of one of the trained nets, which `train.load_model` and the commands take; its sha256 is checked.
+
+    Raises ValueError for another name, and where the file is not the one that its record describes.
+
+    Examples:
+        >>> pretrained_file("digits-cnn").name
+        'digits-cnn.safetensors'
+    """
+    path = FOLDER / f"{name}.safetensors"
+    _checked(path, record(name)["sha256"])
+    return path
+
+
+def load_pretrained(name: str) -> TTFSNet:
+    """A trained net that comes with the package, in evaluation, on the CPU; `pretrained` lists the names.
+
+    The net takes float32 images [B, C, H, W] of its data set with values in [0, 1] (uint8 pixels / 255) and gives scores
+    [B, classes]. Weights are kept as float16, gamma and bias as float32; computation is in float32. The accuracy in the table
+    was measured with exactly these weights.
+
+    Raises ValueError for an unknown name, and where the file is not the one that its record describes.
+
+    Examples:
+        >>> net = load_pretrained("digits-cnn")
+        >>> net(torch.rand(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
+    """
+    path = FOLDER / f"{name}.safetensors"
+    content = _safetensors.loads(_checked(path, record(name)["sha256"]), os.fspath(path))
+    net = from_config(parse_json(content.metadata["net"], os.fspath(path)), generator=Generator())
+    net.load_state_dict(content.tensors)  # float16 becomes the parameters' float32
+    return net.eval()
+
+
+def pretrained() -> pandas.DataFrame:
+    """The trained nets that come with the package, one per row, by name.
+
+    Columns: data; spec; steps; readout; parameters; accuracy of the file on the data's whole test set, in percent; seed;
+    epochs; size of the file in MB; commit of the training; file. `load_pretrained` loads one.
+
+    Examples:
+        >>> pretrained().loc["digits-cnn", "spec"]
+        '16C3-AP2-32C3-AP2-64-10'
+    """
+    import pandas  # not needed to load a net
+
+    rows = [_row(record(name)) | {"file": str(FOLDER / f"{name}.safetensors")} for name in names()]
+    return pandas.DataFrame(rows, index=pandas.Index(names(), name="name"))
+
+
+def _row(found: dict[str, Any]) -> dict[str, Any]:
+    config = found["config"]
+    return {
+        "data": config["data"],
+        "spec": config["spec"],
+        "steps": config["steps"],
+        "readout": config["readout"],
+        "parameters": found["parameters"],
+        "accuracy": 100 * found["test"]["accuracy"],
+        "seed": config["seed"],
+        "epochs": config["epochs"],
+        "MB": found["bytes"] / 1e6,
+        "commit": found["sessions"][-1]["commit"],
+    }
+
+
+def _checked(path: Path, expected: str) -> bytes:
+    """The bytes of a file. Raises ValueError where it is missing or its sha256 is another."""
+    try:
+        raw = read_bytes(path, limit=_LIMIT)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror or error}); install firstspike again") from error
+    found = sha256(raw)
+    if found != expected:
+        raise ValueError(
+            f"{path} must have the sha256 {expected} of its record, got {found}: the file was changed or damaged; "
+            "install firstspike again"
+        )
+    return raw

@@ -1,0 +1,98 @@
+"""The trained nets that come with the package: they load, are what their records say, and a changed file is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import firstspike
+from firstspike import models, train
+from firstspike.models import shipped
+
+from ..samples import generator
+
+TABLE1 = {"digits-mlp", "digits-cnn", "mnist-mlp", "mnist-cnn", "fashion-mlp", "fashion-cnn"}
+
+
+def test_the_nets_of_table_1_are_there() -> None:
+    assert {"digits-mlp", "digits-cnn"} <= set(shipped.names()) <= TABLE1
+    files = {f"{name}.{kind}" for name in shipped.names() for kind in ("json", "safetensors")}
+    assert {path.name for path in shipped.FOLDER.iterdir()} == files
+    assert sum(path.stat().st_size for path in shipped.FOLDER.iterdir()) < 10_000_000
+
+
+@pytest.mark.parametrize("name", shipped.names())
+def test_a_net_is_what_its_record_says(name: str) -> None:
+    found, raw = shipped.record(name), (shipped.FOLDER / f"{name}.safetensors").read_bytes()
+    assert hashlib.sha256(raw).hexdigest() == found["sha256"] and len(raw) == found["bytes"]
+    net = models.load_pretrained(name)
+    config = found["config"]
+    assert not net.training and (net.spec, net.steps) == (config["spec"], config["steps"])
+    assert sum(p.numel() for p in net.parameters()) == found["parameters"]
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+    assert len(found["sessions"][-1]["commit"]) == 40 and "dirty" not in str(found["sessions"])
+    assert abs(found["test"]["accuracy"] - found["test_as_trained"]["accuracy"]) < 0.005
+    x = torch.rand(3, *net.input_shape, generator=generator(1))
+    for other in (train.load_model(models.pretrained_file(name)).model, firstspike.load(models.pretrained_file(name))):
+        assert torch.equal(other(x), net(x))
+
+
+@pytest.mark.parametrize("name", ["digits-mlp", "digits-cnn"])
+def test_the_accuracy_is_the_one_that_is_stated(name: str) -> None:
+    pytest.importorskip("sklearn")
+    trained = train.load_model(models.pretrained_file(name))
+    test, warning = train.load_own(trained, train=False)
+    assert warning is None
+    net = models.load_pretrained(name)
+    with torch.no_grad():
+        right = (net(test.images / 255).argmax(1) == test.labels).sum().item()
+    stated = shipped.record(name)["test"]
+    assert abs(right - stated["accuracy"] * stated["images"]) <= 1  # one image may turn with another torch
+    assert models.pretrained().loc[name, "accuracy"] == 100 * stated["accuracy"] > 90
+
+
+def test_the_table_has_one_row_per_net() -> None:
+    table = models.pretrained()
+    assert list(table.index) == shipped.names()
+    expected = ["data", "spec", "steps", "readout", "parameters", "accuracy", "seed", "epochs", "MB", "commit", "file"]
+    assert list(table.columns) == expected and not table.isna().any(axis=None)
+    assert all(Path(file).is_file() for file in table["file"])
+
+
+def test_loading_leaves_the_random_stream_alone() -> None:
+    before = torch.random.get_rng_state()
+    models.load_pretrained("digits-mlp")
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_name_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="name must be one of .*digits-cnn.*, got 'mnist-rnn'"):
+        models.load_pretrained("mnist-rnn")
+    with pytest.raises(ValueError, match="name must be one of"):
+        models.pretrained_file("../digits-cnn")
+
+
+def test_a_changed_or_missing_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in shipped.FOLDER.glob("digits-mlp.*"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    assert shipped.names() == ["digits-mlp"]
+    weights = tmp_path / "digits-mlp.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    weights.write_bytes(raw)
+    for load in (models.load_pretrained, models.pretrained_file):
+        with pytest.raises(
+            ValueError, match=r"digits-mlp.safetensors must have the sha256 .* got .*: the file was changed"
+        ):
+            load("digits-mlp")
+    weights.unlink()
+    with pytest.raises(ValueError, match="digits-mlp.safetensors cannot be read .*install firstspike again"):
+        models.load_pretrained("digits-mlp")
+    (tmp_path / "digits-mlp.json").write_text("[]")
+    with pytest.raises(ValueError, match="must hold a table"):
+        models.load_pretrained("digits-mlp")
