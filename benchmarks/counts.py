@@ -60,7 +60,7 @@ def last_needed(fired: Tensor, steps: int, tile: int) -> Tensor:
     late = fired.movedim(1, -1).long()
     late = torch.where(late == SILENT, steps - 1, late)
     padded = F.pad(late, (0, -late.shape[-1] % tile))
-    return padded.unflatten(-1, (-1, tile)).amax(-1)
+    return torch.unflatten(padded, -1, (-1, tile)).amax(-1)
 
 
 def last_gradient(offset: Tensor, step: Tensor, groups: tuple[int, ...]) -> Tensor:

@@ -34,11 +34,11 @@ def _operations(name: str) -> Callable[[Record], float | None]:
 def _energy(record: Record) -> float:
     """Energy per sample of the synaptic work in nanojoules: additions and multiply-accumulates."""
     constants, counted = source()["energy"], record["results"]["operations"]
-    return (constants["add"] * counted["additions"] + constants["mac"] * counted["macs"]) / 1e3
+    return float(constants["add"] * counted["additions"] + constants["mac"] * counted["macs"]) / 1e3
 
 
 def _update_energy(record: Record) -> float:
-    return float(source()["energy"]["add"] * record["results"]["operations"]["updates"] / 1e3)
+    return float(source()["energy"]["add"] * record["results"]["operations"]["updates"]) / 1e3
 
 
 #: What is taken from one record. Accuracies and shares in per cent, decisions in steps, counted from 1.

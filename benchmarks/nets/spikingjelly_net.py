@@ -39,7 +39,8 @@ class FireOnce(neuron.SimpleBaseNode):  # type: ignore[misc]
 
     def neuronal_fire(self) -> Tensor:
         """The step's spikes."""
-        return self.surrogate_function(self.v - self.v_threshold) * (1.0 - self.fired)
+        spikes: Tensor = self.surrogate_function(self.v - self.v_threshold) * (1.0 - self.fired)
+        return spikes
 
     def neuronal_reset(self, spike: Tensor) -> None:
         """Remember who fired; the potential stays."""

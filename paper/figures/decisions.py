@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from firstspike.report import figure, line_style
 
@@ -53,7 +54,8 @@ def decisions(profile: Profile, store: Store) -> NamedFigure | None:
     )
 
 
-def _decided(record: dict[str, Any]) -> np.ndarray:
+def _decided(record: dict[str, Any]) -> NDArray[np.float64]:
     """Share of samples decided in step 0 to T - 1 or before, [T]; what never fires is not in it."""
     counts = np.array(record["results"]["test"]["decided"], dtype=float)
-    return counts[:-1].cumsum() / counts.sum()
+    shares: NDArray[np.float64] = counts[:-1].cumsum() / counts.sum()
+    return shares

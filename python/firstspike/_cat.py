@@ -27,8 +27,6 @@ def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
         >>> left, right = SpikeTimes(torch.tensor([[0, 3]], dtype=torch.uint8), 4), SpikeTimes(torch.tensor([[255]]).byte(), 4)
         >>> cat([left, right]).times
         tensor([[  0,   3, 255]], dtype=torch.uint8)
-
-    Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 255]], dtype=torch.uint8), steps=4)
         >>> cat([spikes, spikes], dim=1).times
         tensor([[  0, 255,   0, 255]], dtype=torch.uint8)
@@ -37,7 +35,7 @@ def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
         raise TypeError(f"trains must be a list of SpikeTimes, got {_checks.shown(trains)}")
     for train in trains:
         _checks.instance("trains", train, SpikeTimes, "a list of SpikeTimes")
-    first = trains[0]
+    first: SpikeTimes = trains[0]
     dims = first.times.dim()
     dim = _checks.integer("dim", dim, -dims, dims - 1) % dims
     made = first

@@ -204,7 +204,7 @@ def grouped(scores: Tensor, classes: int) -> Tensor:
     _checks.integer("classes", classes, 1)
     if scores.dim() < 2 or scores.shape[-1] == 0 or scores.shape[-1] % classes:
         raise ValueError(f"scores must have shape [..., {classes} classes times k], got {tuple(scores.shape)}")
-    return scores.unflatten(-1, (classes, -1))
+    return torch.unflatten(scores, -1, (classes, -1))
 
 
 def _early_weights(v: Tensor) -> Tensor:

@@ -167,7 +167,8 @@ def integrate(
     bias = _checks.bias(bias, weight.shape[0])
     decay = _checks.positive("decay", decay, 1.0)
     _same_device(spikes, weight, bias)
-    return ops.integrate.integrate_layer(*_input(spikes), weight, bias, geometry, decay).flatten(2)
+    membrane: Tensor = ops.integrate.integrate_layer(*_input(spikes), weight, bias, geometry, decay)
+    return membrane.flatten(2)
 
 
 def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
@@ -264,4 +265,5 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
         raise ValueError(
             f"current must have shape [steps, batch, ...] with at least one step, got {tuple(current.shape)}"
         )
-    return ops.fire.fire(current.contiguous(), _neuron(threshold, decay, surrogate))
+    fired: Tensor = ops.fire.fire(current.contiguous(), _neuron(threshold, decay, surrogate))
+    return fired

@@ -68,8 +68,8 @@ def _load(name: str, root: str | os.PathLike[str] | None, train: bool, download:
     folder = user_root(root)
     if name in _IDX:
         return idx_source.load(_IDX[name], root=folder, train=train, download=download)
-    module = gesture if name == "dvs-gesture" else cifar
-    return module.load(name, root=folder, train=train, download=download)
+    load_archive = gesture.load if name == "dvs-gesture" else cifar.load
+    return load_archive(name, root=folder, train=train, download=download)
 
 
 def reload(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from . import library
 from .dataset import Dataset
@@ -66,7 +67,7 @@ def _without_network(reader: Any, archive: Path, md5: str) -> Any:
     return type(reader.__name__, (reader,), {"download": download})  # its name is the folder's
 
 
-def frame(events: np.ndarray, *, sensor: int) -> np.ndarray:
+def frame(events: NDArray[np.void], *, sensor: int) -> NDArray[np.uint8]:
     """Sum a recording's events into uint8 frames [2 * SLICES, SIDE, SIDE].
 
     The recording is cut into SLICES parts of equal duration, its pixels into SIDE x SIDE squares. Channel 2 s + p
@@ -86,4 +87,5 @@ def frame(events: np.ndarray, *, sensor: int) -> np.ndarray:
     cell = ((2 * part + p) * SIDE + y // square) * SIDE + x // square
     counts = np.bincount(cell, minlength=2 * SLICES * SIDE * SIDE).reshape(2 * SLICES, SIDE, SIDE)
     top = np.percentile(counts[counts > 0], 99)
-    return np.ceil(np.minimum(counts / top, 1.0) * 255).astype(np.uint8)
+    frames: NDArray[np.uint8] = np.ceil(np.minimum(counts / top, 1.0) * 255).astype(np.uint8)
+    return frames

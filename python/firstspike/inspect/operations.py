@@ -44,7 +44,7 @@ def synaptic_operations(events: Tensor, layer: Any) -> float:
 
 def products(units: Tensor, layer: Any) -> float:
     """Sum over `units` [B, N] or [B, C, H, W], as they are after the layer's pooling, of the weights that each reaches."""
-    weight = layer.weight
+    weight: Tensor = layer.weight
     if weight.dim() == 2:
         return float(units.sum(dtype=torch.float64)) * weight.shape[0]
     ones = units.new_ones(1, 1, *weight.shape[2:])

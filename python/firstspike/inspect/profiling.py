@@ -145,7 +145,7 @@ def active_updates(spikes: SpikeTimes, layer: Any) -> float:
 
 def _active(events: Tensor, layer: Any) -> float:
     """The same for the events [B, ...] of one step."""
-    weight = layer.weight
+    weight: Tensor = layer.weight
     if weight.dim() == 2:
         return float(events.flatten(1).any(1).sum()) * weight.shape[0]
     pool = getattr(layer, "avg_pool", 1)

@@ -68,6 +68,6 @@ def layer_current(layer: Any, before: SpikeTimes | Tensor) -> Tensor:
     if x.dim() >= 4:
         x = F.avg_pool2d(x.reshape(-1, *x.shape[-3:]), pool)
         if weight.dim() == 4:
-            return F.conv2d(x, weight, bias, layer.stride, layer.padding).unflatten(0, lead)
+            return torch.unflatten(F.conv2d(x, weight, bias, layer.stride, layer.padding), 0, lead)
         x = x.flatten(1).unflatten(0, lead)
     return F.linear(x, weight, bias)

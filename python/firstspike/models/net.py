@@ -139,12 +139,14 @@ class TTFSNet(nn.Module):
         return signal, membrane
 
     def _read(self, output: SpikeTimes | Tensor, membrane: Tensor | None) -> Tensor:
+        scores: Tensor
         if membrane is None:
-            return self.readout(output)
+            scores = self.readout(output)
+            return scores
         last = self.layers[-1]
         assert isinstance(last, fs.FiringLayer) and isinstance(output, SpikeTimes)
-        overshoot = decode.overshoot(output, membrane.detach(), threshold=last.neuron["threshold"])
-        return self.readout(output, overshoot)
+        scores = self.readout(output, decode.overshoot(output, membrane.detach(), threshold=last.neuron["threshold"]))
+        return scores
 
     def _encoded(self, x: Tensor | SpikeTimes) -> Tensor | SpikeTimes:
         if isinstance(x, SpikeTimes):
@@ -156,9 +158,8 @@ class TTFSNet(nn.Module):
                 )
             self._check_shape(x.shape)
             return x.flatten(1) if self.flat else x
-        if isinstance(self.encoder, fs.SpikeInput):
-            return self.encoder(x)  # refuses it
-        signal: Tensor | SpikeTimes = self.encoder(self._input(x))
+        refused = isinstance(self.encoder, fs.SpikeInput)  # by the encoder, which takes spikes alone
+        signal: Tensor | SpikeTimes = self.encoder(x if refused else self._input(x))
         return signal
 
     def _input(self, x: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def map_current(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, pa
     """Current [T, B, O, H', W'] of a dense train [T, B, C, H, W], pooled, then convolved."""
     x = _pooled(x, avg_pool)
     with full_precision(x.device):
-        return F.conv2d(x.flatten(0, 1), weight, bias, stride, padding).unflatten(0, x.shape[:2])
+        return torch.unflatten(F.conv2d(x.flatten(0, 1), weight, bias, stride, padding), 0, x.shape[:2])
 
 
 def flat_membrane(spikes: Spikes, weight: Tensor, bias: Tensor | None, avg_pool: int, decay: float) -> Tensor:
@@ -128,4 +128,4 @@ def _pooled(x: Tensor, factor: int) -> Tensor:
         return x
     if x.dim() != 5:
         raise ValueError(f"avg_pool = {factor} needs maps {MAP}, got {tuple(x.shape[1:])}")
-    return F.avg_pool2d(x.flatten(0, 1), factor).unflatten(0, x.shape[:2])
+    return torch.unflatten(F.avg_pool2d(x.flatten(0, 1), factor), 0, x.shape[:2])

@@ -76,7 +76,7 @@ class MaxPool2d(nn.Module):
         """Dense train, float32 [T, B, C, H // k, W // k], of `spikes` [B, C, H, W]."""
         _check_map(spikes, self.kernel_size)
         dense = spikes.dense()
-        pooled = F.max_pool2d(dense.flatten(0, 1), self.kernel_size).unflatten(0, dense.shape[:2])
+        pooled = torch.unflatten(F.max_pool2d(dense.flatten(0, 1), self.kernel_size), 0, dense.shape[:2])
         with torch.no_grad():
             self.repeated.copy_((pooled.sum(0) > 1).sum())
             self.units.fill_(pooled[0].numel())

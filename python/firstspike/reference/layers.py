@@ -28,7 +28,7 @@ def _pool(x: Tensor, size: int) -> Tensor:
     """Average over size x size windows of x [T, B, C, H, W]; rows and columns that fill no window are dropped."""
     if size == 1:
         return x
-    return avg_pool2d(x.flatten(0, 1), size).unflatten(0, x.shape[:2])
+    return torch.unflatten(avg_pool2d(x.flatten(0, 1), size), 0, x.shape[:2])
 
 
 def linear_current(spikes: Spikes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1) -> Tensor:
@@ -50,7 +50,7 @@ def conv2d_current(
     """Current [T, B, O, H', W'] of a convolution."""
     x = _pool(spikes.dense().to(weight.dtype), avg_pool)
     current = torch_conv2d(x.flatten(0, 1), weight, bias, stride, padding)
-    return current.unflatten(0, x.shape[:2])
+    return torch.unflatten(current, 0, x.shape[:2])
 
 
 def ramp(

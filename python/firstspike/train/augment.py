@@ -60,7 +60,8 @@ def _boxes(augmentation: Augmentation, count: int, size: tuple[int, int], genera
     top = (down * (height - rows + 1)).floor()
     left = (right * (width - columns + 1)).floor()
     box = torch.stack([top, top + rows, left, left + columns], dim=1).long()
-    return box * (chosen < augmentation.erase)[:, None]  # an empty rectangle where none was chosen
+    box *= (chosen < augmentation.erase)[:, None]  # an empty rectangle where none was chosen
+    return box
 
 
 def apply(images: Tensor, draws: Draws, fill: int = 0) -> Tensor:

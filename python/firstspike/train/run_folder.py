@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from .. import _safetensors
 from .._files import JSON_LIMIT, read_bytes, read_json, sweep
@@ -101,8 +100,9 @@ def _mark(path: Path) -> str | None:
     """The format that a safetensors file's metadata name; only its header is read."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
-        header: dict[str, Any] = _safetensors.header(file.read(min(size, 1 << 20)))
-    return header.get("__metadata__", {}).get("format")
+        header = _safetensors.header(file.read(min(size, 1 << 20)))
+    mark: str | None = header.get("__metadata__", {}).get("format")
+    return mark
 
 
 def _named_by_old_record(path: Path) -> bool:

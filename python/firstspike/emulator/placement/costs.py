@@ -66,8 +66,10 @@ class Costs:
         kernel, stride, pad = layer.weight.shape[1 + axis], layer.stride[axis], layer.padding[axis]
         low = outputs[0] * stride - pad
         offset = np.arange(size) - low
-        inside = (offset >= 0) & (offset < (outputs[1] - outputs[0]) * stride + kernel)
-        return inside & (offset % stride < kernel) if stride > kernel else inside
+        inside: NDArray[np.bool_] = (offset >= 0) & (offset < (outputs[1] - outputs[0]) * stride + kernel)
+        if stride > kernel:
+            inside &= offset % stride < kernel
+        return inside
 
     def thetas(self, first: int, last: int) -> frozenset[int]:
         """Distinct thresholds of these neurons; none for a layer that never fires."""

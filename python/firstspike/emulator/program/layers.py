@@ -116,7 +116,8 @@ class Layer:
     def max_abs_sum(self) -> NDArray[np.int64]:
         """Largest absolute sum of any set of events, per output channel, int64: sum |W| pool^2 2^shift."""
         weights = np.abs(self.weight.astype(np.int64)).reshape(-1, self.weight.shape[-1])
-        return (weights.sum(0) * self.pool**2) << self.shift
+        largest: NDArray[np.int64] = (weights.sum(0) * self.pool**2) << self.shift
+        return largest
 
     def overflow_free(self) -> dict[str, bool]:
         """Per register, whether a static bound excludes overflow for every input; False where the bound does not."""
@@ -129,7 +130,8 @@ class Layer:
 
 def _taps(size: int, out: int, kernel: int, stride: int, pad: int) -> NDArray[np.int64]:
     at = np.arange(out)[:, None] * stride - pad + np.arange(kernel)
-    return ((at >= 0) & (at < size)).sum(1)
+    taps: NDArray[np.int64] = ((at >= 0) & (at < size)).sum(1)
+    return taps
 
 
 def check_layer(layer: Layer) -> None:

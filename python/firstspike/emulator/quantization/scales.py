@@ -61,11 +61,12 @@ def choose_scale(weight: NDArray[np.float64], bits: int, step: int, observer: st
     """
     one_of("observer", observer, OBSERVERS)
     flat = weight.reshape(len(weight), -1)
-    full = np.abs(flat).max(1) / (weight_limits(bits)[1] * step)
+    full: NDArray[np.float64] = np.abs(flat).max(1) / (weight_limits(bits)[1] * step)
     full[full == 0] = 1.0
     if observer == "max":
         return full
-    best, least = full, np.full(len(full), np.inf)
+    best: NDArray[np.float64] = full
+    least = np.full(len(full), np.inf)
     for share in _SHARES:
         scale = full * share
         error = ((round_weights(flat, scale[:, None], bits, step) * scale[:, None] - flat) ** 2).sum(1)

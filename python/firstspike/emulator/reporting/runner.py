@@ -148,7 +148,8 @@ def _settled(scores: NDArray[np.int64]) -> NDArray[np.int64]:
     """Step from which on the best class of running scores [B, T, classes] no longer changes, int64 [B]."""
     best = scores.argmax(2)
     differs = best != best[:, -1:]
-    return (differs * np.arange(1, best.shape[1] + 1)).max(1)
+    settled: NDArray[np.int64] = (differs * np.arange(1, best.shape[1] + 1)).max(1)
+    return settled
 
 
 def _check_early_exit(program: Program) -> None:
