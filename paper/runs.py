@@ -24,6 +24,7 @@ _SPIKING = (
     "decay",
     "surrogate",
     "surrogate_scale",
+    "hidden_gain",
     "output_gain",
     "output_surrogate_scale",
 )

@@ -9,6 +9,7 @@ from torch import Generator, nn
 
 from .. import _checks
 from .. import nn as fs
+from ..init import pool_gain
 from ..surrogate import Surrogate
 from .coding import ENCODERS, MEMBRANE, READOUTS, TEMPORAL, make_encoder, make_readout
 from .grammar import Conv, Linear, Pool, Residual, fail, parse
@@ -35,6 +36,7 @@ def build(
     threshold: float = 1.0,
     decay: float = 1.0,
     surrogate: Surrogate | None = None,
+    hidden_gain: float | None = None,
     output_gain: float | None = None,
     output_surrogate: Surrogate | None = None,
     generator: Generator | None = None,
@@ -63,9 +65,10 @@ def build(
     affine: gamma and beta per output ("channel"), per "layer", or None. bias: beta; by default only with an affine.
     pooling: "avg", "max" or "earliest" replaces the kind of every pool in the string.
     dropout: in training, the probability with which a neuron is silent for the fully connected layer behind it (`Synapse`).
-    threshold, decay, surrogate: of every neuron. output_gain, output_surrogate: of an output layer that fires, in place of
-    its gain (`init.pool_gain`) and of `surrogate`; with 1 / sqrt(steps) and a wider triangle fewer output neurons fire in
-    the first step, and more of them have a gradient (ours). generator: draws the weights.
+    threshold, decay, surrogate: of every neuron. hidden_gain: a factor on the gain (`init.pool_gain`) of every hidden layer
+    that gets spikes. output_gain, output_surrogate: of an output layer that fires, in place of its gain and of `surrogate`.
+    With direct coding spikes come early: with gains of sqrt(2 / steps) and 1 / sqrt(steps) and a wider triangle fewer
+    neurons fire in the first step, and more output neurons have a gradient (ours). generator: draws the weights.
 
     Raises GrammarError (a ValueError) that points at the token, ValueError and TypeError naming the argument.
 
@@ -96,11 +99,14 @@ def build(
         "normalization": normalization,
         "generator": generator,
     }
+    hidden_gain = None if hidden_gain is None else _checks.positive("hidden_gain", hidden_gain)
     output = _output(output_gain, output_surrogate)
     if output and (readout in MEMBRANE or (len(sized) == 1 and encoder == "direct")):
         name = "output_gain" if output_gain is not None else "output_surrogate"
         raise ValueError(f"{name} needs an output layer that gets spikes and fires, got readout {readout!r}")
-    options = _Options(encoder == "direct", readout in MEMBRANE, population, dropout, synapse, dict(neuron), output)
+    options = _Options(
+        encoder == "direct", readout in MEMBRANE, population, dropout, synapse, dict(neuron), hidden_gain, output
+    )
     layers = _layers(sized, options)
     config = {
         "spec": spec,
@@ -121,6 +127,8 @@ def build(
         "decay": neuron["decay"],
         "surrogate": dataclasses.asdict(neuron["surrogate"]),
     }
+    if hidden_gain is not None:
+        config["hidden_gain"] = hidden_gain
     if output_gain is not None:
         config["output_gain"] = output["gain"]
     if output_surrogate is not None:
@@ -201,6 +209,7 @@ class _Options:
     dropout: float
     synapse: dict[str, Any]
     neuron: dict[str, Any]
+    hidden_gain: float | None
     output: dict[str, Any]  # what an output layer that fires has of its own
 
 
@@ -267,6 +276,8 @@ def _coded(item: SizedLayer, options: _Options, last: bool) -> nn.Module:
 def _spiking(item: SizedLayer, factor: int, options: _Options, dropout: float, *, last: bool = False) -> nn.Module:
     """A layer that gets and gives spikes; only fully connected ones drop some."""
     shared: dict[str, Any] = {"avg_pool": factor, **options.synapse, **options.neuron}
+    if options.hidden_gain is not None and not last:
+        shared["gain"] = options.hidden_gain * pool_gain(factor, options.synapse["steps"])
     if isinstance(item.token, Conv):
         sizes: dict[str, Any] = {"stride": item.token.stride, "padding": item.token.padding}
         return fs.TTFSConv2d(item.inputs, item.outputs, item.token.kernel, **sizes, **shared)

@@ -145,6 +145,7 @@ class TTFSConv2d(FiringLayer):
         stride: int | Pair = 1,
         padding: int | Pair = 0,
         avg_pool: int = 1,
+        gain: float | None = None,
         threshold: float | Tensor = 1.0,
         decay: float = 1.0,
         surrogate: Surrogate | None = None,
@@ -163,7 +164,7 @@ class TTFSConv2d(FiringLayer):
         self.avg_pool = _checks.size("avg_pool", avg_pool)
         super().__init__(
             (self.out_channels, self.in_channels, *self.kernel_size),
-            pool_gain(avg_pool, steps),
+            pool_gain(avg_pool, steps) if gain is None else _checks.positive("gain", gain),
             steps=steps,
             threshold=threshold,
             decay=decay,
@@ -211,14 +212,19 @@ class TTFSConv2d(FiringLayer):
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
-        return super().settings() | {
-            "in_channels": self.in_channels,
-            "out_channels": self.out_channels,
-            "kernel_size": self.kernel_size,
-            "stride": self.stride,
-            "padding": self.padding,
-            "avg_pool": self.avg_pool,
-        }
+        own = {} if self.gain == pool_gain(self.avg_pool, self.steps) else {"gain": self.gain}
+        return (
+            super().settings()
+            | own
+            | {
+                "in_channels": self.in_channels,
+                "out_channels": self.out_channels,
+                "kernel_size": self.kernel_size,
+                "stride": self.stride,
+                "padding": self.padding,
+                "avg_pool": self.avg_pool,
+            }
+        )
 
     @property
     def _window(self) -> tuple[Pair, Pair, int]:

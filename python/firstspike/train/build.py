@@ -16,7 +16,18 @@ from ..nn import Affine
 from .config import Config
 from .seeds import generator
 
-_PASSED = ("encoder", "readout", "gamma", "scale", "population", "init", "bias", "pooling", "output_gain")
+_PASSED = (
+    "encoder",
+    "readout",
+    "gamma",
+    "scale",
+    "population",
+    "init",
+    "bias",
+    "pooling",
+    "hidden_gain",
+    "output_gain",
+)
 
 
 def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:

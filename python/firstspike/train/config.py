@@ -103,6 +103,7 @@ class Config:
     decay: float = 1.0
     surrogate: str = "triangle"
     surrogate_scale: float | None = None
+    hidden_gain: float | None = None
     output_gain: float | None = None
     output_surrogate_scale: float | None = None
     dropout: float = 0.0
