@@ -18,7 +18,12 @@ from .spikes import SpikeTimes
 
 
 def times(spikes: SpikeTimes) -> Tensor:
-    """Differentiable times in steps, float32 [B, ...], T where silent, of SpikeTimes [B, ...]."""
+    """Differentiable times in steps, float32 [B, ...], T where silent, of SpikeTimes [B, ...].
+
+    Examples:
+        >>> losses.times(SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8))
+        tensor([[2., 8.]])
+    """
     _spikes(spikes)
     steps = spikes.steps
     clock = torch.arange(steps, dtype=torch.float32, device=spikes.device) - steps
@@ -31,6 +36,11 @@ def target_times(spikes: SpikeTimes, target: Tensor) -> Tensor:
     The error of SpikeProp (Bohte, Kok and La Poutre 2002, Neurocomputing 48), there a sum over neurons.
 
     spikes: [B, ...]. target: a real tensor of a shape that broadcasts to it, in steps; T asks for silence.
+
+    Examples:
+        >>> output = SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8)
+        >>> losses.target_times(output, torch.tensor([0.0, 8.0]))  # ((2 / 8)^2 + 0) / 2
+        tensor(0.0312)
     """
     _spikes(spikes)
     _checks.instance("target", target, Tensor, "a tensor of times in steps")
@@ -50,6 +60,11 @@ def margin(spikes: SpikeTimes, labels: Tensor, steps: float = 1.0) -> Tensor:
 
     Zero where the right neuron fires at least `steps` steps before all others (the multiclass hinge of Crammer and Singer 2001,
     JMLR 2, on times in place of scores). spikes: [B, C], a neuron per class, C >= 2. labels: int64 [B]. steps: > 0.
+
+    Examples:
+        >>> output = SpikeTimes(torch.tensor([[2, 5, 255]], dtype=torch.uint8), 8)
+        >>> losses.margin(output, torch.tensor([0])), losses.margin(output, torch.tensor([1]))
+        (tensor(0.), tensor(0.5000))
     """
     right = _right(spikes, labels)
     if spikes.shape[1] < 2:
@@ -66,19 +81,34 @@ def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1
 
     After Mostafa 2017 (arXiv 1606.08165, there on exp(time)) and Goeltz et al. 2021 (Nature Machine Intelligence 3).
     spikes: [B, C], a neuron per class. labels: int64 [B]. tau: in steps, > 0; a small one asks for a clear first spike only.
+
+    Examples:
+        >>> output = SpikeTimes(torch.tensor([[2, 5, 255]], dtype=torch.uint8), 8)
+        >>> losses.first_spike_cross_entropy(output, torch.tensor([0]))
+        tensor(0.0509)
     """
     right = _right(spikes, labels)
     return F.cross_entropy(-times(spikes) / _checks.positive("tau", tau), right.squeeze(1))
 
 
 def spike_count(spikes: SpikeTimes) -> Tensor:
-    """The share of neurons that fire, 0 to 1: a penalty on activity (and thereby on energy). Any shape [B, ...]."""
+    """The share of neurons that fire, 0 to 1: a penalty on activity (and thereby on energy). Any shape [B, ...].
+
+    Examples:
+        >>> losses.spike_count(SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8))
+        tensor(0.5000)
+    """
     _spikes(spikes)
     return _weighted(spikes, torch.ones(spikes.steps, dtype=torch.float32)) / max(spikes.times.numel(), 1)
 
 
 def latency(spikes: SpikeTimes) -> Tensor:
-    """The mean time in parts of the run, 0 (all in step 0) to 1 (all silent): a penalty on late spikes. Any shape."""
+    """The mean time in parts of the run, 0 (all in step 0) to 1 (all silent): a penalty on late spikes. Any shape.
+
+    Examples:
+        >>> losses.latency(SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8))  # (2 / 8 + 1) / 2
+        tensor(0.6250)
+    """
     _spikes(spikes)
     early = 1 - torch.arange(spikes.steps, dtype=torch.float32) / spikes.steps
     return 1 - _weighted(spikes, early) / max(spikes.times.numel(), 1)
@@ -90,6 +120,13 @@ def existence(spikes: SpikeTimes, membrane: Tensor, threshold: float = 1.0) -> T
     A silent neuron whose potential stays far from the threshold gets no surrogate gradient; here it gets one from its last
     potential, so that it learns to fire (in the spirit of the weight sum cost of Mostafa 2017, which bounds the weights
     instead). spikes, membrane: as `layer(x, membrane=True)` returns them, [B, ...] and float32 [T, B, ...].
+
+    Examples:
+        >>> layer = nn.TTFSLinear(4, 3, steps=8)
+        >>> x = encode.latency(torch.rand(2, 4), steps=8)
+        >>> spikes, membrane = layer(x, membrane=True)
+        >>> losses.existence(spikes, membrane).shape
+        torch.Size([])
     """
     _spikes(spikes)
     membrane = _checks.float32("membrane", membrane)

@@ -18,6 +18,8 @@ from . import nn as fs
 from ._files import write_atomic
 from .surrogate import Surrogate
 
+__all__ = ["load", "save"]
+
 FORMAT, VERSION = "firstspike-net", 1
 _DEPTH = 32  # modules within modules
 _KINDS: dict[str, type[nn.Module]] = {

@@ -1,65 +1,108 @@
-"""Every public class and function of the main parts of the package has an example, and the examples run."""
+"""Everything public is on an API page, and every class and function there has an example, which runs."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import matplotlib
+import numpy as np
 import pytest
 import torch
 
 import firstspike
 
-MODULES = ["", "functional", "encode", "decode", "init", "surrogate", "nn", "models"]
-# Types for annotations and bases that are not made on their own.
-PLAIN = {"Affine", "FiringLayer", "InferenceNet", "Observation", "Prepacked", "Synapse"}
+API = Path(__file__).resolve().parents[2] / "docs" / "api"
+#: What an example may use without an import; docs/api/index.md says so.
+ASSUMED = re.search(r"```python\n(.*?)```", (API / "index.md").read_text(), re.DOTALL)
+
+
+def shown() -> list[str]:
+    """The names behind `:::` on the API pages."""
+    return re.findall(r"^::: (firstspike\S*)", "\n".join(page.read_text() for page in API.glob("*.md")), re.MULTILINE)
+
+
+def found_at(name: str) -> Any:
+    """The module or object of a dotted name."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        part, _, last = name.rpartition(".")
+        return getattr(found_at(part), last)
+
+
+def members(module: ModuleType) -> list[str]:
+    """What a module offers: its `__all__`, or all that it defines under names without underscore."""
+    own = [
+        n for n, v in vars(module).items() if not n.startswith("_") and getattr(v, "__module__", "") == module.__name__
+    ]
+    return list(getattr(module, "__all__", own))
 
 
 def public() -> Iterator[tuple[str, Any]]:
-    """(name, object) of every public function and class."""
-    for module in MODULES:
-        part = importlib.import_module(f"firstspike.{module}" if module else "firstspike")
-        names = getattr(part, "__all__", None) or [n for n in vars(part) if not n.startswith("_")]
-        for name in names:
-            found = getattr(part, name)
-            if (inspect.isfunction(found) or inspect.isclass(found)) and defined_in(found, part):
-                yield f"{module}.{name}".lstrip("."), found
+    """(name, object) of every class and function that an API page shows."""
+    for name in shown():
+        part = found_at(name)
+        pairs = [(f"{name}.{n}", getattr(part, n)) for n in members(part)] if inspect.ismodule(part) else [(name, part)]
+        yield from ((n, found) for n, found in pairs if inspect.isfunction(found) or inspect.isclass(found))
 
 
-def defined_in(found: Any, part: Any) -> bool:
-    """Whether a part of the package defines an object, or lists it as its own."""
-    return found.__module__ == part.__name__ or (hasattr(part, "__all__") and found.__module__.startswith("firstspike"))
-
-
-def examples() -> Iterator[tuple[str, Any]]:
-    """(name, docstring tests) of all that have some."""
+def examples() -> Iterator[tuple[str, doctest.DocTest]]:
+    """(name, docstring test) of all that have one."""
     for name, found in public():
-        made = names_in_examples(found)
-        for test in doctest.DocTestFinder(recurse=False).find(found, name=name, globs=made):
+        names = vars(importlib.import_module(found.__module__)) | assumed()
+        for test in doctest.DocTestFinder(recurse=False).find(found, name=name, globs=names):
             yield name, test
 
 
-def names_in_examples(found: Any) -> dict[str, Any]:
-    """What an example may use without an import: torch, the package's parts, and the names of its own module."""
-    own = vars(importlib.import_module(found.__module__))
-    parts = {name: getattr(firstspike, name) for name in ("SpikeTimes", *filter(None, MODULES))}
-    return {**parts, **{n: getattr(firstspike.models, n) for n in ("mlp", "build")}, **own, "torch": torch}
+def assumed() -> dict[str, Any]:
+    """The names that docs/api/index.md imports for all examples."""
+    assert ASSUMED is not None
+    names: dict[str, Any] = {}
+    exec(ASSUMED[1], names)
+    return names
+
+
+EXAMPLES = [(name, test) for name, test in examples() if test.examples]
+
+
+def test_everything_public_is_on_an_api_page() -> None:
+    on_pages = set(shown())
+    assert on_pages <= {f"firstspike.{name}" for name in firstspike.__all__} | {
+        "firstspike.energy",
+        "firstspike.emulator.profile",
+        "firstspike.emulator.qat",
+    }
+    names = set(firstspike.__all__) - {"__version__"}
+    assert sorted(name for name in names if f"firstspike.{name}" not in on_pages) == []
+
+
+def test_every_page_is_in_the_list_of_pages() -> None:
+    index = (API / "index.md").read_text()
+    assert [
+        page.name for page in sorted(API.glob("*.md")) if page.name != "index.md" and f"({page.name})" not in index
+    ] == []
 
 
 def test_every_public_object_has_an_example() -> None:
-    with_one = {name for name, test in examples() if test.examples}
-    assert len(with_one) > 40
-    lacking = sorted(name for name, _ in public() if name not in with_one and name.rpartition(".")[2] not in PLAIN)
-    assert lacking == []
+    with_one = {name for name, _ in EXAMPLES}
+    assert len(with_one) > 140
+    assert sorted(name for name, _ in public() if name not in with_one) == []
 
 
-@pytest.mark.parametrize(("name", "test"), [pair for pair in examples() if pair[1].examples], ids=str)
-def test_example_runs(name: str, test: doctest.DocTest) -> None:
+@pytest.mark.parametrize(("name", "test"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+def test_example_runs(name: str, test: doctest.DocTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("agg")
     torch.manual_seed(0)
     said: list[str] = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    result = runner.run(test, out=said.append)
+    with np.printoptions(legacy=False):
+        result = runner.run(test, out=said.append)
     assert result.failed == 0, "".join(said)

@@ -56,6 +56,15 @@ def load(
     Raises:
         ValueError: for an unknown name, or a root that is no folder.
         NotAvailable: if no source has it; the message lists what was tried and how to put the files in place by hand.
+
+    Examples:
+        >>> train, test = data.load("digits", train=True), data.load("digits", train=False)
+        >>> len(train), len(test), test.input_shape
+        (1437, 360, (1, 8, 8))
+        >>> data.load("letters", train=True)
+        Traceback (most recent call last):
+            ...
+        ValueError: name must be one of ...
     """
     _checks.one_of("name", name, NAMES)
     found = _load(name, root, train, download)
@@ -85,6 +94,13 @@ def reload(
         ValueError: for data that were given in Python (None), for a recipe of another version, and where the folder
             of images is gone.
         NotAvailable: as `load`.
+
+    Examples:
+        >>> digits = data.load("digits", train=True)
+        >>> digits.recipe
+        {'kind': 'named', 'name': 'digits'}
+        >>> data.reload(digits.recipe, train=True).fingerprint() == digits.fingerprint()
+        True
     """
     kind = None if recipe is None else recipe.get("kind")
     if recipe is None or kind is None:

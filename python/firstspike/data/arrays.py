@@ -72,6 +72,13 @@ def from_events(
         y: labels [N].
         sensor_size, steps, window: see `encode.first_events`.
         classes, name, source: as for `from_arrays`.
+
+    Examples:
+        >>> kind = [("x", "i4"), ("y", "i4"), ("t", "i4"), ("p", "i4")]
+        >>> recording = np.array([(0, 0, 10, 1), (1, 0, 90, 0), (0, 0, 95, 1)], dtype=kind)  # t in the camera's unit
+        >>> events = data.from_events([recording], [0], sensor_size=(2, 1, 2), steps=10, window=(0, 100))
+        >>> events.images[0, :, 0].tolist()  # [polarity][x]: the step of the first event, 255 where there is none
+        [[255, 9], [1, 255]]
     """
     if not len(recordings):
         raise ValueError("recordings must have at least one recording")

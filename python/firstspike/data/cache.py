@@ -34,14 +34,25 @@ def user_root(root: str | os.PathLike[str] | None) -> Path | None:
 
 
 def cache_root() -> Path:
-    """The folder for fetched data: $XDG_CACHE_HOME/firstspike, else the platform's cache folder for the user."""
+    """The folder for fetched data: $XDG_CACHE_HOME/firstspike, else the platform's cache folder for the user.
+
+    Examples:
+        >>> data.cache_root().name
+        'firstspike'
+    """
     if os.environ.get("XDG_CACHE_HOME"):  # on every system, not only where platformdirs reads it
         return Path(os.environ["XDG_CACHE_HOME"]) / "firstspike"
     return Path(platformdirs.user_cache_dir("firstspike", appauthor=False))
 
 
 def offline() -> bool:
-    """Whether the environment variable FIRSTSPIKE_OFFLINE forbids fetching (any value but "" and "0")."""
+    """Whether the environment variable FIRSTSPIKE_OFFLINE forbids fetching (any value but "" and "0").
+
+    Examples:
+        >>> import os
+        >>> data.offline() == (os.environ.get("FIRSTSPIKE_OFFLINE", "0") not in ("", "0"))
+        True
+    """
     return os.environ.get(OFFLINE, "") not in ("", "0")
 
 

@@ -31,6 +31,13 @@ class Dataset:
 
     Raises:
         TypeError, ValueError: for tensors of other types, shapes or values, NaN and infinity among them.
+
+    Examples:
+        >>> digits = data.load("digits", train=False)
+        >>> digits
+        Dataset(digits: 360 samples of 1 x 8 x 8, uint8, 10 classes, from ...)
+        >>> digits.subset(slice(0, 5)).labels.shape
+        torch.Size([5])
     """
 
     images: Tensor
@@ -123,6 +130,11 @@ def split(
 
     Raises:
         ValueError: if a part would be empty.
+
+    Examples:
+        >>> rest, held_out = data.split(data.load("digits", train=True), validation=0.1)
+        >>> len(rest), len(held_out)
+        (1293, 144)
     """
     total = len(dataset)
     wanted = round(validation * total) if isinstance(validation, float) else validation
@@ -139,6 +151,11 @@ def draw(dataset: Dataset, count: int, *, generator: torch.Generator | None = No
         dataset: the set to draw from; its order stays.
         count: 1..N.
         generator: None takes a new generator with seed 0, so the choice is the same in every call.
+
+    Examples:
+        >>> few = data.draw(data.load("digits", train=True), 20)
+        >>> few.labels.bincount().tolist()
+        [2, 2, 2, 2, 2, 2, 2, 2, 2, 2]
     """
     if not 0 < count <= len(dataset):
         raise ValueError(f"count must be in 1..{len(dataset)}, got {count}")

@@ -12,6 +12,14 @@ class NotAvailable(RuntimeError):
         name: the data set.
         tried: one line per place that was tried, with the outcome, in order.
         instructions: how to put the files in place by hand.
+
+    Examples:
+        >>> raise data.NotAvailable("mnist", ["no cache"], "Put the files into a folder and name it in FIRSTSPIKE_DATA.")
+        Traceback (most recent call last):
+            ...
+        firstspike.data.errors.NotAvailable: the data set 'mnist' is not available here. Tried:
+          - no cache
+        Put the files into a folder and name it in FIRSTSPIKE_DATA.
     """
 
     def __init__(self, name: str, tried: Sequence[str], instructions: str) -> None:

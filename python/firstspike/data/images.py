@@ -34,6 +34,17 @@ def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -
     Raises:
         NotAvailable: if Pillow is not installed.
         ValueError: naming the folder or file, if one is missing, no image, or of another size.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for part in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        ...     (root / part).mkdir(parents=True)
+        ...     Image.new("L", (6, 4)).save(root / part / "one.png")
+        >>> data.load_images(root, train=True, size=8)
+        Dataset(images: 2 samples of 1 x 8 x 8, uint8, 2 classes, from folder ...)
     """
     root = Path(folder).expanduser()
     names = _classes(root / "train")

@@ -37,6 +37,10 @@ class EnergyTable:
     Finer figures, where a source has them: synaptic_operation_conv_pj, of a convolution in place of the former; fired_pj: a
     neuron that fires; message_pj: a spike sent to one core; hop_east_west_pj, hop_north_south_pj: from tile to tile, over
     a mesh of mesh_rows rows with cores_per_tile cores per tile.
+
+    Examples:
+        >>> energy.EnergyTable("mine", "My chip", "data sheet, page 3", "typical", synaptic_operation_pj=8.4).spike_pj is None
+        True
     """
 
     name: str
@@ -79,7 +83,12 @@ class EnergyTable:
 
 
 def load(table: str | os.PathLike[str] | EnergyTable) -> EnergyTable:
-    """A table by name, from a TOML file with the fields of `EnergyTable`, or as it is."""
+    """A table by name, from a TOML file with the fields of `EnergyTable`, or as it is.
+
+    Examples:
+        >>> energy.load("45nm-integer").synaptic_operation_pj
+        1.35
+    """
     if isinstance(table, EnergyTable):
         return table
     values = _toml.read("energy table", _PACKAGE, _FOLDER, table)
@@ -90,5 +99,10 @@ def load(table: str | os.PathLike[str] | EnergyTable) -> EnergyTable:
 
 
 def names() -> list[str]:
-    """The tables that ship."""
+    """The tables that ship.
+
+    Examples:
+        >>> "45nm-integer" in energy.names()
+        True
+    """
     return _toml.names(_PACKAGE, _FOLDER)

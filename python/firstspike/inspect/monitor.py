@@ -26,6 +26,13 @@ class Seen:
     module: the layer. received: its input, SpikeTimes [B, ...] or a tensor. spikes: its spike times [B, ...], None for
     a layer that does not fire. membrane: float32 [T, B, O] of an `Integrate` layer, else None. shortcut: the spikes
     of a shortcut into the layer, None without. Nothing carries gradients.
+
+    Examples:
+        >>> net = models.mlp("64-32-10", steps=8)
+        >>> with inspect.Monitor(net) as seen:
+        ...     scores = net(torch.rand(4, 64))
+        >>> seen.layers["layers.0"].kind, seen.layers["layers.0"].spikes.shape, seen.layers["layers.1"].membrane.shape
+        ('DirectLinear', torch.Size([4, 32]), torch.Size([8, 4, 10]))
     """
 
     module: nn.Module
@@ -47,16 +54,16 @@ class Monitor:
     net: any module that contains layers of `firstspike.nn` or that passes on `SpikeTimes`. with_currents: keep the
     current X[t] of every layer as well, T floats for each neuron and sample.
 
-    Example::
-
-        with Monitor(net) as seen:
-            F.cross_entropy(net(x), labels).backward()
-        seen.times["layers.0"]  # SpikeTimes [B, ...]
-        seen.table()            # pandas, one row per layer
-
     layers: `Seen` of each layer, by its name in `net.named_modules()`, in the order in which they ran. currents: by the
     same names, X[t] as [T, B, ...], or [B, ...] where it is the same in every step, without that of a shortcut. scores:
     [B, classes], what the net's readout gave, None without a readout.
+
+    Examples:
+        >>> net = models.mlp("64-32-10", steps=8)
+        >>> with inspect.Monitor(net) as seen:
+        ...     torch.nn.functional.cross_entropy(net(torch.rand(4, 64)), torch.tensor([0, 1, 2, 3])).backward()
+        >>> seen.times["layers.0"].shape, seen.table()["layer"].tolist()
+        (torch.Size([4, 32]), ['layers.0', 'layers.1'])
     """
 
     net: nn.Module

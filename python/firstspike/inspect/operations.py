@@ -16,7 +16,13 @@ from ..spikes import SpikeTimes
 
 @dataclass
 class OperationCount:
-    """Sums over `samples`: additions of weights (events times fan-out), multiply-accumulates, membrane updates."""
+    """Sums over `samples`: additions of weights (events times fan-out), multiply-accumulates, membrane updates.
+
+    Examples:
+        >>> count = inspect.OperationCount(samples=4, additions=100.0)
+        >>> count.means()
+        {'additions': 25.0, 'macs': 0.0, 'updates': 0.0}
+    """
 
     samples: int = 0
     additions: float = 0.0
@@ -35,6 +41,10 @@ def synaptic_operations(events: Tensor, layer: Any) -> float:
     events: float [B, N] or [B, C, H, W], the number of events of each input. layer: a linear or convolutional layer
     with `weight` and, for a convolution, `stride` and `padding`. Weights that lie in the padding do not count. Where a
     layer averages windows of its input (`avg_pool`), every event before pooling counts.
+
+    Examples:
+        >>> inspect.synaptic_operations(torch.tensor([[1.0, 0.0, 1.0, 0.0]]), nn.TTFSLinear(4, 3, steps=8))
+        6.0
     """
     pool = getattr(layer, "avg_pool", 1)
     if pool > 1:
@@ -72,14 +82,15 @@ def fired_of(output: Any) -> Any:
 class OperationCounter:
     """Counts the operations of the forward passes within a `with` block; works for spiking nets and those with ReLU.
 
-    Example::
-
-        with OperationCounter(net) as count:
-            net(x)
-        count.means()  # {"additions": ..., "macs": ..., "updates": ...}, per sample
-
     layers: the counts of each layer by its name, in the order of `model.named_modules()`. Here `macs` are those of a
     layer that gets real numbers (direct coding, ReLU), `additions` those of one that gets spikes.
+
+    Examples:
+        >>> net = models.mlp("64-32-10", steps=8)
+        >>> with inspect.OperationCounter(net) as count:
+        ...     scores = net(torch.rand(4, 64))
+        >>> count.means()["macs"]  # of the directly coded layer: 64 x 32
+        2048.0
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -26,6 +26,12 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
     steps; `histogram`, the shares of X[t] in the bins of `HISTOGRAM_EDGES`; `firing`, the share of neurons that fire,
     None for a layer that only integrates; `gradient`, the root mean square of the loss's gradient with respect to the
     trained weight.
+
+    Examples:
+        >>> net = models.mlp("64-32-10", steps=8)
+        >>> rows = inspect.layer_signals(net, torch.rand(4, 64), torch.tensor([0, 1, 2, 3]))
+        >>> [row["layer"] for row in rows], rows[0]["gradient"] > 0
+        (['DirectLinear', 'Integrate'], True)
     """
     seen: list[tuple[Any, Any, Any]] = []
     layers = [layer for layer in model.layers if isinstance(getattr(layer, "weight", None), Tensor)]
@@ -60,6 +66,11 @@ def layer_current(layer: Any, before: SpikeTimes | Tensor) -> Tensor:
     """The current X[t] = gamma W s[t] + beta of a layer whose input is `before`, SpikeTimes, a dense train or data.
 
     Returns float32 [T, B, ...], or [B, ...] where it is the same in every step. Dropout is not applied.
+
+    Examples:
+        >>> layer, x = nn.TTFSLinear(4, 3, steps=8), encode.latency(torch.rand(2, 4), steps=8)
+        >>> inspect.layer_current(layer, x).shape
+        torch.Size([8, 2, 3])
     """
     weight, bias = layer.effective_weight_and_bias()
     x = before.dense() if isinstance(before, SpikeTimes) else before

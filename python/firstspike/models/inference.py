@@ -17,7 +17,13 @@ from .net import TTFSNet
 
 
 class InferenceNet(nn.Module):
-    """The scores of a net, without gradients; `prepare_for_inference` makes it. What is trained and saved is the net."""
+    """The scores of a net, without gradients; `prepare_for_inference` makes it. What is trained and saved is the net.
+
+    Examples:
+        >>> net = models.prepare_for_inference(models.mlp("64-32-10", steps=8))
+        >>> type(net).__name__, net(torch.rand(4, 64)).shape
+        ('InferenceNet', torch.Size([4, 10]))
+    """
 
     def __init__(self, net: TTFSNet) -> None:
         super().__init__()
@@ -46,7 +52,7 @@ def prepare_for_inference(net: TTFSNet) -> InferenceNet:
     seen. Raises TypeError where `net` is no TTFSNet, ValueError where it is not on the CPU.
 
     Examples:
-        >>> net = mlp("64-32-10", steps=8).eval()
+        >>> net = models.mlp("64-32-10", steps=8).eval()
         >>> x = torch.rand(4, 64)
         >>> torch.equal(prepare_for_inference(net)(x), net(x))
         True

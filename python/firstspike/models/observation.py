@@ -22,6 +22,11 @@ class Observation:
     ties: bool [B], the first output step has spikes of several classes. silent: bool [B], no output spike. Both are
     False with a membrane readout.
     repeated, units: int64 [P], for each max pool the pooled units that fired more than once, and all pooled units.
+
+    Examples:
+        >>> seen = models.mlp("64-32-10", steps=8).observe(torch.rand(4, 64))
+        >>> seen.scores.shape, seen.layers[0].shape, seen.membrane.shape
+        (torch.Size([4, 10]), torch.Size([4, 32]), torch.Size([8, 4, 10]))
     """
 
     scores: Tensor

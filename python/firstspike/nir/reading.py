@@ -23,7 +23,20 @@ _NEURONS = ("IF", "LIF", "I", "LI")
 
 
 class FiresOnce(UserWarning):
-    """NIR's neurons reset and may fire again; those of a net of `from_nir` fire once."""
+    """NIR's neurons reset and may fire again; those of a net of `from_nir` fire once.
+
+    Examples:
+        >>> import warnings
+        >>> import nir as nir_package
+        >>> graph = nir_package.NIRGraph.from_list(
+        ...     nir_package.Linear(np.ones((2, 3))), nir_package.IF(np.ones(2), v_threshold=np.ones(2))
+        ... )
+        >>> with warnings.catch_warnings(record=True) as said:
+        ...     warnings.simplefilter("always")
+        ...     net = nir.from_nir(graph, steps=8, dt=1.0)
+        >>> said[0].category.__name__
+        'FiresOnce'
+    """
 
 
 def from_nir(graph: nir.NIRGraph, steps: int | None = None, *, encoder: str = "spikes", dt: float = DT) -> nn.Module:
@@ -40,6 +53,12 @@ def from_nir(graph: nir.NIRGraph, steps: int | None = None, *, encoder: str = "s
 
     Raises ValueError naming the node for what is not such a chain, for v_reset or v_leak other than 0, for thresholds that
     differ within a channel, and for pools that overlap.
+
+    Examples:
+        >>> net = models.mlp("64-32-10", steps=8).eval()
+        >>> x = torch.rand(4, 64)
+        >>> torch.equal(nir.from_nir(nir.to_nir(net))(x), net(x))
+        True
     """
     text = getattr(graph, "metadata", {}).get(KEY)
     if text is not None:

@@ -46,6 +46,10 @@ def to_nir(
     with a leak of its own.
 
     Raises ValueError naming a layer that NIR cannot say (max and earliest pooling, residual blocks).
+
+    Examples:
+        >>> list(nir.to_nir(models.mlp("64-32-10", steps=8)).nodes)
+        ['input', 'layer0_synapses', 'layer0_neurons', 'layer1_synapses', 'layer1_neurons', 'output']
     """
     import nir
 

@@ -19,6 +19,11 @@ class FiringLayer(Synapse, NeuronSettings):
     threshold: a number for all neurons, or float32 [O], one per output: then it is the parameter (an `nn.Parameter`, which
     is learned) or buffer `theta`, and weight and bias act in units of it: X[t] / theta fires at 1, and the surrogate is
     that of V / theta - 1 (docs/model.md, section "Neuron").
+
+    Examples:
+        >>> layer = nn.TTFSLinear(4, 3, steps=8, threshold=torch.nn.Parameter(torch.ones(3)))
+        >>> isinstance(layer, nn.FiringLayer), layer.threshold is layer.theta
+        (True, True)
     """
 
     theta: Tensor | None

@@ -30,6 +30,12 @@ class Prepacked(nn.Module):
 
     layers: `TTFSConv2d`, `TTFSLinear` and, at the end, perhaps `Integrate`, on the CPU; dropout is off. input_shape: of a
     sample, (N,) or (C, H, W). Raises ValueError or TypeError naming what does not fit.
+
+    Examples:
+        >>> layers = [nn.TTFSLinear(6, 5, steps=8), nn.Integrate(5, 3, steps=8)]
+        >>> x = encode.latency(torch.rand(2, 6), steps=8)
+        >>> torch.equal(nn.Prepacked(layers, (6,))(x), layers[1](layers[0](x)))
+        True
     """
 
     def __init__(self, layers: Iterable[nn.Module], input_shape: tuple[int, ...]) -> None:

@@ -36,6 +36,11 @@ class Synapse(BackwardHooks):
     `steps` is T, `fan_in` N the weight's elements per output. `gain` is the factor that keeps Var(PSC) = 1 where the
     paper's derivation does not hold (ours, see `init.ettfs_`), else 1. `quantizer` is None, or a module with
     forward(weight, bias) -> (weight, bias) that is put on what acts, as in quantisation-aware training.
+
+    Examples:
+        >>> layer = nn.TTFSLinear(4, 3, steps=8, normalization=True)
+        >>> isinstance(layer, nn.Synapse), {name: tuple(p.shape) for name, p in layer.named_parameters()}
+        (True, {'weight': (3, 4), 'gamma': (3,), 'bias': (3,)})
     """
 
     weight: Tensor

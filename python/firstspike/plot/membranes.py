@@ -23,6 +23,12 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
     sample: its index in the batch. The predicted class is drawn bold, the runner-up dashed, all others grey. With a
     membrane readout the lines are the scores of the classes if the run ended after that step; with a spiking readout
     they are the potentials up to each neuron's spike, which is marked, beside the threshold.
+
+    Examples:
+        >>> net = models.mlp("64-32-10", steps=8)
+        >>> with inspect.Monitor(net) as seen:
+        ...     scores = net(torch.rand(4, 64))
+        >>> plot.membrane(seen, sample=2).savefig("membrane.svg")
     """
     name = next(reversed(seen.layers), None)
     if name is None or seen.readout is None or seen.scores is None or seen.decision_step is None:

@@ -15,6 +15,12 @@ def raster(seen: Monitor, sample: int = 0) -> Figure:
 
     seen: a monitor after a forward pass. sample: its index in the batch. Neurons of a map are numbered channel by
     channel, each row by row. Silent neurons have no dot; the panel's right edge says how many fire.
+
+    Examples:
+        >>> net = models.mlp("64-32-10", steps=8)
+        >>> with inspect.Monitor(net) as seen:
+        ...     scores = net(torch.rand(4, 64))
+        >>> plot.raster(seen, sample=2).savefig("raster.svg")
     """
     with style():
         drawn, axes, times = layer_panels(seen, 1.15)

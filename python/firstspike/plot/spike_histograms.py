@@ -14,6 +14,12 @@ def histogram(seen: Monitor) -> Figure:
     """The share of neurons that fire in each time step, in per cent, a panel per layer; a bar of its own for silent ones.
 
     seen: a monitor after a forward pass. Shares are over all samples and neurons of the layer and sum to 100 %.
+
+    Examples:
+        >>> net = models.mlp("64-32-10", steps=8)
+        >>> with inspect.Monitor(net) as seen:
+        ...     scores = net(torch.rand(4, 64))
+        >>> plot.histogram(seen).savefig("histogram.svg")
     """
     with style():
         drawn, axes, times = layer_panels(seen, 1.15)

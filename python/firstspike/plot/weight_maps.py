@@ -27,6 +27,10 @@ def weights(
     of a convolution is shown. shape: (height, width) of a fully connected layer's input; by default the square that has
     its size. most: at most so many outputs, the first ones. columns: pictures per row. ValueError where the input of a
     fully connected layer is no square and `shape` is missing.
+
+    Examples:
+        >>> net = models.mlp("64-32-10", steps=8)
+        >>> plot.weights(net.layers[0], most=16).savefig("weights.svg")
     """
     if not isinstance(layer, Synapse):
         raise TypeError(f"layer must be a layer of firstspike.nn with a weight, got {type(layer).__name__}")

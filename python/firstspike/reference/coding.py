@@ -29,6 +29,10 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTrain:
     """Spikes [B, ...] of values x [B, ...] in [0, 1]: the brighter, the earlier; zero stays silent.
 
     curve "linear": time = round((1 - x) (steps - 1)), halves to even. "log": 1 - x becomes ln x / ln(1/255), at most 1.
+
+    Examples:
+        >>> reference.latency(torch.tensor([[1.0, 0.5, 0.0]]), 8).times.tolist()
+        [[0, 4, 255]]
     """
     times = [_time(value, steps, curve) for value in x.flatten().tolist()]
     return SpikeTrain.from_times(torch.tensor(times, dtype=torch.uint8).reshape(x.shape), steps)

@@ -32,7 +32,14 @@ def _pool(x: Tensor, size: int) -> Tensor:
 
 
 def linear_current(spikes: Spikes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1) -> Tensor:
-    """Current [T, B, O] of a fully connected layer."""
+    """Current [T, B, O] of a fully connected layer.
+
+    Examples:
+        >>> x = reference.SpikeTrain.from_times(torch.tensor([[0, 2, 255]], dtype=torch.uint8), 4)
+        >>> weight = torch.tensor([[0.6, 0.6, 5.0]], dtype=torch.float64)
+        >>> reference.linear_current(x, weight)[:, 0, 0].tolist()
+        [0.6, 0.0, 0.6, 0.0]
+    """
     x = _pool(spikes.dense().to(weight.dtype), avg_pool).flatten(2)
     current = x @ weight.T
     return current if bias is None else current + bias
@@ -47,7 +54,14 @@ def conv2d_current(
     padding: int | tuple[int, int] = 0,
     avg_pool: int = 1,
 ) -> Tensor:
-    """Current [T, B, O, H', W'] of a convolution."""
+    """Current [T, B, O, H', W'] of a convolution.
+
+    Examples:
+        >>> x = reference.SpikeTrain.from_times(torch.zeros(1, 1, 3, 3, dtype=torch.uint8), 4)
+        >>> weight = torch.full((2, 1, 2, 2), 0.5, dtype=torch.float64)
+        >>> reference.conv2d_current(x, weight).shape
+        torch.Size([4, 1, 2, 2, 2])
+    """
     x = _pool(spikes.dense().to(weight.dtype), avg_pool)
     current = torch_conv2d(x.flatten(0, 1), weight, bias, stride, padding)
     return torch.unflatten(current, 0, x.shape[:2])
@@ -61,7 +75,12 @@ def ramp(
     decay: float = 1.0,
     surrogate: Surrogate = triangle(),
 ) -> SpikeTrain:
-    """Direct coding: the constant current [B, ...] enters in every one of ``steps`` steps."""
+    """Direct coding: the constant current [B, ...] enters in every one of ``steps`` steps.
+
+    Examples:
+        >>> reference.ramp(torch.tensor([[1.0, 0.3, 0.1]]), 4).times.tolist()
+        [[0, 3, 255]]
+    """
     every_step = torch.stack([current] * steps)
     return SpikeTrain(neuron.fire(every_step, threshold=threshold, decay=decay, surrogate=surrogate))
 
@@ -78,7 +97,14 @@ def linear(
     shortcut: Spikes | None = None,
     shortcut_scale: float | Tensor = 1.0,
 ) -> SpikeTrain:
-    """Fully connected layer of neurons: spikes [B, N], or a map [B, C, H, W] pooled and flattened; weight [O, N]."""
+    """Fully connected layer of neurons: spikes [B, N], or a map [B, C, H, W] pooled and flattened; weight [O, N].
+
+    Examples:
+        >>> x = reference.SpikeTrain.from_times(torch.tensor([[0, 2, 255]], dtype=torch.uint8), 4)
+        >>> weight = torch.tensor([[0.6, 0.6, 5.0]], dtype=torch.float64)
+        >>> reference.linear(x, weight).times.tolist()
+        [[2]]
+    """
     current = linear_current(spikes, weight, bias, avg_pool=avg_pool)
     current, threshold = _completed(current, threshold, shortcut, shortcut_scale)
     return SpikeTrain(neuron.fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
@@ -98,7 +124,14 @@ def conv2d(
     shortcut: Spikes | None = None,
     shortcut_scale: float | Tensor = 1.0,
 ) -> SpikeTrain:
-    """Convolution of a map [B, C, H, W], pooled first, with weight [O, C, kh, kw]."""
+    """Convolution of a map [B, C, H, W], pooled first, with weight [O, C, kh, kw].
+
+    Examples:
+        >>> x = reference.SpikeTrain.from_times(torch.zeros(1, 1, 3, 3, dtype=torch.uint8), 4)
+        >>> weight = torch.full((2, 1, 2, 2), 0.5, dtype=torch.float64)
+        >>> reference.conv2d(x, weight).times.unique()
+        tensor([0], dtype=torch.uint8)
+    """
     current = conv2d_current(spikes, weight, bias, stride=stride, padding=padding, avg_pool=avg_pool)
     current, threshold = _completed(current, threshold, shortcut, shortcut_scale)
     return SpikeTrain(neuron.fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
@@ -124,12 +157,25 @@ def _completed(
 def integrate(
     spikes: Spikes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1, decay: float = 1.0
 ) -> Tensor:
-    """Readout membrane [T, B, O] of a layer that never fires."""
+    """Readout membrane [T, B, O] of a layer that never fires.
+
+    Examples:
+        >>> x = reference.SpikeTrain.from_times(torch.tensor([[0, 2, 255]], dtype=torch.uint8), 4)
+        >>> weight = torch.tensor([[0.6, 0.6, 5.0]], dtype=torch.float64)
+        >>> reference.integrate(x, weight)[:, 0, 0].tolist()
+        [0.6, 0.6, 1.2, 1.2]
+    """
     return neuron.membrane(linear_current(spikes, weight, bias, avg_pool=avg_pool), decay)
 
 
 def dropout(spikes: Spikes, p: float, *, seed: Tensor) -> SpikeTrain:
-    """Spikes without those that are lost; the lots are those of SplitMix64, 16 bits a neuron."""
+    """Spikes without those that are lost; the lots are those of SplitMix64, 16 bits a neuron.
+
+    Examples:
+        >>> x = reference.SpikeTrain.from_times(torch.zeros(1, 1000, dtype=torch.uint8), 4)
+        >>> 400 < reference.dropout(x, 0.5, seed=torch.tensor(1)).count().item() < 600
+        True
+    """
     x = spikes.dense()
     batch, channels, *size = x.shape[1:] if x.dim() == 5 else (x.shape[1], math.prod(x.shape[2:]))
     sites, quads = batch * math.prod(size), -(-channels // 4)

@@ -13,7 +13,12 @@ from firstspike.surrogate import Surrogate, triangle
 
 
 def surrogate_derivative(u: Tensor, surrogate: Surrogate) -> Tensor:
-    """Derivative that stands in for that of the step function at ``u`` = V - threshold; any shape and float type."""
+    """Derivative that stands in for that of the step function at ``u`` = V - threshold; any shape and float type.
+
+    Examples:
+        >>> reference.surrogate_derivative(torch.tensor([-2.0, -0.5, 0.0]), surrogate.triangle(1.0))
+        tensor([0.0000, 0.5000, 1.0000])
+    """
     scale = surrogate.scale
     if surrogate.kind == "triangle":
         return (1 - u.abs() / scale).clamp(min=0) / scale
@@ -43,7 +48,13 @@ class _Step(torch.autograd.Function):
 
 
 def membrane(current: Tensor, decay: float = 1.0) -> Tensor:
-    """Membrane V [T, B, ...] of a neuron that never fires, from its current X [T, B, ...]."""
+    """Membrane V [T, B, ...] of a neuron that never fires, from its current X [T, B, ...].
+
+    Examples:
+        >>> current = torch.tensor([0.5, 0.75, 0.5]).view(3, 1, 1)
+        >>> reference.membrane(current, decay=0.5).flatten()
+        tensor([0.5000, 1.0000, 1.0000])
+    """
     v = torch.zeros_like(current[0])
     potentials = []
     for x in current:
@@ -53,7 +64,13 @@ def membrane(current: Tensor, decay: float = 1.0) -> Tensor:
 
 
 def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate = triangle()) -> Tensor:
-    """Dense spikes [T, B, ...] of a current [T, B, ...]; the flag that a neuron has fired carries no gradient."""
+    """Dense spikes [T, B, ...] of a current [T, B, ...]; the flag that a neuron has fired carries no gradient.
+
+    Examples:
+        >>> current = torch.tensor([0.5, 0.75, 0.5]).view(3, 1, 1)
+        >>> reference.fire(current).flatten()
+        tensor([0., 1., 0.])
+    """
     fired = torch.zeros_like(current[0])
     spikes = []
     for v in membrane(current, decay):
@@ -70,6 +87,11 @@ def margin(
 
     Taken over the steps up to the spike (all steps of a silent neuron). With levels = (0,), a neuron of margin 1e-4
     fires at the same step in any arithmetic whose membrane is right to 1e-4; further levels are jumps of a surrogate.
+
+    Examples:
+        >>> current = torch.tensor([0.5, 0.75, 0.5]).view(3, 1, 1)
+        >>> reference.margin(current)
+        tensor([[0.2500]])
     """
     u = membrane(current.detach(), decay) - threshold
     distance = torch.stack([(u - level).abs() for level in levels]).amin(0)

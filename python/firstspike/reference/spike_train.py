@@ -15,6 +15,11 @@ class SpikeTrain:
     """Spikes of a population in which every neuron fires at most once.
 
     ``train`` is [T, B, ...] float, 1 at the step in which a neuron fires, else 0. Gradients flow through it.
+
+    Examples:
+        >>> x = reference.SpikeTrain.from_times(torch.tensor([[1, 255]], dtype=torch.uint8), 3)
+        >>> x.train[:, 0].tolist(), x.times.tolist()
+        ([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]], [[1, 255]])
     """
 
     train: Tensor

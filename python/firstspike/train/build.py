@@ -42,6 +42,13 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
 
     Raises:
         ValueError, TypeError: from `models.build`, naming the field or pointing at the token of the spec.
+
+    Examples:
+        >>> config = train.Config(spec="64-32-10", seed=1)
+        >>> net = train.build_model(config, input_shape=(1, 8, 8))
+        >>> again = train.build_model(config, input_shape=(1, 8, 8))
+        >>> torch.equal(net.layers[0].weight, again.layers[0].weight)
+        True
     """
     check_memory(config.spec, weights_of_spec(config.spec, input_shape, config.population))
     draw = generator(config.seed, "weights")
@@ -95,7 +102,14 @@ def check_memory(spec: str, weights: int) -> None:
 
 
 def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of a config; weight decay applies to parameters of two or more dimensions."""
+    """The optimizer of a config; weight decay applies to parameters of two or more dimensions.
+
+    Examples:
+        >>> config = train.Config(spec="64-32-10", weight_decay=0.01)
+        >>> optimizer = train.build_optimizer(config, train.build_model(config, input_shape=(1, 8, 8)))
+        >>> type(optimizer).__name__, [group["weight_decay"] for group in optimizer.param_groups]
+        ('AdamW', [0.01, 0.0])
+    """
     decayed = [p for p in model.parameters() if p.ndim > 1]
     other = [p for p in model.parameters() if p.ndim <= 1]
     groups = [

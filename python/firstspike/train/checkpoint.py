@@ -34,7 +34,18 @@ _PATIENCE = 10.0  # seconds in which a reader catches up with a run that is fast
 
 
 class BadCheckpoint(ValueError):
-    """A checkpoint that is damaged or of another run."""
+    """A checkpoint that is damaged or of another run.
+
+    Examples:
+        >>> import tempfile
+        >>> folder, config = tempfile.mkdtemp(), train.Config(data="digits", spec="64-16-10", epochs=1)
+        >>> train.fit(config, directory=folder, progress=False).test.images
+        360
+        >>> train.fit(config.replace(lr=1.0), directory=folder, progress=False)
+        Traceback (most recent call last):
+            ...
+        firstspike.train.checkpoint.BadCheckpoint: ...
+    """
 
 
 @dataclass

@@ -29,6 +29,10 @@ class Augmentation:
         flip: mirror left and right with probability 1/2.
         erase: probability of setting a random rectangle to zero.
         erase_area: largest share of the image that such a rectangle covers; it is drawn from 2 % up to this.
+
+    Examples:
+        >>> train.Augmentation(shift=2, flip=True).active
+        True
     """
 
     shift: int = 0
@@ -83,6 +87,15 @@ class Config:
         clip: largest norm of the gradient of all parameters together; a longer one is scaled down to it (0: never).
         image_size: a folder of images is scaled to so many pixels per side (0: as they are).
         device: "cpu", "cuda" or "cuda:1" and so on.
+
+    Examples:
+        >>> config = train.Config(data="digits", spec="64-32-10", epochs=3)
+        >>> config.replace(lr=2e-3).differences(config)
+        ['lr: 0.002, not 0.001']
+        >>> train.Config(spec="64-10", steps=300)
+        Traceback (most recent call last):
+            ...
+        ValueError: steps must be in 1..254, got 300
     """
 
     data: str = ""

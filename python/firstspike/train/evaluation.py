@@ -34,6 +34,11 @@ def evaluate(
 
     Raises:
         ValueError: for a data set without samples, or labels that the net has no score for.
+
+    Examples:
+        >>> net = models.mlp("64-32-10", input_shape=(1, 8, 8), steps=8)
+        >>> train.evaluate(net, data.load("digits", train=False)).images
+        360
     """
     if not len(dataset):
         raise ValueError("dataset must have at least one image")

@@ -31,7 +31,15 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Diverged(ArithmeticError):
-    """The loss or a weight is no longer a finite number."""
+    """The loss or a weight is no longer a finite number.
+
+    Examples:
+        >>> config = train.Config(data="digits", spec="64-16-10", epochs=1)
+        >>> train.fit(config, loss=lambda scores, labels: scores.sum() * torch.nan, progress=False)
+        Traceback (most recent call last):
+            ...
+        firstspike.train.loop.Diverged: ...
+    """
 
 
 class Forward(nn.Module):

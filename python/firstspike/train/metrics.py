@@ -31,6 +31,12 @@ class Metrics:
         spikes_per_layer: the same for each firing layer.
         spikes_per_image: mean spikes per image.
         pooled_twice: share of the units of max pools that fired more than once, 0..1; None without a max pool.
+
+    Examples:
+        >>> net = models.mlp("64-32-10", input_shape=(1, 8, 8), steps=8)
+        >>> measured = train.evaluate(net, data.load("digits", train=False))
+        >>> measured.images, 0 <= measured.accuracy <= 1, 1 <= measured.steps_mean <= 8
+        (360, True, True)
     """
 
     images: int

@@ -37,6 +37,14 @@ class Trained:
         data: what it was trained and tested on: "train" and "test", each with name, source, fingerprint and, where the
             data can be loaded again, a recipe for `data.reload`. Empty in files of version 0.1.
         net: `TTFSNet.config()` of a net that was given to `fit`, None for a net out of the config.
+
+    Examples:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), directory=folder, progress=False)
+        >>> trained = train.load_model(folder)
+        >>> trained.model.spec, trained.input_shape, trained.epoch
+        ('64-16-10', (1, 8, 8), 1)
     """
 
     model: nn.Module
@@ -49,7 +57,15 @@ class Trained:
 
 
 def save_model(path: str | os.PathLike[str], trained: Trained) -> None:
-    """Write a net to one safetensors file, in one step; the same net gives the same bytes."""
+    """Write a net to one safetensors file, in one step; the same net gives the same bytes.
+
+    Examples:
+        >>> import os, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), directory=folder, progress=False)
+        >>> trained = train.load_model(folder)
+        >>> train.save_model(os.path.join(folder, "copy.safetensors"), trained)
+    """
     metadata = {
         "format": MARK,
         "config": json.dumps(trained.config.to_dict()),
@@ -73,6 +89,14 @@ def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) 
 
     Raises:
         ValueError: if there is neither, or the file is damaged or none of ours.
+
+    Examples:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), directory=folder, progress=False)
+        >>> trained, test = train.load_model(folder), data.load("digits", train=False)
+        >>> train.evaluate(trained.model, test, normalize=trained.normalize).accuracy == result.test.accuracy
+        True
     """
     path = Path(path)
     file = path / FILE if path.is_dir() else path

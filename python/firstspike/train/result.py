@@ -24,6 +24,11 @@ class Epoch:
         seconds: of the training part.
         step_seconds: of them, in forward, loss, backward and optimizer.
         evaluation_seconds: of the measurements.
+
+    Examples:
+        >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=2), progress=False)
+        >>> [(epoch.epoch, epoch.test.images) for epoch in result.history]
+        [(1, 360), (2, 360)]
     """
 
     epoch: int
@@ -66,6 +71,13 @@ class Result:
         data: what it was trained and tested on, see `Trained.data`.
         given: what was given in Python instead of by the config (net, loss, optimizer), by name.
         sessions: one entry per process that worked on the run: commit, versions, machine, time, its first epoch.
+
+    Examples:
+        >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), progress=False)
+        >>> len(result.history), result.parameters, result.test is result.history[-1].test
+        (1, 1236, True)
+        >>> train.Result.from_dict(result.to_dict()) == result
+        True
     """
 
     config: Config

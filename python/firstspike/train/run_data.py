@@ -187,6 +187,14 @@ def load_own(
     Raises:
         ValueError: where the data were given in Python, or cannot be used.
         NotAvailable: as `data.load`.
+
+    Examples:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), directory=folder, progress=False)
+        >>> test, warning = train.load_own(train.load_model(folder), train=False)
+        >>> len(test), warning
+        (360, None)
     """
     kept = trained.data.get("train" if train else "test", {})
     if images is not None:

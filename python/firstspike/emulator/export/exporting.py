@@ -26,6 +26,13 @@ class Exported:
     files: their paths. table_bytes: constant tables, which may lie in flash. state_bytes: RAM, without the compiler's
     padding. operations_per_sample: synaptic operations, mean over the test vectors, None without. integer_bits: 32
     or 64. encoder: whether the C code encodes pixels itself.
+
+    Examples:
+        >>> import tempfile
+        >>> program = emulator.quantize(models.mlp("64-32-10", input_shape=(1, 8, 8), steps=8))
+        >>> written = emulator.export_c(program, tempfile.mkdtemp())
+        >>> written.integer_bits, sorted(path.name for path in written.files)[:3]
+        (32, ['README.txt', 'fs_core.c', 'fs_core.h'])
     """
 
     files: list[Path]

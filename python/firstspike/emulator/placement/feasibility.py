@@ -33,7 +33,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """What `check` found. profile: its name. cores_used, cores_available: of the placement, None without one."""
+    """What `check` found. profile: its name. cores_used, cores_available: of the placement, None without one.
+
+    Examples:
+        >>> found = emulator.check(models.mlp("64-32-10", steps=8), "generic8")
+        >>> found.fits, found.findings, found.cores_used
+        (True, [], 1)
+    """
 
     profile: str
     findings: list[Finding]

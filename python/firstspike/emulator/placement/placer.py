@@ -21,7 +21,13 @@ __all__ = ["DoesNotFit", "Placement", "place"]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a program's neurons are. slots: one entry a layer and core, in order of layers."""
+    """Where a program's neurons are. slots: one entry a layer and core, in order of layers.
+
+    Examples:
+        >>> placement = emulator.place(emulator.quantize(models.mlp("64-32-10", steps=8)))
+        >>> placement.cores_used, placement.table()[["layer", "core", "neurons"]].values.tolist()
+        (1, [['1:Integrate', 0, 10]])
+    """
 
     program: Program
     slots: list[Slot]
@@ -80,6 +86,10 @@ def place(program: Program) -> Placement:
     cores), by maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory, thresholds
     a core, kernel size, stride, padding, features. Convolutions are shared tables where the profile shares weights,
     else unrolled. Raises DoesNotFit.
+
+    Examples:
+        >>> emulator.place(emulator.quantize(models.mlp("64-32-10", steps=8))).cores_used
+        1
     """
     profile = program.profile
     slots = assign(program) if profile.convolution_cores else first_fit(program)

@@ -16,12 +16,26 @@ COUNTERS: tuple[str, ...] = _emulator.COUNTERS
 
 
 def instruction_set() -> str:
-    """The instruction set that the core uses on this processor: "v4", "v3" (x86-64 levels) or "generic"."""
+    """The instruction set that the core uses on this processor: "v4", "v3" (x86-64 levels) or "generic".
+
+    Examples:
+        >>> emulator.instruction_set() in ("v4", "v3", "generic")
+        True
+    """
     return _emulator.instruction_set()
 
 
 class OverflowRefused(ValueError):
-    """A register with policy `error` overflowed."""
+    """A register with policy `error` overflowed.
+
+    Examples:
+        >>> narrow = emulator.profile.load("generic8").replace(membrane_bits=8, membrane_overflow="error")
+        >>> program = emulator.quantize(models.mlp("64-300-10", steps=8), narrow)
+        >>> emulator.run(program, torch.ones(4, 64))
+        Traceback (most recent call last):
+            ...
+        firstspike.emulator.program.engine.OverflowRefused: ...
+    """
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,10 @@ class CoreKind:
 
     axons_in, axons_out: distinct sources that a core listens to; pairs of a neuron and a core that listens to it.
     synapse_bits: memory for weights. kernel_entries, neuron_entries: memories of a convolution core.
+
+    Examples:
+        >>> emulator.profile.CoreKind(4, neurons=256)
+        CoreKind(count=4, neurons=256, axons_in=None, axons_out=None, synapse_bits=None, kernel_entries=None, ...)
     """
 
     count: int
@@ -53,6 +57,13 @@ class Profile:
     "source" (all weights of a source have one sign). thresholds: one per "neuron", a few per core ("group",
     `threshold_groups` of them), one per "layer". bias_bits, decay_bits: 0 where the chip has none. single_spike:
     "native", "refractory" (for at most `single_spike_steps` steps) or "assumed" (the chip does not have it).
+
+    Examples:
+        >>> profile = emulator.profile.load("loihi-like")
+        >>> profile.weight_bits, profile.thresholds, profile.bias_bits
+        (8, 'group', 13)
+        >>> profile.replace(weight_bits=4).sources["weight_bits"]
+        'changed by the user'
     """
 
     name: str
@@ -176,6 +187,10 @@ def load(profile: str | os.PathLike[str] | Profile) -> Profile:
 
     In the file each parameter is a table with `value` and `source`, or `unknown = true` and `source`; `[[cores]]` are
     the kinds of core.
+
+    Examples:
+        >>> emulator.profile.load("generic8").weight_bits
+        8
     """
     if isinstance(profile, Profile):
         return profile
@@ -194,12 +209,22 @@ def load(profile: str | os.PathLike[str] | Profile) -> Profile:
 
 
 def names() -> list[str]:
-    """The profiles that ship."""
+    """The profiles that ship.
+
+    Examples:
+        >>> emulator.profile.names()
+        ['generic8', 'loihi-like', 'odin-like', 'speck-like']
+    """
     return _toml.names("firstspike.emulator.program", "profiles")
 
 
 def table() -> pd.DataFrame:
-    """One column per profile that ships: what it takes of a net; "unknown" where no source gives a limit."""
+    """One column per profile that ships: what it takes of a net; "unknown" where no source gives a limit.
+
+    Examples:
+        >>> emulator.profile.table().columns.tolist()
+        ['', 'generic8', 'loihi-like', 'odin-like', 'speck-like']
+    """
     found = [load(name) for name in names()]
     return pd.DataFrame({p.name: _takes(p) for p in found}).rename_axis("").reset_index()
 

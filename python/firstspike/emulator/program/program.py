@@ -25,6 +25,11 @@ class Program:
     for readers, nothing is computed from it.
 
     Raises ValueError where the layers do not follow from one another, or stop before the input's last step.
+
+    Examples:
+        >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
+        >>> program.steps, program.input_shape, [layer.weight.dtype.name for layer in program.layers]
+        (8, (1, 1, 32), ['int8'])
     """
 
     layers: list[Layer]

@@ -31,7 +31,19 @@ FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, R
 
 
 class ProgramError(ValueError):
-    """A file that does not hold a valid program."""
+    """A file that does not hold a valid program.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp(), "net.program")
+        >>> path.write_text("not a program")
+        13
+        >>> emulator.load(path)
+        Traceback (most recent call last):
+            ...
+        firstspike.emulator.program.serialization.ProgramError: ...
+    """
 
 
 def take_apart(program: Program) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -94,12 +106,27 @@ def loads(data: bytes) -> Program:
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> Path:
-    """Write a program to `path`, in one step; missing folders are made."""
+    """Write a program to `path`, in one step; missing folders are made.
+
+    Examples:
+        >>> import os, tempfile
+        >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
+        >>> emulator.save(program, os.path.join(tempfile.mkdtemp(), "nets", "small.program")).name
+        'small.program'
+    """
     return write_atomic(path, dumps(program))
 
 
 def load(path: str | os.PathLike[str]) -> Program:
-    """Read a program. Raises FileNotFoundError, or ProgramError naming the file and what is wrong in it."""
+    """Read a program. Raises FileNotFoundError, or ProgramError naming the file and what is wrong in it.
+
+    Examples:
+        >>> import os, tempfile
+        >>> program = emulator.quantize(models.mlp("64-32-10", steps=8), name="small")
+        >>> path = emulator.save(program, os.path.join(tempfile.mkdtemp(), "small.program"))
+        >>> emulator.load(path).name
+        'small'
+    """
     try:
         data = read_bytes(path, limit=LARGEST_FILE)
     except ValueError as error:

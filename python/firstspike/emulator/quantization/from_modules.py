@@ -18,7 +18,15 @@ from .fake_quantize import held_scale, master_copy
 
 
 class CannotQuantize(ValueError):
-    """A network that a profile cannot represent; the message names the layer and the reason."""
+    """A network that a profile cannot represent; the message names the layer and the reason.
+
+    Examples:
+        >>> net = models.build("64-32-10", input_shape=(64,), steps=8, decay=0.5)
+        >>> emulator.quantize(net, "odin-like")
+        Traceback (most recent call last):
+            ...
+        firstspike.emulator.quantization.from_modules.CannotQuantize: ...
+    """
 
 
 def folded(module: fs.Synapse, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -37,6 +37,11 @@ def prepare(
 
     The copy can be pickled, saved with `torch.save` and moved to a device. Its state_dict loads into the result of
     `prepare` with the same arguments.
+
+    Examples:
+        >>> net = emulator.qat.prepare(models.mlp("64-32-10", steps=8), "generic8", bits=4)
+        >>> emulator.qat.is_prepared(net), emulator.quantize(net).table[0]["bits"]
+        (True, 4)
     """
     target = profiles.load(profile)
     bits, granularity = scales.checked_bits(bits, target), scales.checked_granularity(granularity, target)
@@ -68,6 +73,13 @@ def finetune(
     progress: called with the batches done and their total.
 
     Raises ValueError for no images, another number of labels, or a loss that is not finite.
+
+    Examples:
+        >>> digits = data.load("digits", train=True)
+        >>> net = emulator.qat.prepare(models.mlp("64-32-10", input_shape=(1, 8, 8), steps=8), bits=4)
+        >>> tuned = emulator.qat.finetune(net, digits.images, digits.labels, generator=torch.Generator().manual_seed(0))
+        >>> tuned is net
+        True
     """
     _checks.integer("epochs", epochs, 1)
     _checks.integer("batch", batch, 1)
@@ -115,5 +127,10 @@ def _round(layer: fs.Synapse, profile: Profile, bits: int, granularity: str, obs
 
 
 def is_prepared(model: nn.Module) -> bool:
-    """Whether some layer of a net rounds its weight by `prepare`."""
+    """Whether some layer of a net rounds its weight by `prepare`.
+
+    Examples:
+        >>> emulator.qat.is_prepared(models.mlp("64-32-10", steps=8))
+        False
+    """
     return any(isinstance(module, FakeQuantize) for module in model.modules())

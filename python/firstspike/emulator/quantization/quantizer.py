@@ -54,6 +54,11 @@ def quantize(
     first layer takes spikes becomes a program that takes spikes.
 
     Raises CannotQuantize naming layer and reason; ValueError and TypeError for bad arguments.
+
+    Examples:
+        >>> program = emulator.quantize(models.mlp("64-32-10", steps=8), "generic8", bits=4)
+        >>> max(int(abs(layer.weight).max()) for layer in program.layers) <= 8
+        True
     """
     if not isinstance(model, TTFSNet):
         raise TypeError(f"model must be a TTFSNet, got {type(model).__name__}")

@@ -32,6 +32,12 @@ class Run:
     the step from which on the best class no longer changes. steps_run: int64 [B], delays included. input_events:
     int64 [B]. counters: int64 [B, L, 7] (`engine.COUNTERS`). trace: for the first `trace` samples `input_times`, the
     layers' `names`, and for layer n `times.n` and `membrane.n`, int64 [B, steps, neurons].
+
+    Examples:
+        >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
+        >>> result = emulator.run(program, torch.rand(20, 64), labels=torch.randint(10, (20,)))
+        >>> result.scores.shape, result.count("spikes").shape, 0 <= result.accuracy <= 1
+        ((20, 10), (20, 1), True)
     """
 
     program: Program
@@ -73,6 +79,11 @@ def run(
     membranes and times of that many samples. progress: called with the samples done and their total.
 
     Raises OverflowRefused under policy `error`.
+
+    Examples:
+        >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
+        >>> emulator.run(program, torch.rand(20, 64)).predictions.shape
+        (20,)
     """
     integer("trace", trace, 0)
     if threads is not None:

@@ -30,6 +30,12 @@ class Report:
 
     refusal: why the program does not fit the chip. float_predictions: those of the float network, int64 [B], for
     comparison. origin: commit, versions, machine and time of the run.
+
+    Examples:
+        >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
+        >>> made = emulator.report(emulator.run(program, torch.rand(20, 64)), placement=emulator.place(program))
+        >>> made.summary()["samples"], made.summary()["fits"]
+        (20, True)
     """
 
     run: Run
@@ -196,7 +202,15 @@ def report(
     tables: Sequence[str | EnergyTable] | None = None,
     float_predictions: np.ndarray | None = None,
 ) -> Report:
-    """The report of a run. tables: energy tables; by default the profile's, or "45nm-integer" where it names none."""
+    """The report of a run. tables: energy tables; by default the profile's, or "45nm-integer" where it names none.
+
+    Examples:
+        >>> net, x = models.mlp("64-32-10", steps=8).eval(), torch.rand(20, 64)
+        >>> result = emulator.run(emulator.quantize(net), x)
+        >>> made = emulator.report(result, tables=["45nm-integer"], float_predictions=net(x).argmax(1).numpy())
+        >>> 0 <= made.summary()["mismatches"] <= 20
+        True
+    """
     chosen = [run.program.profile.energy or "45nm-integer"] if tables is None else tables
     if float_predictions is not None and len(float_predictions) != len(run.predictions):
         raise ValueError(f"float_predictions must have {len(run.predictions)} elements, got {len(float_predictions)}")
