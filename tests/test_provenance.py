@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 
+import firstspike
 from firstspike import _provenance
 
 
@@ -37,6 +38,15 @@ def test_a_package_inside_a_foreign_checkout_has_no_commit(tmp_path, monkeypatch
     git(tmp_path, "commit", "-q", "--allow-empty", "-m", "first")
     monkeypatch.setattr(_provenance, "_HERE", installed)
     assert _provenance.own_commit() is None
+
+
+def test_the_version_is_that_of_the_code_installed_or_not(monkeypatch):
+    def missing(name):
+        raise _provenance.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(_provenance.metadata, "version", missing)
+    found = _provenance.versions(("firstspike", "torch"))
+    assert found["firstspike"] == firstspike.__version__ and found["torch"] == "unknown"
 
 
 def test_a_record_is_complete():

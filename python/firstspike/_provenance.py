@@ -47,11 +47,16 @@ def commit(folder: Path, paths: Sequence[str] = (".",)) -> str | None:
 
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
-    """Versions of Python and of packages; "unknown" where one is not installed."""
+    """Versions of Python and of packages; "unknown" where one is not installed.
+
+    That of firstspike is what this code says, which need not be installed.
+    """
+    from . import __version__
+
     found = {"python": platform.python_version()}
     for name in packages:
         try:
-            found[name] = metadata.version(name)
+            found[name] = __version__ if name == "firstspike" else metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = "unknown"
     return found
