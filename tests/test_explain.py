@@ -71,7 +71,7 @@ def test_algorithms() -> None:
         "readout": "by_sample",
         "pooled": "by_sample",
         "small field": "by_field",
-        "convolution": "by_map_row",
+        "convolution": "by_line",
     }
     assert {name: plan.weight_gradient["algorithm"] for name, plan in found.items()} == {
         "linear": "linear",
@@ -90,7 +90,7 @@ def test_batch_is_a_number_a_shape_or_spikes() -> None:
 
 def test_the_text_names_every_pass() -> None:
     text = str(explain(*layer_of("convolution"), threads=3))
-    assert text.startswith(f"{_extension.ISA}, threads: 3\nforward: lists by_map_row, ")
+    assert text.startswith(f"{_extension.ISA}, threads: 3\nforward: lists by_line, ")
     assert [line.split(":")[0] for line in text.splitlines()[1:]] == ["forward", "input_gradient", "weight_gradient"]
 
 

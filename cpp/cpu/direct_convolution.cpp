@@ -30,9 +30,9 @@ class Padded {
     }
 
     void fill(const float* sample) {
-        const int64_t row = l_.width * l_.channels;
+        const int64_t line = l_.width * l_.channels;
         for (int64_t y = 0; y < l_.height; ++y)
-            std::copy_n(sample + y * row, row, data_.data() + ((y + l_.pad_y) * width_ + l_.pad_x) * l_.channels);
+            std::copy_n(sample + y * line, line, data_.data() + ((y + l_.pad_y) * width_ + l_.pad_x) * l_.channels);
     }
     // Where the taps of a site begin.
     const float* site(int64_t y, int64_t x) const {

@@ -1,4 +1,5 @@
-// Layers in a row, prepacked for inference: their weights packed once, as the forward pass reads them, and all run in one call.
+// Layers one after another, prepacked for inference: their weights packed once, as the forward pass reads them, and all run in
+// one call.
 #pragma once
 
 #include <vector>

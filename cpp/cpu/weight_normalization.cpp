@@ -1,8 +1,8 @@
 // Weight normalisation with affine (arXiv 2410.23619, Eq. 16 and 17): each output's weights, less the mean of the whole weight
 // and over its deviation, times a factor of the output.
 //
-// Two passes over the weight forward, two over weight and gradient backward. The sums of a row are made by one thread, and those
-// of the rows added in their order, so that they do not depend on the threads.
+// Two passes over the weight forward, two over weight and gradient backward. The sums of an output are made by one thread, and
+// those of the outputs added in their order, so that they do not depend on the threads.
 #include "weight_normalization.h"
 
 #include <algorithm>
@@ -19,14 +19,14 @@ namespace {
 
 constexpr int64_t kSmall = 16384;  // weights that one thread is as quick with
 
-template <class Row>
-void each_row(const Weights& w, int threads, Row&& row) {
-    parallel_for(w.outputs, w.outputs * w.inputs < kSmall ? 1 : threads, row);
+template <class Output>
+void each_output(const Weights& w, int threads, Output&& output) {
+    parallel_for(w.outputs, w.outputs * w.inputs < kSmall ? 1 : threads, output);
 }
 
-// The sums over a row of the C values that term(i, n) makes of its elements from i on, n of them.
+// The sums over an output's weights of the C values that term(i, n) makes of those from i on, n of them.
 template <int C, class Term>
-std::array<double, C> sum_row(int64_t size, Term&& term) {
+std::array<double, C> sum_terms(int64_t size, Term&& term) {
     constexpr int64_t kBlock = 64 * kLanes;  // summed in single precision
     std::array<double, C> total{};
     for (int64_t from = 0; from < size; from += kBlock) {
@@ -42,9 +42,9 @@ std::array<double, C> sum_row(int64_t size, Term&& term) {
     return total;
 }
 
-// Calls vector(i, n) for a row's elements from i on, n of them, and writes what it returns.
+// Calls vector(i, n) for an output's weights from i on, n of them, and writes what it returns.
 template <class Vector>
-void write_row(float* out, int64_t size, Vector&& vector) {
+void write_vectors(float* out, int64_t size, Vector&& vector) {
     int64_t i = 0;
     for (; i + kLanes <= size; i += kLanes) store(out + i, vector(i, kLanes));
     if (i == size) return;
@@ -57,33 +57,35 @@ double factor(const Weights& w, int64_t output) { return w.deviation * (w.gamma 
 }  // namespace
 
 Moments normalize_weight(const Weights& w, int threads, float* out) {
-    struct RowMoments {
+    struct OutputMoments {
         double mean, squares;  // squares: of the differences from the mean, summed
     };
-    std::vector<RowMoments> rows(static_cast<size_t>(w.outputs));
-    each_row(w, threads, [&](int64_t o) {
-        const float* row = w.data + o * w.inputs;
-        const double mean = sum_row<1>(w.inputs, [&](int64_t i, int64_t n) { return std::array{load_some(row + i, n)}; })[0] /
-                            static_cast<double>(w.inputs);
+    std::vector<OutputMoments> outputs(static_cast<size_t>(w.outputs));
+    each_output(w, threads, [&](int64_t o) {
+        const float* weights = w.data + o * w.inputs;
+        const double mean =
+            sum_terms<1>(w.inputs, [&](int64_t i, int64_t n) { return std::array{load_some(weights + i, n)}; })[0] /
+            static_cast<double>(w.inputs);
         const Vec center = splat(static_cast<float>(mean));
-        const auto [squares, rest] = sum_row<2>(w.inputs, [&](int64_t i, int64_t n) {
-            const Vec from_mean = choose(first_lanes(n), load_some(row + i, n) - center, Vec{});
+        const auto [squares, rest] = sum_terms<2>(w.inputs, [&](int64_t i, int64_t n) {
+            const Vec from_mean = choose(first_lanes(n), load_some(weights + i, n) - center, Vec{});
             return std::array{from_mean * from_mean, from_mean};
         });
         // `rest` is what the mean lost in single precision.
         const double more = rest / static_cast<double>(w.inputs);
-        rows[static_cast<size_t>(o)] = {static_cast<double>(center[0]) + more, squares - rest * more};
+        outputs[static_cast<size_t>(o)] = {static_cast<double>(center[0]) + more, squares - rest * more};
     });
     double mean = 0, squares = 0;
-    for (const RowMoments& row : rows) mean += row.mean / static_cast<double>(w.outputs);
-    for (const RowMoments& row : rows)
-        squares += row.squares + static_cast<double>(w.inputs) * (row.mean - mean) * (row.mean - mean);
+    for (const OutputMoments& output : outputs) mean += output.mean / static_cast<double>(w.outputs);
+    for (const OutputMoments& output : outputs)
+        squares += output.squares + static_cast<double>(w.inputs) * (output.mean - mean) * (output.mean - mean);
     const Moments moments{mean, 1.0 / std::sqrt(squares / static_cast<double>(w.outputs * w.inputs) + kSmallestVariance)};
     const Vec center = splat(static_cast<float>(mean));
-    each_row(w, threads, [&](int64_t o) {
-        const float* row = w.data + o * w.inputs;
+    each_output(w, threads, [&](int64_t o) {
+        const float* weights = w.data + o * w.inputs;
         const Vec scale = splat(static_cast<float>(factor(w, o) * moments.inverse_deviation));
-        write_row(out + o * w.inputs, w.inputs, [&](int64_t i, int64_t n) { return (load_some(row + i, n) - center) * scale; });
+        write_vectors(out + o * w.inputs, w.inputs,
+                      [&](int64_t i, int64_t n) { return (load_some(weights + i, n) - center) * scale; });
     });
     return moments;
 }
@@ -91,29 +93,29 @@ Moments normalize_weight(const Weights& w, int threads, float* out) {
 void normalize_weight_gradient(const Weights& w, const Moments& moments, const float* gradient, int threads,
                                float* weight_gradient, float* gamma_gradient) {
     const Vec center = splat(static_cast<float>(moments.mean));
-    std::vector<std::array<double, 2>> rows(static_cast<size_t>(w.outputs));
-    each_row(w, threads, [&](int64_t o) {
-        const float *row = w.data + o * w.inputs, *at = gradient + o * w.inputs;
-        rows[static_cast<size_t>(o)] = sum_row<2>(w.inputs, [&](int64_t i, int64_t n) {
+    std::vector<std::array<double, 2>> outputs(static_cast<size_t>(w.outputs));
+    each_output(w, threads, [&](int64_t o) {
+        const float *weights = w.data + o * w.inputs, *at = gradient + o * w.inputs;
+        outputs[static_cast<size_t>(o)] = sum_terms<2>(w.inputs, [&](int64_t i, int64_t n) {
             const Vec g = load_some(at + i, n);
-            return std::array{g, g * (load_some(row + i, n) - center)};
+            return std::array{g, g * (load_some(weights + i, n) - center)};
         });
     });
     // With n the normalised weight: dL/dw = (dL/dn - mean of dL/dn - n times the mean of n dL/dn) / deviation.
     double mean = 0, along = 0;
     const double inverse = moments.inverse_deviation, size = static_cast<double>(w.outputs * w.inputs);
     for (int64_t o = 0; o < w.outputs; ++o) {
-        const auto [sum, product] = rows[static_cast<size_t>(o)];
+        const auto [sum, product] = outputs[static_cast<size_t>(o)];
         if (gamma_gradient) gamma_gradient[o] = static_cast<float>(w.deviation * product * inverse);
         mean += factor(w, o) * sum / size;
         along += factor(w, o) * product * inverse / size;
     }
     const Vec shift = splat(static_cast<float>(mean * inverse)), slope = splat(static_cast<float>(along * inverse * inverse));
-    each_row(w, threads, [&](int64_t o) {
-        const float *row = w.data + o * w.inputs, *at = gradient + o * w.inputs;
+    each_output(w, threads, [&](int64_t o) {
+        const float *weights = w.data + o * w.inputs, *at = gradient + o * w.inputs;
         const Vec scale = splat(static_cast<float>(factor(w, o) * inverse));
-        write_row(weight_gradient + o * w.inputs, w.inputs, [&](int64_t i, int64_t n) {
-            return load_some(at + i, n) * scale - shift - (load_some(row + i, n) - center) * slope;
+        write_vectors(weight_gradient + o * w.inputs, w.inputs, [&](int64_t i, int64_t n) {
+            return load_some(at + i, n) * scale - shift - (load_some(weights + i, n) - center) * slope;
         });
     });
 }

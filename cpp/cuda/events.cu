@@ -17,7 +17,7 @@ struct SortParams {
 constexpr int kWarps = 8;
 constexpr int kUnitsAWarp = 256;
 
-// Unit i of a list, in the order rows, columns, channels.
+// Unit i of a list, in the order y, x, channel.
 struct Unit {
     int64_t address;
     uint32_t label;

@@ -54,14 +54,14 @@ inline Shape shape_of(const Layer& l) {
             l.single_site()};
 }
 
-// A site's place: sample, row, column.
+// A site's place: its sample and its position in the map.
 struct Place {
     int sample, y, x;
 };
 
 __device__ inline Place place_of(int number, int height, int width) {
-    const int row = number / width;
-    return {row / height, row % height, number % width};
+    const int line = number / width;
+    return {line / height, line % height, number % width};
 }
 
 // Cuts a workspace into arrays, each aligned to 256 bytes.

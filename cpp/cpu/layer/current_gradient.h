@@ -1,5 +1,5 @@
-// D[t], the gradient that a current of step t receives, for the sites of a line and one tile of neurons: a few distinct rows, and
-// a table that says which row a spike meets.
+// D[t], the gradient that a current of step t receives, for the sites of a line and one tile of neurons: a few distinct values,
+// and a table that says which one a spike meets.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 
 namespace firstspike {
 
-// Where the sites of a line lie in the table of D rows, and which of them a spike reaches: a spike of a cell of the line's input
+// Where the sites of a line lie in the table, and which of them a spike reaches: a spike of a cell of the line's input
 // reaches, through a tap's column kx, the site at the position cell + pad_x - kx. For a layer with one site positions are
 // samples.
 // The lines of sites that share a table: the lines of sites; of a layer with one site, blocks of samples.
@@ -29,7 +29,7 @@ struct SiteLines {
 
 struct Positions {
     int64_t site_stride;  // site i lies at position i * site_stride
-    int64_t number;       // of the table's positions, zero rows where no site lies
+    int64_t number;       // of the table's positions, D = 0 where no site lies
     int64_t lead;         // positions before the first
 
     Positions(const Layer& l, const SiteLines& lines)
@@ -38,7 +38,7 @@ struct Positions {
           lead(l.single_site() ? 0 : l.kernel_width - 1) {}
 };
 
-// D of a line's sites for one tile: distinct rows, and for each position and step the row's place.
+// D of a line's sites for one tile: its distinct values, N vectors each, and for each position and step where its value begins.
 class CurrentGradient {
  public:
     CurrentGradient(const Layer& l, const Neuron& neuron, const SiteLines& lines)
@@ -55,8 +55,8 @@ class CurrentGradient {
         if (sites > (int64_t{1} << 32) / kWidth / steps - 1)
             throw std::length_error("a line of sites is too long for dL/dW: its width times steps must stay below 2^32 / " +
                                     std::to_string(kWidth));
-        rows_.reserve((sites * steps + 1) * kWidth);
-        std::fill_n(rows_.data(), kWidth, 0.0f);
+        values_.reserve((sites * steps + 1) * kWidth);
+        std::fill_n(values_.data(), kWidth, 0.0f);
         int64_t used = kWidth;
         Vec bias[N] = {};
         for (int64_t i = 0; i < sites; ++i) {
@@ -65,23 +65,23 @@ class CurrentGradient {
             list_direct(g, begin, g.support.offset[group + 1]);
             find_steps(until_, begin, g.support.step + begin, g.support.offset[group + 1] - begin, steps);
             uint32_t* table = table_.data() + (at_.lead + i * at_.site_stride) * steps;
-            int64_t row = 0;
+            int64_t value = 0;
             Vec d[N] = {};
             for (int64_t t = steps - 1; t >= 0; --t) {
                 const int64_t e = until_[t], count = until_[t + 1] - e;
-                if (count > 0 || (row != 0 && neuron_.decay != 1.0f)) {
+                if (count > 0 || (value != 0 && neuron_.decay != 1.0f)) {
                     add_entries(d, bias, bits_of(g.support.lane + e, count), direct_.data() + (e - begin), gain_[t]);
-                    row = used;
-                    unrolled<N>(FIRSTSPIKE_BODY(k) { store(rows_.data() + row + k * kLanes, d[k]); });
+                    value = used;
+                    unrolled<N>(FIRSTSPIKE_BODY(k) { store(values_.data() + value + k * kLanes, d[k]); });
                     used += kWidth;
                 }
-                table[t] = static_cast<uint32_t>(row);
+                table[t] = static_cast<uint32_t>(value);
             }
         }
         for (int64_t k = 0; k < kWidth; ++k) bias_sum[k] += bias[k / kLanes][k % kLanes];
     }
 
-    const float* rows() const { return rows_.data(); }
+    const float* values() const { return values_.data(); }
     // The table for a tap's column: entry [position of a spike * steps + step].
     const uint32_t* table(int64_t kx) const {
         return table_.data() + (layer_.single_site() ? 0 : at_.lead + layer_.pad_x - kx) * layer_.steps;
@@ -110,7 +110,7 @@ class CurrentGradient {
     Neuron neuron_;
     SiteLines lines_;
     Positions at_;
-    Buffer<float> direct_, rows_;
+    Buffer<float> direct_, values_;
     Buffer<uint32_t> table_;
     int64_t until_[kMaxSteps + 1];
     float gain_[kMaxSteps];  // of the bias, which enters in every step

@@ -6,14 +6,14 @@
 //
 //   by_sample   for tile: for sample:                walk(the sample's list)
 //   by_field    for line: for tile: for site:        walk(the site's list)
-//   by_map_row  for line: for tile: for block of sites: sum taps, kernel row by kernel row; for site: walk(the site's sums)
+//   by_line     for line: for tile: for block of sites: sum taps, kernel row by kernel row; for site: walk(the site's sums)
 #include <optional>
 
 #include "../runtime/parallel.h"
 #include "firing.h"
 #include "plan.h"
 #include "spikes_by_field.h"
-#include "spikes_by_map_row.h"
+#include "spikes_by_line.h"
 #include "spikes_by_sample.h"
 #include "step_sums.h"
 #include "synapses.h"
@@ -92,14 +92,14 @@ void each_tile_by_field(const Synapses& s, const ForwardPlan& plan, Run&& run) {
     });
 }
 
-// The currents of the sites [from, to) of row y of a sample, [site][step][N vectors], of one tile of neurons with its weights
+// The currents of the sites [from, to) of line y of a sample, [site][step][N vectors], of one tile of neurons with its weights
 // [tap][channel][N vectors] and its bias: for each kernel row the spikes under its taps are added up.
 //
 // One kernel row after another, or some of its taps at a time, so that their weights stay in L1 for a whole line of sites; a site
 // that took all its events at once would go through all weights at every step, from L2.
 template <int N>
-StepSums<N> sum_taps(const Layer& l, const SpikesByMapRow& cells, const float* weights, const float* bias, int64_t y,
-                     int64_t from, int64_t to, int64_t together, Buffer<float>& scratch) {
+StepSums<N> sum_taps(const Layer& l, const SpikesByLine& cells, const float* weights, const float* bias, int64_t y, int64_t from,
+                     int64_t to, int64_t together, Buffer<float>& scratch) {
     StepSums<N> sums(to - from, l.steps, scratch, bias);
     constexpr int64_t kWidth = StepSums<N>::kWidth;
     for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
@@ -129,12 +129,12 @@ StepSums<N> sum_taps(const Layer& l, const SpikesByMapRow& cells, const float* w
 }
 
 template <class Run>
-void each_tile_by_map_row(const Synapses& s, const ForwardPlan& plan, Run&& run) {
+void each_tile_by_line(const Synapses& s, const ForwardPlan& plan, Run&& run) {
     const Layer& l = s.layer;
     const Tiles tiles{l.outputs};
     const PackedLayer packed(s, plan.pack_whole);
     parallel_for(plan.tasks, s.threads, [&](int64_t task) {
-        SpikesByMapRow cells(l, plan, s.times);
+        SpikesByLine cells(l, plan, s.times);
         Buffer<float> scratch;
         each_line(plan, l.batch * l.out_height(), task, [&](int64_t line) {
             const int64_t y = line % l.out_height();
@@ -161,7 +161,7 @@ void each_tile(const Synapses& s, const ForwardPlan& plan, Run&& run) {
     switch (plan.lists) {
         case SpikeLists::by_sample: return each_tile_by_sample(s, plan, run);
         case SpikeLists::by_field: return each_tile_by_field(s, plan, run);
-        case SpikeLists::by_map_row: return each_tile_by_map_row(s, plan, run);
+        case SpikeLists::by_line: return each_tile_by_line(s, plan, run);
     }
 }
 

@@ -9,7 +9,7 @@ namespace firstspike {
 
 namespace {
 
-// One tile of the cells [from, to) of a row. `events` are those of the sample's sites.
+// One tile of the cells [from, to) of a line. `events` are those of the sample's sites.
 template <int N>
 void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, const DirectByStep& events, int64_t sample,
                     int64_t cell_y, int64_t from, int64_t to, int64_t tile, int64_t together, Buffer<float>& scratch,

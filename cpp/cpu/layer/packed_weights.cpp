@@ -11,7 +11,7 @@ namespace firstspike {
 namespace {
 
 constexpr int64_t kPart = 16 * kLanes;  // weights of an output that are packed at a time
-constexpr int64_t kAhead = 128;  // weights of an output that are fetched ahead: its row is too short for the processor to see it
+constexpr int64_t kAhead = 128;  // weights of an output that are fetched ahead: they are too few for the processor to see it
 
 // A part of one tile: out[row_of(i)][lane] = w[i * stride_inner + lane * stride_lane] * scale for i from `from` to `to`, zeros in
 // the padding.
@@ -19,14 +19,14 @@ template <class RowOf>
 void pack_tile(float* out, const float* w, int used, int width, int64_t from, int64_t to, int64_t stride_inner,
                int64_t stride_lane, float scale, RowOf row_of) {
     int64_t i = from;
-    if (stride_inner == 1) {  // rows of w are columns of the tile: squares are turned in registers
+    if (stride_inner == 1) {  // an output's weights are a lane of the tile: squares are turned in registers
         for (; i + kLanes <= to; i += kLanes)
             for (int first = 0; first < width; first += kLanes) {
                 Vec square[kLanes] = {};
                 for (int k = 0; k < kLanes && first + k < used; ++k) {
-                    const float* row = w + (first + k) * stride_lane + i;
-                    __builtin_prefetch(row + kAhead, 0, 2);
-                    square[k] = load(row) * scale;
+                    const float* weights = w + (first + k) * stride_lane + i;
+                    __builtin_prefetch(weights + kAhead, 0, 2);
+                    square[k] = load(weights) * scale;
                 }
                 transpose(square);
                 for (int k = 0; k < kLanes; ++k) store(out + row_of(i + k) * width + first, square[k]);
@@ -78,7 +78,7 @@ void Panel::pack(int64_t tile, int64_t part, float* out) const {
         const int64_t tap = part;
         pack_tile(out + tap * l.channels * width, from + w.tap(tap, l.kernel_width), used, width, 0, l.channels, w.stride_channel,
                   w.stride_output, scale, [](int64_t i) { return i; });
-    } else {  // an output's weights lie in a row: whole squares, whose lines go to their rows
+    } else {  // an output's weights lie one after another: whole squares, whose vectors go to their rows
         pack_tile(out, from, used, width, part * kPart, std::min((part + 1) * kPart, l.rows()), 1, w.stride_output, scale,
                   [&](int64_t i) { return static_cast<int64_t>(row_of_[static_cast<size_t>(i)]); });
     }

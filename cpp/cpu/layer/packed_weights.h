@@ -32,7 +32,7 @@ class Panel {
 
     Layer layer_;
     WeightView weight_;
-    std::vector<uint32_t> row_of_;  // of each of an output's weights, where those lie in a row
+    std::vector<uint32_t> row_of_;  // of each of an output's weights, where those lie one after another
     Buffer<float> data_;            // empty, or the whole
 };
 

@@ -14,18 +14,18 @@ constexpr int64_t kSumsInL2 = 131072;    // bytes of L2 for the sums of a block 
 constexpr int64_t kWeightsInL1 = 24576;  // bytes of L1 for the weights of neighbouring taps
 constexpr int64_t kSmallWeight = 16384;  // weights that one thread packs as fast as several
 
-constexpr int64_t kComparedSteps = 16;        // up to here a sample's units are compared with each step
-constexpr int64_t kComparedStepsOfARow = 32;  // the same for a line of cells, which only counts by comparing
-constexpr int64_t kStepsOfTiles = 16;         // up to here a tile of outputs has some entries per step
-constexpr int64_t kSamplesPerList = 32;       // of a task that makes lists, at most
-constexpr int64_t kSamplesPerTile = 64;       // that share a tile of weights in cache
-constexpr int64_t kSamplesPerTable = 32;      // that share a table of dL/dX
-constexpr int64_t kRowsPerBlock = 128;        // weight rows whose sums lie in L2, about
-constexpr int64_t kSmallField = kTile;        // fewer weight rows than that are a small field
-constexpr int64_t kSummedParts = 8;           // a convolution's sum over all lines is made of about so many
-constexpr int64_t kSmallSums = 1 << 18;       // floats of all the parts of a small field's sums, about
-constexpr int64_t kMostSmallParts = 128;      // of these parts
-constexpr double kLeastWork = 1 << 15;        // additions that are worth a task
+constexpr int64_t kComparedSteps = 16;         // up to here a sample's units are compared with each step
+constexpr int64_t kComparedStepsOfALine = 32;  // the same for a line of cells, which only counts by comparing
+constexpr int64_t kStepsOfTiles = 16;          // up to here a tile of outputs has some entries per step
+constexpr int64_t kSamplesPerList = 32;        // of a task that makes lists, at most
+constexpr int64_t kSamplesPerTile = 64;        // that share a tile of weights in cache
+constexpr int64_t kSamplesPerTable = 32;       // that share a table of dL/dX
+constexpr int64_t kRowsPerBlock = 128;         // weight rows whose sums lie in L2, about
+constexpr int64_t kSmallField = kTile;         // fewer weight rows than that are a small field
+constexpr int64_t kSummedParts = 8;            // a convolution's sum over all lines is made of about so many
+constexpr int64_t kSmallSums = 1 << 18;        // floats of all the parts of a small field's sums, about
+constexpr int64_t kMostSmallParts = 128;       // of these parts
+constexpr double kLeastWork = 1 << 15;         // additions that are worth a task
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -67,8 +67,8 @@ ForwardPlan plan_forward(const Layer& l, int threads) {
         return plan;
     }
     const bool small = l.rows() * l.pool * l.pool <= kMostFieldUnits;
-    plan.lists = small ? SpikeLists::by_field : SpikeLists::by_map_row;
-    plan.compare_steps = !small && l.steps <= kComparedStepsOfARow;
+    plan.lists = small ? SpikeLists::by_field : SpikeLists::by_line;
+    plan.compare_steps = !small && l.steps <= kComparedStepsOfALine;
     plan.pack_whole = true;
     plan.lines_per_task = lines_per_task(l.batch, l.out_height(), threads);
     plan.tasks = ceil_div(l.batch * l.out_height(), plan.lines_per_task);
@@ -146,13 +146,13 @@ Plan plan_layer(const Layer& l, int threads) {
 }
 
 std::vector<Fact> facts(const ForwardPlan& plan) {
-    const char* lists[] = {"by_sample", "by_field", "by_map_row"};
+    const char* lists[] = {"by_sample", "by_field", "by_line"};
     std::vector<Fact> all{{"lists", lists[static_cast<int>(plan.lists)]},
                           {"compare_steps", plan.compare_steps},
                           {"pack_whole", plan.pack_whole},
                           {"lines_per_task", plan.lines_per_task},
                           {"tasks", plan.tasks}};
-    if (plan.lists == SpikeLists::by_map_row) {
+    if (plan.lists == SpikeLists::by_line) {
         all.emplace_back("sites_in_l2", plan.sums.places_of(plan.sums.widest));
         all.emplace_back("taps_together", plan.sums.taps_of(plan.sums.widest));
     }

@@ -27,9 +27,9 @@ constexpr int64_t kCompareEntries = 16;
 
 // How the spikes of a layer's input are listed for its forward pass.
 enum class SpikeLists {
-    by_sample,   // a layer with one site: all spikes of a sample, by step
-    by_field,    // a convolution with small fields: the spikes under each site, by step
-    by_map_row,  // other convolutions: the spikes of each line of cells, by step, then by cell
+    by_sample,  // a layer with one site: all spikes of a sample, by step
+    by_field,   // a convolution with small fields: the spikes under each site, by step
+    by_line,    // other convolutions: the spikes of each line of cells, by step, then by cell
 };
 
 // Sums over neighbouring places (sites or cells), [place][step][vectors], for tiles of 1 to kTileVecs vectors.
@@ -50,7 +50,7 @@ struct ForwardPlan {
     int64_t lines_per_list;  // by_sample: lines of a task that makes lists
     int64_t lines_per_task;
     int64_t tasks;   // by_sample: of each tile so many as there are blocks of lines
-    SumBlocks sums;  // by_map_row
+    SumBlocks sums;  // by_line
 };
 
 struct InputGradientPlan {

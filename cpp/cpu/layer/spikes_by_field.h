@@ -16,7 +16,7 @@ class SpikesByField {
  public:
     SpikesByField(const Layer& layer, const uint8_t* times);
 
-    // Lists the sites of row y of a sample.
+    // Lists the sites of line y of a sample.
     void build(int64_t sample, int64_t y);
     EventList site(int64_t x) const { return {row_.data() + x * units_, begin_.data() + x * (layer_.steps + 1)}; }
 
@@ -34,7 +34,7 @@ class SpikesByField {
     const uint8_t* times_;
     int64_t units_;  // of a field
     std::vector<Exchange> network_;
-    std::array<SiteNumbers, kMostFieldUnits> key_;  // time * 256 + unit; units are numbered row, column, channel
+    std::array<SiteNumbers, kMostFieldUnits> key_;  // time * 256 + unit; units are numbered y, x, channel
     Buffer<uint32_t> label_;                        // the weight row of each unit of a field
     Buffer<uint32_t> row_, begin_;
 };

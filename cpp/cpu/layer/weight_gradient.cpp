@@ -16,16 +16,16 @@ void write_weight_gradient(const Layer& l, const WeightView& shape, int64_t tile
     const int width = tiles.vectors(tile) * kLanes;
     const float scale = l.unit_share();
     gradient += tile * kTile * shape.stride_output + first * shape.stride_channel;
-    // Turns squares in registers: `row`, and those after it by `stride`, to values in a row from `out` on.
+    // Turns squares in registers: `row`, and those after it by `stride`, to neighbouring values from `out` on.
     const auto turn = [&](int64_t row, int64_t stride, float* out) {
         for (int lane = 0; lane < width; lane += kLanes) {
             Vec square[kLanes];
             for (int k = 0; k < kLanes; ++k) square[k] = load(sum + (row + k * stride) * width + lane) * scale;
             transpose(square);
             for (int k = 0; k < kLanes && lane + k < tiles.used(tile); ++k) {
-                float* row = out + (lane + k) * shape.stride_output;
-                __builtin_prefetch(row + kAhead, 1, 2);
-                store(row, square[k]);
+                float* to = out + (lane + k) * shape.stride_output;
+                __builtin_prefetch(to + kAhead, 1, 2);
+                store(to, square[k]);
             }
         }
     };

@@ -12,18 +12,18 @@
 
 namespace firstspike {
 
-// Adds the D rows that the spikes point at, for G neighbouring taps at once: the sums of tap g lie at sum + g * tap_stride, and
-// its table is the one before tap g - 1's by a position.
+// Adds the values of D that the spikes point at, for G neighbouring taps at once: the sums of tap g lie at sum + g * tap_stride,
+// and its table is the one before tap g - 1's by a position.
 template <int N, int G>
-inline void gather(float* sum, int64_t tap_stride, const float* rows, const uint32_t* table, int64_t steps, const uint32_t* spike,
-                   int64_t count) {
+inline void gather(float* sum, int64_t tap_stride, const float* values, const uint32_t* table, int64_t steps,
+                   const uint32_t* spike, int64_t count) {
     if (count == 0) return;
     Vec v[G * N];
     unrolled<G * N>(FIRSTSPIKE_BODY(n) { v[n] = load(sum + n / N * tap_stride + n % N * kLanes); });
-    add_rows<G * N>(v, count, [&](Vec(&to)[G * N], int64_t i) {
+    sum_in_chains<G * N>(v, count, [&](Vec(&to)[G * N], int64_t i) {
         unrolled<G>(FIRSTSPIKE_BODY(g) {
-            const float* row = rows + table[static_cast<int64_t>(spike[i]) - g * steps];
-            unrolled<N>(FIRSTSPIKE_BODY(k) { to[g * N + k] += load(row + k * kLanes); });
+            const float* d = values + table[static_cast<int64_t>(spike[i]) - g * steps];
+            unrolled<N>(FIRSTSPIKE_BODY(k) { to[g * N + k] += load(d + k * kLanes); });
         });
     });
     unrolled<G * N>(FIRSTSPIKE_BODY(n) { store(sum + n / N * tap_stride + n % N * kLanes, v[n]); });

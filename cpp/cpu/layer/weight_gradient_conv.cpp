@@ -64,8 +64,8 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
                     with_taps(taps, [&](auto number) {
                         float* const at = sum + ((ky * l.kernel_width + kx) * l.channels + slice.first_channel) * width;
                         for (int64_t c = 0; c < slice.channels(); ++c)
-                            gather<N, decltype(number)::value>(at + c * width, l.channels * width, delta.rows(), delta.table(kx),
-                                                               l.steps, spikes.begin(c), spikes.count(c));
+                            gather<N, decltype(number)::value>(at + c * width, l.channels * width, delta.values(),
+                                                               delta.table(kx), l.steps, spikes.begin(c), spikes.count(c));
                     });
                 }
             });

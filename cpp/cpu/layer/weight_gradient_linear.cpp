@@ -66,7 +66,7 @@ void sum_block(const Layer& l, const RowBlocks& blocks, int64_t block, const std
     for (size_t n = 0; n < lines.size(); ++n) {
         const auto& [spikes, order] = lines[n];
         for (const int64_t list : order[static_cast<size_t>(block)])
-            gather<N, 1>(sum + (list - block * blocks.rows()) * N * kLanes, 0, delta[n].rows(), delta[n].table(0), l.steps,
+            gather<N, 1>(sum + (list - block * blocks.rows()) * N * kLanes, 0, delta[n].values(), delta[n].table(0), l.steps,
                          spikes.begin(list), spikes.count(list));
     }
 }

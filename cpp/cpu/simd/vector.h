@@ -160,7 +160,7 @@ inline Vec expand_lanes(uint32_t mask, const float* p) {
 
 // Transposes a square of vectors in registers: in stage s, s x s blocks change places.
 template <int kStage = 1>
-inline void transpose(Vec (&rows)[kLanes]) {
+inline void transpose(Vec (&square)[kLanes]) {
     typedef int32_t Order __attribute__((vector_size(kLanes * 4)));
     Order low, high;
     for (int i = 0; i < kLanes; ++i) {
@@ -169,18 +169,18 @@ inline void transpose(Vec (&rows)[kLanes]) {
     }
     for (int i = 0; i < kLanes; ++i) {
         if (i & kStage) continue;
-        const Vec a = rows[i], b = rows[i | kStage];
+        const Vec a = square[i], b = square[i | kStage];
 #if defined(__clang__)
         for (int k = 0; k < kLanes; ++k) {
-            rows[i][k] = low[k] < kLanes ? a[low[k] & (kLanes - 1)] : b[low[k] & (kLanes - 1)];
-            rows[i | kStage][k] = high[k] < kLanes ? a[high[k] & (kLanes - 1)] : b[high[k] & (kLanes - 1)];
+            square[i][k] = low[k] < kLanes ? a[low[k] & (kLanes - 1)] : b[low[k] & (kLanes - 1)];
+            square[i | kStage][k] = high[k] < kLanes ? a[high[k] & (kLanes - 1)] : b[high[k] & (kLanes - 1)];
         }
 #else
-        rows[i] = __builtin_shuffle(a, b, low);
-        rows[i | kStage] = __builtin_shuffle(a, b, high);
+        square[i] = __builtin_shuffle(a, b, low);
+        square[i | kStage] = __builtin_shuffle(a, b, high);
 #endif
     }
-    if constexpr (kStage * 2 < kLanes) transpose<kStage * 2>(rows);
+    if constexpr (kStage * 2 < kLanes) transpose<kStage * 2>(square);
 }
 
 }  // namespace firstspike

@@ -130,8 +130,8 @@ def strides(weight: Tensor, layer: Geometry) -> tuple[int, ...]:
     """Strides of [outputs, channels, kernel height, kernel width], the order of the columns of a flat weight, too."""
     if weight.dim() == 4:
         return weight.stride()
-    row, column = weight.stride()
-    return row, layer.kernel_height * layer.kernel_width * column, layer.kernel_width * column, column
+    output, tap = weight.stride()
+    return output, layer.kernel_height * layer.kernel_width * tap, layer.kernel_width * tap, tap
 
 
 def workspace(size: int, like: Tensor) -> Tensor:

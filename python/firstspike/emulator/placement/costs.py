@@ -50,12 +50,12 @@ class Costs:
             parts = [((top, top), (left, columns - 1)), ((bottom, bottom), (0, right))]
             if top + 1 < bottom:
                 parts.append(((top + 1, bottom - 1), (0, columns - 1)))
-        rows = [self._reached(0, part[0], height) for part in parts]
-        sides = [self._reached(1, part[1], width) for part in parts]
-        pattern = sum(row.astype(np.int64) << n for n, row in enumerate(rows))
+        heights = [self._reached(0, part[0], height) for part in parts]
+        widths = [self._reached(1, part[1], width) for part in parts]
+        pattern = sum(reached.astype(np.int64) << n for n, reached in enumerate(heights))
         sites = 0
         for value, count in zip(*np.unique(pattern, return_counts=True), strict=True):
-            chosen = [side for n, side in enumerate(sides) if int(value) >> n & 1]
+            chosen = [reached for n, reached in enumerate(widths) if int(value) >> n & 1]
             if chosen:
                 sites += int(count) * int(np.logical_or.reduce(chosen).sum())
         return sites * per_site

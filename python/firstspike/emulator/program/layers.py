@@ -57,7 +57,7 @@ def _check_bits(bits: int) -> None:
 class Layer:
     """One layer of a program. Shapes are (height, width, channels); see docs/emulator.md for every field.
 
-    weight: integers, [rows, outputs] for `linear`, [input channels, kernel height, kernel width, output channels] for
+    weight: integers, [inputs, outputs] for `linear`, [input channels, kernel height, kernel width, output channels] for
     `conv`. theta, bias: int64 [output channels]. scale: float64 [output channels], the real value of an integer weight
     of 1.
     """
@@ -100,13 +100,13 @@ class Layer:
         height, width, _ = self.pooled_shape
         if self.kind == "linear":
             return np.full((1, 1), height * width, dtype=np.int64)
-        rows, columns = (
+        vertical, horizontal = (
             _taps(size, out, kernel, stride, pad)
             for size, out, kernel, stride, pad in zip(
                 (height, width), self.out_shape[:2], self.weight.shape[1:3], self.stride, self.padding, strict=True
             )
         )
-        return np.outer(rows, columns)
+        return np.outer(vertical, horizontal)
 
     @property
     def synapses(self) -> int:

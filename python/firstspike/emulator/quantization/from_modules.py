@@ -45,7 +45,7 @@ def folded(module: fs.Synapse, name: str) -> tuple[NDArray[np.float64], NDArray[
 
 
 def arrange(q: NDArray[np.int64], conv: bool, shape: Shape, pool: int, name: str) -> NDArray[np.int64]:
-    """Integers [O, ...] in torch's order to the program's: [row (height, width, channel), O] or [C, ky, kx, O]."""
+    """Integers [O, ...] in torch's order to the program's: [input (y, x, channel), O] or [C, ky, kx, O]."""
     height, width, channels = shape[0] // pool, shape[1] // pool, shape[2]
     if conv:
         if q.shape[1] != channels:

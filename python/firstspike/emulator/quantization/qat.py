@@ -116,8 +116,8 @@ def _round(layer: fs.Synapse, profile: Profile, bits: int, granularity: str, obs
     layer.fold()
     fires, pool = isinstance(layer, fs.FiringLayer), int(layer.avg_pool)  # type: ignore[arg-type]
     weight = layer.weight.detach().double().cpu().numpy()
-    rows = weight.reshape(1 if granularity == "tensor" or not fires else len(weight), -1)
-    scale = torch.from_numpy(scales.choose_scale(rows, bits, profile.weight_step, observer)).float()
+    groups = weight.reshape(1 if granularity == "tensor" or not fires else len(weight), -1)
+    scale = torch.from_numpy(scales.choose_scale(groups, bits, profile.weight_step, observer)).float()
     threshold = layer.neuron["threshold"] if isinstance(layer, fs.FiringLayer) else None
     finest = 1e-12 if threshold is None else scales.finest_scale(threshold, pool, profile) * (1 + 1e-6)
     quantizer = FakeQuantize(

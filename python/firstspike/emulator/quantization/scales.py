@@ -54,10 +54,10 @@ def round_weights(
 
 
 def choose_scale(weight: NDArray[np.float64], bits: int, step: int, observer: str) -> NDArray[np.float64]:
-    """The scale of each row of `weight` [rows, ...].
+    """The scale of each group of weights, `weight` [groups, ...].
 
     observer: "max" clips nothing; "mse" has the least squared error among 41 shares of that scale, from 0.2 to 1. A
-    row of zeros has the scale 1.
+    group of zeros has the scale 1.
     """
     one_of("observer", observer, OBSERVERS)
     flat = weight.reshape(len(weight), -1)

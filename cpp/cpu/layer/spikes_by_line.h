@@ -14,9 +14,9 @@
 
 namespace firstspike {
 
-class SpikesByMapRow {
+class SpikesByLine {
  public:
-    SpikesByMapRow(const Layer& layer, const ForwardPlan& plan, const uint8_t* times)
+    SpikesByLine(const Layer& layer, const ForwardPlan& plan, const uint8_t* times)
         : layer_(layer),
           compare_(plan.compare_steps),
           times_(times),
@@ -33,7 +33,7 @@ class SpikesByMapRow {
         const int64_t top = layer_.top(y), end = std::min(top + layer_.kernel_height, layer_.cells_y());
         for (int64_t cell_y = std::max<int64_t>(top, 0); cell_y < end; ++cell_y) {
             int64_t& holds = sample_of_[static_cast<size_t>(cell_y)];
-            if (holds != sample) build_row(sample, cell_y);
+            if (holds != sample) build_line(sample, cell_y);
             holds = sample;
         }
     }
@@ -46,13 +46,13 @@ class SpikesByMapRow {
     }
 
  private:
-    void build_row(int64_t sample, int64_t y) {
+    void build_line(int64_t sample, int64_t y) {
         const Layer& l = layer_;
         const uint8_t* times = times_ + (sample * l.height + y * l.pool) * l.width * l.channels;
-        const int64_t next_row = l.width * l.channels, wide = l.pool * l.channels;
+        const int64_t next_line = l.width * l.channels, wide = l.pool * l.channels;
         const int steps = static_cast<int>(l.steps);
         uint32_t next[kSilent] = {};
-        for (int64_t dy = 0; dy < l.pool; ++dy) count_steps(times + dy * next_row, l.cells_x() * wide, next);
+        for (int64_t dy = 0; dy < l.pool; ++dy) count_steps(times + dy * next_line, l.cells_x() * wide, next);
         uint32_t before = 0;
         for (int64_t t = 0; t < l.steps; ++t) before += std::exchange(next[t], before);
         uint32_t* row = row_.data() + y * room_;
@@ -61,7 +61,7 @@ class SpikesByMapRow {
             std::copy_n(next, l.steps, begin);
             const auto first = static_cast<uint32_t>(x * l.channels);
             for (int64_t dy = 0; dy < l.pool; ++dy) {
-                const uint8_t* from = times + dy * next_row + x * wide;
+                const uint8_t* from = times + dy * next_line + x * wide;
                 each_below(from, wide, steps, [&](int64_t i) { row[next[from[i]]++] = first + channel_[i]; });
             }
         }
@@ -84,7 +84,7 @@ class SpikesByMapRow {
     const uint8_t* times_;
     int64_t room_;
     Buffer<uint32_t> row_, begin_;
-    Buffer<uint32_t> channel_;        // of each unit of a row of a cell's units
+    Buffer<uint32_t> channel_;        // of each unit of a cell with the same y
     std::vector<int64_t> sample_of_;  // which sample's lists a line of cells holds
 };
 
