@@ -90,12 +90,14 @@ def plan(
 
 
 def _ordered(pending: list[Run], conditions: list[Condition]) -> list[Run]:
-    """The profile's first experiment before all others, then seed by seed, then the longest runs first.
+    """The profile's first experiment before all others, then seed by seed, its rows in their order, the longest runs first.
 
-    So a session that is cut short has every row of the main table, if with fewer seeds.
+    So a session that is cut short has every row of the main table, if with fewer seeds, or its first rows.
     """
-    main = set(runs(condition for condition in conditions if condition.experiment == conditions[0].experiment))
-    return sorted(pending, key=lambda run: (run not in main, run.seed, -cost(run)))
+    main = [condition for condition in conditions if condition.experiment == conditions[0].experiment]
+    labels = list(dict.fromkeys(condition.label for condition in main))
+    place = {run: labels.index(condition.label) for condition in reversed(main) for run in condition.needed}
+    return sorted(pending, key=lambda run: (run not in place, run.seed, place.get(run, 0), -cost(run)))
 
 
 def _look_for(run: Run, folder: str | None, fetch: bool, log: Callable[[str], None]) -> MissingReason | None:

@@ -94,8 +94,10 @@ def test_the_main_table_comes_first_then_seed_by_seed(tmp_path, monkeypatch):
     for part in (order[: len(main)], order[len(main) :]):
         assert [made.seed for made in part] == sorted(made.seed for made in part)
     assert set(order[: len(main)]) == main
-    costs = [session.cost(made) for made in order[: len(main)] if made.seed == 0]
-    assert costs == sorted(costs, reverse=True) and costs[0] > costs[-1]
+    first = [made for made in order[: len(main)] if made.seed == 0]
+    assert [made.readout for made in first if made.model == "ttfs"] == ["twd-exp"] * 2 + ["membrane"] * 2
+    assert [made.model for made in first] == ["ttfs"] * 4 + ["relu"] * 2
+    assert all(session.cost(made) > session.cost(other) for made, other in zip(first[::2], first[1::2], strict=True))
 
 
 def test_large_setups_run_only_when_asked_for(tiny, tmp_path, monkeypatch):
