@@ -33,7 +33,7 @@ def times(spikes: SpikeTimes) -> Tensor:
 def target_times(spikes: SpikeTimes, target: Tensor) -> Tensor:
     """Mean squared difference between times and wanted times, in parts of the run: mean ((time - target) / T)^2.
 
-    The error of SpikeProp (Bohte, Kok and La Poutre 2002, Neurocomputing 48), there a sum over neurons.
+    After SpikeProp (Bohte, Kok and La Poutre 2002, Neurocomputing 48, 17-37), whose error is half the sum of the squares.
 
     spikes: [B, ...]. target: a real tensor of a shape that broadcasts to it, in steps; T asks for silence.
 
@@ -58,8 +58,9 @@ def target_times(spikes: SpikeTimes, target: Tensor) -> Tensor:
 def margin(spikes: SpikeTimes, labels: Tensor, steps: float = 1.0) -> Tensor:
     """Hinge loss on times: the mean of max(0, steps + time of the right class - earliest time of another), in parts of the run.
 
-    Zero where the right neuron fires at least `steps` steps before all others (the multiclass hinge of Crammer and Singer 2001,
-    JMLR 2, on times in place of scores). spikes: [B, C], a neuron per class, C >= 2. labels: int64 [B]. steps: > 0.
+    Zero where the right neuron fires at least `steps` steps before all others. After the multiclass hinge loss of Crammer and
+    Singer (2001, Journal of Machine Learning Research 2), on times in place of scores.
+    spikes: [B, C], a neuron per class, C >= 2. labels: int64 [B]. steps: > 0.
 
     Examples:
         >>> output = SpikeTimes(torch.tensor([[2, 5, 255]], dtype=torch.uint8), 8)
@@ -79,7 +80,7 @@ def margin(spikes: SpikeTimes, labels: Tensor, steps: float = 1.0) -> Tensor:
 def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1.0) -> Tensor:
     """Cross-entropy of softmax(-time / tau): the class whose neuron fires first is the likeliest.
 
-    After Mostafa 2017 (arXiv 1606.08165, there on exp(time)) and Goeltz et al. 2021 (Nature Machine Intelligence 3).
+    After Mostafa (arXiv 1606.08165), there on exp(time), and Goeltz et al. (2021, Nature Machine Intelligence 3, 823-835).
     spikes: [B, C], a neuron per class. labels: int64 [B]. tau: in steps, > 0; a small one asks for a clear first spike only.
 
     Examples:
@@ -118,8 +119,9 @@ def existence(spikes: SpikeTimes, membrane: Tensor, threshold: float = 1.0) -> T
     """What silent neurons lack to fire: the mean over all neurons of max(0, threshold - V[T - 1]), 0 where a neuron fired.
 
     A silent neuron whose potential stays far from the threshold gets no surrogate gradient; here it gets one from its last
-    potential, so that it learns to fire (in the spirit of the weight sum cost of Mostafa 2017, which bounds the weights
-    instead). spikes, membrane: as `layer(x, membrane=True)` returns them, [B, ...] and float32 [T, B, ...].
+    potential, so that it learns to fire. After the weight sum cost of Mostafa (arXiv 1606.08165), which asks instead that the
+    weights of a neuron sum to its threshold at least.
+    spikes, membrane: as `layer(x, membrane=True)` returns them, [B, ...] and float32 [T, B, ...].
 
     Examples:
         >>> layer = nn.TTFSLinear(4, 3, steps=8)
