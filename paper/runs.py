@@ -21,6 +21,7 @@ _SPIKING = (
     "affine",
     "bias",
     "threshold",
+    "learn_threshold",
     "decay",
     "surrogate",
     "surrogate_scale",

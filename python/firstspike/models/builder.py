@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import torch
 from torch import Generator, nn
 
 from .. import _checks
@@ -34,6 +35,7 @@ def build(
     pooling: str | None = None,
     dropout: float = 0.0,
     threshold: float = 1.0,
+    learn_threshold: bool = False,
     decay: float = 1.0,
     surrogate: Surrogate | None = None,
     hidden_gain: float | None = None,
@@ -65,10 +67,12 @@ def build(
     affine: gamma and beta per output ("channel"), per "layer", or None. bias: beta; by default only with an affine.
     pooling: "avg", "max" or "earliest" replaces the kind of every pool in the string.
     dropout: in training, the probability with which a neuron is silent for the fully connected layer behind it (`Synapse`).
-    threshold, decay, surrogate: of every neuron. hidden_gain: a factor on the gain (`init.pool_gain`) of every hidden layer
-    that gets spikes. output_gain, output_surrogate: of an output layer that fires, in place of its gain and of `surrogate`.
-    With direct coding spikes come early: with gains of sqrt(2 / steps) and 1 / sqrt(steps) and a wider triangle fewer
-    neurons fire in the first step, and more output neurons have a gradient (ours). generator: draws the weights.
+    threshold, decay, surrogate: of every neuron. learn_threshold: every output of a layer that fires has a threshold of its
+    own, a parameter that begins at `threshold` (`nn.FiringLayer`). hidden_gain: a factor on the gain (`init.pool_gain`) of
+    every hidden layer that gets spikes. output_gain, output_surrogate: of an output layer that fires, in place of its gain
+    and of `surrogate`. With direct coding spikes come early: with gains of sqrt(2 / steps) and 1 / sqrt(steps) and a wider
+    triangle fewer neurons fire in the first step, and more output neurons have a gradient (ours). generator: draws the
+    weights.
 
     Raises GrammarError (a ValueError) that points at the token, ValueError and TypeError naming the argument.
 
@@ -81,6 +85,7 @@ def build(
     _checks.one_of("encoder", encoder, ENCODERS)
     _checks.one_of("readout", readout, READOUTS)
     _checks.boolean("normalization", normalization)
+    _checks.boolean("learn_threshold", learn_threshold)
     if population is None:
         population = 10 if readout in TEMPORAL else 1
     population = _checks.integer("population", population, 1)
@@ -108,6 +113,8 @@ def build(
         encoder == "direct", readout in MEMBRANE, population, dropout, synapse, dict(neuron), hidden_gain, output
     )
     layers = _layers(sized, options)
+    if learn_threshold:
+        _learn_thresholds(layers)
     config = {
         "spec": spec,
         "input_shape": list(shape),
@@ -127,6 +134,8 @@ def build(
         "decay": neuron["decay"],
         "surrogate": dataclasses.asdict(neuron["surrogate"]),
     }
+    if learn_threshold:
+        config["learn_threshold"] = True
     if hidden_gain is not None:
         config["hidden_gain"] = hidden_gain
     if output_gain is not None:
@@ -223,6 +232,14 @@ def _output(gain: float | None, surrogate: Surrogate | None) -> dict[str, Any]:
             )
         found["surrogate"] = surrogate
     return found
+
+
+def _learn_thresholds(layers: list[nn.Module]) -> None:
+    """Give every layer that fires one threshold per output, a parameter."""
+    for layer in nn.ModuleList(layers).modules():
+        if isinstance(layer, fs.FiringLayer):
+            value = float(layer.threshold)
+            layer.threshold = nn.Parameter(torch.full((len(layer.weight),), value, dtype=torch.float32))
 
 
 def _layers(sized: list[SizedLayer], options: _Options) -> list[nn.Module]:

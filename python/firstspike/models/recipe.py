@@ -15,11 +15,14 @@ _SHARED = ("threshold", "decay", "surrogate", "normalization", "affine", "bias")
 def updated(net: nn.Module, config: dict[str, Any]) -> dict[str, Any]:
     """A net's config with the settings that its layers have now; ValueError where `models.build` could not make them."""
     config = copy.deepcopy(config)
+    initial = config["threshold"]
     settings = [parts for _, parts in _settings(net)]
     for name in _SHARED:
         values = [part[name] for part in settings if name in part]
         if values and all(value == values[0] for value in values):
             config[name] = values[0]
+    if config.get("learn_threshold") and config["threshold"] == "parameter":
+        config["threshold"] = initial
     rates = {part["dropout"] for part in settings if part.get("dropout")}
     config["dropout"] = rates.pop() if len(rates) == 1 else config["dropout"] if rates else 0.0
     from .builder import from_config  # it imports nets

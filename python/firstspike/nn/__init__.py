@@ -3,7 +3,7 @@
 from .decoders import FirstSpike, MembraneReadout, TemporalWeighting
 from .direct import DirectConv2d, DirectLinear
 from .encoders import LatencyEncoder, SpikeInput
-from .firing import FiringLayer
+from .firing import FiringLayer, bound_thresholds
 from .integrate import Integrate
 from .node import TTFSNode
 from .normalization import WeightNormalization
@@ -33,4 +33,5 @@ __all__ = [
     "TTFSNode",
     "TemporalWeighting",
     "WeightNormalization",
+    "bound_thresholds",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from .. import _checks
@@ -12,13 +13,40 @@ from ..surrogate import Surrogate
 from .node import NeuronSettings
 from .synapse import Synapse
 
+LEAST = 1e-3  # the smallest threshold that learning may reach
+
+
+def learned_thresholds(module: nn.Module) -> list[nn.Parameter]:
+    """The thresholds of all layers in `module` that are parameters."""
+    thetas = [layer.theta for layer in module.modules() if isinstance(layer, FiringLayer)]
+    return [theta for theta in thetas if isinstance(theta, nn.Parameter)]
+
+
+@torch.no_grad()
+def bound_thresholds(module: nn.Module, least: float = LEAST) -> None:
+    """Raise the learned thresholds of all layers in `module` that an optimizer took below `least` to it.
+
+    least: > 0. Thresholds that are numbers or buffers stay as they are.
+
+    Examples:
+        >>> layer = nn.TTFSLinear(2, 3, steps=4, threshold=torch.nn.Parameter(torch.ones(3)))
+        >>> layer.threshold.data -= torch.tensor([0.0, 1.5, 1.0])
+        >>> nn.bound_thresholds(layer)
+        >>> [round(value, 3) for value in layer.threshold.tolist()]
+        [1.0, 0.001, 0.001]
+    """
+    _checks.positive("least", least)
+    for theta in learned_thresholds(module):
+        theta.clamp_(min=least)
+
 
 class FiringLayer(Synapse, NeuronSettings):
     """A `Synapse` and TTFS neurons with the settings of a `TTFSNode`: threshold, decay and surrogate.
 
     threshold: a number for all neurons, or float32 [O], one per output: then it is the parameter (an `nn.Parameter`, which
     is learned) or buffer `theta`, and weight and bias act in units of it: X[t] / theta fires at 1, and the surrogate is
-    that of V / theta - 1 (docs/model.md, section "Neuron").
+    that of V / theta - 1 (docs/model.md, section "Neuron"). It must stay positive, or the layer refuses it: in a loop of
+    your own call `bound_thresholds` after each step of the optimizer; `train.fit` does.
 
     Examples:
         >>> layer = nn.TTFSLinear(4, 3, steps=8, threshold=torch.nn.Parameter(torch.ones(3)))

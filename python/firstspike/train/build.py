@@ -65,6 +65,7 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
         normalization=config.normalization,
         affine=cast(Affine, config.affine),
         threshold=config.threshold,
+        learn_threshold=config.learn_threshold,
         decay=config.decay,
         dropout=config.dropout,
         surrogate=shape() if config.surrogate_scale is None else shape(config.surrogate_scale),

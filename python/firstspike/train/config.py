@@ -113,6 +113,7 @@ class Config:
     bias: bool | None = None
     pooling: str | None = None
     threshold: float = 1.0
+    learn_threshold: bool = False
     decay: float = 1.0
     surrogate: str = "triangle"
     surrogate_scale: float | None = None

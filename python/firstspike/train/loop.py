@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ..data import Dataset, Normalize
 from ..models import Observation, TTFSNet
+from ..nn.firing import bound_thresholds, learned_thresholds
 from . import augment
 from .averaging import WeightAverage
 from .batches import Batch, Data, batches, count, loader_batches
@@ -130,6 +131,7 @@ def train_epoch(
     per_epoch = count(dataset, config.batch)
     net = getattr(forward, "module", forward).model
     steps: int = getattr(net, "steps", config.steps)
+    learned = bool(learned_thresholds(forward))
     forward.train()
     meter, inside, rate = Meter(device), 0.0, config.lr
     bar.begin(epoch + 1, config.epochs, per_epoch)
@@ -145,6 +147,8 @@ def train_epoch(
         if config.clip:
             nn.utils.clip_grad_norm_(forward.parameters(), config.clip)
         optimizer.step()
+        if learned:
+            bound_thresholds(forward)
         if average is not None:
             average.add(epoch)
         inside += time.perf_counter() - start

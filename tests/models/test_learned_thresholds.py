@@ -1,0 +1,124 @@
+"""`learn_threshold`: one threshold per output that fires, learned, from the string to the chip."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import firstspike
+from firstspike import data, emulator, models, train
+from firstspike import nn as fs
+
+from ..samples import generator
+
+SPEC = "4C3-R(4C3-4C3)-AP2-6C3x1s2-12-3"
+
+
+def build(**options):
+    settings = {"input_shape": (1, 8, 8), "steps": 6, "threshold": 0.8, "learn_threshold": True}
+    return models.build(SPEC, generator=generator(0), **settings | options)
+
+
+def varied(net, seed=1):
+    """The net with thresholds that differ."""
+    draw = generator(seed)
+    with torch.no_grad():
+        for layer in net.modules():
+            if isinstance(layer, fs.FiringLayer):
+                layer.threshold.copy_(0.5 + torch.rand(len(layer.threshold), generator=draw))
+    return net
+
+
+def test_every_layer_that_fires_has_a_parameter_that_begins_at_the_threshold():
+    net, plain = build(), build(learn_threshold=False)
+    firing = [layer for layer in net.modules() if isinstance(layer, fs.FiringLayer)]
+    assert len(firing) == 5 and all(isinstance(layer.threshold, nn.Parameter) for layer in firing)
+    assert all(torch.equal(layer.threshold, torch.full_like(layer.threshold, 0.8)) for layer in firing)
+    x = torch.rand(16, 1, 8, 8, generator=generator(2))
+    (a, b) = (one.observe(x).layers for one in (net, plain))
+    same = torch.cat([(u.times == v.times).flatten() for u, v in zip(a, b, strict=True)])
+    assert same.double().mean() > 0.999  # weights are divided by the threshold: rounding apart, the same net
+    net(x).square().sum().backward()
+    assert all(layer.threshold.grad.abs().sum() > 0 for layer in firing[:-1])
+
+
+@pytest.mark.parametrize("make", [models.mlp, models.cnn])
+def test_shorthands_take_it(make):
+    spec, shape = ("16-5-2", (16,)) if make is models.mlp else ("2C3-2", (1, 4, 4))
+    net = make(spec, steps=4, input_shape=shape, learn_threshold=True)
+    assert isinstance(net.layers[0].threshold, nn.Parameter)
+    with pytest.raises(TypeError, match="learn_threshold must be True or False"):
+        make(spec, steps=4, input_shape=shape, learn_threshold=1)
+
+
+def test_config_file_and_copies_keep_it(tmp_path: Path):
+    net = varied(build())
+    config = net.config()
+    assert config["learn_threshold"] is True and config["threshold"] == 0.8
+    assert "learn_threshold" not in build(learn_threshold=False).config()
+    again = models.from_config(config)
+    again.load_state_dict(net.state_dict())
+    firstspike.save(net, tmp_path / "net.safetensors")
+    x = torch.rand(8, 1, 8, 8, generator=generator(3))
+    for other in (again, firstspike.load(tmp_path / "net.safetensors"), copy.deepcopy(net)):
+        assert torch.equal(other(x), net(x))
+        assert isinstance(other.layers[0].threshold, nn.Parameter)
+
+
+def test_prepared_quantised_and_exchanged_nets_use_the_thresholds():
+    pytest.importorskip("nir")
+    spec = "4C3-AP2-12-3"  # NIR and chips have no residual blocks
+    net = varied(models.build(spec, input_shape=(1, 8, 8), steps=6, learn_threshold=True, encoder="latency")).eval()
+    x = torch.rand(64, 1, 8, 8, generator=generator(3))
+    with torch.no_grad():
+        assert torch.equal(models.prepare_for_inference(net)(x), net(x))
+        folded = copy.deepcopy(net)
+        for layer in folded.layers:
+            layer.fold()  # theta is 1 then, and weight and bias are in units of it
+        runs = [emulator.run(emulator.quantize(one, "generic8", calibration=x), x) for one in (net, folded)]
+        plain = emulator.run(emulator.quantize(varied(net, seed=9), "generic8", calibration=x), x)
+    assert (runs[0].predictions == runs[1].predictions).all()
+    assert (runs[0].predictions != plain.predictions).any()  # other thresholds, another program
+    assert emulator.check(net, "generic8").fits
+    stack = varied(
+        models.TTFSNet([fs.TTFSLinear(16, 8, steps=6, threshold=nn.Parameter(torch.ones(8)))], encoder="spikes",
+                       readout="first-spike", input_shape=(16,))
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        back = firstspike.nir.from_nir(firstspike.nir.to_nir(stack), steps=6)
+    spikes = firstspike.SpikeTimes(
+        torch.randint(0, 8, (32, 16), dtype=torch.uint8, generator=generator(4)).clamp(max=5), 6
+    )
+    assert torch.equal(back(spikes), stack(spikes))
+
+
+def test_training_learns_them_and_keeps_them_positive(tmp_path: Path):
+    x = torch.rand(96, 1, 8, 8, generator=generator(5))
+    labels = (x[:, 0, :4].mean((1, 2)) > x[:, 0, 4:].mean((1, 2))).long()
+    config = train.Config(spec="64-16-2", steps=4, epochs=3, batch=16, lr=0.2, threshold=0.5, learn_threshold=True)
+    pair = (data.from_arrays(x, labels), data.from_arrays(x, labels))
+    train.fit(config, directory=tmp_path, datasets=pair, progress=False)
+    net = train.load_model(tmp_path).model
+    theta = net.layers[0].threshold.detach()
+    assert isinstance(net.layers[0].threshold, nn.Parameter) and theta.std() > 0.01
+    assert theta.min() > 0  # without a bound an lr of 0.2 takes some of them below 0, and the layer refuses those
+    with pytest.raises(ValueError, match="threshold must be positive"):
+        free = models.build("64-16-2", input_shape=(1, 8, 8), steps=4, threshold=0.5, learn_threshold=True)
+        with torch.no_grad():
+            free.layers[0].threshold -= 1
+        free(x)
+    fs.bound_thresholds(free)
+    assert free(x).isfinite().all()
+
+
+def test_relu_counterparts_ignore_it():
+    config = train.Config(spec="64-16-2", model="relu", learn_threshold=True)
+    assert not any("theta" in name for name, _ in train.build_model(config, input_shape=(1, 8, 8)).named_parameters())
+    assert dataclasses.asdict(config)["learn_threshold"] is True
