@@ -1,7 +1,8 @@
-"""The Python code of README.md and of the pages in docs/ runs, block after block, each page in a namespace of its own."""
+"""The Python code of all pages of the site and of README.md runs, block after block, each page in a namespace of its own."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CLUSTER = ROOT / "paper" / "README.md"  # its block needs a queue of jobs
 SYBIL = Sybil(parsers=[PythonCodeBlockParser(doctest_optionflags=0)], path=str(ROOT))
 
 
@@ -33,6 +35,19 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_pages_have_code() -> None:
     assert sum(map(blocks, PAGES)) > 20
+
+
+def test_every_file_of_the_repository_that_is_a_page_is_here() -> None:
+    """The pages that tools/site/hooks.py takes from outside docs/."""
+    named = re.findall(r'"([\w/]+\.md)": "[\w-]+\.md"', (ROOT / "tools" / "site" / "hooks.py").read_text())
+    assert len(named) >= 4
+    others = [ROOT / name for name in named if blocks(ROOT / name) and ROOT / name not in PAGES]
+    assert others == [CLUSTER]
+
+
+def test_the_block_of_the_cluster_compiles() -> None:
+    (example,) = SYBIL.parse(CLUSTER).examples()
+    compile(str(example.parsed), str(CLUSTER), "exec")
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: str(page.relative_to(ROOT)))
