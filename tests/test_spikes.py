@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from firstspike import SpikeTimes, reference
+from firstspike import SpikeTimes, cat, reference
 from firstspike._checks import MAX_STEPS
 from firstspike._sites import anchor_to_sites
 
@@ -163,3 +163,18 @@ def test_empty_batch() -> None:
 def test_what_is_no_spike_train_is_refused(train: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SpikeTimes.from_dense(torch.tensor(train))
+
+
+def test_bytes_of_spikes_with_a_gradient_are_refused() -> None:
+    """Themselves and views of them; what torch copies of them cannot be told from other bytes, as the docstring says."""
+    spikes = SpikeTimes.from_dense(sample((4, 2, 3, 5)).dense().requires_grad_())
+    for times in (spikes.times, spikes.times[:2], spikes.times.permute(0, 2, 3, 1)):
+        with pytest.raises(ValueError, match="gradient, which would be lost"):
+            SpikeTimes(times, spikes.steps)
+        with torch.no_grad():
+            SpikeTimes(times, spikes.steps)
+    copied = SpikeTimes(torch.cat([spikes.times, spikes.times], 1), spikes.steps)
+    assert not copied.requires_grad and cat([spikes, spikes]).requires_grad
+    plain = spikes.detach()
+    del spikes
+    assert torch.equal(SpikeTimes(plain.times[:1], plain.steps).times, plain.times[:1])

@@ -1,7 +1,11 @@
-"""Wrong arguments to the public functions and modules: each is refused with an error that names the argument, or works."""
+"""Wrong arguments to the public functions and modules: each is refused with an error that names the argument, or works.
+
+FIRSTSPIKE_FUZZ_CALLS sets the number of calls per function.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 import traceback
 import warnings
@@ -15,7 +19,7 @@ import torch
 import firstspike as fs
 from firstspike import SpikeTimes, decode, encode, functional, init, losses, models, nn, surrogate
 
-CALLS = 30  # per function
+CALLS = int(os.environ.get("FIRSTSPIKE_FUZZ_CALLS", "30"))  # per function
 
 
 def spikes(*shape: int, steps: int = 4) -> SpikeTimes:

@@ -1,5 +1,6 @@
-// Neurons without synapses: direct coding (ramp) and the dense drop-in neuron (fire).
+// Neurons without synapses: direct coding (ramp), neurons whose membranes are known, and the dense drop-in neuron (fire).
 #include "../cpu/dense_neuron.h"
+#include "../cpu/membranes.h"
 #include "../cpu/ramp.h"
 #include "arguments.h"
 #include "subjects.h"
@@ -39,6 +40,24 @@ void ramp_backward(int64_t sites, int64_t channels, int64_t steps, const NeuronA
     ramp_gradient(g, sites, channels, neuron, threads_from(threads), out);
 }
 
+py::object membranes_forward(int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const Array& membrane,
+                             bool record, int threads, const Array& times_out) {
+    steps_from(steps);
+    const int64_t neurons = neurons_from(sites, channels);
+    const Neuron neuron = neuron_from(n);
+    const Surrogate surrogate = surrogate_from(n);
+    if (record && !std::isfinite(surrogate.half_width())) fail("the surrogate has no finite support; use the dense path");
+    const auto* in = input<float>(membrane, "membrane", elements({steps, neurons}));
+    auto* out = output<uint8_t>(times_out, "times_out", neurons);
+    Support support;
+    {
+        const py::gil_scoped_release released;
+        support = fire_membranes(in, sites, channels, steps, neuron, surrogate, record, threads_from(threads), out);
+    }
+    if (!record) return py::none();
+    return to_python(std::move(support));
+}
+
 void fire_forward(int64_t steps, int64_t neurons, const NeuronArguments& n, const Array& current, int threads,
                   const Array& spikes) {
     const Neuron neuron = neuron_from(n);
@@ -68,6 +87,8 @@ void bind_neurons(py::module_& m) {
           py::arg("record"), py::arg("threads"), py::arg("times_out"));
     m.def("ramp_gradient", &ramp_backward, py::arg("sites"), py::arg("channels"), py::arg("steps"), py::arg("neuron"),
           py::arg("support"), py::arg("slope"), py::arg("gradient"), py::arg("threads"), py::arg("gradient_out"));
+    m.def("fire_membranes", &membranes_forward, py::arg("sites"), py::arg("channels"), py::arg("steps"), py::arg("neuron"),
+          py::arg("membrane"), py::arg("record"), py::arg("threads"), py::arg("times_out"));
     m.def("fire", &fire_forward, py::arg("steps"), py::arg("neurons"), py::arg("neuron"), py::arg("current"), py::arg("threads"),
           py::arg("spikes"));
     m.def("fire_gradient", &fire_backward, py::arg("steps"), py::arg("neurons"), py::arg("neuron"), py::arg("current"),

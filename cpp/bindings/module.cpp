@@ -2,7 +2,6 @@
 #include <pybind11/pybind11.h>
 
 #include "../cpu/layer/tiles.h"
-#include "../cpu/runtime/parallel.h"
 #include "subjects.h"
 
 namespace {
@@ -21,8 +20,7 @@ PYBIND11_MODULE(FIRSTSPIKE_MODULE, m) {
     m.attr("lanes") = kLanes;
     m.attr("tile") = kTile;
     m.attr("sanitized") = kSanitized;
-    m.def("share_openmp_pool", &share_openmp_pool, pybind11::arg("gomp_parallel"),
-          "Run on the OpenMP pool whose GOMP_parallel has this address; 0: on threads of our own.");
+    bindings::bind_pool(m);
     bindings::bind_direct(m);
     bindings::bind_prepacked(m);
     bindings::bind_layer(m);

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <exception>
 #include <memory>
-#include <system_error>
 #include <thread>
 
 #include "../core/processor.h"
@@ -29,7 +29,8 @@ constexpr std::size_t kGuard = 0;
 // One thread's states, all layers in one block.
 class Workspace {
  public:
-    explicit Workspace(const Network& network) : states_(network.layers().size()) {
+    explicit Workspace(const Network& network)
+        : trace(network.layers().size(), nullptr), states_(network.layers().size()) {
         const int total = network.total_steps();
         take_size(network, total);
         block_ = std::make_unique<std::byte[]>(size_ + 64);
@@ -43,6 +44,7 @@ class Workspace {
 
     State* states() { return states_.data(); }
     Events input;
+    std::vector<int64_t*> trace;  // of each layer, for the sample that runs
 
  private:
     template <class T>
@@ -123,7 +125,7 @@ void run(const Network& network, const uint8_t* times, int64_t samples, int thre
     constexpr int64_t kChunk = 16;
 
     const auto work = [&](Workspace& space) {
-        std::vector<int64_t*> trace(count, nullptr);
+        std::vector<int64_t*>& trace = space.trace;
         for (int64_t begin; (begin = next.fetch_add(kChunk)) < samples;)
             for (int64_t b = begin; b < std::min(begin + kChunk, samples); ++b) {
                 for (std::size_t l = 0; l < count; ++l)
@@ -150,8 +152,8 @@ void run(const Network& network, const uint8_t* times, int64_t samples, int thre
     others.reserve(static_cast<std::size_t>(crew));
     try {
         for (int i = 1; i < crew; ++i) others.emplace_back([&, i] { work(*spaces[i]); });
-    } catch (const std::system_error&) {
-        // The system gives no more threads: those that there are run all samples.
+    } catch (const std::exception&) {
+        // The system gives no more threads, or no memory for one: those that there are run all samples.
     }
     work(*spaces[0]);
     for (std::thread& thread : others) thread.join();

@@ -18,6 +18,7 @@ from .spikes import SpikeTimes, Support
 def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
     """Spikes side by side, as `torch.cat`: by default the neurons or channels of each sample; gradients go back to each.
 
+    `torch.cat` of their `times` would lose the gradients without an error: bytes carry none.
     A layer on spikes that were put together is one layer with several inputs: the sum of a product with each of them.
     trains: at least one, of the same steps, device and shape but for dimension `dim`; dim 0 is the batch. On the CPU no dense
     gradient is made where all but the last have a number of channels that the width of the kernels divides (`backends()`)

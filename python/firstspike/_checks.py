@@ -118,11 +118,14 @@ def instance(name: str, value: object, kind: type | tuple[type, ...], wanted: st
 
 
 def pair(name: str, value: object, low: int) -> tuple[int, int]:
-    """Return an int or a pair of ints as a pair (vertical, horizontal)."""
+    """Return an int or a pair of ints below 2^31 as a pair (vertical, horizontal)."""
     both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(both) != 2:
         raise ValueError(f"{name} must be an int or a pair of ints, got {shown(value)}")
-    return integer(name, both[0], low), integer(name, both[1], low)
+    first, second = (integer(name, each, low) for each in both)
+    if max(first, second) >= 2**31:
+        raise ValueError(f"{name} must be below 2^31, got {shown(value)}")
+    return first, second
 
 
 def float32(name: str, value: object, dims: int | None = None) -> Tensor:
@@ -174,7 +177,9 @@ def finite(name: str, value: Tensor) -> None:
 def same_device(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
     """Raise ValueError where two tensors live on different devices."""
     if value.device != other.device:
-        raise ValueError(f"{name} is on {value.device} but {other_name} is on {other.device}; move one with .to()")
+        raise ValueError(
+            f"{name} and {other_name} must be on the same device, got {value.device} and {other.device}; move one with .to()"
+        )
 
 
 def bias(value: object, outputs: int) -> Tensor | None:

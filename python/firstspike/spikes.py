@@ -15,7 +15,7 @@ from ._sites import anchor_to_sites, from_sites, to_sites
 from .ops import anchors as _anchors
 from .ops import times as _ops
 
-#: The spikes with a gradient that own a tensor of times, by its id: whoever makes new ones of it would cut the gradient.
+#: Spikes with a gradient by the id of their tensor of times: whoever makes new ones of it would cut the gradient.
 _OWNERS: WeakValueDictionary[int, SpikeTimes] = WeakValueDictionary()
 
 
@@ -40,11 +40,13 @@ class SpikeTimes:
     Gradients travel beside the bytes, on an *anchor*: a float zero that autograd connects to the layer that fired
     (docs/model.md, section "Gradient anchor"). A layer with a sparse surrogate has an anchor with one element for each
     entry of its `Support`, so that nothing of size T x N is kept or sent; any other source has one element for each step
-    and neuron, [T, B, ...]. The bytes alone carry none: put spikes together with `firstspike.cat`, take parts by index, and say
-    `detach()` to leave the gradient behind.
+    and neuron, [T, B, ...]. The bytes of `times` alone carry none: put spikes together with `firstspike.cat`, not with
+    `torch.cat` of their times, take parts by index, and say `detach()` to leave the gradient behind. New spikes of the
+    `times` of spikes with a gradient, or of a view of them, are refused; of a copy they are not, as torch's bytes do not tell
+    where they come from. `train.fit` warns of parameters that no gradient reached.
 
     A citizen of torch: a pytree, batched by `default_collate` (along the batch), loaded by `torch.load(weights_only=True)`.
-    Raises TypeError or ValueError for times that are no such bytes, and for the very times of spikes with a gradient.
+    Raises TypeError or ValueError for times that are no such bytes, and for those of spikes with a gradient.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), steps=4)
@@ -52,7 +54,7 @@ class SpikeTimes:
         (tensor([2]), tensor([[0.0000, 1.5000,    inf]]))
     """
 
-    times: Tensor
+    times: Tensor  # bytes, without a gradient
     steps: int
     __slots__ = ("__weakref__", "_anchor", "_support", "steps", "times")
 
@@ -64,13 +66,11 @@ class SpikeTimes:
         if times.dim() < 2:
             raise ValueError(f"times must have shape [batch, neurons, ...], got {tuple(times.shape)}")
         self.steps = _checks.steps(steps)
-        if not torch.compiler.is_compiling():
-            owner = _OWNERS.get(id(times))
-            if owner is not None and owner.times is times and owner.requires_grad and torch.is_grad_enabled():
-                raise ValueError(
-                    "times must not be those of spikes with a gradient, which would be lost: use the spikes themselves, "
-                    "or spikes.detach()"
-                )
+        if not torch.compiler.is_compiling() and torch.is_grad_enabled() and _has_owner(times):
+            raise ValueError(
+                "times must not be those of spikes with a gradient, which would be lost: use the spikes themselves, "
+                "or spikes.detach()"
+            )
         if not torch.compiler.is_compiling() and not times.is_meta:
             wrong = (times >= steps) & (times != SILENT)
             if bool(wrong.any()):
@@ -273,6 +273,21 @@ class SpikeTimes:
         offset, _, place = self._support
         anchor = _ops.dense_anchor(self._anchor, offset, place, [self.steps, *to_sites(self.times).shape])
         return from_sites(anchor, self.shape)
+
+
+def _has_owner(times: Tensor) -> bool:
+    """Whether these bytes, or those that they are a view of, belong to spikes with a gradient."""
+    owner = _OWNERS.get(id(times))
+    if owner is not None and owner.times is times:
+        return owner.requires_grad
+    place = _place(times)
+    return bool(place) and any(each.requires_grad and _place(each.times) == place for each in list(_OWNERS.values()))
+
+
+def _place(times: Tensor) -> int:
+    """The address of the memory; 0 where there is none."""
+    plain = type(times) is Tensor and not times.is_meta and times.numel()
+    return times.untyped_storage().data_ptr() if plain else 0
 
 
 def _check_single_spikes(x: Tensor, several: bool) -> None:

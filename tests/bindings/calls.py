@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from firstspike import _extension
 from firstspike._extension import cpu
 from firstspike._geometry import Geometry
 
@@ -15,8 +16,6 @@ from .draws import Draw
 
 Arguments = dict[str, Any]
 CPU: dict[str, Callable[[Draw], Arguments]] = {}
-# Not called: it takes the address of a function, which nobody can check.
-UNCHECKED = {"share_openmp_pool"}
 
 
 def call(function: Callable[[Draw], Arguments]) -> Callable[[Draw], Arguments]:
@@ -99,6 +98,11 @@ def layer_gradients(draw: Draw) -> Arguments:
     }
 
 
+@call
+def share_openmp_pool(draw: Draw) -> Arguments:
+    return {"gomp_parallel": _extension._POOL}
+
+
 def places(draw: Draw) -> tuple[int, int, int]:
     """Sites, channels and steps."""
     return draw.randint(0, 7), draw.choice((1, 3, 16, 33, 70)), draw.steps()
@@ -113,6 +117,21 @@ def ramp(draw: Draw) -> Arguments:
         "steps": steps,
         "neuron": draw.neuron(),
         "current": draw.floats(sites, channels),
+        "record": draw.some(0.5),
+        "threads": draw.threads(),
+        "times_out": torch.zeros(sites, channels, dtype=torch.uint8),
+    }
+
+
+@call
+def fire_membranes(draw: Draw) -> Arguments:
+    sites, channels, steps = places(draw)
+    return {
+        "sites": sites,
+        "channels": channels,
+        "steps": steps,
+        "neuron": draw.neuron(),
+        "membrane": draw.floats(steps, sites, channels),
         "record": draw.some(0.5),
         "threads": draw.threads(),
         "times_out": torch.zeros(sites, channels, dtype=torch.uint8),

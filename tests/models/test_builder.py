@@ -188,7 +188,7 @@ WRONG_ARGUMENTS = [
     ({"readout": "vote"}, ValueError, "readout must be one of membrane,"),
     ({"pooling": "min"}, ValueError, "pooling must be one of None, avg, max, earliest, got 'min'"),
     ({"init": "he"}, ValueError, "init must be one of ettfs, kaiming, torch, got 'he'"),
-    ({"affine": "pixel"}, ValueError, "affine must be 'channel', 'layer' or None"),
+    ({"affine": "pixel"}, ValueError, "affine must be one of channel, layer, None"),
     ({"normalization": 1}, TypeError, "normalization must be True or False, got 1"),
     ({"population": 0}, ValueError, "population must be at least 1, got 0"),
     ({"steps": 255}, ValueError, "steps must be from 1 to 254, got 255"),

@@ -129,7 +129,7 @@ def test_bad_arguments(kind: Any, sizes: tuple[int, ...], gain: float) -> None:
         kind(*sizes, steps=300)
     with pytest.raises(TypeError, match="steps must be an int, got None"):
         kind(*sizes, steps=None)
-    with pytest.raises(ValueError, match="affine must be 'channel', 'layer' or None, got 'row'"):
+    with pytest.raises(ValueError, match="affine must be one of channel, layer, None, got 'row'"):
         kind(*sizes, steps=8, affine="row")
     with pytest.raises(ValueError, match="init must be one of ettfs, kaiming, torch, got 'zeros'"):
         kind(*sizes, steps=8, init="zeros")

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map
 
 import firstspike
 from firstspike import SpikeTimes, encode, functional, nn
+from firstspike.nn._inputs import fired_and_membrane
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
 
 from ..samples import Layer, generator, layer
@@ -93,6 +94,16 @@ def run_integrate(case: Layer) -> None:
         functional.integrate(train(case), case.weight.clone().requires_grad_(), case.bias.clone().requires_grad_())
     )
     functional.integrate(SpikeTimes(case.times, case.steps), case.weight)
+
+
+def run_membrane(case: Layer) -> None:
+    """A layer with its potentials, both of them used, and without a gradient."""
+    w, b = case.weight.clone().requires_grad_(), case.bias.clone().requires_grad_()
+    neuron = {"threshold": 1.0, "decay": 0.9, "surrogate": triangle()}
+    fired, membrane = fired_and_membrane(train(case), w, b, 1, neuron)
+    backward(fired.dense() + membrane)
+    with torch.no_grad():
+        fired_and_membrane(train(case), w, b, 1, neuron)
 
 
 def run_fire(surrogate: Any, **options: Any) -> None:
@@ -189,6 +200,7 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "conv2d, pooled and leaky": lambda: run_layer(
         functional.conv2d, layer((2, 3, 6, 8), (5, 3, 3, 3), 8, avg_pool=2, decay=0.75)
     ),
+    "membrane": lambda: run_membrane(layer((3, 13), (19, 13), 8)),
     "integrate": lambda: run_integrate(layer((3, 13), (19, 13), 8)),
     "integrate, no sample": lambda: run_integrate(layer((0, 13), (19, 13), 8)),
     "ramp": lambda: run_ramp(triangle()),

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from firstspike import models, train
+from firstspike import SpikeTimes, cat, models, train
+from firstspike import nn as fs
 from firstspike.train import BadCheckpoint, fit, load_model
 
 from .conftest import make_dataset
@@ -263,3 +264,25 @@ def test_a_weight_that_is_not_finite_is_found(config, sets, name):
 def test_absurd_learning_rates_end_in_diverged(config, sets):
     with pytest.raises(train.Diverged, match=r"try a smaller lr than 1e\+38"):
         run(config.replace(lr=1e38, optimizer="sgd", schedule="constant"), sets)
+
+
+class Sided(nn.Module):
+    """Two layers side by side, put together with `join`."""
+
+    def __init__(self, join):
+        super().__init__()
+        self.left, self.right = (fs.DirectLinear(36, 8, steps=4) for _ in range(2))
+        self.last, self.join = fs.Integrate(16, 4, steps=4), join
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return self.last(self.join(self.left(x), self.right(x))).mean(0)
+
+
+def test_parameters_without_a_gradient_are_named(config, sets):
+    def bytes_alone(a, b):
+        return SpikeTimes(torch.cat([a.times, b.times], 1), 4)
+
+    with pytest.warns(UserWarning, match=r"no gradient reached left\.weight and \d more.*firstspike\.cat"):
+        run(config.replace(epochs=1), sets, model=Sided(bytes_alone))
+    run(config.replace(epochs=1), sets, model=Sided(lambda a, b: cat([a, b])))  # a warning would be an error

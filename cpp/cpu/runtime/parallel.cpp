@@ -1,6 +1,6 @@
 #include "parallel.h"
 
-#include <system_error>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -30,8 +30,8 @@ void run_on_threads(int threads, void (*body)(void*), void* context) {
     others.reserve(static_cast<size_t>(threads));
     try {
         for (int i = 1; i < threads; ++i) others.emplace_back(body, context);
-    } catch (const std::system_error&) {
-        // The system gives no more threads: those that there are do all tasks.
+    } catch (const std::exception&) {
+        // The system gives no more threads, or no memory for one: those that there are do all tasks.
     }
     body(context);
     for (auto& other : others) other.join();

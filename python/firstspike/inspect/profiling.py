@@ -99,7 +99,7 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[dict[str, dict[str, Any]],
 
 def _part(x: Any, start: int, batch: int) -> Any:
     if isinstance(x, SpikeTimes):
-        return SpikeTimes(x.times[start : start + batch], x.steps)
+        return x[start : start + batch]
     return x[start : start + batch]
 
 

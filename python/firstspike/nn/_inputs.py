@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import _checks, functional, ops
+from .. import _checks, _geometry, _layer_arguments, functional, ops
 from ..spikes import SpikeTimes
 
 Spikes = SpikeTimes | Tensor
@@ -77,6 +79,24 @@ def flat_membrane(spikes: Spikes, weight: Tensor, bias: Tensor | None, avg_pool:
     if isinstance(spikes, Tensor):
         return accumulate(flat_current(spikes, weight, bias, avg_pool), decay)
     return functional.integrate(spikes, weight, bias, avg_pool=avg_pool, decay=decay)
+
+
+def fired_and_membrane(
+    spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, avg_pool: int, neuron: Mapping[str, Any]
+) -> tuple[SpikeTimes, Tensor]:
+    """Spike times [B, O] of a linear layer and its membrane [T, B, O] without reset: the product is made once."""
+    surrogate = neuron["surrogate"]
+    pool = _geometry.pool_of(spikes.shape, avg_pool)
+    geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
+    record = _layer_arguments._records(spikes, weight, bias)
+    if record and not surrogate.sparse:
+        current = flat_current(spikes.dense(), weight, bias, avg_pool)
+        return SpikeTimes.from_dense(functional.fire(current, **neuron)), accumulate(current, neuron["decay"])
+    *result, membrane = ops.layer_membrane.fire_layer_membrane(
+        *_layer_arguments._input(spikes), weight, bias, geometry, _layer_arguments._neuron(**neuron), record
+    )
+    fired = _layer_arguments._fired(tuple(result), (spikes.shape[0], weight.shape[0]), spikes.steps, record)
+    return fired, membrane.flatten(2)
 
 
 def map_membrane(

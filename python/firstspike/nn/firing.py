@@ -91,12 +91,6 @@ class FiringLayer(Synapse, NeuronSettings):
             self.register_buffer("theta", theta if theta is None else theta.clone())
         self._threshold, self._per_neuron = number, theta is not None
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "threshold":  # nn.Module would register a parameter before it looks for a property
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
-
     def fold(self) -> Self:
         """As `Synapse.fold`; thresholds per neuron become 1."""
         super().fold()

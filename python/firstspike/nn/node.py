@@ -34,6 +34,14 @@ class Leaky(nn.Module):
     def decay(self, value: float) -> None:
         self._decay = _checks.positive("decay", value, 1.0)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(getattr(type(self), name, None), property):
+            object.__setattr__(
+                self, name, value
+            )  # nn.Module would register a module or parameter before it looks there
+        else:
+            super().__setattr__(name, value)
+
 
 class NeuronSettings(Leaky):
     """A module with the settings of a neuron. Each may be read and set; a wrong value is refused."""

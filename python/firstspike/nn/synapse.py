@@ -61,8 +61,7 @@ class Synapse(BackwardHooks):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        if affine not in ("channel", "layer", None):
-            raise ValueError(f"affine must be 'channel', 'layer' or None, got {_checks.shown(affine)}")
+        _checks.one_of("affine", affine, ("channel", "layer", None))
         _checks.boolean("bias", bias)
         self.steps = _checks.steps(steps)
         self.gain = gain

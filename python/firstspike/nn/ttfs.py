@@ -18,6 +18,7 @@ from ._inputs import (
     Spikes,
     accumulate,
     check_spikes,
+    fired_and_membrane,
     flat_current,
     flat_membrane,
     full_precision,
@@ -102,8 +103,9 @@ class TTFSLinear(FiringLayer):
             fired = SpikeTimes.from_dense(functional.fire(current, **self.neuron))
             return (fired, accumulate(current, self.decay)) if membrane else fired
         with full_precision(weight.device):
-            fired = functional.linear(spikes, weight, bias, avg_pool=self.avg_pool, **self.neuron)
-        return (fired, flat_membrane(spikes, weight, bias, self.avg_pool, self.decay)) if membrane else fired
+            if membrane:
+                return fired_and_membrane(spikes, weight, bias, self.avg_pool, self.neuron)
+            return functional.linear(spikes, weight, bias, avg_pool=self.avg_pool, **self.neuron)
 
     def membrane(self, spikes: Spikes) -> Tensor:
         """The potential V, float32 [T, B, O], exact up to each neuron's spike; then without reset.

@@ -6,6 +6,7 @@
 | `anchors` | `rescale_anchor`, `cat_anchors`, `earliest_anchor`, `cat_supports`: gradients of spikes put together |
 | `layer` | `fire_layer`: linear and convolution layers of neurons that fire |
 | `integrate` | `integrate_layer`: layers of membranes that never fire |
+| `layer_membrane` | `fire_layer_membrane`: a layer that fires and its membranes, of one product |
 | `direct` | `direct_convolution`: the current of directly coded maps |
 | `ramp` | `ramp`: neurons with a constant current |
 | `fire` | `fire`: the dense neuron |
@@ -16,7 +17,20 @@
 the CUDA implementations share.
 """
 
-from . import anchors, direct, dropout, fire, integrate, latency, layer, normalize, prepacked, ramp, times
+from . import (
+    anchors,
+    direct,
+    dropout,
+    fire,
+    integrate,
+    latency,
+    layer,
+    layer_membrane,
+    normalize,
+    prepacked,
+    ramp,
+    times,
+)
 from ._cuda import support_capacity
 
 __all__ = [
@@ -27,6 +41,7 @@ __all__ = [
     "integrate",
     "latency",
     "layer",
+    "layer_membrane",
     "normalize",
     "prepacked",
     "ramp",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -144,6 +145,8 @@ def train_epoch(
         optimizer.zero_grad()
         # processes average their gradients: a share's sum counts world-fold
         (loss * (processes.world / whole)).backward()
+        if epoch == 0 and index == 0:
+            warn_of_missing_gradients(net)
         if config.clip:
             nn.utils.clip_grad_norm_(forward.parameters(), config.clip)
         optimizer.step()
@@ -174,6 +177,18 @@ def check_finite(module: nn.Module, when: str) -> None:
         if value.dtype.is_floating_point and not bool(torch.isfinite(value).all()):
             name = name.removeprefix("module.").removeprefix("model.")
             raise Diverged(f"{name} holds NaN or infinity {when}")
+
+
+def warn_of_missing_gradients(net: nn.Module) -> None:
+    """Warn of parameters that want a gradient and got none from a backward pass: training would leave them as they are."""
+    missing = [name for name, value in net.named_parameters() if value.requires_grad and value.grad is None]
+    if missing:
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        warnings.warn(
+            f"no gradient reached {missing[0]}{others}, which training leaves unchanged; the bytes of SpikeTimes.times carry "
+            "none: put spikes together with firstspike.cat, or freeze the parameter with requires_grad_(False)",
+            stacklevel=3,
+        )
 
 
 def _work(dataset: Data, method: Method, epoch: int, device: torch.device) -> Iterator[Batch]:

@@ -1,0 +1,44 @@
+// Whose threads the kernels run on.
+#if !defined(_WIN32)
+#include <dlfcn.h>
+#endif
+
+#include "../cpu/runtime/parallel.h"
+#include "sizes.h"
+#include "subjects.h"
+
+namespace firstspike::bindings {
+
+namespace {
+
+// Whether a library of this process has its GOMP_parallel there.
+bool is_gomp_parallel([[maybe_unused]] std::uintptr_t address) {
+#if defined(_WIN32)
+    return false;
+#else
+    const auto* at = reinterpret_cast<const void*>(address);
+    Dl_info found;
+    if (dladdr(at, &found) == 0 || found.dli_fname == nullptr) return false;
+    void* library = dlopen(found.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+    if (library == nullptr) return false;
+    const bool same = dlsym(library, "GOMP_parallel") == at;
+    dlclose(library);
+    return same;
+#endif
+}
+
+void share(std::uintptr_t gomp_parallel) {
+    if (gomp_parallel != 0 && !is_gomp_parallel(gomp_parallel))
+        fail("gomp_parallel must be 0 or the address of GOMP_parallel in a library of this process, got " +
+             std::to_string(gomp_parallel));
+    share_openmp_pool(gomp_parallel);
+}
+
+}  // namespace
+
+void bind_pool(pybind11::module_& m) {
+    m.def("share_openmp_pool", &share, pybind11::arg("gomp_parallel"),
+          "Run on the OpenMP pool whose GOMP_parallel has this address; 0: on threads of our own.");
+}
+
+}  // namespace firstspike::bindings

@@ -1,0 +1,94 @@
+"""`fire_layer_membrane`: a layer that fires and its membranes, of one product.
+
+On CUDA, where `fire_layer` keeps its sums in registers, it is one launch of either kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from . import integrate, layer
+from ._library import INPUT, TILES, array, check_tile, cpu, operator, recorded, threads
+
+
+def _forward(*arguments: Any) -> tuple[Tensor, ...]:
+    a = layer.Forward(*arguments)
+    if a.record:
+        check_tile(a.tile, "cpu")
+    membrane = integrate._forward(*_integrated(a))
+    sites, outputs, steps = a.layer.out_sites, a.layer.outputs, a.layer.steps
+    fired = torch.empty(a.layer.out_shape, dtype=torch.uint8)
+    result = cpu.fire_membranes(sites, outputs, steps, a.neuron, array(membrane), a.record, threads(), array(fired))
+    anchor, *support = recorded(result)
+    return anchor, fired, *support, membrane
+
+
+def _forward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
+    return *layer._forward_cuda(*arguments), integrate._forward_cuda(*_integrated(layer.Forward(*arguments)))
+
+
+def _forward_fake(*arguments: Any) -> tuple[Tensor, ...]:
+    return *layer._forward_fake(*arguments), integrate._forward_fake(*_integrated(layer.Forward(*arguments)))
+
+
+def _integrated(a: layer.Forward) -> tuple[Any, ...]:
+    """The arguments of `integrate_layer`."""
+    return *a[: layer.Forward._fields.index("neuron")], a.neuron[1]
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    layer._save(ctx, inputs, output[:-1])
+
+
+@once_differentiable
+def _gradients(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+    at_spikes, at_membrane = gradients[0], gradients[-1]
+    if at_spikes is not None and not ctx.record:
+        raise RuntimeError("fire_layer_membrane recorded nothing to differentiate: call it with record=True")
+    times, in_offset, in_place, weight, *support = ctx.saved_tensors
+    source, needs = (times, in_offset, in_place, weight), [ctx.needs_input_grad[n] for n in (1, 4, 5)]
+    parts = []
+    if at_spikes is not None:
+        parts.append(layer.fire_layer_backward(at_spikes, *source, *support, ctx.geometry, ctx.decay, needs))
+    if at_membrane is not None:
+        parts.append(integrate.integrate_layer_backward(at_membrane, *source, ctx.geometry, ctx.decay, needs))
+    at = [None, None, None]
+    for number, need in enumerate(needs):
+        if need and parts:
+            at[number] = parts[0][number] if len(parts) == 1 else parts[0][number] + parts[1][number]
+    return None, at[0], None, None, at[1], at[2], None, None, None, None
+
+
+_fire_layer_membrane = operator(
+    f"fire_layer_membrane({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float[] neuron, bool record, int tile)"
+    " -> (Tensor anchor, Tensor fired, Tensor offset, Tensor slope, Tensor place, Tensor membrane)",
+    cpu=_forward,
+    cuda=_forward_cuda,
+    fake=_forward_fake,
+    save=_save,
+    gradients=_gradients,
+)
+
+
+def fire_layer_membrane(
+    times: Tensor,
+    anchor: Tensor | None,
+    in_offset: Tensor | None,
+    in_place: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Sequence[int],
+    neuron: Sequence[float],
+    record: bool,
+) -> tuple[Tensor, ...]:
+    """As `fire_layer`, and the membranes [steps, batch, height, width, channels] without reset as the last of the results."""
+    tile = TILES[times.device.type]
+    result: tuple[Tensor, ...] = _fire_layer_membrane(
+        times, anchor, in_offset, in_place, weight, bias, geometry, neuron, record, tile
+    )
+    return result
