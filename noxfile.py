@@ -299,6 +299,14 @@ def exchange(session: nox.Session) -> None:
 
 
 @nox.session
+def cross(session: nox.Session) -> None:
+    """Compile exported C for a microcontroller with zig, and run its test vectors on a 32-bit processor."""
+    install(session, extras="all", groups=("test",))
+    session.install("ziglang")
+    session.run("pytest", "-rs", "tests/emulator/export/test_cross.py", *session.posargs)
+
+
+@nox.session
 def oracle(session: nox.Session) -> None:
     """Compare the emulator's core with nengo-loihi 1.1's emulator, membranes and spikes of every step."""
     file = Path(session.create_tmp()).resolve() / "oracle.npz"

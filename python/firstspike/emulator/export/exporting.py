@@ -65,7 +65,7 @@ def export_c(
     tools `network.npz` and `mem/*.mem` (one hexadecimal word per line).
 
     directory: is made; files of the same names are replaced. samples: images or SpikeTimes of some samples, as
-    `emulator.run` takes them; they become test vectors (`fs_vectors.*`, `main.c`).
+    `emulator.run` takes them; they become test vectors (`fs_vectors.*`, `main.c`, for `make test`).
 
     The encoder is part of the C code where it is a table of pixels: latency coding without normalisation by mean and
     std. A directly coded first layer computes in float32; then the C code takes the spike times that this layer sends.
@@ -79,7 +79,7 @@ def export_c(
     texts = {"fs_network.h": c_network.header(program), "fs_network.c": c_network.source(program)}
     fixed = resources.files(__package__).joinpath("c")
     for name in _FIXED:
-        if samples is not None or name not in ("main.c", "Makefile"):
+        if samples is not None or name != "main.c":
             texts[name] = fixed.joinpath(name).read_text(encoding="utf-8")
     operations = None
     if samples is not None:
