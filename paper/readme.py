@@ -4,7 +4,7 @@
     python paper/readme.py --check   writes nothing; exit status 1 where the README differs
 
 The marks are the lines `<!-- results PROFILE -->` and `<!-- end -->`; `<!-- results PROFILE short -->` for the nets that were run
-without augmentation, and their accuracies alone.
+without augmentation, with their decoder and accuracies alone.
 """
 
 import sys
@@ -39,7 +39,7 @@ WANTED = (
     "seconds",
 )
 
-SHORT = ("dataset", "net", "seeds", "accuracy", "relu_accuracy", "published")
+SHORT = ("group", "dataset", "net", "seeds", "accuracy", "relu_accuracy", "published")
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -47,7 +47,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def block(profile: Profile, store: Store, short: bool = False) -> str:
     """The README's results: the main columns of Table 1, in Markdown; of the setups that need `--large` those that were run.
 
-    short: only nets that were run without augmentation, and their accuracies.
+    short: only nets that were run without augmentation, with their decoder and accuracies.
     """
     table = table1(profile, store)
     large = table.raw["setup"].map(lambda name: profile.setups[name].large)
