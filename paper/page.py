@@ -74,9 +74,9 @@ def page(profile: Profile, store: Store, tables: Iterable[Table], figures: Itera
         f"arXiv 2410.23619, with firstspike. Profile `{profile.name}`: {profile.description}",
     )
     _absences(made, profile, store)
+    one = " One seed answers no comparison: for those rows run the profile paper."
     made.section("Claims").text(
-        "What the paper says, and what these records say. One seed answers no comparison: for those rows run the "
-        "profile paper."
+        "What the paper says, and what these records say." + (one if len(profile.seeds) == 1 else "")
     )
     _table(made, claims(profile, store))
     for heading, text, names in SECTIONS:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from matplotlib.ticker import MaxNLocator
+
 from firstspike.report import figure, line_style
 
 from .. import published
@@ -25,6 +27,7 @@ def accuracy(profile: Profile, store: Store) -> NamedFigure | None:
         for place, point in enumerate(points):
             _draw(axes, place, *point[1:])
         axes.margins(x=0.16)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=2))  # the panels are narrow
         axes.set_yticks(range(len(points)), labels=[point[0] for point in points])
         for tick, point in zip(axes.get_yticklabels(), points, strict=True):
             tick.set_fontweight("bold" if point[4] is not None else "normal")
