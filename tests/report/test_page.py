@@ -67,7 +67,7 @@ def test_page_is_the_same_bytes_twice_and_written_whole(tmp_path):
 
 def test_rules_part_groups_of_rows():
     html = Page("x").table(pd.DataFrame({"a": [1, 2, 3]}), "c", rules=(0, 2)).html()
-    assert html.count("class=rule") == 1 and html.index("class=rule") > html.index(">2<")
+    assert html.count('class="rule"') == 1 and html.index('class="rule"') > html.index(">2<")
 
 
 def test_a_figure_may_come_as_the_text_that_was_drawn_before():
@@ -89,6 +89,8 @@ def test_svg_is_deterministic_and_png_is_a_png(tmp_path):
         ("2 * 3 * 4 < 5", "2 * 3 * 4 &lt; 5"),
         ("[x](https://a.b/c?d=1&e=2)", '<a href="https://a.b/c?d=1&amp;e=2">x</a>'),
         ("[x](javascript:y)", "[x](javascript:y)"),
+        ("[x](#part) ![x](https://a.b/c.png)", '<a href="#part">x</a> !<a href="https://a.b/c.png">x</a>'),
+        ("<b>a_b_c</b>", "&lt;b&gt;a_b_c&lt;/b&gt;"),
     ],
 )
 def test_inline(text, html):
@@ -98,5 +100,5 @@ def test_inline(text, html):
 def test_blocks():
     html = blocks("One\ntwo.\n\n- a\n  b\n- c\n\n```\nx < 1\n\ny\n```\n\nEnd.")
     assert html == (
-        "<p>One two.</p>\n<ul>\n<li>a b</li>\n<li>c</li>\n</ul>\n<pre><code>x &lt; 1\n\ny</code></pre>\n<p>End.</p>\n"
+        "<p>One\ntwo.</p>\n<ul>\n<li>a\nb</li>\n<li>c</li>\n</ul>\n<pre><code>x &lt; 1\n\ny\n</code></pre>\n<p>End.</p>\n"
     )
