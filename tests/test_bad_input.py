@@ -77,8 +77,8 @@ WEIGHTED: list[tuple[str, Any, type[Exception], str]] = [
     ("bias", floats(5, 1), ValueError, "5, 1"),
     ("bias", floats(5).double(), TypeError, "float64"),
     ("bias", 0.5, TypeError, "float"),
-    ("bias", floats(5).to("meta"), ValueError, "on meta"),
-    ("weight", floats(5, 12).to("meta"), ValueError, "on meta"),
+    ("bias", floats(5).to("meta"), ValueError, "must be on the same device"),
+    ("weight", floats(5, 12).to("meta"), ValueError, "must be on the same device"),
 ]
 
 CASES: list[tuple[str, str, Any, type[Exception], str]] = [

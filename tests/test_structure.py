@@ -37,6 +37,7 @@ LAYERS = [
         "report",
     },
     {"ops"},
+    {"_owners"},
     {"spikes", "surrogate"},
     {"_cat"},
     {"_pytree", "_layer_arguments", "_shortcut"},

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
-from . import _checks
+from . import _checks, _owners
 from ._checks import MAX_STEPS, SILENT
 from ._sites import anchor_to_sites, from_sites, to_sites
 from .ops import anchors as _anchors
 from .ops import times as _ops
-
-#: Spikes with a gradient by the id of their tensor of times: whoever makes new ones of it would cut the gradient.
-_OWNERS: WeakValueDictionary[int, SpikeTimes] = WeakValueDictionary()
 
 
 class Support(NamedTuple):
@@ -66,7 +62,7 @@ class SpikeTimes:
         if times.dim() < 2:
             raise ValueError(f"times must have shape [batch, neurons, ...], got {tuple(times.shape)}")
         self.steps = _checks.steps(steps)
-        if not torch.compiler.is_compiling() and torch.is_grad_enabled() and _has_owner(times):
+        if not torch.compiler.is_compiling() and torch.is_grad_enabled() and _owners.has_owner(times):
             raise ValueError(
                 "times must not be those of spikes with a gradient, which would be lost: use the spikes themselves, "
                 "or spikes.detach()"
@@ -251,7 +247,7 @@ class SpikeTimes:
             times = times.contiguous(memory_format=torch.channels_last)
         made.times, made.steps, made._anchor, made._support = times, steps, anchor, support
         if anchor is not None and not torch.compiler.is_compiling():
-            _OWNERS[id(times)] = made
+            _owners.OWNERS[id(times)] = made
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -273,21 +269,6 @@ class SpikeTimes:
         offset, _, place = self._support
         anchor = _ops.dense_anchor(self._anchor, offset, place, [self.steps, *to_sites(self.times).shape])
         return from_sites(anchor, self.shape)
-
-
-def _has_owner(times: Tensor) -> bool:
-    """Whether these bytes, or those that they are a view of, belong to spikes with a gradient."""
-    owner = _OWNERS.get(id(times))
-    if owner is not None and owner.times is times:
-        return owner.requires_grad
-    place = _place(times)
-    return bool(place) and any(each.requires_grad and _place(each.times) == place for each in list(_OWNERS.values()))
-
-
-def _place(times: Tensor) -> int:
-    """The address of the memory; 0 where there is none."""
-    plain = type(times) is Tensor and not times.is_meta and times.numel()
-    return times.untyped_storage().data_ptr() if plain else 0
 
 
 def _check_single_spikes(x: Tensor, several: bool) -> None:

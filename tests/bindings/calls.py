@@ -98,61 +98,14 @@ def layer_gradients(draw: Draw) -> Arguments:
     }
 
 
-@call
-def share_openmp_pool(draw: Draw) -> Arguments:
-    return {"gomp_parallel": _extension._POOL}
-
-
 def places(draw: Draw) -> tuple[int, int, int]:
     """Sites, channels and steps."""
     return draw.randint(0, 7), draw.choice((1, 3, 16, 33, 70)), draw.steps()
 
 
 @call
-def ramp(draw: Draw) -> Arguments:
-    sites, channels, steps = places(draw)
-    return {
-        "sites": sites,
-        "channels": channels,
-        "steps": steps,
-        "neuron": draw.neuron(),
-        "current": draw.floats(sites, channels),
-        "record": draw.some(0.5),
-        "threads": draw.threads(),
-        "times_out": torch.zeros(sites, channels, dtype=torch.uint8),
-    }
-
-
-@call
-def fire_membranes(draw: Draw) -> Arguments:
-    sites, channels, steps = places(draw)
-    return {
-        "sites": sites,
-        "channels": channels,
-        "steps": steps,
-        "neuron": draw.neuron(),
-        "membrane": draw.floats(steps, sites, channels),
-        "record": draw.some(0.5),
-        "threads": draw.threads(),
-        "times_out": torch.zeros(sites, channels, dtype=torch.uint8),
-    }
-
-
-@call
-def ramp_gradient(draw: Draw) -> Arguments:
-    sites, channels, steps = places(draw)
-    offset, place = draw.support(sites, channels, steps, cpu.tile)
-    return {
-        "sites": sites,
-        "channels": channels,
-        "steps": steps,
-        "neuron": draw.neuron(),
-        "support": (offset, place),
-        "slope": draw.floats(place.shape[1]),
-        "gradient": draw.floats(place.shape[1]),
-        "threads": draw.threads(),
-        "gradient_out": torch.zeros(sites, channels),
-    }
+def share_openmp_pool(draw: Draw) -> Arguments:
+    return {"gomp_parallel": _extension._POOL}
 
 
 @call
