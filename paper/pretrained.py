@@ -3,8 +3,8 @@
     python paper/pretrained.py --results DIR
     python paper/pretrained.py --check        trains nothing; exit status 1 where docs/howto/pretrained.md differs
 
-It resumes if interrupted; a net whose training is finished is only written anew. The weights are stored as float16, and the
-accuracy in the record is measured with the net as it is loaded from the file.
+It resumes if interrupted; a net that is there already, with these weights and settings, is left as it is. The weights are
+stored as float16, and the accuracy in the record is measured with the net as it is loaded from the file.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 import typer
 
-from firstspike import _provenance, data, models, train
+from firstspike import _provenance, _safetensors, data, models, train
 from firstspike._checks import one_of
-from firstspike._files import sha256, write_atomic, write_json
+from firstspike._files import read_json, sha256, write_atomic, write_json
 from firstspike.data.cache import user_root
 from firstspike.models.shipped import FOLDER
 from paper import grid
@@ -57,11 +57,11 @@ def main(
         runs = {name: table1_run(grid.load(profile), name) for name in only or NETS}
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    missing = []
+    missing, origin = [], _provenance.record()  # before anything is written here
     for name, run in runs.items():
         try:
             result = train.fit(run.config, directory=results / name, root=data_root)
-            found = ship(name, train.load_model(results / name), result, to, data_root)
+            found = ship(name, train.load_model(results / name), result, origin, to, data_root)
         except data.NotAvailable as error:
             missing.append(name)
             typer.echo(f"{name}: not made, {error}", err=True)
@@ -106,9 +106,16 @@ def table1_run(profile: grid.Profile, name: str) -> Run:
 
 
 def ship(
-    name: str, trained: train.Trained, result: train.Result, folder: Path, root: str | None = None
+    name: str,
+    trained: train.Trained,
+    result: train.Result,
+    origin: dict[str, Any],
+    folder: Path,
+    root: str | None = None,
 ) -> dict[str, Any]:
-    """Write a trained net and its record into `folder`; returns the record.
+    """Write a trained net and its record into `folder`; returns the record. What is there already of this net is kept.
+
+    origin: what the record says of its own making (`_provenance.record`).
 
     Raises ValueError for a net that float16 cannot hold, or that is not out of a config of `models.build`.
     """
@@ -122,6 +129,9 @@ def ship(
             parameter.data = parameter.data.half()
             if not bool(parameter.isfinite().all()):
                 raise ValueError(f"the weights of {name} exceed the range of float16")
+    kept = _kept(name, half, trained.config, folder)
+    if kept is not None:
+        return kept
     with tempfile.TemporaryDirectory() as place:
         made = Path(place) / "model.safetensors"
         train.save_model(
@@ -153,12 +163,26 @@ def ship(
         "bytes": len(raw),
         "sha256": sha256(raw),
         "sessions": list(result.sessions),
-        "written": _provenance.record(),
+        "written": origin,
         "command": f"python paper/pretrained.py --results DIR --only {name}",
     }
     write_atomic(folder / f"{name}.safetensors", raw)
     write_json(folder / f"{name}.json", record)
     return record
+
+
+def _kept(name: str, half: models.TTFSNet, config: train.Config, folder: Path) -> dict[str, Any] | None:
+    """The record in `folder`, where it and its file are of these weights and settings."""
+    file = folder / f"{name}.safetensors"
+    try:
+        found: dict[str, Any] = read_json(folder / f"{name}.json")
+        content = _safetensors.read(file)
+        same = train.Config.from_dict(found["config"]) == config and found["sha256"] == sha256(file.read_bytes())
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    tensors = half.state_dict()
+    same = same and content.tensors.keys() == tensors.keys()
+    return found if same and all(torch.equal(value, tensors[key]) for key, value in content.tensors.items()) else None
 
 
 if __name__ == "__main__":

@@ -39,8 +39,13 @@ def test_the_command_trains_writes_and_resumes(tmp_path, monkeypatch) -> None:
     weights = (tmp_path / "nets" / "digits-mlp.safetensors").read_bytes()
     record = json.loads((tmp_path / "nets" / "digits-mlp.json").read_text())
     assert record["config"] == small.to_dict() and record["test"]["images"] == 360
+    origin = record["written"]["time"]
     again = CliRunner().invoke(pretrained.app, list(map(str, command)))
     assert again.exit_code == 0 and (tmp_path / "nets" / "digits-mlp.safetensors").read_bytes() == weights
+    assert json.loads((tmp_path / "nets" / "digits-mlp.json").read_text())["written"]["time"] == origin  # kept as it is
+    (tmp_path / "nets" / "digits-mlp.safetensors").write_bytes(weights[:-1] + b"\x00")
+    assert CliRunner().invoke(pretrained.app, list(map(str, command))).exit_code == 0
+    assert (tmp_path / "nets" / "digits-mlp.safetensors").read_bytes() == weights  # written again
     monkeypatch.setattr(shipped, "FOLDER", tmp_path / "nets")
     net, trained = models.load_pretrained("digits-mlp"), train.load_model(tmp_path / "runs" / "digits-mlp").model
     for name, value in trained.state_dict().items():
