@@ -54,7 +54,7 @@ def test_it_stays_as_it_was_while_the_net_goes_on() -> None:
 
 
 def test_what_cannot_be_prepared() -> None:
-    with pytest.raises(TypeError, match=r"net must be a TTFSNet \(nn.Prepacked takes layers\), got Linear"):
+    with pytest.raises(TypeError, match="net must be a TTFSNet, or a Sequential of our layers, got Linear"):
         models.prepare_for_inference(nn.Linear(2, 2))
     with pytest.raises(ValueError, match=r"net must be on the CPU, got .* on meta"):
         models.prepare_for_inference(build().to("meta"))

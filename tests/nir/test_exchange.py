@@ -186,8 +186,8 @@ def test_arguments():
         from_nir(graph)
     with pytest.raises(TypeError, match="net must be a TTFSNet or a Sequential"):
         to_nir(torch.nn.Linear(2, 2))
-    with pytest.raises(ValueError, match="input_shape must be given"):
-        to_nir(torch.nn.Sequential(nn.TTFSLinear(2, 2, steps=4)))
+    with pytest.raises(ValueError, match="does not tell the shape of a sample"):
+        to_nir(torch.nn.Sequential(nn.TTFSConv2d(2, 2, 3, steps=4)))
     with pytest.raises(ValueError, match="layer 1: NIR has no node for MaxPool2d"):
         to_nir(net("4C3-MP2-5", (1, 8, 8)))
     own = to_nir(net("30-5", (30,), encoder="spikes"))

@@ -49,7 +49,7 @@ def check_command(
         if settings.model != "ttfs":
             raise ValueError(f"{config} trains a net of model {settings.model!r}; only spiking nets run on chips")
         model = train.build_model(settings, input_shape=_shape(settings.data, input_shape))
-        found = [check(model, name) for name in profile or profiles.names()]  # type: ignore[arg-type]
+        found = [check(model, name) for name in profile or profiles.names()]
     if as_json:
         typer.echo(json.dumps([one.to_dict() for one in found], indent=1))
     else:

@@ -1,6 +1,7 @@
 """Nets from strings such as "784-400-400-10" and "32C3-AP2-64C3-AP2-256-10"."""
 
 from .builder import build, cnn, from_config, mlp
+from .chain import as_net
 from .grammar import GrammarError, parse
 from .inference import InferenceNet, prepare_for_inference
 from .net import TTFSNet
@@ -13,6 +14,7 @@ __all__ = [
     "InferenceNet",
     "Observation",
     "TTFSNet",
+    "as_net",
     "build",
     "cnn",
     "from_config",

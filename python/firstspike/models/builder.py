@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import torch
 from torch import Generator, nn
 
 from .. import _checks
 from .. import nn as fs
 from ..init import pool_gain
+from ..nn.firing import learn_thresholds
 from ..surrogate import Surrogate
 from .coding import ENCODERS, MEMBRANE, READOUTS, TEMPORAL, make_encoder, make_readout
 from .grammar import Conv, Linear, Pool, Residual, fail, parse
@@ -114,7 +114,8 @@ def build(
     )
     layers = _layers(sized, options)
     if learn_threshold:
-        _learn_thresholds(layers)
+        for layer in layers:
+            learn_thresholds(layer)
     config = {
         "spec": spec,
         "input_shape": list(shape),
@@ -232,14 +233,6 @@ def _output(gain: float | None, surrogate: Surrogate | None) -> dict[str, Any]:
             )
         found["surrogate"] = surrogate
     return found
-
-
-def _learn_thresholds(layers: list[nn.Module]) -> None:
-    """Give every layer that fires one threshold per output, a parameter."""
-    for layer in nn.ModuleList(layers).modules():
-        if isinstance(layer, fs.FiringLayer):
-            value = float(layer.threshold)
-            layer.threshold = nn.Parameter(torch.full((len(layer.weight),), value, dtype=torch.float32))
 
 
 def _layers(sized: list[SizedLayer], options: _Options) -> list[nn.Module]:

@@ -9,10 +9,10 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from .. import _checks
 from ..nn import FirstSpike, Prepacked, SpikeInput, Synapse
 from ..nn.prepacked import can_prepack
 from ..spikes import SpikeTimes
+from .chain import as_net
 from .net import TTFSNet
 
 
@@ -45,11 +45,12 @@ class InferenceNet(nn.Module):
         return scores
 
 
-def prepare_for_inference(net: TTFSNet) -> InferenceNet:
+def prepare_for_inference(net: nn.Module) -> InferenceNet:
     """The net as it is now, for inference on the CPU: the same scores to the bit in less time, above all for few samples.
 
     Layers that get and give spikes are put together (`nn.Prepacked`), dropout is off, and what becomes of the net later is not
-    seen. Raises TypeError where `net` is no TTFSNet, ValueError where it is not on the CPU.
+    seen. net: a TTFSNet, or a Sequential of our layers that ends in a readout (`models.as_net`).
+    Raises TypeError where `net` is neither, ValueError where it is not on the CPU.
 
     Examples:
         >>> net = models.mlp("64-32-10", steps=8).eval()
@@ -57,7 +58,7 @@ def prepare_for_inference(net: TTFSNet) -> InferenceNet:
         >>> torch.equal(prepare_for_inference(net)(x), net(x))
         True
     """
-    _checks.instance("net", net, TTFSNet, "a TTFSNet (nn.Prepacked takes layers)")
+    net = as_net(net)
     for name, parameter in net.named_parameters():
         if parameter.device.type != "cpu":
             raise ValueError(f"net must be on the CPU, got {name} on {parameter.device}; net.cpu() brings it there")

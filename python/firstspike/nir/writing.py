@@ -16,7 +16,9 @@ from torch import nn
 from .. import _checks, saving
 from .. import nn as fs
 from .._geometry import out_size, pooled
-from ..models import TTFSNet
+from ..models import TTFSNet, as_net
+from ..models.chain import sample_shape
+from ..models.coding import Readout
 
 if TYPE_CHECKING:
     import nir
@@ -41,7 +43,8 @@ def to_nir(
     the data in every step. A membrane readout ends in I (decay 1) or LI. Single spikes, steps, encoder and readout
     are in the graph's metadata; with them `from_nir` gives a net that computes the same, bit for bit.
 
-    net: a `models.TTFSNet`, or a `torch.nn.Sequential` of our layers with its `input_shape` (of one sample).
+    net: a `models.TTFSNet`, or a `torch.nn.Sequential` of our layers, with a readout or without. input_shape: of one sample
+    of a Sequential; by default (N,) where its first layer is fully connected.
     integrate_and_fire: "IF", or "LIF" with a time constant so long that float32 sees no leak, for snnTorch, which reads IF
     with a leak of its own.
 
@@ -82,10 +85,13 @@ def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Mod
     """A copy whose weights and biases are those that act, and the shape of one sample."""
     if not isinstance(net, (TTFSNet, nn.Sequential)):
         raise TypeError(f"net must be a TTFSNet or a Sequential of our layers, got {type(net).__name__}")
+    if isinstance(net, nn.Sequential) and isinstance([*net.modules()][-1], Readout):
+        net = as_net(net, input_shape)
     if isinstance(net, TTFSNet):
         input_shape = tuple(net.input_shape)
     if input_shape is None:
-        raise ValueError("input_shape must be given for a Sequential: the shape of one sample, such as (1, 28, 28)")
+        first = next((module for module in net.modules() if isinstance(module, fs.Synapse)), None)
+        input_shape = sample_shape(first)
     made = copy.deepcopy(net).cpu().eval()
     for module in made.modules():
         if isinstance(module, fs.Synapse):

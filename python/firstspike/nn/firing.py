@@ -22,6 +22,14 @@ def learned_thresholds(module: nn.Module) -> list[nn.Parameter]:
     return [theta for theta in thetas if isinstance(theta, nn.Parameter)]
 
 
+def learn_thresholds(module: nn.Module) -> None:
+    """Give every layer in `module` that fires one threshold per output, a parameter that begins at the layer's own."""
+    for layer in module.modules():
+        if isinstance(layer, FiringLayer):
+            start = torch.full((len(layer.weight),), 1.0, dtype=torch.float32) * layer.threshold
+            layer.threshold = nn.Parameter(start.detach())
+
+
 @torch.no_grad()
 def bound_thresholds(module: nn.Module, least: float = LEAST) -> None:
     """Raise the learned thresholds of all layers in `module` that an optimizer took below `least` to it.

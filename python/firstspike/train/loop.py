@@ -130,7 +130,8 @@ def train_epoch(
     began = time.perf_counter()
     config, processes = method.config, method.processes
     per_epoch = count(dataset, config.batch)
-    net = getattr(forward, "module", forward).model
+    inner: Any = getattr(forward, "module", forward)
+    net: nn.Module = inner.model
     steps: int = getattr(net, "steps", config.steps)
     learned = bool(learned_thresholds(forward))
     forward.train()

@@ -32,7 +32,7 @@ class Exported:
         >>> program = emulator.quantize(models.mlp("64-32-10", input_shape=(1, 8, 8), steps=8))
         >>> written = emulator.export_c(program, tempfile.mkdtemp())
         >>> written.integer_bits, sorted(path.name for path in written.files)[:3]
-        (32, ['README.txt', 'fs_core.c', 'fs_core.h'])
+        (32, ['Makefile', 'README.txt', 'fs_core.c'])
     """
 
     files: list[Path]

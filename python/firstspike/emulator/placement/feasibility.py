@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ... import nn as fs
-from ...models import TTFSNet
+from ...models import TTFSNet, as_net
 from ..program import profile as profiles
 from ..program.profile import Profile
 from ..quantization.from_modules import CannotQuantize
@@ -63,7 +63,7 @@ class Check:
         return f"{self.profile}: does not fit\n" + "\n".join(lines) + "\n"
 
 
-def check(model: TTFSNet, profile: str | os.PathLike[str] | Profile = "generic8") -> Check:
+def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic8") -> Check:
     """What a chip refuses of a net: biases, leaks, layers, steps, and what its cores cannot hold.
 
     model: trained or not; its structure counts, not its weights. profile: as in `quantize`. The placement is tried with
@@ -77,8 +77,7 @@ def check(model: TTFSNet, profile: str | os.PathLike[str] | Profile = "generic8"
           1:Integrate: it has biases, the chip has none; set bias = false
           1:Integrate: axons in for one neuron: 400 are needed, 256 are available; make the layer before it smaller, or pool more
     """
-    if not isinstance(model, TTFSNet):
-        raise TypeError(f"model must be a TTFSNet, got {type(model).__name__}")
+    model = as_net(model, name="model")
     target = profiles.load(profile)
     findings = _steps(model, target)
     layers = list(model.layers)

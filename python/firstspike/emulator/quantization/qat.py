@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from ... import _checks
 from ... import nn as fs
 from ...data import Normalize
-from ...models import TTFSNet
+from ...models import TTFSNet, as_net
 from ..program import profile as profiles
 from ..program.profile import Profile
 from . import scales
@@ -21,7 +21,7 @@ from .fake_quantize import FakeQuantize
 
 
 def prepare(
-    model: TTFSNet,
+    model: nn.Module,
     profile: str | os.PathLike[str] | Profile = "generic8",
     *,
     bits: int | None = None,
@@ -45,7 +45,7 @@ def prepare(
     """
     target = profiles.load(profile)
     bits, granularity = scales.checked_bits(bits, target), scales.checked_granularity(granularity, target)
-    made = copy.deepcopy(model)
+    made = copy.deepcopy(as_net(model, name="model"))
     layers = list(made.layers)
     for layer in layers:
         if isinstance(layer, fs.TTFSLinear | fs.TTFSConv2d | fs.Integrate):

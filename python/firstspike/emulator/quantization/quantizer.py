@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ... import nn as fs
 from ..._checks import one_of
 from ...data import Normalize
-from ...models import TTFSNet
+from ...models import TTFSNet, as_net
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
 from ..program.inputs import input_times
@@ -26,7 +26,7 @@ from .from_modules import CannotQuantize, arrange, encoder_of, folded, one_sign_
 
 
 def quantize(
-    model: TTFSNet,
+    model: nn.Module,
     profile: str | os.PathLike[str] | Profile = "generic8",
     *,
     bits: int | None = None,
@@ -37,7 +37,7 @@ def quantize(
     normalize: Normalize | None = None,
     name: str = "network",
 ) -> Program:
-    """Make a program of a trained `TTFSNet`.
+    """Make a program of a trained net: a `TTFSNet`, or a Sequential of our layers that ends in a readout (`models.as_net`).
 
     Normalisation and affine are folded into each weight first; an average pool k becomes a threshold k^2 times as
     large. Weights become q = clip(round(W / scale)), half to even, and thresholds the integers that the rounded sums
@@ -60,8 +60,7 @@ def quantize(
         >>> max(int(abs(layer.weight).max()) for layer in program.layers) <= 8
         True
     """
-    if not isinstance(model, TTFSNet):
-        raise TypeError(f"model must be a TTFSNet, got {type(model).__name__}")
+    model = as_net(model, None if calibration is None else tuple(calibration.shape[1:]), name="model")
     target = profiles.load(profile)
     one_of("biases", biases, ("refuse", "drop"))
     held = {module.bits for module in model.modules() if isinstance(module, FakeQuantize)}

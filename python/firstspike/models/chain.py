@@ -1,0 +1,62 @@
+"""A chain of layers as a `TTFSNet`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from .. import nn as fs
+from .coding import Readout
+from .net import TTFSNet
+
+
+def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name: str = "net") -> TTFSNet:
+    """The `TTFSNet` of a `torch.nn.Sequential` of our layers, with the chain's own modules; a TTFSNet as it is.
+
+    chain: encoder (`LatencyEncoder`, `SpikeInput`, or none), layers, readout (`MembraneReadout`, `TemporalWeighting` or
+    `FirstSpike`); Sequentials within it, Identity, and Flatten before a fully connected layer are taken out.
+    input_shape: of one sample; by default (N,) where the first layer is fully connected. name: what errors call it.
+
+    Raises TypeError or ValueError naming what does not fit.
+
+    Examples:
+        >>> layers = [nn.DirectConv2d(1, 4, 3, padding=1, steps=8), nn.Integrate(256, 10, steps=8), nn.MembraneReadout()]
+        >>> models.as_net(torch.nn.Sequential(*layers), input_shape=(1, 8, 8)).input_shape
+        (1, 8, 8)
+    """
+    if isinstance(chain, TTFSNet):
+        return chain
+    if not isinstance(chain, nn.Sequential):
+        raise TypeError(f"{name} must be a TTFSNet, or a Sequential of our layers, got {type(chain).__name__}")
+    parts = list(_parts(chain))
+    if len(parts) < 2 or not isinstance(parts[-1], Readout):
+        last = type(parts[-1]).__name__ if parts else "nothing"
+        raise ValueError(f"{name} must end in a readout, such as nn.MembraneReadout(), got {last}")
+    readout: Readout = parts.pop()  # type: ignore[assignment]
+    encoder: str | nn.Module = "direct" if isinstance(parts[0], (fs.DirectConv2d, fs.DirectLinear)) else "spikes"
+    if isinstance(parts[0], (fs.LatencyEncoder, fs.SpikeInput)):
+        encoder = parts.pop(0)
+    if input_shape is None:
+        input_shape = sample_shape(parts[0] if parts else None, name)
+    return TTFSNet(parts, encoder=encoder, readout=readout, input_shape=input_shape)
+
+
+def sample_shape(first: nn.Module | None, name: str = "net") -> tuple[int, ...]:
+    """The shape of one sample, by the first layer, where it is fully connected and pools nothing; else ValueError."""
+    if isinstance(first, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate)) and getattr(first, "avg_pool", 1) == 1:
+        return (first.weight.shape[1],)
+    raise ValueError(
+        f"{name} does not tell the shape of a sample; models.as_net({name}, input_shape=(1, 28, 28)) gives it"
+    )
+
+
+def _parts(chain: nn.Sequential) -> Iterator[nn.Module]:
+    """The modules in order, without what a TTFSNet does by itself."""
+    for part in chain:
+        if isinstance(part, nn.Sequential):
+            yield from _parts(part)
+        elif isinstance(part, nn.Flatten) and (part.start_dim, part.end_dim) == (1, -1):
+            continue  # a fully connected layer flattens its input
+        elif not isinstance(part, nn.Identity):
+            yield part

@@ -1,0 +1,95 @@
+"""A `torch.nn.Sequential` of our layers is used like a TTFSNet: prepared, quantised, checked, written as NIR."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import firstspike
+from firstspike import SpikeTimes, emulator, models
+from firstspike import nn as fs
+
+from ..samples import generator
+
+T = 6
+
+
+def dense() -> nn.Sequential:
+    torch.manual_seed(0)
+    hidden = nn.Sequential(fs.DirectLinear(16, 12, steps=T), fs.TTFSLinear(12, 8, steps=T, normalization=True))
+    return nn.Sequential(hidden, nn.Identity(), fs.Integrate(8, 4, steps=T), fs.MembraneReadout("mean")).eval()
+
+
+def convolutional() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        fs.LatencyEncoder(T),
+        fs.TTFSConv2d(1, 3, 3, padding=1, steps=T),
+        nn.Flatten(),
+        fs.TTFSLinear(3 * 16, 8, steps=T),
+        fs.TemporalWeighting(classes=4),
+    ).eval()
+
+
+def test_the_net_has_the_modules_of_the_chain_and_its_scores() -> None:
+    for chain, shape in ((dense(), (16,)), (convolutional(), (1, 4, 4))):
+        net = models.as_net(chain, None if len(shape) == 1 else shape)
+        assert net.input_shape == shape and net.layers[0] in list(chain.modules())
+        x = torch.rand(9, *shape, generator=generator(1))
+        assert torch.equal(net(x), chain(x))
+        assert models.as_net(net) is net
+    assert isinstance(models.as_net(nn.Sequential(*list(dense().children())[2:])).encoder, fs.SpikeInput)
+
+
+def test_prepared_quantised_and_checked() -> None:
+    chain, x = dense(), torch.rand(9, 16, generator=generator(1))
+    with torch.no_grad():
+        assert torch.equal(models.prepare_for_inference(chain)(x), chain(x))
+    assert emulator.check(chain).fits
+    one, other = (emulator.quantize(net, calibration=x) for net in (chain, models.as_net(chain)))
+    assert (emulator.run(one, x).predictions == emulator.run(other, x).predictions).all()
+    assert emulator.qat.is_prepared(emulator.qat.prepare(chain, bits=4))
+    images = torch.rand(9, 1, 4, 4, generator=generator(1))
+    assert emulator.quantize(convolutional(), calibration=images).input_shape == (
+        4,
+        4,
+        1,
+    )  # the shape of the calibration
+    assert firstspike.profile(chain, x)["layer"].iloc[-1] == "total"
+
+
+def test_nir() -> None:
+    pytest.importorskip("nir")
+    chain, x = dense(), torch.rand(9, 16, generator=generator(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        again = firstspike.nir.from_nir(firstspike.nir.to_nir(chain))
+        spiking = nn.Sequential(fs.TTFSLinear(16, 8, steps=T), fs.TTFSLinear(8, 4, steps=T))
+        graph = firstspike.nir.to_nir(spiking)
+        graph.metadata.clear()
+        read = firstspike.nir.from_nir(graph, steps=T)
+    assert torch.equal(again(x), chain(x))
+    spikes = SpikeTimes(torch.randint(0, T, (9, 16), dtype=torch.uint8, generator=generator(2)), T)
+    assert torch.equal(read(spikes).times, spiking(spikes).times)
+
+
+@pytest.mark.parametrize(
+    ("chain", "error", "message"),
+    [
+        (
+            fs.TTFSLinear(4, 2, steps=T),
+            TypeError,
+            "net must be a TTFSNet, or a Sequential of our layers, got TTFSLinear",
+        ),
+        (nn.Sequential(), ValueError, "net must end in a readout, .* got nothing"),
+        (nn.Sequential(fs.TTFSLinear(4, 2, steps=T)), ValueError, "must end in a readout, .* got TTFSLinear"),
+        (convolutional(), ValueError, r"does not tell the shape of a sample; models.as_net\(net, input_shape"),
+        (nn.Sequential(nn.Linear(4, 2), fs.MembraneReadout()), ValueError, "the shape of a sample"),
+    ],
+)
+def test_what_is_no_net_is_named(chain: nn.Module, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        models.as_net(chain)
