@@ -77,6 +77,7 @@ def test_a_net_that_ships_is_a_run(tmp_path, monkeypatch):
     result = call("plot", "digits-cnn", "--count", 20)
     assert result.exit_code == 0 and (tmp_path / "digits-cnn" / "plots" / "raster.png").is_file(), result.output
     assert json.loads(call("profile", "digits-mlp", "--count", 20, "--json").stdout)[-1]["layer"] == "total"
+    assert call("profile", "digits-cnn", "--count", 20).exit_code == 0  # the folder of pictures is no run
     measured = json.loads(call("eval", "digits-mlp", "--json").stdout)
     assert measured["images"] == 360 and measured["accuracy"] > 0.9
     emulated = json.loads(call("emulate", "digits-mlp", "--limit", 50, "--json", "--no-progress").stdout)

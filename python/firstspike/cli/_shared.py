@@ -79,10 +79,13 @@ def errors(names: Mapping[str, str] | None = None) -> Iterator[None]:
 
 
 def run_file(path: Path) -> Path:
-    """The given path, or, where there is nothing of that name, the file of the trained net that ships under it."""
+    """The given path, or, where it is no run, the file of the trained net that ships under that name."""
     from ..models import shipped
+    from ..train import checkpoint, model_file
 
-    if path.exists() or str(path) not in shipped.names():
+    if str(path) not in shipped.names() or path.is_file():
+        return path
+    if any((path / name).exists() for name in (model_file.FILE, checkpoint.FILE)):  # not only pictures of the shipped net
         return path
     return shipped.pretrained_file(str(path))
 
