@@ -99,3 +99,28 @@ def test_it_trains() -> None:
 def test_bad_arguments(make: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         make()
+
+
+def test_by_default_a_spike_of_the_input_fires_its_neuron_alone() -> None:
+    assert float(block(scale=1.0).scale) == float(nn.Residual([nn.TTFSLinear(3, 3, steps=4)]).scale) == 1.0
+    made = nn.Residual([nn.TTFSLinear(3, 3, steps=4), nn.TTFSLinear(3, 3, steps=4)])
+    with torch.no_grad():
+        made.layers[-1].weight.zero_()  # type: ignore[operator,union-attr]
+    spikes = SpikeTimes(torch.tensor([[0, 2, 255], [3, 255, 1]], dtype=torch.uint8), 4)
+    assert torch.equal(made(spikes).times, spikes.times)
+    net = models.build("4C3-R(4C3-4C3)-2", input_shape=(1, 4, 4), steps=4, threshold=0.7)
+    assert float(net.layers[1].scale) == pytest.approx(0.7)  # type: ignore[arg-type]
+
+
+def test_a_deep_stack_of_blocks_lets_spikes_through() -> None:
+    """With shortcuts that do not fire their neurons, the last of these blocks is silent on all samples but few."""
+    spec = "8C3-" + "-".join(["R(8C3-8C3)"] * 6) + "-10"
+    net = models.build(spec, input_shape=(1, 8, 8), steps=4, generator=torch.Generator().manual_seed(0)).eval()
+    x = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    fired = [1 - float(layer.silent.double().mean()) for layer in net.observe(x).layers]
+    assert fired[-1] > 0.5 * fired[0] > 0.02
+    for layer in net.layers:
+        if isinstance(layer, nn.Residual):
+            layer.scale.zero_()
+    plain = 1 - float(net.observe(x).layers[-1].silent.double().mean())
+    assert plain < 0.5 * fired[-1]

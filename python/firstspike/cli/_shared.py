@@ -85,7 +85,9 @@ def run_file(path: Path) -> Path:
 
     if str(path) not in shipped.names() or path.is_file():
         return path
-    if any((path / name).exists() for name in (model_file.FILE, checkpoint.FILE)):  # not only pictures of the shipped net
+    if any(
+        (path / name).exists() for name in (model_file.FILE, checkpoint.FILE)
+    ):  # not only pictures of the shipped net
         return path
     return shipped.pretrained_file(str(path))
 

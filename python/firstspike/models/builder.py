@@ -47,7 +47,7 @@ def build(
 
     The rules of these strings: "784" neurons, "32C3" a convolution (32 channels, 3 x 3), "32C3x5" with 3 rows and 5
     columns, "32C3s2" with a stride of 2, "AP2", "MP2", "EP2" average, max and earliest pooling, "R(64C3-64C3)" a residual
-    block (`nn.Residual`).
+    block (`nn.Residual`, its scale the threshold).
 
     input_shape: (C, H, W) of the data, or (N,) for a net without convolutions. steps: T, 1 to 254.
     The default readout, "membrane", of neurons without a leak (decay 1) ignores when the last hidden layer fires: its last
@@ -251,7 +251,8 @@ def _layers(sized: list[SizedLayer], options: _Options) -> list[nn.Module]:
             factors = [factor] + [1] * (len(item.body) - 1)
             layers.append(
                 fs.Residual(
-                    _spiking(part, f, options, options.dropout) for part, f in zip(item.body, factors, strict=True)
+                    (_spiking(part, f, options, options.dropout) for part, f in zip(item.body, factors, strict=True)),
+                    scale=options.neuron["threshold"],
                 )
             )
         elif options.direct and not layers:

@@ -21,16 +21,17 @@ class Residual(BackwardHooks):
     Where the block has a stride, every n-th row and column of the input counts; where the last layer has more channels than
     the input, the others get no shortcut.
 
-    layers: `TTFSConv2d` or `TTFSLinear`, of the same steps. scale: of the shortcut, the current of one spike of the input: at the
-    threshold it fires its neuron alone, and the block passes its input on; 0.5 (ours) leaves room for both. learn_scale: makes
-    it a parameter of one element. Raises TypeError or ValueError naming what does not fit.
+    layers: `TTFSConv2d` or `TTFSLinear`, of the same steps. scale: of the shortcut, the current of one spike of the input. 1, the
+    neurons' default threshold, lets it fire its neuron alone, so that an untrained block passes its input on; deep stacks of
+    blocks need that (chosen on held-out images: paper/NOTES.md, "Scale of a residual block"). learn_scale: makes it a
+    parameter of one element. Raises TypeError or ValueError naming what does not fit.
 
     >>> from firstspike import nn
     >>> convolution = lambda: nn.TTFSConv2d(64, 64, 3, padding=1, steps=8)
     >>> block = nn.Residual([convolution(), convolution()], scale=0.25)
     """
 
-    def __init__(self, layers: Iterable[nn.Module], *, scale: float = 0.5, learn_scale: bool = False) -> None:
+    def __init__(self, layers: Iterable[nn.Module], *, scale: float = 1.0, learn_scale: bool = False) -> None:
         super().__init__()
         kinds = (TTFSConv2d, TTFSLinear)
         self.layers = nn.ModuleList(_checks.in_order("layers", layers, kinds, "TTFSConv2d or TTFSLinear"))
