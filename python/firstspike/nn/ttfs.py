@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Generator, Tensor, nn
+from torch import Generator, Size, Tensor, nn
 
 from .. import _checks, _geometry, functional
+from .._geometry import Geometry
 from .._shortcut import with_shortcut
 from ..init import pool_gain
 from ..spikes import SpikeTimes
@@ -30,7 +31,64 @@ from .firing import FiringLayer
 from .synapse import Affine
 
 
-class TTFSLinear(FiringLayer):
+class _TTFS(FiringLayer):
+    """A layer whose input are spikes; the two below say how their synapses work."""
+
+    _shape: str  # of the input, in words
+
+    def forward(
+        self,
+        spikes: Spikes,
+        shortcut: SpikeTimes | None = None,
+        *,
+        shortcut_scale: float | Tensor = 1.0,
+        membrane: bool = False,
+    ) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
+        """Spike times of `spikes`; with `membrane` also V of this very pass, see `membrane`.
+
+        `TTFSLinear` gives [B, O] for [B, N] or [B, C, H, W], `TTFSConv2d` [B, O, H', W'] for [B, C, H, W]. `spikes` may be a
+        dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path. shortcut and shortcut_scale as in
+        `functional.linear`; nothing is dropped from a shortcut.
+        """
+        _checks.boolean("membrane", membrane)
+        spikes, weight, bias = self.prepare_input(check_spikes(spikes, self.steps, self._shape))
+        if shortcut is not None:
+            spikes = spikes_only(spikes)
+            geometry = self._sizes(spikes.shape, weight)
+            spikes, weight = with_shortcut(spikes, weight, shortcut, self._per_theta(shortcut_scale), geometry)
+        if isinstance(spikes, Tensor):
+            current = self._current(spikes, weight, bias)
+            fired = SpikeTimes.from_dense(functional.fire(current, **self.neuron))
+            return (fired, accumulate(current, self.decay)) if membrane else fired
+        with full_precision(weight.device):
+            return self._fire_and_membrane(spikes, weight, bias) if membrane else self._fire(spikes, weight, bias)
+
+    def membrane(self, spikes: Spikes) -> Tensor:
+        """The potential V, float32 [T, B, O] or [T, B, O, H', W'], exact up to each neuron's spike; then without reset.
+
+        In units of `theta` where the layer has one threshold per neuron. Nothing is dropped. A convolution makes it by T
+        dense convolutions.
+        """
+        weight, bias = self.effective_weight_and_bias()
+        return self._membrane(check_spikes(spikes, self.steps, self._shape), weight, bias)
+
+    def _sizes(self, shape: Size, weight: Tensor) -> Geometry:
+        raise NotImplementedError
+
+    def _current(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # of a dense train
+        raise NotImplementedError
+
+    def _fire(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> SpikeTimes:
+        raise NotImplementedError
+
+    def _membrane(self, spikes: Spikes, weight: Tensor, bias: Tensor | None) -> Tensor:  # of a train of either kind
+        raise NotImplementedError
+
+    def _fire_and_membrane(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> tuple[SpikeTimes, Tensor]:
+        return self._fire(spikes, weight, bias), self._membrane(spikes, weight, bias)
+
+
+class TTFSLinear(_TTFS):
     """Fully connected TTFS layer: X[t] = gamma (W s[t]) + beta, and each neuron fires once, where V >= threshold.
 
     steps: T, 1 to 254. avg_pool: average pooling of input maps by k x k before they are flattened in C, H, W order; it
@@ -42,6 +100,8 @@ class TTFSLinear(FiringLayer):
         >>> TTFSLinear(8 * 3 * 3, 10, avg_pool=2, steps=8)(spikes).shape
         torch.Size([4, 10])
     """
+
+    _shape = FLAT_OR_MAP
 
     def __init__(
         self,
@@ -79,42 +139,6 @@ class TTFSLinear(FiringLayer):
             generator=generator,
         )
 
-    def forward(
-        self,
-        spikes: Spikes,
-        shortcut: SpikeTimes | None = None,
-        *,
-        shortcut_scale: float | Tensor = 1.0,
-        membrane: bool = False,
-    ) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
-        """Spike times [B, O] of `spikes` [B, N] or [B, C, H, W]; with `membrane` also V of this very pass, see `membrane`.
-
-        `spikes` may be a dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path. shortcut and
-        shortcut_scale as in `functional.linear`; nothing is dropped from a shortcut.
-        """
-        _checks.boolean("membrane", membrane)
-        spikes, weight, bias = self.prepare_input(check_spikes(spikes, self.steps, FLAT_OR_MAP))
-        if shortcut is not None:
-            spikes = spikes_only(spikes)
-            geometry = _geometry.linear(spikes.shape, weight, self.avg_pool, self.steps)
-            spikes, weight = with_shortcut(spikes, weight, shortcut, self._per_theta(shortcut_scale), geometry)
-        if isinstance(spikes, Tensor):
-            current = flat_current(spikes, weight, bias, self.avg_pool)
-            fired = SpikeTimes.from_dense(functional.fire(current, **self.neuron))
-            return (fired, accumulate(current, self.decay)) if membrane else fired
-        with full_precision(weight.device):
-            if membrane:
-                return fired_and_membrane(spikes, weight, bias, self.avg_pool, self.neuron)
-            return functional.linear(spikes, weight, bias, avg_pool=self.avg_pool, **self.neuron)
-
-    def membrane(self, spikes: Spikes) -> Tensor:
-        """The potential V, float32 [T, B, O], exact up to each neuron's spike; then without reset.
-
-        In units of `theta` where the layer has one threshold per neuron. Nothing is dropped.
-        """
-        weight, bias = self.effective_weight_and_bias()
-        return flat_membrane(check_spikes(spikes, self.steps, FLAT_OR_MAP), weight, bias, self.avg_pool, self.decay)
-
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
         sizes = {"in_features": self.in_features, "out_features": self.out_features, "avg_pool": self.avg_pool}
@@ -125,8 +149,23 @@ class TTFSLinear(FiringLayer):
         """The settings, for print."""
         return f"{super().extra_repr()}, avg_pool={self.avg_pool}"
 
+    def _sizes(self, shape: Size, weight: Tensor) -> Geometry:
+        return _geometry.linear(shape, weight, self.avg_pool, self.steps)
 
-class TTFSConv2d(FiringLayer):
+    def _current(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return flat_current(x, weight, bias, self.avg_pool)
+
+    def _fire(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> SpikeTimes:
+        return functional.linear(spikes, weight, bias, avg_pool=self.avg_pool, **self.neuron)
+
+    def _membrane(self, spikes: Spikes, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return flat_membrane(spikes, weight, bias, self.avg_pool, self.decay)
+
+    def _fire_and_membrane(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> tuple[SpikeTimes, Tensor]:
+        return fired_and_membrane(spikes, weight, bias, self.avg_pool, self.neuron)
+
+
+class TTFSConv2d(_TTFS):
     """Convolutional TTFS layer, see `TTFSLinear`. Sizes as in `torch.nn.Conv2d`, each an int or a pair (vertical, horizontal).
 
     avg_pool pools the input first.
@@ -136,6 +175,8 @@ class TTFSConv2d(FiringLayer):
         >>> TTFSConv2d(8, 16, 3, padding=1, steps=8, normalization=True)(spikes).shape
         torch.Size([4, 16, 6, 6])
     """
+
+    _shape = MAP
 
     def __init__(
         self,
@@ -179,39 +220,6 @@ class TTFSConv2d(FiringLayer):
             generator=generator,
         )
 
-    def forward(
-        self,
-        spikes: Spikes,
-        shortcut: SpikeTimes | None = None,
-        *,
-        shortcut_scale: float | Tensor = 1.0,
-        membrane: bool = False,
-    ) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
-        """Spike times [B, O, H', W'] of `spikes` [B, C, H, W]; with `membrane` also V of this very pass, see `membrane`.
-
-        `spikes` may be a dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path. shortcut and
-        shortcut_scale as in `functional.conv2d`; nothing is dropped from a shortcut.
-        """
-        _checks.boolean("membrane", membrane)
-        spikes, weight, bias = self.prepare_input(check_spikes(spikes, self.steps, MAP))
-        if shortcut is not None:
-            spikes = spikes_only(spikes)
-            geometry = _geometry.convolution(spikes.shape, weight, *self._window, self.steps)
-            spikes, weight = with_shortcut(spikes, weight, shortcut, self._per_theta(shortcut_scale), geometry)
-        if isinstance(spikes, Tensor):
-            current = map_current(spikes, weight, bias, *self._window)
-            fired = SpikeTimes.from_dense(functional.fire(current, **self.neuron))
-            return (fired, accumulate(current, self.decay)) if membrane else fired
-        sizes: dict[str, Any] = {"stride": self.stride, "padding": self.padding, "avg_pool": self.avg_pool}
-        with full_precision(weight.device):
-            fired = functional.conv2d(spikes, weight, bias, **sizes, **self.neuron)
-        return (fired, map_membrane(spikes, weight, bias, *self._window, self.decay)) if membrane else fired
-
-    def membrane(self, spikes: Spikes) -> Tensor:
-        """The potential V, float32 [T, B, O, H', W'], without reset, by T dense convolutions; else as in `TTFSLinear`."""
-        weight, bias = self.effective_weight_and_bias()
-        return map_membrane(check_spikes(spikes, self.steps, MAP), weight, bias, *self._window, self.decay)
-
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
         own = {} if self.gain == pool_gain(self.avg_pool, self.steps) else {"gain": self.gain}
@@ -236,3 +244,16 @@ class TTFSConv2d(FiringLayer):
         """The settings, for print."""
         sizes = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
         return f"{sizes}, avg_pool={self.avg_pool}, {super().extra_repr()}"
+
+    def _sizes(self, shape: Size, weight: Tensor) -> Geometry:
+        return _geometry.convolution(shape, weight, *self._window, self.steps)
+
+    def _current(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return map_current(x, weight, bias, *self._window)
+
+    def _fire(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> SpikeTimes:
+        sizes: dict[str, Any] = {"stride": self.stride, "padding": self.padding, "avg_pool": self.avg_pool}
+        return functional.conv2d(spikes, weight, bias, **sizes, **self.neuron)
+
+    def _membrane(self, spikes: Spikes, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return map_membrane(spikes, weight, bias, *self._window, self.decay)

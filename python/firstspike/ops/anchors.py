@@ -6,7 +6,7 @@ Dense anchors are [T, B, ...] in any order of the neurons, as they are here for 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -73,48 +73,45 @@ def _spread_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
     return gradient[:, :, :, rows, columns], None, None
 
 
-def _cat_supports(
-    one: Tensor,
-    offset_one: Tensor,
-    place_one: Tensor,
-    other: Tensor,
-    offset_other: Tensor,
-    place_other: Tensor,
-    groups_one: int,
-    groups_other: int,
-) -> tuple[Tensor, ...]:
-    offsets, groups = (offset_one, offset_other), (groups_one, groups_other)
+class Supports(NamedTuple):
+    """The arguments of `cat_supports` in the order of its schema."""
+
+    one: Tensor
+    offset_one: Tensor
+    place_one: Tensor
+    other: Tensor
+    offset_other: Tensor
+    place_other: Tensor
+    groups_one: int
+    groups_other: int
+
+
+def _cat_supports(*arguments: Any) -> tuple[Tensor, ...]:
+    a = Supports(*arguments)
+    offsets, groups = (a.offset_one, a.offset_other), (a.groups_one, a.groups_other)
     counts = torch.cat([o.diff().view(-1, g) for o, g in zip(offsets, groups, strict=True)], 1)
-    offset = torch.cat([offset_one[:1], counts.flatten().cumsum(0)])
+    offset = torch.cat([a.offset_one[:1], counts.flatten().cumsum(0)])
     begin = offset[:-1].view(-1, sum(groups))
     targets = []
-    for own, size, start in ((offset_one, groups_one, begin[:, 0]), (offset_other, groups_other, begin[:, groups_one])):
+    for own, size, start in zip(offsets, groups, (begin[:, 0], begin[:, a.groups_one]), strict=True):
         sites = own[::size]  # a site's entries lie one after another in both lists
         shift = torch.repeat_interleave(start - sites[:-1], sites.diff(), output_size=int(own[-1]))
         targets.append(shift + torch.arange(len(shift), device=shift.device))
     place = torch.empty((2, sum(map(len, targets))), dtype=torch.uint8, device=offset.device)
-    for target, own in zip(targets, (place_one, place_other), strict=True):
+    for target, own in zip(targets, (a.place_one, a.place_other), strict=True):
         place[:, target] = own
-    return _zeros(one, place.shape[1]), offset, place, *targets
+    return _zeros(a.one, place.shape[1]), offset, place, *targets
 
 
-def _cat_supports_fake(
-    one: Tensor,
-    offset_one: Tensor,
-    place_one: Tensor,
-    other: Tensor,
-    offset_other: Tensor,
-    place_other: Tensor,
-    groups_one: int,
-    groups_other: int,
-) -> tuple[Tensor, ...]:
-    first, second = place_one.shape[1], place_other.shape[1]
+def _cat_supports_fake(*arguments: Any) -> tuple[Tensor, ...]:
+    a = Supports(*arguments)
+    first, second = a.place_one.shape[1], a.place_other.shape[1]
     return (
-        _zeros(one, first + second),
-        offset_one.new_empty(offset_one.shape[0] + offset_other.shape[0] - 1),
-        place_one.new_empty((2, first + second)),
-        offset_one.new_empty(first),
-        offset_one.new_empty(second),
+        _zeros(a.one, first + second),
+        a.offset_one.new_empty(a.offset_one.shape[0] + a.offset_other.shape[0] - 1),
+        a.place_one.new_empty((2, first + second)),
+        a.offset_one.new_empty(first),
+        a.offset_one.new_empty(second),
     )
 
 
@@ -127,7 +124,7 @@ def _cat_supports_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, 
 
 def _cat_supports_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
-        return (None,) * 8
+        return (None,) * len(Supports._fields)
     to_one, to_other = ctx.saved_tensors
     return gradient[to_one], None, None, gradient[to_other], None, None, None, None
 

@@ -29,11 +29,6 @@ class Forward(NamedTuple):
     decay: float
 
     @property
-    def layer(self) -> Geometry:
-        """The geometry by name."""
-        return Geometry(*self.geometry)
-
-    @property
     def neuron(self) -> tuple[float, float, int, float]:
         """As the kernels take it; no threshold is ever reached."""
         return 0.0, self.decay, 0, 1.0
@@ -62,7 +57,7 @@ def _forward(*arguments: Any) -> Tensor:
 
 def _forward_cuda(*arguments: Any) -> Tensor:
     a, membrane = Forward(*arguments), _forward_fake(*arguments)
-    layer, at = a.layer, Arguments(a.times.device)
+    layer, at = Geometry(*a.geometry), Arguments(a.times.device)
     space = _cuda.workspace(kernels().integrate_workspace(layer), a.times)
     with on_device(a.times) as stream:
         kernels().integrate_layer(
@@ -81,7 +76,7 @@ def _forward_cuda(*arguments: Any) -> Tensor:
 
 def _forward_fake(*arguments: Any) -> Tensor:
     a = Forward(*arguments)
-    layer = a.layer
+    layer = Geometry(*a.geometry)
     return a.weight.new_empty((layer.steps, *layer.out_shape))
 
 

@@ -43,11 +43,6 @@ class Forward(NamedTuple):
     record: bool
     tile: int
 
-    @property
-    def layer(self) -> Geometry:
-        """The geometry by name."""
-        return Geometry(*self.geometry)
-
 
 class Backward(NamedTuple):
     """The arguments of `fire_layer_backward` in the order of its schema."""
@@ -65,21 +60,16 @@ class Backward(NamedTuple):
     needs: Sequence[bool]  # whether the gradient at the anchor, the weight and the bias is wanted
 
     @property
-    def layer(self) -> Geometry:
-        """The geometry by name."""
-        return Geometry(*self.geometry)
-
-    @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of the gradients; those that nobody needs are empty."""
-        return gradient_shapes(self.times, self.in_place, self.weight, self.layer, self.needs)
+        return gradient_shapes(self.times, self.in_place, self.weight, Geometry(*self.geometry), self.needs)
 
 
 def _forward(*arguments: Any) -> tuple[Tensor, ...]:
     a = Forward(*arguments)
     if a.record:
         check_tile(a.tile, "cpu")
-    fired = torch.empty(a.layer.out_shape, dtype=torch.uint8)
+    fired = torch.empty(Geometry(*a.geometry).out_shape, dtype=torch.uint8)
     result = cpu.fire_layer(
         a.geometry, a.neuron, array(a.times), array(a.weight), array(a.bias), a.record, threads(), array(fired)
     )
@@ -89,7 +79,7 @@ def _forward(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _forward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
     a = Forward(*arguments)
-    layer, variant, at = a.layer, _cuda.VARIANT, Arguments(a.times.device)
+    layer, variant, at = Geometry(*a.geometry), _cuda.VARIANT, Arguments(a.times.device)
     fired = a.times.new_empty(layer.out_shape)
     space = _cuda.workspace(kernels().fire_workspace(layer, variant), a.times)
     call = (
@@ -115,7 +105,7 @@ def _forward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _forward_fake(*arguments: Any) -> tuple[Tensor, ...]:
     a = Forward(*arguments)
-    layer = a.layer
+    layer = Geometry(*a.geometry)
     anchor, *support = fake_recorded(a.times, layer.out_sites, layer.outputs, layer.steps, a.record, a.tile)
     return anchor, a.times.new_empty(layer.out_shape), *support
 
@@ -140,7 +130,7 @@ def _backward(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _backward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
     a = Backward(*arguments)
-    layer, at = a.layer, Arguments(a.times.device)
+    layer, at = Geometry(*a.geometry), Arguments(a.times.device)
     made = at_anchor, at_weight, at_bias = _backward_fake(*arguments)
     groups, neuron = groups_of(layer.out_sites, layer.outputs, _cuda.TILE), (0.0, a.decay, 0, 1.0)
     entries, gradient = a.place.shape[1], a.gradient.contiguous()
