@@ -47,17 +47,17 @@ OutputGradient gradient_from(const SupportPointers& support, Pointer slope, Poin
     return {view_from(support), at<const float>(slope), at<const float>(gradient)};
 }
 cuda::Variant variant_from(const VariantArguments& v) {
-    const auto [tiles_a_warp, staging, product, terms] = v;
+    const auto [tiles_per_warp, staging, product, terms] = v;
     const auto check = [](bool right, const char* what, int got) {
         if (!right) fail(std::string(what) + ", got " + std::to_string(got));
     };
-    check(tiles_a_warp == 0 || tiles_a_warp == 1 || tiles_a_warp == 2 || tiles_a_warp == 4,
-          "tiles_a_warp must be 1, 2 or 4, or 0 for the kernels' own choice", tiles_a_warp);
+    check(tiles_per_warp == 0 || tiles_per_warp == 1 || tiles_per_warp == 2 || tiles_per_warp == 4,
+          "tiles_per_warp must be 1, 2 or 4, or 0 for the kernels' own choice", tiles_per_warp);
     check(staging >= 0 && staging <= 2, "staging must be 0, 1 or 2", staging);
     check(product >= 0 && product <= 2, "product must be 0, 1 (events) or 2 (tensor cores)", product);
     check(terms >= 0 && terms <= 3, "terms must be 1, 2 or 3, or 0 for the kernels' own choice", terms);
     check(terms == 0 || product == 2, "terms are for product 2 (tensor cores) only: terms must be 0", terms);
-    return {tiles_a_warp, staging, product, terms};
+    return {tiles_per_warp, staging, product, terms};
 }
 int steps_in(int64_t steps) { return static_cast<int>(steps_from(steps)); }
 int any_steps_in(int64_t steps, int64_t neurons) {

@@ -11,11 +11,11 @@ struct SortParams {
     const uint8_t* times;
     Lists lists;
     int region_height, region_width;  // units of a list
-    int warps_a_list;
+    int warps_per_list;
 };
 
 constexpr int kWarps = 8;
-constexpr int kUnitsAWarp = 256;
+constexpr int kUnitsPerWarp = 256;
 
 // Unit i of a list, in the order y, x, channel.
 struct Unit {
@@ -58,15 +58,15 @@ __device__ inline void scan(uint32_t* counts, int parts, int steps, uint32_t* be
 
 // A stable counting sort; several warps share a list, each a stretch of its units.
 __global__ void __launch_bounds__(kWarps* kWarp) sort_kernel(const SortParams p) {
-    const int steps = p.s.steps, part = warp() % p.warps_a_list;
-    const int list = static_cast<int>(blockIdx.x) * (kWarps / p.warps_a_list) + warp() / p.warps_a_list;
+    const int steps = p.s.steps, part = warp() % p.warps_per_list;
+    const int list = static_cast<int>(blockIdx.x) * (kWarps / p.warps_per_list) + warp() / p.warps_per_list;
     const bool inside = list < p.lists.number;
     uint32_t* const counts = reinterpret_cast<uint32_t*>(shared_memory());  // [warps][steps]
     uint32_t* const mine = counts + warp() * steps;
     for (int t = lane(); t < steps; t += kWarp) mine[t] = 0;
     __syncwarp();
 
-    const int stretch = (p.lists.length + p.warps_a_list * kWarp - 1) / (p.warps_a_list * kWarp) * kWarp;
+    const int stretch = (p.lists.length + p.warps_per_list * kWarp - 1) / (p.warps_per_list * kWarp) * kWarp;
     const int from = part * stretch, to = inside ? min(from + stretch, p.lists.length) : from;
     const int down = p.s.single_site ? 1 : p.s.cells_y, across = p.s.single_site ? 1 : p.s.cells_x;
     const Place region = place_of(inside ? list : 0, down, across);
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) sort_kernel(const SortParams p)
     }
     __syncthreads();
     uint32_t* const begin = p.lists.begin + static_cast<int64_t>(inside ? list : 0) * (steps + 1);
-    if (part == 0) scan(mine, p.warps_a_list, steps, begin, inside);
+    if (part == 0) scan(mine, p.warps_per_list, steps, begin, inside);
     __syncthreads();
 
     uint32_t* const row = p.lists.row + static_cast<int64_t>(inside ? list : 0) * p.lists.length;
@@ -115,8 +115,8 @@ void sort_events(const Layer& l, const uint8_t* times, const Lists& lists, void*
         p.region_height *= p.s.cells_y;
         p.region_width *= p.s.cells_x;
     }
-    while (p.warps_a_list < kWarps && p.warps_a_list * kUnitsAWarp < lists.length) p.warps_a_list *= 2;
-    const dim3 grid(static_cast<unsigned>(ceil_div(lists.number, kWarps / p.warps_a_list)));
+    while (p.warps_per_list < kWarps && p.warps_per_list * kUnitsPerWarp < lists.length) p.warps_per_list *= 2;
+    const dim3 grid(static_cast<unsigned>(ceil_div(lists.number, kWarps / p.warps_per_list)));
     launch({"sort_events", grid, kWarps * kWarp, kWarps * l.steps * static_cast<int64_t>(sizeof(uint32_t)), stream}, sort_kernel,
            p);
 }

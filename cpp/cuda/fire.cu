@@ -1,4 +1,4 @@
-// The dense neuron: a thread a neuron, currents at every step in, spikes at every step out. Bound by memory: the forward pass
+// The dense neuron: a thread per neuron, currents at every step in, spikes at every step out. Bound by memory: the forward pass
 // reads and writes each element once, with several loads in flight; so does the backward pass up to 32 steps.
 #include "../core/neuron.h"
 #include "../core/surrogate.h"

@@ -18,7 +18,7 @@ struct FragmentParams {
 
 __device__ inline int64_t thread_number() { return static_cast<int64_t>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x); }
 
-// A thread a lane of each product.
+// A thread per lane of each product.
 __global__ void __launch_bounds__(kThreads) fragment_kernel(const FragmentParams p) {
     const int64_t number = thread_number();
     if (number >= p.threads) return;
@@ -50,7 +50,7 @@ struct PadParams {
     int64_t threads;
 };
 
-// A thread a word of four channels.
+// A thread per word of four channels.
 __global__ void __launch_bounds__(kThreads) pad_kernel(const PadParams p) {
     const int64_t number = thread_number();
     if (number >= p.threads) return;

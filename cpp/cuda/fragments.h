@@ -13,7 +13,7 @@ constexpr int kHalves = kTile / kMmaRows;  // products that a tile of outputs ta
 inline int64_t chunks_of(const Layer& l) { return (l.channels + kMmaInner - 1) / kMmaInner; }
 
 // uint4s of a tile's weights: [tap][chunk][term][half][lane].
-inline int64_t fragments_a_tile(const Layer& l, int terms) { return l.taps() * chunks_of(l) * terms * kHalves * kWarp; }
+inline int64_t fragments_per_tile(const Layer& l, int terms) { return l.taps() * chunks_of(l) * terms * kHalves * kWarp; }
 // Bytes of the times with padded channels.
 inline int64_t padded_times(const Layer& l) { return l.batch * l.height * l.width * chunks_of(l) * kMmaInner; }
 

@@ -50,12 +50,12 @@ struct Synapses {
     void* workspace;    // of the size that the pass asks for
 };
 
-// How a pass is to run; zeros leave the choice to it. Results have the same bits for every tiles_a_warp and staging.
+// How a pass is to run; zeros leave the choice to it. Results have the same bits for every tiles_per_warp and staging.
 struct Variant {
-    int tiles_a_warp = 0;  // 1, 2 or 4 tiles of neurons side by side in a warp; no concern of product 2
-    int staging = 0;       // weights in shared memory: 1 never, 2 where they fit
-    int product = 0;       // of fire_layer: 1 event by event (the choice that 0 makes), 2 dense on tensor cores (layer_tensor.cu)
-    int terms = 0;         // of product 2: a weight is the sum of 1, 2 or 3 bfloat16s; 3 (which 0 chooses) are exact
+    int tiles_per_warp = 0;  // 1, 2 or 4 tiles of neurons side by side in a warp; no concern of product 2
+    int staging = 0;         // weights in shared memory: 1 never, 2 where they fit
+    int product = 0;  // of fire_layer: 1 event by event (the choice that 0 makes), 2 dense on tensor cores (layer_tensor.cu)
+    int terms = 0;    // of product 2: a weight is the sum of 1, 2 or 3 bfloat16s; 3 (which 0 chooses) are exact
 };
 
 // layer_forward.cu

@@ -207,12 +207,12 @@ struct Plan {
 Plan plan_of(const char* name, const Shape& s, Variant variant, void* stream) {
     const Device device = current_device();
     const auto bytes = [&](int64_t tiles) { return tiles * s.rows * kTile * static_cast<int64_t>(sizeof(float)); };
-    Plan plan{variant.tiles_a_warp != 0 ? variant.tiles_a_warp : s.out_tiles > 2 ? 4 : s.out_tiles, false, {}, {}};
+    Plan plan{variant.tiles_per_warp != 0 ? variant.tiles_per_warp : s.out_tiles > 2 ? 4 : s.out_tiles, false, {}, {}};
     // Staging pays where a block's warps have several sites each; then the widest tiles that fit.
     const bool many = s.all_sites() >= 4 * kWarps;
     if (variant.staging != 1 && (many || variant.staging == 2)) {
         int tiles = plan.tiles;
-        while (variant.tiles_a_warp == 0 && tiles > 1 && bytes(tiles) > device.shared_limit) tiles /= 2;
+        while (variant.tiles_per_warp == 0 && tiles > 1 && bytes(tiles) > device.shared_limit) tiles /= 2;
         if (bytes(tiles) <= device.shared_limit) {
             plan.tiles = tiles;
             plan.staged = true;
@@ -221,7 +221,7 @@ Plan plan_of(const char* name, const Shape& s, Variant variant, void* stream) {
     // Every processor has a block before a warp takes several tiles, or a block as many warps as it may have.
     int warps = kWarps;
     const auto blocks = [&] { return ceil_div(s.all_sites(), warps) * ceil_div(s.out_tiles, plan.tiles); };
-    while (variant.tiles_a_warp == 0 && plan.tiles > 1 && blocks() < device.processors) plan.tiles /= 2;
+    while (variant.tiles_per_warp == 0 && plan.tiles > 1 && blocks() < device.processors) plan.tiles /= 2;
     while (warps > kFewestWarps && blocks() < device.processors) warps /= 2;
     const int64_t shared = plan.staged ? bytes(plan.tiles) : 0;
     const int64_t resident = std::clamp<int64_t>(device.shared_limit / (shared + 1024), 1, 4);  // blocks a processor holds
@@ -240,7 +240,7 @@ void with_plan(const Plan& plan, F&& f) {
         case 1: staged(std::integral_constant<int, 1>{}); break;
         case 2: staged(std::integral_constant<int, 2>{}); break;
         case 4: staged(std::integral_constant<int, 4>{}); break;
-        default: throw std::invalid_argument("tiles_a_warp must be 1, 2 or 4");
+        default: throw std::invalid_argument("tiles_per_warp must be 1, 2 or 4");
     }
 }
 

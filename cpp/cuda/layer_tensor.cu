@@ -169,7 +169,7 @@ struct Arrays {
 };
 
 Arrays take(const Layer& l, int terms, Workspace& workspace) {
-    return {workspace.take<float>(panel_by_output(l)), workspace.take<uint4>(tiles_of(l.outputs) * fragments_a_tile(l, terms)),
+    return {workspace.take<float>(panel_by_output(l)), workspace.take<uint4>(tiles_of(l.outputs) * fragments_per_tile(l, terms)),
             workspace.take<uint8_t>(padded_times(l))};
 }
 
@@ -187,7 +187,7 @@ struct Plan {
 Plan plan_of(const char* name, const Synapses& synapses, const Shape& s, Variant variant, void* stream) {
     const Device device = current_device();
     const int64_t exchanged = kWarps * kExchanged * static_cast<int64_t>(sizeof(float));
-    const int64_t bytes = fragments_a_tile(synapses.layer, terms_of(variant)) * static_cast<int64_t>(sizeof(uint4));
+    const int64_t bytes = fragments_per_tile(synapses.layer, terms_of(variant)) * static_cast<int64_t>(sizeof(uint4));
     const int64_t pieces = ceil_div(s.all_sites(), kSites);
     const bool many = pieces >= 4 * kWarps;  // staging pays where a block's warps have several pieces each
     const bool staged = variant.staging != 1 && (many || variant.staging == 2) && bytes + exchanged <= device.shared_limit;
@@ -247,7 +247,7 @@ void run(const char* name, const Synapses& synapses, const Neuron& neuron, const
                          slots,
                          times_out,
                          to,
-                         plan.staged ? fragments_a_tile(l, terms) * static_cast<int64_t>(sizeof(uint4)) : 0};
+                         plan.staged ? fragments_per_tile(l, terms) * static_cast<int64_t>(sizeof(uint4)) : 0};
     with_constants(terms, s.pool > 1, plan.staged, [&](auto t, auto pooled, auto staged) {
         constexpr int kTerms = decltype(t)::value;
         constexpr bool kPooled = decltype(pooled)::value, kStaged = decltype(staged)::value;

@@ -32,7 +32,7 @@ struct Params {
     OutputGradient g;
     float decay;
     Sums sums;
-    int chunks_a_tap;
+    int chunks_per_tap;
     int sites_at_once;  // at most kWarps
 };
 
@@ -68,7 +68,7 @@ __device__ inline float build_table(const Params& p, int64_t group, float* table
     return sum;
 }
 
-// The times of kRows units from `at` on, of which `count` exist: the same in all lanes, four a word.
+// The times of kRows units from `at` on, of which `count` exist: the same in all lanes, four per word.
 template <bool kAligned>
 __device__ inline uint4 load_times(const uint8_t* at, int count) {
     if constexpr (kAligned) return *reinterpret_cast<const uint4*>(at);
@@ -112,8 +112,8 @@ __global__ void __launch_bounds__(kWarps* kWarp, kResident) weight_gradient_kern
     const int table_size = (s.steps + 1) * kTile;
     float* const tables = reinterpret_cast<float*>(shared_memory());  // [sites_at_once][steps + 1][kTile]
     const Grid::Block block = p.grid.block();
-    const int chunk = block.x * kWarps + warp(), tap = chunk / p.chunks_a_tap;
-    const int channel = chunk % p.chunks_a_tap * kRows, tile = block.y, part = block.z;
+    const int chunk = block.x * kWarps + warp(), tap = chunk / p.chunks_per_tap;
+    const int channel = chunk % p.chunks_per_tap * kRows, tile = block.y, part = block.z;
     const int first = static_cast<int>(static_cast<int64_t>(s.all_sites()) * part / p.sums.parts);
     const int last = static_cast<int>(static_cast<int64_t>(s.all_sites()) * (part + 1) / p.sums.parts);
     float acc[kRows];
@@ -154,7 +154,7 @@ struct JoinParams {
     float scale;
 };
 
-// Adds the parts' sums in order: a thread a weight, and behind the weights a thread a bias.
+// Adds the parts' sums in order: a thread per weight, and behind the weights a thread per bias.
 __global__ void __launch_bounds__(kWarps* kWarp) join_kernel(const JoinParams p) {
     const Shape& s = p.s;
     const int64_t width = static_cast<int64_t>(s.out_tiles) * kTile, weights = width * s.rows;

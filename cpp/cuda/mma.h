@@ -3,9 +3,10 @@
 // mma.m16n8k16 with bfloat16 inputs: D[16 x 8] += A[16 x 16] B[16 x 8], float32 sums. From the PTX ISA ("Matrix fragments for
 // mma.m16n8k16 with floating point type"), with group = lane / 4 and member = lane % 4:
 //
-//     A, elements 0..7, two a register   row = group, and 8 more in elements 2, 3, 6, 7    column = 2 member + i % 2, and 8 more
-//     from 4 on B, elements 0..3, two a register   row = 2 member + i % 2, and 8 more from 2 on      column = group D, elements
-//     0..3, one a register   row = group, and 8 more from 2 on                 column = 2 member + i % 2
+// - A: elements 0 to 7, two per register. Row: group, and 8 more in elements 2, 3, 6 and 7. Column: 2 member + i % 2, and 8 more
+//   from element 4 on.
+// - B: elements 0 to 3, two per register. Row: 2 member + i % 2, and 8 more from element 2 on. Column: group.
+// - D: elements 0 to 3, one per register. Row: group, and 8 more from element 2 on. Column: 2 member + i % 2.
 //
 // The lower half of a register is the element of the lower number. The columns of A and the rows of B are summed over, so their
 // order is ours: `inner_of` numbers them so that the four of a lane of B are neighbours, and lie in memory as one word of bytes.

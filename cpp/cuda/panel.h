@@ -5,10 +5,12 @@
 
 namespace firstspike::cuda {
 
-constexpr int kMostTilesAWarp = 4;
+constexpr int kMostTilesPerWarp = 4;
 
 // Tiles of a panel, padded to whole groups of tiles.
-inline int64_t panel_tiles(int64_t lanes) { return (tiles_of(lanes) + kMostTilesAWarp - 1) / kMostTilesAWarp * kMostTilesAWarp; }
+inline int64_t panel_tiles(int64_t lanes) {
+    return (tiles_of(lanes) + kMostTilesPerWarp - 1) / kMostTilesPerWarp * kMostTilesPerWarp;
+}
 
 // Elements of the two panels.
 inline int64_t panel_by_output(const Layer& l) { return panel_tiles(l.outputs) * l.rows() * kTile; }

@@ -1,4 +1,4 @@
-// One sample through all layers, step by step. Compiled once an instruction set (isa.h).
+// One sample through all layers, step by step. Compiled once per instruction set (isa.h).
 #include "kernel.h"
 
 #include "events.h"

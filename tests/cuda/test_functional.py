@@ -1,4 +1,4 @@
-"""The package's functions on the CUDA kernels, compared with their float64 twins; run on the stand-in device."""
+"""The package's functions on the CUDA kernels, compared with their float64 references; run on the stand-in device."""
 
 from __future__ import annotations
 
@@ -91,20 +91,20 @@ def test_random_layers(data: st.DataObject) -> None:
 @pytest.mark.parametrize(("shape", "steps"), [((3, 50), 8), ((2, 3, 4, 4), 16), ((0, 5), 8), ((1, 33), 254)])
 def test_ramp(shape: tuple[int, ...], steps: int, decay: float) -> None:
     current = torch.rand(shape, generator=generator(0)).mul(0.8).requires_grad_()
-    twin = current.detach().double().requires_grad_()
-    got, expected = (f.ramp(x, steps, decay=decay) for f, x in ((functional, current), (reference, twin)))
-    clear = clear_neurons(twin.detach().expand(steps, *shape), {"decay": decay})
+    exact = current.detach().double().requires_grad_()
+    got, expected = (f.ramp(x, steps, decay=decay) for f, x in ((functional, current), (reference, exact)))
+    clear = clear_neurons(exact.detach().expand(steps, *shape), {"decay": decay})
     assert torch.equal(got.times[clear], expected.times[clear])
     grad = torch.randn((steps, *shape), generator=generator(1)) * clear
     got.dense().backward(grad)
     expected.dense().backward(grad.double())
-    close(current.grad, twin.grad, "gradient of current")
+    close(current.grad, exact.grad, "gradient of current")
 
 
 @pytest.mark.parametrize("shape", [(3, 50), (2, 3, 4, 4), (0, 5), (2, 70)], ids=str)
 @pytest.mark.parametrize("fused", [True, False])
 def test_dropout(shape: tuple[int, ...], fused: bool) -> None:
-    """The spikes that the twin loses, and the gradients of the others, at a support and at every step."""
+    """The spikes that the copy loses, and the gradients of the others, at a support and at every step."""
     current = torch.rand(shape, generator=generator(0)).mul(0.8).requires_grad_()
     seed, gradient = torch.tensor([9]), torch.randn((8, *shape), generator=generator(1))
     spikes = functional.ramp(current, 8)
@@ -114,23 +114,23 @@ def test_dropout(shape: tuple[int, ...], fused: bool) -> None:
     stays = reference.dropout(reference.SpikeTrain(torch.ones(1, *shape)), 0.4, seed=seed).train[0].bool()
     assert torch.equal(got.times, spikes.times.masked_fill(~stays, 255))
     got.dense().backward(gradient)
-    twin = current.detach().clone().requires_grad_()
-    functional.ramp(twin, 8).dense().backward(gradient * stays)
-    assert torch.equal(current.grad, twin.grad)
+    copy = current.detach().clone().requires_grad_()
+    functional.ramp(copy, 8).dense().backward(gradient * stays)
+    assert torch.equal(current.grad, copy.grad)
 
 
 @pytest.mark.parametrize("surrogate", [triangle(), rectangle(), atan()], ids=lambda s: s.kind)
 @pytest.mark.parametrize("steps", [1, 4, 7, 16, 30, 50])
 def test_fire(steps: int, surrogate: object) -> None:
     x = (torch.randn(steps, 3, 100, generator=generator(steps)) * 0.4).requires_grad_()
-    twin = x.detach().double().requires_grad_()
-    got, expected = (f.fire(c, decay=0.9, surrogate=surrogate) for f, c in ((functional, x), (reference, twin)))
-    clear = clear_neurons(twin.detach(), {"decay": 0.9, "surrogate": surrogate})
+    exact = x.detach().double().requires_grad_()
+    got, expected = (f.fire(c, decay=0.9, surrogate=surrogate) for f, c in ((functional, x), (reference, exact)))
+    clear = clear_neurons(exact.detach(), {"decay": 0.9, "surrogate": surrogate})
     assert torch.equal(got[:, clear].double(), expected[:, clear])
     grad = torch.randn(x.shape, generator=generator(1)) * clear
     got.backward(grad)
     expected.backward(grad.double())
-    close(x.grad, twin.grad, "gradient of current")
+    close(x.grad, exact.grad, "gradient of current")
 
 
 @pytest.mark.parametrize(("features", "outputs", "decay"), [(40, 10, 1.0), (33, 70, 0.9)])
@@ -138,15 +138,15 @@ def test_integrate(features: int, outputs: int, decay: float) -> None:
     case = layer((3, features), (outputs, features), 12)
     train = SpikeTimes(case.times, 12).dense()
     tensors = [t.clone().requires_grad_() for t in (train, case.weight, case.bias)]
-    twins = [t.detach().double().requires_grad_() for t in tensors]
+    references = [t.detach().double().requires_grad_() for t in tensors]
     got = functional.integrate(SpikeTimes.from_dense(tensors[0]), *tensors[1:], decay=decay)
-    expected = reference.integrate(reference.SpikeTrain(twins[0]), *twins[1:], decay=decay)
+    expected = reference.integrate(reference.SpikeTrain(references[0]), *references[1:], decay=decay)
     close(got.detach(), expected.detach(), "membrane")
     grad = torch.randn(got.shape, generator=generator(2))
     got.backward(grad)
     expected.backward(grad.double())
-    for name, tensor, twin in zip(("train", "weight", "bias"), tensors, twins, strict=True):
-        close(tensor.grad, twin.grad, f"gradient of {name}")
+    for name, tensor, exact in zip(("train", "weight", "bias"), tensors, references, strict=True):
+        close(tensor.grad, exact.grad, f"gradient of {name}")
 
 
 def test_trains_to_times_and_back() -> None:

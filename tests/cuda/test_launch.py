@@ -125,5 +125,5 @@ def test_too_large_a_layer_is_refused(on_host: ModuleType) -> None:
 def test_a_bad_variant_is_refused(on_host: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_cuda, "VARIANT", _cuda.Variant(3, 1))
     case = CASES["linear"]
-    with pytest.raises(ValueError, match="tiles_a_warp must be 1, 2 or 4"):
+    with pytest.raises(ValueError, match="tiles_per_warp must be 1, 2 or 4"):
         functional.linear(SpikeTimes(case.times, case.steps), case.weight)

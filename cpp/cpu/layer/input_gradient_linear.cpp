@@ -8,8 +8,8 @@
 namespace firstspike {
 
 // Every tile of every cell of a layer with one site. A block of samples shares a cell's weights, those of one tile of the outputs
-// after the other: they lie in L1 while the block's h, which is read and written once a list and step, lies in L2. With many
-// steps a tile has hardly an entry a step, and its reading and writing would cost more than that saves: there the tiles' lists
+// after the other: they lie in L1 while the block's h, which is read and written once per list and step, lies in L2. With many
+// steps a tile has hardly an entry per step, and its reading and writing would cost more than that saves: there the tiles' lists
 // are joined.
 void linear_input_gradient(const Synapses& s, const Neuron& neuron, const OutputGradient& g, const InputGradientPlan& plan,
                            const TransposedPanel& panel, const InputTarget& output) {

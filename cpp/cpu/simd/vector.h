@@ -12,7 +12,7 @@
 
 namespace firstspike {
 
-// For what runs once a step: a call would write the tile's registers to memory.
+// For what runs once per step: a call would write the tile's registers to memory.
 #define FIRSTSPIKE_INLINE inline __attribute__((always_inline))
 // The body of a loop over the vectors of a tile, for `unrolled`.
 #define FIRSTSPIKE_BODY(k) [&](int k) __attribute__((always_inline))

@@ -30,7 +30,7 @@ SLOT = 4  # entries per neuron; not measured on a device yet
 class Variant(NamedTuple):
     """How the layers' kernels run, 0 leaves the choice to them (cpp/cuda/kernels.h); ValueError where one is used."""
 
-    tiles_a_warp: int = 0  # 1, 2 or 4 tiles of neurons side by side
+    tiles_per_warp: int = 0  # 1, 2 or 4 tiles of neurons side by side
     staging: int = 0  # weights in shared memory: 1 never, 2 where they fit
     product: int = 0  # of `fire_layer`: 1 event by event, as 0 chooses; 2 dense on tensor cores
     terms: int = 0  # of product 2: how many bfloat16s a weight is the sum of, 1 to 3; 0 chooses 3, which are exact
