@@ -33,7 +33,7 @@ def test_values_by_hand(s: Surrogate, values: dict[float, float]) -> None:
 
 
 @settings(max_examples=40)
-@given(kind=st.sampled_from(["triangle", "rectangle", "atan", "sigmoid"]), scale=st.floats(0.1, 20))
+@given(kind=st.sampled_from(surrogate.KINDS), scale=st.floats(0.1, 20))
 def test_area_symmetry_and_support(kind: str, scale: float) -> None:
     s = Surrogate(kind, scale)
     far = min(s.half_width * 1.5, 4000 / scale)

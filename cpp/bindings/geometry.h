@@ -60,7 +60,7 @@ inline Neuron neuron_from(const NeuronArguments& a) {
 
 inline Surrogate surrogate_from(const NeuronArguments& a) {
     const auto [threshold, decay, kind, scale] = a;
-    if (!(kind >= 0.0f && kind <= 3.0f)) fail("unknown surrogate kind");
+    if (!(kind >= 0.0f && kind < static_cast<float>(kSurrogateKinds))) fail("unknown surrogate kind");
     if (!(scale > 0.0f) || !std::isfinite(scale)) fail("the surrogate's width or alpha must be positive");
     return {static_cast<SurrogateKind>(static_cast<int>(kind)), scale};
 }

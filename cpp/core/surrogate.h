@@ -8,7 +8,9 @@
 
 namespace firstspike {
 
-enum class SurrogateKind : int { triangle = 0, rectangle = 1, atan = 2, sigmoid = 3 };
+// In the order of KINDS in python/firstspike/surrogate.py.
+enum class SurrogateKind : int { triangle, rectangle, atan, sigmoid };
+constexpr int kSurrogateKinds = 4;
 
 // The slope of the kinds with a finite support, inside of it: peak - fall |u|. A template over the value, as the neuron's.
 template <class Value>

@@ -9,9 +9,9 @@ from torch import Tensor
 from . import _checks
 from ._sites import anchor_to_sites, from_sites, to_sites
 from .spikes import SpikeTimes, Support
-from .surrogate import Surrogate
+from .surrogate import KINDS, Surrogate
 
-_KINDS = {"triangle": 0.0, "rectangle": 1.0, "atan": 2.0, "sigmoid": 3.0}
+_KINDS = {kind: float(number) for number, kind in enumerate(KINDS)}
 
 
 def _per_threshold(

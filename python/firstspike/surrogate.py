@@ -15,7 +15,8 @@ from torch import Tensor
 
 from . import _checks
 
-_HALF_WIDTH = {"triangle": 1.0, "rectangle": 0.5, "atan": math.inf, "sigmoid": math.inf}
+_HALF_WIDTH = {"triangle": 1.0, "rectangle": 0.5, "atan": math.inf, "sigmoid": math.inf}  # at scale 1
+KINDS = tuple(_HALF_WIDTH)  # in the order of SurrogateKind in cpp/core/surrogate.h
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Surrogate:
     scale: float
 
     def __post_init__(self) -> None:
-        _checks.one_of("kind", self.kind, tuple(_HALF_WIDTH))
+        _checks.one_of("kind", self.kind, KINDS)
         object.__setattr__(self, "scale", _checks.positive("width or alpha of a surrogate", self.scale))
 
     @property

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack
 
+from firstspike.surrogate import KINDS as SURROGATES
+
 HOSTILE_INTEGERS = (
     -1,
     0,
@@ -75,7 +77,7 @@ class Draw(random.Random):
         return (
             self.choice((1.0, 0.5, 1e-3, -1.0)),
             self.choice((1.0, 0.9, 0.25)),
-            float(self.randrange(4)),
+            float(self.randrange(len(SURROGATES))),
             self.choice((0.9, 0.25, 3.0)),
         )
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from firstspike._extension import cpu
+from firstspike.surrogate import KINDS
 
 from .draws import as_given
 
@@ -27,9 +28,11 @@ def ramp(**changed: Any) -> Any:
         "channels": 4,
         "current": torch.zeros(4),
         "times_out": torch.zeros(4, dtype=torch.uint8),
+        "neuron": NEURON,
+        "record": False,
         **changed,
     }
-    return call("ramp", steps=8, neuron=NEURON, record=False, threads=1, **given)
+    return call("ramp", steps=8, threads=1, **given)
 
 
 def ramp_gradient(offset: list[int], steps: list[int], lanes: list[int]) -> Any:
@@ -41,6 +44,12 @@ def ramp_gradient(offset: list[int], steps: list[int], lanes: list[int]) -> Any:
         **{"sites": 1, "channels": 4, "steps": 8, "neuron": NEURON, "support": support},
         **{"slope": values, "gradient": values, "threads": 1, "gradient_out": torch.zeros(4)},
     )
+
+
+def test_the_kernels_know_as_many_surrogates_as_python() -> None:
+    ramp(neuron=(1.0, 1.0, len(KINDS) - 1.0, 1.0), record=True)
+    with pytest.raises(ValueError, match="unknown surrogate kind"):
+        ramp(neuron=(1.0, 1.0, float(len(KINDS)), 1.0), record=True)
 
 
 def test_products_of_sizes_do_not_overflow() -> None:

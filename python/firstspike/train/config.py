@@ -16,6 +16,7 @@ import tomli_w
 from .. import _fields as fields
 from .. import data as data_sets
 from .._files import read_bytes
+from ..surrogate import KINDS
 
 _TOML_LIMIT = 1 << 20  # bytes
 
@@ -147,7 +148,7 @@ class Config:
         fields.within("the number of characters of spec", len(self.spec), 0, 10_000)
         fields.choice("model", self.model, ("ttfs", "relu"))
         fields.within("steps", self.steps, 1, 254)
-        fields.choice("surrogate", self.surrogate, ("triangle", "rectangle", "atan", "sigmoid"))
+        fields.choice("surrogate", self.surrogate, KINDS)
         fields.choice("optimizer", self.optimizer, ("adamw", "adam", "sgd"))
         fields.choice("schedule", self.schedule, ("cosine", "linear", "constant"))
         fields.choice("affine", self.affine, ("channel", "layer", None))

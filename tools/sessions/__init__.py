@@ -1,0 +1,1 @@
+"""The sessions of noxfile.py, by subject; they run where nothing but nox is installed."""

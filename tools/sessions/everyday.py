@@ -1,0 +1,99 @@
+"""What is run most: the tests, style and types, the site, the paper, the benchmarks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+from tools import ROOT
+
+from .install import PYPROJECT, install
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests, on one process a core; arguments go to pytest."""
+    install(session, extras="all", groups=("test",))
+    environment = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}  # the processes fill the cores already
+    session.run("pytest", "-n", "auto", *session.posargs, env=environment)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    session.install(
+        *nox.project.dependency_groups(PYPROJECT, "lint"),
+        "matplotlib",
+        "rich",
+        "numpy",
+        "torch",
+        "typer",
+        "filelock",
+        "platformdirs",
+        "safetensors",
+        "tomli-w",
+        "pytest",
+        "hypothesis",
+    )
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    sources = sorted(
+        str(path) for kind in ("h", "cpp", "cu") for folder in SOURCES for path in Path(folder).glob(f"**/*.{kind}")
+    )
+    session.run("clang-format", "--dry-run", "--Werror", *sources, silent=True)
+    session.run("mypy")
+
+
+SOURCES = ("cpp", "tests", "benchmarks")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site in build/docs/site; a warning is an error. Arguments go to mkdocs."""
+    install(session, extras="all", groups=("docs",))
+    environment = {"NO_MKDOCS_2_WARNING": "1", "MPLBACKEND": "Agg"}
+    session.run("mkdocs", "build", "--strict", "--quiet", *session.posargs, env=environment)
+
+
+@nox.session
+def reproduce(session: nox.Session) -> None:
+    """Train and write every table and figure of the paper; resumes where it stopped. Arguments go to paper/reproduce.py."""
+    install(session, extras="all")
+    lacking = [script for script in ("paper/reproduce.py", "paper/emulator_tables.py") if not complete(session, script)]
+    if lacking:
+        session.error(f"rows are missing; why, and what to do, is in the reports of {' and '.join(lacking)}")
+
+
+def complete(session: nox.Session, script: str) -> bool:
+    """Run a script of the paper; False where its exit status, 3, says that it ran but that rows are missing."""
+    try:
+        session.run("python", script, *session.posargs, env={"MPLBACKEND": "Agg"})
+    except nox.command.CommandFailed as failure:
+        if failure.reason != "Returned code 3":
+            raise
+        return False
+    return True
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed and memory beside the peers; arguments go to benchmarks/run.py (--full, --section NAME ...)."""
+    install(session, extras="all", groups=("bench",))
+    arguments = [*nengo_loihi(session), *session.posargs]
+    session.run("python", "-m", "benchmarks.run", *arguments, env={"MPLBACKEND": "Agg"})
+
+
+def nengo_loihi(session: nox.Session) -> list[str]:
+    """Arguments that name an interpreter with nengo-loihi, which needs an older numpy; none where it does not install."""
+    folder = ROOT / "build" / "nengo-loihi"
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    try:
+        session.run("python", "-m", "virtualenv", "--quiet", str(folder))
+        requirements = nox.project.dependency_groups(PYPROJECT, "oracle")
+        session.run(str(python), "-m", "pip", "install", "--quiet", *requirements, external=True)
+    except nox.command.CommandFailed as failure:
+        session.warn(f"nengo-loihi is left out: its environment could not be made ({failure.reason})")
+        return []
+    return ["--oracle", str(python)]

@@ -1,0 +1,49 @@
+"""Environments: the package, built once for each state of its sources, with extras and groups of pyproject.toml."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+
+import nox
+
+from tools import ROOT
+
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+
+
+def built(session: nox.Session, *defines: str) -> str:
+    """The package as a wheel, built once for each state of the sources and each set of CMake definitions."""
+    digest = hashlib.sha256(" ".join(defines).encode())
+    for file in sorted(
+        [ROOT / "CMakeLists.txt", ROOT / "pyproject.toml", *ROOT.glob("cpp/**/*"), *ROOT.glob("python/**/*")]
+    ):
+        if file.is_file() and file.suffix not in {".so", ".pyc"}:
+            digest.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
+    version = session.python or sys.implementation.cache_tag
+    folder = ROOT / "build" / "wheels" / f"{digest.hexdigest()[:16]}-{version}"
+    strict = ("FIRSTSPIKE_WERROR=ON",) if os.environ.get("CI") else ()  # another compiler warns of other things
+    settings = [f"-Ccmake.define.{define}" for define in (*strict, *defines)]
+    command = ["pip", "wheel", "--no-deps", "--quiet", "--wheel-dir", str(folder), *settings, "."]
+    for run in (session.run_install, session.run):  # nox -R leaves out the first, nox --install-only the second
+        if not list(folder.glob("firstspike-*.whl")):
+            shutil.rmtree(folder, ignore_errors=True)
+            run(*command, env={"CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1)})
+    return str(next(folder.glob("firstspike-*.whl")))
+
+
+def install(
+    session: nox.Session, *, extras: str = "", groups: tuple[str, ...] = (), defines: tuple[str, ...] = ()
+) -> None:
+    """Install the package (built here), with extras and dependency groups."""
+    requirements = [r for group in groups for r in nox.project.dependency_groups(PYPROJECT, group)]
+    wheel = built(session, *defines)
+    session.install(f"{wheel}{f'[{extras}]' if extras else ''}", *requirements)
+    session.run("pip", "install", "--quiet", "--force-reinstall", "--no-deps", wheel)
+
+
+def output(session: nox.Session, *command: str, external: bool = False) -> str:
+    """What a command prints; it is printed only if the command fails."""
+    return str(session.run(*command, silent=True, external=external) or "").strip()

@@ -1,0 +1,122 @@
+"""The kernels: under sanitizers, without intrinsics, and for CUDA."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+from .install import install, output
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the kernel and emulator tests on a build with AddressSanitizer and UndefinedBehaviorSanitizer, on two threads.
+
+    The newest instruction set of this processor runs all of them, an older one the random calls of the bindings.
+    """
+    sets = ("v3", "v4") if "avx512bw" in processor_flags() else ("v3",)
+    defines = ("FIRSTSPIKE_SANITIZE=ON", f"FIRSTSPIKE_ISAS={';'.join(sets)}")
+    install(session, extras="all", groups=("test",), defines=defines)
+    compiler = os.environ.get("CXX", "c++")
+    libraries = [
+        output(session, compiler, f"-print-file-name={name}", external=True)
+        for name in ("libasan.so", "libubsan.so", "libstdc++.so")
+    ]
+    environment = {
+        "LD_PRELOAD": " ".join(libraries),
+        # CPython and torch leak by design at exit; memory that is asked for in vain is an error of Python, as elsewhere
+        "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1:allocator_may_return_null=1",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        "OMP_NUM_THREADS": "2",
+        "FIRSTSPIKE_FUZZ_FILES": os.environ.get("FIRSTSPIKE_FUZZ_FILES", "1000"),  # mutated program files
+    }
+    for name in sets:
+        environment["FIRSTSPIKE_ISA"] = name
+        session.run("python", "-c", "from firstspike._extension import cpu; assert cpu.sanitized", env=environment)
+        chosen = session.posargs or (SANITIZED if name == sets[-1] else ["tests/bindings"])
+        session.run("pytest", "-n", "auto", "-m", "not slow", *chosen, env=environment)
+
+
+def processor_flags() -> set[str]:
+    """What Linux says that the processor can do; nothing elsewhere."""
+    file = Path("/proc/cpuinfo")
+    return set(file.read_text().split()) if file.exists() else set()
+
+
+@nox.session
+def sanitize_threads(session: nox.Session) -> None:
+    """Run each pass of the kernels on four threads of their own under ThreadSanitizer, without Python."""
+    session.install("pybind11>=3", "cmake", "ninja")
+    folder = "build/sanitize-threads"
+    pybind = output(session, "python", "-m", "pybind11", "--cmakedir")
+    settings = {
+        "pybind11_DIR": pybind,
+        "Python_EXECUTABLE": Path(session.bin) / "python",
+        "FIRSTSPIKE_SANITIZE": "thread",
+        "FIRSTSPIKE_BENCH": "ON",
+    }
+    session.run(
+        "cmake", "-S", ".", "-B", folder, "-G", "Ninja", *(f"-D{key}={value}" for key, value in settings.items())
+    )
+    session.run("cmake", "--build", folder, "--target", "firstspike_bench")
+    layers = ("linear:300-200", "conv:16x12x12-40", "conv:3x20x20-16")
+    # With its addresses at random the sanitiser does not find room for its tables on newer kernels of Linux.
+    fixed = ["setarch", "-R"] if shutil.which("setarch") else []
+    for layer in layers:
+        for kernel in ("forward", "inference", "weight_gradient", "input_gradient"):
+            options = ("batch=33", "threads=4", "seconds=0.05")
+            command = [*fixed, f"{folder}/firstspike_bench", kernel, layer, *options]
+            session.run(*command, external=True, env={"TSAN_OPTIONS": "halt_on_error=1"})
+
+
+SANITIZED = (
+    "tests/bindings",
+    "tests/functional",
+    "tests/nn/test_prepacked.py",
+    "tests/test_threads.py",
+    "tests/test_bad_input.py",
+    "tests/emulator/program/test_engine.py",
+    "tests/emulator/test_golden.py",
+    "tests/emulator/program/test_serialization.py",
+    "tests/emulator/program/test_loader_fuzz.py",
+    "tests/emulator/test_fixed.py",
+)
+
+
+@nox.session
+def generic(session: nox.Session) -> None:
+    """Run the kernel tests on the build without intrinsics, which other processors than x86-64 get."""
+    install(session, extras="all", groups=("test",), defines=("FIRSTSPIKE_ISAS=generic",))
+    environment = {"FIRSTSPIKE_ISA": "generic", "OMP_NUM_THREADS": "1"}
+    session.run("pytest", "-n", "auto", "-m", "not slow", *(session.posargs or SANITIZED), env=environment)
+
+
+@nox.session
+def cuda(session: nox.Session) -> None:
+    """Compile the CUDA module where nvcc is found, and check that its kernels neither spill nor use local arrays."""
+    if shutil.which("nvcc") is None:
+        session.skip("nvcc is not on the PATH")
+    session.install("pybind11>=3", "cmake", "ninja")
+    folder = "build/cuda"
+    pybind = output(session, "python", "-m", "pybind11", "--cmakedir")
+    session.run(
+        "cmake",
+        "-S",
+        ".",
+        "-B",
+        folder,
+        "-G",
+        "Ninja",
+        f"-Dpybind11_DIR={pybind}",
+        "-DFIRSTSPIKE_CUDA=ON",
+        "-DFIRSTSPIKE_WERROR=ON",
+        "-DCMAKE_CUDA_FLAGS=-Xptxas=-v",
+        f"-DPython_EXECUTABLE={Path(session.bin) / 'python'}",
+    )
+    session.run("cmake", "--build", folder, "--target", "clean")
+    report = output(session, "cmake", "--build", folder, "--target", "_cuda", "--verbose")
+    Path(folder, "resources.log").write_text(report)
+    session.run("python", "tests/cuda/resources.py", f"{folder}/resources.log")
