@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .._geometry import Geometry
 from . import integrate, layer
 from ._library import INPUT, TILES, array, check_tile, cpu, operator, recorded, threads
 
@@ -21,9 +22,11 @@ def _forward(*arguments: Any) -> tuple[Tensor, ...]:
     if a.record:
         check_tile(a.tile, "cpu")
     membrane = integrate._forward(*_integrated(a))
-    sites, outputs, steps = a.layer.out_sites, a.layer.outputs, a.layer.steps
-    fired = torch.empty(a.layer.out_shape, dtype=torch.uint8)
-    result = cpu.fire_membranes(sites, outputs, steps, a.neuron, array(membrane), a.record, threads(), array(fired))
+    sizes = Geometry(*a.geometry)
+    fired = torch.empty(sizes.out_shape, dtype=torch.uint8)
+    result = cpu.fire_membranes(
+        sizes.out_sites, sizes.outputs, sizes.steps, a.neuron, array(membrane), a.record, threads(), array(fired)
+    )
     anchor, *support = recorded(result)
     return anchor, fired, *support, membrane
 
