@@ -29,10 +29,9 @@ def ramp(**changed: Any) -> Any:
         "current": torch.zeros(4),
         "times_out": torch.zeros(4, dtype=torch.uint8),
         "neuron": NEURON,
-        "record": False,
         **changed,
     }
-    return call("ramp", steps=8, threads=1, **given)
+    return call("ramp", steps=8, record=False, threads=1, **given)
 
 
 def ramp_gradient(offset: list[int], steps: list[int], lanes: list[int]) -> Any:
@@ -47,9 +46,9 @@ def ramp_gradient(offset: list[int], steps: list[int], lanes: list[int]) -> Any:
 
 
 def test_the_kernels_know_as_many_surrogates_as_python() -> None:
-    ramp(neuron=(1.0, 1.0, len(KINDS) - 1.0, 1.0), record=True)
+    ramp(neuron=(1.0, 1.0, len(KINDS) - 1.0, 1.0))
     with pytest.raises(ValueError, match="unknown surrogate kind"):
-        ramp(neuron=(1.0, 1.0, float(len(KINDS)), 1.0), record=True)
+        ramp(neuron=(1.0, 1.0, float(len(KINDS)), 1.0))
 
 
 def test_products_of_sizes_do_not_overflow() -> None:
