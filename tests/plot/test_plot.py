@@ -45,6 +45,21 @@ def test_a_histogram_sums_to_all_neurons():
     assert [text.get_text() for text in figure.axes[-1].get_xticklabels()][-1] == "silent"
 
 
+def test_a_high_bar_of_silent_neurons_is_cut_off_and_labelled():
+    layer = nn.TTFSLinear(1, 50, steps=6, bias=False, affine=None)
+    with torch.no_grad():
+        layer.weight.copy_(torch.zeros(50, 1).index_fill(0, torch.tensor([7]), 2.0))  # one of 50 fires
+    spikes = SpikeTimes(torch.full((4, 1), 3, dtype=torch.uint8), 6)
+    with Monitor(layer) as seen:
+        layer(spikes)
+    axis = plot.histogram(seen).axes[0]
+    assert axis.get_ylim() == (0, pytest.approx(1.2 * 2)) and [text.get_text() for text in axis.texts] == ["98.0 %"]
+    assert axis.patches[3].get_height() == pytest.approx(2)
+    with Monitor(layer) as seen:
+        layer(SpikeTimes(torch.full((4, 1), 255, dtype=torch.uint8), 6))
+    assert plot.histogram(seen).axes[0].get_ylim()[1] > 100  # all silent: the whole bar
+
+
 def test_a_long_train_has_few_ticks():
     figure = plot.histogram(watched(steps=100))
     assert len(figure.axes[-1].get_xticks()) == 10

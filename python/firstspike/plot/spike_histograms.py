@@ -9,11 +9,14 @@ from ..inspect import Monitor
 from ..report import style
 from ._panels import COLOR, MUTED, layer_panels
 
+_LABEL = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # behind the share on a bar that is cut off
+
 
 def histogram(seen: Monitor) -> Figure:
     """The share of neurons that fire in each time step, in per cent, a panel per layer; a bar of its own for silent ones.
 
-    seen: a monitor after a forward pass. Shares are over all samples and neurons of the layer and sum to 100 %.
+    seen: a monitor after a forward pass. Shares are over all samples and neurons of the layer and sum to 100 %. Where the bar
+    of silent neurons is far higher than the others it is cut off, and its share is written on it.
 
     Examples:
         >>> net = models.mlp("64-32-10", steps=8)
@@ -31,7 +34,10 @@ def histogram(seen: Monitor) -> Figure:
             axis.bar(range(steps), shares[:-1], width=0.85, color=COLOR)
             axis.bar([silent_at], shares[-1:], width=0.85, color=MUTED, hatch="//", edgecolor="white", linewidth=0)
             axis.set_ylabel("neurons, %")
-            axis.set_ylim(bottom=0)
+            top = 1.2 * max(shares[:-1])
+            axis.set_ylim(0, top if 0 < top < shares[-1] else None)
+            if 0 < top < shares[-1]:
+                axis.text(silent_at, 0.82 * top, f"{shares[-1]:.1f} %", ha="center", va="center", bbox=_LABEL)
             axis.grid(axis="x", visible=False)
         last = axes[-1]
         shown = sorted({round(i * (steps - 1) / 8) for i in range(9)}) if steps > 9 else list(range(steps))
