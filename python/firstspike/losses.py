@@ -2,9 +2,6 @@
 
 A time is counted in steps, and a silent neuron has the time T, the number of steps: later than any spike. Where dL/dS[t] is
 wanted, S[t] = 1 at the spike, that is time = T + sum_t (t - T) S[t]: an earlier spike lowers it.
-
->>> from firstspike import losses
->>> loss = losses.first_spike_cross_entropy(output, labels) + 0.01 * losses.spike_count(hidden)  # doctest: +SKIP
 """
 
 from __future__ import annotations
