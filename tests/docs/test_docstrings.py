@@ -96,6 +96,14 @@ def test_every_public_object_has_an_example() -> None:
     assert sorted(name for name, _ in public() if name not in with_one) == []
 
 
+def test_examples_stand_in_their_section_and_none_is_skipped() -> None:
+    """A `>>>` elsewhere becomes a quotation on the page."""
+    texts = {name: inspect.getdoc(found) or "" for name, found in public()}
+    texts |= {name: inspect.getdoc(found_at(name)) or "" for name in shown()}
+    assert sorted(name for name, text in texts.items() if re.search(r"^ {0,3}>>>", text, re.MULTILINE)) == []
+    assert sorted(name for name, text in texts.items() if "+SKIP" in text) == []
+
+
 @pytest.mark.parametrize(("name", "test"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
 def test_example_runs(name: str, test: doctest.DocTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

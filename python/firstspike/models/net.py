@@ -33,9 +33,11 @@ class TTFSNet(nn.Module):
 
     Raises TypeError or ValueError naming the argument that does not fit.
 
-    >>> from firstspike import models, nn
-    >>> hidden, last = nn.DirectLinear(784, 100, steps=8), nn.Integrate(100, 10, steps=8)
-    >>> net = models.TTFSNet([hidden, last], encoder="direct", readout="membrane-mean", input_shape=(1, 28, 28))
+    Examples:
+        >>> hidden, last = nn.DirectLinear(784, 100, steps=8), nn.Integrate(100, 10, steps=8)
+        >>> net = models.TTFSNet([hidden, last], encoder="direct", readout="membrane-mean", input_shape=(1, 28, 28))
+        >>> net(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
 
     readout: Readout

@@ -26,9 +26,11 @@ class Residual(BackwardHooks):
     blocks need that (chosen on held-out images: paper/NOTES.md, "Scale of a residual block"). learn_scale: makes it a
     parameter of one element. Raises TypeError or ValueError naming what does not fit.
 
-    >>> from firstspike import nn
-    >>> convolution = lambda: nn.TTFSConv2d(64, 64, 3, padding=1, steps=8)
-    >>> block = nn.Residual([convolution(), convolution()], scale=0.25)
+    Examples:
+        >>> convolution = lambda: nn.TTFSConv2d(4, 4, 3, padding=1, steps=8)
+        >>> block = nn.Residual([convolution(), convolution()], scale=0.25)
+        >>> block(encode.latency(torch.rand(2, 4, 6, 6), steps=8)).shape
+        torch.Size([2, 4, 6, 6])
     """
 
     def __init__(self, layers: Iterable[nn.Module], *, scale: float = 1.0, learn_scale: bool = False) -> None:

@@ -71,7 +71,10 @@ def export_c(
     std. A directly coded first layer computes in float32; then the C code takes the spike times that this layer sends.
 
     Examples:
-        >>> emulator.export_c(program, "chip", samples=test.images[:10])  # doctest: +SKIP
+        >>> program = emulator.quantize(models.mlp("64-32-10", input_shape=(1, 8, 8), steps=8))
+        >>> written = emulator.export_c(program, "chip", samples=torch.rand(3, 1, 8, 8))
+        >>> "fs_network.c" in [path.name for path in written.files]
+        True
     """
     if not isinstance(program, Program):
         raise TypeError(f"program must be a Program, got {type(program).__name__}")
