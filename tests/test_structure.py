@@ -198,7 +198,7 @@ def test_the_emulator_imports_one_way() -> None:
 
 
 def test_no_module_is_shadowed() -> None:
-    """`import firstspike.emulator.run` gives the module, not a function of that name."""
+    """No function has a module's name: an import of one would hide the other."""
     code = """
 import importlib, json, pkgutil, sys
 import firstspike
@@ -206,14 +206,15 @@ shadowed = []
 for info in pkgutil.walk_packages(firstspike.__path__, "firstspike."):
     if info.name.rpartition(".")[2].startswith(("_cpu_", "_cuda", "__main__")):
         continue
+    parent, _, leaf = info.name.rpartition(".")
+    before = getattr(sys.modules[parent], leaf, None)
     try:
         module = importlib.import_module(info.name)
     except ImportError as error:
         if error.name is None or error.name.startswith("firstspike"):
             raise
         continue
-    parent, _, leaf = info.name.rpartition(".")
-    if getattr(sys.modules[parent], leaf, module) is not module:
+    if before not in (None, module) or getattr(sys.modules[parent], leaf, module) is not module:
         shadowed.append(info.name)
 print(json.dumps(shadowed))
 """
