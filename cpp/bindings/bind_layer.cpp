@@ -18,10 +18,33 @@ OutputGradient gradient_from(const Layer& l, const SupportArrays& support, const
             input<float>(gradient, "gradient", entries)};
 }
 
+// times [batch, height, width, channels] and scale [channels] of a shortcut: a map of the output's size, or a larger one of which
+// every n-th row and column counts.
+using ShortcutArrays = std::tuple<Array, Array>;
+
+Shortcut shortcut_from(const Layer& l, const ShortcutArrays& arrays) {
+    const auto& [times, scale] = arrays;
+    if (times.ndim != 4 || times.shape[0] != l.batch) fail("shortcut must have shape [batch, height, width, channels]");
+    Shortcut s{nullptr, times.shape[1], times.shape[2], times.shape[3]};
+    checked("each size of a shortcut", s.channels, 1, l.outputs);
+    const auto stride = [](int64_t have, int64_t want) {
+        const int64_t every = std::max<int64_t>(1, have / want);
+        if ((have + every - 1) / every != want) fail("shortcut must have the output's size, or a multiple of it");
+        return every;
+    };
+    s.stride_y = stride(s.height, l.out_height());
+    s.stride_x = stride(s.width, l.out_width());
+    s.times = input<uint8_t>(times, "shortcut", elements({l.batch, s.height, s.width, s.channels}));
+    s.scale = input<float>(scale, "shortcut_scale", s.channels);
+    return s;
+}
+
 py::object fire(const Geometry& geometry, const NeuronArguments& n, const Array& times, const Array& weight,
-                const std::optional<Array>& bias, bool record, int threads, const Array& times_out) {
+                const std::optional<Array>& bias, bool record, int threads, const Array& times_out,
+                const std::optional<ShortcutArrays>& shortcut) {
     const Layer l = layer_from(geometry);
-    const Synapses s = synapses_from(l, times, weight, bias, threads);
+    Synapses s = synapses_from(l, times, weight, bias, threads);
+    if (shortcut) s.shortcut = shortcut_from(l, *shortcut);
     const Neuron neuron = neuron_from(n);
     const Surrogate surrogate = surrogate_from(n);
     if (record && !std::isfinite(surrogate.half_width())) fail("the surrogate has no finite support; use the dense path");
@@ -82,16 +105,42 @@ void gradients(const Geometry& geometry, const NeuronArguments& n, const Array& 
     if (weight_out || bias_out) weight_gradient(s, neuron, g, shape, at_weight, at_bias);
 }
 
+// Those that are asked for: spikes_out [entries of `input_support`], the layer that made the shortcut's spikes, or without it
+// [steps, batch, height, width, channels]; scale_out [channels].
+void shortcut_gradients(const Geometry& geometry, const NeuronArguments& n, const ShortcutArrays& shortcut,
+                        const SupportArrays& support, const std::optional<Array>& slope, const Array& gradient,
+                        const std::optional<SupportArrays>& input_support, int threads, const std::optional<Array>& spikes_out,
+                        const std::optional<Array>& scale_out) {
+    const Layer l = layer_from(geometry);
+    const Shortcut s = shortcut_from(l, shortcut);
+    const Neuron neuron = neuron_from(n);
+    const OutputGradient g = gradient_from(l, support, slope, gradient);
+    std::optional<SupportView> producer;
+    float* at_spikes = nullptr;
+    if (spikes_out && input_support) {
+        producer = support_from(*input_support, l.batch * s.height * s.width, s.channels, l.steps);
+        at_spikes = output<float>(*spikes_out, "spikes_out", entries_of(*input_support));
+    } else if (spikes_out) {
+        at_spikes = output<float>(*spikes_out, "spikes_out", l.steps * l.batch * s.height * s.width * s.channels);
+    }
+    float* at_scale = scale_out ? output<float>(*scale_out, "scale_out", s.channels) : nullptr;
+    const py::gil_scoped_release released;
+    shortcut_gradient(l, neuron, s, g, producer ? &*producer : nullptr, threads_from(threads), at_spikes, at_scale);
+}
+
 }  // namespace
 
 void bind_layer(py::module_& m) {
     m.def("fire_layer", &fire, py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"), py::arg("bias"),
-          py::arg("record"), py::arg("threads"), py::arg("times_out"));
+          py::arg("record"), py::arg("threads"), py::arg("times_out"), py::arg("shortcut") = py::none());
     m.def("integrate_layer", &integrate, py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"),
           py::arg("bias"), py::arg("threads"), py::arg("membrane"));
     m.def("layer_gradients", &gradients, py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"),
           py::arg("support"), py::arg("slope"), py::arg("gradient"), py::arg("input_support"), py::arg("threads"),
           py::arg("anchor_out"), py::arg("weight_out"), py::arg("bias_out"));
+    m.def("shortcut_gradients", &shortcut_gradients, py::arg("geometry"), py::arg("neuron"), py::arg("shortcut"),
+          py::arg("support"), py::arg("slope"), py::arg("gradient"), py::arg("input_support"), py::arg("threads"),
+          py::arg("spikes_out"), py::arg("scale_out"));
 }
 
 }  // namespace firstspike::bindings

@@ -100,6 +100,8 @@ def thresholds(value: Tensor, outputs: int) -> Tensor:
 
 def one_of(name: str, value: object, allowed: Collection[object]) -> None:
     """Raise ValueError where `value` is none of the `allowed` ones."""
+    if type(value) is str and value in allowed:
+        return
     if not any(isinstance(value, type(item)) and value == item for item in allowed):
         raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {shown(value)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Size, Tensor
@@ -12,7 +13,7 @@ from . import _checks
 class Geometry(NamedTuple):
     """Which input unit reaches which output neuron through which weight: the members of `Layer` in cpp/core/layer.h.
 
-    The operators take it as SymInt[], so inside them it may arrive as a list: `Geometry(*geometry)` names its numbers.
+    The operators take it as SymInt[], so inside them it may arrive as a list: `named` names its numbers.
     """
 
     batch: int
@@ -42,9 +43,9 @@ class Geometry(NamedTuple):
     @property
     def out_size(self) -> tuple[int, int]:
         """Height and width of the output map."""
-        return (
-            out_size(pooled(self.height, self.pool), self.kernel_height, self.stride_y, self.pad_y),
-            out_size(pooled(self.width, self.pool), self.kernel_width, self.stride_x, self.pad_x),
+        return (  # `out_size` of `pooled`, written out: it is asked for at every call of a layer
+            (self.height // self.pool + 2 * self.pad_y - self.kernel_height) // self.stride_y + 1,
+            (self.width // self.pool + 2 * self.pad_x - self.kernel_width) // self.stride_x + 1,
         )
 
     @property
@@ -57,6 +58,11 @@ class Geometry(NamedTuple):
         """Number of places of the output, over all samples."""
         height, width = self.out_size
         return self.batch * height * width
+
+
+def named(numbers: Sequence[int]) -> Geometry:
+    """A geometry as the operators get it, with names."""
+    return numbers if isinstance(numbers, Geometry) else Geometry(*numbers)
 
 
 def pooled(size: int, pool: int) -> int:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _checks
+from ._shortcut import Shortcut
 from ._sites import anchor_to_sites, from_sites, to_sites
 from .spikes import SpikeTimes, Support
 from .surrogate import KINDS, Surrogate
@@ -24,6 +25,15 @@ def _per_threshold(
     _checks.same_device("weight", weight, "threshold", threshold)
     weight = weight / threshold.view(-1, *[1] * (weight.dim() - 1))
     return weight, None if bias is None else bias / threshold, 1.0
+
+
+def _scale_per_threshold(scale: Tensor, threshold: float | Tensor, weight: Tensor) -> Tensor:
+    """The scale [channels] of a shortcut in units of thresholds [O], as `_per_threshold`."""
+    if not isinstance(threshold, Tensor) or threshold.dim() == 0:
+        return scale
+    threshold = _checks.thresholds(threshold, weight.shape[0])
+    _checks.same_device("weight", weight, "threshold", threshold)
+    return scale / threshold[: len(scale)]
 
 
 def _neuron(threshold: float, decay: float, surrogate: Surrogate) -> tuple[float, float, float, float]:
@@ -50,9 +60,10 @@ def _spikes(spikes: SpikeTimes, *dims: int) -> SpikeTimes:
     return spikes
 
 
-def _records(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> bool:
+def _records(spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, shortcut: Shortcut | None = None) -> bool:
     _same_device(spikes, weight, bias)
     wanted = spikes.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    wanted = wanted or (shortcut is not None and shortcut.requires_grad)
     return torch.is_grad_enabled() and wanted
 
 

@@ -1,6 +1,8 @@
-"""A shortcut into a layer's current: the layer on its input and the shortcut's spikes together, one tap of weight each."""
+"""A shortcut into a layer's current: checked for the kernels, which add it, or as a further input with one tap of weight each."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +14,46 @@ from ._geometry import Geometry
 from .ops import anchors
 from .ops._library import TILES
 from .spikes import SpikeTimes
+from .surrogate import Surrogate
 
 Scale = float | Tensor
+
+
+class Shortcut(NamedTuple):
+    """Spikes that go into the current of a layer's outputs one by one, channel c into output c, and the scale of each channel."""
+
+    spikes: SpikeTimes
+    scale: Tensor  # [channels]
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient flows to the spikes or the scale."""
+        return self.spikes.requires_grad or self.scale.requires_grad
+
+
+def checked(spikes: SpikeTimes, weight: Tensor, shortcut: SpikeTimes, scale: Scale, geometry: Geometry) -> Shortcut:
+    """The shortcut of a layer on `spikes`; ValueError or TypeError where it does not fit."""
+    _checks.instance("shortcut", shortcut, SpikeTimes, "SpikeTimes")
+    if shortcut.steps != spikes.steps or shortcut.shape[0] != spikes.shape[0]:
+        raise ValueError(f"shortcut must have the samples and steps of spikes, {spikes}, got {shortcut}")
+    _checks.same_device("spikes", spikes.times, "shortcut", shortcut.times)
+    if weight.dim() == 4:
+        _strides(shortcut, geometry)
+    elif geometry.pool != 1:
+        raise ValueError(f"shortcut needs avg_pool = 1 in a fully connected layer, got {geometry.pool}")
+    elif len(shortcut.shape) != 2:
+        raise ValueError(f"shortcut must have shape [batch, neurons], got {tuple(shortcut.shape)}")
+    channels = shortcut.shape[1]
+    if channels > weight.shape[0]:
+        raise ValueError(
+            f"shortcut must have at most the layer's {weight.shape[0]} outputs as channels, got {tuple(shortcut.shape)}"
+        )
+    return Shortcut(shortcut, _scales(scale, channels, weight))
+
+
+def is_fused(spikes: SpikeTimes, surrogate: Surrogate) -> bool:
+    """Whether the kernels add a shortcut to the current; else the layer is one on both trains, `with_shortcut`."""
+    return spikes.device.type in ("cpu", "meta") and isinstance(surrogate, Surrogate) and surrogate.sparse
 
 
 def with_shortcut(
@@ -21,27 +61,18 @@ def with_shortcut(
 ) -> tuple[SpikeTimes, Tensor]:
     """(spikes, weight) of a layer whose current has `scale` times the shortcut's spikes added; arguments checked.
 
-    geometry: of the layer without the shortcut. The shortcut's channel c goes into output c.
+    geometry: of the layer without the shortcut.
     """
-    _checks.instance("shortcut", shortcut, SpikeTimes, "SpikeTimes")
-    if shortcut.steps != spikes.steps or shortcut.shape[0] != spikes.shape[0]:
-        raise ValueError(f"shortcut must have the samples and steps of spikes, {spikes}, got {shortcut}")
-    _checks.same_device("spikes", spikes.times, "shortcut", shortcut.times)
-    maps = weight.dim() == 4
+    shortcut, scale = checked(spikes, weight, shortcut, scale, geometry)
+    maps, channels, place = weight.dim() == 4, shortcut.shape[1], (geometry.pad_y, geometry.pad_x)
     if maps:
-        shortcut, place = _on_the_input(shortcut, geometry)
-    else:
-        if geometry.pool != 1:
-            raise ValueError(f"shortcut needs avg_pool = 1 in a fully connected layer, got {geometry.pool}")
-        if len(shortcut.shape) != 2:
-            raise ValueError(f"shortcut must have shape [batch, neurons], got {tuple(shortcut.shape)}")
-        spikes, place = spikes.flatten(1) if len(spikes.shape) == 4 else spikes, (0, 0)
-    channels = shortcut.shape[1]
-    if channels > weight.shape[0]:
-        raise ValueError(
-            f"shortcut must have at most the layer's {weight.shape[0]} outputs as channels, got {tuple(shortcut.shape)}"
-        )
-    taps = F.pad(_scales(scale, channels, weight).diag(), (0, 0, 0, weight.shape[0] - channels))
+        strides = _strides(shortcut, geometry)
+        shortcut = shortcut if strides == (1, 1) else shortcut[:, :, :: strides[0], :: strides[1]]
+        sizes, stride = (geometry.height, geometry.width), (geometry.stride_y, geometry.stride_x)
+        shortcut = _spread(shortcut, sizes, stride, geometry.pool)
+    elif len(spikes.shape) == 4:
+        spikes = spikes.flatten(1)
+    taps = F.pad(scale.diag(), (0, 0, 0, weight.shape[0] - channels))
     if maps:
         rows, columns = geometry.kernel_height, geometry.kernel_width
         around = (place[1], columns - 1 - place[1], place[0], rows - 1 - place[0])
@@ -51,23 +82,19 @@ def with_shortcut(
     return cat([spikes, shortcut]), torch.cat([weight, taps], 1)
 
 
-def _on_the_input(shortcut: SpikeTimes, geometry: Geometry) -> tuple[SpikeTimes, tuple[int, int]]:
-    """The shortcut as a map of the size of the input, with the kernel's cell through which it goes."""
+def _strides(shortcut: SpikeTimes, geometry: Geometry) -> tuple[int, int]:
+    """Every how many rows and columns of the shortcut's map count, (1, 1) where it has the output's size."""
     out = geometry.out_size
     if len(shortcut.shape) != 4:
         raise ValueError(f"shortcut must have shape [batch, channels, height, width], got {tuple(shortcut.shape)}")
     size = shortcut.shape[2], shortcut.shape[3]
-    if size != out:
-        strides = tuple(max(1, have // want) for have, want in zip(size, out, strict=True))
-        if tuple(-(-have // stride) for have, stride in zip(size, strides, strict=True)) != out:
-            raise ValueError(f"shortcut must have the output's size {out}, or a multiple of it, got {size}")
-        shortcut = shortcut[:, :, :: strides[0], :: strides[1]]
+    down, across = (max(1, have // want) for have, want in zip(size, out, strict=True))
+    if (-(-size[0] // down), -(-size[1] // across)) != out:
+        raise ValueError(f"shortcut must have the output's size {out}, or a multiple of it, got {size}")
     pads, kernels = (geometry.pad_y, geometry.pad_x), (geometry.kernel_height, geometry.kernel_width)
     if any(2 * pad > kernel - 1 for pad, kernel in zip(pads, kernels, strict=True)):
         raise ValueError(f"shortcut needs a padding of at most half the kernel {kernels}, got {pads}")
-    return _spread(
-        shortcut, (geometry.height, geometry.width), (geometry.stride_y, geometry.stride_x), geometry.pool
-    ), pads
+    return down, across
 
 
 def _spread(spikes: SpikeTimes, size: tuple[int, int], stride: tuple[int, int], pool: int) -> SpikeTimes:

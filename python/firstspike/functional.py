@@ -12,8 +12,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _checks, _geometry, ops
-from ._layer_arguments import _fired, _input, _neuron, _per_threshold, _pooled, _records, _same_device, _spikes
-from ._shortcut import with_shortcut
+from ._layer_arguments import (
+    _fired,
+    _input,
+    _neuron,
+    _per_threshold,
+    _pooled,
+    _records,
+    _same_device,
+    _scale_per_threshold,
+    _spikes,
+)
+from ._shortcut import checked, is_fused, with_shortcut
 from ._sites import from_sites, to_sites
 from .spikes import SpikeTimes
 from .surrogate import Surrogate, triangle
@@ -84,17 +94,26 @@ def linear(
     pool = _geometry.pool_of(spikes.shape, avg_pool)
     geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
     bias = _checks.bias(bias, weight.shape[0])
-    if shortcut is not None:
+    side = None
+    if shortcut is not None and is_fused(spikes, surrogate):
+        side = checked(spikes, weight, shortcut, shortcut_scale, geometry)
+        side = side._replace(scale=_scale_per_threshold(side.scale, threshold, weight))
+    elif shortcut is not None:
         spikes, weight = with_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
         geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
     weight, bias, threshold = _per_threshold(weight, bias, threshold)
     neuron = _neuron(threshold, decay, surrogate)
-    record = _records(spikes, weight, bias)
+    record = _records(spikes, weight, bias, side)
     if record and not surrogate.sparse:
         with torch.autocast(weight.device.type, enabled=False):
             current = F.linear(_pooled(spikes, pool).flatten(2), weight, bias)
         return SpikeTimes.from_dense(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
-    result = ops.layer.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
+    if side is None:
+        result = ops.layer.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
+    else:
+        result = ops.shortcut.fire_layer_shortcut(
+            *_input(spikes), weight, bias, *_input(side.spikes), side.scale, geometry, neuron, record
+        )
     return _fired(result, (spikes.shape[0], weight.shape[0]), spikes.steps, record)
 
 
@@ -132,19 +151,28 @@ def conv2d(
     stride, padding = _checks.pair("stride", stride, 1), _checks.pair("padding", padding, 0)
     geometry = _geometry.convolution(spikes.shape, weight, stride, padding, pool, spikes.steps)
     bias = _checks.bias(bias, weight.shape[0])
-    if shortcut is not None:
+    side = None
+    if shortcut is not None and is_fused(spikes, surrogate):
+        side = checked(spikes, weight, shortcut, shortcut_scale, geometry)
+        side = side._replace(scale=_scale_per_threshold(side.scale, threshold, weight))
+    elif shortcut is not None:
         spikes, weight = with_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
         geometry = _geometry.convolution(spikes.shape, weight, stride, padding, pool, spikes.steps)
     weight, bias, threshold = _per_threshold(weight, bias, threshold)
     neuron = _neuron(threshold, decay, surrogate)
-    record = _records(spikes, weight, bias)
+    record = _records(spikes, weight, bias, side)
     if record and not surrogate.sparse:
         with torch.autocast(weight.device.type, enabled=False):
             x = F.conv2d(_pooled(spikes, pool).flatten(0, 1), weight, bias, stride, padding)
         return SpikeTimes.from_dense(
             fire(x.unflatten(0, (spikes.steps, spikes.shape[0])), threshold=threshold, decay=decay, surrogate=surrogate)
         )
-    result = ops.layer.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
+    if side is None:
+        result = ops.layer.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
+    else:
+        result = ops.shortcut.fire_layer_shortcut(
+            *_input(spikes), weight, bias, *_input(side.spikes), side.scale, geometry, neuron, record
+        )
     return _fired(result, (spikes.shape[0], weight.shape[0], *result[1].shape[1:3]), spikes.steps, record)
 
 

@@ -101,6 +101,68 @@ def test_without_a_gradient_and_with_numbers(name: str) -> None:
     assert torch.equal(run(functional, name, scaled, {}, False, True).times, one.times)
 
 
+def composed(f: Any, *arguments: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What a function gives where no kernel adds shortcuts: the layer on both trains, as on CUDA."""
+    with monkeypatch.context() as patch:
+        patch.setattr(functional, "is_fused", lambda *_: False)
+        return f(*arguments)
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.75])
+@pytest.mark.parametrize("name", CASES)
+def test_as_a_layer_on_both_trains(name: str, decay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = arguments(name, CASES[name][2][1])
+    options = {"surrogate": triangle(2.5), "decay": decay}
+    one = run(functional, name, x, options, False, True)
+    other = composed(run, functional, name, x, options, False, True, monkeypatch=monkeypatch)
+    assert torch.equal(one.times, other.times)
+    wanted = [key for key in x if key != "threshold"]
+    gradient = torch.randn(one.dense().shape, generator=generator(3))
+    ours, theirs = (torch.autograd.grad(y.dense(), [x[key] for key in wanted], gradient) for y in (one, other))
+    for key, a, b in zip(wanted, ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4, msg=lambda m, key=key: f"{key}: {m}")
+
+
+@pytest.mark.parametrize("name", ["linear, fewer", "conv, strided", "conv, full groups"])
+def test_the_number_of_threads_changes_no_bit(name: str) -> None:
+    def results() -> list[Tensor]:
+        x = arguments(name, CASES[name][2][1])
+        out = run(functional, name, x, {"decay": 0.9}, True, True)
+        gradient = torch.randn(out.dense().shape, generator=generator(3))
+        return [out.times, *torch.autograd.grad(out.dense(), list(x.values()), gradient)]
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = results()
+        torch.set_num_threads(5)
+        assert all(map(torch.equal, alone, results()))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_scale_without_a_finite_value(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts where the shortcut fires, from that step on, and nowhere else."""
+    x = arguments("conv, no padding", CASES["conv, no padding"][2][1], learn=False)
+    x["scale"][::2] = value
+    one = run(functional, "conv, no padding", x, {}, False, True)
+    assert torch.equal(
+        one.times, composed(run, functional, "conv, no padding", x, {}, False, True, monkeypatch=monkeypatch).times
+    )
+    side = functional.ramp(x["side"], STEPS).times
+    before = (one.times <= side) & (one.times != 255)
+    assert before[:, ::2].any()
+
+
+def test_over_many_steps_without_spikes_of_the_input() -> None:
+    """The steps that a neuron sleeps through end where its shortcut fires."""
+    spikes = SpikeTimes(torch.full((2, 5), 255, dtype=torch.uint8), 100)
+    shortcut = SpikeTimes(torch.tensor([[3, 255, 77], [99, 20, 21]], dtype=torch.uint8), 100)
+    out = functional.linear(spikes, torch.zeros(3, 5), torch.full((3,), 0.001), shortcut=shortcut)
+    assert torch.equal(out.times, shortcut.times)
+
+
 @pytest.mark.parametrize("fullgraph", [True])
 @pytest.mark.parametrize("name", ["linear", "conv, full groups", "conv, strided"])
 def test_compiled(name: str, fullgraph: bool) -> None:

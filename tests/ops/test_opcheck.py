@@ -138,10 +138,23 @@ def run_select() -> None:
 
 
 def run_shortcut() -> None:
-    """Into a strided convolution, whose input is larger than the map that the shortcut brings."""
+    """Into a strided convolution, whose input is larger than the map that the shortcut brings; from a larger map; dense."""
     case = layer((2, 3, 6, 6), (5, 3, 3, 3), 8)
-    shortcut = SpikeTimes.from_dense(torch.zeros(8, 2, 3, 3, 3, dtype=torch.float32).requires_grad_())
-    backward(functional.conv2d(train(case), case.weight, stride=2, padding=1, shortcut=shortcut).dense())
+    small = SpikeTimes.from_dense(torch.zeros(8, 2, 3, 3, 3, dtype=torch.float32).requires_grad_())
+    current = torch.rand(2, 4, 6, 6, generator=generator(1), dtype=torch.float32).requires_grad_()
+    scale = torch.ones(4, dtype=torch.float32).requires_grad_()
+    options: dict[str, Any] = {"stride": 2, "padding": 1}
+    for weight in (case.weight, case.weight.clone().requires_grad_()):
+        large = functional.ramp(current, 8)
+        for shortcut, more in (
+            (small, {}),
+            (small, {"surrogate": atan()}),
+            (large, {"shortcut_scale": scale}),
+            (large.detach(), {"shortcut_scale": scale[:1].detach()}),
+        ):
+            backward(functional.conv2d(train(case), weight, shortcut=shortcut, **options, **more).dense())
+    with torch.no_grad():
+        functional.conv2d(train(case), case.weight, shortcut=large, **options)
 
 
 def run_cat() -> None:

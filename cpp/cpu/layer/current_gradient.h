@@ -98,9 +98,7 @@ class CurrentGradient {
     template <int N>
     FIRSTSPIKE_INLINE void add_entries(Vec (&d)[N], Vec (&bias)[N], uint64_t lanes, const float* entries, float gain) const {
         unrolled<N>(FIRSTSPIKE_BODY(k) {
-            const uint64_t before = lanes & ((uint64_t{1} << (k * kLanes)) - 1);
-            const auto mask = static_cast<uint32_t>(lanes >> (k * kLanes)) & ((1u << kLanes) - 1);
-            const Vec direct = expand_lanes(mask, entries + __builtin_popcountll(before));
+            const Vec direct = direct_of_lanes(lanes, entries, k);
             d[k] = leak(d[k], neuron_) + direct;
             bias[k] += direct * gain;
         });

@@ -29,4 +29,12 @@ inline Vec direct_at(const OutputGradient& g, int64_t e, int64_t end) {
     return g.slope ? gradient * load_some(g.slope + e, end - e) : gradient;
 }
 
+// `direct` of vector k of a tile at a step: the values from `entries` on go to the tile's `lanes` that have an entry, in their
+// order.
+FIRSTSPIKE_INLINE Vec direct_of_lanes(uint64_t lanes, const float* entries, int k) {
+    const uint64_t before = lanes & ((uint64_t{1} << (k * kLanes)) - 1);
+    const auto mask = static_cast<uint32_t>(lanes >> (k * kLanes)) & ((1u << kLanes) - 1);
+    return expand_lanes(mask, entries + __builtin_popcountll(before));
+}
+
 }  // namespace firstspike

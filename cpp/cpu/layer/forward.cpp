@@ -12,6 +12,7 @@
 #include "../runtime/parallel.h"
 #include "firing.h"
 #include "plan.h"
+#include "shortcut.h"
 #include "spikes_by_field.h"
 #include "spikes_by_line.h"
 #include "spikes_by_sample.h"
@@ -23,26 +24,13 @@ namespace firstspike {
 
 namespace {
 
-// The bias of a tile, zeros in the padding and where there is none.
-class TileBias {
- public:
-    TileBias(const float* bias, int64_t outputs) : data_(Tiles{outputs}.padded()) {
-        std::fill(data_.data(), data_.data() + Tiles{outputs}.padded(), 0.0f);
-        if (bias) std::copy_n(bias, outputs, data_.data());
-    }
-    const float* tile(int64_t i) const { return data_.data() + i * kTile; }
-
- private:
-    Buffer<float> data_;
-};
-
 // The weights and the bias as the tiles read them.
 struct PackedLayer {
     std::optional<Panel> own;
     const Panel* panel;
-    TileBias bias;
+    PaddedRow bias;  // zeros where there is none
 
-    PackedLayer(const Synapses& s, bool whole) : panel(s.packed), bias(s.bias, s.layer.outputs) {
+    PackedLayer(const Synapses& s, bool whole) : panel(s.packed), bias(s.bias, s.layer.outputs, s.layer.outputs) {
         if (!panel) panel = &own.emplace(s.layer, s.weight, whole, s.threads);
     }
 };
@@ -179,9 +167,28 @@ struct Membranes {
     bool sleeps(const Vec (&)[N], const Vec (&)[N]) const { return false; }
 };
 
-}  // namespace
+// The current as it is, or with a shortcut's.
+struct OwnCurrent {
+    template <int N, class Current>
+    FIRSTSPIKE_INLINE const Current& of(const Current& current, int64_t, int64_t) const {
+        return current;
+    }
+};
+struct CurrentAndShortcut {
+    ShortcutSites sites;
+    PaddedRow scale;
 
-Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate, bool record, uint8_t* times_out) {
+    explicit CurrentAndShortcut(const Synapses& s)
+        : sites(s.layer, s.shortcut), scale(s.shortcut.scale, s.shortcut.channels, s.layer.outputs) {}
+    template <int N, class Current>
+    FIRSTSPIKE_INLINE ShortcutCurrent<N, Current> of(const Current& current, int64_t site, int64_t tile) const {
+        return {current, sites, scale.tile(tile), site, tile};
+    }
+};
+
+template <class Complete>
+Support fire(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate, bool record, uint8_t* times_out,
+             const Complete& complete) {
     const Tiles tiles{s.layer.outputs};
     const int64_t sites = s.layer.batch * s.layer.sites();
     const ForwardPlan plan = plan_layer(s.layer, s.threads).forward;
@@ -189,9 +196,10 @@ Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& sur
     const int64_t steps = s.layer.steps;
     const FiringRule rule(neuron, surrogate);
     SupportRecord found(record, plan.tasks, sites * tiles.number(), sites * s.layer.outputs);
-    each_tile(s, plan, [&](int64_t task, int64_t site, int64_t tile, auto vectors, const auto& current) {
+    each_tile(s, plan, [&](int64_t task, int64_t site, int64_t tile, auto vectors, const auto& own) {
         constexpr int N = decltype(vectors)::value;
         const int used = tiles.used(tile);
+        const auto& current = complete.template of<N>(own, site, tile);
         Vec v[N] = {};
         rest(v, used);
         uint8_t* times = times_out + site * s.layer.outputs + tile * kTile;
@@ -208,6 +216,13 @@ Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& sur
         }
     });
     return found.join(s.threads);
+}
+
+}  // namespace
+
+Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate, bool record, uint8_t* times_out) {
+    if (s.shortcut.times) return fire(s, neuron, surrogate, record, times_out, CurrentAndShortcut(s));
+    return fire(s, neuron, surrogate, record, times_out, OwnCurrent{});
 }
 
 void integrate_layer(const Synapses& s, const Neuron& neuron, float* membrane) {

@@ -13,6 +13,15 @@
 
 namespace firstspike {
 
+// Spikes that go into the current of the outputs one by one: channel c of the place (y stride_y, x stride_x) into output c of
+// site (y, x), `scale[c]` each. Outputs from `channels` on have none.
+struct Shortcut {
+    const uint8_t* times = nullptr;  // [batch, height, width, channels], or null: no shortcut
+    int64_t height = 0, width = 0, channels = 0;
+    int64_t stride_y = 1, stride_x = 1;
+    const float* scale = nullptr;  // [channels]
+};
+
 struct Synapses {
     Layer layer;
     const uint8_t* times;  // [batch, height, width, channels]
@@ -20,6 +29,7 @@ struct Synapses {
     const float* bias;  // [outputs], added in every step, or null
     int threads;
     const Panel* packed = nullptr;  // the whole weight as the forward pass reads it; null: it packs it
+    Shortcut shortcut = {};         // fire_layer alone takes it
 };
 
 // forward.cpp: times [batch, sites, outputs] of the neurons behind the synapses. Records the support if asked.
@@ -35,5 +45,10 @@ void weight_gradient(const Synapses&, const Neuron&, const OutputGradient&, cons
 void input_gradient_at(const Synapses&, const Neuron&, const OutputGradient&, const SupportView& input, float* gradient);
 // The same at every step: [steps, batch, height, width, channels].
 void input_gradient_dense(const Synapses&, const Neuron&, const OutputGradient&, float* gradient);
+
+// shortcut_gradient.cpp: dL/ds of a shortcut's spikes, at the support entries `input` of the layer that made them, or, where that
+// is null, at every step: [steps, batch, height, width, channels]; and dL/dscale [channels]. Null: not wanted.
+void shortcut_gradient(const Layer&, const Neuron&, const Shortcut&, const OutputGradient&, const SupportView* input, int threads,
+                       float* at_spikes, float* at_scale);
 
 }  // namespace firstspike

@@ -1,8 +1,10 @@
 // How the neurons of a site are cut into tiles.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
+#include "../runtime/scratch.h"
 #include "../simd/vector.h"
 
 namespace firstspike {
@@ -28,6 +30,19 @@ struct Tiles {
     }
     // All lanes, padding included.
     int64_t padded() const { return (count + kLanes - 1) / kLanes * kLanes; }
+};
+
+// One value per output, as the tiles read them: zeros in the padding, behind the last value, and where there are none.
+class PaddedRow {
+ public:
+    PaddedRow(const float* values, int64_t count, int64_t outputs) : data_(Tiles{outputs}.padded()) {
+        std::fill_n(data_.data(), Tiles{outputs}.padded(), 0.0f);
+        if (values) std::copy_n(values, count, data_.data());
+    }
+    const float* tile(int64_t i) const { return data_.data() + i * kTile; }
+
+ private:
+    Buffer<float> data_;
 };
 
 // Calls f with the number of vectors as a compile-time constant.

@@ -34,7 +34,7 @@ class _Direct(FiringLayer):
         """Spike times [B, O, ...] of data x, float32; with `membrane` also V, float32 [T, B, O, ...], see `membrane`."""
         _checks.boolean("membrane", membrane)
         current = self._current(x)
-        spikes = functional.ramp(current, self.steps, **self.neuron)
+        spikes = functional.ramp(current, self.steps, **self._neuron)
         return (spikes, self._potential(current)) if membrane else spikes
 
     def membrane(self, x: Tensor) -> Tensor:

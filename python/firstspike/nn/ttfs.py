@@ -52,16 +52,21 @@ class _TTFS(FiringLayer):
         """
         _checks.boolean("membrane", membrane)
         spikes, weight, bias = self.prepare_input(check_spikes(spikes, self.steps, self._shape))
+        side: dict[str, Any] = {}
         if shortcut is not None:
             spikes = spikes_only(spikes)
-            geometry = self._sizes(spikes.shape, weight)
-            spikes, weight = with_shortcut(spikes, weight, shortcut, self._per_theta(shortcut_scale), geometry)
+            side = {"shortcut": shortcut, "shortcut_scale": self._per_theta(shortcut_scale)}
         if isinstance(spikes, Tensor):
             current = self._current(spikes, weight, bias)
-            fired = SpikeTimes.from_dense(functional.fire(current, **self.neuron))
+            fired = SpikeTimes.from_dense(functional.fire(current, **self._neuron))
             return (fired, accumulate(current, self.decay)) if membrane else fired
         with full_precision(weight.device):
-            return self._fire_and_membrane(spikes, weight, bias) if membrane else self._fire(spikes, weight, bias)
+            if not membrane:
+                return self._fire(spikes, weight, bias, side)
+            if shortcut is not None:
+                geometry = self._sizes(spikes.shape, weight)
+                spikes, weight = with_shortcut(spikes, weight, shortcut, side["shortcut_scale"], geometry)
+            return self._fire_and_membrane(spikes, weight, bias)
 
     def membrane(self, spikes: Spikes) -> Tensor:
         """The potential V, float32 [T, B, O] or [T, B, O, H', W'], exact up to each neuron's spike; then without reset.
@@ -78,14 +83,14 @@ class _TTFS(FiringLayer):
     def _current(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # of a dense train
         raise NotImplementedError
 
-    def _fire(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> SpikeTimes:
+    def _fire(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, side: dict[str, Any]) -> SpikeTimes:
         raise NotImplementedError
 
     def _membrane(self, spikes: Spikes, weight: Tensor, bias: Tensor | None) -> Tensor:  # of a train of either kind
         raise NotImplementedError
 
     def _fire_and_membrane(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> tuple[SpikeTimes, Tensor]:
-        return self._fire(spikes, weight, bias), self._membrane(spikes, weight, bias)
+        return self._fire(spikes, weight, bias, {}), self._membrane(spikes, weight, bias)
 
 
 class TTFSLinear(_TTFS):
@@ -155,14 +160,14 @@ class TTFSLinear(_TTFS):
     def _current(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return flat_current(x, weight, bias, self.avg_pool)
 
-    def _fire(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> SpikeTimes:
-        return functional.linear(spikes, weight, bias, avg_pool=self.avg_pool, **self.neuron)
+    def _fire(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, side: dict[str, Any]) -> SpikeTimes:
+        return functional.linear(spikes, weight, bias, avg_pool=self.avg_pool, **self._neuron, **side)
 
     def _membrane(self, spikes: Spikes, weight: Tensor, bias: Tensor | None) -> Tensor:
         return flat_membrane(spikes, weight, bias, self.avg_pool, self.decay)
 
     def _fire_and_membrane(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> tuple[SpikeTimes, Tensor]:
-        return fired_and_membrane(spikes, weight, bias, self.avg_pool, self.neuron)
+        return fired_and_membrane(spikes, weight, bias, self.avg_pool, self._neuron)
 
 
 class TTFSConv2d(_TTFS):
@@ -251,9 +256,9 @@ class TTFSConv2d(_TTFS):
     def _current(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return map_current(x, weight, bias, *self._window)
 
-    def _fire(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> SpikeTimes:
+    def _fire(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, side: dict[str, Any]) -> SpikeTimes:
         sizes: dict[str, Any] = {"stride": self.stride, "padding": self.padding, "avg_pool": self.avg_pool}
-        return functional.conv2d(spikes, weight, bias, **sizes, **self.neuron)
+        return functional.conv2d(spikes, weight, bias, **sizes, **self._neuron, **side)
 
     def _membrane(self, spikes: Spikes, weight: Tensor, bias: Tensor | None) -> Tensor:
         return map_membrane(spikes, weight, bias, *self._window, self.decay)

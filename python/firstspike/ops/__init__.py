@@ -5,6 +5,7 @@
 | `times` | `from_dense`, `dense`, `dense_anchor`, `at_support`: dense trains and spike times |
 | `anchors` | `rescale_anchor`, `cat_anchors`, `earliest_anchor`, `cat_supports`: gradients of spikes put together |
 | `layer` | `fire_layer`: linear and convolution layers of neurons that fire |
+| `shortcut` | `fire_layer_shortcut`: the same with spikes that go into the current of its outputs one by one |
 | `integrate` | `integrate_layer`: layers of membranes that never fire |
 | `layer_membrane` | `fire_layer_membrane`: a layer that fires and its membranes, of one product |
 | `direct` | `direct_convolution`: the current of directly coded maps |
@@ -29,6 +30,7 @@ from . import (
     normalize,
     prepacked,
     ramp,
+    shortcut,
     times,
 )
 from ._cuda import support_capacity
@@ -45,6 +47,7 @@ __all__ = [
     "normalize",
     "prepacked",
     "ramp",
+    "shortcut",
     "support_capacity",
     "times",
 ]

@@ -39,20 +39,22 @@ def operator(
     schema: str,
     *,
     cpu: Callable[..., Any],
-    cuda: Callable[..., Any],
+    cuda: Callable[..., Any] | None,
     fake: Callable[..., Any],
     save: Callable[..., None] | None = None,
     gradients: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     """Define an operator with its implementations, its fake kernel and its derivative; returns it as a function.
 
+    cuda: None where it is for the CPU alone.
     save, gradients: `setup_context` and `backward` of `torch.library.register_autograd`.
     """
     name = schema[: schema.index("(")]
     LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     LIBRARY.impl(name, _untraced(cpu), "CPU")
-    LIBRARY.impl(name, _untraced(cuda), "CUDA")
-    CUDA_IMPLEMENTATIONS[name] = cuda
+    if cuda is not None:
+        LIBRARY.impl(name, _untraced(cuda), "CUDA")
+        CUDA_IMPLEMENTATIONS[name] = cuda
     torch.library.register_fake(f"firstspike::{name}", fake, lib=LIBRARY)
     if gradients is not None:
         saved = None if save is None else _untraced(save)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .._geometry import Geometry
+from .._geometry import named
 from . import _cuda
 from ._cuda import Arguments, kernels, on_device, pointer, pointers
 from ._library import INPUT, array, cpu, gradient_shapes, groups_of, operator, threads
@@ -48,7 +48,9 @@ class Backward(NamedTuple):
 
 
 def _forward(*arguments: Any) -> Tensor:
-    a, membrane = Forward(*arguments), _forward_fake(*arguments)
+    a = Forward(*arguments)
+    layer = named(a.geometry)
+    membrane = torch.empty((layer.steps, *layer.out_shape), dtype=torch.float32)
     cpu.integrate_layer(
         a.geometry, a.neuron, array(a.times), array(a.weight), array(a.bias), threads(), array(membrane)
     )
@@ -57,7 +59,7 @@ def _forward(*arguments: Any) -> Tensor:
 
 def _forward_cuda(*arguments: Any) -> Tensor:
     a, membrane = Forward(*arguments), _forward_fake(*arguments)
-    layer, at = Geometry(*a.geometry), Arguments(a.times.device)
+    layer, at = named(a.geometry), Arguments(a.times.device)
     space = _cuda.workspace(kernels().integrate_workspace(layer), a.times)
     with on_device(a.times) as stream:
         kernels().integrate_layer(
@@ -76,7 +78,7 @@ def _forward_cuda(*arguments: Any) -> Tensor:
 
 def _forward_fake(*arguments: Any) -> Tensor:
     a = Forward(*arguments)
-    layer = Geometry(*a.geometry)
+    layer = named(a.geometry)
     return a.weight.new_empty((layer.steps, *layer.out_shape))
 
 
@@ -123,7 +125,7 @@ def _backward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
     a = Backward(*arguments)
-    shapes = gradient_shapes(a.times, a.in_place, a.weight, Geometry(*a.geometry), a.needs)
+    shapes = gradient_shapes(a.times, a.in_place, a.weight, named(a.geometry), a.needs)
     return tuple(a.weight.new_empty(shape) for shape in shapes)
 
 

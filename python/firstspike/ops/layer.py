@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .._geometry import Geometry
+from .._geometry import named
 from . import _cuda
 from ._cuda import NO_SLOTS, Arguments, Recording, kernels, nothing_recorded, on_device, pointer, strides
 from ._library import (
@@ -62,14 +62,14 @@ class Backward(NamedTuple):
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of the gradients; those that nobody needs are empty."""
-        return gradient_shapes(self.times, self.in_place, self.weight, Geometry(*self.geometry), self.needs)
+        return gradient_shapes(self.times, self.in_place, self.weight, named(self.geometry), self.needs)
 
 
 def _forward(*arguments: Any) -> tuple[Tensor, ...]:
     a = Forward(*arguments)
     if a.record:
         check_tile(a.tile, "cpu")
-    fired = torch.empty(Geometry(*a.geometry).out_shape, dtype=torch.uint8)
+    fired = torch.empty(named(a.geometry).out_shape, dtype=torch.uint8)
     result = cpu.fire_layer(
         a.geometry, a.neuron, array(a.times), array(a.weight), array(a.bias), a.record, threads(), array(fired)
     )
@@ -79,7 +79,7 @@ def _forward(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _forward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
     a = Forward(*arguments)
-    layer, variant, at = Geometry(*a.geometry), _cuda.VARIANT, Arguments(a.times.device)
+    layer, variant, at = named(a.geometry), _cuda.VARIANT, Arguments(a.times.device)
     fired = a.times.new_empty(layer.out_shape)
     space = _cuda.workspace(kernels().fire_workspace(layer, variant), a.times)
     call = (
@@ -105,7 +105,7 @@ def _forward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _forward_fake(*arguments: Any) -> tuple[Tensor, ...]:
     a = Forward(*arguments)
-    layer = Geometry(*a.geometry)
+    layer = named(a.geometry)
     anchor, *support = fake_recorded(a.times, layer.out_sites, layer.outputs, layer.steps, a.record, a.tile)
     return anchor, a.times.new_empty(layer.out_shape), *support
 
@@ -130,7 +130,7 @@ def _backward(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _backward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
     a = Backward(*arguments)
-    layer, at = Geometry(*a.geometry), Arguments(a.times.device)
+    layer, at = named(a.geometry), Arguments(a.times.device)
     made = at_anchor, at_weight, at_bias = _backward_fake(*arguments)
     groups, neuron = groups_of(layer.out_sites, layer.outputs, _cuda.TILE), (0.0, a.decay, 0, 1.0)
     entries, gradient = a.place.shape[1], a.gradient.contiguous()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .._geometry import Geometry
+from .._geometry import named
 from . import integrate, layer
 from ._library import INPUT, TILES, array, check_tile, cpu, operator, recorded, threads
 
@@ -22,7 +22,7 @@ def _forward(*arguments: Any) -> tuple[Tensor, ...]:
     if a.record:
         check_tile(a.tile, "cpu")
     membrane = integrate._forward(*_integrated(a))
-    sizes = Geometry(*a.geometry)
+    sizes = named(a.geometry)
     fired = torch.empty(sizes.out_shape, dtype=torch.uint8)
     result = cpu.fire_membranes(
         sizes.out_sites, sizes.outputs, sizes.steps, a.neuron, array(membrane), a.record, threads(), array(fired)

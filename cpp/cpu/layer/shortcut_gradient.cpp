@@ -1,0 +1,133 @@
+// dL/ds and dL/dscale of a shortcut.
+//
+// A shortcut is an identity weight, so with D of the layer's current (docs/model.md, section "Backward pass") its neuron c gets
+// dL/ds[c, t] = scale[c] D[c, t], and dL/dscale[c] = sum over samples and sites of D[c, time[c]].
+//
+//   for part of the sites: for tile: for site: for step, from the last: D, read at the shortcut's spikes and entries
+#include <algorithm>
+
+#include "../runtime/parallel.h"
+#include "entries_by_step.h"
+#include "pick.h"
+#include "plan.h"
+#include "shortcut.h"
+
+namespace firstspike {
+
+namespace {
+
+constexpr int64_t kParts = 64;        // of the sites, each with sums of its own: not by threads, for the sums' bits
+constexpr int64_t kSitesPerSum = 32;  // whose sums are in single precision
+
+class Gradient {
+ public:
+    Gradient(const Layer& l, const Neuron& neuron, const Shortcut& s, const float* scale, const OutputGradient& g,
+             const SupportView* input, float* at_spikes, bool sums)
+        : l_(l),
+          neuron_(neuron),
+          shortcut_(s),
+          sites_(l, s),
+          scale_(scale),
+          g_(g),
+          input_(input),
+          at_spikes_(at_spikes),
+          sums_(sums) {}
+
+    // One tile of the sites [from, to). Adds its dL/dscale to `sum`, [N vectors], if asked.
+    template <int N>
+    void tile(int64_t tile, int64_t from, int64_t to, double* sum) {
+        constexpr int64_t kWidth = N * kLanes;
+        const int64_t tiles = Tiles{l_.outputs}.number();
+        rows_.reserve(l_.steps * kWidth);
+        for (int64_t site = from; site < to; site += kSitesPerSum) {
+            Vec sums[N] = {};
+            for (int64_t i = site; i < std::min(site + kSitesPerSum, to); ++i) {
+                const int64_t group = i * tiles + tile, begin = g_.support.offset[group], end = g_.support.offset[group + 1];
+                make_rows(sums, begin, end, i, tile);
+                if (at_spikes_) write<N>(i, tile);
+            }
+            for (int64_t k = 0; k < (sums_ ? kWidth : 0); ++k) sum[k] += sums[k / kLanes][k % kLanes];
+        }
+    }
+
+ private:
+    // scale D of a site, [step][N vectors], into rows_; what its spikes meet of D is added to `sums`.
+    template <int N>
+    void make_rows(Vec (&sums)[N], int64_t begin, int64_t end, int64_t site, int64_t tile) {
+        constexpr int64_t kWidth = N * kLanes;
+        const float* scale = scale_ + tile * kTile;
+        Words time[N];
+        sites_.read(time, site, tile);
+        direct_.reserve(end - begin + kLanes);
+        for (int64_t e = begin; e < end; e += kLanes) store(direct_.data() + (e - begin), direct_at(g_, e, end));
+        find_steps(until_, begin, g_.support.step + begin, end - begin, l_.steps);
+        Vec d[N] = {};
+        for (int64_t t = l_.steps - 1; t >= 0; --t) {
+            const int64_t e = until_[t], count = until_[t + 1] - e;
+            const Words now = Words{} + static_cast<uint32_t>(t);
+            const uint64_t lanes = count > 0 ? bits_of(g_.support.lane + e, count) : 0;
+            const float* direct = direct_.data() + (e - begin);
+            unrolled<N>(FIRSTSPIKE_BODY(k) {
+                d[k] = leak(d[k], neuron_) + direct_of_lanes(lanes, direct, k);
+                sums[k] = time[k] == now ? sums[k] + d[k] : sums[k];
+                store(rows_.data() + t * kWidth + k * kLanes, d[k] * load(scale + k * kLanes));
+            });
+        }
+    }
+
+    template <int N>
+    void write(int64_t site, int64_t tile) {
+        constexpr int64_t kWidth = N * kLanes;
+        const int64_t place = sites_.place(site);
+        if (input_) {
+            const int64_t group = place * Tiles{shortcut_.channels}.number() + tile, from = input_->offset[group];
+            pick<kWidth>(at_spikes_ + from, rows_.data(), input_->step + from, input_->lane + from,
+                         input_->offset[group + 1] - from, 0);
+            return;
+        }
+        const int64_t step = l_.batch * shortcut_.height * shortcut_.width * shortcut_.channels;
+        float* out = at_spikes_ + place * shortcut_.channels + tile * kTile;
+        for (int64_t t = 0; t < l_.steps; ++t) std::copy_n(rows_.data() + t * kWidth, sites_.used(tile), out + t * step);
+    }
+
+    const Layer& l_;
+    const Neuron& neuron_;
+    Shortcut shortcut_;
+    ShortcutSites sites_;
+    const float* scale_;  // padded to whole vectors
+    const OutputGradient& g_;
+    const SupportView* input_;
+    float* at_spikes_;
+    bool sums_;
+    Buffer<float> direct_, rows_;
+    int64_t until_[kMaxSteps + 1];
+};
+
+}  // namespace
+
+void shortcut_gradient(const Layer& l, const Neuron& neuron, const Shortcut& s, const OutputGradient& g, const SupportView* input,
+                       int threads, float* at_spikes, float* at_scale) {
+    const Tiles tiles{l.outputs}, own{s.channels};
+    const int64_t sites = l.batch * l.sites(), places = l.batch * s.height * s.width;
+    if (at_spikes && s.height * s.width != l.sites())  // neurons between the strides reach nothing
+        std::fill_n(at_spikes, input ? input->offset[places * own.number()] : l.steps * places * s.channels, 0.0f);
+    const PaddedRow scale(s.scale, s.channels, l.outputs);
+    const int64_t parts = std::min(sites, kParts), padded = own.number() * kTile;
+    Buffer<double> sums(parts * padded);
+    std::fill_n(sums.data(), parts * padded, 0.0);
+    parallel_for(parts, threads, [&](int64_t part) {
+        Gradient gradient(l, neuron, s, scale.tile(0), g, input, at_spikes, at_scale != nullptr);
+        for (int64_t tile = 0; tile < own.number(); ++tile)
+            with_vectors(tiles.vectors(tile), [&](auto vectors) {
+                gradient.template tile<decltype(vectors)::value>(tile, sites * part / parts, sites * (part + 1) / parts,
+                                                                 sums.data() + part * padded + tile * kTile);
+            });
+    });
+    for (int64_t c = 0; c < (at_scale ? s.channels : 0); ++c) {
+        double sum = 0.0;
+        for (int64_t part = 0; part < parts; ++part) sum += sums[part * padded + c];
+        at_scale[c] = static_cast<float>(sum);
+    }
+}
+
+}  // namespace firstspike
