@@ -29,8 +29,7 @@ constexpr std::size_t kGuard = 0;
 // One thread's states, all layers in one block.
 class Workspace {
  public:
-    explicit Workspace(const Network& network)
-        : trace(network.layers().size(), nullptr), states_(network.layers().size()) {
+    explicit Workspace(const Network& network) : trace(network.layers().size(), nullptr), states_(network.layers().size()) {
         const int total = network.total_steps();
         take_size(network, total);
         block_ = std::make_unique<std::byte[]>(size_ + 64);
