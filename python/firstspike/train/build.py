@@ -16,6 +16,7 @@ from ..nn import Affine
 from .config import Config
 from .seeds import generator
 
+BYTES_PER_WEIGHT = 32  # that training takes: as it is, normalised and packed, two gradients, two moments, an update
 _PASSED = (
     "encoder",
     "readout",
@@ -90,14 +91,17 @@ def _weights(item: SizedLayer) -> int:
 
 
 def check_memory(spec: str, weights: int) -> None:
-    """Raise ValueError for a net whose training would take more than the machine's memory: 16 bytes per weight."""
+    """Raise ValueError for a net whose training would take more than the machine's memory.
+
+    Activations come on top of the bytes of its weights.
+    """
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not on this system
         memory = 1 << 40
-    if 16 * weights > memory:
+    if BYTES_PER_WEIGHT * weights > memory:
         raise ValueError(
-            f"the net {spec!r} has {weights:,} weights; to train it takes {16 * weights / 2**30:,.0f} GiB, "
+            f"the net {spec!r} has {weights:,} weights; training takes at least {BYTES_PER_WEIGHT * weights / 2**30:,.0f} GiB, "
             f"the machine has {memory / 2**30:,.0f} GiB"
         )
 
