@@ -8,6 +8,7 @@
 
 #include "../emulator/fixed.h"
 #include "../emulator/run.h"
+#include "errors.h"
 
 namespace py = pybind11;
 namespace em = firstspike::emulator;
@@ -183,6 +184,7 @@ void bind_primitives(py::module_& m) {
 
 PYBIND11_MODULE(_emulator, m) {
     m.doc() = "Integer neuromorphic-core emulator (docs/emulator.md).";
+    firstspike::bindings::translate_errors();
     m.attr("COUNTERS") =
         py::make_tuple("spikes", "events", "delivered", "effective", "active", "accumulator_overflows", "membrane_overflows");
     m.def("instruction_set", &em::instruction_set);

@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 
 #include "../cpu/layer/tiles.h"
+#include "errors.h"
 #include "subjects.h"
 
 namespace {
@@ -17,6 +18,7 @@ constexpr bool kSanitized = false;
 PYBIND11_MODULE(FIRSTSPIKE_MODULE, m) {
     using namespace firstspike;
     m.doc() = "firstspike's CPU kernels for one instruction set";
+    bindings::translate_errors();
     m.attr("lanes") = kLanes;
     m.attr("tile") = kTile;
     m.attr("sanitized") = kSanitized;
