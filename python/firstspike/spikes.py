@@ -242,11 +242,12 @@ class SpikeTimes:
         cls, times: Tensor, steps: int, anchor: Tensor | None = None, support: Support | None = None
     ) -> SpikeTimes:
         """Times that a kernel made: nothing is checked."""
-        made = cls.__new__(cls)
+        compiling = torch.compiler.is_compiling()
+        made = cls(times, steps) if compiling else cls.__new__(cls)  # torch 2.6 does not trace __new__
         if times.dim() == 4:
             times = times.contiguous(memory_format=torch.channels_last)
         made.times, made.steps, made._anchor, made._support = times, steps, anchor, support
-        if anchor is not None and not torch.compiler.is_compiling():
+        if anchor is not None and not compiling:
             _owners.OWNERS[id(times)] = made
         return made
 

@@ -51,6 +51,14 @@ def of_layer(draw: Draw) -> tuple[Geometry, Arguments]:
     return g, {"geometry": tuple(g), "neuron": draw.neuron(), "times": times, "weight": weight(draw, g)}
 
 
+def shortcut(draw: Draw, g: Geometry) -> tuple[Tensor, Tensor]:
+    """Spike times of a map of the output's size, or of one of which every other row or column counts, and their scale."""
+    _, out_y, out_x, _ = g.out_shape
+    height, width = (n * draw.randint(1, 2) for n in (out_y, out_x))
+    channels = draw.randint(1, g.outputs)
+    return draw.times(g.batch, height, width, channels, steps=g.steps), draw.floats(channels)
+
+
 def bias(draw: Draw, outputs: int) -> Tensor | None:
     """Or none."""
     return draw.floats(outputs) if draw.some(0.5) else None
@@ -66,6 +74,7 @@ def fire_layer(draw: Draw) -> Arguments:
         "record": draw.some(0.5),
         "threads": draw.threads(),
         "times_out": out,
+        "shortcut": shortcut(draw, g) if draw.some(0.3) else None,
     }
 
 
@@ -95,6 +104,25 @@ def layer_gradients(draw: Draw) -> Arguments:
         "anchor_out": at_anchor if draw.some(0.7) else None,
         "weight_out": torch.zeros_like(common["weight"]) if draw.some(0.7) else None,
         "bias_out": torch.zeros(g.outputs) if draw.some(0.7) else None,
+    }
+
+
+@call
+def shortcut_gradients(draw: Draw) -> Arguments:
+    made = layer_gradients(draw)
+    g = Geometry(*made["geometry"])
+    times, scale = shortcut(draw, g)
+    steps, (batch, height, width, channels) = g.steps, times.shape
+    producer, at_spikes = None, torch.zeros(steps, *times.shape)
+    if draw.some(0.5):
+        producer = draw.support(batch * height * width, channels, steps, cpu.tile)
+        at_spikes = torch.zeros(producer[1].shape[1])
+    return {
+        **{name: made[name] for name in ("geometry", "neuron", "support", "slope", "gradient", "threads")},
+        "shortcut": (times, scale),
+        "input_support": producer,
+        "spikes_out": at_spikes if draw.some(0.7) else None,
+        "scale_out": torch.zeros(channels) if draw.some(0.7) else None,
     }
 
 
