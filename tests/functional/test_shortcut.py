@@ -14,6 +14,7 @@ from firstspike.surrogate import atan, rectangle, triangle
 
 from ..compare import CLEAR
 from ..samples import generator, grid
+from ..torch_version import needs_one_graph
 
 STEPS = 6
 # Shapes of the input, the weight and the shortcut; further arguments.
@@ -163,15 +164,15 @@ def test_over_many_steps_without_spikes_of_the_input() -> None:
     assert torch.equal(out.times, shortcut.times)
 
 
-@pytest.mark.parametrize("fullgraph", [True])
+@needs_one_graph
 @pytest.mark.parametrize("name", ["linear", "conv, full groups", "conv, strided"])
-def test_compiled(name: str, fullgraph: bool) -> None:
+def test_compiled(name: str) -> None:
     def step(x: dict[str, Tensor]) -> Tensor:
         return run(functional, name, x, {}, True, True).dense()
 
     x = arguments(name, None)
     want = step(x)
-    got = torch.compile(step, fullgraph=fullgraph, backend="aot_eager")(x)
+    got = torch.compile(step, fullgraph=True, backend="aot_eager")(x)
     assert torch.equal(got, want)
     gradient = torch.randn(want.shape, generator=generator(2))
     for a, b in zip(

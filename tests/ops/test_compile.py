@@ -11,7 +11,10 @@ from firstspike.ops import _library
 from firstspike.surrogate import atan, rectangle
 
 from ..samples import generator
+from ..torch_version import needs_one_graph
 from .nets import Cnn, Mlp, Neurons, inputs, learn
+
+pytestmark = needs_one_graph
 
 
 @pytest.fixture(autouse=True)
