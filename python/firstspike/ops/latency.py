@@ -12,13 +12,12 @@ from ._library import operator
 
 CURVES = ("linear", "log")
 DARKEST = 1 / 255  # the smallest grey level of an 8-bit image; the log curve reaches the last step here
-_SILENT = 255
 
 
 def _forward(x: Tensor, steps: int, curve: int) -> Tensor:
     delay = 1 - x if CURVES[curve] == "linear" else x.clamp(min=DARKEST).log() / math.log(DARKEST)
     times = (delay * (steps - 1)).round().to(torch.uint8)
-    return times.masked_fill(x == 0, _SILENT)
+    return times | (x == 0).to(torch.uint8).neg()  # 255 where x is 0; masked_fill takes four times as long for bytes
 
 
 def _forward_cuda(x: Tensor, steps: int, curve: int) -> Tensor:
