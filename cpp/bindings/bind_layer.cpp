@@ -18,6 +18,20 @@ OutputGradient gradient_from(const Layer& l, const SupportArrays& support, const
             input<float>(gradient, "gradient", entries)};
 }
 
+// A gradient that is asked for at an anchor: [entries of `support`], the layer that made the spikes, or without it [steps, sites,
+// channels].
+struct AnchorOutput {
+    std::optional<SupportView> producer;
+    float* data = nullptr;
+
+    AnchorOutput(const std::optional<Array>& out, const char* name, const std::optional<SupportArrays>& support, int64_t sites,
+                 int64_t channels, int64_t steps) {
+        if (!out) return;
+        if (support) producer = support_from(*support, sites, channels, steps);
+        data = output<float>(*out, name, support ? entries_of(*support) : elements({steps, sites, channels}));
+    }
+};
+
 // times [batch, height, width, channels] and scale [channels] of a shortcut: a map of the output's size, or a larger one of which
 // every n-th row and column counts.
 using ShortcutArrays = std::tuple<Array, Array>;
@@ -46,8 +60,7 @@ py::object fire(const Geometry& geometry, const NeuronArguments& n, const Array&
     Synapses s = synapses_from(l, times, weight, bias, threads);
     if (shortcut) s.shortcut = shortcut_from(l, *shortcut);
     const Neuron neuron = neuron_from(n);
-    const Surrogate surrogate = surrogate_from(n);
-    if (record && !std::isfinite(surrogate.half_width())) fail("the surrogate has no finite support; use the dense path");
+    const Surrogate surrogate = surrogate_from(n, record);
     auto* out = output<uint8_t>(times_out, "times_out", l.batch * l.sites() * l.outputs);
     Support support;
     {
@@ -68,8 +81,8 @@ void integrate(const Geometry& geometry, const NeuronArguments& n, const Array& 
     integrate_layer(s, neuron, out);
 }
 
-// Those that are asked for: anchor_out [entries of `input_support`], the layer that made the input, or without it
-// [steps, batch, height, width, channels]; weight_out of the weight's shape; bias_out [outputs].
+// Those that are asked for: anchor_out, see `AnchorOutput`, with `input_support` of the layer that made the input; weight_out of
+// the weight's shape; bias_out [outputs].
 void gradients(const Geometry& geometry, const NeuronArguments& n, const Array& times, const Array& weight,
                const SupportArrays& support, const std::optional<Array>& slope, const Array& gradient,
                const std::optional<SupportArrays>& input_support, int threads, const std::optional<Array>& anchor_out,
@@ -78,14 +91,7 @@ void gradients(const Geometry& geometry, const NeuronArguments& n, const Array& 
     const Synapses s = synapses_from(l, times, weight, std::nullopt, threads);
     const Neuron neuron = neuron_from(n);
     const OutputGradient g = gradient_from(l, support, slope, gradient);
-    std::optional<SupportView> producer;
-    float* at_anchor = nullptr;
-    if (anchor_out && input_support) {
-        producer = support_from(*input_support, l.batch * l.height * l.width, l.channels, l.steps);
-        at_anchor = output<float>(*anchor_out, "anchor_out", entries_of(*input_support));
-    } else if (anchor_out) {
-        at_anchor = output<float>(*anchor_out, "anchor_out", l.steps * l.batch * l.units());
-    }
+    const AnchorOutput anchor(anchor_out, "anchor_out", input_support, l.batch * l.height * l.width, l.channels, l.steps);
     float* at_bias = bias_out ? output<float>(*bias_out, "bias_out", l.outputs) : nullptr;
     WeightView shape{nullptr, l.channels * l.taps(), l.taps(), l.kernel_width, 1};
     Buffer<float> unasked;  // the bias's gradient alone has no pass of its own
@@ -98,15 +104,15 @@ void gradients(const Geometry& geometry, const NeuronArguments& n, const Array& 
         at_weight = unasked.data();
     }
     const py::gil_scoped_release released;
-    if (producer)
-        input_gradient_at(s, neuron, g, *producer, at_anchor);
+    if (anchor.producer)
+        input_gradient_at(s, neuron, g, *anchor.producer, anchor.data);
     else if (anchor_out)
-        input_gradient_dense(s, neuron, g, at_anchor);
+        input_gradient_dense(s, neuron, g, anchor.data);
     if (weight_out || bias_out) weight_gradient(s, neuron, g, shape, at_weight, at_bias);
 }
 
-// Those that are asked for: spikes_out [entries of `input_support`], the layer that made the shortcut's spikes, or without it
-// [steps, batch, height, width, channels]; scale_out [channels].
+// Those that are asked for: spikes_out, see `AnchorOutput`, with `input_support` of the layer that made the shortcut's spikes;
+// scale_out [channels].
 void shortcut_gradients(const Geometry& geometry, const NeuronArguments& n, const ShortcutArrays& shortcut,
                         const SupportArrays& support, const std::optional<Array>& slope, const Array& gradient,
                         const std::optional<SupportArrays>& input_support, int threads, const std::optional<Array>& spikes_out,
@@ -115,17 +121,11 @@ void shortcut_gradients(const Geometry& geometry, const NeuronArguments& n, cons
     const Shortcut s = shortcut_from(l, shortcut);
     const Neuron neuron = neuron_from(n);
     const OutputGradient g = gradient_from(l, support, slope, gradient);
-    std::optional<SupportView> producer;
-    float* at_spikes = nullptr;
-    if (spikes_out && input_support) {
-        producer = support_from(*input_support, l.batch * s.height * s.width, s.channels, l.steps);
-        at_spikes = output<float>(*spikes_out, "spikes_out", entries_of(*input_support));
-    } else if (spikes_out) {
-        at_spikes = output<float>(*spikes_out, "spikes_out", l.steps * l.batch * s.height * s.width * s.channels);
-    }
+    const AnchorOutput spikes(spikes_out, "spikes_out", input_support, l.batch * s.height * s.width, s.channels, l.steps);
     float* at_scale = scale_out ? output<float>(*scale_out, "scale_out", s.channels) : nullptr;
     const py::gil_scoped_release released;
-    shortcut_gradient(l, neuron, s, g, producer ? &*producer : nullptr, threads_from(threads), at_spikes, at_scale);
+    shortcut_gradient(l, neuron, s, g, spikes.producer ? &*spikes.producer : nullptr, threads_from(threads), spikes.data,
+                      at_scale);
 }
 
 }  // namespace

@@ -9,22 +9,29 @@ namespace firstspike::bindings {
 
 namespace {
 
-py::object ramp_forward(int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const Array& current,
-                        bool record, int threads, const Array& times_out) {
-    steps_from(steps);
+// What the kernel records of neurons that get `values` in order, [values per neuron, sites, channels], named so in errors.
+template <class Kernel>
+py::object fire_sites(Kernel&& kernel, const char* name, int64_t values_per_neuron, int64_t sites, int64_t channels,
+                      int64_t steps, const NeuronArguments& n, const Array& values, bool record, int threads,
+                      const Array& times_out) {
     const int64_t neurons = neurons_from(sites, channels);
     const Neuron neuron = neuron_from(n);
-    const Surrogate surrogate = surrogate_from(n);
-    if (record && !std::isfinite(surrogate.half_width())) fail("the surrogate has no finite support; use the dense path");
-    const auto* in = input<float>(current, "current", neurons);
+    const Surrogate surrogate = surrogate_from(n, record);
+    const auto* in = input<float>(values, name, elements({values_per_neuron, neurons}));
     auto* out = output<uint8_t>(times_out, "times_out", neurons);
     Support support;
     {
         const py::gil_scoped_release released;
-        support = ramp(in, sites, channels, steps, neuron, surrogate, record, threads_from(threads), out);
+        support = kernel(in, sites, channels, steps, neuron, surrogate, record, threads_from(threads), out);
     }
     if (!record) return py::none();
     return to_python(std::move(support));
+}
+
+py::object ramp_forward(int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const Array& current,
+                        bool record, int threads, const Array& times_out) {
+    steps_from(steps);
+    return fire_sites(ramp, "current", 1, sites, channels, steps, n, current, record, threads, times_out);
 }
 
 void ramp_backward(int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const SupportArrays& support,
@@ -43,19 +50,7 @@ void ramp_backward(int64_t sites, int64_t channels, int64_t steps, const NeuronA
 py::object membranes_forward(int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const Array& membrane,
                              bool record, int threads, const Array& times_out) {
     steps_from(steps);
-    const int64_t neurons = neurons_from(sites, channels);
-    const Neuron neuron = neuron_from(n);
-    const Surrogate surrogate = surrogate_from(n);
-    if (record && !std::isfinite(surrogate.half_width())) fail("the surrogate has no finite support; use the dense path");
-    const auto* in = input<float>(membrane, "membrane", elements({steps, neurons}));
-    auto* out = output<uint8_t>(times_out, "times_out", neurons);
-    Support support;
-    {
-        const py::gil_scoped_release released;
-        support = fire_membranes(in, sites, channels, steps, neuron, surrogate, record, threads_from(threads), out);
-    }
-    if (!record) return py::none();
-    return to_python(std::move(support));
+    return fire_sites(fire_membranes, "membrane", steps, sites, channels, steps, n, membrane, record, threads, times_out);
 }
 
 void fire_forward(int64_t steps, int64_t neurons, const NeuronArguments& n, const Array& current, int threads,

@@ -65,11 +65,6 @@ int any_steps_in(int64_t steps, int64_t neurons) {
     return static_cast<int>(checked("steps", steps, 0, (int64_t{1} << 31) - 1));
 }
 
-void check_recording(const Surrogate& surrogate, const cuda::Slots& slots) {
-    if (slots.count != nullptr && !std::isfinite(surrogate.half_width()))
-        fail("the surrogate has no finite support; use the dense path");
-}
-
 void bind_layer(py::module_& m) {
     m.def(
         "fire_workspace",
@@ -86,9 +81,10 @@ void bind_layer(py::module_& m) {
         "fire_layer",
         [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
            Pointer workspace, const SlotArguments& slots, Pointer fired, const VariantArguments& v, Pointer stream) {
-            check_recording(surrogate_from(n), slots_from(slots));
-            cuda::fire_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate_from(n),
-                             slots_from(slots), at<uint8_t>(fired), variant_from(v), stream_of(stream));
+            const cuda::Slots recording = slots_from(slots);
+            const Surrogate surrogate = surrogate_from(n, recording.count != nullptr);
+            cuda::fire_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate, recording,
+                             at<uint8_t>(fired), variant_from(v), stream_of(stream));
         },
         py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"), py::arg("strides"), py::arg("bias"),
         py::arg("workspace"), py::arg("slots"), py::arg("fired"), py::arg("variant"), py::arg("stream"));
@@ -142,9 +138,10 @@ void bind_neurons(py::module_& m) {
         [](int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, Pointer current, const SlotArguments& slots,
            Pointer fired, Pointer stream) {
             neurons_from(sites, channels);
-            check_recording(surrogate_from(n), slots_from(slots));
-            cuda::ramp(at<const float>(current), sites, channels, steps_in(steps), neuron_from(n), surrogate_from(n),
-                       slots_from(slots), at<uint8_t>(fired), stream_of(stream));
+            const cuda::Slots recording = slots_from(slots);
+            const Surrogate surrogate = surrogate_from(n, recording.count != nullptr);
+            cuda::ramp(at<const float>(current), sites, channels, steps_in(steps), neuron_from(n), surrogate, recording,
+                       at<uint8_t>(fired), stream_of(stream));
         },
         py::arg("sites"), py::arg("channels"), py::arg("steps"), py::arg("neuron"), py::arg("current"), py::arg("slots"),
         py::arg("fired"), py::arg("stream"));

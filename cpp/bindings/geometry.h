@@ -58,11 +58,14 @@ inline Neuron neuron_from(const NeuronArguments& a) {
     return {threshold, decay};
 }
 
-inline Surrogate surrogate_from(const NeuronArguments& a) {
+// recorded: a support is to be recorded, which only a surrogate that is zero beyond a distance has.
+inline Surrogate surrogate_from(const NeuronArguments& a, bool recorded = false) {
     const auto [threshold, decay, kind, scale] = a;
     if (!(kind >= 0.0f && kind < static_cast<float>(kSurrogateKinds))) fail("unknown surrogate kind");
     if (!(scale > 0.0f) || !std::isfinite(scale)) fail("the surrogate's width or alpha must be positive");
-    return {static_cast<SurrogateKind>(static_cast<int>(kind)), scale};
+    const Surrogate surrogate{static_cast<SurrogateKind>(static_cast<int>(kind)), scale};
+    if (recorded && !std::isfinite(surrogate.half_width())) fail("the surrogate has no finite support; use the dense path");
+    return surrogate;
 }
 
 }  // namespace firstspike::bindings

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import _checks
+from . import _checks, ops
+from ._geometry import Geometry
 from ._shortcut import Shortcut
 from ._sites import anchor_to_sites, from_sites, to_sites
 from .spikes import SpikeTimes, Support
@@ -16,24 +17,17 @@ _KINDS = {kind: float(number) for number, kind in enumerate(KINDS)}
 
 
 def _per_threshold(
-    weight: Tensor, bias: Tensor | None, threshold: float | Tensor
-) -> tuple[Tensor, Tensor | None, float]:
-    """Weight and bias in units of thresholds [O], which is then 1; as they are where the threshold is a number."""
+    weight: Tensor, bias: Tensor | None, shortcut: Shortcut | None, threshold: float | Tensor
+) -> tuple[Tensor, Tensor | None, Shortcut | None, float]:
+    """Weight, bias and a shortcut's scale in units of thresholds [O], which are then 1; as they are for a number."""
     if not isinstance(threshold, Tensor) or threshold.dim() == 0:
-        return weight, bias, threshold  # type: ignore[return-value]  # checked in `_neuron`
+        return weight, bias, shortcut, threshold  # type: ignore[return-value]  # checked in `_neuron`
     threshold = _checks.thresholds(threshold, weight.shape[0])
     _checks.same_device("weight", weight, "threshold", threshold)
+    if shortcut is not None:
+        shortcut = shortcut._replace(scale=shortcut.scale / threshold[: len(shortcut.scale)])
     weight = weight / threshold.view(-1, *[1] * (weight.dim() - 1))
-    return weight, None if bias is None else bias / threshold, 1.0
-
-
-def _scale_per_threshold(scale: Tensor, threshold: float | Tensor, weight: Tensor) -> Tensor:
-    """The scale [channels] of a shortcut in units of thresholds [O], as `_per_threshold`."""
-    if not isinstance(threshold, Tensor) or threshold.dim() == 0:
-        return scale
-    threshold = _checks.thresholds(threshold, weight.shape[0])
-    _checks.same_device("weight", weight, "threshold", threshold)
-    return scale / threshold[: len(scale)]
+    return weight, None if bias is None else bias / threshold, shortcut, 1.0
 
 
 def _neuron(threshold: float, decay: float, surrogate: Surrogate) -> tuple[float, float, float, float]:
@@ -79,6 +73,22 @@ def _input(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None, Tensor | None, Te
     if support is not None:
         return times, anchor, support.offset, support.place
     return times, None if anchor is None else anchor_to_sites(anchor), None, None
+
+
+def _fire_layer(
+    spikes: SpikeTimes,
+    weight: Tensor,
+    bias: Tensor | None,
+    shortcut: Shortcut | None,
+    geometry: Geometry,
+    neuron: tuple[float, ...],
+    record: bool,
+) -> tuple[Tensor, ...]:
+    """What the operators of a layer of neurons that fire return, with a shortcut or without."""
+    arguments = *_input(spikes), weight, bias, geometry, neuron, record
+    if shortcut is None:
+        return ops.layer.fire_layer(*arguments)
+    return ops.shortcut.fire_layer_shortcut(*arguments, shortcut=(*_input(shortcut.spikes), shortcut.scale))
 
 
 def _fired(result: tuple[Tensor, ...], shape: torch.Size | tuple[int, ...], steps: int, record: bool) -> SpikeTimes:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from . import _checks, _geometry, ops
 from ._layer_arguments import (
+    _fire_layer,
     _fired,
     _input,
     _neuron,
@@ -20,7 +21,6 @@ from ._layer_arguments import (
     _pooled,
     _records,
     _same_device,
-    _scale_per_threshold,
     _spikes,
 )
 from ._shortcut import checked, is_fused, with_shortcut
@@ -97,23 +97,17 @@ def linear(
     side = None
     if shortcut is not None and is_fused(spikes, surrogate):
         side = checked(spikes, weight, shortcut, shortcut_scale, geometry)
-        side = side._replace(scale=_scale_per_threshold(side.scale, threshold, weight))
     elif shortcut is not None:
         spikes, weight = with_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
         geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
-    weight, bias, threshold = _per_threshold(weight, bias, threshold)
+    weight, bias, side, threshold = _per_threshold(weight, bias, side, threshold)
     neuron = _neuron(threshold, decay, surrogate)
     record = _records(spikes, weight, bias, side)
     if record and not surrogate.sparse:
         with torch.autocast(weight.device.type, enabled=False):
             current = F.linear(_pooled(spikes, pool).flatten(2), weight, bias)
         return SpikeTimes.from_dense(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
-    if side is None:
-        result = ops.layer.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
-    else:
-        result = ops.shortcut.fire_layer_shortcut(
-            *_input(spikes), weight, bias, *_input(side.spikes), side.scale, geometry, neuron, record
-        )
+    result = _fire_layer(spikes, weight, bias, side, geometry, neuron, record)
     return _fired(result, (spikes.shape[0], weight.shape[0]), spikes.steps, record)
 
 
@@ -154,11 +148,10 @@ def conv2d(
     side = None
     if shortcut is not None and is_fused(spikes, surrogate):
         side = checked(spikes, weight, shortcut, shortcut_scale, geometry)
-        side = side._replace(scale=_scale_per_threshold(side.scale, threshold, weight))
     elif shortcut is not None:
         spikes, weight = with_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
         geometry = _geometry.convolution(spikes.shape, weight, stride, padding, pool, spikes.steps)
-    weight, bias, threshold = _per_threshold(weight, bias, threshold)
+    weight, bias, side, threshold = _per_threshold(weight, bias, side, threshold)
     neuron = _neuron(threshold, decay, surrogate)
     record = _records(spikes, weight, bias, side)
     if record and not surrogate.sparse:
@@ -167,12 +160,7 @@ def conv2d(
         return SpikeTimes.from_dense(
             fire(x.unflatten(0, (spikes.steps, spikes.shape[0])), threshold=threshold, decay=decay, surrogate=surrogate)
         )
-    if side is None:
-        result = ops.layer.fire_layer(*_input(spikes), weight, bias, geometry, neuron, record)
-    else:
-        result = ops.shortcut.fire_layer_shortcut(
-            *_input(spikes), weight, bias, *_input(side.spikes), side.scale, geometry, neuron, record
-        )
+    result = _fire_layer(spikes, weight, bias, side, geometry, neuron, record)
     return _fired(result, (spikes.shape[0], weight.shape[0], *result[1].shape[1:3]), spikes.steps, record)
 
 

@@ -27,17 +27,9 @@ def ramp(draw: Draw) -> Arguments:
 
 @call
 def fire_membranes(draw: Draw) -> Arguments:
-    sites, channels, steps = places(draw)
-    return {
-        "sites": sites,
-        "channels": channels,
-        "steps": steps,
-        "neuron": draw.neuron(),
-        "membrane": draw.floats(steps, sites, channels),
-        "record": draw.some(0.5),
-        "threads": draw.threads(),
-        "times_out": torch.zeros(sites, channels, dtype=torch.uint8),
-    }
+    made = ramp(draw)
+    current = made.pop("current")
+    return {**made, "membrane": draw.floats(made["steps"], *current.shape)}
 
 
 @call

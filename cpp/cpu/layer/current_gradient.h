@@ -62,7 +62,7 @@ class CurrentGradient {
         for (int64_t i = 0; i < sites; ++i) {
             const int64_t group = (lines_.first(line) + i) * tiles + tile;
             const int64_t begin = g.support.offset[group];
-            list_direct(g, begin, g.support.offset[group + 1]);
+            list_direct(direct_, g, begin, g.support.offset[group + 1]);
             find_steps(until_, begin, g.support.step + begin, g.support.offset[group + 1] - begin, steps);
             uint32_t* table = table_.data() + (at_.lead + i * at_.site_stride) * steps;
             int64_t value = 0;
@@ -88,12 +88,6 @@ class CurrentGradient {
     }
 
  private:
-    // `direct` of the entries of a group; a vector behind them may be read.
-    void list_direct(const OutputGradient& g, int64_t from, int64_t to) {
-        direct_.reserve(to - from + kLanes);
-        for (int64_t e = from; e < to; e += kLanes) store(direct_.data() + (e - from), direct_at(g, e, to));
-    }
-
     // One step back: `direct` of the lanes that have an entry, in their order, onto the decayed sum.
     template <int N>
     FIRSTSPIKE_INLINE void add_entries(Vec (&d)[N], Vec (&bias)[N], uint64_t lanes, const float* entries, float gain) const {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "../../core/support.h"
+#include "../runtime/scratch.h"
 #include "../simd/bytes.h"
 #include "plan.h"
 
@@ -27,6 +28,12 @@ inline void find_steps(Place* until, Place first, const uint8_t* step, int64_t c
 inline Vec direct_at(const OutputGradient& g, int64_t e, int64_t end) {
     const Vec gradient = load_some(g.gradient + e, end - e);
     return g.slope ? gradient * load_some(g.slope + e, end - e) : gradient;
+}
+
+// `direct` of the entries [from, to) of a group into `direct`; a vector behind them may be read.
+inline void list_direct(Buffer<float>& direct, const OutputGradient& g, int64_t from, int64_t to) {
+    direct.reserve(to - from + kLanes);
+    for (int64_t e = from; e < to; e += kLanes) store(direct.data() + (e - from), direct_at(g, e, to));
 }
 
 // `direct` of vector k of a tile at a step: the values from `entries` on go to the tile's `lanes` that have an entry, in their

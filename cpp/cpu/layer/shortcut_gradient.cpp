@@ -58,8 +58,7 @@ class Gradient {
         const float* scale = scale_ + tile * kTile;
         Words time[N];
         sites_.read(time, site, tile);
-        direct_.reserve(end - begin + kLanes);
-        for (int64_t e = begin; e < end; e += kLanes) store(direct_.data() + (e - begin), direct_at(g_, e, end));
+        list_direct(direct_, g_, begin, end);
         find_steps(until_, begin, g_.support.step + begin, end - begin, l_.steps);
         Vec d[N] = {};
         for (int64_t t = l_.steps - 1; t >= 0; --t) {

@@ -85,9 +85,8 @@ def run_file(path: Path) -> Path:
 
     if str(path) not in shipped.names() or path.is_file():
         return path
-    if any(
-        (path / name).exists() for name in (model_file.FILE, checkpoint.FILE)
-    ):  # not only pictures of the shipped net
+    files = model_file.FILE, checkpoint.FILE  # a folder of pictures of the shipped net has neither
+    if any((path / name).exists() for name in files):
         return path
     return shipped.pretrained_file(str(path))
 

@@ -49,9 +49,7 @@ def pretrained_file(name: str) -> Path:
         >>> pretrained_file("digits-cnn").name
         'digits-cnn.safetensors'
     """
-    path = FOLDER / f"{name}.safetensors"
-    _checked(path, record(name)["sha256"])
-    return path
+    return _verified(name)[0]
 
 
 def load_pretrained(name: str) -> TTFSNet:
@@ -68,8 +66,8 @@ def load_pretrained(name: str) -> TTFSNet:
         >>> net(torch.rand(2, 1, 8, 8)).shape
         torch.Size([2, 10])
     """
-    path = FOLDER / f"{name}.safetensors"
-    content = _safetensors.loads(_checked(path, record(name)["sha256"]), os.fspath(path))
+    path, raw = _verified(name)
+    content = _safetensors.loads(raw, os.fspath(path))
     net = from_config(parse_json(content.metadata["net"], os.fspath(path)), generator=Generator())
     net.load_state_dict(content.tensors)  # float16 becomes the parameters' float32
     return net.eval()
@@ -107,8 +105,9 @@ def _row(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _checked(path: Path, expected: str) -> bytes:
-    """The bytes of a file. Raises ValueError where it is missing or its sha256 is another."""
+def _verified(name: str) -> tuple[Path, bytes]:
+    """The file of a net and its bytes. Raises ValueError where it is missing or its sha256 is not that of its record."""
+    path, expected = FOLDER / f"{name}.safetensors", record(name)["sha256"]
     try:
         raw = read_bytes(path, limit=_LIMIT)
     except OSError as error:
@@ -119,4 +118,4 @@ def _checked(path: Path, expected: str) -> bytes:
             f"{path} must have the sha256 {expected} of its record, got {found}: the file was changed or damaged; "
             "install firstspike again"
         )
-    return raw
+    return path, raw

@@ -35,10 +35,9 @@ class Leaky(nn.Module):
         self._decay = _checks.positive("decay", value, 1.0)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        # nn.Module would register a module or a parameter before it looks for a property
         if isinstance(getattr(type(self), name, None), property):
-            object.__setattr__(
-                self, name, value
-            )  # nn.Module would register a module or parameter before it looks there
+            object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
 

@@ -65,13 +65,22 @@ class Backward(NamedTuple):
         return gradient_shapes(self.times, self.in_place, self.weight, named(self.geometry), self.needs)
 
 
-def _forward(*arguments: Any) -> tuple[Tensor, ...]:
+def _forward(*arguments: Any, shortcut: tuple[Any, Any] | None = None) -> tuple[Tensor, ...]:
+    """shortcut: arrays of the times and the scale of one, see `shortcut`."""
     a = Forward(*arguments)
     if a.record:
         check_tile(a.tile, "cpu")
     fired = torch.empty(named(a.geometry).out_shape, dtype=torch.uint8)
     result = cpu.fire_layer(
-        a.geometry, a.neuron, array(a.times), array(a.weight), array(a.bias), a.record, threads(), array(fired)
+        a.geometry,
+        a.neuron,
+        array(a.times),
+        array(a.weight),
+        array(a.bias),
+        a.record,
+        threads(),
+        array(fired),
+        shortcut,
     )
     anchor, *support = recorded(result)
     return anchor, fired, *support
@@ -180,13 +189,14 @@ def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
     return tuple(a.weight.new_empty(shape) for shape in a.shapes)
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], more: tuple[Tensor | None, ...] = ()) -> None:
+    """more: tensors to save behind those of the layer."""
     a = Forward(*inputs)
     _, fired, offset, slope, place = output
     ctx.mark_non_differentiable(fired, offset, slope, place)
     ctx.set_materialize_grads(False)  # else zeros are made for each of them
     ctx.geometry, ctx.decay, ctx.record = a.geometry, a.neuron[1], a.record
-    ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight, offset, slope, place)
+    ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight, offset, slope, place, *more)
 
 
 @once_differentiable

@@ -5,7 +5,6 @@ On CUDA, where `fire_layer` keeps its sums in registers, it is one launch of eit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -78,20 +77,7 @@ _fire_layer_membrane = operator(
 )
 
 
-def fire_layer_membrane(
-    times: Tensor,
-    anchor: Tensor | None,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Sequence[int],
-    neuron: Sequence[float],
-    record: bool,
-) -> tuple[Tensor, ...]:
+def fire_layer_membrane(*arguments: Any) -> tuple[Tensor, ...]:
     """As `fire_layer`, and the membranes [steps, batch, height, width, channels] without reset as the last of the results."""
-    tile = TILES[times.device.type]
-    result: tuple[Tensor, ...] = _fire_layer_membrane(
-        times, anchor, in_offset, in_place, weight, bias, geometry, neuron, record, tile
-    )
+    result: tuple[Tensor, ...] = _fire_layer_membrane(*arguments, TILES[arguments[0].device.type])
     return result

@@ -8,45 +8,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .._geometry import named
-from ._library import (
-    INPUT,
-    TILES,
-    array,
-    check_tile,
-    cpu,
-    empty,
-    fake_recorded,
-    operator,
-    recorded,
-    support_of,
-    threads,
-)
-from .layer import fire_layer_backward
+from . import layer
+from ._library import INPUT, TILES, array, cpu, empty, operator, support_of, threads
+
+LAYER = len(layer.Forward._fields)  # so many arguments are those of `fire_layer`
 
 
-class Forward(NamedTuple):
-    """The arguments of `fire_layer_shortcut` in the order of its schema."""
+class Shortcut(NamedTuple):
+    """The arguments of `fire_layer_shortcut` behind those of `fire_layer`, in the order of its schema."""
 
-    times: Tensor
+    times: Tensor  # [B, H, W, M], of the size of the output, or larger: then every n-th row and column counts
     anchor: Tensor | None
     in_offset: Tensor | None
     in_place: Tensor | None
-    weight: Tensor
-    bias: Tensor | None
-    shortcut: Tensor  # [B, H, W, M], of the size of the output, or larger: then every n-th row and column counts
-    shortcut_anchor: Tensor | None
-    shortcut_offset: Tensor | None
-    shortcut_place: Tensor | None
     scale: Tensor  # [M]
-    geometry: Sequence[int]
-    neuron: Sequence[float]  # threshold, decay, the surrogate's kind and its scale
-    record: bool
-    tile: int
+
+    @property
+    def arrays(self) -> tuple[Any, Any]:
+        """Times and scale as the kernels take them."""
+        return array(self.times), array(self.scale.contiguous())
 
 
 class Backward(NamedTuple):
@@ -73,30 +57,11 @@ class Backward(NamedTuple):
 
 
 def _forward(*arguments: Any) -> tuple[Tensor, ...]:
-    a = Forward(*arguments)
-    if a.record:
-        check_tile(a.tile, "cpu")
-    fired = torch.empty(named(a.geometry).out_shape, dtype=torch.uint8)
-    result = cpu.fire_layer(
-        a.geometry,
-        a.neuron,
-        array(a.times),
-        array(a.weight),
-        array(a.bias),
-        a.record,
-        threads(),
-        array(fired),
-        (array(a.shortcut), array(a.scale.contiguous())),
-    )
-    anchor, *support = recorded(result)
-    return anchor, fired, *support
+    return layer._forward(*arguments[:LAYER], shortcut=Shortcut(*arguments[LAYER:]).arrays)
 
 
 def _forward_fake(*arguments: Any) -> tuple[Tensor, ...]:
-    a = Forward(*arguments)
-    layer = named(a.geometry)
-    anchor, *support = fake_recorded(a.times, layer.out_sites, layer.outputs, layer.steps, a.record, a.tile)
-    return anchor, a.times.new_empty(layer.out_shape), *support
+    return layer._forward_fake(*arguments[:LAYER])
 
 
 def _backward(*arguments: Any) -> tuple[Tensor, ...]:
@@ -122,36 +87,35 @@ def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    a = Forward(*inputs)
-    _, fired, *support = output
-    ctx.mark_non_differentiable(fired, *support)
-    ctx.set_materialize_grads(False)  # else zeros are made for each of them
-    ctx.geometry, ctx.decay, ctx.record = a.geometry, a.neuron[1], a.record
-    own = a.times, a.in_offset, a.in_place, a.weight
-    ctx.save_for_backward(*own, a.shortcut, a.shortcut_offset, a.shortcut_place, a.scale, *support)
+    side = Shortcut(*inputs[LAYER:])
+    layer._save(ctx, inputs[:LAYER], output, (side.times, side.in_offset, side.in_place, side.scale))
 
 
 @once_differentiable
 def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
-        return (None,) * len(Forward._fields)
+        return (None,) * (LAYER + len(Shortcut._fields))
     if not ctx.record:
         raise RuntimeError("fire_layer_shortcut recorded nothing to differentiate: call it with record=True")
     saved, rest = ctx.saved_tensors, (ctx.geometry, ctx.decay)
-    own, side, support = saved[:4], saved[4:8], saved[8:]
+    own, support, side = saved[:4], saved[4:7], saved[7:]
     results: list[Tensor | None] = []
-    for backward, inputs, places in ((fire_layer_backward, own, (1, 4, 5)), (shortcut_backward, side, (7, 10))):
+    for backward, inputs, places in (
+        (layer.fire_layer_backward, own, (1, 4, 5)),
+        (shortcut_backward, side, (LAYER + 1, LAYER + 4)),
+    ):
         needs = [ctx.needs_input_grad[place] for place in places]
         made = backward(gradient, *inputs, *support, *rest, needs) if any(needs) else [None] * len(needs)
         results += [g if need else None for g, need in zip(made, needs, strict=True)]
     at_anchor, at_weight, at_bias, at_shortcut, at_scale = results
-    return None, at_anchor, None, None, at_weight, at_bias, None, at_shortcut, None, None, at_scale, *[None] * 4
+    at_layer = None, at_anchor, None, None, at_weight, at_bias, None, None, None, None
+    return *at_layer, None, at_shortcut, None, None, at_scale
 
 
 _fire_layer_shortcut = operator(
-    f"fire_layer_shortcut({INPUT}, Tensor weight, Tensor? bias, Tensor shortcut, Tensor? shortcut_anchor,"
-    " Tensor? shortcut_offset, Tensor? shortcut_place, Tensor scale, SymInt[] geometry, float[] neuron, bool record,"
-    " int tile) -> (Tensor anchor, Tensor fired, Tensor offset, Tensor slope, Tensor place)",
+    f"fire_layer_shortcut({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float[] neuron, bool record, int tile,"
+    " Tensor shortcut, Tensor? shortcut_anchor, Tensor? shortcut_offset, Tensor? shortcut_place, Tensor scale)"
+    " -> (Tensor anchor, Tensor fired, Tensor offset, Tensor slope, Tensor place)",
     cpu=_forward,
     cuda=None,
     fake=_forward_fake,
@@ -168,38 +132,7 @@ shortcut_backward = operator(
 )
 
 
-def fire_layer_shortcut(
-    times: Tensor,
-    anchor: Tensor | None,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    shortcut: Tensor,
-    shortcut_anchor: Tensor | None,
-    shortcut_offset: Tensor | None,
-    shortcut_place: Tensor | None,
-    scale: Tensor,
-    geometry: Sequence[int],
-    neuron: Sequence[float],
-    record: bool,
-) -> tuple[Tensor, ...]:
-    """Returns (anchor, fired, offset, slope, place), as `fire_layer`. record must be true where a gradient is wanted."""
-    result: tuple[Tensor, ...] = _fire_layer_shortcut(
-        times,
-        anchor,
-        in_offset,
-        in_place,
-        weight,
-        bias,
-        shortcut,
-        shortcut_anchor,
-        shortcut_offset,
-        shortcut_place,
-        scale,
-        geometry,
-        neuron,
-        record,
-        TILES[times.device.type],
-    )
+def fire_layer_shortcut(*arguments: Any, shortcut: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """As `fire_layer`, with the five arguments of a `Shortcut`."""
+    result: tuple[Tensor, ...] = _fire_layer_shortcut(*arguments, TILES[arguments[0].device.type], *shortcut)
     return result
