@@ -17,7 +17,7 @@ namespace firstspike {
 
 namespace {
 
-constexpr int64_t kSmall = 16384;  // weights that one thread is as quick with
+constexpr int64_t kSmall = 16384;  // up to so many weights one thread is as fast as several
 
 template <class Output>
 void each_output(const Weights& w, int threads, Output&& output) {

@@ -213,9 +213,9 @@ def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
 
 
 def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> SpikeTimes:
-    """Lose spikes at random: a neuron is made silent with probability `p`, the others keep their times.
+    """Drop spikes at random: a neuron is made silent with probability `p`, the others keep their times.
 
-    spikes: [B, ...]. p: from 0 to 1, rounded to 1/65536. seed: int64 [1] on the spikes' device, which decides what is lost
+    spikes: [B, ...]. p: from 0 to 1, rounded to 1/65536. seed: int64 [1] on the spikes' device, which decides what is dropped
     together with the neurons' places; by default drawn from torch's generator. Returns SpikeTimes of the same shape; only neurons
     that stay send a gradient back. The mean current behind it is smaller by 1 - p; the layers of `firstspike.nn` make up for
     that. Raises ValueError or TypeError naming a bad argument.

@@ -27,7 +27,7 @@ def sanitize(session: nox.Session) -> None:
     ]
     environment = {
         "LD_PRELOAD": " ".join(libraries),
-        # CPython and torch leak by design at exit; memory that is asked for in vain is an error of Python, as elsewhere
+        # CPython and torch leak by design at exit; failed allocations raise MemoryError, as elsewhere
         "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
         "OMP_NUM_THREADS": "2",
