@@ -201,6 +201,24 @@ def test_a_threshold_per_output_in_a_layer_learns() -> None:
         layer(spikes)
 
 
+@pytest.mark.parametrize("scale", [0.5, torch.tensor(0.5), torch.full((4,), 0.5), torch.full((7,), 0.5)], ids=str)
+def test_a_shortcut_of_fewer_channels_into_a_layer_with_a_threshold_per_output(scale: Any) -> None:
+    theta = torch.linspace(0.5, 1.5, 7)
+    layer = nn.TTFSLinear(20, 7, steps=8, threshold=theta, generator=generator(0))
+    spikes, shortcut = (SpikeTimes(torch.randint(0, 9, (5, n), dtype=torch.uint8), 8) for n in (20, 4))
+    expected = functional.linear(
+        spikes, layer.weight, layer.bias, threshold=theta, shortcut=shortcut, shortcut_scale=0.5, **_neuron(layer)
+    )
+    assert torch.equal(layer(spikes, shortcut, shortcut_scale=scale).times, expected.times)
+    for size in (3, 8):
+        with pytest.raises(ValueError, match=r"shortcut_scale must be a number or \[4\]"):
+            layer(spikes, shortcut, shortcut_scale=torch.ones(size))
+
+
+def _neuron(layer: nn.TTFSLinear) -> dict[str, Any]:
+    return {"decay": layer.decay, "surrogate": layer.surrogate}
+
+
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [

@@ -17,6 +17,7 @@ class SizedLayer:
     inputs: int
     outputs: int
     body: tuple[SizedLayer, ...] = ()  # of a residual block
+    positions: int = 1  # of the output's map: rows times columns
 
 
 def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = None) -> list[SizedLayer]:
@@ -45,7 +46,7 @@ def _sized(spec: str, token: Token, before: tuple[int, ...]) -> tuple[SizedLayer
     """A layer behind neurons of the shape `before`, and the shape of its own."""
     if isinstance(token, Conv):
         rows, columns = (-(-size // stride) for size, stride in zip(before[1:], token.stride, strict=True))
-        return SizedLayer(token, before[0], token.channels), (token.channels, rows, columns)
+        return SizedLayer(token, before[0], token.channels, positions=rows * columns), (token.channels, rows, columns)
     if isinstance(token, Pool):
         size = (before[0], before[1] // token.factor, before[2] // token.factor)
         if 0 in size:

@@ -118,8 +118,13 @@ class FiringLayer(Synapse, NeuronSettings):
         }
 
     def _per_theta(self, scale: float | Tensor) -> float | Tensor:
-        """The scale of a shortcut in units of the thresholds."""
-        return scale if self.theta is None else scale / self.theta
+        """The scale of a shortcut, a number or [M] for its M channels, in units of the thresholds."""
+        if self.theta is None:
+            return scale
+        if not isinstance(scale, Tensor) or scale.numel() == 1:
+            return scale / self.theta
+        fits = scale.dim() == 1 and len(scale) <= len(self.theta)
+        return scale / self.theta[: len(scale)] if fits else scale  # what does not fit is refused with the shortcut
 
     def _per_threshold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if not self._per_neuron or self.theta is None:  # the flag alone would do; a look-up of theta costs more

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -17,6 +18,7 @@ from .config import Config
 from .seeds import generator
 
 BYTES_PER_WEIGHT = 32  # that training takes: as it is, normalised and packed, two gradients, two moments, an update
+BYTES_PER_NEURON = 8  # per image of a batch: a time, its gradient or slope; most neurons take somewhat more
 _PASSED = (
     "encoder",
     "readout",
@@ -51,7 +53,7 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
         >>> torch.equal(net.layers[0].weight, again.layers[0].weight)
         True
     """
-    check_memory(config.spec, weights_of_spec(config.spec, input_shape, config.population))
+    check_memory(config, input_shape)
     draw = generator(config.seed, "weights")
     if config.model == "relu":
         return models.relu_counterpart(
@@ -78,8 +80,17 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
 
 def weights_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None = None) -> int:
     """The number of weights of the net of a string, biases left out; nothing is allocated."""
+    return _total(_weights, spec, input_shape, population)
+
+
+def neurons_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None = None) -> int:
+    """The number of neurons of the net of a string, its inputs left out; nothing is allocated."""
+    return _total(_neurons, spec, input_shape, population)
+
+
+def _total(count: Callable[[SizedLayer], int], spec: str, input_shape: tuple[int, ...], population: int | None) -> int:
     sized = layer_sizes(spec, input_shape)
-    return sum(_weights(item) for item in sized) + ((population or 1) - 1) * _weights(sized[-1])
+    return sum(count(item) for item in sized) + ((population or 1) - 1) * count(sized[-1])
 
 
 def _weights(item: SizedLayer) -> int:
@@ -90,19 +101,26 @@ def _weights(item: SizedLayer) -> int:
     return sum(_weights(part) for part in item.body)
 
 
-def check_memory(spec: str, weights: int) -> None:
-    """Raise ValueError for a net whose training would take more than the machine's memory.
+def _neurons(item: SizedLayer) -> int:
+    if isinstance(item.token, (Conv, Linear)):
+        return item.outputs * item.positions
+    return sum(_neurons(part) for part in item.body)
 
-    Activations come on top of the bytes of its weights.
-    """
+
+def check_memory(config: Config, input_shape: tuple[int, ...]) -> None:
+    """Raise ValueError for a net whose training would take more than the machine's memory."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not on this system
         memory = 1 << 40
-    if BYTES_PER_WEIGHT * weights > memory:
+    weights, neurons = (
+        count(config.spec, input_shape, config.population) for count in (weights_of_spec, neurons_of_spec)
+    )
+    wanted = BYTES_PER_WEIGHT * weights + BYTES_PER_NEURON * neurons * config.batch
+    if wanted > memory:
         raise ValueError(
-            f"the net {spec!r} has {weights:,} weights; training takes at least {BYTES_PER_WEIGHT * weights / 2**30:,.0f} GiB, "
-            f"the machine has {memory / 2**30:,.0f} GiB"
+            f"the net {config.spec!r} has {weights:,} weights and {neurons:,} neurons; training with batch {config.batch} "
+            f"takes about {wanted / 2**30:,.0f} GiB, the machine has {memory / 2**30:,.0f} GiB"
         )
 
 
