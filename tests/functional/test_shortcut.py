@@ -205,7 +205,7 @@ def test_a_threshold_per_output_in_a_layer_learns() -> None:
 def test_a_shortcut_of_fewer_channels_into_a_layer_with_a_threshold_per_output(scale: Any) -> None:
     theta = torch.linspace(0.5, 1.5, 7)
     layer = nn.TTFSLinear(20, 7, steps=8, threshold=theta, generator=generator(0))
-    spikes, shortcut = (SpikeTimes(torch.randint(0, 9, (5, n), dtype=torch.uint8), 8) for n in (20, 4))
+    spikes, shortcut = (SpikeTimes(torch.randint(0, 8, (5, n), dtype=torch.uint8), 8) for n in (20, 4))
     expected = functional.linear(
         spikes, layer.weight, layer.bias, threshold=theta, shortcut=shortcut, shortcut_scale=0.5, **_neuron(layer)
     )
