@@ -2,15 +2,17 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from firstspike.cli import app
+from firstspike.cli import COMMANDS, app
 
 TOML = """
 data = "digits"
@@ -168,9 +170,17 @@ def test_data_as_json(run):
     assert code == 0 and found["available"] and found["train"] == 1437 and found["shape"] == [1, 8, 8]
 
 
-@pytest.mark.parametrize("name", ["train", "eval", "plot", "profile", "emulate", "check", "data", "doctor", "backends"])
-def test_every_command_has_json(run, name):
-    assert "--json" in run(name, "--help")[1]
+@pytest.mark.parametrize("name", [entry[0] for entry in COMMANDS])
+def test_every_command_has_json_and_examples(run, name):
+    _, out, _ = run(name, "--help")
+    assert "--json" in out and "Examples:" in out and f"firstspike {name}" in out.partition("Examples:")[2]
+
+
+@pytest.mark.parametrize("example", [example for entry in COMMANDS for example in entry[3:]])
+def test_examples_are_accepted(example):
+    program, name, *arguments = shlex.split(example)
+    assert program == "firstspike"
+    typer.main.get_command(app).commands[name].make_context(name, arguments)  # reads the options, runs nothing
 
 
 def write_images(folder, count=12, side=8, classes=("bright", "dark")):

@@ -20,6 +20,7 @@ FOREIGN = {
     "malloc.h": "a header of glibc",
     "run.toml": "a user's file",
     "CFG.toml": "a user's file",
+    "my-chip.toml": "a user's file",
     "CONFIG.toml": "a user's file",
     "raster.png": "a user's file",
     "one.png": "a user's file",
@@ -59,7 +60,9 @@ def tracked() -> list[Path]:
 
 def placeholder(name: str) -> bool:
     """A name that is no file of the repository, or a path with a part in capitals for the reader to fill in."""
-    made = name.endswith("configuration.md") or "pictures/" in name  # by the build of the site
+    made = (
+        name.endswith(("configuration.md", "chip-profile.md", "examples.md")) or "pictures/" in name
+    )  # by the build of the site
     return made or name in FOREIGN or re.search(r"(^|/)[A-Z]{3,}/", name) is not None
 
 

@@ -1,11 +1,13 @@
-"""The list of all keys of a training run's TOML file, from the dataclass that reads it."""
+"""Lists of all keys of a TOML file, of a training run and of a chip profile, from the dataclasses that read them."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 import re
+from collections.abc import Collection
 
+from firstspike.emulator.program.profile import CoreKind, Profile
 from firstspike.models import build
 from firstspike.train import Augmentation, Config
 
@@ -15,6 +17,27 @@ HEAD = """# Keys of a run's TOML file
 names are the arguments of `firstspike.train.Config`. Where no default is given the key is required; "default of `models.build`"
 means that the key may be left out.
 
+"""
+
+CHIP = """# Keys of a chip profile
+
+A profile is a TOML file; pass its path where the name of a profile is expected. `name` and `description` are texts. Every other
+key is a table with a value and its source:
+
+```toml
+[weight_bits]
+value = 8
+source = "data sheet, table 3"
+```
+
+What no source gives is `unknown = true` with a source that says so. `step_nanoseconds` has `low` and `high` in place of `value`.
+[Emulator specification](emulator.md) says what each one does.
+
+{profile}
+
+Each `[[cores]]` is a kind of core. A limit that is left out is not checked.
+
+{cores}
 """
 
 
@@ -58,11 +81,28 @@ def toml(value: object) -> str:
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """The keys of a run, as Markdown."""
     assert dataclasses.is_dataclass(Augmentation)
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key, kind, default, meaning in rows(Config):
-        lines.append(
-            f"| `{key}` | {kind.replace('None', 'nothing')} | {default} | {meaning.replace('|', chr(92) + '|')} |"
-        )
+        lines.append(f"| `{key}` | {kind.replace('None', 'nothing')} | {default} | {_cell(meaning)} |")
     return HEAD + "\n".join(lines) + "\n"
+
+
+def chip_page() -> str:
+    """The keys of a chip profile, as Markdown."""
+    return CHIP.format(profile=_meanings(Profile, {"cores", "sources"}), cores=_meanings(CoreKind))
+
+
+def _meanings(kind: type, without: Collection[str] = ()) -> str:
+    lines = ["| key | required | meaning |", "|---|---|---|"]
+    meanings = described(inspect.getdoc(kind) or "")
+    for entry in dataclasses.fields(kind):
+        if entry.name not in without:
+            required = "yes" if entry.default is dataclasses.MISSING else "no"
+            lines.append(f"| `{entry.name}` | {required} | {_cell(meanings[entry.name])} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from tools.site import configuration, pictures  # noqa: E402
+from tools.site import configuration, examples, pictures  # noqa: E402
 
 # Files outside docs/ that are pages of the site.
 PAGES = {
@@ -29,6 +29,8 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are not in docs/, and what is made by the build."""
     made = {page: (ROOT / source).read_text() for source, page in PAGES.items() if (ROOT / source).exists()}
     made["configuration.md"] = configuration.page()
+    made["chip-profile.md"] = configuration.chip_page()
+    made["examples.md"] = examples.page(ROOT / "examples")
     for name, content in made.items():
         files.append(File.generated(config, name, content=content))
     for name, file in pictures.draw(ROOT / "build" / "docs" / "pictures").items():

@@ -14,15 +14,43 @@ from .evaluate import eval_command
 from .look import plot_command, profile_command
 from .train import train_command
 
-EXAMPLES = """Examples:
+TRAIN, CHIP, ABOUT = "Train and measure", "Emulated chips", "Data and installation"
+# Name, section of the help, function, examples.
+COMMANDS = (
+    (
+        "train", TRAIN, train_command,
+        "firstspike train examples/digits.toml",
+        "firstspike train examples/mnist-mlp.toml --set epochs=5 --directory runs/short",
+        "firstspike train run.toml --images pictures",
+    ),
+    ("eval", TRAIN, eval_command, "firstspike eval runs/digits", "firstspike eval mnist-cnn --json"),
+    ("plot", TRAIN, plot_command, "firstspike plot runs/digits --sample 3", "firstspike plot digits-cnn --format svg"),
+    (
+        "profile", TRAIN, profile_command,
+        "firstspike profile runs/digits",
+        "firstspike profile mnist-mlp --table loihi-davies2018",
+    ),
+    (
+        "check", CHIP, check_command,
+        "firstspike check examples/digits.toml",
+        "firstspike check examples/digits.toml --profile odin-like --set encoder=latency",
+    ),
+    (
+        "emulate", CHIP, emulate_command,
+        "firstspike emulate runs/digits --profile loihi-like --output report",
+        "firstspike emulate mnist-cnn --bits 4 --finetune 1 --limit 1000",
+        "firstspike emulate digits-cnn --profile loihi-like --export-c chip",
+    ),
+    ("data", ABOUT, data_command, "firstspike data", "firstspike data cifar10 --data /data --offline"),
+    ("doctor", ABOUT, doctor_command, "firstspike doctor", "firstspike doctor --json"),
+    ("backends", ABOUT, backends_command, "firstspike backends", "firstspike backends --json"),
+)  # fmt: skip
 
-firstspike train examples/mnist-mlp.toml --set epochs=5
 
-firstspike eval runs/mnist-mlp
+def _shown(*examples: str) -> str:
+    """Examples as the end of a help text, one per line."""
+    return "\n\n".join(("Examples:", *examples))
 
-firstspike emulate runs/mnist-mlp --profile loihi-like
-
-firstspike doctor"""
 
 app = typer.Typer(
     name="firstspike",
@@ -30,7 +58,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Time-to-first-spike spiking neural networks: train, measure, run on emulated chips.",
-    epilog=EXAMPLES,
+    epilog=_shown(
+        "firstspike train examples/mnist-mlp.toml --set epochs=5",
+        "firstspike eval runs/mnist-mlp",
+        "firstspike emulate runs/mnist-mlp --profile loihi-like",
+        "firstspike doctor",
+    ),
 )
 
 
@@ -50,13 +83,5 @@ def _options(
 ) -> None: ...
 
 
-TRAIN, CHIP, ABOUT = "Train and measure", "Emulated chips", "Data and installation"
-app.command("train", rich_help_panel=TRAIN)(train_command)
-app.command("eval", rich_help_panel=TRAIN)(eval_command)
-app.command("plot", rich_help_panel=TRAIN)(plot_command)
-app.command("profile", rich_help_panel=TRAIN)(profile_command)
-app.command("check", rich_help_panel=CHIP)(check_command)
-app.command("emulate", rich_help_panel=CHIP)(emulate_command)
-app.command("data", rich_help_panel=ABOUT)(data_command)
-app.command("doctor", rich_help_panel=ABOUT)(doctor_command)
-app.command("backends", rich_help_panel=ABOUT)(backends_command)
+for _name, _section, _function, *_examples in COMMANDS:
+    app.command(_name, rich_help_panel=_section, epilog=_shown(*_examples))(_function)

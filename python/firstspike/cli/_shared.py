@@ -32,7 +32,6 @@ Offline = Annotated[
     bool, typer.Option("--offline", help="Never fetch data; so does the environment variable FIRSTSPIKE_OFFLINE=1.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-AlwaysJson = Annotated[bool, typer.Option("--json", help="Print JSON (the only format).")]
 
 Run = Annotated[
     Path,

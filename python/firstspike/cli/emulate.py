@@ -277,7 +277,7 @@ class _Bar:
 
     def __call__(self, done: int, total: int) -> None:
         if self.bar is None:
-            from tqdm import tqdm
+            from tqdm.auto import tqdm
 
             self.bar = tqdm(total=total, desc=self.title, unit=self.unit, leave=False, disable=None)
         self.bar.update(done - self.bar.n)

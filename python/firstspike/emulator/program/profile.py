@@ -21,10 +21,16 @@ SINGLE_SPIKE = ("native", "refractory", "assumed")
 
 @dataclass(frozen=True)
 class CoreKind:
-    """A kind of core and the number of such cores, 1 to 65,536; None: no known limit.
+    """A kind of core and the number of such cores; None: no known limit.
 
-    axons_in, axons_out: distinct sources that a core listens to; pairs of a neuron and a core that listens to it.
-    synapse_bits: memory for weights. kernel_entries, neuron_entries: memories of a convolution core.
+    Attributes:
+        count: how many such cores there are, 1 to 65,536.
+        neurons: neurons per core.
+        axons_in: distinct sources that a core listens to.
+        axons_out: pairs of a neuron of the core and a core that listens to it.
+        synapse_bits: memory for weights, in bits.
+        kernel_entries, neuron_entries: memories of a convolution core, in weights and in neurons of its map.
+        source: where the numbers come from.
 
     Examples:
         >>> emulator.profile.CoreKind(4, neurons=256)
@@ -53,10 +59,40 @@ class Profile:
     """The parameters of a chip; None is unknown or absent (`sources` says which). The arithmetic is in
     docs/emulator.md.
 
-    weight_sign: "signed" (two's complement), "even" (only even values, one bit more of range: Loihi's mixed sign) or
-    "source" (all weights of a source have one sign). thresholds: one per "neuron", a few per core ("group",
-    `threshold_groups` of them), one per "layer". bias_bits, decay_bits: 0 where the chip has none. single_spike:
-    "native", "refractory" (for at most `single_spike_steps` steps) or "assumed" (the chip does not have it).
+    Attributes:
+        name: what the profile is called.
+        description: one line about it.
+        weight_bits: bits of a stored weight, 2 to 31.
+        weight_sign: "signed" (two's complement), "even" (only even values, one bit more of range: Loihi's mixed sign) or
+            "source" (all weights of a source have one sign).
+        weight_shift: a weight enters shifted left by so many bits, 0 to 16; so does a bias.
+        accumulator_bits: bits of the register that sums the weights of a step; None where there is none.
+        accumulator_overflow: "saturate", "wrap" or "error", see docs/emulator.md, "Policies".
+        membrane_bits: bits of the membrane, 2 to 61.
+        membrane_values: "signed" (two's complement), "symmetric" (without its lowest value) or "unsigned".
+        membrane_overflow: "saturate", "wrap" or "error".
+        threshold_bits: bits of a stored threshold, 1 to 60.
+        threshold_shift: a stored threshold is shifted left by so many bits, at most `weight_shift`.
+        threshold_groups: how many different thresholds a core holds, where `thresholds` is "group".
+        thresholds: one per "neuron", a few per core ("group") or one per "layer".
+        bias_bits: bits of a bias, its sign included; 0: there are none; None: not known, so biases are refused.
+        decay_bits: the membrane's decay is a multiple of 1 / 2^decay_bits, 0 to 16; 0: there is no leak.
+        fire: "ge" (a neuron fires at V >= threshold) or "gt" (at V > threshold).
+        update: "clocked" (sum the events of a step, then test) or "event" (test after every event).
+        axon_delay: an event arrives so many steps after its spike, 0 to 64.
+        single_spike: what keeps a neuron from firing twice: "native", "refractory" (a period that outlasts the run) or
+            "assumed" (the chip has nothing for it).
+        single_spike_steps: the most steps that the refractory period lasts, so the longest run; None: no limit.
+        shared_weights: a core stores the kernel of a convolution once; else one weight per synapse.
+        step_nanoseconds: shortest and longest time of a step; None where there are no steps.
+        energy: the energy table of a report that names none.
+        cores: the kinds of core, see `CoreKind`; in TOML one `[[cores]]` each.
+        convolution_cores: a core takes one layer, as a convolution.
+        max_kernel: the largest side of a kernel.
+        strides, pools: the strides, and the sizes of average pools, that there are.
+        max_padding, max_features, max_output_side: the largest padding, number of output channels and side of a map.
+        max_destinations: how many layers a layer may feed; a chain feeds one.
+        sources: parameter to the source of its value.
 
     Examples:
         >>> profile = emulator.profile.load("loihi-like")

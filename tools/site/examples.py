@@ -1,0 +1,27 @@
+"""The gallery: every script of examples/, with what its docstring says."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+HEAD = """# Examples
+
+Short scripts that run as they stand, each run by the tests. They lie in the folder `examples` of the repository, beside the
+settings of three runs for `firstspike train`.
+
+"""
+ORDER = ("mnist", "own_images", "own_loop", "events", "residual", "compile", "with_lightning", "ddp")
+
+
+def page(folder: Path) -> str:
+    """The page as Markdown: first the scripts of `ORDER`, then the others by name."""
+    scripts = {path.stem: path.read_text() for path in sorted(folder.glob("*.py"))}
+    names = sorted(scripts, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+    parts = []
+    for name in names:
+        words = ast.get_docstring(ast.parse(scripts[name])) or ""
+        code = scripts[name].partition('"""\n\n')[2]
+        parts.append(f"## {name}.py\n\n{words}\n\n```python\n{code}```\n")
+    settings = (f"## {path.name}\n\n```toml\n{path.read_text()}```\n" for path in sorted(folder.glob("*.toml")))
+    return HEAD + "\n".join([*parts, *settings])
