@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ class Ours(nn.Module):
             workload.spec,
             input_shape=workload.input_shape,
             steps=steps,
-            encoder="latency",
+            encoder="spikes",
             readout="membrane",
             normalization=paper,
             affine="channel" if paper else None,
@@ -50,13 +51,22 @@ class Ours(nn.Module):
             generator=torch.Generator().manual_seed(seed),
         )
         shape = (math.prod(workload.input_shape),) if net.flat else workload.input_shape
-        self.layers = nn.ModuleList([Prepacked(net.layers, shape)]) if prepacked else net.layers
-        self.readout = net.readout
+        self.net: Any = nn.Sequential(Prepacked(net.layers, shape), net.readout) if prepacked else net
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The layers of a net that is not prepacked."""
+        layers: nn.ModuleList = self.net.layers
+        return layers
 
     def forward(self, spikes: SpikeTimes) -> Tensor:
         """Scores of the spikes."""
+        scores: Tensor
+        if not self.recompute:
+            scores = self.net(spikes)
+            return scores
         signal = spikes
         for layer in self.layers:
-            signal = checkpoint(layer, signal, use_reentrant=False) if self.recompute else layer(signal)
-        scores: Tensor = self.readout(signal)
+            signal = checkpoint(layer, signal, use_reentrant=False)
+        scores = self.net.readout(signal)
         return scores

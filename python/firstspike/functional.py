@@ -227,7 +227,7 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
     """
     if not isinstance(spikes, SpikeTimes):
         raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}")
-    keep = round((1 - _checks.real("p", p, 0.0, 1.0)) * ops.dropout.DROPOUT_LEVELS)
+    keep = ops.dropout.levels(1 - _checks.real("p", p, 0.0, 1.0))
     if seed is None:
         seed = torch.randint(1 << 62, (1,), device=spikes.device)
     elif not isinstance(seed, Tensor) or seed.dtype != torch.int64 or seed.numel() != 1:

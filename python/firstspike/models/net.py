@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from .. import _checks, decode
 from .. import nn as fs
+from ..nn._chain import chains, obstacle, run_layers
 from ..spikes import SpikeTimes
 from .coding import Readout, make_encoder, make_readout
 from .observation import Observation
 from .recipe import updated
 from .sizes import check_input_shape
+from .training_calls import TrainingCalls
 
 
 class TTFSNet(nn.Module):
@@ -97,7 +99,7 @@ class TTFSNet(nn.Module):
 
         x: float32 without NaN and infinity, or SpikeTimes over the net's steps where its first layer takes spikes.
         """
-        return self._read(*self._run(x, []))
+        return self._read(*self._run(x, None))
 
     def observe(self, x: Tensor | SpikeTimes) -> Observation:
         """The forward pass on x with its intermediate results; its scores carry gradients as those of `forward`."""
@@ -124,21 +126,47 @@ class TTFSNet(nn.Module):
             torch.stack([pool.units for pool in pools]) if pools else none,
         )
 
-    def _run(self, x: Tensor | SpikeTimes, seen: list[SpikeTimes]) -> tuple[SpikeTimes | Tensor, Tensor | None]:
+    def _run(self, x: Tensor | SpikeTimes, seen: list[SpikeTimes] | None) -> tuple[SpikeTimes | Tensor, Tensor | None]:
         """What comes out of the last layer, and its membrane where the readout asks for it; `seen` gets what fires."""
         signal = self._encoded(x)
-        for layer in list(self.layers)[:-1]:
-            signal = layer(signal)
-            if isinstance(layer, (fs.FiringLayer, fs.Residual)):
-                seen.append(signal)
-        last, membrane = self.layers[-1], None
-        if isinstance(self.readout, fs.FirstSpike) and isinstance(last, fs.FiringLayer):
-            signal, membrane = last(signal, membrane=True)
+        layers = list(self.layers)
+        last = layers.pop() if self._asks_for_membrane else None
+        if seen is None:
+            signal = run_layers(layers, signal)
         else:
-            signal = last(signal)
-        if isinstance(signal, SpikeTimes):
-            seen.append(signal)
+            for layer in layers:
+                signal = layer(signal)
+                ends = layer is self.layers[-1] and isinstance(signal, SpikeTimes)
+                if ends or isinstance(layer, (fs.FiringLayer, fs.Residual)):
+                    seen.append(signal)
+        membrane = None
+        if last is not None:
+            signal, membrane = last(signal, membrane=True)
+            if seen is not None:
+                seen.append(signal)
         return signal, membrane
+
+    def training_calls(self) -> TrainingCalls:
+        """Which layers run as one call in a training step on the CPU, and why the others do not, as `firstspike.explain`."""
+        together: list[tuple[str, ...]] = []
+        apart: dict[str, str] = {}
+        layers = list(self.layers)
+        if self._asks_for_membrane:
+            layers.pop()
+        names = (f"layers.{number}" for number in range(len(self.layers)))
+        for group in chains(layers):
+            if len(group) > 1:
+                together.append(tuple(next(names) for _ in group))
+            else:
+                apart[next(names)] = obstacle(group[0]) or "no layer before or after it can join"
+        if self._asks_for_membrane:
+            apart[next(names)] = "the readout needs its membrane beside its spikes"
+        return TrainingCalls(tuple(together), apart)
+
+    @property
+    def _asks_for_membrane(self) -> bool:
+        """Whether the readout reads the last layer's membrane beside its spikes."""
+        return isinstance(self.readout, fs.FirstSpike) and isinstance(self.layers[-1], fs.FiringLayer)
 
     def _read(self, output: SpikeTimes | Tensor, membrane: Tensor | None) -> Tensor:
         scores: Tensor

@@ -12,6 +12,7 @@
 | `ramp` | `ramp`: neurons with a constant current |
 | `fire` | `fire`: the dense neuron |
 | `dropout`, `normalize`, `latency` | `dropout`, `normalize_weight`, `latency` |
+| `chain` | `run_chain`: layers one after another as one node of autograd; not an operator |
 | `prepacked` | `PrepackedLayers`: layers packed once, for inference; not an operator |
 
 `_library` registers them, `_eager` calls the CPU kernels without torch's dispatcher where nobody would notice, `_cuda` holds what
@@ -20,6 +21,7 @@ the CUDA implementations share.
 
 from . import (
     anchors,
+    chain,
     direct,
     dropout,
     fire,
@@ -37,6 +39,7 @@ from ._cuda import support_capacity
 
 __all__ = [
     "anchors",
+    "chain",
     "direct",
     "dropout",
     "fire",

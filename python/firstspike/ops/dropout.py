@@ -17,6 +17,11 @@ DROPOUT_LEVELS = 65536  # `keep` is out of so many
 _MOST_STEPS = 254  # what the entries' steps are is of no concern here
 
 
+def levels(share: float) -> int:
+    """`keep` for the share of spikes that stay, 0 to 1."""
+    return round(share * DROPOUT_LEVELS)
+
+
 def _forward(
     times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
 ) -> tuple[Tensor, Tensor]:
