@@ -100,7 +100,8 @@ def _meanings(kind: type, without: Collection[str] = ()) -> str:
     for entry in dataclasses.fields(kind):
         if entry.name not in without:
             required = "yes" if entry.default is dataclasses.MISSING else "no"
-            lines.append(f"| `{entry.name}` | {required} | {_cell(meanings[entry.name])} |")
+            meaning = _cell(meanings[entry.name]).replace("None", "`unknown`")
+            lines.append(f"| `{entry.name}` | {required} | {meaning} |")
     return "\n".join(lines)
 
 

@@ -22,6 +22,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }
+FIGURE = re.compile(r"^!\[(.+)\]\(.+\)$", re.MULTILINE)  # a picture that is a paragraph
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)")
 
 
@@ -56,7 +57,12 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
             return embedded(text, file, page, config, files)
         return text if "`" in text or text != target else f"`{text}`"
 
-    return LINK.sub(rewritten, markdown)
+    return FIGURE.sub(captioned, LINK.sub(rewritten, markdown))
+
+
+def captioned(picture: re.Match[str]) -> str:
+    """A picture with its description below it, for those who see it as well."""
+    return f'<figure markdown="span">\n{picture[0]}\n<figcaption>{picture[1]}</figcaption>\n</figure>'
 
 
 def embedded(text: str, file: str, page: Any, config: Any, files: Files) -> str:

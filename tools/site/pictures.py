@@ -136,7 +136,8 @@ def latency(test: data.Dataset, sample: int) -> Any:
             times = encode.latency(image, STEPS, curve).seconds()[0, 0].numpy()
             axis.imshow(np.ma.masked_invalid(times), cmap="viridis_r", vmin=0, vmax=STEPS - 1)
             for y, x in np.argwhere(np.isfinite(times)):
-                axis.text(x, y, f"{times[y, x]:.0f}", ha="center", va="center", fontsize=6, color="white")
+                color = "black" if times[y, x] < STEPS / 2 else "white"  # early times are light
+                axis.text(x, y, f"{times[y, x]:.0f}", ha="center", va="center", fontsize=6, color=color)
             axis.set_title(f"time, {curve}")
         for axis in axes:
             axis.set_axis_off()

@@ -75,7 +75,7 @@ class Profile:
         threshold_shift: a stored threshold is shifted left by so many bits, at most `weight_shift`.
         threshold_groups: how many different thresholds a core holds, where `thresholds` is "group".
         thresholds: one per "neuron", a few per core ("group") or one per "layer".
-        bias_bits: bits of a bias, its sign included; 0: there are none; None: not known, so biases are refused.
+        bias_bits: bits of a bias, its sign included; 0: there are none; None: biases are refused as well.
         decay_bits: the membrane's decay is a multiple of 1 / 2^decay_bits, 0 to 16; 0: there is no leak.
         fire: "ge" (a neuron fires at V >= threshold) or "gt" (at V > threshold).
         update: "clocked" (sum the events of a step, then test) or "event" (test after every event).
