@@ -45,6 +45,8 @@ def test_latex():
         (["−3.5", "+2"], True),
         (["97.1 ± 0.2", "not run: no data"], True),
         (["1e-3"], True),
+        (["0.5", "unknown"], True),
+        (["unknown"], False),
         (["12 %"], True),
         (["–", ""], True),
         (["93.1-93.3", "90"], True),

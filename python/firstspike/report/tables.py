@@ -68,9 +68,10 @@ def present(frame: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
 
 
 def numeric(column: Iterable[Any]) -> bool:
-    """Whether a printed column holds numbers (`a ± b`, ranges and dashes count), and is to be set flush right."""
+    """Whether a printed column holds numbers (`a ± b` and ranges count; dashes, "unknown" and "not run" may stand among
+    them), and is to be set flush right."""
     cells = [str(cell).strip() for cell in column]
-    filled = [cell for cell in cells if cell and not cell.startswith("not run")]
+    filled = [cell for cell in cells if cell and not cell.startswith(("not run", "unknown"))]
     return bool(filled) and all(cell == MISSING or _NUMBER.match(cell) for cell in filled)
 
 

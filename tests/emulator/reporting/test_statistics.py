@@ -121,6 +121,10 @@ def test_report_in_all_forms(ran, tmp_path):
         and "energy per image, nJ, 45nm-float" in text
     )
     page = made.write_html(tmp_path / "r.html").read_text()
+    assert "why it does not fit" not in page  # it fits
+    layers = page.partition("Means per image")[2].partition("</table>")[0]
+    assert "unknown" not in layers and "–" in layers  # a readout has no silent neurons
+    assert '<td class="n">unknown</td>' in page  # static energy, in a column of numbers
     assert page.count("<table>") >= 5 and "<svg" in page and "Davies" in page
     assert not re.search(r'(src|href)="http', page)
     assert made.write_json(tmp_path / "r.json").read_text() == made.to_json() + "\n"

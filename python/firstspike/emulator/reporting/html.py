@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ...report import Page
+from ...report.tables import MISSING
 from ..program.layers import Register
 from .labels import label
 
@@ -46,11 +47,11 @@ class Contents:
 def page(c: Contents) -> Page:
     """The page: predictions, layers, energy, mismatches, quantisation, placement, profile, origin."""
     made = Page(c.title, c.subtitle)
-    made.section("Result").facts({label(name): text(value) for name, value in c.summary.items()})
+    made.section("Result").facts({label(name): text(value) for name, value in c.summary.items() if name != "refusal"})
     if c.refusal:
         made.notice(f"This program does not fit the chip: {c.refusal}. Its arithmetic was emulated all the same.")
     made.section("Layers").table(
-        _texts(c.layers),
+        _texts(c.layers, none=MISSING),
         "Means per image; overflows in all images.",
         "An operation is delivered to every synapse of an event. It is effective if the neuron had not fired yet. "
         "An update is active if an event arrived in that step.",
@@ -66,7 +67,7 @@ def page(c: Contents) -> Page:
             made.table(_texts(c.mismatches.head(50)), "Predictions that differ (the first 50).")
     if c.quantisation is not None:
         made.section("Quantisation").table(
-            _texts(c.quantisation), "Weights, thresholds, and registers that no input can overflow."
+            _texts(c.quantisation, none=MISSING), "Weights, thresholds, and registers that no input can overflow."
         )
     if c.placement is not None and c.placement_figure is not None:
         made.section("Placement").table(_texts(c.placement), "Neurons on cores.").figure(
@@ -77,8 +78,9 @@ def page(c: Contents) -> Page:
     return made
 
 
-def _texts(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = frame.map(text)
+def _texts(frame: pd.DataFrame, none: str = "unknown") -> pd.DataFrame:
+    """The table as texts; none: what stands for a value that is missing, "unknown" or a dash where it does not apply."""
+    shown = frame.map(lambda value: none if value is None or value != value else text(value))
     if "part" in shown:
         shown["part"] = shown["part"].map(label)
     return shown.rename(columns=label)

@@ -151,7 +151,7 @@ class Report:
                 lines += [f"{label(name)}, {key}: {_plain(item)}" for key, item in value.items()]
             elif value is not None or name != "refusal":
                 lines.append(f"{label(name)}: {_plain(value)}")
-        parts = ["\n".join(lines), _shown(self.layers().round(1))]
+        parts = ["\n".join(lines), _shown(self.layers().round(1), none="–")]
         if self.accounts:
             parts.append(_shown(self.energy()))
         unlike = self.mismatches()
@@ -221,10 +221,10 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return json.loads(frame.to_json(orient="records", double_precision=15)) if len(frame) else []
 
 
-def _shown(frame: pd.DataFrame) -> str:
+def _shown(frame: pd.DataFrame, none: str = "unknown") -> str:
     if "part" in frame:
         frame = frame.assign(part=frame["part"].map(label))
-    return frame.rename(columns=label).to_string(index=False, na_rep="unknown")
+    return frame.rename(columns=label).to_string(index=False, na_rep=none)
 
 
 def _plain(value: Any) -> str:
