@@ -55,12 +55,24 @@ def _version(name: str) -> str | None:
         return None
 
 
+def _load() -> float:
+    """How many processes ran or waited for a core on average in the last minute; 0 where the system does not tell."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
 def _advice(found: dict[str, Any], versions: dict[str, str | None], cores: int) -> list[str]:
     lines = []
     cpu, cuda = found["cpu"], found["cuda"]
     if cpu["instruction_set"] == "generic" and platform.machine().lower() in ("x86_64", "amd64"):
         lines.append("the generic kernels are in use: install a build for x86-64, which is several times as fast")
-    if cpu["threads"] < cores:
+    load = _load()
+    if load > cores:
+        if cpu["threads"] > 1 and os.environ.get("OMP_WAIT_POLICY", "").lower() != "passive":
+            lines.append(
+                f"the machine is busy, its load is {load:.1f} on {cores} cores, and threads wait for each other by spinning: set "
+                "OMP_WAIT_POLICY=PASSIVE, or OMP_NUM_THREADS=1, before Python starts"
+            )
+    elif cpu["threads"] < cores:
         lines.append(
             f"{cpu['threads']} of {cores} cores are used: set OMP_NUM_THREADS={cores}, or threads in the settings"
         )

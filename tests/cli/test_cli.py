@@ -12,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from firstspike import backends
 from firstspike.cli import COMMANDS, app
 
 TOML = """
@@ -162,6 +163,25 @@ def test_doctor_says_what_is_there_and_what_to_do(run, monkeypatch):
     assert "for folders of images: pip install 'firstspike[images]'" in found["advice"]
     assert any(line.endswith("of 1000 cores are used: set OMP_NUM_THREADS=1000, or threads in the settings")
                for line in found["advice"])  # fmt: skip
+
+
+def test_doctor_on_a_busy_machine(run, monkeypatch):
+    """Threads that spin are advised against, and more of them are not advised."""
+    monkeypatch.setattr("firstspike.diagnosis._load", lambda: 3.25)
+    monkeypatch.setattr("firstspike._provenance.cores", lambda: 3)
+    compiled = backends()
+    monkeypatch.setattr("firstspike.diagnosis.backends", lambda: {**compiled, "cpu": {**compiled["cpu"], "threads": 2}})
+
+    def threads() -> list[str]:
+        return [line for line in json.loads(run("doctor", "--json")[1])["advice"] if "OMP_" in line]
+
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    (advice,) = threads()
+    assert advice.startswith("the machine is busy, its load is 3.2 on 3 cores") and "OMP_WAIT_POLICY=PASSIVE" in advice
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    assert threads() == []
+    monkeypatch.setattr("firstspike.diagnosis._load", lambda: 1.0)
+    assert threads() == ["2 of 3 cores are used: set OMP_NUM_THREADS=3, or threads in the settings"]
 
 
 def test_data_as_json(run):
