@@ -39,7 +39,7 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
         raise ValueError(f"x must have shape [batch, ...] with at least 2 dimensions, got {tuple(x.shape)}")
     if not torch.compiler.is_compiling() and not x.is_meta:
         _check_unit_interval(x)
-    return SpikeTimes(ops.latency.latency(x.contiguous(), steps, CURVES.index(curve)), steps)
+    return SpikeTimes._trusted(ops.latency.latency(x.contiguous(), steps, CURVES.index(curve)), steps)
 
 
 def first_events(

@@ -15,6 +15,7 @@ from ..spikes import SpikeTimes
 
 Spikes = SpikeTimes | Tensor
 Pair = tuple[int, int]
+_NO_CONTEXT = nullcontext()
 MAP = "[batch, channels, height, width]"
 FLAT_OR_MAP = f"[batch, neurons] or {MAP}"
 
@@ -122,7 +123,7 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """The context in which autocast is off: the membrane is float32 whatever the caller's autocast."""
     kind = device.type
     on = kind != "meta" and torch.is_autocast_enabled(kind)
-    return torch.autocast(kind, enabled=False) if on else nullcontext()
+    return torch.autocast(kind, enabled=False) if on else _NO_CONTEXT
 
 
 def constant_current(

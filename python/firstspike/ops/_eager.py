@@ -12,6 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
+
+from .._geometry import Geometry
 
 _keys: Any = torch._C._dispatch_keys
 _modes: Any = torch._C._dispatch_tls_local_include_set
@@ -25,24 +28,26 @@ def _set(*names: str) -> Any:
 
 
 # By name what is known to be plain, so that all else, and all that is new in torch, is dispatched; in inference mode: less.
-_CPU, _CPU_INFERENCE = _set("CPU", "ADInplaceOrView", "AutogradCPU", "AutocastCPU"), _set("CPU", "AutocastCPU")
-_NO_MODE, _INFERENCE_MODE = _set("BackendSelect", "ADInplaceOrView"), _set("BackendSelect")
-_TYPES = (Tensor, torch.nn.Parameter)
+_PLAIN_KEYS = _set("CPU", "ADInplaceOrView", "AutogradCPU", "AutocastCPU"), _set("CPU", "AutocastCPU")
+_PLAIN_MODES = _set("BackendSelect", "ADInplaceOrView"), _set("BackendSelect")
+# What else our operators are called with.
+_NO_TENSORS = frozenset((type(None), bool, int, float, tuple, list, Geometry))
+_function_mode: Callable[[], bool] = torch._C._is_torch_function_mode_enabled
+_profiled: Callable[[], bool] = torch.autograd._profiler_enabled  # type: ignore[attr-defined]
 
 
 def bypasses_dispatcher(*arguments: Any) -> bool:
     """Whether only autograd would notice that a call with these arguments skips the dispatcher."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or _function_mode() or _profiled():
         return False
-    modes = _modes()
-    if modes != _NO_MODE and modes != _INFERENCE_MODE:
-        return False
-    if torch._C._is_torch_function_mode_enabled() or torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
+    if _modes() not in _PLAIN_MODES:
         return False
     for argument in arguments:
-        if type(argument) in _TYPES:
-            keys = _keys(argument)
-            if keys != _CPU and keys != _CPU_INFERENCE:
+        kind = type(argument)
+        if kind in _NO_TENSORS:
+            continue
+        if kind is Tensor or kind is Parameter:
+            if _keys(argument) not in _PLAIN_KEYS:
                 return False
         elif isinstance(argument, Tensor):
             return False
@@ -70,7 +75,7 @@ def eager(
 
 
 def _wants_gradient(arguments: tuple[Any, ...]) -> bool:
-    return torch.is_grad_enabled() and any(type(x) in _TYPES and x.requires_grad for x in arguments)
+    return torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in arguments)
 
 
 def _recorded(
