@@ -60,3 +60,4 @@ def test_every_example_is_in_the_gallery() -> None:
     for path in folder.iterdir():
         if path.suffix in {".py", ".toml"}:
             assert f"## {path.name}\n" in page and path.read_text().rstrip()[-40:] in page
+    assert r"DIR/train/CLASS/\*.png" in page and "draw = torch.Generator()" in page

@@ -20,8 +20,13 @@ def page(folder: Path) -> str:
     names = sorted(scripts, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
     parts = []
     for name in names:
-        words = ast.get_docstring(ast.parse(scripts[name])) or ""
+        words = _plain(ast.get_docstring(ast.parse(scripts[name])) or "")
         code = scripts[name].partition('"""\n\n')[2]
         parts.append(f"## {name}.py\n\n{words}\n\n```python\n{code}```\n")
     settings = (f"## {path.name}\n\n```toml\n{path.read_text()}```\n" for path in sorted(folder.glob("*.toml")))
     return HEAD + "\n".join([*parts, *settings])
+
+
+def _plain(words: str) -> str:
+    """A docstring in which a star is a star, and no emphasis, apart from its indented code."""
+    return "\n".join(line if line.startswith("    ") else line.replace("*", r"\*") for line in words.splitlines())
