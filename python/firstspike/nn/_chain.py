@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as _torch_module
+from torch.nn.modules import module as _modules
 
 from .. import _checks, _geometry, _layer_arguments
 from .._geometry import Geometry
@@ -19,7 +19,6 @@ from .normalization import WeightNormalization
 from .ttfs import TTFSConv2d, TTFSLinear
 
 Chained = TTFSLinear | TTFSConv2d | Integrate
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks", "_compiled_call_impl")
 
 
 def obstacle(layer: nn.Module) -> str | None:
@@ -133,8 +132,15 @@ def _geometry_of(layer: Chained, shape: tuple[int, ...], weight: Tensor) -> Geom
 
 def _is_observed(own: dict[str, Any]) -> bool:
     """Whether a call of the module that has these attributes does more than its class's forward."""
-    return (
-        any(own.get(name) for name in _HOOKS)
+    return bool(
+        own["_forward_hooks"]
+        or own["_forward_pre_hooks"]
+        or own["_backward_hooks"]
+        or own["_backward_pre_hooks"]
         or "forward" in own
-        or any(getattr(_torch_module, f"_global{name}") for name in _HOOKS[:4])
+        or own.get("_compiled_call_impl")
+        or _modules._global_forward_hooks
+        or _modules._global_forward_pre_hooks
+        or _modules._global_backward_hooks
+        or _modules._global_backward_pre_hooks
     )
