@@ -11,6 +11,7 @@ from hypothesis import given
 from torch import Tensor
 
 from firstspike import encode
+from firstspike._checks import SILENT
 
 UNIT = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20)
 STEPS = st.integers(1, 254)
@@ -31,6 +32,28 @@ def test_linear_times_by_hand() -> None:
 def test_halves_go_to_even() -> None:
     # (1 - x) 4 = 0.5, 1.5, 2.5, 3.5
     assert encode.latency(row(0.875, 0.625, 0.375, 0.125), 5).times.tolist() == [[0, 2, 2, 4]]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 8, 9, 254])
+def test_linear_times_have_the_bits_of_the_formula(steps: int) -> None:
+    """In single precision, for blocks of every length: grey levels, halves, numbers that are almost 0 or 1."""
+    x = torch.cat(
+        [
+            torch.rand(40000, generator=torch.Generator().manual_seed(0)),
+            torch.arange(256) / 255,
+            torch.linspace(0, 1, 2 * steps + 1),
+        ]
+    )
+    x = torch.cat([x, torch.tensor([-0.0, 1e-40, 1 - 2**-24])]).view(1, -1)
+    expected = ((1 - x) * (steps - 1)).round().to(torch.uint8).masked_fill(x == 0, SILENT)
+    assert torch.equal(encode.latency(x, steps).times, expected)
+
+
+def test_the_operator_gives_times_whatever_comes() -> None:
+    """`encode.latency` refuses such values; a traced net checks nothing."""
+    x = torch.tensor([[float("nan"), float("inf"), -float("inf"), -3.0, 7.0]])
+    times = torch.ops.firstspike.latency(x, 8, 0)
+    assert times[0, 1:].tolist() == [0, 7, 7, 0] and int(times[0, 0]) < 8
 
 
 def test_log_times_by_hand() -> None:

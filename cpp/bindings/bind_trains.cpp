@@ -1,5 +1,6 @@
 // Dense trains to spike times and back; dense gradients and support entries; spikes that are lost.
 #include "../cpu/dropout.h"
+#include "../cpu/latency.h"
 #include "../cpu/trains.h"
 #include "arguments.h"
 #include "subjects.h"
@@ -52,6 +53,15 @@ void at_support(int64_t steps, int64_t sites, int64_t channels, const Array& gra
     gather_at_support(in, sites, channels, view, threads_from(threads), out);
 }
 
+void latency(int64_t steps, const Array& x, int threads, const Array& times) {
+    steps_from(steps);
+    const int64_t units = checked("the size of x", x.size(), 0, kMostElements);
+    const auto* in = input<float>(x, "x", units);
+    auto* out = output<uint8_t>(times, "times", units);
+    const py::gil_scoped_release released;
+    linear_latency(in, units, steps, threads_from(threads), out);
+}
+
 DropoutMask mask_from(const Array& seed, int64_t keep) {
     checked("keep", keep, 0, 65536);
     return {static_cast<uint64_t>(*input<int64_t>(seed, "seed", 1)), static_cast<uint32_t>(keep)};
@@ -91,6 +101,7 @@ void bind_trains(py::module_& m) {
           py::arg("times"));
     m.def("dense_from_times", &to_dense, py::arg("steps"), py::arg("neurons"), py::arg("times"), py::arg("threads"),
           py::arg("spikes"));
+    m.def("linear_latency", &latency, py::arg("steps"), py::arg("x"), py::arg("threads"), py::arg("times"));
     m.def("support_from_dense", &to_support, py::arg("steps"), py::arg("sites"), py::arg("channels"), py::arg("gradient"),
           py::arg("threads"));
     m.def("gather_at_support", &at_support, py::arg("steps"), py::arg("sites"), py::arg("channels"), py::arg("gradient"),

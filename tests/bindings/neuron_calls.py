@@ -47,3 +47,14 @@ def ramp_gradient(draw: Draw) -> Arguments:
         "threads": draw.threads(),
         "gradient_out": torch.zeros(sites, channels),
     }
+
+
+@call
+def linear_latency(draw: Draw) -> Arguments:
+    sites, channels, steps = places(draw)
+    return {
+        "steps": steps,
+        "x": draw.floats(sites, channels),
+        "threads": draw.threads(),
+        "times": torch.zeros(sites, channels, dtype=torch.uint8),
+    }
