@@ -70,6 +70,7 @@ class alignas(128) SupportWriter {
     };
 
     void add_chunk(int64_t least);
+    void clear();  // gives the chunks back
 
     int64_t chunk_;
     int64_t* count_;
@@ -79,20 +80,35 @@ class alignas(128) SupportWriter {
 };
 
 // What the tasks of a layer find: each group is one task's.
+//
+// Where one thread runs all tasks, in their order, the place of a task's entries is known when it ends: they move there at once,
+// while they lie in L2. How many there will be is estimated from the first tasks. The entries of several threads' tasks move at
+// the end.
 class SupportRecord {
  public:
     // wanted: else nothing is recorded. neurons: of all groups; most have about an entry each.
     SupportRecord(bool wanted, int64_t tasks, int64_t groups, int64_t neurons);
 
     SupportWriter& of_task(int64_t task) { return writers_[static_cast<size_t>(task)]; }
+    // Nothing more comes from this task, and all tasks before it have ended in this way. May be left out, for the others as well.
+    void end_task(int64_t task);
 
     // All groups' entries in the groups' order, whichever task found them.
     Support join(int threads);
 
  private:
+    void add_up(int64_t end);                                        // the offsets of the groups up to `end`
+    void resize(int64_t room);                                       // keeps what has moved
+    void copy_to_place(const SupportWriter& writer, uint8_t* lane);  // lane: of the first entry
+
     bool wanted_;
     Support all_;
     std::vector<SupportWriter> writers_;
+    bool in_order_ = true;  // each task that has ended had the groups that follow those of the task before it
+    int64_t counted_ = 0;   // groups whose offsets are known
+    int64_t moved_ = 0;     // tasks
+    int64_t filled_ = 0;    // entries of these
+    int64_t room_ = 0;      // entries that all_ has memory for: so many steps, then so many lanes
 };
 
 }  // namespace firstspike

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.dlpack import to_dlpack
 
 from firstspike import SpikeTimes, _extension, functional
+from firstspike._geometry import Geometry
 from firstspike.surrogate import triangle
 
 
@@ -118,3 +120,35 @@ thread.join()
 """
     result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=120, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("firing", [range(16), range(8, 16), range(2), (0, 15), ()])
+def test_support_of_a_batch_is_that_of_its_samples(firing: Iterable[int]) -> None:
+    """Wherever in a batch the entries are: how many there will be is estimated from the first samples."""
+    steps, outputs = 8, 70
+    g = torch.Generator().manual_seed(1)
+    times = torch.full((16, 12, 12, 2), 255, dtype=torch.uint8)
+    for sample in firing:
+        times[sample] = torch.randint(steps, (12, 12, 2), generator=g, dtype=torch.uint8)
+    weight = torch.randn(outputs, 2, 3, 3, generator=g)
+
+    def support(samples: Tensor, threads: int) -> list[Tensor]:
+        shape = Geometry(len(samples), 12, 12, 2, 1, 3, 3, 1, 1, 1, 1, outputs, steps)
+        neuron = (1.0, 1.0, 0.0, 1.0)  # threshold, decay, a triangle and its width
+        out = torch.empty(shape.out_shape, dtype=torch.uint8)
+        found = _extension.cpu.fire_layer(
+            shape, neuron, to_dlpack(samples), to_dlpack(weight), None, True, threads, to_dlpack(out)
+        )
+        return [torch.from_dlpack(array) for array in found]
+
+    alone = [support(times[i : i + 1], 1) for i in range(16)]
+    counts = torch.cat([offset.diff() for offset, _, _ in alone])
+    expected = (
+        torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]),
+        torch.cat([slope for _, slope, _ in alone]),
+        torch.cat([place for _, _, place in alone], dim=1),
+    )
+    assert bool(counts.any()) == bool(list(firing))
+    for threads in (1, 2, 3):
+        for array, wanted in zip(support(times, threads), expected, strict=True):
+            assert torch.equal(array, wanted)

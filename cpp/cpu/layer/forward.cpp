@@ -42,8 +42,8 @@ void each_line(const ForwardPlan& plan, int64_t lines, int64_t task, Line&& line
 }
 
 // Tile by tile: a thread goes through some samples with one tile of weights in its cache.
-template <class Run>
-void each_tile_by_sample(const Synapses& s, const ForwardPlan& plan, Run&& run) {
+template <class Run, class End>
+void each_tile_by_sample(const Synapses& s, const ForwardPlan& plan, Run&& run, End&& end) {
     const Layer& l = s.layer;
     const Tiles tiles{l.outputs};
     const PackedLayer packed(s, plan.pack_whole);
@@ -57,11 +57,12 @@ void each_tile_by_sample(const Synapses& s, const ForwardPlan& plan, Run&& run) 
                 run(task, sample, tile, vectors, ListedCurrent{weights.weights, packed.bias.tile(tile), spikes.sample(sample)});
             });
         });
+        end(task);
     });
 }
 
-template <class Run>
-void each_tile_by_field(const Synapses& s, const ForwardPlan& plan, Run&& run) {
+template <class Run, class End>
+void each_tile_by_field(const Synapses& s, const ForwardPlan& plan, Run&& run, End&& end) {
     const Layer& l = s.layer;
     const Tiles tiles{l.outputs};
     const PackedLayer packed(s, plan.pack_whole);
@@ -77,6 +78,7 @@ void each_tile_by_field(const Synapses& s, const ForwardPlan& plan, Run&& run) {
                 });
             }
         });
+        end(task);
     });
 }
 
@@ -116,8 +118,8 @@ StepSums<N> sum_taps(const Layer& l, const SpikesByLine& cells, const float* wei
     return sums;
 }
 
-template <class Run>
-void each_tile_by_line(const Synapses& s, const ForwardPlan& plan, Run&& run) {
+template <class Run, class End>
+void each_tile_by_line(const Synapses& s, const ForwardPlan& plan, Run&& run, End&& end) {
     const Layer& l = s.layer;
     const Tiles tiles{l.outputs};
     const PackedLayer packed(s, plan.pack_whole);
@@ -140,16 +142,18 @@ void each_tile_by_line(const Synapses& s, const ForwardPlan& plan, Run&& run) {
                     }
                 });
         });
+        end(task);
     });
 }
 
-// Calls run(task, site, tile, vectors, current) for every tile of neurons; calls with the same `task` come one after another.
-template <class Run>
-void each_tile(const Synapses& s, const ForwardPlan& plan, Run&& run) {
+// Calls run(task, site, tile, vectors, current) for every tile of neurons; calls with the same `task` come one after another, and
+// then end(task).
+template <class Run, class End>
+void each_tile(const Synapses& s, const ForwardPlan& plan, Run&& run, End&& end) {
     switch (plan.lists) {
-        case SpikeLists::by_sample: return each_tile_by_sample(s, plan, run);
-        case SpikeLists::by_field: return each_tile_by_field(s, plan, run);
-        case SpikeLists::by_line: return each_tile_by_line(s, plan, run);
+        case SpikeLists::by_sample: return each_tile_by_sample(s, plan, run, end);
+        case SpikeLists::by_field: return each_tile_by_field(s, plan, run, end);
+        case SpikeLists::by_line: return each_tile_by_line(s, plan, run, end);
     }
 }
 
@@ -196,7 +200,7 @@ Support fire(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate
     const int64_t steps = s.layer.steps;
     const FiringRule rule(neuron, surrogate);
     SupportRecord found(record, plan.tasks, sites * tiles.number(), sites * s.layer.outputs);
-    each_tile(s, plan, [&](int64_t task, int64_t site, int64_t tile, auto vectors, const auto& own) {
+    const auto run = [&](int64_t task, int64_t site, int64_t tile, auto vectors, const auto& own) {
         constexpr int N = decltype(vectors)::value;
         const int used = tiles.used(tile);
         const auto& current = complete.template of<N>(own, site, tile);
@@ -214,6 +218,9 @@ Support fire(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate
             walk(v, current, steps, neuron, firing);
             firing.write_times(times, used);
         }
+    };
+    each_tile(s, plan, run, [&](int64_t task) {
+        if (s.threads == 1) found.end_task(task);
     });
     return found.join(s.threads);
 }
@@ -230,12 +237,13 @@ void integrate_layer(const Synapses& s, const Neuron& neuron, float* membrane) {
     const int64_t sites = s.layer.batch * s.layer.sites();
     const ForwardPlan plan = plan_layer(s.layer, s.threads).forward;
     announce("forward", plan);
-    each_tile(s, plan, [&](int64_t, int64_t site, int64_t tile, auto vectors, const auto& current) {
+    const auto run = [&](int64_t, int64_t site, int64_t tile, auto vectors, const auto& current) {
         constexpr int N = decltype(vectors)::value;
         Vec v[N] = {};
         walk(v, current, s.layer.steps, neuron,
              Membranes<N>{membrane + site * s.layer.outputs + tile * kTile, sites * s.layer.outputs, tiles.used(tile)});
-    });
+    };
+    each_tile(s, plan, run, [](int64_t) {});
 }
 
 }  // namespace firstspike
