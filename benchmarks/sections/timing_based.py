@@ -58,4 +58,4 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
         for row in rows
         for side in ("firstspike", "timing_based")
     ]
-    return [(f"Training step on the events of a {STEPS}-step code, median (quartiles)", pd.DataFrame(lines))]
+    return [(f"Training step on the events of a code of {STEPS} steps, median (quartiles)", pd.DataFrame(lines))]
