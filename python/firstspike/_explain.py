@@ -12,6 +12,7 @@ from . import _checks, _extension, _geometry
 from .models import TTFSNet
 from .models.training_calls import TrainingCalls
 from .nn import Integrate, TTFSConv2d, TTFSLinear
+from .nn._chain import geometry_of
 from .spikes import SpikeTimes
 
 Facts = dict[str, bool | int | str]
@@ -94,8 +95,6 @@ def _geometry_of(layer: Any, shape: tuple[int, ...]) -> _geometry.Geometry:
     if isinstance(layer, TTFSConv2d):
         if len(shape) != 4:
             raise ValueError(f"batch must have 4 dimensions, [B, C, H, W], got {shape}")
-        pool = _geometry.pool_of(shape, layer.avg_pool)
-        return _geometry.convolution(shape, layer.weight, layer.stride, layer.padding, pool, layer.steps)
-    if len(shape) not in (2, 4):
+    elif len(shape) not in (2, 4):
         raise ValueError(f"batch must have 2 dimensions, [B, N], or 4, [B, C, H, W], got {shape}")
-    return _geometry.linear(shape, layer.weight, _geometry.pool_of(shape, layer.avg_pool), layer.steps)
+    return geometry_of(layer, shape, layer.weight)

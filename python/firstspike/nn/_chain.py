@@ -86,7 +86,8 @@ def _run_as_one(layers: Sequence[Any], spikes: SpikeTimes) -> SpikeTimes | Tenso
     for layer in layers:
         deviation, weight, gamma, bias = _parameters(layer)
         parameters += weight, gamma, _checks.bias(bias, len(weight))
-        stages.append(_stage(layer, _geometry_of(layer, shape, weight), deviation))
+        _checks.float32("weight", weight, 4 if isinstance(layer, TTFSConv2d) else 2)
+        stages.append(_stage(layer, geometry_of(layer, shape, weight), deviation))
         batch, height, width, outputs = stages[-1].geometry.out_shape
         shape = (batch, outputs, height, width) if isinstance(layer, TTFSConv2d) else (batch, outputs)
     result = _ops.run_chain(stages, _layer_arguments._input(spikes), parameters)
@@ -122,12 +123,12 @@ def _stage(layer: Chained, geometry: Geometry, deviation: float | None) -> Stage
     )  # as `functional.dropout`
 
 
-def _geometry_of(layer: Chained, shape: tuple[int, ...], weight: Tensor) -> Geometry:
+def geometry_of(layer: Chained, shape: tuple[int, ...], weight: Tensor) -> Geometry:
+    """The sizes of a layer with this weight on an input of `shape`."""
     pool = _geometry.pool_of(shape, layer.avg_pool)
     if isinstance(layer, TTFSConv2d):
-        weight = _checks.float32("weight", weight, 4)
         return _geometry.convolution(shape, weight, layer.stride, layer.padding, pool, layer.steps)
-    return _geometry.linear(shape, _checks.float32("weight", weight, 2), pool, layer.steps)
+    return _geometry.linear(shape, weight, pool, layer.steps)
 
 
 def _is_observed(own: dict[str, Any]) -> bool:
