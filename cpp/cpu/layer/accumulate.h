@@ -7,9 +7,9 @@ namespace firstspike {
 
 // Sums of N vectors kept apart so that an addition need not wait for the one before: the more, the fewer they are.
 template <int N>
-constexpr int kChains = N == 1           ? 4
-                        : N <= kTileVecs ? 2
-                                         : 1;
+constexpr int kChains = N == 1   ? 4
+                        : N <= 4 ? 2
+                                 : 1;
 
 // Calls add(sum, i) for i in [0, count), which adds the i-th summand, and adds all to v. The sums are locals: v's address is
 // known elsewhere, and the compiler would write it back at every addition.

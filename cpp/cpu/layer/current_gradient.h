@@ -60,17 +60,13 @@ class CurrentGradient {
         int64_t used = kWidth;
         Vec bias[N] = {};
         for (int64_t i = 0; i < sites; ++i) {
-            const int64_t group = (lines_.first(line) + i) * tiles + tile;
-            const int64_t begin = g.support.offset[group];
-            list_direct(direct_, g, begin, g.support.offset[group + 1]);
-            find_steps(until_, begin, g.support.step + begin, g.support.offset[group + 1] - begin, steps);
+            entries_.list(g, (lines_.first(line) + i) * tiles + tile, steps);
             uint32_t* table = table_.data() + (at_.lead + i * at_.site_stride) * steps;
             int64_t value = 0;
             Vec d[N] = {};
             for (int64_t t = steps - 1; t >= 0; --t) {
-                const int64_t e = until_[t], count = until_[t + 1] - e;
-                if (count > 0 || (value != 0 && neuron_.decay != 1.0f)) {
-                    add_entries(d, bias, bits_of(g.support.lane + e, count), direct_.data() + (e - begin), gain_[t]);
+                if (entries_.count(t) > 0 || (value != 0 && neuron_.decay != 1.0f)) {
+                    add_entries(d, bias, entries_.lanes(t), entries_.direct(t), gain_[t]);
                     value = used;
                     unrolled<N>(FIRSTSPIKE_BODY(k) { store(values_.data() + value + k * kLanes, d[k]); });
                     used += kWidth;
@@ -102,9 +98,9 @@ class CurrentGradient {
     Neuron neuron_;
     SiteLines lines_;
     Positions at_;
-    Buffer<float> direct_, values_;
+    EntriesByStep entries_;
+    Buffer<float> values_;
     Buffer<uint32_t> table_;
-    int64_t until_[kMaxSteps + 1];
     float gain_[kMaxSteps];  // of the bias, which enters in every step
 };
 

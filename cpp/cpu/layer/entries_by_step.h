@@ -15,8 +15,8 @@ namespace firstspike {
 template <class Place>
 inline void find_steps(Place* until, Place first, const uint8_t* step, int64_t count, int64_t steps) {
     if (steps <= kCompareEntries) {
-        until[0] = first;
-        for (int t = 1; t <= steps; ++t) until[t] = first + static_cast<Place>(count_below(step, count, t));
+        std::fill_n(until, steps + 1, first);
+        count_below_each(step, count, static_cast<int>(steps), until);
         return;
     }
     std::fill_n(until, steps + 1, first);
@@ -30,12 +30,6 @@ inline Vec direct_at(const OutputGradient& g, int64_t e, int64_t end) {
     return g.slope ? gradient * load_some(g.slope + e, end - e) : gradient;
 }
 
-// `direct` of the entries [from, to) of a group into `direct`; a vector behind them may be read.
-inline void list_direct(Buffer<float>& direct, const OutputGradient& g, int64_t from, int64_t to) {
-    direct.reserve(to - from + kLanes);
-    for (int64_t e = from; e < to; e += kLanes) store(direct.data() + (e - from), direct_at(g, e, to));
-}
-
 // `direct` of vector k of a tile at a step: the values from `entries` on go to the tile's `lanes` that have an entry, in their
 // order.
 FIRSTSPIKE_INLINE Vec direct_of_lanes(uint64_t lanes, const float* entries, int k) {
@@ -43,5 +37,29 @@ FIRSTSPIKE_INLINE Vec direct_of_lanes(uint64_t lanes, const float* entries, int 
     const auto mask = static_cast<uint32_t>(lanes >> (k * kLanes)) & ((1u << kLanes) - 1);
     return expand_lanes(mask, entries + __builtin_popcountll(before));
 }
+
+// The entries of a group, listed by step.
+class EntriesByStep {
+ public:
+    void list(const OutputGradient& g, int64_t group, int64_t steps) {
+        const int64_t from = g.support.offset[group], to = g.support.offset[group + 1];
+        find_steps(until_, int64_t{0}, g.support.step + from, to - from, steps);
+        lane_.reserve(to - from + kLanes);  // whole vectors are written, and read
+        direct_.reserve(to - from + kLanes);
+        std::copy_n(g.support.lane + from, to - from, lane_.data());
+        for (int64_t e = from; e < to; e += kLanes) store(direct_.data() + (e - from), direct_at(g, e, to));
+    }
+
+    int64_t count(int64_t t) const { return until_[t + 1] - until_[t]; }
+    // The lanes of the tile that have an entry at step t, as bits, ...
+    uint64_t lanes(int64_t t) const { return bits_of(lane_.data() + until_[t], count(t)); }
+    // ... and their `direct`, in this order.
+    const float* direct(int64_t t) const { return direct_.data() + until_[t]; }
+
+ private:
+    Buffer<uint8_t> lane_;
+    Buffer<float> direct_;
+    int64_t until_[kMaxSteps + 1];
+};
 
 }  // namespace firstspike

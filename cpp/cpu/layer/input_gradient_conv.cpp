@@ -26,7 +26,7 @@ void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, 
             const float* w = weights + (ky * l.kernel_width + kx) * tap_stride;
             const int64_t shift = l.pad_x - kx;  // site x sends to the cells from x stride_x - shift on
             const int64_t first = first_site_over(from, kx + taps - 1, l.stride_x, l.pad_x);
-            with_taps(taps, [&](auto number) {
+            with_number<taps_in_registers(N)>(static_cast<int>(taps), [&](auto number) {
                 for (int64_t x = first; x < l.out_width() && x * l.stride_x - shift < to; ++x)
                     add_list<decltype(number)::value>(h, steps, x * l.stride_x - shift - from + kMargin, w, tap_stride, events,
                                                       y * l.out_width() + x);

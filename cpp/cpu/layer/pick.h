@@ -19,7 +19,13 @@ inline void pick(float* out, const float* table, const uint8_t* step, const uint
         _mm512_mask_storeu_ps(out + i, first, _mm512_mask_i32gather_ps(Vec{}, first, reinterpret_cast<__m512i>(place), table, 4));
     }
 #else
-    for (int64_t i = 0; i < count; ++i) out[i] = table[std::max(step[i] - first_step, 0) * kWidth + lane[i]];
+    int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) {
+        const Words at = widen_some(step + i, kLanes), from = Words{} + static_cast<uint32_t>(first_step);
+        const Words place = (at > from ? at - from : Words{}) * kWidth + widen_some(lane + i, kLanes);
+        unrolled<kLanes>(FIRSTSPIKE_BODY(k) { out[i + k] = table[place[k]]; });
+    }
+    for (; i < count; ++i) out[i] = table[std::max(step[i] - first_step, 0) * kWidth + lane[i]];
 #endif
 }
 

@@ -29,12 +29,14 @@ constexpr double kLeastWork = 1 << 15;         // additions that are worth a tas
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-SumBlocks blocks_of(int64_t neurons, int64_t weights_per_lane, int64_t steps, int64_t most_taps) {
+// most_taps(vectors): taps that may go together.
+template <class MostTaps>
+SumBlocks blocks_of(int64_t neurons, int64_t weights_per_lane, int64_t steps, MostTaps&& most_taps) {
     SumBlocks blocks{{}, {}, Tiles{neurons}.vectors(0)};
     for (int vectors = 1; vectors <= kTileVecs; ++vectors) {
         const int64_t bytes = weights_per_lane * vectors * kLanes * static_cast<int64_t>(sizeof(float));
         blocks.places[static_cast<size_t>(vectors - 1)] = places_in_l2(vectors, steps);
-        blocks.taps[static_cast<size_t>(vectors - 1)] = std::clamp<int64_t>(kWeightsInL1 / bytes, 1, most_taps);
+        blocks.taps[static_cast<size_t>(vectors - 1)] = std::clamp<int64_t>(kWeightsInL1 / bytes, 1, most_taps(vectors));
     }
     return blocks;
 }
@@ -55,7 +57,7 @@ int64_t lines_per_task(int64_t batch, int64_t lines_per_sample, int threads) {
 ForwardPlan plan_forward(const Layer& l, int threads) {
     ForwardPlan plan{};
     const int64_t tiles = Tiles{l.outputs}.number();
-    plan.sums = blocks_of(l.outputs, l.channels, l.steps, l.kernel_width);
+    plan.sums = blocks_of(l.outputs, l.channels, l.steps, [&](int) { return l.kernel_width; });
     if (l.single_site()) {
         plan.lists = SpikeLists::by_sample;
         plan.compare_steps = l.steps <= kComparedSteps;
@@ -78,7 +80,7 @@ ForwardPlan plan_forward(const Layer& l, int threads) {
 InputGradientPlan plan_input_gradient(const Layer& l, int threads) {
     InputGradientPlan plan{};
     plan.linear = l.single_site();
-    plan.sums = blocks_of(l.channels, l.outputs, l.steps, kMostTaps);
+    plan.sums = blocks_of(l.channels, l.outputs, l.steps, taps_in_registers);
     if (plan.linear) {
         plan.join_tiles = l.steps > kStepsOfTiles;
         const int64_t across = l.taps() * Tiles{l.channels}.number();

@@ -5,6 +5,7 @@
 // threads: that decides only how many tasks there are.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <utility>
@@ -18,8 +19,10 @@ namespace firstspike {
 
 // Fields of at most so many units are sorted whole (spikes_by_field.h); larger ones are summed tap by tap.
 constexpr int64_t kMostFieldUnits = 64;
-// Of a kernel row, at most so many neighbouring taps go together, each with sums of its own in registers.
+// Of a kernel row, at most so many neighbouring taps go together, each with sums of its own in registers, ...
 constexpr int kMostTaps = 3;
+// ... in no more than twelve of them.
+constexpr int taps_in_registers(int vectors) { return std::clamp(12 / vectors, 1, kMostTaps); }
 // So many steps without events are passed over at once, where nothing happens in them.
 constexpr int64_t kNap = 8;
 // Up to so many steps, the entries of a group are found by comparing them with each step; then by a look at each entry.

@@ -42,8 +42,8 @@ class Gradient {
         for (int64_t site = from; site < to; site += kSitesPerSum) {
             Vec sums[N] = {};
             for (int64_t i = site; i < std::min(site + kSitesPerSum, to); ++i) {
-                const int64_t group = i * tiles + tile, begin = g_.support.offset[group], end = g_.support.offset[group + 1];
-                make_rows(sums, begin, end, i, tile);
+                entries_.list(g_, i * tiles + tile, l_.steps);
+                make_rows(sums, i, tile);
                 if (at_spikes_) write<N>(i, tile);
             }
             for (int64_t k = 0; k < (sums_ ? kWidth : 0); ++k) sum[k] += sums[k / kLanes][k % kLanes];
@@ -51,21 +51,18 @@ class Gradient {
     }
 
  private:
-    // scale D of a site, [step][N vectors], into rows_; what its spikes meet of D is added to `sums`.
+    // scale D of a site whose entries are listed, [step][N vectors], into rows_; what its spikes meet of D is added to `sums`.
     template <int N>
-    void make_rows(Vec (&sums)[N], int64_t begin, int64_t end, int64_t site, int64_t tile) {
+    void make_rows(Vec (&sums)[N], int64_t site, int64_t tile) {
         constexpr int64_t kWidth = N * kLanes;
         const float* scale = scale_ + tile * kTile;
         Words time[N];
         sites_.read(time, site, tile);
-        list_direct(direct_, g_, begin, end);
-        find_steps(until_, begin, g_.support.step + begin, end - begin, l_.steps);
         Vec d[N] = {};
         for (int64_t t = l_.steps - 1; t >= 0; --t) {
-            const int64_t e = until_[t], count = until_[t + 1] - e;
             const Words now = Words{} + static_cast<uint32_t>(t);
-            const uint64_t lanes = count > 0 ? bits_of(g_.support.lane + e, count) : 0;
-            const float* direct = direct_.data() + (e - begin);
+            const uint64_t lanes = entries_.lanes(t);
+            const float* direct = entries_.direct(t);
             unrolled<N>(FIRSTSPIKE_BODY(k) {
                 d[k] = leak(d[k], neuron_) + direct_of_lanes(lanes, direct, k);
                 sums[k] = time[k] == now ? sums[k] + d[k] : sums[k];
@@ -98,8 +95,8 @@ class Gradient {
     const SupportView* input_;
     float* at_spikes_;
     bool sums_;
-    Buffer<float> direct_, rows_;
-    int64_t until_[kMaxSteps + 1];
+    EntriesByStep entries_;
+    Buffer<float> rows_;
 };
 
 }  // namespace

@@ -14,16 +14,6 @@
 
 namespace firstspike {
 
-// Calls f with a number of taps as a compile-time constant.
-template <class F>
-inline void with_taps(int64_t taps, F&& f) {
-    switch (taps) {
-        case 1: f(std::integral_constant<int, 1>{}); break;
-        case 2: f(std::integral_constant<int, 2>{}); break;
-        default: f(std::integral_constant<int, kMostTaps>{}); break;
-    }
-}
-
 template <int N>
 class StepSums {
  public:

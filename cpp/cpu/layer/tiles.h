@@ -9,8 +9,9 @@
 
 namespace firstspike {
 
-// A tile: up to kTileVecs vectors of neighbouring neurons of a site, held in registers over all steps.
-constexpr int kTileVecs = 4;
+// A tile: up to kTileVecs vectors of neighbouring neurons of a site, held in registers over all steps: 64 neurons, but 16 where a
+// vector has four lanes.
+constexpr int kTileVecs = kLanes > 4 ? 64 / kLanes : 4;
 constexpr int kTile = kTileVecs * kLanes;
 
 // Neurons 0..count-1 in tiles of kTile; the last one is as many vectors wide as it needs.
@@ -45,15 +46,18 @@ class PaddedRow {
     Buffer<float> data_;
 };
 
-// Calls f with the number of vectors as a compile-time constant.
+// Calls f with a number from 1 to `Most` as a compile-time constant.
+template <int Most, class F>
+inline void with_number(int number, F&& f) {
+    if constexpr (Most > 1)
+        if (number < Most) return with_number<Most - 1>(number, f);
+    f(std::integral_constant<int, Most>{});
+}
+
+// The same with the number of vectors of a tile.
 template <class F>
 inline void with_vectors(int vectors, F&& f) {
-    switch (vectors) {
-        case 1: f(std::integral_constant<int, 1>{}); break;
-        case 2: f(std::integral_constant<int, 2>{}); break;
-        case 3: f(std::integral_constant<int, 3>{}); break;
-        default: f(std::integral_constant<int, 4>{}); break;
-    }
+    with_number<kTileVecs>(vectors, f);
 }
 
 }  // namespace firstspike

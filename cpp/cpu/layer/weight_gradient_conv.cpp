@@ -60,8 +60,8 @@ void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g,
             with_vectors(width / kLanes, [&](auto vectors) {
                 constexpr int N = decltype(vectors)::value;
                 for (int64_t kx = 0, taps; kx < l.kernel_width; kx += taps) {
-                    taps = std::min<int64_t>(kMostTaps, l.kernel_width - kx);
-                    with_taps(taps, [&](auto number) {
+                    taps = std::min<int64_t>(taps_in_registers(N), l.kernel_width - kx);
+                    with_number<taps_in_registers(N)>(static_cast<int>(taps), [&](auto number) {
                         float* const at = sum + ((ky * l.kernel_width + kx) * l.channels + slice.first_channel) * width;
                         for (int64_t c = 0; c < slice.channels(); ++c)
                             gather<N, decltype(number)::value>(at + c * width, l.channels * width, delta.values(),

@@ -2,6 +2,8 @@
 // extensions lack. The rest of the CPU code is the same for every instruction set.
 #pragma once
 
+#include <array>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <utility>
@@ -94,14 +96,19 @@ inline Vec absolute(Vec v) {
     return reinterpret_cast<Vec>(reinterpret_cast<Bits>(v) & 0x7fffffffu);
 }
 
+// All bits of lane i are set where bit i of the mask is.
+inline Words lanes_of(uint32_t mask) {
+    Words bit;
+    for (int i = 0; i < kLanes; ++i) bit[i] = 1u << i;
+    return reinterpret_cast<Words>(((Words{} + mask) & bit) != 0);
+}
+
 // Where a mask bit is set, `on`, else `off`.
 inline Vec choose(uint32_t mask, Vec on, Vec off) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
     return _mm512_mask_blend_ps(static_cast<__mmask16>(mask), off, on);
 #else
-    for (int i = 0; i < kLanes; ++i)
-        if (mask >> i & 1) off[i] = on[i];
-    return off;
+    return lanes_of(mask) ? on : off;
 #endif
 }
 
@@ -110,13 +117,40 @@ inline Words choose(uint32_t mask, Words on, Words off) {
     return reinterpret_cast<Words>(
         _mm512_mask_blend_epi32(static_cast<__mmask16>(mask), reinterpret_cast<__m512i>(off), reinterpret_cast<__m512i>(on)));
 #else
-    for (int i = 0; i < kLanes; ++i)
-        if (mask >> i & 1) off[i] = on[i];
-    return off;
+    return lanes_of(mask) ? on : off;
 #endif
 }
 
-// Appends the chosen lanes' values, and their numbers plus `first`, and returns how many; may write a whole vector of each.
+#if defined(__AVX2__) && !(defined(__AVX512F__) && defined(__AVX512BW__))
+// For each mask of eight lanes a number per lane, a byte each, the first lane's in the lowest.
+using BytesOfLanes = std::array<uint64_t, 256>;
+
+// The chosen lanes, in their order.
+inline constexpr BytesOfLanes kChosenLanes = [] {
+    BytesOfLanes orders{};
+    for (uint32_t mask = 0; mask < 256; ++mask)
+        for (uint64_t lane = 0, n = 0; lane < 8; ++lane)
+            if (mask >> lane & 1) orders[mask] |= lane << 8 * n++;
+    return orders;
+}();
+
+// Of each lane the number of chosen lanes before it.
+inline constexpr BytesOfLanes kLanesBefore = [] {
+    BytesOfLanes ranks{};
+    for (uint32_t mask = 0; mask < 256; ++mask)
+        for (int lane = 0; lane < 8; ++lane)
+            ranks[mask] |= static_cast<uint64_t>(std::popcount(mask & ((1u << lane) - 1))) << 8 * lane;
+    return ranks;
+}();
+
+// Value places[i] in lane i.
+inline Vec permute(Vec values, uint64_t places) {
+    return _mm256_permutevar8x32_ps(values, _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(places))));
+}
+#endif
+
+// Appends the chosen lanes' values, and their numbers plus `first`, and returns how many; may write a whole vector of each. It
+// has no branch, for which lanes are chosen is poorly predicted.
 inline int append_lanes(uint32_t mask, Vec values, int first, float* value_out, uint8_t* lane_out) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
     const __m512i lanes =
@@ -125,12 +159,17 @@ inline int append_lanes(uint32_t mask, Vec values, int first, float* value_out, 
     _mm512_storeu_ps(value_out, _mm512_maskz_compress_ps(chosen, values));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(lane_out), _mm512_cvtepi32_epi8(_mm512_maskz_compress_epi32(chosen, lanes)));
     return __builtin_popcount(mask);
+#elif defined(__AVX2__)
+    store(value_out, permute(values, kChosenLanes[mask]));
+    const uint64_t lanes = kChosenLanes[mask] + static_cast<uint64_t>(first) * 0x0101010101010101u;
+    std::memcpy(lane_out, &lanes, sizeof lanes);
+    return __builtin_popcount(mask);
 #else
     int n = 0;
-    for (; mask; mask &= mask - 1, ++n) {
-        const int lane = __builtin_ctz(mask);
+    for (int lane = 0; lane < kLanes; ++lane) {
         value_out[n] = values[lane];
         lane_out[n] = static_cast<uint8_t>(first + lane);
+        n += static_cast<int>(mask >> lane & 1);
     }
     return n;
 #endif
@@ -140,9 +179,12 @@ inline int append_lanes(uint32_t mask, Vec values, int first, float* value_out, 
 inline Vec load_some(const float* p, int64_t count) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
     return _mm512_maskz_loadu_ps(static_cast<__mmask16>(first_lanes(count)), p);
+#elif defined(__AVX2__)
+    return _mm256_maskload_ps(p, reinterpret_cast<__m256i>(lanes_of(first_lanes(count))));
 #else
+    if (count >= kLanes) return load(p);
     Vec v{};
-    std::memcpy(&v, p, static_cast<size_t>(count < kLanes ? count : kLanes) * sizeof(float));
+    for (int i = 0; i < count; ++i) v[i] = p[i];
     return v;
 #endif
 }
@@ -151,10 +193,15 @@ inline Vec load_some(const float* p, int64_t count) {
 inline Vec expand_lanes(uint32_t mask, const float* p) {
 #if defined(__AVX512F__) && defined(__AVX512BW__)
     return _mm512_maskz_expand_ps(static_cast<__mmask16>(mask), load(p));
+#elif defined(__AVX2__)
+    return lanes_of(mask) ? permute(load(p), kLanesBefore[mask]) : Vec{};
 #else
     Vec v{};
-    for (; mask; mask &= mask - 1) v[__builtin_ctz(mask)] = *p++;
-    return v;
+    for (int lane = 0; lane < kLanes; ++lane) {
+        v[lane] = *p;
+        p += mask >> lane & 1;
+    }
+    return lanes_of(mask) ? v : Vec{};
 #endif
 }
 
