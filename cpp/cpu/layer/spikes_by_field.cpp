@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 namespace firstspike {
 
@@ -10,6 +11,11 @@ SpikesByField::SpikesByField(const Layer& l, const uint8_t* times)
     : layer_(l),
       times_(times),
       units_(l.rows() * l.pool * l.pool),
+      apart_(l.stride_x * l.pool),
+      lead_((l.pad_x * l.pool + apart_ - 1) / apart_),
+      plane_((l.out_width() + kSites - 1) / kSites * kSites + lead_ + l.kernel_width * l.pool / apart_),
+      planes_(l.kernel_height * l.pool * apart_ * l.channels * plane_),
+      from_(units_),
       label_(units_),
       row_(l.out_width() * units_),
       begin_(l.out_width() * (l.steps + 1)) {
@@ -21,45 +27,52 @@ SpikesByField::SpikesByField(const Layer& l, const uint8_t* times)
                 if ((i & p) == r) network_.push_back({i, i + d});
             if (q == p) break;
         }
-    uint32_t* label = label_.data();
+    std::fill_n(planes_.data(), l.kernel_height * l.pool * apart_ * l.channels * plane_, static_cast<uint8_t>(kSilent));
+    int64_t unit = 0;
     for (int64_t y = 0; y < l.kernel_height * l.pool; ++y)
         for (int64_t x = 0; x < l.kernel_width * l.pool; ++x)
-            for (int64_t c = 0; c < l.channels; ++c)
-                *label++ = static_cast<uint32_t>((y / l.pool * l.kernel_width + x / l.pool) * l.channels + c);
+            for (int64_t c = 0; c < l.channels; ++c, ++unit) {
+                const int64_t column = lead_ * apart_ - l.pad_x * l.pool + x;
+                from_[unit] = ((y * apart_ + column % apart_) * l.channels + c) * plane_ + column / apart_;
+                label_[unit] = static_cast<uint32_t>((y / l.pool * l.kernel_width + x / l.pool) * l.channels + c);
+            }
 }
 
-void SpikesByField::gather(const uint8_t* sample, int64_t y, int64_t first_site) {
+void SpikesByField::deal(const uint8_t* sample, int64_t y) {
     const Layer& l = layer_;
-    const int64_t apart = l.stride_x * l.pool;  // columns from one site's field to the next one's
-    const int64_t top = l.top(y) * l.pool;
-    const int64_t last_site = std::min(first_site + kSites, l.out_width());
-    auto* key = key_.data();
-    int unit = 0;
-    for (int64_t dy = 0; dy < l.kernel_height * l.pool; ++dy)
-        for (int64_t dx = 0; dx < l.kernel_width * l.pool; ++dx) {
-            const int64_t left = dx - l.pad_x * l.pool;  // this column of site 0
-            const bool inside = top + dy >= 0 && top + dy < l.cells_y() * l.pool;
-            // The sites at which the column lies on the map.
-            const int64_t from = std::max(first_site, left < 0 ? (-left + apart - 1) / apart : 0);
-            const int64_t room = l.cells_x() * l.pool - left;
-            const int64_t to = inside && room > 0 ? std::min(last_site, (room + apart - 1) / apart) : from;
-            for (int64_t c = 0; c < l.channels; ++c, ++unit, ++key) {
-                const auto silent = static_cast<uint16_t>(kSilent << 8 | unit);
-                SiteNumbers numbers = SiteNumbers{} + silent;
-                const uint8_t* times = sample + ((top + dy) * l.width + left) * l.channels + c;
-                for (int64_t x = from; x < to; ++x)
-                    numbers[x - first_site] = static_cast<uint16_t>(times[x * apart * l.channels] << 8 | unit);
-                *key = numbers;
+    const int64_t columns = std::min(l.cells_x() * l.pool, (plane_ - lead_) * apart_);
+    uint8_t* plane = planes_.data();
+    for (int64_t dy = 0; dy < l.kernel_height * l.pool; ++dy) {
+        const int64_t unit_y = l.top(y) * l.pool + dy;
+        const bool inside = unit_y >= 0 && unit_y < l.cells_y() * l.pool;
+        const uint8_t* line = sample + (inside ? unit_y * l.width * l.channels : 0);
+        for (int64_t first = 0; first < apart_; ++first)
+            for (int64_t c = 0; c < l.channels; ++c, plane += plane_) {
+                if (!inside)
+                    std::memset(plane, kSilent, static_cast<size_t>(plane_));
+                else if (apart_ * l.channels == 1)
+                    std::memcpy(plane + lead_, line, static_cast<size_t>(columns));
+                else
+                    for (int64_t x = first, i = lead_; x < columns; x += apart_) plane[i++] = line[x * l.channels + c];
             }
-        }
+    }
+}
+
+void SpikesByField::gather(int64_t first_site) {
+    for (int64_t unit = 0; unit < units_; ++unit) {
+        SiteBytes times;
+        std::memcpy(&times, planes_.data() + from_[unit] + first_site, sizeof(times));
+        key_[static_cast<size_t>(unit)] = __builtin_convertvector(times, SiteNumbers) << 8 | static_cast<uint16_t>(unit);
+    }
 }
 
 void SpikesByField::build(int64_t sample, int64_t y) {
     const int64_t steps = layer_.steps;
     uint32_t *const row = row_.data(), *const begin = begin_.data();
+    deal(times_ + sample * layer_.units(), y);
     for (int64_t first = 0; first < layer_.out_width(); first += kSites) {
         const int64_t sites = std::min<int64_t>(kSites, layer_.out_width() - first);
-        gather(times_ + sample * layer_.units(), y, first);
+        gather(first);
         for (const auto [low, high] : network_) {
             const SiteNumbers a = key_[low], b = key_[high];
             key_[low] = a < b ? a : b;
