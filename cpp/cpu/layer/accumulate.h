@@ -28,11 +28,11 @@ FIRSTSPIKE_INLINE void sum_in_chains(Vec (&v)[N], int64_t count, Add&& add) {
     unrolled<N>(FIRSTSPIKE_BODY(k) { v[k] = sum[0][k]; });
 }
 
-// v += the weight rows of some events.
-template <int N>
-FIRSTSPIKE_INLINE void add_rows(Vec (&v)[N], const float* tile, const uint32_t* event, int64_t count) {
-    sum_in_chains<N>(v, count, [&](Vec(&sum)[N], int64_t i) {
-        const float* w = tile + static_cast<int64_t>(event[i]) * (N * kLanes);
+// v += the weight rows of the events [from, to) of a list.
+template <int N, class Events>
+FIRSTSPIKE_INLINE void add_rows(Vec (&v)[N], const float* tile, const Events& events, int64_t from, int64_t to) {
+    sum_in_chains<N>(v, to - from, [&](Vec(&sum)[N], int64_t i) {
+        const float* w = tile + static_cast<int64_t>(events.row(from + i)) * (N * kLanes);
         unrolled<N>(FIRSTSPIKE_BODY(k) { sum[k] += load(w + k * kLanes); });
     });
 }

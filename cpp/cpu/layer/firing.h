@@ -32,6 +32,16 @@ FIRSTSPIKE_INLINE void narrow_times(uint8_t* out, const Words (&time)[N], int us
     unrolled<N>(FIRSTSPIKE_BODY(k) { narrow_some(out + k * kLanes, time[k], used - k * kLanes); });
 }
 
+// The times of membranes that are known at all steps: at(t, k) is vector k of a tile at step t.
+template <int N, class Membranes>
+FIRSTSPIKE_INLINE void earliest(const FiringRule& rule, const Membranes& membranes, int64_t steps, Words (&time)[N]) {
+    unrolled<N>(FIRSTSPIKE_BODY(k) { time[k] = Words{} + static_cast<uint32_t>(kSilent); });
+    for (int64_t t = steps - 1; t >= 0; --t) {
+        const Words now = Words{} + static_cast<uint32_t>(t);
+        unrolled<N>(FIRSTSPIKE_BODY(k) { time[k] = fires(membranes.at(t, k), rule.threshold) ? now : time[k]; });
+    }
+}
+
 // What a tile does at the end of a step where nothing is recorded: notes the times of the neurons that fire. It has no branch,
 // for whether some neuron of a tile fires at a step is poorly predicted.
 template <int N>

@@ -5,11 +5,14 @@
 // as all its neurons have fired. The loops, one function for each way to list the spikes (plan.h):
 //
 //   by_sample   for tile: for sample:                walk(the sample's list)
-//   by_field    for line: for tile: for site:        walk(the site's list)
+//   by_field    for line: for tile: for site:        the membranes of all steps at once, or, with a leak, walk(the site's list)
 //   by_line     for line: for tile: for block of sites: sum taps, kernel row by kernel row; for site: walk(the site's sums)
+#include <cstring>
 #include <optional>
+#include <type_traits>
 
 #include "../runtime/parallel.h"
+#include "field_membranes.h"
 #include "firing.h"
 #include "plan.h"
 #include "shortcut.h"
@@ -54,7 +57,8 @@ void each_tile_by_sample(const Synapses& s, const ForwardPlan& plan, Run&& run, 
         const Panel::Tile weights = packed.panel->tile(tile);
         each_line(plan, l.batch, task % blocks, [&](int64_t sample) {
             with_vectors(tiles.vectors(tile), [&](auto vectors) {
-                run(task, sample, tile, vectors, ListedCurrent{weights.weights, packed.bias.tile(tile), spikes.sample(sample)});
+                run(task, sample, tile, vectors,
+                    ListedCurrent<EventList>{weights.weights, packed.bias.tile(tile), spikes.sample(sample)});
             });
         });
         end(task);
@@ -62,19 +66,29 @@ void each_tile_by_sample(const Synapses& s, const ForwardPlan& plan, Run&& run, 
 }
 
 template <class Run, class End>
-void each_tile_by_field(const Synapses& s, const ForwardPlan& plan, Run&& run, End&& end) {
+void each_tile_by_field(const Synapses& s, const ForwardPlan& plan, const Neuron& neuron, Run&& run, End&& end) {
     const Layer& l = s.layer;
     const Tiles tiles{l.outputs};
     const PackedLayer packed(s, plan.pack_whole);
+    const SilentSite silent(l, packed.bias, neuron);
+    const int64_t height = l.out_height(), width = l.out_width();
     parallel_for(plan.tasks, s.threads, [&](int64_t task) {
         SpikesByField spikes(l, s.times);
-        each_line(plan, l.batch * l.out_height(), task, [&](int64_t line) {
-            spikes.build(line / l.out_height(), line % l.out_height());
+        Buffer<float> sums((kMostFieldUnits + 1) * kTile);
+        each_line(plan, l.batch * height, task, [&](int64_t line) {
+            spikes.build(line / height, line % height);
             for (int64_t tile = 0; tile < tiles.number(); ++tile) {
                 const float *const weights = packed.panel->tile(tile).weights, *const bias = packed.bias.tile(tile);
                 with_vectors(tiles.vectors(tile), [&](auto vectors) {
-                    for (int64_t x = 0; x < l.out_width(); ++x)
-                        run(task, line * l.out_width() + x, tile, vectors, ListedCurrent{weights, bias, spikes.site(x)});
+                    constexpr int N = decltype(vectors)::value;
+                    for (int64_t x = 0; x < width; ++x) {
+                        const FieldEvents events = spikes.site(x);
+                        if (neuron.decay == 1.0f)
+                            run(task, line * width + x, tile, vectors,
+                                FieldMembranes<N>(silent, tile, weights, events, l.steps, sums.data()));
+                        else
+                            run(task, line * width + x, tile, vectors, ListedCurrent<FieldEvents>{weights, bias, events});
+                    }
                 });
             }
         });
@@ -149,10 +163,10 @@ void each_tile_by_line(const Synapses& s, const ForwardPlan& plan, Run&& run, En
 // Calls run(task, site, tile, vectors, current) for every tile of neurons; calls with the same `task` come one after another, and
 // then end(task).
 template <class Run, class End>
-void each_tile(const Synapses& s, const ForwardPlan& plan, Run&& run, End&& end) {
+void each_tile(const Synapses& s, const ForwardPlan& plan, const Neuron& neuron, Run&& run, End&& end) {
     switch (plan.lists) {
         case SpikeLists::by_sample: return each_tile_by_sample(s, plan, run, end);
-        case SpikeLists::by_field: return each_tile_by_field(s, plan, run, end);
+        case SpikeLists::by_field: return each_tile_by_field(s, plan, neuron, run, end);
         case SpikeLists::by_line: return each_tile_by_line(s, plan, run, end);
     }
 }
@@ -213,13 +227,21 @@ Support fire(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate
             walk(v, current, steps, neuron, firing);
             writer.end_group(firing.cursor());
             firing.write_times(times, used);
+        } else if constexpr (std::remove_cvref_t<decltype(current)>::kWhole) {
+            if (current.silent(0, steps)) {
+                std::memcpy(times, current.silent_times(), static_cast<size_t>(used));
+            } else {
+                Words time[N];
+                earliest(rule, current, steps, time);
+                narrow_times(times, time, used);
+            }
         } else {
             FiringTimes<N> firing(rule, used);
             walk(v, current, steps, neuron, firing);
             firing.write_times(times, used);
         }
     };
-    each_tile(s, plan, run, [&](int64_t task) {
+    each_tile(s, plan, neuron, run, [&](int64_t task) {
         if (s.threads == 1) found.end_task(task);
     });
     return found.join(s.threads);
@@ -243,7 +265,7 @@ void integrate_layer(const Synapses& s, const Neuron& neuron, float* membrane) {
         walk(v, current, s.layer.steps, neuron,
              Membranes<N>{membrane + site * s.layer.outputs + tile * kTile, sites * s.layer.outputs, tiles.used(tile)});
     };
-    each_tile(s, plan, run, [](int64_t) {});
+    each_tile(s, plan, neuron, run, [](int64_t) {});
 }
 
 }  // namespace firstspike

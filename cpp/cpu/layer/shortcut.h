@@ -51,6 +51,8 @@ class ShortcutSites {
 template <int N, class Current>
 class ShortcutCurrent {
  public:
+    static constexpr bool kWhole = Current::kWhole;
+
     // scale: of the tile, N vectors.
     ShortcutCurrent(const Current& own, const ShortcutSites& sites, const float* scale, int64_t site, int64_t tile)
         : own_(own), scale_(scale) {
@@ -66,12 +68,25 @@ class ShortcutCurrent {
     }
     FIRSTSPIKE_INLINE void enter(Vec (&v)[N], int64_t t) const {
         own_.enter(v, t);
-        const Words now = Words{} + static_cast<uint32_t>(t);
-        unrolled<N>(FIRSTSPIKE_BODY(k) { v[k] = time_[k] == now ? v[k] + load(scale_ + k * kLanes) : v[k]; });
+        unrolled<N>(FIRSTSPIKE_BODY(k) { v[k] = with_shortcut(v[k], t, k); });
     }
-    FIRSTSPIKE_INLINE void enter_silent(Vec (&v)[N], int64_t steps) const { own_.enter_silent(v, steps); }
+    FIRSTSPIKE_INLINE void enter_silent(Vec (&v)[N], int64_t from, int64_t to) const {
+        if constexpr (kWhole)
+            enter(v, to - 1);
+        else
+            own_.enter_silent(v, from, to);
+    }
+    const uint8_t* silent_times() const { return own_.silent_times(); }
+    FIRSTSPIKE_INLINE Vec at(int64_t t, int k) const { return with_shortcut(own_.at(t, k), t, k); }
 
  private:
+    // A whole membrane has the spikes of all steps up to t in it, a current those of step t.
+    FIRSTSPIKE_INLINE Vec with_shortcut(Vec v, int64_t t, int k) const {
+        const Words now = Words{} + static_cast<uint32_t>(t);
+        const auto added = kWhole ? time_[k] <= now : time_[k] == now;
+        return added ? v + load(scale_ + k * kLanes) : v;
+    }
+
     const Current& own_;
     const float* scale_;
     Words time_[N];

@@ -16,9 +16,9 @@ SpikesByField::SpikesByField(const Layer& l, const uint8_t* times)
       plane_((l.out_width() + kSites - 1) / kSites * kSites + lead_ + l.kernel_width * l.pool / apart_),
       planes_(l.kernel_height * l.pool * apart_ * l.channels * plane_),
       from_(units_),
-      label_(units_),
-      row_(l.out_width() * units_),
-      begin_(l.out_width() * (l.steps + 1)) {
+      row_(units_),
+      key_((l.out_width() + kSites - 1) / kSites * kSites * units_),
+      before_((l.out_width() + kSites - 1) / kSites * kSites * (l.steps + 1)) {
     const int n = static_cast<int>(units_);
     const int half = static_cast<int>(std::bit_ceil(static_cast<unsigned>(n)) / 2);
     for (int p = half; p > 0; p /= 2)
@@ -34,7 +34,7 @@ SpikesByField::SpikesByField(const Layer& l, const uint8_t* times)
             for (int64_t c = 0; c < l.channels; ++c, ++unit) {
                 const int64_t column = lead_ * apart_ - l.pad_x * l.pool + x;
                 from_[unit] = ((y * apart_ + column % apart_) * l.channels + c) * plane_ + column / apart_;
-                label_[unit] = static_cast<uint32_t>((y / l.pool * l.kernel_width + x / l.pool) * l.channels + c);
+                row_[unit] = static_cast<uint16_t>((y / l.pool * l.kernel_width + x / l.pool) * l.channels + c);
             }
 }
 
@@ -58,32 +58,29 @@ void SpikesByField::deal(const uint8_t* sample, int64_t y) {
     }
 }
 
-void SpikesByField::gather(int64_t first_site) {
+void SpikesByField::gather(int64_t first_site, SiteNumbers* key) const {
     for (int64_t unit = 0; unit < units_; ++unit) {
         SiteBytes times;
         std::memcpy(&times, planes_.data() + from_[unit] + first_site, sizeof(times));
-        key_[static_cast<size_t>(unit)] = __builtin_convertvector(times, SiteNumbers) << 8 | static_cast<uint16_t>(unit);
+        key[unit] = __builtin_convertvector(times, SiteNumbers) << 8 | row_[unit];
     }
 }
 
 void SpikesByField::build(int64_t sample, int64_t y) {
-    const int64_t steps = layer_.steps;
-    uint32_t *const row = row_.data(), *const begin = begin_.data();
     deal(times_ + sample * layer_.units(), y);
-    for (int64_t first = 0; first < layer_.out_width(); first += kSites) {
-        const int64_t sites = std::min<int64_t>(kSites, layer_.out_width() - first);
-        gather(first);
+    auto* key = reinterpret_cast<SiteNumbers*>(key_.data());
+    auto* before = reinterpret_cast<SiteNumbers*>(before_.data());
+    for (int64_t first = 0; first < layer_.out_width(); first += kSites, key += units_) {
+        gather(first, key);
         for (const auto [low, high] : network_) {
-            const SiteNumbers a = key_[low], b = key_[high];
-            key_[low] = a < b ? a : b;
-            key_[high] = a < b ? b : a;
+            const SiteNumbers a = key[low], b = key[high];
+            key[low] = a < b ? a : b;
+            key[high] = a < b ? b : a;
         }
-        for (int64_t i = 0; i < units_; ++i)
-            for (int64_t x = 0; x < sites; ++x) row[(first + x) * units_ + i] = label_[key_[i][x] & 0xff];
-        for (int64_t t = 0; t <= steps; ++t) {
-            SiteNumbers before = {};
-            for (int64_t i = 0; i < units_; ++i) before -= key_[i] < static_cast<uint16_t>(t << 8);
-            for (int64_t x = 0; x < sites; ++x) begin[(first + x) * (steps + 1) + t] = before[x];
+        for (int64_t t = 0; t <= layer_.steps; ++t) {
+            SiteNumbers count = {};
+            for (int64_t i = 0; i < units_; ++i) count -= key[i] < static_cast<uint16_t>(t << 8);
+            *before++ = count;
         }
     }
 }

@@ -6,15 +6,25 @@
 // neighbours.
 #pragma once
 
-#include <array>
 #include <vector>
 
 #include "../../core/layer.h"
 #include "../runtime/scratch.h"
 #include "plan.h"
-#include "spikes_by_sample.h"
 
 namespace firstspike {
+
+// So many neighbouring sites go through the network together.
+constexpr int kSites = 2 * kLanes;
+
+// Weight rows by step, as an EventList (spikes_by_sample.h): of one site among kSites.
+struct FieldEvents {
+    const uint16_t* key;     // time * 256 + row, in order
+    const uint16_t* before;  // of each step, and of the end: how many come before it
+
+    int64_t begin(int64_t t) const { return before[t * kSites]; }
+    uint32_t row(int64_t i) const { return key[i * kSites] & 0xffu; }
+};
 
 class SpikesByField {
  public:
@@ -22,16 +32,18 @@ class SpikesByField {
 
     // Lists the sites of line y of a sample.
     void build(int64_t sample, int64_t y);
-    EventList site(int64_t x) const { return {row_.data() + x * units_, begin_.data() + x * (layer_.steps + 1)}; }
+    FieldEvents site(int64_t x) const {
+        const int64_t block = x / kSites, place = x % kSites;
+        return {key_.data() + block * units_ * kSites + place, before_.data() + block * (layer_.steps + 1) * kSites + place};
+    }
 
  private:
-    // Of so many neighbouring sites, one number each.
-    static constexpr int kSites = 2 * kLanes;
+    // A number of each of them.
     typedef uint8_t SiteBytes __attribute__((vector_size(kSites)));
     typedef uint16_t SiteNumbers __attribute__((vector_size(kSites * 2)));
 
     void deal(const uint8_t* sample, int64_t y);
-    void gather(int64_t first_site);
+    void gather(int64_t first_site, SiteNumbers* key) const;
 
     struct Exchange {
         int low, high;
@@ -45,9 +57,8 @@ class SpikesByField {
     Buffer<uint8_t> planes_;  // times, silent beside the map
     Buffer<int64_t> from_;    // in the planes, of each unit of the field of site 0
     std::vector<Exchange> network_;
-    std::array<SiteNumbers, kMostFieldUnits> key_;  // time * 256 + unit; units are numbered y, x, channel
-    Buffer<uint32_t> label_;                        // the weight row of each unit of a field
-    Buffer<uint32_t> row_, begin_;
+    Buffer<uint16_t> row_;           // the weight row of each unit
+    Buffer<uint16_t> key_, before_;  // [block of sites][unit, or step][site of the block]
 };
 
 }  // namespace firstspike

@@ -7,12 +7,13 @@
 
 namespace firstspike {
 
-// Weight rows by step: those of step t are row[begin[t]] to row[begin[t + 1]].
+// Weight rows by step: those of step t are row(begin(t)) to row(begin(t + 1)), without the latter.
 struct EventList {
-    const uint32_t* row;
-    const uint32_t* begin;
+    const uint32_t* rows;
+    const uint32_t* begins;
 
-    int64_t count(int64_t t) const { return begin[t + 1] - begin[t]; }
+    int64_t begin(int64_t t) const { return begins[t]; }
+    uint32_t row(int64_t i) const { return rows[i]; }
 };
 
 class SpikesBySample {

@@ -7,7 +7,6 @@
 #include "../../core/neuron.h"
 #include "accumulate.h"
 #include "plan.h"
-#include "spikes_by_sample.h"
 
 namespace firstspike {
 
@@ -17,31 +16,34 @@ FIRSTSPIKE_INLINE void add(Vec (&v)[N], const float* values) {
 }
 
 // The current of a tile of neurons at each step: rows of weights to add, and the bias, ...
+template <class Events>
 struct ListedCurrent {
+    static constexpr bool kWhole = false;
     const float* weights;
     const float* bias;
-    EventList events;
+    Events events;
 
-    bool silent(int64_t from, int64_t to) const { return events.begin[to] == events.begin[from]; }
+    bool silent(int64_t from, int64_t to) const { return events.begin(to) == events.begin(from); }
     template <int N>
     FIRSTSPIKE_INLINE void enter(Vec (&v)[N], int64_t t) const {
-        add_rows<N>(v, weights, events.row + events.begin[t], events.count(t));
+        add_rows<N>(v, weights, events, events.begin(t), events.begin(t + 1));
         add(v, bias);
     }
-    // Some silent steps.
+    // The silent steps [from, to).
     template <int N>
-    FIRSTSPIKE_INLINE void enter_silent(Vec (&v)[N], int64_t steps) const {
-        for (int64_t t = 0; t < steps; ++t) add(v, bias);
+    FIRSTSPIKE_INLINE void enter_silent(Vec (&v)[N], int64_t from, int64_t to) const {
+        for (int64_t t = from; t < to; ++t) add(v, bias);
     }
 };
 
 // ... or the sums of all that.
 struct SummedCurrent {
+    static constexpr bool kWhole = false;
     const float* sums;
 
     static bool silent(int64_t, int64_t) { return false; }
     template <int N>
-    static void enter_silent(Vec (&)[N], int64_t) {}
+    static void enter_silent(Vec (&)[N], int64_t, int64_t) {}
     template <int N>
     FIRSTSPIKE_INLINE void enter(Vec (&v)[N], int64_t t) const {
         add(v, sums + t * N * kLanes);
@@ -62,9 +64,9 @@ FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const Current& current, int64_t steps, 
             awake = end;
             Vec first[N], last[N];
             unrolled<N>(FIRSTSPIKE_BODY(k) { first[k] = v[k]; });
-            current.enter_silent(first, 1);
+            current.enter_silent(first, t, t + 1);
             unrolled<N>(FIRSTSPIKE_BODY(k) { last[k] = first[k]; });
-            current.enter_silent(last, end - t - 1);
+            current.enter_silent(last, t + 1, end);
             if (at_step.sleeps(first, last)) {
                 unrolled<N>(FIRSTSPIKE_BODY(k) { v[k] = last[k]; });
                 t = end - 1;
