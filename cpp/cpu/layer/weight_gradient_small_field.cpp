@@ -34,18 +34,21 @@ class Traces {
 
     void start_line(const uint8_t* sample, int64_t y) {
         const Layer& l = layer_;
+        const int64_t width = l.out_width();
         float* time = times_.data();
         for (int64_t ky = 0; ky < l.kernel_height; ++ky) {
             const int64_t from_y = cell_under(y, ky, l.stride_y, l.pad_y);
             const bool inside = from_y >= 0 && from_y < l.height;
-            for (int64_t kx = 0; kx < l.kernel_width; ++kx)
+            const uint8_t* line = sample + (inside ? from_y * l.width * l.channels : 0);
+            for (int64_t kx = 0; kx < l.kernel_width; ++kx) {
+                // The sites at which the tap lies on the map; at the others it is silent.
+                const int64_t left = l.left(0) + kx, room = l.width - left;
+                const int64_t first = left < 0 ? (-left + l.stride_x - 1) / l.stride_x : 0;
+                const int64_t end = room > 0 ? std::min(width, (room + l.stride_x - 1) / l.stride_x) : 0;
                 for (int64_t c = 0; c < l.channels; ++c, ++time)
-                    for (int64_t x = 0; x < l.out_width(); ++x) {
-                        const int64_t from_x = cell_under(x, kx, l.stride_x, l.pad_x);
-                        time[x * kWidth] = inside && from_x >= 0 && from_x < l.width
-                                               ? sample[(from_y * l.width + from_x) * l.channels + c]
-                                               : static_cast<float>(kSilent);
-                    }
+                    for (int64_t x = first; x < end; ++x)
+                        time[x * kWidth] = inside ? line[(left + x * l.stride_x) * l.channels + c] : static_cast<float>(kSilent);
+            }
         }
     }
 
@@ -57,20 +60,25 @@ class Traces {
         Vec trace[R] = {};
         for (int64_t t = 0; t < layer_.steps; ++t)
             for (int k = 0; k < R; ++k) {
-                trace[k] = leak(trace[k], neuron_) +
-                           one_where(reinterpret_cast<Words>(time_[k] == splat(static_cast<float>(t)))) + always_[k];
+                trace[k] = !leaky_
+                               ? without_leak(t, k)
+                               : leak(trace[k], neuron_) +
+                                     one_where(reinterpret_cast<Words>(time_[k] == splat(static_cast<float>(t)))) + always_[k];
                 store(table_.data() + t * kWidth + k * kLanes, trace[k]);
             }
     }
 
     // Vector k of the site's traces at a step.
     FIRSTSPIKE_INLINE Vec at(int step, int k) const {
-        if (tabled_) return load(table_.data() + step * kWidth + k * kLanes);
+        return tabled_ ? load(table_.data() + step * kWidth + k * kLanes) : without_leak(step, k);
+    }
+
+ private:
+    FIRSTSPIKE_INLINE Vec without_leak(int64_t step, int k) const {
         const Vec now = splat(static_cast<float>(step));
         return one_where(reinterpret_cast<Words>(time_[k] <= now)) + always_[k] * (now + 1.0f);
     }
 
- private:
     Layer layer_;
     Neuron neuron_;
     bool leaky_, tabled_ = false;
