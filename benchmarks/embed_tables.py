@@ -2,7 +2,8 @@
 
 A document marks a place with `<!-- bench SECTION TABLE -->` ... `<!-- end -->`; between them comes that table of the
 section's full record: one of `tables` by its number from 0, or one of `summaries` by its name. With `<!-- bench SECTION
-origin -->` it says where and with what was measured. No measured figure is typed by hand.
+origin -->` it says where and with what was measured. A SECTION such as `avx2/steps` is from the records of another
+machine, benchmarks/results/avx2. No measured figure is typed by hand.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ def _contents(folder: Path, words: list[str]) -> str:
     """What comes into the place `<!-- bench SECTION WHAT -->`."""
     if len(words) != 2:
         raise ValueError(f"a place must be '<!-- bench SECTION TABLE -->', got {' '.join(words)!r}")
-    section, what = words
+    place, what = words
+    machine, _, section = place.rpartition("/")
+    if machine:
+        folder = folder.parent / machine
     module = sections.section(section)
     rows = records.load(folder / f"{section}.json")
     if not rows:

@@ -1,6 +1,10 @@
-"""Each peer's best setting, as the section `sweep` found it."""
+"""Each peer's best setting, as the section `sweep` found it: on this kind of processor, if it is among the records."""
 
 from __future__ import annotations
+
+from typing import Any
+
+from tools.provenance import timing_origin
 
 from . import records
 from .nets import Setting, settings
@@ -31,13 +35,19 @@ def fastest_setting(workload: Workload, steps: int, library: str, *, compiled: b
         for setting in settings(library, maps=not workload.flat, steps=steps)
         if compiled is None or setting.compiled == compiled
     }
-    rows = [
-        row
-        for row in records.load(RESULTS / "full" / "sweep.json")
-        if row["work"] == workload.name and row["library"] == library
-    ]
+    rows = [row for row in _swept() if row["work"] == workload.name and row["library"] == library]
     for row in sorted(rows, key=lambda row: abs(row["steps"] - steps)):
         times = {name: time["median"] for name, time in row["times"].items() if name in allowed}
         if times:
             return allowed[min(times, key=lambda name: times[name])]
     return next((allowed[name] for name in ASSUMED[library] if name in allowed), next(iter(allowed.values())))
+
+
+def _swept() -> list[dict[str, Any]]:
+    """The rows of the sweep on this kind of processor; where there are none, those of the folder `full`."""
+    here = timing_origin()["machine"]["processor"]
+    for path in RESULTS.glob("*/sweep.json"):
+        rows = records.load(path)
+        if rows and all(row["origin"]["machine"]["processor"] == here for row in rows):
+            return rows
+    return records.load(RESULTS / "full" / "sweep.json")

@@ -1,7 +1,7 @@
-"""Run benchmarks: `python -m benchmarks.run [--full] [--section steps ...] [--resume] [--tables]`.
+"""Run benchmarks: `python -m benchmarks.run [--full] [--section steps ...] [--name NAME] [--resume] [--tables]`.
 
-Each section runs in a process of its own and writes benchmarks/results/<quick|full>/<section>.json; then the tables and
-figures are made from the records alone.
+Each section runs in a process of its own and writes benchmarks/results/<quick|full|NAME>/<section>.json; then the tables
+and figures are made from the records alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 
 from tools import ROOT
 
-from . import records, sections
+from . import sections
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,11 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
         ]
         command += ["--full"] * options.full + ["--resume"] * options.resume
         command += ["--oracle", options.oracle] if options.oracle else []
+        command += ["--name", options.name] if options.name else []
         if subprocess.run(command, cwd=ROOT, env=_environment(name, options.threads)).returncode:
             failed.append(name)
     from . import page
+    from .session import Session
 
-    page.write(records.RESULTS / ("full" if options.full else "quick"))
+    page.write(Session(full=options.full, name=options.name).folder)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return len(failed)
@@ -55,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--section", nargs="+", choices=sections.NAMES, help="only these sections")
     parser.add_argument("--full", action="store_true", help="everything, with many rounds; half an hour")
+    parser.add_argument(
+        "--name", help="of the records' folder, to keep those of another machine (default: full or quick)"
+    )
     parser.add_argument("--resume", action="store_true", help="keep the cells that were measured, measure the others")
     parser.add_argument("--tables", action="store_true", help="measure nothing: tables and figures from the records")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of torch (default: 2)")
@@ -72,7 +77,9 @@ def _measure(options: argparse.Namespace) -> int:
     from .session import Session
 
     torch.set_num_threads(options.threads)
-    session = Session(full=options.full, resume=options.resume, threads=options.threads, oracle=options.oracle)
+    session = Session(
+        full=options.full, resume=options.resume, threads=options.threads, oracle=options.oracle, name=options.name
+    )
     for name in options.section:
         sections.section(name).measure(session)
     return 0

@@ -23,7 +23,7 @@ Maker = Callable[[torch.nn.Module, object, torch.Tensor], timing.Call]
 @dataclass(frozen=True)
 class Session:
     """full: everything, many rounds; else the quick form. resume: keep cells that are there. threads: of torch, and so
-    of all. oracle: an interpreter that has nengo-loihi, or None.
+    of all. oracle: an interpreter that has nengo-loihi, or None. name: of the records' folder; by default full or quick.
     """
 
     full: bool = False
@@ -31,12 +31,13 @@ class Session:
     threads: int = 2
     oracle: str | None = None
     results: Path = RESULTS
+    name: str | None = None
     neighbours: Neighbours = field(default_factory=Neighbours)
 
     @property
     def folder(self) -> Path:
-        """Where this form's records are."""
-        return self.results / ("full" if self.full else "quick")
+        """Where the records go."""
+        return self.results / (self.name or ("full" if self.full else "quick"))
 
     @property
     def effort(self) -> timing.Effort:

@@ -5,6 +5,7 @@ import json
 import pytest
 from benchmarks.peer_settings import fastest_setting
 from benchmarks.workloads import CNN, MLP, workload_named
+from tools.provenance import timing_origin
 from tools.records import FORMAT
 
 from benchmarks import embed_tables, page, records, table_cells
@@ -25,7 +26,7 @@ def side(median):
 
 def write(folder, section, rows):
     folder.mkdir(parents=True, exist_ok=True)
-    whole = {"format": FORMAT, "section": section, "rows": [{**row, "origin": ORIGIN} for row in rows]}
+    whole = {"format": FORMAT, "section": section, "rows": [{"origin": ORIGIN, **row} for row in rows]}
     (folder / f"{section}.json").write_text(json.dumps(whole))
 
 
@@ -102,6 +103,10 @@ def test_documents_are_filled_from_the_records_and_filling_again_changes_nothing
     filled = embed_tables.fill(text, tmp_path)
     assert "9.0x" in filled and "old" not in filled and filled.startswith("before\n") and filled.endswith("after\n")
     assert embed_tables.fill(filled, tmp_path) == filled
+    elsewhere = text.replace("bench steps", f"bench {tmp_path.name}/steps")
+    assert embed_tables.fill(elsewhere, tmp_path.parent / "full") == filled.replace(
+        "bench steps", f"bench {tmp_path.name}/steps"
+    )
     missing = embed_tables.fill("<!-- bench limit 0 -->\n<!-- end -->", tmp_path)
     assert embed_tables.MISSING in missing
     with pytest.raises(ValueError, match="one of steps's tables 0, 1, summary, short"):
@@ -126,6 +131,13 @@ def test_the_fastest_setting_of_a_sweep_is_taken(tmp_path, monkeypatch):
     assert fastest_setting(MLP, 254, "dense").name == "scan, compiled"  # an unrolled loop is out of reach there
     assert fastest_setting(MLP, 8, "dense", compiled=False).name == "scan"
     assert fastest_setting(CNN, 8, "dense").compiled  # swept for another net only
+    origin = {"machine": {"processor": timing_origin()["machine"]["processor"]}}
+    write(
+        tmp_path / "here",
+        "sweep",
+        [{**rows[0], "origin": origin, "times": {"loop, compiled": side(9.0), "scan": side(3.0)}}],
+    )
+    assert fastest_setting(MLP, 8, "dense").name == "scan"  # as it was on this processor
 
 
 @pytest.mark.parametrize(("value", "text"), [(123.4, "123"), (12.34, "12.3"), (1.234, "1.23"), (0.01234, "0.0123")])
