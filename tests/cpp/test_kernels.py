@@ -79,11 +79,14 @@ def test_bias_gradient_of_a_leaky_layer(decay: float) -> None:
 
 def test_a_line_that_is_too_long_is_refused() -> None:
     """Its distinct vectors of dL/dX could not be numbered in 32 bits."""
-    sizes = [1, 2, 2_200_000, 1, 2, 1, 1, 1, 1, 0, 0, 16, 254]  # 16 outputs are whole vectors of every instruction set
+    sites = 4_300_000  # too long with vectors of four lanes, and so with wider ones
+    taps = 64
+    width = sites + taps - 1
+    sizes = [1, 1, width, 1, 1, 1, taps, 1, 1, 0, 0, 1, 254]
     array = torch.utils.dlpack.to_dlpack
-    times = torch.full((2 * 2_200_000,), 255, dtype=torch.uint8)
-    weight, weight_out, bias_out = torch.zeros(16, 1, 1, 1), torch.zeros(16, 1, 1, 1), torch.zeros(16)
-    support = (array(torch.zeros(1_100_001, dtype=torch.int64)), array(torch.zeros(2, 0, dtype=torch.uint8)))
+    times = torch.full((width,), 255, dtype=torch.uint8)
+    weight, weight_out, bias_out = torch.zeros(1, 1, 1, taps), torch.zeros(1, 1, 1, taps), torch.zeros(1)
+    support = (array(torch.zeros(sites + 1, dtype=torch.int64)), array(torch.zeros(2, 0, dtype=torch.uint8)))
     call = (sizes, (1.0, 1.0, 0, 1.0), array(times), array(weight), support, None, array(torch.zeros(0)), None, 1)
     with pytest.raises(ValueError, match="too long"):
         _extension.cpu.layer_gradients(*call, None, array(weight_out), array(bias_out))
