@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools.provenance import timing_origin
+from tools.provenance import processor_and_model
 
 from . import records
 from .nets import Setting, settings
@@ -45,8 +45,8 @@ def fastest_setting(workload: Workload, steps: int, library: str, *, compiled: b
 
 def _swept() -> list[dict[str, Any]]:
     """The rows of the sweep on this kind of processor; where there are none, those of the folder `full`."""
-    here = timing_origin()["machine"]["processor"]
-    for path in RESULTS.glob("*/sweep.json"):
+    here = processor_and_model()
+    for path in sorted(RESULTS.glob("*/sweep.json")):
         rows = records.load(path)
         if rows and all(row["origin"]["machine"]["processor"] == here for row in rows):
             return rows

@@ -5,7 +5,7 @@ import json
 import pytest
 from benchmarks.peer_settings import fastest_setting
 from benchmarks.workloads import CNN, MLP, workload_named
-from tools.provenance import timing_origin
+from tools.provenance import processor_and_model
 from tools.records import FORMAT
 
 from benchmarks import embed_tables, page, records, table_cells
@@ -131,7 +131,7 @@ def test_the_fastest_setting_of_a_sweep_is_taken(tmp_path, monkeypatch):
     assert fastest_setting(MLP, 254, "dense").name == "scan, compiled"  # an unrolled loop is out of reach there
     assert fastest_setting(MLP, 8, "dense", compiled=False).name == "scan"
     assert fastest_setting(CNN, 8, "dense").compiled  # swept for another net only
-    origin = {"machine": {"processor": timing_origin()["machine"]["processor"]}}
+    origin = {"machine": {"processor": processor_and_model()}}
     write(
         tmp_path / "here",
         "sweep",
