@@ -5,7 +5,8 @@ nox -s reproduce                 the paper: trains, then writes tables, figures 
 nox -s reproduce -- --profile paper
 nox -s bench                     speed beside the peers (-- --full: everything, about half an hour)
 nox -s docs                      the documentation site, build/docs/site/index.html
-nox -s wheel                     a wheel for old systems, tested without a compiler; nox -s generic: the build of other processors
+nox -s wheel                     a wheel for old systems, tested without a compiler
+nox -s generic, nox -s avx512    the kernels of other processors: without intrinsics, with AVX-512
 """
 
 from __future__ import annotations

@@ -37,3 +37,14 @@ def test_backends_tell_of_the_driver(monkeypatch: pytest.MonkeyPatch, driver: in
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     found = backends()["cuda"]
     assert found["available"] == available and ("install a newer driver" in found["reason"]) != available
+
+
+@pytest.mark.parametrize(
+    ("by_loops", "says"), [(False, "the newest that this processor has"), (True, "AVX-512 by loops")]
+)
+def test_the_reason_tells_of_a_build_for_tests(monkeypatch: pytest.MonkeyPatch, by_loops: bool, says: str) -> None:
+    monkeypatch.delenv("FIRSTSPIKE_ISA", raising=False)
+    monkeypatch.setattr(_extension, "_available", lambda: ["v3", "v4"])
+    monkeypatch.setattr(_extension._core, "avx512_by_loops", by_loops)
+    name, reason = _extension._choose()
+    assert name == "v4" and says in reason

@@ -41,7 +41,8 @@ def _choose() -> tuple[str, str]:
         )
     forced = os.environ.get("FIRSTSPIKE_ISA")
     if forced is None:
-        return found[-1], "the newest that this processor has"
+        slow = _core.avx512_by_loops and found[-1] == "v4"
+        return found[-1], "AVX-512 by loops, a slow build for tests" if slow else "the newest that this processor has"
     if forced not in found:
         raise ValueError(f"FIRSTSPIKE_ISA must be one of {', '.join(found)} on this processor, got {forced!r}")
     return forced, "forced by FIRSTSPIKE_ISA"

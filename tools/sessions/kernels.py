@@ -100,6 +100,16 @@ def generic(session: nox.Session) -> None:
 
 
 @nox.session
+def avx512(session: nox.Session) -> None:
+    """Run the kernel tests on the code for AVX-512, with loops for its instructions (tests/cpp/avx512_by_loops.h)."""
+    defines = ("FIRSTSPIKE_ISAS=v4", "FIRSTSPIKE_AVX512_BY_LOOPS=ON")
+    install(session, extras="all", groups=("test",), defines=defines)
+    environment = {"FIRSTSPIKE_ISA": "v4", "OMP_NUM_THREADS": "1"}
+    session.run("python", "-c", "from firstspike._extension import cpu; assert cpu.lanes == 16", env=environment)
+    session.run("pytest", "-n", "auto", "-m", "not slow", *(session.posargs or SANITIZED), env=environment)
+
+
+@nox.session
 def cuda(session: nox.Session) -> None:
     """Compile the CUDA module where nvcc is found, and check that its kernels neither spill nor use local arrays."""
     if shutil.which("nvcc") is None:
