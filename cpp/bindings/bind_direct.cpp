@@ -7,8 +7,8 @@ namespace firstspike::bindings {
 
 namespace {
 
-void gradients(const Geometry& geometry, const Array& data, const Array& gradient, int threads, const Array& weight_out,
-               const std::optional<Array>& bias_out) {
+void direct_gradients(const Geometry& geometry, const Array& data, const Array& gradient, int threads, const Array& weight_out,
+                      const std::optional<Array>& bias_out) {
     const Layer l = layer_from(geometry);
     if (l.pool != 1) fail("a convolution of data has no pool");
     if (elements({l.height + 2 * l.pad_y, l.width + 2 * l.pad_x, l.channels}) > int64_t{1} << 28)
@@ -24,7 +24,7 @@ void gradients(const Geometry& geometry, const Array& data, const Array& gradien
 }  // namespace
 
 void bind_direct(py::module_& m) {
-    m.def("direct_convolution_gradient", &gradients, py::arg("geometry"), py::arg("data"), py::arg("gradient"),
+    m.def("direct_convolution_gradient", &direct_gradients, py::arg("geometry"), py::arg("data"), py::arg("gradient"),
           py::arg("threads"), py::arg("weight_out"), py::arg("bias_out"));
 }
 

@@ -14,10 +14,15 @@
 
 namespace firstspike {
 
+#if defined(__SANITIZE_ADDRESS__)
+#define FIRSTSPIKE_ALWAYS_INLINE  // its checks in each copy would take minutes to compile
+#else
+#define FIRSTSPIKE_ALWAYS_INLINE __attribute__((always_inline))
+#endif
 // For what runs once per step: a call would write the tile's registers to memory.
-#define FIRSTSPIKE_INLINE inline __attribute__((always_inline))
+#define FIRSTSPIKE_INLINE inline FIRSTSPIKE_ALWAYS_INLINE
 // The body of a loop over the vectors of a tile, for `unrolled`.
-#define FIRSTSPIKE_BODY(k) [&](int k) __attribute__((always_inline))
+#define FIRSTSPIKE_BODY(k) [&](int k) FIRSTSPIKE_ALWAYS_INLINE
 
 #if defined(__AVX512F__) && defined(__AVX512BW__)
 constexpr int kLanes = 16;
@@ -31,7 +36,7 @@ constexpr int kLanes = 4;
 template <int N, class Body>
 FIRSTSPIKE_INLINE void unrolled(Body&& body) {
     [&]<int... K>(std::integer_sequence<int, K...>)
-        __attribute__((always_inline)) { (body(K), ...); }(std::make_integer_sequence<int, N>{});
+        FIRSTSPIKE_ALWAYS_INLINE { (body(K), ...); }(std::make_integer_sequence<int, N>{});
 }
 
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
