@@ -19,7 +19,8 @@ def frame(records: list[Record]) -> pd.DataFrame:
     for r in records:
         s = r["summary"]
         rows.append({
-            "net": r["net"], "chip": r["chip"], "bits": r["bits"], "tuned": r["tuned"], "accuracy": 100 * s["accuracy"],
+            "net": r["net"], "seed": r["config"]["seed"],
+            "chip": r["chip"], "bits": r["bits"], "tuned": r["tuned"], "accuracy": 100 * s["accuracy"],
             "float": 100 * s["float_accuracy"], "mismatches": s["mismatches"], "ties": s["ties"],
             "spikes": s["spikes_per_image"], "delivered": s["operations_delivered_per_image"],
             "effective": s["operations_effective_per_image"], "host": s["host_macs_per_image"],
@@ -32,15 +33,19 @@ def frame(records: list[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def spread(values: pd.Series) -> str:
+    """Mean ± standard deviation over seeds; the mean alone of one seed."""
+    return f"{values.mean():.2f}" + (f" ± {values.std():.2f}" if len(values) > 1 else "")
+
+
 def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracy, %, by net, chip and weight bits: rounded after training, and fine-tuned; mean over seeds."""
-    mean = rows.groupby(["net", "chip", "tuned", "bits"], sort=False)["accuracy"].mean()
+    """Test accuracy, %, by net, chip and weight bits: rounded after training, and fine-tuned; mean ± sd over seeds."""
     made = []
-    for (net, chip, tuned), values in mean.reset_index("bits").groupby(["net", "chip", "tuned"], sort=False):
-        exact = rows[rows["net"] == net]["float"].mean()
-        cells = {f"{b} bits": f"{value:.2f}" for b, value in zip(values["bits"], values["accuracy"], strict=True)}
+    for (net, chip, tuned), part in rows.groupby(["net", "chip", "tuned"], sort=False):
+        exact = rows[rows["net"] == net].drop_duplicates("seed")["float"]
+        cells = {f"{bits} bits": spread(values) for bits, values in part.groupby("bits", sort=False)["accuracy"]}
         made.append(
-            {"net": net, "chip": chip, "weights": "fine-tuned" if tuned else "rounded", "float": f"{exact:.2f}"} | cells
+            {"net": net, "chip": chip, "weights": "fine-tuned" if tuned else "rounded", "float": spread(exact), **cells}
         )
     return pd.DataFrame(made).fillna("not held")
 
@@ -111,7 +116,10 @@ def write(folder: Path, records: list[Record], missing: dict[str, str]) -> Path:
         tables["accuracy"], "Test accuracy, %, by chip profile and weight bits.",
         "Nets without biases. A directly coded first layer runs on the host in float32 and is not quantised; the latency-coded "
         "net is on the cores as a whole. *Rounded*: after training, scales of least squared error. *Fine-tuned*: "
-        "trained on with straight-through rounding. The arithmetic is emulated even where a chip has no room for the net.",
+        "trained on with straight-through rounding. The arithmetic is emulated even where a chip has no room for the net. "
+        f"Seeds: {rows['seed'].nunique()}{', mean ± standard deviation' if rows['seed'].nunique() > 1 else ''}. odin-like and "
+        "speck-like test a neuron after every event and not after every step, for which these nets were not trained: "
+        "where many events meet in a step, they lose accuracy at any width of weights.",
     )  # fmt: skip
     page.figure(bits_figure(rows), f"Accuracy over weight bits on {rows['chip'].iloc[0]}.")
     page.section("Energy and latency").table(

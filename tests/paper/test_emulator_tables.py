@@ -36,9 +36,15 @@ def test_jobs_cover_chips_bits_and_tuning():
 
 def test_accuracy_is_the_mean_over_seeds(records):
     other = copy.deepcopy(records[0])
-    other["summary"]["accuracy"] = records[0]["summary"]["accuracy"] - 0.1
+    other["config"]["seed"] = 1
+    for name in ("accuracy", "float_accuracy"):
+        other["summary"][name] = records[0]["summary"][name] - 0.1
     table = emulator_page.accuracy(emulator_page.frame([records[0], other]))
-    assert table["4 bits"].tolist() == [f"{100 * records[0]['summary']['accuracy'] - 5:.2f}"]
+    sd = 10 / 2**0.5  # of two values that are ten points apart
+    assert table["4 bits"].tolist() == [f"{100 * records[0]['summary']['accuracy'] - 5:.2f} ± {sd:.2f}"]
+    assert table["float"].tolist() == [f"{100 * records[0]['summary']['float_accuracy'] - 5:.2f} ± {sd:.2f}"]
+    alone = emulator_page.accuracy(emulator_page.frame(records[:1]))
+    assert alone["4 bits"].tolist() == [f"{100 * records[0]['summary']['accuracy']:.2f}"]
 
 
 def test_tables_and_page(records, tmp_path):

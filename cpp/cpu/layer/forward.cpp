@@ -70,7 +70,8 @@ void each_tile_by_field(const Synapses& s, const ForwardPlan& plan, const Neuron
     const Layer& l = s.layer;
     const Tiles tiles{l.outputs};
     const PackedLayer packed(s, plan.pack_whole);
-    const SilentSite silent(l, packed.bias, neuron);
+    std::optional<SilentSite> silent;
+    if (neuron.decay == 1.0f) silent.emplace(l, packed.bias, neuron);
     const int64_t height = l.out_height(), width = l.out_width();
     parallel_for(plan.tasks, s.threads, [&](int64_t task) {
         SpikesByField spikes(l, s.times);
@@ -83,9 +84,9 @@ void each_tile_by_field(const Synapses& s, const ForwardPlan& plan, const Neuron
                     constexpr int N = decltype(vectors)::value;
                     for (int64_t x = 0; x < width; ++x) {
                         const FieldEvents events = spikes.site(x);
-                        if (neuron.decay == 1.0f)
+                        if (silent)
                             run(task, line * width + x, tile, vectors,
-                                FieldMembranes<N>(silent, tile, weights, events, l.steps, sums.data()));
+                                FieldMembranes<N>(*silent, tile, weights, events, l.steps, sums.data()));
                         else
                             run(task, line * width + x, tile, vectors, ListedCurrent<FieldEvents>{weights, bias, events});
                     }

@@ -11,14 +11,15 @@ SpikesByField::SpikesByField(const Layer& l, const uint8_t* times)
     : layer_(l),
       times_(times),
       units_(l.rows() * l.pool * l.pool),
+      sites_((l.out_width() + kSites - 1) / kSites * kSites),
       apart_(l.stride_x * l.pool),
       lead_((l.pad_x * l.pool + apart_ - 1) / apart_),
-      plane_((l.out_width() + kSites - 1) / kSites * kSites + lead_ + l.kernel_width * l.pool / apart_),
+      plane_(sites_ + lead_ + l.kernel_width * l.pool / apart_),
       planes_(l.kernel_height * l.pool * apart_ * l.channels * plane_),
       from_(units_),
       row_(units_),
-      key_((l.out_width() + kSites - 1) / kSites * kSites * units_),
-      before_((l.out_width() + kSites - 1) / kSites * kSites * (l.steps + 1)) {
+      key_(sites_ * units_),
+      before_(sites_ * (l.steps + 1)) {
     const int n = static_cast<int>(units_);
     const int half = static_cast<int>(std::bit_ceil(static_cast<unsigned>(n)) / 2);
     for (int p = half; p > 0; p /= 2)

@@ -51,6 +51,7 @@ class SpikesByField {
     Layer layer_;
     const uint8_t* times_;
     int64_t units_;           // of a field
+    int64_t sites_;           // of a line, in whole blocks
     int64_t apart_;           // columns from one site's field to the next one's
     int64_t lead_;            // places of a plane before column 0
     int64_t plane_;           // places of a plane
