@@ -91,7 +91,7 @@ def thresholds(value: Tensor, outputs: int) -> Tensor:
         raise ValueError(
             f"threshold must be a number or have shape [{outputs}], one per output, got shape {tuple(tensor.shape)}"
         )
-    if not torch.compiler.is_compiling() and not tensor.is_meta and not bool(((tensor > 0) & tensor.isfinite()).all()):
+    if has_values(tensor) and not bool(((tensor > 0) & tensor.isfinite()).all()):
         raise ValueError(
             f"threshold must be positive and finite for each output, got {float(tensor.detach().min())} at the least"
         )
@@ -140,15 +140,24 @@ def float32(name: str, value: object, dims: int | None = None) -> Tensor:
     if value.dtype != torch.float32:
         if value.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(value.device.type):
             return float32(name, value.float(), dims)
-        raise TypeError(
-            f"{name} must be float32, got {value.dtype}; convert it with .float() "
-            "(firstspike.reference computes in float64)"
+        advice = (
+            ".float() (firstspike.reference computes in float64)"
+            if value.is_floating_point()
+            else ".float(), pixels of 0 to 255 with .float() / 255"
         )
+        raise TypeError(f"{name} must be float32, got {value.dtype}; convert it with {advice}")
     if value.layout != torch.strided:
         raise TypeError(f"{name} must be a dense tensor, got layout {value.layout}; convert it with .to_dense()")
     if dims is not None and value.dim() != dims:
         raise ValueError(f"{name} must have {dims} dimensions, got shape {tuple(value.shape)}")
     return value
+
+
+def has_values(value: Tensor) -> bool:
+    """Whether the values of a tensor can be looked at: not while a graph is traced, on the device meta, or within torch.func."""
+    if torch.compiler.is_compiling() or value.is_meta:
+        return False
+    return not torch._C._functorch.is_functorch_wrapped_tensor(value)
 
 
 def device(value: object) -> torch.device:
@@ -166,7 +175,7 @@ def finite(name: str, value: Tensor) -> None:
 
     A sum of finite values may be infinite, so it is not taken at its word. Nothing is checked while a graph is traced.
     """
-    if torch.compiler.is_compiling() or value.device.type != "cpu" or not value.numel():
+    if not has_values(value) or value.device.type != "cpu" or not value.numel():
         return
     total = (value.detach() if value.requires_grad else value).sum()
     if not math.isfinite(total.item()):

@@ -37,7 +37,7 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
     _checks.one_of("curve", curve, CURVES)
     if x.dim() < 2:
         raise ValueError(f"x must have shape [batch, ...] with at least 2 dimensions, got {tuple(x.shape)}")
-    if not torch.compiler.is_compiling() and not x.is_meta:
+    if _checks.has_values(x):
         _check_unit_interval(x)
     return SpikeTimes._trusted(ops.latency.latency(x.contiguous(), steps, CURVES.index(curve)), steps)
 

@@ -160,7 +160,7 @@ def _right(spikes: SpikeTimes, labels: Tensor) -> Tensor:
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != spikes.shape[:1]:
         raise ValueError(f"labels must be int64 [{spikes.shape[0]}], one per sample, got {_checks.shown(labels)}")
     _checks.same_device("spikes", spikes.times, "labels", labels)
-    if labels.numel() and not torch.compiler.is_compiling():
+    if labels.numel() and _checks.has_values(labels):
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= spikes.shape[1]:
             raise ValueError(f"labels must be from 0 to {spikes.shape[1] - 1}, got {low if low < 0 else high}")

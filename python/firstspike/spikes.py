@@ -62,12 +62,12 @@ class SpikeTimes:
         if times.dim() < 2:
             raise ValueError(f"times must have shape [batch, neurons, ...], got {tuple(times.shape)}")
         self.steps = _checks.steps(steps)
-        if not torch.compiler.is_compiling() and torch.is_grad_enabled() and _owners.has_owner(times):
+        if _checks.has_values(times) and torch.is_grad_enabled() and _owners.has_owner(times):
             raise ValueError(
                 "times must not be those of spikes with a gradient, which would be lost: use the spikes themselves, "
                 "or spikes.detach()"
             )
-        if not torch.compiler.is_compiling() and not times.is_meta:
+        if _checks.has_values(times):
             wrong = (times >= steps) & (times != SILENT)
             if bool(wrong.any()):
                 where = tuple(int(i) for i in wrong.nonzero()[0])
@@ -92,7 +92,7 @@ class SpikeTimes:
         if x.dim() < 3:
             raise ValueError(f"x must have shape [steps, batch, neurons, ...], got {tuple(x.shape)}")
         _checks.integer("the length of x, its number of steps,", x.shape[0], 1, MAX_STEPS)
-        if not torch.compiler.is_compiling() and not x.is_meta:
+        if _checks.has_values(x):
             _check_single_spikes(x, several=keep == "first")
         if keep == "first":
             with torch.no_grad():
@@ -203,7 +203,7 @@ class SpikeTimes:
             if index.shape[0] != batch:
                 raise IndexError(f"index must have {batch} elements, one per sample, got {index.shape[0]}")
             return index.nonzero().flatten()
-        if not torch.compiler.is_compiling() and index.numel():
+        if _checks.has_values(index) and index.numel():
             low, high = int(index.min()), int(index.max())
             if low < -batch or high >= batch:
                 raise IndexError(f"index must be from {-batch} to {batch - 1}, got {low if low < -batch else high}")

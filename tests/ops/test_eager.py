@@ -140,6 +140,25 @@ def test_dispatched_for_those_who_look_at_operators(looker: str) -> None:
     assert not seen_inside(LOOKERS[looker])
 
 
+def _loss(net: Mlp, x: Tensor) -> Callable[[dict[str, Tensor]], Tensor]:
+    return lambda weights: torch.func.functional_call(net, weights, (x,)).sum()
+
+
+TRANSFORMS: dict[str, Callable[[Mlp, Tensor, dict[str, Tensor]], object]] = {
+    "grad": lambda net, x, weights: torch.func.grad(_loss(net, x))(weights),
+    "jvp": lambda net, x, weights: torch.func.jvp(_loss(net, x), (weights,), (weights,)),
+    "vmap": lambda net, x, weights: torch.vmap(lambda one: _loss(net, one[None])(weights))(x),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of torch.jit, which its jvp uses
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_transforms_of_torch_func_are_refused(transform: str) -> None:
+    net = Mlp()
+    with pytest.raises(RuntimeError, match=rf"within torch.func's {transform}: take gradients by loss.backward"):
+        TRANSFORMS[transform](net, inputs(net, 3), dict(net.named_parameters()))
+
+
 def test_the_profiler_names_the_operators() -> None:
     net = Mlp()
     with torch.profiler.profile() as profile:

@@ -54,6 +54,18 @@ def bypasses_dispatcher(*arguments: Any) -> bool:
     return True
 
 
+def _refuse_transforms() -> None:
+    """RuntimeError within vmap, grad or jvp of torch.func, in which torch knows no derivatives of registered operators."""
+    if torch.compiler.is_compiling():
+        return
+    transform = torch._C._functorch.peek_interpreter_stack()
+    if transform is not None and transform.key() != torch._C._functorch.TransformType.Functionalize:
+        raise RuntimeError(
+            f"firstspike's operators cannot be used within torch.func's {transform.key().name.lower()}: take gradients by "
+            "loss.backward() or torch.autograd.grad, and call nets or samples one after another in place of vmap"
+        )
+
+
 def eager(
     operator: Callable[..., Any],
     kernel: Callable[..., Any],
@@ -68,6 +80,7 @@ def eager(
 
     def call(*arguments: Any) -> Any:
         if not bypasses_dispatcher(*arguments):
+            _refuse_transforms()
             return operator(*arguments)
         return recorded(*arguments) if recorded and _wants_gradient(arguments) else kernel(*arguments)
 
