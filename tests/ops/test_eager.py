@@ -159,6 +159,13 @@ def test_transforms_of_torch_func_are_refused(transform: str) -> None:
         TRANSFORMS[transform](net, inputs(net, 3), dict(net.named_parameters()))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_torch_jit_is_refused() -> None:
+    net = Mlp()
+    with pytest.raises(RuntimeError, match=r"torch\.jit\.trace .* use torch\.export"):
+        torch.jit.trace(net, inputs(net, 3))
+
+
 def test_the_profiler_names_the_operators() -> None:
     net = Mlp()
     with torch.profiler.profile() as profile:

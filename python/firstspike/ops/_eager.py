@@ -54,10 +54,15 @@ def bypasses_dispatcher(*arguments: Any) -> bool:
     return True
 
 
-def _refuse_transforms() -> None:
-    """RuntimeError within vmap, grad or jvp of torch.func, in which torch knows no derivatives of registered operators."""
+def _refuse_tracers() -> None:
+    """RuntimeError within what cannot take in registered operators: torch.jit.trace, and vmap, grad and jvp of torch.func."""
     if torch.compiler.is_compiling():
         return
+    if torch.jit.is_tracing():
+        raise RuntimeError(
+            "torch.jit.trace (and what uses it, such as TensorBoard's add_graph) cannot record firstspike's operators: use "
+            "torch.export.export or torch.compile"
+        )
     transform = torch._C._functorch.peek_interpreter_stack()
     if transform is not None and transform.key() != torch._C._functorch.TransformType.Functionalize:
         raise RuntimeError(
@@ -80,7 +85,7 @@ def eager(
 
     def call(*arguments: Any) -> Any:
         if not bypasses_dispatcher(*arguments):
-            _refuse_transforms()
+            _refuse_tracers()
             return operator(*arguments)
         return recorded(*arguments) if recorded and _wants_gradient(arguments) else kernel(*arguments)
 
