@@ -67,7 +67,7 @@ def energy(rows: pd.DataFrame) -> pd.DataFrame:
             "nJ, own table": "none" if own is None else f"{totals[own]:.0f} ({own})",
             "nJ, second table": "none" if second is None else f"{totals[second]:.0f} ({second})",
             "nJ, 45nm-integer": f"{totals['45nm-integer']:.0f}", "host MACs": f"{first['host']:.0f}",
-            "placement": f"fits, {int(first['cores'])} cores" if first["fits"] else first["refusal"],
+            "placement": f"fits, cores: {int(first['cores'])}" if first["fits"] else first["refusal"],
         })  # fmt: skip
     return pd.DataFrame(made)
 
