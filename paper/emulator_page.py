@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from firstspike.report import Page, csv, figure, latex, line_style, markdown, write_text
+from paper.tables.table import mean_and_sd
 
 Record = dict[str, Any]
 
@@ -33,19 +34,23 @@ def frame(records: list[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def spread(values: pd.Series) -> str:
-    """Mean ± standard deviation over seeds; the mean alone of one seed."""
-    return f"{values.mean():.2f}" + (f" ± {values.std():.2f}" if len(values) > 1 else "")
-
-
 def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
     """Test accuracy, %, by net, chip and weight bits: rounded after training, and fine-tuned; mean ± sd over seeds."""
     made = []
     for (net, chip, tuned), part in rows.groupby(["net", "chip", "tuned"], sort=False):
         exact = rows[rows["net"] == net].drop_duplicates("seed")["float"]
-        cells = {f"{bits} bits": spread(values) for bits, values in part.groupby("bits", sort=False)["accuracy"]}
+        cells = {
+            f"{bits} bits": mean_and_sd(values.mean(), values.std())
+            for bits, values in part.groupby("bits", sort=False)["accuracy"]
+        }
         made.append(
-            {"net": net, "chip": chip, "weights": "fine-tuned" if tuned else "rounded", "float": spread(exact), **cells}
+            {
+                "net": net,
+                "chip": chip,
+                "weights": "fine-tuned" if tuned else "rounded",
+                "float": mean_and_sd(exact.mean(), exact.std()),
+                **cells,
+            }
         )
     return pd.DataFrame(made).fillna("not held")
 

@@ -45,14 +45,18 @@ class Table:
         return shown
 
 
+def mean_and_sd(mean: float, sd: float, digits: int = 2) -> str:
+    """Mean ± sd; the mean alone where there is no sd, as for one seed."""
+    return f"{mean:,.{digits}f}" if absent(sd) else f"{mean:,.{digits}f} ± {sd:,.{digits}f}"
+
+
 def spread(name: str, digits: int = 2, scale: float = 1.0) -> Callable[[Any], str]:
     """A form that prints mean ± sd over seeds; the mean alone for one seed; the status where nothing was run."""
 
     def form(row: Any) -> str:
         if absent(row[name]):
             return MISSING
-        mean, sd = row[name] * scale, row[f"{name}_sd"] * scale
-        return f"{mean:,.{digits}f}" if absent(sd) else f"{mean:,.{digits}f} ± {sd:,.{digits}f}"
+        return mean_and_sd(row[name] * scale, row[f"{name}_sd"] * scale, digits)
 
     return form
 

@@ -94,18 +94,21 @@ SANITIZED = (
 @nox.session
 def generic(session: nox.Session) -> None:
     """Run the kernel tests on the build without intrinsics, which other processors than x86-64 get."""
-    install(session, extras="all", groups=("test",), defines=("FIRSTSPIKE_ISAS=generic",))
-    environment = {"FIRSTSPIKE_ISA": "generic", "OMP_NUM_THREADS": "1"}
-    session.run("pytest", "-n", "auto", "-m", "not slow", *(session.posargs or SANITIZED), env=environment)
+    kernel_tests(session, "generic", 4)
 
 
 @nox.session
 def avx512(session: nox.Session) -> None:
     """Run the kernel tests on the code for AVX-512, with loops for its instructions (tests/cpp/avx512_by_loops.h)."""
-    defines = ("FIRSTSPIKE_ISAS=v4", "FIRSTSPIKE_AVX512_BY_LOOPS=ON")
-    install(session, extras="all", groups=("test",), defines=defines)
-    environment = {"FIRSTSPIKE_ISA": "v4", "OMP_NUM_THREADS": "1"}
-    session.run("python", "-c", "from firstspike._extension import cpu; assert cpu.lanes == 16", env=environment)
+    kernel_tests(session, "v4", 16, "FIRSTSPIKE_AVX512_BY_LOOPS=ON")
+
+
+def kernel_tests(session: nox.Session, isa: str, lanes: int, *defines: str) -> None:
+    """Run the kernel tests, or those that are named, on a build of one instruction set, with so many lanes in a vector."""
+    install(session, extras="all", groups=("test",), defines=(f"FIRSTSPIKE_ISAS={isa}", *defines))
+    environment = {"FIRSTSPIKE_ISA": isa, "OMP_NUM_THREADS": "1"}
+    check = f"from firstspike._extension import cpu; assert cpu.lanes == {lanes}"
+    session.run("python", "-c", check, env=environment)
     session.run("pytest", "-n", "auto", "-m", "not slow", *(session.posargs or SANITIZED), env=environment)
 
 
