@@ -58,7 +58,7 @@ def _refuse_tracers() -> None:
     """RuntimeError within what cannot take in registered operators: torch.jit.trace, and vmap, grad and jvp of torch.func."""
     if torch.compiler.is_compiling():
         return
-    if torch.jit.is_tracing():
+    if torch._C._is_tracing():
         raise RuntimeError(
             "torch.jit.trace (and what uses it, such as TensorBoard's add_graph) cannot record firstspike's operators: use "
             "torch.export.export or torch.compile"
