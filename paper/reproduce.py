@@ -74,8 +74,11 @@ def main(
         due = [] if report_only else session.choose(chosen, names)
         while due:  # then once more what its trials of learning rates have made ready
             waiting = {condition.name for condition in due if grid.waits(condition, store)}
-            todo = session.plan(due, store, data, large, log).pending
+            plan = session.plan(due, store, data, large, log)
+            todo = plan.pending
             log(f"profile {profile}: {len(grid.runs(due))} runs, {len(todo)} to do")
+            if plan.unasked:
+                log(f"left out without --large: {several(run.images or run.data for run in plan.unasked)}")
             with Progress(todo, session.cost, console) as progress:
                 session.execute(todo, store, run_on, train, data, progress)
             chosen = grid.choose_learning_rates(loaded, store)

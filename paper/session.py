@@ -27,7 +27,7 @@ NOT_RUN = 3
 class Plan:
     """What a session has to do: runs without a record that can be run now, and those that cannot or shall not.
 
-    absent: runs whose data are not there. unasked: runs of large benches that were not asked for.
+    absent: runs whose data are not there. unasked: runs of large setups that were not asked for.
     """
 
     pending: tuple[Run, ...]
@@ -109,7 +109,8 @@ def _look_for(run: Run, folder: str | None, fetch: bool, log: Callable[[str], No
             for train in (True, False):
                 data.load(run.data, root=folder, train=train, download=fetch)
     except data.NotAvailable as error:
-        log(f"{run.images or run.data}: {error}")
+        if fetch:
+            log(f"{run.images or run.data}: {error}")
         fetched = "Add `--large`." if run.images else "Add `--large`, which also fetches the data."
         how = error.instructions if fetch else f"{fetched} {error.instructions}"
         return MissingReason("not run: no data", how)

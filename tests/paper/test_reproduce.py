@@ -110,8 +110,20 @@ def test_large_setups_run_only_when_asked_for(tiny, tmp_path, monkeypatch):
         "add `--large`" not in done.output
         and "not run: not asked for" in (store.folder / "tables/encoder.md").read_text()
     )
+    assert "left out without --large: digits (6)" in done.output
     assert run("--only", "encoder", "--large").exit_code == 0
     assert len(list(store.records.iterdir())) == 6
+
+
+def test_data_of_runs_that_were_not_asked_for_are_not_complained_about(tiny, tmp_path, monkeypatch):
+    run, _ = tiny
+    text = PROFILE.replace('data = "digits"', 'data = "digits"\nimages = "nowhere"\nlarge = true')
+    monkeypatch.setattr(grid, "load", lambda name: profile(tmp_path / "large", text))
+    done = run("--only", "encoder")
+    assert done.exit_code == 0 and "left out without --large: nowhere (6)" in done.output
+    assert "not available" not in done.output
+    asked = run("--only", "encoder", "--large")
+    assert asked.exit_code == 3 and "not available" in asked.output
 
 
 def test_trials_come_first_and_failures_are_not_tried_twice(tiny, tmp_path, monkeypatch):
