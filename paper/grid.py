@@ -11,7 +11,7 @@ from .runs import Run
 
 HERE = Path(__file__).resolve().parent
 PROFILES = ("smoke", "quick", "paper")
-_ENTRIES = {"setups", "set", "values", "seeds", "target_accuracy", "rows", "leave_out", "learning_rates"}
+_ENTRIES = {"setups", "set", "values", "seeds", "target_accuracy", "rows", "learning_rates"}
 
 
 @dataclass(frozen=True)
@@ -143,27 +143,24 @@ def _conditions(
     """The rows of one experiment for each setup.
 
     Settings come from the profile, the setup, the experiment in the profile (`set`), the row, and the profile's entry
-    for this row (`rows`, by label); the later one wins. `leave_out`: the labels that a setup does without.
+    for this row (`rows`, by label); the later one wins.
     `learning_rates`: by setup, the `values` among which every row's rate is chosen, and what differs in the trials (`set`).
     """
     unknown = set(asked) - _ENTRIES
     if unknown:
         raise ValueError(f"[{name}] has the unknown entry {sorted(unknown)[0]!r}")
-    own, left_out, rates = (asked.get(entry, {}) for entry in ("rows", "leave_out", "learning_rates"))
-    labels = {row["label"] for row in _rows(experiment, asked)}
-    for entry, named in (("rows", set(own)), ("leave_out", {label for left in left_out.values() for label in left})):
-        if named - labels:
-            raise ValueError(f"[{name}.{entry}] has no row {sorted(named - labels)[0]!r}")
-    for entry, by_setup in (("leave_out", left_out), ("learning_rates", rates)):
-        if set(by_setup) - set(asked["setups"]):
-            raise ValueError(f"[{name}.{entry}] has no setup {sorted(set(by_setup) - set(asked['setups']))[0]!r}")
+    own, rates = asked.get("rows", {}), asked.get("learning_rates", {})
+    nobody = sorted(set(own) - {row["label"] for row in _rows(experiment, asked)})
+    if nobody:
+        raise ValueError(f"[{name}.rows] has no row {nobody[0]!r}")
+    nowhere = sorted(set(rates) - set(asked["setups"]))
+    if nowhere:
+        raise ValueError(f"[{name}.learning_rates] has no setup {nowhere[0]!r}")
     conditions = []
     for setup in asked["setups"]:
         if setup not in setups:
             raise ValueError(f"[{name}] asks for the setup {setup!r}, which is not defined")
         for row in _rows(experiment, asked):
-            if row["label"] in left_out.get(setup, ()):
-                continue
             values = {**settings, **setups[setup].settings, **asked.get("set", {}), **row.get("set", {})}
             trials: tuple[Run, ...] = ()
             if setup in rates:

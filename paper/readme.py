@@ -3,8 +3,8 @@
     python paper/readme.py           writes each table between its marks in README.md
     python paper/readme.py --check   writes nothing; exit status 1 where the README differs
 
-The marks are the lines `<!-- results PROFILE -->` and `<!-- end -->`; `<!-- results PROFILE short -->` for the nets that were run
-without augmentation, with their decoder and accuracies alone.
+The marks are the lines `<!-- results PROFILE -->` and `<!-- end -->`; `<!-- results PROFILE short -->` for the rows that were run and
+have a published accuracy beside them, with their accuracies alone.
 """
 
 import sys
@@ -39,7 +39,7 @@ WANTED = (
     "seconds",
 )
 
-SHORT = ("group", "dataset", "net", "seeds", "accuracy", "relu_accuracy", "published")
+SHORT = ("group", "dataset", "net", "augmentation", "seeds", "accuracy", "relu_accuracy", "published")
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -47,13 +47,13 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def block(profile: Profile, store: Store, short: bool = False) -> str:
     """The README's results: the main columns of Table 1, in Markdown; of the setups that need `--large` those that were run.
 
-    short: only nets that were run without augmentation, with their decoder and accuracies.
+    short: only rows that were run and have a published accuracy beside them, with their accuracies alone.
     """
     table = table1(profile, store)
     large = table.raw["setup"].map(lambda name: profile.setups[name].large)
     raw = table.raw[~large | (table.raw["seeds"] > 0)].reset_index(drop=True)
     if short:
-        raw = raw[(raw["seeds"] > 0) & (raw["augmentation"] == "none")].reset_index(drop=True)
+        raw = raw[(raw["seeds"] > 0) & raw["published"].notna()].reset_index(drop=True)
     wanted = SHORT if short else WANTED
     columns: tuple[Column, ...] = tuple(column for column in table.columns if column.name in wanted)
     return markdown(Table(table.name, table.caption, raw, columns).shown)

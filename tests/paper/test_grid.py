@@ -63,16 +63,6 @@ def test_the_ablation_differs_by_one_component_in_each_row(name, setup):
             assert sum(whole[name] != value for name, value in condition.runs[0].to_dict().items()) == 1
 
 
-def test_a_setup_can_do_without_a_row(tmp_path):
-    text = PROFILE.replace("[pooling]", '[table1.leave_out]\nsmall = ["ReLU"]\n\n[pooling]')
-    conditions = [(condition.setup, condition.label) for condition in profile(tmp_path, text).of("table1")]
-    assert ("small", "TTFS, TWD") in conditions and ("small", "ReLU") not in conditions
-    with pytest.raises(ValueError, match=r"\[table1.leave_out\] has no setup 'nowhere'"):
-        profile(tmp_path / "setup", text.replace('small = ["', 'nowhere = ["'))
-    with pytest.raises(ValueError, match=r"\[table1.leave_out\] has no row 'nobody'"):
-        profile(tmp_path / "row", text.replace('["ReLU"]', '["nobody"]'))
-
-
 def test_a_profile_can_give_single_rows_settings_of_their_own(tmp_path):
     text = PROFILE.replace("[pooling]", '[table4.rows]\n"none of the five" = { lr = 0.5 }\n\n[pooling]')
     rates = {condition.label: {run.lr for run in condition.runs} for condition in profile(tmp_path, text).of("table4")}
