@@ -3,7 +3,7 @@
 nox -s tests                     the tests, what README and CI call
 nox -s reproduce                 the paper: trains, then writes tables, figures and paper/results/quick/report.html
 nox -s reproduce -- --profile paper
-nox -s bench                     speed beside the peers (-- --full: everything, about half an hour)
+nox -s bench                     speed beside the peers (-- --full: everything, half an hour or more)
 nox -s docs                      the documentation site, build/docs/site/index.html
 nox -s wheel                     a wheel for old systems, tested without a compiler
 nox -s generic, nox -s avx512    the kernels of other processors: without intrinsics, with AVX-512

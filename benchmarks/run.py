@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--section", nargs="+", choices=sections.NAMES, help="only these sections")
-    parser.add_argument("--full", action="store_true", help="everything, with many rounds; half an hour")
+    parser.add_argument("--full", action="store_true", help="everything, with many rounds; half an hour or more")
     parser.add_argument(
         "--name", help="of the records' folder, to keep those of another machine (default: full or quick)"
     )

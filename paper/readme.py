@@ -3,8 +3,8 @@
     python paper/readme.py           writes each table between its marks in README.md
     python paper/readme.py --check   writes nothing; exit status 1 where the README differs
 
-The marks are the lines `<!-- results PROFILE -->` and `<!-- end -->`; `<!-- results PROFILE short -->` for the rows that were run and
-have a published accuracy beside them, with their accuracies alone.
+The marks are the lines `<!-- results PROFILE -->` and `<!-- end -->`; `<!-- results PROFILE short -->` for the accuracies alone
+of the rows that were run and have a published one beside them.
 """
 
 import sys

@@ -30,7 +30,9 @@ def test_the_short_block_has_what_was_run_beside_published_accuracies(tmp_path):
     conditions = made.of("table1")
     fill(store, [condition for condition in conditions if condition.label != "TTFS, membrane"])
     rows = [line.split(" | ") for line in readme.block(made, store, short=True).splitlines()]
-    assert [row[:2] for row in rows[2:]] == [["| temporal weighting (TWD), the paper's method", "MNIST"]]  # not the digits
+    assert [row[:2] for row in rows[2:]] == [
+        ["| temporal weighting (TWD), the paper's method", "MNIST"]
+    ]  # not the digits
     fill(store, conditions)
     rows = [line.split(" | ") for line in readme.block(made, store, short=True).splitlines()]
     assert [row[0] for row in rows[2:]] == ["| temporal weighting (TWD), the paper's method", "| membrane decoder"]
