@@ -104,7 +104,7 @@ def _absences(made: Page, profile: Profile, store: Store) -> None:
     for run in runs(profile.conditions):
         if store.get(run) is None:
             missing_reason = store.missing_reason(run)
-            reasons[run.images or run.data, missing_reason.reason, missing_reason.how] += 1
+            reasons[run.source, missing_reason.reason, missing_reason.how] += 1
     if not reasons:
         return
     lines = [

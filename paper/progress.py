@@ -65,7 +65,7 @@ class Progress:
 def describe(outcome: Outcome) -> str:
     """One line about an outcome."""
     run = outcome.run
-    what = f"{run.images or run.data} {run.spec} {run.model} seed {run.seed}"
+    what = f"{run.source} {run.spec} {run.model} seed {run.seed}"
     if run.model == "ttfs":
         parts = (
             "" if run.encoder == "direct" else run.encoder,

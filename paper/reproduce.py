@@ -78,7 +78,7 @@ def main(
             todo = plan.pending
             log(f"profile {profile}: {len(grid.runs(due))} runs, {len(todo)} to do")
             if plan.unasked:
-                log(f"left out without --large: {several(run.images or run.data for run in plan.unasked)}")
+                log(f"left out without --large: {several(run.source for run in plan.unasked)}")
             with Progress(todo, session.cost, console) as progress:
                 session.execute(todo, store, run_on, train, data, progress)
             chosen = grid.choose_learning_rates(loaded, store)
@@ -95,7 +95,7 @@ def main(
     big = {run for condition in conditions if condition.large for run in condition.needed} if not large else set()
     lacking = [run for run in grid.runs(conditions) if store.get(run) is None and run not in big]
     if lacking:
-        why = several(f"{run.images or run.data}, {store.missing_reason(run).reason}" for run in lacking)
+        why = several(f"{run.source}, {store.missing_reason(run).reason}" for run in lacking)
         log(f"{len(lacking)} runs are missing: {why}")
         log("The report says how to get them.")
         raise typer.Exit(NOT_RUN)

@@ -75,7 +75,12 @@ class Run(Config):
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
+    def source(self) -> str:
+        """Where its images come from: the folder of images, else the data set."""
+        return self.images or self.data
+
+    @property
     def name(self) -> str:
         """Readable and unique: data set, kind of net, seed, key."""
         kind = "cnn" if "C" in self.spec else "mlp"
-        return f"{self.images or self.data}-{kind}-{self.model}-s{self.seed}-{self.key}"
+        return f"{self.source}-{kind}-{self.model}-s{self.seed}-{self.key}"

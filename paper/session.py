@@ -62,7 +62,7 @@ def plan(
     pending, absent = [], []
     for run in needed:
         asked = run not in unasked
-        name = run.images or run.data
+        name = run.source
         if name not in reasons:
             reasons[name] = _look_for(run, folder, asked, log)
         reason = reasons[name]
@@ -110,7 +110,7 @@ def _look_for(run: Run, folder: str | None, fetch: bool, log: Callable[[str], No
                 data.load(run.data, root=folder, train=train, download=fetch)
     except data.NotAvailable as error:
         if fetch:
-            log(f"{run.images or run.data}: {error}")
+            log(f"{run.source}: {error}")
         fetched = "Add `--large`." if run.images else "Add `--large`, which also fetches the data."
         how = error.instructions if fetch else f"{fetched} {error.instructions}"
         return MissingReason("not run: no data", how)
