@@ -120,6 +120,8 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "a linear layer": (nn.TTFSLinear(5, 5, steps=4), {"spikes": spikes(2, 5), "shortcut": None, "membrane": False}),
     "a direct layer": (nn.DirectLinear(5, 3, steps=4), {"x": floats(2, 5), "membrane": False}),
     "a pool": (nn.EarliestPool2d(2), {"spikes": spikes(2, 3, 4, 4)}),
+    "a max pool": (nn.MaxPool2d(2), {"spikes": spikes(2, 3, 4, 4)}),
+    "PooledSpikes": (nn.PooledSpikes, {"spikes": spikes(2, 3, 4, 4), "kernel_size": 2}),
     "build": (models.build, BUILD),
     "from_config": (models.from_config, {"config": NET.config(), "generator": None}),
     "a config": (lambda **change: models.from_config({**NET.config(), **change}), NET.config()),

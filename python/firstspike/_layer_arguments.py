@@ -97,6 +97,15 @@ def _fired(result: tuple[Tensor, ...], shape: torch.Size | tuple[int, ...], step
     return SpikeTimes._trusted(times, steps, anchor, Support(*support)) if record else SpikeTimes._trusted(times, steps)
 
 
+def _thinned(spikes: SpikeTimes, anchor: Tensor, left: Tensor) -> SpikeTimes:
+    """Of `spikes` those that are `left`, in site order; anchor: of these, as an operator made it of that of `spikes`."""
+    times = from_sites(left, spikes.shape)
+    if spikes._anchor is None:
+        return SpikeTimes._trusted(times, spikes.steps)
+    anchor = anchor if spikes._support is not None else from_sites(anchor, spikes.shape)
+    return SpikeTimes._trusted(times, spikes.steps, anchor, spikes._support)
+
+
 def _pooled(spikes: SpikeTimes, pool: int) -> Tensor:
     x = spikes.dense()
     if x.dim() == 5 and pool > 1:

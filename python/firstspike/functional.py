@@ -22,9 +22,10 @@ from ._layer_arguments import (
     _records,
     _same_device,
     _spikes,
+    _thinned,
 )
 from ._shortcut import checked, is_fused, with_shortcut
-from ._sites import from_sites, to_sites
+from ._sites import to_sites
 from .spikes import SpikeTimes
 from .surrogate import Surrogate, triangle
 
@@ -234,11 +235,7 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
         raise TypeError(f"seed must be an int64 tensor of one element, got {seed!r}")
     _checks.same_device("spikes", spikes.times, "seed", seed)
     anchor, left = ops.dropout.dropout(*_input(spikes), seed, keep)
-    times = from_sites(left, spikes.shape)
-    if spikes._anchor is None:
-        return SpikeTimes._trusted(times, spikes.steps)
-    anchor = anchor if spikes._support is not None else from_sites(anchor, spikes.shape)
-    return SpikeTimes._trusted(times, spikes.steps, anchor, spikes._support)
+    return _thinned(spikes, anchor, left)
 
 
 def normalize_weight(weight: Tensor, deviation: float, gamma: Tensor | None = None) -> Tensor:

@@ -207,45 +207,6 @@ def gather_at_support(draw: Draw) -> Arguments:
     }
 
 
-def seed(draw: Draw) -> Tensor:
-    """Of dropout."""
-    return torch.tensor([draw.getrandbits(62)])
-
-
-@call
-def drop_spikes(draw: Draw) -> Arguments:
-    sites, channels, steps = places(draw)
-    return {
-        "sites": sites,
-        "channels": channels,
-        "times": draw.times(sites, channels, steps=steps),
-        "seed": seed(draw),
-        "keep": draw.randint(0, 65536),
-        "threads": draw.threads(),
-        "times_out": torch.zeros(sites, channels, dtype=torch.uint8),
-    }
-
-
-@call
-def drop_gradient(draw: Draw) -> Arguments:
-    sites, channels, steps = places(draw)
-    support, shape = None, (steps, sites, channels)
-    if draw.some(0.5):
-        support = draw.support(sites, channels, steps, cpu.tile)
-        shape = support[1].shape[1:]
-    return {
-        "steps": steps,
-        "sites": sites,
-        "channels": channels,
-        "gradient": draw.floats(*shape),
-        "support": support,
-        "seed": seed(draw),
-        "keep": draw.randint(0, 65536),
-        "threads": draw.threads(),
-        "gradient_out": torch.zeros(shape),
-    }
-
-
 @call
 def empty(draw: Draw) -> Arguments:
     return {"size": draw.randint(0, 10_000)}

@@ -18,10 +18,10 @@ import numpy as np
 from firstspike import _core, _emulator
 from firstspike._extension import cpu
 
-from . import calls, emulated, neuron_calls, packed
+from . import calls, emulated, neuron_calls, packed, thinning_calls
 from .draws import HOSTILE_INTEGERS, Draw, as_given
 
-assert "ramp" in calls.CPU, neuron_calls  # which registers its calls
+assert {"ramp", "drop_spikes"} <= set(calls.CPU), (neuron_calls, thinning_calls)  # which register their calls
 REFUSALS = (ValueError, TypeError, MemoryError, KeyError)  # KeyError: a layer of the emulator without one of its fields
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firstspike import SpikeTimes, encode, functional, ops, reference
+from firstspike import SpikeTimes, encode, functional, nn, ops, reference
 from firstspike.ops import _cuda, _library
 from firstspike.surrogate import atan, rectangle, triangle
 
@@ -117,6 +117,23 @@ def test_dropout(shape: tuple[int, ...], fused: bool) -> None:
     copy = current.detach().clone().requires_grad_()
     functional.ramp(copy, 8).dense().backward(gradient * stays)
     assert torch.equal(current.grad, copy.grad)
+
+
+@pytest.mark.parametrize("shape", [(2, 70, 5, 4), (1, 3, 4, 6), (0, 5, 4, 4)])
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("fused", [True, False])
+def test_max_pooling(shape: tuple[int, ...], size: int, fused: bool) -> None:
+    x = torch.randn(shape, generator=generator(0), dtype=torch.float32).mul(0.6).requires_grad_()
+    spikes = functional.ramp(x, 8)
+    if not fused:
+        x = spikes.dense().detach().requires_grad_()
+        spikes = SpikeTimes.from_dense(x)
+    pooled = nn.PooledSpikes(spikes, size)
+    dense = torch.nn.functional.max_pool2d(spikes.dense().flatten(0, 1), size).unflatten(0, (8, shape[0]))
+    assert torch.equal(pooled.dense(), dense) and int(pooled.repeated) == int((dense.sum(0) > 1).sum())
+    factor = torch.randn(dense.shape, generator=generator(1), dtype=torch.float32)
+    got, expected = (torch.autograd.grad((y * factor).sum(), x, retain_graph=True)[0] for y in (pooled.dense(), dense))
+    assert torch.equal(got, expected)
 
 
 @pytest.mark.parametrize("surrogate", [triangle(), rectangle(), atan()], ids=lambda s: s.kind)

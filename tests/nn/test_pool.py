@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
+
 import hypothesis.strategies as st
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
+from torch import Tensor
+from torch.utils import _pytree as pytree
 
-from firstspike import SpikeTimes, nn
+from firstspike import SpikeTimes, functional, nn, surrogate
 
 from ..samples import generator, spike_times
 
@@ -50,20 +57,111 @@ def test_earliest_gradient_goes_to_the_winner() -> None:
 def test_max_by_hand() -> None:
     pool = nn.MaxPool2d(2)
     out = pool(maps([[3, 1, 2, 2], [2, S, S, 2]]))  # left fires at 1, 2 and 3; right at 2 only
-    assert out[:, 0, 0, 0].tolist() == [[0, 0], [1, 0], [1, 1], [1, 0]]
+    assert out.dense()[:, 0, 0, 0].tolist() == [[0, 0], [1, 0], [1, 1], [1, 0]]
+    assert out.distinct.times.tolist() == [[[[3, 1, 2, S], [2, S, S, S]]]]
     assert pool.repeated.item() == 1 and pool.units.item() == 2
     pool(maps([[S, S], [S, S]]))
     assert pool.repeated.item() == 0 and pool.units.item() == 1
     assert not pool.state_dict()
 
 
-def test_max_agrees_with_torch_and_has_its_gradient() -> None:
-    x = SpikeTimes(spike_times((2, 3, 6, 7), 5, "mixed", generator(0)), 5).dense().requires_grad_()
-    out = nn.MaxPool2d(3)(SpikeTimes.from_dense(x))
-    expected = torch.nn.functional.max_pool2d(x.flatten(0, 1), 3).unflatten(0, (5, 2))
-    assert torch.equal(out, expected)
-    grad = torch.randn(out.shape, generator=generator(1))
-    assert torch.equal(*(torch.autograd.grad(y, x, grad, retain_graph=True)[0] for y in (out, expected)))
+def test_max_says_what_it_is() -> None:
+    out = nn.MaxPool2d(2)(maps([[3, 1, 2], [2, S, S]]))
+    assert (tuple(out.shape), out.steps, len(out), out.device.type, out.requires_grad) == (
+        (1, 1, 1, 1),
+        4,
+        1,
+        "cpu",
+        False,
+    )
+    assert repr(out) == "PooledSpikes(shape=(1, 1, 1, 1), steps=4, requires_grad=False)"
+    assert out.distinct.times[0, 0, :, 2].tolist() == [S, S]  # in no window
+
+
+def hidden(shape: tuple[int, ...], steps: int, seed: int) -> tuple[Tensor, SpikeTimes]:
+    """Spikes of a layer of neurons, whose anchor is at their support, and the current that they come from."""
+    current = torch.randn(shape, generator=generator(seed), dtype=torch.float32).mul(0.6).requires_grad_()
+    return current, functional.ramp(current, steps, surrogate=surrogate.triangle(1.5))
+
+
+def dense_max(x: Tensor, k: int) -> Tensor:
+    """Torch's own max pooling of a dense train."""
+    return F.max_pool2d(x.flatten(0, 1), k).unflatten(0, x.shape[:2])
+
+
+@given(st.integers(0, 2**31), st.integers(1, 4), st.sampled_from([1, 3, 254]), st.integers(1, 70))
+def test_max_agrees_with_torch_and_has_its_gradient(seed: int, k: int, steps: int, channels: int) -> None:
+    shape = (2, channels, k + seed % 5, k + seed % 7)
+    x = SpikeTimes(spike_times(shape, steps, "mixed", generator(seed)), steps).dense().requires_grad_()
+    current, fired = hidden(shape, steps, seed)
+    for source, spikes in ((x, SpikeTimes.from_dense(x)), (current, fired)):
+        pool = nn.MaxPool2d(k)
+        out, expected = pool(spikes).dense(), dense_max(spikes.dense(), k)
+        assert torch.equal(out, expected)
+        assert pool.repeated.item() == int((expected.sum(0) > 1).sum()) and pool.units.item() == expected[0].numel()
+        grad = torch.randn(out.shape, generator=generator(1))
+        assert torch.equal(*(torch.autograd.grad(y, source, grad, retain_graph=True)[0] for y in (out, expected)))
+
+
+def test_max_on_any_number_of_threads() -> None:
+    found, before = [], torch.get_num_threads()
+    for number in (1, 3):
+        torch.set_num_threads(number)
+        current, spikes = hidden((3, 20, 9, 8), 8, 0)
+        out = nn.MaxPool2d(2)(spikes)
+        (gradient,) = torch.autograd.grad(out.dense().pow(2).sum() * 3, current)
+        found.append((out.distinct.times, out.repeated, gradient))
+    torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+LAYERS: dict[str, Callable[..., nn.Synapse]] = {
+    "linear": lambda **o: nn.TTFSLinear(5 * 3 * 3, 6, **o),
+    "convolution": lambda **o: nn.TTFSConv2d(5, 6, 3, padding=1, **o),
+    "convolution with a pool of its own": lambda **o: nn.TTFSConv2d(5, 6, 3, padding=1, avg_pool=2, **o),
+    "dense surrogate": lambda **o: nn.TTFSConv2d(5, 6, 3, surrogate=surrogate.atan(), **o),
+    "thresholds": lambda **o: nn.TTFSLinear(5 * 3 * 3, 6, threshold=torch.linspace(0.5, 1.5, 6), **o),
+    "readout": lambda **o: nn.Integrate(5 * 3 * 3, 6, **o),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_takes_pooled_spikes_as_it_takes_the_dense_train(name: str) -> None:
+    layer = LAYERS[name](steps=8, normalization=True, generator=generator(2))
+    found = []
+    for pooled in (lambda spikes: nn.MaxPool2d(2)(spikes), lambda spikes: dense_max(spikes.dense(), 2)):
+        current, spikes = hidden((4, 5, 7, 6), 8, 3)
+        out = layer(pooled(spikes))
+        dense = out.dense() if isinstance(out, SpikeTimes) else out
+        weights = torch.randn(dense.shape, generator=generator(4))
+        gradients = torch.autograd.grad((dense * weights).sum(), [current, *layer.parameters()])
+        found.append((dense, *gradients))
+    for got, expected in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    assert all(float(gradient.abs().max()) > 0 for gradient in found[0][1:])
+
+
+@pytest.mark.parametrize("name", ["linear", "convolution", "dense surrogate"])
+def test_the_membrane_behind_a_max_pool(name: str) -> None:
+    layer = LAYERS[name](steps=8, generator=generator(2))
+    _, spikes = hidden((4, 5, 7, 6), 8, 3)
+    pooled = nn.MaxPool2d(2)(spikes)
+    fired, membrane = layer(pooled, membrane=True)
+    assert torch.equal(fired.times, layer(pooled).times)
+    for got in (membrane, layer.membrane(pooled)):
+        torch.testing.assert_close(got, layer.membrane(pooled.dense()), rtol=1e-5, atol=1e-5)
+
+
+def test_dropout_behind_a_max_pool_drops_spikes() -> None:
+    layer = nn.TTFSLinear(5 * 8 * 8, 6, steps=8, dropout=0.5)
+    pooled = nn.MaxPool2d(2)(hidden((4, 5, 16, 16), 8, 3)[1])
+    left, weight, _ = layer.prepare_input(pooled)
+    assert isinstance(left, nn.PooledSpikes) and torch.equal(weight, layer.effective_weight_and_bias()[0] * 2)
+    kept, all_spikes = int(left.distinct.count().sum()), int(pooled.distinct.count().sum())
+    assert 0.4 < kept / all_spikes < 0.6
+    assert bool((left.dense() <= pooled.dense()).all())
+    layer.eval()
+    assert layer.prepare_input(pooled)[0] is pooled
 
 
 def test_the_next_layer_takes_the_repeated_spikes() -> None:
@@ -73,6 +171,33 @@ def test_the_next_layer_takes_the_repeated_spikes() -> None:
     spikes = maps([[0, 1], [2, S]])
     assert layer(pool(spikes)).times.tolist() == [[2]]  # 0.4, 0.8, 1.2
     assert layer(nn.EarliestPool2d(2)(spikes)).times.tolist() == [[S]]
+
+
+def test_pooled_spikes_are_seen_by_hooks_and_carried_by_pytrees() -> None:
+    pool, layer, seen = nn.MaxPool2d(2), nn.TTFSLinear(5 * 3 * 3, 6, steps=8), []
+    for module in (pool, layer):
+        module.register_full_backward_hook(lambda module, inputs, outputs: seen.append((module, inputs, outputs)))
+    current, spikes = hidden((4, 5, 7, 6), 8, 3)
+    layer(pool(spikes)).dense().sum().backward()
+    assert [module for module, _, _ in seen] == [layer, pool]
+    assert seen[0][1][0].shape == seen[1][2][0].shape == seen[1][1][0].shape  # at the support of the neurons
+    assert float(current.grad.abs().max()) > 0
+    pooled = pool(spikes)
+    leaves, structure = pytree.tree_flatten(pooled)
+    again = pytree.tree_unflatten(leaves, structure)
+    assert torch.equal(again.dense(), pooled.dense()) and again.requires_grad
+    for copied in (copy.deepcopy(pooled.detach()), pickle.loads(pickle.dumps(pooled))):
+        assert torch.equal(copied.dense(), pooled.dense()) and copied.kernel_size == 2
+
+
+def test_a_wrong_layer_behind_a_max_pool() -> None:
+    pooled = nn.MaxPool2d(2)(hidden((4, 5, 7, 6), 8, 3)[1])
+    with pytest.raises(ValueError, match=r"weight must have shape \[outputs, 45\]"):
+        nn.TTFSLinear(44, 6, steps=8)(pooled)
+    with pytest.raises(ValueError, match="spikes must have the layer's steps = 4, got 8"):
+        nn.TTFSLinear(45, 6, steps=4)(pooled)
+    with pytest.raises(TypeError, match="spikes must be SpikeTimes where a layer has a shortcut, got PooledSpikes"):
+        nn.TTFSLinear(45, 6, steps=8)(pooled, SpikeTimes(torch.zeros(4, 6, dtype=torch.uint8), 8))
 
 
 @pytest.mark.parametrize("kind", [nn.MaxPool2d, nn.EarliestPool2d])

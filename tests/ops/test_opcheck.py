@@ -181,6 +181,17 @@ def run_dropout() -> None:
     functional.dropout(SpikeTimes(case.times, case.steps), 0.4, seed=seed)
 
 
+def run_distinct() -> None:
+    """Spikes of a fused layer, of a dense train, and such as want no gradient; windows that fill the map and such as do not."""
+    current = torch.rand(2, 3, 5, 4, generator=generator(0), dtype=torch.float32).requires_grad_()
+    for size in (2, 3):
+        hidden = functional.ramp(current, 8)
+        dense = SpikeTimes.from_dense(hidden.dense().detach().requires_grad_())
+        nn.PooledSpikes(hidden.detach(), size)
+        for spikes in (hidden, dense):
+            backward(nn.PooledSpikes(spikes, size).dense())
+
+
 def run_latency() -> None:
     """Both curves, on a map."""
     for curve in encode.CURVES:
@@ -223,6 +234,7 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "select": run_select,
     "cat": run_cat,
     "dropout": run_dropout,
+    "distinct": run_distinct,
     "latency": run_latency,
     "normalize": run_normalize,
     "fire": lambda: run_fire(triangle(), decay=0.5),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import decode
-from ..nn import FirstSpike, MembraneReadout, Synapse, TemporalWeighting, TTFSNode
+from ..nn import FirstSpike, MembraneReadout, PooledSpikes, Synapse, TemporalWeighting, TTFSNode
 from ..spikes import SpikeTimes
 from .operations import fired_of
 from .signals import layer_current
@@ -23,7 +23,8 @@ _READOUTS = (MembraneReadout, TemporalWeighting, FirstSpike)
 class Seen:
     """What one layer did in a forward pass.
 
-    module: the layer. received: its input, SpikeTimes [B, ...] or a tensor. spikes: its spike times [B, ...], None for
+    module: the layer. received: its input, SpikeTimes [B, ...] or a tensor (behind max pooling a
+    dense train [T, B, ...]). spikes: its spike times [B, ...], None for
     a layer that does not fire. membrane: float32 [T, B, O] of an `Integrate` layer, else None. shortcut: the spikes
     of a shortcut into the layer, None without. Nothing carries gradients.
 
@@ -159,6 +160,7 @@ class Monitor:
     def _see(self, name: str, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         received, output = arguments[0] if arguments else None, fired_of(output)
         output = output[0] if isinstance(output, tuple) else output  # a layer that was asked for its membrane too
+        received = received.dense() if isinstance(received, PooledSpikes) else received
         received = received.detach() if isinstance(received, SpikeTimes | Tensor) else None
         if isinstance(module, _READOUTS) and received is not None:
             self.scores, self._readout = output.detach(), (module, received)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..nn import PooledSpikes
 from ..spikes import SpikeTimes
 
 
@@ -121,11 +122,13 @@ class OperationCounter:
         self, layer: Any, arguments: tuple[Any, ...], output: Any, own: OperationCount, *, counts_samples: bool
     ) -> None:
         x, output = arguments[0], fired_of(output)
+        if isinstance(x, PooledSpikes):
+            x = x.dense()
         samples = len(output) if isinstance(output, SpikeTimes) else _batch_size(layer, output)
         additions = macs = updates = 0.0
         if isinstance(x, SpikeTimes):
             additions = synaptic_operations((~x.silent).float(), layer)
-        elif hasattr(layer, "steps") and x.dim() in (3, 5):  # a dense train [T, B, ...], which max pooling makes
+        elif hasattr(layer, "steps") and x.dim() in (3, 5):  # a dense train [T, B, ...], such as one behind max pooling
             additions = synaptic_operations(x.sum(0), layer)
         else:
             macs = synaptic_operations(torch.ones_like(x), layer)

@@ -115,7 +115,7 @@ def _counts(layer: Seen) -> dict[str, float]:
         events: Tensor = (~received.silent).float()
         macs, operations = 0.0, synaptic_operations(events, module)
         updates = active_updates(received, module)
-    elif received.dim() in (3, 5):  # a dense train [T, B, ...], which max pooling makes
+    elif received.dim() in (3, 5):  # a dense train [T, B, ...], such as one behind max pooling
         events = received[0]
         macs, operations = 0.0, synaptic_operations(received.sum(0), module)
         updates = _active(received.flatten(0, 1), module)

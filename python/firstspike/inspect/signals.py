@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..nn import PooledSpikes
 from ..spikes import SpikeTimes
 from .operations import fired_of
 
@@ -62,8 +63,8 @@ def _row(layer: Any, before: Any, after: Any) -> dict[str, Any]:
     }
 
 
-def layer_current(layer: Any, before: SpikeTimes | Tensor) -> Tensor:
-    """The current X[t] = gamma W s[t] + beta of a layer whose input is `before`, SpikeTimes, a dense train or data.
+def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Tensor:
+    """The current X[t] = gamma W s[t] + beta of a layer whose input is `before`: SpikeTimes, PooledSpikes, a dense train or data.
 
     Returns float32 [T, B, ...], or [B, ...] where it is the same in every step. Dropout is not applied.
 
@@ -73,7 +74,7 @@ def layer_current(layer: Any, before: SpikeTimes | Tensor) -> Tensor:
         torch.Size([8, 2, 3])
     """
     weight, bias = layer.effective_weight_and_bias()
-    x = before.dense() if isinstance(before, SpikeTimes) else before
+    x = before.dense() if isinstance(before, SpikeTimes | PooledSpikes) else before
     lead = x.shape[: x.dim() - (3 if x.dim() >= 4 else 1)]
     pool = getattr(layer, "avg_pool", 1)
     if x.dim() >= 4:

@@ -8,6 +8,7 @@ from .integrate import Integrate
 from .node import TTFSNode
 from .normalization import WeightNormalization
 from .pool import EarliestPool2d, MaxPool2d
+from .pooled_spikes import PooledSpikes
 from .prepacked import Prepacked
 from .residual import Residual
 from .synapse import Affine, Synapse
@@ -24,6 +25,7 @@ __all__ = [
     "LatencyEncoder",
     "MaxPool2d",
     "MembraneReadout",
+    "PooledSpikes",
     "Prepacked",
     "Residual",
     "SpikeInput",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import BackwardHook, RemovableHandle
 
 from ..spikes import SpikeTimes
+from .pooled_spikes import PooledSpikes
 
 
 class BackwardHooks(nn.Module):
@@ -61,14 +62,25 @@ class _Around:
 
 def _through(setup: Callable[..., Any], values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Values whose anchors, or they themselves where they are tensors, go through a node of autograd."""
-    carriers = tuple(value._anchor if isinstance(value, SpikeTimes) else value for value in values)
+    carriers = tuple(_carrier(value) for value in values)
     if not any(isinstance(carrier, Tensor) for carrier in carriers):
         setup(carriers)  # it counts the arguments
         return values
     made = setup(carriers)
-    return tuple(
-        SpikeTimes._trusted(value.times, value.steps, carrier, value._support)
-        if isinstance(value, SpikeTimes) and carrier is not None
-        else (value if isinstance(value, SpikeTimes) else carrier)
-        for value, carrier in zip(values, made, strict=True)
-    )
+    return tuple(_carried_by(carrier, value) for value, carrier in zip(values, made, strict=True))
+
+
+def _carrier(value: Any) -> Any:
+    """What the gradient of a value is at."""
+    if isinstance(value, PooledSpikes):
+        value = value.distinct
+    return value._anchor if isinstance(value, SpikeTimes) else value
+
+
+def _carried_by(carrier: Any, value: Any) -> Any:
+    """The value with another carrier."""
+    if isinstance(value, PooledSpikes):
+        return value._with(_carried_by(carrier, value.distinct))
+    if not isinstance(value, SpikeTimes):
+        return carrier
+    return value if carrier is None else SpikeTimes._trusted(value.times, value.steps, carrier, value._support)

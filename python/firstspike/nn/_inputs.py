@@ -1,4 +1,4 @@
-"""Single-spike trains and dense trains [T, B, ...], which only max pooling makes: how a layer takes either."""
+"""Single-spike trains, those behind max pooling, and dense trains [T, B, ...]: how a layer takes each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from .. import _checks, _geometry, _layer_arguments, functional, ops
 from ..spikes import SpikeTimes
+from .pooled_spikes import PooledSpikes
 
-Spikes = SpikeTimes | Tensor
+Spikes = SpikeTimes | PooledSpikes | Tensor
 Pair = tuple[int, int]
 _NO_CONTEXT = nullcontext()
 MAP = "[batch, channels, height, width]"
@@ -21,15 +22,17 @@ FLAT_OR_MAP = f"[batch, neurons] or {MAP}"
 
 
 def check_spikes(spikes: Spikes, steps: int, shape: str) -> Spikes:
-    """Return `spikes` if it is SpikeTimes, or a float32 dense train, over `steps` steps and of a shape of that kind."""
-    if isinstance(spikes, SpikeTimes):
+    """Return `spikes` if they are over `steps` steps and of a shape of that kind; a dense train must be float32."""
+    if isinstance(spikes, SpikeTimes | PooledSpikes):
         got, size = spikes.steps, spikes.shape
     elif isinstance(spikes, Tensor) and spikes.dim() > 2:
         spikes = _checks.float32("spikes", spikes)
         got, size = spikes.shape[0], spikes.shape[1:]
     else:
         what = f"a tensor of shape {tuple(spikes.shape)}" if isinstance(spikes, Tensor) else type(spikes).__name__
-        raise TypeError(f"spikes must be SpikeTimes (or a dense train [steps, batch, ...] of max pooling), got {what}")
+        raise TypeError(
+            f"spikes must be SpikeTimes (or PooledSpikes, or a dense train [steps, batch, ...]), got {what}"
+        )
     if got != steps:
         raise ValueError(f"spikes must have the layer's steps = {steps}, got {got}")
     if len(size) not in ((4,) if shape == MAP else (2, 4)):
@@ -38,16 +41,33 @@ def check_spikes(spikes: Spikes, steps: int, shape: str) -> Spikes:
 
 
 def spikes_only(spikes: Spikes) -> SpikeTimes:
-    """Return SpikeTimes; TypeError for a dense train, behind which no shortcut can go."""
-    if isinstance(spikes, Tensor):
-        raise TypeError("spikes must be SpikeTimes where a layer has a shortcut, got a dense train (of max pooling)")
+    """Return SpikeTimes; TypeError for other trains, behind which no shortcut can go."""
+    if not isinstance(spikes, SpikeTimes):
+        what = "a dense train" if isinstance(spikes, Tensor) else "PooledSpikes (of max pooling)"
+        raise TypeError(f"spikes must be SpikeTimes where a layer has a shortcut, got {what}")
     return spikes
 
 
+def single_spikes(spikes: Spikes, weight: Tensor, avg_pool: int) -> tuple[SpikeTimes | Tensor, Tensor, int]:
+    """(spikes, weight, avg_pool) of the same current in which no `PooledSpikes` are left.
+
+    The maximum over a window of distinct spikes is their sum, k x k times their average; with another pool behind it, the train
+    becomes a dense one.
+    """
+    if not isinstance(spikes, PooledSpikes):
+        return spikes, weight, avg_pool
+    if avg_pool != 1:
+        return spikes.dense(), weight, avg_pool
+    k = spikes.kernel_size
+    return spikes.distinct, weight * (k * k), k
+
+
 def drop_spikes(spikes: Spikes, p: float) -> Spikes:
-    """A train of either kind from which each neuron is missing with probability p."""
+    """A train of any kind from which each neuron is missing with probability p; behind max pooling, each spike."""
     if isinstance(spikes, Tensor):
         return spikes * torch.empty(spikes.shape[1:], dtype=torch.float32, device=spikes.device).bernoulli_(1 - p)
+    if isinstance(spikes, PooledSpikes):
+        return spikes._with(functional.dropout(spikes.distinct, p))
     return functional.dropout(spikes, p)
 
 
@@ -76,7 +96,8 @@ def map_current(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, pa
 
 
 def flat_membrane(spikes: Spikes, weight: Tensor, bias: Tensor | None, avg_pool: int, decay: float) -> Tensor:
-    """Membrane [T, B, O] of a train of either kind, without firing."""
+    """Membrane [T, B, O] of a train of any kind, without firing."""
+    spikes, weight, avg_pool = single_spikes(spikes, weight, avg_pool)
     if isinstance(spikes, Tensor):
         return accumulate(flat_current(spikes, weight, bias, avg_pool), decay)
     return functional.integrate(spikes, weight, bias, avg_pool=avg_pool, decay=decay)
@@ -103,7 +124,7 @@ def fired_and_membrane(
 def map_membrane(
     spikes: Spikes, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, avg_pool: int, decay: float
 ) -> Tensor:
-    """Membrane [T, B, O, H', W'] of a train of either kind, without firing."""
+    """Membrane [T, B, O, H', W'] of a train of any kind, without firing."""
     x = spikes if isinstance(spikes, Tensor) else spikes.dense()
     return accumulate(map_current(x, weight, bias, stride, padding, avg_pool), decay)
 

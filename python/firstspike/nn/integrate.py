@@ -56,7 +56,7 @@ class Integrate(Synapse, Leaky):
         self.decay = decay
 
     def forward(self, spikes: Spikes) -> Tensor:
-        """Membrane, float32 [T, B, O], of `spikes` [B, N] or [B, C, H, W], or of a dense train [T, B, ...]."""
+        """Membrane, float32 [T, B, O], of `spikes` [B, N] or [B, C, H, W], of `PooledSpikes`, or of a dense train [T, B, ...]."""
         spikes, weight, bias = self.prepare_input(check_spikes(spikes, self.steps, FLAT_OR_MAP))
         return flat_membrane(spikes, weight, bias, self.avg_pool, self.decay)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import _checks
 from ..spikes import SpikeTimes
 from ._hooks import BackwardHooks
+from .pooled_spikes import PooledSpikes, check_map
 
 
 class EarliestPool2d(BackwardHooks):
@@ -31,7 +32,7 @@ class EarliestPool2d(BackwardHooks):
 
     def forward(self, spikes: SpikeTimes) -> SpikeTimes:
         """Spike times [B, C, H // k, W // k] of `spikes` [B, C, H, W]."""
-        _check_map(spikes, self.kernel_size)
+        check_map(spikes, self.kernel_size)
         area = self.kernel_size**2
         place = torch.arange(area, device=spikes.device)
         key = (_windows(spikes.times, self.kernel_size).long() * area + place).amin(-1)  # by time, then by place
@@ -49,17 +50,16 @@ class EarliestPool2d(BackwardHooks):
         return f"{self.kernel_size}"
 
 
-class MaxPool2d(nn.Module):
+class MaxPool2d(BackwardHooks):
     """Max pooling in every step, for comparison: a pooled unit fires whenever one of its k x k units does.
 
-    That is no longer a single-spike train: it comes as a dense one, and the next layer computes on its dense path, T
-    passes over its weights. Buffers of the last forward, int64 scalars, not in the state_dict: `repeated`, the pooled
-    units that fired more than once, and `units`, all pooled units. Stride k; what is left over at the lower and right
-    edge is dropped.
+    That may be several times, so what it returns are `PooledSpikes`; the layers take them, and are as fast as behind average
+    pooling. Buffers of the last forward, int64 scalars, not in the state_dict: `repeated`, the pooled units that fired more than
+    once, and `units`, all pooled units. Stride k; what is left over at the lower and right edge is dropped.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[[[3, 1], [255, 3]]]], dtype=torch.uint8), steps=4)
-        >>> MaxPool2d(2)(spikes).flatten()  # fires twice
+        >>> MaxPool2d(2)(spikes).dense().flatten()  # fires twice
         tensor([0., 1., 0., 1.])
     """
 
@@ -72,14 +72,12 @@ class MaxPool2d(nn.Module):
         self.register_buffer("repeated", torch.zeros((), dtype=torch.int64), persistent=False)
         self.register_buffer("units", torch.zeros((), dtype=torch.int64), persistent=False)
 
-    def forward(self, spikes: SpikeTimes) -> Tensor:
-        """Dense train, float32 [T, B, C, H // k, W // k], of `spikes` [B, C, H, W]."""
-        _check_map(spikes, self.kernel_size)
-        dense = spikes.dense()
-        pooled = torch.unflatten(F.max_pool2d(dense.flatten(0, 1), self.kernel_size), 0, dense.shape[:2])
+    def forward(self, spikes: SpikeTimes) -> PooledSpikes:
+        """The pooled spikes, [B, C, H // k, W // k], of `spikes` [B, C, H, W]."""
+        pooled = PooledSpikes(spikes, self.kernel_size)
         with torch.no_grad():
-            self.repeated.copy_((pooled.sum(0) > 1).sum())
-            self.units.fill_(pooled[0].numel())
+            self.repeated.copy_(pooled.repeated)
+            self.units.fill_(math.prod(pooled.shape))
         return pooled
 
     def settings(self) -> dict[str, Any]:
@@ -89,15 +87,6 @@ class MaxPool2d(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for print."""
         return f"{self.kernel_size}"
-
-
-def _check_map(spikes: SpikeTimes, kernel: int) -> None:
-    _checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
-    if len(spikes.shape) != 4 or min(spikes.shape[2:]) < kernel:
-        raise ValueError(
-            f"spikes must be maps [batch, channels, height, width] of at least {kernel} x {kernel}, "
-            f"got {tuple(spikes.shape)}"
-        )
 
 
 def _windows(x: Tensor, k: int) -> Tensor:

@@ -25,6 +25,7 @@ from ._inputs import (
     full_precision,
     map_current,
     map_membrane,
+    single_spikes,
     spikes_only,
 )
 from .firing import FiringLayer
@@ -35,6 +36,7 @@ class _TTFS(FiringLayer):
     """A layer whose input are spikes; the two below say how their synapses work."""
 
     _shape: str  # of the input, in words
+    avg_pool: int
 
     def forward(
         self,
@@ -46,9 +48,9 @@ class _TTFS(FiringLayer):
     ) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
         """Spike times of `spikes`; with `membrane` also V of this very pass, see `membrane`.
 
-        `TTFSLinear` gives [B, O] for [B, N] or [B, C, H, W], `TTFSConv2d` [B, O, H', W'] for [B, C, H, W]. `spikes` may be a
-        dense train [T, B, ...] too, as `MaxPool2d` returns it: it takes the dense path. shortcut and shortcut_scale as in
-        `functional.linear`; nothing is dropped from a shortcut.
+        `TTFSLinear` gives [B, O] for [B, N] or [B, C, H, W], `TTFSConv2d` [B, O, H', W'] for [B, C, H, W]. `spikes` may be
+        `PooledSpikes` too, as `MaxPool2d` returns them, or a dense train [T, B, ...], which takes the dense path. shortcut and
+        shortcut_scale as in `functional.linear`; nothing is dropped from a shortcut.
         """
         _checks.boolean("membrane", membrane)
         spikes, weight, bias = self.prepare_input(check_spikes(spikes, self.steps, self._shape))
@@ -56,17 +58,18 @@ class _TTFS(FiringLayer):
         if shortcut is not None:
             spikes = spikes_only(spikes)
             side = {"shortcut": shortcut, "shortcut_scale": self._per_theta(shortcut_scale)}
+        spikes, weight, pool = single_spikes(spikes, weight, self.avg_pool)
         if isinstance(spikes, Tensor):
             current = self._current(spikes, weight, bias)
             fired = SpikeTimes.from_dense(functional.fire(current, **self._neuron))
             return (fired, accumulate(current, self.decay)) if membrane else fired
         with full_precision(weight.device):
             if not membrane:
-                return self._fire(spikes, weight, bias, side)
+                return self._fire(spikes, weight, bias, pool, side)
             if shortcut is not None:
                 geometry = self._sizes(spikes.shape, weight)
                 spikes, weight = with_shortcut(spikes, weight, shortcut, side["shortcut_scale"], geometry)
-            return self._fire_and_membrane(spikes, weight, bias)
+            return self._fire_and_membrane(spikes, weight, bias, pool)
 
     def membrane(self, spikes: Spikes) -> Tensor:
         """The potential V, float32 [T, B, O] or [T, B, O, H', W'], exact up to each neuron's spike; then without reset.
@@ -75,7 +78,7 @@ class _TTFS(FiringLayer):
         dense convolutions.
         """
         weight, bias = self.effective_weight_and_bias()
-        return self._membrane(check_spikes(spikes, self.steps, self._shape), weight, bias)
+        return self._membrane(check_spikes(spikes, self.steps, self._shape), weight, bias, self.avg_pool)
 
     def _sizes(self, shape: Size, weight: Tensor) -> Geometry:
         raise NotImplementedError
@@ -83,14 +86,18 @@ class _TTFS(FiringLayer):
     def _current(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # of a dense train
         raise NotImplementedError
 
-    def _fire(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, side: dict[str, Any]) -> SpikeTimes:
+    def _fire(
+        self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, pool: int, side: dict[str, Any]
+    ) -> SpikeTimes:
         raise NotImplementedError
 
-    def _membrane(self, spikes: Spikes, weight: Tensor, bias: Tensor | None) -> Tensor:  # of a train of either kind
+    def _membrane(self, spikes: Spikes, weight: Tensor, bias: Tensor | None, pool: int) -> Tensor:  # of any train
         raise NotImplementedError
 
-    def _fire_and_membrane(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> tuple[SpikeTimes, Tensor]:
-        return self._fire(spikes, weight, bias, {}), self._membrane(spikes, weight, bias)
+    def _fire_and_membrane(
+        self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, pool: int
+    ) -> tuple[SpikeTimes, Tensor]:
+        return self._fire(spikes, weight, bias, pool, {}), self._membrane(spikes, weight, bias, pool)
 
 
 class TTFSLinear(_TTFS):
@@ -160,14 +167,18 @@ class TTFSLinear(_TTFS):
     def _current(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return flat_current(x, weight, bias, self.avg_pool)
 
-    def _fire(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, side: dict[str, Any]) -> SpikeTimes:
-        return functional.linear(spikes, weight, bias, avg_pool=self.avg_pool, **self._neuron, **side)
+    def _fire(
+        self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, pool: int, side: dict[str, Any]
+    ) -> SpikeTimes:
+        return functional.linear(spikes, weight, bias, avg_pool=pool, **self._neuron, **side)
 
-    def _membrane(self, spikes: Spikes, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return flat_membrane(spikes, weight, bias, self.avg_pool, self.decay)
+    def _membrane(self, spikes: Spikes, weight: Tensor, bias: Tensor | None, pool: int) -> Tensor:
+        return flat_membrane(spikes, weight, bias, pool, self.decay)
 
-    def _fire_and_membrane(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None) -> tuple[SpikeTimes, Tensor]:
-        return fired_and_membrane(spikes, weight, bias, self.avg_pool, self._neuron)
+    def _fire_and_membrane(
+        self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, pool: int
+    ) -> tuple[SpikeTimes, Tensor]:
+        return fired_and_membrane(spikes, weight, bias, pool, self._neuron)
 
 
 class TTFSConv2d(_TTFS):
@@ -241,24 +252,22 @@ class TTFSConv2d(_TTFS):
             }
         )
 
-    @property
-    def _window(self) -> tuple[Pair, Pair, int]:
-        return self.stride, self.padding, self.avg_pool
-
     def extra_repr(self) -> str:
         """The settings, for print."""
         sizes = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
         return f"{sizes}, avg_pool={self.avg_pool}, {super().extra_repr()}"
 
     def _sizes(self, shape: Size, weight: Tensor) -> Geometry:
-        return _geometry.convolution(shape, weight, *self._window, self.steps)
+        return _geometry.convolution(shape, weight, self.stride, self.padding, self.avg_pool, self.steps)
 
     def _current(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return map_current(x, weight, bias, *self._window)
+        return map_current(x, weight, bias, self.stride, self.padding, self.avg_pool)
 
-    def _fire(self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, side: dict[str, Any]) -> SpikeTimes:
-        sizes: dict[str, Any] = {"stride": self.stride, "padding": self.padding, "avg_pool": self.avg_pool}
+    def _fire(
+        self, spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, pool: int, side: dict[str, Any]
+    ) -> SpikeTimes:
+        sizes: dict[str, Any] = {"stride": self.stride, "padding": self.padding, "avg_pool": pool}
         return functional.conv2d(spikes, weight, bias, **sizes, **self._neuron, **side)
 
-    def _membrane(self, spikes: Spikes, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return map_membrane(spikes, weight, bias, *self._window, self.decay)
+    def _membrane(self, spikes: Spikes, weight: Tensor, bias: Tensor | None, pool: int) -> Tensor:
+        return map_membrane(spikes, weight, bias, self.stride, self.padding, pool, self.decay)

@@ -11,6 +11,7 @@
 | `direct` | `direct_convolution`: the current of directly coded maps |
 | `ramp` | `ramp`: neurons with a constant current |
 | `fire` | `fire`: the dense neuron |
+| `distinct` | `distinct`: what max pooling leaves of single-spike trains |
 | `dropout`, `normalize`, `latency` | `dropout`, `normalize_weight`, `latency` |
 | `chain` | `run_chain`: layers one after another as one node of autograd; not an operator |
 | `prepacked` | `PrepackedLayers`: layers packed once, for inference; not an operator |
@@ -23,6 +24,7 @@ from . import (
     anchors,
     chain,
     direct,
+    distinct,
     dropout,
     fire,
     integrate,
@@ -41,6 +43,7 @@ __all__ = [
     "anchors",
     "chain",
     "direct",
+    "distinct",
     "dropout",
     "fire",
     "integrate",

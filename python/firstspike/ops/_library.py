@@ -141,6 +141,12 @@ def fake_recorded(
     )
 
 
+def anchor_like(anchor: Tensor | None, times: Tensor) -> Tensor:
+    """The anchor of spikes that are made of others with this one; without an anchor, one without elements."""
+    zero = times.new_zeros((), dtype=torch.float32)
+    return zero.expand(0 if anchor is None else anchor.shape)
+
+
 def gradient_shapes(
     times: Tensor, in_place: Tensor | None, weight: Tensor, layer: Geometry, needs: Sequence[bool]
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:

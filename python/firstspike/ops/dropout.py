@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ._cuda import TILE, Arguments, kernels, on_device, pointer
-from ._library import INPUT, array, cpu, empty, groups_of, operator, support_of, threads
+from ._library import INPUT, anchor_like, array, cpu, empty, groups_of, operator, support_of, threads
 
 DROPOUT_LEVELS = 65536  # `keep` is out of so many
 _MOST_STEPS = 254  # what the entries' steps are is of no concern here
@@ -27,7 +27,7 @@ def _forward(
 ) -> tuple[Tensor, Tensor]:
     left = torch.empty(times.shape, dtype=torch.uint8)
     cpu.drop_spikes(*_sizes(times.shape), array(times), array(seed), keep, threads(), array(left))
-    return _anchor_like(anchor, times), left
+    return anchor_like(anchor, times), left
 
 
 def _forward_cuda(
@@ -43,18 +43,13 @@ def _forward_cuda(
             pointer(left),
             stream,
         )
-    return _anchor_like(anchor, times), left
+    return anchor_like(anchor, times), left
 
 
 def _forward_fake(
     times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
 ) -> tuple[Tensor, Tensor]:
-    return _anchor_like(anchor, times), torch.empty_like(times)
-
-
-def _anchor_like(anchor: Tensor | None, times: Tensor) -> Tensor:
-    zero = times.new_zeros((), dtype=torch.float32)
-    return zero.expand(0 if anchor is None else anchor.shape)
+    return anchor_like(anchor, times), torch.empty_like(times)
 
 
 def _sizes(shape: Sequence[int]) -> tuple[int, int]:
