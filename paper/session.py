@@ -121,8 +121,6 @@ def cost(run: Run) -> float:
     """About how much work a run is, in arbitrary units."""
     images = run.limit or {"digits": 1500}.get(run.data, 60000)
     work = 12.0 if "C" in run.spec else 1.0
-    if run.pooling == "earliest" and run.model == "ttfs":
-        work *= 3
     return run.epochs * images * work * (1.0 if run.model == "ttfs" else 0.6)
 
 

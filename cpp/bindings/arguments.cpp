@@ -115,4 +115,10 @@ py::tuple to_python(Support&& s) {
                           adopt(std::move(s.place), {2, entries}));
 }
 
+py::tuple to_python(EarliestSupport&& s) {
+    const int64_t entries = s.entries;
+    return py::make_tuple(adopt(std::move(s.offset), {s.groups + 1}), adopt(std::move(s.place), {2, entries}),
+                          adopt(std::move(s.source), {entries}));
+}
+
 }  // namespace firstspike::bindings

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "../cpu/earliest.h"
 #include "../cpu/layer/synapses.h"
 #include "array.h"
 #include "geometry.h"
@@ -51,6 +52,8 @@ int64_t entries_of(const SupportArrays& arrays);
 
 // (offset, slope, place) as arrays that own the kernel's memory.
 py::tuple to_python(Support&& support);
+// (offset, place, source) in the same way.
+py::tuple to_python(EarliestSupport&& support);
 
 // An uninitialised array of floats from the kernels' store of blocks, which takes it back.
 py::array scratch_array(int64_t size);

@@ -1,5 +1,4 @@
 // Dense trains to spike times and back; dense gradients and support entries; spikes that are lost.
-#include "../cpu/distinct.h"
 #include "../cpu/dropout.h"
 #include "../cpu/latency.h"
 #include "../cpu/trains.h"
@@ -94,43 +93,6 @@ void drop_gradient(int64_t steps, int64_t sites, int64_t channels, const Array& 
         drop_gradient_dense(in, steps, sites, channels, mask, threads_from(threads), out);
 }
 
-using MapSizes = std::tuple<int64_t, int64_t, int64_t, int64_t>;
-
-// Windows of `pool` units on maps of these sizes: samples, height, width, channels.
-Windows windows_from(const MapSizes& sizes, int64_t pool) {
-    const auto [samples, height, width, channels] = sizes;
-    for (const int64_t size : {samples, height, width}) checked("sizes", size, 0, kMostElements);
-    neurons_from(elements({samples, height, width}), channels);
-    checked("pool", pool, 1, int64_t{1} << 31);
-    return {samples, height, width, channels, pool};
-}
-
-int64_t distinct(const MapSizes& sizes, int64_t pool, const Array& times, int threads, const Array& times_out) {
-    const Windows windows = windows_from(sizes, pool);
-    const int64_t neurons = elements({windows.samples, windows.height, windows.width, windows.channels});
-    const auto* in = input<uint8_t>(times, "times", neurons);
-    auto* out = output<uint8_t>(times_out, "times_out", neurons);
-    const py::gil_scoped_release released;
-    return distinct_spikes(in, windows, threads_from(threads), out);
-}
-
-void distinct_gradient(int64_t steps, const MapSizes& sizes, int64_t pool, const Array& gradient, const Array& times,
-                       const std::optional<SupportArrays>& support, int threads, const Array& gradient_out) {
-    const Windows windows = windows_from(sizes, pool);
-    const int64_t sites = elements({windows.samples, windows.height, windows.width});
-    const int64_t neurons = neurons_from(sites, windows.channels), dense = at_every_step(steps, neurons);
-    const int64_t size = support ? entries_of(*support) : dense;
-    const auto* in = input<float>(gradient, "gradient", size);
-    const auto* left = input<uint8_t>(times, "times", neurons);
-    auto* out = output<float>(gradient_out, "gradient_out", size);
-    const SupportView view = support ? support_from(*support, sites, windows.channels, steps) : SupportView{};
-    const py::gil_scoped_release released;
-    if (support)
-        distinct_gradient_at(in, left, windows, view, threads_from(threads), out);
-    else
-        distinct_gradient_dense(in, left, windows, steps, threads_from(threads), out);
-}
-
 }  // namespace
 
 void bind_trains(py::module_& m) {
@@ -148,10 +110,6 @@ void bind_trains(py::module_& m) {
           py::arg("threads"), py::arg("times_out"));
     m.def("drop_gradient", &drop_gradient, py::arg("steps"), py::arg("sites"), py::arg("channels"), py::arg("gradient"),
           py::arg("support"), py::arg("seed"), py::arg("keep"), py::arg("threads"), py::arg("gradient_out"));
-    m.def("distinct_spikes", &distinct, py::arg("sizes"), py::arg("pool"), py::arg("times"), py::arg("threads"),
-          py::arg("times_out"));
-    m.def("distinct_gradient", &distinct_gradient, py::arg("steps"), py::arg("sizes"), py::arg("pool"), py::arg("gradient"),
-          py::arg("times"), py::arg("support"), py::arg("threads"), py::arg("gradient_out"));
 }
 
 }  // namespace firstspike::bindings

@@ -30,4 +30,5 @@ PYBIND11_MODULE(FIRSTSPIKE_MODULE, m) {
     bindings::bind_plan(m);
     bindings::bind_trains(m);
     bindings::bind_weights(m);
+    bindings::bind_windows(m);
 }

@@ -13,5 +13,6 @@ void bind_plan(pybind11::module_& m);
 void bind_pool(pybind11::module_& m);
 void bind_trains(pybind11::module_& m);
 void bind_weights(pybind11::module_& m);
+void bind_windows(pybind11::module_& m);
 
 }  // namespace firstspike::bindings

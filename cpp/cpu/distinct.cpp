@@ -7,7 +7,6 @@
 
 #include "../core/layer.h"
 #include "layer/tiles.h"
-#include "runtime/parallel.h"
 #include "runtime/scratch.h"
 
 namespace firstspike {
@@ -24,7 +23,7 @@ struct Place {
 template <class Run>
 void each_place(const Windows& w, int threads, Run&& run) {
     const int64_t lines = w.samples * w.height, tasks = site_tasks(lines, threads);
-    const int64_t rows = w.height / w.pool * w.pool, columns = w.width / w.pool * w.pool;
+    const int64_t rows = w.rows() * w.pool, columns = w.columns() * w.pool;
     parallel_for(tasks, threads, [&](int64_t task) {
         for (int64_t line = lines * task / tasks; line < lines * (task + 1) / tasks; ++line) {
             const int64_t y = line % w.height;
@@ -34,26 +33,11 @@ void each_place(const Windows& w, int threads, Run&& run) {
     });
 }
 
-// run(site) for the units of the window that begins at `first`, row by row, up to the unit at `end`.
-template <class Run>
-inline void each_before(const Windows& w, int64_t first, int64_t end, Run&& run) {
-    for (int64_t row = first; row <= end; row += w.width)
-        for (int64_t site = row; site < row + w.pool; ++site) {
-            if (site == end) return;
-            run(site);
-        }
-}
-
-// The last unit of the window that begins at `first`.
-inline int64_t last_of(const Windows& w, int64_t first) { return first + (w.pool - 1) * (w.width + 1); }
-
 // Whether the unit stands for its window in this step.
 inline bool stands(const uint8_t* left, const Windows& w, const Place& place, int64_t channel, int step) {
     if (place.site != place.first) return left[place.site * w.channels + channel] == step;
     bool others = false;
-    const int64_t last = last_of(w, place.first);
-    each_before(w, place.first, last + 1,
-                [&](int64_t site) { others |= site != place.first && left[site * w.channels + channel] == step; });
+    each_unit(w, place.first, [&](int64_t site) { others |= site != place.first && left[site * w.channels + channel] == step; });
     return !others;
 }
 
@@ -108,13 +92,12 @@ int64_t distinct_spikes(const uint8_t* times, const Windows& w, int threads, uin
         }
         const uint8_t* own = times + place.site * w.channels;
         std::copy_n(own, w.channels, out);
-        each_before(w, place.first, place.site,
-                    [&](int64_t site) { silence_equal(own, times + site * w.channels, w.channels, out); });
+        each_unit(w, place.first, place.site,
+                  [&](int64_t site) { silence_equal(own, times + site * w.channels, w.channels, out); });
         if (place.site != place.first) return;
         Range& range = ranges[static_cast<size_t>(task)];
         range.reset(w.channels);
-        each_before(w, place.first, last_of(w, place.first) + 1,
-                    [&](int64_t site) { range.add(times + site * w.channels, w.channels); });
+        each_unit(w, place.first, [&](int64_t site) { range.add(times + site * w.channels, w.channels); });
         repeated[static_cast<size_t>(task)] += range.several(w.channels);
     });
     return std::accumulate(repeated.begin(), repeated.end(), int64_t{0});
@@ -136,7 +119,7 @@ void distinct_gradient_at(const float* gradient, const uint8_t* left, const Wind
 
 void distinct_gradient_dense(const float* gradient, const uint8_t* left, const Windows& w, int64_t steps, int threads,
                              float* out) {
-    const int64_t all = w.samples * w.height * w.width * w.channels;
+    const int64_t all = w.sites() * w.channels;
     each_place(w, threads, [&](int64_t, const Place& place) {
         for (int64_t t = 0; t < steps; ++t)
             for (int64_t c = 0; c < w.channels; ++c) {

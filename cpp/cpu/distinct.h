@@ -1,16 +1,12 @@
 // The distinct spikes of pooling windows, and the gradients behind them, at the support entries or at every step (docs/model.md,
-// section "Pooling"): of the units of a window that fire in the same step, the first one keeps its spike, row by row.
+// section "Pooling"): of the units of a window that fire in the same step, the first one keeps its spike, row by row; units in no
+// window are silent.
 #pragma once
 
 #include "../core/support.h"
+#include "windows.h"
 
 namespace firstspike {
-
-// Maps [samples, height, width, channels] in windows of pool x pool units. What is left over at the lower and right edge is
-// silent.
-struct Windows {
-    int64_t samples, height, width, channels, pool;
-};
 
 // Returns the number of windows, of one channel each, with spikes in more than one step.
 int64_t distinct_spikes(const uint8_t* times, const Windows&, int threads, uint8_t* times_out);

@@ -1,4 +1,4 @@
-"""Good calls of the kernels that leave some spikes out, dropout and max pooling; importing this registers them in `calls.CPU`."""
+"""Good calls of the kernels that leave some spikes out, dropout and pools; importing this registers them in `calls.CPU`."""
 
 from __future__ import annotations
 
@@ -86,4 +86,25 @@ def distinct_gradient(draw: Draw) -> Arguments:
         "support": support,
         "threads": draw.threads(),
         "gradient_out": torch.zeros(shape),
+    }
+
+
+@call
+def earliest_times(draw: Draw) -> Arguments:
+    made = distinct_spikes(draw)
+    (batch, height, width, channels), pool = made["sizes"], made["pool"]
+    pooled = torch.zeros(batch, height // pool, width // pool, channels, dtype=torch.uint8)
+    return {**made, "times_out": pooled, "winner_out": pooled.clone()}
+
+
+@call
+def earliest_support(draw: Draw) -> Arguments:
+    sizes, pool = maps(draw)
+    batch, height, width, channels = sizes
+    return {
+        "sizes": sizes,
+        "pool": pool,
+        "winner": draw.times(batch, height // pool, width // pool, channels, steps=pool * pool),
+        "support": draw.support(math.prod(sizes[:3]), channels, draw.steps(), cpu.tile),
+        "threads": draw.threads(),
     }

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from firstspike import SpikeTimes, functional, nn, surrogate
+from firstspike.nn.pool import _earliest_dense
 
 from ..samples import generator, spike_times
 
@@ -24,6 +25,12 @@ S = 255
 def maps(rows: list[list[int]], steps: int = 4) -> SpikeTimes:
     """One sample, one channel."""
     return SpikeTimes(torch.tensor(rows, dtype=torch.uint8)[None, None], steps)
+
+
+def hidden(shape: tuple[int, ...], steps: int, seed: int) -> tuple[Tensor, SpikeTimes]:
+    """Spikes of a layer of neurons, whose anchor is at their support, and the current that they come from."""
+    current = torch.randn(shape, generator=generator(seed), dtype=torch.float32).mul(0.6).requires_grad_()
+    return current, functional.ramp(current, steps, surrogate=surrogate.triangle(1.5))
 
 
 def test_earliest_by_hand() -> None:
@@ -40,6 +47,35 @@ def test_earliest_is_the_minimum(seed: int, k: int, steps: int) -> None:
     dense = SpikeTimes(times, steps).dense().requires_grad_()
     for spikes in (SpikeTimes(times, steps), SpikeTimes.from_dense(dense)):
         assert torch.equal(nn.EarliestPool2d(k)(spikes).times.float(), expected)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 4), st.sampled_from([1, 3, 254]), st.integers(1, 70))
+def test_earliest_keeps_the_entries_of_the_winners(seed: int, k: int, steps: int, channels: int) -> None:
+    current, spikes = hidden((2, channels, k + seed % 5, k + seed % 7), steps, seed)
+    out, expected = nn.EarliestPool2d(k)(spikes), _earliest_dense(spikes, k)
+    assert torch.equal(out.times, expected.times) and out._support is not None
+    grad = torch.randn((steps, *out.shape), generator=generator(1))
+    assert torch.equal(*(torch.autograd.grad(y.dense(), current, grad, retain_graph=True)[0] for y in (out, expected)))
+
+
+def test_a_layer_behind_an_earliest_pool() -> None:
+    layer = nn.TTFSConv2d(5, 6, 3, padding=1, steps=8, generator=generator(2))
+    found = []
+    for pool in (nn.EarliestPool2d(2), lambda spikes: _earliest_dense(spikes, 2)):
+        current, spikes = hidden((4, 5, 7, 6), 8, 3)
+        out = layer(pool(spikes)).dense()
+        weights = torch.randn(out.shape, generator=generator(4))
+        found.append((out, *torch.autograd.grad((out * weights).sum(), [current, *layer.parameters()])))
+    for got, expected in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    assert float(found[0][1].abs().max()) > 0
+
+
+def test_a_window_may_be_wider_than_the_kernel_takes() -> None:
+    times = spike_times((1, 2, 20, 20), 5, "mixed", generator(0))
+    assert torch.equal(
+        nn.EarliestPool2d(17)(SpikeTimes(times, 5)).times, times[:, :, :17, :17].amin((2, 3), keepdim=True)
+    )
 
 
 def test_earliest_gradient_goes_to_the_winner() -> None:
@@ -78,12 +114,6 @@ def test_max_says_what_it_is() -> None:
     assert out.distinct.times[0, 0, :, 2].tolist() == [S, S]  # in no window
 
 
-def hidden(shape: tuple[int, ...], steps: int, seed: int) -> tuple[Tensor, SpikeTimes]:
-    """Spikes of a layer of neurons, whose anchor is at their support, and the current that they come from."""
-    current = torch.randn(shape, generator=generator(seed), dtype=torch.float32).mul(0.6).requires_grad_()
-    return current, functional.ramp(current, steps, surrogate=surrogate.triangle(1.5))
-
-
 def dense_max(x: Tensor, k: int) -> Tensor:
     """Torch's own max pooling of a dense train."""
     return F.max_pool2d(x.flatten(0, 1), k).unflatten(0, x.shape[:2])
@@ -103,14 +133,15 @@ def test_max_agrees_with_torch_and_has_its_gradient(seed: int, k: int, steps: in
         assert torch.equal(*(torch.autograd.grad(y, source, grad, retain_graph=True)[0] for y in (out, expected)))
 
 
-def test_max_on_any_number_of_threads() -> None:
+@pytest.mark.parametrize("kind", [nn.MaxPool2d, nn.EarliestPool2d])
+def test_pools_on_any_number_of_threads(kind: type[nn.MaxPool2d | nn.EarliestPool2d]) -> None:
     found, before = [], torch.get_num_threads()
     for number in (1, 3):
         torch.set_num_threads(number)
         current, spikes = hidden((3, 20, 9, 8), 8, 0)
-        out = nn.MaxPool2d(2)(spikes)
-        (gradient,) = torch.autograd.grad(out.dense().pow(2).sum() * 3, current)
-        found.append((out.distinct.times, out.repeated, gradient))
+        dense = kind(2)(spikes).dense()
+        factor = torch.randn(dense.shape, generator=generator(1))
+        found.append((dense, *torch.autograd.grad((dense * factor).sum(), current)))
     torch.set_num_threads(before)
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 

@@ -56,6 +56,15 @@ def test_inductor(make: type[torch.nn.Module]) -> None:
     check(net, compiled, 3, 1)
 
 
+def test_pools() -> None:
+    net = models.build("4C3-EP2-6C3-MP2-9-5", input_shape=(1, 10, 10), steps=4, generator=generator(0))
+    x = torch.rand(3, 1, 10, 10, generator=generator(1))
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    for got, want in zip(learn(net, compiled, x), learn(net, net, x), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+        assert want.any()
+
+
 def test_dropout() -> None:
     """Compiled and eager lose the same spikes where they are given the same seed."""
     weight, seed = torch.randn(5, 24, generator=generator(0)).requires_grad_(), torch.tensor([3])

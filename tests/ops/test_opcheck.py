@@ -181,15 +181,16 @@ def run_dropout() -> None:
     functional.dropout(SpikeTimes(case.times, case.steps), 0.4, seed=seed)
 
 
-def run_distinct() -> None:
+def run_pools() -> None:
     """Spikes of a fused layer, of a dense train, and such as want no gradient; windows that fill the map and such as do not."""
     current = torch.rand(2, 3, 5, 4, generator=generator(0), dtype=torch.float32).requires_grad_()
     for size in (2, 3):
         hidden = functional.ramp(current, 8)
         dense = SpikeTimes.from_dense(hidden.dense().detach().requires_grad_())
-        nn.PooledSpikes(hidden.detach(), size)
-        for spikes in (hidden, dense):
-            backward(nn.PooledSpikes(spikes, size).dense())
+        for pool in (nn.MaxPool2d(size), nn.EarliestPool2d(size)):
+            pool(hidden.detach())
+            backward(pool(dense).dense())
+            backward(pool(functional.ramp(current, 8)).dense())
 
 
 def run_latency() -> None:
@@ -234,7 +235,7 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "select": run_select,
     "cat": run_cat,
     "dropout": run_dropout,
-    "distinct": run_distinct,
+    "pools": run_pools,
     "latency": run_latency,
     "normalize": run_normalize,
     "fire": lambda: run_fire(triangle(), decay=0.5),

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _checks
-from ..spikes import SpikeTimes
+from .. import _checks, _layer_arguments, ops
+from .._sites import from_sites
+from ..spikes import SpikeTimes, Support
 from ._hooks import BackwardHooks
 from .pooled_spikes import PooledSpikes, check_map
 
@@ -32,14 +33,15 @@ class EarliestPool2d(BackwardHooks):
 
     def forward(self, spikes: SpikeTimes) -> SpikeTimes:
         """Spike times [B, C, H // k, W // k] of `spikes` [B, C, H, W]."""
-        check_map(spikes, self.kernel_size)
-        area = self.kernel_size**2
-        place = torch.arange(area, device=spikes.device)
-        key = (_windows(spikes.times, self.kernel_size).long() * area + place).amin(-1)  # by time, then by place
-        if not spikes.requires_grad:
-            return SpikeTimes(torch.div(key, area, rounding_mode="floor").to(torch.uint8), spikes.steps)
-        winner = (key % area)[None, ..., None].expand(spikes.steps, *key.shape, 1)
-        return SpikeTimes.from_dense(_windows(spikes.dense(), self.kernel_size).gather(-1, winner).squeeze(-1))
+        k = self.kernel_size
+        check_map(spikes, k)
+        if spikes.device.type != "cpu" or k > ops.earliest.WIDEST or (spikes.requires_grad and spikes._support is None):
+            return _earliest_dense(spikes, k)
+        anchor, times, offset, place, _ = ops.earliest.earliest_pool(*_layer_arguments._input(spikes), k)
+        pooled = from_sites(times, (*spikes.shape[:2], *times.shape[1:3]))
+        if spikes._support is None:
+            return SpikeTimes._trusted(pooled, spikes.steps)
+        return SpikeTimes._trusted(pooled, spikes.steps, anchor, Support(offset, anchor.new_empty(0), place))
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the module can be built again."""
@@ -87,6 +89,17 @@ class MaxPool2d(BackwardHooks):
     def extra_repr(self) -> str:
         """The settings, for print."""
         return f"{self.kernel_size}"
+
+
+def _earliest_dense(spikes: SpikeTimes, k: int) -> SpikeTimes:
+    """Earliest pooling made of torch's functions; a gradient takes dense trains."""
+    area = k**2
+    place = torch.arange(area, device=spikes.device)
+    key = (_windows(spikes.times, k).long() * area + place).amin(-1)  # by time, then by place
+    if not spikes.requires_grad:
+        return SpikeTimes(torch.div(key, area, rounding_mode="floor").to(torch.uint8), spikes.steps)
+    winner = (key % area)[None, ..., None].expand(spikes.steps, *key.shape, 1)
+    return SpikeTimes.from_dense(_windows(spikes.dense(), k).gather(-1, winner).squeeze(-1))
 
 
 def _windows(x: Tensor, k: int) -> Tensor:

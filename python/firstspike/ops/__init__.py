@@ -12,6 +12,7 @@
 | `ramp` | `ramp`: neurons with a constant current |
 | `fire` | `fire`: the dense neuron |
 | `distinct` | `distinct`: what max pooling leaves of single-spike trains |
+| `earliest` | `earliest_pool`: the earliest spike of each window |
 | `dropout`, `normalize`, `latency` | `dropout`, `normalize_weight`, `latency` |
 | `chain` | `run_chain`: layers one after another as one node of autograd; not an operator |
 | `prepacked` | `PrepackedLayers`: layers packed once, for inference; not an operator |
@@ -26,6 +27,7 @@ from . import (
     direct,
     distinct,
     dropout,
+    earliest,
     fire,
     integrate,
     latency,
@@ -45,6 +47,7 @@ __all__ = [
     "direct",
     "distinct",
     "dropout",
+    "earliest",
     "fire",
     "integrate",
     "latency",

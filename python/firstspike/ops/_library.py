@@ -111,14 +111,14 @@ def recorded(result: tuple[Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tenso
     return torch.zeros((), dtype=torch.float32).expand(slope.shape), offset, slope, place
 
 
-def _dynamic_size() -> Any:
+def data_dependent_size() -> Any:
     """A size that depends on the data, which torch.compile takes into its graph without `fullgraph`, too.
 
-    `new_dynamic_size` would end the graph there, lest code that follows asks for the value: nothing of ours does.
+    `newdata_dependent_size` would end the graph there, lest code that follows asks for the value: nothing of ours does.
     """
     context: Any = torch.library.get_ctx()
     environment, allocate = getattr(context, "_shape_env", None), getattr(fake_impl, "allocate_size", None)
-    return context.new_dynamic_size() if environment is None or allocate is None else allocate(environment)
+    return context.newdata_dependent_size() if environment is None or allocate is None else allocate(environment)
 
 
 def fake_recorded(
@@ -129,7 +129,7 @@ def fake_recorded(
     fixed = _cuda.fixed_entries(sites * channels, steps) if like.device.type == "cuda" else None
     if like.device.type == "meta":  # no data, no entries
         fixed = 0
-    entries = 0 if not record else _dynamic_size() if fixed is None else fixed
+    entries = 0 if not record else data_dependent_size() if fixed is None else fixed
     anchor = (
         like.new_zeros((), dtype=torch.float32).expand(entries) if record else like.new_empty(0, dtype=torch.float32)
     )
