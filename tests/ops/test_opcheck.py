@@ -182,15 +182,14 @@ def run_dropout() -> None:
 
 
 def run_pools() -> None:
-    """Spikes of a fused layer, of a dense train, and such as want no gradient; windows that fill the map and such as do not."""
+    """Spikes of a fused layer, of a dense train, and such as want no gradient; the windows do not fill the map."""
     current = torch.rand(2, 3, 5, 4, generator=generator(0), dtype=torch.float32).requires_grad_()
-    for size in (2, 3):
+    for pool in (nn.MaxPool2d(2), nn.EarliestPool2d(2)):
         hidden = functional.ramp(current, 8)
         dense = SpikeTimes.from_dense(hidden.dense().detach().requires_grad_())
-        for pool in (nn.MaxPool2d(size), nn.EarliestPool2d(size)):
-            pool(hidden.detach())
-            backward(pool(dense).dense())
-            backward(pool(functional.ramp(current, 8)).dense())
+        pool(hidden.detach())
+        backward(pool(dense).dense())
+        backward(pool(hidden).dense())
 
 
 def run_latency() -> None:
