@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from firstspike import SpikeTimes, losses, models, nn
+from firstspike import SpikeTimes, losses, models, nn, surrogate
 
 from ..samples import generator, spike_times
 
@@ -80,12 +80,20 @@ def test_full_backward_hooks_see_the_gradients_of_spikes() -> None:
         assert len(inputs) == len(outputs) == 1
         assert all(g is not None and g.abs().max() > 0 for g in (*inputs, *outputs))
     assert torch.equal(seen["DirectConv2d"][0][0], data.grad)
-    assert seen["TTFSLinear"][1][0].dim() == 1 and seen["EarliestPool2d"][1][0].dim() == 5
+    assert seen["TTFSLinear"][1][0].dim() == seen["EarliestPool2d"][1][0].dim() == 1  # at the support
     for handle in handles:
         handle.remove()
     seen.clear()
     net(x(3)).sum().backward()
     assert not seen
+
+
+def test_behind_a_dense_surrogate_hooks_see_a_gradient_at_every_step() -> None:
+    layer, seen = nn.TTFSLinear(6, 5, steps=4, surrogate=surrogate.atan()), []
+    layer.register_full_backward_hook(lambda module, inputs, outputs: seen.append(outputs))
+    spikes = SpikeTimes(torch.randint(4, (3, 6), generator=generator(0)).to(torch.uint8), steps=4)
+    layer(spikes).dense().sum().backward()
+    assert seen[0][0].shape == (4, 3, 5)
 
 
 @pytest.fixture(params=[torch.float64, torch.float16])
