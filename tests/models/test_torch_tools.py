@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from firstspike import SpikeTimes, losses, models, nn, surrogate
+from firstspike import SpikeTimes, functional, losses, models, nn, surrogate
 
 from ..samples import generator, spike_times
 
@@ -91,7 +91,7 @@ def test_full_backward_hooks_see_the_gradients_of_spikes() -> None:
 def test_behind_a_dense_surrogate_hooks_see_a_gradient_at_every_step() -> None:
     layer, seen = nn.TTFSLinear(6, 5, steps=4, surrogate=surrogate.atan()), []
     layer.register_full_backward_hook(lambda module, inputs, outputs: seen.append(outputs))
-    spikes = SpikeTimes(torch.randint(4, (3, 6), generator=generator(0)).to(torch.uint8), steps=4)
+    spikes = functional.ramp(torch.rand(3, 6, generator=generator(0)).requires_grad_(), steps=4)
     layer(spikes).dense().sum().backward()
     assert seen[0][0].shape == (4, 3, 5)
 
