@@ -13,31 +13,32 @@ namespace firstspike {
 
 namespace {
 
-// A unit's place: its site, and that of its window's first unit; `inside` is false where it is in no window.
-struct Place {
+// A site of the map that is pooled, and that of its window's first unit; `inside` is false where it is in no window.
+struct Member {
     int64_t site, first;
     bool inside;
 };
 
-// run(task, place) for all units.
+// run(task, member) for all sites.
 template <class Run>
-void each_place(const Windows& w, int threads, Run&& run) {
+void each_member(const Windows& w, int threads, Run&& run) {
     const int64_t lines = w.samples * w.height, tasks = site_tasks(lines, threads);
     const int64_t rows = w.rows() * w.pool, columns = w.columns() * w.pool;
     parallel_for(tasks, threads, [&](int64_t task) {
         for (int64_t line = lines * task / tasks; line < lines * (task + 1) / tasks; ++line) {
             const int64_t y = line % w.height;
             for (int64_t x = 0; x < w.width; ++x)
-                run(task, Place{line * w.width + x, (line - y % w.pool) * w.width + x - x % w.pool, y < rows && x < columns});
+                run(task, Member{line * w.width + x, (line - y % w.pool) * w.width + x - x % w.pool, y < rows && x < columns});
         }
     });
 }
 
 // Whether the unit stands for its window in this step.
-inline bool stands(const uint8_t* left, const Windows& w, const Place& place, int64_t channel, int step) {
-    if (place.site != place.first) return left[place.site * w.channels + channel] == step;
+inline bool stands(const uint8_t* left, const Windows& w, const Member& member, int64_t channel, int step) {
+    if (member.site != member.first) return left[member.site * w.channels + channel] == step;
     bool others = false;
-    each_unit(w, place.first, [&](int64_t site) { others |= site != place.first && left[site * w.channels + channel] == step; });
+    each_unit(w, member.first,
+              [&](int64_t site) { others |= site != member.first && left[site * w.channels + channel] == step; });
     return !others;
 }
 
@@ -84,20 +85,20 @@ int64_t distinct_spikes(const uint8_t* times, const Windows& w, int threads, uin
     std::vector<int64_t> repeated(static_cast<size_t>(tasks), 0);
     std::vector<Range> ranges;
     for (int64_t task = 0; task < tasks; ++task) ranges.emplace_back(w.channels);
-    each_place(w, threads, [&](int64_t task, const Place& place) {
-        uint8_t* out = times_out + place.site * w.channels;
-        if (!place.inside) {
+    each_member(w, threads, [&](int64_t task, const Member& member) {
+        uint8_t* out = times_out + member.site * w.channels;
+        if (!member.inside) {
             std::fill_n(out, w.channels, static_cast<uint8_t>(kSilent));
             return;
         }
-        const uint8_t* own = times + place.site * w.channels;
+        const uint8_t* own = times + member.site * w.channels;
         std::copy_n(own, w.channels, out);
-        each_unit(w, place.first, place.site,
+        each_unit(w, member.first, member.site,
                   [&](int64_t site) { silence_equal(own, times + site * w.channels, w.channels, out); });
-        if (place.site != place.first) return;
+        if (member.site != member.first) return;
         Range& range = ranges[static_cast<size_t>(task)];
         range.reset(w.channels);
-        each_unit(w, place.first, [&](int64_t site) { range.add(times + site * w.channels, w.channels); });
+        each_unit(w, member.first, [&](int64_t site) { range.add(times + site * w.channels, w.channels); });
         repeated[static_cast<size_t>(task)] += range.several(w.channels);
     });
     return std::accumulate(repeated.begin(), repeated.end(), int64_t{0});
@@ -106,12 +107,12 @@ int64_t distinct_spikes(const uint8_t* times, const Windows& w, int threads, uin
 void distinct_gradient_at(const float* gradient, const uint8_t* left, const Windows& w, const SupportView& support, int threads,
                           float* out) {
     const int64_t tiles = Tiles{w.channels}.number();
-    each_place(w, threads, [&](int64_t, const Place& place) {
+    each_member(w, threads, [&](int64_t, const Member& member) {
         for (int64_t tile = 0; tile < tiles; ++tile) {
-            const int64_t group = place.site * tiles + tile;
+            const int64_t group = member.site * tiles + tile;
             for (int64_t e = support.offset[group]; e < support.offset[group + 1]; ++e) {
                 const int64_t channel = tile * kTile + support.lane[e];
-                out[e] = place.inside && stands(left, w, place, channel, support.step[e]) ? gradient[e] : 0.0f;
+                out[e] = member.inside && stands(left, w, member, channel, support.step[e]) ? gradient[e] : 0.0f;
             }
         }
     });
@@ -120,11 +121,11 @@ void distinct_gradient_at(const float* gradient, const uint8_t* left, const Wind
 void distinct_gradient_dense(const float* gradient, const uint8_t* left, const Windows& w, int64_t steps, int threads,
                              float* out) {
     const int64_t all = w.sites() * w.channels;
-    each_place(w, threads, [&](int64_t, const Place& place) {
+    each_member(w, threads, [&](int64_t, const Member& member) {
         for (int64_t t = 0; t < steps; ++t)
             for (int64_t c = 0; c < w.channels; ++c) {
-                const int64_t i = t * all + place.site * w.channels + c;
-                out[i] = place.inside && stands(left, w, place, c, static_cast<int>(t)) ? gradient[i] : 0.0f;
+                const int64_t i = t * all + member.site * w.channels + c;
+                out[i] = member.inside && stands(left, w, member, c, static_cast<int>(t)) ? gradient[i] : 0.0f;
             }
     });
 }
