@@ -3,59 +3,61 @@
 
 #include <algorithm>
 
+#include "../core/layer.h"
 #include "layer/tiles.h"
 
 namespace firstspike {
 
 namespace {
 
-// The entries of one unit of a window of which it is the winner, one after another.
+// run(group, winners, each) for all groups of the cells; each(visit) visits the groups of the window's units in their order.
+template <class Run>
+void each_group(const uint8_t* winner, const Windows& w, int threads, Run&& run) {
+    const int64_t tiles = Tiles{w.channels}.number();
+    each_window(w, threads, [&](int64_t cell, int64_t first) {
+        for (int64_t tile = 0; tile < tiles; ++tile)
+            run(cell * tiles + tile, winner + cell * w.channels + tile * kTile,
+                [&](auto&& visit) { each_unit(w, first, [&](int64_t site) { visit(site * tiles + tile); }); });
+    });
+}
+
+// The entries of a window's winners, unit after unit, each unit's by step, then by lane. A lane has one winner, so there are no
+// more than neurons times steps.
 class WinnersEntries {
  public:
-    WinnersEntries() = default;
-    WinnersEntries(const SupportView& support, int64_t group, const uint8_t* winner, int unit)
-        : support_(&support), winner_(winner), unit_(unit), entry_(support.offset[group]), end_(support.offset[group + 1]) {
-        skip();
-    }
+    WinnersEntries() { next_[0] = 0; }
 
-    int64_t entry() const { return entry_; }
-    // By step, then by lane; larger than any entry's at the end.
-    int order() const { return entry_ < end_ ? support_->step[entry_] * kTile + support_->lane[entry_] : kEnd; }
-    bool ended() const { return entry_ == end_; }
-    void next() {
-        ++entry_;
-        skip();
+    // Adds the next unit's, which has this group.
+    void add(const SupportView& support, int64_t group, const uint8_t* winner) {
+        const int64_t begin = support.offset[group], end = support.offset[group + 1];
+        for (int64_t e = begin; e < end; ++e) {  // each is written, and those that stay are counted
+            order_[count_] = static_cast<uint16_t>(support.step[e] * kTile + support.lane[e]);
+            from_[count_] = static_cast<uint16_t>(e - begin);
+            count_ += winner[support.lane[e]] == units_;
+        }
+        group_[units_++] = begin;
+        end_[units_] = next_[units_] = count_;
+    }
+    // The first of those that are left, by step, then by lane, as an entry of the support.
+    int64_t take() {
+        int best = 0;
+        uint32_t least = UINT32_MAX;
+        for (int unit = 0; unit < units_; ++unit) {
+            const uint32_t order = next_[unit] < end_[unit + 1] ? order_[next_[unit]] : UINT32_MAX;
+            best = order < least ? unit : best;
+            least = std::min(least, order);
+        }
+        return group_[best] + from_[next_[best]++];
     }
 
  private:
-    static constexpr int kEnd = 256 * kTile;
+    static constexpr int64_t kMostUnits = kWidestPool * kWidestPool, kMost = kTile * kMaxSteps;
 
-    void skip() {
-        while (entry_ < end_ && winner_[support_->lane[entry_]] != unit_) ++entry_;
-    }
-
-    const SupportView* support_ = nullptr;
-    const uint8_t* winner_ = nullptr;
-    int unit_ = 0;
-    int64_t entry_ = 0, end_ = 0;
+    int units_ = 0, count_ = 0;
+    int64_t group_[kMostUnits];                       // the first entry of each unit's group
+    int next_[kMostUnits + 1], end_[kMostUnits + 1];  // of each unit's entries in the two below
+    uint16_t order_[kMost + 1], from_[kMost + 1];
 };
-
-// run(group, entries, units) for all groups of the cells: the winners' entries of each unit of the window.
-template <class Run>
-void each_group(const uint8_t* winner, const Windows& w, const SupportView& support, int threads, Run&& run) {
-    const int64_t tiles = Tiles{w.channels}.number();
-    each_window(w, threads, [&](int64_t cell, int64_t first) {
-        WinnersEntries entries[kWidestPool * kWidestPool];
-        for (int64_t tile = 0; tile < tiles; ++tile) {
-            int units = 0;
-            each_unit(w, first, [&](int64_t site) {
-                entries[units] = {support, site * tiles + tile, winner + cell * w.channels + tile * kTile, units};
-                ++units;
-            });
-            run(cell * tiles + tile, entries, units);
-        }
-    });
-}
 
 }  // namespace
 
@@ -82,10 +84,13 @@ EarliestSupport earliest_support(const uint8_t* winner, const Windows& w, const 
     found.groups = w.cells() * Tiles{w.channels}.number();
     found.offset = Buffer<int64_t>(found.groups + 1);
     found.offset[0] = 0;
-    each_group(winner, w, support, threads, [&](int64_t group, WinnersEntries* units, int count) {
+    each_group(winner, w, threads, [&](int64_t group, const uint8_t* winners, auto&& each) {
         int64_t entries = 0;
-        for (int i = 0; i < count; ++i)
-            for (; !units[i].ended(); units[i].next()) ++entries;
+        int unit = 0;
+        each([&](int64_t from) {
+            for (int64_t e = support.offset[from]; e < support.offset[from + 1]; ++e) entries += winners[support.lane[e]] == unit;
+            ++unit;
+        });
         found.offset[group + 1] = entries;
     });
     for (int64_t group = 0; group < found.groups; ++group) found.offset[group + 1] += found.offset[group];
@@ -94,14 +99,13 @@ EarliestSupport earliest_support(const uint8_t* winner, const Windows& w, const 
     found.source = Buffer<int64_t>(found.entries);
     uint8_t* step = found.place.data();
     uint8_t* lane = step + found.entries;
-    each_group(winner, w, support, threads, [&](int64_t group, WinnersEntries* units, int count) {
+    each_group(winner, w, threads, [&](int64_t group, const uint8_t* winners, auto&& each) {
+        WinnersEntries entries;
+        each([&](int64_t from) { entries.add(support, from, winners); });
         for (int64_t to = found.offset[group]; to < found.offset[group + 1]; ++to) {
-            WinnersEntries& next = *std::min_element(
-                units, units + count, [](const WinnersEntries& a, const WinnersEntries& b) { return a.order() < b.order(); });
-            step[to] = support.step[next.entry()];
-            lane[to] = support.lane[next.entry()];
-            found.source[to] = next.entry();
-            next.next();
+            const int64_t entry = found.source[to] = entries.take();
+            step[to] = support.step[entry];
+            lane[to] = support.lane[entry];
         }
     });
     return found;
