@@ -108,7 +108,7 @@ def pooling(profile: Profile, store: Store) -> Table:
     note = (
         "Additions are events times their fan-out. With average pooling every event of the unpooled map enters the "
         "next layer; with the earliest spike one event per window does; with max pooling a window may send several, "
-        "and the net is no longer a single-spike net (and takes the slow dense path)."
+        "and the net is no longer a single-spike net."
     )
     return Table(
         "pooling",
