@@ -114,11 +114,11 @@ def recorded(result: tuple[Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tenso
 def data_dependent_size() -> Any:
     """A size that depends on the data, which torch.compile takes into its graph without `fullgraph`, too.
 
-    `newdata_dependent_size` would end the graph there, lest code that follows asks for the value: nothing of ours does.
+    `new_dynamic_size` would end the graph there, lest code that follows asks for the value: nothing of ours does.
     """
     context: Any = torch.library.get_ctx()
     environment, allocate = getattr(context, "_shape_env", None), getattr(fake_impl, "allocate_size", None)
-    return context.newdata_dependent_size() if environment is None or allocate is None else allocate(environment)
+    return context.new_dynamic_size() if environment is None or allocate is None else allocate(environment)
 
 
 def fake_recorded(
