@@ -10,7 +10,7 @@ namespace {
 
 using MapSizes = std::tuple<int64_t, int64_t, int64_t, int64_t>;
 
-// Windows of `pool` units on maps of these sizes: samples, height, width, channels.
+// Windows of `pool` units on maps of these sizes: samples, height, width, channels. Their products do not overflow.
 Windows windows_from(const MapSizes& sizes, int64_t pool) {
     const auto [samples, height, width, channels] = sizes;
     for (const int64_t size : {samples, height, width}) checked("sizes", size, 0, kMostElements);
@@ -21,7 +21,7 @@ Windows windows_from(const MapSizes& sizes, int64_t pool) {
 
 int64_t distinct(const MapSizes& sizes, int64_t pool, const Array& times, int threads, const Array& times_out) {
     const Windows windows = windows_from(sizes, pool);
-    const int64_t neurons = elements({windows.samples, windows.height, windows.width, windows.channels});
+    const int64_t neurons = windows.sites() * windows.channels;
     const auto* in = input<uint8_t>(times, "times", neurons);
     auto* out = output<uint8_t>(times_out, "times_out", neurons);
     const py::gil_scoped_release released;
@@ -31,13 +31,12 @@ int64_t distinct(const MapSizes& sizes, int64_t pool, const Array& times, int th
 void distinct_gradient(int64_t steps, const MapSizes& sizes, int64_t pool, const Array& gradient, const Array& times,
                        const std::optional<SupportArrays>& support, int threads, const Array& gradient_out) {
     const Windows windows = windows_from(sizes, pool);
-    const int64_t sites = elements({windows.samples, windows.height, windows.width});
-    const int64_t neurons = neurons_from(sites, windows.channels), dense = elements({steps_from(steps), neurons});
+    const int64_t neurons = windows.sites() * windows.channels, dense = elements({steps_from(steps), neurons});
     const int64_t size = support ? entries_of(*support) : dense;
     const auto* in = input<float>(gradient, "gradient", size);
     const auto* left = input<uint8_t>(times, "times", neurons);
     auto* out = output<float>(gradient_out, "gradient_out", size);
-    const SupportView view = support ? support_from(*support, sites, windows.channels, steps) : SupportView{};
+    const SupportView view = support ? support_from(*support, windows.sites(), windows.channels, steps) : SupportView{};
     const py::gil_scoped_release released;
     if (support)
         distinct_gradient_at(in, left, windows, view, threads_from(threads), out);
@@ -48,8 +47,8 @@ void distinct_gradient(int64_t steps, const MapSizes& sizes, int64_t pool, const
 void earliest(const MapSizes& sizes, int64_t pool, const Array& times, int threads, const Array& times_out,
               const Array& winner_out) {
     const Windows windows = windows_from(sizes, checked("pool", pool, 1, kWidestPool));
-    const int64_t cells = elements({windows.cells(), windows.channels});
-    const auto* in = input<uint8_t>(times, "times", elements({windows.sites(), windows.channels}));
+    const int64_t cells = windows.cells() * windows.channels;
+    const auto* in = input<uint8_t>(times, "times", windows.sites() * windows.channels);
     auto* out = output<uint8_t>(times_out, "times_out", cells);
     auto* winner = output<uint8_t>(winner_out, "winner_out", cells);
     const py::gil_scoped_release released;
@@ -58,7 +57,7 @@ void earliest(const MapSizes& sizes, int64_t pool, const Array& times, int threa
 
 py::tuple earliest_entries(const MapSizes& sizes, int64_t pool, const Array& winner, const SupportArrays& support, int threads) {
     const Windows windows = windows_from(sizes, checked("pool", pool, 1, kWidestPool));
-    const auto* in = input<uint8_t>(winner, "winner", elements({windows.cells(), windows.channels}));
+    const auto* in = input<uint8_t>(winner, "winner", windows.cells() * windows.channels);
     const SupportView view = support_from(support, windows.sites(), windows.channels, kMaxSteps);
     EarliestSupport found;
     {

@@ -18,6 +18,14 @@ def seed(draw: Draw) -> Tensor:
     return torch.tensor([draw.getrandbits(62)])
 
 
+def gradient_of(draw: Draw, steps: int, *sizes: int) -> tuple[tuple[Tensor, Tensor] | None, tuple[int, ...]]:
+    """(support, shape) of a gradient of neurons [*sites, channels]: at a support, or at every step."""
+    if not draw.some(0.5):
+        return None, (steps, *sizes)
+    support = draw.support(math.prod(sizes[:-1]), sizes[-1], steps, cpu.tile)
+    return support, support[1].shape[1:]
+
+
 @call
 def drop_spikes(draw: Draw) -> Arguments:
     sites, channels, steps = places(draw)
@@ -35,10 +43,7 @@ def drop_spikes(draw: Draw) -> Arguments:
 @call
 def drop_gradient(draw: Draw) -> Arguments:
     sites, channels, steps = places(draw)
-    support, shape = None, (steps, sites, channels)
-    if draw.some(0.5):
-        support = draw.support(sites, channels, steps, cpu.tile)
-        shape = support[1].shape[1:]
+    support, shape = gradient_of(draw, steps, sites, channels)
     return {
         "steps": steps,
         "sites": sites,
@@ -73,10 +78,7 @@ def distinct_spikes(draw: Draw) -> Arguments:
 @call
 def distinct_gradient(draw: Draw) -> Arguments:
     (sizes, pool), steps = maps(draw), draw.steps()
-    support, shape = None, (steps, *sizes)
-    if draw.some(0.5):
-        support = draw.support(math.prod(sizes[:3]), sizes[3], steps, cpu.tile)
-        shape = support[1].shape[1:]
+    support, shape = gradient_of(draw, steps, *sizes)
     return {
         "steps": steps,
         "sizes": sizes,

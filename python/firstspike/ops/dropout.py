@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .._checks import MAX_STEPS
 from ._cuda import TILE, Arguments, kernels, on_device, pointer
 from ._library import INPUT, anchor_like, array, cpu, empty, groups_of, operator, support_of, threads
 
 DROPOUT_LEVELS = 65536  # `keep` is out of so many
-_MOST_STEPS = 254  # what the entries' steps are is of no concern here
 
 
 def levels(share: float) -> int:
@@ -69,7 +69,7 @@ def _backward(
     left = empty(gradient.shape)
     dense = offset is None or place is None
     cpu.drop_gradient(
-        gradient.shape[0] if dense else _MOST_STEPS,
+        gradient.shape[0] if dense else MAX_STEPS,  # what the entries' steps are is of no concern here
         *_sizes(shape),
         array(gradient),
         None if offset is None or place is None else support_of(offset, place),
@@ -98,7 +98,7 @@ def _backward_cuda(
         support, size = at.support(offset, place, groups_of(sites, channels, TILE)), place.shape[1]
     with on_device(gradient) as stream:
         kernels().drop_gradient(
-            gradient.shape[0] if dense else _MOST_STEPS,
+            gradient.shape[0] if dense else MAX_STEPS,  # what the entries' steps are is of no concern here
             sites,
             channels,
             at.floats("gradient", gradient, size),
