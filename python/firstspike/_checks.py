@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import os
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,6 +44,40 @@ def size(name: str, value: object) -> int:
     if number >= 2**31:
         raise ValueError(f"{name} must be below 2^31, got {shown(number)}")
     return number
+
+
+def path(name: str, value: object) -> Path:
+    """Return a str or os.PathLike as a Path; TypeError for another type, ValueError for what no file can be called.
+
+    An int would be taken for an open file's number.
+    """
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a path, a str or os.PathLike, got {shown(value)}")
+    if not text or "\0" in text:
+        raise ValueError(f"{name} must name a file or a folder, got {text!r}")
+    return Path(text)
+
+
+def function(name: str, value: object) -> None:
+    """Raise TypeError where `value` cannot be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, got {shown(value)}")
+
+
+def generator(name: str, value: object) -> None:
+    """Raise TypeError where `value` is neither None nor a torch.Generator."""
+    if value is not None:
+        instance(name, value, torch.Generator, "a torch.Generator")
+
+
+def labels(value: object, samples: int) -> Tensor:
+    """Return labels, int64 [samples]; ValueError otherwise, TypeError where they are no tensor."""
+    instance("labels", value, Tensor, f"a torch.Tensor, int64 [{samples}]")
+    assert isinstance(value, Tensor)
+    if value.dtype != torch.int64 or value.shape != (samples,):
+        raise ValueError(f"labels must be int64 [{samples}], one per sample, got {shown(value)}")
+    return value
 
 
 def in_order(name: str, value: object, kind: type | tuple[type, ...], wanted: str) -> list[Any]:
@@ -135,6 +172,8 @@ def float32(name: str, value: object, dims: int | None = None) -> Tensor:
 
     Under autocast a float16 or bfloat16 tensor is raised to float32: the kernels compute in float32 there.
     """
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a torch.Tensor, got {shown(value)}; convert it with torch.from_numpy")
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {shown(value)}")
     if value.dtype != torch.float32:
@@ -147,10 +186,27 @@ def float32(name: str, value: object, dims: int | None = None) -> Tensor:
         )
         raise TypeError(f"{name} must be float32, got {value.dtype}; convert it with {advice}")
     if value.layout != torch.strided:
-        raise TypeError(f"{name} must be a dense tensor, got layout {value.layout}; convert it with .to_dense()")
+        readable(name, value)
     if dims is not None and value.dim() != dims:
         raise ValueError(f"{name} must have {dims} dimensions, got shape {tuple(value.shape)}")
     return value
+
+
+def readable(name: str, value: Tensor) -> None:
+    """Raise TypeError for a tensor that is not dense, or has no values (on the device meta)."""
+    if value.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got layout {value.layout}; convert it with .to_dense()")
+    if value.is_meta:
+        raise TypeError(f"{name} must be a tensor with values, got one on the device meta")
+
+
+def batch(name: str, value: Any, kinds: tuple[type, ...], wanted: str) -> None:
+    """Raise TypeError or ValueError where `value` is not of these kinds, not readable, or has no dimension of samples."""
+    instance(name, value, kinds, wanted)
+    if isinstance(value, Tensor):
+        readable(name, value)
+    if not value.shape:
+        raise ValueError(f"{name} must have samples as the first dimension, got a scalar")
 
 
 def has_values(value: Tensor) -> bool:
@@ -207,12 +263,15 @@ def shown(value: object) -> str:
     """A value for an error message: short, with its type where that says more."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)} and type {value.dtype}"
+    if isinstance(value, np.ndarray):
+        return f"a numpy array of shape {value.shape} and type {value.dtype}"
     if value is None or isinstance(value, (bool, str)):
         return _shortened(repr(value))
     return f"{_shortened(repr(value))} of type {type(value).__name__}"
 
 
 def _shortened(text: str) -> str:
+    text = " ".join(text.split())
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 

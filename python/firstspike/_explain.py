@@ -77,7 +77,7 @@ def explain(
     if threads is None:
         threads = torch.get_num_threads()
     geometry = _geometry_of(layer, _shape_of(layer, batch))
-    passes: dict[str, Any] = _extension.cpu.plan_layer(geometry, _checks.integer("threads", threads, 1))
+    passes: dict[str, Any] = _extension.cpu.plan_layer(geometry, _checks.integer("threads", threads, 1, 1024))
     return Plan(_extension.ISA, threads, **passes)
 
 
@@ -85,10 +85,10 @@ def _shape_of(layer: Any, batch: int | Sequence[int] | SpikeTimes) -> tuple[int,
     if isinstance(batch, SpikeTimes):
         return tuple(batch.shape)
     if isinstance(batch, Sequence):
-        return tuple(_checks.integer("batch", size, 1) for size in batch)
+        return tuple(_checks.size("batch", size) for size in batch)
     if isinstance(layer, TTFSConv2d) or layer.avg_pool > 1:
         raise ValueError(f"batch must be the shape [B, C, H, W] of the input of such a layer, got {batch}")
-    return (_checks.integer("batch", batch, 0), layer.in_features)
+    return (_checks.integer("batch", batch, 0, 2**31 - 1), layer.in_features)
 
 
 def _geometry_of(layer: Any, shape: tuple[int, ...]) -> _geometry.Geometry:

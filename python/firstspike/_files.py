@@ -5,6 +5,7 @@ Nothing here writes through a symbolic link: a new file is made beside the targe
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -27,6 +28,8 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> Path:
     `.NAME.xxxxxxxxxxxxxxxx.partial` behind, which `sweep` removes.
     """
     target = Path(path)
+    if not target.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
     try:

@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ._checks import shown
+
 
 def names(package: str, folder: str) -> list[str]:
     """The names of the TOML files in `folder` of a package, sorted."""
@@ -21,6 +23,8 @@ def read(what: str, package: str, folder: str, name: str | os.PathLike[str]) -> 
     what: names the file in messages. Raises ValueError that lists the known names or says what is wrong in the file.
     """
     known = names(package, folder)
+    if not isinstance(name, (str, os.PathLike)) or not isinstance(os.fspath(name), str):
+        raise TypeError(f"{what} must be a name ({', '.join(known)}) or the path of a TOML file, got {shown(name)}")
     if isinstance(name, str) and name in known:
         text, origin = resources.files(package).joinpath(folder, f"{name}.toml").read_text(encoding="utf-8"), name
     elif Path(name).is_file():

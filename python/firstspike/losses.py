@@ -157,8 +157,7 @@ def _right(spikes: SpikeTimes, labels: Tensor) -> Tensor:
     _spikes(spikes)
     if len(spikes.shape) != 2:
         raise ValueError(f"spikes must have shape [batch, classes], got {tuple(spikes.shape)}")
-    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != spikes.shape[:1]:
-        raise ValueError(f"labels must be int64 [{spikes.shape[0]}], one per sample, got {_checks.shown(labels)}")
+    labels = _checks.labels(labels, spikes.shape[0])
     _checks.same_device("spikes", spikes.times, "labels", labels)
     if labels.numel() and _checks.has_values(labels):
         low, high = int(labels.min()), int(labels.max())

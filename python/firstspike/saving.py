@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,9 +58,10 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
         '64-32-10'
     """
     _checks.instance("net", net, nn.Module, "a module")
+    target = _checks.path("path", path)
     described = json.dumps(describe(net, "net"), sort_keys=True)
     metadata = {"format": FORMAT, "version": str(VERSION), "net": described}
-    write_atomic(Path(path), _safetensors.dumps(net.state_dict(), metadata))
+    write_atomic(target, _safetensors.dumps(net.state_dict(), metadata))
 
 
 def load(path: str | os.PathLike[str]) -> nn.Module:
@@ -75,7 +75,7 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
             ...
         FileNotFoundError: ...
     """
-    if Path(path).is_dir():
+    if _checks.path("path", path).is_dir():
         return _trained(path)
     file = _safetensors.read(path)
     if file.metadata.get("format") == "firstspike":

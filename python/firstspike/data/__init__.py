@@ -67,6 +67,9 @@ def load(
         ValueError: name must be one of ...
     """
     _checks.one_of("name", name, NAMES)
+    _checks.boolean("train", train)
+    if download is not None:
+        _checks.boolean("download", download)
     found = _load(name, root, train, download)
     return dataclasses.replace(found, recipe={"kind": "named", "name": name})
 
@@ -102,11 +105,12 @@ def reload(
         >>> data.reload(digits.recipe, train=True).fingerprint() == digits.fingerprint()
         True
     """
-    kind = None if recipe is None else recipe.get("kind")
-    if recipe is None or kind is None:
-        raise ValueError("the data were given in Python; give them again")
+    if recipe is None:
+        raise ValueError("recipe must not be None: the data were given in Python; give them again")
+    _checks.instance("recipe", recipe, Mapping, "a mapping, the `recipe` of a Dataset")
+    kind = recipe.get("kind")
     if kind == "named":
         return load(str(recipe.get("name")), root=root, train=train, download=download)
     if kind == "images":
         return load_images(str(recipe.get("path")), train=train, size=_checks.integer("size", recipe.get("size"), 0))
-    raise ValueError(f"this version cannot load data of kind {kind!r}")
+    raise ValueError(f"recipe must be of kind 'named' or 'images' in this version, got {kind!r}")

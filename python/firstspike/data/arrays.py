@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import encode
+from .. import _checks, encode
 from ..spikes import SpikeTimes
 from .dataset import Dataset
 
@@ -80,7 +80,8 @@ def from_events(
         >>> events.images[0, :, 0].tolist()  # [polarity][x]: the step of the first event, 255 where there is none
         [[255, 9], [1, 255]]
     """
-    if not len(recordings):
+    recordings = _checks.in_order("recordings", recordings, np.ndarray, "structured arrays of events")
+    if not recordings:
         raise ValueError("recordings must have at least one recording")
     times = [
         encode.first_events(events, sensor_size=sensor_size, steps=steps, window=window).times for events in recordings
@@ -90,6 +91,7 @@ def from_events(
 
 def _tensor(name: str, value: Any) -> Tensor:
     if isinstance(value, Tensor):
+        _checks.readable(name, value)
         return value.detach()
     try:
         return torch.from_numpy(np.array(value))  # a copy: what the caller changes later does not reach the data set

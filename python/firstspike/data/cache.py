@@ -9,6 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
+from .._checks import path
 from .._lock import locked
 
 ENVIRONMENT = "FIRSTSPIKE_DATA"
@@ -25,7 +26,7 @@ def user_root(root: str | os.PathLike[str] | None) -> Path | None:
     if value is None:
         return None
     try:
-        folder = Path(value).expanduser()
+        folder = path(origin, value).expanduser()
     except RuntimeError as error:  # "~" where the user has no home folder
         raise ValueError(f"{origin} must name an existing folder, got {os.fspath(value)!r} ({error})") from error
     if not folder.is_dir():

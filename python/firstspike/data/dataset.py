@@ -49,16 +49,17 @@ class Dataset:
     recipe: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        _checks.instance("images", self.images, Tensor, "a torch.Tensor")
         allowed = (torch.uint8,) if self.steps is not None else (torch.uint8, torch.float32)
         if self.images.dtype not in allowed or self.images.ndim != 4:
             names = " or ".join(str(t).removeprefix("torch.") for t in allowed)
             raise ValueError(f"images must be {names} [N, C, H, W], got {self.images.dtype} {list(self.images.shape)}")
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            raise ValueError(
-                f"labels must be int64 [{self.images.shape[0]}], got {self.labels.dtype} {list(self.labels.shape)}"
-            )
-        if self.classes < 1:
-            raise ValueError(f"classes must be at least 1, got {self.classes}")
+        _checks.labels(self.labels, self.images.shape[0])
+        object.__setattr__(self, "classes", _checks.integer("classes", self.classes, 1))
+        for name in ("name", "source"):
+            _checks.instance(name, getattr(self, name), str, "a str")
+        if self.recipe is not None:
+            _checks.instance("recipe", self.recipe, Mapping, "a mapping of `reload`, or None")
         if self.labels.numel() and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.classes:
             raise ValueError(f"labels must be in 0..{self.classes - 1}, got {self.labels.min()}..{self.labels.max()}")
         if self.images.dtype == torch.float32 and not bool(torch.isfinite(self.images).all()):
@@ -136,8 +137,12 @@ def split(
         >>> len(rest), len(held_out)
         (1293, 144)
     """
+    _checks.instance("dataset", dataset, Dataset, "a firstspike.data.Dataset")
     total = len(dataset)
-    wanted = round(validation * total) if isinstance(validation, float) else validation
+    if isinstance(validation, float):
+        wanted = round(_checks.real("validation", validation, 0.0, 1.0) * total)
+    else:
+        wanted = _checks.integer("validation", validation, 0)
     if not 0 < wanted < total:
         raise ValueError(f"validation must leave images in both parts of {total}, got {validation!r}")
     held_out = _drawn(dataset, wanted, generator)
@@ -157,14 +162,15 @@ def draw(dataset: Dataset, count: int, *, generator: torch.Generator | None = No
         >>> few.labels.bincount().tolist()
         [2, 2, 2, 2, 2, 2, 2, 2, 2, 2]
     """
-    if not 0 < count <= len(dataset):
-        raise ValueError(f"count must be in 1..{len(dataset)}, got {count}")
+    _checks.instance("dataset", dataset, Dataset, "a firstspike.data.Dataset")
+    count = _checks.integer("count", count, 1, len(dataset))
     return dataset.subset(_drawn(dataset, count, generator).nonzero()[:, 0])
 
 
 def _drawn(dataset: Dataset, wanted: int, generator: torch.Generator | None) -> Tensor:
     """bool [N]: `wanted` samples, each class in proportion."""
     total = len(dataset)
+    _checks.generator("generator", generator)
     if generator is None:
         generator = torch.Generator().manual_seed(0)
     order = torch.randperm(total, generator=generator)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .. import _checks
 from .dataset import Dataset, split
 from .errors import NotAvailable
 from .progress import say
@@ -46,7 +47,9 @@ def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -
         >>> data.load_images(root, train=True, size=8)
         Dataset(images: 2 samples of 1 x 8 x 8, uint8, 2 classes, from folder ...)
     """
-    root = Path(folder).expanduser()
+    root = _checks.path("folder", folder).expanduser()
+    _checks.boolean("train", train)
+    size = _checks.integer("size", size, 0, 4096)
     names = _classes(root / "train")
     files = _files(root / "train", names)
     grey = all(_is_grey(path) for path, _ in files)

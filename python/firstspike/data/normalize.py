@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._checks import instance
 from .._fields import check_types
 
 
@@ -19,6 +20,10 @@ class Normalize:
     Attributes:
         mean, std: one number per channel; None for both keeps x.
 
+    Raises:
+        TypeError, ValueError: for numbers that are not finite, an std that is not positive, one without the other, or
+            another number of them.
+
     Examples:
         >>> Normalize(mean=(0.5,), std=(0.25,))(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)).tolist()
         [[[[-2.0, 2.0]]]]
@@ -26,6 +31,13 @@ class Normalize:
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self, "normalize.")
+        if (self.mean is None) != (self.std is None) or len(self.mean or ()) != len(self.std or ()):
+            raise ValueError(f"normalize must have a mean and an std for each channel, or neither, got {self}")
+        if any(value <= 0 for value in self.std or ()):
+            raise ValueError(f"normalize.std must be positive, got {self.std}")
 
     @classmethod
     def of(cls, images: Tensor) -> Normalize:
@@ -47,11 +59,7 @@ class Normalize:
         Raises KeyError, TypeError or ValueError for other values.
         """
         mean, std = values["mean"], values["std"] if "std" in values else values["deviation"]
-        found = cls(None if mean is None else tuple(mean), None if std is None else tuple(std))
-        check_types(found, "normalize.")
-        if (found.mean is None) != (found.std is None) or any(value <= 0 for value in found.std or ()):
-            raise ValueError(f"normalize must have a mean and a positive std per channel, or neither, got {found}")
-        return found
+        return cls(None if mean is None else tuple(mean), None if std is None else tuple(std))
 
     def to_dict(self) -> dict[str, Any]:
         """The scaling as JSON can hold it."""
@@ -59,6 +67,7 @@ class Normalize:
 
     def __call__(self, images: Tensor) -> Tensor:
         """The float32 input [B, C, H, W] of images, uint8 or float32."""
+        instance("images", images, Tensor, "a torch.Tensor")
         fresh = images.dtype == torch.uint8
         x = images.to(torch.float32).div_(255) if fresh else images.to(torch.float32)
         if self.mean is None or self.std is None:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import _checks
 from ..nn import PooledSpikes
 from ..spikes import SpikeTimes
 
@@ -47,6 +48,9 @@ def synaptic_operations(events: Tensor, layer: Any) -> float:
         >>> inspect.synaptic_operations(torch.tensor([[1.0, 0.0, 1.0, 0.0]]), nn.TTFSLinear(4, 3, steps=8))
         6.0
     """
+    _checks.batch("events", events, (Tensor,), "a torch.Tensor")
+    if not isinstance(getattr(layer, "weight", None), Tensor):
+        raise TypeError(f"layer must have a weight, got {_checks.shown(layer)}")
     pool = getattr(layer, "avg_pool", 1)
     if pool > 1:
         events = F.avg_pool2d(events, pool, divisor_override=1)
@@ -96,6 +100,7 @@ class OperationCounter:
 
     def __init__(self, model: nn.Module) -> None:
         """Prepare to watch every layer of `model` that has a weight."""
+        _checks.instance("model", model, nn.Module, "a torch.nn.Module")
         watched = {name: m for name, m in model.named_modules() if isinstance(getattr(m, "weight", None), Tensor)}
         self.count = OperationCount()
         self.layers = {name: OperationCount() for name in watched}

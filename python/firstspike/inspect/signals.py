@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..nn import PooledSpikes
+from .. import _checks
+from ..nn import PooledSpikes, Synapse
 from ..spikes import SpikeTimes
 from .operations import fired_of
 
@@ -34,6 +35,10 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
         >>> [row["layer"] for row in rows], rows[0]["gradient"] > 0
         (['DirectLinear', 'Integrate'], True)
     """
+    if not isinstance(getattr(model, "layers", None), nn.ModuleList):
+        raise TypeError(f"model must be a net with layers, such as a TTFSNet, got {_checks.shown(model)}")
+    _checks.batch("x", x, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
+    _checks.labels(labels, len(x))
     seen: list[tuple[Any, Any, Any]] = []
     layers = [layer for layer in model.layers if isinstance(getattr(layer, "weight", None), Tensor)]
     hooks = [layer.register_forward_hook(lambda m, a, o: seen.append((m, a[0], fired_of(o)))) for layer in layers]
@@ -73,6 +78,10 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
         >>> inspect.layer_current(layer, x).shape
         torch.Size([8, 2, 3])
     """
+    _checks.instance("layer", layer, Synapse, "a layer of firstspike.nn with a weight")
+    _checks.batch("before", before, (SpikeTimes, PooledSpikes, Tensor), "SpikeTimes, PooledSpikes or a torch.Tensor")
+    if isinstance(before, Tensor):
+        _checks.float32("before", before)
     weight, bias = layer.effective_weight_and_bias()
     x = before.dense() if isinstance(before, SpikeTimes | PooledSpikes) else before
     lead = x.shape[: x.dim() - (3 if x.dim() >= 4 else 1)]
@@ -82,4 +91,6 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
         if weight.dim() == 4:
             return torch.unflatten(F.conv2d(x, weight, bias, layer.stride, layer.padding), 0, lead)
         x = x.flatten(1).unflatten(0, lead)
+    if x.shape[-1] != weight.shape[1:].numel():
+        raise ValueError(f"before must have {weight.shape[1:].numel()} features, got shape {tuple(before.shape)}")
     return F.linear(x, weight, bias)

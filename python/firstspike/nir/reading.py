@@ -60,6 +60,9 @@ def from_nir(graph: nir.NIRGraph, steps: int | None = None, *, encoder: str = "s
         >>> torch.equal(nir.from_nir(nir.to_nir(net))(x), net(x))
         True
     """
+    import nir
+
+    _checks.instance("graph", graph, nir.NIRGraph, "a nir.NIRGraph")
     text = getattr(graph, "metadata", {}).get(KEY)
     if text is not None:
         return _own(graph, str(text))

@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .._checks import instance
 from ..inspect import Monitor
 from ..report import WIDTH, figure, line_style
 from ..spikes import SpikeTimes
@@ -18,6 +19,7 @@ MUTED = "#9a9a9a"
 
 def layer_panels(seen: Monitor, panel_height: float) -> tuple[Figure, list[Any], dict[str, SpikeTimes]]:
     """A figure with one panel per layer that fires, from the input at the top to the output; the axes; the spikes."""
+    instance("seen", seen, Monitor, "a firstspike.inspect.Monitor")
     times = seen.times
     if not times:
         raise ValueError("seen must hold a layer that fires: call the net within the monitor's `with` block")

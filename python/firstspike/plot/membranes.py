@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .._checks import integer
+from .._checks import instance, integer
 from ..inspect import Monitor
 from ..nn import MembraneReadout
 from ..report import figure, style
@@ -30,6 +30,7 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
         ...     scores = net(torch.rand(4, 64))
         >>> plot.membrane(seen, sample=2).savefig("membrane.svg")
     """
+    instance("seen", seen, Monitor, "a firstspike.inspect.Monitor")
     name = next(reversed(seen.layers), None)
     if name is None or seen.readout is None or seen.scores is None or seen.decision_step is None:
         raise ValueError("seen must hold a net with a readout of firstspike.nn, after a forward pass")

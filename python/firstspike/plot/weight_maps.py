@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .._checks import integer
+from .._checks import integer, pair
 from ..nn import DirectConv2d, DirectLinear, Synapse
 from ..report import WIDTH, figure, style
 
@@ -34,8 +34,7 @@ def weights(
     """
     if not isinstance(layer, Synapse):
         raise TypeError(f"layer must be a layer of firstspike.nn with a weight, got {type(layer).__name__}")
-    integer("most", most, 1)
-    integer("columns", columns, 1)
+    most, columns = integer("most", most, 1), integer("columns", columns, 1)
     pictures = _pictures(layer.effective_weight_and_bias()[0].detach().cpu(), channel, shape)[:most]
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
@@ -64,7 +63,7 @@ def _pictures(weight: Tensor, channel: int, shape: tuple[int, int] | None) -> Te
         integer("channel", channel, 0, weight.shape[1] - 1)
         return weight[:, channel]
     side = math.isqrt(weight.shape[1])
-    height, width = (side, side) if shape is None else shape
+    height, width = (side, side) if shape is None else pair("shape", shape, 1)
     if height * width != weight.shape[1]:
         given = f"got {height} x {width}" if shape else "give it"
         raise ValueError(f"shape must be (height, width) with {weight.shape[1]} elements, {given}")

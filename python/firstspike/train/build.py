@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from .. import models, surrogate
+from .._checks import instance
 from ..models.grammar import Conv, Linear
-from ..models.sizes import SizedLayer, layer_sizes
+from ..models.sizes import SizedLayer, check_input_shape, layer_sizes
 from ..nn import Affine
 from .config import Config
 from .seeds import generator
@@ -53,6 +54,8 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
         >>> torch.equal(net.layers[0].weight, again.layers[0].weight)
         True
     """
+    instance("config", config, Config, "a train.Config")
+    input_shape = check_input_shape(input_shape)
     check_memory(config, input_shape)
     draw = generator(config.seed, "weights")
     if config.model == "relu":
@@ -133,6 +136,8 @@ def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
         >>> type(optimizer).__name__, [group["weight_decay"] for group in optimizer.param_groups]
         ('AdamW', [0.01, 0.0])
     """
+    instance("config", config, Config, "a train.Config")
+    instance("model", model, nn.Module, "a torch.nn.Module")
     decayed = [p for p in model.parameters() if p.ndim > 1]
     other = [p for p in model.parameters() if p.ndim <= 1]
     groups = [

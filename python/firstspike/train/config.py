@@ -15,6 +15,8 @@ import tomli_w
 
 from .. import _fields as fields
 from .. import data as data_sets
+from .._checks import instance
+from .._checks import path as _path
 from .._files import read_bytes
 from ..surrogate import KINDS
 
@@ -187,6 +189,7 @@ class Config:
             TypeError: for a value of another type.
         """
         known = {f.name: f for f in dataclasses.fields(cls)}
+        instance("values", values, Mapping, "a mapping of settings")
         fields.refuse_unknown(values, known)
         if "spec" not in values:
             raise ValueError("spec must be given")
@@ -206,7 +209,9 @@ class Config:
         Raises:
             ValueError: naming the file and what is wrong in it.
         """
-        values = _read_toml(Path(path))
+        if changes is not None:
+            instance("changes", changes, Mapping, "a mapping of settings")
+        values = _read_toml(_path("path", path))
         for name, value in (changes or {}).items():
             outer, dot, inner = name.partition(".")
             if not dot:

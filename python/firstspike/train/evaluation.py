@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
+from .. import _checks
 from ..data import Dataset, Normalize
 from ..models import TTFSNet
 from .batches import Data, batches, loader_batches
@@ -40,6 +42,11 @@ def evaluate(
         >>> train.evaluate(net, data.load("digits", train=False)).images
         360
     """
+    _checks.instance("model", model, nn.Module, "a torch.nn.Module")
+    _checks.instance("dataset", dataset, (Dataset, DataLoader), "a data.Dataset or a DataLoader")
+    batch = _checks.integer("batch", batch, 1)
+    if normalize is not None:
+        _checks.instance("normalize", normalize, Normalize, "a data.Normalize")
     if not len(dataset):
         raise ValueError("dataset must have at least one image")
     training = model.training

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import _provenance
+from .. import _checks, _provenance
 from .._files import write_json
 from ..data import Dataset, Normalize
 from . import checkpoint, memory, run_data, run_folder
@@ -89,12 +89,15 @@ def fit(
         >>> fit(config, progress=False).test.images
         360
     """
+    _checks.instance("config", config, Config, "a train.Config")
+    for name, wanted in (("resume", resume), ("progress", progress)):
+        _checks.boolean(name, wanted)
     device = torch.device(config.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device must be one that this machine has, got {config.device!r} without CUDA")
     if not config.spec and model is None:
         raise ValueError("spec must be given, or a net (model=)")
-    folder = None if directory is None else Path(directory)
+    folder = None if directory is None else _checks.path("directory", directory)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise ValueError(f"directory must name a folder, {folder} is a file")
     given = Given(model, loss, optimizer, callbacks, init_from)
@@ -140,7 +143,7 @@ class _Run:
         model, shape = self._model(train, normalize)
         done = Progress(config.to_dict(), 0, [], 0, normalize.to_dict(), shape, self.facts, self.given.names())
         done.net = description(self.given.model)
-        optimizer = build_optimizer(config, model) if self.given.optimizer is None else self.given.optimizer(model)
+        optimizer = build_optimizer(config, model) if self.given.optimizer is None else self.given.made_optimizer(model)
         base = None if self.given.optimizer is None else tuple(float(g["lr"]) for g in optimizer.param_groups)
         average = None
         if config.average_epochs:

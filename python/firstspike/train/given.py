@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .. import _checks
 from . import run_data
 from .checkpoint import BadCheckpoint
 from .config import Config
@@ -29,6 +30,26 @@ class Given:
     optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None
     callbacks: Sequence[Callback]
     init_from: str | os.PathLike[str] | None
+
+    def __post_init__(self) -> None:
+        if self.model is not None:
+            _checks.instance("model", self.model, nn.Module, "a torch.nn.Module")
+        for name in ("loss", "optimizer"):
+            if getattr(self, name) is not None:
+                _checks.function(name, getattr(self, name))
+        if self.init_from is not None:
+            _checks.path("init_from", self.init_from)
+        if isinstance(self.callbacks, (str, torch.Tensor)) or not isinstance(self.callbacks, Sequence):
+            raise TypeError(f"callbacks must be a sequence of functions, got {_checks.shown(self.callbacks)}")
+        for number, callback in enumerate(self.callbacks):
+            _checks.function(f"callbacks[{number}]", callback)
+
+    def made_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """What `optimizer` makes of a net; TypeError where it is no optimizer."""
+        assert self.optimizer is not None
+        made = self.optimizer(model)
+        _checks.instance("optimizer", made, torch.optim.Optimizer, "a function that returns a torch.optim.Optimizer")
+        return made
 
     def names(self) -> dict[str, str]:
         """How the records name them."""

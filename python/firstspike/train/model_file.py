@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .. import _safetensors, models
+from .. import _checks, _safetensors, models
 from .._files import parse_json, write_atomic
 from ..data import Normalize
 from . import checkpoint
@@ -66,6 +66,8 @@ def save_model(path: str | os.PathLike[str], trained: Trained) -> None:
         >>> trained = train.load_model(folder)
         >>> train.save_model(os.path.join(folder, "copy.safetensors"), trained)
     """
+    _checks.instance("trained", trained, Trained, "a train.Trained")
+    target = _checks.path("path", path)
     metadata = {
         "format": MARK,
         "config": json.dumps(trained.config.to_dict()),
@@ -75,7 +77,7 @@ def save_model(path: str | os.PathLike[str], trained: Trained) -> None:
         "data": json.dumps(trained.data),
         "net": json.dumps(trained.net),
     }
-    write_atomic(Path(path), _safetensors.dumps(trained.model.state_dict(), metadata))
+    write_atomic(target, _safetensors.dumps(trained.model.state_dict(), metadata))
 
 
 def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Trained:
@@ -98,7 +100,9 @@ def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) 
         >>> train.evaluate(trained.model, test, normalize=trained.normalize).accuracy == result.test.accuracy
         True
     """
-    path = Path(path)
+    path = _checks.path("path", path)
+    if model is not None:
+        _checks.instance("model", model, nn.Module, "a torch.nn.Module")
     file = path / FILE if path.is_dir() else path
     try:
         content = _safetensors.read(file)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .. import data
+from .. import _checks, data
 from ..data import Dataset, Normalize
 from ..spikes import SpikeTimes
 from .batches import Data, batches, loader_batches
@@ -196,6 +196,8 @@ def load_own(
         >>> len(test), warning
         (360, None)
     """
+    _checks.instance("trained", trained, Trained, "a train.Trained")
+    _checks.boolean("train", train)
     kept = trained.data.get("train" if train else "test", {})
     if images is not None:
         found = data.load_images(images, train=train, size=trained.config.image_size)

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ... import _checks
 from ..._files import write_text
 from ...spikes import SpikeTimes
 from ..program.program import Program
@@ -78,7 +79,9 @@ def export_c(
     """
     if not isinstance(program, Program):
         raise TypeError(f"program must be a Program, got {type(program).__name__}")
-    folder = Path(directory)
+    folder = _checks.path("directory", directory)
+    if samples is not None:
+        _checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
     texts = {"fs_network.h": c_network.header(program), "fs_network.c": c_network.source(program)}
     fixed = resources.files(__package__).joinpath("c")
     for name in _FIXED:

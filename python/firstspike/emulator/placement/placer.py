@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..._checks import instance
 from ..program.program import Program
 from .errors import DoesNotFit
 from .first_fit import Slot, first_fit
@@ -91,6 +92,7 @@ def place(program: Program) -> Placement:
         >>> emulator.place(emulator.quantize(models.mlp("64-32-10", steps=8))).cores_used
         1
     """
+    instance("program", program, Program, "a firstspike.emulator.Program")
     profile = program.profile
     slots = assign(program) if profile.convolution_cores else first_fit(program)
     placement = Placement(program, slots, sum(kind.count for kind in profile.cores))

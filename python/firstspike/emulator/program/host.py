@@ -123,7 +123,7 @@ class Readout:
             v = v.cumsum(1)
         elif self.mode == "weighted":
             v = ((steps - np.arange(steps))[:, None] * v).cumsum(1)
-        return v if self.classes is None else v.reshape(*v.shape[:2], self.classes, -1).sum(-1)
+        return v if self.classes is None else v.reshape(*v.shape[:2], self.classes, outputs // self.classes).sum(-1)
 
     def time_weights(self, steps: int) -> NDArray[np.int64]:
         """The weight of an output spike in each step, int64 [T]: of `decode.temporal_weights`, the largest as 2^30."""
@@ -141,13 +141,14 @@ class Readout:
         to the lower class.
         """
         classes = times.shape[1] if self.classes is None else self.classes
+        by_class = (len(times), classes, times.shape[1] // classes)
         if self.kind == "temporal-weighting":
             scores = np.append(self.time_weights(steps), np.zeros(256 - steps, np.int64))[times]
-            scores = scores.reshape(len(scores), classes, -1).sum(-1)
+            scores = scores.reshape(by_class).sum(-1)
             return scores, scores.argmax(1), (scores == scores.max(1, keepdims=True)).sum(1) > 1
         first = times == times.min(1, keepdims=True)
         largest = np.where(first, overshoot, np.iinfo(np.int64).min).max(1, keepdims=True)
-        wins = (first & (overshoot == largest)).reshape(len(times), classes, -1).any(-1)
+        wins = (first & (overshoot == largest)).reshape(by_class).any(-1)
         rank = overshoot / (1 + np.abs(overshoot.astype(np.float64))) / (2 * steps)
         best = (steps - np.minimum(times, steps).astype(np.float64)) / steps + rank
-        return best.reshape(len(best), classes, -1).max(-1), wins.argmax(1), wins.sum(1) > 1
+        return best.reshape(by_class).max(-1), wins.argmax(1), wins.sum(1) > 1

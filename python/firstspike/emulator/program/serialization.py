@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from ... import _checks
 from ..._files import read_bytes, write_atomic
 from .host import Encoder, Readout
 from .layers import Layer, Register
@@ -114,7 +115,8 @@ def save(program: Program, path: str | os.PathLike[str]) -> Path:
         >>> emulator.save(program, os.path.join(tempfile.mkdtemp(), "nets", "small.program")).name
         'small.program'
     """
-    return write_atomic(path, dumps(program))
+    _checks.instance("program", program, Program, "a firstspike.emulator.Program")
+    return write_atomic(_checks.path("path", path), dumps(program))
 
 
 def load(path: str | os.PathLike[str]) -> Program:
@@ -127,6 +129,7 @@ def load(path: str | os.PathLike[str]) -> Program:
         >>> emulator.load(path).name
         'small'
     """
+    path = _checks.path("path", path)
     try:
         data = read_bytes(path, limit=LARGEST_FILE)
     except ValueError as error:

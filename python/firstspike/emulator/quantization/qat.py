@@ -81,12 +81,18 @@ def finetune(
         >>> tuned is net
         True
     """
-    _checks.integer("epochs", epochs, 1)
-    _checks.integer("batch", batch, 1)
-    if len(images) == 0:
+    _checks.instance("model", model, TTFSNet, "a net of `prepare`")
+    epochs, batch = _checks.integer("epochs", epochs, 1), _checks.integer("batch", batch, 1, 2**31 - 1)
+    lr = _checks.positive("lr", lr)
+    _checks.instance("images", images, Tensor, "a torch.Tensor")
+    if not images.shape or len(images) == 0:
         raise ValueError("images must hold at least one image, got none")
-    if len(images) != len(labels):
-        raise ValueError(f"labels must have one element per image, {len(images)}, got {len(labels)}")
+    _checks.labels(labels, len(images))
+    _checks.generator("generator", generator)
+    if normalize is not None:
+        _checks.instance("normalize", normalize, Normalize, "a firstspike.data.Normalize")
+    if progress is not None:
+        _checks.function("progress", progress)
     scaled = normalize or Normalize()
     device = next(model.parameters()).device
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
@@ -133,4 +139,5 @@ def is_prepared(model: nn.Module) -> bool:
         >>> emulator.qat.is_prepared(models.mlp("64-32-10", steps=8))
         False
     """
+    _checks.instance("model", model, nn.Module, "a torch.nn.Module")
     return any(isinstance(module, FakeQuantize) for module in model.modules())

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ... import _checks
 from ... import nn as fs
 from ..._checks import one_of
 from ...data import Normalize
@@ -60,6 +61,11 @@ def quantize(
         >>> max(int(abs(layer.weight).max()) for layer in program.layers) <= 8
         True
     """
+    if calibration is not None:
+        _checks.batch("calibration", calibration, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
+    if normalize is not None:
+        _checks.instance("normalize", normalize, Normalize, "a firstspike.data.Normalize")
+    _checks.instance("name", name, str, "a str")
     model = as_net(model, None if calibration is None else tuple(calibration.shape[1:]), name="model")
     target = profiles.load(profile)
     one_of("biases", biases, ("refuse", "drop"))

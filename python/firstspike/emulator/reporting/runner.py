@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..._checks import SILENT, integer
+from ... import _checks
+from ..._checks import SILENT
 from ...data import Normalize
 from ...spikes import SpikeTimes
 from ..program.engine import COUNTERS
@@ -85,14 +86,18 @@ def run(
         >>> emulator.run(program, torch.rand(20, 64)).predictions.shape
         (20,)
     """
-    integer("trace", trace, 0)
+    _checks.instance("program", program, Program, "a firstspike.emulator.Program")
+    _checks.batch("inputs", inputs, (SpikeTimes, Tensor), "SpikeTimes or a torch.Tensor")
+    trace = _checks.integer("trace", trace, 0)
     if threads is not None:
-        threads = integer("threads", threads, 1, 1024)
-    if early_exit:
+        threads = _checks.integer("threads", threads, 1, 1024)
+    if _checks.boolean("early_exit", early_exit):
         _check_early_exit(program)
+    if progress is not None:
+        _checks.function("progress", progress)
     core, total = program.engine(), len(inputs)
-    if labels is not None and len(labels) != total:
-        raise ValueError(f"labels must have one element per sample, {total}, got {len(labels)}")
+    if labels is not None:
+        _checks.labels(labels, total)
     parts: list[tuple[NDArray[Any], ...]] = []
     kept: dict[str, NDArray[np.generic]] = {}
     for begin in range(0, max(total, 1), BATCH):
@@ -123,7 +128,7 @@ def run(
         steps_run,
         events,
         counters,
-        None if labels is None else labels.cpu().numpy().astype(np.int64),
+        None if labels is None else labels.cpu().numpy(),
         kept,
     )
 

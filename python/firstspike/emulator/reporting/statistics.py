@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ... import _provenance
+from ... import _checks, _provenance
 from ..._files import write_text
 from ...energy import EnergyTable
 from ..placement.placer import Placement, use
@@ -211,9 +211,17 @@ def report(
         >>> 0 <= made.summary()["mismatches"] <= 20
         True
     """
-    chosen = [run.program.profile.energy or "45nm-integer"] if tables is None else tables
-    if float_predictions is not None and len(float_predictions) != len(run.predictions):
-        raise ValueError(f"float_predictions must have {len(run.predictions)} elements, got {len(float_predictions)}")
+    _checks.instance("run", run, Run, "a firstspike.emulator.Run")
+    if placement is not None:
+        _checks.instance("placement", placement, Placement, "a firstspike.emulator.Placement")
+    if float_predictions is not None:
+        _checks.instance("float_predictions", float_predictions, np.ndarray, "a numpy array")
+        if float_predictions.shape != run.predictions.shape:
+            wanted, got = list(run.predictions.shape), list(float_predictions.shape)
+            raise ValueError(f"float_predictions must have one element per sample, {wanted}, got {got}")
+    chosen = [run.program.profile.energy or "45nm-integer"]
+    if tables is not None:
+        chosen = _checks.in_order("tables", tables, (str, EnergyTable), "names of energy tables, or EnergyTables,")
     return Report(run, placement, refusal, [account(run, table, placement) for table in chosen], float_predictions)
 
 
