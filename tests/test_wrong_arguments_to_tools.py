@@ -48,6 +48,7 @@ def tools(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         Image.new("L", (4, 4)).save(folder / "images" / part / "one.png")
     with inspect.Monitor(net) as seen:
         net(X)
+    placed, report = emulator.place(program), emulator.report(ran)
     return {
         "save": (fs.save, {"net": net, "path": "saved"}),
         "load": (fs.load, {"path": "net"}),
@@ -59,6 +60,7 @@ def tools(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
             | {"steps": None, "recipe": None},
         ),
         "Normalize": (data.Normalize, {"mean": (0.5,), "std": (1.0,)}),
+        "subset": (vectors.subset, {"index": slice(0, 2)}),
         "normalize": (data.Normalize(), {"images": floats(2, 1, 2, 2)}),
         "draw": (data.draw, {"dataset": vectors, "count": 3, "generator": None}),
         "split": (data.split, {"dataset": vectors, "validation": 0.5, "generator": None}),
@@ -90,8 +92,12 @@ def tools(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         ),
         "report": (
             emulator.report,
-            {"run": ran, "placement": emulator.place(program), "tables": None, "float_predictions": None},
+            {"run": ran, "placement": placed, "tables": None, "float_predictions": None},
         ),
+        "count": (ran.count, {"name": "spikes"}),
+        "destinations": (placed.destinations, {"layer": 0}),
+        "write_json": (report.write_json, {"path": "report.json"}),
+        "write_html": (report.write_html, {"path": "report.html"}),
         "emulator.save": (emulator.save, {"program": program, "path": "saved"}),
         "emulator.load": (emulator.load, {"path": "program"}),
         "export_c": (emulator.export_c, {"program": program, "directory": "c", "samples": X}),
@@ -124,6 +130,7 @@ def tools(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         "weights": (plot.weights, {"layer": layer, "channel": 0, "shape": (1, 5), "most": 3, "columns": 2}),
         "Augmentation": (train.Augmentation, {"shift": 0, "flip": False, "erase": 0.0, "erase_area": 0.2}),
         "Config": (train.Config, {key: value for key, value in config.to_dict().items() if key != "augmentation"}),
+        "differences": (config.differences, {"other": config}),
         "from_dict": (train.Config.from_dict, {"values": {"spec": "5-3"}}),
         "from_toml": (train.Config.from_toml, {"path": "config.toml", "changes": None}),
         "build_model": (train.build_model, {"config": config, "input_shape": (5,)}),

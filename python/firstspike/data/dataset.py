@@ -99,6 +99,10 @@ class Dataset:
 
         It has no recipe, for loading would bring the whole set.
         """
+        if not isinstance(index, slice):
+            _checks.instance("index", index, Tensor, "a slice or a torch.Tensor, int64 [M]")
+            if index.dtype != torch.int64 or index.ndim != 1:
+                raise ValueError(f"index must be a slice or int64 [M], got {_checks.shown(index)}")
         return replace(self, images=self.images[index], labels=self.labels[index], recipe=None)
 
     def to(self, device: torch.device | str) -> Dataset:

@@ -243,6 +243,7 @@ class Config:
 
     def differences(self, other: Config) -> list[str]:
         """The fields in which two configs differ, each as "name: mine, not other's"."""
+        instance("other", other, Config, "a train.Config")
         mine, theirs = self.to_dict(), other.to_dict()
         return [f"{name}: {mine[name]!r}, not {theirs[name]!r}" for name in mine if mine[name] != theirs[name]]
 

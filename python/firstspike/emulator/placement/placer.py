@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..._checks import instance
+from ..._checks import instance, integer
 from ..program.program import Program
 from .errors import DoesNotFit
 from .first_fit import Slot, first_fit
@@ -40,7 +40,8 @@ class Placement:
         return len({slot.core for slot in self.slots})
 
     def destinations(self, layer: int) -> int:
-        """Number of cores that listen to a layer (0 for the last)."""
+        """Number of cores that listen to a layer, by its index: -1 for the net's input; the last has none."""
+        layer = integer("layer", layer, -1, len(self.program.layers) - 1)
         return len({slot.core for slot in self.slots if slot.layer == layer + 1})
 
     def table(self) -> pd.DataFrame:

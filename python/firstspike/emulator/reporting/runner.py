@@ -59,7 +59,8 @@ class Run:
         return None if self.labels is None else float((self.predictions == self.labels).mean())
 
     def count(self, name: str) -> NDArray[np.int64]:
-        """One counter, int64 [B, L]."""
+        """One counter of `COUNTERS`, int64 [B, L]."""
+        _checks.one_of("name", name, COUNTERS)
         return self.counters[:, :, COUNTERS.index(name)]
 
 

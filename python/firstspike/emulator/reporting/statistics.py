@@ -163,12 +163,13 @@ class Report:
 
     def write_json(self, path: str | os.PathLike[str]) -> Path:
         """Write `to_json` to `path`."""
-        return write_text(path, self.to_json() + "\n")
+        return write_text(_checks.path("path", path), self.to_json() + "\n")
 
     def write_html(self, path: str | os.PathLike[str]) -> Path:
         """Write one self-contained HTML page in the style of the paper report (needs matplotlib)."""
         from . import html
 
+        path = _checks.path("path", path)
         program, profile = self.run.program, self.run.program.profile
         values = profile.to_dict()
         parameters = [
