@@ -15,7 +15,8 @@ def test_shapes_and_types(shape, kind, labels):
     for value in (x, torch.from_numpy(x)):
         found = data.from_arrays(value, labels)
         assert found.images.dtype == (torch.uint8 if kind is np.uint8 else torch.float32)
-        assert found.images.shape == (3, *[1] * (4 - len(shape)), *shape[1:]) and found.labels.tolist() == [0, 1, 1]
+        wanted = (3, 1, 4, 5) if len(shape) == 3 else shape
+        assert found.images.shape == wanted and found.input_shape == wanted[1:] and found.labels.tolist() == [0, 1, 1]
         assert (found.classes, found.steps, found.recipe) == (2, None, None)
         assert torch.equal(found.images.flatten().double(), torch.from_numpy(x).flatten().double())
 
@@ -30,7 +31,7 @@ def test_an_array_that_is_changed_later_changes_nothing():
 def test_spike_times():
     times = torch.tensor([[0, 3, 255], [255, 255, 1]], dtype=torch.uint8)
     found = data.from_arrays(SpikeTimes(times, 4), [1, 0])
-    assert found.steps == 4 and found.images.shape == (2, 1, 1, 3) and "spike times of 4 steps" in repr(found)
+    assert found.steps == 4 and found.images.shape == (2, 3) and "spike times of 4 steps" in repr(found)
 
 
 @pytest.mark.parametrize(
@@ -95,3 +96,20 @@ def test_events_become_the_first_spike_of_each_pixel():
     assert found.images[1, 0, 1, 1] == 0 and (found.images[1] != 255).sum() == 1
     with pytest.raises(ValueError, match="recordings must have at least one"):
         data.from_events([], [], sensor_size=(3, 2, 2), steps=10)
+
+
+def test_features_have_the_fingerprint_of_version_01():
+    x = torch.arange(12, dtype=torch.float32).view(3, 4)
+    flat, image = (data.from_arrays(each, [0, 1, 1]) for each in (x, x.view(3, 1, 1, 4)))
+    assert flat.input_shape == (4,) and flat.fingerprint() == image.fingerprint()
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_features_are_scaled_as_one_channel(kind):
+    x = torch.tensor([[0, 10, 20], [30, 40, 50]], dtype=kind)
+    scaled = data.Normalize.of(x)(x)
+    assert (
+        scaled.shape == (2, 3) and abs(float(scaled.mean())) < 1e-6 and abs(float(scaled.std(correction=0)) - 1) < 1e-6
+    )
+    image = x.view(2, 1, 1, 3)
+    assert torch.equal(data.Normalize.of(image)(image).flatten(), scaled.flatten())

@@ -20,8 +20,9 @@ def from_arrays(
     """A data set out of arrays or tensors.
 
     Args:
-        x: [N, C, H, W]; [N, H, W] is taken as one channel, [N, F] as F features. uint8: pixel values 0..255. Any float
-            type: values as they are, converted to float32. Or `SpikeTimes` of N samples.
+        x: images [N, C, H, W], or [N, H, W] of one channel; or [N, F], samples of F features, which a net gets as
+            [B, F]. uint8: pixel values 0..255. Any float type: values as they are, converted to float32. Or `SpikeTimes`
+            of N samples.
         y: labels [N], of any integer type.
         classes: number of classes; None takes the largest label plus one.
         name, source: for records.
@@ -43,7 +44,7 @@ def from_arrays(
         raise TypeError(f"x must be uint8, a float type, or SpikeTimes, got {samples.dtype}")
     if samples.ndim not in (2, 3, 4):
         raise ValueError(f"x must be [N, C, H, W], [N, H, W] or [N, F], got shape {list(samples.shape)}")
-    while samples.ndim < 4:
+    if samples.ndim == 3:
         samples = samples[:, None]
     labels = _tensor("y", y)
     if labels.dtype.is_floating_point or labels.dtype in (torch.bool, torch.complex64, torch.complex128):

@@ -20,8 +20,8 @@ class Dataset:
     """Samples and labels of one data set (or one part of it), held in memory.
 
     Attributes:
-        images: [N, C, H, W]: uint8, pixel values 0..255; or float32; or, with `steps`, uint8 spike times, 0..steps-1,
-            and 255 for silent.
+        images: [N, C, H, W], or [N, F] for samples of F features: uint8, pixel values 0..255; or float32; or, with
+            `steps`, uint8 spike times, 0..steps-1, and 255 for silent.
         labels: int64 [N], values 0..classes-1.
         classes: number of classes.
         name: the data set's name, for records.
@@ -51,9 +51,10 @@ class Dataset:
     def __post_init__(self) -> None:
         _checks.instance("images", self.images, Tensor, "a torch.Tensor")
         allowed = (torch.uint8,) if self.steps is not None else (torch.uint8, torch.float32)
-        if self.images.dtype not in allowed or self.images.ndim != 4:
+        if self.images.dtype not in allowed or self.images.ndim not in (2, 4):
             names = " or ".join(str(t).removeprefix("torch.") for t in allowed)
-            raise ValueError(f"images must be {names} [N, C, H, W], got {self.images.dtype} {list(self.images.shape)}")
+            got = f"{self.images.dtype} {list(self.images.shape)}"
+            raise ValueError(f"images must be {names} [N, C, H, W] or [N, F], got {got}")
         _checks.labels(self.labels, self.images.shape[0])
         object.__setattr__(self, "classes", _checks.integer("classes", self.classes, 1))
         for name in ("name", "source"):
@@ -89,10 +90,9 @@ class Dataset:
         return self.images.shape[0]
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one sample."""
-        channels, height, width = self.images.shape[1:]
-        return channels, height, width
+    def input_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of one sample, or its number of features alone."""
+        return tuple(self.images.shape[1:])
 
     def subset(self, index: Tensor | slice) -> Dataset:
         """The images and labels at `index`, in its order: a slice (shares memory) or an int64 [M] tensor (copies).
@@ -111,7 +111,12 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """A sha256 over all samples and labels: equal for equal data, whatever their name and place."""
-        kind = [str(self.images.dtype), list(self.images.shape), self.classes, self.steps]
+        shape = [
+            len(self),
+            *[1] * (4 - self.images.ndim),
+            *self.input_shape,
+        ]  # version 0.1 held features as [N, 1, 1, F]
+        kind = [str(self.images.dtype), shape, self.classes, self.steps]
         digest = hashlib.sha256(json.dumps(kind).encode())
         for tensor in (self.images, self.labels):
             digest.update(tensor.detach().cpu().contiguous().numpy().reshape(-1).view("u1").data)

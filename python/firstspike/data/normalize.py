@@ -18,7 +18,7 @@ class Normalize:
     """Scale images to (x - mean) / std, per channel, where x = p / 255 for uint8 pixels p and x = p for floats.
 
     Attributes:
-        mean, std: one number per channel; None for both keeps x.
+        mean, std: one number per channel, a single one for samples of features; None for both keeps x.
 
     Raises:
         TypeError, ValueError: for numbers that are not finite, an std that is not positive, one without the other, or
@@ -41,7 +41,9 @@ class Normalize:
 
     @classmethod
     def of(cls, images: Tensor) -> Normalize:
-        """The scaling that gives each channel of images [N, C, H, W] mean 0 and standard deviation 1."""
+        """The scaling that gives each channel of images [N, C, H, W] mean 0 and standard deviation 1; features [N, F] are one."""
+        if images.ndim == 2:
+            images = images.unsqueeze(1)
         if images.dtype != torch.uint8:
             channels = images.double().transpose(0, 1).flatten(1)
             return cls(tuple(channels.mean(1).tolist()), tuple(channels.std(1, correction=0).clamp(min=1e-6).tolist()))
@@ -66,11 +68,12 @@ class Normalize:
         return {"mean": self.mean and list(self.mean), "std": self.std and list(self.std)}
 
     def __call__(self, images: Tensor) -> Tensor:
-        """The float32 input [B, C, H, W] of images, uint8 or float32."""
+        """The float32 input of images [B, C, H, W] or features [B, F], uint8 or float32."""
         instance("images", images, Tensor, "a torch.Tensor")
         fresh = images.dtype == torch.uint8
         x = images.to(torch.float32).div_(255) if fresh else images.to(torch.float32)
         if self.mean is None or self.std is None:
             return x
-        mean, std = (torch.tensor(v, device=x.device)[:, None, None] for v in (self.mean, self.std))
+        per_channel = (-1, *[1] * (x.ndim - 2))
+        mean, std = (torch.tensor(v, device=x.device).view(per_channel) for v in (self.mean, self.std))
         return (x.sub_(mean) if fresh else x - mean).div_(std)

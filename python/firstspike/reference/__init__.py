@@ -2,7 +2,8 @@
 
 Names and signatures are those of `firstspike.functional`, `firstspike.encode` and `firstspike.decode`; a call takes a
 `SpikeTrain` (or `SpikeTimes`) and returns a `SpikeTrain`, which holds all T steps and thereby its own gradient. It
-computes in the float type of the weight or current that it is given. Slow on purpose: tests compare with it.
+computes in the float type of the weight or current that it is given. Slow on purpose: tests compare with it. To stay
+readable it does not check its arguments; the fused functions of the same names do.
 """
 
 from .coding import latency

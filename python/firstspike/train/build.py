@@ -39,7 +39,7 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
 
     Args:
         config: see `Config`.
-        input_shape: channels, height and width of an image.
+        input_shape: channels, height and width of an image, or the number of features.
 
     Returns:
         A `models.TTFSNet`, or for model "relu" the same net with ReLU neurons (an `nn.Sequential`).

@@ -58,7 +58,7 @@ class Progress:
         history: one entry per epoch.
         peak_memory: bytes, the most of all sessions so far.
         normalize: the input's scaling (see `data.Normalize`), as plain values.
-        input_shape: channels, height and width of an image.
+        input_shape: channels, height and width of an image, or the number of features.
         data: what the run is trained and tested on, see `run_data.describe`; empty in files of version 0.1.
         given: what was given in Python instead of by the config (net, loss, optimizer), by name.
         sessions: one entry per process that worked on the run: commit, versions, machine, time, its first epoch.

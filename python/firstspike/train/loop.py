@@ -201,9 +201,8 @@ def _work(dataset: Data, method: Method, epoch: int, device: torch.device) -> It
     order = torch.randperm(total, generator=generator(config.seed, "order", epoch))
     draws = None
     if config.augmentation.active:
-        draws = augment.draw(
-            config.augmentation, total, dataset.input_shape[1:], generator(config.seed, "augmentation", epoch)
-        )
+        _, height, width = dataset.input_shape
+        draws = augment.draw(config.augmentation, total, (height, width), generator(config.seed, "augmentation", epoch))
     return batches(dataset, method.normalize, config.batch, order=order, draws=draws, processes=method.processes)
 
 

@@ -32,7 +32,7 @@ class Trained:
         model: maps float32 [B, C, H, W] (or `SpikeTimes`, where it was trained on them) to scores [B, classes].
         config: the run's config.
         normalize: maps images [B, C, H, W] to the net's input.
-        input_shape: channels, height and width of an image.
+        input_shape: channels, height and width of an image, or the number of features.
         epoch: how many epochs it was trained for.
         data: what it was trained and tested on: "train" and "test", each with name, source, fingerprint and, where the
             data can be loaded again, a recipe for `data.reload`. Empty in files of version 0.1.

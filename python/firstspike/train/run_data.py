@@ -98,6 +98,8 @@ def parts(config: Config, pair: tuple[Data, Data], device: torch.device) -> RunD
         if config.augmentation.active:
             raise ValueError("augmentation needs data in memory; a DataLoader augments by itself")
         return RunData(train, None, _to(test, device))
+    if config.augmentation.active and len(train.input_shape) != 3:
+        raise ValueError(f"augmentation needs images [N, C, H, W], not samples of {train.input_shape[0]} features")
     steps = train.steps
     if (steps is not None) != (config.encoder == "spikes"):
         kind = "spike times" if steps is not None else "images"
