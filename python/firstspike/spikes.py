@@ -187,7 +187,8 @@ class SpikeTimes:
         slices = index if isinstance(index, tuple) else (index,)
         if not all(isinstance(item, slice) for item in slices):
             raise TypeError(
-                f"index must be a slice, a slice per dimension or a tensor of samples, got {_checks.shown(index)}"
+                f"index must be a slice, a slice per dimension or a tensor of samples, got {_checks.shown(index)}; "
+                "sample i alone is [i : i + 1]"
             )
         if len(slices) > self.times.dim():
             raise IndexError(f"index must have at most {self.times.dim()} slices, got {len(slices)}")
