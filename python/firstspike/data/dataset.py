@@ -111,11 +111,8 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """A sha256 over all samples and labels: equal for equal data, whatever their name and place."""
-        shape = [
-            len(self),
-            *[1] * (4 - self.images.ndim),
-            *self.input_shape,
-        ]  # version 0.1 held features as [N, 1, 1, F]
+        missing = [1] * (4 - self.images.ndim)  # version 0.1 held features as [N, 1, 1, F]
+        shape = [len(self), *missing, *self.input_shape]
         kind = [str(self.images.dtype), shape, self.classes, self.steps]
         digest = hashlib.sha256(json.dumps(kind).encode())
         for tensor in (self.images, self.labels):
