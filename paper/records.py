@@ -1,6 +1,7 @@
 """Records: one JSON file per run, written whole or not at all, and never changed afterwards."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ class MissingReason:
     how: str = ""
 
 
+#: Of a run for which nobody has noted a reason.
+NOT_RUN = MissingReason("not run", "Run the reproduction again; it resumes where it stopped.")
+LARGE = MissingReason("not run: not asked for", "Add `--large` (it takes days on a few cores).")
+
+
 class Store:
     """The records of one profile, in `folder`/records, and the reasons for missing ones, in `folder`/missing.json."""
 
@@ -34,7 +40,8 @@ class Store:
         self._missing: dict[str, MissingReason] = {}
         reasons = folder / "missing.json"
         if reasons.exists():
-            self._missing = {key: MissingReason(**value) for key, value in json.loads(reasons.read_text()).items()}
+            noted = {key: MissingReason(**value) for key, value in json.loads(reasons.read_text()).items()}
+            self._missing = {key: reason for key, reason in noted.items() if reason.reason != NOT_RUN.reason}
 
     def path(self, run: Run) -> Path:
         """Where the record of `run` is or would be."""
@@ -61,12 +68,12 @@ class Store:
 
     def missing_reason(self, run: Run) -> MissingReason:
         """Why `run` has no record."""
-        return self._missing.get(
-            run.key, MissingReason("not run", "Run the reproduction again; it resumes where it stopped.")
-        )
+        return self._missing.get(run.key, NOT_RUN)
 
-    def save_missing_reasons(self, runs: list[Run]) -> None:
-        """Write the reasons for those of `runs` that have no record, and only those."""
+    def save_missing_reasons(self, runs: list[Run], large: Collection[Run] = ()) -> None:
+        """Write the reasons for those of `runs` that have no record, and only those; `large` are those of large setups."""
+        for run in large:
+            self._missing.setdefault(run.key, LARGE)
         lacking = {run.key: self.missing_reason(run) for run in runs if self.get(run) is None}
         self._missing = lacking
         text = json.dumps({key: vars(value) for key, value in sorted(lacking.items())}, indent=1) + "\n"

@@ -88,7 +88,8 @@ def main(
         log("Interrupted. Run the same command again to resume.")
         raise typer.Exit(130) from None
     finally:
-        store.save_missing_reasons(grid.runs(chosen.conditions))
+        large_runs = grid.runs([condition for condition in chosen.conditions if condition.large])
+        store.save_missing_reasons(grid.runs(chosen.conditions), large_runs)
     conditions = session.choose(chosen, names)
     report = session.write(chosen, store, pictures)
     log(f"report: {report}")

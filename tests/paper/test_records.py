@@ -51,3 +51,15 @@ def test_reasons_are_kept_until_there_is_a_record(tmp_path):
         and again.missing_reason(RUN).reason == "not run"
     )
     assert list(json.loads((tmp_path / "missing.json").read_text())) == [other.key]
+
+
+def test_large_runs_that_no_session_has_planned_say_how_to_ask_for_them(tmp_path):
+    other = Run.of({**RUN.to_dict(), "seed": 7})
+    Store(tmp_path).save_missing_reasons([RUN, other])  # an earlier session, which knew of no large setups
+    store = Store(tmp_path)
+    store.save_missing_reasons([RUN, other], large=[other])
+    again = Store(tmp_path)
+    assert again.missing_reason(RUN).reason == "not run" and "--large" in again.missing_reason(other).how
+    again.note_missing(other, MissingReason("not run: no data", "get it"))
+    again.save_missing_reasons([RUN, other], large=[other])
+    assert Store(tmp_path).missing_reason(other).reason == "not run: no data"
