@@ -10,17 +10,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import firstspike as fs
-from firstspike import data, emulator, energy, inspect, models, nir, nn, plot, train
+from firstspike import data, emulator, energy, inspect, models, nir, nn, train
 from firstspike.emulator import profile, qat
 
 from .wrong_arguments import CALLS, ODD, check, floats, spikes
+
+pictures, plots = pytest.importorskip("PIL.Image"), pytest.importorskip("matplotlib.pyplot")
+plot = pytest.importorskip("firstspike.plot", exc_type=ImportError)
+for package in ("nir", "sklearn"):
+    pytest.importorskip(package)
 
 X, LABELS = floats(6, 5), torch.zeros(6, dtype=torch.int64)
 EVENTS = np.zeros(3, [("x", "i2"), ("y", "i2"), ("t", "i8"), ("p", "i2")])
@@ -45,7 +48,7 @@ def tools(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
     Path("config.toml").write_text(config.to_toml())
     for part in ("train/a", "train/b", "test/a"):
         (folder / "images" / part).mkdir(parents=True)
-        Image.new("L", (4, 4)).save(folder / "images" / part / "one.png")
+        pictures.new("L", (4, 4)).save(folder / "images" / part / "one.png")
     with inspect.Monitor(net) as seen:
         net(X)
     placed, report = emulator.place(program), emulator.report(ran)
@@ -170,4 +173,4 @@ def test_errors_are_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         except BaseException as error:
             error.add_note(f"in {name}")
             raise
-        plt.close("all")
+        plots.close("all")
