@@ -37,8 +37,8 @@ def accuracy(profile: Profile, store: Store) -> NamedFigure | None:
     return NamedFigure(
         "accuracy",
         drawn,
-        "Ours (bold, last epoch, mean ± sd over seeds) beside published results, whose sources are in the table below. Grey "
-        "bars are published ranges. Nets differ: this compares what is reported for a data set.",
+        "Ours (bold, last epoch, mean ± sd over seeds) beside published results, whose sources are in the table below; * marks "
+        "fewer seeds than planned. Grey bars are published ranges. Nets differ: this compares what is reported for a data set.",
     )
 
 
@@ -66,7 +66,9 @@ def _points(
     for condition in conditions:
         if condition.runs[0].data == dataset:
             made = row(condition, store, profile)
-            kind = "CNN" if "C" in made["net"] else "MLP"
+            title = profile.title(condition.setup).split(", ")  # "Fashion-MNIST, wider CNN"
+            kind = title[1] if len(title) > 1 else "CNN" if "C" in made["net"] else "MLP"
+            part = "*" if made["seeds"] < len(condition.runs) else ""
             sd = made["accuracy_sd"] if made["seeds"] > 1 else 0.0
             series = 0 if made["model"] == "ttfs" else 1
             changed = "" if made["augmentation"] == "none" else f", {made['augmentation']}"
@@ -77,7 +79,7 @@ def _points(
                     made["accuracy"],
                     sd,
                     series,
-                    f"{made['accuracy']:.2f}",
+                    f"{made['accuracy']:.2f}{part}",
                 )
             )
     return sorted(points, key=lambda point: -point[2])
