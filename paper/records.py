@@ -23,7 +23,7 @@ class MissingReason:
 
 
 #: Of a run for which nobody has noted a reason.
-NOT_RUN = MissingReason("not run", "Run the reproduction again; it resumes where it stopped.")
+NO_REASON = MissingReason("not run", "Run the reproduction again; it resumes where it stopped.")
 LARGE = MissingReason("not run: not asked for", "Add `--large` (it takes days on a few cores).")
 
 
@@ -41,7 +41,7 @@ class Store:
         reasons = folder / "missing.json"
         if reasons.exists():
             noted = {key: MissingReason(**value) for key, value in json.loads(reasons.read_text()).items()}
-            self._missing = {key: reason for key, reason in noted.items() if reason.reason != NOT_RUN.reason}
+            self._missing = {key: reason for key, reason in noted.items() if reason.reason != NO_REASON.reason}
 
     def path(self, run: Run) -> Path:
         """Where the record of `run` is or would be."""
@@ -68,7 +68,7 @@ class Store:
 
     def missing_reason(self, run: Run) -> MissingReason:
         """Why `run` has no record."""
-        return self._missing.get(run.key, NOT_RUN)
+        return self._missing.get(run.key, NO_REASON)
 
     def save_missing_reasons(self, runs: list[Run], large: Collection[Run] = ()) -> None:
         """Write the reasons for those of `runs` that have no record, and only those; `large` are those of large setups."""

@@ -15,7 +15,7 @@ from .grid import WAITS, Condition, Profile, runs, waits
 from .job import image_folder
 from .page import page
 from .progress import Progress
-from .records import MissingReason, Store
+from .records import LARGE, NO_REASON, MissingReason, Store
 from .runs import Run
 from .tables import tables
 
@@ -71,16 +71,12 @@ def plan(
             if asked:
                 absent.append(run)
         elif asked:
-            store.note_missing(
-                run, MissingReason("not run yet", "Run the reproduction again; it resumes where it stopped.")
-            )
+            store.note_missing(run, MissingReason("not run yet", NO_REASON.how))
             pending.append(run)
         else:
             store.note_missing(
                 run,
-                MissingReason(
-                    "not run: not asked for", "The data are there; add `--large` (it takes days on a few cores)."
-                ),
+                MissingReason(LARGE.reason, f"The data are there. {LARGE.how}"),
             )
     for condition in waiting:
         blocked = [run for run in condition.trials if store.get(run) is None and run not in pending]

@@ -18,7 +18,7 @@ import firstspike as fs
 from firstspike import data, emulator, energy, inspect, models, nir, nn, train
 from firstspike.emulator import profile, qat
 
-from .wrong_arguments import CALLS, ODD, check, floats, spikes
+from .wrong_arguments import CALLS, ODD, check, floats, is_deliberate, spikes
 
 pictures, plots = pytest.importorskip("PIL.Image"), pytest.importorskip("matplotlib.pyplot")
 plot = pytest.importorskip("firstspike.plot", exc_type=ImportError)
@@ -169,7 +169,7 @@ def test_errors_are_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
     for name, (function, right) in tools(tmp_path).items():
         try:
-            check(function, right, wrong_calls(name, right))
+            check(function, right, wrong_calls(name, right), is_deliberate)
         except BaseException as error:
             error.add_note(f"in {name}")
             raise

@@ -47,10 +47,7 @@ def size(name: str, value: object) -> int:
 
 
 def path(name: str, value: object) -> Path:
-    """Return a str or os.PathLike as a Path; TypeError for another type, ValueError for what no file can be called.
-
-    An int would be taken for an open file's number.
-    """
+    """Return a str or os.PathLike as a Path; TypeError for another type (an int is an open file), ValueError for no name."""
     text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
     if not isinstance(text, str):
         raise TypeError(f"{name} must be a path, a str or os.PathLike, got {shown(value)}")
@@ -65,16 +62,10 @@ def function(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a function, got {shown(value)}")
 
 
-def generator(name: str, value: object) -> None:
-    """Raise TypeError where `value` is neither None nor a torch.Generator."""
-    if value is not None:
-        instance(name, value, torch.Generator, "a torch.Generator")
-
-
 def labels(value: object, samples: int) -> Tensor:
     """Return labels, int64 [samples]; ValueError otherwise, TypeError where they are no tensor."""
-    instance("labels", value, Tensor, f"a torch.Tensor, int64 [{samples}]")
-    assert isinstance(value, Tensor)
+    if not isinstance(value, Tensor):
+        raise TypeError(f"labels must be a torch.Tensor, int64 [{samples}], got {type(value).__name__}")
     if value.dtype != torch.int64 or value.shape != (samples,):
         raise ValueError(f"labels must be int64 [{samples}], one per sample, got {shown(value)}")
     return value
@@ -156,6 +147,12 @@ def instance(name: str, value: object, kind: type | tuple[type, ...], wanted: st
         raise TypeError(f"{name} must be {wanted}, got {type(value).__name__}")
 
 
+def optional(name: str, value: object, kind: type | tuple[type, ...], wanted: str) -> None:
+    """Raise TypeError where `value` is neither None nor of that kind."""
+    if value is not None:
+        instance(name, value, kind, wanted)
+
+
 def pair(name: str, value: object, low: int) -> tuple[int, int]:
     """Return an int or a pair of ints below 2^31 as a pair (vertical, horizontal)."""
     both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
@@ -172,10 +169,9 @@ def float32(name: str, value: object, dims: int | None = None) -> Tensor:
 
     Under autocast a float16 or bfloat16 tensor is raised to float32: the kernels compute in float32 there.
     """
-    if isinstance(value, np.ndarray):
-        raise TypeError(f"{name} must be a torch.Tensor, got {shown(value)}; convert it with torch.from_numpy")
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {shown(value)}")
+        advice = "; convert it with torch.from_numpy" if isinstance(value, np.ndarray) else ""
+        raise TypeError(f"{name} must be a torch.Tensor, got {shown(value)}{advice}")
     if value.dtype != torch.float32:
         if value.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(value.device.type):
             return float32(name, value.float(), dims)
@@ -185,17 +181,21 @@ def float32(name: str, value: object, dims: int | None = None) -> Tensor:
             else ".float(), pixels of 0 to 255 with .float() / 255"
         )
         raise TypeError(f"{name} must be float32, got {value.dtype}; convert it with {advice}")
-    if value.layout != torch.strided:
-        readable(name, value)
+    dense(name, value)
     if dims is not None and value.dim() != dims:
         raise ValueError(f"{name} must have {dims} dimensions, got shape {tuple(value.shape)}")
     return value
 
 
-def readable(name: str, value: Tensor) -> None:
-    """Raise TypeError for a tensor that is not dense, or has no values (on the device meta)."""
+def dense(name: str, value: Tensor) -> None:
+    """Raise TypeError for a sparse tensor."""
     if value.layout != torch.strided:
         raise TypeError(f"{name} must be a dense tensor, got layout {value.layout}; convert it with .to_dense()")
+
+
+def readable(name: str, value: Tensor) -> None:
+    """Raise TypeError for a tensor that is not dense, or has no values (on the device meta)."""
+    dense(name, value)
     if value.is_meta:
         raise TypeError(f"{name} must be a tensor with values, got one on the device meta")
 

@@ -72,8 +72,7 @@ def torch_default_(weight: Tensor, *, generator: Generator | None = None) -> Ten
 
 
 def _uniform(weight: Tensor, bound: float, generator: Generator | None) -> Tensor:
-    if generator is not None and not isinstance(generator, Generator):
-        raise TypeError(f"generator must be a torch.Generator, got {type(generator).__name__}")
+    _checks.optional("generator", generator, Generator, "a torch.Generator")
     with torch.no_grad():
         return weight.uniform_(-bound, bound, generator=generator)
 

@@ -41,7 +41,7 @@ def test_split_follows_its_generator():
     assert not torch.equal(first.images, other.images)
 
 
-@pytest.mark.parametrize("validation", [0, 100, 0.0, 1.0, 0.001])
+@pytest.mark.parametrize("validation", [0, 100, 0.0, 1.0, 0.001, -3])
 def test_split_refuses_an_empty_part(validation):
     with pytest.raises(ValueError, match=r"validation must leave images in both parts of 100"):
         data.split(make([0] * 100), validation=validation)

@@ -105,7 +105,13 @@ def test_without_pillow(folder, monkeypatch):
         data.load_images(folder, train=True)
 
 
-@pytest.mark.parametrize(("recipe", "message"), [(None, "given in Python"), ({"kind": "stars"}, "'stars'")])
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (None, "given in Python"),
+        ({"kind": "stars"}, "recipe must be of kind 'named' or 'images' in this version, got 'stars'"),
+    ],
+)
 def test_what_cannot_be_loaded_again(recipe, message):
     with pytest.raises(ValueError, match=message):
         data.reload(recipe, train=True)

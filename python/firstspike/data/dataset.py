@@ -59,8 +59,7 @@ class Dataset:
         object.__setattr__(self, "classes", _checks.integer("classes", self.classes, 1))
         for name in ("name", "source"):
             _checks.instance(name, getattr(self, name), str, "a str")
-        if self.recipe is not None:
-            _checks.instance("recipe", self.recipe, Mapping, "a mapping of `reload`, or None")
+        _checks.optional("recipe", self.recipe, Mapping, "a mapping, for `reload`")
         if self.labels.numel() and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.classes:
             raise ValueError(f"labels must be in 0..{self.classes - 1}, got {self.labels.min()}..{self.labels.max()}")
         if self.images.dtype == torch.float32 and not bool(torch.isfinite(self.images).all()):
@@ -148,7 +147,7 @@ def split(
     if isinstance(validation, float):
         wanted = round(_checks.real("validation", validation, 0.0, 1.0) * total)
     else:
-        wanted = _checks.integer("validation", validation, 0)
+        wanted = _checks.integer("validation", validation, -total)
     if not 0 < wanted < total:
         raise ValueError(f"validation must leave images in both parts of {total}, got {validation!r}")
     held_out = _drawn(dataset, wanted, generator)
@@ -176,7 +175,7 @@ def draw(dataset: Dataset, count: int, *, generator: torch.Generator | None = No
 def _drawn(dataset: Dataset, wanted: int, generator: torch.Generator | None) -> Tensor:
     """bool [N]: `wanted` samples, each class in proportion."""
     total = len(dataset)
-    _checks.generator("generator", generator)
+    _checks.optional("generator", generator, torch.Generator, "a torch.Generator")
     if generator is None:
         generator = torch.Generator().manual_seed(0)
     order = torch.randperm(total, generator=generator)

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from .. import decode
+from .. import _checks, decode
 from ..nn import FirstSpike, MembraneReadout, PooledSpikes, Synapse, TemporalWeighting, TTFSNode
 from ..spikes import SpikeTimes
 from .operations import fired_of
@@ -74,8 +74,7 @@ class Monitor:
     scores: Tensor | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.net, nn.Module):
-            raise TypeError(f"net must be a torch.nn.Module, got {type(self.net).__name__}")
+        _checks.instance("net", self.net, nn.Module, "a torch.nn.Module")
         self._hooks: list[Any] = []
         self._readout: tuple[nn.Module, SpikeTimes | Tensor] | None = None
 

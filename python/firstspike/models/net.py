@@ -82,8 +82,7 @@ class TTFSNet(nn.Module):
 
     def describe(self, config: dict[str, Any] | None) -> None:
         """Say with which arguments `models.build` makes this net, for `config()`; None for a stack of one's own."""
-        if config is not None:
-            _checks.instance("config", config, Mapping, "a mapping of the arguments of models.build")
+        _checks.optional("config", config, Mapping, "a mapping of the arguments of models.build")
         self._config = copy.deepcopy(config)
 
     def config(self) -> dict[str, Any]:

@@ -13,10 +13,9 @@ from typing import Any
 
 import tomli_w
 
+from .. import _checks
 from .. import _fields as fields
 from .. import data as data_sets
-from .._checks import instance
-from .._checks import path as _path
 from .._files import read_bytes
 from ..surrogate import KINDS
 
@@ -189,7 +188,7 @@ class Config:
             TypeError: for a value of another type.
         """
         known = {f.name: f for f in dataclasses.fields(cls)}
-        instance("values", values, Mapping, "a mapping of settings")
+        _checks.instance("values", values, Mapping, "a mapping of settings")
         fields.refuse_unknown(values, known)
         if "spec" not in values:
             raise ValueError("spec must be given")
@@ -209,9 +208,8 @@ class Config:
         Raises:
             ValueError: naming the file and what is wrong in it.
         """
-        if changes is not None:
-            instance("changes", changes, Mapping, "a mapping of settings")
-        values = _read_toml(_path("path", path))
+        _checks.optional("changes", changes, Mapping, "a mapping of settings")
+        values = _read_toml(_checks.path("path", path))
         for name, value in (changes or {}).items():
             outer, dot, inner = name.partition(".")
             if not dot:
@@ -243,7 +241,7 @@ class Config:
 
     def differences(self, other: Config) -> list[str]:
         """The fields in which two configs differ, each as "name: mine, not other's"."""
-        instance("other", other, Config, "a train.Config")
+        _checks.instance("other", other, Config, "a train.Config")
         mine, theirs = self.to_dict(), other.to_dict()
         return [f"{name}: {mine[name]!r}, not {theirs[name]!r}" for name in mine if mine[name] != theirs[name]]
 

@@ -45,8 +45,7 @@ def evaluate(
     _checks.instance("model", model, nn.Module, "a torch.nn.Module")
     _checks.instance("dataset", dataset, (Dataset, DataLoader), "a data.Dataset or a DataLoader")
     batch = _checks.integer("batch", batch, 1)
-    if normalize is not None:
-        _checks.instance("normalize", normalize, Normalize, "a data.Normalize")
+    _checks.optional("normalize", normalize, Normalize, "a data.Normalize")
     if not len(dataset):
         raise ValueError("dataset must have at least one image")
     training = model.training

@@ -90,8 +90,8 @@ def fit(
         360
     """
     _checks.instance("config", config, Config, "a train.Config")
-    for name, wanted in (("resume", resume), ("progress", progress)):
-        _checks.boolean(name, wanted)
+    _checks.boolean("resume", resume)
+    _checks.boolean("progress", progress)
     device = torch.device(config.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device must be one that this machine has, got {config.device!r} without CUDA")

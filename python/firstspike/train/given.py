@@ -32,8 +32,7 @@ class Given:
     init_from: str | os.PathLike[str] | None
 
     def __post_init__(self) -> None:
-        if self.model is not None:
-            _checks.instance("model", self.model, nn.Module, "a torch.nn.Module")
+        _checks.optional("model", self.model, nn.Module, "a torch.nn.Module")
         for name in ("loss", "optimizer"):
             if getattr(self, name) is not None:
                 _checks.function(name, getattr(self, name))

@@ -101,8 +101,7 @@ def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) 
         True
     """
     path = _checks.path("path", path)
-    if model is not None:
-        _checks.instance("model", model, nn.Module, "a torch.nn.Module")
+    _checks.optional("model", model, nn.Module, "a torch.nn.Module")
     file = path / FILE if path.is_dir() else path
     try:
         content = _safetensors.read(file)

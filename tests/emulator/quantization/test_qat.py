@@ -105,7 +105,7 @@ def test_same_seed_same_bits():
 def test_bad_arguments(arguments, text):
     with pytest.raises(ValueError, match=text):
         qat.prepare(net(), **arguments)
-    with pytest.raises(ValueError, match="labels must be int64"):
+    with pytest.raises(ValueError, match=r"labels must be int64 \[3\], one per sample, got a tensor of shape \(2,\)"):
         qat.finetune(net(), torch.zeros(3, 2, 8, 8), torch.zeros(2), generator=torch.Generator())
 
 

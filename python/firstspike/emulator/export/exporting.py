@@ -77,8 +77,7 @@ def export_c(
         >>> "fs_network.c" in [path.name for path in written.files]
         True
     """
-    if not isinstance(program, Program):
-        raise TypeError(f"program must be a Program, got {type(program).__name__}")
+    _checks.instance("program", program, Program, "a Program")
     folder = _checks.path("directory", directory)
     if samples is not None:
         _checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")

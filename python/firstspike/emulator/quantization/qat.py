@@ -88,9 +88,8 @@ def finetune(
     if not images.shape or len(images) == 0:
         raise ValueError("images must hold at least one image, got none")
     _checks.labels(labels, len(images))
-    _checks.generator("generator", generator)
-    if normalize is not None:
-        _checks.instance("normalize", normalize, Normalize, "a firstspike.data.Normalize")
+    _checks.optional("generator", generator, Generator, "a torch.Generator")
+    _checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
     if progress is not None:
         _checks.function("progress", progress)
     scaled = normalize or Normalize()

@@ -63,8 +63,7 @@ def quantize(
     """
     if calibration is not None:
         _checks.batch("calibration", calibration, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
-    if normalize is not None:
-        _checks.instance("normalize", normalize, Normalize, "a firstspike.data.Normalize")
+    _checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
     _checks.instance("name", name, str, "a str")
     model = as_net(model, None if calibration is None else tuple(calibration.shape[1:]), name="model")
     target = profiles.load(profile)

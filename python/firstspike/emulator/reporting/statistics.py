@@ -213,8 +213,7 @@ def report(
         True
     """
     _checks.instance("run", run, Run, "a firstspike.emulator.Run")
-    if placement is not None:
-        _checks.instance("placement", placement, Placement, "a firstspike.emulator.Placement")
+    _checks.optional("placement", placement, Placement, "a firstspike.emulator.Placement")
     if float_predictions is not None:
         _checks.instance("float_predictions", float_predictions, np.ndarray, "a numpy array")
         if float_predictions.shape != run.predictions.shape:
