@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from firstspike.report import Page, csv, figure, latex, line_style, markdown, write_text
-from paper.tables.table import mean_and_sd
+from paper.tables.table import mean_and_sd, rules
 
 Record = dict[str, Any]
 
@@ -125,6 +125,7 @@ def write(folder: Path, records: list[Record], missing: dict[str, str]) -> Path:
         f"Seeds: {rows['seed'].nunique()}{', mean ± standard deviation' if rows['seed'].nunique() > 1 else ''}. odin-like and "
         "speck-like test a neuron after every event and not after every step, for which these nets were not trained: "
         "where many events meet in a step, they lose accuracy at any width of weights.",
+        rules(tables["accuracy"], "net"),
     )  # fmt: skip
     page.figure(bits_figure(rows), f"Accuracy over weight bits on {rows['chip'].iloc[0]}.")
     page.section("Energy and latency").table(
@@ -133,6 +134,9 @@ def write(folder: Path, records: list[Record], missing: dict[str, str]) -> Path:
         "and as good as its table (see the profile and table files for sources). It includes the host layer, at 4.6 pJ per "
         "multiply-add where the chip's table has no figure. Latency ends when the chip can give the result: with the first "
         "output spike, or, for a membrane readout, at the end of the run.",
+        rules(tables["energy"], "net"),
     )  # fmt: skip
-    page.section("Speed").table(tables["speed"], "The C++ core alone, all accounting on, on this machine.")
+    page.section("Speed").table(
+        tables["speed"], "The C++ core alone, all accounting on, on this machine.", rules=rules(tables["speed"], "net")
+    )
     return page.write(folder / "emulator.html")

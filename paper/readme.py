@@ -37,6 +37,7 @@ WANTED = (
     "parameters",
     "steps",
     "seconds",
+    "threads",
 )
 
 SHORT = ("group", "dataset", "net", "augmentation", "seeds", "accuracy", "relu_accuracy", "published")

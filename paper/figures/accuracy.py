@@ -22,7 +22,7 @@ def accuracy(profile: Profile, store: Store) -> NamedFigure | None:
         return None
     panels = [_points(profile, store, name, conditions) for name in datasets]
     height = 0.9 + 0.2 * max(len(points) for points in panels)
-    drawn, grid = figure(6.8, height, ncols=len(datasets), squeeze=False)
+    drawn, grid = figure(9.0, height, ncols=len(datasets), squeeze=False)
     for axes, name, points in zip(grid[0], datasets, panels, strict=True):
         for place, point in enumerate(points):
             _draw(axes, place, *point[1:])

@@ -17,11 +17,11 @@ def test_the_block_is_a_table_of_the_records(tmp_path):
     made, store = profile(tmp_path), Store(tmp_path / "results")
     fill(store, made.of("table1"))
     lines = readme.block(made, store).splitlines()
-    assert lines[0].startswith("| decoder | data set | net | augmentation | epochs | seeds |")
-    end = "none | 2 | 2 | 90.50 ± 0.71 | 90.50 ± 0.71 | – | 1,234 | 8 | 3 ± 0 |"
+    assert lines[0].startswith("| decoder | data set | net | augmentation | seeds |")
+    end = "none | 2 | 90.50 ± 0.71 | 90.50 ± 0.71 | – | 8 | 2 | 1,234 | 3 ± 0 | 1 |"
     assert lines[2] == f"| temporal weighting (TWD), the paper's method | digits | 64-16-10 | {end}"
     assert lines[4] == f"| membrane decoder | digits | 64-16-10 | {end}"
-    assert "| MNIST | 4C3-AP2-10 | none | 1 | 2 | 90.50 ± 0.71 | 90.50 ± 0.71 | 99.48 |" in lines[3]
+    assert "| MNIST | 4C3-AP2-10 | none | 2 | 90.50 ± 0.71 | 90.50 ± 0.71 | 99.48 |" in lines[3]
     assert "| 99.51 |" in lines[5]
 
 

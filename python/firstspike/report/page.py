@@ -19,6 +19,7 @@ from .text import blocks, inline
 
 _POINTS = 72  # an inch
 _SHORT = 26  # characters; a text cell of at most this length is kept on one line
+_LONG = 50  # characters: a longer text needs a column of some width
 
 
 class Page:
@@ -99,10 +100,11 @@ def _template() -> Template:
 
 
 def _cell(value: object, right: bool, *, head: bool = False) -> dict[str, str]:
-    """A cell's text and its classes: flush right, not there, on one line."""
+    """A cell's text and its classes: flush right, not there, on one line, or not in a narrow column."""
     text = str(value)
     kinds = (["n"] if right else []) + (["off"] if text == MISSING or text.startswith("not run") else [])
     kinds += ["line"] if not head and len(text) <= _SHORT and not right else []
+    kinds += ["long"] if len(text) > _LONG else []
     return {"text": text, "kinds": " ".join(kinds)}
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 MISSING = "–"
 
-_NUMBER = re.compile(r"^[+\-−≈<>~]?\s?[\d,.]+(e[+-]?\d+)?\s?(%|k|M)?(\s?[±-]\s?[\d.,]+)?$")
+_NUMBER = re.compile(r"^[+\-−≈<>~]?\s?[\d,.]+(e[+-]?\d+)?\s?(%|k|M|G)?(\s?([±-]|to)\s?[\d.,]+)?(\s\([^()]+\))?$")
+_NO_NUMBER = ("not run", "not held", "unknown", "none")  # what may stand in place of one
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -68,10 +69,13 @@ def present(frame: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
 
 
 def numeric(column: Iterable[Any]) -> bool:
-    """Whether a printed column holds numbers (`a ± b` and ranges count; dashes, "unknown" and "not run" may stand among
-    them), and is to be set flush right."""
+    """Whether a printed column holds numbers, and is to be set flush right.
+
+    `a ± b`, ranges, and a remark in parentheses behind the number count; dashes, "unknown", "none", "not held" and
+    "not run" may stand among them.
+    """
     cells = [str(cell).strip() for cell in column]
-    filled = [cell for cell in cells if cell and not cell.startswith(("not run", "unknown"))]
+    filled = [cell for cell in cells if cell and not cell.startswith(_NO_NUMBER)]
     return bool(filled) and all(cell == MISSING or _NUMBER.match(cell) for cell in filled)
 
 
