@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from . import _checks, _safetensors, models
 from . import nn as fs
 from ._files import write_atomic
+from ._own_code import has_own_forward
 from .surrogate import Surrogate
 
 __all__ = ["load", "save"]
@@ -59,7 +60,10 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
     """
     _checks.instance("net", net, nn.Module, "a module")
     target = _checks.path("path", path)
-    described = json.dumps(describe(net, "net"), sort_keys=True)
+    try:
+        described = json.dumps(describe(net, "net"), sort_keys=True)
+    except TypeError as error:
+        raise TypeError(f"{error}; net.state_dict() holds the tensors of any net") from None
     metadata = {"format": FORMAT, "version": str(VERSION), "net": described}
     write_atomic(target, _safetensors.dumps(net.state_dict(), metadata))
 
@@ -104,6 +108,10 @@ def _trained(path: str | os.PathLike[str]) -> nn.Module:
 def describe(module: nn.Module, name: str = "net") -> dict[str, Any]:
     """What a module is built of, without its tensors, as JSON can hold it; TypeError naming a part of another kind."""
     kind = type(module)
+    if has_own_forward(module):
+        raise TypeError(
+            f"net must be made of firstspike's layers, but {kind.__name__} at {name} has a forward of its own"
+        )
     if kind is models.TTFSNet:
         assert isinstance(module, models.TTFSNet)
         return {
@@ -128,9 +136,7 @@ def describe(module: nn.Module, name: str = "net") -> dict[str, Any]:
     if kind is nn.Flatten:
         return {"kind": "Flatten", "settings": {"start_dim": module.start_dim, "end_dim": module.end_dim}}
     if _KINDS.get(kind.__name__) is not kind:
-        raise TypeError(
-            f"net must be made of firstspike's layers, got {kind.__name__} at {name}; save its state_dict instead"
-        )
+        raise TypeError(f"net must be made of firstspike's layers, got {kind.__name__} at {name}")
     settings: dict[str, Any] = module.settings()  # type: ignore[operator]
     if isinstance(module, fs.Synapse):
         if module.quantizer is not None:

@@ -81,6 +81,48 @@ def test_a_cut_image(folder):
         data.load_images(folder, train=True)
 
 
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_pixels_of_more_than_8_bits(folder, mode):
+    name = "x.png" if mode == "I;16" else "x.tif"
+    Image.new(mode, (6, 4), 300).save(folder / "train" / "cat" / name)
+    with pytest.raises(ValueError, match=rf"{name} has pixels of more than 8 bits \(mode .*\), .*; scale it to 8 bits"):
+        data.load_images(folder, train=True)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels(folder, mode):
+    path = folder / "train" / "cat" / "x.png"
+    image = Image.new("RGBA", (6, 4), (9, 9, 9, 255)).convert(mode)
+    image.save(path)
+    count = len(data.load_images(folder, train=True, size=4))  # opaque
+    assert count == 11
+    image = Image.new("RGBA", (6, 4), (9, 9, 9, 255))
+    image.putpixel((2, 2), (200, 0, 0, 0))
+    if mode == "P":
+        image.quantize(4).save(path, transparency=bytes([0, 255, 255, 255]))
+    else:
+        image.convert(mode).save(path)
+    with pytest.raises(ValueError, match=r"x\.png is transparent somewhere, .*; paste it onto a background"):
+        data.load_images(folder, train=True)
+
+
+def test_grey_with_an_opaque_alpha_stays_grey(folder):
+    save(folder / "train" / "cat" / "x.png", colour=(7, 255), mode="LA")
+    assert data.load_images(folder, train=True).images.shape == (11, 1, 4, 6)
+
+
+def test_files_that_are_left_out_are_counted(folder, capsys):
+    save(folder / "train" / "cat" / "x.webp", mode="RGB", colour=(1, 2, 3))
+    assert len(data.load_images(folder, train=True)) == 11 and not capsys.readouterr().err
+    (folder / "train" / "cat" / "notes.txt").touch()
+    (folder / "train" / "dog" / ".DS_Store").touch()
+    save(folder / "train" / "dog" / "a.gif")
+    assert len(data.load_images(folder, train=True)) == 11
+    assert (
+        "holds 2 files that are left out, as they are no images of a known kind: .gif, .txt" in capsys.readouterr().err
+    )
+
+
 def test_a_bomb(folder, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
     with pytest.raises(ValueError, match=r"cannot be read as an image"):

@@ -1,4 +1,4 @@
-"""Folders of images, one folder per class: DIR/train/CLASS/* and DIR/test/CLASS/*, png or jpg."""
+"""Folders of images, one folder per class: DIR/train/CLASS/* and DIR/test/CLASS/*, png, jpg and others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .dataset import Dataset, split
 from .errors import NotAvailable
 from .progress import say
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 HELD_OUT = 0.2  # share of train that serves as test set where there is no folder test
 LIMIT = 16 << 30  # bytes of all pixels of one part
 
@@ -34,7 +34,8 @@ def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -
 
     Raises:
         NotAvailable: if Pillow is not installed.
-        ValueError: naming the folder or file, if one is missing, no image, or of another size.
+        ValueError: naming the folder or file, if one is missing, no image, of another size, of more than 8 bits per
+            channel, or transparent somewhere.
 
     Examples:
         >>> import tempfile
@@ -83,13 +84,22 @@ def _classes(folder: Path) -> list[str]:
 
 def _files(folder: Path, classes: list[str], names: list[str] | None = None) -> list[tuple[Path, int]]:
     """All images below the folders of classes, in the order of their paths, each with its label (its place in `names`)."""
-    found = []
+    found, others = [], []
     for name in classes:
-        paths = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
+        inside = sorted((folder / name).rglob("*"))
+        paths = [path for path in inside if _is_known(path)]
         if not paths:
             raise ValueError(f"{folder / name} holds no image ({', '.join(SUFFIXES)})")
         found += [(path, (names or classes).index(name)) for path in paths]
+        others += [path for path in inside if not (_is_known(path) or path.name.startswith(".") or path.is_dir())]
+    if others:
+        kinds = ", ".join(sorted({path.suffix or path.name for path in others}))
+        say(f"{folder} holds {len(others)} files that are left out, as they are no images of a known kind: {kinds}")
     return found
+
+
+def _is_known(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
 
 
 def _dataset(
@@ -135,17 +145,30 @@ def _open(path: Path) -> Any:
 
 def _is_grey(path: Path) -> bool:
     with _open(path) as image:
-        return image.mode in ("1", "L")
+        return image.mode in ("1", "L", "LA")
 
 
 def _read(path: Path, grey: bool, size: int) -> np.ndarray:
     """The pixels of a file, uint8 [C, H, W]."""
     with _open(path) as image:
         try:
-            converted = image.convert("L" if grey else "RGB")
+            whole = image.convert("RGBA") if "transparency" in image.info else image
+            unfit = _unfit(whole)
+            converted = whole.convert("L" if grey else "RGB")
             if size:
                 converted = converted.resize((size, size), 2)  # bilinear; antialiased where it scales down
             pixels = np.asarray(converted)
         except (OSError, ValueError, SyntaxError, MemoryError) as error:
             raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    if unfit:
+        raise ValueError(f"{path} {unfit}")
     return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _unfit(image: Any) -> str:
+    """What a conversion to 8 bits without transparency would lose, with what to do; "" for nothing."""
+    if image.mode[0] in "IF":  # "I;16", "I" or "F"
+        return f"has pixels of more than 8 bits (mode {image.mode}), which would be cut off at 255; scale it to 8 bits"
+    if "A" not in image.getbands() or image.getchannel("A").getextrema()[0] == 255:
+        return ""
+    return "is transparent somewhere, which would be lost; paste it onto a background"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from .. import nn as fs
+from .._own_code import has_own_forward
 from .coding import Readout
 from .net import TTFSNet
 
@@ -28,8 +29,11 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
     if isinstance(chain, TTFSNet):
         return chain
     if not isinstance(chain, nn.Sequential):
-        raise TypeError(f"{name} must be a TTFSNet, or a Sequential of our layers, got {type(chain).__name__}")
-    parts = list(_parts(chain))
+        raise TypeError(
+            f"{name} must be a TTFSNet, or a Sequential of our layers, got {type(chain).__name__}; "
+            "torch.nn.Sequential(*layers) of its layers in their order shares their weights"
+        )
+    parts = list(_parts(chain, name))
     if len(parts) < 2 or not isinstance(parts[-1], Readout):
         last = type(parts[-1]).__name__ if parts else "nothing"
         raise ValueError(f"{name} must end in a readout, such as nn.MembraneReadout(), got {last}")
@@ -51,11 +55,15 @@ def sample_shape(first: nn.Module | None, name: str = "net") -> tuple[int, ...]:
     )
 
 
-def _parts(chain: nn.Sequential) -> Iterator[nn.Module]:
-    """The modules in order, without what a TTFSNet does by itself."""
+def _parts(chain: nn.Sequential, name: str) -> Iterator[nn.Module]:
+    """The modules in order, without what a TTFSNet does by itself; TypeError for a Sequential that does something else."""
+    if has_own_forward(chain):
+        raise TypeError(
+            f"{name} must call its layers one after another, but {type(chain).__name__} has a forward of its own"
+        )
     for part in chain:
         if isinstance(part, nn.Sequential):
-            yield from _parts(part)
+            yield from _parts(part, name)
         elif isinstance(part, nn.Flatten) and (part.start_dim, part.end_dim) == (1, -1):
             continue  # a fully connected layer flattens its input
         elif not isinstance(part, nn.Identity):

@@ -16,6 +16,7 @@ from torch import nn
 from .. import _checks, saving
 from .. import nn as fs
 from .._geometry import out_size, pooled
+from .._own_code import warn_of_hooks
 from ..models import TTFSNet, as_net
 from ..models.chain import sample_shape
 from ..models.coding import Readout
@@ -85,6 +86,9 @@ def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Mod
     """A copy whose weights and biases are those that act, and the shape of one sample."""
     if not isinstance(net, (TTFSNet, nn.Sequential)):
         raise TypeError(f"net must be a TTFSNet or a Sequential of our layers, got {type(net).__name__}")
+    for name, module in net.named_modules():
+        if isinstance(module, (TTFSNet, nn.Sequential, fs.Synapse)):
+            warn_of_hooks(module, f"net.{name}" if name else "net", "the graph")
     if isinstance(net, nn.Sequential) and isinstance([*net.modules()][-1], Readout):
         net = as_net(net, input_shape)
     if isinstance(net, TTFSNet):

@@ -26,7 +26,7 @@ def obstacle(layer: nn.Module) -> str | None:
     if type(layer) not in (TTFSLinear, TTFSConv2d, Integrate):  # a class derived from them may do something else
         return f"{type(layer).__name__} is always a call of its own"
     own, weight, normal = layer.__dict__, layer.weight, layer.normalization
-    if _is_observed(own) or (isinstance(normal, nn.Module) and _is_observed(normal.__dict__)):
+    if is_observed(own) or (isinstance(normal, nn.Module) and is_observed(normal.__dict__)):
         return "it has hooks, or a forward of its own"
     if normal is not None and type(normal) is not WeightNormalization:
         return "its normalisation is not nn.WeightNormalization"
@@ -131,7 +131,7 @@ def geometry_of(layer: Chained, shape: tuple[int, ...], weight: Tensor) -> Geome
     return _geometry.linear(shape, weight, pool, layer.steps)
 
 
-def _is_observed(own: dict[str, Any]) -> bool:
+def is_observed(own: dict[str, Any]) -> bool:
     """Whether a call of the module that has these attributes does more than its class's forward."""
     return bool(
         own["_forward_hooks"]

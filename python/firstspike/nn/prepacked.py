@@ -12,13 +12,14 @@ from .. import _checks, _geometry
 from .._sites import from_sites, to_sites
 from ..ops.prepacked import PrepackedLayer, PrepackedLayers
 from ..spikes import SpikeTimes
+from ._chain import is_observed
 from .integrate import Integrate
 from .ttfs import TTFSConv2d, TTFSLinear
 
 
 def can_prepack(layer: nn.Module) -> TypeGuard[TTFSConv2d | TTFSLinear | Integrate]:
-    """Whether `Prepacked` takes a layer: these very classes, for one derived from them may do something else."""
-    return type(layer) in (TTFSConv2d, TTFSLinear, Integrate)
+    """Whether `Prepacked` takes a layer: these very classes without hooks, for others may do something else."""
+    return type(layer) in (TTFSConv2d, TTFSLinear, Integrate) and not is_observed(layer.__dict__)
 
 
 class Prepacked(nn.Module):

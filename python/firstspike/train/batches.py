@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .._checks import SILENT
+from .._checks import SILENT, shown
 from ..data import Dataset, Normalize
 from ..spikes import SpikeTimes
 from . import augment
@@ -98,13 +98,22 @@ def loader_batches(
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise TypeError(f"the DataLoader must give pairs (input, label), got {type(item).__name__}")
         x, y = item
-        if not isinstance(x, (Tensor, SpikeTimes)):
-            raise TypeError(f"the DataLoader's inputs must be tensors or SpikeTimes, got {type(x).__name__}")
-        labels = torch.as_tensor(y).to(device=device, dtype=torch.int64)
+        if not isinstance(x, (Tensor, SpikeTimes)) or not x.shape:
+            raise TypeError(f"the DataLoader's inputs must be tensors [B, ...] or SpikeTimes, got {shown(x)}")
+        labels = _labels(y, len(x)).to(device=device, dtype=torch.int64)
         whole = len(labels)
         first, last = (0, whole) if processes is None else processes.share(whole)
         yield Batch(_ready(x[first:last], normalize, device), labels[first:last], whole)
         item = next(iterator, None)
+
+
+def _labels(y: Any, samples: int) -> Tensor:
+    labels = torch.as_tensor(y)
+    if labels.shape != (samples,):
+        raise ValueError(f"the DataLoader's labels must be [{samples}], one per input, got {shown(labels)}")
+    if labels.dtype == torch.bool or labels.dtype.is_floating_point or labels.dtype.is_complex:
+        raise TypeError(f"the DataLoader's labels must be of an integer type, got {labels.dtype}")
+    return labels
 
 
 def _ready(x: Tensor | SpikeTimes, normalize: Normalize, device: torch.device) -> Tensor | SpikeTimes:

@@ -35,7 +35,8 @@ def evaluate(
         processes: this process's place among those that share the work.
 
     Raises:
-        ValueError: for a data set without samples, or labels that the net has no score for.
+        TypeError, ValueError: for a net that gives no scores, a data set without samples, or labels that the net has no
+            score for.
 
     Examples:
         >>> net = models.mlp("64-32-10", input_shape=(1, 8, 8), steps=8)
@@ -67,10 +68,20 @@ def evaluate(
                 scores = seen.scores
             else:
                 scores = model(x)
+            check_scores(scores, len(labels))
             check_labels(labels, scores.shape[1])
             meter.add(scores, labels, F.cross_entropy(scores, labels, reduction="sum"))
     model.train(training)
     return meter.metrics(processes)
+
+
+def check_scores(scores: object, samples: int) -> None:
+    """Raise TypeError or ValueError for a net's output that is not scores, float [samples, classes]."""
+    if not isinstance(scores, torch.Tensor) or not scores.is_floating_point():
+        kind = _checks.shown(scores) if isinstance(scores, torch.Tensor) else type(scores).__name__
+        raise TypeError(f"the net must give scores [B, classes] of a float type, got {kind}")
+    if scores.ndim != 2 or len(scores) != samples:
+        raise ValueError(f"the net must give scores [B, classes], got {list(scores.shape)} for a batch of {samples}")
 
 
 def check_labels(labels: torch.Tensor, classes: int) -> None:

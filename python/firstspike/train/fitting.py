@@ -202,7 +202,7 @@ class _Run:
         if self.given.init_from is not None:
             start = load_model(self.given.init_from, model=self.given.model)
             checkpoint.load_state(model, start.model.state_dict(), f"init_from = {os.fspath(self.given.init_from)!r}")
-        run_data.check_scores(model, sample, classes, self.config.spec or type(model).__name__)
+        run_data.check_outputs(model, sample, classes, self.config.spec or type(model).__name__)
         return model, shape
 
     def _resume(

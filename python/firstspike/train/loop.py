@@ -21,7 +21,7 @@ from .averaging import WeightAverage
 from .batches import Batch, Data, batches, count, loader_batches
 from .config import Config
 from .distributed import ProcessGroup
-from .evaluation import check_labels
+from .evaluation import check_labels, check_scores
 from .metrics import Meter, Metrics
 from .progress import ProgressBar
 from .schedule import learning_rate
@@ -141,8 +141,11 @@ def train_epoch(
         rate = _set_rate(optimizer, method, epoch * per_epoch + index, per_epoch)
         start = time.perf_counter()
         scores, seen = forward(x, index % OBSERVE_EVERY == 0)
+        check_scores(scores, len(labels))
         check_labels(labels, scores.shape[1])
         loss = method.batch_loss(scores, labels)
+        if not loss.requires_grad:
+            raise ValueError("the net must have a parameter that is trained and that the loss depends on, got none")
         optimizer.zero_grad()
         # processes average their gradients: a share's sum counts world-fold
         (loss * (processes.world / whole)).backward()

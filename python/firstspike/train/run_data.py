@@ -17,6 +17,7 @@ from ..spikes import SpikeTimes
 from .batches import Data, batches, loader_batches
 from .config import Config
 from .distributed import ProcessGroup
+from .evaluation import check_scores
 from .model_file import Trained
 
 GivenData = Data | tuple[Any, Any]
@@ -231,15 +232,13 @@ def sample(train: Data, normalize: Normalize, device: torch.device) -> tuple[Ten
     return first.x[:1], None
 
 
-def check_scores(model: nn.Module, x: Tensor | SpikeTimes, classes: int | None, name: str) -> None:
-    """Raise ValueError if the net does not give one score per class."""
+def check_outputs(model: nn.Module, x: Tensor | SpikeTimes, classes: int | None, name: str) -> None:
+    """Raise TypeError or ValueError if the net does not give one score per class for one sample x."""
     training = model.training
     model.eval()
     with torch.no_grad():
         scores = model(x)
     model.train(training)
-    if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != 1:
-        shape = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise ValueError(f"the net must give scores [B, classes], got {shape} for one sample")
+    check_scores(scores, 1)
     if classes is not None and scores.shape[1] != classes:
         raise ValueError(f"the net {name!r} has {scores.shape[1]} outputs, but the data have {classes} classes")

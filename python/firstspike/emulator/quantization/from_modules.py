@@ -11,6 +11,7 @@ from torch import nn
 
 from ... import nn as fs
 from ..._geometry import out_size, pooled
+from ..._own_code import has_own_forward, warn_of_hooks
 from ...models import TTFSNet
 from ..program.host import Encoder, Readout
 from ..program.layers import Shape
@@ -27,6 +28,16 @@ class CannotQuantize(ValueError):
             ...
         firstspike.emulator.quantization.from_modules.CannotQuantize: ...
     """
+
+
+def refuse_own_code(model: TTFSNet) -> None:
+    """Refuse parts that are called with a forward of their own, and warn of hooks: a program is made of tensors alone."""
+    parts = {"the net": model, "the encoder": model.encoder, "the readout": model.readout}
+    layers = {f"layer {n}:{type(layer).__name__}": layer for n, layer in enumerate(model.layers)}
+    for name, part in (parts | layers).items():
+        if has_own_forward(part):
+            raise CannotQuantize(f"{name} has a forward of its own, which a program would not run")
+        warn_of_hooks(part, name, "a program")
 
 
 def folded(module: fs.Synapse, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

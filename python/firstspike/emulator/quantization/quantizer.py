@@ -23,7 +23,16 @@ from ..program.profile import Profile
 from ..program.program import Program, narrow
 from . import scales
 from .fake_quantize import FakeQuantize, held_scale
-from .from_modules import CannotQuantize, arrange, encoder_of, folded, one_sign_per_source, out_shape, readout_of
+from .from_modules import (
+    CannotQuantize,
+    arrange,
+    encoder_of,
+    folded,
+    one_sign_per_source,
+    out_shape,
+    readout_of,
+    refuse_own_code,
+)
 
 
 def quantize(
@@ -66,6 +75,7 @@ def quantize(
     _checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
     _checks.instance("name", name, str, "a str")
     model = as_net(model, None if calibration is None else tuple(calibration.shape[1:]), name="model")
+    refuse_own_code(model)
     target = profiles.load(profile)
     one_of("biases", biases, ("refuse", "drop"))
     held = {module.bits for module in model.modules() if isinstance(module, FakeQuantize)}

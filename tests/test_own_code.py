@@ -1,0 +1,149 @@
+"""Nets whose modules do more than their classes of ours: what reads their tensors refuses them, or warns of hooks."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from firstspike import SpikeTimes, emulator, models, nir, save
+from firstspike import nn as fs
+from firstspike.inspect import Monitor
+
+STEPS = 6
+
+
+def silenced(spikes):
+    return SpikeTimes(torch.full_like(spikes.times, 255), spikes.steps)
+
+
+class Twice(nn.Sequential):
+    def forward(self, x):
+        return self[-1](super().forward(x))
+
+
+class Silent(fs.TTFSLinear):
+    def forward(self, *args, **kwargs):
+        return silenced(super().forward(*args, **kwargs))
+
+
+class Renamed(fs.TTFSLinear):
+    """The same in all but its name."""
+
+
+class Negated(fs.MembraneReadout):
+    def forward(self, v):
+        return -super().forward(v)
+
+
+class Halved(fs.DirectLinear):
+    def forward(self, x):
+        return super().forward(x / 2)
+
+
+def chain(hidden=None, first=None, readout=None):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        first or fs.DirectLinear(16, 8, steps=STEPS),
+        hidden or fs.TTFSLinear(8, 8, steps=STEPS),
+        fs.Integrate(8, 3, steps=STEPS),
+        readout or fs.MembraneReadout(),
+    ).eval()
+
+
+def with_own_forward():
+    net = chain()
+    forward = net[1].forward
+    net[1].forward = lambda x: silenced(forward(x))
+    return net
+
+
+class OwnNet(models.TTFSNet):
+    def forward(self, x):
+        return -super().forward(x)
+
+
+def derived_net():
+    net = models.as_net(chain())
+    return OwnNet(net.layers, encoder=net.encoder, readout=net.readout, input_shape=(16,)).eval()
+
+
+CHAINS = {
+    "a chain": lambda: Twice(*chain()),
+    "a chain in a chain": lambda: nn.Sequential(Twice(fs.DirectLinear(16, 8, steps=STEPS), fs.TTFSLinear(8, 8, steps=STEPS)),
+                                                fs.Integrate(8, 3, steps=STEPS), fs.MembraneReadout()),
+}  # fmt: skip
+NETS = {
+    "a layer": (lambda: chain(hidden=Silent(8, 8, steps=STEPS)), "layer 1:Silent"),
+    "the layer on the host": (lambda: chain(first=Halved(16, 8, steps=STEPS)), "layer 0:Halved"),
+    "a readout": (lambda: chain(readout=Negated()), "the readout"),
+    "one object": (with_own_forward, "layer 1:TTFSLinear"),
+    "a net": (derived_net, "the net"),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize("reader", [models.as_net, emulator.quantize, emulator.check, nir.to_nir,
+                                    models.prepare_for_inference])  # fmt: skip
+def test_a_chain_with_a_forward_of_its_own_is_no_chain(name, reader):
+    with pytest.raises(TypeError, match="must call its layers one after another, but Twice has a forward of its own"):
+        reader(CHAINS[name]())
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_part_with_a_forward_of_its_own(name, tmp_path):
+    make, part = NETS[name]
+    net = make()
+    with pytest.raises(
+        emulator.CannotQuantize, match=f"{part} has a forward of its own, which a program would not run"
+    ):
+        emulator.quantize(net)
+    assert "has a forward of its own" in emulator.check(net).text()
+    for reader in (nir.to_nir, lambda net: save(net, tmp_path / "net.safetensors")):
+        with pytest.raises(
+            TypeError, match=r"must be made of firstspike's layers, but \w+ at net.* has a forward of its own"
+        ):
+            reader(net)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("make", [make for make, _ in NETS.values()])
+def test_inference_calls_what_it_cannot_pack(make):
+    net, x = make(), torch.rand(5, 16)
+    assert torch.equal(models.prepare_for_inference(net)(x), net(x))
+
+
+def test_a_derived_class_with_the_same_forward_is_read():
+    net = chain(hidden=Renamed(8, 8, steps=STEPS))
+    program = emulator.quantize(net)
+    x = torch.rand(50, 16)
+    agree = emulator.run(program, x).predictions == net(x).argmax(1).numpy()
+    assert agree.mean() > 0.8
+
+
+def test_hooks_are_warned_of():
+    net, x = chain(), torch.rand(5, 16)
+    handle = net[1].register_forward_hook(lambda module, args, output: silenced(output))
+    with pytest.warns(UserWarning, match=r"layer 1:TTFSLinear has forward hooks, which a program leaves out") as seen:
+        emulator.quantize(net)
+    assert seen[0].filename == __file__
+    with pytest.warns(UserWarning, match=r"net\.1 has forward hooks, which the graph leaves out") as seen:
+        nir.to_nir(net)
+    assert seen[0].filename == __file__
+    assert torch.equal(models.prepare_for_inference(net)(x), net(x))
+    handle.remove()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        emulator.quantize(net)
+        nir.to_nir(net)
+
+
+def test_pruning_and_monitors_are_no_change():
+    net, x = chain(), torch.rand(5, 16)
+    prune.l1_unstructured(net[1], "weight", amount=0.5)
+    net(x)
+    with warnings.catch_warnings(), Monitor(net):
+        warnings.simplefilter("error")
+        program = emulator.quantize(net)
+    assert (program.layers[0].weight == 0).sum() >= 32

@@ -1,0 +1,81 @@
+"""Data and nets of one's own with a mistake in them: labels that are none, outputs that are no scores, nothing to train."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from firstspike import models, train
+
+from .test_own_parts import Dense, run
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (lambda y: y + 0.5, TypeError, r"labels must be of an integer type, got torch.float32"),
+        (lambda y: y > 1, TypeError, r"labels must be of an integer type, got torch.bool"),
+        (
+            lambda y: F.one_hot(y, 4),
+            ValueError,
+            r"labels must be \[16\], one per input, got a tensor of shape \(16, 4\)",
+        ),
+        (lambda y: y[:, None], ValueError, r"labels must be \[16\], one per input"),
+    ],
+)
+def test_labels_of_a_loader_that_are_no_labels(config, sets, labels, error, message):
+    loader = DataLoader(TensorDataset(sets[0].images, labels(sets[0].labels)), batch_size=16)
+    with pytest.raises(error, match=f"the DataLoader's {message}"):
+        run(config, (loader, sets[1]))
+    net = models.build("36-24-4", input_shape=(1, 6, 6), steps=4)
+    with pytest.raises(error, match=f"the DataLoader's {message}"):
+        train.evaluate(net, loader)
+
+
+def test_a_loader_whose_batches_have_fewer_labels_than_inputs(config, sets):
+    short = DataLoader([(sets[0].images[:8], sets[0].labels[:4])], batch_size=None)
+    with pytest.raises(ValueError, match=r"the DataLoader's labels must be \[8\], one per input, got .* \(4,\)"):
+        run(config, (short, sets[1]))
+    single = DataLoader([(torch.tensor(3.0), torch.tensor(1))], batch_size=None)
+    with pytest.raises(TypeError, match=r"the DataLoader's inputs must be tensors \[B, ...\] or SpikeTimes, got"):
+        run(config, (single, sets[1]))
+
+
+class Output(Dense):
+    """A net that gives `change` of its scores."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def forward(self, x):
+        return self.change(super().forward(x))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda scores: scores[:, 0], ValueError, r"got \[20\] for a batch of 20"),
+        (lambda scores: scores[:5], ValueError, r"got \[5, 4\] for a batch of 20"),
+        (lambda scores: (scores, scores), TypeError, r"of a float type, got tuple"),
+        (
+            lambda scores: scores.argmax(1),
+            TypeError,
+            r"of a float type, got a tensor of shape \(20,\) and type torch.int64",
+        ),
+    ],
+)
+def test_what_is_measured_must_give_scores(sets, change, error, message):
+    with pytest.raises(error, match=rf"the net must give scores \[B, classes\],? ?{message}"):
+        train.evaluate(Output(change), sets[1].subset(slice(0, 20)))
+
+
+def test_a_net_whose_scores_change_with_the_batch(config, sets):
+    with pytest.raises(ValueError, match=r"the net must give scores \[B, classes\], got \[1, 4\] for a batch of"):
+        run(config.replace(spec=""), sets, model=Output(lambda scores: scores[:1]))
+
+
+@pytest.mark.parametrize("net", [lambda: Dense().requires_grad_(False), lambda: Output(torch.detach)])
+def test_a_net_without_anything_to_train(config, sets, net):
+    with pytest.raises(ValueError, match=r"the net must have a parameter that is trained and that the loss depends on"):
+        run(config.replace(spec=""), sets, model=net())
