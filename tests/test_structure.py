@@ -47,7 +47,7 @@ LAYERS = [
     {"encode", "decode", "init", "losses"},
     {"nn"},
     {"models"},
-    {"_explain"},
+    {"_explain", "_description"},
     {"inspect"},
     {"plot"},
     {"data"},

@@ -16,11 +16,15 @@ def has_own_forward(module: nn.Module) -> bool:
     return "forward" in vars(module) or (known is not nn.Module and type(module).forward is not known.forward)
 
 
-def warn_of_hooks(module: nn.Module, name: str, reader: str) -> None:
-    """Warn of forward hooks, which may change what a call gives; those of firstspike and torch (pruning) do not."""
+def has_hooks(module: nn.Module) -> bool:
+    """Whether it has forward hooks, which may change what a call gives; those of firstspike and torch (pruning) do not."""
     hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
-    foreign = [hook for hook in hooks if not _is_known(getattr(hook, "__module__", None) or "")]
-    if foreign:
+    return any(not _is_known(getattr(hook, "__module__", None) or "") for hook in hooks)
+
+
+def warn_of_hooks(module: nn.Module, name: str, reader: str) -> None:
+    """Warn of forward hooks in what the caller's caller was given by the user."""
+    if has_hooks(module):
         warnings.warn(f"{name} has forward hooks, which {reader} leaves out", stacklevel=4)
 
 

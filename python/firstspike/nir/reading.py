@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from .. import _checks, saving
+from .. import _checks
 from .. import nn as fs
+from .._description import rebuild
 from .writing import DT, KEY
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _chain(graph: nir.NIRGraph) -> list[tuple[str, Any]]:
 def _own(graph: nir.NIRGraph, text: str) -> nn.Module:
     """The net of a graph of `to_nir`: what it is built of from the metadata, its weights from the nodes."""
     try:
-        net = saving.rebuild(json.loads(text)["net"]).eval()
+        net = rebuild(json.loads(text)["net"]).eval()
         layers = [module for module in net.modules() if isinstance(module, fs.Synapse)]
         nodes = [node for _, node in _chain(graph) if type(node).__name__ in _LINEAR]
         with torch.no_grad():

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from .. import _checks, saving
+from .. import _checks
 from .. import nn as fs
+from .._description import describe
 from .._geometry import out_size, pooled
 from .._own_code import warn_of_hooks
 from ..models import TTFSNet, as_net
@@ -78,7 +79,7 @@ def to_nir(
         nodes[f"layer{n}_synapses"], shape = _synapses(nir, layer, shape)
         nodes[f"layer{n}_neurons"] = _neurons(nir, layer, shape, dt, integrate_and_fire)
     nodes["output"] = nir.Output({"output": np.array(shape)})
-    record = json.dumps({"net": saving.describe(folded), "dt": dt}, sort_keys=True)
+    record = json.dumps({"net": describe(folded), "dt": dt}, sort_keys=True)
     return nir.NIRGraph(nodes, list(itertools.pairwise(nodes)), metadata={KEY: record}, type_check=False)
 
 

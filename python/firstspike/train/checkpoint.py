@@ -62,7 +62,7 @@ class Progress:
         data: what the run is trained and tested on, see `run_data.describe`; empty in files of version 0.1.
         given: what was given in Python instead of by the config (net, loss, optimizer), by name.
         sessions: one entry per process that worked on the run: commit, versions, machine, time, its first epoch.
-        net: the net's own description where it was given and has one (`TTFSNet.config`).
+        net: what the net is built of where it was given, see `given.description`.
         averaged: steps in the mean of the weights (`averaging.WeightAverage`).
     """
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from .. import _checks
+from .._own_code import has_hooks, has_own_forward
 from ..data import Dataset, Normalize
 from ..models import TTFSNet
 from .batches import Data, batches, loader_batches
@@ -28,7 +31,8 @@ def evaluate(
     """Measure a net on all samples of a data set; the loss is the cross-entropy, without smoothing.
 
     Args:
-        model: a `TTFSNet`, whose spikes are measured too, or any module from [B, C, H, W] to scores [B, classes].
+        model: any module from [B, C, H, W] to scores [B, classes]; of a `TTFSNet` the spikes are measured, too, unless it has
+            a forward of its own or hooks.
         dataset: a `data.Dataset` on the net's device, or a DataLoader of (input, label).
         normalize: conversion of the images; None divides uint8 by 255 and leaves floats as they are.
         batch: samples per batch; a DataLoader has its own.
@@ -62,7 +66,7 @@ def evaluate(
     meter = Meter(device)
     with torch.inference_mode():
         for x, labels, _ in work:
-            if isinstance(model, TTFSNet):
+            if can_observe(model):
                 seen = model.observe(x)
                 meter.observe(seen, model.steps)
                 scores = seen.scores
@@ -73,6 +77,11 @@ def evaluate(
             meter.add(scores, labels, F.cross_entropy(scores, labels, reduction="sum"))
     model.train(training)
     return meter.metrics(processes)
+
+
+def can_observe(model: nn.Module) -> TypeGuard[TTFSNet]:
+    """Whether `observe` has the scores of a call: of a TTFSNet without a forward of its own and without hooks."""
+    return isinstance(model, TTFSNet) and not has_own_forward(model) and not has_hooks(model)
 
 
 def check_scores(scores: object, samples: int) -> None:

@@ -25,7 +25,7 @@ from .checkpoint import BadCheckpoint, Progress
 from .config import Config
 from .distributed import ProcessGroup, alone, join
 from .evaluation import evaluate
-from .given import Callback, Given, description, same_data, same_settings
+from .given import Callback, Given, description, same_data, same_net, same_settings
 from .loop import Diverged, Forward, Loss, Method, check_finite, train_epoch
 from .metrics import Metrics
 from .model_file import FILE, Trained, load_model, save_model
@@ -68,7 +68,8 @@ def fit(
             (`data.from_arrays`), or a DataLoader of (input, label).
         images: a folder of images (`data.load_images`), instead of `config.data`.
         root, download: where `config.data` is looked for, and whether it may be fetched, see `data.load`.
-        model: a net to train instead of the one that `config.spec` describes; it is changed.
+        model: a net to train instead of the one that `config.spec` describes; it is changed. Of firstspike's layers alone,
+            `load_model` makes it again; one with code of its own must be given to it.
         loss: from scores [B, classes] and labels [B] to the mean loss or one loss per sample, instead of the
             cross-entropy.
         optimizer: makes the optimizer of a net, instead of `config.optimizer`; the schedule scales its learning rates.
@@ -110,6 +111,9 @@ def fit(
         finished = None if folder is None else run_folder.read_result(folder)
         if finished is not None:
             same_settings(folder, config, finished.config, given, finished.given)
+            kept = None if folder is None else checkpoint.load_progress(folder)
+            if kept is not None:
+                same_net(folder, description(model), kept[0].net)
             named = datasets is None and images is None and run_data.by_name(finished.data, config)
             if named and finished.config.epochs == config.epochs:
                 return finished
@@ -218,6 +222,7 @@ class _Run:
             return new
         progress, record = found
         same_settings(self.folder, self.config, Config.from_dict(progress.config), self.given, progress.given)
+        same_net(self.folder, new.net, progress.net)
         same_data(self.folder, self.facts, progress.data)
         if progress.epoch > self.config.epochs:
             raise BadCheckpoint(

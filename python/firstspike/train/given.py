@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,8 @@ import torch
 from torch import nn
 
 from .. import _checks
+from .._description import describe
+from ..models import TTFSNet
 from . import run_data
 from .checkpoint import BadCheckpoint
 from .config import Config
@@ -62,10 +66,19 @@ class Given:
 
 
 def description(model: nn.Module | None) -> dict[str, Any] | None:
-    """What `models.from_config` needs to make a given net again; None where the net cannot say."""
-    config = getattr(model, "config", None)
-    found = config() if callable(config) else None
-    return found if isinstance(found, dict) and "spec" in found else None
+    """What a given net is built of, as JSON holds it: the arguments of `models.build`, or what `firstspike.save` keeps.
+
+    None where no net is given, and for a net with code of its own.
+    """
+    try:
+        found = None if model is None else describe(model)
+    except TypeError:
+        return None
+    if isinstance(model, TTFSNet) and model.described is not None:
+        with contextlib.suppress(ValueError):  # its layers are not what models.build makes any more
+            found = model.config()
+    plain: dict[str, Any] | None = json.loads(json.dumps(found))
+    return plain
 
 
 def same_settings(folder: Path | None, config: Config, kept: Config, given: Given, names: dict[str, str]) -> None:
@@ -84,6 +97,26 @@ def same_settings(folder: Path | None, config: Config, kept: Config, given: Give
             f"{folder} holds a run with other settings ({'; '.join(found)}); "
             "take another directory, or resume=False to start over"
         )
+
+
+def same_net(folder: Path | None, mine: dict[str, Any] | None, kept: dict[str, Any] | None) -> None:
+    """Raise BadCheckpoint if a run in the folder has another net, as far as the two are described."""
+    found = "" if mine is None or kept is None else _difference(mine, kept, "net")
+    if found:
+        raise BadCheckpoint(
+            f"{folder} holds a run of another net ({found}); take another directory, or resume=False to start over"
+        )
+
+
+def _difference(mine: Any, kept: Any, place: str) -> str:
+    """The first place where two JSON values differ, with both values; "" where they are equal."""
+    if isinstance(mine, dict) and isinstance(kept, dict):
+        parts = [(str(key), mine.get(key), kept.get(key)) for key in sorted(mine.keys() | kept.keys())]
+    elif isinstance(mine, list) and isinstance(kept, list) and len(mine) == len(kept):
+        parts = [(str(number), *pair) for number, pair in enumerate(zip(mine, kept, strict=True))]
+    else:
+        return "" if mine == kept else f"{place}: {mine!s:.60}, not {kept!s:.60}"
+    return next((text for name, a, b in parts if (text := _difference(a, b, f"{place}.{name}"))), "")
 
 
 def same_data(folder: Path | None, mine: dict[str, Any], kept: dict[str, Any]) -> None:

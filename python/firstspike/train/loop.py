@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data import Dataset, Normalize
-from ..models import Observation, TTFSNet
+from ..models import Observation
 from ..nn.firing import bound_thresholds, learned_thresholds
 from . import augment
 from .averaging import WeightAverage
 from .batches import Batch, Data, batches, count, loader_batches
 from .config import Config
 from .distributed import ProcessGroup
-from .evaluation import check_labels, check_scores
+from .evaluation import can_observe, check_labels, check_scores
 from .metrics import Meter, Metrics
 from .progress import ProgressBar
 from .schedule import learning_rate
@@ -53,7 +53,7 @@ class Forward(nn.Module):
 
     def forward(self, x: Tensor, observed: bool) -> tuple[Tensor, Observation | None]:
         """Scores [B, classes], and the observation if asked for and the net has spikes."""
-        if observed and isinstance(self.model, TTFSNet):
+        if observed and can_observe(self.model):
             seen = self.model.observe(x)
             return seen.scores, seen
         scores: Tensor = self.model(x)

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .. import _checks, _safetensors, models
+from .._description import empty_net
 from .._files import parse_json, write_atomic
 from ..data import Normalize
 from . import checkpoint
@@ -36,7 +37,8 @@ class Trained:
         epoch: how many epochs it was trained for.
         data: what it was trained and tested on: "train" and "test", each with name, source, fingerprint and, where the
             data can be loaded again, a recipe for `data.reload`. Empty in files of version 0.1.
-        net: `TTFSNet.config()` of a net that was given to `fit`, None for a net out of the config.
+        net: what a net that was given to `fit` is built of: `TTFSNet.config()`, or what `firstspike.save` keeps of a net of
+            our layers. None for a net out of the config, and for one with code of its own.
 
     Examples:
         >>> import tempfile
@@ -87,7 +89,7 @@ def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) 
 
     Args:
         path: the file or the folder.
-        model: the net into which the weights go, for a net that was given to `fit` and that the file cannot describe.
+        model: the net into which the weights go, for a net that was given to `fit` and has code of its own.
 
     Raises:
         ValueError: if there is neither, or the file is damaged or none of ours.
@@ -150,18 +152,20 @@ def _trained(
     if not isinstance(data, dict) or not all(isinstance(part, dict) for part in data.values()):
         raise TypeError("data must be a table of tables")
     if model is None:
-        model = _empty_net(config, shape, net, sum(value.numel() for value in weights.values()))
+        model = _net(config, shape, net, weights)
     load_state(model, weights, origin)
     return Trained(model.eval(), config, Normalize.from_dict(scaling), shape, epoch, data, net)
 
 
-def _empty_net(config: Config, shape: tuple[int, ...], net: dict[str, Any] | None, present: int) -> nn.Module:
+def _net(config: Config, shape: tuple[int, ...], net: dict[str, Any] | None, weights: dict[str, Tensor]) -> nn.Module:
     """The net, its weights not loaded yet; refused before anything is allocated if the file has fewer weights than it."""
+    if net is not None and "kind" in net:
+        return empty_net(net, weights)
     spec = config.spec if net is None else str(net["spec"])
     if not spec:
         raise ValueError("the run's net was given in Python; give it again: load_model(path, model=net)")
     population = config.population if net is None else net["population"]
-    wanted = weights_of_spec(spec, shape, population)
+    wanted, present = weights_of_spec(spec, shape, population), sum(value.numel() for value in weights.values())
     if wanted > present:
         raise ValueError(f"the net {spec!r} has {wanted} weights, but the file only {present} numbers")
     return build_model(config, input_shape=shape) if net is None else models.from_config(net)

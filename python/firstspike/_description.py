@@ -1,0 +1,143 @@
+"""What a net is built of, as JSON can hold it, and the net of such a description; its tensors are kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from . import _checks, models
+from . import nn as fs
+from ._own_code import has_own_forward
+from .surrogate import Surrogate
+
+_DEPTH = 32  # modules within modules
+_KINDS: dict[str, type[nn.Module]] = {
+    kind.__name__: kind
+    for kind in (
+        fs.DirectConv2d,
+        fs.DirectLinear,
+        fs.EarliestPool2d,
+        fs.FirstSpike,
+        fs.Integrate,
+        fs.LatencyEncoder,
+        fs.MaxPool2d,
+        fs.MembraneReadout,
+        fs.SpikeInput,
+        fs.TTFSConv2d,
+        fs.TTFSLinear,
+        fs.TTFSNode,
+        fs.TemporalWeighting,
+        fs.WeightNormalization,
+    )
+}
+_CHAINS: dict[str, type[nn.Module]] = {"Sequential": nn.Sequential, "ModuleList": nn.ModuleList}
+
+
+def describe(module: nn.Module, name: str = "net") -> dict[str, Any]:
+    """What a module is built of, without its tensors, as JSON can hold it; TypeError naming a part of another kind."""
+    kind = type(module)
+    if has_own_forward(module):
+        raise TypeError(
+            f"net must be made of firstspike's layers, but {kind.__name__} at {name} has a forward of its own"
+        )
+    if kind is models.TTFSNet:
+        assert isinstance(module, models.TTFSNet)
+        return {
+            "kind": "TTFSNet",
+            "layers": [describe(layer, f"{name}.layers.{n}") for n, layer in enumerate(module.layers)],
+            "encoder": describe(module.encoder, f"{name}.encoder"),
+            "readout": describe(module.readout, f"{name}.readout"),
+            "input_shape": list(module.input_shape),
+            "config": module.described,
+        }
+    if kind is fs.Residual:
+        assert isinstance(module, fs.Residual)
+        parts = [describe(part, f"{name}.layers.{n}") for n, part in enumerate(module.layers)]
+        return {"kind": "Residual", "parts": parts, "settings": module.settings()}
+    if kind.__name__ in _CHAINS and kind is _CHAINS[kind.__name__]:
+        return {
+            "kind": kind.__name__,
+            "parts": [describe(part, f"{name}.{n}") for n, part in module.named_children()],
+        }
+    if kind is nn.Identity:
+        return {"kind": "Identity"}
+    if kind is nn.Flatten:
+        return {"kind": "Flatten", "settings": {"start_dim": module.start_dim, "end_dim": module.end_dim}}
+    if _KINDS.get(kind.__name__) is not kind:
+        raise TypeError(f"net must be made of firstspike's layers, got {kind.__name__} at {name}")
+    settings: dict[str, Any] = module.settings()  # type: ignore[operator]
+    if isinstance(module, fs.Synapse):
+        if module.quantizer is not None:
+            raise TypeError(
+                f"net must have no quantizer, got {type(module.quantizer).__name__} at {name}; fold() puts it in"
+            )
+        normal = module.normalization
+        settings["normalization"] = None if normal is None else describe(normal, f"{name}.normalization")
+        settings["gain"] = module.gain
+    return {"kind": kind.__name__, "settings": settings}
+
+
+def empty_net(described: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The module of a description, for these tensors, which are not put into it; ValueError where they do not fit.
+
+    That is looked at before anything is allocated: a small file must not ask for much memory.
+    """
+    try:
+        with torch.device("meta"):
+            shapes = {name: value.shape for name, value in rebuild(described).state_dict().items()}
+        if shapes != {name: value.shape for name, value in tensors.items()}:
+            raise ValueError("its tensors do not fit what it says it is built of")
+        return rebuild(described)
+    except KeyError as error:
+        raise ValueError(f"{error} is missing or unknown in what it says it is built of") from error
+    except (TypeError, AttributeError, RuntimeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def rebuild(described: Any, depth: int = 0) -> nn.Module:
+    """The module of a description, its weights drawn anew."""
+    if not isinstance(described, dict) or depth > _DEPTH:
+        raise ValueError("a part is no module, or lies too deep")
+    kind, settings = described["kind"], dict(described.get("settings", {}))
+    if kind == "TTFSNet":
+        net = models.TTFSNet(
+            [rebuild(layer, depth + 1) for layer in described["layers"]],
+            encoder=rebuild(described["encoder"], depth + 1),
+            readout=rebuild(described["readout"], depth + 1),  # type: ignore[arg-type]  # checked there
+            input_shape=tuple(described["input_shape"]),
+        )
+        net.describe(described["config"])
+        return net
+    if kind == "Residual":
+        return fs.Residual([rebuild(part, depth + 1) for part in described["parts"]], **settings)
+    if kind in _CHAINS:
+        parts = [rebuild(part, depth + 1) for part in described["parts"]]
+        return nn.Sequential(*parts) if kind == "Sequential" else nn.ModuleList(parts)
+    if kind in ("Identity", "Flatten"):
+        return nn.Identity() if kind == "Identity" else nn.Flatten(**settings)
+    made = _KINDS[kind]
+    if issubclass(made, fs.Synapse):
+        return _layer(made, settings)
+    if "surrogate" in settings:
+        settings["surrogate"] = Surrogate(**settings["surrogate"])
+    return made(**settings)
+
+
+def _layer(kind: type[fs.Synapse], settings: dict[str, Any]) -> fs.Synapse:
+    gain, normal = settings.pop("gain"), settings.pop("normalization")
+    threshold: Any = settings.get("threshold")
+    if "surrogate" in settings:
+        settings["surrogate"] = Surrogate(**settings["surrogate"])
+    if isinstance(threshold, str):
+        settings["threshold"] = 1.0
+    generator = None if torch.get_default_device().type == "meta" else Generator()  # torch's own stays where it is
+    layer = kind(**settings, generator=generator)
+    layer.gain = _checks.positive("gain", gain)
+    layer.normalization = None if normal is None else rebuild(normal)
+    if isinstance(threshold, str):
+        ones: Tensor = torch.ones(layer.weight.shape[0], dtype=torch.float32)
+        layer.threshold = nn.Parameter(ones) if threshold == "parameter" else ones
+    return layer

@@ -1,0 +1,165 @@
+"""Nets of one's own in a run: found again by their description, compared on resuming, called with their own forward."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from firstspike import SpikeTimes, models, train
+from firstspike import nn as fs
+from firstspike.cli import app
+from firstspike.train import BadCheckpoint, load_model
+
+from .test_own_parts import curves, run
+
+STEPS = 6
+
+
+def chain(decay=1.0):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Flatten(),
+        fs.DirectLinear(36, 16, steps=STEPS),
+        fs.TTFSLinear(16, 16, steps=STEPS, decay=decay),
+        fs.Integrate(16, 4, steps=STEPS),
+        fs.MembraneReadout("mean"),
+    )
+
+
+def residual():
+    torch.manual_seed(0)
+    layers = [fs.TTFSLinear(36, 16, steps=STEPS), fs.Residual([fs.TTFSLinear(16, 16, steps=STEPS)], learn_scale=True)]
+    return models.TTFSNet(
+        [*layers, fs.TTFSLinear(16, 8, steps=STEPS)],
+        encoder="latency",
+        readout=fs.FirstSpike(classes=4),
+        input_shape=(1, 6, 6),
+    )
+
+
+NETS = {
+    "a chain": chain,
+    "a chain as a net": lambda: models.as_net(chain(), (1, 6, 6)),
+    "a residual net": residual,
+    "a net of build, then changed": lambda: changed(models.build("36-12-4", input_shape=(1, 6, 6), steps=STEPS)),
+}
+
+
+def changed(net):
+    net.layers[0].decay = 0.9
+    return net
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_net_of_our_layers_is_found_again(name, config, sets, tmp_path):
+    config = config.replace(spec="", epochs=2)
+    result = run(config, sets, model=NETS[name](), directory=tmp_path)
+    found = load_model(tmp_path)
+    assert (
+        type(found.model) is type(NETS[name]()) and found.model.state_dict().keys() == NETS[name]().state_dict().keys()
+    )
+    assert train.evaluate(found.model, sets[1], normalize=found.normalize) == result.test
+    (tmp_path / "model.safetensors").unlink()
+    again = load_model(tmp_path)  # of the checkpoint
+    assert train.evaluate(again.model, sets[1], normalize=again.normalize) == result.test
+    copied = run(config, sets, model=NETS[name](), init_from=tmp_path, directory=tmp_path / "next")
+    assert copied.test.accuracy >= 0
+
+
+def test_commands_take_a_run_of_ones_own_chain(config, tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), fs.DirectLinear(64, 16, steps=STEPS), fs.Integrate(16, 10, steps=STEPS),
+                        fs.MembraneReadout())  # fmt: skip
+    result = train.fit(config.replace(spec="", data="digits"), model=net, directory=tmp_path / "run", progress=False)
+    shown = CliRunner().invoke(app, ["eval", str(tmp_path / "run"), "--json"])
+    assert shown.exit_code == 0 and json.loads(shown.stdout)["accuracy"] == result.test.accuracy
+    emulated = CliRunner().invoke(app, ["emulate", str(tmp_path / "run"), "--limit", "20"])
+    assert emulated.exit_code == 0, emulated.output
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_another_net_does_not_go_on(config, sets, tmp_path, epochs):
+    config = config.replace(spec="", epochs=1)
+    run(config, sets, model=chain(), directory=tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix in (".json", ".safetensors")}
+    later = config.replace(epochs=epochs)
+    with pytest.raises(BadCheckpoint, match=r"another net \(net\.parts\.2\.settings\.decay: 0.5, not 1.0\)"):
+        run(later, sets, model=chain(decay=0.5), directory=tmp_path)
+    with pytest.raises(BadCheckpoint, match=r"another net \(net\.parts: "):
+        run(later, sets, model=nn.Sequential(nn.Identity(), *chain()), directory=tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert run(later, sets, model=chain(), directory=tmp_path).history[-1].epoch == epochs
+
+
+def test_a_damaged_description_is_named(config, sets, tmp_path):
+    run(config.replace(spec="", epochs=1), sets, model=chain(), directory=tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    record = json.loads((tmp_path / "checkpoint.json").read_text())
+    for change in ({"kind": "Popen"}, {"kind": "Sequential", "parts": []}, {"kind": "Sequential"}):
+        (tmp_path / "checkpoint.json").write_text(json.dumps(record | {"net": change}))
+        with pytest.raises(ValueError, match=r"checkpoint-0001.* cannot be loaded: .*what it says it is built of"):
+            load_model(tmp_path)
+
+
+class Turned(models.TTFSNet):
+    """A net of ours whose forward does something else."""
+
+    def forward(self, x):
+        return super().forward(x).flip(1)
+
+
+class Wrapped(nn.Module):
+    """The same, made of a net of ours in it."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x).flip(1)
+
+
+class Late(fs.TTFSLinear):
+    """A layer whose neurons fire a step later when measured."""
+
+    def forward(self, *args, **kwargs):
+        spikes = super().forward(*args, **kwargs)
+        if self.training:
+            return spikes
+        return SpikeTimes(torch.where(spikes.times < STEPS - 1, spikes.times + 1, spikes.times), STEPS)
+
+
+def parts():
+    torch.manual_seed(0)
+    return [fs.DirectLinear(36, 16, steps=STEPS), fs.Integrate(16, 4, steps=STEPS)]
+
+
+def test_a_forward_of_its_own_is_trained_and_measured(config, sets, tmp_path):
+    config = config.replace(spec="")
+    options = {"encoder": "direct", "readout": "membrane", "input_shape": (1, 6, 6)}
+    result = run(config, sets, model=Turned(parts(), **options), directory=tmp_path)
+    expected = run(config, sets, model=Wrapped(models.TTFSNet(parts(), **options)))
+    assert curves(result) == curves(expected) and result.test.steps_mean is None
+    with pytest.raises(ValueError, match=r"the run's net was given in Python"):
+        load_model(tmp_path)
+    net = load_model(tmp_path, model=Turned(parts(), **options)).model
+    assert train.evaluate(net, sets[1]) == result.test
+
+
+def test_hooks_of_a_net_are_measured(sets):
+    net = models.TTFSNet(parts(), encoder="direct", readout="membrane", input_shape=(1, 6, 6))
+    expected = train.evaluate(Wrapped(net), sets[1])
+    net.register_forward_hook(lambda module, args, scores: scores.flip(1))
+    assert train.evaluate(net, sets[1]).accuracy == expected.accuracy
+
+
+def test_a_layer_of_ones_own_must_be_given_again(config, sets, tmp_path):
+    hidden = lambda: Late(16, 16, steps=STEPS)  # noqa: E731
+    net = lambda: nn.Sequential(chain()[:2], hidden(), chain()[3:])  # noqa: E731
+    result = run(config.replace(spec=""), sets, model=net(), directory=tmp_path)
+    with pytest.raises(ValueError, match=r"the run's net was given in Python"):
+        load_model(tmp_path)
+    found = load_model(tmp_path, model=net())
+    assert train.evaluate(found.model, sets[1]) == result.test
