@@ -122,6 +122,18 @@ def test_a_derived_class_with_the_same_forward_is_read():
     assert agree.mean() > 0.8
 
 
+def test_a_compiled_net_is_the_net(tmp_path):
+    net, x = chain(), torch.rand(5, 16)
+    compiled = torch.compile(net, backend="eager")
+    assert models.as_net(compiled).layers[0] is net[0]
+    assert emulator.quantize(compiled).layers[0].weight.tolist() == emulator.quantize(net).layers[0].weight.tolist()
+    assert nir.to_nir(compiled).nodes.keys() == nir.to_nir(net).nodes.keys()
+    save(compiled, tmp_path / "compiled")
+    save(net, tmp_path / "net")
+    assert (tmp_path / "compiled").read_bytes() == (tmp_path / "net").read_bytes()
+    assert torch.equal(models.prepare_for_inference(compiled)(x), net(x))
+
+
 def test_hooks_are_warned_of():
     net, x = chain(), torch.rand(5, 16)
     handle = net[1].register_forward_hook(lambda module, args, output: silenced(output))

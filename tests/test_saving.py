@@ -93,6 +93,17 @@ def test_parts_of_other_kinds_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_layer_that_occurs_twice_becomes_two(tmp_path: Path) -> None:
+    layer = layers.TTFSLinear(5, 5, steps=4)
+    net = nn.Sequential(layer, nn.Identity(), layer)
+    fs.save(net, tmp_path / "net")
+    found = fs.load(tmp_path / "net")
+    x = fs.encode.latency(torch.rand(7, 5), steps=4)
+    assert torch.equal(found(x).times, net(x).times) and len(list(found.parameters())) == 2 * len(
+        list(net.parameters())
+    )
+
+
 def edited(net: dict[str, Any], way: str) -> Any:
     """A description that is not that of the tensors, or none at all."""
     if way == "list":

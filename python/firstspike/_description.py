@@ -13,6 +13,7 @@ from . import nn as fs
 from ._own_code import has_own_forward
 from .surrogate import Surrogate
 
+FORMAT, VERSION = "firstspike-net", 1  # of the files that hold one
 _DEPTH = 32  # modules within modules
 _KINDS: dict[str, type[nn.Module]] = {
     kind.__name__: kind
@@ -60,7 +61,7 @@ def describe(module: nn.Module, name: str = "net") -> dict[str, Any]:
     if kind.__name__ in _CHAINS and kind is _CHAINS[kind.__name__]:
         return {
             "kind": kind.__name__,
-            "parts": [describe(part, f"{name}.{n}") for n, part in module.named_children()],
+            "parts": [describe(part, f"{name}.{n}") for n, part in module._modules.items() if part is not None],
         }
     if kind is nn.Identity:
         return {"kind": "Identity"}

@@ -16,6 +16,12 @@ def has_own_forward(module: nn.Module) -> bool:
     return "forward" in vars(module) or (known is not nn.Module and type(module).forward is not known.forward)
 
 
+def uncompiled(module: nn.Module) -> nn.Module:
+    """The module that `torch.compile` was given, of the one that it made; another as it is."""
+    inner = module._modules.get("_orig_mod")
+    return module if inner is None else inner
+
+
 def has_hooks(module: nn.Module) -> bool:
     """Whether it has forward hooks, which may change what a call gives; those of firstspike and torch (pruning) do not."""
     hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]

@@ -33,8 +33,11 @@ class TensorFile:
 
 
 def dumps(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """The bytes of a safetensors file; the library's own order of metadata differs from process to process."""
-    raw = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, dict(metadata or {}))
+    """The bytes of a safetensors file; the library's own order of metadata differs from process to process.
+
+    A tensor that has several names (a layer that a net calls twice) is written once for each.
+    """
+    raw = save(_apart(tensors), dict(metadata or {}))
     size = int.from_bytes(raw[:_PREFIX], "little")
     facts = json.loads(raw[_PREFIX : _PREFIX + size])
     if "__metadata__" in facts:
@@ -42,6 +45,17 @@ def dumps(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = No
     text = json.dumps(facts, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
     return len(text).to_bytes(_PREFIX, "little") + text + raw[_PREFIX + size :]
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, contiguous, none in the memory of another."""
+    found: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, value in tensors.items():
+        plain = value.detach().cpu().contiguous()
+        found[name] = plain.clone() if plain.untyped_storage().data_ptr() in places else plain
+        places.add(found[name].untyped_storage().data_ptr())
+    return found
 
 
 def loads(raw: bytes, origin: str) -> TensorFile:

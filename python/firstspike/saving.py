@@ -11,20 +11,20 @@ import os
 from torch import nn
 
 from . import _checks, _safetensors
-from ._description import describe, empty_net
+from ._description import FORMAT, VERSION, describe, empty_net
 from ._files import write_atomic
+from ._own_code import uncompiled
 
 __all__ = ["load", "save"]
-
-FORMAT, VERSION = "firstspike-net", 1
 
 
 def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a net to one file that `load` reads: its tensors, and what it is built of; equal nets give equal bytes.
 
     net: a `models.TTFSNet`, a layer of `firstspike.nn`, or a chain of them: `torch.nn.Sequential` or `ModuleList` (of chains,
-    too), `Identity` and `Flatten`. Raises TypeError naming the part of another kind (save its state_dict instead); OSError where
-    the file cannot be written.
+    too), `Identity` and `Flatten`; or what `torch.compile` made of one. A layer that occurs several times becomes as many
+    equal ones. Raises TypeError naming the part of another kind (save its state_dict instead); OSError where the file cannot
+    be written.
 
     Examples:
         >>> import os, tempfile
@@ -34,6 +34,7 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
         '64-32-10'
     """
     _checks.instance("net", net, nn.Module, "a module")
+    net = uncompiled(net)
     target = _checks.path("path", path)
     try:
         described = json.dumps(describe(net, "net"), sort_keys=True)

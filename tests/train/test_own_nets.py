@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from firstspike import SpikeTimes, models, train
+from firstspike import SpikeTimes, models, save, train
 from firstspike import nn as fs
 from firstspike.cli import app
 from firstspike.train import BadCheckpoint, load_model
@@ -66,6 +66,50 @@ def test_a_net_of_our_layers_is_found_again(name, config, sets, tmp_path):
     assert train.evaluate(again.model, sets[1], normalize=again.normalize) == result.test
     copied = run(config, sets, model=NETS[name](), init_from=tmp_path, directory=tmp_path / "next")
     assert copied.test.accuracy >= 0
+
+
+def test_weights_of_a_saved_net_to_start_from(config, sets, tmp_path):
+    config, net = config.replace(spec="", epochs=2), chain()
+    save(net, tmp_path / "net")
+    expected = run(config, sets, model=chain())
+    other = chain()
+    for layer in other[1:-1]:
+        nn.init.normal_(layer.weight)
+    assert curves(run(config, sets, model=other, init_from=tmp_path / "net")) == curves(expected)
+    with pytest.raises(ValueError, match=r"net is a net without a run; firstspike.load reads it"):
+        load_model(tmp_path / "net")
+
+
+def test_a_compiled_net_is_kept_as_the_net(config, sets, tmp_path):
+    config = config.replace(spec="", epochs=2)
+    compiled = torch.compile(chain(), backend="eager")
+    result = run(config, sets, model=compiled, directory=tmp_path)
+    assert curves(result) == curves(run(config, sets, model=chain()))
+    assert isinstance(load_model(tmp_path).model, nn.Sequential)
+    assert (
+        train.evaluate(load_model(tmp_path, model=torch.compile(chain(), backend="eager")).model, sets[1])
+        == result.test
+    )
+    longer = run(config.replace(epochs=3), sets, model=torch.compile(chain(), backend="eager"), directory=tmp_path)
+    assert len(longer.history) == 3
+
+
+def test_a_layer_that_is_called_twice(config, sets, tmp_path):
+    def net():
+        torch.manual_seed(0)
+        layer = fs.TTFSLinear(16, 16, steps=STEPS)
+        ends = fs.Integrate(16, 4, steps=STEPS), fs.MembraneReadout()
+        return nn.Sequential(nn.Flatten(), fs.DirectLinear(36, 16, steps=STEPS), layer, layer, *ends)
+
+    config = config.replace(spec="", epochs=2)
+    result = run(config, sets, model=net(), directory=tmp_path)
+    assert train.evaluate(load_model(tmp_path).model, sets[1]) == result.test
+    longer = config.replace(epochs=3, schedule="constant")
+    config = config.replace(schedule="constant")
+    run(config, sets, model=net(), directory=tmp_path / "parts")
+    assert curves(run(longer, sets, model=net(), directory=tmp_path / "parts")) == curves(
+        run(longer, sets, model=net())
+    )
 
 
 def test_commands_take_a_run_of_ones_own_chain(config, tmp_path):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .. import _checks, decode
 from ..nn import FirstSpike, MembraneReadout, PooledSpikes, Synapse, TemporalWeighting, TTFSNode
 from ..spikes import SpikeTimes
+from ._passes import Passes
 from .operations import fired_of
 from .signals import layer_current
 
@@ -55,7 +56,8 @@ class Monitor:
     net: any module that contains layers of `firstspike.nn` or that passes on `SpikeTimes`. with_currents: keep the
     current X[t] of every layer as well, T floats for each neuron and sample.
 
-    layers: `Seen` of each layer, by its name in `net.named_modules()`, in the order in which they ran. currents: by the
+    layers: `Seen` of each layer, by its name in `net.named_modules()`, in the order in which they ran; a layer that the net
+    calls again has another entry, "name#2", and so on. currents: by the
     same names, X[t] as [T, B, ...], or [B, ...] where it is the same in every step, without that of a shortcut. scores:
     [B, classes], what the net's readout gave, None without a readout.
 
@@ -77,9 +79,10 @@ class Monitor:
         _checks.instance("net", self.net, nn.Module, "a torch.nn.Module")
         self._hooks: list[Any] = []
         self._readout: tuple[nn.Module, SpikeTimes | Tensor] | None = None
+        self._passes = Passes(self._forget)
 
     def __enter__(self) -> Monitor:
-        self._hooks.append(self.net.register_forward_pre_hook(lambda module, arguments: self._forget()))
+        self._hooks += self._passes.watch(self.net)
         for name, module in self.net.named_modules():
 
             def watch(module: nn.Module, arguments: tuple[Any, ...], output: Any, name: str = name) -> None:
@@ -168,11 +171,19 @@ class Monitor:
             membrane = output.detach()
         if received is None or (spikes is None and membrane is None) or self._known(spikes):
             return
-        self.layers.pop(name, None)  # a module that runs again comes last
+        name = self._entry(name)
         shortcut = arguments[1] if len(arguments) > 1 and isinstance(arguments[1], SpikeTimes) else None
         self.layers[name] = Seen(module, received, spikes, membrane, None if shortcut is None else shortcut.detach())
         if self.with_currents and isinstance(module, Synapse):
             self.currents[name] = layer_current(module, received)
+
+    def _entry(self, name: str) -> str:
+        """Under which name a run of a module is kept."""
+        if not self._passes.inside:  # layers are called one by one: perhaps another pass
+            self.layers.pop(name, None)
+            return name
+        runs = 1 + sum(known == name or known.startswith(f"{name}#") for known in self.layers)
+        return name if runs == 1 else f"{name}#{runs}"
 
     def _known(self, spikes: SpikeTimes | None) -> bool:
         """Whether an inner module gave these very spikes: then this one only passes them on."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .. import _checks
 from ..nn import PooledSpikes
 from ..spikes import SpikeTimes
+from ._passes import Passes
 
 
 @dataclass
@@ -103,16 +104,20 @@ class OperationCounter:
         _checks.instance("model", model, nn.Module, "a torch.nn.Module")
         watched = {name: m for name, m in model.named_modules() if isinstance(getattr(m, "weight", None), Tensor)}
         self.count = OperationCount()
+        self._model, self._passes = model, Passes(self._begin)
+        self._fresh, self._first = True, ""  # whether no layer of the pass has run; the layer that ran first
         self.layers = {name: OperationCount() for name in watched}
         self._watched = watched
         self._hooks: list[Any] = []
 
     def __enter__(self) -> OperationCount:
-        first = next(iter(self._watched), None)
+        self._hooks += self._passes.watch(self._model)
         for name, layer in self._watched.items():
 
             def watch(layer: nn.Module, arguments: tuple[Any, ...], output: Any, name: str = name) -> None:
-                self._add(layer, arguments, output, self.layers[name], counts_samples=name == first)
+                self._add(layer, arguments, output, self.layers[name])
+                if self._opens(name):
+                    self.count.samples += _samples(layer, fired_of(output))
 
             self._hooks.append(layer.register_forward_hook(watch))
         return self.count
@@ -122,14 +127,21 @@ class OperationCounter:
             hook.remove()
         self._hooks.clear()
 
+    def _begin(self) -> None:
+        self._fresh = True
+
+    def _opens(self, name: str) -> bool:
+        """Whether a layer is the first of a pass; where layers are called one by one, a pass begins with the first again."""
+        opens = self._fresh or (not self._passes.inside and name == self._first)
+        if opens:
+            self._fresh, self._first = False, name
+        return opens
+
     @torch.no_grad()
-    def _add(
-        self, layer: Any, arguments: tuple[Any, ...], output: Any, own: OperationCount, *, counts_samples: bool
-    ) -> None:
+    def _add(self, layer: Any, arguments: tuple[Any, ...], output: Any, own: OperationCount) -> None:
         x, output = arguments[0], fired_of(output)
         if isinstance(x, PooledSpikes):
             x = x.dense()
-        samples = len(output) if isinstance(output, SpikeTimes) else _batch_size(layer, output)
         additions = macs = updates = 0.0
         if isinstance(x, SpikeTimes):
             additions = synaptic_operations((~x.silent).float(), layer)
@@ -146,9 +158,10 @@ class OperationCounter:
             count.additions += additions
             count.macs += macs
             count.updates += updates
-        own.samples += samples
-        self.count.samples += samples if counts_samples else 0
+        own.samples += _samples(layer, output)
 
 
-def _batch_size(layer: nn.Module, output: Tensor) -> int:
+def _samples(layer: nn.Module, output: SpikeTimes | Tensor) -> int:
+    if isinstance(output, SpikeTimes):
+        return len(output)
     return output.shape[1] if hasattr(layer, "steps") else output.shape[0]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from .. import nn as fs
-from .._own_code import has_own_forward
+from .._own_code import has_own_forward, uncompiled
 from .coding import Readout
 from .net import TTFSNet
 
@@ -26,6 +26,7 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
         >>> models.as_net(torch.nn.Sequential(*layers), input_shape=(1, 8, 8)).input_shape
         (1, 8, 8)
     """
+    chain = uncompiled(chain) if isinstance(chain, nn.Module) else chain
     if isinstance(chain, TTFSNet):
         return chain
     if not isinstance(chain, nn.Sequential):

@@ -17,7 +17,7 @@ from .. import _checks
 from .. import nn as fs
 from .._description import describe
 from .._geometry import out_size, pooled
-from .._own_code import warn_of_hooks
+from .._own_code import uncompiled, warn_of_hooks
 from ..models import TTFSNet, as_net
 from ..models.chain import sample_shape
 from ..models.coding import Readout
@@ -85,6 +85,7 @@ def to_nir(
 
 def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
     """A copy whose weights and biases are those that act, and the shape of one sample."""
+    net = uncompiled(net) if isinstance(net, nn.Module) else net
     if not isinstance(net, (TTFSNet, nn.Sequential)):
         raise TypeError(f"net must be a TTFSNet or a Sequential of our layers, got {type(net).__name__}")
     for name, module in net.named_modules():

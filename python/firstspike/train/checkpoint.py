@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from .. import _fields
 from .._files import JSON_LIMIT, parse_json, read_bytes, sha256, sweep, write_atomic, write_json
+from .._own_code import uncompiled
 from .._safetensors import LIMIT, dumps, loads
 from ..data import Normalize
 from .averaging import WeightAverage
@@ -265,16 +266,21 @@ def restore(
 
 def part(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
     """The tensors of one kind ("model", "average", "optimizer") by their names without it."""
-    return {name.removeprefix(f"{kind}."): value for name, value in tensors.items() if name.startswith(f"{kind}.")}
+    return {_bare(name, f"{kind}."): value for name, value in tensors.items() if name.startswith(f"{kind}.")}
 
 
 def load_state(model: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:
     """Put weights into a net, in place. Raises BadCheckpoint that names `origin` if names or shapes differ."""
     try:
-        model.load_state_dict(tensors)
+        uncompiled(model).load_state_dict({_bare(name): value for name, value in tensors.items()})
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         text = " ".join(str(error).split())
         raise BadCheckpoint(f"the weights in {origin} do not fit the net: {text[:500]}") from error
+
+
+def _bare(name: str, kind: str = "") -> str:
+    """A tensor's name without its kind, and without what version 0.1 wrote before those of a compiled net."""
+    return name.removeprefix(kind).removeprefix("_orig_mod.")
 
 
 def _like(value: Tensor, parameter: nn.Parameter) -> Tensor:

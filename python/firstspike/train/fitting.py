@@ -15,6 +15,7 @@ from torch import nn
 
 from .. import _checks, _provenance
 from .._files import write_json
+from .._own_code import uncompiled
 from ..data import Dataset, Normalize
 from . import checkpoint, memory, run_data, run_folder
 from .allocator import keep_freed_memory
@@ -28,7 +29,7 @@ from .evaluation import evaluate
 from .given import Callback, Given, description, same_data, same_net, same_settings
 from .loop import Diverged, Forward, Loss, Method, check_finite, train_epoch
 from .metrics import Metrics
-from .model_file import FILE, Trained, load_model, save_model
+from .model_file import FILE, Trained, load_weights, save_model
 from .progress import ProgressBar
 from .result import Epoch, Result
 from .run_data import GivenData, RunData
@@ -73,7 +74,8 @@ def fit(
         loss: from scores [B, classes] and labels [B] to the mean loss or one loss per sample, instead of the
             cross-entropy.
         optimizer: makes the optimizer of a net, instead of `config.optimizer`; the schedule scales its learning rates.
-        init_from: a run or a model file whose weights the net starts with; it must be of the same shape.
+        init_from: a run, a model file or a file of `firstspike.save`, whose weights the net starts with; it must be of the
+            same shape.
         callbacks: called after each epoch, in the first process, with the `Epoch` and the net.
         resume: False starts over, and removes what the directory holds of an earlier run.
         progress: whether to show progress on stderr.
@@ -144,7 +146,8 @@ class _Run:
         memory.start(self.device)
         config, processes, train = self.config, self.processes, parts.train
         normalize = Normalize.of(train.images) if config.standardize and isinstance(train, Dataset) else Normalize()
-        model, shape = self._model(train, normalize)
+        called, shape = self._model(train, normalize)
+        model = uncompiled(called)
         done = Progress(config.to_dict(), 0, [], 0, normalize.to_dict(), shape, self.facts, self.given.names())
         done.net = description(self.given.model)
         optimizer = build_optimizer(config, model) if self.given.optimizer is None else self.given.made_optimizer(model)
@@ -161,7 +164,7 @@ class _Run:
                  "processes": processes.world}
             )  # fmt: skip
         method = Method(config, normalize, processes, self.given.loss, base)
-        forward = processes.wrap(Forward(model))
+        forward = processes.wrap(Forward(called))
         bar = ProgressBar(self.shown and processes.first)
         for epoch in range(done.epoch, config.epochs):
             try:
@@ -174,8 +177,8 @@ class _Run:
             began = time.perf_counter()
             last = epoch + 1 == config.epochs
             with measured():
-                validation = None if parts.validation is None else self._measure(model, parts.validation, normalize)
-                tested = self._measure(model, parts.test, normalize) if parts.validation is None or last else None
+                validation = None if parts.validation is None else self._measure(called, parts.validation, normalize)
+                tested = self._measure(called, parts.test, normalize) if parts.validation is None or last else None
             seconds = time.perf_counter() - began
             entry = Epoch(
                 epoch + 1, train=metrics, validation=validation, test=tested, evaluation_seconds=seconds, **times
@@ -190,7 +193,7 @@ class _Run:
                     checkpoint.save(self.folder, done, model, optimizer, average)
                 with measured():
                     for callback in self.given.callbacks:
-                        callback(entry, model)
+                        callback(entry, called)
         if average is not None:
             average.load()
         return self._finish(done, model, normalize)
@@ -204,8 +207,8 @@ class _Run:
         else:
             model = build_model(self.config, input_shape=shape).to(self.device)
         if self.given.init_from is not None:
-            start = load_model(self.given.init_from, model=self.given.model)
-            checkpoint.load_state(model, start.model.state_dict(), f"init_from = {os.fspath(self.given.init_from)!r}")
+            origin = f"init_from = {os.fspath(self.given.init_from)!r}"
+            checkpoint.load_state(model, load_weights(self.given.init_from), origin)
         run_data.check_outputs(model, sample, classes, self.config.spec or type(model).__name__)
         return model, shape
 

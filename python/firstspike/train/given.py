@@ -15,6 +15,7 @@ from torch import nn
 
 from .. import _checks
 from .._description import describe
+from .._own_code import uncompiled
 from ..models import TTFSNet
 from . import run_data
 from .checkpoint import BadCheckpoint
@@ -71,6 +72,7 @@ def description(model: nn.Module | None) -> dict[str, Any] | None:
     None where no net is given, and for a net with code of its own.
     """
     try:
+        model = None if model is None else uncompiled(model)
         found = None if model is None else describe(model)
     except TypeError:
         return None

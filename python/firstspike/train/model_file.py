@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .. import _checks, _safetensors, models
-from .._description import empty_net
+from .._description import FORMAT, empty_net
 from .._files import parse_json, write_atomic
 from ..data import Normalize
 from . import checkpoint
@@ -104,34 +104,59 @@ def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) 
     """
     path = _checks.path("path", path)
     _checks.optional("model", model, nn.Module, "a torch.nn.Module")
-    file = path / FILE if path.is_dir() else path
-    try:
-        content = _safetensors.read(file)
-    except (FileNotFoundError, NotADirectoryError):
-        if path.is_dir():
-            return _from_checkpoint(path, model)
-        raise ValueError(f"path must be a run's folder or a model file, got {str(path)!r}") from None
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error
+    content = _read(path)
+    if content is None:
+        return _from_checkpoint(path, model)
     metadata = content.metadata
-    if metadata.get("format") != MARK:
-        raise ValueError(f"{file} is no model of firstspike: its metadata has no format 'firstspike'")
-    with _damage(str(file)):
+    if metadata["format"] != MARK:
+        raise ValueError(f"{path} is a net without a run; firstspike.load reads it")
+    with _damage(str(path)):
         facts = {
             name: parse_json(metadata.get(name, "null"), name) for name in ("config", "input_shape", "data", "net")
         }
         scaling = parse_json(metadata.get("normalize") or metadata["pixels"], "normalize")  # "pixels": version 0.1
         epoch = int(metadata["epoch"])
-        return _trained(facts, scaling, epoch, content.tensors, model, str(file))
+        return _trained(facts, scaling, epoch, content.tensors, model, str(path))
 
 
-def _from_checkpoint(directory: Path, model: nn.Module | None) -> Trained:
+def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The tensors of a net by name: of a run, of a file of `save_model`, or of one of `firstspike.save`.
+
+    Raises ValueError as `load_model` does.
+    """
+    path = _checks.path("path", path)
+    content = _read(path)
+    return _checkpoint(path)[1] if content is None else content.tensors
+
+
+def _read(path: Path) -> _safetensors.TensorFile | None:
+    """A file of ours, or that of a run's folder; None for a folder where there is none yet. Raises ValueError for others."""
+    file = path / FILE if path.is_dir() else path
+    try:
+        content = _safetensors.read(file)
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_dir():
+            return None
+        raise ValueError(f"path must be a run's folder or a model file, got {str(path)!r}") from None
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error
+    if content.metadata.get("format") not in (MARK, FORMAT):
+        raise ValueError(f"{file} is no model of firstspike: its metadata has no format {MARK!r}")
+    return content
+
+
+def _checkpoint(directory: Path) -> tuple[checkpoint.Progress, dict[str, Tensor], str]:
+    """How far the run in a folder is, the net's tensors, and the file that they are from."""
     found = checkpoint.load_both(directory)
     if found is None:
         raise ValueError(f"path must be a run's folder or a model file; {str(directory)!r} has no checkpoint")
     progress, record, tensors = found
     weights = checkpoint.part(tensors, "model") | checkpoint.part(tensors, "average")
-    origin = str(directory / str(record["tensors"]))
+    return progress, weights, str(directory / str(record["tensors"]))
+
+
+def _from_checkpoint(directory: Path, model: nn.Module | None) -> Trained:
+    progress, weights, origin = _checkpoint(directory)
     with _damage(origin):
         return _trained(vars(progress), progress.normalize, progress.epoch, weights, model, origin)
 

@@ -1,0 +1,31 @@
+"""Where a forward pass of a net begins and ends, for those who watch its layers by hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+
+class Passes:
+    """Knows whether the net as a whole is running, or its layers are called one by one.
+
+    inside: whether it is. begin: called when a pass begins.
+    """
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self.inside = False
+        self._begin = begin
+
+    def watch(self, net: nn.Module) -> list[Any]:
+        """Hooks on the net, whose `remove` ends it."""
+        self.inside = False
+        return [net.register_forward_pre_hook(self._enter), net.register_forward_hook(self._leave, always_call=True)]
+
+    def _enter(self, *_: object) -> None:
+        self.inside = True
+        self._begin()
+
+    def _leave(self, *_: object) -> None:
+        self.inside = False
