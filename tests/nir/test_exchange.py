@@ -159,6 +159,16 @@ def test_pools_by_hand(kind, weight):
         ([affine([[1, 1]], [0]), affine([[1]], [0])], "node n1: Affine cannot stand behind synapses"),
         ([affine([[1, 1]], [0]), integrate(1, reset=0.5)], "node n1: v_reset must be 0"),
         ([affine([[1, 1]], [0]), integrate(1, -1.0)], "node n1: v_threshold must be positive"),
+        ([affine([[1, 1]], [0]), integrate(1, 0.0)], "node n1: v_threshold must be positive, got 0.0"),
+        ([affine([[1, 1]], [0]), integrate(1, np.nan)], "node n1: v_threshold must be positive, got nan"),
+        ([affine([[1, np.nan]], [0]), integrate(1)], "node n0: weight must be finite in float32"),
+        ([affine([[1, 1]], [np.inf]), integrate(1)], "node n0: bias must be finite in float32"),
+        ([nir.Linear(np.full((1, 2), 1e60)), integrate(1)], "node n0: weight must be finite in float32"),
+        (
+            [nir.Linear(np.ones((1, 2))), nir.Scale(np.full(1, 1e60)), integrate(1)],
+            "node n0: weight must be finite .* of node n2",
+        ),
+        ([nir.Linear(np.full((1, 2), 1j)), integrate(1)], "node n0: weight must hold real numbers, got complex128"),
         ([affine([[1, 1]], [0]), nir.I(np.ones(1)), affine([[1]], [0])], "node n2: nothing may follow"),
         ([nir.AvgPool2d(np.array([3, 3]), np.array([2, 2]), np.array([0, 0]))], "node n0: a pool must be square"),
         ([nir.Delay(np.ones(2))], "node n0: Delay cannot stand"),
@@ -172,12 +182,27 @@ def test_refusals_name_the_node(nodes, text):
 def test_graphs_that_are_no_chains():
     graph = chain(affine([[1, 1]], [0]), integrate(1))
     graph.edges.append(("n0", "output"))
-    with pytest.warns(FiresOnce), pytest.raises(ValueError, match="node n0: it goes to n1 and to output"):
+    with pytest.raises(ValueError, match="node n0: it goes to n1 and to output"):
         from_nir(graph, 4)
     graph = chain(affine([[1, 1]], [0]), integrate(1))
     graph.edges[-1] = ("n1", "n0")
-    with pytest.warns(FiresOnce), pytest.raises(ValueError, match="node n0: it is reached again"):
+    with pytest.raises(ValueError, match="node n0: it is reached again"):
         from_nir(graph, 4)
+
+
+def test_a_readout_alone_fires_never_and_does_not_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        from_nir(chain(affine([[1, 1]], [0]), nir.I(np.ones(1))), 4)
+
+
+@pytest.mark.parametrize(("what", "number"), [("weight", 0), ("bias", 1)])
+def test_nan_is_not_exported(what, number):
+    bad = net("30-8-5", (30,), encoder="spikes")
+    with torch.no_grad():
+        getattr(bad.layers[number], what).view(-1)[0] = torch.nan
+    with pytest.raises(ValueError, match=f"layer {number}: its {what} holds NaN or infinity"):
+        to_nir(bad)
 
 
 def test_arguments():

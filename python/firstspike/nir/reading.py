@@ -70,13 +70,15 @@ def from_nir(graph: nir.NIRGraph, steps: int | None = None, *, encoder: str = "s
     if steps is None:
         raise ValueError("steps must be given: the graph does not say for how many steps its net runs")
     _checks.one_of("encoder", encoder, ("spikes", "direct"))
-    warnings.warn(
-        "the neurons of this graph may fire more than once; in firstspike they fire once", FiresOnce, stacklevel=2
-    )
     reader = _Reader(_checks.steps(steps), _checks.positive("dt", dt), encoder == "direct")
     for name, node in _chain(graph):
         reader.add(name, node)
-    return reader.finish()
+    net = reader.finish()
+    if any(isinstance(layer, fs.FiringLayer) for layer in net):
+        warnings.warn(
+            "the neurons of this graph may fire more than once; in firstspike they fire once", FiresOnce, stacklevel=2
+        )
+    return net
 
 
 def _chain(graph: nir.NIRGraph) -> list[tuple[str, Any]]:
@@ -142,10 +144,10 @@ class _Reader:
             self._pool(name, node, kind)
         elif kind in _LINEAR and self.synapses is None:
             bias = getattr(node, "bias", None)
-            weight = np.asarray(node.weight, np.float64) * self.gain
-            self.synapses = name, node, weight, None if bias is None else np.asarray(bias, np.float64)
+            weight = _real(name, "weight", node.weight) * self.gain
+            self.synapses = name, node, weight, None if bias is None else _real(name, "bias", bias)
         elif kind == "Scale" and self.synapses is not None:
-            self._scale(name, np.asarray(node.scale, np.float64))
+            self._scale(name, _real(name, "scale", node.scale))
         elif kind in _NEURONS and self.synapses is not None:
             self._neurons(name, node, kind)
         else:
@@ -178,7 +180,7 @@ class _Reader:
 
     def _neurons(self, name: str, node: Any, kind: str) -> None:
         assert self.synapses is not None
-        _, synapses, weight, bias = self.synapses
+        origin, synapses, weight, bias = self.synapses
         outputs = len(weight)
         for part in ("v_reset", "v_leak"):
             if np.any(np.asarray(getattr(node, part, 0.0)) != 0):
@@ -186,6 +188,11 @@ class _Reader:
         factor, decay = self._dynamics(name, node, kind, outputs)
         weight = weight * _column(factor, weight)
         bias = None if bias is None or not bias.any() else bias * factor
+        for what, values in (("weight", weight), ("bias", bias)):
+            if values is not None and not (np.abs(values) <= np.finfo(np.float32).max).all():
+                raise ValueError(
+                    f"node {origin}: {what} must be finite in float32, also times the factors of node {name}"
+                )
         options: dict[str, Any] = {"steps": self.steps, "affine": None, "bias": bias is not None, "decay": decay}
         if kind in ("IF", "LIF"):
             options["threshold"] = _threshold(name, node, outputs)
@@ -215,7 +222,7 @@ class _Reader:
 
     def _dynamics(self, name: str, node: Any, kind: str, outputs: int) -> tuple[NDArray[np.float64], float]:
         """(factor of the current per channel, decay) of the step V = decay V + factor X."""
-        r = _per_channel(name, "r", np.asarray(node.r, np.float64), outputs)
+        r = _per_channel(name, "r", _real(name, "r", node.r), outputs)
         if kind in ("IF", "I"):
             return np.where(r == 1, 1.0, r * self.dt), 1.0
         tau = np.unique(np.asarray(node.tau, np.float64))
@@ -233,9 +240,17 @@ def _threshold(name: str, node: Any, outputs: int) -> float | torch.Tensor:
     """The threshold of a layer that fires at >=: the next float32 above that of the node, which fires at >."""
     each = _per_channel(name, "v_threshold", np.asarray(node.v_threshold, np.float32), outputs).astype(np.float32)
     above = np.nextafter(each, np.float32(np.inf))
-    if not (above > 0).all():
-        raise ValueError(f"node {name}: v_threshold must be positive")
+    if not (above >= np.finfo(np.float32).tiny).all():
+        raise ValueError(f"node {name}: v_threshold must be positive, got {each.min()}")
     return float(above[0]) if len(set(above.tolist())) == 1 else torch.from_numpy(above)
+
+
+def _real(name: str, what: str, values: Any) -> NDArray[np.float64]:
+    """Numbers of a node, float64. Raises ValueError for complex ones, and for what is none."""
+    found = np.asarray(values)
+    if found.dtype.kind not in "fiu":
+        raise ValueError(f"node {name}: {what} must hold real numbers, got {found.dtype}")
+    return found.astype(np.float64)
 
 
 def _per_channel(name: str, what: str, values: NDArray[Any], outputs: int) -> NDArray[Any]:

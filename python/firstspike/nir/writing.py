@@ -50,7 +50,7 @@ def to_nir(
     integrate_and_fire: "IF", or "LIF" with a time constant so long that float32 sees no leak, for snnTorch, which reads IF
     with a leak of its own.
 
-    Raises ValueError naming a layer that NIR cannot say (max and earliest pooling, residual blocks).
+    Raises ValueError naming a layer that NIR cannot say (max and earliest pooling, residual blocks) or that holds NaN.
 
     Examples:
         >>> list(nir.to_nir(models.mlp("64-32-10", steps=8)).nodes)
@@ -68,6 +68,10 @@ def to_nir(
             continue  # a fully connected layer flattens itself
         if not isinstance(layer, fs.Synapse):
             raise ValueError(f"layer {n}: NIR has no node for {type(layer).__name__}")
+        for what in ("weight", "bias"):
+            value = getattr(layer, what)
+            if value is not None and not bool(torch.isfinite(value).all()):
+                raise ValueError(f"layer {n}: its {what} holds NaN or infinity")
         pool = getattr(layer, "avg_pool", 1)
         if pool > 1:
             size = np.array([pool, pool])
