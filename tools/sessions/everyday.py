@@ -53,7 +53,7 @@ SOURCES = ("cpp", "tests", "benchmarks")
 def docs(session: nox.Session) -> None:
     """Build the documentation site in build/docs/site; a warning is an error. Arguments go to mkdocs."""
     install(session, extras="all", groups=("docs",))
-    environment = {"NO_MKDOCS_2_WARNING": "1", "MPLBACKEND": "Agg"}
+    environment = {"NO_MKDOCS_2_WARNING": "1", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}  # it trains a small net
     session.run("mkdocs", "build", "--strict", "--quiet", *session.posargs, env=environment)
 
 
