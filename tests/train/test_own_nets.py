@@ -121,6 +121,10 @@ def test_commands_take_a_run_of_ones_own_chain(config, tmp_path):
     assert shown.exit_code == 0 and json.loads(shown.stdout)["accuracy"] == result.test.accuracy
     emulated = CliRunner().invoke(app, ["emulate", str(tmp_path / "run"), "--limit", "20"])
     assert emulated.exit_code == 0, emulated.output
+    for command in (["profile"], ["plot", "--count", "20"]):
+        made = CliRunner().invoke(app, [*command, str(tmp_path / "run")])
+        assert made.exit_code == 0, made.output
+    assert len(list((tmp_path / "run" / "plots").iterdir())) == 4
 
 
 @pytest.mark.parametrize("epochs", [1, 2])

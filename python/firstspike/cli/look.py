@@ -95,13 +95,17 @@ def _net_and_images(
 ) -> tuple[TTFSNet, Tensor]:
     """The net of a run, and the first test images as it takes them."""
     from .. import train
-    from ..models import TTFSNet
+    from ..models import as_net
 
     trained = train.load_model(run_file(path))
-    if not isinstance(trained.model, TTFSNet):
-        raise ValueError(f"{path} must hold a spiking net, got one of the model {trained.config.model!r}")
+    if trained.net is None and trained.config.model == "relu":
+        raise ValueError(f"{path} must hold a spiking net, got one of the model 'relu'")
+    try:
+        net = as_net(trained.model, trained.input_shape)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} must hold a spiking net: {error}") from error
     test = own_data(trained, train=False, images=images, data=data, offline=offline)
-    return trained.model, trained.normalize(test.images[:count])
+    return net, trained.normalize(test.images[:count])
 
 
 def _input_size(net: TTFSNet) -> tuple[int, int] | None:
