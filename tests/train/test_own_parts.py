@@ -118,6 +118,8 @@ def test_own_net(config, sets, tmp_path):
         run(config.replace(spec="36-24-4"), sets, directory=tmp_path)
     with pytest.raises(ValueError, match=r"spec must be given, or a net"):
         run(config, sets)
+    with pytest.raises(ValueError, match=r"spec must be '' where a net is given \(model=\), got '36-24-4'"):
+        run(config.replace(spec="36-24-4"), sets, model=Dense())
 
 
 def test_own_ttfs_net_is_described_by_its_file(config, sets, tmp_path):

@@ -100,6 +100,8 @@ def fit(
         raise ValueError(f"device must be one that this machine has, got {config.device!r} without CUDA")
     if not config.spec and model is None:
         raise ValueError("spec must be given, or a net (model=)")
+    if config.spec and model is not None:
+        raise ValueError(f"spec must be '' where a net is given (model=), got {config.spec!r}")
     folder = None if directory is None else _checks.path("directory", directory)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise ValueError(f"directory must name a folder, {folder} is a file")
