@@ -142,6 +142,17 @@ def test_a_flat_program_takes_maps_in_torchs_order():
     np.testing.assert_array_equal(input_times(program, model.encoder(x)), expected)
 
 
+def test_a_program_of_maps_takes_no_flat_spikes():
+    """Their order is not known: torch's has channels first, the program's has them last."""
+    model = models.build("4C3-6", input_shape=(2, 4, 4), steps=5, encoder="spikes")
+    program = em.quantize(model, "generic8")
+    times = torch.randint(0, 5, (3, 2, 4, 4), dtype=torch.uint8)
+    assert em.run(program, SpikeTimes(times, 5)).predictions.shape == (3,)
+    for wrong in (times.flatten(1), times.transpose(1, 2), times[:, :, :, :3]):
+        with pytest.raises(ValueError, match=r"spikes must have shape \[batch, 2, 4, 4\], got"):
+            em.run(program, SpikeTimes(wrong.contiguous(), 5))
+
+
 def test_trace_holds_every_layer():
     model = net()
     program, x = em.quantize(model, "generic8"), images(model)

@@ -24,13 +24,16 @@ def input_times(program: Program, inputs: SpikeTimes | Tensor) -> NDArray[np.uin
 
 
 def in_source_order(program: Program, values: Tensor) -> NDArray[np.uint8]:
-    """uint8 [B, sources] of times or pixels [B, C, H, W] or [B, N], in the order in which a program numbers sources."""
+    """uint8 [B, sources] of times or pixels, in the order in which a program numbers sources.
+
+    values: [B, C, H, W]; where the program's input has no rows and columns, also [B, N].
+    """
     height, width, channels = program.input_shape
     shape = tuple(values.shape)
-    if values.dim() == 4 and not height == width == 1:  # a flat program numbers as torch flattens
-        values = values.permute(0, 2, 3, 1)
-        if tuple(values.shape[1:]) != program.input_shape:
+    if not height == width == 1:  # a flat program numbers as torch flattens
+        if shape[1:] != (channels, height, width):
             raise ValueError(f"spikes must have shape [batch, {channels}, {height}, {width}], got {shape}")
+        values = values.permute(0, 2, 3, 1)
     flat = values.flatten(1)
     if flat.shape[1] != height * width * channels:
         raise ValueError(f"spikes must have {height * width * channels} neurons per sample, got {flat.shape[1]}")
