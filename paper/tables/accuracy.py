@@ -45,7 +45,7 @@ def table1(profile: Profile, store: Store) -> Table:
     ]
     raw["published"] = [figure.value if figure else None for figure in figures]
     raw["published_tag"] = [figure.tag if figure else None for figure in figures]
-    raw["difference"] = raw["accuracy"] - pd.to_numeric(raw["published"])
+    raw["difference"] = (raw["accuracy"] - pd.to_numeric(raw["published"])).where(raw["images"] == "")  # not of a copy
     columns = (
         Column("group", "decoder"),
         Column("dataset", "data set", _dataset),
@@ -76,7 +76,8 @@ def table1(profile: Profile, store: Store) -> Table:
         f"Published: for temporal weighting {TWD_METHOD} (arXiv 2410.23619), for the membrane decoder the later paper of the "
         "same authors (AAAI 2026). Both belong to the step-by-step TTFS methods, whose published figures are usually those "
         "of the best test epoch; to compare with them, take the column of the best epoch. The published nets are not "
-        "known; a difference compares data sets, not nets. Dropout: the share of neurons that are silent for a fully "
+        "known; a difference compares data sets, not nets. A JPEG copy of a data set is not the original, for which the figure was "
+        "published, so it has no difference. Dropout: the share of neurons that are silent for a fully "
         "connected layer in a training step, not those of the data. The ReLU counterpart has the same "
         "sizes, data, epochs, batches and dropout, a learning rate of its own (0.004), He initialisation, no normalisation. "
         "Seconds are of training and testing, on so many threads. "
