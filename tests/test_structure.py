@@ -29,6 +29,7 @@ LAYERS = [
         "_files",
         "_geometry",
         "_lock",
+        "_modes",
         "_own_code",
         "_provenance",
         "_safetensors",

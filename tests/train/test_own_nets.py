@@ -196,6 +196,17 @@ def test_a_forward_of_its_own_is_trained_and_measured(config, sets, tmp_path):
     assert train.evaluate(net, sets[1]) == result.test
 
 
+def test_evaluation_leaves_each_module_in_its_mode(sets):
+    net = chain().train()
+    net[1].eval()
+    before = [module.training for module in net.modules()]
+    train.evaluate(net, sets[1])
+    assert [module.training for module in net.modules()] == before
+    with pytest.raises(ValueError, match="the net has 4 classes"):
+        train.evaluate(net, sets[1].__class__(sets[1].images, sets[1].labels + 1, 5, "more", "here"))
+    assert [module.training for module in net.modules()] == before
+
+
 def test_hooks_of_a_net_are_measured(sets):
     net = models.TTFSNet(parts(), encoder="direct", readout="membrane", input_shape=(1, 6, 6))
     expected = train.evaluate(Wrapped(net), sets[1])

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import _checks, energy
+from .._modes import evaluating
 from ..energy import EnergyTable
 from ..nn import Synapse
 from ..spikes import SpikeTimes
@@ -76,11 +77,9 @@ _ENERGIES = ("energy_nj", "idle_energy_nj", "dense_energy_nj")
 @torch.no_grad()
 def _run(net: nn.Module, x: Any, batch: int) -> tuple[dict[str, dict[str, Any]], float | None]:
     """The sums over all samples by layer, and of the steps to decision."""
-    modes = {module: module.training for module in net.modules()}
     sums: dict[str, dict[str, Any]] = {}
     decisions: float | None = None
-    net.eval()
-    try:
+    with evaluating(net):
         for start in range(0, len(x), batch):
             with Monitor(net) as seen:
                 net(_part(x, start, batch))
@@ -92,9 +91,6 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[dict[str, dict[str, Any]],
             if seen.decision_step is not None:
                 steps = (seen.decision_step + 1).clamp(max=seen.steps)
                 decisions = (decisions or 0.0) + float(steps.sum())
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     if not sums:
         raise ValueError("net must run layers of firstspike.nn, got none")
     return sums, decisions

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from .. import _checks
+from .._modes import evaluating
 from .._own_code import has_hooks, has_own_forward
 from ..data import Dataset, Normalize
 from ..models import TTFSNet
@@ -53,8 +54,6 @@ def evaluate(
     _checks.optional("normalize", normalize, Normalize, "a data.Normalize")
     if not len(dataset):
         raise ValueError("dataset must have at least one image")
-    training = model.training
-    model.eval()
     processes = processes or ProcessGroup()
     scaling = normalize or Normalize()
     if isinstance(dataset, Dataset):
@@ -64,7 +63,7 @@ def evaluate(
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         work = loader_batches(dataset, scaling, device, processes=processes)
     meter = Meter(device)
-    with torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         for x, labels, _ in work:
             if can_observe(model):
                 seen = model.observe(x)
@@ -75,7 +74,6 @@ def evaluate(
             check_scores(scores, len(labels))
             check_labels(labels, scores.shape[1])
             meter.add(scores, labels, F.cross_entropy(scores, labels, reduction="sum"))
-    model.train(training)
     return meter.metrics(processes)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .. import _checks, data
+from .._modes import evaluating
 from ..data import Dataset, Normalize
 from ..spikes import SpikeTimes
 from .batches import Data, batches, loader_batches
@@ -234,11 +235,8 @@ def sample(train: Data, normalize: Normalize, device: torch.device) -> tuple[Ten
 
 def check_outputs(model: nn.Module, x: Tensor | SpikeTimes, classes: int | None, name: str) -> None:
     """Raise TypeError or ValueError if the net does not give one score per class for one sample x."""
-    training = model.training
-    model.eval()
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         scores = model(x)
-    model.train(training)
     check_scores(scores, 1)
     if classes is not None and scores.shape[1] != classes:
         raise ValueError(f"the net {name!r} has {scores.shape[1]} outputs, but the data have {classes} classes")
