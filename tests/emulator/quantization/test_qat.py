@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from firstspike import emulator as em
+from firstspike import nn as fs
 from firstspike.emulator.program import serialization
 from firstspike.emulator.program.inputs import input_times
 from firstspike.emulator.quantization import qat
@@ -182,3 +183,19 @@ def test_a_prepared_net_is_quantised_for_the_bits_that_it_was_prepared_for():
     assert em.quantize(made, "generic8").table[0]["bits"] == 3
     with pytest.raises(ValueError, match=r"bits must be 3, for which qat\.prepare made the net, got 4"):
         em.quantize(made, "generic8", bits=4)
+
+
+def test_a_layer_that_is_called_twice_is_rounded_once():
+    def chain(twice):
+        torch.manual_seed(0)
+        first = fs.TTFSLinear(8, 8, steps=5, bias=False, normalization=True)
+        second = first if twice else copy.deepcopy(first)
+        return torch.nn.Sequential(first, second, fs.Integrate(8, 3, steps=5, bias=False), fs.MembraneReadout())
+
+    shared, apart = (qat.prepare(chain(twice), "generic8", bits=3) for twice in (True, False))
+    assert shared.layers[0] is shared.layers[1]
+    for one, other in zip(shared.layers, apart.layers, strict=True):
+        assert torch.equal(one.weight, other.weight)
+    programs = em.quantize(shared), em.quantize(apart)
+    for one, other in zip(programs[0].layers, programs[1].layers, strict=True):
+        np.testing.assert_array_equal(one.weight, other.weight)

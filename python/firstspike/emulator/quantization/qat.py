@@ -47,7 +47,7 @@ def prepare(
     bits, granularity = scales.checked_bits(bits, target), scales.checked_granularity(granularity, target)
     made = copy.deepcopy(as_net(model, name="model"))
     layers = list(made.layers)
-    for layer in layers:
+    for layer in dict.fromkeys(layers):  # one that the net calls twice is rounded once
         if isinstance(layer, fs.TTFSLinear | fs.TTFSConv2d | fs.Integrate):
             compared = layer is layers[-1] and isinstance(made.readout, fs.FirstSpike)
             _round(layer, target, bits, "tensor" if compared else granularity, observer)
