@@ -13,6 +13,8 @@ from ..records import Store
 from ..tables.table import DATASETS
 from .named_figure import NamedFigure
 
+_COLUMNS = 2  # of panels
+
 
 def accuracy(profile: Profile, store: Store) -> NamedFigure | None:
     """Test accuracy of each published method and of our nets, for the data sets that have both."""
@@ -21,9 +23,14 @@ def accuracy(profile: Profile, store: Store) -> NamedFigure | None:
     if not datasets:
         return None
     panels = [_points(profile, store, name, conditions) for name in datasets]
-    height = 0.9 + 0.2 * max(len(points) for points in panels)
-    drawn, grid = figure(9.0, height, ncols=len(datasets), squeeze=False)
-    for axes, name, points in zip(grid[0], datasets, panels, strict=True):
+    rows = [max(map(len, panels[start : start + _COLUMNS])) for start in range(0, len(panels), _COLUMNS)]
+    heights = [0.9 + 0.2 * most for most in rows]
+    columns = min(_COLUMNS, len(panels))
+    shape = {"nrows": len(rows), "ncols": columns, "gridspec_kw": {"height_ratios": heights}}
+    drawn, grid = figure(9.0, sum(heights), squeeze=False, **shape)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes, name, points in zip(grid.flat, datasets, panels, strict=False):
         for place, point in enumerate(points):
             _draw(axes, place, *point[1:])
         axes.margins(x=0.16)
