@@ -110,7 +110,7 @@ def row(condition: Condition, store: Store, profile: Profile) -> dict[str, Any]:
         "readout": run.readout,
         "gamma": run.gamma,
         "epochs": run.epochs,
-        "threads": max(run.threads, 1),
+        "threads": run.cores,
         "augmentation": augmentation(run),
         "dropout": run.dropout,
         "lr": math.nan if waits(condition, store) else run.lr,

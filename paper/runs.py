@@ -75,6 +75,11 @@ class Run(Config):
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
+    def cores(self) -> int:
+        """How many threads it is given; without a number of its own, one."""
+        return max(self.threads, 1)
+
+    @property
     def source(self) -> str:
         """Where its images come from: the folder of images, else the data set."""
         return self.images or self.data

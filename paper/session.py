@@ -126,7 +126,7 @@ def execute(
     """Run what is to be run and write each record as soon as it is there."""
     root = Path(__file__).resolve().parents[1]
     head = _provenance.commit(root, (".", ":!paper/results"))
-    tasks = [Task(run, store.workplace(run), folder, max(run.threads, 1)) for run in todo]
+    tasks = [Task(run, store.workplace(run), folder, run.cores) for run in todo]
     for outcome in executor(job, tasks):
         if outcome.record is None:
             store.note_missing(outcome.run, MissingReason(outcome.reason, outcome.how))

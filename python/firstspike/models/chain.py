@@ -26,7 +26,7 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
         >>> models.as_net(torch.nn.Sequential(*layers), input_shape=(1, 8, 8)).input_shape
         (1, 8, 8)
     """
-    chain = uncompiled(chain) if isinstance(chain, nn.Module) else chain
+    chain = uncompiled(chain)
     if isinstance(chain, TTFSNet):
         return chain
     if not isinstance(chain, nn.Sequential):

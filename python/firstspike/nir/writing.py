@@ -89,7 +89,7 @@ def to_nir(
 
 def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
     """A copy whose weights and biases are those that act, and the shape of one sample."""
-    net = uncompiled(net) if isinstance(net, nn.Module) else net
+    net = uncompiled(net)
     if not isinstance(net, (TTFSNet, nn.Sequential)):
         raise TypeError(f"net must be a TTFSNet or a Sequential of our layers, got {type(net).__name__}")
     for name, module in net.named_modules():

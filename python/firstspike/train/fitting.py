@@ -22,11 +22,11 @@ from .allocator import keep_freed_memory
 from .averaging import WeightAverage
 from .batches import Data
 from .build import build_model, build_optimizer
-from .checkpoint import BadCheckpoint, Progress
+from .checkpoint import Progress
 from .config import Config
 from .distributed import ProcessGroup, alone, join
 from .evaluation import evaluate
-from .given import Callback, Given, description, same_data, same_net, same_settings
+from .given import Callback, Given, another_run, description, same_data, same_net, same_settings
 from .loop import Diverged, Forward, Loss, Method, check_finite, train_epoch
 from .metrics import Metrics
 from .model_file import FILE, Trained, load_weights, save_model
@@ -115,8 +115,7 @@ def fit(
         finished = None if folder is None else run_folder.read_result(folder)
         if finished is not None:
             same_settings(folder, config, finished.config, given, finished.given)
-            kept = None if folder is None else checkpoint.load_progress(folder)
-            if kept is not None:
+            if folder is not None and model is not None and (kept := checkpoint.load_progress(folder)) is not None:
                 same_net(folder, description(model), kept[0].net)
             named = datasets is None and images is None and run_data.by_name(finished.data, config)
             if named and finished.config.epochs == config.epochs:
@@ -230,10 +229,7 @@ class _Run:
         same_net(self.folder, new.net, progress.net)
         same_data(self.folder, self.facts, progress.data)
         if progress.epoch > self.config.epochs:
-            raise BadCheckpoint(
-                f"{self.folder} holds a run of {progress.epoch} epochs, more than epochs = {self.config.epochs}; "
-                "take another directory, or resume=False to start over"
-            )
+            raise another_run(self.folder, f"of {progress.epoch} epochs, more than epochs = {self.config.epochs}")
         raised = progress.config["epochs"] != self.config.epochs  # its last epochs are others
         tensors = checkpoint.load_weights(self.folder, record)
         checkpoint.restore(tensors, record, model, optimizer, None if raised else average)

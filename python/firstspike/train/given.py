@@ -71,9 +71,11 @@ def description(model: nn.Module | None) -> dict[str, Any] | None:
 
     None where no net is given, and for a net with code of its own.
     """
+    if model is None:
+        return None
+    model = uncompiled(model)
     try:
-        model = None if model is None else uncompiled(model)
-        found = None if model is None else describe(model)
+        found = describe(model)
     except TypeError:
         return None
     if isinstance(model, TTFSNet) and model.described is not None:
@@ -81,6 +83,11 @@ def description(model: nn.Module | None) -> dict[str, Any] | None:
             found = model.config()
     plain: dict[str, Any] | None = json.loads(json.dumps(found))
     return plain
+
+
+def another_run(folder: Path | None, which: str) -> BadCheckpoint:
+    """The error for a folder that holds a run that is not to go on."""
+    return BadCheckpoint(f"{folder} holds a run {which}; take another directory, or resume=False to start over")
 
 
 def same_settings(folder: Path | None, config: Config, kept: Config, given: Given, names: dict[str, str]) -> None:
@@ -95,19 +102,14 @@ def same_settings(folder: Path | None, config: Config, kept: Config, given: Give
         if mine.get(key) != names.get(key)
     ]
     if found:
-        raise BadCheckpoint(
-            f"{folder} holds a run with other settings ({'; '.join(found)}); "
-            "take another directory, or resume=False to start over"
-        )
+        raise another_run(folder, f"with other settings ({'; '.join(found)})")
 
 
 def same_net(folder: Path | None, mine: dict[str, Any] | None, kept: dict[str, Any] | None) -> None:
     """Raise BadCheckpoint if a run in the folder has another net, as far as the two are described."""
     found = "" if mine is None or kept is None else _difference(mine, kept, "net")
     if found:
-        raise BadCheckpoint(
-            f"{folder} holds a run of another net ({found}); take another directory, or resume=False to start over"
-        )
+        raise another_run(folder, f"of another net ({found})")
 
 
 def _difference(mine: Any, kept: Any, place: str) -> str:
@@ -125,7 +127,4 @@ def same_data(folder: Path | None, mine: dict[str, Any], kept: dict[str, Any]) -
     """Raise BadCheckpoint if a run in the folder has other data."""
     found = run_data.differences(mine, kept)
     if found:
-        raise BadCheckpoint(
-            f"{folder} holds a run on other data ({'; '.join(found)}); "
-            "take another directory, or resume=False to start over"
-        )
+        raise another_run(folder, f"on other data ({'; '.join(found)})")
