@@ -18,6 +18,7 @@ from firstspike._checks import one_of
 from firstspike._provenance import cores
 from firstspike.data.cache import user_root
 from paper import grid, session
+from paper.cost import cost
 from paper.execute.dask import Dask
 from paper.execute.local import Local
 from paper.execute.outcome import Executor
@@ -79,7 +80,7 @@ def main(
             log(f"profile {profile}: {len(grid.runs(due))} runs, {len(todo)} to do")
             if plan.unasked:
                 log(f"left out without --large: {several(run.source for run in plan.unasked)}")
-            with Progress(todo, session.cost, console) as progress:
+            with Progress(todo, cost, console) as progress:
                 session.execute(todo, store, run_on, train, data, progress)
             chosen = grid.choose_learning_rates(loaded, store)
             ready = [condition for condition in session.choose(chosen, names) if condition.name in waiting]

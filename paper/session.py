@@ -8,6 +8,7 @@ from pathlib import Path
 from firstspike import _provenance, data
 from firstspike.report import csv, latex, markdown, write_png, write_text
 
+from .cost import cost
 from .execute import Task
 from .execute.outcome import Executor, Job
 from .figures import figures
@@ -111,13 +112,6 @@ def _look_for(run: Run, folder: str | None, fetch: bool, log: Callable[[str], No
         how = error.instructions if fetch else f"{fetched} {error.instructions}"
         return MissingReason("not run: no data", how)
     return None
-
-
-def cost(run: Run) -> float:
-    """About how much work a run is, in arbitrary units."""
-    images = run.limit or {"digits": 1500}.get(run.data, 60000)
-    work = 12.0 if "C" in run.spec else 1.0
-    return run.epochs * images * work * (1.0 if run.model == "ttfs" else 0.6)
 
 
 def execute(

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from paper.cost import cost
 from paper.execute import Outcome
 from paper.records import Store
 from typer.testing import CliRunner
@@ -97,7 +98,7 @@ def test_the_main_table_comes_first_then_seed_by_seed(tmp_path, monkeypatch):
     first = [made for made in order[: len(main)] if made.seed == 0]
     assert [made.readout for made in first if made.model == "ttfs"] == ["twd-exp"] * 2 + ["membrane"] * 2
     assert [made.model for made in first] == ["ttfs"] * 4 + ["relu"] * 2
-    assert all(session.cost(made) > session.cost(other) for made, other in zip(first[::2], first[1::2], strict=True))
+    assert all(cost(made) > cost(other) for made, other in zip(first[::2], first[1::2], strict=True))
 
 
 def test_large_setups_run_only_when_asked_for(tiny, tmp_path, monkeypatch):
