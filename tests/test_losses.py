@@ -90,7 +90,7 @@ def test_existence_wakes_a_silent_layer() -> None:
             ValueError,
             r"target must have the spikes' shape \(2, 3\)",
         ),
-        (lambda: losses.margin(SPIKES, torch.tensor([0, 3])), ValueError, "labels must be from 0 to 2, got 3"),
+        (lambda: losses.margin(SPIKES, torch.tensor([0, 3])), ValueError, "labels must be classes in 0..2, got 3"),
         (lambda: losses.margin(SPIKES, torch.tensor([0.0, 1])), ValueError, r"labels must be int64 \[2\]"),
         (lambda: losses.margin(SPIKES, torch.tensor([0, 1]), 0), ValueError, "steps must be a finite number"),
         (

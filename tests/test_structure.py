@@ -28,6 +28,7 @@ LAYERS = [
         "_fields",
         "_files",
         "_geometry",
+        "_labels",
         "_lock",
         "_modes",
         "_own_code",

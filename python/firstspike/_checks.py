@@ -62,15 +62,6 @@ def function(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a function, got {shown(value)}")
 
 
-def labels(value: object, samples: int) -> Tensor:
-    """Return labels, int64 [samples]; ValueError otherwise, TypeError where they are no tensor."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"labels must be a torch.Tensor, int64 [{samples}], got {type(value).__name__}")
-    if value.dtype != torch.int64 or value.shape != (samples,):
-        raise ValueError(f"labels must be int64 [{samples}], one per sample, got {shown(value)}")
-    return value
-
-
 def in_order(name: str, value: object, kind: type | tuple[type, ...], wanted: str) -> list[Any]:
     """Return the items of an iterable as a list; TypeError where it is none, or holds another kind of item."""
     if isinstance(value, (Tensor, str, bytes)) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) != 1:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import _checks
+from . import _checks, _labels
 from .spikes import SpikeTimes
 
 
@@ -157,10 +157,6 @@ def _right(spikes: SpikeTimes, labels: Tensor) -> Tensor:
     _spikes(spikes)
     if len(spikes.shape) != 2:
         raise ValueError(f"spikes must have shape [batch, classes], got {tuple(spikes.shape)}")
-    labels = _checks.labels(labels, spikes.shape[0])
+    labels = _labels.checked(labels, spikes.shape[0], spikes.shape[1])
     _checks.same_device("spikes", spikes.times, "labels", labels)
-    if labels.numel() and _checks.has_values(labels):
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= spikes.shape[1]:
-            raise ValueError(f"labels must be from 0 to {spikes.shape[1] - 1}, got {low if low < 0 else high}")
     return labels.unsqueeze(1)

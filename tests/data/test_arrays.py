@@ -51,7 +51,7 @@ def test_spike_times():
             ValueError,
             r"labels must be int64 \[2\], one per sample, got a tensor of shape \(3,\)",
         ),
-        (np.zeros((2, 3), np.uint8), [0, -1], ValueError, r"labels must be in 0..0, got -1"),
+        (np.zeros((2, 3), np.uint8), [0, -1], ValueError, r"labels must be classes in 0..0, got -1"),
         (np.full((2, 3), np.inf), [0, 1], ValueError, "image 0 holds NaN or infinity"),
         ("images", [0, 1], TypeError, "x must be an array or a tensor of numbers"),
     ],

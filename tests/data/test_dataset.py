@@ -58,7 +58,7 @@ def test_fields_are_checked():
         ({"images": images[0]}, "images must be uint8"),
         ({"labels": labels.int()}, "labels must be int64"),
         ({"labels": labels[:1]}, "labels must be int64"),
-        ({"classes": 1}, "labels must be in 0..0"),
+        ({"classes": 1}, "labels must be classes in 0..0"),
         ({"classes": 0}, "classes must be at least 1"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -39,3 +39,9 @@ def test_statistics_of_every_pooling(pooling, readout):
     with torch.no_grad(), OperationCounter(model) as count:
         spikes = model.observe(torch.rand(2, 1, 8, 8)).layers
     assert isinstance(spikes[0], SpikeTimes) and count.additions > 0 and count.samples == 2
+
+
+def test_labels_without_a_score():
+    model = models.mlp("6-4-3", steps=3)
+    with pytest.raises(ValueError, match=r"labels must be classes in 0\.\.2, got 3"):
+        layer_signals(model, torch.rand(2, 6), torch.tensor([0, 3]))

@@ -89,7 +89,7 @@ def test_outputs_and_classes_must_agree(config, classes, wanted):
 
 def test_labels_of_a_loader_beyond_the_net(config, sets):
     loader = DataLoader(TensorDataset(sets[0].images, sets[0].labels + 3), batch_size=150)
-    with pytest.raises(ValueError, match="the net has 4 classes, but there is an image with label"):
+    with pytest.raises(ValueError, match="labels must be classes in 0..3, got"):
         run(config, (loader, sets[1]))
 
 

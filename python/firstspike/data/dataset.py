@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _checks
+from .. import _checks, _labels
 from .._checks import SILENT
 
 
@@ -55,13 +55,11 @@ class Dataset:
             names = " or ".join(str(t).removeprefix("torch.") for t in allowed)
             got = f"{self.images.dtype} {list(self.images.shape)}"
             raise ValueError(f"images must be {names} [N, C, H, W] or [N, F], got {got}")
-        _checks.labels(self.labels, self.images.shape[0])
         object.__setattr__(self, "classes", _checks.integer("classes", self.classes, 1))
+        _labels.checked(self.labels, self.images.shape[0], self.classes)
         for name in ("name", "source"):
             _checks.instance(name, getattr(self, name), str, "a str")
         _checks.optional("recipe", self.recipe, Mapping, "a mapping, for `reload`")
-        if self.labels.numel() and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.classes:
-            raise ValueError(f"labels must be in 0..{self.classes - 1}, got {self.labels.min()}..{self.labels.max()}")
         if self.images.dtype == torch.float32 and not bool(torch.isfinite(self.images).all()):
             bad = int((~torch.isfinite(self.images)).flatten(1).any(1).nonzero()[0, 0])
             raise ValueError(f"images must be finite, but image {bad} holds NaN or infinity")

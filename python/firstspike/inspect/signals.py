@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import _checks
+from .. import _checks, _labels
 from ..nn import PooledSpikes, Synapse
 from ..spikes import SpikeTimes
 from .operations import fired_of
@@ -38,13 +38,15 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
     if not isinstance(getattr(model, "layers", None), nn.ModuleList):
         raise TypeError(f"model must be a net with layers, such as a TTFSNet, got {_checks.shown(model)}")
     _checks.batch("x", x, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
-    _checks.labels(labels, len(x))
+    _labels.checked(labels, len(x))
     seen: list[tuple[Any, Any, Any]] = []
     layers = [layer for layer in model.layers if isinstance(getattr(layer, "weight", None), Tensor)]
     hooks = [layer.register_forward_hook(lambda m, a, o: seen.append((m, a[0], fired_of(o)))) for layer in layers]
     try:
         model.zero_grad()
-        F.cross_entropy(model(x), labels).backward()
+        scores = model(x)
+        _labels.in_range(labels, scores.shape[1])
+        F.cross_entropy(scores, labels).backward()
     finally:
         for hook in hooks:
             hook.remove()

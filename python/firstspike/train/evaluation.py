@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from .. import _checks
+from .. import _checks, _labels
 from .._modes import evaluating
 from .._own_code import has_hooks, has_own_forward
 from ..data import Dataset, Normalize
@@ -93,6 +93,5 @@ def check_scores(scores: object, samples: int) -> None:
 
 def check_labels(labels: torch.Tensor, classes: int) -> None:
     """Raise ValueError for labels outside 0..classes-1; on a device, where that would stop the pipeline, torch checks."""
-    if labels.device.type == "cpu" and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        wrong = labels[(labels < 0) | (labels >= classes)]
-        raise ValueError(f"the net has {classes} classes, but there is an image with label {int(wrong[0])}")
+    if labels.device.type == "cpu":
+        _labels.in_range(labels, classes)

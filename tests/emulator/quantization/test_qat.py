@@ -107,7 +107,7 @@ def test_bad_arguments(arguments, text):
     with pytest.raises(ValueError, match=text):
         qat.prepare(net(), **arguments)
     with pytest.raises(ValueError, match=r"labels must be int64 \[3\], one per sample, got a tensor of shape \(2,\)"):
-        qat.finetune(net(), torch.zeros(3, 2, 8, 8), torch.zeros(2), generator=torch.Generator())
+        qat.finetune(qat.prepare(net()), torch.zeros(3, 2, 8, 8), torch.zeros(2), generator=torch.Generator())
 
 
 def test_fewer_images_than_a_batch_train_as_well():
@@ -199,3 +199,14 @@ def test_a_layer_that_is_called_twice_is_rounded_once():
     programs = em.quantize(shared), em.quantize(apart)
     for one, other in zip(programs[0].layers, programs[1].layers, strict=True):
         np.testing.assert_array_equal(one.weight, other.weight)
+
+
+def test_only_a_prepared_net_and_labels_that_it_has_a_score_for_are_tuned():
+    model = net()
+    made, x = qat.prepare(model, "generic8", bits=4), images(model)
+    labels = torch.zeros(len(x), dtype=torch.int64)
+    with pytest.raises(ValueError, match="none of its layers rounds its weight"):
+        qat.finetune(model, x, labels, generator=torch.Generator())
+    labels[3] = model(x).shape[1]
+    with pytest.raises(ValueError, match=r"labels must be classes in 0\.\.\d, got"):
+        qat.finetune(made, x, labels, generator=torch.Generator())

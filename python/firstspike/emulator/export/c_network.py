@@ -78,7 +78,7 @@ def header(program: Program) -> str:
         "FS_NEURONS": sum(neurons),
         "FS_LARGEST": max(neurons),
         "FS_OUTPUTS": last.neurons,
-        "FS_CLASSES": program.readout.classes or last.neurons,
+        "FS_CLASSES": program.classes,
         "FS_HAS_ENCODER": int(pixel_times(program) is not None),
         "FS_TABLE_BYTES": made.table_bytes,
         "FS_MEMBRANE": 0,

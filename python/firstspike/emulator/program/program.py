@@ -85,6 +85,11 @@ class Program:
         """(height, width, channels) of the sources."""
         return self.layers[0].in_shape
 
+    @property
+    def classes(self) -> int:
+        """How many classes the readout tells apart."""
+        return self.readout.classes or self.layers[-1].neurons
+
     def engine(self) -> Engine:
         """The program, loaded into the C++ core."""
         return Engine(self.layers, steps=self.steps, total_steps=self.total_steps)

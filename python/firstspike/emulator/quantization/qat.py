@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ... import _checks
+from ... import _checks, _labels
 from ... import nn as fs
 from ...data import Normalize
 from ...models import TTFSNet, as_net
@@ -72,7 +72,8 @@ def finetune(
     [N]. Batches go to the device of the net. The last batch of an epoch may be smaller. generator: draws the order.
     progress: called with the batches done and their total.
 
-    Raises ValueError for no images, another number of labels, or a loss that is not finite.
+    Raises ValueError for a net that rounds nothing, no images, another number of labels, labels that the net has no score for,
+    or a loss that is not finite.
 
     Examples:
         >>> digits = data.load("digits", train=True)
@@ -82,12 +83,14 @@ def finetune(
         True
     """
     _checks.instance("model", model, TTFSNet, "a net of `prepare`")
+    if not is_prepared(model):
+        raise ValueError("model must be a net of `prepare`, but none of its layers rounds its weight")
     epochs, batch = _checks.integer("epochs", epochs, 1), _checks.integer("batch", batch, 1, 2**31 - 1)
     lr = _checks.positive("lr", lr)
     _checks.instance("images", images, Tensor, "a torch.Tensor")
     if not images.shape or len(images) == 0:
         raise ValueError("images must hold at least one image, got none")
-    _checks.labels(labels, len(images))
+    _labels.checked(labels, len(images))
     _checks.optional("generator", generator, Generator, "a torch.Generator")
     _checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
     if progress is not None:
@@ -104,7 +107,9 @@ def finetune(
                 x = scaled(x)
             for group in optimizer.param_groups:
                 group["lr"] = lr * (1 - done / total)
-            loss = F.cross_entropy(model(x), labels[pick.to(labels.device)].to(device))
+            scores, wanted = model(x), labels[pick.to(labels.device)]
+            _labels.in_range(wanted, scores.shape[1])
+            loss = F.cross_entropy(scores, wanted.to(device))
             if not loss.isfinite():
                 raise ValueError(f"the loss became {loss.item()} after {done} batches; use a smaller lr, got {lr}")
             optimizer.zero_grad()

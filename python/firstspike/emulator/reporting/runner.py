@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ... import _checks
+from ... import _checks, _labels
 from ..._checks import SILENT
 from ...data import Normalize
 from ...spikes import SpikeTimes
@@ -76,9 +76,10 @@ def run(
 ) -> Run:
     """Run every sample of `inputs` (see `input_times`) through the program, bit for bit as docs/emulator.md says.
 
-    labels: int64 [B]. threads: by default one per usable core; the results do not depend on it. early_exit: a sample
-    ends with the step of its first output spike; refused where later spikes could change the prediction. trace: keep
-    membranes and times of that many samples. progress: called with the samples done and their total.
+    labels: int64 [B], from 0 to the program's classes - 1. threads: by default one per usable core; the results do not
+    depend on it. early_exit: a sample ends with the step of its first output spike; refused where later spikes could
+    change the prediction. trace: keep membranes and times of that many samples. progress: called with the samples done
+    and their total.
 
     Raises OverflowRefused under policy `error`.
 
@@ -98,7 +99,7 @@ def run(
         _checks.function("progress", progress)
     core, total = program.engine(), len(inputs)
     if labels is not None:
-        _checks.labels(labels, total)
+        _labels.checked(labels, total, program.classes)
     parts: list[tuple[NDArray[Any], ...]] = []
     kept: dict[str, NDArray[np.generic]] = {}
     for begin in range(0, max(total, 1), BATCH):
