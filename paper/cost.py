@@ -1,18 +1,11 @@
 """How much work a run is beside others: what the time left is estimated by."""
 
-import math
-
-from firstspike.models.grammar import Conv, Pool
-from firstspike.models.sizes import SizedLayer, layer_sizes
+from firstspike.train.build import macs_of_spec
 
 from .runs import Run
 
-_IMAGES = {
-    "digits": 1437,
-    "cifar10": 50_000,
-    "cifar100": 50_000,
-    "dvs-gesture": 1_077,
-}  # of training; MNIST has the other
+# Training images and their shapes; MNIST and Fashion-MNIST have 60,000 of 1 x 28 x 28.
+_IMAGES = {"digits": 1437, "cifar10": 50_000, "cifar100": 50_000, "dvs-gesture": 1077}
 _SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32), "cifar100": (3, 32, 32), "dvs-gesture": (16, 32, 32)}
 _PER_IMAGE = 0.3e6  # what an image costs besides its multiply-accumulates, in units of them
 _RELU = 0.8  # of what a step of the same net costs with spikes
@@ -25,16 +18,5 @@ def cost(run: Run) -> float:
     """
     channels, *size = _SHAPES.get(run.data, (1, 28, 28))
     shape = (channels, run.image_size or size[0], run.image_size or size[1])
-    image = _PER_IMAGE + _macs(layer_sizes(run.spec, shape))
+    image = _PER_IMAGE + macs_of_spec(run.spec, shape)
     return run.epochs * (run.limit or _IMAGES.get(run.data, 60_000)) * image * (1.0 if run.model == "ttfs" else _RELU)
-
-
-def _macs(layers: tuple[SizedLayer, ...] | list[SizedLayer]) -> int:
-    total = 0
-    for layer in layers:
-        if layer.body:
-            total += _macs(layer.body)
-        elif not isinstance(layer.token, Pool):
-            kernel = math.prod(layer.token.kernel) if isinstance(layer.token, Conv) else 1
-            total += layer.positions * kernel * layer.inputs * layer.outputs
-    return total

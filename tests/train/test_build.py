@@ -3,7 +3,7 @@
 import pytest
 
 from firstspike.train import Config
-from firstspike.train.build import build_model, neurons_of_spec, weights_of_spec
+from firstspike.train.build import build_model, macs_of_spec, neurons_of_spec, weights_of_spec
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,19 @@ def test_weights_of_a_string_are_those_of_its_net(spec, weights):
 def test_neurons_of_a_string(spec, neurons):
     assert neurons_of_spec(spec, (1, 8, 8)) == neurons
     assert neurons_of_spec(spec, (1, 8, 8), population=10) == neurons + 9 * 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "macs"),
+    [
+        ("2C3-AP2-3", 64 * 2 * 9 + 3 * 2 * 16),
+        ("2C3x5s2-3", 16 * 2 * 15 + 3 * 2 * 16),
+        ("2C3-R(4C3-2C3)-AP2-3", 64 * (2 * 9 + 2 * 4 * 9 * 2) + 3 * 2 * 16),
+        ("64-5-3", 64 * 5 + 5 * 3),
+    ],
+)
+def test_multiply_accumulates_of_a_string(spec, macs):
+    assert macs_of_spec(spec, (1, 8, 8)) == macs
 
 
 @pytest.mark.parametrize("batch", [128, 2])

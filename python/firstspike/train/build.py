@@ -91,6 +91,11 @@ def neurons_of_spec(spec: str, input_shape: tuple[int, ...], population: int | N
     return _total(_neurons, spec, input_shape, population)
 
 
+def macs_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None = None) -> int:
+    """The multiply-accumulates of an image's forward pass through the ReLU counterpart of the net of a string."""
+    return _total(_macs, spec, input_shape, population)
+
+
 def _total(count: Callable[[SizedLayer], int], spec: str, input_shape: tuple[int, ...], population: int | None) -> int:
     sized = layer_sizes(spec, input_shape)
     return sum(count(item) for item in sized) + ((population or 1) - 1) * count(sized[-1])
@@ -102,6 +107,10 @@ def _weights(item: SizedLayer) -> int:
     if isinstance(item.token, Linear):
         return item.inputs * item.outputs
     return sum(_weights(part) for part in item.body)
+
+
+def _macs(item: SizedLayer) -> int:
+    return sum(map(_macs, item.body)) if item.body else _weights(item) * item.positions
 
 
 def _neurons(item: SizedLayer) -> int:
