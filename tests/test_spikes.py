@@ -178,3 +178,13 @@ def test_bytes_of_spikes_with_a_gradient_are_refused() -> None:
     plain = spikes.detach()
     del spikes
     assert torch.equal(SpikeTimes(plain.times[:1], plain.steps).times, plain.times[:1])
+
+
+def test_trains_are_equal_where_shape_steps_and_times_are() -> None:
+    a = SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), 4)
+    assert a == a.detach() and a == SpikeTimes(a.times.clone(), 4)
+    assert a != SpikeTimes(a.times.clone(), 5)  # silence is longer
+    assert a != SpikeTimes(torch.tensor([[0, 2, 255]], dtype=torch.uint8), 4)
+    assert a != a.reshape(1, 3, 1, 1)
+    assert a != a.times and a != 0
+    assert len({a, a.detach()}) == 2

@@ -136,6 +136,14 @@ class SpikeTimes:
         """Whether a gradient flows to whatever made these spikes."""
         return self._anchor is not None and self._anchor.requires_grad
 
+    def __eq__(self, other: object) -> bool:
+        """Whether two trains have the same shape, steps and times, whatever their gradients; the hash is that of the object."""
+        if not isinstance(other, SpikeTimes):
+            return NotImplemented
+        return self is other or (self.steps == other.steps and torch.equal(self.times, other.times))
+
+    __hash__ = object.__hash__
+
     def __len__(self) -> int:
         return self.times.shape[0]
 
