@@ -6,7 +6,7 @@ from .. import published
 from ..grid import Profile
 from ..measures import frame
 from ..records import Store
-from .table import SETUP, Table, rules, spread
+from .table import SETUP, Table, result, rules, spread
 
 
 def energy(profile: Profile, store: Store) -> Table:
@@ -17,7 +17,7 @@ def energy(profile: Profile, store: Store) -> Table:
         SETUP,
         Column("label", "neurons"),
         Column("spikes_per_neuron", "spikes per neuron", spread("spikes_per_neuron", 3)),
-        Column("additions", "additions, 10³", lambda row: row["status"] or spread("additions", 1, 1e-3)(row)),
+        Column("additions", "additions, 10³", result("additions", 1, 1e-3)),
         Column("macs", "multiply-accumulates, 10³", spread("macs", 1, 1e-3)),
         Column("energy", "synapses, nJ", spread("energy", 1)),
         Column("updates", "membrane updates, 10³", spread("updates", 1, 1e-3)),

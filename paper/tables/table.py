@@ -61,13 +61,13 @@ def spread(name: str, digits: int = 2, scale: float = 1.0) -> Callable[[Any], st
     return form
 
 
-def result(name: str, digits: int = 2) -> Callable[[Any], str]:
+def result(name: str, digits: int = 2, scale: float = 1.0) -> Callable[[Any], str]:
     """`spread` for a row's main number: where it is missing, the reason stands in its place."""
 
     def form(row: Any) -> str:
         if row["seeds"] < row["seeds_asked"] and row["seeds"]:
-            return f"{spread(name, digits)(row)} ({row['seeds']} of {row['seeds_asked']} seeds)"
-        return row["status"] or spread(name, digits)(row)
+            return f"{spread(name, digits, scale)(row)} ({row['seeds']} of {row['seeds_asked']} seeds)"
+        return row["status"] or spread(name, digits, scale)(row)
 
     return form
 

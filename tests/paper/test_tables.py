@@ -68,6 +68,8 @@ def test_a_missing_condition_says_why_and_a_partial_one_how_many(made):
         "not run: no data",
     ]
     assert shown["ReLU counterpart, %"].tolist() == ["not run", "not run: no data"] * 2
+    additions = by_name(tables(profile, store))["energy"].shown["additions, 10³"].tolist()
+    assert "2.0 (1 of 2 seeds)" in additions and "not run: no data" in additions
     html = page(profile, store, tables(profile, store), figures(profile, store)).html()
     assert "Not everything was run" in html and "put it there" in html and "not run: no data" in html
 
