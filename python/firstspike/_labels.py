@@ -20,7 +20,7 @@ def checked(value: object, samples: int, classes: int | None = None) -> Tensor:
 
 
 def in_range(labels: Tensor, classes: int) -> None:
-    """Raise ValueError for labels outside 0..classes-1; those of a device are waited for."""
+    """Raise ValueError for labels outside 0..classes-1; values on a device are waited for."""
     if not labels.numel() or not _checks.has_values(labels):
         return
     low, high = int(labels.min()), int(labels.max())

@@ -46,6 +46,14 @@ def cache_root() -> Path:
     return Path(platformdirs.user_cache_dir("firstspike", appauthor=False))
 
 
+def shown(folder: Path) -> str:
+    """A folder for readers, who may have another home: below the user's it begins with ~."""
+    try:
+        return f"~/{folder.relative_to(Path.home()).as_posix()}"
+    except (ValueError, RuntimeError):  # elsewhere, or no home
+        return str(folder)
+
+
 def offline() -> bool:
     """Whether the environment variable FIRSTSPIKE_OFFLINE forbids fetching (any value but "" and "0").
 

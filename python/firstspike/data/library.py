@@ -55,7 +55,7 @@ def load(
             tried.append(f"{folder}: {error}")
     by_hand = (
         f"To put it in place by hand, download {url}\nto DIR/{archive} (md5 {md5}) and give DIR as `root`,\n"
-        f"as `--data DIR`, or in the environment variable {cache.ENVIRONMENT} (or put it into {kept})."
+        f"as `--data DIR`, or in the environment variable {cache.ENVIRONMENT} (or put it into {cache.shown(kept)})."
     )
     reason = cache.forbidden(download)
     if reason:
