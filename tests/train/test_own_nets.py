@@ -210,7 +210,7 @@ def test_evaluation_leaves_each_module_in_its_mode(sets):
     before = [module.training for module in net.modules()]
     train.evaluate(net, sets[1])
     assert [module.training for module in net.modules()] == before
-    with pytest.raises(ValueError, match="the net has 4 classes"):
+    with pytest.raises(ValueError, match="labels must be classes in 0..3, got 4"):
         train.evaluate(net, replace(sets[1], labels=sets[1].labels + 1, classes=5))
     assert [module.training for module in net.modules()] == before
 
