@@ -63,11 +63,12 @@ def spread(name: str, digits: int = 2, scale: float = 1.0) -> Callable[[Any], st
 
 def result(name: str, digits: int = 2, scale: float = 1.0) -> Callable[[Any], str]:
     """`spread` for a row's main number: where it is missing, the reason stands in its place."""
+    shown = spread(name, digits, scale)
 
     def form(row: Any) -> str:
         if row["seeds"] < row["seeds_asked"] and row["seeds"]:
-            return f"{spread(name, digits, scale)(row)} ({row['seeds']} of {row['seeds_asked']} seeds)"
-        return row["status"] or spread(name, digits, scale)(row)
+            return f"{shown(row)} ({row['seeds']} of {row['seeds_asked']} seeds)"
+        return row["status"] or shown(row)
 
     return form
 

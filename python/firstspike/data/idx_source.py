@@ -70,7 +70,7 @@ def instructions(source: IdxSource) -> str:
     return (
         f"To put it in place by hand, copy these files, gzipped or not, into a folder DIR/{source.name}, and give DIR\n"
         f"as `root`, as `--data DIR`, or in the environment variable {cache.ENVIRONMENT}\n"
-        f"(or copy them into {cache.cache_root() / source.name}):\n{names}"
+        f"(or copy them into {cache.shown(cache.cache_root() / source.name)}):\n{names}"
     )
 
 

@@ -180,9 +180,9 @@ def test_bad_inputs(inputs, error, text):
 
 def test_labels_must_match():
     model = net()
-    with pytest.raises(ValueError, match=r"int64 \[40\], one per sample, got a tensor of shape \(3,\)"):
-        em.run(em.quantize(model, "generic8"), images(model), labels=torch.zeros(3))
     program = em.quantize(model, "generic8")
+    with pytest.raises(ValueError, match=r"int64 \[40\], one per sample, got a tensor of shape \(3,\)"):
+        em.run(program, images(model), labels=torch.zeros(3))
     with pytest.raises(ValueError, match=f"labels must be classes in 0..{program.classes - 1}, got {program.classes}"):
         em.run(program, images(model), labels=torch.full((len(images(model)),), program.classes))
 

@@ -107,9 +107,10 @@ def finetune(
                 x = scaled(x)
             for group in optimizer.param_groups:
                 group["lr"] = lr * (1 - done / total)
-            scores, wanted = model(x), labels[pick.to(labels.device)]
-            _labels.in_range(wanted, scores.shape[1])
-            loss = F.cross_entropy(scores, wanted.to(device))
+            scores = model(x)
+            if not done:  # before the first step, so that the net is not left half tuned
+                _labels.in_range(labels, scores.shape[1])
+            loss = F.cross_entropy(scores, labels[pick.to(labels.device)].to(device))
             if not loss.isfinite():
                 raise ValueError(f"the loss became {loss.item()} after {done} batches; use a smaller lr, got {lr}")
             optimizer.zero_grad()

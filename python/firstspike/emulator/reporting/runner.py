@@ -171,11 +171,10 @@ def _settled(scores: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _check_early_exit(program: Program) -> None:
-    readout, outputs = program.readout, program.layers[-1].neurons
-    lone = readout.classes in (None, outputs)
+    readout, last = program.readout, program.layers[-1]
     if readout.kind == "membrane":
         raise ValueError("early_exit needs a spiking readout; a membrane readout gives its result in the last step")
-    last = program.layers[-1]
+    lone = program.classes == last.neurons
     falls = readout.kind != "temporal-weighting" or (np.diff(readout.time_weights(last.stop - last.start)) < 0).all()
     if readout.kind == "temporal-weighting" and not (lone and falls):
         raise ValueError(
