@@ -45,7 +45,9 @@ def main(
         int, typer.Option(help="Local worker processes; -1: one per core; 0: run in this process.")
     ] = -1,
     results: Annotated[Path | None, typer.Option(help="Folder for results; by default paper/results.")] = None,
-    large: Annotated[bool, typer.Option("--large", help="Run the large setups (CIFAR, DVS Gesture) as well.")] = False,
+    large: Annotated[
+        bool, typer.Option("--large", help="Run the large setups (a wider net for MNIST, CIFAR, DVS Gesture) as well.")
+    ] = False,
     report_only: Annotated[
         bool, typer.Option("--report-only", help="Train nothing; make tables and report anew.")
     ] = False,

@@ -23,6 +23,7 @@ def test_smoke_needs_digits_only_and_paper_has_three_seeds_and_the_large_setups(
     paper = grid.load("paper")
     assert len(paper.seeds) >= 3 and all(len(condition.runs) >= 3 for condition in paper.conditions)
     assert {condition.runs[0].data for condition in paper.conditions if condition.large} == {
+        "mnist",
         "cifar10",
         "cifar100",
         "dvs-gesture",

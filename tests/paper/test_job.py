@@ -14,7 +14,12 @@ from firstspike import train as training
 from firstspike.inspect import HISTOGRAM_EDGES, layer_signals
 from paper import grid, job
 
-SHAPES = {"cifar10": (3, 32, 32, 10), "cifar100": (3, 32, 32, 100), "dvs-gesture": (16, 32, 32, 11)}
+SHAPES = {
+    "mnist": (1, 28, 28, 10),
+    "cifar10": (3, 32, 32, 10),
+    "cifar100": (3, 32, 32, 100),
+    "dvs-gesture": (16, 32, 32, 11),
+}
 
 
 def images(name, count, seed):
