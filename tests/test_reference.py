@@ -40,6 +40,13 @@ def test_fire_with_decay_by_hand() -> None:
     assert current.grad.flatten().tolist() == [4.25, 6.5, 7.0]
 
 
+def test_second_derivative_is_refused() -> None:
+    current = column(0.5, 0.25, 0.5, 1.0).requires_grad_()
+    (gradient,) = torch.autograd.grad(reference.fire(current).sum(), current, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        gradient.square().sum().backward()
+
+
 def test_fires_at_the_threshold_and_only_once() -> None:
     assert reference.fire(column(1.0, -3.0, 5.0)).flatten().tolist() == [1, 0, 0]
     assert reference.fire(column(1.0 - 2**-50, 0.0)).flatten().tolist() == [0, 0]

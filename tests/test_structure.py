@@ -27,6 +27,7 @@ LAYERS = [
         "_extension",
         "_fields",
         "_files",
+        "_first_order",
         "_geometry",
         "_labels",
         "_lock",

@@ -99,8 +99,6 @@ def _wants_gradient(arguments: tuple[Any, ...]) -> bool:
 def _recorded(
     forward: Callable[..., Any], save: Callable[..., None] | None, gradients: Callable[..., Any]
 ) -> Callable[..., Any]:
-    once = getattr(gradients, "__wrapped__", gradients)  # what `once_differentiable` guards where a graph is made
-
     class Eager(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:  # a setup_context of its own would cost 20 microseconds
@@ -111,7 +109,7 @@ def _recorded(
 
         @staticmethod
         def backward(ctx: Any, *at_outputs: Any) -> Any:
-            return gradients(ctx, *at_outputs) if torch.is_grad_enabled() else once(ctx, *at_outputs)
+            return gradients(ctx, *at_outputs)
 
     apply: Callable[..., Any] = Eager.apply
     return apply

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from .._first_order import first_order_only
 from .._geometry import Geometry
 from . import dropout, integrate, layer, normalize
 from ._eager import bypasses_dispatcher
@@ -87,7 +87,7 @@ class _Chain(torch.autograd.Function):
         return output
 
     @staticmethod
-    @once_differentiable
+    @first_order_only
     def backward(ctx: Any, gradient: Tensor | None, *_: Any) -> Any:
         stages: Sequence[Stage] = ctx.stages
         needs = ctx.needs_input_grad[2:]  # the anchor's, then three per stage

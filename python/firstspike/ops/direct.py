@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import grad as nn_grad
 
+from .._first_order import first_order_only
 from ._library import array, cpu, empty, operator, threads
 
 
@@ -56,7 +56,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(x, weight)
 
 
-@once_differentiable
+@first_order_only
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     x, weight = ctx.saved_tensors
     at_x = at_weight = at_bias = None

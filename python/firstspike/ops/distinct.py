@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .._checks import MAX_STEPS, SILENT
+from .._first_order import first_order_only
 from ._cuda import TILE
 from ._library import INPUT, anchor_like, array, cpu, empty, groups_of, operator, support_of, threads
 
@@ -105,7 +105,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
     ctx.save_for_backward(output[1], offset, place)
 
 
-@once_differentiable
+@first_order_only
 def _gradients(ctx: Any, gradient: Tensor, *_: Any) -> Sequence[Tensor | None]:
     return None, distinct_backward(gradient, *ctx.saved_tensors, ctx.pool), None, None, None
 

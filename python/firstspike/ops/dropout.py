@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .._checks import MAX_STEPS
+from .._first_order import first_order_only
 from ._cuda import TILE, Arguments, kernels, on_device, pointer
 from ._library import INPUT, anchor_like, array, cpu, empty, groups_of, operator, support_of, threads
 
@@ -129,7 +129,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
     ctx.save_for_backward(offset, place, seed)
 
 
-@once_differentiable
+@first_order_only
 def _gradients(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     offset, place, seed = ctx.saved_tensors
     return None, dropout_backward(gradient, offset, place, seed, ctx.shape, ctx.keep), None, None, None, None

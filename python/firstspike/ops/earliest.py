@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from .._first_order import first_order_only
 from ._library import INPUT, array, cpu, data_dependent_size, operator, support_of, threads
 
 WIDEST = 16  # windows of more than WIDEST x WIDEST units the kernel does not take
@@ -65,7 +65,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     ctx.save_for_backward(output[4], inputs[3])
 
 
-@once_differentiable
+@first_order_only
 def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     source, place = ctx.saved_tensors
     at_anchor = None if gradient is None or place is None else earliest_pool_backward(gradient, source, place)

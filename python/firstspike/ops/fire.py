@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from .._first_order import first_order_only
 from ._cuda import Arguments, kernels, on_device, pointer
 from ._library import array, cpu, operator, threads
 
@@ -86,7 +86,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(current)
 
 
-@once_differentiable
+@first_order_only
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     (current,) = ctx.saved_tensors
     return fire_backward(gradient, current, ctx.neuron), None

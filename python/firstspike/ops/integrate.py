@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from .._first_order import first_order_only
 from .._geometry import named
 from . import _cuda
 from ._cuda import Arguments, kernels, on_device, pointer, pointers
@@ -135,7 +135,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight)
 
 
-@once_differentiable
+@first_order_only
 def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
     results = integrate_layer_backward(gradient, *ctx.saved_tensors, ctx.geometry, ctx.decay, needs)

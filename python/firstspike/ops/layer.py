@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from .._first_order import first_order_only
 from .._geometry import named
 from . import _cuda
 from ._cuda import NO_SLOTS, Arguments, Recording, kernels, nothing_recorded, on_device, pointer, strides
@@ -199,7 +199,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], more: t
     ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight, offset, slope, place, *more)
 
 
-@once_differentiable
+@first_order_only
 def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * len(Forward._fields)

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from .._first_order import first_order_only
 from .._geometry import named
 from . import integrate, layer
 from ._library import INPUT, TILES, array, check_tile, cpu, operator, recorded, threads
@@ -47,7 +47,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     layer._save(ctx, inputs, output[:-1])
 
 
-@once_differentiable
+@first_order_only
 def _gradients(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
     at_spikes, at_membrane = gradients[0], gradients[-1]
     if at_spikes is not None and not ctx.record:

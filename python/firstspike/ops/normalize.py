@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from .._first_order import first_order_only
 from ._library import array, cpu, empty, operator, threads
 
 
@@ -83,7 +83,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
     ctx.save_for_backward(weight, gamma, output[1])
 
 
-@once_differentiable
+@first_order_only
 def _gradients(ctx: Any, gradient: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return None, None, None

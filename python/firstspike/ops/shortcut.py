@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from .._first_order import first_order_only
 from .._geometry import named
 from . import layer
 from ._library import INPUT, TILES, array, cpu, empty, operator, support_of, threads
@@ -91,7 +91,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     layer._save(ctx, inputs[:LAYER], output, (side.times, side.in_offset, side.in_place, side.scale))
 
 
-@once_differentiable
+@first_order_only
 def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * (LAYER + len(Shortcut._fields))

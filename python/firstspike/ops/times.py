@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from .._first_order import first_order_only
 from ._cuda import TILE, Arguments, kernels, on_device, pointer
 from ._library import array, cpu, groups_of, operator, support_of, threads
 
@@ -76,7 +76,7 @@ def _dense_anchor_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> Non
     ctx.save_for_backward(*support)
 
 
-@once_differentiable
+@first_order_only
 def _dense_anchor_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     offset, place = ctx.saved_tensors
     return at_support(gradient, offset, place), None, None, None

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from firstspike._first_order import first_order_only
 from firstspike.surrogate import Surrogate, triangle
 
 
@@ -41,7 +41,7 @@ class _Step(torch.autograd.Function):
         return (u >= 0).to(u.dtype)
 
     @staticmethod
-    @once_differentiable
+    @first_order_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (u,) = ctx.saved_tensors
         return grad * surrogate_derivative(u, ctx.surrogate), None
