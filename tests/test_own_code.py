@@ -1,13 +1,14 @@
 """Nets whose modules do more than their classes of ours: what reads their tensors refuses them, or warns of hooks."""
 
+import contextlib
 import warnings
 
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import prune
+from torch.nn.utils import parametrizations, prune
 
-from firstspike import SpikeTimes, emulator, models, nir, save
+from firstspike import SpikeTimes, emulator, load, models, nir, save
 from firstspike import nn as fs
 from firstspike.inspect import Monitor
 
@@ -159,3 +160,62 @@ def test_pruning_and_monitors_are_no_change():
         warnings.simplefilter("error")
         program = emulator.quantize(net)
     assert (program.layers[0].weight == 0).sum() >= 32
+
+
+def pruned():
+    """A net whose weights torch makes of others before each call, and of others than in its last call."""
+    net = chain()
+    for layer in list(net)[:3]:
+        prune.l1_unstructured(layer, "weight", amount=0.5)
+    net(torch.rand(2, 16)).sum().backward()
+    with torch.no_grad():
+        for layer in list(net)[:3]:
+            layer.weight_orig.neg_()
+    return net
+
+
+def parametrized():
+    net = chain(hidden=fs.TTFSLinear(8, 8, steps=STEPS, normalization=True))
+    for layer in list(net)[:3]:
+        parametrizations.weight_norm(layer)
+    return net
+
+
+@pytest.mark.parametrize("make", [pruned, parametrized])
+def test_weights_that_torch_makes_in_each_call_are_read_as_the_next_call_has_them(make):
+    net, x = make(), torch.rand(64, 16)
+    program, graph, checked = emulator.quantize(net), nir.to_nir(net), emulator.check(net).text()
+    ready = models.prepare_for_inference(net)
+    with pytest.warns(UserWarning, match="model is pruned") if make is pruned else contextlib.nullcontext():
+        qat = emulator.qat.prepare(net)
+    scores = net(x)
+    assert torch.equal(ready(x), scores) and torch.equal(nir.from_nir(graph)(x), scores)
+    assert (emulator.run(program, x).predictions == scores.argmax(1).numpy()).mean() > 0.8
+    assert checked == emulator.check(chain()).text()
+    assert (qat(x).argmax(1) == scores.argmax(1)).float().mean() > 0.8
+    assert torch.equal(net(x), scores)  # the net is what it was
+    assert "weight" not in dict(net[1].named_parameters())
+
+
+@pytest.mark.parametrize("make", [pruned, parametrized])
+def test_folding_ends_what_torch_makes_in_each_call(make):
+    net, x = make(), torch.rand(64, 16)
+    scores = net(x).detach()
+    for layer in list(net)[:3]:
+        layer.fold()
+        assert "weight" in dict(layer.named_parameters())
+    assert torch.equal(net(x), scores)
+    assert type(net[1]) is fs.TTFSLinear
+
+
+def test_a_pruned_net_is_saved_when_its_masks_are_permanent(tmp_path):
+    net, x = pruned(), torch.rand(5, 16)
+    with pytest.raises(TypeError, match=r"net\.0\.weight_orig; torch\.nn\.utils\.prune\.remove\(net\.0, 'weight'\)"):
+        save(net, tmp_path / "net")
+    with pytest.raises(TypeError, match="parametrizations"):
+        save(parametrized(), tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+    for layer in list(net)[:3]:
+        prune.remove(layer, "weight")
+    save(net, tmp_path / "net")
+    assert torch.equal(load(tmp_path / "net")(x), net(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,39 @@ def test_a_chain_of_layers(tmp_path: Path) -> None:
     fs.save(net, tmp_path / "net")
     x = torch.rand(4, 12, generator=generator(2))
     assert torch.equal(fs.load(tmp_path / "net")(x), net(x))
+
+
+def test_names_of_a_chain_are_kept(tmp_path: Path) -> None:
+    inner = nn.Sequential(OrderedDict(hidden=layers.TTFSLinear(8, 6, steps=4), out=layers.Integrate(6, 3, steps=4)))
+    chain = nn.Sequential(OrderedDict(first=layers.DirectLinear(16, 8, steps=4), rest=inner)).eval()
+    chain.add_module("readout", layers.MembraneReadout())
+    fs.save(chain, tmp_path / "chain")
+    again = fs.load(tmp_path / "chain")
+    x = torch.rand(5, 16, generator=generator(1))
+    assert torch.equal(again(x), chain(x))
+    assert list(again.state_dict()) == list(chain.state_dict()) and again.rest.hidden.steps == 4
+    fs.save(nn.ModuleList(chain.rest), tmp_path / "list")
+    assert [type(part) for part in fs.load(tmp_path / "list")] == [layers.TTFSLinear, layers.Integrate]
+
+
+def test_tensors_that_no_layer_of_ours_has_are_refused(tmp_path: Path) -> None:
+    def chain() -> nn.Sequential:
+        return nn.Sequential(layers.DirectLinear(16, 8, steps=4), layers.Integrate(8, 3, steps=4))
+
+    more, less, other = chain(), chain(), chain()
+    more.register_buffer("mean", torch.zeros(16))
+    del less[1].bias
+    less[1].bias = None
+    other[0].weight = nn.Parameter(torch.zeros(8, 15))
+    for net, message in (
+        (more, r"got net\.mean"),
+        (other, r"net\.0\.weight must have shape \(8, 16\), .*got \(8, 15\)"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            fs.save(net, tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+    fs.save(less, tmp_path / "net")
+    assert fs.load(tmp_path / "net")[1].bias is None
 
 
 def test_other_files_are_told_apart(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.utils import parametrize
 
 from . import _checks, models
 from . import nn as fs
@@ -38,7 +39,40 @@ _CHAINS: dict[str, type[nn.Module]] = {"Sequential": nn.Sequential, "ModuleList"
 
 
 def describe(module: nn.Module, name: str = "net") -> dict[str, Any]:
-    """What a module is built of, without its tensors, as JSON can hold it; TypeError naming a part of another kind."""
+    """What a module is built of, without its tensors, as JSON can hold it.
+
+    Raises TypeError naming a part of another kind, or a tensor that a module so built would not have.
+    """
+    described = _describe(module, name)
+    wanted, present = _shapes(rebuild, described), _shapes(lambda: module)
+    for key in [*present, *wanted]:
+        if wanted.get(key) != present.get(key):
+            raise TypeError(_misfit(f"{name}.{key}", wanted.get(key), present.get(key)))
+    return described
+
+
+def _shapes(make: Callable[..., nn.Module], *arguments: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of a module, which is made without memory for them."""
+    with torch.device("meta"):
+        tensors = make(*arguments).state_dict()
+    return {name: tuple(getattr(value, "shape", ())) for name, value in tensors.items()}
+
+
+def _misfit(name: str, wanted: tuple[int, ...] | None, present: tuple[int, ...] | None) -> str:
+    """What is wrong with a tensor; None: there is none."""
+    if present is None:
+        return f"net must have the tensors of firstspike's layers, but {name} is missing"
+    if wanted is not None:
+        return f"{name} must have shape {wanted}, as its layer's settings say, got {present}"
+    layer, _, tensor = name.rpartition(".")
+    pruned, _, kind = tensor.rpartition("_")
+    hint = f"; torch.nn.utils.prune.remove({layer}, {pruned!r}) makes its pruning permanent"
+    return (
+        f"net must have the tensors of firstspike's layers alone, got {name}{hint if kind in ('mask', 'orig') else ''}"
+    )
+
+
+def _describe(module: nn.Module, name: str) -> dict[str, Any]:
     kind = type(module)
     if has_own_forward(module):
         raise TypeError(
@@ -48,25 +82,30 @@ def describe(module: nn.Module, name: str = "net") -> dict[str, Any]:
         assert isinstance(module, models.TTFSNet)
         return {
             "kind": "TTFSNet",
-            "layers": [describe(layer, f"{name}.layers.{n}") for n, layer in enumerate(module.layers)],
-            "encoder": describe(module.encoder, f"{name}.encoder"),
-            "readout": describe(module.readout, f"{name}.readout"),
+            "layers": [_describe(layer, f"{name}.layers.{n}") for n, layer in enumerate(module.layers)],
+            "encoder": _describe(module.encoder, f"{name}.encoder"),
+            "readout": _describe(module.readout, f"{name}.readout"),
             "input_shape": list(module.input_shape),
             "config": module.described,
         }
     if kind is fs.Residual:
         assert isinstance(module, fs.Residual)
-        parts = [describe(part, f"{name}.layers.{n}") for n, part in enumerate(module.layers)]
+        parts = [_describe(part, f"{name}.layers.{n}") for n, part in enumerate(module.layers)]
         return {"kind": "Residual", "parts": parts, "settings": module.settings()}
     if kind.__name__ in _CHAINS and kind is _CHAINS[kind.__name__]:
-        return {
-            "kind": kind.__name__,
-            "parts": [describe(part, f"{name}.{n}") for n, part in module._modules.items() if part is not None],
-        }
+        named = {n: part for n, part in module._modules.items() if part is not None}
+        parts = [_describe(part, f"{name}.{n}") for n, part in named.items()]
+        described: dict[str, Any] = {"kind": kind.__name__, "parts": parts}
+        return described if [*named] == _numbers(parts) else described | {"names": [*named]}
     if kind is nn.Identity:
         return {"kind": "Identity"}
     if kind is nn.Flatten:
         return {"kind": "Flatten", "settings": {"start_dim": module.start_dim, "end_dim": module.end_dim}}
+    if parametrize.is_parametrized(module):
+        raise TypeError(
+            f"net must have no parametrizations of torch, got one at {name}; torch.nn.utils.parametrize.remove_parametrizations "
+            "makes it permanent"
+        )
     if _KINDS.get(kind.__name__) is not kind:
         raise TypeError(f"net must be made of firstspike's layers, got {kind.__name__} at {name}")
     settings: dict[str, Any] = module.settings()  # type: ignore[operator]
@@ -76,9 +115,14 @@ def describe(module: nn.Module, name: str = "net") -> dict[str, Any]:
                 f"net must have no quantizer, got {type(module.quantizer).__name__} at {name}; fold() puts it in"
             )
         normal = module.normalization
-        settings["normalization"] = None if normal is None else describe(normal, f"{name}.normalization")
+        settings["normalization"] = None if normal is None else _describe(normal, f"{name}.normalization")
         settings["gain"] = module.gain
     return {"kind": kind.__name__, "settings": settings}
+
+
+def _numbers(parts: Sequence[Any]) -> list[str]:
+    """The names of a chain's parts where they have none of their own."""
+    return [str(number) for number in range(len(parts))]
 
 
 def empty_net(described: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
@@ -87,9 +131,7 @@ def empty_net(described: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
     That is looked at before anything is allocated: a small file must not ask for much memory.
     """
     try:
-        with torch.device("meta"):
-            shapes = {name: value.shape for name, value in rebuild(described).state_dict().items()}
-        if shapes != {name: value.shape for name, value in tensors.items()}:
+        if _shapes(rebuild, described) != {name: tuple(value.shape) for name, value in tensors.items()}:
             raise ValueError("its tensors do not fit what it says it is built of")
         return rebuild(described)
     except KeyError as error:
@@ -116,7 +158,10 @@ def rebuild(described: Any, depth: int = 0) -> nn.Module:
         return fs.Residual([rebuild(part, depth + 1) for part in described["parts"]], **settings)
     if kind in _CHAINS:
         parts = [rebuild(part, depth + 1) for part in described["parts"]]
-        return nn.Sequential(*parts) if kind == "Sequential" else nn.ModuleList(parts)
+        chain = _CHAINS[kind]()
+        for name, part in zip(described.get("names", _numbers(parts)), parts, strict=True):
+            chain.add_module(name, part)
+        return chain
     if kind in ("Identity", "Flatten"):
         return nn.Identity() if kind == "Identity" else nn.Flatten(**settings)
     made = _KINDS[kind]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from typing import Any, TypeVar
 
+import torch
 from torch import nn
+from torch.nn.utils import parametrize, prune
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def has_own_forward(module: nn.Module) -> bool:
@@ -32,6 +38,42 @@ def warn_of_hooks(module: nn.Module, name: str, reader: str) -> None:
     """Warn of forward hooks in what the caller's caller was given by the user."""
     if has_hooks(module):
         warnings.warn(f"{name} has forward hooks, which {reader} leaves out", stacklevel=4)
+
+
+def refresh_weights(net: nn.Module) -> None:
+    """Make the weights anew that torch makes of other tensors before each call (pruning, weight_norm), without a graph.
+
+    Until its next call a layer has those of its last one: older than the last step of an optimizer, and not to be copied.
+    """
+    with torch.no_grad():
+        for module in net.modules():
+            for hook in module._forward_pre_hooks.values():
+                if type(hook).__module__.startswith("torch.nn.utils."):
+                    hook(module, ())
+
+
+def make_permanent(module: nn.Module) -> None:
+    """Make plain tensors, in place, of what torch's pruning and parametrizations make of a module's tensors in each call."""
+    for hook in [*module._forward_pre_hooks.values()]:
+        if isinstance(hook, prune.BasePruningMethod):
+            prune.remove(module, hook._tensor_name)
+    if parametrize.is_parametrized(module):
+        # Not torch's remove_parametrizations: it changes the class, which a copy shares with the module that it is of.
+        made: Any = module.parametrizations
+        values = {name: getattr(module, name).detach().clone() for name in made}
+        module.__class__ = parametrize.type_before_parametrizations(module)
+        del module.parametrizations
+        for name, value in values.items():
+            module.register_parameter(name, nn.Parameter(value))
+
+
+def copy_to_read(net: Module) -> Module:
+    """A copy in evaluation whose weights are those that the net's next call would use, and no longer made of others."""
+    refresh_weights(net)
+    copied = copy.deepcopy(net).eval()
+    for module in copied.modules():
+        make_permanent(module)
+    return copied
 
 
 def _is_known(place: str) -> bool:

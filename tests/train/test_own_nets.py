@@ -1,11 +1,13 @@
 """Nets of one's own in a run: found again by their description, compared on resuming, called with their own forward."""
 
 import json
+from collections import OrderedDict
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 from typer.testing import CliRunner
 
 from firstspike import SpikeTimes, models, save, train
@@ -111,6 +113,31 @@ def test_a_layer_that_is_called_twice(config, sets, tmp_path):
     assert curves(run(longer, sets, model=net(), directory=tmp_path / "parts")) == curves(
         run(longer, sets, model=net())
     )
+
+
+def test_a_chain_whose_parts_have_names(config, sets, tmp_path):
+    def net():
+        return nn.Sequential(OrderedDict(zip(("flat", "first", "second", "out", "readout"), chain(), strict=True)))
+
+    config = config.replace(spec="", epochs=1)
+    result = run(config, sets, model=net(), directory=tmp_path)
+    assert curves(result) == curves(run(config, sets, model=chain()))
+    found = load_model(tmp_path).model
+    assert train.evaluate(found, sets[1]) == result.test and found.second.steps == STEPS
+    assert len(run(config.replace(epochs=2), sets, model=net(), directory=tmp_path).history) == 2
+
+
+def test_a_pruned_net_is_given_again(config, sets, tmp_path):
+    def net():
+        made = chain()
+        prune.l1_unstructured(made[2], "weight", amount=0.5)
+        return made
+
+    result = run(config.replace(spec="", epochs=1), sets, model=net(), directory=tmp_path)
+    with pytest.raises(ValueError, match="give it again"):
+        load_model(tmp_path)
+    found = load_model(tmp_path, model=net()).model
+    assert train.evaluate(found, sets[1]) == result.test and int((found[2].weight == 0).sum()) == 128
 
 
 def test_commands_take_a_run_of_ones_own_chain(config, tmp_path):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from .._own_code import copy_to_read
 from ..nn import FirstSpike, Prepacked, SpikeInput, Synapse
 from ..nn.prepacked import can_prepack
 from ..spikes import SpikeTimes
@@ -28,7 +28,7 @@ class InferenceNet(nn.Module):
     def __init__(self, net: TTFSNet) -> None:
         super().__init__()
         self.spec, self.steps, self.input_shape = net.spec, net.steps, net.input_shape
-        copied = copy.deepcopy(net).eval()
+        copied = copy_to_read(net)
         stages = _stages(copied)
         copied.layers = nn.ModuleList(stages)
         self._net = copied.requires_grad_(False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import json
 import math
@@ -17,7 +16,7 @@ from .. import _checks
 from .. import nn as fs
 from .._description import describe
 from .._geometry import out_size, pooled
-from .._own_code import uncompiled, warn_of_hooks
+from .._own_code import copy_to_read, uncompiled, warn_of_hooks
 from ..models import TTFSNet, as_net
 from ..models.chain import sample_shape
 from ..models.coding import Readout
@@ -102,7 +101,7 @@ def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Mod
     if input_shape is None:
         first = next((module for module in net.modules() if isinstance(module, fs.Synapse)), None)
         input_shape = sample_shape(first)
-    made = copy.deepcopy(net).cpu().eval()
+    made = copy_to_read(net).cpu()
     for module in made.modules():
         if isinstance(module, fs.Synapse):
             module.fold()

@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from .. import _checks
 from .. import init as _init
+from .._own_code import make_permanent
 from ._hooks import BackwardHooks
 from ._inputs import Spikes, drop_spikes
 from .normalization import WeightNormalization
@@ -131,6 +132,7 @@ class Synapse(BackwardHooks):
 
         Afterwards `weight` and `bias` are new parameters, and there is no normalisation, affine or quantiser. Returns self.
         """
+        make_permanent(self)
         with torch.no_grad():
             weight, bias = self.effective_weight_and_bias()
         self.weight = nn.Parameter(weight.detach().clone())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from ... import nn as fs
+from ..._own_code import copy_to_read
 from ...models import TTFSNet, as_net
 from ..program import profile as profiles
 from ..program.profile import Profile
@@ -137,7 +137,7 @@ def _layer(name: str, layer: nn.Module, profile: Profile) -> list[Finding]:
 
 def _without(model: TTFSNet, profile: Profile) -> TTFSNet:
     """A copy of the net without the leaks that the chip lacks, and with weights that no rounding makes equal."""
-    made = copy.deepcopy(model).cpu().eval()
+    made = copy_to_read(model).cpu()
     draw = torch.Generator().manual_seed(0)
     for layer in made.layers:
         if isinstance(layer, _CORE_LAYERS):

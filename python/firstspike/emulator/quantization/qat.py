@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.nn.utils.prune import is_pruned
 
 from ... import _checks, _labels
 from ... import nn as fs
+from ..._own_code import refresh_weights
 from ...data import Normalize
 from ...models import TTFSNet, as_net
 from ..program import profile as profiles
@@ -33,7 +36,8 @@ def prepare(
     Normalisation and affine are folded into the weights first; then each core layer gets a `FakeQuantize` as its
     `quantizer`, so that `layer.weight` stays the unrounded weight. Arguments as in `quantize`. A bias stays at zero
     where the profile has none. The host layer (direct coding) keeps its float weights and is trained as well.
-    `quantize` of the result gives exactly the rounded network that was trained.
+    `quantize` of the result gives exactly the rounded network that was trained. torch's pruning and parametrizations are
+    folded in as well; of pruning it warns, since the zeros are trained like all weights.
 
     The copy can be pickled, saved with `torch.save` and moved to a device. Its state_dict loads into the result of
     `prepare` with the same arguments.
@@ -45,7 +49,11 @@ def prepare(
     """
     target = profiles.load(profile)
     bits, granularity = scales.checked_bits(bits, target), scales.checked_granularity(granularity, target)
-    made = copy.deepcopy(as_net(model, name="model"))
+    net = as_net(model, name="model")
+    if is_pruned(net):
+        warnings.warn("model is pruned: fine-tuning trains all its weights, those at zero as well", stacklevel=2)
+    refresh_weights(net)
+    made = copy.deepcopy(net)
     layers = list(made.layers)
     for layer in dict.fromkeys(layers):  # one that the net calls twice is rounded once
         if isinstance(layer, fs.TTFSLinear | fs.TTFSConv2d | fs.Integrate):

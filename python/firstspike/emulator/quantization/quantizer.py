@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ... import _checks
 from ... import nn as fs
 from ..._checks import one_of
+from ..._own_code import refresh_weights
 from ...data import Normalize
 from ...models import TTFSNet, as_net
 from ...spikes import SpikeTimes
@@ -76,6 +77,7 @@ def quantize(
     _checks.instance("name", name, str, "a str")
     model = as_net(model, None if calibration is None else tuple(calibration.shape[1:]), name="model")
     refuse_own_code(model)
+    refresh_weights(model)
     target = profiles.load(profile)
     one_of("biases", biases, ("refuse", "drop"))
     held = {module.bits for module in model.modules() if isinstance(module, FakeQuantize)}
