@@ -144,6 +144,9 @@ def test_hooks_are_warned_of():
     with pytest.warns(UserWarning, match=r"net\.1 has forward hooks, which the graph leaves out") as seen:
         nir.to_nir(net)
     assert seen[0].filename == __file__
+    with pytest.warns(UserWarning, match="a program leaves out") as seen:
+        emulator.check(net)
+    assert {warning.filename for warning in seen} == {__file__}
     assert torch.equal(models.prepare_for_inference(net)(x), net(x))
     handle.remove()
     with warnings.catch_warnings():

@@ -57,9 +57,11 @@ def path(name: str, value: object) -> Path:
 
 
 def function(name: str, value: object) -> None:
-    """Raise TypeError where `value` cannot be called."""
+    """Raise TypeError where `value` cannot be called, or is a class: a call would make an object and do nothing else."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, got {shown(value)}")
+    if isinstance(value, type):
+        raise TypeError(f"{name} must be a function, got the class {value.__name__}")
 
 
 def in_order(name: str, value: object, kind: type | tuple[type, ...], wanted: str) -> list[Any]:

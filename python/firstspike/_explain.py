@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 import torch
+from torch.nn import Sequential
 
 from . import _checks, _extension, _geometry
 from .models import TTFSNet
@@ -71,7 +72,14 @@ def explain(
     if isinstance(layer, TTFSNet):
         return layer.training_calls()
     if not isinstance(layer, (TTFSLinear, TTFSConv2d, Integrate)):
-        raise TypeError(f"layer must be a TTFSLinear, a TTFSConv2d or an Integrate, got {type(layer).__name__}")
+        chain = (
+            "; a chain runs layer by layer, models.as_net makes a TTFSNet of it"
+            if isinstance(layer, Sequential)
+            else ""
+        )
+        raise TypeError(
+            f"layer must be a TTFSNet, TTFSLinear, TTFSConv2d or Integrate, got {type(layer).__name__}{chain}"
+        )
     if batch is None:
         raise TypeError("batch must be given for a layer: its input, or the shape of it")
     if threads is None:

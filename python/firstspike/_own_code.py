@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import warnings
 from typing import Any, TypeVar
 
@@ -35,9 +36,12 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def warn_of_hooks(module: nn.Module, name: str, reader: str) -> None:
-    """Warn of forward hooks in what the caller's caller was given by the user."""
+    """Warn of forward hooks, at the line of the user's code that called into firstspike."""
     if has_hooks(module):
-        warnings.warn(f"{name} has forward hooks, which {reader} leaves out", stacklevel=4)
+        level, frame = 1, sys._getframe()
+        while frame.f_back is not None and _is_known(frame.f_globals.get("__name__", "")):
+            level, frame = level + 1, frame.f_back
+        warnings.warn(f"{name} has forward hooks, which {reader} leaves out", stacklevel=level)
 
 
 def refresh_weights(net: nn.Module) -> None:

@@ -73,7 +73,8 @@ def fit(
             `load_model` makes it again; one with code of its own must be given to it.
         loss: from scores [B, classes] and labels [B] to the mean loss or one loss per sample, instead of the
             cross-entropy.
-        optimizer: makes the optimizer of a net, instead of `config.optimizer`; the schedule scales its learning rates.
+        optimizer: makes the optimizer of a net, instead of `config.optimizer`, such as
+            `lambda net: torch.optim.Adam(net.parameters())`; the schedule scales its learning rates.
         init_from: a run, a model file or a file of `firstspike.save`, whose weights the net starts with; it must be of the
             same shape.
         callbacks: called after each epoch, in the first process, with the `Epoch` and the net.

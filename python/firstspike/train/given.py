@@ -49,10 +49,17 @@ class Given:
             _checks.function(f"callbacks[{number}]", callback)
 
     def made_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """What `optimizer` makes of a net; TypeError where it is no optimizer."""
+        """What `optimizer` makes of a net; TypeError where it is no optimizer, ValueError where it cannot train the net."""
         assert self.optimizer is not None
         made = self.optimizer(model)
         _checks.instance("optimizer", made, torch.optim.Optimizer, "a function that returns a torch.optim.Optimizer")
+        if isinstance(made, torch.optim.LBFGS):
+            raise ValueError("optimizer must need one gradient per step, got LBFGS, which asks for several")
+        own = set(model.parameters())
+        if own and not any(parameter in own for group in made.param_groups for parameter in group["params"]):
+            raise ValueError(
+                "optimizer must have parameters of the net that it is given, got those of another one alone"
+            )
         return made
 
     def names(self) -> dict[str, str]:
