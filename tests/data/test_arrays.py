@@ -53,6 +53,7 @@ def test_spike_times():
         ),
         (np.zeros((2, 3), np.uint8), [0, -1], ValueError, r"labels must be classes in 0..0, got -1"),
         (np.full((2, 3), np.inf), [0, 1], ValueError, "image 0 holds NaN or infinity"),
+        (np.ma.masked_less(np.zeros((2, 3)), 1), [0, 1], TypeError, r"x must be an array without a mask; filled\(0\)"),
         ("images", [0, 1], TypeError, "x must be an array or a tensor of numbers"),
     ],
 )

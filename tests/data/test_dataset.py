@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from firstspike import data
+from firstspike import SpikeTimes, data
 from firstspike.data import digits
 
 
@@ -63,6 +63,21 @@ def test_fields_are_checked():
     ]:
         with pytest.raises(ValueError, match=message):
             data.Dataset(**{**good, **change})
+
+
+def test_it_is_a_data_set_of_torch():
+    made = data.from_arrays(torch.arange(24.0).view(6, 1, 2, 2), torch.arange(6) % 2)
+    batches = list(torch.utils.data.DataLoader(made, batch_size=4))
+    assert [len(labels) for _, labels in batches] == [4, 2]
+    assert torch.equal(torch.cat([images for images, _ in batches]), made.images)
+    assert torch.equal(torch.stack([label for _, label in made]), made.labels)
+    first, _ = torch.utils.data.random_split(made, [2, 4])
+    assert first[1][0].shape == (1, 2, 2)
+    with pytest.raises(TypeError, match="index must be a whole number, got slice"):
+        made[1:3]
+    times = data.from_arrays(SpikeTimes(torch.zeros(2, 3, dtype=torch.uint8), 4), [0, 1])
+    with pytest.raises(TypeError, match="one sample alone"):
+        times[0]
 
 
 def test_digits():

@@ -94,6 +94,8 @@ def _tensor(name: str, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         _checks.readable(name, value)
         return value.detach()
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be an array without a mask; filled(0) gives one, with 0 where values are masked")
     try:
         return torch.from_numpy(np.array(value))  # a copy: what the caller changes later does not reach the data set
     except (TypeError, ValueError) as error:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -38,6 +38,9 @@ class Dataset:
         Dataset(digits: 360 samples of 1 x 8 x 8, uint8, 10 classes, from ...)
         >>> digits.subset(slice(0, 5)).labels.shape
         torch.Size([5])
+        >>> image, label = digits[0]
+        >>> image.shape, image.dtype
+        (torch.Size([1, 8, 8]), torch.uint8)
     """
 
     images: Tensor
@@ -85,6 +88,18 @@ class Dataset:
 
     def __len__(self) -> int:
         return self.images.shape[0]
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Sample `index` as the set holds it, and its label: what a torch DataLoader asks for. `subset` takes several."""
+        if self.steps is not None:
+            raise TypeError(
+                "spike times of one sample alone are no SpikeTimes: take subset(slice(i, i + 1)), or give the set to fit"
+            )
+        if not isinstance(index, SupportsIndex):
+            raise TypeError(
+                f"index must be a whole number, got {_checks.shown(index)}; subset takes a slice or a tensor"
+            )
+        return self.images[index], self.labels[index]
 
     @property
     def input_shape(self) -> tuple[int, ...]:
