@@ -1,6 +1,7 @@
 """Nets of one's own in a run: found again by their description, compared on resuming, called with their own forward."""
 
 import json
+import re
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -122,6 +123,7 @@ def test_a_chain_whose_parts_have_names(config, sets, tmp_path):
     config = config.replace(spec="", epochs=1)
     result = run(config, sets, model=net(), directory=tmp_path)
     assert curves(result) == curves(run(config, sets, model=chain()))
+    assert re.fullmatch(r"Result\(\w+, .*Sequential: 1 epochs, test accuracy .* %, \d+ parameters\)", repr(result))
     found = load_model(tmp_path).model
     assert train.evaluate(found, sets[1]) == result.test and found.second.steps == STEPS
     assert len(run(config.replace(epochs=2), sets, model=net(), directory=tmp_path).history) == 2

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..spikes import SpikeTimes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Observation:
     """A forward pass with its spikes, membrane and decision steps.
 
@@ -37,6 +37,11 @@ class Observation:
     silent: Tensor
     repeated: Tensor
     units: Tensor
+
+    def __repr__(self) -> str:
+        batch, classes = self.scores.shape
+        spikes = int(self.spikes().sum())
+        return f"Observation({batch} samples, {classes} classes, {spikes} spikes of {len(self.layers)} layers)"
 
     def spikes_per_neuron(self) -> Tensor:
         """The mean spikes per neuron, 0 to 1, of each firing layer: float64 [layers]; NaN for an empty batch."""

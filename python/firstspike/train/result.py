@@ -57,7 +57,7 @@ class Epoch:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A finished run.
 
@@ -89,6 +89,14 @@ class Result:
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)
     sessions: tuple[dict[str, Any], ...] = ()
+
+    def __repr__(self) -> str:
+        net = self.config.spec or self.given.get("model", "a given net")
+        name = str(self.data.get("train", {}).get("name", self.config.data))
+        return (
+            f"Result({name}, {net}: {len(self.history)} epochs, test accuracy {100 * self.test.accuracy:.2f} %, "
+            f"{self.parameters} parameters)"
+        )
 
     @property
     def test(self) -> Metrics:

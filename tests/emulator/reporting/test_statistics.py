@@ -23,6 +23,20 @@ def ran():
     return em.run(em.quantize(model, "loihi-like"), images(model), labels=labels)
 
 
+def test_they_print_in_one_line(ran):
+    assert re.fullmatch(r"Run\(40 samples through Program\(.*\), accuracy \d+\.\d\d %, \d+ spikes\)", repr(ran))
+    assert repr(em.report(ran)) == f"Report({ran!r}; text() has its tables)"
+    assert re.fullmatch(r"Layer\('1:TTFS.*', .* to .*, int\d+ weights, clocked\)", repr(ran.program.layers[0]))
+
+
+def test_a_run_without_samples_has_no_report(ran):
+    model = net()
+    empty = em.run(ran.program, images(model)[:0], labels=torch.zeros(0, dtype=torch.int64))
+    assert empty.accuracy is None and "accuracy" not in repr(empty)
+    with pytest.raises(ValueError, match="run must have at least one sample"):
+        em.report(empty)
+
+
 def test_energy_is_counters_times_table(ran):
     placement = em.place(ran.program)
     a, table = account(ran, "loihi-davies2018", placement), energy.load("loihi-davies2018")

@@ -53,7 +53,7 @@ def _check_bits(bits: int) -> None:
         raise ValueError(f"bits must be from 1 to 61, got {bits}")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Layer:
     """One layer of a program. Shapes are (height, width, channels); see docs/emulator.md for every field.
 
@@ -84,6 +84,10 @@ class Layer:
     update: str = "clocked"
     fire: str = "ge"
     scale: NDArray[np.float64] = field(default_factory=lambda: np.ones(1))
+
+    def __repr__(self) -> str:
+        source, neurons = (" x ".join(map(str, shape)) for shape in (self.in_shape, self.out_shape))
+        return f"Layer({self.name!r}, {self.kind}, {source} to {neurons}, {self.weight.dtype} weights, {self.update})"
 
     @property
     def neurons(self) -> int:

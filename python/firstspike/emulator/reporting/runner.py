@@ -22,7 +22,7 @@ from ..program.program import Program
 BATCH = 1000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """Results of a program on B samples; L layers.
 
@@ -53,10 +53,15 @@ class Run:
     labels: NDArray[np.int64] | None
     trace: dict[str, NDArray[np.generic]]
 
+    def __repr__(self) -> str:
+        accuracy = "" if self.accuracy is None else f", accuracy {100 * self.accuracy:.2f} %"
+        spikes = int(self.count("spikes").sum())
+        return f"Run({len(self.predictions)} samples through {self.program!r}{accuracy}, {spikes} spikes)"
+
     @property
     def accuracy(self) -> float | None:
-        """Share of right predictions, 0 to 1; None without labels."""
-        return None if self.labels is None else float((self.predictions == self.labels).mean())
+        """Share of right predictions, 0 to 1; None without labels or samples."""
+        return None if self.labels is None or not len(self.labels) else float((self.predictions == self.labels).mean())
 
     def count(self, name: str) -> NDArray[np.int64]:
         """One counter of `COUNTERS`, int64 [B, L]."""

@@ -24,7 +24,7 @@ from .runner import Run
 _MISMATCHES = ("sample", "label", "float", "emulator", "tie", "silent")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Report:
     """Results and cost of a run, as tables.
 
@@ -44,6 +44,9 @@ class Report:
     accounts: list[Account] = field(default_factory=list)
     float_predictions: np.ndarray | None = None
     origin: dict[str, Any] = field(default_factory=_provenance.record)
+
+    def __repr__(self) -> str:
+        return f"Report({self.run!r}; text() has its tables)"
 
     def summary(self) -> dict[str, Any]:
         """The main figures as JSON values; None where unknown. `labels.LABELS` says what each key means."""
@@ -213,6 +216,8 @@ def report(
         True
     """
     _checks.instance("run", run, Run, "a firstspike.emulator.Run")
+    if not len(run.predictions):
+        raise ValueError("run must have at least one sample")
     _checks.optional("placement", placement, Placement, "a firstspike.emulator.Placement")
     if float_predictions is not None:
         _checks.instance("float_predictions", float_predictions, np.ndarray, "a numpy array")
