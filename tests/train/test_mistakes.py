@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -79,3 +80,23 @@ def test_a_net_whose_scores_change_with_the_batch(config, sets):
 def test_a_net_without_anything_to_train(config, sets, net):
     with pytest.raises(ValueError, match=r"the net must have a parameter that is trained and that the loss depends on"):
         run(config.replace(spec=""), sets, model=net())
+
+
+def test_an_optimizer_that_would_train_nothing_is_refused(config, sets):
+    other = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="optimizer must have parameters of the net that it is given"):
+        run(config, sets, optimizer=lambda net: torch.optim.SGD(other.parameters(), lr=0.1))
+    with pytest.raises(ValueError, match="optimizer must need one gradient per step, got LBFGS"):
+        run(config, sets, optimizer=lambda net: torch.optim.LBFGS(net.parameters()))
+    run(config.replace(epochs=1), sets, optimizer=lambda net: torch.optim.SGD(net.layers[1].parameters(), lr=0.1))
+
+
+def test_classes_in_place_of_functions_are_refused(config, sets):
+    class Stop:
+        def __init__(self, epoch, net):
+            raise AssertionError("never made")
+
+    for name, value in (("loss", nn.CrossEntropyLoss), ("optimizer", torch.optim.Adam), (r"callbacks\[0\]", Stop)):
+        given = {name.partition("\\")[0]: [value] if name.startswith("callbacks") else value}
+        with pytest.raises(TypeError, match=f"{name} must be a function, got the class {value.__name__}"):
+            run(config, sets, **given)
