@@ -156,6 +156,8 @@ def test_calibration_keeps_the_readout_inside_its_register():
     loose, tight = em.quantize(model, p), em.quantize(model, p, calibration=x)
     assert em.run(loose, x).count("membrane_overflows")[:, -1].sum() > 0
     assert em.run(tight, x).count("membrane_overflows")[:, -1].sum() == 0
+    with pytest.raises(ValueError, match="calibration must have at least one sample"):
+        em.quantize(model, p, calibration=x[:0])
 
 
 def test_biases_are_on_the_weights_grid():

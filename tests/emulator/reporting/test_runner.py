@@ -168,6 +168,7 @@ def test_trace_holds_every_layer():
     ("inputs", "error", "text"),
     [
         (torch.zeros(2, 2, 8, 8, dtype=torch.float64), TypeError, "uint8 or float32"),
+        (torch.full((2, 2, 8, 8), torch.nan), ValueError, r"images must be finite, got nan at \(0, 0, 0, 0\)"),
         ([1, 2], TypeError, "SpikeTimes or a torch.Tensor"),
         (SpikeTimes(torch.zeros(2, 6, 8, 8, dtype=torch.uint8), 3), ValueError, "steps = 6, got 3"),
         (SpikeTimes(torch.zeros(2, 5, 8, 8, dtype=torch.uint8), 6), ValueError, r"\[batch, 6, 8, 8\]"),

@@ -29,6 +29,14 @@ def test_they_print_in_one_line(ran):
     assert re.fullmatch(r"Layer\('1:TTFS.*', .* to .*, int\d+ weights, clocked\)", repr(ran.program.layers[0]))
 
 
+def test_a_placement_of_another_program_is_refused(ran):
+    for other in (em.quantize(net(), "loihi-like", bits=4), em.quantize(net("4C3-7C3-5"), "loihi-like"), em.quantize(net())):
+        with pytest.raises(ValueError, match=r"placement must be of the program that was run, Program\("):
+            em.report(ran, placement=em.place(other))
+    same = em.quantize(net(), "loihi-like")
+    assert em.report(ran, placement=em.place(same)).placement.program is same
+
+
 def test_a_run_without_samples_has_no_report(ran):
     model = net()
     empty = em.run(ran.program, images(model)[:0], labels=torch.zeros(0, dtype=torch.int64))

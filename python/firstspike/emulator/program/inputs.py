@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ... import _checks
 from ..._geometry import out_size
 from ...spikes import SpikeTimes
 from .program import Program
@@ -48,6 +49,7 @@ def _encode(program: Program, x: Tensor) -> SpikeTimes:
         x = encoder.normalize(x)
     if x.dtype != torch.float32:
         raise TypeError(f"images must be uint8 or float32, got {x.dtype}")
+    _checks.finite("images", x)
     check_images(program, tuple(x.shape[1:]))
     with torch.inference_mode():
         return encoder.spikes(x, program.steps)

@@ -90,6 +90,20 @@ class Program:
         """How many classes the readout tells apart."""
         return self.readout.classes or self.layers[-1].neurons
 
+    def has_synapses_of(self, other: Program) -> bool:
+        """Whether the two have the same layers on the same chip: the same shapes, strides and weights."""
+        layers = list(zip(self.layers, other.layers, strict=False))
+        return (
+            len(self.layers) == len(other.layers)
+            and self.profile == other.profile
+            and all(
+                (one.kind, one.in_shape, one.out_shape, one.pool, one.stride, one.padding)
+                == (two.kind, two.in_shape, two.out_shape, two.pool, two.stride, two.padding)
+                and np.array_equal(one.weight, two.weight)
+                for one, two in layers
+            )
+        )
+
     def engine(self) -> Engine:
         """The program, loaded into the C++ core."""
         return Engine(self.layers, steps=self.steps, total_steps=self.total_steps)

@@ -73,6 +73,8 @@ def quantize(
     """
     if calibration is not None:
         _checks.batch("calibration", calibration, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
+        if not len(calibration):
+            raise ValueError("calibration must have at least one sample")
     _checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
     _checks.instance("name", name, str, "a str")
     model = as_net(model, None if calibration is None else tuple(calibration.shape[1:]), name="model")

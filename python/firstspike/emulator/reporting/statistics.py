@@ -219,6 +219,10 @@ def report(
     if not len(run.predictions):
         raise ValueError("run must have at least one sample")
     _checks.optional("placement", placement, Placement, "a firstspike.emulator.Placement")
+    if placement is not None and not placement.program.has_synapses_of(run.program):
+        raise ValueError(
+            f"placement must be of the program that was run, {run.program!r}, got that of {placement.program!r}"
+        )
     if float_predictions is not None:
         _checks.instance("float_predictions", float_predictions, np.ndarray, "a numpy array")
         if float_predictions.shape != run.predictions.shape:
