@@ -53,11 +53,11 @@ def test_silent_images_decide_after_all_steps():
     no = torch.zeros(0, dtype=torch.int64)
     seen = Observation(
         torch.zeros(3, 2), [SpikeTimes(times, 3)], None, torch.tensor([3, 0, 1]), torch.tensor([False, False, True]),
-        torch.tensor([True, False, False]), no, no,
+        torch.tensor([True, False, False]), no, no, 3,
     )  # fmt: skip
     meter = Meter(torch.device("cpu"))
     meter.add(seen.scores, torch.tensor([0, 0, 1]), torch.tensor(6.0))
-    meter.observe(seen, 3)
+    meter.observe(seen)
     found = meter.metrics(ProcessGroup())
     assert found.accuracy == pytest.approx(2 / 3) and found.loss == 2.0
     assert (found.steps_mean, found.steps_median, found.steps_p95) == (2.0, 2.0, 3.0)

@@ -129,6 +129,21 @@ def test_a_chain_whose_parts_have_names(config, sets, tmp_path):
     assert len(run(config.replace(epochs=2), sets, model=net(), directory=tmp_path).history) == 2
 
 
+def test_spikes_of_a_chain_are_measured_as_those_of_its_net(config, sets):
+    config = config.replace(spec="", epochs=2)
+    one, other = run(config, sets, model=chain()), run(config, sets, model=models.as_net(chain(), (1, 6, 6)))
+    assert one.test == other.test and len(one.test.spikes_per_layer) == 2
+    assert one.history[0].train == other.history[0].train and one.test.steps_mean <= STEPS
+    net = chain().eval()
+    plain = train.evaluate(net, sets[1])
+    for part in (net, net[0]):
+        handle = part.register_forward_hook(lambda module, args, output: None)
+        measured = train.evaluate(net, sets[1])
+        assert measured.spikes_per_layer is None and measured.accuracy == plain.accuracy
+        handle.remove()
+    assert train.evaluate(nn.Sequential(net, nn.Softmax(1)), sets[1]).spikes_per_layer is None
+
+
 def test_a_pruned_net_is_given_again(config, sets, tmp_path):
     def net():
         made = chain()

@@ -125,6 +125,7 @@ class TTFSNet(nn.Module):
             silent,
             torch.stack([pool.repeated for pool in pools]) if pools else none,
             torch.stack([pool.units for pool in pools]) if pools else none,
+            self.steps,
         )
 
     def _run(self, x: Tensor | SpikeTimes, seen: list[SpikeTimes] | None) -> tuple[SpikeTimes | Tensor, Tensor | None]:

@@ -22,6 +22,7 @@ class Observation:
     ties: bool [B], the first output step has spikes of several classes. silent: bool [B], no output spike. Both are
     False with a membrane readout.
     repeated, units: int64 [P], for each max pool the pooled units that fired more than once, and all pooled units.
+    steps: T.
 
     Examples:
         >>> seen = models.mlp("64-32-10", steps=8).observe(torch.rand(4, 64))
@@ -37,6 +38,7 @@ class Observation:
     silent: Tensor
     repeated: Tensor
     units: Tensor
+    steps: int
 
     def __repr__(self) -> str:
         batch, classes = self.scores.shape

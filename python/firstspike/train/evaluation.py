@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -13,12 +11,14 @@ from .. import _checks, _labels
 from .._modes import evaluating
 from .._own_code import has_hooks, has_own_forward
 from ..data import Dataset, Normalize
-from ..models import TTFSNet
+from ..models import TTFSNet, as_net
+from ..spikes import SpikeTimes
 from .batches import Data, batches, loader_batches
 from .distributed import ProcessGroup
 from .metrics import Meter, Metrics
 
 BATCH = 500
+_PASSED_OVER = (nn.Sequential, nn.Flatten, nn.Identity)  # parts of a chain that a TTFSNet of it does not call
 
 
 def evaluate(
@@ -32,8 +32,8 @@ def evaluate(
     """Measure a net on all samples of a data set; the loss is the cross-entropy, without smoothing.
 
     Args:
-        model: any module from [B, C, H, W] to scores [B, classes]; of a `TTFSNet` the spikes are measured, too, unless it has
-            a forward of its own or hooks.
+        model: any module from [B, C, H, W] to scores [B, classes]; of a `TTFSNet`, and of a Sequential that `models.as_net`
+            takes, the spikes are measured, too, unless it has a forward of its own or hooks.
         dataset: a `data.Dataset` on the net's device, or a DataLoader of (input, label).
         normalize: conversion of the images; None divides uint8 by 255 and leaves floats as they are.
         batch: samples per batch; a DataLoader has its own.
@@ -65,21 +65,37 @@ def evaluate(
     meter = Meter(device)
     with evaluating(model), torch.inference_mode():
         for x, labels, _ in work:
-            if can_observe(model):
-                seen = model.observe(x)
-                meter.observe(seen, model.steps)
-                scores = seen.scores
-            else:
+            net = observable(model, x)
+            if net is None:
                 scores = model(x)
+            else:
+                seen = net.observe(x)
+                meter.observe(seen)
+                scores = seen.scores
             check_scores(scores, len(labels))
             check_labels(labels, scores.shape[1])
             meter.add(scores, labels, F.cross_entropy(scores, labels, reduction="sum"))
     return meter.metrics(processes)
 
 
-def can_observe(model: nn.Module) -> TypeGuard[TTFSNet]:
-    """Whether `observe` has the scores of a call: of a TTFSNet without a forward of its own and without hooks."""
-    return isinstance(model, TTFSNet) and not has_own_forward(model) and not has_hooks(model)
+def observable(model: nn.Module, x: torch.Tensor | SpikeTimes) -> TTFSNet | None:
+    """The net whose `observe` has the scores that a call of the model on x has, where there is one.
+
+    It is a TTFSNet without a forward of its own and without hooks, or what `as_net` makes of such a chain of our layers.
+    """
+    chain = isinstance(model, nn.Sequential)
+    if not chain and not isinstance(model, TTFSNet):
+        return None
+    passed_over = [part for part in model.modules() if isinstance(part, _PASSED_OVER)] if chain else []
+    if any(has_own_forward(part) or has_hooks(part) for part in (model, *passed_over)):
+        return None
+    try:
+        net = as_net(model, tuple(x.shape[1:]))
+    except (TypeError, ValueError):
+        return None  # a chain with parts of another kind
+    if chain:
+        net.training = model.training
+    return net
 
 
 def check_scores(scores: object, samples: int) -> None:

@@ -21,7 +21,7 @@ from .averaging import WeightAverage
 from .batches import Batch, Data, batches, count, loader_batches
 from .config import Config
 from .distributed import ProcessGroup
-from .evaluation import can_observe, check_labels, check_scores
+from .evaluation import check_labels, check_scores, observable
 from .metrics import Meter, Metrics
 from .progress import ProgressBar
 from .schedule import learning_rate
@@ -53,8 +53,9 @@ class Forward(nn.Module):
 
     def forward(self, x: Tensor, observed: bool) -> tuple[Tensor, Observation | None]:
         """Scores [B, classes], and the observation if asked for and the net has spikes."""
-        if observed and can_observe(self.model):
-            seen = self.model.observe(x)
+        net = observable(self.model, x) if observed else None
+        if net is not None:
+            seen = net.observe(x)
             return seen.scores, seen
         scores: Tensor = self.model(x)
         return scores, None
@@ -132,7 +133,6 @@ def train_epoch(
     per_epoch = count(dataset, config.batch)
     inner: Any = getattr(forward, "module", forward)
     net: nn.Module = inner.model
-    steps: int = getattr(net, "steps", config.steps)
     learned = bool(learned_thresholds(forward))
     forward.train()
     meter, inside, rate = Meter(device), 0.0, config.lr
@@ -161,7 +161,7 @@ def train_epoch(
         inside += time.perf_counter() - start
         meter.add(scores, labels, loss)
         if seen is not None:
-            meter.observe(seen, steps)
+            meter.observe(seen)
         bar.step(meter)
     metrics = meter.metrics(processes)
     advice = f"try a smaller lr than {config.lr}, a warmup, or clip"

@@ -78,10 +78,10 @@ class Meter:
         self._images += len(labels)
         self._predicted += torch.stack((loss.detach(), right))
 
-    def observe(self, seen: Observation, steps: int) -> None:
+    def observe(self, seen: Observation) -> None:
         """Add what a batch's spikes did; a part of the batches may be enough."""
-        cost = (seen.decision_step + 1).clamp(max=steps)
-        self._sum("steps", torch.bincount(cost, minlength=steps + 1))
+        cost = (seen.decision_step + 1).clamp(max=seen.steps)
+        self._sum("steps", torch.bincount(cost, minlength=seen.steps + 1))
         self._sum("ties", seen.ties.sum())
         self._sum("silent", seen.silent.sum())
         fired = [(~layer.silent).sum() for layer in seen.layers]  # none in a net without a firing layer

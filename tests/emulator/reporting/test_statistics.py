@@ -30,7 +30,11 @@ def test_they_print_in_one_line(ran):
 
 
 def test_a_placement_of_another_program_is_refused(ran):
-    for other in (em.quantize(net(), "loihi-like", bits=4), em.quantize(net("4C3-7C3-5"), "loihi-like"), em.quantize(net())):
+    for other in (
+        em.quantize(net(), "loihi-like", bits=4),
+        em.quantize(net("4C3-7C3-5"), "loihi-like"),
+        em.quantize(net()),
+    ):
         with pytest.raises(ValueError, match=r"placement must be of the program that was run, Program\("):
             em.report(ran, placement=em.place(other))
     same = em.quantize(net(), "loihi-like")
