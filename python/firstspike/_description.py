@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,18 +44,21 @@ def describe(module: nn.Module, name: str = "net") -> dict[str, Any]:
     Raises TypeError naming a part of another kind, or a tensor that a module so built would not have.
     """
     described = _describe(module, name)
-    wanted, present = _shapes(rebuild, described), _shapes(lambda: module)
+    wanted, present = _planned(described), _shapes(module.state_dict())
     for key in [*present, *wanted]:
         if wanted.get(key) != present.get(key):
             raise TypeError(_misfit(f"{name}.{key}", wanted.get(key), present.get(key)))
     return described
 
 
-def _shapes(make: Callable[..., nn.Module], *arguments: Any) -> dict[str, tuple[int, ...]]:
-    """The shapes of the tensors of a module, which is made without memory for them."""
-    with torch.device("meta"):
-        tensors = make(*arguments).state_dict()
+def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(getattr(value, "shape", ())) for name, value in tensors.items()}
+
+
+def _planned(described: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of the module of a description, without memory for them."""
+    with torch.device("meta"):
+        return _shapes(rebuild(described).state_dict())
 
 
 def _misfit(name: str, wanted: tuple[int, ...] | None, present: tuple[int, ...] | None) -> str:
@@ -131,7 +134,7 @@ def empty_net(described: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
     That is looked at before anything is allocated: a small file must not ask for much memory.
     """
     try:
-        if _shapes(rebuild, described) != {name: tuple(value.shape) for name, value in tensors.items()}:
+        if _planned(described) != _shapes(tensors):
             raise ValueError("its tensors do not fit what it says it is built of")
         return rebuild(described)
     except KeyError as error:

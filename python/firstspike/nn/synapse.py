@@ -130,7 +130,8 @@ class Synapse(BackwardHooks):
     def fold(self) -> Self:
         """Put all that acts on weight and bias into them, in place: what the layer computes stays the same to the bit.
 
-        Afterwards `weight` and `bias` are new parameters, and there is no normalisation, affine or quantiser. Returns self.
+        Afterwards `weight` and `bias` are new parameters, and there is no normalisation, affine or quantiser, and no pruning
+        or parametrization of torch. Returns self.
         """
         make_permanent(self)
         with torch.no_grad():

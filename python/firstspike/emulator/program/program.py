@@ -92,7 +92,6 @@ class Program:
 
     def has_synapses_of(self, other: Program) -> bool:
         """Whether the two have the same layers on the same chip: the same shapes, strides and weights."""
-        layers = list(zip(self.layers, other.layers, strict=False))
         return (
             len(self.layers) == len(other.layers)
             and self.profile == other.profile
@@ -100,7 +99,7 @@ class Program:
                 (one.kind, one.in_shape, one.out_shape, one.pool, one.stride, one.padding)
                 == (two.kind, two.in_shape, two.out_shape, two.pool, two.stride, two.padding)
                 and np.array_equal(one.weight, two.weight)
-                for one, two in layers
+                for one, two in zip(self.layers, other.layers, strict=True)
             )
         )
 
