@@ -89,8 +89,14 @@ def real(name: str, value: object, low: float = -math.inf, high: float = math.in
         return value
     number = _as_float(name, value)
     if not math.isfinite(number) or number < low or number > high or (open_low and number == low):
-        raise ValueError(f"{name} must be a finite number in {'(' if open_low else '['}{low}, {high}], got {number}")
+        raise ValueError(f"{name} must be a finite number{_interval(low, high, open_low)}, got {number}")
     return number
+
+
+def _interval(low: float, high: float, open_low: bool) -> str:
+    if high == math.inf:
+        return "" if low == -math.inf else f" above {low:g}" if open_low else f" of at least {low:g}"
+    return f" in {'(' if open_low else '['}{low}, {high}]"
 
 
 def positive(name: str, value: object, high: float = math.inf) -> float:

@@ -91,7 +91,7 @@ def test_it_trains() -> None:
         (lambda: nn.Residual(3), TypeError, "layers must be TTFSConv2d or TTFSLinear in order, got 3"),  # type: ignore[arg-type]
         (lambda: nn.Residual([]), ValueError, "layers must be at least one"),
         (lambda: nn.Residual([nn.Integrate(3, 3, steps=4)]), TypeError, "layers must be TTFSConv2d or TTFSLinear"),
-        (lambda: block(scale=float("nan")), ValueError, "scale must be a finite number"),
+        (lambda: block(scale=float("nan")), ValueError, "scale must be a finite number, got nan"),
         (lambda: block(learn_scale=1), TypeError, "learn_scale must be True or False, got 1"),
         (lambda: block()(torch.zeros(2)), TypeError, r"spikes must be SpikeTimes \(a block cannot stand"),
     ],
