@@ -67,12 +67,13 @@ def _misfit(name: str, wanted: tuple[int, ...] | None, present: tuple[int, ...] 
         return f"net must have the tensors of firstspike's layers, but {name} is missing"
     if wanted is not None:
         return f"{name} must have shape {wanted}, as its layer's settings say, got {present}"
-    layer, _, tensor = name.rpartition(".")
-    pruned, _, kind = tensor.rpartition("_")
-    hint = f"; torch.nn.utils.prune.remove({layer}, {pruned!r}) makes its pruning permanent"
-    return (
-        f"net must have the tensors of firstspike's layers alone, got {name}{hint if kind in ('mask', 'orig') else ''}"
+    made = name.endswith(("_orig", "_mask", "_g", "_v", "_u"))
+    hint = (
+        "; make permanent what torch.nn.utils put on the weight, as prune.remove and remove_weight_norm do"
+        if made
+        else ""
     )
+    return f"net must have the tensors of firstspike's layers alone, got {name}{hint}"
 
 
 def _describe(module: nn.Module, name: str) -> dict[str, Any]:

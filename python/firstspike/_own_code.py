@@ -12,6 +12,8 @@ from torch import nn
 from torch.nn.utils import parametrize, prune
 
 Module = TypeVar("Module", bound=nn.Module)
+# The functions of torch.nn.utils that remove the older norms, by the class of their hook; by name, as torch may drop them.
+_REMOVERS = {"WeightNorm": "remove_weight_norm", "SpectralNorm": "remove_spectral_norm"}
 
 
 def has_own_forward(module: nn.Module) -> bool:
@@ -57,10 +59,13 @@ def refresh_weights(net: nn.Module) -> None:
 
 
 def make_permanent(module: nn.Module) -> None:
-    """Make plain tensors, in place, of what torch's pruning and parametrizations make of a module's tensors in each call."""
-    for hook in [*module._forward_pre_hooks.values()]:
+    """Make plain tensors, in place, of what torch's pruning, norms and parametrizations make of a module's in each call."""
+    hooks: list[Any] = [*module._forward_pre_hooks.values()]
+    for hook in hooks:
         if isinstance(hook, prune.BasePruningMethod):
             prune.remove(module, hook._tensor_name)
+        elif type(hook).__name__ in _REMOVERS and type(hook).__module__.startswith("torch.nn.utils."):
+            getattr(torch.nn.utils, _REMOVERS[type(hook).__name__])(module, hook.name)
     if parametrize.is_parametrized(module):
         # Not torch's remove_parametrizations: it changes the class, which a copy shares with the module that it is of.
         made: Any = module.parametrizations
