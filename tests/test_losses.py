@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from firstspike import SpikeTimes, functional, losses, nn
+from firstspike import SpikeTimes, encode, functional, losses, nn
 from firstspike.surrogate import atan, triangle
 
 from .samples import SILENT, generator
@@ -30,7 +30,7 @@ def test_values() -> None:
     assert float(losses.spike_count(SPIKES)) == pytest.approx(2 / 6)
     assert float(losses.latency(SPIKES)) == pytest.approx((0 + 3 + 4 * 4) / T / 6)
     membrane = torch.zeros(T, 2, 3)
-    membrane[-1] = torch.tensor([[2.0, 0, 0.25], [1.5, -1, 0.5]])
+    membrane[-1] = torch.tensor([[2.0, 0, 0.25], [1.0, -1, 0.5]])
     assert float(losses.existence(SPIKES, membrane)) == pytest.approx((0.75 + 0 + 2 + 0.5) / 6)
 
 
@@ -60,6 +60,17 @@ def test_gradients(name: str, source: str) -> None:
     (want,) = torch.autograd.grad(expected, current)
     assert want.abs().max() > 0
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_existence_asks_for_the_threshold_of_the_layer(learned: bool) -> None:
+    layer = nn.TTFSLinear(20, 30, steps=8, threshold=2.0, generator=generator(0))
+    if learned:
+        layer.threshold = torch.nn.Parameter(torch.full((30,), 2.0))
+    spikes, membrane = layer(encode.latency(torch.rand(5, 20, generator=generator(1)), steps=8), membrane=True)
+    assert float(losses.existence(spikes, membrane, threshold=1.0 if learned else 2.0).detach()) > 0
+    with pytest.raises(ValueError, match="threshold must be the layer's, which no silent neuron reaches, got"):
+        losses.existence(spikes, membrane, threshold=0.5 if learned else 1.0)
 
 
 def test_existence_wakes_a_silent_layer() -> None:

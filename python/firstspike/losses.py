@@ -13,6 +13,8 @@ from torch import Tensor
 from . import _checks, _labels
 from .spikes import SpikeTimes
 
+_ROUNDING = 1.001  # of a potential near the threshold
+
 
 def times(spikes: SpikeTimes) -> Tensor:
     """Differentiable times in steps, float32 [B, ...], T where silent, of SpikeTimes [B, ...].
@@ -118,7 +120,10 @@ def existence(spikes: SpikeTimes, membrane: Tensor, threshold: float = 1.0) -> T
     A silent neuron whose potential stays far from the threshold gets no surrogate gradient; here it gets one from its last
     potential, so that it learns to fire. After the weight sum cost of Mostafa (arXiv 1606.08165), which asks instead that the
     weights of a neuron sum to its threshold at least.
-    spikes, membrane: as `layer(x, membrane=True)` returns them, [B, ...] and float32 [T, B, ...].
+    spikes, membrane: as `layer(x, membrane=True)` returns them, [B, ...] and float32 [T, B, ...]. threshold: the layer's
+    number; 1 where the layer learns its thresholds, in which its membrane is measured then.
+
+    Raises ValueError where a silent neuron ends at the threshold or above: the threshold is not the layer's.
 
     Examples:
         >>> layer = nn.TTFSLinear(4, 3, steps=8)
@@ -131,8 +136,11 @@ def existence(spikes: SpikeTimes, membrane: Tensor, threshold: float = 1.0) -> T
     membrane = _checks.float32("membrane", membrane)
     if membrane.shape != (spikes.steps, *spikes.shape):
         raise ValueError(f"membrane must have shape {(spikes.steps, *spikes.shape)}, got {tuple(membrane.shape)}")
-    lacking = F.relu(_checks.positive("threshold", threshold) - membrane[-1])
-    return (lacking * spikes.silent).mean()
+    threshold, last = _checks.positive("threshold", threshold), membrane[-1]
+    reached = last.detach() > threshold * _ROUNDING
+    if _checks.has_values(last) and last.device.type == "cpu" and bool((reached & spikes.silent).any()):
+        raise ValueError(f"threshold must be the layer's, which no silent neuron reaches, got {threshold:g}")
+    return (F.relu(threshold - last) * spikes.silent).mean()
 
 
 def _weighted(spikes: SpikeTimes, weights: Tensor) -> Tensor:
