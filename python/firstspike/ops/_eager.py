@@ -107,9 +107,7 @@ def _recorded(
                 save(ctx, arguments, output)
             return output
 
-        @staticmethod
-        def backward(ctx: Any, *at_outputs: Any) -> Any:
-            return gradients(ctx, *at_outputs)
+        backward = staticmethod(gradients)
 
     apply: Callable[..., Any] = Eager.apply
     return apply

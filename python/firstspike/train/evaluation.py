@@ -83,19 +83,18 @@ def observable(model: nn.Module, x: torch.Tensor | SpikeTimes) -> TTFSNet | None
 
     It is a TTFSNet without a forward of its own and without hooks, or what `as_net` makes of such a chain of our layers.
     """
-    chain = isinstance(model, nn.Sequential)
-    if not chain and not isinstance(model, TTFSNet):
+    if isinstance(model, TTFSNet):
+        uncalled: list[nn.Module] = [model]
+    elif isinstance(model, nn.Sequential):
+        uncalled = [part for part in model.modules() if isinstance(part, _PASSED_OVER)]
+    else:
         return None
-    passed_over = [part for part in model.modules() if isinstance(part, _PASSED_OVER)] if chain else []
-    if any(has_own_forward(part) or has_hooks(part) for part in (model, *passed_over)):
+    if any(has_own_forward(part) or has_hooks(part) for part in uncalled):
         return None
     try:
-        net = as_net(model, tuple(x.shape[1:]))
+        return as_net(model, tuple(x.shape[1:]))
     except (TypeError, ValueError):
         return None  # a chain with parts of another kind
-    if chain:
-        net.training = model.training
-    return net
 
 
 def check_scores(scores: object, samples: int) -> None:
