@@ -76,6 +76,23 @@ def test_nir() -> None:
     assert torch.equal(read(spikes).times, spiking(spikes).times)
 
 
+class Silenced(nn.Identity):
+    """By its kind what a net passes over, but it does something."""
+
+    def forward(self, spikes: SpikeTimes) -> SpikeTimes:
+        return SpikeTimes(torch.full_like(spikes.times, 255), T)
+
+
+def test_a_part_with_a_forward_of_its_own_is_not_passed_over() -> None:
+    chain = nn.Sequential(
+        fs.DirectLinear(16, 8, steps=T), Silenced(), fs.Integrate(8, 4, steps=T), fs.MembraneReadout()
+    )
+    x = torch.rand(5, 16, generator=generator(0))
+    assert torch.equal(models.as_net(chain.eval())(x), chain(x))
+    with pytest.raises(emulator.CannotQuantize, match="layer 1:Silenced has a forward of its own"):
+        emulator.quantize(chain)
+
+
 @pytest.mark.parametrize(
     ("chain", "error", "message"),
     [

@@ -65,7 +65,11 @@ def _parts(chain: nn.Sequential, name: str) -> Iterator[nn.Module]:
     for part in chain:
         if isinstance(part, nn.Sequential):
             yield from _parts(part, name)
-        elif isinstance(part, nn.Flatten) and (part.start_dim, part.end_dim) == (1, -1):
-            continue  # a fully connected layer flattens its input
-        elif not isinstance(part, nn.Identity):
+        elif not _passed_over(part):
             yield part
+
+
+def _passed_over(part: nn.Module) -> bool:
+    """Whether it does what a TTFSNet does by itself: nothing, or what a fully connected layer does to its input."""
+    flat = isinstance(part, nn.Flatten) and (part.start_dim, part.end_dim) == (1, -1)
+    return (flat or isinstance(part, nn.Identity)) and not has_own_forward(part)
