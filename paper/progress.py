@@ -71,7 +71,11 @@ def describe(outcome: Outcome) -> str:
             "" if run.encoder == "direct" else run.encoder,
             run.readout,
             run.init,
-            "normalised" if run.normalization else "not normalised",
+            "normalised per output"
+            if run.normalization == "channel"
+            else "normalised"
+            if run.normalization
+            else "not normalised",
             run.pooling or "",
             f"T={run.steps}",
         )

@@ -23,7 +23,7 @@ def own_stack(**options: Any) -> models.TTFSNet:
     """A net that no string makes: other settings in each layer, a threshold per neuron, pairs of sizes."""
     g = generator(0)
     stack = [
-        layers.DirectConv2d(2, 5, (3, 1), stride=(1, 2), steps=6, normalization=True, generator=g),
+        layers.DirectConv2d(2, 5, (3, 1), stride=(1, 2), steps=6, normalization="channel", generator=g),
         layers.EarliestPool2d(2),
         layers.TTFSConv2d(5, 4, (1, 3), padding=(0, 1), steps=6, decay=0.75, affine="layer", generator=g),
         layers.TTFSLinear(4 * 2 * 2, 7, steps=6, avg_pool=1, surrogate=rectangle(0.5), bias=False, generator=g),

@@ -1,4 +1,6 @@
 // Weight normalisation with affine, and its gradient.
+#include <vector>
+
 #include "../cpu/weight_normalization.h"
 #include "arguments.h"
 #include "subjects.h"
@@ -7,34 +9,40 @@ namespace firstspike::bindings {
 
 namespace {
 
-Weights weights_from(int64_t outputs, int64_t inputs, const Array& weight, const std::optional<Array>& gamma, double deviation) {
+Weights weights_from(int64_t outputs, int64_t inputs, const Array& weight, const std::optional<Array>& gamma, double deviation,
+                     bool per_output) {
     const int64_t size = elements({outputs, inputs});
     if (size < 1) fail("the weight must have at least one element");
-    return {outputs, inputs, input<float>(weight, "weight", size), input<float>(gamma, "gamma", outputs), deviation};
+    return {outputs, inputs, input<float>(weight, "weight", size), input<float>(gamma, "gamma", outputs), deviation, per_output};
 }
 
-// moments_out: float64 [2], the mean and the inverse of the deviation.
+// moments_out: float64 [groups, 2], the mean and the inverse of the deviation of the whole weight, or of each output's.
 void normalize(int64_t outputs, int64_t inputs, const Array& weight, const std::optional<Array>& gamma, double deviation,
-               int threads, const Array& normal_out, const Array& moments_out) {
-    const Weights w = weights_from(outputs, inputs, weight, gamma, deviation);
+               bool per_output, int threads, const Array& normal_out, const Array& moments_out) {
+    const Weights w = weights_from(outputs, inputs, weight, gamma, deviation, per_output);
     auto* out = output<float>(normal_out, "normal_out", w.outputs * w.inputs);
-    auto* moments = output<double>(moments_out, "moments_out", 2);
+    auto* moments = output<double>(moments_out, "moments_out", 2 * w.groups());
     const py::gil_scoped_release released;
-    const Moments found = normalize_weight(w, threads_from(threads), out);
-    moments[0] = found.mean;
-    moments[1] = found.inverse_deviation;
+    std::vector<Moments> found(static_cast<size_t>(w.groups()));
+    normalize_weight(w, threads_from(threads), out, found.data());
+    for (const auto& [mean, inverse] : found) {
+        *moments++ = mean;
+        *moments++ = inverse;
+    }
 }
 
 void normalize_gradient(int64_t outputs, int64_t inputs, const Array& weight, const std::optional<Array>& gamma, double deviation,
-                        const Array& moments, const Array& gradient, int threads, const Array& weight_out,
+                        bool per_output, const Array& moments, const Array& gradient, int threads, const Array& weight_out,
                         const std::optional<Array>& gamma_out) {
-    const Weights w = weights_from(outputs, inputs, weight, gamma, deviation);
-    const auto* found = input<double>(moments, "moments", 2);
+    const Weights w = weights_from(outputs, inputs, weight, gamma, deviation, per_output);
+    const auto* given = input<double>(moments, "moments", 2 * w.groups());
     const auto* at = input<float>(gradient, "gradient", w.outputs * w.inputs);
     auto* at_weight = output<float>(weight_out, "weight_out", w.outputs * w.inputs);
     auto* at_gamma = gamma_out ? output<float>(*gamma_out, "gamma_out", outputs) : nullptr;
     const py::gil_scoped_release released;
-    normalize_weight_gradient(w, {found[0], found[1]}, at, threads_from(threads), at_weight, at_gamma);
+    std::vector<Moments> found(static_cast<size_t>(w.groups()));
+    for (size_t group = 0; group < found.size(); ++group) found[group] = {given[2 * group], given[2 * group + 1]};
+    normalize_weight_gradient(w, found.data(), at, threads_from(threads), at_weight, at_gamma);
 }
 
 }  // namespace
@@ -42,10 +50,10 @@ void normalize_gradient(int64_t outputs, int64_t inputs, const Array& weight, co
 void bind_weights(py::module_& m) {
     m.attr("smallest_variance") = kSmallestVariance;
     m.def("normalize_weight", &normalize, py::arg("outputs"), py::arg("inputs"), py::arg("weight"), py::arg("gamma"),
-          py::arg("deviation"), py::arg("threads"), py::arg("normal_out"), py::arg("moments_out"));
+          py::arg("deviation"), py::arg("per_output"), py::arg("threads"), py::arg("normal_out"), py::arg("moments_out"));
     m.def("normalize_weight_gradient", &normalize_gradient, py::arg("outputs"), py::arg("inputs"), py::arg("weight"),
-          py::arg("gamma"), py::arg("deviation"), py::arg("moments"), py::arg("gradient"), py::arg("threads"),
-          py::arg("weight_out"), py::arg("gamma_out"));
+          py::arg("gamma"), py::arg("deviation"), py::arg("per_output"), py::arg("moments"), py::arg("gradient"),
+          py::arg("threads"), py::arg("weight_out"), py::arg("gamma_out"));
 }
 
 }  // namespace firstspike::bindings

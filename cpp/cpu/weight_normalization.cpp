@@ -1,5 +1,5 @@
-// Weight normalisation with affine (arXiv 2410.23619, Eq. 16 and 17): each output's weights, less the mean of the whole weight
-// and over its deviation, times a factor of the output.
+// Weight normalisation with affine (arXiv 2410.23619, Eq. 16 and 17): each output's weights, less the mean of a group of weights
+// and over its deviation, times a factor of the output. A group is the whole weight, or one output's.
 //
 // Two passes over the weight forward, two over weight and gradient backward. The sums of an output are made by one thread, and
 // those of the outputs added in their order, so that they do not depend on the threads.
@@ -56,7 +56,7 @@ double factor(const Weights& w, int64_t output) { return w.deviation * (w.gamma 
 
 }  // namespace
 
-Moments normalize_weight(const Weights& w, int threads, float* out) {
+void normalize_weight(const Weights& w, int threads, float* out, Moments* moments) {
     struct OutputMoments {
         double mean, squares;  // squares: of the differences from the mean, summed
     };
@@ -75,45 +75,58 @@ Moments normalize_weight(const Weights& w, int threads, float* out) {
         const double more = rest / static_cast<double>(w.inputs);
         outputs[static_cast<size_t>(o)] = {static_cast<double>(center[0]) + more, squares - rest * more};
     });
-    double mean = 0, squares = 0;
-    for (const OutputMoments& output : outputs) mean += output.mean / static_cast<double>(w.outputs);
-    for (const OutputMoments& output : outputs)
-        squares += output.squares + static_cast<double>(w.inputs) * (output.mean - mean) * (output.mean - mean);
-    const Moments moments{mean, 1.0 / std::sqrt(squares / static_cast<double>(w.outputs * w.inputs) + kSmallestVariance)};
-    const Vec center = splat(static_cast<float>(mean));
+    const int64_t per_group = w.outputs / w.groups();
+    for (int64_t group = 0; group < w.groups(); ++group) {
+        const OutputMoments* first = outputs.data() + group * per_group;
+        double mean = 0, squares = 0;
+        for (int64_t o = 0; o < per_group; ++o) mean += first[o].mean / static_cast<double>(per_group);
+        for (int64_t o = 0; o < per_group; ++o)
+            squares += first[o].squares + static_cast<double>(w.inputs) * (first[o].mean - mean) * (first[o].mean - mean);
+        const double variance = squares / static_cast<double>(per_group * w.inputs);
+        moments[group] = {mean, 1.0 / std::sqrt(variance + kSmallestVariance)};
+    }
     each_output(w, threads, [&](int64_t o) {
         const float* weights = w.data + o * w.inputs;
-        const Vec scale = splat(static_cast<float>(factor(w, o) * moments.inverse_deviation));
+        const Moments& of = moments[w.group(o)];
+        const Vec center = splat(static_cast<float>(of.mean));
+        const Vec scale = splat(static_cast<float>(factor(w, o) * of.inverse_deviation));
         write_vectors(out + o * w.inputs, w.inputs,
                       [&](int64_t i, int64_t n) { return (load_some(weights + i, n) - center) * scale; });
     });
-    return moments;
 }
 
-void normalize_weight_gradient(const Weights& w, const Moments& moments, const float* gradient, int threads,
+void normalize_weight_gradient(const Weights& w, const Moments* moments, const float* gradient, int threads,
                                float* weight_gradient, float* gamma_gradient) {
-    const Vec center = splat(static_cast<float>(moments.mean));
     std::vector<std::array<double, 2>> outputs(static_cast<size_t>(w.outputs));
     each_output(w, threads, [&](int64_t o) {
         const float *weights = w.data + o * w.inputs, *at = gradient + o * w.inputs;
+        const Vec center = splat(static_cast<float>(moments[w.group(o)].mean));
         outputs[static_cast<size_t>(o)] = sum_terms<2>(w.inputs, [&](int64_t i, int64_t n) {
             const Vec g = load_some(at + i, n);
             return std::array{g, g * (load_some(weights + i, n) - center)};
         });
     });
-    // With n the normalised weight: dL/dw = (dL/dn - mean of dL/dn - n times the mean of n dL/dn) / deviation.
-    double mean = 0, along = 0;
-    const double inverse = moments.inverse_deviation, size = static_cast<double>(w.outputs * w.inputs);
+    // With n the normalised weight: dL/dw = (dL/dn - mean of dL/dn - n times the mean of n dL/dn) / deviation, means of a group.
+    struct Means {
+        double gradient, along;
+    };
+    std::vector<Means> means(static_cast<size_t>(w.groups()), Means{0, 0});
+    const double size = static_cast<double>(w.outputs / w.groups() * w.inputs);
     for (int64_t o = 0; o < w.outputs; ++o) {
         const auto [sum, product] = outputs[static_cast<size_t>(o)];
+        const double inverse = moments[w.group(o)].inverse_deviation;
+        Means& of = means[static_cast<size_t>(w.group(o))];
         if (gamma_gradient) gamma_gradient[o] = static_cast<float>(w.deviation * product * inverse);
-        mean += factor(w, o) * sum / size;
-        along += factor(w, o) * product * inverse / size;
+        of.gradient += factor(w, o) * sum / size;
+        of.along += factor(w, o) * product * inverse / size;
     }
-    const Vec shift = splat(static_cast<float>(mean * inverse)), slope = splat(static_cast<float>(along * inverse * inverse));
     each_output(w, threads, [&](int64_t o) {
         const float *weights = w.data + o * w.inputs, *at = gradient + o * w.inputs;
-        const Vec scale = splat(static_cast<float>(factor(w, o) * inverse));
+        const auto [mean, inverse] = moments[w.group(o)];
+        const Means& of = means[static_cast<size_t>(w.group(o))];
+        const Vec center = splat(static_cast<float>(mean)), scale = splat(static_cast<float>(factor(w, o) * inverse));
+        const Vec shift = splat(static_cast<float>(of.gradient * inverse));
+        const Vec slope = splat(static_cast<float>(of.along * inverse * inverse));
         write_vectors(weight_gradient + o * w.inputs, w.inputs, [&](int64_t i, int64_t n) {
             return load_some(at + i, n) * scale - shift - (load_some(weights + i, n) - center) * slope;
         });

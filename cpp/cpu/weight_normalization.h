@@ -13,14 +13,19 @@ struct Weights {
     const float* data;
     const float* gamma;  // [outputs], or null: all ones
     double deviation;    // of the normalised weight, before gamma
+    bool per_output;     // mean and deviation of each output's weights, else of the whole weight
+
+    int64_t groups() const { return per_output ? outputs : 1; }
+    int64_t group(int64_t output) const { return per_output ? output : 0; }
 };
 struct Moments {
-    double mean, inverse_deviation;  // of the whole weight
+    double mean, inverse_deviation;
 };
 
-Moments normalize_weight(const Weights&, int threads, float* out);
-// gamma_gradient [outputs] or null.
-void normalize_weight_gradient(const Weights&, const Moments&, const float* gradient, int threads, float* weight_gradient,
+// moments [groups].
+void normalize_weight(const Weights&, int threads, float* out, Moments* moments);
+// moments as the forward pass left them. gamma_gradient [outputs] or null.
+void normalize_weight_gradient(const Weights&, const Moments* moments, const float* gradient, int threads, float* weight_gradient,
                                float* gamma_gradient);
 
 }  // namespace firstspike

@@ -238,12 +238,14 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
     return _thinned(spikes, anchor, left)
 
 
-def normalize_weight(weight: Tensor, deviation: float, gamma: Tensor | None = None) -> Tensor:
+def normalize_weight(
+    weight: Tensor, deviation: float, gamma: Tensor | None = None, *, granularity: str = "layer"
+) -> Tensor:
     """Weight normalisation with affine: (W - mean) / std * deviation * gamma (arXiv 2410.23619, Eq. 16 and 17).
 
-    weight: float32 [O, ...], of at least two dimensions and one element; mean and std (biased) are over the whole of it.
-    deviation: > 0. gamma: float32 [O], or [1] for all outputs. Returns a tensor of the shape of `weight`. Raises ValueError or
-    TypeError naming a bad argument.
+    weight: float32 [O, ...], of at least two dimensions and one element. deviation: > 0. gamma: float32 [O], or [1] for all
+    outputs. granularity: mean and std (biased) are over the whole weight ("layer"), or over the weights of each output
+    ("channel"). Returns a tensor of the shape of `weight`. Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> normal = normalize_weight(torch.randn(20, 30), 0.5)
@@ -254,13 +256,14 @@ def normalize_weight(weight: Tensor, deviation: float, gamma: Tensor | None = No
     if weight.dim() < 2 or weight.numel() == 0:
         raise ValueError(f"weight must have shape [outputs, inputs, ...] without a zero, got {tuple(weight.shape)}")
     deviation = _checks.real("deviation", deviation, 0.0, open_low=True)
+    _checks.one_of("granularity", granularity, ("layer", "channel"))
     if gamma is not None:
         gamma = _checks.float32("gamma", gamma, 1)
         if len(gamma) not in (1, len(weight)):
             raise ValueError(f"gamma must have 1 or {len(weight)} elements, one an output, got {len(gamma)}")
         _checks.same_device("weight", weight, "gamma", gamma)
         gamma = gamma.expand(len(weight))
-    normal: Tensor = ops.normalize.normalize_weight(weight, gamma, deviation)[0]
+    normal: Tensor = ops.normalize.normalize_weight(weight, gamma, deviation, granularity == "channel")[0]
     return normal
 
 

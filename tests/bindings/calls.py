@@ -215,15 +215,17 @@ def empty(draw: Draw) -> Arguments:
 @call
 def normalize_weight(draw: Draw) -> Arguments:
     outputs, inputs = draw.size(), draw.size(70)
+    per_output = draw.choice((False, True))
     return {
         "outputs": outputs,
         "inputs": inputs,
         "weight": draw.floats(outputs, inputs),
         "gamma": bias(draw, outputs),
         "deviation": draw.choice((0.5, 1.0, 3.0)),
+        "per_output": per_output,
         "threads": draw.threads(),
         "normal_out": torch.zeros(outputs, inputs),
-        "moments_out": torch.zeros(2, dtype=torch.float64),
+        "moments_out": torch.zeros(outputs if per_output else 1, 2, dtype=torch.float64),
     }
 
 

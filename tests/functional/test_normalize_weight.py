@@ -22,18 +22,20 @@ SHAPES = st.one_of(
     shape=SHAPES,
     gammas=st.sampled_from(["none", "one", "each"]),
     offset=st.sampled_from([0.0, -3.0, 50.0]),
+    granularity=st.sampled_from(["layer", "channel"]),
     seed=st.integers(0, 2**20),
 )
-def test_counterpart(shape: tuple[int, ...], gammas: str, offset: float, seed: int) -> None:
+def test_counterpart(shape: tuple[int, ...], gammas: str, offset: float, granularity: str, seed: int) -> None:
     g = generator(seed)
     weight = (torch.randn(shape, generator=g) * 0.3 + offset).requires_grad_()
     gamma = None if gammas == "none" else torch.rand(1 if gammas == "one" else shape[0], generator=g) + 0.5
     parameters = [weight] if gamma is None else [weight, gamma.requires_grad_()]
     at_normal = torch.randn(shape, generator=g)
     doubles = [p.detach().double().requires_grad_() for p in parameters]
-    got = functional.normalize_weight(weight, 0.7, gamma)
-    expected = reference.normalize_weight(doubles[0], 0.7, *doubles[1:])
-    if weight.std(correction=0) < 0.01:  # few elements: differences are lost in their rounding
+    got = functional.normalize_weight(weight, 0.7, gamma, granularity=granularity)
+    expected = reference.normalize_weight(doubles[0], 0.7, *doubles[1:], granularity=granularity)
+    groups = weight.detach().reshape(1 if granularity == "layer" else len(weight), -1)
+    if groups.std(1, correction=0).min() < 0.01:  # few elements: differences are lost in their rounding
         assert got.isfinite().all()
         return
     close = 1e-5 * (1 + abs(offset) / 0.1)  # what float32 keeps of weights that are far from zero
@@ -44,11 +46,14 @@ def test_counterpart(shape: tuple[int, ...], gammas: str, offset: float, seed: i
         torch.testing.assert_close(one.double() / scale, other / scale, rtol=10 * close, atol=10 * close)
 
 
+@pytest.mark.parametrize("granularity", ["layer", "channel"])
 @pytest.mark.parametrize("gamma", [None, 1, 3])
-def test_counterpart_has_the_gradient_of_its_formula(gamma: int | None) -> None:
+def test_counterpart_has_the_gradient_of_its_formula(gamma: int | None, granularity: str) -> None:
     weight = torch.randn(3, 4, 2, 2, generator=generator(0), dtype=torch.float64).requires_grad_()
     scale = None if gamma is None else torch.rand(gamma, generator=generator(1), dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(lambda w, g: reference.normalize_weight(w, 2.0, g), (weight, scale))
+    assert torch.autograd.gradcheck(
+        lambda w, g: reference.normalize_weight(w, 2.0, g, granularity=granularity), (weight, scale)
+    )
 
 
 def test_any_layout() -> None:
@@ -63,13 +68,14 @@ def test_any_layout() -> None:
         assert torch.equal(one, other)
 
 
-def test_same_bits_for_any_number_of_threads() -> None:
+@pytest.mark.parametrize("granularity", ["layer", "channel"])
+def test_same_bits_for_any_number_of_threads(granularity: str) -> None:
     weight = torch.randn(300, 40, 5, 5, generator=generator(0)).requires_grad_()
     gamma = torch.rand(300, generator=generator(1)).requires_grad_()
     results, before = [], torch.get_num_threads()
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        out = functional.normalize_weight(weight, 0.1, gamma)
+        out = functional.normalize_weight(weight, 0.1, gamma, granularity=granularity)
         grad = torch.randn(out.shape, generator=generator(2))
         results.append([out.detach(), *torch.autograd.grad(out, [weight, gamma], grad)])
     torch.set_num_threads(before)
@@ -77,16 +83,25 @@ def test_same_bits_for_any_number_of_threads() -> None:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-def test_constant_weight_stays_finite() -> None:
+@pytest.mark.parametrize("granularity", ["layer", "channel"])
+def test_constant_weight_stays_finite(granularity: str) -> None:
     weight = torch.ones(3, 4).requires_grad_()
-    normal = functional.normalize_weight(weight, 1.0)
+    normal = functional.normalize_weight(weight, 1.0, granularity=granularity)
     assert (normal == 0).all()
     normal.sum().backward()
     assert weight.grad is not None and weight.grad.isfinite().all()
 
 
+def test_each_output_has_mean_0_and_the_deviation_with_granularity_channel() -> None:
+    weight = torch.randn(6, 5, 3, 3, generator=generator(0)) + torch.arange(6).view(-1, 1, 1, 1)
+    normal = functional.normalize_weight(weight, 0.5, granularity="channel").flatten(1)
+    torch.testing.assert_close(normal.mean(1), torch.zeros(6), rtol=0, atol=1e-6)
+    torch.testing.assert_close(normal.std(1, correction=0), torch.full((6,), 0.5))
+
+
+@pytest.mark.parametrize("per_output", [False, True])
 @pytest.mark.parametrize("gamma", [None, torch.tensor([0.5, 2.0])])
-def test_the_formulas_of_the_device_are_those_of_the_kernel(gamma: torch.Tensor | None) -> None:
+def test_the_formulas_of_the_device_are_those_of_the_kernel(gamma: torch.Tensor | None, per_output: bool) -> None:
     """What runs on a GPU, run here."""
     from firstspike.ops import normalize
 
@@ -97,8 +112,8 @@ def test_the_formulas_of_the_device_are_those_of_the_kernel(gamma: torch.Tensor 
         (normalize._forward, normalize._backward),
         (normalize._forward_torch, normalize._backward_torch),
     ):
-        normal, moments = forward(weight, gamma, 0.5)
-        results.append([normal, moments, *backward(at, weight, gamma, moments, 0.5)])
+        normal, moments = forward(weight, gamma, 0.5, per_output)
+        results.append([normal, moments, *backward(at, weight, gamma, moments, 0.5, per_output)])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other)
 
@@ -115,5 +130,7 @@ def test_bad_input() -> None:
         functional.normalize_weight(weight, 0.0)
     with pytest.raises(ValueError, match="gamma must have 1 or 3 elements, one an output, got 2"):
         functional.normalize_weight(weight, 1.0, torch.ones(2))
+    with pytest.raises(ValueError, match="granularity must be one of layer, channel, got 'column'"):
+        functional.normalize_weight(weight, 1.0, granularity="column")
     with pytest.raises(TypeError, match=r"gamma must be float32, got torch\.float64"):
         functional.normalize_weight(weight, 1.0, torch.ones(3).double())

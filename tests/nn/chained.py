@@ -21,6 +21,7 @@ NETS: dict[str, dict[str, Any]] = {
     "no bias": {"spec": MLP, "bias": False},
     "affine": {"spec": MLP},
     "normalised": {"spec": MLP, "normalization": True},
+    "normalised per output": {"spec": CNN, "normalization": "channel", "dropout": 0.2},
     "normalised, affine per layer": {"spec": MLP, "normalization": True, "affine": "layer"},
     "normalised, no affine, leaky": {"spec": MLP, "normalization": True, "affine": None, "decay": 0.75},
     "dropout": {"spec": MLP, "normalization": True, "dropout": 0.3},

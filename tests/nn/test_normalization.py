@@ -130,5 +130,26 @@ def test_bad_input() -> None:
         nn.WeightNormalization(8, 0)
     with pytest.raises(ValueError, match="gain must be a finite number"):
         nn.WeightNormalization(8, 4, gain=-1.0)
-    with pytest.raises(TypeError, match="normalization must be True, False or a module, got None"):
+    with pytest.raises(TypeError, match="normalization must be True, False, .channel. or a module, got None"):
         nn.TTFSLinear(2, 2, steps=8, normalization=None)  # type: ignore[arg-type]
+
+
+def test_per_output_each_neuron_has_mean_0_and_its_setting_is_kept() -> None:
+    layer = nn.TTFSConv2d(4, 3, 3, steps=8, normalization="channel", affine=None, bias=False, generator=generator(0))
+    with torch.no_grad():
+        layer.weight += torch.arange(3.0).view(-1, 1, 1, 1)
+    weight = layer.effective_weight_and_bias()[0].flatten(1)
+    torch.testing.assert_close(weight.mean(1), torch.zeros(3), rtol=0, atol=1e-6)
+    torch.testing.assert_close(weight.std(1, correction=0), torch.full((3,), (8 / 36) ** 0.5))
+    assert layer.settings()["normalization"] == "channel"
+    assert isinstance(layer.normalization, nn.WeightNormalization)
+    again = nn.WeightNormalization(**layer.normalization.settings())
+    assert again.granularity == "channel" and "granularity='channel'" in repr(again)
+    assert torch.equal(again(layer.weight), layer.normalization(layer.weight))
+
+
+def test_one_weight_per_output_has_no_deviation_of_its_own() -> None:
+    with pytest.raises(ValueError, match="fan_in must be at least 2 with granularity"):
+        nn.TTFSLinear(1, 5, steps=8, normalization="channel")
+    with pytest.raises(ValueError, match="normalization must be one of True, False, channel, got 'output'"):
+        nn.TTFSLinear(4, 5, steps=8, normalization="output")  # type: ignore[arg-type]

@@ -200,14 +200,16 @@ def run_latency() -> None:
 
 
 def run_normalize() -> None:
-    """With a factor for each output, with one for all, and without."""
+    """With a factor for each output, with one for all, and without; normalised as a whole and per output."""
     for gamma in (
         None,
         torch.rand(1, generator=generator(1), dtype=torch.float32),
         torch.rand(5, generator=generator(1), dtype=torch.float32),
     ):
         weight = torch.randn(5, 3, 2, generator=generator(0), dtype=torch.float32).requires_grad_()
-        backward(functional.normalize_weight(weight, 0.5, gamma if gamma is None else gamma.requires_grad_()))
+        gamma = gamma if gamma is None else gamma.requires_grad_()
+        for granularity in ("layer", "channel"):
+            backward(functional.normalize_weight(weight, 0.5, gamma, granularity=granularity))
 
 
 SAMPLES: dict[str, Callable[[], None]] = {

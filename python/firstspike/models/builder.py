@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from torch import Generator, nn
 
@@ -29,7 +29,7 @@ def build(
     scale: float = 10.0,
     population: int | None = None,
     init: str = "ettfs",
-    normalization: bool = True,
+    normalization: bool | Literal["channel"] = True,
     affine: fs.Affine = "channel",
     bias: bool | None = None,
     pooling: str | None = None,
@@ -63,7 +63,8 @@ def build(
     scale: the factor of a spiking readout's scores, an inverse temperature for the softmax behind them.
     population: output neurons per class; by default 10 with temporal weighting (ten bytes tie often), else 1.
     init: "ettfs", "kaiming" (true He) or "torch".
-    normalization: weight normalisation of every layer (paper, Eq. 16).
+    normalization: weight normalisation of every layer (paper, Eq. 16); "channel" normalises each output's weights on their own
+    (`nn.WeightNormalization`).
     affine: gamma and beta per output ("channel"), per "layer", or None. bias: beta; by default only with an affine.
     pooling: "avg", "max" or "earliest" replaces the kind of every pool in the string.
     dropout: in training, the probability with which a neuron is silent for the fully connected layer behind it (`Synapse`).
@@ -84,7 +85,7 @@ def build(
     shape = check_input_shape(input_shape)
     _checks.one_of("encoder", encoder, ENCODERS)
     _checks.one_of("readout", readout, READOUTS)
-    _checks.boolean("normalization", normalization)
+    _checks.one_of("normalization", normalization, (True, False, "channel"))
     _checks.boolean("learn_threshold", learn_threshold)
     if population is None:
         population = 10 if readout in TEMPORAL else 1

@@ -84,10 +84,10 @@ def _run_as_one(layers: Sequence[Any], spikes: SpikeTimes) -> SpikeTimes | Tenso
     parameters: list[Tensor | None] = []
     shape: tuple[int, ...] = spikes.shape
     for layer in layers:
-        deviation, weight, gamma, bias = _parameters(layer)
+        normal, weight, gamma, bias = _parameters(layer)
         parameters += weight, gamma, _checks.bias(bias, len(weight))
         _checks.float32("weight", weight, 4 if isinstance(layer, TTFSConv2d) else 2)
-        stages.append(_stage(layer, geometry_of(layer, shape, weight), deviation))
+        stages.append(_stage(layer, geometry_of(layer, shape, weight), normal))
         batch, height, width, outputs = stages[-1].geometry.out_shape
         shape = (batch, outputs, height, width) if isinstance(layer, TTFSConv2d) else (batch, outputs)
     result = _ops.run_chain(stages, _layer_arguments._input(spikes), parameters)
@@ -96,8 +96,8 @@ def _run_as_one(layers: Sequence[Any], spikes: SpikeTimes) -> SpikeTimes | Tenso
     return _layer_arguments._fired(result, shape, spikes.steps, True)
 
 
-def _parameters(layer: Chained) -> tuple[float | None, Tensor, Tensor | None, Tensor | None]:
-    """(deviation, weight, gamma, bias): with a deviation the weight is still to be normalised and multiplied with gamma."""
+def _parameters(layer: Chained) -> tuple[WeightNormalization | None, Tensor, Tensor | None, Tensor | None]:
+    """(normalisation, weight, gamma, bias): with one the weight is still to be normalised and multiplied with gamma."""
     outputs = len(layer.weight)
     gamma: Tensor | None = layer.gamma
     bias: Tensor | None = layer.bias
@@ -108,19 +108,20 @@ def _parameters(layer: Chained) -> tuple[float | None, Tensor, Tensor | None, Te
         gamma = gamma.expand(outputs)
     if bias is not None and len(bias) != outputs:
         bias = bias.expand(outputs)
-    return layer.normalization.deviation, layer.weight, gamma, bias  # type: ignore[return-value]  # see `obstacle`
+    return layer.normalization, layer.weight, gamma, bias  # type: ignore[return-value]  # see `obstacle`
 
 
-def _stage(layer: Chained, geometry: Geometry, deviation: float | None) -> Stage:
+def _stage(layer: Chained, geometry: Geometry, normal: WeightNormalization | None) -> Stage:
     fires = not isinstance(layer, Integrate)
     neuron = (
         _layer_arguments._neuron(**layer._neuron) if not isinstance(layer, Integrate) else (0.0, layer.decay, 0.0, 1.0)
     )
-    if not layer.training or layer.dropout == 0:
-        return Stage(geometry, neuron, fires, deviation)
-    return Stage(
-        geometry, neuron, fires, deviation, layer.dropout, torch.randint(1 << 62, (1,))
-    )  # as `functional.dropout`
+    stage = Stage(geometry, neuron, fires)
+    if normal is not None:
+        stage = stage._replace(deviation=normal.deviation, per_output=normal.granularity == "channel")
+    if layer.training and layer.dropout > 0:
+        stage = stage._replace(dropped=layer.dropout, seed=torch.randint(1 << 62, (1,)))  # as `functional.dropout`
+    return stage
 
 
 def geometry_of(layer: Chained, shape: tuple[int, ...], weight: Tensor) -> Geometry:

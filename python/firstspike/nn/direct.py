@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from .. import _checks, functional
 from ..spikes import SpikeTimes
 from ..surrogate import Surrogate
 from ._inputs import Pair, accumulate, check_data, constant_current
 from .firing import FiringLayer
-from .synapse import Affine
+from .synapse import Affine, Normalization
 
 
 class _Direct(FiringLayer):
@@ -77,7 +77,7 @@ class DirectLinear(_Direct):
         bias: bool = True,
         affine: Affine = "channel",
         init: str = "ettfs",
-        normalization: bool | nn.Module = False,
+        normalization: Normalization = False,
         generator: Generator | None = None,
     ) -> None:
         self.in_features = _checks.size("in_features", in_features)
@@ -127,7 +127,7 @@ class DirectConv2d(_Direct):
         bias: bool = True,
         affine: Affine = "channel",
         init: str = "ettfs",
-        normalization: bool | nn.Module = False,
+        normalization: Normalization = False,
         generator: Generator | None = None,
     ) -> None:
         self.in_channels = _checks.size("in_channels", in_channels)

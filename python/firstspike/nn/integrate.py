@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from .. import _checks
 from ._inputs import FLAT_OR_MAP, Spikes, check_spikes, flat_membrane
 from .node import Leaky
-from .synapse import Affine, Synapse
+from .synapse import Affine, Normalization, Synapse
 
 
 class Integrate(Synapse, Leaky):
@@ -35,7 +35,7 @@ class Integrate(Synapse, Leaky):
         bias: bool = True,
         affine: Affine = "channel",
         init: str = "ettfs",
-        normalization: bool | nn.Module = False,
+        normalization: Normalization = False,
         dropout: float = 0.0,
         generator: Generator | None = None,
     ) -> None:

@@ -15,6 +15,7 @@ from ._inputs import Spikes, drop_spikes
 from .normalization import WeightNormalization
 
 Affine = Literal["channel", "layer"] | None
+Normalization = bool | Literal["channel"] | nn.Module
 INITS = ("ettfs", "kaiming", "torch")
 #: Keys of state_dicts of version 0.1, in which a normalised weight was a parametrization of torch.
 _OLD_KEYS = {"parametrizations.weight.original": "weight", "parametrizations.bias.original": "bias"}
@@ -27,7 +28,8 @@ class Synapse(BackwardHooks):
     with None; `bias`, the paper's beta, of gamma's size ([O] without an affine), absent with bias=False. beta is a
     current, added in every step. init and generator as in `reset_parameters`.
 
-    normalization: True for `WeightNormalization` of the weight, False for none, or a module of one's own with
+    normalization: True for `WeightNormalization` of the whole weight, "channel" for that of each output's weights, False for
+    none, or a module of one's own with
     forward(weight, gamma) -> gamma times the weight that acts, gamma [O], [1] or None. It is the submodule `normalization`
     (or None), and may be replaced or removed later.
 
@@ -57,7 +59,7 @@ class Synapse(BackwardHooks):
         bias: bool = True,
         affine: Affine = "channel",
         init: str = "ettfs",
-        normalization: bool | nn.Module = False,
+        normalization: Normalization = False,
         dropout: float = 0.0,
         generator: Generator | None = None,
     ) -> None:
@@ -72,13 +74,19 @@ class Synapse(BackwardHooks):
         size = 1 if affine == "layer" else shape[0]
         self.gamma = nn.Parameter(torch.empty(size, dtype=torch.float32)) if affine is not None else None
         self.bias = nn.Parameter(torch.empty(size, dtype=torch.float32)) if bias else None
-        if not isinstance(normalization, (bool, nn.Module)):
-            raise TypeError(f"normalization must be True, False or a module, got {_checks.shown(normalization)}")
-        if normalization is True:
-            normalization = WeightNormalization(self.steps, self.fan_in, gain)
-        self.normalization = normalization or None
+        self.normalization = self._made_normalization(normalization)
         self.quantizer = None
         self.reset_parameters(init, generator=generator)
+
+    def _made_normalization(self, asked: Normalization) -> nn.Module | None:
+        if isinstance(asked, nn.Module) or asked is False:
+            return asked or None
+        if asked is True:
+            return WeightNormalization(self.steps, self.fan_in, self.gain)
+        if not isinstance(asked, str):
+            raise TypeError(f'normalization must be True, False, "channel" or a module, got {_checks.shown(asked)}')
+        _checks.one_of("normalization", asked, (True, False, "channel"))
+        return WeightNormalization(self.steps, self.fan_in, self.gain, granularity="channel")
 
     @property
     def fan_in(self) -> int:
@@ -147,9 +155,13 @@ class Synapse(BackwardHooks):
             "steps": self.steps,
             "bias": self.bias is not None,
             "affine": self.affine,
-            "normalization": self.normalization is not None,
+            "normalization": self._normalization_setting(),
             "dropout": self.dropout,
         }
+
+    def _normalization_setting(self) -> bool | str:
+        granularity = getattr(self.normalization, "granularity", "layer")
+        return "channel" if granularity == "channel" else self.normalization is not None
 
     def _per_threshold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Weight and bias in units of the thresholds, where a layer has one per neuron."""

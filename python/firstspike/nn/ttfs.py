@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Generator, Size, Tensor, nn
+from torch import Generator, Size, Tensor
 
 from .. import _checks, _geometry, functional
 from .._geometry import Geometry
@@ -29,7 +29,7 @@ from ._inputs import (
     spikes_only,
 )
 from .firing import FiringLayer
-from .synapse import Affine
+from .synapse import Affine, Normalization
 
 
 class _TTFS(FiringLayer):
@@ -129,7 +129,7 @@ class TTFSLinear(_TTFS):
         bias: bool = True,
         affine: Affine = "channel",
         init: str = "ettfs",
-        normalization: bool | nn.Module = False,
+        normalization: Normalization = False,
         dropout: float = 0.0,
         generator: Generator | None = None,
     ) -> None:
@@ -211,7 +211,7 @@ class TTFSConv2d(_TTFS):
         bias: bool = True,
         affine: Affine = "channel",
         init: str = "ettfs",
-        normalization: bool | nn.Module = False,
+        normalization: Normalization = False,
         dropout: float = 0.0,
         generator: Generator | None = None,
     ) -> None:

@@ -27,6 +27,7 @@ class Stage(NamedTuple):
     neuron: tuple[float, float, float, float]  # as `fire_layer` takes it
     fires: bool  # else it integrates, and is the last one
     deviation: float | None = None  # of the normalised weight; None: the weight acts as it is
+    per_output: bool = False  # whether each output's weights are normalised on their own
     dropped: float = 0.0  # the probability with which a spike of the input is missing
     seed: Tensor | None = None  # which spikes are
 
@@ -67,7 +68,7 @@ class _Chain(torch.autograd.Function):
             acting, moments, raw = weight, None, None
             if stage.deviation is not None:
                 raw = weight
-                acting, moments = normalize._forward(weight, gamma, stage.deviation)
+                acting, moments = normalize._forward(weight, gamma, stage.deviation, stage.per_output)
             if stage.seed is not None:
                 acting = acting / (1 - stage.dropped)
                 times = dropout._forward(times, None, in_offset, in_place, stage.seed, stage.keep)[1]
@@ -134,7 +135,9 @@ def _through_weight(stage: Stage, s: _Saved, gradient: Tensor) -> tuple[Tensor, 
         gradient = gradient / (1 - stage.dropped)
     if stage.deviation is None:
         return gradient, None
-    at_weight, at_gamma = normalize.normalize_weight_backward(gradient, s.weight, s.gamma, s.moments, stage.deviation)
+    at_weight, at_gamma = normalize.normalize_weight_backward(
+        gradient, s.weight, s.gamma, s.moments, stage.deviation, stage.per_output
+    )
     return at_weight, at_gamma if s.gamma is not None else None
 
 

@@ -1,4 +1,7 @@
-"""`normalize_weight`: mean removed, divided by the deviation, times a factor per output (cpp/cpu/weight_normalization.cpp)."""
+"""`normalize_weight`: mean removed, divided by the deviation, times a factor per output (cpp/cpu/weight_normalization.cpp).
+
+Mean and deviation are those of the whole weight, or per output.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +14,29 @@ from .._first_order import first_order_only
 from ._library import array, cpu, empty, operator, threads
 
 
-def _forward(weight: Tensor, gamma: Tensor | None, deviation: float) -> tuple[Tensor, Tensor]:
-    normal, moments = empty(weight.shape), torch.empty(2, dtype=torch.float64)
-    cpu.normalize_weight(*_arguments(weight, gamma, deviation), threads(), array(normal), array(moments))
+def _forward(weight: Tensor, gamma: Tensor | None, deviation: float, per_output: bool) -> tuple[Tensor, Tensor]:
+    normal, moments = empty(weight.shape), torch.empty(_groups(weight, per_output), 2, dtype=torch.float64)
+    cpu.normalize_weight(*_arguments(weight, gamma, deviation, per_output), threads(), array(normal), array(moments))
     return normal, moments
 
 
-def _forward_torch(weight: Tensor, gamma: Tensor | None, deviation: float) -> tuple[Tensor, Tensor]:
-    variance, mean = torch.var_mean(weight.double(), correction=0)
-    moments = torch.stack([mean, (variance + cpu.smallest_variance).rsqrt()])
+def _forward_torch(weight: Tensor, gamma: Tensor | None, deviation: float, per_output: bool) -> tuple[Tensor, Tensor]:
+    groups = weight.double().reshape(_groups(weight, per_output), -1)
+    variance, mean = torch.var_mean(groups, dim=1, correction=0)
+    moments = torch.stack([mean, (variance + cpu.smallest_variance).rsqrt()], dim=1)
     return (_normal(weight, moments) * _scale(weight, gamma, deviation)).contiguous(), moments
 
 
-def _forward_fake(weight: Tensor, gamma: Tensor | None, deviation: float) -> tuple[Tensor, Tensor]:
-    return weight.new_empty(weight.shape), weight.new_empty(2, dtype=torch.float64)
+def _forward_fake(weight: Tensor, gamma: Tensor | None, deviation: float, per_output: bool) -> tuple[Tensor, Tensor]:
+    return weight.new_empty(weight.shape), weight.new_empty(_groups(weight, per_output), 2, dtype=torch.float64)
 
 
 def _backward(
-    gradient: Tensor, weight: Tensor, gamma: Tensor | None, moments: Tensor, deviation: float
+    gradient: Tensor, weight: Tensor, gamma: Tensor | None, moments: Tensor, deviation: float, per_output: bool
 ) -> tuple[Tensor, Tensor]:
     at_weight, at_gamma = empty(weight.shape), torch.empty(0 if gamma is None else len(weight), dtype=torch.float32)
     cpu.normalize_weight_gradient(
-        *_arguments(weight, gamma, deviation),
+        *_arguments(weight, gamma, deviation, per_output),
         array(moments),
         array(gradient.contiguous()),
         threads(),
@@ -43,21 +47,22 @@ def _backward(
 
 
 def _backward_torch(
-    gradient: Tensor, weight: Tensor, gamma: Tensor | None, moments: Tensor, deviation: float
+    gradient: Tensor, weight: Tensor, gamma: Tensor | None, moments: Tensor, deviation: float, per_output: bool
 ) -> tuple[Tensor, Tensor]:
     normal, at_normal = _normal(weight, moments), gradient * _scale(weight, gamma, deviation)
-    at_weight = (at_normal - at_normal.mean() - normal * (normal * at_normal).mean()) * moments[1].float()
+    mean, along = (_mean(value, per_output) for value in (at_normal, normal * at_normal))
+    at_weight = (at_normal - mean - normal * along) * _column(moments, 1, weight)
     at_gamma = deviation * (gradient * normal).flatten(1).sum(1)
     return at_weight.contiguous(), at_gamma if gamma is not None else at_gamma.new_empty(0)
 
 
 def _backward_fake(
-    gradient: Tensor, weight: Tensor, gamma: Tensor | None, moments: Tensor, deviation: float
+    gradient: Tensor, weight: Tensor, gamma: Tensor | None, moments: Tensor, deviation: float, per_output: bool
 ) -> tuple[Tensor, Tensor]:
     return weight.new_empty(weight.shape), weight.new_empty(0 if gamma is None else len(weight))
 
 
-def _arguments(weight: Tensor, gamma: Tensor | None, deviation: float) -> tuple[Any, ...]:
+def _arguments(weight: Tensor, gamma: Tensor | None, deviation: float, per_output: bool) -> tuple[Any, ...]:
     outputs = len(weight)
     return (
         outputs,
@@ -65,11 +70,26 @@ def _arguments(weight: Tensor, gamma: Tensor | None, deviation: float) -> tuple[
         array(weight.contiguous()),
         None if gamma is None else array(gamma.contiguous()),
         deviation,
+        per_output,
     )
 
 
 def _normal(weight: Tensor, moments: Tensor) -> Tensor:
-    return (weight - moments[0].float()) * moments[1].float()
+    return (weight - _column(moments, 0, weight)) * _column(moments, 1, weight)
+
+
+def _groups(weight: Tensor, per_output: bool) -> int:
+    """How many parts of the weight have a mean and a deviation of their own."""
+    return len(weight) if per_output else 1
+
+
+def _column(moments: Tensor, number: int, weight: Tensor) -> Tensor:
+    """One column of the moments, in the shape in which it meets the weight."""
+    return moments[:, number].float().view(-1, *[1] * (weight.dim() - 1))
+
+
+def _mean(value: Tensor, per_output: bool) -> Tensor:
+    return value.mean(tuple(range(1 if per_output else 0, value.dim())), keepdim=True)
 
 
 def _scale(weight: Tensor, gamma: Tensor | None, deviation: float) -> Tensor | float:
@@ -77,7 +97,7 @@ def _scale(weight: Tensor, gamma: Tensor | None, deviation: float) -> Tensor | f
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    weight, gamma, ctx.deviation = inputs
+    weight, gamma, ctx.deviation, ctx.per_output = inputs
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(weight, gamma, output[1])
@@ -86,15 +106,15 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 @first_order_only
 def _gradients(ctx: Any, gradient: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
-        return None, None, None
+        return None, None, None, None
     weight, gamma, moments = ctx.saved_tensors
-    at_weight, at_gamma = normalize_weight_backward(gradient, weight, gamma, moments, ctx.deviation)
-    return at_weight, at_gamma if gamma is not None else None, None
+    at_weight, at_gamma = normalize_weight_backward(gradient, weight, gamma, moments, ctx.deviation, ctx.per_output)
+    return at_weight, at_gamma if gamma is not None else None, None, None
 
 
-# (normal, moments): the weight normalised to `deviation`, times gamma [O]; its mean and inverse deviation, float64 [2].
+# (normal, moments): the weight normalised to `deviation`, times gamma [O]; its means and inverse deviations, float64 [1 or O, 2].
 normalize_weight = operator(
-    "normalize_weight(Tensor weight, Tensor? gamma, float deviation) -> (Tensor normal, Tensor moments)",
+    "normalize_weight(Tensor weight, Tensor? gamma, float deviation, bool per_output) -> (Tensor normal, Tensor moments)",
     cpu=_forward,
     cuda=_forward_torch,
     fake=_forward_fake,
@@ -102,7 +122,7 @@ normalize_weight = operator(
     gradients=_gradients,
 )
 normalize_weight_backward = operator(
-    "normalize_weight_backward(Tensor gradient, Tensor weight, Tensor? gamma, Tensor moments, float deviation)"
+    "normalize_weight_backward(Tensor gradient, Tensor weight, Tensor? gamma, Tensor moments, float deviation, bool per_output)"
     " -> (Tensor, Tensor)",
     cpu=_backward,
     cuda=_backward_torch,

@@ -10,6 +10,7 @@ from .fitting import fit
 from .loop import Diverged
 from .metrics import Metrics
 from .model_file import Trained, load_model, save_model
+from .muon import Muon
 from .result import Epoch, Result
 from .run_data import load_own
 
@@ -20,6 +21,7 @@ __all__ = [
     "Diverged",
     "Epoch",
     "Metrics",
+    "Muon",
     "Result",
     "Trained",
     "build_model",

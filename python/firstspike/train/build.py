@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from ..models.grammar import Conv, Linear
 from ..models.sizes import SizedLayer, check_input_shape, layer_sizes
 from ..nn import Affine
 from .config import Config
+from .muon import Muon
 from .seeds import generator
 
 BYTES_PER_WEIGHT = 32  # that training takes: as it is, normalised and packed, two gradients, two moments, an update
@@ -68,7 +69,7 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
         config.spec,
         input_shape=input_shape,
         steps=config.steps,
-        normalization=config.normalization,
+        normalization=cast(Literal["channel"] | bool, config.normalization),
         affine=cast(Affine, config.affine),
         threshold=config.threshold,
         learn_threshold=config.learn_threshold,
@@ -156,5 +157,7 @@ def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, fused=True)
+    if config.optimizer == "muon":
+        return Muon(groups, lr=config.lr)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=config.lr, fused=True)

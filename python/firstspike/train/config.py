@@ -72,8 +72,8 @@ class Config:
             else pixels are in [0, 1]).
         epochs: passes over the training images.
         batch: images per step.
-        optimizer: "adamw", "adam" or "sgd" (momentum 0.9).
-        lr: peak learning rate.
+        optimizer: "adamw", "adam", "sgd" (momentum 0.9) or "muon" (`Muon`).
+        lr: peak learning rate; for "muon" the share of its norm by which a weight moves per step, such as 0.05.
         schedule: "cosine" (to zero), "linear" (to zero) or "constant", after the warmup.
         warmup: epochs of linear warmup, fractions allowed.
         weight_decay: on weights, not on gamma and bias.
@@ -110,7 +110,7 @@ class Config:
     scale: float | None = None
     population: int | None = None
     init: str = "ettfs"
-    normalization: bool = True
+    normalization: bool | str = True
     affine: str | None = "channel"
     bias: bool | None = None
     pooling: str | None = None
@@ -150,7 +150,8 @@ class Config:
         fields.choice("model", self.model, ("ttfs", "relu"))
         fields.within("steps", self.steps, 1, 254)
         fields.choice("surrogate", self.surrogate, KINDS)
-        fields.choice("optimizer", self.optimizer, ("adamw", "adam", "sgd"))
+        fields.choice("optimizer", self.optimizer, ("adamw", "adam", "sgd", "muon"))
+        fields.choice("normalization", self.normalization, (True, False, "channel"))
         fields.choice("schedule", self.schedule, ("cosine", "linear", "constant"))
         fields.choice("affine", self.affine, ("channel", "layer", None))
         if self.population is not None:

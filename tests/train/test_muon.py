@@ -1,0 +1,162 @@
+"""The optimizer Muon against its formulas, and in runs."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from firstspike import train
+from firstspike.train.muon import orthogonalize
+
+from ..samples import generator
+
+
+@pytest.mark.parametrize("shape", [(5, 30), (30, 5), (12, 12), (1, 9), (40, 360)])
+def test_singular_values_come_near_1_and_singular_vectors_stay(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(shape, generator=generator(0), dtype=torch.float64)
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    made = orthogonalize(matrix, 5)
+    a, b, c = 3.4445, -4.7750, 2.0315
+    values = values / values.norm()
+    for _ in range(5):
+        values = a * values + b * values**3 + c * values**5
+    torch.testing.assert_close(made, left @ values.diag() @ right)
+    assert orthogonalize(matrix.float(), 5).double() == pytest.approx(made, abs=1e-4)
+    if min(shape) < max(shape) / 2:  # a square matrix may have values so small that five steps do not reach 1
+        assert values.min() > 0.6 and values.max() < 1.3
+
+
+def test_zeros_stay_zeros_and_other_inputs_are_left_alone() -> None:
+    assert not orthogonalize(torch.zeros(3, 4)).any()
+    matrix = torch.randn(3, 4, generator=generator(0))
+    kept = matrix.clone()
+    orthogonalize(matrix)
+    assert torch.equal(matrix, kept)
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has it since 2.9")
+def test_a_matrix_moves_in_the_direction_of_torchs_muon_by_a_share_of_its_norm() -> None:
+    """torch.optim.Muon works in bfloat16, so only to its precision."""
+    ours, theirs = (nn.Parameter(torch.randn(20, 50, generator=generator(0))) for _ in range(2))
+    optimizers = train.Muon([ours], lr=0.05), torch.optim.Muon([theirs], lr=0.05, weight_decay=0.0, momentum=0.9)
+    for step in range(5):
+        gradient = torch.randn(20, 50, generator=generator(step + 1))
+        moved = []
+        for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
+            before = parameter.detach().clone()
+            parameter.grad = gradient.clone()
+            optimizer.step()
+            moved.append((parameter.detach() - before).flatten())
+            if parameter is ours:
+                assert float(moved[0].norm()) == pytest.approx(0.05 * float(before.norm()), rel=1e-4)
+        assert torch.cosine_similarity(*moved, dim=0) > 0.999
+
+
+def test_a_kernel_is_updated_as_the_matrix_of_its_outputs() -> None:
+    kernel = nn.Parameter(torch.randn(6, 4, 3, 3, generator=generator(0)))
+    matrix = nn.Parameter(kernel.detach().flatten(1).clone())
+    optimizers = [train.Muon([parameter], lr=0.1) for parameter in (kernel, matrix)]
+    for step in range(3):
+        gradient = torch.randn(6, 4, 3, 3, generator=generator(step + 1))
+        kernel.grad, matrix.grad = gradient.to(memory_format=torch.channels_last), gradient.flatten(1)
+        for optimizer in optimizers:
+            optimizer.step()
+    assert torch.equal(kernel.flatten(1), matrix)
+
+
+def test_a_weight_of_zeros_leaves_them_and_one_without_a_gradient_but_momentum_goes_on() -> None:
+    weight = nn.Parameter(torch.zeros(3, 4))
+    optimizer = train.Muon([weight], lr=0.5)
+    weight.grad = torch.randn(3, 4, generator=generator(0))
+    optimizer.step()
+    assert float(weight.detach().norm()) == pytest.approx(0.5)
+    before = weight.detach().clone()
+    weight.grad = torch.zeros(3, 4)
+    optimizer.step()
+    assert not torch.equal(weight, before) and weight.isfinite().all()
+
+
+def test_a_weight_that_never_had_a_gradient_but_zeros_stays() -> None:
+    weight = nn.Parameter(torch.ones(3, 4))
+    weight.grad = torch.zeros(3, 4)
+    train.Muon([weight], lr=0.5).step()
+    assert torch.equal(weight, torch.ones(3, 4))
+
+
+def test_parameters_of_one_dimension_are_updated_by_adam() -> None:
+    ours, theirs = (nn.Parameter(torch.randn(9, generator=generator(0))) for _ in range(2))
+    optimizers = (
+        train.Muon([ours], lr=0.2, adam_ratio=0.25, weight_decay=0.1),
+        torch.optim.AdamW([theirs], lr=0.05, weight_decay=0.1),
+    )
+    for step in range(5):
+        for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
+            parameter.grad = torch.randn(9, generator=generator(step + 1))
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_parameters_without_a_gradient_stay() -> None:
+    used, unused = (nn.Parameter(torch.ones(3, 3)) for _ in range(2))
+    used.grad = torch.ones(3, 3)
+    train.Muon([used, unused], lr=0.1, weight_decay=0.1).step(lambda: 1.5)
+    assert not torch.equal(used, torch.ones(3, 3)) and torch.equal(unused, torch.ones(3, 3))
+
+
+def test_what_the_closure_returns_comes_back() -> None:
+    weight = nn.Parameter(torch.ones(2, 2))
+
+    def closure() -> float:
+        loss = (weight**2).sum()
+        loss.backward()
+        return loss.item()
+
+    assert train.Muon([weight]).step(closure) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"lr": -1.0}, ValueError, "lr must be a finite number of at least 0, got -1.0"),
+        ({"lr": math.nan}, ValueError, "lr must be a finite number of at least 0, got nan"),
+        ({"momentum": 1.0}, ValueError, "momentum must be below 1, got 1.0"),
+        ({"betas": (0.9, 1.0)}, ValueError, r"betas\[1\] must be below 1, got 1.0"),
+        ({"betas": 0.9}, TypeError, "betas must be a pair of numbers, got 0.9"),
+        ({"adam_ratio": -0.1}, ValueError, "adam_ratio must be a finite number of at least 0, got -0.1"),
+        ({"eps": 0.0}, ValueError, "eps must be"),
+        ({"weight_decay": -0.1}, ValueError, "weight_decay must be a finite number of at least 0, got -0.1"),
+        ({"iterations": 0}, ValueError, "iterations must be"),
+    ],
+)
+def test_bad_settings_are_refused(options: dict[str, object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        train.Muon([nn.Parameter(torch.ones(2, 2))], **options)  # type: ignore[arg-type]
+
+
+def test_a_sparse_gradient_is_refused() -> None:
+    table = nn.Embedding(5, 3, sparse=True)
+    table(torch.tensor([1])).sum().backward()
+    with pytest.raises(ValueError, match="the gradient must be dense, got a sparse one"):
+        train.Muon(table.parameters()).step()
+
+
+def test_a_run_with_it_learns_and_resumes_to_the_same_bits(tmp_path) -> None:
+    config = train.Config(
+        data="digits", spec="8C3-AP2-32-10", epochs=3, batch=32, optimizer="muon", lr=0.02, normalization="channel"
+    )
+    straight = train.fit(config, directory=tmp_path / "straight", progress=False)
+    assert straight.test.accuracy > 0.7
+
+    def stop(epoch: train.Epoch, net: nn.Module) -> None:
+        if epoch.epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.fit(config, directory=tmp_path / "stopped", progress=False, callbacks=[stop])
+    resumed = train.fit(config, directory=tmp_path / "stopped", progress=False)
+    assert [entry.train.loss for entry in resumed.history] == [entry.train.loss for entry in straight.history]
+    one, other = (train.load_model(tmp_path / name).model.state_dict() for name in ("straight", "stopped"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
