@@ -58,6 +58,7 @@ def test_whole_numbers_are_floats_where_floats_are_due():
         ({"clip": -1}, ValueError, "clip must be at least 0"),
         ({"spec": "1-" * 6000}, ValueError, "the number of characters of spec must be in 0..10000"),
         ({"optimizer": "lion"}, ValueError, "optimizer must be one of adamw"),
+        ({"optimizer": "muon", "weight_decay": 0.1}, ValueError, "weight_decay must be 0 with optimizer 'muon'"),
         ({"normalization": "layer"}, ValueError, "normalization must be one of True, False, channel, got 'layer'"),
     ],
 )

@@ -51,8 +51,11 @@ def test_a_matrix_moves_in_the_direction_of_torchs_muon_by_a_share_of_its_norm()
             optimizer.step()
             moved.append((parameter.detach() - before).flatten())
             if parameter is ours:
-                assert float(moved[0].norm()) == pytest.approx(0.05 * float(before.norm()), rel=1e-4)
-        assert torch.cosine_similarity(*moved, dim=0) > 0.999
+                assert float(moved[0].norm()) == pytest.approx(0.05 * float(before.norm()), rel=0.05)
+                assert float(parameter.detach().norm()) == pytest.approx(float(before.norm()), rel=1e-5)
+        along = ours.detach().flatten() / ours.detach().norm()  # what scaling back takes away
+        moved = [vector - (vector @ along) * along for vector in moved]
+        assert torch.cosine_similarity(*moved, dim=0) > 0.99
 
 
 def test_a_kernel_is_updated_as_the_matrix_of_its_outputs() -> None:
@@ -67,12 +70,17 @@ def test_a_kernel_is_updated_as_the_matrix_of_its_outputs() -> None:
     assert torch.equal(kernel.flatten(1), matrix)
 
 
-def test_a_weight_of_zeros_leaves_them_and_one_without_a_gradient_but_momentum_goes_on() -> None:
+def test_a_weight_of_zeros_is_refused_and_momentum_goes_on_where_a_gradient_is_zero() -> None:
     weight = nn.Parameter(torch.zeros(3, 4))
-    optimizer = train.Muon([weight], lr=0.5)
     weight.grad = torch.randn(3, 4, generator=generator(0))
+    with pytest.raises(
+        ValueError, match=r"a weight must not be all zeros, its norm is kept; got one of shape \(3, 4\)"
+    ):
+        train.Muon([weight], lr=0.5).step()
+    weight = nn.Parameter(torch.ones(3, 4))
+    weight.grad = torch.randn(3, 4, generator=generator(0))
+    optimizer = train.Muon([weight], lr=0.5)
     optimizer.step()
-    assert float(weight.detach().norm()) == pytest.approx(0.5)
     before = weight.detach().clone()
     weight.grad = torch.zeros(3, 4)
     optimizer.step()
@@ -89,8 +97,8 @@ def test_a_weight_that_never_had_a_gradient_but_zeros_stays() -> None:
 def test_parameters_of_one_dimension_are_updated_by_adam() -> None:
     ours, theirs = (nn.Parameter(torch.randn(9, generator=generator(0))) for _ in range(2))
     optimizers = (
-        train.Muon([ours], lr=0.2, adam_ratio=0.25, weight_decay=0.1),
-        torch.optim.AdamW([theirs], lr=0.05, weight_decay=0.1),
+        train.Muon([ours], lr=0.2, adam_ratio=0.25),
+        torch.optim.Adam([theirs], lr=0.05),
     )
     for step in range(5):
         for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
@@ -101,8 +109,8 @@ def test_parameters_of_one_dimension_are_updated_by_adam() -> None:
 
 def test_parameters_without_a_gradient_stay() -> None:
     used, unused = (nn.Parameter(torch.ones(3, 3)) for _ in range(2))
-    used.grad = torch.ones(3, 3)
-    train.Muon([used, unused], lr=0.1, weight_decay=0.1).step(lambda: 1.5)
+    used.grad = torch.eye(3)
+    train.Muon([used, unused], lr=0.1).step(lambda: 1.5)
     assert not torch.equal(used, torch.ones(3, 3)) and torch.equal(unused, torch.ones(3, 3))
 
 
@@ -127,7 +135,6 @@ def test_what_the_closure_returns_comes_back() -> None:
         ({"betas": 0.9}, TypeError, "betas must be a pair of numbers, got 0.9"),
         ({"adam_ratio": -0.1}, ValueError, "adam_ratio must be a finite number of at least 0, got -0.1"),
         ({"eps": 0.0}, ValueError, "eps must be"),
-        ({"weight_decay": -0.1}, ValueError, "weight_decay must be a finite number of at least 0, got -0.1"),
         ({"iterations": 0}, ValueError, "iterations must be"),
     ],
 )

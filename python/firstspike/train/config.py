@@ -73,7 +73,7 @@ class Config:
         epochs: passes over the training images.
         batch: images per step.
         optimizer: "adamw", "adam", "sgd" (momentum 0.9) or "muon" (`Muon`).
-        lr: peak learning rate; for "muon" the share of its norm by which a weight moves per step, such as 0.05.
+        lr: peak learning rate; for "muon" the share of its norm by which a weight turns per step, such as 0.05.
         schedule: "cosine" (to zero), "linear" (to zero) or "constant", after the warmup.
         warmup: epochs of linear warmup, fractions allowed.
         weight_decay: on weights, not on gamma and bias.
@@ -170,6 +170,10 @@ class Config:
         if isinstance(self.validation, float) and self.validation >= 1:
             raise ValueError(
                 f"validation must be a fraction below 1 or a whole number of images, got {self.validation}"
+            )
+        if self.optimizer == "muon" and self.weight_decay:
+            raise ValueError(
+                f"weight_decay must be 0 with optimizer 'muon', which keeps norms, got {self.weight_decay}"
             )
         if self.warmup > self.epochs:
             raise ValueError(f"warmup must be at most epochs = {self.epochs}, got {self.warmup}")

@@ -18,20 +18,20 @@ class Muon(torch.optim.Optimizer):
     """Momentum whose matrix is made nearly orthogonal: all directions of a weight are learnt at the same rate.
 
     A weight [O, ...] is taken as a matrix [O, N], a kernel of a convolution with N = C · KH · KW. The direction of its update
-    is the Nesterov momentum with all singular values brought near 1 by steps of a Newton-Schulz iteration; its size is lr
-    times the weight's own norm (1 for a weight of zeros). Parameters of one dimension or none (gamma, bias, thresholds) are
-    updated by Adam with the rate lr · adam_ratio. Weight decay is decoupled, as in AdamW, for both.
+    is the Nesterov momentum with all singular values brought near 1 by steps of a Newton-Schulz iteration. The update's norm
+    is lr times the weight's, and the weight is scaled back to the norm that it had: it turns, and its norm is never learnt.
+    Parameters of one dimension or none (gamma, bias, thresholds) are updated by Adam with the rate lr · adam_ratio.
 
-    Weight normalisation leaves only the direction of a weight to be learnt, so a rate in parts of its norm means the same in
-    every layer and at any time of a run, and weight decay has no effect there. What Muon gains in convolutional TTFS nets is in
-    paper/NOTES.md, "The optimizer and the normalisation".
+    Weight normalisation leaves only the direction of a weight to be learnt, so a rate in parts of the norm means the same in
+    every layer and at any time of a run. In a layer without it, gamma or the neurons behind have to learn the scale. There is no
+    weight decay. What Muon gains in convolutional TTFS nets is in paper/NOTES.md, "The optimizer and the normalisation".
 
     `torch.optim.Muon` has the same directions, for matrices alone: it refuses the weights of convolutions, works in bfloat16, and
-    its sizes do not depend on the weight.
+    its steps do not depend on the weight.
 
     Sources: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024), for directions and polynomial;
-    Y. You et al., "Large batch optimization for deep learning", arXiv 1904.00962, for sizes in parts of the weight's norm;
-    I. Loshchilov and F. Hutter, arXiv 1711.05101, for decoupled weight decay.
+    Y. You et al., "Large batch optimization for deep learning", arXiv 1904.00962, for steps in parts of the weight's norm;
+    I. Loshchilov et al., "nGPT", arXiv 2410.01131, for weights that keep their norm.
 
     Args:
         params: parameters, or dicts of a parameter group, as in torch.optim.
@@ -40,11 +40,10 @@ class Muon(torch.optim.Optimizer):
         adam_ratio: Adam's learning rate in parts of lr, at least 0.
         betas: Adam's, both in [0, 1).
         eps: Adam's, above 0.
-        weight_decay: at least 0.
         iterations: of Newton-Schulz, at least 1.
 
     Raises:
-        ValueError, TypeError: for what is out of these ranges; from `step` for a sparse gradient.
+        ValueError, TypeError: for what is out of these ranges; from `step` for a sparse gradient, and for a weight of zeros.
 
     Examples:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 6 * 6, 10))
@@ -62,7 +61,6 @@ class Muon(torch.optim.Optimizer):
         adam_ratio: float = 0.1,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
         iterations: int = 5,
     ) -> None:
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
@@ -73,7 +71,6 @@ class Muon(torch.optim.Optimizer):
             "adam_ratio": _checks.real("adam_ratio", adam_ratio, 0.0),
             "betas": (_below_one("betas[0]", betas[0]), _below_one("betas[1]", betas[1])),
             "eps": _checks.positive("eps", eps),
-            "weight_decay": _checks.real("weight_decay", weight_decay, 0.0),
             "iterations": _checks.integer("iterations", iterations, 1),
         }
         super().__init__(params, defaults)
@@ -93,11 +90,9 @@ class Muon(torch.optim.Optimizer):
                     raise ValueError("the gradient must be dense, got a sparse one")
                 state, rate = self.state[parameter], group["lr"]
                 if parameter.ndim < 2:
-                    rate *= group["adam_ratio"]
-                    update = _adam(parameter.grad, state, group)
+                    parameter.sub_(_adam(parameter.grad, state, group), alpha=rate * group["adam_ratio"])
                 else:
-                    update = _orthogonal(parameter.grad, state, group, size=parameter.norm())
-                parameter.mul_(1 - rate * group["weight_decay"]).sub_(update, alpha=rate)
+                    _turn(parameter, _orthogonal(parameter, state, group), rate)
         return loss
 
 
@@ -116,15 +111,25 @@ def _adam(gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Ten
     return update
 
 
-def _orthogonal(gradient: Tensor, state: dict[str, Any], group: dict[str, Any], size: Tensor) -> Tensor:
+def _orthogonal(parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
+    assert parameter.grad is not None
     if not state:
-        state["momentum_buffer"] = torch.zeros_like(gradient)
+        if not parameter.any():
+            raise ValueError(
+                f"a weight must not be all zeros, its norm is kept; got one of shape {tuple(parameter.shape)}"
+            )
+        state["momentum_buffer"] = torch.zeros_like(parameter.grad)
     momentum: float = group["momentum"]
-    state["momentum_buffer"].lerp_(gradient, 1 - momentum)
-    ahead: Tensor = gradient.lerp(state["momentum_buffer"], momentum).flatten(1)
-    update: Tensor = orthogonalize(ahead, group["iterations"])
-    update *= torch.where(size > 0, size, 1.0) / update.norm().clamp_min(_SMALLEST)
-    return update.reshape(gradient.shape)
+    state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
+    ahead: Tensor = parameter.grad.lerp(state["momentum_buffer"], momentum).flatten(1)
+    return orthogonalize(ahead, group["iterations"]).reshape(parameter.shape)
+
+
+def _turn(weight: Tensor, direction: Tensor, rate: float) -> None:
+    """Move a weight in a direction by a share of its norm, which it has again afterwards."""
+    norm = weight.norm()
+    weight.sub_(direction * (rate * norm / direction.norm().clamp_min(_SMALLEST)))
+    weight.mul_(norm / weight.norm())
 
 
 def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
