@@ -44,11 +44,15 @@ class Condition:
 
 @dataclass(frozen=True)
 class Setup:
-    """A data set and a net with their settings, as the profile names them. large: run with `--large` only."""
+    """A data set and a net with their settings, as the profile names them.
+
+    large: run with `--large` only. rows: settings of single rows with this setup, by label.
+    """
 
     name: str
     title: str
     large: bool
+    rows: dict[str, dict[str, Any]]
     settings: dict[str, Any]
 
 
@@ -86,6 +90,10 @@ def load(name: str, folder: Path = HERE) -> Profile:
         for key, value in source.items():
             experiments[key] = _read(folder / "experiments" / f"{key}.toml")
             conditions += _conditions(key, experiments[key], value, setups, head.get("settings", {}), seeds)
+        for key, setup in setups.items():
+            nobody = sorted(set(setup.rows) - {condition.label for condition in conditions if condition.setup == key})
+            if nobody:
+                raise ValueError(f"[setup.{key}.rows]: no experiment with this setup has a row {nobody[0]!r}")
     except (KeyError, ValueError, TypeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: {reason}") from error
@@ -129,7 +137,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _setup(name: str, value: dict[str, Any]) -> Setup:
-    return Setup(name, value.pop("title"), value.pop("large", False), value)
+    return Setup(name, value.pop("title"), value.pop("large", False), value.pop("rows", {}), value)
 
 
 def _conditions(
@@ -143,7 +151,7 @@ def _conditions(
     """The rows of one experiment for each setup.
 
     Settings come from the profile, the setup, the experiment in the profile (`set`), the row, and the profile's entry
-    for this row (`rows`, by label); the later one wins.
+    for this row (`rows`, by label), and the setup's entry for it; the later one wins.
     `learning_rates`: by setup, the `values` among which every row's rate is chosen, and what differs in the trials (`set`).
     """
     unknown = set(asked) - _ENTRIES
@@ -167,7 +175,7 @@ def _conditions(
                 trials = _trials(values, rates[setup], f"[{name}.learning_rates.{setup}]")
                 values["lr"] = trials[0].lr
             else:
-                values |= own.get(row["label"], {})
+                values |= own.get(row["label"], {}) | setups[setup].rows.get(row["label"], {})
             made = tuple(Run.of({**values, "seed": seed}) for seed in asked.get("seeds", seeds))
             group, value = row.get("group", ""), row.get("value")
             conditions.append(Condition(name, setup, row["label"], group, value, made, setups[setup].large, trials))

@@ -72,6 +72,15 @@ def test_a_profile_can_give_single_rows_settings_of_their_own(tmp_path):
         profile(tmp_path, text.replace("none of the five", "nobody"))
 
 
+def test_a_setup_can_give_single_rows_settings_of_their_own(tmp_path):
+    text = PROFILE.replace("[setup.cnn]", '[setup.cnn]\nrows = { "none of the five" = { lr = 0.25 } }', 1)
+    made = profile(tmp_path, text.replace("[pooling]", '[table4.rows]\n"none of the five" = { lr = 0.5 }\n\n[pooling]'))
+    rates = {condition.label: {run.lr for run in condition.runs} for condition in made.of("table4")}
+    assert rates.pop("none of the five") == {0.25} and set.union(*rates.values()) == {1e-3}
+    with pytest.raises(ValueError, match=r"\[setup.cnn.rows\]: no experiment with this setup has a row 'nobody'"):
+        profile(tmp_path, text.replace("none of the five", "nobody"))
+
+
 TRIALS = """
 [table4.learning_rates.cnn]
 values = [0.001, 0.004, 0.016]
