@@ -87,6 +87,16 @@ def test_a_weight_of_zeros_is_refused_and_momentum_goes_on_where_a_gradient_is_z
     assert not torch.equal(weight, before) and weight.isfinite().all()
 
 
+def test_the_size_of_the_gradient_does_not_matter() -> None:
+    moved = []
+    for scale in (1.0, 1e-12):
+        weight = nn.Parameter(torch.randn(10, 30, generator=generator(0)))
+        weight.grad = scale * torch.randn(10, 30, generator=generator(1))
+        train.Muon([weight], lr=0.1).step()
+        moved.append(weight.detach())
+    torch.testing.assert_close(*moved)
+
+
 def test_a_weight_that_never_had_a_gradient_but_zeros_stays() -> None:
     weight = nn.Parameter(torch.ones(3, 4))
     weight.grad = torch.zeros(3, 4)

@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import _checks
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan: steep at 0; singular values end between 0.7 and 1.2
-_SMALLEST = 1e-7  # no division by the norm of a gradient of zeros
+_SMALLEST = 1e-20  # no division by the norm of a gradient of zeros
 
 
 class Muon(torch.optim.Optimizer):
@@ -22,7 +22,7 @@ class Muon(torch.optim.Optimizer):
     is lr times the weight's, and the weight is scaled back to the norm that it had: it turns, and its norm is never learnt.
     Parameters of one dimension or none (gamma, bias, thresholds) are updated by Adam with the rate lr · adam_ratio.
 
-    Weight normalisation leaves only the direction of a weight to be learnt, so a rate in parts of the norm means the same in
+    Weight normalisation leaves only the direction of a weight to be learnt. A rate in parts of the norm means the same in
     every layer and at any time of a run. In a layer without it, gamma or the neurons behind have to learn the scale. There is no
     weight decay. What Muon gains in convolutional TTFS nets is in paper/NOTES.md, "The optimizer and the normalisation".
 
@@ -35,7 +35,7 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         params: parameters, or dicts of a parameter group, as in torch.optim.
-        lr: learning rate, at least 0: the share of its norm by which a weight moves per step. 0.05 is a good peak.
+        lr: learning rate, at least 0: the share of its norm by which a weight moves per step. 0.02 to 0.05 are good peaks.
         momentum: of the weights, in [0, 1).
         adam_ratio: Adam's learning rate in parts of lr, at least 0.
         betas: Adam's, both in [0, 1).
