@@ -46,9 +46,9 @@ class Muon(torch.optim.Optimizer):
         ValueError, TypeError: for what is out of these ranges; from `step` for a sparse gradient, and for a weight of zeros.
 
     Examples:
-        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 6 * 6, 10))
-        >>> optimizer = train.Muon(net.parameters(), lr=0.01)
-        >>> nn.functional.cross_entropy(net(torch.rand(8, 1, 8, 8)), torch.arange(8)).backward()
+        >>> net = models.build("8C3-AP2-32-10", input_shape=(1, 8, 8), steps=8)
+        >>> optimizer = train.Muon(net.parameters(), lr=0.05)
+        >>> torch.nn.functional.cross_entropy(net(torch.rand(10, 1, 8, 8)), torch.arange(10)).backward()
         >>> optimizer.step()
     """
 
