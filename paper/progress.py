@@ -11,6 +11,8 @@ from rich.progress import Progress as Bar
 from .execute import Outcome
 from .runs import Run
 
+_NORMALIZED = {True: "normalised", False: "not normalised", "channel": "normalised per output"}
+
 
 @dataclass
 class Progress:
@@ -71,11 +73,7 @@ def describe(outcome: Outcome) -> str:
             "" if run.encoder == "direct" else run.encoder,
             run.readout,
             run.init,
-            "normalised per output"
-            if run.normalization == "channel"
-            else "normalised"
-            if run.normalization
-            else "not normalised",
+            _NORMALIZED[run.normalization],
             run.pooling or "",
             f"T={run.steps}",
         )

@@ -29,6 +29,7 @@ from ._sites import to_sites
 from .spikes import SpikeTimes
 from .surrogate import Surrogate, triangle
 
+GRANULARITIES = ("layer", "channel")  # over which weights `normalize_weight` takes mean and deviation
 _TRIANGLE = triangle()
 
 
@@ -256,7 +257,7 @@ def normalize_weight(
     if weight.dim() < 2 or weight.numel() == 0:
         raise ValueError(f"weight must have shape [outputs, inputs, ...] without a zero, got {tuple(weight.shape)}")
     deviation = _checks.real("deviation", deviation, 0.0, open_low=True)
-    _checks.one_of("granularity", granularity, ("layer", "channel"))
+    _checks.one_of("granularity", granularity, GRANULARITIES)
     if gamma is not None:
         gamma = _checks.float32("gamma", gamma, 1)
         if len(gamma) not in (1, len(weight)):

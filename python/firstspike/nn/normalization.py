@@ -9,15 +9,13 @@ from torch import Tensor, nn
 
 from .. import _checks, functional
 
-GRANULARITIES = ("layer", "channel")
-
 
 class WeightNormalization(nn.Module):
     """(W - mean) / std * sqrt(T / N) * gain, with the mean and the biased std of the weight (paper, Eq. 16).
 
     The paper is arXiv 2410.23619. granularity: mean and std are over the whole weight ("layer", our reading of Eq. 16), or
     over the N weights of each output ("channel": weight standardisation, S. Qiao et al., arXiv 1903.10520). With mean 0 per
-    output the current of a neuron does not depend on how many inputs fire in all; in convolutional nets "channel" learns
+    output the current of a neuron depends on which inputs fire, not on how many; in convolutional nets "channel" learns
     faster (paper/NOTES.md, "The optimizer and the normalisation"). For the same reason directly coded data should vary around 0
     (`train.Config(standardize=True)`): of images in 0..1 little but their edges is left, and a deep net may begin silent.
 
@@ -38,7 +36,7 @@ class WeightNormalization(nn.Module):
     def __init__(self, steps: int, fan_in: int, gain: float = 1.0, *, granularity: str = "layer") -> None:
         super().__init__()
         self.steps = _checks.steps(steps)
-        _checks.one_of("granularity", granularity, GRANULARITIES)
+        _checks.one_of("granularity", granularity, functional.GRANULARITIES)
         self.granularity = granularity
         self.fan_in = _checks.integer("fan_in", fan_in, 1)
         if granularity == "channel" and self.fan_in == 1:

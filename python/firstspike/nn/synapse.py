@@ -29,9 +29,8 @@ class Synapse(BackwardHooks):
     current, added in every step. init and generator as in `reset_parameters`.
 
     normalization: True for `WeightNormalization` of the whole weight, "channel" for that of each output's weights, False for
-    none, or a module of one's own with
-    forward(weight, gamma) -> gamma times the weight that acts, gamma [O], [1] or None. It is the submodule `normalization`
-    (or None), and may be replaced or removed later.
+    none, or a module of one's own with forward(weight, gamma) -> gamma times the weight that acts, gamma [O], [1] or None.
+    It is the submodule `normalization` (or None), and may be replaced or removed later.
 
     dropout: in training each neuron that sends spikes is silent with probability p in [0, 0.99], drawn from torch's
     generator, and W counts 1 / (1 - p) times.
@@ -79,8 +78,10 @@ class Synapse(BackwardHooks):
         self.reset_parameters(init, generator=generator)
 
     def _made_normalization(self, asked: Normalization) -> nn.Module | None:
-        if isinstance(asked, nn.Module) or asked is False:
-            return asked or None
+        if isinstance(asked, nn.Module):
+            return asked
+        if asked is False:
+            return None
         if asked is True:
             return WeightNormalization(self.steps, self.fan_in, self.gain)
         if not isinstance(asked, str):

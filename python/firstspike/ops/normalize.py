@@ -84,8 +84,12 @@ def _groups(weight: Tensor, per_output: bool) -> int:
 
 
 def _column(moments: Tensor, number: int, weight: Tensor) -> Tensor:
-    """One column of the moments, in the shape in which it meets the weight."""
-    return moments[:, number].float().view(-1, *[1] * (weight.dim() - 1))
+    return _per_output(moments[:, number].float(), weight)
+
+
+def _per_output(values: Tensor, weight: Tensor) -> Tensor:
+    """One value per output, or one for all, in the shape in which it meets the weight."""
+    return values.view(-1, *[1] * (weight.dim() - 1))
 
 
 def _mean(value: Tensor, per_output: bool) -> Tensor:
@@ -93,7 +97,7 @@ def _mean(value: Tensor, per_output: bool) -> Tensor:
 
 
 def _scale(weight: Tensor, gamma: Tensor | None, deviation: float) -> Tensor | float:
-    return deviation if gamma is None else (gamma * deviation).view(-1, *[1] * (weight.dim() - 1))
+    return deviation if gamma is None else _per_output(gamma * deviation, weight)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -148,6 +148,8 @@ def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     """
     instance("config", config, Config, "a train.Config")
     instance("model", model, nn.Module, "a torch.nn.Module")
+    if config.optimizer == "muon":
+        return Muon(model.parameters(), lr=config.lr)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     other = [p for p in model.parameters() if p.ndim <= 1]
     groups = [
@@ -157,7 +159,5 @@ def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, fused=True)
-    if config.optimizer == "muon":
-        return Muon(model.parameters(), lr=config.lr)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=config.lr, fused=True)
