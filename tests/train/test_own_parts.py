@@ -1,5 +1,6 @@
 """What may be given to `fit` besides a config: data, net, loss, optimizer, callbacks, weights to start from."""
 
+import dataclasses
 import json
 
 import pytest
@@ -288,3 +289,11 @@ def test_parameters_without_a_gradient_are_named(config, sets):
     with pytest.warns(UserWarning, match=r"no gradient reached left\.weight and \d more.*firstspike\.cat"):
         run(config.replace(epochs=1, spec=""), sets, model=Sided(bytes_alone))
     run(config.replace(epochs=1, spec=""), sets, model=Sided(lambda a, b: cat([a, b])))  # a warning would be an error
+
+
+def test_a_net_that_cannot_learn_is_warned_of(config, sets):
+    """Inputs so small that no neuron comes near its threshold: all weights have a gradient of zeros."""
+    dark = tuple(dataclasses.replace(part, images=part.images // 100) for part in sets)
+    with pytest.warns(UserWarning, match=r"the gradients of all weights are zero for the first batch.*hidden_gain"):
+        run(config.replace(epochs=1), dark)
+    run(config.replace(epochs=1, standardize=True), dark)  # a warning would be an error

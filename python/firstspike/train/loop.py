@@ -151,6 +151,8 @@ def train_epoch(
         (loss * (processes.world / whole)).backward()
         if epoch == 0 and index == 0:
             warn_of_missing_gradients(net)
+            if len(labels):
+                warn_of_zero_gradients(net)
         if config.clip:
             nn.utils.clip_grad_norm_(forward.parameters(), config.clip)
         optimizer.step()
@@ -191,6 +193,18 @@ def warn_of_missing_gradients(net: nn.Module) -> None:
         warnings.warn(
             f"no gradient reached {missing[0]}{others}, which training leaves unchanged; the bytes of SpikeTimes.times carry "
             "none: put spikes together with firstspike.cat, or freeze the parameter with requires_grad_(False)",
+            stacklevel=3,
+        )
+
+
+def warn_of_zero_gradients(net: nn.Module) -> None:
+    """Warn of a net whose weights all got a gradient of zeros from a backward pass: it would not learn from such samples."""
+    weights = [value for value in net.parameters() if value.ndim > 1 and value.grad is not None]
+    if weights and not any(bool(value.grad.any()) for value in weights if value.grad is not None):
+        warnings.warn(
+            "the gradients of all weights are zero for the first batch: no spike reaches the outputs, and no neuron that "
+            "could send one comes near its threshold; scale the data up (standardize), or give the layers larger weights "
+            "(hidden_gain) or a lower threshold",
             stacklevel=3,
         )
 
