@@ -1,6 +1,5 @@
 """What may be given to `fit` besides a config: data, net, loss, optimizer, callbacks, weights to start from."""
 
-import dataclasses
 import json
 
 import pytest
@@ -9,8 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from firstspike import SpikeTimes, cat, models, train
-from firstspike import nn as fs
+from firstspike import models, train
 from firstspike.train import BadCheckpoint, fit, load_model
 
 from .conftest import make_dataset
@@ -267,33 +265,3 @@ def test_a_weight_that_is_not_finite_is_found(config, sets, name):
 def test_absurd_learning_rates_end_in_diverged(config, sets):
     with pytest.raises(train.Diverged, match=r"try a smaller lr than 1e\+38"):
         run(config.replace(lr=1e38, optimizer="sgd", schedule="constant"), sets)
-
-
-class Sided(nn.Module):
-    """Two layers side by side, put together with `join`."""
-
-    def __init__(self, join):
-        super().__init__()
-        self.left, self.right = (fs.DirectLinear(36, 8, steps=4) for _ in range(2))
-        self.last, self.join = fs.Integrate(16, 4, steps=4), join
-
-    def forward(self, x):
-        x = x.flatten(1)
-        return self.last(self.join(self.left(x), self.right(x))).mean(0)
-
-
-def test_parameters_without_a_gradient_are_named(config, sets):
-    def bytes_alone(a, b):
-        return SpikeTimes(torch.cat([a.times, b.times], 1), 4)
-
-    with pytest.warns(UserWarning, match=r"no gradient reached left\.weight and \d more.*firstspike\.cat"):
-        run(config.replace(epochs=1, spec=""), sets, model=Sided(bytes_alone))
-    run(config.replace(epochs=1, spec=""), sets, model=Sided(lambda a, b: cat([a, b])))  # a warning would be an error
-
-
-def test_a_net_that_cannot_learn_is_warned_of(config, sets):
-    """Inputs so small that no neuron comes near its threshold: all weights have a gradient of zeros."""
-    dark = tuple(dataclasses.replace(part, images=part.images // 100) for part in sets)
-    with pytest.warns(UserWarning, match=r"the gradients of all weights are zero for the first batch.*hidden_gain"):
-        run(config.replace(epochs=1), dark)
-    run(config.replace(epochs=1, standardize=True), dark)  # a warning would be an error

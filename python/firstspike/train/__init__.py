@@ -9,10 +9,11 @@ from .evaluation import evaluate
 from .fitting import fit
 from .loop import Diverged
 from .metrics import Metrics
-from .model_file import Trained, load_model, save_model
+from .model_file import load_model, save_model
 from .muon import Muon
 from .result import Epoch, Result
 from .run_data import load_own
+from .trained import Trained
 
 __all__ = [
     "Augmentation",

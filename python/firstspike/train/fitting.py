@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,11 +30,12 @@ from .evaluation import evaluate
 from .given import Callback, Given, another_run, description, same_data, same_net, same_settings
 from .loop import Diverged, Forward, Loss, Method, check_finite, train_epoch
 from .metrics import Metrics
-from .model_file import FILE, Trained, load_weights, save_model
+from .model_file import FILE, load_model, load_weights, save_model
 from .progress import ProgressBar
 from .result import Epoch, Result
 from .run_data import GivenData, RunData
 from .seeds import seeded
+from .trained import Trained
 
 
 def fit(
@@ -56,7 +58,7 @@ def fit(
 
     A run that is killed at any time and called again resumes after its last finished epoch, and ends with the same bits
     as one that was not interrupted (with a DataLoader: if its data set and workers draw from torch's generators only).
-    Called after its end, it only reads the result; with a larger `config.epochs`, it continues from the last epoch,
+    Called after its end, it only reads the result and the net; with a larger `config.epochs`, it continues from the last epoch,
     with the learning rates of the longer schedule; a mean of the weights (`config.average_epochs`) then has only steps
     of the added epochs. Under torchrun the processes share each batch; they need one file system. From then on the
     process keeps memory that it frees (`firstspike.train.allocator.keep_freed_memory`).
@@ -69,8 +71,8 @@ def fit(
             (`data.from_arrays`), or a DataLoader of (input, label).
         images: a folder of images (`data.load_images`), instead of `config.data`.
         root, download: where `config.data` is looked for, and whether it may be fetched, see `data.load`.
-        model: a net to train instead of the one that `config.spec` describes; it is changed. Of firstspike's layers alone,
-            `load_model` makes it again; one with code of its own must be given to it.
+        model: a net to train instead of the one that `config.spec` describes; it is changed, and left in eval mode. Of
+            firstspike's layers alone, `load_model` makes it again; one with code of its own must be given to it.
         loss: from scores [B, classes] and labels [B] to the mean loss or one loss per sample, instead of the
             cross-entropy.
         optimizer: makes the optimizer of a net, instead of `config.optimizer`, such as
@@ -89,9 +91,9 @@ def fit(
         OSError: if the directory cannot be written.
 
     Examples:
-        >>> config = Config(data="digits", spec="64-32-10", epochs=1)
-        >>> fit(config, progress=False).test.images
-        360
+        >>> result = fit(Config(data="digits", spec="64-32-10", epochs=1), progress=False)
+        >>> result.test.images, result.trained.model.spec
+        (360, '64-32-10')
     """
     _checks.instance("config", config, Config, "a train.Config")
     _checks.boolean("resume", resume)
@@ -120,13 +122,13 @@ def fit(
                 same_net(folder, description(model), kept[0].net)
             named = datasets is None and images is None and run_data.by_name(finished.data, config)
             if named and finished.config.epochs == config.epochs:
-                return finished
+                return _with_net(finished, folder, given, device)
         pair = run_data.load(config, processes, datasets=datasets, images=images, root=root, download=download)
         facts = processes.from_first(run_data.describe(pair) if processes.first else {})
         if finished is not None:
             same_data(folder, facts, finished.data)
             if finished.config.epochs == config.epochs:
-                return finished
+                return _with_net(finished, folder, given, device)
         run = _Run(config, folder, device, processes, given, facts, progress)
         return run.train(run_data.parts(config, pair, device))
 
@@ -198,6 +200,7 @@ class _Run:
                         callback(entry, called)
         if average is not None:
             average.load()
+        called.eval()
         return self._finish(done, model, normalize)
 
     def _model(self, train: Data, normalize: Normalize) -> tuple[nn.Module, tuple[int, ...]]:
@@ -249,6 +252,7 @@ class _Run:
         return found
 
     def _finish(self, done: Progress, model: nn.Module, normalize: Normalize) -> Result:
+        trained = Trained(model, self.config, normalize, done.input_shape, done.epoch, self.facts, done.net)
         result = Result(
             config=self.config,
             history=tuple(Epoch.from_dict(entry) for entry in done.history),
@@ -259,12 +263,20 @@ class _Run:
             data=self.facts,
             given=done.given,
             sessions=tuple(self.processes.from_first(done.sessions)),
+            trained=trained,
         )
         if self.folder is not None and self.processes.first:
-            trained = Trained(model, self.config, normalize, done.input_shape, done.epoch, self.facts, done.net)
             save_model(self.folder / FILE, trained)
             write_json(self.folder / run_folder.RESULT, result.to_dict())
         return result
+
+
+def _with_net(finished: Result, folder: Path | None, given: Given, device: torch.device) -> Result:
+    """The result of an earlier session with its net; a net that is given gets the weights."""
+    assert folder is not None
+    trained = load_model(folder, model=None if given.model is None else uncompiled(given.model))
+    (given.model or trained.model).to(device).eval()
+    return dataclasses.replace(finished, trained=trained)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 from .. import _fields
 from .config import Config
 from .metrics import Metrics
+from .trained import Trained
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Result:
         data: what it was trained and tested on, see `Trained.data`.
         given: what was given in Python instead of by the config (net, loss, optimizer), by name.
         sessions: one entry per process that worked on the run: commit, versions, machine, time, its first epoch.
+        trained: the net, in eval mode on the device of the run, with the scaling of its input. None in a result that was
+            read from a file. Two results are equal whatever this is.
 
     Examples:
         >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), progress=False)
@@ -78,6 +81,8 @@ class Result:
         (1, 1236, True)
         >>> train.Result.from_dict(result.to_dict()) == result
         True
+        >>> result.trained.model(torch.zeros(5, 1, 8, 8)).shape
+        torch.Size([5, 10])
     """
 
     config: Config
@@ -89,6 +94,7 @@ class Result:
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)
     sessions: tuple[dict[str, Any], ...] = ()
+    trained: Trained | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         net = self.config.spec or self.given.get("model", "a given net")

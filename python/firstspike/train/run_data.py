@@ -19,7 +19,7 @@ from .batches import Data, batches, loader_batches
 from .config import Config
 from .distributed import ProcessGroup
 from .evaluation import check_scores
-from .model_file import Trained
+from .trained import Trained
 
 GivenData = Data | tuple[Any, Any]
 

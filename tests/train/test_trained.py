@@ -1,0 +1,64 @@
+"""The trained net that comes with a result."""
+
+import pytest
+import torch
+from torch import nn
+
+from firstspike import data, models, train
+from firstspike import nn as fs
+from firstspike.train import fit, load_model
+
+
+def run(config, datasets, **options):
+    return fit(config, datasets=datasets, progress=False, **options)
+
+
+class OwnCode(nn.Module):
+    """A net with code of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.last = fs.DirectLinear(36, 8, steps=4), fs.Integrate(8, 4, steps=4)
+
+    def forward(self, x):
+        return self.last(self.hidden(x.flatten(1))).mean(0)
+
+
+def test_the_trained_net_comes_with_the_result(config, sets, tmp_path):
+    result = run(config.replace(dropout=0.2, standardize=True), sets)
+    trained = result.trained
+    assert not trained.model.training and trained.epoch == config.epochs and trained.input_shape == (1, 6, 6)
+    assert train.evaluate(trained.model, sets[1], normalize=trained.normalize) == result.test
+    with_folder = run(config.replace(dropout=0.2, standardize=True), sets, directory=tmp_path)
+    again = run(config.replace(dropout=0.2, standardize=True), sets, directory=tmp_path)
+    read = load_model(tmp_path)
+    for other in (with_folder.trained, again.trained, read):
+        assert (other.normalize, other.input_shape, other.epoch) == (
+            trained.normalize,
+            trained.input_shape,
+            trained.epoch,
+        )
+        assert all(
+            torch.equal(value, other.model.state_dict()[key]) for key, value in trained.model.state_dict().items()
+        )
+    assert with_folder == again and train.Result.from_dict(again.to_dict()).trained is None
+
+
+@pytest.mark.parametrize("own_code", [False, True])
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_net_that_is_given_to_a_finished_run_gets_its_weights(config, sets, tmp_path, monkeypatch, own_code, by_name):
+    """A script that trains a net and goes on with it, started twice: the second time the run is only read."""
+    config = config.replace(spec="", data="digits" if by_name else "")
+    monkeypatch.setattr(data, "load", lambda name, *, train, **_: sets[not train])
+    options = {"progress": False, "directory": tmp_path} | ({} if by_name else {"datasets": sets})
+
+    def fresh():
+        torch.manual_seed(0)
+        return OwnCode() if own_code else models.mlp("36-16-4", input_shape=(1, 6, 6), steps=8)
+
+    first, second = fresh(), fresh()
+    result = fit(config, model=first, **options)
+    assert result.trained.model is first and not first.training
+    assert fit(config, model=second, **options).trained.model is second and not second.training
+    assert all(torch.equal(value, second.state_dict()[key]) for key, value in first.state_dict().items())
+    assert any(not torch.equal(value, fresh().state_dict()[key]) for key, value in first.state_dict().items())
