@@ -158,6 +158,8 @@ def test_other_bad_arguments() -> None:
         decode.first_spike(out, torch.zeros(1, 3))
     with pytest.raises(ValueError, match=r"v must have shape \(4, 1, 2\), got \(3, 1, 2\)"):
         decode.overshoot(out, torch.zeros(3, 1, 2))
+    with pytest.raises(ValueError, match="threshold must be a finite number above 0"):
+        decode.overshoot(out, torch.zeros(4, 1, 2), threshold=-1.0)
     with pytest.raises(ValueError, match=r"scores must have shape \[\.\.\., 2 classes times k\], got \(1, 3\)"):
         decode.population(torch.zeros(1, 3), 2)
     with pytest.raises(TypeError, match=r"scores must be a torch\.Tensor"):

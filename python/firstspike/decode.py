@@ -90,7 +90,8 @@ def running_membrane(v: Tensor, mode: str = "last") -> Tensor:
 def overshoot(spikes: SpikeTimes, v: Tensor, *, threshold: float = 1.0) -> Tensor:
     """V - threshold at each neuron's spike, or in the last step where it is silent (then negative): float32 [B, C].
 
-    spikes: [B, C]; v: the same neurons' membrane without reset, [T, B, C], as `nn.TTFSLinear.membrane` returns it.
+    spikes: [B, C]; v: the same neurons' membrane without reset, [T, B, C], as `nn.TTFSLinear.membrane` returns it;
+    threshold: the layer's, > 0, and 1 where it has one per output, since its membrane is in units of it.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[1, 255]], dtype=torch.uint8), steps=2)
@@ -101,7 +102,7 @@ def overshoot(spikes: SpikeTimes, v: Tensor, *, threshold: float = 1.0) -> Tenso
     v = _checks.float32("v", v, 3)
     if v.shape != (spikes.steps, *spikes.shape):
         raise ValueError(f"v must have shape {(spikes.steps, *spikes.shape)}, got {tuple(v.shape)}")
-    threshold = _checks.real("threshold", threshold)
+    threshold = _checks.positive("threshold", threshold)
     when = spikes.times.long().clamp(max=spikes.steps - 1)
     return v.gather(0, when.unsqueeze(0)).squeeze(0) - threshold
 
