@@ -1,5 +1,6 @@
-"""Ours beside the published: one panel a data set."""
+"""Ours beside the published: one panel per data set."""
 
+import textwrap
 from typing import Any
 
 from matplotlib.ticker import MaxNLocator
@@ -73,15 +74,16 @@ def _points(
     for condition in conditions:
         if condition.runs[0].data == dataset:
             made = row(condition, store, profile)
-            title = profile.title(condition.setup).split(", ")  # "Fashion-MNIST, wider CNN"
-            kind = title[1] if len(title) > 1 else "CNN" if "C" in made["net"] else "MLP"
+            title = profile.title(condition.setup).split(", ")[1:]  # "MNIST, wider CNN, shifted images"
+            kind = ", ".join(part for part in title if not part.endswith(" images"))
+            kind = kind or ("CNN" if "C" in made["net"] else "MLP")
             part = "*" if made["seeds"] < len(condition.runs) else ""
             sd = made["accuracy_sd"] if made["seeds"] > 1 else 0.0
             series = 0 if made["model"] == "ttfs" else 1
             changed = "" if made["augmentation"] == "none" else f", {made['augmentation']}"
             points.append(
                 (
-                    f"ours, {kind}, {condition.label}{changed}",
+                    textwrap.fill(f"ours, {kind}, {condition.label}{changed}", 44),
                     made["accuracy"],
                     made["accuracy"],
                     sd,
