@@ -1,4 +1,4 @@
-"""A small made-up data set that a small net learns in a second, and configs for it."""
+"""A small made-up data set that a small net learns in a second, a config for it, and a run on it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from firstspike.data import Dataset
-from firstspike.train import Config
+from firstspike.train import Config, Result, fit
 
 
 def make_dataset(count: int, seed: int, side: int = 6, channels: int = 1, classes: int = 4) -> Dataset:
@@ -16,6 +16,11 @@ def make_dataset(count: int, seed: int, side: int = 6, channels: int = 1, classe
     images = torch.randint(0, 90, (count, channels, side, side), generator=draw, dtype=torch.uint8)
     images[torch.arange(count), :, labels] += 150
     return Dataset(images=images, labels=labels, classes=classes, name="digits", source=f"made up, seed {seed}")
+
+
+def run(config: Config, datasets: object, **options: object) -> Result:
+    """`fit` on given data, without a progress bar."""
+    return fit(config, datasets=datasets, progress=False, **options)
 
 
 @pytest.fixture(scope="session")

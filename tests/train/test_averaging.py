@@ -7,14 +7,12 @@ import torch
 from torch import nn
 
 from firstspike.data import Normalize
-from firstspike.train import BadCheckpoint, fit, load_model
+from firstspike.train import BadCheckpoint, load_model
 from firstspike.train.averaging import WeightAverage
 from firstspike.train.distributed import ProcessGroup
 from firstspike.train.evaluation import evaluate
 
-
-def run(config, sets, **rest):
-    return fit(config, datasets=sets, progress=False, **rest)
+from .conftest import run
 
 
 def state(model):

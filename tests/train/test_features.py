@@ -5,11 +5,9 @@ from torch import nn
 
 from firstspike import emulator, models, train
 from firstspike import nn as fs
-from firstspike.train import fit, load_model
+from firstspike.train import load_model
 
-
-def run(config, datasets, **options):
-    return fit(config, datasets=datasets, progress=False, **options)
+from .conftest import run
 
 
 @pytest.mark.parametrize("standardize", [False, True])

@@ -8,11 +8,8 @@ from torch import nn
 
 from firstspike import SpikeTimes, cat
 from firstspike import nn as fs
-from firstspike.train import fit
 
-
-def run(config, datasets, **options):
-    return fit(config, datasets=datasets, progress=False, **options)
+from .conftest import run
 
 
 class Sided(nn.Module):

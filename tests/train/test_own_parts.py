@@ -11,11 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from firstspike import models, train
 from firstspike.train import BadCheckpoint, fit, load_model
 
-from .conftest import make_dataset
-
-
-def run(config, datasets, **options):
-    return fit(config, datasets=datasets, progress=False, **options)
+from .conftest import make_dataset, run
 
 
 def curves(result):

@@ -8,9 +8,7 @@ from firstspike import data, models, train
 from firstspike import nn as fs
 from firstspike.train import fit, load_model
 
-
-def run(config, datasets, **options):
-    return fit(config, datasets=datasets, progress=False, **options)
+from .conftest import run
 
 
 class OwnCode(nn.Module):

@@ -199,8 +199,8 @@ def warn_of_missing_gradients(net: nn.Module) -> None:
 
 def warn_of_zero_gradients(net: nn.Module) -> None:
     """Warn of a net whose weights all got a gradient of zeros from a backward pass: it would not learn from such samples."""
-    weights = [value for value in net.parameters() if value.ndim > 1 and value.grad is not None]
-    if weights and not any(bool(value.grad.any()) for value in weights if value.grad is not None):
+    gradients = [value.grad for value in net.parameters() if value.ndim > 1 and value.grad is not None]
+    if gradients and not any(bool(gradient.any()) for gradient in gradients):
         warnings.warn(
             "the gradients of all weights are zero for the first batch: no spike reaches the outputs, and no neuron that "
             "could send one comes near its threshold; scale the data up (standardize), or give the layers larger weights "
