@@ -14,7 +14,7 @@ class _Refusal(torch.autograd.Function):
     """A gradient as it is, which cannot be differentiated."""
 
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, trigger: Tensor) -> Tensor:
+    def forward(ctx: Any, gradient: Tensor, *depends_on: Tensor) -> Tensor:
         return gradient.view_as(gradient)
 
     @staticmethod
@@ -26,28 +26,33 @@ class _Refusal(torch.autograd.Function):
 
 
 def first_order_only(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """A `backward` whose gradients raise an error where they are differentiated.
+    """A `backward` of torch made of one that gets the saved tensors as well: backward(ctx, saved, *gradients). Its gradients
+    raise an error where they are differentiated.
 
     torch's `once_differentiable` marks them only where the gradient that comes in requires one itself: behind a plain sum, a
-    gradient penalty would be a constant, without a word.
+    gradient penalty would be a constant, without a word. `torch.autograd.grad` reaches the error only on the way to the tensors
+    that it is asked for, so an operator must save what leads to each of its inputs: these, or its output's anchor.
     """
 
     @functools.wraps(backward)
-    def guarded(*arguments: Any) -> Any:
+    def guarded(ctx: Any, *gradients: Any) -> Any:
+        saved = ctx.saved_tensors  # once, as checkpointing asks for
         if not torch.is_grad_enabled():  # create_graph=False
-            return backward(*arguments)
+            return backward(ctx, saved, *gradients)
         with torch.no_grad():
-            found = backward(*arguments)
+            found = backward(ctx, saved, *gradients)
+        depends_on = [x for x in (*saved, *gradients) if x is not None and x.requires_grad]
+        depends_on.append(torch.empty(0, requires_grad=True))
         if not isinstance(found, tuple):
-            return _refusing(found)
-        return tuple(_refusing(gradient) for gradient in found)
+            return _refusing(found, depends_on)
+        return tuple(_refusing(gradient, depends_on) for gradient in found)
 
     return guarded
 
 
-def _refusing(gradient: Tensor | None) -> Tensor | None:
+def _refusing(gradient: Tensor | None, depends_on: list[Tensor]) -> Tensor | None:
     if gradient is None:
         return None
     apply: Callable[..., Any] = _Refusal.apply
-    refusing: Tensor = apply(gradient, torch.empty(0, requires_grad=True))
+    refusing: Tensor = apply(gradient, *depends_on)
     return refusing

@@ -113,7 +113,11 @@ def test_there_is_no_second_derivative() -> None:
     for loss in (net(data(net)).square().sum(), net(data(net)).sum()):
         (gradient,) = torch.autograd.grad(loss, [net.layers[0].weight], create_graph=True)
         with pytest.raises(RuntimeError, match="no second derivative"):
-            gradient.sum().backward()
+            gradient.sum().backward(retain_graph=True)
+        for name, parameter in net.named_parameters():
+            if not name.startswith(f"layers.{len(net.layers) - 1}."):  # a membrane is linear in its bias and its weight
+                with pytest.raises(RuntimeError, match="no second derivative"):
+                    torch.autograd.grad(gradient.sum(), parameter, retain_graph=True)
 
 
 def test_under_checkpoint_and_with_hooks_of_saved_tensors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,6 +203,29 @@ def test_second_derivative_is_refused(name: str) -> None:
 
 
 @NETS
+def test_a_second_derivative_is_refused_on_the_way_to_any_parameter(make: type[torch.nn.Module]) -> None:
+    """`torch.autograd.grad` goes only where it is asked to: a penalty that it does not reach would be left out."""
+    net = make()
+    parameters = list(net.parameters())
+    out = net(inputs(net, 3)).square().sum()
+    gradients = torch.autograd.grad(out, parameters, create_graph=True)
+    penalty = gradients[0].square().sum()
+    for parameter in parameters:
+        with pytest.raises(RuntimeError, match="no second derivative"):
+            torch.autograd.grad(penalty, parameter, retain_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad(out + penalty, parameters)
+
+
+def test_a_hessian_is_refused() -> None:
+    def loss(w: Tensor) -> Tensor:
+        return functional.linear(SpikeTimes(LAYERS["linear"].times, 8), w).dense().square().sum()
+
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.functional.hessian(loss, torch.rand_like(LAYERS["linear"].weight))
+
+
+@NETS
 def test_copies_and_state(make: type[torch.nn.Module]) -> None:
     """Deepcopy, pickle and state_dict carry a net, also after it has run."""
     net = make()

@@ -84,16 +84,15 @@ class _Chain(torch.autograd.Function):
         ctx.stages = stages
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(*saved)
+        ctx.save_for_backward(*saved, tensors[0], *tensors[_PARAMETERS::_PARAMETERS])
         return output
 
     @staticmethod
     @first_order_only
-    def backward(ctx: Any, gradient: Tensor | None, *_: Any) -> Any:
+    def backward(ctx: Any, tensors: Sequence[Any], gradient: Tensor | None, *_: Any) -> Any:
         stages: Sequence[Stage] = ctx.stages
         needs = ctx.needs_input_grad[2:]  # the anchor's, then three per stage
         made: list[Tensor | None] = [None] * len(needs)
-        tensors = ctx.saved_tensors
         for number in reversed(range(len(stages) if gradient is not None else 0)):
             stage, s = stages[number], _Saved(*tensors[number * _SAVED :][:_SAVED])
             first = 1 + number * _PARAMETERS

@@ -57,8 +57,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 @first_order_only
-def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight = ctx.saved_tensors
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight = saved
     at_x = at_weight = at_bias = None
     if ctx.needs_input_grad[0]:
         at_x = nn_grad.conv2d_input(x.shape, weight, gradient, ctx.stride, ctx.padding)

@@ -102,12 +102,12 @@ def _backward_fake(gradient: Tensor, left: Tensor, offset: Tensor | None, place:
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     _, _, offset, place, ctx.pool = inputs
     ctx.mark_non_differentiable(*output[1:])
-    ctx.save_for_backward(output[1], offset, place)
+    ctx.save_for_backward(output[1], offset, place, output[0])
 
 
 @first_order_only
-def _gradients(ctx: Any, gradient: Tensor, *_: Any) -> Sequence[Tensor | None]:
-    return None, distinct_backward(gradient, *ctx.saved_tensors, ctx.pool), None, None, None
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> Sequence[Tensor | None]:
+    return None, distinct_backward(gradient, *saved[:-1], ctx.pool), None, None, None
 
 
 # (anchor, times, repeated): of the units of each pool x pool window that fire in the same step, the first keeps its spike; units

@@ -126,12 +126,12 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
     times, _, offset, place, seed, ctx.keep = inputs
     ctx.shape = times.shape
     ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(offset, place, seed)
+    ctx.save_for_backward(offset, place, seed, output[0])
 
 
 @first_order_only
-def _gradients(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
-    offset, place, seed = ctx.saved_tensors
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    offset, place, seed, _ = saved
     return None, dropout_backward(gradient, offset, place, seed, ctx.shape, ctx.keep), None, None, None, None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -62,12 +63,12 @@ def _backward_fake(gradient: Tensor, source: Tensor, in_place: Tensor) -> Tensor
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(output[4], inputs[3])
+    ctx.save_for_backward(output[4], inputs[3], output[0])
 
 
 @first_order_only
-def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-    source, place = ctx.saved_tensors
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    source, place, _ = saved
     at_anchor = None if gradient is None or place is None else earliest_pool_backward(gradient, source, place)
     return None, at_anchor, None, None, None
 

@@ -87,8 +87,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 @first_order_only
-def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    (current,) = ctx.saved_tensors
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor | None, ...]:
+    (current,) = saved
     return fire_backward(gradient, current, ctx.neuron), None
 
 

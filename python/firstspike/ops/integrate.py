@@ -132,13 +132,13 @@ def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     a = Forward(*inputs)
     ctx.geometry, ctx.decay = a.geometry, a.decay
-    ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight)
+    ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight, a.anchor)
 
 
 @first_order_only
-def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor | None, ...]:
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
-    results = integrate_layer_backward(gradient, *ctx.saved_tensors, ctx.geometry, ctx.decay, needs)
+    results = integrate_layer_backward(gradient, *saved[:-1], ctx.geometry, ctx.decay, needs)
     at_anchor, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
     return None, at_anchor, None, None, at_weight, at_bias, None, None
 

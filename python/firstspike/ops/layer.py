@@ -190,23 +190,23 @@ def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], more: tuple[Tensor | None, ...] = ()) -> None:
-    """more: tensors to save behind those of the layer."""
+    """more: tensors to save behind those of the layer; the last that is saved is the output's anchor."""
     a = Forward(*inputs)
-    _, fired, offset, slope, place = output
+    anchor, fired, offset, slope, place = output
     ctx.mark_non_differentiable(fired, offset, slope, place)
     ctx.set_materialize_grads(False)  # else zeros are made for each of them
     ctx.geometry, ctx.decay, ctx.record = a.geometry, a.neuron[1], a.record
-    ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight, offset, slope, place, *more)
+    ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight, offset, slope, place, *more, anchor)
 
 
 @first_order_only
-def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * len(Forward._fields)
     if not ctx.record:
         raise RuntimeError("fire_layer recorded nothing to differentiate: call it with record=True")
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
-    results = fire_layer_backward(gradient, *ctx.saved_tensors, ctx.geometry, ctx.decay, needs)
+    results = fire_layer_backward(gradient, *saved[:-1], ctx.geometry, ctx.decay, needs)
     at_anchor, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
     return None, at_anchor, None, None, at_weight, at_bias, None, None, None, None
 

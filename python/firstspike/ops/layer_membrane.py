@@ -5,6 +5,7 @@ On CUDA, where `fire_layer` keeps its sums in registers, it is one launch of eit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -48,11 +49,11 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 
 @first_order_only
-def _gradients(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+def _gradients(ctx: Any, saved: Sequence[Any], *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
     at_spikes, at_membrane = gradients[0], gradients[-1]
     if at_spikes is not None and not ctx.record:
         raise RuntimeError("fire_layer_membrane recorded nothing to differentiate: call it with record=True")
-    times, in_offset, in_place, weight, *support = ctx.saved_tensors
+    times, in_offset, in_place, weight, *support, _ = saved
     source, needs = (times, in_offset, in_place, weight), [ctx.needs_input_grad[n] for n in (1, 4, 5)]
     parts = []
     if at_spikes is not None:

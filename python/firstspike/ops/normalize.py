@@ -5,6 +5,7 @@ Mean and deviation are those of the whole weight, or per output.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -108,10 +109,10 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 
 @first_order_only
-def _gradients(ctx: Any, gradient: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return None, None, None, None
-    weight, gamma, moments = ctx.saved_tensors
+    weight, gamma, moments = saved
     at_weight, at_gamma = normalize_weight_backward(gradient, weight, gamma, moments, ctx.deviation, ctx.per_output)
     return at_weight, at_gamma if gamma is not None else None, None, None
 

@@ -123,20 +123,20 @@ def _backward_fake(
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     current, steps, neuron, record, _ = inputs
-    _, fired, *support = output
+    anchor, fired, *support = output
     ctx.mark_non_differentiable(fired, *support)
     ctx.set_materialize_grads(False)  # else zeros are made for each of them
     ctx.shape, ctx.steps, ctx.decay, ctx.record = current.shape, steps, neuron[1], record
-    ctx.save_for_backward(*support)
+    ctx.save_for_backward(*support, anchor)
 
 
 @first_order_only
-def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * 5
     if not ctx.record:
         raise RuntimeError("ramp recorded nothing to differentiate: call it with record=True")
-    offset, slope, place = ctx.saved_tensors
+    offset, slope, place, _ = saved
     return ramp_backward(gradient, offset, slope, place, ctx.shape, ctx.steps, ctx.decay), None, None, None, None
 
 

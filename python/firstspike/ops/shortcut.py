@@ -92,13 +92,12 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 
 @first_order_only
-def _gradients(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * (LAYER + len(Shortcut._fields))
     if not ctx.record:
         raise RuntimeError("fire_layer_shortcut recorded nothing to differentiate: call it with record=True")
-    saved, rest = ctx.saved_tensors, (ctx.geometry, ctx.decay)
-    own, support, side = saved[:4], saved[4:7], saved[7:]
+    own, support, side, rest = saved[:4], saved[4:7], saved[7:-1], (ctx.geometry, ctx.decay)
     results: list[Tensor | None] = []
     for backward, inputs, places in (
         (layer.fire_layer_backward, own, (1, 4, 5)),

@@ -5,6 +5,7 @@ All tensors are in site order: times [B, H, W, C], trains and dense anchors [T, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -72,13 +73,13 @@ def _dense_anchor_fake(anchor: Tensor, offset: Tensor, place: Tensor, shape: lis
 
 
 def _dense_anchor_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, *support, _ = inputs
-    ctx.save_for_backward(*support)
+    anchor, *support, _ = inputs
+    ctx.save_for_backward(*support, anchor)
 
 
 @first_order_only
-def _dense_anchor_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    offset, place = ctx.saved_tensors
+def _dense_anchor_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor | None, ...]:
+    offset, place, _ = saved
     return at_support(gradient, offset, place), None, None, None
 
 

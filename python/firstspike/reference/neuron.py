@@ -42,8 +42,8 @@ class _Step(torch.autograd.Function):
 
     @staticmethod
     @first_order_only
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (u,) = ctx.saved_tensors
+    def backward(ctx: Any, saved: tuple[Tensor], grad: Tensor) -> tuple[Tensor, None]:
+        (u,) = saved
         return grad * surrogate_derivative(u, ctx.surrogate), None
 
 
