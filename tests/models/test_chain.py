@@ -34,6 +34,31 @@ def convolutional() -> nn.Sequential:
     ).eval()
 
 
+def first_spike() -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = fs.DirectLinear(16, 12, steps=T), fs.TTFSLinear(12, 8, steps=T)
+    return nn.Sequential(*layers, fs.FirstSpike(classes=4, scale=2.0)).eval()
+
+
+def test_ties_of_first_spikes_stay_where_the_chain_has_them() -> None:
+    """Its readout sees spikes only; a net of the same layers also compares their membranes."""
+    chain, x = first_spike(), torch.rand(40, 16, generator=generator(1))
+    net = models.as_net(chain)
+    with torch.no_grad():
+        scores = chain(x)
+        assert (scores == scores.amax(1, keepdim=True)).sum(1).max() > 1  # there are ties
+        assert torch.equal(net(x), scores) and torch.equal(net.observe(x).scores, scores)
+        assert torch.equal(models.prepare_for_inference(chain)(x), scores)
+        aware = models.TTFSNet(list(chain[:2]), encoder="direct", readout=fs.FirstSpike(classes=4), input_shape=(16,))
+        assert not torch.equal(aware(x).argmax(1), scores.argmax(1))
+    assert chain[-1].overshoot and net.readout.settings() == {"classes": 4, "scale": 2.0, "overshoot": False}
+    program = emulator.quantize(chain, bits=8)
+    assert program.readout.mode == "index" and emulator.quantize(aware, bits=8).readout.mode == "last"
+    run = emulator.run(program, x)
+    tied = run.ties & (run.predictions != emulator.run(emulator.quantize(aware, bits=8), x).predictions)
+    assert tied.any()
+
+
 def test_the_net_has_the_modules_of_the_chain_and_its_scores() -> None:
     for chain, shape in ((dense(), (16,)), (convolutional(), (1, 4, 4))):
         net = models.as_net(chain, None if len(shape) == 1 else shape)

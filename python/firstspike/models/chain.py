@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 from torch import nn
@@ -17,6 +18,8 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
 
     chain: encoder (`LatencyEncoder`, `SpikeInput`, or none), layers, readout (`MembraneReadout`, `TemporalWeighting` or
     `FirstSpike`); Sequentials within it, Identity, and Flatten before a fully connected layer are taken out.
+    Ties of a `FirstSpike` stay with the lower class, as the chain has them; a TTFSNet of its layers and a FirstSpike of its own
+    breaks them by the overshoot.
     input_shape: of one sample; by default (N,) where the first layer is fully connected. name: what errors call it.
 
     Raises TypeError or ValueError naming what does not fit.
@@ -44,6 +47,9 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
         encoder = parts.pop(0)
     if input_shape is None:
         input_shape = sample_shape(parts[0] if parts else None, name)
+    if isinstance(readout, fs.FirstSpike):
+        readout = copy.copy(readout)
+        readout.overshoot = False
     return TTFSNet(parts, encoder=encoder, readout=readout, input_shape=input_shape)
 
 

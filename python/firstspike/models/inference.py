@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._own_code import copy_to_read
-from ..nn import FirstSpike, Prepacked, SpikeInput, Synapse
+from ..nn import Prepacked, SpikeInput, Synapse
 from ..nn.prepacked import can_prepack
 from ..spikes import SpikeTimes
 from .chain import as_net
@@ -74,7 +74,7 @@ def _stages(net: TTFSNet) -> list[nn.Module]:
     sample = torch.zeros(1, *net.input_shape, dtype=torch.uint8 if spikes else torch.float32)
     signal = net._encoded(SpikeTimes(sample, net.steps) if spikes else sample)
     for layer in net.layers:
-        asked = layer is net.layers[-1] and isinstance(net.readout, FirstSpike)  # for its membrane, behind the run
+        asked = layer is net.layers[-1] and net.compares_overshoots  # for its membrane, behind the run
         fits = can_prepack(layer) and isinstance(signal, SpikeTimes) and not asked
         received.append((layer, tuple(signal.shape[1:]) if fits else None))
         signal = layer(signal)

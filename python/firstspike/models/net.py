@@ -132,7 +132,7 @@ class TTFSNet(nn.Module):
         """What comes out of the last layer, and its membrane where the readout asks for it; `seen` gets what fires."""
         signal = self._encoded(x)
         layers = list(self.layers)
-        last = layers.pop() if self._asks_for_membrane else None
+        last = layers.pop() if self.compares_overshoots else None
         if seen is None:
             signal = run_layers(layers, signal)
         else:
@@ -153,7 +153,7 @@ class TTFSNet(nn.Module):
         together: list[tuple[str, ...]] = []
         apart: dict[str, str] = {}
         layers = list(self.layers)
-        if self._asks_for_membrane:
+        if self.compares_overshoots:
             layers.pop()
         names = (f"layers.{number}" for number in range(len(self.layers)))
         for group in chains(layers):
@@ -161,14 +161,15 @@ class TTFSNet(nn.Module):
                 together.append(tuple(next(names) for _ in group))
             else:
                 apart[next(names)] = obstacle(group[0]) or "no layer before or after it can join"
-        if self._asks_for_membrane:
+        if self.compares_overshoots:
             apart[next(names)] = "the readout needs its membrane beside its spikes"
         return TrainingCalls(tuple(together), apart)
 
     @property
-    def _asks_for_membrane(self) -> bool:
-        """Whether the readout reads the last layer's membrane beside its spikes."""
-        return isinstance(self.readout, fs.FirstSpike) and isinstance(self.layers[-1], fs.FiringLayer)
+    def compares_overshoots(self) -> bool:
+        """Whether the readout breaks ties by the last layer's membrane, which it gets beside the spikes."""
+        fires = isinstance(self.layers[-1], fs.FiringLayer)
+        return fires and isinstance(self.readout, fs.FirstSpike) and self.readout.overshoot
 
     def _read(self, output: SpikeTimes | Tensor, membrane: Tensor | None) -> Tensor:
         scores: Tensor

@@ -50,7 +50,6 @@ class MembraneReadout(nn.Module):
 
     With "last" and a layer without a leak (decay 1) the spike times of the layer before do not count, only who fired.
 
-
     Examples:
         >>> MembraneReadout("mean")(torch.tensor([[[1.0, 4.0]], [[3.0, 0.0]]]))
         tensor([[2., 2.]])
@@ -86,14 +85,18 @@ class FirstSpike(nn.Module):
     gradient, so that ties go to the larger overshoot, as in `decode.first_spike`. A class scores as its best neuron.
     scale as in `TemporalWeighting`.
 
+    overshoot: whether a `models.TTFSNet` gives it that of its last layer. False: all ties go to the lower class, as in a
+    Sequential, whose readout sees spikes only, and in what is made of a Sequential.
+
     Examples:
         >>> FirstSpike()(SpikeTimes(torch.tensor([[3, 1, 255]], dtype=torch.uint8), steps=4))
         tensor([[0.2500, 0.7500, 0.0000]])
     """
 
-    def __init__(self, *, classes: int | None = None, scale: float = 1.0) -> None:
+    def __init__(self, *, classes: int | None = None, scale: float = 1.0, overshoot: bool = True) -> None:
         super().__init__()
         self.classes, self.scale = _classes(classes), _checks.positive("scale", scale)
+        self.overshoot = _checks.boolean("overshoot", overshoot)
 
     def forward(self, spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
         """Scores [B, classes] of output spikes [B, classes k]; their argmax is the answer."""
@@ -107,11 +110,11 @@ class FirstSpike(nn.Module):
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the module can be built again."""
-        return {"classes": self.classes, "scale": self.scale}
+        return {"classes": self.classes, "scale": self.scale, "overshoot": self.overshoot}
 
     def extra_repr(self) -> str:
         """The settings, for print."""
-        return f"classes={self.classes}, scale={self.scale:g}"
+        return f"classes={self.classes}, scale={self.scale:g}, overshoot={self.overshoot}"
 
 
 def _classes(classes: int | None) -> int | None:

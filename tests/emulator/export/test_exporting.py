@@ -44,7 +44,7 @@ def readouts(draw, last):
     if not last.fires:
         return Readout("membrane", draw(st.sampled_from(("last", "mean", "weighted"))), classes=classes)
     if draw(st.booleans()):
-        return Readout("first-spike", classes=classes)
+        return Readout("first-spike", draw(st.sampled_from(("last", "index"))), classes=classes)
     return Readout("temporal-weighting", draw(st.sampled_from(("exp", "linear"))), 1.2, classes)
 
 

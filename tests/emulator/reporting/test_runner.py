@@ -49,6 +49,13 @@ def test_first_spike_ties_go_to_the_larger_overshoot_then_to_the_lower_index():
     assert ran.decision_step.tolist() == [2, -1]
 
 
+def test_first_spike_ties_go_to_the_lower_index_where_that_is_asked_for():
+    program = spiking([[5, 7, 7]], [5, 5, 5], Readout("first-spike", "index"))
+    ran = em.run(program, SpikeTimes(times([2], [255]), 4))
+    assert ran.predictions.tolist() == [0, 0] and ran.ties.tolist() == [True, True]
+    assert ran.scores.tolist() == [[0.5, 0.5, 0.5], [0.0, 0.0, 0.0]]
+
+
 def test_population_of_first_spikes_is_the_best_of_a_class():
     program = spiking([[1, 9, 4, 4]], [5, 5, 4, 4], Readout("first-spike", classes=2))
     assert em.run(program, SpikeTimes(times([0]), 4)).predictions.tolist() == [0]  # neuron 1 overshoots by 4

@@ -14,7 +14,7 @@ from . import c_text
 
 _INT32 = (1 << 31) - 1
 _READOUTS = {"membrane": "FS_MEMBRANE", "temporal-weighting": "FS_TEMPORAL", "first-spike": "FS_FIRST_SPIKE"}
-_MODES = {"last": "FS_LAST", "mean": "FS_MEAN", "weighted": "FS_WEIGHTED"}
+_MODES = {"last": "FS_LAST", "mean": "FS_MEAN", "weighted": "FS_WEIGHTED", "index": "FS_INDEX"}
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def header(program: Program) -> str:
         "FS_LAST": 0,
         "FS_MEAN": 1,
         "FS_WEIGHTED": 2,
+        "FS_INDEX": 3,
         "FS_MODE": _MODES.get(program.readout.mode, "FS_LAST"),
     }
     height, width, channels = program.input_shape

@@ -20,7 +20,7 @@ ENCODERS = ("spikes", "latency", "direct-linear", "direct-conv")
 MODES = {
     "membrane": ("last", "mean", "weighted"),
     "temporal-weighting": ("exp", "linear"),
-    "first-spike": ("last",),  # has none; the default stands
+    "first-spike": ("last", "index"),  # where ties go: to the larger overshoot, or to the lower class
 }
 
 
@@ -94,8 +94,11 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Readout:
-    """How outputs become a class. mode: of `decode.membrane` or of `decode.temporal_weighting`; gamma: of the
-    latter."""
+    """How outputs become a class.
+
+    mode: of `decode.membrane` or of `decode.temporal_weighting`; of a first-spike readout "last", ties go to the larger
+    overshoot, or "index", to the lower class. gamma: of temporal weighting.
+    """
 
     kind: str
     mode: str = "last"
@@ -137,8 +140,8 @@ class Readout:
         """(scores [B, classes], class [B], tie [B]) of output spikes in the layer's window, uint8 [B, outputs].
 
         Temporal weighting: scores are sums of `time_weights`, the largest wins. First spike: the earliest spike wins,
-        then the larger overshoot V - theta; scores are float64, for readers, the class is exact. Ties that are left go
-        to the lower class.
+        then, unless the mode is "index", the larger overshoot V - theta; scores are float64, for readers, the class is
+        exact. Ties that are left go to the lower class.
         """
         classes = times.shape[1] if self.classes is None else self.classes
         by_class = (len(times), classes, times.shape[1] // classes)
@@ -146,6 +149,8 @@ class Readout:
             scores = np.append(self.time_weights(steps), np.zeros(256 - steps, np.int64))[times]
             scores = scores.reshape(by_class).sum(-1)
             return scores, scores.argmax(1), (scores == scores.max(1, keepdims=True)).sum(1) > 1
+        if self.mode == "index":
+            overshoot = np.zeros_like(overshoot)
         first = times == times.min(1, keepdims=True)
         largest = np.where(first, overshoot, np.iinfo(np.int64).min).max(1, keepdims=True)
         wins = (first & (overshoot == largest)).reshape(by_class).any(-1)

@@ -128,7 +128,7 @@ def readout_of(module: nn.Module) -> Readout:
     if isinstance(module, fs.TemporalWeighting):
         return Readout("temporal-weighting", module.mode, module.gamma, module.classes)
     if isinstance(module, fs.FirstSpike):
-        return Readout("first-spike", classes=module.classes)
+        return Readout("first-spike", "last" if module.overshoot else "index", classes=module.classes)
     raise CannotQuantize(
         f"readout {type(module).__name__} is not known; known are MembraneReadout, TemporalWeighting and FirstSpike"
     )

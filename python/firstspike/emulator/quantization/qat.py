@@ -57,7 +57,7 @@ def prepare(
     layers = list(made.layers)
     for layer in dict.fromkeys(layers):  # one that the net calls twice is rounded once
         if isinstance(layer, fs.TTFSLinear | fs.TTFSConv2d | fs.Integrate):
-            compared = layer is layers[-1] and isinstance(made.readout, fs.FirstSpike)
+            compared = layer is layers[-1] and made.compares_overshoots
             _round(layer, target, bits, "tensor" if compared else granularity, observer)
     return made
 

@@ -127,7 +127,7 @@ class _Maker:
         layers, table = [], []
         for index, module in enumerate(modules):
             label = f"{len(model.layers) - len(modules) + index}:{type(module).__name__}"
-            compared = module is modules[-1] and isinstance(model.readout, fs.FirstSpike)  # overshoots need one scale
+            compared = module is modules[-1] and model.compares_overshoots  # which needs one scale
             layer, row = self.layer(module, label, shape, index, compared)
             layers.append(layer)
             table.append(row)

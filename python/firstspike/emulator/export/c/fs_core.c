@@ -123,13 +123,13 @@ static void read_times(fs_state *s) {
 #endif
 
 #if FS_READOUT == FS_FIRST_SPIKE
-/* The class of the first output spike; ties go to the larger V - theta, then to the lower class. */
+/* The class of the first output spike; ties go to the larger V - theta unless the mode is FS_INDEX, then to the lower class. */
 static int decide(fs_state *s) {
     const fs_layer *last = &fs_layers[FS_LAYERS - 1];
     const int32_t first = fs_first_neuron(FS_LAYERS - 1), group = FS_OUTPUTS / FS_CLASSES;
     int32_t n, best = 0;
     for (n = 0; n < FS_OUTPUTS; ++n) {
-        s->scores[n] = (int64_t)s->v[first + n] - last->theta[n % last->out_c];
+        s->scores[n] = FS_MODE == FS_INDEX ? 0 : (int64_t)s->v[first + n] - last->theta[n % last->out_c];
         if (s->times[first + n] < s->times[first + best] ||
             (s->times[first + n] == s->times[first + best] && s->scores[n] > s->scores[best]))
             best = n;
