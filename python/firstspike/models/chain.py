@@ -18,6 +18,7 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
 
     chain: encoder (`LatencyEncoder`, `SpikeInput`, or none), layers, readout (`MembraneReadout`, `TemporalWeighting` or
     `FirstSpike`); Sequentials within it, Identity, and Flatten before a fully connected layer are taken out.
+    Without the Flatten that layer adds in another order, so that its currents are equal to rounding, not to the bit.
     Ties of a `FirstSpike` stay with the lower class, as the chain has them; a TTFSNet of its layers and a FirstSpike of its own
     breaks them by the overshoot.
     input_shape: of one sample; by default (N,) where the first layer is fully connected. name: what errors call it.

@@ -49,7 +49,7 @@ def prepare_for_inference(net: nn.Module) -> InferenceNet:
     """The net as it is now, for inference on the CPU: the same scores to the bit in less time, above all for few samples.
 
     Layers that get and give spikes are put together (`nn.Prepacked`), dropout is off, and what becomes of the net later is not
-    seen. net: a TTFSNet, or a Sequential of our layers that ends in a readout (`models.as_net`).
+    seen. net: a TTFSNet, or a Sequential of our layers that ends in a readout, which counts as its `models.as_net`.
     Raises TypeError where `net` is neither, ValueError where it is not on the CPU.
 
     Examples:
