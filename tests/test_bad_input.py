@@ -36,7 +36,7 @@ NEURON: list[tuple[str, Any, type[Exception], str]] = [
     ("decay", "0.5", TypeError, "'0.5'"),
     ("decay", 0, ValueError, "0"),
     ("decay", -0.5, ValueError, "-0.5"),
-    ("decay", 1.5, ValueError, "1.5"),
+    ("decay", 2.5, ValueError, "2.5"),
     ("decay", math.nan, ValueError, "nan"),
     ("surrogate", "triangle", TypeError, "triangle"),
     ("surrogate", None, TypeError, "None"),

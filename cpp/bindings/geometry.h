@@ -54,7 +54,7 @@ inline Layer layer_from(const Geometry& g) {
 inline Neuron neuron_from(const NeuronArguments& a) {
     const auto [threshold, decay, kind, scale] = a;
     if (!std::isfinite(threshold)) fail("threshold must be finite");
-    if (!(decay > 0.0f && decay <= 1.0f)) fail("decay must be in (0, 1]");
+    if (!(decay > 0.0f && decay <= 2.0f)) fail("decay must be in (0, 2]");
     return {threshold, decay};
 }
 

@@ -12,7 +12,7 @@ namespace firstspike {
 
 struct Neuron {
     float threshold;
-    float decay;  // in (0, 1]; 1 is the integrate-and-fire neuron of the paper
+    float decay;  // in (0, 2]; 1 is the integrate-and-fire neuron of the paper, above it the potential grows
 };
 
 template <class Value>

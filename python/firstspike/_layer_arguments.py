@@ -30,13 +30,13 @@ def _per_threshold(
     return weight, None if bias is None else bias / threshold, shortcut, 1.0
 
 
-def _neuron(threshold: float, decay: float, surrogate: Surrogate) -> tuple[float, float, float, float]:
+def _neuron(threshold: float, decay: float, surrogate: Surrogate, steps: int = 1) -> tuple[float, float, float, float]:
     """As the operators take it: threshold, decay, the surrogate's kind and its scale."""
     if not isinstance(surrogate, Surrogate):
         raise TypeError(f"surrogate must come from firstspike.surrogate, got {surrogate!r}")
     return (
         _checks.positive("threshold", threshold),
-        _checks.positive("decay", decay, 1.0),
+        _checks.decay(decay, steps),
         _KINDS[surrogate.kind],
         surrogate.scale,
     )

@@ -38,7 +38,7 @@ def ramp(
 ) -> SpikeTimes:
     """Direct coding: neurons with a constant current, V[t] = decay V[t-1] + current.
 
-    current: float32 [B, ...]. steps: T, 1 to 254. threshold: > 0. decay: in (0, 1]. Returns SpikeTimes of the shape of `current`.
+    current: float32 [B, ...]. steps: T, 1 to 254. threshold: > 0. decay: in (0, 2]. Returns SpikeTimes of the shape of `current`.
     The first layer's product is made once, not T times. Raises ValueError or TypeError naming a bad argument.
 
     Examples:
@@ -49,7 +49,7 @@ def ramp(
     if current.dim() < 2:
         raise ValueError(f"current must have shape [batch, neurons, ...], got {tuple(current.shape)}")
     steps = _checks.steps(steps)
-    neuron = _neuron(threshold, decay, surrogate)
+    neuron = _neuron(threshold, decay, surrogate, steps)
     record = torch.is_grad_enabled() and current.requires_grad
     if record and not surrogate.sparse:
         return SpikeTimes.from_dense(
@@ -79,7 +79,7 @@ def linear(
 
     spikes: [B, N], or a map [B, C, H, W] that is average-pooled by `avg_pool` (a remainder is cropped) and then flattened in
     the order C, H, W to N = C (H // avg_pool) (W // avg_pool). weight: float32 [O, N]. bias: float32 [O], a current added in
-    every step. decay: in (0, 1].
+    every step. decay: in (0, 2].
     threshold: > 0, a number, or a tensor [O], one per output and differentiable: then X / threshold fires at 1, and the
     surrogate is that of V / threshold - 1.
     shortcut: SpikeTimes [B, M], M <= O, of which neuron i is added to the current of output i, times `shortcut_scale`: a
@@ -103,7 +103,7 @@ def linear(
         spikes, weight = with_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
         geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
     weight, bias, side, threshold = _per_threshold(weight, bias, side, threshold)
-    neuron = _neuron(threshold, decay, surrogate)
+    neuron = _neuron(threshold, decay, surrogate, spikes.steps)
     record = _records(spikes, weight, bias, side)
     if record and not surrogate.sparse:
         with torch.autocast(weight.device.type, enabled=False):
@@ -130,7 +130,7 @@ def conv2d(
     """Convolution layer: X[t] = W * pool(s[t]) + bias into neurons that fire once.
 
     spikes: map [B, C, H, W], average-pooled by `avg_pool` first (a remainder is cropped). weight: float32 [O, C, kh, kw]. bias:
-    float32 [O]. stride, padding: int or (vertical, horizontal). decay: in (0, 1]. threshold: as in `linear`.
+    float32 [O]. stride, padding: int or (vertical, horizontal). decay: in (0, 2]. threshold: as in `linear`.
     shortcut: map [B, M, H', W'] of the output's size, M <= O, of which channel i is added to the current of channel i,
     times `shortcut_scale` as in `linear`; or a larger map, of which every n-th row and column counts. It needs a padding of at
     most half the kernel. Returns SpikeTimes [B, O, H', W'] with sizes as in torch.nn.functional.conv2d. Raises ValueError or
@@ -154,7 +154,7 @@ def conv2d(
         spikes, weight = with_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
         geometry = _geometry.convolution(spikes.shape, weight, stride, padding, pool, spikes.steps)
     weight, bias, side, threshold = _per_threshold(weight, bias, side, threshold)
-    neuron = _neuron(threshold, decay, surrogate)
+    neuron = _neuron(threshold, decay, surrogate, spikes.steps)
     record = _records(spikes, weight, bias, side)
     if record and not surrogate.sparse:
         with torch.autocast(weight.device.type, enabled=False):
@@ -183,7 +183,7 @@ def integrate(
     pool = _geometry.pool_of(spikes.shape, avg_pool)
     geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
     bias = _checks.bias(bias, weight.shape[0])
-    decay = _checks.positive("decay", decay, 1.0)
+    decay = _checks.decay(decay, spikes.steps)
     _same_device(spikes, weight, bias)
     membrane: Tensor = ops.integrate.integrate_layer(*_input(spikes), weight, bias, geometry, decay)
     return membrane.flatten(2)
@@ -271,7 +271,7 @@ def normalize_weight(
 def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate = _TRIANGLE) -> Tensor:
     """The dense neuron, a drop-in for any network: V[t] = decay V[t-1] + current[t]; each neuron fires at most once.
 
-    current: float32 [T, B, ...]. threshold: > 0. decay: in (0, 1]. Returns float32 spikes of the same shape, zeros and ones.
+    current: float32 [T, B, ...]. threshold: > 0. decay: in (0, 2]. Returns float32 spikes of the same shape, zeros and ones.
 
     Examples:
         >>> fire(torch.tensor([[[0.6]], [[0.6]], [[5.0]]])).flatten()  # V = 0.6, 1.2: fires at 1, and once
@@ -282,5 +282,5 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
         raise ValueError(
             f"current must have shape [steps, batch, ...] with at least one step, got {tuple(current.shape)}"
         )
-    fired: Tensor = ops.fire.fire(current.contiguous(), _neuron(threshold, decay, surrogate))
+    fired: Tensor = ops.fire.fire(current.contiguous(), _neuron(threshold, decay, surrogate, len(current)))
     return fired

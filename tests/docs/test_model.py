@@ -49,6 +49,17 @@ def test_an_equal_membrane_fires() -> None:
     assert functional.fire(torch.ones(1, 1, 1)).item() == 1
 
 
+def test_a_decay_above_1_is_a_falling_threshold() -> None:
+    """Neurons that grow by 2 and those without a leak, whose spikes and threshold weigh 2^-t: exact in powers of two."""
+    current = torch.randint(-8, 9, (6, 3, 50), generator=generator(2)) / 16
+    scale = 2.0 ** -torch.arange(6.0)[:, None, None]
+    fires = (current * scale).cumsum(0) >= scale
+    first_step = torch.where(fires.any(0), fires.to(torch.int64).argmax(0), SILENT)
+    for module in (reference, functional):
+        got = SpikeTimes.from_dense(module.fire(current, decay=2.0)).times
+        assert torch.equal(got.long(), first_step) and 0.05 < got.eq(SILENT).float().mean() < 0.95
+
+
 def slope(u: float, surrogate: Surrogate) -> float:
     """The table of section Surrogate and support."""
     s = surrogate.scale

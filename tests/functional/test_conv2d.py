@@ -142,7 +142,7 @@ def test_random_layers(data: st.DataObject) -> None:
         padding=padding,
         surrogate=data.draw(st.sampled_from(ROUND), "surrogate"),
         threshold=data.draw(st.floats(0.25, 3), "threshold"),
-        decay=data.draw(st.sampled_from([1.0, 1.0, 0.95, 0.5]), "decay"),
+        decay=data.draw(st.sampled_from([1.0, 1.0, 0.95, 0.5, 1.25]), "decay"),
     )
     check_layer("conv2d", case, enough=0)
 

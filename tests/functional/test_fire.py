@@ -42,7 +42,7 @@ def test_exact_currents(shape: tuple[int, ...], steps: int, surrogate: object) -
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: f"{s.kind}-{s.scale}")
-@pytest.mark.parametrize(("decay", "steps"), [(0.5, 8), (0.9, 8), (0.99, 254)])
+@pytest.mark.parametrize(("decay", "steps"), [(0.5, 8), (0.9, 8), (0.99, 254), (1.5, 8), (2.0, 20)])
 def test_decay(decay: float, steps: int, surrogate: object) -> None:
     check(torch.randn(steps, 3, 21, generator=generator(0)) * 0.5, False, surrogate=surrogate, decay=decay)
 
@@ -65,7 +65,7 @@ def test_spikes_once_though_the_membrane_passes_twice() -> None:
     seed=st.integers(0, 2**20),
     surrogate=st.sampled_from(SURROGATES),
     threshold=st.floats(0.25, 3),
-    decay=st.sampled_from([1.0, 0.95, 0.5]),
+    decay=st.sampled_from([1.0, 0.95, 0.5, 1.05]),
 )
 def test_random_currents(
     shape: list[int], steps: int, seed: int, surrogate: object, threshold: float, decay: float

@@ -54,7 +54,8 @@ def test_surrogates_and_thresholds(surrogate: object, threshold: float) -> None:
 
 @pytest.mark.parametrize("surrogate", [triangle(), rectangle(), atan(), sigmoid()], ids=name)
 @pytest.mark.parametrize(
-    ("decay", "steps", "exact"), [(0.5, 8, True), (0.9, 8, False), (0.99, 254, False), (0.1, 64, False)]
+    ("decay", "steps", "exact"),
+    [(0.5, 8, True), (0.9, 8, False), (0.99, 254, False), (0.1, 64, False), (1.5, 8, False), (2.0, 6, True)],
 )
 def test_decay(decay: float, steps: int, exact: bool, surrogate: object) -> None:
     case = layer((4, 21), (18, 21), steps, exact=exact, decay=decay, surrogate=surrogate)
@@ -115,6 +116,6 @@ def test_random_layers(data: st.DataObject) -> None:
         avg_pool=max(pool, 1),
         surrogate=data.draw(st.sampled_from(ROUND), "surrogate"),
         threshold=data.draw(st.floats(0.25, 3), "threshold"),
-        decay=data.draw(st.sampled_from([1.0, 1.0, 0.95, 0.5]), "decay"),
+        decay=data.draw(st.sampled_from([1.0, 1.0, 0.95, 0.5, 1.25]), "decay"),
     )
     check_layer("linear", case, enough=0)

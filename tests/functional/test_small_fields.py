@@ -17,7 +17,7 @@ def maps(shape: tuple[int, ...], steps: int) -> Tensor:
     return times
 
 
-@pytest.mark.parametrize("decay", [1.0, 0.9])
+@pytest.mark.parametrize("decay", [1.0, 0.9, 1.05])
 @pytest.mark.parametrize("shortcut", [False, True])
 @pytest.mark.parametrize("steps", [1, 8, 9, 254])
 @pytest.mark.parametrize(("channels", "outputs"), [(1, 3), (1, 32), (2, 70), (7, 33)])

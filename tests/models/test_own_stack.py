@@ -116,7 +116,7 @@ def test_config_has_the_settings_of_now() -> None:
     assert torch.equal(made(x()), net(x())) and made.config()["threshold"] == 0.75
     with pytest.raises(TypeError, match="does not support item assignment"):
         net.layers[0].neuron["decay"] = 0.25
-    for name, value, error in (("threshold", 0, ValueError), ("decay", 2.0, ValueError), ("surrogate", 1, TypeError)):
+    for name, value, error in (("threshold", 0, ValueError), ("decay", 2.5, ValueError), ("surrogate", 1, TypeError)):
         with pytest.raises(error, match=f"{name} must be"):
             setattr(net.layers[0], name, value)
 

@@ -220,3 +220,9 @@ def test_arguments():
     with pytest.raises(ValueError, match=r"are not those of firstspike\.nir\.to_nir"):
         from_nir(own)
     assert firstspike.nir.to_nir is to_nir
+
+
+def test_a_potential_that_grows_is_refused() -> None:
+    net = models.build("16-8-3", input_shape=(16,), steps=4, decay=1.5)
+    with pytest.raises(ValueError, match=r"DirectLinear has decay 1\.5; NIR has no neuron whose potential grows"):
+        to_nir(net)

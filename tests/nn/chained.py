@@ -23,6 +23,7 @@ NETS: dict[str, dict[str, Any]] = {
     "normalised": {"spec": MLP, "normalization": True},
     "normalised per output": {"spec": CNN, "normalization": "channel", "dropout": 0.2},
     "normalised, affine per layer": {"spec": MLP, "normalization": True, "affine": "layer"},
+    "growing": {"spec": MLP, "decay": 1.5},
     "normalised, no affine, leaky": {"spec": MLP, "normalization": True, "affine": None, "decay": 0.75},
     "dropout": {"spec": MLP, "normalization": True, "dropout": 0.3},
     "dropout, no normalisation": {"spec": MLP, "dropout": 0.3},

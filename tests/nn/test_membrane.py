@@ -33,7 +33,7 @@ def gradients(layer: nn.TTFSLinear, spikes: SpikeTimes, fired: SpikeTimes, membr
 
 
 @pytest.mark.parametrize("surrogate", [triangle(), rectangle(), triangle(0.2)], ids=str)
-@pytest.mark.parametrize("decay", [1.0, 0.75])
+@pytest.mark.parametrize("decay", [1.0, 0.75, 1.05])
 @pytest.mark.parametrize("pool", [1, 2])
 def test_one_product_gives_what_two_give(pool: int, decay: float, surrogate: Surrogate) -> None:
     size = 40 if pool == 1 else 3 * 4 * 4

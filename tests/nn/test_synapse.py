@@ -133,8 +133,12 @@ def test_bad_arguments(kind: Any, sizes: tuple[int, ...], gain: float) -> None:
         kind(*sizes, steps=8, affine="row")
     with pytest.raises(ValueError, match="init must be one of ettfs, kaiming, torch, got 'zeros'"):
         kind(*sizes, steps=8, init="zeros")
-    with pytest.raises(ValueError, match=r"decay must be a finite number in \(0\.0, 1\.0\], got 1\.5"):
-        kind(*sizes, steps=8, decay=1.5)
+    with pytest.raises(ValueError, match=r"decay must be a finite number in \(0\.0, 2\.0\], got 2\.5"):
+        kind(*sizes, steps=8, decay=2.5)
+    with pytest.raises(
+        ValueError, match=r"decay must be at most 1\.248 with 100 steps, .* grow 4\.29e\+09-fold with it, got 1\.3"
+    ):
+        kind(*sizes, steps=100, decay=1.3)
     if kind is not nn.Integrate:
         with pytest.raises(ValueError, match=r"threshold must be a finite number above 0, got 0"):
             kind(*sizes, steps=8, threshold=0)

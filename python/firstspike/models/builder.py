@@ -68,12 +68,12 @@ def build(
     affine: gamma and beta per output ("channel"), per "layer", or None. bias: beta; by default only with an affine.
     pooling: "avg", "max" or "earliest" replaces the kind of every pool in the string.
     dropout: in training, the probability with which a neuron is silent for the fully connected layer behind it (`Synapse`).
-    threshold, decay, surrogate: of every neuron. learn_threshold: every output of a layer that fires has a threshold of its
-    own, a parameter that begins at `threshold` (`nn.FiringLayer`). hidden_gain: a factor on the gain (`init.pool_gain`) of
-    every hidden layer that gets spikes. output_gain, output_surrogate: of an output layer that fires, in place of its gain
-    and of `surrogate`. With direct coding spikes come early: with gains of sqrt(2 / steps) and 1 / sqrt(steps) and a wider
-    triangle fewer neurons fire in the first step, and more output neurons have a gradient (ours). generator: draws the
-    weights.
+    threshold, decay, surrogate: of every neuron; a decay above 1 makes early spikes count more (docs/model.md, "Neuron").
+    learn_threshold: every output of a layer that fires has a threshold of its own, a parameter that begins at `threshold`
+    (`nn.FiringLayer`). hidden_gain: a factor on the gain (`init.pool_gain`) of every hidden layer that gets spikes.
+    output_gain, output_surrogate: of an output layer that fires, in place of its gain and of `surrogate`. With direct coding
+    spikes come early: with gains of sqrt(2 / steps) and 1 / sqrt(steps) and a wider triangle fewer neurons fire in the first
+    step, and more output neurons have a gradient (ours). generator: draws the weights.
 
     Raises GrammarError (a ValueError) that points at the token, ValueError and TypeError naming the argument.
 

@@ -133,6 +133,8 @@ def _neurons(nir: Any, layer: fs.Synapse, shape: tuple[int, ...], dt: float, int
         return np.full(shape, value)
 
     decay: float = layer.decay  # type: ignore[assignment]
+    if decay > 1:
+        raise ValueError(f"{type(layer).__name__} has decay {decay:g}; NIR has no neuron whose potential grows")
     steps = LONG if decay == 1 else 1 / (1 - decay)  # the time constant
     if not isinstance(layer, fs.FiringLayer):
         if decay == 1:

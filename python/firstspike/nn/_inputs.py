@@ -131,6 +131,7 @@ def map_membrane(
 
 def accumulate(current: Tensor, decay: float) -> Tensor:
     """Membrane [T, ...] without firing: V[t] = decay V[t - 1] + X[t]."""
+    _checks.decay(decay, len(current))
     if decay == 1:
         return current.cumsum(0)
     v, steps = torch.zeros_like(current[0]), []

@@ -15,7 +15,7 @@ from .synapse import Affine, Normalization, Synapse
 class Integrate(Synapse, Leaky):
     """Output layer of a membrane readout: V[t] = decay V[t - 1] + gamma (W s[t]) + beta, without a threshold.
 
-    steps: T, 1 to 254. avg_pool as in `TTFSLinear`. 0 < decay <= 1. The others as in `Synapse`. `gain` is 1 / sqrt(T): the
+    steps: T, 1 to 254. avg_pool as in `TTFSLinear`. 0 < decay <= 2. The others as in `Synapse`. `gain` is 1 / sqrt(T): the
     potential sums the currents of T steps, and it is the last potential that has the variance 1 (ours).
 
     Examples:

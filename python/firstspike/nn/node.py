@@ -27,12 +27,12 @@ class Leaky(nn.Module):
 
     @property
     def decay(self) -> float:
-        """The factor of the potential from step to step, in (0, 1]; 1 for IF."""
+        """The factor of the potential from step to step, in (0, 2]; 1 for IF, below it leaks, above it grows."""
         return self._decay
 
     @decay.setter
     def decay(self, value: float) -> None:
-        self._decay = _checks.positive("decay", value, 1.0)
+        self._decay = _checks.decay(value, getattr(self, "steps", 1))
 
     def __setattr__(self, name: str, value: Any) -> None:
         # nn.Module would register a module or a parameter before it looks for a property
@@ -86,7 +86,7 @@ class TTFSNode(NeuronSettings):
     """The TTFS neuron alone: dense currents [T, B, ...] to dense spikes of the same shape, at most one per neuron.
 
     V[t] = decay V[t - 1] + X[t]; it fires once, where V >= threshold. A drop-in for the neurons of time-stepped
-    libraries, behind any layer; there is no state to reset. threshold > 0; 0 < decay <= 1 (1 = IF); surrogate:
+    libraries, behind any layer; there is no state to reset. threshold > 0; 0 < decay <= 2 (1 = IF); surrogate:
     `triangle()` by default.
 
     Examples:

@@ -256,3 +256,10 @@ def test_core_accepts_every_program():
     for name in profile.names():
         program = em.quantize(net(bias=False), name)
         assert isinstance(program.engine(), Engine)
+
+
+def test_a_membrane_that_grows_is_refused():
+    model = models.build("8-6-5", input_shape=(8,), steps=4, decay=1.5, bias=False)
+    with pytest.raises(em.CannotQuantize, match=r"layer 1:Integrate: decay 1\.5 makes the membrane grow"):
+        em.quantize(model)
+    assert "decay 1.5 makes the membrane grow, the cores' cannot" in em.check(model, "generic8").text()

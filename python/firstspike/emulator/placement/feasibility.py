@@ -123,7 +123,11 @@ def _layer(name: str, layer: nn.Module, profile: Profile) -> list[Finding]:
     if layer.bias is not None and not profile.bias_bits:
         has = "has none" if profile.bias_bits == 0 else "is not known to have any"
         found.append(Finding(name, f"it has biases, the chip {has}", "set bias = false"))
-    if layer.decay != 1 and profile.decay_bits == 0:
+    if layer.decay > 1:
+        found.append(
+            Finding(name, f"decay {layer.decay:g} makes the membrane grow, the cores' cannot", "set decay = 1.0")
+        )
+    elif layer.decay != 1 and profile.decay_bits == 0:
         found.append(Finding(name, f"decay {layer.decay:g} needs a leak, the chip has none", "set decay = 1.0"))
     elif layer.decay != 1 and not 0 < round(layer.decay * (1 << profile.decay_bits)) < 1 << profile.decay_bits:
         bits = profile.decay_bits
@@ -141,7 +145,7 @@ def _without(model: TTFSNet, profile: Profile) -> TTFSNet:
     draw = torch.Generator().manual_seed(0)
     for layer in made.layers:
         if isinstance(layer, _CORE_LAYERS):
-            if profile.decay_bits == 0:
+            if profile.decay_bits == 0 or layer.decay > 1:
                 layer.decay = 1.0
             layer.fold()
             with torch.no_grad():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ... import decode, encode, functional
-from ..._checks import integer, one_of, pair, real
+from ..._checks import MAX_DECAY, integer, one_of, pair, real
 from ...data import Normalize
 from ...nn._inputs import constant_current
 from ...ops.latency import CURVES
@@ -59,7 +59,7 @@ class Encoder:
             for size in pair(f"{name} of the encoder", sizes, low):
                 integer(f"{name} of the encoder", size, low, 1024)
         real("threshold of the encoder", self.threshold)
-        real("decay of the encoder", self.decay, 0.0, 1.0)
+        real("decay of the encoder", self.decay, 0.0, MAX_DECAY)
         if (self.mean is None) != (self.std is None) or len(self.mean or ()) != len(self.std or ()):
             raise ValueError("mean and std of the encoder must have one number per channel each, or both be None")
         for value in self.mean or ():

@@ -219,6 +219,8 @@ class _Maker:
         bits = self.profile.decay_bits
         if decay == 1:
             return 1, 0
+        if decay > 1:
+            raise CannotQuantize(f"layer {name}: decay {decay} makes the membrane grow, which no profile's cores do")
         if bits == 0:
             raise CannotQuantize(f"layer {name}: decay {decay} needs a leak, profile {self.profile.name} has none")
         keep = round(decay * (1 << bits))
