@@ -32,6 +32,7 @@ LAYERS = [
         "_labels",
         "_lock",
         "_modes",
+        "_neuron_checks",
         "_own_code",
         "_provenance",
         "_safetensors",

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 MAX_STEPS = 254
-MAX_DECAY, MAX_GROWTH = 2.0, 2.0**32  # of a potential from step to step, and over all steps
 #: The time of a silent neuron.
 SILENT = 255
 
@@ -110,34 +109,6 @@ def positive(name: str, value: object, high: float = math.inf) -> float:
             f"{name} must be from {_SMALLEST:.3g} to {_LARGEST:.3g}, as it is held in float32, got {number}"
         )
     return number
-
-
-def decay(value: object, steps: int = 1) -> float:
-    """Return the factor of a potential from step to step as a float in (0, MAX_DECAY].
-
-    Above 1 it grows; ValueError where it would grow so much in `steps` that sums could leave float32.
-    """
-    number = positive("decay", value, MAX_DECAY)
-    if number > 1 and number**steps > MAX_GROWTH:
-        raise ValueError(
-            f"decay must be at most {MAX_GROWTH ** (1 / steps):.4g} with {steps} steps, in which a potential would grow "
-            f"{MAX_GROWTH:.3g}-fold with it, got {number:g}"
-        )
-    return number
-
-
-def thresholds(value: Tensor, outputs: int) -> Tensor:
-    """Return thresholds [outputs], float32 and > 0."""
-    tensor = float32("threshold", value, 1)
-    if tensor.shape[0] != outputs:
-        raise ValueError(
-            f"threshold must be a number or have shape [{outputs}], one per output, got shape {tuple(tensor.shape)}"
-        )
-    if has_values(tensor) and not bool(((tensor > 0) & tensor.isfinite()).all()):
-        raise ValueError(
-            f"threshold must be positive and finite for each output, got {float(tensor.detach().min())} at the least"
-        )
-    return tensor
 
 
 def one_of(name: str, value: object, allowed: Collection[object]) -> None:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import _checks, ops
+from . import _checks, _neuron_checks, ops
 from ._geometry import Geometry
 from ._shortcut import Shortcut
 from ._sites import anchor_to_sites, from_sites, to_sites
@@ -22,7 +22,7 @@ def _per_threshold(
     """Weight, bias and a shortcut's scale in units of thresholds [O], which are then 1; as they are for a number."""
     if not isinstance(threshold, Tensor) or threshold.dim() == 0:
         return weight, bias, shortcut, threshold  # type: ignore[return-value]  # checked in `_neuron`
-    threshold = _checks.thresholds(threshold, weight.shape[0])
+    threshold = _neuron_checks.thresholds(threshold, weight.shape[0])
     _checks.same_device("weight", weight, "threshold", threshold)
     if shortcut is not None:
         shortcut = shortcut._replace(scale=shortcut.scale / threshold[: len(shortcut.scale)])
@@ -36,7 +36,7 @@ def _neuron(threshold: float, decay: float, surrogate: Surrogate, steps: int = 1
         raise TypeError(f"surrogate must come from firstspike.surrogate, got {surrogate!r}")
     return (
         _checks.positive("threshold", threshold),
-        _checks.decay(decay, steps),
+        _neuron_checks.decay(decay, steps),
         _KINDS[surrogate.kind],
         surrogate.scale,
     )

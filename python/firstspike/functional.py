@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import _checks, _geometry, ops
+from . import _checks, _geometry, _neuron_checks, ops
 from ._layer_arguments import (
     _fire_layer,
     _fired,
@@ -183,7 +183,7 @@ def integrate(
     pool = _geometry.pool_of(spikes.shape, avg_pool)
     geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
     bias = _checks.bias(bias, weight.shape[0])
-    decay = _checks.decay(decay, spikes.steps)
+    decay = _neuron_checks.decay(decay, spikes.steps)
     _same_device(spikes, weight, bias)
     membrane: Tensor = ops.integrate.integrate_layer(*_input(spikes), weight, bias, geometry, decay)
     return membrane.flatten(2)

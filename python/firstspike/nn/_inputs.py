@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import _checks, _geometry, _layer_arguments, functional, ops
+from .. import _checks, _geometry, _layer_arguments, _neuron_checks, functional, ops
 from ..spikes import SpikeTimes
 from .pooled_spikes import PooledSpikes
 
@@ -131,7 +131,7 @@ def map_membrane(
 
 def accumulate(current: Tensor, decay: float) -> Tensor:
     """Membrane [T, ...] without firing: V[t] = decay V[t - 1] + X[t]."""
-    _checks.decay(decay, len(current))
+    _neuron_checks.decay(decay, len(current))
     if decay == 1:
         return current.cumsum(0)
     v, steps = torch.zeros_like(current[0]), []

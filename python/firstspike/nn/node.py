@@ -8,7 +8,7 @@ from typing import Any, TypedDict, cast
 
 from torch import Tensor, nn
 
-from .. import _checks, functional
+from .. import _checks, _neuron_checks, functional
 from ..surrogate import Surrogate, triangle
 
 
@@ -32,7 +32,7 @@ class Leaky(nn.Module):
 
     @decay.setter
     def decay(self, value: float) -> None:
-        self._decay = _checks.decay(value, getattr(self, "steps", 1))
+        self._decay = _neuron_checks.decay(value, getattr(self, "steps", 1))
 
     def __setattr__(self, name: str, value: Any) -> None:
         # nn.Module would register a module or a parameter before it looks for a property
