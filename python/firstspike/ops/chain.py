@@ -84,6 +84,7 @@ class _Chain(torch.autograd.Function):
         ctx.stages = stages
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*output[1:])
+        # The anchor and the biases, for `first_order_only` alone: with the weights they lead to every input.
         ctx.save_for_backward(*saved, tensors[0], *tensors[_PARAMETERS::_PARAMETERS])
         return output
 

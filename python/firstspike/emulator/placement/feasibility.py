@@ -14,6 +14,7 @@ from ..._own_code import copy_to_read
 from ...models import TTFSNet, as_net
 from ..program import profile as profiles
 from ..program.profile import Profile
+from ..quantization import scales
 from ..quantization.from_modules import CannotQuantize
 from ..quantization.quantizer import quantize
 from .errors import DoesNotFit
@@ -123,15 +124,8 @@ def _layer(name: str, layer: nn.Module, profile: Profile) -> list[Finding]:
     if layer.bias is not None and not profile.bias_bits:
         has = "has none" if profile.bias_bits == 0 else "is not known to have any"
         found.append(Finding(name, f"it has biases, the chip {has}", "set bias = false"))
-    if layer.decay > 1:
-        found.append(
-            Finding(name, f"decay {layer.decay:g} makes the membrane grow, the cores' cannot", "set decay = 1.0")
-        )
-    elif layer.decay != 1 and profile.decay_bits == 0:
-        found.append(Finding(name, f"decay {layer.decay:g} needs a leak, the chip has none", "set decay = 1.0"))
-    elif layer.decay != 1 and not 0 < round(layer.decay * (1 << profile.decay_bits)) < 1 << profile.decay_bits:
-        bits = profile.decay_bits
-        found.append(Finding(name, f"decay {layer.decay:g} is not representable in {bits} bits", "change decay"))
+    if (obstacle := scales.decay_obstacle(layer.decay, profile)) is not None:
+        found.append(Finding(name, *obstacle))
     if profile.weight_sign == "source":
         found.append(
             Finding(name, "a source must have weights of one sign", "no setting gives that; choose another chip")

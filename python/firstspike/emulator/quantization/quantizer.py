@@ -219,16 +219,9 @@ class _Maker:
         bits = self.profile.decay_bits
         if decay == 1:
             return 1, 0
-        if decay > 1:
-            raise CannotQuantize(f"layer {name}: decay {decay} makes the membrane grow, which no profile's cores do")
-        if bits == 0:
-            raise CannotQuantize(f"layer {name}: decay {decay} needs a leak, profile {self.profile.name} has none")
-        keep = round(decay * (1 << bits))
-        if not 0 < keep < 1 << bits:
-            raise CannotQuantize(
-                f"layer {name}: decay {decay} is not representable in {bits} bits ({keep} / {1 << bits})"
-            )
-        return keep, bits
+        if (obstacle := scales.decay_obstacle(decay, self.profile)) is not None:
+            raise CannotQuantize(f"layer {name}: {obstacle[0]} (profile {self.profile.name})")
+        return scales.kept(decay, bits), bits
 
     def _bias(self, wanted: NDArray[np.float64], name: str) -> tuple[NDArray[np.int64], float]:
         """Biases on the grid of the weights, shifted like them; and the largest that was dropped, in the same unit."""

@@ -105,3 +105,22 @@ def finest_scale(threshold: float, pool: int, profile: Profile) -> float:
     while exact_ceil(threshold, scale, pool * pool) > most:
         scale = math.nextafter(scale, math.inf)
     return scale
+
+
+def kept(decay: float, bits: int) -> int:
+    """What a core keeps of a membrane per step, in units of 2^-bits."""
+    return round(decay * (1 << bits))
+
+
+def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
+    """Why the cores of a profile cannot decay a membrane so, and what to do about it; None where they can."""
+    bits = profile.decay_bits
+    if decay > 1:
+        return f"decay {decay:g} makes the membrane grow, the cores' cannot", "set decay = 1.0"
+    if decay == 1:
+        return None
+    if bits == 0:
+        return f"decay {decay:g} needs a leak, the chip has none", "set decay = 1.0"
+    if not 0 < kept(decay, bits) < 1 << bits:
+        return f"decay {decay:g} is not representable in {bits} bits", "change decay"
+    return None
