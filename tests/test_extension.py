@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +15,17 @@ import pytest
 import torch
 
 from firstspike import _extension, backends
+
+
+def test_sources_that_are_not_compiled_say_how_to_install(tmp_path: Path) -> None:
+    source = Path(_extension.__file__).parent
+    shutil.copytree(source, tmp_path / "firstspike", ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__"))
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", "import firstspike"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    last = result.stderr.splitlines()[-1]
+    assert result.returncode == 1 and last.startswith("ImportError: firstspike is not compiled for cpython-3"), result.stderr
+    assert str(tmp_path / "firstspike") in last and "pip install ." in last
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,19 @@ import importlib
 import importlib.util
 import os
 import platform
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 
-from . import _core
+if importlib.util.find_spec(f"{__package__}._core") is None:
+    raise ImportError(
+        f"firstspike is not compiled for {sys.implementation.cache_tag} in {Path(__file__).parent}: run pip install . in the "
+        "project's folder and start Python elsewhere, or build in place as CONTRIBUTING.md says"
+    )
+from . import _core  # noqa: E402  # after the check, whose message says what to do
 
 _MODULES = {"v2": "_cpu_v2", "v3": "_cpu_v3", "v4": "_cpu_v4", "generic": "_cpu_generic"}
 
