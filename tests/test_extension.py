@@ -24,7 +24,9 @@ def test_sources_that_are_not_compiled_say_how_to_install(tmp_path: Path) -> Non
     command = [sys.executable, "-c", "import firstspike"]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     last = result.stderr.splitlines()[-1]
-    assert result.returncode == 1 and last.startswith("ImportError: firstspike is not compiled for cpython-3"), result.stderr
+    assert result.returncode == 1 and last.startswith("ImportError: firstspike is not compiled for cpython-3"), (
+        result.stderr
+    )
     assert str(tmp_path / "firstspike") in last and "pip install ." in last
 
 

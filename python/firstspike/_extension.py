@@ -23,7 +23,7 @@ if importlib.util.find_spec(f"{__package__}._core") is None:
         f"firstspike is not compiled for {sys.implementation.cache_tag} in {Path(__file__).parent}: run pip install . in the "
         "project's folder and start Python elsewhere, or build in place as CONTRIBUTING.md says"
     )
-from . import _core  # noqa: E402  # after the check, whose message says what to do
+from . import _core  # after the check, whose message says what to do
 
 _MODULES = {"v2": "_cpu_v2", "v3": "_cpu_v3", "v4": "_cpu_v4", "generic": "_cpu_generic"}
 

@@ -119,3 +119,12 @@ def test_features_are_scaled_as_one_channel(kind):
     )
     image = x.view(2, 1, 1, 3)
     assert torch.equal(data.Normalize.of(image)(image).flatten(), scaled.flatten())
+
+
+def test_images_whose_channels_are_last_are_warned_of():
+    images = np.zeros((2, 28, 28, 1), np.uint8)
+    with pytest.warns(
+        UserWarning, match=r"\[2, 28, 28, 1\] is read as \[N, C, H, W\], images of 28 channels; .*moveaxis"
+    ):
+        data.from_arrays(images, [0, 1])
+    assert data.from_arrays(np.moveaxis(images, 3, 1), [0, 1]).input_shape == (1, 28, 28)  # a warning would be an error

@@ -1,5 +1,7 @@
 """Data and nets of one's own with a mistake in them: labels that are none, outputs that are no scores, nothing to train."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -100,3 +102,25 @@ def test_classes_in_place_of_functions_are_refused(config, sets):
         given = {name.partition("\\")[0]: [value] if name.startswith("callbacks") else value}
         with pytest.raises(TypeError, match=f"{name} must be a function, got the class {value.__name__}"):
             run(config, sets, **given)
+
+
+def test_training_and_test_data_on_different_scales_are_warned_of(config, sets):
+    first, test = (dataclasses.replace(part, images=part.images / 255) for part in sets)
+    once = config.replace(epochs=1)
+    run(
+        once, (first, sets[1])
+    )  # floats in 0..1 beside uint8: both reach the net in 0..1, and a warning would be an error
+    raw = dataclasses.replace(test, images=test.images * 255)
+    with pytest.warns(
+        UserWarning, match=r"train and test are on different scales: .* root mean squares of 0\.\d+ and \d+"
+    ):
+        run(once, (first, raw))
+    with pytest.warns(UserWarning, match=r"train and test are on different scales"):
+        run(once, (sets[0], raw))
+
+
+def test_binary_images_in_bytes_are_warned_of(config, sets):
+    binary = tuple(dataclasses.replace(part, images=(part.images > 100).to(torch.uint8)) for part in sets)
+    with pytest.warns(UserWarning, match=r"are uint8 and hold 0 and 1 alone, which a net gets as 0 and 1/255"):
+        run(config.replace(epochs=1, standardize=True), binary)
+    run(config.replace(epochs=1), tuple(dataclasses.replace(part, images=part.images.float()) for part in binary))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ def from_arrays(
         classes: number of classes; None takes the largest label plus one.
         name, source: for records.
 
+    Warns of images whose channels are probably last, such as [N, 32, 32, 3].
+
     Raises:
         TypeError, ValueError: for other types, shapes or values.
 
@@ -46,6 +49,12 @@ def from_arrays(
         raise ValueError(f"x must be [N, C, H, W], [N, H, W] or [N, F], got shape {list(samples.shape)}")
     if samples.ndim == 3:
         samples = samples[:, None]
+    if samples.ndim == 4 and samples.shape[3] in (1, 3, 4) and samples.shape[1] == samples.shape[2] >= 8:
+        warnings.warn(
+            f"x of shape {list(samples.shape)} is read as [N, C, H, W], images of {samples.shape[1]} channels; where the "
+            "channels are last, give numpy.moveaxis(x, 3, 1)",
+            stacklevel=2,
+        )
     labels = _tensor("y", y)
     if labels.dtype.is_floating_point or labels.dtype in (torch.bool, torch.complex64, torch.complex128):
         raise TypeError(f"y must be of an integer type, got {labels.dtype}")

@@ -17,6 +17,7 @@ from ..data import Dataset, Normalize
 from ..spikes import SpikeTimes
 from .batches import Data, batches, loader_batches
 from .config import Config
+from .data_scale import warn_of_scales
 from .distributed import ProcessGroup
 from .evaluation import check_scores
 from .trained import Trained
@@ -85,6 +86,8 @@ def _as_data(name: str, given: GivenData) -> Data:
 def parts(config: Config, pair: tuple[Data, Data], device: torch.device) -> RunData:
     """Training samples, those held out for validation (the same for every seed), test samples, on the device.
 
+    Warns of data whose values are probably on a wrong scale.
+
     Raises:
         ValueError: for settings that the data cannot serve.
     """
@@ -112,6 +115,8 @@ def parts(config: Config, pair: tuple[Data, Data], device: torch.device) -> RunD
         raise ValueError(f"train and test must have at least one sample each, got {len(train)} and {len(test)}")
     if config.limit > len(train):
         raise ValueError(f"limit must be at most the {len(train)} training images, got {config.limit}")
+    if isinstance(test, Dataset):
+        warn_of_scales(train, test)
     if config.limit:
         train = data.draw(train, config.limit)
     held_out = None
