@@ -155,6 +155,18 @@ def test_hooks_are_warned_of():
         nir.to_nir(net)
 
 
+@pytest.mark.parametrize("place", ["net", "net.0", "net.1"])
+@pytest.mark.parametrize("reader", [models.as_net, models.prepare_for_inference, emulator.quantize, nir.to_nir])
+def test_hooks_of_what_is_taken_out_are_warned_of_once(place, reader):
+    net = nn.Sequential(nn.Sequential(*chain()[:2]), nn.Flatten(), *chain()[2:])
+    net.get_submodule(place[4:]).register_forward_hook(lambda module, args, output: silenced(output))
+    with pytest.warns(
+        UserWarning, match=rf"(net|model){place[3:]} has forward hooks, which a TTFSNet of its layers leaves out"
+    ) as seen:
+        reader(net)
+    assert [warning.filename for warning in seen] == [__file__]
+
+
 def test_pruning_and_monitors_are_no_change():
     net, x = chain(), torch.rand(5, 16)
     prune.l1_unstructured(net[1], "weight", amount=0.5)

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from torch import nn
 
 from .. import nn as fs
-from .._own_code import has_own_forward, uncompiled
+from .._own_code import has_own_forward, uncompiled, warn_of_hooks
 from .coding import Readout
 from .net import TTFSNet
+
+_LEAVES_OUT = "a TTFSNet of its layers"
 
 
 def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name: str = "net") -> TTFSNet:
@@ -23,7 +25,7 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
     breaks them by the overshoot.
     input_shape: of one sample; by default (N,) where the first layer is fully connected. name: what errors call it.
 
-    Raises TypeError or ValueError naming what does not fit.
+    Warns of forward hooks of what is taken out. Raises TypeError or ValueError naming what does not fit.
 
     Examples:
         >>> layers = [nn.DirectConv2d(1, 4, 3, padding=1, steps=8), nn.Integrate(256, 10, steps=8), nn.MembraneReadout()]
@@ -69,10 +71,13 @@ def _parts(chain: nn.Sequential, name: str) -> Iterator[nn.Module]:
         raise TypeError(
             f"{name} must call its layers one after another, but {type(chain).__name__} has a forward of its own"
         )
-    for part in chain:
+    warn_of_hooks(chain, name, _LEAVES_OUT)
+    for key, part in chain._modules.items():  # named_children leaves out a layer that stands there twice
         if isinstance(part, nn.Sequential):
-            yield from _parts(part, name)
-        elif not _passed_over(part):
+            yield from _parts(part, f"{name}.{key}")
+        elif _passed_over(part):
+            warn_of_hooks(part, f"{name}.{key}", _LEAVES_OUT)
+        else:
             yield part
 
 

@@ -91,11 +91,13 @@ def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Mod
     net = uncompiled(net)
     if not isinstance(net, (TTFSNet, nn.Sequential)):
         raise TypeError(f"net must be a TTFSNet or a Sequential of our layers, got {type(net).__name__}")
+    whole = isinstance(net, nn.Sequential) and isinstance([*net.modules()][-1], Readout)
+    called = (TTFSNet, fs.Synapse) if whole else (TTFSNet, nn.Sequential, fs.Synapse)
     for name, module in net.named_modules():
-        if isinstance(module, (TTFSNet, nn.Sequential, fs.Synapse)):
+        if isinstance(module, called):
             warn_of_hooks(module, f"net.{name}" if name else "net", "the graph")
-    if isinstance(net, nn.Sequential) and isinstance([*net.modules()][-1], Readout):
-        net = as_net(net, input_shape)
+    if whole:
+        net = as_net(net, input_shape)  # warns of the hooks of Sequentials
     if isinstance(net, TTFSNet):
         input_shape = tuple(net.input_shape)
     if input_shape is None:
