@@ -16,10 +16,11 @@ from ..workloads import Workload
 from .synapses import decay_weights, decayed_sum, stages
 
 
+_WIDTH = triangle().scale  # not an attribute of the Function, at which torch.compile would break the graph
+
+
 class _Spike(torch.autograd.Function):
     """Heaviside with a triangular surrogate derivative, of the width that firstspike's has."""
-
-    width = triangle().scale
 
     @staticmethod
     def forward(ctx, u):  # type: ignore[no-untyped-def]
@@ -29,7 +30,7 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         (u,) = ctx.saved_tensors
-        return gradient * (1 - u.abs() / _Spike.width).clamp(min=0) / _Spike.width
+        return gradient * (1 - u.abs() / _WIDTH).clamp(min=0) / _WIDTH
 
 
 def _spike(u: Tensor) -> Tensor:
@@ -104,7 +105,7 @@ class Dense(nn.Module):
             if stage.flat:
                 flat = flat.flatten(1)
             if stage.last:
-                often = float(decay_weights(steps, self.decay).sum())  # how many times the bias counts
+                often = sum(decay_weights(steps, self.decay))  # how many times the bias counts
                 return F.linear(flat, stage.synapse.weight, often * stage.synapse.bias)  # type: ignore[operator, arg-type]
             x = self.neurons(stage.synapse(flat).unflatten(0, x.shape[:2]))
         raise AssertionError("a net has a last layer")

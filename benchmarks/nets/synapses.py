@@ -43,12 +43,12 @@ def decayed_sum(x: Tensor, decay: float) -> Tensor:
     """The sum of a train [T, B, ...] over its steps, a step counting `decay` times as much as the one after it: what an
     integrating layer's weights meet at the last step. [B, ...]
     """
-    return x.sum(0) if decay == 1 else torch.einsum("t...,t->...", x, decay_weights(len(x), decay))
+    return x.sum(0) if decay == 1 else torch.einsum("t...,t->...", x, x.new_tensor(decay_weights(len(x), decay)))
 
 
-def decay_weights(steps: int, decay: float) -> Tensor:
-    """decay^(T - 1 - t) of the steps t, float32 [T]."""
-    return decay ** torch.arange(steps - 1, -1, -1.0)
+def decay_weights(steps: int, decay: float) -> list[float]:
+    """decay^(T - 1 - t) of the steps t. Numbers, which torch.compile takes in; the value of a tensor would break its graph."""
+    return [decay ** (steps - 1 - t) for t in range(steps)]
 
 
 def stages(
