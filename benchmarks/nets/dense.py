@@ -15,7 +15,6 @@ from firstspike.surrogate import triangle
 from ..workloads import Workload
 from .synapses import decay_weights, decayed_sum, stages
 
-
 _WIDTH = triangle().scale  # not an attribute of the Function, at which torch.compile would break the graph
 
 
