@@ -9,7 +9,7 @@ from firstspike import SpikeTimes, functional
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
 
 from ..compare import check_layer
-from ..samples import PATTERNS, REGIMES, layer
+from ..samples import PATTERNS, REGIMES, decays, layer
 
 STEPS = [1, 2, 8, 64, 254]
 ROUND = [triangle(), triangle(0.5), rectangle(), rectangle(0.5), atan(), sigmoid()]  # less steep, for inexact sums
@@ -128,10 +128,11 @@ def test_random_layers(data: st.DataObject) -> None:
         pool * (low + data.draw(st.integers(0, 4), "extra size")) + data.draw(st.integers(0, pool - 1)) for low in least
     ]
     inputs = (data.draw(st.integers(1, 3), "batch"), data.draw(st.integers(1, 6), "channels"), *size)
+    steps = data.draw(st.sampled_from([1, 2, 8, 64]), "steps")
     case = layer(
         inputs,
         (data.draw(st.integers(1, 20), "outputs"), inputs[1], *kernel),
-        data.draw(st.sampled_from([1, 2, 8, 64]), "steps"),
+        steps,
         pattern=data.draw(st.sampled_from(PATTERNS), "pattern"),
         regime=data.draw(st.sampled_from(REGIMES), "regime"),
         exact=False,
@@ -142,7 +143,7 @@ def test_random_layers(data: st.DataObject) -> None:
         padding=padding,
         surrogate=data.draw(st.sampled_from(ROUND), "surrogate"),
         threshold=data.draw(st.floats(0.25, 3), "threshold"),
-        decay=data.draw(st.sampled_from([1.0, 1.0, 0.95, 0.5, 1.25]), "decay"),
+        decay=data.draw(st.sampled_from(decays(steps)), "decay"),
     )
     check_layer("conv2d", case, enough=0)
 

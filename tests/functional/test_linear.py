@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
 
 from ..compare import check_layer
-from ..samples import PATTERNS, REGIMES, layer
+from ..samples import PATTERNS, REGIMES, decays, layer
 
 STEPS = [1, 2, 8, 64, 254]
 ROUND = [triangle(), triangle(0.5), rectangle(), rectangle(0.5), atan(), sigmoid()]  # less steep, for inexact sums
@@ -116,6 +116,6 @@ def test_random_layers(data: st.DataObject) -> None:
         avg_pool=max(pool, 1),
         surrogate=data.draw(st.sampled_from(ROUND), "surrogate"),
         threshold=data.draw(st.floats(0.25, 3), "threshold"),
-        decay=data.draw(st.sampled_from([1.0, 1.0, 0.95, 0.5, 1.25]), "decay"),
+        decay=data.draw(st.sampled_from(decays(steps)), "decay"),
     )
     check_layer("linear", case, enough=0)
