@@ -59,8 +59,8 @@ class Layer:
 
 
 def decays(steps: int) -> list[float]:
-    """Decays to draw from. A potential that grows for long differs by more than rounding between float32 and float64."""
-    return [1.0, 1.0, 0.95, 0.5, 1.25 if steps <= 8 else 0.8]
+    """Decays to draw from; one grows, sixfold at most: rounding grows with the potential."""
+    return [1.0, 1.0, 0.95, 0.5, min(1.25, 6 ** (1 / steps))]
 
 
 def layer(

@@ -36,6 +36,7 @@ LAYERS = [
         "_own_code",
         "_provenance",
         "_safetensors",
+        "_warnings",
         "_sites",
         "_toml",
         "energy",

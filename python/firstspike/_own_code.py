@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import sys
-import warnings
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune
+
+from ._warnings import is_known, warn
 
 Module = TypeVar("Module", bound=nn.Module)
 # The functions of torch.nn.utils that remove the older norms, by the class of their hook; by name, as torch may drop them.
@@ -21,7 +21,7 @@ def has_own_forward(module: nn.Module) -> bool:
 
     A module that is derived from `torch.nn.Module` alone is none of these: False, its kind is for the caller to refuse.
     """
-    known: type[nn.Module] = next(kind for kind in type(module).__mro__ if _is_known(kind.__module__))
+    known: type[nn.Module] = next(kind for kind in type(module).__mro__ if is_known(kind.__module__))
     return "forward" in vars(module) or (known is not nn.Module and type(module).forward is not known.forward)
 
 
@@ -34,16 +34,13 @@ def uncompiled(module: nn.Module) -> nn.Module:
 def has_hooks(module: nn.Module) -> bool:
     """Whether it has forward hooks, which may change what a call gives; those of firstspike and torch (pruning) do not."""
     hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
-    return any(not _is_known(getattr(hook, "__module__", None) or "") for hook in hooks)
+    return any(not is_known(getattr(hook, "__module__", None) or "") for hook in hooks)
 
 
 def warn_of_hooks(module: nn.Module, name: str, reader: str) -> None:
-    """Warn of forward hooks, at the line of the user's code that called into firstspike."""
+    """Warn of forward hooks."""
     if has_hooks(module):
-        level, frame = 1, sys._getframe()
-        while frame.f_back is not None and _is_known(frame.f_globals.get("__name__", "")):
-            level, frame = level + 1, frame.f_back
-        warnings.warn(f"{name} has forward hooks, which {reader} leaves out", stacklevel=level)
+        warn(f"{name} has forward hooks, which {reader} leaves out")
 
 
 def refresh_weights(net: nn.Module) -> None:
@@ -83,7 +80,3 @@ def copy_to_read(net: Module) -> Module:
     for module in copied.modules():
         make_permanent(module)
     return copied
-
-
-def _is_known(place: str) -> bool:
-    return place.partition(".")[0] in ("firstspike", "torch")

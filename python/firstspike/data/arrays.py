@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import _checks, encode
+from .._warnings import warn
 from ..spikes import SpikeTimes
 from .dataset import Dataset
 
@@ -50,10 +50,9 @@ def from_arrays(
     if samples.ndim == 3:
         samples = samples[:, None]
     if samples.ndim == 4 and samples.shape[3] in (1, 3, 4) and samples.shape[1] == samples.shape[2] >= 8:
-        warnings.warn(
+        warn(
             f"x of shape {list(samples.shape)} is read as [N, C, H, W], images of {samples.shape[1]} channels; where the "
             "channels are last, give numpy.moveaxis(x, 3, 1)",
-            stacklevel=2,
         )
     labels = _tensor("y", y)
     if labels.dtype.is_floating_point or labels.dtype in (torch.bool, torch.complex64, torch.complex128):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
+from .._warnings import warn
 from ..data import Dataset, Normalize
 
 _RATIO = 10  # between the root mean squares of training and test values: 0..1 beside 0..255 has 255
@@ -21,17 +20,15 @@ def warn_of_scales(train: Dataset, test: Dataset) -> None:
     if train.steps is not None:
         return
     if train.images.dtype == torch.uint8 and int(train.images.max()) == 1:
-        warnings.warn(
+        warn(
             "the training images are uint8 and hold 0 and 1 alone, which a net gets as 0 and 1/255: convert them to a float "
             "type where 1 is meant",
-            stacklevel=4,
         )
     one, other = (_root_mean_square(part.images) for part in (train, test))
     if min(one, other) > 0 and max(one, other) > _RATIO * min(one, other):
-        warnings.warn(
+        warn(
             f"train and test are on different scales: their values have root mean squares of {one:.3g} and {other:.3g}; a net "
             "gets floats as they are, and uint8 divided by 255",
-            stacklevel=4,
         )
 
 
