@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .._warnings import warn
 from ..data import Dataset, Normalize
 from ..models import Observation
 from ..nn.firing import bound_thresholds, learned_thresholds
@@ -190,10 +190,9 @@ def warn_of_missing_gradients(net: nn.Module) -> None:
     missing = [name for name, value in net.named_parameters() if value.requires_grad and value.grad is None]
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        warnings.warn(
+        warn(
             f"no gradient reached {missing[0]}{others}, which training leaves unchanged; the bytes of SpikeTimes.times carry "
             "none: put spikes together with firstspike.cat, or freeze the parameter with requires_grad_(False)",
-            stacklevel=3,
         )
 
 
@@ -201,11 +200,10 @@ def warn_of_zero_gradients(net: nn.Module) -> None:
     """Warn of a net whose weights all got a gradient of zeros from a backward pass: it would not learn from such samples."""
     gradients = [value.grad for value in net.parameters() if value.ndim > 1 and value.grad is not None]
     if gradients and not any(bool(gradient.any()) for gradient in gradients):
-        warnings.warn(
+        warn(
             "the gradients of all weights are zero for the first batch: no spike reaches the outputs, and no neuron that "
             "could send one comes near its threshold; scale the data up (standardize), or give the layers larger weights "
             "(hidden_gain) or a lower threshold",
-            stacklevel=3,
         )
 
 

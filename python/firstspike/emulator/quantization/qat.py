@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn.utils.prune import is_pruned
 from ... import _checks, _labels
 from ... import nn as fs
 from ..._own_code import refresh_weights
+from ..._warnings import warn
 from ...data import Normalize
 from ...models import TTFSNet, as_net
 from ..program import profile as profiles
@@ -51,7 +51,7 @@ def prepare(
     bits, granularity = scales.checked_bits(bits, target), scales.checked_granularity(granularity, target)
     net = as_net(model, name="model")
     if is_pruned(net):
-        warnings.warn("model is pruned: fine-tuning trains all its weights, those at zero as well", stacklevel=2)
+        warn("model is pruned: fine-tuning trains all its weights, those at zero as well")
     refresh_weights(net)
     made = copy.deepcopy(net)
     layers = list(made.layers)
