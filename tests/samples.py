@@ -59,8 +59,12 @@ class Layer:
 
 
 def decays(steps: int) -> list[float]:
-    """Decays to draw from; one grows, sixfold at most: rounding grows with the potential."""
-    return [1.0, 1.0, 0.95, 0.5, min(1.25, 6 ** (1 / steps))]
+    """Decays to draw from, rounded to float32 as the kernels have them: over 254 steps what is rounded away would show.
+
+    One grows, sixfold at most: rounding grows with the potential.
+    """
+    growing = min(1.25, 6 ** (1 / steps))
+    return torch.tensor([1.0, 1.0, 0.95, 0.5, growing], dtype=torch.float32).tolist()
 
 
 def layer(
