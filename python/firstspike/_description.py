@@ -159,7 +159,9 @@ def rebuild(described: Any, depth: int = 0) -> nn.Module:
         net.describe(described["config"])
         return net
     if kind == "Residual":
-        return fs.Residual([rebuild(part, depth + 1) for part in described["parts"]], **settings)
+        parts = [rebuild(part, depth + 1) for part in described["parts"]]
+        scale = torch.ones(_checks.integer("channels", settings.pop("channels", 1), 1, 2**24), dtype=torch.float32)
+        return fs.Residual(parts, scale=scale, **settings)
     if kind in _CHAINS:
         parts = [rebuild(part, depth + 1) for part in described["parts"]]
         chain = _CHAINS[kind]()

@@ -48,6 +48,12 @@ def test_every_layer_that_fires_has_a_parameter_that_begins_at_the_threshold():
     assert all(layer.threshold.grad.abs().sum() > 0 for layer in firing[:-1])
 
 
+def test_prepared_for_inference_the_scores_are_the_same_bits():
+    """A block's shortcut is in units of its thresholds as well."""
+    net, x = varied(build()).eval(), torch.rand(16, 1, 8, 8, generator=generator(2))
+    assert torch.equal(models.prepare_for_inference(net)(x), net(x))
+
+
 @pytest.mark.parametrize("make", [models.mlp, models.cnn])
 def test_shorthands_take_it(make):
     spec, shape = ("16-5-2", (16,)) if make is models.mlp else ("2C3-2", (1, 4, 4))

@@ -17,7 +17,7 @@ STEPS = 6
 SPECS = ["4C3-R(6C3-8C3)-AP2-R(8C3s2-8C3x1)-12-R(12-12)-3", "4C3s2-R(4C3)-10-3", "5C3-AP2-R(5C3-5C3)-EP2-3"]
 
 
-def block(scale: float = 0.5, **options: Any) -> nn.Residual:
+def block(scale: float | torch.Tensor = 0.5, **options: Any) -> nn.Residual:
     return nn.Residual(
         [
             nn.TTFSConv2d(5, 8, 3, padding=1, steps=STEPS, normalization=True, generator=generator(0)),
@@ -48,6 +48,30 @@ def test_a_scale_that_learns() -> None:
     made = block(learn_scale=True)
     made(maps()).dense().sum().backward()
     assert made.scale.grad is not None and made.scale.grad.abs() > 0
+
+
+def test_a_scale_per_channel(tmp_path: Path) -> None:
+    scale, spikes = torch.tensor([0.2, 0.4, 0.6, 0.8, 1.0]), maps()
+    made = block(scale)
+    hidden = made.layers[0](spikes)
+    assert torch.equal(made(spikes).times, made.layers[1](hidden, spikes, shortcut_scale=scale).times)
+    assert "scale=[5]" in repr(made)
+    net = torch.nn.Sequential(block(scale, learn_scale=True))
+    fs.save(net, tmp_path / "block")
+    loaded = fs.load(tmp_path / "block")
+    assert torch.equal(loaded(spikes).times, made(spikes).times) and isinstance(loaded[0].scale, torch.nn.Parameter)
+
+
+@pytest.mark.parametrize("learn_scale", [False, True])
+def test_folding_thresholds_per_neuron(learn_scale: bool) -> None:
+    made, spikes = block(0.5, learn_scale=learn_scale), maps()
+    made.layers[1].threshold = torch.nn.Parameter(torch.linspace(0.3, 2.0, 5))
+    expected = made(spikes).times
+    assert len(expected.unique()) > 3
+    folded = made.fold()
+    assert torch.equal(folded(spikes).times, expected) and folded.layers[1].theta is None
+    assert folded.scale.shape == (5,) and isinstance(folded.scale, torch.nn.Parameter) == learn_scale
+    assert torch.equal(folded.fold()(spikes).times, expected)
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -92,6 +116,9 @@ def test_it_trains() -> None:
         (lambda: nn.Residual([]), ValueError, "layers must be at least one"),
         (lambda: nn.Residual([nn.Integrate(3, 3, steps=4)]), TypeError, "layers must be TTFSConv2d or TTFSLinear"),
         (lambda: block(scale=float("nan")), ValueError, "scale must be a finite number, got nan"),
+        (lambda: block(scale=torch.ones(6)), ValueError, "scale must have at most one number per output, 5, got 6"),
+        (lambda: block(scale=torch.ones(0)), ValueError, "scale must have at least one number, got none"),
+        (lambda: block(scale=torch.tensor([1.0, float("inf")])), ValueError, r"scale must be finite, got inf at \(1,\)"),
         (lambda: block(learn_scale=1), TypeError, "learn_scale must be True or False, got 1"),
         (lambda: block()(torch.zeros(2)), TypeError, r"spikes must be SpikeTimes \(a block cannot stand"),
     ],

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._own_code import copy_to_read
-from ..nn import Prepacked, SpikeInput, Synapse
+from ..nn import Prepacked, Residual, SpikeInput, Synapse
 from ..nn.prepacked import can_prepack
 from ..spikes import SpikeTimes
 from .chain import as_net
@@ -83,6 +83,6 @@ def _stages(net: TTFSNet) -> list[nn.Module]:
         layers, shapes = zip(*group, strict=True)
         stages += layers if alone else [Prepacked(layers, shapes[0])]
     for part in nn.ModuleList(stages).modules():
-        if isinstance(part, Synapse):
+        if isinstance(part, Synapse | Residual):  # a block folds its layers, and its scale with the last one's thresholds
             part.fold()
     return stages

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .. import _checks
 from ..spikes import SpikeTimes
 from ._hooks import BackwardHooks
+from .firing import FiringLayer
 from .ttfs import TTFSConv2d, TTFSLinear
 
 
@@ -21,10 +22,11 @@ class Residual(BackwardHooks):
     Where the block has a stride, every n-th row and column of the input counts; where the last layer has more channels than
     the input, the others get no shortcut.
 
-    layers: `TTFSConv2d` or `TTFSLinear`, of the same steps. scale: of the shortcut, the current of one spike of the input. 1, the
-    neurons' default threshold, lets it fire its neuron alone, so that an untrained block passes its input on; deep stacks of
-    blocks need that (chosen on held-out images: paper/NOTES.md, "Scale of a residual block"). learn_scale: makes it a
-    parameter of one element. Raises TypeError or ValueError naming what does not fit.
+    layers: `TTFSConv2d` or `TTFSLinear`, of the same steps. scale: of the shortcut, the current of one spike of the input, a
+    number or float32 [M], one per channel of the input. 1, the neurons' default threshold, lets it fire its neuron alone, so
+    that an untrained block passes its input on; deep stacks of blocks need that (chosen on held-out images: paper/NOTES.md,
+    "Scale of a residual block"). learn_scale: makes it a parameter, of one element for a number. Raises TypeError or ValueError
+    naming what does not fit.
 
     Examples:
         >>> convolution = lambda: nn.TTFSConv2d(4, 4, 3, padding=1, steps=8)
@@ -33,7 +35,7 @@ class Residual(BackwardHooks):
         torch.Size([2, 4, 6, 6])
     """
 
-    def __init__(self, layers: Iterable[nn.Module], *, scale: float = 1.0, learn_scale: bool = False) -> None:
+    def __init__(self, layers: Iterable[nn.Module], *, scale: float | Tensor = 1.0, learn_scale: bool = False) -> None:
         super().__init__()
         kinds = (TTFSConv2d, TTFSLinear)
         self.layers = nn.ModuleList(_checks.in_order("layers", layers, kinds, "TTFSConv2d or TTFSLinear"))
@@ -41,11 +43,14 @@ class Residual(BackwardHooks):
         if len(steps) != 1:
             raise ValueError(f"layers must be at least one, all of the same steps, got {sorted(steps)}")
         self.steps: int = steps.pop()
-        number = torch.tensor([_checks.real("scale", scale)], dtype=torch.float32)
+        values = _as_channels(scale)
+        outputs = len(self.layers[-1].weight)  # type: ignore[arg-type]
+        if len(values) > outputs:
+            raise ValueError(f"scale must have at most one number per output, {outputs}, got {len(values)}")
         if _checks.boolean("learn_scale", learn_scale):
-            self.scale: Tensor = nn.Parameter(number)
+            self.scale: Tensor = nn.Parameter(values)
         else:
-            self.register_buffer("scale", number)
+            self.register_buffer("scale", values)
 
     def forward(self, spikes: SpikeTimes) -> SpikeTimes:
         """Spike times of the last layer, of `spikes`, which the first layer takes and which fit the last one's output."""
@@ -56,10 +61,38 @@ class Residual(BackwardHooks):
         fired: SpikeTimes = self.layers[-1](signal, spikes, shortcut_scale=self.scale)
         return fired
 
+    def fold(self) -> Self:
+        """`Synapse.fold` of all layers, in place; where the last one has a threshold per neuron, the scale is in units of them."""
+        last = self.layers[-1]
+        assert isinstance(last, FiringLayer)
+        with torch.no_grad():
+            scale = last._per_theta(self.scale)
+        for layer in self.layers:
+            layer.fold()  # type: ignore[operator]
+        assert isinstance(scale, Tensor)
+        self.scale = nn.Parameter(scale) if isinstance(self.scale, nn.Parameter) else scale
+        return self
+
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments with which the module can be built again, its layers apart."""
-        return {"learn_scale": isinstance(self.scale, nn.Parameter)}
+        """The keyword arguments with which the module can be built again; its layers and what `scale` holds apart.
+
+        channels: how many numbers `scale` has.
+        """
+        return {"learn_scale": isinstance(self.scale, nn.Parameter), "channels": len(self.scale)}
 
     def extra_repr(self) -> str:
         """The settings, for print."""
-        return f"scale={float(self.scale.detach()):g}" if not self.scale.is_meta else ""
+        if self.scale.is_meta:
+            return ""
+        return f"scale={float(self.scale.detach()):g}" if len(self.scale) == 1 else f"scale=[{len(self.scale)}]"
+
+
+def _as_channels(scale: float | Tensor) -> Tensor:
+    """The scale of a shortcut, float32 [1] of a number, or [M]."""
+    if not isinstance(scale, Tensor) or scale.dim() == 0:
+        return torch.tensor([_checks.real("scale", scale)], dtype=torch.float32)
+    values = _checks.float32("scale", scale, 1).detach().clone()
+    if not len(values):
+        raise ValueError("scale must have at least one number, got none")
+    _checks.finite("scale", values)
+    return values
