@@ -67,6 +67,16 @@ void add_layer(em::Network& network, const std::string& name, const py::dict& d)
     spec.weights = weights.data(), spec.weight_count = weights.size();
     spec.theta = theta.data(), spec.theta_count = theta.size();
     spec.bias = bias.data(), spec.bias_count = bias.size();
+    const auto shortcut = field<py::object>(d, "shortcut");
+    if (shortcut.is_none()) return network.add(spec);
+    if (!py::isinstance<py::dict>(shortcut)) throw py::type_error("shortcut must be a dict or None");
+    const auto beside = py::reinterpret_borrow<py::dict>(shortcut);
+    const auto of = [&](const char* key) { return field<int>(beside, key); };
+    const auto taps = exact<int32_t>(field<py::object>(beside, "weights"), "weights of the shortcut", 1);
+    if (taps.size() == 0) throw py::value_error("weights of the shortcut must hold at least one");
+    a.shortcut = {of("source"),   of("in_h"),     of("in_w"),  of("in_c"),
+                  of("stride_h"), of("stride_w"), of("delay"), taps.data()};
+    spec.shortcut_count = taps.size();
     network.add(spec);
 }
 

@@ -35,5 +35,13 @@ template <class Visit>
     }
 }
 
+// Which neuron an event of the shortcut's source takes its one synapse to: `visit(site, channel)`.
+template <class Visit>
+[[gnu::always_inline]] inline void visit_shortcut(const Layer& layer, int32_t event, Visit visit) {
+    const Shortcut& s = layer.shortcut;
+    const int c = event % s.in_c, at = event / s.in_c, y = at / s.in_w, x = at % s.in_w;
+    if (y % s.stride_h == 0 && x % s.stride_w == 0) visit(y / s.stride_h * layer.out_w + x / s.stride_w, c);
+}
+
 }  // namespace FIRSTSPIKE_EMULATOR_ISA
 }  // namespace firstspike::emulator

@@ -9,7 +9,7 @@ namespace FIRSTSPIKE_EMULATOR_ISA {
 namespace {
 
 template <class W, class S>
-void step_typed(const Layer& layer, State& state, Arrivals events, int t, int64_t* counters) {
+void step_typed(const Layer& layer, State& state, const Inputs& events, int t, int64_t* counters) {
     const bool acc = layer.accumulator.wrap, mem = layer.membrane.wrap;
     if (layer.by_event)
         return mem ? step_by_event<W, S, true>(layer, state, events, t, counters)
@@ -29,7 +29,7 @@ void step_typed(const Layer& layer, State& state, Arrivals events, int t, int64_
 }
 
 template <class S>
-void step_weights(const Layer& layer, State& state, Arrivals events, int t, int64_t* counters) {
+void step_weights(const Layer& layer, State& state, const Inputs& events, int t, int64_t* counters) {
     switch (layer.weight_bytes) {
         case 1: return step_typed<int8_t, S>(layer, state, events, t, counters);
         case 2: return step_typed<int16_t, S>(layer, state, events, t, counters);
@@ -48,7 +48,7 @@ void reset_state(const Layer& layer, State& state, int total_steps) {
             state.times[at + i] = kSilent;
         }
         state.unspent[site] = layer.out_c;
-        state.touched[site] = 0;
+        state.touched[site] = kUntouched;
     }
     state.all_unspent = layer.neurons();
     for (int t = 0; t <= total_steps; ++t) state.out.begin[t] = 0;
@@ -63,15 +63,21 @@ void read_membrane(const Layer& layer, const State& state, int64_t* out) {
     }
 }
 
-void step_layer(const Layer& layer, State& state, const Events& source, int t, int64_t* counters) {
+// The events of a source that were sent in a step.
+Arrivals sent_in(const Events& source, int step) {
+    if (step < 0) return {source.index, 0};
+    return {source.index + source.begin[step], source.begin[step + 1] - source.begin[step]};
+}
+
+// shortcut: null where the layer has none.
+void step_layer(const Layer& layer, State& state, const Events& source, const Events* shortcut, int t, int64_t* counters) {
     if (t < layer.start || t >= layer.stop) {
         state.out.begin[t + 1] = state.out.begin[t];
         return;
     }
-    const int sent = t - layer.delay;
-    Arrivals events{source.index, 0};
-    if (sent >= 0) events = {source.index + source.begin[sent], source.begin[sent + 1] - source.begin[sent]};
-    counters[kEvents] += events.count;
+    const Inputs events{sent_in(source, t - layer.delay),
+                        shortcut ? sent_in(*shortcut, t - layer.shortcut.delay) : Arrivals{nullptr, 0}};
+    counters[kEvents] += events.own.count;
     const int64_t before = counters[kSpikes];
     if (layer.state_bytes == 4)
         step_weights<int32_t>(layer, state, events, t, counters);
@@ -98,7 +104,9 @@ int run_sample(const Sample& sample) {
     for (int t = 0; t < sample.total_steps; ++t) {
         for (int l = 0; l < sample.layer_count; ++l) {
             const Layer& layer = sample.layers[l];
-            step_layer(layer, sample.states[l], l ? sample.states[l - 1].out : sample.input, t, sample.counters + l * kCounters);
+            const auto fired_in = [&](int source) -> const Events& { return source < 0 ? sample.input : sample.states[source].out; };
+            step_layer(layer, sample.states[l], fired_in(l - 1), layer.shortcut.weights ? &fired_in(layer.shortcut.source) : nullptr, t,
+                       sample.counters + l * kCounters);
             if (!sample.trace[l]) continue;
             int64_t* out = sample.trace[l] + static_cast<int64_t>(t) * layer.neurons();
             if (layer.state_bytes == 4)

@@ -14,6 +14,13 @@ struct Arrivals {
     int32_t count;
 };
 
+// What arrives in one step: from the layer's own source, and through its shortcut.
+struct Inputs {
+    Arrivals own, shortcut;
+};
+
+enum Touched : uint8_t { kUntouched, kByOwn, kByShortcut };  // of a site in a step, by which events
+
 template <class S, class W>
 [[gnu::always_inline]] inline void add_row(S* __restrict sum, const W* __restrict row, int n) {
     for (int i = 0; i < n; ++i) sum[i] += row[i];
@@ -24,9 +31,19 @@ template <class S, class W>
     counters[kDelivered] += layer.out_c;
     counters[kEffective] += state.unspent[site];
     if (!state.touched[site]) {
-        state.touched[site] = 1;
+        state.touched[site] = kByOwn;
         counters[kActive] += state.unspent[site];
     }
+}
+
+// The same for the one synapse of a shortcut's event, after all events of the layer's own source. A neuron has no other one
+// from the shortcut, so it is active by this one unless the site was touched before.
+[[gnu::always_inline]] inline void count_shortcut(const State& state, int site, bool live, int64_t* counters) {
+    ++counters[kDelivered];
+    counters[kEffective] += live;
+    if (state.touched[site] == kByOwn) return;
+    state.touched[site] = kByShortcut;
+    counters[kActive] += live;
 }
 
 // What a few rows of weights add up to without overflow.
@@ -85,6 +102,18 @@ inline void deliver_conv(const Layer& layer, const State& state, Arrivals events
         });
 }
 
+template <class S>
+inline void deliver_shortcut(const Layer& layer, const State& state, Arrivals events, int64_t* counters) {
+    S* sum = static_cast<S*>(state.sum);
+    const S* alive = static_cast<const S*>(state.alive);
+    for (int32_t e = 0; e < events.count; ++e)
+        visit_shortcut(layer, events.index[e], [&](int site, int c) {
+            const int64_t at = static_cast<int64_t>(site) * layer.stride + c;
+            count_shortcut(state, site, alive[at] != 0, counters);
+            sum[at] += static_cast<S>(layer.shortcut.weights[c]);
+        });
+}
+
 inline void settle(const State& state, int site, const Outcome& outcome, State& all, int64_t* counters) {
     state.unspent[site] -= outcome.fired;
     all.all_unspent -= outcome.fired;
@@ -94,15 +123,16 @@ inline void settle(const State& state, int site, const Outcome& outcome, State& 
 }
 
 template <class W, class S, bool kAccWrap, bool kMemWrap, bool kLeak>
-inline void step_by_step(const Layer& layer, State& state, Arrivals events, int t, int64_t* counters) {
+inline void step_by_step(const Layer& layer, State& state, const Inputs& events, int t, int64_t* counters) {
     if (layer.conv)
-        deliver_conv<W, S>(layer, state, events, counters);
+        deliver_conv<W, S>(layer, state, events.own, counters);
     else
-        deliver_linear<W, S>(layer, state, events, counters);
+        deliver_linear<W, S>(layer, state, events.own, counters);
+    deliver_shortcut<S>(layer, state, events.shortcut, counters);
     const bool all = layer.has_bias || kLeak || t == layer.start;  // elsewhere a site without events keeps its state
     for (int site = 0; site < layer.sites(); ++site) {
         const bool due = (all || state.touched[site]) && state.unspent[site] > 0;
-        state.touched[site] = 0;
+        state.touched[site] = kUntouched;
         if (!due) continue;
         const int64_t at = static_cast<int64_t>(site) * layer.stride;
         settle(state, site,
@@ -113,7 +143,7 @@ inline void step_by_step(const Layer& layer, State& state, Arrivals events, int 
 }
 
 template <class W, class S, bool kMemWrap>
-inline void step_by_event(const Layer& layer, State& state, Arrivals events, int t, int64_t* counters) {
+inline void step_by_event(const Layer& layer, State& state, const Inputs& events, int t, int64_t* counters) {
     S *v = static_cast<S*>(state.v), *alive = static_cast<S*>(state.alive);
     if (layer.leaks)
         for (int site = 0; site < layer.sites(); ++site)
@@ -127,15 +157,21 @@ inline void step_by_event(const Layer& layer, State& state, Arrivals events, int
                event_site<W, S, kMemWrap>(layer, weights + row, layer.shift, v + at, alive + at, state.times + at, t), state,
                counters);
     };
-    for (int32_t e = 0; e < events.count; ++e) {
+    for (int32_t e = 0; e < events.own.count; ++e) {
         if (layer.conv)
-            visit_conv(layer, events.index[e], visit);
+            visit_conv(layer, events.own.index[e], visit);
         else
-            visit_linear(layer, events.index[e], visit);
+            visit_linear(layer, events.own.index[e], visit);
     }
+    for (int32_t e = 0; e < events.shortcut.count; ++e)
+        visit_shortcut(layer, events.shortcut.index[e], [&](int site, int c) {
+            const int64_t at = static_cast<int64_t>(site) * layer.stride + c;
+            count_shortcut(state, site, alive[at] != 0, counters);
+            settle(state, site, event_neuron<S, kMemWrap>(layer, state, at, c, t), state, counters);
+        });
     const bool all = layer.has_bias || layer.leaks || t == layer.start;
     for (int site = 0; site < layer.sites(); ++site) {
-        state.touched[site] = 0;
+        state.touched[site] = kUntouched;
         if (!all || state.unspent[site] == 0) continue;
         const int64_t at = static_cast<int64_t>(site) * layer.stride;
         settle(state, site,

@@ -80,8 +80,13 @@ void choose_types(const LayerSpec& spec, const std::vector<int64_t>& theta, int6
         }
     const int64_t sum = *std::max_element(total.begin(), total.end()), events = int64_t{a.pool} * a.pool;
     in_range(spec.name, "the largest sum of |weight|", sum, 0, (kLargestValue >> a.shift) / events);
+    int64_t beside = 0;  // the largest |weight| of the shortcut
+    for (int64_t c = 0; c < spec.shortcut_count; ++c) {
+        beside = std::max(beside, magnitude(a.shortcut.weights[c]));
+        bits |= a.shortcut.weights[c];
+    }
     for (int i = 0; i < a.out_c; ++i) {
-        const int64_t reach = (sum << a.shift) * events + farthest(a.membrane) + magnitude(spec.bias[i]);
+        const int64_t reach = (sum * events << a.shift) + (beside << a.shift) + farthest(a.membrane) + magnitude(spec.bias[i]);
         value = std::max({value, reach, magnitude(theta[i]), a.by_event ? 0 : farthest(a.accumulator)});
     }
     if (a.leaks && farthest(a.membrane) > int64_t{1} << 46) refuse(spec.name, "a leak needs a membrane of at most 47 bits");
@@ -99,6 +104,18 @@ void copy_rows(const LayerSpec& spec, const Layer& a, void* to, int64_t rows) {
     for (int64_t row = 0; row < rows; ++row)
         for (int i = 0; i < a.out_c; ++i)
             static_cast<T*>(to)[row * a.stride + i] = static_cast<T>(spec.weights[row * a.out_c + i] >> down);
+}
+
+// Only what does not depend on other layers; `Network::check_shortcut` sees to the source.
+void check_shortcut_geometry(const std::string& name, const Layer& a, int64_t count) {
+    const Shortcut& s = a.shortcut;
+    in_range(name, "shortcut in_c", s.in_c, 1, a.out_c);
+    in_range(name, "shortcut stride_h", s.stride_h, 1, 1 << 20);
+    in_range(name, "shortcut stride_w", s.stride_w, 1, 1 << 20);
+    in_range(name, "shortcut delay", s.delay, 0, kMaxSteps);
+    in_range(name, "shortcut weight count", count, s.in_c, s.in_c);
+    if ((s.in_h + s.stride_h - 1) / s.stride_h != a.out_h || (s.in_w + s.stride_w - 1) / s.stride_w != a.out_w)
+        refuse(name, "every stride-th row and column of the shortcut's source must be as many as those of the output");
 }
 
 template <class S>
@@ -127,6 +144,19 @@ const void* Network::keep(std::size_t bytes) {
     return std::align(64, bytes, start, room);
 }
 
+void Network::check_shortcut(const LayerSpec& spec) const {
+    const Shortcut& s = spec.layer.shortcut;
+    const int count = static_cast<int>(layers_.size());
+    in_range(spec.name, "shortcut source", s.source, -1, count - 1);
+    const Layer* source = s.source < 0 ? nullptr : &layers_[s.source];
+    const Layer& first = layers_.empty() ? spec.layer : layers_.front();
+    const int h = source ? source->out_h : first.in_h, w = source ? source->out_w : first.in_w;
+    if (s.in_h != h || s.in_w != w || s.in_c != (source ? source->out_c : first.in_c))
+        refuse(spec.name, "the shortcut's shape is not that of its source");
+    if (source && !source->fires) refuse(spec.name, "the shortcut's source never fires");
+    check_shortcut_geometry(spec.name, spec.layer, spec.shortcut_count);
+}
+
 void Network::add(const LayerSpec& spec) {
     Layer a = spec.layer;
     const std::string& name = spec.name;
@@ -137,6 +167,7 @@ void Network::add(const LayerSpec& spec) {
             refuse(name, "its input shape is not the output shape of the layer before it");
         if (!before.fires) refuse(name, "the layer before it never fires");
     }
+    if (a.shortcut.weights) check_shortcut(spec);
     in_range(name, "weight count", spec.weight_count, rows * a.out_c, rows * a.out_c);
     a.stride = (a.out_c + kLanes - 1) / kLanes * kLanes;
     in_range(name, "weight table", rows * a.stride, 1, kLargestTable);
@@ -169,6 +200,11 @@ void Network::add(const LayerSpec& spec) {
     if (a.weight_bytes == 1) copy_rows<int8_t>(spec, a, w, rows);
     if (a.weight_bytes == 2) copy_rows<int16_t>(spec, a, w, rows);
     if (a.weight_bytes == 4) copy_rows<int32_t>(spec, a, w, rows);
+    if (a.shortcut.weights) {
+        auto* kept = static_cast<int32_t*>(const_cast<void*>(keep(sizeof(int32_t) * spec.shortcut_count)));
+        for (int64_t c = 0; c < spec.shortcut_count; ++c) kept[c] = a.shortcut.weights[c] >> (a.shift - spec.layer.shift);
+        a.shortcut.weights = kept;
+    }
     if (narrow)
         copy_states<int32_t>(a, theta, spec.bias, th, b);
     else

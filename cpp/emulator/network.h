@@ -21,6 +21,7 @@ struct LayerSpec {
     int64_t weight_count;
     const int64_t *theta, *bias;  // out_c values each
     int64_t theta_count, bias_count;
+    int64_t shortcut_count;  // of layer.shortcut.weights, which this layer's geometry wants in_c of
 };
 
 class Network {
@@ -37,6 +38,7 @@ class Network {
     int sources() const { return layers_.front().sources(); }
 
  private:
+    void check_shortcut(const LayerSpec& spec) const;
     const void* keep(std::size_t bytes);  // 64-byte aligned, zeroed, owned
     int steps_, total_steps_;
     std::vector<Layer> layers_;

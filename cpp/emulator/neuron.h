@@ -57,6 +57,21 @@ inline Outcome step_site(const Layer& layer, S* __restrict v, S* __restrict sum,
     return {static_cast<int64_t>(acc_changed), static_cast<int64_t>(mem_changed), static_cast<int32_t>(fired)};
 }
 
+// Add to the membrane of one neuron, and test it.
+template <class S, bool kMemWrap>
+[[gnu::always_inline]] inline void add_and_test(const Limits<S>& mem, S add, S theta, S fires, S& v, S& alive, uint8_t& time, int t,
+                                                S& changed, S& fired) {
+    const S exact = v + add;
+    const S next = mem.template apply<kMemWrap>(exact);
+    const S live = alive;
+    const S fire = live & fires & -static_cast<S>(next >= theta);
+    changed += live & static_cast<S>(next != exact);
+    fired -= fire;
+    v = live ? next : v;
+    alive = live & ~fire;
+    time = fire ? static_cast<uint8_t>(t) : time;
+}
+
 // Add weight * 2^shift to each neuron of the site, one event; with no weights, the bias at the step's end.
 template <class W, class S, bool kMemWrap>
 inline Outcome event_site(const Layer& layer, const W* __restrict weight, int shift, S* __restrict v, S* __restrict alive,
@@ -65,17 +80,19 @@ inline Outcome event_site(const Layer& layer, const W* __restrict weight, int sh
     const S* __restrict theta = static_cast<const S*>(layer.theta);
     const S fires = layer.fires ? -1 : 0;
     S changed = 0, fired = 0;
-    for (int i = 0; i < layer.stride; ++i) {
-        const S exact = v[i] + shift_left(static_cast<S>(weight[i]), shift);
-        const S next = mem.template apply<kMemWrap>(exact);
-        const S live = alive[i];
-        const S fire = live & fires & -static_cast<S>(next >= theta[i]);
-        changed += live & static_cast<S>(next != exact);
-        fired -= fire;
-        v[i] = live ? next : v[i];
-        alive[i] = live & ~fire;
-        times[i] = fire ? static_cast<uint8_t>(t) : times[i];
-    }
+    for (int i = 0; i < layer.stride; ++i)
+        add_and_test<S, kMemWrap>(mem, shift_left(static_cast<S>(weight[i]), shift), theta[i], fires, v[i], alive[i], times[i], t,
+                                  changed, fired);
+    return {0, static_cast<int64_t>(changed), static_cast<int32_t>(fired)};
+}
+
+// The event of a shortcut into the neuron `at` of channel c.
+template <class S, bool kMemWrap>
+inline Outcome event_neuron(const Layer& layer, const State& state, int64_t at, int c, int t) {
+    const S add = shift_left(static_cast<S>(layer.shortcut.weights[c]), layer.shift), fires = layer.fires ? -1 : 0;
+    S changed = 0, fired = 0;
+    add_and_test<S, kMemWrap>(Limits<S>(layer.membrane), add, static_cast<const S*>(layer.theta)[c], fires,
+                              static_cast<S*>(state.v)[at], static_cast<S*>(state.alive)[at], state.times[at], t, changed, fired);
     return {0, static_cast<int64_t>(changed), static_cast<int32_t>(fired)};
 }
 

@@ -17,6 +17,15 @@ struct Register {
 
 enum Counter { kSpikes, kEvents, kDelivered, kEffective, kActive, kAccumulatorOverflows, kMembraneOverflows, kCounters };
 
+// The input of a residual block into its last layer: neuron (y, x, c) has a synapse from (y stride_h, x stride_w, c) of the
+// source, for c < in_c.
+struct Shortcut {
+    int source;            // a layer before this one, -1 for the program's input
+    int in_h, in_w, in_c;  // the source's map
+    int stride_h, stride_w, delay;
+    const int32_t* weights;  // [in_c], null where a layer has no shortcut
+};
+
 // Sizes in elements. Weight rows hold `stride` values: out_c of them, then zeros.
 struct Layer {
     bool conv, fires, by_event, leaks, has_bias;
@@ -30,6 +39,7 @@ struct Layer {
     const void* weights;            // linear: [rows][stride]; conv: [in_c][kernel_h][kernel_w][stride]
     const void* theta;              // [stride] of the state's type, for >=; padding is never reached
     const void* bias;               // [stride]
+    Shortcut shortcut;
 
     [[gnu::always_inline]] int sites() const { return out_h * out_w; }
     [[gnu::always_inline]] int neurons() const { return out_h * out_w * out_c; }

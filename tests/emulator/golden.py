@@ -41,6 +41,22 @@ def unroll(layer):
     return weights.reshape(flat), synapses.reshape(flat)
 
 
+def unroll_shortcut(layer):
+    """(weights, synapses) of the shortcut, [sources, neurons]."""
+    s = layer.shortcut
+    in_h, in_w, in_c = s.in_shape
+    out_h, out_w, out_c = layer.out_shape
+    weights = np.zeros((in_h, in_w, in_c, out_h, out_w, out_c), np.int64)
+    synapses = np.zeros(weights.shape, bool)
+    for oy in range(out_h):
+        for ox in range(out_w):
+            for c in range(in_c):
+                weights[oy * s.stride[0], ox * s.stride[1], c, oy, ox, c] = s.weight[c]
+                synapses[oy * s.stride[0], ox * s.stride[1], c, oy, ox, c] = True
+    flat = (in_h * in_w * in_c, out_h * out_w * out_c)
+    return weights.reshape(flat), synapses.reshape(flat)
+
+
 def policy(register, x):
     """(value, changed) for Python-wide integers in an int64 array."""
     if register.policy == "wrap":
@@ -69,6 +85,7 @@ class Result:
 def run(layers, total_steps, times, early_exit=False):
     """One sample: times is uint8 [sources] of the first layer."""
     matrices = [unroll(layer) for layer in layers]
+    beside = [None if layer.shortcut is None else unroll_shortcut(layer) for layer in layers]
     reads = [np.repeat(np.array([a.theta]), a.out_shape[0] * a.out_shape[1], 0).ravel() for a in layers]
     biases = [np.repeat(np.array([a.bias]), a.out_shape[0] * a.out_shape[1], 0).ravel() for a in layers]
     v = [np.zeros(theta.size, np.int64) for theta in reads]
@@ -82,10 +99,16 @@ def run(layers, total_steps, times, early_exit=False):
             if not layer.start <= t < layer.stop:
                 trace[n][t] = np.where(fired_at[n] == 255, v[n], 0)
                 continue
-            source = times if n == 0 else fired_at[n - 1]
-            sent = t - layer.delay
-            arriving = np.flatnonzero(source == sent) if sent >= 0 else np.zeros(0, int)
-            _step(layer, matrices[n], arriving, reads[n], biases[n], v[n], last_v[n], fired_at[n], counts[n], t)
+            arriving = _sent(times if n == 0 else fired_at[n - 1], t - layer.delay)
+            counts[n][1] += arriving.size
+            weights, synapses = (x[arriving] for x in matrices[n])
+            if layer.shortcut is not None:
+                source = layer.shortcut.source
+                more = _sent(times if source < 0 else fired_at[source], t - layer.shortcut.delay)
+                weights, synapses = (
+                    np.concatenate([x, y[more]]) for x, y in zip((weights, synapses), beside[n], strict=True)
+                )
+            _step(layer, weights, synapses, reads[n], biases[n], v[n], last_v[n], fired_at[n], counts[n], t)
             trace[n][t] = np.where(fired_at[n] == 255, v[n], 0)
         if early_exit and (fired_at[-1] != 255).any():
             steps_run = t + 1
@@ -93,12 +116,15 @@ def run(layers, total_steps, times, early_exit=False):
     return Result(fired_at, trace, counts, steps_run, last_v[-1] - reads[-1])
 
 
-def _step(layer, matrix, arriving, theta, bias, v, last_v, fired_at, count, t):
-    weights, synapses = matrix
+def _sent(times, step):
+    return np.flatnonzero(times == step) if step >= 0 else np.zeros(0, int)
+
+
+def _step(layer, weights, synapses, theta, bias, v, last_v, fired_at, count, t):
+    """weights, synapses: [events that arrive, neurons], in their order."""
     live = fired_at == 255
-    count[1] += arriving.size
-    count[2] += synapses[arriving].sum()
-    count[4] += (live & synapses[arriving].any(0)).sum()
+    count[2] += synapses.sum()
+    count[4] += (live & synapses.any(0)).sum()
 
     def fire(which):
         passes = v >= theta if layer.fire == "ge" else v > theta
@@ -107,8 +133,8 @@ def _step(layer, matrix, arriving, theta, bias, v, last_v, fired_at, count, t):
         count[0] += now.sum()
 
     if layer.update == "clocked":
-        count[3] += (synapses[arriving] & live).sum()
-        total = weights[arriving].sum(0) * 2**layer.shift
+        count[3] += (synapses & live).sum()
+        total = weights.sum(0) * 2**layer.shift
         total, changed = policy(layer.accumulator, total)
         count[5] += (changed & live).sum()
         new, changed = policy(layer.membrane, leak(layer, v) + total + bias)
@@ -118,11 +144,11 @@ def _step(layer, matrix, arriving, theta, bias, v, last_v, fired_at, count, t):
         fire(live)
         return
     v[live] = leak(layer, v)[live]
-    for event in arriving:
+    for weight, synapse in zip(weights, synapses, strict=True):
         live = fired_at == 255
-        hit = live & synapses[event]
+        hit = live & synapse
         count[3] += hit.sum()
-        new, changed = policy(layer.membrane, v + weights[event] * 2**layer.shift)
+        new, changed = policy(layer.membrane, v + weight * 2**layer.shift)
         count[6] += (changed & hit).sum()
         v[hit] = new[hit]
         last_v[live] = v[live]

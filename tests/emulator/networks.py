@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
-from firstspike.emulator.program.layers import Layer, Register
+from firstspike.emulator.program.layers import Layer, Register, Shortcut
 
 
 @st.composite
@@ -23,17 +25,21 @@ def integers(rng, low, high, shape, dtype=np.int64):
 @st.composite
 def layers(draw, rng, index, in_shape, total_steps, fires, options):
     conv = min(in_shape[:2]) > 1 and fires and draw(st.booleans())
-    pool = draw(st.integers(1, min(3, *in_shape[:2]))) if min(in_shape[:2]) > 1 else 1
+    in_block = conv and draw(st.booleans())  # of the input's size and at least its channels, so that shortcuts fit
+    pool = draw(st.integers(1, min(3, *in_shape[:2]))) if min(in_shape[:2]) > 1 and not in_block else 1
     pooled = in_shape[0] // pool, in_shape[1] // pool
     stride, padding, kernel = (1, 1), (0, 0), (1, 1)
-    if conv:
+    if in_block:
+        kernel = draw(st.sampled_from(((1, 1), (3, 3), (1, 3))))
+        padding, out = (kernel[0] // 2, kernel[1] // 2), pooled
+    elif conv:
         padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
         stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
         kernel = tuple(draw(st.integers(1, min(4, size + 2 * pad))) for size, pad in zip(pooled, padding, strict=True))
         out = tuple((s + 2 * p - k) // d + 1 for s, p, k, d in zip(pooled, padding, kernel, stride, strict=True))
     else:
         out = (1, 1)
-    channels = draw(st.integers(1, 20))
+    channels = draw(st.integers(in_shape[2] if in_block else 1, max(20, in_shape[2])))
     most = draw(st.sampled_from((1, 7, 127, 3000, 200000)))
     shape = (in_shape[2], *kernel, channels) if conv else (pooled[0] * pooled[1] * in_shape[2], channels)
     scale = max(1, int(most * draw(st.sampled_from((0.2, 1.0, 3.0)))))
@@ -72,6 +78,31 @@ def layers(draw, rng, index, in_shape, total_steps, fires, options):
 
 
 @st.composite
+def shortcuts(draw, rng, made):
+    """A shortcut into the last of the layers, from a population that fits it; None where none does."""
+    last, fits = made[-1], []
+    for source in range(-1, len(made) - 1):
+        shape = made[0].in_shape if source < 0 else made[source].out_shape
+        strides = [
+            [s for s in range(1, have + 1) if -(-have // s) == want]
+            for have, want in zip(shape[:2], last.out_shape[:2], strict=True)
+        ]
+        if shape[2] <= last.out_shape[2] and all(strides):
+            fits.append((source, shape, strides))
+    if not fits:
+        return None
+    source, shape, strides = draw(st.sampled_from(fits))
+    most = draw(st.sampled_from((1, 127, 70000)))
+    return Shortcut(
+        source,
+        shape,
+        integers(rng, -most, most, shape[2], np.int32),
+        tuple(draw(st.sampled_from(choice)) for choice in strides),
+        draw(st.integers(0, 3)),
+    )
+
+
+@st.composite
 def networks(draw, **options):
     """(layers, steps, total_steps, times uint8 [batch, sources])."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -83,6 +114,8 @@ def networks(draw, **options):
     made = []
     for index in range(depth):
         made.append(draw(layers(rng, index, shape, total_steps, not readout or index + 1 < depth, options)))
+        if not options.get("no_shortcut") and draw(st.booleans()):
+            made[-1] = replace(made[-1], shortcut=draw(shortcuts(rng, made)))
         shape = made[-1].out_shape
     silent = draw(st.sampled_from((0.0, 0.3, 0.9)))
     times = rng.integers(

@@ -51,7 +51,7 @@ def test_threads_and_batch_split_change_nothing(network, threads):
 
 
 @examples
-@given(networks(updates=("clocked",), **FREE), st.randoms(use_true_random=False))
+@given(networks(updates=("clocked",), no_shortcut=True, **FREE), st.randoms(use_true_random=False))
 def test_order_of_a_first_layers_sources_does_not_matter(network, random):
     """Permuting the sources permutes the order in which a step's events are delivered."""
     layers, steps, total, times = network
@@ -72,20 +72,24 @@ def test_order_of_a_first_layers_sources_does_not_matter(network, random):
 def test_at_most_one_spike_and_operations_are_spikes_times_fan_out(network):
     layers, steps, total, times = network
     raw = run(layers, steps, total, times)
-    source = times
+    sent = [*raw.times, times]  # by index; -1 is the input
+
+    def arrive(source, layer, delay):
+        at = source.astype(int) + delay
+        return (source != SILENT) & (at < layer.stop) & (at >= layer.start)
+
     for n, layer in enumerate(layers):
         count = dict(zip(COUNTERS, raw.counters[:, n].T, strict=True))
         np.testing.assert_array_equal(count["spikes"], (raw.times[n] != SILENT).sum(1))
-        fan_out = golden.unroll(layer)[1].sum(1)
-        arrives = (
-            (source != SILENT)
-            & (source.astype(int) + layer.delay < layer.stop)
-            & (source.astype(int) + layer.delay >= layer.start)
-        )
-        np.testing.assert_array_equal(count["events"], arrives.sum(1))
-        np.testing.assert_array_equal(count["delivered"], (arrives * fan_out).sum(1))
+        own = arrive(sent[n - 1], layer, layer.delay)
+        delivered = (own * golden.unroll(layer)[1].sum(1)).sum(1)
+        if layer.shortcut is not None:
+            beside = arrive(sent[layer.shortcut.source], layer, layer.shortcut.delay)
+            delivered += (beside * golden.unroll_shortcut(layer)[1].sum(1)).sum(1)
+            assert golden.unroll_shortcut(layer)[1].sum() == layer.shortcut.synapses
+        np.testing.assert_array_equal(count["events"], own.sum(1))
+        np.testing.assert_array_equal(count["delivered"], delivered)
         assert (count["effective"] <= count["delivered"]).all()
-        source = raw.times[n]
 
 
 @examples
@@ -153,6 +157,7 @@ def test_scaling_weights_thetas_and_biases_changes_nothing(network, factor):
             theta=layer.theta * factor,
             bias=layer.bias * factor,
             weight=(layer.weight.astype(np.int64) * factor).astype(np.int32),
+            shortcut=layer.shortcut and replace(layer.shortcut, weight=layer.shortcut.weight * np.int32(factor)),
         )
         for layer in layers
     ]
@@ -165,7 +170,7 @@ def test_scaling_weights_thetas_and_biases_changes_nothing(network, factor):
 
 
 @examples
-@given(networks(positive_theta=True, **FREE))
+@given(networks(positive_theta=True, no_shortcut=True, **FREE))
 def test_pooled_and_convolutional_layers_are_their_unrolled_matrix(network):
     """As a linear layer with one row a source; absent synapses are zero weights, so operations differ.
 
@@ -210,7 +215,7 @@ def test_early_exit_changes_nothing_up_to_its_step(network):
 
 
 @examples
-@given(networks(updates=("clocked",), no_leak=True, no_bias=True, positive_theta=True))
+@given(networks(updates=("clocked",), no_leak=True, no_bias=True, positive_theta=True, no_shortcut=True))
 def test_single_events_make_step_and_event_the_same(network):
     """With at most one event a step, testing after the event is testing after the step."""
     layers, steps, total, times = network

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..program.layers import Layer, Register
+from ..program.layers import Layer, Register, Shortcut
 from ..program.program import Program
 from . import c_text
 
@@ -52,6 +52,7 @@ def sizes(program: Program) -> Sizes:
     width = 8 if is_wide(program) else 4
     neurons = [layer.neurons for layer in program.layers]
     tables = sum(layer.weight.nbytes + 2 * layer.out_shape[2] * width for layer in program.layers)
+    tables += sum(4 * len(layer.shortcut.weight) for layer in program.layers if layer.shortcut is not None)
     tables += 256 if pixel_times(program) is not None else 0
     tables += 8 * program.steps if program.readout.kind == "temporal-weighting" else 0
     state = sum(neurons) * (width + 1) + max(neurons) * width + neurons[-1] * 8 + 8
@@ -119,6 +120,10 @@ def source(program: Program) -> str:
             ),
             c_text.array(f"static fs_int bias_{n}[{count}]", layer.bias, wide).replace("const static", "static const"),
         ]
+        if layer.shortcut is not None:
+            weights = layer.shortcut.weight
+            declaration = f"static int32_t shortcut_{n}[{weights.size}]"
+            parts.append(c_text.array(declaration, weights).replace("const static", "static const"))
     texts = [_layer(layer, n, wide) for n, layer in enumerate(program.layers)]
     parts.append("const fs_layer fs_layers[FS_LAYERS] = {\n" + ",\n".join(texts) + "};\n")
     times = pixel_times(program)
@@ -141,8 +146,16 @@ def _layer(layer: Layer, n: int, wide: bool) -> str:
     return (
         "    {"
         + ", ".join(str(int(value)) for value in (*flags, *shape, *rest))
-        + f",\n     weights_{n}, theta_{n}, bias_{n}, {_register(accumulator, wide)}, {_register(layer.membrane, wide)}}}"
+        + f",\n     weights_{n}, theta_{n}, bias_{n}, {_register(accumulator, wide)}, {_register(layer.membrane, wide)},\n"
+        + f"     {_shortcut(layer.shortcut, n)}}}"
     )
+
+
+def _shortcut(shortcut: Shortcut | None, n: int) -> str:
+    if shortcut is None:
+        return "{FS_NONE, 0, 0, 0, 1, 1, 0, 0}"
+    numbers = (shortcut.source, *shortcut.in_shape, *shortcut.stride, shortcut.delay)
+    return "{" + ", ".join(str(int(value)) for value in numbers) + f", shortcut_{n}}}"
 
 
 def _register(r: Register, wide: bool) -> str:

@@ -25,16 +25,18 @@ def write_npz(program: Program, path: Path) -> Path:
 
 
 def write_mem(program: Program, folder: Path) -> list[Path]:
-    """`layer.N.weight.mem`, `.theta.mem` and `.bias.mem` of each layer, as `$readmemh` of Verilog reads them.
+    """`layer.N.weight.mem`, `.theta.mem`, `.bias.mem` and, of a block, `.shortcut.mem`, as `$readmemh` of Verilog reads them.
 
     One word per line, two's complement in as many hexadecimal digits as the table needs, in the order of the array
     (docs/emulator.md, "Network").
     """
-    return [
-        write_text(folder / f"layer.{n}.{name}.mem", _words(getattr(layer, name)))
-        for n, layer in enumerate(program.layers)
-        for name in _TABLES
+    tables = [
+        (f"layer.{n}.{name}", getattr(layer, name)) for n, layer in enumerate(program.layers) for name in _TABLES
     ]
+    tables += [
+        (f"layer.{n}.shortcut", layer.shortcut.weight) for n, layer in enumerate(program.layers) if layer.shortcut
+    ]
+    return [write_text(folder / f"{name}.mem", _words(values)) for name, values in tables]
 
 
 def _words(values: NDArray[np.integer]) -> str:

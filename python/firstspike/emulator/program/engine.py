@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import _emulator
-from .layers import Layer, Register, check_layer
+from .layers import Layer, Register, Shortcut, check_layer
 
 COUNTERS: tuple[str, ...] = _emulator.COUNTERS
 
@@ -152,6 +152,21 @@ def _describe(layer: Layer) -> dict[str, Any]:
         "weights": np.ascontiguousarray(layer.weight, np.int32).ravel(),
         "theta": np.ascontiguousarray(layer.theta),
         "bias": np.ascontiguousarray(layer.bias),
+        "shortcut": None if layer.shortcut is None else _describe_shortcut(layer.shortcut),
+    }
+
+
+def _describe_shortcut(shortcut: Shortcut) -> dict[str, Any]:
+    height, width, channels = shortcut.in_shape
+    return {
+        "source": shortcut.source,
+        "in_h": height,
+        "in_w": width,
+        "in_c": channels,
+        "stride_h": shortcut.stride[0],
+        "stride_w": shortcut.stride[1],
+        "delay": shortcut.delay,
+        "weights": np.ascontiguousarray(shortcut.weight, np.int32),
     }
 
 

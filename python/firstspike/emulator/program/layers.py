@@ -53,6 +53,28 @@ def _check_bits(bits: int) -> None:
         raise ValueError(f"bits must be from 1 to 61, got {bits}")
 
 
+@dataclass(frozen=True, eq=False)
+class Shortcut:
+    """The input of a residual block into its last layer: one synapse per neuron (docs/emulator.md, "Shortcuts").
+
+    source: index of the layer whose spikes it takes, -1 for the program's input. in_shape: (height, width, channels) of that
+    source. weight: integers [channels]. stride: of every how many rows and columns of the source the spikes count. delay:
+    steps until they arrive.
+    """
+
+    source: int
+    in_shape: Shape
+    weight: NDArray[np.signedinteger]
+    stride: tuple[int, int] = (1, 1)
+    delay: int = 0
+
+    @property
+    def synapses(self) -> int:
+        """Number of synapses: of every stride-th row and column, one per channel."""
+        height, width, channels = self.in_shape
+        return -(-height // self.stride[0]) * -(-width // self.stride[1]) * channels
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Layer:
     """One layer of a program. Shapes are (height, width, channels); see docs/emulator.md for every field.
@@ -84,6 +106,7 @@ class Layer:
     update: str = "clocked"
     fire: str = "ge"
     scale: NDArray[np.float64] = field(default_factory=lambda: np.ones(1))
+    shortcut: Shortcut | None = None
 
     def __repr__(self) -> str:
         source, neurons = (" x ".join(map(str, shape)) for shape in (self.in_shape, self.out_shape))
@@ -114,14 +137,22 @@ class Layer:
 
     @property
     def synapses(self) -> int:
-        """Pairs of a (pooled) source and a neuron, as an unrolled table would store them."""
-        return int(self.sources_per_site().sum()) * self.in_shape[2] * self.out_shape[2]
+        """Pairs of a (pooled) source and a neuron, as an unrolled table would store them, and those of the shortcut."""
+        own = int(self.sources_per_site().sum()) * self.in_shape[2] * self.out_shape[2]
+        return own + (0 if self.shortcut is None else self.shortcut.synapses)
+
+    @property
+    def stored_weights(self) -> int:
+        """Integers that the layer's weights are: those of `weight` and of the shortcut."""
+        return self.weight.size + (0 if self.shortcut is None else self.shortcut.weight.size)
 
     def max_abs_sum(self) -> NDArray[np.int64]:
-        """Largest absolute sum of any set of events, per output channel, int64: sum |W| pool^2 2^shift."""
+        """Largest absolute sum of any events, per output channel, int64: (sum |W| pool^2 + |shortcut|) 2^shift."""
         weights = np.abs(self.weight.astype(np.int64)).reshape(-1, self.weight.shape[-1])
-        largest: NDArray[np.int64] = (weights.sum(0) * self.pool**2) << self.shift
-        return largest
+        largest: NDArray[np.int64] = weights.sum(0) * self.pool**2
+        if self.shortcut is not None:
+            largest[: len(self.shortcut.weight)] += np.abs(self.shortcut.weight.astype(np.int64))
+        return largest << self.shift
 
     def overflow_free(self) -> dict[str, bool]:
         """Per register, whether a static bound excludes overflow for every input; False where the bound does not."""
@@ -171,3 +202,28 @@ def check_layer(layer: Layer) -> None:
         refuse(f"scale must be float64 [{layer.out_shape[2]}], got {layer.scale.dtype} {layer.scale.shape}")
     if not (np.isfinite(layer.scale).all() and (layer.scale > 0).all()):
         refuse("scale must be positive and finite")
+    if layer.shortcut is not None:
+        _check_shortcut(layer, layer.shortcut)
+
+
+def _check_shortcut(layer: Layer, shortcut: Shortcut) -> None:
+    def refuse(text: str) -> None:
+        raise ValueError(f"layer {layer.name}: {text}")
+
+    if not np.issubdtype(shortcut.weight.dtype, np.signedinteger):
+        raise TypeError(
+            f"layer {layer.name}: weight of the shortcut must hold signed integers, got {shortcut.weight.dtype}"
+        )
+    height, width, channels = shortcut.in_shape
+    if min(shortcut.in_shape) < 1 or min(shortcut.stride) < 1:
+        refuse(f"sizes of the shortcut must be at least 1, got {shortcut.in_shape}, stride {shortcut.stride}")
+    if shortcut.weight.shape != (channels,) or channels > layer.out_shape[2]:
+        refuse(
+            f"weight of the shortcut must have one number per channel of its source, {channels}, at most "
+            f"{layer.out_shape[2]}, got {shortcut.weight.shape}"
+        )
+    if (-(-height // shortcut.stride[0]), -(-width // shortcut.stride[1])) != layer.out_shape[:2]:
+        refuse(
+            f"the shortcut must have as many rows and columns as the output, {layer.out_shape[:2]}, got every "
+            f"{shortcut.stride}-th of {shortcut.in_shape[:2]}"
+        )

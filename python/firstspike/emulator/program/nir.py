@@ -2,7 +2,8 @@
 exact.
 
 The graph is Input, then for each layer an optional SumPool2d, Flatten, Conv2d or Affine with integral weights and
-biases (in units of the membrane, shift included), and IF, or I for a readout. Arrays are float64, which other packages
+biases (in units of the membrane, shift included), and IF, or I for a readout. A residual block's input goes through one more
+Conv2d, of kernel 1, or Linear, with a diagonal weight, into the neurons of the block's last layer. Arrays are float64, which other packages
 load, or int64 where a number has more than 53 bits. NIR's IF fires at V > threshold, so a
 `ge` threshold is written one less. What NIR cannot say (widths, policies, delays, single spike, update) is in
 the graph's metadata under "firstspike", as JSON.
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .layers import Layer
+from .layers import Layer, Shortcut
 from .program import Program, narrow
 from .serialization import FAULTS, ProgramError, put_together, take_apart
 
@@ -56,7 +57,12 @@ def to_nir(program: Program) -> nir.NIRGraph:
             nir.IF(r=one, v_threshold=_loadable(each), v_reset=one * 0) if layer.fires else nir.I(r=one)
         )
     nodes["output"] = nir.Output({"output": np.array(shape)})
-    names = list(nodes)
+    edges = list(itertools.pairwise(nodes))
+    for n, layer in enumerate(program.layers):
+        if layer.shortcut is not None:
+            source = "input" if layer.shortcut.source < 0 else f"{layer.shortcut.source}.neurons"
+            nodes[f"{n}.shortcut"] = _shortcut(nir, layer, layer.shortcut)
+            edges += [(source, f"{n}.shortcut"), (f"{n}.shortcut", f"{n}.neurons")]
     record = {
         "header": header,
         "scale": {k: v.tolist() for k, v in arrays.items() if k.endswith(".scale")},
@@ -64,7 +70,7 @@ def to_nir(program: Program) -> nir.NIRGraph:
             k: {"shape": v.shape, "values": v.ravel().tolist()} for k, v in arrays.items() if k.startswith("encoder.")
         },
     }
-    return nir.NIRGraph(nodes, list(itertools.pairwise(names)), metadata={KEY: json.dumps(record)}, type_check=False)
+    return nir.NIRGraph(nodes, edges, metadata={KEY: json.dumps(record)}, type_check=False)
 
 
 def from_nir(graph: nir.NIRGraph) -> Program:
@@ -89,6 +95,23 @@ def from_nir(graph: nir.NIRGraph) -> Program:
     return put_together(header, arrays)
 
 
+def _shortcut(nir: Any, layer: Layer, shortcut: Shortcut) -> Any:
+    height, width, channels = shortcut.in_shape
+    weight = np.zeros((layer.out_shape[2], channels), np.int64)
+    np.fill_diagonal(weight, shortcut.weight.astype(np.int64) << layer.shift)
+    if layer.kind == "linear":
+        return nir.Linear(_loadable(weight))
+    return nir.Conv2d(
+        input_shape=(height, width),
+        weight=_loadable(weight)[:, :, None, None],
+        stride=shortcut.stride,
+        padding=(0, 0),
+        dilation=1,
+        groups=1,
+        bias=np.zeros(len(weight)),
+    )
+
+
 def _synapses(nir: Any, layer: Layer) -> Any:
     weight, bias = _loadable(layer.weight.astype(np.int64) << layer.shift), _loadable(layer.bias)
     if layer.kind == "conv":
@@ -109,12 +132,9 @@ def _synapses(nir: Any, layer: Layer) -> Any:
 
 def _read_layer(nodes: dict[str, Any], n: int, plain: dict[str, Any]) -> dict[str, NDArray[Any]]:
     synapses, neurons = nodes[f"{n}.synapses"], nodes[f"{n}.neurons"]
-    shifted = _integers(synapses.weight, plain, "weights")
     if plain["shift"] not in range(62):
         raise ProgramError(f"layer {plain['name']}: shift must be from 0 to 61, got {plain['shift']}")
-    if (shifted & ((1 << plain["shift"]) - 1)).any():
-        raise ProgramError(f"layer {plain['name']}: its weights must be multiples of 2^{plain['shift']}")
-    weight = shifted >> plain["shift"]
+    weight = _unshifted(_integers(synapses.weight, plain, "weights"), plain)
     if plain["kind"] == "conv":
         weight = weight.transpose(1, 2, 3, 0)
     else:
@@ -123,19 +143,38 @@ def _read_layer(nodes: dict[str, Any], n: int, plain: dict[str, Any]) -> dict[st
             plain["in_shape"][1] // plain["pool"],
             plain["in_shape"][2],
         )
-        weight = weight.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, len(shifted))
-    outputs = len(shifted)
+        weight = weight.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, len(weight))
+    outputs = len(synapses.weight)
     theta = np.zeros(outputs, np.int64)
     if plain["fires"]:
         each = _integers(neurons.v_threshold, plain, "thresholds").reshape(outputs, -1)
         if (each != each[:, :1]).any():
             raise ProgramError(f"layer {plain['name']}: its thresholds must be one per output channel")
         theta = each[:, 0] + (plain["fire"] == "ge")
-    return {
+    read = {
         f"layer.{n}.weight": np.ascontiguousarray(narrow(weight)),
         f"layer.{n}.theta": theta,
         f"layer.{n}.bias": _integers(synapses.bias, plain, "biases"),
     }
+    if plain.get("shortcut") is not None:
+        taps = _integers(nodes[f"{n}.shortcut"].weight, plain, "weights of the shortcut")
+        read[f"layer.{n}.shortcut"] = narrow(_diagonal(_unshifted(taps.reshape(taps.shape[:2]), plain), plain))
+    return read
+
+
+def _unshifted(values: NDArray[np.int64], plain: dict[str, Any]) -> NDArray[np.int64]:
+    if (values & ((1 << plain["shift"]) - 1)).any():
+        raise ProgramError(f"layer {plain['name']}: its weights must be multiples of 2^{plain['shift']}")
+    unshifted: NDArray[np.int64] = values >> plain["shift"]
+    return unshifted
+
+
+def _diagonal(taps: NDArray[np.int64], plain: dict[str, Any]) -> NDArray[np.int64]:
+    diagonal = np.diagonal(taps).copy()
+    np.fill_diagonal(taps, 0)
+    if len(diagonal) < taps.shape[1] or taps.any():
+        raise ProgramError(f"layer {plain['name']}: the weight of its shortcut must be diagonal")
+    return diagonal
 
 
 def _integers(values: Any, plain: dict[str, Any], what: str) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..._checks import MAX_STEPS, integer
 from .engine import Engine
 from .host import Encoder, Readout
-from .layers import Layer, Shape, check_layer
+from .layers import Layer, Shape, Shortcut, check_layer
 from .profile import Profile
 
 
@@ -44,19 +44,16 @@ class Program:
         if not self.layers:
             raise ValueError("layers must hold at least one layer")
         integer("steps", self.steps, 1, MAX_STEPS)
-        for before, layer in zip([None, *self.layers], self.layers, strict=False):
+        for index, (before, layer) in enumerate(zip([None, *self.layers], self.layers, strict=False)):
             check_layer(layer)
             if before is not None and (before.out_shape != layer.in_shape or not before.fires):
                 raise ValueError(
                     f"layer {layer.name}: its input must be the output of a layer that fires, got {layer.in_shape} "
                     f"after {before.out_shape}"
                 )
-            first, last = (0, self.steps) if before is None else (before.start, before.stop)
-            if layer.start > first + layer.delay or layer.stop < min(last + layer.delay, self.total_steps):
-                raise ValueError(
-                    f"layer {layer.name}: steps {layer.start} to {layer.stop} miss events of steps {first} to {last} "
-                    f"that arrive {layer.delay} later"
-                )
+            self._check_window(layer, before, layer.delay)
+            if layer.shortcut is not None:
+                self._check_shortcut(layer, layer.shortcut, index)
         if self.total_steps > MAX_STEPS:
             raise ValueError(
                 f"the program takes {self.total_steps} steps with its delays; at most {MAX_STEPS} are possible"
@@ -70,6 +67,28 @@ class Program:
                 f"readout {self.readout.kind!r} does not fit a last layer that "
                 f"{'fires' if self.layers[-1].fires else 'integrates'}"
             )
+
+    def _check_window(self, layer: Layer, source: Layer | None, delay: int) -> None:
+        first, last = (0, self.steps) if source is None else (source.start, source.stop)
+        if layer.start > first + delay or layer.stop < min(last + delay, self.total_steps):
+            raise ValueError(
+                f"layer {layer.name}: steps {layer.start} to {layer.stop} miss events of steps {first} to {last} "
+                f"that arrive {delay} later"
+            )
+
+    def _check_shortcut(self, layer: Layer, shortcut: Shortcut, index: int) -> None:
+        if not -1 <= shortcut.source < index:
+            raise ValueError(
+                f"layer {layer.name}: the source of the shortcut must be a layer before it, or -1, got {shortcut.source}"
+            )
+        source = None if shortcut.source < 0 else self.layers[shortcut.source]
+        shape = self.input_shape if source is None else source.out_shape
+        if shape != shortcut.in_shape or (source is not None and not source.fires):
+            raise ValueError(
+                f"layer {layer.name}: the shortcut must be the output of a layer that fires, got {shortcut.in_shape} "
+                f"from {shape}"
+            )
+        self._check_window(layer, source, shortcut.delay)
 
     def __repr__(self) -> str:
         sizes = "-".join(str(layer.neurons) for layer in self.layers)
@@ -99,6 +118,7 @@ class Program:
                 (one.kind, one.in_shape, one.out_shape, one.pool, one.stride, one.padding)
                 == (two.kind, two.in_shape, two.out_shape, two.pool, two.stride, two.padding)
                 and np.array_equal(one.weight, two.weight)
+                and _same_shortcut(one.shortcut, two.shortcut)
                 for one, two in zip(self.layers, other.layers, strict=True)
             )
         )
@@ -130,6 +150,13 @@ class Program:
             for layer in self.layers
         ]
         return replace(self, layers=layers)
+
+
+def _same_shortcut(one: Shortcut | None, two: Shortcut | None) -> bool:
+    if one is None or two is None:
+        return one is two
+    same = (one.source, one.in_shape, one.stride) == (two.source, two.in_shape, two.stride)
+    return same and np.array_equal(one.weight, two.weight)
 
 
 def narrow(values: NDArray[np.integer]) -> NDArray[np.signedinteger]:

@@ -17,7 +17,7 @@ from safetensors.numpy import save as save_arrays
 from ... import _checks
 from ..._files import read_bytes, write_atomic
 from .host import Encoder, Readout
-from .layers import Layer, Register
+from .layers import Layer, Register, Shortcut
 from .profile import Profile
 from .program import Program
 
@@ -53,6 +53,10 @@ def take_apart(program: Program) -> tuple[dict[str, Any], dict[str, NDArray[Any]
     layers = []
     for n, layer in enumerate(program.layers):
         plain = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer) if f.name not in _ARRAYS}
+        shortcut = plain.pop("shortcut")
+        if shortcut is not None:  # files of nets without blocks stay readable by versions that know none
+            plain["shortcut"] = {name: getattr(shortcut, name) for name in ("source", "in_shape", "stride", "delay")}
+            arrays[f"layer.{n}.shortcut"] = np.ascontiguousarray(shortcut.weight)
         plain["accumulator"], plain["membrane"] = (
             dataclasses.asdict(plain[name]) for name in ("accumulator", "membrane")
         )
@@ -179,6 +183,8 @@ def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
                 raise ProgramError(f"layer {n}: {name} must have {length} numbers")
         for name in ("pool", "delay", "start", "stop", "shift", "keep", "decay_bits"):
             plain[name] = _whole(plain[name])
+        if plain.get("shortcut") is not None:
+            plain["shortcut"] = _shortcut(plain["shortcut"], arrays[f"layer.{n}.shortcut"])
         if not isinstance(plain["fires"], bool) or not isinstance(plain["name"], str):
             raise ProgramError(f"layer {n}: fires must be true or false, and name a string")
         plain |= {name: arrays[f"layer.{n}.{name}"] for name in _ARRAYS}
@@ -197,6 +203,16 @@ def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
     )
     program.engine()  # the core checks geometry and ranges
     return program
+
+
+def _shortcut(values: dict[str, Any], weight: NDArray[Any]) -> Shortcut:
+    if set(values) != {"source", "in_shape", "stride", "delay"}:
+        raise ProgramError(f"a shortcut must have source, in_shape, stride and delay, got {sorted(values)}")
+    height, width, channels = (_whole(value) for value in values["in_shape"])
+    down, across = (_whole(value) for value in values["stride"])
+    return Shortcut(
+        _whole(values["source"]), (height, width, channels), weight, (down, across), _whole(values["delay"])
+    )
 
 
 def _from_version_1(header: dict[str, Any]) -> dict[str, Any]:

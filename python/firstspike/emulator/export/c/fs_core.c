@@ -29,21 +29,29 @@ static void test(const fs_layer *l, fs_int v, int32_t channel, uint8_t *time, in
     if (l->fires && (v > l->theta[channel] || (!l->strict && v == l->theta[channel]))) *time = (uint8_t)step;
 }
 
+/* One event at one synapse, to neuron n of channel c. */
+static void add(const fs_layer *l, fs_state *s, fs_int *v, uint8_t *times, fs_int weight, int32_t n, int32_t c, int step) {
+    ++s->operations;
+    if (times[n] != FS_SILENT) return;
+    if (!l->by_event) {
+        s->sums[n] += weight;
+        return;
+    }
+    v[n] = bounded(v[n] + weight * ((fs_int)1 << l->shift), &l->membrane, &s->failed);
+    test(l, v[n], c, &times[n], step);
+}
+
 /* One event: `row` is the place of its first weight, `first` its first target; there are out_c of them. */
 static void deliver(const fs_layer *l, fs_state *s, fs_int *v, uint8_t *times, int32_t row, int32_t first, int step) {
-    const fs_int scale = (fs_int)1 << l->shift;
     int32_t c;
-    s->operations += (uint32_t)l->out_c;
-    for (c = 0; c < l->out_c; ++c) {
-        const fs_int w = weight_at(l, row + c);
-        if (times[first + c] != FS_SILENT) continue;
-        if (!l->by_event) {
-            s->sums[first + c] += w;
-            continue;
-        }
-        v[first + c] = bounded(v[first + c] + w * scale, &l->membrane, &s->failed);
-        test(l, v[first + c], c, &times[first + c], step);
-    }
+    for (c = 0; c < l->out_c; ++c) add(l, s, v, times, weight_at(l, row + c), first + c, c, step);
+}
+
+static void deliver_shortcut(const fs_layer *l, fs_state *s, fs_int *v, uint8_t *times, int32_t source, int step) {
+    const fs_shortcut *k = &l->shortcut;
+    const int32_t c = source % k->in_c, site = source / k->in_c, y = site / k->in_w, x = site % k->in_w;
+    if (y % k->stride_h || x % k->stride_w) return;
+    add(l, s, v, times, (fs_int)k->weights[c], (y / k->stride_h * l->out_w + x / k->stride_w) * l->out_c + c, c, step);
 }
 
 static void deliver_source(const fs_layer *l, fs_state *s, fs_int *v, uint8_t *times, int32_t source, int step) {
@@ -68,11 +76,12 @@ static void deliver_source(const fs_layer *l, fs_state *s, fs_int *v, uint8_t *t
     }
 }
 
-static void step_layer(const fs_layer *l, fs_state *s, int32_t first, const uint8_t *sources, int step) {
+/* sources, beside: the times of the layer's source and of its shortcut's. */
+static void step_layer(const fs_layer *l, fs_state *s, int32_t first, const uint8_t *sources, const uint8_t *beside, int step) {
     fs_int *v = s->v + first;
     uint8_t *times = s->times + first;
     const int32_t neurons = fs_neurons(l), count = l->in_h * l->in_w * l->in_c;
-    const int sent = step - l->delay;
+    const int sent = step - l->delay, sent_beside = step - l->shortcut.delay;
     int32_t n;
     for (n = 0; n < neurons; ++n) {
         s->sums[n] = 0;
@@ -81,6 +90,9 @@ static void step_layer(const fs_layer *l, fs_state *s, int32_t first, const uint
     if (sent >= 0)
         for (n = 0; n < count; ++n)
             if (sources[n] == sent) deliver_source(l, s, v, times, n, step);
+    if (l->shortcut.source != FS_NONE && sent_beside >= 0)
+        for (n = 0; n < l->shortcut.in_h * l->shortcut.in_w * l->shortcut.in_c; ++n)
+            if (beside[n] == sent_beside) deliver_shortcut(l, s, v, times, n, step);
     for (n = 0; n < neurons; ++n) {
         const int32_t channel = n % l->out_c;
         fs_int next;
@@ -161,7 +173,10 @@ int fs_run(fs_state *s, const uint8_t *times, fs_observer observer, void *data) 
         int32_t before = 0, first = 0;
         for (l = 0; l < FS_LAYERS; ++l) {
             const uint8_t *sources = l == 0 ? times : s->times + before;
-            if (step >= fs_layers[l].start && step < fs_layers[l].stop) step_layer(&fs_layers[l], s, first, sources, step);
+            const int32_t from = fs_layers[l].shortcut.source;
+            const uint8_t *beside = from < 0 ? times : s->times + fs_first_neuron((int)from);
+            if (step >= fs_layers[l].start && step < fs_layers[l].stop)
+                step_layer(&fs_layers[l], s, first, sources, beside, step);
             before = first;
             first += fs_neurons(&fs_layers[l]);
         }

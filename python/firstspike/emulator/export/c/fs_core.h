@@ -15,6 +15,17 @@ typedef struct {
     uint8_t wrap, error;
 } fs_register;
 
+/* The input of a residual block into its last layer: neuron (y, x, c) has a synapse from (y stride_h, x stride_w, c). */
+typedef struct {
+    int32_t source; /* a layer, or FS_INPUT, or FS_NONE where there is no shortcut */
+    int32_t in_h, in_w, in_c, stride_h, stride_w;
+    int16_t delay;
+    const int32_t* weights; /* [in_c] */
+} fs_shortcut;
+
+#define FS_INPUT (-1)
+#define FS_NONE (-2)
+
 /* One layer. Neurons are numbered row, column, channel. */
 typedef struct {
     uint8_t conv, fires, by_event, strict; /* strict: fires at V > theta, else at V >= theta */
@@ -26,6 +37,7 @@ typedef struct {
     const void* weights; /* linear: [source][output]; conv: [in channel][ky][kx][out channel] */
     const fs_int *theta, *bias;
     fs_register accumulator, membrane;
+    fs_shortcut shortcut;
 } fs_layer;
 
 typedef struct {
