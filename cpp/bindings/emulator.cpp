@@ -74,8 +74,7 @@ void add_layer(em::Network& network, const std::string& name, const py::dict& d)
     const auto of = [&](const char* key) { return field<int>(beside, key); };
     const auto taps = exact<int32_t>(field<py::object>(beside, "weights"), "weights of the shortcut", 1);
     if (taps.size() == 0) throw py::value_error("weights of the shortcut must hold at least one");
-    a.shortcut = {of("source"),   of("in_h"),     of("in_w"),  of("in_c"),
-                  of("stride_h"), of("stride_w"), of("delay"), taps.data()};
+    a.shortcut = {of("source"), of("in_h"), of("in_w"), of("in_c"), of("stride_h"), of("stride_w"), of("delay"), taps.data()};
     spec.shortcut_count = taps.size();
     network.add(spec);
 }

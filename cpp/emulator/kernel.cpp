@@ -101,12 +101,12 @@ int run_sample(const Sample& sample) {
         for (int k = 0; k < kCounters; ++k) sample.counters[l * kCounters + k] = 0;
     }
     const int last = sample.layer_count - 1;
+    const auto fired_in = [&](int source) -> const Events& { return source < 0 ? sample.input : sample.states[source].out; };
     for (int t = 0; t < sample.total_steps; ++t) {
         for (int l = 0; l < sample.layer_count; ++l) {
             const Layer& layer = sample.layers[l];
-            const auto fired_in = [&](int source) -> const Events& { return source < 0 ? sample.input : sample.states[source].out; };
-            step_layer(layer, sample.states[l], fired_in(l - 1), layer.shortcut.weights ? &fired_in(layer.shortcut.source) : nullptr, t,
-                       sample.counters + l * kCounters);
+            step_layer(layer, sample.states[l], fired_in(l - 1),
+                       layer.shortcut.weights ? &fired_in(layer.shortcut.source) : nullptr, t, sample.counters + l * kCounters);
             if (!sample.trace[l]) continue;
             int64_t* out = sample.trace[l] + static_cast<int64_t>(t) * layer.neurons();
             if (layer.state_bytes == 4)

@@ -59,8 +59,8 @@ inline Outcome step_site(const Layer& layer, S* __restrict v, S* __restrict sum,
 
 // Add to the membrane of one neuron, and test it.
 template <class S, bool kMemWrap>
-[[gnu::always_inline]] inline void add_and_test(const Limits<S>& mem, S add, S theta, S fires, S& v, S& alive, uint8_t& time, int t,
-                                                S& changed, S& fired) {
+[[gnu::always_inline]] inline void add_and_test(const Limits<S>& mem, S add, S theta, S fires, S& v, S& alive, uint8_t& time,
+                                                int t, S& changed, S& fired) {
     const S exact = v + add;
     const S next = mem.template apply<kMemWrap>(exact);
     const S live = alive;

@@ -118,7 +118,11 @@ def test_it_trains() -> None:
         (lambda: block(scale=float("nan")), ValueError, "scale must be a finite number, got nan"),
         (lambda: block(scale=torch.ones(6)), ValueError, "scale must have at most one number per output, 5, got 6"),
         (lambda: block(scale=torch.ones(0)), ValueError, "scale must have at least one number, got none"),
-        (lambda: block(scale=torch.tensor([1.0, float("inf")])), ValueError, r"scale must be finite, got inf at \(1,\)"),
+        (
+            lambda: block(scale=torch.tensor([1.0, float("inf")])),
+            ValueError,
+            r"scale must be finite, got inf at \(1,\)",
+        ),
         (lambda: block(learn_scale=1), TypeError, "learn_scale must be True or False, got 1"),
         (lambda: block()(torch.zeros(2)), TypeError, r"spikes must be SpikeTimes \(a block cannot stand"),
     ],

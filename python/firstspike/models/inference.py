@@ -83,6 +83,8 @@ def _stages(net: TTFSNet) -> list[nn.Module]:
         layers, shapes = zip(*group, strict=True)
         stages += layers if alone else [Prepacked(layers, shapes[0])]
     for part in nn.ModuleList(stages).modules():
-        if isinstance(part, Synapse | Residual):  # a block folds its layers, and its scale with the last one's thresholds
+        if isinstance(
+            part, Synapse | Residual
+        ):  # a block folds its layers, and its scale with the last one's thresholds
             part.fold()
     return stages

@@ -117,8 +117,16 @@ class FiringLayer(Synapse, NeuronSettings):
             "surrogate": dataclasses.asdict(self.surrogate),
         }
 
+    def effective_shortcut_scale(self, scale: float | Tensor) -> float | Tensor:
+        """The scale of a shortcut, a number or [M] for its M channels, that acts beside `effective_weight_and_bias`.
+
+        It is in units of thresholds per neuron, and rounded by a quantizer that has a method `round_shortcut`.
+        """
+        scale = self._per_theta(scale)
+        rounded = getattr(self.quantizer, "round_shortcut", None)
+        return scale if rounded is None else rounded(scale)
+
     def _per_theta(self, scale: float | Tensor) -> float | Tensor:
-        """The scale of a shortcut, a number or [M] for its M channels, in units of the thresholds."""
         if self.theta is None:
             return scale
         if not isinstance(scale, Tensor) or scale.numel() == 1:

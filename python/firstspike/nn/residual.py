@@ -66,7 +66,7 @@ class Residual(BackwardHooks):
         last = self.layers[-1]
         assert isinstance(last, FiringLayer)
         with torch.no_grad():
-            scale = last._per_theta(self.scale)
+            scale = last.effective_shortcut_scale(self.scale)
         for layer in self.layers:
             layer.fold()  # type: ignore[operator]
         assert isinstance(scale, Tensor)

@@ -57,7 +57,7 @@ class _TTFS(FiringLayer):
         side: dict[str, Any] = {}
         if shortcut is not None:
             spikes = spikes_only(spikes)
-            side = {"shortcut": shortcut, "shortcut_scale": self._per_theta(shortcut_scale)}
+            side = {"shortcut": shortcut, "shortcut_scale": self.effective_shortcut_scale(shortcut_scale)}
         spikes, weight, pool = single_spikes(spikes, weight, self.avg_pool)
         if isinstance(spikes, Tensor):
             current = self._current(spikes, weight, bias)

@@ -255,7 +255,7 @@ def test_needs_of_ranges_are_those_of_an_unrolled_table(data):
         scale=np.ones(channels),
     )
     _, synapses = golden.unroll(layer)
-    costs = Costs(layer, shared=False)
+    costs = Costs(layer, 0, shared=False)
     first = data.draw(st.integers(0, layer.neurons - 1))
     last = data.draw(st.integers(first + 1, layer.neurons))
     part = synapses[:, first:last]

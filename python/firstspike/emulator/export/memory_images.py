@@ -30,9 +30,7 @@ def write_mem(program: Program, folder: Path) -> list[Path]:
     One word per line, two's complement in as many hexadecimal digits as the table needs, in the order of the array
     (docs/emulator.md, "Network").
     """
-    tables = [
-        (f"layer.{n}.{name}", getattr(layer, name)) for n, layer in enumerate(program.layers) for name in _TABLES
-    ]
+    tables = [(f"layer.{n}.{name}", getattr(layer, name)) for n, layer in enumerate(program.layers) for name in _TABLES]
     tables += [
         (f"layer.{n}.shortcut", layer.shortcut.weight) for n, layer in enumerate(program.layers) if layer.shortcut
     ]

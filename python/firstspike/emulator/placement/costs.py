@@ -11,25 +11,35 @@ from ..program.layers import Layer
 class Costs:
     """Needs of neurons `first` to `last` (exclusive; numbered row, column, channel) of a layer.
 
-    shared: the core stores a convolution's kernel once, not unrolled.
+    index: of the layer in its program. shared: the core stores a convolution's kernel once, not unrolled.
     """
 
-    def __init__(self, layer: Layer, shared: bool) -> None:
+    def __init__(self, layer: Layer, index: int, shared: bool) -> None:
         self.layer, self.shared = layer, shared and layer.kind == "conv"
+        # A shortcut from the layer's own source, in a block of one layer, comes by axons that are there anyway.
+        self._own_axons = layer.shortcut is None or layer.shortcut.source == index - 1
         self.channels = layer.out_shape[2]
         self._fan_in = (layer.sources_per_site() * layer.in_shape[2]).ravel()
         self._before = np.concatenate([[0], np.cumsum(self._fan_in * self.channels)])
         self._every_theta = frozenset(np.unique(layer.theta).tolist()) if layer.fires else frozenset()
 
     def neediest(self) -> int:
-        """The neuron with the most synapses, the first of them."""
+        """The neuron with the most synapses, the first of them (with the shortcut's, which the first channel has)."""
         return int(self._fan_in.argmax()) * self.channels
 
     def synapses(self, first: int, last: int) -> int:
         """Stored weights: the whole kernel table where it is shared, else one per synapse."""
-        return (
-            int(self.layer.weight.size) if self.shared else self._synapses_before(last) - self._synapses_before(first)
-        )
+        if self.shared:
+            return self.layer.stored_weights
+        return self._synapses_before(last) - self._synapses_before(first) + self._shortcuts(first, last)
+
+    def _shortcuts(self, first: int, last: int) -> int:
+        """How many of these neurons have a synapse from the shortcut: the first channels of each site."""
+        if self.layer.shortcut is None:
+            return 0
+        count = len(self.layer.shortcut.weight)
+        before = [n // self.channels * count + min(n % self.channels, count) for n in (first, last)]
+        return before[1] - before[0]
 
     def _synapses_before(self, neuron: int) -> int:
         site, channel = divmod(neuron, self.channels)
@@ -37,6 +47,9 @@ class Costs:
 
     def axons_in(self, first: int, last: int) -> int:
         """Distinct source neurons with a synapse to these neurons."""
+        return self._sources(first, last) + (0 if self._own_axons else self._shortcuts(first, last))
+
+    def _sources(self, first: int, last: int) -> int:
         layer = self.layer
         height, width, channels = layer.pooled_shape
         per_site = channels * layer.pool**2

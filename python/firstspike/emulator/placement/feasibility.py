@@ -15,7 +15,7 @@ from ...models import TTFSNet, as_net
 from ..program import profile as profiles
 from ..program.profile import Profile
 from ..quantization import scales
-from ..quantization.from_modules import CannotQuantize
+from ..quantization.from_modules import CannotQuantize, core_layers
 from ..quantization.quantizer import quantize
 from .errors import DoesNotFit
 from .placer import place
@@ -81,14 +81,12 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
     model = as_net(model, name="model")
     target = profiles.load(profile)
     findings = _steps(model, target)
-    layers = list(model.layers)
-    host = isinstance(layers[0], (fs.DirectLinear, fs.DirectConv2d))
-    for n, layer in enumerate(layers):
-        if not (host and n == 0):
-            findings += _layer(f"{n}:{type(layer).__name__}", layer, target)
-    if len(layers) == host:
+    layers = core_layers(model)
+    for one in layers:
+        findings += _layer(one.name, one.module, target)
+    if not layers:
         findings.append(Finding("net", "its only layer runs on the host", "add a layer to spec"))
-    if any(not isinstance(layer, _CORE_LAYERS) for layer in layers[int(host) :]) or len(layers) == host:
+    if any(not isinstance(one.module, _CORE_LAYERS) for one in layers) or not layers:
         return Check(target.name, findings, None, None)
     try:
         placement = place(quantize(_without(model, target), target.replace(single_spike_steps=None), biases="drop"))
@@ -137,7 +135,10 @@ def _without(model: TTFSNet, profile: Profile) -> TTFSNet:
     """A copy of the net without the leaks that the chip lacks, and with weights that no rounding makes equal."""
     made = copy_to_read(model).cpu()
     draw = torch.Generator().manual_seed(0)
-    for layer in made.layers:
+    for block in made.modules():
+        if isinstance(block, fs.Residual):
+            block.fold()
+    for layer in (one.module for one in core_layers(made)):
         if isinstance(layer, _CORE_LAYERS):
             if profile.decay_bits == 0 or layer.decay > 1:
                 layer.decay = 1.0
@@ -152,6 +153,7 @@ def _without(model: TTFSNet, profile: Profile) -> TTFSNet:
 def _remedy(resource: str) -> str:
     """The setting that avoids a lack of some resource."""
     for word, remedy in (
+        ("shortcuts", "leave residual blocks out of spec"),
         ("kernel side", "use smaller kernels in spec"),
         ("stride", "use a stride that the chip has"),
         ("padding", "use less padding"),

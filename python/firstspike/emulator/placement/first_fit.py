@@ -66,7 +66,7 @@ def first_fit(program: Program) -> list[Slot]:
     cores = [_Core(kind) for kind in profile.cores for _ in range(kind.count)]
     slots: list[Slot] = []
     for index, layer in enumerate(program.layers):
-        costs, first, bits = Costs(layer, profile.shared_weights), 0, _stored_bits(layer, profile)
+        costs, first, bits = Costs(layer, index, profile.shared_weights), 0, _stored_bits(layer, profile)
         _check_one_neuron(costs, bits, profile)
         guess = layer.neurons
         for number, core in enumerate(cores):
@@ -112,10 +112,10 @@ def _put(
 
 def _stored_bits(layer: Layer, profile: Profile) -> int:
     """Bits per stored weight: the narrowest width that holds the integers of this layer, at most the profile's."""
-    q = layer.weight.astype(np.int64) // profile.weight_step
-    return next(
-        bits for bits in range(2, 33) if -(1 << bits - 1) <= q.min(initial=0) and q.max(initial=0) < 1 << bits - 1
-    )
+    tables = [layer.weight, *([] if layer.shortcut is None else [layer.shortcut.weight])]
+    q = [table.astype(np.int64) // profile.weight_step for table in tables]
+    low, high = min(table.min(initial=0) for table in q), max(table.max(initial=0) for table in q)
+    return next(bits for bits in range(2, 33) if -(1 << bits - 1) <= low and high < 1 << bits - 1)
 
 
 def _shortage(

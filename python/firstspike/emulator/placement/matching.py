@@ -86,6 +86,8 @@ def _shortage(layer: Layer, core: CoreKind) -> tuple[str, int, int] | None:
 
 def _check_limits(layer: Layer, profile: Profile) -> None:
     _, kernel_h, kernel_w, features = _as_convolution(layer)
+    if layer.shortcut is not None:  # such a core gives every event the same kernel
+        raise DoesNotFit(layer.name, "shortcuts of residual blocks", 1, 0)
     most = (
         ("kernel side", max(kernel_h, kernel_w), profile.max_kernel),
         ("padding", max(layer.padding), profile.max_padding),

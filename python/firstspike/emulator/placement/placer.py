@@ -42,7 +42,12 @@ class Placement:
     def destinations(self, layer: int) -> int:
         """Number of cores that listen to a layer, by its index: -1 for the net's input; the last has none."""
         layer = integer("layer", layer, -1, len(self.program.layers) - 1)
-        return len({slot.core for slot in self.slots if slot.layer == layer + 1})
+        return len(self.listening_cores(layer))
+
+    def listening_cores(self, layer: int) -> set[int]:
+        """The cores of the layers that take a layer's spikes (`Program.listeners`), by its index: -1 for the net's input."""
+        listeners = self.program.listeners(layer)
+        return {slot.core for slot in self.slots if slot.layer in listeners}
 
     def table(self) -> pd.DataFrame:
         """One row per layer and core: neurons, axons in and out, synapse memory, thresholds."""

@@ -109,6 +109,14 @@ class Program:
         """How many classes the readout tells apart."""
         return self.readout.classes or self.layers[-1].neurons
 
+    def listeners(self, layer: int) -> set[int]:
+        """Indices of the layers that take a layer's spikes, by its index, -1 for the input: the next, and by shortcuts others."""
+        return {
+            n
+            for n, other in enumerate(self.layers)
+            if n == layer + 1 or (other.shortcut is not None and other.shortcut.source == layer)
+        }
+
     def has_synapses_of(self, other: Program) -> bool:
         """Whether the two have the same layers on the same chip: the same shapes, strides and weights."""
         return (

@@ -20,7 +20,8 @@ class FakeQuantize(nn.Module):
     by threshold / (reached - 1/2), so that the float network fires where the integer one does, half a unit away from
     any tie. A readout has no threshold: its q are multiplied by the scale.
 
-    without_bias: the profile has no biases, a bias is rounded to 0.
+    without_bias: the profile has no biases, a bias is rounded to 0. A residual block's shortcut is rounded like a weight
+    (`round_shortcut`), and `finest` keeps the scale so coarse that it is not clipped.
     """
 
     def __init__(
@@ -67,6 +68,18 @@ class FakeQuantize(nn.Module):
             return rounded, bias * 0
         area = self.pool**2
         return rounded, _round(bias * area / self.scale) * value / area
+
+    def round_shortcut(self, shortcut: Tensor) -> Tensor:
+        """The scale of a shortcut, [1] or [M], that the cores will use: [M], or [O] or [1] as the weight's scales are."""
+        assert self.threshold is not None  # a block ends in a layer that fires
+        scale, value = self.scale, self.value()
+        if len(shortcut) > 1:
+            scale, value = (x if len(x) == 1 else x[: len(shortcut)] for x in (scale, value))
+        area, (one, unit) = self.pool**2, torch.broadcast_tensors(shortcut.detach().double(), scale.detach().double())
+        integers = scales.shortcut_integers(one.cpu().numpy(), unit.cpu().numpy(), self.threshold, self.pool, self.step)
+        exact = shortcut * area / scale
+        rounded = exact + (torch.from_numpy(integers).to(exact) - exact).detach()
+        return rounded * value / area
 
     def extra_repr(self) -> str:
         """The settings, for print."""

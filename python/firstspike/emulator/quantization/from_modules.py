@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from ... import nn as fs
 from ..._geometry import out_size, pooled
@@ -30,11 +31,39 @@ class CannotQuantize(ValueError):
     """
 
 
+class CoreLayer(NamedTuple):
+    """A layer for the cores. block: the residual block whose last layer it is. source: in a block, the layer before it."""
+
+    module: nn.Module
+    name: str
+    block: fs.Residual | None = None
+    source: int = -1
+
+
+def core_layers(model: TTFSNet) -> list[CoreLayer]:
+    """The layers of a net for the cores, in order, those of residual blocks one by one; without a layer on the host.
+
+    `source` counts them, from 0; -1 is the input of the first.
+    """
+    made: list[CoreLayer] = []
+    for n, layer in enumerate(model.layers):
+        if n == 0 and isinstance(layer, (fs.DirectLinear, fs.DirectConv2d)):
+            continue
+        if not isinstance(layer, fs.Residual):
+            made.append(CoreLayer(layer, f"{n}:{type(layer).__name__}"))
+            continue
+        source = len(made) - 1
+        made += [CoreLayer(part, f"{n}.{i}:{type(part).__name__}") for i, part in enumerate(layer.layers)]
+        made[-1] = made[-1]._replace(block=layer, source=source)
+    return made
+
+
 def refuse_own_code(model: TTFSNet) -> None:
     """Refuse parts that are called with a forward of their own, and warn of hooks: a program is made of tensors alone."""
     parts = {"the net": model, "the encoder": model.encoder, "the readout": model.readout}
     layers = {f"layer {n}:{type(layer).__name__}": layer for n, layer in enumerate(model.layers)}
-    for name, part in (parts | layers).items():
+    inner = {f"layer {layer.name}": layer.module for layer in core_layers(model)}
+    for name, part in (parts | layers | inner).items():
         if has_own_forward(part):
             raise CannotQuantize(f"{name} has a forward of its own, which a program would not run")
         warn_of_hooks(part, name, "a program")
@@ -76,6 +105,19 @@ def out_shape(module: nn.Module, shape: Shape, pool: int) -> Shape:
     sizes = zip(shape[:2], module.kernel_size, module.stride, module.padding, strict=True)
     height, width = (out_size(pooled(side, pool), kernel, stride, pad) for side, kernel, stride, pad in sizes)
     return height, width, module.out_channels
+
+
+def shortcut_scale(block: fs.Residual, channels: int) -> NDArray[np.float64]:
+    """The scale that acts on a block's input beside the weight of `folded`, float64 [channels]."""
+    last = block.layers[-1]
+    assert isinstance(last, fs.FiringLayer)
+    with torch.no_grad():
+        scale = block.scale if held_scale(last) is not None else last.effective_shortcut_scale(block.scale)
+    assert isinstance(scale, Tensor)
+    values = scale.detach().double().cpu().numpy()
+    if not np.isfinite(values).all():
+        raise CannotQuantize("the scale of a residual block holds NaN or infinity")
+    return np.broadcast_to(values, (channels,)) if values.size == 1 else values[:channels]
 
 
 def one_sign_per_source(q: NDArray[np.int64], name: str) -> None:
@@ -121,14 +163,15 @@ def direct_encoder(module: nn.Module, shape: Shape) -> tuple[Encoder, Shape]:
     return encoder, out_shape(module, shape, 1)
 
 
-def readout_of(module: nn.Module) -> Readout:
+def readout_of(model: TTFSNet) -> Readout:
     """The host's decoder for a net's readout."""
+    module: nn.Module = model.readout
     if isinstance(module, fs.MembraneReadout):
         return Readout("membrane", module.mode, classes=module.classes)
     if isinstance(module, fs.TemporalWeighting):
         return Readout("temporal-weighting", module.mode, module.gamma, module.classes)
     if isinstance(module, fs.FirstSpike):
-        return Readout("first-spike", "last" if module.overshoot else "index", classes=module.classes)
+        return Readout("first-spike", "last" if model.compares_overshoots else "index", classes=module.classes)
     raise CannotQuantize(
         f"readout {type(module).__name__} is not known; known are MembraneReadout, TemporalWeighting and FirstSpike"
     )

@@ -21,6 +21,7 @@ from ..program import profile as profiles
 from ..program.profile import Profile
 from . import scales
 from .fake_quantize import FakeQuantize
+from .from_modules import CoreLayer, core_layers, shortcut_scale
 
 
 def prepare(
@@ -36,7 +37,8 @@ def prepare(
     Normalisation and affine are folded into the weights first; then each core layer gets a `FakeQuantize` as its
     `quantizer`, so that `layer.weight` stays the unrounded weight. Arguments as in `quantize`. A bias stays at zero
     where the profile has none. The host layer (direct coding) keeps its float weights and is trained as well.
-    `quantize` of the result gives exactly the rounded network that was trained. torch's pruning and parametrizations are
+    `quantize` of the result gives exactly the rounded network that was trained. A residual block's scale is rounded like a weight,
+    and not trained. torch's pruning and parametrizations are
     folded in as well; of pruning it warns, since the zeros are trained like all weights.
 
     The copy can be pickled, saved with `torch.save` and moved to a device. Its state_dict loads into the result of
@@ -54,10 +56,15 @@ def prepare(
         warn("model is pruned: fine-tuning trains all its weights, those at zero as well")
     refresh_weights(net)
     made = copy.deepcopy(net)
-    layers = list(made.layers)
-    for layer in dict.fromkeys(layers):  # one that the net calls twice is rounded once
-        if isinstance(layer, fs.TTFSLinear | fs.TTFSConv2d | fs.Integrate):
-            compared = layer is layers[-1] and made.compares_overshoots
+    for block in made.modules():
+        if isinstance(block, fs.Residual):
+            fixed = block.fold().scale.detach()
+            del block.scale
+            block.register_buffer("scale", fixed)
+    layers = core_layers(made)
+    for layer in {one.module: one for one in layers}.values():  # one that the net calls twice is rounded once
+        if isinstance(layer.module, fs.TTFSLinear | fs.TTFSConv2d | fs.Integrate):
+            compared = layer.module is made.layers[-1] and made.compares_overshoots
             _round(layer, target, bits, "tensor" if compared else granularity, observer)
     return made
 
@@ -130,8 +137,10 @@ def finetune(
     return model.eval()
 
 
-def _round(layer: fs.Synapse, profile: Profile, bits: int, granularity: str, observer: str) -> None:
+def _round(one: CoreLayer, profile: Profile, bits: int, granularity: str, observer: str) -> None:
     """Fold a layer's normalisation and affine, then give it a quantiser."""
+    layer = one.module
+    assert isinstance(layer, fs.Synapse)
     layer.fold()
     fires, pool = isinstance(layer, fs.FiringLayer), int(layer.avg_pool)  # type: ignore[arg-type]
     weight = layer.weight.detach().double().cpu().numpy()
@@ -139,6 +148,9 @@ def _round(layer: fs.Synapse, profile: Profile, bits: int, granularity: str, obs
     scale = torch.from_numpy(scales.choose_scale(groups, bits, profile.weight_step, observer)).float()
     threshold = layer.neuron["threshold"] if isinstance(layer, fs.FiringLayer) else None
     finest = 1e-12 if threshold is None else scales.finest_scale(threshold, pool, profile) * (1 + 1e-6)
+    if one.block is not None:
+        beside = shortcut_scale(one.block, len(one.block.scale))
+        finest = max(finest, float(scales.least_scale(beside, pool, bits, profile.weight_step, margin=1e-6).max()))
     quantizer = FakeQuantize(
         scale.clamp(min=finest), bits, profile.weight_step, threshold, pool, finest, not profile.bias_bits
     )

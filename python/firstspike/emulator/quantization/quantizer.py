@@ -19,20 +19,23 @@ from ...models import TTFSNet, as_net
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
 from ..program.inputs import input_times
-from ..program.layers import LARGEST_LEAKING_BITS, Layer, Register, Shape
+from ..program.layers import LARGEST_LEAKING_BITS, Layer, Register, Shape, Shortcut
 from ..program.profile import Profile
 from ..program.program import Program, narrow
 from . import scales
 from .fake_quantize import FakeQuantize, held_scale
 from .from_modules import (
     CannotQuantize,
+    CoreLayer,
     arrange,
+    core_layers,
     encoder_of,
     folded,
     one_sign_per_source,
     out_shape,
     readout_of,
     refuse_own_code,
+    shortcut_scale,
 )
 
 
@@ -51,7 +54,7 @@ def quantize(
     """Make a program of a trained net: a `TTFSNet`, or a Sequential of our layers that ends in a readout (`models.as_net`).
 
     Normalisation and affine are folded into each weight first; an average pool k becomes a threshold k^2 times as
-    large. Weights become q = clip(round(W / scale)), half to even, and thresholds the integers that the rounded sums
+    large; the scale of a residual block becomes one more weight of each neuron of its last layer. Weights become q = clip(round(W / scale)), half to even, and thresholds the integers that the rounded sums
     reach exactly where the real ones would (docs/emulator.md, `scales.theta_integer`).
 
     profile: a name, a TOML file or a `Profile`. bits: weight bits, 2 to the profile's; by default those of `qat.prepare`,
@@ -115,28 +118,27 @@ class _Maker:
             )
 
     def program(self, model: TTFSNet, normalize: Normalize | None, name: str) -> Program:
-        modules = list(model.layers)
+        found = core_layers(model)
         encoder, shape = encoder_of(model)
-        if encoder.kind.startswith("direct"):
-            modules.pop(0)
-        if not modules:
+        if not found:
             raise CannotQuantize("the net has no layer behind its host layer; nothing is left for the cores")
         if normalize is not None:
             scaling = normalize.to_dict()
             encoder = replace(encoder, mean=scaling["mean"], std=scaling["std"])
-        layers, table = [], []
-        for index, module in enumerate(modules):
-            label = f"{len(model.layers) - len(modules) + index}:{type(module).__name__}"
-            compared = module is modules[-1] and model.compares_overshoots  # which needs one scale
-            layer, row = self.layer(module, label, shape, index, compared)
+        layers: list[Layer] = []
+        table, shapes = [], [shape]  # of the input, and of what each layer gives
+        for index, one in enumerate(found):
+            compared = one.module is model.layers[-1] and model.compares_overshoots  # which needs one scale
+            layer, row = self.layer(one, shapes, index, compared)
             layers.append(layer)
             table.append(row)
-            shape = layer.out_shape
-        return Program(layers, self.steps, self.profile, encoder, readout_of(model.readout), name, table)
+            shapes.append(layer.out_shape)
+        return Program(layers, self.steps, self.profile, encoder, readout_of(model), name, table)
 
     def layer(
-        self, module: nn.Module, name: str, shape: Shape, index: int, compared: bool
+        self, core_layer: CoreLayer, shapes: list[Shape], index: int, compared: bool
     ) -> tuple[Layer, dict[str, Any]]:
+        module, name, shape = core_layer.module, core_layer.name, shapes[index]
         if not isinstance(module, (fs.TTFSLinear, fs.TTFSConv2d, fs.Integrate)):
             raise CannotQuantize(f"layer {name}: only linear, convolutional and integrating layers run on the cores")
         p, fires, pool = self.profile, not isinstance(module, fs.Integrate), module.avg_pool
@@ -147,7 +149,9 @@ class _Maker:
             raise CannotQuantize(f"layer {name}: the threshold must be positive, got {threshold}")
         step = p.weight_step
         one = self.granularity == "tensor" or not fires or compared
-        scale, limited = self._scale(module, weight, threshold if fires else None, pool, one)
+        block, source = core_layer.block, core_layer.source
+        beside = None if block is None else shortcut_scale(block, shapes[source + 1][2])
+        scale, limited = self._scale(module, weight, threshold if fires else None, pool, one, beside)
         column = scale.reshape(-1, *[1] * (weight.ndim - 1))
         q = scales.round_weights(weight, column, self.bits, step)
         clipped = int((np.abs(np.rint(weight / (column * step)) * step) > np.abs(q)).sum())
@@ -157,6 +161,11 @@ class _Maker:
         theta = np.array([known[float(s)] for s in scale], np.int64)
         bias, dropped = self._bias(beta * pool * pool / scale, name)
         start = (index + 1) * p.axon_delay
+        made = out_shape(module, shape, pool)
+        shortcut = None
+        if beside is not None:
+            weights = scales.shortcut_integers(beside, scale[: len(beside)], threshold, pool, step)
+            shortcut = self._shortcut(weights, source, shapes[source + 1], made, index, name)
         conv = isinstance(module, fs.TTFSConv2d)
         layer = Layer(
             name=name,
@@ -165,7 +174,7 @@ class _Maker:
             theta=theta,
             bias=bias,
             in_shape=shape,
-            out_shape=out_shape(module, shape, pool),
+            out_shape=made,
             accumulator=p.accumulator,
             membrane=p.membrane,
             pool=pool,
@@ -181,6 +190,7 @@ class _Maker:
             update=p.update,
             fire=p.fire,
             scale=scale,
+            shortcut=shortcut,
         )
         error = np.sqrt(np.mean((q * column - weight) ** 2))
         row = {
@@ -201,9 +211,18 @@ class _Maker:
         return layer, row
 
     def _scale(
-        self, module: nn.Module, weight: NDArray[np.float64], threshold: float | None, pool: int, one: bool
+        self,
+        module: nn.Module,
+        weight: NDArray[np.float64],
+        threshold: float | None,
+        pool: int,
+        one: bool,
+        beside: NDArray[np.float64] | None,
     ) -> tuple[NDArray[np.float64], bool]:
-        """The scale of each output channel, and whether the threshold's width made one of them coarser."""
+        """The scale of each output channel, and whether the threshold's width made one of them coarser.
+
+        beside: the scale of a shortcut, which is one more weight of its channels, and is not clipped.
+        """
         scale = held_scale(module)
         if scale is None:
             scale = scales.choose_scale(
@@ -212,8 +231,23 @@ class _Maker:
         scale = np.broadcast_to(scale, (len(weight),)).copy()
         if threshold is None:
             return scale * self.coarser_readout, False
-        least = scales.finest_scale(threshold, pool, self.profile)
-        return np.maximum(scale, least), bool((scale < least).any())
+        if beside is not None:
+            least = np.zeros(len(scale))
+            least[: len(beside)] = scales.least_scale(beside, pool, self.bits, self.profile.weight_step)
+            scale = np.maximum(scale, least.max() if one else least)
+        finest = scales.finest_scale(threshold, pool, self.profile)
+        return np.maximum(scale, finest), bool((scale < finest).any())
+
+    def _shortcut(
+        self, weights: NDArray[np.int64], source: int, shape: Shape, out: Shape, index: int, name: str
+    ) -> Shortcut:
+        """The input of a residual block into its last layer; its spikes wait for those that go through the block."""
+        if self.profile.weight_sign == "source":
+            raise CannotQuantize(
+                f"layer {name}: a residual block gives a source weights of its own, which may differ in sign"
+            )
+        stride = max(1, shape[0] // out[0]), max(1, shape[1] // out[1])
+        return Shortcut(source, shape, narrow(weights), stride, (index - source) * self.profile.axon_delay)
 
     def _leak(self, decay: float, name: str) -> tuple[int, int]:
         bits = self.profile.decay_bits

@@ -75,6 +75,33 @@ def choose_scale(weight: NDArray[np.float64], bits: int, step: int, observer: st
     return best
 
 
+def shortcut_integers(
+    shortcut: NDArray[np.float64], scale: NDArray[np.float64], threshold: float, pool: int, step: int
+) -> NDArray[np.int64]:
+    """The weights of a residual block's input, of what one spike of it adds, `shortcut`, and the scales, both [channels].
+
+    step round(shortcut pool^2 / (scale step)), rounded up where the shortcut reaches the threshold, so that a spike which
+    fires its neuron alone still does.
+    """
+
+    def rounded(value: float, unit: float) -> int:
+        if value >= threshold:
+            return exact_ceil(value, unit * step, pool * pool) * step
+        return round(Fraction(value) * pool * pool / Fraction(unit * step)) * step
+
+    pairs = list(zip(shortcut.tolist(), scale.tolist(), strict=True))
+    known = {pair: rounded(*pair) for pair in set(pairs)}
+    return np.array([known[pair] for pair in pairs], np.int64)
+
+
+def least_scale(
+    shortcut: NDArray[np.float64], pool: int, bits: int, step: int, margin: float = 1e-9
+) -> NDArray[np.float64]:
+    """The smallest scales with which `shortcut_integers` fit the weight bits."""
+    least: NDArray[np.float64] = np.abs(shortcut) * pool**2 / (weight_limits(bits)[1] * step) * (1 + margin)
+    return least
+
+
 def exact_ceil(value: float, scale: float, factor: int = 1) -> int:
     """ceil(value * factor / scale), exactly."""
     return math.ceil(Fraction(value) * factor / Fraction(scale))

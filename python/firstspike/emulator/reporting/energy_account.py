@@ -94,7 +94,8 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
         return unit * count / 1000
 
     clocked = program.profile.update == "clocked"
-    destinations = [placement.destinations(n - 1) if placement else 1 for n in range(len(program.layers))]
+    populations = range(-1, len(program.layers) - 1)
+    destinations = [placement.destinations(n) if placement else len(program.listeners(n)) for n in populations]
     spikes_in = run.count("events").mean(0)
     step_time = program.profile.step_nanoseconds
     static = None

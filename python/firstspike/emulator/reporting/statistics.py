@@ -55,7 +55,7 @@ class Report:
             "network": program.name,
             "profile": program.profile.name,
             "weight_bits": program.table[0].get("bits") if program.table else None,
-            "weights": int(sum(layer.weight.size for layer in program.layers)),
+            "weights": int(sum(layer.stored_weights for layer in program.layers)),
             "samples": len(run.predictions),
             "accuracy": run.accuracy,
         }

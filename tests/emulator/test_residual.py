@@ -1,0 +1,227 @@
+"""Residual blocks on the cores: the shortcut is one more synapse per neuron, and the program equals the float network."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from firstspike import emulator as em
+from firstspike import models, nn
+from firstspike.emulator.program import nir, serialization
+from firstspike.emulator.program.inputs import input_times
+from firstspike.emulator.quantization import qat
+
+from .export.test_exporting import compiled
+from .nets import images, net, wide
+
+# Blocks of one layer and of two, with more channels, a stride, pooling within and before them, and fully connected ones.
+SPEC = "4C3-R(4C3-6C3)-AP2-R(6C3x1s2)-10-R(10-12)-5"
+POOLED = "4C3-AP2-R(6C3)-AP2-R(6C3-8C3)-5"
+
+
+def blocks(program):
+    """Whether each layer's output is one that `observe` has: all but those within a block."""
+    names = [layer.name.split(":")[0] for layer in program.layers]
+    return [
+        "." not in name or following.split(".")[0] != name.split(".")[0]
+        for name, following in zip(names, [*names[1:], ""], strict=True)
+    ]
+
+
+def observed(program, times, batch):
+    """Times of the layers that `observe` has too, in torch's order, in steps of the network."""
+    for layer, shown, mine in zip(program.layers, blocks(program), times, strict=True):
+        if shown and layer.fires:
+            local = np.where(mine == 255, 255, mine - np.uint8(layer.start)).astype(np.uint8)
+            yield torch.from_numpy(local.reshape(batch, *layer.out_shape)).permute(0, 3, 1, 2)
+
+
+def residual(spec=SPEC, **options):
+    """A net whose blocks have scales that differ, one of them negative."""
+    made = net(spec, **options)
+    for number, block in enumerate(part for part in made.modules() if isinstance(part, nn.Residual)):
+        block.scale.fill_((0.9, -0.3, 0.6)[number])
+    return made
+
+
+@pytest.mark.parametrize("spec", [SPEC, POOLED])
+@pytest.mark.parametrize("encoder", ["direct", "latency"])
+@pytest.mark.parametrize("readout", ["membrane", "first-spike"])
+@pytest.mark.parametrize("learn_threshold", [False, True])
+@pytest.mark.parametrize("delay", [0, 1])
+def test_wide_integers_are_the_float_network(spec, encoder, readout, learn_threshold, delay):
+    model = residual(spec, encoder=encoder, readout=readout, learn_threshold=learn_threshold)
+    if learn_threshold:
+        with torch.no_grad():
+            for layer in model.modules():
+                if isinstance(layer, nn.FiringLayer):
+                    layer.threshold.copy_(torch.linspace(0.7, 1.4, len(layer.threshold)))
+    x = images(model)
+    program = em.quantize(model, wide().replace(axon_delay=delay), observer="max")
+    raw = program.engine().run(input_times(program, x), all_times=True)
+    seen = model.observe(x)
+    hidden = seen.layers[1:] if encoder == "direct" else seen.layers
+    equal = torch.ones(len(x), dtype=torch.bool)
+    for ours, theirs in zip(observed(program, raw.times, len(x)), hidden, strict=True):
+        equal &= (ours.reshape(theirs.shape) == theirs.times).flatten(1).all(1)
+    assert equal.sum() >= len(x) - 2  # float32 rounding at a tie
+    assert len(hidden[-1].times.unique()) > 2
+    agree = torch.from_numpy(em.run(program, x).predictions) == seen.scores.argmax(1)
+    assert agree[equal].float().mean() > 0.97
+
+
+@pytest.mark.parametrize("spec", [SPEC, POOLED])
+@pytest.mark.parametrize(("name", "bits"), [("generic8", 8), ("generic8", 4), ("loihi-like", 8)])
+@pytest.mark.parametrize("readout", ["membrane", "first-spike"])
+def test_the_fine_tuned_network_is_the_program(spec, name, bits, readout):
+    model = residual(spec, readout=readout)
+    x = images(model)
+    made = qat.prepare(model, name, bits=bits)
+    labels = model(x).argmax(1)
+    scales = {key: value.clone() for key, value in made.state_dict().items() if key.endswith("scale")}
+    qat.finetune(made, x, labels, epochs=2, batch=20, lr=1e-3, generator=torch.Generator().manual_seed(0))
+    kept = [key for key, value in scales.items() if torch.equal(value, made.state_dict()[key])]
+    fixed = {key for key in scales if key.endswith(".scale")}
+    assert fixed and fixed <= set(kept) < set(scales)  # the blocks' are not trained
+    program = em.quantize(made, name)
+    raw = program.engine().run(input_times(program, x), all_times=True)
+    with torch.no_grad():
+        seen = made.observe(x)
+    for ours, theirs in zip(observed(program, raw.times, len(x)), seen.layers[1:], strict=True):
+        np.testing.assert_array_equal(ours.reshape(theirs.shape).numpy(), theirs.times.numpy())
+
+
+def test_a_shortcut_counts_as_a_weight():
+    """It sets the scale where it is the largest, so that it is not clipped; on a chip with even weights it is even."""
+    for name, step in (("generic8", 1), ("loihi-like", 2)):
+        program = em.quantize(residual(), name)
+        made = [(layer, layer.shortcut) for layer in program.layers if layer.shortcut is not None]
+        assert [shortcut.source for _, shortcut in made] == [-1, 1, 3]
+        for (layer, shortcut), real in zip(made, (0.9, -0.3, 0.6), strict=True):
+            scale = layer.scale[: len(shortcut.weight)]
+            np.testing.assert_allclose(shortcut.weight, real * layer.pool**2 / scale, atol=step / 2 + 1e-9)
+            assert (shortcut.weight % step == 0).all() and np.abs(shortcut.weight).max() <= 128 * step
+    loihi = [layer.shortcut for layer in program.layers if layer.shortcut is not None]
+    assert [shortcut.delay for shortcut in loihi] == [2, 1, 2]  # as many as the block's layers
+    assert [(shortcut.stride, len(shortcut.weight)) for shortcut in loihi] == [((1, 1), 4), ((4, 4), 6), ((1, 1), 10)]
+
+
+def test_files_and_graphs_keep_it(tmp_path):
+    model = residual()
+    x = images(model)
+    program = em.quantize(model, "loihi-like")
+    expected = em.run(program, x)
+    em.save(program, tmp_path / "net.program")
+    for other in (em.load(tmp_path / "net.program"), nir.from_nir(nir.to_nir(program))):
+        assert other.has_synapses_of(program)
+        np.testing.assert_array_equal(em.run(other, x).counters, expected.counters)
+    graph = nir.to_nir(program)
+    assert {edge for edge in graph.edges if edge[1].endswith("shortcut")} == {
+        ("input", "1.shortcut"),
+        ("1.neurons", "2.shortcut"),
+        ("3.neurons", "5.shortcut"),
+    }
+    graph.nodes["5.shortcut"].weight[0, 1] = 64
+    with pytest.raises(serialization.ProgramError, match="the weight of its shortcut must be diagonal"):
+        nir.from_nir(graph)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler `cc`")
+def test_exported_c(tmp_path):
+    model = residual(encoder="latency")
+    made = em.export_c(em.quantize(model, "loihi-like"), tmp_path, samples=images(model, 10))
+    status, text = compiled(tmp_path)
+    assert status == 0 and "equal to the emulator: 10 of 10 samples" in text, text
+    assert [path.name for path in made.files if "shortcut" in path.name] == [
+        f"layer.{n}.shortcut.mem" for n in (2, 3, 6)
+    ]
+
+
+def test_placement_and_messages():
+    program = em.quantize(residual(), "loihi-like")
+    placement = em.place(program)
+    assert placement.available == 128
+    assert program.listeners(-1) == {0, 1} and program.listeners(1) == {2} and program.listeners(3) == {4, 5}
+    run = em.run(program, images(residual()))
+    table = em.report(run, placement=placement).layers()
+    assert table["synapses"].tolist() == [layer.synapses for layer in program.layers]
+
+
+def test_what_is_refused():
+    model = residual(bias=False)
+    with pytest.raises(
+        em.DoesNotFit, match=r"layer 1.1:TTFSConv2d: shortcuts of residual blocks: required 1, available 0"
+    ):
+        em.place(em.quantize(model, "speck-like"))
+    found = em.check(model, "speck-like")
+    assert [finding.remedy for finding in found.findings] == ["leave residual blocks out of spec"]
+    assert em.check(residual(), "generic8").fits
+    one_sign = em.profile.load("generic8").replace(weight_sign="source")
+    with pytest.raises(em.CannotQuantize, match=r"layer (1\.\d|3):TTFS|a source has weights of both signs"):
+        em.quantize(model, one_sign)
+
+
+def test_a_block_at_the_end_breaks_ties_as_the_net_does():
+    """By the lower class: the net's readout does not get the membrane of a block."""
+    draw = torch.Generator().manual_seed(0)
+    layers = [nn.TTFSLinear(6, 4, steps=3, generator=draw), nn.Residual([nn.TTFSLinear(4, 4, steps=3, generator=draw)])]
+    model = models.TTFSNet(layers, encoder="latency", readout=nn.FirstSpike(), input_shape=(6,)).eval()
+    x = images(model, 200)
+    ran = em.run(em.quantize(model, wide(), observer="max"), x)
+    assert ran.ties.sum() > 20
+    np.testing.assert_array_equal(ran.predictions, model(x).argmax(1).numpy())
+
+
+def test_code_of_ones_own_within_a_block_is_refused():
+    class Own(nn.TTFSLinear):
+        def forward(self, spikes, *args, **options):
+            return super().forward(spikes, *args, **options)
+
+    block = nn.Residual([Own(6, 6, steps=4)])
+    model = torch.nn.Sequential(nn.LatencyEncoder(4), block, nn.Integrate(6, 3, steps=4), nn.MembraneReadout())
+    with pytest.raises(em.CannotQuantize, match=r"layer 0.0:Own has a forward of its own"):
+        em.quantize(model, calibration=torch.rand(2, 6))
+
+
+def test_shortcuts_that_do_not_fit_are_refused():
+    program = em.quantize(residual(), "loihi-like")
+    layer = program.layers[1]
+    shortcut = layer.shortcut
+
+    def changed(**values):
+        layers = [*program.layers]
+        layers[1] = replace(layer, shortcut=replace(shortcut, **values))
+        return replace(program, layers=layers)
+
+    for values, text in (
+        ({"source": 1}, "the source of the shortcut must be a layer before it, or -1, got 1"),
+        ({"source": 0, "in_shape": (8, 8, 3), "weight": np.ones(3, np.int64)}, "the shortcut must be the output of"),
+        ({"stride": (2, 1)}, r"as many rows and columns as the output, \(8, 8\), got every \(2, 1\)-th of \(8, 8\)"),
+        ({"stride": (0, 1)}, "sizes of the shortcut must be at least 1"),
+        ({"weight": np.ones(3, np.int64)}, r"one number per channel of its source, 4, at most 6, got \(3,\)"),
+        ({"delay": 1}, "steps 2 to 8 miss events of steps 0 to 6 that arrive 1 later"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            changed(**values)
+    with pytest.raises(TypeError, match="weight of the shortcut must hold signed integers, got float64"):
+        changed(weight=np.ones(4))
+    assert changed().has_synapses_of(program) and not changed(weight=shortcut.weight + 1).has_synapses_of(program)
+    layers = [*program.layers[:1], replace(layer, shortcut=None), *program.layers[2:]]
+    assert not replace(program, layers=layers).has_synapses_of(program)
+
+
+def test_a_block_lets_its_input_through_at_once():
+    """Weights of zero: the spikes of the block's input are those of its output, with a delay on the chip and without."""
+    model = models.build("6-6-R(6-6)-3", input_shape=(6,), steps=5, encoder="latency").eval()
+    with torch.no_grad():
+        for layer in model.layers[1].layers:
+            layer.weight.zero_()
+    for name in ("generic8", "loihi-like"):
+        program = em.quantize(model, name)
+        times = program.engine().run(input_times(program, images(model)), all_times=True).times
+        first, last = (list(observed(program, times, 40))[n] for n in (0, 1))
+        assert torch.equal(first, last) and len(first.unique()) > 2
