@@ -62,7 +62,7 @@ class Residual(BackwardHooks):
         return fired
 
     def fold(self) -> Self:
-        """`Synapse.fold` of all layers, in place; where the last one has a threshold per neuron, the scale is in units of them."""
+        """`Synapse.fold` of all layers, in place; where the last one has thresholds per neuron, the scale is in units of them."""
         last = self.layers[-1]
         assert isinstance(last, FiringLayer)
         with torch.no_grad():

@@ -2,11 +2,11 @@
 exact.
 
 The graph is Input, then for each layer an optional SumPool2d, Flatten, Conv2d or Affine with integral weights and
-biases (in units of the membrane, shift included), and IF, or I for a readout. A residual block's input goes through one more
-Conv2d, of kernel 1, or Linear, with a diagonal weight, into the neurons of the block's last layer. Arrays are float64, which other packages
-load, or int64 where a number has more than 53 bits. NIR's IF fires at V > threshold, so a
-`ge` threshold is written one less. What NIR cannot say (widths, policies, delays, single spike, update) is in
-the graph's metadata under "firstspike", as JSON.
+biases (in units of the membrane, shift included), and IF, or I for a readout. A residual block's input goes through
+one more Conv2d, of kernel 1, or Linear, with a diagonal weight, into the neurons of the block's last layer. Arrays
+are float64, which other packages load, or int64 where a number has more than 53 bits. NIR's IF fires at V >
+threshold, so a `ge` threshold is written one less. What NIR cannot say (widths, policies, delays, single spike,
+update) is in the graph's metadata under "firstspike", as JSON.
 """
 
 from __future__ import annotations

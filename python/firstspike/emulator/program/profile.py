@@ -288,6 +288,7 @@ def _takes(p: Profile) -> dict[str, str]:
         "kernel, at most": known(p.max_kernel, "no limit known"),
         "strides": "no limit known" if p.strides is None else ", ".join(map(str, p.strides)),
         "average pools": "no limit known" if p.pools is None else ", ".join(map(str, p.pools)),
+        "residual blocks": "no" if p.convolution_cores or p.weight_sign == "source" else "yes",
         "layers per core": "one" if p.convolution_cores else "any",
         "cores": str(sum(kind.count for kind in p.cores)),
         "neurons per core": cores("neuron_entries" if p.convolution_cores else "neurons"),

@@ -54,8 +54,9 @@ def quantize(
     """Make a program of a trained net: a `TTFSNet`, or a Sequential of our layers that ends in a readout (`models.as_net`).
 
     Normalisation and affine are folded into each weight first; an average pool k becomes a threshold k^2 times as
-    large; the scale of a residual block becomes one more weight of each neuron of its last layer. Weights become q = clip(round(W / scale)), half to even, and thresholds the integers that the rounded sums
-    reach exactly where the real ones would (docs/emulator.md, `scales.theta_integer`).
+    large; the scale of a residual block becomes one more weight of each neuron of its last layer. Weights become q =
+    clip(round(W / scale)), half to even, and thresholds the integers that the rounded sums reach exactly where the
+    real ones would (docs/emulator.md, `scales.theta_integer`).
 
     profile: a name, a TOML file or a `Profile`. bits: weight bits, 2 to the profile's; by default those of `qat.prepare`,
     or else the profile's. granularity: one scale per "channel" or per "tensor"; by default "channel" where the profile
