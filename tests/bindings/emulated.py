@@ -11,6 +11,7 @@ from firstspike import _emulator
 from .draws import Draw
 
 Arguments = dict[str, Any]
+Shape = tuple[int, int, int]  # height, width, channels
 
 
 def register(draw: Draw) -> Arguments:
@@ -19,16 +20,34 @@ def register(draw: Draw) -> Arguments:
     return {"low": -(2 ** (bits - 1)), "high": 2 ** (bits - 1) - 1, "bits": bits, "wrap": wrap}
 
 
-def emulated_layer(
-    draw: Draw, shape: tuple[int, int, int], total: int, fires: bool
-) -> tuple[Arguments, tuple[int, int, int]]:
-    """A layer of the emulator's core, and its output's height, width and channels."""
-    height, width, channels = shape
-    pool = draw.randint(1, min(height, width, 2))
+def shortcut(draw: Draw, shapes: list[Shape], out: Shape) -> Arguments | None:
+    """A shortcut into a layer of that output from one of the populations before it, the input first; None if none fits."""
+    fits = []
+    for source, shape in enumerate(shapes, -1):
+        strides = [[s for s in range(1, n + 1) if -(-n // s) == m] for n, m in zip(shape[:2], out[:2], strict=True)]
+        if shape[2] <= out[2] and all(strides):
+            fits.append((source, shape, strides))
+    if not fits or draw.some(0.3):
+        return None
+    source, shape, strides = draw.choice(fits)
+    weights = np.random.default_rng(draw.getrandbits(32)).integers(-128, 128, shape[2]).astype(np.int32)
+    return {
+        **{"source": source, "in_h": shape[0], "in_w": shape[1], "in_c": shape[2], "delay": draw.randint(0, 2)},
+        **{"stride_h": draw.choice(strides[0]), "stride_w": draw.choice(strides[1]), "weights": weights},
+    }
+
+
+def emulated_layer(draw: Draw, shapes: list[Shape], total: int, fires: bool) -> tuple[Arguments, Shape]:
+    """A layer of the emulator's core behind populations of these shapes, and its output's height, width and channels."""
+    height, width, channels = shapes[-1]
+    in_block = draw.some(0.3)  # of the input's size, so that shortcuts fit
+    pool = 1 if in_block else draw.randint(1, min(height, width, 2))
     rows, columns = height // pool, width // pool
     conv, outputs = draw.some(0.5), draw.choice((1, 3, 17))
     kernel = draw.randint(1, min(3, rows)), draw.randint(1, min(3, columns))
     stride, pad = (draw.randint(1, 2), draw.randint(1, 2)), (draw.randint(0, 1), draw.randint(0, 1))
+    if in_block:
+        kernel, stride, pad, outputs = (1, 1), (1, 1), (0, 0), max(outputs, channels)
     out = (1, 1)
     if conv:
         out = (
@@ -53,6 +72,7 @@ def emulated_layer(
         "weights": rng.integers(-128, 128, count).astype(np.int32),
         "theta": rng.integers(-50, 500, outputs),
         "bias": rng.integers(-5, 5, outputs),
+        "shortcut": shortcut(draw, shapes, (*out, outputs)),
     }
     return made, (*out, outputs)
 
@@ -61,11 +81,12 @@ def emulated(draw: Draw) -> tuple[Arguments, list[Arguments], Arguments]:
     """The arguments of the constructor, of each `add` and of `run`."""
     steps = draw.steps()
     total = min(254, steps + draw.randint(0, 4))
-    shape: tuple[int, int, int] = (draw.size(4), draw.size(4), draw.size(3))
-    sources, layers, depth = int(np.prod(shape)), [], draw.randint(1, 3)
+    shapes: list[Shape] = [(draw.size(4), draw.size(4), draw.size(3))]
+    sources, layers, depth = int(np.prod(shapes[0])), [], draw.randint(1, 3)
     for number in range(depth):
         fires = number + 1 < depth or draw.some(0.7)
-        spec, shape = emulated_layer(draw, shape, total, fires)
+        spec, shape = emulated_layer(draw, shapes, total, fires)
+        shapes.append(shape)
         layers.append({"name": str(number), "layer": spec})
     times = draw.times(draw.randint(0, 3), sources, steps=steps).numpy()
     options = {"early_exit": layers[-1]["layer"]["fires"] and draw.some(0.5), "all_times": draw.some(0.5)}

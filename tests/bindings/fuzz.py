@@ -83,15 +83,21 @@ def call_emulator(draw: Draw) -> None:
     made, layers, run = emulated.emulated(draw)
     network = _emulator.Network(**spoil(draw, made))
     for layer in layers:
-        arguments = dict(layer)
-        while draw.some(0.3):
-            key = draw.choice(sorted(arguments["layer"]))
-            value = arguments["layer"][key]
-            spoiled = spoil_numpy(draw, value) if isinstance(value, np.ndarray) else draw.spoiled(value)
-            arguments["layer"] = {**arguments["layer"], key: spoiled}
-        network.add(**arguments)
+        network.add(layer["name"], _spoiled_record(draw, layer["layer"], 0.3))
     network.widths()
     network.run(**spoil(draw, run))
+
+
+def _spoiled_record(draw: Draw, record: dict[str, Any], chance: float) -> dict[str, Any]:
+    record = dict(record)
+    while record and draw.some(chance):
+        key = draw.choice(sorted(record))
+        value = record[key]
+        if isinstance(value, dict) and draw.some(0.8):
+            record[key] = _spoiled_record(draw, value, 0.8)
+        else:
+            record[key] = spoil_numpy(draw, value) if isinstance(value, np.ndarray) else draw.spoiled(value)
+    return record
 
 
 def call_primitive(draw: Draw) -> None:
@@ -111,7 +117,7 @@ KINDS: tuple[tuple[Callable[[Draw], None], float], ...] = (
 
 
 def run(first: int, number: int, seed: int, note: Path | None = None) -> Counter[str]:
-    """Make the calls; how many succeeded, and how many were refused with which error."""
+    """Make the calls; how many succeeded, in all and of each kind, and how many were refused with which error."""
     outcomes: Counter[str] = Counter()
     for n in range(first, first + number):
         if note is not None:
@@ -121,6 +127,7 @@ def run(first: int, number: int, seed: int, note: Path | None = None) -> Counter
         try:
             kind(draw)
             outcomes["succeeded"] += 1
+            outcomes[kind.__name__] += 1
         except REFUSALS as error:
             outcomes[type(error).__name__] += 1
         except Exception as error:
