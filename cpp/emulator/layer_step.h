@@ -102,8 +102,9 @@ inline void deliver_conv(const Layer& layer, const State& state, Arrivals events
         });
 }
 
+// Not inlined, as its twin for event cores: few layers have a shortcut, and the loops of the others stay as tight as without.
 template <class S>
-inline void deliver_shortcut(const Layer& layer, const State& state, Arrivals events, int64_t* counters) {
+[[gnu::noinline]] void deliver_shortcut(const Layer& layer, const State& state, Arrivals events, int64_t* counters) {
     S* sum = static_cast<S*>(state.sum);
     const S* alive = static_cast<const S*>(state.alive);
     for (int32_t e = 0; e < events.count; ++e)
@@ -122,13 +123,24 @@ inline void settle(const State& state, int site, const Outcome& outcome, State& 
     counters[kMembraneOverflows] += outcome.membrane_overflows;
 }
 
+template <class S, bool kMemWrap>
+[[gnu::noinline]] void deliver_shortcut_events(const Layer& layer, State& state, Arrivals events, int t, int64_t* counters) {
+    const S* alive = static_cast<const S*>(state.alive);
+    for (int32_t e = 0; e < events.count; ++e)
+        visit_shortcut(layer, events.index[e], [&](int site, int c) {
+            const int64_t at = static_cast<int64_t>(site) * layer.stride + c;
+            count_shortcut(state, site, alive[at] != 0, counters);
+            settle(state, site, event_neuron<S, kMemWrap>(layer, state, at, c, t), state, counters);
+        });
+}
+
 template <class W, class S, bool kAccWrap, bool kMemWrap, bool kLeak>
 inline void step_by_step(const Layer& layer, State& state, const Inputs& events, int t, int64_t* counters) {
     if (layer.conv)
         deliver_conv<W, S>(layer, state, events.own, counters);
     else
         deliver_linear<W, S>(layer, state, events.own, counters);
-    deliver_shortcut<S>(layer, state, events.shortcut, counters);
+    if (events.shortcut.count) deliver_shortcut<S>(layer, state, events.shortcut, counters);
     const bool all = layer.has_bias || kLeak || t == layer.start;  // elsewhere a site without events keeps its state
     for (int site = 0; site < layer.sites(); ++site) {
         const bool due = (all || state.touched[site]) && state.unspent[site] > 0;
@@ -163,12 +175,7 @@ inline void step_by_event(const Layer& layer, State& state, const Inputs& events
         else
             visit_linear(layer, events.own.index[e], visit);
     }
-    for (int32_t e = 0; e < events.shortcut.count; ++e)
-        visit_shortcut(layer, events.shortcut.index[e], [&](int site, int c) {
-            const int64_t at = static_cast<int64_t>(site) * layer.stride + c;
-            count_shortcut(state, site, alive[at] != 0, counters);
-            settle(state, site, event_neuron<S, kMemWrap>(layer, state, at, c, t), state, counters);
-        });
+    if (events.shortcut.count) deliver_shortcut_events<S, kMemWrap>(layer, state, events.shortcut, t, counters);
     const bool all = layer.has_bias || layer.leaks || t == layer.start;
     for (int site = 0; site < layer.sites(); ++site) {
         state.touched[site] = kUntouched;

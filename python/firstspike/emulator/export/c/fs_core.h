@@ -17,13 +17,12 @@ typedef struct {
 
 /* The input of a residual block into its last layer: neuron (y, x, c) has a synapse from (y stride_h, x stride_w, c). */
 typedef struct {
-    int32_t source; /* a layer, or FS_INPUT, or FS_NONE where there is no shortcut */
+    int32_t source; /* a layer, -1 for the program's sources, or FS_NONE where there is no shortcut */
     int32_t in_h, in_w, in_c, stride_h, stride_w;
     int16_t delay;
     const int32_t* weights; /* [in_c] */
 } fs_shortcut;
 
-#define FS_INPUT (-1)
 #define FS_NONE (-2)
 
 /* One layer. Neurons are numbered row, column, channel. */
