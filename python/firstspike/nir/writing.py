@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,18 +39,19 @@ def to_nir(
 ) -> nir.NIRGraph:
     """A net as a NIR graph: Input, AvgPool2d, Flatten, Linear or Affine or Conv2d, IF or LIF, I or LI, Output.
 
-    Normalisation, affine and thresholds per neuron are folded into weights and biases, so that every neuron fires at
-    V > 1 ulp below its threshold (NIR's neurons fire at >, ours at >=). Currents are per step of `dt` seconds: r = 1 / dt
-    for IF, tau = dt / (1 - decay) for LIF. A directly coded first layer becomes its synapses and neurons; its input is
-    the data in every step. A membrane readout ends in I (decay 1) or LI. Single spikes, steps, encoder and readout
-    are in the graph's metadata; with them `from_nir` gives a net that computes the same, bit for bit.
+    Normalisation, affine and thresholds per neuron are folded into weights and biases, so that every neuron fires at V > 1
+    ulp below its threshold (NIR's neurons fire at >, ours at >=). Currents are per step of `dt` seconds: r = 1 / dt for IF,
+    tau = dt / (1 - decay) for LIF. A directly coded first layer becomes its synapses and neurons; its input is the data in
+    every step. A membrane readout ends in I (decay 1) or LI. The input of a residual block goes into the neurons of its
+    last layer through one more Conv2d, of kernel 1, or Linear, with a diagonal weight. Single spikes, steps, encoder and
+    readout are in the graph's metadata; with them `from_nir` gives a net that computes the same, bit for bit.
 
     net: a `models.TTFSNet`, or a `torch.nn.Sequential` of our layers, with a readout or without. input_shape: of one sample
     of a Sequential; by default (N,) where its first layer is fully connected.
     integrate_and_fire: "IF", or "LIF" with a time constant so long that float32 sees no leak, for snnTorch, which reads IF
     with a leak of its own.
 
-    Raises ValueError naming a layer that NIR cannot say (max and earliest pooling, residual blocks) or that holds NaN.
+    Raises ValueError naming a layer that NIR cannot say (max and earliest pooling) or that holds NaN.
 
     Examples:
         >>> list(nir.to_nir(models.mlp("64-32-10", steps=8)).nodes)
@@ -60,9 +62,10 @@ def to_nir(
     _checks.one_of("integrate_and_fire", integrate_and_fire, ("IF", "LIF"))
     dt = _checks.positive("dt", dt)
     folded, shape = _folded(net, input_shape)
-    layers = list(folded.layers if isinstance(folded, TTFSNet) else folded.children())
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(shape)})}
-    for n, layer in enumerate(layers):
+    shortcuts: dict[str, tuple[Any, str, str]] = {}  # name: node, source, neurons
+    before = "input", shape
+    for n, layer, begins, block in parts(folded):
         if isinstance(layer, nn.Flatten):
             continue  # a fully connected layer flattens itself
         if not isinstance(layer, fs.Synapse):
@@ -71,6 +74,8 @@ def to_nir(
             value = getattr(layer, what)
             if value is not None and not bool(torch.isfinite(value).all()):
                 raise ValueError(f"layer {n}: its {what} holds NaN or infinity")
+        if begins:
+            before = list(nodes)[-1], shape
         pool = getattr(layer, "avg_pool", 1)
         if pool > 1:
             size = np.array([pool, pool])
@@ -81,9 +86,36 @@ def to_nir(
             shape = (math.prod(shape),)
         nodes[f"layer{n}_synapses"], shape = _synapses(nir, layer, shape)
         nodes[f"layer{n}_neurons"] = _neurons(nir, layer, shape, dt, integrate_and_fire)
+        if block is not None:
+            node = _shortcut(nir, block, before[1], shape, n)
+            shortcuts[f"layer{n}_shortcut"] = node, before[0], f"layer{n}_neurons"
     nodes["output"] = nir.Output({"output": np.array(shape)})
+    edges = list(itertools.pairwise(nodes))
+    for name, (node, source, neurons) in shortcuts.items():
+        nodes[name] = node
+        edges += [(source, name), (name, neurons)]
     record = json.dumps({"net": describe(folded), "dt": dt}, sort_keys=True)
-    return nir.NIRGraph(nodes, list(itertools.pairwise(nodes)), metadata={KEY: record}, type_check=False)
+    return nir.NIRGraph(nodes, edges, metadata={KEY: record}, type_check=False)
+
+
+class Part(NamedTuple):
+    """A layer of a net. begins: whether it is a residual block's first. block: the residual block whose last layer it is."""
+
+    number: str
+    layer: nn.Module
+    begins: bool = False
+    block: fs.Residual | None = None
+
+
+def parts(net: nn.Module) -> Iterator[Part]:
+    """The layers of a net in order, those of residual blocks one by one."""
+    for n, layer in enumerate(net.layers if isinstance(net, TTFSNet) else net.children()):
+        if isinstance(layer, fs.Residual):
+            last = len(layer.layers) - 1
+            for i, inner in enumerate(layer.layers):
+                yield Part(f"{n}_{i}", inner, i == 0, layer if i == last else None)
+        else:
+            yield Part(str(n), layer)
 
 
 def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
@@ -105,11 +137,31 @@ def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Mod
         input_shape = sample_shape(first)
     made = copy_to_read(net).cpu()
     for module in made.modules():
-        if isinstance(module, fs.Synapse):
+        if isinstance(module, fs.Synapse | fs.Residual):
             module.fold()
     if isinstance(made, TTFSNet):
         made.describe(None)
     return made, tuple(input_shape)
+
+
+def _shortcut(nir: Any, block: fs.Residual, before: tuple[int, ...], shape: tuple[int, ...], n: str) -> Any:
+    """The node between a block's input, of shape `before`, and the neurons of its last layer."""
+    scale = _array(block.scale)
+    if not np.isfinite(scale).all():
+        raise ValueError(f"layer {n}: the scale of its residual block holds NaN or infinity")
+    weight = np.zeros((shape[0], before[0]), np.float32)
+    np.fill_diagonal(weight, scale if len(scale) == 1 else scale[: before[0]])
+    if len(shape) == 1:
+        return nir.Linear(weight)
+    return nir.Conv2d(
+        input_shape=before[1:],
+        weight=weight[:, :, None, None],
+        stride=tuple(max(1, have // want) for have, want in zip(before[1:], shape[1:], strict=True)),
+        padding=(0, 0),
+        dilation=(1, 1),
+        groups=1,
+        bias=np.zeros(len(weight), np.float32),
+    )
 
 
 def _synapses(nir: Any, layer: fs.Synapse, shape: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
