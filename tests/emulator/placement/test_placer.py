@@ -15,7 +15,7 @@ from firstspike.emulator.placement.costs import Costs
 from firstspike.emulator.placement.matching import kernel_entries, neuron_entries
 from firstspike.emulator.placement.placer import place, use
 from firstspike.emulator.program import profile
-from firstspike.emulator.program.layers import Layer, Register
+from firstspike.emulator.program.layers import Layer, Register, Shortcut
 from firstspike.emulator.program.profile import CoreKind
 from firstspike.emulator.program.program import Program
 
@@ -263,3 +263,27 @@ def test_needs_of_ranges_are_those_of_an_unrolled_table(data):
     sites = synapses.reshape(side, side, 2, -1)[::pool, ::pool][:pooled, :pooled].reshape(pooled * pooled * 2, -1)
     assert costs.synapses(first, last) == sites[:, first:last].sum()
     assert costs.thetas(first, last) == {int(theta[n % channels]) for n in range(first, last)}
+
+
+@given(st.data())
+def test_needs_of_ranges_with_a_shortcut(data):
+    """From another source it brings axons of its own, from the layer's own source it does not; a synapse in both cases."""
+    side, channels = data.draw(st.integers(2, 5)), data.draw(st.integers(2, 4))
+    into, stride = data.draw(st.integers(1, channels)), data.draw(st.integers(1, 2))
+    own = data.draw(st.booleans())
+    source, index = (0, 1) if own else (-1, 1)
+    sources = side * stride
+    layer = conv(sources, into, channels, stride=(stride, stride), out_shape=(side, side, channels))
+    made = Shortcut(source, (sources, sources, into), np.full(into, 3, np.int8), (stride, stride))
+    layer = replace(layer, shortcut=made)
+    _, synapses = golden.unroll(layer)
+    _, beside = golden.unroll_shortcut(layer)
+    costs, first = Costs(layer, index, shared=False), data.draw(st.integers(0, layer.neurons - 1))
+    last = data.draw(st.integers(first + 1, layer.neurons))
+    part, more = synapses[:, first:last], beside[:, first:last]
+    assert costs.synapses(first, last) == part.sum() + more.sum()
+    expected = (part | more).any(1).sum() if own else part.any(1).sum() + more.any(1).sum()
+    assert costs.axons_in(first, last) == expected
+    shared = Costs(layer, index, shared=True)
+    assert shared.synapses(first, last) == layer.weight.size + into == layer.stored_weights
+    assert layer.synapses == synapses.sum() + beside.sum()

@@ -12,7 +12,7 @@ from firstspike import SpikeTimes
 from firstspike import emulator as em
 from firstspike.emulator.program import profile
 from firstspike.emulator.program.host import Encoder, Readout
-from firstspike.emulator.program.layers import Layer, Register
+from firstspike.emulator.program.layers import Layer, Register, Shortcut
 from firstspike.emulator.program.profile import CoreKind
 from firstspike.emulator.program.program import Program
 from firstspike.emulator.reporting.energy_account import account
@@ -87,3 +87,20 @@ def test_convolutions_cost_less_per_operation(ran):
     program = replace(ran.program, layers=layers)
     other = em.run(program, SpikeTimes(torch.tensor([[0, 0, 255]], dtype=torch.uint8).reshape(1, 3), 2))
     assert account(other, "loihi-sanafe").synapses == pytest.approx(40 * 24.0e-3 + 84 * 35.5e-3)
+
+
+def test_a_shortcut_is_a_message_to_the_cores_of_its_layer_too(ran):
+    """The 20 spikes of a go to the core of b, and by the shortcut to the five cores of c, whose neurons they fire."""
+    *before, last = ran.program.layers
+    wide = replace(
+        last, weight=np.ones((4, 20), np.int8), out_shape=(1, 1, 20), theta=np.full(20, 9), scale=np.ones(20)
+    )
+    wide = replace(wide, bias=np.zeros(20, np.int64), shortcut=Shortcut(0, (1, 1, 20), np.full(20, 9)))
+    program = replace(ran.program, layers=[*before, wide])
+    run = em.run(program, SpikeTimes(torch.tensor([[0, 0, 255]], dtype=torch.uint8), 2))
+    assert run.count("spikes")[0].tolist() == [20, 4, 20]  # 4 events of b are not enough for a threshold of 9
+    placement = em.place(program)
+    assert placement.destinations(-1) == 5 and placement.destinations(0) == 1 + 5 and placement.destinations(1) == 5
+    assert traffic(run, placement, 1, 4).messages == 2 * 5 + 20 * 6 + 4 * 5
+    assert traffic(run, None, 1, 4).messages == 2 + 20 * 2 + 4
+    assert run.count("events")[0].tolist() == [2, 20, 4] and run.count("delivered")[0].tolist() == [40, 80, 80 + 20]
