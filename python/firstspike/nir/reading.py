@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +12,12 @@ from torch import nn
 
 from .. import _checks
 from .. import nn as fs
-from .._description import rebuild
-from .writing import DT, KEY, parts
+from .own_graph import LINEAR, chain, own_net
+from .writing import DT, KEY
 
 if TYPE_CHECKING:
     import nir
 
-_LINEAR = ("Linear", "Affine", "Conv2d")
 _NEURONS = ("IF", "LIF", "I", "LI")
 
 
@@ -67,12 +64,12 @@ def from_nir(graph: nir.NIRGraph, steps: int | None = None, *, encoder: str = "s
     _checks.instance("graph", graph, nir.NIRGraph, "a nir.NIRGraph")
     text = getattr(graph, "metadata", {}).get(KEY)
     if text is not None:
-        return _own(graph, str(text))
+        return own_net(graph, str(text))
     if steps is None:
         raise ValueError("steps must be given: the graph does not say for how many steps its net runs")
     _checks.one_of("encoder", encoder, ("spikes", "direct"))
     reader = _Reader(_checks.steps(steps), _checks.positive("dt", dt), encoder == "direct")
-    for name, node in _chain(graph.nodes, graph.edges):
+    for name, node in chain(graph.nodes, graph.edges):
         reader.add(name, node)
     net = reader.finish()
     if any(isinstance(layer, fs.FiringLayer) for layer in net):
@@ -80,69 +77,6 @@ def from_nir(graph: nir.NIRGraph, steps: int | None = None, *, encoder: str = "s
             "the neurons of this graph may fire more than once; in firstspike they fire once", FiresOnce, stacklevel=2
         )
     return net
-
-
-def _chain(nodes: dict[str, Any], edges: Iterable[tuple[str, str]]) -> list[tuple[str, Any]]:
-    """The nodes from input to output. Raises ValueError where there is not one path through all of them."""
-    after: dict[str, str] = {}
-    for source, target in edges:
-        if source in after:
-            raise ValueError(f"node {source}: it goes to {after[source]} and to {target}; the graph must be a chain")
-        after[source] = target
-    starts = [name for name, node in nodes.items() if type(node).__name__ == "Input"]
-    if len(starts) != 1:
-        raise ValueError(f"the graph must have one Input, got {len(starts)}")
-    path = [starts[0]]
-    while path[-1] in after:
-        if after[path[-1]] in path:
-            raise ValueError(f"node {after[path[-1]]}: it is reached again; the graph must be a chain")
-        path.append(after[path[-1]])
-    if len(path) != len(nodes):
-        missing = sorted(set(nodes) - set(path))
-        raise ValueError(f"node {missing[0]}: it is not on the path from the input; the graph must be a chain")
-    return [(name, nodes[name]) for name in path]
-
-
-def _own(graph: nir.NIRGraph, text: str) -> nn.Module:
-    """The net of a graph of `to_nir`: what it is built of from the metadata, its weights from the nodes."""
-    try:
-        net = rebuild(json.loads(text)["net"]).eval()
-        found = [part for part in parts(net) if isinstance(part.layer, fs.Synapse)]
-        beside = {f"layer{part.number}_shortcut" for part in found if part.block is not None}
-        nodes = {name: node for name, node in graph.nodes.items() if name not in beside}
-        chain = _chain(nodes, [edge for edge in graph.edges if not beside.intersection(edge)])
-        with torch.no_grad():
-            for part, node in zip(found, (one for _, one in chain if type(one).__name__ in _LINEAR), strict=True):
-                layer: Any = part.layer
-                layer.weight.copy_(_tensor(node.weight, layer.weight.shape))
-                if layer.bias is not None:
-                    layer.bias.copy_(_tensor(node.bias, layer.bias.shape))
-                if part.block is not None:
-                    _read_scale(part.block, graph.nodes[f"layer{part.number}_shortcut"].weight)
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        raise ValueError(f"the graph's metadata and nodes are not those of firstspike.nir.to_nir ({error})") from error
-    return net
-
-
-def _read_scale(block: fs.Residual, weight: Any) -> None:
-    taps = np.array(weight, np.float32)
-    taps = taps.reshape(taps.shape[:2])
-    diagonal = np.diagonal(taps).copy()
-    np.fill_diagonal(taps, 0)
-    one = len(block.scale) == 1
-    if taps.any() or not len(diagonal) or (one and (diagonal != diagonal[0]).any()):
-        raise ValueError(
-            "the weight of a residual block's shortcut must be diagonal, and of one number for a block with one"
-        )
-    count = 1 if one else len(diagonal)
-    block.scale[:count] = torch.from_numpy(diagonal[:count])
-
-
-def _tensor(value: Any, shape: torch.Size) -> torch.Tensor:
-    tensor = torch.from_numpy(np.array(value, np.float32))
-    if tensor.shape != shape:
-        raise ValueError(f"a node has shape {tuple(tensor.shape)} where its layer has {tuple(shape)}")
-    return tensor
 
 
 class _Reader:
@@ -162,7 +96,7 @@ class _Reader:
             raise ValueError(f"node {name}: nothing may follow a readout that integrates")
         if kind in ("AvgPool2d", "SumPool2d") and self.synapses is None:
             self._pool(name, node, kind)
-        elif kind in _LINEAR and self.synapses is None:
+        elif kind in LINEAR and self.synapses is None:
             bias = getattr(node, "bias", None)
             weight = _real(name, "weight", node.weight) * self.gain
             self.synapses = name, node, weight, None if bias is None else _real(name, "bias", bias)
