@@ -10,7 +10,7 @@ from torch import Tensor
 
 from . import _checks
 from ._cat import cat
-from ._geometry import Geometry
+from ._geometry import Geometry, shortcut_stride
 from .ops import anchors
 from .ops._library import TILES
 from .spikes import SpikeTimes
@@ -88,7 +88,7 @@ def _strides(shortcut: SpikeTimes, geometry: Geometry) -> tuple[int, int]:
     if len(shortcut.shape) != 4:
         raise ValueError(f"shortcut must have shape [batch, channels, height, width], got {tuple(shortcut.shape)}")
     size = shortcut.shape[2], shortcut.shape[3]
-    down, across = (max(1, have // want) for have, want in zip(size, out, strict=True))
+    down, across = shortcut_stride(size, out)
     if (-(-size[0] // down), -(-size[1] // across)) != out:
         raise ValueError(f"shortcut must have the output's size {out}, or a multiple of it, got {size}")
     pads, kernels = (geometry.pad_y, geometry.pad_x), (geometry.kernel_height, geometry.kernel_width)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from .._own_code import copy_to_read
-from ..nn import Prepacked, Residual, SpikeInput, Synapse
+from ..nn import Prepacked, SpikeInput
+from ..nn._blocks import fold_layers
 from ..nn.prepacked import can_prepack
 from ..spikes import SpikeTimes
 from .chain import as_net
@@ -82,9 +83,5 @@ def _stages(net: TTFSNet) -> list[nn.Module]:
     for alone, group in itertools.groupby(received, key=lambda item: item[1] is None):
         layers, shapes = zip(*group, strict=True)
         stages += layers if alone else [Prepacked(layers, shapes[0])]
-    for part in nn.ModuleList(stages).modules():
-        if isinstance(
-            part, Synapse | Residual
-        ):  # a block folds its layers, and its scale with the last one's thresholds
-            part.fold()
+    fold_layers(nn.ModuleList(stages))
     return stages

@@ -12,7 +12,7 @@ from torch import nn
 
 from .. import nn as fs
 from .._description import rebuild
-from .writing import parts
+from .writing import parts_of
 
 if TYPE_CHECKING:
     import nir
@@ -45,18 +45,18 @@ def own_net(graph: nir.NIRGraph, text: str) -> nn.Module:
     """The net of a graph of `to_nir`: what it is built of from the metadata, its weights from the nodes."""
     try:
         net = rebuild(json.loads(text)["net"]).eval()
-        found = [part for part in parts(net) if isinstance(part.layer, fs.Synapse)]
-        beside = {f"layer{part.number}_shortcut" for part in found if part.block is not None}
+        found = [(n, part) for n, part in parts_of(net) if isinstance(part.layer, fs.Synapse)]
+        beside = {f"layer{n}_shortcut" for n, part in found if part.block is not None}
         nodes = {name: node for name, node in graph.nodes.items() if name not in beside}
         path = chain(nodes, [edge for edge in graph.edges if not beside.intersection(edge)])
         with torch.no_grad():
-            for part, node in zip(found, (one for _, one in path if type(one).__name__ in LINEAR), strict=True):
+            for (n, part), node in zip(found, (one for _, one in path if type(one).__name__ in LINEAR), strict=True):
                 layer: Any = part.layer
                 layer.weight.copy_(_tensor(node.weight, layer.weight.shape))
                 if layer.bias is not None:
                     layer.bias.copy_(_tensor(node.bias, layer.bias.shape))
                 if part.block is not None:
-                    _read_scale(part.block, graph.nodes[f"layer{part.number}_shortcut"].weight)
+                    _read_scale(part.block, graph.nodes[f"layer{n}_shortcut"].weight)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise ValueError(f"the graph's metadata and nodes are not those of firstspike.nir.to_nir ({error})") from error
     return net

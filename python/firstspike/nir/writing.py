@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,11 +16,12 @@ from torch import nn
 from .. import _checks
 from .. import nn as fs
 from .._description import describe
-from .._geometry import out_size, pooled
+from .._geometry import out_size, pooled, shortcut_stride
 from .._own_code import copy_to_read, uncompiled, warn_of_hooks
 from ..models import TTFSNet, as_net
 from ..models.chain import sample_shape
 from ..models.coding import Readout
+from ..nn._blocks import Part, fold_layers, parts
 
 if TYPE_CHECKING:
     import nir
@@ -65,7 +66,7 @@ def to_nir(
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(shape)})}
     shortcuts: dict[str, tuple[Any, str, str]] = {}  # name: node, source, neurons
     before = "input", shape
-    for n, layer, begins, block in parts(folded):
+    for n, (_, layer, begins, block) in parts_of(folded):
         if isinstance(layer, nn.Flatten):
             continue  # a fully connected layer flattens itself
         if not isinstance(layer, fs.Synapse):
@@ -98,24 +99,10 @@ def to_nir(
     return nir.NIRGraph(nodes, edges, metadata={KEY: record}, type_check=False)
 
 
-class Part(NamedTuple):
-    """A layer of a net. begins: whether it is a residual block's first. block: the residual block whose last layer it is."""
-
-    number: str
-    layer: nn.Module
-    begins: bool = False
-    block: fs.Residual | None = None
-
-
-def parts(net: nn.Module) -> Iterator[Part]:
-    """The layers of a net in order, those of residual blocks one by one."""
-    for n, layer in enumerate(net.layers if isinstance(net, TTFSNet) else net.children()):
-        if isinstance(layer, fs.Residual):
-            last = len(layer.layers) - 1
-            for i, inner in enumerate(layer.layers):
-                yield Part(f"{n}_{i}", inner, i == 0, layer if i == last else None)
-        else:
-            yield Part(str(n), layer)
+def parts_of(net: nn.Module) -> Iterator[tuple[str, Part]]:
+    """The layers of a net in order, those of residual blocks one by one, with their numbers in the names of nodes."""
+    for part in parts(net.layers if isinstance(net, TTFSNet) else net.children()):
+        yield "_".join(map(str, part.place)), part
 
 
 def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
@@ -136,9 +123,7 @@ def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Mod
         first = next((module for module in net.modules() if isinstance(module, fs.Synapse)), None)
         input_shape = sample_shape(first)
     made = copy_to_read(net).cpu()
-    for module in made.modules():
-        if isinstance(module, fs.Synapse | fs.Residual):
-            module.fold()
+    fold_layers(made)
     if isinstance(made, TTFSNet):
         made.describe(None)
     return made, tuple(input_shape)
@@ -156,7 +141,7 @@ def _shortcut(nir: Any, block: fs.Residual, before: tuple[int, ...], shape: tupl
     return nir.Conv2d(
         input_shape=before[1:],
         weight=weight[:, :, None, None],
-        stride=tuple(max(1, have // want) for have, want in zip(before[1:], shape[1:], strict=True)),
+        stride=shortcut_stride((before[1], before[2]), (shape[1], shape[2])),
         padding=(0, 0),
         dilation=(1, 1),
         groups=1,

@@ -110,20 +110,14 @@ def source(program: Program) -> str:
     wide = is_wide(program)
     parts = ['#include "fs_core.h"\n']
     for n, layer in enumerate(program.layers):
-        bits, count = 8 * layer.weight.itemsize, layer.out_shape[2]
+        bits = 8 * layer.weight.itemsize
         parts += [
-            c_text.array(f"static int{bits}_t weights_{n}[{layer.weight.size}]", layer.weight).replace(
-                "const static", "static const"
-            ),
-            c_text.array(f"static fs_int theta_{n}[{count}]", layer.theta, wide).replace(
-                "const static", "static const"
-            ),
-            c_text.array(f"static fs_int bias_{n}[{count}]", layer.bias, wide).replace("const static", "static const"),
+            _static(f"int{bits}_t weights_{n}", layer.weight),
+            _static(f"fs_int theta_{n}", layer.theta, wide),
+            _static(f"fs_int bias_{n}", layer.bias, wide),
         ]
         if layer.shortcut is not None:
-            weights = layer.shortcut.weight
-            declaration = f"static int32_t shortcut_{n}[{weights.size}]"
-            parts.append(c_text.array(declaration, weights).replace("const static", "static const"))
+            parts.append(_static(f"int32_t shortcut_{n}", layer.shortcut.weight))
     texts = [_layer(layer, n, wide) for n, layer in enumerate(program.layers)]
     parts.append("const fs_layer fs_layers[FS_LAYERS] = {\n" + ",\n".join(texts) + "};\n")
     times = pixel_times(program)
@@ -134,6 +128,11 @@ def source(program: Program) -> str:
         weights = program.readout.time_weights(last.stop - last.start)
         parts.append(c_text.array(f"int64_t fs_time_weights[{len(weights)}]", weights, True))
     return "\n".join(parts)
+
+
+def _static(declaration: str, values: NDArray[np.integer], wide: bool = False) -> str:
+    """The table of that type and name."""
+    return "static " + c_text.array(f"{declaration}[{values.size}]", values, wide)
 
 
 def _layer(layer: Layer, n: int, wide: bool) -> str:

@@ -12,6 +12,7 @@ from torch import nn
 from ... import nn as fs
 from ..._own_code import copy_to_read
 from ...models import TTFSNet, as_net
+from ...nn._blocks import fold_layers
 from ..program import profile as profiles
 from ..program.profile import Profile
 from ..quantization import scales
@@ -135,14 +136,11 @@ def _without(model: TTFSNet, profile: Profile) -> TTFSNet:
     """A copy of the net without the leaks that the chip lacks, and with weights that no rounding makes equal."""
     made = copy_to_read(model).cpu()
     draw = torch.Generator().manual_seed(0)
-    for block in made.modules():
-        if isinstance(block, fs.Residual):
-            block.fold()
+    fold_layers(made)
     for layer in (one.module for one in core_layers(made)):
         if isinstance(layer, _CORE_LAYERS):
             if profile.decay_bits == 0 or layer.decay > 1:
                 layer.decay = 1.0
-            layer.fold()
             with torch.no_grad():
                 layer.weight.copy_(torch.randn(layer.weight.shape, generator=draw))
                 if layer.bias is not None:

@@ -14,6 +14,7 @@ from ... import nn as fs
 from ..._geometry import out_size, pooled
 from ..._own_code import has_own_forward, warn_of_hooks
 from ...models import TTFSNet
+from ...nn._blocks import parts
 from ..program.host import Encoder, Readout
 from ..program.layers import Shape
 from .fake_quantize import held_scale, master_copy
@@ -46,15 +47,14 @@ def core_layers(model: TTFSNet) -> list[CoreLayer]:
     `source` counts them, from 0; -1 is the input of the first.
     """
     made: list[CoreLayer] = []
-    for n, layer in enumerate(model.layers):
-        if n == 0 and isinstance(layer, (fs.DirectLinear, fs.DirectConv2d)):
+    source = -1
+    for place, layer, begins, block in parts(model.layers):
+        if place == (0,) and isinstance(layer, (fs.DirectLinear, fs.DirectConv2d)):
             continue
-        if not isinstance(layer, fs.Residual):
-            made.append(CoreLayer(layer, f"{n}:{type(layer).__name__}"))
-            continue
-        source = len(made) - 1
-        made += [CoreLayer(part, f"{n}.{i}:{type(part).__name__}") for i, part in enumerate(layer.layers)]
-        made[-1] = made[-1]._replace(block=layer, source=source)
+        if begins:
+            source = len(made) - 1
+        name = f"{'.'.join(map(str, place))}:{type(layer).__name__}"
+        made.append(CoreLayer(layer, name) if block is None else CoreLayer(layer, name, block, source))
     return made
 
 

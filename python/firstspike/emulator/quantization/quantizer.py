@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ... import _checks
 from ... import nn as fs
 from ..._checks import one_of
+from ..._geometry import shortcut_stride
 from ..._own_code import refresh_weights
 from ...data import Normalize
 from ...models import TTFSNet, as_net
@@ -247,7 +248,7 @@ class _Maker:
             raise CannotQuantize(
                 f"layer {name}: a residual block gives a source weights of its own, which may differ in sign"
             )
-        stride = max(1, shape[0] // out[0]), max(1, shape[1] // out[1])
+        stride = shortcut_stride(shape[:2], out[:2])
         return Shortcut(source, shape, narrow(weights), stride, (index - source) * self.profile.axon_delay)
 
     def _leak(self, decay: float, name: str) -> tuple[int, int]:

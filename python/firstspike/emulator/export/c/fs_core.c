@@ -31,7 +31,6 @@ static void test(const fs_layer *l, fs_int v, int32_t channel, uint8_t *time, in
 
 /* One event at one synapse, to neuron n of channel c. */
 static void add(const fs_layer *l, fs_state *s, fs_int *v, uint8_t *times, fs_int weight, int32_t n, int32_t c, int step) {
-    ++s->operations;
     if (times[n] != FS_SILENT) return;
     if (!l->by_event) {
         s->sums[n] += weight;
@@ -44,6 +43,7 @@ static void add(const fs_layer *l, fs_state *s, fs_int *v, uint8_t *times, fs_in
 /* One event: `row` is the place of its first weight, `first` its first target; there are out_c of them. */
 static void deliver(const fs_layer *l, fs_state *s, fs_int *v, uint8_t *times, int32_t row, int32_t first, int step) {
     int32_t c;
+    s->operations += (uint32_t)l->out_c;
     for (c = 0; c < l->out_c; ++c) add(l, s, v, times, weight_at(l, row + c), first + c, c, step);
 }
 
@@ -51,6 +51,7 @@ static void deliver_shortcut(const fs_layer *l, fs_state *s, fs_int *v, uint8_t 
     const fs_shortcut *k = &l->shortcut;
     const int32_t c = source % k->in_c, site = source / k->in_c, y = site / k->in_w, x = site % k->in_w;
     if (y % k->stride_h || x % k->stride_w) return;
+    ++s->operations;
     add(l, s, v, times, (fs_int)k->weights[c], (y / k->stride_h * l->out_w + x / k->stride_w) * l->out_c + c, c, step);
 }
 
