@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
@@ -54,7 +55,9 @@ def relu_counterpart(
             init.kaiming_(layer.weight, generator=generator)
             assert isinstance(layer.bias, Tensor)
             nn.init.zeros_(layer.bias)
-    return nn.Sequential(*layers)
+    # The same net with its kernels' channels innermost, which torch's convolutions are faster with.
+    counterpart: nn.Sequential = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return counterpart
 
 
 class Block(nn.Module):
