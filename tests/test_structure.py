@@ -24,6 +24,7 @@ SOURCES = [
 LAYERS = [
     {
         "_checks",
+        "_dense",
         "_extension",
         "_fields",
         "_files",

@@ -16,7 +16,7 @@ import sys
 
 def arguments(given: list[str], machine: str, glibc: str) -> list[str]:
     """The arguments for zig: its target, and its own spelling of processors (x86_64_v3 for x86-64-v3)."""
-    spelled = [a.replace("-march=x86-64", "-march=x86_64").replace("_64-v", "_64_v") for a in given]
+    spelled = ["-march=x86_64" + a[13:].replace("-v", "_v") if a.startswith("-march=x86-64") else a for a in given]
     return ["c++", "-target", f"{machine}-linux-gnu.{glibc}", *spelled]
 
 

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
@@ -24,7 +25,7 @@ using Geometry = std::array<int64_t, 13>;
 using NeuronArguments = std::array<float, 4>;
 
 inline Layer layer_from(const Geometry& g) {
-    const Layer l{g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12]};
+    Layer l{g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12]};
     constexpr int64_t kMost = int64_t{1} << 31;  // what kernels count in 32 bits: places, rows and steps of one sample
     checked("batch", l.batch, 0, kMost);
     for (const int64_t size :
@@ -35,6 +36,9 @@ inline Layer layer_from(const Geometry& g) {
     if (l.pool > l.height || l.pool > l.width) fail("the pooling window is larger than the input");
     if (l.cells_y() + 2 * l.pad_y < l.kernel_height || l.cells_x() + 2 * l.pad_x < l.kernel_width)
         fail("the kernel is larger than the padded input");
+    // Beyond the kernel's last place every stride makes one output; kernels have tables of a stride's length.
+    l.stride_y = std::min(l.stride_y, l.cells_y() + 2 * l.pad_y - l.kernel_height + 1);
+    l.stride_x = std::min(l.stride_x, l.cells_x() + 2 * l.pad_x - l.kernel_width + 1);
     const int64_t out_height = l.out_height(), out_width = l.out_width();
     const auto counted = [&](const char* what, std::initializer_list<int64_t> sizes) {
         if (elements(sizes) >= kMost)

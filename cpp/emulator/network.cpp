@@ -85,10 +85,11 @@ void choose_types(const LayerSpec& spec, const std::vector<int64_t>& theta, int6
         beside = std::max(beside, magnitude(a.shortcut.weights[c]));
         bits |= a.shortcut.weights[c];
     }
-    for (int i = 0; i < a.out_c; ++i) {
-        const int64_t reach = (sum * events << a.shift) + (beside << a.shift) + farthest(a.membrane) + magnitude(spec.bias[i]);
-        value = std::max({value, reach, magnitude(theta[i]), a.by_event ? 0 : farthest(a.accumulator)});
-    }
+    // Of what a step adds. Unsigned wrapping can turn a small sum into a large one.
+    const int64_t held = a.by_event ? 0 : farthest(a.accumulator), added = (sum * events << a.shift) + (beside << a.shift);
+    const int64_t input = a.accumulator.wrap ? std::max(added, held) : added;
+    for (int i = 0; i < a.out_c; ++i)
+        value = std::max({value, input + farthest(a.membrane) + magnitude(spec.bias[i]), magnitude(theta[i]), held});
     if (a.leaks && farthest(a.membrane) > int64_t{1} << 46) refuse(spec.name, "a leak needs a membrane of at most 47 bits");
     const bool narrow =
         !a.leaks && value < (int64_t{1} << 31) - 1 && a.membrane.bits < 32 && (a.by_event || a.accumulator.bits < 32);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -39,7 +40,6 @@ def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
     first: SpikeTimes = trains[0]
     dims = first.times.dim()
     dim = _checks.integer("dim", dim, -dims, dims - 1) % dims
-    made = first
     for train in trains[1:]:
         shapes = [[n for d, n in enumerate(each.shape) if d != dim] for each in (first, train)]
         if train.times.dim() != dims or shapes[0] != shapes[1]:
@@ -51,14 +51,14 @@ def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
                 f"trains must have the same steps, got {first.steps} and {train.steps}; rescale() changes them"
             )
         _checks.same_device("trains", first.times, "one of them", train.times)
-        made = _joined(made, train, dim)
+    if len(trains) > 1 and all(train._anchor is None for train in trains):
+        return SpikeTimes._trusted(torch.cat([train.times for train in trains], dim), first.steps)
+    made: SpikeTimes = reduce(partial(_joined, dim), trains)
     return made
 
 
-def _joined(one: SpikeTimes, other: SpikeTimes, dim: int) -> SpikeTimes:
+def _joined(dim: int, one: SpikeTimes, other: SpikeTimes) -> SpikeTimes:
     times = torch.cat([one.times, other.times], dim)
-    if one._anchor is None and other._anchor is None:
-        return SpikeTimes._trusted(times, one.steps)
     if _has_groups(one, dim) and _has_groups(other, 0):
         tile, sides = TILES["cpu"], []
         for side in (one, other):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import _checks, _neuron_checks, ops
@@ -104,10 +103,3 @@ def _thinned(spikes: SpikeTimes, anchor: Tensor, left: Tensor) -> SpikeTimes:
         return SpikeTimes._trusted(times, spikes.steps)
     anchor = anchor if spikes._support is not None else from_sites(anchor, spikes.shape)
     return SpikeTimes._trusted(times, spikes.steps, anchor, spikes._support)
-
-
-def _pooled(spikes: SpikeTimes, pool: int) -> Tensor:
-    x = spikes.dense()
-    if x.dim() == 5 and pool > 1:
-        x = F.avg_pool2d(x.flatten(0, 1), pool).unflatten(0, x.shape[:2])
-    return x

@@ -11,6 +11,14 @@ from torch import Tensor
 OWNERS: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
+def owned(times: Tensor, spikes: Any) -> Tensor:
+    """The bytes as those of `spikes`, which have a gradient: a view of them where others have these very bytes."""
+    if id(times) in OWNERS:
+        times = times.detach()
+    OWNERS[id(times)] = spikes
+    return times
+
+
 def has_owner(times: Tensor) -> bool:
     """Whether these bytes, or those that they are a view of, belong to spikes with a gradient."""
     owner = OWNERS.get(id(times))

@@ -1,24 +1,23 @@
 """Layers of neurons that fire at most once, as functions of spike times and weights.
 
-Every function runs a fused kernel whose cost does not depend on the number of steps (docs/model.md, section "Backward pass");
-with the dense surrogates `atan` and `sigmoid` the gradient needs every step, so training takes the dense path, torch's own
-products and `fire`. `firstspike.reference` has readable float64 references of all of them.
+Every layer runs a fused kernel that reads its weights once, whatever the number of steps (docs/model.md, section "Backward
+pass"); with the dense surrogates `atan` and `sigmoid` the gradient needs every step, so training takes the dense path: products
+of torch and `fire`. `firstspike.reference` has readable float64 references of all of them.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import _checks, _geometry, _neuron_checks, ops
+from ._dense import flat_current, map_current
 from ._layer_arguments import (
     _fire_layer,
     _fired,
     _input,
     _neuron,
     _per_threshold,
-    _pooled,
     _records,
     _same_device,
     _spikes,
@@ -106,8 +105,7 @@ def linear(
     neuron = _neuron(threshold, decay, surrogate, spikes.steps)
     record = _records(spikes, weight, bias, side)
     if record and not surrogate.sparse:
-        with torch.autocast(weight.device.type, enabled=False):
-            current = F.linear(_pooled(spikes, pool).flatten(2), weight, bias)
+        current = flat_current(spikes.dense(), weight, bias, pool)
         return SpikeTimes.from_dense(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
     result = _fire_layer(spikes, weight, bias, side, geometry, neuron, record)
     return _fired(result, (spikes.shape[0], weight.shape[0]), spikes.steps, record)
@@ -157,11 +155,8 @@ def conv2d(
     neuron = _neuron(threshold, decay, surrogate, spikes.steps)
     record = _records(spikes, weight, bias, side)
     if record and not surrogate.sparse:
-        with torch.autocast(weight.device.type, enabled=False):
-            x = F.conv2d(_pooled(spikes, pool).flatten(0, 1), weight, bias, stride, padding)
-        return SpikeTimes.from_dense(
-            fire(x.unflatten(0, (spikes.steps, spikes.shape[0])), threshold=threshold, decay=decay, surrogate=surrogate)
-        )
+        current = map_current(spikes.dense(), weight, bias, stride, padding, pool)
+        return SpikeTimes.from_dense(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
     result = _fire_layer(spikes, weight, bias, side, geometry, neuron, record)
     return _fired(result, (spikes.shape[0], weight.shape[0], *result[1].shape[1:3]), spikes.steps, record)
 

@@ -37,11 +37,11 @@ class SpikeTimes:
     (docs/model.md, section "Gradient anchor"). A layer with a sparse surrogate has an anchor with one element for each
     entry of its `Support`, so that nothing of size T x N is kept or sent; any other source has one element for each step
     and neuron, [T, B, ...]. The bytes of `times` alone carry none: put spikes together with `firstspike.cat`, not with
-    `torch.cat` of their times, take parts by index, and say `detach()` to leave the gradient behind. New spikes of the
-    `times` of spikes with a gradient, or of a view of them, are refused; of a copy they are not, as torch's bytes do not tell
-    where they come from. `train.fit` warns of parameters that no gradient reached.
+    `torch.cat` of their times, take parts by index, and say `detach()` to leave the gradient behind. New spikes made of
+    the `times` of spikes with a gradient, or of a view of them, are refused; a copy of these bytes cannot be recognised.
+    `train.fit` warns of parameters that no gradient reached.
 
-    A citizen of torch: a pytree, batched by `default_collate` (along the batch), loaded by `torch.load(weights_only=True)`.
+    Works with torch's tools: a pytree, batched by `default_collate` (along the batch), loaded by `torch.load(weights_only=True)`.
     Raises TypeError or ValueError for times that are no such bytes, and for those of spikes with a gradient.
 
     Examples:
@@ -108,7 +108,7 @@ class SpikeTimes:
         return from_sites(_ops.dense(to_sites(self.times), at_sites, self.steps), self.shape)
 
     def seconds(self, dt: float = 1.0) -> Tensor:
-        """Times as float32 [B, ...] in units of `dt` a step; inf where silent. Not differentiable."""
+        """Times as float32 [B, ...] in units of `dt` per step; inf where silent. Not differentiable."""
         dt = _checks.real("dt", dt)
         return (self.times.float() * dt).masked_fill(self.silent, torch.inf)
 
@@ -257,7 +257,7 @@ class SpikeTimes:
             times = times.contiguous(memory_format=torch.channels_last)
         made.times, made.steps, made._anchor, made._support = times, steps, anchor, support
         if anchor is not None and not compiling:
-            _owners.OWNERS[id(times)] = made
+            made.times = _owners.owned(times, made)
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:

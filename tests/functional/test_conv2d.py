@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstspike import SpikeTimes, functional
-from firstspike.surrogate import atan, rectangle, sigmoid, triangle
+from firstspike.surrogate import Surrogate, atan, rectangle, sigmoid, triangle
 
 from ..compare import check_layer
-from ..samples import PATTERNS, REGIMES, decays, layer
+from ..samples import PATTERNS, REGIMES, decays, generator, layer, spike_times
 
 STEPS = [1, 2, 8, 64, 254]
 ROUND = [triangle(), triangle(0.5), rectangle(), rectangle(0.5), atan(), sigmoid()]  # less steep, for inexact sums
@@ -205,3 +205,22 @@ def test_gradients_do_not_depend_on_the_order_of_the_weight_in_memory(kernel: in
         gradients.append(x.grad)
     assert float(gradients[0].abs().max()) > 0
     assert torch.equal(*gradients)
+
+
+def test_a_stride_far_beyond_the_map_makes_one_output() -> None:
+    spikes = SpikeTimes(spike_times((2, 3, 4, 5), 8, "mixed", generator(0)), 8)
+    weight = torch.randn(5, 3, 2, 2, generator=generator(1)).mul(0.5).requires_grad_()
+    found = [functional.conv2d(spikes, weight, stride=stride) for stride in (5, 2**31 - 1)]
+    assert found[1].shape == (2, 5, 1, 1) and found[0] == found[1]
+    one, other = (torch.autograd.grad(spikes.dense().sum(), weight)[0] for spikes in found)
+    assert torch.equal(one, other) and one.any()
+
+
+@pytest.mark.parametrize("kind", [triangle(), atan()])
+def test_shapes_without_data(kind: Surrogate) -> None:
+    """On device meta, also where training takes the dense path."""
+    spikes = SpikeTimes(torch.empty(2, 3, 6, 6, dtype=torch.uint8, device="meta"), 8)
+    weight = torch.empty(5, 3, 3, 3, device="meta", requires_grad=True)
+    assert functional.conv2d(spikes, weight, padding=1, surrogate=kind).shape == (2, 5, 6, 6)
+    matrix = torch.empty(4, 3 * 36, device="meta", requires_grad=True)
+    assert functional.linear(spikes, matrix, surrogate=kind).shape == (2, 4)

@@ -31,3 +31,11 @@ def test_without_a_gradient() -> None:
         functional.earliest(a, a[:1])
     with pytest.raises(TypeError, match="b must be SpikeTimes, got Tensor"):
         functional.earliest(a, a.times)  # type: ignore[arg-type]
+
+
+def test_a_gradient_that_is_not_finite_stays_on_its_side() -> None:
+    a, b = torch.ones(1, 2, requires_grad=True), torch.zeros(1, 2, requires_grad=True)
+    first = functional.earliest(functional.ramp(a, 4), functional.ramp(b, 4))
+    gradient = torch.full((4, 1, 2), float("inf"))
+    to_a, to_b = torch.autograd.grad(first.dense(), [a, b], gradient)
+    assert to_a.isinf().all() and (to_b == 0).all()

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from firstspike import models, nn
-from firstspike.inspect import OperationCounter, synaptic_operations
+from firstspike import encode, models, nn
+from firstspike.inspect import Monitor, OperationCounter, synaptic_operations
 
 
 def test_products_of_a_convolution_leave_out_the_padding():
@@ -61,3 +61,19 @@ def test_a_layer_that_returns_its_membrane_too_counts_as_any_other():
     with OperationCounter(model) as count, torch.no_grad():
         model(torch.rand(2, 1, 4, 4))
     assert count.samples == 2 and count.updates == 2 * 5 * (4 * 16 + 3)
+
+
+def test_what_is_given_by_name_counts_as_well():
+    first, second = (nn.TTFSLinear(n, 5, steps=4, normalization=True) for n in (6, 5))
+    x = encode.latency(torch.rand(4, 6, generator=torch.Generator().manual_seed(0)), steps=4)
+
+    def counted(call):
+        with OperationCounter(second) as count, Monitor(second) as seen, torch.no_grad():
+            call(first(x))
+        return count.means(), seen.layers[""].shortcut
+
+    expected, shortcut = counted(lambda h: second(h, h))
+    assert shortcut is not None and expected["additions"] > counted(second)[0]["additions"]
+    for call in (lambda h: second(h, shortcut=h), lambda h: second(spikes=h, shortcut=h)):
+        found, shortcut = counted(call)
+        assert found == expected and shortcut is not None

@@ -55,3 +55,13 @@ def test_processes_share_each_batch_without_rest(world):
         assert torch.equal(torch.cat([p.x for p in parts]), batch.x)
         assert torch.equal(torch.cat([p.y for p in parts]), batch.y)
         assert {p.whole for p in parts} == {len(batch.y)}
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_the_input_is_float32_whatever_the_default(dtype):
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = Normalize((0.5,), (0.25,))(torch.ones(2, 1, 3, 3, dtype=dtype))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == torch.float32

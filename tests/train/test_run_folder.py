@@ -154,3 +154,14 @@ def test_a_checkpoint_of_version_0_1_resumes(config, sets, tmp_path):
     whole = run(config.replace(epochs=3, standardize=True), sets, tmp_path / "new")
     assert [entry.epoch for entry in result.history] == [1, 2, 3] and whole.sessions[0]["first_epoch"] == 1
     assert [session["first_epoch"] for session in result.sessions] == [3]
+
+
+def test_beyond_epoch_9999_the_last_two_checkpoints_stay(config, tmp_path):
+    net = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    progress = checkpoint.Progress(config.to_dict(), 0, [], 0, {}, (2,))
+    for epoch in range(9998, 10003):
+        progress.epoch = epoch
+        checkpoint.save(tmp_path, progress, net, optimizer)
+        assert (tmp_path / json.loads((tmp_path / "checkpoint.json").read_text())["tensors"]).exists()
+    assert sorted(path.name.split("-")[1] for path in tmp_path.glob("checkpoint-*")) == ["10001", "10002"]

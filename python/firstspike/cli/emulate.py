@@ -86,9 +86,8 @@ def emulate_command(
     Reports predictions, spikes, operations, energy, and what does not fit.
     """
     with errors(_NAMES):
-        import numpy as np
-
         from .. import data as data_sets
+        from .._files import write_npz
         from ..emulator import export_c, report, run
         from ..emulator.program import serialization
         from ..emulator.reporting.runner import float_predictions
@@ -138,7 +137,7 @@ def emulate_command(
         expected = None if trained is None else float_predictions(trained.model, test.images, trained.normalize)
         made = report(ran, placement=placement, refusal=refusal, tables=tables, float_predictions=expected)
         if trace is not None:
-            np.savez_compressed(trace, **ran.trace)  # type: ignore[arg-type]
+            write_npz(trace, ran.trace)
         if output is not None:
             _write(made, output)
         if export is not None:
@@ -260,11 +259,12 @@ def _place(program: Program, strict: bool) -> tuple[Placement | None, str | None
 
 
 def _write(made: Report, folder: Path) -> None:
+    from .._files import write_text
     from ..emulator import save
 
     save(made.run.program, folder / "program.safetensors")
     made.write_json(folder / "report.json")
-    made.mismatches().to_csv(folder / "mismatches.csv", index=False)
+    write_text(folder / "mismatches.csv", made.mismatches().to_csv(index=False))
     made.write_html(folder / "report.html")
 
 

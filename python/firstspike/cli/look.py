@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +37,7 @@ def plot_command(
     """Write pictures of a trained net: spikes of one image, spike times, output potentials, first weights."""
     with errors({**_NAMES, "^format must": "--format must"}):
         from .. import _checks, plot
+        from .._files import write_atomic
         from ..inspect import Monitor
 
         _checks.one_of("format", kind, ("png", "svg", "pdf"))
@@ -53,7 +55,9 @@ def plot_command(
         folder = out or (path.parent if path.is_file() else path) / "plots"
         folder.mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.items():
-            picture.savefig(folder / f"{name}.{kind}", dpi=150)
+            drawn = io.BytesIO()
+            picture.savefig(drawn, format=kind, dpi=150)
+            write_atomic(folder / f"{name}.{kind}", drawn.getvalue())
             if not as_json:
                 typer.echo(folder / f"{name}.{kind}")
         if as_json:

@@ -75,5 +75,7 @@ class Normalize:
         if self.mean is None or self.std is None:
             return x
         per_channel = (-1, *[1] * (x.ndim - 2))
-        mean, std = (torch.tensor(v, device=x.device).view(per_channel) for v in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(v, dtype=torch.float32, device=x.device).view(per_channel) for v in (self.mean, self.std)
+        )
         return (x.sub_(mean) if fresh else x - mean).div_(std)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 from torch import nn
+
+from ..spikes import SpikeTimes
+
+
+def taken(module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, SpikeTimes | None]:
+    """What a module was called with: its input, None without one, and its shortcut; both by place or by name."""
+    bound = signature(module.forward).bind(*arguments, **named).arguments
+    received = arguments[0] if arguments else next(iter(bound.values()), None)
+    shortcut = bound.get("shortcut")
+    return received, shortcut if isinstance(shortcut, SpikeTimes) else None
 
 
 class Passes:

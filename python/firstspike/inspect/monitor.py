@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .. import _checks, decode
 from ..nn import FirstSpike, MembraneReadout, PooledSpikes, Synapse, TemporalWeighting, TTFSNode
 from ..spikes import SpikeTimes
-from ._passes import Passes
+from ._passes import Passes, taken
 from .operations import fired_of
 from .signals import layer_current
 
@@ -85,10 +85,10 @@ class Monitor:
         self._hooks += self._passes.watch(self.net)
         for name, module in self.net.named_modules():
 
-            def watch(module: nn.Module, arguments: tuple[Any, ...], output: Any, name: str = name) -> None:
-                self._see(name, module, arguments, output)
+            def watch(module: nn.Module, arguments: Any, named: Any, output: Any, name: str = name) -> None:
+                self._see(name, module, taken(module, arguments, named), output)
 
-            self._hooks.append(module.register_forward_hook(watch))
+            self._hooks.append(module.register_forward_hook(watch, with_kwargs=True))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -159,8 +159,8 @@ class Monitor:
         self.layers, self.currents, self.scores, self._readout = {}, {}, None, None
 
     @torch.no_grad()
-    def _see(self, name: str, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        received, output = arguments[0] if arguments else None, fired_of(output)
+    def _see(self, name: str, module: nn.Module, inputs: tuple[Any, SpikeTimes | None], output: Any) -> None:
+        (received, shortcut), output = inputs, fired_of(output)
         output = output[0] if isinstance(output, tuple) else output  # a layer that was asked for its membrane too
         received = received.dense() if isinstance(received, PooledSpikes) else received
         received = received.detach() if isinstance(received, SpikeTimes | Tensor) else None
@@ -172,7 +172,6 @@ class Monitor:
         if received is None or (spikes is None and membrane is None) or self._known(spikes):
             return
         name = self._entry(name)
-        shortcut = arguments[1] if len(arguments) > 1 and isinstance(arguments[1], SpikeTimes) else None
         self.layers[name] = Seen(module, received, spikes, membrane, None if shortcut is None else shortcut.detach())
         if self.with_currents and isinstance(module, Synapse):
             self.currents[name] = layer_current(module, received)

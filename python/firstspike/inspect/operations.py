@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .. import _checks
 from ..nn import PooledSpikes
 from ..spikes import SpikeTimes
-from ._passes import Passes
+from ._passes import Passes, taken
 
 
 @dataclass
@@ -114,12 +114,12 @@ class OperationCounter:
         self._hooks += self._passes.watch(self._model)
         for name, layer in self._watched.items():
 
-            def watch(layer: nn.Module, arguments: tuple[Any, ...], output: Any, name: str = name) -> None:
-                self._add(layer, arguments, output, self.layers[name])
+            def watch(layer: nn.Module, arguments: Any, named: Any, output: Any, name: str = name) -> None:
+                self._add(layer, taken(layer, arguments, named), output, self.layers[name])
                 if self._opens(name):
                     self.count.samples += _samples(layer, fired_of(output))
 
-            self._hooks.append(layer.register_forward_hook(watch))
+            self._hooks.append(layer.register_forward_hook(watch, with_kwargs=True))
         return self.count
 
     def __exit__(self, *_: object) -> None:
@@ -138,8 +138,8 @@ class OperationCounter:
         return opens
 
     @torch.no_grad()
-    def _add(self, layer: Any, arguments: tuple[Any, ...], output: Any, own: OperationCount) -> None:
-        x, output = arguments[0], fired_of(output)
+    def _add(self, layer: Any, inputs: tuple[Any, SpikeTimes | None], output: Any, own: OperationCount) -> None:
+        (x, shortcut), output = inputs, fired_of(output)
         if isinstance(x, PooledSpikes):
             x = x.dense()
         additions = macs = updates = 0.0
@@ -149,8 +149,8 @@ class OperationCounter:
             additions = synaptic_operations(x.sum(0), layer)
         else:
             macs = synaptic_operations(torch.ones_like(x), layer)
-        if len(arguments) > 1 and isinstance(arguments[1], SpikeTimes):
-            additions += shortcut_additions(arguments[1], output.shape)
+        if shortcut is not None:
+            additions += shortcut_additions(shortcut, output.shape)
         if hasattr(layer, "steps"):
             neurons = output.times.numel() if isinstance(output, SpikeTimes) else output[0].numel()
             updates = float(layer.steps * neurons)

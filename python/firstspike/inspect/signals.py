@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .. import _checks, _labels
 from ..nn import PooledSpikes, Synapse
 from ..spikes import SpikeTimes
+from ._passes import taken
 from .operations import fired_of
 
 #: Edges of the bins of `layer_signals`' histogram of X[t], in units of the threshold; the two outer bins hold everything
@@ -40,8 +41,12 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
     _checks.batch("x", x, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
     _labels.checked(labels, len(x))
     seen: list[tuple[Any, Any, Any]] = []
+
+    def watch(layer: nn.Module, arguments: Any, named: Any, output: Any) -> None:
+        seen.append((layer, taken(layer, arguments, named)[0], fired_of(output)))
+
     layers = [layer for layer in model.layers if isinstance(getattr(layer, "weight", None), Tensor)]
-    hooks = [layer.register_forward_hook(lambda m, a, o: seen.append((m, a[0], fired_of(o)))) for layer in layers]
+    hooks = [layer.register_forward_hook(watch, with_kwargs=True) for layer in layers]
     try:
         model.zero_grad()
         scores = model(x)

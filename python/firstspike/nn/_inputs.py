@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -11,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import _checks, _geometry, _layer_arguments, _neuron_checks, functional, ops
+from .._dense import flat_current, full_precision, map_current
 from ..spikes import SpikeTimes
 from .pooled_spikes import PooledSpikes
 
 Spikes = SpikeTimes | PooledSpikes | Tensor
 Pair = tuple[int, int]
-_NO_CONTEXT = nullcontext()
 MAP = "[batch, channels, height, width]"
 FLAT_OR_MAP = f"[batch, neurons] or {MAP}"
 
@@ -81,20 +80,6 @@ def check_data(x: object, weight: Tensor, maps: bool) -> Tensor:
     return data
 
 
-def flat_current(x: Tensor, weight: Tensor, bias: Tensor | None, avg_pool: int) -> Tensor:
-    """Current [T, B, O] of a dense train [T, B, N], or [T, B, C, H, W] pooled, then flattened."""
-    x = _pooled(x, avg_pool)
-    with full_precision(x.device):
-        return F.linear(x.flatten(2), weight, bias)
-
-
-def map_current(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, avg_pool: int) -> Tensor:
-    """Current [T, B, O, H', W'] of a dense train [T, B, C, H, W], pooled, then convolved."""
-    x = _pooled(x, avg_pool)
-    with full_precision(x.device):
-        return torch.unflatten(F.conv2d(x.flatten(0, 1), weight, bias, stride, padding), 0, x.shape[:2])
-
-
 def flat_membrane(spikes: Spikes, weight: Tensor, bias: Tensor | None, avg_pool: int, decay: float) -> Tensor:
     """Membrane [T, B, O] of a train of any kind, without firing."""
     spikes, weight, avg_pool = single_spikes(spikes, weight, avg_pool)
@@ -141,13 +126,6 @@ def accumulate(current: Tensor, decay: float) -> Tensor:
     return torch.stack(steps)
 
 
-def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """The context in which autocast is off: the membrane is float32 whatever the caller's autocast."""
-    kind = device.type
-    on = kind != "meta" and torch.is_autocast_enabled(kind)
-    return torch.autocast(kind, enabled=False) if on else _NO_CONTEXT
-
-
 def constant_current(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair = (1, 1), padding: Pair = (0, 0)
 ) -> Tensor:
@@ -164,11 +142,3 @@ def constant_current(
         weight = weight.contiguous(memory_format=torch.channels_last)
         current: Tensor = ops.direct.direct_convolution(x, weight, bias, stride, padding)
         return current
-
-
-def _pooled(x: Tensor, factor: int) -> Tensor:
-    if factor == 1:
-        return x
-    if x.dim() != 5:
-        raise ValueError(f"avg_pool = {factor} needs maps {MAP}, got {tuple(x.shape[1:])}")
-    return torch.unflatten(F.avg_pool2d(x.flatten(0, 1), factor), 0, x.shape[:2])

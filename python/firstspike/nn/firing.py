@@ -26,7 +26,7 @@ def learn_thresholds(module: nn.Module) -> None:
     """Give every layer in `module` that fires one threshold per output, a parameter that begins at the layer's own."""
     for layer in module.modules():
         if isinstance(layer, FiringLayer):
-            start = torch.full((len(layer.weight),), 1.0, dtype=torch.float32) * layer.threshold
+            start = layer.weight.new_ones(len(layer.weight)) * layer.threshold
             layer.threshold = nn.Parameter(start.detach())
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Generator, Size, Tensor
 
 from .. import _checks, _geometry, functional
+from .._dense import flat_current, full_precision, map_current
 from .._geometry import Geometry
 from .._shortcut import with_shortcut
 from ..init import pool_gain
@@ -20,10 +21,7 @@ from ._inputs import (
     accumulate,
     check_spikes,
     fired_and_membrane,
-    flat_current,
     flat_membrane,
-    full_precision,
-    map_current,
     map_membrane,
     single_spikes,
     spikes_only,

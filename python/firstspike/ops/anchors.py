@@ -56,7 +56,8 @@ def _earliest_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _earliest_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
     (first,) = ctx.saved_tensors
-    return gradient * first, gradient * ~first, None
+    zero = gradient.new_zeros(())
+    return torch.where(first, gradient, zero), torch.where(first, zero, gradient), None
 
 
 def _spread(anchor: Tensor, size: Sequence[int], steps: Sequence[int]) -> Tensor:
@@ -89,13 +90,14 @@ class Supports(NamedTuple):
 def _cat_supports(*arguments: Any) -> tuple[Tensor, ...]:
     a = Supports(*arguments)
     offsets, groups = (a.offset_one, a.offset_other), (a.groups_one, a.groups_other)
-    counts = torch.cat([o.diff().view(-1, g) for o, g in zip(offsets, groups, strict=True)], 1)
-    offset = torch.cat([a.offset_one[:1], counts.flatten().cumsum(0)])
-    begin = offset[:-1].view(-1, sum(groups))
+    sites = max(((len(o) - 1) // g for o, g in zip(offsets, groups, strict=True) if g), default=1)
+    counts = [o.diff().view(sites, g) for o, g in zip(offsets, groups, strict=True)]  # g is 0 for an empty batch
+    offset = torch.cat([a.offset_one[:1], torch.cat(counts, 1).flatten().cumsum(0)])
+    begin = offset[:: max(sum(groups), 1)][:sites]
     targets = []
-    for own, size, start in zip(offsets, groups, (begin[:, 0], begin[:, a.groups_one]), strict=True):
-        sites = own[::size]  # a site's entries lie one after another in both lists
-        shift = torch.repeat_interleave(start - sites[:-1], sites.diff(), output_size=int(own[-1]))
+    for own, size, start in zip(offsets, groups, (begin, begin + counts[0].sum(1)), strict=True):
+        edges = own[::size] if size else own.expand(sites + 1)  # a site's entries lie one after another in both lists
+        shift = torch.repeat_interleave(start - edges[:-1], edges.diff(), output_size=int(own[-1]))
         targets.append(shift + torch.arange(len(shift), device=shift.device))
     place = torch.empty((2, sum(map(len, targets))), dtype=torch.uint8, device=offset.device)
     for target, own in zip(targets, (a.place_one, a.place_other), strict=True):

@@ -119,7 +119,7 @@ def save(
     }
     write_json(directory / FILE, record)
     for path in own_tensors(directory, run):
-        if path.name < f"checkpoint-{progress.epoch - 1:04}":
+        if int(path.name.split("-")[1]) < progress.epoch - 1:
             path.unlink(missing_ok=True)
 
 

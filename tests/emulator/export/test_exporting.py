@@ -170,3 +170,15 @@ def test_names_in_comments_cannot_end_them(tmp_path):
 def test_bad_arguments(tmp_path):
     with pytest.raises(TypeError, match="program must be a Program, got TTFSNet"):
         em.export_c(net(), tmp_path)
+
+
+def test_files_of_an_earlier_export_go_and_foreign_ones_stay(tmp_path):
+    deep, flat = (em.quantize(net(spec, encoder="latency"), "generic8") for spec in ("30-20-16-5", "30-5"))
+    em.export_c(deep, tmp_path, samples=images(net("30-20-5"), 2))
+    (tmp_path / "mem" / "notes.txt").write_text("mine")
+    written = em.export_c(flat, tmp_path).files
+    left = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {*written, tmp_path / "mem" / "notes.txt"}
+    (tmp_path / "main.c").write_text("int main(void) { return 0; }  /* mine */")
+    em.export_c(flat, tmp_path)
+    assert "mine" in (tmp_path / "main.c").read_text()

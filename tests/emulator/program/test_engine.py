@@ -146,6 +146,24 @@ def test_widths_are_the_narrowest_exact_ones():
     assert core(weight=np.full((2, 2), 1 << 30, np.int32) + 1, membrane=Register.of(24)).widths == [(32, 64)]
 
 
+def test_a_wrapped_sum_may_be_larger_than_the_sum():
+    """-1 wraps to 2^30 - 1, unsigned; the membrane takes that twice, and 32 bits would not hold membrane + sum + bias."""
+    most = (1 << 30) - 1
+    made = core(
+        weight=np.array([[-1], [-1]], np.int8),
+        theta=np.array([(1 << 31) - 3]),
+        bias=np.array([most - 10]),
+        out_shape=(1, 1, 1),
+        accumulator=Register(0, most, 30, "wrap"),
+        membrane=Register.of(31, "signed"),
+        scale=np.ones(1),
+    )
+    raw = made.run(np.array([[0, 1]], np.uint8), trace=True)
+    assert raw.membrane[0][0].flatten().tolist() == [most] * 4
+    narrow = core(accumulator=Register.of(16, "unsigned", "wrap"))
+    assert narrow.widths == core().widths == [(8, 32)]
+
+
 def test_empty_batch():
     raw = core().run(np.zeros((0, 2), np.uint8))
     assert raw.counters.shape == (0, 1, 7)

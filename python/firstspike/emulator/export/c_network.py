@@ -35,12 +35,13 @@ def _largest(layer: Layer) -> int:
     if layer.decay_bits:
         return 1 << 62  # the product with the factor of the leak
     membrane = max(-layer.membrane.low, layer.membrane.high)
-    reach = int(layer.max_abs_sum().max()) + membrane + int(np.abs(layer.bias).max())
-    values = [reach, int(np.abs(layer.theta).max()) + 1]
+    added, held = int(layer.max_abs_sum().max()), 0
     if _accumulator_matters(layer):
-        values.append(max(-layer.accumulator.low, layer.accumulator.high))
-        values.append(1 << layer.accumulator.bits - 1)
-    return max(*values, 1 << layer.membrane.bits - 1)
+        held = max(-layer.accumulator.low, layer.accumulator.high, 1 << layer.accumulator.bits - 1)
+        if layer.accumulator.policy == "wrap":  # unsigned wrapping can turn a small sum into a large one
+            added = max(added, held)
+    reach = added + membrane + int(np.abs(layer.bias).max())
+    return max(reach, int(np.abs(layer.theta).max()) + 1, held, 1 << layer.membrane.bits - 1)
 
 
 def _accumulator_matters(layer: Layer) -> bool:

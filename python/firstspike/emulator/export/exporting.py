@@ -65,8 +65,9 @@ def export_c(
     and `fs_core.c` (the interpreter), `fs_network.*` (the tables, all const), `README.txt`, `Makefile`, and for other
     tools `network.npz` and `mem/*.mem` (one hexadecimal word per line).
 
-    directory: is made; files of the same names are replaced. samples: images or SpikeTimes of some samples, as
-    `emulator.run` takes them; they become test vectors (`fs_vectors.*`, `main.c`, for `make test`).
+    directory: is made; files of the same names are replaced, those of an earlier export removed. samples: images or
+    SpikeTimes of some samples, as `emulator.run` takes them; they become test vectors (`fs_vectors.*`, `main.c`, for
+    `make test`).
 
     The encoder is part of the C code where it is a table of pixels: latency coding without normalisation by mean and
     std. A directly coded first layer computes in float32; then the C code takes the spike times that this layer sends.
@@ -93,6 +94,7 @@ def export_c(
         operations = float(made.operations.mean())
     files = [write_text(folder / name, text) for name, text in texts.items()]
     files += [write_npz(program, folder / "network.npz"), *write_mem(program, folder / "mem")]
+    _remove_leftovers(folder, files, fixed.joinpath("main.c").read_text(encoding="utf-8"))
     sizes = c_network.sizes(program)
     return Exported(
         files,
@@ -102,3 +104,13 @@ def export_c(
         64 if c_network.is_wide(program) else 32,
         c_network.pixel_times(program) is not None,
     )
+
+
+def _remove_leftovers(folder: Path, written: list[Path], main: str) -> None:
+    """Remove what an earlier export into the folder wrote and this one did not: other vectors, and tables of more layers."""
+    earlier = [folder / "fs_vectors.h", folder / "fs_vectors.c", *(folder / "mem").glob("layer.*.mem")]
+    if (folder / "main.c").is_file() and (folder / "main.c").read_text(encoding="utf-8") == main:
+        earlier.append(folder / "main.c")  # not one of the user's own
+    for path in earlier:
+        if path not in written:
+            path.unlink(missing_ok=True)

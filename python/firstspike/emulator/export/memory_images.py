@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._files import write_atomic, write_text
+from ... import _files
 from ..program.program import Program
 from ..program.serialization import take_apart
 
@@ -19,9 +18,7 @@ _TABLES = ("weight", "theta", "bias")
 def write_npz(program: Program, path: Path) -> Path:
     """All arrays of a program file by their names, and `header`, its JSON text."""
     header, arrays = take_apart(program)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
-    return write_atomic(path, buffer.getvalue())
+    return _files.write_npz(path, {"header": np.array(json.dumps(header)), **arrays})
 
 
 def write_mem(program: Program, folder: Path) -> list[Path]:
@@ -34,7 +31,7 @@ def write_mem(program: Program, folder: Path) -> list[Path]:
     tables += [
         (f"layer.{n}.shortcut", layer.shortcut.weight) for n, layer in enumerate(program.layers) if layer.shortcut
     ]
-    return [write_text(folder / f"{name}.mem", _words(values)) for name, values in tables]
+    return [_files.write_text(folder / f"{name}.mem", _words(values)) for name, values in tables]
 
 
 def _words(values: NDArray[np.integer]) -> str:
