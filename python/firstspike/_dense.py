@@ -1,0 +1,42 @@
+"""The dense path: currents of trains [T, B, ...] by torch's own products, where a surrogate or an input needs every step."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_NO_CONTEXT = nullcontext()
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """The context in which autocast is off: the membrane is float32 whatever the caller's autocast."""
+    kind = device.type
+    on = kind != "meta" and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if on else _NO_CONTEXT
+
+
+def flat_current(x: Tensor, weight: Tensor, bias: Tensor | None, avg_pool: int) -> Tensor:
+    """Current [T, B, O] of a dense train [T, B, N], or [T, B, C, H, W] pooled, then flattened."""
+    x = _pooled(x, avg_pool)
+    with full_precision(x.device):
+        return F.linear(x.flatten(2), weight, bias)
+
+
+def map_current(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int], avg_pool: int
+) -> Tensor:
+    """Current [T, B, O, H', W'] of a dense train [T, B, C, H, W], pooled, then convolved."""
+    x = _pooled(x, avg_pool)
+    with full_precision(x.device):
+        return torch.unflatten(F.conv2d(x.flatten(0, 1), weight, bias, stride, padding), 0, x.shape[:2])
+
+
+def _pooled(x: Tensor, factor: int) -> Tensor:
+    if factor == 1:
+        return x
+    if x.dim() != 5:
+        raise ValueError(f"avg_pool = {factor} needs maps [batch, channels, height, width], got {tuple(x.shape[1:])}")
+    return torch.unflatten(F.avg_pool2d(x.flatten(0, 1), factor), 0, x.shape[:2])
