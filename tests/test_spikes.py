@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from firstspike import SpikeTimes, cat, reference
+from firstspike import SpikeTimes, cat, functional, reference
 from firstspike._checks import MAX_STEPS
 from firstspike._sites import anchor_to_sites
 
@@ -176,8 +176,14 @@ def test_bytes_of_spikes_with_a_gradient_are_refused() -> None:
     copied = SpikeTimes(torch.cat([spikes.times, spikes.times], 1), spikes.steps)
     assert not copied.requires_grad and cat([spikes, spikes]).requires_grad
     plain = spikes.detach()
-    del spikes
-    assert torch.equal(SpikeTimes(plain.times[:1], plain.steps).times, plain.times[:1])
+    assert plain[:1] == SpikeTimes(plain.times[:1].clone(), plain.steps)
+
+
+@pytest.mark.parametrize("view", [lambda times: times, lambda times: times[:1], lambda times: times.reshape(2, 3)])
+def test_bytes_are_refused_when_the_spikes_are_gone_as_well(view: Callable[[Tensor], Tensor]) -> None:
+    times = view(functional.ramp(torch.rand(3, 2, requires_grad=True), 4).times)
+    with pytest.raises(ValueError, match="gradient, which would be lost"):
+        SpikeTimes(times, 4)
 
 
 def test_trains_are_equal_where_shape_steps_and_times_are() -> None:

@@ -42,8 +42,8 @@ Shortcut shortcut_from(const Layer& l, const ShortcutArrays& arrays) {
     Shortcut s{nullptr, times.shape[1], times.shape[2], times.shape[3]};
     checked("each size of a shortcut", s.channels, 1, l.outputs);
     const auto stride = [](int64_t have, int64_t want) {
-        const int64_t every = std::max<int64_t>(1, have / want);
-        if ((have + every - 1) / every != want) fail("shortcut must have the output's size, or a multiple of it");
+        const int64_t every = std::max<int64_t>(1, (have + want - 1) / want);
+        if ((have + every - 1) / every != want) fail("every n-th row and column of shortcut must be as many as the output's");
         return every;
     };
     s.stride_y = stride(s.height, l.out_height());

@@ -1,7 +1,5 @@
 // Whose threads the kernels run on.
-#if !defined(_WIN32)
 #include <dlfcn.h>
-#endif
 
 #include "../cpu/runtime/parallel.h"
 #include "sizes.h"
@@ -12,10 +10,7 @@ namespace firstspike::bindings {
 namespace {
 
 // Whether a library of this process has its GOMP_parallel there.
-bool is_gomp_parallel([[maybe_unused]] std::uintptr_t address) {
-#if defined(_WIN32)
-    return false;
-#else
+bool is_gomp_parallel(std::uintptr_t address) {
     const auto* at = reinterpret_cast<const void*>(address);
     Dl_info found;
     if (dladdr(at, &found) == 0 || found.dli_fname == nullptr) return false;
@@ -24,7 +19,6 @@ bool is_gomp_parallel([[maybe_unused]] std::uintptr_t address) {
     const bool same = dlsym(library, "GOMP_parallel") == at;
     dlclose(library);
     return same;
-#endif
 }
 
 void share(std::uintptr_t gomp_parallel) {

@@ -81,10 +81,10 @@ void add_layer(em::Network& network, const std::string& name, const py::dict& d)
 
 void check_times(const uint8_t* times, int64_t samples, int64_t sources, int steps) {
     unsigned wrong = 0;
-    for (int64_t i = 0; i < samples * sources; ++i) wrong |= (times[i] >= steps) & (times[i] != em::kSilent);
+    for (int64_t i = 0; i < samples * sources; ++i) wrong |= (times[i] >= steps) & (times[i] != firstspike::kSilent);
     if (!wrong) return;
     for (int64_t i = 0; i < samples * sources; ++i)
-        if (times[i] >= steps && times[i] != em::kSilent)
+        if (times[i] >= steps && times[i] != firstspike::kSilent)
             throw py::value_error("times must be below steps = " + std::to_string(steps) + " or 255 (silent), got " +
                                   std::to_string(times[i]) + " in sample " + std::to_string(i / sources) + ", neuron " +
                                   std::to_string(i % sources));

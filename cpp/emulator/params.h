@@ -3,10 +3,10 @@
 
 #include <cstdint>
 
+#include "../core/layer.h"  // kSilent, kMaxSteps
+
 namespace firstspike::emulator {
 
-constexpr uint8_t kSilent = 255;
-constexpr int kMaxSteps = 254;
 constexpr int kLanes = 16;  // output channels are padded to a multiple of this
 
 struct Register {

@@ -11,7 +11,6 @@ from multiprocessing import connection
 from .outcome import Job, Outcome, Task
 
 ATTEMPTS = 3
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Local:
@@ -48,9 +47,8 @@ class Local:
 
     def _with_one_pool(self, job: Job, waiting: list[Task], lost: list[Task]) -> Iterator[Outcome]:
         """Run what is `waiting` until it is done or the pool breaks; what was under way then goes into `lost`."""
-        threads = max(task.threads for task in waiting)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self.workers, context, _start, (threads,)) as pool:
+        with ProcessPoolExecutor(self.workers, context, _watch_parent) as pool:
             under_way: dict[Future[Outcome], Task] = {}
             queue = iter(list(waiting))
             try:
@@ -72,10 +70,8 @@ class Local:
                 raise
 
 
-def _start(threads: int) -> None:
-    """Set up a worker: its number of threads, and a watch on its parent."""
-    for name in _THREAD_VARIABLES:
-        os.environ[name] = str(threads)
+def _watch_parent() -> None:
+    """Let a worker end when its parent does."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -72,7 +72,7 @@ def pooled(size: int, pool: int) -> int:
 
 def shortcut_stride(size: tuple[int, int], out: tuple[int, int]) -> tuple[int, int]:
     """Every how many rows and columns of a shortcut's map of that size count, for an output of size `out`."""
-    return max(1, size[0] // out[0]), max(1, size[1] // out[1])
+    return max(1, -(-size[0] // out[0])), max(1, -(-size[1] // out[1]))
 
 
 def out_size(size: int, kernel: int, stride: int = 1, padding: int = 0) -> int:

@@ -1,34 +1,30 @@
-"""Which bytes belong to spikes with a gradient: new spikes of them would lose it."""
+"""Which bytes belong to spikes with a gradient: new spikes of them would lose it.
+
+The mark is at the memory of the bytes, so it lasts as long as they or a view of them do, whatever becomes of the spikes.
+"""
 
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakValueDictionary
 
 from torch import Tensor
 
-#: SpikeTimes with an anchor by the id of their tensor of times.
-OWNERS: WeakValueDictionary[int, Any] = WeakValueDictionary()
+_MARK = "_firstspike_has_gradient"
 
 
-def owned(times: Tensor, spikes: Any) -> Tensor:
-    """The bytes as those of `spikes`, which have a gradient: a view of them where others have these very bytes."""
-    if id(times) in OWNERS:
-        times = times.detach()
-    OWNERS[id(times)] = spikes
-    return times
+def mark(times: Tensor) -> None:
+    """Note that these bytes are those of spikes with a gradient."""
+    memory = _memory(times)
+    if memory is not None:
+        setattr(memory, _MARK, True)
 
 
 def has_owner(times: Tensor) -> bool:
-    """Whether these bytes, or those that they are a view of, belong to spikes with a gradient."""
-    owner = OWNERS.get(id(times))
-    if owner is not None and owner.times is times:
-        return bool(owner.requires_grad)
-    place = _place(times)
-    return bool(place) and any(each.requires_grad and _place(each.times) == place for each in list(OWNERS.values()))
+    """Whether these bytes, or those that they are a view of, are those of spikes with a gradient."""
+    return getattr(_memory(times), _MARK, False)
 
 
-def _place(times: Tensor) -> int:
-    """The address of the memory; 0 where there is none."""
+def _memory(times: Tensor) -> Any:
+    """The storage, of which torch keeps one object as long as it lives; None where there is none."""
     plain = type(times) is Tensor and not times.is_meta and times.numel()
-    return times.untyped_storage().data_ptr() if plain else 0
+    return times.untyped_storage() if plain else None

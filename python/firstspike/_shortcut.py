@@ -90,7 +90,7 @@ def _strides(shortcut: SpikeTimes, geometry: Geometry) -> tuple[int, int]:
     size = shortcut.shape[2], shortcut.shape[3]
     down, across = shortcut_stride(size, out)
     if (-(-size[0] // down), -(-size[1] // across)) != out:
-        raise ValueError(f"shortcut must have the output's size {out}, or a multiple of it, got {size}")
+        raise ValueError(f"every n-th row and column of shortcut must be as many as the output's {out}, got {size}")
     pads, kernels = (geometry.pad_y, geometry.pad_x), (geometry.kernel_height, geometry.kernel_width)
     if any(2 * pad > kernel - 1 for pad, kernel in zip(pads, kernels, strict=True)):
         raise ValueError(f"shortcut needs a padding of at most half the kernel {kernels}, got {pads}")

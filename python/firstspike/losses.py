@@ -51,6 +51,7 @@ def target_times(spikes: SpikeTimes, target: Tensor) -> Tensor:
         raise ValueError(
             f"target must have the spikes' shape {tuple(spikes.shape)}, got {tuple(target.shape)}"
         ) from None
+    _checks.finite("target", target)
     return ((times(spikes) - target) / spikes.steps).square().mean()
 
 

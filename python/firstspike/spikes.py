@@ -65,7 +65,7 @@ class SpikeTimes:
         if _checks.has_values(times) and torch.is_grad_enabled() and _owners.has_owner(times):
             raise ValueError(
                 "times must not be those of spikes with a gradient, which would be lost: use the spikes themselves, "
-                "or spikes.detach()"
+                "spikes.detach(), or a copy of the bytes, times.clone()"
             )
         if _checks.has_values(times):
             wrong = (times >= steps) & (times != SILENT)
@@ -169,6 +169,8 @@ class SpikeTimes:
         sizes = [
             neurons // max(known, 1) if size == -1 else size for size in shape[1:]
         ]  # also where the batch is empty
+        if tuple(sizes) == tuple(self.shape[1:]):
+            return self
         times = self.times.reshape(self.shape[0], *sizes)
         anchor = self._dense_anchor()
         return self._with(times, anchor if anchor is None else anchor.reshape(self.steps, *times.shape))
@@ -236,6 +238,8 @@ class SpikeTimes:
     def to(self, device: torch.device | str) -> SpikeTimes:
         """The same spikes on another device. Raises TypeError for a dtype: times are bytes, `dense()` gives floats."""
         device = _checks.device(device)
+        if device.type == self.device.type == "cpu":
+            return self
         anchor = self._dense_anchor()
         return self._with(self.times.to(device), anchor if anchor is None else anchor.to(device))
 
@@ -256,8 +260,8 @@ class SpikeTimes:
         if times.dim() == 4:
             times = times.contiguous(memory_format=torch.channels_last)
         made.times, made.steps, made._anchor, made._support = times, steps, anchor, support
-        if anchor is not None and not compiling:
-            made.times = _owners.owned(times, made)
+        if anchor is not None and anchor.requires_grad and not compiling:
+            _owners.mark(times)
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from firstspike import decode, models, reference
+from firstspike import SpikeTimes, decode, functional, inspect, models, reference
+from firstspike import nn as fs
 from firstspike.models import TTFSNet
 from firstspike.surrogate import atan
 
@@ -188,3 +189,36 @@ def test_inputs() -> None:
         net(x.numpy())
     with pytest.raises(ValueError, match=r"x must be in \[0, 1\]"):
         build("mlp latency")(x - 1)
+
+
+@pytest.mark.parametrize("inner", ["residual", "sequential", "own"])
+def test_layers_within_others_are_observed_as_well(inner: str) -> None:
+    class Block(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = torch.nn.ModuleList(fs.TTFSConv2d(4, 4, 3, padding=1, steps=5) for _ in range(2))
+
+        def forward(self, spikes: SpikeTimes) -> SpikeTimes:
+            return functional.earliest(spikes, self.parts[1](self.parts[0](spikes)))
+
+    parts = [fs.TTFSConv2d(4, 4, 3, padding=1, steps=5) for _ in range(2)]
+    block = {"residual": fs.Residual, "sequential": lambda p: torch.nn.Sequential(*p), "own": lambda _: Block()}[inner]
+    layers = [fs.DirectConv2d(1, 4, 3, padding=1, steps=5), block(parts), fs.Integrate(4 * 36, 3, steps=5)]
+    net = models.TTFSNet(layers, encoder=torch.nn.Identity(), readout=fs.MembraneReadout("last"), input_shape=(1, 6, 6))
+    x = torch.rand(2, 1, 6, 6)
+    with inspect.Monitor(net) as seen:
+        observed = net.observe(x)
+    expected = [s for name, s in seen.times.items() if isinstance(net.get_submodule(name), fs.FiringLayer)]
+    assert len(observed.layers) == len(expected) == 3
+    assert all(torch.equal(a.times, b.times) for a, b in zip(observed.layers, expected, strict=True))
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_a_last_layer_of_another_kind_is_observed() -> None:
+    class First(torch.nn.Module):
+        def forward(self, spikes: SpikeTimes) -> SpikeTimes:
+            return spikes[:, :4]
+
+    layers = [fs.DirectLinear(6, 8, steps=5), First()]
+    net = models.TTFSNet(layers, encoder=torch.nn.Identity(), readout="first-spike", input_shape=(6,))
+    assert [spikes.shape for spikes in net.observe(torch.rand(2, 6)).layers] == [(2, 8), (2, 4)]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from firstspike import SpikeTimes, functional, models, nn
+from firstspike import SpikeTimes, encode, functional, models, nn
 from firstspike._extension import cpu
 from firstspike.surrogate import Surrogate, atan, rectangle, triangle
 
@@ -111,3 +111,13 @@ def test_a_first_spike_readout_makes_one_product(passes: Counter[str]) -> None:
     passes.clear()
     assert torch.equal(prepared(x), scores)
     assert passes.total() == 1
+
+
+@pytest.mark.parametrize("affine", ["layer", "channel", None])
+def test_membrane_beside_spikes_with_any_affine(affine: str | None) -> None:
+    layer = nn.TTFSLinear(6, 4, steps=5, affine=affine)
+    x = encode.latency(torch.rand(3, 6, generator=generator(0)), 5)
+    fired, membrane = layer(x, membrane=True)
+    assert torch.equal(fired.times, layer(x).times) and torch.equal(membrane, layer.membrane(x))
+    net = models.mlp("6-5-3", steps=5, affine=affine, readout="first-spike")
+    assert net(torch.rand(2, 6)).shape == (2, 3)

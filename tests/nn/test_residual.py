@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import firstspike as fs
-from firstspike import SpikeTimes, functional, models, nn
+from firstspike import SpikeTimes, encode, functional, models, nn
 
 from ..samples import generator, spike_times
 
@@ -155,3 +155,24 @@ def test_a_deep_stack_of_blocks_lets_spikes_through() -> None:
             layer.scale.zero_()
     plain = 1 - float(net.observe(x).layers[-1].silent.double().mean())
     assert plain < 0.5 * fired[-1]
+
+
+@pytest.mark.parametrize("size", [3, 5, 7, 8, 9])
+def test_a_stride_on_maps_of_any_size(size: int) -> None:
+    net = models.build("4C3-R(4C3-4C3s2)-10", input_shape=(1, size, size + 1), steps=5, generator=generator(0))
+    block = net.layers[1]
+    with torch.no_grad():
+        for layer in block.layers:
+            layer.weight.zero_()
+    spikes = net.layers[0](torch.rand(2, 1, size, size + 1, generator=generator(1)))
+    assert torch.equal(block(spikes).times, spikes.times[:, :, ::2, ::2])
+
+
+def test_a_pool_that_leaves_a_rest_is_refused() -> None:
+    with pytest.raises(ValueError, match="one row and column in 2 of the map before the pool"):
+        models.build("4C3-AP2-R(4C3-4C3)-10", input_shape=(1, 8, 7), steps=5)
+    layers = [nn.TTFSConv2d(4, 4, 3, padding=1, steps=5, avg_pool=2), nn.TTFSConv2d(4, 4, 3, padding=1, steps=5)]
+    spikes = encode.latency(torch.rand(2, 4, 7, 7, generator=generator(0)), 5)
+    with pytest.raises(ValueError, match="one row and column in 2 lies under"):
+        nn.Residual(layers)(spikes)
+    assert nn.Residual(layers)(spikes[:, :, :6, :6]).shape == (2, 4, 3, 3)

@@ -13,9 +13,6 @@
 
 namespace firstspike {
 
-// Where the sites of a line lie in the table, and which of them a spike reaches: a spike of a cell of the line's input
-// reaches, through a tap's column kx, the site at the position cell + pad_x - kx. For a layer with one site positions are
-// samples.
 // The lines of sites that share a table: the lines of sites; of a layer with one site, blocks of samples.
 struct SiteLines {
     int64_t sites, length;  // all of them, and those of a line
@@ -27,6 +24,9 @@ struct SiteLines {
     int64_t count(int64_t line) const { return std::min(length, sites - line * length); }
 };
 
+// Where the sites of a line lie in the table, and which of them a spike reaches: a spike of a cell of the line's input
+// reaches, through a tap's column kx, the site at the position cell + pad_x - kx. For a layer with one site positions are
+// samples.
 struct Positions {
     int64_t site_stride;  // site i lies at position i * site_stride
     int64_t number;       // of the table's positions, D = 0 where no site lies

@@ -100,9 +100,9 @@ class OperationCounter:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        """Prepare to watch every layer of `model` that has a weight."""
+        """Prepare to watch every fully connected and convolutional layer of `model`."""
         _checks.instance("model", model, nn.Module, "a torch.nn.Module")
-        watched = {name: m for name, m in model.named_modules() if isinstance(getattr(m, "weight", None), Tensor)}
+        watched = {name: m for name, m in model.named_modules() if _has_products(m)}
         self.count = OperationCount()
         self._model, self._passes = model, Passes(self._begin)
         self._fresh, self._first = True, ""  # whether no layer of the pass has run; the layer that ran first
@@ -159,6 +159,12 @@ class OperationCounter:
             count.macs += macs
             count.updates += updates
         own.samples += _samples(layer, output)
+
+
+def _has_products(module: nn.Module) -> bool:
+    """Whether a module multiplies its input by a matrix or by kernels; a normalisation has a weight as well."""
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and (weight.dim() == 2 or (weight.dim() == 4 and hasattr(module, "stride")))
 
 
 def _samples(layer: nn.Module, output: SpikeTimes | Tensor) -> int:

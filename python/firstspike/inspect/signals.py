@@ -28,7 +28,7 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
     Keys: `layer`, the name of its class; `current_mean` and `current_sd` of the current X[t] over samples, neurons and
     steps; `histogram`, the shares of X[t] in the bins of `HISTOGRAM_EDGES`; `firing`, the share of neurons that fire,
     None for a layer that only integrates; `gradient`, the root mean square of the loss's gradient with respect to the
-    trained weight.
+    trained weight, None for a frozen one.
 
     Examples:
         >>> net = models.mlp("64-32-10", steps=8)
@@ -71,7 +71,7 @@ def _row(layer: Any, before: Any, after: Any) -> dict[str, Any]:
         "current_sd": float(current.std(correction=0)),
         "histogram": [round(float(share), 6) for share in shares / shares.sum()],
         "firing": float((~after.silent).double().mean()) if isinstance(after, SpikeTimes) else None,
-        "gradient": float(layer.weight.grad.square().mean().sqrt()),
+        "gradient": None if layer.weight.grad is None else float(layer.weight.grad.square().mean().sqrt()),
     }
 
 

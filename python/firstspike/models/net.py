@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -136,11 +137,11 @@ class TTFSNet(nn.Module):
         if seen is None:
             signal = run_layers(layers, signal)
         else:
-            for layer in layers:
-                signal = layer(signal)
-                ends = layer is self.layers[-1] and isinstance(signal, SpikeTimes)
-                if ends or isinstance(layer, (fs.FiringLayer, fs.Residual)):
-                    seen.append(signal)
+            with _kept(layers, seen):
+                for layer in layers:
+                    signal = layer(signal)
+            if last is None and isinstance(signal, SpikeTimes) and not any(signal.times is own.times for own in seen):
+                seen.append(signal)  # of a last layer of another kind
         membrane = None
         if last is not None:
             signal, membrane = last(signal, membrane=True)
@@ -206,6 +207,22 @@ class TTFSNet(nn.Module):
         if size != self.input_shape and not (self.flat and size == (math.prod(self.input_shape),)):
             wanted = ", ".join(map(str, self.input_shape))
             raise ValueError(f"x must have shape [batch, {wanted}], got {tuple(shape)}")
+
+
+@contextmanager
+def _kept(layers: Iterable[nn.Module], seen: list[SpikeTimes]) -> Iterator[None]:
+    """Within it, `seen` gets what every firing layer sends, also those of blocks and of Sequentials."""
+
+    def keep(module: nn.Module, arguments: Any, output: Any) -> None:
+        seen.append(output[0] if isinstance(output, tuple) else output)
+
+    found = {part: None for layer in layers for part in layer.modules() if isinstance(part, fs.FiringLayer)}
+    hooks = [layer.register_forward_hook(keep) for layer in found]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _steps_of(layers: nn.ModuleList) -> int:

@@ -14,8 +14,9 @@ from ..spikes import SpikeTimes
 class Observation:
     """A forward pass with its spikes, membrane and decision steps.
 
-    scores: float [B, classes], as `forward` gives them. layers: the SpikeTimes of every firing layer in order, the
-    output layer included where it fires. membrane: float [T, B, outputs] of a membrane readout, else None.
+    scores: float [B, classes], as `forward` gives them. layers: the SpikeTimes of every firing layer in the order in which they
+    run, those within residual blocks and the output layer included. membrane: float [T, B, outputs] of a membrane readout, else
+    None.
     decision_step: int64 [B], 0 to T - 1 (a decision in step t costs t + 1 steps). With a spiking readout the step of
     the first output spike, T where none comes (`decode.decision_step`); with a membrane readout the step from which on
     the argmax of the running scores no longer changes (`decode.settled_step`).

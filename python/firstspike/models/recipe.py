@@ -31,14 +31,25 @@ def updated(net: nn.Module, config: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("a net with a threshold per neuron has no config of models.build; firstspike.save stores it")
     with torch.device("meta"):
         made = from_config(config)
+    changed = _kinds(net).items() ^ _kinds(made).items()
+    if changed:
+        raise _refused(f"its module {min(name for name, _ in changed)}")
     for (name, ours), (_, theirs) in zip(_settings(net), _settings(made), strict=True):
-        changed = [key for key in ours if ours[key] != theirs.get(key)]
-        if changed:
-            raise ValueError(
-                f"net was changed in a way that models.build cannot describe ({name}: {', '.join(changed)}); "
-                "firstspike.save stores any net"
-            )
+        values = [key for key in ours if ours[key] != theirs.get(key)]
+        if values:
+            raise _refused(f"{name}: {', '.join(values)}")
     return config
+
+
+def _refused(what: str) -> ValueError:
+    return ValueError(
+        f"net was changed in a way that models.build cannot describe ({what}); firstspike.save stores any net"
+    )
+
+
+def _kinds(net: nn.Module) -> dict[str, type[nn.Module]]:
+    """The class of every module by its name."""
+    return {name: type(module) for name, module in net.named_modules()}
 
 
 def _settings(net: nn.Module) -> list[tuple[str, dict[str, Any]]]:

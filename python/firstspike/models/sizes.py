@@ -36,7 +36,14 @@ def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = N
     elif len(input_shape) != 3:
         raise fail(spec, tokens[0], f"a convolution needs input_shape (channels, height, width), got {input_shape}")
     sized, size = [], input_shape
+    pooled: tuple[Pool, tuple[int, ...]] | None = None  # an average pool just before, and the map that it takes
     for token in tokens:
+        if isinstance(token, Residual) and pooled is not None and isinstance(token.body[0], Conv):
+            factor, (rows, columns) = pooled[0].factor, pooled[1][1:]
+            if rows % factor or columns % factor:
+                raise fail(spec, token, f"the block's shortcut takes one row and column in {factor} of the map before "
+                           f"the pool, whose {rows} x {columns} must be multiples of {factor}")  # fmt: skip
+        pooled = (token, size) if isinstance(token, Pool) and token.kind == "avg" else None
         layer, size = _sized(spec, token, size)
         sized.append(layer)
     return sized

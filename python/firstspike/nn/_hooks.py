@@ -21,9 +21,15 @@ class BackwardHooks(nn.Module):
         The gradient of spikes is that of their anchor: one element per entry of the support, or [T, B, ...] for dense trains
         and dense surrogates. An input without a gradient has None.
         """
-        around = _Around(hook)
-        handle = self.register_forward_hook(around.behind, prepend=prepend, with_kwargs=True)
-        before = self.register_forward_pre_hook(around.before, prepend=prepend, with_kwargs=True)
+        return self._around(_Around([hook], []), prepend)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """As `torch.nn.Module.register_full_backward_pre_hook`: hook(module, gradients of the outputs); gradients as above."""
+        return self._around(_Around([], [hook]), prepend)
+
+    def _around(self, calls: _Around, prepend: bool) -> RemovableHandle:
+        handle = self.register_forward_hook(calls.behind, prepend=prepend, with_kwargs=True)
+        before = self.register_forward_pre_hook(calls.before, prepend=prepend, with_kwargs=True)
         return _Both(handle, before)
 
 
@@ -42,13 +48,13 @@ class _Both(RemovableHandle):
 class _Around:
     """Puts a node of autograd before and behind each call of a module."""
 
-    def __init__(self, hook: Callable[..., Any]) -> None:
-        self.hook = hook
+    def __init__(self, hooks: list[Callable[..., Any]], before: list[Callable[..., Any]]) -> None:
+        self.hooks, self.hooks_before = hooks, before
         self.calls: list[BackwardHook] = []
 
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Forward pre-hook."""
-        call = BackwardHook(module, [self.hook], [])
+        call = BackwardHook(module, self.hooks, self.hooks_before)
         self.calls.append(call)
         return _through(call.setup_input_hook, args), kwargs
 

@@ -92,7 +92,7 @@ def fired_and_membrane(
     spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, avg_pool: int, neuron: Mapping[str, Any]
 ) -> tuple[SpikeTimes, Tensor]:
     """Spike times [B, O] of a linear layer and its membrane [T, B, O] without reset: the product is made once."""
-    surrogate = neuron["surrogate"]
+    surrogate, bias = neuron["surrogate"], _checks.bias(bias, len(weight))
     pool = _geometry.pool_of(spikes.shape, avg_pool)
     geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
     record = _layer_arguments._records(spikes, weight, bias)

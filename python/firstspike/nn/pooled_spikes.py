@@ -72,6 +72,12 @@ class PooledSpikes:
         dense, k = self.distinct.dense(), self.kernel_size
         return torch.unflatten(F.avg_pool2d(dense.flatten(0, 1), k, divisor_override=1), 0, dense.shape[:2])
 
+    def flatten(self, start_dim: int = 1, end_dim: int = -1) -> Tensor:
+        """The pooled train as float32 [T, B, C (H // k) (W // k)], for `torch.nn.Flatten()`; other dimensions are refused."""
+        if (start_dim, end_dim) not in ((1, -1), (1, 3)):
+            raise ValueError(f"start_dim and end_dim must be 1 and -1: the batch stays, got {start_dim} and {end_dim}")
+        return self.dense().flatten(2)
+
     def detach(self) -> PooledSpikes:
         """The same spikes, cut from the graph."""
         return self._with(self.distinct.detach())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import _checks
+from .._geometry import shortcut_stride
 from ..spikes import SpikeTimes
 from ._hooks import BackwardHooks
 from .firing import FiringLayer
@@ -19,8 +21,8 @@ class Residual(BackwardHooks):
     """Layers one after another, the last of which gets the block's input too: X[t] = its own current + scale s[t].
 
     It is one layer with two inputs, so a neuron still fires at most once, and a spike of the input may fire its neuron at once.
-    Where the block has a stride, every n-th row and column of the input counts; where the last layer has more channels than
-    the input, the others get no shortcut.
+    Where the block has a stride or pools its input, every n-th row and column of the input, as it is before pooling, counts;
+    where the last layer has more channels than the input, the others get no shortcut.
 
     layers: `TTFSConv2d` or `TTFSLinear`, of the same steps. scale: of the shortcut, the current of one spike of the input, a
     number or float32 [M], one per channel of the input. 1, the neurons' default threshold, lets it fire its neuron alone, so
@@ -59,7 +61,19 @@ class Residual(BackwardHooks):
         for layer in list(self.layers)[:-1]:
             signal = layer(signal)
         fired: SpikeTimes = self.layers[-1](signal, spikes, shortcut_scale=self.scale)
+        if len(fired.shape) == 4 and fired.shape[2:] != spikes.shape[2:]:
+            self._check_places(spikes.shape[2:], fired.shape[2:])
         return fired
+
+    def _check_places(self, size: tuple[int, ...], out: tuple[int, ...]) -> None:
+        """Refuse a shortcut whose rows and columns are not those at which the block's kernels lie."""
+        for axis, found in enumerate(shortcut_stride((size[0], size[1]), (out[0], out[1]))):
+            stride = math.prod(layer.avg_pool * layer.stride[axis] for layer in self.layers)  # type: ignore[operator,index,misc]
+            if out[axis] > 1 and found != stride:
+                raise ValueError(
+                    f"spikes must be maps of which one row and column in {stride} lies under the block's output, "
+                    f"{tuple(out)} for {tuple(size)}: with a pool in front, maps that its window divides"
+                )
 
     def fold(self) -> Self:
         """`Synapse.fold` of all layers, in place; where the last one has thresholds per neuron, the scale is in units of them."""

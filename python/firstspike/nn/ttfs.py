@@ -69,6 +69,11 @@ class _TTFS(FiringLayer):
                 spikes, weight = with_shortcut(spikes, weight, shortcut, side["shortcut_scale"], geometry)
             return self._fire_and_membrane(spikes, weight, bias, pool)
 
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        own = {} if self.gain == pool_gain(self.avg_pool, self.steps) else {"gain": self.gain}
+        return super().settings() | {"avg_pool": self.avg_pool} | own
+
     def membrane(self, spikes: Spikes) -> Tensor:
         """The potential V, float32 [T, B, O] or [T, B, O, H', W'], exact up to each neuron's spike; then without reset.
 
@@ -151,9 +156,7 @@ class TTFSLinear(_TTFS):
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
-        sizes = {"in_features": self.in_features, "out_features": self.out_features, "avg_pool": self.avg_pool}
-        own = {} if self.gain == pool_gain(self.avg_pool, self.steps) else {"gain": self.gain}
-        return super().settings() | sizes | own
+        return super().settings() | {"in_features": self.in_features, "out_features": self.out_features}
 
     def extra_repr(self) -> str:
         """The settings, for print."""
@@ -236,19 +239,13 @@ class TTFSConv2d(_TTFS):
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
-        own = {} if self.gain == pool_gain(self.avg_pool, self.steps) else {"gain": self.gain}
-        return (
-            super().settings()
-            | own
-            | {
-                "in_channels": self.in_channels,
-                "out_channels": self.out_channels,
-                "kernel_size": self.kernel_size,
-                "stride": self.stride,
-                "padding": self.padding,
-                "avg_pool": self.avg_pool,
-            }
-        )
+        return super().settings() | {
+            "in_channels": self.in_channels,
+            "out_channels": self.out_channels,
+            "kernel_size": self.kernel_size,
+            "stride": self.stride,
+            "padding": self.padding,
+        }
 
     def extra_repr(self) -> str:
         """The settings, for print."""

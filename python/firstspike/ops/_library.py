@@ -62,6 +62,12 @@ def operator(
     return eager(getattr(torch.ops.firstspike, name).default, cpu, save, gradients)
 
 
+def require_record(ctx: Any, name: str) -> None:
+    """Refuse the gradient of an operator that was called without `record`."""
+    if not ctx.record:
+        raise RuntimeError(f"{name} recorded nothing to differentiate: call it with record=True")
+
+
 def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
     """A part of an operator, which torch.compile must not look into where it cannot take the operator into its graph."""
     disabled: Callable[..., Any] = torch.compiler.disable(function)

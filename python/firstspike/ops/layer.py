@@ -24,6 +24,7 @@ from ._library import (
     groups_of,
     operator,
     recorded,
+    require_record,
     support_of,
     threads,
 )
@@ -203,8 +204,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], more: t
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * len(Forward._fields)
-    if not ctx.record:
-        raise RuntimeError("fire_layer recorded nothing to differentiate: call it with record=True")
+    require_record(ctx, "fire_layer")
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
     results = fire_layer_backward(gradient, *saved[:-1], ctx.geometry, ctx.decay, needs)
     at_anchor, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))

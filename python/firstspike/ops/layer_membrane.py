@@ -14,7 +14,7 @@ from torch import Tensor
 from .._first_order import first_order_only
 from .._geometry import named
 from . import integrate, layer
-from ._library import INPUT, TILES, array, check_tile, cpu, operator, recorded, threads
+from ._library import INPUT, TILES, array, check_tile, cpu, operator, recorded, require_record, threads
 
 
 def _forward(*arguments: Any) -> tuple[Tensor, ...]:
@@ -51,8 +51,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 @first_order_only
 def _gradients(ctx: Any, saved: Sequence[Any], *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
     at_spikes, at_membrane = gradients[0], gradients[-1]
-    if at_spikes is not None and not ctx.record:
-        raise RuntimeError("fire_layer_membrane recorded nothing to differentiate: call it with record=True")
+    if at_spikes is not None:
+        require_record(ctx, "fire_layer_membrane")
     times, in_offset, in_place, weight, *support, _ = saved
     source, needs = (times, in_offset, in_place, weight), [ctx.needs_input_grad[n] for n in (1, 4, 5)]
     parts = []

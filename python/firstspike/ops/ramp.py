@@ -10,7 +10,19 @@ from torch import Tensor
 
 from .._first_order import first_order_only
 from ._cuda import NO_SLOTS, TILE, Arguments, Recording, kernels, nothing_recorded, on_device, pointer
-from ._library import TILES, array, check_tile, cpu, fake_recorded, groups_of, operator, recorded, support_of, threads
+from ._library import (
+    TILES,
+    array,
+    check_tile,
+    cpu,
+    fake_recorded,
+    groups_of,
+    operator,
+    recorded,
+    require_record,
+    support_of,
+    threads,
+)
 
 
 def _forward(current: Tensor, steps: int, neuron: Sequence[float], record: bool, tile: int) -> tuple[Tensor, ...]:
@@ -134,8 +146,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * 5
-    if not ctx.record:
-        raise RuntimeError("ramp recorded nothing to differentiate: call it with record=True")
+    require_record(ctx, "ramp")
     offset, slope, place, _ = saved
     return ramp_backward(gradient, offset, slope, place, ctx.shape, ctx.steps, ctx.decay), None, None, None, None
 

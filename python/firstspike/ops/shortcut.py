@@ -13,7 +13,7 @@ from torch import Tensor
 from .._first_order import first_order_only
 from .._geometry import named
 from . import layer
-from ._library import INPUT, TILES, array, cpu, empty, operator, support_of, threads
+from ._library import INPUT, TILES, array, cpu, empty, operator, require_record, support_of, threads
 
 LAYER = len(layer.Forward._fields)  # so many arguments are those of `fire_layer`
 
@@ -95,8 +95,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * (LAYER + len(Shortcut._fields))
-    if not ctx.record:
-        raise RuntimeError("fire_layer_shortcut recorded nothing to differentiate: call it with record=True")
+    require_record(ctx, "fire_layer_shortcut")
     own, support, side, rest = saved[:4], saved[4:7], saved[7:-1], (ctx.geometry, ctx.decay)
     results: list[Tensor | None] = []
     for backward, inputs, places in (

@@ -145,7 +145,8 @@ def _completed(
     if shortcut is not None:
         x = shortcut.dense().to(current.dtype)
         if current.dim() == 5:  # every n-th row and column of a larger map
-            x = x[..., :: max(1, x.shape[-2] // current.shape[-2]), :: max(1, x.shape[-1] // current.shape[-1])]
+            rows, columns = (max(1, -(-x.shape[i] // current.shape[i])) for i in (-2, -1))
+            x = x[..., ::rows, ::columns]
         x = x * (scale.view(per_channel) if isinstance(scale, Tensor) and scale.dim() else scale)
         rest = current.shape[2] - x.shape[2]
         current = current + torch.nn.functional.pad(x, (*[0, 0] * (current.dim() - 3), 0, rest))

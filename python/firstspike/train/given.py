@@ -41,6 +41,8 @@ class Given:
         for name in ("loss", "optimizer"):
             if getattr(self, name) is not None:
                 _checks.function(name, getattr(self, name))
+        if getattr(self.loss, "reduction", "mean") == "sum":
+            raise ValueError("loss must be the mean over a batch or one value per sample, got one with reduction='sum'")
         if self.init_from is not None:
             _checks.path("init_from", self.init_from)
         if isinstance(self.callbacks, (str, torch.Tensor)) or not isinstance(self.callbacks, Sequence):

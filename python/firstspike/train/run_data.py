@@ -74,6 +74,13 @@ def load(
 
 
 def _as_data(name: str, given: GivenData) -> Data:
+    if isinstance(given, DataLoader):
+        try:
+            len(given)
+        except TypeError:
+            raise TypeError(
+                f"the {name} DataLoader must know its number of batches (len), got one over {type(given.dataset).__name__}"
+            ) from None
     if isinstance(given, (Dataset, DataLoader)):
         return given
     if isinstance(given, (tuple, list)) and len(given) == 2:

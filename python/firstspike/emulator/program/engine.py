@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import _emulator
+from ..._provenance import cores
 from .layers import Layer, Register, Shortcut, check_layer
 
 COUNTERS: tuple[str, ...] = _emulator.COUNTERS
@@ -87,7 +87,7 @@ class Engine:
         in each step. Raises OverflowRefused where a register with policy `error` overflows, naming the first sample
         and its first layer.
         """
-        crew = _usable_cores() if threads is None else threads
+        crew = cores() if threads is None else threads
         raw = Raw(**self._network.run(np.ascontiguousarray(times), crew, early_exit, all_times, trace))
         self._refuse_overflow(raw.counters)
         return raw
@@ -112,10 +112,6 @@ class Engine:
                 f"layer {self.layers[n].name}: the {register} ({held.bits} bits, {held.low} to {held.high}) overflowed "
                 f"{count} times in sample {sample}, and its policy is error"
             )
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _describe(layer: Layer) -> dict[str, Any]:
