@@ -14,12 +14,12 @@ from ._extension import backends
 
 # What an optional package serves, and the extra that brings it.
 OPTIONAL = {
-    "scikit-learn": ("the data set digits", "digits"),
-    "torchvision": ("CIFAR-10 and CIFAR-100", "cifar"),
-    "tonic": ("DVS Gesture", "gesture"),
-    "pillow": ("folders of images", "images"),
-    "matplotlib": ("pictures and reports", "report"),
-    "nir": ("exchange of nets through NIR", "nir"),
+    "scikit-learn": "the data set digits",
+    "torchvision": "CIFAR-10 and CIFAR-100",
+    "tonic": "DVS Gesture",
+    "pillow": "folders of images",
+    "matplotlib": "pictures and reports",
+    "nir": "exchange of nets through NIR",
 }
 REQUIRED = ("firstspike", "torch", "numpy", "safetensors")
 
@@ -78,7 +78,7 @@ def _advice(found: dict[str, Any], versions: dict[str, str | None], cores: int) 
         )
     if cuda["torch_sees"] and not cuda["available"]:
         lines.append(f"torch sees a CUDA device that firstspike does not use: {cuda['reason']}")
-    for name, (purpose, extra) in OPTIONAL.items():
+    for name, purpose in OPTIONAL.items():
         if versions[name] is None:
-            lines.append(f"for {purpose}: pip install 'firstspike[{extra}]'")
+            lines.append(f"for {purpose}: pip install {name}")
     return lines

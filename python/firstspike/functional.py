@@ -167,6 +167,7 @@ def integrate(
     """Membranes of neurons that never fire, the readout: V[t] = decay V[t-1] + W s[t] + bias.
 
     spikes, weight, bias, avg_pool, decay: as in `linear`. Returns float32 [T, B, O].
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 2]], dtype=torch.uint8), steps=3)
@@ -267,6 +268,7 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
     """The dense neuron, a drop-in for any network: V[t] = decay V[t-1] + current[t]; each neuron fires at most once.
 
     current: float32 [T, B, ...]. threshold: > 0. decay: in (0, 2]. Returns float32 spikes of the same shape, zeros and ones.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> fire(torch.tensor([[[0.6]], [[0.6]], [[5.0]]])).flatten()  # V = 0.6, 1.2: fires at 1, and once

@@ -38,8 +38,7 @@ class SpikeTimes:
     entry of its `Support`, so that nothing of size T x N is kept or sent; any other source has one element for each step
     and neuron, [T, B, ...]. The bytes of `times` alone carry none: put spikes together with `firstspike.cat`, not with
     `torch.cat` of their times, take parts by index, and say `detach()` to leave the gradient behind. New spikes made of
-    the `times` of spikes with a gradient, or of a view of them, are refused; a copy of these bytes cannot be recognised.
-    `train.fit` warns of parameters that no gradient reached.
+    the `times` of spikes with a gradient, or of a view of them, are refused; of a copy they are not.
 
     Works with torch's tools: a pytree, batched by `default_collate` (along the batch), loaded by `torch.load(weights_only=True)`.
     Raises TypeError or ValueError for times that are no such bytes, and for those of spikes with a gradient.
@@ -237,8 +236,7 @@ class SpikeTimes:
 
     def to(self, device: torch.device | str) -> SpikeTimes:
         """The same spikes on another device. Raises TypeError for a dtype: times are bytes, `dense()` gives floats."""
-        device = _checks.device(device)
-        if device.type == self.device.type == "cpu":
+        if (device := _checks.device(device)).type == self.device.type == "cpu":
             return self
         anchor = self._dense_anchor()
         return self._with(self.times.to(device), anchor if anchor is None else anchor.to(device))

@@ -80,7 +80,7 @@ def from_events(
         recordings: N structured arrays with the fields x, y, t, p, as tonic gives them.
         y: labels [N].
         sensor_size, steps, window: see `encode.first_events`.
-        classes, name, source: as for `from_arrays`.
+        classes, name, source: as for `from_arrays`. Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> kind = [("x", "i4"), ("y", "i4"), ("t", "i4"), ("p", "i4")]

@@ -174,6 +174,7 @@ def draw(dataset: Dataset, count: int, *, generator: torch.Generator | None = No
         dataset: the set to draw from; its order stays.
         count: 1..N.
         generator: None takes a new generator with seed 0, so the choice is the same in every call.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> few = data.draw(data.load("digits", train=True), 20)

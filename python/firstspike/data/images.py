@@ -135,7 +135,7 @@ def _open(path: Path) -> Any:
         from PIL import Image
     except ImportError as error:
         raise NotAvailable(
-            "images", [f"import PIL: {error}"], "Install Pillow, which reads images: pip install 'firstspike[images]'"
+            "images", [f"import PIL: {error}"], "Install Pillow, which reads images: pip install pillow"
         ) from error
     try:
         return Image.open(path)

@@ -85,6 +85,8 @@ class EnergyTable:
 def load(table: str | os.PathLike[str] | EnergyTable) -> EnergyTable:
     """A table by name, from a TOML file with the fields of `EnergyTable`, or as it is.
 
+    Raises ValueError naming what is wrong, or the tables that there are.
+
     Examples:
         >>> energy.load("45nm-integer").synaptic_operation_pj
         1.35

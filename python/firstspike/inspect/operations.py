@@ -44,6 +44,7 @@ def synaptic_operations(events: Tensor, layer: Any) -> float:
     events: float [B, N] or [B, C, H, W], the number of events of each input. layer: a linear or convolutional layer
     with `weight` and, for a convolution, `stride` and `padding`. Weights that lie in the padding do not count. Where a
     layer averages windows of its input (`avg_pool`), every event before pooling counts.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> inspect.synaptic_operations(torch.tensor([[1.0, 0.0, 1.0, 0.0]]), nn.TTFSLinear(4, 3, steps=8))
@@ -90,6 +91,7 @@ class OperationCounter:
 
     layers: the counts of each layer by its name, in the order of `model.named_modules()`. Here `macs` are those of a
     layer that gets real numbers (direct coding, ReLU), `additions` those of one that gets spikes.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> net = models.mlp("64-32-10", steps=8)

@@ -28,7 +28,7 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
     Keys: `layer`, the name of its class; `current_mean` and `current_sd` of the current X[t] over samples, neurons and
     steps; `histogram`, the shares of X[t] in the bins of `HISTOGRAM_EDGES`; `firing`, the share of neurons that fire,
     None for a layer that only integrates; `gradient`, the root mean square of the loss's gradient with respect to the
-    trained weight, None for a frozen one.
+    trained weight, None for a frozen one. Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> net = models.mlp("64-32-10", steps=8)
@@ -79,6 +79,7 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
     """The current X[t] = gamma W s[t] + beta of a layer whose input is `before`: SpikeTimes, PooledSpikes, a dense train or data.
 
     Returns float32 [T, B, ...], or [B, ...] where it is the same in every step. Dropout is not applied.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> layer, x = nn.TTFSLinear(4, 3, steps=8), encode.latency(torch.rand(2, 4), steps=8)

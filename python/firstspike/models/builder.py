@@ -155,7 +155,7 @@ def build(
 
 
 def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **options: Any) -> TTFSNet:
-    """`build` for a net without convolutions; input_shape is by default (N,), N the first number of the string.
+    """`build` for a net without convolutions; input_shape is by default (N,), N the first number. Errors as in `build`.
 
     Examples:
         >>> mlp("64-32-10", steps=8)(torch.rand(4, 64)).shape
@@ -168,7 +168,7 @@ def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **
 
 
 def cnn(spec: str, *, steps: int, input_shape: tuple[int, ...], **options: Any) -> TTFSNet:
-    """`build` for a net that starts with a convolution; input_shape is (C, H, W).
+    """`build` for a net that starts with a convolution; input_shape is (C, H, W). Errors as in `build`.
 
     Examples:
         >>> cnn("8C3-AP2-10", steps=8, input_shape=(1, 8, 8))(torch.rand(4, 1, 8, 8)).shape
@@ -181,7 +181,7 @@ def cnn(spec: str, *, steps: int, input_shape: tuple[int, ...], **options: Any) 
 
 
 def from_config(config: dict[str, Any], *, generator: Generator | None = None) -> TTFSNet:
-    """The net that `TTFSNet.config()` describes, with newly drawn weights; load a state_dict to get the old ones.
+    """The net that `TTFSNet.config()` describes, with newly drawn weights: load a state_dict. Errors as in `build`.
 
     Examples:
         >>> net = mlp("64-32-10", steps=8)

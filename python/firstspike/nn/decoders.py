@@ -15,7 +15,7 @@ class TemporalWeighting(nn.Module):
 
     gamma and mode as in `decode.temporal_weighting`. classes: the number of classes, each with its k neurons
     (`decode.population`); None: a neuron a class. scale multiplies the scores: it changes no answer, but it is the
-    inverse temperature of a softmax behind them (ours).
+    inverse temperature of a softmax behind them (ours). Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 1, 255, 255]], dtype=torch.uint8), steps=4)
@@ -49,6 +49,7 @@ class MembraneReadout(nn.Module):
     """Membrane readout: "last", "mean" or "weighted" (`decode.membrane`), then the mean of each class's neurons.
 
     With "last" and a layer without a leak (decay 1) the spike times of the layer before do not count, only who fired.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> MembraneReadout("mean")(torch.tensor([[[1.0, 4.0]], [[3.0, 0.0]]]))
@@ -87,6 +88,7 @@ class FirstSpike(nn.Module):
 
     overshoot: whether a `models.TTFSNet` gives it that of its last layer. False: all ties go to the lower class, as in a
     Sequential, whose readout sees spikes only, and in what is made of a Sequential.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> FirstSpike()(SpikeTimes(torch.tensor([[3, 1, 255]], dtype=torch.uint8), steps=4))

@@ -63,7 +63,10 @@ class DirectLinear(_Direct):
     The product is computed once, whatever T is, and the time has a closed form (`functional.ramp`). `gain` is 1 /
     sqrt(T), since the whole input arrives in every step.
 
+    Takes float32 [B, in_features] and returns SpikeTimes [B, out_features].
+
     steps: T, 1 to 254. threshold, decay and surrogate as in `FiringLayer`, the others as in `Synapse`.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> DirectLinear(64, 10, steps=8)(torch.rand(4, 64)).shape
@@ -111,6 +114,10 @@ class DirectLinear(_Direct):
 
 class DirectConv2d(_Direct):
     """Direct coding through a convolution, see `DirectLinear`. Sizes as in `torch.nn.Conv2d`, each an int or a pair.
+
+    Takes float32 [B, in_channels, H, W] and returns SpikeTimes [B, out_channels, H', W'].
+
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> DirectConv2d(3, 16, 3, padding=1, steps=8)(torch.rand(4, 3, 8, 8)).shape

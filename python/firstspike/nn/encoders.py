@@ -14,6 +14,8 @@ from ..spikes import SpikeTimes
 class LatencyEncoder(nn.Module):
     """Latency code, see `encode.latency`: x in [0, 1] to one spike per intensity, the brightest first, zero silent.
 
+    Raises ValueError or TypeError naming a bad argument.
+
     Examples:
         >>> LatencyEncoder(steps=8)(torch.tensor([[1.0, 0.0]])).times
         tensor([[  0, 255]], dtype=torch.uint8)
@@ -40,6 +42,8 @@ class LatencyEncoder(nn.Module):
 
 class SpikeInput(nn.Module):
     """The encoder of data that are spikes already, as of `encode.first_events`: it checks them and passes them on.
+
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 255]], dtype=torch.uint8), steps=4)

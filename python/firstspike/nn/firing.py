@@ -34,7 +34,7 @@ def learn_thresholds(module: nn.Module) -> None:
 def bound_thresholds(module: nn.Module, least: float = LEAST) -> None:
     """Raise the learned thresholds of all layers in `module` that an optimizer took below `least` to it.
 
-    least: > 0. Thresholds that are numbers or buffers stay as they are.
+    least: > 0. Thresholds that are numbers or buffers stay as they are. Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> layer = nn.TTFSLinear(2, 3, steps=4, threshold=torch.nn.Parameter(torch.ones(3)))
@@ -55,6 +55,7 @@ class FiringLayer(Synapse, NeuronSettings):
     is learned) or buffer `theta`, and weight and bias act in units of it: X[t] / theta fires at 1, and the surrogate is
     that of V / theta - 1 (docs/model.md, section "Neuron"). It must stay positive, or the layer refuses it: in a loop of
     your own call `bound_thresholds` after each step of the optimizer; `train.fit` does.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> layer = nn.TTFSLinear(4, 3, steps=8, threshold=torch.nn.Parameter(torch.ones(3)))

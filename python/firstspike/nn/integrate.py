@@ -17,6 +17,7 @@ class Integrate(Synapse, Leaky):
 
     steps: T, 1 to 254. avg_pool as in `TTFSLinear`. 0 < decay <= 2. The others as in `Synapse`. `gain` is 1 / sqrt(T): the
     potential sums the currents of T steps, and it is the last potential that has the variance 1 (ours).
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> spikes = SpikeTimes(torch.zeros(4, 64, dtype=torch.uint8), steps=8)

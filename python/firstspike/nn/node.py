@@ -87,7 +87,7 @@ class TTFSNode(NeuronSettings):
 
     V[t] = decay V[t - 1] + X[t]; it fires once, where V >= threshold. A drop-in for the neurons of time-stepped
     libraries, behind any layer; there is no state to reset. threshold > 0; 0 < decay <= 2 (1 = IF); surrogate:
-    `triangle()` by default.
+    `triangle()` by default. Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> TTFSNode(threshold=2.0)(torch.ones(3, 1, 1)).flatten()

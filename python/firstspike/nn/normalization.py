@@ -26,6 +26,7 @@ class WeightNormalization(nn.Module):
     layer's state_dict is the same with it and without it, and `layer.weight` stays the tensor that is trained.
 
     steps: T, 1 to 254. fan_in: N, at least 1, with granularity "channel" at least 2.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> normal = WeightNormalization(steps=8, fan_in=50)(torch.randn(40, 50))

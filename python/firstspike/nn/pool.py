@@ -20,6 +20,7 @@ class EarliestPool2d(BackwardHooks):
 
     A window of silent units is silent. Of equal times the upper left unit wins (row by row), and the gradient goes to
     the winner alone. Stride k; what is left over at the lower and right edge is dropped.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[[[3, 1], [255, 2]]]], dtype=torch.uint8), steps=4)
@@ -58,6 +59,7 @@ class MaxPool2d(BackwardHooks):
     That may be several times, so what it returns are `PooledSpikes`; the layers take them, and are as fast as behind average
     pooling. Buffers of the last forward, int64 scalars, not in the state_dict: `repeated`, the pooled units that fired more than
     once, and `units`, all pooled units. Stride k; what is left over at the lower and right edge is dropped.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[[[3, 1], [255, 3]]]], dtype=torch.uint8), steps=4)

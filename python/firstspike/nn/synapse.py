@@ -38,6 +38,7 @@ class Synapse(BackwardHooks):
     `steps` is T, `fan_in` N the weight's elements per output. `gain` is the factor that keeps Var(PSC) = 1 where the
     paper's derivation does not hold (ours, see `init.ettfs_`), else 1. `quantizer` is None, or a module with
     forward(weight, bias) -> (weight, bias) that is put on what acts, as in quantisation-aware training.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> layer = nn.TTFSLinear(4, 3, steps=8, normalization=True)

@@ -106,9 +106,13 @@ class _TTFS(FiringLayer):
 class TTFSLinear(_TTFS):
     """Fully connected TTFS layer: X[t] = gamma (W s[t]) + beta, and each neuron fires once, where V >= threshold.
 
+    Takes spikes [B, in_features], or maps [B, C, H, W] of which in_features are left after pooling, and returns SpikeTimes
+    [B, out_features] (see `forward`).
+
     steps: T, 1 to 254. avg_pool: average pooling of input maps by k x k before they are flattened in C, H, W order; it
     costs nothing, an event enters with weight W / k^2. threshold, decay and surrogate as in `FiringLayer`, the others as in
-    `Synapse`. gain: of ETTFS-init and normalisation, by default `init.pool_gain`.
+    `Synapse`. gain: of ETTFS-init and normalisation, > 0, by default `init.pool_gain`.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> spikes = SpikeTimes(torch.zeros(4, 8, 6, 6, dtype=torch.uint8), steps=8)
@@ -185,7 +189,9 @@ class TTFSLinear(_TTFS):
 class TTFSConv2d(_TTFS):
     """Convolutional TTFS layer, see `TTFSLinear`. Sizes as in `torch.nn.Conv2d`, each an int or a pair (vertical, horizontal).
 
-    avg_pool pools the input first.
+    Takes spikes [B, in_channels, H, W], pooled by `avg_pool` first, and returns SpikeTimes [B, out_channels, H', W'], with H' and
+    W' as of `torch.nn.Conv2d` on the pooled map. kernel_size, stride >= 1, padding >= 0.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> spikes = SpikeTimes(torch.zeros(4, 8, 6, 6, dtype=torch.uint8), steps=8)

@@ -23,6 +23,7 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
     sample: its index in the batch. The predicted class is drawn bold, the runner-up dashed, all others grey. With a
     membrane readout the lines are the scores of the classes if the run ended after that step; with a spiking readout
     they are the potentials up to each neuron's spike, which is marked, beside the threshold.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> net = models.mlp("64-32-10", steps=8)

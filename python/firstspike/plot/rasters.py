@@ -15,6 +15,7 @@ def raster(seen: Monitor, sample: int = 0) -> Figure:
 
     seen: a monitor after a forward pass. sample: its index in the batch. Neurons of a map are numbered channel by
     channel, each row by row. Silent neurons have no dot; the panel's right edge says how many fire.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> net = models.mlp("64-32-10", steps=8)

@@ -17,6 +17,7 @@ def histogram(seen: Monitor) -> Figure:
 
     seen: a monitor after a forward pass. Shares are over all samples and neurons of the layer and sum to 100 %. Where the bar
     of silent neurons is far higher than the others it is cut off, and its share is written on it.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> net = models.mlp("64-32-10", steps=8)

@@ -140,6 +140,8 @@ def check_memory(config: Config, input_shape: tuple[int, ...]) -> None:
 def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of a config; weight decay applies to parameters of two or more dimensions.
 
+    Raises ValueError or TypeError naming a bad argument.
+
     Examples:
         >>> config = train.Config(spec="64-32-10", weight_decay=0.01)
         >>> optimizer = train.build_optimizer(config, train.build_model(config, input_shape=(1, 8, 8)))

@@ -66,17 +66,17 @@ class Config:
         spec: the net, such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10"; "" where the net is given (`fit`).
         model: "ttfs", or "relu" for the same net with ReLU neurons (`models.relu_counterpart`).
         steps: time steps T, 1..254.
-        surrogate_scale: width of a triangle or rectangle, alpha of atan or sigmoid; by default the surrogate's own.
+        surrogate_scale: width of a triangle or rectangle, alpha of atan or sigmoid, > 0; by default the surrogate's own.
         output_surrogate_scale: the same for an output layer that fires; by default `surrogate_scale`.
         standardize: subtract the training images' mean and divide by their deviation, per channel (direct coding only;
             else pixels are in [0, 1]).
-        epochs: passes over the training images.
-        batch: images per step.
-        optimizer: "adamw", "adam", "sgd" (momentum 0.9) or "muon" (`Muon`).
-        lr: peak learning rate; for "muon" the share of its norm by which a weight turns per step, such as 0.05.
+        epochs: passes over the training images, at least 1.
+        batch: images per step, at least 1.
+        optimizer: "adamw", "adam", "sgd" (momentum 0.9) or "muon" (`Muon`, best with normalization "channel").
+        lr: peak learning rate, at least 0; for "muon" the size of a step relative to a weight's norm, such as 0.05.
         schedule: "cosine" (to zero), "linear" (to zero) or "constant", after the warmup.
         warmup: epochs of linear warmup, fractions allowed.
-        weight_decay: on weights, not on gamma and bias.
+        weight_decay: on weights, not on gamma and bias, at least 0.
         average_epochs: in the last so many epochs, the net that is measured is the mean of the weights after each of
             their steps so far, and the run ends with it; 0: the weights themselves.
         label_smoothing: share of the target spread over all classes, [0, 1).

@@ -28,6 +28,8 @@ MARK = "firstspike"
 def save_model(path: str | os.PathLike[str], trained: Trained) -> None:
     """Write a net to one safetensors file, in one step; the same net gives the same bytes.
 
+    Raises TypeError for what is no trained net or path, and OSError where the file cannot be written.
+
     Examples:
         >>> import os, tempfile
         >>> folder = tempfile.mkdtemp()

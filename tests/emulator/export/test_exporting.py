@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstspike import SpikeTimes, data, train
+from firstspike import SpikeTimes, data, models, train
 from firstspike import emulator as em
 from firstspike.emulator.export import c_network, c_vectors
 from firstspike.emulator.program import profile, serialization
@@ -182,3 +182,23 @@ def test_files_of_an_earlier_export_go_and_foreign_ones_stay(tmp_path):
     (tmp_path / "main.c").write_text("int main(void) { return 0; }  /* mine */")
     em.export_c(flat, tmp_path)
     assert "mine" in (tmp_path / "main.c").read_text()
+
+
+@needs_compiler
+@pytest.mark.parametrize("overflow", ["wrap", "saturate"])
+def test_sums_up_to_31_bits(tmp_path, overflow):
+    chip = profile.load("generic8").replace(weight_bits=24, accumulator_bits=None, membrane_overflow=overflow)
+    wide = models.mlp("200-10", steps=4, encoder="latency", bias=False, affine=None, normalization=False).eval()
+    with torch.no_grad():
+        wide.layers[-1].weight.uniform_(0.8, 1.0, generator=torch.Generator().manual_seed(0))
+    program = em.quantize(wide, chip)
+    assert 1 << 30 <= int(program.layers[-1].max_abs_sum().max()) < (1 << 31) - 1
+    em.export_c(program, tmp_path, samples=torch.ones(2, 200))
+    status, text = compiled(tmp_path)
+    assert status == 0, text
+
+
+def test_no_samples_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="samples must hold at least one sample"):
+        em.export_c(em.quantize(net("30-20-5"), "generic8"), tmp_path / "c", samples=images(net("30-20-5"), 2)[:0])
+    assert not (tmp_path / "c").exists()

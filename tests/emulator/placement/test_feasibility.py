@@ -92,3 +92,36 @@ def test_wrong_arguments():
         em.check("64-10")
     with pytest.raises(ValueError, match="profile must be one of"):
         em.check(net(), "tpu")
+
+
+@pytest.mark.parametrize(
+    ("spec", "change", "resource"),
+    [
+        ("4C3-4C5-10", {"max_kernel": 3}, "kernel side"),
+        ("4C3-4C3-AP3-10", {"pools": (1, 2)}, "pool"),
+        ("4C3-4C3-10", {"max_features": 2}, "features"),
+        ("4C3-4C5-10", {"max_padding": 1}, "padding"),
+        ("4C3-4C3-10", {"max_output_side": 4}, "output side"),
+        ("4C3-4C3s3x4-10", {"strides": (1, 4)}, "stride"),
+        ("4C3-4C3s4x3-10", {"strides": (1, 4)}, "stride"),
+        ("4C3-4C3-R(4C3-4C3)-10", {"max_destinations": 1}, "layers that it feeds"),
+    ],
+)
+def test_limits_of_layers_hold_on_all_kinds_of_cores(spec, change, resource):
+    model = build(spec, (1, 12, 12))
+    chip = profile.load("generic8")
+    assert em.check(model, chip).fits
+    (finding,) = em.check(model, chip.replace(**change)).findings
+    assert finding.problem.startswith(resource)
+    with pytest.raises(em.DoesNotFit, match=resource):
+        em.place(em.quantize(model, chip.replace(**change)))
+
+
+def test_a_stride_that_speck_has_in_one_direction_only():
+    assert not em.check(build("4C3-4C3s3x4-10", (1, 24, 24), bias=False), "speck-like").fits
+
+
+def test_more_steps_than_a_program_can_have_are_a_finding():
+    problems = [problem for problem, _ in found(build(steps=254), "loihi-like")]
+    assert any("at most 254 are possible" in problem for problem in problems)
+    assert em.check(build(steps=254), "generic8").fits

@@ -81,3 +81,44 @@ def test_the_table_in_the_docs_is_that_of_the_profiles():
     text = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
     shown = text.partition("<!-- profiles -->\n")[2].partition("<!-- end profiles -->")[0]
     assert shown == markdown(profile.table())
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"name": 5}, "name must be a text"),
+        ({"energy": 3}, "energy must be the name of an energy table or None"),
+        ({"shared_weights": "no"}, "shared_weights must be one of True, False"),
+        ({"shared_weights": 1}, "shared_weights must be one of True, False"),
+        ({"membrane_values": "odd"}, "membrane_values must be one of signed, symmetric, unsigned"),
+        ({"accumulator_bits": "24"}, "accumulator_bits must be an int from 2 to 61"),
+        ({"bias_bits": 2.5}, "bias_bits must be an int from 0 to 40"),
+        ({"bias_bits": -13}, "bias_bits must be an int from 0 to 40"),
+        ({"single_spike_steps": "63"}, "single_spike_steps must be an int from 1 to 254"),
+        ({"threshold_groups": "16"}, "threshold_groups must be an int"),
+        ({"threshold_groups": None}, 'threshold_groups must be a number where thresholds is "group"'),
+        ({"strides": 2}, "strides must be a list of positive ints"),
+        ({"pools": (1, 0)}, "pools must be a list of positive ints"),
+        ({"step_nanoseconds": (465, -5)}, "step_nanoseconds must be two numbers, above 0 and in order"),
+        ({"step_nanoseconds": (5, float("nan"))}, "step_nanoseconds must be two numbers"),
+        ({"step_nanoseconds": (1,)}, "step_nanoseconds must be two numbers"),
+        ({"cores": [1]}, r"cores must be at least one kind of core, in TOML \[\[cores\]\]"),
+        ({"cores": {"count": 1}}, "cores must be at least one kind of core"),
+        ({"convolution_cores": True}, "its cores are convolution cores, neurons says nothing of them"),
+        (
+            {"cores": (profile.CoreKind(1, kernel_entries=4),)},
+            "its cores are no convolution cores, kernel_entries says",
+        ),
+    ],
+)
+def test_values_that_no_chip_has(changes, text):
+    with pytest.raises(ValueError, match=f"profile .*: {text}"):
+        profile.load("loihi-like").replace(**changes)
+
+
+def test_half_of_a_range_is_named(tmp_path):
+    text = (resources.files("firstspike.emulator.program") / "profiles" / "loihi-like.toml").read_text()
+    assert text.count("\nhigh = ") == 1
+    (tmp_path / "mine.toml").write_text("\n".join(line for line in text.split("\n") if not line.startswith("high = ")))
+    with pytest.raises(ValueError, match="step_nanoseconds must be two numbers"):
+        profile.load(tmp_path / "mine.toml")

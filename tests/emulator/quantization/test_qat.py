@@ -210,3 +210,23 @@ def test_only_a_prepared_net_and_labels_that_it_has_a_score_for_are_tuned():
     labels[3] = model(x).shape[1]
     with pytest.raises(ValueError, match=r"labels must be classes in 0\.\.\d, got"):
         qat.finetune(made, x, labels, generator=torch.Generator())
+
+
+@pytest.mark.parametrize(
+    ("profile", "other", "text"),
+    [
+        ("generic8", "loihi-like", "weights in steps of 1, with biases; loihi-like does not"),
+        ("odin-like", "generic8", "weights in steps of 1, without biases; generic8 does not"),
+    ],
+)
+def test_a_prepared_net_is_quantised_for_chips_that_round_alike(profile, other, text):
+    made = em.qat.prepare(net("30-20-5", encoder="latency"), profile)
+    with pytest.raises(ValueError, match=text):
+        em.quantize(made, other, biases="drop")
+
+
+def test_scales_per_channel_need_a_threshold_per_neuron():
+    chip = em.profile.load("generic8")
+    made = em.qat.prepare(net("30-20-5", encoder="latency"), chip)
+    with pytest.raises(ValueError, match="has one threshold per layer, qat.prepare made the net for one per channel"):
+        em.quantize(made, chip.replace(thresholds="layer"))

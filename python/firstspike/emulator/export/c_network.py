@@ -141,7 +141,8 @@ def _layer(layer: Layer, n: int, wide: bool) -> str:
     flags = (layer.kind == "conv", layer.fires, layer.update == "event", layer.fire == "gt")
     shape = (*layer.in_shape, layer.pool, *kernel, *layer.stride, *layer.padding, *layer.out_shape)
     rest = (layer.delay, layer.start, layer.stop, layer.shift, layer.decay_bits, layer.keep, layer.weight.itemsize)
-    unlimited = Register.of(61 if wide else 31, "symmetric")
+    most = 1 << 60 if wide else _INT32 - 1
+    unlimited = Register(-most, most, 61 if wide else 31)  # of all sums that `is_wide` lets be of that width
     accumulator = layer.accumulator if _accumulator_matters(layer) else unlimited
     return (
         "    {"

@@ -71,6 +71,7 @@ def export_c(
 
     The encoder is part of the C code where it is a table of pixels: latency coding without normalisation by mean and
     std. A directly coded first layer computes in float32; then the C code takes the spike times that this layer sends.
+    Raises ValueError or TypeError naming a bad argument, and OSError where the folder cannot be written.
 
     Examples:
         >>> program = emulator.quantize(models.mlp("64-32-10", input_shape=(1, 8, 8), steps=8))
@@ -82,6 +83,8 @@ def export_c(
     folder = _checks.path("directory", directory)
     if samples is not None:
         _checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
+        if not len(samples):
+            raise ValueError("samples must hold at least one sample, or be None for no test vectors")
     texts = {"fs_network.h": c_network.header(program), "fs_network.c": c_network.source(program)}
     fixed = resources.files(__package__).joinpath("c")
     for name in _FIXED:

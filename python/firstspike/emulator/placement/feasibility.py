@@ -16,7 +16,7 @@ from ...nn._blocks import fold_layers
 from ..program import profile as profiles
 from ..program.profile import Profile
 from ..quantization import scales
-from ..quantization.from_modules import CannotQuantize, core_layers
+from ..quantization.from_modules import core_layers
 from ..quantization.quantizer import quantize
 from .errors import DoesNotFit
 from .placer import place
@@ -69,7 +69,8 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
     """What a chip refuses of a net: biases, leaks, layers, steps, and what its cores cannot hold.
 
     model: trained or not; its structure counts, not its weights. profile: as in `quantize`. The placement is tried with
-    what the chip lacks left out, so that all findings come at once; a layer that no core holds hides those behind it.
+    what the chip lacks left out, so that all findings come at once; layers after one that no core holds are not looked at.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> from firstspike import emulator, models
@@ -100,8 +101,9 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
             )
         )
         return Check(target.name, findings, None, None)
-    except CannotQuantize as error:
-        findings.append(Finding("net", str(error), "see docs/emulator.md"))
+    except ValueError as error:
+        remedy = "use fewer steps" if "steps" in str(error) else "see docs/emulator.md"
+        findings.append(Finding("net", str(error), remedy))
         return Check(target.name, findings, None, None)
     return Check(target.name, findings, placement.cores_used, placement.available)
 
@@ -165,6 +167,7 @@ def _remedy(resource: str) -> str:
         ("axons out", "make the layer smaller"),
         ("synapse bits", "make the layer smaller, or use fewer weight bits"),
         ("a core of its own", "use fewer layers"),
+        ("layers that it feeds", "leave residual blocks out of spec"),
     ):
         if word in resource:
             return remedy

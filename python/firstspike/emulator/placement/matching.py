@@ -7,15 +7,16 @@ import math
 import numpy as np
 
 from ..program.layers import Layer
-from ..program.profile import CoreKind, Profile
+from ..program.profile import CoreKind
 from ..program.program import Program
 from .errors import DoesNotFit
 from .first_fit import Slot
+from .limits import as_convolution
 
 
 def kernel_entries(layer: Layer) -> int:
     """Entries of a core's kernel memory: c 2^(ceil(log2 kx ky) + ceil(log2 f)) (sinabs documentation)."""
-    channels, kernel_h, kernel_w, features = _as_convolution(layer)
+    channels, kernel_h, kernel_w, features = as_convolution(layer)
     return channels << (_log2(kernel_h * kernel_w) + _log2(features))
 
 
@@ -35,7 +36,6 @@ def assign(program: Program) -> list[Slot]:
     cores = [kind for kind in profile.cores for _ in range(kind.count)]
     fits = np.zeros((len(program.layers), len(cores)), bool)
     for index, layer in enumerate(program.layers):
-        _check_limits(layer, profile)
         fits[index] = [_shortage(layer, core) is None for core in cores]
         if not fits[index].any():
             name, required, _ = next(s for s in (_shortage(layer, core) for core in cores) if s is not None)
@@ -82,33 +82,6 @@ def _shortage(layer: Layer, core: CoreKind) -> tuple[str, int, int] | None:
         if limit is not None and required > limit:
             return name, required, limit
     return None
-
-
-def _check_limits(layer: Layer, profile: Profile) -> None:
-    _, kernel_h, kernel_w, features = _as_convolution(layer)
-    if layer.shortcut is not None:  # such a core gives every event the same kernel
-        raise DoesNotFit(layer.name, "shortcuts of residual blocks", 1, 0)
-    most = (
-        ("kernel side", max(kernel_h, kernel_w), profile.max_kernel),
-        ("padding", max(layer.padding), profile.max_padding),
-        ("features", features, profile.max_features),
-        ("output side", max(layer.out_shape[:2]), profile.max_output_side),
-        ("thresholds", len(np.unique(layer.theta)) if layer.fires else 0, profile.threshold_groups),
-    )
-    for name, required, limit in most:
-        if limit is not None and required > limit:
-            raise DoesNotFit(layer.name, name, required, limit)
-    for name, value, allowed in (("stride", max(layer.stride), profile.strides), ("pool", layer.pool, profile.pools)):
-        if allowed is not None and value not in allowed:
-            raise DoesNotFit(layer.name, name, value, " or ".join(map(str, allowed)))
-
-
-def _as_convolution(layer: Layer) -> tuple[int, int, int, int]:
-    """(channels, kernel height, kernel width, features); a linear layer is a kernel as large as its map."""
-    if layer.kind == "conv":
-        return layer.weight.shape
-    height, width, channels = layer.pooled_shape
-    return channels, height, width, layer.out_shape[2]
 
 
 def _log2(value: int) -> int:

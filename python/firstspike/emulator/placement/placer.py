@@ -12,6 +12,7 @@ from ..._checks import instance, integer
 from ..program.program import Program
 from .errors import DoesNotFit
 from .first_fit import Slot, first_fit
+from .limits import check_limits
 from .matching import assign
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ __all__ = ["DoesNotFit", "Placement", "place"]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a program's neurons are. slots: one entry a layer and core, in order of layers.
+    """Where a program's neurons are. slots: one entry per layer and core, in order of layers.
 
     Examples:
         >>> placement = emulator.place(emulator.quantize(models.mlp("64-32-10", steps=8)))
@@ -90,9 +91,10 @@ def place(program: Program) -> Placement:
     """Put a program on its profile's cores.
 
     Layers go in order, split by output neuron, first fit over the cores; where each core takes one layer (convolution
-    cores), by maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory, thresholds
-    a core, kernel size, stride, padding, features. Convolutions are shared tables where the profile shares weights,
-    else unrolled. Raises DoesNotFit.
+    cores), by maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory and thresholds
+    per core, and of each layer kernel size, stride, pool, padding, features, size of the output and how many layers it
+    feeds. Convolutions are shared tables where the profile shares weights, else unrolled. Raises DoesNotFit naming layer,
+    resource, required and available amounts.
 
     Examples:
         >>> emulator.place(emulator.quantize(models.mlp("64-32-10", steps=8))).cores_used
@@ -100,6 +102,7 @@ def place(program: Program) -> Placement:
     """
     instance("program", program, Program, "a firstspike.emulator.Program")
     profile = program.profile
+    check_limits(program)
     slots = assign(program) if profile.convolution_cores else first_fit(program)
     placement = Placement(program, slots, sum(kind.count for kind in profile.cores))
     if not profile.convolution_cores:

@@ -109,6 +109,9 @@ class Readout:
     def __post_init__(self) -> None:
         one_of("readout", self.kind, tuple(MODES))
         one_of(f"mode of readout {self.kind}", self.mode, MODES[self.kind])
+        if self.classes is not None:
+            integer("classes of the readout", self.classes, 1)
+        real("gamma of the readout", self.gamma, 0.0)
 
     def membrane(self, v: NDArray[np.int64]) -> NDArray[np.int64]:
         """Integer scores [B, classes], up to a positive factor, of the membrane [B, T, outputs] in the layer's window.
@@ -130,9 +133,17 @@ class Readout:
         return v if self.classes is None else v.reshape(*v.shape[:2], self.classes, outputs // self.classes).sum(-1)
 
     def time_weights(self, steps: int) -> NDArray[np.int64]:
-        """The weight of an output spike in each step, int64 [T]: of `decode.temporal_weights`, the largest as 2^30."""
+        """The weight of an output spike in each step, int64 [T]: of `decode.temporal_weights`, the largest as 2^30.
+
+        Raises ValueError where so many bits do not tell the steps apart, or give a spike the weight of silence, 0.
+        """
         w = decode.temporal_weights(steps, gamma=self.gamma, mode=self.mode).double().numpy()
         weights: NDArray[np.int64] = np.rint(w / w.max() * (1 << 30)).astype(np.int64)
+        if weights[-1] == 0 or (np.diff(weights) == 0)[np.diff(w) < 0].any():
+            raise ValueError(
+                f"temporal weighting with gamma = {self.gamma:g} has steps of the same weight in 30 bits, or of none, among "
+                f"{steps}; use a gamma nearer to 1, or fewer steps"
+            )
         return weights
 
     def spikes(

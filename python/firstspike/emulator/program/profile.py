@@ -10,48 +10,11 @@ from typing import Any
 import pandas as pd
 
 from ... import _toml
-from ..._checks import integer, one_of
-from .layers import FIRE, POLICIES, UPDATES, Register
+from .core_kind import CoreKind
+from .layers import Register
+from .profile_values import check
 
-SIGNS = ("signed", "even", "source")
-THRESHOLDS = ("neuron", "group", "layer")
-MAX_CORES = 1 << 16
-SINGLE_SPIKE = ("native", "refractory", "assumed")
-
-
-@dataclass(frozen=True)
-class CoreKind:
-    """A kind of core and the number of such cores; None: no known limit.
-
-    Attributes:
-        count: how many such cores there are, 1 to 65,536.
-        neurons: neurons per core.
-        axons_in: distinct sources that a core listens to.
-        axons_out: pairs of a neuron of the core and a core that listens to it.
-        synapse_bits: memory for weights, in bits.
-        kernel_entries, neuron_entries: memories of a convolution core, in weights and in neurons of its map.
-        source: where the numbers come from.
-
-    Examples:
-        >>> emulator.profile.CoreKind(4, neurons=256)
-        CoreKind(count=4, neurons=256, axons_in=None, axons_out=None, synapse_bits=None, kernel_entries=None, ...)
-    """
-
-    count: int
-    neurons: int | None = None
-    axons_in: int | None = None
-    axons_out: int | None = None
-    synapse_bits: int | None = None
-    kernel_entries: int | None = None
-    neuron_entries: int | None = None
-    source: str = ""
-
-    def __post_init__(self) -> None:
-        integer("count of cores", self.count, 1, MAX_CORES)
-        for name in ("neurons", "axons_in", "axons_out", "synapse_bits", "kernel_entries", "neuron_entries"):
-            value = getattr(self, name)
-            if value is not None:
-                integer(f"{name} of a core", value, 0, 1 << 62)
+__all__ = ["CoreKind", "Profile", "load", "names", "table"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +54,7 @@ class Profile:
         max_kernel: the largest side of a kernel.
         strides, pools: the strides, and the sizes of average pools, that there are.
         max_padding, max_features, max_output_side: the largest padding, number of output channels and side of a map.
-        max_destinations: how many layers a layer may feed; a chain feeds one.
+        max_destinations: how many layers a layer may feed; a chain feeds one, with residual blocks two.
         sources: parameter to the source of its value.
 
     Examples:
@@ -138,36 +101,7 @@ class Profile:
     sources: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("weight_sign", self.weight_sign, SIGNS),
-            ("thresholds", self.thresholds, THRESHOLDS),
-            ("fire", self.fire, FIRE),
-            ("update", self.update, UPDATES),
-            ("single_spike", self.single_spike, SINGLE_SPIKE),
-            ("membrane_overflow", self.membrane_overflow, POLICIES),
-            ("accumulator_overflow", self.accumulator_overflow, (None, *POLICIES)),
-        ):
-            one_of(f"profile {self.name}: {name}", value, known)
-        for name, low, high in (
-            ("weight_bits", 2, 31),
-            ("weight_shift", 0, 16),
-            ("membrane_bits", 2, 61),
-            ("threshold_bits", 1, 60),
-            ("threshold_shift", 0, 16),
-            ("decay_bits", 0, 16),
-            ("axon_delay", 0, 64),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ValueError(f"profile {self.name}: {name} must be an int from {low} to {high}, got {value!r}")
-        if self.threshold_shift > self.weight_shift:
-            raise ValueError(
-                f"profile {self.name}: threshold_shift must be at most weight_shift, got {self.threshold_shift}"
-            )
-        if sum(kind.count for kind in self.cores) > MAX_CORES:
-            raise ValueError(f"profile {self.name}: at most {MAX_CORES} cores are possible")
-        if not self.cores:
-            raise ValueError(f"profile {self.name}: cores must hold at least one kind of core")
+        check(self)
 
     @property
     def accumulator(self) -> Register:
@@ -211,9 +145,12 @@ class Profile:
         made = dict(values)
         try:
             for name in ("step_nanoseconds", "strides", "pools"):
-                made[name] = None if made.get(name) is None else tuple(made[name])
-            made["cores"] = tuple(CoreKind(**core) for core in made.get("cores", ()))
-            return cls(**made)
+                value = made.get(name)
+                made[name] = tuple(value) if isinstance(value, list) else value
+            cores = made.get("cores", ())
+            if isinstance(cores, (list, tuple)) and all(isinstance(core, dict) for core in cores):
+                cores = tuple(CoreKind(**core) for core in cores)
+            return cls(**{**made, "cores": cores})
         except TypeError as error:
             raise ValueError(f"profile is incomplete or has a value of a wrong type: {error}") from error
 
@@ -222,7 +159,7 @@ def load(profile: str | os.PathLike[str] | Profile) -> Profile:
     """A profile by name (`generic8`, `loihi-like`, `odin-like`, `speck-like`), from a TOML file, or as it is.
 
     In the file each parameter is a table with `value` and `source`, or `unknown = true` and `source`; `[[cores]]` are
-    the kinds of core.
+    the kinds of core. Raises ValueError naming the parameter that is wrong, or the profiles that there are.
 
     Examples:
         >>> emulator.profile.load("generic8").weight_bits
@@ -238,9 +175,10 @@ def load(profile: str | os.PathLike[str] | Profile) -> Profile:
         if not isinstance(entry, dict) or not isinstance(entry.get("source"), str) or not entry["source"]:
             raise ValueError(f"profile {made['name']}: {name} must be a table with a source")
         made["sources"][name] = entry["source"]
-        made[name] = (
-            [entry["low"], entry["high"]] if "low" in entry else None if entry.get("unknown") else entry.get("value")
-        )
+        if "low" in entry or "high" in entry:
+            made[name] = [entry.get("low"), entry.get("high")]
+        else:
+            made[name] = None if entry.get("unknown") else entry.get("value")
     return Profile.from_dict(made)
 
 

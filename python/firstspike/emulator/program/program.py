@@ -20,6 +20,8 @@ from .profile import Profile
 class Program:
     """A network in integers for one profile.
 
+    layers: in their order, each an `emulator.program.layers.Layer`. profile: of the chip. encoder: what makes spikes of the data
+    on the host. readout: how outputs become a class. name: for reports.
     steps: T of the input; each layer is updated for T steps from its `start`. input_shape: (height, width, channels)
     of the first layer's sources. table: one row per layer with ranges, clipping and bounds from `quantize`; it is
     for readers, nothing is computed from it.
@@ -62,6 +64,11 @@ class Program:
             raise ValueError(
                 f"steps must be at most {self.total_steps}, the step in which the last layer stops, got {self.steps}"
             )
+        last = self.layers[-1]
+        if self.readout.classes is not None and (last.neurons % self.readout.classes or last.neurons < 1):
+            raise ValueError(f"readout: classes must divide the {last.neurons} outputs, got {self.readout.classes}")
+        if self.readout.kind == "temporal-weighting":
+            self.readout.time_weights(last.stop - last.start)
         if (self.readout.kind == "membrane") == self.layers[-1].fires:
             raise ValueError(
                 f"readout {self.readout.kind!r} does not fit a last layer that "

@@ -113,6 +113,8 @@ def loads(data: bytes) -> Program:
 def save(program: Program, path: str | os.PathLike[str]) -> Path:
     """Write a program to `path`, in one step; missing folders are made.
 
+    Raises TypeError for what is no program or path, and OSError where the file cannot be written.
+
     Examples:
         >>> import os, tempfile
         >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..program.profile import Profile
 from . import scales
 
 
@@ -97,6 +98,20 @@ def held_scale(module: nn.Module) -> NDArray[np.float64] | None:
         return None
     held: NDArray[np.float64] = quantizer.scale.detach().double().cpu().numpy()
     return held
+
+
+def check_prepared_for(model: nn.Module, profile: Profile) -> None:
+    """ValueError for a profile on which a net of `qat.prepare` would be another one than was trained."""
+    for quantizer in (module for module in model.modules() if isinstance(module, FakeQuantize)):
+        if (quantizer.step, quantizer.without_bias) != (profile.weight_step, not profile.bias_bits):
+            raise ValueError(
+                f"profile must round as the one of qat.prepare: weights in steps of {quantizer.step}, "
+                f"{'without' if quantizer.without_bias else 'with'} biases; {profile.name} does not"
+            )
+        if len(quantizer.scale) > 1 and quantizer.threshold is not None and profile.thresholds == "layer":
+            raise ValueError(
+                f"profile {profile.name} has one threshold per layer, qat.prepare made the net for one per channel"
+            )
 
 
 def master_copy(module: nn.Module) -> tuple[Tensor, Tensor | None]:

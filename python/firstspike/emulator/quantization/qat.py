@@ -42,7 +42,7 @@ def prepare(
     since the zeros are trained like all weights.
 
     The copy can be pickled, saved with `torch.save` and moved to a device. Its state_dict loads into the result of
-    `prepare` with the same arguments.
+    `prepare` with the same arguments. Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> net = emulator.qat.prepare(models.mlp("64-32-10", steps=8), "generic8", bits=4)
@@ -159,6 +159,8 @@ def _round(one: CoreLayer, profile: Profile, bits: int, granularity: str, observ
 
 def is_prepared(model: nn.Module) -> bool:
     """Whether some layer of a net rounds its weight by `prepare`.
+
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> emulator.qat.is_prepared(models.mlp("64-32-10", steps=8))

@@ -24,7 +24,7 @@ from ..program.layers import LARGEST_LEAKING_BITS, Layer, Register, Shape, Short
 from ..program.profile import Profile
 from ..program.program import Program, narrow
 from . import scales
-from .fake_quantize import FakeQuantize, held_scale
+from .fake_quantize import FakeQuantize, check_prepared_for, held_scale
 from .from_modules import (
     CannotQuantize,
     CoreLayer,
@@ -93,6 +93,7 @@ def quantize(
     bits, granularity = scales.checked_bits(bits, target), scales.checked_granularity(granularity, target)
     if held - {bits}:
         raise ValueError(f"bits must be {max(held)}, for which qat.prepare made the net, got {bits}")
+    check_prepared_for(model, target)
     one_of("observer", observer, scales.OBSERVERS)
     maker = _Maker(target, bits, granularity, observer, biases == "drop", model.steps)
     program = maker.program(model, normalize, name)
@@ -230,6 +231,8 @@ class _Maker:
             scale = scales.choose_scale(
                 weight.reshape(1, -1) if one else weight, self.bits, self.profile.weight_step, self.observer
             )
+        elif threshold is not None and (scale < scales.finest_scale(threshold, pool, self.profile)).any():
+            raise ValueError(f"profile {self.profile.name} has no thresholds as large as that of qat.prepare")
         scale = np.broadcast_to(scale, (len(weight),)).copy()
         if threshold is None:
             return scale * self.coarser_readout, False

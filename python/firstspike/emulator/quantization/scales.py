@@ -128,6 +128,11 @@ def finest_scale(threshold: float, pool: int, profile: Profile) -> float:
     """The smallest scale with which the integer threshold still fits `largest_theta`."""
     grid = (1 << profile.threshold_shift) if profile.fire == "gt" else 0
     most = (largest_theta(profile) + grid) >> profile.weight_shift
+    if most < 1:
+        raise ValueError(
+            f"profile {profile.name}: its membrane and thresholds hold no threshold of one weight, "
+            f"2^{profile.weight_shift}; use more membrane_bits or threshold_bits, or a smaller weight_shift"
+        )
     scale = threshold * pool * pool / most
     while exact_ceil(threshold, scale, pool * pool) > most:
         scale = math.nextafter(scale, math.inf)

@@ -208,6 +208,8 @@ def report(
 ) -> Report:
     """The report of a run. tables: energy tables; by default the profile's, or "45nm-integer" where it names none.
 
+    Raises ValueError or TypeError naming a bad argument.
+
     Examples:
         >>> net, x = models.mlp("64-32-10", steps=8).eval(), torch.rand(20, 64)
         >>> result = emulator.run(emulator.quantize(net), x)
