@@ -77,3 +77,10 @@ def test_what_is_given_by_name_counts_as_well():
     for call in (lambda h: second(h, shortcut=h), lambda h: second(spikes=h, shortcut=h)):
         found, shortcut = counted(call)
         assert found == expected and shortcut is not None
+
+
+def test_a_normalisation_is_no_layer_of_products():
+    net = torch.nn.Sequential(torch.nn.BatchNorm2d(1), nn.DirectConv2d(1, 2, 3, steps=4), torch.nn.Identity())
+    with OperationCounter(net) as count, torch.no_grad():
+        net(torch.rand(2, 1, 4, 4))
+    assert count.means()["macs"] == 2 * 9 * 4

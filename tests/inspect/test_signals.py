@@ -45,3 +45,10 @@ def test_labels_without_a_score():
     model = models.mlp("6-4-3", steps=3)
     with pytest.raises(ValueError, match=r"labels must be classes in 0\.\.2, got 3"):
         layer_signals(model, torch.rand(2, 6), torch.tensor([0, 3]))
+
+
+def test_a_frozen_layer_has_no_gradient():
+    net = models.mlp("6-5-3", steps=4)
+    net.layers[0].weight.requires_grad_(False)
+    rows = layer_signals(net, torch.rand(4, 6), torch.tensor([0, 1, 2, 0]))
+    assert rows[0]["gradient"] is None and rows[1]["gradient"] > 0

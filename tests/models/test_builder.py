@@ -209,3 +209,16 @@ WRONG_ARGUMENTS = [
 def test_bad_arguments(options: dict[str, Any], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         build(**options)
+
+
+@pytest.mark.parametrize("part", ["a module between layers", "a quantizer", "an encoder of another kind"])
+def test_a_net_with_other_modules_in_it_has_no_config(part: str) -> None:
+    net = models.mlp("8-6-3", steps=4, encoder="latency")
+    if part == "a module between layers":
+        net.layers.insert(1, torch.nn.Identity())
+    elif part == "a quantizer":
+        net.layers[0].quantizer = torch.nn.Identity()
+    else:
+        net.encoder = torch.nn.Sequential(torch.nn.Sigmoid(), net.encoder)
+    with pytest.raises(ValueError, match="changed in a way that models.build cannot describe .its module"):
+        net.config()

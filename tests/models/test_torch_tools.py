@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from firstspike import SpikeTimes, functional, losses, models, nn, surrogate
 
@@ -123,3 +124,19 @@ def test_default_dtypes_change_nothing(spec: str, default: torch.dtype) -> None:
 def test_a_layer_of_float32_under_a_default_of_float64(default: torch.dtype) -> None:
     layer = nn.TTFSLinear(3, 2, steps=4, affine="layer")
     assert {p.dtype for p in layer.parameters()} == {torch.float32}
+
+
+def test_full_backward_pre_hooks_see_and_change_gradients_of_spikes() -> None:
+    layer, seen = nn.TTFSLinear(6, 5, steps=4), []
+    spikes = functional.ramp(torch.rand(3, 6, generator=generator(0)).requires_grad_(), steps=4)
+
+    def gradient() -> Tensor:
+        (found,) = torch.autograd.grad(layer(spikes).dense().sum(), layer.weight)
+        return found
+
+    before = gradient()
+    handle = layer.register_full_backward_pre_hook(lambda module, outputs: seen.append(outputs) or (2 * outputs[0],))
+    assert torch.equal(gradient(), 2 * before) and before.any()
+    assert len(seen) == 1 and seen[0][0].dim() == 1  # at the support
+    handle.remove()
+    assert torch.equal(gradient(), before) and len(seen) == 1

@@ -149,3 +149,10 @@ def test_small_batches(shape: tuple[int, ...]) -> None:
     assert out.shape == (STEPS, shape[0], 2)
     out.sum().backward()
     assert conv.weight.grad.shape == conv.weight.shape
+
+
+def test_maps_that_do_not_hold_the_kernel_of_a_direct_layer() -> None:
+    layer = nn.DirectConv2d(1, 2, (5, 3), padding=(0, 1), steps=4)
+    assert layer(torch.rand(2, 1, 5, 1)).shape == (2, 2, 1, 1)
+    with pytest.raises(ValueError, match=r"x must be maps that hold the kernel \(5, 3\)"):
+        layer(torch.rand(2, 1, 4, 3))

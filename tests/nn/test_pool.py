@@ -241,3 +241,12 @@ def test_bad_input(kind: type) -> None:
         kind(2)(maps([[0, 0, 0, 0]]))
     with pytest.raises(ValueError, match=r"spikes must be maps"):
         kind(2)(SpikeTimes(torch.zeros(2, 4, dtype=torch.uint8), 4))
+
+
+def test_flatten_of_torch_behind_a_max_pool() -> None:
+    spikes = SpikeTimes(spike_times((2, 3, 6, 6), 5, "mixed", generator(0)), 5)
+    layer = nn.Integrate(3 * 9, 4, steps=5)
+    chain = torch.nn.Sequential(nn.MaxPool2d(2), torch.nn.Flatten(), layer)
+    assert torch.allclose(chain(spikes), layer(nn.MaxPool2d(2)(spikes)), atol=1e-5)
+    with pytest.raises(ValueError, match="start_dim and end_dim must be 1 and -1"):
+        torch.nn.Flatten(2)(nn.MaxPool2d(2)(spikes))

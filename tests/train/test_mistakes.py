@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from firstspike import models, train
 
@@ -124,3 +124,17 @@ def test_binary_images_in_bytes_are_warned_of(config, sets):
     with pytest.warns(UserWarning, match=r"are uint8 and hold 0 and 1 alone, which a net gets as 0 and 1/255"):
         run(config.replace(epochs=1, standardize=True), binary)
     run(config.replace(epochs=1), tuple(dataclasses.replace(part, images=part.images.float()) for part in binary))
+
+
+def test_a_loss_that_sums_is_refused(config, sets):
+    with pytest.raises(ValueError, match="loss must be the mean over a batch or one value per sample"):
+        run(config, sets, loss=nn.CrossEntropyLoss(reduction="sum"))
+
+
+def test_a_loader_of_unknown_length_is_refused(config, sets):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter([])
+
+    with pytest.raises(TypeError, match="the train DataLoader must know its number of batches .*Stream"):
+        run(config, (DataLoader(Stream()), sets[1]))

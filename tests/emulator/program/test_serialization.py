@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firstspike import emulator as em
+from firstspike import models
 from firstspike.emulator.program import serialization
 
 from ..fuzz import change_one, run_once
@@ -158,3 +159,24 @@ def test_damaged_bytes(changes, end):
 @given(st.data())
 def test_any_value_at_any_place_of_the_header(data):
     attempt(rewritten(lambda header: change_one(data, header)))
+
+
+@pytest.mark.parametrize("classes", [0, -1, 3, 20, "4"])
+def test_classes_that_do_not_divide_the_outputs(classes):
+    program = em.quantize(net("30-20-10", encoder="latency"), "generic8")
+    with pytest.raises((ValueError, TypeError), match="classes"):
+        replace(program, readout=replace(program.readout, classes=classes))
+
+
+def test_time_weights_that_do_not_tell_the_steps_apart():
+    def made(steps, gamma):
+        options = {"readout": "twd-exp", "encoder": "latency", "gamma": gamma, "population": 1}
+        return em.quantize(models.mlp("6-5-3", steps=steps, **options), "generic8")
+
+    assert made(100, 1.2).steps == 100 and made(20, 2.0).steps == 20
+    for steps, gamma in ((254, 1.2), (110, 1.2), (40, 2.0)):
+        with pytest.raises(
+            ValueError, match="temporal weighting with gamma = .* use a gamma nearer to 1, or fewer steps"
+        ):
+            made(steps, gamma)
+    assert not em.check(models.mlp("6-5-3", steps=254, readout="twd-exp", encoder="latency"), "generic8").fits
