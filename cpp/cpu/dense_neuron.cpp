@@ -12,14 +12,6 @@ namespace firstspike {
 namespace {
 constexpr int64_t kNeuronsPerTask = 4096;
 
-template <class Run>
-void each_block(int64_t neurons, int threads, Run&& run) {
-    parallel_for((neurons + kNeuronsPerTask - 1) / kNeuronsPerTask, threads, [&](int64_t task) {
-        const int64_t from = task * kNeuronsPerTask;
-        run(from, std::min(kNeuronsPerTask, neurons - from));
-    });
-}
-
 // What a block of neurons carries from step to step.
 struct State {
     float membrane[kNeuronsPerTask] = {};
@@ -29,7 +21,7 @@ struct State {
 }  // namespace
 
 void fire_dense(const float* current, int64_t steps, int64_t neurons, const Neuron& neuron, int threads, float* spikes) {
-    each_block(neurons, threads, [&](int64_t from, int64_t n) {
+    parallel_blocks(neurons, kNeuronsPerTask, threads, [&](int64_t from, int64_t n) {
         State state;
         for (int64_t t = 0; t < steps; ++t) {
             const float* x = current + t * neurons + from;
@@ -45,7 +37,7 @@ void fire_dense(const float* current, int64_t steps, int64_t neurons, const Neur
 
 void fire_dense_gradient(const float* current, const float* gradient, int64_t steps, int64_t neurons, const Neuron& neuron,
                          const Surrogate& surrogate, int threads, float* current_gradient) {
-    each_block(neurons, threads, [&](int64_t from, int64_t n) {
+    parallel_blocks(neurons, kNeuronsPerTask, threads, [&](int64_t from, int64_t n) {
         State state;
         for (int64_t t = 0; t < steps; ++t) {  // direct[t]: up to the spike
             const int64_t at = t * neurons + from;

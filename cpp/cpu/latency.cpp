@@ -1,6 +1,5 @@
 #include "latency.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "../core/layer.h"
@@ -25,10 +24,8 @@ void block(const float* __restrict x, int64_t units, float last, uint8_t* __rest
 
 void linear_latency(const float* x, int64_t units, int64_t steps, int threads, uint8_t* times) {
     constexpr int64_t kUnitsPerTask = 16384;
-    parallel_for((units + kUnitsPerTask - 1) / kUnitsPerTask, threads, [&](int64_t task) {
-        const int64_t from = task * kUnitsPerTask;
-        block(x + from, std::min(kUnitsPerTask, units - from), static_cast<float>(steps - 1), times + from);
-    });
+    parallel_blocks(units, kUnitsPerTask, threads,
+                    [&](int64_t from, int64_t number) { block(x + from, number, static_cast<float>(steps - 1), times + from); });
 }
 
 }  // namespace firstspike

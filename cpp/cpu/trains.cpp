@@ -11,16 +11,11 @@ namespace firstspike {
 
 namespace {
 constexpr int64_t kNeuronsPerTask = 16384;
-
-template <class Run>
-void each_block(int64_t neurons, int threads, Run&& run) {
-    parallel_for((neurons + kNeuronsPerTask - 1) / kNeuronsPerTask, threads,
-                 [&](int64_t task) { run(task * kNeuronsPerTask, std::min((task + 1) * kNeuronsPerTask, neurons)); });
-}
 }  // namespace
 
 void times_from_dense(const float* spikes, int64_t steps, int64_t neurons, int threads, uint8_t* times) {
-    each_block(neurons, threads, [&](int64_t from, int64_t to) {
+    parallel_blocks(neurons, kNeuronsPerTask, threads, [&](int64_t from, int64_t number) {
+        const int64_t to = from + number;
         std::fill(times + from, times + to, static_cast<uint8_t>(kSilent));
         for (int64_t t = steps - 1; t >= 0; --t)  // downwards: the first spike wins
             for (int64_t i = from; i < to; ++i) times[i] = spikes[t * neurons + i] != 0.0f ? static_cast<uint8_t>(t) : times[i];
@@ -28,7 +23,8 @@ void times_from_dense(const float* spikes, int64_t steps, int64_t neurons, int t
 }
 
 void dense_from_times(const uint8_t* times, int64_t steps, int64_t neurons, int threads, float* spikes) {
-    each_block(neurons, threads, [&](int64_t from, int64_t to) {
+    parallel_blocks(neurons, kNeuronsPerTask, threads, [&](int64_t from, int64_t number) {
+        const int64_t to = from + number;
         for (int64_t t = 0; t < steps; ++t)
             for (int64_t i = from; i < to; ++i) spikes[t * neurons + i] = times[i] == t ? 1.0f : 0.0f;
     });
@@ -62,7 +58,8 @@ Support support_from_dense(const float* gradient, int64_t sites, int64_t channel
 void gather_at_support(const float* gradient, int64_t sites, int64_t channels, const SupportView& support, int threads,
                        float* out) {
     const int64_t tiles = Tiles{channels}.number(), groups = sites * tiles;
-    each_block(groups, threads, [&](int64_t from, int64_t to) {
+    parallel_blocks(groups, kNeuronsPerTask, threads, [&](int64_t from, int64_t number) {
+        const int64_t to = from + number;
         for (int64_t group = from; group < to; ++group)
             for (int64_t e = support.offset[group]; e < support.offset[group + 1]; ++e)
                 out[e] = gradient[(support.step[e] * sites + group / tiles) * channels + group % tiles * kTile + support.lane[e]];

@@ -116,4 +116,13 @@ void parallel_for(int64_t tasks, int threads, Task&& task) {
     if (context.error) std::rethrow_exception(context.error);
 }
 
+// Calls run(from, number) for the blocks of `block` of [0, items); the last may be smaller.
+template <class Run>
+void parallel_blocks(int64_t items, int64_t block, int threads, Run&& run) {
+    parallel_for((items + block - 1) / block, threads, [&](int64_t task) {
+        const int64_t from = task * block, left = items - from;
+        run(from, left < block ? left : block);
+    });
+}
+
 }  // namespace firstspike

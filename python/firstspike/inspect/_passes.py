@@ -13,7 +13,10 @@ from ..spikes import SpikeTimes
 
 def taken(module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, SpikeTimes | None]:
     """What a module was called with: its input, None without one, and its shortcut; both by place or by name."""
-    bound = signature(module.forward).bind(*arguments, **named).arguments
+    try:
+        bound = signature(module.forward).bind(*arguments, **named).arguments
+    except (TypeError, ValueError):  # a forward that Python cannot look into
+        bound = dict(named)
     received = arguments[0] if arguments else next(iter(bound.values()), None)
     shortcut = bound.get("shortcut")
     return received, shortcut if isinstance(shortcut, SpikeTimes) else None
