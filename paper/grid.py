@@ -46,12 +46,13 @@ class Condition:
 class Setup:
     """A data set and a net with their settings, as the profile names them.
 
-    large: run with `--large` only. rows: settings of single rows with this setup, by label.
+    large: run with `--large` only. superseded: a later setup is ahead of it; the report has it, README.md has not. rows: settings of single rows with this setup, by label.
     """
 
     name: str
     title: str
     large: bool
+    superseded: bool
     rows: dict[str, dict[str, Any]]
     settings: dict[str, Any]
 
@@ -137,7 +138,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _setup(name: str, value: dict[str, Any]) -> Setup:
-    return Setup(name, value.pop("title"), value.pop("large", False), value.pop("rows", {}), value)
+    large, superseded = value.pop("large", False), value.pop("superseded", False)
+    return Setup(name, value.pop("title"), large, superseded, value.pop("rows", {}), value)
 
 
 def _conditions(

@@ -4,7 +4,7 @@
     python paper/readme.py --check   writes nothing; exit status 1 where the README differs
 
 The marks are the lines `<!-- results PROFILE -->` and `<!-- end -->`; `<!-- results PROFILE short -->` for the accuracies alone
-of the rows that were run and have a published one beside them.
+of the rows that were run, have a published one beside them and were not superseded by a later setup.
 """
 
 import sys
@@ -48,13 +48,14 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def block(profile: Profile, store: Store, short: bool = False) -> str:
     """The README's results: the main columns of Table 1, in Markdown; of the setups that need `--large` those that were run.
 
-    short: only rows that were run and have a published accuracy beside them, with their accuracies alone.
+    short: only rows that were run, have a published accuracy beside them and are not superseded, with their accuracies alone.
     """
     table = table1(profile, store)
     large = table.raw["setup"].map(lambda name: profile.setups[name].large)
     raw = table.raw[~large | (table.raw["seeds"] > 0)].reset_index(drop=True)
     if short:
-        raw = raw[(raw["seeds"] > 0) & raw["published"].notna()].reset_index(drop=True)
+        superseded = raw["setup"].map(lambda name: profile.setups[name].superseded)
+        raw = raw[(raw["seeds"] > 0) & raw["published"].notna() & ~superseded].reset_index(drop=True)
     wanted = SHORT if short else WANTED
     columns: tuple[Column, ...] = tuple(column for column in table.columns if column.name in wanted)
     return markdown(Table(table.name, table.caption, raw, columns).shown)
