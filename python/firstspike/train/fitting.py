@@ -58,7 +58,7 @@ def fit(
 
     A run that is killed at any time and called again resumes after its last finished epoch, and ends with the same bits
     as one that was not interrupted (with a DataLoader: if its data set and workers draw from torch's generators only).
-    Called after its end, it only reads the result and the net; with a larger `config.epochs`, it continues from the last
+    Called again after the run has ended, it only reads the result and the net; with a larger `config.epochs`, it continues from the last
     epoch, with the learning rates of the longer schedule; a mean of the weights (`config.average_epochs`) then has only
     steps of the added epochs. Under torchrun the processes share each batch; they need one file system. From then on the
     process keeps memory that it frees (`firstspike.train.allocator.keep_freed_memory`).
@@ -71,8 +71,9 @@ def fit(
             (`data.from_arrays`), or a DataLoader of (input, label).
         images: a folder of images (`data.load_images`), instead of `config.data`.
         root, download: where `config.data` is looked for, and whether it may be fetched, see `data.load`.
-        model: a net to train instead of the one that `config.spec` describes; it is changed, and left in eval mode. Of
-            firstspike's layers alone, `load_model` makes it again; one with code of its own must be given to it.
+        model: a net to train instead of the one that `config.spec` describes; it is changed, and left in eval mode.
+            The config's settings of the net (`steps` to `dropout`) then have no effect. `load_model` rebuilds a net of
+            firstspike's layers alone; one with code of its own must be given to it.
         loss: from scores [B, classes] and labels [B] to the mean loss or one loss per sample, instead of the
             cross-entropy.
         optimizer: makes the optimizer of a net, instead of `config.optimizer`, such as
