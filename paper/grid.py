@@ -46,7 +46,8 @@ class Condition:
 class Setup:
     """A data set and a net with their settings, as the profile names them.
 
-    large: run with `--large` only. superseded: a later setup is ahead of it; the report has it, README.md has not. rows: settings of single rows with this setup, by label.
+    large: run with `--large` only. superseded: a later setup is ahead of it; the report has it, README.md has not.
+    rows: settings of single rows with this setup, by label.
     """
 
     name: str

@@ -35,9 +35,10 @@ class Synapse(BackwardHooks):
     dropout: in training each neuron that sends spikes is silent with probability p in [0, 0.99], drawn from torch's
     generator, and W is scaled by 1 / (1 - p).
 
-    `steps` is T, `fan_in` N the weight's elements per output. `gain` is the factor that keeps the variance of the current (PSC) at 1 where the
-    paper's derivation does not hold (ours, see `init.ettfs_`), else 1. `quantizer` is None, or a module with
-    forward(weight, bias) -> (weight, bias) that is applied to the effective weight and bias, as in quantisation-aware training.
+    `steps` is T, `fan_in` N the weight's elements per output. `gain` is the factor that keeps the variance of the current
+    (PSC) at 1 where the paper's derivation does not hold (ours, see `init.ettfs_`), else 1. `quantizer` is None, or a module
+    with forward(weight, bias) -> (weight, bias) that is applied to the effective weight and bias, as in quantisation-aware
+    training.
     Raises ValueError or TypeError naming a bad argument.
 
     Examples:
