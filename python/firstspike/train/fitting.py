@@ -60,8 +60,8 @@ def fit(
     as one that was not interrupted (with a DataLoader: if its data set and workers draw from torch's generators only).
     Called again after the run has ended, it only reads the result and the net; with a larger `config.epochs`, it continues
     from the last epoch, with the learning rates of the longer schedule; a mean of the weights (`config.average_epochs`)
-    then has only steps of the added epochs. Under torchrun the processes share each batch; they need one file system. From then on the
-    process keeps memory that it frees (`firstspike.train.allocator.keep_freed_memory`).
+    then has only steps of the added epochs. Under torchrun the processes share each batch; they need one file system. From
+    then on the process keeps memory that it frees (`firstspike.train.allocator.keep_freed_memory`).
 
     Args:
         config: the run.
