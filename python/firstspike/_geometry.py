@@ -75,6 +75,13 @@ def shortcut_stride(size: tuple[int, int], out: tuple[int, int]) -> tuple[int, i
     return max(1, -(-size[0] // out[0])), max(1, -(-size[1] // out[1]))
 
 
+def shortcut_lies(size: tuple[int, ...], out: tuple[int, ...], strides: tuple[int, int]) -> bool:
+    """Whether the rows and columns that a shortcut takes are those at which a layer or block with these strides has its sites."""
+    found = shortcut_stride((size[0], size[1]), (out[0], out[1]))
+    counts = all(-(-have // every) == want for have, every, want in zip(size, found, out, strict=True))
+    return counts and all(want == 1 or every == stride for want, every, stride in zip(out, found, strides, strict=True))
+
+
 def out_size(size: int, kernel: int, stride: int = 1, padding: int = 0) -> int:
     """Height or width of a convolution's output."""
     return (size + 2 * padding - kernel) // stride + 1

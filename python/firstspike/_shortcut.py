@@ -10,7 +10,7 @@ from torch import Tensor
 
 from . import _checks
 from ._cat import cat
-from ._geometry import Geometry, shortcut_stride
+from ._geometry import Geometry, shortcut_lies, shortcut_stride
 from .ops import anchors
 from .ops._library import TILES
 from .spikes import SpikeTimes
@@ -91,6 +91,12 @@ def _strides(shortcut: SpikeTimes, geometry: Geometry) -> tuple[int, int]:
     down, across = shortcut_stride(size, out)
     if (-(-size[0] // down), -(-size[1] // across)) != out:
         raise ValueError(f"every n-th row and column of shortcut must be as many as the output's {out}, got {size}")
+    strides = geometry.pool * geometry.stride_y, geometry.pool * geometry.stride_x
+    if size == (geometry.height, geometry.width) and not shortcut_lies(size, out, strides):
+        raise ValueError(
+            f"shortcut of the size of spikes, {size}, must have its rows and columns where the layer's output has them: "
+            f"every {strides[0]}-th and {strides[1]}-th make no {out}; crop it, or pad the layer"
+        )
     pads, kernels = (geometry.pad_y, geometry.pad_x), (geometry.kernel_height, geometry.kernel_width)
     if any(2 * pad > kernel - 1 for pad, kernel in zip(pads, kernels, strict=True)):
         raise ValueError(f"shortcut needs a padding of at most half the kernel {kernels}, got {pads}")

@@ -12,7 +12,7 @@ import torch
 from . import _provenance
 from ._extension import backends
 
-# What an optional package serves, and the extra that brings it.
+# What an optional package serves.
 OPTIONAL = {
     "scikit-learn": "the data set digits",
     "torchvision": "CIFAR-10 and CIFAR-100",

@@ -130,9 +130,9 @@ def conv2d(
     spikes: map [B, C, H, W], average-pooled by `avg_pool` first (a remainder is cropped). weight: float32 [O, C, kh, kw]. bias:
     float32 [O]. stride, padding: int or (vertical, horizontal). decay: in (0, 2]. threshold: as in `linear`.
     shortcut: map [B, M, H', W'] of the output's size, M <= O, of which channel i is added to the current of channel i,
-    times `shortcut_scale` as in `linear`; or a larger map, of which every n-th row and column counts. It needs a padding of at
-    most half the kernel. Returns SpikeTimes [B, O, H', W'] with sizes as in torch.nn.functional.conv2d. Raises ValueError or
-    TypeError naming a bad argument.
+    times `shortcut_scale` as in `linear`; or a larger map H x W, of which every n-th row and column counts, n = ceil(H / H')
+    and ceil(W / W'). It needs a padding of at most half the kernel. Returns SpikeTimes [B, O, H', W'] with sizes
+    as in torch.nn.functional.conv2d. Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> spikes = SpikeTimes(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), steps=4)

@@ -28,6 +28,7 @@ CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], dict[s
     "conv, rectangular": ((2, 5, 6, 5), (7, 5, 3, 1), (2, 7, 6, 5), {"padding": (1, 0)}),
     "conv, no padding": ((2, 5, 6, 5), (7, 5, 3, 3), (2, 7, 4, 3), {}),
     "conv, strided": ((2, 5, 6, 6), (7, 5, 3, 3), (2, 5, 6, 6), {"padding": 1, "stride": 2}),
+    "conv, strided, odd": ((2, 5, 7, 5), (7, 5, 3, 3), (2, 5, 7, 5), {"padding": 1, "stride": 2}),
     "conv, strided, small shortcut": ((2, 5, 6, 5), (7, 5, 3, 3), (2, 4, 3, 3), {"padding": 1, "stride": 2}),
     "conv, pooled": ((2, 5, 7, 6), (7, 5, 3, 3), (2, 7, 3, 3), {"padding": 1, "avg_pool": 2}),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -222,3 +223,12 @@ def test_a_last_layer_of_another_kind_is_observed() -> None:
     layers = [fs.DirectLinear(6, 8, steps=5), First()]
     net = models.TTFSNet(layers, encoder=torch.nn.Identity(), readout="first-spike", input_shape=(6,))
     assert [spikes.shape for spikes in net.observe(torch.rand(2, 6)).layers] == [(2, 8), (2, 4)]
+
+
+def test_observations_of_threads_do_not_mix() -> None:
+    net = models.build("4C3-R(4C3-4C3)-R(4C3-4C3)-4", input_shape=(1, 6, 6), steps=STEPS, generator=generator(0))
+    alone = net.observe(images()).layers
+    with ThreadPoolExecutor(4) as pool:
+        for seen in pool.map(lambda _: net.observe(images()), range(12)):
+            assert len(seen.layers) == len(alone)
+            assert all(torch.equal(a.times, b.times) for a, b in zip(seen.layers, alone, strict=True))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import firstspike as fs
-from firstspike import SpikeTimes, encode, functional, models, nn
+from firstspike import SpikeTimes, emulator, encode, functional, models, nn
 
 from ..samples import generator, spike_times
 
@@ -168,11 +168,37 @@ def test_a_stride_on_maps_of_any_size(size: int) -> None:
     assert torch.equal(block(spikes).times, spikes.times[:, :, ::2, ::2])
 
 
+@pytest.mark.parametrize(
+    ("spec", "size"),
+    [
+        ("4C3-AP2-R(4C3-4C3)-10", 7),
+        ("4C3-R(4C3-4C3s3)-10", 4),
+        ("4C3-R(4C3s2-4C3s2)-10", 5),
+        ("4C3-AP2-R(4C3-4C3s2)-10", 6),
+    ],
+)
+def test_blocks_whose_shortcut_would_lie_elsewhere_are_refused(spec: str, size: int) -> None:
+    with pytest.raises(ValueError, match="one row in .* and one column in .* must make its output"):
+        models.build(spec, input_shape=(1, size, size), steps=5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "size"), [("4C3-AP2-R(4C3s2-4C3)-10", 7), ("4C3-AP2-R(4C3-4C3)-10", 3), ("4C3-R(4C3s2-4C3s2)-10", 12)]
+)
+def test_blocks_whose_shortcut_lies_under_the_output(spec: str, size: int) -> None:
+    net = models.build(spec, input_shape=(1, size, size), steps=5)
+    assert net(torch.rand(2, 1, size, size)).shape == (2, 10)
+    emulator.quantize(net, "generic8")
+
+
 def test_a_pool_that_leaves_a_rest_is_refused() -> None:
-    with pytest.raises(ValueError, match="one row and column in 2 of the map before the pool"):
-        models.build("4C3-AP2-R(4C3-4C3)-10", input_shape=(1, 8, 7), steps=5)
     layers = [nn.TTFSConv2d(4, 4, 3, padding=1, steps=5, avg_pool=2), nn.TTFSConv2d(4, 4, 3, padding=1, steps=5)]
     spikes = encode.latency(torch.rand(2, 4, 7, 7, generator=generator(0)), 5)
-    with pytest.raises(ValueError, match="one row and column in 2 lies under"):
+    with pytest.raises(ValueError, match="one row in 2 and one column in 2 make the block's output"):
         nn.Residual(layers)(spikes)
     assert nn.Residual(layers)(spikes[:, :, :6, :6]).shape == (2, 4, 3, 3)
+    chain = torch.nn.Sequential(nn.LatencyEncoder(5), nn.Residual(layers), nn.Integrate(36, 3, steps=5))
+    with pytest.raises(ValueError, match="one row in 2 and one column in 2 make the block's output"):
+        emulator.quantize(models.as_net(chain, input_shape=(4, 7, 7)), "generic8")
+    with pytest.raises(ValueError, match="must have its rows and columns where the layer's output has them"):
+        layers[0](spikes, spikes)

@@ -16,9 +16,9 @@ def taken(module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any
     try:
         bound = signature(module.forward).bind(*arguments, **named).arguments
     except (TypeError, ValueError):  # a forward that Python cannot look into
-        bound = dict(named)
-    received = arguments[0] if arguments else next(iter(bound.values()), None)
-    shortcut = bound.get("shortcut")
+        bound = {}
+    received = arguments[0] if arguments else next(iter(named.values()), None)
+    shortcut = bound.get("shortcut", named.get("shortcut", arguments[1] if len(arguments) > 1 else None))
     return received, shortcut if isinstance(shortcut, SpikeTimes) else None
 
 

@@ -65,7 +65,8 @@ def products(units: Tensor, layer: Any) -> float:
     if weight.dim() == 2:
         return float(units.sum(dtype=torch.float64)) * weight.shape[0]
     ones = units.new_ones(1, 1, *weight.shape[2:])
-    reached = F.conv2d(units.sum(1, keepdim=True), ones, stride=layer.stride, padding=layer.padding)
+    convolution = (F.conv1d, F.conv2d, F.conv3d)[weight.dim() - 3]
+    reached = convolution(units.sum(1, keepdim=True), ones, stride=layer.stride, padding=layer.padding)
     return float(reached.sum(dtype=torch.float64)) * weight.shape[0]
 
 
@@ -164,9 +165,11 @@ class OperationCounter:
 
 
 def _has_products(module: nn.Module) -> bool:
-    """Whether a module multiplies its input by a matrix or by kernels; a normalisation has a weight as well."""
+    """Whether a module multiplies its input by a matrix or by kernels; others have a weight as well."""
     weight = getattr(module, "weight", None)
-    return isinstance(weight, Tensor) and (weight.dim() == 2 or (weight.dim() == 4 and hasattr(module, "stride")))
+    if not isinstance(weight, Tensor) or isinstance(module, (nn.Embedding, nn.LayerNorm)):
+        return False
+    return weight.dim() == 2 or (weight.dim() in (3, 4, 5) and hasattr(module, "stride"))
 
 
 def _samples(layer: nn.Module, output: SpikeTimes | Tensor) -> int:

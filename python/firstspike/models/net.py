@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -137,8 +138,12 @@ class TTFSNet(nn.Module):
         if seen is None:
             signal = run_layers(layers, signal)
         else:
-            with _kept(layers, seen):
-                for layer in layers:
+            for layer in layers:
+                if isinstance(layer, fs.FiringLayer):
+                    signal = layer(signal)
+                    seen.append(signal)
+                    continue
+                with _kept(layer, seen):
                     signal = layer(signal)
             if last is None and isinstance(signal, SpikeTimes) and not any(signal.times is own.times for own in seen):
                 seen.append(signal)  # of a last layer of another kind
@@ -210,14 +215,15 @@ class TTFSNet(nn.Module):
 
 
 @contextmanager
-def _kept(layers: Iterable[nn.Module], seen: list[SpikeTimes]) -> Iterator[None]:
-    """Within it, `seen` gets what every firing layer sends, also those of blocks and of Sequentials."""
+def _kept(module: nn.Module, seen: list[SpikeTimes]) -> Iterator[None]:
+    """Within it, `seen` gets what every firing layer inside a module sends that this thread runs."""
+    own = get_ident()
 
-    def keep(module: nn.Module, arguments: Any, output: Any) -> None:
-        seen.append(output[0] if isinstance(output, tuple) else output)
+    def keep(layer: nn.Module, arguments: Any, output: Any) -> None:
+        if get_ident() == own:
+            seen.append(output[0] if isinstance(output, tuple) else output)
 
-    found = {part: None for layer in layers for part in layer.modules() if isinstance(part, fs.FiringLayer)}
-    hooks = [layer.register_forward_hook(keep) for layer in found]
+    hooks = [part.register_forward_hook(keep) for part in module.modules() if isinstance(part, fs.FiringLayer)]
     try:
         yield
     finally:

@@ -48,8 +48,8 @@ def _refused(what: str) -> ValueError:
 
 
 def _kinds(net: nn.Module) -> dict[str, type[nn.Module]]:
-    """The class of every module by its name."""
-    return {name: type(module) for name, module in net.named_modules()}
+    """The class of every module within the net by its name."""
+    return {name: type(module) for name, module in net.named_modules() if name}
 
 
 def _settings(net: nn.Module) -> list[tuple[str, dict[str, Any]]]:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from .. import _checks
+from .._geometry import shortcut_lies
 from .grammar import POOLS, Conv, Linear, Pool, Residual, Token, fail, parse
 
 
@@ -36,16 +37,16 @@ def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = N
     elif len(input_shape) != 3:
         raise fail(spec, tokens[0], f"a convolution needs input_shape (channels, height, width), got {input_shape}")
     sized, size = [], input_shape
-    pooled: tuple[Pool, tuple[int, ...]] | None = None  # an average pool just before, and the map that it takes
+    source, pool = size, 1  # the map that the next layer takes, and the window of an average pool between
     for token in tokens:
-        if isinstance(token, Residual) and pooled is not None and isinstance(token.body[0], Conv):
-            factor, (rows, columns) = pooled[0].factor, pooled[1][1:]
-            if rows % factor or columns % factor:
-                raise fail(spec, token, f"the block's shortcut takes one row and column in {factor} of the map before "
-                           f"the pool, whose {rows} x {columns} must be multiples of {factor}")  # fmt: skip
-        pooled = (token, size) if isinstance(token, Pool) and token.kind == "avg" else None
         layer, size = _sized(spec, token, size)
+        if isinstance(token, Residual) and isinstance(token.body[0], Conv):
+            _check_shortcut(spec, token, source, pool, size)
         sized.append(layer)
+        if isinstance(token, Pool) and token.kind == "avg":
+            pool *= token.factor
+        else:
+            source, pool = size, 1
     return sized
 
 
@@ -71,6 +72,17 @@ def _sized(spec: str, token: Token, before: tuple[int, ...]) -> tuple[SizedLayer
             spec, token, f"the block's input of shape {before} must have at most the channels of its output, {shape}"
         )
     return SizedLayer(token, before[0], shape[0], tuple(body)), shape
+
+
+def _check_shortcut(spec: str, token: Residual, source: tuple[int, ...], pool: int, out: tuple[int, ...]) -> None:
+    """Refuse a block whose shortcut would not lie under its output."""
+    kernels = [part for part in token.body if isinstance(part, Conv)]
+    rows, columns = (pool * math.prod([part.stride[axis] for part in kernels]) for axis in (0, 1))
+    if not shortcut_lies(source[1:], out[1:], (rows, columns)):
+        where = f"the map before the pool, {source[1:]}" if pool > 1 else f"the block's input, {source[1:]}"
+        raise fail(
+            spec, token, f"one row in {rows} and one column in {columns} of {where}, must make its output, {out[1:]}"
+        )
 
 
 def check_input_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -138,6 +138,7 @@ def _shortcut(nir: Any, block: fs.Residual, before: tuple[int, ...], shape: tupl
     np.fill_diagonal(weight, scale if len(scale) == 1 else scale[: before[0]])
     if len(shape) == 1:
         return nir.Linear(weight)
+    block.check_places(before[1:], shape[1:])
     return nir.Conv2d(
         input_shape=before[1:],
         weight=weight[:, :, None, None],

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import _checks
-from .._geometry import shortcut_stride
+from .._geometry import shortcut_lies
 from ..spikes import SpikeTimes
 from ._hooks import BackwardHooks
 from .firing import FiringLayer
@@ -61,19 +61,24 @@ class Residual(BackwardHooks):
         for layer in list(self.layers)[:-1]:
             signal = layer(signal)
         fired: SpikeTimes = self.layers[-1](signal, spikes, shortcut_scale=self.scale)
-        if len(fired.shape) == 4 and fired.shape[2:] != spikes.shape[2:]:
-            self._check_places(spikes.shape[2:], fired.shape[2:])
+        if len(fired.shape) == 4:
+            self.check_places(spikes.shape[2:], fired.shape[2:])
         return fired
 
-    def _check_places(self, size: tuple[int, ...], out: tuple[int, ...]) -> None:
-        """Refuse a shortcut whose rows and columns are not those at which the block's kernels lie."""
-        for axis, found in enumerate(shortcut_stride((size[0], size[1]), (out[0], out[1]))):
-            stride = math.prod(layer.avg_pool * layer.stride[axis] for layer in self.layers)  # type: ignore[operator,index,misc]
-            if out[axis] > 1 and found != stride:
-                raise ValueError(
-                    f"spikes must be maps of which one row and column in {stride} lies under the block's output, "
-                    f"{tuple(out)} for {tuple(size)}: with a pool in front, maps that its window divides"
-                )
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Of how many rows and columns of the block's input one lies under each of its output: pools and strides together."""
+        rows = [layer.avg_pool * layer.stride[0] for layer in self.layers if isinstance(layer, TTFSConv2d)]
+        columns = [layer.avg_pool * layer.stride[1] for layer in self.layers if isinstance(layer, TTFSConv2d)]
+        return math.prod(rows), math.prod(columns)
+
+    def check_places(self, size: tuple[int, ...], out: tuple[int, ...]) -> None:
+        """ValueError for an input of that height and width whose shortcut would lie beside the block's output."""
+        if not shortcut_lies(size, out, self.strides):
+            raise ValueError(
+                f"spikes must be maps of which one row in {self.strides[0]} and one column in {self.strides[1]} make the "
+                f"block's output, {tuple(out)}, got {tuple(size)}"
+            )
 
     def fold(self) -> Self:
         """`Synapse.fold` of all layers, in place; where the last one has thresholds per neuron, the scale is in units of them."""

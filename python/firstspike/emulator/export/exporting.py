@@ -97,7 +97,7 @@ def export_c(
         operations = float(made.operations.mean())
     files = [write_text(folder / name, text) for name, text in texts.items()]
     files += [write_npz(program, folder / "network.npz"), *write_mem(program, folder / "mem")]
-    _remove_leftovers(folder, files, fixed.joinpath("main.c").read_text(encoding="utf-8"))
+    _remove_leftovers(folder, files, fixed.joinpath("main.c").read_bytes())
     sizes = c_network.sizes(program)
     return Exported(
         files,
@@ -109,10 +109,10 @@ def export_c(
     )
 
 
-def _remove_leftovers(folder: Path, written: list[Path], main: str) -> None:
+def _remove_leftovers(folder: Path, written: list[Path], main: bytes) -> None:
     """Remove what an earlier export into the folder wrote and this one did not: other vectors, and tables of more layers."""
     earlier = [folder / "fs_vectors.h", folder / "fs_vectors.c", *(folder / "mem").glob("layer.*.mem")]
-    if (folder / "main.c").is_file() and (folder / "main.c").read_text(encoding="utf-8") == main:
+    if (folder / "main.c").is_file() and (folder / "main.c").read_bytes() == main:
         earlier.append(folder / "main.c")  # not one of the user's own
     for path in earlier:
         if path not in written:

@@ -27,7 +27,7 @@ def _check_layer(layer: Layer, profile: Profile) -> None:
         different = len(np.unique(layer.theta)) if layer.fires else 0
         allowed = 1 if profile.thresholds == "layer" else profile.threshold_groups
         _at_most(layer, "thresholds", different, allowed)
-    if profile.pools is not None and layer.pool not in profile.pools:
+    if profile.pools is not None and layer.pool not in (1, *profile.pools):
         raise DoesNotFit(layer.name, "pool", layer.pool, _any_of(profile.pools))
     if layer.kind != "conv" and not on_convolution_core:
         return
@@ -36,7 +36,7 @@ def _check_layer(layer: Layer, profile: Profile) -> None:
     _at_most(layer, "padding", max(layer.padding), profile.max_padding)
     _at_most(layer, "features", features, profile.max_features)
     _at_most(layer, "output side", max(layer.out_shape[:2]), profile.max_output_side)
-    for stride in layer.stride:
+    for stride in layer.stride if layer.kind == "conv" else ():
         if profile.strides is not None and stride not in profile.strides:
             raise DoesNotFit(layer.name, "stride", stride, _any_of(profile.strides))
 

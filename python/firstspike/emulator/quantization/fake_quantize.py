@@ -100,9 +100,11 @@ def held_scale(module: nn.Module) -> NDArray[np.float64] | None:
     return held
 
 
-def check_prepared_for(model: nn.Module, profile: Profile) -> None:
-    """ValueError for a profile on which a net of `qat.prepare` would be another one than was trained."""
+def check_prepared_for(model: nn.Module, profile: Profile, bits: int) -> None:
+    """ValueError for a profile and bits with which a net of `qat.prepare` would be another one than was trained."""
     for quantizer in (module for module in model.modules() if isinstance(module, FakeQuantize)):
+        if quantizer.bits != bits:
+            raise ValueError(f"bits must be {quantizer.bits}, for which qat.prepare made the net, got {bits}")
         if (quantizer.step, quantizer.without_bias) != (profile.weight_step, not profile.bias_bits):
             raise ValueError(
                 f"profile must round as the one of qat.prepare: weights in steps of {quantizer.step}, "

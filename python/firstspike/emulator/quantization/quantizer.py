@@ -91,9 +91,7 @@ def quantize(
     if bits is None and held:
         bits = max(held)
     bits, granularity = scales.checked_bits(bits, target), scales.checked_granularity(granularity, target)
-    if held - {bits}:
-        raise ValueError(f"bits must be {max(held)}, for which qat.prepare made the net, got {bits}")
-    check_prepared_for(model, target)
+    check_prepared_for(model, target, bits)
     one_of("observer", observer, scales.OBSERVERS)
     maker = _Maker(target, bits, granularity, observer, biases == "drop", model.steps)
     program = maker.program(model, normalize, name)
@@ -154,7 +152,7 @@ class _Maker:
         one = self.granularity == "tensor" or not fires or compared
         block, source = core_layer.block, core_layer.source
         beside = None if block is None else shortcut_scale(block, shapes[source + 1][2])
-        scale, limited = self._scale(module, weight, threshold if fires else None, pool, one, beside)
+        scale, limited = self._scale(module, name, weight, threshold if fires else None, pool, one, beside)
         column = scale.reshape(-1, *[1] * (weight.ndim - 1))
         q = scales.round_weights(weight, column, self.bits, step)
         clipped = int((np.abs(np.rint(weight / (column * step)) * step) > np.abs(q)).sum())
@@ -166,8 +164,9 @@ class _Maker:
         start = (index + 1) * p.axon_delay
         made = out_shape(module, shape, pool)
         shortcut = None
-        if beside is not None:
+        if block is not None and beside is not None:
             weights = scales.shortcut_integers(beside, scale[: len(beside)], threshold, pool, step)
+            block.check_places(shapes[source + 1][:2], made[:2])
             shortcut = self._shortcut(weights, source, shapes[source + 1], made, index, name)
         conv = isinstance(module, fs.TTFSConv2d)
         layer = Layer(
@@ -216,6 +215,7 @@ class _Maker:
     def _scale(
         self,
         module: nn.Module,
+        name: str,
         weight: NDArray[np.float64],
         threshold: float | None,
         pool: int,
@@ -232,7 +232,9 @@ class _Maker:
                 weight.reshape(1, -1) if one else weight, self.bits, self.profile.weight_step, self.observer
             )
         elif threshold is not None and (scale < scales.finest_scale(threshold, pool, self.profile)).any():
-            raise ValueError(f"profile {self.profile.name} has no thresholds as large as that of qat.prepare")
+            raise CannotQuantize(
+                f"layer {name}: profile {self.profile.name} has no threshold as large as qat.prepare made"
+            )
         scale = np.broadcast_to(scale, (len(weight),)).copy()
         if threshold is None:
             return scale * self.coarser_readout, False
