@@ -197,7 +197,9 @@ def test_a_pool_that_leaves_a_rest_is_refused() -> None:
     with pytest.raises(ValueError, match="one row in 2 and one column in 2 make the block's output"):
         nn.Residual(layers)(spikes)
     assert nn.Residual(layers)(spikes[:, :, :6, :6]).shape == (2, 4, 3, 3)
-    chain = torch.nn.Sequential(nn.LatencyEncoder(5), nn.Residual(layers), nn.Integrate(36, 3, steps=5))
+    chain = torch.nn.Sequential(
+        nn.LatencyEncoder(5), nn.Residual(layers), nn.Integrate(36, 3, steps=5), nn.MembraneReadout()
+    )
     with pytest.raises(ValueError, match="one row in 2 and one column in 2 make the block's output"):
         emulator.quantize(models.as_net(chain, input_shape=(4, 7, 7)), "generic8")
     with pytest.raises(ValueError, match="must have its rows and columns where the layer's output has them"):

@@ -158,7 +158,9 @@ def test_one_graph_without_fullgraph(make: type[torch.nn.Module]) -> None:
 
 @pytest.mark.parametrize("readout", ["membrane-mean", "twd-exp", "first-spike"])
 def test_a_whole_net_is_one_graph(readout: str) -> None:
-    net = models.build("8C3-AP2-R(8C3-8C3)-R(8C3s2-8C3)-MP2-10", input_shape=(1, 12, 12), steps=4, readout=readout, dropout=0.1)
+    net = models.build(
+        "8C3-AP2-R(8C3-8C3)-R(8C3s2-8C3)-MP2-10", input_shape=(1, 12, 12), steps=4, readout=readout, dropout=0.1
+    )
     assert torch._dynamo.explain(net)(torch.rand(2, 1, 12, 12)).graph_count == 1
 
 
