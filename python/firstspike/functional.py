@@ -1,8 +1,9 @@
 """Layers of neurons that fire at most once, as functions of spike times and weights.
 
-Every layer runs a fused kernel that reads its weights once, whatever the number of steps (docs/model.md, section "Backward
-pass"); with the dense surrogates `atan` and `sigmoid` the gradient needs every step, so training takes the dense path: products
-of torch and `fire`. `firstspike.reference` has readable float64 references of all of them.
+Every layer runs a fused kernel that reads its weights once, whatever the number of steps
+(docs/model.md, section "Backward pass"); with the dense surrogates `atan` and `sigmoid` the gradient needs every step, so
+training takes the dense path: products of torch and `fire`. `firstspike.reference` has readable float64 references of
+all of them.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def test_folders_that_are_missing_or_empty(tmp_path):
 
 def test_without_pillow(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(data.NotAvailable, match=r"pip install 'firstspike\[images\]'"):
+    with pytest.raises(data.NotAvailable, match="pip install pillow"):
         data.load_images(folder, train=True)
 
 

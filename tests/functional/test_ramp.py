@@ -63,7 +63,7 @@ def test_never_and_non_finite_currents() -> None:
     current=st.lists(st.floats(-2, 4, width=32), min_size=1, max_size=40),
     steps=st.sampled_from(STEPS),
     threshold=st.floats(0.25, 3, width=32),
-    decay=st.sampled_from([1.0, 1.0, 0.9, 0.5, 1.05]),
+    decay=st.sampled_from(torch.tensor([1.0, 1.0, 0.9, 0.5, 1.05], dtype=torch.float32).tolist()),
     surrogate=st.sampled_from(SURROGATES),
 )
 def test_random_times(current: list[float], steps: int, threshold: float, decay: float, surrogate: object) -> None:

@@ -21,6 +21,7 @@ from ..fuzz import change_one, run_once
 from ..nets import SPECS, images, net
 
 nir = pytest.importorskip("nir")
+h5py = pytest.importorskip("h5py")
 
 from firstspike.emulator.program.nir import from_nir, to_nir  # noqa: E402  # needs nir
 
@@ -172,6 +173,14 @@ def test_any_array_in_any_node(data):
     attempt(graph)
 
 
+def largest_array(path):
+    """Elements of the largest array that a file says it has."""
+    sizes = [0]
+    with h5py.File(path) as file:
+        file.visititems(lambda _, item: sizes.append(item.size) if isinstance(item, h5py.Dataset) else None)
+    return max(sizes)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_damaged_files(tmp_path_factory, data):
@@ -182,6 +191,8 @@ def test_damaged_files(tmp_path_factory, data):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(damaged[: data.draw(st.integers(0, len(damaged)) | st.just(len(damaged)))])
     try:
+        if largest_array(path) > 1 << 20:  # h5py would read zeros for minutes
+            return
         graph = nir.read(path, type_check=False)
     except Exception:  # h5py's and nir's own errors are many; ours begin where they could read a graph
         return
