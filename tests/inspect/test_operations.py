@@ -74,7 +74,12 @@ def test_what_is_given_by_name_counts_as_well():
 
     expected, shortcut = counted(lambda h: second(h, h))
     assert shortcut is not None and expected["additions"] > counted(second)[0]["additions"]
-    for call in (lambda h: second(h, shortcut=h), lambda h: second(spikes=h, shortcut=h)):
+    by_name = (
+        lambda h: second(h, shortcut=h),
+        lambda h: second(spikes=h, shortcut=h),
+        lambda h: second(shortcut=h, spikes=h),
+    )
+    for call in by_name:
         found, shortcut = counted(call)
         assert found == expected and shortcut is not None
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from inspect import signature
 from typing import Any
 
 from torch import nn
 
 from ..spikes import SpikeTimes
 
+_INPUTS = ("spikes", "x", "input")  # names of the input in layers of ours and of torch
 
-def taken(module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, SpikeTimes | None]:
+
+def taken(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, SpikeTimes | None]:
     """What a module was called with: its input, None without one, and its shortcut; both by place or by name."""
-    try:
-        bound = signature(module.forward).bind(*arguments, **named).arguments
-    except (TypeError, ValueError):  # a forward that Python cannot look into
-        bound = {}
-    received = arguments[0] if arguments else next(iter(named.values()), None)
-    shortcut = bound.get("shortcut", named.get("shortcut", arguments[1] if len(arguments) > 1 else None))
+    by_name = [named[name] for name in _INPUTS if name in named] or list(named.values())
+    received = next(iter((*arguments[:1], *by_name)), None)
+    shortcut = named.get("shortcut", arguments[1] if len(arguments) > 1 else None)
     return received, shortcut if isinstance(shortcut, SpikeTimes) else None
 
 

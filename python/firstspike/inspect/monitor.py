@@ -86,7 +86,7 @@ class Monitor:
         for name, module in self.net.named_modules():
 
             def watch(module: nn.Module, arguments: Any, named: Any, output: Any, name: str = name) -> None:
-                self._see(name, module, taken(module, arguments, named), output)
+                self._see(name, module, taken(arguments, named), output)
 
             self._hooks.append(module.register_forward_hook(watch, with_kwargs=True))
         return self

@@ -118,7 +118,7 @@ class OperationCounter:
         for name, layer in self._watched.items():
 
             def watch(layer: nn.Module, arguments: Any, named: Any, output: Any, name: str = name) -> None:
-                self._add(layer, taken(layer, arguments, named), output, self.layers[name])
+                self._add(layer, taken(arguments, named), output, self.layers[name])
                 if self._opens(name):
                     self.count.samples += _samples(layer, fired_of(output))
 

@@ -43,7 +43,7 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
     seen: list[tuple[Any, Any, Any]] = []
 
     def watch(layer: nn.Module, arguments: Any, named: Any, output: Any) -> None:
-        seen.append((layer, taken(layer, arguments, named)[0], fired_of(output)))
+        seen.append((layer, taken(arguments, named)[0], fired_of(output)))
 
     layers = [layer for layer in model.layers if isinstance(getattr(layer, "weight", None), Tensor)]
     hooks = [layer.register_forward_hook(watch, with_kwargs=True) for layer in layers]

@@ -147,10 +147,10 @@ class Profile:
             for name in ("step_nanoseconds", "strides", "pools"):
                 value = made.get(name)
                 made[name] = tuple(value) if isinstance(value, list) else value
-            cores = made.get("cores", ())
+            cores = made.setdefault("cores", ())
             if isinstance(cores, (list, tuple)) and all(isinstance(core, dict) for core in cores):
-                cores = tuple(CoreKind(**core) for core in cores)
-            return cls(**{**made, "cores": cores})
+                made["cores"] = tuple(CoreKind(**core) for core in cores)
+            return cls(**made)
         except TypeError as error:
             raise ValueError(f"profile is incomplete or has a value of a wrong type: {error}") from error
 

@@ -65,14 +65,14 @@ class Program:
                 f"steps must be at most {self.total_steps}, the step in which the last layer stops, got {self.steps}"
             )
         last = self.layers[-1]
-        if self.readout.classes is not None and (last.neurons % self.readout.classes or last.neurons < 1):
+        if self.readout.classes is not None and last.neurons % self.readout.classes:
             raise ValueError(f"readout: classes must divide the {last.neurons} outputs, got {self.readout.classes}")
         if self.readout.kind == "temporal-weighting":
             self.readout.time_weights(last.stop - last.start)
-        if (self.readout.kind == "membrane") == self.layers[-1].fires:
+        if (self.readout.kind == "membrane") == last.fires:
             raise ValueError(
                 f"readout {self.readout.kind!r} does not fit a last layer that "
-                f"{'fires' if self.layers[-1].fires else 'integrates'}"
+                f"{'fires' if last.fires else 'integrates'}"
             )
 
     def _check_window(self, layer: Layer, source: Layer | None, delay: int) -> None:
