@@ -65,7 +65,9 @@ def claims(profile: Profile, store: Store) -> Table:
     note = (
         "Differences are paired by seed, with 95 % intervals by Student's t over seeds; a claim is answered where its "
         "interval lies on one side of the bound. The interval is over initialisations and data orders, not over test "
-        "images."
+        "images: of those the choice of 10,000 adds a standard error of 0.25 points at 93 % and of 0.07 at 99.5 %. Of several nets, "
+        "those that pass are not corrected for their number. Steps are those of the first output spike; with TWD later spikes "
+        "still change the prediction. Of the gradients the order is asked, not the published factor of 10^4."
     )
     return Table("claims", "The paper's claims beside these records.", pd.DataFrame(rows), columns, note)
 
@@ -200,11 +202,11 @@ _CLAIMS: tuple[tuple[str, Callable[[], str], Callable[[Profile, Store], Iterator
     ),
     ("The five components together raise accuracy (Table 4).", _told_ablation, _ablation),
     (
-        "TWD decides in fewer steps than a first-spike decoder (Fig. 1d).",
+        "TWD: the first output spike comes in fewer steps than with a first-spike decoder (Fig. 1d).",
         lambda: "fewer, on four data sets [s]",
         _steps,
     ),
     ("Max pooling breaks the single spike.", lambda: "yes [s]", _pooling),
-    ("ETTFS-init keeps the current's spread where Kaiming loses it (Fig. 1a-c).", lambda: "yes [s]", _spread),
-    ("Gradients: Kaiming, and ETTFS-init with normalisation.", _told_gradient, _gradient),
+    ("ETTFS-init keeps more of the current's spread than Kaiming (Fig. 1a-c).", lambda: "yes [s]", _spread),
+    ("Gradients are larger with ETTFS-init and normalisation than with Kaiming.", _told_gradient, _gradient),
 )

@@ -168,6 +168,13 @@ def test_other_bad_arguments() -> None:
         decode.ties(out, 0)
     with pytest.raises(ValueError, match="scores must have 3 dimensions"):
         decode.settled_step(torch.zeros(2, 3))
+    with pytest.raises(
+        ValueError, match=r"scores must have at least one step in \[steps, batch, classes\], got \(0, 2, 3\)"
+    ):
+        decode.settled_step(torch.zeros(0, 2, 3))
+    with pytest.raises(ValueError, match=r"scores must have at least one class in .* got \(3, 2, 0\)"):
+        decode.settled_step(torch.zeros(3, 2, 0))
+    assert decode.settled_step(torch.zeros(3, 0, 2)).shape == (0,)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

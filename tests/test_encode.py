@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from torch import Tensor
 
-from firstspike import encode
+from firstspike import SpikeTimes, encode
 from firstspike._checks import SILENT
 
 UNIT = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20)
@@ -113,3 +113,30 @@ def test_bad_arguments() -> None:
         encode.latency(row(0.5), 255)
     with pytest.raises(ValueError, match="curve must be one of linear, log, got 'square'"):
         encode.latency(row(0.5), 8, "square")
+
+
+def test_seconds_by_hand() -> None:
+    t = torch.tensor([[0.0, 0.24, 0.26, 0.75, 3.4, 3.75, 4.0, torch.inf]])
+    spikes = encode.seconds(t, dt=0.5, steps=8)
+    assert spikes.times.tolist() == [[0, 0, 1, 2, 7, 255, 255, 255]] and spikes.steps == 8  # 1.5 and 7.5: to even
+
+
+@given(times=st.lists(st.integers(0, 253) | st.just(255), min_size=1), dt=st.floats(1e-6, 1e6))
+def test_seconds_and_back(times: list[int], dt: float) -> None:
+    spikes = SpikeTimes(torch.tensor([times], dtype=torch.uint8), 254)
+    assert encode.seconds(spikes.seconds(dt), dt, 254) == spikes
+
+
+@pytest.mark.parametrize(
+    ("t", "dt", "error", "text"),
+    [
+        (torch.tensor([[-1.0]]), 1.0, ValueError, "t must be at least 0, .* got -1.0"),
+        (torch.tensor([[torch.nan]]), 1.0, ValueError, "t must be at least 0, .* got nan"),
+        (torch.tensor([1.0]), 1.0, ValueError, r"t must have shape \[batch, ...\]"),
+        (torch.tensor([[1]]), 1.0, TypeError, "t must be float32"),
+        (torch.tensor([[1.0]]), 0.0, ValueError, "dt must be a finite number above 0"),
+    ],
+)
+def test_bad_seconds(t: Tensor, dt: float, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        encode.seconds(t, dt, 8)

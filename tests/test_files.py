@@ -56,6 +56,10 @@ def test_reads_are_bounded_and_of_regular_files(tmp_path):
         _files.read_bytes(path, limit=4)
     with pytest.raises(ValueError, match="/dev/zero is not a regular file"):
         _files.read_bytes("/dev/zero", limit=4)
+    before = len(os.listdir("/dev/fd"))
+    with pytest.raises(ValueError, match=f"{tmp_path} is a folder, not a file"):
+        _files.read_bytes(tmp_path, limit=4)
+    assert len(os.listdir("/dev/fd")) == before
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="pipe is not a regular file"):
         _files.read_bytes(tmp_path / "pipe", limit=4)

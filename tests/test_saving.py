@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import OrderedDict
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 import firstspike as fs
-from firstspike import _safetensors, models
+from firstspike import _safetensors, models, train
 from firstspike import nn as layers
 from firstspike.surrogate import rectangle
 
@@ -165,3 +166,16 @@ def test_damaged_descriptions(way: str, tmp_path: Path) -> None:
     (tmp_path / "net").write_bytes(_safetensors.dumps(file.tensors, metadata))
     with pytest.raises(ValueError, match="net is a damaged net"):
         fs.load(tmp_path / "net")
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_the_net_of_a_run_with_scaled_input_is_warned_of(standardize: bool, tmp_path: Path) -> None:
+    """The net alone would be given images on another scale than those that it was trained on."""
+    config = train.Config(data="digits", spec="64-8-10", steps=4, epochs=1, limit=100, standardize=standardize)
+    trained = train.fit(config, directory=tmp_path, progress=False).trained
+    told = pytest.warns(UserWarning, match=r"train\.load_model") if standardize else contextlib.nullcontext()
+    for path in (tmp_path, tmp_path / "model.safetensors"):
+        with told:
+            net = fs.load(path)
+        x = torch.rand(3, 1, 8, 8, generator=generator(0))
+        assert torch.equal(net(x), trained.model(x))

@@ -24,7 +24,6 @@ SOURCES = [
 LAYERS = [
     {
         "_checks",
-        "_dense",
         "_extension",
         "_fields",
         "_files",
@@ -44,7 +43,7 @@ LAYERS = [
         "report",
     },
     {"ops"},
-    {"_owners"},
+    {"_owners", "_dense"},
     {"spikes", "surrogate"},
     {"_cat"},
     {"_pytree", "_shortcut"},

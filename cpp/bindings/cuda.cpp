@@ -11,7 +11,7 @@ using Pointer = uintptr_t;  // 0: null
 using Strides = std::array<int64_t, 4>;
 using SupportPointers = std::array<Pointer, 3>;                               // offset, step, lane
 using EntryPointers = std::array<Pointer, 3>;                                 // slope, step, lane
-using SlotArguments = std::tuple<Pointer, int, EntryPointers>;                // count, entries a slot, their arrays
+using SlotArguments = std::tuple<Pointer, int, EntryPointers>;                // count, entries per slot, their arrays
 using PlaceArguments = std::tuple<Pointer, int64_t, Pointer, EntryPointers>;  // offset, capacity, overflow, arrays
 using VariantArguments = std::array<int, 4>;                                  // the members of a Variant in their order
 

@@ -24,7 +24,9 @@ inline void translate_errors() {
             py::set_error(PyExc_ValueError, e.what());
         } catch (const std::out_of_range& e) { py::set_error(PyExc_IndexError, e.what()); } catch (const std::range_error& e) {
             py::set_error(PyExc_ValueError, e.what());
-        } catch (const std::overflow_error& e) { py::set_error(PyExc_OverflowError, e.what()); }
+        } catch (const std::overflow_error& e) { py::set_error(PyExc_OverflowError, e.what()); } catch (const std::exception& e) {
+            py::set_error(PyExc_RuntimeError, e.what());
+        }
     });
 }
 

@@ -1,4 +1,4 @@
-// One function a subject; module.cpp calls them.
+// One function per subject; module.cpp calls them.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -12,8 +12,8 @@ namespace {
 
 static_assert(kTile <= 64 && kTile % kLevelsPerDraw == 0);
 
-// Of each tile of each site a bit a neuron, set where its spike is kept: run(site, tile, bits). Groups that `wanted` denies are
-// left out.
+// Of each tile of each site one bit per neuron, set where its spike is kept: run(site, tile, bits). Groups that `wanted` denies
+// are left out.
 template <class Wanted, class Run>
 void each_draw(int64_t sites, int64_t channels, const DropoutMask& mask, int threads, Wanted&& wanted, Run&& run) {
     const Tiles tiles{channels};

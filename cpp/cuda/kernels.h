@@ -29,7 +29,7 @@ struct Entries {
 // Where a forward pass notes its support: how many entries each group has, and the first `slot` of them in the group's slot.
 struct Slots {
     int32_t* count;   // [groups], or null: nothing is recorded
-    int32_t slot;     // entries a slot holds, 0 or more
+    int32_t slot;     // entries that a slot holds, 0 or more
     Entries entries;  // [groups * slot]
 };
 

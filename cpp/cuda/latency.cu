@@ -11,8 +11,10 @@ __global__ void __launch_bounds__(each::kThreads)
     const int64_t i = each::neuron();
     if (i >= neurons) return;
     const float x = intensity[i];
+    const float last = static_cast<float>(steps - 1);
     const float delay = curve == 0 ? 1.0f - x : logf(fmaxf(x, kDarkest)) / static_cast<float>(-5.541263545158426);
-    times[i] = x == 0.0f ? static_cast<uint8_t>(kSilent) : static_cast<uint8_t>(rintf(delay * static_cast<float>(steps - 1)));
+    const float step = fminf(fmaxf(rintf(delay * last), 0.0f), last);  // what is outside [0, 1] gets the nearest step
+    times[i] = x == 0.0f ? static_cast<uint8_t>(kSilent) : static_cast<uint8_t>(step);
 }
 
 }  // namespace

@@ -89,9 +89,9 @@ void launch(const Launch& l, void (*kernel)(Parameters...), const Arguments&... 
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Blocks for `items` pieces of work, `a_block` of them a block.
-inline unsigned all_blocks(int64_t items, int64_t a_block) {
-    const int64_t blocks = ceil_div(items, a_block);
+// Blocks for `items` pieces of work, `per_block` of them per block.
+inline unsigned all_blocks(int64_t items, int64_t per_block) {
+    const int64_t blocks = ceil_div(items, per_block);
     if (blocks >= int64_t{1} << 31) throw std::invalid_argument("too many elements for one launch: " + std::to_string(items));
     return static_cast<unsigned>(blocks);
 }
@@ -104,9 +104,9 @@ inline Grid grid_of(int64_t x, int64_t y, int64_t z = 1) {
     return {static_cast<int>(x), static_cast<int>(y), static_cast<int>(z)};
 }
 
-// The same, but at most `most`: kernels stride over what is left.
-inline unsigned blocks_for(int64_t items, int64_t a_block, int64_t most) {
-    return static_cast<unsigned>(std::min(ceil_div(items, a_block), std::max<int64_t>(most, 1)));
+// Blocks as of `all_blocks`, but at most `most`: kernels stride over what is left.
+inline unsigned blocks_for(int64_t items, int64_t per_block, int64_t most) {
+    return static_cast<unsigned>(std::min(ceil_div(items, per_block), std::max<int64_t>(most, 1)));
 }
 
 }  // namespace firstspike::cuda

@@ -144,7 +144,7 @@ struct PlaceParams {
     Placement to;
 };
 
-// A warp a group.
+// One warp per group.
 __global__ void __launch_bounds__(kWarps* kWarp, kResident) place_kernel(const PlaceParams p) {
     const Shape& s = p.walk.s;
     const int groups = s.all_sites() * s.out_tiles;

@@ -180,16 +180,16 @@ struct Plan {
 
 Plan plan_of(const Shape& s, Variant variant, void* stream) {
     const Device device = current_device();
-    const int64_t a_warp = kWarp * static_cast<int64_t>(sizeof(Event)) + s.steps * kTile * static_cast<int64_t>(sizeof(float));
+    const int64_t per_warp = kWarp * static_cast<int64_t>(sizeof(Event)) + s.steps * kTile * static_cast<int64_t>(sizeof(float));
     const int64_t panel =
         static_cast<int64_t>(s.single_site ? 1 : s.taps) * s.outputs * kTile * static_cast<int64_t>(sizeof(float));
     const int64_t items = s.single_site ? s.batch : static_cast<int64_t>(s.batch) * s.cells_y * s.cells_x;
     const int64_t slices = s.single_site ? s.taps : 1, across = s.in_tiles * slices;
     int warps = kMostWarps;
     bool staged = variant.staging != 1 && (variant.staging == 2 || items >= 4 * kMostWarps);
-    if (staged && panel + warps * a_warp > device.shared_limit) staged = false;
-    while (warps > 1 && warps * a_warp > device.shared_limit) warps /= 2;
-    const int64_t shared = warps * a_warp + (staged ? panel : 0);
+    if (staged && panel + warps * per_warp > device.shared_limit) staged = false;
+    while (warps > 1 && warps * per_warp > device.shared_limit) warps /= 2;
+    const int64_t shared = warps * per_warp + (staged ? panel : 0);
     const int64_t resident = std::clamp<int64_t>(device.shared_limit / (shared + 1024), 1, 8);
     const int64_t most = staged ? ceil_div(device.processors * resident, across) : int64_t{1} << 16;
     const Grid grid = grid_of(blocks_for(items, warps, most), s.in_tiles, slices);

@@ -21,15 +21,15 @@
 namespace firstspike::cuda {
 
 constexpr int kMmaRows = 16, kMmaColumns = 8, kMmaInner = 16;
-constexpr int kInnerALane = 4;  // inner indices of a lane
+constexpr int kInnerPerLane = 4;  // inner indices of a lane
 
 __device__ inline int mma_group() { return lane() / 4; }
 __device__ inline int mma_member() { return lane() % 4; }
 
 // Element i of the lane's share of A: its row, and the inner index it belongs to.
 __device__ inline int row_of_a(int i) { return mma_group() + (i & 2) * 4; }
-__device__ inline int inner_of_a(int i) { return mma_member() * kInnerALane + (i & 1) + (i & 4) / 2; }
-// B: element i of the lane is in column mma_group(), at the inner index mma_member() * kInnerALane + i.
+__device__ inline int inner_of_a(int i) { return mma_member() * kInnerPerLane + (i & 1) + (i & 4) / 2; }
+// B: element i of the lane is in column mma_group(), at the inner index mma_member() * kInnerPerLane + i.
 // D, element i.
 __device__ inline int row_of_d(int i) { return mma_group() + (i & 2) * 4; }
 __device__ inline int column_of_d(int i) { return mma_member() * 2 + (i & 1); }

@@ -28,7 +28,7 @@ __device__ inline Column column_of(const ProductInput& p, int site) {
     if (site >= s.all_sites()) return {p.times, 0, 0, false};
     const Place place = place_of(site, s.out_height, s.out_width);
     const int64_t units = static_cast<int64_t>(place.sample) * s.height * s.width;
-    return {p.times + units * p.unit_bytes + mma_member() * kInnerALane, place.y * s.stride_y - s.pad_y,
+    return {p.times + units * p.unit_bytes + mma_member() * kInnerPerLane, place.y * s.stride_y - s.pad_y,
             place.x * s.stride_x - s.pad_x, true};
 }
 

@@ -1,4 +1,4 @@
-// The entry points of the kernels, one an instruction set that was compiled in.
+// The entry points of the kernels, one per instruction set that was compiled in.
 #pragma once
 
 #include "params.h"

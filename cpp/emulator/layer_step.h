@@ -102,7 +102,7 @@ inline void deliver_conv(const Layer& layer, const State& state, Arrivals events
         });
 }
 
-// Not inlined, as its twin for event cores: few layers have a shortcut, and the loops of the others stay as tight as without.
+// Not inlined, as that for event cores: few layers have a shortcut, and the loops of the others stay as tight as without.
 template <class S>
 [[gnu::noinline]] void deliver_shortcut(const Layer& layer, const State& state, Arrivals events, int64_t* counters) {
     S* sum = static_cast<S*>(state.sum);

@@ -144,13 +144,13 @@ void run(const Network& network, const uint8_t* times, int64_t samples, int thre
     };
 
     const int64_t useful = std::max<int64_t>(1, (samples + kChunk - 1) / kChunk);
-    const int crew = static_cast<int>(std::min<int64_t>(threads, useful));
+    const int workers = static_cast<int>(std::min<int64_t>(threads, useful));
     std::vector<std::unique_ptr<Workspace>> spaces;  // allocated here, so that no thread can fail for memory
-    for (int i = 0; i < crew; ++i) spaces.push_back(std::make_unique<Workspace>(network));
+    for (int i = 0; i < workers; ++i) spaces.push_back(std::make_unique<Workspace>(network));
     std::vector<std::thread> others;
-    others.reserve(static_cast<std::size_t>(crew));
+    others.reserve(static_cast<std::size_t>(workers));
     try {
-        for (int i = 1; i < crew; ++i) others.emplace_back([&, i] { work(*spaces[i]); });
+        for (int i = 1; i < workers; ++i) others.emplace_back([&, i] { work(*spaces[i]); });
     } catch (const std::exception&) {
         // The system gives no more threads, or no memory for one: those that there are run all samples.
     }

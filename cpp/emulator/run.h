@@ -12,8 +12,8 @@ namespace firstspike::emulator {
 struct Results {
     int64_t* counters;            // [B][L][kCounters]
     int32_t* steps_run;           // [B]
-    std::vector<uint8_t*> times;  // a layer: [B][N_l]
-    std::vector<int64_t*> trace;  // a layer: [B][T][N_l], zeroed by the caller
+    std::vector<uint8_t*> times;  // per layer: [B][N_l]
+    std::vector<int64_t*> trace;  // per layer: [B][T][N_l], zeroed by the caller
     int64_t* overshoot;           // [B][N_last]
 };
 

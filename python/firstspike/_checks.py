@@ -195,16 +195,23 @@ def batch(name: str, value: Any, kinds: tuple[type, ...], wanted: str) -> None:
 
 
 def has_values(value: Tensor) -> bool:
-    """Whether the values of a tensor can be looked at: not while a graph is traced, on the device meta, or within torch.func."""
+    """Whether the values of a tensor can be looked at.
+
+    Not while a graph is traced or captured on CUDA, on the device meta, or within torch.func.
+    """
     if torch.compiler.is_compiling() or value.is_meta:
+        return False
+    if value.is_cuda and torch.cuda.is_current_stream_capturing():
         return False
     return not torch._C._functorch.is_functorch_wrapped_tensor(value)
 
 
 def device(value: object) -> torch.device:
-    """Return a torch.device of a device or its name; TypeError or ValueError otherwise."""
+    """Return a torch.device of a device, its name or a CUDA device's number; TypeError or ValueError otherwise."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = f"cuda:{value}"
     if not isinstance(value, (torch.device, str)):
-        raise TypeError(f"device must be a torch.device or its name, got {shown(value)}")
+        raise TypeError(f"device must be a torch.device, its name or its number, got {shown(value)}")
     try:
         return torch.device(value)
     except RuntimeError as error:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .ops.direct import direct_convolution
+
 _NO_CONTEXT = nullcontext()
 
 
@@ -30,8 +32,9 @@ def map_current(
 ) -> Tensor:
     """Current [T, B, O, H', W'] of a dense train [T, B, C, H, W], pooled, then convolved."""
     x = _pooled(x, avg_pool)
+    convolve = direct_convolution if x.is_cuda else F.conv2d  # on CUDA torch's own rounds to TF32
     with full_precision(x.device):
-        return torch.unflatten(F.conv2d(x.flatten(0, 1), weight, bias, stride, padding), 0, x.shape[:2])
+        return torch.unflatten(convolve(x.flatten(0, 1), weight, bias, stride, padding), 0, x.shape[:2])
 
 
 def _pooled(x: Tensor, factor: int) -> Tensor:

@@ -1,10 +1,11 @@
-"""Checks of dataclass fields that come from a file: type, range, choice, spelling."""
+"""Checks of dataclass fields that come from a file or a user: type, range, choice, spelling."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import math
+import numbers
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -16,8 +17,8 @@ from ._checks import one_of
 def check_types(instance: Any, prefix: str = "") -> None:
     """Raise TypeError for a field whose value is not of its annotated type, ValueError for NaN and infinity.
 
-    Ints are turned into floats where a float is due, lists into tuples where a tuple is due. Known are int, float, str,
-    bool, None, Any, list, tuple, dict, Mapping, dataclasses, and unions of them.
+    Ints are turned into floats where a float is due, lists into tuples where a tuple is due, and numbers of NumPy into
+    Python's. Known are int, float, str, bool, None, Any, list, tuple, dict, Mapping, dataclasses, and unions of them.
     """
     hints = typing.get_type_hints(type(instance))
     for field in dataclasses.fields(instance):
@@ -32,6 +33,7 @@ def _conform(name: str, value: Any, hint: Any) -> Any:
     """The value, converted where that loses nothing."""
     if hint is Any:
         return value
+    value = own_number(value)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if type(value) in arguments and not isinstance(value, float):
@@ -63,6 +65,18 @@ def _conform(name: str, value: Any, hint: Any) -> Any:
     raise _wrong(name, value, (hint,))
 
 
+def own_number(value: Any) -> Any:
+    """A number of NumPy or of another package as Python's int or float; what is no number, or a bool, as it is."""
+    if type(value) in (int, float, bool) or not isinstance(value, numbers.Real):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
 def _wrong(name: str, value: Any, allowed: Collection[Any]) -> TypeError:
     names = " or ".join("none" if t is type(None) else getattr(t, "__name__", str(t)) for t in allowed)
     text = repr(value)
@@ -83,10 +97,12 @@ def choice(name: str, value: object, allowed: Collection[object]) -> None:
     one_of(name, "none" if value is None else value, ["none" if item is None else item for item in allowed])
 
 
-def refuse_unknown(values: Mapping[str, Any], known: Collection[str], prefix: str = "") -> None:
-    """Raise ValueError for a name that no field has, with the nearest one."""
+def refuse_unknown(
+    values: Mapping[str, Any], known: Collection[str], prefix: str = "", *, missing: str = "there is no setting"
+) -> None:
+    """Raise ValueError for a name that no field has, with the nearest one; missing: how the message begins."""
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(str(name), list(known), n=1)
             hint = f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(known)}"
-            raise ValueError(f"there is no setting {prefix}{name}; {hint}")
+            raise ValueError(f"{missing} {prefix}{name}; {hint}")

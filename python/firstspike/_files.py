@@ -81,16 +81,20 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int, follow: bool = True)
 
     Raises:
         OSError: if it cannot be opened.
-        ValueError: if it is no regular file, or larger.
+        ValueError: if it is a folder or no regular file, or larger.
     """
     handle = os.open(path, os.O_RDONLY | _BINARY | _NO_WAIT | (0 if follow else _NO_FOLLOW))
-    with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(file.fileno())
+    try:
+        facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):
-            raise ValueError(f"{os.fspath(path)} is not a regular file")
+            found = "a folder, not a file" if stat.S_ISDIR(facts.st_mode) else "not a regular file"
+            raise ValueError(f"{os.fspath(path)} is {found}")
         if facts.st_size > limit:
             raise ValueError(f"{os.fspath(path)} has {facts.st_size} bytes, the bound is {limit}")
-        return file.read(limit + 1)[:limit]
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(limit + 1)[:limit]
+    finally:
+        os.close(handle)
 
 
 def read_json(path: str | os.PathLike[str], *, limit: int = JSON_LIMIT) -> Any:

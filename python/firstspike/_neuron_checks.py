@@ -1,4 +1,4 @@
-"""Checks of a neuron's settings."""
+"""Checks of a neuron's settings and of its spikes."""
 
 from __future__ import annotations
 
@@ -35,3 +35,19 @@ def thresholds(value: Tensor, outputs: int) -> Tensor:
             f"threshold must be positive and finite for each output, got {float(tensor.detach().min())} at the least"
         )
     return tensor
+
+
+def single_spikes(x: Tensor, several: bool) -> None:
+    """Raise ValueError for a dense train of other values than zeros and ones; unless `several`, of neurons that fire twice."""
+    odd = (x != 0) & (x != 1)
+    if bool(odd.any()):
+        where = tuple(int(i) for i in odd.nonzero()[0])
+        raise ValueError(f"x must hold zeros and ones, got {float(x[where])} at [step, batch, ...] = {where}")
+    twice = x.sum(0) > 1
+    if not several and bool(twice.any()):
+        where = tuple(int(i) for i in twice.nonzero()[0])
+        steps = [int(t) for t in x.movedim(0, -1)[where].nonzero().flatten()]
+        raise ValueError(
+            f"x must fire at most once per neuron, but neuron [batch, ...] = {where} fires at steps {steps}; "
+            "keep='first' takes the first spike"
+        )

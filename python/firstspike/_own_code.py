@@ -74,9 +74,16 @@ def make_permanent(module: nn.Module) -> None:
 
 
 def copy_to_read(net: Module) -> Module:
-    """A copy in evaluation whose weights are those that the net's next call would use, and no longer made of others."""
+    """A copy in evaluation whose weights are those that the net's next call would use, and no longer made of others.
+
+    What `firstspike.inspect` watches the net with stays with the net.
+    """
     refresh_weights(net)
     copied = copy.deepcopy(net).eval()
     for module in copied.modules():
         make_permanent(module)
+        for hooks in (module._forward_pre_hooks, module._forward_hooks):
+            for key, hook in list(hooks.items()):
+                if (getattr(hook, "__module__", None) or "").startswith("firstspike.inspect"):
+                    del hooks[key]
     return copied

@@ -128,11 +128,8 @@ def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
     if overshoot is None:
         rank = torch.zeros(spikes.shape, dtype=torch.float32, device=spikes.device)
     else:
-        rank = _checks.float32("overshoot", overshoot, 2)
-        _checks.same_device("overshoot", rank, "spikes", spikes.times)
+        rank = _checked_overshoot(overshoot, spikes)
         _checks.finite("overshoot", rank)
-        if rank.shape != spikes.shape:
-            raise ValueError(f"overshoot must have the spikes' shape {tuple(spikes.shape)}, got {tuple(rank.shape)}")
     rank = rank.masked_fill(~first, -torch.inf)
     best = first & (rank == rank.amax(1, keepdim=True))
     index = torch.arange(spikes.shape[1], device=spikes.device)
@@ -176,7 +173,9 @@ def settled_step(scores: Tensor) -> Tensor:
         >>> settled_step(torch.tensor([[[2.0, 1.0]], [[2.0, 3.0]], [[2.0, 4.0]]]))
         tensor([1])
     """
-    scores = _checks.float32("scores", scores, 3)
+    scores = _over_time("scores", scores)
+    if scores.shape[2] == 0:
+        raise ValueError(f"scores must have at least one class in [steps, batch, classes], got {tuple(scores.shape)}")
     answers = scores.detach().argmax(-1)
     differs = answers != answers[-1]
     clock = torch.arange(1, len(scores) + 1, device=scores.device).unsqueeze(1)
@@ -224,10 +223,22 @@ def _early_weights(v: Tensor) -> Tensor:
 
 def _membrane(v: Tensor, mode: str) -> Tensor:
     _checks.one_of("mode", mode, MEMBRANE_MODES)
-    v = _checks.float32("v", v, 3)
-    if len(v) == 0:
-        raise ValueError(f"v must have at least one step in [steps, batch, classes], got {tuple(v.shape)}")
-    return v
+    return _over_time("v", v)
+
+
+def _over_time(name: str, value: Tensor) -> Tensor:
+    value = _checks.float32(name, value, 3)
+    if len(value) == 0:
+        raise ValueError(f"{name} must have at least one step in [steps, batch, classes], got {tuple(value.shape)}")
+    return value
+
+
+def _checked_overshoot(overshoot: Tensor, spikes: SpikeTimes) -> Tensor:
+    overshoot = _checks.float32("overshoot", overshoot, 2)
+    _checks.same_device("overshoot", overshoot, "spikes", spikes.times)
+    if overshoot.shape != spikes.shape:
+        raise ValueError(f"overshoot must have the spikes' shape {tuple(spikes.shape)}, got {tuple(overshoot.shape)}")
+    return overshoot
 
 
 def _output_spikes(spikes: SpikeTimes) -> None:

@@ -42,6 +42,27 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
     return SpikeTimes._trusted(ops.latency.latency(x.contiguous(), steps, CURVES.index(curve)), steps)
 
 
+def seconds(t: Tensor, dt: float, steps: int) -> SpikeTimes:
+    """Spike times in seconds, or in another unit, as times in steps: round(t / dt), half to even.
+
+    t: float32 [B, ...], at least 0; inf is silent, and so is what falls behind the last step. dt: a step in the unit of t, > 0.
+    steps: T, 1 to 254. Not differentiable. The inverse of `SpikeTimes.seconds`. Raises TypeError for another type, ValueError
+    for negative times and NaN.
+
+    Examples:
+        >>> seconds(torch.tensor([[0.0, 1.4, 9.0, torch.inf]]), dt=0.5, steps=8).times
+        tensor([[  0,   3, 255, 255]], dtype=torch.uint8)
+    """
+    t = _checks.float32("t", t).detach()
+    dt, steps = _checks.positive("dt", dt), _checks.steps(steps)
+    if t.dim() < 2:
+        raise ValueError(f"t must have shape [batch, ...] with at least 2 dimensions, got {tuple(t.shape)}")
+    if _checks.has_values(t) and not bool((t >= 0).all()):  # NaN fails it as well
+        raise ValueError(f"t must be at least 0, or inf where a neuron is silent, got {float(t[~(t >= 0)][0])}")
+    step = (t / dt).round()
+    return SpikeTimes._trusted(torch.where(step < steps, step, _checks.SILENT).to(torch.uint8), steps)
+
+
 def first_events(
     events: Any, sensor_size: tuple[int, int, int], steps: int, window: float | tuple[float, float] | None = None
 ) -> SpikeTimes:

@@ -52,14 +52,8 @@ def ramp(
     neuron = _neuron(threshold, decay, surrogate, steps)
     record = torch.is_grad_enabled() and current.requires_grad
     if record and not surrogate.sparse:
-        return SpikeTimes.from_dense(
-            fire(
-                current.unsqueeze(0).expand(steps, *current.shape),
-                threshold=threshold,
-                decay=decay,
-                surrogate=surrogate,
-            )
-        )
+        train = current.unsqueeze(0).expand(steps, *current.shape)
+        return SpikeTimes._of_fired(fire(train, threshold=threshold, decay=decay, surrogate=surrogate))
     return _fired(ops.ramp.ramp(to_sites(current), steps, neuron, record), current.shape, steps, record)
 
 
@@ -82,8 +76,7 @@ def linear(
     every step. decay: in (0, 2].
     threshold: > 0, a number, or a tensor [O], one per output and differentiable: then X / threshold fires at 1, and the
     surrogate is that of V / threshold - 1.
-    shortcut: SpikeTimes [B, M], M <= O, of which neuron i is added to the current of output i, times `shortcut_scale`: a
-    number, or a tensor [M], differentiable. It needs avg_pool = 1.
+    shortcut: SpikeTimes [B, M], M <= O, of which neuron i is added to the current of output i, times `shortcut_scale`: a number, or a differentiable tensor [M], or [O] of which the first M count. It needs avg_pool = 1.
     Returns SpikeTimes [B, O]. Raises ValueError or TypeError naming a bad argument.
 
     Examples:
@@ -107,7 +100,7 @@ def linear(
     record = _records(spikes, weight, bias, side)
     if record and not surrogate.sparse:
         current = flat_current(spikes.dense(), weight, bias, pool)
-        return SpikeTimes.from_dense(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
+        return SpikeTimes._of_fired(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
     result = _fire_layer(spikes, weight, bias, side, geometry, neuron, record)
     return _fired(result, (spikes.shape[0], weight.shape[0]), spikes.steps, record)
 
@@ -157,7 +150,7 @@ def conv2d(
     record = _records(spikes, weight, bias, side)
     if record and not surrogate.sparse:
         current = map_current(spikes.dense(), weight, bias, stride, padding, pool)
-        return SpikeTimes.from_dense(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
+        return SpikeTimes._of_fired(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
     result = _fire_layer(spikes, weight, bias, side, geometry, neuron, record)
     return _fired(result, (spikes.shape[0], weight.shape[0], *result[1].shape[1:3]), spikes.steps, record)
 
@@ -258,7 +251,7 @@ def normalize_weight(
     if gamma is not None:
         gamma = _checks.float32("gamma", gamma, 1)
         if len(gamma) not in (1, len(weight)):
-            raise ValueError(f"gamma must have 1 or {len(weight)} elements, one an output, got {len(gamma)}")
+            raise ValueError(f"gamma must have 1 or {len(weight)} elements, one per output, got {len(gamma)}")
         _checks.same_device("weight", weight, "gamma", gamma)
         gamma = gamma.expand(len(weight))
     normal: Tensor = ops.normalize.normalize_weight(weight, gamma, deviation, granularity == "channel")[0]

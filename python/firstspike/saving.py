@@ -14,6 +14,7 @@ from . import _checks, _safetensors
 from ._description import FORMAT, VERSION, describe, empty_net
 from ._files import write_atomic
 from ._own_code import uncompiled
+from ._warnings import warn
 
 __all__ = ["load", "save"]
 
@@ -47,6 +48,8 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
 def load(path: str | os.PathLike[str]) -> nn.Module:
     """The net of a file of `save`, or of a run of `firstspike train` (its folder or model file): on the CPU, in evaluation.
 
+    Warns where a run scaled its input (`standardize`): the net alone does not. `train.load_model` gives the net with its
+    `normalize`, which its input has to go through, and a `predict` that does so (`train.Trained`).
     Raises OSError where there is no file, ValueError where it is damaged or none of ours.
 
     Examples:
@@ -71,6 +74,13 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
 
 
 def _trained(path: str | os.PathLike[str]) -> nn.Module:
-    from .train import load_model  # the heavier part of the package
+    from .data import Normalize  # the heavier parts of the package
+    from .train import load_model
 
-    return load_model(path).model
+    trained = load_model(path)
+    if trained.normalize != Normalize():
+        warn(
+            f"the net of {os.fspath(path)} was trained on scaled images, and does not scale them itself: "
+            "firstspike.train.load_model gives it with the normalize that its input has to go through, and with predict"
+        )
+    return trained.model

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from . import _checks, _owners
+from . import _checks, _neuron_checks, _owners
 from ._checks import MAX_STEPS, SILENT
 from ._sites import anchor_to_sites, from_sites, to_sites
 from .ops import anchors as _anchors
@@ -92,11 +92,14 @@ class SpikeTimes:
             raise ValueError(f"x must have shape [steps, batch, neurons, ...], got {tuple(x.shape)}")
         _checks.integer("the length of x, its number of steps,", x.shape[0], 1, MAX_STEPS)
         if _checks.has_values(x):
-            _check_single_spikes(x, several=keep == "first")
+            _neuron_checks.single_spikes(x, several=keep == "first")
         if keep == "first":
-            with torch.no_grad():
-                before = x.cumsum(0) - x == 0
-            x = x * before
+            x = x * (x.detach().cumsum(0) - x.detach() == 0)
+        return cls._of_fired(x)
+
+    @classmethod
+    def _of_fired(cls, x: Tensor) -> SpikeTimes:
+        """`from_dense` of what `functional.fire` makes: nothing is checked."""
         anchor, times = _ops.from_dense(to_sites(x, lead=2))
         return cls._trusted(from_sites(times, x.shape[1:]), x.shape[0], from_sites(anchor, x.shape[1:]))
 
@@ -147,9 +150,8 @@ class SpikeTimes:
         return self.times.shape[0]
 
     def __repr__(self) -> str:
-        share = (
-            "" if self.times.is_meta or not self.times.numel() else f", silent={float(self.silent.float().mean()):.1%}"
-        )
+        known = self.times.numel() and not self.times.is_meta
+        share = f", silent={float(self.silent.float().mean()):.1%}" if known else ""
         return f"SpikeTimes(shape={tuple(self.shape)}, steps={self.steps}{share}, requires_grad={self.requires_grad})"
 
     def reshape(self, *shape: int) -> SpikeTimes:
@@ -165,9 +167,8 @@ class SpikeTimes:
         known = math.prod([size for size in shape[1:] if size != -1])
         if shape.count(-1) > 1 or (known and neurons % known) or (-1 not in shape[1:] and known != neurons):
             raise ValueError(f"shape must hold the {neurons} neurons of each sample, got {shape}")
-        sizes = [
-            neurons // max(known, 1) if size == -1 else size for size in shape[1:]
-        ]  # also where the batch is empty
+        rest = neurons // max(known, 1)  # also where the batch is empty
+        sizes = [rest if size == -1 else size for size in shape[1:]]
         if tuple(sizes) == tuple(self.shape[1:]):
             return self
         times = self.times.reshape(self.shape[0], *sizes)
@@ -205,8 +206,7 @@ class SpikeTimes:
 
     def _samples(self, index: Tensor) -> Tensor:
         """Numbers of samples, int64 [samples], of an index."""
-        kinds = (torch.bool, torch.int32, torch.int64)
-        if index.dim() != 1 or index.dtype not in kinds:
+        if index.dim() != 1 or index.dtype not in (torch.bool, torch.int32, torch.int64):
             raise TypeError(f"index must be int64 [samples] or bool [batch], got {_checks.shown(index)}")
         batch = self.times.shape[0]
         if index.dtype == torch.bool:
@@ -234,16 +234,29 @@ class SpikeTimes:
             anchor = _anchors.rescale_anchor(anchor, index, steps)
         return SpikeTimes._trusted(table[self.times.long()], steps, anchor)
 
-    def to(self, device: torch.device | str) -> SpikeTimes:
-        """The same spikes on another device. Raises TypeError for a dtype: times are bytes, `dense()` gives floats."""
-        if (device := _checks.device(device)).type == self.device.type == "cpu":
+    def to(self, device: torch.device | str | int, non_blocking: bool = False) -> SpikeTimes:
+        """The same spikes on another device; device, non_blocking: as of `torch.Tensor.to`.
+
+        Raises TypeError for a dtype: times are bytes, `dense()` gives floats.
+        """
+        device = _checks.device(device)
+        times = self.times.to(device, non_blocking=non_blocking)
+        if times is self.times:
             return self
         anchor = self._dense_anchor()
-        return self._with(self.times.to(device), anchor if anchor is None else anchor.to(device))
+        return self._with(times, anchor if anchor is None else anchor.to(device, non_blocking=non_blocking))
+
+    def cpu(self) -> SpikeTimes:
+        """The same spikes on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device: int | str = "cuda") -> SpikeTimes:
+        """The same spikes on a CUDA device, by default the current one."""
+        return self.to(device)
 
     def detach(self) -> SpikeTimes:
-        """The same spikes, cut from the graph."""
-        return self._with(self.times, None)
+        """The same spikes, cut from the graph; the bytes are a copy where the spikes had a gradient."""
+        return self._with(self.times.clone() if self.requires_grad else self.times, None)
 
     def _with(self, times: Tensor, anchor: Tensor | None) -> SpikeTimes:
         return SpikeTimes._trusted(times, self.steps, anchor)
@@ -281,18 +294,3 @@ class SpikeTimes:
         offset, _, place = self._support
         anchor = _ops.dense_anchor(self._anchor, offset, place, [self.steps, *to_sites(self.times).shape])
         return from_sites(anchor, self.shape)
-
-
-def _check_single_spikes(x: Tensor, several: bool) -> None:
-    odd = (x != 0) & (x != 1)
-    if bool(odd.any()):
-        where = tuple(int(i) for i in odd.nonzero()[0])
-        raise ValueError(f"x must hold zeros and ones, got {float(x[where])} at [step, batch, ...] = {where}")
-    twice = x.sum(0) > 1
-    if not several and bool(twice.any()):
-        where = tuple(int(i) for i in twice.nonzero()[0])
-        steps = [int(t) for t in x.movedim(0, -1)[where].nonzero().flatten()]
-        raise ValueError(
-            f"x must fire at most once per neuron, but neuron [batch, ...] = {where} fires at steps {steps}; "
-            "keep='first' takes the first spike"
-        )

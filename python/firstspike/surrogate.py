@@ -15,6 +15,7 @@ from torch import Tensor
 
 from . import _checks
 
+SMALLEST, LARGEST = 1e-18, 1e18  # width or alpha: its square and the square's inverse are finite in float32
 _HALF_WIDTH = {"triangle": 1.0, "rectangle": 0.5, "atan": math.inf, "sigmoid": math.inf}  # at scale 1
 KINDS = tuple(_HALF_WIDTH)  # in the order of SurrogateKind in cpp/core/surrogate.h
 
@@ -35,7 +36,7 @@ class Surrogate:
 
     def __post_init__(self) -> None:
         _checks.one_of("kind", self.kind, KINDS)
-        object.__setattr__(self, "scale", _checks.positive("width or alpha of a surrogate", self.scale))
+        object.__setattr__(self, "scale", _checks.real("width or alpha of a surrogate", self.scale, SMALLEST, LARGEST))
 
     @property
     def sparse(self) -> bool:

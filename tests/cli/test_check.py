@@ -39,6 +39,8 @@ def test_json_and_shapes(tmp_path):
     for shape in ("3,4", "x", "0,1,1"):
         assert "--input-shape must be C,H,W or N" in run(path, "--input-shape", shape).output
     assert "--input-shape must be given" in run(path).output
+    path.write_text('data = "dvs-gesture"\nspec = "16C3-AP4-64-11"\nsteps = 4\n')
+    assert "generic8: fits, " in run(path, "--profile", "generic8").output
     path.write_text('spec = "12-8-4"\nsteps = 4\nmodel = "relu"\n')
     assert "only spiking nets run on chips" in run(path, "--input-shape", "12").output
     assert "--profile must be one of" in run(EXAMPLES[0], "--profile", "tpu").output

@@ -252,6 +252,7 @@ MISTAKES = [
     (("train", "small.toml", "--set", "spec=64-800000000-10"), "GiB, the machine has"),
     (("train", "small.toml", "--set", "augmentation=none", "--set", "augmentation.shift=1"), "contradicts"),
     (("train", "small.toml", "--init-from", "small.toml"), "is not a safetensors file"),
+        (("train", "small.toml", "--init-from", "nowhere"), "--init-from must be a run's folder or a model file"),
     (("train", "small.toml", "--directory", "other"), "other files (notes.txt); name a new or an empty folder (--directory)"),
     (("eval", "small.toml"), "is not a safetensors file"),
     (("eval", "."), "RUN must be a run's folder or a model file"),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from firstspike import SpikeTimes, functional
 from firstspike.ops import _cuda
+from firstspike.surrogate import triangle
 
 from ..samples import generator, layer
 
@@ -98,3 +99,19 @@ def test_capacity_is_the_length() -> None:
 def test_capacity_must_be_positive(value: float) -> None:
     with pytest.raises(ValueError, match="entries_per_neuron must be positive"):
         _cuda.support_capacity(value)
+
+
+@pytest.mark.usefixtures("on_host")
+def test_too_small_a_capacity_shows_in_every_gradient() -> None:
+    """Also in those of neurons all of whose entries were dropped, which would be 0."""
+    weight = torch.full((1, 1), 0.1, requires_grad=True)
+    late = SpikeTimes(torch.full((1, 1), 5, dtype=torch.uint8), 8)
+    with _cuda.support_capacity(3):
+        functional.linear(late, weight, surrogate=triangle(2.0)).dense().sum().backward()
+    assert weight.grad is not None and weight.grad.isnan().all()
+    case = layer((1, 40), (64, 40), STEPS)
+    weight, bias = case.weight.clone().requires_grad_(), torch.zeros(64, requires_grad=True)
+    with _cuda.support_capacity(0.1):
+        functional.linear(SpikeTimes(case.times, STEPS), weight, bias, surrogate=triangle(2.0)).dense().sum().backward()
+    assert weight.grad is not None and weight.grad.isnan().all()
+    assert bias.grad is not None and bias.grad.isnan().all()

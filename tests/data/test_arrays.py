@@ -21,10 +21,20 @@ def test_shapes_and_types(shape, kind, labels):
         assert torch.equal(found.images.flatten().double(), torch.from_numpy(x).flatten().double())
 
 
-def test_an_array_that_is_changed_later_changes_nothing():
-    x = np.zeros((2, 3), np.uint8)
-    found = data.from_arrays(x, [0, 1])
-    x[:] = 1
+@pytest.mark.parametrize("made", [np.zeros, torch.zeros])
+@pytest.mark.parametrize("kind", ["uint8", "float32"])
+def test_what_is_changed_later_changes_nothing(made, kind):
+    library = np if made is np.zeros else torch
+    x, y = made((2, 3), dtype=getattr(library, kind)), made(2, dtype=library.int64)
+    found = data.from_arrays(x, y, classes=2)
+    x[:], y[:] = 1, 1
+    assert not found.images.any() and not found.labels.any()
+
+
+def test_spike_times_that_are_changed_later_change_nothing():
+    times = torch.zeros(2, 3, dtype=torch.uint8)
+    found = data.from_arrays(SpikeTimes(times, 4), [0, 1])
+    times[:] = 200
     assert not found.images.any()
 
 

@@ -76,7 +76,7 @@ def leak(layer, v):
 @dataclass
 class Result:
     times: list
-    membrane: list  # [total_steps, neurons] a layer
+    membrane: list  # [total_steps, neurons] per layer
     counters: np.ndarray  # [layers, 7]
     steps_run: int
     overshoot: np.ndarray

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from firstspike import models
-from firstspike.emulator import Profile
+from firstspike.emulator import Profile, Program
 from firstspike.emulator.program import profile
 
 SPECS = ("30-20-5", "6C3-AP2-8C3-AP2-12-5", "4C3-7C3-5")
@@ -29,6 +31,15 @@ def images(model, count=40, seed=1):
     """Random float inputs in 0..1 with zeros among them."""
     x = torch.rand((count, *model.input_shape), generator=torch.Generator().manual_seed(seed))
     return (x * 1.5 - 0.5).clamp(min=0)
+
+
+def with_policy(program: Program, policy: str) -> Program:
+    """The same program with one overflow policy for all registers."""
+    layers = [
+        replace(one, **{name: replace(getattr(one, name), policy=policy) for name in ("accumulator", "membrane")})
+        for one in program.layers
+    ]
+    return replace(program, layers=layers)
 
 
 def wide() -> Profile:

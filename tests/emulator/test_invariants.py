@@ -172,7 +172,7 @@ def test_scaling_weights_thetas_and_biases_changes_nothing(network, factor):
 @examples
 @given(networks(positive_theta=True, no_shortcut=True, **FREE))
 def test_pooled_and_convolutional_layers_are_their_unrolled_matrix(network):
-    """As a linear layer with one row a source; absent synapses are zero weights, so operations differ.
+    """As a linear layer with one row per source; absent synapses are zero weights, so operations differ.
 
     Thetas are positive: a zero weight is an event all the same, and after a leak it can find a negative theta passed.
     """
@@ -217,7 +217,7 @@ def test_early_exit_changes_nothing_up_to_its_step(network):
 @examples
 @given(networks(updates=("clocked",), no_leak=True, no_bias=True, positive_theta=True, no_shortcut=True))
 def test_single_events_make_step_and_event_the_same(network):
-    """With at most one event a step, testing after the event is testing after the step."""
+    """With at most one event per step, testing after the event is testing after the step."""
     layers, steps, total, times = network
     one = np.full_like(times[:1], SILENT)
     for t in range(min(steps, times.shape[1])):

@@ -128,7 +128,7 @@ def test_bad_input() -> None:
         functional.normalize_weight(weight[:0], 1.0)
     with pytest.raises(ValueError, match="deviation must be a finite number"):
         functional.normalize_weight(weight, 0.0)
-    with pytest.raises(ValueError, match="gamma must have 1 or 3 elements, one an output, got 2"):
+    with pytest.raises(ValueError, match="gamma must have 1 or 3 elements, one per output, got 2"):
         functional.normalize_weight(weight, 1.0, torch.ones(2))
     with pytest.raises(ValueError, match="granularity must be one of layer, channel, got 'column'"):
         functional.normalize_weight(weight, 1.0, granularity="column")

@@ -212,7 +212,7 @@ def test_a_shortcut_of_fewer_channels_into_a_layer_with_a_threshold_per_output(s
     )
     assert torch.equal(layer(spikes, shortcut, shortcut_scale=scale).times, expected.times)
     for size in (3, 8):
-        with pytest.raises(ValueError, match=r"shortcut_scale must be a number or \[4\]"):
+        with pytest.raises(ValueError, match=r"shortcut_scale must be a number, \[4\]"):
             layer(spikes, shortcut, shortcut_scale=torch.ones(size))
 
 
@@ -227,7 +227,7 @@ def _neuron(layer: nn.TTFSLinear) -> dict[str, Any]:
         ({"shortcut": (2, 8)}, ValueError, "shortcut must have at most the layer's 7 outputs"),
         ({"shortcut": (3, 7)}, ValueError, "shortcut must have the samples and steps of spikes"),
         ({"shortcut": (2, 7, 1, 1)}, ValueError, r"shortcut must have shape \[batch, neurons\]"),
-        ({"shortcut_scale": torch.ones(3)}, ValueError, r"shortcut_scale must be a number or \[7\], got shape \(3,\)"),
+        ({"shortcut_scale": torch.ones(3)}, ValueError, r"shortcut_scale must be a number, \[7\] or \[7\], got shape \(3,\)"),
         ({"shortcut_scale": "one"}, TypeError, "shortcut_scale must be a number, got 'one'"),
         ({"threshold": torch.ones(3)}, ValueError, r"threshold must be a number or have shape \[7\]"),
         ({"threshold": -torch.ones(7)}, ValueError, "threshold must be positive and finite for each output, got -1.0"),

@@ -56,6 +56,17 @@ def test_updates_of_a_convolution_are_those_that_an_event_reaches(pool):
     assert active_updates(spikes, layer) == int((layer_current(ones, spikes) > 0).sum())
 
 
+@pytest.mark.parametrize("place", [0, 2])
+def test_events_that_pooling_crops_update_nothing(place):
+    """Windows of 2 x 2 leave out the last row and column of 3 x 3."""
+    times = torch.full((1, 1, 3, 3), 255, dtype=torch.uint8)
+    times[0, 0, place, place] = 1
+    layer = nn.TTFSLinear(1, 5, steps=4, avg_pool=2)
+    found, reached = rows(firstspike.profile(layer, SpikeTimes(times, 4)))[""], 5.0 * (place == 0)
+    assert found["synaptic_operations"] == found["updates"] == reached
+    assert found["idle_updates"] == 5 * 4 - reached
+
+
 def test_a_net_and_its_total():
     model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, generator=torch.Generator().manual_seed(0))
     x = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(1))

@@ -71,6 +71,17 @@ def test_first_spike_overshoot_has_no_gradient() -> None:
     torch.testing.assert_close(x.grad[:, 0, 0], torch.tensor([1.0, 0.8, 0.6, 0.4, 0.2]))
 
 
+def test_first_spike_refuses_another_overshoot() -> None:
+    spikes = outputs()
+    for shape in ((12,), (5,), (6, 1), (1, 12)):
+        with pytest.raises(ValueError, match=r"overshoot must have (2 dimensions|the spikes' shape \(6, 12\)), got"):
+            nn.FirstSpike()(spikes, torch.zeros(shape))
+    with pytest.raises(TypeError, match="overshoot must be float32, got torch.float64"):
+        nn.FirstSpike()(spikes, torch.zeros(6, 12, dtype=torch.float64))
+    with pytest.raises(TypeError, match="overshoot must be a torch.Tensor"):
+        nn.FirstSpike()(spikes, 0.5)  # type: ignore[arg-type]
+
+
 def test_node() -> None:
     node = nn.TTFSNode(threshold=0.7, decay=0.5, surrogate=rectangle(2.0))
     current = torch.randn(6, 3, 4, generator=generator(0)).requires_grad_()

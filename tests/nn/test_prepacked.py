@@ -102,9 +102,9 @@ class Other(nn.TTFSLinear):
     ("layers", "shape", "error", "text"),
     [
         ([], (20,), ValueError, "layers must be at least one"),
-        ([torch_nn.ReLU()], (20,), TypeError, "got ReLU as number 0"),
-        ([Other(20, 9, steps=STEPS)], (20,), TypeError, "got Other as number 0"),
-        ([nn.Integrate(20, 9, steps=STEPS), linear(9, 9)], (20,), TypeError, "got TTFSLinear as number 1"),
+        ([torch_nn.ReLU()], (20,), TypeError, r"layers\[0\] must be TTFSConv2d .* got ReLU"),
+        ([Other(20, 9, steps=STEPS)], (20,), TypeError, r"layers\[0\] must be .* got Other"),
+        ([nn.Integrate(20, 9, steps=STEPS), linear(9, 9)], (20,), TypeError, r"layers\[1\] must not follow Integrate"),
         ([linear(20, 9)], (21,), ValueError, r"weight must have shape \[outputs, 21\]"),
         ([linear(20, 9), linear(8, 9)], (20,), ValueError, r"weight must have shape \[outputs, 9\]"),
         ([linear(20, 9), nn.TTFSLinear(9, 9, steps=4)], (20,), ValueError, r"of the same steps, got \[8, 4\]"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -72,3 +73,16 @@ def test_the_same_bits_for_any_number_of_threads() -> None:
     assert len(expected) == 3 and all(bool(g.any()) for g in expected)
     for threads in (2, 3, 5):
         assert all(torch.equal(a, b) for a, b in zip(learned(threads), expected, strict=True)), threads
+
+
+def test_exact_convolutions_restore_torchs_settings() -> None:
+    """On CUDA torch's convolutions round to TF32 by default; here only the settings can be looked at."""
+    cudnn: Any = torch.backends.cudnn
+    owner, name, exact = (
+        (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
+    )
+    before = getattr(owner, name), cudnn.deterministic
+    with pytest.raises(RuntimeError, match="inside"), direct.exact_convolutions():
+        assert (getattr(owner, name), cudnn.deterministic) == (exact, True) != before
+        raise RuntimeError("inside")
+    assert (getattr(owner, name), cudnn.deterministic) == before

@@ -165,7 +165,7 @@ def test_a_claim_is_answered_by_the_interval_of_paired_differences(tmp_path, twd
     text = PROFILE.replace("seeds = [0, 1]", "seeds = [0, 1, 2]")
     made, store = profile(tmp_path / "profile", text), Store(tmp_path / "results")
     fill_decoders(store, made.of("decoder"), {"twd-exp": twd})
-    (found,) = [row for row in answers(made, store) if row[0].startswith("TWD decides")]
+    (found,) = [row for row in answers(made, store) if row[0].startswith("TWD: the first output")]
     assert found[1] == "digits, small" and found[3] == answer
     assert found[2].startswith(f"{sum(twd) / 3:.2f} steps against 2.50")
 

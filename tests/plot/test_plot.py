@@ -96,6 +96,49 @@ def test_output_potentials_end_at_the_spike():
     assert sorted(int(line.get_xdata()[0]) for line in markers) == sorted(times[times != 255].tolist())
 
 
+def drawn_at_the_spikes(seen):
+    """The potential at each marked spike of sample 0."""
+    (axis,) = plot.membrane(seen, sample=0).axes
+    spikes = [float(line.get_ydata()[0]) for line in axis.lines if line.get_marker() == "o"]
+    assert len(spikes) == int((~list(seen.times.values())[-1].silent[0]).sum()) > 0
+    return axis, spikes
+
+
+def test_potentials_with_learned_thresholds_are_in_units_of_them():
+    seen = watched("twd-exp")
+    plain, _ = drawn_at_the_spikes(seen)
+    assert plain.get_ylabel() == "potential"
+    seen = watched("twd-exp", learn_threshold=True)
+    last = list(seen.layers.values())[-1].module
+    with torch.no_grad():
+        last.theta.fill_(0.25)
+    with seen:
+        seen.net(torch.rand(5, 1, 6, 6, generator=torch.Generator().manual_seed(1)))
+    axis, spikes = drawn_at_the_spikes(seen)
+    (line,) = (line for line in axis.lines if line.get_label() == "threshold")
+    assert list(line.get_ydata()) == [1, 1] and min(spikes) >= 1
+    assert axis.get_ylabel() == "potential / threshold"
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_the_potential_behind_a_residual_block_has_its_shortcut(learned, training):
+    generator = torch.Generator().manual_seed(0)
+    layers = [nn.TTFSLinear(8, 8, steps=6, generator=generator, dropout=0.5 * training * i) for i in range(2)]
+    if learned:
+        layers[1].threshold = torch.nn.Parameter(torch.full((8,), 2.0))
+    with torch.no_grad():
+        layers[1].weight.zero_()  # the shortcut alone
+    block = nn.Residual(layers, scale=2.5)
+    net = torch.nn.Sequential(nn.TTFSLinear(4, 8, steps=6, generator=generator), block, nn.TemporalWeighting())
+    net.train(training)
+    times = torch.randint(0, 6, (3, 4), generator=generator, dtype=torch.uint8)
+    with Monitor(net) as seen, torch.no_grad():
+        net(SpikeTimes(times, 6))
+    _, spikes = drawn_at_the_spikes(seen)
+    assert spikes == pytest.approx([1.25 if learned else 2.5] * len(spikes)) and net.training == training
+
+
 def test_a_net_without_a_readout_has_no_membrane_picture():
     with Monitor(nn.TTFSLinear(3, 2, steps=4)) as seen:
         seen.net(SpikeTimes(torch.zeros(1, 3, dtype=torch.uint8), 4))

@@ -17,7 +17,7 @@ from firstspike._lock import locked
 from firstspike.data import Normalize
 from firstspike.train import Config, build_model, fit
 from firstspike.train.batches import batches
-from firstspike.train.distributed import ProcessGroup
+from firstspike.train.distributed import ProcessGroup, own_device
 from firstspike.train.loop import Forward, batch_loss
 
 ROOT = Path(__file__).parents[2]
@@ -161,6 +161,26 @@ def test_two_processes_resume_with_the_same_bits(toml, tmp_path):
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
     for name in whole:
         assert torch.equal(whole[name], resumed[name]), name
+
+
+@pytest.mark.parametrize(
+    ("name", "local_rank", "devices", "wanted"),
+    [
+        ("cuda", "1", 2, "cuda:1"),
+        ("cuda", "0", 2, "cuda:0"),
+        ("cuda", "1", 1, "cuda"),  # each process sees a device of its own (CUDA_VISIBLE_DEVICES)
+        ("cuda", None, 2, "cuda"),
+        ("cuda:0", "1", 2, "cuda:0"),
+        ("cpu", "1", 2, "cpu"),
+    ],
+)
+def test_each_process_takes_a_device_of_its_own(monkeypatch, name, local_rank, devices, wanted):
+    if local_rank is None:
+        monkeypatch.delenv("LOCAL_RANK", raising=False)
+    else:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    assert own_device(name) == torch.device(wanted)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])

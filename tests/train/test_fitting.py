@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from firstspike import train
 from firstspike.train import Augmentation, BadCheckpoint, Config, Diverged, Result, checkpoint, fit, load_model, loop
+from firstspike.train.optimizer_state import OptimizerState
 
 
 def weights(directory):
@@ -208,7 +209,8 @@ def test_restored_optimizer_keeps_memory_layouts(config, sets, tmp_path):
     model = train.build_model(config, input_shape=(1, 6, 6)).to(memory_format=torch.channels_last)
     optimizer = train.build_optimizer(config, model)
     _, record = checkpoint.load_progress(tmp_path)
-    checkpoint.restore(checkpoint.load_weights(tmp_path, record), record, model, optimizer)
+    state = OptimizerState(optimizer)
+    checkpoint.restore(checkpoint.load_weights(tmp_path, record), record, model, state)
     for parameter in model.parameters():
         assert optimizer.state[parameter]["exp_avg"].stride() == parameter.stride()
         assert optimizer.state[parameter]["step"] == 10

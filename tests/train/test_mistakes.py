@@ -136,5 +136,5 @@ def test_a_loader_of_unknown_length_is_refused(config, sets):
         def __iter__(self):
             return iter([])
 
-    with pytest.raises(TypeError, match="the train DataLoader must know its number of batches .*Stream"):
+    with pytest.raises(TypeError, match="the train data must know its number of batches .*Stream"):
         run(config, (DataLoader(Stream()), sets[1]))

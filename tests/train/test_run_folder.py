@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from firstspike.train import BadCheckpoint, checkpoint, fit
+from firstspike.train.optimizer_state import OptimizerState
 
 
 def run(config, sets, folder, **options):
@@ -162,6 +163,6 @@ def test_beyond_epoch_9999_the_last_two_checkpoints_stay(config, tmp_path):
     progress = checkpoint.Progress(config.to_dict(), 0, [], 0, {}, (2,))
     for epoch in range(9998, 10003):
         progress.epoch = epoch
-        checkpoint.save(tmp_path, progress, net, optimizer)
+        checkpoint.save(tmp_path, progress, net, OptimizerState(optimizer))
         assert (tmp_path / json.loads((tmp_path / "checkpoint.json").read_text())["tensors"]).exists()
     assert sorted(path.name.split("-")[1] for path in tmp_path.glob("checkpoint-*")) == ["10001", "10002"]

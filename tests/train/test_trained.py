@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from firstspike import data, models, train
+from firstspike import SpikeTimes, data, encode, models, train
 from firstspike import nn as fs
 from firstspike.train import fit, load_model
 
@@ -60,3 +60,50 @@ def test_a_net_that_is_given_to_a_finished_run_gets_its_weights(config, sets, tm
     assert fit(config, model=second, **options).trained.model is second and not second.training
     assert all(torch.equal(value, second.state_dict()[key]) for key, value in first.state_dict().items())
     assert any(not torch.equal(value, fresh().state_dict()[key]) for key, value in first.state_dict().items())
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_predictions_are_those_that_were_measured(config, sets, standardize):
+    trained, test = run(config.replace(dropout=0.2, standardize=standardize), sets).trained, sets[1]
+    trained.model.train()  # it is measured in eval mode, and left as it is
+    answers = trained.predict(test.images)
+    measured = train.evaluate(trained.model, test, normalize=trained.normalize)
+    assert answers.dtype == torch.int64 and answers.shape == (60,) and trained.model.training
+    assert float((answers == test.labels).double().mean()) == measured.accuracy
+    for same in (test.images.numpy(), test.images[:, 0]):
+        assert torch.equal(trained.predict(same), answers)
+    floats = test.images.double() / 255
+    assert torch.equal(trained.predict(floats), answers) and torch.equal(trained.predict(floats.numpy()), answers)
+    assert trained.predict(test.images[:0]).shape == (0,)
+
+
+def test_many_images_are_predicted_in_batches(config, sets):
+    trained, sizes = run(config, sets).trained, []
+    trained.model.register_forward_pre_hook(lambda net, arguments: sizes.append(len(arguments[0])))
+    images = sets[0].images.repeat(8, 1, 1, 1)
+    answers = trained.predict(images)
+    assert max(sizes) <= 500 and sum(sizes) == len(images) == len(answers)
+    assert not torch.is_inference_mode_enabled() and torch.equal(answers[:150], answers[150:300])
+
+
+def test_predictions_of_spike_times(config, sets):
+    times = tuple(
+        data.from_arrays(encode.latency(part.images.flatten(1) / 255, config.steps), part.labels) for part in sets
+    )
+    trained, test = run(config.replace(encoder="spikes"), times).trained, times[1]
+    answers = trained.predict(SpikeTimes(test.images, config.steps))
+    assert float((answers == test.labels).double().mean()) == train.evaluate(trained.model, test).accuracy
+
+
+def test_what_cannot_be_predicted_is_named(config, sets):
+    trained = run(config.replace(epochs=1), sets).trained
+    with pytest.raises(ValueError, match=r"images must be samples of the shape \[1, 6, 6\], got \[36\]"):
+        trained.predict(sets[1].images.flatten(1))
+    with pytest.raises(TypeError, match=r"images must be uint8, a float type, or SpikeTimes, got torch.int64"):
+        trained.predict(sets[1].images.long())
+    with pytest.raises(TypeError, match=r"images must be an array or a tensor"):
+        trained.predict("images")
+    bad = sets[1].images.float()
+    bad[3, 0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"images must be finite, but image 3 holds NaN or infinity"):
+        trained.predict(bad)

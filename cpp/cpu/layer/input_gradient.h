@@ -2,7 +2,7 @@
 //
 // h[j, t] = sum_o W[o, j] direct[o, t] and dL/ds[j, t] = h[t] + decay dL/ds[t+1] (docs/model.md, section "Backward pass").
 // `direct` lives only at the support entries of the layer, and dL/ds is wanted only at those of the layer that made the input. So
-// for a block of cells h is summed in a scratch that fits in L1, one tap after another so that a tap's weights stay there too;
+// for a block of cells h is summed in a scratch that fits in L2, one tap after another so that a tap's weights stay in L1;
 // then each cell walks its h from the last step to the first with one running sum, which is read where the producer has entries.
 // Nothing of size steps x neurons outlives its block.
 #pragma once

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 DataFolder = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="Folder that holds the data sets.", show_default=False),
+    typer.Option(
+        "--data", metavar="DIR", help="Folder that holds the data sets; digits needs none.", show_default=False
+    ),
 ]
 Images = Annotated[
     Path | None,

@@ -17,6 +17,7 @@ SHAPES = {
     "fashion-mnist": (1, 28, 28),
     "cifar10": (3, 32, 32),
     "cifar100": (3, 32, 32),
+    "dvs-gesture": (16, 32, 32),
 }
 
 

@@ -23,7 +23,7 @@ def from_arrays(
     Args:
         x: images [N, C, H, W], or [N, H, W] of one channel; or [N, F], samples of F features, which a net gets as
             [B, F]. uint8: pixel values 0..255. Any float type: values as they are, converted to float32. Or `SpikeTimes`
-            of N samples.
+            of N samples. The data set holds copies: what is changed in x or y later does not reach it.
         y: labels [N], of any integer type.
         classes: number of classes; None takes the largest label plus one.
         name, source: for records.
@@ -37,18 +37,7 @@ def from_arrays(
         >>> from_arrays(np.zeros((2, 8, 8), np.uint8), [0, 1]).input_shape
         (1, 8, 8)
     """
-    steps = None
-    if isinstance(x, SpikeTimes):
-        x, steps = x.times, x.steps
-    samples = _tensor("x", x)
-    if steps is None and samples.dtype.is_floating_point:
-        samples = samples.to(torch.float32)
-    if samples.dtype not in (torch.uint8, torch.float32):
-        raise TypeError(f"x must be uint8, a float type, or SpikeTimes, got {samples.dtype}")
-    if samples.ndim not in (2, 3, 4):
-        raise ValueError(f"x must be [N, C, H, W], [N, H, W] or [N, F], got shape {list(samples.shape)}")
-    if samples.ndim == 3:
-        samples = samples[:, None]
+    samples, steps = samples_of("x", x)
     if samples.ndim == 4 and samples.shape[3] in (1, 3, 4) and samples.shape[1] == samples.shape[2] >= 8:
         warn(
             f"x of shape {list(samples.shape)} is read as [N, C, H, W], images of {samples.shape[1]} channels; where the "
@@ -61,6 +50,24 @@ def from_arrays(
     if classes is None:
         classes = int(labels.max()) + 1 if labels.numel() else 1
     return Dataset(samples.contiguous(), labels.contiguous(), classes, name, source, steps)
+
+
+def samples_of(name: str, x: Any) -> tuple[Tensor, int | None]:
+    """A copy of the samples that `from_arrays` takes, [N, C, H, W] or [N, F] as `Dataset.images`, and the steps of spike times.
+
+    name: of the argument, for the errors, TypeError or ValueError.
+    """
+    steps = None
+    if isinstance(x, SpikeTimes):
+        x, steps = x.times, x.steps
+    samples = _tensor(name, x)
+    if steps is None and samples.dtype.is_floating_point:
+        samples = samples.to(torch.float32)
+    if samples.dtype not in (torch.uint8, torch.float32):
+        raise TypeError(f"{name} must be uint8, a float type, or SpikeTimes, got {samples.dtype}")
+    if samples.ndim not in (2, 3, 4):
+        raise ValueError(f"{name} must be [N, C, H, W], [N, H, W] or [N, F], got shape {list(samples.shape)}")
+    return samples[:, None] if samples.ndim == 3 else samples, steps
 
 
 def from_events(
@@ -99,12 +106,13 @@ def from_events(
 
 
 def _tensor(name: str, value: Any) -> Tensor:
+    """A copy: what the caller changes later does not reach the data set."""
     if isinstance(value, Tensor):
         _checks.readable(name, value)
-        return value.detach()
+        return value.detach().clone()
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be an array without a mask; filled(0) gives one, with 0 where values are masked")
     try:
-        return torch.from_numpy(np.array(value))  # a copy: what the caller changes later does not reach the data set
+        return torch.from_numpy(np.array(value))
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be an array or a tensor of numbers: {error}") from error

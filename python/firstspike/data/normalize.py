@@ -18,7 +18,7 @@ class Normalize:
     """Scale images to (x - mean) / std, per channel, where x = p / 255 for uint8 pixels p and x = p for floats.
 
     Attributes:
-        mean, std: one number per channel, a single one for samples of features; None for both keeps x.
+        mean, std: one number per channel, or a single one for all channels or features; None for both keeps x.
 
     Raises:
         TypeError, ValueError: for numbers that are not finite, an std that is not positive, one without the other, or
@@ -68,12 +68,22 @@ class Normalize:
         return {"mean": self.mean and list(self.mean), "std": self.std and list(self.std)}
 
     def __call__(self, images: Tensor) -> Tensor:
-        """The float32 input of images [B, C, H, W] or features [B, F], uint8 or float32."""
+        """The float32 input of images [B, C, H, W] or features [B, F], uint8 or of a float type.
+
+        Raises TypeError for another type, ValueError for another number of channels than that of mean and std.
+        """
         instance("images", images, Tensor, "a torch.Tensor")
         fresh = images.dtype == torch.uint8
+        if not fresh and not images.is_floating_point():
+            raise TypeError(f"images must be uint8 or of a float type, got {images.dtype}")
         x = images.to(torch.float32).div_(255) if fresh else images.to(torch.float32)
         if self.mean is None or self.std is None:
             return x
+        channels = x.shape[1] if x.ndim > 1 else "none"
+        if len(self.mean) not in (1, channels):
+            raise ValueError(
+                f"images must have {len(self.mean)} channels, one per mean and std, got {channels} in shape {tuple(x.shape)}"
+            )
         per_channel = (-1, *[1] * (x.ndim - 2))
         mean, std = (
             torch.tensor(v, dtype=torch.float32, device=x.device).view(per_channel) for v in (self.mean, self.std)

@@ -27,7 +27,7 @@ class Seen:
     module: the layer. received: its input, SpikeTimes [B, ...] or a tensor (behind max pooling a
     dense train [T, B, ...]). spikes: its spike times [B, ...], None for
     a layer that does not fire. membrane: float32 [T, B, O] of an `Integrate` layer, else None. shortcut: the spikes
-    of a shortcut into the layer, None without. Nothing carries gradients.
+    of a shortcut into the layer, None without; shortcut_scale: the current of one of them. Nothing carries gradients.
 
     Examples:
         >>> net = models.mlp("64-32-10", steps=8)
@@ -42,6 +42,7 @@ class Seen:
     spikes: SpikeTimes | None
     membrane: Tensor | None = None
     shortcut: SpikeTimes | None = None
+    shortcut_scale: float | Tensor = 1.0
 
     @property
     def kind(self) -> str:
@@ -79,6 +80,7 @@ class Monitor:
         _checks.instance("net", self.net, nn.Module, "a torch.nn.Module")
         self._hooks: list[Any] = []
         self._readout: tuple[nn.Module, SpikeTimes | Tensor] | None = None
+        self._sent: dict[str, Tensor] = {}  # the very bytes that each of `layers` gave; `detach` may copy
         self._passes = Passes(self._forget)
 
     def __enter__(self) -> Monitor:
@@ -86,7 +88,7 @@ class Monitor:
         for name, module in self.net.named_modules():
 
             def watch(module: nn.Module, arguments: Any, named: Any, output: Any, name: str = name) -> None:
-                self._see(name, module, taken(arguments, named), output)
+                self._see(name, module, taken(arguments, named), output, named.get("shortcut_scale", 1.0))
 
             self._hooks.append(module.register_forward_hook(watch, with_kwargs=True))
         return self
@@ -156,12 +158,13 @@ class Monitor:
         return row
 
     def _forget(self) -> None:
-        self.layers, self.currents, self.scores, self._readout = {}, {}, None, None
+        self.layers, self.currents, self.scores, self._readout, self._sent = {}, {}, None, None, {}
 
     @torch.no_grad()
-    def _see(self, name: str, module: nn.Module, inputs: tuple[Any, SpikeTimes | None], output: Any) -> None:
+    def _see(
+        self, name: str, module: nn.Module, inputs: tuple[Any, SpikeTimes | None], output: Any, scale: float | Tensor
+    ) -> None:
         (received, shortcut), output = inputs, fired_of(output)
-        output = output[0] if isinstance(output, tuple) else output  # a layer that was asked for its membrane too
         received = received.dense() if isinstance(received, PooledSpikes) else received
         received = received.detach() if isinstance(received, SpikeTimes | Tensor) else None
         if isinstance(module, _READOUTS) and received is not None:
@@ -169,10 +172,13 @@ class Monitor:
         spikes, membrane = _spikes(module, output), None
         if isinstance(module, Synapse) and isinstance(output, Tensor):
             membrane = output.detach()
-        if received is None or (spikes is None and membrane is None) or self._known(spikes):
+        if received is None or (spikes is None and membrane is None) or self._known(output):
             return
         name = self._entry(name)
-        self.layers[name] = Seen(module, received, spikes, membrane, None if shortcut is None else shortcut.detach())
+        side = () if shortcut is None else (shortcut.detach(), scale.detach() if isinstance(scale, Tensor) else scale)
+        self.layers[name] = Seen(module, received, spikes, membrane, *side)
+        if isinstance(output, SpikeTimes):
+            self._sent[name] = output.times
         if self.with_currents and isinstance(module, Synapse):
             self.currents[name] = layer_current(module, received)
 
@@ -184,9 +190,9 @@ class Monitor:
         runs = 1 + sum(known == name or known.startswith(f"{name}#") for known in self.layers)
         return name if runs == 1 else f"{name}#{runs}"
 
-    def _known(self, spikes: SpikeTimes | None) -> bool:
+    def _known(self, output: Any) -> bool:
         """Whether an inner module gave these very spikes: then this one only passes them on."""
-        return spikes is not None and any(seen.times is spikes.times for seen in self.times.values())
+        return isinstance(output, SpikeTimes) and any(output.times is times for times in self._sent.values())
 
     def _check(self) -> None:
         if not self.layers:

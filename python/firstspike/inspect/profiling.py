@@ -82,7 +82,7 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[dict[str, dict[str, Any]],
     with evaluating(net):
         for start in range(0, len(x), batch):
             with Monitor(net) as seen:
-                net(_part(x, start, batch))
+                net(x[start : start + batch])
             for name, layer in seen.layers.items():
                 if isinstance(layer.module, Synapse):
                     row = sums.setdefault(name, {"layer": name, "kind": layer.kind, "neurons": _neurons(layer)})
@@ -94,12 +94,6 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[dict[str, dict[str, Any]],
     if not sums:
         raise ValueError("net must run layers of firstspike.nn, got none")
     return sums, decisions
-
-
-def _part(x: Any, start: int, batch: int) -> Any:
-    if isinstance(x, SpikeTimes):
-        return x[start : start + batch]
-    return x[start : start + batch]
 
 
 def _neurons(layer: Seen) -> int:
@@ -145,14 +139,13 @@ def active_updates(spikes: SpikeTimes, layer: Any) -> float:
 def _active(events: Tensor, layer: Any) -> float:
     """The same for the events [B, ...] of one step."""
     weight: Tensor = layer.weight
+    pool = getattr(layer, "avg_pool", 1)
+    if pool > 1:
+        events = F.max_pool2d(events, pool)  # it leaves out the rows and columns that average pooling leaves out
     if weight.dim() == 2:
         return float(events.flatten(1).any(1).sum()) * weight.shape[0]
-    pool = getattr(layer, "avg_pool", 1)
-    present = events.amax(1, keepdim=True)
-    if pool > 1:
-        present = F.max_pool2d(present, pool)
-    ones = present.new_ones(1, 1, *weight.shape[2:])
-    reached = F.conv2d(present, ones, stride=layer.stride, padding=layer.padding)
+    ones = events.new_ones(1, 1, *weight.shape[2:])
+    reached = F.conv2d(events.amax(1, keepdim=True), ones, stride=layer.stride, padding=layer.padding)
     return float((reached > 0).sum()) * weight.shape[0]
 
 

@@ -78,7 +78,7 @@ def _stages(net: TTFSNet) -> list[nn.Module]:
         asked = layer is net.layers[-1] and net.compares_overshoots  # for its membrane, behind the run
         fits = can_prepack(layer) and isinstance(signal, SpikeTimes) and not asked
         received.append((layer, tuple(signal.shape[1:]) if fits else None))
-        signal = layer(signal)
+        signal = layer.forward(signal)  # without its hooks: nobody asked for this pass
     stages: list[nn.Module] = []
     for alone, group in itertools.groupby(received, key=lambda item: item[1] is None):
         layers, shapes = zip(*group, strict=True)

@@ -150,6 +150,7 @@ class _Reader:
         options: dict[str, Any] = {"steps": self.steps, "affine": None, "bias": bias is not None, "decay": decay}
         if kind in ("IF", "LIF"):
             options["threshold"] = _threshold(name, node, outputs)
+        options["generator"] = torch.Generator()  # torch's own stays where it is: the weights are read next
         layer = self._layer(name, synapses, weight, options, kind in ("IF", "LIF"))
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(weight))

@@ -28,7 +28,7 @@ class BackwardHooks(nn.Module):
         return self._around(_Around([], [hook]), prepend)
 
     def _around(self, calls: _Around, prepend: bool) -> RemovableHandle:
-        handle = self.register_forward_hook(calls.behind, prepend=prepend, with_kwargs=True)
+        handle = self.register_forward_hook(calls.behind, prepend=prepend, with_kwargs=True, always_call=True)
         before = self.register_forward_pre_hook(calls.before, prepend=prepend, with_kwargs=True)
         return _Both(handle, before)
 
@@ -37,7 +37,7 @@ class _Both(RemovableHandle):
     """Two hooks that come and go together."""
 
     def __init__(self, one: RemovableHandle, other: RemovableHandle) -> None:
-        self._handles = one, other
+        self._handles, self.id = (one, other), one.id
 
     def remove(self) -> None:
         """Remove both."""
@@ -61,6 +61,8 @@ class _Around:
     def behind(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """Forward hook."""
         call = self.calls.pop()
+        if output is None:  # the call failed
+            return None
         outputs = output if isinstance(output, tuple) else (output,)
         through = _through(call.setup_output_hook, outputs)
         return through if isinstance(output, tuple) else through[0]

@@ -98,7 +98,7 @@ def fired_and_membrane(
     record = _layer_arguments._records(spikes, weight, bias)
     if record and not surrogate.sparse:
         current = flat_current(spikes.dense(), weight, bias, avg_pool)
-        return SpikeTimes.from_dense(functional.fire(current, **neuron)), accumulate(current, neuron["decay"])
+        return SpikeTimes._of_fired(functional.fire(current, **neuron)), accumulate(current, neuron["decay"])
     *result, membrane = ops.layer_membrane.fire_layer_membrane(
         *_layer_arguments._input(spikes), weight, bias, geometry, _layer_arguments._neuron(**neuron), record
     )

@@ -14,7 +14,7 @@ class TemporalWeighting(nn.Module):
     """Temporal weighting decoder (TWD): sum_t w[t] O[t], then the mean of each class's neurons.
 
     gamma and mode as in `decode.temporal_weighting`. classes: the number of classes, each with its k neurons
-    (`decode.population`); None: a neuron a class. scale multiplies the scores: it changes no answer, but it is the
+    (`decode.population`); None: one neuron per class. scale multiplies the scores: it changes no answer, but it is the
     inverse temperature of a softmax behind them (ours). Raises ValueError or TypeError naming a bad argument.
 
     Examples:
@@ -101,10 +101,13 @@ class FirstSpike(nn.Module):
         self.overshoot = _checks.boolean("overshoot", overshoot)
 
     def forward(self, spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
-        """Scores [B, classes] of output spikes [B, classes k]; their argmax is the answer."""
+        """Scores [B, classes] of output spikes [B, classes k]; their argmax is the answer.
+
+        overshoot: float32 [B, classes k], see `decode.overshoot`; TypeError or ValueError for another type or shape.
+        """
         scores = decode.temporal_weighting(spikes, gamma=1.0, mode="linear")
         if overshoot is not None:
-            overshoot = overshoot.detach()
+            overshoot = decode._checked_overshoot(overshoot, spikes).detach()
             scores = scores + overshoot / (1 + overshoot.abs()) / (2 * spikes.steps)
         if self.classes is not None:
             scores = decode.grouped(scores, self.classes).amax(-1)

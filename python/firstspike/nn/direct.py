@@ -45,11 +45,6 @@ class _Direct(FiringLayer):
         """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
         return {name: value for name, value in super().settings().items() if name != "dropout"}
 
-    def _float32(self) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias, raised to float32 under autocast as those of the layers behind."""
-        weight, bias = self.effective_weight_and_bias()
-        return _checks.float32("weight", weight), _checks.bias(bias, len(weight))
-
     def _potential(self, current: Tensor) -> Tensor:
         return accumulate(current.expand(self.steps, *current.shape), self.decay)
 
@@ -109,7 +104,7 @@ class DirectLinear(_Direct):
 
     def _current(self, x: Tensor) -> Tensor:
         x = check_data(x, self.weight, maps=False)
-        return constant_current(x, *self._float32())
+        return constant_current(x, *self.effective_weight_and_bias())
 
 
 class DirectConv2d(_Direct):
@@ -175,7 +170,7 @@ class DirectConv2d(_Direct):
         padded = [size + 2 * pad for size, pad in zip(x.shape[2:], self.padding, strict=True)]
         if any(size < kernel for size, kernel in zip(padded, self.kernel_size, strict=True)):
             raise ValueError(f"x must be maps that hold the kernel {self.kernel_size}, padded, got {tuple(x.shape)}")
-        return constant_current(x, *self._float32(), self.stride, self.padding)
+        return constant_current(x, *self.effective_weight_and_bias(), self.stride, self.padding)
 
     def extra_repr(self) -> str:
         """The settings, for print."""

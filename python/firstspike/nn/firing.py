@@ -79,6 +79,11 @@ class FiringLayer(Synapse, NeuronSettings):
         self.register_parameter("theta", None)
         self.threshold, self.decay, self.surrogate = threshold, decay, surrogate
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "theta":  # by hand: the same as setting the threshold
+            self._per_neuron = value is not None
+
     @property
     def threshold(self) -> float | Tensor:
         """The potential at which a neuron fires: a number, or `theta`, [O]. A tensor that is set replaces `theta`."""

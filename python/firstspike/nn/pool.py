@@ -99,9 +99,9 @@ def _earliest_dense(spikes: SpikeTimes, k: int) -> SpikeTimes:
     place = torch.arange(area, device=spikes.device)
     key = (_windows(spikes.times, k).long() * area + place).amin(-1)  # by time, then by place
     if not spikes.requires_grad:
-        return SpikeTimes(torch.div(key, area, rounding_mode="floor").to(torch.uint8), spikes.steps)
+        return SpikeTimes._trusted(torch.div(key, area, rounding_mode="floor").to(torch.uint8), spikes.steps)
     winner = (key % area)[None, ..., None].expand(spikes.steps, *key.shape, 1)
-    return SpikeTimes.from_dense(_windows(spikes.dense(), k).gather(-1, winner).squeeze(-1))
+    return SpikeTimes._of_fired(_windows(spikes.dense(), k).gather(-1, winner).squeeze(-1))
 
 
 def _windows(x: Tensor, k: int) -> Tensor:

@@ -8,18 +8,20 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from .. import _checks, _geometry
+from .. import _checks
 from .._sites import from_sites, to_sites
 from ..ops.prepacked import PrepackedLayer, PrepackedLayers
 from ..spikes import SpikeTimes
-from ._chain import is_observed
+from ._chain import geometry_of, is_observed
 from .integrate import Integrate
 from .ttfs import TTFSConv2d, TTFSLinear
+
+KINDS = (TTFSConv2d, TTFSLinear, Integrate)
 
 
 def can_prepack(layer: nn.Module) -> TypeGuard[TTFSConv2d | TTFSLinear | Integrate]:
     """Whether `Prepacked` takes a layer: these very classes without hooks, for others may do something else."""
-    return type(layer) in (TTFSConv2d, TTFSLinear, Integrate) and not is_observed(layer.__dict__)
+    return type(layer) in KINDS and not is_observed(layer.__dict__)
 
 
 class Prepacked(nn.Module):
@@ -48,11 +50,13 @@ class Prepacked(nn.Module):
         shape = self.input_shape = tuple(_checks.integer("input_shape", size, 1) for size in input_shape)
         packed: list[PrepackedLayer] = []
         for number, layer in enumerate(_checks.in_order("layers", layers, nn.Module, "layers")):
-            if not can_prepack(layer) or (packed and not packed[-1].fires):
-                raise TypeError(
-                    "layers must be TTFSConv2d or TTFSLinear, the last one perhaps Integrate, "
-                    f"got {type(layer).__name__} as number {number}"
-                )
+            name, got = f"layers[{number}]", f"got {type(layer).__name__}"
+            if type(layer) not in KINDS:
+                raise TypeError(f"{name} must be TTFSConv2d or TTFSLinear, or at the end Integrate, {got}")
+            if not can_prepack(layer):
+                raise TypeError(f"{name} must have no hooks and no forward of its own, {got} with some: run it apart")
+            if packed and not packed[-1].fires:
+                raise TypeError(f"{name} must not follow Integrate, which gives membranes, {got}")
             packed.append(_packed(layer, shape))
             shape = _out_shape(packed[-1])
         if len({layer.geometry.steps for layer in packed}) != 1:
@@ -94,14 +98,9 @@ def _packed(layer: TTFSConv2d | TTFSLinear | Integrate, shape: tuple[int, ...]) 
         weight, bias = layer.effective_weight_and_bias()
     if weight.device.type != "cpu":
         raise ValueError(f"layers must be on the CPU, got one on {weight.device}; net.cpu() brings them there")
-    spikes = (1, *shape)
-    pool = _geometry.pool_of(spikes, layer.avg_pool)
-    if isinstance(layer, TTFSConv2d):
-        if len(shape) != 3:
-            raise ValueError(f"layers must fit together: a convolution needs (channels, height, width), got {shape}")
-        geometry = _geometry.convolution(spikes, weight, layer.stride, layer.padding, pool, layer.steps)
-    else:
-        geometry = _geometry.linear(spikes, weight, pool, layer.steps)
+    if isinstance(layer, TTFSConv2d) and len(shape) != 3:
+        raise ValueError(f"layers must fit together: a convolution needs (channels, height, width), got {shape}")
+    geometry = geometry_of(layer, (1, *shape), weight)
     fires = not isinstance(layer, Integrate)
     neuron = (layer.neuron["threshold"] if not isinstance(layer, Integrate) else 0.0, layer.decay, 0.0, 1.0)
     weight, bias = (

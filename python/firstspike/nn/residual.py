@@ -27,8 +27,8 @@ class Residual(BackwardHooks):
     layers: `TTFSConv2d` or `TTFSLinear`, of the same steps. scale: of the shortcut, the current of one spike of the input, a
     number or float32 [M], one per channel of the input. 1, the neurons' default threshold, lets it fire its neuron alone, so
     that an untrained block passes its input on; deep stacks of blocks need that (chosen on held-out images: paper/NOTES.md,
-    "Scale of a residual block"). learn_scale: makes it a parameter, of one element for a number. Raises TypeError or ValueError
-    naming what does not fit.
+    "Scale of a residual block"). learn_scale: makes it a parameter, of one element for a number; an `nn.Parameter` [M] is
+    learned as it is. Raises TypeError or ValueError naming what does not fit.
 
     Examples:
         >>> convolution = lambda: nn.TTFSConv2d(4, 4, 3, padding=1, steps=8)
@@ -49,8 +49,8 @@ class Residual(BackwardHooks):
         outputs = len(self.layers[-1].weight)  # type: ignore[arg-type]
         if len(values) > outputs:
             raise ValueError(f"scale must have at most one number per output, {outputs}, got {len(values)}")
-        if _checks.boolean("learn_scale", learn_scale):
-            self.scale: Tensor = nn.Parameter(values)
+        if _checks.boolean("learn_scale", learn_scale) or isinstance(scale, nn.Parameter):
+            self.scale: Tensor = scale if isinstance(scale, nn.Parameter) else nn.Parameter(values)
         else:
             self.register_buffer("scale", values)
 

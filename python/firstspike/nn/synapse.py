@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.utils import parametrize
 
 from .. import _checks
 from .. import init as _init
@@ -123,11 +124,15 @@ class Synapse(BackwardHooks):
                 self.bias.zero_()
 
     def effective_weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
-        """(weight, bias [O]) that act on the spikes: normalisation and affine folded in; differentiable."""
-        weight = self._scaled_weight()
+        """(weight, bias [O]) that act on the spikes: normalisation and affine folded in; differentiable.
+
+        What a parametrization of torch makes in another precision under autocast is raised to float32.
+        """
+        weight = _checks.float32("weight", self._scaled_weight())
         bias: Tensor | None = self.bias
-        if bias is not None and bias.shape[0] != weight.shape[0]:
-            bias = bias.expand(weight.shape[0])
+        if bias is not None:
+            bias = _checks.float32("bias", bias)
+            bias = bias if len(bias) == len(weight) else bias.expand(len(weight))
         weight, bias = self._per_threshold(weight, bias)
         return (weight, bias) if self.quantizer is None else self.quantizer(weight, bias)
 
@@ -180,7 +185,7 @@ class Synapse(BackwardHooks):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         for old, new in _OLD_KEYS.items():
-            if prefix + old in state_dict:
+            if prefix + old in state_dict and not parametrize.is_parametrized(self, new):
                 state_dict[prefix + new] = state_dict.pop(prefix + old)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 

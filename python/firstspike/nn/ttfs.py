@@ -59,15 +59,17 @@ class _TTFS(FiringLayer):
         spikes, weight, pool = single_spikes(spikes, weight, self.avg_pool)
         if isinstance(spikes, Tensor):
             current = self._current(spikes, weight, bias)
-            fired = SpikeTimes.from_dense(functional.fire(current, **self._neuron))
+            fired = SpikeTimes._of_fired(functional.fire(current, **self._neuron))
             return (fired, accumulate(current, self.decay)) if membrane else fired
         with full_precision(weight.device):
             if not membrane:
                 return self._fire(spikes, weight, bias, pool, side)
-            if shortcut is not None:
-                geometry = self._sizes(spikes.shape, weight)
-                spikes, weight = with_shortcut(spikes, weight, shortcut, side["shortcut_scale"], geometry)
-            return self._fire_and_membrane(spikes, weight, bias, pool)
+            if shortcut is None:
+                return self._fire_and_membrane(spikes, weight, bias, pool)
+            fired = self._fire(spikes, weight, bias, pool, side)  # the very spikes that are made without the membrane
+            geometry = self._sizes(spikes.shape, weight)
+            spikes, weight = with_shortcut(spikes, weight, shortcut, side["shortcut_scale"], geometry)
+            return fired, self._membrane(spikes, weight, bias, pool)
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the layer can be built again; what its parameters hold apart."""

@@ -4,8 +4,7 @@ A forward pass does not know how many support entries it will find. Each group o
 slot of `SLOT` entries per neuron (memory that is given back at once) and counts them. The counts are summed on the
 device, the total is read, the one wait of a training step's layer, and the entries move to an array of exactly that
 length; where a slot was too small the group's neurons are walked again. Inside `support_capacity` the array has a
-fixed length instead: nothing waits, so that the pass can be captured in a CUDA graph; where the length is too small
-every slope becomes NaN, and so do the gradients.
+fixed length instead: nothing waits, so that the pass can be captured in a CUDA graph; where the length is too small every slope becomes NaN, and so do all gradients that are made with them (`poisoned`).
 """
 
 from __future__ import annotations
@@ -142,7 +141,7 @@ def workspace(size: int, like: Tensor) -> Tensor:
 def support_capacity(entries_per_neuron: float) -> AbstractContextManager[None]:
     """Give every support recorded on CUDA inside the `with` block a fixed length, so that no kernel waits for the host.
 
-    entries_per_neuron: > 0, on average over a layer; a layer with more has NaN for its gradients, not silently wrong
+    entries_per_neuron: > 0, on average over a layer; a layer with more has NaN for all its gradients, not silently wrong
     ones. Needed to capture a training step in a CUDA graph. It holds for the thread or the task that enters it, and has
     no effect on the CPU. Raises ValueError.
     """
@@ -164,6 +163,20 @@ def fixed_entries(neurons: int, steps: int) -> int | None:
     """The fixed number of entries of a layer's support, None where it is as many as there are."""
     capacity = _capacity.get()
     return None if capacity is None else math.ceil(neurons * min(capacity, steps))
+
+
+def has_fixed_length() -> bool:
+    """Whether supports recorded now have a fixed length."""
+    return _capacity.get() is not None
+
+
+def poisoned(gradients: tuple[Tensor, ...], slope: Tensor) -> tuple[Tensor, ...]:
+    """The gradients made with a support of a fixed length: NaN throughout where it was too short, that is, where slopes are NaN.
+
+    Neurons that lost all their entries would have the gradient 0 without it.
+    """
+    poison = slope[:1].sum() * 0
+    return tuple(gradient + poison for gradient in gradients)
 
 
 class Recording:

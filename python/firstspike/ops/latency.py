@@ -20,7 +20,7 @@ def _forward(x: Tensor, steps: int, curve: int) -> Tensor:
         times = torch.empty(x.shape, dtype=torch.uint8)
         cpu.linear_latency(steps, array(x), threads(), array(times))
         return times
-    delay = x.clamp(min=DARKEST).log() / math.log(DARKEST)
+    delay = x.clamp(DARKEST, 1).log() / math.log(DARKEST)
     times = delay.mul_(steps - 1).round_().to(torch.uint8)
     silent = (x == 0).view(torch.uint8).neg_()  # 255 where x is 0; masked_fill takes four times as long for bytes
     return times.bitwise_or_(silent)

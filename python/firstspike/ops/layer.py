@@ -190,14 +190,23 @@ def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
     return tuple(a.weight.new_empty(shape) for shape in a.shapes)
 
 
+SLOPE = 5  # its place among the tensors that `_save` saves
+
+
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], more: tuple[Tensor | None, ...] = ()) -> None:
     """more: tensors to save behind those of the layer; the last that is saved is the output's anchor."""
     a = Forward(*inputs)
     anchor, fired, offset, slope, place = output
     ctx.mark_non_differentiable(fired, offset, slope, place)
     ctx.set_materialize_grads(False)  # else zeros are made for each of them
-    ctx.geometry, ctx.decay, ctx.record = a.geometry, a.neuron[1], a.record
+    ctx.geometry, ctx.decay, ctx.record, ctx.fixed = a.geometry, a.neuron[1], a.record, _cuda.has_fixed_length()
     ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight, offset, slope, place, *more, anchor)
+
+
+def at_support(ctx: Any, gradient: Tensor, saved: Sequence[Any], needs: Sequence[bool]) -> tuple[Tensor, ...]:
+    """`fire_layer_backward` of what `_save` saved, without the anchor."""
+    results: tuple[Tensor, ...] = fire_layer_backward(gradient, *saved, ctx.geometry, ctx.decay, needs)
+    return _cuda.poisoned(results, saved[SLOPE]) if ctx.fixed else results
 
 
 @first_order_only
@@ -206,7 +215,7 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any)
         return (None,) * len(Forward._fields)
     require_record(ctx, "fire_layer")
     needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
-    results = fire_layer_backward(gradient, *saved[:-1], ctx.geometry, ctx.decay, needs)
+    results = at_support(ctx, gradient, saved[:-1], needs)
     at_anchor, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
     return None, at_anchor, None, None, at_weight, at_bias, None, None, None, None
 

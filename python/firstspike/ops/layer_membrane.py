@@ -57,7 +57,7 @@ def _gradients(ctx: Any, saved: Sequence[Any], *gradients: Tensor | None) -> tup
     source, needs = (times, in_offset, in_place, weight), [ctx.needs_input_grad[n] for n in (1, 4, 5)]
     parts = []
     if at_spikes is not None:
-        parts.append(layer.fire_layer_backward(at_spikes, *source, *support, ctx.geometry, ctx.decay, needs))
+        parts.append(layer.at_support(ctx, at_spikes, (*source, *support), needs))
     if at_membrane is not None:
         parts.append(integrate.integrate_layer_backward(at_membrane, *source, ctx.geometry, ctx.decay, needs))
     at = [None, None, None]

@@ -9,7 +9,18 @@ import torch
 from torch import Tensor
 
 from .._first_order import first_order_only
-from ._cuda import NO_SLOTS, TILE, Arguments, Recording, kernels, nothing_recorded, on_device, pointer
+from ._cuda import (
+    NO_SLOTS,
+    TILE,
+    Arguments,
+    Recording,
+    has_fixed_length,
+    kernels,
+    nothing_recorded,
+    on_device,
+    pointer,
+    poisoned,
+)
 from ._library import (
     TILES,
     array,
@@ -139,6 +150,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     ctx.mark_non_differentiable(fired, *support)
     ctx.set_materialize_grads(False)  # else zeros are made for each of them
     ctx.shape, ctx.steps, ctx.decay, ctx.record = current.shape, steps, neuron[1], record
+    ctx.fixed = has_fixed_length()
     ctx.save_for_backward(*support, anchor)
 
 
@@ -148,7 +160,10 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any)
         return (None,) * 5
     require_record(ctx, "ramp")
     offset, slope, place, _ = saved
-    return ramp_backward(gradient, offset, slope, place, ctx.shape, ctx.steps, ctx.decay), None, None, None, None
+    at_current = ramp_backward(gradient, offset, slope, place, ctx.shape, ctx.steps, ctx.decay)
+    if ctx.fixed:
+        (at_current,) = poisoned((at_current,), slope)
+    return at_current, None, None, None, None
 
 
 _ramp = operator(

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from .._checks import instance, integer
-from ..inspect import Monitor
+from .._modes import evaluating
+from ..inspect import Monitor, Seen
 from ..nn import MembraneReadout
 from ..report import figure, style
 from ._panels import ACCENT, COLOR, MUTED, step_axis
@@ -22,7 +23,8 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
     seen: a monitor after a forward pass of a net that ends in a layer of neurons with a `firstspike.nn` readout.
     sample: its index in the batch. The predicted class is drawn bold, the runner-up dashed, all others grey. With a
     membrane readout the lines are the scores of the classes if the run ended after that step; with a spiking readout
-    they are the potentials up to each neuron's spike, which is marked, beside the threshold.
+    they are the potentials up to each neuron's spike, which is marked, beside the threshold; where the layer has one
+    threshold per output, in units of it.
     Raises ValueError or TypeError naming a bad argument.
 
     Examples:
@@ -48,11 +50,12 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
         else:
             assert layer.spikes is not None
             module: Any = layer.module
-            lines = module.membrane(layer.received)[:, sample]
+            lines = _potential(layer)[:, sample]
             times = layer.spikes.times[sample].cpu()
             _lines(axis, lines, ranking, neurons_per_class=len(times) // len(ranking), times=times)
-            axis.axhline(module.threshold, color="#555555", linewidth=0.8, linestyle=(0, (4, 2)), label="threshold")
-            axis.set_ylabel("potential")
+            threshold = module.neuron["threshold"]
+            axis.axhline(threshold, color="#555555", linewidth=0.8, linestyle=(0, (4, 2)), label="threshold")
+            axis.set_ylabel("potential / threshold" if isinstance(module.threshold, Tensor) else "potential")
         if decided < steps:
             what = "decided" if layer.spikes is None else "first output spike"
             axis.axvline(decided, color="black", linewidth=0.9, linestyle=":", label=f"{what}: step {decided}")
@@ -64,6 +67,19 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
         drawn.legend([handles[i] for i in order], [names[i] for i in order], loc="outside right upper")
         axis.set_title(f"Output of sample {sample}: class {ranking[0]}{'' if decided < steps else ', no output spike'}")
     return drawn
+
+
+def _potential(layer: Seen) -> Tensor:
+    """V of a layer that fires, [T, B, O], with the current of a shortcut; nothing is dropped."""
+    module: Any = layer.module
+    if layer.shortcut is None:
+        potential: Tensor = module.membrane(layer.received)
+    else:
+        with evaluating(module):  # its `forward`, not a call: the monitor may still be watching
+            potential = module.forward(
+                layer.received, layer.shortcut, shortcut_scale=layer.shortcut_scale, membrane=True
+            )[1]
+    return potential
 
 
 def _lines(

@@ -111,7 +111,7 @@ def write_svg(drawn: Figure, path: str | os.PathLike[str]) -> Path:
 
 
 def write_png(drawn: Figure, path: str | os.PathLike[str], dpi: int = 200) -> Path:
-    """Write the figure as PNG with `dpi` dots an inch, atomically."""
+    """Write the figure as PNG with `dpi` dots per inch, atomically."""
     buffer = io.BytesIO()
     with style():
         drawn.set_dpi(dpi)

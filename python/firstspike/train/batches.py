@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .._checks import SILENT, shown
-from ..data import Dataset, Normalize
+from ..data import Dataset, Normalize, from_arrays
 from ..spikes import SpikeTimes
 from . import augment
 from .distributed import ProcessGroup
 from .seeds import seeded
 
 Data = Dataset | DataLoader[Any]
+GivenData = Data | tuple[Any, Any]
 
 
 class Batch(NamedTuple):
@@ -25,6 +26,24 @@ class Batch(NamedTuple):
     x: Tensor | SpikeTimes
     y: Tensor
     whole: int
+
+
+def as_data(name: str, given: GivenData) -> Data:
+    """What is given as data, a pair of arrays or tensors as a data set; TypeError or ValueError, with `name`, for others."""
+    if isinstance(given, DataLoader):
+        try:
+            len(given)
+        except TypeError:
+            raise TypeError(
+                f"{name} must know its number of batches (len), got a DataLoader over {type(given.dataset).__name__}"
+            ) from None
+    if isinstance(given, (Dataset, DataLoader)):
+        return given
+    if isinstance(given, (tuple, list)) and len(given) == 2:
+        return from_arrays(*given)
+    raise TypeError(
+        f"{name} must be a data.Dataset, a pair of arrays (x, y), or a DataLoader, got {type(given).__name__}"
+    )
 
 
 def count(data: Data, batch: int) -> int:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .. import _fields
@@ -26,6 +25,7 @@ from .._safetensors import LIMIT, dumps, loads
 from ..data import Normalize
 from .averaging import WeightAverage
 from .config import Config
+from .optimizer_state import OptimizerState
 from .result import Epoch
 
 FORMAT = 2
@@ -90,21 +90,15 @@ def save(
     directory: Path,
     progress: Progress,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: OptimizerState,
     average: WeightAverage | None = None,
 ) -> None:
     """Write a checkpoint; the one before it stays until the next one is whole."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     if average is not None:
         tensors |= {f"average.{name}": value for name, value in average.mean.items()}
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    scalars: dict[str, Any] = {}
-    for index, parameter in enumerate(parameters):
-        for name, value in optimizer.state.get(parameter, {}).items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{name}"] = value
-            else:
-                scalars[f"{index}.{name}"] = value
+    learned, scalars, groups = optimizer.collect()
+    tensors |= learned
     run = run_id(progress)
     raw = dumps(tensors, {"format": "firstspike-checkpoint", "run": run})
     name = f"checkpoint-{progress.epoch:04}-{run}.safetensors"
@@ -115,6 +109,7 @@ def save(
         "tensors": name,
         "sha256": sha256(raw),
         "optimizer": scalars,
+        "groups": groups,
         **vars(progress),
     }
     write_json(directory / FILE, record)
@@ -184,11 +179,14 @@ def _parse(raw: bytes, path: Path) -> tuple[Progress, dict[str, Any]]:
         raise ValueError(f"tensors must be the name of a checkpoint's file, got {record['tensors']!r}")
     if not isinstance(record["optimizer"], dict) or not isinstance(record["sha256"], str):
         raise TypeError("optimizer must be a table and sha256 a text")
+    groups = record.get("groups", [])
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        raise TypeError("groups must be a list of tables")
     return progress, record
 
 
 def load_weights(directory: Path, record: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, by name ("model....", "average....", "optimizer....").
+    """The tensors of a checkpoint, by name ("model....", "average....", "optimizer....", "group....").
 
     Raises:
         BadCheckpoint: if the file is missing or damaged.
@@ -231,7 +229,7 @@ def restore(
     tensors: dict[str, Tensor],
     record: dict[str, Any],
     model: nn.Module,
-    optimizer: torch.optim.Optimizer | None,
+    optimizer: OptimizerState | None,
     average: WeightAverage | None = None,
 ) -> None:
     """Put a checkpoint's tensors into a net and, if given, its optimizer and the mean of its weights, in place.
@@ -249,17 +247,8 @@ def restore(
             raise BadCheckpoint(f"the checkpoint does not fit ({error}); resume=False starts over") from error
     if optimizer is None:
         return
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    optimizer.state.clear()
     try:
-        for name, value in tensors.items():
-            kind, _, rest = name.partition(".")
-            if kind == "optimizer":
-                index, _, key = rest.partition(".")
-                optimizer.state[parameters[int(index)]][key] = _like(value, parameters[int(index)])
-        for name, scalar in record["optimizer"].items():
-            index, _, key = name.partition(".")
-            optimizer.state[parameters[int(index)]][key] = scalar
+        optimizer.restore(tensors, record["optimizer"], record.get("groups"))
     except (IndexError, ValueError) as error:
         raise BadCheckpoint(f"the checkpoint's optimizer does not fit ({error}); resume=False starts over") from error
 
@@ -281,9 +270,3 @@ def load_state(model: nn.Module, tensors: dict[str, Tensor], origin: str) -> Non
 def _bare(name: str, kind: str = "") -> str:
     """A tensor's name without its kind, and without what version 0.1 wrote before those of a compiled net."""
     return name.removeprefix(kind).removeprefix("_orig_mod.")
-
-
-def _like(value: Tensor, parameter: nn.Parameter) -> Tensor:
-    if value.shape == parameter.shape and value.ndim:
-        return torch.empty_like(parameter, requires_grad=False).copy_(value)
-    return value.to(parameter.device)

@@ -241,7 +241,8 @@ class Config:
         return tomli_w.dumps({**named, **tables})
 
     def replace(self, **changes: Any) -> Config:
-        """A copy with some fields changed, checked anew."""
+        """A copy with some fields changed, checked anew. Raises as `from_dict` does."""
+        fields.refuse_unknown(changes, [f.name for f in dataclasses.fields(self)])
         return dataclasses.replace(self, **changes)
 
     def differences(self, other: Config) -> list[str]:

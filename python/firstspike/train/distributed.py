@@ -62,6 +62,18 @@ class ProcessGroup:
         return nn.parallel.DistributedDataParallel(module) if self.world > 1 else module
 
 
+def own_device(name: str) -> torch.device:
+    """The device of this process: with the name "cuda" the GPU of its number on this machine, torchrun's LOCAL_RANK.
+
+    Where this process sees no GPU of that number, "cuda" stays torch's current one: each process may see its own alone
+    (CUDA_VISIBLE_DEVICES).
+    """
+    device, number = torch.device(name), os.environ.get("LOCAL_RANK", "")
+    if device == torch.device("cuda") and number.isdecimal() and int(number) < torch.cuda.device_count():
+        return torch.device("cuda", int(number))
+    return device
+
+
 @contextlib.contextmanager
 def join(device: torch.device) -> Iterator[ProcessGroup]:
     """Join the process group: the running one, else the one torchrun's environment describes, else none.
@@ -74,6 +86,8 @@ def join(device: torch.device) -> Iterator[ProcessGroup]:
         # DDP imports this module, whose default arguments keep the group that runs at that time, with its threads,
         # beyond the group's end; imported before there is one, it keeps none.
         importlib.import_module("torch.distributed.nn")
+        if device.index is not None:
+            torch.cuda.set_device(device)  # nccl sends objects and waits by way of the current device
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         try:
             yield ProcessGroup(dist.get_rank(), dist.get_world_size())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from .. import _checks, _labels
 from .._modes import evaluating
@@ -13,7 +12,7 @@ from .._own_code import has_hooks, has_own_forward
 from ..data import Dataset, Normalize
 from ..models import TTFSNet, as_net
 from ..spikes import SpikeTimes
-from .batches import Data, batches, loader_batches
+from .batches import GivenData, as_data, batches, loader_batches
 from .distributed import ProcessGroup
 from .metrics import Meter, Metrics
 
@@ -23,7 +22,7 @@ _PASSED_OVER = (nn.Sequential, nn.Flatten, nn.Identity)  # parts of a chain that
 
 def evaluate(
     model: nn.Module,
-    dataset: Data,
+    dataset: GivenData,
     *,
     normalize: Normalize | None = None,
     batch: int = BATCH,
@@ -34,7 +33,8 @@ def evaluate(
     Args:
         model: any module from [B, C, H, W] to scores [B, classes]; of a `TTFSNet`, and of a Sequential that `models.as_net`
             takes, the spikes are measured, too, unless it has a forward of its own or hooks.
-        dataset: a `data.Dataset` on the net's device, or a DataLoader of (input, label).
+        dataset: a `data.Dataset` on the net's device, a pair of arrays or tensors (`data.from_arrays`), or a DataLoader of
+            (input, label).
         normalize: conversion of the images; None divides uint8 by 255 and leaves floats as they are.
         batch: samples per batch; a DataLoader has its own.
         processes: this process's place among those that share the work.
@@ -49,19 +49,20 @@ def evaluate(
         360
     """
     _checks.instance("model", model, nn.Module, "a torch.nn.Module")
-    _checks.instance("dataset", dataset, (Dataset, DataLoader), "a data.Dataset or a DataLoader")
+    given = as_data("dataset", dataset)
     batch = _checks.integer("batch", batch, 1)
     _checks.optional("normalize", normalize, Normalize, "a data.Normalize")
-    if not len(dataset):
+    if not len(given):
         raise ValueError("dataset must have at least one image")
     processes = processes or ProcessGroup()
     scaling = normalize or Normalize()
-    if isinstance(dataset, Dataset):
-        device = dataset.images.device
-        work = batches(dataset, scaling, batch, processes=processes)
+    if isinstance(given, Dataset):
+        given = given if given is dataset else given.to(device_of(model))
+        device = given.images.device
+        work = batches(given, scaling, batch, processes=processes)
     else:
-        device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        work = loader_batches(dataset, scaling, device, processes=processes)
+        device = device_of(model)
+        work = loader_batches(given, scaling, device, processes=processes)
     meter = Meter(device)
     with evaluating(model), torch.inference_mode():
         for x, labels, _ in work:
@@ -76,6 +77,11 @@ def evaluate(
             check_labels(labels, scores.shape[1])
             meter.add(scores, labels, F.cross_entropy(scores, labels, reduction="sum"))
     return meter.metrics(processes)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a net's parameters are; the CPU for one without."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 def observable(model: nn.Module, x: torch.Tensor | SpikeTimes) -> TTFSNet | None:

@@ -21,19 +21,20 @@ from ..data import Dataset, Normalize
 from . import checkpoint, memory, run_data, run_folder
 from .allocator import keep_freed_memory
 from .averaging import WeightAverage
-from .batches import Data
+from .batches import Data, GivenData
 from .build import build_model, build_optimizer
 from .checkpoint import Progress
 from .config import Config
-from .distributed import ProcessGroup, alone, join
+from .distributed import ProcessGroup, alone, join, own_device
 from .evaluation import evaluate
 from .given import Callback, Given, another_run, description, same_data, same_net, same_settings
 from .loop import Diverged, Forward, Loss, Method, check_finite, train_epoch
 from .metrics import Metrics
 from .model_file import FILE, load_model, load_weights, save_model
+from .optimizer_state import OptimizerState
 from .progress import ProgressBar
 from .result import Epoch, Result
-from .run_data import GivenData, RunData
+from .run_data import RunData
 from .seeds import seeded
 from .trained import Trained
 
@@ -57,11 +58,13 @@ def fit(
     """Train a net, measure it in every epoch, and keep a checkpoint of every epoch.
 
     A run that is killed at any time and called again resumes after its last finished epoch, and ends with the same bits
-    as one that was not interrupted (with a DataLoader: if its data set and workers draw from torch's generators only).
+    as one that was not interrupted (with a DataLoader: if its data set and workers draw from torch's generators only; with an
+    optimizer of one's own: if it keeps what it learns in `state` and, as numbers, texts or tensors, in `param_groups`).
     Called again after the run has ended, it only reads the result and the net; with a larger `config.epochs`, it continues
     from the last epoch, with the learning rates of the longer schedule; a mean of the weights (`config.average_epochs`)
-    then has only steps of the added epochs. Under torchrun the processes share each batch; they need one file system. From
-    then on the process keeps memory that it frees (`firstspike.train.allocator.keep_freed_memory`).
+    then has only steps of the added epochs. Under torchrun the processes share each batch; they need one file system, and with
+    the device "cuda" each takes the GPU of its LOCAL_RANK. `fit` makes the process keep memory that it frees from then on
+    (`firstspike.train.allocator.keep_freed_memory`).
 
     Args:
         config: the run.
@@ -99,7 +102,7 @@ def fit(
     _checks.instance("config", config, Config, "a train.Config")
     _checks.boolean("resume", resume)
     _checks.boolean("progress", progress)
-    device = torch.device(config.device)
+    device = own_device(config.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device must be one that this machine has, got {config.device!r} without CUDA")
     if not config.spec and model is None:
@@ -156,12 +159,13 @@ class _Run:
         done = Progress(config.to_dict(), 0, [], 0, normalize.to_dict(), shape, self.facts, self.given.names())
         done.net = description(self.given.model)
         optimizer = build_optimizer(config, model) if self.given.optimizer is None else self.given.made_optimizer(model)
+        learned = OptimizerState(optimizer)
         base = None if self.given.optimizer is None else tuple(float(g["lr"]) for g in optimizer.param_groups)
         average = None
         if config.average_epochs:
             average = WeightAverage(model, first_epoch=config.epochs - config.average_epochs)
         measured = contextlib.nullcontext if average is None else average.applied
-        done = self._resume(done, model, optimizer, average)
+        done = self._resume(done, model, learned, average)
         check_finite(model, "before training")
         if processes.first:
             done.sessions.append(
@@ -195,7 +199,7 @@ class _Run:
             done.peak_memory = max(done.peak_memory, memory.peak(self.device))
             if processes.first:
                 if self.folder is not None:
-                    checkpoint.save(self.folder, done, model, optimizer, average)
+                    checkpoint.save(self.folder, done, model, learned, average)
                 with measured():
                     for callback in self.given.callbacks:
                         callback(entry, called)
@@ -219,7 +223,7 @@ class _Run:
         return model, shape
 
     def _resume(
-        self, new: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None
+        self, new: Progress, model: nn.Module, learned: OptimizerState, average: WeightAverage | None
     ) -> Progress:
         """The progress of an earlier session, its tensors put into net and optimizer; `new` where there is none."""
         found = None if self.folder is None else checkpoint.load_progress(self.folder)
@@ -237,7 +241,7 @@ class _Run:
             raise another_run(self.folder, f"of {progress.epoch} epochs, more than epochs = {self.config.epochs}")
         raised = progress.config["epochs"] != self.config.epochs  # its last epochs are others
         tensors = checkpoint.load_weights(self.folder, record)
-        checkpoint.restore(tensors, record, model, optimizer, None if raised else average)
+        checkpoint.restore(tensors, record, model, learned, None if raised else average)
         progress.config = new.config  # its epochs may be raised
         progress.data = progress.data or new.data
         if self.processes.first:

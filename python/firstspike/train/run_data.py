@@ -9,20 +9,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from .. import _checks, data
 from .._modes import evaluating
 from ..data import Dataset, Normalize
 from ..spikes import SpikeTimes
-from .batches import Data, batches, loader_batches
+from .batches import Data, GivenData, as_data, batches, loader_batches
 from .config import Config
 from .data_scale import warn_of_scales
 from .distributed import ProcessGroup
 from .evaluation import check_scores
 from .trained import Trained
-
-GivenData = Data | tuple[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def load(
     if datasets is not None:
         if not isinstance(datasets, (tuple, list)) or len(datasets) != 2:
             raise TypeError("datasets must be a pair (train, test)")
-        return _as_data("train", datasets[0]), _as_data("test", datasets[1])
+        return as_data("the train data", datasets[0]), as_data("the test data", datasets[1])
     if images is not None and config.data:
         raise ValueError(
             f"data = {config.data!r} and images={os.fspath(images)!r} name two data sets; drop one of them"
@@ -71,23 +68,6 @@ def load(
     finally:
         if processes.first:
             processes.wait()
-
-
-def _as_data(name: str, given: GivenData) -> Data:
-    if isinstance(given, DataLoader):
-        try:
-            len(given)
-        except TypeError:
-            raise TypeError(
-                f"the {name} DataLoader must know its number of batches (len), got one over {type(given.dataset).__name__}"
-            ) from None
-    if isinstance(given, (Dataset, DataLoader)):
-        return given
-    if isinstance(given, (tuple, list)) and len(given) == 2:
-        return data.from_arrays(*given)
-    raise TypeError(
-        f"the {name} data must be a data.Dataset, a pair of arrays (x, y), or a DataLoader, got {type(given).__name__}"
-    )
 
 
 def parts(config: Config, pair: tuple[Data, Data], device: torch.device) -> RunData:

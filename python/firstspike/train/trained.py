@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from ..data import Normalize
+from .._modes import evaluating
+from ..data import Dataset, Normalize
+from ..data.arrays import samples_of
+from .batches import batches
 from .config import Config
+from .evaluation import BATCH, check_scores, device_of
 
 
 @dataclass(frozen=True)
@@ -39,3 +44,34 @@ class Trained:
     epoch: int
     data: dict[str, Any] = field(default_factory=dict)
     net: dict[str, Any] | None = None
+
+    @torch.no_grad()
+    def predict(self, images: Any) -> Tensor:
+        """The class of each image, int64 [B]: the largest of the net's scores.
+
+        The images go through `normalize` and in batches through the net, which runs in evaluation mode, without gradients,
+        and is left in the mode that it had.
+
+        images: [B, *input_shape] as `fit` and `evaluate` take them, an array or a tensor, uint8 or of a float type, on any
+        device; or `SpikeTimes`, for a net that was trained on them. The answers are on the same device, those of an array
+        on the CPU. Raises TypeError or ValueError for another type or shape, and for NaN and infinity.
+
+        Examples:
+            >>> trained = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), progress=False).trained
+            >>> trained.predict(data.load("digits", train=False).images[:5]).shape
+            torch.Size([5])
+        """
+        samples, steps = samples_of("images", images)
+        if tuple(samples.shape[1:]) != self.input_shape:
+            raise ValueError(
+                f"images must be samples of the shape {list(self.input_shape)}, got {list(samples.shape[1:])}"
+            )
+        unknown = torch.zeros(len(samples), dtype=torch.int64, device=samples.device)
+        given = Dataset(samples, unknown, 1, "images", "given in Python", steps).to(device_of(self.model))
+        answers = [unknown[:0]]
+        with evaluating(self.model):
+            for x, labels, _ in batches(given, self.normalize, BATCH):
+                scores = self.model(x)
+                check_scores(scores, len(labels))
+                answers.append(scores.argmax(1).to(samples.device))
+        return torch.cat(answers)

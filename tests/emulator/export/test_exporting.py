@@ -21,7 +21,7 @@ from firstspike.emulator.program import profile, serialization
 from firstspike.emulator.program.host import Encoder, Readout
 from firstspike.emulator.program.program import Program
 
-from ..nets import SPECS, images, net
+from ..nets import SPECS, images, net, with_policy
 from ..networks import networks
 
 COMPILER = shutil.which("cc")
@@ -110,7 +110,7 @@ def test_a_wrong_result_is_found(tmp_path):
 
 @needs_compiler
 def test_an_overflow_under_policy_error_fails_the_run(tmp_path):
-    program = em.quantize(net("30-20-5", encoder="latency"), "generic8").replace_registers("error")
+    program = with_policy(em.quantize(net("30-20-5", encoder="latency"), "generic8"), "error")
     tiny = replace(program.layers[0].membrane, low=-3, high=3, bits=3)
     x = images(net("30-20-5"), 2)
     vectors = c_vectors.vectors(program, x)

@@ -75,7 +75,7 @@ def test_neurons_split_in_order_and_share_cores():
 
 
 def test_synapse_bits_by_hand():
-    """10 inputs at 8 bits are 80 bits a neuron: 250 bits hold 3."""
+    """10 inputs at 8 bits are 80 bits per neuron: 250 bits hold 3."""
     placed = place(program([linear(10, 4)], cores=cores(synapse_bits=250)))
     assert [(s.neurons, s.memory) for s in placed.slots] == [(3, 240), (1, 80)]
 
@@ -138,7 +138,7 @@ def test_refusals(layers, changes, resource, required, available):
     assert str(error) == f"layer {error.layer}: {resource}: required {required}, available {available}"
 
 
-def test_thresholds_a_core_split_a_layer():
+def test_thresholds_per_core_split_a_layer():
     placed = place(program([linear(10, 6, theta=np.array([1, 1, 2, 3, 3, 4]))], threshold_groups=2))
     assert [(s.first, s.last) for s in placed.slots] == [(0, 3), (3, 6)]
 

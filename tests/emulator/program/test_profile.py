@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from firstspike.emulator.program import profile
@@ -48,7 +50,8 @@ def test_a_users_file(tmp_path):
         ("[weight_bits]\nvalue = 8", "[weight_bits]\nvalue = 99", "weight_bits must be an int from 2 to 31, got 99"),
         ("[weight_bits]\nvalue = 8", '[weight_bits]\nvalue = "8"', "weight_bits must be an int"),
         ('[fire]\nvalue = "ge"', '[fire]\nvalue = "eq"', "fire must be one of ge, gt"),
-        ("[fire]", "[fires]", "unknown parameters: fires"),
+        ("[fire]", "[fires]", r"profile has no parameter fires; did you mean fire\?"),
+        ("axons_in =", "axon_in =", r"profile has no parameter cores\.axon_in; did you mean cores\.axons_in\?"),
         ('source = "chosen: the width that most digital cores share"', "", "weight_bits must be a table with a source"),
         ("[weight_bits]", "[weight_bits", "not valid TOML"),
         (
@@ -114,6 +117,28 @@ def test_the_table_in_the_docs_is_that_of_the_profiles():
 def test_values_that_no_chip_has(changes, text):
     with pytest.raises(ValueError, match=f"profile .*: {text}"):
         profile.load("loihi-like").replace(**changes)
+
+
+def test_numbers_of_numpy_become_pythons():
+    made = profile.load("speck-like").replace(weight_bits=np.int64(4), strides=[np.int64(1), 2], bias_bits=np.uint8(3))
+    assert type(made.weight_bits) is int and made.strides == (1, 2) and type(made.strides[0]) is int
+    timed = profile.load("loihi-like").replace(
+        step_nanoseconds=(np.float32(1), np.int64(2)), cores=(profile.CoreKind(np.int64(3), neurons=np.int32(8)),)
+    )
+    assert timed.step_nanoseconds == (1.0, 2) and timed.cores == (profile.CoreKind(3, neurons=8),)
+    for each in (made, timed):
+        assert profile.Profile.from_dict(json.loads(json.dumps(each.to_dict()))) == each
+
+
+def test_an_unknown_parameter_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"profile has no parameter weight_bit; did you mean weight_bits\?"):
+        profile.load("generic8").replace(weight_bit=4)
+
+
+def test_a_profile_without_steps_in_time_may_leave_them_out():
+    values = profile.load("generic8").to_dict()
+    del values["step_nanoseconds"]
+    assert profile.Profile.from_dict(values).step_nanoseconds is None
 
 
 def test_half_of_a_range_is_named(tmp_path):

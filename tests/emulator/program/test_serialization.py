@@ -110,9 +110,16 @@ def test_a_file_of_version_1_loads():
     assert serialization.dumps(replace(made, table=expected.table)) == serialization.dumps(expected)
 
 
-def test_a_device_is_no_program():
+def test_steps_of_numpy_are_saved(tmp_path):
+    made = replace(em.quantize(net()), steps=np.int64(6))
+    assert em.load(em.save(made, tmp_path / "program")).steps == 6
+
+
+def test_a_device_or_a_folder_is_no_program(tmp_path):
     with pytest.raises(em.ProgramError, match="/dev/zero is not a regular file"):
         em.load("/dev/zero")
+    with pytest.raises(em.ProgramError, match=f"{tmp_path} is a folder, not a file"):
+        em.load(tmp_path)
 
 
 def test_a_missing_or_foreign_file(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from firstspike import emulator as em
+from firstspike import encode
 from firstspike import nn as fs
 from firstspike.emulator.program import serialization
 from firstspike.emulator.program.inputs import input_times
@@ -210,6 +211,35 @@ def test_only_a_prepared_net_and_labels_that_it_has_a_score_for_are_tuned():
     labels[3] = model(x).shape[1]
     with pytest.raises(ValueError, match=r"labels must be classes in 0\.\.\d, got"):
         qat.finetune(made, x, labels, generator=torch.Generator())
+
+
+def test_a_net_on_spikes_is_tuned_on_spikes():
+    """As the net whose encoder makes these spikes of images."""
+    coded, bare = (qat.prepare(net("30-20-5", encoder=name), bits=3) for name in ("latency", "spikes"))
+    x, labels = images(coded, 50), torch.arange(50) % 5
+    spikes = encode.latency(x, coded.steps)
+    before = bare.layers[0].weight.clone()
+    for made, inputs in ((coded, x), (bare, spikes)):
+        qat.finetune(made, inputs, labels, epochs=2, batch=20, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(bare.layers[0].weight, before)
+    assert all(torch.equal(*pair) for pair in zip(coded.parameters(), bare.parameters(), strict=True))
+    with pytest.raises(ValueError, match="at least one image, got none"):
+        qat.finetune(bare, spikes[:0], labels[:0])
+    with pytest.raises(TypeError, match="got SpikeTimes"):
+        qat.finetune(qat.prepare(net()), spikes, labels)
+
+
+def test_without_a_generator_torchs_own_draws_the_order():
+    model = net()
+    x, labels = images(model), torch.arange(40) % 5
+    tuned = []
+    for generator in (None, torch.default_generator):
+        torch.manual_seed(3)
+        tuned.append(qat.finetune(qat.prepare(model), x, labels, batch=10, generator=generator).state_dict())
+    torch.manual_seed(3)
+    tuned.append(qat.finetune(qat.prepare(model), x, labels, batch=10).state_dict())
+    for other in tuned[1:]:
+        assert all(torch.equal(value, other[name]) for name, value in tuned[0].items())
 
 
 @pytest.mark.parametrize(

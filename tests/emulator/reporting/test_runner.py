@@ -15,7 +15,7 @@ from firstspike.emulator.program.inputs import input_times
 from firstspike.emulator.program.layers import Layer, Register
 from firstspike.emulator.program.program import Program
 
-from ..nets import SPECS, images, net
+from ..nets import SPECS, images, net, with_policy
 
 
 def spiking(weight, theta, readout, *, steps=4, **changes):
@@ -214,11 +214,11 @@ def test_overflow_policies_of_a_whole_program():
     model = net("30-20-5", encoder="latency")
     narrow = em.profile.load("generic8").replace(membrane_bits=8, accumulator_bits=8, threshold_bits=6)
     program, x = em.quantize(model, narrow), images(model)
-    runs = {policy: em.run(program.replace_registers(policy), x) for policy in ("saturate", "wrap")}
+    runs = {policy: em.run(with_policy(program, policy), x) for policy in ("saturate", "wrap")}
     assert runs["saturate"].count("membrane_overflows").sum() > 0
     assert (runs["saturate"].scores != runs["wrap"].scores).any()
     with pytest.raises(em.OverflowRefused, match="layer 0:TTFSLinear"):
-        em.run(program.replace_registers("error"), x)
+        em.run(with_policy(program, "error"), x)
     assert not program.bounds().filter(like="overflow_free").to_numpy().all()
 
 

@@ -17,7 +17,11 @@ from .errors import DoesNotFit
 
 @dataclass
 class Slot:
-    """Neurons `first` to `last` (exclusive; numbered row, column, channel) of a layer on a core, and their needs."""
+    """Neurons `first` to `last` (exclusive; numbered row, column, channel) of a layer on a core, and their needs.
+
+    memory: bits of synapses, or entries of a convolution core's kernel memory. neuron_entries: of its neuron memory, None on
+    other cores. available: what the core has of each, None where unknown.
+    """
 
     layer: int
     core: int
@@ -27,6 +31,7 @@ class Slot:
     memory: int
     thresholds: int
     axons_out: int = 0
+    neuron_entries: int | None = None
     neurons_available: int | None = None
     memory_available: int | None = None
     axons_out_available: int | None = None
@@ -35,6 +40,14 @@ class Slot:
     def neurons(self) -> int:
         """Number of neurons."""
         return self.last - self.first
+
+    def shares(self) -> dict[str, float | None]:
+        """Which part it takes of the neurons and of the memory of its core; None where the core's limit is unknown."""
+        neurons = self.neurons if self.neuron_entries is None else self.neuron_entries
+        return {
+            "neurons": _share(neurons, self.neurons_available),
+            "memory": _share(self.memory, self.memory_available),
+        }
 
     def row(self, name: str) -> dict[str, Any]:
         """The slot as a row of a table."""
@@ -49,6 +62,10 @@ class Slot:
             "synapse_memory": self.memory,
             "thresholds": self.thresholds,
         }
+
+
+def _share(used: int, limit: int | None) -> float | None:
+    return None if limit is None else used / max(limit, 1)  # nothing is used of a limit of 0
 
 
 @dataclass

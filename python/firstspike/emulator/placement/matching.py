@@ -69,6 +69,7 @@ def _slot(index: int, layer: Layer, core: int, kind: CoreKind) -> Slot:
         kernel_entries(layer),
         len(np.unique(layer.theta)) if layer.fires else 0,
         axons_out=layer.neurons,
+        neuron_entries=neuron_entries(layer),
         neurons_available=kind.neuron_entries,
         memory_available=kind.kernel_entries,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from ..._checks import instance, integer
@@ -55,32 +54,42 @@ class Placement:
         return pd.DataFrame([slot.row(self.program.layers[slot.layer].name) for slot in self.slots])
 
     def figure(self) -> Figure:
-        """How full each core is, by resource: the share of its neurons and of its synapse memory, coloured by layer."""
+        """How full each core is, by resource: the share of its neurons and of its synapse memory, coloured by layer.
+
+        "unknown" stands where a core's limit is unknown.
+        """
         from ...report import figure, line_style
 
         cores = sorted({slot.core for slot in self.slots})
         drawn, axes = figure()
-        for offset, (resource, used, room) in enumerate(
-            (("neurons", "neurons", "neurons_available"), ("synapse memory", "memory", "memory_available"))
-        ):
-            bottom = dict.fromkeys(cores, 0.0)
+        for offset, (resource, title) in enumerate((("neurons", "neurons"), ("memory", "synapse memory"))):
+            filled: dict[int, float] = {}
+            x = {core: at + 0.4 * offset - 0.2 for at, core in enumerate(cores)}
             for slot in self.slots:
-                limit = getattr(slot, room)
-                share = 0.0 if not limit else 100 * getattr(slot, used) / limit
+                share = slot.shares()[resource]
+                if share is None:
+                    continue
                 axes.bar(
-                    cores.index(slot.core) + 0.4 * offset - 0.2,
-                    share,
+                    x[slot.core],
+                    100 * share,
                     0.36,
-                    bottom=bottom[slot.core],
+                    bottom=filled.get(slot.core, 0.0),
                     color=line_style(slot.layer).color,
                     alpha=1.0 if offset == 0 else 0.55,
-                    label=f"{self.program.layers[slot.layer].name}, {resource}",
+                    label=f"{self.program.layers[slot.layer].name}, {title}",
                 )
-                bottom[slot.core] += share
+                filled[slot.core] = filled.get(slot.core, 0.0) + 100 * share
+            for core in cores:
+                if core not in filled:
+                    axes.text(x[core], 0, "unknown", rotation=90, ha="center", va="bottom", fontsize="x-small")
         handles: dict[str, Any] = {}
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-        drawn.legend(list(handles.values()), list(handles), fontsize="x-small", loc="outside upper center", ncols=3)
+        if handles:
+            drawn.legend(list(handles.values()), list(handles), fontsize="x-small", loc="outside upper center", ncols=3)
+        else:
+            axes.set_ylim(0, 100)
+        axes.set_xlim(-0.6, len(cores) - 0.4)
         axes.set_xticks(range(len(cores)), [str(core) for core in cores])
         axes.set_xlabel("core")
         axes.set_ylabel("used (%)")
@@ -122,17 +131,17 @@ def _check_axons_out(placement: Placement) -> None:
             )
 
 
-def use(placement: Placement) -> dict[str, float]:
-    """Cores used, and the largest share of any core's neurons and synapse memory in use."""
-    shares = {"neurons": 0.0, "memory": 0.0}
-    for name in shares:
+def use(placement: Placement) -> dict[str, float | None]:
+    """Cores used, and the largest share of any core's neurons and synapse memory in use.
+
+    Shares are of the cores whose limit is known; None where none is.
+    """
+    made: dict[str, float | None] = {"cores_used": placement.cores_used, "cores_available": placement.available}
+    for resource in ("neurons", "memory"):
         total: dict[int, float] = {}
         for slot in placement.slots:
-            limit = getattr(slot, f"{name}_available")
-            total[slot.core] = total.get(slot.core, 0.0) + (getattr(slot, name) / limit if limit else 0.0)
-        shares[name] = float(np.max(list(total.values())))
-    return {
-        "cores_used": placement.cores_used,
-        "cores_available": placement.available,
-        **{f"fullest_core_{k}": v for k, v in shares.items()},
-    }
+            share = slot.shares()[resource]
+            if share is not None:
+                total[slot.core] = total.get(slot.core, 0.0) + share
+        made[f"fullest_core_{resource}"] = max(total.values(), default=None)
+    return made

@@ -37,8 +37,8 @@ class CoreKind:
     source: str = ""
 
     def __post_init__(self) -> None:
-        integer("count of cores", self.count, 1, MAX_CORES)
+        object.__setattr__(self, "count", integer("count of cores", self.count, 1, MAX_CORES))
         for name in ("neurons", "axons_in", "axons_out", "synapse_bits", "kernel_entries", "neuron_entries"):
             value = getattr(self, name)
             if value is not None:
-                integer(f"{name} of a core", value, 0, 1 << 62)
+                object.__setattr__(self, name, integer(f"{name} of a core", value, 0, 1 << 62))

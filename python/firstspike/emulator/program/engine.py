@@ -87,8 +87,8 @@ class Engine:
         in each step. Raises OverflowRefused where a register with policy `error` overflows, naming the first sample
         and its first layer.
         """
-        crew = cores() if threads is None else threads
-        raw = Raw(**self._network.run(np.ascontiguousarray(times), crew, early_exit, all_times, trace))
+        workers = cores() if threads is None else threads
+        raw = Raw(**self._network.run(np.ascontiguousarray(times), workers, early_exit, all_times, trace))
         self._refuse_overflow(raw.counters)
         return raw
 

@@ -16,7 +16,8 @@ from .program import Program
 def input_times(program: Program, inputs: SpikeTimes | Tensor) -> NDArray[np.uint8]:
     """uint8 [B, sources] of spikes, or of images through the program's encoder; sources numbered row, column, channel.
 
-    Images are uint8 (scaled to 0..1, standardised as in training) or float32 as the network takes them.
+    Images are uint8 (scaled to 0..1, standardised as in training) or float32 as the network takes them. What is on another
+    device comes to the CPU.
     """
     spikes = inputs if isinstance(inputs, SpikeTimes) else _encode(program, inputs)
     if spikes.steps != program.steps:
@@ -44,7 +45,7 @@ def in_source_order(program: Program, values: Tensor) -> NDArray[np.uint8]:
 def _encode(program: Program, x: Tensor) -> SpikeTimes:
     if not isinstance(x, Tensor):
         raise TypeError(f"inputs must be SpikeTimes or a torch.Tensor, got {type(x).__name__}")
-    encoder = program.encoder
+    encoder, x = program.encoder, x.cpu()
     if x.dtype == torch.uint8:
         x = encoder.normalize(x)
     if x.dtype != torch.float32:

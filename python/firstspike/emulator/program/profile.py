@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from ... import _toml
+from ..._fields import refuse_unknown
 from .core_kind import CoreKind
 from .layers import Register
 from .profile_values import check
@@ -121,9 +123,13 @@ class Profile:
         return 2 if self.weight_sign == "even" else 1
 
     def replace(self, **changes: Any) -> Profile:
-        """A copy with some parameters changed; their source becomes "changed by the user"."""
+        """A copy with some parameters changed; their source becomes "changed by the user".
+
+        Raises ValueError naming an unknown parameter, or one whose value no chip has.
+        """
+        _refuse_unknown(Profile, changes)
         sources = {**self.sources, **dict.fromkeys(changes, "changed by the user")}
-        return dataclasses.replace(self, **changes, sources=sources)
+        return dataclasses.replace(self, **{"sources": sources, **changes})
 
     def unknown(self) -> list[str]:
         """The parameters that are None, each with its reason."""
@@ -137,22 +143,24 @@ class Profile:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Profile:
         """The profile out of `to_dict`. Raises ValueError naming an unknown or missing parameter."""
-        fields = {f.name for f in dataclasses.fields(cls)}
         if not isinstance(values, dict):
             raise ValueError(f"profile must be a table of parameters, got {values!r}")
-        if not set(values) <= fields:
-            raise ValueError(f"profile has unknown parameters: {', '.join(sorted(map(str, set(values) - fields)))}")
-        made = dict(values)
+        _refuse_unknown(cls, values)
+        made = {"step_nanoseconds": None, **values}
         try:
-            for name in ("step_nanoseconds", "strides", "pools"):
-                value = made.get(name)
-                made[name] = tuple(value) if isinstance(value, list) else value
             cores = made.setdefault("cores", ())
             if isinstance(cores, (list, tuple)) and all(isinstance(core, dict) for core in cores):
+                for core in cores:
+                    _refuse_unknown(CoreKind, core, "cores.")
                 made["cores"] = tuple(CoreKind(**core) for core in cores)
             return cls(**made)
         except TypeError as error:
             raise ValueError(f"profile is incomplete or has a value of a wrong type: {error}") from error
+
+
+def _refuse_unknown(kind: type, values: Mapping[str, Any], prefix: str = "") -> None:
+    names = [f.name for f in dataclasses.fields(kind)]
+    refuse_unknown(values, names, prefix, missing="profile has no parameter")
 
 
 def load(profile: str | os.PathLike[str] | Profile) -> Profile:

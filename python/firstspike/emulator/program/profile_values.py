@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..._checks import MAX_STEPS, shown
+from ..._fields import own_number
 from .core_kind import MAX_CORES, CoreKind
 from .layers import FIRE, POLICIES, UPDATES
 
@@ -47,12 +48,13 @@ _NUMBERS_OR_NONE = {
     "max_output_side": (1, 1 << 31),
     "max_destinations": (1, 1 << 31),
 }
+_SEVERAL = ("strides", "pools", "step_nanoseconds")
 _OF_CONVOLUTION_CORES = ("kernel_entries", "neuron_entries")
 _OF_OTHER_CORES = ("neurons", "axons_in", "axons_out", "synapse_bits")
 
 
 def check(profile: Profile) -> None:
-    """Raise ValueError naming the parameter whose value is not one that the emulator knows."""
+    """Raise ValueError naming the parameter whose value is not one that the emulator knows; make NumPy's numbers Python's."""
 
     def refuse(name: str, wanted: str, value: object) -> ValueError:
         return ValueError(f"profile {profile.name}: {name} must be {wanted}, got {shown(value)}")
@@ -66,6 +68,8 @@ def check(profile: Profile) -> None:
         value = getattr(profile, name)
         if not any(value is each or (isinstance(each, str) and value == each) for each in known):
             raise refuse(name, f"one of {', '.join(map(str, known))}", value)
+    for name in (*_NUMBERS, *_NUMBERS_OR_NONE, *_SEVERAL):
+        object.__setattr__(profile, name, _own_numbers(getattr(profile, name)))
     for name, (low, high) in (_NUMBERS | _NUMBERS_OR_NONE).items():
         value = getattr(profile, name)
         if value is None and name in _NUMBERS_OR_NONE:
@@ -100,6 +104,10 @@ def _check_cores(profile: Profile) -> None:
             raise ValueError(
                 f"profile {profile.name}: its cores are {what}convolution cores, {name} says nothing of them"
             )
+
+
+def _own_numbers(value: object) -> object:
+    return tuple(map(own_number, value)) if isinstance(value, (list, tuple)) else own_number(value)
 
 
 def _is_some(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ class Program:
     def __post_init__(self) -> None:
         if not self.layers:
             raise ValueError("layers must hold at least one layer")
-        integer("steps", self.steps, 1, MAX_STEPS)
+        object.__setattr__(self, "steps", integer("steps", self.steps, 1, MAX_STEPS))
         for index, (before, layer) in enumerate(zip([None, *self.layers], self.layers, strict=False)):
             check_layer(layer)
             if before is not None and (before.out_shape != layer.in_shape or not before.fires):
@@ -153,18 +153,6 @@ class Program:
             for layer in self.layers
         ]
         return pd.DataFrame(rows)
-
-    def replace_registers(self, policy: str) -> Program:
-        """The same program with one overflow policy for all registers; ValueError where a range cannot wrap."""
-        layers = [
-            replace(
-                layer,
-                accumulator=replace(layer.accumulator, policy=policy),
-                membrane=replace(layer.membrane, policy=policy),
-            )
-            for layer in self.layers
-        ]
-        return replace(self, layers=layers)
 
 
 def _same_shortcut(one: Shortcut | None, two: Shortcut | None) -> bool:

@@ -126,7 +126,7 @@ def save(program: Program, path: str | os.PathLike[str]) -> Path:
 
 
 def load(path: str | os.PathLike[str]) -> Program:
-    """Read a program. Raises FileNotFoundError, or ProgramError naming the file and what is wrong in it.
+    """Read a program. Raises OSError where the file cannot be opened, or ProgramError naming it and what is wrong in it.
 
     Examples:
         >>> import os, tempfile

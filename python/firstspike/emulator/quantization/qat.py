@@ -17,6 +17,7 @@ from ..._own_code import refresh_weights
 from ..._warnings import warn
 from ...data import Normalize
 from ...models import TTFSNet, as_net
+from ...spikes import SpikeTimes
 from ..program import profile as profiles
 from ..program.profile import Profile
 from . import scales
@@ -71,21 +72,22 @@ def prepare(
 
 def finetune(
     model: TTFSNet,
-    images: Tensor,
+    images: Tensor | SpikeTimes,
     labels: Tensor,
     *,
     epochs: int = 1,
     batch: int = 128,
     lr: float = 2e-4,
-    generator: Generator,
+    generator: Generator | None = None,
     normalize: Normalize | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TTFSNet:
     """Train a net of `prepare` further, in place (Adam, learning rate falling linearly to zero, cross-entropy).
 
-    images: uint8 [N, C, H, W] (scaled by `normalize`, by default by 1 / 255) or float32; at least one. labels: int64
-    [N]. Batches go to the device of the net. The last batch of an epoch may be smaller. generator: draws the order.
-    progress: called with the batches done and their total.
+    images: uint8 [N, C, H, W] (scaled by `normalize`, by default by 1 / 255) or float32, or SpikeTimes where the net takes
+    spikes; at least one. labels: int64 [N]. Batches go to the device of the net. The last batch of an epoch may be smaller.
+    generator: draws the order; by default torch's global one (`torch.manual_seed`). progress: called with the batches done and
+    their total.
 
     Raises ValueError for a net that rounds nothing, no images, another number of labels, labels that the net has no score for,
     or a loss that is not finite.
@@ -102,15 +104,15 @@ def finetune(
         raise ValueError("model must be a net of `prepare`, but none of its layers rounds its weight")
     epochs, batch = _checks.integer("epochs", epochs, 1), _checks.integer("batch", batch, 1, 2**31 - 1)
     lr = _checks.positive("lr", lr)
-    _checks.instance("images", images, Tensor, "a torch.Tensor")
-    if not images.shape or len(images) == 0:
+    _checks.batch("images", images, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
+    if len(images) == 0:
         raise ValueError("images must hold at least one image, got none")
     _labels.checked(labels, len(images))
     _checks.optional("generator", generator, Generator, "a torch.Generator")
     _checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
     if progress is not None:
         _checks.function("progress", progress)
-    scaled = normalize or Normalize()
+    scaled, images = normalize or Normalize(), images.detach()
     device = next(model.parameters()).device
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     total, done = epochs * -(-len(images) // batch), 0
@@ -118,7 +120,7 @@ def finetune(
     for _ in range(epochs):
         for pick in torch.randperm(len(images), generator=generator).split(batch):
             x = images[pick.to(images.device)].to(device)
-            if x.dtype == torch.uint8:
+            if isinstance(x, Tensor) and x.dtype == torch.uint8:
                 x = scaled(x)
             for group in optimizer.param_groups:
                 group["lr"] = lr * (1 - done / total)

@@ -1,0 +1,74 @@
+"""What an optimizer keeps is in the checkpoint, wherever it keeps it."""
+
+import math
+
+import pytest
+import torch
+
+from firstspike.train import BadCheckpoint
+from firstspike.train.optimizer_state import OptimizerState
+
+from .conftest import run
+
+
+class Fading(torch.optim.SGD):
+    """As schedule-free optimizers do, it counts its steps in `param_groups`."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, lr=0.2)
+        for group in self.param_groups:
+            group |= {"k": 0, "sums": (0.0, 0), "weight": torch.zeros(()), "best": math.inf}
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["k"] += 1
+            group["sums"] = (group["sums"][0] + group["lr"], group["k"])
+            group["weight"] += group["sums"][0]
+            group["lr"] /= group["k"] + float(group["weight"])
+            group["late"] = str(group["k"])
+        super().step(closure)
+
+
+def weights(result):
+    return result.trained.model.state_dict()
+
+
+@pytest.mark.parametrize("made", [lambda net: Fading(net.parameters()),
+                                  lambda net: Fading([{"params": [p]} for p in net.parameters()])])  # fmt: skip
+def test_what_it_keeps_in_its_groups_resumes_with_the_same_bits(config, sets, tmp_path, made):
+    config = config.replace(schedule="constant", epochs=4)
+    whole = weights(run(config, sets, optimizer=made))
+    run(config.replace(epochs=2), sets, optimizer=made, directory=tmp_path)
+    resumed = weights(run(config, sets, optimizer=made, directory=tmp_path))
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_only_what_training_changed_is_kept():
+    """A run goes on with the settings that its optimizer is made with, as it does with those of its config."""
+    weight = torch.nn.Parameter(torch.ones(2))
+    state = OptimizerState(Fading([weight]))
+    assert state.collect() == ({}, {}, [{}])
+    weight.grad = torch.ones(2)
+    state.optimizer.step()
+    tensors, scalars, groups = state.collect()
+    assert list(tensors) == ["group.0.weight"] and scalars == {}
+    assert groups == [{"k": 1, "sums": [0.2, 1], "late": "1"}]
+    fresh = OptimizerState(Fading([torch.nn.Parameter(torch.ones(2))]))
+    fresh.restore(tensors, scalars, groups)
+    (group,) = fresh.optimizer.param_groups
+    assert (group["k"], group["sums"], group["late"], group["best"]) == (1, (0.2, 1), "1", math.inf)
+    assert torch.equal(group["weight"], torch.tensor(0.2)) and group["lr"] == 0.2
+    assert fresh.collect()[2] == groups
+
+
+def test_another_number_of_groups_does_not_fit(config, sets, tmp_path):
+    count = [1]
+
+    def made(net):
+        first, *rest = net.parameters()
+        return torch.optim.SGD([{"params": [first]}, {"params": rest}][: count[0]], lr=0.1)
+
+    run(config.replace(epochs=1), sets, optimizer=made, directory=tmp_path)
+    count[0] = 2
+    with pytest.raises(BadCheckpoint, match="the checkpoint's optimizer does not fit"):
+        run(config, sets, optimizer=made, directory=tmp_path)
