@@ -36,5 +36,5 @@ result = train.fit(config, images=folder, directory=folder / "run")
 print(f"test accuracy {result.test.accuracy:.1%}")
 
 trained = result.trained  # as train.load_model(folder / "run") reads it
-scores = trained.model(trained.normalize(images.images[:1]))
-print(f"the first image is of class {images.recipe['classes'][int(scores.argmax())]}")
+(first,) = trained.predict(images.images[:1])
+print(f"the first image is of class {images.recipe['classes'][int(first)]}")

@@ -137,6 +137,8 @@ def write(folder: Path, records: list[Record], missing: dict[str, str]) -> Path:
         rules(tables["energy"], "net"),
     )  # fmt: skip
     page.section("Speed").table(
-        tables["speed"], "The C++ core alone, all accounting on, on a machine that did other work: for speed see docs/emulator.md.", rules=rules(tables["speed"], "net")
+        tables["speed"],
+        "The C++ core alone, all accounting on, on a machine that did other work: for speed see docs/emulator.md.",
+        rules=rules(tables["speed"], "net"),
     )
     return page.write(folder / "emulator.html")

@@ -121,8 +121,9 @@ def _test_data(made: Page, profile: Profile) -> None:
     else:
         used = f"Images of train held out for validation, by run: {', '.join(map(str, held))}."
     made.section("How test data were used").text(
-        "Test images choose no setting of a run; only the setups for the JPEG copy of CIFAR-10 followed each other after looks at "
-        "their test accuracy (`paper/NOTES.md`). Where images of train are held out, every epoch is measured on those and the "
+        "Test images choose no setting of a run; only the setups for the JPEG copy of CIFAR-10 followed each other after "
+        "looks at their test accuracy (`paper/NOTES.md`). Where images of train are held out, every epoch is measured on "
+        "those and the "
         "test images once, at the end; elsewhere test accuracy is computed after every epoch, for the curves. The figure "
         "that counts is the **last epoch's**, whatever the others were. The best epoch is printed beside it to show how "
         "much choosing by test would have flattered. Settings are chosen on a validation split of train (the trials are in "

@@ -74,13 +74,14 @@ def table1(profile: Profile, store: Store) -> Table:
         raw,
         columns,
         f"Published: for temporal weighting {TWD_METHOD} (arXiv 2410.23619), for the membrane decoder the later paper of the "
-        "same authors (AAAI 2026). ETTFS is a step-by-step method, the later one works layer by layer. Another paper of the group "
-        "(PLIF) says that its accuracies are usually those of the best test epoch; whether these are is not known, so the best "
-        "epoch stands beside the last. The published nets are not known; a difference compares data sets, not nets. A JPEG copy of a data set is not the original, for "
-        "which the figure was published, so it has no difference. Dropout: the share of neurons that are silent for a fully "
-        "connected layer in a training step, not those of the data. The ReLU counterpart has the same "
-        "sizes, data, epochs, batches and dropout, a learning rate of its own (0.004; 0.05 with Muon), He initialisation, no normalisation. "
-        "Seconds are of training and testing, on so many threads. "
+        "same authors (AAAI 2026). ETTFS is a step-by-step method, the later one works layer by layer. Another paper of the "
+        "group (PLIF) says that its accuracies are usually those of the best test epoch; whether these are is not known, so "
+        "the best epoch stands beside the last. The published nets are not known; a difference compares data sets, not nets. "
+        "A JPEG copy of a data set is not the original, for which the figure was published, so it has no difference. "
+        "Dropout: the share of neurons that are silent for a fully connected layer in a training step, not those of the "
+        "data. The ReLU counterpart has the same sizes, data, epochs, batches and dropout, a learning rate of its own "
+        "(0.004; 0.05 with Muon), He initialisation, no normalisation. Seconds are of training and testing, on so many "
+        "threads. "
         "The ± is over seeds. The choice of the test images adds to it what no seed shows: an accuracy p on n images has the "
         "standard error sqrt(p (1 - p) / n), on 10,000 images 0.26 points at 92.9 % and 0.07 at 99.5 %.",
         rules(raw, "group", "dataset"),

@@ -123,7 +123,9 @@ def _scales(scale: Scale, channels: int, weight: Tensor) -> Tensor:
     if isinstance(scale, Tensor) and (scale.dim() or scale.requires_grad):
         scale = _checks.float32("shortcut_scale", scale)
         if scale.dim() > 1 or scale.numel() not in (1, channels, weight.shape[0]):
-            raise ValueError(f"shortcut_scale must be a number, [{channels}] or [{weight.shape[0]}], got shape {tuple(scale.shape)}")
+            raise ValueError(
+                f"shortcut_scale must be a number, [{channels}] or [{weight.shape[0]}], got shape {tuple(scale.shape)}"
+            )
         _checks.same_device("shortcut_scale", scale, "weight", weight)
         return scale.expand(channels) if scale.numel() == 1 else scale[:channels]
     number = _checks.real("shortcut_scale", scale)

@@ -76,7 +76,8 @@ def linear(
     every step. decay: in (0, 2].
     threshold: > 0, a number, or a tensor [O], one per output and differentiable: then X / threshold fires at 1, and the
     surrogate is that of V / threshold - 1.
-    shortcut: SpikeTimes [B, M], M <= O, of which neuron i is added to the current of output i, times `shortcut_scale`: a number, or a differentiable tensor [M], or [O] of which the first M count. It needs avg_pool = 1.
+    shortcut: SpikeTimes [B, M], M <= O, of which neuron i is added to the current of output i, times `shortcut_scale`: a number,
+    or a differentiable tensor [M], or [O] of which the first M count. It needs avg_pool = 1.
     Returns SpikeTimes [B, O]. Raises ValueError or TypeError naming a bad argument.
 
     Examples:

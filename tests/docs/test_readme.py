@@ -31,7 +31,9 @@ def _rows(folder: str, section: str) -> list[dict[str, Any]]:
 
 
 def _times_as_long(folder: str, work: str, steps: int) -> float:
-    (row,) = (r for r in _rows(folder, "steps") if (r["work"], r["steps"], r["source"]) == (work, steps, "fashion-mnist"))
+    (row,) = (
+        r for r in _rows(folder, "steps") if (r["work"], r["steps"], r["source"]) == (work, steps, "fashion-mnist")
+    )
     ratio: float = row["times"]["spikingjelly"]["median"] / row["times"]["firstspike"]["median"]
     return ratio
 

@@ -227,7 +227,11 @@ def _neuron(layer: nn.TTFSLinear) -> dict[str, Any]:
         ({"shortcut": (2, 8)}, ValueError, "shortcut must have at most the layer's 7 outputs"),
         ({"shortcut": (3, 7)}, ValueError, "shortcut must have the samples and steps of spikes"),
         ({"shortcut": (2, 7, 1, 1)}, ValueError, r"shortcut must have shape \[batch, neurons\]"),
-        ({"shortcut_scale": torch.ones(3)}, ValueError, r"shortcut_scale must be a number, \[7\] or \[7\], got shape \(3,\)"),
+        (
+            {"shortcut_scale": torch.ones(3)},
+            ValueError,
+            r"shortcut_scale must be a number, \[7\] or \[7\], got shape \(3,\)",
+        ),
         ({"shortcut_scale": "one"}, TypeError, "shortcut_scale must be a number, got 'one'"),
         ({"threshold": torch.ones(3)}, ValueError, r"threshold must be a number or have shape \[7\]"),
         ({"threshold": -torch.ones(7)}, ValueError, "threshold must be positive and finite for each output, got -1.0"),

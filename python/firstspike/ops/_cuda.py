@@ -3,8 +3,9 @@
 A forward pass does not know how many support entries it will find. Each group of neurons first notes its entries in a
 slot of `SLOT` entries per neuron (memory that is given back at once) and counts them. The counts are summed on the
 device, the total is read, the one wait of a training step's layer, and the entries move to an array of exactly that
-length; where a slot was too small the group's neurons are walked again. Inside `support_capacity` the array has a
-fixed length instead: nothing waits, so that the pass can be captured in a CUDA graph; where the length is too small every slope becomes NaN, and so do all gradients that are made with them (`poisoned`).
+length; where a slot was too small the group's neurons are walked again. Inside `support_capacity` the array has a fixed
+length instead: nothing waits, so that the pass can be captured in a CUDA graph; where the length is too small every
+slope becomes NaN, and so do all gradients that are made with them (`poisoned`).
 """
 
 from __future__ import annotations

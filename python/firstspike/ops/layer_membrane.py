@@ -60,7 +60,7 @@ def _gradients(ctx: Any, saved: Sequence[Any], *gradients: Tensor | None) -> tup
         parts.append(layer.at_support(ctx, at_spikes, (*source, *support), needs))
     if at_membrane is not None:
         parts.append(integrate.integrate_layer_backward(at_membrane, *source, ctx.geometry, ctx.decay, needs))
-    at = [None, None, None]
+    at: list[Tensor | None] = [None, None, None]
     for number, need in enumerate(needs):
         if need and parts:
             at[number] = parts[0][number] if len(parts) == 1 else parts[0][number] + parts[1][number]

@@ -18,6 +18,7 @@ from ...energy import EnergyTable
 from ..placement.placer import Placement, use
 from ..program.engine import COUNTERS
 from .energy_account import Account, account, host_macs, inactive_updates, latency
+from .html import text
 from .labels import label
 from .runner import Run
 
@@ -151,9 +152,9 @@ class Report:
         lines = []
         for name, value in self.summary().items():
             if isinstance(value, dict):
-                lines += [f"{label(name)}, {key}: {_plain(item)}" for key, item in value.items()]
+                lines += [f"{label(name)}, {key}: {text(item)}" for key, item in value.items()]
             elif value is not None or name != "refusal":
-                lines.append(f"{label(name)}: {_plain(value)}")
+                lines.append(f"{label(name)}: {text(value)}")
         parts = ["\n".join(lines), _shown(self.layers().round(1), none="–")]
         if self.accounts:
             parts.append(_shown(self.energy()))
@@ -244,13 +245,3 @@ def _shown(frame: pd.DataFrame, none: str = "unknown") -> str:
     if "part" in frame:
         frame = frame.assign(part=frame["part"].map(label))
     return frame.rename(columns=label).to_string(index=False, na_rep=none)
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return "unknown"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
-    return str(value)
