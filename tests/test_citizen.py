@@ -142,7 +142,7 @@ def test_from_dense_keeps_the_first_spike() -> None:
 
 
 def test_to_refuses_a_dtype() -> None:
-    with pytest.raises(TypeError, match="device must be a torch.device or its name, got torch.float32"):
+    with pytest.raises(TypeError, match="device must be a torch.device, its name or its number, got torch.float32"):
         spikes(2, 3).to(torch.float32)  # type: ignore[arg-type]
 
 

@@ -70,7 +70,7 @@ def table1(profile: Profile, store: Store) -> Table:
     )
     return Table(
         "table1",
-        "Test accuracy: last epoch, mean ± sd over seeds, with the best epoch beside it, never instead of it.",
+        "Test accuracy (Table 1 in README and notes): last epoch, mean ± sd over seeds, with the best epoch beside it.",
         raw,
         columns,
         f"Published: for temporal weighting {TWD_METHOD} (arXiv 2410.23619), for the membrane decoder the later paper of the "

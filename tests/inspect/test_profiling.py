@@ -67,6 +67,27 @@ def test_events_that_pooling_crops_update_nothing(place):
     assert found["idle_updates"] == 5 * 4 - reached
 
 
+def test_neurons_that_a_shortcut_alone_reaches_are_updated():
+    """By hand: a kernel of 1 x 1 with a stride of 2 reaches one place; a shortcut reaches 3 neurons, one of them there."""
+    layer = nn.TTFSConv2d(2, 3, 1, stride=2, steps=4)
+    times, side = torch.full((1, 2, 4, 4), 255, dtype=torch.uint8), torch.full((1, 2, 2, 2), 255, dtype=torch.uint8)
+    times[0, 0, 0, 0] = times[0, 1, 1, 1] = 1  # the second lies between the places
+    side[0, 0, 0, 0], side[0, 1, 0, 0], side[0, 1, 1, 1] = 1, 2, 1
+    spikes, shortcut = SpikeTimes(times, 4), SpikeTimes(side, 4)
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return self.layer(x, shortcut)
+
+    found = rows(firstspike.profile(Net(), spikes))["layer"]
+    assert found["updates"] == 3 + 2 and found["synaptic_operations"] == 3 + 3
+    assert found["idle_updates"] == 3 * 2 * 2 * 4 - 5
+
+
 def test_a_net_and_its_total():
     model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, generator=torch.Generator().manual_seed(0))
     x = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(1))

@@ -71,15 +71,19 @@ def products(units: Tensor, layer: Any) -> float:
 
 
 def shortcut_additions(shortcut: SpikeTimes, outputs: torch.Size) -> float:
-    """Additions of a shortcut into a layer with the output shape [B, O] or [B, O, H, W]: one per spike that reaches it.
+    """Additions of a shortcut into a layer with the output shape [B, O] or [B, O, H, W]: one per spike that reaches it."""
+    return float((shortcut_times(shortcut, outputs) != _checks.SILENT).sum())
+
+
+def shortcut_times(shortcut: SpikeTimes, outputs: torch.Size) -> Tensor:
+    """Times of a shortcut's spikes under the output's neurons, [B, M] or [B, M, H, W].
 
     Where the shortcut's map is larger than the output (the block has a stride), every n-th row and column counts.
     """
-    events = (~shortcut.silent).double()
-    if events.dim() == 4:
-        rows, columns = (-(-size // out) for size, out in zip(events.shape[2:], outputs[2:], strict=True))
-        events = events[:, :, ::rows, ::columns]
-    return float(events.sum())
+    if shortcut.times.dim() != 4:
+        return shortcut.times
+    rows, columns = (-(-size // out) for size, out in zip(shortcut.shape[2:], outputs[2:], strict=True))
+    return shortcut.times[:, :, ::rows, ::columns]
 
 
 def fired_of(output: Any) -> Any:

@@ -17,7 +17,7 @@ from ..energy import EnergyTable
 from ..nn import Synapse
 from ..spikes import SpikeTimes
 from .monitor import Monitor, Seen
-from .operations import products, shortcut_additions, synaptic_operations
+from .operations import products, shortcut_additions, shortcut_times, synaptic_operations
 
 TOTAL = "total"
 
@@ -107,7 +107,12 @@ def _counts(layer: Seen) -> dict[str, float]:
     if isinstance(received, SpikeTimes):
         events: Tensor = (~received.silent).float()
         macs, operations = 0.0, synaptic_operations(events, module)
-        updates = active_updates(received, module)
+        side = (
+            None
+            if layer.shortcut is None or layer.spikes is None
+            else shortcut_times(layer.shortcut, layer.spikes.shape)
+        )
+        updates = active_updates(received, module, side)
     elif received.dim() in (3, 5):  # a dense train [T, B, ...], such as one behind max pooling
         events = received[0]
         macs, operations = 0.0, synaptic_operations(received.sum(0), module)
@@ -131,22 +136,34 @@ def _counts(layer: Seen) -> dict[str, float]:
     }
 
 
-def active_updates(spikes: SpikeTimes, layer: Any) -> float:
-    """Sum over samples, steps and neurons of a layer of those that at least one of the input `spikes` reaches."""
-    return sum(_active((spikes.times == step).float(), layer) for step in range(spikes.steps))
+def active_updates(spikes: SpikeTimes, layer: Any, shortcut: Tensor | None = None) -> float:
+    """Sum over samples, steps and neurons of a layer of those that at least one of the input `spikes` reaches.
+
+    shortcut: times of the spikes that reach neurons one by one, of the first M channels: [B, M] or [B, M, H, W].
+    """
+    return sum(
+        _active((spikes.times == step).float(), layer, None if shortcut is None else shortcut == step)
+        for step in range(spikes.steps)
+    )
 
 
-def _active(events: Tensor, layer: Any) -> float:
+def _active(events: Tensor, layer: Any, shortcut: Tensor | None = None) -> float:
     """The same for the events [B, ...] of one step."""
+    reached, outputs = _reached(events, layer), len(layer.weight)
+    alone = 0 if shortcut is None else (shortcut & ~reached).sum()
+    return float(reached.sum()) * outputs + float(alone)
+
+
+def _reached(events: Tensor, layer: Any) -> Tensor:
+    """Whether the neurons of a place get a spike, bool [B, 1] or [B, 1, H, W]."""
     weight: Tensor = layer.weight
     pool = getattr(layer, "avg_pool", 1)
     if pool > 1:
         events = F.max_pool2d(events, pool)  # it leaves out the rows and columns that average pooling leaves out
     if weight.dim() == 2:
-        return float(events.flatten(1).any(1).sum()) * weight.shape[0]
+        return events.flatten(1).any(1, keepdim=True)
     ones = events.new_ones(1, 1, *weight.shape[2:])
-    reached = F.conv2d(events.amax(1, keepdim=True), ones, stride=layer.stride, padding=layer.padding)
-    return float((reached > 0).sum()) * weight.shape[0]
+    return F.conv2d(events.amax(1, keepdim=True), ones, stride=layer.stride, padding=layer.padding) > 0
 
 
 def _energies(row: dict[str, Any], table: EnergyTable) -> dict[str, float]:
