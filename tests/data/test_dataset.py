@@ -75,9 +75,15 @@ def test_it_is_a_data_set_of_torch():
     assert first[1][0].shape == (1, 2, 2)
     with pytest.raises(TypeError, match="index must be a whole number, got slice"):
         made[1:3]
-    times = data.from_arrays(SpikeTimes(torch.zeros(2, 3, dtype=torch.uint8), 4), [0, 1])
-    with pytest.raises(TypeError, match="one sample alone"):
-        times[0]
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (6, 2, 4, 5)])
+def test_spike_times_go_through_torchs_loader(shape):
+    spikes = SpikeTimes(torch.randint(0, 4, shape, dtype=torch.uint8), 4)
+    made = data.from_arrays(spikes, torch.arange(6) % 2)
+    assert made[1][0] == spikes[1:2]
+    (one, labels), (other, _) = torch.utils.data.DataLoader(made, batch_size=4)
+    assert one == spikes[:4] and other == spikes[4:] and labels.tolist() == [0, 1, 0, 1]
 
 
 def test_digits():

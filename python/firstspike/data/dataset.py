@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .. import _checks, _labels
 from .._checks import SILENT
+from ..spikes import SpikeTimes
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,17 +90,17 @@ class Dataset:
     def __len__(self) -> int:
         return self.images.shape[0]
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Sample `index` as the set holds it, and its label: what a torch DataLoader asks for. `subset` takes several."""
-        if self.steps is not None:
-            raise TypeError(
-                "spike times of one sample alone are no SpikeTimes: take subset(slice(i, i + 1)), or give the set to fit"
-            )
+    def __getitem__(self, index: int) -> tuple[Tensor | SpikeTimes, Tensor]:
+        """Sample `index` as the set holds it, and its label: what a torch DataLoader asks for. `subset` takes several.
+
+        Of spike times it is a batch of one, `SpikeTimes` [1, ...], which torch's `default_collate` joins along the batch.
+        """
         if not isinstance(index, SupportsIndex):
             raise TypeError(
                 f"index must be a whole number, got {_checks.shown(index)}; subset takes a slice or a tensor"
             )
-        return self.images[index], self.labels[index]
+        image, label = self.images[index], self.labels[index]
+        return image if self.steps is None else SpikeTimes._trusted(image[None], self.steps), label
 
     @property
     def input_shape(self) -> tuple[int, ...]:
