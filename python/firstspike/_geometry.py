@@ -87,6 +87,17 @@ def out_size(size: int, kernel: int, stride: int = 1, padding: int = 0) -> int:
     return (size + 2 * padding - kernel) // stride + 1
 
 
+def padding_of(value: object, kernel: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
+    """A padding as (vertical, horizontal); "same" keeps the size of a map, which odd kernels do without a stride."""
+    if value != "same":
+        return _checks.pair("padding", value, 0)
+    if stride != (1, 1) or not all(size % 2 for size in kernel):
+        raise ValueError(
+            f'padding = "same" needs a stride of 1 and odd kernel sizes, got stride {stride} and kernel {kernel}'
+        )
+    return kernel[0] // 2, kernel[1] // 2
+
+
 def pool_of(shape: Size | tuple[int, ...], avg_pool: int) -> int:
     """The window of a pool that fits into spikes of that shape, [B, N] or [B, C, H, W]."""
     pool = _checks.integer("avg_pool", avg_pool, 1)

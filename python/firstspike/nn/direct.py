@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Generator, Tensor
 
-from .. import _checks, functional
+from .. import _checks, _geometry, functional
 from ..spikes import SpikeTimes
 from ..surrogate import Surrogate
 from ._inputs import Pair, accumulate, check_data, constant_current
@@ -127,7 +127,7 @@ class DirectConv2d(_Direct):
         *,
         steps: int,
         stride: int | Pair = 1,
-        padding: int | Pair = 0,
+        padding: int | Pair | Literal["same"] = 0,
         threshold: float | Tensor = 1.0,
         decay: float = 1.0,
         surrogate: Surrogate | None = None,
@@ -141,7 +141,7 @@ class DirectConv2d(_Direct):
         self.out_channels = _checks.size("out_channels", out_channels)
         self.kernel_size = _checks.pair("kernel_size", kernel_size, 1)
         self.stride = _checks.pair("stride", stride, 1)
-        self.padding = _checks.pair("padding", padding, 0)
+        self.padding = _geometry.padding_of(padding, self.kernel_size, self.stride)
         super().__init__(
             (self.out_channels, self.in_channels, *self.kernel_size),
             steps=steps,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Generator, Size, Tensor
 
@@ -192,7 +192,7 @@ class TTFSConv2d(_TTFS):
     """Convolutional TTFS layer, see `TTFSLinear`. Sizes as in `torch.nn.Conv2d`, each an int or a pair (vertical, horizontal).
 
     Takes spikes [B, in_channels, H, W], pooled by `avg_pool` first, and returns SpikeTimes [B, out_channels, H', W'], with H' and
-    W' as of `torch.nn.Conv2d` on the pooled map. kernel_size, stride >= 1, padding >= 0.
+    W' as of `torch.nn.Conv2d` on the pooled map. kernel_size, stride >= 1, padding >= 0, or "same" (odd kernels, no stride).
     Raises ValueError or TypeError naming a bad argument.
 
     Examples:
@@ -211,7 +211,7 @@ class TTFSConv2d(_TTFS):
         *,
         steps: int,
         stride: int | Pair = 1,
-        padding: int | Pair = 0,
+        padding: int | Pair | Literal["same"] = 0,
         avg_pool: int = 1,
         gain: float | None = None,
         threshold: float | Tensor = 1.0,
@@ -228,7 +228,7 @@ class TTFSConv2d(_TTFS):
         self.out_channels = _checks.size("out_channels", out_channels)
         self.kernel_size = _checks.pair("kernel_size", kernel_size, 1)
         self.stride = _checks.pair("stride", stride, 1)
-        self.padding = _checks.pair("padding", padding, 0)
+        self.padding = _geometry.padding_of(padding, self.kernel_size, self.stride)
         self.avg_pool = _checks.size("avg_pool", avg_pool)
         super().__init__(
             (self.out_channels, self.in_channels, *self.kernel_size),
