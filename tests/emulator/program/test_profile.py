@@ -147,3 +147,11 @@ def test_half_of_a_range_is_named(tmp_path):
     (tmp_path / "mine.toml").write_text("\n".join(line for line in text.split("\n") if not line.startswith("high = ")))
     with pytest.raises(ValueError, match="step_nanoseconds must be two numbers"):
         profile.load(tmp_path / "mine.toml")
+
+
+def test_a_list_of_cores_is_kept_as_a_tuple():
+    """So that the profile of a saved program is the one that it was made for."""
+    loihi = profile.load("loihi-like")
+    listed = loihi.replace(cores=list(loihi.cores))
+    assert listed.cores == loihi.cores
+    assert profile.Profile.from_dict(json.loads(json.dumps(listed.to_dict()))) == listed

@@ -95,6 +95,7 @@ def _check_cores(profile: Profile) -> None:
         raise ValueError(
             f"profile {profile.name}: cores must be at least one kind of core, in TOML [[cores]], got {shown(profile.cores)}"
         )
+    object.__setattr__(profile, "cores", tuple(profile.cores))
     if sum(kind.count for kind in profile.cores) > MAX_CORES:
         raise ValueError(f"profile {profile.name}: at most {MAX_CORES} cores are possible")
     foreign = _OF_OTHER_CORES if profile.convolution_cores else _OF_CONVOLUTION_CORES
