@@ -30,6 +30,21 @@ def test_bad_tables(tmp_path):
         energy.load(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (('spike_pj = ', 'spikes_pj = '), "t.toml' has no spikes_pj; did you mean spike_pj"),
+        (('source = ', '# '), "t.toml': source must be given"),
+        (('spike_pj = 1.0', 'spike_pj = true'), "spike_pj must be a number of at least 0, got True"),
+    ],
+)  # fmt: skip
+def test_fields_that_are_wrong_are_named(tmp_path, change, text):
+    lines = ['name = "t"', 'title = "t"', 'source = "s"', 'note = "n"', "synaptic_operation_pj = 1.0", "spike_pj = 1.0"]
+    (tmp_path / "t.toml").write_text("\n".join(lines).replace(*change))
+    with pytest.raises(ValueError, match=text):
+        energy.load(tmp_path / "t.toml")
+
+
 def test_a_name_that_is_not_there():
     with pytest.raises(ValueError, match=r"energy table must be one of 45nm-float, .* got 'free'"):
         energy.load("free")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 
 from .. import _toml
+from .._fields import refuse_unknown
 
 _PACKAGE, _FOLDER = "firstspike.energy", "tables"
 
@@ -70,7 +72,9 @@ class EnergyTable:
             value = getattr(self, name)
             if name == "synaptic_operation_pj" and value is None:
                 raise ValueError(f"energy table {self.name!r}: {name} must be given")
-            if value is not None and not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
+            if value is not None and not (
+                isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
+            ):
                 raise ValueError(f"energy table {self.name!r}: {name} must be a number of at least 0, got {value!r}")
         sizes, hops = (self.mesh_rows, self.cores_per_tile), (self.hop_east_west_pj, self.hop_north_south_pj)
         for name, size in zip(("mesh_rows", "cores_per_tile"), sizes, strict=True):
@@ -94,10 +98,12 @@ def load(table: str | os.PathLike[str] | EnergyTable) -> EnergyTable:
     if isinstance(table, EnergyTable):
         return table
     values = _toml.read("energy table", _PACKAGE, _FOLDER, table)
-    try:
-        return EnergyTable(**values)
-    except TypeError as error:
-        raise ValueError(f"energy table {str(table)!r}: {error}") from error
+    fields = dataclasses.fields(EnergyTable)
+    refuse_unknown(values, [field.name for field in fields], missing=f"energy table {str(table)!r} has no")
+    absent = [field.name for field in fields if field.default is dataclasses.MISSING and field.name not in values]
+    if absent:
+        raise ValueError(f"energy table {str(table)!r}: {absent[0]} must be given")
+    return EnergyTable(**values)
 
 
 def names() -> list[str]:
