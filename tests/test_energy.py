@@ -35,6 +35,7 @@ def test_bad_tables(tmp_path):
     [
         (('spike_pj = ', 'spikes_pj = '), "t.toml' has no spikes_pj; did you mean spike_pj"),
         (('source = ', '# '), "t.toml': source must be given"),
+        (('spike_pj = 1.0', 'all_inclusive = "no"'), "all_inclusive must be true or false, got 'no'"),
         (('spike_pj = 1.0', 'spike_pj = true'), "spike_pj must be a number of at least 0, got True"),
     ],
 )  # fmt: skip

@@ -68,6 +68,10 @@ class EnergyTable:
         for name in ("name", "title", "source", "note"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
                 raise ValueError(f"energy table {self.name!r}: {name} must be a non-empty string")
+        if not isinstance(self.all_inclusive, bool):
+            raise ValueError(
+                f"energy table {self.name!r}: all_inclusive must be true or false, got {self.all_inclusive!r}"
+            )
         for name in _FIGURES:
             value = getattr(self, name)
             if name == "synaptic_operation_pj" and value is None:
