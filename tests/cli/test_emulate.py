@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from firstspike import data, train
 from firstspike import emulator as em
-from firstspike import train
 from firstspike.cli import app
+from firstspike.cli.emulate import _some
 
 runner = CliRunner()
 
@@ -172,3 +173,11 @@ def test_layer_names_of_a_foreign_file_name_nothing_in_the_trace(checkpoint, tmp
     assert done.exit_code == 0, done.output
     with zipfile.ZipFile(tmp_path / "t.npz") as archive:
         assert all(re.fullmatch(r"[a-z_.0-9]+", name) for name in archive.namelist()), archive.namelist()
+
+
+def test_the_images_that_calibrate_are_of_all_classes():
+    """Folders of images are sorted by class."""
+    labels = np.repeat(np.arange(10), 30)
+    pictures = data.from_arrays(np.broadcast_to(labels[:, None], (300, 2)).astype(np.uint8), labels)
+    assert sorted(_some(pictures, 10)[:, 0].tolist()) == list(range(10))
+    assert len(_some(pictures, 1000)) == 300

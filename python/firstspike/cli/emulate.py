@@ -11,6 +11,8 @@ import typer
 from ._shared import AsJson, DataFolder, Images, Offline, errors, own_data, run_file
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..data import Dataset
     from ..emulator import Placement, Program, Report
     from ..train import Trained
@@ -141,7 +143,7 @@ def emulate_command(
         if output is not None:
             _write(made, output)
         if export is not None:
-            written = export_c(program, export, samples=test.images[:VECTORS])
+            written = export_c(program, export, samples=_some(test, VECTORS))
             typer.echo(
                 f"C99 sources in {export}; `make -C {export} test` checks them\n{written.text()}", err=True, nl=False
             )
@@ -190,10 +192,17 @@ def _quantized(
         observer=observer,
         biases="drop" if drop_biases else "refuse",
         normalize=trained.normalize,
-        calibration=trained.normalize(images.images[:200]),
+        calibration=trained.normalize(_some(images, 200)),
         name=trained.config.spec,
     )
     return trained, program
+
+
+def _some(samples: Dataset, count: int) -> Tensor:
+    """A few images, of all classes alike: those of a folder are sorted by class."""
+    from ..data import draw
+
+    return draw(samples, min(count, len(samples))).images
 
 
 def _refuse_options_of_nets(context: typer.Context, path: Path) -> None:
