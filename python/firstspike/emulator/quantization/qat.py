@@ -39,8 +39,8 @@ def prepare(
     `quantizer`, so that `layer.weight` stays the unrounded weight. Arguments as in `quantize`. A bias stays at zero
     where the profile has none. The host layer (direct coding) keeps its float weights and is trained as well.
     `quantize` of the result, without `calibration`, has the very weights, biases and thresholds that were trained. Training
-    knows nothing of registers that overflow: `Program.bounds` and a report's counts tell. A residual block's scale is rounded like a
-    weight, and not trained. torch's pruning and parametrizations are folded in as well; of pruning it warns,
+    knows nothing of registers that overflow: `Program.bounds` and a report's counts tell. A residual block's scale is
+    rounded like a weight, and not trained. torch's pruning and parametrizations are folded in as well; of pruning it warns,
     since the zeros are trained like all weights.
 
     The copy can be pickled, saved with `torch.save` and moved to a device. Its state_dict loads into the result of
