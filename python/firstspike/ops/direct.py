@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,13 +20,28 @@ from ._library import array, cpu, empty, operator, threads
 _settings = Lock()  # cuDNN's are the whole process's
 
 
+class Backward(NamedTuple):
+    """The arguments of `direct_convolution_backward` in the order of its schema."""
+
+    gradient: Tensor
+    x: Tensor
+    weight: Tensor
+    stride: Sequence[int]
+    padding: Sequence[int]
+    needs: Sequence[bool]  # whether the gradient at the data, the weight and the bias is wanted
+
+    def at_x(self) -> Tensor:
+        """The gradient at the data, torch's."""
+        at_x: Tensor = nn_grad.conv2d_input(self.x.shape, self.weight, self.gradient, self.stride, self.padding)
+        return at_x.contiguous()
+
+
 @contextmanager
 def exact_convolutions() -> Iterator[None]:
     """cuDNN in float32 (by default it may round to TF32) and with the same bits in every run."""
     cudnn: Any = torch.backends.cudnn
-    exact = (
-        (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
-    )  # torch < 2.9
+    new = hasattr(cudnn, "conv")  # torch 2.9
+    exact = (cudnn.conv, "fp32_precision", "ieee") if new else (cudnn, "allow_tf32", False)
     with _settings:
         changes = [exact, (cudnn, "deterministic", True)]
         before = [getattr(owner, name) for owner, name, _ in changes]
@@ -43,69 +58,49 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[in
     return torch.conv2d(x, weight, bias, stride, padding)
 
 
-def _forward_cuda(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int]
-) -> Tensor:
+def _forward_cuda(*arguments: Any) -> Tensor:
     with exact_convolutions():
-        return torch.conv2d(x, weight, bias, stride, padding)
+        return _forward(*arguments)
 
 
-def _backward(
-    gradient: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    needs: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor]:
-    at_x, at_weight, at_bias = _backward_fake(gradient, x, weight, stride, padding, needs)
-    if needs[0]:
-        at_x = nn_grad.conv2d_input(x.shape, weight, gradient, stride, padding).contiguous()
-    if needs[1] or needs[2]:
-        outputs, channels = weight.shape[:2]
-        batch, _, height, width = x.shape
-        geometry = (batch, height, width, channels, 1, *weight.shape[2:], *stride, *padding, outputs, 1)
-        at_weight = empty(weight.shape)
+def _backward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    a = Backward(*arguments)
+    at_x, at_weight, at_bias = _backward_fake(*arguments)
+    if a.needs[0]:
+        at_x = a.at_x()
+    if a.needs[1] or a.needs[2]:
+        outputs, channels = a.weight.shape[:2]
+        batch, _, height, width = a.x.shape
+        geometry = (batch, height, width, channels, 1, *a.weight.shape[2:], *a.stride, *a.padding, outputs, 1)
+        at_weight = empty(a.weight.shape)
         cpu.direct_convolution_gradient(
             geometry,
-            array(x.permute(0, 2, 3, 1).contiguous()),
-            array(gradient.permute(0, 2, 3, 1).contiguous()),
+            array(a.x.permute(0, 2, 3, 1).contiguous()),
+            array(a.gradient.permute(0, 2, 3, 1).contiguous()),
             threads(),
             array(at_weight),
-            array(at_bias) if needs[2] else None,
+            array(at_bias) if a.needs[2] else None,
         )
     return at_x, at_weight, at_bias
 
 
-def _backward_cuda(
-    gradient: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    needs: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor]:
-    at_x, at_weight, at_bias = _backward_fake(gradient, x, weight, stride, padding, needs)
+def _backward_cuda(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    a = Backward(*arguments)
+    at_x, at_weight, at_bias = _backward_fake(*arguments)
     with exact_convolutions():
-        if needs[0]:
-            at_x = nn_grad.conv2d_input(x.shape, weight, gradient, stride, padding).contiguous()
-        if needs[1] or needs[2]:
-            at_weight = nn_grad.conv2d_weight(x, weight.shape, gradient, stride, padding).contiguous()
-    return at_x, at_weight, gradient.sum((0, 2, 3)) if needs[2] else at_bias
+        if a.needs[0]:
+            at_x = a.at_x()
+        if a.needs[1] or a.needs[2]:
+            at_weight = nn_grad.conv2d_weight(a.x, a.weight.shape, a.gradient, a.stride, a.padding).contiguous()
+    return at_x, at_weight, a.gradient.sum((0, 2, 3)) if a.needs[2] else at_bias
 
 
-def _backward_fake(
-    gradient: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    needs: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor]:
+def _backward_fake(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    a = Backward(*arguments)
     return (
-        weight.new_empty(x.shape if needs[0] else 0),
-        weight.new_empty(weight.shape if needs[1] or needs[2] else 0),
-        weight.new_empty(weight.shape[0] if needs[2] else 0),
+        a.weight.new_empty(a.x.shape if a.needs[0] else 0),
+        a.weight.new_empty(a.weight.shape if a.needs[1] or a.needs[2] else 0),
+        a.weight.new_empty(a.weight.shape[0] if a.needs[2] else 0),
     )
 
 

@@ -97,11 +97,11 @@ def _select_anchor_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
     (index,) = ctx.saved_tensors
     everywhere = gradient.new_zeros((gradient.shape[0], ctx.batch, *gradient.shape[2:]))
     samples = torch.where(index < 0, index + ctx.batch, index)
-    if gradient.is_cuda:  # `index_add` adds in any order there, this one sorts first
-        return everywhere.transpose(0, 1).index_put_((samples,), gradient.transpose(0, 1), accumulate=True).transpose(
-            0, 1
-        ), None
-    return everywhere.index_add(1, samples, gradient), None
+    if not gradient.is_cuda:
+        return everywhere.index_add(1, samples, gradient), None
+    by_sample = everywhere.transpose(0, 1)  # `index_add` adds in any order on CUDA, this sorts first
+    by_sample.index_put_((samples,), gradient.transpose(0, 1), accumulate=True)
+    return everywhere, None
 
 
 def _at_support(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
