@@ -50,4 +50,4 @@ def test_a_convolution_core_counts_entries_of_its_memories():
 def test_the_picture_says_unknown_instead_of_an_empty_core():
     axes = place(program([linear(10, 7)], cores=cores(neurons=5))).figure().axes[0]
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([100, 40])
-    assert [text.get_text() for text in axes.texts] == ["unknown", "unknown"]
+    assert [text.get_text() for text in axes.texts] == ["unknown"] * 4  # of synapse memory and of axons in

@@ -108,8 +108,11 @@ def test_early_exit_keeps_every_answer(readout):
     ("options", "text"),
     [
         ({"readout": "membrane"}, "gives its result in the last step"),
-        ({"readout": "twd-exp", "population": 2}, "change predictions"),
-        ({"readout": "twd-exp", "gamma": 1.0, "population": 1}, "change predictions"),
+        ({"readout": "twd-exp", "population": 2}, "first output spike decides; with several neurons per class"),
+        (
+            {"readout": "twd-exp", "gamma": 1.0, "population": 1},
+            "first output spike decides; its temporal weights do not fall",
+        ),
     ],
 )
 def test_early_exit_is_refused_where_it_could_change_an_answer(options, text):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from firstspike import emulator as em
 from firstspike import energy
 from firstspike.emulator.reporting.energy_account import account, host_macs, inactive_updates, latency
+from firstspike.emulator.reporting.traffic import traffic
 
 from ..nets import images, net, wide
 
@@ -57,8 +59,12 @@ def test_energy_is_counters_times_table(ran):
     assert a.updates_active == pytest.approx(mean["active"] * 81e-3)
     neurons = sum(layer.neurons for layer in ran.program.layers)
     assert a.updates_inactive == pytest.approx((neurons * ran.program.total_steps - mean["active"]) * 52e-3)
-    to = [len({s.core for s in placement.slots if s.layer == n}) for n in range(len(ran.program.layers))]
-    assert a.routing == pytest.approx((ran.count("events").mean(0) * to).sum() * table.spike_pj / 1000)
+    neurons_of = [np.prod(ran.program.input_shape), *(layer.neurons for layer in ran.program.layers)]
+    sent = sum(
+        ran.count("events").mean(0)[link.layer + 1] * link.neurons / neurons_of[link.layer + 1]
+        for link in placement.links
+    )
+    assert a.routing == pytest.approx(sent * table.spike_pj / 1000)
     assert a.static is None
     assert a.cores == pytest.approx(a.synapses + a.updates_active + a.updates_inactive + a.routing)
     assert any("static" in note for note in a.notes) and any("host" in note for note in a.notes)
@@ -76,6 +82,23 @@ def test_event_cores_pay_no_inactive_updates():
     model = net(bias=False)
     ran = em.run(em.quantize(model, "odin-like"), images(model))
     assert account(ran, "loihi-davies2018").updates_inactive is None
+
+
+def test_parts_of_a_table_are_charged_each_for_itself(ran):
+    """A neuron that fires costs something whether or not the table has a figure for messages."""
+    placement = em.place(ran.program)
+    plain = energy.EnergyTable("t", "t", "s", "n", synaptic_operation_pj=0.0, spike_pj=2.0)
+    fires = replace(plain, fired_pj=3.0)
+    spikes = ran.count("spikes").sum(1).mean()
+    assert account(ran, fires, placement).firing == pytest.approx(3.0 * spikes / 1000)
+    assert account(ran, fires, placement).routing == account(ran, plain, placement).routing > 0
+    assert account(ran, plain, placement).firing is None
+    hops = replace(plain, hop_east_west_pj=1.0, hop_north_south_pj=1.0, mesh_rows=1, cores_per_tile=1)
+    moved = traffic(ran, placement, 1, 1)
+    assert account(ran, hops, placement).hops == pytest.approx(moved.east_west / 1000)
+    sent = replace(plain, message_pj=5.0)
+    assert account(ran, sent, placement).messages == pytest.approx(5.0 * moved.messages / 1000)
+    assert account(ran, sent, placement).routing is None
 
 
 def test_static_power_over_time(ran, tmp_path):
@@ -110,6 +133,21 @@ def test_latency_counts_delays_and_silence():
     assert told["latency_steps_mean"] == pytest.approx(ready.mean()) and told["latency_steps_max"] == 8
     assert told["latency_ns_min"] == pytest.approx(ready.mean() * 113)
     assert told["latency_ns_max"] == pytest.approx(ready.mean() * 465)
+
+
+@pytest.mark.parametrize(("population", "gamma"), [(2, 1.2), (1, 1.0)])
+def test_latency_of_temporal_weighting_is_the_end_where_later_spikes_count(population, gamma):
+    model = net("30-20-5", encoder="latency", readout="twd-exp", population=population, gamma=gamma, bias=False)
+    ran = em.run(em.quantize(model, "loihi-like"), images(model))
+    assert latency(ran)["latency_steps_mean"] == ran.program.total_steps == 8
+    assert latency(ran)["steps_to_decision_mean"] < 6
+
+
+def test_latency_of_temporal_weighting_is_the_first_spike_where_it_decides():
+    model = net("30-20-5", encoder="latency", readout="twd-exp", population=1, bias=False)
+    ran = em.run(em.quantize(model, "loihi-like"), images(model))
+    exited = em.run(ran.program, images(model), early_exit=True)
+    assert latency(ran)["latency_steps_mean"] == latency(exited)["latency_steps_mean"] == exited.steps_run.mean() < 8
 
 
 @pytest.mark.parametrize("readout", ["first-spike", "membrane"])

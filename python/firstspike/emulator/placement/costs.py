@@ -1,4 +1,4 @@
-"""What a range of a layer's neurons needs of a core, in time that does not depend on the number of neurons."""
+"""What a range of a layer's neurons needs of a core, in time that does not depend on the number of channels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..program.layers import Layer
+from .axons import Sources
 
 
 class Costs:
@@ -16,8 +17,7 @@ class Costs:
 
     def __init__(self, layer: Layer, index: int, shared: bool) -> None:
         self.layer, self.shared = layer, shared and layer.kind == "conv"
-        # A shortcut from the layer's own source, in a block of one layer, comes by axons that are there anyway.
-        self._own_axons = layer.shortcut is None or layer.shortcut.source == index - 1
+        self._source = index - 1
         self.channels = layer.out_shape[2]
         self._fan_in = (layer.sources_per_site() * layer.in_shape[2]).ravel()
         self._before = np.concatenate([[0], np.cumsum(self._fan_in * self.channels)])
@@ -45,16 +45,29 @@ class Costs:
         site, channel = divmod(neuron, self.channels)
         return int(self._before[site]) + (int(self._fan_in[site]) * channel if channel else 0)
 
-    def axons_in(self, first: int, last: int) -> int:
-        """Distinct source neurons with a synapse to these neurons."""
-        return self._sources(first, last) + (0 if self._own_axons else self._shortcuts(first, last))
-
-    def _sources(self, first: int, last: int) -> int:
+    def sources(self, first: int, last: int) -> Sources:
+        """The neurons with a synapse to these neurons."""
         layer = self.layer
-        height, width, channels = layer.pooled_shape
-        per_site = channels * layer.pool**2
+        reached = np.zeros((*layer.in_shape[:2], 1), dtype=np.bool_)
+        pooled = self._pooled_sites(first, last).repeat(layer.pool, axis=0).repeat(layer.pool, axis=1)
+        reached[: len(pooled), : pooled.shape[1], 0] = pooled
+        found = Sources({self._source: reached}, {self._source: layer.in_shape})
+        if layer.shortcut is None or not self._shortcuts(first, last):
+            return found
+        shortcut, neurons = layer.shortcut, np.zeros(layer.neurons, dtype=np.bool_)
+        neurons[first:last] = True
+        beside = np.zeros(shortcut.in_shape, dtype=np.bool_)
+        beside[:: shortcut.stride[0], :: shortcut.stride[1]] = neurons.reshape(layer.out_shape)[
+            ..., : len(shortcut.weight)
+        ]
+        return found | Sources({shortcut.source: beside}, {shortcut.source: shortcut.in_shape})
+
+    def _pooled_sites(self, first: int, last: int) -> NDArray[np.bool_]:
+        """The positions of the pooled map with a synapse to these neurons, [height, width]."""
+        layer = self.layer
+        height, width, _ = layer.pooled_shape
         if layer.kind == "linear":
-            return height * width * per_site
+            return np.ones((height, width), dtype=np.bool_)
         begin, end, columns = first // self.channels, (last - 1) // self.channels, layer.out_shape[1]
         top, left, bottom, right = *divmod(begin, columns), *divmod(end, columns)
         if top == bottom:
@@ -63,15 +76,10 @@ class Costs:
             parts = [((top, top), (left, columns - 1)), ((bottom, bottom), (0, right))]
             if top + 1 < bottom:
                 parts.append(((top + 1, bottom - 1), (0, columns - 1)))
-        heights = [self._reached(0, part[0], height) for part in parts]
-        widths = [self._reached(1, part[1], width) for part in parts]
-        pattern = sum(reached.astype(np.int64) << n for n, reached in enumerate(heights))
-        sites = 0
-        for value, count in zip(*np.unique(pattern, return_counts=True), strict=True):
-            chosen = [reached for n, reached in enumerate(widths) if int(value) >> n & 1]
-            if chosen:
-                sites += int(count) * int(np.logical_or.reduce(chosen).sum())
-        return sites * per_site
+        sites = np.zeros((height, width), dtype=np.bool_)
+        for rows, across in parts:
+            sites |= np.logical_and.outer(self._reached(0, rows, height), self._reached(1, across, width))
+        return sites
 
     def _reached(self, axis: int, outputs: tuple[int, int], size: int) -> NDArray[np.bool_]:
         """Along one axis, the pooled source positions that a range of outputs (inclusive) has a synapse from."""

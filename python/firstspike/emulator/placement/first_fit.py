@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from ..program.layers import Layer
 from ..program.profile import CoreKind, Profile
 from ..program.program import Program
+from .axons import Sources
 from .costs import Costs
 from .errors import DoesNotFit
 
@@ -19,8 +21,10 @@ from .errors import DoesNotFit
 class Slot:
     """Neurons `first` to `last` (exclusive; numbered row, column, channel) of a layer on a core, and their needs.
 
-    memory: bits of synapses, or entries of a convolution core's kernel memory. neuron_entries: of its neuron memory, None on
-    other cores. available: what the core has of each, None where unknown.
+    axons_in: sources with a synapse to these neurons, without those that a layer placed on the core before has as well.
+    axons_out: pairs of a neuron and a core to which it has a synapse. memory: bits of synapses, or entries of a convolution
+    core's kernel memory. neuron_entries: of its neuron memory, None on other cores. available: what the core has of each,
+    None where unknown.
     """
 
     layer: int
@@ -34,6 +38,7 @@ class Slot:
     neuron_entries: int | None = None
     neurons_available: int | None = None
     memory_available: int | None = None
+    axons_in_available: int | None = None
     axons_out_available: int | None = None
 
     @property
@@ -42,11 +47,12 @@ class Slot:
         return self.last - self.first
 
     def shares(self) -> dict[str, float | None]:
-        """Which part it takes of the neurons and of the memory of its core; None where the core's limit is unknown."""
+        """Which part it takes of its core's neurons, memory and axons in; None where the core's limit is unknown."""
         neurons = self.neurons if self.neuron_entries is None else self.neuron_entries
         return {
             "neurons": _share(neurons, self.neurons_available),
             "memory": _share(self.memory, self.memory_available),
+            "axons_in": _share(self.axons_in, self.axons_in_available),
         }
 
     def row(self, name: str) -> dict[str, Any]:
@@ -72,26 +78,32 @@ def _share(used: int, limit: int | None) -> float | None:
 class _Core:
     kind: CoreKind
     neurons: int = 0
-    axons_in: int = 0
+    sources: Sources = field(default_factory=Sources)
     memory: int = 0
     thetas: set[int] = field(default_factory=set)
 
+    def new_axons(self, sources: Sources) -> int:
+        """How many of these sources it does not listen to yet."""
+        return (self.sources | sources).count() - self.sources.count()
 
-def first_fit(program: Program) -> list[Slot]:
-    """Slots of all layers; a layer is split wherever a core is full. Raises DoesNotFit."""
+
+def first_fit(program: Program, most: Mapping[int, int] | None = None) -> list[Slot]:
+    """Slots of all layers; a layer is split wherever a core is full. most: of a layer, by its index, the neurons that one core
+    takes at most. Raises DoesNotFit."""
     profile = program.profile
     cores = [_Core(kind) for kind in profile.cores for _ in range(kind.count)]
     slots: list[Slot] = []
     for index, layer in enumerate(program.layers):
         costs, first, bits = Costs(layer, index, profile.shared_weights), 0, _stored_bits(layer, profile)
         _check_one_neuron(costs, bits, profile)
-        guess = layer.neurons
+        limit = (most or {}).get(index, layer.neurons)
+        guess = limit
         for number, core in enumerate(cores):
             if first == layer.neurons:
                 break
             if core.kind.neurons is not None and core.neurons >= core.kind.neurons:
                 continue
-            last = _most(costs, core, first, guess, bits, profile)
+            last = _most(costs, core, first, limit, guess, bits, profile)
             if last == first:
                 continue
             guess = last - first
@@ -106,10 +118,10 @@ def _put(
     costs: Costs, core: _Core, index: int, number: int, first: int, last: int, bits: int, profile: Profile
 ) -> Slot:
     """Put neurons first to last on a core; what they take of it."""
-    sources, memory = costs.axons_in(first, last), costs.synapses(first, last) * bits
-    thetas = costs.thetas(first, last)
+    sources, memory = costs.sources(first, last), costs.synapses(first, last) * bits
+    axons, thetas = core.new_axons(sources), costs.thetas(first, last)
     core.neurons += last - first
-    core.axons_in += sources
+    core.sources |= sources
     core.memory += memory
     if profile.threshold_groups is not None:
         core.thetas |= thetas
@@ -118,11 +130,12 @@ def _put(
         number,
         first,
         last,
-        sources,
+        axons,
         memory,
         len(thetas),
         neurons_available=core.kind.neurons,
         memory_available=core.kind.synapse_bits,
+        axons_in_available=core.kind.axons_in,
         axons_out_available=core.kind.axons_out,
     )
 
@@ -147,9 +160,9 @@ def _shortage(
         if memory > kind.synapse_bits - core.memory:
             return "synapse bits", memory, kind.synapse_bits - core.memory
     if kind.axons_in is not None:
-        sources = costs.axons_in(first, last)
-        if sources > kind.axons_in - core.axons_in:
-            return "axons in", sources, kind.axons_in - core.axons_in
+        axons, left = core.new_axons(costs.sources(first, last)), kind.axons_in - core.sources.count()
+        if axons > left:
+            return "axons in", axons, left
     if profile.threshold_groups is not None:
         groups = len(core.thetas | costs.thetas(first, last))
         if groups > profile.threshold_groups:
@@ -157,8 +170,8 @@ def _shortage(
     return None
 
 
-def _most(costs: Costs, core: _Core, first: int, guess: int, bits: int, profile: Profile) -> int:
-    """The largest `last` such that neurons first to last fit the core.
+def _most(costs: Costs, core: _Core, first: int, limit: int, guess: int, bits: int, profile: Profile) -> int:
+    """The largest `last` such that neurons first to last, at most `limit`, fit the core.
 
     Every need grows with `last`, so that bisection finds it. guess: the number that the core before took, tried first.
     """
@@ -166,7 +179,7 @@ def _most(costs: Costs, core: _Core, first: int, guess: int, bits: int, profile:
     def fits(last: int) -> bool:
         return _shortage(costs, core, first, last, bits, profile) is None
 
-    low, high = first, costs.layer.neurons
+    low, high = first, min(costs.layer.neurons, first + limit)
     for last in (min(first + guess, high), min(first + guess + 1, high), first + 1):
         if low < last <= high:
             low, high = (last, high) if fits(last) else (low, last - 1)

@@ -9,6 +9,7 @@ import numpy as np
 from ..program.layers import Layer
 from ..program.profile import CoreKind
 from ..program.program import Program
+from .costs import Costs
 from .errors import DoesNotFit
 from .first_fit import Slot
 from .limits import as_convolution
@@ -59,16 +60,14 @@ def assign(program: Program) -> list[Slot]:
 
 
 def _slot(index: int, layer: Layer, core: int, kind: CoreKind) -> Slot:
-    sources = int(np.prod(layer.in_shape))
     return Slot(
         index,
         core,
         0,
         layer.neurons,
-        sources,
+        Costs(layer, index, shared=True).sources(0, layer.neurons).count(),
         kernel_entries(layer),
         len(np.unique(layer.theta)) if layer.fires else 0,
-        axons_out=layer.neurons,
         neuron_entries=neuron_entries(layer),
         neurons_available=kind.neuron_entries,
         memory_available=kind.kernel_entries,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import pandas as pd
 
 from ..._checks import instance, integer
 from ..program.program import Program
+from .axons import Link, Sources, links
+from .costs import Costs
 from .errors import DoesNotFit
 from .first_fit import Slot, first_fit
 from .limits import check_limits
@@ -19,10 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["DoesNotFit", "Placement", "place"]
 
+_RESOURCES = {"neurons": "neurons", "memory": "synapse memory", "axons_in": "axons in"}
+
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a program's neurons are. slots: one entry per layer and core, in order of layers.
+    """Where a program's neurons are.
+
+    slots: one entry per layer and core, in order of layers. links: how many neurons of which core have a synapse to which core.
 
     Examples:
         >>> placement = emulator.place(emulator.quantize(models.mlp("64-32-10", steps=8)))
@@ -32,6 +39,7 @@ class Placement:
 
     program: Program
     slots: list[Slot]
+    links: list[Link]
     available: int
 
     @property
@@ -40,21 +48,16 @@ class Placement:
         return len({slot.core for slot in self.slots})
 
     def destinations(self, layer: int) -> int:
-        """Number of cores that listen to a layer, by its index: -1 for the net's input; the last has none."""
+        """Number of cores to which a layer, by its index (-1: the net's input), has a synapse; 0 for the last."""
         layer = integer("layer", layer, -1, len(self.program.layers) - 1)
-        return len(self.listening_cores(layer))
-
-    def listening_cores(self, layer: int) -> set[int]:
-        """The cores of the layers that take a layer's spikes (`Program.listeners`), by its index: -1 for the net's input."""
-        listeners = self.program.listeners(layer)
-        return {slot.core for slot in self.slots if slot.layer in listeners}
+        return len({link.target for link in self.links if link.layer == layer})
 
     def table(self) -> pd.DataFrame:
         """One row per layer and core: neurons, axons in and out, synapse memory, thresholds."""
         return pd.DataFrame([slot.row(self.program.layers[slot.layer].name) for slot in self.slots])
 
     def figure(self) -> Figure:
-        """How full each core is, by resource: the share of its neurons and of its synapse memory, coloured by layer.
+        """How full each core is, by resource: the share of its neurons, synapse memory and axons in, coloured by layer.
 
         "unknown" stands where a core's limit is unknown.
         """
@@ -62,9 +65,9 @@ class Placement:
 
         cores = sorted({slot.core for slot in self.slots})
         drawn, axes = figure()
-        for offset, (resource, title) in enumerate((("neurons", "neurons"), ("memory", "synapse memory"))):
+        for offset, (resource, title) in enumerate(_RESOURCES.items()):
             filled: dict[int, float] = {}
-            x = {core: at + 0.4 * offset - 0.2 for at, core in enumerate(cores)}
+            x = {core: at + 0.27 * (offset - 1) for at, core in enumerate(cores)}
             for slot in self.slots:
                 share = slot.shares()[resource]
                 if share is None:
@@ -72,10 +75,10 @@ class Placement:
                 axes.bar(
                     x[slot.core],
                     100 * share,
-                    0.36,
+                    0.25,
                     bottom=filled.get(slot.core, 0.0),
                     color=line_style(slot.layer).color,
-                    alpha=1.0 if offset == 0 else 0.55,
+                    alpha=(1.0, 0.6, 0.3)[offset],
                     label=f"{self.program.layers[slot.layer].name}, {title}",
                 )
                 filled[slot.core] = filled.get(slot.core, 0.0) + 100 * share
@@ -90,7 +93,8 @@ class Placement:
         else:
             axes.set_ylim(0, 100)
         axes.set_xlim(-0.6, len(cores) - 0.4)
-        axes.set_xticks(range(len(cores)), [str(core) for core in cores])
+        every = -(-len(cores) // 24)  # so that numbers of many cores do not overlap
+        axes.set_xticks(range(0, len(cores), every), [str(core) for core in cores[::every]])
         axes.set_xlabel("core")
         axes.set_ylabel("used (%)")
         return drawn
@@ -112,32 +116,60 @@ def place(program: Program) -> Placement:
     instance("program", program, Program, "a firstspike.emulator.Program")
     profile = program.profile
     check_limits(program)
-    slots = assign(program) if profile.convolution_cores else first_fit(program)
-    placement = Placement(program, slots, sum(kind.count for kind in profile.cores))
-    if not profile.convolution_cores:
-        _check_axons_out(placement)
-    return placement
+    if profile.convolution_cores:
+        slots = assign(program)
+        made = _links(program, slots)
+    else:
+        slots, made = _first_fit(program)
+    return Placement(program, slots, made, sum(kind.count for kind in profile.cores))
 
 
-def _check_axons_out(placement: Placement) -> None:
-    used: dict[int, int] = {}
-    for slot in placement.slots:
-        slot.axons_out = slot.neurons * placement.destinations(slot.layer)
-        used[slot.core] = used.get(slot.core, 0) + slot.axons_out
-        limit = slot.axons_out_available
-        if limit is not None and used[slot.core] > limit:
-            raise DoesNotFit(
-                placement.program.layers[slot.layer].name, f"axons out of core {slot.core}", used[slot.core], limit
-            )
+def _first_fit(program: Program) -> tuple[list[Slot], list[Link]]:
+    """First fit; where a core lacks axons out, once more with fewer neurons of its layer per core, until it fits or cannot."""
+    most: dict[int, int] = {}
+    refusal: DoesNotFit | None = None
+    while True:
+        try:
+            slots = first_fit(program, most)
+        except DoesNotFit as error:
+            raise refusal or error from None
+        made = _links(program, slots)
+        used: dict[int, int] = {}
+        for slot in slots:
+            used[slot.core] = used.get(slot.core, 0) + slot.axons_out
+        short = [slot for slot in slots if (limit := slot.axons_out_available) is not None and used[slot.core] > limit]
+        if not short:
+            return slots, made
+        worst = max(short, key=lambda slot: slot.axons_out)
+        name, required = program.layers[worst.layer].name, used[worst.core]
+        refusal = refusal or DoesNotFit(name, f"axons out of core {worst.core}", required, worst.axons_out_available)
+        if worst.neurons == 1:
+            raise refusal
+        most[worst.layer] = worst.neurons // 2
+
+
+def _links(program: Program, slots: list[Slot]) -> list[Link]:
+    """The links of a placement; sets each slot's `axons_out`."""
+    heard: dict[int, Sources] = {}
+    for slot in slots:
+        sources = Costs(program.layers[slot.layer], slot.layer, shared=True).sources(slot.first, slot.last)
+        heard[slot.core] = heard.get(slot.core, Sources()) | sources
+    made = links(program, slots, heard)
+    out: Counter[tuple[int, int | None]] = Counter()
+    for link in made:
+        out[link.layer, link.core] += link.neurons
+    for slot in slots:
+        slot.axons_out = out[slot.layer, slot.core]
+    return made
 
 
 def use(placement: Placement) -> dict[str, float | None]:
-    """Cores used, and the largest share of any core's neurons and synapse memory in use.
+    """Cores used, and the largest share of any core's neurons, synapse memory and axons in that is in use.
 
     Shares are of the cores whose limit is known; None where none is.
     """
     made: dict[str, float | None] = {"cores_used": placement.cores_used, "cores_available": placement.available}
-    for resource in ("neurons", "memory"):
+    for resource in _RESOURCES:
         total: dict[int, float] = {}
         for slot in placement.slots:
             share = slot.shares()[resource]

@@ -137,7 +137,11 @@ class Layer:
 
     @property
     def synapses(self) -> int:
-        """Pairs of a (pooled) source and a neuron, as an unrolled table would store them, and those of the shortcut."""
+        """Weights of an unrolled table: one per pair of a pooled source and a neuron, and those of the shortcut.
+
+        The pool x pool sources of a pooled one share a weight, so that there are as many times more pairs of a source and a
+        neuron, which `delivered` counts.
+        """
         own = int(self.sources_per_site().sum()) * self.in_shape[2] * self.out_shape[2]
         return own + (0 if self.shortcut is None else self.shortcut.synapses)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ... import energy
 from ...energy import EnergyTable
 from ..placement.placer import Placement
-from .runner import Run
+from .runner import Run, waits_for_all
 from .traffic import traffic
 
 FINER = ("firing", "messages", "hops")
@@ -25,10 +25,11 @@ class Account:
     """Energy per image in nanojoules, by part; None where the table has no figure, and the sums leave that part out.
 
     synapses: delivered operations. updates_active, updates_inactive: updates of neurons in steps with and without an
-    event (inactive ones only on cores that update every neuron in every step). routing: spikes to each core that
-    listens; without a placement, to one core per layer. static: power times the time of the run. host: multiply-adds
-    of a layer on the host, from the chip's table or else from `HOST_TABLE`. notes: what is not counted, and why.
-    firing, messages, hops: of tables that have finer figures (`traffic`), in place of routing.
+    event (inactive ones only on cores that update every neuron in every step). routing: spikes to each core where their
+    neuron has a synapse (`traffic`); without a placement, to one core per layer. static: power times the time of the run.
+    host: multiply-adds of a layer on the host, from the chip's table or else from `HOST_TABLE`. notes: what is not counted,
+    and why.
+    firing, messages, hops: of tables that have these figures; messages in place of routing.
     """
 
     table: EnergyTable
@@ -94,9 +95,6 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
         return unit * count / 1000
 
     clocked = program.profile.update == "clocked"
-    populations = range(-1, len(program.layers) - 1)
-    destinations = [placement.destinations(n) if placement else len(program.listeners(n)) for n in populations]
-    spikes_in = run.count("events").mean(0)
     step_time = program.profile.step_nanoseconds
     static = None
     if t.static_mw is not None and step_time is not None:
@@ -105,20 +103,14 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
         notes.append("static: power or time of a step is unknown, not counted")
     if t.all_inclusive:
         notes.append("the table's synaptic operation includes everything else on the cores")
-    if t.message_pj is None:
-        routing = part(t.spike_pj, float((spikes_in * destinations).sum()), "routing")
-        firing = messages = hops = None
-    else:
-        moved = traffic(run, placement, t.mesh_rows or 1, t.cores_per_tile or 1)
-        routing, messages = None, t.message_pj * moved.messages / 1000
-        firing = part(t.fired_pj, float(run.count("spikes").sum(1).mean()), "firing")
-        hops = (
-            None
-            if t.hop_east_west_pj is None or t.hop_north_south_pj is None
-            else (t.hop_east_west_pj * moved.east_west + t.hop_north_south_pj * moved.north_south) / 1000
-        )
+    moved = traffic(run, placement, t.mesh_rows or 1, t.cores_per_tile or 1)
+    hops = None
+    if t.hop_east_west_pj is not None and t.hop_north_south_pj is not None:
+        hops = (t.hop_east_west_pj * moved.east_west + t.hop_north_south_pj * moved.north_south) / 1000
         if placement is None:
             notes.append("hops: without a placement none are counted")
+    fired = float(run.count("spikes").sum(1).mean())
+    finer = t.message_pj is not None
     return Account(
         t,
         _synapses(run, t),
@@ -126,12 +118,12 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
         part(t.update_inactive_pj, float(inactive_updates(run).sum(1).mean()), "neuron updates, inactive")
         if clocked
         else None,
-        routing,
+        None if finer else part(t.spike_pj, moved.messages, "routing"),
         static,
         _host(t, host_macs(run), notes),
         notes,
-        firing,
-        messages,
+        part(t.fired_pj, fired, "firing") if finer or t.fired_pj is not None else None,
+        part(t.message_pj, moved.messages, "messages") if finer else None,
         hops,
     )
 
@@ -161,15 +153,16 @@ def _host(table: EnergyTable, macs: int, notes: list[str]) -> float:
 def latency(run: Run) -> dict[str, Any]:
     """Steps to decision, as training measures them, and the latency on the chip.
 
-    steps_to_decision: `Run.decision_step` + 1; T where no output neuron fired. latency_steps: from the first input
-    step until the chip can give the result, delays included: with the first output spike, or, for a membrane readout
-    and for silent samples, at the end of the run. latency_ns: those steps times the shortest and the longest step of
-    the profile, None where unknown. steps_run: until the run ended.
+    steps_to_decision: `Run.decision_step` + 1, T where no output neuron fired: when an output first fired (with a membrane
+    readout: when the best class was the final one), which need not settle the class. latency_steps: from the first input
+    step until the chip can give the result, delays included: with the first output spike where it settles the class, else
+    (`runner.waits_for_all`), and for silent samples, at the end of the run. latency_ns: those steps times the shortest and
+    the longest step of the profile, None where unknown. steps_run: until the run ended.
     """
     last = run.program.layers[-1]
     silent = run.decision_step < 0
     decided = np.where(silent, last.stop - last.start, run.decision_step + 1)
-    waits = silent | (not last.fires)
+    waits = silent | (waits_for_all(run.program) is not None)
     ready = np.where(waits, run.steps_run, last.start + run.decision_step + 1)
     step, mean = run.program.profile.step_nanoseconds, float(ready.mean()) if len(ready) else 0.0
     return {

@@ -34,6 +34,7 @@ LABELS = {
     "cores_available": "cores available",
     "fullest_core_neurons": "fullest core, share of its neurons",
     "fullest_core_memory": "fullest core, share of its synapse memory",
+    "fullest_core_axons_in": "fullest core, share of its axons in",
     "energy_nj_per_image": "energy per image, nJ",
     "energy_cores_nj_per_image": "energy per image, nJ, without the host",
     # layers

@@ -98,8 +98,8 @@ def run(
     trace = _checks.integer("trace", trace, 0)
     if threads is not None:
         threads = _checks.integer("threads", threads, 1, 1024)
-    if _checks.boolean("early_exit", early_exit):
-        _check_early_exit(program)
+    if _checks.boolean("early_exit", early_exit) and (reason := waits_for_all(program)) is not None:
+        raise ValueError(f"early_exit needs a readout that the first output spike decides; {reason}")
     if progress is not None:
         _checks.function("progress", progress)
     core, total = program.engine(), len(inputs)
@@ -175,17 +175,17 @@ def _settled(scores: NDArray[np.int64]) -> NDArray[np.int64]:
     return settled
 
 
-def _check_early_exit(program: Program) -> None:
+def waits_for_all(program: Program) -> str | None:
+    """Why the class is known at the end of a run only; None where the step of the first output spike decides."""
     readout, last = program.readout, program.layers[-1]
     if readout.kind == "membrane":
-        raise ValueError("early_exit needs a spiking readout; a membrane readout gives its result in the last step")
-    lone = program.classes == last.neurons
-    falls = readout.kind != "temporal-weighting" or (np.diff(readout.time_weights(last.stop - last.start)) < 0).all()
-    if readout.kind == "temporal-weighting" and not (lone and falls):
-        raise ValueError(
-            "early_exit would change predictions: with several neurons per class, or weights that do not fall, "
-            "later spikes count"
-        )
+        return "a membrane readout gives its result in the last step"
+    if readout.kind == "temporal-weighting":
+        if program.classes < last.neurons:
+            return "with several neurons per class later spikes count"
+        if not (np.diff(readout.time_weights(last.stop - last.start)) < 0).all():
+            return "its temporal weights do not fall, so later spikes count"
+    return None
 
 
 def _trace(program: Program, times: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:

@@ -1,0 +1,127 @@
+"""Axons in and out and links, against the explicit synapse matrices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firstspike import emulator as em
+from firstspike import models
+from firstspike.emulator.placement.axons import Link
+from firstspike.emulator.placement.placer import place
+from firstspike.emulator.program import profile
+from firstspike.emulator.program.program import Program
+
+from .. import golden
+from ..networks import networks
+from .test_placer import conv, cores, linear, program
+
+
+def synapses(made):
+    """By (source layer, target layer), bool [sources, neurons]: -1 is the net's input."""
+    found = {}
+    for n, layer in enumerate(made.layers):
+        found[n - 1, n] = golden.unroll(layer)[1]
+        if layer.shortcut is not None:
+            beside = golden.unroll_shortcut(layer)[1]
+            source = layer.shortcut.source
+            found[source, n] = beside | found.get((source, n), False)
+    return found
+
+
+def by_hand(placed):
+    """By (layer, its core or None, target core), the neurons with a synapse to a neuron on the target."""
+    made, matrices = placed.program, synapses(placed.program)
+    heard = {}  # by (source layer, target core), bool [sources]
+    for (source, target), matrix in matrices.items():
+        for slot in placed.slots:
+            if slot.layer == target:
+                reached = matrix[:, slot.first : slot.last].any(1)
+                heard[source, slot.core] = reached | heard.get((source, slot.core), False)
+    inputs = int(np.prod(made.input_shape))
+    parts = [(-1, None, 0, inputs), *((s.layer, s.core, s.first, s.last) for s in placed.slots)]
+    counts = {
+        (layer, core, target): int(reached[first:last].sum())
+        for layer, core, first, last in parts
+        for (source, target), reached in heard.items()
+        if source == layer
+    }
+    return {key: count for key, count in counts.items() if count}
+
+
+def _at_once(shortcut):
+    return None if shortcut is None else replace(shortcut, delay=0)
+
+
+@given(st.data())
+def test_links_and_axons_are_those_of_the_synapse_matrices(data):
+    drawn, steps, _, _ = data.draw(networks(all_fire=True))
+    layers = [replace(layer, delay=0, start=0, stop=steps, shortcut=_at_once(layer.shortcut)) for layer in drawn]
+    size = data.draw(st.integers(1, 40))
+    most = max(layer.neurons for layer in layers)
+    chip = profile.load("generic8").replace(
+        cores=cores(neurons=max(size, most // 30), count=200), threshold_groups=None
+    )
+    placed = place(Program(layers, steps, chip))
+    expected = by_hand(placed)
+    assert {(link.layer, link.core, link.target): link.neurons for link in placed.links} == expected
+    for slot in placed.slots:
+        out = sum(count for (layer, core, _), count in expected.items() if (layer, core) == (slot.layer, slot.core))
+        assert slot.axons_out == out
+    for core in {slot.core for slot in placed.slots}:
+        into = sum(count for (_, _, target), count in expected.items() if target == core)
+        assert sum(slot.axons_in for slot in placed.slots if slot.core == core) == into
+    inputs = sum(count for (layer, _, _), count in expected.items() if layer < 0)
+    assert sum(slot.axons_out for slot in placed.slots) + inputs == sum(slot.axons_in for slot in placed.slots)
+
+
+def test_a_source_of_two_layers_on_a_core_has_one_axon():
+    """A block of two layers on 4 x 4 x 3: its input goes to the first and, by the shortcut, to the last."""
+    from firstspike import nn
+
+    net = models.build("3C3-R(3C3-3C3)-2", input_shape=(1, 4, 4), steps=4, readout="membrane").eval()
+    assert any(isinstance(module, nn.Residual) for module in net.modules())
+    placed = place(em.quantize(net, "generic8", biases="drop"))
+    assert placed.cores_used == 1
+    assert [slot.axons_in for slot in placed.slots] == [48, 48, 48]  # the shortcut's 48 are the first layer's
+    assert sum(slot.axons_out for slot in placed.slots) == 2 * 48
+
+
+def test_a_neuron_needs_no_axon_to_a_core_without_a_synapse_of_it():
+    """6 x 6 in rows on six cores each; with 3 x 3 kernels a row reaches its own row and its neighbours."""
+    placed = place(program([conv(6, 1, 1), conv(6, 1, 1, "d")], cores=cores(neurons=6, count=12)))
+    out = [slot.axons_out for slot in placed.slots]
+    assert out == [12, 18, 18, 18, 18, 12] + [0] * 6
+    assert placed.destinations(0) == 6 and placed.destinations(1) == 0
+    assert Link(0, 0, 6, 6) in placed.links and Link(0, 0, 7, 6) in placed.links
+    assert not any((link.core, link.target) == (0, 8) for link in placed.links)
+
+
+def test_fewer_neurons_per_core_where_axons_out_are_short():
+    """Four neurons with two cores to reach are eight axons; two neurons on a core are four."""
+    layers = [linear(10, 4), linear(4, 8, "b")]
+    limits = {"cores": cores(neurons=4, axons_out=4, count=6)}
+    placed = place(program(layers, **limits))
+    used = {}
+    for slot in placed.slots:
+        used[slot.core] = used.get(slot.core, 0) + slot.axons_out
+    assert max(used.values()) <= 4 and sum(slot.neurons for slot in placed.slots if slot.layer == 0) == 4
+
+
+def test_a_convolutional_net_that_fits_by_pairs_is_taken():
+    """Counted to every core of the next layer, one core would need 32,768 axons out."""
+    net = models.build("16C3-16C3-16C3-AP2-32C3-AP2-16C3-AP4-10", input_shape=(3, 32, 32), steps=4, bias=False)
+    found = em.check(net, "loihi-like")
+    assert found.fits, found.text()
+    placed = place(em.quantize(net, "loihi-like"))
+    assert max(slot.axons_out for slot in placed.slots) <= 4096
+
+
+@pytest.mark.parametrize("name", ["generic8", "speck-like"])
+def test_an_integrating_layer_has_no_axons_out(name):
+    made = em.quantize(models.build("4C3-AP2-5", input_shape=(1, 8, 8), steps=4, bias=False), name)
+    assert place(made).slots[-1].axons_out == 0
