@@ -112,6 +112,11 @@ def test_fewer_neurons_per_core_where_axons_out_are_short():
     assert max(used.values()) <= 4 and sum(slot.neurons for slot in placed.slots if slot.layer == 0) == 4
 
 
+def test_axons_out_are_named_where_fewer_neurons_per_core_need_too_many_cores():
+    with pytest.raises(em.DoesNotFit, match="layer a: axons out of core 0: required 8, available 4"):
+        place(program([linear(10, 4), linear(4, 8, "b")], cores=cores(neurons=4, axons_out=4, count=3)))
+
+
 def test_a_convolutional_net_that_fits_by_pairs_is_taken():
     """Counted to every core of the next layer, one core would need 32,768 axons out."""
     net = models.build("16C3-16C3-16C3-AP2-32C3-AP2-16C3-AP4-10", input_shape=(3, 32, 32), steps=4, bias=False)

@@ -55,14 +55,18 @@ class Link:
 
 
 def links(program: Program, slots: Iterable[Slot], heard: Mapping[int, Sources]) -> list[Link]:
-    """The links between the parts of layers on cores. heard: by core, the sources of all of its neurons."""
-    parts: dict[int, list[tuple[int | None, int, int]]] = {-1: [(None, 0, int(np.prod(program.input_shape)))]}
+    """The links between the parts of layers on cores. heard: by core, the sources of all of its neurons.
+
+    The slots of a layer are in the order of its neurons and hold them all.
+    """
+    cores: dict[int, list[int | None]] = {-1: [None]}
+    starts: dict[int, list[int]] = {-1: [0]}
     for slot in slots:
-        parts.setdefault(slot.layer, []).append((slot.core, slot.first, slot.last))
+        cores.setdefault(slot.layer, []).append(slot.core)
+        starts.setdefault(slot.layer, []).append(slot.first)
     found = []
     for target, sources in heard.items():
         for layer in sources.masks:
-            listened = sources.neurons(layer)
-            counts = [(core, int(np.count_nonzero(listened[first:last]))) for core, first, last in parts[layer]]
-            found += [Link(layer, core, target, neurons) for core, neurons in counts if neurons]
+            counts = np.add.reduceat(sources.neurons(layer), starts[layer], dtype=np.int64)
+            found += [Link(layer, cores[layer][n], target, int(counts[n])) for n in np.flatnonzero(counts)]
     return found

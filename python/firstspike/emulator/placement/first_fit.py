@@ -205,7 +205,7 @@ def _refusal(costs: Costs, first: int, bits: int, cores: list[_Core], profile: P
     )
     return DoesNotFit(
         costs.layer.name,
-        f"cores for its neurons ({lacking.most_common(1)[0][0]} used up)",
+        f"cores for its neurons ({lacking.most_common(1)[0][0] if lacking else 'axons out'} used up)",
         f"{costs.layer.neurons} neurons",
         f"{first} on the {len(cores)} cores of {profile.name}",
     )

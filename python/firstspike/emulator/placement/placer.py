@@ -134,18 +134,24 @@ def _first_fit(program: Program) -> tuple[list[Slot], list[Link]]:
         except DoesNotFit as error:
             raise refusal or error from None
         made = _links(program, slots)
-        used: dict[int, int] = {}
+        used: Counter[int] = Counter()
         for slot in slots:
-            used[slot.core] = used.get(slot.core, 0) + slot.axons_out
-        short = [slot for slot in slots if (limit := slot.axons_out_available) is not None and used[slot.core] > limit]
-        if not short:
+            used[slot.core] += slot.axons_out
+        limits = {slot.core: slot.axons_out_available for slot in slots}
+        share = {
+            core: used[core] / max(limit, 1)
+            for core, limit in limits.items()
+            if limit is not None and used[core] > limit
+        }
+        if not share:
             return slots, made
-        worst = max(short, key=lambda slot: slot.axons_out)
-        name, required = program.layers[worst.layer].name, used[worst.core]
-        refusal = refusal or DoesNotFit(name, f"axons out of core {worst.core}", required, worst.axons_out_available)
+        core = max(share, key=share.__getitem__)
+        worst = max((slot for slot in slots if slot.core == core), key=lambda slot: slot.axons_out)
+        name = program.layers[worst.layer].name
+        refusal = refusal or DoesNotFit(name, f"axons out of core {core}", used[core], limits[core])
         if worst.neurons == 1:
             raise refusal
-        most[worst.layer] = worst.neurons // 2
+        most[worst.layer] = max(1, int(0.9 * worst.neurons / share[core]))
 
 
 def _links(program: Program, slots: list[Slot]) -> list[Link]:
