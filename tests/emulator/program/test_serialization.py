@@ -83,7 +83,7 @@ def test_rewriting_alone_is_harmless():
         (lambda h: h["readout"].update(kind="vote"), "readout"),
         (lambda h: h["encoder"].update(kind="magic"), "encoder"),
         (lambda h: h["profile"].update(weight_bits=0), "weight_bits"),
-        (lambda h: h["profile"].pop("fire"), "incomplete"),
+        (lambda h: h["profile"].pop("fire"), "fire must be given"),
         (lambda h: h.update(profile=None), "profile"),
         (lambda h: h.update(layers=7), "not a valid program: TypeError"),
     ],
