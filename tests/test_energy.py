@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -87,3 +91,10 @@ def test_numbers_of_numpy_and_whole_ones_become_floats():
     made = energy.EnergyTable("t", "t", "s", "n", np.float32(0.5), spike_pj=2, static_mw=np.int64(3))
     assert made == energy.EnergyTable("t", "t", "s", "n", 0.5, spike_pj=2.0, static_mw=3.0)
     assert type(made.synaptic_operation_pj) is type(made.spike_pj) is type(made.static_mw) is float
+
+
+def test_the_page_on_energy_has_every_key():
+    page = (Path(__file__).parents[1] / "docs" / "howto" / "energy.md").read_text(encoding="utf-8")
+    table = page.partition("| key | unit | meaning |")[2].partition("\n\n")[0]
+    listed = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split(" | ")[0])]
+    assert sorted(listed) == sorted(field.name for field in dataclasses.fields(energy.EnergyTable))

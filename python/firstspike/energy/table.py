@@ -17,14 +17,18 @@ _MESH = ("hop_east_west_pj", "hop_north_south_pj", "mesh_rows", "cores_per_tile"
 class EnergyTable:
     """Energies in picojoules. None: the source has no figure, the part is not counted, and the report says so.
 
+    name, title: for reports. source: where the figures come from. note: what they include and leave out.
+
     synaptic_operation_pj: one event at one synapse. update_active_pj, update_inactive_pj: the update of one neuron in
     one step, with and without an event. spike_pj: transport of one spike to one core. static_mw: power that is always
-    drawn. host_mac_pj: one multiply-add of a layer that runs on the host. all_inclusive: the energy of the synaptic
-    operation includes every other part.
+    drawn, mW. host_mac_pj: one multiply-add of a layer that runs on the host. all_inclusive: the energy of the synaptic
+    operation includes every other part on the cores.
 
-    Finer figures, where a source has them: synaptic_operation_conv_pj, of a convolution in place of the former; fired_pj: a
-    neuron that fires; message_pj: a spike sent to one core; hop_east_west_pj, hop_north_south_pj: from tile to tile, over
-    a mesh of mesh_rows rows with cores_per_tile cores per tile.
+    Finer figures, where a source has them: synaptic_operation_conv_pj, of a convolution in place of the former; message_pj:
+    a spike sent to one core, in place of spike_pj; fired_pj: a neuron that fires; hop_east_west_pj, hop_north_south_pj: from
+    tile to tile, over a mesh of mesh_rows rows with cores_per_tile cores per tile. All figures are at least 0, sizes at least 1.
+
+    Raises ValueError or TypeError naming the table and the field that is wrong.
 
     Examples:
         >>> energy.EnergyTable("mine", "My chip", "data sheet, page 3", "typical", synaptic_operation_pj=8.4).spike_pj is None

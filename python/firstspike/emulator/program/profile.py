@@ -166,7 +166,7 @@ class Profile:
             >>> import tempfile
             >>> from pathlib import Path
             >>> mine = emulator.profile.load("generic8").replace(name="mine", weight_bits=6)
-            >>> path = Path(tempfile.mkdtemp(), "mine.toml")
+            >>> path = Path(tempfile.mkdtemp(), "my-chip.toml")
             >>> _ = path.write_text(mine.to_toml(), encoding="utf-8")
             >>> emulator.profile.load(path) == mine
             True
