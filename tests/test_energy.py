@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from firstspike import emulator, energy
@@ -20,29 +25,31 @@ def test_tables_that_disagree_both_ship():
 def test_bad_tables(tmp_path):
     path = tmp_path / "t.toml"
     path.write_text('name = "t"\ntitle = "t"\nsource = "s"\nnote = "n"\nsynaptic_operation_pj = -1.0\n')
-    with pytest.raises(ValueError, match=r"synaptic_operation_pj must be a number of at least 0, got -1\.0"):
+    with pytest.raises(ValueError, match=r"t\.toml: t: synaptic_operation_pj must be at least 0, got -1\.0"):
         energy.load(path)
     path.write_text('name = "t"\ntitle = "t"\nsource = "s"\nnote = "n"\nsynaptic_operation_pj = 1.0\nwatts = 3\n')
     with pytest.raises(ValueError, match="watts"):
         energy.load(path)
     path.write_text('name = "t"\ntitle = "t"\nsource = ""\nnote = "n"\nsynaptic_operation_pj = 1.0\n')
-    with pytest.raises(ValueError, match="source must be a non-empty string"):
+    with pytest.raises(ValueError, match="source must be a text that is not empty"):
         energy.load(path)
 
 
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (('spike_pj = ', 'spikes_pj = '), "t.toml' has no spikes_pj; did you mean spike_pj"),
-        (('source = ', '# '), "t.toml': source must be given"),
-        (('spike_pj = 1.0', 'all_inclusive = "no"'), "all_inclusive must be true or false, got 'no'"),
-        (('spike_pj = 1.0', 'spike_pj = true'), "spike_pj must be a number of at least 0, got True"),
+        (('spike_pj = ', 'spikes_pj = '), "t.toml has no spikes_pj; did you mean spike_pj"),
+        (('source = ', '# '), "t.toml: source must be given"),
+        (('spike_pj = 1.0', 'all_inclusive = "no"'), "t.toml: t: all_inclusive must be bool, got 'no'"),
+        (('spike_pj = 1.0', 'spike_pj = nan'), "t.toml: t: spike_pj must be finite, got nan"),
+        (('spike_pj = 1.0', 'mesh_rows = 2.0'), "t.toml: t: mesh_rows must be int or none, got 2.0"),
+        (('spike_pj = 1.0', 'spike_pj = true'), "t.toml: t: spike_pj must be float or none, got True"),
     ],
 )  # fmt: skip
 def test_fields_that_are_wrong_are_named(tmp_path, change, text):
     lines = ['name = "t"', 'title = "t"', 'source = "s"', 'note = "n"', "synaptic_operation_pj = 1.0", "spike_pj = 1.0"]
     (tmp_path / "t.toml").write_text("\n".join(lines).replace(*change))
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises((TypeError, ValueError), match=text):
         energy.load(tmp_path / "t.toml")
 
 
@@ -68,9 +75,9 @@ def test_the_emulator_shows_the_same_class():
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("mesh_rows = 0", "mesh_rows must be an int of at least 1, got 0"),
-        ("mesh_rows = 4", "hops need both of their energies, mesh_rows and cores_per_tile"),
-        ("message_pj = -1.0", "message_pj must be a number of at least 0"),
+        ("mesh_rows = 0", "mesh_rows must be at least 1, got 0"),
+        ("mesh_rows = 4", "hops need all of hop_east_west_pj, hop_north_south_pj, mesh_rows, cores_per_tile"),
+        ("message_pj = -1.0", "message_pj must be at least 0, got -1.0"),
     ],
 )
 def test_bad_meshes(tmp_path, line, text):
@@ -78,3 +85,16 @@ def test_bad_meshes(tmp_path, line, text):
     path.write_text(f'name = "t"\ntitle = "t"\nsource = "s"\nnote = "n"\nsynaptic_operation_pj = 1.0\n{line}\n')
     with pytest.raises(ValueError, match=text):
         energy.load(path)
+
+
+def test_numbers_of_numpy_and_whole_ones_become_floats():
+    made = energy.EnergyTable("t", "t", "s", "n", np.float32(0.5), spike_pj=2, static_mw=np.int64(3))
+    assert made == energy.EnergyTable("t", "t", "s", "n", 0.5, spike_pj=2.0, static_mw=3.0)
+    assert type(made.synaptic_operation_pj) is type(made.spike_pj) is type(made.static_mw) is float
+
+
+def test_the_page_on_energy_has_every_key():
+    page = (Path(__file__).parents[1] / "docs" / "howto" / "energy.md").read_text(encoding="utf-8")
+    table = page.partition("| key | unit | meaning |")[2].partition("\n\n")[0]
+    listed = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split(" | ")[0])]
+    assert sorted(listed) == sorted(field.name for field in dataclasses.fields(energy.EnergyTable))

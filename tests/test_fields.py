@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -77,3 +77,16 @@ def test_settings_of_numpy_are_those_of_python():
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match=r"there is no setting epoch; did you mean epochs\?"):
         Config(spec="64-10").replace(epoch=3)
+
+
+def test_a_field_without_a_default_must_be_given():
+    _fields.refuse_absent(["count", "rate"], Needy)
+    with pytest.raises(ValueError, match=r"^in a: rate must be given$"):
+        _fields.refuse_absent({"count": 1}, Needy, "in a: ")
+
+
+@dataclass
+class Needy:
+    count: int
+    rate: float
+    sizes: list = field(default_factory=list)

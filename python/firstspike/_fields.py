@@ -106,3 +106,11 @@ def refuse_unknown(
             near = difflib.get_close_matches(str(name), list(known), n=1)
             hint = f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(known)}"
             raise ValueError(f"{missing} {prefix}{name}; {hint}")
+
+
+def refuse_absent(values: Collection[str], kind: type, prefix: str = "") -> None:
+    """Raise ValueError for the first field of a dataclass that has no default and is not among the names in `values`."""
+    for field in dataclasses.fields(kind):
+        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if needed and field.name not in values:
+            raise ValueError(f"{prefix}{field.name} must be given")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from firstspike import data, train
 from firstspike import emulator as em
 from firstspike.cli import app
-from firstspike.cli.emulate import _some
+from firstspike.cli._program import some
 
 runner = CliRunner()
 
@@ -146,7 +148,7 @@ def test_options_without_effect_on_a_program_are_refused(program):
 
 
 def test_a_program_needs_data_that_suit_it(program, checkpoint, tmp_path):
-    assert "--dataset must be given with a program file" in run(program).output
+    assert "--dataset or --images must be given with a program file" in run(program).output
     trained = train.load_model(checkpoint)
     made = em.quantize(trained.model, normalize=trained.normalize)
     wide = np.zeros((made.encoder.weight.shape[0], 65), np.float32)
@@ -154,6 +156,67 @@ def test_a_program_needs_data_that_suit_it(program, checkpoint, tmp_path):
     done = run(tmp_path / "p.safetensors", "--dataset", "digits")
     assert done.exit_code == 1
     assert "does not suit the program: images must have 65 values, got shape (1, 8, 8)" in done.output
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Some of the digits as files."""
+    folder, digits = tmp_path_factory.mktemp("pictures"), data.load("digits", train=False)
+    for part in ("train", "test"):
+        for label in range(10):
+            (folder / part / str(label)).mkdir(parents=True)
+            for index in (digits.labels == label).nonzero()[:3, 0].tolist():
+                Image.fromarray(digits.images[index, 0].numpy()).save(folder / part / str(label) / f"{index}.png")
+    return folder
+
+
+def test_a_program_runs_on_a_folder_of_images(program, pictures, tmp_path):
+    done = run(program, "--images", pictures, "--json", "--no-progress")
+    assert done.exit_code == 0, done.output
+    test = data.load_images(pictures, train=False)
+    expected = em.run(em.load(program), test.images, labels=test.labels)
+    summary = json.loads(done.stdout)["summary"]
+    assert (summary["samples"], summary["accuracy"]) == (30, expected.accuracy)
+    shutil.copytree(pictures, tmp_path / "odd")
+    for path in (tmp_path / "odd" / "train").rglob("*.png"):
+        Image.new("L", (5, 7)).save(path)
+    for arguments, text in (
+        ((), "5 x 7; --image-size S scales all images to S x S"),
+        (("--image-size", 4), f"--images {tmp_path / 'odd'} does not suit the program: images must have 64 values"),
+    ):
+        refused = run(program, "--images", tmp_path / "odd", *arguments)
+        assert refused.exit_code == 1 and text in refused.output, refused.output
+    assert run(program, "--images", tmp_path / "odd", "--image-size", 8).exit_code == 0
+    shutil.copytree(pictures / "train" / "9", tmp_path / "odd" / "train" / "more")
+    refused = run(program, "--images", tmp_path / "odd", "--image-size", 8)
+    assert "does not suit the program: it has 11 classes, the program tells 10 apart" in refused.output
+
+
+def test_options_about_images_that_say_nothing_are_refused(program, checkpoint, pictures):
+    for arguments, text in (
+        ((program, "--images", pictures, "--dataset", "digits"), "name two data sets; drop one of them"),
+        (
+            (program, "--dataset", "digits", "--image-size", 8),
+            "--image-size must come with a program file and --images",
+        ),
+        ((checkpoint, "--images", pictures, "--image-size", 8), "a run has the setting image_size"),
+    ):
+        refused = run(*arguments)
+        assert refused.exit_code == 1 and text in refused.output, refused.output
+
+
+def test_energy_tables_of_profiles_are_looked_for_before_the_run(checkpoint, program, tmp_path, monkeypatch):
+    monkeypatch.setattr("firstspike.emulator.run", lambda *a, **k: pytest.fail("the run began"))
+    chip = tmp_path / "chip.toml"
+    chip.write_text(em.profile.load("generic8").replace(energy="gone.toml").to_toml())
+    refused = run(checkpoint, "--profile", chip)
+    assert refused.exit_code == 1
+    assert f"error: --profile {chip}: generic8: energy: energy table must be one of" in refused.output
+    made = em.load(program)
+    em.save(replace(made, profile=made.profile.replace(energy="gone.toml")), tmp_path / "p.safetensors")
+    refused = run(tmp_path / "p.safetensors", "--dataset", "digits")
+    assert refused.exit_code == 1
+    assert "error: --energy must be given: profile generic8: energy: energy table must be one of" in refused.output
 
 
 def test_json_and_no_progress(checkpoint):
@@ -179,5 +242,5 @@ def test_the_images_that_calibrate_are_of_all_classes():
     """Folders of images are sorted by class."""
     labels = np.repeat(np.arange(10), 30)
     pictures = data.from_arrays(np.broadcast_to(labels[:, None], (300, 2)).astype(np.uint8), labels)
-    assert sorted(_some(pictures, 10)[:, 0].tolist()) == list(range(10))
-    assert len(_some(pictures, 1000)) == 300
+    assert sorted(some(pictures, 10)[:, 0].tolist()) == list(range(10))
+    assert len(some(pictures, 1000)) == 300

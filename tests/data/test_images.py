@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from firstspike import data
+from firstspike.data.images import image_shape
 
 
 def save(path, size=(6, 4), colour=100, mode="L"):
@@ -157,3 +158,11 @@ def test_without_pillow(folder, monkeypatch):
 def test_what_cannot_be_loaded_again(recipe, message):
     with pytest.raises(ValueError, match=message):
         data.reload(recipe, train=True)
+
+
+def test_the_shape_alone(folder):
+    assert image_shape(folder) == (1, 4, 6) and image_shape(str(folder), size=8) == (1, 8, 8)
+    save(folder / "train" / "dog" / "9.png", mode="RGB", colour=(1, 2, 3))
+    assert image_shape(folder) == data.load_images(folder, train=True).images.shape[1:] == (3, 4, 6)
+    with pytest.raises(ValueError, match="must be a folder with one folder of images per class"):
+        image_shape(folder / "none")

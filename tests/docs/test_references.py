@@ -20,7 +20,6 @@ FOREIGN = {
     "malloc.h": "a header of glibc",
     "run.toml": "a user's file",
     "CFG.toml": "a user's file",
-    "my-chip.toml": "a user's file",
     "CONFIG.toml": "a user's file",
     "raster.png": "a user's file",
     "one.png": "a user's file",

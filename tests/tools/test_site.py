@@ -57,7 +57,7 @@ def test_every_example_is_in_the_gallery() -> None:
     folder = ROOT / "examples"
     page = examples.page(folder)
     assert re.findall(r"^## (\S+)$", page, re.MULTILINE)[0] == "mnist.py"
-    for path in folder.iterdir():
+    for path in folder.rglob("*"):
         if path.suffix in {".py", ".toml"}:
-            assert f"## {path.name}\n" in page and path.read_text().rstrip()[-40:] in page
+            assert f"## {path.relative_to(folder).as_posix()}\n" in page and path.read_text().rstrip()[-40:] in page
     assert r"DIR/train/CLASS/\*.png" in page and "draw = torch.Generator()" in page

@@ -21,8 +21,9 @@ means that the key may be left out.
 
 CHIP = """# Keys of a chip profile
 
-A profile is a TOML file; pass its path where the name of a profile is expected. `name` and `description` are texts. Every other
-key is a table with a value and its source:
+A profile is a TOML file; pass its path where the name of a profile is expected.
+[Write a chip profile](howto/deploy.md#write-a-chip-profile) says how to begin, and [Examples](examples.md) has a complete file.
+`name` and `description` are texts. Every other key is a table with a value and its source:
 
 ```toml
 [weight_bits]

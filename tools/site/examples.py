@@ -8,7 +8,7 @@ from pathlib import Path
 HEAD = """# Examples
 
 Short scripts that run as they stand, each run by the tests. They lie in the folder `examples` of the repository, beside the
-settings of three runs for `firstspike train`.
+settings of three runs for `firstspike train`, and a chip profile with its energy table.
 
 """
 ORDER = ("mnist", "own_images", "own_loop", "events", "residual", "compile", "with_lightning", "ddp")
@@ -23,7 +23,8 @@ def page(folder: Path) -> str:
         words = _plain(ast.get_docstring(ast.parse(scripts[name])) or "")
         code = scripts[name].partition('"""\n\n')[2]
         parts.append(f"## {name}.py\n\n{words}\n\n```python\n{code}```\n")
-    settings = (f"## {path.name}\n\n```toml\n{path.read_text()}```\n" for path in sorted(folder.glob("*.toml")))
+    files = [*sorted(folder.glob("*.toml")), *sorted(folder.glob("chip/*.toml"))]
+    settings = (f"## {path.relative_to(folder).as_posix()}\n\n```toml\n{path.read_text()}```\n" for path in files)
     return HEAD + "\n".join([*parts, *settings])
 
 

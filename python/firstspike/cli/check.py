@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._shared import AsJson, errors
+from ._shared import AsJson, Images, errors
 from .train import _change
+
+if TYPE_CHECKING:
+    from ..train import Config
 
 SHAPES = {
     "digits": (1, 8, 8),
@@ -35,13 +38,16 @@ def check_command(
     input_shape: Annotated[
         str | None, typer.Option(metavar="C,H,W", help="Shape of an image, where the data set is one of your own.")
     ] = None,
+    images: Images = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a chip will refuse of a net, and which setting avoids it; nothing is trained, no data are read.
+    """Say what a chip will refuse of a net, and which setting avoids it; nothing is trained.
+
+    Of the data only the shape of --images is read.
 
     Exit status: 0 where a profile takes the net (each one that --profile names), 1 where not.
     """
-    with errors({r"^profile must": "--profile must"}):
+    with errors({r"^profile ": "--profile "}):
         from .. import train
         from ..emulator import check
         from ..emulator import profile as profiles
@@ -49,7 +55,7 @@ def check_command(
         settings = train.Config.from_toml(config, dict(_change(text) for text in changes or ()))
         if settings.model != "ttfs":
             raise ValueError(f"{config} trains a net of model {settings.model!r}; only spiking nets run on chips")
-        model = train.build_model(settings, input_shape=_shape(settings.data, input_shape))
+        model = train.build_model(settings, input_shape=_shape(settings, input_shape, images))
         found = [check(model, name) for name in profile or profiles.names()]
     if as_json:
         typer.echo(json.dumps([one.to_dict() for one in found], indent=1))
@@ -60,7 +66,9 @@ def check_command(
         raise typer.Exit(1)
 
 
-def _shape(data: str, given: str | None) -> tuple[int, ...]:
+def _shape(settings: Config, given: str | None, images: Path | None) -> tuple[int, ...]:
+    if given is not None and images is not None:
+        raise ValueError(f"--input-shape must be left out with --images, whose images have a shape, got {given!r}")
     if given is not None:
         try:
             shape = tuple(int(part) for part in given.split(","))
@@ -69,6 +77,14 @@ def _shape(data: str, given: str | None) -> tuple[int, ...]:
         if len(shape) not in (1, 3) or min(shape) < 1:
             raise ValueError(f"--input-shape must be C,H,W or N, such as 1,28,28, got {given!r}")
         return shape
-    if data not in SHAPES:
-        raise ValueError(f"--input-shape must be given: the shape of {data or 'the images'!r} is not known in advance")
-    return SHAPES[data]
+    if images is not None:
+        from ..data.images import image_shape
+
+        if settings.data:
+            raise ValueError(
+                f"data = {settings.data!r} and --images {str(images)!r} name two data sets; drop one of them"
+            )
+        return image_shape(images, size=settings.image_size)
+    if settings.data not in SHAPES:
+        raise ValueError("--input-shape or --images must be given: the config names no data set, so no shape is known")
+    return SHAPES[settings.data]

@@ -8,24 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ._program import Bar, quantized, refuse_options_of_nets, some
 from ._shared import AsJson, DataFolder, Images, Offline, errors, own_data, run_file
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ..data import Dataset
     from ..emulator import Placement, Program, Report
     from ..train import Trained
 
-# Options that say how a net becomes a program; a program file has been quantised already.
-_FOR_NETS = ("profile", "bits", "granularity", "observer", "drop_biases", "finetune", "seed")
 VECTORS = 10  # test images that become test vectors of exported C
 _NAMES = {
     r"\bbits must": "--bits must",
     r"\bgranularity must": "--granularity must",
     r"\bobserver must": "--observer must",
-    r"^profile must": "--profile must",
-    r"^energy table must": "--energy must",
+    r"^profile ": "--profile ",
+    r"^energy table ": "--energy ",
     r"^path must": "RUN must",
     r"\bfine-tune with emulator\.qat": "fine-tune with --finetune 1",
     r"\bdrop them with biases='drop'": "drop them with --drop-biases",
@@ -51,6 +48,10 @@ def emulate_command(
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Data set whose test images are run; by default the run's own.")
     ] = None,
+    image_size: Annotated[
+        int,
+        typer.Option(min=0, help="With a program file: scale --images to so many pixels per side (0: as they are)."),
+    ] = 0,
     offline: Offline = False,
     bits: Annotated[int | None, typer.Option(help="Weight bits, from 2 to the profile's.")] = None,
     granularity: Annotated[str | None, typer.Option(help="One scale per 'channel' or per 'tensor'.")] = None,
@@ -88,8 +89,8 @@ def emulate_command(
     Reports predictions, spikes, operations, energy, and what does not fit.
     """
     with errors(_NAMES):
-        from .. import data as data_sets
         from .._files import write_npz
+        from ..data import draw
         from ..emulator import export_c, report, run
         from ..emulator.program import serialization
         from ..emulator.reporting.runner import float_predictions
@@ -97,14 +98,17 @@ def emulate_command(
         _check_outputs(trace, {"--output": output, "--export-c": export})
         tables = _energy_tables(energy)
         checkpoint = run_file(checkpoint)
+        is_program = serialization.is_program(checkpoint)
+        _check_data_options(is_program, dataset, images, image_size)
         program: Program
-        if serialization.is_program(checkpoint):
+        if is_program:
             trained, program = None, serialization.load(checkpoint)
-            _refuse_options_of_nets(context, checkpoint)
-            if dataset is None:
-                raise ValueError("--dataset must be given with a program file, which does not name its data")
+            refuse_options_of_nets(context, checkpoint)
+            if tables is None:
+                with errors({"^profile ": "--energy must be given: profile "}):
+                    program.profile.energy_table()  # raises before the run where the table is gone
         else:
-            trained, program = _quantized(
+            trained, program = quantized(
                 checkpoint,
                 profile,
                 bits,
@@ -119,14 +123,10 @@ def emulate_command(
                 no_progress,
             )
         placement, refusal = _place(program, strict)
-        if trained is None or dataset is not None:
-            assert dataset is not None
-            test = data_sets.load(dataset, root=data, train=False, download=False if offline else None)
-        else:
-            test = own_data(trained, train=False, images=images, data=data, offline=offline)
+        test = _test_data(trained, dataset, images, image_size, data, offline)
+        _check_data(program, test, f"--images {images}" if trained is None and images else f"the data set {test.name}")
         if 0 < limit < len(test):
-            test = data_sets.draw(test, limit)
-        _check_data(program, test, test.name)
+            test = draw(test, limit)
         ran = run(
             program,
             test.images,
@@ -134,7 +134,7 @@ def emulate_command(
             threads=threads,
             early_exit=early_exit,
             trace=traced if trace else 0,
-            progress=None if no_progress else _Bar("emulating", "image"),
+            progress=None if no_progress else Bar("emulating", "image"),
         )
         expected = None if trained is None else float_predictions(trained.model, test.images, trained.normalize)
         made = report(ran, placement=placement, refusal=refusal, tables=tables, float_predictions=expected)
@@ -143,80 +143,11 @@ def emulate_command(
         if output is not None:
             _write(made, output)
         if export is not None:
-            written = export_c(program, export, samples=_some(test, VECTORS))
+            written = export_c(program, export, samples=some(test, VECTORS))
             typer.echo(
                 f"C99 sources in {export}; `make -C {export} test` checks them\n{written.text()}", err=True, nl=False
             )
     typer.echo(made.to_json() if as_json else made.text(), nl=as_json)
-
-
-def _quantized(
-    checkpoint: Path,
-    profile: str,
-    bits: int | None,
-    granularity: str | None,
-    observer: str,
-    drop_biases: bool,
-    finetune: int,
-    seed: int,
-    data: Path | None,
-    folder: Path | None,
-    offline: bool,
-    no_progress: bool,
-) -> tuple[Trained, Program]:
-    """The trained net of a run and its program, fine-tuned first where asked for."""
-    import torch
-
-    from .. import train
-    from ..emulator import qat, quantize
-
-    trained = train.load_model(checkpoint)
-    images = own_data(trained, train=True, images=folder, data=data, offline=offline)
-    model: Any = trained.model
-    if finetune:
-        model = qat.prepare(model, profile, bits=bits, granularity=granularity, observer=observer)
-        qat.finetune(
-            model,
-            images.images,
-            images.labels,
-            epochs=finetune,
-            normalize=trained.normalize,
-            generator=torch.Generator().manual_seed(seed),
-            progress=None if no_progress else _Bar("fine-tuning", "batch"),
-        )
-    program = quantize(
-        model,
-        profile,
-        bits=bits,
-        granularity=granularity,
-        observer=observer,
-        biases="drop" if drop_biases else "refuse",
-        normalize=trained.normalize,
-        calibration=trained.normalize(_some(images, 200)),
-        name=trained.config.spec,
-    )
-    return trained, program
-
-
-def _some(samples: Dataset, count: int) -> Tensor:
-    """A few images, of all classes alike: those of a folder are sorted by class."""
-    from ..data import draw
-
-    return draw(samples, min(count, len(samples))).images
-
-
-def _refuse_options_of_nets(context: typer.Context, path: Path) -> None:
-    """Raise ValueError for given options that would have no effect on a program file."""
-    given = [
-        "--" + name.replace("_", "-")
-        for name in _FOR_NETS
-        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    ]
-    if given:
-        raise ValueError(
-            f"{', '.join(given)} {'has' if len(given) == 1 else 'have'} no effect on {path}: it is a program, which is "
-            "quantised already; give the run that it was made from"
-        )
 
 
 def _check_outputs(trace: Path | None, folders: dict[str, Path | None]) -> None:
@@ -244,14 +175,41 @@ def _energy_tables(names: list[str] | None) -> list[Any] | None:
     return [energy.load(name) for name in names] if names else None
 
 
+def _check_data_options(is_program: bool, dataset: str | None, images: Path | None, image_size: int) -> None:
+    """Raise ValueError where the options name no data for a program file, or two, or say nothing of the data."""
+    if is_program and dataset is None and images is None:
+        raise ValueError("--dataset or --images must be given with a program file, which does not name its data")
+    if is_program and dataset is not None and images is not None:
+        raise ValueError(f"--dataset {dataset} and --images {images} name two data sets; drop one of them")
+    if image_size and not (is_program and images is not None):
+        raise ValueError("--image-size must come with a program file and --images; a run has the setting image_size")
+
+
+def _test_data(
+    trained: Trained | None, dataset: str | None, images: Path | None, image_size: int, data: Path | None, offline: bool
+) -> Dataset:
+    """The images that are run: those of a data set, else the run's own, or for a program file those of a folder."""
+    from .. import data as data_sets
+
+    if dataset is not None:
+        return data_sets.load(dataset, root=data, train=False, download=False if offline else None)
+    if trained is not None:
+        return own_data(trained, train=False, images=images, data=data, offline=offline)
+    assert images is not None
+    with errors({"the setting image_size = S": "--image-size S"}):
+        return data_sets.load_images(images, train=False, size=image_size)
+
+
 def _check_data(program: Program, test: Dataset, name: str) -> None:
     """Raise ValueError where a program cannot take the images of a data set."""
     from ..emulator.program.inputs import check_images
 
     try:
         check_images(program, tuple(test.images.shape[1:]))
+        if test.classes > program.classes:
+            raise ValueError(f"it has {test.classes} classes, the program tells {program.classes} apart")
     except ValueError as error:
-        raise ValueError(f"the data set {name} does not suit the program: {error}") from None
+        raise ValueError(f"{name} does not suit the program: {error}") from None
 
 
 def _place(program: Program, strict: bool) -> tuple[Placement | None, str | None]:
@@ -275,20 +233,3 @@ def _write(made: Report, folder: Path) -> None:
     made.write_json(folder / "report.json")
     write_text(folder / "mismatches.csv", made.mismatches().to_csv(index=False))
     made.write_html(folder / "report.html")
-
-
-class _Bar:
-    """A progress bar on stderr, called with the part done and the total."""
-
-    def __init__(self, title: str, unit: str) -> None:
-        self.title, self.unit = title, unit
-        self.bar: Any = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if self.bar is None:
-            from tqdm.auto import tqdm
-
-            self.bar = tqdm(total=total, desc=self.title, unit=self.unit, leave=False, disable=None)
-        self.bar.update(done - self.bar.n)
-        if done >= total:
-            self.bar.close()

@@ -73,6 +73,16 @@ def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -
     return replace(part, recipe=recipe)
 
 
+def image_shape(folder: str | os.PathLike[str], *, size: int = 0) -> tuple[int, ...]:
+    """(channels, height, width) of what `load_images` gives; of the pixels only those of the first image are read.
+
+    Raises as `load_images`; an image of another size is not found.
+    """
+    root = _checks.path("folder", folder).expanduser() / "train"
+    files = _files(root, _classes(root))
+    return _read(files[0][0], all(_is_grey(path) for path, _ in files), size).shape
+
+
 def _classes(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise ValueError(f"{folder} must be a folder with one folder of images per class")

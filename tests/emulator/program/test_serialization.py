@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -83,7 +83,7 @@ def test_rewriting_alone_is_harmless():
         (lambda h: h["readout"].update(kind="vote"), "readout"),
         (lambda h: h["encoder"].update(kind="magic"), "encoder"),
         (lambda h: h["profile"].update(weight_bits=0), "weight_bits"),
-        (lambda h: h["profile"].pop("fire"), "incomplete"),
+        (lambda h: h["profile"].pop("fire"), "fire must be given"),
         (lambda h: h.update(profile=None), "profile"),
         (lambda h: h.update(layers=7), "not a valid program: TypeError"),
     ],
@@ -187,3 +187,31 @@ def test_time_weights_that_do_not_tell_the_steps_apart():
         ):
             made(steps, gamma)
     assert not em.check(models.mlp("6-5-3", steps=254, readout="twd-exp", encoder="latency"), "generic8").fits
+
+
+def test_layers_built_with_numbers_of_numpy(tmp_path):
+    """Sizes that are computed with NumPy: whatever an engine takes can be saved."""
+    plain = em.quantize(models.build("4-6-R(6-6)-3", input_shape=(4,), steps=3, encoder="latency"), "loihi-like")
+
+    def with_numpy(value):
+        if isinstance(value, tuple):
+            return tuple(map(with_numpy, value))
+        return np.int64(value) if type(value) is int else value
+
+    def rebuilt(made):
+        return replace(made, **{f.name: with_numpy(getattr(made, f.name)) for f in fields(made)})
+
+    layers = [
+        replace(
+            rebuilt(layer),
+            accumulator=rebuilt(layer.accumulator),
+            membrane=rebuilt(layer.membrane),
+            shortcut=layer.shortcut and rebuilt(layer.shortcut),
+            fires=np.bool_(layer.fires),
+        )
+        for layer in plain.layers
+    ]
+    made = replace(plain, layers=layers)
+    assert any(layer.shortcut for layer in layers) and type(layers[0].in_shape[2]) is np.int64
+    made.engine()
+    same(em.load(em.save(made, tmp_path / "p.safetensors")), plain)

@@ -32,15 +32,35 @@ def test_they_print_in_one_line(ran):
 
 
 def test_a_placement_of_another_program_is_refused(ran):
-    for other in (
-        em.quantize(net(), "loihi-like", bits=4),
-        em.quantize(net("4C3-7C3-5"), "loihi-like"),
-        em.quantize(net()),
+    profile = ran.program.profile
+    layers = [replace(ran.program.layers[0], stride=(2, 2), padding=(1, 1)), *ran.program.layers[1:]]
+    for other, text in (
+        (em.quantize(net(), "loihi-like", bits=4), "its layer 1:TTFSConv2d has other weights"),
+        (em.quantize(net("4C3-7C3-5"), "loihi-like"), "it has 2 layers, not 3"),
+        (em.quantize(net()), "its profile is generic8, not loihi-like"),
+        (
+            replace(ran.program, profile=profile.replace(bias_bits=9)),
+            "its profile loihi-like has another value of bias_bits",
+        ),
+        (
+            em.quantize(net("6C3-AP2-9C3-AP2-12-5"), "loihi-like"),
+            r"its layer 1:TTFSConv2d has out_shape \(4, 4, 9\), not \(4, 4, 8\)",
+        ),
+        (replace(ran.program, layers=layers), r"its layer 1:TTFSConv2d has stride \(2, 2\), not \(1, 1\)"),
     ):
-        with pytest.raises(ValueError, match=r"placement must be of the program that was run, Program\("):
-            em.report(ran, placement=em.place(other))
+        wanted = f"placement must be of the program that was run, got that of another one: {text}"
+        with pytest.raises(ValueError, match=wanted):
+            em.report(ran, placement=em.Placement(other, [], 1))
     same = em.quantize(net(), "loihi-like")
     assert em.report(ran, placement=em.place(same)).placement.program is same
+
+
+def test_an_energy_table_that_is_gone_is_named_with_the_profile(ran):
+    profile = ran.program.profile.replace(energy="gone.toml")
+    other = replace(ran, program=replace(ran.program, profile=profile))
+    with pytest.raises(ValueError, match=r"profile loihi-like: energy: energy table must be one of .*'gone\.toml'"):
+        em.report(other)
+    assert em.report(other, tables=["45nm-float"]).accounts
 
 
 def test_a_run_without_samples_has_no_report(ran):

@@ -6,14 +6,17 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ... import _toml
-from ..._fields import refuse_unknown
+from ... import _toml, energy
+from ..._fields import refuse_absent, refuse_unknown
+from ...energy import EnergyTable
 from .core_kind import CoreKind
 from .layers import Register
+from .profile_file import dumps, parse
 from .profile_values import check
 
 __all__ = ["CoreKind", "Profile", "load", "names", "table"]
@@ -50,14 +53,15 @@ class Profile:
         single_spike_steps: the most steps that the refractory period lasts, so the longest run; None: no limit.
         shared_weights: a core stores the kernel of a convolution once; else one weight per synapse.
         step_nanoseconds: shortest and longest time of a step; None where there are no steps.
-        energy: the energy table of a report that names none.
+        energy: the energy table of a report that names none: the name of one that ships, or the path of a TOML file. In a
+            profile's file the path is taken from the folder of that file.
         cores: the kinds of core, see `CoreKind`; in TOML one `[[cores]]` each.
         convolution_cores: a core takes one layer, as a convolution.
         max_kernel: the largest side of a kernel.
         strides, pools: the strides, and the sizes of average pools, that there are.
         max_padding, max_features, max_output_side: the largest padding, number of output channels and side of a map.
         max_destinations: how many layers a layer may feed; a chain feeds one, with residual blocks two.
-        sources: parameter to the source of its value.
+        sources: parameter to the source of its value; a kind of core has its own.
 
     Examples:
         >>> profile = emulator.profile.load("loihi-like")
@@ -128,7 +132,8 @@ class Profile:
         Raises ValueError naming an unknown parameter, or one whose value no chip has.
         """
         _refuse_unknown(Profile, changes)
-        sources = {**self.sources, **dict.fromkeys(changes, "changed by the user")}
+        parameters = [name for name in changes if name not in ("name", "description", "cores")]
+        sources = {**self.sources, **dict.fromkeys(parameters, "changed by the user")}
         return dataclasses.replace(self, **{"sources": sources, **changes})
 
     def unknown(self) -> list[str]:
@@ -136,26 +141,59 @@ class Profile:
         names = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) is None and f.name in self.sources]
         return [f"{name}: {self.sources[name]}" for name in names]
 
+    def energy_table(self) -> EnergyTable | None:
+        """The table that `energy` names, None where it names none. Raises ValueError where there is none of that name.
+
+        Examples:
+            >>> emulator.profile.load("odin-like").energy_table().synaptic_operation_pj
+            12.7
+        """
+        if self.energy is None:
+            return None
+        try:
+            return energy.load(self.energy)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"profile {self.name}: energy: {error}") from error
+
     def to_dict(self) -> dict[str, Any]:
         """All parameters as JSON can hold them; `from_dict` takes them back."""
         return dataclasses.asdict(self)
 
+    def to_toml(self) -> str:
+        """The profile as the text of a TOML file, with all sources ("none given" where there is none); `load` reads it.
+
+        Examples:
+            >>> import tempfile
+            >>> from pathlib import Path
+            >>> mine = emulator.profile.load("generic8").replace(name="mine", weight_bits=6)
+            >>> path = Path(tempfile.mkdtemp(), "my-chip.toml")
+            >>> _ = path.write_text(mine.to_toml(), encoding="utf-8")
+            >>> emulator.profile.load(path) == mine
+            True
+        """
+        return dumps(self)
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Profile:
-        """The profile out of `to_dict`. Raises ValueError naming an unknown or missing parameter."""
+        """The profile out of `to_dict`. Raises ValueError naming an unknown, missing or impossible parameter."""
         if not isinstance(values, dict):
             raise ValueError(f"profile must be a table of parameters, got {values!r}")
         _refuse_unknown(cls, values)
-        made = {"step_nanoseconds": None, **values}
-        try:
-            cores = made.setdefault("cores", ())
-            if isinstance(cores, (list, tuple)) and all(isinstance(core, dict) for core in cores):
-                for core in cores:
-                    _refuse_unknown(CoreKind, core, "cores.")
-                made["cores"] = tuple(CoreKind(**core) for core in cores)
-            return cls(**made)
-        except TypeError as error:
-            raise ValueError(f"profile is incomplete or has a value of a wrong type: {error}") from error
+        made = {"step_nanoseconds": None, "cores": (), **values}
+        refuse_absent(made, cls, f"profile {made.get('name', 'without a name')}: ")
+        cores = made["cores"]
+        if isinstance(cores, (list, tuple)) and all(isinstance(core, dict) for core in cores):
+            made["cores"] = tuple(_core(core, f"cores[{n}]", made["name"]) for n, core in enumerate(cores))
+        return cls(**made)
+
+
+def _core(values: dict[str, Any], at: str, profile: str) -> CoreKind:
+    _refuse_unknown(CoreKind, values, f"{at}.")
+    refuse_absent(values, CoreKind, f"profile {profile}: {at}.")
+    try:
+        return CoreKind(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"profile {profile}: {at}: {error}") from error
 
 
 def _refuse_unknown(kind: type, values: Mapping[str, Any], prefix: str = "") -> None:
@@ -166,8 +204,9 @@ def _refuse_unknown(kind: type, values: Mapping[str, Any], prefix: str = "") -> 
 def load(profile: str | os.PathLike[str] | Profile) -> Profile:
     """A profile by name (`generic8`, `loihi-like`, `odin-like`, `speck-like`), from a TOML file, or as it is.
 
-    In the file each parameter is a table with `value` and `source`, or `unknown = true` and `source`; `[[cores]]` are
-    the kinds of core. Raises ValueError naming the parameter that is wrong, or the profiles that there are.
+    In the file `name` is a text, `description` too if it is given, and each parameter is a table with its `source` and
+    one of `value`, `unknown = true`, or `low` and `high` together; `[[cores]]` are the kinds of core. Its energy table
+    is read as well. Raises ValueError naming the file and the parameter that is wrong, or the profiles that there are.
 
     Examples:
         >>> emulator.profile.load("generic8").weight_bits
@@ -176,18 +215,15 @@ def load(profile: str | os.PathLike[str] | Profile) -> Profile:
     if isinstance(profile, Profile):
         return profile
     values = _toml.read("profile", "firstspike.emulator.program", "profiles", profile)
-    made: dict[str, Any] = {name: values.pop(name, "") for name in ("name", "description")}
-    made["cores"] = values.pop("cores", [])
-    made["sources"] = {}
-    for name, entry in values.items():
-        if not isinstance(entry, dict) or not isinstance(entry.get("source"), str) or not entry["source"]:
-            raise ValueError(f"profile {made['name']}: {name} must be a table with a source")
-        made["sources"][name] = entry["source"]
-        if "low" in entry or "high" in entry:
-            made[name] = [entry.get("low"), entry.get("high")]
-        else:
-            made[name] = None if entry.get("unknown") else entry.get("value")
-    return Profile.from_dict(made)
+    try:
+        made = parse(values)
+        if isinstance(made.get("energy"), str) and made["energy"] not in energy.names():
+            made["energy"] = str((Path(profile).parent / made["energy"]).resolve())
+        found = Profile.from_dict(made)
+        found.energy_table()
+    except ValueError as error:
+        raise ValueError(f"profile {os.fspath(profile)}: {str(error).removeprefix('profile ')}") from error
+    return found
 
 
 def names() -> list[str]:

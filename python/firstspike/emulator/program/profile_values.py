@@ -64,6 +64,8 @@ def check(profile: Profile) -> None:
             raise refuse(name, "a text", getattr(profile, name))
     if profile.energy is not None and not isinstance(profile.energy, str):
         raise refuse("energy", "the name of an energy table or None", profile.energy)
+    if not isinstance(profile.sources, dict) or not all(isinstance(each, str) for each in profile.sources.values()):
+        raise refuse("sources", "a dict of texts", profile.sources)
     for name, known in _CHOICES.items():
         value = getattr(profile, name)
         if not any(value is each or (isinstance(each, str) and value == each) for each in known):

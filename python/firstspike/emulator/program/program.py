@@ -124,19 +124,28 @@ class Program:
             if n == layer + 1 or (other.shortcut is not None and other.shortcut.source == layer)
         }
 
-    def has_synapses_of(self, other: Program) -> bool:
-        """Whether the two have the same layers on the same chip: the same shapes, strides and weights."""
-        return (
-            len(self.layers) == len(other.layers)
-            and self.profile == other.profile
-            and all(
-                (one.kind, one.in_shape, one.out_shape, one.pool, one.stride, one.padding)
-                == (two.kind, two.in_shape, two.out_shape, two.pool, two.stride, two.padding)
-                and np.array_equal(one.weight, two.weight)
-                and _same_shortcut(one.shortcut, two.shortcut)
-                for one, two in zip(self.layers, other.layers, strict=True)
-            )
-        )
+    def synapse_difference(self, other: Program) -> str | None:
+        """In what layers or chip first differ from another program's, in words; None where a placement serves both.
+
+        Compared are the profiles and the layers' shapes, strides, weights and shortcuts, not thresholds.
+        """
+        if self.profile.name != other.profile.name:
+            return f"its profile is {self.profile.name}, not {other.profile.name}"
+        if self.profile != other.profile:
+            mine, theirs = self.profile.to_dict(), other.profile.to_dict()
+            name = next(name for name in mine if mine[name] != theirs[name] and name != "sources")
+            return f"its profile {self.profile.name} has another value of {name}"
+        if len(self.layers) != len(other.layers):
+            return f"it has {len(self.layers)} layers, not {len(other.layers)}"
+        for one, two in zip(self.layers, other.layers, strict=True):
+            for name in ("kind", "in_shape", "out_shape", "pool", "stride", "padding"):
+                if getattr(one, name) != getattr(two, name):
+                    return f"its layer {one.name} has {name} {getattr(one, name)}, not {getattr(two, name)}"
+            if not np.array_equal(one.weight, two.weight):
+                return f"its layer {one.name} has other weights"
+            if not _same_shortcut(one.shortcut, two.shortcut):
+                return f"its layer {one.name} has another shortcut"
+        return None
 
     def engine(self) -> Engine:
         """The program, loaded into the C++ core."""

@@ -81,7 +81,7 @@ def take_apart(program: Program) -> tuple[dict[str, Any], dict[str, NDArray[Any]
         "layers": layers,
         "table": program.table,
     }
-    return header, arrays
+    return json.loads(json.dumps(header, default=_python)), arrays
 
 
 def put_together(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
@@ -236,6 +236,13 @@ def _from_version_1(header: dict[str, Any]) -> dict[str, Any]:
         profile["sources"] = {("update" if k == "granularity" else k): v for k, v in profile["sources"].items()}
     layers = [renamed(layer) for layer in header["layers"]]
     return header | {"version": FORMAT_VERSION, "encoder": encoder, "profile": profile, "layers": layers, "table": []}
+
+
+def _python(value: object) -> object:
+    """A number of NumPy, which JSON cannot hold, as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a program must hold plain values, got {_checks.shown(value)}")
 
 
 def _whole(value: object) -> int:

@@ -222,17 +222,16 @@ def report(
     if not len(run.predictions):
         raise ValueError("run must have at least one sample")
     _checks.optional("placement", placement, Placement, "a firstspike.emulator.Placement")
-    if placement is not None and not placement.program.has_synapses_of(run.program):
-        raise ValueError(
-            f"placement must be of the program that was run, {run.program!r}, got that of {placement.program!r}"
-        )
+    if placement is not None and (difference := placement.program.synapse_difference(run.program)):
+        raise ValueError(f"placement must be of the program that was run, got that of another one: {difference}")
     if float_predictions is not None:
         _checks.instance("float_predictions", float_predictions, np.ndarray, "a numpy array")
         if float_predictions.shape != run.predictions.shape:
             wanted, got = list(run.predictions.shape), list(float_predictions.shape)
             raise ValueError(f"float_predictions must have one element per sample, {wanted}, got {got}")
-    chosen = [run.program.profile.energy or "45nm-integer"]
-    if tables is not None:
+    if tables is None:
+        chosen = [run.program.profile.energy_table() or "45nm-integer"]
+    else:
         chosen = _checks.in_order("tables", tables, (str, EnergyTable), "names of energy tables, or EnergyTables,")
     return Report(run, placement, refusal, [account(run, table, placement) for table in chosen], float_predictions)
 

@@ -1,0 +1,131 @@
+"""Profiles as files: what a file must say, errors that name it, its energy table, and the way back to TOML."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from importlib import resources
+
+import pytest
+
+from firstspike import emulator as em
+from firstspike.emulator.program import profile
+
+GENERIC = (resources.files("firstspike.emulator.program") / "profiles" / "generic8.toml").read_text()
+TABLE = 'name = "mine"\ntitle = "t"\nsource = "s"\nnote = "n"\nsynaptic_operation_pj = 2.0\n'
+
+
+def written(folder, *changes):
+    """A file with the text of generic8 in which each (old, new) is replaced."""
+    text = GENERIC
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("[bias_bits]\nvalue", "[bias_bits]\nvaule", r"no key bias_bits\.vaule; did you mean bias_bits\.value\?"),
+        ("value = 23", "value = 23\nnote = 3", r"there is no key threshold_bits\.note"),
+        (
+            "value = 23\n",
+            "",
+            "threshold_bits must have one of value, unknown = true, or low and high together, got none",
+        ),
+        ("value = 23", "unknown = false", "threshold_bits must have one of .* got unknown = False"),
+        (
+            "value = 23",
+            "unknown = true\nvalue = 23",
+            "threshold_bits must have one of .* got unknown = True and value = 23",
+        ),
+        ("value = 23", "value = 1\nlow = 1\nhigh = 23", "threshold_bits must have one of .* got value = 1"),
+        ("value = 23", "low = 1", "threshold_bits must have one of .* got low = 1"),
+        ("value = 23", "low = 1\nhigh = 23", "threshold_bits must be an int from 1 to 60, got"),
+        ('name = "generic8"\n', "", "name must be given, and be a text that is not empty, got None"),
+        ('name = "generic8"', 'name = ""', "name must be given"),
+        ('name = "generic8"', "name = 8", "name must be given"),
+        ("[fire]", "[sources]", "sources must be a dict of texts|fire must be given"),
+        ('[fire]\nvalue = "ge"\nsource = "the', '[x]\nvalue = "ge"\nsource = "the', "has no parameter x"),
+        ("count = 256\n", "", r"generic8: cores\[0\]\.count must be given"),
+        ("count = 256", "count = 0", r"generic8: cores\[0\]: count of cores must be from 1 to 65536, got 0"),
+        ("neurons = 4096", 'neurons = "many"', r"generic8: cores\[0\]: neurons of a core must be an int, got 'many'"),
+        ("[[cores]]", "[cores]", r"cores must be at least one kind of core, in TOML \[\[cores\]\]"),
+        ("[[cores]]", "[core]", "core must be a table with a source|there is no key core.count"),
+    ],
+)
+def test_errors_name_the_file_the_parameter_and_the_key(tmp_path, old, new, text):
+    path = written(tmp_path, (old, new))
+    with pytest.raises(ValueError, match=f"^profile {re.escape(str(path))}: .*({text})"):
+        profile.load(path)
+
+
+def test_a_parameter_that_is_missing_is_named(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(re.sub(r"\[membrane_bits\]\n.*\n.*\n", "", GENERIC))
+    with pytest.raises(ValueError, match=r"mine\.toml: generic8: membrane_bits must be given"):
+        profile.load(path)
+
+
+def test_a_description_may_be_left_out(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(re.sub("description = .*\n", "", GENERIC))
+    assert profile.load(path).description == ""
+
+
+def test_an_energy_table_is_found_beside_the_profile(tmp_path, monkeypatch):
+    path = written(tmp_path, ('value = "45nm-integer"', 'value = "tables/mine.toml"'))
+    with pytest.raises(
+        ValueError, match=r"profile .*mine\.toml: generic8: energy: energy table must be one of .*mine\.toml"
+    ):
+        profile.load(path)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "mine.toml").write_text(TABLE + "watts = 3\n")
+    with pytest.raises(ValueError, match=r"generic8: energy: energy table .* has no watts"):
+        profile.load(path)
+    (tmp_path / "tables" / "mine.toml").write_text(TABLE)
+    monkeypatch.chdir(tmp_path)
+    found = profile.load("mine.toml")
+    monkeypatch.chdir("/")
+    assert found.energy_table().synaptic_operation_pj == 2.0
+    assert found.energy == str((tmp_path / "tables" / "mine.toml").resolve())
+
+
+def test_no_energy_table_and_one_of_another_kind(tmp_path):
+    assert profile.load("speck-like").energy_table() is None
+    with pytest.raises(ValueError, match="generic8: energy must be the name of an energy table or None, got 3"):
+        profile.load(written(tmp_path, ('value = "45nm-integer"', "value = 3")))
+    gone = profile.load("generic8").replace(energy="gone.toml")
+    with pytest.raises(ValueError, match="profile generic8: energy: energy table must be one of"):
+        gone.energy_table()
+
+
+def changed():
+    """Profiles as users make them, without and with what the ones that ship lack."""
+    loihi, speck = profile.load("loihi-like"), profile.load("speck-like")
+    return [
+        loihi.replace(name="mine", weight_bits=4, step_nanoseconds=(0.5, 3), accumulator_bits=None, max_kernel=5),
+        loihi.replace(description='two\nlines, "quoted"', step_nanoseconds=None, energy=None, strides=[1, 2]),
+        speck.replace(energy="45nm-integer", cores=[em.profile.CoreKind(2, kernel_entries=0), speck.cores[0]]),
+    ]
+
+
+@pytest.mark.parametrize("made", [*map(profile.load, profile.names()), *changed()], ids=lambda made: made.name)
+def test_written_and_read_again(tmp_path, made):
+    path = tmp_path / "profile.toml"
+    path.write_text(made.to_toml(), encoding="utf-8")
+    back = profile.load(path)
+    assert back == made and back.sources == made.sources and back.to_dict() == made.to_dict()
+    assert back.unknown() == made.unknown()
+
+
+def test_a_parameter_without_a_source_is_written_as_such(tmp_path):
+    path = tmp_path / "profile.toml"
+    bare = replace(profile.load("generic8"), sources={})
+    path.write_text(bare.to_toml())
+    back = profile.load(path)
+    assert back == bare and back.sources["fire"] == back.sources["step_nanoseconds"] == "none given"
+    assert "max_kernel" not in back.sources
