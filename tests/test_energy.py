@@ -41,6 +41,7 @@ def test_bad_tables(tmp_path):
         (('spike_pj = ', 'spikes_pj = '), "t.toml has no spikes_pj; did you mean spike_pj"),
         (('source = ', '# '), "t.toml: source must be given"),
         (('spike_pj = 1.0', 'all_inclusive = "no"'), "t.toml: t: all_inclusive must be bool, got 'no'"),
+        (('note = "n"', 'note = "n"\nall_inclusive = true'), "t: spike_pj must be left out where all_inclusive is true"),
         (('spike_pj = 1.0', 'spike_pj = nan'), "t.toml: t: spike_pj must be finite, got nan"),
         (('spike_pj = 1.0', 'mesh_rows = 2.0'), "t.toml: t: mesh_rows must be int or none, got 2.0"),
         (('spike_pj = 1.0', 'spike_pj = true'), "t.toml: t: spike_pj must be float or none, got True"),

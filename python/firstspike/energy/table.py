@@ -10,6 +10,10 @@ from .. import _toml
 from .._fields import check_types, refuse_absent, refuse_unknown, within
 
 _PACKAGE, _FOLDER = "firstspike.energy", "tables"
+_BESIDE = (
+    "host_mac_pj",
+    "synaptic_operation_conv_pj",
+)  # what a table whose operation includes everything else may have
 _MESH = ("hop_east_west_pj", "hop_north_south_pj", "mesh_rows", "cores_per_tile")  # all of them, or none
 
 
@@ -22,7 +26,7 @@ class EnergyTable:
     synaptic_operation_pj: one event at one synapse. update_active_pj, update_inactive_pj: the update of one neuron in
     one step, with and without an event. spike_pj: transport of one spike to one core. static_mw: power that is always
     drawn, mW. host_mac_pj: one multiply-add of a layer that runs on the host. all_inclusive: the energy of the synaptic
-    operation includes every other part on the cores.
+    operation includes every other part on the cores, and the table has no figures of them.
 
     Finer figures, where a source has them: synaptic_operation_conv_pj, of a convolution in place of the former; message_pj:
     a spike sent to one core, in place of spike_pj; fired_pj: a neuron that fires; hop_east_west_pj, hop_north_south_pj: from
@@ -65,6 +69,11 @@ class EnergyTable:
                 within(f"{prefix}{field.name}", value, 1 if type(value) is int else 0)
         if len({getattr(self, name) is None for name in _MESH}) > 1:
             raise ValueError(f"{prefix}hops need all of {', '.join(_MESH)}")
+        for field in dataclasses.fields(self) if self.all_inclusive else ():
+            if field.name not in _BESIDE and field.default is None and getattr(self, field.name) is not None:
+                raise ValueError(
+                    f"{prefix}{field.name} must be left out where all_inclusive is true, got {getattr(self, field.name)}"
+                )
 
 
 def load(table: str | os.PathLike[str] | EnergyTable) -> EnergyTable:

@@ -50,7 +50,7 @@ def test_a_placement_of_another_program_is_refused(ran):
     ):
         wanted = f"placement must be of the program that was run, got that of another one: {text}"
         with pytest.raises(ValueError, match=wanted):
-            em.report(ran, placement=em.Placement(other, [], 1))
+            em.report(ran, placement=em.Placement(other, [], [], 1))
     same = em.quantize(net(), "loihi-like")
     assert em.report(ran, placement=em.place(same)).placement.program is same
 

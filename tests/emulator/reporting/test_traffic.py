@@ -77,7 +77,7 @@ def test_the_second_table_of_loihi(ran):
         == a.total
         == pytest.approx(124 * 35.5e-3 + 25 * (124.0 + 69.3) * 1e-3 + 34 * 111e-3 + 18 * 4.2e-3)
     )
-    assert {"firing", "messages", "hops"} <= set(parts.index)
+    assert {"firing", "messages", "hops"} <= set(parts.index) and "routing" not in parts.index
     assert not {"firing", "messages", "hops"} & set(account(ran, "loihi-davies2018").frame()["part"])
     assert any("without a placement" in note for note in account(ran, "loihi-sanafe").notes)
 

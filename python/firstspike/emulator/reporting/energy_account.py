@@ -56,8 +56,10 @@ class Account:
 
     def frame(self) -> pd.DataFrame:
         """One row per part, then the sums: part, energy_nj_per_image, share of the total."""
-        finer = [name for name in FINER if getattr(self, name) is not None]
-        names = [name for name in PARTS if name not in FINER or name in finer]
+        absent = {name for name in FINER if getattr(self, name) is None} | (
+            {"routing"} if self.messages is not None else set()
+        )
+        names = [name for name in PARTS if name not in absent]
         values = {name: getattr(self, name) for name in (*names, "cores", "host", "total")}
         rows = [
             {
