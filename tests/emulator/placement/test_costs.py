@@ -46,6 +46,7 @@ def test_needs_of_ranges_are_those_of_an_unrolled_table(data):
     first = data.draw(st.integers(0, layer.neurons - 1))
     last = data.draw(st.integers(first + 1, layer.neurons))
     part = synapses[:, first:last]
+    assert layer.fan_in == synapses.sum(0).max()
     assert costs.sources(first, last).count() == part.any(1).sum()
     sites = synapses.reshape(side, side, 2, -1)[::pool, ::pool][:pooled, :pooled].reshape(pooled * pooled * 2, -1)
     assert costs.synapses(first, last) == sites[:, first:last].sum()
@@ -76,3 +77,4 @@ def test_needs_of_ranges_with_a_shortcut(data):
     shared = Costs(layer, index, shared=True)
     assert shared.synapses(first, last) == layer.weight.size + into == layer.stored_weights
     assert layer.synapses == synapses.sum() + beside.sum()
+    assert layer.fan_in == (synapses.sum(0) + beside.sum(0)).max()

@@ -164,6 +164,7 @@ def _remedy(resource: str) -> str:
         ("neuron entries", "use fewer channels, or pool more"),
         ("thresholds", 'quantise with one scale per "tensor"'),
         ("axons in", "make the layer before it smaller, or pool more"),
+        ("fan-in", "make the layer before it smaller, or use smaller kernels"),
         ("axons out", "make the layer smaller"),
         ("synapse bits", "make the layer smaller, or use fewer weight bits"),
         ("a core of its own", "use fewer layers"),

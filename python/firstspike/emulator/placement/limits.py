@@ -1,4 +1,4 @@
-"""What a chip can do of a layer at all, whatever its cores hold: kernels, strides, pools, and how many layers one feeds."""
+"""What a chip can do of a layer at all, whatever its cores hold: kernels, strides, pools, fan-in, how many layers one feeds."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def _check_layer(layer: Layer, profile: Profile) -> None:
         different = len(np.unique(layer.theta)) if layer.fires else 0
         allowed = 1 if profile.thresholds == "layer" else profile.threshold_groups
         _at_most(layer, "thresholds", different, allowed)
+    _at_most(layer, "fan-in of a neuron", layer.fan_in, profile.max_fan_in)
     if profile.pools is not None and layer.pool not in (1, *profile.pools):
         raise DoesNotFit(layer.name, "pool", layer.pool, _any_of(profile.pools))
     if layer.kind != "conv" and not on_convolution_core:

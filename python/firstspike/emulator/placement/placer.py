@@ -105,7 +105,7 @@ def place(program: Program) -> Placement:
 
     Layers go in order, split by output neuron, first fit over the cores; where each core takes one layer (convolution
     cores), by maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory and thresholds
-    per core, and of each layer kernel size, stride, pool, padding, features, size of the output and how many layers it
+    per core, and of each layer fan-in, kernel size, stride, pool, padding, features, size of the output and how many layers it
     feeds. Convolutions are shared tables where the profile shares weights, else unrolled. Raises DoesNotFit naming layer,
     resource, required and available amounts.
 

@@ -146,6 +146,12 @@ class Layer:
         return own + (0 if self.shortcut is None else self.shortcut.synapses)
 
     @property
+    def fan_in(self) -> int:
+        """The most synapses that a neuron has: pairs with a source before pooling, and that of the shortcut."""
+        own = int(self.sources_per_site().max()) * self.in_shape[2] * self.pool**2
+        return own + (0 if self.shortcut is None else 1)
+
+    @property
     def stored_weights(self) -> int:
         """Integers that the layer's weights are: those of `weight` and of the shortcut."""
         return self.weight.size + (0 if self.shortcut is None else self.shortcut.weight.size)

@@ -61,6 +61,7 @@ class Profile:
         strides, pools: the strides, and the sizes of average pools, that there are.
         max_padding, max_features, max_output_side: the largest padding, number of output channels and side of a map.
         max_destinations: how many layers a layer may feed; a chain feeds one, with residual blocks two.
+        max_fan_in: how many synapses a neuron may have.
         sources: parameter to the source of its value; a kind of core has its own.
 
     Examples:
@@ -104,6 +105,7 @@ class Profile:
     max_features: int | None = None
     max_output_side: int | None = None
     max_destinations: int | None = None
+    max_fan_in: int | None = None
     sources: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -267,6 +269,7 @@ def _takes(p: Profile) -> dict[str, str]:
         "fires at": "V >= theta" if p.fire == "ge" else "V > theta",
         "update": p.update,
         "most steps": known(p.single_spike_steps, "254"),
+        "fan-in of a neuron, at most": known(p.max_fan_in, "no limit known"),
         "kernel, at most": known(p.max_kernel, "no limit known"),
         "strides": "no limit known" if p.strides is None else ", ".join(map(str, p.strides)),
         "average pools": "no limit known" if p.pools is None else ", ".join(map(str, p.pools)),

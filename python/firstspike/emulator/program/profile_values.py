@@ -47,6 +47,7 @@ _NUMBERS_OR_NONE = {
     "max_features": (1, 1 << 31),
     "max_output_side": (1, 1 << 31),
     "max_destinations": (1, 1 << 31),
+    "max_fan_in": (1, 1 << 31),
 }
 _SEVERAL = ("strides", "pools", "step_nanoseconds")
 _OF_CONVOLUTION_CORES = ("kernel_entries", "neuron_entries")
