@@ -87,6 +87,11 @@ def tools(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
             {"model": net, "profile": "generic8", "bits": 4, "granularity": "channel", "observer": "mse"}
             | {"calibration": X, "biases": "drop", "normalize": None, "name": "n"},
         ),
+        "layer_sensitivity": (
+            emulator.layer_sensitivity,
+            {"model": net, "profile": "generic8", "images": X, "labels": LABELS, "bits": 4, "granularity": "channel"}
+            | {"observer": "mse", "normalize": None},
+        ),
         "place": (emulator.place, {"program": program}),
         "run": (
             emulator.run,
@@ -95,7 +100,7 @@ def tools(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         ),
         "report": (
             emulator.report,
-            {"run": ran, "placement": placed, "tables": None, "float_predictions": None},
+            {"run": ran, "placement": placed, "tables": None, "float_predictions": None, "samples": None},
         ),
         "count": (ran.count, {"name": "spikes"}),
         "destinations": (placed.destinations, {"layer": 0}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -75,6 +76,18 @@ def test_fine_tuning(checkpoint):
     done = run(checkpoint, "--bits", "2", "--finetune", "1", "--limit", "50")
     assert done.exit_code == 0, done.output
     assert "samples: 50" in done.output
+
+
+def test_the_table_of_mismatches_numbers_the_samples_of_the_test_set(checkpoint, tmp_path):
+    done = run(checkpoint, "--bits", "2", "--limit", "60", "--output", tmp_path, "--no-progress")
+    assert done.exit_code == 0, done.output
+    rows = list(csv.DictReader((tmp_path / "mismatches.csv").read_text().splitlines()))
+    assert rows
+    test, trained = data.load("digits", train=False), train.load_model(checkpoint)
+    numbers = [int(row["sample"]) for row in rows]
+    assert max(numbers) >= 60
+    for column, values in (("label", test.labels), ("float", trained.predict(test.images))):
+        assert [int(row[column]) for row in rows] == values[numbers].tolist()
 
 
 def test_what_does_not_fit_is_said(checkpoint):
@@ -155,7 +168,10 @@ def test_a_program_needs_data_that_suit_it(program, checkpoint, tmp_path):
     em.save(replace(made, encoder=replace(made.encoder, weight=wide)), tmp_path / "p.safetensors")
     done = run(tmp_path / "p.safetensors", "--dataset", "digits")
     assert done.exit_code == 1
-    assert "does not suit the program: images must have 65 values, got shape (1, 8, 8)" in done.output
+    assert (
+        "does not suit the program: images must have 65 values, got shape (1, 8, 8) (channels, height, width)\n"
+        in done.output
+    )
 
 
 @pytest.fixture(scope="module")

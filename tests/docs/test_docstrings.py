@@ -77,6 +77,7 @@ def test_everything_public_is_on_an_api_page() -> None:
     assert on_pages <= {f"firstspike.{name}" for name in firstspike.__all__} | {
         "firstspike.energy",
         "firstspike.emulator.profile",
+        "firstspike.emulator.program.nir",
         "firstspike.emulator.qat",
     }
     names = set(firstspike.__all__) - {"__version__"}

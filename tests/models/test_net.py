@@ -182,6 +182,12 @@ def test_inputs() -> None:
         net(x.flatten(1))
     with pytest.raises(ValueError, match=r"x must have shape \[batch, 1, 6, 6\], got \(7, 35\)"):
         build()(x.flatten(1)[:, 1:])
+    with pytest.raises(
+        ValueError, match=r"\[batch, 1, 6, 6\], got \(7, 1, 5, 6\); scale the images to 6 x 6, with data.load"
+    ):
+        net(x[:, :, :5])
+    with pytest.raises(ValueError, match=r"got \(7, 2, 6, 6\)$"):
+        net(x.repeat(1, 2, 1, 1))
     with pytest.raises(TypeError, match=r"x must be float32, got torch\.uint8"):
         net((x * 255).to(torch.uint8))
     with pytest.raises(TypeError, match=r"x must be float32, got torch\.float64"):

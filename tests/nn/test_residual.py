@@ -114,6 +114,12 @@ def test_it_trains() -> None:
     [
         (lambda: nn.Residual(3), TypeError, "layers must be TTFSConv2d or TTFSLinear in order, got 3"),  # type: ignore[arg-type]
         (lambda: nn.Residual([]), ValueError, "layers must be at least one"),
+        (
+            lambda: nn.Residual(*block().layers),
+            TypeError,
+            r"layers must be one list, nn.Residual\(\[first, second\]\), got several arguments",
+        ),
+        (lambda: nn.Residual(block().layers[0]), TypeError, "layers must be one list, .* got TTFSConv2d"),
         (lambda: nn.Residual([nn.Integrate(3, 3, steps=4)]), TypeError, "layers must be TTFSConv2d or TTFSLinear"),
         (lambda: block(scale=float("nan")), ValueError, "scale must be a finite number, got nan"),
         (lambda: block(scale=torch.ones(6)), ValueError, "scale must have at most one number per output, 5, got 6"),

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from firstspike import models, train
+from firstspike import data, models, train
 
 from .test_own_parts import Dense, run
 
@@ -111,12 +111,42 @@ def test_training_and_test_data_on_different_scales_are_warned_of(config, sets):
         once, (first, sets[1])
     )  # floats in 0..1 beside uint8: both reach the net in 0..1, and a warning would be an error
     raw = dataclasses.replace(test, images=test.images * 255)
-    with pytest.warns(
-        UserWarning, match=r"train and test are on different scales: .* root mean squares of 0\.\d+ and \d+"
+    for part in (first, sets[0]):
+        with (
+            pytest.warns(UserWarning, match=r"the images hold floats up to 239"),
+            pytest.warns(UserWarning, match=r"train and test are on different scales: .* squares of 0\.\d+ and \d+"),
+        ):
+            run(once, (part, raw))
+
+
+WARNED = r"the images hold floats up to 255, .* expected in \[0, 1\]: divide them by 255, or pass uint8"
+
+
+def test_pixels_in_floats_that_nothing_divided_are_warned_of(config, sets):
+    """Once, wherever images in [0, 1] are expected; not where they are standardised, and not of features."""
+    config = config.replace(epochs=2)
+    bright = tuple(dataclasses.replace(part, images=part.images.clone()) for part in sets)
+    for part in bright:
+        part.images[:, :, 0, 0] = 255
+    raw = tuple(dataclasses.replace(part, images=part.images.float()) for part in bright)
+    trained = run(config, bright).trained
+    loader = DataLoader(TensorDataset(raw[1].images, raw[1].labels), batch_size=20)
+    for call in (
+        lambda: run(config, raw),
+        lambda: run(config, (loader, loader)),
+        lambda: train.evaluate(trained.model, raw[1]),
+        lambda: train.evaluate(trained.model, loader),
+        lambda: train.evaluate(trained.model, raw[1], normalize=data.Normalize((0.2,), (0.3,))),
+        lambda: trained.predict(raw[1].images),
     ):
-        run(once, (first, raw))
-    with pytest.warns(UserWarning, match=r"train and test are on different scales"):
-        run(once, (sets[0], raw))
+        with pytest.warns(UserWarning, match=WARNED) as caught:
+            call()
+        assert len({(str(one.message), one.lineno) for one in caught}) == 1  # Python shows it once
+    standardised = run(config.replace(standardize=True), raw).trained
+    standardised.predict(raw[1].images)
+    train.evaluate(trained.model, dataclasses.replace(raw[1], images=raw[1].images - 30))
+    wide = tuple(data.from_arrays(part.images.flatten(1), part.labels) for part in raw)
+    run(config, wide)
 
 
 def test_binary_images_in_bytes_are_warned_of(config, sets):

@@ -172,6 +172,14 @@ def test_commands_take_a_run_of_ones_own_chain(config, tmp_path):
     assert len(list((tmp_path / "run" / "plots").iterdir())) == 4
 
 
+def test_emulate_tunes_a_run_of_ones_own_convolutional_chain(config, tmp_path):
+    net = nn.Sequential(fs.DirectConv2d(1, 4, 3, steps=STEPS), fs.Integrate(144, 10, steps=STEPS), fs.MembraneReadout())
+    train.fit(config.replace(spec="", data="digits"), model=net, directory=tmp_path, progress=False)
+    done = CliRunner().invoke(app, ["emulate", str(tmp_path), "--finetune", "1", "--limit", "20", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["summary"]["network"] == "network"
+
+
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_another_net_does_not_go_on(config, sets, tmp_path, epochs):
     config = config.replace(spec="", epochs=1)

@@ -202,7 +202,7 @@ def test_init_from_starts_with_the_weights_of_another_run(config, sets, tmp_path
     assert again.test == first.test
     with pytest.raises(ValueError, match=r"the weights in init_from = .* do not fit the net: .*size mismatch"):
         run(config.replace(spec="36-20-4"), sets, init_from=tmp_path / "first")
-    with pytest.raises(ValueError, match=r"path must be a run's folder or a model file"):
+    with pytest.raises(ValueError, match=r"init_from must be a run's folder or a model file"):
         run(config, sets, init_from=tmp_path / "nowhere")
 
 

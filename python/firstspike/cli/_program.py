@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from ._shared import own_data
+from ._shared import Bar, own_data
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,10 +39,11 @@ def quantized(
 
     from .. import train
     from ..emulator import qat, quantize
+    from ..models import as_net
 
     trained = train.load_model(checkpoint)
     images = own_data(trained, train=True, images=folder, data=data, offline=offline)
-    model: Any = trained.model
+    model = as_net(trained.model, trained.input_shape, name="the run's net")
     if finetune:
         model = qat.prepare(model, profile, bits=bits, granularity=granularity, observer=observer)
         qat.finetune(
@@ -63,7 +64,7 @@ def quantized(
         biases="drop" if drop_biases else "refuse",
         normalize=trained.normalize,
         calibration=trained.normalize(some(images, 200)),
-        name=trained.config.spec,
+        name=trained.config.spec or "network",
     )
     return trained, program
 
@@ -87,20 +88,3 @@ def refuse_options_of_nets(context: typer.Context, path: Path) -> None:
             f"{', '.join(given)} {'has' if len(given) == 1 else 'have'} no effect on {path}: it is a program, which is "
             "quantised already; give the run that it was made from"
         )
-
-
-class Bar:
-    """A progress bar on stderr, called with the part done and the total."""
-
-    def __init__(self, title: str, unit: str) -> None:
-        self.title, self.unit = title, unit
-        self.bar: Any = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if self.bar is None:
-            from tqdm.auto import tqdm
-
-            self.bar = tqdm(total=total, desc=self.title, unit=self.unit, leave=False, disable=None)
-        self.bar.update(done - self.bar.n)
-        if done >= total:
-            self.bar.close()

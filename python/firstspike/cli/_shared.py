@@ -1,4 +1,4 @@
-"""What the commands share: options, errors as one line, signals, a table of measures."""
+"""What the commands share: options, errors as one line, signals, a table of measures, a progress bar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -52,7 +52,7 @@ _OPTIONS = {
     r", or a net \(model=\)": "",
     r", or call firstspike\.train\.evaluate": "",
     r"give it again: load_model\(path, model=net\)": "measure it there",
-    r"\binit_from = ": "--init-from ",
+    r"\binit_from( =|(?= must))": "--init-from",
     r"`root`, as `--data DIR`": "`--data DIR`",
     r"^root must": "--data must",
 }
@@ -134,3 +134,20 @@ def print_metrics(metrics: Metrics) -> None:
         rows.append(("pooled twice", f"{metrics.pooled_twice:.2%} of the units of max pools"))
     for name, value in rows:
         typer.echo(f"  {name:<18} {value}")
+
+
+class Bar:
+    """A progress bar on stderr, called with the part done and the total."""
+
+    def __init__(self, title: str, unit: str) -> None:
+        self.title, self.unit = title, unit
+        self.bar: Any = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.bar is None:
+            from tqdm.auto import tqdm
+
+            self.bar = tqdm(total=total, desc=self.title, unit=self.unit, leave=False, disable=None)
+        self.bar.update(done - self.bar.n)
+        if done >= total:
+            self.bar.close()

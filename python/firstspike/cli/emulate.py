@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._program import Bar, quantized, refuse_options_of_nets, some
-from ._shared import AsJson, DataFolder, Images, Offline, errors, own_data, run_file
+from ._program import quantized, refuse_options_of_nets, some
+from ._shared import AsJson, Bar, DataFolder, Images, Offline, errors, own_data, run_file
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -26,6 +26,7 @@ _NAMES = {
     r"^path must": "RUN must",
     r"\bfine-tune with emulator\.qat": "fine-tune with --finetune 1",
     r"\bdrop them with biases='drop'": "drop them with --drop-biases",
+    r"\ba lower bits, or granularity='tensor'": "a lower --bits, or --granularity tensor",
     r"^threads must": "--threads must",
     r"^early_exit": "--early-exit",
 }
@@ -90,7 +91,7 @@ def emulate_command(
     """
     with errors(_NAMES):
         from .._files import write_npz
-        from ..data import draw
+        from ..data.dataset import drawn
         from ..emulator import export_c, report, run
         from ..emulator.program import serialization
         from ..emulator.reporting.runner import float_predictions
@@ -125,8 +126,10 @@ def emulate_command(
         placement, refusal = _place(program, strict)
         test = _test_data(trained, dataset, images, image_size, data, offline)
         _check_data(program, test, f"--images {images}" if trained is None and images else f"the data set {test.name}")
+        chosen = None
         if 0 < limit < len(test):
-            test = draw(test, limit)
+            numbers = drawn(test, limit).nonzero()[:, 0]
+            test, chosen = test.subset(numbers), numbers.numpy()
         ran = run(
             program,
             test.images,
@@ -137,7 +140,9 @@ def emulate_command(
             progress=None if no_progress else Bar("emulating", "image"),
         )
         expected = None if trained is None else float_predictions(trained.model, test.images, trained.normalize)
-        made = report(ran, placement=placement, refusal=refusal, tables=tables, float_predictions=expected)
+        made = report(
+            ran, placement=placement, refusal=refusal, tables=tables, float_predictions=expected, samples=chosen
+        )
         if trace is not None:
             write_npz(trace, ran.trace)
         if output is not None:
@@ -196,7 +201,7 @@ def _test_data(
     if trained is not None:
         return own_data(trained, train=False, images=images, data=data, offline=offline)
     assert images is not None
-    with errors({"the setting image_size = S": "--image-size S"}):
+    with errors({r"the setting image_size = S \(size=S of data\.load_images\)": "--image-size S"}):
         return data_sets.load_images(images, train=False, size=image_size)
 
 

@@ -37,7 +37,7 @@ def train_command(
 
     Under torchrun, the processes share each batch: torchrun --nproc-per-node=2 -m firstspike train run.toml
     """
-    with errors({"^path must": "--init-from must"}):
+    with errors():
         from .. import train
 
         settings = train.Config.from_toml(config, dict(_change(text) for text in changes or ()))

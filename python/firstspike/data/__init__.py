@@ -49,7 +49,8 @@ def load(
 
     Args:
         name: one of `NAMES`.
-        root: a folder with the files, or with folders of them named as here or as in torchvision.
+        root: a folder with the files, or with folders of them named as here or as in torchvision. It has no effect on digits,
+            which come with scikit-learn.
         train: True for the training part, False for the test part.
         download: False never fetches, nor does None where the environment variable FIRSTSPIKE_OFFLINE is set.
 

@@ -164,7 +164,7 @@ def split(
         wanted = _checks.integer("validation", validation, -total)
     if not 0 < wanted < total:
         raise ValueError(f"validation must leave images in both parts of {total}, got {validation!r}")
-    held_out = _drawn(dataset, wanted, generator)
+    held_out = drawn(dataset, wanted, generator)
     return dataset.subset((~held_out).nonzero()[:, 0]), dataset.subset(held_out.nonzero()[:, 0])
 
 
@@ -184,11 +184,11 @@ def draw(dataset: Dataset, count: int, *, generator: torch.Generator | None = No
     """
     _checks.instance("dataset", dataset, Dataset, "a firstspike.data.Dataset")
     count = _checks.integer("count", count, 1, len(dataset))
-    return dataset.subset(_drawn(dataset, count, generator).nonzero()[:, 0])
+    return dataset.subset(drawn(dataset, count, generator).nonzero()[:, 0])
 
 
-def _drawn(dataset: Dataset, wanted: int, generator: torch.Generator | None) -> Tensor:
-    """bool [N]: `wanted` samples, each class in proportion."""
+def drawn(dataset: Dataset, wanted: int, generator: torch.Generator | None = None) -> Tensor:
+    """bool [N]: which samples `draw` draws, `wanted` of them, each class in proportion."""
     total = len(dataset)
     _checks.optional("generator", generator, torch.Generator, "a torch.Generator")
     if generator is None:

@@ -30,7 +30,8 @@ def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -
     Args:
         folder: DIR.
         train: True for the training part, False for the test part.
-        size: 0 keeps the images, which then must all be of one size; S scales each to S x S pixels.
+        size: 0 keeps the images, which then must all be of one size; S scales each to S x S pixels. A config has it as
+            `image_size`.
 
     Raises:
         NotAvailable: if Pillow is not installed.
@@ -125,7 +126,7 @@ def _dataset(
     if len(files) * int(np.prod(first)) > LIMIT:
         raise ValueError(
             f"{folder} has {len(files)} images of {first[1]} x {first[2]} pixels, more than the bound of {LIMIT >> 30} "
-            "GiB; take a smaller image_size"
+            "GiB; take a smaller size (in a config image_size)"
         )
     images = np.empty((len(files), *first), np.uint8)
     for index, (path, _) in enumerate(files):
@@ -133,7 +134,7 @@ def _dataset(
         if pixels.shape != first:
             raise ValueError(
                 f"{path} has {pixels.shape[2]} x {pixels.shape[1]} pixels, others have {first[2]} x {first[1]}; "
-                "the setting image_size = S scales all images to S x S"
+                "the setting image_size = S (size=S of data.load_images) scales all images to S x S"
             )
         images[index] = pixels
     labels = torch.tensor([label for _, label in files])

@@ -11,6 +11,10 @@ from torch import Tensor
 
 from .._checks import instance
 from .._fields import check_types
+from .._warnings import warn
+
+_FAR_BEYOND = 2.0  # neither rounding nor resampling takes values in [0, 1] so far
+_SAMPLES = 1000  # of a data set are looked at
 
 
 @dataclass(frozen=True)
@@ -89,3 +93,20 @@ class Normalize:
             torch.tensor(v, dtype=torch.float32, device=x.device).view(per_channel) for v in (self.mean, self.std)
         )
         return (x.sub_(mean) if fresh else x - mean).div_(std)
+
+
+def warn_of_pixels(images: Any, normalize: Normalize) -> None:
+    """Warn of float images [N, C, H, W] that are probably pixels which nothing divided by 255: from 0 to far beyond 1.
+
+    Not of values below 0, nor with a mean beyond 1 in `normalize`: they tell of a scale on which large values are meant.
+    Features [N, F], bytes and spike times are passed over.
+    """
+    floats = isinstance(images, Tensor) and images.is_floating_point() and images.ndim == 4 and images.numel() > 0
+    if not floats or any(mean > 1 for mean in normalize.mean or ()):
+        return
+    low, high = (float(value) for value in images[:: max(1, len(images) // _SAMPLES)].detach().aminmax())
+    if low >= 0 and high > _FAR_BEYOND:
+        warn(
+            f"the images hold floats up to {high:g}, which a net gets as they are, where pixels are expected in [0, 1]: divide "
+            "them by 255, or pass uint8"
+        )

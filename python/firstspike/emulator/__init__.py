@@ -12,6 +12,7 @@ from .program.serialization import ProgramError, load, save
 from .quantization import qat
 from .quantization.from_modules import CannotQuantize
 from .quantization.quantizer import quantize
+from .quantization.sensitivity import layer_sensitivity
 from .reporting.runner import Run, run
 from .reporting.statistics import Report, report
 
@@ -32,6 +33,7 @@ __all__ = [
     "check",
     "export_c",
     "instruction_set",
+    "layer_sensitivity",
     "load",
     "place",
     "profile",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .. import _checks, decode
 from .. import nn as fs
+from .._geometry import scaling_hint
 from ..nn._chain import chains, obstacle, run_layers
 from ..spikes import SpikeTimes
 from .coding import Readout, make_encoder, make_readout
@@ -211,7 +212,8 @@ class TTFSNet(nn.Module):
         size = tuple(shape[1:])
         if size != self.input_shape and not (self.flat and size == (math.prod(self.input_shape),)):
             wanted = ", ".join(map(str, self.input_shape))
-            raise ValueError(f"x must have shape [batch, {wanted}], got {tuple(shape)}")
+            hint = scaling_hint(self.input_shape, size)
+            raise ValueError(f"x must have shape [batch, {wanted}], got {tuple(shape)}{hint}")
 
 
 @contextmanager

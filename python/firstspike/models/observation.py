@@ -18,8 +18,8 @@ class Observation:
     run, those within residual blocks and the output layer included. membrane: float [T, B, outputs] of a membrane readout, else
     None.
     decision_step: int64 [B], 0 to T - 1 (a decision in step t costs t + 1 steps). With a spiking readout the step of
-    the first output spike, T where none comes (`decode.decision_step`); with a membrane readout the step from which on
-    the argmax of the running scores no longer changes (`decode.settled_step`).
+    the first output spike, T where none comes (`decode.decision_step`; `emulator.Run` has -1 there); with a membrane readout
+    the step from which on the argmax of the running scores no longer changes (`decode.settled_step`).
     ties: bool [B], the first output step has spikes of several classes. silent: bool [B], no output spike. Both are
     False with a membrane readout.
     repeated, units: int64 [P], for each max pool the pooled units that fired more than once, and all pooled units.

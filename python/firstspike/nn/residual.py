@@ -37,9 +37,14 @@ class Residual(BackwardHooks):
         torch.Size([2, 4, 6, 6])
     """
 
-    def __init__(self, layers: Iterable[nn.Module], *, scale: float | Tensor = 1.0, learn_scale: bool = False) -> None:
+    def __init__(
+        self, layers: Iterable[nn.Module], *others: nn.Module, scale: float | Tensor = 1.0, learn_scale: bool = False
+    ) -> None:
         super().__init__()
         kinds = (TTFSConv2d, TTFSLinear)
+        if others or isinstance(layers, kinds):
+            got = "several arguments" if others else type(layers).__name__
+            raise TypeError(f"layers must be one list, nn.Residual([first, second]), got {got}")
         self.layers = nn.ModuleList(_checks.in_order("layers", layers, kinds, "TTFSConv2d or TTFSLinear"))
         steps: set[Any] = {layer.steps for layer in self.layers}
         if len(steps) != 1:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from .._checks import SILENT, shown
 from ..data import Dataset, Normalize, from_arrays
+from ..data.normalize import warn_of_pixels
 from ..spikes import SpikeTimes
 from . import augment
 from .distributed import ProcessGroup
@@ -113,12 +114,16 @@ def loader_batches(
     with seeded(seed, "order", epoch, device):
         iterator = iter(loader)
         item = next(iterator, None)
+    looked = epoch > 0
     while item is not None:
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise TypeError(f"the DataLoader must give pairs (input, label), got {type(item).__name__}")
         x, y = item
         if not isinstance(x, (Tensor, SpikeTimes)) or not x.shape:
             raise TypeError(f"the DataLoader's inputs must be tensors [B, ...] or SpikeTimes, got {shown(x)}")
+        if not looked:
+            warn_of_pixels(x, normalize)
+            looked = True
         labels = _labels(y, len(x)).to(device=device, dtype=torch.int64)
         whole = len(labels)
         first, last = (0, whole) if processes is None else processes.share(whole)

@@ -87,7 +87,7 @@ class Config:
             measured on them and the test set only once, at the end; without, each epoch is measured on the test set.
         limit: use only so many of the training images, drawn per class (0: all), for quick trials.
         clip: largest norm of the gradient of all parameters together; a longer one is scaled down to it (0: never).
-        image_size: a folder of images is scaled to so many pixels per side (0: as they are).
+        image_size: a folder of images is scaled to so many pixels per side (0: as they are); the `size` of `data.load_images`.
         device: "cpu", "cuda" or "cuda:1" and so on.
 
     Examples:

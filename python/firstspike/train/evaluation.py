@@ -10,6 +10,7 @@ from .. import _checks, _labels
 from .._modes import evaluating
 from .._own_code import has_hooks, has_own_forward
 from ..data import Dataset, Normalize
+from ..data.normalize import warn_of_pixels
 from ..models import TTFSNet, as_net
 from ..spikes import SpikeTimes
 from .batches import GivenData, as_data, batches, loader_batches
@@ -39,6 +40,8 @@ def evaluate(
         batch: samples per batch; a DataLoader has its own.
         processes: this process's place among those that share the work.
 
+    Warns of float images that are probably pixels that were not divided by 255.
+
     Raises:
         TypeError, ValueError: for a net that gives no scores, a data set without samples, or labels that the net has no
             score for.
@@ -59,6 +62,7 @@ def evaluate(
     if isinstance(given, Dataset):
         given = given if given is dataset else given.to(device_of(model))
         device = given.images.device
+        warn_of_pixels(given.images, scaling)
         work = batches(given, scaling, batch, processes=processes)
     else:
         device = device_of(model)

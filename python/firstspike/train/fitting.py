@@ -218,7 +218,7 @@ class _Run:
             model = build_model(self.config, input_shape=shape).to(self.device)
         if self.given.init_from is not None:
             origin = f"init_from = {os.fspath(self.given.init_from)!r}"
-            checkpoint.load_state(model, load_weights(self.given.init_from), origin)
+            checkpoint.load_state(model, load_weights("init_from", self.given.init_from), origin)
         run_data.check_outputs(model, sample, classes, self.config.spec or type(model).__name__)
         return model, shape
 

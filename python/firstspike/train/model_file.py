@@ -88,17 +88,17 @@ def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) 
         return _trained(facts, scaling, epoch, content.tensors, model, str(path))
 
 
-def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a net by name: of a run, of a file of `save_model`, or of one of `firstspike.save`.
+def load_weights(name: str, path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The tensors of a net by their names: of a run, of a file of `save_model`, or of one of `firstspike.save`.
 
-    Raises ValueError as `load_model` does.
+    name: of the argument. Raises ValueError as `load_model` does.
     """
-    path = _checks.path("path", path)
-    content = _read(path)
-    return _checkpoint(path)[1] if content is None else content.tensors
+    path = _checks.path(name, path)
+    content = _read(path, name)
+    return _checkpoint(path, name)[1] if content is None else content.tensors
 
 
-def _read(path: Path) -> _safetensors.TensorFile | None:
+def _read(path: Path, name: str = "path") -> _safetensors.TensorFile | None:
     """A file of ours, or that of a run's folder; None for a folder where there is none yet. Raises ValueError for others."""
     file = path / FILE if path.is_dir() else path
     try:
@@ -106,7 +106,7 @@ def _read(path: Path) -> _safetensors.TensorFile | None:
     except (FileNotFoundError, NotADirectoryError):
         if path.is_dir():
             return None
-        raise ValueError(f"path must be a run's folder or a model file, got {str(path)!r}") from None
+        raise ValueError(f"{name} must be a run's folder or a model file, got {str(path)!r}") from None
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error
     if content.metadata.get("format") not in (MARK, FORMAT):
@@ -114,11 +114,11 @@ def _read(path: Path) -> _safetensors.TensorFile | None:
     return content
 
 
-def _checkpoint(directory: Path) -> tuple[checkpoint.Progress, dict[str, Tensor], str]:
+def _checkpoint(directory: Path, name: str = "path") -> tuple[checkpoint.Progress, dict[str, Tensor], str]:
     """How far the run in a folder is, the net's tensors, and the file that they are from."""
     found = checkpoint.load_both(directory)
     if found is None:
-        raise ValueError(f"path must be a run's folder or a model file; {str(directory)!r} has no checkpoint")
+        raise ValueError(f"{name} must be a run's folder or a model file; {str(directory)!r} has no checkpoint")
     progress, record, tensors = found
     weights = checkpoint.part(tensors, "model") | checkpoint.part(tensors, "average")
     return progress, weights, str(directory / str(record["tensors"]))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .. import _checks, data
 from .._modes import evaluating
 from ..data import Dataset, Normalize
+from ..data.normalize import warn_of_pixels
 from ..spikes import SpikeTimes
 from .batches import Data, GivenData, as_data, batches, loader_batches
 from .config import Config
@@ -215,8 +216,12 @@ def load_own(
 
 
 def sample(train: Data, normalize: Normalize, device: torch.device) -> tuple[Tensor | SpikeTimes, int | None]:
-    """One sample as the net's input, [1, ...], and the number of classes, None where a DataLoader does not tell."""
+    """One sample as the net's input, [1, ...], and the number of classes, None where a DataLoader does not tell.
+
+    Warns of images that are probably pixels that were not divided by 255.
+    """
     if isinstance(train, Dataset):
+        warn_of_pixels(train.images, normalize)
         one = next(batches(train.subset(slice(0, 1)), normalize, 1))
         return one.x, train.classes
     first = next(loader_batches(train, normalize, device), None)

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._geometry import scaling_hint
 from .._modes import evaluating
 from ..data import Dataset, Normalize
 from ..data.arrays import samples_of
+from ..data.normalize import warn_of_pixels
 from .batches import batches
 from .config import Config
 from .evaluation import BATCH, check_scores, device_of
@@ -62,10 +64,11 @@ class Trained:
             torch.Size([5])
         """
         samples, steps = samples_of("images", images)
-        if tuple(samples.shape[1:]) != self.input_shape:
-            raise ValueError(
-                f"images must be samples of the shape {list(self.input_shape)}, got {list(samples.shape[1:])}"
-            )
+        shape = tuple(samples.shape[1:])
+        if shape != self.input_shape:
+            hint = scaling_hint(self.input_shape, shape)
+            raise ValueError(f"images must be samples of the shape {list(self.input_shape)}, got {list(shape)}{hint}")
+        warn_of_pixels(samples, self.normalize)
         unknown = torch.zeros(len(samples), dtype=torch.int64, device=samples.device)
         given = Dataset(samples, unknown, 1, "images", "given in Python", steps).to(device_of(self.model))
         answers = [unknown[:0]]

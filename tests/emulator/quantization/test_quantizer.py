@@ -193,8 +193,27 @@ def test_refuses_nan_infinity_and_large_biases():
     model = net()
     with torch.no_grad():
         model.layers[1].bias[0] = 1e6
-    with pytest.raises(em.CannotQuantize, match=r"a bias of .* needs more than the 13 bits"):
+    with pytest.raises(
+        em.CannotQuantize, match=r"a bias of \d+ times the scale needs \d+ bits, profile loihi-like has 13"
+    ) as caught:
         em.quantize(model, "loihi-like")
+    needed = int(str(caught.value).rpartition("set bias_bits = ")[2])
+    own = profile.load("loihi-like").replace(bias_bits=needed)
+    em.quantize(model, own)
+    with pytest.raises(em.CannotQuantize, match=f"has {needed - 1}"):
+        em.quantize(model, own.replace(bias_bits=needed - 1))
+
+
+@pytest.mark.parametrize("remedy", [{"bits": 4}, {"granularity": "tensor"}])
+def test_what_the_refusal_of_a_large_bias_advises_helps(remedy):
+    model = net()
+    with torch.no_grad():
+        model.layers[1].weight[0] *= 0.05  # a channel of small weights has a fine scale
+        model.layers[1].bias.fill_(2.0)
+    own = profile.load("generic8").replace(bias_bits=12)
+    with pytest.raises(em.CannotQuantize, match="take a coarser scale"):
+        em.quantize(model, own)
+    em.quantize(model, own, **remedy)
 
 
 def test_one_sign_a_source():

@@ -192,6 +192,8 @@ def test_report_in_all_forms(ran, tmp_path):
     summary = made.summary()
     assert summary["accuracy"] == ran.accuracy and summary["mismatches"] == 1
     assert made.mismatches()["sample"].tolist() == [3]
+    part = em.report(ran, float_predictions=expected, samples=np.arange(100, 140))
+    assert part.mismatches()["sample"].tolist() == [103] and '"sample":103' in part.to_json().replace(" ", "")
     whole = json.loads(made.to_json())
     assert whole["summary"]["energy_nj_per_image"]["45nm-float"] == pytest.approx(account(ran, "45nm-float").total)
     assert [row["layer"] for row in whole["layers"]] == [layer.name for layer in ran.program.layers]
@@ -227,3 +229,24 @@ def test_report_says_what_does_not_fit_and_what_is_unknown():
 def test_predictions_must_match(ran):
     with pytest.raises(ValueError, match=r"one element per sample, \[40\], got \[2\]"):
         em.report(ran, float_predictions=np.zeros(2))
+    with pytest.raises(ValueError, match=r"samples must have one element per sample, \[40\], got \[3\]"):
+        em.report(ran, samples=np.arange(3))
+
+
+def test_overflow_is_told_with_what_to_do(tmp_path, ran):
+    assert "overflowed" not in em.report(ran).text() and json.loads(em.report(ran).to_json())["overflow_notes"] == []
+    model = net()
+    narrow = em.profile.load("generic8").replace(membrane_bits=7, threshold_bits=6)
+    program = em.quantize(model, narrow)
+    lost = em.run(program, images(model))
+    share = (lost.count("membrane_overflows")[:, -1] > 0).mean()
+    assert share > 0
+    made = em.report(lost)
+    told, page = made.text(), made.write_html(tmp_path / "r.html").read_text()
+    said = f"layer {program.layers[-1].name}: the membrane overflowed in {100 * share:.4g} % of the samples, "
+    remedy = "quantize(calibration=images) makes the readout's scale coarse enough. Fewer weight bits (bits=, --bits)"
+    for shown in (told, page.replace("&#x27;", "'")):
+        assert said in shown and remedy in shown and "more membrane_bits." in shown
+    assert json.loads(made.to_json())["overflow_notes"][-1].startswith("Overflow can cost much accuracy")
+    calibrated = em.report(em.run(em.quantize(model, narrow, calibration=images(model)), images(model))).text()
+    assert said not in calibrated and "calibration=" not in calibrated

@@ -68,11 +68,12 @@ class Encoder:
         for value in self.std or ():
             real("std of the encoder", value, 0.0, open_low=True)
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """Data as the trained network takes them, float32, of uint8 images: scaled, and standardised as in training."""
+    @property
+    def normalize(self) -> Normalize:
+        """What makes data as the trained network takes them of uint8 images: scaled, and standardised as in training."""
         if self.mean is None or self.std is None:
-            return Normalize()(images)
-        return Normalize(tuple(self.mean), tuple(self.std))(images)
+            return Normalize()
+        return Normalize(tuple(self.mean), tuple(self.std))
 
     def spikes(self, x: Tensor, steps: int) -> SpikeTimes:
         """Input spikes of data x, float32 [B, ...] as the trained network takes it."""

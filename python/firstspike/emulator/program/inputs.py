@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ... import _checks
-from ..._geometry import out_size
+from ..._geometry import scaling_hint
+from ...data.normalize import warn_of_pixels
 from ...spikes import SpikeTimes
 from .program import Program
 
@@ -48,6 +51,8 @@ def _encode(program: Program, x: Tensor) -> SpikeTimes:
     encoder, x = program.encoder, x.cpu()
     if x.dtype == torch.uint8:
         x = encoder.normalize(x)
+    else:
+        warn_of_pixels(x, encoder.normalize)
     if x.dtype != torch.float32:
         raise TypeError(f"images must be uint8 or float32, got {x.dtype}")
     _checks.finite("images", x)
@@ -61,20 +66,23 @@ def check_images(program: Program, shape: tuple[int, ...]) -> None:
     encoder, (height, width, channels) = program.encoder, program.input_shape
     if encoder.kind == "spikes":
         raise ValueError("the program takes SpikeTimes, not images")
-    count = int(np.prod(shape))
     if encoder.kind == "direct-conv":
         assert encoder.weight is not None
-        _, of_image, kernel_h, kernel_w = encoder.weight.shape
-        sides = zip(shape[1:], (kernel_h, kernel_w), encoder.stride, encoder.padding, strict=False)
-        made = tuple(out_size(*side) for side in sides)
-        fits = len(shape) == 3 and shape[0] == of_image and made == (height, width)
-        wanted = f"{of_image} channels and a size that the first convolution maps to {height} x {width}"
-    elif encoder.kind == "direct-linear":
-        assert encoder.weight is not None
-        fits, wanted = count == encoder.weight.shape[1], f"{encoder.weight.shape[1]} values"
-    elif height == width == 1:
-        fits, wanted = count == channels, f"{channels} values"
+        _, of_image, *kernel = encoder.weight.shape
+        sides = list(zip((height, width), kernel, encoder.stride, encoder.padding, strict=True))
+        least = (of_image, *((size - 1) * stride + side - 2 * padding for size, side, stride, padding in sides))
+        most = (of_image, *(low + stride - 1 for low, stride in zip(least[1:], encoder.stride, strict=True)))
+        fits = len(shape) == 3 and all(low <= size <= high for low, size, high in zip(least, shape, most, strict=True))
+        wanted = f"shape {most}" if least == most else f"a shape from {least} to {most}"
+    elif encoder.kind == "direct-linear" or height == width == 1:
+        values = channels if encoder.weight is None else encoder.weight.shape[1]
+        side = math.isqrt(values // max(1, *shape[:1]))
+        most = (*shape[:1], side, side) if math.prod(shape[:1]) * side * side == values else ()  # square images
+        fits, wanted = math.prod(shape) == values, f"{values} values"
     else:
-        fits, wanted = shape == (channels, height, width), f"shape {(channels, height, width)}"
+        most = (channels, height, width)
+        fits, wanted = shape == most, f"shape {most}"
     if not fits:
-        raise ValueError(f"images must have {wanted}, got shape {shape} (channels, height, width)")
+        raise ValueError(
+            f"images must have {wanted}, got shape {shape} (channels, height, width){scaling_hint(most, shape)}"
+        )

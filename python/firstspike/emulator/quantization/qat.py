@@ -16,6 +16,7 @@ from ... import nn as fs
 from ..._own_code import refresh_weights
 from ..._warnings import warn
 from ...data import Normalize
+from ...data.normalize import warn_of_pixels
 from ...models import TTFSNet, as_net
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
@@ -114,6 +115,7 @@ def finetune(
     if progress is not None:
         _checks.function("progress", progress)
     scaled, images = normalize or Normalize(), images.detach()
+    warn_of_pixels(images, scaled)
     device = next(model.parameters()).device
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     total, done = epochs * -(-len(images) // batch), 0

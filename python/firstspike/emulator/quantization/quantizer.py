@@ -279,10 +279,11 @@ class _Maker:
                 "fine-tune with emulator.qat, or drop them with biases='drop'"
             )
         q = np.rint(wanted)
-        if np.abs(q).max() > (1 << (p.bias_bits - 1)) - 1:
+        if (needed := int(np.abs(q).max()).bit_length() + 1) > p.bias_bits:
             raise CannotQuantize(
-                f"layer {name}: a bias of {largest:.0f} times the scale needs more than the {p.bias_bits} bits "
-                f"of profile {p.name}"
+                f"layer {name}: a bias of {largest:.0f} times the scale needs {needed} bits, profile {p.name} has "
+                f"{p.bias_bits}; take a coarser scale (a lower bits, or granularity='tensor'), train with "
+                f"bias = false, or, in a profile of your own, set bias_bits = {needed}"
             )
         return q.astype(np.int64) << p.weight_shift, 0.0
 

@@ -35,6 +35,7 @@ class Contents:
     summary: Mapping[str, Any]
     origin: Mapping[str, Any]
     refusal: str | None
+    overflows: Sequence[str]
     layers: pd.DataFrame
     energy: Sequence[Energy]
     mismatches: pd.DataFrame | None
@@ -50,6 +51,8 @@ def page(c: Contents) -> Page:
     made.section("Result").facts({label(name): text(value) for name, value in c.summary.items() if name != "refusal"})
     if c.refusal:
         made.notice(f"This program does not fit the chip: {c.refusal}. Its arithmetic was emulated all the same.")
+    if c.overflows:
+        made.notice("\n\n".join(c.overflows))
     made.section("Layers").table(
         _texts(c.layers, none=MISSING),
         "Means per image; overflows in all images.",

@@ -28,11 +28,11 @@ class Run:
 
     predictions: int64 [B]. scores: [B, classes], integers, or float64 with a first-spike readout. ties: bool [B], more than one
     class had the best score, and the lower index was taken. silent: bool [B], no output neuron fired (never with a
-    membrane readout). decision_step: int64 [B], counted in steps of the network, without the chip's delays, as
-    `Observation.decision_step` counts: the step of the first output spike, -1 where silent; with a membrane readout
-    the step from which on the best class no longer changes. steps_run: int64 [B], delays included. input_events:
-    int64 [B]. counters: int64 [B, L, 7] (`engine.COUNTERS`). trace: for the first `trace` samples `input_times`, the
-    layers' `names`, and for layer n `times.n` and `membrane.n`, int64 [B, steps, neurons].
+    membrane readout). decision_step: int64 [B], counted in steps of the network, without the chip's delays: the step of the
+    first output spike, -1 where silent (`models.Observation` and training have T there); with a membrane readout the step from
+    which on the best class no longer changes. steps_run: int64 [B], delays included. input_events: int64 [B].
+    counters: int64 [B, L, 7] (`engine.COUNTERS`). trace: for the first `trace` samples `input_times`, the layers' `names`, and
+    for layer n `times.n` and `membrane.n`, int64 [B, steps, neurons].
 
     Examples:
         >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))

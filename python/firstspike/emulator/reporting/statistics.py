@@ -20,6 +20,7 @@ from ..program.engine import COUNTERS
 from .energy_account import Account, account, host_macs, inactive_updates, latency
 from .html import text
 from .labels import label
+from .overflow import overflow_notes
 from .runner import Run
 
 _MISMATCHES = ("sample", "label", "float", "emulator", "tie", "silent")
@@ -30,7 +31,8 @@ class Report:
     """Results and cost of a run, as tables.
 
     refusal: why the program does not fit the chip. float_predictions: those of the float network, int64 [B], for
-    comparison. origin: commit, versions, machine and time of the run.
+    comparison. samples: the numbers of the samples in their data set, int64 [B]; None for 0 to B - 1.
+    origin: commit, versions, machine and time of the run.
 
     Examples:
         >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
@@ -44,6 +46,7 @@ class Report:
     refusal: str | None = None
     accounts: list[Account] = field(default_factory=list)
     float_predictions: np.ndarray | None = None
+    samples: np.ndarray | None = None
     origin: dict[str, Any] = field(default_factory=_provenance.record)
 
     def __repr__(self) -> str:
@@ -111,13 +114,15 @@ class Report:
         return pd.DataFrame(rows)
 
     def mismatches(self) -> pd.DataFrame:
-        """One row per sample whose prediction differs from the float network's: sample, label (-1 without labels),
-        both predictions, tie, silent."""
+        """One row per sample whose prediction differs from the float network's: sample (its number in the data set, from 0),
+        label (-1 without labels), both predictions (float, emulator), tie, silent."""
         if self.float_predictions is None:
             return pd.DataFrame(columns=list(_MISMATCHES))
         run, where = self.run, np.flatnonzero(self.float_predictions != self.run.predictions)
         labels = np.full(len(run.predictions), -1) if run.labels is None else run.labels
-        columns = (where, *(x[where] for x in (labels, self.float_predictions, run.predictions, run.ties, run.silent)))
+        numbers = np.arange(len(labels)) if self.samples is None else self.samples
+        compared = (numbers, labels, self.float_predictions, run.predictions, run.ties, run.silent)
+        columns = (x[where] for x in compared)
         return pd.DataFrame(dict(zip(_MISMATCHES, columns, strict=True)))
 
     def energy(self) -> pd.DataFrame:
@@ -134,6 +139,7 @@ class Report:
             {
                 "origin": self.origin,
                 "summary": self.summary(),
+                "overflow_notes": overflow_notes(self.run),
                 "layers": _records(self.layers()),
                 "quantisation": self.run.program.table,
                 "energy": _records(self.energy()),
@@ -155,7 +161,8 @@ class Report:
                 lines += [f"{label(name)}, {key}: {text(item)}" for key, item in value.items()]
             elif value is not None or name != "refusal":
                 lines.append(f"{label(name)}: {text(value)}")
-        parts = ["\n".join(lines), _shown(self.layers().round(1), none="–")]
+        notes = ["\n".join(overflow_notes(self.run))]
+        parts = ["\n".join(lines), *filter(None, notes), _shown(self.layers().round(1), none="–")]
         if self.accounts:
             parts.append(_shown(self.energy()))
         unlike = self.mismatches()
@@ -185,6 +192,7 @@ class Report:
             summary=self.summary(),
             origin=self.origin,
             refusal=self.refusal,
+            overflows=overflow_notes(self.run),
             layers=self.layers(),
             energy=[
                 html.Energy(f"{a.table.title} ({a.table.name})", a.frame(), [a.table.source, *a.notes])
@@ -206,8 +214,12 @@ def report(
     refusal: str | None = None,
     tables: Sequence[str | EnergyTable] | None = None,
     float_predictions: np.ndarray | None = None,
+    samples: np.ndarray | None = None,
 ) -> Report:
     """The report of a run. tables: energy tables; by default the profile's, or "45nm-integer" where it names none.
+
+    float_predictions: those of the float network, int64 [B]. samples: the numbers of the samples in their data set, int64 [B],
+    where a part of it was run; the table of mismatches names them. By default 0 to B - 1.
 
     Raises ValueError or TypeError naming a bad argument.
 
@@ -224,16 +236,17 @@ def report(
     _checks.optional("placement", placement, Placement, "a firstspike.emulator.Placement")
     if placement is not None and (difference := placement.program.synapse_difference(run.program)):
         raise ValueError(f"placement must be of the program that was run, got that of another one: {difference}")
-    if float_predictions is not None:
-        _checks.instance("float_predictions", float_predictions, np.ndarray, "a numpy array")
-        if float_predictions.shape != run.predictions.shape:
-            wanted, got = list(run.predictions.shape), list(float_predictions.shape)
-            raise ValueError(f"float_predictions must have one element per sample, {wanted}, got {got}")
+    for name, array in (("float_predictions", float_predictions), ("samples", samples)):
+        _checks.optional(name, array, np.ndarray, "a numpy array")
+        if array is not None and array.shape != run.predictions.shape:
+            wanted, got = list(run.predictions.shape), list(array.shape)
+            raise ValueError(f"{name} must have one element per sample, {wanted}, got {got}")
     if tables is None:
         chosen = [run.program.profile.energy_table() or "45nm-integer"]
     else:
         chosen = _checks.in_order("tables", tables, (str, EnergyTable), "names of energy tables, or EnergyTables,")
-    return Report(run, placement, refusal, [account(run, table, placement) for table in chosen], float_predictions)
+    accounts = [account(run, table, placement) for table in chosen]
+    return Report(run, placement, refusal, accounts, float_predictions, samples)
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
