@@ -55,6 +55,8 @@ def test_whole_numbers_are_floats_where_floats_are_due():
         ({"device": "gpu"}, ValueError, "device must be cpu, cuda or cuda:N, got 'gpu'"),
         ({"average_epochs": -1}, ValueError, "average_epochs must be at least 0"),
         ({"average_epochs": 11}, ValueError, "average_epochs must be at most epochs = 10, got 11"),
+        ({"unerased_epochs": 11}, ValueError, r"unerased_epochs must be in 0\.\.10, got 11"),
+        ({"unerased_epochs": 2}, ValueError, "unerased_epochs must be 0 where augmentation.erase is 0, got 2"),
         ({"clip": -1}, ValueError, "clip must be at least 0"),
         ({"spec": "1-" * 6000}, ValueError, "the number of characters of spec must be in 0..10000"),
         ({"optimizer": "lion"}, ValueError, "optimizer must be one of adamw"),

@@ -41,6 +41,7 @@ VARIANTS = {
     "dropout": {"spec": "4C3-AP2-6-4", "dropout": 0.4},
     "relu and dropout": {"spec": "4C3-AP2-6-4", "dropout": 0.4, "model": "relu"},
     "cnn": {"spec": "4C3-AP2-6-4", "standardize": True, "optimizer": "adam", "validation": 30},
+    "erasing but in the last epoch": {"augmentation": Augmentation(shift=1, erase=0.5), "unerased_epochs": 1},
     "averaged weights": {"average_epochs": 2, "weight_decay": 0.1},
     "averaged weights of a cnn": {"spec": "4C3-AP2-6-4", "average_epochs": 1, "validation": 30},
     "relu": {"model": "relu", "spec": "4C3-AP2-6-4", "optimizer": "sgd", "warmup": 0.5, "label_smoothing": 0.1},

@@ -81,6 +81,8 @@ class Config:
             their steps so far, and the run ends with it; 0: the weights themselves.
         label_smoothing: share of the target spread over all classes, [0, 1).
         augmentation: see `Augmentation`.
+        unerased_epochs: in the last so many epochs `augmentation.erase` erases nothing, so that a run ends with images like
+            those it is tested on.
         seed: of weights, order of images, and augmentation.
         threads: torch's threads; 0 leaves torch's number.
         validation: training images held out (a fraction, or a number of images; 0: none). With some, each epoch is
@@ -134,6 +136,7 @@ class Config:
     average_epochs: int = 0
     label_smoothing: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    unerased_epochs: int = 0
     seed: int = 0
     threads: int = 0
     validation: float | int = 0
@@ -161,6 +164,9 @@ class Config:
             fields.within(name, getattr(self, name), 1)
         for name in ("warmup", "weight_decay", "validation", "limit", "threads", "seed", "clip", "average_epochs"):
             fields.within(name, getattr(self, name), 0)
+        fields.within("unerased_epochs", self.unerased_epochs, 0, self.epochs)
+        if self.unerased_epochs and not self.augmentation.erase:
+            raise ValueError(f"unerased_epochs must be 0 where augmentation.erase is 0, got {self.unerased_epochs}")
         fields.within("lr", self.lr, 0)
         fields.within("image_size", self.image_size, 0, 4096)
         if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -215,9 +215,12 @@ def _work(dataset: Data, method: Method, epoch: int, device: torch.device) -> It
         )
     order = torch.randperm(total, generator=generator(config.seed, "order", epoch))
     draws = None
-    if config.augmentation.active:
+    changes = config.augmentation
+    if epoch >= config.epochs - config.unerased_epochs:
+        changes = replace(changes, erase=0.0)
+    if changes.active:
         _, height, width = dataset.input_shape
-        draws = augment.draw(config.augmentation, total, (height, width), generator(config.seed, "augmentation", epoch))
+        draws = augment.draw(changes, total, (height, width), generator(config.seed, "augmentation", epoch))
     return batches(dataset, method.normalize, config.batch, order=order, draws=draws, processes=method.processes)
 
 
