@@ -87,13 +87,17 @@ def out_size(size: int, kernel: int, stride: int = 1, padding: int = 0) -> int:
     return (size + 2 * padding - kernel) // stride + 1
 
 
+def in_sizes(out: int, kernel: int, stride: int, padding: int) -> tuple[int, int]:
+    """The least and the largest height or width of a map of which a convolution makes `out` rows or columns."""
+    least = (out - 1) * stride + kernel - 2 * padding
+    return least, least + stride - 1
+
+
 def scaling_hint(wanted: tuple[int, ...], got: tuple[int, ...]) -> str:
     """What to do about images [C, H, W] of another size, to end a message with; "" for shapes that differ otherwise."""
     if not len(wanted) == len(got) == 3 or wanted[0] != got[0]:
         return ""
-    _, height, width = wanted
-    means = f", with data.load_images(..., size={height}) or the setting image_size = {height}"
-    return f"; scale the images to {height} x {width}{means if height == width else ''}"
+    return f"; scale the images to {wanted[1]} x {wanted[2]}"
 
 
 def padding_of(value: object, kernel: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:

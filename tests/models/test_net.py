@@ -182,9 +182,7 @@ def test_inputs() -> None:
         net(x.flatten(1))
     with pytest.raises(ValueError, match=r"x must have shape \[batch, 1, 6, 6\], got \(7, 35\)"):
         build()(x.flatten(1)[:, 1:])
-    with pytest.raises(
-        ValueError, match=r"\[batch, 1, 6, 6\], got \(7, 1, 5, 6\); scale the images to 6 x 6, with data.load"
-    ):
+    with pytest.raises(ValueError, match=r"\[batch, 1, 6, 6\], got \(7, 1, 5, 6\); scale the images to 6 x 6$"):
         net(x[:, :, :5])
     with pytest.raises(ValueError, match=r"got \(7, 2, 6, 6\)$"):
         net(x.repeat(1, 2, 1, 1))

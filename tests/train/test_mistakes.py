@@ -119,7 +119,7 @@ def test_training_and_test_data_on_different_scales_are_warned_of(config, sets):
             run(once, (part, raw))
 
 
-WARNED = r"the images hold floats up to 255, .* expected in \[0, 1\]: divide them by 255, or pass uint8"
+WARNED = r"the images hold floats up to 255 .* expected in \[0, 1\]: divide them by 255, or pass uint8"
 
 
 def test_pixels_in_floats_that_nothing_divided_are_warned_of(config, sets):

@@ -125,7 +125,9 @@ def emulate_command(
             )
         placement, refusal = _place(program, strict)
         test = _test_data(trained, dataset, images, image_size, data, offline)
-        _check_data(program, test, f"--images {images}" if trained is None and images else f"the data set {test.name}")
+        own = trained is None and images is not None
+        with errors({r"; scale the images to (\d+) x \1$": r"; --image-size \1 scales them"} if own else {}):
+            _check_data(program, test, f"--images {images}" if own else f"the data set {test.name}")
         chosen = None
         if 0 < limit < len(test):
             numbers = drawn(test, limit).nonzero()[:, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from .._fields import check_types
 from .._warnings import warn
 
 _FAR_BEYOND = 2.0  # neither rounding nor resampling takes values in [0, 1] so far
+_DEVIATIONS = 100  # beyond the mean, where data are standardised
 _SAMPLES = 1000  # of a data set are looked at
 
 
@@ -98,15 +100,17 @@ class Normalize:
 def warn_of_pixels(images: Any, normalize: Normalize) -> None:
     """Warn of float images [N, C, H, W] that are probably pixels which nothing divided by 255: from 0 to far beyond 1.
 
-    Not of values below 0, nor with a mean beyond 1 in `normalize`: they tell of a scale on which large values are meant.
-    Features [N, F], bytes and spike times are passed over.
+    Not of values below 0, nor of any that `normalize` brings near its mean: they tell of a scale on which large values are
+    meant. Features [N, F], bytes and spike times are passed over.
     """
-    floats = isinstance(images, Tensor) and images.is_floating_point() and images.ndim == 4 and images.numel() > 0
-    if not floats or any(mean > 1 for mean in normalize.mean or ()):
+    if not (isinstance(images, Tensor) and images.is_floating_point() and images.ndim == 4 and images.numel() > 0):
         return
     low, high = (float(value) for value in images[:: max(1, len(images) // _SAMPLES)].detach().aminmax())
-    if low >= 0 and high > _FAR_BEYOND:
+    meant = max(
+        (mean + _DEVIATIONS * std for mean, std in zip(normalize.mean or (), normalize.std or (), strict=True)),
+        default=0.0,
+    )
+    if low >= 0 and max(_FAR_BEYOND, meant) < high < math.inf:
         warn(
-            f"the images hold floats up to {high:g}, which a net gets as they are, where pixels are expected in [0, 1]: divide "
-            "them by 255, or pass uint8"
+            f"the images hold floats up to {high:g} where pixels are expected in [0, 1]: divide them by 255, or pass uint8"
         )

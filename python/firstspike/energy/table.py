@@ -10,10 +10,8 @@ from .. import _toml
 from .._fields import check_types, refuse_absent, refuse_unknown, within
 
 _PACKAGE, _FOLDER = "firstspike.energy", "tables"
-_BESIDE = (
-    "host_mac_pj",
-    "synaptic_operation_conv_pj",
-)  # what a table whose operation includes everything else may have
+# What a table may have besides whose operation includes everything else on the cores.
+_BESIDE = ("host_mac_pj", "synaptic_operation_conv_pj")
 _MESH = ("hop_east_west_pj", "hop_north_south_pj", "mesh_rows", "cores_per_tile")  # all of them, or none
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from firstspike import emulator as em
 from firstspike import models
 from firstspike.emulator.placement.axons import Link
-from firstspike.emulator.placement.placer import place
+from firstspike.emulator.placement.placer import place, use
 from firstspike.emulator.program import profile
+from firstspike.emulator.program.profile import CoreKind
 from firstspike.emulator.program.program import Program
 
 from .. import golden
@@ -112,6 +113,19 @@ def test_fewer_neurons_per_core_where_axons_out_are_short():
     assert max(used.values()) <= 4 and sum(slot.neurons for slot in placed.slots if slot.layer == 0) == 4
 
 
+@pytest.mark.parametrize("small_first", [True, False])
+def test_a_small_kind_of_core_does_not_hold_a_layer_back(small_first):
+    """One core has 5 axons out, too few for any part of layer a with its two destinations; the others hold the net."""
+    small, large = CoreKind(1, neurons=4, axons_out=1), CoreKind(4, neurons=6, axons_out=100)
+    kinds = (small, large) if small_first else (large, small)
+    placed = place(program([linear(10, 6), linear(6, 8, "b"), linear(8, 2, "c")], cores=kinds))
+    where = [kind for kind in kinds for _ in range(kind.count)]
+    assert sum(slot.neurons for slot in placed.slots) == 16
+    for slot in placed.slots:
+        assert slot.axons_out <= where[slot.core].axons_out
+    assert placed.cores_used <= 4
+
+
 def test_axons_out_are_named_where_fewer_neurons_per_core_need_too_many_cores():
     with pytest.raises(em.DoesNotFit, match="layer a: axons out of core 0: required 8, available 4"):
         place(program([linear(10, 4), linear(4, 8, "b")], cores=cores(neurons=4, axons_out=4, count=3)))
@@ -124,6 +138,12 @@ def test_a_convolutional_net_that_fits_by_pairs_is_taken():
     assert found.fits, found.text()
     placed = place(em.quantize(net, "loihi-like"))
     assert max(slot.axons_out for slot in placed.slots) <= 4096
+
+
+def test_convolution_cores_do_not_count_axons():
+    made = em.quantize(models.build("4C3-AP2-5", input_shape=(1, 8, 8), steps=4, bias=False), "speck-like")
+    placed = place(made)
+    assert "fullest_core_axons_in" not in use(placed) and not placed.figure().axes[0].texts
 
 
 @pytest.mark.parametrize("name", ["generic8", "speck-like"])

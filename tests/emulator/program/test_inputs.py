@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def test_images_on_a_device_are_those_of_the_cpu(encoder, dtype):
 
 
 SHAPES = "got shape (2, 5, 5) (channels, height, width)"
-SCALED = "; scale the images to 8 x 8, with data.load_images(..., size=8) or the setting image_size = 8"
+SCALED = "; scale the images to 8 x 8"
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,8 @@ def test_images_of_another_size_are_refused_with_both_sizes_and_what_to_do(model
     program = em.quantize(model)
     with pytest.raises(ValueError, match=f"^{re.escape('images must have ' + text)}$"):
         em.run(program, torch.rand(3, 2, 5, 5))
+    with pytest.raises(ValueError, match=r"images must have .*, got shape \(\)"):
+        em.run(program, torch.rand(5))
     assert len(em.run(program, images(model)).predictions) == 40
 
 
@@ -59,7 +62,7 @@ def test_pixels_in_floats_that_nothing_divided_are_warned_of():
     model = net()
     x = (images(model) * 200).round()
     program = em.quantize(model)
-    with pytest.warns(UserWarning, match=r"the images hold floats up to 200, .* divide them by 255, or pass uint8"):
+    with pytest.warns(UserWarning, match=r"the images hold floats up to 200 .* divide them by 255, or pass uint8"):
         em.run(program, x)
     with pytest.warns(UserWarning, match=r"the images hold floats up to 200"):
         em.quantize(model, calibration=x)
@@ -68,3 +71,8 @@ def test_pixels_in_floats_that_nothing_divided_are_warned_of():
     em.run(program, x - 10)  # standardised images have values below 0
     em.run(program, x.to(torch.uint8))
     em.run(em.quantize(model, normalize=data.Normalize((90.0,), (60.0,))), x)  # made of floats from 0 to 255
+    em.run(em.quantize(model, normalize=data.Normalize((1.0,), (2.0,))), x)  # a few events per pixel, many in some
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        em.run(program, x.repeat(60, 1, 1, 1))  # in several batches
+    assert len(caught) == 1

@@ -244,7 +244,7 @@ def test_overflow_is_told_with_what_to_do(tmp_path, ran):
     made = em.report(lost)
     told, page = made.text(), made.write_html(tmp_path / "r.html").read_text()
     said = f"layer {program.layers[-1].name}: the membrane overflowed in {100 * share:.4g} % of the samples, "
-    remedy = "quantize(calibration=images) makes the readout's scale coarse enough. Fewer weight bits (bits=, --bits)"
+    remedy = "Calibrate the readout with more images (quantize(calibration=)). Fewer weight bits (bits=, --bits)"
     for shown in (told, page.replace("&#x27;", "'")):
         assert said in shown and remedy in shown and "more membrane_bits." in shown
     assert json.loads(made.to_json())["overflow_notes"][-1].startswith("Overflow can cost much accuracy")

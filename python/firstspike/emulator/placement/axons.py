@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..program.layers import Shape
-from ..program.program import Program
 
 if TYPE_CHECKING:
     from .first_fit import Slot
@@ -54,7 +53,7 @@ class Link:
     neurons: int
 
 
-def links(program: Program, slots: Iterable[Slot], heard: Mapping[int, Sources]) -> list[Link]:
+def links(slots: Iterable[Slot], heard: Mapping[int, Sources]) -> list[Link]:
     """The links between the parts of layers on cores. heard: by core, the sources of all of its neurons.
 
     The slots of a layer are in the order of its neurons and hold them all.

@@ -1,4 +1,4 @@
-"""What a range of a layer's neurons needs of a core, in time that does not depend on the number of channels."""
+"""What a range of a layer's neurons needs of a core, in time that depends on the channels for a shortcut's sources alone."""
 
 from __future__ import annotations
 

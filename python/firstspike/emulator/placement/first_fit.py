@@ -39,7 +39,6 @@ class Slot:
     neurons_available: int | None = None
     memory_available: int | None = None
     axons_in_available: int | None = None
-    axons_out_available: int | None = None
 
     @property
     def neurons(self) -> int:
@@ -87,23 +86,27 @@ class _Core:
         return (self.sources | sources).count() - self.sources.count()
 
 
-def first_fit(program: Program, most: Mapping[int, int] | None = None) -> list[Slot]:
-    """Slots of all layers; a layer is split wherever a core is full. most: of a layer, by its index, the neurons that one core
-    takes at most. Raises DoesNotFit."""
+def first_fit(
+    program: Program, caps: Mapping[tuple[int, CoreKind], int] | None = None
+) -> tuple[list[Slot], dict[int, Sources]]:
+    """Slots of all layers, and by core the sources of its neurons; a layer is split wherever a core is full.
+
+    caps: how many neurons of a layer, by its index, a core of some kind takes at most. Raises DoesNotFit.
+    """
     profile = program.profile
     cores = [_Core(kind) for kind in profile.cores for _ in range(kind.count)]
     slots: list[Slot] = []
     for index, layer in enumerate(program.layers):
         costs, first, bits = Costs(layer, index, profile.shared_weights), 0, _stored_bits(layer, profile)
         _check_one_neuron(costs, bits, profile)
-        limit = (most or {}).get(index, layer.neurons)
-        guess = limit
+        guess = layer.neurons
         for number, core in enumerate(cores):
             if first == layer.neurons:
                 break
             if core.kind.neurons is not None and core.neurons >= core.kind.neurons:
                 continue
-            last = _most(costs, core, first, limit, guess, bits, profile)
+            cap = (caps or {}).get((index, core.kind), layer.neurons)
+            last = _most(costs, core, first, cap, guess, bits, profile)
             if last == first:
                 continue
             guess = last - first
@@ -111,7 +114,7 @@ def first_fit(program: Program, most: Mapping[int, int] | None = None) -> list[S
             first = last
         if first < layer.neurons:
             raise _refusal(costs, first, bits, cores, profile)
-    return slots
+    return slots, {number: core.sources for number, core in enumerate(cores) if core.neurons}
 
 
 def _put(
@@ -136,7 +139,6 @@ def _put(
         neurons_available=core.kind.neurons,
         memory_available=core.kind.synapse_bits,
         axons_in_available=core.kind.axons_in,
-        axons_out_available=core.kind.axons_out,
     )
 
 
@@ -170,8 +172,8 @@ def _shortage(
     return None
 
 
-def _most(costs: Costs, core: _Core, first: int, limit: int, guess: int, bits: int, profile: Profile) -> int:
-    """The largest `last` such that neurons first to last, at most `limit`, fit the core.
+def _most(costs: Costs, core: _Core, first: int, cap: int, guess: int, bits: int, profile: Profile) -> int:
+    """The largest `last` such that neurons first to last, at most `cap`, fit the core.
 
     Every need grows with `last`, so that bisection finds it. guess: the number that the core before took, tried first.
     """
@@ -179,7 +181,7 @@ def _most(costs: Costs, core: _Core, first: int, limit: int, guess: int, bits: i
     def fits(last: int) -> bool:
         return _shortage(costs, core, first, last, bits, profile) is None
 
-    low, high = first, min(costs.layer.neurons, first + limit)
+    low, high = first, min(costs.layer.neurons, first + cap)
     for last in (min(first + guess, high), min(first + guess + 1, high), first + 1):
         if low < last <= high:
             low, high = (last, high) if fits(last) else (low, last - 1)
@@ -203,9 +205,12 @@ def _refusal(costs: Costs, first: int, bits: int, cores: list[_Core], profile: P
     lacking = Counter(
         short[0] for core in cores if (short := _shortage(costs, core, first, first + 1, bits, profile)) is not None
     )
+    resource = (
+        lacking.most_common(1)[0][0] if lacking else "axons out"
+    )  # none lacks anything where caps kept it from more
     return DoesNotFit(
         costs.layer.name,
-        f"cores for its neurons ({lacking.most_common(1)[0][0] if lacking else 'axons out'} used up)",
+        f"cores for its neurons ({resource} used up)",
         f"{costs.layer.neurons} neurons",
         f"{first} on the {len(cores)} cores of {profile.name}",
     )

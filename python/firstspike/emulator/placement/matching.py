@@ -9,6 +9,7 @@ import numpy as np
 from ..program.layers import Layer
 from ..program.profile import CoreKind
 from ..program.program import Program
+from .axons import Sources
 from .costs import Costs
 from .errors import DoesNotFit
 from .first_fit import Slot
@@ -27,9 +28,11 @@ def neuron_entries(layer: Layer) -> int:
     return features << (_log2(height) + _log2(width))
 
 
-def assign(program: Program) -> list[Slot]:
-    """One core per layer. Raises DoesNotFit naming the layer that no core holds, or the layers that compete for too
-    few."""
+def assign(program: Program) -> tuple[list[Slot], dict[int, Sources]]:
+    """One core per layer: the slots, and by core the sources of its neurons.
+
+    Raises DoesNotFit naming the layer that no core holds, or the layers that compete for too few.
+    """
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
@@ -53,19 +56,20 @@ def assign(program: Program) -> list[Slot]:
             f"{len(program.layers)} layers on different cores",
             f"{int((chosen >= 0).sum())} matched of {len(cores)} cores",
         )
-    return [
-        _slot(index, layer, int(core), cores[int(core)])
-        for index, (layer, core) in enumerate(zip(program.layers, chosen, strict=True))
-    ]
+    slots, heard = [], {}
+    for index, (layer, core) in enumerate(zip(program.layers, map(int, chosen), strict=True)):
+        heard[core] = Costs(layer, index, shared=True).sources(0, layer.neurons)
+        slots.append(_slot(index, layer, core, cores[core], heard[core].count()))
+    return slots, heard
 
 
-def _slot(index: int, layer: Layer, core: int, kind: CoreKind) -> Slot:
+def _slot(index: int, layer: Layer, core: int, kind: CoreKind, axons_in: int) -> Slot:
     return Slot(
         index,
         core,
         0,
         layer.neurons,
-        Costs(layer, index, shared=True).sources(0, layer.neurons).count(),
+        axons_in,
         kernel_entries(layer),
         len(np.unique(layer.theta)) if layer.fires else 0,
         neuron_entries=neuron_entries(layer),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ..._checks import instance, integer
+from ..program.core_kind import CoreKind
 from ..program.program import Program
 from .axons import Link, Sources, links
-from .costs import Costs
 from .errors import DoesNotFit
 from .first_fit import Slot, first_fit
 from .limits import check_limits
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["DoesNotFit", "Placement", "place"]
-
-_RESOURCES = {"neurons": "neurons", "memory": "synapse memory", "axons_in": "axons in"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,8 @@ class Placement:
         return len({link.target for link in self.links if link.layer == layer})
 
     def table(self) -> pd.DataFrame:
-        """One row per layer and core: neurons, axons in and out, synapse memory, thresholds."""
+        """One row per layer and core: neurons, axons in (without those of sources that a row above has on the core) and out,
+        synapse memory, thresholds."""
         return pd.DataFrame([slot.row(self.program.layers[slot.layer].name) for slot in self.slots])
 
     def figure(self) -> Figure:
@@ -65,9 +65,11 @@ class Placement:
 
         cores = sorted({slot.core for slot in self.slots})
         drawn, axes = figure()
-        for offset, (resource, title) in enumerate(_RESOURCES.items()):
+        resources = _resources(self.program)
+        pitch = 0.8 / len(resources)
+        for offset, (resource, title) in enumerate(resources.items()):
             filled: dict[int, float] = {}
-            x = {core: at + 0.27 * (offset - 1) for at, core in enumerate(cores)}
+            x = {core: at + pitch * (offset - (len(resources) - 1) / 2) for at, core in enumerate(cores)}
             for slot in self.slots:
                 share = slot.shares()[resource]
                 if share is None:
@@ -75,7 +77,7 @@ class Placement:
                 axes.bar(
                     x[slot.core],
                     100 * share,
-                    0.25,
+                    0.9 * pitch,
                     bottom=filled.get(slot.core, 0.0),
                     color=line_style(slot.layer).color,
                     alpha=(1.0, 0.6, 0.3)[offset],
@@ -117,55 +119,55 @@ def place(program: Program) -> Placement:
     profile = program.profile
     check_limits(program)
     if profile.convolution_cores:
-        slots = assign(program)
-        made = _links(program, slots)
+        slots, heard = assign(program)
+        made = _links(slots, heard)
     else:
         slots, made = _first_fit(program)
     return Placement(program, slots, made, sum(kind.count for kind in profile.cores))
 
 
 def _first_fit(program: Program) -> tuple[list[Slot], list[Link]]:
-    """First fit; where a core lacks axons out, once more with fewer neurons of its layer per core, until it fits or cannot."""
-    most: dict[int, int] = {}
+    """First fit; where a core lacks axons out, again with fewer neurons of the layer on cores of its kind, until all suffice."""
+    kinds = [kind for kind in program.profile.cores for _ in range(kind.count)]
+    caps: dict[tuple[int, CoreKind], int] = {}
     refusal: DoesNotFit | None = None
     while True:
         try:
-            slots = first_fit(program, most)
+            slots, heard = first_fit(program, caps)
         except DoesNotFit as error:
             raise refusal or error from None
-        made = _links(program, slots)
+        made = _links(slots, heard)
         used: Counter[int] = Counter()
         for slot in slots:
             used[slot.core] += slot.axons_out
-        limits = {slot.core: slot.axons_out_available for slot in slots}
-        share = {
-            core: used[core] / max(limit, 1)
-            for core, limit in limits.items()
-            if limit is not None and used[core] > limit
-        }
+        limits = {core: limit for core in used if (limit := kinds[core].axons_out) is not None}
+        share = {core: used[core] / max(limit, 1) for core, limit in limits.items() if used[core] > limit}
         if not share:
             return slots, made
         core = max(share, key=share.__getitem__)
         worst = max((slot for slot in slots if slot.core == core), key=lambda slot: slot.axons_out)
         name = program.layers[worst.layer].name
         refusal = refusal or DoesNotFit(name, f"axons out of core {core}", used[core], limits[core])
-        if worst.neurons == 1:
-            raise refusal
-        most[worst.layer] = max(1, int(0.9 * worst.neurons / share[core]))
+        fewer = max(1, int(0.9 * worst.neurons / share[core]))
+        caps[worst.layer, kinds[core]] = min(fewer, worst.neurons - 1)  # 0: none on cores of this kind
 
 
-def _links(program: Program, slots: list[Slot]) -> list[Link]:
+def _links(slots: list[Slot], heard: Mapping[int, Sources]) -> list[Link]:
     """The links of a placement; sets each slot's `axons_out`."""
-    heard: dict[int, Sources] = {}
-    for slot in slots:
-        sources = Costs(program.layers[slot.layer], slot.layer, shared=True).sources(slot.first, slot.last)
-        heard[slot.core] = heard.get(slot.core, Sources()) | sources
-    made = links(program, slots, heard)
+    made = links(slots, heard)
     out: Counter[tuple[int, int | None]] = Counter()
     for link in made:
         out[link.layer, link.core] += link.neurons
     for slot in slots:
         slot.axons_out = out[slot.layer, slot.core]
+    return made
+
+
+def _resources(program: Program) -> dict[str, str]:
+    """What cores have only so much of, by the names of `Slot.shares`, and in words; convolution cores do not count axons."""
+    made = {"neurons": "neurons", "memory": "synapse memory", "axons_in": "axons in"}
+    if program.profile.convolution_cores:
+        del made["axons_in"]
     return made
 
 
@@ -175,7 +177,7 @@ def use(placement: Placement) -> dict[str, float | None]:
     Shares are of the cores whose limit is known; None where none is.
     """
     made: dict[str, float | None] = {"cores_used": placement.cores_used, "cores_available": placement.available}
-    for resource in _RESOURCES:
+    for resource in _resources(placement.program):
         total: dict[int, float] = {}
         for slot in placement.slots:
             share = slot.shares()[resource]

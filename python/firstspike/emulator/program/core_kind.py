@@ -17,7 +17,7 @@ class CoreKind:
         count: how many such cores there are, 1 to 65,536.
         neurons: neurons per core.
         axons_in: distinct sources that a core listens to.
-        axons_out: pairs of a neuron of the core and a core that listens to it.
+        axons_out: pairs of a neuron of the core and a core where it has a synapse.
         synapse_bits: memory for weights, in bits.
         kernel_entries, neuron_entries: memories of a convolution core, in weights and in neurons of its map.
         source: where the numbers come from.

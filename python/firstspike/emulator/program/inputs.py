@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ... import _checks
-from ..._geometry import scaling_hint
-from ...data.normalize import warn_of_pixels
+from ..._geometry import in_sizes, scaling_hint
 from ...spikes import SpikeTimes
 from .program import Program
 
@@ -51,8 +50,6 @@ def _encode(program: Program, x: Tensor) -> SpikeTimes:
     encoder, x = program.encoder, x.cpu()
     if x.dtype == torch.uint8:
         x = encoder.normalize(x)
-    else:
-        warn_of_pixels(x, encoder.normalize)
     if x.dtype != torch.float32:
         raise TypeError(f"images must be uint8 or float32, got {x.dtype}")
     _checks.finite("images", x)
@@ -69,20 +66,19 @@ def check_images(program: Program, shape: tuple[int, ...]) -> None:
     if encoder.kind == "direct-conv":
         assert encoder.weight is not None
         _, of_image, *kernel = encoder.weight.shape
-        sides = list(zip((height, width), kernel, encoder.stride, encoder.padding, strict=True))
-        least = (of_image, *((size - 1) * stride + side - 2 * padding for size, side, stride, padding in sides))
-        most = (of_image, *(low + stride - 1 for low, stride in zip(least[1:], encoder.stride, strict=True)))
+        sides = zip((height, width), kernel, encoder.stride, encoder.padding, strict=True)
+        least, most = zip((of_image, of_image), *(in_sizes(*side) for side in sides), strict=True)
         fits = len(shape) == 3 and all(low <= size <= high for low, size, high in zip(least, shape, most, strict=True))
-        wanted = f"shape {most}" if least == most else f"a shape from {least} to {most}"
+        wanted, scaled = f"shape {most}" if least == most else f"a shape from {least} to {most}", most
     elif encoder.kind == "direct-linear" or height == width == 1:
         values = channels if encoder.weight is None else encoder.weight.shape[1]
-        side = math.isqrt(values // max(1, *shape[:1]))
-        most = (*shape[:1], side, side) if math.prod(shape[:1]) * side * side == values else ()  # square images
         fits, wanted = math.prod(shape) == values, f"{values} values"
+        of_image = shape[0] if len(shape) == 3 else 1
+        side = math.isqrt(values // max(1, of_image))
+        scaled = (of_image, side, side) if of_image * side * side == values else ()  # as square images
     else:
-        most = (channels, height, width)
-        fits, wanted = shape == most, f"shape {most}"
+        scaled = (channels, height, width)
+        fits, wanted = shape == scaled, f"shape {scaled}"
     if not fits:
-        raise ValueError(
-            f"images must have {wanted}, got shape {shape} (channels, height, width){scaling_hint(most, shape)}"
-        )
+        hint = scaling_hint(scaled, shape)
+        raise ValueError(f"images must have {wanted}, got shape {shape} (channels, height, width){hint}")

@@ -12,15 +12,13 @@ from torch import Tensor, nn
 
 from ... import _checks
 from ... import nn as fs
-from ..._checks import one_of
 from ..._geometry import shortcut_stride
 from ..._own_code import refresh_weights
 from ...data import Normalize
 from ...models import TTFSNet, as_net
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
-from ..program.inputs import input_times
-from ..program.layers import LARGEST_LEAKING_BITS, Layer, Register, Shape, Shortcut
+from ..program.layers import Layer, Shape, Shortcut
 from ..program.profile import Profile
 from ..program.program import Program, narrow
 from . import scales
@@ -86,17 +84,17 @@ def quantize(
     refuse_own_code(model)
     refresh_weights(model)
     target = profiles.load(profile)
-    one_of("biases", biases, ("refuse", "drop"))
+    _checks.one_of("biases", biases, ("refuse", "drop"))
     held = {module.bits for module in model.modules() if isinstance(module, FakeQuantize)}
     if bits is None and held:
         bits = max(held)
     bits, granularity = scales.checked_bits(bits, target), scales.checked_granularity(granularity, target)
     check_prepared_for(model, target, bits)
-    one_of("observer", observer, scales.OBSERVERS)
+    _checks.one_of("observer", observer, scales.OBSERVERS)
     maker = _Maker(target, bits, granularity, observer, biases == "drop", model.steps)
     program = maker.program(model, normalize, name)
     if calibration is not None and not program.layers[-1].fires:
-        room = _readout_room(program, calibration)
+        room = scales.readout_room(program, calibration)
         if room > 1:
             maker.coarser_readout = room
             program = maker.program(model, normalize, name)
@@ -280,20 +278,9 @@ class _Maker:
             )
         q = np.rint(wanted)
         if (needed := int(np.abs(q).max()).bit_length() + 1) > p.bias_bits:
+            own = f", or, in a profile of your own, set bias_bits = {needed}" if needed <= 40 else ""
             raise CannotQuantize(
-                f"layer {name}: a bias of {largest:.0f} times the scale needs {needed} bits, profile {p.name} has "
-                f"{p.bias_bits}; take a coarser scale (a lower bits, or granularity='tensor'), train with "
-                f"bias = false, or, in a profile of your own, set bias_bits = {needed}"
+                f"layer {name}: a bias of {largest:.0f} times the scale needs {needed} bits, profile {p.name} has {p.bias_bits}; "
+                f"take a coarser scale (a lower bits, or granularity='tensor'), train with bias = false{own}"
             )
         return q.astype(np.int64) << p.weight_shift, 0.0
-
-
-def _readout_room(program: Program, calibration: Tensor | SpikeTimes) -> float:
-    """The factor by which the readout's scale must grow so that its membrane stays within 3/4 of its register."""
-    last, register = program.layers[-1], program.layers[-1].membrane
-    widest = Register.of(LARGEST_LEAKING_BITS if last.decay_bits else 60)
-    wide = [*program.layers[:-1], replace(last, accumulator=Register.of(60), membrane=widest)]
-    raw = replace(program, layers=wide).engine().run(input_times(program, calibration))
-    membrane = raw.membrane[-1]
-    assert membrane is not None
-    return float(np.abs(membrane).max(initial=0)) / (0.75 * min(-register.low, register.high)) if register.low else 1.0

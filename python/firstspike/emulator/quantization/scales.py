@@ -6,13 +6,20 @@ A scale is the real value of an integer weight of 1: W = scale q.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..._checks import integer, one_of
+from ...data.normalize import warn_of_pixels
+from ...spikes import SpikeTimes
+from ..program.inputs import input_times
+from ..program.layers import LARGEST_LEAKING_BITS, Register
 from ..program.profile import Profile
+from ..program.program import Program
 
 OBSERVERS = ("max", "mse")
 _SHARES = np.linspace(0.2, 1.0, 41)
@@ -156,3 +163,15 @@ def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
     if not 0 < kept(decay, bits) < 1 << bits:
         return f"decay {decay:g} is not representable in {bits} bits", "change decay"
     return None
+
+
+def readout_room(program: Program, calibration: Tensor | SpikeTimes) -> float:
+    """The factor by which the readout's scale must grow so that its membrane stays within 3/4 of its register."""
+    warn_of_pixels(calibration, program.encoder.normalize)
+    last, register = program.layers[-1], program.layers[-1].membrane
+    widest = Register.of(LARGEST_LEAKING_BITS if last.decay_bits else 60)
+    wide = [*program.layers[:-1], replace(last, accumulator=Register.of(60), membrane=widest)]
+    raw = replace(program, layers=wide).engine().run(input_times(program, calibration))
+    membrane = raw.membrane[-1]
+    assert membrane is not None
+    return float(np.abs(membrane).max(initial=0)) / (0.75 * min(-register.low, register.high)) if register.low else 1.0

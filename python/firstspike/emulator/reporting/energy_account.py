@@ -15,34 +15,34 @@ from ..placement.placer import Placement
 from .runner import Run, waits_for_all
 from .traffic import traffic
 
-FINER = ("firing", "messages", "hops")
-PARTS = ("synapses", "updates_active", "updates_inactive", "routing", *FINER, "static")
+PARTS = ("synapses", "updates_active", "updates_inactive", "routing", "firing", "messages", "hops", "static")
 HOST_TABLE = "45nm-float"  # for multiply-adds on the host, where the chip's table has no figure
 
 
 @dataclass(frozen=True)
 class Account:
-    """Energy per image in nanojoules, by part; None where the table has no figure, and the sums leave that part out.
+    """Energy per image in nanojoules, by part; None where a part does not apply or a figure is missing: sums leave it out.
 
     synapses: delivered operations. updates_active, updates_inactive: updates of neurons in steps with and without an
     event (inactive ones only on cores that update every neuron in every step). routing: spikes to each core where their
-    neuron has a synapse (`traffic`); without a placement, to one core per layer. static: power times the time of the run.
-    host: multiply-adds of a layer on the host, from the chip's table or else from `HOST_TABLE`. notes: what is not counted,
-    and why.
-    firing, messages, hops: of tables that have these figures; messages in place of routing.
+    neuron has a synapse (`traffic`); without a placement, to one core per layer. firing, messages, hops: of tables that have
+    these figures; messages in place of routing. static: power times the time of the run. host: multiply-adds of a layer on
+    the host, from the chip's table or else from `HOST_TABLE`. parts: those that apply; of an all-inclusive table, synapses.
+    notes: what is not counted, and why.
     """
 
     table: EnergyTable
+    parts: tuple[str, ...]
     synapses: float
     updates_active: float | None
     updates_inactive: float | None
     routing: float | None
+    firing: float | None
+    messages: float | None
+    hops: float | None
     static: float | None
     host: float
     notes: list[str]
-    firing: float | None = None
-    messages: float | None = None
-    hops: float | None = None
 
     @property
     def cores(self) -> float:
@@ -55,12 +55,8 @@ class Account:
         return self.cores + self.host
 
     def frame(self) -> pd.DataFrame:
-        """One row per part, then the sums: part, energy_nj_per_image, share of the total."""
-        absent = {name for name in FINER if getattr(self, name) is None} | (
-            {"routing"} if self.messages is not None else set()
-        )
-        names = [name for name in PARTS if name not in absent]
-        values = {name: getattr(self, name) for name in (*names, "cores", "host", "total")}
+        """One row per part that applies, then the sums: part, energy_nj_per_image (None: unknown), share of the total."""
+        values = {name: getattr(self, name) for name in (*self.parts, "cores", "host", "total")}
         rows = [
             {
                 "part": name,
@@ -86,48 +82,63 @@ def host_macs(run: Run) -> int:
 def account(run: Run, table: str | EnergyTable, placement: Placement | None = None) -> Account:
     """The mean energy per image of `run` by an energy table (a name, a TOML file, or an `EnergyTable`)."""
     t, program = energy.load(table), run.program
-    notes: list[str] = [t.note]
+    notes, parts = [t.note], _parts(t, program.profile.update == "clocked")
+    moved = traffic(run, placement, t.mesh_rows or 1, t.cores_per_tile or 1)
+    step_time = program.profile.step_nanoseconds
 
-    def part(unit: float | None, count: float, name: str) -> float | None:
-        if t.all_inclusive:
+    def part(name: str, unit: float | None, count: float, lacking: str = "the table has no figure") -> float | None:
+        if name not in parts:
             return None
         if unit is None:
-            notes.append(f"{name}: the table has no figure, not counted")
+            notes.append(f"{name}: {lacking}, not counted")
             return None
         return unit * count / 1000
 
-    clocked = program.profile.update == "clocked"
-    step_time = program.profile.step_nanoseconds
-    static = None
-    if t.static_mw is not None and step_time is not None:
-        static = t.static_mw * float(np.mean(step_time)) * float(run.steps_run.mean()) / 1000  # mW ns = pJ
-    elif not t.all_inclusive:
-        notes.append("static: power or time of a step is unknown, not counted")
-    if t.all_inclusive:
-        notes.append("the table's synaptic operation includes everything else on the cores")
-    moved = traffic(run, placement, t.mesh_rows or 1, t.cores_per_tile or 1)
-    hops = None
-    if t.hop_east_west_pj is not None and t.hop_north_south_pj is not None:
-        hops = (t.hop_east_west_pj * moved.east_west + t.hop_north_south_pj * moved.north_south) / 1000
-        if placement is None:
-            notes.append("hops: without a placement none are counted")
-    fired = float(run.count("spikes").sum(1).mean())
-    finer = t.message_pj is not None
-    return Account(
+    def mean(name: str) -> float:
+        return float(run.count(name).sum(1).mean())
+
+    made = Account(
         t,
+        parts,
         _synapses(run, t),
-        part(t.update_active_pj, float(run.count("active").sum(1).mean()), "neuron updates, active"),
-        part(t.update_inactive_pj, float(inactive_updates(run).sum(1).mean()), "neuron updates, inactive")
-        if clocked
-        else None,
-        None if finer else part(t.spike_pj, moved.messages, "routing"),
-        static,
+        part("updates_active", t.update_active_pj, mean("active")),
+        part("updates_inactive", t.update_inactive_pj, float(inactive_updates(run).sum(1).mean())),
+        part("routing", t.spike_pj, moved.messages),
+        part("firing", t.fired_pj, mean("spikes")),
+        part("messages", t.message_pj, moved.messages),
+        _sum(part("hops", t.hop_east_west_pj, moved.east_west), part("hops", t.hop_north_south_pj, moved.north_south)),
+        part(
+            "static",
+            None if t.static_mw is None or step_time is None else t.static_mw * float(np.mean(step_time)),  # mW ns = pJ
+            float(run.steps_run.mean()),
+            "power or time of a step is unknown",
+        ),
         _host(t, host_macs(run), notes),
         notes,
-        part(t.fired_pj, fired, "firing") if finer or t.fired_pj is not None else None,
-        part(t.message_pj, moved.messages, "messages") if finer else None,
-        hops,
     )
+    if t.all_inclusive:
+        notes.append("the table's synaptic operation includes everything else on the cores")
+    if made.hops is not None and placement is None:
+        notes.append("hops: without a placement none are counted")
+    return made
+
+
+def _parts(table: EnergyTable, clocked: bool) -> tuple[str, ...]:
+    """Which of `PARTS` apply: what the table includes in the operation does not, nor inactive updates on event cores."""
+    if table.all_inclusive:
+        return ("synapses",)
+    apply = {
+        "updates_inactive": clocked,
+        "routing": table.message_pj is None,
+        "firing": table.fired_pj is not None,
+        "messages": table.message_pj is not None,
+        "hops": table.hop_east_west_pj is not None,
+    }
+    return tuple(name for name in PARTS if apply.get(name, True))
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
 
 
 def _synapses(run: Run, table: EnergyTable) -> float:

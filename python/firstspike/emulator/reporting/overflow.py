@@ -24,7 +24,7 @@ def overflow_notes(run: Run) -> list[str]:
     if not lines:
         return []
     last = not layers[-1].fires and bool(run.count("membrane_overflows")[:, -1].any())
-    readout = "quantize(calibration=images) makes the readout's scale coarse enough. " if last else ""
+    readout = "Calibrate the readout with more images (quantize(calibration=)). " if last else ""
     return [
         *lines,
         f"Overflow can cost much accuracy, above all in the readout. {readout}Fewer weight bits (bits=, --bits) make all scales "

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ... import _checks, _labels
 from ..._checks import SILENT
 from ...data import Normalize
+from ...data.normalize import warn_of_pixels
 from ...spikes import SpikeTimes
 from ..program.engine import COUNTERS
 from ..program.inputs import input_times
@@ -102,6 +103,7 @@ def run(
         raise ValueError(f"early_exit needs a readout that the first output spike decides; {reason}")
     if progress is not None:
         _checks.function("progress", progress)
+    warn_of_pixels(inputs, program.encoder.normalize)
     core, total = program.engine(), len(inputs)
     if labels is not None:
         _labels.checked(labels, total, program.classes)

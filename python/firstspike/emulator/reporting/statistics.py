@@ -165,6 +165,9 @@ class Report:
         parts = ["\n".join(lines), *filter(None, notes), _shown(self.layers().round(1), none="–")]
         if self.accounts:
             parts.append(_shown(self.energy()))
+            parts.append(
+                "\n".join(f"{a.table.name}: {note}" for a in self.accounts for note in (a.table.source, *a.notes))
+            )
         unlike = self.mismatches()
         if len(unlike):
             parts.append(f"{label('mismatches')} (first 10 of {len(unlike)}):\n{_shown(unlike.head(10))}")
