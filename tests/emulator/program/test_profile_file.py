@@ -122,6 +122,17 @@ def test_written_and_read_again(tmp_path, made):
     assert back.unknown() == made.unknown()
 
 
+def test_the_path_of_an_energy_table_is_written_whole(tmp_path, monkeypatch):
+    """A path in a profile is relative to the working folder, one in a file to the file's folder."""
+    (tmp_path / "mine.toml").write_text(TABLE)
+    monkeypatch.chdir(tmp_path)
+    made = profile.load("generic8").replace(energy="mine.toml")
+    (tmp_path / "sub").mkdir()
+    path = tmp_path / "sub" / "chip.toml"
+    path.write_text(made.to_toml())
+    assert profile.load(path).energy_table().synaptic_operation_pj == 2.0
+
+
 def test_a_parameter_without_a_source_is_written_as_such(tmp_path):
     path = tmp_path / "profile.toml"
     bare = replace(profile.load("generic8"), sources={})

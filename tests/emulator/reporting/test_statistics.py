@@ -98,10 +98,18 @@ def test_an_all_inclusive_table_counts_operations_only(ran):
     assert a.updates_active is a.updates_inactive is a.routing is None
 
 
+def test_text_says_why_a_part_is_unknown(ran):
+    text = em.report(ran, placement=em.place(ran.program)).text()
+    assert "loihi-davies2018: static: power or time of a step is unknown, not counted" in text
+    assert "inactive updates" in text
+
+
 def test_event_cores_pay_no_inactive_updates():
     model = net(bias=False)
     ran = em.run(em.quantize(model, "odin-like"), images(model))
-    assert account(ran, "loihi-davies2018").updates_inactive is None
+    made = account(ran, "loihi-davies2018")
+    assert made.updates_inactive is None and "updates_inactive" not in set(made.frame()["part"])
+    assert set(account(ran, "odin-frenkel2019").frame()["part"]) == {"synapses", "cores", "host", "total"}
 
 
 def test_parts_of_a_table_are_charged_each_for_itself(ran):
