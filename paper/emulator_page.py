@@ -133,7 +133,7 @@ def write(folder: Path, records: list[Record], missing: dict[str, str]) -> Path:
         "Operations are delivered synaptic events; effective ones met a neuron that had not fired. Energy is dynamic "
         "and as good as its table (see the profile and table files for sources). It includes the host layer, at 4.6 pJ per "
         "multiply-add where the chip's table has no figure. Latency ends when the chip can give the result: with the first "
-        "output spike, or, for a membrane readout, at the end of the run.",
+        "output spike where that settles the class, else, as with the membrane readout here, at the end of the run.",
         rules(tables["energy"], "net"),
     )  # fmt: skip
     page.section("Speed").table(
