@@ -86,9 +86,7 @@ class _Core:
         return (self.sources | sources).count() - self.sources.count()
 
 
-def first_fit(
-    program: Program, caps: Mapping[tuple[int, CoreKind], int] | None = None
-) -> tuple[list[Slot], dict[int, Sources]]:
+def first_fit(program: Program, caps: Mapping[tuple[int, CoreKind], int]) -> tuple[list[Slot], dict[int, Sources]]:
     """Slots of all layers, and by core the sources of its neurons; a layer is split wherever a core is full.
 
     caps: how many neurons of a layer, by its index, a core of some kind takes at most. Raises DoesNotFit.
@@ -105,7 +103,7 @@ def first_fit(
                 break
             if core.kind.neurons is not None and core.neurons >= core.kind.neurons:
                 continue
-            cap = (caps or {}).get((index, core.kind), layer.neurons)
+            cap = caps.get((index, core.kind), layer.neurons)
             last = _most(costs, core, first, cap, guess, bits, profile)
             if last == first:
                 continue
