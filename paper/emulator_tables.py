@@ -129,6 +129,9 @@ def main(
         bool, typer.Option("--keep", help="Count records that came with the repository; else they are made anew.")
     ] = False,
     only: Annotated[list[str] | None, typer.Option(help=UNUSED)] = None,
+    setup: Annotated[list[str] | None, typer.Option(help=UNUSED)] = None,
+    row: Annotated[list[str] | None, typer.Option(help=UNUSED)] = None,
+    seed: Annotated[list[int] | None, typer.Option(help=UNUSED)] = None,
     executor: Annotated[str | None, typer.Option(help=UNUSED)] = None,
     address: Annotated[str | None, typer.Option(help=UNUSED)] = None,
     workers: Annotated[int | None, typer.Option(help=UNUSED)] = None,

@@ -39,6 +39,11 @@ def main(
     only: Annotated[
         list[str] | None, typer.Option(help="Run these experiments only, such as table1 (repeat, or use commas).")
     ] = None,
+    setup: Annotated[list[str] | None, typer.Option(help="Of these setups only, such as mnist-cnn (repeat).")] = None,
+    row: Annotated[
+        list[str] | None, typer.Option(help="Of rows with these labels only, such as ReLU (repeat).")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="With these seeds only (repeat).")] = None,
     executor: Annotated[str, typer.Option(help="Where runs go: local or dask.")] = "local",
     address: Annotated[str | None, typer.Option(help="Scheduler of a running dask.distributed cluster.")] = None,
     workers: Annotated[
@@ -60,8 +65,9 @@ def main(
     console = Console(stderr=True, soft_wrap=True)
     try:
         loaded = grid.load(_profile(profile))
-        names = {name for text in only or [] for name in text.split(",") if name} or None
-        conditions = session.choose(loaded, names)
+        names = tuple(name for text in only or [] for name in text.split(",") if name)
+        wanted = session.Selection(names, tuple(setup or ()), tuple(row or ()), tuple(seed or ()))
+        conditions = session.choose(loaded, wanted)
         run_on = _executor(executor, address, workers)
         pictures = _pictures(png or [])
         user_root(data)
@@ -74,7 +80,7 @@ def main(
 
     chosen = grid.choose_learning_rates(loaded, store)
     try:
-        due = [] if report_only else session.choose(chosen, names)
+        due = [] if report_only else session.choose(chosen, wanted)
         while due:  # then once more what its trials of learning rates have made ready
             waiting = {condition.name for condition in due if grid.waits(condition, store)}
             plan = session.plan(due, store, data, large, log)
@@ -85,7 +91,7 @@ def main(
             with Progress(todo, cost, console) as progress:
                 session.execute(todo, store, run_on, train, data, progress)
             chosen = grid.choose_learning_rates(loaded, store)
-            ready = [condition for condition in session.choose(chosen, names) if condition.name in waiting]
+            ready = [condition for condition in session.choose(chosen, wanted) if condition.name in waiting]
             due = [condition for condition in ready if not grid.waits(condition, store)]
     except KeyboardInterrupt:
         log("Interrupted. Run the same command again to resume.")
@@ -93,7 +99,7 @@ def main(
     finally:
         large_runs = grid.runs([condition for condition in chosen.conditions if condition.large])
         store.save_missing_reasons(grid.runs(chosen.conditions), large_runs)
-    conditions = session.choose(chosen, names)
+    conditions = session.choose(chosen, wanted)
     report = session.write(chosen, store, pictures)
     log(f"report: {report}")
     big = {run for condition in conditions if condition.large for run in condition.needed} if not large else set()

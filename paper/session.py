@@ -36,14 +36,40 @@ class Plan:
     unasked: tuple[Run, ...]
 
 
-def choose(profile: Profile, only: set[str] | None) -> list[Condition]:
-    """The conditions of the experiments in `only` (all with None); ValueError for a name that the profile does not have."""
-    unknown = (only or set()) - set(profile.experiments)
-    if unknown:
-        raise ValueError(
-            f"profile {profile.name} has no experiment {sorted(unknown)[0]!r}; it has {', '.join(profile.experiments)}"
-        )
-    return [condition for condition in profile.conditions if only is None or condition.experiment in only]
+@dataclass(frozen=True)
+class Selection:
+    """Which runs of a profile: names of experiments and setups, labels of rows, seeds; all of a kind where it is empty."""
+
+    experiments: tuple[str, ...] = ()
+    setups: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+
+def choose(profile: Profile, selection: Selection = Selection()) -> list[Condition]:
+    """The conditions of a selection, with its seeds alone; ValueError for what the profile does not have."""
+    chosen = list(profile.conditions)
+    for kind, wanted, of in (
+        ("experiment", selection.experiments, lambda condition: condition.experiment),
+        ("setup", selection.setups, lambda condition: condition.setup),
+        ("row", selection.rows, lambda condition: condition.label),
+    ):
+        there = list(dict.fromkeys(map(of, chosen)))
+        for name in wanted:
+            if name not in there:
+                among = "" if len(chosen) == len(profile.conditions) else " among the chosen ones"
+                raise ValueError(f"profile {profile.name} has no {kind} {name!r}{among}; it has {', '.join(there)}")
+        chosen = [condition for condition in chosen if not wanted or of(condition) in wanted]
+    if not selection.seeds:
+        return chosen
+    seeds = sorted({run.seed for condition in chosen for run in condition.runs})
+    for seed in selection.seeds:
+        if seed not in seeds:
+            raise ValueError(f"profile {profile.name} has no seed {seed} among the chosen runs; it has {seeds}")
+    return [
+        replace(condition, runs=tuple(run for run in condition.runs if run.seed in selection.seeds))
+        for condition in chosen
+    ]
 
 
 def plan(

@@ -74,6 +74,14 @@ def test_a_second_session_trains_nothing(tiny, monkeypatch):
     assert not list(store.work.glob("*"))
 
 
+def test_one_setup_row_and_seed_can_be_run_alone(tiny):
+    run, store = tiny
+    done = run("--only", "table1", "--setup", "small", "--row", "ReLU", "--row", "TTFS, membrane", "--seed", "1")
+    assert done.exit_code == 0 and "2 runs, 2 to do" in done.output, done.output
+    specs = [json.loads(path.read_text())["spec"] for path in store.records.iterdir()]
+    assert sorted(spec["model"] for spec in specs) == ["relu", "ttfs"] and all(spec["seed"] == 1 for spec in specs)
+
+
 def test_records_that_came_with_the_repository_are_made_anew(tiny):
     run, store = tiny
     assert run("--only", "encoder").exit_code == 0
@@ -159,6 +167,9 @@ def test_trials_come_first_and_failures_are_not_tried_twice(tiny, tmp_path, monk
     [
         (["--profile", "fast"], "--profile must be one of smoke, quick, paper, got 'fast'"),
         (["--only", "table9"], "no experiment 'table9'"),
+        (["--setup", "cifar"], "has no setup 'cifar'; it has small, cnn"),
+        (["--only", "encoder", "--row", "ReLU"], "no row 'ReLU' among the chosen ones; it has"),
+        (["--only", "encoder", "--seed", "9"], "no seed 9 among the chosen runs; it has [0, 1]"),
         (["--executor", "slurm"], "--executor must be local or dask, got 'slurm'"),
         (["--executor", "dask"], "needs --address"),
         (["--png", "accuracy"], "--png must be NAME=FILE, got 'accuracy'"),
