@@ -49,17 +49,17 @@ class Selection:
 def choose(profile: Profile, selection: Selection = Selection()) -> list[Condition]:
     """The conditions of a selection, with its seeds alone; ValueError for what the profile does not have."""
     chosen = list(profile.conditions)
-    for kind, wanted, of in (
-        ("experiment", selection.experiments, lambda condition: condition.experiment),
-        ("setup", selection.setups, lambda condition: condition.setup),
-        ("row", selection.rows, lambda condition: condition.label),
+    for kind, field, wanted in (
+        ("experiment", "experiment", selection.experiments),
+        ("setup", "setup", selection.setups),
+        ("row", "label", selection.rows),
     ):
-        there = list(dict.fromkeys(map(of, chosen)))
+        there = list(dict.fromkeys(getattr(condition, field) for condition in chosen))
         for name in wanted:
             if name not in there:
                 among = "" if len(chosen) == len(profile.conditions) else " among the chosen ones"
                 raise ValueError(f"profile {profile.name} has no {kind} {name!r}{among}; it has {', '.join(there)}")
-        chosen = [condition for condition in chosen if not wanted or of(condition) in wanted]
+        chosen = [condition for condition in chosen if not wanted or getattr(condition, field) in wanted]
     if not selection.seeds:
         return chosen
     seeds = sorted({run.seed for condition in chosen for run in condition.runs})
