@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -90,7 +91,7 @@ def _texts(frame: pd.DataFrame, none: str = "unknown") -> pd.DataFrame:
 
 
 def text(value: Any) -> str:
-    """A value as a reader expects it: four digits, yes or no, "unknown" for None."""
+    """A value as a reader expects it: four digits, thousands apart, yes or no, "unknown" for None."""
     if isinstance(value, Register):
         return f"{value.low} to {value.high}, {value.policy}"
     if isinstance(value, Mapping):
@@ -101,6 +102,8 @@ def text(value: Any) -> str:
         return "unknown"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Integral):
+        return str(value) if abs(int(value)) < 10_000 else f"{int(value):,}"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
     return str(value)
