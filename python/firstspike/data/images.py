@@ -52,9 +52,7 @@ def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -
     root = _checks.path("folder", folder).expanduser()
     _checks.boolean("train", train)
     size = _checks.integer("size", size, 0, 4096)
-    names = _classes(root / "train")
-    files = _files(root / "train", names)
-    grey = all(_is_grey(path) for path, _ in files)
+    names, files, grey = _training_part(root)
     recipe = {"kind": "images", "path": str(root.resolve()), "size": size, "classes": names}
     separate = (root / "test").is_dir()
     if not train and separate:
@@ -79,9 +77,15 @@ def image_shape(folder: str | os.PathLike[str], *, size: int = 0) -> tuple[int, 
 
     Raises as `load_images`; an image of another size is not found.
     """
-    root = _checks.path("folder", folder).expanduser() / "train"
-    files = _files(root, _classes(root))
-    return _read(files[0][0], all(_is_grey(path) for path, _ in files), size).shape
+    _, files, grey = _training_part(_checks.path("folder", folder).expanduser())
+    return _read(files[0][0], grey, size).shape
+
+
+def _training_part(root: Path) -> tuple[list[str], list[tuple[Path, int]], bool]:
+    """The names of the classes, the files with their labels, and whether all are grey."""
+    names = _classes(root / "train")
+    files = _files(root / "train", names)
+    return names, files, all(_is_grey(path) for path, _ in files)
 
 
 def _classes(folder: Path) -> list[str]:

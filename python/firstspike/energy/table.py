@@ -65,13 +65,10 @@ class EnergyTable:
                 raise ValueError(f"{prefix}{field.name} must be a text that is not empty")
             if type(value) in (int, float):
                 within(f"{prefix}{field.name}", value, 1 if type(value) is int else 0)
+            if self.all_inclusive and value is not None and field.default is None and field.name not in _BESIDE:
+                raise ValueError(f"{prefix}{field.name} must be left out where all_inclusive is true, got {value}")
         if len({getattr(self, name) is None for name in _MESH}) > 1:
             raise ValueError(f"{prefix}hops need all of {', '.join(_MESH)}")
-        for field in dataclasses.fields(self) if self.all_inclusive else ():
-            if field.name not in _BESIDE and field.default is None and getattr(self, field.name) is not None:
-                raise ValueError(
-                    f"{prefix}{field.name} must be left out where all_inclusive is true, got {getattr(self, field.name)}"
-                )
 
 
 def load(table: str | os.PathLike[str] | EnergyTable) -> EnergyTable:

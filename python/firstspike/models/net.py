@@ -204,14 +204,15 @@ class TTFSNet(nn.Module):
 
     def _input(self, x: Tensor) -> Tensor:
         x = _checks.float32("x", x)
-        self._check_shape(x.shape, scaling_hint(self.input_shape, tuple(x.shape[1:])))
+        self._check_shape(x.shape, images=True)
         _checks.finite("x", x)
         return x.flatten(1) if self.flat else x
 
-    def _check_shape(self, shape: torch.Size, hint: str = "") -> None:
+    def _check_shape(self, shape: torch.Size, images: bool = False) -> None:
         size = tuple(shape[1:])
         if size != self.input_shape and not (self.flat and size == (math.prod(self.input_shape),)):
             wanted = ", ".join(map(str, self.input_shape))
+            hint = scaling_hint(self.input_shape, size) if images else ""
             raise ValueError(f"x must have shape [batch, {wanted}], got {tuple(shape)}{hint}")
 
 

@@ -32,49 +32,6 @@ def test_unknown_parameters_are_said():
     assert any(text.startswith("bias_bits: ") for text in profile.load("speck-like").unknown())
 
 
-def test_a_users_file(tmp_path):
-    text = (resources.files("firstspike.emulator.program") / "profiles" / "generic8.toml").read_text()
-    path = tmp_path / "mine.toml"
-    path.write_text(
-        text.replace('name = "generic8"', 'name = "mine"').replace(
-            "[weight_bits]\nvalue = 8", "[weight_bits]\nvalue = 5"
-        )
-    )
-    mine = profile.load(path)
-    assert mine.name == "mine" and mine.weight_bits == 5
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "text"),
-    [
-        ("[weight_bits]\nvalue = 8", "[weight_bits]\nvalue = 99", "weight_bits must be an int from 2 to 31, got 99"),
-        ("[weight_bits]\nvalue = 8", '[weight_bits]\nvalue = "8"', "weight_bits must be an int"),
-        ('[fire]\nvalue = "ge"', '[fire]\nvalue = "eq"', "fire must be one of ge, gt"),
-        ("[fire]", "[fires]", r"has no parameter fires; did you mean fire\?"),
-        ("axons_in =", "axon_in =", r"has no parameter cores\[0\]\.axon_in; did you mean cores\[0\]\.axons_in\?"),
-        ('source = "chosen: the width that most digital cores share"', "", "weight_bits must be a table with a source"),
-        ("[weight_bits]", "[weight_bits", "not valid TOML"),
-        (
-            "[threshold_shift]\nvalue = 0",
-            "[threshold_shift]\nvalue = 3",
-            "threshold_shift must be at most weight_shift",
-        ),
-        (
-            'value = "signed"\nsource = "chosen"\n[weight_shift]',
-            'value = "odd"\nsource = "chosen"\n[weight_shift]',
-            "weight_sign must be one of",
-        ),
-    ],
-)
-def test_broken_files_are_named(tmp_path, old, new, text):
-    good = (resources.files("firstspike.emulator.program") / "profiles" / "generic8.toml").read_text()
-    assert old in good
-    path = tmp_path / "mine.toml"
-    path.write_text(good.replace(old, new))
-    with pytest.raises(ValueError, match=text):
-        profile.load(path)
-
-
 def test_names_that_are_not_there():
     with pytest.raises(ValueError, match=r"profile must be one of generic8, .* got 'loihi2'"):
         profile.load("loihi2")

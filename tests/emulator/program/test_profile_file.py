@@ -26,6 +26,39 @@ def written(folder, *changes):
     return path
 
 
+def test_a_users_file(tmp_path):
+    changes = ('name = "generic8"', 'name = "mine"'), ("[weight_bits]\nvalue = 8", "[weight_bits]\nvalue = 5")
+    mine = profile.load(written(tmp_path, *changes))
+    assert mine.name == "mine" and mine.weight_bits == 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("[weight_bits]\nvalue = 8", "[weight_bits]\nvalue = 99", "weight_bits must be an int from 2 to 31, got 99"),
+        ("[weight_bits]\nvalue = 8", '[weight_bits]\nvalue = "8"', "weight_bits must be an int"),
+        ('[fire]\nvalue = "ge"', '[fire]\nvalue = "eq"', "fire must be one of ge, gt"),
+        ("[fire]", "[fires]", r"has no parameter fires; did you mean fire\?"),
+        ("axons_in =", "axon_in =", r"has no parameter cores\[0\]\.axon_in; did you mean cores\[0\]\.axons_in\?"),
+        ('source = "chosen: the width that most digital cores share"', "", "weight_bits must be a table with a source"),
+        ("[weight_bits]", "[weight_bits", "not valid TOML"),
+        (
+            "[threshold_shift]\nvalue = 0",
+            "[threshold_shift]\nvalue = 3",
+            "threshold_shift must be at most weight_shift",
+        ),
+        (
+            'value = "signed"\nsource = "chosen"\n[weight_shift]',
+            'value = "odd"\nsource = "chosen"\n[weight_shift]',
+            "weight_sign must be one of",
+        ),
+    ],
+)
+def test_broken_files_are_named(tmp_path, old, new, text):
+    with pytest.raises(ValueError, match=text):
+        profile.load(written(tmp_path, (old, new)))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "text"),
     [

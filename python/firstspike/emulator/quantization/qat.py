@@ -16,12 +16,11 @@ from ... import nn as fs
 from ..._own_code import refresh_weights
 from ..._warnings import warn
 from ...data import Normalize
-from ...data.normalize import warn_of_pixels
 from ...models import TTFSNet, as_net
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
 from ..program.profile import Profile
-from . import scales
+from . import samples, scales
 from .fake_quantize import FakeQuantize
 from .from_modules import CoreLayer, core_layers, shortcut_scale
 
@@ -106,25 +105,18 @@ def finetune(
         raise ValueError("model must be a net of `prepare`, but none of its layers rounds its weight")
     epochs, batch = _checks.integer("epochs", epochs, 1), _checks.integer("batch", batch, 1, 2**31 - 1)
     lr = _checks.positive("lr", lr)
-    _checks.batch("images", images, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
-    if len(images) == 0:
-        raise ValueError("images must hold at least one image, got none")
-    _labels.checked(labels, len(images))
     _checks.optional("generator", generator, Generator, "a torch.Generator")
-    _checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
+    scaling = samples.checked(images, labels, normalize)
     if progress is not None:
         _checks.function("progress", progress)
-    scaled, images = normalize or Normalize(), images.detach()
-    warn_of_pixels(images, scaled)
+    images = images.detach()
     device = next(model.parameters()).device
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     total, done = epochs * -(-len(images) // batch), 0
     model.train()
     for _ in range(epochs):
         for pick in torch.randperm(len(images), generator=generator).split(batch):
-            x = images[pick.to(images.device)].to(device)
-            if isinstance(x, Tensor) and x.dtype == torch.uint8:
-                x = scaled(x)
+            x = samples.net_input(images[pick.to(images.device)], scaling, device)
             for group in optimizer.param_groups:
                 group["lr"] = lr * (1 - done / total)
             scores = model(x)

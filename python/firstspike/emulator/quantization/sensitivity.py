@@ -8,15 +8,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ... import _checks, _labels
+from ... import _labels
 from ... import nn as fs
 from ..._modes import evaluating
 from ...data import Normalize
-from ...data.normalize import warn_of_pixels
 from ...models import as_net
 from ...spikes import SpikeTimes
 from ..program.profile import Profile
-from . import qat
+from . import qat, samples
 from .from_modules import core_layers
 
 BATCH = 1000
@@ -49,13 +48,7 @@ def layer_sensitivity(
         >>> found["layer"].tolist()
         ['none', '1:TTFSLinear', '2:Integrate', 'all']
     """
-    _checks.batch("images", images, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
-    if not len(images):
-        raise ValueError("images must hold at least one image, got none")
-    _labels.checked(labels, len(images))
-    _checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
-    scaling = normalize or Normalize()
-    warn_of_pixels(images, scaling)
+    scaling = samples.checked(images, labels, normalize)
     net = as_net(model, tuple(images.shape[1:]), name="model")
     if qat.is_prepared(net):
         raise ValueError(
@@ -80,10 +73,7 @@ def _accuracy(net: nn.Module, images: Tensor | SpikeTimes, labels: Tensor, norma
     device, right = next(net.parameters()).device, 0
     with evaluating(net), torch.inference_mode():
         for begin in range(0, len(images), BATCH):
-            x = images[begin : begin + BATCH].to(device)
-            if isinstance(x, Tensor) and x.dtype == torch.uint8:
-                x = normalize(x)
-            scores = net(x)
+            scores = net(samples.net_input(images[begin : begin + BATCH], normalize, device))
             wanted = labels[begin : begin + BATCH].to(device)
             _labels.in_range(wanted, scores.shape[1])
             right += int((scores.argmax(1) == wanted).sum())

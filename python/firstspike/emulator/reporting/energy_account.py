@@ -106,7 +106,11 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
         part("routing", t.spike_pj, moved.messages),
         part("firing", t.fired_pj, mean("spikes")),
         part("messages", t.message_pj, moved.messages),
-        _sum(part("hops", t.hop_east_west_pj, moved.east_west), part("hops", t.hop_north_south_pj, moved.north_south)),
+        part(
+            "hops",
+            1.0,
+            (t.hop_east_west_pj or 0.0) * moved.east_west + (t.hop_north_south_pj or 0.0) * moved.north_south,
+        ),
         part(
             "static",
             None if t.static_mw is None or step_time is None else t.static_mw * float(np.mean(step_time)),  # mW ns = pJ
@@ -135,10 +139,6 @@ def _parts(table: EnergyTable, clocked: bool) -> tuple[str, ...]:
         "hops": table.hop_east_west_pj is not None,
     }
     return tuple(name for name in PARTS if apply.get(name, True))
-
-
-def _sum(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one + other
 
 
 def _synapses(run: Run, table: EnergyTable) -> float:

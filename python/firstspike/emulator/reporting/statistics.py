@@ -161,8 +161,10 @@ class Report:
                 lines += [f"{label(name)}, {key}: {text(item)}" for key, item in value.items()]
             elif value is not None or name != "refusal":
                 lines.append(f"{label(name)}: {text(value)}")
-        notes = ["\n".join(overflow_notes(self.run))]
-        parts = ["\n".join(lines), *filter(None, notes), _shown(self.layers().round(1), none="–")]
+        parts = ["\n".join(lines)]
+        if notes := overflow_notes(self.run):
+            parts.append("\n".join(notes))
+        parts.append(_shown(self.layers().round(1), none="–"))
         if self.accounts:
             parts.append(_shown(self.energy()))
             parts.append(

@@ -19,7 +19,7 @@ class Traffic:
     north_south: float
 
 
-def traffic(run: Run, placement: Placement | None, mesh_rows: int = 1, cores_per_tile: int = 1) -> Traffic:
+def traffic(run: Run, placement: Placement | None, mesh_rows: int, cores_per_tile: int) -> Traffic:
     """The messages of a run: one per spike, and per input event, to each core where its neuron has a synapse.
 
     A run counts the spikes of a layer, not of each neuron, so every neuron of a layer counts as having fired equally often.
