@@ -73,7 +73,7 @@ def _build_and_go_on(options: argparse.Namespace) -> int:
         "--minutes",
         f"{left:.2f}",
         "--results",
-        str(options.results),
+        str(options.results.resolve()),
     ]
     paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}).returncode

@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
             str(options.threads),
         ]
         command += ["--full"] * options.full + ["--resume"] * options.resume
-        command += ["--oracle", options.oracle] if options.oracle else []
+        command += ["--oracle", _interpreter(options.oracle)] if options.oracle else []
         command += ["--name", options.name] if options.name else []
         if subprocess.run(command, cwd=ROOT, env=_environment(name, options.threads)).returncode:
             failed.append(name)
@@ -68,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser
+
+
+def _interpreter(name: str) -> str:
+    """A path from the caller's folder as a whole one, as sections run elsewhere; the name of a command as it is."""
+    return os.path.abspath(name) if os.path.dirname(name) else name
 
 
 def _measure(options: argparse.Namespace) -> int:

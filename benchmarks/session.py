@@ -79,7 +79,7 @@ class Session:
                 call = make(build(setting, workload, batch.spikes.steps), feed(setting.library, batch), batch.labels)
                 call()
                 calls[side] = call
-        return self.alternate(calls, effort), failures
+        return self.alternate(calls, effort) if calls else {}, failures
 
 
 def fresh_compiler() -> None:

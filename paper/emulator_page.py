@@ -9,8 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from firstspike.report import Page, csv, figure, latex, line_style, markdown, write_text
+from paper.page import origins
+from paper.progress import several
 from paper.tables.table import mean_and_sd, rules
 
+Job = dict[str, Any]
 Record = dict[str, Any]
 
 
@@ -34,38 +37,48 @@ def frame(records: list[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracy, %, by net, chip and weight bits: rounded after training, and fine-tuned; mean ± sd over seeds."""
+def accuracy(rows: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracy, %, by net, chip and weight bits: rounded after training, and fine-tuned; mean ± sd over seeds.
+
+    asked: one row per job. "float" is of the nets in the row; "not held" stands for widths that the chip does not have.
+    """
     made = []
-    for (net, chip, tuned), part in rows.groupby(["net", "chip", "tuned"], sort=False):
-        exact = rows[rows["net"] == net].drop_duplicates("seed")["float"]
-        cells = {
-            f"{bits} bits": mean_and_sd(values.mean(), values.std())
-            for bits, values in part.groupby("bits", sort=False)["accuracy"]
-        }
-        made.append(
-            {
-                "net": net,
-                "chip": chip,
-                "weights": "fine-tuned" if tuned else "rounded",
-                "float": mean_and_sd(exact.mean(), exact.std()),
-                **cells,
-            }
-        )
-    return pd.DataFrame(made).fillna("not held")
+    for (net, chip, tuned), jobs in asked.groupby(["net", "chip", "tuned"], sort=False):
+        part = rows[(rows["net"] == net) & (rows["chip"] == chip) & (rows["tuned"] == tuned)]
+        row = {"net": net, "chip": chip, "weights": "fine-tuned" if tuned else "rounded"}
+        row["float"] = _cell(part.drop_duplicates("seed")["float"], jobs["seed"].nunique())
+        for bits in asked["bits"].unique():
+            row[f"{bits} bits"] = _cell(part[part["bits"] == bits]["accuracy"], int((jobs["bits"] == bits).sum()))
+        made.append(row)
+    return pd.DataFrame(made)
 
 
-def energy(rows: pd.DataFrame) -> pd.DataFrame:
-    """Energy (host layer included) and latency per image at the chip's full width, rounded weights, mean over seeds."""
-    widest = rows[~rows["tuned"] & (rows["bits"] == rows.groupby("chip")["bits"].transform("max"))]
+def _cell(values: pd.Series[float], asked: int) -> str:
+    """Mean ± sd of the seeds that are there, and how many of those asked for, where some are missing."""
+    if not asked:
+        return "not held"
+    if values.empty:
+        return "not run"
+    shown = mean_and_sd(values.mean(), values.std())
+    return shown if len(values) == asked else f"{shown} ({len(values)} of {asked} seeds)"
+
+
+def energy(rows: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
+    """Energy (host layer included) and latency per image at the chip's full width, rounded weights, mean over seeds.
+
+    asked: one row per job. A net that was not run at a chip's full width has no row.
+    """
+    widest = rows[~rows["tuned"] & (rows["bits"] == rows["chip"].map(asked.groupby("chip")["bits"].max()))]
     made = []
     for (net, chip), part in widest.groupby(["net", "chip"], sort=False):
+        seeds = asked[(asked["net"] == net) & (asked["chip"] == chip)]["seed"].nunique()
         first = part.iloc[0]
         columns = [str(c) for c in part if str(c).endswith(" total")]
         totals = {c.split()[1]: part[c].mean() for c in columns if part[c].notna().all()}
         own, second = (*(name for name in totals if name != "45nm-integer"), None, None)[:2]
         made.append({
-            "net": net, "chip": chip, "spikes": f"{part['spikes'].mean():.0f}", "operations": f"{part['delivered'].mean():.0f}",
+            "net": net, "chip": chip if len(part) == seeds else f"{chip} ({len(part)} of {seeds} seeds)",
+            "spikes": f"{part['spikes'].mean():.0f}", "operations": f"{part['delivered'].mean():.0f}",
             "effective": f"{part['effective'].mean():.0f}", "latency, steps": f"{part['steps'].mean():.1f}",
             "ns": "unknown" if part["ns_min"].isna().any()
             else f"{part['ns_min'].mean():.0f} to {part['ns_max'].mean():.0f}",
@@ -89,6 +102,14 @@ def speed(rows: pd.DataFrame) -> pd.DataFrame:
     return made
 
 
+def _absences(jobs: dict[str, Job], missing: dict[str, str]) -> str:
+    """The runs without a record as a list in Markdown, by net and reason."""
+    chips: dict[tuple[str, str], list[str]] = {}
+    for name, reason in missing.items():
+        chips.setdefault((jobs[name]["net"], reason), []).append(jobs[name]["chip"])
+    return "\n".join(f"- **{net}**, {several(there)}: {reason}" for (net, reason), there in chips.items())
+
+
 def bits_figure(rows: pd.DataFrame) -> Figure:
     """Accuracy over weight bits on the first chip (generic8), one line per net: solid fine-tuned, dotted rounded."""
     drawn, axes = figure(height=3.0)
@@ -105,15 +126,20 @@ def bits_figure(rows: pd.DataFrame) -> Figure:
     return drawn
 
 
-def write(folder: Path, records: list[Record], missing: dict[str, str]) -> Path:
-    """Write the tables (CSV, Markdown, LaTeX) and the page; returns the page's path."""
+def write(folder: Path, jobs: dict[str, Job], found: dict[str, Record], missing: dict[str, str]) -> Path:
+    """Write the tables (CSV, Markdown, LaTeX) and the page; returns the page's path.
+
+    By key: all jobs, the records that there are, and why each of the others is missing.
+    """
     page = Page("The emulated cores", "accuracy by weight bits, energy, latency and speed")
     if missing:
-        page.notice("Not run: " + "; ".join(sorted(set(missing.values()))))
+        page.notice("**Not everything was run.** Cells without a run say so.\n\n" + _absences(jobs, missing))
+    records = [found[name] for name in jobs if name in found]
     if not records:
         return page.text("No run has a record yet.").write(folder / "emulator.html")
     rows = frame(records)
-    tables = {"accuracy": accuracy(rows), "energy": energy(rows), "speed": speed(rows)}
+    asked = pd.DataFrame([{**job, "seed": job["config"]["seed"]} for job in jobs.values()])
+    tables = {"accuracy": accuracy(rows, asked), "energy": energy(rows, asked), "speed": speed(rows)}
     for name, table in tables.items():
         for suffix, text in (("csv", csv(table)), ("md", markdown(table)), ("tex", latex(table))):
             write_text(folder / "tables" / f"{name}.{suffix}", text)
@@ -141,4 +167,7 @@ def write(folder: Path, records: list[Record], missing: dict[str, str]) -> Path:
         "The C++ core alone, all accounting on, on a machine that did other work: for speed see docs/emulator.md.",
         rules=rules(tables["speed"], "net"),
     )
+    page.section("Provenance").text(
+        "One JSON record per run lies beside this page, in `records`; tables, figure and page are made from the records alone."
+    ).facts({"runs": f"{len(records)} of {len(jobs)}", **origins([record["provenance"] for record in records])})
     return page.write(folder / "emulator.html")

@@ -5,7 +5,8 @@
 Trains the nets of `emulator.toml` (once: `train.fit` resumes and remembers), quantises each for every chip and width,
 with and without fine-tuning, runs all test images, and keeps one JSON record per run in
 `results/PROFILE/emulator/records`. Tables and the page `emulator.html` are made from the records alone. It
-resumes if interrupted. Exit status: 0 where everything was run, 3 where some runs were not, 2 for a wrong argument.
+resumes if interrupted. Where options choose runs of reproduce.py (`--only` and others), it does nothing.
+Exit status: 0 where everything was run, 3 where some runs were not, 2 for a wrong argument.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import sys
 import time
 import tomllib
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -28,7 +30,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from firstspike import data, train
+from firstspike import _provenance, data, train
 from firstspike import emulator as em
 from firstspike._checks import one_of
 from firstspike.data.cache import user_root
@@ -39,12 +41,14 @@ from firstspike.report import write_text
 from paper.checkout import here, made_here
 from paper.emulator_page import write
 from paper.grid import PROFILES
+from paper.job import fit
 from paper.session import NOT_RUN
 
 HERE = Path(__file__).resolve().parent
 SECOND = {"loihi-like": ("loihi-sanafe",)}  # energy tables beside the profile's own
 INTEGER = "45nm-integer"  # the energy table that all chips are compared by
 UNUSED = "An option of reproduce.py, without effect here."
+SELECTS = "An option of reproduce.py: with it, nothing is done here."
 Job = dict[str, Any]
 
 app = typer.Typer(add_completion=False)
@@ -73,9 +77,10 @@ def key(values: Any) -> str:
 
 @dataclass(frozen=True)
 class Net:
-    """A trained net, its data, and its own predictions for the test images, in float32."""
+    """A trained net, its data, and its own predictions for the test images, in float32; the sessions that trained it."""
 
     trained: train.Trained
+    sessions: tuple[dict[str, Any], ...]
     images: data.Dataset
     test: data.Dataset
     predictions: NDArray[np.int64]
@@ -86,9 +91,9 @@ def prepare(settings: dict[str, Any], folder: Path, root: str | None) -> Net:
     config = train.Config.from_dict(settings)
     images, test = (data.load(config.data, root=root, train=part) for part in (True, False))
     place = folder / "nets" / key(config.to_dict())
-    train.fit(config, directory=place, datasets=(images, test), progress=False)
+    result = fit(config, place, (images, test))
     trained = train.load_model(place)
-    return Net(trained, images, test, float_predictions(trained.model, test.images, trained.normalize))
+    return Net(trained, result.sessions, images, test, float_predictions(trained.model, test.images, trained.normalize))
 
 
 def measure(job: Job, net: Net) -> Job:
@@ -116,7 +121,21 @@ def measure(job: Job, net: Net) -> Job:
     core.run(times)
     return {**job, "summary": report.summary(), "energy": json.loads(report.to_json())["energy"], "tables": tables,
             "seconds": time.perf_counter() - began, "images": len(test), "tuning_seconds": tuning,
-            "provenance": report.origin}  # fmt: skip
+            "settings": net.trained.config.to_dict(), "sessions": list(net.sessions),
+            "provenance": {**report.origin, "commit": _provenance.commit(HERE.parent, (".", ":!paper/results"))},
+            }  # fmt: skip
+
+
+def read(path: Path, job: Job) -> Job | None:
+    """The record of a job; None where there is none, or one that is damaged or of other settings."""
+    try:
+        record: Job = json.loads(path.read_text(encoding="utf-8"))
+        same = all(record[name] == value for name, value in job.items())
+        settings = record.get("settings", job["config"])  # a record of an older version has no others
+        same = same and train.Config.from_dict(settings) == train.Config.from_dict(job["config"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return record if same else None
 
 
 @app.command()
@@ -128,10 +147,10 @@ def main(
     keep: Annotated[
         bool, typer.Option("--keep", help="Count records that came with the repository; else they are made anew.")
     ] = False,
-    only: Annotated[list[str] | None, typer.Option(help=UNUSED)] = None,
-    setup: Annotated[list[str] | None, typer.Option(help=UNUSED)] = None,
-    row: Annotated[list[str] | None, typer.Option(help=UNUSED)] = None,
-    seed: Annotated[list[int] | None, typer.Option(help=UNUSED)] = None,
+    only: Annotated[list[str] | None, typer.Option(help=SELECTS)] = None,
+    setup: Annotated[list[str] | None, typer.Option(help=SELECTS)] = None,
+    row: Annotated[list[str] | None, typer.Option(help=SELECTS)] = None,
+    seed: Annotated[list[int] | None, typer.Option(help=SELECTS)] = None,
     executor: Annotated[str | None, typer.Option(help=UNUSED)] = None,
     address: Annotated[str | None, typer.Option(help=UNUSED)] = None,
     workers: Annotated[int | None, typer.Option(help=UNUSED)] = None,
@@ -144,15 +163,17 @@ def main(
         user_root(data_root)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    if only or setup or row or seed:
+        typer.echo("The emulator's tables are left as they are: runs of the reproduction were chosen.", err=True)
+        return
     folder = (results or HERE / "results") / profile / "emulator"
     records = {name: folder / "records" / f"{name}.json" for name in todo}
-    found = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in records.items() if path.is_file()}
+    found = {name: record for name, job in todo.items() if (record := read(records[name], job)) is not None}
     if not (keep or report_only):
         found = {name: record for name, record in found.items() if made_here(record, folder)}
     reasons = {} if report_only else _run(todo, records, found, folder, data_root)
     missing = {name: reasons.get(name, "no record yet") for name in todo if name not in found}
-    made = [found[name] for name in todo if name in found]
-    typer.echo(f"report: {write(folder, made, missing)}")
+    typer.echo(f"report: {write(folder, todo, found, missing)}")
     if missing:
         typer.echo(f"{len(missing)} of {len(todo)} runs are missing; the report says why.", err=True)
         raise typer.Exit(NOT_RUN)
@@ -172,6 +193,10 @@ def _run(
         except data.NotAvailable as error:
             typer.echo(f"not run: {error}", err=True)
             net, absent[settings["data"]] = None, str(error)
+        except Exception as error:  # one net stops no other
+            traceback.print_exc()
+            reasons |= dict.fromkeys(names, f"training failed: {type(error).__name__}: {error}")
+            continue
         if net is None:
             reasons |= dict.fromkeys(names, absent[settings["data"]])
             continue
@@ -183,6 +208,10 @@ def _run(
             except em.CannotQuantize as error:
                 typer.echo(f"not run: {told}: {error}", err=True)
                 reasons[name] = str(error)
+                continue
+            except Exception as error:  # one run stops no other
+                traceback.print_exc()
+                reasons[name] = f"failed: {type(error).__name__}: {error}"
                 continue
             write_text(records[name], json.dumps(record, indent=1) + "\n")
             found[name] = record

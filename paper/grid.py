@@ -155,7 +155,8 @@ def _conditions(
 
     Settings come from the profile, the setup, the experiment in the profile (`set`), the row, and the profile's entry
     for this row (`rows`, by label), and the setup's entry for it; the later one wins.
-    `learning_rates`: by setup, the `values` among which every row's rate is chosen, and what differs in the trials (`set`).
+    `learning_rates`: by setup, the `values` among which every row's rate is chosen, in place of any other `lr`, and what
+    differs in the trials (`set`).
     """
     unknown = set(asked) - _ENTRIES
     if unknown:
@@ -173,12 +174,14 @@ def _conditions(
             raise ValueError(f"[{name}] asks for the setup {setup!r}, which is not defined")
         for row in _rows(experiment, asked):
             values = {**settings, **setups[setup].settings, **asked.get("set", {}), **row.get("set", {})}
+            extra = own.get(row["label"], {}) | setups[setup].rows.get(row["label"], {})
             trials: tuple[Run, ...] = ()
             if setup in rates:
+                values |= {field: value for field, value in extra.items() if field != "lr"}
                 trials = _trials(values, rates[setup], f"[{name}.learning_rates.{setup}]")
                 values["lr"] = trials[0].lr
             else:
-                values |= own.get(row["label"], {}) | setups[setup].rows.get(row["label"], {})
+                values |= extra
             made = tuple(Run.of({**values, "seed": seed}) for seed in asked.get("seeds", seeds))
             group, value = row.get("group", ""), row.get("value")
             conditions.append(Condition(name, setup, row["label"], group, value, made, setups[setup].large, trials))

@@ -56,11 +56,12 @@ def image_folder(run: Run, root: str | None) -> Path:
 
 
 def _record(task: Task) -> dict[str, Any]:
+    """The record of a run. What it says of commit, versions and machine is of its last session; `sessions` has them all."""
     run, began, worked = task.run, time.perf_counter(), time.process_time()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     torch.set_num_threads(task.threads)
     datasets = (load(run, task.data, train=True), load(run, task.data, train=False))
-    result = _fit(task, datasets)
+    result = fit(run.config, task.workplace, datasets)
     trained = training.load_model(task.workplace)
     results: dict[str, Any] = {
         "parameters": result.parameters,
@@ -83,12 +84,13 @@ def _record(task: Task) -> dict[str, Any]:
         "timing": {
             "started": started,
             "seconds": round(max(extra, result.seconds), 3),
-            "cpu_seconds": round(time.process_time() - worked, 3),
+            "cpu_seconds": round(time.process_time() - worked, 3) if len(result.sessions) == 1 else None,
             "epochs": [round(epoch.seconds, 3) for epoch in result.history],
             "peak_mb": round(result.peak_memory / 1e6, 1),
         },
         "provenance": {
             "commit": None,
+            "sessions": list(result.sessions),
             "versions": _provenance.versions(PACKAGES),
             "machine": _provenance.machine(),
             "backend": backend(),
@@ -103,13 +105,13 @@ def backend() -> str:
     return f"C++, {cpu['processor']} {cpu['instruction_set']}, {cpu['lanes']} lanes"
 
 
-def _fit(task: Task, datasets: tuple[data.Dataset, data.Dataset]) -> training.Result:
+def fit(config: training.Config, folder: Path, datasets: tuple[data.Dataset, data.Dataset]) -> training.Result:
     """Train, or resume from the checkpoint of an earlier session; a checkpoint that cannot be used is dropped."""
-    arguments: dict[str, Any] = {"directory": task.workplace, "datasets": datasets, "progress": False}
+    arguments: dict[str, Any] = {"directory": folder, "datasets": datasets, "progress": False}
     try:
-        return training.fit(task.run.config, **arguments)
+        return training.fit(config, **arguments)
     except training.BadCheckpoint:
-        return training.fit(task.run.config, resume=False, **arguments)
+        return training.fit(config, resume=False, **arguments)
 
 
 def _images(last: training.Epoch) -> dict[str, int]:

@@ -127,8 +127,15 @@ def row(condition: Condition, store: Store, profile: Profile) -> dict[str, Any]:
 
 
 def commits(found: Sequence[Record]) -> str:
-    """The commits that records come from, seven digits of each, in the order of seeds: "0123abc, 4567def"."""
-    names = [record["provenance"]["commit"] or "not in git" for record in found]
+    """The commits that records come from, seven digits of each, in the order of seeds: "0123abc, 4567def".
+
+    A run that was resumed has those of all its sessions.
+    """
+    names: list[str] = []
+    for record in found:
+        provenance = record["provenance"]
+        names += [session["commit"] for session in provenance.get("sessions", ()) if session["commit"]]
+        names.append(provenance["commit"] or "not in git")
     short = [name[:7] + ("-dirty" if name.endswith("-dirty") else "") if name[:7].isalnum() else name for name in names]
     return ", ".join(dict.fromkeys(short))
 

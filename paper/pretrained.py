@@ -42,7 +42,9 @@ def main(
     data_root: Annotated[str | None, typer.Option("--data", help="Folder with the data sets.")] = None,
     only: Annotated[list[str] | None, typer.Option(help=f"These nets only: {', '.join(NETS)}.")] = None,
     profile: Annotated[str, typer.Option(help=f"Whose settings: {', '.join(grid.PROFILES)}.")] = "paper",
-    to: Annotated[Path, typer.Option(help="Folder for the nets.")] = FOLDER,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder for the nets; for the profile paper by default the package.")
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Train nothing; compare the page with the records.")] = False,
 ) -> None:
     """Train what is not trained yet, and write every net with its record, and the table of docs/howto/pretrained.md."""
@@ -51,6 +53,12 @@ def main(
     try:
         if results is None:
             raise ValueError("--results must be given")
+        if to is None:
+            if profile != "paper":
+                raise ValueError(
+                    f"--to must be given for the profile {profile}: the package holds nets of the profile paper"
+                )
+            to = FOLDER
         for name in only or ():
             one_of("--only", name, NETS)
         user_root(data_root)
@@ -61,7 +69,11 @@ def main(
     for name, run in runs.items():
         try:
             result = train.fit(run.config, directory=results / name, root=data_root)
-            found = ship(name, train.load_model(results / name), result, origin, to, data_root)
+            asked = f"--results DIR --only {name}" + ("" if profile == "paper" else f" --profile {profile}")
+            command = f"python paper/pretrained.py {asked}"
+            found = ship(
+                name, train.load_model(results / name), result, {"written": origin, "command": command}, to, data_root
+            )
         except data.NotAvailable as error:
             missing.append(name)
             typer.echo(f"{name}: not made, {error}", err=True)
@@ -115,7 +127,7 @@ def ship(
 ) -> dict[str, Any]:
     """Write a trained net and its record into `folder`; returns the record. What is there already of this net is kept.
 
-    origin: what the record says of its own making (`_provenance.record`).
+    origin: what the record says of its own making.
 
     Raises ValueError for a net that float16 cannot hold, or that is not out of a config of `models.build`.
     """
@@ -163,8 +175,7 @@ def ship(
         "bytes": len(raw),
         "sha256": sha256(raw),
         "sessions": list(result.sessions),
-        "written": origin,
-        "command": f"python paper/pretrained.py --results DIR --only {name}",
+        **origin,
     }
     write_atomic(folder / f"{name}.safetensors", raw)
     write_json(folder / f"{name}.json", record)

@@ -6,6 +6,7 @@ Exit status: 0 where everything that was asked for was run, 3 where some were no
 """
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from paper.cost import cost
 from paper.execute.dask import Dask
 from paper.execute.local import Local
 from paper.execute.outcome import Executor
+from paper.figures import FIGURES
 from paper.job import train
 from paper.progress import Progress, several
 from paper.records import Store
@@ -47,7 +49,10 @@ def main(
     executor: Annotated[str, typer.Option(help="Where runs go: local or dask.")] = "local",
     address: Annotated[str | None, typer.Option(help="Scheduler of a running dask.distributed cluster.")] = None,
     workers: Annotated[
-        int, typer.Option(help="Local worker processes; -1: one per core; 0: run in this process.")
+        int,
+        typer.Option(
+            help="Local worker processes, a run with two threads counts as two; -1: one per core; 0: run in this process."
+        ),
     ] = -1,
     results: Annotated[Path | None, typer.Option(help="Folder for results; by default paper/results.")] = None,
     large: Annotated[
@@ -100,7 +105,7 @@ def main(
         large_runs = grid.runs([condition for condition in chosen.conditions if condition.large])
         store.save_missing_reasons(grid.runs(chosen.conditions), large_runs)
     conditions = session.choose(chosen, wanted)
-    report = session.write(chosen, store, pictures)
+    report = session.write(chosen, store, pictures, log)
     log(f"report: {report}")
     big = {run for condition in conditions if condition.large for run in condition.needed} if not large else set()
     lacking = [run for run in grid.runs(conditions) if store.get(run) is None and run not in big]
@@ -118,19 +123,27 @@ def _profile(name: str) -> str:
 
 def _executor(name: str, address: str | None, workers: int) -> Executor:
     if name == "local":
+        if address is not None:
+            raise ValueError("--address needs --executor dask")
         return Local(cores() if workers < 0 else workers)
     if name != "dask":
         raise ValueError(f"--executor must be local or dask, got {name!r}")
     if address is None:
         raise ValueError("--executor dask needs --address, such as tcp://10.0.0.1:8786")
+    if workers >= 0:
+        raise ValueError("--workers is the number of local processes; with --executor dask the cluster has its own")
     return Dask(address)
 
 
 def _pictures(texts: list[str]) -> dict[str, Path]:
     pairs = [text.partition("=") for text in texts]
-    for name, equals, path in pairs:
+    for text, (name, equals, path) in zip(texts, pairs, strict=True):
         if not (name and equals and path):
-            raise ValueError(f"--png must be NAME=FILE, got {name!r}")
+            raise ValueError(f"--png must be NAME=FILE, got {text!r}")
+        one_of("--png", name, FIGURES)
+    twice = [name for name, count in Counter(name for name, _, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"--png must name each figure once, got {twice[0]!r} again")
     return {name: Path(path) for name, _, path in pairs}
 
 

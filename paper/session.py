@@ -1,7 +1,7 @@
 """One session: what is to be run, running it, and everything that is made from the records."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,14 +85,14 @@ def plan(
     needed = [run for run in runs([*able, *first]) if store.get(run) is None]
     big = {run for condition in conditions if condition.large for run in condition.needed}
     unasked = tuple(run for run in needed if run in big and not large)
-    reasons: dict[str, MissingReason | None] = {}
+    reasons: dict[tuple[str, bool], MissingReason | None] = {}  # by data set, and whether it may be fetched
     pending, absent = [], []
     for run in needed:
         asked = run not in unasked
-        name = run.source
-        if name not in reasons:
-            reasons[name] = _look_for(run, folder, asked, log)
-        reason = reasons[name]
+        place = (run.source, asked)
+        if place not in reasons:
+            reasons[place] = _look_for(run, folder, asked, log)
+        reason = reasons[place]
         if reason is not None:
             store.note_missing(run, reason)
             if asked:
@@ -157,7 +157,9 @@ def execute(
         progress.finished(outcome)
 
 
-def write(profile: Profile, store: Store, png: dict[str, Path] | None = None) -> Path:
+def write(
+    profile: Profile, store: Store, png: Mapping[str, Path] | None = None, log: Callable[[str], None] = print
+) -> Path:
     """Write all tables, figures and the report into the store's folder; `png` names figures to write as PNG besides."""
     made = tables(profile, store)
     drawn = figures(profile, store)
@@ -169,11 +171,12 @@ def write(profile: Profile, store: Store, png: dict[str, Path] | None = None) ->
     for item in drawn:
         write_text(store.folder / "figures" / f"{item.name}.svg", item.svg)
     report = page(profile, store, made, drawn).write(store.folder / "report.html")
+    there = {item.name: item for item in drawn}
     for name, path in (png or {}).items():
-        found = [item for item in drawn if item.name == name]
-        if not found:
-            raise ValueError(
-                f"there is no figure {name!r} to write as PNG; there are {', '.join(i.name for i in drawn)}"
+        if name in there:
+            write_png(there[name].figure, path)
+        else:
+            log(
+                f"{path} is not written: there are no records for the figure {name}; it has {', '.join(there) or 'none'}"
             )
-        write_png(found[0].figure, path)
     return report

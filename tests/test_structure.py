@@ -237,3 +237,27 @@ def test_report_stands_alone() -> None:
 def test_files_are_short() -> None:
     assert len(SOURCES) > 50
     assert {str(p.relative_to(ROOT)): n for p in SOURCES if (n := len(p.read_text().splitlines())) >= 300} == {}
+
+
+def test_every_name_that_a_module_offers_is_there() -> None:
+    """The names of `__all__`, in all Python code of the repository."""
+    wrong = []
+    for path in [
+        path for folder in ("python", "paper", "benchmarks", "tools") for path in (ROOT / folder).rglob("*.py")
+    ]:
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        there, offered = set(), []
+        for node in (inner for top in body for inner in ast.walk(top)):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                there |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+            elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                there.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                there.add(node.id)
+        for top in body:
+            if isinstance(top, ast.Assign) and isinstance(top.targets[0], ast.Name) and top.targets[0].id == "__all__":
+                offered = [each.value for each in ast.walk(top.value) if isinstance(each, ast.Constant)]
+        folder = path.parent if path.name == "__init__.py" else path.with_suffix("")
+        there |= {part.stem for part in folder.glob("*")} if folder.is_dir() else set()
+        wrong += [f"{path.relative_to(ROOT)}: {name}" for name in offered if name not in there]
+    assert not wrong

@@ -38,10 +38,12 @@ LINE = 32
 def measure(session: Session) -> None:
     """The peaks of the machine, then one cell per net, layer, number of steps, and kernel."""
     record = session.record("limit")
-    levels = caches()
-    session.log("limit: peaks of the machine")
-    peaks = probe.limits(session.threads, levels)
-    record.add(PEAKS, peaks=peaks, caches=levels)
+    machine = record.get(PEAKS)  # a session that is resumed keeps the peaks that its cells have their limits from
+    if machine is None:
+        session.log("limit: peaks of the machine")
+        machine = {"peaks": probe.limits(session.threads, caches()), "caches": caches()}
+        record.add(PEAKS, **machine)
+    peaks, levels = machine["peaks"], machine["caches"]
     for workload in WORKLOADS if session.full else WORKLOADS[:2]:
         for steps in workload.steps if session.full else (8,):
             session.log(f"limit {workload.name} T={steps}")

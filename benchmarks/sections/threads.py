@@ -27,7 +27,9 @@ def measure(session: Session) -> None:
             if not record.has(cell):
                 session.log(f"threads {cell}")
                 sides = {str(n): _with_threads(n, _call(workload, kind)) for n in (1, session.threads)}
-                record.add(cell, work=workload.name, kind=kind, steps=8, times=timed(session.alternate(sides)))
+                times = timed(session.alternate(sides))
+                torch.set_num_threads(session.threads)  # what the record says of its origin, not the last side's
+                record.add(cell, work=workload.name, kind=kind, steps=8, times=times)
     if not record.has("pools"):
         session.log("threads pools")
         record.add("pools", work=CNN.name, kind="pools", steps=8, times=timed(_pools(session)))

@@ -3,7 +3,8 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
@@ -14,8 +15,10 @@ ATTEMPTS = 3
 
 
 class Local:
-    """`workers` processes on this machine; with 0, the tasks run in this process.
+    """`workers` processes on this machine, less where a task has several threads; with 0, the tasks run in this process.
 
+    Each worker stands for one core: tasks run side by side while their threads are at most `workers`, and one that has more
+    runs alone.
     Where a worker dies (killed, out of memory), the tasks that were running are repeated; a task fails when its worker
     dies the third time. What a task had saved in its workplace is still there for the next attempt.
     """
@@ -50,10 +53,11 @@ class Local:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(self.workers, context, _watch_parent) as pool:
             under_way: dict[Future[Outcome], Task] = {}
-            queue = iter(list(waiting))
+            queue = deque(waiting)
             try:
                 while True:
-                    while len(under_way) < self.workers and (task := next(queue, None)) is not None:
+                    while queue and self._has_room(queue[0], under_way.values()):
+                        task = queue.popleft()
                         under_way[pool.submit(job, task)] = task
                     if not under_way:
                         return
@@ -68,6 +72,9 @@ class Local:
                 for process in list((pool._processes or {}).values()):
                     process.terminate()
                 raise
+
+    def _has_room(self, task: Task, under_way: Collection[Task]) -> bool:
+        return not under_way or sum(other.threads for other in under_way) + task.threads <= self.workers
 
 
 def _watch_parent() -> None:

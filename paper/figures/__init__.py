@@ -32,4 +32,4 @@ def figures(profile: Profile, store: Store) -> list[NamedFigure]:
     return [drawn for drawn in made if drawn is not None]
 
 
-__all__ = ["FIGURES", "Drawn", "figures"]
+__all__ = ["FIGURES", "NamedFigure", "figures"]

@@ -8,6 +8,7 @@ from firstspike.report.tables import MISSING
 from .. import published
 from ..grid import Condition, Profile
 from ..intervals import paired
+from ..job import COUNTED
 from ..measures import MEASURES, by_seed, frame
 from ..records import Store
 from .table import ACCURACY, BEST, DECISION, SEEDS, SETUP, SILENT, Table, rules, spread
@@ -107,7 +108,8 @@ def pooling(profile: Profile, store: Store) -> Table:
         Column("epoch_seconds", "seconds per epoch", spread("epoch_seconds", 1)),
     )
     note = (
-        "Additions are events times their fan-out. With average pooling every event of the unpooled map enters the "
+        f"Additions are events times their fan-out, of the first {COUNTED:,} test images; spikes per neuron are of all. "
+        "Seconds are of training alone. With average pooling every event of the unpooled map enters the "
         "next layer; with the earliest spike one event per window does; with max pooling a window may send several, "
         "and the net is no longer a single-spike net."
     )

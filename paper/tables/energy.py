@@ -4,6 +4,7 @@ from firstspike.report import Column
 
 from .. import published
 from ..grid import Profile
+from ..job import COUNTED
 from ..measures import frame
 from ..records import Store
 from .table import SETUP, Table, result, rules, spread
@@ -27,7 +28,7 @@ def energy(profile: Profile, store: Store) -> Table:
         f"Energy of arithmetic alone: {constants['add']} pJ per addition, {constants['mac']} pJ per multiply-accumulate "
         f"({constants['name']}) [{constants['tag']}]. It leaves out memory, which costs more than the arithmetic on "
         "real hardware, so it compares counts and predicts no chip. Direct coding multiplies in the first layer, "
-        "once per sample. Membrane updates (neurons times T, an addition each) are what a chip with a clock pays; an "
-        "event-driven one does not."
+        f"once per sample. Spikes per neuron are of all test images, the counts of the first {COUNTED:,}. "
+        "Membrane updates (neurons times T, an addition each) are what a chip with a clock pays; an event-driven one does not."
     )
     return Table("energy", "Work and arithmetic energy per sample.", raw, columns, note, rules(raw, "setup"))

@@ -30,7 +30,7 @@ def speed(profile: Profile, store: Store) -> Table:
     )
     note = (
         f"The first epoch with an accuracy of at least {target:g} %, on images held out where there are any, else test; "
-        "a dash where not every seed gets there."
+        "a dash where not every seed gets there. Seconds are of training alone."
     )
     return Table(
         "speed",

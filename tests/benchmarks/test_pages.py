@@ -154,6 +154,7 @@ def test_an_unknown_work_is_named():
         workload_named("nope")
 
 
+@pytest.mark.usefixtures("committed_records")
 def test_the_documents_of_this_repository_agree_with_their_records():
     folder = records.RESULTS / "full"
     places = 0

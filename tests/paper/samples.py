@@ -117,6 +117,7 @@ def record(seed: int = 0, accuracy: float = 90.0, **test: object) -> dict:
         },
         "provenance": {
             "commit": "abc",
+            "sessions": [],
             "versions": {"torch": "2"},
             "machine": {"cpu": "a", "cores": 2, "system": "Linux"},
             "backend": "torch",

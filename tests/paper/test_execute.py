@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,29 @@ def test_a_task_that_kills_every_worker_fails_and_the_others_do_not(tmp_path):
     assert outcomes[1].record is None and outcomes[1].reason == "failed: its worker died"
     assert outcomes[0].record is not None and outcomes[2].record is not None
     assert visits(tmp_path)["s1"] == 3
+
+
+def timed_job(task):
+    began = time.time()
+    time.sleep(0.5)
+    task.workplace.mkdir(parents=True)
+    (task.workplace / "times").write_text(f"{began} {time.time()}")
+    return quick_job(task)
+
+
+@pytest.mark.slow
+def test_tasks_with_several_threads_do_not_run_side_by_side(tmp_path):
+    two = [replace(task, threads=2) for task in tasks(tmp_path, 2)]
+    assert len(list(Local(2)(timed_job, two))) == 2
+    (_, first), (second, _) = sorted(tuple(map(float, path.read_text().split())) for path in tmp_path.glob("*/times"))
+    assert first <= second
+
+
+def test_a_worker_stands_for_one_core():
+    one, two = (Task(Run.of({"data": "digits", "spec": "64-10"}), Path(), threads=count) for count in (1, 2))
+    local = Local(3)
+    assert local._has_room(two, [one]) and not local._has_room(two, [two])
+    assert Local(1)._has_room(two, []) and not Local(1)._has_room(one, [one])
 
 
 def sleeping_job(task):

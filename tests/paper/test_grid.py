@@ -110,6 +110,17 @@ def test_each_row_gets_the_rate_that_is_best_on_images_held_out(tmp_path):
     assert len(grid.runs([one])) == 5
 
 
+def test_rows_with_rates_to_choose_keep_their_other_settings(tmp_path):
+    """A row's own `lr` gives way to the one that is chosen; the setup's entry wins over the profile's."""
+    rows = 'rows = { "none of the five" = { lr = 0.25, dropout = 0.5 } }'
+    own = '[table4.rows]\n"none of the five" = { steps = 3, dropout = 0.25 }\n'
+    text = PROFILE.replace("[setup.cnn]", f"[setup.cnn]\n{rows}", 1).replace("[pooling]", f"{own}{TRIALS}\n[pooling]")
+    first, second, *_ = profile(tmp_path, text).of("table4")
+    assert {(run.steps, run.dropout) for run in first.needed} == {(3, 0.5)}
+    assert [run.lr for run in first.trials] == [0.001, 0.004, 0.016]
+    assert all(run.steps != 3 and run.dropout == 0 for run in second.needed)
+
+
 def test_trials_need_images_held_out(tmp_path):
     text = PROFILE.replace("[pooling]", f"{TRIALS.replace(', validation = 50', '')}\n[pooling]")
     with pytest.raises(

@@ -101,6 +101,15 @@ def test_failures_are_outcomes(made_up, tmp_path, monkeypatch, capsys):
     assert outcome.reason == "not run: no data" and "Bring it." in outcome.how
 
 
+def test_the_record_of_a_resumed_run_has_all_its_sessions(made_up, tmp_path):
+    work = task(tmp_path, epochs=2)
+    once = job.train(work).record
+    assert once is not None and len(once["provenance"]["sessions"]) == 1 and once["timing"]["cpu_seconds"] > 0
+    again = job.train(Task(Run.of({**work.run.to_dict(), "epochs": 3}), tmp_path)).record
+    assert again is not None and [each["first_epoch"] for each in again["provenance"]["sessions"]] == [1, 3]
+    assert again["timing"]["cpu_seconds"] is None  # of the last session alone it would say too little
+
+
 def test_a_damaged_checkpoint_is_dropped(made_up, tmp_path):
     (tmp_path / "checkpoint.json").write_text('{\n "program": "firstspike",\n "format": 2,')
     outcome = job.train(task(tmp_path, epochs=1))

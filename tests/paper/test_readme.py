@@ -49,6 +49,7 @@ def test_check_fails_until_it_is_written(tmp_path):
     assert CliRunner().invoke(readme.app, [*arguments, "--check"]).exit_code == 0
 
 
+@pytest.mark.usefixtures("committed_records")
 def test_the_readme_of_this_repository_agrees_with_its_records():
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -135,6 +135,22 @@ def test_data_of_runs_that_were_not_asked_for_are_not_complained_about(tiny, tmp
     assert asked.exit_code == 3 and "not available" in asked.output
 
 
+def test_data_of_asked_runs_are_fetched_also_where_a_large_setup_has_the_same(tmp_path, monkeypatch):
+    text = PROFILE.replace('data = "digits"', 'data = "mnist"\nlarge = true')  # the first setup; the other is not large
+    fetched = []
+
+    def load(name, *, root, train, download):
+        fetched.append(download)
+        if not download:
+            raise data.NotAvailable(name, ["not in the cache"], "Put it there.")
+
+    monkeypatch.setattr(session.data, "load", load)
+    store = Store(tmp_path / "results")
+    plan = session.plan(profile(tmp_path, text).of("table1"), store, None, False, print)
+    assert fetched == [False, True, True] and len(plan.unasked) == len(plan.pending) == 6 and not plan.absent
+    assert all(store.missing_reason(run).reason == "not run yet" for run in plan.pending)
+
+
 def test_trials_come_first_and_failures_are_not_tried_twice(tiny, tmp_path, monkeypatch):
     run, store = tiny
     trials = "[table4.learning_rates.small]\nvalues = [0.001, 0.004]\nset = { seed = 7, validation = 50 }\n"
@@ -172,7 +188,15 @@ def test_trials_come_first_and_failures_are_not_tried_twice(tiny, tmp_path, monk
         (["--only", "encoder", "--seed", "9"], "no seed 9 among the chosen runs; it has [0, 1]"),
         (["--executor", "slurm"], "--executor must be local or dask, got 'slurm'"),
         (["--executor", "dask"], "needs --address"),
+        (
+            ["--executor", "dask", "--address", "tcp://x:1", "--workers", "2"],
+            "--workers is the number of local processes",
+        ),
+        (["--address", "tcp://x:1"], "--address needs --executor dask"),
         (["--png", "accuracy"], "--png must be NAME=FILE, got 'accuracy'"),
+        (["--png", "=x.png"], "--png must be NAME=FILE, got '=x.png'"),
+        (["--png", "acuracy=x.png"], "--png must be one of accuracy, currents"),
+        (["--png", "steps=x.png", "--png", "steps=y.png"], "--png must name each figure once, got 'steps' again"),
         (["--data", "no/such/folder"], "root must name an existing folder, got 'no/such/folder'"),
     ],
 )
@@ -186,6 +210,9 @@ def test_a_figure_as_png(tiny, tmp_path):
     run, _ = tiny
     assert run("--only", "steps", "--png", f"steps={tmp_path / 'x.png'}").exit_code == 0
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
+    done = run("--only", "steps", "--png", f"decisions={tmp_path / 'y.png'}")
+    assert done.exit_code == 0 and "is not written: there are no records for the figure decisions" in done.output
+    assert not (tmp_path / "y.png").exists()
 
 
 def command(folder, *arguments):

@@ -50,6 +50,8 @@ def test_table1_names_every_commit_of_a_row(made):
     assert shown["commit"].tolist() == ["0123456, fedcba9-dirty", "–", "–", "–"]
     assert shown["ReLU, commit"].tolist() == ["–"] * 4
     assert commits([{"provenance": {"commit": None}}]) == "not in git"
+    resumed = {"commit": "b" * 40, "sessions": [{"commit": "a" * 40}, {"commit": None}, {"commit": "b" * 40}]}
+    assert commits([{"provenance": resumed}]) == "aaaaaaa, bbbbbbb"
 
 
 def test_a_missing_condition_says_why_and_a_partial_one_how_many(made):
