@@ -131,7 +131,7 @@ def read(path: Path, job: Job) -> Job | None:
     try:
         record: Job = json.loads(path.read_text(encoding="utf-8"))
         same = all(record[name] == value for name, value in job.items())
-        settings = record.get("settings", job["config"])  # a record of an older version has no others
+        settings = record["settings"] if "settings" in record else job["config"]  # older records have no others
         same = same and train.Config.from_dict(settings) == train.Config.from_dict(job["config"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

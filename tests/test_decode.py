@@ -183,3 +183,11 @@ def test_an_overshoot_that_is_no_number_is_refused(value: float) -> None:
     spikes = SpikeTimes(torch.zeros(1, 3, dtype=torch.uint8), 4)
     with pytest.raises(ValueError, match=r"overshoot must be finite, got (nan|inf) at \(0, 1\)"):
         decode.first_spike(spikes, torch.tensor([[0.0, value, 1.0]]))
+
+
+def test_nan_is_the_smallest_overshoot_where_nothing_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on CUDA."""
+    monkeypatch.setattr("firstspike._checks.finite", lambda name, value: None)
+    out, nan = spikes([[1, 1, 0], [1, 1, 3], [1, 1, 3]], 4), float("nan")
+    over = torch.tensor([[nan, 1.0, nan], [nan, -5.0, 9.0], [nan, nan, 9.0]])
+    assert decode.first_spike(out, over).tolist() == [2, 1, 0]

@@ -99,3 +99,9 @@ def test_the_page_on_energy_has_every_key():
     table = page.partition("| key | unit | meaning |")[2].partition("\n\n")[0]
     listed = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split(" | ")[0])]
     assert sorted(listed) == sorted(field.name for field in dataclasses.fields(energy.EnergyTable))
+
+
+def test_an_operation_of_a_convolution_has_its_own_figure_where_there_is_one():
+    finer, plain = energy.load("loihi-sanafe"), energy.load("45nm-integer")
+    assert (finer.operation_pj(convolution=True), finer.operation_pj(convolution=False)) == (24.0, 35.5)
+    assert plain.operation_pj(convolution=True) == plain.operation_pj(convolution=False) == 1.35

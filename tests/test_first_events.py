@@ -54,6 +54,36 @@ def test_against_a_loop(time: str, polarity: str) -> None:
     assert np.array_equal(spikes.times.numpy(), expected)
 
 
+ORIGIN = 1_700_000_000_000_000_000  # nanoseconds since 1970: a float counts them in steps of 256
+
+
+@pytest.mark.parametrize("window", [None, 700, (200, 700)])
+def test_the_origin_of_integer_times_does_not_count(window: Any) -> None:
+    draw = np.random.default_rng(0)
+    rows = zip(*(draw.integers(0, most, 300) for most in (9, 7, 1000, 2)), strict=True)
+    events = array(*rows)
+    expected = encode.first_events(events, (9, 7, 2), 16, window)
+    events["t"] += ORIGIN
+    moved = tuple(np.int64(edge + ORIGIN) for edge in window) if isinstance(window, tuple) else window
+    assert expected.count() > 50
+    assert torch.equal(encode.first_events(events, (9, 7, 2), 16, moved).times, expected.times)
+
+
+@pytest.mark.parametrize(
+    ("t", "window", "step"),
+    [
+        (ORIGIN, (0, 2 * ORIGIN), 8),
+        (ORIGIN - 1, (0, 2 * ORIGIN), 7),
+        (1, (0.75, 1.25), 8),
+        (0, (-(10**30), 10**30), 8),
+        (2**63 - 1, (2**63 - 1, 2**63), 0),
+    ],
+)
+def test_windows_of_any_size_are_exact(t: int, window: Any, step: int) -> None:
+    spikes = encode.first_events(array((0, 0, t, 0)), (1, 1, 1), 16, window)
+    assert spikes.times.flatten().tolist() == [step]
+
+
 def test_no_event_and_one_event() -> None:
     assert encode.first_events(array(), (3, 2, 2), 10).count().item() == 0
     assert encode.first_events(array((1, 1, 7, 0)), (3, 2, 1), 10).times[0, 0, 1, 1] == 0
@@ -77,11 +107,16 @@ def test_from_events_to_scores() -> None:
         ),
         ({"events": array((3, 0, 0, 0))}, ValueError, "events must have x from 0 to 2, got 3 to 3"),
         ({"events": array((0, -1, 0, 0))}, ValueError, "events must have y from 0 to 1, got -1 to -1"),
+        (
+            {"events": np.full(1, 2**63, [("x", "i2"), ("y", "i2"), ("t", "u8"), ("p", "i2")])},
+            ValueError,
+            "events must have t below 2",
+        ),
         ({"sensor_size": (3, 2)}, ValueError, r"sensor_size must be \(width, height, polarities\)"),
         ({"sensor_size": (3, 0, 2)}, ValueError, "sensor_size must be at least 1, got 0"),
         ({"steps": 0}, ValueError, "steps must be from 1 to 254, got 0"),
         ({"window": 0}, ValueError, "window must be a finite number"),
-        ({"window": (5, 5)}, ValueError, "window must end after its beginning, got 5.0 to 5.0"),
+        ({"window": (5, 5)}, ValueError, "window must end after its beginning, got 5 to 5"),
         ({"window": "all"}, TypeError, "window must be a number, got 'all'"),
     ],
 )

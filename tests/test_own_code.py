@@ -10,7 +10,8 @@ from torch.nn.utils import parametrizations, prune
 
 from firstspike import SpikeTimes, emulator, load, models, nir, save
 from firstspike import nn as fs
-from firstspike.inspect import Monitor
+from firstspike._own_code import trained_parameters
+from firstspike.inspect import Monitor, layer_signals
 
 STEPS = 6
 
@@ -249,3 +250,23 @@ def test_a_pruned_net_is_saved_when_its_masks_are_permanent(tmp_path):
         prune.remove(layer, "weight")
     save(net, tmp_path / "net")
     assert torch.equal(load(tmp_path / "net")(x), net(x))
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_gradients_and_names_of_layers_whose_weights_torch_makes(make):
+    net, x, names = make(), torch.rand(5, 16), ["DirectLinear", "TTFSLinear", "Integrate"]
+    with Monitor(net) as seen:
+        net(x).sum().backward()
+    table = seen.table()
+    assert table["kind"].tolist() == names and table["gradient"].notna().all() and table["gradient"].iloc[-1] > 0
+    rows = layer_signals(models.as_net(net), x, torch.tensor([0, 1, 2, 0, 1]))
+    assert [row["layer"] for row in rows] == names and None not in [row["gradient"] for row in rows]
+
+
+def test_the_parameters_that_are_trained():
+    plain, masked, normed = chain(), pruned(), parametrized()
+    assert trained_parameters(plain[1], "weight") == [plain[1].weight]
+    assert trained_parameters(masked[1], "weight") == [masked[1].weight_orig]
+    made = normed[1].parametrizations.weight
+    assert trained_parameters(normed[1], "weight") == [made.original0, made.original1]
+    assert trained_parameters(fs.MembraneReadout(), "weight") == []

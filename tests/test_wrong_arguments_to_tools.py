@@ -64,6 +64,7 @@ def tools(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         ),
         "Normalize": (data.Normalize, {"mean": (0.5,), "std": (1.0,)}),
         "subset": (vectors.subset, {"index": slice(0, 2)}),
+        "Normalize.of": (data.Normalize.of, {"images": floats(2, 1, 2, 2)}),
         "normalize": (data.Normalize(), {"images": floats(2, 1, 2, 2)}),
         "draw": (data.draw, {"dataset": vectors, "count": 3, "generator": None}),
         "split": (data.split, {"dataset": vectors, "validation": 0.5, "generator": None}),

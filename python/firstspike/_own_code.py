@@ -73,6 +73,20 @@ def make_permanent(module: nn.Module) -> None:
             module.register_parameter(name, nn.Parameter(value))
 
 
+def trained_parameters(module: nn.Module, name: str) -> list[nn.Parameter]:
+    """The parameters of which torch's pruning, norms and parametrizations make a module's tensor; of a plain one, itself."""
+    if parametrize.is_parametrized(module, name):
+        made: Any = module.parametrizations
+        return list(made[name].parameters(recurse=False))
+    own = (module._parameters.get(name + ending) for ending in ("", "_orig", "_g", "_v"))
+    return [parameter for parameter in own if parameter is not None]
+
+
+def class_name(module: nn.Module) -> str:
+    """The name of a module's class, of a parametrized one that before torch changed it."""
+    return parametrize.type_before_parametrizations(module).__name__
+
+
 def copy_to_read(net: Module) -> Module:
     """A copy in evaluation whose weights are those that the net's next call would use, and no longer made of others.
 

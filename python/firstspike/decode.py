@@ -116,7 +116,8 @@ def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
 
     spikes: [B, C]. overshoot: float [B, C], see the function of that name. Ties go to the larger overshoot, then to the
     lower index. Where all are silent the same rule decides: the larger membrane, or index 0 where no overshoot is
-    given. Raises ValueError or TypeError naming a bad argument.
+    given. Raises ValueError or TypeError naming a bad argument, an overshoot of NaN or infinity on the CPU among them; on
+    CUDA and where a graph is traced, NaN counts as the smallest overshoot.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[3, 1, 1]], dtype=torch.uint8), steps=4)
@@ -130,7 +131,7 @@ def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
     else:
         rank = _checked_overshoot(overshoot, spikes)
         _checks.finite("overshoot", rank)
-    rank = rank.masked_fill(~first, -torch.inf)
+    rank = rank.masked_fill(~first | rank.isnan(), -torch.inf)
     best = first & (rank == rank.amax(1, keepdim=True))
     index = torch.arange(spikes.shape[1], device=spikes.device)
     return torch.where(best, index, spikes.shape[1]).amin(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import _checks, ops
+from ._fields import own_number
 from .ops.latency import CURVES
 from .spikes import SpikeTimes
 
@@ -72,7 +75,8 @@ def first_events(
     polarity from 0 to P - 1 (or bool); in any order. sensor_size: (W, H, P). steps: T, 1 to 254.
     window: the part of the recording that the T steps divide evenly, in the unit of t: (begin, end), without the end; a number
     is the length from the first event on; None is from the first to the last event, which falls into the last step. Other events
-    are left out. A time becomes floor((t - begin) T / length).
+    are left out. A time becomes floor((t - begin) T / length): exactly for integer times, however large they are, such as
+    nanoseconds since 1970; in float64 for others.
 
     Raises TypeError or ValueError naming a field, a size or a window that does not fit.
 
@@ -91,11 +95,23 @@ def first_events(
     times = np.full((1, polarities, height, width), _checks.SILENT, np.uint8)
     if t.size:
         begin, end = _window(t, window)
-        seen = (t >= begin) & ((t < end) if window is not None else True)
-        step = (t[seen] - begin) * steps // max(end - begin, np.finfo(np.float64).tiny)
-        step = np.clip(step, 0, steps - 1).astype(np.uint8)
-        np.minimum.at(times, (0, p[seen], y[seen], x[seen]), step)
+        low, high = (math.ceil(begin), math.ceil(end)) if t.dtype == np.int64 else (begin, end)
+        seen = (t >= low) & ((t < high) if window is not None else True)
+        np.minimum.at(times, (0, p[seen], y[seen], x[seen]), _steps_of(t[seen], begin, end, steps))
     return SpikeTimes(torch.from_numpy(times), steps)
+
+
+def _steps_of(t: NDArray[Any], begin: Any, end: Any, steps: int) -> NDArray[np.uint8]:
+    """floor((t - begin) T / (end - begin)), at most T - 1, of times from begin to end, which `_window` gave."""
+    if t.dtype == np.int64:
+        # A time is in step s or a later one where it is at least begin + s length / T; a time times T may not fit into 64 bits.
+        length = (end - begin) or Fraction(1)
+        edges = [math.ceil(begin + length * s / steps) for s in range(1, steps)]
+        first, last = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+        within = np.array([max(edge, first) for edge in edges if edge <= last], np.int64)
+        return np.searchsorted(within, t, side="right").astype(np.uint8)
+    step: NDArray[np.float64] = (t - begin) * steps // max(end - begin, np.finfo(np.float64).tiny)
+    return np.clip(step, 0, steps - 1).astype(np.uint8)
 
 
 def _sensor(sensor_size: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -122,6 +138,8 @@ def _fields(events: Any) -> tuple[NDArray[Any], ...]:
         values, kinds = events[name], "iuf" if name == "t" else "iub"
         if values.dtype.kind not in kinds or values.ndim != 1:
             raise TypeError(f"events must have numbers as {name}, got {values.dtype} of shape {values.shape}")
+        if values.dtype == np.uint64 and values.size and values.max() >= 2**63:
+            raise ValueError(f"events must have {name} below 2^63, got {values.max()}")
         found.append(values.astype(np.float64 if values.dtype.kind == "f" else np.int64))
     if not np.isfinite(found[2]).all():
         raise ValueError("events must have finite times")
@@ -129,18 +147,26 @@ def _fields(events: Any) -> tuple[NDArray[Any], ...]:
 
 
 def _window(t: NDArray[Any], window: float | tuple[float, float] | None) -> tuple[Any, Any]:
+    """(begin, end): fractions where the times are integers, with which Python computes exactly, else floats."""
+    number: Any = Fraction if t.dtype == np.int64 else float
     if window is None:
-        return t.min(), t.max()
+        return number(t.min().item()), number(t.max().item())
     if isinstance(window, (tuple, list)):
         if len(window) != 2:
             raise ValueError(f"window must be a length or (begin, end), got {_checks.shown(window)}")
-        begin, end = (_checks.real("window", value) for value in window)
+        begin, end = (number(_exact(value, _checks.real("window", value))) for value in window)
     else:
-        begin = t.min()
-        end = begin + _checks.positive("window", window)
+        begin = number(t.min().item())
+        end = begin + number(_exact(window, _checks.positive("window", window)))
     if not begin < end:
         raise ValueError(f"window must end after its beginning, got {begin} to {end}")
     return begin, end
+
+
+def _exact(value: Any, checked: float) -> int | float:
+    """A number that was checked: an integer as it is, which a float may not hold."""
+    number = value.item() if isinstance(value, Tensor) else own_number(value)
+    return number if isinstance(number, int) else checked
 
 
 def _check_unit_interval(x: Tensor) -> None:

@@ -235,6 +235,10 @@ def test_own_images_are_trained_and_measured(run, tmp_path):
     code, _, err = run("eval", "runs/own")
     assert code == 1 and "name their folder (--images)" in err
     assert run("eval", "runs/own", "--images", "moved")[0] == 0
+    for part in ("train", "test"):
+        (tmp_path / "moved" / part / "dark").rename(tmp_path / "moved" / part / "black")
+    code, _, err = run("eval", "runs/own", "--images", "moved")
+    assert code == 1 and "moved must have the classes of the recorded data, bright, dark, got black, bright" in err
 
 
 MISTAKES = [

@@ -107,6 +107,7 @@ def test_what_does_not_fit_is_said(checkpoint):
         (["--observer", "best"], "--observer must be one of max, mse"),
         (["--profile", "tpu"], "--profile must be one of"),
         (["--energy", "none"], "--energy must be one of"),
+        (["--energy", "45nm-float"] * 2, "--energy must have different names, got 2 of the name '45nm-float'"),
         (["--early-exit"], "--early-exit needs"),
         (["--dataset", "nothing"], "nothing"),
         (["--profile", "odin-like"], "fine-tune with --finetune 1, or drop them with --drop-biases"),
@@ -224,12 +225,12 @@ def test_options_about_images_that_say_nothing_are_refused(program, checkpoint, 
 def test_energy_tables_of_profiles_are_looked_for_before_the_run(checkpoint, program, tmp_path, monkeypatch):
     monkeypatch.setattr("firstspike.emulator.run", lambda *a, **k: pytest.fail("the run began"))
     chip = tmp_path / "chip.toml"
-    chip.write_text(em.profile.load("generic8").replace(energy="gone.toml").to_toml())
+    chip.write_text(replace(em.profile.load("generic8"), energy="gone.toml").to_toml())
     refused = run(checkpoint, "--profile", chip)
     assert refused.exit_code == 1
     assert f"error: --profile {chip}: generic8: energy: energy table must be one of" in refused.output
     made = em.load(program)
-    em.save(replace(made, profile=made.profile.replace(energy="gone.toml")), tmp_path / "p.safetensors")
+    em.save(replace(made, profile=replace(made.profile, energy="gone.toml")), tmp_path / "p.safetensors")
     refused = run(tmp_path / "p.safetensors", "--dataset", "digits")
     assert refused.exit_code == 1
     assert "error: --energy must be given: profile generic8: energy: energy table must be one of" in refused.output

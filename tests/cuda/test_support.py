@@ -115,3 +115,19 @@ def test_too_small_a_capacity_shows_in_every_gradient() -> None:
         functional.linear(SpikeTimes(case.times, STEPS), weight, bias, surrogate=triangle(2.0)).dense().sum().backward()
     assert weight.grad is not None and weight.grad.isnan().all()
     assert bias.grad is not None and bias.grad.isnan().all()
+
+
+@pytest.mark.usefixtures("on_host")
+def test_a_support_without_entries_has_gradients_of_zero() -> None:
+    """Whatever was in the memory of its slopes before; torch fills new memory with NaN where it is deterministic."""
+    weight = torch.full((3, 4), 0.1, requires_grad=True)
+    silent = SpikeTimes(torch.full((2, 4), 255, dtype=torch.uint8), 8)
+    torch.use_deterministic_algorithms(True)
+    try:
+        with _cuda.support_capacity(3):
+            out = functional.linear(silent, weight)
+            out.dense().sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert out._support is not None and int(out._support.offset[-1]) == 0
+    assert weight.grad is not None and torch.equal(weight.grad, torch.zeros(3, 4))

@@ -73,8 +73,43 @@ def test_it_is_a_data_set_of_torch():
     assert torch.equal(torch.stack([label for _, label in made]), made.labels)
     first, _ = torch.utils.data.random_split(made, [2, 4])
     assert first[1][0].shape == (1, 2, 2)
-    with pytest.raises(TypeError, match="index must be a whole number, got slice"):
+    with pytest.raises(TypeError, match=r"index must be an int, got slice.*; subset takes a slice or a tensor"):
         made[1:3]
+
+
+def test_an_index_is_one_number():
+    made = make([0, 1, 2])
+    for index in (True, torch.tensor([0, 1]), torch.tensor(True), 1.0, None):
+        with pytest.raises(TypeError, match="index must be an int, got"):
+            made[index]
+    for index in (3, -4):
+        with pytest.raises(IndexError, match=f"index must be from -3 to 2, got {index}"):
+            made[index]
+    assert [int(made[i][1]) for i in (0, -1, torch.tensor(1))] == [0, 2, 1]
+
+
+def test_data_sets_are_compared_as_objects():
+    made, other = make([0, 1]), make([0, 1])
+    assert made == made and made != other and len({made, other}) == 2
+    assert made.fingerprint() == other.fingerprint()
+
+
+def test_a_generator_of_another_device_is_refused():
+    class Elsewhere(torch.Generator):
+        device = torch.device("cuda", 0)
+
+    for call in (lambda g: data.split(make([0, 1]), validation=1, generator=g),
+                 lambda g: data.draw(make([0, 1]), 1, generator=g)):  # fmt: skip
+        with pytest.raises(ValueError, match="generator must be on the CPU, got one on cuda:0"):
+            call(Elsewhere())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_data_set_on_cuda_is_split_as_on_the_cpu():
+    made = make([0] * 40 + [1] * 40)
+    for mine, there in zip(data.split(made, validation=8), data.split(made.to("cuda"), validation=8), strict=True):
+        assert there.labels.is_cuda and torch.equal(mine.images, there.images.cpu())
+    assert torch.equal(data.draw(made, 6).images, data.draw(made.to("cuda"), 6).images.cpu())
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (6, 2, 4, 5)])

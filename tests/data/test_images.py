@@ -1,6 +1,8 @@
 """Folders of images: classes by name, sizes and modes that differ, parts that are missing, files that are none."""
 
+import struct
 import sys
+import zlib
 
 import pytest
 import torch
@@ -90,6 +92,38 @@ def test_pixels_of_more_than_8_bits(folder, mode):
         data.load_images(folder, train=True)
 
 
+def png_of_16_bits():
+    """An RGB image, which Pillow cannot write."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head, rows = struct.pack(">IIBBBBB", 6, 4, 16, 2, 0, 0, 0), 4 * (b"\0" + 18 * b"\1\2")
+    parts = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(("name", "content"), [("x.png", png_of_16_bits()), ("x.ppm", b"P6 6 4 1000\n" + 72 * b"\1\2")])
+def test_channels_of_16_bits_that_would_be_cut(folder, name, content):
+    (folder / "train" / "cat" / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name} has channels of 16 bits, of which RGB keeps 8; scale it to 8 bits"):
+        data.load_images(folder, train=True)
+
+
+@pytest.mark.parametrize("name", ["x.tif", "x.png", "x.webp"])
+def test_several_pages_or_frames(folder, name):
+    others = [Image.new("L", (6, 4), 50)]
+    Image.new("L", (6, 4), 9).save(folder / "train" / "cat" / name, save_all=True, append_images=others)
+    with pytest.raises(ValueError, match=rf"{name} has 2 pages or frames, of which one alone would be read"):
+        data.load_images(folder, train=True)
+
+
+def test_a_cameras_jpeg_with_a_preview_is_one_image(folder):
+    picture = Image.new("L", (6, 4), 9)
+    picture.save(folder / "train" / "cat" / "x.jpg", format="MPO", save_all=True, append_images=[picture])
+    assert len(data.load_images(folder, train=True)) == 11
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparent_pixels(folder, mode):
     path = folder / "train" / "cat" / "x.png"
@@ -122,6 +156,23 @@ def test_files_that_are_left_out_are_counted(folder, capsys):
     assert (
         "holds 2 files that are left out, as they are no images of a known kind: .gif, .txt" in capsys.readouterr().err
     )
+
+
+def test_hidden_files_and_folders_are_passed_over(folder, capsys):
+    save(folder / "train" / "cat" / "._0.png")
+    save(folder / "train" / "cat" / ".ipynb_checkpoints" / "0-checkpoint.png")
+    save(folder / "train" / "cat" / "more" / "0.png")
+    assert len(data.load_images(folder, train=True)) == 11 and not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", [True, False])
+def test_other_classes_than_those_of_the_recipe(folder, part):
+    recipe = data.load_images(folder, train=part).recipe
+    for each in ("train", "test"):
+        (folder / each / "dog").rename(folder / each / "ape")
+    with pytest.raises(ValueError, match="must have the classes of the recorded data, cat, dog, got ape, cat"):
+        data.reload(recipe, train=part)
+    assert data.reload({**recipe, "classes": None}, train=part).classes == 2
 
 
 def test_a_bomb(folder, monkeypatch):

@@ -41,3 +41,17 @@ def test_one_number_scales_all_channels():
     x = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     assert torch.equal(Normalize((0.5,), (0.25,))(x), Normalize((0.5,) * 3, (0.25,) * 3)(x))
     assert torch.equal(Normalize((0.5,), (0.25,))(x.flatten(1)), Normalize((0.5,), (0.25,))(x).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "text"),
+    [
+        (torch.rand(5, 4, 4), ValueError, r"images must be \[N, C, H, W\] or \[N, F\], got shape \[5, 4, 4\]"),
+        (torch.rand(0, 3, 4, 4), ValueError, r"images must hold at least one sample .*, got shape \[0, 3, 4, 4\]"),
+        (torch.ones(2, 3, dtype=torch.int64), TypeError, r"images must be uint8 or of a float type, got torch\.int64"),
+        (torch.rand(2, 3, 4, 4).numpy(), TypeError, r"images must be a torch\.Tensor, got ndarray"),
+    ],
+)
+def test_the_scaling_of_other_images_is_refused(images, error, text):
+    with pytest.raises(error, match=text):
+        Normalize.of(images)

@@ -107,3 +107,39 @@ def test_the_package_offers_it_lazily():
     assert fs.inspect.Monitor is Monitor and callable(fs.profile) and "plot" in dir(fs)
     with pytest.raises(AttributeError, match="no attribute 'plots'"):
         _ = fs.plots
+
+
+@pytest.mark.parametrize(("steps", "after"), [(4, 12), (12, 4)])
+def test_layers_over_different_steps(steps, after):
+    class Rescaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.DirectLinear(16, 8, steps=steps)
+            self.last = nn.Integrate(8, 3, steps=after)
+            self.readout = nn.MembraneReadout()
+
+        def forward(self, x):
+            return self.readout(self.last(self.first(x).rescale(after)))
+
+    model = Rescaled()
+    with Monitor(model) as seen:
+        model(X.flatten(1))
+    assert [layer.steps for layer in seen.layers.values()] == [steps, after]
+    assert seen.steps == 12 and seen.readout_steps == after
+
+
+def test_spikes_in_another_shape_count_once():
+    inner = torch.nn.Sequential(nn.TTFSConv2d(1, 2, 3, steps=5), torch.nn.Flatten())
+    model = torch.nn.Sequential(torch.nn.Flatten(2), torch.nn.Unflatten(2, (4, 4)), nn.LatencyEncoder(5), inner)
+    model.append(nn.TTFSLinear(8, 3, steps=5))
+    with Monitor(model) as seen:
+        model(X)
+    assert list(seen.layers) == ["2", "3.0", "4"] and seen.readout_steps is None
+    assert [layer.kind for layer in seen.layers.values()] == ["LatencyEncoder", "TTFSConv2d", "TTFSLinear"]
+
+
+def test_layers_seen_are_compared_as_objects():
+    with Monitor(net()) as seen:
+        seen.net(X)
+    first, second, *_ = seen.layers.values()
+    assert first != second and len({first, second}) == 2

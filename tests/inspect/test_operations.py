@@ -89,3 +89,50 @@ def test_a_normalisation_is_no_layer_of_products():
     with OperationCounter(net) as count, torch.no_grad():
         net(torch.rand(2, 1, 4, 4))
     assert count.means()["macs"] == 2 * 9 * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"groups": 4}, 324),
+        ({"dilation": 2}, 144),
+        ({"groups": 2, "padding": "same", "dilation": (1, 2)}, None),
+        ({"stride": 2, "padding": 1}, None),
+    ],
+)
+def test_products_of_a_convolution_of_torch_are_its_sum_with_ones_as_weights(options, expected):
+    layer, events = torch.nn.Conv2d(4, 4, 3, bias=False, **options), torch.ones(1, 4, 5, 5)
+    torch.nn.init.ones_(layer.weight)
+    found = synaptic_operations(events, layer)
+    assert found == float(layer(events).sum().detach()) and expected in (None, found)
+
+
+def test_convolutions_whose_operations_are_not_known_are_refused():
+    transposed = torch.nn.ConvTranspose2d(2, 2, 3)
+    mirrored = torch.nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect")
+    for call, name in ((lambda layer: synaptic_operations(torch.ones(1, 2, 5, 5), layer), "layer"),
+                       (lambda layer: OperationCounter(torch.nn.Sequential(layer)), r"model\.0")):  # fmt: skip
+        with pytest.raises(TypeError, match=f"{name} must be .*, got a transposed one, ConvTranspose2d"):
+            call(transposed)
+        with pytest.raises(ValueError, match=f"{name} must pad with zeros, got padding_mode 'reflect'"):
+            call(mirrored)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer", "text"),
+    [
+        ((1, 7), nn.TTFSLinear(4, 3, steps=4), r"events must have the 4 inputs of the layer, .* got shape \(1, 7\)"),
+        ((4,), nn.TTFSLinear(1, 3, steps=4), "events must have the 1 inputs"),
+        (
+            (1, 2),
+            nn.TTFSConv2d(2, 3, 3, steps=4),
+            r"events must have 4 dimensions \[batch, 2, ...\], got shape \(1, 2\)",
+        ),
+        ((1, 3, 5, 5), nn.TTFSConv2d(2, 3, 3, steps=4), "events must have 4 dimensions"),
+        ((1, 2, 2, 5), nn.TTFSConv2d(2, 3, 3, steps=4), r"events must fit the layer's kernel \(3, 3\)"),
+        ((1, 4), nn.TTFSLinear(4, 3, steps=4, avg_pool=2), "events must be maps .* of at least 2 x 2"),
+    ],
+)
+def test_events_of_another_size_than_the_layer_takes(shape, layer, text):
+    with pytest.raises(ValueError, match=text):
+        synaptic_operations(torch.ones(shape), layer)

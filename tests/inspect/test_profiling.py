@@ -148,3 +148,50 @@ def test_a_shortcut_costs_an_addition_per_spike_that_it_brings(stride):
     alone = synaptic_operations((~seen.layers[name].received.silent).float(), seen.layers[name].module)
     assert found[name]["synaptic_operations"] == pytest.approx((alone + float((~places).sum())) / 3)
     assert count.means()["additions"] == pytest.approx(found["total"]["synaptic_operations"])
+
+
+def convolution_and_linear():
+    """By hand: 2 events reach 2 neurons each, of which one fires; those 2 spikes reach 3 neurons, which fire at the second."""
+    net = torch.nn.Sequential(
+        nn.TTFSConv2d(1, 2, 1, steps=4, bias=False, affine=None),
+        nn.TTFSLinear(8, 3, steps=4, bias=False, affine=None),
+    )
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([2.0, 0.1]).view(2, 1, 1, 1))
+        net[1].weight.fill_(0.6)
+    return net, SpikeTimes(torch.tensor([[[[0, 1], [255, 255]]]], dtype=torch.uint8), 4)
+
+
+def test_messages_neurons_that_fire_and_convolutions_have_their_figures():
+    frame = firstspike.profile(*convolution_and_linear(), "loihi-sanafe")
+    first, last, total = rows(frame).values()
+    assert (first["synaptic_operations"], first["updates"], first["spikes"]) == (4, 4, 2)
+    assert (last["synaptic_operations"], last["updates"], last["spikes"]) == (6, 6, 3)
+    assert first["energy_nj"] == pytest.approx((4 * 24.0 + 4 * 72.8 + 2 * (111.0 + 69.3)) / 1e3)
+    assert last["energy_nj"] == pytest.approx((6 * 35.5 + 6 * 72.8 + 3 * (111.0 + 69.3)) / 1e3)
+    assert total["energy_nj"] == pytest.approx(first["energy_nj"] + last["energy_nj"])
+    assert "convolution" not in frame.columns
+
+
+def test_a_table_of_operations_alone_may_tell_convolutions_apart():
+    table = EnergyTable("t", "t", "s", "n", 10.0, all_inclusive=True, synaptic_operation_conv_pj=4.0)
+    first, last, _ = rows(firstspike.profile(*convolution_and_linear(), table)).values()
+    assert first["energy_nj"] == pytest.approx(4 * 4.0 / 1e3) and last["energy_nj"] == pytest.approx(6 * 10.0 / 1e3)
+
+
+@pytest.mark.parametrize(("steps", "after"), [(12, 4), (4, 12)])
+def test_a_sample_without_a_decision_counts_the_steps_of_the_readout(steps, after):
+    class Rescaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.DirectLinear(3, 2, steps=steps)
+            self.last = nn.TTFSLinear(2, 2, steps=after)
+            self.readout = nn.FirstSpike()
+
+        def forward(self, x):
+            return self.readout(self.last(self.first(x).rescale(after)))
+
+    net = Rescaled()
+    with torch.no_grad():
+        net.last.weight.zero_()
+    assert firstspike.profile(net, torch.rand(5, 3))["steps_to_decision"].iloc[-1] == after

@@ -52,3 +52,25 @@ def test_a_frozen_layer_has_no_gradient():
     net.layers[0].weight.requires_grad_(False)
     rows = layer_signals(net, torch.rand(4, 6), torch.tensor([0, 1, 2, 0]))
     assert rows[0]["gradient"] is None and rows[1]["gradient"] > 0
+
+
+def test_layers_within_residual_blocks_have_rows():
+    net = models.build("4C3-R(4C3-4C3)-3", input_shape=(1, 6, 6), steps=4)
+    rows = layer_signals(net, torch.rand(2, 1, 6, 6), torch.tensor([0, 1]))
+    assert [row["layer"] for row in rows] == ["DirectConv2d", "TTFSConv2d", "TTFSConv2d", "Integrate"]
+    assert all(row["gradient"] is not None for row in rows)
+
+
+def test_currents_are_in_units_of_the_threshold():
+    """Twice the weight and twice the threshold is the same neuron."""
+    found = []
+    for factor in (1.0, 2.0):
+        options = {"affine": None, "normalization": False, "threshold": factor}
+        net = models.build("6-5-3", input_shape=(6,), steps=4, generator=torch.Generator().manual_seed(0), **options)
+        with torch.no_grad():
+            net.layers[0].weight.mul_(factor)
+        x = torch.rand(4, 6, generator=torch.Generator().manual_seed(1))
+        found.append(layer_signals(net, x, torch.tensor([0, 1, 2, 0])))
+    (one, last), (two, other) = found
+    assert last == other and one["firing"] > 0
+    assert {**one, "gradient": None} == {**two, "gradient": None}

@@ -155,6 +155,29 @@ def test_a_net_in_training_reads_ties_off_its_own_pass() -> None:
     torch.testing.assert_close(scores, net.readout(output, over))
 
 
+class Later(torch.nn.Module):
+    """An encoder of one's own: every spike one step later, over one step more."""
+
+    def forward(self, spikes: SpikeTimes) -> SpikeTimes:
+        times = torch.where(spikes.times == 255, spikes.times, spikes.times + 1)
+        return SpikeTimes(times, spikes.steps + 1)
+
+
+def test_an_encoder_of_ones_own_gets_spikes() -> None:
+    spikes = SpikeTimes(torch.randint(0, 5, (7, 1, 6, 6), dtype=torch.uint8), 5)
+    stack = [layers.TTFSLinear(36, 12, steps=6), layers.Integrate(12, 4, steps=6)]
+    net, plain = (
+        models.TTFSNet(stack, encoder=encoder, readout="membrane", input_shape=(1, 6, 6))
+        for encoder in (Later(), "spikes")
+    )
+    assert torch.equal(net(spikes), plain(Later()(spikes)))
+    assert torch.equal(net.observe(spikes).scores, net(spikes))
+    with pytest.raises(ValueError, match=r"x must have shape \[batch, 1, 6, 6\]"):
+        net(SpikeTimes(torch.zeros(2, 1, 5, 5, dtype=torch.uint8), 5))
+    coded = models.TTFSNet(stack, encoder="latency", readout="membrane", input_shape=(1, 6, 6))
+    assert torch.equal(coded(Later()(spikes)), plain(Later()(spikes)))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("encoder", ["direct", "latency"])
 def test_odd_pixels_are_refused(value: float, encoder: str) -> None:

@@ -252,6 +252,38 @@ def test_arguments():
     assert firstspike.nir.to_nir is to_nir
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape", "text"),
+    [
+        (nn.TTFSLinear(6, 4, steps=4), (99,), r"must fit the net, but layer 0 gets a sample of shape \(99,\)"),
+        (nn.TTFSConv2d(2, 4, 3, steps=4), (1, 28, 28), r"must fit the net, .* shape \(1, 28, 28\)"),
+        (nn.TTFSConv2d(2, 4, 3, steps=4), (2, 2, 9), "must fit the net"),
+        (nn.TTFSConv2d(2, 4, 3, steps=4), (2,), "must fit the net, .* it takes maps"),
+        (nn.TTFSLinear(6, 4, steps=4), "6", "must be an int, got '6'"),
+    ],
+)
+def test_an_input_that_does_not_fit(layer, shape, text):
+    with pytest.raises((TypeError, ValueError), match=f"input_shape {text}"):
+        to_nir(torch.nn.Sequential(layer), input_shape=shape)
+
+
+def test_what_a_net_and_its_graph_know_is_not_changed():
+    model = net("30-5", (30,), encoder="spikes")
+    with pytest.raises(ValueError, match=r"input_shape must be that of the net, \(30,\), or None, got \(15,\)"):
+        to_nir(model, input_shape=(15,))
+    graph = to_nir(model, input_shape=(30,))
+    with pytest.raises(ValueError, match="steps must be None or those of the graph's net, 6, got 32"):
+        from_nir(graph, steps=32)
+    assert from_nir(graph, steps=6).steps == 6
+
+
+@pytest.mark.filterwarnings("ignore::firstspike.nir.reading.FiresOnce")
+def test_a_directly_coded_layer_takes_the_maps_that_the_graph_flattens():
+    flatten = nir.Flatten({"input": np.array([1, 1, 2])}, start_dim=0)
+    layers = from_nir(chain(flatten, affine([[1, 1]], [0]), integrate(1), shape=(1, 1, 2)), 4, encoder="direct")
+    assert layers(torch.ones(3, 1, 1, 2)).shape == (3, 1)
+
+
 def test_a_potential_that_grows_is_refused() -> None:
     net = models.build("16-8-3", input_shape=(16,), steps=4, decay=1.5)
     with pytest.raises(ValueError, match=r"DirectLinear has decay 1\.5; NIR has no neuron whose potential grows"):

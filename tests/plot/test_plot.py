@@ -168,3 +168,29 @@ def test_weights_of_a_fully_connected_layer_need_a_shape_unless_it_is_square():
     assert plot.weights(nn.TTFSLinear(9, 2, steps=4))
     with pytest.raises(TypeError, match="got Linear"):
         plot.weights(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(("steps", "after"), [(4, 12), (12, 4)])
+def test_layers_over_different_steps(steps, after):
+    class Rescaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.DirectLinear(6, 8, steps=steps)
+            self.last = nn.TTFSLinear(8, 3, steps=after)
+            self.readout = nn.FirstSpike()
+
+        def forward(self, x):
+            return self.readout(self.last(self.first(x).rescale(after)).rescale(6))
+
+    net = Rescaled()
+    with Monitor(net) as seen, torch.no_grad():
+        net(torch.rand(5, 6))
+    for axis, spikes in zip(plot.histogram(seen).axes, seen.times.values(), strict=True):
+        shares = [bar.get_height() for bar in axis.patches]
+        assert len(shares) == 13 and sum(shares) == pytest.approx(100)
+        assert shares[-1] == pytest.approx(100 * float(spikes.silent.double().mean()))
+    assert plot.raster(seen).axes[-1].get_xlim() == (-0.5, 11.5)
+    (axis,) = plot.membrane(seen).axes
+    first = int(seen.times["last"].times[0].min())
+    named = any(str(line.get_label()) == f"first output spike: step {first}" for line in axis.lines)
+    assert axis.get_xlim() == (-0.5, after - 0.5) and named == (first < 255)

@@ -18,6 +18,11 @@ def test_present_prints_values_rows_and_gaps():
     assert shown().values.tolist() == [["a|b", "98.12 ± 0.10", "0.1"], ["c_d", "not run: no data", "–"]]
 
 
+def test_whole_numbers_stay_whole_beside_others():
+    frame = pd.DataFrame({"steps": [8], "share": [0.5]})
+    assert present(frame, [Column("steps", "T"), Column("share", "share")]).values.tolist() == [["8", "0.5"]]
+
+
 def test_csv_keeps_full_numbers():
     assert csv(RAW) == "net,acc,sd\na|b,98.123456,0.1\nc_d,,\n"
 

@@ -33,6 +33,42 @@ def test_the_mean_counts_from_its_first_epoch_and_is_put_in_for_a_while():
     assert net.weight.item() == pytest.approx(3.0)
 
 
+def test_what_is_unfrozen_on_the_way_is_in_the_mean():
+    net = nn.Linear(1, 1, bias=False).requires_grad_(False)
+    average = WeightAverage(net, first_epoch=0)
+    for value in (1.0, 3.0):
+        net.weight.data.fill_(value)
+        average.add(0)
+        net.requires_grad_(True)
+    average.load()
+    assert net.weight.item() == 2.0
+
+
+def test_a_mean_of_an_older_file_lacks_frozen_parameters_and_second_names():
+    frozen, tied = nn.Linear(2, 2, bias=False).requires_grad_(False), nn.Linear(2, 2, bias=False)
+    average = WeightAverage(nn.ModuleList([frozen, tied, tied]), first_epoch=0)
+    average.restore(3, {"1.weight": torch.eye(2)})
+    assert torch.equal(average.mean["0.weight"], frozen.weight) and torch.equal(average.mean["2.weight"], torch.eye(2))
+    with pytest.raises(ValueError, match="the mean of 3 steps has other parameters than the net"):
+        average.restore(3, {"0.weight": torch.eye(2)})
+
+
+def test_an_unfinished_run_of_tied_weights_gives_their_mean(config, sets, tmp_path):
+    def net():
+        torch.manual_seed(0)
+        layer = nn.Linear(36, 36)
+        return nn.Sequential(nn.Flatten(), layer, nn.ReLU(), layer, nn.Linear(36, 4))
+
+    run(config.replace(spec="", average_epochs=2), sets, model=net(), directory=tmp_path)
+    finished = state(load_model(tmp_path, model=net()).model)
+    for name in ("result.json", "model.safetensors"):
+        (tmp_path / name).unlink()
+    assert all(
+        torch.equal(value, finished[name])
+        for name, value in load_model(tmp_path, model=net()).model.state_dict().items()
+    )
+
+
 def test_without_a_step_the_net_keeps_its_weights():
     net = nn.Linear(1, 1)
     before, average = state(net), WeightAverage(net, first_epoch=5)

@@ -6,7 +6,7 @@ import torch
 from firstspike import SpikeTimes, models
 from firstspike.data import Normalize
 from firstspike.models import Observation
-from firstspike.train import Metrics, evaluate
+from firstspike.train import Config, Metrics, evaluate, fit
 from firstspike.train.distributed import ProcessGroup
 from firstspike.train.metrics import Meter, quantile
 
@@ -63,6 +63,30 @@ def test_silent_images_decide_after_all_steps():
     assert (found.steps_mean, found.steps_median, found.steps_p95) == (2.0, 2.0, 3.0)
     assert found.ties == found.silent == pytest.approx(1 / 3)
     assert found.spikes_per_neuron == pytest.approx(4 / 6) and found.spikes_per_image == pytest.approx(4 / 3)
+
+
+class Half(torch.nn.Module):
+    """Scores in bfloat16: those of each sample are its two features."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return (self.scale * x.flatten(1)).to(torch.bfloat16)
+
+
+def test_scores_of_few_bits_are_counted_and_summed_in_more():
+    labels = torch.arange(500) % 2
+    x = torch.nn.functional.one_hot(labels, 2).float()
+    x[7] = x[7].flip(0)
+    found = evaluate(Half(), (x, labels))
+    assert found.accuracy == 499 / 500
+    expected = torch.nn.functional.cross_entropy(x.double(), labels)
+    assert found.loss == pytest.approx(expected.item(), rel=1e-5)
+    config = Config(epochs=1, batch=500, lr=0.0)
+    trained = fit(config, model=Half(), datasets=((x, labels), (x, labels)), progress=False).history[0].train
+    assert (trained.accuracy, trained.loss) == (found.accuracy, pytest.approx(found.loss))
 
 
 def test_quantile_by_hand():

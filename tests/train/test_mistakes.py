@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, TensorDataset
 
 from firstspike import data, models, train
+from firstspike.train.batches import loader_batches
+from firstspike.train.distributed import ProcessGroup
 
+from .conftest import make_dataset
 from .test_own_parts import Dense, run
 
 
@@ -159,6 +162,46 @@ def test_binary_images_in_bytes_are_warned_of(config, sets):
 def test_a_loss_that_sums_is_refused(config, sets):
     with pytest.raises(ValueError, match="loss must be the mean over a batch or one value per sample"):
         run(config, sets, loss=nn.CrossEntropyLoss(reduction="sum"))
+
+
+def test_a_loader_whose_workers_go_on_is_refused(config, sets):
+    loader = DataLoader(
+        TensorDataset(sets[0].images, sets[0].labels), batch_size=16, num_workers=1, persistent_workers=True
+    )
+    with pytest.raises(ValueError, match="persistent_workers of the training DataLoader must be False, got True"):
+        run(config, (loader, sets[1]))
+
+
+def test_a_loader_that_shares_the_samples_itself_is_refused(sets):
+    samples = TensorDataset(sets[0].images, sets[0].labels)
+    sampler = DistributedSampler(samples, num_replicas=2, rank=0)
+    for loader in (
+        DataLoader(samples, batch_size=16, sampler=sampler),
+        DataLoader(samples, batch_sampler=BatchSampler(sampler, 16, drop_last=False)),
+    ):
+        with pytest.raises(
+            ValueError, match="must give every process the same batches.* leave its DistributedSampler out"
+        ):
+            next(loader_batches(loader, data.Normalize(), torch.device("cpu"), processes=ProcessGroup(0, 2)))
+        assert next(loader_batches(loader, data.Normalize(), torch.device("cpu"), processes=ProcessGroup())).whole == 16
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (lambda: make_dataset(20, 2, classes=5), "labels must be classes in 0..3, got 4"),
+        (lambda: DataLoader(make_dataset(20, 2, classes=5), batch_size=20), "labels must be classes in 0..3, got 4"),
+        (lambda: DataLoader(make_dataset(20, 2, side=8), batch_size=20), r"mat1 and mat2 shapes cannot be multiplied"),
+    ],
+)
+def test_mistakes_in_the_test_data_are_found_before_training(config, sets, test, message):
+    steps = []
+    with pytest.raises(ValueError, match=f"the test data: {message}"):
+        run(config.replace(spec=""), (sets[0], test()), model=Dense(), loss=lambda scores, labels: steps.append(1))
+    assert not steps
+    train_loader, empty = (DataLoader(make_dataset(size, 2), batch_size=20) for size in (20, 0))
+    with pytest.raises(ValueError, match="the test data: there must be at least one sample"):
+        run(config, (train_loader, empty))
 
 
 def test_a_loader_of_unknown_length_is_refused(config, sets):

@@ -1,5 +1,6 @@
 """What an optimizer keeps is in the checkpoint, wherever it keeps it."""
 
+import json
 import math
 
 import pytest
@@ -61,6 +62,55 @@ def test_only_what_training_changed_is_kept():
     assert fresh.collect()[2] == groups
 
 
+class Remembering(torch.optim.SGD):
+    """Keeps something for each parameter."""
+
+    def __init__(self, parameters, made):
+        super().__init__(parameters, lr=0.1)
+        self.made, self.steps = made, 0
+
+    def step(self, closure=None):
+        self.steps += 1
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter]["kept"] = self.made(parameter)
+        super().step(closure)
+
+
+def test_state_keeps_its_type():
+    weight = torch.nn.Parameter(torch.ones(2, 3).t())
+    state = OptimizerState(Remembering([weight], lambda p: torch.full_like(p, 1 / 3, dtype=torch.float64)))
+    weight.grad = torch.ones_like(weight)
+    state.optimizer.step()
+    fresh = OptimizerState(Remembering([weight], None))
+    fresh.restore(*state.collect())
+    kept = fresh.optimizer.state[weight]["kept"]
+    assert torch.equal(kept, state.optimizer.state[weight]["kept"]) and kept.dtype == torch.float64
+    assert kept.stride() == weight.stride()
+
+
+@pytest.mark.parametrize("made", [lambda p: [p.detach()], lambda p: math.inf, lambda p: {1: 2}])
+def test_state_that_a_checkpoint_cannot_hold_is_named_after_the_first_step(config, sets, tmp_path, made):
+    found = []
+
+    def optimizer(net):
+        found.append(Remembering(net.parameters(), made))
+        return found[-1]
+
+    with pytest.raises(TypeError, match="optimizer must keep tensors, .* as 'kept', which a checkpoint cannot hold"):
+        run(config, sets, optimizer=optimizer, directory=tmp_path)
+    assert found[0].steps == 1
+    run(config.replace(epochs=1), sets, optimizer=optimizer)
+
+
+def test_state_of_no_parameter_is_refused():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)
+    OptimizerState(optimizer).check()
+    optimizer.state["all"]["k"] = 1
+    with pytest.raises(TypeError, match=r"optimizer must keep its state by parameter, got state\['all'\]"):
+        OptimizerState(optimizer).check()
+
+
 def test_another_number_of_groups_does_not_fit(config, sets, tmp_path):
     count = [1]
 
@@ -70,5 +120,9 @@ def test_another_number_of_groups_does_not_fit(config, sets, tmp_path):
 
     run(config.replace(epochs=1), sets, optimizer=made, directory=tmp_path)
     count[0] = 2
+    with pytest.raises(BadCheckpoint, match=r"other settings \(optimizer\.groups: 2, not 1\)"):
+        run(config, sets, optimizer=made, directory=tmp_path)
+    record = json.loads((tmp_path / "checkpoint.json").read_text())
+    (tmp_path / "checkpoint.json").write_text(json.dumps(record | {"details": {}}))
     with pytest.raises(BadCheckpoint, match="the checkpoint's optimizer does not fit"):
         run(config, sets, optimizer=made, directory=tmp_path)

@@ -29,20 +29,33 @@ def test_arrays_and_tensors_train_as_the_data_set_does(config, sets):
     assert run(config, tuple(arrays)).data["train"]["name"] == "arrays"
 
 
-def test_a_loader_trains_and_resumes_with_the_same_bits(config, sets, tmp_path):
-    config = config.replace(data="")
+@pytest.mark.parametrize("own", [False, True])
+def test_a_loader_trains_and_resumes_with_the_same_bits(config, sets, tmp_path, own):
+    """Also where it shuffles with a generator of its own, wherever that is at the start."""
+    config, generator = config.replace(data=""), torch.Generator() if own else None
 
     def loaders():
         train_set, test = (TensorDataset(part.images.float() / 255, part.labels) for part in sets)
-        return DataLoader(train_set, batch_size=16, shuffle=True), DataLoader(test, batch_size=50)
+        return DataLoader(train_set, batch_size=16, shuffle=True, generator=generator), DataLoader(test, batch_size=50)
 
     whole = run(config, loaders(), directory=tmp_path / "whole")
     assert whole.test.accuracy > 0.5 and whole.test.images == 60 and whole.history[0].train.images == 150
     assert whole.data["train"] == {"name": "DataLoader", "source": "torch.utils.data.dataset.TensorDataset",
-                                   "samples": 150, "fingerprint": None, "recipe": None}  # fmt: skip
+                                   "samples": 150, "batch": 16, "batches": 10, "fingerprint": None,
+                                   "recipe": None}  # fmt: skip
     run(config.replace(epochs=2, schedule="constant"), loaders(), directory=tmp_path / "parts")
     resumed = run(config.replace(schedule="constant"), loaders(), directory=tmp_path / "parts")
     assert curves(resumed) == curves(run(config.replace(schedule="constant"), loaders()))
+    other = config.replace(epochs=1, spec="", lr=0.0)
+    seen = [[], []]
+    for seed, order in enumerate(seen):
+        run(
+            other.replace(seed=seed),
+            loaders(),
+            model=Dense(),
+            loss=lambda scores, y, to=order: to.append(y) or margin(scores, y),
+        )
+    assert not torch.equal(*map(torch.cat, seen))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +73,8 @@ def test_bad_data_are_named(config, sets):
         run(config, (3, sets[1]))
     with pytest.raises(TypeError, match=r"datasets must be a pair"):
         run(config, sets[0])
+    with pytest.raises(ValueError, match=r"images='somewhere' and datasets= name two data sets"):
+        run(config, sets, images="somewhere")
     bad = sets[0].images.float()
     bad[7, 0, 2, 2] = float("nan")
     with pytest.raises(ValueError, match=r"image 7 holds NaN or infinity"):
@@ -176,13 +191,6 @@ def test_clipping_bounds_the_step(config, sets, monkeypatch):
     monkeypatch.setattr(nn.utils, "clip_grad_norm_", spy)
     run(config.replace(clip=0.01, epochs=1), sets)
     assert len(norms) == 10 and max(norms) == pytest.approx(0.01, rel=1e-3)
-
-
-def test_callbacks_see_every_epoch_and_the_net(config, sets):
-    seen = []
-    result = run(config, sets, callbacks=[lambda epoch, net: seen.append((epoch, net))])
-    assert tuple(epoch for epoch, _ in seen) == result.history
-    assert isinstance(seen[0][1], models.TTFSNet)
 
 
 def test_raised_epochs_extend_a_finished_run(config, sets, tmp_path):

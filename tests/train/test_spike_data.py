@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
 from firstspike import SpikeTimes, train
+from firstspike import nn as fs
 from firstspike.train import load_model
 
 from .conftest import make_dataset
@@ -38,6 +40,17 @@ def test_spike_times_train_a_net_without_an_encoder(config, tmp_path):
         for x, y in pair
     ]
     assert run(config.replace(epochs=1), tuple(loaders)).test.images == 60
+
+
+def test_spike_times_train_a_chain_of_ones_own_whatever_the_config_says_of_nets(config):
+    torch.manual_seed(0)
+    net = nn.Sequential(fs.TTFSLinear(36, 16, steps=4), fs.Integrate(16, 4, steps=4), fs.MembraneReadout())
+    config = config.replace(spec="", encoder="direct", steps=8, epochs=15)
+    pair = (spikes(150, 1), spikes(60, 2))
+    result = run(config, pair, model=net)
+    assert result.test.accuracy > 0.8 and len(result.test.spikes_per_layer) == 1
+    with pytest.raises(ValueError, match="standardize must be False for spike times, got True"):
+        run(config.replace(standardize=True), pair, model=net)
 
 
 def test_spike_times_need_the_encoder_and_the_steps(config, sets):

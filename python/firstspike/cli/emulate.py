@@ -23,6 +23,7 @@ _NAMES = {
     r"\bobserver must": "--observer must",
     r"^profile ": "--profile ",
     r"^energy table ": "--energy ",
+    r"^tables must": "--energy must",
     r"^path must": "RUN must",
     r"\bfine-tune with emulator\.qat": "fine-tune with --finetune 1",
     r"\bdrop them with biases='drop'": "drop them with --drop-biases",
@@ -177,9 +178,9 @@ def _check_outputs(trace: Path | None, folders: dict[str, Path | None]) -> None:
 
 
 def _energy_tables(names: list[str] | None) -> list[Any] | None:
-    from .. import energy
+    from ..energy.table import load_all
 
-    return [energy.load(name) for name in names] if names else None
+    return load_all(names) if names else None
 
 
 def _check_data_options(is_program: bool, dataset: str | None, images: Path | None, image_size: int) -> None:

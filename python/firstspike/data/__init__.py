@@ -14,7 +14,7 @@ from .cache import cache_root, offline, user_root
 from .catalogue import FASHION_MNIST, MNIST
 from .dataset import Dataset, draw, split
 from .errors import NotAvailable
-from .images import load_images
+from .images import check_classes, load_images
 from .normalize import Normalize
 
 __all__ = [
@@ -96,7 +96,7 @@ def reload(
 
     Raises:
         ValueError: for data that were given in Python (None), for a recipe of another version, and where the folder
-            of images is gone.
+            of images is gone or has other classes.
         NotAvailable: as `load`.
 
     Examples:
@@ -113,5 +113,8 @@ def reload(
     if kind == "named":
         return load(str(recipe.get("name")), root=root, train=train, download=download)
     if kind == "images":
-        return load_images(str(recipe.get("path")), train=train, size=_checks.integer("size", recipe.get("size"), 0))
+        size = _checks.integer("size", recipe.get("size"), 0)
+        found = load_images(str(recipe.get("path")), train=train, size=size)
+        check_classes(found, recipe)
+        return found
     raise ValueError(f"recipe must be of kind 'named' or 'images' in this version, got {kind!r}")

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, SupportsIndex
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,9 +16,11 @@ from .._checks import SILENT
 from ..spikes import SpikeTimes
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Dataset:
     """Samples and labels of one data set (or one part of it), held in memory.
+
+    Two are equal only where they are the same object; `fingerprint` compares what they hold.
 
     Attributes:
         images: [N, C, H, W], or [N, F] for samples of F features: uint8, pixel values 0..255; or float32; or, with
@@ -93,13 +95,17 @@ class Dataset:
     def __getitem__(self, index: int) -> tuple[Tensor | SpikeTimes, Tensor]:
         """Sample `index` as the set holds it, and its label: what a torch DataLoader asks for. `subset` takes several.
 
-        Of spike times it is a batch of one, `SpikeTimes` [1, ...], which torch's `default_collate` joins along the batch.
+        index: -N to N - 1; negative ones count from the end. Of spike times the sample is a batch of one, `SpikeTimes`
+        [1, ...], which torch's `default_collate` joins along the batch. Raises TypeError for what is no int, IndexError for a
+        sample that there is not.
         """
-        if not isinstance(index, SupportsIndex):
-            raise TypeError(
-                f"index must be a whole number, got {_checks.shown(index)}; subset takes a slice or a tensor"
-            )
-        image, label = self.images[index], self.labels[index]
+        try:
+            number = _checks.integer("index", index, -(2**63))
+        except TypeError as error:
+            raise TypeError(f"{error}; subset takes a slice or a tensor") from None
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"index must be from {-len(self)} to {len(self) - 1}, got {number}")
+        image, label = self.images[number], self.labels[number]
         return image if self.steps is None else SpikeTimes._trusted(image[None], self.steps), label
 
     @property
@@ -142,14 +148,14 @@ def split(
         dataset: the set to split.
         validation: a fraction in (0, 1) or a number of images in 1..N-1. It is dealt out to the classes in
             proportion (largest remainders first, then the lower class).
-        generator: draws which images go where; None takes a new generator with seed 0, so the split is the same
-            in every call.
+        generator: draws which images go where, on the CPU wherever the images are; None takes a new generator with seed 0,
+            so the split is the same in every call.
 
     Returns:
         (train, validation), both in the order of `dataset`.
 
     Raises:
-        ValueError: if a part would be empty.
+        ValueError: if a part would be empty, or for a generator of another device.
 
     Examples:
         >>> rest, held_out = data.split(data.load("digits", train=True), validation=0.1)
@@ -174,7 +180,7 @@ def draw(dataset: Dataset, count: int, *, generator: torch.Generator | None = No
     Args:
         dataset: the set to draw from; its order stays.
         count: 1..N.
-        generator: None takes a new generator with seed 0, so the choice is the same in every call.
+        generator: as in `split`.
     Raises ValueError or TypeError naming a bad argument.
 
     Examples:
@@ -188,19 +194,21 @@ def draw(dataset: Dataset, count: int, *, generator: torch.Generator | None = No
 
 
 def drawn(dataset: Dataset, wanted: int, generator: torch.Generator | None = None) -> Tensor:
-    """bool [N]: which samples `draw` draws, `wanted` of them, each class in proportion."""
-    total = len(dataset)
+    """bool [N], on the CPU: which samples `draw` draws, `wanted` of them, each class in proportion."""
+    total, labels = len(dataset), dataset.labels.cpu()
     _checks.optional("generator", generator, torch.Generator, "a torch.Generator")
     if generator is None:
         generator = torch.Generator().manual_seed(0)
+    if generator.device.type != "cpu":
+        raise ValueError(f"generator must be on the CPU, got one on {generator.device}")
     order = torch.randperm(total, generator=generator)
-    counts = torch.bincount(dataset.labels, minlength=dataset.classes)
+    counts = torch.bincount(labels, minlength=dataset.classes)
     share = counts.double() * (wanted / total)
     quota = share.floor().long()
     missing = wanted - int(quota.sum())
     quota[torch.argsort(quota - share, stable=True)[:missing]] += 1
     chosen = torch.zeros(total, dtype=torch.bool)
-    labels = dataset.labels[order]
+    labels = labels[order]
     for label in range(dataset.classes):
         chosen[order[labels == label][: quota[label]]] = True
     return chosen

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,14 @@ from .progress import say
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 HELD_OUT = 0.2  # share of train that serves as test set where there is no folder test
 LIMIT = 16 << 30  # bytes of all pixels of one part
+_DEEP = re.compile(r";16[BLN]")  # in raw modes of Pillow, such as RGB;16B; BGR;16 has 16 bits in all
 
 
 def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -> Dataset:
     """Load one part of a folder of images (torchvision's layout, `DIR/train/CLASS/*` and `DIR/test/CLASS/*`).
 
-    Classes are numbered in the order of their folders' names. The images are grey, [N, 1, H, W], if all files of the
+    Classes are numbered in the order of their folders' names. Files and folders whose names begin with a dot are passed
+    over. The images are grey, [N, 1, H, W], if all files of the
     training part are; else RGB, [N, 3, H, W]. Without a folder `test`, a fifth of each class of `train`, drawn with a
     fixed seed, is the test part, which is said on stderr.
 
@@ -36,7 +40,7 @@ def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -
     Raises:
         NotAvailable: if Pillow is not installed.
         ValueError: naming the folder or file, if one is missing, no image, of another size, of more than 8 bits per
-            channel, or transparent somewhere.
+            channel, of several pages or frames, or transparent somewhere.
 
     Examples:
         >>> import tempfile
@@ -72,6 +76,16 @@ def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -
     return replace(part, recipe=recipe)
 
 
+def check_classes(dataset: Dataset, recipe: Mapping[str, Any]) -> None:
+    """Raise ValueError where a set of `load_images` has other classes than a recorded recipe: its labels mean others."""
+    own, known = dataset.recipe or {}, recipe.get("classes")
+    if known is not None and list(known) != own["classes"]:
+        raise ValueError(
+            f"{own['path']} must have the classes of the recorded data, {', '.join(map(str, known))}, "
+            f"got {', '.join(own['classes'])}"
+        )
+
+
 def image_shape(folder: str | os.PathLike[str], *, size: int = 0) -> tuple[int, ...]:
     """(channels, height, width) of what `load_images` gives; of the pixels only those of the first image are read.
 
@@ -101,16 +115,21 @@ def _files(folder: Path, classes: list[str], names: list[str] | None = None) -> 
     """All images below the folders of classes, in the order of their paths, each with its label (its place in `names`)."""
     found, others = [], []
     for name in classes:
-        inside = sorted((folder / name).rglob("*"))
+        inside = [path for path in sorted((folder / name).rglob("*")) if not _is_hidden(path.relative_to(folder))]
         paths = [path for path in inside if _is_known(path)]
         if not paths:
             raise ValueError(f"{folder / name} holds no image ({', '.join(SUFFIXES)})")
         found += [(path, (names or classes).index(name)) for path in paths]
-        others += [path for path in inside if not (_is_known(path) or path.name.startswith(".") or path.is_dir())]
+        others += [path for path in inside if not (_is_known(path) or path.is_dir())]
     if others:
         kinds = ", ".join(sorted({path.suffix or path.name for path in others}))
         say(f"{folder} holds {len(others)} files that are left out, as they are no images of a known kind: {kinds}")
     return found
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file or a folder on the way to it is left to other programs, such as .ipynb_checkpoints or ._0.png."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _is_known(path: Path) -> bool:
@@ -167,8 +186,9 @@ def _read(path: Path, grey: bool, size: int) -> np.ndarray:
     """The pixels of a file, uint8 [C, H, W]."""
     with _open(path) as image:
         try:
+            unfit = _too_much(image)  # first: once pixels are read, the decoder's arguments are gone
             whole = image.convert("RGBA") if "transparency" in image.info else image
-            unfit = _unfit(whole)
+            unfit = unfit or _transparent(whole)
             converted = whole.convert("L" if grey else "RGB")
             if size:
                 converted = converted.resize((size, size), 2)  # bilinear; antialiased where it scales down
@@ -180,10 +200,25 @@ def _read(path: Path, grey: bool, size: int) -> np.ndarray:
     return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _unfit(image: Any) -> str:
-    """What a conversion to 8 bits without transparency would lose, with what to do; "" for nothing."""
+def _too_much(image: Any) -> str:
+    """What a file has that one image of 8 bits per channel does not hold, with what to do; "" for nothing."""
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a camera's JPEG beside previews of it
+    if frames > 1:
+        return f"has {frames} pages or frames, of which one alone would be read; write each into a file of its own"
     if image.mode[0] in "IF":  # "I;16", "I" or "F"
         return f"has pixels of more than 8 bits (mode {image.mode}), which would be cut off at 255; scale it to 8 bits"
+    if any(_cuts(decoder, arguments) for decoder, _, _, arguments in image.tile):
+        return f"has channels of 16 bits, of which {image.mode} keeps 8; scale it to 8 bits"
+    return ""
+
+
+def _cuts(decoder: str, arguments: Any) -> bool:
+    """Whether a decoder of Pillow gives 8 bits of a channel that has 16: its raw mode says so, or the largest value of a pnm."""
+    return bool(_DEEP.search(str(arguments))) or (decoder in ("ppm", "ppm_plain") and arguments[1] > 255)
+
+
+def _transparent(image: Any) -> str:
+    """Whether a conversion would lose transparency, with what to do; "" where it would not."""
     if "A" not in image.getbands() or image.getchannel("A").getextrema()[0] == 255:
         return ""
     return "is transparent somewhere, which would be lost; paste it onto a background"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._checks import instance
+from .._checks import instance, readable
 from .._fields import check_types
 from .._warnings import warn
 
@@ -47,10 +47,23 @@ class Normalize:
 
     @classmethod
     def of(cls, images: Tensor) -> Normalize:
-        """The scaling that gives each channel of images [N, C, H, W] mean 0 and standard deviation 1; features [N, F] are one."""
+        """The scaling that gives each channel of images [N, C, H, W] mean 0 and standard deviation 1; features [N, F] are one.
+
+        images: uint8 or of a float type, at least one sample. Raises TypeError or ValueError for others.
+
+        Examples:
+            >>> Normalize.of(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
+            Normalize(mean=(0.5,), std=(0.5,))
+        """
+        fresh = _is_bytes(images)
+        readable("images", images)
+        if images.ndim not in (2, 4):
+            raise ValueError(f"images must be [N, C, H, W] or [N, F], got shape {list(images.shape)}")
+        if images.numel() == 0:
+            raise ValueError(f"images must hold at least one sample with values, got shape {list(images.shape)}")
         if images.ndim == 2:
             images = images.unsqueeze(1)
-        if images.dtype != torch.uint8:
+        if not fresh:
             channels = images.double().transpose(0, 1).flatten(1)
             return cls(tuple(channels.mean(1).tolist()), tuple(channels.std(1, correction=0).clamp(min=1e-6).tolist()))
         counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)]).double()
@@ -78,10 +91,7 @@ class Normalize:
 
         Raises TypeError for another type, ValueError for another number of channels than that of mean and std.
         """
-        instance("images", images, Tensor, "a torch.Tensor")
-        fresh = images.dtype == torch.uint8
-        if not fresh and not images.is_floating_point():
-            raise TypeError(f"images must be uint8 or of a float type, got {images.dtype}")
+        fresh = _is_bytes(images)
         x = images.to(torch.float32).div_(255) if fresh else images.to(torch.float32)
         if self.mean is None or self.std is None:
             return x
@@ -95,6 +105,15 @@ class Normalize:
             torch.tensor(v, dtype=torch.float32, device=x.device).view(per_channel) for v in (self.mean, self.std)
         )
         return (x.sub_(mean) if fresh else x - mean).div_(std)
+
+
+def _is_bytes(images: Tensor) -> bool:
+    """Whether they are pixels 0 to 255; TypeError where they are neither those nor floats."""
+    instance("images", images, Tensor, "a torch.Tensor")
+    fresh = images.dtype == torch.uint8
+    if not fresh and not images.is_floating_point():
+        raise TypeError(f"images must be uint8 or of a float type, got {images.dtype}")
+    return fresh
 
 
 def warn_of_pixels(images: Any, normalize: Normalize) -> None:

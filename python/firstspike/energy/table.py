@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .. import _toml
 from .._fields import check_types, refuse_absent, refuse_unknown, within
@@ -70,9 +73,20 @@ class EnergyTable:
         if len({getattr(self, name) is None for name in _MESH}) > 1:
             raise ValueError(f"{prefix}hops need all of {', '.join(_MESH)}")
 
+    def operation_pj(self, convolution: bool) -> float:
+        """Picojoules of one event at one synapse of a convolution or of another layer; a table may tell them apart.
 
-def load(table: str | os.PathLike[str] | EnergyTable) -> EnergyTable:
-    """A table by name, from a TOML file with the fields of `EnergyTable`, or as it is.
+        Examples:
+            >>> table = energy.load("loihi-sanafe")
+            >>> table.operation_pj(convolution=True), table.operation_pj(convolution=False)
+            (24.0, 35.5)
+        """
+        own = self.synaptic_operation_conv_pj if convolution else None
+        return self.synaptic_operation_pj if own is None else own
+
+
+def load(table: str | os.PathLike[str] | Mapping[str, Any] | EnergyTable) -> EnergyTable:
+    """A table by name, from a TOML file with the fields of `EnergyTable`, from a mapping with them, or as it is.
 
     Raises ValueError or TypeError naming the file and the field that is wrong, or the tables that there are.
 
@@ -82,14 +96,26 @@ def load(table: str | os.PathLike[str] | EnergyTable) -> EnergyTable:
     """
     if isinstance(table, EnergyTable):
         return table
-    values = _toml.read("energy table", _PACKAGE, _FOLDER, table)
-    origin = f"energy table {os.fspath(table)}"
+    if isinstance(table, Mapping):
+        values, origin = dict(table), f"energy table {table.get('name', 'without a name')}"
+    else:
+        values, origin = _toml.read("energy table", _PACKAGE, _FOLDER, table), f"energy table {os.fspath(table)}"
     refuse_unknown(values, [field.name for field in dataclasses.fields(EnergyTable)], missing=f"{origin} has no")
     refuse_absent(values, EnergyTable, f"{origin}: ")
     try:
         return EnergyTable(**values)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{origin}: {str(error).removeprefix('energy table ')}") from error
+        text = str(error).removeprefix(f"{origin}: ").removeprefix("energy table ")
+        raise type(error)(f"{origin}: {text}") from error
+
+
+def load_all(tables: Iterable[str | os.PathLike[str] | Mapping[str, Any] | EnergyTable]) -> list[EnergyTable]:
+    """The tables of a report, each as `load` takes it. Raises ValueError where two have the same name, which tells them apart."""
+    found = [load(table) for table in tables]
+    for name, number in Counter(table.name for table in found).items():
+        if number > 1:
+            raise ValueError(f"tables must have different names, got {number} of the name {name!r}")
+    return found
 
 
 def names() -> list[str]:

@@ -11,16 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from .. import _checks, decode
+from .._own_code import class_name
 from ..nn import FirstSpike, MembraneReadout, PooledSpikes, Synapse, TemporalWeighting, TTFSNode
 from ..spikes import SpikeTimes
 from ._passes import Passes, taken
 from .operations import fired_of
-from .signals import layer_current
+from .signals import layer_current, weight_gradient
 
 _READOUTS = (MembraneReadout, TemporalWeighting, FirstSpike)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Seen:
     """What one layer did in a forward pass.
 
@@ -46,16 +47,25 @@ class Seen:
 
     @property
     def kind(self) -> str:
-        """The name of the layer's class."""
-        return type(self.module).__name__
+        """The name of the layer's class, without the parametrizations of torch."""
+        return class_name(self.module)
+
+    @property
+    def steps(self) -> int:
+        """The number of time steps T of what the layer gave."""
+        if self.spikes is not None:
+            return self.spikes.steps
+        assert self.membrane is not None
+        return len(self.membrane)
 
 
 @dataclass
 class Monitor:
     """Watches every layer of `net` within a `with` block and keeps the block's last forward pass.
 
-    net: any module that contains layers of `firstspike.nn` or that passes on `SpikeTimes`. with_currents: keep the
-    current X[t] of every layer as well, T floats for each neuron and sample.
+    net: any module that contains layers of `firstspike.nn` or that passes on `SpikeTimes`; `torch.nn.Flatten`, which gives
+    the spikes that it got another shape, is no layer. with_currents: keep the current X[t] of every layer as well, T floats
+    for each neuron and sample.
 
     layers: `Seen` of each layer, by its name in `net.named_modules()`, in the order in which they ran; a layer that the net
     calls again has another entry, "name#2", and so on. currents: by the
@@ -105,14 +115,9 @@ class Monitor:
 
     @property
     def steps(self) -> int:
-        """The number of time steps T."""
+        """The number of time steps T: the largest of all layers, which differ where `SpikeTimes.rescale` stands between them."""
         self._check()
-        for layer in self.layers.values():
-            if layer.spikes is not None:
-                return layer.spikes.steps
-            if layer.membrane is not None:
-                return len(layer.membrane)
-        raise AssertionError("every layer that is seen fires or integrates")
+        return max(layer.steps for layer in self.layers.values())
 
     @property
     def readout(self) -> nn.Module | None:
@@ -120,11 +125,19 @@ class Monitor:
         return None if self._readout is None else self._readout[0]
 
     @property
+    def readout_steps(self) -> int | None:
+        """The number of time steps of what the readout got, in which `decision_step` counts; None without a readout."""
+        if self._readout is None:
+            return None
+        received = self._readout[1]
+        return received.steps if isinstance(received, SpikeTimes) else len(received)
+
+    @property
     def decision_step(self) -> Tensor | None:
         """The step in which each sample is decided, int64 [B], None for a net without a readout of `firstspike.nn`.
 
-        With a spiking readout the step of the first output spike, T where none comes; with a membrane readout the step
-        from which on the class with the largest score does not change any more.
+        With a spiking readout the step of the first output spike, T (`readout_steps`) where none comes; with a membrane
+        readout the step from which on the class with the largest score does not change any more.
         """
         if self._readout is None:
             return None
@@ -138,9 +151,10 @@ class Monitor:
         """One row per layer: what fired, and the gradient that the layer's weight holds now.
 
         Columns: `layer`, `kind`, `neurons` (per sample), `firing` (share of neurons that fire, over all samples),
-        `silent` (share of neurons that fire for no sample), `spikes` (per sample), `mean_step` (of the spikes, from 0),
-        `gradient` (norm of the loss's gradient with respect to the trained weight, NaN without a backward pass); with
-        `with_currents` also `current_mean` and `current_sd`. NaN where a layer does not fire or has no weight.
+        `silent` (share of neurons that fire for no sample), `spikes` (per sample), `mean_step` (of the spikes, from 0, in
+        steps of the layer), `gradient` (norm of the loss's gradient with respect to the trained weight, or to what pruning
+        or a parametrization of torch makes the weight of; NaN without a backward pass); with `with_currents` also
+        `current_mean` and `current_sd`. NaN where a layer does not fire or has no weight.
         """
         self._check()
         return pd.DataFrame([self._row(name, layer) for name, layer in self.layers.items()])
@@ -148,8 +162,7 @@ class Monitor:
     @torch.no_grad()
     def _row(self, name: str, layer: Seen) -> dict[str, Any]:
         row: dict[str, Any] = {"layer": name, "kind": layer.kind, **_firing(layer)}
-        weight = getattr(layer.module, "weight", None)
-        gradient = weight.grad if isinstance(weight, Tensor) else None
+        gradient = weight_gradient(layer.module)
         row["gradient"] = math.nan if gradient is None else float(gradient.norm())
         if self.with_currents:
             current = self.currents.get(name)
@@ -169,6 +182,9 @@ class Monitor:
         received = received.detach() if isinstance(received, SpikeTimes | Tensor) else None
         if isinstance(module, _READOUTS) and received is not None:
             self.scores, self._readout = output.detach(), (module, received)
+        if isinstance(module, nn.Flatten) and isinstance(output, SpikeTimes):
+            self._sent[name] = output.times  # the same spikes in another shape
+            return
         spikes, membrane = _spikes(module, output), None
         if isinstance(module, Synapse) and isinstance(output, Tensor):
             membrane = output.detach()

@@ -4,6 +4,7 @@ each weight of a layer that gets real numbers.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +42,12 @@ class OperationCount:
 def synaptic_operations(events: Tensor, layer: Any) -> float:
     """Sum over events of the weights that each of them reaches.
 
-    events: float [B, N] or [B, C, H, W], the number of events of each input. layer: a linear or convolutional layer
-    with `weight` and, for a convolution, `stride` and `padding`. Weights that lie in the padding do not count. Where a
-    layer averages windows of its input (`avg_pool`), every event before pooling counts.
-    Raises ValueError or TypeError naming a bad argument.
+    events: float [B, N] or [B, C, H, W], the number of events of each input; of a size that the layer takes. layer: a
+    linear or convolutional layer of firstspike or of torch, which has `weight` and, for a convolution, `stride`, `padding`
+    and perhaps `dilation` and `groups`. Weights that lie in the padding do not count. Where a layer averages windows of its
+    input (`avg_pool`), every event before pooling counts.
+    Raises ValueError or TypeError naming a bad argument; a transposed convolution, and one that pads with other values than
+    zeros, are refused.
 
     Examples:
         >>> inspect.synaptic_operations(torch.tensor([[1.0, 0.0, 1.0, 0.0]]), nn.TTFSLinear(4, 3, steps=8))
@@ -53,9 +56,16 @@ def synaptic_operations(events: Tensor, layer: Any) -> float:
     _checks.batch("events", events, (Tensor,), "a torch.Tensor")
     if not isinstance(getattr(layer, "weight", None), Tensor):
         raise TypeError(f"layer must have a weight, got {_checks.shown(layer)}")
+    _check_countable("layer", layer)
     pool = getattr(layer, "avg_pool", 1)
     if pool > 1:
+        if events.dim() != 4 or min(events.shape[2:]) < pool:
+            raise ValueError(
+                f"events must be maps [batch, channels, height, width] of at least {pool} x {pool}, the layer's avg_pool, "
+                f"got shape {tuple(events.shape)}"
+            )
         events = F.avg_pool2d(events, pool, divisor_override=1)
+    _check_size(events, layer)
     return products(events, layer)
 
 
@@ -64,10 +74,39 @@ def products(units: Tensor, layer: Any) -> float:
     weight: Tensor = layer.weight
     if weight.dim() == 2:
         return float(units.sum(dtype=torch.float64)) * weight.shape[0]
-    ones = units.new_ones(1, 1, *weight.shape[2:])
+    ones, sums = units.new_ones(1, 1, *weight.shape[2:]), units.sum(1, keepdim=True)
     convolution = (F.conv1d, F.conv2d, F.conv3d)[weight.dim() - 3]
-    reached = convolution(units.sum(1, keepdim=True), ones, stride=layer.stride, padding=layer.padding)
-    return float(reached.sum(dtype=torch.float64)) * weight.shape[0]
+    try:
+        reached = convolution(
+            sums, ones, stride=layer.stride, padding=layer.padding, dilation=getattr(layer, "dilation", 1)
+        )
+    except RuntimeError as error:
+        kernel = tuple(weight.shape[2:])
+        raise ValueError(
+            f"events must fit the layer's kernel {kernel}, got {_checks.shown(units)} ({error})"
+        ) from error
+    return float(reached.sum(dtype=torch.float64)) * (weight.shape[0] // getattr(layer, "groups", 1))
+
+
+def _check_countable(name: str, layer: Any) -> None:
+    """Raise TypeError or ValueError for a convolution whose events reach other weights than `products` counts."""
+    if getattr(layer, "transposed", False):
+        raise TypeError(f"{name} must be a linear layer or a convolution, got a transposed one, {type(layer).__name__}")
+    if getattr(layer, "padding_mode", "zeros") != "zeros":
+        raise ValueError(f"{name} must pad with zeros, got padding_mode {layer.padding_mode!r}")
+
+
+def _check_size(events: Tensor, layer: Any) -> None:
+    """Raise ValueError for pooled events that the layer would not take."""
+    shape, weight = tuple(events.shape), layer.weight
+    if weight.dim() == 2:
+        inputs = weight.shape[1]
+        if shape[-1] != inputs and (len(shape) == 1 or math.prod(shape[1:]) != inputs):
+            raise ValueError(f"events must have the {inputs} inputs of the layer, after pooling, got shape {shape}")
+        return
+    channels = weight.shape[1] * getattr(layer, "groups", 1)
+    if len(shape) != weight.dim() or shape[1] != channels:
+        raise ValueError(f"events must have {weight.dim()} dimensions [batch, {channels}, ...], got shape {shape}")
 
 
 def shortcut_additions(shortcut: SpikeTimes, outputs: torch.Size) -> float:
@@ -96,7 +135,7 @@ class OperationCounter:
 
     layers: the counts of each layer by its name, in the order of `model.named_modules()`. Here `macs` are those of a
     layer that gets real numbers (direct coding, ReLU), `additions` those of one that gets spikes.
-    Raises ValueError or TypeError naming a bad argument.
+    Raises ValueError or TypeError naming a bad argument, or a layer that `synaptic_operations` refuses.
 
     Examples:
         >>> net = models.mlp("64-32-10", steps=8)
@@ -110,6 +149,8 @@ class OperationCounter:
         """Prepare to watch every fully connected and convolutional layer of `model`."""
         _checks.instance("model", model, nn.Module, "a torch.nn.Module")
         watched = {name: m for name, m in model.named_modules() if _has_products(m)}
+        for name, layer in watched.items():
+            _check_countable(f"model.{name}" if name else "model", layer)
         self.count = OperationCount()
         self._model, self._passes = model, Passes(self._begin)
         self._fresh, self._first = True, ""  # whether no layer of the pass has run; the layer that ran first

@@ -36,15 +36,18 @@ def profile(
     - `layer`, `kind`: its name in the net and its class; `neurons`;
     - `spikes`: that the layer sends;
     - `synaptic_operations`: additions of one weight, an input spike times the neurons that it reaches; a shortcut's included;
-    - `macs`: multiply-accumulates of a directly coded layer, which gets numbers, once per sample;
+    - `macs`: multiply-accumulates of a directly coded layer, which gets numbers, once per sample; without those of taps in
+      the padding, which the host layer of an emulator's report includes;
     - `dense_macs`: multiply-accumulates of the same layer with ReLU neurons;
     - `updates`: potentials that an event (or a directly coded current) changes, counted per neuron and step;
     - `idle_updates`: the other neurons and steps, which only a clocked core pays;
-    - `energy_nj`: of synaptic operations, updates, spikes and `macs`, as far as the table has figures (one whose
-      operation includes everything, such as "odin-frenkel2019", counts synaptic operations and `macs` alone);
+    - `energy_nj`: of synaptic operations (of a convolution by its own figure, where the table has one), updates, spikes
+      and `macs`, as far as the table has figures. A spike costs `fired_pj` and one transport, `message_pj` or else
+      `spike_pj`: without a placement it goes to one core. Hops and static power are not counted. A table whose
+      operation includes everything, such as "odin-frenkel2019", counts synaptic operations and `macs` alone;
     - `idle_energy_nj`: of `idle_updates`; `dense_energy_nj`: of `dense_macs`; both NaN where the table has no figure;
-    - `steps_to_decision`: mean over samples, counted from 1, in the row "total" (a sample without a decision counts T);
-      NaN elsewhere, and for a net without a readout.
+    - `steps_to_decision`: mean over samples, counted from 1, in steps of what the readout got, in the row "total" (a
+      sample without a decision counts all T of them); NaN elsewhere, and for a net without a readout.
 
     Raises ValueError for an input without samples, and where no layer of `firstspike.nn` runs.
 
@@ -62,7 +65,7 @@ def profile(
     sums, decisions = _run(net, x, batch)
     rows = [{**row, **{name: row[name] / len(x) for name in _SUMS}} for row in sums.values()]
     for row in rows:
-        row |= _energies(row, figures)
+        row |= _energies(row, figures, row.pop("convolution"))
     whole: dict[str, Any] = {"layer": TOTAL, "kind": ""}
     for name in ("neurons", *_SUMS, *_ENERGIES):
         whole[name] = sum(row[name] for row in rows)
@@ -85,11 +88,12 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[dict[str, dict[str, Any]],
                 net(x[start : start + batch])
             for name, layer in seen.layers.items():
                 if isinstance(layer.module, Synapse):
-                    row = sums.setdefault(name, {"layer": name, "kind": layer.kind, "neurons": _neurons(layer)})
+                    about = {"layer": name, "kind": layer.kind, "convolution": layer.module.weight.dim() == 4}
+                    row = sums.setdefault(name, about | {"neurons": _neurons(layer)})
                     for key, value in _counts(layer).items():
                         row[key] = row.get(key, 0.0) + value
             if seen.decision_step is not None:
-                steps = (seen.decision_step + 1).clamp(max=seen.steps)
+                steps = (seen.decision_step + 1).clamp(max=seen.readout_steps)
                 decisions = (decisions or 0.0) + float(steps.sum())
     if not sums:
         raise ValueError("net must run layers of firstspike.nn, got none")
@@ -166,15 +170,16 @@ def _reached(events: Tensor, layer: Any) -> Tensor:
     return F.conv2d(events.amax(1, keepdim=True), ones, stride=layer.stride, padding=layer.padding) > 0
 
 
-def _energies(row: dict[str, Any], table: EnergyTable) -> dict[str, float]:
+def _energies(row: dict[str, Any], table: EnergyTable, convolution: bool) -> dict[str, float]:
     """Nanojoule per sample."""
 
     def cost(picojoule: float | None, name: str) -> float:
         return math.nan if picojoule is None else picojoule * row[name] / 1e3
 
-    parts = [cost(table.synaptic_operation_pj, "synaptic_operations"), cost(table.host_mac_pj, "macs")]
+    parts = [cost(table.operation_pj(convolution), "synaptic_operations"), cost(table.host_mac_pj, "macs")]
     if not table.all_inclusive:
-        parts += [cost(table.update_active_pj, "updates"), cost(table.spike_pj, "spikes")]
+        transport = table.spike_pj if table.message_pj is None else table.message_pj
+        parts += [cost(table.update_active_pj, "updates"), cost(transport, "spikes"), cost(table.fired_pj, "spikes")]
     return {
         "energy_nj": sum(part for part in parts if not math.isnan(part)),
         "idle_energy_nj": math.nan if table.all_inclusive else cost(table.update_inactive_pj, "idle_updates"),

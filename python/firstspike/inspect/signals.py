@@ -9,26 +9,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import _checks, _labels
-from ..nn import PooledSpikes, Synapse
+from .._own_code import class_name, trained_parameters
+from ..nn import FiringLayer, PooledSpikes, Synapse
 from ..spikes import SpikeTimes
 from ._passes import taken
 from .operations import fired_of
 
-#: Edges of the bins of `layer_signals`' histogram of X[t], in units of the threshold; the two outer bins hold everything
-#: beyond.
+#: Edges of the bins of `layer_signals`' histogram of X[t], in units of the layer's threshold; the two outer bins hold
+#: everything beyond.
 HISTOGRAM_EDGES = torch.linspace(-4, 4, 65)
 
 
 def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]:
-    """One dictionary per layer, in order, from a forward and a backward pass on one batch.
+    """One dictionary per run of a layer, in order, from a forward and a backward pass on one batch.
 
-    model: a net with `layers`. x: float [B, ...] as the model takes it. labels: int64 [B], for the cross-entropy loss.
-    The model's gradients are cleared.
+    model: a net with `layers`, of which those of `firstspike.nn` with a weight count, also within residual blocks and
+    Sequentials. x: float [B, ...] as the model takes it. labels: int64 [B], for the cross-entropy loss. The model's
+    gradients are cleared.
 
     Keys: `layer`, the name of its class; `current_mean` and `current_sd` of the current X[t] over samples, neurons and
-    steps; `histogram`, the shares of X[t] in the bins of `HISTOGRAM_EDGES`; `firing`, the share of neurons that fire,
-    None for a layer that only integrates; `gradient`, the root mean square of the loss's gradient with respect to the
-    trained weight, None for a frozen one. Raises ValueError or TypeError naming a bad argument.
+    steps, in units of the threshold (1 in a layer that only integrates), without that of a shortcut; `histogram`, the
+    shares of X[t] in the bins of `HISTOGRAM_EDGES`; `firing`, the share of neurons that fire, None for a layer that only
+    integrates; `gradient`, the root mean square of the loss's gradient with respect to the trained weight, or to what
+    pruning or a parametrization of torch makes the weight of, None for a frozen one. Raises ValueError or TypeError naming
+    a bad argument.
 
     Examples:
         >>> net = models.mlp("64-32-10", steps=8)
@@ -45,7 +49,7 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
     def watch(layer: nn.Module, arguments: Any, named: Any, output: Any) -> None:
         seen.append((layer, taken(arguments, named)[0], fired_of(output)))
 
-    layers = [layer for layer in model.layers if isinstance(getattr(layer, "weight", None), Tensor)]
+    layers = [layer for layer in model.layers.modules() if isinstance(layer, Synapse)]
     hooks = [layer.register_forward_hook(watch, with_kwargs=True) for layer in layers]
     try:
         model.zero_grad()
@@ -62,23 +66,34 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
 
 @torch.no_grad()
 def _row(layer: Any, before: Any, after: Any) -> dict[str, Any]:
-    current = layer_current(layer, before)
+    current, gradient = layer_current(layer, before), weight_gradient(layer)
+    if isinstance(layer, FiringLayer):
+        current = current / layer.neuron["threshold"]
     inner = HISTOGRAM_EDGES[1:-1].to(current.device)
     shares = torch.bincount(torch.bucketize(current.flatten(), inner), minlength=len(HISTOGRAM_EDGES) - 1).double()
     return {
-        "layer": type(layer).__name__.removeprefix("Parametrized"),
+        "layer": class_name(layer),
         "current_mean": float(current.mean()),
         "current_sd": float(current.std(correction=0)),
         "histogram": [round(float(share), 6) for share in shares / shares.sum()],
         "firing": float((~after.silent).double().mean()) if isinstance(after, SpikeTimes) else None,
-        "gradient": None if layer.weight.grad is None else float(layer.weight.grad.square().mean().sqrt()),
+        "gradient": None if gradient is None else float(gradient.square().mean().sqrt()),
     }
+
+
+def weight_gradient(layer: nn.Module) -> Tensor | None:
+    """The gradient that what a layer's weight is made of holds now: of one tensor as it is, of several flat; None without any."""
+    found = [parameter.grad for parameter in trained_parameters(layer, "weight") if parameter.grad is not None]
+    if len(found) == 1:
+        return found[0]
+    return torch.cat([gradient.flatten() for gradient in found]) if found else None
 
 
 def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Tensor:
     """The current X[t] = gamma W s[t] + beta of a layer whose input is `before`: SpikeTimes, PooledSpikes, a dense train or data.
 
-    Returns float32 [T, B, ...], or [B, ...] where it is the same in every step. Dropout is not applied.
+    Returns float32 [T, B, ...], or [B, ...] where it is the same in every step; in units of the thresholds where the layer
+    has one per neuron. Dropout is not applied.
     Raises ValueError or TypeError naming a bad argument.
 
     Examples:

@@ -9,6 +9,7 @@ from torch import nn
 
 from .. import nn as fs
 from .._own_code import has_own_forward, uncompiled, warn_of_hooks
+from .._warnings import is_known
 from .coding import Readout
 from .net import TTFSNet
 
@@ -19,7 +20,9 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
     """The `TTFSNet` of a `torch.nn.Sequential` of our layers, with the chain's own modules; a TTFSNet as it is.
 
     chain: encoder (`LatencyEncoder`, `SpikeInput`, or none), layers, readout (`MembraneReadout`, `TemporalWeighting` or
-    `FirstSpike`); Sequentials within it, Identity, and Flatten before a fully connected layer are taken out.
+    `FirstSpike`); Sequentials within it, Identity, and Flatten before a fully connected layer are taken out. Modules of torch's
+    before the first layer of ours, such as a Conv2d before a `DirectConv2d`, get the images; a module of one's own there is taken
+    for one that gets spikes.
     Without the Flatten that layer adds in another order, so that its currents are equal to rounding, not to the bit.
     Ties of a `FirstSpike` stay with the lower class, as the chain has them; a TTFSNet of its layers and a FirstSpike of its own
     breaks them by the overshoot.
@@ -32,6 +35,13 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
         >>> models.as_net(torch.nn.Sequential(*layers), input_shape=(1, 8, 8)).input_shape
         (1, 8, 8)
     """
+    return net_of(chain, input_shape, name)
+
+
+def net_of(
+    chain: nn.Module, input_shape: tuple[int, ...] | None = None, name: str = "net", *, spikes: bool | None = None
+) -> TTFSNet:
+    """As `as_net`; spikes: whether a chain takes SpikeTimes that begins with a module of one's own, None if unknown."""
     chain = uncompiled(chain)
     if isinstance(chain, TTFSNet):
         return chain
@@ -40,12 +50,12 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
             f"{name} must be a TTFSNet, or a Sequential of our layers, got {type(chain).__name__}; "
             "torch.nn.Sequential(*layers) of its layers in their order shares their weights"
         )
-    parts = list(_parts(chain, name))
+    parts = _parts(chain, name)
     if len(parts) < 2 or not isinstance(parts[-1], Readout):
         last = type(parts[-1]).__name__ if parts else "nothing"
         raise ValueError(f"{name} must end in a readout, such as nn.MembraneReadout(), got {last}")
     readout: Readout = parts.pop()  # type: ignore[assignment]
-    encoder: str | nn.Module = "direct" if isinstance(parts[0], (fs.DirectConv2d, fs.DirectLinear)) else "spikes"
+    encoder: str | nn.Module = "direct" if _takes_images(parts[0], spikes) else "spikes"
     if isinstance(parts[0], (fs.LatencyEncoder, fs.SpikeInput)):
         encoder = parts.pop(0)
     if input_shape is None:
@@ -65,8 +75,35 @@ def sample_shape(first: nn.Module | None, name: str = "net") -> tuple[int, ...]:
     )
 
 
-def _parts(chain: nn.Sequential, name: str) -> Iterator[nn.Module]:
-    """The modules in order, without what a TTFSNet does by itself; TypeError for a Sequential that does something else."""
+def _takes_images(first: nn.Module, spikes: bool | None) -> bool:
+    if _is_ours(first):
+        return isinstance(first, (fs.DirectConv2d, fs.DirectLinear))
+    return is_known(type(first).__module__) if spikes is None else not spikes
+
+
+def _is_ours(part: nn.Module) -> bool:
+    return hasattr(part, "steps") or isinstance(part, (fs.EarliestPool2d, fs.MaxPool2d, *Readout.__args__))
+
+
+def _parts(chain: nn.Sequential, name: str) -> list[nn.Module]:
+    """The modules in order, without what a TTFSNet does by itself; TypeError for a Sequential that does something else.
+
+    Modules of others in front of the first of ours may need what is between them, a Flatten before a Linear.
+    """
+    every = list(_flat(chain, name))
+    own = next((index for index, (_, part) in enumerate(every) if _is_ours(part)), len(every))
+    kept = 0 if all(_passed_over(part) for _, part in every[:own]) else own
+    parts = [part for _, part in every[:kept]]
+    for place, part in every[kept:]:
+        if _passed_over(part):
+            warn_of_hooks(part, place, _LEAVES_OUT)
+        else:
+            parts.append(part)
+    return parts
+
+
+def _flat(chain: nn.Sequential, name: str) -> Iterator[tuple[str, nn.Module]]:
+    """The modules in order with their names, those of Sequentials in place of them."""
     if has_own_forward(chain):
         raise TypeError(
             f"{name} must call its layers one after another, but {type(chain).__name__} has a forward of its own"
@@ -74,11 +111,9 @@ def _parts(chain: nn.Sequential, name: str) -> Iterator[nn.Module]:
     warn_of_hooks(chain, name, _LEAVES_OUT)
     for key, part in chain._modules.items():  # named_children leaves out a layer that stands there twice
         if isinstance(part, nn.Sequential):
-            yield from _parts(part, f"{name}.{key}")
-        elif _passed_over(part):
-            warn_of_hooks(part, f"{name}.{key}", _LEAVES_OUT)
+            yield from _flat(part, f"{name}.{key}")
         else:
-            yield part
+            yield f"{name}.{key}", part
 
 
 def _passed_over(part: nn.Module) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .. import _checks, decode
 from .. import nn as fs
 from .._geometry import scaling_hint
+from .._own_code import has_own_forward
 from ..nn._chain import chains, obstacle, run_layers
 from ..spikes import SpikeTimes
 from .coding import Readout, make_encoder, make_readout
@@ -22,6 +23,8 @@ from .observation import Observation
 from .recipe import updated
 from .sizes import check_input_shape
 from .training_calls import TrainingCalls
+
+_ENCODERS = (nn.Identity, fs.LatencyEncoder, fs.SpikeInput)
 
 
 class TTFSNet(nn.Module):
@@ -31,7 +34,7 @@ class TTFSNet(nn.Module):
     readout, else a layer that fires. Average pooling is a factor inside the layers, max and earliest pooling are modules of
     their own. A first layer that is fully connected gets its input flattened.
     encoder: "direct" (the first layer is directly coded), "latency", "latency-log" or "spikes" (the input is SpikeTimes), or a
-    module from data to what the first layer takes.
+    module from data to what the first layer takes. A latency encoder lets SpikeTimes pass; a module of one's own gets them.
     readout: a name as in `models.build`, then with one neuron per class, or `nn.MembraneReadout`, `nn.TemporalWeighting` or
     `nn.FirstSpike`.
     input_shape: of one sample, (N,) or (C, H, W).
@@ -101,7 +104,8 @@ class TTFSNet(nn.Module):
     def forward(self, x: Tensor | SpikeTimes) -> Tensor:
         """Scores, float32 [B, classes], of x [B, *input_shape]; nets without convolutions take [B, N], too.
 
-        x: float32 without NaN and infinity, or SpikeTimes over the net's steps where its first layer takes spikes.
+        x: float32 without NaN and infinity, which are refused on the CPU alone, or SpikeTimes over the net's steps where its
+        first layer takes spikes.
         """
         return self._read(*self._run(x, None))
 
@@ -189,20 +193,22 @@ class TTFSNet(nn.Module):
         return scores
 
     def _encoded(self, x: Tensor | SpikeTimes) -> Tensor | SpikeTimes:
-        if isinstance(x, SpikeTimes):
+        if isinstance(x, SpikeTimes) and isinstance(self.encoder, _ENCODERS) and not has_own_forward(self.encoder):
             if isinstance(self.encoder, nn.Identity):
                 raise TypeError("x must be a float32 tensor: the first layer is directly coded, got SpikeTimes")
             if x.steps != self.steps:
                 raise ValueError(
                     f"x must have steps = {self.steps}, got {x.steps}; x.rescale({self.steps}) changes them"
                 )
-            self._check_shape(x.shape)
-            return x.flatten(1) if self.flat else x
+            return self._input(x)
         refused = isinstance(self.encoder, fs.SpikeInput)  # by the encoder, which takes spikes alone
         signal: Tensor | SpikeTimes = self.encoder(x if refused else self._input(x))
         return signal
 
-    def _input(self, x: Tensor) -> Tensor:
+    def _input(self, x: Tensor | SpikeTimes) -> Tensor | SpikeTimes:
+        if isinstance(x, SpikeTimes):
+            self._check_shape(x.shape)
+            return x.flatten(1) if self.flat else x
         x = _checks.float32("x", x)
         self._check_shape(x.shape, images=True)
         _checks.finite("x", x)

@@ -41,8 +41,11 @@ def chain(nodes: dict[str, Any], edges: Iterable[tuple[str, str]]) -> list[tuple
     return [(name, nodes[name]) for name in path]
 
 
-def own_net(graph: nir.NIRGraph, text: str) -> nn.Module:
-    """The net of a graph of `to_nir`: what it is built of from the metadata, its weights from the nodes."""
+def own_net(graph: nir.NIRGraph, text: str, steps: int | None) -> nn.Module:
+    """The net of a graph of `to_nir`: what it is built of from the metadata, its weights from the nodes.
+
+    Raises ValueError where `steps` are not None and not those of the net.
+    """
     try:
         net = rebuild(json.loads(text)["net"]).eval()
         found = [(n, part) for n, part in parts_of(net) if isinstance(part.layer, fs.Synapse)]
@@ -59,6 +62,9 @@ def own_net(graph: nir.NIRGraph, text: str) -> nn.Module:
                     _read_scale(part.block, graph.nodes[f"layer{n}_shortcut"].weight)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise ValueError(f"the graph's metadata and nodes are not those of firstspike.nir.to_nir ({error})") from error
+    own = next((part.layer.steps for _, part in found), None)
+    if steps not in (None, own):
+        raise ValueError(f"steps must be None or those of the graph's net, {own}, got {steps}")
     return net
 
 

@@ -45,13 +45,14 @@ def from_nir(graph: nir.NIRGraph, steps: int | None = None, *, encoder: str = "s
     layers: SpikeTimes in; SpikeTimes out where it ends in neurons, or the membrane [T, B, C] where it ends in I or LI.
     That its neurons fire once is said by the warning `FiresOnce`.
 
-    steps: T, 1 to 254; may be None for a graph of `to_nir`. encoder: "spikes", or "direct": the first layer gets data
-    [B, ...] as a constant current. dt: seconds per step. A neuron of NIR fires at V > v_threshold; r of IF is 1 / dt or
-    1 for unscaled currents, and any other is a factor r dt of the weights. Scale is folded into the weights before it.
-    Thresholds that differ between channels are folded, too: a sum within float32's rounding of them may go either way.
+    steps: T, 1 to 254; for a graph of `to_nir` None or the steps of its net. encoder: "spikes", or "direct": the first
+    layer gets data [B, ...] as a constant current. dt: seconds per step. A graph of `to_nir` has its own encoder and dt,
+    which count. A neuron of NIR fires at V > v_threshold; r of IF is 1 / dt or 1 for unscaled currents, and any other is a
+    factor r dt of the weights. Scale is folded into the weights before it. Thresholds that differ between channels are
+    folded, too: a sum within float32's rounding of them may go either way.
 
     Raises ValueError naming the node for what is not such a chain, for v_reset or v_leak other than 0, for thresholds that
-    differ within a channel, and for pools that overlap.
+    differ within a channel, and for pools that overlap; TypeError or ValueError for other arguments.
 
     Examples:
         >>> net = models.mlp("64-32-10", steps=8).eval()
@@ -62,13 +63,15 @@ def from_nir(graph: nir.NIRGraph, steps: int | None = None, *, encoder: str = "s
     import nir
 
     _checks.instance("graph", graph, nir.NIRGraph, "a nir.NIRGraph")
+    steps = None if steps is None else _checks.steps(steps)
+    _checks.one_of("encoder", encoder, ("spikes", "direct"))
+    dt = _checks.positive("dt", dt)
     text = getattr(graph, "metadata", {}).get(KEY)
     if text is not None:
-        return own_net(graph, str(text))
+        return own_net(graph, str(text), steps)
     if steps is None:
         raise ValueError("steps must be given: the graph does not say for how many steps its net runs")
-    _checks.one_of("encoder", encoder, ("spikes", "direct"))
-    reader = _Reader(_checks.steps(steps), _checks.positive("dt", dt), encoder == "direct")
+    reader = _Reader(steps, dt, encoder == "direct")
     for name, node in chain(graph.nodes, graph.edges):
         reader.add(name, node)
     net = reader.finish()
@@ -85,12 +88,14 @@ class _Reader:
     def __init__(self, steps: int, dt: float, direct: bool) -> None:
         self.steps, self.dt, self.direct = steps, dt, direct
         self.layers: list[nn.Module] = []
+        self.flatten = False  # data before a directly coded layer; one behind spikes flattens itself
         self.pool, self.gain = 1, 1.0
         self.synapses: tuple[str, Any, NDArray[np.float64], NDArray[np.float64] | None] | None = None
 
     def add(self, name: str, node: Any) -> None:
         kind = type(node).__name__
         if kind in ("Input", "Output", "Flatten"):
+            self.flatten |= kind == "Flatten" and self.direct and not self.layers
             return
         if self.layers and isinstance(self.layers[-1], fs.Integrate):
             raise ValueError(f"node {name}: nothing may follow a readout that integrates")
@@ -171,6 +176,8 @@ class _Reader:
                 return fs.DirectConv2d(weight.shape[1], len(weight), weight.shape[2:], **options)
             return fs.TTFSConv2d(weight.shape[1], len(weight), weight.shape[2:], avg_pool=self.pool, **options)
         if direct:
+            if self.flatten:
+                self.layers.append(nn.Flatten())
             return fs.DirectLinear(weight.shape[1], len(weight), **options)
         made = fs.TTFSLinear if fires else fs.Integrate
         return made(weight.shape[1], len(weight), avg_pool=self.pool, **options)

@@ -16,11 +16,12 @@ from torch import nn
 from .. import _checks
 from .. import nn as fs
 from .._description import describe
-from .._geometry import out_size, pooled, shortcut_stride
+from .._geometry import convolution, linear, out_size, pool_of, pooled, shortcut_stride
 from .._own_code import copy_to_read, uncompiled, warn_of_hooks
 from ..models import TTFSNet, as_net
 from ..models.chain import sample_shape
 from ..models.coding import Readout
+from ..models.sizes import check_input_shape
 from ..nn._blocks import Part, fold_layers, parts
 
 if TYPE_CHECKING:
@@ -48,11 +49,13 @@ def to_nir(
     readout are in the graph's metadata; with them `from_nir` gives a net that computes the same, bit for bit.
 
     net: a `models.TTFSNet`, or a `torch.nn.Sequential` of our layers, with a readout or without. input_shape: of one sample
-    of a Sequential; by default (N,) where its first layer is fully connected.
+    of a Sequential, (N,) or (C, H, W); by default (N,) where its first layer is fully connected. A TTFSNet has its own, and
+    takes no other.
     integrate_and_fire: "IF", or "LIF" with a time constant so long that float32 sees no leak, for snnTorch, which reads IF
     with a leak of its own.
 
-    Raises ValueError naming a layer that NIR cannot say (max and earliest pooling) or that holds NaN.
+    Raises ValueError naming a layer that NIR cannot say (max and earliest pooling), that holds NaN, or that an input of that
+    shape does not fit; TypeError or ValueError for other arguments.
 
     Examples:
         >>> list(nir.to_nir(models.mlp("64-32-10", steps=8)).nodes)
@@ -77,7 +80,7 @@ def to_nir(
                 raise ValueError(f"layer {n}: its {what} holds NaN or infinity")
         if begins:
             before = list(nodes)[-1], shape
-        pool = getattr(layer, "avg_pool", 1)
+        pool = _fitting_pool(n, layer, shape)
         if pool > 1:
             size = np.array([pool, pool])
             nodes[f"layer{n}_pool"] = nir.AvgPool2d(size, size, np.array([0, 0]))
@@ -105,11 +108,31 @@ def parts_of(net: nn.Module) -> Iterator[tuple[str, Part]]:
         yield "_".join(map(str, part.place)), part
 
 
+def _fitting_pool(n: str, layer: Any, shape: tuple[int, ...]) -> int:
+    """The window of a layer's average pool; ValueError where it does not take an input of that shape."""
+    sample = (1, *shape)
+    try:
+        pool = pool_of(sample, getattr(layer, "avg_pool", 1))
+        if layer.weight.dim() == 2:
+            linear(sample, layer.weight, pool, layer.steps)
+        elif len(shape) != 3:
+            raise ValueError("it takes maps (channels, height, width)")
+        else:
+            convolution(sample, layer.weight, layer.stride, layer.padding, pool, layer.steps)
+    except ValueError as error:
+        raise ValueError(
+            f"input_shape must fit the net, but layer {n} gets a sample of shape {shape}: {error}"
+        ) from error
+    return pool
+
+
 def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
     """A copy whose weights and biases are those that act, and the shape of one sample."""
     net = uncompiled(net)
     if not isinstance(net, (TTFSNet, nn.Sequential)):
         raise TypeError(f"net must be a TTFSNet or a Sequential of our layers, got {type(net).__name__}")
+    if input_shape is not None:
+        input_shape = check_input_shape(input_shape)
     whole = isinstance(net, nn.Sequential) and isinstance([*net.modules()][-1], Readout)
     called = (TTFSNet, fs.Synapse) if whole else (TTFSNet, nn.Sequential, fs.Synapse)
     for name, module in net.named_modules():
@@ -118,7 +141,9 @@ def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Mod
     if whole:
         net = as_net(net, input_shape)  # warns of the hooks of Sequentials
     if isinstance(net, TTFSNet):
-        input_shape = tuple(net.input_shape)
+        if input_shape not in (None, net.input_shape):
+            raise ValueError(f"input_shape must be that of the net, {net.input_shape}, or None, got {input_shape}")
+        input_shape = net.input_shape
     if input_shape is None:
         first = next((module for module in net.modules() if isinstance(module, fs.Synapse)), None)
         input_shape = sample_shape(first)
@@ -126,7 +151,7 @@ def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Mod
     fold_layers(made)
     if isinstance(made, TTFSNet):
         made.describe(None)
-    return made, tuple(input_shape)
+    return made, input_shape
 
 
 def _shortcut(nir: Any, block: fs.Residual, before: tuple[int, ...], shape: tuple[int, ...], n: str) -> Any:

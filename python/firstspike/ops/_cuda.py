@@ -208,6 +208,8 @@ class Recording:
             overflow = (offset[-1:] > capacity).to(torch.uint8)
             offset.clamp_(max=capacity)
         slope, place = _entries(self.count, capacity)
+        if self.capacity is not None:
+            slope[:1].zero_()  # of a support without entries no kernel writes it, and `poisoned` reads it
         run((pointer(offset), capacity, pointer(overflow), _pointers(slope, place)))
         anchor = torch.zeros((), dtype=torch.float32, device=offset.device).expand(capacity)
         return anchor, offset, slope, place

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .._checks import instance, integer
 from .._modes import evaluating
+from ..decode import decision_step
 from ..inspect import Monitor, Seen
 from ..nn import MembraneReadout
 from ..report import figure, style
@@ -38,8 +39,10 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
     if name is None or seen.readout is None or seen.scores is None or seen.decision_step is None:
         raise ValueError("seen must hold a net with a readout of firstspike.nn, after a forward pass")
     integer("sample", sample, 0, len(seen.scores) - 1)
-    layer, scores, decided = seen.layers[name], seen.scores[sample], int(seen.decision_step[sample])
-    steps, ranking = seen.steps, scores.argsort(descending=True).tolist()
+    layer, scores = seen.layers[name], seen.scores[sample]
+    steps, ranking = layer.steps, scores.argsort(descending=True).tolist()
+    # In steps of the layer; those of the readout differ where the spikes are rescaled between them.
+    decided = int((seen.decision_step if layer.spikes is None else decision_step(layer.spikes.flatten(1)))[sample])
     with style():
         drawn, axis = figure(height=3.2)
         if layer.membrane is not None:
@@ -50,8 +53,8 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
         else:
             assert layer.spikes is not None
             module: Any = layer.module
-            lines = _potential(layer)[:, sample]
-            times = layer.spikes.times[sample].cpu()
+            lines = _potential(layer).flatten(2)[:, sample]
+            times = layer.spikes.times[sample].flatten().cpu()
             _lines(axis, lines, ranking, neurons_per_class=len(times) // len(ranking), times=times)
             threshold = module.neuron["threshold"]
             axis.axhline(threshold, color="#555555", linewidth=0.8, linestyle=(0, (4, 2)), label="threshold")

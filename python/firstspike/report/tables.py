@@ -64,7 +64,8 @@ def absent(value: Any) -> bool:
 def present(frame: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
     """The printed table: one column of text for each of `columns`, in their order."""
     columns = list(columns)
-    rows = [[column.cell(row) for column in columns] for _, row in frame.iterrows()]
+    # As objects: a row of numbers alone would make floats of the whole ones.
+    rows = [[column.cell(row) for column in columns] for _, row in frame.astype(object).iterrows()]
     return pd.DataFrame(rows, columns=[column.title for column in columns], dtype=object)
 
 

@@ -31,7 +31,7 @@ class WeightAverage:
         self.first_epoch = first_epoch
         self.steps = 0
         self.mean: dict[str, Tensor] = {}
-        self._parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        self._parameters = dict(model.named_parameters(remove_duplicate=False))  # a checkpoint has every name
 
     @torch.no_grad()
     def add(self, epoch: int) -> None:
@@ -46,12 +46,23 @@ class WeightAverage:
                 self.mean[name].lerp_(parameter, 1 / self.steps)
 
     def restore(self, steps: int, mean: dict[str, Tensor]) -> None:
-        """Go on with a mean of earlier; ValueError where it does not fit the net."""
+        """Go on with a mean of earlier; ValueError where it does not fit the net.
+
+        Older files lack further names of a parameter, and frozen parameters, whose mean is what they are.
+        """
+        if steps:
+            lacking = {name: self._known(name, mean) for name in self._parameters if name not in mean}
+            mean = mean | {name: value for name, value in lacking.items() if value is not None}
         shapes = {name: parameter.shape for name, parameter in self._parameters.items()} if steps else {}
         if {name: value.shape for name, value in mean.items()} != shapes:
             raise ValueError(f"the mean of {steps} steps has other parameters than the net")
         self.steps = steps
         self.mean = {name: torch.empty_like(self._parameters[name]).copy_(value) for name, value in mean.items()}
+
+    def _known(self, name: str, mean: dict[str, Tensor]) -> Tensor | None:
+        parameter = self._parameters[name]
+        same = (mean[other] for other, value in self._parameters.items() if value is parameter and other in mean)
+        return next(same, None if parameter.requires_grad else parameter.detach())
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
 
 from .._checks import SILENT, shown
 from ..data import Dataset, Normalize, from_arrays
@@ -94,7 +95,7 @@ def loader_batches(
     normalize: Normalize,
     device: torch.device,
     *,
-    seed: int = 0,
+    seed: int | None = None,
     epoch: int = 0,
     processes: ProcessGroup | None = None,
 ) -> Iterator[Batch]:
@@ -104,14 +105,20 @@ def loader_batches(
         loader: gives pairs of an input (a tensor, uint8 or float, [B, C, H, W] or [B, N], or `SpikeTimes`) and labels.
         normalize: conversion to the net's input.
         device: where the batches shall be.
-        seed, epoch: torch's generators are seeded with them while the loader begins, so that it shuffles the same way
-            after a resume.
+        seed, epoch: where the loader trains: while it begins, torch's generators are seeded with them, and so are those
+            that it or its samplers were made with, so that it shuffles the same way after a resume. None leaves its own alone.
         processes: this process's place.
 
     Raises:
-        TypeError, ValueError: for other pairs, and for an input with NaN or infinity.
+        TypeError, ValueError: for other pairs, for an input with NaN or infinity, and for a sampler that shares the samples
+            among processes.
     """
-    with seeded(seed, "order", epoch, device):
+    refuse_shares(loader, processes)
+    with seeded(seed or 0, "order", epoch, device):
+        if seed is not None:
+            for own in (loader, *_samplers(loader)):
+                if isinstance(found := getattr(own, "generator", None), torch.Generator):
+                    found.manual_seed(torch.initial_seed())
         iterator = iter(loader)
         item = next(iterator, None)
     looked = epoch > 0
@@ -129,6 +136,23 @@ def loader_batches(
         first, last = (0, whole) if processes is None else processes.share(whole)
         yield Batch(_ready(x[first:last], normalize, device), labels[first:last], whole)
         item = next(iterator, None)
+
+
+def _samplers(loader: DataLoader[Any]) -> list[Any]:
+    return [loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None)]
+
+
+def refuse_shares(loader: DataLoader[Any], processes: ProcessGroup | None) -> None:
+    """Raise ValueError for a loader that shares its samples among processes, where there are several."""
+    if (
+        processes is not None
+        and processes.world > 1
+        and any(isinstance(sampler, DistributedSampler) for sampler in _samplers(loader))
+    ):
+        raise ValueError(
+            "the DataLoader must give every process the same batches, of which each takes its share; "
+            "leave its DistributedSampler out"
+        )
 
 
 def _labels(y: Any, samples: int) -> Tensor:

@@ -65,6 +65,8 @@ class Progress:
         sessions: one entry per process that worked on the run: commit, versions, machine, time, its first epoch.
         net: what the net is built of where it was given, see `given.description`.
         averaged: steps in the mean of the weights (`averaging.WeightAverage`).
+        details: what tells loss, optimizer and first weights from others, see `given.Given.details`; empty in older files.
+        requires_grad: of the parameters that callbacks froze or unfroze, by name.
     """
 
     config: dict[str, Any]
@@ -78,6 +80,8 @@ class Progress:
     sessions: list[dict[str, Any]] = field(default_factory=list)
     net: dict[str, Any] | None = None
     averaged: int = 0
+    details: dict[str, str] = field(default_factory=dict)
+    requires_grad: dict[str, bool] = field(default_factory=dict)
 
 
 def run_id(progress: Progress) -> str:
@@ -92,9 +96,15 @@ def save(
     model: nn.Module,
     optimizer: OptimizerState,
     average: WeightAverage | None = None,
-) -> None:
-    """Write a checkpoint; the one before it stays until the next one is whole."""
+    loss: nn.Module | None = None,
+) -> dict[str, Any]:
+    """Write a checkpoint; the one before it stays until the next one is whole. loss: one that is a module.
+
+    Returns what its JSON file says.
+    """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    if loss is not None:
+        tensors |= {f"loss.{name}": value for name, value in loss.state_dict().items()}
     if average is not None:
         tensors |= {f"average.{name}": value for name, value in average.mean.items()}
     learned, scalars, groups = optimizer.collect()
@@ -116,6 +126,12 @@ def save(
     for path in own_tensors(directory, run):
         if int(path.name.split("-")[1]) < progress.epoch - 1:
             path.unlink(missing_ok=True)
+    return record
+
+
+def save_progress(directory: Path, progress: Progress, record: dict[str, Any]) -> None:
+    """Write the JSON file of a checkpoint anew, for the tensors that it has; record: what `save` returned."""
+    write_json(directory / FILE, {**record, **vars(progress)})
 
 
 def own_tensors(directory: Path, run: str) -> list[Path]:
@@ -167,7 +183,7 @@ def _parse(raw: bytes, path: Path) -> tuple[Progress, dict[str, Any]]:
     if "pixels" in record:  # the name in files of version 0.1
         record["normalize"] = record.pop("pixels")
     known = {f.name for f in fields(Progress)}
-    needed = known - {"data", "given", "sessions", "net", "averaged"}
+    needed = known - {"data", "given", "sessions", "net", "averaged", "details", "requires_grad"}
     progress = Progress(**{name: record[name] for name in known if name in record or name in needed})
     _fields.check_types(progress)
     history = [Epoch.from_dict(entry) for entry in progress.history]
@@ -186,7 +202,7 @@ def _parse(raw: bytes, path: Path) -> tuple[Progress, dict[str, Any]]:
 
 
 def load_weights(directory: Path, record: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, by name ("model....", "average....", "optimizer....", "group....").
+    """The tensors of a checkpoint, by name ("model....", "average....", "loss....", "optimizer....", "group....").
 
     Raises:
         BadCheckpoint: if the file is missing or damaged.
@@ -231,15 +247,18 @@ def restore(
     model: nn.Module,
     optimizer: OptimizerState | None,
     average: WeightAverage | None = None,
+    loss: nn.Module | None = None,
 ) -> None:
-    """Put a checkpoint's tensors into a net and, if given, its optimizer and the mean of its weights, in place.
+    """Put a checkpoint's tensors into a net and, if given, its optimizer, the mean of its weights and its loss, in place.
 
-    Memory layouts stay the net's.
+    Memory layouts stay the net's. An older file has no tensors of a loss, which then stays as it is.
 
     Raises:
         BadCheckpoint: if they do not fit.
     """
     load_state(model, part(tensors, "model"), str(record["tensors"]))
+    if loss is not None and (learned := part(tensors, "loss")):
+        load_state(loss, learned, str(record["tensors"]), "loss")
     if average is not None:
         try:
             average.restore(int(record.get("averaged", 0)), part(tensors, "average"))
@@ -254,17 +273,17 @@ def restore(
 
 
 def part(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
-    """The tensors of one kind ("model", "average", "optimizer") by their names without it."""
+    """The tensors of one kind ("model", "average", "loss", "optimizer") by their names without it."""
     return {_bare(name, f"{kind}."): value for name, value in tensors.items() if name.startswith(f"{kind}.")}
 
 
-def load_state(model: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:
+def load_state(model: nn.Module, tensors: dict[str, Tensor], origin: str, what: str = "net") -> None:
     """Put weights into a net, in place. Raises BadCheckpoint that names `origin` if names or shapes differ."""
     try:
         uncompiled(model).load_state_dict({_bare(name): value for name, value in tensors.items()})
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         text = " ".join(str(error).split())
-        raise BadCheckpoint(f"the weights in {origin} do not fit the net: {text[:500]}") from error
+        raise BadCheckpoint(f"the weights in {origin} do not fit the {what}: {text[:500]}") from error
 
 
 def _bare(name: str, kind: str = "") -> str:

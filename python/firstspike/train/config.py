@@ -71,7 +71,7 @@ class Config:
         standardize: subtract the training images' mean and divide by their deviation, per channel (direct coding only;
             else pixels are in [0, 1]).
         epochs: passes over the training images, at least 1.
-        batch: images per step, at least 1.
+        batch: images per step, at least 1; a DataLoader has its own.
         optimizer: "adamw", "adam", "sgd" (momentum 0.9) or "muon" (`Muon`, best with normalization "channel").
         lr: peak learning rate, at least 0; for "muon" the size of a step relative to a weight's norm, such as 0.05.
         schedule: "cosine" (to zero), "linear" (to zero) or "constant", after the warmup.

@@ -11,7 +11,8 @@ from .._modes import evaluating
 from .._own_code import has_hooks, has_own_forward
 from ..data import Dataset, Normalize
 from ..data.normalize import warn_of_pixels
-from ..models import TTFSNet, as_net
+from ..models import TTFSNet
+from ..models.chain import net_of
 from ..spikes import SpikeTimes
 from .batches import GivenData, as_data, batches, loader_batches
 from .distributed import ProcessGroup
@@ -32,8 +33,8 @@ def evaluate(
     """Measure a net on all samples of a data set; the loss is the cross-entropy, without smoothing.
 
     Args:
-        model: any module from [B, C, H, W] to scores [B, classes]; of a `TTFSNet`, and of a Sequential that `models.as_net`
-            takes, the spikes are measured, too, unless it has a forward of its own or hooks.
+        model: any module from [B, C, H, W] to scores [B, classes] of a float type; of a `TTFSNet`, and of a Sequential that
+            `models.as_net` takes, the spikes are measured, too, unless it has a forward of its own or hooks.
         dataset: a `data.Dataset` on the net's device, a pair of arrays or tensors (`data.from_arrays`), or a DataLoader of
             (input, label).
         normalize: conversion of the images; None divides uint8 by 255 and leaves floats as they are.
@@ -68,7 +69,7 @@ def evaluate(
         device = device_of(model)
         work = loader_batches(given, scaling, device, processes=processes)
     meter = Meter(device)
-    with evaluating(model), torch.inference_mode():
+    with evaluating(model), torch.no_grad():
         for x, labels, _ in work:
             net = observable(model, x)
             if net is None:
@@ -77,7 +78,7 @@ def evaluate(
                 seen = net.observe(x)
                 meter.observe(seen)
                 scores = seen.scores
-            check_scores(scores, len(labels))
+            scores = check_scores(scores, len(labels))
             check_labels(labels, scores.shape[1])
             meter.add(scores, labels, F.cross_entropy(scores, labels, reduction="sum"))
     return meter.metrics(processes)
@@ -91,7 +92,8 @@ def device_of(model: nn.Module) -> torch.device:
 def observable(model: nn.Module, x: torch.Tensor | SpikeTimes) -> TTFSNet | None:
     """The net whose `observe` has the scores that a call of the model on x has, where there is one.
 
-    It is a TTFSNet without a forward of its own and without hooks, or what `as_net` makes of such a chain of our layers.
+    It is a TTFSNet without a forward of its own and without hooks, or what `as_net` makes of such a chain of our layers;
+    whether x is spikes tells what a chain takes that begins with a module of one's own.
     """
     if isinstance(model, TTFSNet):
         uncalled: list[nn.Module] = [model]
@@ -102,18 +104,22 @@ def observable(model: nn.Module, x: torch.Tensor | SpikeTimes) -> TTFSNet | None
     if any(has_own_forward(part) or has_hooks(part) for part in uncalled):
         return None
     try:
-        return as_net(model, tuple(x.shape[1:]))
+        return net_of(model, tuple(x.shape[1:]), spikes=isinstance(x, SpikeTimes))
     except (TypeError, ValueError):
         return None  # a chain with parts of another kind
 
 
-def check_scores(scores: object, samples: int) -> None:
-    """Raise TypeError or ValueError for a net's output that is not scores, float [samples, classes]."""
+def check_scores(scores: object, samples: int) -> torch.Tensor:
+    """A net's scores, in float32 at least, in which losses are summed.
+
+    Raises TypeError or ValueError for an output that is not scores, float [samples, classes].
+    """
     if not isinstance(scores, torch.Tensor) or not scores.is_floating_point():
         kind = _checks.shown(scores) if isinstance(scores, torch.Tensor) else type(scores).__name__
         raise TypeError(f"the net must give scores [B, classes] of a float type, got {kind}")
     if scores.ndim != 2 or len(scores) != samples:
         raise ValueError(f"the net must give scores [B, classes], got {list(scores.shape)} for a batch of {samples}")
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def check_labels(labels: torch.Tensor, classes: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -20,10 +21,13 @@ from ..models import TTFSNet
 from . import run_data
 from .checkpoint import BadCheckpoint
 from .config import Config
+from .identity import optimizer_told, tensors_told, told
 from .loop import Loss
+from .model_file import load_weights
 from .result import Epoch
 
 Callback = Callable[[Epoch, nn.Module], object]
+_COMPILED = "torch._dynamo.eval_frame.OptimizedModule"  # how older records name any net that is compiled
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ class Given:
         for name in ("loss", "optimizer"):
             if getattr(self, name) is not None:
                 _checks.function(name, getattr(self, name))
-        if getattr(self.loss, "reduction", "mean") == "sum":
+        keywords = self.loss.keywords if isinstance(self.loss, functools.partial) else {}
+        if "sum" in (getattr(self.loss, "reduction", "mean"), keywords.get("reduction")):
             raise ValueError("loss must be the mean over a batch or one value per sample, got one with reduction='sum'")
         if self.init_from is not None:
             _checks.path("init_from", self.init_from)
@@ -66,13 +71,29 @@ class Given:
 
     def names(self) -> dict[str, str]:
         """How the records name them."""
-        named = {"model": type(self.model) if self.model is not None else None}
+        named = {"model": type(uncompiled(self.model)) if self.model is not None else None}
         named |= {"loss": self.loss, "optimizer": self.optimizer}  # type: ignore[dict-item]
         return {
             key: f"{value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
             for key, value in named.items()
             if value is not None
         }
+
+    def details(self, made: torch.optim.Optimizer | None) -> dict[str, str]:
+        """What tells loss, optimizer and first weights from others of the same names; `made`: what `optimizer` made."""
+        weights = None if self.init_from is None else tensors_told(load_weights("init_from", self.init_from))
+        found = {"init_from": weights or "none"}
+        if made is not None:
+            found |= optimizer_told(made)
+        if self.loss is not None:
+            learned = [] if made is None else [one for group in made.param_groups for one in group["params"]]
+            found["loss"] = told(self.loss, learned)
+        return found
+
+    @property
+    def loss_module(self) -> nn.Module | None:
+        """The loss where it is a module, whose tensors are a part of the run."""
+        return uncompiled(self.loss) if isinstance(self.loss, nn.Module) else None
 
 
 def description(model: nn.Module | None) -> dict[str, Any] | None:
@@ -94,6 +115,13 @@ def description(model: nn.Module | None) -> dict[str, Any] | None:
     return plain
 
 
+def refuse_learned_loss(loss: nn.Module, made: torch.optim.Optimizer) -> None:
+    """Raise ValueError for a loss that the optimizer trains: processes exchange the gradients of the net alone."""
+    learned = {one for group in made.param_groups for one in group["params"]}
+    if any(parameter in learned for parameter in loss.parameters()):
+        raise ValueError("loss must have no parameters that are trained where processes share the batches, got some")
+
+
 def another_run(folder: Path | None, which: str) -> BadCheckpoint:
     """The error for a folder that holds a run that is not to go on."""
     return BadCheckpoint(f"{folder} holds a run {which}; take another directory, or resume=False to start over")
@@ -108,8 +136,15 @@ def same_settings(folder: Path | None, config: Config, kept: Config, given: Give
     found += [
         f"{key}: {mine.get(key, 'none')}, not {names.get(key, 'none')}"
         for key in ("model", "loss", "optimizer")
-        if mine.get(key) != names.get(key)
+        if mine.get(key) != names.get(key) and names.get(key) != _COMPILED
     ]
+    if found:
+        raise another_run(folder, f"with other settings ({'; '.join(found)})")
+
+
+def same_details(folder: Path | None, mine: dict[str, str], kept: dict[str, str]) -> None:
+    """Raise BadCheckpoint if a run in the folder has another loss, optimizer or first weights, as far as both records tell."""
+    found = [f"{key}: {mine[key]}, not {kept[key]}" for key in mine if key in kept and mine[key] != kept[key]]
     if found:
         raise another_run(folder, f"with other settings ({'; '.join(found)})")
 

@@ -23,6 +23,7 @@ from .config import Config
 from .distributed import ProcessGroup
 from .evaluation import check_labels, check_scores, observable
 from .metrics import Meter, Metrics
+from .optimizer_state import OptimizerState
 from .progress import ProgressBar
 from .schedule import learning_rate
 from .seeds import generator
@@ -109,6 +110,7 @@ def train_epoch(
     device: torch.device,
     bar: ProgressBar,
     average: WeightAverage | None = None,
+    kept: OptimizerState | None = None,
 ) -> tuple[Metrics, dict[str, Any]]:
     """Go once over the training samples.
 
@@ -121,12 +123,14 @@ def train_epoch(
         device: where the net is.
         bar: shows progress.
         average: is told of every step.
+        kept: what checkpoints will hold of the optimizer; looked at after the first step.
 
     Returns:
         The measures, and the entry's lr, seconds and step_seconds.
 
     Raises:
         Diverged: if the loss or a parameter is not finite.
+        TypeError: if the optimizer keeps what a checkpoint cannot hold.
     """
     began = time.perf_counter()
     config, processes = method.config, method.processes
@@ -141,7 +145,7 @@ def train_epoch(
         rate = _set_rate(optimizer, method, epoch * per_epoch + index, per_epoch)
         start = time.perf_counter()
         scores, seen = forward(x, index % OBSERVE_EVERY == 0)
-        check_scores(scores, len(labels))
+        scores = check_scores(scores, len(labels))
         check_labels(labels, scores.shape[1])
         loss = method.batch_loss(scores, labels)
         if not loss.requires_grad:
@@ -156,6 +160,8 @@ def train_epoch(
         if config.clip:
             nn.utils.clip_grad_norm_(forward.parameters(), config.clip)
         optimizer.step()
+        if kept is not None and index == 0:
+            kept.check()
         if learned:
             bound_thresholds(forward)
         if average is not None:
@@ -169,19 +175,21 @@ def train_epoch(
     advice = f"try a smaller lr than {config.lr}, a warmup, or clip"
     if not math.isfinite(metrics.loss):
         raise Diverged(f"the loss is {metrics.loss} in epoch {epoch + 1}; {advice}")
-    check_finite(forward, f"after epoch {epoch + 1}; {advice}")
+    check_finite(forward, method.loss, f"after epoch {epoch + 1}; {advice}")
     seconds = time.perf_counter() - began
     return metrics, {"lr": rate, "seconds": seconds, "step_seconds": inside}
 
 
-def check_finite(module: nn.Module, when: str) -> None:
-    """Raise Diverged that names the first parameter or buffer with NaN or infinity.
+def check_finite(module: nn.Module, loss: Loss | None, when: str) -> None:
+    """Raise Diverged that names the first parameter or buffer of a net, or parameter of a loss, with NaN or infinity.
 
     A spiking net does not show them: a neuron whose current is NaN never fires, and scores and loss stay finite.
     """
-    for name, value in module.state_dict().items():
+    tensors = {name.removeprefix("module.").removeprefix("model."): v for name, v in module.state_dict().items()}
+    if isinstance(loss, nn.Module):
+        tensors |= {f"loss.{name}": value for name, value in loss.named_parameters()}
+    for name, value in tensors.items():
         if value.dtype.is_floating_point and not bool(torch.isfinite(value).all()):
-            name = name.removeprefix("module.").removeprefix("model.")
             raise Diverged(f"{name} holds NaN or infinity {when}")
 
 

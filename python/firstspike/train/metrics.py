@@ -76,7 +76,8 @@ class Meter:
         """Add a batch's predictions: scores [B, classes], labels [B], the sum of the losses."""
         right = (scores.detach().argmax(1) == labels).sum()
         self._images += len(labels)
-        self._predicted += torch.stack((loss.detach(), right))
+        self._predicted[0] += loss.detach()
+        self._predicted[1] += right
 
     def observe(self, seen: Observation) -> None:
         """Add what a batch's spikes did; a part of the batches may be enough."""

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._checks import shown
+
 
 class OptimizerState:
     """What training changes in an optimizer: its `state`, and what its `param_groups` hold besides parameters and lr.
@@ -19,6 +21,21 @@ class OptimizerState:
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
         self._start = [_values(group) for group in optimizer.param_groups]
+
+    def check(self) -> None:
+        """Raise TypeError for a part of `state` that a checkpoint cannot hold, naming it."""
+        own = set(self._parameters())
+        for parameter, values in self.optimizer.state.items():
+            if values and parameter not in own:
+                raise TypeError(
+                    f"optimizer must keep its state by parameter, got state[{shown(parameter)}], which a checkpoint cannot hold"
+                )
+            for name, value in values.items():
+                if not (isinstance(value, Tensor) or _is_plain(value) or _is_table(value)):
+                    raise TypeError(
+                        f"optimizer must keep tensors, finite numbers, texts, or lists of numbers and texts, in its state, "
+                        f"got {shown(value)} as {name!r}, which a checkpoint cannot hold"
+                    )
 
     def collect(self) -> tuple[dict[str, Tensor], dict[str, Any], list[dict[str, Any]]]:
         """Tensors ("optimizer.<parameter>.<name>", "group.<group>.<name>"), other values of `state`, those of each group."""
@@ -90,6 +107,10 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
 
 
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+
+
 def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) or isinstance(other, Tensor):
         return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
@@ -97,6 +118,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _like(value: Tensor, parameter: nn.Parameter) -> Tensor:
+    """A value of its own type, in the memory layout of the parameter where it has the parameter's shape."""
     if value.shape == parameter.shape and value.ndim:
-        return torch.empty_like(parameter, requires_grad=False).copy_(value)
+        return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
     return value.to(parameter.device)

@@ -71,6 +71,8 @@ class Result:
         processes: how many shared each batch.
         data: what it was trained and tested on, see `Trained.data`.
         given: what was given in Python instead of by the config (net, loss, optimizer), by name.
+        details: what tells a given loss, optimizer and `init_from` from others of the same names, which a later call of `fit`
+            with the same folder compares. Empty in older files.
         sessions: one entry per process that worked on the run: commit, versions, machine, time, its first epoch.
         trained: the net, in eval mode on the device of the run, with the scaling of its input. None in a result that was
             read from a file. Two results are equal whatever this is.
@@ -94,6 +96,7 @@ class Result:
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)
     sessions: tuple[dict[str, Any], ...] = ()
+    details: dict[str, str] = field(default_factory=dict)
     trained: Trained | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
@@ -133,6 +136,7 @@ class Result:
             "processes": self.processes,
             "data": self.data,
             "given": self.given,
+            "details": self.details,
             "sessions": list(self.sessions),
         }
 
@@ -149,6 +153,7 @@ class Result:
             processes=values["processes"],
             data=values.get("data", {}),
             given=values.get("given", {}),
+            details=values.get("details", {}),
             sessions=tuple(values.get("sessions", ())),
         )
         _fields.check_types(found)

@@ -9,13 +9,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from .. import _checks, data
+from .. import _checks, _labels, data
 from .._modes import evaluating
 from ..data import Dataset, Normalize
+from ..data.images import check_classes
 from ..data.normalize import warn_of_pixels
 from ..spikes import SpikeTimes
-from .batches import Data, GivenData, as_data, batches, loader_batches
+from .batches import Data, GivenData, as_data, batches, loader_batches, refuse_shares
 from .config import Config
 from .data_scale import warn_of_scales
 from .distributed import ProcessGroup
@@ -47,9 +49,15 @@ def load(
         ValueError: if no place is named, or several.
     """
     if datasets is not None:
+        if images is not None:
+            raise ValueError(f"images={os.fspath(images)!r} and datasets= name two data sets; drop one of them")
         if not isinstance(datasets, (tuple, list)) or len(datasets) != 2:
             raise TypeError("datasets must be a pair (train, test)")
-        return as_data("the train data", datasets[0]), as_data("the test data", datasets[1])
+        pair = as_data("the train data", datasets[0]), as_data("the test data", datasets[1])
+        for part in pair:
+            if isinstance(part, DataLoader):
+                refuse_shares(part, processes)
+        return pair
     if images is not None and config.data:
         raise ValueError(
             f"data = {config.data!r} and images={os.fspath(images)!r} name two data sets; drop one of them"
@@ -90,15 +98,22 @@ def parts(config: Config, pair: tuple[Data, Data], device: torch.device) -> RunD
                 raise ValueError(f"{name} needs data in memory, not a DataLoader")
         if config.augmentation.active:
             raise ValueError("augmentation needs data in memory; a DataLoader augments by itself")
+        if train.persistent_workers:
+            raise ValueError(
+                "persistent_workers of the training DataLoader must be False, got True: workers that go on keep the random "
+                "numbers of the epoch before, and a run that is resumed would differ"
+            )
         return RunData(train, None, _to(test, device))
     if config.augmentation.active and len(train.input_shape) != 3:
         raise ValueError(f"augmentation needs images [N, C, H, W], not samples of {train.input_shape[0]} features")
     steps = train.steps
-    if (steps is not None) != (config.encoder == "spikes"):
+    if config.spec and (steps is not None) != (config.encoder == "spikes"):
         kind = "spike times" if steps is not None else "images"
         raise ValueError(f"the data are {kind}, which encoder {config.encoder!r} does not take")
-    if steps is not None and steps != config.steps:
+    if config.spec and steps is not None and steps != config.steps:
         raise ValueError(f"steps must be the data's {steps}, got {config.steps}")
+    if config.standardize and steps is not None:
+        raise ValueError("standardize must be False for spike times, got True")
     if not len(train) or not len(test):
         raise ValueError(f"train and test must have at least one sample each, got {len(train)} and {len(test)}")
     if config.limit > len(train):
@@ -139,19 +154,27 @@ def _describe(part: Data) -> dict[str, Any]:
         "name": "DataLoader",
         "source": f"{kind.__module__}.{kind.__qualname__}",
         "samples": samples,
+        "batch": part.batch_size,
+        "batches": len(part),
         "fingerprint": None,
         "recipe": None,
     }
 
 
 def differences(mine: dict[str, Any], kept: dict[str, Any]) -> list[str]:
-    """In what the data of two records differ; nothing where one of them cannot tell (a DataLoader, version 0.1)."""
+    """In what the data of two records differ, as far as both tell: not their samples where one is a DataLoader, or of 0.1."""
     found = []
     for name in ("train", "test"):
         one, other = mine.get(name, {}), kept.get(name, {})
         hashes = one.get("fingerprint"), other.get("fingerprint")
         if None not in hashes and hashes[0] != hashes[1]:
             found.append(f"{name}: {_told(one)}, not {_told(other)}")
+        if one.get("name") == other.get("name") == "DataLoader":
+            found += [
+                f"{name}: a DataLoader with {key} = {one[key]}, not {other[key]}"
+                for key in ("source", "samples", "batch", "batches")
+                if None not in (one.get(key), other.get(key)) and one[key] != other[key]
+            ]
     return found
 
 
@@ -182,7 +205,7 @@ def load_own(
         root, download: see `data.load`.
 
     Raises:
-        ValueError: where the data were given in Python, or cannot be used.
+        ValueError: where the data were given in Python, or cannot be used: a folder of images with other classes.
         NotAvailable: as `data.load`.
 
     Examples:
@@ -198,6 +221,7 @@ def load_own(
     kept = trained.data.get("train" if train else "test", {})
     if images is not None:
         found = data.load_images(images, train=train, size=trained.config.image_size)
+        check_classes(found, kept.get("recipe") or {})
     elif not trained.data and trained.config.data:  # a file of version 0.1
         return data.load(trained.config.data, root=root, train=train, download=download), None
     else:
@@ -230,10 +254,31 @@ def sample(train: Data, normalize: Normalize, device: torch.device) -> tuple[Ten
     return first.x[:1], None
 
 
-def check_outputs(model: nn.Module, x: Tensor | SpikeTimes, classes: int | None, name: str) -> None:
-    """Raise TypeError or ValueError if the net does not give one score per class for one sample x."""
+def check_test(test: Data, model: nn.Module, normalize: Normalize, device: torch.device, outputs: int) -> None:
+    """Raise TypeError or ValueError that names the test data if the net cannot be measured on them.
+
+    Looked at are the first sample, and the labels: all those of a data set, those of a DataLoader's first batch.
+    """
+    try:
+        if isinstance(test, Dataset):
+            first = next(batches(test.subset(slice(0, 1)), normalize, 1), None)
+        else:
+            first = next(loader_batches(test, normalize, device), None)
+        if first is None or not first.whole:
+            raise ValueError("there must be at least one sample")
+        _labels.in_range(test.labels if isinstance(test, Dataset) else first.y, outputs)
+        check_outputs(model, first.x[:1], None, "")
+    except TypeError as error:
+        raise TypeError(f"the test data: {error}") from error
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"the test data: {error}") from error
+
+
+def check_outputs(model: nn.Module, x: Tensor | SpikeTimes, classes: int | None, name: str) -> int:
+    """The number of scores that the net gives; TypeError or ValueError unless it gives one per class for one sample x."""
     with evaluating(model), torch.no_grad():
         scores = model(x)
-    check_scores(scores, 1)
-    if classes is not None and scores.shape[1] != classes:
-        raise ValueError(f"the net {name!r} has {scores.shape[1]} outputs, but the data have {classes} classes")
+    outputs = check_scores(scores, 1).shape[1]
+    if classes is not None and outputs != classes:
+        raise ValueError(f"the net {name!r} has {outputs} outputs, but the data have {classes} classes")
+    return outputs

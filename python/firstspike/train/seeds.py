@@ -20,7 +20,11 @@ def generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
 
 @contextlib.contextmanager
 def seeded(seed: int, purpose: str, epoch: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's own generators for one purpose in one epoch; afterwards their old state is restored."""
+    """Seed torch's own generators, the CPU's and the device's, for one purpose in one epoch; then restore their old state."""
+    number = generator(seed, purpose, epoch).initial_seed()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(generator(seed, purpose, epoch).initial_seed())
+        torch.default_generator.manual_seed(number)  # torch.manual_seed would seed every GPU
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(number)
         yield

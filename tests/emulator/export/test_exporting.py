@@ -160,6 +160,16 @@ def test_tables_for_other_tools(tmp_path):
     assert set(stored) == {*arrays, "header"} and "loihi-like" in str(stored["header"])
 
 
+def test_a_leak_that_keeps_everything_is_none(tmp_path):
+    program = em.quantize(net("30-20-5", encoder="latency"), "generic8")
+    layers = [replace(layer, keep=4096, decay_bits=12) for layer in program.layers]
+    kept = replace(program, layers=layers)
+    assert em.export_c(kept, tmp_path).integer_bits == 32
+    assert c_network.source(kept) == c_network.source(program)
+    leaking = replace(program, layers=[replace(layers[0], keep=4095), *layers[1:]])
+    assert em.export_c(leaking, tmp_path).integer_bits == 64
+
+
 def test_names_in_comments_cannot_end_them(tmp_path):
     program = replace(em.quantize(net("30-20-5", encoder="latency")), name="*/ int main(void) { /*\n#error")
     em.export_c(program, tmp_path)

@@ -118,6 +118,22 @@ def test_limits_of_layers_hold_on_all_kinds_of_cores(spec, change, resource):
         em.place(em.quantize(model, chip.replace(**change)))
 
 
+@pytest.mark.parametrize(
+    ("decay", "changes", "problem"),
+    [
+        (0.99999, {}, "decay 0.99999 is not representable in 12 bits"),
+        (1.0, {"weight_sign": "source"}, "a source must have weights of one sign"),
+    ],
+)
+def test_what_a_layer_lacks_does_not_hide_a_core_that_is_too_small(decay, changes, problem):
+    model = build("64-32-16-10", decay=decay)
+    chip = profile.load("generic8").replace(**changes)
+    assert [text for text, _ in found(model, chip)] == [problem] * 2  # one per layer
+    small = chip.replace(cores=(profile.CoreKind(1, neurons=8),))
+    (*each, core) = (text for text, _ in found(model, small))
+    assert each == [problem] * 2 and "are needed" in core
+
+
 def test_a_stride_that_speck_has_in_one_direction_only():
     assert not em.check(build("4C3-4C3s3x4-10", (1, 24, 24), bias=False), "speck-like").fits
 

@@ -50,6 +50,19 @@ def test_nodes_mean_what_nir_says():
     assert (nodes["0.synapses"].weight == loihi.layers[0].weight.transpose(3, 0, 1, 2).astype(int) * 64).all()
 
 
+@pytest.mark.parametrize(
+    ("spec", "encoder"),
+    [("30-20-5", "latency"), (SPECS[2], "direct"), ("4C3s8-5", "latency"), ("4C3s8-6C1-5", "direct")],
+)
+def test_nirs_own_check_of_types_takes_the_graph(spec, encoder):
+    """Also where a map is 1 x 1: what a convolution sends there has three dimensions, and is flattened."""
+    program = em.quantize(net(spec, encoder=encoder))
+    graph = to_nir(program)
+    graph.infer_types()
+    assert graph.check_types()
+    assert serialization.dumps(from_nir(graph)) == serialization.dumps(program)
+
+
 def test_changed_weights_are_taken_from_the_nodes():
     graph = to_nir(em.quantize(net(), "generic8"))
     graph.nodes["0.synapses"].weight[0, 0, 0, 0] = 5

@@ -48,7 +48,7 @@ def test_the_table_in_the_docs_is_that_of_the_profiles():
     [
         ({"name": 5}, "name must be a text"),
         ({"sources": {"fire": None}}, "sources must be a dict of texts"),
-        ({"energy": 3}, "energy must be the name of an energy table or None"),
+        ({"energy": 3}, "energy must be the name of an energy table, an EnergyTable or None, got 3"),
         ({"shared_weights": "no"}, "shared_weights must be one of True, False"),
         ({"shared_weights": 1}, "shared_weights must be one of True, False"),
         ({"membrane_values": "odd"}, "membrane_values must be one of signed, symmetric, unsigned"),

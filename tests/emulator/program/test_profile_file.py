@@ -9,6 +9,7 @@ from importlib import resources
 import pytest
 
 from firstspike import emulator as em
+from firstspike import energy, models
 from firstspike.emulator.program import profile
 
 GENERIC = (resources.files("firstspike.emulator.program") / "profiles" / "generic8.toml").read_text()
@@ -123,17 +124,19 @@ def test_an_energy_table_is_found_beside_the_profile(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = profile.load("mine.toml")
     monkeypatch.chdir("/")
-    assert found.energy_table().synaptic_operation_pj == 2.0
-    assert found.energy == str((tmp_path / "tables" / "mine.toml").resolve())
+    (tmp_path / "tables" / "mine.toml").unlink()
+    assert found.energy == found.energy_table() and found.energy.synaptic_operation_pj == 2.0
 
 
 def test_no_energy_table_and_one_of_another_kind(tmp_path):
     assert profile.load("speck-like").energy_table() is None
-    with pytest.raises(ValueError, match="generic8: energy must be the name of an energy table or None, got 3"):
+    with pytest.raises(ValueError, match="generic8: energy must be the name of an energy table, an Energy"):
         profile.load(written(tmp_path, ('value = "45nm-integer"', "value = 3")))
-    gone = profile.load("generic8").replace(energy="gone.toml")
+    generic = profile.load("generic8")
     with pytest.raises(ValueError, match="profile generic8: energy: energy table must be one of"):
-        gone.energy_table()
+        generic.replace(energy="gone.toml")
+    with pytest.raises(ValueError, match="profile generic8: energy: energy table must be one of"):
+        replace(generic, energy="gone.toml").energy_table()
 
 
 def changed():
@@ -142,6 +145,7 @@ def changed():
     return [
         loihi.replace(name="mine", weight_bits=4, step_nanoseconds=(0.5, 3), accumulator_bits=None, max_kernel=5),
         loihi.replace(description='two\nlines, "quoted"', step_nanoseconds=None, energy=None, strides=[1, 2]),
+        loihi.replace(name="own table", energy=energy.load("loihi-sanafe")),
         speck.replace(energy="45nm-integer", cores=[em.profile.CoreKind(2, kernel_entries=0), speck.cores[0]]),
     ]
 
@@ -155,15 +159,26 @@ def test_written_and_read_again(tmp_path, made):
     assert back.unknown() == made.unknown()
 
 
-def test_the_path_of_an_energy_table_is_written_whole(tmp_path, monkeypatch):
-    """A path in a profile is relative to the working folder, one in a file to the file's folder."""
+def test_profile_and_program_hold_the_energy_table_of_a_file(tmp_path, monkeypatch):
+    """`replace` reads a path from the working folder; what is written later needs the file no more."""
     (tmp_path / "mine.toml").write_text(TABLE)
     monkeypatch.chdir(tmp_path)
     made = profile.load("generic8").replace(energy="mine.toml")
-    (tmp_path / "sub").mkdir()
-    path = tmp_path / "sub" / "chip.toml"
-    path.write_text(made.to_toml())
-    assert profile.load(path).energy_table().synaptic_operation_pj == 2.0
+    (tmp_path / "mine.toml").unlink()
+    (tmp_path / "chip.toml").write_text(made.to_toml())
+    program = em.quantize(models.mlp("6-4-3", steps=4), profile=made)
+    back = em.load(em.save(program, tmp_path / "net.program"))
+    for found in (made, profile.load("chip.toml"), back.profile):
+        assert found.energy_table().synaptic_operation_pj == 2.0
+
+
+def test_an_energy_table_inside_a_profile_is_checked(tmp_path):
+    table = 'value = { name = "mine", title = "Mine", source = "me", note = "", synaptic_operation_pj = %s }'
+    path = written(tmp_path, ('value = "45nm-integer"', table.replace('note = ""', 'note = "typical"') % 3.5))
+    assert profile.load(path).energy_table().synaptic_operation_pj == 3.5
+    path = written(tmp_path, ('value = "45nm-integer"', table % 3.5))
+    with pytest.raises(ValueError, match=r"mine\.toml: generic8: energy: energy table mine: note must be a text"):
+        profile.load(path)
 
 
 def test_a_parameter_without_a_source_is_written_as_such(tmp_path):

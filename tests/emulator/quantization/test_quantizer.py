@@ -160,6 +160,15 @@ def test_calibration_keeps_the_readout_inside_its_register():
         em.quantize(model, p, calibration=x[:0])
 
 
+def test_calibration_of_an_unsigned_membrane():
+    model, p = net("30-20-5", encoder="latency", bias=False, normalization=False), profile.load("generic8")
+    with torch.no_grad():
+        model.layers[-1].weight.abs_()
+    p, x = p.replace(membrane_bits=6, membrane_values="unsigned"), images(model, 200)
+    loose, tight = (em.run(em.quantize(model, p, calibration=c), x) for c in (None, x))
+    assert loose.count("membrane_overflows")[:, -1].any() and not tight.count("membrane_overflows")[:, -1].any()
+
+
 def test_biases_are_on_the_weights_grid():
     program = em.quantize(net(), "loihi-like")
     for layer in program.layers:

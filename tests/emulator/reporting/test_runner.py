@@ -174,6 +174,25 @@ def test_trace_holds_every_layer():
     assert (ran.trace["input_times"] == input_times(program, x[:2])).all()
 
 
+def test_a_trace_goes_beyond_a_batch():
+    program = spiking([[5]], [5], Readout("first-spike"))
+    spikes = SpikeTimes((torch.arange(1002) % 4).to(torch.uint8)[:, None], 4)
+    trace = em.run(program, spikes, trace=1001).trace
+    assert trace["membrane.0"].shape == (1001, 4, 1) and trace["times.0"].dtype == np.uint8
+    for name in ("input_times", "times.0"):
+        np.testing.assert_array_equal(trace[name], spikes.times[:1001].numpy())
+    assert em.run(program, spikes[:3], trace=5).trace["times.0"].shape == (3, 1)
+
+
+def test_a_trace_ends_with_an_early_exit():
+    model = net("30-20-5", encoder="latency", readout="first-spike")
+    ran = em.run(em.quantize(model, "loihi-like"), images(model), early_exit=True, trace=40)
+    fired = [(ran.trace[f"times.{n}"] != 255).sum(1) for n in range(2)]
+    np.testing.assert_array_equal(np.stack(fired, 1), ran.count("spikes"))
+    over = np.arange(ran.program.total_steps) >= ran.steps_run[:, None]
+    assert over.any() and not ran.trace["membrane.0"][over].any()
+
+
 @pytest.mark.parametrize(
     ("inputs", "error", "text"),
     [

@@ -56,11 +56,17 @@ def test_a_placement_of_another_program_is_refused(ran):
 
 
 def test_an_energy_table_that_is_gone_is_named_with_the_profile(ran):
-    profile = ran.program.profile.replace(energy="gone.toml")
+    profile = replace(ran.program.profile, energy="gone.toml")
     other = replace(ran, program=replace(ran.program, profile=profile))
     with pytest.raises(ValueError, match=r"profile loihi-like: energy: energy table must be one of .*'gone\.toml'"):
         em.report(other)
     assert em.report(other, tables=["45nm-float"]).accounts
+
+
+def test_energy_tables_of_one_name_are_refused(ran):
+    mine = replace(energy.load("45nm-integer"), synaptic_operation_pj=9.0)
+    with pytest.raises(ValueError, match="tables must have different names, got 2 of the name '45nm-integer'"):
+        em.report(ran, tables=["45nm-integer", "45nm-float", mine])
 
 
 def test_a_run_without_samples_has_no_report(ran):
@@ -133,7 +139,10 @@ def test_static_power_over_time(ran, tmp_path):
     path = tmp_path / "t.toml"
     path.write_text('name = "t"\ntitle = "t"\nsource = "s"\nnote = "n"\nsynaptic_operation_pj = 0.0\nstatic_mw = 2.0\n')
     # 2 mW times 9 steps of (113 + 465) / 2 ns
-    assert account(ran, path).static == pytest.approx(2.0 * ran.program.total_steps * 289 / 1000)
+    made = account(ran, path)
+    assert made.static == pytest.approx(2.0 * ran.program.total_steps * 289 / 1000)
+    said = "static: each step is counted as 289 ns, the mean of the profile's shortest and longest step, 113 and 465 ns"
+    assert said in made.notes and not any("each step" in note for note in account(ran, "45nm-integer").notes)
 
 
 @pytest.mark.parametrize("table", ["45nm-integer", "loihi-davies2018", "odin-frenkel2019"])

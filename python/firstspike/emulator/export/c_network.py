@@ -32,7 +32,7 @@ def is_wide(program: Program) -> bool:
 
 def _largest(layer: Layer) -> int:
     """A bound of all values that the layer's arithmetic forms."""
-    if layer.decay_bits:
+    if _leak(layer)[1]:
         return 1 << 62  # the product with the factor of the leak
     membrane = max(-layer.membrane.low, layer.membrane.high)
     added, held = int(layer.max_abs_sum().max()), 0
@@ -42,6 +42,11 @@ def _largest(layer: Layer) -> int:
             added = max(added, held)
     reach = added + membrane + int(np.abs(layer.bias).max())
     return max(reach, int(np.abs(layer.theta).max()) + 1, held, 1 << layer.membrane.bits - 1)
+
+
+def _leak(layer: Layer) -> tuple[int, int]:
+    """(keep, decay_bits); (1, 0), no leak, where the membrane keeps everything, so that the C code forms no product."""
+    return (1, 0) if layer.keep == 1 << layer.decay_bits else (layer.keep, layer.decay_bits)
 
 
 def _accumulator_matters(layer: Layer) -> bool:
@@ -140,7 +145,8 @@ def _layer(layer: Layer, n: int, wide: bool) -> str:
     kernel = layer.weight.shape[1:3] if layer.kind == "conv" else (1, 1)
     flags = (layer.kind == "conv", layer.fires, layer.update == "event", layer.fire == "gt")
     shape = (*layer.in_shape, layer.pool, *kernel, *layer.stride, *layer.padding, *layer.out_shape)
-    rest = (layer.delay, layer.start, layer.stop, layer.shift, layer.decay_bits, layer.keep, layer.weight.itemsize)
+    keep, decay_bits = _leak(layer)
+    rest = (layer.delay, layer.start, layer.stop, layer.shift, decay_bits, keep, layer.weight.itemsize)
     most = 1 << 60 if wide else _INT32 - 1
     unlimited = Register(-most, most, 61 if wide else 31)  # of all sums that `is_wide` lets be of that width
     accumulator = layer.accumulator if _accumulator_matters(layer) else unlimited

@@ -90,8 +90,10 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
         findings.append(Finding("net", "its only layer runs on the host", "add a layer to spec"))
     if any(not isinstance(one.module, _CORE_LAYERS) for one in layers) or not layers:
         return Check(target.name, findings, None, None)
+    sign = "signed" if target.weight_sign == "source" else target.weight_sign
+    lenient = target.replace(single_spike_steps=None, weight_sign=sign)
     try:
-        placement = place(quantize(_without(model, target), target.replace(single_spike_steps=None), biases="drop"))
+        placement = place(quantize(_without(model, target), lenient, biases="drop"))
     except DoesNotFit as error:
         findings.append(
             Finding(
@@ -135,13 +137,13 @@ def _layer(name: str, layer: nn.Module, profile: Profile) -> list[Finding]:
 
 
 def _without(model: TTFSNet, profile: Profile) -> TTFSNet:
-    """A copy of the net without the leaks that the chip lacks, and with weights that no rounding makes equal."""
+    """A copy of the net without the leaks that the chip cannot hold, and with weights that no rounding makes equal."""
     made = copy_to_read(model).cpu()
     draw = torch.Generator().manual_seed(0)
     fold_layers(made)
     for layer in (one.module for one in core_layers(made)):
         if isinstance(layer, _CORE_LAYERS):
-            if profile.decay_bits == 0 or layer.decay > 1:
+            if scales.decay_obstacle(float(layer.decay), profile) is not None:
                 layer.decay = 1.0
             with torch.no_grad():
                 layer.weight.copy_(torch.randn(layer.weight.shape, generator=draw))

@@ -32,7 +32,10 @@ class Encoder:
     kind: "spikes" (the program takes spike times), "latency" (`encode.latency` with `curve`), or a directly coded
     first layer, which needs its real-valued current once per image: "direct-linear" and "direct-conv" compute it in
     float32 with `weight` and `bias`, by the function that the trained network calls, and send each neuron's first
-    spike. `macs` is its cost. mean, std: of `data.Normalize`, for uint8 images.
+    spike. `macs` is its cost. weight: float32, [outputs, inputs] or [outputs, channels, kernel height, kernel width]. bias:
+    float32 [outputs]. mean, std: of `data.Normalize`, for uint8 images.
+
+    Raises ValueError or TypeError naming what is wrong.
     """
 
     kind: str
@@ -48,14 +51,8 @@ class Encoder:
 
     def __post_init__(self) -> None:
         one_of("encoder", self.kind, ENCODERS)
-        if self.kind.startswith("direct") and (
-            self.weight is None or self.weight.ndim != (2 if self.kind == "direct-linear" else 4)
-        ):
-            raise ValueError(
-                f"encoder {self.kind} needs a weight of {2 if self.kind == 'direct-linear' else 4} dimensions"
-            )
         one_of("curve", self.curve, CURVES)
-
+        self._check_arrays()
         for name, sizes, low in (("stride", self.stride, 1), ("padding", self.padding, 0)):
             for size in pair(f"{name} of the encoder", sizes, low):
                 integer(f"{name} of the encoder", size, low, 1024)
@@ -67,6 +64,28 @@ class Encoder:
             real("mean of the encoder", value)
         for value in self.std or ():
             real("std of the encoder", value, 0.0, open_low=True)
+
+    def _check_arrays(self) -> None:
+        dimensions = {"direct-linear": 2, "direct-conv": 4}.get(self.kind)
+        if dimensions is None:
+            if self.weight is not None or self.bias is not None:
+                raise ValueError(f"encoder {self.kind} must have no weight and no bias, got some")
+            return
+        if self.weight is None:
+            raise ValueError(f"encoder {self.kind} needs a weight of {dimensions} dimensions")
+        for name, array in (("weight", self.weight), ("bias", self.bias)):
+            if array is not None and (not isinstance(array, np.ndarray) or array.dtype != np.float32):
+                kind = getattr(array, "dtype", type(array).__name__)
+                raise TypeError(f"{name} of the encoder must be a float32 array, got {kind}")
+            if array is not None and not np.isfinite(array).all():
+                raise ValueError(f"{name} of the encoder must be finite, it holds NaN or infinity")
+        shape = self.weight.shape
+        if len(shape) != dimensions or 0 in shape:
+            raise ValueError(
+                f"weight of the encoder must have {dimensions} dimensions, none of them 0, got shape {shape}"
+            )
+        if self.bias is not None and self.bias.shape != shape[:1]:
+            raise ValueError(f"bias of the encoder must have shape {shape[:1]}, got {self.bias.shape}")
 
     @property
     def normalize(self) -> Normalize:
@@ -90,7 +109,10 @@ class Encoder:
         return functional.ramp(current, steps, threshold=self.threshold, decay=self.decay)
 
     def macs(self, out_neurons: int) -> int:
-        """Multiply-adds per image on the host, for that many first-layer neurons."""
+        """Multiply-adds per image on the host, for that many first-layer neurons: all taps of the kernel for each of them.
+
+        Taps in the padding count; `firstspike.profile` and `inspect.synaptic_operations` leave them out.
+        """
         return 0 if self.weight is None else int(self.weight[0].size) * out_neurons
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,8 +80,9 @@ class Layer:
     """One layer of a program. Shapes are (height, width, channels); see docs/emulator.md for every field.
 
     weight: integers, [inputs, outputs] for `linear`, [input channels, kernel height, kernel width, output channels] for
-    `conv`. theta, bias: int64 [output channels]. scale: float64 [output channels], the real value of an integer weight
-    of 1.
+    `conv`. A layer keeps its weights, and those of its shortcut, in the narrowest of int8, int16 and int32 that holds them;
+    TypeError for no signed integers, ValueError for more than 32 bits. theta, bias: int64 [output channels]. scale: float64
+    [output channels], the real value of an integer weight of 1.
     """
 
     name: str
@@ -107,6 +108,12 @@ class Layer:
     fire: str = "ge"
     scale: NDArray[np.float64] = field(default_factory=lambda: np.ones(1))
     shortcut: Shortcut | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", _narrow(f"layer {self.name}: weight", self.weight))
+        if self.shortcut is not None:
+            weight = _narrow(f"layer {self.name}: weight of the shortcut", self.shortcut.weight)
+            object.__setattr__(self, "shortcut", replace(self.shortcut, weight=weight))
 
     def __repr__(self) -> str:
         source, neurons = (" x ".join(map(str, shape)) for shape in (self.in_shape, self.out_shape))
@@ -173,6 +180,17 @@ class Layer:
         return {name: sums[name] <= min(-r.low, r.high) for name, r in room.items()}
 
 
+def _narrow(name: str, values: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
+    """The values in the narrowest of int8, int16 and int32; TypeError for no signed integers, ValueError beyond 32 bits."""
+    if not isinstance(values, np.ndarray) or not np.issubdtype(values.dtype, np.signedinteger):
+        raise TypeError(f"{name} must hold signed integers, got {getattr(values, 'dtype', type(values).__name__)}")
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    for kind in (np.int8, np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return values.astype(kind, copy=False)
+    raise ValueError(f"{name} must fit 32 bits, got integers from {low} to {high}")
+
+
 def _taps(size: int, out: int, kernel: int, stride: int, pad: int) -> NDArray[np.int64]:
     at = np.arange(out)[:, None] * stride - pad + np.arange(kernel)
     taps: NDArray[np.int64] = ((at >= 0) & (at < size)).sum(1)
@@ -193,8 +211,6 @@ def check_layer(layer: Layer) -> None:
         one_of(f"layer {layer.name}: {name}", value, known)
     if layer.pool < 1 or min(layer.in_shape) < 1 or min(layer.out_shape) < 1:
         refuse(f"sizes must be at least 1, got {layer.in_shape}, {layer.out_shape}, pool {layer.pool}")
-    if not np.issubdtype(layer.weight.dtype, np.signedinteger):
-        raise TypeError(f"layer {layer.name}: weight must hold signed integers, got {layer.weight.dtype}")
     height, width, channels = layer.pooled_shape
     if layer.kind == "linear":
         wanted: tuple[int, ...] = (height * width * channels, layer.out_shape[2])
@@ -220,10 +236,6 @@ def _check_shortcut(layer: Layer, shortcut: Shortcut) -> None:
     def refuse(text: str) -> None:
         raise ValueError(f"layer {layer.name}: {text}")
 
-    if not np.issubdtype(shortcut.weight.dtype, np.signedinteger):
-        raise TypeError(
-            f"layer {layer.name}: weight of the shortcut must hold signed integers, got {shortcut.weight.dtype}"
-        )
     height, width, channels = shortcut.in_shape
     if min(shortcut.in_shape) < 1 or min(shortcut.stride) < 1:
         refuse(f"sizes of the shortcut must be at least 1, got {shortcut.in_shape}, stride {shortcut.stride}")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ... import _checks
 from .layers import Layer, Shortcut
-from .program import Program, narrow
+from .program import Program
 from .serialization import FAULTS, ProgramError, put_together, take_apart
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def to_nir(program: Program) -> nir.NIRGraph:
     _checks.instance("program", program, Program, "a firstspike.emulator.Program")
     header, arrays = take_apart(program)
     height, width, channels = program.input_shape
-    flat_input = height == width == 1
+    flat_input = height == width == 1 and program.layers[0].kind == "linear"
     nodes: dict[str, Any] = {
         "input": nir.Input({"input": np.array([channels] if flat_input else [channels, height, width])})
     }
@@ -54,7 +54,8 @@ def to_nir(program: Program) -> nir.NIRGraph:
         pooled_h, pooled_w, _ = layer.pooled_shape
         if layer.pool > 1:
             nodes[f"{n}.pool"] = nir.SumPool2d(*(np.array([size, size]) for size in (layer.pool, layer.pool, 0)))
-        if layer.kind == "linear" and (layer.in_shape[:2] != (1, 1)):
+        behind_map = layer.in_shape[:2] != (1, 1) or (n > 0 and program.layers[n - 1].kind == "conv")
+        if layer.kind == "linear" and behind_map:
             nodes[f"{n}.flatten"] = nir.Flatten(
                 {"input": np.array([layer.in_shape[2], pooled_h, pooled_w])}, start_dim=0
             )
@@ -170,13 +171,13 @@ def _read_layer(nodes: dict[str, Any], n: int, plain: dict[str, Any]) -> dict[st
             raise ProgramError(f"layer {plain['name']}: its thresholds must be one per output channel")
         theta = each[:, 0] + (plain["fire"] == "ge")
     read = {
-        f"layer.{n}.weight": np.ascontiguousarray(narrow(weight)),
+        f"layer.{n}.weight": np.ascontiguousarray(weight),
         f"layer.{n}.theta": theta,
         f"layer.{n}.bias": _integers(synapses.bias, plain, "biases"),
     }
     if plain.get("shortcut") is not None:
         taps = _integers(nodes[f"{n}.shortcut"].weight, plain, "weights of the shortcut")
-        read[f"layer.{n}.shortcut"] = narrow(_diagonal(_unshifted(taps.reshape(taps.shape[:2]), plain), plain))
+        read[f"layer.{n}.shortcut"] = _diagonal(_unshifted(taps.reshape(taps.shape[:2]), plain), plain)
     return read
 
 

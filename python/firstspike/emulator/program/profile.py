@@ -11,11 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from ... import _toml, energy
+from ... import _toml
 from ..._fields import refuse_absent, refuse_unknown
 from ...energy import EnergyTable
 from .core_kind import CoreKind
 from .layers import Register
+from .profile_energy import held, loaded, written
 from .profile_file import dumps, parse
 from .profile_values import check
 
@@ -53,8 +54,9 @@ class Profile:
         single_spike_steps: the most steps that the refractory period lasts, so the longest run; None: no limit.
         shared_weights: a core stores the kernel of a convolution once; else one weight per synapse.
         step_nanoseconds: shortest and longest time of a step; None where there are no steps.
-        energy: the energy table of a report that names none: the name of one that ships, or the path of a TOML file. In a
-            profile's file the path is taken from the folder of that file.
+        energy: the energy table of a report that names none: the name of one that ships, or the table itself. The path of
+            a TOML file is read at once in a profile's file (from the folder of that file) and by `replace`; elsewhere where
+            the table is used or written.
         cores: the kinds of core, see `CoreKind`; in TOML one `[[cores]]` each.
         convolution_cores: a core takes one layer, as a convolution.
         max_kernel: the largest side of a kernel.
@@ -95,7 +97,7 @@ class Profile:
     single_spike_steps: int | None
     shared_weights: bool
     step_nanoseconds: tuple[float, float] | None
-    energy: str | None
+    energy: str | EnergyTable | None
     cores: tuple[CoreKind, ...]
     convolution_cores: bool = False
     max_kernel: int | None = None
@@ -131,9 +133,12 @@ class Profile:
     def replace(self, **changes: Any) -> Profile:
         """A copy with some parameters changed; their source becomes "changed by the user".
 
-        Raises ValueError naming an unknown parameter, or one whose value no chip has.
+        energy: the path of a TOML file is taken too, and the file read at once. Raises ValueError naming an unknown
+        parameter, or one whose value no chip has.
         """
         _refuse_unknown(Profile, changes)
+        if isinstance(changes.get("energy"), (str, os.PathLike)):
+            changes["energy"] = held(changes["energy"], Path(), self.name)
         parameters = [name for name in changes if name not in ("name", "description", "cores")]
         sources = {**self.sources, **dict.fromkeys(parameters, "changed by the user")}
         return dataclasses.replace(self, **{"sources": sources, **changes})
@@ -144,22 +149,17 @@ class Profile:
         return [f"{name}: {self.sources[name]}" for name in names]
 
     def energy_table(self) -> EnergyTable | None:
-        """The table that `energy` names, None where it names none. Raises ValueError where there is none of that name.
+        """The table that `energy` is or names, or None. Raises ValueError where there is none of that name.
 
         Examples:
             >>> emulator.profile.load("odin-like").energy_table().synaptic_operation_pj
             12.7
         """
-        if self.energy is None:
-            return None
-        try:
-            return energy.load(self.energy)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"profile {self.name}: energy: {error}") from error
+        return None if self.energy is None else loaded(self.energy, self.name)
 
     def to_dict(self) -> dict[str, Any]:
-        """All parameters as JSON can hold them; `from_dict` takes them back."""
-        return dataclasses.asdict(self)
+        """All parameters as JSON can hold them; `from_dict` takes them back. Of an energy table in a file the figures."""
+        return dataclasses.asdict(self) | {"energy": written(self.energy, self.name)}
 
     def to_toml(self) -> str:
         """The profile as the text of a TOML file, with all sources ("none given" where there is none); `load` reads it.
@@ -186,6 +186,8 @@ class Profile:
         cores = made["cores"]
         if isinstance(cores, (list, tuple)) and all(isinstance(core, dict) for core in cores):
             made["cores"] = tuple(_core(core, f"cores[{n}]", made["name"]) for n, core in enumerate(cores))
+        if isinstance(made["energy"], dict):
+            made["energy"] = loaded(made["energy"], made["name"])
         return cls(**made)
 
 
@@ -219,10 +221,9 @@ def load(profile: str | os.PathLike[str] | Profile) -> Profile:
     values = _toml.read("profile", "firstspike.emulator.program", "profiles", profile)
     try:
         made = parse(values)
-        if isinstance(made.get("energy"), str) and made["energy"] not in energy.names():
-            made["energy"] = str((Path(profile).parent / made["energy"]).resolve())
+        if isinstance(made.get("energy"), str):
+            made["energy"] = held(made["energy"], Path(profile).parent, made["name"])
         found = Profile.from_dict(made)
-        found.energy_table()
     except ValueError as error:
         raise ValueError(f"profile {os.fspath(profile)}: {str(error).removeprefix('profile ')}") from error
     return found

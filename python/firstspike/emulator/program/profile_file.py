@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from ... import energy
 from ..._checks import shown
 from ..._fields import refuse_unknown
+from .profile_energy import written
 
 if TYPE_CHECKING:
     from .profile import Profile
@@ -40,8 +39,8 @@ def dumps(profile: Profile) -> str:
         value, source = getattr(profile, field.name), profile.sources.get(field.name)
         if field.name in _NO_PARAMETERS or (source is None and value == field.default):
             continue
-        if field.name == "energy" and value is not None and value not in energy.names():
-            value = str(Path(value).resolve())  # a path in a file starts at the file's folder
+        if field.name == "energy":
+            value = written(value, profile.name)
         if value is None:
             table: dict[str, Any] = {"unknown": True}
         elif field.name == "step_nanoseconds":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._checks import MAX_STEPS, shown
 from ..._fields import own_number
+from ...energy import EnergyTable
 from .core_kind import MAX_CORES, CoreKind
 from .layers import FIRE, POLICIES, UPDATES
 
@@ -63,8 +64,8 @@ def check(profile: Profile) -> None:
     for name in ("name", "description"):
         if not isinstance(getattr(profile, name), str):
             raise refuse(name, "a text", getattr(profile, name))
-    if profile.energy is not None and not isinstance(profile.energy, str):
-        raise refuse("energy", "the name of an energy table or None", profile.energy)
+    if profile.energy is not None and not isinstance(profile.energy, (str, EnergyTable)):
+        raise refuse("energy", "the name of an energy table, an EnergyTable or None", profile.energy)
     if not isinstance(profile.sources, dict) or not all(isinstance(each, str) for each in profile.sources.values()):
         raise refuse("sources", "a dict of texts", profile.sources)
     for name, known in _CHOICES.items():

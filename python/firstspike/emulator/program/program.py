@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..._checks import MAX_STEPS, integer
 from .engine import Engine
@@ -26,7 +25,8 @@ class Program:
     of the first layer's sources. table: one row per layer with ranges, clipping and bounds from `quantize`; it is
     for readers, nothing is computed from it.
 
-    Raises ValueError where the layers do not follow from one another, or stop before the input's last step.
+    Raises ValueError where the layers do not follow from one another, or stop before the input's last step, and where the
+    encoder's outputs are not the first layer's input.
 
     Examples:
         >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
@@ -56,6 +56,7 @@ class Program:
             self._check_window(layer, before, layer.delay)
             if layer.shortcut is not None:
                 self._check_shortcut(layer, layer.shortcut, index)
+        self._check_encoder()
         if self.total_steps > MAX_STEPS:
             raise ValueError(
                 f"the program takes {self.total_steps} steps with its delays; at most {MAX_STEPS} are possible"
@@ -73,6 +74,16 @@ class Program:
             raise ValueError(
                 f"readout {self.readout.kind!r} does not fit a last layer that "
                 f"{'fires' if last.fires else 'integrates'}"
+            )
+
+    def _check_encoder(self) -> None:
+        weight, kind = self.encoder.weight, self.encoder.kind
+        if weight is None:
+            return
+        if len(weight) != self.input_shape[2] or (kind == "direct-linear" and self.input_shape[:2] != (1, 1)):
+            raise ValueError(
+                f"encoder {kind}: its {len(weight)} outputs must be the input of layer {self.layers[0].name}, which has "
+                f"(height, width, channels) {self.input_shape}"
             )
 
     def _check_window(self, layer: Layer, source: Layer | None, delay: int) -> None:
@@ -133,8 +144,9 @@ class Program:
             return f"its profile is {self.profile.name}, not {other.profile.name}"
         if self.profile != other.profile:
             mine, theirs = self.profile.to_dict(), other.profile.to_dict()
-            name = next(name for name in mine if mine[name] != theirs[name] and name != "sources")
-            return f"its profile {self.profile.name} has another value of {name}"
+            for name in mine:  # an energy table and the path of its file differ, and are the same value
+                if mine[name] != theirs[name] and name != "sources":
+                    return f"its profile {self.profile.name} has another value of {name}"
         if len(self.layers) != len(other.layers):
             return f"it has {len(self.layers)} layers, not {len(other.layers)}"
         for one, two in zip(self.layers, other.layers, strict=True):
@@ -169,12 +181,3 @@ def _same_shortcut(one: Shortcut | None, two: Shortcut | None) -> bool:
         return one is two
     same = (one.source, one.in_shape, one.stride) == (two.source, two.in_shape, two.stride)
     return same and np.array_equal(one.weight, two.weight)
-
-
-def narrow(values: NDArray[np.integer]) -> NDArray[np.signedinteger]:
-    """The values in the narrowest of int8, int16 and int32; OverflowError beyond."""
-    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
-    for kind in (np.int8, np.int16, np.int32):
-        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return values.astype(kind)
-    raise OverflowError(f"weights from {low} to {high} do not fit 32 bits")

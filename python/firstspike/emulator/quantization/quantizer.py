@@ -20,7 +20,7 @@ from ...spikes import SpikeTimes
 from ..program import profile as profiles
 from ..program.layers import Layer, Shape, Shortcut
 from ..program.profile import Profile
-from ..program.program import Program, narrow
+from ..program.program import Program
 from . import scales
 from .fake_quantize import FakeQuantize, check_prepared_for, held_scale
 from .from_modules import (
@@ -170,7 +170,7 @@ class _Maker:
         layer = Layer(
             name=name,
             kind="conv" if conv else "linear",
-            weight=narrow(arrange(q, conv, shape, pool, name)),
+            weight=arrange(q, conv, shape, pool, name),
             theta=theta,
             bias=bias,
             in_shape=shape,
@@ -252,7 +252,7 @@ class _Maker:
                 f"layer {name}: a residual block gives a source weights of its own, which may differ in sign"
             )
         stride = shortcut_stride(shape[:2], out[:2])
-        return Shortcut(source, shape, narrow(weights), stride, (index - source) * self.profile.axon_delay)
+        return Shortcut(source, shape, weights, stride, (index - source) * self.profile.axon_delay)
 
     def _leak(self, decay: float, name: str) -> tuple[int, int]:
         bits = self.profile.decay_bits

@@ -166,12 +166,18 @@ def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
 
 
 def readout_room(program: Program, calibration: Tensor | SpikeTimes) -> float:
-    """The factor by which the readout's scale must grow so that its membrane stays within 3/4 of its register."""
+    """The factor by which the readout's scale must grow so that its membrane stays within 3/4 of its register.
+
+    An unsigned membrane stops at 0 here as well.
+    """
     warn_of_pixels(calibration, program.encoder.normalize)
     last, register = program.layers[-1], program.layers[-1].membrane
     widest = Register.of(LARGEST_LEAKING_BITS if last.decay_bits else 60)
+    if register.low == 0:
+        widest = replace(widest, low=0)
     wide = [*program.layers[:-1], replace(last, accumulator=Register.of(60), membrane=widest)]
     raw = replace(program, layers=wide).engine().run(input_times(program, calibration))
     membrane = raw.membrane[-1]
     assert membrane is not None
-    return float(np.abs(membrane).max(initial=0)) / (0.75 * min(-register.low, register.high)) if register.low else 1.0
+    room = min(-register.low, register.high) if register.low else register.high
+    return float(np.abs(membrane).max(initial=0)) / (0.75 * room)

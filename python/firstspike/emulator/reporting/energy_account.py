@@ -26,8 +26,9 @@ class Account:
     synapses: delivered operations. updates_active, updates_inactive: updates of neurons in steps with and without an
     event (inactive ones only on cores that update every neuron in every step). routing: spikes to each core where their
     neuron has a synapse (`traffic`); without a placement, to one core per layer. firing, messages, hops: of tables that have
-    these figures; messages in place of routing. static: power times the time of the run. host: multiply-adds of a layer on
-    the host, from the chip's table or else from `HOST_TABLE`. parts: those that apply; of an all-inclusive table, synapses.
+    these figures; messages in place of routing. static: power times the steps of the run, each counted as the mean of
+    the profile's shortest and longest step. host: multiply-adds of a layer on the host (`Encoder.macs`), from the chip's table
+    or else from `HOST_TABLE`. parts: those that apply; of an all-inclusive table, synapses.
     notes: what is not counted, and why.
     """
 
@@ -120,6 +121,12 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
         _host(t, host_macs(run), notes),
         notes,
     )
+    if made.static is not None and step_time is not None:
+        low, high = step_time
+        notes.append(
+            f"static: each step is counted as {(low + high) / 2:g} ns, the mean of the profile's shortest and longest step, "
+            f"{low:g} and {high:g} ns"
+        )
     if t.all_inclusive:
         notes.append("the table's synaptic operation includes everything else on the cores")
     if made.hops is not None and placement is None:
@@ -143,8 +150,7 @@ def _parts(table: EnergyTable, clocked: bool) -> tuple[str, ...]:
 
 def _synapses(run: Run, table: EnergyTable) -> float:
     """Energy of the delivered operations, nJ per image; a table may tell convolutions apart."""
-    conv = table.synaptic_operation_pj if table.synaptic_operation_conv_pj is None else table.synaptic_operation_conv_pj
-    units = [conv if layer.kind == "conv" else table.synaptic_operation_pj for layer in run.program.layers]
+    units = [table.operation_pj(layer.kind == "conv") for layer in run.program.layers]
     return float((run.count("delivered").mean(0) * units).sum()) / 1000
 
 

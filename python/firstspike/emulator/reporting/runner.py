@@ -16,7 +16,7 @@ from ..._checks import SILENT
 from ...data import Normalize
 from ...data.normalize import warn_of_pixels
 from ...spikes import SpikeTimes
-from ..program.engine import COUNTERS
+from ..program.engine import COUNTERS, Raw
 from ..program.inputs import input_times
 from ..program.program import Program
 
@@ -32,8 +32,9 @@ class Run:
     membrane readout). decision_step: int64 [B], counted in steps of the network, without the chip's delays: the step of the
     first output spike, -1 where silent (`models.Observation` and training have T there); with a membrane readout the step from
     which on the best class no longer changes. steps_run: int64 [B], delays included. input_events: int64 [B].
-    counters: int64 [B, L, 7] (`engine.COUNTERS`). trace: for the first `trace` samples `input_times`, the layers' `names`, and
-    for layer n `times.n` and `membrane.n`, int64 [B, steps, neurons].
+    counters: int64 [B, L, 7] (`engine.COUNTERS`). trace: of the first S = `trace` samples `input_times`, uint8 [S, sources], and
+    of layer n `times.n`, uint8 [S, neurons], 255 for silence in both, and `membrane.n`, int64 [S, total_steps, neurons], 0 in
+    the steps after an early exit; besides, the layers' `names`.
 
     Examples:
         >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
@@ -84,7 +85,7 @@ def run(
 
     labels: int64 [B], from 0 to the program's classes - 1. threads: by default one per usable core; the results do not
     depend on it. early_exit: a sample ends with the step of its first output spike; refused where later spikes could
-    change the prediction. trace: keep membranes and times of that many samples. progress: called with the samples done
+    change the prediction. trace: keep membranes and times of the first so many samples. progress: called with the samples done
     and their total.
 
     Raises OverflowRefused under policy `error`.
@@ -108,11 +109,11 @@ def run(
     if labels is not None:
         _labels.checked(labels, total, program.classes)
     parts: list[tuple[NDArray[Any], ...]] = []
-    kept: dict[str, NDArray[np.generic]] = {}
+    traced: list[NDArray[np.uint8]] = []
     for begin in range(0, max(total, 1), BATCH):
         times = input_times(program, inputs[begin : begin + BATCH])
-        if begin == 0 and trace:
-            kept = _trace(program, times[:trace])
+        if begin < trace:
+            traced.append(times[: trace - begin])
         raw = core.run(times, threads=threads, early_exit=early_exit)
         parts.append(
             (
@@ -127,6 +128,11 @@ def run(
     scores, best, ties, silent, step, steps_run, events, counters = (
         np.concatenate(x) for x in zip(*parts, strict=True)
     )
+    kept: dict[str, NDArray[np.generic]] = {}
+    if traced:
+        first = np.concatenate(traced)
+        raw = core.run(first, threads=threads, early_exit=early_exit, all_times=True, trace=True)
+        kept = _trace(program, first, raw)
     return Run(
         program,
         best,
@@ -190,8 +196,7 @@ def waits_for_all(program: Program) -> str | None:
     return None
 
 
-def _trace(program: Program, times: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
-    raw = program.engine().run(times, all_times=True, trace=True)
+def _trace(program: Program, times: NDArray[np.uint8], raw: Raw) -> dict[str, NDArray[np.generic]]:
     kept: dict[str, NDArray[np.generic]] = {
         "input_times": times,
         "names": np.array([layer.name for layer in program.layers]),

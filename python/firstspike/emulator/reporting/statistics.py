@@ -15,6 +15,7 @@ import pandas as pd
 from ... import _checks, _provenance
 from ..._files import write_text
 from ...energy import EnergyTable
+from ...energy.table import load_all
 from ..placement.placer import Placement, use
 from ..program.engine import COUNTERS
 from .energy_account import Account, account, host_macs, inactive_updates, latency
@@ -221,7 +222,7 @@ def report(
     float_predictions: np.ndarray | None = None,
     samples: np.ndarray | None = None,
 ) -> Report:
-    """The report of a run. tables: energy tables; by default the profile's, or "45nm-integer" where it names none.
+    """The report of a run. tables: energy tables of different names; by default the profile's, or "45nm-integer" without one.
 
     float_predictions: those of the float network, int64 [B]. samples: the numbers of the samples in their data set, int64 [B],
     where a part of it was run; the table of mismatches names them. By default 0 to B - 1.
@@ -250,7 +251,7 @@ def report(
         chosen = [run.program.profile.energy_table() or "45nm-integer"]
     else:
         chosen = _checks.in_order("tables", tables, (str, EnergyTable), "names of energy tables, or EnergyTables,")
-    accounts = [account(run, table, placement) for table in chosen]
+    accounts = [account(run, table, placement) for table in load_all(chosen)]
     return Report(run, placement, refusal, accounts, float_predictions, samples)
 
 

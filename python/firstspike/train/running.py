@@ -1,0 +1,212 @@
+"""A run between its start and its result: net, optimizer, epochs, checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import _provenance
+from .._files import write_json
+from .._modes import evaluating
+from .._own_code import uncompiled
+from ..data import Dataset, Normalize
+from . import checkpoint, memory, run_data, run_folder
+from .allocator import keep_freed_memory
+from .averaging import WeightAverage
+from .batches import Data
+from .build import build_model, build_optimizer
+from .checkpoint import Progress
+from .config import Config
+from .distributed import ProcessGroup
+from .evaluation import evaluate
+from .given import (
+    Given,
+    another_run,
+    description,
+    refuse_learned_loss,
+    same_data,
+    same_details,
+    same_net,
+    same_settings,
+)
+from .loop import Diverged, Forward, Method, check_finite, train_epoch
+from .metrics import Metrics
+from .model_file import FILE, load_weights, save_model
+from .optimizer_state import OptimizerState
+from .progress import ProgressBar
+from .result import Epoch, Result
+from .run_data import RunData
+from .seeds import seeded
+from .trained import Trained
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run between its start and its result."""
+
+    config: Config
+    folder: Path | None
+    device: torch.device
+    processes: ProcessGroup
+    given: Given
+    facts: dict[str, Any]
+    shown: bool
+
+    def train(self, parts: RunData) -> Result:
+        keep_freed_memory()
+        memory.start(self.device)
+        config, processes, train = self.config, self.processes, parts.train
+        normalize = Normalize.of(train.images) if config.standardize and isinstance(train, Dataset) else Normalize()
+        called, shape = self._model(parts, normalize)
+        model, loss = uncompiled(called), self.given.loss_module
+        if loss is not None:
+            loss.to(self.device)
+        done = Progress(config.to_dict(), 0, [], 0, normalize.to_dict(), shape, self.facts, self.given.names())
+        done.net = description(self.given.model)
+        made = None if self.given.optimizer is None else self.given.made_optimizer(model)
+        optimizer = build_optimizer(config, model) if made is None else made
+        if processes.world > 1 and loss is not None and made is not None:
+            refuse_learned_loss(loss, made)
+        done.details = self.given.details(made)
+        learned = OptimizerState(optimizer)
+        base = None if made is None else tuple(float(g["lr"]) for g in made.param_groups)
+        average = None
+        if config.average_epochs:
+            average = WeightAverage(model, first_epoch=config.epochs - config.average_epochs)
+        measured = contextlib.nullcontext if average is None else average.applied
+        start = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+        done = self._resume(done, model, learned, average)
+        check_finite(model, loss, "before training")
+        if processes.first:
+            done.sessions.append(
+                {**_provenance.record(), "first_epoch": done.epoch + 1, "epochs": config.epochs,
+                 "processes": processes.world}
+            )  # fmt: skip
+        method = Method(config, normalize, processes, self.given.loss, base)
+        forward = processes.wrap(Forward(called))
+        bar = ProgressBar(self.shown and processes.first)
+        for epoch in range(done.epoch, config.epochs):
+            try:
+                with seeded(config.seed, f"dropout of process {processes.rank}", epoch, self.device):
+                    metrics, times = train_epoch(
+                        forward, optimizer, train, method, epoch=epoch, device=self.device, bar=bar, average=average,
+                        kept=None if self.folder is None else learned,
+                    )  # fmt: skip
+            finally:
+                bar.end()
+            began = time.perf_counter()
+            last = epoch + 1 == config.epochs
+            with measured():
+                validation = None if parts.validation is None else self._measure(called, parts.validation, normalize)
+                tested = self._measure(called, parts.test, normalize) if parts.validation is None or last else None
+            seconds = time.perf_counter() - began
+            entry = Epoch(
+                epoch + 1, train=metrics, validation=validation, test=tested, evaluation_seconds=seconds, **times
+            )
+            bar.end(entry, config.epochs)
+            done.epoch = epoch + 1
+            done.history.append(entry.to_dict())
+            done.averaged = 0 if average is None else average.steps
+            done.peak_memory = max(done.peak_memory, memory.peak(self.device))
+            if processes.first:
+                record = None
+                if self.folder is not None:
+                    record = checkpoint.save(self.folder, done, model, learned, average, loss)
+                with measured(), evaluating(called):
+                    for callback in self.given.callbacks:
+                        callback(entry, called)
+                if self._note_frozen(done, model, start) and self.folder is not None and record is not None:
+                    checkpoint.save_progress(self.folder, done, record)
+        if average is not None:
+            average.load()
+        called.eval()
+        return self._finish(done, model, normalize)
+
+    @staticmethod
+    def _note_frozen(done: Progress, model: nn.Module, start: dict[str, bool]) -> bool:
+        """Note which parameters callbacks froze or unfroze, for a resume; returns whether there is news."""
+        before = dict(done.requires_grad)
+        for name, parameter in model.named_parameters():
+            if name in before or parameter.requires_grad != start.get(name):
+                done.requires_grad[name] = parameter.requires_grad
+        return done.requires_grad != before
+
+    def _model(self, parts: RunData, normalize: Normalize) -> tuple[nn.Module, tuple[int, ...]]:
+        """The net on its device, tried on training and test data, and the shape of a sample."""
+        sample, classes = run_data.sample(parts.train, normalize, self.device)
+        shape = tuple(sample.shape[1:])
+        if self.given.model is not None:
+            model = self.given.model.to(self.device)
+        else:
+            model = build_model(self.config, input_shape=shape).to(self.device)
+        if self.given.init_from is not None:
+            origin = f"init_from = {os.fspath(self.given.init_from)!r}"
+            checkpoint.load_state(model, load_weights("init_from", self.given.init_from), origin)
+        outputs = run_data.check_outputs(model, sample, classes, self.config.spec or type(model).__name__)
+        run_data.check_test(parts.test, model, normalize, self.device, outputs)
+        return model, shape
+
+    def _resume(
+        self, new: Progress, model: nn.Module, learned: OptimizerState, average: WeightAverage | None
+    ) -> Progress:
+        """The progress of an earlier session, its tensors put into net and optimizer; `new` where there is none."""
+        found = None if self.folder is None else checkpoint.load_progress(self.folder)
+        if self.folder is None:
+            return new
+        if found is None:
+            if self.processes.first:
+                run_folder.sweep_leftovers(self.folder, checkpoint.run_id(new), keep=None)
+            return new
+        progress, record = found
+        same_settings(self.folder, self.config, Config.from_dict(progress.config), self.given, progress.given)
+        same_details(self.folder, new.details, progress.details)
+        same_net(self.folder, new.net, progress.net)
+        same_data(self.folder, self.facts, progress.data)
+        if progress.epoch > self.config.epochs:
+            raise another_run(self.folder, f"of {progress.epoch} epochs, more than epochs = {self.config.epochs}")
+        raised = progress.config["epochs"] != self.config.epochs  # its last epochs are others
+        tensors = checkpoint.load_weights(self.folder, record)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(progress.requires_grad.get(name, parameter.requires_grad))
+        checkpoint.restore(tensors, record, model, learned, None if raised else average, self.given.loss_module)
+        progress.config = new.config  # its epochs may be raised
+        progress.data = progress.data or new.data
+        progress.details = progress.details or new.details
+        if self.processes.first:
+            run_folder.sweep_leftovers(self.folder, checkpoint.run_id(new), keep=record["tensors"])
+        return progress
+
+    def _measure(self, model: nn.Module, part: Data, normalize: Normalize) -> Metrics:
+        found = evaluate(model, part, normalize=normalize, processes=self.processes)
+        if not abs(found.loss) < float("inf"):
+            raise Diverged(
+                f"the loss is {found.loss} where the net is measured; try a smaller lr than {self.config.lr}"
+            )
+        return found
+
+    def _finish(self, done: Progress, model: nn.Module, normalize: Normalize) -> Result:
+        trained = Trained(model, self.config, normalize, done.input_shape, done.epoch, self.facts, done.net)
+        result = Result(
+            config=self.config,
+            history=tuple(Epoch.from_dict(entry) for entry in done.history),
+            parameters=sum(p.numel() for p in model.parameters()),
+            peak_memory=done.peak_memory,
+            sources=(self.facts["train"]["source"], self.facts["test"]["source"]),
+            processes=self.processes.world,
+            data=self.facts,
+            given=done.given,
+            details=done.details,
+            sessions=tuple(self.processes.from_first(done.sessions)),
+            trained=trained,
+        )
+        if self.folder is not None and self.processes.first:
+            save_model(self.folder / FILE, trained)
+            write_json(self.folder / run_folder.RESULT, result.to_dict())
+        return result
