@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from firstspike.report import Page, csv, figure, latex, line_style, markdown, write_text
 from paper.page import origins
 from paper.progress import several
-from paper.tables.table import mean_and_sd, rules
+from paper.tables.table import mean_and_sd, of_seeds, rules
 
 Job = dict[str, Any]
 Record = dict[str, Any]
@@ -59,8 +59,7 @@ def _cell(values: pd.Series[float], asked: int) -> str:
         return "not held"
     if values.empty:
         return "not run"
-    shown = mean_and_sd(values.mean(), values.std())
-    return shown if len(values) == asked else f"{shown} ({len(values)} of {asked} seeds)"
+    return of_seeds(mean_and_sd(values.mean(), values.std()), len(values), asked)
 
 
 def energy(rows: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
@@ -77,7 +76,7 @@ def energy(rows: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
         totals = {c.split()[1]: part[c].mean() for c in columns if part[c].notna().all()}
         own, second = (*(name for name in totals if name != "45nm-integer"), None, None)[:2]
         made.append({
-            "net": net, "chip": chip if len(part) == seeds else f"{chip} ({len(part)} of {seeds} seeds)",
+            "net": net, "chip": of_seeds(str(chip), len(part), seeds),
             "spikes": f"{part['spikes'].mean():.0f}", "operations": f"{part['delivered'].mean():.0f}",
             "effective": f"{part['effective'].mean():.0f}", "latency, steps": f"{part['steps'].mean():.1f}",
             "ns": "unknown" if part["ns_min"].isna().any()

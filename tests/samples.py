@@ -97,3 +97,18 @@ def layer(
     else:
         b = torch.randn(weight[:1], generator=g, dtype=torch.float32) * spread + shift
     return Layer(times, steps, w, b, options, exact)
+
+
+class Rescaled(torch.nn.Module):
+    """Two layers over different steps: the times of the first are rescaled for the last, those of the last for the readout."""
+
+    def __init__(
+        self, first: torch.nn.Module, last: torch.nn.Module, readout: torch.nn.Module, end: int | None = None
+    ) -> None:
+        super().__init__()
+        self.first, self.last, self.readout, self.end = first, last, readout, end
+
+    def forward(self, x: Tensor) -> Any:
+        """Scores of the readout; end: steps of what it gets, by default those of the last layer."""
+        made = self.last(self.first(x).rescale(self.last.steps))
+        return self.readout(made if self.end is None else made.rescale(self.end))

@@ -41,7 +41,8 @@ def measure(session: Session) -> None:
     machine = record.get(PEAKS)  # a session that is resumed keeps the peaks that its cells have their limits from
     if machine is None:
         session.log("limit: peaks of the machine")
-        machine = {"peaks": probe.limits(session.threads, caches()), "caches": caches()}
+        levels = caches()
+        machine = {"peaks": probe.limits(session.threads, levels), "caches": levels}
         record.add(PEAKS, **machine)
     peaks, levels = machine["peaks"], machine["caches"]
     for workload in WORKLOADS if session.full else WORKLOADS[:2]:

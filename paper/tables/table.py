@@ -50,6 +50,11 @@ def mean_and_sd(mean: float, sd: float, digits: int = 2) -> str:
     return f"{mean:,.{digits}f}" if absent(sd) else f"{mean:,.{digits}f} ± {sd:,.{digits}f}"
 
 
+def of_seeds(text: str, found: int, asked: int) -> str:
+    """A cell's text, with the number of seeds that are there where it is not that of those asked for."""
+    return text if found == asked else f"{text} ({found} of {asked} seeds)"
+
+
 def spread(name: str, digits: int = 2, scale: float = 1.0) -> Callable[[Any], str]:
     """A form that prints mean ± sd over seeds; the mean alone for one seed; the status where nothing was run."""
 
@@ -67,7 +72,7 @@ def result(name: str, digits: int = 2, scale: float = 1.0) -> Callable[[Any], st
 
     def form(row: Any) -> str:
         if row["seeds"] < row["seeds_asked"] and row["seeds"]:
-            return f"{shown(row)} ({row['seeds']} of {row['seeds_asked']} seeds)"
+            return of_seeds(shown(row), row["seeds"], row["seeds_asked"])
         return row["status"] or shown(row)
 
     return form

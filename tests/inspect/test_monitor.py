@@ -10,6 +10,8 @@ import firstspike as fs
 from firstspike import SpikeTimes, encode, models, nn
 from firstspike.inspect import Monitor
 
+from ..samples import Rescaled
+
 
 def net(spec="4C3-AP2-6C3-8-3", **options):
     options = {"input_shape": (1, 4, 4), "steps": 5, "generator": torch.Generator().manual_seed(0)} | options
@@ -111,17 +113,7 @@ def test_the_package_offers_it_lazily():
 
 @pytest.mark.parametrize(("steps", "after"), [(4, 12), (12, 4)])
 def test_layers_over_different_steps(steps, after):
-    class Rescaled(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first = nn.DirectLinear(16, 8, steps=steps)
-            self.last = nn.Integrate(8, 3, steps=after)
-            self.readout = nn.MembraneReadout()
-
-        def forward(self, x):
-            return self.readout(self.last(self.first(x).rescale(after)))
-
-    model = Rescaled()
+    model = Rescaled(nn.DirectLinear(16, 8, steps=steps), nn.Integrate(8, 3, steps=after), nn.MembraneReadout())
     with Monitor(model) as seen:
         model(X.flatten(1))
     assert [layer.steps for layer in seen.layers.values()] == [steps, after]

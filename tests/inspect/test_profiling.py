@@ -11,6 +11,8 @@ from firstspike.energy import EnergyTable
 from firstspike.inspect import Monitor, OperationCounter, synaptic_operations
 from firstspike.inspect.profiling import active_updates
 
+from ..samples import Rescaled
+
 TABLE = EnergyTable(
     "by hand",
     "t",
@@ -181,17 +183,7 @@ def test_a_table_of_operations_alone_may_tell_convolutions_apart():
 
 @pytest.mark.parametrize(("steps", "after"), [(12, 4), (4, 12)])
 def test_a_sample_without_a_decision_counts_the_steps_of_the_readout(steps, after):
-    class Rescaled(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first = nn.DirectLinear(3, 2, steps=steps)
-            self.last = nn.TTFSLinear(2, 2, steps=after)
-            self.readout = nn.FirstSpike()
-
-        def forward(self, x):
-            return self.readout(self.last(self.first(x).rescale(after)))
-
-    net = Rescaled()
+    net = Rescaled(nn.DirectLinear(3, 2, steps=steps), nn.TTFSLinear(2, 2, steps=after), nn.FirstSpike())
     with torch.no_grad():
         net.last.weight.zero_()
     assert firstspike.profile(net, torch.rand(5, 3))["steps_to_decision"].iloc[-1] == after

@@ -6,6 +6,8 @@ import torch
 from firstspike import SpikeTimes, models, nn
 from firstspike.inspect import Monitor
 
+from ..samples import Rescaled
+
 plot = pytest.importorskip("firstspike.plot", exc_type=ImportError)
 
 
@@ -172,17 +174,7 @@ def test_weights_of_a_fully_connected_layer_need_a_shape_unless_it_is_square():
 
 @pytest.mark.parametrize(("steps", "after"), [(4, 12), (12, 4)])
 def test_layers_over_different_steps(steps, after):
-    class Rescaled(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first = nn.DirectLinear(6, 8, steps=steps)
-            self.last = nn.TTFSLinear(8, 3, steps=after)
-            self.readout = nn.FirstSpike()
-
-        def forward(self, x):
-            return self.readout(self.last(self.first(x).rescale(after)).rescale(6))
-
-    net = Rescaled()
+    net = Rescaled(nn.DirectLinear(6, 8, steps=steps), nn.TTFSLinear(8, 3, steps=after), nn.FirstSpike(), end=6)
     with Monitor(net) as seen, torch.no_grad():
         net(torch.rand(5, 6))
     for axis, spikes in zip(plot.histogram(seen).axes, seen.times.values(), strict=True):

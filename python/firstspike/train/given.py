@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import _checks
 from .._description import describe
@@ -81,14 +81,18 @@ class Given:
 
     def details(self, made: torch.optim.Optimizer | None) -> dict[str, str]:
         """What tells loss, optimizer and first weights from others of the same names; `made`: what `optimizer` made."""
-        weights = None if self.init_from is None else tensors_told(load_weights("init_from", self.init_from))
-        found = {"init_from": weights or "none"}
+        found = {"init_from": "none" if self.first_weights is None else tensors_told(self.first_weights)}
         if made is not None:
             found |= optimizer_told(made)
         if self.loss is not None:
             learned = [] if made is None else [one for group in made.param_groups for one in group["params"]]
             found["loss"] = told(self.loss, learned)
         return found
+
+    @functools.cached_property
+    def first_weights(self) -> dict[str, Tensor] | None:
+        """The tensors of the file `init_from`, read once."""
+        return None if self.init_from is None else load_weights("init_from", self.init_from)
 
     @property
     def loss_module(self) -> nn.Module | None:

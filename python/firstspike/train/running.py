@@ -38,7 +38,7 @@ from .given import (
 )
 from .loop import Diverged, Forward, Method, check_finite, train_epoch
 from .metrics import Metrics
-from .model_file import FILE, load_weights, save_model
+from .model_file import FILE, save_model
 from .optimizer_state import OptimizerState
 from .progress import ProgressBar
 from .result import Epoch, Result
@@ -146,9 +146,9 @@ class Run:
             model = self.given.model.to(self.device)
         else:
             model = build_model(self.config, input_shape=shape).to(self.device)
-        if self.given.init_from is not None:
+        if self.given.init_from is not None and self.given.first_weights is not None:
             origin = f"init_from = {os.fspath(self.given.init_from)!r}"
-            checkpoint.load_state(model, load_weights("init_from", self.given.init_from), origin)
+            checkpoint.load_state(model, self.given.first_weights, origin)
         outputs = run_data.check_outputs(model, sample, classes, self.config.spec or type(model).__name__)
         run_data.check_test(parts.test, model, normalize, self.device, outputs)
         return model, shape
