@@ -85,7 +85,9 @@ def load(name: str, folder: Path = HERE) -> Profile:
     try:
         source = _read(path)
         head = source.pop("profile")
-        setups = {key: _setup(key, dict(value)) for key, value in source.pop("setup").items()}
+        setups: dict[str, Setup] = {}
+        for key, value in source.pop("setup").items():
+            setups[key] = _setup(key, dict(value), setups)
         seeds = tuple(head["seeds"])
         conditions: list[Condition] = []
         experiments: dict[str, dict[str, Any]] = {}
@@ -138,9 +140,16 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.load(file)
 
 
-def _setup(name: str, value: dict[str, Any]) -> Setup:
-    large, superseded = value.pop("large", False), value.pop("superseded", False)
-    return Setup(name, value.pop("title"), large, superseded, value.pop("rows", {}), value)
+def _setup(name: str, value: dict[str, Any], above: dict[str, Setup]) -> Setup:
+    """A setup; `like` names one above it, of which it has whatever it does not say itself, but title and `superseded`."""
+    base = Setup(name, "", False, False, {}, {})
+    if "like" in value:
+        like = value.pop("like")
+        if like not in above:
+            raise ValueError(f"[setup.{name}] must be like a setup above it, got {like!r}")
+        base = above[like]
+    large, superseded = value.pop("large", base.large), value.pop("superseded", False)
+    return Setup(name, value.pop("title"), large, superseded, value.pop("rows", base.rows), base.settings | value)
 
 
 def _conditions(

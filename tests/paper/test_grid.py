@@ -81,6 +81,21 @@ def test_a_setup_can_give_single_rows_settings_of_their_own(tmp_path):
         profile(tmp_path, text.replace("none of the five", "nobody"))
 
 
+def test_a_setup_can_be_like_one_above_it(tmp_path):
+    text = PROFILE.replace(
+        "[setup.cnn]", '[setup.cnn]\nlarge = true\nsuperseded = true\nrows = { "+ affine" = { lr = 0.25 } }', 1
+    )
+    other = '[setup.other]\ntitle = "other"\nlike = "cnn"\nepochs = 7\n\n[table4]\nsetups = ["other", "cnn"]'
+    asked = '[table4]\nsetups = ["cnn"]'
+    setups = profile(tmp_path, text.replace(asked, other, 1)).setups
+    cnn, made = setups["cnn"], setups["other"]
+    assert made.settings == {**cnn.settings, "epochs": 7} and cnn.settings["epochs"] != 7
+    assert (made.title, made.large, made.rows, made.superseded) == ("other", True, cnn.rows, False)
+    for wrong in ("nobody", "other"):
+        with pytest.raises(ValueError, match=rf"\[setup.other\] must be like a setup above it, got '{wrong}'"):
+            profile(tmp_path, text.replace(asked, other.replace('like = "cnn"', f'like = "{wrong}"'), 1))
+
+
 TRIALS = """
 [table4.learning_rates.cnn]
 values = [0.001, 0.004, 0.016]
