@@ -5,7 +5,8 @@
 Trains the nets of `emulator.toml` (once: `train.fit` resumes and remembers), quantises each for every chip and width,
 with and without fine-tuning, runs all test images, and keeps one JSON record per run in
 `results/PROFILE/emulator/records`. Tables and the page `emulator.html` are made from the records alone. It
-resumes if interrupted. Where options choose runs of reproduce.py (`--only` and others), it does nothing.
+resumes if interrupted. It takes all options of reproduce.py, as both get the same ones: where they choose runs
+(`--only`, `--setup`, `--row`, `--seed`) it does nothing, the others that `--help` leaves out have no effect.
 Exit status: 0 where everything was run, 3 where some runs were not, 2 for a wrong argument.
 """
 
@@ -47,8 +48,6 @@ from paper.session import NOT_RUN
 HERE = Path(__file__).resolve().parent
 SECOND = {"loihi-like": ("loihi-sanafe",)}  # energy tables beside the profile's own
 INTEGER = "45nm-integer"  # the energy table that all chips are compared by
-UNUSED = "An option of reproduce.py, without effect here."
-SELECTS = "An option of reproduce.py: with it, nothing is done here."
 Job = dict[str, Any]
 
 app = typer.Typer(add_completion=False)
@@ -147,15 +146,15 @@ def main(
     keep: Annotated[
         bool, typer.Option("--keep", help="Count records that came with the repository; else they are made anew.")
     ] = False,
-    only: Annotated[list[str] | None, typer.Option(help=SELECTS)] = None,
-    setup: Annotated[list[str] | None, typer.Option(help=SELECTS)] = None,
-    row: Annotated[list[str] | None, typer.Option(help=SELECTS)] = None,
-    seed: Annotated[list[int] | None, typer.Option(help=SELECTS)] = None,
-    executor: Annotated[str | None, typer.Option(help=UNUSED)] = None,
-    address: Annotated[str | None, typer.Option(help=UNUSED)] = None,
-    workers: Annotated[int | None, typer.Option(help=UNUSED)] = None,
-    large: Annotated[bool, typer.Option("--large", help=UNUSED)] = False,
-    png: Annotated[list[str] | None, typer.Option(help=UNUSED)] = None,
+    only: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
+    setup: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
+    row: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
+    seed: Annotated[list[int] | None, typer.Option(hidden=True)] = None,
+    executor: Annotated[str | None, typer.Option(hidden=True)] = None,
+    address: Annotated[str | None, typer.Option(hidden=True)] = None,
+    workers: Annotated[int | None, typer.Option(hidden=True)] = None,
+    large: Annotated[bool, typer.Option("--large", hidden=True)] = False,
+    png: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run what has no record yet, then write tables and page."""
     try:

@@ -128,9 +128,10 @@ def linear(shape: Size | tuple[int, ...], weight: Tensor, pool: int, steps: int)
     features = channels * kernel_y * kernel_x
     outputs, columns = weight.shape
     if columns != features or outputs < 1 or features < 1:
+        after = f" after avg_pool {pool}" if pool > 1 else ""
         raise ValueError(
-            f"weight must have shape [outputs, {features}] for spikes of shape {tuple(shape)} and "
-            f"avg_pool {pool}, got {tuple(weight.shape)}"
+            f"spikes and weight must fit: spikes of shape {tuple(shape)} have {features} features{after}, "
+            f"a weight of shape {tuple(weight.shape)} takes {columns}"
         )
     return Geometry(batch, height, width, channels, pool, kernel_y, kernel_x, 1, 1, 0, 0, outputs, steps)
 
@@ -147,8 +148,8 @@ def convolution(
     batch, channels, height, width = shape
     if weight.shape[1] != channels:
         raise ValueError(
-            f"weight must have shape [outputs, {channels}, ...] for spikes of shape {tuple(shape)}, "
-            f"got {tuple(weight.shape)}"
+            f"spikes and weight must fit: spikes of shape {tuple(shape)} have {channels} channels, "
+            f"a weight of shape {tuple(weight.shape)} takes {weight.shape[1]}"
         )
     padded = (pooled(height, pool) + 2 * padding[0], pooled(width, pool) + 2 * padding[1])
     if 0 in weight.shape or padded[0] < weight.shape[2] or padded[1] < weight.shape[3]:

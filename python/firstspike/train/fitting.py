@@ -73,7 +73,8 @@ def fit(
         init_from: a run, a model file or a file of `firstspike.save`, whose weights the net starts with; it must be of the
             same shape.
         callbacks: called after each epoch, in the first process, with the `Epoch` and the net in evaluation mode. Parameters
-            that they freeze or unfreeze are so after a resume, too.
+            that they freeze or unfreeze are so after a resume, too. Under torchrun the other processes then take over the
+            first one's tensors, and which of them are frozen.
         resume: False starts over, and removes what the directory holds of an earlier run.
         progress: whether to show progress on stderr.
 

@@ -124,6 +124,9 @@ class Run:
                         callback(entry, called)
                 if self._note_frozen(done, model, start) and self.folder is not None and record is not None:
                     checkpoint.save_progress(self.folder, done, record)
+            if self.given.callbacks and processes.world > 1:
+                self._take_over(done, model)
+                forward = processes.wrap(Forward(called))  # made anew, it gives all processes the first one's tensors
         if average is not None:
             average.load()
         called.eval()
@@ -137,6 +140,12 @@ class Run:
             if name in before or parameter.requires_grad != start.get(name):
                 done.requires_grad[name] = parameter.requires_grad
         return done.requires_grad != before
+
+    def _take_over(self, done: Progress, model: nn.Module) -> None:
+        """Freeze and unfreeze in every process what callbacks did in the first."""
+        done.requires_grad = self.processes.from_first(done.requires_grad)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(done.requires_grad.get(name, parameter.requires_grad))
 
     def _model(self, parts: RunData, normalize: Normalize) -> tuple[nn.Module, tuple[int, ...]]:
         """The net on its device, tried on training and test data, and the shape of a sample."""

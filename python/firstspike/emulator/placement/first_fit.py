@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,16 +86,19 @@ class _Core:
         return (self.sources | sources).count() - self.sources.count()
 
 
-def first_fit(program: Program, caps: Mapping[tuple[int, CoreKind], int]) -> tuple[list[Slot], dict[int, Sources]]:
+def first_fit(
+    program: Program, needs: Sequence[Costs], caps: Mapping[tuple[int, CoreKind], int]
+) -> tuple[list[Slot], dict[int, Sources]]:
     """Slots of all layers, and by core the sources of its neurons; a layer is split wherever a core is full.
 
-    caps: how many neurons of a layer, by its index, a core of some kind takes at most. Raises DoesNotFit.
+    needs: the costs of each layer. caps: how many neurons of a layer, by its index, a core of some kind takes at most.
+    Raises DoesNotFit.
     """
     profile = program.profile
     cores = [_Core(kind) for kind in profile.cores for _ in range(kind.count)]
     slots: list[Slot] = []
     for index, layer in enumerate(program.layers):
-        costs, first, bits = Costs(layer, index, profile.shared_weights), 0, _stored_bits(layer, profile)
+        costs, first, bits = needs[index], 0, _stored_bits(layer, profile)
         _check_one_neuron(costs, bits, profile)
         guess = layer.neurons
         for number, core in enumerate(cores):

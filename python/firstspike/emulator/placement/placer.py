@@ -13,6 +13,7 @@ from ..._checks import instance, integer
 from ..program.core_kind import CoreKind
 from ..program.program import Program
 from .axons import Link, Sources, links
+from .costs import Costs
 from .errors import DoesNotFit
 from .first_fit import Slot, first_fit
 from .limits import check_limits
@@ -129,11 +130,12 @@ def place(program: Program) -> Placement:
 def _first_fit(program: Program) -> tuple[list[Slot], list[Link]]:
     """First fit; where a core lacks axons out, again with fewer neurons of the layer on cores of its kind, until all suffice."""
     kinds = [kind for kind in program.profile.cores for _ in range(kind.count)]
+    needs = [Costs(layer, index, program.profile.shared_weights) for index, layer in enumerate(program.layers)]
     caps: dict[tuple[int, CoreKind], int] = {}
     refusal: DoesNotFit | None = None
     while True:
         try:
-            slots, heard = first_fit(program, caps)
+            slots, heard = first_fit(program, needs, caps)
         except DoesNotFit as error:
             raise refusal or error from None
         made = _links(slots, heard)
