@@ -134,7 +134,11 @@ def test_bad_input() -> None:
     for layer, size, message in (
         (linear, (2, 13), r"spikes of shape \(2, 13\) have 13 features, a weight of shape \(5, 12\) takes 12"),
         (nn.TTFSLinear(12, 5, steps=STEPS, avg_pool=2), (2, 3, 6, 4), "have 18 features after avg_pool 2, .* takes 12"),
-        (nn.TTFSLinear(12, 5, steps=STEPS, avg_pool=2), (2, 3, 6, 1), r"avg_pool must not be larger than the map, \(6, 1\)"),
+        (
+            nn.TTFSLinear(12, 5, steps=STEPS, avg_pool=2),
+            (2, 3, 6, 1),
+            r"avg_pool must not be larger than the map, \(6, 1\)",
+        ),
         (integrate, (2, 3, 2, 3), "have 18 features, .* takes 12"),
         (conv, (2, 4, 5, 5), "have 4 channels, .* takes 3"),
         (conv, (2, 3, 2, 5), r"must fit into the pooled and padded map, \(2, 5\)"),
