@@ -33,9 +33,8 @@ def map_current(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int], avg_pool: int
 ) -> Tensor:
     """Current [T, B, O, H', W'] of a dense train [T, B, C, H, W], pooled, then convolved."""
-    _geometry.convolution(
-        x.shape[1:], weight, stride, padding, _window(x, avg_pool), len(x)
-    )  # refuses what does not fit
+    window = _window(x, avg_pool)
+    _geometry.convolution(x.shape[1:], weight, stride, padding, window, len(x))  # refuses what does not fit
     x = _pooled(x, avg_pool)
     convolve = direct_convolution if x.is_cuda else F.conv2d  # on CUDA torch's own rounds to TF32
     with full_precision(x.device):
