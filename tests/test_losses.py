@@ -115,3 +115,9 @@ def test_existence_wakes_a_silent_layer() -> None:
 def test_bad_arguments(call: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         call()
+
+
+def test_penalties_are_on_the_device_of_the_spikes() -> None:
+    spikes = SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8)
+    with torch.device("meta"):
+        assert losses.latency(spikes).item() == 0.625 and losses.spike_count(spikes).item() == 0.5

@@ -194,3 +194,20 @@ def test_trains_are_equal_where_shape_steps_and_times_are() -> None:
     assert a != a.reshape(1, 3, 1, 1)
     assert a != a.times and a != 0
     assert len({a, a.detach()}) == 2
+
+
+def test_a_part_made_without_gradients_can_be_detached() -> None:
+    made = functional.ramp(torch.rand(2, 6).requires_grad_(), 5)
+    with torch.no_grad():
+        part = made[0:1]
+    assert not part.requires_grad
+    assert torch.equal(SpikeTimes(part.detach().times, 5).times, made.times[0:1])
+
+
+def test_spikes_on_meta_are_not_compared() -> None:
+    spikes = sample()
+    there = SpikeTimes(spikes.times.to("meta"), spikes.steps)
+    assert there == there
+    for pair in ((there, spikes), (spikes, there)):
+        with pytest.raises(TypeError, match="spikes on the meta device have no times to compare"):
+            assert pair[0] == pair[1]

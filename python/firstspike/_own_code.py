@@ -27,7 +27,7 @@ def has_own_forward(module: nn.Module) -> bool:
 
 def uncompiled(module: nn.Module) -> nn.Module:
     """The module that `torch.compile` was given, of the one that it made; whatever else as it is."""
-    inner = module._modules.get("_orig_mod") if isinstance(module, nn.Module) else None
+    inner = getattr(module, "_orig_mod", None) if isinstance(module, nn.Module) else None
     return module if inner is None else inner
 
 

@@ -107,7 +107,9 @@ def spike_count(spikes: SpikeTimes) -> Tensor:
         tensor(0.5000)
     """
     _spikes(spikes)
-    return _weighted(spikes, torch.ones(spikes.steps, dtype=torch.float32)) / max(spikes.times.numel(), 1)
+    return _weighted(spikes, torch.ones(spikes.steps, dtype=torch.float32, device=spikes.device)) / max(
+        spikes.times.numel(), 1
+    )
 
 
 def latency(spikes: SpikeTimes) -> Tensor:
@@ -120,7 +122,7 @@ def latency(spikes: SpikeTimes) -> Tensor:
         tensor(0.6250)
     """
     _spikes(spikes)
-    early = 1 - torch.arange(spikes.steps, dtype=torch.float32) / spikes.steps
+    early = 1 - torch.arange(spikes.steps, dtype=torch.float32, device=spikes.device) / spikes.steps
     return 1 - _weighted(spikes, early) / max(spikes.times.numel(), 1)
 
 
@@ -155,7 +157,6 @@ def existence(spikes: SpikeTimes, membrane: Tensor, threshold: float = 1.0) -> T
 
 def _weighted(spikes: SpikeTimes, weights: Tensor) -> Tensor:
     """sum_t w[t] S[t] over all neurons: the value off the bytes, the gradient through the anchor, without a dense train."""
-    weights = weights.to(spikes.device)
     table = torch.zeros(256, dtype=torch.float32, device=spikes.device)
     table[: spikes.steps] = weights
     value = table[spikes.times.long()].sum()

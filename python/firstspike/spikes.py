@@ -142,7 +142,11 @@ class SpikeTimes:
         """Whether two trains have the same shape, steps and times, whatever their gradients; the hash is that of the object."""
         if not isinstance(other, SpikeTimes):
             return NotImplemented
-        return self is other or (self.steps == other.steps and torch.equal(self.times, other.times))
+        if self is other:
+            return True
+        if self.times.is_meta or other.times.is_meta:
+            raise TypeError("spikes on the meta device have no times to compare")
+        return self.steps == other.steps and torch.equal(self.times, other.times)
 
     __hash__ = object.__hash__
 
@@ -255,8 +259,9 @@ class SpikeTimes:
         return self.to(device)
 
     def detach(self) -> SpikeTimes:
-        """The same spikes, cut from the graph; the bytes are a copy where the spikes had a gradient."""
-        return self._with(self.times.clone() if self.requires_grad else self.times, None)
+        """The same spikes, cut from the graph; a copy of the bytes where they are those of spikes with a gradient."""
+        shared = self.requires_grad or (not torch.compiler.is_compiling() and _owners.has_owner(self.times))
+        return self._with(self.times.clone() if shared else self.times, None)
 
     def _with(self, times: Tensor, anchor: Tensor | None) -> SpikeTimes:
         return SpikeTimes._trusted(times, self.steps, anchor)

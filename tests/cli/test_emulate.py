@@ -78,6 +78,11 @@ def test_fine_tuning(checkpoint):
     assert "samples: 50" in done.output
 
 
+def test_a_seed_that_torch_cannot_take(checkpoint):
+    done = run(checkpoint, "--finetune", "1", "--seed", str(10**23))
+    assert done.exit_code == 2 and "'--seed'" in done.output
+
+
 def test_the_table_of_mismatches_numbers_the_samples_of_the_test_set(checkpoint, tmp_path):
     done = run(checkpoint, "--bits", "2", "--limit", "60", "--output", tmp_path, "--no-progress")
     assert done.exit_code == 0, done.output

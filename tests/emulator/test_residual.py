@@ -220,3 +220,12 @@ def test_a_block_lets_its_input_through_at_once():
         times = program.engine().run(input_times(program, images(model)), all_times=True).times
         first, last = (list(observed(program, times, 40))[n] for n in (0, 2))
         assert torch.equal(first, last) and len(first.unique()) > 2
+
+
+def test_a_block_whose_linear_layer_would_get_a_map_is_refused():
+    block = nn.Residual([nn.TTFSLinear(4, 4, steps=4)])
+    model = models.TTFSNet(
+        [block, nn.Integrate(4, 2, steps=4)], encoder="spikes", readout="membrane", input_shape=(1, 2, 2)
+    )
+    with pytest.raises(em.CannotQuantize, match="whose input must then be flat, but is a map of 2 x 2"):
+        em.quantize(model)

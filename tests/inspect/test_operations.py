@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from firstspike import encode, models, nn
+from firstspike import SpikeTimes, encode, models, nn
 from firstspike.inspect import Monitor, OperationCounter, synaptic_operations
 
 
@@ -136,3 +136,18 @@ def test_convolutions_whose_operations_are_not_known_are_refused():
 def test_events_of_another_size_than_the_layer_takes(shape, layer, text):
     with pytest.raises(ValueError, match=text):
         synaptic_operations(torch.ones(shape), layer)
+
+
+def test_a_layer_that_runs_twice_counts_per_sample() -> None:
+    layer = nn.TTFSLinear(6, 6, steps=4)
+    layer.weight.data.fill_(1.0)
+    net = models.TTFSNet(
+        [layer, layer, nn.Integrate(6, 3, steps=4)], encoder="spikes", readout="membrane", input_shape=(6,)
+    )
+    counter = OperationCounter(net)
+    with counter as total:
+        for _ in range(2):
+            net(SpikeTimes(torch.zeros(5, 6, dtype=torch.uint8), 4))
+    first, last = counter.layers.values()
+    assert total.samples == first.samples == last.samples == 10
+    assert first.means()["additions"] == 72 and last.means()["additions"] == 18 == total.means()["additions"] - 72

@@ -66,3 +66,12 @@ def test_parts_are_prepacked_layers() -> None:
     prepared = models.prepare_for_inference(build("cnn"))
     part = next(stage for stage in prepared._net.layers if isinstance(stage, Prepacked))
     assert part.input_shape == (4, 6, 6)
+
+
+def test_tensors_on_the_cpu_where_another_device_is_the_default() -> None:
+    net = models.build("6-6-3", input_shape=(6,), steps=5, encoder="latency").eval()
+    x = torch.rand(4, 6)
+    expected = net(x)
+    with torch.device("meta"):
+        prepared = models.prepare_for_inference(net)
+        assert torch.equal(prepared(x), expected)

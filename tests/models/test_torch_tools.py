@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
@@ -140,3 +141,13 @@ def test_full_backward_pre_hooks_see_and_change_gradients_of_spikes() -> None:
     assert len(seen) == 1 and seen[0][0].dim() == 1  # at the support
     handle.remove()
     assert torch.equal(gradient(), before) and len(seen) == 1
+
+
+@pytest.mark.parametrize("spec", [*SPECS, "3C3-MP2-12-4"])
+@pytest.mark.parametrize("grad", [False, True])
+def test_an_exported_net_is_saved_and_loaded(spec: str, grad: bool) -> None:
+    net, file = build(spec).eval(), io.BytesIO()
+    with torch.set_grad_enabled(grad):
+        torch.export.save(torch.export.export(net, (x(5),)), file)
+    file.seek(0)
+    assert torch.equal(torch.export.load(file).module()(x(5)), net(x(5)))

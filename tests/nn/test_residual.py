@@ -210,3 +210,25 @@ def test_a_pool_that_leaves_a_rest_is_refused() -> None:
         emulator.quantize(models.as_net(chain, input_shape=(4, 7, 7)), "generic8")
     with pytest.raises(ValueError, match="must have its rows and columns where the layer's output has them"):
         layers[0](spikes, spikes)
+
+
+def test_a_last_layer_that_two_blocks_share_is_folded_once() -> None:
+    """Its thresholds become 1 when it is folded, and the scales of both blocks are in units of them."""
+    torch.manual_seed(0)
+    shared = nn.TTFSLinear(6, 6, steps=8, threshold=torch.full((6,), 2.0))
+    first = nn.TTFSLinear(6, 6, steps=8)
+    layers = [nn.Residual([first, shared]), nn.Residual([shared]), nn.Integrate(6, 3, steps=8)]
+    net = models.TTFSNet(layers, encoder="spikes", readout="membrane", input_shape=(6,)).eval()
+    spikes = encode.latency(torch.rand(50, 6), 8)
+    assert torch.equal(models.prepare_for_inference(net)(spikes), net(spikes))
+    plain = models.TTFSNet(
+        [shared, nn.Residual([first, shared]), nn.Integrate(6, 3, steps=8)],
+        encoder="spikes", readout="membrane", input_shape=(6,),
+    ).eval()  # fmt: skip
+    assert torch.equal(models.prepare_for_inference(plain)(spikes), plain(spikes))
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_parameter_without_dimensions_is_no_scale(learned: bool) -> None:
+    with pytest.raises(ValueError, match=r"scale must be of shape \[1\] or \[M\] where it is a parameter, got \(\)"):
+        block(torch.nn.Parameter(torch.tensor(1.0), requires_grad=learned))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch import nn as torch_nn
 from torch.nn.utils import parametrizations, parametrize
 
-from firstspike import SpikeTimes, inspect, models, nn, train
+from firstspike import SpikeTimes, functional, inspect, models, nn, train
 
 from ..samples import generator, spike_times
 
@@ -129,7 +130,7 @@ def test_a_backward_hook_survives_calls_that_fail() -> None:
         with pytest.raises(ValueError, match="have 21 features"):
             layer(spikes(6, 21))
     around = next(iter(layer._forward_hooks.values())).__self__  # type: ignore[attr-defined]
-    assert around.calls == []
+    assert not around.calls
     x = nn.DirectLinear(5, 20, steps=STEPS, generator=generator(1))(torch.rand(6, 5))
     layer(x).dense().sum().backward()
     assert seen == [1] and isinstance(handle.id, int)
@@ -153,3 +154,57 @@ def test_with_its_membrane_a_layer_fires_the_same_spikes() -> None:
         layer.bias.fill_(-1e8)
     fired, membrane = layer(x, x, membrane=True)
     assert fired == layer(x, x) and membrane.shape == (2, 1, 1)
+
+
+def test_backward_hooks_of_a_layer_in_two_threads() -> None:
+    """The thread that entered first leaves first."""
+    both_inside, first_left, seen = threading.Barrier(2), threading.Event(), []
+
+    class Slow(nn.TTFSLinear):
+        def forward(self, x: Any, *arguments: Any, **options: Any) -> Any:
+            """Leaves when both are inside, the thread with three samples last."""
+            y = super().forward(x, *arguments, **options)
+            both_inside.wait(20)
+            if len(x) == 3:
+                first_left.wait(20)
+            return y
+
+    layer = Slow(20, 9, steps=STEPS, generator=generator(0))
+    layer.register_full_backward_hook(lambda module, inputs, outputs: seen.append((inputs[0].shape, outputs[0].shape)))
+
+    def learn(batch: int) -> None:
+        x = torch.rand(batch, 20, generator=generator(batch)).requires_grad_()
+        y = layer(functional.ramp(x, STEPS))
+        if batch == 5:
+            first_left.set()
+        y.dense().sum().backward()
+
+    threads = [threading.Thread(target=learn, args=(batch,)) for batch in (5, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wanted = []
+    for batch in (5, 3):
+        spikes = functional.ramp(torch.rand(batch, 20, generator=generator(batch)).requires_grad_(), STEPS)
+        fired = nn.TTFSLinear.forward(layer, spikes)
+        wanted.append((spikes._anchor.shape, fired._anchor.shape))
+    assert sorted(seen) == sorted(wanted)
+
+
+def test_a_hook_that_fails_before_a_backward_hook() -> None:
+    layer = linear(0)
+
+    def fail(*_: Any) -> None:
+        raise KeyError("mine")
+
+    layer.register_forward_pre_hook(fail)
+    layer.register_full_backward_hook(lambda *_: None)
+    with pytest.raises(KeyError, match="mine"):  # and no warning, which would be an error here
+        layer(spikes(6, 20))
+
+
+def test_the_old_backward_hook_is_refused() -> None:
+    for module in (linear(0), nn.MaxPool2d(2), nn.Residual([nn.TTFSLinear(4, 4, steps=STEPS)])):
+        with pytest.raises(RuntimeError, match="spikes are no tensors: use register_full_backward_hook"):
+            module.register_backward_hook(lambda *_: None)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -238,3 +239,33 @@ def test_the_binding_takes_nothing_but_capsules() -> None:
     for wrong in (CASE.times, CASE.times.numpy(), 0):
         with pytest.raises(TypeError, match="incompatible function arguments"):
             fire(wrong, *capsules[1:])
+
+
+@NETS
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of torch.jit, which its forward mode uses
+@pytest.mark.parametrize("learns", [False, True])
+def test_tangents_of_forward_mode_are_refused_and_not_lost(make: type[torch.nn.Module], learns: bool) -> None:
+    net = make().requires_grad_(learns)
+    x = inputs(net, 3)
+    name, weight = next(iter(net.named_parameters()), ("", None))
+    with forward_ad.dual_level():
+        expected = net(x)  # without a tangent, as ever
+        if weight is None:
+            x = forward_ad.make_dual(x.detach(), torch.ones_like(x))
+        else:
+            dual = {name: forward_ad.make_dual(weight.detach(), torch.ones_like(weight))}
+        with pytest.raises(RuntimeError, match="operators have no forward mode: take gradients by loss.backward"):
+            net(x) if weight is None else torch.func.functional_call(net, dual, (x,))
+    assert expected is not None
+
+
+def test_a_jacobian_in_forward_mode_is_refused() -> None:
+    spikes = SpikeTimes(torch.tensor([[0, 2, 255]], dtype=torch.uint8), 4)
+
+    def last(weight: Tensor) -> Tensor:
+        return functional.integrate(spikes, weight)[-1]
+
+    weight, jacobian = torch.ones(2, 3), torch.autograd.functional.jacobian
+    assert float(jacobian(last, weight).sum()) == 4
+    with pytest.raises(RuntimeError, match='jacobians with strategy="reverse-mode"'):
+        jacobian(last, weight, strategy="forward-mode", vectorize=True)

@@ -141,3 +141,28 @@ def test_a_checkpoint_without_its_mean_is_refused(config, sets, tmp_path):
     (tmp_path / "checkpoint.json").write_text(json.dumps(record | {"averaged": 0}))
     with pytest.raises(BadCheckpoint, match=r"the mean of 0 steps has other parameters than the net"):
         run(config, sets, directory=tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_the_mean_of_a_small_float_type_moves(dtype):
+    net = nn.Linear(1, 1, bias=False).to(dtype)
+    average = WeightAverage(net, first_epoch=0)
+    for value in torch.linspace(1, 2, 1000).tolist():
+        net.weight.data.fill_(value)
+        average.add(0)
+    other = WeightAverage(net, first_epoch=0)
+    other.restore(average.steps, {name: value.clone() for name, value in average.mean.items()})
+    for one in (average, other):
+        assert one.mean["weight"].item() == pytest.approx(1.5, abs=2e-3)
+        one.load()
+        assert one.holds_mean() and net.weight.dtype == dtype
+        assert net.weight.item() == pytest.approx(1.5, abs=2e-3)
+
+
+def test_parameters_of_integers_are_kept_as_they_are():
+    net = nn.Linear(1, 1, bias=False)
+    net.register_parameter("count", nn.Parameter(torch.tensor([3]), requires_grad=False))
+    average = WeightAverage(net, first_epoch=0)
+    for _ in range(3):
+        average.add(0)
+    assert average.mean["count"].tolist() == [3]

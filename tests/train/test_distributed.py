@@ -11,7 +11,6 @@ import pytest
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
-from torch import nn
 
 from firstspike import data
 from firstspike._lock import locked
@@ -29,12 +28,6 @@ CASES = [  # with 31 images the shares differ in size, with 1 one process has no
     ("4C3-AP2-16-10", "twd-exp", 8),
     ("64-32-10", "twd-linear", 1),
 ]
-
-CHANGES = {  # of a layer, by a callback
-    "thaw": lambda layer: layer.requires_grad_(True),
-    "freeze": lambda layer: layer.requires_grad_(False),
-    "prune": lambda layer: layer.weight.data.mul_(layer.weight.abs() > 0.05),
-}
 
 GRADIENTS = """
 import sys
@@ -56,18 +49,6 @@ TRAIN = """
 import sys
 from firstspike.train import Config, fit
 fit(Config.from_toml(sys.argv[1]), directory=sys.argv[2])
-"""
-
-CALLBACK = """
-import os, sys
-from pathlib import Path
-import torch
-
-sys.path.insert(0, sys.argv[1])
-from tests.train.test_distributed import CHANGES, changed
-
-for name in CHANGES:
-    torch.save(changed(name), Path(sys.argv[2]) / f"{name}-{os.environ['RANK']}.pt")
 """
 
 THREADS = """
@@ -130,32 +111,6 @@ def test_gradients_are_those_of_the_whole_batch(tmp_path):
             for name, value in whole.items():
                 scale = float(value.abs().max())
                 torch.testing.assert_close(part[name], value, rtol=1e-4, atol=1e-5 * scale, msg=f"{spec} {name}")
-
-
-def changed(name):
-    """The state of a net after three epochs, of which a callback changes something after the first."""
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
-    net[1].requires_grad_(name != "thaw")
-
-    def callback(epoch, net):
-        if epoch.epoch == 1:
-            CHANGES[name](net[1])
-
-    fit(CONFIG.replace(spec="", epochs=3), model=net, callbacks=[callback], progress=False)
-    return net.state_dict()
-
-
-@pytest.mark.slow
-def test_what_callbacks_change_holds_in_every_process(tmp_path):
-    """Callbacks run in the first process alone."""
-    torchrun(2, CALLBACK, tmp_path, ROOT, tmp_path)
-    for name in CHANGES:
-        alone = changed(name)
-        first, second = (torch.load(tmp_path / f"{name}-{rank}.pt") for rank in range(2))
-        for key, value in alone.items():
-            assert torch.equal(first[key], second[key]), f"{name} {key}"
-            torch.testing.assert_close(first[key], value, rtol=1e-3, atol=1e-4, msg=f"{name} {key}")
 
 
 @pytest.mark.slow

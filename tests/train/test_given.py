@@ -160,3 +160,15 @@ def test_texts_of_values():
     before = told(layer), told(layer, [layer.weight])
     nn.init.zeros_(layer.weight)
     assert told(layer) != before[0] and told(layer, [layer.weight]) == before[1]
+
+
+def test_a_parameter_of_neither_net_nor_loss_is_refused_where_it_would_be_lost(config, sets, tmp_path):
+    config, shift = config.replace(spec="", epochs=1), nn.Parameter(torch.zeros(4))
+    given = {
+        "loss": lambda scores, labels: F.cross_entropy(scores + shift, labels),
+        "optimizer": lambda net: torch.optim.SGD([*net.parameters(), shift], lr=0.1),
+    }
+    run(config, sets, model=Dense(), **given)
+    assert shift.abs().sum() > 0
+    with pytest.raises(ValueError, match="optimizer must have parameters of the net, or of a loss that is a module"):
+        run(config, sets, model=Dense(), directory=tmp_path, **given)

@@ -211,3 +211,28 @@ def test_a_loader_of_unknown_length_is_refused(config, sets):
 
     with pytest.raises(TypeError, match="the train data must know its number of batches .*Stream"):
         run(config, (DataLoader(Stream()), sets[1]))
+
+
+@pytest.mark.parametrize("label", ["cat", {"class": 1}])
+def test_labels_of_a_loader_that_are_no_numbers(config, sets, label):
+    loader = DataLoader([(image, label) for image in sets[0].images], batch_size=16)
+    with pytest.raises(TypeError, match="the DataLoader's labels must be integers, one per input, got"):
+        run(config, (loader, sets[1]))
+
+
+class Once(IterableDataset):
+    """Gives its samples once."""
+
+    def __init__(self, part):
+        self.left = iter(list(zip(part.images, part.labels, strict=True)))
+
+    def __iter__(self):
+        return self.left
+
+    def __len__(self):
+        return 150
+
+
+def test_a_loader_that_is_empty_the_second_time(config, sets):
+    with pytest.raises(ValueError, match="must give at least one sample each time it is gone through, got none"):
+        run(config, (DataLoader(Once(sets[0]), batch_size=16), sets[1]))

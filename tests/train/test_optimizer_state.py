@@ -126,3 +126,17 @@ def test_another_number_of_groups_does_not_fit(config, sets, tmp_path):
     (tmp_path / "checkpoint.json").write_text(json.dumps(record | {"details": {}}))
     with pytest.raises(BadCheckpoint, match="the checkpoint's optimizer does not fit"):
         run(config, sets, optimizer=made, directory=tmp_path)
+
+
+def test_state_that_is_not_named_by_texts_is_refused(config, sets, tmp_path):
+    class Numbered(torch.optim.SGD):
+        def step(self, closure=None):
+            super().step(closure)
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    self.state[parameter][0] = 1.0
+
+    with pytest.raises(
+        TypeError, match="optimizer must name what it keeps by texts, got 0 of type int, which a checkpoint cannot"
+    ):
+        run(config, sets, optimizer=lambda net: Numbered(net.parameters(), lr=0.1), directory=tmp_path)

@@ -166,3 +166,39 @@ def test_beyond_epoch_9999_the_last_two_checkpoints_stay(config, tmp_path):
         checkpoint.save(tmp_path, progress, net, OptimizerState(optimizer))
         assert (tmp_path / json.loads((tmp_path / "checkpoint.json").read_text())["tensors"]).exists()
     assert sorted(path.name.split("-")[1] for path in tmp_path.glob("checkpoint-*")) == ["10001", "10002"]
+
+
+@pytest.mark.parametrize("mistake", ["init_from", "optimizer", "data"])
+def test_starting_over_removes_nothing_before_all_is_known_to_be_right(config, sets, tmp_path, mistake):
+    run(config.replace(epochs=1), sets, tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
+    wrong = {
+        "init_from": {"init_from": tmp_path / "nowhere"},
+        "optimizer": {"optimizer": lambda net: None},
+        "data": {"model": torch.nn.Linear(3, 4)},
+    }[mistake]
+    with pytest.raises((ValueError, TypeError, RuntimeError)):
+        run(config.replace(spec="" if mistake == "data" else config.spec), sets, tmp_path, resume=False, **wrong)
+    assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
+
+
+def test_starting_over_from_the_weights_of_the_run_itself(config, sets, tmp_path):
+    first = run(config, sets, tmp_path)
+    elsewhere = run(config, sets, tmp_path.with_name("elsewhere"), init_from=tmp_path)
+    again = run(config, sets, tmp_path, init_from=tmp_path, resume=False)
+    assert again.history[0].train == elsewhere.history[0].train != first.history[0].train
+
+
+def test_a_kill_at_the_end_of_a_longer_run_leaves_no_result_of_the_shorter(config, sets, tmp_path, monkeypatch):
+    run(config.replace(epochs=2, schedule="constant"), sets, tmp_path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("firstspike.train.running.write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(config.replace(schedule="constant"), sets, tmp_path)
+    with pytest.raises(BadCheckpoint, match="epochs: 2, not 3"):
+        run(config.replace(epochs=2, schedule="constant"), sets, tmp_path)
+    assert len(run(config.replace(schedule="constant"), sets, tmp_path).history) == 3

@@ -62,7 +62,7 @@ def emulate_command(
         bool, typer.Option("--drop-biases", help="Drop biases that the profile lacks, instead of refusing them.")
     ] = False,
     finetune: Annotated[int, typer.Option(min=0, help="Epochs of quantisation-aware fine-tuning before.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of the fine-tuning.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the fine-tuning.")] = 0,
     energy: Annotated[
         list[str] | None, typer.Option(help="Energy table, by name or TOML file; may be repeated.")
     ] = None,

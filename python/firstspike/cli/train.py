@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,11 +71,12 @@ def train_command(
 
 
 def _change(text: str) -> tuple[str, Any]:
-    """ "name=value" as a pair; the value in TOML's notation, or else a text."""
+    """ "name=value" as a pair; the value in TOML's notation, or else, and where that is a date, a text."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise ValueError(f"--set must be NAME=VALUE, got {text!r}")
     try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+        read = tomllib.loads(f"value = {value}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError):
-        return name.strip(), value.strip()
+        read = value.strip()
+    return name.strip(), value.strip() if isinstance(read, (date, time)) else read  # 2048-10-10 is a net

@@ -154,6 +154,7 @@ class OperationCounter:
         self.count = OperationCount()
         self._model, self._passes = model, Passes(self._begin)
         self._fresh, self._first = True, ""  # whether no layer of the pass has run; the layer that ran first
+        self._ran: set[str] = set()  # layers that have run in this pass
         self.layers = {name: OperationCount() for name in watched}
         self._watched = watched
         self._hooks: list[Any] = []
@@ -164,8 +165,13 @@ class OperationCounter:
 
             def watch(layer: nn.Module, arguments: Any, named: Any, output: Any, name: str = name) -> None:
                 self._add(layer, taken(arguments, named), output, self.layers[name])
+                samples = _samples(layer, fired_of(output))
                 if self._opens(name):
-                    self.count.samples += _samples(layer, fired_of(output))
+                    self._ran.clear()
+                    self.count.samples += samples
+                if name not in self._ran:
+                    self._ran.add(name)
+                    self.layers[name].samples += samples
 
             self._hooks.append(layer.register_forward_hook(watch, with_kwargs=True))
         return self.count
@@ -206,7 +212,6 @@ class OperationCounter:
             count.additions += additions
             count.macs += macs
             count.updates += updates
-        own.samples += _samples(layer, output)
 
 
 def _has_products(module: nn.Module) -> bool:

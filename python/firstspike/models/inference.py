@@ -72,7 +72,7 @@ def _stages(net: TTFSNet) -> list[nn.Module]:
     # Each layer, and where it can be prepacked the shape of the spikes that it gets of a sample.
     received: list[tuple[nn.Module, tuple[int, ...] | None]] = []
     spikes = isinstance(net.encoder, SpikeInput)
-    sample = torch.zeros(1, *net.input_shape, dtype=torch.uint8 if spikes else torch.float32)
+    sample = torch.zeros(1, *net.input_shape, dtype=torch.uint8 if spikes else torch.float32, device="cpu")
     signal = net._encoded(SpikeTimes(sample, net.steps) if spikes else sample)
     for layer in net.layers:
         asked = layer is net.layers[-1] and net.compares_overshoots  # for its membrane, behind the run

@@ -12,12 +12,13 @@ from torch import nn
 
 from .. import nn as fs
 from .._description import rebuild
-from .writing import parts_of
+from .writing import KEY, neurons_node, parts_of
 
 if TYPE_CHECKING:
     import nir
 
 LINEAR = ("Linear", "Affine", "Conv2d")
+NEURONS = ("IF", "LIF", "I", "LI")
 
 
 def chain(nodes: dict[str, Any], edges: Iterable[tuple[str, str]]) -> list[tuple[str, Any]]:
@@ -44,10 +45,11 @@ def chain(nodes: dict[str, Any], edges: Iterable[tuple[str, str]]) -> list[tuple
 def own_net(graph: nir.NIRGraph, text: str, steps: int | None) -> nn.Module:
     """The net of a graph of `to_nir`: what it is built of from the metadata, its weights from the nodes.
 
-    Raises ValueError where `steps` are not None and not those of the net.
+    Raises ValueError where `steps` are not None and not those of the net, or where its neurons are not those of the nodes.
     """
     try:
-        net = rebuild(json.loads(text)["net"]).eval()
+        record = json.loads(text)
+        net = rebuild(record["net"]).eval()
         found = [(n, part) for n, part in parts_of(net) if isinstance(part.layer, fs.Synapse)]
         beside = {f"layer{n}_shortcut" for n, part in found if part.block is not None}
         nodes = {name: node for name, node in graph.nodes.items() if name not in beside}
@@ -60,12 +62,25 @@ def own_net(graph: nir.NIRGraph, text: str, steps: int | None) -> nn.Module:
                     layer.bias.copy_(_tensor(node.bias, layer.bias.shape))
                 if part.block is not None:
                     _read_scale(part.block, graph.nodes[f"layer{n}_shortcut"].weight)
+        neurons = [node for _, node in path if type(node).__name__ in NEURONS]
+        for (n, part), node in zip(found, neurons, strict=True):
+            layer = part.layer
+            _check_neurons(n, node, neurons_node(layer, node.r.shape, record["dt"], type(node).__name__))
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise ValueError(f"the graph's metadata and nodes are not those of firstspike.nir.to_nir ({error})") from error
     own = next((part.layer.steps for _, part in found), None)
     if steps not in (None, own):
         raise ValueError(f"steps must be None or those of the graph's net, {own}, got {steps}")
     return net
+
+
+def _check_neurons(n: str, node: Any, own: Any) -> None:
+    for name in ("tau", "r", "v_leak", "v_threshold", "v_reset"):
+        got, wanted = (np.asarray(getattr(one, name, ())) for one in (node, own))
+        if not np.array_equal(got, wanted):
+            raise ValueError(
+                f"layer {n}: {name} of its neurons was changed; without {KEY!r} in the metadata the nodes alone are read"
+            )
 
 
 def _read_scale(block: fs.Residual, weight: Any) -> None:

@@ -89,7 +89,7 @@ def to_nir(
             nodes[f"layer{n}_flatten"] = nir.Flatten({"input": np.array(shape)}, start_dim=0, end_dim=-1)
             shape = (math.prod(shape),)
         nodes[f"layer{n}_synapses"], shape = _synapses(nir, layer, shape)
-        nodes[f"layer{n}_neurons"] = _neurons(nir, layer, shape, dt, integrate_and_fire)
+        nodes[f"layer{n}_neurons"] = neurons_node(layer, shape, dt, integrate_and_fire)
         if block is not None:
             node = _shortcut(nir, block, before[1], shape, n)
             shortcuts[f"layer{n}_shortcut"] = node, before[0], f"layer{n}_neurons"
@@ -193,7 +193,10 @@ def _synapses(nir: Any, layer: fs.Synapse, shape: tuple[int, ...]) -> tuple[Any,
     return node, (len(weight), *(out_size(*side) for side in sides))
 
 
-def _neurons(nir: Any, layer: fs.Synapse, shape: tuple[int, ...], dt: float, integrate_and_fire: str) -> Any:
+def neurons_node(layer: fs.Synapse, shape: tuple[int, ...], dt: float, integrate_and_fire: str) -> Any:
+    """The node of a layer's neurons, of that shape."""
+    import nir
+
     def full(value: float) -> NDArray[np.float64]:
         return np.full(shape, value)
 

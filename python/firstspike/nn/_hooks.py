@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from threading import get_ident
+from typing import Any, NoReturn
 
 from torch import Tensor, nn
 from torch.utils.hooks import BackwardHook, RemovableHandle
@@ -26,6 +27,10 @@ class BackwardHooks(nn.Module):
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """As `torch.nn.Module.register_full_backward_pre_hook`: hook(module, gradients of the outputs); gradients as above."""
         return self._around(_Around([], [hook]), prepend)
+
+    def register_backward_hook(self, hook: Callable[..., Any]) -> NoReturn:
+        """Refused: torch's old hook, which takes what a module returns for tensors."""
+        raise RuntimeError("spikes are no tensors: use register_full_backward_hook")
 
     def _around(self, calls: _Around, prepend: bool) -> RemovableHandle:
         handle = self.register_forward_hook(calls.behind, prepend=prepend, with_kwargs=True, always_call=True)
@@ -50,17 +55,22 @@ class _Around:
 
     def __init__(self, hooks: list[Callable[..., Any]], before: list[Callable[..., Any]]) -> None:
         self.hooks, self.hooks_before = hooks, before
-        self.calls: list[BackwardHook] = []
+        self.calls: dict[int, list[BackwardHook]] = {}  # by thread: those that are under way
 
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Forward pre-hook."""
         call = BackwardHook(module, self.hooks, self.hooks_before)
-        self.calls.append(call)
+        self.calls.setdefault(get_ident(), []).append(call)
         return _through(call.setup_input_hook, args), kwargs
 
     def behind(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """Forward hook."""
-        call = self.calls.pop()
+        under_way = self.calls.get(get_ident())
+        if not under_way:  # a hook before this one failed
+            return None
+        call = under_way.pop()
+        if not under_way:
+            del self.calls[get_ident()]
         if output is None:  # the call failed
             return None
         outputs = output if isinstance(output, tuple) else (output,)

@@ -79,9 +79,8 @@ class MaxPool2d(BackwardHooks):
     def forward(self, spikes: SpikeTimes) -> PooledSpikes:
         """The pooled spikes, [B, C, H // k, W // k], of `spikes` [B, C, H, W]."""
         pooled = PooledSpikes(spikes, self.kernel_size)
-        with torch.no_grad():
-            self.repeated.copy_(pooled.repeated)
-            self.units.fill_(math.prod(pooled.shape))
+        self.repeated.copy_(pooled.repeated)
+        self.units.fill_(math.prod(pooled.shape))
         return pooled
 
     def settings(self) -> dict[str, Any]:

@@ -50,6 +50,8 @@ class Residual(BackwardHooks):
         if len(steps) != 1:
             raise ValueError(f"layers must be at least one, all of the same steps, got {sorted(steps)}")
         self.steps: int = steps.pop()
+        if isinstance(scale, nn.Parameter) and scale.dim() != 1:
+            raise ValueError(f"scale must be of shape [1] or [M] where it is a parameter, got {tuple(scale.shape)}")
         values = _as_channels(scale)
         outputs = len(self.layers[-1].weight)  # type: ignore[arg-type]
         if len(values) > outputs:
@@ -87,15 +89,24 @@ class Residual(BackwardHooks):
 
     def fold(self) -> Self:
         """`Synapse.fold` of all layers, in place; where the last one has thresholds per neuron, the scale is in units of them."""
-        last = self.layers[-1]
-        assert isinstance(last, FiringLayer)
-        with torch.no_grad():
-            scale = last.effective_shortcut_scale(self.scale)
+        scale = self.folded_scale()
         for layer in self.layers:
             layer.fold()  # type: ignore[operator]
-        assert isinstance(scale, Tensor)
-        self.scale = nn.Parameter(scale) if isinstance(self.scale, nn.Parameter) else scale
+        self.replace_scale(scale)
         return self
+
+    @torch.no_grad()
+    def folded_scale(self) -> Tensor:
+        """The scale, in units of the last layer's thresholds where it has one per neuron."""
+        last = self.layers[-1]
+        assert isinstance(last, FiringLayer)
+        scale = last.effective_shortcut_scale(self.scale)
+        assert isinstance(scale, Tensor)
+        return scale
+
+    def replace_scale(self, scale: Tensor) -> None:
+        """Set the scale, which stays a parameter or a buffer."""
+        self.scale = nn.Parameter(scale) if isinstance(self.scale, nn.Parameter) else scale
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the module can be built again; its layers and what `scale` holds apart.

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 from .._geometry import Geometry
@@ -71,6 +72,15 @@ def _refuse_tracers() -> None:
         )
 
 
+def _refuse_tangents(arguments: tuple[Any, ...]) -> None:
+    """RuntimeError for dual tensors of torch.autograd.forward_ad, whose tangents an operator would lose without a word."""
+    if any(isinstance(x, Tensor) and forward_ad.unpack_dual(x).tangent is not None for x in arguments):
+        raise RuntimeError(
+            "firstspike's operators have no forward mode: take gradients by loss.backward() or torch.autograd.grad, and "
+            'jacobians with strategy="reverse-mode"'
+        )
+
+
 def eager(
     operator: Callable[..., Any],
     kernel: Callable[..., Any],
@@ -84,8 +94,12 @@ def eager(
     recorded = None if gradients is None else _recorded(kernel, save, gradients)
 
     def call(*arguments: Any) -> Any:
-        if not bypasses_dispatcher(*arguments):
+        dispatched = not bypasses_dispatcher(*arguments)
+        if dispatched:
             _refuse_tracers()
+        if forward_ad._current_level >= 0:
+            _refuse_tangents(arguments)
+        if dispatched:
             return operator(*arguments)
         return recorded(*arguments) if recorded and _wants_gradient(arguments) else kernel(*arguments)
 

@@ -35,8 +35,8 @@ class PrepackedLayers:
     def __call__(self, times: Tensor) -> Tensor:
         batch = len(times)
         if self._steps is None:
-            out = torch.empty((batch, *self._out), dtype=torch.uint8)
+            out = torch.empty((batch, *self._out), dtype=torch.uint8, device="cpu")
         else:
-            out = torch.empty((self._steps, batch, *self._out), dtype=torch.float32)
+            out = torch.empty((self._steps, batch, *self._out), dtype=torch.float32, device="cpu")
         self._kernel.run(batch, array(times), threads(), array(out))
         return out

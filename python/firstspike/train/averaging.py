@@ -24,7 +24,7 @@ class WeightAverage:
 
     Attributes:
         steps: how many steps are in the mean.
-        mean: the mean of each parameter, by name; empty without steps.
+        mean: the mean of each parameter, by name, in float32 at least; empty without steps.
     """
 
     def __init__(self, model: nn.Module, first_epoch: int) -> None:
@@ -41,9 +41,11 @@ class WeightAverage:
         self.steps += 1
         for name, parameter in self._parameters.items():
             if self.steps == 1:
-                self.mean[name] = parameter.detach().clone()
+                self.mean[name] = parameter.detach().to(_mean_type(parameter), copy=True)
+            elif parameter.dtype.is_floating_point or parameter.dtype.is_complex:
+                self.mean[name].lerp_(parameter.to(self.mean[name].dtype), 1 / self.steps)
             else:
-                self.mean[name].lerp_(parameter, 1 / self.steps)
+                self.mean[name].copy_(parameter)  # of integers, which are not trained
 
     def restore(self, steps: int, mean: dict[str, Tensor]) -> None:
         """Go on with a mean of earlier; ValueError where it does not fit the net.
@@ -57,7 +59,10 @@ class WeightAverage:
         if {name: value.shape for name, value in mean.items()} != shapes:
             raise ValueError(f"the mean of {steps} steps has other parameters than the net")
         self.steps = steps
-        self.mean = {name: torch.empty_like(self._parameters[name]).copy_(value) for name, value in mean.items()}
+        own = self._parameters
+        self.mean = {
+            name: torch.empty_like(own[name], dtype=_mean_type(own[name])).copy_(value) for name, value in mean.items()
+        }
 
     def _known(self, name: str, mean: dict[str, Tensor]) -> Tensor | None:
         parameter = self._parameters[name]
@@ -78,7 +83,18 @@ class WeightAverage:
         """Put the mean's weights into the net for good."""
         self._put(self.mean)
 
+    def holds_mean(self) -> bool:
+        """Whether the net has the mean's weights now."""
+        own = self._parameters
+        return all(torch.equal(own[name], value.to(own[name].dtype)) for name, value in self.mean.items())
+
     @torch.no_grad()
     def _put(self, tensors: dict[str, Tensor]) -> None:
         for name, value in tensors.items():
             self._parameters[name].copy_(value)
+
+
+def _mean_type(parameter: Tensor) -> torch.dtype:
+    """Of a mean, which moves by less per step than the smaller float types resolve."""
+    small = parameter.dtype.is_floating_point and parameter.dtype.itemsize < 4
+    return torch.float32 if small else parameter.dtype

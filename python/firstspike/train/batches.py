@@ -80,8 +80,8 @@ def batches(
         whole = min(batch, total - start)
         first, last = (0, whole) if processes is None else processes.share(whole)
         part = slice(start + first, start + last)
-        if order is None:
-            images, labels = dataset.images[part], dataset.labels[part]
+        if order is None:  # copies: a net may work in place on its input
+            images, labels = dataset.images[part].clone(), dataset.labels[part].clone()
         else:  # index_select: ten times as fast here as images[order[part]]
             images, labels = (x.index_select(0, order[part]) for x in (dataset.images, dataset.labels))
         if draws is not None:
@@ -156,7 +156,10 @@ def refuse_shares(loader: DataLoader[Any], processes: ProcessGroup | None) -> No
 
 
 def _labels(y: Any, samples: int) -> Tensor:
-    labels = torch.as_tensor(y)
+    try:
+        labels = torch.as_tensor(y)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"the DataLoader's labels must be integers, one per input, got {shown(y)} ({error})") from None
     if labels.shape != (samples,):
         raise ValueError(f"the DataLoader's labels must be [{samples}], one per input, got {shown(labels)}")
     if labels.dtype == torch.bool or labels.dtype.is_floating_point or labels.dtype.is_complex:

@@ -97,11 +97,8 @@ def save(
     optimizer: OptimizerState,
     average: WeightAverage | None = None,
     loss: nn.Module | None = None,
-) -> dict[str, Any]:
-    """Write a checkpoint; the one before it stays until the next one is whole. loss: one that is a module.
-
-    Returns what its JSON file says.
-    """
+) -> None:
+    """Write a checkpoint; the one before it stays until the next one is whole. loss: one that is a module."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     if loss is not None:
         tensors |= {f"loss.{name}": value for name, value in loss.state_dict().items()}
@@ -126,12 +123,6 @@ def save(
     for path in own_tensors(directory, run):
         if int(path.name.split("-")[1]) < progress.epoch - 1:
             path.unlink(missing_ok=True)
-    return record
-
-
-def save_progress(directory: Path, progress: Progress, record: dict[str, Any]) -> None:
-    """Write the JSON file of a checkpoint anew, for the tensors that it has; record: what `save` returned."""
-    write_json(directory / FILE, {**record, **vars(progress)})
 
 
 def own_tensors(directory: Path, run: str) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import os
 import sys
 import time
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from .._lock import FolderLock
 
 T = TypeVar("T")
+_groups = itertools.count()  # that this process has started: the same number in all
 _PAUSE = 0.2  # seconds between two tries for a lock
 
 
@@ -58,8 +60,22 @@ class ProcessGroup:
         return box[0]
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """The module with a backward that averages gradients over the processes; itself where there is one process."""
-        return nn.parallel.DistributedDataParallel(module) if self.world > 1 else module
+        """The module with a backward that averages gradients over the processes, all with the first one's tensors.
+
+        The module itself where there is one process, or no parameter that is trained.
+        """
+        trains = any(parameter.requires_grad for parameter in module.parameters())
+        return nn.parallel.DistributedDataParallel(module) if self.world > 1 and trains else module
+
+    def share_buffers(self, module: nn.Module) -> None:
+        """Give all processes the first one's buffers: running statistics of its own share of the samples, for one."""
+        if self.world == 1:
+            return
+        for buffer in module.buffers():
+            if buffer.layout == torch.strided and buffer.numel():
+                raw = buffer.detach().contiguous().reshape(-1).view(torch.uint8).clone()
+                dist.broadcast(raw, 0)
+                buffer.copy_(raw.view(buffer.dtype).reshape(buffer.shape))
 
 
 def own_device(name: str) -> torch.device:
@@ -88,7 +104,14 @@ def join(device: torch.device) -> Iterator[ProcessGroup]:
         importlib.import_module("torch.distributed.nn")
         if device.index is not None:
             torch.cuda.set_device(device)  # nccl sends objects and waits by way of the current device
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        from torch.distributed.distributed_c10d import PrefixStore  # which a torch without distributed lacks
+        from torch.distributed.rendezvous import rendezvous
+
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        store, rank, world = next(rendezvous("env://"))  # a store that an earlier group of the same script used
+        dist.init_process_group(
+            backend, store=PrefixStore(f"firstspike {next(_groups)}", store), rank=rank, world_size=world
+        )
         try:
             yield ProcessGroup(dist.get_rank(), dist.get_world_size())
             dist.barrier()  # nobody leaves while another still needs it

@@ -72,10 +72,11 @@ def fit(
             `lambda net: torch.optim.Adam(net.parameters())`; the schedule scales its learning rates.
         init_from: a run, a model file or a file of `firstspike.save`, whose weights the net starts with; it must be of the
             same shape.
-        callbacks: called after each epoch, in the first process, with the `Epoch` and the net in evaluation mode. Parameters
-            that they freeze or unfreeze are so after a resume, too. Under torchrun the other processes then take over the
-            first one's tensors, and which of them are frozen.
-        resume: False starts over, and removes what the directory holds of an earlier run.
+        callbacks: called after each epoch, in the first process, with the `Epoch` and the net in evaluation mode, before the
+            checkpoint is written; an epoch that is interrupted in a callback is trained again. What they change in the values
+            of tensors, and which parameters they freeze or unfreeze, holds after a resume and in the other processes of
+            torchrun. Other settings do not: changing them is warned of, or refused under torchrun.
+        resume: False starts over: what the directory holds of an earlier run is removed when the first epoch begins.
         progress: whether to show progress on stderr.
 
     Raises:
@@ -107,10 +108,8 @@ def fit(
     with _threads(config.threads), join(device) as processes, alone(folder, processes):
         if folder is not None and processes.first:
             run_folder.claim(folder)
-            if not resume:
-                run_folder.clear(folder)
         processes.wait()
-        finished = None if folder is None else run_folder.read_result(folder)
+        finished = None if folder is None or not resume else run_folder.read_result(folder)
         if finished is not None:
             same_settings(folder, config, finished.config, given, finished.given)
             if folder is not None and model is not None and (kept := checkpoint.load_progress(folder)) is not None:
@@ -124,7 +123,7 @@ def fit(
             same_data(folder, facts, finished.data)
             if finished.config.epochs == config.epochs:
                 return _with_net(finished, folder, given, device)
-        run = Run(config, folder, device, processes, given, facts, progress)
+        run = Run(config, folder, device, processes, given, facts, progress, fresh=not resume)
         return run.train(run_data.parts(config, pair, device))
 
 

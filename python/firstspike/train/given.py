@@ -126,6 +126,16 @@ def refuse_learned_loss(loss: nn.Module, made: torch.optim.Optimizer) -> None:
         raise ValueError("loss must have no parameters that are trained where processes share the batches, got some")
 
 
+def refuse_foreign(made: torch.optim.Optimizer, model: nn.Module, loss: nn.Module | None) -> None:
+    """Raise ValueError for parameters of neither net nor loss: no checkpoint has them, and processes do not share them."""
+    own = {*model.parameters(), *(() if loss is None else loss.parameters())}
+    if any(parameter not in own for group in made.param_groups for parameter in group["params"]):
+        raise ValueError(
+            "optimizer must have parameters of the net, or of a loss that is a module, got one of neither, which a "
+            "checkpoint would not hold"
+        )
+
+
 def another_run(folder: Path | None, which: str) -> BadCheckpoint:
     """The error for a folder that holds a run that is not to go on."""
     return BadCheckpoint(f"{folder} holds a run {which}; take another directory, or resume=False to start over")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .._files import sha256
 from .._own_code import uncompiled
 
+_OF_TORCH = frozenset(vars(nn.Module()))
 _LONGEST = 200  # characters of a text that is kept as it is
 
 
@@ -40,6 +41,18 @@ def optimizer_told(optimizer: torch.optim.Optimizer) -> dict[str, str]:
     found = {"optimizer": _name(optimizer), "optimizer.groups": str(len(groups))}
     for index, group in enumerate(groups):
         found |= {f"optimizer.{index}.{name}": told(value) for name, value in group.items() if name != "params"}
+    return found
+
+
+def settings_of(model: nn.Module) -> dict[str, str]:
+    """What a net is besides the values of its tensors, and no checkpoint holds, as far as torch's modules and ours have it."""
+    model = uncompiled(model)
+    found = {"state_dict": str(list(model.state_dict()))}
+    for name, module in model.named_modules():
+        if type(module).__module__.startswith(("torch.nn.", "firstspike.")):
+            for key, value in vars(module).items():
+                if key not in _OF_TORCH and not isinstance(value, (Tensor, nn.Module)):
+                    found[f"{name}.{key}" if name else key] = repr(value)
     return found
 
 

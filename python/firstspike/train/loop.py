@@ -138,6 +138,7 @@ def train_epoch(
     inner: Any = getattr(forward, "module", forward)
     net: nn.Module = inner.model
     learned = bool(learned_thresholds(forward))
+    trained = {parameter for group in optimizer.param_groups for parameter in group["params"]}
     forward.train()
     meter, inside, rate = Meter(device), 0.0, config.lr
     bar.begin(epoch + 1, config.epochs, per_epoch)
@@ -150,6 +151,7 @@ def train_epoch(
         loss = method.batch_loss(scores, labels)
         if not loss.requires_grad:
             raise ValueError("the net must have a parameter that is trained and that the loss depends on, got none")
+        forward.zero_grad()  # of parameters that the optimizer does not have as well
         optimizer.zero_grad()
         # processes average their gradients: a share's sum counts world-fold
         (loss * (processes.world / whole)).backward()
@@ -158,7 +160,7 @@ def train_epoch(
             if len(labels):
                 warn_of_zero_gradients(net)
         if config.clip:
-            nn.utils.clip_grad_norm_(forward.parameters(), config.clip)
+            nn.utils.clip_grad_norm_([one for one in forward.parameters() if one in trained], config.clip)
         optimizer.step()
         if kept is not None and index == 0:
             kept.check()
@@ -189,6 +191,9 @@ def check_finite(module: nn.Module, loss: Loss | None, when: str) -> None:
     if isinstance(loss, nn.Module):
         tensors |= {f"loss.{name}": value for name, value in loss.named_parameters()}
     for name, value in tensors.items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided:
+            what = "a sparse tensor" if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"the net's state_dict must hold dense tensors alone, got {what} as {name}")
         if value.dtype.is_floating_point and not bool(torch.isfinite(value).all()):
             raise Diverged(f"{name} holds NaN or infinity {when}")
 

@@ -101,12 +101,14 @@ class Meter:
         return loss / max(self._images, 1), right / max(self._images, 1)
 
     def metrics(self, processes: ProcessGroup) -> Metrics:
-        """The measures over all processes; every process must call it."""
+        """The measures over all processes; every process must call it. ValueError where there was no sample."""
         names = sorted(self._spiking)
         images = self._predicted.new_tensor([self._images])
         parts = [images, self._predicted, *(self._spiking[name].flatten() for name in names)]
         total = processes.sum(torch.cat(parts)).split([part.numel() for part in parts])
         (number,), (loss, right) = total[0].tolist(), total[1].tolist()
+        if not number:
+            raise ValueError("the data must give at least one sample each time it is gone through, got none")
         predicted = {"images": int(number), "loss": loss / number, "accuracy": right / number}
         if not names:
             return Metrics(**predicted)

@@ -31,6 +31,10 @@ class OptimizerState:
                     f"optimizer must keep its state by parameter, got state[{shown(parameter)}], which a checkpoint cannot hold"
                 )
             for name, value in values.items():
+                if not isinstance(name, str):
+                    raise TypeError(
+                        f"optimizer must name what it keeps by texts, got {shown(name)}, which a checkpoint cannot hold"
+                    )
                 if not (isinstance(value, Tensor) or _is_plain(value) or _is_table(value)):
                     raise TypeError(
                         f"optimizer must keep tensors, finite numbers, texts, or lists of numbers and texts, in its state, "

@@ -16,6 +16,7 @@ from .. import _provenance
 from .._files import write_json
 from .._modes import evaluating
 from .._own_code import uncompiled
+from .._warnings import warn
 from ..data import Dataset, Normalize
 from . import checkpoint, memory, run_data, run_folder
 from .allocator import keep_freed_memory
@@ -30,12 +31,14 @@ from .given import (
     Given,
     another_run,
     description,
+    refuse_foreign,
     refuse_learned_loss,
     same_data,
     same_details,
     same_net,
     same_settings,
 )
+from .identity import settings_of
 from .loop import Diverged, Forward, Method, check_finite, train_epoch
 from .metrics import Metrics
 from .model_file import FILE, save_model
@@ -58,6 +61,7 @@ class Run:
     given: Given
     facts: dict[str, Any]
     shown: bool
+    fresh: bool = False  # start over: what an earlier run left in the folder goes before the first epoch
 
     def train(self, parts: RunData) -> Result:
         keep_freed_memory()
@@ -72,6 +76,8 @@ class Run:
         done.net = description(self.given.model)
         made = None if self.given.optimizer is None else self.given.made_optimizer(model)
         optimizer = build_optimizer(config, model) if made is None else made
+        if made is not None and (self.folder is not None or processes.world > 1):
+            refuse_foreign(made, model, loss)
         if processes.world > 1 and loss is not None and made is not None:
             refuse_learned_loss(loss, made)
         done.details = self.given.details(made)
@@ -84,6 +90,9 @@ class Run:
         start = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
         done = self._resume(done, model, learned, average)
         check_finite(model, loss, "before training")
+        if self.folder is not None and self.fresh and processes.first:
+            run_folder.clear(self.folder)
+            run_folder.sweep_leftovers(self.folder, checkpoint.run_id(done), keep=None)
         if processes.first:
             done.sessions.append(
                 {**_provenance.record(), "first_epoch": done.epoch + 1, "epochs": config.epochs,
@@ -101,6 +110,8 @@ class Run:
                     )  # fmt: skip
             finally:
                 bar.end()
+            for module in (model, *(() if loss is None else (loss,))):
+                processes.share_buffers(module)
             began = time.perf_counter()
             last = epoch + 1 == config.epochs
             with measured():
@@ -115,37 +126,56 @@ class Run:
             done.history.append(entry.to_dict())
             done.averaged = 0 if average is None else average.steps
             done.peak_memory = max(done.peak_memory, memory.peak(self.device))
-            if processes.first:
-                record = None
-                if self.folder is not None:
-                    record = checkpoint.save(self.folder, done, model, learned, average, loss)
-                with measured(), evaluating(called):
-                    for callback in self.given.callbacks:
-                        callback(entry, called)
-                if self._note_frozen(done, model, start) and self.folder is not None and record is not None:
-                    checkpoint.save_progress(self.folder, done, record)
-            if self.given.callbacks and processes.world > 1:
-                self._take_over(done, model)
-                forward = processes.wrap(Forward(called))  # made anew, it gives all processes the first one's tensors
+            if self.given.callbacks:
+                self._call_callbacks(entry, called, done, start, average)
+                if processes.world > 1 and not last:
+                    forward = processes.wrap(
+                        Forward(called)
+                    )  # made anew, it gives all processes the first one's tensors
+            if self.folder is not None and processes.first:  # with what callbacks changed
+                checkpoint.save(self.folder, done, model, learned, average, loss)
         if average is not None:
             average.load()
         called.eval()
         return self._finish(done, model, normalize)
 
-    @staticmethod
-    def _note_frozen(done: Progress, model: nn.Module, start: dict[str, bool]) -> bool:
-        """Note which parameters callbacks froze or unfroze, for a resume; returns whether there is news."""
-        before = dict(done.requires_grad)
-        for name, parameter in model.named_parameters():
-            if name in before or parameter.requires_grad != start.get(name):
-                done.requires_grad[name] = parameter.requires_grad
-        return done.requires_grad != before
-
-    def _take_over(self, done: Progress, model: nn.Module) -> None:
-        """Freeze and unfreeze in every process what callbacks did in the first."""
+    def _call_callbacks(
+        self, entry: Epoch, called: nn.Module, done: Progress, start: dict[str, bool], average: WeightAverage | None
+    ) -> None:
+        """Call them in the first process, note in `done` what they froze, and freeze it in every process."""
+        model = uncompiled(called)
+        if self.processes.first:
+            before = settings_of(model)
+            with contextlib.nullcontext() if average is None else average.applied(), evaluating(called):
+                for callback in self.given.callbacks:
+                    callback(entry, called)
+                if average is not None and not average.holds_mean():
+                    raise ValueError(
+                        "callbacks must not change the weights in epochs that average_epochs counts: they see the mean of "
+                        "the weights, which training does not go on with"
+                    )
+            self._look_at_settings(before, settings_of(model))
+            for name, parameter in model.named_parameters():
+                if name in done.requires_grad or parameter.requires_grad != start.get(name):
+                    done.requires_grad[name] = parameter.requires_grad
         done.requires_grad = self.processes.from_first(done.requires_grad)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(done.requires_grad.get(name, parameter.requires_grad))
+
+    def _look_at_settings(self, before: dict[str, str], after: dict[str, str]) -> None:
+        """ValueError, or a warning, for what callbacks changed that is neither the value of a tensor nor requires_grad."""
+        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        if not changed:
+            return
+        if self.processes.world > 1:
+            raise ValueError(
+                f"callbacks must change no more than tensors' values and requires_grad where processes share the batches, "
+                f"got another {changed[0]} of the net"
+            )
+        if self.folder is not None:
+            warn(
+                f"a callback changed {changed[0]} of the net, which no checkpoint holds: an interrupted run cannot resume so"
+            )
 
     def _model(self, parts: RunData, normalize: Normalize) -> tuple[nn.Module, tuple[int, ...]]:
         """The net on its device, tried on training and test data, and the shape of a sample."""
@@ -166,9 +196,9 @@ class Run:
         self, new: Progress, model: nn.Module, learned: OptimizerState, average: WeightAverage | None
     ) -> Progress:
         """The progress of an earlier session, its tensors put into net and optimizer; `new` where there is none."""
-        found = None if self.folder is None else checkpoint.load_progress(self.folder)
-        if self.folder is None:
+        if self.folder is None or self.fresh:
             return new
+        found = checkpoint.load_progress(self.folder)
         if found is None:
             if self.processes.first:
                 run_folder.sweep_leftovers(self.folder, checkpoint.run_id(new), keep=None)
@@ -216,6 +246,9 @@ class Run:
             trained=trained,
         )
         if self.folder is not None and self.processes.first:
+            (self.folder / run_folder.RESULT).unlink(
+                missing_ok=True
+            )  # of fewer epochs: it must not stand beside this net
             save_model(self.folder / FILE, trained)
             write_json(self.folder / run_folder.RESULT, result.to_dict())
         return result

@@ -142,3 +142,12 @@ def test_more_steps_than_a_program_can_have_are_a_finding():
     problems = [problem for problem, _ in found(build(steps=254), "loihi-like")]
     assert any("at most 254 are possible" in problem for problem in problems)
     assert em.check(build(steps=254), "generic8").fits
+
+
+def test_a_leak_needs_a_membrane_that_its_products_fit():
+    wide, leaky = profile.load("generic8").replace(membrane_bits=60), build(decay=0.9)
+    assert em.check(build(), wide).fits and em.check(leaky, wide.replace(membrane_bits=47)).fits
+    problem = "decay 0.9 needs a membrane of at most 47 bits, the chip's has 60"
+    assert any(problem in text for text, _ in found(leaky, wide))
+    with pytest.raises(em.CannotQuantize, match=problem):
+        em.quantize(leaky, wide)

@@ -115,7 +115,7 @@ def test_convolution_counts_are_those_of_the_unrolled_matrix(change):
         ([linear(10, 4), linear(4, 4, "b")], {"cores": cores(neurons=4, axons_out=0)}, "axons out of core 0", 4, 0),
         (
             [linear(10, 4, theta=np.arange(1, 5))],
-            {"cores": cores(neurons=4, count=1), "threshold_groups": 2},
+            {"cores": cores(neurons=4, count=1), "thresholds": "group", "threshold_groups": 2},
             "cores for its neurons (thresholds per core used up)",
             "4 neurons",
             "2 on the 1 cores of generic8",
@@ -136,7 +136,7 @@ def test_refusals(layers, changes, resource, required, available):
 
 
 def test_thresholds_per_core_split_a_layer():
-    placed = place(program([linear(10, 6, theta=np.array([1, 1, 2, 3, 3, 4]))], threshold_groups=2))
+    placed = place(program([linear(10, 6, theta=np.array([1, 1, 2, 3, 3, 4]))], thresholds="group", threshold_groups=2))
     assert [(s.first, s.last) for s in placed.slots] == [(0, 3), (3, 6)]
 
 
@@ -223,3 +223,9 @@ def test_the_number_of_cores_is_bounded(count):
         CoreKind(count)
     with pytest.raises(ValueError, match="at most 65536 cores"):
         profile.load("generic8").replace(cores=(CoreKind(40000), CoreKind(40000)))
+
+
+def test_thresholds_per_core_count_in_groups_alone():
+    """A profile with one threshold per neuron may still say how many groups there would be."""
+    layers = [linear(10, 6, theta=np.array([1, 1, 2, 3, 3, 4]))]
+    assert [(s.first, s.last) for s in place(program(layers, threshold_groups=2)).slots] == [(0, 6)]

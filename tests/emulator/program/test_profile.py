@@ -58,6 +58,8 @@ def test_the_table_in_the_docs_is_that_of_the_profiles():
         ({"single_spike_steps": "63"}, "single_spike_steps must be an int from 1 to 254"),
         ({"threshold_groups": "16"}, "threshold_groups must be an int"),
         ({"threshold_groups": None}, 'threshold_groups must be a number where thresholds is "group"'),
+        ({"membrane_values": "symmetric", "membrane_overflow": "wrap"}, 'membrane_overflow must be no "wrap" where'),
+        ({"membrane_values": "unsigned", "membrane_bits": 61}, "membrane_bits must be at most 60 where"),
         ({"strides": 2}, "strides must be a list of positive ints"),
         ({"pools": (1, 0)}, "pools must be a list of positive ints"),
         ({"step_nanoseconds": (465, -5)}, "step_nanoseconds must be two numbers, above 0 and in order"),

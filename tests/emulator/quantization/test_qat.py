@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from firstspike import emulator as em
-from firstspike import encode
+from firstspike import encode, models
 from firstspike import nn as fs
 from firstspike.emulator.program import serialization
 from firstspike.emulator.program.inputs import input_times
@@ -258,3 +258,29 @@ def test_scales_per_channel_need_a_threshold_per_neuron():
     made = em.qat.prepare(net("30-20-5", encoder="latency"), chip)
     with pytest.raises(ValueError, match="has one threshold per layer, qat.prepare made the net for one per channel"):
         em.quantize(made, chip.replace(thresholds="layer"))
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+@pytest.mark.parametrize("layer", [0, 1, -1])
+def test_a_net_with_nan_is_refused(name, layer):
+    model = net(SPECS[0].replace("-20-", "-20-20-"), encoder="direct")
+    getattr(model.layers[layer], name).data.flatten()[0] = float("nan")
+    with pytest.raises(em.CannotQuantize, match=f"its {name} holds NaN or infinity"):
+        qat.prepare(model)
+    x = images(model)
+    with pytest.raises(em.CannotQuantize, match=f"its {name} holds NaN or infinity"):
+        em.layer_sensitivity(model, "generic8", x, torch.zeros(len(x), dtype=torch.int64))
+
+
+def test_learned_thresholds_of_the_host_layer_stay_positive():
+    theta = torch.nn.Parameter(torch.full((6,), 1e-3))
+    layers = [
+        fs.DirectLinear(10, 6, steps=8, threshold=theta),
+        fs.TTFSLinear(6, 6, steps=8),
+        fs.Integrate(6, 3, steps=8),
+    ]
+    model = models.TTFSNet(layers, encoder="direct", readout="membrane-mean", input_shape=(10,))
+    draw = torch.Generator().manual_seed(0)
+    x, labels = torch.rand(600, 10, generator=draw), torch.randint(3, (600,), generator=draw)
+    made = qat.finetune(qat.prepare(model, bits=4), x, labels, epochs=3, batch=32, generator=draw)
+    assert (made.layers[0].theta > 0).all()

@@ -88,6 +88,10 @@ def check(profile: Profile) -> None:
         raise refuse("threshold_shift", f"at most weight_shift, {profile.weight_shift}", profile.threshold_shift)
     if profile.thresholds == "group" and profile.threshold_groups is None:
         raise refuse("threshold_groups", 'a number where thresholds is "group"', None)
+    if profile.membrane_values == "symmetric" and profile.membrane_overflow == "wrap":
+        raise refuse("membrane_overflow", 'no "wrap" where membrane_values is "symmetric"', profile.membrane_overflow)
+    if profile.membrane_values == "unsigned" and profile.membrane_bits > 60:
+        raise refuse("membrane_bits", 'at most 60 where membrane_values is "unsigned"', profile.membrane_bits)
     times = profile.step_nanoseconds
     if times is not None and not (_is_some(times) and len(times) == 2 and _are_times(*times)):
         raise refuse("step_nanoseconds", "two numbers, above 0 and in order: the shortest and longest step", times)

@@ -120,6 +120,11 @@ def shortcut_scale(block: fs.Residual, channels: int) -> NDArray[np.float64]:
     return np.broadcast_to(values, (channels,)) if values.size == 1 else values[:channels]
 
 
+def threshold_of(module: fs.FiringLayer) -> float:
+    """A layer's threshold as its net compares with it, in float32."""
+    return float(np.float32(module.neuron["threshold"]))
+
+
 def one_sign_per_source(q: NDArray[np.int64], name: str) -> None:
     """Refuse integers [O, I, ...] that give a source weights of both signs."""
     per_source = q.reshape(len(q), q.shape[1], -1)

@@ -22,7 +22,7 @@ from ..program import profile as profiles
 from ..program.profile import Profile
 from . import samples, scales
 from .fake_quantize import FakeQuantize
-from .from_modules import CoreLayer, core_layers, shortcut_scale
+from .from_modules import CoreLayer, core_layers, folded, shortcut_scale, threshold_of
 
 
 def prepare(
@@ -63,6 +63,9 @@ def prepare(
             fixed = block.fold().scale.detach()
             del block.scale
             block.register_buffer("scale", fixed)
+    first = made.layers[0]
+    if isinstance(first, fs.DirectLinear | fs.DirectConv2d):
+        folded(first, f"0:{type(first).__name__}")  # refuses NaN
     layers = core_layers(made)
     for layer in {one.module: one for one in layers}.values():  # one that the net calls twice is rounded once
         if isinstance(layer.module, fs.TTFSLinear | fs.TTFSConv2d | fs.Integrate):
@@ -128,6 +131,7 @@ def finetune(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            fs.bound_thresholds(model)
             done += 1
             if progress is not None:
                 progress(done, total)
@@ -139,11 +143,13 @@ def _round(one: CoreLayer, profile: Profile, bits: int, granularity: str, observ
     layer = one.module
     assert isinstance(layer, fs.Synapse)
     layer.fold()
-    fires, pool = isinstance(layer, fs.FiringLayer), int(layer.avg_pool)  # type: ignore[arg-type]
-    weight = layer.weight.detach().double().cpu().numpy()
-    groups = weight.reshape(1 if granularity == "tensor" or not fires else len(weight), -1)
-    scale = torch.from_numpy(scales.choose_scale(groups, bits, profile.weight_step, observer)).float()
-    threshold = layer.neuron["threshold"] if isinstance(layer, fs.FiringLayer) else None
+    pool = int(layer.avg_pool)  # type: ignore[arg-type]
+    threshold = threshold_of(layer) if isinstance(layer, fs.FiringLayer) else None
+    weight, bias = folded(layer, one.name)
+    groups = 1 if granularity == "tensor" or threshold is None else len(weight)
+    of_zeros = scales.scale_of_zeros(bias.reshape(groups, -1), threshold, pool, profile)
+    chosen = scales.choose_scale(weight.reshape(groups, -1), bits, profile.weight_step, observer, of_zeros)
+    scale = torch.from_numpy(chosen).float()
     finest = 1e-12 if threshold is None else scales.finest_scale(threshold, pool, profile) * (1 + 1e-6)
     if one.block is not None:
         beside = shortcut_scale(one.block, len(one.block.scale))

@@ -35,6 +35,7 @@ from .from_modules import (
     readout_of,
     refuse_own_code,
     shortcut_scale,
+    threshold_of,
 )
 
 
@@ -143,14 +144,14 @@ class _Maker:
         p, fires, pool = self.profile, not isinstance(module, fs.Integrate), module.avg_pool
         weight, beta = folded(module, name)
         keep, decay_bits = self._leak(float(module.decay), name)
-        threshold = module.neuron["threshold"] if isinstance(module, fs.FiringLayer) else 0.0
+        threshold = threshold_of(module) if isinstance(module, fs.FiringLayer) else 0.0
         if fires and threshold <= 0:
             raise CannotQuantize(f"layer {name}: the threshold must be positive, got {threshold}")
         step = p.weight_step
         one = self.granularity == "tensor" or not fires or compared
         block, source = core_layer.block, core_layer.source
         beside = None if block is None else shortcut_scale(block, shapes[source + 1][2])
-        scale, limited = self._scale(module, name, weight, threshold if fires else None, pool, one, beside)
+        scale, limited = self._scale(module, name, weight, beta, threshold if fires else None, pool, one, beside)
         column = scale.reshape(-1, *[1] * (weight.ndim - 1))
         q = scales.round_weights(weight, column, self.bits, step)
         clipped = int((np.abs(np.rint(weight / (column * step)) * step) > np.abs(q)).sum())
@@ -164,6 +165,11 @@ class _Maker:
         shortcut = None
         if block is not None and beside is not None:
             weights = scales.shortcut_integers(beside, scale[: len(beside)], threshold, pool, step)
+            if isinstance(module, fs.TTFSLinear) and shapes[source + 1][:2] != (1, 1):
+                raise CannotQuantize(
+                    f"layer {name}: it ends a residual block whose input must then be flat, but is a map of "
+                    f"{shapes[source + 1][0]} x {shapes[source + 1][1]}"
+                )
             block.check_places(shapes[source + 1][:2], made[:2])
             shortcut = self._shortcut(weights, source, shapes[source + 1], made, index, name)
         conv = isinstance(module, fs.TTFSConv2d)
@@ -215,6 +221,7 @@ class _Maker:
         module: nn.Module,
         name: str,
         weight: NDArray[np.float64],
+        beta: NDArray[np.float64],
         threshold: float | None,
         pool: int,
         one: bool,
@@ -226,8 +233,10 @@ class _Maker:
         """
         scale = held_scale(module)
         if scale is None:
+            groups = 1 if one else len(weight)
+            of_zeros = scales.scale_of_zeros(beta.reshape(groups, -1), threshold, pool, self.profile)
             scale = scales.choose_scale(
-                weight.reshape(1, -1) if one else weight, self.bits, self.profile.weight_step, self.observer
+                weight.reshape(groups, -1), self.bits, self.profile.weight_step, self.observer, of_zeros
             )
         elif threshold is not None and (scale < scales.finest_scale(threshold, pool, self.profile)).any():
             raise CannotQuantize(

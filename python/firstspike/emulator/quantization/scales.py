@@ -60,26 +60,50 @@ def round_weights(
     return q
 
 
-def choose_scale(weight: NDArray[np.float64], bits: int, step: int, observer: str) -> NDArray[np.float64]:
+def choose_scale(
+    weight: NDArray[np.float64],
+    bits: int,
+    step: int,
+    observer: str,
+    of_zeros: NDArray[np.float64] | float = 1.0,
+) -> NDArray[np.float64]:
     """The scale of each group of weights, `weight` [groups, ...].
 
-    observer: "max" clips nothing; "mse" has the least squared error among 41 shares of that scale, from 0.2 to 1. A
-    group of zeros has the scale 1.
+    observer: "max" clips nothing; "mse" has the least squared error among 41 shares of that scale, from 0.2 to 1. of_zeros: the
+    scale of a group of zeros, one number or [groups]. All are coarser by 1e-6, so that weights which add up to a threshold
+    exactly, or but for rounding in float32, still do as integers.
     """
     one_of("observer", observer, OBSERVERS)
     flat = weight.reshape(len(weight), -1)
-    full: NDArray[np.float64] = np.abs(flat).max(1) / (weight_limits(bits)[1] * step)
-    full[full == 0] = 1.0
+    largest, most = np.abs(flat).max(1), weight_limits(bits)[1] * step
+    zeros = largest == 0
+    full: NDArray[np.float64] = np.where(zeros, of_zeros, largest / most) * (1 + 1e-6)
     if observer == "max":
         return full
     best: NDArray[np.float64] = full
-    least = np.full(len(full), np.inf)
+    least = np.where(zeros, 0.0, np.inf)
     for share in _SHARES:
         scale = full * share
         error = ((round_weights(flat, scale[:, None], bits, step) * scale[:, None] - flat) ** 2).sum(1)
         better = error < least
         best, least = np.where(better, scale, best), np.where(better, error, least)
     return best
+
+
+def scale_of_zeros(
+    bias: NDArray[np.float64], threshold: float | None, pool: int, profile: Profile
+) -> NDArray[np.float64]:
+    """The scale of groups of weights that are all zero, of their biases [groups, ...]: one that holds threshold and bias.
+
+    threshold: None for a readout, whose scale is 1 where its biases are zero as well.
+    """
+    largest = np.abs(bias.reshape(len(bias), -1)).max(1)
+    if threshold is None:
+        largest[largest == 0] = 1.0
+    else:
+        largest = np.maximum(largest, threshold)
+    made: NDArray[np.float64] = largest * pool**2 / weight_limits(max(2, min(profile.bias_bits or 8, 8)))[1]
+    return made
 
 
 def shortcut_integers(
@@ -153,7 +177,7 @@ def kept(decay: float, bits: int) -> int:
 
 def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
     """Why the cores of a profile cannot decay a membrane so, and what to do about it; None where they can."""
-    bits = profile.decay_bits
+    bits, width = profile.decay_bits, profile.membrane_bits
     if decay > 1:
         return f"decay {decay:g} makes the membrane grow, the cores' cannot", "set decay = 1.0"
     if decay == 1:
@@ -162,6 +186,9 @@ def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
         return f"decay {decay:g} needs a leak, the chip has none", "set decay = 1.0"
     if not 0 < kept(decay, bits) < 1 << bits:
         return f"decay {decay:g} is not representable in {bits} bits", "change decay"
+    if width > LARGEST_LEAKING_BITS:
+        why = f"decay {decay:g} needs a membrane of at most {LARGEST_LEAKING_BITS} bits, the chip's has {width}"
+        return why, "set decay = 1.0, or membrane_bits in a profile of your own"
     return None
 
 
