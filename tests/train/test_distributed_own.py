@@ -117,17 +117,31 @@ def test_buffers_are_those_of_the_first_process(tmp_path):
     assert others == [told, measured] and told == pytest.approx(measured, rel=1e-6)
 
 
+class Lines(nn.Module):
+    """Flattens, but not a batch without samples."""
+
+    def forward(self, x):
+        """[B, N]."""
+        return x.view(x.size(0), -1)
+
+
 def refused(what):
     """Runs that two processes cannot share."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))
-    foreign = nn.Parameter(torch.zeros(10))
+    foreign, limit = nn.Parameter(torch.zeros(10)), 210
+    if what == "unused":
+        net.register_parameter("unused", foreign)
+    if what == "empty":
+        net[0], limit = Lines(), 201
     given = {
         "setting": {"callbacks": [lambda epoch, net: setattr(net[1], "p", 0.0)]},
         "tensors": {"callbacks": [lambda epoch, net: torch_prune.l1_unstructured(net[2], "weight", 3)]},
+        "unused": {},
+        "empty": {},
         "parameter": {"optimizer": lambda net: torch.optim.SGD([*net.parameters(), foreign], lr=0.1)},
     }[what]
-    fit(CONFIG.replace(spec=""), model=net, progress=False, **given)
+    fit(CONFIG.replace(spec="", limit=limit), model=net, progress=False, **given)
 
 
 @pytest.mark.slow
@@ -139,6 +153,8 @@ def refused(what):
             "callbacks must change no more than tensors' values and requires_grad .* got another 1.p of the net",
         ),
         ("tensors", "callbacks must change no more than .* got another state_dict of the net"),
+        ("unused", "every parameter of the net must get a gradient .* none reached unused: freeze it"),
+        ("empty", "the net must take a batch without samples where a batch has fewer samples than there are processes"),
         ("parameter", "optimizer must have parameters of the net"),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -72,16 +75,29 @@ def evaluate(
     with evaluating(model), torch.no_grad():
         for x, labels, _ in work:
             net = observable(model, x)
-            if net is None:
-                scores = model(x)
-            else:
-                seen = net.observe(x)
+            with explaining_empty_shares(len(labels)):
+                seen = None if net is None else net.observe(x)
+                scores = model(x) if seen is None else seen.scores
+            if seen is not None:
                 meter.observe(seen)
-                scores = seen.scores
             scores = check_scores(scores, len(labels))
             check_labels(labels, scores.shape[1])
             meter.add(scores, labels, F.cross_entropy(scores, labels, reduction="sum"))
     return meter.metrics(processes)
+
+
+@contextlib.contextmanager
+def explaining_empty_shares(samples: int) -> Iterator[None]:
+    """Within, what a net raises for a share of a batch without samples becomes a ValueError that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        if samples:
+            raise
+        raise ValueError(
+            "the net must take a batch without samples where a batch has fewer samples than there are processes; choose "
+            f"another batch size, or another limit ({type(error).__name__}: {error})"
+        ) from error
 
 
 def device_of(model: nn.Module) -> torch.device:

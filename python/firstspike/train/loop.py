@@ -21,7 +21,7 @@ from .averaging import WeightAverage
 from .batches import Batch, Data, batches, count, loader_batches
 from .config import Config
 from .distributed import ProcessGroup
-from .evaluation import check_labels, check_scores, observable
+from .evaluation import check_labels, check_scores, explaining_empty_shares, observable
 from .metrics import Meter, Metrics
 from .optimizer_state import OptimizerState
 from .progress import ProgressBar
@@ -145,7 +145,8 @@ def train_epoch(
     for index, (x, labels, whole) in enumerate(_work(dataset, method, epoch, device)):
         rate = _set_rate(optimizer, method, epoch * per_epoch + index, per_epoch)
         start = time.perf_counter()
-        scores, seen = forward(x, index % OBSERVE_EVERY == 0)
+        with explaining_empty_shares(len(labels)):
+            scores, seen = forward(x, index % OBSERVE_EVERY == 0)
         scores = check_scores(scores, len(labels))
         check_labels(labels, scores.shape[1])
         loss = method.batch_loss(scores, labels)
@@ -156,7 +157,7 @@ def train_epoch(
         # processes average their gradients: a share's sum counts world-fold
         (loss * (processes.world / whole)).backward()
         if epoch == 0 and index == 0:
-            warn_of_missing_gradients(net)
+            warn_of_missing_gradients(net, processes)
             if len(labels):
                 warn_of_zero_gradients(net)
         if config.clip:
@@ -198,11 +199,19 @@ def check_finite(module: nn.Module, loss: Loss | None, when: str) -> None:
             raise Diverged(f"{name} holds NaN or infinity {when}")
 
 
-def warn_of_missing_gradients(net: nn.Module) -> None:
-    """Warn of parameters that want a gradient and got none from a backward pass: training would leave them as they are."""
+def warn_of_missing_gradients(net: nn.Module, processes: ProcessGroup) -> None:
+    """Warn of parameters that want a gradient and got none from a backward pass: training would leave them as they are.
+
+    ValueError where there are several processes, which would wait for each other's gradients.
+    """
     missing = [name for name, value in net.named_parameters() if value.requires_grad and value.grad is None]
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        if processes.world > 1:
+            raise ValueError(
+                f"every parameter of the net must get a gradient where processes share the batches, none reached {missing[0]}"
+                f"{others}: freeze it with requires_grad_(False)"
+            )
         warn(
             f"no gradient reached {missing[0]}{others}, which training leaves unchanged; the bytes of SpikeTimes.times carry "
             "none: put spikes together with firstspike.cat, or freeze the parameter with requires_grad_(False)",
