@@ -142,11 +142,9 @@ class SpikeTimes:
         """Whether two trains have the same shape, steps and times, whatever their gradients; the hash is that of the object."""
         if not isinstance(other, SpikeTimes):
             return NotImplemented
-        if self is other:
-            return True
-        if self.times.is_meta or other.times.is_meta:
+        if self is not other and (self.times.is_meta or other.times.is_meta):
             raise TypeError("spikes on the meta device have no times to compare")
-        return self.steps == other.steps and torch.equal(self.times, other.times)
+        return self is other or (self.steps == other.steps and torch.equal(self.times, other.times))
 
     __hash__ = object.__hash__
 
