@@ -179,3 +179,14 @@ def test_the_net_of_a_run_with_scaled_input_is_warned_of(standardize: bool, tmp_
             net = fs.load(path)
         x = torch.rand(3, 1, 8, 8, generator=generator(0))
         assert torch.equal(net(x), trained.model(x))
+
+
+def other_code(*_: Any) -> None:
+    """A forward hook."""
+
+
+def test_hooks_that_a_file_does_not_hold_are_warned_of(tmp_path: Path) -> None:
+    net = models.mlp("16-8-4", steps=4)
+    net.layers[0].register_forward_hook(other_code)
+    with pytest.warns(UserWarning, match=r"net\.layers\.0 has forward hooks, which the file leaves out"):
+        fs.save(net, tmp_path / "net")

@@ -217,3 +217,44 @@ def test_the_shape_alone(folder):
     assert image_shape(folder) == data.load_images(folder, train=True).images.shape[1:] == (3, 4, 6)
     with pytest.raises(ValueError, match="must be a folder with one folder of images per class"):
         image_shape(folder / "none")
+
+
+@pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (3, 5)), (6, (0, 3)), (8, (5, 0))])
+def test_images_are_turned_upright(tmp_path, orientation, corner):
+    """0, 180, 270 and 90 degrees, as viewers do; the pixel in the upper left of the file ends elsewhere."""
+    image, exif = Image.new("L", (6, 4)), Image.Exif()
+    image.putpixel((0, 0), 255)
+    exif[0x0112] = orientation
+    for name in ("a", "b"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        image.save(tmp_path / "train" / name / "x.png", exif=exif)
+    (tmp_path / "test").mkdir()
+    found = data.load_images(tmp_path, train=True).images[0, 0]
+    assert tuple(found.nonzero()[0].tolist()) == corner and (orientation in (6, 8)) == (found.shape == (6, 4))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_linked_folders_are_followed_and_loops_are_not(folder):
+    save(folder / "elsewhere" / "deep" / "z.png", colour=77)
+    (folder / "train" / "cat" / "more").symlink_to(folder / "elsewhere", target_is_directory=True)
+    (folder / "elsewhere" / "again").symlink_to(folder / "elsewhere", target_is_directory=True)
+    (folder / "train" / "dog" / "up").symlink_to(folder / "train" / "dog", target_is_directory=True)
+    train = data.load_images(folder, train=True)
+    assert train.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 77, 100, 101, 102, 103, 104]
+
+
+def test_a_damaged_file_of_any_kind_is_named(folder):
+    path = folder / "train" / "cat" / "9.tif"
+    save(path)
+    raw = bytearray(path.read_bytes())
+    first = struct.unpack("<I", raw[4:8])[0]
+    (entries,) = struct.unpack("<H", raw[first : first + 2])
+    raw[first + 2 + 12 * entries : first + 6 + 12 * entries] = struct.pack("<I", len(raw))
+    path.write_bytes(bytes(raw) + bytes(6))  # a second directory without entries
+    with pytest.raises(ValueError, match=r"9\.tif cannot be read as an image"):
+        data.load_images(folder, train=True)
+
+
+def test_the_second_colour_of_lab_is_no_transparency(folder):
+    save(folder / "train" / "cat" / "9.tif", mode="LAB", colour=(50, 100, 100))
+    assert data.load_images(folder, train=True).images.shape == (11, 3, 4, 6)

@@ -55,3 +55,13 @@ def test_one_number_scales_all_channels():
 def test_the_scaling_of_other_images_is_refused(images, error, text):
     with pytest.raises(error, match=text):
         Normalize.of(images)
+
+
+@pytest.mark.parametrize("scale", [1e-13, 1e-9, 1.0, 1e9])
+def test_data_of_any_scale_are_standardised(scale):
+    x = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) * scale
+    scaled = Normalize.of(x)(x)
+    torch.testing.assert_close(scaled.std(correction=0), torch.tensor(1.0))
+    constant = torch.full((500, 1), scale)
+    assert Normalize.of(constant)(constant).abs().max() < 1
+    assert Normalize.of(torch.zeros(5, 1)).std == (1e-6,)

@@ -222,3 +222,9 @@ def test_a_net_with_other_modules_in_it_has_no_config(part: str) -> None:
         net.encoder = torch.nn.Sequential(torch.nn.Sigmoid(), net.encoder)
     with pytest.raises(ValueError, match="changed in a way that models.build cannot describe .its module"):
         net.config()
+
+
+def test_max_pooling_before_a_block_is_refused_however_it_is_asked_for() -> None:
+    for spec, options in (("4C3-MP2-R(4C3)-3", {}), ("4C3-AP2-R(4C3)-3", {"pooling": "max"})):
+        with pytest.raises(GrammarError, match="a block cannot stand behind max pooling"):
+            models.build(spec, input_shape=(1, 8, 8), steps=4, **options)

@@ -186,3 +186,12 @@ def test_layers_over_different_steps(steps, after):
     first = int(seen.times["last"].times[0].min())
     named = any(str(line.get_label()) == f"first output spike: step {first}" for line in axis.lines)
     assert axis.get_xlim() == (-0.5, after - 0.5) and named == (first < 255)
+
+
+def test_a_net_that_ends_in_a_pool_has_no_potential():
+    layers = [nn.DirectConv2d(1, 4, 3, steps=8), nn.EarliestPool2d(6), torch.nn.Flatten(), nn.TemporalWeighting()]
+    net = torch.nn.Sequential(*layers)
+    with Monitor(net) as seen, torch.no_grad():
+        net(torch.rand(2, 1, 8, 8))
+    with pytest.raises(ValueError, match="seen must hold a net whose last layer has a potential, got EarliestPool2d"):
+        plot.membrane(seen)

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from . import library
 from .dataset import Dataset
 from .errors import NotAvailable
+from .progress import say
 
 SLICES = 8
 SIDE = 32
+RECORDINGS = {"train": 1077, "test": 264}  # of tonic's archives
 
 
 def load(name: str, *, root: Path | None, train: bool, download: bool | None) -> Dataset:
@@ -49,8 +51,15 @@ def load(name: str, *, root: Path | None, train: bool, download: bool | None) ->
         md5=md5,
         limit=8_000_000_000,
     )
-    frames = np.stack([frame(found[i][0], sensor=DVSGesture.sensor_size[0]) for i in range(len(found))])
-    labels = torch.tensor([int(target) for target in found.targets])
+    places = [str(path) for path in found.data]
+    if len(places) != RECORDINGS[part]:
+        say(
+            f"{source} has {len(places)} recordings of DVS Gesture, {part}, tonic's archive has {RECORDINGS[part]}: was "
+            "unpacking interrupted? Without the folder beside the archive, it is unpacked again"
+        )
+    order = sorted(range(len(places)), key=places.__getitem__)  # not that of the file system
+    frames = np.stack([frame(found[i][0], sensor=DVSGesture.sensor_size[0]) for i in order])
+    labels = torch.tensor([int(found.targets[i]) for i in order])
     return Dataset(
         images=torch.from_numpy(frames), labels=labels, classes=len(DVSGesture.classes), name=name, source=source
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from .progress import say
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 HELD_OUT = 0.2  # share of train that serves as test set where there is no folder test
 LIMIT = 16 << 30  # bytes of all pixels of one part
+_ORIENTATION = 0x0112  # of EXIF
+_WITH_ALPHA = ("LA", "PA", "La", "RGBA", "RGBa")  # LAB has a band A, too
 _DEEP = re.compile(r";16[BLN]")  # in raw modes of Pillow, such as RGB;16B; BGR;16 has 16 bits in all
 
 
@@ -27,9 +29,9 @@ def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -
     """Load one part of a folder of images (torchvision's layout, `DIR/train/CLASS/*` and `DIR/test/CLASS/*`).
 
     Classes are numbered in the order of their folders' names. Files and folders whose names begin with a dot are passed
-    over. The images are grey, [N, 1, H, W], if all files of the
-    training part are; else RGB, [N, 3, H, W]. Without a folder `test`, a fifth of each class of `train`, drawn with a
-    fixed seed, is the test part, which is said on stderr.
+    over; symbolic links are followed. Images are turned upright, as their EXIF orientation says. They are grey,
+    [N, 1, H, W], if all files of the training part are; else RGB, [N, 3, H, W]. Without a folder `test`, a fifth of each class
+    of `train`, drawn with a fixed seed, is the test part, which is said on stderr.
 
     Args:
         folder: DIR.
@@ -115,16 +117,24 @@ def _files(folder: Path, classes: list[str], names: list[str] | None = None) -> 
     """All images below the folders of classes, in the order of their paths, each with its label (its place in `names`)."""
     found, others = [], []
     for name in classes:
-        inside = [path for path in sorted((folder / name).rglob("*")) if not _is_hidden(path.relative_to(folder))]
+        inside = [path for path in sorted(_below(folder / name)) if not _is_hidden(path.relative_to(folder))]
         paths = [path for path in inside if _is_known(path)]
         if not paths:
             raise ValueError(f"{folder / name} holds no image ({', '.join(SUFFIXES)})")
         found += [(path, (names or classes).index(name)) for path in paths]
-        others += [path for path in inside if not (_is_known(path) or path.is_dir())]
+        others += [path for path in inside if not _is_known(path)]
     if others:
         kinds = ", ".join(sorted({path.suffix or path.name for path in others}))
         say(f"{folder} holds {len(others)} files that are left out, as they are no images of a known kind: {kinds}")
     return found
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All files below a folder, also behind symbolic links; a folder within itself once."""
+    for place, folders, names in os.walk(folder, followlinks=True):
+        above = {os.path.realpath(parent) for parent in (Path(place), *Path(place).parents)}
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(place, name)) not in above]
+        yield from (Path(place, name) for name in names)
 
 
 def _is_hidden(path: Path) -> bool:
@@ -173,7 +183,7 @@ def _open(path: Path) -> Any:
         ) from error
     try:
         return Image.open(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's readers raise nearly anything for a damaged file
         raise ValueError(f"{path} cannot be read as an image: {error}") from error
 
 
@@ -187,17 +197,25 @@ def _read(path: Path, grey: bool, size: int) -> np.ndarray:
     with _open(path) as image:
         try:
             unfit = _too_much(image)  # first: once pixels are read, the decoder's arguments are gone
-            whole = image.convert("RGBA") if "transparency" in image.info else image
+            whole = _upright(image)
+            whole = whole.convert("RGBA") if "transparency" in image.info else whole
             unfit = unfit or _transparent(whole)
             converted = whole.convert("L" if grey else "RGB")
             if size:
                 converted = converted.resize((size, size), 2)  # bilinear; antialiased where it scales down
             pixels = np.asarray(converted)
-        except (OSError, ValueError, SyntaxError, MemoryError) as error:
+        except Exception as error:
             raise ValueError(f"{path} cannot be read as an image: {error}") from error
     if unfit:
         raise ValueError(f"{path} {unfit}")
     return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _upright(image: Any) -> Any:
+    """The image as viewers show it: a camera's file may say that its pixels are to be turned."""
+    from PIL import ImageOps
+
+    return image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
 
 
 def _too_much(image: Any) -> str:
@@ -219,6 +237,6 @@ def _cuts(decoder: str, arguments: Any) -> bool:
 
 def _transparent(image: Any) -> str:
     """Whether a conversion would lose transparency, with what to do; "" where it would not."""
-    if "A" not in image.getbands() or image.getchannel("A").getextrema()[0] == 255:
+    if image.mode not in _WITH_ALPHA or image.getchannel("A").getextrema()[0] == 255:
         return ""
     return "is transparent somewhere, which would be lost; paste it onto a background"

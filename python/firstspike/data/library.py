@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from .._files import sweep
 from . import cache
 from .deadline import Deadline
 from .errors import NotAvailable
@@ -66,6 +67,8 @@ def load(
         try:
             if not has_md5(kept / archive, md5):
                 say(f"{name}: fetching {url} into {kept}; {STOP}")
+                if (kept / archive).parent.is_dir():
+                    sweep((kept / archive).parent, (kept / archive).name)
                 download_file(url, kept / archive, md5=md5, limit=limit, deadline=Deadline(SECONDS))
             return read(kept), f"cache {kept}"
         except (DownloadFailed, OSError, RuntimeError) as error:

@@ -65,7 +65,9 @@ class Normalize:
             images = images.unsqueeze(1)
         if not fresh:
             channels = images.double().transpose(0, 1).flatten(1)
-            return cls(tuple(channels.mean(1).tolist()), tuple(channels.std(1, correction=0).clamp(min=1e-6).tolist()))
+            floor = 1e-6 * channels.abs().amax(1)  # of a channel that is constant, but for rounding
+            floor[floor == 0] = 1e-6
+            return cls(tuple(channels.mean(1).tolist()), tuple(channels.std(1, correction=0).clamp(min=floor).tolist()))
         counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)]).double()
         value = torch.arange(256, dtype=torch.float64, device=counts.device) / 255
         share = counts / counts.sum(1, keepdim=True)

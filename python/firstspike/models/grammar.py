@@ -112,7 +112,7 @@ def parse(spec: str) -> list[Token]:
     if not isinstance(spec, str):
         raise TypeError(f"spec must be a string such as '784-400-400-10', got {type(spec).__name__}")
     tokens = [_token(spec, start, end) for start, end in _parts(spec, 0, len(spec))]
-    _check_order(spec, tokens)
+    check_order(spec, tokens)
     return tokens
 
 
@@ -181,7 +181,8 @@ def _pair(sizes: tuple[int, int]) -> str:
     return f"{sizes[0]}" if sizes[0] == sizes[1] else f"{sizes[0]}x{sizes[1]}"
 
 
-def _check_order(spec: str, tokens: list[Token]) -> None:
+def check_order(spec: str, tokens: list[Token]) -> None:
+    """Raise GrammarError that points at a token which cannot stand where it does in a spiking net."""
     for number, (before, token) in enumerate(zip([None, *tokens], tokens, strict=False)):
         if is_dense(before) and not is_dense(token):
             raise fail(spec, token, "convolutions and pools must come before the fully connected layers")

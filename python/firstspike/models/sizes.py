@@ -26,10 +26,7 @@ def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = N
 
     Raises GrammarError that points at the token where a size does not fit.
     """
-    tokens = parse(spec)
-    _checks.one_of("pooling", pooling, (None, *POOLS.values()))
-    if pooling is not None:
-        tokens = [replace(token, kind=pooling) if isinstance(token, Pool) else token for token in tokens]
+    tokens = with_pooling(spec, pooling)
     if isinstance(tokens[0], Linear):
         first, tokens = tokens[0], tokens[1:]
         if first.width != math.prod(input_shape):
@@ -48,6 +45,15 @@ def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = N
         else:
             source, pool = size, 1
     return sized
+
+
+def with_pooling(spec: str, pooling: str | None) -> list[Token]:
+    """The tokens of a net's string; `pooling`, if it is not None, replaces the kind of every pool."""
+    tokens = parse(spec)
+    _checks.one_of("pooling", pooling, (None, *POOLS.values()))
+    if pooling is None:
+        return tokens
+    return [replace(token, kind=pooling) if isinstance(token, Pool) else token for token in tokens]
 
 
 def _sized(spec: str, token: Token, before: tuple[int, ...]) -> tuple[SizedLayer, tuple[int, ...]]:

@@ -83,7 +83,8 @@ class FirstSpike(nn.Module):
 
     A neuron scores (T - time) / T, and 0 where silent: its spike's gradient is that of linear temporal weighting. With
     an `overshoot` o (`decode.overshoot`) it gets o / (1 + |o|) / (2 T) on top, less than half a step and without
-    gradient, so that ties go to the larger overshoot, as in `decode.first_spike`. A class scores as its best neuron.
+    gradient, so that ties go to the larger overshoot, as in `decode.first_spike` (but where overshoots differ by less than
+    about 1e-7 T (1 + |o|)^2, which float32 does not keep beside the time). A class scores as its best neuron.
     scale as in `TemporalWeighting`.
 
     overshoot: whether a `models.TTFSNet` gives it that of its last layer. False: all ties go to the lower class, as in a

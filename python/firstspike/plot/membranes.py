@@ -12,7 +12,7 @@ from .._checks import instance, integer
 from .._modes import evaluating
 from ..decode import decision_step
 from ..inspect import Monitor, Seen
-from ..nn import MembraneReadout
+from ..nn import FiringLayer, MembraneReadout
 from ..report import figure, style
 from ._panels import ACCENT, COLOR, MUTED, step_axis
 
@@ -40,6 +40,8 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
         raise ValueError("seen must hold a net with a readout of firstspike.nn, after a forward pass")
     integer("sample", sample, 0, len(seen.scores) - 1)
     layer, scores = seen.layers[name], seen.scores[sample]
+    if layer.membrane is None and not isinstance(layer.module, FiringLayer):
+        raise ValueError(f"seen must hold a net whose last layer has a potential, got {type(layer.module).__name__}")
     steps, ranking = layer.steps, scores.argsort(descending=True).tolist()
     # In steps of the layer; those of the readout differ where the spikes are rescaled between them.
     decided = int((seen.decision_step if layer.spikes is None else decision_step(layer.spikes.flatten(1)))[sample])
