@@ -30,6 +30,10 @@ def read(what: str, package: str, folder: str, name: str | os.PathLike[str]) -> 
     elif Path(name).is_file():
         text, origin = _text(what, Path(name)), str(name)
     else:
+        if isinstance(name, os.PathLike) or name.endswith(".toml") or os.sep in name:
+            raise ValueError(
+                f"{what}: there is no file {str(name)!r}; give one that exists, or one of {', '.join(known)}"
+            )
         raise ValueError(f"{what} must be one of {', '.join(known)}, or the path of a TOML file, got {str(name)!r}")
     try:
         return tomllib.loads(text)

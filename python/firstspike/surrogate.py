@@ -34,6 +34,12 @@ class Surrogate:
     kind: str
     scale: float
 
+    def __init_subclass__(cls, **_: object) -> None:
+        raise TypeError(
+            f"{cls.__name__} must not be derived from Surrogate: the formulas of its four kinds are in the kernels, and another "
+            "one would not be used"
+        )
+
     def __post_init__(self) -> None:
         _checks.one_of("kind", self.kind, KINDS)
         object.__setattr__(self, "scale", _checks.real("width or alpha of a surrogate", self.scale, SMALLEST, LARGEST))

@@ -38,7 +38,7 @@ def from_arrays(
         (1, 8, 8)
     """
     samples, steps = samples_of("x", x)
-    if samples.ndim == 4 and samples.shape[3] in (1, 3, 4) and samples.shape[1] == samples.shape[2] >= 8:
+    if samples.ndim == 4 and samples.shape[3] in (1, 3, 4) and min(samples.shape[1:3]) >= 8:
         warn(
             f"x of shape {list(samples.shape)} is read as [N, C, H, W], images of {samples.shape[1]} channels; where the "
             "channels are last, give numpy.moveaxis(x, 3, 1)",

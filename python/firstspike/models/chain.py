@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 
 from torch import nn
@@ -60,6 +61,8 @@ def net_of(
         encoder = parts.pop(0)
     if input_shape is None:
         input_shape = sample_shape(parts[0] if parts else None, name)
+    elif parts:
+        _check_first(parts[0], tuple(input_shape))
     if isinstance(readout, fs.FirstSpike):
         readout = copy.copy(readout)
         readout.overshoot = False
@@ -73,6 +76,19 @@ def sample_shape(first: nn.Module | None, name: str = "net") -> tuple[int, ...]:
     raise ValueError(
         f"{name} does not tell the shape of a sample; models.as_net({name}, input_shape=(1, 28, 28)) gives it"
     )
+
+
+def _check_first(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    """Raise ValueError where a layer of ours does not take samples of that shape."""
+    if isinstance(layer, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate)) and getattr(layer, "avg_pool", 1) == 1:
+        wanted, got = layer.in_features, math.prod(shape)
+    elif isinstance(layer, (fs.DirectConv2d, fs.TTFSConv2d)) and len(shape) == 3:
+        wanted, got = layer.in_channels, shape[0]
+    else:
+        return
+    if wanted != got:
+        what = "features" if len(layer.weight.shape) == 2 else "channels"
+        raise ValueError(f"input_shape must fit the first layer, which takes {wanted} {what}, got {shape}")
 
 
 def _takes_images(first: nn.Module, spikes: bool | None) -> bool:

@@ -33,7 +33,9 @@ def check_spikes(spikes: Spikes, steps: int, shape: str) -> Spikes:
             f"spikes must be SpikeTimes (or PooledSpikes, or a dense train [steps, batch, ...]), got {what}"
         )
     if got != steps:
-        raise ValueError(f"spikes must have the layer's steps = {steps}, got {got}")
+        dense = isinstance(spikes, Tensor)
+        hint = ", of a tensor that is taken for a dense train [steps, batch, ...]; data go through an encoder first"
+        raise ValueError(f"spikes must have the layer's steps = {steps}, got {got}{hint if dense else ''}")
     if len(size) not in ((4,) if shape == MAP else (2, 4)):
         raise ValueError(f"spikes must have shape {shape}, got {tuple(size)}")
     return spikes
