@@ -90,12 +90,13 @@ def energy(rows: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
 
 
 def speed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Images per second of the C++ core alone, with full accounting; median over widths."""
+    """Images and operations per second of the C++ core alone, with full accounting; medians over widths."""
+    rows = rows.assign(rate=rows["images_per_second"] * rows["delivered"])
     grouped = rows.groupby(["net", "chip"], sort=False)
-    made = grouped.agg(images=("images_per_second", "median"), operations=("delivered", "mean")).reset_index()
-    made["operations per second"] = [
-        f"{i * o / 1e9:.2f} G" for i, o in zip(made["images"], made["operations"], strict=True)
-    ]
+    made = grouped.agg(
+        images=("images_per_second", "median"), operations=("delivered", "mean"), rate=("rate", "median")
+    ).reset_index()
+    made["operations per second"] = [f"{value / 1e9:.2f} G" for value in made.pop("rate")]
     made["images per second"] = [f"{value:.0f}" for value in made.pop("images")]
     made["operations per image"] = [f"{value:.0f}" for value in made.pop("operations")]
     return made
@@ -135,6 +136,8 @@ def write(folder: Path, jobs: dict[str, Job], found: dict[str, Record], missing:
         page.notice("**Not everything was run.** Cells without a run say so.\n\n" + _absences(jobs, missing))
     records = [found[name] for name in jobs if name in found]
     if not records:
+        for path in (folder / "tables").glob("*.*"):
+            path.unlink()  # of an earlier session
         return page.text("No run has a record yet.").write(folder / "emulator.html")
     rows = frame(records)
     asked = pd.DataFrame([{**job, "seed": job["config"]["seed"]} for job in jobs.values()])

@@ -40,7 +40,10 @@ class Store:
         self._missing: dict[str, MissingReason] = {}
         reasons = folder / "missing.json"
         if reasons.exists():
-            noted = {key: MissingReason(**value) for key, value in json.loads(reasons.read_text()).items()}
+            try:
+                noted = {key: MissingReason(**value) for key, value in json.loads(reasons.read_text("utf-8")).items()}
+            except (OSError, ValueError, TypeError, AttributeError):
+                noted = {}  # damaged; each session writes it anew
             self._missing = {key: reason for key, reason in noted.items() if reason.reason != NO_REASON.reason}
 
     def path(self, run: Run) -> Path:

@@ -70,7 +70,7 @@ def main(
     console = Console(stderr=True, soft_wrap=True)
     try:
         loaded = grid.load(_profile(profile))
-        names = tuple(name for text in only or [] for name in text.split(",") if name)
+        names = tuple(name.strip() for text in only or [] for name in text.split(","))
         wanted = session.Selection(names, tuple(setup or ()), tuple(row or ()), tuple(seed or ()))
         conditions = session.choose(loaded, wanted)
         run_on = _executor(executor, address, workers)
@@ -95,6 +95,7 @@ def main(
                 log(f"left out without --large: {several(run.source for run in plan.unasked)}")
             with Progress(todo, cost, console) as progress:
                 session.execute(todo, store, run_on, train, data, progress)
+            session.note_blocked(due, store)
             chosen = grid.choose_learning_rates(loaded, store)
             ready = [condition for condition in session.choose(chosen, wanted) if condition.name in waiting]
             due = [condition for condition in ready if not grid.waits(condition, store)]

@@ -1,7 +1,7 @@
 """One session: what is to be run, running it, and everything that is made from the records."""
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from firstspike.report import csv, latex, markdown, write_png, write_text
 from .cost import cost
 from .execute import Task
 from .execute.outcome import Executor, Job
-from .figures import figures
+from .figures import FIGURES, figures
 from .grid import WAITS, Condition, Profile, runs, waits
 from .job import image_folder
 from .page import page
 from .progress import Progress
 from .records import LARGE, NO_REASON, MissingReason, Store
 from .runs import Run
-from .tables import tables
+from .tables import TABLES, tables
 
 #: Exit status of a command that was asked for runs which it could not make.
 NOT_RUN = 3
@@ -106,10 +106,19 @@ def plan(
                 MissingReason(LARGE.reason, f"The data are there. {LARGE.how}"),
             )
     for condition in waiting:
-        blocked = [run for run in condition.trials if store.get(run) is None and run not in pending]
         for run in condition.runs:
-            store.note_missing(run, store.missing_reason(blocked[0]) if blocked else WAITS)
+            store.note_missing(run, WAITS)
+    note_blocked(waiting, store, pending)
     return Plan(tuple(_ordered(pending, conditions)), tuple(absent), unasked)
+
+
+def note_blocked(conditions: Iterable[Condition], store: Store, pending: Sequence[Run] = ()) -> None:
+    """Note of runs whose learning rate is not chosen why: the reason of the first trial that has no record and is not pending."""
+    for condition in conditions:
+        blocked = [run for run in condition.trials if store.get(run) is None and run not in pending]
+        if waits(condition, store) and blocked:
+            for run in condition.runs:
+                store.note_missing(run, store.missing_reason(blocked[0]))
 
 
 def _ordered(pending: list[Run], conditions: list[Condition]) -> list[Run]:
@@ -152,7 +161,12 @@ def execute(
             store.note_missing(outcome.run, MissingReason(outcome.reason, outcome.how))
         else:
             outcome.record["provenance"]["commit"] = head
-            store.add(outcome.run, outcome.record)
+            try:
+                store.add(outcome.run, outcome.record)
+            except ValueError as error:  # NaN or infinity; one run stops no other
+                reason = MissingReason("failed: a result is not finite", f"{outcome.run.name}: {error}")
+                store.note_missing(outcome.run, reason)
+                outcome = replace(outcome, record=None, reason=reason.reason, how=reason.how)
             shutil.rmtree(store.workplace(outcome.run), ignore_errors=True)
         progress.finished(outcome)
 
@@ -170,6 +184,8 @@ def write(
         write_text(stem.with_suffix(".tex"), latex(table.shown, table.caption, f"tab:{table.name}"))
     for item in drawn:
         write_text(store.folder / "figures" / f"{item.name}.svg", item.svg)
+    _remove_others(store.folder / "tables", {table.name for table in made}, TABLES)
+    _remove_others(store.folder / "figures", {item.name for item in drawn}, FIGURES)
     report = page(profile, store, made, drawn).write(store.folder / "report.html")
     there = {item.name: item for item in drawn}
     for name, path in (png or {}).items():
@@ -180,3 +196,11 @@ def write(
                 f"{path} is not written: there are no records for the figure {name}; it has {', '.join(there) or 'none'}"
             )
     return report
+
+
+def _remove_others(folder: Path, made: Collection[str], known: Collection[str]) -> None:
+    """Remove the tables or figures that an earlier session wrote and this one has no records for."""
+    for name in known:
+        if name not in made:
+            for path in folder.glob(f"{name}.*"):
+                path.unlink()

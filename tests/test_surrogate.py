@@ -91,3 +91,10 @@ def test_the_narrowest_and_the_widest_have_finite_gradients(kind: str, scale: fl
     spikes = SpikeTimes(torch.zeros(1, 1, dtype=torch.uint8), 2)
     functional.linear(spikes, weight, surrogate=Surrogate(kind, scale)).dense().sum().backward()
     assert weight.grad is not None and weight.grad.isfinite().all()
+
+
+def test_a_formula_of_ones_own_is_refused_and_not_ignored() -> None:
+    with pytest.raises(TypeError, match="Mine must not be derived from Surrogate: the formulas of its four kinds"):
+
+        class Mine(surrogate.Surrogate):
+            """Another derivative."""

@@ -233,12 +233,12 @@ def test_energy_tables_of_profiles_are_looked_for_before_the_run(checkpoint, pro
     chip.write_text(replace(em.profile.load("generic8"), energy="gone.toml").to_toml())
     refused = run(checkpoint, "--profile", chip)
     assert refused.exit_code == 1
-    assert f"error: --profile {chip}: generic8: energy: energy table must be one of" in refused.output
+    assert f"error: --profile {chip}: generic8: energy: energy table: there is no file" in refused.output
     made = em.load(program)
     em.save(replace(made, profile=replace(made.profile, energy="gone.toml")), tmp_path / "p.safetensors")
     refused = run(tmp_path / "p.safetensors", "--dataset", "digits")
     assert refused.exit_code == 1
-    assert "error: --energy must be given: profile generic8: energy: energy table must be one of" in refused.output
+    assert "error: --energy must be given: profile generic8: energy: energy table: there is no file" in refused.output
 
 
 def test_json_and_no_progress(checkpoint):

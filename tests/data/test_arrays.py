@@ -138,3 +138,9 @@ def test_images_whose_channels_are_last_are_warned_of():
     ):
         data.from_arrays(images, [0, 1])
     assert data.from_arrays(np.moveaxis(images, 3, 1), [0, 1]).input_shape == (1, 28, 28)  # a warning would be an error
+
+
+@pytest.mark.parametrize("shape", [(5, 15, 17, 3), (5, 28, 28, 1)])
+def test_channels_that_are_last_are_warned_of_in_maps_of_any_shape(shape):
+    with pytest.warns(UserWarning, match="where the channels are last"):
+        data.from_arrays(np.zeros(shape, np.uint8), [0, 1, 2, 3, 4])

@@ -63,3 +63,9 @@ def test_large_runs_that_no_session_has_planned_say_how_to_ask_for_them(tmp_path
     again.note_missing(other, MissingReason("not run: no data", "get it"))
     again.save_missing_reasons([RUN, other], large=[other])
     assert Store(tmp_path).missing_reason(other).reason == "not run: no data"
+
+
+def test_damaged_reasons_are_forgotten(tmp_path):
+    for text in ('{"a": ', '{"a": 1}', '{"a": {"why": "x"}}', "[1]"):
+        (tmp_path / "missing.json").write_text(text)
+        assert Store(tmp_path).missing_reason(RUN).reason == "not run"

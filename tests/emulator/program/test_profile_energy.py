@@ -36,7 +36,7 @@ def test_a_path_is_written_as_the_table(folder):
 def test_replace_takes_a_path(folder):
     made = profile.load("generic8").replace(energy=Path("mine.toml"))
     assert made.energy == energy.load("mine.toml")
-    with pytest.raises(ValueError, match="profile generic8: energy: energy table must be one of"):
+    with pytest.raises(ValueError, match="profile generic8: energy: energy table: there is no file"):
         made.replace(energy=Path("45nm-integer"))
 
 

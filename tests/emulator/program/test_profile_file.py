@@ -113,7 +113,7 @@ def test_a_description_may_be_left_out(tmp_path):
 def test_an_energy_table_is_found_beside_the_profile(tmp_path, monkeypatch):
     path = written(tmp_path, ('value = "45nm-integer"', 'value = "tables/mine.toml"'))
     with pytest.raises(
-        ValueError, match=r"profile .*mine\.toml: generic8: energy: energy table must be one of .*mine\.toml"
+        ValueError, match=r"profile .*mine\.toml: generic8: energy: energy table: there is no file .*mine\.toml"
     ):
         profile.load(path)
     (tmp_path / "tables").mkdir()
@@ -133,9 +133,9 @@ def test_no_energy_table_and_one_of_another_kind(tmp_path):
     with pytest.raises(ValueError, match="generic8: energy must be the name of an energy table, an Energy"):
         profile.load(written(tmp_path, ('value = "45nm-integer"', "value = 3")))
     generic = profile.load("generic8")
-    with pytest.raises(ValueError, match="profile generic8: energy: energy table must be one of"):
+    with pytest.raises(ValueError, match="profile generic8: energy: energy table: there is no file"):
         generic.replace(energy="gone.toml")
-    with pytest.raises(ValueError, match="profile generic8: energy: energy table must be one of"):
+    with pytest.raises(ValueError, match="profile generic8: energy: energy table: there is no file"):
         replace(generic, energy="gone.toml").energy_table()
 
 
