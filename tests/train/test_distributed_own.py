@@ -19,6 +19,7 @@ CHANGES = {  # of a layer, by a callback
     "thaw": lambda layer: layer.requires_grad_(True),
     "freeze": lambda layer: layer.requires_grad_(False),
     "prune": lambda layer: layer.weight.data.mul_(layer.weight.abs() > 0.05),
+    "prune at the end": lambda layer: layer.weight.data.mul_(layer.weight.abs() > 0.05),
 }
 
 CALLBACK = """
@@ -65,7 +66,7 @@ def changed(name):
     net[1].requires_grad_(name != "thaw")
 
     def callback(epoch, net):
-        if epoch.epoch == 1:
+        if epoch.epoch == (3 if name == "prune at the end" else 1):
             CHANGES[name](net[1])
 
     fit(CONFIG.replace(spec="", epochs=3), model=net, callbacks=[callback], progress=False)

@@ -128,10 +128,8 @@ class Run:
             done.peak_memory = max(done.peak_memory, memory.peak(self.device))
             if self.given.callbacks:
                 self._call_callbacks(entry, called, done, start, average)
-                if processes.world > 1 and not last:
-                    forward = processes.wrap(
-                        Forward(called)
-                    )  # made anew, it gives all processes the first one's tensors
+                if processes.world > 1:  # made anew, it gives all processes the first one's tensors
+                    forward = processes.wrap(Forward(called))
             if self.folder is not None and processes.first:  # with what callbacks changed
                 checkpoint.save(self.folder, done, model, learned, average, loss)
         if average is not None:
