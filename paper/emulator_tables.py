@@ -162,7 +162,7 @@ def main(
         user_root(data_root)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    if any(options is not None and len(options) for options in (only, setup, row, seed)):
+    if only or setup or row or seed:
         typer.echo("The emulator's tables are left as they are: runs of the reproduction were chosen.", err=True)
         return
     folder = (results or HERE / "results") / profile / "emulator"

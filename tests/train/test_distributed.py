@@ -64,7 +64,14 @@ pytestmark = pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_avai
 
 
 def torchrun(processes, code, folder, *arguments):
-    """Run code in so many processes, as torchrun starts them; the script is written to the folder."""
+    """Run code in so many processes, as torchrun starts them; the script is written to the folder. Returns its stderr."""
+    done = run_script(processes, code, folder, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def run_script(processes, code, folder, *arguments):
+    """As `torchrun`, however it ends."""
     script = folder / "script.py"
     script.write_text(code, encoding="utf-8")
     command = [
@@ -72,9 +79,7 @@ def torchrun(processes, code, folder, *arguments):
         *map(str, arguments),
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stderr
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """What callbacks, losses and nets of one's own change, with two gloo processes: it holds in both, or is refused."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -13,7 +11,7 @@ from torch.nn.utils import prune as torch_prune
 from firstspike import data
 from firstspike.train import evaluate, fit
 
-from .test_distributed import CONFIG, ROOT, torchrun
+from .test_distributed import CONFIG, ROOT, run_script, torchrun
 
 CHANGES = {  # of a layer, by a callback
     "thaw": lambda layer: layer.requires_grad_(True),
@@ -160,8 +158,5 @@ def refused(what):
     ],
 )
 def test_what_processes_cannot_share_is_refused(tmp_path, what, message):
-    script = tmp_path / "script.py"
-    script.write_text(REFUSED, encoding="utf-8")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    done = subprocess.run([*command, str(ROOT), what], capture_output=True, text=True, timeout=300)
+    done = run_script(2, REFUSED, tmp_path, ROOT, what)
     assert re.search(message, done.stderr), done.stderr

@@ -153,8 +153,8 @@ class OperationCounter:
             _check_countable(f"model.{name}" if name else "model", layer)
         self.count = OperationCount()
         self._model, self._passes = model, Passes(self._begin)
-        self._fresh, self._first = True, ""  # whether no layer of the pass has run; the layer that ran first
         self._ran: set[str] = set()  # layers that have run in this pass
+        self._first = ""  # the layer that ran first
         self.layers = {name: OperationCount() for name in watched}
         self._watched = watched
         self._hooks: list[Any] = []
@@ -167,7 +167,6 @@ class OperationCounter:
                 self._add(layer, taken(arguments, named), output, self.layers[name])
                 samples = _samples(layer, fired_of(output))
                 if self._opens(name):
-                    self._ran.clear()
                     self.count.samples += samples
                 if name not in self._ran:
                     self._ran.add(name)
@@ -182,13 +181,14 @@ class OperationCounter:
         self._hooks.clear()
 
     def _begin(self) -> None:
-        self._fresh = True
+        self._ran.clear()
 
     def _opens(self, name: str) -> bool:
         """Whether a layer is the first of a pass; where layers are called one by one, a pass begins with the first again."""
-        opens = self._fresh or (not self._passes.inside and name == self._first)
+        opens = not self._ran or (not self._passes.inside and name == self._first)
         if opens:
-            self._fresh, self._first = False, name
+            self._ran.clear()
+            self._first = name
         return opens
 
     @torch.no_grad()

@@ -71,23 +71,27 @@ def net_of(
 
 def sample_shape(first: nn.Module | None, name: str = "net") -> tuple[int, ...]:
     """The shape of one sample, by the first layer, where it is fully connected and pools nothing; else ValueError."""
-    if isinstance(first, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate)) and getattr(first, "avg_pool", 1) == 1:
-        return (first.weight.shape[1],)
+    features = _features(first)
+    if features is not None:
+        return (features,)
     raise ValueError(
         f"{name} does not tell the shape of a sample; models.as_net({name}, input_shape=(1, 28, 28)) gives it"
     )
 
 
+def _features(layer: nn.Module | None) -> int | None:
+    """What a fully connected layer of ours takes that pools nothing; None for others."""
+    if isinstance(layer, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate)) and getattr(layer, "avg_pool", 1) == 1:
+        return layer.weight.shape[1]
+    return None
+
+
 def _check_first(layer: nn.Module, shape: tuple[int, ...]) -> None:
     """Raise ValueError where a layer of ours does not take samples of that shape."""
-    if isinstance(layer, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate)) and getattr(layer, "avg_pool", 1) == 1:
-        wanted, got = layer.in_features, math.prod(shape)
-    elif isinstance(layer, (fs.DirectConv2d, fs.TTFSConv2d)) and len(shape) == 3:
-        wanted, got = layer.in_channels, shape[0]
-    else:
-        return
-    if wanted != got:
-        what = "features" if len(layer.weight.shape) == 2 else "channels"
+    wanted, got, what = _features(layer), math.prod(shape), "features"
+    if isinstance(layer, (fs.DirectConv2d, fs.TTFSConv2d)) and len(shape) == 3:
+        wanted, got, what = layer.in_channels, shape[0], "channels"
+    if wanted not in (None, got):
         raise ValueError(f"input_shape must fit the first layer, which takes {wanted} {what}, got {shape}")
 
 

@@ -12,13 +12,11 @@ from torch import nn
 
 from .. import _checks
 from .. import nn as fs
-from .own_graph import LINEAR, chain, own_net
+from .own_graph import LINEAR, NEURONS, chain, own_net
 from .writing import DT, KEY
 
 if TYPE_CHECKING:
     import nir
-
-_NEURONS = ("IF", "LIF", "I", "LI")
 
 
 class FiresOnce(UserWarning):
@@ -107,7 +105,7 @@ class _Reader:
             self.synapses = name, node, weight, None if bias is None else _real(name, "bias", bias)
         elif kind == "Scale" and self.synapses is not None:
             self._scale(name, _real(name, "scale", node.scale))
-        elif kind in _NEURONS and self.synapses is not None:
+        elif kind in NEURONS and self.synapses is not None:
             self._neurons(name, node, kind)
         else:
             before = "behind synapses" if self.synapses is not None else "where synapses or a pool must follow"

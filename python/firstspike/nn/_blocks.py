@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import torch
 from torch import nn
 
 from .residual import Residual
@@ -38,8 +37,8 @@ def parts(layers: Iterable[nn.Module]) -> Iterator[Part]:
 
 def fold_layers(module: nn.Module) -> None:
     """Fold all layers within a module, in place; a block's scale with the thresholds of its last layer."""
-    with torch.no_grad():  # of all blocks first: two may share their last layer, which is folded once
-        scales = {block: block.folded_scale() for block in module.modules() if isinstance(block, Residual)}
+    # Of all blocks first: two may share their last layer, which is folded once.
+    scales = {block: block.folded_scale() for block in module.modules() if isinstance(block, Residual)}
     for part in module.modules():
         if isinstance(part, Synapse):
             part.fold()

@@ -24,6 +24,7 @@ from .config import Config
 from .identity import optimizer_told, tensors_told, told
 from .loop import Loss
 from .model_file import load_weights
+from .optimizer_state import parameters_of
 from .result import Epoch
 
 Callback = Callable[[Epoch, nn.Module], object]
@@ -63,7 +64,7 @@ class Given:
         if isinstance(made, torch.optim.LBFGS):
             raise ValueError("optimizer must need one gradient per step, got LBFGS, which asks for several")
         own = set(model.parameters())
-        if own and not any(parameter in own for group in made.param_groups for parameter in group["params"]):
+        if own and own.isdisjoint(parameters_of(made)):
             raise ValueError(
                 "optimizer must have parameters of the net that it is given, got those of another one alone"
             )
@@ -85,7 +86,7 @@ class Given:
         if made is not None:
             found |= optimizer_told(made)
         if self.loss is not None:
-            learned = [] if made is None else [one for group in made.param_groups for one in group["params"]]
+            learned = [] if made is None else parameters_of(made)
             found["loss"] = told(self.loss, learned)
         return found
 
@@ -121,15 +122,14 @@ def description(model: nn.Module | None) -> dict[str, Any] | None:
 
 def refuse_learned_loss(loss: nn.Module, made: torch.optim.Optimizer) -> None:
     """Raise ValueError for a loss that the optimizer trains: processes exchange the gradients of the net alone."""
-    learned = {one for group in made.param_groups for one in group["params"]}
-    if any(parameter in learned for parameter in loss.parameters()):
+    if not set(loss.parameters()).isdisjoint(parameters_of(made)):
         raise ValueError("loss must have no parameters that are trained where processes share the batches, got some")
 
 
 def refuse_foreign(made: torch.optim.Optimizer, model: nn.Module, loss: nn.Module | None) -> None:
     """Raise ValueError for parameters of neither net nor loss: no checkpoint has them, and processes do not share them."""
     own = {*model.parameters(), *(() if loss is None else loss.parameters())}
-    if any(parameter not in own for group in made.param_groups for parameter in group["params"]):
+    if not own.issuperset(parameters_of(made)):
         raise ValueError(
             "optimizer must have parameters of the net, or of a loss that is a module, got one of neither, which a "
             "checkpoint would not hold"

@@ -23,7 +23,7 @@ from .config import Config
 from .distributed import ProcessGroup
 from .evaluation import check_labels, check_scores, explaining_empty_shares, observable
 from .metrics import Meter, Metrics
-from .optimizer_state import OptimizerState
+from .optimizer_state import OptimizerState, parameters_of
 from .progress import ProgressBar
 from .schedule import learning_rate
 from .seeds import generator
@@ -138,7 +138,8 @@ def train_epoch(
     inner: Any = getattr(forward, "module", forward)
     net: nn.Module = inner.model
     learned = bool(learned_thresholds(forward))
-    trained = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+    trained = set(parameters_of(optimizer))
+    clipped = [parameter for parameter in forward.parameters() if parameter in trained]
     forward.train()
     meter, inside, rate = Meter(device), 0.0, config.lr
     bar.begin(epoch + 1, config.epochs, per_epoch)
@@ -157,11 +158,11 @@ def train_epoch(
         # processes average their gradients: a share's sum counts world-fold
         (loss * (processes.world / whole)).backward()
         if epoch == 0 and index == 0:
-            warn_of_missing_gradients(net, processes)
+            check_missing_gradients(net, processes)
             if len(labels):
                 warn_of_zero_gradients(net)
         if config.clip:
-            nn.utils.clip_grad_norm_([one for one in forward.parameters() if one in trained], config.clip)
+            nn.utils.clip_grad_norm_(clipped, config.clip)
         optimizer.step()
         if kept is not None and index == 0:
             kept.check()
@@ -199,7 +200,7 @@ def check_finite(module: nn.Module, loss: Loss | None, when: str) -> None:
             raise Diverged(f"{name} holds NaN or infinity {when}")
 
 
-def warn_of_missing_gradients(net: nn.Module, processes: ProcessGroup) -> None:
+def check_missing_gradients(net: nn.Module, processes: ProcessGroup) -> None:
     """Warn of parameters that want a gradient and got none from a backward pass: training would leave them as they are.
 
     ValueError where there are several processes, which would wait for each other's gradients.

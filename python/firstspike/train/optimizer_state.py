@@ -88,7 +88,12 @@ class OptimizerState:
                 group[key] = tuple(plain) if isinstance(group.get(key), tuple) else plain
 
     def _parameters(self) -> list[nn.Parameter]:
-        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        return parameters_of(self.optimizer)
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """The parameters of all groups."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _values(group: dict[str, Any]) -> dict[str, Any]:

@@ -86,7 +86,6 @@ class Run:
         average = None
         if config.average_epochs:
             average = WeightAverage(model, first_epoch=config.epochs - config.average_epochs)
-        measured = contextlib.nullcontext if average is None else average.applied
         start = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
         done = self._resume(done, model, learned, average)
         check_finite(model, loss, "before training")
@@ -114,7 +113,7 @@ class Run:
                 processes.share_buffers(module)
             began = time.perf_counter()
             last = epoch + 1 == config.epochs
-            with measured():
+            with _applied(average):
                 validation = None if parts.validation is None else self._measure(called, parts.validation, normalize)
                 tested = self._measure(called, parts.test, normalize) if parts.validation is None or last else None
             seconds = time.perf_counter() - began
@@ -144,7 +143,7 @@ class Run:
         model = uncompiled(called)
         if self.processes.first:
             before = settings_of(model)
-            with contextlib.nullcontext() if average is None else average.applied(), evaluating(called):
+            with _applied(average), evaluating(called):
                 for callback in self.given.callbacks:
                     callback(entry, called)
                 if average is not None and not average.holds_mean():
@@ -157,8 +156,7 @@ class Run:
                 if name in done.requires_grad or parameter.requires_grad != start.get(name):
                     done.requires_grad[name] = parameter.requires_grad
         done.requires_grad = self.processes.from_first(done.requires_grad)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(done.requires_grad.get(name, parameter.requires_grad))
+        _freeze(model, done.requires_grad)
 
     def _look_at_settings(self, before: dict[str, str], after: dict[str, str]) -> None:
         """ValueError, or a warning, for what callbacks changed that is neither the value of a tensor nor requires_grad."""
@@ -210,8 +208,7 @@ class Run:
             raise another_run(self.folder, f"of {progress.epoch} epochs, more than epochs = {self.config.epochs}")
         raised = progress.config["epochs"] != self.config.epochs  # its last epochs are others
         tensors = checkpoint.load_weights(self.folder, record)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(progress.requires_grad.get(name, parameter.requires_grad))
+        _freeze(model, progress.requires_grad)
         checkpoint.restore(tensors, record, model, learned, None if raised else average, self.given.loss_module)
         progress.config = new.config  # its epochs may be raised
         progress.data = progress.data or new.data
@@ -250,3 +247,14 @@ class Run:
             save_model(self.folder / FILE, trained)
             write_json(self.folder / run_folder.RESULT, result.to_dict())
         return result
+
+
+def _applied(average: WeightAverage | None) -> contextlib.AbstractContextManager[None]:
+    """Within, the net has the mean of its weights, where there is one."""
+    return contextlib.nullcontext() if average is None else average.applied()
+
+
+def _freeze(model: nn.Module, flags: dict[str, bool]) -> None:
+    """Freeze and unfreeze parameters by name."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(flags.get(name, parameter.requires_grad))

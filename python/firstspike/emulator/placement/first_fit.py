@@ -127,7 +127,7 @@ def _put(
     core.neurons += last - first
     core.sources |= sources
     core.memory += memory
-    if profile.thresholds == "group":
+    if profile.thresholds_per_core is not None:
         core.thetas |= thetas
     return Slot(
         index,
@@ -166,10 +166,10 @@ def _shortage(
         axons, left = core.new_axons(costs.sources(first, last)), kind.axons_in - core.sources.count()
         if axons > left:
             return "axons in", axons, left
-    if profile.thresholds == "group" and profile.threshold_groups is not None:
+    if (most := profile.thresholds_per_core) is not None:
         groups = len(core.thetas | costs.thetas(first, last))
-        if groups > profile.threshold_groups:
-            return "thresholds per core", groups, profile.threshold_groups
+        if groups > most:
+            return "thresholds per core", groups, most
     return None
 
 

@@ -25,7 +25,7 @@ def _check_layer(layer: Layer, profile: Profile) -> None:
         raise DoesNotFit(layer.name, "shortcuts of residual blocks", 1, 0)
     if on_convolution_core or profile.thresholds == "layer":
         different = len(np.unique(layer.theta)) if layer.fires else 0
-        allowed = {"layer": 1, "group": profile.threshold_groups, "neuron": None}[profile.thresholds]
+        allowed = 1 if profile.thresholds == "layer" else profile.thresholds_per_core
         _at_most(layer, "thresholds", different, allowed)
     _at_most(layer, "fan-in of a neuron", layer.fan_in, profile.max_fan_in)
     if profile.pools is not None and layer.pool not in (1, *profile.pools):

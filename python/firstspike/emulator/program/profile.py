@@ -126,6 +126,11 @@ class Profile:
         return Register.of(self.membrane_bits, self.membrane_values, self.membrane_overflow)
 
     @property
+    def thresholds_per_core(self) -> int | None:
+        """How many different thresholds a core holds; None for any number of them."""
+        return self.threshold_groups if self.thresholds == "group" else None
+
+    @property
     def weight_step(self) -> int:
         """Distance of neighbouring weights, 2 for "even"."""
         return 2 if self.weight_sign == "even" else 1

@@ -146,9 +146,16 @@ def _round(one: CoreLayer, profile: Profile, bits: int, granularity: str, observ
     pool = int(layer.avg_pool)  # type: ignore[arg-type]
     threshold = threshold_of(layer) if isinstance(layer, fs.FiringLayer) else None
     weight, bias = folded(layer, one.name)
-    groups = 1 if granularity == "tensor" or threshold is None else len(weight)
-    of_zeros = scales.scale_of_zeros(bias.reshape(groups, -1), threshold, pool, profile)
-    chosen = scales.choose_scale(weight.reshape(groups, -1), bits, profile.weight_step, observer, of_zeros)
+    chosen = scales.scale_of_layer(
+        weight,
+        bias,
+        one=granularity == "tensor" or threshold is None,
+        threshold=threshold,
+        pool=pool,
+        bits=bits,
+        observer=observer,
+        profile=profile,
+    )
     scale = torch.from_numpy(chosen).float()
     finest = 1e-12 if threshold is None else scales.finest_scale(threshold, pool, profile) * (1 + 1e-6)
     if one.block is not None:

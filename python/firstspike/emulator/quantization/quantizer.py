@@ -233,11 +233,8 @@ class _Maker:
         """
         scale = held_scale(module)
         if scale is None:
-            groups = 1 if one else len(weight)
-            of_zeros = scales.scale_of_zeros(beta.reshape(groups, -1), threshold, pool, self.profile)
-            scale = scales.choose_scale(
-                weight.reshape(groups, -1), self.bits, self.profile.weight_step, self.observer, of_zeros
-            )
+            settings: dict[str, Any] = {"bits": self.bits, "observer": self.observer, "profile": self.profile}
+            scale = scales.scale_of_layer(weight, beta, one=one, threshold=threshold, pool=pool, **settings)
         elif threshold is not None and (scale < scales.finest_scale(threshold, pool, self.profile)).any():
             raise CannotQuantize(
                 f"layer {name}: profile {self.profile.name} has no threshold as large as qat.prepare made"

@@ -90,7 +90,27 @@ def choose_scale(
     return best
 
 
-def scale_of_zeros(
+def scale_of_layer(
+    weight: NDArray[np.float64],
+    bias: NDArray[np.float64],
+    *,
+    one: bool,
+    threshold: float | None,
+    pool: int,
+    bits: int,
+    observer: str,
+    profile: Profile,
+) -> NDArray[np.float64]:
+    """The scales of a layer, of its weight [O, ...] and bias [O]: one, [1], or one per output, [O].
+
+    threshold: None for a readout.
+    """
+    groups = 1 if one else len(weight)
+    of_zeros = _scale_of_zeros(bias.reshape(groups, -1), threshold, pool, profile)
+    return choose_scale(weight.reshape(groups, -1), bits, profile.weight_step, observer, of_zeros)
+
+
+def _scale_of_zeros(
     bias: NDArray[np.float64], threshold: float | None, pool: int, profile: Profile
 ) -> NDArray[np.float64]:
     """The scale of groups of weights that are all zero, of their biases [groups, ...]: one that holds threshold and bias.
