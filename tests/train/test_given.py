@@ -144,6 +144,15 @@ def test_what_a_loss_learns_resumes_with_it(config, sets, tmp_path):
         run(config, sets, model=Dense(), loss=Scaled(float("nan")))
 
 
+def test_a_loss_with_buffers_that_changed_is_refused_with_advice(config, sets, tmp_path):
+    config, loss = config.replace(spec="", epochs=1), Scaled()
+    run(config, sets, model=Dense(), loss=loss, directory=tmp_path)
+    with pytest.raises(train.BadCheckpoint, match=r"loss: .* has to be made anew for each call"):
+        run(config, sets, model=Dense(), loss=loss, directory=tmp_path)
+    loss = Scaled()
+    assert len(run(config.replace(epochs=2), sets, model=Dense(), loss=loss, directory=tmp_path).history) == 2
+
+
 def test_a_loss_that_sums_by_a_partial_is_refused(config, sets):
     with pytest.raises(ValueError, match="loss must be the mean over a batch or one value per sample"):
         run(config, sets, loss=functools.partial(F.cross_entropy, reduction="sum"))

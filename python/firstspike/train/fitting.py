@@ -134,7 +134,7 @@ def _with_net(finished: Result, folder: Path | None, given: Given, device: torch
     if finished.details:
         net = load_model(folder).model if mine is None else mine
         made = None if given.optimizer is None else given.made_optimizer(net)
-        same_details(folder, given.details(made), finished.details)
+        same_details(folder, given.details(made), finished.details, given)
     trained = load_model(folder, model=mine)
     (trained.model if given.model is None else given.model).to(device).eval()
     return dataclasses.replace(finished, trained=trained)

@@ -156,9 +156,12 @@ def same_settings(folder: Path | None, config: Config, kept: Config, given: Give
         raise another_run(folder, f"with other settings ({'; '.join(found)})")
 
 
-def same_details(folder: Path | None, mine: dict[str, str], kept: dict[str, str]) -> None:
+def same_details(folder: Path | None, mine: dict[str, str], kept: dict[str, str], given: Given) -> None:
     """Raise BadCheckpoint if a run in the folder has another loss, optimizer or first weights, as far as both records tell."""
-    found = [f"{key}: {mine[key]}, not {kept[key]}" for key in mine if key in kept and mine[key] != kept[key]]
+    other = [key for key in mine if key in kept and mine[key] != kept[key]]
+    found = [f"{key}: {mine[key]}, not {kept[key]}" for key in other]
+    if "loss" in other and given.loss_module is not None and any(True for _ in given.loss_module.buffers()):
+        found.append("a loss whose buffers change in training has to be made anew for each call")
     if found:
         raise another_run(folder, f"with other settings ({'; '.join(found)})")
 

@@ -201,7 +201,7 @@ class Run:
             return new
         progress, record = found
         same_settings(self.folder, self.config, Config.from_dict(progress.config), self.given, progress.given)
-        same_details(self.folder, new.details, progress.details)
+        same_details(self.folder, new.details, progress.details, self.given)
         same_net(self.folder, new.net, progress.net)
         same_data(self.folder, self.facts, progress.data)
         if progress.epoch > self.config.epochs:

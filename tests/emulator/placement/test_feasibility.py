@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from firstspike import emulator as em
-from firstspike import models
+from firstspike import models, nn
 from firstspike.emulator.program import profile
 
 from ..nets import net
@@ -85,6 +85,24 @@ def test_the_net_is_left_alone():
 
 def test_a_net_of_the_host_alone():
     assert "its only layer runs on the host" in em.check(build("64-10", readout="first-spike"), "generic8").text()
+
+
+@pytest.mark.parametrize(
+    ("layers", "problem"),
+    [
+        ([nn.TTFSLinear(64, 32, steps=8), nn.Integrate(30, 10, steps=8)], "takes 30 inputs, the layer before gives 32"),
+        ([nn.TTFSConv2d(1, 4, 3, steps=8), nn.TTFSConv2d(3, 4, 3, steps=8), nn.Integrate(16, 10, steps=8)],
+         "takes 3 input channels, the layer before gives 4"),
+        ([nn.TTFSConv2d(1, 4, 9, steps=8), nn.Integrate(16, 10, steps=8)], "takes 16 inputs, the layer before gives 0"),
+    ],
+)  # fmt: skip
+def test_a_net_that_runs_nowhere_is_no_limit_of_a_chip(layers, problem):
+    shape = (64,) if isinstance(layers[0], nn.TTFSLinear) else (1, 8, 8)
+    model = models.TTFSNet(layers, encoder="spikes", readout="membrane", input_shape=shape)
+    with pytest.raises(ValueError, match=problem):
+        em.check(model)
+    with pytest.raises(ValueError, match=problem):
+        em.quantize(model)
 
 
 def test_wrong_arguments():

@@ -16,7 +16,7 @@ from ...nn._blocks import fold_layers
 from ..program import profile as profiles
 from ..program.profile import Profile
 from ..quantization import scales
-from ..quantization.from_modules import core_layers
+from ..quantization.from_modules import CannotQuantize, core_layers
 from ..quantization.quantizer import quantize
 from .errors import DoesNotFit
 from .placer import place
@@ -70,7 +70,7 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
 
     model: trained or not; its structure counts, not its weights. profile: as in `quantize`. The placement is tried with
     what the chip lacks left out, so that all findings come at once; layers after one that no core holds are not looked at.
-    Raises ValueError or TypeError naming a bad argument.
+    Raises ValueError or TypeError naming a bad argument, as a net whose layers do not take what the ones before them give.
 
     Examples:
         >>> from firstspike import emulator, models
@@ -103,7 +103,7 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
             )
         )
         return Check(target.name, findings, None, None)
-    except ValueError as error:
+    except CannotQuantize as error:
         remedy = "use fewer steps" if "steps" in str(error) else "see docs/emulator.md"
         findings.append(Finding("net", str(error), remedy))
         return Check(target.name, findings, None, None)
