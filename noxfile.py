@@ -1,4 +1,4 @@
-"""Everything that is run: `nox -l` lists the sessions; those in bold below run without a name.
+"""Everything that is run: `nox -l` lists the sessions; those marked with an asterisk run without a name.
 
 nox -s tests                     the tests, what README and CI call
 nox -s reproduce                 the paper: trains, then writes tables, figures and paper/results/quick/report.html
