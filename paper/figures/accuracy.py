@@ -1,6 +1,7 @@
 """Ours beside the published: one panel per data set."""
 
 import textwrap
+from itertools import accumulate
 from typing import Any
 
 from matplotlib.ticker import MaxNLocator
@@ -15,31 +16,38 @@ from ..tables.table import DATASETS
 from .named_figure import NamedFigure
 
 _COLUMNS = 2  # of panels
+_ROW, _LINE = 0.2, 0.14  # inches, of a name of one line and of each further line
 
 
 def accuracy(profile: Profile, store: Store) -> NamedFigure | None:
-    """Test accuracy of each published method and of our nets, for the data sets that have both."""
-    conditions = [condition for condition in profile.of("table1") if records(condition, store)]
+    """Test accuracy of each published method and of our nets, for the data sets that have both, but for superseded nets."""
+    conditions = [
+        condition
+        for condition in profile.of("table1")
+        if records(condition, store) and not profile.setups[condition.setup].superseded
+    ]
     datasets = [name for name in published.DATASETS if any(condition.runs[0].data == name for condition in conditions)]
     if not datasets:
         return None
     panels = [_points(profile, store, name, conditions) for name in datasets]
-    rows = [max(map(len, panels[start : start + _COLUMNS])) for start in range(0, len(panels), _COLUMNS)]
-    heights = [0.9 + 0.2 * most for most in rows]
+    sizes = [sum(map(_height, points)) for points in panels]
+    heights = [0.9 + max(sizes[start : start + _COLUMNS]) for start in range(0, len(panels), _COLUMNS)]
     columns = min(_COLUMNS, len(panels))
-    shape = {"nrows": len(rows), "ncols": columns, "gridspec_kw": {"height_ratios": heights}}
+    shape = {"nrows": len(heights), "ncols": columns, "gridspec_kw": {"height_ratios": heights}}
     drawn, grid = figure(9.0, sum(heights), squeeze=False, **shape)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    for axes, name, points in zip(grid.flat, datasets, panels, strict=False):
-        for place, point in enumerate(points):
+    for axes, name, points, size in zip(grid.flat, datasets, panels, sizes, strict=False):
+        ends = list(accumulate(map(_height, points)))
+        places = [end - _height(point) / 2 for end, point in zip(ends, points, strict=True)]
+        for place, point in zip(places, points, strict=True):
             _draw(axes, place, *point[1:])
         axes.margins(x=0.16)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=2))  # the panels are narrow
-        axes.set_yticks(range(len(points)), labels=[point[0] for point in points])
+        axes.set_yticks(places, labels=[point[0] for point in points])
         for tick, point in zip(axes.get_yticklabels(), points, strict=True):
             tick.set_fontweight("bold" if point[4] is not None else "normal")
-        axes.set_ylim(len(points) - 0.4, -0.6)
+        axes.set_ylim(size + 0.02, -0.02)
         axes.grid(axis="y", visible=False)
         axes.set(title=DATASETS[name], xlabel="test accuracy, %")
     return NamedFigure(
@@ -50,7 +58,12 @@ def accuracy(profile: Profile, store: Store) -> NamedFigure | None:
     )
 
 
-def _draw(axes: Any, place: int, low: float, high: float, sd: float, series: int | None, text: str) -> None:
+def _height(point: tuple[str, float, float, float, int | None, str]) -> float:
+    """Inches that a row takes, for as many lines as its name has."""
+    return _ROW + _LINE * point[0].count("\n")
+
+
+def _draw(axes: Any, place: float, low: float, high: float, sd: float, series: int | None, text: str) -> None:
     """One row: a published figure or range in grey, or ours with its deviation, and the number beside it."""
     style = line_style(series) if series is not None else None
     color = style.color if style else "#8a8a8a"

@@ -26,7 +26,7 @@ class NamedFigure:
 
 
 def by_setup(conditions: list[Condition]) -> dict[str, list[Condition]]:
-    """The cells of each bench, in order."""
+    """The conditions of each setup, in order."""
     setups: dict[str, list[Condition]] = {}
     for condition in conditions:
         setups.setdefault(condition.setup, []).append(condition)

@@ -1,7 +1,10 @@
+import itertools
+
 import pandas as pd
 import pytest
 from paper.claims import claims, scientific
 from paper.figures import FIGURES, figures
+from paper.figures.accuracy import accuracy
 from paper.measures import commits, frame
 from paper.page import page
 from paper.records import MissingReason, Store
@@ -101,6 +104,23 @@ def test_every_figure_is_drawn(made):
     profile, store = made
     fill(store, profile.conditions)
     assert [drawn.name for drawn in figures(profile, store)] == list(FIGURES)
+
+
+def test_long_names_in_the_figure_of_accuracies_do_not_overlap(tmp_path):
+    title = "MNIST, a net whose name is long, with all that was changed beside the one before it, told in a title of three lines"
+    text = PROFILE.replace(
+        "[table1]", f'[setup.long]\ntitle = "{title}"\nlike = "cnn"\n\n[setup.old]\ntitle = "MNIST, older"\nlike = "cnn"\n'
+        "superseded = true\n\n[table1]"
+    ).replace('["small", "cnn"]', '["small", "cnn", "long", "old"]')  # fmt: skip
+    made, store = profile(tmp_path / "profile", text), Store(tmp_path / "results")
+    fill(store, made.conditions)
+    drawn = accuracy(made, store).figure
+    drawn.canvas.draw()
+    names = [label for axes in drawn.axes for label in axes.get_yticklabels()]
+    assert any(label.get_text().count("\n") == 3 for label in names)
+    assert not any("older" in label.get_text() for label in names)
+    boxes = [label.get_window_extent() for label in names]
+    assert not any(one.overlaps(two) for one, two in itertools.combinations(boxes, 2))
 
 
 def test_repeated_groups_are_printed_once(made):
