@@ -13,9 +13,9 @@ from ..init import pool_gain
 from ..nn.firing import learn_thresholds
 from ..surrogate import Surrogate
 from .coding import ENCODERS, MEMBRANE, READOUTS, TEMPORAL, make_encoder, make_readout
-from .grammar import Conv, Linear, Pool, Residual, check_order, fail, parse
+from .grammar import Conv, Linear, Pool, Residual, fail, parse
 from .net import TTFSNet
-from .sizes import SizedLayer, check_input_shape, layer_sizes, with_pooling
+from .sizes import SizedLayer, check_input_shape, layer_sizes
 
 
 def build(
@@ -94,7 +94,6 @@ def build(
     scale, dropout = _checks.positive("scale", scale), _checks.real("dropout", dropout, 0.0, 0.99)
     bias = affine is not None if bias is None else bias
     sized = layer_sizes(spec, shape, pooling)
-    check_order(spec, with_pooling(spec, pooling))
     if len(sized) == 1 and encoder == "direct" and readout in MEMBRANE:
         raise fail(spec, sized[0].token, "a membrane readout behind direct coding needs a layer that fires before it")
     neuron = fs.TTFSNode(threshold=threshold, decay=decay, surrogate=surrogate).neuron

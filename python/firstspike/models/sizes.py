@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from .. import _checks
 from .._geometry import shortcut_lies
-from .grammar import POOLS, Conv, Linear, Pool, Residual, Token, fail, parse
+from .grammar import POOLS, Conv, Linear, Pool, Residual, Token, check_order, fail, parse
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class SizedLayer:
 def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = None) -> list[SizedLayer]:
     """The sized layers of a net's string on inputs of `input_shape`; `pooling` replaces the kind of every pool.
 
-    Raises GrammarError that points at the token where a size does not fit.
+    Raises GrammarError that points at the token where a size, or the kind of a pool, does not fit.
     """
-    tokens = with_pooling(spec, pooling)
+    tokens = _with_pooling(spec, pooling)
     if isinstance(tokens[0], Linear):
         first, tokens = tokens[0], tokens[1:]
         if first.width != math.prod(input_shape):
@@ -47,13 +47,15 @@ def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = N
     return sized
 
 
-def with_pooling(spec: str, pooling: str | None) -> list[Token]:
-    """The tokens of a net's string; `pooling`, if it is not None, replaces the kind of every pool."""
+def _with_pooling(spec: str, pooling: str | None) -> list[Token]:
+    """The tokens of a net's string; `pooling`, if it is not None, replaces the kind of every pool, where its order allows it."""
     tokens = parse(spec)
     _checks.one_of("pooling", pooling, (None, *POOLS.values()))
     if pooling is None:
         return tokens
-    return [replace(token, kind=pooling) if isinstance(token, Pool) else token for token in tokens]
+    tokens = [replace(token, kind=pooling) if isinstance(token, Pool) else token for token in tokens]
+    check_order(spec, tokens)
+    return tokens
 
 
 def _sized(spec: str, token: Token, before: tuple[int, ...]) -> tuple[SizedLayer, tuple[int, ...]]:
