@@ -16,7 +16,7 @@ from ...nn._blocks import fold_layers
 from ..program import profile as profiles
 from ..program.profile import Profile
 from ..quantization import scales
-from ..quantization.from_modules import CannotQuantize, core_layers
+from ..quantization.from_modules import LayersDoNotFit, core_layers
 from ..quantization.quantizer import quantize
 from .errors import DoesNotFit
 from .placer import place
@@ -103,7 +103,9 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
             )
         )
         return Check(target.name, findings, None, None)
-    except CannotQuantize as error:
+    except LayersDoNotFit:
+        raise
+    except ValueError as error:
         remedy = "use fewer steps" if "steps" in str(error) else "see docs/emulator.md"
         findings.append(Finding("net", str(error), remedy))
         return Check(target.name, findings, None, None)

@@ -32,6 +32,10 @@ class CannotQuantize(ValueError):
     """
 
 
+class LayersDoNotFit(ValueError):
+    """A network that runs nowhere, as a layer does not take what the layer before gives."""
+
+
 class CoreLayer(NamedTuple):
     """A layer for the cores. block: the residual block whose last layer it is. source: in a block, the layer before it."""
 
@@ -87,17 +91,17 @@ def folded(module: fs.Synapse, name: str) -> tuple[NDArray[np.float64], NDArray[
 def arrange(q: NDArray[np.int64], conv: bool, shape: Shape, pool: int, name: str) -> NDArray[np.int64]:
     """Integers [O, ...] in torch's order to the program's: [input (y, x, channel), O] or [C, ky, kx, O].
 
-    Raises ValueError for a layer that does not take what the layer before gives: such a net does not run anywhere.
+    Raises LayersDoNotFit where the layer does not take what the layer before gives.
     """
     height, width, channels = shape[0] // pool, shape[1] // pool, shape[2]
     if conv:
         if q.shape[1] != channels:
-            raise ValueError(
+            raise LayersDoNotFit(
                 f"model: its layer {name} takes {q.shape[1]} input channels, the layer before gives {channels}"
             )
         return q.transpose(1, 2, 3, 0)
     if q.shape[1] != height * width * channels:
-        raise ValueError(
+        raise LayersDoNotFit(
             f"model: its layer {name} takes {q.shape[1]} inputs, the layer before gives {height * width * channels}"
         )
     return q.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, len(q))

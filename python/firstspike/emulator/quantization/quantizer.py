@@ -122,10 +122,6 @@ class _Maker:
         encoder, shape = encoder_of(model)
         if not found:
             raise CannotQuantize("the net has no layer behind its host layer; nothing is left for the cores")
-        if (total := self.steps + len(found) * self.profile.axon_delay) > _checks.MAX_STEPS:
-            raise CannotQuantize(
-                f"the program takes {total} steps with its delays; at most {_checks.MAX_STEPS} are possible"
-            )
         if normalize is not None:
             scaling = normalize.to_dict()
             encoder = replace(encoder, mean=scaling["mean"], std=scaling["std"])
