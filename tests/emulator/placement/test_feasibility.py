@@ -104,6 +104,14 @@ def test_a_net_that_runs_nowhere_is_no_limit_of_a_chip(layers, problem):
             call(model)
 
 
+def test_a_net_that_was_prepared_for_another_chip_is_a_finding():
+    for bits, problem in ((4, "profile must round as the one of qat.prepare"), (8, "bits must be an int from 2 to")):
+        prepared = em.qat.prepare(build("64-32-10", bias=False), "generic8", bits=bits)
+        ((told, remedy),) = found(prepared, "odin-like")
+        assert problem in told and remedy == "call qat.prepare with this profile"
+        assert em.check(prepared, "generic8").fits
+
+
 def test_wrong_arguments():
     with pytest.raises(TypeError, match="model must be a TTFSNet, or a Sequential of our layers, got str"):
         em.check("64-10")

@@ -16,6 +16,7 @@ from ...nn._blocks import fold_layers
 from ..program import profile as profiles
 from ..program.profile import Profile
 from ..quantization import scales
+from ..quantization.fake_quantize import check_prepared_for, prepared_bits
 from ..quantization.from_modules import LayersDoNotFit, core_layers
 from ..quantization.quantizer import quantize
 from .errors import DoesNotFit
@@ -82,7 +83,7 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
     """
     model = as_net(model, name="model")
     target = profiles.load(profile)
-    findings = _steps(model, target)
+    findings = _steps(model, target) + _prepared(model, target)
     layers = core_layers(model)
     for one in layers:
         findings += _layer(one.name, one.module, target)
@@ -118,6 +119,17 @@ def _steps(model: TTFSNet, profile: Profile) -> list[Finding]:
         problem = f"single spikes need a refractory period of {model.steps} steps, {limit} are available"
         found.append(Finding("net", problem, f"set steps = {limit} or less"))
     return found
+
+
+def _prepared(model: TTFSNet, profile: Profile) -> list[Finding]:
+    bits = prepared_bits(model)
+    if bits is None:
+        return []
+    try:
+        check_prepared_for(model, profile, scales.checked_bits(bits, profile))
+    except ValueError as error:
+        return [Finding("net", str(error), "call qat.prepare with this profile")]
+    return []
 
 
 def _layer(name: str, layer: nn.Module, profile: Profile) -> list[Finding]:

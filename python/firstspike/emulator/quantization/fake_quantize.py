@@ -100,6 +100,11 @@ def held_scale(module: nn.Module) -> NDArray[np.float64] | None:
     return held
 
 
+def prepared_bits(model: nn.Module) -> int | None:
+    """The weight bits for which `qat.prepare` made a net; None for another net."""
+    return max((module.bits for module in model.modules() if isinstance(module, FakeQuantize)), default=None)
+
+
 def check_prepared_for(model: nn.Module, profile: Profile, bits: int) -> None:
     """ValueError for a profile and bits with which a net of `qat.prepare` would be another one than was trained."""
     for quantizer in (module for module in model.modules() if isinstance(module, FakeQuantize)):

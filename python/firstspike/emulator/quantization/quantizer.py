@@ -22,7 +22,7 @@ from ..program.layers import Layer, Shape, Shortcut
 from ..program.profile import Profile
 from ..program.program import Program
 from . import scales
-from .fake_quantize import FakeQuantize, check_prepared_for, held_scale
+from .fake_quantize import check_prepared_for, held_scale, prepared_bits
 from .from_modules import (
     CannotQuantize,
     CoreLayer,
@@ -86,10 +86,8 @@ def quantize(
     refresh_weights(model)
     target = profiles.load(profile)
     _checks.one_of("biases", biases, ("refuse", "drop"))
-    held = {module.bits for module in model.modules() if isinstance(module, FakeQuantize)}
-    if bits is None and held:
-        bits = max(held)
-    bits, granularity = scales.checked_bits(bits, target), scales.checked_granularity(granularity, target)
+    bits = scales.checked_bits(prepared_bits(model) if bits is None else bits, target)
+    granularity = scales.checked_granularity(granularity, target)
     check_prepared_for(model, target, bits)
     _checks.one_of("observer", observer, scales.OBSERVERS)
     maker = _Maker(target, bits, granularity, observer, biases == "drop", model.steps)
