@@ -96,9 +96,9 @@ def _accuracy(dataset: str) -> Callable[[Profile, Store], Iterator[Finding]]:
         assert figure is not None and figure.value is not None
         for condition in profile.of("table1"):
             run = condition.runs[0]
-            convolutional = run.model == "ttfs" and "C" in run.spec
+            of_the_method = run.model == "ttfs" and run.readout.startswith("twd") and "C" in run.spec
             values = by_seed(condition, store, MEASURES["accuracy"])
-            if run.data == dataset and convolutional and run.readout.startswith("twd") and values:
+            if run.data == dataset and of_the_method and values:
                 here = Interval.of(list(values.values()))
                 yield Finding(profile.title(condition.setup), f"{here.text(sign=False)} %", here.above(figure.value))
 

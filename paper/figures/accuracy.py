@@ -2,7 +2,7 @@
 
 import textwrap
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
@@ -19,6 +19,22 @@ _COLUMNS = 2  # of panels
 _ROW, _LINE = 0.2, 0.14  # inches, of a name of one line and of each further line
 
 
+class _Point(NamedTuple):
+    """A row of a panel: a published figure or range, or ours with its deviation. series: our marker, None for the published."""
+
+    name: str
+    low: float
+    high: float
+    sd: float
+    series: int | None
+    text: str
+
+    @property
+    def height(self) -> float:
+        """Inches that the row takes, for as many lines as its name has."""
+        return _ROW + _LINE * self.name.count("\n")
+
+
 def accuracy(profile: Profile, store: Store) -> NamedFigure | None:
     """Test accuracy of each published method and of our nets, for the data sets that have both, but for superseded nets."""
     conditions = [
@@ -30,7 +46,7 @@ def accuracy(profile: Profile, store: Store) -> NamedFigure | None:
     if not datasets:
         return None
     panels = [_points(profile, store, name, conditions) for name in datasets]
-    sizes = [sum(map(_height, points)) for points in panels]
+    sizes = [sum(point.height for point in points) for points in panels]
     heights = [0.9 + max(sizes[start : start + _COLUMNS]) for start in range(0, len(panels), _COLUMNS)]
     columns = min(_COLUMNS, len(panels))
     shape = {"nrows": len(heights), "ncols": columns, "gridspec_kw": {"height_ratios": heights}}
@@ -38,15 +54,15 @@ def accuracy(profile: Profile, store: Store) -> NamedFigure | None:
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes, name, points, size in zip(grid.flat, datasets, panels, sizes, strict=False):
-        ends = list(accumulate(map(_height, points)))
-        places = [end - _height(point) / 2 for end, point in zip(ends, points, strict=True)]
+        ends = accumulate(point.height for point in points)
+        places = [end - point.height / 2 for end, point in zip(ends, points, strict=True)]
         for place, point in zip(places, points, strict=True):
-            _draw(axes, place, *point[1:])
+            _draw(axes, place, point)
         axes.margins(x=0.16)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=2))  # the panels are narrow
-        axes.set_yticks(places, labels=[point[0] for point in points])
+        axes.set_yticks(places, labels=[point.name for point in points])
         for tick, point in zip(axes.get_yticklabels(), points, strict=True):
-            tick.set_fontweight("bold" if point[4] is not None else "normal")
+            tick.set_fontweight("bold" if point.series is not None else "normal")
         axes.set_ylim(size + 0.02, -0.02)
         axes.grid(axis="y", visible=False)
         axes.set(title=DATASETS[name], xlabel="test accuracy, %")
@@ -58,32 +74,26 @@ def accuracy(profile: Profile, store: Store) -> NamedFigure | None:
     )
 
 
-def _height(point: tuple[str, float, float, float, int | None, str]) -> float:
-    """Inches that a row takes, for as many lines as its name has."""
-    return _ROW + _LINE * point[0].count("\n")
-
-
-def _draw(axes: Any, place: float, low: float, high: float, sd: float, series: int | None, text: str) -> None:
+def _draw(axes: Any, place: float, point: _Point) -> None:
     """One row: a published figure or range in grey, or ours with its deviation, and the number beside it."""
-    style = line_style(series) if series is not None else None
+    style = line_style(point.series) if point.series is not None else None
     color = style.color if style else "#8a8a8a"
-    axes.plot([low, high], [place, place], color=color, linewidth=2)
+    axes.plot([point.low, point.high], [place, place], color=color, linewidth=2)
     marker = style.marker if style else "D"
-    axes.errorbar([high], [place], xerr=sd or None, color=color, marker=marker, markersize=6 if style else 4, capsize=2)
-    where = (high + sd, place)
-    axes.annotate(text, where, (7, 0), textcoords="offset points", va="center", fontsize=7.5, color="#444444")
+    size = 6 if style else 4
+    axes.errorbar([point.high], [place], xerr=point.sd or None, color=color, marker=marker, markersize=size, capsize=2)
+    where = (point.high + point.sd, place)
+    axes.annotate(point.text, where, (7, 0), textcoords="offset points", va="center", fontsize=7.5, color="#444444")
 
 
-def _points(
-    profile: Profile, store: Store, dataset: str, conditions: list[Condition]
-) -> list[tuple[str, float, float, float, int | None, str]]:
-    """(name, lower end, upper end, sd, series or None, text), best first."""
-    points: list[tuple[str, float, float, float, int | None, str]] = []
+def _points(profile: Profile, store: Store, dataset: str, conditions: list[Condition]) -> list[_Point]:
+    """The rows of a data set's panel, best first."""
+    points: list[_Point] = []
     for entry in published.source()["method"]:
         if entry["tag"] != "m" and dataset in entry:
             low, _, high = entry[dataset].partition("-")
             name = entry["name"].partition(" (")[0]
-            points.append((name, float(low), float(high or low), 0.0, None, entry[dataset]))
+            points.append(_Point(name, float(low), float(high or low), 0.0, None, entry[dataset]))
     for condition in conditions:
         if condition.runs[0].data == dataset:
             made = row(condition, store, profile)
@@ -94,14 +104,7 @@ def _points(
             sd = made["accuracy_sd"] if made["seeds"] > 1 else 0.0
             series = 0 if made["model"] == "ttfs" else 1
             changed = "" if made["augmentation"] == "none" else f", {made['augmentation']}"
-            points.append(
-                (
-                    textwrap.fill(f"ours, {kind}, {condition.label}{changed}", 44),
-                    made["accuracy"],
-                    made["accuracy"],
-                    sd,
-                    series,
-                    f"{made['accuracy']:.2f}{part}",
-                )
-            )
-    return sorted(points, key=lambda point: -point[2])
+            name = textwrap.fill(f"ours, {kind}, {condition.label}{changed}", 44)
+            value = made["accuracy"]
+            points.append(_Point(name, value, value, sd, series, f"{value:.2f}{part}"))
+    return sorted(points, key=lambda point: -point.high)

@@ -107,7 +107,7 @@ def test_every_figure_is_drawn(made):
 
 
 def test_long_names_in_the_figure_of_accuracies_do_not_overlap(tmp_path):
-    title = "MNIST, a net whose name is long, with all that was changed beside the one before it, told in a title of three lines"
+    title = "MNIST, a net whose name is long, with all that was changed beside the one before it, told in a title of four lines"
     text = PROFILE.replace(
         "[table1]", f'[setup.long]\ntitle = "{title}"\nlike = "cnn"\n\n[setup.old]\ntitle = "MNIST, older"\nlike = "cnn"\n'
         "superseded = true\n\n[table1]"

@@ -122,11 +122,8 @@ def _steps(model: TTFSNet, profile: Profile) -> list[Finding]:
 
 
 def _prepared(model: TTFSNet, profile: Profile) -> list[Finding]:
-    bits = prepared_bits(model)
-    if bits is None:
-        return []
     try:
-        check_prepared_for(model, profile, scales.checked_bits(bits, profile))
+        check_prepared_for(model, profile, scales.checked_bits(prepared_bits(model), profile))
     except ValueError as error:
         return [Finding("net", str(error), "call qat.prepare with this profile")]
     return []
