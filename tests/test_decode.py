@@ -166,6 +166,10 @@ def test_other_bad_arguments() -> None:
         decode.population([1.0], 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="classes must be at least 1, got 0"):
         decode.ties(out, 0)
+    with pytest.raises(ValueError, match="classes must divide the 3 neurons of spikes, got 2"):
+        decode.ties(spikes([[0, 1, 1]]), 2)
+    with pytest.raises(TypeError, match=r"scores must be of a float type, got torch\.int64"):
+        decode.population(torch.tensor([[1, 2, 3, 4]]), 2)
     with pytest.raises(ValueError, match="scores must have 3 dimensions"):
         decode.settled_step(torch.zeros(2, 3))
     with pytest.raises(

@@ -1,6 +1,8 @@
 """Atomic writes: whatever fails, the old file is still there and nothing else is."""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +77,18 @@ def test_bad_json_is_a_value_error_that_names_the_file(tmp_path, text):
     path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ValueError, match=r"record\.json is (not valid JSON|nested too deeply)"):
         _files.read_json(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not bound what a process reserves")
+def test_a_small_file_is_read_with_little_memory(tmp_path):
+    """Whatever the bound is: Python allocates what `read` is asked for before it reads."""
+    import resource
+
+    path = _files.write_text(tmp_path / "small", "abc")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + (1 << 30), hard))
+    try:
+        assert _files.read_bytes(path, limit=16 << 30) == b"abc"
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -121,3 +121,20 @@ def test_penalties_are_on_the_device_of_the_spikes() -> None:
     spikes = SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8)
     with torch.device("meta"):
         assert losses.latency(spikes).item() == 0.625 and losses.spike_count(spikes).item() == 0.5
+
+
+def test_entries_that_nothing_fills_are_harmless() -> None:
+    """A support of a reserved length, as CUDA graphs need it, ends in entries whose bytes are whatever was there."""
+    weight = torch.rand(3, 5, generator=generator(0)).requires_grad_()
+    given = encode.latency(torch.rand(2, 5, generator=generator(1)), T)
+    spikes = functional.linear(given, weight)
+    assert spikes._anchor is not None and spikes._support is not None
+    place = torch.cat(
+        [spikes._support.place, torch.full((len(spikes._support.place), 1), 200).to(spikes._support.place)], 1
+    )
+    anchor = torch.cat([spikes._anchor, spikes._anchor.new_zeros(1)])
+    longer = SpikeTimes._trusted(spikes.times, T, anchor, spikes._support._replace(place=place))
+    for loss in (losses.spike_count, losses.latency):
+        (expected,) = torch.autograd.grad(loss(spikes), weight, retain_graph=True)
+        (found,) = torch.autograd.grad(loss(longer), weight, retain_graph=True)
+        assert torch.equal(found, expected)

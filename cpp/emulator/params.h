@@ -59,7 +59,7 @@ struct State {
     void* alive;       // -1, or 0 for a spent neuron and for padding
     uint8_t* times;    // [sites * stride]
     int32_t* unspent;  // [sites] neurons not yet spent
-    uint8_t* touched;  // [sites] whether an event arrived in this step
+    uint8_t* touched;  // [sites] `Touched`: whether, and by what, in this step
     int32_t all_unspent;
     Events out;
 };

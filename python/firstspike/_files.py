@@ -92,7 +92,7 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int, follow: bool = True)
         if facts.st_size > limit:
             raise ValueError(f"{os.fspath(path)} has {facts.st_size} bytes, the bound is {limit}")
         with open(handle, "rb", closefd=False) as file:
-            return file.read(limit + 1)[:limit]
+            return file.read(min(limit, facts.st_size) + 1)[:limit]  # Python allocates all that it is asked for
     finally:
         os.close(handle)
 

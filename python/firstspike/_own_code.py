@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.nn.modules import module as _modules
 from torch.nn.utils import parametrize, prune
 
 from ._warnings import is_known, warn
@@ -35,6 +36,17 @@ def has_hooks(module: nn.Module) -> bool:
     """Whether it has forward hooks, which may change what a call gives; those of firstspike and torch (pruning) do not."""
     hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
     return any(not is_known(getattr(hook, "__module__", None) or "") for hook in hooks)
+
+
+def is_heard(module: nn.Module) -> bool:
+    """Whether someone else's hooks hear a call: forward hooks as `has_hooks`, backward hooks, or torch's for all modules."""
+    for_all = (
+        _modules._global_forward_hooks,
+        _modules._global_forward_pre_hooks,
+        _modules._global_backward_hooks,
+        _modules._global_backward_pre_hooks,
+    )
+    return has_hooks(module) or any((module._backward_hooks, module._backward_pre_hooks, *for_all))
 
 
 def warn_of_hooks(module: nn.Module, name: str, reader: str) -> None:

@@ -147,6 +147,8 @@ def population(scores: Tensor, classes: int) -> Tensor:
         tensor([[2., 7.]])
     """
     groups = grouped(scores, classes)
+    if not groups.is_floating_point():
+        raise TypeError(f"scores must be of a float type, got {groups.dtype}")
     return scores if groups.shape[-1] == 1 else groups.mean(-1)
 
 
@@ -196,7 +198,11 @@ def ties(spikes: SpikeTimes, classes: int | None = None) -> Tensor:
     _output_spikes(spikes)
     first = spikes.times == spikes.times.amin(1, keepdim=True)
     first = first & ~spikes.silent
-    return grouped(first, spikes.shape[1] if classes is None else classes).any(-1).sum(-1) > 1
+    neurons = spikes.shape[1]
+    classes = neurons if classes is None else _checks.integer("classes", classes, 1)
+    if neurons % classes:
+        raise ValueError(f"classes must divide the {neurons} neurons of spikes, got {classes}")
+    return grouped(first, classes).any(-1).sum(-1) > 1
 
 
 def grouped(scores: Tensor, classes: int) -> Tensor:

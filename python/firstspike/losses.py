@@ -164,7 +164,9 @@ def _weighted(spikes: SpikeTimes, weights: Tensor) -> Tensor:
         return value
     if spikes._support is None:
         return value + (spikes._anchor.flatten(1).sum(1) * weights).sum()
-    return value + (spikes._anchor * weights[spikes._support.place[0].long()]).sum()
+    # entries of a reserved support that nothing fills have any bytes, and no gradient is taken from them
+    step = spikes._support.place[0].long().clamp(max=spikes.steps - 1)
+    return value + (spikes._anchor * weights[step]).sum()
 
 
 def _spikes(spikes: SpikeTimes) -> None:

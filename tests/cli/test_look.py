@@ -1,6 +1,7 @@
 """`firstspike plot` and `firstspike profile` on a run that was trained for one epoch."""
 
 import json
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -82,3 +83,20 @@ def test_a_net_that_ships_is_a_run(tmp_path, monkeypatch):
     assert measured["images"] == 360 and measured["accuracy"] > 0.9
     emulated = json.loads(call("emulate", "digits-mlp", "--limit", 50, "--json", "--no-progress").stdout)
     assert emulated["summary"]["samples"] == 50
+
+
+def test_pictures_without_the_packages_for_them_are_refused_in_one_line(run, tmp_path, monkeypatch):
+    for name in [
+        name for name in sys.modules if name.split(".")[0] == "matplotlib" or name.startswith("firstspike.plot")
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("firstspike.plot", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = call("plot", run, "--count", 2, "--out", tmp_path)
+    assert (result.exit_code, result.stderr) == (
+        1, 'error: matplotlib is not installed; pip install "firstspike[report]"\n',
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    result = call("emulate", run, "--output", tmp_path / "out")
+    assert (result.exit_code, "jinja2 is not installed" in result.stderr) == (1, True)
+    assert not (tmp_path / "out").exists()

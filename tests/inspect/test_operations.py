@@ -151,3 +151,11 @@ def test_a_layer_that_runs_twice_counts_per_sample() -> None:
     first, last = counter.layers.values()
     assert total.samples == first.samples == last.samples == 10
     assert first.means()["additions"] == 72 and last.means()["additions"] == 18 == total.means()["additions"] - 72
+
+
+def test_counts_under_autocast_are_the_same():
+    events = (torch.rand(3, 301, 9, 9, generator=torch.Generator().manual_seed(0)) < 0.9).float()
+    layer = nn.TTFSConv2d(301, 7, 3, padding=1, steps=6)
+    expected = synaptic_operations(events, layer)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert synaptic_operations(events, layer) == expected

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from firstspike import SpikeTimes, models
-from firstspike.inspect import HISTOGRAM_EDGES, OperationCounter, layer_signals
+from firstspike import SpikeTimes, encode, models, nn
+from firstspike.inspect import HISTOGRAM_EDGES, OperationCounter, layer_current, layer_signals
 
 
 def test_statistics_of_a_layer_whose_currents_are_known():
@@ -74,3 +74,15 @@ def test_currents_are_in_units_of_the_threshold():
     (one, last), (two, other) = found
     assert last == other and one["firing"] > 0
     assert {**one, "gradient": None} == {**two, "gradient": None}
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.TTFSLinear(36, 3, steps=4), nn.TTFSConv2d(1, 3, 3, steps=4)], ids=lambda layer: type(layer).__name__
+)
+def test_currents_under_autocast_are_the_same(layer):
+    x = encode.latency(torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(0)), steps=4)
+    x = x.flatten(1) if layer.weight.dim() == 2 else x
+    expected = layer_current(layer, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer_current(layer, x)
+    assert found.dtype == torch.float32 and torch.equal(found, expected)

@@ -149,3 +149,8 @@ def test_an_input_shape_that_the_first_layer_does_not_take(first, shape, message
     chain = nn.Sequential(first, fs.Integrate(8, 3, steps=4), fs.MembraneReadout())
     with pytest.raises(ValueError, match=message):
         models.as_net(chain, shape)
+
+
+def test_a_number_is_the_shape_of_flat_samples():
+    chain = nn.Sequential(fs.LatencyEncoder(4), fs.Integrate(5, 2, steps=4), fs.MembraneReadout())
+    assert models.as_net(chain, 5).input_shape == (5,)

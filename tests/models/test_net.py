@@ -107,6 +107,23 @@ def test_max_pools_report_their_repeated_spikes() -> None:
     assert build("cnn").observe(x).repeated.shape == (0,)
 
 
+def test_max_pools_that_are_shared_or_inside_others_report_every_call() -> None:
+    def net(first: torch.nn.Module, second: torch.nn.Module) -> models.TTFSNet:
+        torch.manual_seed(0)
+        layers = [
+            fs.DirectConv2d(1, 4, 3, padding=1, steps=6), first,
+            fs.TTFSConv2d(4, 4, 3, padding=1, steps=6), second,
+            fs.Integrate(16, 3, steps=6),
+        ]  # fmt: skip
+        return models.TTFSNet(layers, encoder="direct", readout="membrane", input_shape=(1, 8, 8))
+
+    x, shared = torch.rand(5, 1, 8, 8, generator=generator(0)), fs.MaxPool2d(2)
+    expected = net(fs.MaxPool2d(2), fs.MaxPool2d(2)).observe(x)
+    assert expected.units.tolist() == [5 * 4 * 16, 5 * 4 * 4] and expected.repeated[0] > 0
+    for seen in (net(shared, shared).observe(x), net(torch.nn.Sequential(shared), fs.MaxPool2d(2)).observe(x)):
+        assert torch.equal(seen.repeated, expected.repeated) and torch.equal(seen.units, expected.units)
+
+
 @pytest.mark.parametrize("name", ["mlp", "mlp atan"])
 def test_net_against_the_reference(name: str) -> None:
     net, x = build(name), images()

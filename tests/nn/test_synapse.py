@@ -147,3 +147,9 @@ def test_bad_arguments(kind: Any, sizes: tuple[int, ...], gain: float) -> None:
     if kind in (nn.TTFSLinear, nn.TTFSConv2d, nn.Integrate):
         with pytest.raises(ValueError, match="avg_pool must be at least 1, got 0"):
             kind(*sizes, steps=8, avg_pool=0)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_frozen_layer_stays_frozen_when_it_is_folded(frozen: bool) -> None:
+    layer = nn.TTFSLinear(4, 3, steps=4, normalization=True, bias=True).requires_grad_(not frozen).fold()
+    assert {parameter.requires_grad for parameter in layer.parameters()} == {not frozen}

@@ -95,3 +95,28 @@ def test_what_cannot_be_measured_is_named(sets):
         train.evaluate(NET, (sets[1].images, sets[1].labels[:5]))
     with pytest.raises(ValueError, match=r"dataset must have at least one image"):
         train.evaluate(NET, (sets[1].images[:0], sets[1].labels[:0]))
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing when gradients are computed")
+@pytest.mark.parametrize("of_all", [False, True], ids=["of the net", "of all modules"])
+@pytest.mark.parametrize("chain", [False, True], ids=["TTFSNet", "Sequential"])
+def test_backward_hooks_hear_every_batch(config, sets, chain, of_all):
+    net = models.build("36-8-4", input_shape=sets[0].input_shape, steps=4)
+    if chain:
+        layers = [fs.DirectLinear(36, 8, steps=4), fs.Integrate(8, 4, steps=4), fs.MembraneReadout()]
+        net = nn.Sequential(nn.Flatten(), *layers)
+    heard = []
+
+    def hear(module, *gradients):
+        if module is net:
+            heard.append(1)
+
+    register = (
+        nn.modules.module.register_module_full_backward_pre_hook if of_all else net.register_full_backward_pre_hook
+    )
+    handle = register(hear)
+    try:
+        result = train.fit(config.replace(spec="", epochs=1, batch=50), model=net, datasets=sets, progress=False)
+    finally:
+        handle.remove()
+    assert len(heard) == -(-result.data["train"]["samples"] // 50) > 1

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, TensorDataset
 
 from firstspike import data, models, train
+from firstspike import nn as fs
 from firstspike.train.batches import loader_batches
 from firstspike.train.distributed import ProcessGroup
 
@@ -236,3 +237,58 @@ class Once(IterableDataset):
 def test_a_loader_that_is_empty_the_second_time(config, sets):
     with pytest.raises(ValueError, match="must give at least one sample each time it is gone through, got none"):
         run(config, (DataLoader(Once(sets[0]), batch_size=16), sets[1]))
+
+
+def test_a_batch_without_samples_is_refused(config, sets):
+    def filtered(samples):
+        kept = [(x, y) for x, y in samples if y < 2]
+        images = torch.stack([x for x, _ in kept]) if kept else torch.zeros(0, 1, 6, 6)
+        return images, torch.tensor([y for _, y in kept], dtype=torch.int64)
+
+    pairs = [(sets[0].images[index] / 255, index % 2 if index < 20 else 3) for index in range(40)]
+    loader = DataLoader(pairs, batch_size=10, collate_fn=filtered)
+    with pytest.raises(
+        ValueError, match="the DataLoader must give at least one sample per batch to train on, got none"
+    ):
+        run(config, (loader, sets[1]))
+
+
+def test_a_loss_that_a_checkpoint_cannot_hold_is_refused_before_training(config, sets, tmp_path):
+    class Loss(nn.Module):
+        def forward(self, scores, labels):
+            return nn.functional.cross_entropy(scores, labels)
+
+        def get_extra_state(self):
+            return {"seen": 3}
+
+        def set_extra_state(self, state):
+            assert state
+
+    with pytest.raises(
+        TypeError, match="the loss's state_dict must hold dense tensors alone, got dict as _extra_state"
+    ):
+        run(config, sets, loss=Loss(), directory=tmp_path)
+    assert run(config.replace(epochs=1), sets, loss=Loss()).history
+
+
+def test_the_advice_names_the_rate_that_was_set(config, sets):
+    with pytest.raises(train.Diverged, match="try a smaller learning rate of the optimizer, a warmup, or clip"):
+        run(config.replace(schedule="constant"), sets, optimizer=lambda net: torch.optim.SGD(net.parameters(), lr=1e38))
+
+
+def test_a_pair_of_data_is_named(sets):
+    x, y = sets[0].images, sets[0].labels
+    with pytest.raises(ValueError, match=r"the test data: labels must be int64"):
+        train.fit(train.Config(spec="8-4", epochs=1), datasets=((x, y), (x, y[:5])), progress=False)
+    with pytest.raises(TypeError, match=r"the train data: y must be of an integer type"):
+        train.fit(train.Config(spec="8-4", epochs=1), datasets=((x, y.float()), (x, y)), progress=False)
+
+
+def test_frozen_thresholds_stay_as_they_are(config, sets):
+    hidden = fs.TTFSLinear(36, 8, steps=4, threshold=nn.Parameter(torch.full((8,), 1e-4)))
+    net = nn.Sequential(nn.Flatten(), fs.LatencyEncoder(4), hidden, fs.Integrate(8, 4, steps=4), fs.MembraneReadout())
+    with pytest.raises(ValueError, match=r"learned thresholds must be at least 0\.001, .* got 0\.0001"):
+        train.fit(config.replace(spec="", epochs=1), model=net, datasets=sets, progress=False)
+    hidden.threshold.requires_grad_(False)
+    train.fit(config.replace(spec="", epochs=1), model=net, datasets=sets, progress=False)
+    assert torch.equal(hidden.threshold, torch.full((8,), 1e-4))

@@ -86,7 +86,7 @@ class Traces {
     Vec time_[R] = {}, always_[R] = {};  // always: one for the bias
 };
 
-// The sums of the lines [from, to) of sites: [outputs, R vectors], and the bias, which is summed in double precision.
+// The sums of the lines [from, to) of sites: [outputs, R vectors], and the bias, whose lines are added in double precision.
 template <int R>
 void sum_lines(const Synapses& s, const Neuron& neuron, const OutputGradient& g, int64_t from, int64_t to, float* sum,
                double* bias_sum) {

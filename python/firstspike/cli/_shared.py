@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import re
 import signal
 from collections.abc import Iterator, Mapping
@@ -58,6 +59,9 @@ _OPTIONS = {
 }
 
 
+_REPORT_PACKAGES = ("jinja2", "markdown_it", "matplotlib")  # of the extra `report`
+
+
 @contextlib.contextmanager
 def errors(names: Mapping[str, str] | None = None) -> Iterator[None]:
     """Errors that the user can mend become one message and exit code 1; others keep their traceback.
@@ -77,6 +81,18 @@ def errors(names: Mapping[str, str] | None = None) -> Iterator[None]:
             text = re.sub(pattern, option, text)
         typer.echo(f"error: {text}", err=True)
         raise typer.Exit(1) from error
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _REPORT_PACKAGES:
+            raise
+        typer.echo(f'error: {package} is not installed; pip install "firstspike[report]"', err=True)
+        raise typer.Exit(1) from error
+
+
+def need_report_packages() -> None:
+    """Raise ModuleNotFoundError, before a long run, where pictures and pages could not be made after it."""
+    for name in _REPORT_PACKAGES:
+        importlib.import_module(name)
 
 
 def run_file(path: Path) -> Path:

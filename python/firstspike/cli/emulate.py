@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._program import quantized, refuse_options_of_nets, some
-from ._shared import AsJson, Bar, DataFolder, Images, Offline, errors, own_data, run_file
+from ._shared import AsJson, Bar, DataFolder, Images, Offline, errors, need_report_packages, own_data, run_file
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -98,6 +98,8 @@ def emulate_command(
         from ..emulator.reporting.runner import float_predictions
 
         _check_outputs(trace, {"--output": output, "--export-c": export})
+        if output is not None:
+            need_report_packages()
         tables = _energy_tables(energy)
         checkpoint = run_file(checkpoint)
         is_program = serialization.is_program(checkpoint)

@@ -48,7 +48,7 @@ def from_arrays(
         raise TypeError(f"y must be of an integer type, got {labels.dtype}")
     labels = labels.to(torch.int64)
     if classes is None:
-        classes = int(labels.max()) + 1 if labels.numel() else 1
+        classes = max(int(labels.max()), 0) + 1 if labels.numel() else 1
     return Dataset(samples.contiguous(), labels.contiguous(), classes, name, source, steps)
 
 

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import _checks
+from .._dense import full_precision
+from .._geometry import shortcut_stride
 from ..nn import PooledSpikes
 from ..spikes import SpikeTimes
 from ._passes import Passes, taken
@@ -77,9 +79,10 @@ def products(units: Tensor, layer: Any) -> float:
     ones, sums = units.new_ones(1, 1, *weight.shape[2:]), units.sum(1, keepdim=True)
     convolution = (F.conv1d, F.conv2d, F.conv3d)[weight.dim() - 3]
     try:
-        reached = convolution(
-            sums, ones, stride=layer.stride, padding=layer.padding, dilation=getattr(layer, "dilation", 1)
-        )
+        with full_precision(units.device):
+            reached = convolution(
+                sums, ones, stride=layer.stride, padding=layer.padding, dilation=getattr(layer, "dilation", 1)
+            )
     except RuntimeError as error:
         kernel = tuple(weight.shape[2:])
         raise ValueError(
@@ -121,7 +124,8 @@ def shortcut_times(shortcut: SpikeTimes, outputs: torch.Size) -> Tensor:
     """
     if shortcut.times.dim() != 4:
         return shortcut.times
-    rows, columns = (-(-size // out) for size, out in zip(shortcut.shape[2:], outputs[2:], strict=True))
+    (height, width), (out_height, out_width) = shortcut.shape[2:], outputs[2:]
+    rows, columns = shortcut_stride((height, width), (out_height, out_width))
     return shortcut.times[:, :, ::rows, ::columns]
 
 

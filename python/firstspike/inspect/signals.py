@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import _checks, _labels
+from .._dense import full_precision
 from .._own_code import class_name, trained_parameters
 from ..nn import FiringLayer, PooledSpikes, Synapse
 from ..spikes import SpikeTimes
@@ -112,8 +113,10 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
     if x.dim() >= 4:
         x = F.avg_pool2d(x.reshape(-1, *x.shape[-3:]), pool)
         if weight.dim() == 4:
-            return torch.unflatten(F.conv2d(x, weight, bias, layer.stride, layer.padding), 0, lead)
+            with full_precision(x.device):
+                return torch.unflatten(F.conv2d(x, weight, bias, layer.stride, layer.padding), 0, lead)
         x = x.flatten(1).unflatten(0, lead)
     if x.shape[-1] != weight.shape[1:].numel():
         raise ValueError(f"before must have {weight.shape[1:].numel()} features, got shape {tuple(before.shape)}")
-    return F.linear(x, weight, bias)
+    with full_precision(x.device):
+        return F.linear(x, weight, bias)

@@ -13,6 +13,7 @@ from .._own_code import has_own_forward, uncompiled, warn_of_hooks
 from .._warnings import is_known
 from .coding import Readout
 from .net import TTFSNet
+from .sizes import check_input_shape
 
 _LEAVES_OUT = "a TTFSNet of its layers"
 
@@ -61,8 +62,10 @@ def net_of(
         encoder = parts.pop(0)
     if input_shape is None:
         input_shape = sample_shape(parts[0] if parts else None, name)
-    elif parts:
-        _check_first(parts[0], tuple(input_shape))
+    else:
+        input_shape = check_input_shape(input_shape)
+        if parts:
+            _check_first(parts[0], input_shape)
     if isinstance(readout, fs.FirstSpike):
         readout = copy.copy(readout)
         readout.overshoot = False

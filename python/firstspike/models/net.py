@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import get_ident
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from .. import _checks, decode
 from .. import nn as fs
 from .._geometry import scaling_hint
 from .._own_code import has_own_forward
+from ..nn import PooledSpikes
 from ..nn._chain import chains, obstacle, run_layers
 from ..spikes import SpikeTimes
 from .coding import Readout, make_encoder, make_readout
@@ -111,8 +112,8 @@ class TTFSNet(nn.Module):
 
     def observe(self, x: Tensor | SpikeTimes) -> Observation:
         """The forward pass on x with its intermediate results; its scores carry gradients as those of `forward`."""
-        layers: list[SpikeTimes] = []
-        output, membrane = self._run(x, layers)
+        seen = _Seen([], [], [])
+        output, membrane = self._run(x, seen)
         scores = self._read(output, membrane)
         if isinstance(output, SpikeTimes):
             step = decode.decision_step(output)
@@ -121,22 +122,21 @@ class TTFSNet(nn.Module):
             assert isinstance(self.readout, fs.MembraneReadout)
             step = decode.settled_step(self.readout.running(output.detach()))
             ties = silent = torch.zeros_like(step, dtype=torch.bool)
-        pools = [layer for layer in self.layers if isinstance(layer, fs.MaxPool2d)]
         none = torch.zeros(0, dtype=torch.int64, device=scores.device)
         return Observation(
             scores,
-            layers,
+            seen.layers,
             output if isinstance(output, Tensor) else None,
             step,
             ties,
             silent,
-            torch.stack([pool.repeated for pool in pools]) if pools else none,
-            torch.stack([pool.units for pool in pools]) if pools else none,
+            torch.stack(seen.repeated) if seen.repeated else none,
+            torch.tensor(seen.units, dtype=torch.int64, device=scores.device),
             self.steps,
         )
 
-    def _run(self, x: Tensor | SpikeTimes, seen: list[SpikeTimes] | None) -> tuple[SpikeTimes | Tensor, Tensor | None]:
-        """What comes out of the last layer, and its membrane where the readout asks for it; `seen` gets what fires."""
+    def _run(self, x: Tensor | SpikeTimes, seen: _Seen | None) -> tuple[SpikeTimes | Tensor, Tensor | None]:
+        """What comes out of the last layer, and its membrane where the readout asks for it; `seen` gets the rest."""
         signal = self._encoded(x)
         layers = list(self.layers)
         last = layers.pop() if self.compares_overshoots else None
@@ -146,17 +146,21 @@ class TTFSNet(nn.Module):
             for layer in layers:
                 if isinstance(layer, fs.FiringLayer):
                     signal = layer(signal)
-                    seen.append(signal)
+                    seen.layers.append(signal)
                     continue
                 with _kept(layer, seen):
                     signal = layer(signal)
-            if last is None and isinstance(signal, SpikeTimes) and not any(signal.times is own.times for own in seen):
-                seen.append(signal)  # of a last layer of another kind
+            if (
+                last is None
+                and isinstance(signal, SpikeTimes)
+                and not any(signal.times is own.times for own in seen.layers)
+            ):
+                seen.layers.append(signal)  # of a last layer of another kind
         membrane = None
         if last is not None:
             signal, membrane = last(signal, membrane=True)
             if seen is not None:
-                seen.append(signal)
+                seen.layers.append(signal)
         return signal, membrane
 
     def training_calls(self) -> TrainingCalls:
@@ -222,16 +226,35 @@ class TTFSNet(nn.Module):
             raise ValueError(f"x must have shape [batch, {wanted}], got {tuple(shape)}{hint}")
 
 
+class _Seen(NamedTuple):
+    """What happens in a forward pass, in its order.
+
+    Attributes:
+        layers: the spikes of every layer that fires.
+        repeated, units: of every call of a max pooling, how many pooled units fired more than once, and of how many.
+    """
+
+    layers: list[SpikeTimes]
+    repeated: list[Tensor]
+    units: list[int]
+
+
 @contextmanager
-def _kept(module: nn.Module, seen: list[SpikeTimes]) -> Iterator[None]:
-    """Within it, `seen` gets what every firing layer inside a module sends that this thread runs."""
+def _kept(module: nn.Module, seen: _Seen) -> Iterator[None]:
+    """Within it, `seen` gets what the layers and poolings inside a module do that this thread runs."""
     own = get_ident()
 
-    def keep(layer: nn.Module, arguments: Any, output: Any) -> None:
-        if get_ident() == own:
-            seen.append(output[0] if isinstance(output, tuple) else output)
+    def keep(part: nn.Module, arguments: Any, output: Any) -> None:
+        if get_ident() != own:
+            return
+        if isinstance(output, PooledSpikes):
+            seen.repeated.append(output.repeated)
+            seen.units.append(math.prod(output.shape))
+        else:
+            seen.layers.append(output[0] if isinstance(output, tuple) else output)
 
-    hooks = [part.register_forward_hook(keep) for part in module.modules() if isinstance(part, fs.FiringLayer)]
+    watched = (part for part in module.modules() if isinstance(part, (fs.FiringLayer, fs.MaxPool2d)))
+    hooks = [part.register_forward_hook(keep) for part in watched]
     try:
         yield
     finally:

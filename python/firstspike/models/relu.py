@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from .. import _checks, init
+from .._geometry import shortcut_stride
 from .grammar import Conv, Pool, Residual, is_dense
 from .sizes import SizedLayer, check_input_shape, layer_sizes
 
@@ -77,7 +78,7 @@ class Block(nn.Module):
         """Activations of the last layer, of x [B, C, H, W] or [B, N]; every n-th row and column of x as in `nn.Residual`."""
         y: Tensor = self.body(x)
         if x.dim() == 4:
-            rows, columns = (-(-have // want) for have, want in zip(x.shape[2:], y.shape[2:], strict=True))
+            rows, columns = shortcut_stride((x.shape[2], x.shape[3]), (y.shape[2], y.shape[3]))
             x = x[:, :, ::rows, ::columns]
         missing = y.shape[1] - x.shape[1]
         return F.relu(y + F.pad(x, (0, 0, 0, 0, 0, missing) if x.dim() == 4 else (0, missing)))

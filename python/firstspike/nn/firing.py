@@ -17,9 +17,9 @@ LEAST = 1e-3  # the smallest threshold that learning may reach
 
 
 def learned_thresholds(module: nn.Module) -> list[nn.Parameter]:
-    """The thresholds of all layers in `module` that are parameters."""
+    """The thresholds of all layers in `module` that are parameters, and not frozen."""
     thetas = [layer.theta for layer in module.modules() if isinstance(layer, FiringLayer)]
-    return [theta for theta in thetas if isinstance(theta, nn.Parameter)]
+    return [theta for theta in thetas if isinstance(theta, nn.Parameter) and theta.requires_grad]
 
 
 def learn_thresholds(module: nn.Module) -> None:
@@ -34,7 +34,8 @@ def learn_thresholds(module: nn.Module) -> None:
 def bound_thresholds(module: nn.Module, least: float = LEAST) -> None:
     """Raise the learned thresholds of all layers in `module` that an optimizer took below `least` to it.
 
-    least: > 0. Thresholds that are numbers or buffers stay as they are. Raises ValueError or TypeError naming a bad argument.
+    least: > 0. Thresholds that are numbers, buffers or frozen parameters stay as they are.
+    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> layer = nn.TTFSLinear(2, 3, steps=4, threshold=torch.nn.Parameter(torch.ones(3)))
@@ -113,7 +114,7 @@ class FiringLayer(Synapse, NeuronSettings):
         return self
 
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        """As `Synapse.settings`; a threshold per neuron is "parameter" or "buffer", the surrogate a dict of its fields."""
         theta = self.theta is not None
         return super().settings() | {
             "threshold": ("parameter" if isinstance(self.theta, nn.Parameter) else "buffer")

@@ -103,7 +103,7 @@ class TTFSNode(NeuronSettings):
         return functional.fire(current, **self.neuron)
 
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments with which the module can be built again."""
+        """The settings as JSON can hold them, by the names of the keyword arguments; the surrogate as a dict of its fields."""
         return {**self.neuron, "surrogate": dataclasses.asdict(self.surrogate)}
 
     def extra_repr(self) -> str:

@@ -146,19 +146,20 @@ class Synapse(BackwardHooks):
     def fold(self) -> Self:
         """Put all that acts on weight and bias into them, in place: what the layer computes stays the same to the bit.
 
-        Afterwards `weight` and `bias` are new parameters, and there is no normalisation, affine or quantiser, and no pruning
-        or parametrization of torch. Returns self.
+        Afterwards `weight` and `bias` are new parameters, frozen if all of the layer's were; there is no normalisation, affine or
+        quantiser, and no pruning or parametrization of torch. Returns self.
         """
+        trained = any(parameter.requires_grad for parameter in self.parameters())
         make_permanent(self)
         with torch.no_grad():
             weight, bias = self.effective_weight_and_bias()
-        self.weight = nn.Parameter(weight.detach().clone())
-        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+        self.weight = nn.Parameter(weight.detach().clone(), requires_grad=trained)
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=trained)
         self.affine = self.gamma = self.normalization = self.quantizer = None
         return self
 
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        """The settings as JSON can hold them, by the names of the keyword arguments; what the parameters hold apart."""
         return {
             "steps": self.steps,
             "bias": self.bias is not None,

@@ -42,7 +42,12 @@ def as_data(name: str, given: GivenData) -> Data:
     if isinstance(given, (Dataset, DataLoader)):
         return given
     if isinstance(given, (tuple, list)) and len(given) == 2:
-        return from_arrays(*given)
+        try:
+            return from_arrays(*given)
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
     raise TypeError(
         f"{name} must be a data.Dataset, a pair of arrays (x, y), or a DataLoader, got {type(given).__name__}"
     )
@@ -133,6 +138,8 @@ def loader_batches(
             looked = True
         labels = _labels(y, len(x)).to(device=device, dtype=torch.int64)
         whole = len(labels)
+        if not whole and seed is not None:
+            raise ValueError("the DataLoader must give at least one sample per batch to train on, got none")
         first, last = (0, whole) if processes is None else processes.share(whole)
         yield Batch(_ready(x[first:last], normalize, device), labels[first:last], whole)
         item = next(iterator, None)

@@ -79,7 +79,7 @@ class Config:
         weight_decay: on weights, not on gamma and bias, at least 0.
         average_epochs: in the last so many epochs, the net that is measured is the mean of the weights after each of
             their steps so far, and the run ends with it; 0: the weights themselves.
-        label_smoothing: share of the target spread over all classes, [0, 1).
+        label_smoothing: share of the target spread over all classes, 0 to 0.999.
         augmentation: see `Augmentation`.
         unerased_epochs: in the last so many epochs `augmentation.erase` erases nothing, so that a run ends with images like
             those it is tested on.

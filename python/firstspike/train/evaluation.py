@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from .. import _checks, _labels
 from .._modes import evaluating
-from .._own_code import has_hooks, has_own_forward
+from .._own_code import has_own_forward, is_heard
 from ..data import Dataset, Normalize
 from ..data.normalize import warn_of_pixels
 from ..models import TTFSNet
@@ -117,7 +117,7 @@ def observable(model: nn.Module, x: torch.Tensor | SpikeTimes) -> TTFSNet | None
         uncalled = [part for part in model.modules() if isinstance(part, _PASSED_OVER)]
     else:
         return None
-    if any(has_own_forward(part) or has_hooks(part) for part in uncalled):
+    if any(has_own_forward(part) or is_heard(part) for part in uncalled):
         return None
     try:
         return net_of(model, tuple(x.shape[1:]), spikes=isinstance(x, SpikeTimes))

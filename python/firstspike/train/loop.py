@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from .._warnings import warn
 from ..data import Dataset, Normalize
 from ..models import Observation
-from ..nn.firing import bound_thresholds, learned_thresholds
+from ..nn.firing import LEAST, bound_thresholds, learned_thresholds
 from . import augment
 from .averaging import WeightAverage
 from .batches import Batch, Data, batches, count, loader_batches
@@ -81,6 +81,13 @@ class Method:
     processes: ProcessGroup = field(default_factory=ProcessGroup)
     loss: Loss | None = None
     base: tuple[float, ...] | None = None
+
+    @property
+    def smaller_rate(self) -> str:
+        """What to try where training diverges."""
+        return (
+            f"a smaller lr than {self.config.lr}" if self.base is None else "a smaller learning rate of the optimizer"
+        )
 
     def batch_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
         """The sum of the losses of a batch; 0, with a gradient, for an empty one."""
@@ -176,7 +183,7 @@ def train_epoch(
             meter.observe(seen)
         bar.step(meter)
     metrics = meter.metrics(processes)
-    advice = f"try a smaller lr than {config.lr}, a warmup, or clip"
+    advice = f"try {method.smaller_rate}, a warmup, or clip"
     if not math.isfinite(metrics.loss):
         raise Diverged(f"the loss is {metrics.loss} in epoch {epoch + 1}; {advice}")
     check_finite(forward, method.loss, f"after epoch {epoch + 1}; {advice}")
@@ -190,14 +197,30 @@ def check_finite(module: nn.Module, loss: Loss | None, when: str) -> None:
     A spiking net does not show them: a neuron whose current is NaN never fires, and scores and loss stay finite.
     """
     tensors = {name.removeprefix("module.").removeprefix("model."): v for name, v in module.state_dict().items()}
+    check_dense("net", tensors)
     if isinstance(loss, nn.Module):
         tensors |= {f"loss.{name}": value for name, value in loss.named_parameters()}
     for name, value in tensors.items():
-        if not isinstance(value, Tensor) or value.layout != torch.strided:
-            what = "a sparse tensor" if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"the net's state_dict must hold dense tensors alone, got {what} as {name}")
         if value.dtype.is_floating_point and not bool(torch.isfinite(value).all()):
             raise Diverged(f"{name} holds NaN or infinity {when}")
+
+
+def check_dense(owner: str, state: dict[str, Any]) -> None:
+    """Raise TypeError for a state_dict with something else than dense tensors, which a checkpoint cannot hold."""
+    for name, value in state.items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided:
+            what = "a sparse tensor" if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"the {owner}'s state_dict must hold dense tensors alone, got {what} as {name}")
+
+
+def check_thresholds(model: nn.Module) -> None:
+    """Raise ValueError for a learned threshold below the least that training lets them reach."""
+    for theta in learned_thresholds(model):
+        if theta.numel() and float(theta.detach().min()) < LEAST:
+            raise ValueError(
+                f"learned thresholds must be at least {LEAST:g}, below which training does not let them fall, got "
+                f"{float(theta.detach().min()):g}; with requires_grad_(False) they stay as they are"
+            )
 
 
 def check_missing_gradients(net: nn.Module, processes: ProcessGroup) -> None:

@@ -65,7 +65,7 @@ class Result:
     Attributes:
         config: its config.
         history: one entry per epoch.
-        parameters: number of trained parameters.
+        parameters: number of the net's parameters, frozen ones included.
         peak_memory: bytes, the most in use by the process (on CUDA: on the device).
         sources: where the training and the test images came from.
         processes: how many shared each batch.

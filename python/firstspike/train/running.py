@@ -39,7 +39,7 @@ from .given import (
     same_settings,
 )
 from .identity import settings_of
-from .loop import Diverged, Forward, Method, check_finite, train_epoch
+from .loop import Diverged, Forward, Method, check_dense, check_finite, check_thresholds, train_epoch
 from .metrics import Metrics
 from .model_file import FILE, save_model
 from .optimizer_state import OptimizerState
@@ -89,6 +89,9 @@ class Run:
         start = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
         done = self._resume(done, model, learned, average)
         check_finite(model, loss, "before training")
+        check_thresholds(model)
+        if self.folder is not None and loss is not None:
+            check_dense("loss", loss.state_dict())
         if self.folder is not None and self.fresh and processes.first:
             run_folder.clear(self.folder)
             run_folder.sweep_leftovers(self.folder, checkpoint.run_id(done), keep=None)
@@ -114,8 +117,8 @@ class Run:
             began = time.perf_counter()
             last = epoch + 1 == config.epochs
             with _applied(average):
-                validation = None if parts.validation is None else self._measure(called, parts.validation, normalize)
-                tested = self._measure(called, parts.test, normalize) if parts.validation is None or last else None
+                validation = None if parts.validation is None else self._measure(called, parts.validation, method)
+                tested = self._measure(called, parts.test, method) if parts.validation is None or last else None
             seconds = time.perf_counter() - began
             entry = Epoch(
                 epoch + 1, train=metrics, validation=validation, test=tested, evaluation_seconds=seconds, **times
@@ -217,12 +220,10 @@ class Run:
             run_folder.sweep_leftovers(self.folder, checkpoint.run_id(new), keep=record["tensors"])
         return progress
 
-    def _measure(self, model: nn.Module, part: Data, normalize: Normalize) -> Metrics:
-        found = evaluate(model, part, normalize=normalize, processes=self.processes)
+    def _measure(self, model: nn.Module, part: Data, method: Method) -> Metrics:
+        found = evaluate(model, part, normalize=method.normalize, processes=self.processes)
         if not abs(found.loss) < float("inf"):
-            raise Diverged(
-                f"the loss is {found.loss} where the net is measured; try a smaller lr than {self.config.lr}"
-            )
+            raise Diverged(f"the loss is {found.loss} where the net is measured; try {method.smaller_rate}")
         return found
 
     def _finish(self, done: Progress, model: nn.Module, normalize: Normalize) -> Result:

@@ -172,7 +172,42 @@ def test_more_steps_than_a_program_can_have_are_a_finding():
 def test_a_leak_needs_a_membrane_that_its_products_fit():
     wide, leaky = profile.load("generic8").replace(membrane_bits=60), build(decay=0.9)
     assert em.check(build(), wide).fits and em.check(leaky, wide.replace(membrane_bits=47)).fits
-    problem = "decay 0.9 needs a membrane of at most 47 bits, the chip's has 60"
+    problem = "decay 0.9 needs a membrane of at most 47 bits with a sign, 46 without; the chip's has 60"
     assert any(problem in text for text, _ in found(leaky, wide))
     with pytest.raises(em.CannotQuantize, match=problem):
         em.quantize(leaky, wide)
+    unsigned = wide.replace(membrane_bits=47, membrane_values="unsigned", threshold_bits=46)
+    without = build(decay=0.9, bias=False)
+    assert any("47 bits with a sign, 46 without; the chip's has 47" in text for text, _ in found(without, unsigned))
+    fitting = unsigned.replace(membrane_bits=46, threshold_bits=45)
+    assert em.check(without, fitting).fits and em.quantize(without, fitting).engine()
+
+
+@pytest.mark.parametrize(
+    ("bits", "change"),
+    [
+        (8, {"threshold_bits": 6}),
+        (8, {"thresholds": "group", "threshold_groups": 4}),
+        (4, {"cores": (profile.CoreKind(1, synapse_bits=5 * (32 * 32 + 32 * 10)),)}),
+    ],
+    ids=["thresholds that are too large", "groups of thresholds", "fewer bits"],
+)
+def test_a_prepared_net_is_checked_as_it_will_be_quantised(bits, change):
+    chip = profile.load("generic8")
+    prepared, chip = em.qat.prepare(build("64-32-32-10", bias=False), chip, bits=bits), chip.replace(**change)
+    told = em.check(prepared, chip)
+    try:
+        placement = em.place(em.quantize(prepared, chip))
+    except em.CannotQuantize as error:
+        assert [(f.problem, f.remedy) for f in told.findings] == [(str(error), "call qat.prepare with this profile")]
+    else:
+        assert told.fits and told.cores_used == placement.cores_used
+
+
+def test_a_kernel_beyond_the_emulators_own_limits_is_a_finding():
+    layers = [nn.TTFSConv2d(1, 2, (1, 1100), steps=8), nn.Integrate(202, 3, steps=8)]
+    model = models.TTFSNet(layers, encoder="spikes", readout="membrane", input_shape=(1, 1, 1200))
+    ((problem, _),) = found(model, "generic8")
+    assert "kernel_w must be from 1 to 1024, got 1100" in problem
+    with pytest.raises(em.CannotQuantize, match="kernel_w must be from 1 to 1024, got 1100"):
+        em.quantize(model)

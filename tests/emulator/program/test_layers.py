@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from firstspike.emulator.export import c_network
 from firstspike.emulator.program import profile
 from firstspike.emulator.program.engine import Engine
-from firstspike.emulator.program.layers import Shortcut
+from firstspike.emulator.program.layers import Register, Shortcut
 from firstspike.emulator.program.program import Program
 
 from .test_engine import layer
@@ -52,3 +54,13 @@ def test_weights_that_are_no_signed_integers_are_refused():
 def test_a_shortcuts_weights_are_narrowed_too():
     made = layer(shortcut=Shortcut(-1, (1, 1, 2), np.array([1, -200])))
     assert made.shortcut.weight.dtype == np.int16 and made.shortcut.weight.tolist() == [1, -200]
+
+
+def test_a_wrapped_sum_without_a_sign_may_overflow_the_membrane():
+    made = layer(
+        weight=np.array([[-1, 0], [0, 0]], np.int8),
+        accumulator=Register.of(16, "unsigned", "wrap"), membrane=Register.of(16), update="clocked",
+    )  # fmt: skip
+    assert made.overflow_free() == {"accumulator": False, "membrane": False}
+    signed = dataclasses.replace(made, accumulator=Register.of(16))
+    assert signed.overflow_free() == {"accumulator": True, "membrane": True}

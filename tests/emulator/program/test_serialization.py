@@ -86,6 +86,9 @@ def test_rewriting_alone_is_harmless():
         (lambda h: h["profile"].pop("fire"), "fire must be given"),
         (lambda h: h.update(profile=None), "profile"),
         (lambda h: h.update(layers=7), "not a valid program: TypeError"),
+        (lambda h: h.update(table=["x"]), "table must be a list of objects with plain values"),
+        (lambda h: h["table"][0].update(rms_error=float("nan")), "table must be a list of objects with plain values"),
+        (lambda h: h["table"][0].update(layer=["a"]), "table must be a list of objects with plain values"),
     ],
 )
 def test_wrong_headers_are_named(change, text):

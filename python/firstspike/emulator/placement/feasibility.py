@@ -16,13 +16,14 @@ from ...nn._blocks import fold_layers
 from ..program import profile as profiles
 from ..program.profile import Profile
 from ..quantization import scales
-from ..quantization.fake_quantize import check_prepared_for, prepared_bits
+from ..quantization.fake_quantize import FakeQuantize, check_prepared_for, prepared_bits
 from ..quantization.from_modules import LayersDoNotFit, core_layers
 from ..quantization.quantizer import quantize
 from .errors import DoesNotFit
 from .placer import place
 
 _CORE_LAYERS = (fs.TTFSLinear, fs.TTFSConv2d, fs.Integrate)
+_PREPARE_AGAIN = "call qat.prepare with this profile"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Finding:
     layer: str
     problem: str
     remedy: str
+
+
+_PREPARE_AGAIN = "call qat.prepare with this profile"
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
     """
     model = as_net(model, name="model")
     target = profiles.load(profile)
-    findings = _steps(model, target) + _prepared(model, target)
+    prepared = _prepared(model, target)
+    findings = _steps(model, target) + prepared
     layers = core_layers(model)
     for one in layers:
         findings += _layer(one.name, one.module, target)
@@ -94,7 +99,7 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
     sign = "signed" if target.weight_sign == "source" else target.weight_sign
     lenient = target.replace(single_spike_steps=None, weight_sign=sign)
     try:
-        placement = place(quantize(_without(model, target), lenient, biases="drop"))
+        placement = place(quantize(_without(model, target, unprepared=bool(prepared)), lenient, biases="drop"))
     except DoesNotFit as error:
         findings.append(
             Finding(
@@ -107,8 +112,7 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
     except LayersDoNotFit:
         raise
     except ValueError as error:
-        remedy = "use fewer steps" if "steps" in str(error) else "see docs/emulator.md"
-        findings.append(Finding("net", str(error), remedy))
+        findings.append(Finding("net", str(error), _remedy_of_error(str(error))))
         return Check(target.name, findings, None, None)
     return Check(target.name, findings, placement.cores_used, placement.available)
 
@@ -125,8 +129,14 @@ def _prepared(model: TTFSNet, profile: Profile) -> list[Finding]:
     try:
         check_prepared_for(model, profile, scales.checked_bits(prepared_bits(model), profile))
     except ValueError as error:
-        return [Finding("net", str(error), "call qat.prepare with this profile")]
+        return [Finding("net", str(error), _PREPARE_AGAIN)]
     return []
+
+
+def _remedy_of_error(text: str) -> str:
+    if "qat.prepare" in text:
+        return _PREPARE_AGAIN
+    return "use fewer steps" if "steps" in text else "see docs/emulator.md"
 
 
 def _layer(name: str, layer: nn.Module, profile: Profile) -> list[Finding]:
@@ -147,17 +157,24 @@ def _layer(name: str, layer: nn.Module, profile: Profile) -> list[Finding]:
     return found
 
 
-def _without(model: TTFSNet, profile: Profile) -> TTFSNet:
-    """A copy of the net without the leaks that the chip cannot hold, and with weights that no rounding makes equal."""
+def _without(model: TTFSNet, profile: Profile, *, unprepared: bool) -> TTFSNet:
+    """A copy of the net without the leaks that the chip cannot hold, and with weights that no rounding makes equal.
+
+    unprepared: leave out what `qat.prepare` fixed as well, since the chip rounds otherwise.
+    """
     made = copy_to_read(model).cpu()
     draw = torch.Generator().manual_seed(0)
-    fold_layers(made)
+    if unprepared or prepared_bits(made) is None:
+        fold_layers(made)
     for layer in (one.module for one in core_layers(made)):
         if isinstance(layer, _CORE_LAYERS):
             if scales.decay_obstacle(float(layer.decay), profile) is not None:
                 layer.decay = 1.0
             with torch.no_grad():
                 layer.weight.copy_(torch.randn(layer.weight.shape, generator=draw))
+                if isinstance(layer.quantizer, FakeQuantize):  # from end to end of its integers
+                    largest = layer.quantizer.scale * 2 ** (layer.quantizer.bits - 2)
+                    layer.weight.mul_(largest.view(-1, *[1] * (layer.weight.dim() - 1)))
                 if layer.bias is not None:
                     layer.bias.zero_()
     return made

@@ -177,7 +177,10 @@ class Layer:
         biases = (self.stop - self.start) * int(np.abs(self.bias).max())
         room = {"accumulator": self.accumulator, "membrane": self.membrane}
         sums = {"accumulator": 0 if self.update == "event" else largest, "membrane": largest + biases}
-        return {name: sums[name] <= min(-r.low, r.high) for name, r in room.items()}
+        free = {name: sums[name] <= min(-r.low, r.high) for name, r in room.items()}
+        if self.update != "event" and self.accumulator.policy == "wrap" and self.accumulator.low == 0:
+            free["membrane"] &= free["accumulator"]  # a small negative sum wraps to a large one
+        return free
 
 
 def _narrow(name: str, values: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:

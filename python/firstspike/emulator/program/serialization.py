@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -201,10 +202,21 @@ def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
         encoder=encoder,
         readout=Readout(**header["readout"]),
         name=str(header["name"]),
-        table=list(header["table"]),
+        table=_table(header["table"]),
     )
     program.engine()  # the core checks geometry and ranges
     return program
+
+
+def _table(rows: Any) -> list[dict[str, Any]]:
+    def plain(value: Any) -> bool:
+        return (
+            value is None or isinstance(value, (bool, str, int)) or (isinstance(value, float) and math.isfinite(value))
+        )
+
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and all(map(plain, row.values())) for row in rows):
+        raise ProgramError("table must be a list of objects with plain values")
+    return rows
 
 
 def _shortcut(values: dict[str, Any], weight: NDArray[Any]) -> Shortcut:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ...models import TTFSNet
 from ..program.profile import Profile
 from . import scales
 
@@ -17,9 +18,10 @@ class FakeQuantize(nn.Module):
     The gradient passes the rounding unchanged, and stops where a weight is clipped. scale: float32 [O] or [1], learned
     in logarithm (gradient of the rounding error as in Esser et al. 2020, LSQ, without its gradient scale).
 
-    The result equals the integer network exactly: with `reached` the integer threshold, the integers q are multiplied
-    by threshold / (reached - 1/2), so that the float network fires where the integer one does, half a unit away from
-    any tie. A readout has no threshold: its q are multiplied by the scale.
+    Without a leak, and on cores that test after the events of a step, the result equals the integer network exactly: with
+    `reached` the integer threshold, the integers q are multiplied by threshold / (reached - 1/2), so that the float network
+    fires where the integer one does, half a unit away from any tie. A readout has no threshold: its q are multiplied by the
+    scale. The integers are those of `quantize`, made in float64 as there.
 
     without_bias: the profile has no biases, a bias is rounded to 0. A residual block's shortcut is rounded like a weight
     (`round_shortcut`), and `finest` keeps the scale so coarse that it is not clipped.
@@ -61,14 +63,17 @@ class FakeQuantize(nn.Module):
         low, high = scales.weight_limits(self.bits)
         shape = (-1, *[1] * (weight.dim() - 1))
         value = self.value()
-        q = _round((weight / (self.scale * self.step).view(shape)).clamp(low, high))
+        scale = self.scale
+        exact = weight.detach().double() / (scale.detach().double() * self.step).view(shape)
+        q = _as_integers((weight / (scale * self.step).view(shape)).clamp(low, high), exact.round().clamp(low, high))
         rounded = q * (value * self.step).view(shape)
         if bias is None:
             return rounded, None
         if self.without_bias:
             return rounded, bias * 0
         area = self.pool**2
-        return rounded, _round(bias * area / self.scale) * value / area
+        integers = (bias.detach().double() * area / scale.detach().double()).round()
+        return rounded, _as_integers(bias * area / scale, integers) * value / area
 
     def round_shortcut(self, shortcut: Tensor) -> Tensor:
         """The scale of a shortcut, [1] or [M], that the cores will use: [M], or [O] or [1] as the weight's scales are."""
@@ -78,17 +83,16 @@ class FakeQuantize(nn.Module):
             scale, value = (x if len(x) == 1 else x[: len(shortcut)] for x in (scale, value))
         area, (one, unit) = self.pool**2, torch.broadcast_tensors(shortcut.detach().double(), scale.detach().double())
         integers = scales.shortcut_integers(one.cpu().numpy(), unit.cpu().numpy(), self.threshold, self.pool, self.step)
-        exact = shortcut * area / scale
-        rounded = exact + (torch.from_numpy(integers).to(exact) - exact).detach()
-        return rounded * value / area
+        return _as_integers(shortcut * area / scale, torch.from_numpy(integers)) * value / area
 
     def extra_repr(self) -> str:
         """The settings, for print."""
         return f"bits={self.bits}, step={self.step}, pool={self.pool}, without_bias={self.without_bias}"
 
 
-def _round(x: Tensor) -> Tensor:
-    return x + (x.round() - x).detach()
+def _as_integers(x: Tensor, integers: Tensor) -> Tensor:
+    """The integers, with the gradient of x."""
+    return x + (integers.to(x) - x).detach()
 
 
 def held_scale(module: nn.Module) -> NDArray[np.float64] | None:
@@ -105,9 +109,12 @@ def prepared_bits(model: nn.Module) -> int | None:
     return max((module.bits for module in model.modules() if isinstance(module, FakeQuantize)), default=None)
 
 
-def check_prepared_for(model: nn.Module, profile: Profile, bits: int) -> None:
-    """ValueError for a profile and bits with which a net of `qat.prepare` would be another one than was trained."""
-    for quantizer in (module for module in model.modules() if isinstance(module, FakeQuantize)):
+def check_prepared_for(model: TTFSNet, profile: Profile, bits: int, granularity: str | None = None) -> None:
+    """ValueError for a profile and settings with which a net of `qat.prepare` would be another one than was trained."""
+    for layer in model.modules():
+        quantizer = getattr(layer, "quantizer", None)
+        if not isinstance(quantizer, FakeQuantize):
+            continue
         if quantizer.bits != bits:
             raise ValueError(f"bits must be {quantizer.bits}, for which qat.prepare made the net, got {bits}")
         if (quantizer.step, quantizer.without_bias) != (profile.weight_step, not profile.bias_bits):
@@ -119,6 +126,13 @@ def check_prepared_for(model: nn.Module, profile: Profile, bits: int) -> None:
             raise ValueError(
                 f"profile {profile.name} has one threshold per layer, qat.prepare made the net for one per channel"
             )
+        if granularity is not None and quantizer.threshold is not None and len(layer.weight) > 1:
+            compared = layer is model.layers[-1] and model.compares_overshoots  # which has one scale in any case
+            made_for = "channel" if len(quantizer.scale) > 1 else "tensor"
+            if granularity != made_for and not compared:
+                raise ValueError(
+                    f"granularity must be {made_for!r}, for which qat.prepare made the net, got {granularity!r}"
+                )
 
 
 def master_copy(module: nn.Module) -> tuple[Tensor, Tensor | None]:

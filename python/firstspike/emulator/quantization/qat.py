@@ -66,11 +66,13 @@ def prepare(
     first = made.layers[0]
     if isinstance(first, fs.DirectLinear | fs.DirectConv2d):
         folded(first, f"0:{type(first).__name__}")  # refuses NaN
-    layers = core_layers(made)
-    for layer in {one.module: one for one in layers}.values():  # one that the net calls twice is rounded once
-        if isinstance(layer.module, fs.TTFSLinear | fs.TTFSConv2d | fs.Integrate):
-            compared = layer.module is made.layers[-1] and made.compares_overshoots
-            _round(layer, target, bits, "tensor" if compared else granularity, observer)
+    calls: dict[nn.Module, list[CoreLayer]] = {}
+    for one in core_layers(made):
+        calls.setdefault(one.module, []).append(one)
+    for module, of_module in calls.items():  # a module that the net calls twice is rounded once
+        if isinstance(module, fs.TTFSLinear | fs.TTFSConv2d | fs.Integrate):
+            compared = module is made.layers[-1] and made.compares_overshoots
+            _round(of_module, target, bits, "tensor" if compared else granularity, observer)
     return made
 
 
@@ -138,14 +140,14 @@ def finetune(
     return model.eval()
 
 
-def _round(one: CoreLayer, profile: Profile, bits: int, granularity: str, observer: str) -> None:
-    """Fold a layer's normalisation and affine, then give it a quantiser."""
-    layer = one.module
+def _round(calls: list[CoreLayer], profile: Profile, bits: int, granularity: str, observer: str) -> None:
+    """Fold a layer's normalisation and affine, then give it a quantiser that suits all calls of it."""
+    layer = calls[0].module
     assert isinstance(layer, fs.Synapse)
     layer.fold()
     pool = int(layer.avg_pool)  # type: ignore[arg-type]
     threshold = threshold_of(layer) if isinstance(layer, fs.FiringLayer) else None
-    weight, bias = folded(layer, one.name)
+    weight, bias = folded(layer, calls[0].name)
     chosen = scales.scale_of_layer(
         weight,
         bias,
@@ -158,8 +160,8 @@ def _round(one: CoreLayer, profile: Profile, bits: int, granularity: str, observ
     )
     scale = torch.from_numpy(chosen).float()
     finest = 1e-12 if threshold is None else scales.finest_scale(threshold, pool, profile) * (1 + 1e-6)
-    if one.block is not None:
-        beside = shortcut_scale(one.block, len(one.block.scale))
+    for block in (one.block for one in calls if one.block is not None):
+        beside = shortcut_scale(block, len(block.scale))
         finest = max(finest, float(scales.least_scale(beside, pool, bits, profile.weight_step, margin=1e-6).max()))
     quantizer = FakeQuantize(
         scale.clamp(min=finest), bits, profile.weight_step, threshold, pool, finest, not profile.bias_bits

@@ -59,8 +59,9 @@ def quantize(
     real ones would (docs/emulator.md, `scales.theta_integer`).
 
     profile: a name, a TOML file or a `Profile`. bits: weight bits, 2 to the profile's; by default those of `qat.prepare`,
-    or else the profile's. granularity: one scale per "channel" or per "tensor"; by default "channel" where the profile
-    has a threshold per neuron. The readout always has one scale. observer: "max" or "mse" (`scales.choose_scale`).
+    or else the profile's. granularity: one scale per "channel" or per "tensor"; by default that of `qat.prepare`, or else
+    "channel" where the profile has a threshold per neuron. The readout always has one scale.
+    observer: "max" or "mse" (`scales.choose_scale`).
     calibration: inputs of the net, float32 [B, ...], or SpikeTimes for a net without an encoder; the readout's scale is
     made coarser until its membrane keeps a quarter of its register free on them. biases: "refuse", or "drop" (recorded
     in the table) where the profile has none. normalize: makes the net's input of uint8 images, kept in the encoder.
@@ -87,8 +88,8 @@ def quantize(
     target = profiles.load(profile)
     _checks.one_of("biases", biases, ("refuse", "drop"))
     bits = scales.checked_bits(prepared_bits(model) if bits is None else bits, target)
+    check_prepared_for(model, target, bits, granularity)
     granularity = scales.checked_granularity(granularity, target)
-    check_prepared_for(model, target, bits)
     _checks.one_of("observer", observer, scales.OBSERVERS)
     maker = _Maker(target, bits, granularity, observer, biases == "drop", model.steps)
     program = maker.program(model, normalize, name)
@@ -97,6 +98,10 @@ def quantize(
         if room > 1:
             maker.coarser_readout = room
             program = maker.program(model, normalize, name)
+    try:
+        program.engine()  # which knows the limits of the emulator's own arithmetic
+    except ValueError as error:
+        raise CannotQuantize(str(error)) from error
     return program
 
 

@@ -197,7 +197,7 @@ def kept(decay: float, bits: int) -> int:
 
 def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
     """Why the cores of a profile cannot decay a membrane so, and what to do about it; None where they can."""
-    bits, width = profile.decay_bits, profile.membrane_bits
+    bits, register = profile.decay_bits, profile.membrane
     if decay > 1:
         return f"decay {decay:g} makes the membrane grow, the cores' cannot", "set decay = 1.0"
     if decay == 1:
@@ -206,8 +206,9 @@ def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
         return f"decay {decay:g} needs a leak, the chip has none", "set decay = 1.0"
     if not 0 < kept(decay, bits) < 1 << bits:
         return f"decay {decay:g} is not representable in {bits} bits", "change decay"
-    if width > LARGEST_LEAKING_BITS:
-        why = f"decay {decay:g} needs a membrane of at most {LARGEST_LEAKING_BITS} bits, the chip's has {width}"
+    if max(-register.low, register.high) > 1 << (LARGEST_LEAKING_BITS - 1):
+        bound = f"{LARGEST_LEAKING_BITS} bits with a sign, {LARGEST_LEAKING_BITS - 1} without"
+        why = f"decay {decay:g} needs a membrane of at most {bound}; the chip's has {profile.membrane_bits}"
         return why, "set decay = 1.0, or membrane_bits in a profile of your own"
     return None
 

@@ -183,7 +183,7 @@ class Report:
         return write_text(_checks.path("path", path), self.to_json() + "\n")
 
     def write_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write one self-contained HTML page in the style of the paper report (needs matplotlib)."""
+        """Write one self-contained HTML page in the style of the paper report (needs the extra `report`)."""
         from . import html
 
         path = _checks.path("path", path)
