@@ -14,7 +14,16 @@ from .probe import NEAR
 
 def write(folder: Path) -> Path:
     """Write `README.md` and the figures of the records in `folder`; nothing is measured. Returns the page's path."""
+    page, figures = made(folder)
+    for stem, drawn in figures.items():
+        write_svg(drawn, folder / f"{stem}.svg")
+    return write_text(folder / "README.md", page)
+
+
+def made(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The page of the records in `folder`, and its figures by their names; nothing is written."""
     parts = ["# Measurements\n", "Made by `nox -s bench` from the records beside this file.\n"]
+    drawn: dict[str, Any] = {}
     for name in sections.NAMES:
         rows = records.load(folder / f"{name}.json")
         if not rows:
@@ -25,10 +34,10 @@ def write(folder: Path) -> Path:
             if len(frame):
                 parts += [f"{caption}:\n", markdown(frame)]
         if hasattr(module, "figures"):
-            for stem, drawn in module.figures(rows).items():
-                write_svg(drawn, folder / f"{stem}.svg")
-                parts.append(f"![{stem}]({stem}.svg)\n")
-    return write_text(folder / "README.md", "\n".join(parts))
+            of_section = module.figures(rows)
+            drawn |= of_section
+            parts += [f"![{stem}]({stem}.svg)\n" for stem in of_section]
+    return "\n".join(parts), drawn
 
 
 def origins(rows: list[dict[str, Any]]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 
@@ -18,7 +19,12 @@ from . import sections
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, then write the pages; the number of sections that failed."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.threads < 1:
+        parser.error(f"argument --threads: must be at least 1, got {options.threads}")
+    if options.oracle and shutil.which(options.oracle) is None:
+        parser.error(f"argument --oracle: must be an interpreter, got {options.oracle!r}")
     if options.inside:
         return _measure(options)
     chosen = options.section or [n for n in sections.NAMES if options.full or n not in sections.LONG]

@@ -16,11 +16,6 @@ class Summary:
     high: float
     count: int
 
-    @property
-    def spread(self) -> float:
-        """Interquartile range, as a share of the median."""
-        return (self.high - self.low) / self.median
-
 
 def summarize(samples: Sequence[float]) -> Summary:
     """Median and quartiles (inclusive method) of at least one sample; ValueError for none."""

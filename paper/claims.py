@@ -148,16 +148,27 @@ def _spread(profile: Profile, store: Store) -> Iterator[Finding]:
 def _gradient(profile: Profile, store: Store) -> Iterator[Finding]:
     """Root mean square gradient of the first layer at initialisation, compared by its logarithm."""
 
+    def gradient(record: dict[str, Any]) -> float:
+        return float(record["results"]["diagnosis"]["init"][0]["gradient"])
+
     def logarithm(record: dict[str, Any]) -> float | None:
-        value = record["results"]["diagnosis"]["init"][0]["gradient"]
+        value = gradient(record)
         return math.log10(value) if value > 0 else None
 
+    where = "first layer, rms at initialisation"
     for setup, rows in _initialisations(profile).items():
-        found = _compare(rows["ETTFS-init", _WITH], rows["Kaiming (He)", _WITHOUT], store, logarithm)
+        ettfs_init, kaiming = rows["ETTFS-init", _WITH], rows["Kaiming (He)", _WITHOUT]
+        without = [seed for seed, value in by_seed(kaiming, store, gradient).items() if value == 0]
+        dead = f"; none at all with Kaiming in {len(without)} more seeds" if without else ""
+        found = _compare(ettfs_init, kaiming, store, logarithm)
         if found is not None:
             difference, ettfs, he = found
-            text = f"first layer, rms at initialisation: {scientific(10**he)} and {scientific(10**ettfs)}"
-            yield Finding(setup, text, difference.above())
+            yield Finding(setup, f"{where}: {scientific(10**he)} and {scientific(10**ettfs)}{dead}", difference.above())
+        elif without:
+            theirs = by_seed(ettfs_init, store, gradient)
+            alive = sum(theirs.get(seed, 0.0) > 0 for seed in without)
+            text = f"{where}: none with Kaiming in {len(without)} seeds; some with ETTFS-init in {alive} of them"
+            yield Finding(setup, text, YES if alive == len(without) > 1 else NOT_RESOLVED)
 
 
 def _by_setup(profile: Profile, experiment: str, name: Callable[[Condition], Any]) -> dict[str, dict[Any, Condition]]:

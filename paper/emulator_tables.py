@@ -34,7 +34,6 @@ from numpy.typing import NDArray
 from firstspike import _provenance, data, train
 from firstspike import emulator as em
 from firstspike._checks import one_of
-from firstspike.data.cache import user_root
 from firstspike.emulator.program.inputs import input_times
 from firstspike.emulator.quantization import qat
 from firstspike.emulator.reporting.runner import float_predictions
@@ -43,6 +42,7 @@ from paper.checkout import here, made_here
 from paper.emulator_page import write
 from paper.grid import PROFILES
 from paper.job import fit
+from paper.options import check_data, check_results
 from paper.session import NOT_RUN
 
 HERE = Path(__file__).resolve().parent
@@ -56,7 +56,6 @@ app = typer.Typer(add_completion=False)
 def jobs(profile: str) -> Iterator[Job]:
     """All runs of a profile, as plain values."""
     whole = tomllib.loads((HERE / "emulator.toml").read_text(encoding="utf-8"))
-    one_of("profile", profile, PROFILES)
     part = whole[profile]
     for net, settings in part["nets"].items():
         for seed in part["seeds"]:
@@ -158,8 +157,10 @@ def main(
 ) -> None:
     """Run what has no record yet, then write tables and page."""
     try:
+        one_of("--profile", profile, PROFILES)
         todo = {key(job): job for job in jobs(profile)}
-        user_root(data_root)
+        check_data(data_root)
+        check_results(results)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if only or setup or row or seed:

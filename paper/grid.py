@@ -98,7 +98,7 @@ def load(name: str, folder: Path = HERE) -> Profile:
             nobody = sorted(set(setup.rows) - {condition.label for condition in conditions if condition.setup == key})
             if nobody:
                 raise ValueError(f"[setup.{key}.rows]: no experiment with this setup has a row {nobody[0]!r}")
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, OSError, ValueError, TypeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: {reason}") from error
     return Profile(name, head["description"], seeds, setups, tuple(conditions), experiments, source)

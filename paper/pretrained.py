@@ -22,9 +22,9 @@ import typer
 from firstspike import _provenance, _safetensors, data, models, train
 from firstspike._checks import one_of
 from firstspike._files import read_json, sha256, write_atomic, write_json
-from firstspike.data.cache import user_root
 from firstspike.models.shipped import FOLDER
 from paper import grid
+from paper.options import check_data, check_results
 from paper.runs import Run
 from paper.session import NOT_RUN
 from tools import ROOT, documents
@@ -53,6 +53,7 @@ def main(
     try:
         if results is None:
             raise ValueError("--results must be given")
+        one_of("--profile", profile, grid.PROFILES)
         if to is None:
             if profile != "paper":
                 raise ValueError(
@@ -61,7 +62,8 @@ def main(
             to = FOLDER
         for name in only or ():
             one_of("--only", name, NETS)
-        user_root(data_root)
+        check_data(data_root)
+        check_results(results)
         runs = {name: table1_run(grid.load(profile), name) for name in only or NETS}
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

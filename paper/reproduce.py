@@ -17,7 +17,6 @@ from rich.console import Console
 
 from firstspike._checks import one_of
 from firstspike._provenance import cores
-from firstspike.data.cache import user_root
 from paper import grid, session
 from paper.cost import cost
 from paper.execute.dask import Dask
@@ -25,6 +24,7 @@ from paper.execute.local import Local
 from paper.execute.outcome import Executor
 from paper.figures import FIGURES
 from paper.job import train
+from paper.options import check_data, check_picture, check_results
 from paper.progress import Progress, several
 from paper.records import Store
 from paper.session import NOT_RUN
@@ -75,7 +75,8 @@ def main(
         conditions = session.choose(loaded, wanted)
         run_on = _executor(executor, address, workers)
         pictures = _pictures(png or [])
-        user_root(data)
+        check_data(data)
+        check_results(results)
     except (ValueError, ImportError) as error:
         raise typer.BadParameter(str(error)) from None
     store = Store((results or Path(__file__).resolve().parent / "results") / profile, kept=keep or report_only)
@@ -145,7 +146,10 @@ def _pictures(texts: list[str]) -> dict[str, Path]:
     twice = [name for name, count in Counter(name for name, _, _ in pairs).items() if count > 1]
     if twice:
         raise ValueError(f"--png must name each figure once, got {twice[0]!r} again")
-    return {name: Path(path) for name, _, path in pairs}
+    pictures = {name: Path(path) for name, _, path in pairs}
+    for file in pictures.values():
+        check_picture(file)
+    return pictures
 
 
 if __name__ == "__main__":

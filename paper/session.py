@@ -26,13 +26,12 @@ NOT_RUN = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """What a session has to do: runs without a record that can be run now, and those that cannot or shall not.
+    """What a session has to do.
 
-    absent: runs whose data are not there. unasked: runs of large setups that were not asked for.
+    pending: runs without a record that can be run now. unasked: runs of large setups that were not asked for.
     """
 
     pending: tuple[Run, ...]
-    absent: tuple[Run, ...]
     unasked: tuple[Run, ...]
 
 
@@ -86,7 +85,7 @@ def plan(
     big = {run for condition in conditions if condition.large for run in condition.needed}
     unasked = tuple(run for run in needed if run in big and not large)
     reasons: dict[tuple[str, bool], MissingReason | None] = {}  # by data set, and whether it may be fetched
-    pending, absent = [], []
+    pending = []
     for run in needed:
         asked = run not in unasked
         place = (run.source, asked)
@@ -95,8 +94,6 @@ def plan(
         reason = reasons[place]
         if reason is not None:
             store.note_missing(run, reason)
-            if asked:
-                absent.append(run)
         elif asked:
             store.note_missing(run, MissingReason("not run yet", NO_REASON.how))
             pending.append(run)
@@ -109,7 +106,7 @@ def plan(
         for run in condition.runs:
             store.note_missing(run, WAITS)
     note_blocked(waiting, store, pending)
-    return Plan(tuple(_ordered(pending, conditions)), tuple(absent), unasked)
+    return Plan(tuple(_ordered(pending, conditions)), unasked)
 
 
 def note_blocked(conditions: Iterable[Condition], store: Store, pending: Sequence[Run] = ()) -> None:

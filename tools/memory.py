@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+_STATUS = Path("/proc/self/status")
+
+
+def is_known() -> bool:
+    """Whether this system tells."""
+    return _STATUS.exists()
+
 
 def resident() -> int:
     """Bytes of this process in memory now."""
@@ -21,7 +28,7 @@ def reset_peak() -> None:
 
 
 def _status(key: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in _STATUS.read_text().splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1]) * 1024
     raise OSError(f"/proc/self/status must have {key}")

@@ -20,11 +20,9 @@ def obstacle() -> str | None:
 
     if not torch.cuda.is_available():
         return "torch sees no CUDA device"
-    if importlib.util.find_spec("firstspike._cuda") is not None:
-        return None
     missing = [tool for tool in ("cmake", "nvcc") if shutil.which(tool) is None]
     if missing or importlib.util.find_spec("pybind11") is None:
-        return f"the CUDA module is not built, and {', '.join([*missing, 'or pybind11'])} is missing to build it"
+        return f"{', '.join([*missing, 'or pybind11'])} is missing to build the CUDA module"
     return None
 
 

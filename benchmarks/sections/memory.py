@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from tools import ROOT
+from tools import ROOT, memory
 
 from .. import inputs, kept_memory
 from ..nets import Setting, build, training_step
@@ -47,6 +47,9 @@ def measure(session: Session) -> None:
             record.add(
                 cell, kind="kept", work=workload.name, steps=steps, neurons=neurons(workload), **_kept(workload, steps)
             )
+    if not memory.is_known():
+        session.log("memory: the peak of a process is left out, as there is no /proc/self/status")
+        return
     chosen = {side: s for side, s in sides(CNN, STEPS, quick=not session.full).items() if side != FIRES_ONCE}
     for side in chosen if session.full else ("firstspike", "spikingjelly"):
         cell = f"peak-{CNN.name}-T{STEPS}-{side}"

@@ -79,7 +79,8 @@ def fires_once(workload: Workload, steps: int) -> Setting:
     """SpikingJelly with neurons that fire once (`nets.spikingjelly_net.FireOnce`), in the memory format of its best."""
     best = fastest_setting(workload, steps, "spikingjelly", compiled=False)
     options = {name: value for name, value in best.options.items() if name == "channels_last"}
-    return Setting("spikingjelly", f"fires once, {best.name}", options={**options, "fires_once": True})
+    name = "fires once, channels last" if options.get("channels_last") else "fires once"
+    return Setting("spikingjelly", name, options={**options, "fires_once": True})
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:

@@ -19,8 +19,9 @@ class Local:
 
     Each worker stands for one core: tasks run side by side while their threads are at most `workers`, and one that has more
     runs alone.
-    Where a worker dies (killed, out of memory), the tasks that were running are repeated; a task fails when its worker
-    dies the third time. What a task had saved in its workplace is still there for the next attempt.
+    Where a worker dies (killed, out of memory), each task that was running is repeated alone, so that one that kills its worker
+    takes no other with it; it fails when its worker dies the third time while nothing runs beside it. What a task had saved in
+    its workplace is still there for the next attempt.
     """
 
     def __init__(self, workers: int) -> None:
@@ -35,18 +36,23 @@ class Local:
             yield from map(job, tasks)
             return
         waiting = list(tasks)
-        attempts = dict.fromkeys((task.run.key for task in tasks), 0)
         while waiting:
             lost: list[Task] = []
             yield from self._with_one_pool(job, waiting, lost)
             for task in lost:
-                attempts[task.run.key] += 1
-            gone = [task for task in lost if attempts[task.run.key] >= ATTEMPTS]
-            for task in gone:
-                yield Outcome(
-                    task.run, reason="failed: its worker died", how=f"it was tried {ATTEMPTS} times; is memory short?"
-                )
-            waiting = [task for task in waiting if task not in gone]
+                yield from self._alone(job, task, tried=1 if len(lost) == 1 else 0)
+                waiting.remove(task)
+
+    def _alone(self, job: Job, task: Task, tried: int) -> Iterator[Outcome]:
+        """Run one task until it is done or its worker has died too often, `tried` times before."""
+        left = [task]
+        while left and tried < ATTEMPTS:
+            yield from self._with_one_pool(job, left, [])
+            tried += 1
+        if left:
+            yield Outcome(
+                task.run, reason="failed: its worker died", how=f"it was tried {ATTEMPTS} times; is memory short?"
+            )
 
     def _with_one_pool(self, job: Job, waiting: list[Task], lost: list[Task]) -> Iterator[Outcome]:
         """Run what is `waiting` until it is done or the pool breaks; what was under way then goes into `lost`."""
@@ -67,6 +73,9 @@ class Local:
                         waiting.remove(under_way.pop(future))
                         yield outcome
             except BrokenProcessPool:
+                for future in [future for future in under_way if future.done() and future.exception() is None]:
+                    waiting.remove(under_way.pop(future))
+                    yield future.result()
                 lost += under_way.values()
             except BaseException:
                 for process in list((pool._processes or {}).values()):

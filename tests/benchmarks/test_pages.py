@@ -163,3 +163,11 @@ def test_the_documents_of_this_repository_agree_with_their_records():
         places += len(documents.marks(text, embed_tables.NAME))
         assert embed_tables.fill(text, folder) == text, f"run python -m benchmarks.embed_tables {path}"
     assert places > 10
+
+
+@pytest.mark.usefixtures("committed_records")
+@pytest.mark.parametrize("name", ["full", "avx2"])
+def test_the_pages_beside_the_records_are_made_of_them(name):
+    folder = records.RESULTS / name
+    made, _ = page.made(folder)
+    assert (folder / "README.md").read_text(encoding="utf-8") == made, f"run nox -s bench -- --tables --name {name}"

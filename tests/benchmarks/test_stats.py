@@ -5,7 +5,6 @@ from benchmarks.stats import speedup, summarize
 def test_median_and_quartiles_of_known_numbers():
     found = summarize([4.0, 1.0, 3.0, 2.0, 5.0])
     assert (found.low, found.median, found.high, found.count) == (2.0, 3.0, 4.0, 5)
-    assert found.spread == pytest.approx(2 / 3)
 
 
 def test_one_sample_is_its_own_median():

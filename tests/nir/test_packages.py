@@ -33,13 +33,6 @@ def seeded(module, seed=0):
     return module.eval()
 
 
-def stepped(run, inputs, state=None):
-    """Run a net that keeps its state between steps, or hands it back, over dense inputs [T, ...]."""
-    for x in inputs:
-        out = run(x, state) if state is not None else run(x)
-        state = out[1] if isinstance(out, tuple) and state is not None else state
-
-
 def reached(module):
     """Spike times, uint8, of our chain of layers, one per firing layer, for `x`."""
 

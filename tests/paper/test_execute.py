@@ -47,11 +47,12 @@ def test_a_killed_worker_costs_one_attempt(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_task_that_kills_every_worker_fails_and_the_others_do_not(tmp_path):
-    outcomes = {outcome.run.seed: outcome for outcome in Local(1)(deadly_job, tasks(tmp_path, 3))}
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_task_that_kills_every_worker_fails_and_the_others_do_not(tmp_path, workers):
+    outcomes = {outcome.run.seed: outcome for outcome in Local(workers)(deadly_job, tasks(tmp_path, 3))}
     assert outcomes[1].record is None and outcomes[1].reason == "failed: its worker died"
     assert outcomes[0].record is not None and outcomes[2].record is not None
-    assert visits(tmp_path)["s1"] == 3
+    assert 3 <= visits(tmp_path)["s1"] <= 3 + (workers > 1)  # one that died beside others does not count
 
 
 def timed_job(task):

@@ -147,7 +147,7 @@ def test_data_of_asked_runs_are_fetched_also_where_a_large_setup_has_the_same(tm
     monkeypatch.setattr(session.data, "load", load)
     store = Store(tmp_path / "results")
     plan = session.plan(profile(tmp_path, text).of("table1"), store, None, False, print)
-    assert fetched == [False, True, True] and len(plan.unasked) == len(plan.pending) == 6 and not plan.absent
+    assert fetched == [False, True, True] and len(plan.unasked) == len(plan.pending) == 6
     assert all(store.missing_reason(run).reason == "not run yet" for run in plan.pending)
 
 
@@ -199,7 +199,13 @@ def test_trials_come_first_and_failures_are_not_tried_twice(tiny, tmp_path, monk
         (["--png", "=x.png"], "--png must be NAME=FILE, got '=x.png'"),
         (["--png", "acuracy=x.png"], "--png must be one of accuracy, currents"),
         (["--png", "steps=x.png", "--png", "steps=y.png"], "--png must name each figure once, got 'steps' again"),
-        (["--data", "no/such/folder"], "root must name an existing folder, got 'no/such/folder'"),
+        (["--data", "no/such/folder"], "--data must name an existing folder, got 'no/such/folder'"),
+        (["--results", __file__], "--results must name a folder"),
+        (["--png", "steps=/proc"], "--png must name a file in a folder that can be written to, got '/proc'"),
+        (
+            ["--png", "steps=no/such/x.png"],
+            "--png must name a file in a folder that can be written to, got 'no/such/x.png'",
+        ),
     ],
 )
 def test_wrong_arguments_name_what_is_wrong(tiny, arguments, message):

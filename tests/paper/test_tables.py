@@ -11,8 +11,9 @@ from paper.records import MissingReason, Store
 from paper.tables import TABLES, tables
 from paper.tables.speed import first_to_reach
 
-from firstspike.report import csv, markdown
-from paper import published
+from firstspike.report import csv, latex, markdown
+from paper import grid, published
+from tools import ROOT
 
 from .samples import PROFILE, fill, profile, record
 
@@ -226,3 +227,34 @@ def test_published_figures_have_known_tags_and_unchecked_ones_stay_out():
     assert figure is not None and (figure.value, str(figure)) == (99.48, "99.48 [s]")
     assert published.of("digits") is None
     assert published.Figure("93.1-93.3", "s").value == 93.3
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_net_without_any_gradient_is_told(made, alive):
+    """Of Kaiming's initialisation, in both seeds or in one."""
+    profile, store = made
+    for condition in profile.of("figure1"):
+        for run in condition.runs:
+            found = record(run.seed)
+            if condition.label == "Kaiming (He)" and (alive is False or run.seed == 0):
+                found["results"]["diagnosis"]["init"][0]["gradient"] = 0.0
+            store.add(run, found)
+    table = claims(profile, store).raw
+    (row,) = table.index[table["here"].str.startswith("first layer, rms at initialisation")]
+    text, answer = table.loc[row, "here"], table.loc[row, "answer"]
+    if alive:
+        assert text.endswith("; none at all with Kaiming in 1 more seeds") and answer == "not resolved"
+    else:
+        assert text.endswith("none with Kaiming in 2 seeds; some with ETTFS-init in 2 of them") and answer == "yes"
+
+
+@pytest.mark.usefixtures("committed_records")
+@pytest.mark.parametrize("name", ["quick", "paper"])
+def test_the_committed_tables_are_made_of_the_committed_records(name):
+    store = Store(ROOT / "paper" / "results" / name, kept=True)
+    for table in tables(grid.choose_learning_rates(grid.load(name), store), store):
+        stem = store.folder / "tables" / table.name
+        told = f"run python paper/reproduce.py --profile {name} --report-only"
+        assert stem.with_suffix(".md").read_text() == markdown(table.shown), told
+        assert stem.with_suffix(".csv").read_text() == csv(table.raw), told
+        assert stem.with_suffix(".tex").read_text() == latex(table.shown, table.caption, f"tab:{table.name}"), told

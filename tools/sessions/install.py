@@ -12,19 +12,19 @@ import nox
 from tools import ROOT
 
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+#: All that a wheel is built of.
+_SOURCES = ("CMakeLists.txt", "pyproject.toml", "cmake/**/*", "cpp/**/*", "python/**/*", "tests/cpp/*.h")
 
 
 def built(session: nox.Session, *defines: str) -> str:
     """The package as a wheel, built once for each state of the sources and each set of CMake definitions."""
-    digest = hashlib.sha256(" ".join(defines).encode())
-    for file in sorted(
-        [ROOT / "CMakeLists.txt", ROOT / "pyproject.toml", *ROOT.glob("cpp/**/*"), *ROOT.glob("python/**/*")]
-    ):
+    strict = ("FIRSTSPIKE_WERROR=ON",) if os.environ.get("CI") else ()  # another compiler warns of other things
+    digest = hashlib.sha256(" ".join((*strict, *defines)).encode())
+    for file in sorted(file for pattern in _SOURCES for file in ROOT.glob(pattern)):
         if file.is_file() and file.suffix not in {".so", ".pyc"}:
             digest.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
     version = session.python or sys.implementation.cache_tag
     folder = ROOT / "build" / "wheels" / f"{digest.hexdigest()[:16]}-{version}"
-    strict = ("FIRSTSPIKE_WERROR=ON",) if os.environ.get("CI") else ()  # another compiler warns of other things
     settings = [f"-Ccmake.define.{define}" for define in (*strict, *defines)]
     command = ["pip", "wheel", "--no-deps", "--quiet", "--wheel-dir", str(folder), *settings, "."]
     for run in (session.run_install, session.run):  # nox -R leaves out the first, nox --install-only the second

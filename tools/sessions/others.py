@@ -11,9 +11,9 @@ from .install import PYPROJECT, install
 
 @nox.session
 def exchange(session: nox.Session) -> None:
-    """Exchange nets with SpikingJelly and snnTorch through NIR, and compare all spikes."""
+    """Exchange nets with SpikingJelly and snnTorch through NIR, and compare all spikes; and the nets of the benchmarks."""
     install(session, extras="all", groups=("test", "exchange"))
-    session.run("pytest", "tests/nir", *session.posargs)
+    session.run("pytest", "tests/nir", "tests/benchmarks/test_nets.py", *session.posargs)
 
 
 @nox.session
@@ -36,5 +36,7 @@ def oracle(session: nox.Session) -> None:
 @nox.session
 def oracle_compare(session: nox.Session) -> None:
     """The second half of `oracle`: our core on the networks that it wrote."""
+    if not session.posargs:
+        session.error("name the file that `nox -s oracle` wrote, or run that session, which goes on with this one")
     install(session, extras="all", groups=("test",))
     session.run("pytest", "-s", "tests/oracle", env={"FIRSTSPIKE_ORACLE": session.posargs[0]})

@@ -45,7 +45,10 @@ def wheel(session: nox.Session) -> None:
 @nox.parametrize("torch", list(TORCH), ids=[f"torch='{which}'" for which in TORCH])
 def wheel_test(session: nox.Session, torch: str) -> None:
     """Test the wheel that `wheel` left in dist/ beside the oldest or the newest torch, with no compiler on the PATH."""
-    newest = max((ROOT / "dist").glob("firstspike-*.whl"), key=lambda file: file.stat().st_mtime)
+    wheels = list((ROOT / "dist").glob("firstspike-*.whl"))
+    if not wheels:
+        session.error("there is no wheel in dist/: run `nox -s wheel` first")
+    newest = max(wheels, key=lambda file: file.stat().st_mtime)
     test = [r for r in nox.project.dependency_groups(PYPROJECT, "test") if "setuptools" not in r]
     session.install(f"{newest}[digits]", TORCH[torch], "setuptools", *test)
     session.run("pip", "install", "--quiet", "--force-reinstall", "--no-deps", str(newest))

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ... import nn as fs
 from ...models import TTFSNet
 from ..program.profile import Profile
 from . import scales
@@ -126,7 +127,7 @@ def check_prepared_for(model: TTFSNet, profile: Profile, bits: int, granularity:
             raise ValueError(
                 f"profile {profile.name} has one threshold per layer, qat.prepare made the net for one per channel"
             )
-        if granularity is not None and quantizer.threshold is not None and len(layer.weight) > 1:
+        if granularity is not None and isinstance(layer, fs.FiringLayer) and len(layer.weight) > 1:
             compared = layer is model.layers[-1] and model.compares_overshoots  # which has one scale in any case
             made_for = "channel" if len(quantizer.scale) > 1 else "tensor"
             if granularity != made_for and not compared:

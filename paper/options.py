@@ -1,0 +1,33 @@
+"""Options that the commands of the reproduction share, checked before anything is run."""
+
+import os
+from pathlib import Path
+
+from firstspike.data.cache import user_root
+
+
+def check_data(folder: str | None) -> None:
+    """Raise ValueError unless the folder of `--data`, or of the environment, is there."""
+    try:
+        user_root(folder)
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(f"--data{text.removeprefix('root')}" if text.startswith("root must") else text) from None
+
+
+def check_results(folder: Path | None) -> None:
+    """Raise ValueError unless `--results` can be made and written to."""
+    if folder is None:
+        return
+    at = folder.absolute()
+    while not at.exists():
+        at = at.parent
+    if not at.is_dir() or not os.access(at, os.W_OK):
+        raise ValueError(f"--results must name a folder that can be written to, got {str(folder)!r}")
+
+
+def check_picture(file: Path) -> None:
+    """Raise ValueError unless the file of `--png` can be written."""
+    folder = file.absolute().parent
+    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"--png must name a file in a folder that can be written to, got {str(file)!r}")
