@@ -18,8 +18,8 @@ OutputGradient gradient_from(const Layer& l, const SupportArrays& support, const
             input<float>(gradient, "gradient", entries)};
 }
 
-// A gradient that is asked for at an anchor: [entries of `support`], the layer that made the spikes, or without it [steps, sites,
-// channels].
+// A requested gradient at an anchor: at the entries of `support`, the support of the layer that made the spikes, or, without one,
+// at every step [steps, sites, channels].
 struct AnchorOutput {
     std::optional<SupportView> producer;
     float* data = nullptr;
@@ -43,7 +43,8 @@ Shortcut shortcut_from(const Layer& l, const ShortcutArrays& arrays) {
     checked("each size of a shortcut", s.channels, 1, l.outputs);
     const auto stride = [](int64_t have, int64_t want) {
         const int64_t every = std::max<int64_t>(1, (have + want - 1) / want);
-        if ((have + every - 1) / every != want) fail("every n-th row and column of shortcut must be as many as the output's");
+        if ((have + every - 1) / every != want)
+            fail("shortcut must have a map of which every n-th row and column gives the output's");
         return every;
     };
     s.stride_y = stride(s.height, l.out_height());
@@ -81,8 +82,8 @@ void integrate(const Geometry& geometry, const NeuronArguments& n, const Array& 
     integrate_layer(s, neuron, out);
 }
 
-// Those that are asked for: anchor_out, see `AnchorOutput`, with `input_support` of the layer that made the input; weight_out of
-// the weight's shape; bias_out [outputs].
+// The gradients whose arrays are given: anchor_out, see `AnchorOutput`, where `input_support` is of the layer that made the
+// input; weight_out of the weight's shape; bias_out [outputs].
 void gradients(const Geometry& geometry, const NeuronArguments& n, const Array& times, const Array& weight,
                const SupportArrays& support, const std::optional<Array>& slope, const Array& gradient,
                const std::optional<SupportArrays>& input_support, int threads, const std::optional<Array>& anchor_out,
@@ -111,8 +112,8 @@ void gradients(const Geometry& geometry, const NeuronArguments& n, const Array& 
     if (weight_out || bias_out) weight_gradient(s, neuron, g, shape, at_weight, at_bias);
 }
 
-// Those that are asked for: spikes_out, see `AnchorOutput`, with `input_support` of the layer that made the shortcut's spikes;
-// scale_out [channels].
+// The gradients whose arrays are given: spikes_out, see `AnchorOutput`, where `input_support` is of the layer that made the
+// shortcut's spikes; scale_out [channels].
 void shortcut_gradients(const Geometry& geometry, const NeuronArguments& n, const ShortcutArrays& shortcut,
                         const SupportArrays& support, const std::optional<Array>& slope, const Array& gradient,
                         const std::optional<SupportArrays>& input_support, int threads, const std::optional<Array>& spikes_out,

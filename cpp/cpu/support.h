@@ -27,7 +27,7 @@ struct SupportCursor {
     uint8_t* lane = nullptr;
     int64_t count = 0;
 
-    // What is added now is at this step; may write as many of them as a tile has neurons.
+    // The entries that are appended from now on are at step `now`; writes kTile bytes of steps, however many are appended.
     FIRSTSPIKE_INLINE void start_step(int now) const { std::memset(step + count, now, kTile); }
     // Adds the lanes of `mask`; may write a whole vector of slopes and lanes.
     FIRSTSPIKE_INLINE void append(uint32_t mask, Vec slopes, int first_lane) {
@@ -90,7 +90,8 @@ class SupportRecord {
     SupportRecord(bool wanted, int64_t tasks, int64_t groups, int64_t neurons);
 
     SupportWriter& of_task(int64_t task) { return writers_[static_cast<size_t>(task)]; }
-    // Nothing more comes from this task, and all tasks before it have ended in this way. May be left out, for the others as well.
+    // Says that this task records nothing more, after all tasks before it have said so. Where the calls stop, `join` moves the
+    // rest.
     void end_task(int64_t task);
 
     // All groups' entries in the groups' order, whichever task found them.

@@ -15,7 +15,7 @@ namespace {
 constexpr int kWarps = 8;
 constexpr int kResident = 2;  // blocks a processor is to hold: the compiler may use 128 registers, which 3 recorded terms exceed
 constexpr int kLargestPool = 15;  // the units of a cell are counted in a byte, and bfloat16 holds integers up to 256
-// A warp's currents in shared memory, [step][site][output]: there they change from the elements of D to a lane an output. With
+// A warp's currents in shared memory, [step][site][output]: there they change from the elements of D to one lane per output. With
 // this many floats from one site to the next, the stores of an element meet 32 banks, as do the loads.
 constexpr int kPitch = kTile + 4;
 constexpr int kExchanged = kStepsAtOnce * kSites * kPitch;
@@ -33,8 +33,8 @@ struct TensorParams : ProductInput {
     int64_t staged_bytes;
 };
 
-// Calls at_step(v, t) with the membranes of the sites from first_site on, a lane an output, after each step's current, until it
-// returns false. `exchanged` is the warp's own kExchanged floats of shared memory.
+// Calls at_step(v, t) with the membranes of the sites from first_site on, one lane per output, after each step's current, until
+// it returns false. `exchanged` is the warp's own kExchanged floats of shared memory.
 template <int kTerms, bool kPooled, class AtStep>
 __device__ inline void walk(const TensorParams& p, const uint4* weights, float* exchanged, int first_site, int tile,
                             AtStep&& at_step) {

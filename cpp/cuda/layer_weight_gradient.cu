@@ -3,8 +3,8 @@
 //
 // For some sites at a time a block makes the table D[t][o] of one tile of outputs in shared memory, with a row of zeros for
 // silent inputs. Then each warp adds, for 16 weight rows that it keeps in registers, the table's rows at the times of their
-// inputs: one read a unit, whatever the number of steps. The sites are cut into parts whose number depends on the layer only, and
-// the parts' sums are added in order: no atomics, the same bits in every run.
+// inputs: one read per unit, whatever the number of steps. The sites are cut into parts whose number depends on the layer only,
+// and the parts' sums are added in order: no atomics, the same bits in every run.
 #include "launch.h"
 #include "record.h"
 #include "shape.h"

@@ -100,7 +100,7 @@ def _interval(low: float, high: float, open_low: bool) -> str:
 
 
 def positive(name: str, value: object, high: float = math.inf) -> float:
-    """Return `value` as a float in (0, high] that float32 can hold: not so small that it becomes 0, nor so large that inf."""
+    """Return `value` as a float in (0, high] that float32 holds as a normal number, neither rounded to 0 nor to infinity."""
     if type(value) is float and _SMALLEST <= value <= high and value <= _LARGEST:
         return value
     number = real(name, value, 0.0, high, open_low=True)

@@ -1,4 +1,4 @@
-"""What a net is built of, as JSON can hold it, and the net of such a description; its tensors are kept apart."""
+"""Nets as descriptions that JSON can hold (kinds and settings of modules), and back; their tensors are stored separately."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _planned(described: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _misfit(name: str, wanted: tuple[int, ...] | None, present: tuple[int, ...] | None) -> str:
-    """What is wrong with a tensor; None: there is none."""
+    """What is wrong with a tensor. wanted: its shape by the description; present: its shape in the net; None: it is not there."""
     if present is None:
         return f"net must have the tensors of firstspike's layers, but {name} is missing"
     if wanted is not None:
@@ -130,16 +130,16 @@ def _numbers(parts: Sequence[Any]) -> list[str]:
 
 
 def empty_net(described: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """The module of a description, for these tensors, which are not put into it; ValueError where they do not fit.
+    """The module of a description, its weights newly drawn; ValueError where the names or shapes of `tensors` do not fit it.
 
-    That is looked at before anything is allocated: a small file must not ask for much memory.
+    The shapes are compared before any memory is allocated, so that a small file cannot ask for much of it.
     """
     try:
         if _planned(described) != _shapes(tensors):
-            raise ValueError("its tensors do not fit what it says it is built of")
+            raise ValueError("its tensors do not fit its description of the net")
         return rebuild(described)
     except KeyError as error:
-        raise ValueError(f"{error} is missing or unknown in what it says it is built of") from error
+        raise ValueError(f"{error} is missing or unknown in its description of the net") from error
     except (TypeError, AttributeError, RuntimeError, RecursionError) as error:
         raise ValueError(str(error)) from error
 
@@ -147,7 +147,7 @@ def empty_net(described: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
 def rebuild(described: Any, depth: int = 0) -> nn.Module:
     """The module of a description, its weights drawn anew."""
     if not isinstance(described, dict) or depth > _DEPTH:
-        raise ValueError("a part is no module, or lies too deep")
+        raise ValueError("a part is not a module, or is nested too deeply")
     kind, settings = described["kind"], dict(described.get("settings", {}))
     if kind == "TTFSNet":
         net = models.TTFSNet(

@@ -66,7 +66,7 @@ def _conform(name: str, value: Any, hint: Any) -> Any:
 
 
 def own_number(value: Any) -> Any:
-    """A number of NumPy or of another package as Python's int or float; what is no number, or a bool, as it is."""
+    """A number of NumPy or another package as a Python int or float; a bool, and what is no real number, unchanged."""
     if type(value) in (int, float, bool) or not isinstance(value, numbers.Real):
         return value
     if isinstance(value, numbers.Integral):

@@ -1,4 +1,4 @@
-"""Surrogate gradients have no derivative of their own: who asks for one gets an error, not a silent zero."""
+"""Surrogate gradients have no derivative of their own: asking for one raises an error instead of giving a silent zero."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class _Refusal(torch.autograd.Function):
 
 
 def first_order_only(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """A `backward` of torch made of one that gets the saved tensors as well: backward(ctx, saved, *gradients). Its gradients
-    raise an error where they are differentiated.
+    """Make torch's `backward(ctx, *gradients)` from `backward(ctx, saved, *gradients)`, which gets the saved tensors as well.
 
-    torch's `once_differentiable` marks them only where the gradient that comes in requires one itself: behind a plain sum, a
-    gradient penalty would be a constant, without a word. `torch.autograd.grad` reaches the error only on the way to the tensors
-    that it is asked for, so an operator must save what leads to each of its inputs: these, or its output's anchor.
+    Differentiating the gradients that it returns raises an error. torch's `once_differentiable` raises it only where the
+    incoming gradient itself requires one: after a plain sum, a gradient penalty would silently be a constant.
+    `torch.autograd.grad` reaches the error only on the way to the tensors that it is asked for, so an operator must save what
+    leads to each of its inputs: these, or its output's anchor.
     """
 
     @functools.wraps(backward)

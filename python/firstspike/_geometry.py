@@ -71,11 +71,11 @@ def pooled(size: int, pool: int) -> int:
 
 
 def shortcut_stride(size: tuple[int, int], out: tuple[int, int]) -> tuple[int, int]:
-    """Every how many rows and columns of a shortcut's map of that size count, for an output of size `out`."""
+    """The strides at which rows and columns of a shortcut's map of this size are taken for an output of size `out`."""
     return max(1, -(-size[0] // out[0])), max(1, -(-size[1] // out[1]))
 
 
-def shortcut_lies(size: tuple[int, ...], out: tuple[int, ...], strides: tuple[int, int]) -> bool:
+def shortcut_is_aligned(size: tuple[int, ...], out: tuple[int, ...], strides: tuple[int, int]) -> bool:
     """Whether the rows and columns that a shortcut takes are those at which a layer or block with these strides has its sites."""
     found = shortcut_stride((size[0], size[1]), (out[0], out[1]))
     counts = all(-(-have // every) == want for have, every, want in zip(size, found, out, strict=True))

@@ -18,7 +18,7 @@ _KINDS = {kind: float(number) for number, kind in enumerate(KINDS)}
 def _per_threshold(
     weight: Tensor, bias: Tensor | None, shortcut: Shortcut | None, threshold: float | Tensor
 ) -> tuple[Tensor, Tensor | None, Shortcut | None, float]:
-    """Weight, bias and a shortcut's scale in units of thresholds [O], which are then 1; as they are for a number."""
+    """Weight, bias, shortcut and threshold; thresholds [O] divide the first three and become 1, a number changes nothing."""
     if not isinstance(threshold, Tensor) or threshold.dim() == 0:
         return weight, bias, shortcut, threshold  # type: ignore[return-value]  # checked in `_neuron`
     threshold = _neuron_checks.thresholds(threshold, weight.shape[0])
@@ -97,7 +97,7 @@ def _fired(result: tuple[Tensor, ...], shape: torch.Size | tuple[int, ...], step
 
 
 def _thinned(spikes: SpikeTimes, anchor: Tensor, left: Tensor) -> SpikeTimes:
-    """Of `spikes` those that are `left`, in site order; anchor: of these, as an operator made it of that of `spikes`."""
+    """Spikes with the times `left`, in site order, and `anchor`, which an operator made from the anchor of `spikes`."""
     times = from_sites(left, spikes.shape)
     if spikes._anchor is None:
         return SpikeTimes._trusted(times, spikes.steps)

@@ -31,13 +31,12 @@ def thresholds(value: Tensor, outputs: int) -> Tensor:
             f"threshold must be a number or have shape [{outputs}], one per output, got shape {tuple(tensor.shape)}"
         )
     if _checks.has_values(tensor) and not bool(((tensor > 0) & tensor.isfinite()).all()):
-        raise ValueError(
-            f"threshold must be positive and finite for each output, got {float(tensor.detach().min())} at the least"
-        )
+        wrong = tensor.detach()[~((tensor > 0) & tensor.isfinite())]
+        raise ValueError(f"threshold must be positive and finite for each output, got {float(wrong[0])}")
     return tensor
 
 
-def single_spikes(x: Tensor, several: bool) -> None:
+def check_single_spikes(x: Tensor, several: bool) -> None:
     """Raise ValueError for a dense train of other values than zeros and ones; unless `several`, of neurons that fire twice."""
     odd = (x != 0) & (x != 1)
     if bool(odd.any()):

@@ -1,4 +1,7 @@
-"""What a call of a module does besides its class of ours: who reads a layer's tensors and does not call it must know."""
+"""What a call of a module does beyond the code of its firstspike class: hooks, a forward of its own, parametrizations.
+
+Whatever reads a layer's tensors without calling the layer has to allow for these.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,16 @@ _REMOVERS = {"WeightNorm": "remove_weight_norm", "SpectralNorm": "remove_spectra
 
 
 def has_own_forward(module: nn.Module) -> bool:
-    """Whether a call runs other code than the class of ours, or of torch's, that the module is of or derived from.
+    """Whether a call runs another `forward` than that of the firstspike or torch class nearest in the module's ancestry.
 
-    A module that is derived from `torch.nn.Module` alone is none of these: False, its kind is for the caller to refuse.
+    A class derived from `torch.nn.Module` alone gives False: the caller refuses such kinds. A forward set on the module counts.
     """
     known: type[nn.Module] = next(kind for kind in type(module).__mro__ if is_known(kind.__module__))
     return "forward" in vars(module) or (known is not nn.Module and type(module).forward is not known.forward)
 
 
 def uncompiled(module: nn.Module) -> nn.Module:
-    """The module that `torch.compile` was given, of the one that it made; whatever else as it is."""
+    """The module that was given to `torch.compile`, for the module that it returned; any other value unchanged."""
     inner = getattr(module, "_orig_mod", None) if isinstance(module, nn.Module) else None
     return module if inner is None else inner
 
@@ -38,7 +41,7 @@ def has_hooks(module: nn.Module) -> bool:
     return any(not is_known(getattr(hook, "__module__", None) or "") for hook in hooks)
 
 
-def is_heard(module: nn.Module) -> bool:
+def has_any_hooks(module: nn.Module) -> bool:
     """Whether someone else's hooks hear a call: forward hooks as `has_hooks`, backward hooks, or torch's for all modules."""
     for_all = (
         _modules._global_forward_hooks,
@@ -56,9 +59,9 @@ def warn_of_hooks(module: nn.Module, name: str, reader: str) -> None:
 
 
 def refresh_weights(net: nn.Module) -> None:
-    """Make the weights anew that torch makes of other tensors before each call (pruning, weight_norm), without a graph.
+    """Recompute, without a graph, the weights that torch computes from other tensors before each call (pruning, weight_norm).
 
-    Until its next call a layer has those of its last one: older than the last step of an optimizer, and not to be copied.
+    Between calls a layer has those of its last call: older than the optimizer's last step, and refused by `copy.deepcopy`.
     """
     with torch.no_grad():
         for module in net.modules():
@@ -68,7 +71,7 @@ def refresh_weights(net: nn.Module) -> None:
 
 
 def make_permanent(module: nn.Module) -> None:
-    """Make plain tensors, in place, of what torch's pruning, norms and parametrizations make of a module's in each call."""
+    """Replace what torch's pruning, norms and parametrizations recompute in each call by plain tensors, in place."""
     hooks: list[Any] = [*module._forward_pre_hooks.values()]
     for hook in hooks:
         if isinstance(hook, prune.BasePruningMethod):
@@ -86,7 +89,7 @@ def make_permanent(module: nn.Module) -> None:
 
 
 def trained_parameters(module: nn.Module, name: str) -> list[nn.Parameter]:
-    """The parameters of which torch's pruning, norms and parametrizations make a module's tensor; of a plain one, itself."""
+    """The parameters from which torch's pruning, norms or parametrizations compute the tensor; the parameter itself if plain."""
     if parametrize.is_parametrized(module, name):
         made: Any = module.parametrizations
         return list(made[name].parameters(recurse=False))
@@ -95,14 +98,14 @@ def trained_parameters(module: nn.Module, name: str) -> list[nn.Parameter]:
 
 
 def class_name(module: nn.Module) -> str:
-    """The name of a module's class, of a parametrized one that before torch changed it."""
+    """The name of a module's class; of a parametrized module, that of its class before torch replaced it."""
     return parametrize.type_before_parametrizations(module).__name__
 
 
 def copy_to_read(net: Module) -> Module:
-    """A copy in evaluation whose weights are those that the net's next call would use, and no longer made of others.
+    """A copy in evaluation mode whose weights are plain tensors with the values that the net's next call would use.
 
-    What `firstspike.inspect` watches the net with stays with the net.
+    The hooks of `firstspike.inspect` are not copied.
     """
     refresh_weights(net)
     copied = copy.deepcopy(net).eval()

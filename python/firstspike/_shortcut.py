@@ -1,4 +1,4 @@
-"""A shortcut into a layer's current: checked for the kernels, which add it, or as a further input with one tap of weight each."""
+"""A shortcut into a layer's current: checked for the kernels that add it, or joined to the layer's input as further channels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from . import _checks
 from ._cat import cat
-from ._geometry import Geometry, shortcut_lies, shortcut_stride
+from ._geometry import Geometry, shortcut_is_aligned, shortcut_stride
 from .ops import anchors
 from .ops._library import TILES
 from .spikes import SpikeTimes
@@ -52,7 +52,7 @@ def checked(spikes: SpikeTimes, weight: Tensor, shortcut: SpikeTimes, scale: Sca
 
 
 def is_fused(spikes: SpikeTimes, surrogate: Surrogate) -> bool:
-    """Whether the kernels add a shortcut to the current; else the layer is one on both trains, `with_shortcut`."""
+    """Whether the kernels add a shortcut to the current; else `with_shortcut` joins it to the layer's input."""
     return spikes.device.type in ("cpu", "meta") and isinstance(surrogate, Surrogate) and surrogate.sparse
 
 
@@ -83,19 +83,21 @@ def with_shortcut(
 
 
 def _strides(shortcut: SpikeTimes, geometry: Geometry) -> tuple[int, int]:
-    """Every how many rows and columns of the shortcut's map count, (1, 1) where it has the output's size."""
+    """The strides at which rows and columns of the shortcut's map are taken; (1, 1) where it has the output's size."""
     out = geometry.out_size
     if len(shortcut.shape) != 4:
         raise ValueError(f"shortcut must have shape [batch, channels, height, width], got {tuple(shortcut.shape)}")
     size = shortcut.shape[2], shortcut.shape[3]
     down, across = shortcut_stride(size, out)
     if (-(-size[0] // down), -(-size[1] // across)) != out:
-        raise ValueError(f"every n-th row and column of shortcut must be as many as the output's {out}, got {size}")
+        raise ValueError(
+            f"shortcut must have a map of which every n-th row and column gives the output's {out}, got {size}"
+        )
     strides = geometry.pool * geometry.stride_y, geometry.pool * geometry.stride_x
-    if size == (geometry.height, geometry.width) and not shortcut_lies(size, out, strides):
+    if size == (geometry.height, geometry.width) and not shortcut_is_aligned(size, out, strides):
         raise ValueError(
             f"shortcut of the size of spikes, {size}, must have its rows and columns where the layer's output has them: "
-            f"every {strides[0]}-th and {strides[1]}-th make no {out}; crop it, or pad the layer"
+            f"every {strides[0]}-th row and {strides[1]}-th column do not give {out}; crop it, or pad the layer"
         )
     pads, kernels = (geometry.pad_y, geometry.pad_x), (geometry.kernel_height, geometry.kernel_width)
     if any(2 * pad > kernel - 1 for pad, kernel in zip(pads, kernels, strict=True)):

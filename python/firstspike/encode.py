@@ -48,7 +48,7 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
 def seconds(t: Tensor, dt: float, steps: int) -> SpikeTimes:
     """Spike times in seconds, or in another unit, as times in steps: round(t / dt), half to even.
 
-    t: float32 [B, ...], at least 0; inf is silent, and so is what falls behind the last step. dt: a step in the unit of t, > 0.
+    t: float32 [B, ...], at least 0; inf is silent, and so is what falls after the last step. dt: a step in the unit of t, > 0.
     steps: T, 1 to 254. Not differentiable. The inverse of `SpikeTimes.seconds`. Raises TypeError for another type, ValueError
     for negative times and NaN.
 

@@ -38,8 +38,9 @@ def ramp(
 ) -> SpikeTimes:
     """Direct coding: neurons with a constant current, V[t] = decay V[t-1] + current.
 
-    current: float32 [B, ...]. steps: T, 1 to 254. threshold: > 0. decay: in (0, 2]. Returns SpikeTimes of the shape of `current`.
-    The first layer's product is made once, not T times. Raises ValueError or TypeError naming a bad argument.
+    current: float32 [B, ...]. steps: T, 1 to 254. threshold: > 0. decay: in (0, 2]. surrogate: as in `linear`.
+    Returns SpikeTimes of the shape of `current`. The first layer's product is made once, not T times. Raises ValueError or
+    TypeError naming a bad argument.
 
     Examples:
         >>> ramp(torch.tensor([[2.0, 0.4, -1.0]]), steps=4).times
@@ -76,8 +77,9 @@ def linear(
     every step. decay: in (0, 2].
     threshold: > 0, a number, or a tensor [O], one per output and differentiable: then X / threshold fires at 1, and the
     surrogate is that of V / threshold - 1.
-    shortcut: SpikeTimes [B, M], M <= O, of which neuron i is added to the current of output i, times `shortcut_scale`: a number,
-    or a differentiable tensor [M], or [O] of which the first M count. It needs avg_pool = 1.
+    surrogate: the derivative of the firing step in the backward pass, from `firstspike.surrogate`; by default `triangle()`.
+    shortcut: SpikeTimes [B, M], M <= O; a spike of its neuron i adds `shortcut_scale` to the current of output i. It needs
+    avg_pool = 1. shortcut_scale: a number, or a differentiable tensor [1], [M], or [O] of which the first M count.
     Returns SpikeTimes [B, O]. Raises ValueError or TypeError naming a bad argument.
 
     Examples:
@@ -123,9 +125,9 @@ def conv2d(
     """Convolution layer: X[t] = W * pool(s[t]) + bias into neurons that fire once.
 
     spikes: map [B, C, H, W], average-pooled by `avg_pool` first (a remainder is cropped). weight: float32 [O, C, kh, kw]. bias:
-    float32 [O]. stride, padding: int or (vertical, horizontal). decay: in (0, 2]. threshold: as in `linear`.
-    shortcut: map [B, M, H', W'] of the output's size, M <= O, of which channel i is added to the current of channel i,
-    times `shortcut_scale` as in `linear`; or a larger map H x W, of which every n-th row and column counts, n = ceil(H / H')
+    float32 [O]. stride, padding: int or (vertical, horizontal). decay: in (0, 2]. threshold, surrogate: as in `linear`.
+    shortcut: map [B, M, H', W'] of the output's size, M <= O; a spike of its channel i adds `shortcut_scale` (as in `linear`)
+    to the current of channel i at its place; or a larger map H x W, of which every n-th row and column counts, n = ceil(H / H')
     and ceil(W / W'). It needs a padding of at most half the kernel. Returns SpikeTimes [B, O, H', W'] with sizes
     as in torch.nn.functional.conv2d. Raises ValueError or TypeError naming a bad argument.
 
@@ -208,10 +210,10 @@ def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
 def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> SpikeTimes:
     """Drop spikes at random: a neuron is made silent with probability `p`, the others keep their times.
 
-    spikes: [B, ...]. p: from 0 to 1, rounded to 1/65536. seed: int64 [1] on the spikes' device, which decides what is dropped
-    together with the neurons' places; by default drawn from torch's generator. Returns SpikeTimes of the same shape; only neurons
-    that stay send a gradient back. The mean current behind it is smaller by 1 - p; the layers of `firstspike.nn` make up for
-    that. Raises ValueError or TypeError naming a bad argument.
+    spikes: [B, ...]. p: from 0 to 1, rounded to 1/65536. seed: int64 [1] on the spikes' device; it and the neurons' places decide
+    which spikes are dropped; by default it is drawn from torch's generator. Returns SpikeTimes of the same shape; only neurons
+    that stay send a gradient back. The mean current of the next layer is smaller by the factor 1 - p; the layers of
+    `firstspike.nn` make up for that. Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> spikes = SpikeTimes(torch.zeros(1, 1000, dtype=torch.uint8), steps=4)
@@ -262,8 +264,8 @@ def normalize_weight(
 def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate = _TRIANGLE) -> Tensor:
     """The dense neuron, a drop-in for any network: V[t] = decay V[t-1] + current[t]; each neuron fires at most once.
 
-    current: float32 [T, B, ...]. threshold: > 0. decay: in (0, 2]. Returns float32 spikes of the same shape, zeros and ones.
-    Raises ValueError or TypeError naming a bad argument.
+    current: float32 [T, B, ...]. threshold: > 0. decay: in (0, 2]. surrogate: as in `linear`. Returns float32 spikes
+    of the same shape, zeros and ones. Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> fire(torch.tensor([[[0.6]], [[0.6]], [[5.0]]])).flatten()  # V = 0.6, 1.2: fires at 1, and once

@@ -20,7 +20,7 @@ def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generato
 
     weight: float [O, ...], at least 2 dimensions. steps: T, 1 to 254. gain: 1 throughout in the paper. Ours keeps the
     variance of 1 where that derivation does not hold (each layer of `firstspike.nn` has its own as `gain`): `pool_gain`
-    behind average pooling; 1 / sqrt(T) in a directly coded layer, which gets its whole input in every step, and in a
+    after average pooling; 1 / sqrt(T) in a directly coded layer, which gets its whole input in every step, and in a
     layer that integrates, for its last potential. Raises ValueError or TypeError naming a bad argument.
 
     Examples:
@@ -34,7 +34,7 @@ def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generato
 
 
 def pool_gain(avg_pool: int, steps: int) -> float:
-    """The gain behind k x k average pooling (ours): 1 / sqrt((1 - 1/T) / k^2 + 1/T), from 1 (T = 1) to k (many steps).
+    """The gain after k x k average pooling (ours): 1 / sqrt((1 - 1/T) / k^2 + 1/T), from 1 (T = 1) to k (many steps).
 
     Of k^2 neurons that fire once each, uniformly and independently over T steps, a number n fires in step t, and the
     pooled input is n / k^2, with E[(n / k^2)^2] = ((1 - 1/T) / k^2 + 1/T) / T in place of 1 / T.

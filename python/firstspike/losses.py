@@ -133,7 +133,7 @@ def existence(spikes: SpikeTimes, membrane: Tensor, threshold: float = 1.0) -> T
     potential, so that it learns to fire. After the weight sum cost of Mostafa (arXiv 1606.08165), which asks instead that the
     weights of a neuron sum to its threshold at least.
     spikes, membrane: as `layer(x, membrane=True)` returns them, [B, ...] and float32 [T, B, ...]. threshold: the layer's
-    number; 1 where the layer learns its thresholds, in which its membrane is measured then.
+    number, or 1 for a layer with one threshold per output, whose membrane is in units of them.
 
     Raises ValueError where a silent neuron ends at the threshold or above: the threshold is not the layer's.
 

@@ -92,7 +92,7 @@ class SpikeTimes:
             raise ValueError(f"x must have shape [steps, batch, neurons, ...], got {tuple(x.shape)}")
         _checks.integer("the length of x, its number of steps,", x.shape[0], 1, MAX_STEPS)
         if _checks.has_values(x):
-            _neuron_checks.single_spikes(x, several=keep == "first")
+            _neuron_checks.check_single_spikes(x, several=keep == "first")
         if keep == "first":
             x = x * (x.detach().cumsum(0) - x.detach() == 0)
         return cls._of_fired(x)
@@ -190,7 +190,7 @@ class SpikeTimes:
         """Some of the samples or neurons: a slice of the batch, a tensor of the samples' numbers, or a slice per dimension.
 
         A tensor is int64 [samples], negative numbers count from the end, or bool [B]. Whatever is taken has the same number of
-        dimensions. Raises TypeError for another kind of index, IndexError for a sample that there is not.
+        dimensions. Raises TypeError for another kind of index, IndexError for a sample number out of range.
         """
         anchor = self._dense_anchor()
         if isinstance(index, Tensor):

@@ -1,4 +1,4 @@
-"""What comments of the C++ code name exists."""
+"""Files and sections that the comments of the C++ code name exist."""
 
 from __future__ import annotations
 

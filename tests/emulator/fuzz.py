@@ -1,4 +1,4 @@
-"""For the tests of damaged files: wrong values at any place, and a run of whatever was read all the same."""
+"""Helpers for the tests of damaged files: put a wrong value at any place, and run whatever could still be read."""
 
 from __future__ import annotations
 

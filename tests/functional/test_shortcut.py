@@ -249,5 +249,5 @@ def test_what_does_not_fit(change: dict[str, Any], error: type[Exception], text:
         return
     with pytest.raises(ValueError, match="shortcut needs a padding of at most half the kernel"):
         functional.conv2d(times(2, 3, 4, 4), torch.zeros(3, 3, 1, 1), padding=1, shortcut=times(2, 3, 6, 6))
-    with pytest.raises(ValueError, match="every n-th row and column of shortcut must be as many"):
+    with pytest.raises(ValueError, match="shortcut must have a map of which every n-th row and column gives"):
         functional.conv2d(times(2, 3, 4, 4), torch.zeros(3, 3, 3, 3), padding=1, shortcut=times(2, 3, 5, 4))

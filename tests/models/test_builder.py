@@ -173,7 +173,7 @@ WRONG_SIZES = [
     ("784-10", (1, 10, 10), "784", r"the net takes 784 inputs, but input_shape is \(1, 10, 10\)"),
     ("4C3-10", (16,), "4C3", r"a convolution needs input_shape \(channels, height, width\), got \(16,\)"),
     ("4C3-AP2-4C3-MP5-10", (1, 8, 9), "MP5", "the pool is larger than its map of 4 x 4"),
-    ("16-4", (16,), "4", "a membrane readout behind direct coding needs a layer that fires"),
+    ("16-4", (16,), "4", "a membrane readout after direct coding needs a layer that fires"),
 ]
 
 
@@ -226,5 +226,5 @@ def test_a_net_with_other_modules_in_it_has_no_config(part: str) -> None:
 
 def test_max_pooling_before_a_block_is_refused_however_it_is_asked_for() -> None:
     for spec, options in (("4C3-MP2-R(4C3)-3", {}), ("4C3-AP2-R(4C3)-3", {"pooling": "max"})):
-        with pytest.raises(GrammarError, match="a block cannot stand behind max pooling"):
+        with pytest.raises(GrammarError, match="a block cannot stand after max pooling"):
             models.build(spec, input_shape=(1, 8, 8), steps=4, **options)

@@ -67,7 +67,7 @@ def last(steps: int = 8) -> layers.Integrate:
         (wrong([hidden(), last()], encoder=3), TypeError, "encoder must be a name or a module, got int"),
         (wrong([hidden(), last()], readout="rate"), ValueError, "readout must be one of membrane"),
         (wrong([hidden(), last()], readout=nn.Identity()), TypeError, "readout must be a name or a readout"),
-        (wrong([hidden(), last()], readout="twd-exp"), ValueError, "got TemporalWeighting behind Integrate"),
+        (wrong([hidden(), last()], readout="twd-exp"), ValueError, "got TemporalWeighting after Integrate"),
         (wrong([hidden()]), ValueError, "readout must be a membrane readout just where the last layer is nn.Integrate"),
         (wrong([hidden(), last()], input_shape=(1, 2)), ValueError, "input_shape must be"),
     ],

@@ -84,7 +84,7 @@ def test_dropout_where_the_spiking_net_has_it() -> None:
 
 
 def test_errors_are_those_of_build() -> None:
-    with pytest.raises(models.GrammarError, match="a block cannot stand behind max pooling"):
+    with pytest.raises(models.GrammarError, match="a block cannot stand after max pooling"):
         models.relu_counterpart("4C3-AP2-R(4C3)-3", input_shape=(1, 8, 8), pooling="max")
     with pytest.raises(models.GrammarError, match="the net takes 784 inputs"):
         models.relu_counterpart("784-10", input_shape=(1, 8, 8))

@@ -186,7 +186,7 @@ def test_pools_by_hand(kind, weight):
     [
         ([affine([[1, 1]], [0])], "node n0: neurons must follow its currents"),
         ([integrate(1)], "node n0: IF cannot stand where synapses or a pool must follow"),
-        ([affine([[1, 1]], [0]), affine([[1]], [0])], "node n1: Affine cannot stand behind synapses"),
+        ([affine([[1, 1]], [0]), affine([[1]], [0])], "node n1: Affine cannot stand after synapses"),
         ([affine([[1, 1]], [0]), integrate(1, reset=0.5)], "node n1: v_reset must be 0"),
         ([affine([[1, 1]], [0]), integrate(1, -1.0)], "node n1: v_threshold must be positive"),
         ([affine([[1, 1]], [0]), integrate(1, 0.0)], "node n1: v_threshold must be positive, got 0.0"),

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from firstspike import save, train
 from firstspike.train import BadCheckpoint
-from firstspike.train.identity import told
+from firstspike.train.identity import fingerprint
 
 from .test_own_nets import chain
 from .test_own_parts import Dense, curves, run
@@ -159,16 +159,21 @@ def test_a_loss_that_sums_by_a_partial_is_refused(config, sets):
 
 
 def test_texts_of_values():
-    assert told(functools.partial(F.mse_loss, reduction="none")) == "torch.nn.functional.mse_loss(reduction='none')"
+    assert (
+        fingerprint(functools.partial(F.mse_loss, reduction="none")) == "torch.nn.functional.mse_loss(reduction='none')"
+    )
     tensors = [torch.arange(3).to(kind) for kind in (torch.float32, torch.bfloat16, torch.complex64, torch.int8)]
-    assert len({told(value) for value in tensors}) == 4
-    assert told(tensors[0]) == told(tensors[0].clone()) != told(tensors[0] + 1)
-    assert told([1, {"a": torch.tensor(0.5)}, None, len]) == "[1, {a=0.5}, None, builtins.len]"
-    assert told("x" * 300) == told("x" * 300) != told("x" * 299 + "y") and len(told("x" * 300)) < 200
+    assert len({fingerprint(value) for value in tensors}) == 4
+    assert fingerprint(tensors[0]) == fingerprint(tensors[0].clone()) != fingerprint(tensors[0] + 1)
+    assert fingerprint([1, {"a": torch.tensor(0.5)}, None, len]) == "[1, {a=0.5}, None, builtins.len]"
+    assert (
+        fingerprint("x" * 300) == fingerprint("x" * 300) != fingerprint("x" * 299 + "y")
+        and len(fingerprint("x" * 300)) < 200
+    )
     layer = nn.Linear(2, 2)
-    before = told(layer), told(layer, [layer.weight])
+    before = fingerprint(layer), fingerprint(layer, [layer.weight])
     nn.init.zeros_(layer.weight)
-    assert told(layer) != before[0] and told(layer, [layer.weight]) == before[1]
+    assert fingerprint(layer) != before[0] and fingerprint(layer, [layer.weight]) == before[1]
 
 
 def test_a_parameter_of_neither_net_nor_loss_is_refused_where_it_would_be_lost(config, sets, tmp_path):

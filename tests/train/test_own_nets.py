@@ -207,7 +207,7 @@ def test_a_damaged_description_is_named(config, sets, tmp_path):
     record = json.loads((tmp_path / "checkpoint.json").read_text())
     for change in ({"kind": "Popen"}, {"kind": "Sequential", "parts": []}, {"kind": "Sequential"}):
         (tmp_path / "checkpoint.json").write_text(json.dumps(record | {"net": change}))
-        with pytest.raises(ValueError, match=r"checkpoint-0001.* cannot be loaded: .*what it says it is built of"):
+        with pytest.raises(ValueError, match=r"checkpoint-0001.* cannot be loaded: .*its description of the net"):
             load_model(tmp_path)
 
 

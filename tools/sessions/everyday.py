@@ -14,7 +14,7 @@ from .install import PYPROJECT, install
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, on one process a core; arguments go to pytest."""
+    """Run the tests, with one process per core; arguments go to pytest."""
     install(session, extras="all", groups=("test",))
     environment = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}  # the processes fill the cores already
     session.run("pytest", "-n", "auto", *session.posargs, env=environment)

@@ -5,7 +5,7 @@
 
 namespace firstspike {
 
-// Sums of N vectors kept apart so that an addition need not wait for the one before: the more, the fewer they are.
+// Partial sums ("chains") of N vectors each, so that an addition need not wait for the one before; the larger N, the fewer.
 template <int N>
 constexpr int kChains = N == 1   ? 4
                         : N <= 4 ? 2

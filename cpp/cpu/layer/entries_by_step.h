@@ -10,8 +10,8 @@
 
 namespace firstspike {
 
-// Of the `count` entries of a group that starts at `first`, where those of each step end: until[t] is behind the steps before t,
-// for t from 0 to `steps`.
+// For the `count` entries of a group, the first of which has number `first`: until[t] is the number after the last entry of a
+// step before t, for t from 0 to `steps`.
 template <class Place>
 inline void find_steps(Place* until, Place first, const uint8_t* step, int64_t count, int64_t steps) {
     if (steps <= kCompareEntries) {

@@ -45,7 +45,7 @@ def check_command(
 
     Of the data only the shape of --images is read.
 
-    Exit status: 0 where a profile takes the net (each one that --profile names), 1 where not.
+    Exit status: 0 if every profile that --profile names takes the net (without --profile: if at least one does), else 1.
     """
     with errors({r"^profile ": "--profile "}):
         from .. import train

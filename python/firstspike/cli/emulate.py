@@ -27,7 +27,7 @@ _NAMES = {
     r"^path must": "RUN must",
     r"\bfine-tune with emulator\.qat": "fine-tune with --finetune 1",
     r"\bdrop them with biases='drop'": "drop them with --drop-biases",
-    r"\ba lower bits, or granularity='tensor'": "a lower --bits, or --granularity tensor",
+    r"\bfewer bits, or granularity='tensor'": "a lower --bits, or --granularity tensor",
     r"^threads must": "--threads must",
     r"^early_exit": "--early-exit",
 }
@@ -52,7 +52,7 @@ def emulate_command(
     ] = None,
     image_size: Annotated[
         int,
-        typer.Option(min=0, help="With a program file: scale --images to so many pixels per side (0: as they are)."),
+        typer.Option(min=0, help="With a program file: pixels per side to which --images are scaled (0: as they are)."),
     ] = 0,
     offline: Offline = False,
     bits: Annotated[int | None, typer.Option(help="Weight bits, from 2 to the profile's.")] = None,
@@ -61,12 +61,14 @@ def emulate_command(
     drop_biases: Annotated[
         bool, typer.Option("--drop-biases", help="Drop biases that the profile lacks, instead of refusing them.")
     ] = False,
-    finetune: Annotated[int, typer.Option(min=0, help="Epochs of quantisation-aware fine-tuning before.")] = 0,
+    finetune: Annotated[
+        int, typer.Option(min=0, help="Epochs of quantisation-aware fine-tuning before the net is quantised.")
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the fine-tuning.")] = 0,
     energy: Annotated[
         list[str] | None, typer.Option(help="Energy table, by name or TOML file; may be repeated.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Run only so many images, drawn per class (0: all).")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Number of images to run, drawn per class (0: all).")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default one per usable core.")] = None,
     early_exit: Annotated[bool, typer.Option("--early-exit", help="End a sample with its first output spike.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop where the program does not fit the chip.")] = False,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..models import TTFSNet
 
 _NAMES = {"^path must": "RUN must", "^sample must": "--sample must", "^count must": "--count must"}
-Count = Annotated[int, typer.Option("--count", min=1, help="How many test images, from the first.")]
+Count = Annotated[int, typer.Option("--count", min=1, help="Number of test images to use, in their order.")]
 
 
 def plot_command(
@@ -28,7 +28,7 @@ def plot_command(
     ] = None,
     sample: Annotated[int, typer.Option("--sample", min=0, help="The test image of `raster` and `membrane`.")] = 0,
     count: Count = 500,
-    kind: Annotated[str, typer.Option("--format", help="Of the pictures: png, svg or pdf.")] = "png",
+    kind: Annotated[str, typer.Option("--format", help="Format of the pictures: png, svg or pdf.")] = "png",
     data: DataFolder = None,
     images: Images = None,
     offline: Offline = False,

@@ -71,7 +71,7 @@ def train_command(
 
 
 def _change(text: str) -> tuple[str, Any]:
-    """ "name=value" as a pair; the value in TOML's notation, or else, and where that is a date, a text."""
+    """Split "name=value" into a pair; the value is read as TOML, or as text where it is no TOML or would be a date."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise ValueError(f"--set must be NAME=VALUE, got {text!r}")

@@ -96,8 +96,8 @@ class Dataset:
         """Sample `index` as the set holds it, and its label: what a torch DataLoader asks for. `subset` takes several.
 
         index: -N to N - 1; negative ones count from the end. Of spike times the sample is a batch of one, `SpikeTimes`
-        [1, ...], which torch's `default_collate` joins along the batch. Raises TypeError for what is no int, IndexError for a
-        sample that there is not.
+        [1, ...], which torch's `default_collate` joins along the batch. Raises TypeError if it is not an int,
+        IndexError if it is out of range.
         """
         try:
             number = _checks.integer("index", index, -(2**63))

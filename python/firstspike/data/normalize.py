@@ -55,7 +55,7 @@ class Normalize:
             >>> Normalize.of(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
             Normalize(mean=(0.5,), std=(0.5,))
         """
-        fresh = _is_bytes(images)
+        is_bytes = _is_bytes(images)
         readable("images", images)
         if images.ndim not in (2, 4):
             raise ValueError(f"images must be [N, C, H, W] or [N, F], got shape {list(images.shape)}")
@@ -63,7 +63,7 @@ class Normalize:
             raise ValueError(f"images must hold at least one sample with values, got shape {list(images.shape)}")
         if images.ndim == 2:
             images = images.unsqueeze(1)
-        if not fresh:
+        if not is_bytes:
             channels = images.double().transpose(0, 1).flatten(1)
             floor = 1e-6 * channels.abs().amax(1)  # of a channel that is constant, but for rounding
             floor[floor == 0] = 1e-6
@@ -93,8 +93,8 @@ class Normalize:
 
         Raises TypeError for another type, ValueError for another number of channels than that of mean and std.
         """
-        fresh = _is_bytes(images)
-        x = images.to(torch.float32).div_(255) if fresh else images.to(torch.float32)
+        is_bytes = _is_bytes(images)
+        x = images.to(torch.float32).div_(255) if is_bytes else images.to(torch.float32)
         if self.mean is None or self.std is None:
             return x
         channels = x.shape[1] if x.ndim > 1 else "none"
@@ -106,23 +106,23 @@ class Normalize:
         mean, std = (
             torch.tensor(v, dtype=torch.float32, device=x.device).view(per_channel) for v in (self.mean, self.std)
         )
-        return (x.sub_(mean) if fresh else x - mean).div_(std)
+        return (x.sub_(mean) if is_bytes else x - mean).div_(std)  # of bytes x is a new tensor
 
 
 def _is_bytes(images: Tensor) -> bool:
     """Whether they are pixels 0 to 255; TypeError where they are neither those nor floats."""
     instance("images", images, Tensor, "a torch.Tensor")
-    fresh = images.dtype == torch.uint8
-    if not fresh and not images.is_floating_point():
+    is_bytes = images.dtype == torch.uint8
+    if not is_bytes and not images.is_floating_point():
         raise TypeError(f"images must be uint8 or of a float type, got {images.dtype}")
-    return fresh
+    return is_bytes
 
 
 def warn_of_pixels(images: Any, normalize: Normalize) -> None:
     """Warn of float images [N, C, H, W] that are probably pixels which nothing divided by 255: from 0 to far beyond 1.
 
-    Not of values below 0, nor of any that `normalize` brings near its mean: they tell of a scale on which large values are
-    meant. Features [N, F], bytes and spike times are passed over.
+    Images with values below 0, and values that `normalize` brings near its mean, give no warning: their scale is intended.
+    Features [N, F], bytes and spike times are passed over.
     """
     if not (isinstance(images, Tensor) and images.is_floating_point() and images.ndim == 4 and images.numel() > 0):
         return

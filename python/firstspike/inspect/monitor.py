@@ -25,7 +25,7 @@ _READOUTS = (MembraneReadout, TemporalWeighting, FirstSpike)
 class Seen:
     """What one layer did in a forward pass.
 
-    module: the layer. received: its input, SpikeTimes [B, ...] or a tensor (behind max pooling a
+    module: the layer. received: its input, SpikeTimes [B, ...] or a tensor (after max pooling a
     dense train [T, B, ...]). spikes: its spike times [B, ...], None for
     a layer that does not fire. membrane: float32 [T, B, O] of an `Integrate` layer, else None. shortcut: the spikes
     of a shortcut into the layer, None without; shortcut_scale: the current of one of them. Nothing carries gradients.
@@ -152,8 +152,8 @@ class Monitor:
 
         Columns: `layer`, `kind`, `neurons` (per sample), `firing` (share of neurons that fire, over all samples),
         `silent` (share of neurons that fire for no sample), `spikes` (per sample), `mean_step` (of the spikes, from 0, in
-        steps of the layer), `gradient` (norm of the loss's gradient with respect to the trained weight, or to what pruning
-        or a parametrization of torch makes the weight of; NaN without a backward pass); with `with_currents` also
+        steps of the layer), `gradient` (norm of the loss's gradient with respect to the trained weight, or to the parameters
+        from which pruning or a parametrization of torch computes it; NaN without a backward pass); with `with_currents` also
         `current_mean` and `current_sd`. NaN where a layer does not fire or has no weight.
         """
         self._check()

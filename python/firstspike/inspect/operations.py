@@ -203,7 +203,7 @@ class OperationCounter:
         additions = macs = updates = 0.0
         if isinstance(x, SpikeTimes):
             additions = synaptic_operations((~x.silent).float(), layer)
-        elif hasattr(layer, "steps") and x.dim() in (3, 5):  # a dense train [T, B, ...], such as one behind max pooling
+        elif hasattr(layer, "steps") and x.dim() in (3, 5):  # a dense train [T, B, ...], such as one after max pooling
             additions = synaptic_operations(x.sum(0), layer)
         else:
             macs = synaptic_operations(torch.ones_like(x), layer)

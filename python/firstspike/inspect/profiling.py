@@ -117,7 +117,7 @@ def _counts(layer: Seen) -> dict[str, float]:
             else shortcut_times(layer.shortcut, layer.spikes.shape)
         )
         updates = active_updates(received, module, side)
-    elif received.dim() in (3, 5):  # a dense train [T, B, ...], such as one behind max pooling
+    elif received.dim() in (3, 5):  # a dense train [T, B, ...], such as one after max pooling
         events = received[0]
         macs, operations = 0.0, synaptic_operations(received.sum(0), module)
         updates = _active(received.flatten(0, 1), module)

@@ -31,9 +31,9 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
     Keys: `layer`, the name of its class; `current_mean` and `current_sd` of the current X[t] over samples, neurons and
     steps, in units of the threshold (1 in a layer that only integrates), without that of a shortcut; `histogram`, the
     shares of X[t] in the bins of `HISTOGRAM_EDGES`; `firing`, the share of neurons that fire, None for a layer that only
-    integrates; `gradient`, the root mean square of the loss's gradient with respect to the trained weight, or to what
-    pruning or a parametrization of torch makes the weight of, None for a frozen one. Raises ValueError or TypeError naming
-    a bad argument.
+    integrates; `gradient`, the root mean square of the loss's gradient with respect to the trained weight, or to
+    the parameters from which pruning or a parametrization of torch computes it, None for a frozen one. Raises ValueError or
+    TypeError naming a bad argument.
 
     Examples:
         >>> net = models.mlp("64-32-10", steps=8)
@@ -83,7 +83,7 @@ def _row(layer: Any, before: Any, after: Any) -> dict[str, Any]:
 
 
 def weight_gradient(layer: nn.Module) -> Tensor | None:
-    """The gradient that what a layer's weight is made of holds now: of one tensor as it is, of several flat; None without any."""
+    """The present gradient of the parameters that a layer's weight is computed from, flattened if several; None without any."""
     found = [parameter.grad for parameter in trained_parameters(layer, "weight") if parameter.grad is not None]
     if len(found) == 1:
         return found[0]

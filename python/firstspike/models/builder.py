@@ -60,14 +60,14 @@ def build(
     "membrane-weighted" count its earlier ones too (`decode.membrane`; they decide earlier). "twd-exp", "twd-linear":
     temporal weighting of output spikes. "first-spike": the class that fires first.
     gamma: of temporal weighting, see `decode.temporal_weights`.
-    scale: the factor of a spiking readout's scores, an inverse temperature for the softmax behind them.
-    population: output neurons per class; by default 10 with temporal weighting (ten bytes tie often), else 1.
+    scale: the factor of a spiking readout's scores, an inverse temperature for the softmax after them.
+    population: output neurons per class; by default 10 with temporal weighting (ten spike times tie often), else 1.
     init: "ettfs", "kaiming" (true He) or "torch".
     normalization: weight normalisation of every layer (paper, Eq. 16); "channel" normalises each output's weights on their own
     (`nn.WeightNormalization`).
     affine: gamma and beta per output ("channel"), per "layer", or None. bias: beta; by default only with an affine.
     pooling: "avg", "max" or "earliest" replaces the kind of every pool in the string.
-    dropout: in training, the probability with which a neuron is silent for the fully connected layer behind it (`Synapse`).
+    dropout: in training, the probability with which a neuron is silent for the fully connected layer after it (`Synapse`).
     threshold, decay, surrogate: of every neuron; a decay above 1 makes early spikes count more (docs/model.md, "Neuron").
     learn_threshold: every output of a layer that fires has a threshold of its own, a parameter that begins at `threshold`
     (`nn.FiringLayer`). hidden_gain: a factor on the gain (`init.pool_gain`) of every hidden layer that gets spikes.
@@ -95,7 +95,7 @@ def build(
     bias = affine is not None if bias is None else bias
     sized = layer_sizes(spec, shape, pooling)
     if len(sized) == 1 and encoder == "direct" and readout in MEMBRANE:
-        raise fail(spec, sized[0].token, "a membrane readout behind direct coding needs a layer that fires before it")
+        raise fail(spec, sized[0].token, "a membrane readout after direct coding needs a layer that fires before it")
     neuron = fs.TTFSNode(threshold=threshold, decay=decay, surrogate=surrogate).neuron
     synapse = {
         "steps": steps,
@@ -237,7 +237,7 @@ def _output(gain: float | None, surrogate: Surrogate | None) -> dict[str, Any]:
 
 
 def _layers(sized: list[SizedLayer], options: _Options) -> list[nn.Module]:
-    """The layers in order; the factor of an average pool goes into the layer behind it."""
+    """The layers in order; the factor of an average pool goes into the layer after it."""
     layers: list[nn.Module] = []
     factor = 1
     for item in sized:

@@ -23,8 +23,8 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
 
     chain: encoder (`LatencyEncoder`, `SpikeInput`, or none), layers, readout (`MembraneReadout`, `TemporalWeighting` or
     `FirstSpike`); Sequentials within it, Identity, and Flatten before a fully connected layer are taken out. Modules of torch's
-    before the first layer of ours, such as a Conv2d before a `DirectConv2d`, get the images; a module of one's own there is taken
-    for one that gets spikes.
+    before the first layer of ours, such as a Conv2d before a `DirectConv2d`, get the images; a module of your own in that
+    place is assumed to take spikes.
     Without the Flatten that layer adds in another order, so that its currents are equal to rounding, not to the bit.
     Ties of a `FirstSpike` stay with the lower class, as the chain has them; a TTFSNet of its layers and a FirstSpike of its own
     breaks them by the overshoot.
@@ -43,7 +43,7 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
 def net_of(
     chain: nn.Module, input_shape: tuple[int, ...] | None = None, name: str = "net", *, spikes: bool | None = None
 ) -> TTFSNet:
-    """As `as_net`; spikes: whether a chain takes SpikeTimes that begins with a module of one's own, None if unknown."""
+    """As `as_net`. spikes: whether a chain that begins with a module of one's own takes SpikeTimes; None if unknown."""
     chain = uncompiled(chain)
     if isinstance(chain, TTFSNet):
         return chain
@@ -83,7 +83,7 @@ def sample_shape(first: nn.Module | None, name: str = "net") -> tuple[int, ...]:
 
 
 def _features(layer: nn.Module | None) -> int | None:
-    """What a fully connected layer of ours takes that pools nothing; None for others."""
+    """The number of inputs of a fully connected layer of ours without pooling; None for other layers."""
     if isinstance(layer, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate)) and getattr(layer, "avg_pool", 1) == 1:
         return layer.weight.shape[1]
     return None

@@ -49,7 +49,7 @@ class Token:
 class Conv(Token):
     """nCk: n channels, a k x k kernel, stride 1, padding k // 2, so that an odd k keeps the map's size.
 
-    nCkxm has k rows and m columns; s2 behind it is a stride of 2, s2x1 one of 2 rows and 1 column.
+    nCkxm has k rows and m columns; s2 after it is a stride of 2, s2x1 one of 2 rows and 1 column.
     """
 
     channels: int
@@ -100,9 +100,9 @@ class Residual(Token):
 def parse(spec: str) -> list[Token]:
     """The tokens of a net's string, checked for their order.
 
-    Tokens are joined by "-": nCk, APk, MPk, EPk, n, R(...). Convolutions and pools come first, a pool behind a convolution or
+    Tokens are joined by "-": nCk, APk, MPk, EPk, n, R(...). Convolutions and pools come first, a pool after a convolution or
     a block of them; then the fully connected layers, of which the last one is the number of classes. A net without
-    convolutions starts with the size of its input. A block R(...) stands behind a layer that fires, and holds convolutions or
+    convolutions starts with the size of its input. A block R(...) stands after a layer that fires, and holds convolutions or
     fully connected layers. Raises TypeError where spec is no string, GrammarError (a ValueError) pointing at the token otherwise.
 
     Examples:
@@ -187,12 +187,12 @@ def check_order(spec: str, tokens: list[Token]) -> None:
         if is_dense(before) and not is_dense(token):
             raise fail(spec, token, "convolutions and pools must come before the fully connected layers")
         if isinstance(token, Pool) and (before is None or isinstance(before, Pool)):
-            raise fail(spec, token, "a pool must come right behind a convolution")
+            raise fail(spec, token, "a pool must come right after a convolution")
         if isinstance(token, Residual):
             if before is None or (number == 1 and isinstance(before, Linear)):
-                raise fail(spec, token, "a block must stand behind a layer that fires")
+                raise fail(spec, token, "a block must stand after a layer that fires")
             if isinstance(before, Pool) and before.kind == "max":
-                raise fail(spec, token, "a block cannot stand behind max pooling, which makes several spikes per unit")
+                raise fail(spec, token, "a block cannot stand after max pooling, which makes several spikes per unit")
     last = tokens[-1]
     if not isinstance(last, Linear):
         raise fail(spec, last, "the last layer must be fully connected: the number of classes")

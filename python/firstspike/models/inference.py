@@ -49,8 +49,8 @@ class InferenceNet(nn.Module):
 def prepare_for_inference(net: nn.Module) -> InferenceNet:
     """The net as it is now, for inference on the CPU: the same scores to the bit in less time, above all for few samples.
 
-    Layers that get and give spikes are put together (`nn.Prepacked`), dropout is off, and what becomes of the net later is not
-    seen. net: a TTFSNet, or a Sequential of our layers that ends in a readout, which counts as its `models.as_net`.
+    Layers that take and return spikes are merged (`nn.Prepacked`), dropout is off, and later changes of the net have no effect.
+    net: a TTFSNet, or a Sequential of our layers that ends in a readout, which counts as its `models.as_net`.
     Raises TypeError where `net` is neither, ValueError where it is not on the CPU.
 
     Examples:
@@ -75,7 +75,7 @@ def _stages(net: TTFSNet) -> list[nn.Module]:
     sample = torch.zeros(1, *net.input_shape, dtype=torch.uint8 if spikes else torch.float32, device="cpu")
     signal = net._encoded(SpikeTimes(sample, net.steps) if spikes else sample)
     for layer in net.layers:
-        asked = layer is net.layers[-1] and net.compares_overshoots  # for its membrane, behind the run
+        asked = layer is net.layers[-1] and net.compares_overshoots  # for its membrane, after the run
         fits = can_prepack(layer) and isinstance(signal, SpikeTimes) and not asked
         received.append((layer, tuple(signal.shape[1:]) if fits else None))
         signal = layer.forward(signal)  # without its hooks: nobody asked for this pass

@@ -69,7 +69,7 @@ class TTFSNet(nn.Module):
         if isinstance(self.readout, fs.MembraneReadout) != isinstance(self.layers[-1], fs.Integrate):
             raise ValueError(
                 "readout must be a membrane readout just where the last layer is nn.Integrate, "
-                f"got {type(self.readout).__name__} behind {type(self.layers[-1]).__name__}"
+                f"got {type(self.readout).__name__} after {type(self.layers[-1]).__name__}"
             )
         self.input_shape = check_input_shape(input_shape)
         first = self.layers[0]

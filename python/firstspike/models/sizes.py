@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from .. import _checks
-from .._geometry import shortcut_lies
+from .._geometry import shortcut_is_aligned
 from .grammar import POOLS, Conv, Linear, Pool, Residual, Token, check_order, fail, parse
 
 
@@ -59,7 +59,7 @@ def _with_pooling(spec: str, pooling: str | None) -> list[Token]:
 
 
 def _sized(spec: str, token: Token, before: tuple[int, ...]) -> tuple[SizedLayer, tuple[int, ...]]:
-    """A layer behind neurons of the shape `before`, and the shape of its own."""
+    """A layer after neurons of the shape `before`, and the shape of its own."""
     if isinstance(token, Conv):
         rows, columns = (-(-size // stride) for size, stride in zip(before[1:], token.stride, strict=True))
         return SizedLayer(token, before[0], token.channels, positions=rows * columns), (token.channels, rows, columns)
@@ -86,7 +86,7 @@ def _check_shortcut(spec: str, token: Residual, source: tuple[int, ...], pool: i
     """Refuse a block whose shortcut would not lie under its output."""
     kernels = [part for part in token.body if isinstance(part, Conv)]
     rows, columns = (pool * math.prod([part.stride[axis] for part in kernels]) for axis in (0, 1))
-    if not shortcut_lies(source[1:], out[1:], (rows, columns)):
+    if not shortcut_is_aligned(source[1:], out[1:], (rows, columns)):
         where = f"the map before the pool, {source[1:]}" if pool > 1 else f"the block's input, {source[1:]}"
         raise fail(
             spec, token, f"one row in {rows} and one column in {columns} of {where}, must make its output, {out[1:]}"

@@ -41,13 +41,13 @@ def from_nir(graph: nir.NIRGraph, steps: int | None = None, *, encoder: str = "s
 
     A graph of `to_nir` gives back its net, with folded weights. Of another graph it becomes an `nn.Sequential` of our
     layers: SpikeTimes in; SpikeTimes out where it ends in neurons, or the membrane [T, B, C] where it ends in I or LI.
-    That its neurons fire once is said by the warning `FiresOnce`.
+    The warning `FiresOnce` says that its neurons fire once.
 
     steps: T, 1 to 254; for a graph of `to_nir` None or the steps of its net. encoder: "spikes", or "direct": the first
-    layer gets data [B, ...] as a constant current. dt: seconds per step. A graph of `to_nir` has its own encoder and dt,
-    which count. A neuron of NIR fires at V > v_threshold; r of IF is 1 / dt or 1 for unscaled currents, and any other is a
-    factor r dt of the weights. Scale is folded into the weights before it. Thresholds that differ between channels are
-    folded, too: a sum within float32's rounding of them may go either way.
+    layer gets data [B, ...] as a constant current. dt: seconds per step. A graph of `to_nir` brings its own encoder and
+    dt, which take precedence. A neuron of NIR fires at V > v_threshold; r of IF is 1 / dt or 1 for unscaled currents, and any
+    other is a factor r dt of the weights. Scale is folded into the weights before it. Thresholds that differ between channels
+    are folded, too: a sum within float32's rounding of them may go either way.
 
     Raises ValueError naming the node for what is not such a chain, for v_reset or v_leak other than 0, for thresholds that
     differ within a channel, and for pools that overlap; TypeError or ValueError for other arguments.
@@ -86,7 +86,7 @@ class _Reader:
     def __init__(self, steps: int, dt: float, direct: bool) -> None:
         self.steps, self.dt, self.direct = steps, dt, direct
         self.layers: list[nn.Module] = []
-        self.flatten = False  # data before a directly coded layer; one behind spikes flattens itself
+        self.flatten = False  # data before a directly coded layer; one after spikes flattens itself
         self.pool, self.gain = 1, 1.0
         self.synapses: tuple[str, Any, NDArray[np.float64], NDArray[np.float64] | None] | None = None
 
@@ -108,7 +108,7 @@ class _Reader:
         elif kind in NEURONS and self.synapses is not None:
             self._neurons(name, node, kind)
         else:
-            before = "behind synapses" if self.synapses is not None else "where synapses or a pool must follow"
+            before = "after synapses" if self.synapses is not None else "where synapses or a pool must follow"
             raise ValueError(f"node {name}: {kind} cannot stand {before}")
 
     def finish(self) -> nn.Sequential:

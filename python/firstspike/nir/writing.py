@@ -41,12 +41,12 @@ def to_nir(
 ) -> nir.NIRGraph:
     """A net as a NIR graph: Input, AvgPool2d, Flatten, Linear or Affine or Conv2d, IF or LIF, I or LI, Output.
 
-    Normalisation, affine and thresholds per neuron are folded into weights and biases, so that every neuron fires at V > 1
-    ulp below its threshold (NIR's neurons fire at >, ours at >=). Currents are per step of `dt` seconds: r = 1 / dt for IF,
-    tau = dt / (1 - decay) for LIF. A directly coded first layer becomes its synapses and neurons; its input is the data in
-    every step. A membrane readout ends in I (decay 1) or LI. The input of a residual block goes into the neurons of its
-    last layer through one more Conv2d, of kernel 1, or Linear, with a diagonal weight. Single spikes, steps, encoder and
-    readout are in the graph's metadata; with them `from_nir` gives a net that computes the same, bit for bit.
+    Normalisation, affine and thresholds per neuron are folded into weights and biases. NIR's neurons fire at V > v_threshold,
+    ours at V >= threshold, so v_threshold is the next float32 below the threshold. Currents are per step of `dt` seconds:
+    r = 1 / dt for IF, tau = dt / (1 - decay) for LIF. A directly coded first layer becomes its synapses and neurons; its input
+    is the data in every step. A membrane readout ends in I (decay 1) or LI. The input of a residual block goes into the
+    neurons of its last layer through one more Conv2d, of kernel 1, or Linear, with a diagonal weight. Single spikes, steps,
+    encoder and readout are in the graph's metadata; with them `from_nir` gives a net that computes the same, bit for bit.
 
     net: a `models.TTFSNet`, or a `torch.nn.Sequential` of our layers, with a readout or without. input_shape: of one sample
     of a Sequential, (N,) or (C, H, W); by default (N,) where its first layer is fully connected. A TTFSNet has its own, and

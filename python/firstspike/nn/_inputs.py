@@ -1,4 +1,4 @@
-"""Single-spike trains, those behind max pooling, and dense trains [T, B, ...]: how a layer takes each."""
+"""Single-spike trains, those after max pooling, and dense trains [T, B, ...]: how a layer takes each."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def check_spikes(spikes: Spikes, steps: int, shape: str) -> Spikes:
 
 
 def spikes_only(spikes: Spikes) -> SpikeTimes:
-    """Return SpikeTimes; TypeError for other trains, behind which no shortcut can go."""
+    """Return `spikes`; TypeError for trains other than SpikeTimes, which a layer with a shortcut does not take."""
     if not isinstance(spikes, SpikeTimes):
         what = "a dense train" if isinstance(spikes, Tensor) else "PooledSpikes (of max pooling)"
         raise TypeError(f"spikes must be SpikeTimes where a layer has a shortcut, got {what}")
     return spikes
 
 
-def single_spikes(spikes: Spikes, weight: Tensor, avg_pool: int) -> tuple[SpikeTimes | Tensor, Tensor, int]:
-    """(spikes, weight, avg_pool) of the same current in which no `PooledSpikes` are left.
+def without_pooled_spikes(spikes: Spikes, weight: Tensor, avg_pool: int) -> tuple[SpikeTimes | Tensor, Tensor, int]:
+    """(spikes, weight, avg_pool) that give the same current without `PooledSpikes`.
 
-    The maximum over a window of distinct spikes is their sum, k x k times their average; with another pool behind it, the train
+    The maximum over a window of distinct spikes is their sum, k x k times their average; with another pool after it, the train
     becomes a dense one.
     """
     if not isinstance(spikes, PooledSpikes):
@@ -64,7 +64,7 @@ def single_spikes(spikes: Spikes, weight: Tensor, avg_pool: int) -> tuple[SpikeT
 
 
 def drop_spikes(spikes: Spikes, p: float) -> Spikes:
-    """A train of any kind from which each neuron is missing with probability p; behind max pooling, each spike."""
+    """A train of any kind from which each neuron is missing with probability p; after max pooling, each spike."""
     if isinstance(spikes, Tensor):
         return spikes * torch.empty(spikes.shape[1:], dtype=torch.float32, device=spikes.device).bernoulli_(1 - p)
     if isinstance(spikes, PooledSpikes):
@@ -84,7 +84,7 @@ def check_data(x: object, weight: Tensor, maps: bool) -> Tensor:
 
 def flat_membrane(spikes: Spikes, weight: Tensor, bias: Tensor | None, avg_pool: int, decay: float) -> Tensor:
     """Membrane [T, B, O] of a train of any kind, without firing."""
-    spikes, weight, avg_pool = single_spikes(spikes, weight, avg_pool)
+    spikes, weight, avg_pool = without_pooled_spikes(spikes, weight, avg_pool)
     if isinstance(spikes, Tensor):
         return accumulate(flat_current(spikes, weight, bias, avg_pool), decay)
     return functional.integrate(spikes, weight, bias, avg_pool=avg_pool, decay=decay)

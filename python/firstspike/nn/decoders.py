@@ -15,7 +15,7 @@ class TemporalWeighting(nn.Module):
 
     gamma and mode as in `decode.temporal_weighting`. classes: the number of classes, each with its k neurons
     (`decode.population`); None: one neuron per class. scale multiplies the scores: it changes no answer, but it is the
-    inverse temperature of a softmax behind them (ours). Raises ValueError or TypeError naming a bad argument.
+    inverse temperature of a softmax after them (ours). Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 1, 255, 255]], dtype=torch.uint8), steps=4)

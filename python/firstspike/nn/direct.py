@@ -42,7 +42,7 @@ class _Direct(FiringLayer):
         return self._potential(self._current(x))
 
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        """The settings, see `Synapse.settings`."""
         return {name: value for name, value in super().settings().items() if name != "dropout"}
 
     def _potential(self, current: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ class DirectLinear(_Direct):
         )
 
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        """The settings, see `Synapse.settings`."""
         return super().settings() | {"in_features": self.in_features, "out_features": self.out_features}
 
     def _current(self, x: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ class DirectConv2d(_Direct):
         )
 
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        """The settings, see `Synapse.settings`."""
         return super().settings() | {
             "in_channels": self.in_channels,
             "out_channels": self.out_channels,

@@ -62,7 +62,7 @@ class Integrate(Synapse, Leaky):
         return flat_membrane(spikes, weight, bias, self.avg_pool, self.decay)
 
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        """The settings, see `Synapse.settings`."""
         sizes = {"in_features": self.in_features, "out_features": self.out_features, "avg_pool": self.avg_pool}
         return super().settings() | sizes | {"decay": self.decay}
 

@@ -86,7 +86,7 @@ class TTFSNode(NeuronSettings):
     """The TTFS neuron alone: dense currents [T, B, ...] to dense spikes of the same shape, at most one per neuron.
 
     V[t] = decay V[t - 1] + X[t]; it fires once, where V >= threshold. A drop-in for the neurons of time-stepped
-    libraries, behind any layer; there is no state to reset. threshold > 0; 0 < decay <= 2 (1 = IF); surrogate:
+    libraries, after any layer; there is no state to reset. threshold > 0; 0 < decay <= 2 (1 = IF); surrogate:
     `triangle()` by default. Raises ValueError or TypeError naming a bad argument.
 
     Examples:

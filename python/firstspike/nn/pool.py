@@ -56,7 +56,7 @@ class EarliestPool2d(BackwardHooks):
 class MaxPool2d(BackwardHooks):
     """Max pooling in every step, for comparison: a pooled unit fires whenever one of its k x k units does.
 
-    That may be several times, so what it returns are `PooledSpikes`; the layers take them, and are as fast as behind average
+    That may be several times, so what it returns are `PooledSpikes`; the layers take them, and are as fast as after average
     pooling. Buffers of the last forward, int64 scalars, not in the state_dict: `repeated`, the pooled units that fired more than
     once, and `units`, all pooled units. Stride k; what is left over at the lower and right edge is dropped.
     Raises ValueError or TypeError naming a bad argument.

@@ -1,4 +1,4 @@
-"""Spike trains behind max pooling, in which a unit fires once per distinct time of its window."""
+"""Spike trains after max pooling, in which a unit fires once per distinct time of its window."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PooledSpikes:
 
     That may be several times, so these are no `SpikeTimes`. They are kept as the single-spike trains of the units, `distinct`
     [B, C, H, W]; of the units of a window that fire in the same step only one keeps its spike. So the maximum over a window is a
-    sum, and a layer behind it costs no more than behind average pooling (docs/model.md, section "Pooling").
+    sum, and a layer after it costs no more than after average pooling (docs/model.md, section "Pooling").
 
     spikes: SpikeTimes [B, C, H, W]. kernel_size: k, at least 1 and at most H and W; the stride is k, and what is left over at the
     lower and right edge is dropped. `repeated`: int64 scalar, the pooled units that fire more than once. The gradient of a window

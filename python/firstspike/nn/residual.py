@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import _checks
-from .._geometry import shortcut_lies
+from .._geometry import shortcut_is_aligned
 from ..spikes import SpikeTimes
 from ._hooks import BackwardHooks
 from .firing import FiringLayer
@@ -63,7 +63,7 @@ class Residual(BackwardHooks):
 
     def forward(self, spikes: SpikeTimes) -> SpikeTimes:
         """Spike times of the last layer, of `spikes`, which the first layer takes and which fit the last one's output."""
-        _checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes (a block cannot stand behind max pooling)")
+        _checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes (a block cannot stand after max pooling)")
         signal = spikes
         for layer in list(self.layers)[:-1]:
             signal = layer(signal)
@@ -74,14 +74,14 @@ class Residual(BackwardHooks):
 
     @property
     def strides(self) -> tuple[int, int]:
-        """Of how many rows and columns of the block's input one lies under each of its output: pools and strides together."""
+        """How many rows and columns of the block's input there are for one of its output: pools times strides."""
         rows = [layer.avg_pool * layer.stride[0] for layer in self.layers if isinstance(layer, TTFSConv2d)]
         columns = [layer.avg_pool * layer.stride[1] for layer in self.layers if isinstance(layer, TTFSConv2d)]
         return math.prod(rows), math.prod(columns)
 
     def check_places(self, size: tuple[int, ...], out: tuple[int, ...]) -> None:
-        """ValueError for an input of that height and width whose shortcut would lie beside the block's output."""
-        if not shortcut_lies(size, out, self.strides):
+        """Raise ValueError for an input of this height and width whose shortcut is not aligned with the block's output."""
+        if not shortcut_is_aligned(size, out, self.strides):
             raise ValueError(
                 f"spikes must be maps of which one row in {self.strides[0]} and one column in {self.strides[1]} make the "
                 f"block's output, {tuple(out)}, got {tuple(size)}"
@@ -109,7 +109,7 @@ class Residual(BackwardHooks):
         self.scale = nn.Parameter(scale) if isinstance(self.scale, nn.Parameter) else scale
 
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments with which the module can be built again; its layers and what `scale` holds apart.
+        """The keyword arguments with which the module can be built again, except its layers and the values of `scale`.
 
         channels: how many numbers `scale` has.
         """

@@ -159,7 +159,7 @@ class Synapse(BackwardHooks):
         return self
 
     def settings(self) -> dict[str, Any]:
-        """The settings as JSON can hold them, by the names of the keyword arguments; what the parameters hold apart."""
+        """The settings as JSON can hold them, by the names of the keyword arguments, except what the parameters hold."""
         return {
             "steps": self.steps,
             "bias": self.bias is not None,

@@ -23,8 +23,8 @@ from ._inputs import (
     fired_and_membrane,
     flat_membrane,
     map_membrane,
-    single_spikes,
     spikes_only,
+    without_pooled_spikes,
 )
 from .firing import FiringLayer
 from .synapse import Affine, Normalization
@@ -56,7 +56,7 @@ class _TTFS(FiringLayer):
         if shortcut is not None:
             spikes = spikes_only(spikes)
             side = {"shortcut": shortcut, "shortcut_scale": self.effective_shortcut_scale(shortcut_scale)}
-        spikes, weight, pool = single_spikes(spikes, weight, self.avg_pool)
+        spikes, weight, pool = without_pooled_spikes(spikes, weight, self.avg_pool)
         if isinstance(spikes, Tensor):
             current = self._current(spikes, weight, bias)
             fired = SpikeTimes._of_fired(functional.fire(current, **self._neuron))
@@ -72,7 +72,7 @@ class _TTFS(FiringLayer):
             return fired, self._membrane(spikes, weight, bias, pool)
 
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        """The settings, see `Synapse.settings`."""
         own = {} if self.gain == pool_gain(self.avg_pool, self.steps) else {"gain": self.gain}
         return super().settings() | {"avg_pool": self.avg_pool} | own
 
@@ -161,7 +161,7 @@ class TTFSLinear(_TTFS):
         )
 
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        """The settings, see `Synapse.settings`."""
         return super().settings() | {"in_features": self.in_features, "out_features": self.out_features}
 
     def extra_repr(self) -> str:
@@ -246,7 +246,7 @@ class TTFSConv2d(_TTFS):
         )
 
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments with which the layer can be built again; what its parameters hold apart."""
+        """The settings, see `Synapse.settings`."""
         return super().settings() | {
             "in_channels": self.in_channels,
             "out_channels": self.out_channels,

@@ -94,7 +94,7 @@ class Arguments:
         return self._address(name, tensor, torch.int64, size)
 
     def weight(self, weight: Tensor, layer: Geometry) -> tuple[int, tuple[int, ...]]:
-        """Address and strides of a weight [outputs, channels, kernel height, kernel width], flat behind the outputs or not."""
+        """Address and strides of a weight [outputs, channels, kernel height, kernel width], flat after the outputs or not."""
         whole = (layer.outputs, layer.channels, layer.kernel_height, layer.kernel_width)
         if tuple(weight.shape) not in (whole, (layer.outputs, math.prod(whole[1:]))):
             raise ValueError(f"weight must have shape {whole}, flat or not, got {tuple(weight.shape)}")

@@ -28,7 +28,7 @@ def _set(*names: str) -> Any:
     return found
 
 
-# By name what is known to be plain, so that all else, and all that is new in torch, is dispatched; in inference mode: less.
+# Known to be plain, by name, so that any other key, and any that torch adds, is dispatched; the second set is inference mode's.
 _PLAIN_KEYS = _set("CPU", "ADInplaceOrView", "AutogradCPU", "AutocastCPU"), _set("CPU", "AutocastCPU")
 _PLAIN_MODES = _set("BackendSelect", "ADInplaceOrView"), _set("BackendSelect")
 # What else our operators are called with.
@@ -56,7 +56,7 @@ def bypasses_dispatcher(*arguments: Any) -> bool:
 
 
 def _refuse_tracers() -> None:
-    """RuntimeError within what cannot take in registered operators: torch.jit.trace, and vmap, grad and jvp of torch.func."""
+    """Raise RuntimeError inside transforms that cannot record our operators: torch.jit.trace, torch.func's vmap, grad and jvp."""
     if torch.compiler.is_compiling():
         return
     if torch._C._is_tracing():

@@ -118,9 +118,9 @@ def recorded(result: tuple[Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tenso
 
 
 def data_dependent_size() -> Any:
-    """A size that depends on the data, which torch.compile takes into its graph without `fullgraph`, too.
+    """A size that depends on the data; torch.compile keeps the operator in its graph, without `fullgraph` too.
 
-    `new_dynamic_size` would end the graph there, lest code that follows asks for the value: nothing of ours does.
+    `new_dynamic_size` would end the graph there, in case the code after it asks for the value; our code never does.
     """
     context: Any = torch.library.get_ctx()
     environment, allocate = getattr(context, "_shape_env", None), getattr(fake_impl, "allocate_size", None)
@@ -148,7 +148,7 @@ def fake_recorded(
 
 
 def anchor_like(anchor: Tensor | None, times: Tensor) -> Tensor:
-    """The anchor of spikes that are made of others with this one; without an anchor, one without elements."""
+    """The anchor of spikes made from spikes with this anchor, of the same shape; an anchor without elements for None."""
     zero = times.new_zeros((), dtype=torch.float32)
     return zero.expand(0 if anchor is None else anchor.shape)
 

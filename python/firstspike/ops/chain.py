@@ -29,7 +29,7 @@ class Stage(NamedTuple):
     deviation: float | None = None  # of the normalised weight; None: the weight acts as it is
     per_output: bool = False  # whether each output's weights are normalised on their own
     dropped: float = 0.0  # the probability with which a spike of the input is missing
-    seed: Tensor | None = None  # which spikes are
+    seed: Tensor | None = None  # decides which spikes are missing
 
     @property
     def keep(self) -> int:
@@ -130,7 +130,7 @@ def _gradients(stage: Stage, s: _Saved, gradient: Tensor | None, wanted: Sequenc
 
 
 def _through_weight(stage: Stage, s: _Saved, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The gradients at a stage's weight and gamma, of that at the weight that acts."""
+    """The gradients at a stage's weight and gamma, from the gradient at the weight that acts."""
     if stage.seed is not None:
         gradient = gradient / (1 - stage.dropped)
     if stage.deviation is None:

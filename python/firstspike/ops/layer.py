@@ -1,4 +1,4 @@
-"""`fire_layer`: synapses (linear or convolution, average pooling folded in) and the neurons behind them, fused."""
+"""`fire_layer`: synapses (linear or convolution, average pooling folded in) and the neurons after them, fused."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ SLOPE = 5  # its place among the tensors that `_save` saves
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], more: tuple[Tensor | None, ...] = ()) -> None:
-    """more: tensors to save behind those of the layer; the last that is saved is the output's anchor."""
+    """more: tensors to save after those of the layer; the last that is saved is the output's anchor."""
     a = Forward(*inputs)
     anchor, fired, offset, slope, place = output
     ctx.mark_non_differentiable(fired, offset, slope, place)

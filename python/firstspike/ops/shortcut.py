@@ -19,7 +19,7 @@ LAYER = len(layer.Forward._fields)  # so many arguments are those of `fire_layer
 
 
 class Shortcut(NamedTuple):
-    """The arguments of `fire_layer_shortcut` behind those of `fire_layer`, in the order of its schema."""
+    """The arguments of `fire_layer_shortcut` after those of `fire_layer`, in the order of its schema."""
 
     times: Tensor  # [B, H, W, M], of the size of the output, or larger: then every n-th row and column counts
     anchor: Tensor | None

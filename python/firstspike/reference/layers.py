@@ -170,7 +170,7 @@ def integrate(
 
 
 def dropout(spikes: Spikes, p: float, *, seed: Tensor) -> SpikeTrain:
-    """Spikes without those that are lost; the lots are those of SplitMix64, 16 bits a neuron.
+    """Spikes without the dropped ones; the random numbers are those of SplitMix64, 16 bits per neuron.
 
     Examples:
         >>> x = reference.SpikeTrain.from_times(torch.zeros(1, 1000, dtype=torch.uint8), 4)

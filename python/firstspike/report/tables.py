@@ -72,7 +72,7 @@ def present(frame: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
 def numeric(column: Iterable[Any]) -> bool:
     """Whether a printed column holds numbers, and is to be set flush right.
 
-    `a ± b`, ranges, and a remark in parentheses behind the number count; dashes, "unknown", "none", "not held" and
+    `a ± b`, ranges, and a remark in parentheses after the number count; dashes, "unknown", "none", "not held" and
     "not run" may stand among them.
     """
     cells = [str(cell).strip() for cell in column]

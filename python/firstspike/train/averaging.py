@@ -48,9 +48,9 @@ class WeightAverage:
                 self.mean[name].copy_(parameter)  # of integers, which are not trained
 
     def restore(self, steps: int, mean: dict[str, Tensor]) -> None:
-        """Go on with a mean of earlier; ValueError where it does not fit the net.
+        """Continue with the mean of an earlier session; ValueError where it does not fit the net.
 
-        Older files lack further names of a parameter, and frozen parameters, whose mean is what they are.
+        Older files have only one name per shared parameter, and no frozen parameters; the mean of those is their value.
         """
         if steps:
             lacking = {name: self._known(name, mean) for name in self._parameters if name not in mean}
@@ -95,6 +95,6 @@ class WeightAverage:
 
 
 def _mean_type(parameter: Tensor) -> torch.dtype:
-    """Of a mean, which moves by less per step than the smaller float types resolve."""
+    """The type of a parameter's mean: float32 at least, as a mean moves by less per step than smaller float types resolve."""
     small = parameter.dtype.is_floating_point and parameter.dtype.itemsize < 4
     return torch.float32 if small else parameter.dtype

@@ -31,7 +31,7 @@ class Batch(NamedTuple):
 
 
 def as_data(name: str, given: GivenData) -> Data:
-    """What is given as data, a pair of arrays or tensors as a data set; TypeError or ValueError, with `name`, for others."""
+    """`given` as a data set or DataLoader; a pair of arrays or tensors becomes a data set. Errors begin with `name`."""
     if isinstance(given, DataLoader):
         try:
             len(given)

@@ -77,19 +77,19 @@ class Config:
         schedule: "cosine" (to zero), "linear" (to zero) or "constant", after the warmup.
         warmup: epochs of linear warmup, fractions allowed.
         weight_decay: on weights, not on gamma and bias, at least 0.
-        average_epochs: in the last so many epochs, the net that is measured is the mean of the weights after each of
-            their steps so far, and the run ends with it; 0: the weights themselves.
+        average_epochs: number of epochs at the end of the run over whose steps the weights are averaged; in these epochs the net
+            with the mean so far is measured, and the run ends with the mean; 0: no averaging.
         label_smoothing: share of the target spread over all classes, 0 to 0.999.
         augmentation: see `Augmentation`.
-        unerased_epochs: in the last so many epochs `augmentation.erase` erases nothing, so that a run ends with images like
+        unerased_epochs: number of epochs at the end of the run without `augmentation.erase`, so that a run ends with images like
             those it is tested on.
         seed: of weights, order of images, and augmentation.
         threads: torch's threads; 0 leaves torch's number.
         validation: training images held out (a fraction, or a number of images; 0: none). With some, each epoch is
             measured on them and the test set only once, at the end; without, each epoch is measured on the test set.
-        limit: use only so many of the training images, drawn per class (0: all), for quick trials.
+        limit: number of training images to use, drawn per class (0: all), for quick trials.
         clip: largest norm of the gradient of all parameters together; a longer one is scaled down to it (0: never).
-        image_size: a folder of images is scaled to so many pixels per side (0: as they are); the `size` of `data.load_images`.
+        image_size: pixels per side to which a folder's images are scaled (0: as they are); the `size` of `data.load_images`.
         device: "cpu", "cuda" or "cuda:1" and so on.
 
     Examples:

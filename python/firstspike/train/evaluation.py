@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from .. import _checks, _labels
 from .._modes import evaluating
-from .._own_code import has_own_forward, is_heard
+from .._own_code import has_any_hooks, has_own_forward
 from ..data import Dataset, Normalize
 from ..data.normalize import warn_of_pixels
 from ..models import TTFSNet
@@ -106,10 +106,10 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def observable(model: nn.Module, x: torch.Tensor | SpikeTimes) -> TTFSNet | None:
-    """The net whose `observe` has the scores that a call of the model on x has, where there is one.
+    """The TTFSNet whose `observe(x)` gives the scores that calling the model on x gives; None where there is none.
 
-    It is a TTFSNet without a forward of its own and without hooks, or what `as_net` makes of such a chain of our layers;
-    whether x is spikes tells what a chain takes that begins with a module of one's own.
+    It is the model itself, or what `as_net` makes of a Sequential of our layers, where neither has hooks or a forward of its own.
+    For a chain that begins with a module of one's own, the type of x tells whether that module takes spikes.
     """
     if isinstance(model, TTFSNet):
         uncalled: list[nn.Module] = [model]
@@ -117,7 +117,7 @@ def observable(model: nn.Module, x: torch.Tensor | SpikeTimes) -> TTFSNet | None
         uncalled = [part for part in model.modules() if isinstance(part, _PASSED_OVER)]
     else:
         return None
-    if any(has_own_forward(part) or is_heard(part) for part in uncalled):
+    if any(has_own_forward(part) or has_any_hooks(part) for part in uncalled):
         return None
     try:
         return net_of(model, tuple(x.shape[1:]), spikes=isinstance(x, SpikeTimes))

@@ -21,7 +21,7 @@ from ..models import TTFSNet
 from . import run_data
 from .checkpoint import BadCheckpoint
 from .config import Config
-from .identity import optimizer_told, tensors_told, told
+from .identity import fingerprint, optimizer_fingerprint, tensors_fingerprint
 from .loop import Loss
 from .model_file import load_weights
 from .optimizer_state import parameters_of
@@ -82,12 +82,12 @@ class Given:
 
     def details(self, made: torch.optim.Optimizer | None) -> dict[str, str]:
         """What tells loss, optimizer and first weights from others of the same names; `made`: what `optimizer` made."""
-        found = {"init_from": "none" if self.first_weights is None else tensors_told(self.first_weights)}
+        found = {"init_from": "none" if self.first_weights is None else tensors_fingerprint(self.first_weights)}
         if made is not None:
-            found |= optimizer_told(made)
+            found |= optimizer_fingerprint(made)
         if self.loss is not None:
             learned = [] if made is None else parameters_of(made)
-            found["loss"] = told(self.loss, learned)
+            found["loss"] = fingerprint(self.loss, learned)
         return found
 
     @functools.cached_property
@@ -137,7 +137,7 @@ def refuse_foreign(made: torch.optim.Optimizer, model: nn.Module, loss: nn.Modul
 
 
 def another_run(folder: Path | None, which: str) -> BadCheckpoint:
-    """The error for a folder that holds a run that is not to go on."""
+    """The error for a folder that holds another run than the one to continue. which: how that run differs, for the message."""
     return BadCheckpoint(f"{folder} holds a run {which}; take another directory, or resume=False to start over")
 
 

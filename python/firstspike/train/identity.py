@@ -1,4 +1,4 @@
-"""Texts that tell what is given to `fit` in Python from others of its kind. Code is named, and not compared."""
+"""Short texts by which `fit` tells the objects given to it in Python from others of their kind; code is named, not compared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF_TORCH = frozenset(vars(nn.Module()))
 _LONGEST = 200  # characters of a text that is kept as it is
 
 
-def told(value: Any, learned: Collection[nn.Parameter] = ()) -> str:
+def fingerprint(value: Any, learned: Collection[nn.Parameter] = ()) -> str:
     """A value by what it holds: a module by its class, numbers, texts and tensors, a partial by its function and arguments.
 
     learned: parameters that training changes, which tell nothing.
@@ -25,7 +25,7 @@ def told(value: Any, learned: Collection[nn.Parameter] = ()) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}... (sha256 {sha256(text.encode())[:16]})"
 
 
-def tensors_told(tensors: Mapping[str, Tensor]) -> str:
+def tensors_fingerprint(tensors: Mapping[str, Tensor]) -> str:
     """A text for tensors of these names, types, shapes and bits."""
     lines = []
     for name, value in sorted(tensors.items()):
@@ -35,17 +35,17 @@ def tensors_told(tensors: Mapping[str, Tensor]) -> str:
     return f"sha256 {sha256(chr(10).join(lines).encode())[:16]}"
 
 
-def optimizer_told(optimizer: torch.optim.Optimizer) -> dict[str, str]:
+def optimizer_fingerprint(optimizer: torch.optim.Optimizer) -> dict[str, str]:
     """An optimizer by its class and by what its groups hold besides parameters: "optimizer.<group>.<name>"."""
     groups = optimizer.param_groups
     found = {"optimizer": _name(optimizer), "optimizer.groups": str(len(groups))}
     for index, group in enumerate(groups):
-        found |= {f"optimizer.{index}.{name}": told(value) for name, value in group.items() if name != "params"}
+        found |= {f"optimizer.{index}.{name}": fingerprint(value) for name, value in group.items() if name != "params"}
     return found
 
 
 def settings_of(model: nn.Module) -> dict[str, str]:
-    """What a net is besides the values of its tensors, and no checkpoint holds, as far as torch's modules and ours have it."""
+    """The settings of a net that are no tensors and that no checkpoint holds, of torch's modules and ours, by name."""
     model = uncompiled(model)
     found = {"state_dict": str(list(model.state_dict()))}
     for name, module in model.named_modules():
@@ -62,7 +62,7 @@ def _text(value: Any, learned: Collection[nn.Parameter]) -> str:
     if isinstance(value, nn.Module):
         return _module(uncompiled(value), learned)
     if isinstance(value, Tensor):
-        return repr(value.item()) if value.numel() == 1 else tensors_told({"": value})
+        return repr(value.item()) if value.numel() == 1 else tensors_fingerprint({"": value})
     if isinstance(value, Mapping):
         return "{" + _arguments((), {str(name): item for name, item in value.items()}, learned) + "}"
     if isinstance(value, (tuple, list)):

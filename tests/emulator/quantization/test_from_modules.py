@@ -48,7 +48,7 @@ def test_a_leaky_readout_is_calibrated(readout):
 
 def test_a_net_without_a_layer_for_the_cores_is_refused():
     model = models.build("8-5", input_shape=(8,), steps=4, readout="first-spike").eval()
-    with pytest.raises(em.CannotQuantize, match="no layer behind its host layer"):
+    with pytest.raises(em.CannotQuantize, match="no layer after its host layer"):
         em.quantize(model)
 
 

@@ -1,4 +1,4 @@
-"""What a range of a layer's neurons needs of a core, in time that depends on the channels for a shortcut's sources alone."""
+"""What a range of a layer's neurons needs of a core; only the sources of a shortcut take time that grows with the channels."""
 
 from __future__ import annotations
 

@@ -35,9 +35,6 @@ class Finding:
     remedy: str
 
 
-_PREPARE_AGAIN = "call qat.prepare with this profile"
-
-
 @dataclass(frozen=True)
 class Check:
     """What `check` found. profile: its name. cores_used, cores_available: of the placement, None without one.
@@ -75,7 +72,8 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
 
     model: trained or not; its structure counts, not its weights. profile: as in `quantize`. The placement is tried with
     what the chip lacks left out, so that all findings come at once; layers after one that no core holds are not looked at.
-    Raises ValueError or TypeError naming a bad argument, as a net whose layers do not take what the ones before them give.
+    Raises ValueError or TypeError naming a bad argument, such as a net in which a layer does not take what the one
+    before gives.
 
     Examples:
         >>> from firstspike import emulator, models

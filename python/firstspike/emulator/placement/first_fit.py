@@ -208,7 +208,7 @@ def _refusal(costs: Costs, first: int, bits: int, cores: list[_Core], profile: P
     )
     resource = (
         lacking.most_common(1)[0][0] if lacking else "axons out"
-    )  # none lacks anything where caps kept it from more
+    )  # no core lacks anything where `caps` alone kept neurons off it
     return DoesNotFit(
         costs.layer.name,
         f"cores for its neurons ({resource} used up)",

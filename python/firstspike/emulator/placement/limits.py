@@ -1,4 +1,4 @@
-"""What a chip can do of a layer at all, whatever its cores hold: kernels, strides, pools, fan-in, how many layers one feeds."""
+"""Limits of a chip on a layer, whatever its cores hold: kernels, strides, pools, fan-in, and how many layers it feeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stays on the host: the encoder in front of the cores and the decoder behind them."""
+"""What stays on the host: the encoder in front of the cores and the decoder after them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Encoder:
 
     @property
     def normalize(self) -> Normalize:
-        """What makes data as the trained network takes them of uint8 images: scaled, and standardised as in training."""
+        """The conversion of uint8 images to the trained network's input: scaled, and standardised as in training."""
         if self.mean is None or self.std is None:
             return Normalize()
         return Normalize(tuple(self.mean), tuple(self.std))

@@ -34,21 +34,21 @@ class Profile:
         weight_bits: bits of a stored weight, 2 to 31.
         weight_sign: "signed" (two's complement), "even" (only even values, one bit more of range: Loihi's mixed sign) or
             "source" (all weights of a source have one sign).
-        weight_shift: a weight enters shifted left by so many bits, 0 to 16; so does a bias.
+        weight_shift: number of bits by which a weight is shifted left as it enters, 0 to 16; so is a bias.
         accumulator_bits: bits of the register that sums the weights of a step; None where there is none.
         accumulator_overflow: "saturate", "wrap" or "error", see docs/emulator.md, "Policies".
         membrane_bits: bits of the membrane, 2 to 61.
         membrane_values: "signed" (two's complement), "symmetric" (without its lowest value) or "unsigned".
         membrane_overflow: "saturate", "wrap" or "error".
         threshold_bits: bits of a stored threshold, 1 to 60.
-        threshold_shift: a stored threshold is shifted left by so many bits, at most `weight_shift`.
+        threshold_shift: number of bits by which a stored threshold is shifted left, at most `weight_shift`.
         threshold_groups: how many different thresholds a core holds, where `thresholds` is "group".
         thresholds: one per "neuron", a few per core ("group") or one per "layer".
         bias_bits: bits of a bias, its sign included; 0: there are none; None: biases are refused as well.
         decay_bits: the membrane's decay is a multiple of 1 / 2^decay_bits, 0 to 16; 0: there is no leak.
         fire: "ge" (a neuron fires at V >= threshold) or "gt" (at V > threshold).
         update: "clocked" (sum the events of a step, then test) or "event" (test after every event).
-        axon_delay: an event arrives so many steps after its spike, 0 to 64.
+        axon_delay: number of steps after its spike at which an event arrives, 0 to 64.
         single_spike: what keeps a neuron from firing twice: "native", "refractory" (a period that outlasts the run) or
             "assumed" (the chip has nothing for it).
         single_spike_steps: the most steps that the refractory period lasts, so the longest run; None: no limit.

@@ -136,7 +136,7 @@ class Program:
         }
 
     def synapse_difference(self, other: Program) -> str | None:
-        """In what layers or chip first differ from another program's, in words; None where a placement serves both.
+        """The first difference in profile or layers from another program, in words; None where one placement serves both.
 
         Compared are the profiles and the layers' shapes, strides, weights and shortcuts, not thresholds.
         """

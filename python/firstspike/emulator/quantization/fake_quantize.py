@@ -111,7 +111,7 @@ def prepared_bits(model: nn.Module) -> int | None:
 
 
 def check_prepared_for(model: TTFSNet, profile: Profile, bits: int, granularity: str | None = None) -> None:
-    """ValueError for a profile and settings with which a net of `qat.prepare` would be another one than was trained."""
+    """Raise ValueError for a profile or settings with which a net of `qat.prepare` would differ from the one that was trained."""
     for layer in model.modules():
         quantizer = getattr(layer, "quantizer", None)
         if not isinstance(quantizer, FakeQuantize):

@@ -33,7 +33,7 @@ class CannotQuantize(ValueError):
 
 
 class LayersDoNotFit(ValueError):
-    """A network that runs nowhere, as a layer does not take what the layer before gives."""
+    """A network that cannot run: a layer does not take what the layer before it gives."""
 
 
 class CoreLayer(NamedTuple):

@@ -124,7 +124,7 @@ class _Maker:
         found = core_layers(model)
         encoder, shape = encoder_of(model)
         if not found:
-            raise CannotQuantize("the net has no layer behind its host layer; nothing is left for the cores")
+            raise CannotQuantize("the net has no layer after its host layer; nothing is left for the cores")
         if normalize is not None:
             scaling = normalize.to_dict()
             encoder = replace(encoder, mean=scaling["mean"], std=scaling["std"])
@@ -290,6 +290,6 @@ class _Maker:
             own = f", or, in a profile of your own, set bias_bits = {needed}" if needed <= 40 else ""
             raise CannotQuantize(
                 f"layer {name}: a bias of {largest:.0f} times the scale needs {needed} bits, profile {p.name} has {p.bias_bits}; "
-                f"take a coarser scale (a lower bits, or granularity='tensor'), train with bias = false{own}"
+                f"take a coarser scale (fewer bits, or granularity='tensor'), train with bias = false{own}"
             )
         return q.astype(np.int64) << p.weight_shift, 0.0

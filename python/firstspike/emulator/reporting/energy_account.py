@@ -135,7 +135,7 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
 
 
 def _parts(table: EnergyTable, clocked: bool) -> tuple[str, ...]:
-    """Which of `PARTS` apply: what the table includes in the operation does not, nor inactive updates on event cores."""
+    """Which of `PARTS` apply: not those that the table's operation includes, and no inactive updates on event cores."""
     if table.all_inclusive:
         return ("synapses",)
     apply = {
