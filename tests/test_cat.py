@@ -104,3 +104,31 @@ def test_what_does_not_fit() -> None:
         fs.cat([a, SpikeTimes(b.times, 9)])
     with pytest.raises(ValueError, match="dim must be from -2 to 1, got 2"):
         fs.cat([a, b], 2)
+
+
+def test_another_default_device_changes_nothing() -> None:
+    one = current(2, 64)
+    fired, silent = functional.ramp(one, 6), SpikeTimes(torch.full((2, 3), 255, dtype=torch.uint8), 6)
+    with torch.device("meta"):
+        joined = fs.cat([fired, silent])
+    joined.dense().sum().backward()
+    assert one.grad is not None and torch.equal(
+        one.grad, torch.autograd.grad(functional.ramp(one, 6).dense().sum(), one)[0]
+    )
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_a_batch_of_any_size_is_traced(dim: int) -> None:
+    """No size of the batch is put into the graph."""
+    calls = []
+
+    def joined(x: Tensor) -> Tensor:
+        calls.append(len(x))  # at each tracing
+        one, other = functional.ramp(x, 6), functional.ramp(0.5 * x, 6)
+        return fs.cat([one, other], dim).dense()
+
+    compiled = torch.compile(joined, backend="eager", dynamic=True)
+    for batch in (3, 4, 5):
+        x = current(batch, 64)
+        assert torch.equal(compiled(x), joined(x))
+    assert len([size for size in calls if not isinstance(size, int)]) <= 1

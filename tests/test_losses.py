@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -121,6 +122,12 @@ def test_penalties_are_on_the_device_of_the_spikes() -> None:
     spikes = SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8)
     with torch.device("meta"):
         assert losses.latency(spikes).item() == 0.625 and losses.spike_count(spikes).item() == 0.5
+
+
+def test_a_small_tau_leaves_the_loss_a_number() -> None:
+    silent = SpikeTimes(torch.full((2, 3), SILENT, dtype=torch.uint8), 200)
+    loss = losses.first_spike_cross_entropy(silent, torch.tensor([0, 1]), tau=1e-37)
+    assert loss.item() == pytest.approx(math.log(3))
 
 
 def test_entries_that_nothing_fills_are_harmless() -> None:

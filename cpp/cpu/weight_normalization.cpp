@@ -42,6 +42,13 @@ std::array<double, C> sum_terms(int64_t size, Term&& term) {
     return total;
 }
 
+// For weights so large that their squares leave single precision.
+double squares_in_double(const float* weights, int64_t size, double center) {
+    double sum = 0;
+    for (int64_t i = 0; i < size; ++i) sum += (weights[i] - center) * (weights[i] - center);
+    return sum;
+}
+
 // Calls vector(i, n) for an output's weights from i on, n of them, and writes what it returns.
 template <class Vector>
 void write_vectors(float* out, int64_t size, Vector&& vector) {
@@ -71,9 +78,10 @@ void normalize_weight(const Weights& w, int threads, float* out, Moments* moment
             const Vec from_mean = choose(first_lanes(n), load_some(weights + i, n) - center, Vec{});
             return std::array{from_mean * from_mean, from_mean};
         });
+        const double all = std::isfinite(squares) ? squares : squares_in_double(weights, w.inputs, static_cast<double>(center[0]));
         // `rest` is what the mean lost in single precision.
         const double more = rest / static_cast<double>(w.inputs);
-        outputs[static_cast<size_t>(o)] = {static_cast<double>(center[0]) + more, squares - rest * more};
+        outputs[static_cast<size_t>(o)] = {static_cast<double>(center[0]) + more, all - rest * more};
     });
     const int64_t per_group = w.outputs / w.groups();
     for (int64_t group = 0; group < w.groups(); ++group) {

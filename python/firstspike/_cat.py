@@ -93,5 +93,6 @@ def _support_of(train: SpikeTimes, groups: int) -> tuple[Tensor, Tensor, Tensor]
     """(anchor, offset, place) of a train, without entries where it has no gradient."""
     if train._anchor is not None and train._support is not None:
         return train._anchor, train._support.offset, train._support.place
-    empty = torch.empty((2, 0), dtype=torch.uint8)
-    return torch.empty(0, dtype=torch.float32), torch.zeros(groups + 1, dtype=torch.int64), empty
+    place = torch.empty((2, 0), dtype=torch.uint8, device=train.device)
+    anchor, offset = place.new_empty(0, dtype=torch.float32), place.new_zeros(groups + 1, dtype=torch.int64)
+    return anchor, offset, place

@@ -96,6 +96,15 @@ def _fired(result: tuple[Tensor, ...], shape: torch.Size | tuple[int, ...], step
     return SpikeTimes._trusted(times, steps, anchor, Support(*support)) if record else SpikeTimes._trusted(times, steps)
 
 
+def _gammas(gamma: Tensor, weight: Tensor) -> Tensor:
+    """A factor of each output, [O], of gamma [O] or [1]."""
+    gamma = _checks.float32("gamma", gamma, 1)
+    if len(gamma) not in (1, len(weight)):
+        raise ValueError(f"gamma must have 1 or {len(weight)} elements, one per output, got {len(gamma)}")
+    _checks.same_device("weight", weight, "gamma", gamma)
+    return gamma if len(gamma) == len(weight) else gamma.expand(len(weight))
+
+
 def _thinned(spikes: SpikeTimes, anchor: Tensor, left: Tensor) -> SpikeTimes:
     """Spikes with the times `left`, in site order, and `anchor`, which an operator made from the anchor of `spikes`."""
     times = from_sites(left, spikes.shape)

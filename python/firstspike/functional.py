@@ -16,6 +16,7 @@ from ._dense import flat_current, map_current
 from ._layer_arguments import (
     _fire_layer,
     _fired,
+    _gammas,
     _input,
     _neuron,
     _per_threshold,
@@ -47,8 +48,8 @@ def ramp(
         tensor([[  0,   2, 255]], dtype=torch.uint8)
     """
     current = _checks.float32("current", current)
-    if current.dim() < 2:
-        raise ValueError(f"current must have shape [batch, neurons, ...], got {tuple(current.shape)}")
+    if current.dim() < 2 or 0 in current.shape[1:]:
+        raise ValueError(f"current must have shape [batch, neurons, ...] with neurons, got {tuple(current.shape)}")
     steps = _checks.steps(steps)
     neuron = _neuron(threshold, decay, surrogate, steps)
     record = torch.is_grad_enabled() and current.requires_grad
@@ -222,6 +223,8 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
     """
     if not isinstance(spikes, SpikeTimes):
         raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}")
+    if 0 in spikes.shape[1:]:
+        raise ValueError(f"spikes must have neurons, got shape {tuple(spikes.shape)}")
     keep = ops.dropout.levels(1 - _checks.real("p", p, 0.0, 1.0))
     if seed is None:
         seed = torch.randint(1 << 62, (1,), device=spikes.device)
@@ -252,11 +255,7 @@ def normalize_weight(
     deviation = _checks.real("deviation", deviation, 0.0, open_low=True)
     _checks.one_of("granularity", granularity, GRANULARITIES)
     if gamma is not None:
-        gamma = _checks.float32("gamma", gamma, 1)
-        if len(gamma) not in (1, len(weight)):
-            raise ValueError(f"gamma must have 1 or {len(weight)} elements, one per output, got {len(gamma)}")
-        _checks.same_device("weight", weight, "gamma", gamma)
-        gamma = gamma.expand(len(weight))
+        gamma = _gammas(gamma, weight)
     normal: Tensor = ops.normalize.normalize_weight(weight, gamma, deviation, granularity == "channel")[0]
     return normal
 

@@ -94,7 +94,11 @@ def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1
         tensor(0.0509)
     """
     right = _right(spikes, labels)
-    return F.cross_entropy(-times(spikes) / _checks.positive("tau", tau), right.squeeze(1))
+    when = times(spikes)
+    after_first = when - when.detach().amin(
+        1, keepdim=True
+    )  # the same softmax, and finite where the earliest are divided
+    return F.cross_entropy(-after_first / _checks.positive("tau", tau), right.squeeze(1))
 
 
 def spike_count(spikes: SpikeTimes) -> Tensor:

@@ -134,3 +134,11 @@ def test_bad_input() -> None:
         functional.normalize_weight(weight, 1.0, granularity="column")
     with pytest.raises(TypeError, match=r"gamma must be float32, got torch\.float64"):
         functional.normalize_weight(weight, 1.0, torch.ones(3).double())
+
+
+@pytest.mark.parametrize("granularity", ["layer", "channel"])
+def test_weights_whose_squares_leave_single_precision(granularity: str) -> None:
+    weight = torch.randn(4, 100, generator=generator(0))
+    expected = functional.normalize_weight(weight, 1.0, granularity=granularity)
+    found = functional.normalize_weight(weight * 1e20, 1.0, granularity=granularity)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

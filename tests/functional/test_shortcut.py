@@ -13,7 +13,7 @@ from firstspike import SpikeTimes, functional, nn, reference
 from firstspike.surrogate import atan, rectangle, triangle
 
 from ..compare import CLEAR
-from ..samples import generator, grid
+from ..samples import generator, grid, spike_times
 from ..torch_version import needs_one_graph
 
 STEPS = 6
@@ -251,3 +251,18 @@ def test_what_does_not_fit(change: dict[str, Any], error: type[Exception], text:
         functional.conv2d(times(2, 3, 4, 4), torch.zeros(3, 3, 1, 1), padding=1, shortcut=times(2, 3, 6, 6))
     with pytest.raises(ValueError, match="shortcut must have a map of which every n-th row and column gives"):
         functional.conv2d(times(2, 3, 4, 4), torch.zeros(3, 3, 3, 3), padding=1, shortcut=times(2, 3, 5, 4))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_the_reference_takes_a_scale_per_output(channels: int) -> None:
+    """Of which those of the shortcut's channels count."""
+    spikes, shortcut = (
+        spike_times((4, 5), 6, "mixed", generator(0)),
+        spike_times((4, channels), 6, "mixed", generator(1)),
+    )
+    weight, scale = torch.rand(3, 5, generator=generator(2)), torch.tensor([0.5, 1.5, 0.25])
+    given = SpikeTimes(spikes, 6), SpikeTimes(shortcut, 6)
+    fused = functional.linear(given[0], weight, shortcut=given[1], shortcut_scale=scale)
+    trains = [reference.SpikeTrain.from_times(times, 6) for times in (spikes, shortcut)]
+    expected = reference.linear(trains[0], weight.double(), shortcut=trains[1], shortcut_scale=scale.double())
+    assert torch.equal(fused.times, expected.times)

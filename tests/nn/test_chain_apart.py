@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from firstspike import explain, inspect, models, nn, surrogate
+from firstspike import encode, explain, inspect, models, nn, surrogate
 from firstspike.models import TTFSNet
 from firstspike.nn import _chain
 
@@ -115,6 +115,23 @@ def test_layers_that_run_alone_say_why(change: str, monkeypatch: pytest.MonkeyPa
         x = data(net)
         assert chained(net, x) == 0
         same(learn(net, x), layer_by_layer(net, monkeypatch, x))
+
+
+@pytest.mark.parametrize(
+    ("gamma", "error", "text"),
+    [
+        (torch.ones(5, dtype=torch.float64), TypeError, "gamma must be float32"),
+        (torch.ones(3), ValueError, "gamma must have 1 or 5 elements, one per output, got 3"),
+    ],
+)
+def test_a_wrong_gamma_is_refused_alike(gamma: torch.Tensor, error: type[Exception], text: str) -> None:
+    layers = [nn.TTFSLinear(6, 8, steps=4), nn.TTFSLinear(8, 5, steps=4, normalization=True, affine="channel")]
+    layers[1].gamma = torch.nn.Parameter(gamma)
+    spikes = encode.latency(torch.rand(2, 6), steps=4)
+    with pytest.raises(error, match=text):
+        layers[1](layers[0](spikes))
+    with pytest.raises(error, match=text):
+        _chain.run_layers(layers, spikes)
 
 
 def test_the_plan_of_a_net_as_text() -> None:

@@ -80,6 +80,8 @@ def test_first_spike_refuses_another_overshoot() -> None:
         nn.FirstSpike()(spikes, torch.zeros(6, 12, dtype=torch.float64))
     with pytest.raises(TypeError, match="overshoot must be a torch.Tensor"):
         nn.FirstSpike()(spikes, 0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="overshoot must"):
+        nn.FirstSpike()(spikes, torch.full((6, 12), torch.inf))
 
 
 def test_node() -> None:

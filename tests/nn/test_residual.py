@@ -232,3 +232,9 @@ def test_a_last_layer_that_two_blocks_share_is_folded_once() -> None:
 def test_a_parameter_without_dimensions_is_no_scale(learned: bool) -> None:
     with pytest.raises(ValueError, match=r"scale must be of shape \[1\] or \[M\] where it is a parameter, got \(\)"):
         block(torch.nn.Parameter(torch.tensor(1.0), requires_grad=learned))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_frozen_scale_stays_frozen_when_the_block_is_folded(frozen: bool) -> None:
+    block = nn.Residual([nn.TTFSLinear(4, 4, steps=4)], learn_scale=True).requires_grad_(not frozen).fold()
+    assert {parameter.requires_grad for parameter in block.parameters()} == {not frozen}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import threading
 from typing import Any
@@ -208,3 +209,9 @@ def test_the_old_backward_hook_is_refused() -> None:
     for module in (linear(0), nn.MaxPool2d(2), nn.Residual([nn.TTFSLinear(4, 4, steps=STEPS)])):
         with pytest.raises(RuntimeError, match="spikes are no tensors: use register_full_backward_hook"):
             module.register_backward_hook(lambda *_: None)
+
+
+def test_a_module_that_keeps_a_hooks_handle_can_be_copied() -> None:
+    net = torch.nn.Sequential(nn.TTFSLinear(4, 3, steps=4))
+    net.handle = net[0].register_full_backward_hook(print)
+    assert copy.deepcopy(net).handle.id == net.handle.id

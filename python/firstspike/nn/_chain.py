@@ -104,8 +104,8 @@ def _parameters(layer: Chained) -> tuple[WeightNormalization | None, Tensor, Ten
     if layer.normalization is None or getattr(layer, "theta", None) is not None:
         weight, bias = layer.effective_weight_and_bias()
         return None, weight, None, bias
-    if gamma is not None and len(gamma) != outputs:
-        gamma = gamma.expand(outputs)
+    if gamma is not None:
+        gamma = _layer_arguments._gammas(gamma, layer.weight)
     if bias is not None and len(bias) != outputs:
         bias = bias.expand(outputs)
     return layer.normalization, layer.weight, gamma, bias  # type: ignore[return-value]  # see `obstacle`

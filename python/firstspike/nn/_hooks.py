@@ -44,6 +44,12 @@ class _Both(RemovableHandle):
     def __init__(self, one: RemovableHandle, other: RemovableHandle) -> None:
         self._handles, self.id = (one, other), one.id
 
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self._handles, self.id
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._handles, self.id = state
+
     def remove(self) -> None:
         """Remove both."""
         for handle in self._handles:

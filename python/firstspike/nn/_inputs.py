@@ -133,7 +133,7 @@ def constant_current(
 ) -> Tensor:
     """The current of directly coded data: x [B, N] with a weight [O, N], or x [B, C, H, W] with [O, C, kh, kw].
 
-    Training, inference and the emulator's host encoder all call it, so that their currents are equal to the bit.
+    Training, inference and the emulator's host encoder all call it, so that the currents of a batch are equal to the bit.
     """
     with full_precision(x.device):
         if weight.dim() == 2:

@@ -104,11 +104,13 @@ class FirstSpike(nn.Module):
     def forward(self, spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
         """Scores [B, classes] of output spikes [B, classes k]; their argmax is the answer.
 
-        overshoot: float32 [B, classes k], see `decode.overshoot`; TypeError or ValueError for another type or shape.
+        overshoot: float32 [B, classes k], see `decode.overshoot`; TypeError or ValueError for another type or
+        shape, and on the CPU for NaN or infinity.
         """
         scores = decode.temporal_weighting(spikes, gamma=1.0, mode="linear")
         if overshoot is not None:
             overshoot = decode._checked_overshoot(overshoot, spikes).detach()
+            _checks.finite("overshoot", overshoot)
             scores = scores + overshoot / (1 + overshoot.abs()) / (2 * spikes.steps)
         if self.classes is not None:
             scores = decode.grouped(scores, self.classes).amax(-1)

@@ -106,7 +106,8 @@ class Residual(BackwardHooks):
 
     def replace_scale(self, scale: Tensor) -> None:
         """Set the scale, which stays a parameter or a buffer."""
-        self.scale = nn.Parameter(scale) if isinstance(self.scale, nn.Parameter) else scale
+        learned = isinstance(self.scale, nn.Parameter)
+        self.scale = nn.Parameter(scale, requires_grad=self.scale.requires_grad) if learned else scale
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the module can be built again, except its layers and the values of `scale`.

@@ -95,6 +95,15 @@ def support_of(offset: Tensor, place: Tensor) -> tuple[Any, Any]:
     return to_dlpack(offset), to_dlpack(place)
 
 
+def tile_of(device: torch.device) -> int:
+    """Neurons per support group on this device; RuntimeError where no kernels are."""
+    if device.type not in TILES:
+        raise RuntimeError(
+            f"spikes must be on the CPU or a CUDA device, where firstspike's kernels run, got device {device}"
+        )
+    return TILES[device.type]
+
+
 def groups_of(sites: int, channels: int, tile: int) -> int:
     """Number of support groups of `tile` neurons of `sites` sites of `channels` neurons."""
     return sites * ((channels + tile - 1) // tile)

@@ -171,7 +171,7 @@ earliest_anchor = operator(
 # the entries of each have gone. groups: the number of groups per site; the first one's must be full.
 cat_supports = operator(
     "cat_supports(Tensor one, Tensor offset_one, Tensor place_one, Tensor other, Tensor offset_other, Tensor place_other,"
-    " int groups_one, int groups_other)"
+    " SymInt groups_one, SymInt groups_other)"
     " -> (Tensor anchor, Tensor offset, Tensor place, Tensor to_one, Tensor to_other)",
     cpu=_cat_supports,
     cuda=_cat_supports,

@@ -2,7 +2,7 @@
 
 Layer by layer each operator is a node of its own, and what Python and autograd do between two kernels costs a tenth of a small
 net's step. Here the same CPU implementations are called one after another: the same bits, and the tensors that are saved are
-those that the single operators save. It is no operator: whoever looks at operators gets the layers one by one.
+those that the single operators save, and the biases. It is no operator: whoever looks at operators gets the layers one by one.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from . import _cuda
 from ._cuda import NO_SLOTS, Arguments, Recording, kernels, nothing_recorded, on_device, pointer, strides
 from ._library import (
     INPUT,
-    TILES,
     array,
     check_tile,
     cpu,
@@ -27,6 +26,7 @@ from ._library import (
     require_record,
     support_of,
     threads,
+    tile_of,
 )
 
 
@@ -256,7 +256,7 @@ def fire_layer(
 
     neuron: threshold, decay, the surrogate's kind and its scale. record must be true where a gradient is wanted.
     """
-    tile = TILES[times.device.type]
+    tile = tile_of(times.device)
     result: tuple[Tensor, ...] = _fire_layer(
         times, anchor, in_offset, in_place, weight, bias, geometry, neuron, record, tile
     )

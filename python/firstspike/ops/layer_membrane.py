@@ -14,7 +14,7 @@ from torch import Tensor
 from .._first_order import first_order_only
 from .._geometry import named
 from . import integrate, layer
-from ._library import INPUT, TILES, array, check_tile, cpu, operator, recorded, require_record, threads
+from ._library import INPUT, array, check_tile, cpu, operator, recorded, require_record, threads, tile_of
 
 
 def _forward(*arguments: Any) -> tuple[Tensor, ...]:
@@ -80,5 +80,5 @@ _fire_layer_membrane = operator(
 
 def fire_layer_membrane(*arguments: Any) -> tuple[Tensor, ...]:
     """As `fire_layer`, and the membranes [steps, batch, height, width, channels] without reset as the last of the results."""
-    result: tuple[Tensor, ...] = _fire_layer_membrane(*arguments, TILES[arguments[0].device.type])
+    result: tuple[Tensor, ...] = _fire_layer_membrane(*arguments, tile_of(arguments[0].device))
     return result

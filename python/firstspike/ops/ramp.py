@@ -22,7 +22,6 @@ from ._cuda import (
     poisoned,
 )
 from ._library import (
-    TILES,
     array,
     check_tile,
     cpu,
@@ -33,6 +32,7 @@ from ._library import (
     require_record,
     support_of,
     threads,
+    tile_of,
 )
 
 
@@ -186,5 +186,5 @@ ramp_backward = operator(
 
 def ramp(current: Tensor, steps: int, neuron: Sequence[float], record: bool) -> tuple[Tensor, ...]:
     """Returns (anchor, fired, offset, slope, place) of currents [B, H, W, C]; record must be true where a gradient is wanted."""
-    result: tuple[Tensor, ...] = _ramp(current, steps, neuron, record, TILES[current.device.type])
+    result: tuple[Tensor, ...] = _ramp(current, steps, neuron, record, tile_of(current.device))
     return result

@@ -13,7 +13,7 @@ from torch import Tensor
 from .._first_order import first_order_only
 from .._geometry import named
 from . import layer
-from ._library import INPUT, TILES, array, cpu, empty, operator, require_record, support_of, threads
+from ._library import INPUT, array, cpu, empty, operator, require_record, support_of, threads, tile_of
 
 LAYER = len(layer.Forward._fields)  # so many arguments are those of `fire_layer`
 
@@ -132,5 +132,5 @@ shortcut_backward = operator(
 
 def fire_layer_shortcut(*arguments: Any, shortcut: tuple[Any, ...]) -> tuple[Tensor, ...]:
     """As `fire_layer`, with the five arguments of a `Shortcut`."""
-    result: tuple[Tensor, ...] = _fire_layer_shortcut(*arguments, TILES[arguments[0].device.type], *shortcut)
+    result: tuple[Tensor, ...] = _fire_layer_shortcut(*arguments, tile_of(arguments[0].device), *shortcut)
     return result

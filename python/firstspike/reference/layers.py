@@ -147,7 +147,9 @@ def _completed(
         if current.dim() == 5:  # every n-th row and column of a larger map
             rows, columns = (max(1, -(-x.shape[i] // current.shape[i])) for i in (-2, -1))
             x = x[..., ::rows, ::columns]
-        x = x * (scale.view(per_channel) if isinstance(scale, Tensor) and scale.dim() else scale)
+        if isinstance(scale, Tensor) and scale.dim():  # of one per output those of the shortcut's channels count
+            scale = (scale if len(scale) == 1 else scale[: x.shape[2]]).view(per_channel)
+        x = x * scale
         rest = current.shape[2] - x.shape[2]
         current = current + torch.nn.functional.pad(x, (*[0, 0] * (current.dim() - 3), 0, rest))
     if isinstance(threshold, Tensor) and threshold.dim():
