@@ -155,10 +155,14 @@ def edited(net: dict[str, Any], way: str) -> Any:
             net = {"kind": "Sequential", "parts": [net]}
     elif way == "steps":
         layer["settings"]["steps"] = 7
+    elif way == "config":
+        net["config"] = {"foo": 1}
+    elif way == "normalization":
+        layer["settings"]["normalization"] = {"kind": "Identity"}
     return net
 
 
-@pytest.mark.parametrize("way", ["list", "huge", "kind", "missing", "deep", "steps"])
+@pytest.mark.parametrize("way", ["list", "huge", "kind", "missing", "deep", "steps", "config", "normalization"])
 def test_damaged_descriptions(way: str, tmp_path: Path) -> None:
     fs.save(own_stack(), tmp_path / "net")
     file = _safetensors.read(tmp_path / "net")

@@ -78,7 +78,8 @@ void normalize_weight(const Weights& w, int threads, float* out, Moments* moment
             const Vec from_mean = choose(first_lanes(n), load_some(weights + i, n) - center, Vec{});
             return std::array{from_mean * from_mean, from_mean};
         });
-        const double all = std::isfinite(squares) ? squares : squares_in_double(weights, w.inputs, static_cast<double>(center[0]));
+        const double all =
+            std::isfinite(squares) ? squares : squares_in_double(weights, w.inputs, static_cast<double>(center[0]));
         // `rest` is what the mean lost in single precision.
         const double more = rest / static_cast<double>(w.inputs);
         outputs[static_cast<size_t>(o)] = {static_cast<double>(center[0]) + more, all - rest * more};

@@ -44,7 +44,7 @@ def describe(module: nn.Module, name: str = "net") -> dict[str, Any]:
     Raises TypeError naming a part of another kind, or a tensor that a module so built would not have.
     """
     described = _describe(module, name)
-    wanted, present = _planned(described), _shapes(module.state_dict())
+    wanted, present = planned(described), _shapes(module.state_dict())
     for key in [*present, *wanted]:
         if wanted.get(key) != present.get(key):
             raise TypeError(_misfit(f"{name}.{key}", wanted.get(key), present.get(key)))
@@ -55,7 +55,7 @@ def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(getattr(value, "shape", ())) for name, value in tensors.items()}
 
 
-def _planned(described: Any) -> dict[str, tuple[int, ...]]:
+def planned(described: Any) -> dict[str, tuple[int, ...]]:
     """The shapes of the tensors of the module of a description, without memory for them."""
     with torch.device("meta"):
         return _shapes(rebuild(described).state_dict())
@@ -135,7 +135,7 @@ def empty_net(described: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
     The shapes are compared before any memory is allocated, so that a small file cannot ask for much of it.
     """
     try:
-        if _planned(described) != _shapes(tensors):
+        if planned(described) != _shapes(tensors):
             raise ValueError("its tensors do not fit its description of the net")
         return rebuild(described)
     except KeyError as error:
@@ -156,7 +156,10 @@ def rebuild(described: Any, depth: int = 0) -> nn.Module:
             readout=rebuild(described["readout"], depth + 1),  # type: ignore[arg-type]  # checked there
             input_shape=tuple(described["input_shape"]),
         )
-        net.describe(described["config"])
+        config = described["config"]
+        if config is not None and not {"spec", "threshold", "dropout"} <= set(config):
+            raise ValueError("its config lacks arguments of models.build")
+        net.describe(config)
         return net
     if kind == "Residual":
         parts = [rebuild(part, depth + 1) for part in described["parts"]]
@@ -188,6 +191,8 @@ def _layer(kind: type[fs.Synapse], settings: dict[str, Any]) -> fs.Synapse:
     generator = None if torch.get_default_device().type == "meta" else Generator()  # torch's own stays where it is
     layer = kind(**settings, generator=generator)
     layer.gain = _checks.positive("gain", gain)
+    if normal is not None and normal["kind"] != "WeightNormalization":
+        raise ValueError(f"a layer's normalization must be a WeightNormalization, got {normal['kind']}")
     layer.normalization = None if normal is None else rebuild(normal)
     if isinstance(threshold, str):
         ones: Tensor = torch.ones(layer.weight.shape[0], dtype=torch.float32)

@@ -19,6 +19,8 @@ OPTIONAL = {
     "tonic": "DVS Gesture",
     "pillow": "folders of images",
     "matplotlib": "pictures and reports",
+    "jinja2": "pictures and reports",
+    "markdown-it-py": "pictures and reports",
     "nir": "exchange of nets through NIR",
 }
 REQUIRED = ("firstspike", "torch", "numpy", "safetensors")
@@ -78,7 +80,9 @@ def _advice(found: dict[str, Any], versions: dict[str, str | None], cores: int) 
         )
     if cuda["torch_sees"] and not cuda["available"]:
         lines.append(f"torch sees a CUDA device that firstspike does not use: {cuda['reason']}")
+    lacking: dict[str, list[str]] = {}
     for name, purpose in OPTIONAL.items():
         if versions[name] is None:
-            lines.append(f"for {purpose}: pip install {name}")
+            lacking.setdefault(purpose, []).append(name)
+    lines += [f"for {purpose}: pip install {' '.join(names)}" for purpose, names in lacking.items()]
     return lines

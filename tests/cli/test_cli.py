@@ -158,10 +158,11 @@ def test_doctor_says_what_is_there_and_what_to_do(run, monkeypatch):
     assert code == 0
     for word in ("packages", "torch ", "instruction set", "threads", "cuda", "cache", "advice"):
         assert word in out
-    monkeypatch.setattr("firstspike.diagnosis._version", lambda name: None if name == "pillow" else "1")
+    monkeypatch.setattr("firstspike.diagnosis._version", lambda name: None if name in ("pillow", "jinja2") else "1")
     monkeypatch.setattr("firstspike._provenance.cores", lambda: 1000)
     found = json.loads(run("doctor", "--json")[1])
     assert "for folders of images: pip install pillow" in found["advice"]
+    assert "for pictures and reports: pip install jinja2" in found["advice"]
     assert any(line.endswith("of 1000 cores are used: set OMP_NUM_THREADS=1000, or threads in the settings")
                for line in found["advice"])  # fmt: skip
 

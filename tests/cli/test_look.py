@@ -6,7 +6,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from firstspike import train
+from firstspike import models, nn, train
 from firstspike.cli import app
 
 
@@ -100,3 +100,17 @@ def test_pictures_without_the_packages_for_them_are_refused_in_one_line(run, tmp
     result = call("emulate", run, "--output", tmp_path / "out")
     assert (result.exit_code, "jinja2 is not installed" in result.stderr) == (1, True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_pictures_of_a_net_of_ones_own(tmp_path, pool):
+    """One that begins with a pool; one whose first layer pools its maps."""
+    pytest.importorskip("matplotlib")
+    layers = (
+        [nn.EarliestPool2d(2), nn.TTFSLinear(16, 10, steps=4)] if pool else [nn.TTFSLinear(16, 10, steps=4, avg_pool=2)]
+    )
+    net = models.TTFSNet(layers, encoder="latency", readout="first-spike", input_shape=(1, 8, 8))
+    config = train.Config(data="digits", epochs=1, batch=64, limit=200)
+    train.fit(config, model=net, directory=tmp_path / "run", progress=False)
+    result = call("plot", tmp_path / "run", "--count", 5)
+    assert result.exit_code == 0 and (tmp_path / "run" / "plots" / "weights.png").is_file()

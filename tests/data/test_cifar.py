@@ -3,6 +3,7 @@
 import hashlib
 import io
 import pickle
+import shutil
 import sys
 import tarfile
 
@@ -69,6 +70,11 @@ def test_archive_in_a_named_folder(small_cifar, mirror, tmp_path):
     name, _ = small_cifar
     dataset = data.load(name, root=mirror.folder, train=False, download=False)
     assert dataset.source == f"folder {mirror.folder}" and len(dataset) == 4
+    shutil.copytree(mirror.folder, tmp_path / "sets" / name)
+    assert (
+        data.load(name, root=tmp_path / "sets", train=False, download=False).source
+        == f"folder {tmp_path / 'sets' / name}"
+    )
     assert mirror.asked == []
 
 

@@ -159,3 +159,11 @@ def test_counts_under_autocast_are_the_same():
     expected = synaptic_operations(events, layer)
     with torch.autocast("cpu", torch.bfloat16):
         assert synaptic_operations(events, layer) == expected
+
+
+def test_nets_whose_samples_or_layers_are_not_seen_are_refused():
+    net = models.mlp("64-32-32-10", steps=8)
+    with pytest.raises(TypeError, match=r"the net that models\.prepare_for_inference was given"):
+        OperationCounter(models.prepare_for_inference(net))
+    with pytest.raises(TypeError, match="got a TTFSNode at '1'"):
+        OperationCounter(torch.nn.Sequential(torch.nn.Linear(64, 32), nn.TTFSNode()))

@@ -134,6 +134,12 @@ def test_what_cannot_be_profiled_is_refused():
         firstspike.profile(nn.TTFSLinear(3, 2, steps=4), SpikeTimes(torch.zeros(0, 3, dtype=torch.uint8), 4))
     with pytest.raises(ValueError, match=r"layers of firstspike\.nn"):
         firstspike.profile(torch.nn.Linear(2, 2), torch.zeros(1, 2))
+    net = models.mlp("64-32-10", steps=8)
+    with pytest.raises(ValueError, match=r"the one that models\.prepare_for_inference was given"):
+        firstspike.profile(models.prepare_for_inference(net), torch.rand(2, 64))
+    mixed = torch.nn.Sequential(torch.nn.Linear(64, 64), *net.layers, net.readout)
+    with pytest.raises(ValueError, match=r"got Linear at '0'; inspect\.OperationCounter counts"):
+        firstspike.profile(mixed, torch.rand(2, 64))
 
 
 @pytest.mark.parametrize("stride", ["", "s2"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from firstspike import models
@@ -18,4 +20,13 @@ def test_neurons_that_were_edited_are_not_passed_over(field: str, decay: float) 
     neurons = graph.nodes["layer1_neurons"]
     setattr(neurons, field, getattr(neurons, field) * 3)
     with pytest.raises(ValueError, match=f"layer 1: {field} of its neurons was changed; without 'firstspike.net'"):
+        from_nir(graph)
+
+
+def test_metadata_that_ask_for_much_memory_are_refused() -> None:
+    graph = to_nir(models.mlp("64-32-10", steps=8))
+    record = json.loads(graph.metadata["firstspike.net"])
+    record["net"]["layers"][0]["settings"] |= {"in_features": 10**7, "out_features": 10**6}
+    graph.metadata["firstspike.net"] = json.dumps(record)
+    with pytest.raises(ValueError, match=r"its net has 1000000\d+ weights, scales and biases, its nodes 2\d+"):
         from_nir(graph)

@@ -195,3 +195,53 @@ def test_a_net_that_ends_in_a_pool_has_no_potential():
         net(torch.rand(2, 1, 8, 8))
     with pytest.raises(ValueError, match="seen must hold a net whose last layer has a potential, got EarliestPool2d"):
         plot.membrane(seen)
+
+
+def test_equal_scores_are_titled_with_the_answer():
+    net = models.build(
+        "16-20", input_shape=(16,), steps=4, encoder="latency", readout="first-spike", normalization=False
+    )
+    torch.nn.init.constant_(net.layers[-1].weight, 2.0)
+    with Monitor(net.eval()) as seen, torch.no_grad():
+        assert net(torch.ones(3, 16)).argmax(1).tolist() == [0, 0, 0]
+    assert plot.membrane(seen).axes[0].get_title(loc="left") == "Output of sample 0: class 0"
+
+
+@pytest.mark.parametrize("way", ["dropout", "weights"])
+def test_potentials_of_another_net_than_the_spikes_are_refused(way):
+    generator = torch.Generator().manual_seed(0)
+    net = models.build(
+        "16-64-6",
+        input_shape=(16,),
+        steps=8,
+        encoder="latency",
+        readout="first-spike",
+        dropout=0.8,
+        generator=generator,
+    )
+    torch.manual_seed(0)
+    with Monitor(net.train(way == "dropout")) as seen, torch.no_grad():
+        net(torch.rand(4, 16, generator=generator))
+    if way == "weights":
+        plot.membrane(seen)
+        for parameter in net.parameters():
+            parameter.data *= 0.5
+    with pytest.raises(ValueError, match="seen must hold the spikes of the layer as it is"):
+        for sample in range(4):
+            plot.membrane(seen, sample)
+
+
+def test_potentials_of_one_step_are_dots():
+    net = models.build("16-8-4", input_shape=(16,), steps=1)
+    with Monitor(net) as seen, torch.no_grad():
+        net(torch.rand(2, 16))
+    lines = [line for line in plot.membrane(seen).axes[0].lines if len(line.get_xdata()) == 1]
+    assert len(lines) == 4 and all(line.get_marker() == "." for line in lines)
+
+
+def test_weights_are_those_of_one_spike_in_units_that_are_named():
+    pooled = nn.TTFSLinear(4, 2, steps=4, avg_pool=2, affine=None, bias=False)
+    limit = plot.weights(pooled).axes[0].images[0].get_clim()[1]
+    assert limit == pytest.approx(float(pooled.weight.detach().abs().max()) / 4)
+    layer = nn.TTFSLinear(4, 2, steps=4, threshold=torch.tensor([2.0, 4.0]))
+    assert plot.weights(layer).axes[-1].get_ylabel() == "weight (thresholds per spike)"

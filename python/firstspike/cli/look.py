@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..models import TTFSNet
+    from ..nn import Synapse
 
 _NAMES = {"^path must": "RUN must", "^sample must": "--sample must", "^count must": "--count must"}
 Count = Annotated[int, typer.Option("--count", min=1, help="Number of test images to use, in their order.")]
@@ -39,6 +41,7 @@ def plot_command(
         from .. import _checks, plot
         from .._files import write_atomic
         from ..inspect import Monitor
+        from ..nn import Synapse
 
         _checks.one_of("format", kind, ("png", "svg", "pdf"))
         net, x = _net_and_images(path, max(count, sample + 1), data, images, offline)
@@ -50,8 +53,10 @@ def plot_command(
             "raster": plot.raster(seen, sample),
             "histogram": plot.histogram(seen),
             "membrane": plot.membrane(seen, sample),
-            "weights": plot.weights(net.layers[0], shape=_input_size(net)),  # type: ignore[arg-type]
         }
+        first = next((layer for layer in net.layers.modules() if isinstance(layer, Synapse)), None)
+        if first is not None:
+            pictures["weights"] = plot.weights(first, shape=_input_size(net, first))
         folder = out or (path.parent if path.is_file() else path) / "plots"
         folder.mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.items():
@@ -112,9 +117,12 @@ def _net_and_images(
     return net, trained.normalize(test.images[:count])
 
 
-def _input_size(net: TTFSNet) -> tuple[int, int] | None:
-    """Height and width of the pictures of the first layer's weights where that layer is fully connected."""
-    if not net.flat:
-        return None
+def _input_size(net: TTFSNet, first: Synapse) -> tuple[int, int] | None:
+    """Height and width of the pictures of a fully connected layer's weights, its channels one below the other."""
     channels, height, width = net.input_shape if len(net.input_shape) == 3 else (1, 1, net.input_shape[0])
-    return channels * height, width
+    pool, inputs = getattr(first, "avg_pool", 1), first.weight.shape[1]
+    size = channels * (height // pool), width // pool
+    if first.weight.dim() == 4 or size[0] * size[1] == inputs:
+        return size if first.weight.dim() == 2 else None
+    side = math.isqrt(inputs)
+    return (side, side) if side * side == inputs else (1, inputs)

@@ -47,7 +47,7 @@ def load(
     """
     tried: list[str] = []
     kept = cache.cache_root() / name
-    for folder, kind in [(root, "folder"), (kept, "cache")]:
+    for folder, kind in [(root, "folder"), (None if root is None else root / name, "folder"), (kept, "cache")]:
         if folder is None:
             continue
         try:

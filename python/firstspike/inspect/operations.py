@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .. import _checks
 from .._dense import full_precision
 from .._geometry import shortcut_stride
-from ..nn import PooledSpikes
+from ..nn import PooledSpikes, Prepacked, TTFSNode
 from ..spikes import SpikeTimes
 from ._passes import Passes, taken
 
@@ -152,7 +152,15 @@ class OperationCounter:
     def __init__(self, model: nn.Module) -> None:
         """Prepare to watch every fully connected and convolutional layer of `model`."""
         _checks.instance("model", model, nn.Module, "a torch.nn.Module")
-        watched = {name: m for name, m in model.named_modules() if _has_products(m)}
+        for name, module in model.named_modules():
+            if isinstance(module, Prepacked):
+                raise TypeError("model must be the net that models.prepare_for_inference was given, got what it made")
+            if isinstance(module, TTFSNode):
+                raise TypeError(
+                    f"model must have layers of firstspike.nn, got a TTFSNode at {name!r}: the layers before it run on all "
+                    "steps at once, so that nothing tells their samples from their steps"
+                )
+        watched = {name: m for name, m in model.named_modules() if has_products(m)}
         for name, layer in watched.items():
             _check_countable(f"model.{name}" if name else "model", layer)
         self.count = OperationCount()
@@ -218,7 +226,7 @@ class OperationCounter:
             count.updates += updates
 
 
-def _has_products(module: nn.Module) -> bool:
+def has_products(module: nn.Module) -> bool:
     """Whether a module multiplies its input by a matrix or by kernels; others have a weight as well."""
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or isinstance(module, (nn.Embedding, nn.LayerNorm)):

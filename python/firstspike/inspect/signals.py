@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import _checks, _labels
+from .. import _checks, _geometry, _labels
 from .._dense import full_precision
 from .._own_code import class_name, trained_parameters
 from ..nn import FiringLayer, PooledSpikes, Synapse
@@ -110,13 +110,24 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
     x = before.dense() if isinstance(before, SpikeTimes | PooledSpikes) else before
     lead = x.shape[: x.dim() - (3 if x.dim() >= 4 else 1)]
     pool = getattr(layer, "avg_pool", 1)
+    _check_fits(layer, (1, *x.shape[len(lead) :]), weight, pool)
     if x.dim() >= 4:
         x = F.avg_pool2d(x.reshape(-1, *x.shape[-3:]), pool)
         if weight.dim() == 4:
             with full_precision(x.device):
                 return torch.unflatten(F.conv2d(x, weight, bias, layer.stride, layer.padding), 0, lead)
         x = x.flatten(1).unflatten(0, lead)
-    if x.shape[-1] != weight.shape[1:].numel():
-        raise ValueError(f"before must have {weight.shape[1:].numel()} features, got shape {tuple(before.shape)}")
     with full_precision(x.device):
         return F.linear(x, weight, bias)
+
+
+def _check_fits(layer: Any, sample: tuple[int, ...], weight: Tensor, pool: int) -> None:
+    """Raise ValueError for an input of that shape, of one sample, that the layer does not take."""
+    try:
+        pool = _geometry.pool_of(sample, pool)
+        if weight.dim() == 2:
+            _geometry.linear(sample, weight, pool, layer.steps)
+        else:
+            _geometry.convolution(sample, weight, layer.stride, layer.padding, pool, layer.steps)
+    except ValueError as error:
+        raise ValueError(f"before must fit the layer, got samples of shape {sample[1:]}: {error}") from error

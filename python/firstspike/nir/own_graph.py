@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from .. import nn as fs
-from .._description import rebuild
+from .._description import planned, rebuild
 from .writing import KEY, neurons_node, parts_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def own_net(graph: nir.NIRGraph, text: str, steps: int | None) -> nn.Module:
     """
     try:
         record = json.loads(text)
+        _check_size(record["net"], graph)
         net = rebuild(record["net"]).eval()
         found = [(n, part) for n, part in parts_of(net) if isinstance(part.layer, fs.Synapse)]
         beside = {f"layer{n}_shortcut" for n, part in found if part.block is not None}
@@ -72,6 +74,19 @@ def own_net(graph: nir.NIRGraph, text: str, steps: int | None) -> nn.Module:
     if steps not in (None, own):
         raise ValueError(f"steps must be None or those of the graph's net, {own}, got {steps}")
     return net
+
+
+def _check_size(described: Any, graph: nir.NIRGraph) -> None:
+    """Raise ValueError before memory is taken for a net with more weights than its nodes have."""
+    wanted = sum(math.prod(shape) for shape in planned(described).values())
+    present = sum(
+        np.size(getattr(node, name))
+        for node in graph.nodes.values()
+        for name in ("weight", "bias")
+        if hasattr(node, name)
+    )
+    if wanted > present:
+        raise ValueError(f"its net has {wanted} weights, scales and biases, its nodes {present}")
 
 
 def _check_neurons(n: str, node: Any, own: Any) -> None:

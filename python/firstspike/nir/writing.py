@@ -17,7 +17,7 @@ from .. import _checks
 from .. import nn as fs
 from .._description import describe
 from .._geometry import convolution, linear, out_size, pool_of, pooled, shortcut_stride
-from .._own_code import copy_to_read, uncompiled, warn_of_hooks
+from .._own_code import copy_to_read, has_own_forward, uncompiled, warn_of_hooks
 from ..models import TTFSNet, as_net
 from ..models.chain import sample_shape
 from ..models.coding import Readout
@@ -104,8 +104,17 @@ def to_nir(
 
 def parts_of(net: nn.Module) -> Iterator[tuple[str, Part]]:
     """The layers of a net in order, those of residual blocks one by one, with their numbers in the names of nodes."""
-    for part in parts(net.layers if isinstance(net, TTFSNet) else net.children()):
+    for part in parts(net.layers if isinstance(net, TTFSNet) else _in_order(net)):
         yield "_".join(map(str, part.place)), part
+
+
+def _in_order(chain: nn.Module) -> Iterator[nn.Module]:
+    """The modules of a Sequential and of those within it, each as often as it is called, without Identity."""
+    for part in chain._modules.values():  # `children` leaves out a layer that stands there twice
+        if isinstance(part, nn.Sequential) and not has_own_forward(part):
+            yield from _in_order(part)
+        elif part is not None and not (isinstance(part, nn.Identity) and not has_own_forward(part)):
+            yield part
 
 
 def _fitting_pool(n: str, layer: Any, shape: tuple[int, ...]) -> int:
@@ -161,6 +170,10 @@ def _shortcut(nir: Any, block: fs.Residual, before: tuple[int, ...], shape: tupl
         raise ValueError(f"layer {n}: the scale of its residual block holds NaN or infinity")
     weight = np.zeros((shape[0], before[0]), np.float32)
     np.fill_diagonal(weight, scale if len(scale) == 1 else scale[: before[0]])
+    if len(before) != len(shape):
+        raise ValueError(
+            f"layer {n}: a residual block whose layers are fully connected takes flat spikes, but gets maps {before}"
+        )
     if len(shape) == 1:
         return nir.Linear(weight)
     block.check_places(before[1:], shape[1:])

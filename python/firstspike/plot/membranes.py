@@ -42,7 +42,7 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
     layer, scores = seen.layers[name], seen.scores[sample]
     if layer.membrane is None and not isinstance(layer.module, FiringLayer):
         raise ValueError(f"seen must hold a net whose last layer has a potential, got {type(layer.module).__name__}")
-    steps, ranking = layer.steps, scores.argsort(descending=True).tolist()
+    steps, ranking = layer.steps, scores.argsort(descending=True, stable=True).tolist()
     # In steps of the layer; those of the readout differ where the spikes are rescaled between them.
     decided = int((seen.decision_step if layer.spikes is None else decision_step(layer.spikes.flatten(1)))[sample])
     with style():
@@ -59,6 +59,7 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
             times = layer.spikes.times[sample].flatten().cpu()
             _lines(axis, lines, ranking, neurons_per_class=len(times) // len(ranking), times=times)
             threshold = module.neuron["threshold"]
+            _check_spikes(lines, times, threshold)
             axis.axhline(threshold, color="#555555", linewidth=0.8, linestyle=(0, (4, 2)), label="threshold")
             axis.set_ylabel("potential / threshold" if isinstance(module.threshold, Tensor) else "potential")
         if decided < steps:
@@ -72,6 +73,17 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
         drawn.legend([handles[i] for i in order], [names[i] for i in order], loc="outside right upper")
         axis.set_title(f"Output of sample {sample}: class {ranking[0]}{'' if decided < steps else ', no output spike'}")
     return drawn
+
+
+def _check_spikes(lines: Tensor, times: Tensor, threshold: float) -> None:
+    """Raise ValueError where a neuron fired below the threshold: the potentials are not those of the pass."""
+    fired = (times < len(lines)).nonzero().flatten()
+    at_spike = lines.cpu()[times[fired].long(), fired]
+    if bool((at_spike < threshold * (1 - 1e-4)).any()):
+        raise ValueError(
+            "seen must hold the spikes of the layer as it is: its weights have changed since the pass, or spikes were dropped; "
+            "watch the net in evaluation (`eval()`) and draw before training goes on"
+        )
 
 
 def _potential(layer: Seen) -> Tensor:
@@ -99,6 +111,7 @@ def _lines(
         first = neuron % neurons_per_class == 0
         label = (f"class {ranking[rank]}" if rank < 2 else "other classes" if rank == len(ranking) - 1 else "") * first
         line = lines[:end, neuron].cpu().numpy()
-        axis.plot(steps[:end], line, color=color, linewidth=width, linestyle=dash, label=label or "_")
+        dot = "." if end == 1 else None  # one point has no line
+        axis.plot(steps[:end], line, color=color, linewidth=width, linestyle=dash, marker=dot, label=label or "_")
         if times is not None and int(times[neuron]) < len(lines):
             axis.plot(steps[end - 1 : end], line[-1:], color=color, marker="o", linestyle="none")

@@ -23,7 +23,8 @@ def weights(
 ) -> Figure:
     """The weights that act on a layer's input, one picture per output: red excites, blue inhibits, white is zero.
 
-    layer: a layer of `firstspike.nn` with a weight; normalisation and affine are folded in. channel: which input channel
+    layer: a layer of `firstspike.nn` with a weight; normalisation and affine are folded in, and a pooled
+    input's weight is that of one spike. channel: which input channel
     of a convolution is shown. shape: (height, width) of a fully connected layer's input; by default the square that has
     its size. most: at most so many outputs, the first ones. columns: pictures per row. ValueError where the input of a
     fully connected layer is no square and `shape` is missing.
@@ -35,7 +36,8 @@ def weights(
     if not isinstance(layer, Synapse):
         raise TypeError(f"layer must be a layer of firstspike.nn with a weight, got {type(layer).__name__}")
     most, columns = integer("most", most, 1), integer("columns", columns, 1)
-    pictures = _pictures(layer.effective_weight_and_bias()[0].detach().cpu(), channel, shape)[:most]
+    acting = layer.effective_weight_and_bias()[0].detach().cpu() / getattr(layer, "avg_pool", 1) ** 2  # of one unit
+    pictures = _pictures(acting, channel, shape)[:most]
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     limit = float(pictures.abs().max()) or 1.0
@@ -50,7 +52,10 @@ def weights(
                     pictures[number].numpy(), cmap=_COLOURS, vmin=-limit, vmax=limit, interpolation="nearest"
                 )
         bar = drawn.colorbar(image, ax=grid, fraction=0.04, pad=0.02)
-        unit = "current per unit of input" if isinstance(layer, DirectLinear | DirectConv2d) else "potential per spike"
+        what, per = (
+            ("current", "unit of input") if isinstance(layer, DirectLinear | DirectConv2d) else ("potential", "spike")
+        )
+        unit = f"{what if getattr(layer, 'theta', None) is None else 'thresholds'} per {per}"
         bar.set_label(f"weight ({unit})")
         of = f", input channel {channel}" if layer.weight.dim() == 4 else ""
         drawn.suptitle(f"Outputs 0 to {len(pictures) - 1} of {len(layer.weight)}{of}", fontsize=10)

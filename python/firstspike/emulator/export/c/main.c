@@ -46,7 +46,7 @@ int main(void) {
     int sample, good = 0;
     for (sample = 0; sample < FS_VECTORS; ++sample) good += check(sample, &operations);
     printf("equal to the emulator: %d of %d samples\n", good, FS_VECTORS);
-    printf("flash: %ld bytes of tables\n", (long)(FS_TABLE_BYTES + sizeof(fs_layers)));
+    printf("flash: %ld bytes of tables, %ld of descriptions of the layers\n", (long)FS_TABLE_BYTES, (long)sizeof(fs_layers));
     printf("RAM: %ld bytes of state\n", (long)sizeof(fs_state));
     printf("synaptic operations per sample: %.1f\n", operations / FS_VECTORS);
     return good == FS_VECTORS ? 0 : 1;
