@@ -32,7 +32,10 @@ def thresholds(value: Tensor, outputs: int) -> Tensor:
         )
     if _checks.has_values(tensor) and not bool(((tensor > 0) & tensor.isfinite()).all()):
         wrong = tensor.detach()[~((tensor > 0) & tensor.isfinite())]
-        raise ValueError(f"threshold must be positive and finite for each output, got {float(wrong[0])}")
+        raise ValueError(
+            f"threshold must be positive and finite for each output, got {float(wrong[0])}; where thresholds are learned, call "
+            "nn.bound_thresholds(net) after each step of the optimizer"
+        )
     return tensor
 
 

@@ -63,6 +63,15 @@ def test_sizes_that_differ(folder):
     assert data.load_images(folder, train=True, size=5).images.shape == (11, 1, 5, 5)
 
 
+def test_a_class_without_test_images_is_warned_of(folder):
+    for file in (folder / "test" / "cat").iterdir():
+        file.unlink()
+    (folder / "test" / "cat").rmdir()
+    with pytest.warns(UserWarning, match="test has no images of cat: an accuracy is over the other classes alone"):
+        assert data.load_images(folder, train=False).labels.tolist() == [1, 1]
+    assert data.load_images(folder, train=True).classes == 2
+
+
 def test_a_test_class_without_training_images(folder):
     save(folder / "test" / "eel" / "0.png")
     with pytest.raises(ValueError, match=r"test has classes that .*train has not: eel"):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import firstspike
 from firstspike import models, train
+from firstspike.cli import app
 from firstspike.models import shipped
 
 from ..samples import generator
@@ -96,3 +99,22 @@ def test_a_changed_or_missing_file_is_refused(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "digits-mlp.json").write_text("[]")
     with pytest.raises(ValueError, match="must hold a table"):
         models.load_pretrained("digits-mlp")
+
+
+def test_training_starts_from_a_net_by_its_name(tmp_path):
+    pytest.importorskip("sklearn")
+    (tmp_path / "own.toml").write_text(
+        'data = "digits"\nspec = "64-128-128-10"\nsteps = 8\nepochs = 1\nbatch = 64\nlimit = 200\nlr = 1e-4\n'
+    )
+    command = [
+        "train",
+        str(tmp_path / "own.toml"),
+        "--init-from",
+        "digits-mlp",
+        "--directory",
+        str(tmp_path / "run"),
+        "--json",
+    ]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["history"][0]["test"]["accuracy"] > 0.85

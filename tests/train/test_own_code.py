@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from firstspike import data
+from firstspike import data, train
+from firstspike import nn as fs
 
 from .test_own_parts import curves, run
 
@@ -73,3 +74,24 @@ def test_a_scripted_net_trains(config, sets):
         warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of torch.jit
         net = torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(36, 4)))
     assert run(config.replace(spec=""), sets, model=net).test.accuracy > 0.5
+
+
+@pytest.mark.parametrize("change", [{"steps": 5}, {"decay": 0.5}, {"threshold": 0.5}])
+def test_other_settings_of_layers_within_a_net_of_ones_own_code_are_another_run(config, sets, tmp_path, change):
+    class Own(nn.Module):
+        def forward(self, x):
+            return x
+
+    def net(steps=4, **options):
+        layers = [fs.DirectLinear(36, 8, steps=steps, **options), fs.Integrate(8, 4, steps=steps), fs.MembraneReadout()]
+        return nn.Sequential(Own(), nn.Flatten(), *layers)
+
+    config = config.replace(spec="", epochs=1)
+    first = train.fit(config, model=net(), datasets=sets, directory=tmp_path, progress=False)
+    again = train.fit(config, model=net(), datasets=sets, directory=tmp_path, progress=False)
+    assert again.test == first.test
+    for epochs in (1, 2):
+        with pytest.raises(train.BadCheckpoint, match=r"holds a run with other settings \(net\.2: "):
+            train.fit(
+                config.replace(epochs=epochs), model=net(**change), datasets=sets, directory=tmp_path, progress=False
+            )

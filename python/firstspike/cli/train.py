@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._shared import AsJson, DataFolder, Images, Offline, errors, print_metrics, terminated_as_interrupted
+from ._shared import AsJson, DataFolder, Images, Offline, errors, print_metrics, run_file, terminated_as_interrupted
 
 
 def train_command(
@@ -50,7 +50,7 @@ def train_command(
                     directory=folder,
                     root=data,
                     images=images,
-                    init_from=init_from,
+                    init_from=None if init_from is None else run_file(init_from),
                     resume=resume,
                     progress=progress,
                     download=False if offline else None,

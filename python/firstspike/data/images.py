@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .. import _checks
+from .._warnings import warn
 from .dataset import Dataset, split
 from .errors import NotAvailable
 from .progress import say
@@ -65,6 +66,8 @@ def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -
         other = _classes(root / "test")
         if unknown := sorted(set(other) - set(names)):
             raise ValueError(f"{root / 'test'} has classes that {root / 'train'} has not: {', '.join(unknown)}")
+        if lacking := [name for name in names if name not in other]:
+            warn(f"{root / 'test'} has no images of {', '.join(lacking)}: an accuracy is over the other classes alone")
         shape = _read(files[0][0], grey, size).shape
         return _dataset(root / "test", _files(root / "test", other, names), names, grey, size, recipe, shape)
     whole = _dataset(root / "train", files, names, grey, size, recipe, None)

@@ -55,7 +55,7 @@ def fit(
     Args:
         config: the run.
         directory: the run's folder, for checkpoint, `model.safetensors` and `result.json`; new, empty, or this run's.
-            None writes nothing. A folder is this run's if config, data, net and first weights are the same, and so are loss and
+            None writes nothing. A folder is this run's if config, data, net and `init_from` are the same, and so are loss and
             optimizer as far as they are classes, numbers, texts and tensors: code, such as that of a lambda, is not compared,
             and of a DataLoader only the kind of its data set and the numbers of samples and batches.
         datasets: training and test data, instead of `config.data`: each a `data.Dataset`, a pair of arrays or tensors

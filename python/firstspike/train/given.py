@@ -81,13 +81,15 @@ class Given:
         }
 
     def details(self, made: torch.optim.Optimizer | None) -> dict[str, str]:
-        """What tells loss, optimizer and first weights from others of the same names; `made`: what `optimizer` made."""
+        """What tells loss, optimizer, first weights and a net from others of the same names; `made`: what `optimizer` made."""
         found = {"init_from": "none" if self.first_weights is None else tensors_fingerprint(self.first_weights)}
         if made is not None:
             found |= optimizer_fingerprint(made)
         if self.loss is not None:
             learned = [] if made is None else parameters_of(made)
             found["loss"] = fingerprint(self.loss, learned)
+        if self.model is not None and description(self.model) is None:
+            found |= _own_layers(uncompiled(self.model))
         return found
 
     @functools.cached_property
@@ -118,6 +120,16 @@ def description(model: nn.Module | None) -> dict[str, Any] | None:
             found = model.config()
     plain: dict[str, Any] | None = json.loads(json.dumps(found))
     return plain
+
+
+def _own_layers(model: nn.Module) -> dict[str, str]:
+    """What the modules of ours in a net with code of its own are built of, as far as they can be described."""
+    found: dict[str, str] = {}
+    for name, module in model.named_modules():
+        if type(module).__module__.startswith("firstspike.nn."):
+            with contextlib.suppress(TypeError):
+                found[f"net.{name}"] = fingerprint(json.dumps(describe(module), sort_keys=True))
+    return found
 
 
 def refuse_learned_loss(loss: nn.Module, made: torch.optim.Optimizer) -> None:
