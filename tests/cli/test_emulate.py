@@ -192,6 +192,7 @@ def pictures(tmp_path_factory):
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:.* has no images of more")
 def test_a_program_runs_on_a_folder_of_images(program, pictures, tmp_path):
     done = run(program, "--images", pictures, "--json", "--no-progress")
     assert done.exit_code == 0, done.output
@@ -266,3 +267,10 @@ def test_the_images_that_calibrate_are_of_all_classes():
     pictures = data.from_arrays(np.broadcast_to(labels[:, None], (300, 2)).astype(np.uint8), labels)
     assert sorted(some(pictures, 10)[:, 0].tolist()) == list(range(10))
     assert len(some(pictures, 1000)) == 300
+
+
+def test_a_folder_with_a_makefile_of_another_origin_is_not_exported_into(checkpoint, tmp_path):
+    (tmp_path / "Makefile").write_text("mine")
+    done = run(checkpoint, "--export-c", tmp_path)
+    assert done.exit_code == 1 and "--export-c must be new, or of an earlier export, but" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]

@@ -24,6 +24,7 @@ _NAMES = {
     r"^profile ": "--profile ",
     r"^energy table ": "--energy ",
     r"^tables must": "--energy must",
+    r"^directory must": "--export-c must",
     r"^path must": "RUN must",
     r"\bfine-tune with emulator\.qat": "fine-tune with --finetune 1",
     r"\bdrop them with biases='drop'": "drop them with --drop-biases",
@@ -96,12 +97,15 @@ def emulate_command(
         from .._files import write_npz
         from ..data.dataset import drawn
         from ..emulator import export_c, report, run
+        from ..emulator.export.exporting import refuse_others
         from ..emulator.program import serialization
         from ..emulator.reporting.runner import float_predictions
 
         _check_outputs(trace, {"--output": output, "--export-c": export})
         if output is not None:
             need_report_packages()
+        if export is not None:
+            refuse_others(export)
         tables = _energy_tables(energy)
         checkpoint = run_file(checkpoint)
         is_program = serialization.is_program(checkpoint)

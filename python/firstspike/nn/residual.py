@@ -84,7 +84,7 @@ class Residual(BackwardHooks):
         if not shortcut_is_aligned(size, out, self.strides):
             raise ValueError(
                 f"spikes must be maps of which one row in {self.strides[0]} and one column in {self.strides[1]} make the "
-                f"block's output, {tuple(out)}, got {tuple(size)}"
+                f"block's output, {tuple(out)}, got {tuple(size)}; give its convolutions the padding that keeps the size"
             )
 
     def fold(self) -> Self:

@@ -212,3 +212,13 @@ def test_no_samples_are_refused(tmp_path):
     with pytest.raises(ValueError, match="samples must hold at least one sample"):
         em.export_c(em.quantize(net("30-20-5"), "generic8"), tmp_path / "c", samples=images(net("30-20-5"), 2)[:0])
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("name", ["main.c", "Makefile", "README.txt"])
+def test_a_folder_with_files_of_another_origin_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(
+        ValueError, match=rf"of an earlier export, but .* has {name} of another origin; name a subfolder"
+    ):
+        em.export_c(em.quantize(net("30-20-5"), "loihi-like"), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"

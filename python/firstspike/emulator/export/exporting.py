@@ -65,7 +65,8 @@ def export_c(
     and `fs_core.c` (the interpreter), `fs_network.*` (the tables, all const), `README.txt`, `Makefile`, and for other
     tools `network.npz` and `mem/*.mem` (one hexadecimal word per line).
 
-    directory: is made; files of the same names are replaced, those of an earlier export removed. samples: images or
+    directory: is made; the files of an earlier export are replaced or removed, and a folder with a README.txt, Makefile or
+    main.c of another origin is refused. samples: images or
     SpikeTimes of some samples, as `emulator.run` takes them; they become test vectors (`fs_vectors.*`, `main.c`, for
     `make test`).
 
@@ -81,6 +82,7 @@ def export_c(
     """
     _checks.instance("program", program, Program, "a Program")
     folder = _checks.path("directory", directory)
+    refuse_others(folder)
     if samples is not None:
         _checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
         if not len(samples):
@@ -107,6 +109,16 @@ def export_c(
         64 if c_network.is_wide(program) else 32,
         c_network.pixel_times(program) is not None,
     )
+
+
+def refuse_others(folder: Path) -> None:
+    """Raise ValueError for a folder with files of ours and of another origin by the same names."""
+    own = [name for name in ("README.txt", "Makefile", "main.c") if (folder / name).exists()]
+    if own and not (folder / "fs_network.h").exists():
+        raise ValueError(
+            f"directory must be new, or of an earlier export, but {folder} has {', '.join(own)} of another origin; name a "
+            "subfolder"
+        )
 
 
 def _remove_leftovers(folder: Path, written: list[Path], main: bytes) -> None:
