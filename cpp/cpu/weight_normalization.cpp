@@ -45,7 +45,10 @@ std::array<double, C> sum_terms(int64_t size, Term&& term) {
 // For weights so large that their squares leave single precision.
 double squares_in_double(const float* weights, int64_t size, double center) {
     double sum = 0;
-    for (int64_t i = 0; i < size; ++i) sum += (weights[i] - center) * (weights[i] - center);
+    for (int64_t i = 0; i < size; ++i) {
+        const double from_center = static_cast<double>(weights[i]) - center;
+        sum += from_center * from_center;
+    }
     return sum;
 }
 
