@@ -1,8 +1,8 @@
 """Options that the commands of the reproduction share, checked before anything is run."""
 
-import os
 from pathlib import Path
 
+from firstspike._files import check_folder, is_writable
 from firstspike.data.cache import user_root
 
 
@@ -17,17 +17,11 @@ def check_data(folder: str | None) -> None:
 
 def check_results(folder: Path | None) -> None:
     """Raise ValueError unless `--results` can be made and written to."""
-    if folder is None:
-        return
-    at = folder.absolute()
-    while not at.exists():
-        at = at.parent
-    if not at.is_dir() or not os.access(at, os.W_OK):
-        raise ValueError(f"--results must name a folder that can be written to, got {str(folder)!r}")
+    if folder is not None:
+        check_folder("--results", folder)
 
 
 def check_picture(file: Path) -> None:
     """Raise ValueError unless the file of `--png` can be written."""
-    folder = file.absolute().parent
-    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+    if not is_writable(file):
         raise ValueError(f"--png must name a file in a folder that can be written to, got {str(file)!r}")

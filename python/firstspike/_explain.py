@@ -13,7 +13,6 @@ from . import _checks, _extension, _geometry
 from .models import TTFSNet
 from .models.training_calls import TrainingCalls
 from .nn import Integrate, TTFSConv2d, TTFSLinear
-from .nn._chain import geometry_of
 from .spikes import SpikeTimes
 
 Facts = dict[str, bool | int | str]
@@ -105,4 +104,4 @@ def _geometry_of(layer: Any, shape: tuple[int, ...]) -> _geometry.Geometry:
             raise ValueError(f"batch must have 4 dimensions, [B, C, H, W], got {shape}")
     elif len(shape) not in (2, 4):
         raise ValueError(f"batch must have 2 dimensions, [B, N], or 4, [B, C, H, W], got {shape}")
-    return geometry_of(layer, shape, layer.weight)
+    return _geometry.of_layer(layer, shape, layer.weight)

@@ -74,6 +74,21 @@ def sweep(folder: Path, name: str) -> None:
             path.unlink(missing_ok=True)
 
 
+def check_folder(name: str, folder: Path) -> None:
+    """Raise ValueError, with `name`, for a folder that cannot be made or written to."""
+    at = folder.absolute()
+    while not at.exists():
+        at = at.parent
+    if not at.is_dir() or not os.access(at, os.W_OK):
+        raise ValueError(f"{name} must name a folder that can be written to, got {str(folder)!r}")
+
+
+def is_writable(file: Path) -> bool:
+    """Whether a file can be made or replaced: its folder is there, and it is no folder itself."""
+    folder = file.absolute().parent
+    return not file.is_dir() and folder.is_dir() and os.access(folder, os.W_OK)
+
+
 def read_bytes(path: str | os.PathLike[str], *, limit: int, follow: bool = True) -> bytes:
     """The bytes of a regular file: no device, no pipe, and nothing larger than `limit` bytes.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Size, Tensor
 
@@ -118,6 +118,16 @@ def pool_of(shape: Size | tuple[int, ...], avg_pool: int) -> int:
     if pool > min(sizes):
         raise ValueError(f"avg_pool must not be larger than the map, {tuple(sizes)}, got {pool}")
     return pool
+
+
+def of_layer(layer: Any, shape: Size | tuple[int, ...], weight: Tensor) -> Geometry:
+    """The sizes of a layer with this weight on an input of `shape`; ValueError where it does not take such an input."""
+    pool = pool_of(shape, getattr(layer, "avg_pool", 1))
+    if weight.dim() == 2:
+        return linear(shape, weight, pool, layer.steps)
+    if len(shape) != 4:
+        raise ValueError("it takes maps (channels, height, width)")
+    return convolution(shape, weight, layer.stride, layer.padding, pool, layer.steps)
 
 
 def linear(shape: Size | tuple[int, ...], weight: Tensor, pool: int, steps: int) -> Geometry:

@@ -15,6 +15,13 @@ from torch.nn.utils import parametrize, prune
 
 from ._warnings import is_known, warn
 
+# torch changes these in place.
+HOOKS_OF_ALL_MODULES = (
+    _modules._global_forward_hooks,
+    _modules._global_forward_pre_hooks,
+    _modules._global_backward_hooks,
+    _modules._global_backward_pre_hooks,
+)
 Module = TypeVar("Module", bound=nn.Module)
 # The functions of torch.nn.utils that remove the older norms, by the class of their hook; by name, as torch may drop them.
 _REMOVERS = {"WeightNorm": "remove_weight_norm", "SpectralNorm": "remove_spectral_norm"}
@@ -43,13 +50,7 @@ def has_hooks(module: nn.Module) -> bool:
 
 def has_any_hooks(module: nn.Module) -> bool:
     """Whether someone else's hooks hear a call: forward hooks as `has_hooks`, backward hooks, or torch's for all modules."""
-    for_all = (
-        _modules._global_forward_hooks,
-        _modules._global_forward_pre_hooks,
-        _modules._global_backward_hooks,
-        _modules._global_backward_pre_hooks,
-    )
-    return has_hooks(module) or any((module._backward_hooks, module._backward_pre_hooks, *for_all))
+    return has_hooks(module) or any((module._backward_hooks, module._backward_pre_hooks, *HOOKS_OF_ALL_MODULES))
 
 
 def warn_of_hooks(module: nn.Module, name: str, reader: str) -> None:

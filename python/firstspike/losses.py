@@ -95,9 +95,8 @@ def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1
     """
     right = _right(spikes, labels)
     when = times(spikes)
-    after_first = when - when.detach().amin(
-        1, keepdim=True
-    )  # the same softmax, and finite where the earliest are divided
+    # The same softmax, and finite where the earliest times are divided by a small tau.
+    after_first = when - when.detach().amin(1, keepdim=True)
     return F.cross_entropy(-after_first / _checks.positive("tau", tau), right.squeeze(1))
 
 

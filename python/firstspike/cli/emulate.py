@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -168,21 +167,18 @@ def emulate_command(
 
 def _check_outputs(trace: Path | None, folders: dict[str, Path | None]) -> None:
     """Raise before the run where its results could not be written."""
+    from .._files import check_folder, is_writable
+
     if trace is not None:
         if trace.suffix != ".npz":
             raise ValueError(f"--trace must name a file that ends in .npz, got {str(trace)!r}")
-        if trace.is_dir() or not trace.absolute().parent.is_dir() or not os.access(trace.absolute().parent, os.W_OK):
+        if not is_writable(trace):
             raise ValueError(
                 f"--trace must name a file in an existing folder that can be written to, got {str(trace)!r}"
             )
     for option, folder in folders.items():
-        if folder is None:
-            continue
-        at = folder.absolute()
-        while not at.exists():
-            at = at.parent
-        if not at.is_dir() or not os.access(at, os.W_OK):
-            raise ValueError(f"{option} must name a folder that can be written to, got {str(folder)!r}")
+        if folder is not None:
+            check_folder(option, folder)
 
 
 def _energy_tables(names: list[str] | None) -> list[Any] | None:

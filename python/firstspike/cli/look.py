@@ -118,11 +118,13 @@ def _net_and_images(
 
 
 def _input_size(net: TTFSNet, first: Synapse) -> tuple[int, int] | None:
-    """Height and width of the pictures of a fully connected layer's weights, its channels one below the other."""
+    """Height and width of the pictures of a fully connected layer's weights, its channels one below the other; else None."""
     channels, height, width = net.input_shape if len(net.input_shape) == 3 else (1, 1, net.input_shape[0])
     pool, inputs = getattr(first, "avg_pool", 1), first.weight.shape[1]
+    if first.weight.dim() == 4:
+        return None
     size = channels * (height // pool), width // pool
-    if first.weight.dim() == 4 or size[0] * size[1] == inputs:
-        return size if first.weight.dim() == 2 else None
+    if size[0] * size[1] == inputs:
+        return size
     side = math.isqrt(inputs)
     return (side, side) if side * side == inputs else (1, inputs)

@@ -110,7 +110,7 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
     x = before.dense() if isinstance(before, SpikeTimes | PooledSpikes) else before
     lead = x.shape[: x.dim() - (3 if x.dim() >= 4 else 1)]
     pool = getattr(layer, "avg_pool", 1)
-    _check_fits(layer, (1, *x.shape[len(lead) :]), weight, pool)
+    _check_fits(layer, (1, *x.shape[len(lead) :]), weight)
     if x.dim() >= 4:
         x = F.avg_pool2d(x.reshape(-1, *x.shape[-3:]), pool)
         if weight.dim() == 4:
@@ -121,13 +121,9 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
         return F.linear(x, weight, bias)
 
 
-def _check_fits(layer: Any, sample: tuple[int, ...], weight: Tensor, pool: int) -> None:
+def _check_fits(layer: Any, sample: tuple[int, ...], weight: Tensor) -> None:
     """Raise ValueError for an input of that shape, of one sample, that the layer does not take."""
     try:
-        pool = _geometry.pool_of(sample, pool)
-        if weight.dim() == 2:
-            _geometry.linear(sample, weight, pool, layer.steps)
-        else:
-            _geometry.convolution(sample, weight, layer.stride, layer.padding, pool, layer.steps)
+        _geometry.of_layer(layer, sample, weight)
     except ValueError as error:
         raise ValueError(f"before must fit the layer, got samples of shape {sample[1:]}: {error}") from error

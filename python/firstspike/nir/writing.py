@@ -16,7 +16,7 @@ from torch import nn
 from .. import _checks
 from .. import nn as fs
 from .._description import describe
-from .._geometry import convolution, linear, out_size, pool_of, pooled, shortcut_stride
+from .._geometry import of_layer, out_size, pooled, shortcut_stride
 from .._own_code import copy_to_read, has_own_forward, uncompiled, warn_of_hooks
 from ..models import TTFSNet, as_net
 from ..models.chain import sample_shape
@@ -119,20 +119,12 @@ def _in_order(chain: nn.Module) -> Iterator[nn.Module]:
 
 def _fitting_pool(n: str, layer: Any, shape: tuple[int, ...]) -> int:
     """The window of a layer's average pool; ValueError where it does not take an input of that shape."""
-    sample = (1, *shape)
     try:
-        pool = pool_of(sample, getattr(layer, "avg_pool", 1))
-        if layer.weight.dim() == 2:
-            linear(sample, layer.weight, pool, layer.steps)
-        elif len(shape) != 3:
-            raise ValueError("it takes maps (channels, height, width)")
-        else:
-            convolution(sample, layer.weight, layer.stride, layer.padding, pool, layer.steps)
+        return of_layer(layer, (1, *shape), layer.weight).pool
     except ValueError as error:
         raise ValueError(
             f"input_shape must fit the net, but layer {n} gets a sample of shape {shape}: {error}"
         ) from error
-    return pool
 
 
 def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as _modules
 
 from .. import _checks, _geometry, _layer_arguments
 from .._geometry import Geometry
+from .._own_code import HOOKS_OF_ALL_MODULES
 from ..ops import chain as _ops
 from ..ops.chain import Stage
 from ..spikes import SpikeTimes
@@ -87,7 +87,7 @@ def _run_as_one(layers: Sequence[Any], spikes: SpikeTimes) -> SpikeTimes | Tenso
         normal, weight, gamma, bias = _parameters(layer)
         parameters += weight, gamma, _checks.bias(bias, len(weight))
         _checks.float32("weight", weight, 4 if isinstance(layer, TTFSConv2d) else 2)
-        stages.append(_stage(layer, geometry_of(layer, shape, weight), normal))
+        stages.append(_stage(layer, _geometry.of_layer(layer, shape, weight), normal))
         batch, height, width, outputs = stages[-1].geometry.out_shape
         shape = (batch, outputs, height, width) if isinstance(layer, TTFSConv2d) else (batch, outputs)
     result = _ops.run_chain(stages, _layer_arguments._input(spikes), parameters)
@@ -124,14 +124,6 @@ def _stage(layer: Chained, geometry: Geometry, normal: WeightNormalization | Non
     return stage
 
 
-def geometry_of(layer: Chained, shape: tuple[int, ...], weight: Tensor) -> Geometry:
-    """The sizes of a layer with this weight on an input of `shape`."""
-    pool = _geometry.pool_of(shape, layer.avg_pool)
-    if isinstance(layer, TTFSConv2d):
-        return _geometry.convolution(shape, weight, layer.stride, layer.padding, pool, layer.steps)
-    return _geometry.linear(shape, weight, pool, layer.steps)
-
-
 def is_observed(own: dict[str, Any]) -> bool:
     """Whether a call of the module that has these attributes does more than its class's forward."""
     return bool(
@@ -141,8 +133,5 @@ def is_observed(own: dict[str, Any]) -> bool:
         or own["_backward_pre_hooks"]
         or "forward" in own
         or own.get("_compiled_call_impl")
-        or _modules._global_forward_hooks
-        or _modules._global_forward_pre_hooks
-        or _modules._global_backward_hooks
-        or _modules._global_backward_pre_hooks
+        or any(HOOKS_OF_ALL_MODULES)
     )

@@ -8,11 +8,11 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from .. import _checks
+from .. import _checks, _geometry
 from .._sites import from_sites, to_sites
 from ..ops.prepacked import PrepackedLayer, PrepackedLayers
 from ..spikes import SpikeTimes
-from ._chain import geometry_of, is_observed
+from ._chain import is_observed
 from .integrate import Integrate
 from .ttfs import TTFSConv2d, TTFSLinear
 
@@ -100,7 +100,7 @@ def _packed(layer: TTFSConv2d | TTFSLinear | Integrate, shape: tuple[int, ...]) 
         raise ValueError(f"layers must be on the CPU, got one on {weight.device}; net.cpu() brings them there")
     if isinstance(layer, TTFSConv2d) and len(shape) != 3:
         raise ValueError(f"layers must fit together: a convolution needs (channels, height, width), got {shape}")
-    geometry = geometry_of(layer, (1, *shape), weight)
+    geometry = _geometry.of_layer(layer, (1, *shape), weight)
     fires = not isinstance(layer, Integrate)
     neuron = (layer.neuron["threshold"] if not isinstance(layer, Integrate) else 0.0, layer.decay, 0.0, 1.0)
     weight, bias = (
