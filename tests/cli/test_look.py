@@ -25,7 +25,7 @@ def call(*arguments):
 
 def test_plot_writes_four_pictures(run, tmp_path):
     pytest.importorskip("matplotlib")
-    result = call("plot", run, "--count", 20, "--sample", 3, "--out", tmp_path)
+    result = call("plot", run, "--count", 20, "--sample", 3, "--output", tmp_path)
     assert result.exit_code == 0, result.output
     names = ["histogram.png", "membrane.png", "raster.png", "weights.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
@@ -66,7 +66,7 @@ def test_a_net_with_relu_has_no_spikes_to_show(tmp_path):
 
 def test_plot_as_json_names_the_pictures(run, tmp_path):
     pytest.importorskip("matplotlib")
-    found = json.loads(call("plot", run, "--count", 5, "--out", tmp_path, "--json").stdout)
+    found = json.loads(call("plot", run, "--count", 5, "--output", tmp_path, "--json").stdout)
     assert sorted(found) == ["histogram", "membrane", "raster", "weights"]
     assert found["raster"] == str(tmp_path / "raster.png")
 
@@ -92,7 +92,7 @@ def test_pictures_without_the_packages_for_them_are_refused_in_one_line(run, tmp
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("firstspike.plot", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    result = call("plot", run, "--count", 2, "--out", tmp_path)
+    result = call("plot", run, "--count", 2, "--output", tmp_path)
     assert (result.exit_code, result.stderr) == (
         1, 'error: matplotlib is not installed; pip install "firstspike[report]"\n',
     )  # fmt: skip

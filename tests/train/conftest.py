@@ -19,7 +19,11 @@ def make_dataset(count: int, seed: int, side: int = 6, channels: int = 1, classe
 
 
 def run(config: Config, datasets: object, **options: object) -> Result:
-    """`fit` on given data, without a progress bar."""
+    """`fit` on given data, without a progress bar; what a given net or optimizer decides is left at its default."""
+    if options.get("model") is not None:
+        config = config.replace(steps=Config().steps)
+    if options.get("optimizer") is not None:
+        config = config.replace(lr=Config().lr)
     return fit(config, datasets=datasets, progress=False, **options)
 
 

@@ -131,3 +131,19 @@ def test_callbacks_that_measure_change_no_setting(config, sets, tmp_path):
     for readout in ("membrane", "twd-exp", "first-spike"):
         config = config.replace(spec=spec, epochs=1, readout=readout)
         run(config, sets, callbacks=[lambda epoch, net: evaluate(net, sets[1])], directory=tmp_path / readout)
+
+
+def test_a_learning_rate_that_a_callback_sets_is_told_to_have_no_effect(config, sets):
+    made = []
+
+    def optimizer(net):
+        made.append(torch.optim.SGD(net.parameters(), lr=0.1))
+        return made[-1]
+
+    def halve(epoch, net):
+        made[-1].param_groups[0]["lr"] /= 2
+
+    config = config.replace(lr=1e-3, epochs=2, schedule="constant")
+    with pytest.warns(UserWarning, match="changed the optimizer's learning rate, which has no effect: the schedule"):
+        result = run(config, sets, optimizer=optimizer, callbacks=[halve])
+    assert [epoch.lr for epoch in result.history] == [0.1, 0.1]

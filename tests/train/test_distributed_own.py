@@ -67,7 +67,7 @@ def changed(name):
         if epoch.epoch == (3 if name == "prune at the end" else 1):
             CHANGES[name](net[1])
 
-    fit(CONFIG.replace(spec="", epochs=3), model=net, callbacks=[callback], progress=False)
+    fit(CONFIG.replace(spec="", steps=8, epochs=3), model=net, callbacks=[callback], progress=False)
     return net.state_dict()
 
 
@@ -102,7 +102,7 @@ def normalised():
     torch.manual_seed(0)
     layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)]
     net, loss = nn.Sequential(*layers), Ema()
-    result = fit(CONFIG.replace(spec=""), model=net, loss=loss, progress=False)
+    result = fit(CONFIG.replace(spec="", steps=8), model=net, loss=loss, progress=False)
     measured = evaluate(net, data.load("digits", train=False))
     return {**net.state_dict(), "loss": loss.mean}, result.test.loss, measured.loss
 
@@ -140,7 +140,7 @@ def refused(what):
         "empty": {},
         "parameter": {"optimizer": lambda net: torch.optim.SGD([*net.parameters(), foreign], lr=0.1)},
     }[what]
-    fit(CONFIG.replace(spec="", limit=limit), model=net, progress=False, **given)
+    fit(CONFIG.replace(spec="", steps=8, lr=1e-3, limit=limit), model=net, progress=False, **given)
 
 
 @pytest.mark.slow

@@ -116,7 +116,9 @@ def test_backward_hooks_hear_every_batch(config, sets, chain, of_all):
     )
     handle = register(hear)
     try:
-        result = train.fit(config.replace(spec="", epochs=1, batch=50), model=net, datasets=sets, progress=False)
+        result = train.fit(
+            config.replace(spec="", steps=8, epochs=1, batch=50), model=net, datasets=sets, progress=False
+        )
     finally:
         handle.remove()
     assert len(heard) == -(-result.data["train"]["samples"] // 50) > 1

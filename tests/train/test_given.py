@@ -186,3 +186,29 @@ def test_a_parameter_of_neither_net_nor_loss_is_refused_where_it_would_be_lost(c
     assert shift.abs().sum() > 0
     with pytest.raises(ValueError, match="optimizer must have parameters of the net, or of a loss that is a module"):
         run(config, sets, model=Dense(), directory=tmp_path, **given)
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "message"),
+    [
+        ({"spec": "", "steps": 8}, {"model": chain}, None),
+        ({"spec": "", "steps": 6}, {"model": chain}, "steps must be left at 8 where model= is given, .* got 6"),
+        ({"spec": "", "model": "relu"}, {"model": chain}, "model must be left at 'ttfs' where model= is given"),
+        ({"spec": "", "dropout": 0.5}, {"model": chain}, "dropout must be left at 0.0 where model= is given"),
+        (
+            {"label_smoothing": 0.1},
+            {"loss": lambda: F.cross_entropy},
+            "label_smoothing must be left at 0.0 where loss=",
+        ),
+        ({"lr": 0.01}, made(lr=0.1), "lr must be left at 0.001 where optimizer= is given"),
+        ({"weight_decay": 0.1}, made(lr=0.1), "weight_decay must be left at 0.0 where optimizer= is given"),
+    ],
+)
+def test_settings_that_have_no_effect_are_refused(change, given, message, sets):
+    config = train.Config(data="digits", spec="36-24-4", epochs=1, batch=16).replace(**change)
+    given = {name: value if name == "optimizer" else value() for name, value in given.items()}
+    if message is None:
+        assert len(train.fit(config, datasets=sets, progress=False, **given).history) == 1
+        return
+    with pytest.raises(ValueError, match=f"^{message}"):
+        train.fit(config, datasets=sets, progress=False, **given)

@@ -288,7 +288,7 @@ def test_frozen_thresholds_stay_as_they_are(config, sets):
     hidden = fs.TTFSLinear(36, 8, steps=4, threshold=nn.Parameter(torch.full((8,), 1e-4)))
     net = nn.Sequential(nn.Flatten(), fs.LatencyEncoder(4), hidden, fs.Integrate(8, 4, steps=4), fs.MembraneReadout())
     with pytest.raises(ValueError, match=r"learned thresholds must be at least 0\.001, .* got 0\.0001"):
-        train.fit(config.replace(spec="", epochs=1), model=net, datasets=sets, progress=False)
+        train.fit(config.replace(spec="", steps=8, epochs=1), model=net, datasets=sets, progress=False)
     hidden.threshold.requires_grad_(False)
-    train.fit(config.replace(spec="", epochs=1), model=net, datasets=sets, progress=False)
+    train.fit(config.replace(spec="", steps=8, epochs=1), model=net, datasets=sets, progress=False)
     assert torch.equal(hidden.threshold, torch.full((8,), 1e-4))

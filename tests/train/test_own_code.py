@@ -86,7 +86,7 @@ def test_other_settings_of_layers_within_a_net_of_ones_own_code_are_another_run(
         layers = [fs.DirectLinear(36, 8, steps=steps, **options), fs.Integrate(8, 4, steps=steps), fs.MembraneReadout()]
         return nn.Sequential(Own(), nn.Flatten(), *layers)
 
-    config = config.replace(spec="", epochs=1)
+    config = config.replace(spec="", steps=8, epochs=1)
     first = train.fit(config, model=net(), datasets=sets, directory=tmp_path, progress=False)
     again = train.fit(config, model=net(), datasets=sets, directory=tmp_path, progress=False)
     assert again.test == first.test

@@ -161,7 +161,9 @@ def test_commands_take_a_run_of_ones_own_chain(config, tmp_path):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), fs.DirectLinear(64, 16, steps=STEPS), fs.Integrate(16, 10, steps=STEPS),
                         fs.MembraneReadout())  # fmt: skip
-    result = train.fit(config.replace(spec="", data="digits"), model=net, directory=tmp_path / "run", progress=False)
+    result = train.fit(
+        config.replace(spec="", steps=8, data="digits"), model=net, directory=tmp_path / "run", progress=False
+    )
     shown = CliRunner().invoke(app, ["eval", str(tmp_path / "run"), "--json"])
     assert shown.exit_code == 0 and json.loads(shown.stdout)["accuracy"] == result.test.accuracy
     emulated = CliRunner().invoke(app, ["emulate", str(tmp_path / "run"), "--limit", "20"])
@@ -174,7 +176,7 @@ def test_commands_take_a_run_of_ones_own_chain(config, tmp_path):
 
 def test_emulate_tunes_a_run_of_ones_own_convolutional_chain(config, tmp_path):
     net = nn.Sequential(fs.DirectConv2d(1, 4, 3, steps=STEPS), fs.Integrate(144, 10, steps=STEPS), fs.MembraneReadout())
-    train.fit(config.replace(spec="", data="digits"), model=net, directory=tmp_path, progress=False)
+    train.fit(config.replace(spec="", steps=8, data="digits"), model=net, directory=tmp_path, progress=False)
     done = CliRunner().invoke(app, ["emulate", str(tmp_path), "--finetune", "1", "--limit", "20", "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["summary"]["network"] == "network"

@@ -177,8 +177,9 @@ def test_starting_over_removes_nothing_before_all_is_known_to_be_right(config, s
         "optimizer": {"optimizer": lambda net: None},
         "data": {"model": torch.nn.Linear(3, 4)},
     }[mistake]
+    change = {"data": {"spec": "", "steps": 8}, "optimizer": {"lr": 1e-3}}.get(mistake, {})
     with pytest.raises((ValueError, TypeError, RuntimeError)):
-        run(config.replace(spec="" if mistake == "data" else config.spec), sets, tmp_path, resume=False, **wrong)
+        run(config.replace(**change), sets, tmp_path, resume=False, **wrong)
     assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
 
 

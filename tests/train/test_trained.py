@@ -46,7 +46,7 @@ def test_the_trained_net_comes_with_the_result(config, sets, tmp_path):
 @pytest.mark.parametrize("by_name", [False, True])
 def test_a_net_that_is_given_to_a_finished_run_gets_its_weights(config, sets, tmp_path, monkeypatch, own_code, by_name):
     """A script that trains a net and goes on with it, started twice: the second time the run is only read."""
-    config = config.replace(spec="", data="digits" if by_name else "")
+    config = config.replace(spec="", steps=8, data="digits" if by_name else "")
     monkeypatch.setattr(data, "load", lambda name, *, train, **_: sets[not train])
     options = {"progress": False, "directory": tmp_path} | ({} if by_name else {"datasets": sets})
 

@@ -68,7 +68,7 @@ class FiringTimes {
     }
 
     // Whether nothing happens while the membranes move from `first` to `last`, each in one direction.
-    FIRSTSPIKE_INLINE bool sleeps(const Vec (&first)[N], const Vec (&last)[N]) const {
+    FIRSTSPIKE_INLINE bool idle(const Vec (&first)[N], const Vec (&last)[N]) const {
         Words fires = {};
         unrolled<N>(FIRSTSPIKE_BODY(k) { fires |= left_[k] & (reaches(first[k]) | reaches(last[k])); });
         return !any(fires);
@@ -95,7 +95,7 @@ class FiringRecord {
     FIRSTSPIKE_INLINE bool operator()(Vec (&v)[N], int step) { return !near(highest(v)) || fire(v, step); }
 
     // Whether nothing happens while the membranes move from `first` to `last`, each in one direction.
-    FIRSTSPIKE_INLINE bool sleeps(const Vec (&first)[N], const Vec (&last)[N]) const {
+    FIRSTSPIKE_INLINE bool idle(const Vec (&first)[N], const Vec (&last)[N]) const {
         return !near(larger(highest(first), highest(last)));
     }
 

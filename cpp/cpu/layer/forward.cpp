@@ -183,7 +183,7 @@ struct Membranes {
         std::memcpy(out + step * stride, v, static_cast<size_t>(used) * sizeof(float));
         return true;
     }
-    bool sleeps(const Vec (&)[N], const Vec (&)[N]) const { return false; }
+    bool idle(const Vec (&)[N], const Vec (&)[N]) const { return false; }
 };
 
 // The current as it is, or with a shortcut's.

@@ -24,7 +24,7 @@ constexpr int kMostTaps = 3;
 // ... in no more than twelve of them.
 constexpr int taps_in_registers(int vectors) { return std::clamp(12 / vectors, 1, kMostTaps); }
 // So many steps without events are passed over at once, where nothing happens in them.
-constexpr int64_t kNap = 8;
+constexpr int64_t kSilentSteps = 8;
 // Up to so many steps, the entries of a group are found by comparing them with each step; then by a look at each entry.
 constexpr int64_t kCompareEntries = 16;
 

@@ -52,22 +52,22 @@ struct SummedCurrent {
 
 // Calls at_step(v, t) with the membranes after each step's current, until it returns false.
 //
-// In kNap steps without events the membranes move by the bias alone, one way: where at_step.sleeps(after the first of the steps,
-// after the last) says that nothing happens in between, they are passed over.
+// In kSilentSteps steps without events the membranes move by the bias alone, one way: where at_step.idle(after the first of the
+// steps, after the last) says that nothing happens in between, they are passed over.
 template <int N, class Current, class AtStep>
 FIRSTSPIKE_INLINE void walk(Vec (&v)[N], const Current& current, int64_t steps, const Neuron& neuron, AtStep&& at_step) {
     const bool leaky = neuron.decay != 1.0f;
-    int64_t awake = 0;  // steps before this one are not passed over
+    int64_t checked = 0;  // steps before this one are not passed over
     for (int64_t t = 0; t < steps; ++t) {
-        const int64_t end = std::min(t + kNap, steps);
-        if (t >= awake && current.silent(t, end) && !leaky) {
-            awake = end;
+        const int64_t end = std::min(t + kSilentSteps, steps);
+        if (t >= checked && current.silent(t, end) && !leaky) {
+            checked = end;
             Vec first[N], last[N];
             unrolled<N>(FIRSTSPIKE_BODY(k) { first[k] = v[k]; });
             current.enter_silent(first, t, t + 1);
             unrolled<N>(FIRSTSPIKE_BODY(k) { last[k] = first[k]; });
             current.enter_silent(last, t + 1, end);
-            if (at_step.sleeps(first, last)) {
+            if (at_step.idle(first, last)) {
                 unrolled<N>(FIRSTSPIKE_BODY(k) { v[k] = last[k]; });
                 t = end - 1;
                 continue;

@@ -26,7 +26,9 @@ def plot_command(
     path: Run,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder for the pictures; by default RUN/plots.", show_default=False),
+        typer.Option(
+            "--output", metavar="DIR", help="Folder for the pictures; by default RUN/plots.", show_default=False
+        ),
     ] = None,
     sample: Annotated[int, typer.Option("--sample", min=0, help="The test image of `raster` and `membrane`.")] = 0,
     count: Count = 500,

@@ -83,7 +83,8 @@ def fit(
         NotAvailable: if the data cannot be had.
         BadCheckpoint: (a ValueError) if the directory holds another run's checkpoint, or a damaged one.
         Diverged: (an ArithmeticError) if the loss or a weight is not finite.
-        ValueError, TypeError: for settings that do not fit each other or the data, and a directory that is not a run's.
+        ValueError, TypeError: for settings that do not fit each other or the data, settings of `config` that `model`, `loss`
+            or `optimizer` decide (they must be left at their defaults), and a directory that is not a run's.
         OSError: if the directory cannot be written.
 
     Examples:
@@ -105,6 +106,7 @@ def fit(
     if folder is not None and folder.exists() and not folder.is_dir():
         raise ValueError(f"directory must name a folder, {folder} is a file")
     given = Given(model, loss, optimizer, callbacks, init_from)
+    given.check_config(config)
     with _threads(config.threads), join(device) as processes, alone(folder, processes):
         if folder is not None and processes.first:
             run_folder.claim(folder)

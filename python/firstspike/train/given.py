@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -28,6 +29,12 @@ from .optimizer_state import parameters_of
 from .result import Epoch
 
 Callback = Callable[[Epoch, nn.Module], object]
+_NET = tuple(field.name for field in dataclasses.fields(Config))
+_REPLACED = {  # the config's fields that have no effect where an argument is given
+    "model": ("model", *_NET[_NET.index("steps") : _NET.index("dropout") + 1]),
+    "loss": ("label_smoothing",),
+    "optimizer": ("optimizer", "lr", "weight_decay"),
+}
 _COMPILED = "torch._dynamo.eval_frame.OptimizedModule"  # how older records name any net that is compiled
 
 
@@ -55,6 +62,17 @@ class Given:
             raise TypeError(f"callbacks must be a sequence of functions, got {_checks.shown(self.callbacks)}")
         for number, callback in enumerate(self.callbacks):
             _checks.function(f"callbacks[{number}]", callback)
+
+    def check_config(self, config: Config) -> None:
+        """Raise ValueError for a field of the config that has another value than its default, and no effect."""
+        plain = Config()
+        for argument, names in _REPLACED.items():
+            for name in names if getattr(self, argument) is not None else ():
+                default, value = getattr(plain, name), getattr(config, name)
+                if value != default:
+                    raise ValueError(
+                        f"{name} must be left at {default!r} where {argument}= is given, which decides it, got {value!r}"
+                    )
 
     def made_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """What `optimizer` makes of a net; TypeError where it is no optimizer, ValueError where it cannot train the net."""

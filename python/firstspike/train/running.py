@@ -129,7 +129,12 @@ class Run:
             done.averaged = 0 if average is None else average.steps
             done.peak_memory = max(done.peak_memory, memory.peak(self.device))
             if self.given.callbacks:
+                rates = [group["lr"] for group in optimizer.param_groups]
                 self._call_callbacks(entry, called, done, start, average)
+                if rates != [group["lr"] for group in optimizer.param_groups]:
+                    warn(
+                        "a callback changed the optimizer's learning rate, which has no effect: the schedule sets it in each step"
+                    )
                 if processes.world > 1:  # made anew, it gives all processes the first one's tensors
                     forward = processes.wrap(Forward(called))
             if self.folder is not None and processes.first:  # with what callbacks changed
