@@ -7,7 +7,7 @@ from typing import Any
 from tools.provenance import processor_and_model
 
 from . import records
-from .nets import Setting, settings
+from .nets import FIRES_ONCE, Setting, settings
 from .records import RESULTS
 from .workloads import Workload
 
@@ -15,6 +15,7 @@ from .workloads import Workload
 ASSUMED = {
     "dense": ("loop, compiled", "loop, channels last, compiled", "scan, compiled"),
     "spikingjelly": ("multi-step, compiled", "multi-step"),
+    FIRES_ONCE: ("multi-step, compiled", "multi-step"),
 }
 
 

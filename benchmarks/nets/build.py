@@ -21,6 +21,8 @@ _MADE_BY = {
     "norse": ("norse_net", "Norse"),
 }
 LIBRARIES = tuple(_MADE_BY)
+#: SpikingJelly with neurons that fire once (`spikingjelly_net.FireOnce`).
+FIRES_ONCE = "spikingjelly, fires once"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Setting:
 
 
 def settings(library: str, *, maps: bool, steps: int) -> list[Setting]:
-    """The settings among which a library's best is looked for. maps: whether the net has convolutions."""
+    """The settings among which the best of a library, or of `FIRES_ONCE`, is looked for. maps: whether the net has
+    convolutions.
+    """
     last: list[tuple[str, dict[str, Any]]] = [("", {})] + (
         [(", channels last", {"channels_last": True})] if maps else []
     )
@@ -56,6 +60,12 @@ def settings(library: str, *, maps: bool, steps: int) -> list[Setting]:
             for more, extra in last
         ]
         return found
+    if library == FIRES_ONCE:
+        return [
+            Setting("spikingjelly", f"multi-step{more}{end}", bool(end), {"fires_once": True, **extra})
+            for end in ("", ", compiled")
+            for more, extra in last
+        ]
     if library == "spikingjelly":
         found = [Setting(library, f"multi-step{more}", options=extra) for more, extra in last]
         found.append(Setting(library, "multi-step, reset to zero", options={"soft": False}))

@@ -11,17 +11,30 @@ from ..nets import Setting, training_step
 from ..records import timed
 from ..session import Session
 from ..table_cells import milliseconds, ratio
-from ..workloads import CNN, MLP
+from ..workloads import CNN, MLP, Workload, workload_named
 
 TITLE = "Leaky neurons"
 DECAY = 0.9
-SIDES = {
-    "firstspike": Setting("firstspike", "eager", options={"decay": DECAY}),
-    "firstspike, no leak": Setting("firstspike", "eager"),
-    "spikingjelly": Setting("spikingjelly", "LIFNode, multi-step", options={"decay": DECAY}),
-    "spikingjelly, fires once": Setting("spikingjelly", "fires once", options={"decay": DECAY, "fires_once": True}),
-    "dense": Setting("dense", "loop, compiled", compiled=True, options={"decay": DECAY}),
-}
+OURS = "firstspike: eager"
+
+
+def sides(workload: Workload, *, quick: bool = False) -> dict[str, Setting]:
+    """Ours, with and without a leak, and the peers in every setting that may be their fastest: "library: setting".
+
+    quick: SpikingJelly without torch.compile, which takes too long for the quick form.
+    """
+    leaky: dict[str, Any] = {"decay": DECAY}
+    layouts = [("", {})] if workload.flat else [("", {}), (", channels last", {"channels_last": True})]
+    found = {OURS: Setting("firstspike", "eager", options=leaky)}
+    found["firstspike, no leak: eager"] = Setting("firstspike", "eager")
+    for side, more in (("spikingjelly: LIFNode", {}), ("spikingjelly: fires once", {"fires_once": True})):
+        for layout, options in layouts:
+            for end in ("",) if quick else ("", ", compiled"):
+                name = f"{side}, multi-step{layout}{end}"
+                found[name] = Setting("spikingjelly", name, bool(end), leaky | more | options)
+    for layout, options in layouts:
+        found[f"dense: loop{layout}, compiled"] = Setting("dense", "loop", True, leaky | options)
+    return found
 
 
 def measure(session: Session) -> None:
@@ -34,23 +47,23 @@ def measure(session: Session) -> None:
                 continue
             session.log(f"leak {cell}")
             batch = inputs.batch("fashion-mnist", workload.batch, steps, flat=workload.flat)
-            samples, failures = session.compare(SIDES, workload, batch, training_step)
+            samples, failures = session.compare(sides(workload, quick=not session.full), workload, batch, training_step)
             record.add(cell, work=workload.name, steps=steps, decay=DECAY, times=timed(samples), failures=failures)
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
-    """Milliseconds of every side."""
+    """Milliseconds of every side in every setting."""
     lines = [
         {
             "net": row["work"],
             "T": row["steps"],
-            "side": side,
-            "setting": SIDES[side].name,
-            "ms": milliseconds(row["times"], side),
-            "times as long as firstspike": ratio(row["times"], side),
+            "side": name.partition(": ")[0],
+            "setting": name.partition(": ")[2],
+            "ms": milliseconds(row["times"], name),
+            "times as long as firstspike": ratio(row["times"], name, OURS),
         }
         for row in rows
-        for side in SIDES
-        if side in row["times"] or side in row["failures"]
+        for name in sides(workload_named(row["work"]))
+        if name in row["times"] or name in row["failures"]
     ]
     return [(f"Training step with a decay of {DECAY:g}, median (quartiles)", pd.DataFrame(lines))]

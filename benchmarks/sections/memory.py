@@ -19,13 +19,13 @@ import torch.nn.functional as F
 from tools import ROOT, memory
 
 from .. import inputs, kept_memory
-from ..nets import Setting, build, training_step
+from ..nets import FIRES_ONCE, Setting, build, training_step
 from ..nets.ours import Ours
 from ..nets.training import feed
 from ..session import Session
 from ..table_cells import number
 from ..workloads import CNN, MLP, WORKLOADS, Workload, workload_named
-from .steps import FIRES_ONCE, RECOMPUTING, sides
+from .steps import RECOMPUTING, sides
 
 TITLE = "Memory"
 STEPS = 64

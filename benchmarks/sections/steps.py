@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from .. import inputs
-from ..nets import Setting, training_step
+from ..nets import FIRES_ONCE, Setting, training_step
 from ..peer_settings import fastest_setting
 from ..records import timed
 from ..session import Session
@@ -16,7 +16,6 @@ from ..table_cells import comparison_columns, milliseconds, ratio, short_columns
 from ..workloads import WORKLOADS, Workload, workload_named
 
 TITLE = "Training step"
-FIRES_ONCE = "spikingjelly, fires once"
 #: Layers keep their inputs alone.
 RECOMPUTING = Setting("firstspike", "each layer under torch's checkpoint", options={"recompute": True})
 
@@ -61,26 +60,19 @@ def sides(workload: Workload, steps: int, *, quick: bool = False, others: bool =
     chosen = {
         "firstspike": Setting("firstspike", "eager"),
         "spikingjelly": fastest_setting(workload, steps, "spikingjelly", compiled=False if quick else None),
-        FIRES_ONCE: fires_once(workload, steps),
+        FIRES_ONCE: fastest_setting(workload, steps, FIRES_ONCE, compiled=False if quick else None),
         "dense": fastest_setting(workload, steps, "dense", compiled=True),
         "dense eager": fastest_setting(workload, steps, "dense", compiled=False),
     }
     if others:
-        chosen["snntorch"] = Setting("snntorch", "default")
-        chosen["norse"] = Setting("norse", "default")
+        for library in ("snntorch", "norse"):
+            chosen[library] = Setting(library, "default")
+            chosen[f"{library}, compiled"] = Setting(library, "default, compiled", compiled=True)
         chosen["firstspike, normalised"] = Setting(
             "firstspike", "weight normalisation and affine", options={"paper": True}
         )
         chosen["firstspike, recomputing"] = RECOMPUTING
     return chosen
-
-
-def fires_once(workload: Workload, steps: int) -> Setting:
-    """SpikingJelly with neurons that fire once (`nets.spikingjelly_net.FireOnce`), in the memory format of its best."""
-    best = fastest_setting(workload, steps, "spikingjelly", compiled=False)
-    options = {name: value for name, value in best.options.items() if name == "channels_last"}
-    name = "fires once, channels last" if options.get("channels_last") else "fires once"
-    return Setting("spikingjelly", name, options={**options, "fires_once": True})
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:

@@ -9,14 +9,14 @@ from typing import Any
 import pandas as pd
 
 from .. import inputs, peer_settings
-from ..nets import settings, training_step
+from ..nets import FIRES_ONCE, settings, training_step
 from ..records import timed
 from ..session import Session
 from ..timing import Effort
 from ..workloads import WORKLOADS
 
 TITLE = "Settings of the peers"
-LIBRARIES = ("spikingjelly", "dense")
+LIBRARIES = ("spikingjelly", FIRES_ONCE, "dense")
 
 
 def measure(session: Session) -> None:
