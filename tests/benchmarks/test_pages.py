@@ -166,7 +166,7 @@ def test_the_documents_of_this_repository_agree_with_their_records():
 
 
 @pytest.mark.usefixtures("committed_records")
-@pytest.mark.parametrize("name", ["full", "avx2"])
+@pytest.mark.parametrize("name", ["full", "avx2", "intel"])
 def test_the_pages_beside_the_records_are_made_of_them(name):
     folder = records.RESULTS / name
     made, _ = page.made(folder)
