@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .nets import FIRES_ONCE
 from .stats import speedup
 
 ABSENT = "–"
@@ -30,8 +31,8 @@ def milliseconds(times: Mapping[str, Mapping[str, Any]], side: str) -> str:
 def short_columns(times: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Medians of ours, SpikingJelly and the compiled dense net, with the ratios; a dash where one was not measured."""
     sides = {"firstspike": "firstspike", "SpikingJelly": "spikingjelly", "dense, compiled": "dense"}
-    if "spikingjelly, fires once" in times:
-        sides["SpikingJelly, fires once"] = "spikingjelly, fires once"
+    if FIRES_ONCE in times:
+        sides["SpikingJelly, fires once"] = FIRES_ONCE
     found = {}
     for name, side in sides.items():
         found[f"{name}, ms"] = number(times[side]["median"]) if side in times else ABSENT

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from .. import inputs
-from ..nets import Setting, training_step
+from ..nets import FIRES_ONCE, Setting, settings, training_step
 from ..records import timed
 from ..session import Session
 from ..table_cells import milliseconds, ratio
@@ -16,24 +17,25 @@ from ..workloads import CNN, MLP, Workload, workload_named
 TITLE = "Leaky neurons"
 DECAY = 0.9
 OURS = "firstspike: eager"
+PEERS = {"spikingjelly: LIFNode, ": "spikingjelly", "spikingjelly: fires once, ": FIRES_ONCE, "dense: ": "dense"}
 
 
-def sides(workload: Workload, *, quick: bool = False) -> dict[str, Setting]:
-    """Ours, with and without a leak, and the peers in every setting that may be their fastest: "library: setting".
+def sides(workload: Workload, steps: int, *, quick: bool = False) -> dict[str, Setting]:
+    """Ours, with and without a leak, and the peers in every setting among which their best is looked for.
 
     quick: SpikingJelly without torch.compile, which takes too long for the quick form.
     """
-    leaky: dict[str, Any] = {"decay": DECAY}
-    layouts = [("", {})] if workload.flat else [("", {}), (", channels last", {"channels_last": True})]
+    leaky = {"decay": DECAY}
     found = {OURS: Setting("firstspike", "eager", options=leaky)}
     found["firstspike, no leak: eager"] = Setting("firstspike", "eager")
-    for side, more in (("spikingjelly: LIFNode", {}), ("spikingjelly: fires once", {"fires_once": True})):
-        for layout, options in layouts:
-            for end in ("",) if quick else ("", ", compiled"):
-                name = f"{side}, multi-step{layout}{end}"
-                found[name] = Setting("spikingjelly", name, bool(end), leaky | more | options)
-    for layout, options in layouts:
-        found[f"dense: loop{layout}, compiled"] = Setting("dense", "loop", True, leaky | options)
+    for side, library in PEERS.items():
+        for setting in settings(library, maps=not workload.flat, steps=steps):
+            if library == "dense":  # a running sum has no leak, and the loop is faster compiled
+                chosen = setting.compiled and setting.options["neurons"] == "loop"
+            else:
+                chosen = not (quick and setting.compiled)
+            if chosen:
+                found[side + setting.name] = replace(setting, options=setting.options | leaky)
     return found
 
 
@@ -47,7 +49,9 @@ def measure(session: Session) -> None:
                 continue
             session.log(f"leak {cell}")
             batch = inputs.batch("fashion-mnist", workload.batch, steps, flat=workload.flat)
-            samples, failures = session.compare(sides(workload, quick=not session.full), workload, batch, training_step)
+            samples, failures = session.compare(
+                sides(workload, steps, quick=not session.full), workload, batch, training_step
+            )
             record.add(cell, work=workload.name, steps=steps, decay=DECAY, times=timed(samples), failures=failures)
 
 
@@ -63,7 +67,7 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
             "times as long as firstspike": ratio(row["times"], name, OURS),
         }
         for row in rows
-        for name in sides(workload_named(row["work"]))
+        for name in sides(workload_named(row["work"]), row["steps"])
         if name in row["times"] or name in row["failures"]
     ]
     return [(f"Training step with a decay of {DECAY:g}, median (quartiles)", pd.DataFrame(lines))]
