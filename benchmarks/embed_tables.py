@@ -2,8 +2,8 @@
 
 A document marks a place with `<!-- bench SECTION TABLE -->` ... `<!-- end -->`; between them comes that table of the
 section's full record: one of `tables` by its number from 0, or one of `summaries` by its name. With `<!-- bench SECTION
-origin -->` it says where and with what was measured. A SECTION such as `avx2/steps` is from the records of another
-machine, benchmarks/results/avx2. No measured figure is typed by hand.
+origin -->` it says where and with what was measured. A SECTION such as `zen3/steps` is from the records of another
+machine, benchmarks/results/zen3. No measured figure is typed by hand.
 """
 
 from __future__ import annotations

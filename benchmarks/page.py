@@ -46,9 +46,11 @@ def origins(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         origin = row["origin"]
         versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items() if version != "absent")
-        seen[
-            f"{origin['machine']['processor']}, {origin['threads']} threads; commit {origin['commit']}; {versions}."
-        ] = None
+        machine = origin["machine"]
+        pages = f"; transparent huge pages: {machine['huge_pages']}" if machine.get("huge_pages") else ""
+        seen[f"{machine['processor']}, {origin['threads']} threads{pages}; commit {origin['commit']}; {versions}."] = (
+            None
+        )
     first, last = min(r["origin"]["time"] for r in rows), max(r["origin"]["time"] for r in rows)
     load = max((r["origin"]["machine"]["load"] or 0) for r in rows)
     lines = [ns for r in rows for ns in r["origin"].get("neighbours", [])]

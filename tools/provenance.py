@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,18 @@ from firstspike._provenance import commit, cores, machine, now, processor, versi
 
 from . import ROOT
 
-__all__ = ["caches", "commit", "cores", "machine", "now", "processor", "timing_origin", "versions"]
+__all__ = ["caches", "commit", "cores", "huge_pages", "machine", "now", "processor", "timing_origin", "versions"]
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 PEERS = ("firstspike", "torch", "numpy", "spikingjelly", "snntorch", "norse")
 
 
 def timing_origin() -> dict[str, Any]:
     """What a record of timings says of its origin: machine, versions, commit, time (UTC).
 
-    machine: `processor` (with family and model), `cores`, `caches` in bytes, `system`, and `load`, the load average of
-    the last minute, None where the system does not give it.
+    machine: `processor` (with family and model), `cores`, `caches` in bytes, `system`, `load`, the load average of the
+    last minute, and `huge_pages`, Linux's setting for transparent huge pages; the last two None where unknown.
     """
     here = machine()
     return {
@@ -31,6 +33,7 @@ def timing_origin() -> dict[str, Any]:
             "caches": caches(),
             "system": here["system"],
             "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+            "huge_pages": huge_pages(),
         },
         "versions": _versions(),
         "commit": _short(commit(ROOT, ("python", "cpp"))),
@@ -59,6 +62,15 @@ def caches() -> dict[str, int]:
             factor = {"K": 1024, "M": 1024**2}.get(size[-1], 1)
             found[f"L{(folder / 'level').read_text().strip()}"] = int(size.rstrip("KM")) * factor
     return found
+
+
+def huge_pages() -> str | None:
+    """Linux's setting for transparent huge pages, "always", "madvise" or "never"; None where unknown."""
+    try:
+        chosen = re.search(r"\[(\w+)\]", _HUGE_PAGES.read_text(encoding="utf-8"))  # "[always] madvise never"
+    except OSError:
+        return None
+    return chosen[1] if chosen else None
 
 
 def _versions() -> dict[str, str]:
