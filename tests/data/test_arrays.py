@@ -114,6 +114,17 @@ def test_events_become_the_first_spike_of_each_pixel():
         data.from_events([], [], sensor_size=(3, 2, 2), steps=10)
 
 
+@pytest.mark.parametrize("window", [0.01, (0, 0.01), (10**6, 2 * 10**6), 10**9])
+def test_a_window_in_another_unit_than_the_times_is_warned_of(window):
+    recordings = [np.array([(0, 0, 5, 1), (2, 1, 9000, 0)], EVENT), np.array([], EVENT)]
+    with pytest.warns(
+        UserWarning, match=r"window must be in the unit of t, got .* 10 steps. The longest .* lasts 8995"
+    ):
+        data.from_events(recordings, [1, 0], sensor_size=(3, 2, 2), steps=10, window=window)
+    found = data.from_events(recordings, [1, 0], sensor_size=(3, 2, 2), steps=10, window=9000)  # no warning
+    assert (found.images[0] != 255).sum() == 2
+
+
 def test_features_have_the_fingerprint_of_version_01():
     x = torch.arange(12, dtype=torch.float32).view(3, 4)
     flat, image = (data.from_arrays(each, [0, 1, 1]) for each in (x, x.view(3, 1, 1, 4)))

@@ -86,7 +86,8 @@ def from_events(
     Args:
         recordings: N structured arrays with the fields x, y, t, p, as tonic gives them.
         y: labels [N].
-        sensor_size, steps, window: see `encode.first_events`.
+        sensor_size, steps, window: see `encode.first_events`. A window in which no pixel has its first event after the first
+            step is warned of: it is probably in another unit than t.
         classes, name, source: as for `from_arrays`. Raises ValueError or TypeError naming a bad argument.
 
     Examples:
@@ -102,7 +103,16 @@ def from_events(
     times = [
         encode.first_events(events, sensor_size=sensor_size, steps=steps, window=window).times for events in recordings
     ]
-    return from_arrays(SpikeTimes(torch.cat(times), steps), y, classes=classes, name=name, source=source)
+    made = from_arrays(SpikeTimes(torch.cat(times), steps), y, classes=classes, name=name, source=source)
+    if window is not None and steps > 1 and not any(((one > 0) & (one < steps)).any() for one in times):
+        lasts = max(
+            (float(np.ptp(events["t"].astype(np.float64))) for events in recordings if events.size), default=0.0
+        )
+        warn(
+            f"window must be in the unit of t, got {window}: no pixel of the {len(recordings)} recordings has its first event "
+            f"in it after the first of the {steps} steps. The longest recording lasts {lasts:g}"
+        )
+    return made
 
 
 def _tensor(name: str, value: Any) -> Tensor:

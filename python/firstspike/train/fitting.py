@@ -63,9 +63,9 @@ def fit(
         images: a folder of images (`data.load_images`), instead of `config.data`.
         root, download: where `config.data` is looked for, and whether it may be fetched, see `data.load`.
         model: a net to train instead of the one that `config.spec` describes; it is changed, and left in eval mode.
-            The config's settings of the net (`steps` to `dropout`) then have no effect. Each epoch trains it in training mode
-            as a whole, also parts that are frozen and were in eval mode. `load_model` rebuilds a net of
-            firstspike's layers alone; one with code of its own must be given to it.
+            The config's settings of the net (`spec`, `model`, `steps` to `dropout`) must be left at their defaults. Each
+            epoch trains it in training mode as a whole, also parts that are frozen and were in eval mode. `load_model`
+            rebuilds a net of firstspike's layers alone; one with code of its own must be given to it.
         loss: from scores [B, classes], float32, and labels [B] to the mean loss or one loss per sample, instead of the
             cross-entropy. The tensors of one that is a module are in the checkpoints; it is brought to the device.
         optimizer: makes the optimizer of a net, instead of `config.optimizer`, such as
