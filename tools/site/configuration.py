@@ -14,8 +14,8 @@ from firstspike.train import Augmentation, Config
 HEAD = """# Keys of a run's TOML file
 
 `firstspike train run.toml` reads one table of these keys; `--set KEY=VALUE` overrides one. A misspelt key is refused. The same
-names are the arguments of `firstspike.train.Config`. Where no default is given the key is required; "default of `models.build`"
-means that the key may be left out.
+names are the arguments of `firstspike.train.Config`. `spec` is required; every other key may be left out. The text `"none"`
+stands for nothing, as in `affine = "none"`.
 
 """
 
@@ -86,6 +86,7 @@ def page() -> str:
     assert dataclasses.is_dataclass(Augmentation)
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key, kind, default, meaning in rows(Config):
+        default = "required" if key == "spec" else default  # "" stands in Python where a net is given
         lines.append(f"| `{key}` | {kind.replace('None', 'nothing')} | {default} | {_cell(meaning)} |")
     return HEAD + "\n".join(lines) + "\n"
 

@@ -36,7 +36,8 @@ def check_command(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a setting; may be repeated.")
     ] = None,
     input_shape: Annotated[
-        str | None, typer.Option(metavar="C,H,W", help="Shape of an image, where the data set is one of your own.")
+        str | None,
+        typer.Option(metavar="C,H,W", help="Shape of an image, or number of features, of data of your own."),
     ] = None,
     images: Images = None,
     as_json: AsJson = False,

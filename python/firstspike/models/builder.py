@@ -68,7 +68,8 @@ def build(
     affine: gamma and beta per output ("channel"), per "layer", or None. bias: beta; by default only with an affine.
     pooling: "avg", "max" or "earliest" replaces the kind of every pool in the string.
     dropout: in training, the probability with which a neuron is silent for the fully connected layer after it (`Synapse`).
-    threshold, decay, surrogate: of every neuron; a decay above 1 makes early spikes count more (docs/model.md, "Neuron").
+    threshold: of every neuron, > 0. decay: of every neuron, in (0, 2] and at most 2^(32/T); above 1 makes early spikes count
+    more (docs/model.md, "Neuron"). surrogate: of every neuron, a `firstspike.surrogate`.
     learn_threshold: every output of a layer that fires has a threshold of its own, a parameter that begins at `threshold`
     (`nn.FiringLayer`). hidden_gain: a factor on the gain (`init.pool_gain`) of every hidden layer that gets spikes.
     output_gain, output_surrogate: of an output layer that fires, in place of its gain and of `surrogate`. With direct coding

@@ -66,6 +66,7 @@ class Config:
         spec: the net, such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10"; "" where the net is given (`fit`).
         model: "ttfs", or "relu" for the same net with ReLU neurons (`models.relu_counterpart`).
         steps: time steps T, 1..254.
+        surrogate: of every neuron, "triangle", "rectangle", "atan" or "sigmoid".
         surrogate_scale: width of a triangle or rectangle, alpha of atan or sigmoid, > 0; by default the surrogate's own.
         output_surrogate_scale: the same for an output layer that fires; by default `surrogate_scale`.
         standardize: subtract the training images' mean and divide by their deviation, per channel (direct coding only;
