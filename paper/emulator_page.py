@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from firstspike.emulator import profile
 from firstspike.report import Page, csv, figure, latex, line_style, markdown, write_text
 from paper.page import origins
 from paper.progress import several
@@ -74,7 +75,9 @@ def energy(rows: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
         first = part.iloc[0]
         columns = [str(c) for c in part if str(c).endswith(" total")]
         totals = {c.split()[1]: part[c].mean() for c in columns if part[c].notna().all()}
-        own, second = (*(name for name in totals if name != "45nm-integer"), None, None)[:2]
+        table = profile.load(str(chip)).energy_table()
+        own = None if table is None or table.name not in totals else table.name
+        second = next((name for name in totals if name not in (own, "45nm-integer")), None)
         made.append({
             "net": net, "chip": of_seeds(str(chip), len(part), seeds),
             "spikes": f"{part['spikes'].mean():.0f}", "operations": f"{part['delivered'].mean():.0f}",
@@ -158,7 +161,9 @@ def write(folder: Path, jobs: dict[str, Job], found: dict[str, Record], missing:
     page.figure(bits_figure(rows), f"Accuracy over weight bits on {rows['chip'].iloc[0]}.")
     page.section("Energy and latency").table(
         tables["energy"], "Means per image at each chip's full width.",
-        "Operations are delivered synaptic events; effective ones met a neuron that had not fired. Energy is dynamic "
+        "Operations are delivered synaptic events; effective ones met a neuron that had not fired. By 45nm-integer a neuron's "
+        "update counts once per step; odin-like and speck-like update at every event, so for them it is a lower bound. "
+        "Energy is dynamic "
         "and as good as its table (see the profile and table files for sources). It includes the host layer, at 4.6 pJ per "
         "multiply-add where the chip's table has no figure. Latency ends when the chip can give the result: with the first "
         "output spike where that settles the class, else, as with the membrane readout here, at the end of the run.",

@@ -17,7 +17,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "Accuracy",
         "Each net beside what was published for its data set, and beside its ReLU counterpart, trained on the same data "
-        "with the same batches: a fair comparison. The authors' code is at github.com/CheKaiWei/ETTFS (PMLR "
+        "with the same batches; width, dropout and number of epochs were tried on the TTFS nets alone, learning rates on both "
+        "(NOTES.md). The authors' code is at github.com/CheKaiWei/ETTFS (PMLR "
         "306:13316-13328, ICML 2026) and, of their later paper, at github.com/CheKaiWei/PTTFS; neither could be read here, "
         "so net, T, encoder, optimiser and number of epochs are our choices. What is used is in the table, and every "
         "setting in the records. Compare these with the authors' code first: the net and its population of output "

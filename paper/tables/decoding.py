@@ -16,8 +16,9 @@ def decoder(profile: Profile, store: Store) -> Table:
     columns = (SETUP, Column("label", "decoder"), Column("steps", "T"), SEEDS, ACCURACY, BEST, *DECISION, TIES, SILENT)
     note = (
         "Steps to decision: with TWD and first spike, the step of the first output spike, counted from 1; T where no "
-        "output fires. A membrane decides only after all T steps; for it the table has the step from which on the "
-        "prediction no longer changes, which is known only afterwards. Ties: samples whose first output step has spikes "
+        "output fires. TWD has ten outputs per class, first spike one, and the first of more neurons is earlier. A membrane "
+        "decides only after all T steps; for it the table has the step from which on the prediction no longer changes, which is "
+        "known only afterwards. Ties: samples whose first output step has spikes "
         "of several classes. Silent: samples without an output spike."
     )
     return Table("decoder", "Decoders, each trained with its own readout.", raw, columns, note, rules(raw, "setup"))

@@ -89,6 +89,10 @@ def test_tables_and_page(records, tmp_path):
     energy = emulator_page.energy(emulator_page.frame(records), asked(*records))
     own = dict(zip(energy["chip"], energy["nJ, own table"], strict=True))
     assert own["odin-like"].endswith("(odin-frenkel2019)")
+    for chip, table in (("generic8", "(45nm-integer)"), ("speck-like", "none")):  # as their profiles say
+        there = {**records[0], "chip": chip}
+        (cell,) = emulator_page.energy(emulator_page.frame([there]), asked(there))["nJ, own table"]
+        assert cell.endswith(table)
     second = dict(zip(energy["chip"], energy["nJ, second table"], strict=True))
     assert second["odin-like"] == "none" and second["loihi-like"].endswith("(loihi-sanafe)")
 

@@ -244,6 +244,16 @@ def test_overflow_policies_of_a_whole_program():
     assert not program.bounds().filter(like="overflow_free").to_numpy().all()
 
 
+def test_the_sample_that_overflows_is_named_by_its_number_in_the_whole(monkeypatch):
+    monkeypatch.setattr(em.reporting.runner, "BATCH", 4)
+    model = net("30-20-5", encoder="latency", bias=False)
+    narrow = em.profile.load("generic8").replace(membrane_bits=8, accumulator_bits=8, threshold_bits=6)
+    program, x = with_policy(em.quantize(model, narrow), "error"), images(model)[:10]
+    x[:9] = 0  # no spike, no sum
+    with pytest.raises(em.OverflowRefused, match="times in sample 9, "):
+        em.run(program, x)
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [({"threads": 0}, "threads must be"), ({"threads": 2000}, "threads must be"), ({"trace": -1}, "trace must be")],

@@ -243,6 +243,24 @@ def test_report_says_what_does_not_fit_and_what_is_unknown():
     assert "threshold_groups" in made.text()
 
 
+def test_a_program_is_placed_or_refused(ran):
+    with pytest.raises(ValueError, match=r"refusal must be left out where the program was placed .*, got 'no room'"):
+        em.report(ran, placement=em.place(ran.program), refusal="no room")
+    with pytest.raises(TypeError, match="refusal must be a text, got int"):
+        em.report(ran, refusal=5)
+
+
+def test_membrane_accesses_of_event_cores_are_told_to_be_a_lower_bound():
+    model = net(bias=False)
+    notes = {
+        chip: em.report(em.run(em.quantize(model, chip), images(model)), tables=["45nm-integer"]).accounts[0].notes
+        for chip in ("generic8", "odin-like")
+    }
+    ran = em.run(em.quantize(model, "odin-like"), images(model))
+    assert em.report(ran).layers()["updates_inactive"].isna().all()  # it has no such updates
+    assert "every event" in " ".join(notes["odin-like"]) and "every event" not in " ".join(notes["generic8"])
+
+
 def test_predictions_must_match(ran):
     with pytest.raises(ValueError, match=r"one element per sample, \[40\], got \[2\]"):
         em.report(ran, float_predictions=np.zeros(2))

@@ -79,20 +79,21 @@ class Engine:
         early_exit: bool = False,
         all_times: bool = False,
         trace: bool = False,
+        first: int = 0,
     ) -> Raw:
         """Run samples: times uint8 [B, sources], 255 = silent, sources numbered row, column, channel.
 
         threads: default the number of usable cores; the results are the same for any. early_exit: stop a sample after
         the step of its first output spike. all_times, trace: also return every layer's times, every layer's membrane
-        in each step. Raises OverflowRefused where a register with policy `error` overflows, naming the first sample
-        and its first layer.
+        in each step. first: the number of the first sample, where these are a part of more. Raises OverflowRefused where a
+        register with policy `error` overflows, naming the first such sample and its first layer.
         """
         workers = cores() if threads is None else threads
         raw = Raw(**self._network.run(np.ascontiguousarray(times), workers, early_exit, all_times, trace))
-        self._refuse_overflow(raw.counters)
+        self._refuse_overflow(raw.counters, first)
         return raw
 
-    def _refuse_overflow(self, counters: NDArray[np.int64]) -> None:
+    def _refuse_overflow(self, counters: NDArray[np.int64], first: int) -> None:
         names = [
             (n, register)
             for n, layer in enumerate(self.layers)
@@ -110,7 +111,7 @@ class Engine:
             held = getattr(self.layers[n], register)
             raise OverflowRefused(
                 f"layer {self.layers[n].name}: the {register} ({held.bits} bits, {held.low} to {held.high}) overflowed "
-                f"{count} times in sample {sample}, and its policy is error"
+                f"{count} times in sample {first + sample}, and its policy is error"
             )
 
 

@@ -127,6 +127,11 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
             f"static: each step is counted as {(low + high) / 2:g} ns, the mean of the profile's shortest and longest step, "
             f"{low:g} and {high:g} ns"
         )
+    if "updates_active" in parts and program.profile.update == "event":
+        notes.append(
+            "updates_active: one per neuron and step with an event, as on clocked cores; a core that updates at every event "
+            "accesses its membranes more often, so its energy is higher than this"
+        )
     if t.all_inclusive:
         notes.append("the table's synaptic operation includes everything else on the cores")
     if made.hops is not None and placement is None:

@@ -114,7 +114,7 @@ def run(
         times = input_times(program, inputs[begin : begin + BATCH])
         if begin < trace:
             traced.append(times[: trace - begin])
-        raw = core.run(times, threads=threads, early_exit=early_exit)
+        raw = core.run(times, threads=threads, early_exit=early_exit, first=begin)
         parts.append(
             (
                 *_decode(program, raw.times[-1], raw.membrane[-1], raw.overshoot),

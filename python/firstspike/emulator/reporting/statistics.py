@@ -90,9 +90,10 @@ class Report:
         return made
 
     def layers(self) -> pd.DataFrame:
-        """One row per layer: neurons; means per image of spikes, silent neurons, events, operations, updates;
-        overflows in all images."""
+        """One row per layer: neurons; means per image of spikes, silent neurons, events, operations, updates
+        (inactive ones on clocked cores alone); overflows in all images."""
         run = self.run
+        clocked = run.program.profile.update == "clocked"
         rows = []
         for n, layer in enumerate(run.program.layers):
             mean = {name: float(run.counters[:, n, i].mean()) for i, name in enumerate(COUNTERS)}
@@ -107,7 +108,7 @@ class Report:
                     "delivered": mean["delivered"],
                     "effective": mean["effective"],
                     "updates_active": mean["active"],
-                    "updates_inactive": float(inactive_updates(run)[:, n].mean()),
+                    "updates_inactive": float(inactive_updates(run)[:, n].mean()) if clocked else None,
                     "accumulator_overflows": int(run.count("accumulator_overflows")[:, n].sum()),
                     "membrane_overflows": int(run.count("membrane_overflows")[:, n].sum()),
                 }
@@ -224,6 +225,7 @@ def report(
 ) -> Report:
     """The report of a run. tables: energy tables of different names; by default the profile's, or "45nm-integer" without one.
 
+    refusal: in place of a placement, why there is none: the text of `DoesNotFit`.
     float_predictions: those of the float network, int64 [B]. samples: the numbers of the samples in their data set, int64 [B],
     where a part of it was run; the table of mismatches names them. By default 0 to B - 1.
 
@@ -242,6 +244,9 @@ def report(
     _checks.optional("placement", placement, Placement, "a firstspike.emulator.Placement")
     if placement is not None and (difference := placement.program.synapse_difference(run.program)):
         raise ValueError(f"placement must be of the program that was run, got that of another one: {difference}")
+    _checks.optional("refusal", refusal, str, "a text")
+    if refusal is not None and placement is not None:
+        raise ValueError(f"refusal must be left out where the program was placed (placement=), got {refusal!r}")
     for name, array in (("float_predictions", float_predictions), ("samples", samples)):
         _checks.optional(name, array, np.ndarray, "a numpy array")
         if array is not None and array.shape != run.predictions.shape:
