@@ -167,6 +167,7 @@ METHODS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "flatten of the batch": (lambda: FLAT.flatten(0), ValueError, "start_dim.*0"),
     "flatten beyond the end": (lambda: FLAT.flatten(2), ValueError, "start_dim.*2"),
     "seconds with a word": (lambda: FLAT.seconds("ms"), TypeError, "dt.*ms"),
+    "seconds before 0": (lambda: FLAT.seconds(-1.0), ValueError, "dt.*-1"),
 }
 
 

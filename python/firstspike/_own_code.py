@@ -5,7 +5,9 @@ Whatever reads a layer's tensors without calling the layer has to allow for thes
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +15,7 @@ from torch import nn
 from torch.nn.modules import module as _modules
 from torch.nn.utils import parametrize, prune
 
+from ._modes import evaluating
 from ._warnings import is_known, warn
 
 # torch changes these in place.
@@ -64,11 +67,27 @@ def refresh_weights(net: nn.Module) -> None:
 
     Between calls a layer has those of its last call: older than the optimizer's last step, and refused by `copy.deepcopy`.
     """
-    with torch.no_grad():
+    with torch.no_grad(), evaluating(net):  # in training mode spectral_norm changes its vectors
         for module in net.modules():
             for hook in module._forward_pre_hooks.values():
                 if type(hook).__module__.startswith("torch.nn.utils."):
                     hook(module, ())
+
+
+@contextlib.contextmanager
+def without_hooks(net: nn.Module) -> Iterator[None]:
+    """Within, calls of the net and of what is in it run no forward hooks."""
+    removed = []
+    for module in net.modules():
+        for hooks in (module._forward_pre_hooks, module._forward_hooks):
+            removed.append((hooks, hooks.copy()))
+            hooks.clear()
+    try:
+        yield
+    finally:
+        for hooks, before in removed:
+            hooks.clear()
+            hooks.update(before)
 
 
 def make_permanent(module: nn.Module) -> None:

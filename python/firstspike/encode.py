@@ -123,6 +123,8 @@ def _sensor(sensor_size: tuple[int, int, int]) -> tuple[int, int, int]:
 
 def _fields(events: Any) -> tuple[NDArray[Any], ...]:
     """x, y, p as int64 and t as int64 or float64."""
+    if isinstance(events, np.ma.MaskedArray):
+        raise TypeError("events must be an array without a mask; events.compressed() leaves out what is masked")
     names = getattr(getattr(events, "dtype", None), "names", None)
     if (
         not isinstance(events, np.ndarray)

@@ -110,8 +110,8 @@ class SpikeTimes:
         return from_sites(_ops.dense(to_sites(self.times), at_sites, self.steps), self.shape)
 
     def seconds(self, dt: float = 1.0) -> Tensor:
-        """Times as float32 [B, ...] in units of `dt` per step; inf where silent. Not differentiable."""
-        dt = _checks.real("dt", dt)
+        """Times as float32 [B, ...] in units of `dt` per step, > 0; inf where silent. Not differentiable."""
+        dt = _checks.positive("dt", dt)
         return (self.times.float() * dt).masked_fill(self.silent, torch.inf)
 
     @property

@@ -155,3 +155,9 @@ def test_images_whose_channels_are_last_are_warned_of():
 def test_channels_that_are_last_are_warned_of_in_maps_of_any_shape(shape):
     with pytest.warns(UserWarning, match="where the channels are last"):
         data.from_arrays(np.zeros(shape, np.uint8), [0, 1, 2, 3, 4])
+
+
+def test_masked_events_are_refused():
+    events = np.ma.masked_array(np.array([(0, 0, 10, 1), (0, 0, 50, 1)], EVENT), mask=[True, False])
+    with pytest.raises(TypeError, match=r"events must be an array without a mask; events.compressed\(\)"):
+        data.from_events([events], [0], sensor_size=(3, 2, 2), steps=10, window=(0, 100))

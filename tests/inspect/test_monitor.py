@@ -135,3 +135,9 @@ def test_layers_seen_are_compared_as_objects():
         seen.net(X)
     first, second, *_ = seen.layers.values()
     assert first != second and len({first, second}) == 2
+
+
+def test_a_prepared_net_is_refused():
+    prepared = models.prepare_for_inference(models.mlp("6-5-5-4", steps=4))
+    with pytest.raises(ValueError, match="must be the one that models.prepare_for_inference was given"):
+        Monitor(prepared)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from firstspike import models
+from firstspike import SpikeTimes, models
+from firstspike import nn as fs
 from firstspike.nn import Prepacked
 
 from .test_net import NETS, build, images
@@ -75,3 +76,33 @@ def test_tensors_on_the_cpu_where_another_device_is_the_default() -> None:
     with torch.device("meta"):
         prepared = models.prepare_for_inference(net)
         assert torch.equal(prepared(x), expected)
+
+
+class Halved(nn.Module):
+    """An encoder that takes spikes alone."""
+
+    def forward(self, spikes: SpikeTimes) -> SpikeTimes:
+        return spikes.rescale(4)
+
+
+def test_an_encoder_of_ones_own_may_take_spikes_alone() -> None:
+    layers = [fs.TTFSLinear(6, 5, steps=4), fs.TTFSLinear(5, 5, steps=4), fs.Integrate(5, 4, steps=4)]
+    net = models.TTFSNet(layers, encoder=Halved(), readout="membrane", input_shape=(6,)).eval()
+    spikes = SpikeTimes(torch.arange(12, dtype=torch.uint8).view(2, 6) % 8, steps=8)
+    assert torch.equal(models.prepare_for_inference(net)(spikes), net(spikes))
+
+
+def test_preparing_runs_nobodys_hooks_and_changes_no_net_in_training() -> None:
+    net = models.cnn("4C3-R(4C3-4C3)-4", input_shape=(1, 6, 6), steps=4).train()
+    heard: list[nn.Module] = []
+    inner = [module for module in net.modules() if isinstance(module, fs.TTFSConv2d)]
+    hooks = [module.register_forward_hook(lambda module, *_: heard.append(module)) for module in inner]
+    models.prepare_for_inference(net)
+    assert not heard and all(module._forward_hooks for module in inner)
+    for hook in hooks:
+        hook.remove()
+    normed = models.mlp("6-5-4", steps=4).train()
+    torch.nn.utils.spectral_norm(normed.layers[0])
+    before = normed.layers[0].weight_u.clone()
+    models.prepare_for_inference(normed)
+    assert torch.equal(normed.layers[0].weight_u, before) and normed.training

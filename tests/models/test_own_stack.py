@@ -200,3 +200,19 @@ def test_which_readouts_count_the_times_of_the_last_hidden_layer(readout: str, c
     moved = SpikeTimes(torch.where(fired.silent, fired.times, other), STEPS)
     one, two = (net.readout(net.layers[1](spikes)) for spikes in (fired.detach(), moved))
     assert torch.allclose(one, two, atol=1e-5) is not counts
+
+
+class Shaped(torch.nn.Module):
+    """Notes the shape that it gets, and passes it on as it is."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen = tuple(x.shape)
+        return x
+
+
+def test_an_encoder_of_ones_own_gets_samples_as_they_are() -> None:
+    encoder = Shaped()
+    stack = [layers.DirectLinear(36, 12, steps=8), layers.Integrate(12, 4, steps=8)]
+    net = models.TTFSNet(stack, encoder=encoder, readout="membrane", input_shape=(1, 6, 6))
+    plain = models.TTFSNet(stack, encoder="direct", readout="membrane", input_shape=(1, 6, 6))
+    assert torch.equal(net(x()), plain(x())) and encoder.seen == (5, 1, 6, 6)

@@ -50,6 +50,11 @@ def test_a_scale_that_learns() -> None:
     assert made.scale.grad is not None and made.scale.grad.abs() > 0
 
 
+def test_a_scale_that_would_lose_its_gradient_is_refused() -> None:
+    with pytest.raises(TypeError, match="scale must be a number, an nn.Parameter, or a tensor without a gradient"):
+        block(torch.ones(5, requires_grad=True))
+
+
 def test_a_scale_per_channel(tmp_path: Path) -> None:
     scale, spikes = torch.tensor([0.2, 0.4, 0.6, 0.8, 1.0]), maps()
     made = block(scale)

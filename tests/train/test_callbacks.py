@@ -147,3 +147,13 @@ def test_a_learning_rate_that_a_callback_sets_is_told_to_have_no_effect(config, 
     with pytest.warns(UserWarning, match="changed the optimizer's learning rate, which has no effect: the schedule"):
         result = run(config, sets, optimizer=optimizer, callbacks=[halve])
     assert [epoch.lr for epoch in result.history] == [0.1, 0.1]
+
+
+def test_a_parameter_that_a_callback_replaces_is_refused(config, sets):
+    """The optimizer would go on with the old one."""
+
+    def replace(epoch, net):
+        net[1].weight = nn.Parameter(net[1].weight.detach().clone())
+
+    with pytest.raises(ValueError, match=r"must change parameters in place, got another tensor as 1.weight"):
+        run(config.replace(spec=""), sets, model=dense(), callbacks=[replace])

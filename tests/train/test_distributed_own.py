@@ -1,5 +1,6 @@
 """What callbacks, losses and nets of one's own change, with two gloo processes: it holds in both, or is refused."""
 
+import os
 import re
 
 import pytest
@@ -138,9 +139,11 @@ def refused(what):
         "tensors": {"callbacks": [lambda epoch, net: torch_prune.l1_unstructured(net[2], "weight", 3)]},
         "unused": {},
         "empty": {},
+        "run": {},
         "parameter": {"optimizer": lambda net: torch.optim.SGD([*net.parameters(), foreign], lr=0.1)},
     }[what]
-    fit(CONFIG.replace(spec="", steps=8, lr=1e-3, limit=limit), model=net, progress=False, **given)
+    seed = int(os.environ["RANK"]) if what == "run" else CONFIG.seed
+    fit(CONFIG.replace(spec="", steps=8, lr=1e-3, limit=limit, seed=seed), model=net, progress=False, **given)
 
 
 @pytest.mark.slow
@@ -155,6 +158,7 @@ def refused(what):
         ("unused", "every parameter of the net must get a gradient .* none reached unused: freeze it"),
         ("empty", "the net must take a batch without samples where a batch has fewer samples than there are processes"),
         ("parameter", "optimizer must have parameters of the net"),
+        ("run", "every process of torchrun must be given the same run, process 1 got seed = 1, not 0"),
     ],
 )
 def test_what_processes_cannot_share_is_refused(tmp_path, what, message):

@@ -145,11 +145,11 @@ def test_what_a_loss_learns_resumes_with_it(config, sets, tmp_path):
 
 
 def test_a_loss_with_buffers_that_changed_is_refused_with_advice(config, sets, tmp_path):
-    config, loss = config.replace(spec="", epochs=1), Scaled()
+    config, loss = config.replace(spec="", epochs=1), Scaled().requires_grad_(False)
     run(config, sets, model=Dense(), loss=loss, directory=tmp_path)
     with pytest.raises(train.BadCheckpoint, match=r"loss: .* has to be made anew for each call"):
         run(config, sets, model=Dense(), loss=loss, directory=tmp_path)
-    loss = Scaled()
+    loss = Scaled().requires_grad_(False)
     assert len(run(config.replace(epochs=2), sets, model=Dense(), loss=loss, directory=tmp_path).history) == 2
 
 

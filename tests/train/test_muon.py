@@ -177,3 +177,14 @@ def test_a_run_with_it_learns_and_resumes_to_the_same_bits(tmp_path) -> None:
     assert [entry.train.loss for entry in resumed.history] == [entry.train.loss for entry in straight.history]
     one, other = (train.load_model(tmp_path / name).model.state_dict() for name in ("straight", "stopped"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_weight_that_becomes_zeros_is_refused() -> None:
+    weight = nn.Parameter(torch.ones(3, 4))
+    optimizer = train.Muon([weight], lr=0.1)
+    for _ in range(2):
+        weight.grad = torch.randn(3, 4, generator=generator(0))
+        optimizer.step()
+    weight.data.zero_()
+    with pytest.raises(ValueError, match="a weight must not be all zeros"):
+        optimizer.step()

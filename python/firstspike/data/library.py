@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,12 @@ from .mirrors import DownloadFailed, download_file
 from .progress import STOP, say
 
 T = TypeVar("T")
+UNREADABLE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+)  # what readers raise for files that are not whole
 SECONDS = 3600.0  # bound of a whole download, up to 3 GB
 
 
@@ -34,7 +41,7 @@ def load(
     Args:
         name: the data set's name.
         read: reads (and unpacks, if need be) the set below a folder; raises OSError or RuntimeError where it is
-            not there.
+            not there, EOFError or UnpicklingError where it is not whole.
         root: the user's folder, or None.
         download: whether it may be fetched; None leaves that to the environment.
         url: address of the archive.
@@ -51,8 +58,11 @@ def load(
         if folder is None:
             continue
         try:
-            return read(folder), f"{kind} {folder}"
-        except (OSError, RuntimeError) as error:
+            if not (folder / archive).is_file():
+                return read(folder), f"{kind} {folder}"
+            with cache.lock_if_writable(folder):  # one process unpacks it, and others wait
+                return read(folder), f"{kind} {folder}"
+        except UNREADABLE as error:
             tried.append(f"{folder}: {error}")
     by_hand = (
         f"To put it in place by hand, download {url}\nto DIR/{archive} (md5 {md5}) and give DIR as `root`,\n"
@@ -71,7 +81,7 @@ def load(
                     sweep((kept / archive).parent, (kept / archive).name)
                 download_file(url, kept / archive, md5=md5, limit=limit, deadline=Deadline(SECONDS))
             return read(kept), f"cache {kept}"
-        except (DownloadFailed, OSError, RuntimeError) as error:
+        except (DownloadFailed, *UNREADABLE) as error:
             tried.append(f"{url}: {error}")
             raise NotAvailable(name, tried, by_hand) from error
 

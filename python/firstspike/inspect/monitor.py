@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .. import _checks, decode
 from .._own_code import class_name
-from ..nn import FirstSpike, MembraneReadout, PooledSpikes, Synapse, TemporalWeighting, TTFSNode
+from ..nn import FirstSpike, MembraneReadout, PooledSpikes, Prepacked, Synapse, TemporalWeighting, TTFSNode
 from ..spikes import SpikeTimes
 from ._passes import Passes, taken
 from .operations import fired_of
@@ -88,6 +88,8 @@ class Monitor:
 
     def __post_init__(self) -> None:
         _checks.instance("net", self.net, nn.Module, "a torch.nn.Module")
+        if any(isinstance(module, Prepacked) for module in self.net.modules()):
+            raise ValueError("net must be the one that models.prepare_for_inference was given, got what it made")
         self._hooks: list[Any] = []
         self._readout: tuple[nn.Module, SpikeTimes | Tensor] | None = None
         self._sent: dict[str, Tensor] = {}  # the very bytes that each of `layers` gave; `detach` may copy

@@ -8,7 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from .._own_code import copy_to_read
+from .._checks import SILENT
+from .._own_code import copy_to_read, without_hooks
 from ..nn import Prepacked, SpikeInput
 from ..nn._blocks import fold_layers
 from ..nn.prepacked import can_prepack
@@ -66,19 +67,29 @@ def prepare_for_inference(net: nn.Module) -> InferenceNet:
     return InferenceNet(net)
 
 
+def _encoded_sample(net: TTFSNet) -> Tensor | SpikeTimes:
+    """What the encoder makes of a sample; an encoder of the user's own takes floats or, where it fails on them, spikes."""
+    silent = SpikeTimes(torch.full((1, *net.input_shape), SILENT, dtype=torch.uint8, device="cpu"), net.steps)
+    if isinstance(net.encoder, SpikeInput):
+        return net._encoded(silent)
+    try:
+        return net._encoded(torch.zeros(1, *net.input_shape, device="cpu"))
+    except (AttributeError, TypeError):
+        return net._encoded(silent)
+
+
 @torch.no_grad()
 def _stages(net: TTFSNet) -> list[nn.Module]:
     """The layers of a net; those that follow each other and can be prepacked, as one."""
     # Each layer, and where it can be prepacked the shape of the spikes that it gets of a sample.
     received: list[tuple[nn.Module, tuple[int, ...] | None]] = []
-    spikes = isinstance(net.encoder, SpikeInput)
-    sample = torch.zeros(1, *net.input_shape, dtype=torch.uint8 if spikes else torch.float32, device="cpu")
-    signal = net._encoded(SpikeTimes(sample, net.steps) if spikes else sample)
-    for layer in net.layers:
-        asked = layer is net.layers[-1] and net.compares_overshoots  # for its membrane, after the run
-        fits = can_prepack(layer) and isinstance(signal, SpikeTimes) and not asked
-        received.append((layer, tuple(signal.shape[1:]) if fits else None))
-        signal = layer.forward(signal)  # without its hooks: nobody asked for this pass
+    with without_hooks(net):  # nobody asked for this pass
+        signal = _encoded_sample(net)
+        for layer in net.layers:
+            asked = layer is net.layers[-1] and net.compares_overshoots  # for its membrane, after the run
+            fits = can_prepack(layer) and isinstance(signal, SpikeTimes) and not asked
+            received.append((layer, tuple(signal.shape[1:]) if fits else None))
+            signal = layer(signal)
     stages: list[nn.Module] = []
     for alone, group in itertools.groupby(received, key=lambda item: item[1] is None):
         layers, shapes = zip(*group, strict=True)

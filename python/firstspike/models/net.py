@@ -35,7 +35,8 @@ class TTFSNet(nn.Module):
     readout, else a layer that fires. Average pooling is a factor inside the layers, max and earliest pooling are modules of
     their own. A first layer that is fully connected gets its input flattened.
     encoder: "direct" (the first layer is directly coded), "latency", "latency-log" or "spikes" (the input is SpikeTimes), or a
-    module from data to what the first layer takes. A latency encoder lets SpikeTimes pass; a module of one's own gets them.
+    module from data to what the first layer takes, which gets samples in the shape that the net is given. A latency encoder
+    lets SpikeTimes pass; a module of one's own gets them.
     readout: a name as in `models.build`, then with one neuron per class, or `nn.MembraneReadout`, `nn.TemporalWeighting` or
     `nn.FirstSpike`.
     input_shape: of one sample, (N,) or (C, H, W).
@@ -205,18 +206,28 @@ class TTFSNet(nn.Module):
                     f"x must have steps = {self.steps}, got {x.steps}; x.rescale({self.steps}) changes them"
                 )
             return self._input(x)
-        refused = isinstance(self.encoder, fs.SpikeInput)  # by the encoder, which takes spikes alone
-        signal: Tensor | SpikeTimes = self.encoder(x if refused else self._input(x))
+        signal: Tensor | SpikeTimes
+        if isinstance(self.encoder, fs.SpikeInput):  # it refuses what is no spikes
+            signal = self.encoder(x)
+        elif isinstance(self.encoder, _ENCODERS):
+            signal = self.encoder(self._input(x))
+        else:  # one of the user's own gets the samples as they are
+            self._check_input(x)
+            signal = self.encoder(x)
+            signal = signal.flatten(1) if self.flat and isinstance(signal, (Tensor, SpikeTimes)) else signal
         return signal
 
     def _input(self, x: Tensor | SpikeTimes) -> Tensor | SpikeTimes:
+        self._check_input(x)
+        return x.flatten(1) if self.flat else x
+
+    def _check_input(self, x: Tensor | SpikeTimes) -> None:
         if isinstance(x, SpikeTimes):
             self._check_shape(x.shape)
-            return x.flatten(1) if self.flat else x
+            return
         x = _checks.float32("x", x)
         self._check_shape(x.shape, images=True)
         _checks.finite("x", x)
-        return x.flatten(1) if self.flat else x
 
     def _check_shape(self, shape: torch.Size, images: bool = False) -> None:
         size = tuple(shape[1:])

@@ -127,6 +127,10 @@ def _as_channels(scale: float | Tensor) -> Tensor:
     """The scale of a shortcut, float32 [1] of a number, or [M]."""
     if not isinstance(scale, Tensor) or scale.dim() == 0:
         return torch.tensor([_checks.real("scale", scale)], dtype=torch.float32)
+    if scale.requires_grad and not isinstance(scale, nn.Parameter):
+        raise TypeError(
+            "scale must be a number, an nn.Parameter, or a tensor without a gradient, got one that requires a gradient"
+        )
     values = _checks.float32("scale", scale, 1).detach().clone()
     if not len(values):
         raise ValueError("scale must have at least one number, got none")

@@ -16,7 +16,7 @@ from .._own_code import uncompiled
 from . import checkpoint, run_data, run_folder
 from .batches import GivenData
 from .config import Config
-from .distributed import alone, join, own_device
+from .distributed import ProcessGroup, alone, join, own_device
 from .given import Callback, Given, description, same_data, same_details, same_net, same_settings
 from .loop import Loss
 from .model_file import load_model
@@ -45,7 +45,9 @@ def fit(
     A run that is killed at any time and called again resumes after its last finished epoch, and ends with the same bits
     as one that was not interrupted (with a DataLoader: if its data set and workers draw from torch's generators only; with an
     optimizer of one's own: if it keeps what it learns in `state` and, as numbers, texts or tensors, in `param_groups`; with a
-    loss that is a module: what it learns is in its `state_dict`).
+    loss that is a module: what it learns is in its `state_dict`; with a net or a loss of one's own: if it is given as it was at
+    the start, and keeps nothing that training changes outside its `state_dict`, such as a counter or a buffer with
+    persistent=False).
     Called again after the run has ended, it only reads the result and the net; with a larger `config.epochs`, it continues
     from the last epoch, with the learning rates of the longer schedule; a mean of the weights (`config.average_epochs`)
     then has only steps of the added epochs. Under torchrun the processes share each batch; they need one file system, and with
@@ -108,6 +110,7 @@ def fit(
     given = Given(model, loss, optimizer, callbacks, init_from)
     given.check_config(config)
     with _threads(config.threads), join(device) as processes, alone(folder, processes):
+        _same_in_all(processes, config, folder, resume)
         if folder is not None and processes.first:
             run_folder.claim(folder)
         processes.wait()
@@ -127,6 +130,17 @@ def fit(
                 return _with_net(finished, folder, given, device)
         run = Run(config, folder, device, processes, given, facts, progress, fresh=not resume)
         return run.train(run_data.parts(config, pair, device))
+
+
+def _same_in_all(processes: ProcessGroup, config: Config, folder: Path | None, resume: bool) -> None:
+    """Raise ValueError in a process of torchrun that was given another run than the first one."""
+    mine = {**config.to_dict(), "directory": str(folder), "resume": resume}
+    first = processes.from_first(mine)
+    different = [f"{name} = {mine[name]!r}, not {first[name]!r}" for name in mine if mine[name] != first[name]]
+    if different:
+        raise ValueError(
+            f"every process of torchrun must be given the same run, process {processes.rank} got {different[0]}"
+        )
 
 
 def _with_net(finished: Result, folder: Path | None, given: Given, device: torch.device) -> Result:

@@ -111,9 +111,18 @@ class Given:
         return found
 
     @functools.cached_property
+    def _first(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        return None if self.init_from is None else load_weights("init_from", self.init_from)
+
+    @property
     def first_weights(self) -> dict[str, Tensor] | None:
         """The tensors of the file `init_from`, read once."""
-        return None if self.init_from is None else load_weights("init_from", self.init_from)
+        return None if self._first is None else self._first[0]
+
+    @property
+    def first_scaling(self) -> dict[str, Any]:
+        """What the run of `init_from` did with its images (`Normalize.to_dict`); {} for a net without a run."""
+        return {} if self._first is None else self._first[1]
 
     @property
     def loss_module(self) -> nn.Module | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -146,7 +146,8 @@ def train_epoch(
     net: nn.Module = inner.model
     learned = bool(learned_thresholds(forward))
     trained = set(parameters_of(optimizer))
-    clipped = [parameter for parameter in forward.parameters() if parameter in trained]
+    loss_module = method.loss if isinstance(method.loss, nn.Module) else nn.Module()
+    clipped = [one for one in (*forward.parameters(), *loss_module.parameters()) if one in trained]
     forward.train()
     meter, inside, rate = Meter(device), 0.0, config.lr
     bar.begin(epoch + 1, config.epochs, per_epoch)
@@ -161,11 +162,13 @@ def train_epoch(
         if not loss.requires_grad:
             raise ValueError("the net must have a parameter that is trained and that the loss depends on, got none")
         forward.zero_grad()  # of parameters that the optimizer does not have as well
+        loss_module.zero_grad()
         optimizer.zero_grad()
         # processes average their gradients: a share's sum counts world-fold
         (loss * (processes.world / whole)).backward()
         if epoch == 0 and index == 0:
             check_missing_gradients(net, processes)
+            warn_of_untrained_loss(loss_module, trained)
             if len(labels):
                 warn_of_zero_gradients(net)
         if config.clip:
@@ -239,6 +242,16 @@ def check_missing_gradients(net: nn.Module, processes: ProcessGroup) -> None:
         warn(
             f"no gradient reached {missing[0]}{others}, which training leaves unchanged; the bytes of SpikeTimes.times carry "
             "none: put spikes together with firstspike.cat, or freeze the parameter with requires_grad_(False)",
+        )
+
+
+def warn_of_untrained_loss(loss: nn.Module, trained: Collection[nn.Parameter]) -> None:
+    """Warn of parameters of a loss that want a gradient, which the optimizer does not have."""
+    left = [name for name, value in loss.named_parameters() if value.requires_grad and value not in trained]
+    if left:
+        warn(
+            f"the optimizer does not have {left[0]} of the loss, which stays as it is: give fit an optimizer= that has it, or "
+            "freeze it with requires_grad_(False)"
         )
 
 

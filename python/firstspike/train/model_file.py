@@ -83,19 +83,31 @@ def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) 
         facts = {
             name: parse_json(metadata.get(name, "null"), name) for name in ("config", "input_shape", "data", "net")
         }
-        scaling = parse_json(metadata.get("normalize") or metadata["pixels"], "normalize")  # "pixels": version 0.1
+        scaling = _scaling(metadata)
         epoch = int(metadata["epoch"])
         return _trained(facts, scaling, epoch, content.tensors, model, str(path))
 
 
-def load_weights(name: str, path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a net by their names: of a run, of a file of `save_model`, or of one of `firstspike.save`.
+def load_weights(name: str, path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a net by their names, and how its run scaled images (`Normalize.to_dict`; {} without a run).
 
-    name: of the argument. Raises ValueError as `load_model` does.
+    Of a run, of a file of `save_model`, or of one of `firstspike.save`. name: of the argument. Raises ValueError as
+    `load_model` does.
     """
     path = _checks.path(name, path)
     content = _read(path, name)
-    return _checkpoint(path, name)[1] if content is None else content.tensors
+    if content is None:
+        progress, weights, _ = _checkpoint(path, name)
+        return weights, dict(progress.normalize)
+    with _damage(str(path)):
+        return content.tensors, _scaling(content.metadata) if content.metadata["format"] == MARK else {}
+
+
+def _scaling(metadata: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = parse_json(
+        metadata.get("normalize") or metadata["pixels"], "normalize"
+    )  # "pixels": version 0.1
+    return found
 
 
 def _read(path: Path, name: str = "path") -> _safetensors.TensorFile | None:

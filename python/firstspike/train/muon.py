@@ -113,11 +113,9 @@ def _adam(gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Ten
 
 def _orthogonal(parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
     assert parameter.grad is not None
+    if not parameter.any():
+        raise ValueError(f"a weight must not be all zeros, its norm is kept; got one of shape {tuple(parameter.shape)}")
     if not state:
-        if not parameter.any():
-            raise ValueError(
-                f"a weight must not be all zeros, its norm is kept; got one of shape {tuple(parameter.shape)}"
-            )
         state["momentum_buffer"] = torch.zeros_like(parameter.grad)
     momentum: float = group["momentum"]
     state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)

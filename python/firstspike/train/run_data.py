@@ -62,6 +62,8 @@ def load(
         raise ValueError(
             f"data = {config.data!r} and images={os.fspath(images)!r} name two data sets; drop one of them"
         )
+    if images is None and config.image_size:
+        raise ValueError(f"image_size needs a folder of images (images=), got {config.image_size}")
     if images is None and not config.data:
         raise ValueError("data must be given: the setting data, or a folder of images (images=)")
     if not processes.first:

@@ -150,7 +150,7 @@ class Run:
         """Call them in the first process, note in `done` what they froze, and freeze it in every process."""
         model = uncompiled(called)
         if self.processes.first:
-            before = settings_of(model)
+            before, parameters = settings_of(model), dict(model.named_parameters(remove_duplicate=False))
             with _applied(average), evaluating(called):
                 for callback in self.given.callbacks:
                     callback(entry, called)
@@ -158,6 +158,11 @@ class Run:
                     raise ValueError(
                         "callbacks must not change the weights in epochs that average_epochs counts: they see the mean of "
                         "the weights, which training does not go on with"
+                    )
+            for name, parameter in model.named_parameters(remove_duplicate=False):
+                if parameters.get(name, parameter) is not parameter:
+                    raise ValueError(
+                        f"callbacks must change parameters in place, got another tensor as {name}, unknown to the optimizer"
                     )
             self._look_at_settings(before, settings_of(model))
             for name, parameter in model.named_parameters():
@@ -192,6 +197,10 @@ class Run:
         if self.given.init_from is not None and self.given.first_weights is not None:
             origin = f"init_from = {os.fspath(self.given.init_from)!r}"
             checkpoint.load_state(model, self.given.first_weights, origin)
+            if self.given.first_scaling not in ({}, Normalize().to_dict()) and normalize == Normalize():
+                warn(
+                    f"the net of {origin} was trained on scaled images, and this run does not scale them; set standardize = true"
+                )
         outputs = run_data.check_outputs(model, sample, classes, self.config.spec or type(model).__name__)
         run_data.check_test(parts.test, model, normalize, self.device, outputs)
         return model, shape
