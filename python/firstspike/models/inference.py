@@ -83,11 +83,12 @@ def _stages(net: TTFSNet) -> list[nn.Module]:
     """The layers of a net; those that follow each other and can be prepacked, as one."""
     # Each layer, and where it can be prepacked the shape of the spikes that it gets of a sample.
     received: list[tuple[nn.Module, tuple[int, ...] | None]] = []
+    packable = [can_prepack(layer) for layer in net.layers]  # not where it has hooks
     with without_hooks(net):  # nobody asked for this pass
         signal = _encoded_sample(net)
-        for layer in net.layers:
+        for layer, plain in zip(net.layers, packable, strict=True):
             asked = layer is net.layers[-1] and net.compares_overshoots  # for its membrane, after the run
-            fits = can_prepack(layer) and isinstance(signal, SpikeTimes) and not asked
+            fits = plain and isinstance(signal, SpikeTimes) and not asked
             received.append((layer, tuple(signal.shape[1:]) if fits else None))
             signal = layer(signal)
     stages: list[nn.Module] = []
