@@ -48,9 +48,8 @@ def origins(rows: list[dict[str, Any]]) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items() if version != "absent")
         machine = origin["machine"]
         pages = f"; transparent huge pages: {machine['huge_pages']}" if machine.get("huge_pages") else ""
-        seen[f"{machine['processor']}, {origin['threads']} threads{pages}; commit {origin['commit']}; {versions}."] = (
-            None
-        )
+        line = f"{machine['processor']}, {origin['threads']} threads{pages}; commit {origin['commit']}; {versions}."
+        seen[line] = None
     first, last = min(r["origin"]["time"] for r in rows), max(r["origin"]["time"] for r in rows)
     load = max((r["origin"]["machine"]["load"] or 0) for r in rows)
     lines = [ns for r in rows for ns in r["origin"].get("neighbours", [])]

@@ -73,12 +73,8 @@ def summaries(rows: list[dict[str, Any]]) -> dict[str, tuple[str, pd.DataFrame]]
         for row in rows
         if row["steps"] == 8
     ]
-    return {
-        "summary": (
-            "Inference, each side in the faster of its forms, median; times as long as firstspike",
-            pd.DataFrame(lines),
-        )
-    }
+    caption = "Inference, each side in the faster of its forms, median; times as long as firstspike"
+    return {"summary": (caption, pd.DataFrame(lines))}
 
 
 def _faster_forms(times: dict[str, Any]) -> dict[str, Any]:

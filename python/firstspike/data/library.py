@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,9 +59,8 @@ def load(
         if folder is None:
             continue
         try:
-            if not (folder / archive).is_file():
-                return read(folder), f"{kind} {folder}"
-            with cache.lock_if_writable(folder):  # one process unpacks it, and others wait
+            packed = (folder / archive).is_file()
+            with cache.lock_if_writable(folder) if packed else nullcontext():  # one process unpacks it, and others wait
                 return read(folder), f"{kind} {folder}"
         except UNREADABLE as error:
             tried.append(f"{folder}: {error}")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .. import _checks, energy
 from .._modes import evaluating
 from ..energy import EnergyTable
-from ..nn import Prepacked, Synapse
+from ..nn import Synapse
 from ..spikes import SpikeTimes
 from .monitor import Monitor, Seen
 from .operations import has_products, products, shortcut_additions, shortcut_times, synaptic_operations
@@ -83,8 +83,6 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[dict[str, dict[str, Any]],
     sums: dict[str, dict[str, Any]] = {}
     decisions: float | None = None
     for name, module in net.named_modules():
-        if isinstance(module, Prepacked):
-            raise ValueError("net must be the one that models.prepare_for_inference was given, got what it made")
         if has_products(module) and not isinstance(module, Synapse):
             raise ValueError(
                 f"net must have its weights in layers of firstspike.nn, got {type(module).__name__} at {name!r}; "

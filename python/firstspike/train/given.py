@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .. import _checks
 from .._description import describe
 from .._own_code import uncompiled
+from ..data import Normalize
 from ..models import TTFSNet
 from . import run_data
 from .checkpoint import BadCheckpoint
@@ -111,7 +112,7 @@ class Given:
         return found
 
     @functools.cached_property
-    def _first(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    def _first(self) -> tuple[dict[str, Tensor], Normalize] | None:
         return None if self.init_from is None else load_weights("init_from", self.init_from)
 
     @property
@@ -120,9 +121,9 @@ class Given:
         return None if self._first is None else self._first[0]
 
     @property
-    def first_scaling(self) -> dict[str, Any]:
-        """What the run of `init_from` did with its images (`Normalize.to_dict`); {} for a net without a run."""
-        return {} if self._first is None else self._first[1]
+    def first_scaling(self) -> Normalize:
+        """What the run of `init_from` did with its images."""
+        return Normalize() if self._first is None else self._first[1]
 
     @property
     def loss_module(self) -> nn.Module | None:

@@ -88,8 +88,8 @@ def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) 
         return _trained(facts, scaling, epoch, content.tensors, model, str(path))
 
 
-def load_weights(name: str, path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a net by their names, and how its run scaled images (`Normalize.to_dict`; {} without a run).
+def load_weights(name: str, path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Normalize]:
+    """The tensors of a net by their names, and how its run scaled images (as they are, without a run).
 
     Of a run, of a file of `save_model`, or of one of `firstspike.save`. name: of the argument. Raises ValueError as
     `load_model` does.
@@ -97,16 +97,17 @@ def load_weights(name: str, path: str | os.PathLike[str]) -> tuple[dict[str, Ten
     path = _checks.path(name, path)
     content = _read(path, name)
     if content is None:
-        progress, weights, _ = _checkpoint(path, name)
-        return weights, dict(progress.normalize)
+        progress, weights, origin = _checkpoint(path, name)
+        with _damage(origin):
+            return weights, Normalize.from_dict(progress.normalize)
     with _damage(str(path)):
-        return content.tensors, _scaling(content.metadata) if content.metadata["format"] == MARK else {}
+        of_run = content.metadata["format"] == MARK
+        return content.tensors, Normalize.from_dict(_scaling(content.metadata)) if of_run else Normalize()
 
 
 def _scaling(metadata: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = parse_json(
-        metadata.get("normalize") or metadata["pixels"], "normalize"
-    )  # "pixels": version 0.1
+    text = metadata.get("normalize") or metadata["pixels"]  # "pixels": version 0.1
+    found: dict[str, Any] = parse_json(text, "normalize")
     return found
 
 

@@ -197,7 +197,7 @@ class Run:
         if self.given.init_from is not None and self.given.first_weights is not None:
             origin = f"init_from = {os.fspath(self.given.init_from)!r}"
             checkpoint.load_state(model, self.given.first_weights, origin)
-            if self.given.first_scaling not in ({}, Normalize().to_dict()) and normalize == Normalize():
+            if normalize == Normalize() and self.given.first_scaling != Normalize():
                 warn(
                     f"the net of {origin} was trained on scaled images, and this run does not scale them; set standardize = true"
                 )
