@@ -18,6 +18,15 @@ LAYERS = {
     "small field": ("TTFSConv2d(1, 32, 3, padding=1, steps=8)", (4, 1, 28, 28)),
     "convolution": ("TTFSConv2d(32, 64, 3, padding=1, avg_pool=2, steps=16)", (4, 32, 28, 28)),
 }
+
+
+def test_what_is_no_batch_is_told_what_one_is():
+    with pytest.raises(
+        TypeError, match=r"batch must be SpikeTimes, a shape, or a number of samples, got a tensor of shape"
+    ):
+        explain(nn.TTFSConv2d(1, 4, 3, steps=4), torch.rand(2, 1, 8, 8))
+
+
 RUN = """
 import sys, torch
 from firstspike import SpikeTimes, nn

@@ -16,6 +16,8 @@ import torch
 
 from firstspike import _extension, backends
 
+EXAMPLE = Path(__file__).parent.parent / "examples" / "digits.toml"
+
 
 def test_sources_that_are_not_compiled_say_how_to_install(tmp_path: Path) -> None:
     source = Path(_extension.__file__).parent
@@ -66,3 +68,20 @@ def test_the_reason_tells_of_a_build_for_tests(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(_extension._core, "avx512_by_loops", by_loops)
     name, reason = _extension._choose()
     assert name == "v4" and says in reason
+
+
+def test_the_emulator_needs_no_package_of_the_extras() -> None:
+    code = """
+import sys
+for name in ("matplotlib", "jinja2"):
+    sys.modules[name] = None
+import torch
+from firstspike import emulator, models
+program = emulator.quantize(models.mlp("16-8-4", steps=4))
+print(emulator.report(emulator.run(program, torch.rand(5, 16))).text())
+from firstspike.cli import app
+app(["check", sys.argv[1]])
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(EXAMPLE)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "samples: 5" in done.stdout

@@ -92,3 +92,10 @@ def test_a_small_file_is_read_with_little_memory(tmp_path):
         assert _files.read_bytes(path, limit=16 << 30) == b"abc"
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def test_a_folder_is_no_file_to_write(tmp_path):
+    (tmp_path / "chip").mkdir()
+    with pytest.raises(IsADirectoryError, match="chip'$"):
+        _files.write_atomic(tmp_path / "chip", b"new")
+    assert os.listdir(tmp_path) == ["chip"]

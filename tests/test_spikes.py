@@ -1,8 +1,11 @@
 """SpikeTimes: dense <-> times, views, and the gradients that pass through each."""
 
+import copy
 import math
+import pickle
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -142,6 +145,17 @@ def test_seconds_carries_no_gradient_and_times_are_bytes() -> None:
     spikes = SpikeTimes.from_dense(sample().dense().requires_grad_())
     assert not spikes.seconds().requires_grad and spikes.seconds().dtype == torch.float32
     assert spikes.times.dtype == torch.uint8
+
+
+def test_what_torch_asks_of_a_tensor_is_answered_with_what_to_do() -> None:
+    spikes = SpikeTimes(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), 4)
+    with pytest.raises(AttributeError, match=r"no attribute 'dim'; SpikeTimes are no tensor: .*dense\(\)"):
+        torch.nn.BatchNorm2d(3)(spikes)
+    with pytest.raises(TypeError, match=r"cannot be added.*nn\.Residual.*firstspike\.earliest"):
+        spikes + spikes
+    with pytest.raises(TypeError, match="spikes are no array; SpikeTimes are no tensor"):
+        np.asarray(spikes)
+    assert not hasattr(spikes, "numpy") and pickle.loads(pickle.dumps(spikes)) == copy.deepcopy(spikes) == spikes
 
 
 def test_empty_batch() -> None:

@@ -33,6 +33,7 @@ LAYERS = [
         "_lock",
         "_modes",
         "_neuron_checks",
+        "_no_tensor",
         "_own_code",
         "_provenance",
         "_safetensors",

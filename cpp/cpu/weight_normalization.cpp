@@ -132,6 +132,10 @@ void normalize_weight_gradient(const Weights& w, const Moments* moments, const f
         of.gradient += factor(w, o) * sum / size;
         of.along += factor(w, o) * product * inverse / size;
     }
+    if (size == 1) {  // a weight that is its group's mean: rounding alone would be left, times a million
+        std::fill(weight_gradient, weight_gradient + w.outputs * w.inputs, 0.0f);
+        return;
+    }
     each_output(w, threads, [&](int64_t o) {
         const float *weights = w.data + o * w.inputs, *at = gradient + o * w.inputs;
         const auto [mean, inverse] = moments[w.group(o)];

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 MAX_STEPS = 254
 #: The time of a silent neuron.
@@ -129,7 +129,9 @@ def boolean(name: str, value: object) -> bool:
 def instance(name: str, value: object, kind: type | tuple[type, ...], wanted: str) -> None:
     """Raise TypeError where `value` is not of that kind, which is called `wanted` in the message."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be {wanted}, got {type(value).__name__}")
+        held = getattr(value, "model", None)  # of a train.Trained
+        hint = f"; {name}.model is its net" if isinstance(held, kind) and isinstance(held, nn.Module) else ""
+        raise TypeError(f"{name} must be {wanted}, got {type(value).__name__}{hint}")
 
 
 def optional(name: str, value: object, kind: type | tuple[type, ...], wanted: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 import torch
+from torch import Tensor
 from torch.nn import Sequential
 
 from . import _checks, _extension, _geometry
@@ -91,8 +92,10 @@ def explain(
 def _shape_of(layer: Any, batch: int | Sequence[int] | SpikeTimes) -> tuple[int, ...]:
     if isinstance(batch, SpikeTimes):
         return tuple(batch.shape)
-    if isinstance(batch, Sequence):
+    if isinstance(batch, Sequence) and not isinstance(batch, str):
         return tuple(_checks.size("batch", size) for size in batch)
+    if isinstance(batch, (str, Tensor)) or not hasattr(batch, "__index__"):
+        raise TypeError(f"batch must be SpikeTimes, a shape, or a number of samples, got {_checks.shown(batch)}")
     if isinstance(layer, TTFSConv2d) or layer.avg_pool > 1:
         raise ValueError(f"batch must be the shape [B, C, H, W] of the input of such a layer, got {batch}")
     return (_checks.integer("batch", batch, 0, 2**31 - 1), layer.in_features)

@@ -32,7 +32,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> Path:
     `.NAME.xxxxxxxxxxxxxxxx.partial` behind, which `sweep` removes.
     """
     target = Path(path)
-    if not target.name:
+    if not target.name or target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")

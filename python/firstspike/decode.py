@@ -218,7 +218,10 @@ def grouped(scores: Tensor, classes: int) -> Tensor:
         raise TypeError(f"scores must be a torch.Tensor, got {type(scores).__name__}")
     _checks.integer("classes", classes, 1)
     if scores.dim() < 2 or scores.shape[-1] == 0 or scores.shape[-1] % classes:
-        raise ValueError(f"scores must have shape [..., {classes} classes times k], got {tuple(scores.shape)}")
+        raise ValueError(
+            f"scores must have shape [..., {classes} classes times k], got {tuple(scores.shape)}; a readout has its number of "
+            "classes by its argument classes="
+        )
     return torch.unflatten(scores, -1, (classes, -1))
 
 

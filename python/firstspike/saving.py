@@ -15,6 +15,7 @@ from ._description import FORMAT, VERSION, describe, empty_net
 from ._files import write_atomic
 from ._own_code import uncompiled, warn_of_hooks
 from ._warnings import warn
+from .data.normalize import warn_of_missing
 
 __all__ = ["load", "save"]
 
@@ -43,6 +44,7 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
         raise TypeError(f"{error}; net.state_dict() holds the tensors of any net") from None
     for name, module in net.named_modules():
         warn_of_hooks(module, f"net.{name}" if name else "net", "the file")
+    warn_of_missing(net, "the file does not hold how: train.save_model does")
     metadata = {"format": FORMAT, "version": str(VERSION), "net": described}
     write_atomic(target, _safetensors.dumps(net.state_dict(), metadata))
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import _checks, _neuron_checks, _owners
 from ._checks import MAX_STEPS, SILENT
+from ._no_tensor import NoTensor
 from ._sites import anchor_to_sites, from_sites, to_sites
 from .ops import anchors as _anchors
 from .ops import times as _ops
@@ -18,8 +19,7 @@ from .ops import times as _ops
 class Support(NamedTuple):
     """The steps at which a layer's surrogate derivative is not zero, in the order in which the kernels write them.
 
-    Neurons come in groups of a few neighbouring channels of one sample and site (`cpp/cpu/support.h`); group i has the entries
-    offset[i] to offset[i + 1], by step, then by lane.
+    Group i, of neighbouring channels of a site (`cpp/cpu/support.h`), has entries offset[i] to offset[i + 1], by step, then lane.
     """
 
     offset: Tensor  # int64 [groups + 1]
@@ -27,7 +27,7 @@ class Support(NamedTuple):
     place: Tensor  # uint8 [2, entries]: steps, and lanes, the neurons' places in their groups
 
 
-class SpikeTimes:
+class SpikeTimes(NoTensor):
     """Spike times of a batch of neurons that fire at most once.
 
     times: uint8 [B, ...], values 0 to steps - 1, and 255 for a silent neuron. Maps are [B, C, H, W], kept in

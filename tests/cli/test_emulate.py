@@ -114,7 +114,8 @@ def test_what_does_not_fit_is_said(checkpoint):
         (["--energy", "none"], "--energy must be one of"),
         (["--energy", "45nm-float"] * 2, "--energy must have different names, got 2 of the name '45nm-float'"),
         (["--early-exit"], "--early-exit needs"),
-        (["--dataset", "nothing"], "nothing"),
+        (["--dataset", "nothing"], "--dataset must be one of"),
+        (["--limit", "100000"], "--limit must be at most the 360 images of digits, got 100000"),
         (["--profile", "odin-like"], "fine-tune with --finetune 1, or drop them with --drop-biases"),
     ],
 )
@@ -130,7 +131,10 @@ def test_numbers_out_of_range(checkpoint, arguments):
 
 def test_a_missing_checkpoint(tmp_path):
     done = run(tmp_path / "none")
-    assert done.exit_code == 1 and "RUN must be a run's folder" in done.output
+    assert (
+        done.exit_code == 1
+        and "RUN must be the folder of a run, a file, or a net that ships (digits-cnn" in done.output
+    )
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_profile_prints_layers_and_total(run):
     rows = json.loads(result.stdout)
     assert [row["layer"] for row in rows] == ["layers.0", "layers.1", "total"]
     assert rows[0]["macs"] == 7744 / 4 and rows[2]["energy_nj"] > 0 and rows[2]["steps_to_decision"] >= 1
-    text = call("profile", run, "--count", 20, "--table", "loihi-davies2018").stdout
+    text = call("profile", run, "--count", 20, "--energy", "loihi-davies2018").stdout
     assert "Davies" in text and "multiply-accumulates: they are not counted" in text and "total" in text
 
 
@@ -48,7 +48,7 @@ def test_profile_prints_layers_and_total(run):
     [
         (("plot", "RUN", "--sample", 400), "--sample must be at most 359"),
         (("plot", "RUN", "--format", "gif"), "--format must be one of png, svg, pdf, got 'gif'"),
-        (("profile", "RUN", "--table", "none"), "--table must be one of 45nm-float"),
+        (("profile", "RUN", "--energy", "none"), "--energy must be one of 45nm-float"),
         (("profile", "/nowhere"), "/nowhere"),
     ],
 )

@@ -142,3 +142,11 @@ def test_weights_whose_squares_leave_single_precision(granularity: str) -> None:
     expected = functional.normalize_weight(weight, 1.0, granularity=granularity)
     found = functional.normalize_weight(weight * 1e20, 1.0, granularity=granularity)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "granularity"), [((1, 1), "layer"), ((6, 1), "channel")])
+def test_a_weight_alone_in_its_group_has_no_gradient(shape: tuple[int, int], granularity: str) -> None:
+    weight = torch.randn(shape, generator=generator(0)).requires_grad_()
+    normal = functional.normalize_weight(weight, 1.0, torch.full((shape[0],), 0.7), granularity=granularity)
+    (gradient,) = torch.autograd.grad(normal, weight, torch.randn(shape, generator=generator(1)))
+    assert (normal == 0).all() and (gradient == 0).all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import firstspike
-from firstspike import SpikeTimes, encode, models, nn
+from firstspike import SpikeTimes, emulator, encode, models, nn
 from firstspike.energy import EnergyTable
 from firstspike.inspect import Monitor, OperationCounter, synaptic_operations
 from firstspike.inspect.profiling import active_updates
@@ -38,10 +38,11 @@ def test_a_layer_whose_counts_are_known():
     spikes = SpikeTimes(torch.tensor([[0, 2, 2], [255, 255, 255]], dtype=torch.uint8), 4)
     found = rows(firstspike.profile(layer, spikes, TABLE))[""]
     assert found["synaptic_operations"] == 3 * 2 / 2 and found["spikes"] == 0.5 and found["neurons"] == 2
-    assert found["updates"] == 2 * 2 / 2 and found["idle_updates"] == (2 * 4 * 2 - 4) / 2
+    # the first neuron fires in step 0: the later events change the second alone
+    assert found["updates"] == (2 + 1) / 2 and found["idle_updates"] == (2 * 4 * 2 - 3) / 2
     assert found["macs"] == 0 and found["dense_macs"] == 6
-    assert found["energy_nj"] == pytest.approx(3 * 1.0 + 2 * 0.1 + 0.5 * 0.001)
-    assert found["idle_energy_nj"] == pytest.approx(6 * 0.01) and found["dense_energy_nj"] == 12
+    assert found["energy_nj"] == pytest.approx(3 * 1.0 + 1.5 * 0.1 + 0.5 * 0.001)
+    assert found["idle_energy_nj"] == pytest.approx(6.5 * 0.01) and found["dense_energy_nj"] == 12
 
 
 @pytest.mark.parametrize("pool", [1, 2])
@@ -71,7 +72,7 @@ def test_events_that_pooling_crops_update_nothing(place):
 
 def test_neurons_that_a_shortcut_alone_reaches_are_updated():
     """By hand: a kernel of 1 x 1 with a stride of 2 reaches one place; a shortcut reaches 3 neurons, one of them there."""
-    layer = nn.TTFSConv2d(2, 3, 1, stride=2, steps=4)
+    layer = nn.TTFSConv2d(2, 3, 1, stride=2, steps=4, threshold=100.0)  # nothing fires
     times, side = torch.full((1, 2, 4, 4), 255, dtype=torch.uint8), torch.full((1, 2, 2, 2), 255, dtype=torch.uint8)
     times[0, 0, 0, 0] = times[0, 1, 1, 1] = 1  # the second lies between the places
     side[0, 0, 0, 0], side[0, 1, 0, 0], side[0, 1, 1, 1] = 1, 2, 1
@@ -97,8 +98,12 @@ def test_a_net_and_its_total():
     found = rows(frame)
     first, last, total = found.values()
     relu_first = (4 * 4 + 8 * 6 + 4 * 9) * 4
-    assert first["macs"] == first["dense_macs"] == relu_first and first["idle_updates"] == 0
-    assert last["dense_macs"] == 16 * 3 and last["spikes"] == 0 and first["updates"] == 64 * 5
+    until_spike = float((model.layers[0](x).times.double() + 1).clamp(max=5).flatten(1).sum(1).mean())
+    assert first["macs"] == first["dense_macs"] == relu_first
+    assert first["updates"] == pytest.approx(until_spike) and first["idle_updates"] == pytest.approx(
+        64 * 5 - until_spike
+    )
+    assert last["dense_macs"] == 16 * 3 and last["spikes"] == 0
     observed = model.observe(x)
     assert first["spikes"] == pytest.approx(float(observed.spikes().double().mean()))
     assert last["synaptic_operations"] == pytest.approx(first["spikes"] * 3)
@@ -107,6 +112,28 @@ def test_a_net_and_its_total():
     assert total["steps_to_decision"] == pytest.approx(float((observed.decision_step + 1).clamp(max=5).double().mean()))
     assert math.isnan(first["steps_to_decision"]) and list(found) == ["layers.0", "layers.1", "total"]
     assert model.training  # as it was
+
+
+def test_updates_are_those_that_the_cores_count():
+    """Also of a residual block and of dense trains after max pooling, a neuron that has fired is not changed any more."""
+    net = models.build("16-12-R(12-12)-3", input_shape=(16,), steps=6, encoder="latency", readout="first-spike")
+    x = torch.rand(20, 16, generator=torch.Generator().manual_seed(1))
+    ran = emulator.run(emulator.quantize(net), x)
+    found = firstspike.profile(net, x)["updates"].tolist()[:-1]
+    assert found == pytest.approx(ran.count("active").mean(0).tolist(), rel=0.02)
+    layer = nn.TTFSLinear(16, 8, steps=6, threshold=0.2)
+
+    class Dense(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, spikes):
+            return self.layer(spikes.dense())
+
+    spikes = encode.latency(x, 6)
+    ours, trains = (firstspike.profile(net, spikes)["updates"].tolist() for net in (layer, Dense()))
+    assert ours == pytest.approx(trains) and 0 < ours[0] < 8 * 6
 
 
 def test_batches_change_nothing_and_spikes_are_an_input_too():

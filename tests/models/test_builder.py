@@ -82,7 +82,8 @@ def test_latency_encoders(encoder: str, curve: str) -> None:
 
 @pytest.mark.parametrize("readout", READOUTS)
 def test_readouts(readout: str) -> None:
-    net = build(readout=readout, gamma=1.3, scale=4.0)
+    options = {} if readout.startswith("membrane") else {"scale": 4.0}
+    net = build(readout=readout, **options | ({"gamma": 1.3} if readout.startswith("twd") else {}))
     outputs = 40 if readout.startswith("twd") else 4
     assert shapes(net)[-1] == ("Integrate" if readout.startswith("membrane") else "TTFSLinear", (outputs, 12))
     assert shapes(build(readout=readout, population=3))[-1][1] == (12, 12)
@@ -90,6 +91,26 @@ def test_readouts(readout: str) -> None:
     assert isinstance(net.readout, kind) and net.readout.classes == 4
     if isinstance(net.readout, nn.TemporalWeighting):
         assert (net.readout.gamma, net.readout.scale, net.readout.mode) == (1.3, 4.0, readout[4:])
+
+
+@pytest.mark.parametrize(
+    ("readout", "option"),
+    [("membrane", "gamma"), ("membrane-mean", "scale"), ("first-spike", "gamma")],
+)
+def test_settings_of_another_readout_are_warned_of(readout: str, option: str) -> None:
+    with pytest.warns(UserWarning, match=f"{option} = 3 has no effect with readout '{readout}'; it is for twd-exp"):
+        build(readout=readout, **{option: 3.0})
+
+
+@pytest.mark.parametrize("shape", [None, "1,8,8", (1.0, 8, 8), (8, 8)])
+def test_what_is_no_input_shape_is_told_what_one_is(shape: object) -> None:
+    with pytest.raises(ValueError, match=r"input_shape must be \(features,\) or \(channels, height, width\), got"):
+        models.build("64-10", input_shape=shape, steps=4)
+
+
+def test_a_layer_that_is_too_large_is_refused_before_anything_is_made() -> None:
+    with pytest.raises(models.GrammarError, match="the map before it has 6399999936 neurons"):
+        models.build("99999999C3-10", input_shape=(1, 8, 8), steps=4)
 
 
 def test_settings_reach_every_layer() -> None:
@@ -201,7 +222,7 @@ WRONG_ARGUMENTS = [
     ({"scale": -1.0, "readout": "twd-exp"}, ValueError, "scale must be a finite number"),
     ({"input_shape": (4, 4)}, ValueError, "input_shape must be"),
     ({"input_shape": (0,)}, ValueError, "input_shape must be at least 1, got 0"),
-    ({"input_shape": 16.0}, TypeError, "input_shape must be an int"),
+    ({"input_shape": 16.0}, ValueError, "input_shape must be \\(features,\\) or"),
 ]
 
 

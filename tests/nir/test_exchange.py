@@ -259,7 +259,7 @@ def test_arguments():
         (nn.TTFSConv2d(2, 4, 3, steps=4), (1, 28, 28), r"must fit the net, .* shape \(1, 28, 28\)"),
         (nn.TTFSConv2d(2, 4, 3, steps=4), (2, 2, 9), "must fit the net"),
         (nn.TTFSConv2d(2, 4, 3, steps=4), (2,), "must fit the net, .* it takes maps"),
-        (nn.TTFSLinear(6, 4, steps=4), "6", "must be an int, got '6'"),
+        (nn.TTFSLinear(6, 4, steps=4), "6", "must be \\(features,\\) or \\(channels, height, width\\), got '6'"),
     ],
 )
 def test_an_input_that_does_not_fit(layer, shape, text):

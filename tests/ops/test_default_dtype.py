@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from firstspike import functional
+from firstspike import functional, models
 from firstspike.surrogate import triangle
 
 from ..compare import check_layer
@@ -64,3 +64,11 @@ def test_weights_are_normalised_in_float32() -> None:
     expected = functional.normalize_weight(weight, 0.5)
     with default_dtype(torch.float64):
         assert torch.equal(functional.normalize_weight(weight, 0.5), expected)
+
+
+@pytest.mark.parametrize("encoder", ["direct", "latency"])
+def test_a_net_is_prepared_for_inference(encoder: str) -> None:
+    net = models.mlp("16-8-4", steps=5, encoder=encoder).eval()
+    x = torch.rand(3, 16)
+    with default_dtype(torch.float64):
+        assert torch.equal(models.prepare_for_inference(net)(x), net(x))

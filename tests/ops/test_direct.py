@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from firstspike import nn
+from firstspike.nn._inputs import constant_current
 from firstspike.ops import direct
 
 from ..samples import generator
@@ -86,3 +87,17 @@ def test_exact_convolutions_restore_torchs_settings() -> None:
         assert (getattr(owner, name), cudnn.deterministic) == (exact, True) != before
         raise RuntimeError("inside")
     assert (getattr(owner, name), cudnn.deterministic) == before
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding"), [((6, 4), 3, (1, 2), 0), ((12, 2), 5, (1, 3), 2), ((6, 2), 3, (1, 2), 1)]
+)
+def test_one_channel_and_one_column_with_a_stride(size, kernel, stride, padding) -> None:
+    """oneDNN's kernels for AVX-512 (torch 2.13) give other numbers for data that are in both memory formats at once."""
+    x = torch.rand(2, 1, *size, generator=generator(0))
+    weight, bias = torch.randn(16, 1, kernel, kernel, generator=generator(1)), torch.zeros(16)
+    options = {"stride": stride, "padding": padding}
+    got = constant_current(x, weight, bias, stride, (padding, padding))
+    expected = torch.conv2d(x.double(), weight.double(), bias.double(), **options)
+    assert got.shape[3] == 1
+    torch.testing.assert_close(got.double(), expected, atol=1e-5, rtol=1e-5)

@@ -114,6 +114,15 @@ def test_callbacks_and_an_own_net_get_what_is_measured(config, sets):
     assert result.test == evaluate(net, sets[1], normalize=Normalize(), processes=ProcessGroup())
 
 
+def test_running_statistics_are_warned_of(config, sets):
+    net = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(36, 4))
+    with pytest.warns(
+        UserWarning,
+        match=r"mean of the weights, but the module '0' has the running statistics of the last ones.*update_bn",
+    ):
+        run(config.replace(spec="", average_epochs=1, epochs=1), sets, model=net)
+
+
 def test_an_unfinished_run_gives_the_mean_too(config, sets, tmp_path):
     run(config.replace(average_epochs=2), sets, directory=tmp_path)
     finished = state(load_model(tmp_path).model)

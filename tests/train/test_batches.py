@@ -1,14 +1,57 @@
 """Batches: every image once, in the order asked for, scaled as documented, shared among processes without rest."""
 
+import contextlib
+import warnings
+
 import pytest
 import torch
 
+from firstspike import train
 from firstspike.data import Normalize
 from firstspike.train import Augmentation, augment
 from firstspike.train.batches import batches, count
 from firstspike.train.distributed import ProcessGroup
 
-from .conftest import make_dataset
+from .conftest import make_dataset, run
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """20 samples, of which its length says another number."""
+
+    def __init__(self, length):
+        self.length = length
+
+    def __iter__(self):
+        return iter([(torch.rand(36), index % 4) for index in range(20)])
+
+    def __len__(self):
+        return self.length
+
+
+@pytest.mark.parametrize("length", [12, 20, 40])
+def test_a_loader_with_another_length_is_warned_of(length, config, sets):
+    loaders = [torch.utils.data.DataLoader(Stream(size), batch_size=4) for size in (length, 20)]
+    net = torch.nn.Linear(36, 4)
+    context = contextlib.nullcontext()
+    if length != 20:
+        context = pytest.warns(
+            UserWarning, match=f"gave 5 batches, its len is {length // 4}, by which the learning rate"
+        )
+    with context, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Length of IterableDataset")  # torch's own, where there are more
+        run(config.replace(spec="", epochs=1), loaders, model=net)
+        assert net(torch.rand(2, 36)).shape == (2, 4)
+
+
+def test_an_evaluated_loader_with_another_length_is_warned_of():
+    with pytest.warns(UserWarning, match="gave 5 batches, its len is 10; where its dataset is iterable"):
+        train.evaluate(torch.nn.Linear(36, 4), torch.utils.data.DataLoader(Stream(40), batch_size=4))
+
+
+def test_a_dataset_of_torch_is_told_to_go_through_a_loader(config):
+    pair = [torch.utils.data.TensorDataset(torch.rand(4, 36), torch.zeros(4, dtype=torch.int64))] * 2
+    with pytest.raises(TypeError, match=r"got TensorDataset; torch\.utils\.data\.DataLoader\(it, batch_size"):
+        run(config, pair)
 
 
 def test_order_and_scale():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from firstspike import SpikeTimes, data, encode, models, train
+from firstspike import SpikeTimes, data, emulator, encode, models, save, train
 from firstspike import nn as fs
 from firstspike.train import fit, load_model
 
@@ -20,6 +20,32 @@ class OwnCode(nn.Module):
 
     def forward(self, x):
         return self.last(self.hidden(x.flatten(1))).mean(0)
+
+
+def test_what_is_no_array_is_told_what_to_pass(config, sets):
+    trained = run(config.replace(epochs=1), sets).trained
+    with pytest.raises(TypeError, match="images must be an array or a tensor, got a Dataset: pass its images"):
+        trained.predict(sets[1])
+    with pytest.raises(TypeError, match="got a DataLoader: pass one batch of it"):
+        trained.predict(torch.utils.data.DataLoader(sets[1].images))
+    with pytest.raises(TypeError, match=r"model must be .*, got Trained; model\.model is its net"):
+        train.evaluate(trained, sets[1])
+
+
+def test_a_scaling_that_is_left_out_is_warned_of(config, sets, tmp_path):
+    trained = run(config.replace(epochs=1, standardize=True), sets).trained
+    with pytest.warns(
+        UserWarning, match=r"trained on standardised data, and evaluate divides its bytes by 255 alone: pass norm"
+    ):
+        train.evaluate(trained.model, sets[1])
+    with pytest.warns(UserWarning, match="and the program will divide bytes by 255 alone: pass normalize="):
+        emulator.quantize(trained.model)
+    with pytest.warns(UserWarning, match=r"and the file does not hold how: train\.save_model does"):
+        save(trained.model, tmp_path / "net.safetensors")
+    train.evaluate(trained.model, sets[1], normalize=data.Normalize())  # said
+    emulator.quantize(trained.model, normalize=trained.normalize)
+    x = trained.normalize(sets[1].images)
+    train.evaluate(trained.model, (x, sets[1].labels))  # scaled by hand
 
 
 def test_the_trained_net_comes_with_the_result(config, sets, tmp_path):

@@ -28,7 +28,7 @@ COMMANDS = (
     (
         "profile", TRAIN, profile_command,
         "firstspike profile runs/digits",
-        "firstspike profile mnist-mlp --table loihi-davies2018",
+        "firstspike profile mnist-mlp --energy loihi-davies2018",
     ),
     (
         "check", CHIP, check_command,

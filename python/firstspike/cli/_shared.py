@@ -95,11 +95,22 @@ def need_report_packages() -> None:
         importlib.import_module(name)
 
 
-def run_file(path: Path) -> Path:
-    """The given path, or, where it is no run, the file of the trained net that ships under that name."""
+def run_file(path: Path, option: str = "RUN") -> Path:
+    """The given path, or, where it is no run, the file of the trained net that ships under that name.
+
+    Raises ValueError that begins with `option` for what is neither.
+    """
     from ..models import shipped
     from ..train import checkpoint, model_file
 
+    if path.is_file() and path.suffix == ".toml":
+        raise ValueError(
+            f"{option} must be the folder of a run or a file of a net, got {str(path)!r}, which holds settings"
+        )
+    if not path.exists() and str(path) not in shipped.names():
+        raise ValueError(
+            f"{option} must be the folder of a run, a file, or a net that ships ({', '.join(shipped.names())}), got {str(path)!r}"
+        )
     if str(path) not in shipped.names() or path.is_file():
         return path
     files = model_file.FILE, checkpoint.FILE  # a folder of pictures of the shipped net has neither

@@ -21,6 +21,7 @@ _NAMES = {
     r"\bgranularity must": "--granularity must",
     r"\bobserver must": "--observer must",
     r"^profile ": "--profile ",
+    r"^name must": "--dataset must",
     r"^energy table ": "--energy ",
     r"^tables must": "--energy must",
     r"^directory must": "--export-c must",
@@ -137,6 +138,8 @@ def emulate_command(
         with errors({r"; scale the images to (\d+) x \1$": r"; --image-size \1 scales them"} if own else {}):
             _check_data(program, test, f"--images {images}" if own else f"the data set {test.name}")
         chosen = None
+        if limit > len(test):
+            raise ValueError(f"--limit must be at most the {len(test)} images of {test.name}, got {limit}")
         if 0 < limit < len(test):
             numbers = drawn(test, limit).nonzero()[:, 0]
             test, chosen = test.subset(numbers), numbers.numpy()

@@ -73,8 +73,8 @@ def plot_command(
 
 def profile_command(
     path: Run,
-    table: Annotated[
-        str, typer.Option("--table", help="Energy table: a name that ships, or a TOML file.")
+    energy: Annotated[
+        str, typer.Option(metavar="TABLE", help="Energy table: a name that ships, or a TOML file.")
     ] = "45nm-integer",
     count: Count = 1000,
     data: DataFolder = None,
@@ -83,11 +83,11 @@ def profile_command(
     as_json: AsJson = False,
 ) -> None:
     """What a trained net costs per image and layer: spikes, operations, energy, beside the net with ReLU."""
-    with errors({**_NAMES, "^energy table": "--table"}):
+    with errors({**_NAMES, "^energy table": "--energy"}):
         from ..energy import load
         from ..inspect import profile
 
-        figures = load(table)
+        figures = load(energy)
         net, x = _net_and_images(path, count, data, images, offline)
         found = profile(net, x, figures)
     if as_json:

@@ -50,7 +50,7 @@ def train_command(
                     directory=folder,
                     root=data,
                     images=images,
-                    init_from=None if init_from is None else run_file(init_from),
+                    init_from=None if init_from is None else run_file(init_from, "--init-from"),
                     resume=resume,
                     progress=progress,
                     download=False if offline else None,

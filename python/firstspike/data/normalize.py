@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from .._warnings import warn
 _FAR_BEYOND = 2.0  # neither rounding nor resampling takes values in [0, 1] so far
 _DEVIATIONS = 100  # beyond the mean, where data are standardised
 _SAMPLES = 1000  # of a data set are looked at
+_OF_NETS: WeakKeyDictionary[object, Normalize] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,18 @@ class Normalize:
         return (x.sub_(mean) if is_bytes else x - mean).div_(std)  # of bytes x is a new tensor
 
 
+def remember(net: object, normalize: Normalize) -> None:
+    """Keep in mind, as long as the net lives, how its training scaled its input."""
+    _OF_NETS[net] = normalize
+
+
+def warn_of_missing(net: object, what: str) -> None:
+    """Warn where a net was trained on scaled input, and nobody said how to scale it; what: what then comes of it."""
+    known = _OF_NETS.get(net)
+    if known is not None and known != Normalize():
+        warn(f"the net was trained on standardised data, and {what} (train.Trained has its normalize)")
+
+
 def _is_bytes(images: Tensor) -> bool:
     """Whether they are pixels 0 to 255; TypeError where they are neither those nor floats."""
     instance("images", images, Tensor, "a torch.Tensor")
@@ -133,5 +147,6 @@ def warn_of_pixels(images: Any, normalize: Normalize) -> None:
     )
     if low >= 0 and max(_FAR_BEYOND, meant) < high < math.inf:
         warn(
-            f"the images hold floats up to {high:g} where pixels are expected in [0, 1]: divide them by 255, or pass uint8"
+            f"the images hold floats up to {high:g} where pixels are expected in [0, 1]: divide them by the largest value that a "
+            "pixel can have, or pass bytes, 0 to 255, as uint8"
         )

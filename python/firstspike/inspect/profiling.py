@@ -39,7 +39,8 @@ def profile(
     - `macs`: multiply-accumulates of a directly coded layer, which gets numbers, once per sample; without those of taps in
       the padding, which the host layer of an emulator's report includes;
     - `dense_macs`: multiply-accumulates of the same layer with ReLU neurons;
-    - `updates`: potentials that an event (or a directly coded current) changes, counted per neuron and step;
+    - `updates`: potentials that an event (or a directly coded current) changes, counted per neuron and step; those of
+      neurons that have fired do not change;
     - `idle_updates`: the other neurons and steps, which only a clocked core pays;
     - `energy_nj`: of synaptic operations (of a convolution by its own figure, where the table has one), updates, spikes
       and `macs`, as far as the table has figures. A spike costs `fired_pj` and one transport, `message_pj` or else
@@ -122,15 +123,20 @@ def _counts(layer: Seen) -> dict[str, float]:
             if layer.shortcut is None or layer.spikes is None
             else shortcut_times(layer.shortcut, layer.spikes.shape)
         )
-        updates = active_updates(received, module, side)
+        updates = active_updates(received, module, side, None if layer.spikes is None else layer.spikes.times)
     elif received.dim() in (3, 5):  # a dense train [T, B, ...], such as one after max pooling
         events = received[0]
         macs, operations = 0.0, synaptic_operations(received.sum(0), module)
-        updates = _active(received.flatten(0, 1), module)
+        alive = None
+        if layer.spikes is not None:
+            alive = torch.stack([layer.spikes.times >= step for step in range(len(received))]).flatten(0, 1)
+        updates = _active(received.flatten(0, 1), module, alive=alive)
     else:
         events = received
         macs, operations = synaptic_operations(torch.ones_like(received), module), 0.0
         updates = float(neurons * module.steps * len(received))
+        if layer.spikes is not None:
+            updates = float((layer.spikes.times.float() + 1).clamp(max=module.steps).sum())
     samples = len(events)
     if layer.shortcut is not None and layer.spikes is not None:
         operations += shortcut_additions(layer.shortcut, layer.spikes.shape)
@@ -146,22 +152,35 @@ def _counts(layer: Seen) -> dict[str, float]:
     }
 
 
-def active_updates(spikes: SpikeTimes, layer: Any, shortcut: Tensor | None = None) -> float:
+def active_updates(
+    spikes: SpikeTimes, layer: Any, shortcut: Tensor | None = None, fired: Tensor | None = None
+) -> float:
     """Sum over samples, steps and neurons of a layer of those that at least one of the input `spikes` reaches.
 
-    shortcut: times of the spikes that reach neurons one by one, of the first M channels: [B, M] or [B, M, H, W].
+    shortcut: times of the spikes that reach neurons one by one, of the first M channels: [B, M] or [B, M, H, W]. fired: times at
+    which the layer's own neurons fire, [B, O] or [B, O, H, W]: nothing changes a neuron after its spike.
     """
     return sum(
-        _active((spikes.times == step).float(), layer, None if shortcut is None else shortcut == step)
+        _active(
+            (spikes.times == step).float(),
+            layer,
+            None if shortcut is None else shortcut == step,
+            None if fired is None else fired >= step,
+        )
         for step in range(spikes.steps)
     )
 
 
-def _active(events: Tensor, layer: Any, shortcut: Tensor | None = None) -> float:
-    """The same for the events [B, ...] of one step."""
-    reached, outputs = _reached(events, layer), len(layer.weight)
-    alone = 0 if shortcut is None else (shortcut & ~reached).sum()
-    return float(reached.sum()) * outputs + float(alone)
+def _active(events: Tensor, layer: Any, shortcut: Tensor | None = None, alive: Tensor | None = None) -> float:
+    """The same for the events [B, ...] of one step. alive: which neurons have not fired before it; None for all."""
+    reached = _reached(events, layer)
+    if alive is None:
+        alone = 0.0 if shortcut is None else float((shortcut & ~reached).sum())
+        return float(reached.sum()) * len(layer.weight) + alone
+    if shortcut is not None:
+        reached = reached.expand_as(alive).clone()
+        reached[:, : shortcut.shape[1]] |= shortcut
+    return float((reached & alive).sum())
 
 
 def _reached(events: Tensor, layer: Any) -> Tensor:

@@ -6,6 +6,7 @@ from torch import nn
 
 from .. import _checks
 from .. import nn as fs
+from .._warnings import warn
 
 CURVES = {"latency": "linear", "latency-log": "log"}
 ENCODERS = ("direct", *CURVES, "spikes")
@@ -26,6 +27,12 @@ def make_encoder(name: str, steps: int) -> nn.Module:
 def make_readout(name: str, *, classes: int | None = None, gamma: float = 1.2, scale: float = 10.0) -> Readout:
     """The module of a readout, by the names of `READOUTS`; gamma of temporal weighting, scale of spiking readouts."""
     _checks.one_of("readout", name, READOUTS)
+    for option, value, default, users in (
+        ("gamma", gamma, 1.2, TEMPORAL),
+        ("scale", scale, 10.0, (*TEMPORAL, "first-spike")),
+    ):
+        if value != default and name not in users:
+            warn(f"{option} = {value:g} has no effect with readout {name!r}; it is for {', '.join(users)}")
     if name in MEMBRANE:
         return fs.MembraneReadout(MEMBRANE[name], classes=classes)
     if name == "first-spike":

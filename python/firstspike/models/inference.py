@@ -73,7 +73,7 @@ def _encoded_sample(net: TTFSNet) -> Tensor | SpikeTimes:
     if isinstance(net.encoder, SpikeInput):
         return net._encoded(silent)
     try:
-        return net._encoded(torch.zeros(1, *net.input_shape, device="cpu"))
+        return net._encoded(torch.zeros(1, *net.input_shape, dtype=torch.float32, device="cpu"))
     except (AttributeError, TypeError):
         return net._encoded(silent)
 

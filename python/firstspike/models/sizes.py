@@ -69,6 +69,8 @@ def _sized(spec: str, token: Token, before: tuple[int, ...]) -> tuple[SizedLayer
             raise fail(spec, token, f"the pool is larger than its map of {before[1]} x {before[2]}")
         return SizedLayer(token, before[0], before[0]), size
     if isinstance(token, Linear):
+        if math.prod(before) >= 2**31:
+            raise fail(spec, token, f"the map before it has {math.prod(before)} neurons, a layer takes fewer than 2^31")
         return SizedLayer(token, math.prod(before), token.width), (token.width,)
     assert isinstance(token, Residual)
     shape, body = before, []
@@ -96,6 +98,6 @@ def _check_shortcut(spec: str, token: Residual, source: tuple[int, ...], pool: i
 def check_input_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:
     """(N,) or (C, H, W) as a tuple of positive ints."""
     shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
-    if len(shape) not in (1, 3):
+    if len(shape) not in (1, 3) or not all(hasattr(size, "__index__") for size in shape):
         raise ValueError(f"input_shape must be (features,) or (channels, height, width), got {input_shape!r}")
     return tuple(_checks.size("input_shape", size) for size in shape)

@@ -26,6 +26,9 @@ def chain(nodes: dict[str, Any], edges: Iterable[tuple[str, str]]) -> list[tuple
     """The nodes from input to output. Raises ValueError where there is not one path through all of them."""
     after: dict[str, str] = {}
     for source, target in edges:
+        for end in (source, target):
+            if end not in nodes:
+                raise ValueError(f"node {end}: the edge from {source} to {target} names it, and it is not in the graph")
         if source in after:
             raise ValueError(f"node {source}: it goes to {after[source]} and to {target}; the graph must be a chain")
         after[source] = target

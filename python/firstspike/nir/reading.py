@@ -154,7 +154,7 @@ class _Reader:
         if kind in ("IF", "LIF"):
             options["threshold"] = _threshold(name, node, outputs)
         options["generator"] = torch.Generator()  # torch's own stays where it is: the weights are read next
-        layer = self._layer(name, synapses, weight, options, kind in ("IF", "LIF"))
+        layer = self._layer(name, origin, synapses, weight, options, kind in ("IF", "LIF"))
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(weight))
             if layer.bias is not None and bias is not None:
@@ -163,13 +163,13 @@ class _Reader:
         self.synapses, self.pool, self.gain = None, 1, 1.0
 
     def _layer(
-        self, name: str, synapses: Any, weight: NDArray[np.float64], options: dict[str, Any], fires: bool
+        self, name: str, origin: str, synapses: Any, weight: NDArray[np.float64], options: dict[str, Any], fires: bool
     ) -> fs.Synapse:
         direct, conv = self.direct and not self.layers, weight.ndim == 4
         if not fires and (conv or direct):
             raise ValueError(f"node {name}: a readout that integrates must follow Linear or Affine, and a firing layer")
         if conv:
-            options |= _sizes(name, synapses)
+            options |= _sizes(origin, synapses)
             if direct:
                 return fs.DirectConv2d(weight.shape[1], len(weight), weight.shape[2:], **options)
             return fs.TTFSConv2d(weight.shape[1], len(weight), weight.shape[2:], avg_pool=self.pool, **options)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .. import _checks, _geometry, _layer_arguments, _neuron_checks, functional, ops
 from .._dense import flat_current, full_precision, map_current
+from .._geometry import out_size
 from ..spikes import SpikeTimes
 from .pooled_spikes import PooledSpikes
 
@@ -138,7 +139,10 @@ def constant_current(
     with full_precision(x.device):
         if weight.dim() == 2:
             return F.linear(x, weight, bias)
-        if x.shape[1] == 1:  # both formats at once: torch would take it for the other, and copy what comes out
+        # One channel is in both memory formats at once: torch would take it for the other, and copy what comes out. Where a
+        # stride leaves one column, oneDNN's kernels for AVX-512 (torch 2.13) then read beside the data.
+        column = stride[1] > 1 and out_size(x.shape[3], weight.shape[3], stride[1], padding[1]) == 1
+        if x.shape[1] == 1 and not column:
             x = x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
         x = x.contiguous(memory_format=torch.channels_last)
         weight = weight.contiguous(memory_format=torch.channels_last)

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from .._warnings import warn
 
 
 class WeightAverage:
@@ -92,6 +95,18 @@ class WeightAverage:
     def _put(self, tensors: dict[str, Tensor]) -> None:
         for name, value in tensors.items():
             self._parameters[name].copy_(value)
+
+
+def warn_of_running_statistics(model: nn.Module) -> None:
+    """Warn of batch normalisation: its running statistics are those of the last weights, not of their mean."""
+    for name, module in model.named_modules():
+        if isinstance(module, _NormBase) and module.track_running_stats:
+            warn(
+                f"average_epochs takes the mean of the weights, but the module {name!r} has the running statistics of the last "
+                "ones, and the accuracies are of the two together; recompute the statistics with "
+                "torch.optim.swa_utils.update_bn after the run"
+            )
+            return
 
 
 def _mean_type(parameter: Tensor) -> torch.dtype:

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data.distributed import DistributedSampler
 
 from .._checks import SILENT, shown
+from .._warnings import warn
 from ..data import Dataset, Normalize, from_arrays
 from ..data.normalize import warn_of_pixels
 from ..spikes import SpikeTimes
@@ -48,8 +50,13 @@ def as_data(name: str, given: GivenData) -> Data:
             raise TypeError(f"{name}: {error}") from error
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
+    hint = (
+        "; torch.utils.data.DataLoader(it, batch_size=...) gives it in batches"
+        if isinstance(given, TorchDataset)
+        else ""
+    )
     raise TypeError(
-        f"{name} must be a data.Dataset, a pair of arrays (x, y), or a DataLoader, got {type(given).__name__}"
+        f"{name} must be a data.Dataset, a pair of arrays (x, y), or a DataLoader, got {type(given).__name__}{hint}"
     )
 
 
@@ -126,7 +133,7 @@ def loader_batches(
                     found.manual_seed(torch.initial_seed())
         iterator = iter(loader)
         item = next(iterator, None)
-    looked = epoch > 0
+    looked, given = epoch > 0, 0
     while item is not None:
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise TypeError(f"the DataLoader must give pairs (input, label), got {type(item).__name__}")
@@ -142,7 +149,13 @@ def loader_batches(
             raise ValueError("the DataLoader must give at least one sample per batch to train on, got none")
         first, last = (0, whole) if processes is None else processes.share(whole)
         yield Batch(_ready(x[first:last], normalize, device), labels[first:last], whole)
-        item = next(iterator, None)
+        item, given = next(iterator, None), given + 1
+    if given != len(loader):
+        schedule = "" if seed is None else ", by which the learning rate's schedule goes"
+        warn(
+            f"the DataLoader gave {given} batches, its len is {len(loader)}{schedule}; where its dataset is iterable, each "
+            "worker must give samples of its own (torch.utils.data.get_worker_info)"
+        )
 
 
 def _samplers(loader: DataLoader[Any]) -> list[Any]:

@@ -79,7 +79,8 @@ class Config:
         warmup: epochs of linear warmup, fractions allowed.
         weight_decay: on weights, not on gamma and bias, at least 0.
         average_epochs: number of epochs at the end of the run over whose steps the weights are averaged; in these epochs the net
-            with the mean so far is measured, and the run ends with the mean; 0: no averaging.
+            with the mean so far is measured, and the run ends with the mean; 0: no averaging. Buffers, such as batch
+            normalisation's running statistics, are not averaged: `fit` warns of those.
         label_smoothing: share of the target spread over all classes, 0 to 0.999.
         augmentation: see `Augmentation`.
         unerased_epochs: number of epochs at the end of the run without `augmentation.erase`, so that a run ends with images like

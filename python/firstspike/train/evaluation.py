@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from .. import _checks, _labels
 from .._modes import evaluating
-from .._own_code import has_any_hooks, has_own_forward
+from .._own_code import has_any_hooks, has_own_forward, uncompiled
 from ..data import Dataset, Normalize
-from ..data.normalize import warn_of_pixels
+from ..data.normalize import warn_of_missing, warn_of_pixels
 from ..models import TTFSNet
 from ..models.chain import net_of
 from ..spikes import SpikeTimes
@@ -67,6 +67,8 @@ def evaluate(
         given = given if given is dataset else given.to(device_of(model))
         device = given.images.device
         warn_of_pixels(given.images, scaling)
+        if normalize is None and given.steps is None and given.images.dtype == torch.uint8:
+            warn_of_missing(uncompiled(model), "evaluate divides its bytes by 255 alone: pass normalize=")
         work = batches(given, scaling, batch, processes=processes)
     else:
         device = device_of(model)

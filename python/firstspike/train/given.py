@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from .. import _checks
 from .._description import describe
@@ -151,12 +152,18 @@ def description(model: nn.Module | None) -> dict[str, Any] | None:
 
 
 def _own_layers(model: nn.Module) -> dict[str, str]:
-    """What the modules of ours in a net with code of its own are built of, as far as they can be described."""
-    found: dict[str, str] = {}
+    """What the modules of ours and of torch in a net with code of its own are built of, as far as they can be described.
+
+    A lazy module is left out: it is of another class once it has seen data.
+    """
+    names = [name for name, _ in model.named_modules()]
+    found = {"net.modules": fingerprint(names)}
     for name, module in model.named_modules():
         if type(module).__module__.startswith("firstspike.nn."):
             with contextlib.suppress(TypeError):
                 found[f"net.{name}"] = fingerprint(json.dumps(describe(module), sort_keys=True))
+        elif type(module).__module__.startswith("torch.nn.modules.") and not isinstance(module, LazyModuleMixin):
+            found[f"net.{name}"] = fingerprint(f"{type(module).__name__}({module.extra_repr()})")
     return found
 
 

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from .. import _checks, _safetensors, models
 from .._description import FORMAT, empty_net
 from .._files import parse_json, write_atomic
+from .._own_code import uncompiled, warn_of_hooks
 from ..data import Normalize
+from ..models import shipped
 from . import checkpoint
 from .build import build_model, weights_of_spec
 from .checkpoint import load_state
@@ -39,6 +41,11 @@ def save_model(path: str | os.PathLike[str], trained: Trained) -> None:
     """
     _checks.instance("trained", trained, Trained, "a train.Trained")
     target = _checks.path("path", path)
+    if (
+        trained.net is not None or trained.config.spec
+    ):  # else it is read into a net that is given, with hooks of its own
+        for name, module in uncompiled(trained.model).named_modules():
+            warn_of_hooks(module, f"net.{name}" if name else "net", "the file")
     metadata = {
         "format": MARK,
         "config": json.dumps(trained.config.to_dict()),
@@ -119,7 +126,8 @@ def _read(path: Path, name: str = "path") -> _safetensors.TensorFile | None:
     except (FileNotFoundError, NotADirectoryError):
         if path.is_dir():
             return None
-        raise ValueError(f"{name} must be a run's folder or a model file, got {str(path)!r}") from None
+        ships = f"; models.pretrained_file({str(path)!r}) is the net that ships" if str(path) in shipped.names() else ""
+        raise ValueError(f"{name} must be a run's folder or a model file, got {str(path)!r}{ships}") from None
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error
     if content.metadata.get("format") not in (MARK, FORMAT):

@@ -282,5 +282,10 @@ def check_outputs(model: nn.Module, x: Tensor | SpikeTimes, classes: int | None,
         scores = model(x)
     outputs = check_scores(scores, 1).shape[1]
     if classes is not None and outputs != classes:
-        raise ValueError(f"the net {name!r} has {outputs} outputs, but the data have {classes} classes")
+        hint = (
+            f"; data.from_arrays(x, y, classes={outputs}) tells of classes without a sample"
+            if outputs > classes
+            else ""
+        )
+        raise ValueError(f"the net {name!r} has {outputs} outputs, but the data have {classes} classes{hint}")
     return outputs

@@ -20,7 +20,7 @@ from .._warnings import warn
 from ..data import Dataset, Normalize
 from . import checkpoint, memory, run_data, run_folder
 from .allocator import keep_freed_memory
-from .averaging import WeightAverage
+from .averaging import WeightAverage, warn_of_running_statistics
 from .batches import Data
 from .build import build_model, build_optimizer
 from .checkpoint import Progress
@@ -86,6 +86,7 @@ class Run:
         average = None
         if config.average_epochs:
             average = WeightAverage(model, first_epoch=config.epochs - config.average_epochs)
+            warn_of_running_statistics(model)
         start = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
         done = self._resume(done, model, learned, average)
         check_finite(model, loss, "before training")

@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from .._geometry import scaling_hint
 from .._modes import evaluating
 from ..data import Dataset, Normalize
 from ..data.arrays import samples_of
-from ..data.normalize import warn_of_pixels
+from ..data.normalize import remember, warn_of_pixels
 from .batches import batches
 from .config import Config
 from .evaluation import BATCH, check_scores, device_of
@@ -47,6 +48,9 @@ class Trained:
     data: dict[str, Any] = field(default_factory=dict)
     net: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        remember(self.model, self.normalize)
+
     @torch.no_grad()
     def predict(self, images: Any) -> Tensor:
         """The class of each image, int64 [B]: the largest of the net's scores.
@@ -63,6 +67,9 @@ class Trained:
             >>> trained.predict(data.load("digits", train=False).images[:5]).shape
             torch.Size([5])
         """
+        if isinstance(images, (Dataset, DataLoader)):
+            whole = "its images" if isinstance(images, Dataset) else "one batch of it"
+            raise TypeError(f"images must be an array or a tensor, got a {type(images).__name__}: pass {whole}")
         samples, steps = samples_of("images", images)
         shape = tuple(samples.shape[1:])
         if shape != self.input_shape:

@@ -60,3 +60,21 @@ def test_multiply_adds_in_the_padding_count_here_and_not_in_a_nets_profile(spec,
     program = em.quantize(model)
     host = program.encoder.macs(int(np.prod(program.input_shape)))
     assert host - firstspike.profile(model, images(model, 2))["macs"][0] == outside
+
+
+def test_linear_weights_tie_where_whole_numbers_do():
+    readout = em.quantize(net("30-4", readout="twd-linear", population=2, encoder="spikes")).readout
+    times = np.array([[0, 2, 1, 1, 255, 255, 255, 255]], np.uint8)  # 8 + 6 and 7 + 7
+    scores, best, tie = readout.spikes(times, 8, np.zeros((1, 8), np.int64))
+    assert (
+        (scores / readout.time_weights(8)[-1]).tolist() == [[14, 14, 0, 0]]
+        and best.tolist() == [0]
+        and tie.tolist() == [True]
+    )
+
+
+def test_exponential_weights_are_those_of_the_decoder():
+    readout = em.quantize(net("30-4", readout="twd-exp", encoder="spikes")).readout
+    weights = readout.time_weights(6)
+    assert weights[0] == 1 << 30
+    np.testing.assert_allclose(weights / weights[0], [1.2**-t for t in range(6)], rtol=1e-6)

@@ -49,6 +49,26 @@ def test_images_of_another_size_are_refused_with_both_sizes_and_what_to_do(model
     assert len(em.run(program, images(model)).predictions) == 40
 
 
+@pytest.mark.parametrize("encoder", ["direct", "latency"])
+def test_a_flat_program_knows_the_order_of_its_values(encoder, tmp_path):
+    program = em.quantize(models.mlp("48-20-5", input_shape=(3, 4, 4), steps=6, encoder=encoder))
+    em.save(program, tmp_path / "program.safetensors")
+    x = torch.rand(3, 3, 4, 4)
+    for one in (program, em.load(tmp_path / "program.safetensors")):
+        with pytest.raises(
+            ValueError, match=r"images must have shape \(3, 4, 4\), or 48 values in a row, got shape \(4, 4, 3\)"
+        ):
+            em.run(one, x.permute(0, 2, 3, 1))
+        whole = em.run(one, x).predictions
+        for same in (x.flatten(1), x.double()):
+            np.testing.assert_array_equal(em.run(one, same).predictions, whole)
+
+
+def test_inputs_of_another_type_are_refused():
+    with pytest.raises(TypeError, match=r"inputs must be uint8 or of a float type, got torch\.int64"):
+        em.run(em.quantize(net()), torch.zeros(1, 2, 8, 8, dtype=torch.int64))
+
+
 def test_a_stride_leaves_the_size_of_images_open():
     program = em.quantize(net("4C3s2-5"))
     for size in (7, 8):
@@ -62,7 +82,9 @@ def test_pixels_in_floats_that_nothing_divided_are_warned_of():
     model = net()
     x = (images(model) * 200).round()
     program = em.quantize(model)
-    with pytest.warns(UserWarning, match=r"the images hold floats up to 200 .* divide them by 255, or pass uint8"):
+    with pytest.warns(
+        UserWarning, match=r"the images hold floats up to 200 .* divide them by the largest value .* as uint8"
+    ):
         em.run(program, x)
     with pytest.warns(UserWarning, match=r"the images hold floats up to 200"):
         em.quantize(model, calibration=x)

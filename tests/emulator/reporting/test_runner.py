@@ -102,6 +102,10 @@ def test_early_exit_keeps_every_answer(readout):
     np.testing.assert_array_equal(whole.decision_step, exited.decision_step)
     assert (exited.steps_run <= whole.steps_run).all() and exited.steps_run.sum() < whole.steps_run.sum()
     assert exited.count("delivered").sum() < whole.count("delivered").sum()
+    assert exited.input_events.sum() < whole.input_events.sum()
+    undelayed = em.quantize(model, "generic8")
+    exited = em.run(undelayed, x, early_exit=True)
+    assert (exited.input_events == exited.count("events")[:, 0]).all()
 
 
 @pytest.mark.parametrize(
@@ -196,8 +200,8 @@ def test_a_trace_ends_with_an_early_exit():
 @pytest.mark.parametrize(
     ("inputs", "error", "text"),
     [
-        (torch.zeros(2, 2, 8, 8, dtype=torch.float64), TypeError, "uint8 or float32"),
-        (torch.full((2, 2, 8, 8), torch.nan), ValueError, r"images must be finite, got nan at \(0, 0, 0, 0\)"),
+        (torch.zeros(2, 2, 8, 8, dtype=torch.int64), TypeError, "inputs must be uint8 or of a float type"),
+        (torch.full((2, 2, 8, 8), torch.nan), ValueError, r"inputs must be finite, got nan at \(0, 0, 0, 0\)"),
         ([1, 2], TypeError, "SpikeTimes or a torch.Tensor"),
         (SpikeTimes(torch.zeros(2, 6, 8, 8, dtype=torch.uint8), 3), ValueError, "steps = 6, got 3"),
         (SpikeTimes(torch.zeros(2, 5, 8, 8, dtype=torch.uint8), 6), ValueError, r"\[batch, 6, 8, 8\]"),

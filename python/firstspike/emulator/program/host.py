@@ -33,7 +33,8 @@ class Encoder:
     first layer, which needs its real-valued current once per image: "direct-linear" and "direct-conv" compute it in
     float32 with `weight` and `bias`, by the function that the trained network calls, and send each neuron's first
     spike. `macs` is its cost. weight: float32, [outputs, inputs] or [outputs, channels, kernel height, kernel width]. bias:
-    float32 [outputs]. mean, std: of `data.Normalize`, for uint8 images.
+    float32 [outputs]. mean, std: of `data.Normalize`, for uint8 images. image_shape: (channels, height, width) of the images
+    whose values a fully connected net takes in this order; None where it takes features.
 
     Raises ValueError or TypeError naming what is wrong.
     """
@@ -48,6 +49,7 @@ class Encoder:
     padding: tuple[int, int] = (0, 0)
     mean: list[float] | None = None
     std: list[float] | None = None
+    image_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         one_of("encoder", self.kind, ENCODERS)
@@ -56,6 +58,8 @@ class Encoder:
         for name, sizes, low in (("stride", self.stride, 1), ("padding", self.padding, 0)):
             for size in pair(f"{name} of the encoder", sizes, low):
                 integer(f"{name} of the encoder", size, low, 1024)
+        for size in self.image_shape or ():
+            integer("image_shape of the encoder", size, 1)
         real("threshold of the encoder", self.threshold)
         real("decay of the encoder", self.decay, 0.0, MAX_DECAY)
         if (self.mean is None) != (self.std is None) or len(self.mean or ()) != len(self.std or ()):
@@ -156,10 +160,14 @@ class Readout:
         return v if self.classes is None else v.reshape(*v.shape[:2], self.classes, outputs // self.classes).sum(-1)
 
     def time_weights(self, steps: int) -> NDArray[np.int64]:
-        """The weight of an output spike in each step, int64 [T]: of `decode.temporal_weights`, the largest as 2^30.
+        """The weight of an output spike in each step, int64 [T]: of `decode.temporal_weights`, up to a factor.
 
+        The largest is 2^30. Linear weights are whole multiples of T - t, the largest up to 2^30, so that sums tie exactly where
+        those of real numbers do.
         Raises ValueError where so many bits do not tell the steps apart, or give a spike the weight of silence, 0.
         """
+        if self.mode == "linear":
+            return np.arange(steps, 0, -1, dtype=np.int64) * ((1 << 30) // steps)
         w = decode.temporal_weights(steps, gamma=self.gamma, mode=self.mode).double().numpy()
         weights: NDArray[np.int64] = np.rint(w / w.max() * (1 << 30)).astype(np.int64)
         if weights[-1] == 0 or (np.diff(weights) == 0)[np.diff(w) < 0].any():

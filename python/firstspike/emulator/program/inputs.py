@@ -18,7 +18,7 @@ from .program import Program
 def input_times(program: Program, inputs: SpikeTimes | Tensor) -> NDArray[np.uint8]:
     """uint8 [B, sources] of spikes, or of images through the program's encoder; sources numbered row, column, channel.
 
-    Images are uint8 (scaled to 0..1, standardised as in training) or float32 as the network takes them. What is on another
+    Images are uint8 (scaled to 0..1, standardised as in training) or floats as the network takes them. What is on another
     device comes to the CPU.
     """
     spikes = inputs if isinstance(inputs, SpikeTimes) else _encode(program, inputs)
@@ -50,9 +50,10 @@ def _encode(program: Program, x: Tensor) -> SpikeTimes:
     encoder, x = program.encoder, x.cpu()
     if x.dtype == torch.uint8:
         x = encoder.normalize(x)
-    if x.dtype != torch.float32:
-        raise TypeError(f"images must be uint8 or float32, got {x.dtype}")
-    _checks.finite("images", x)
+    if not x.dtype.is_floating_point:
+        raise TypeError(f"inputs must be uint8 or of a float type, got {x.dtype}")
+    x = x.to(torch.float32)
+    _checks.finite("inputs", x)
     check_images(program, tuple(x.shape[1:]))
     with torch.inference_mode():
         return encoder.spikes(x, program.steps)
@@ -72,7 +73,10 @@ def check_images(program: Program, shape: tuple[int, ...]) -> None:
         wanted, scaled = f"shape {most}" if least == most else f"a shape from {least} to {most}", most
     elif encoder.kind == "direct-linear" or height == width == 1:
         values = channels if encoder.weight is None else encoder.weight.shape[1]
+        known = encoder.image_shape
         fits, wanted = math.prod(shape) == values, f"{values} values"
+        if fits and known is not None and len(shape) > 1:  # the same number of values in another order
+            fits, wanted = shape == tuple(known), f"shape {tuple(known)}, or {values} values in a row"
         of_image = shape[0] if len(shape) == 3 else 1
         side = math.isqrt(values // max(1, of_image))
         scaled = (of_image, side, side) if of_image * side * side == values else ()  # as square images

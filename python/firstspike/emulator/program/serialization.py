@@ -68,6 +68,8 @@ def take_apart(program: Program) -> tuple[dict[str, Any], dict[str, NDArray[Any]
         for f in dataclasses.fields(program.encoder)
         if f.name not in _HOST_ARRAYS
     }
+    if encoder["image_shape"] is None:  # as files were before it
+        del encoder["image_shape"]
     for name in _HOST_ARRAYS:
         value = getattr(program.encoder, name)
         if value is not None:
@@ -194,6 +196,8 @@ def _build(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Program:
         layers.append(Layer(**plain))
     host: dict[str, Any] = {name: arrays.get(f"encoder.{name}") for name in _HOST_ARRAYS}
     sizes = {name: tuple(header["encoder"][name]) for name in ("stride", "padding")}
+    if header["encoder"].get("image_shape") is not None:
+        sizes["image_shape"] = tuple(header["encoder"]["image_shape"])
     encoder = Encoder(**{**header["encoder"], **sizes, **host})
     program = Program(
         layers=layers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -149,10 +150,12 @@ def encoder_of(model: TTFSNet) -> tuple[Encoder, Shape]:
     size, first = tuple(model.input_shape), model.layers[0]
     flat = model.flat or len(size) != 3
     shape: Shape = (1, 1, math.prod(size)) if flat else (size[1], size[2], size[0])
+    images = size if flat and len(size) == 3 else None
     if isinstance(first, (fs.DirectLinear, fs.DirectConv2d)):
-        return direct_encoder(first, shape)
+        encoder, shape = direct_encoder(first, shape)
+        return replace(encoder, image_shape=images), shape
     if isinstance(model.encoder, fs.LatencyEncoder):
-        return Encoder("latency", curve=model.encoder.curve), shape
+        return Encoder("latency", curve=model.encoder.curve, image_shape=images), shape
     if not isinstance(model.encoder, (fs.SpikeInput, nn.Identity)):
         raise CannotQuantize(
             f"encoder {type(model.encoder).__name__} is not known; encode before, and quantise a net that takes spikes"

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from ... import _checks
 from ... import nn as fs
 from ..._geometry import shortcut_stride
-from ..._own_code import refresh_weights
+from ..._own_code import refresh_weights, uncompiled
 from ...data import Normalize
+from ...data.normalize import warn_of_missing
 from ...models import TTFSNet, as_net
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
@@ -82,6 +83,8 @@ def quantize(
             raise ValueError("calibration must have at least one sample")
     _checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
     _checks.instance("name", name, str, "a str")
+    if normalize is None:
+        warn_of_missing(uncompiled(model), "the program will divide bytes by 255 alone: pass normalize=")
     model = as_net(model, None if calibration is None else tuple(calibration.shape[1:]), name="model")
     refuse_own_code(model)
     refresh_weights(model)

@@ -72,14 +72,20 @@ def choose_scale(
     observer: "max" clips nothing; "mse" has the least squared error among 41 shares of that scale, from 0.2 to 1. of_zeros: the
     scale of a group of zeros, one number or [groups]. All are coarser by 1e-6, so that weights which add up to a threshold
     exactly, or but for rounding in float32, still do as integers.
+
+    Weights that are all multiples of a power of two which fits the bits, such as whole numbers, get that power whatever the
+    observer: they are represented exactly, and so is what they add up to, whether it reaches a threshold or just lies below.
     """
     one_of("observer", observer, OBSERVERS)
     flat = weight.reshape(len(weight), -1)
     largest, most = np.abs(flat).max(1), weight_limits(bits)[1] * step
     zeros = largest == 0
     full: NDArray[np.float64] = np.where(zeros, of_zeros, largest / most) * (1 + 1e-6)
-    if observer == "max":
-        return full
+    power = np.exp2(np.ceil(np.log2(np.where(zeros, most, largest) / most)))
+    grid = flat / (power * step)[:, None]
+    exact = ~zeros & (grid == np.rint(grid)).all(1)
+    if observer == "max" or exact.all():
+        return np.where(exact, power, full)
     best: NDArray[np.float64] = full
     least = np.where(zeros, 0.0, np.inf)
     for share in _SHARES:
@@ -87,7 +93,7 @@ def choose_scale(
         error = ((round_weights(flat, scale[:, None], bits, step) * scale[:, None] - flat) ** 2).sum(1)
         better = error < least
         best, least = np.where(better, scale, best), np.where(better, error, least)
-    return best
+    return np.where(exact, power, best)
 
 
 def scale_of_layer(

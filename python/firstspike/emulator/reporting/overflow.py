@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .html import text
 from .runner import Run
+from .values import text
 
 REGISTERS = ("accumulator", "membrane")
 

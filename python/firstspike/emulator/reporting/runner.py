@@ -31,7 +31,7 @@ class Run:
     class had the best score, and the lower index was taken. silent: bool [B], no output neuron fired (never with a
     membrane readout). decision_step: int64 [B], counted in steps of the network, without the chip's delays: the step of the
     first output spike, -1 where silent (`models.Observation` and training have T there); with a membrane readout the step from
-    which on the best class no longer changes. steps_run: int64 [B], delays included. input_events: int64 [B].
+    which on the best class no longer changes. steps_run: int64 [B], delays included. input_events: int64 [B], of the steps run.
     counters: int64 [B, L, 7] (`engine.COUNTERS`). trace: of the first S = `trace` samples `input_times`, uint8 [S, sources], and
     of layer n `times.n`, uint8 [S, neurons], 255 for silence in both, and `membrane.n`, int64 [S, total_steps, neurons], 0 in
     the steps after an early exit; besides, the layers' `names`.
@@ -119,7 +119,7 @@ def run(
             (
                 *_decode(program, raw.times[-1], raw.membrane[-1], raw.overshoot),
                 raw.steps_run.astype(np.int64),
-                (times != SILENT).sum(1),
+                ((times != SILENT) & (times < raw.steps_run[:, None])).sum(1),
                 raw.counters,
             )
         )

@@ -19,10 +19,10 @@ from ...energy.table import load_all
 from ..placement.placer import Placement, use
 from ..program.engine import COUNTERS
 from .energy_account import Account, account, host_macs, inactive_updates, latency
-from .html import text
 from .labels import label
 from .overflow import overflow_notes
 from .runner import Run
+from .values import text
 
 _MISMATCHES = ("sample", "label", "float", "emulator", "tie", "silent")
 
