@@ -84,7 +84,7 @@ def test_set_changes_settings_and_json_tells_all(run, toml):
         (("train", "small.toml", "--set", "spec=64-32x-10"), "64-32x-10"),
         (("train", "small.toml", "--set", "spec=2048-10-11"), "2048"),  # a net, and no date
         (("train", "small.toml", "--data", "nowhere", "--set", "data=mnist"), "must name an existing folder"),
-        (("eval", "nowhere"), "RUN must be a run's folder or a model file"),
+        (("eval", "nowhere"), "RUN must be the folder of a run, a file, or a net that ships"),
         (("eval", "nowhere", "--split", "dev"), "--split must be one of test, train"),
         (("data", "nothing"), "NAMES must be one of digits"),
     ],
