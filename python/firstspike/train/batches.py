@@ -150,7 +150,7 @@ def loader_batches(
         first, last = (0, whole) if processes is None else processes.share(whole)
         yield Batch(_ready(x[first:last], normalize, device), labels[first:last], whole)
         item, given = next(iterator, None), given + 1
-    if given != len(loader):
+    if given and given != len(loader):  # none at all is refused
         schedule = "" if seed is None else ", by which the learning rate's schedule goes"
         warn(
             f"the DataLoader gave {given} batches, its len is {len(loader)}{schedule}; where its dataset is iterable, each "
