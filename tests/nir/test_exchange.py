@@ -190,7 +190,7 @@ def test_pools_by_hand(kind, weight):
         ([affine([[1, 1]], [0]), integrate(1, reset=0.5)], "node n1: v_reset must be 0"),
         ([affine([[1, 1]], [0]), integrate(1, -1.0)], "node n1: v_threshold must be positive"),
         ([affine([[1, 1]], [0]), integrate(1, 0.0)], "node n1: v_threshold must be positive, got 0.0"),
-        ([affine([[1, 1]], [0]), integrate(1, np.nan)], "node n1: v_threshold must be positive, got nan"),
+        ([affine([[1, 1]], [0]), integrate(1, np.nan)], "node n1: v_threshold must be finite"),
         ([affine([[1, np.nan]], [0]), integrate(1)], "node n0: weight must be finite in float32"),
         ([affine([[1, 1]], [np.inf]), integrate(1)], "node n0: bias must be finite in float32"),
         ([nir.Linear(np.full((1, 2), 1e60)), integrate(1)], "node n0: weight must be finite in float32"),

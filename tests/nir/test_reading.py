@@ -36,6 +36,12 @@ def test_a_convolution_that_is_not_read_is_named():
         from_nir(chain(conv, nir.IF(np.ones((2, 2, 2)), np.ones((2, 2, 2)), np.zeros((2, 2, 2))), shape=(1, 6, 6)), 4)
 
 
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_threshold_that_is_no_number_names_its_node(value):
+    with pytest.raises(ValueError, match="node n1: v_threshold must be finite"):
+        from_nir(chain(nir.Linear(np.array([[1.0, 2.0]])), integrate(1, value)), 4)
+
+
 @pytest.mark.filterwarnings("ignore::firstspike.nir.reading.FiresOnce")
 def test_an_edge_to_no_node_is_named():
     graph = chain(nir.Linear(np.array([[1.0, 2.0]])), integrate(1, 2.0))

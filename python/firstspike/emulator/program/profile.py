@@ -36,7 +36,8 @@ class Profile:
             "source" (all weights of a source have one sign).
         weight_shift: number of bits by which a weight is shifted left as it enters, 0 to 16; so is a bias.
         accumulator_bits: bits of the register that sums the weights of a step; None where there is none.
-        accumulator_overflow: "saturate", "wrap" or "error", see docs/emulator.md, "Policies".
+        accumulator_overflow: "saturate", "wrap" or "error", see docs/emulator.md, "Policies"; of an accumulator of known bits
+            "saturate" where it is unknown.
         membrane_bits: bits of the membrane, 2 to 61.
         membrane_values: "signed" (two's complement), "symmetric" (without its lowest value) or "unsigned".
         membrane_overflow: "saturate", "wrap" or "error".
