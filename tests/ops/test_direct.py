@@ -97,7 +97,9 @@ def test_one_channel_and_one_column_with_a_stride(size, kernel, stride, padding)
     x = torch.rand(2, 1, *size, generator=generator(0))
     weight, bias = torch.randn(16, 1, kernel, kernel, generator=generator(1)), torch.zeros(16)
     options = {"stride": stride, "padding": padding}
-    got = constant_current(x, weight, bias, stride, (padding, padding))
     expected = torch.conv2d(x.double(), weight.double(), bias.double(), **options)
-    assert got.shape[3] == 1
-    torch.testing.assert_close(got.double(), expected, atol=1e-5, rtol=1e-5)
+    assert expected.shape[3] == 1
+    marked = x[:, 0].unsqueeze(3).permute(0, 3, 1, 2)  # as channels-last maps of one channel are
+    for given in (x, marked, x.transpose(0, 2).clone().transpose(0, 2)):
+        got = constant_current(given, weight, bias, stride, (padding, padding))
+        torch.testing.assert_close(got.double(), expected, atol=1e-5, rtol=1e-5)

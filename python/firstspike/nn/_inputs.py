@@ -142,8 +142,9 @@ def constant_current(
         # One channel is in both memory formats at once: torch would take it for the other, and copy what comes out. Where a
         # stride leaves one column, oneDNN's kernels for AVX-512 (torch 2.13) then read beside the data.
         column = stride[1] > 1 and out_size(x.shape[3], weight.shape[3], stride[1], padding[1]) == 1
-        if x.shape[1] == 1 and not column:
-            x = x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
+        if x.shape[1] == 1:
+            maps = x[:, 0].contiguous()
+            x = maps.unsqueeze(1) if column else maps.unsqueeze(3).permute(0, 3, 1, 2)
         x = x.contiguous(memory_format=torch.channels_last)
         weight = weight.contiguous(memory_format=torch.channels_last)
         current: Tensor = ops.direct.direct_convolution(x, weight, bias, stride, padding)
