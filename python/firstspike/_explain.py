@@ -94,7 +94,7 @@ def _shape_of(layer: Any, batch: int | Sequence[int] | SpikeTimes) -> tuple[int,
         return tuple(batch.shape)
     if isinstance(batch, Sequence) and not isinstance(batch, str):
         return tuple(_checks.size("batch", size) for size in batch)
-    if isinstance(batch, (str, Tensor)) or not hasattr(batch, "__index__"):
+    if isinstance(batch, Tensor) or not hasattr(batch, "__index__"):
         raise TypeError(f"batch must be SpikeTimes, a shape, or a number of samples, got {_checks.shown(batch)}")
     if isinstance(layer, TTFSConv2d) or layer.avg_pool > 1:
         raise ValueError(f"batch must be the shape [B, C, H, W] of the input of such a layer, got {batch}")

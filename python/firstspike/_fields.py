@@ -14,14 +14,14 @@ from typing import Any
 from ._checks import one_of
 
 _OTHER_NAMES = {  # how other libraries name settings of ours
-    "learning_rate": ("lr",),
-    "batch_size": ("batch",),
-    "dataset": ("data",),
-    "t": ("steps",),
-    "timesteps": ("steps",),
-    "num_steps": ("steps",),
-    "beta": ("decay",),
-    "max_epochs": ("epochs",),
+    "learning_rate": "lr",
+    "batch_size": "batch",
+    "dataset": "data",
+    "t": "steps",
+    "timesteps": "steps",
+    "num_steps": "steps",
+    "beta": "decay",
+    "max_epochs": "epochs",
 }
 
 
@@ -114,8 +114,8 @@ def refuse_unknown(
     """Raise ValueError for a name that no field has, with the nearest one; missing: how the message begins."""
     for name in values:
         if name not in known:
-            near = [other for other in _OTHER_NAMES.get(str(name).lower(), ()) if other in known]
-            near = near or difflib.get_close_matches(str(name), list(known), n=1)
+            ours = _OTHER_NAMES.get(str(name).lower())
+            near = [ours] if ours in known else difflib.get_close_matches(str(name), list(known), n=1)
             hint = f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(known)}"
             raise ValueError(f"{missing} {prefix}{name}; {hint}")
 

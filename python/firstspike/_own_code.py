@@ -62,6 +62,12 @@ def warn_of_hooks(module: nn.Module, name: str, reader: str) -> None:
         warn(f"{name} has forward hooks, which {reader} leaves out")
 
 
+def warn_of_hooks_within(net: nn.Module, reader: str) -> None:
+    """Warn of forward hooks of a net and of each part of it."""
+    for name, module in net.named_modules():
+        warn_of_hooks(module, f"net.{name}" if name else "net", reader)
+
+
 def refresh_weights(net: nn.Module) -> None:
     """Recompute, without a graph, the weights that torch computes from other tensors before each call (pruning, weight_norm).
 

@@ -13,7 +13,7 @@ from torch import nn
 from . import _checks, _safetensors
 from ._description import FORMAT, VERSION, describe, empty_net
 from ._files import write_atomic
-from ._own_code import uncompiled, warn_of_hooks
+from ._own_code import uncompiled, warn_of_hooks_within
 from ._warnings import warn
 from .data.normalize import warn_of_missing
 
@@ -42,8 +42,7 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
         described = json.dumps(describe(net, "net"), sort_keys=True)
     except TypeError as error:
         raise TypeError(f"{error}; net.state_dict() holds the tensors of any net") from None
-    for name, module in net.named_modules():
-        warn_of_hooks(module, f"net.{name}" if name else "net", "the file")
+    warn_of_hooks_within(net, "the file")
     warn_of_missing(net, "the file does not hold how: train.save_model does")
     metadata = {"format": FORMAT, "version": str(VERSION), "net": described}
     write_atomic(target, _safetensors.dumps(net.state_dict(), metadata))

@@ -107,11 +107,12 @@ def run_file(path: Path, option: str = "RUN") -> Path:
         raise ValueError(
             f"{option} must be the folder of a run or a file of a net, got {str(path)!r}, which holds settings"
         )
-    if not path.exists() and str(path) not in shipped.names():
+    names = shipped.names()
+    if not path.exists() and str(path) not in names:
         raise ValueError(
-            f"{option} must be the folder of a run, a file, or a net that ships ({', '.join(shipped.names())}), got {str(path)!r}"
+            f"{option} must be the folder of a run, a file, or a net that ships ({', '.join(names)}), got {str(path)!r}"
         )
-    if str(path) not in shipped.names() or path.is_file():
+    if str(path) not in names or path.is_file():
         return path
     files = model_file.FILE, checkpoint.FILE  # a folder of pictures of the shipped net has neither
     if any((path / name).exists() for name in files):

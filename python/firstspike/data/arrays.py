@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from .. import _checks, encode
 from .._warnings import warn
@@ -57,6 +58,9 @@ def samples_of(name: str, x: Any) -> tuple[Tensor, int | None]:
 
     name: of the argument, for the errors, TypeError or ValueError.
     """
+    if isinstance(x, (Dataset, DataLoader)):
+        whole = "its images" if isinstance(x, Dataset) else "one batch of it"
+        raise TypeError(f"{name} must be an array or a tensor, got a {type(x).__name__}: pass {whole}")
     steps = None
     if isinstance(x, SpikeTimes):
         x, steps = x.times, x.steps

@@ -9,16 +9,17 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._checks import instance, readable
 from .._fields import check_types
+from .._own_code import uncompiled
 from .._warnings import warn
 
 _FAR_BEYOND = 2.0  # neither rounding nor resampling takes values in [0, 1] so far
 _DEVIATIONS = 100  # beyond the mean, where data are standardised
 _SAMPLES = 1000  # of a data set are looked at
-_OF_NETS: WeakKeyDictionary[object, Normalize] = WeakKeyDictionary()
+_OF_NETS: WeakKeyDictionary[nn.Module, Normalize] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -111,14 +112,14 @@ class Normalize:
         return (x.sub_(mean) if is_bytes else x - mean).div_(std)  # of bytes x is a new tensor
 
 
-def remember(net: object, normalize: Normalize) -> None:
+def remember(net: nn.Module, normalize: Normalize) -> None:
     """Keep in mind, as long as the net lives, how its training scaled its input."""
     _OF_NETS[net] = normalize
 
 
-def warn_of_missing(net: object, what: str) -> None:
+def warn_of_missing(net: nn.Module, what: str) -> None:
     """Warn where a net was trained on scaled input, and nobody said how to scale it; what: what then comes of it."""
-    known = _OF_NETS.get(net)
+    known = _OF_NETS.get(uncompiled(net))
     if known is not None and known != Normalize():
         warn(f"the net was trained on standardised data, and {what} (train.Trained has its normalize)")
 

@@ -174,13 +174,11 @@ def active_updates(
 def _active(events: Tensor, layer: Any, shortcut: Tensor | None = None, alive: Tensor | None = None) -> float:
     """The same for the events [B, ...] of one step. alive: which neurons have not fired before it; None for all."""
     reached = _reached(events, layer)
-    if alive is None:
-        alone = 0.0 if shortcut is None else float((shortcut & ~reached).sum())
-        return float(reached.sum()) * len(layer.weight) + alone
+    reached = reached.expand(-1, len(layer.weight), *reached.shape[2:])
     if shortcut is not None:
-        reached = reached.expand_as(alive).clone()
+        reached = reached.clone()
         reached[:, : shortcut.shape[1]] |= shortcut
-    return float((reached & alive).sum())
+    return float((reached if alive is None else reached & alive).sum())
 
 
 def _reached(events: Tensor, layer: Any) -> Tensor:

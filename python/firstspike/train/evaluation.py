@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from .. import _checks, _labels
 from .._modes import evaluating
-from .._own_code import has_any_hooks, has_own_forward, uncompiled
+from .._own_code import has_any_hooks, has_own_forward
 from ..data import Dataset, Normalize
 from ..data.normalize import warn_of_missing, warn_of_pixels
 from ..models import TTFSNet
@@ -68,7 +68,7 @@ def evaluate(
         device = given.images.device
         warn_of_pixels(given.images, scaling)
         if normalize is None and given.steps is None and given.images.dtype == torch.uint8:
-            warn_of_missing(uncompiled(model), "evaluate divides its bytes by 255 alone: pass normalize=")
+            warn_of_missing(model, "evaluate divides its bytes by 255 alone: pass normalize=")
         work = batches(given, scaling, batch, processes=processes)
     else:
         device = device_of(model)

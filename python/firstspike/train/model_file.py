@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .. import _checks, _safetensors, models
 from .._description import FORMAT, empty_net
 from .._files import parse_json, write_atomic
-from .._own_code import uncompiled, warn_of_hooks
+from .._own_code import uncompiled, warn_of_hooks_within
 from ..data import Normalize
 from ..models import shipped
 from . import checkpoint
@@ -41,11 +41,8 @@ def save_model(path: str | os.PathLike[str], trained: Trained) -> None:
     """
     _checks.instance("trained", trained, Trained, "a train.Trained")
     target = _checks.path("path", path)
-    if (
-        trained.net is not None or trained.config.spec
-    ):  # else it is read into a net that is given, with hooks of its own
-        for name, module in uncompiled(trained.model).named_modules():
-            warn_of_hooks(module, f"net.{name}" if name else "net", "the file")
+    if trained.net is not None or trained.config.spec:  # other files are read into a net that is given, with its hooks
+        warn_of_hooks_within(uncompiled(trained.model), "the file")
     metadata = {
         "format": MARK,
         "config": json.dumps(trained.config.to_dict()),

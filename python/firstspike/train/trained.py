@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from .._geometry import scaling_hint
 from .._modes import evaluating
@@ -67,9 +66,6 @@ class Trained:
             >>> trained.predict(data.load("digits", train=False).images[:5]).shape
             torch.Size([5])
         """
-        if isinstance(images, (Dataset, DataLoader)):
-            whole = "its images" if isinstance(images, Dataset) else "one batch of it"
-            raise TypeError(f"images must be an array or a tensor, got a {type(images).__name__}: pass {whole}")
         samples, steps = samples_of("images", images)
         shape = tuple(samples.shape[1:])
         if shape != self.input_shape:

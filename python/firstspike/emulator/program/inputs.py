@@ -76,7 +76,7 @@ def check_images(program: Program, shape: tuple[int, ...]) -> None:
         known = encoder.image_shape
         fits, wanted = math.prod(shape) == values, f"{values} values"
         if fits and known is not None and len(shape) > 1:  # the same number of values in another order
-            fits, wanted = shape == tuple(known), f"shape {tuple(known)}, or {values} values in a row"
+            fits, wanted = shape == known, f"shape {known}, or {values} values in a row"
         of_image = shape[0] if len(shape) == 3 else 1
         side = math.isqrt(values // max(1, of_image))
         scaled = (of_image, side, side) if of_image * side * side == values else ()  # as square images

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ... import _checks
 from ... import nn as fs
 from ..._geometry import shortcut_stride
-from ..._own_code import refresh_weights, uncompiled
+from ..._own_code import refresh_weights
 from ...data import Normalize
 from ...data.normalize import warn_of_missing
 from ...models import TTFSNet, as_net
@@ -84,7 +84,7 @@ def quantize(
     _checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
     _checks.instance("name", name, str, "a str")
     if normalize is None:
-        warn_of_missing(uncompiled(model), "the program will divide bytes by 255 alone: pass normalize=")
+        warn_of_missing(model, "the program will divide bytes by 255 alone: pass normalize=")
     model = as_net(model, None if calibration is None else tuple(calibration.shape[1:]), name="model")
     refuse_own_code(model)
     refresh_weights(model)

@@ -84,16 +84,16 @@ def choose_scale(
     power = np.exp2(np.ceil(np.log2(np.where(zeros, most, largest) / most)))
     grid = flat / (power * step)[:, None]
     exact = ~zeros & (grid == np.rint(grid)).all(1)
-    if observer == "max" or exact.all():
-        return np.where(exact, power, full)
-    best: NDArray[np.float64] = full
-    least = np.where(zeros, 0.0, np.inf)
+    best: NDArray[np.float64] = np.where(exact, power, full)
+    if observer == "max":
+        return best
+    least = np.where(zeros | exact, 0.0, np.inf)
     for share in _SHARES:
         scale = full * share
         error = ((round_weights(flat, scale[:, None], bits, step) * scale[:, None] - flat) ** 2).sum(1)
         better = error < least
         best, least = np.where(better, scale, best), np.where(better, error, least)
-    return np.where(exact, power, best)
+    return best
 
 
 def scale_of_layer(
