@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from firstspike._checks import SILENT
+from firstspike._base.checks import SILENT
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from firstspike import SpikeTimes, data, encode
-from firstspike._checks import one_of
+from firstspike._base.checks import one_of
 
 SOURCES = ("fashion-mnist", "uniform")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from firstspike._checks import one_of
+from firstspike._base.checks import one_of
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,10 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from firstspike import _provenance, data, train
+from firstspike import data, train
 from firstspike import emulator as em
-from firstspike._checks import one_of
+from firstspike._base import provenance
+from firstspike._base.checks import one_of
 from firstspike.emulator.program.inputs import input_times
 from firstspike.emulator.quantization import qat
 from firstspike.emulator.reporting.runner import float_predictions
@@ -120,7 +121,7 @@ def measure(job: Job, net: Net) -> Job:
     return {**job, "summary": report.summary(), "energy": json.loads(report.to_json())["energy"], "tables": tables,
             "seconds": time.perf_counter() - began, "images": len(test), "tuning_seconds": tuning,
             "settings": net.trained.config.to_dict(), "sessions": list(net.sessions),
-            "provenance": {**report.origin, "commit": _provenance.commit(HERE.parent, (".", ":!paper/results"))},
+            "provenance": {**report.origin, "commit": provenance.commit(HERE.parent, (".", ":!paper/results"))},
             }  # fmt: skip
 
 

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 import firstspike
-from firstspike import _provenance, data
+from firstspike import data
 from firstspike import train as training
+from firstspike._base import provenance
 from firstspike.data.cache import user_root
 from firstspike.inspect import OperationCounter, layer_signals
 from firstspike.models import TTFSNet
@@ -91,8 +92,8 @@ def _record(task: Task) -> dict[str, Any]:
         "provenance": {
             "commit": None,
             "sessions": list(result.sessions),
-            "versions": _provenance.versions(PACKAGES),
-            "machine": _provenance.machine(),
+            "versions": provenance.versions(PACKAGES),
+            "machine": provenance.machine(),
             "backend": backend(),
             "threads": task.threads,
         },

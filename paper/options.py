@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from firstspike._files import check_folder, is_writable
+from firstspike._base.files import check_folder, is_writable
 from firstspike.data.cache import user_root
 
 

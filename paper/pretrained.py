@@ -19,9 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 import typer
 
-from firstspike import _provenance, _safetensors, data, models, train
-from firstspike._checks import one_of
-from firstspike._files import read_json, sha256, write_atomic, write_json
+from firstspike import data, models, train
+from firstspike._base import provenance
+from firstspike._base.checks import one_of
+from firstspike._base.files import read_json, sha256, write_atomic, write_json
+from firstspike._base.tensors import read as read_tensors
 from firstspike.models.shipped import FOLDER
 from paper import grid
 from paper.options import check_data, check_results
@@ -67,7 +69,7 @@ def main(
         runs = {name: table1_run(grid.load(profile), name) for name in only or NETS}
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    missing, origin = [], _provenance.record()  # before anything is written here
+    missing, origin = [], provenance.record()  # before anything is written here
     for name, run in runs.items():
         try:
             result = train.fit(run.config, directory=results / name, root=data_root)
@@ -189,7 +191,7 @@ def _kept(name: str, half: models.TTFSNet, config: train.Config, folder: Path) -
     file = folder / f"{name}.safetensors"
     try:
         found: dict[str, Any] = read_json(folder / f"{name}.json")
-        content = _safetensors.read(file)
+        content = read_tensors(file)
         same = train.Config.from_dict(found["config"]) == config and found["sha256"] == sha256(file.read_bytes())
     except (OSError, ValueError, TypeError, KeyError):
         return None

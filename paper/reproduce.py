@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import typer
 from rich.console import Console
 
-from firstspike._checks import one_of
-from firstspike._provenance import cores
+from firstspike._base.checks import one_of
+from firstspike._base.provenance import cores
 from paper import grid, session
 from paper.cost import cost
 from paper.execute.dask import Dask

@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from firstspike import _provenance, data
+from firstspike import data
+from firstspike._base import provenance
 from firstspike.report import csv, latex, markdown, write_png, write_text
 
 from .cost import cost
@@ -151,7 +152,7 @@ def execute(
 ) -> None:
     """Run what is to be run and write each record as soon as it is there."""
     root = Path(__file__).resolve().parents[1]
-    head = _provenance.commit(root, (".", ":!paper/results"))
+    head = provenance.commit(root, (".", ":!paper/results"))
     tasks = [Task(run, store.workplace(run), folder, run.cores) for run in todo]
     for outcome in executor(job, tasks):
         if outcome.record is None:

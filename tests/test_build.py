@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from firstspike import _core
+from firstspike._base import _core
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -191,7 +191,7 @@ def test_an_overshoot_that_is_no_number_is_refused(value: float) -> None:
 
 def test_nan_is_the_smallest_overshoot_where_nothing_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on CUDA."""
-    monkeypatch.setattr("firstspike._checks.finite", lambda name, value: None)
+    monkeypatch.setattr("firstspike._base.checks.finite", lambda name, value: None)
     out, nan = spikes([[1, 1, 0], [1, 1, 3], [1, 1, 3]], 4), float("nan")
     over = torch.tensor([[nan, 1.0, nan], [nan, -5.0, 9.0], [nan, nan, 9.0]])
     assert decode.first_spike(out, over).tolist() == [2, 1, 0]

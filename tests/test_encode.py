@@ -11,7 +11,7 @@ from hypothesis import given
 from torch import Tensor
 
 from firstspike import SpikeTimes, encode
-from firstspike._checks import SILENT
+from firstspike._base.checks import SILENT
 
 UNIT = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20)
 STEPS = st.integers(1, 254)

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 import torch
 
-from firstspike import _extension, backends
+from firstspike import backends
+from firstspike._base import kernels
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "digits.toml"
 
 
 def test_sources_that_are_not_compiled_say_how_to_install(tmp_path: Path) -> None:
-    source = Path(_extension.__file__).parent
+    source = Path(kernels.__file__).parent
     shutil.copytree(source, tmp_path / "firstspike", ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__"))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-c", "import firstspike"]
@@ -43,7 +44,7 @@ def test_sources_that_are_not_compiled_say_how_to_install(tmp_path: Path) -> Non
     ],
 )
 def test_a_driver_or_device_that_is_too_old(driver: int, runtime: int, capability: Any, says: str | None) -> None:
-    refusal = _extension._cuda_refusal(driver, runtime, capability)
+    refusal = kernels._cuda_refusal(driver, runtime, capability)
     assert refusal is None if says is None else says in (refusal or "")
 
 
@@ -52,7 +53,7 @@ def test_backends_tell_of_the_driver(monkeypatch: pytest.MonkeyPatch, driver: in
     """The module is built and torch sees a device; only the driver's version differs."""
     module = SimpleNamespace(versions=lambda: (driver, 13000))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: module)
-    monkeypatch.setattr(_extension.importlib, "import_module", lambda *_: module)
+    monkeypatch.setattr(kernels.importlib, "import_module", lambda *_: module)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     found = backends()["cuda"]
@@ -64,9 +65,9 @@ def test_backends_tell_of_the_driver(monkeypatch: pytest.MonkeyPatch, driver: in
 )
 def test_the_reason_tells_of_a_build_for_tests(monkeypatch: pytest.MonkeyPatch, by_loops: bool, says: str) -> None:
     monkeypatch.delenv("FIRSTSPIKE_ISA", raising=False)
-    monkeypatch.setattr(_extension, "_available", lambda: ["v3", "v4"])
-    monkeypatch.setattr(_extension._core, "avx512_by_loops", by_loops)
-    name, reason = _extension._choose()
+    monkeypatch.setattr(kernels, "_available", lambda: ["v3", "v4"])
+    monkeypatch.setattr(kernels._core, "avx512_by_loops", by_loops)
+    name, reason = kernels._choose()
     assert name == "v4" and says in reason
 
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from firstspike import _fields
+from firstspike._base import fields
 from firstspike.train import Config
 
 
@@ -22,7 +22,7 @@ class Some:
     sizes: tuple[int, ...] = ()
 
     def __post_init__(self):
-        _fields.check_types(self)
+        fields.check_types(self)
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 
 def test_a_field_without_a_default_must_be_given():
-    _fields.refuse_absent(["count", "rate"], Needy)
+    fields.refuse_absent(["count", "rate"], Needy)
     with pytest.raises(ValueError, match=r"^in a: rate must be given$"):
-        _fields.refuse_absent({"count": 1}, Needy, "in a: ")
+        fields.refuse_absent({"count": 1}, Needy, "in a: ")
 
 
 @dataclass

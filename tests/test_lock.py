@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from firstspike._lock import HOLDER, LOCK, FolderLock, locked
+from firstspike._base.files import HOLDER, LOCK, FolderLock, locked
 
 HOLD = (
-    "import sys, time; from pathlib import Path; from firstspike._lock import locked\n"
+    "import sys, time; from pathlib import Path; from firstspike._base.files import locked\n"
     "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 )
 

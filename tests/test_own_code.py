@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations, prune
 
 from firstspike import SpikeTimes, emulator, load, models, nir, save
 from firstspike import nn as fs
-from firstspike._own_code import trained_parameters
+from firstspike._base.modules import trained_parameters
 from firstspike.inspect import Monitor, layer_signals
 
 STEPS = 6

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 import firstspike as fs
-from firstspike import _safetensors, models, train
+from firstspike import models, train
 from firstspike import nn as layers
+from firstspike._base import tensors
 from firstspike.surrogate import rectangle
 
 from .samples import generator
@@ -105,7 +106,7 @@ def test_tensors_that_no_layer_of_ours_has_are_refused(tmp_path: Path) -> None:
 
 
 def test_other_files_are_told_apart(tmp_path: Path) -> None:
-    (tmp_path / "other").write_bytes(_safetensors.dumps({"x": torch.zeros(1)}, {"format": "other"}))
+    (tmp_path / "other").write_bytes(tensors.dumps({"x": torch.zeros(1)}, {"format": "other"}))
     with pytest.raises(ValueError, match="other is no net of firstspike.save, or one of a later version"):
         fs.load(tmp_path / "other")
     with pytest.raises(OSError, match="missing"):
@@ -165,9 +166,9 @@ def edited(net: dict[str, Any], way: str) -> Any:
 @pytest.mark.parametrize("way", ["list", "huge", "kind", "missing", "deep", "steps", "config", "normalization"])
 def test_damaged_descriptions(way: str, tmp_path: Path) -> None:
     fs.save(own_stack(), tmp_path / "net")
-    file = _safetensors.read(tmp_path / "net")
+    file = tensors.read(tmp_path / "net")
     metadata = {**file.metadata, "net": json.dumps(edited(json.loads(file.metadata["net"]), way))}
-    (tmp_path / "net").write_bytes(_safetensors.dumps(file.tensors, metadata))
+    (tmp_path / "net").write_bytes(tensors.dumps(file.tensors, metadata))
     with pytest.raises(ValueError, match="net is a damaged net"):
         fs.load(tmp_path / "net")
 

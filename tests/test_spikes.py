@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from firstspike import SpikeTimes, cat, functional, reference
-from firstspike._checks import MAX_STEPS
-from firstspike._sites import anchor_to_sites
+from firstspike._base.checks import MAX_STEPS
+from firstspike._base.geometry import anchor_to_sites
 
 from .samples import SILENT, generator, grid, spike_times
 

@@ -20,53 +20,6 @@ SOURCES = [
     for path in sorted((ROOT / folder).rglob(kind))
 ]
 
-# Each layer imports only from those before it, or from itself.
-LAYERS = [
-    {
-        "_checks",
-        "_extension",
-        "_fields",
-        "_files",
-        "_first_order",
-        "_geometry",
-        "_labels",
-        "_lock",
-        "_modes",
-        "_neuron_checks",
-        "_no_tensor",
-        "_own_code",
-        "_provenance",
-        "_safetensors",
-        "_warnings",
-        "_sites",
-        "_toml",
-        "energy",
-        "report",
-    },
-    {"ops"},
-    {"_owners", "_dense"},
-    {"spikes", "surrogate"},
-    {"_cat"},
-    {"_pytree", "_shortcut"},
-    {"_layer_arguments"},
-    {"functional", "reference"},
-    {"encode", "decode", "init", "losses"},
-    {"nn"},
-    {"models"},
-    {"_explain", "_description"},
-    {"inspect"},
-    {"plot"},
-    {"data"},
-    {"emulator"},
-    {"train"},
-    {"saving"},
-    {"nir"},
-    {"diagnosis"},
-    {"cli"},
-]
-RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
-FREE = {"__init__", "__main__", "_version", "version"}
-
 
 def includes(path: Path) -> list[str]:
     """The headers that a C++ file includes."""
@@ -133,78 +86,6 @@ def test_every_header_is_guarded_and_included() -> None:
     assert sorted(str(p.relative_to(ROOT)) for p in headers if p.name not in included) == []
 
 
-def imports(path: Path) -> set[str]:
-    """Top-level modules of firstspike that a file imports anywhere, relative imports resolved."""
-    here = ["firstspike", *path.relative_to(PACKAGE).with_suffix("").parts]
-    return {name for node in ast.walk(ast.parse(path.read_text())) for name in _imported(node, here)}
-
-
-def _names(node: ast.AST, here: list[str]) -> list[list[str]]:
-    """The modules, or the names in packages, that a statement imports, as parts."""
-    if isinstance(node, ast.Import):
-        return [alias.name.split(".") for alias in node.names]
-    if isinstance(node, ast.ImportFrom):
-        base = here[: len(here) - node.level] if node.level else []
-        base = base + (node.module.split(".") if node.module else [])
-        return [[*base, alias.name] for alias in node.names]
-    return []
-
-
-def _imported(node: ast.AST, here: list[str]) -> set[str]:
-    return {name[1] for name in _names(node, here) if name[0] == "firstspike" and len(name) > 1}
-
-
-def test_imports_are_found() -> None:
-    here = ["firstspike", "nn", "linear"]
-    source = (
-        "import firstspike.train, torch\nfrom .. import functional, init\nfrom ..spikes import X\nfrom . import conv\n"
-    )
-    source += "def f():\n    from firstspike.models import build\n    from firstspike import SpikeTimes\n"
-    found = {name for node in ast.walk(ast.parse(source)) for name in _imported(node, here)}
-    assert found == {"train", "functional", "init", "spikes", "nn", "models", "SpikeTimes"}
-
-
-def test_every_module_has_a_layer() -> None:
-    modules = {p.stem if p.suffix == ".py" else p.name for p in PACKAGE.iterdir() if p.suffix == ".py" or p.is_dir()}
-    modules -= FREE | {"__pycache__"}
-    assert sorted(m for m in modules if m not in RANK) == []
-
-
-def test_python_imports_go_one_way() -> None:
-    wrong = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).parts
-        module = "cli" if parts[-1] == "cli.py" else parts[0].removesuffix(".py")  # a command stands above its package
-        if module in FREE:
-            continue
-        for name in imports(path) & set(RANK):
-            if RANK[name] > RANK[module]:
-                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
-    assert wrong == []
-
-
-# The emulator's folders, in the order in which they build on each other.
-WINGS = ["program", "quantization", "placement", "reporting", "export"]
-
-
-def test_the_emulator_imports_one_way() -> None:
-    folder = PACKAGE / "emulator"
-    assert {p.name for p in folder.iterdir() if (p / "__init__.py").exists()} == set(WINGS)
-    wrong = []
-    for path in sorted(folder.rglob("*.py")):
-        assert path.name == "cli.py" or "train" not in imports(path), path
-        wing = path.relative_to(folder).parts[0]
-        for node in ast.walk(ast.parse(path.read_text())) if wing in WINGS else ():
-            for name in _names(node, ["firstspike", *path.relative_to(PACKAGE).with_suffix("").parts]):
-                if (
-                    name[:2] == ["firstspike", "emulator"]
-                    and len(name) > 2
-                    and name[2] in WINGS[WINGS.index(wing) + 1 :]
-                ):
-                    wrong.append(f"{path.relative_to(ROOT)} imports {'.'.join(name)}")
-    assert wrong == []
-
-
 def test_no_module_is_shadowed() -> None:
     """No function has a module's name: an import of one would hide the other."""
     code = """
@@ -228,16 +109,6 @@ print(json.dumps(shadowed))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout.splitlines()[-1]) == []
-
-
-def test_report_stands_alone() -> None:
-    used = {name for path in (PACKAGE / "report").rglob("*.py") for name in imports(path)}
-    assert used <= {"report", "_files"}
-
-
-def test_files_are_short() -> None:
-    assert len(SOURCES) > 50
-    assert {str(p.relative_to(ROOT)): n for p in SOURCES if (n := len(p.read_text().splitlines())) >= 300} == {}
 
 
 def test_every_name_that_a_module_offers_is_there() -> None:

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from firstspike._extension import cpu
+from firstspike._base.kernels import cpu
 
 KERNELS = """
 import resource
 import numpy as np
 import torch
 from firstspike import SpikeTimes, functional
-from firstspike._extension import cpu
+from firstspike._base.kernels import cpu
 from tests.emulator.program.test_engine import core
 
 torch.set_num_threads(1)

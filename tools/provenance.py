@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from firstspike import _extension
-from firstspike._provenance import commit, cores, machine, now, processor, versions
+from firstspike._base import kernels
+from firstspike._base.provenance import commit, cores, machine, now, processor, versions
 
 from . import ROOT
 
@@ -78,7 +78,7 @@ def _versions() -> dict[str, str]:
     found = {name: "absent" if version == "unknown" else version for name, version in versions(PEERS).items()}
     if found["firstspike"] == "absent":
         found["firstspike"] = "from source"
-    return {**found, "instruction set": _extension.ISA}
+    return {**found, "instruction set": kernels.ISA}
 
 
 def _short(name: str | None) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from firstspike._checks import one_of
+from firstspike._base.checks import one_of
 
 from ..workloads import Workload
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from firstspike._checks import one_of
+from firstspike._base.checks import one_of
 
 NAMES = (
     "sweep",

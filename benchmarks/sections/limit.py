@@ -17,7 +17,7 @@ from tools.provenance import caches
 from torch import Tensor
 
 from firstspike import SpikeTimes
-from firstspike._extension import cpu
+from firstspike._base.kernels import cpu
 from firstspike.nn import TTFSConv2d, TTFSLinear
 from firstspike.spikes import Support
 

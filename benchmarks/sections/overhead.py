@@ -8,9 +8,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from firstspike import SpikeTimes, _layer_arguments, functional
+from firstspike import SpikeTimes, functional
 from firstspike import nn as fs
-from firstspike._extension import cpu
+from firstspike._base.kernels import cpu
+from firstspike.functional import layer as layer_call
 from firstspike.ops._library import array
 from firstspike.surrogate import triangle
 
@@ -91,7 +92,7 @@ def _kernel(spikes: SpikeTimes, weight: Tensor, bias: Tensor, fired: Tensor, *, 
     geometry = [1, 1, 1, size, 1, 1, 1, 1, 1, 0, 0, size, STEPS]
     arguments = (
         geometry,
-        _layer_arguments._neuron(1.0, 1.0, triangle()),
+        layer_call._neuron(1.0, 1.0, triangle()),
         array(spikes.times),
         array(weight),
         array(bias),

@@ -5,18 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import _pytree, decode, encode, functional, init, losses, models, nn, surrogate
-from ._cat import cat
-from ._explain import explain
-from ._extension import backends
+from . import decode, encode, functional, init, losses, models, nn, surrogate
+from ._base.kernels import backends
+from ._base.provenance import __version__
 from .saving import load, save
-from .spikes import SpikeTimes
+from .spikes import SpikeTimes, cat, register
 
 if TYPE_CHECKING:
     from . import data, emulator, inspect, nir, plot, reference, train
-    from .inspect import profile
+    from .inspect import explain, profile
 
-__version__ = "0.2.0"
 __all__ = [
     "SpikeTimes",
     "__version__",
@@ -52,10 +50,8 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of these
     def __getattr__(name: str) -> Any:
         if name in _LAZY:
             return import_module(f"{__name__}.{name}")
-        if name == "profile":
-            from .inspect import profile
-
-            return profile
+        if name in ("explain", "profile"):
+            return getattr(import_module(f"{__name__}.inspect"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -63,4 +59,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-_pytree.register()
+register()

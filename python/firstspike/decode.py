@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import _checks
+from ._base import checks
 from .spikes import SpikeTimes
 
 TEMPORAL_MODES = ("exp", "linear")
@@ -24,13 +24,13 @@ def temporal_weights(
         >>> temporal_weights(4, gamma=2.0)
         tensor([1.0000, 0.5000, 0.2500, 0.1250])
     """
-    steps = _checks.steps(steps)
-    _checks.one_of("mode", mode, TEMPORAL_MODES)
-    device = None if device is None else _checks.device(device)
+    steps = checks.steps(steps)
+    checks.one_of("mode", mode, TEMPORAL_MODES)
+    device = None if device is None else checks.device(device)
     clock = torch.arange(steps, dtype=torch.float32, device=device)
     if mode == "exp":
-        return _checks.real("gamma (mode exp)", gamma, 1.0) ** -clock
-    return _checks.real("gamma", gamma, 0.0, open_low=True) * (steps - clock) / steps
+        return checks.real("gamma (mode exp)", gamma, 1.0) ** -clock
+    return checks.real("gamma", gamma, 0.0, open_low=True) * (steps - clock) / steps
 
 
 def temporal_weighting(spikes: SpikeTimes, *, gamma: float, mode: str = "exp") -> Tensor:
@@ -103,10 +103,10 @@ def overshoot(spikes: SpikeTimes, v: Tensor, *, threshold: float = 1.0) -> Tenso
         tensor([[ 0.5000, -0.5000]])
     """
     _output_spikes(spikes)
-    v = _checks.float32("v", v, 3)
+    v = checks.float32("v", v, 3)
     if v.shape != (spikes.steps, *spikes.shape):
         raise ValueError(f"v must have shape {(spikes.steps, *spikes.shape)}, got {tuple(v.shape)}")
-    threshold = _checks.positive("threshold", threshold)
+    threshold = checks.positive("threshold", threshold)
     when = spikes.times.long().clamp(max=spikes.steps - 1)
     return v.gather(0, when.unsqueeze(0)).squeeze(0) - threshold
 
@@ -130,7 +130,7 @@ def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
         rank = torch.zeros(spikes.shape, dtype=torch.float32, device=spikes.device)
     else:
         rank = _checked_overshoot(overshoot, spikes)
-        _checks.finite("overshoot", rank)
+        checks.finite("overshoot", rank)
     rank = rank.masked_fill(~first | rank.isnan(), -torch.inf)
     best = first & (rank == rank.amax(1, keepdim=True))
     index = torch.arange(spikes.shape[1], device=spikes.device)
@@ -163,7 +163,7 @@ def decision_step(spikes: SpikeTimes) -> Tensor:
     """
     _output_spikes(spikes)
     first = spikes.times.amin(1).long()
-    return first.masked_fill(first == _checks.SILENT, spikes.steps)
+    return first.masked_fill(first == checks.SILENT, spikes.steps)
 
 
 def settled_step(scores: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ def ties(spikes: SpikeTimes, classes: int | None = None) -> Tensor:
     first = spikes.times == spikes.times.amin(1, keepdim=True)
     first = first & ~spikes.silent
     neurons = spikes.shape[1]
-    classes = neurons if classes is None else _checks.integer("classes", classes, 1)
+    classes = neurons if classes is None else checks.integer("classes", classes, 1)
     if neurons % classes:
         raise ValueError(f"classes must divide the {neurons} neurons of spikes, got {classes}")
     return grouped(first, classes).any(-1).sum(-1) > 1
@@ -216,7 +216,7 @@ def grouped(scores: Tensor, classes: int) -> Tensor:
     """
     if not isinstance(scores, Tensor):
         raise TypeError(f"scores must be a torch.Tensor, got {type(scores).__name__}")
-    _checks.integer("classes", classes, 1)
+    checks.integer("classes", classes, 1)
     if scores.dim() < 2 or scores.shape[-1] == 0 or scores.shape[-1] % classes:
         raise ValueError(
             f"scores must have shape [..., {classes} classes times k], got {tuple(scores.shape)}; a readout has its number of "
@@ -232,20 +232,20 @@ def _early_weights(v: Tensor) -> Tensor:
 
 
 def _membrane(v: Tensor, mode: str) -> Tensor:
-    _checks.one_of("mode", mode, MEMBRANE_MODES)
+    checks.one_of("mode", mode, MEMBRANE_MODES)
     return _over_time("v", v)
 
 
 def _over_time(name: str, value: Tensor) -> Tensor:
-    value = _checks.float32(name, value, 3)
+    value = checks.float32(name, value, 3)
     if len(value) == 0:
         raise ValueError(f"{name} must have at least one step in [steps, batch, classes], got {tuple(value.shape)}")
     return value
 
 
 def _checked_overshoot(overshoot: Tensor, spikes: SpikeTimes) -> Tensor:
-    overshoot = _checks.float32("overshoot", overshoot, 2)
-    _checks.same_device("overshoot", overshoot, "spikes", spikes.times)
+    overshoot = checks.float32("overshoot", overshoot, 2)
+    checks.same_device("overshoot", overshoot, "spikes", spikes.times)
     if overshoot.shape != spikes.shape:
         raise ValueError(f"overshoot must have the spikes' shape {tuple(spikes.shape)}, got {tuple(overshoot.shape)}")
     return overshoot

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from . import _provenance
-from ._extension import backends
+from ._base import provenance
+from ._base.kernels import backends
 
 # What an optional package serves.
 OPTIONAL = {
@@ -32,13 +32,13 @@ def diagnosis() -> dict[str, Any]:
 
     compiled = backends()
     versions = {name: _version(name) for name in (*REQUIRED, *OPTIONAL)}
-    cores = _provenance.cores()
+    cores = provenance.cores()
     found: dict[str, Any] = {
         "packages": {
             "python": platform.python_version(),
             **{name: version or "not installed" for name, version in versions.items()},
         },
-        "cpu": {**compiled["cpu"], "name": _provenance.processor(), "cores": cores},
+        "cpu": {**compiled["cpu"], "name": provenance.processor(), "cores": cores},
         "cuda": {**compiled["cuda"], "torch_sees": torch.cuda.is_available()},
         "data": {
             "cache": str(data.cache_root()),

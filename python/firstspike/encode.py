@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import _checks, ops
-from ._fields import own_number
+from . import ops
+from ._base import checks
+from ._base.fields import own_number
 from .ops.latency import CURVES
 from .spikes import SpikeTimes
 
@@ -35,12 +36,12 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
         >>> latency(torch.tensor([[1.0, 0.5, 0.1, 0.0]]), steps=8).times
         tensor([[  0,   4,   6, 255]], dtype=torch.uint8)
     """
-    x = _checks.float32("x", x).detach()
-    steps = _checks.steps(steps)
-    _checks.one_of("curve", curve, CURVES)
+    x = checks.float32("x", x).detach()
+    steps = checks.steps(steps)
+    checks.one_of("curve", curve, CURVES)
     if x.dim() < 2:
         raise ValueError(f"x must have shape [batch, ...] with at least 2 dimensions, got {tuple(x.shape)}")
-    if _checks.has_values(x):
+    if checks.has_values(x):
         _check_unit_interval(x)
     return SpikeTimes._trusted(ops.latency.latency(x.contiguous(), steps, CURVES.index(curve)), steps)
 
@@ -56,14 +57,14 @@ def seconds(t: Tensor, dt: float, steps: int) -> SpikeTimes:
         >>> seconds(torch.tensor([[0.0, 1.4, 9.0, torch.inf]]), dt=0.5, steps=8).times
         tensor([[  0,   3, 255, 255]], dtype=torch.uint8)
     """
-    t = _checks.float32("t", t).detach()
-    dt, steps = _checks.positive("dt", dt), _checks.steps(steps)
+    t = checks.float32("t", t).detach()
+    dt, steps = checks.positive("dt", dt), checks.steps(steps)
     if t.dim() < 2:
         raise ValueError(f"t must have shape [batch, ...] with at least 2 dimensions, got {tuple(t.shape)}")
-    if _checks.has_values(t) and not bool((t >= 0).all()):  # NaN fails it as well
+    if checks.has_values(t) and not bool((t >= 0).all()):  # NaN fails it as well
         raise ValueError(f"t must be at least 0, or inf where a neuron is silent, got {float(t[~(t >= 0)][0])}")
     step = (t / dt).round()
-    return SpikeTimes._trusted(torch.where(step < steps, step, _checks.SILENT).to(torch.uint8), steps)
+    return SpikeTimes._trusted(torch.where(step < steps, step, checks.SILENT).to(torch.uint8), steps)
 
 
 def first_events(
@@ -87,12 +88,12 @@ def first_events(
         tensor(3, dtype=torch.uint8)
     """
     width, height, polarities = _sensor(sensor_size)
-    steps = _checks.steps(steps)
+    steps = checks.steps(steps)
     x, y, t, p = _fields(events)
     for name, values, size in (("x", x, width), ("y", y, height), ("p", p, polarities)):
         if values.size and not 0 <= values.min() <= values.max() < size:
             raise ValueError(f"events must have {name} from 0 to {size - 1}, got {values.min()} to {values.max()}")
-    times = np.full((1, polarities, height, width), _checks.SILENT, np.uint8)
+    times = np.full((1, polarities, height, width), checks.SILENT, np.uint8)
     if t.size:
         begin, end = _window(t, window)
         low, high = (math.ceil(begin), math.ceil(end)) if t.dtype == np.int64 else (begin, end)
@@ -116,8 +117,8 @@ def _steps_of(t: NDArray[Any], begin: Any, end: Any, steps: int) -> NDArray[np.u
 
 def _sensor(sensor_size: tuple[int, int, int]) -> tuple[int, int, int]:
     if not isinstance(sensor_size, (tuple, list)) or len(sensor_size) != 3:
-        raise ValueError(f"sensor_size must be (width, height, polarities), got {_checks.shown(sensor_size)}")
-    width, height, polarities = (_checks.integer("sensor_size", size, 1) for size in sensor_size)
+        raise ValueError(f"sensor_size must be (width, height, polarities), got {checks.shown(sensor_size)}")
+    width, height, polarities = (checks.integer("sensor_size", size, 1) for size in sensor_size)
     return width, height, polarities
 
 
@@ -133,7 +134,7 @@ def _fields(events: Any) -> tuple[NDArray[Any], ...]:
         or events.ndim != 1
     ):
         raise TypeError(
-            f"events must be a structured array [events] with the fields x, y, t and p, got {_checks.shown(events)}"
+            f"events must be a structured array [events] with the fields x, y, t and p, got {checks.shown(events)}"
         )
     found = []
     for name in ("x", "y", "t", "p"):
@@ -155,11 +156,11 @@ def _window(t: NDArray[Any], window: float | tuple[float, float] | None) -> tupl
         return number(t.min().item()), number(t.max().item())
     if isinstance(window, (tuple, list)):
         if len(window) != 2:
-            raise ValueError(f"window must be a length or (begin, end), got {_checks.shown(window)}")
-        begin, end = (number(_exact(value, _checks.real("window", value))) for value in window)
+            raise ValueError(f"window must be a length or (begin, end), got {checks.shown(window)}")
+        begin, end = (number(_exact(value, checks.real("window", value))) for value in window)
     else:
         begin = number(t.min().item())
-        end = begin + number(_exact(window, _checks.positive("window", window)))
+        end = begin + number(_exact(window, checks.positive("window", window)))
     if not begin < end:
         raise ValueError(f"window must end after its beginning, got {begin} to {end}")
     return begin, end

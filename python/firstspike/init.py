@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from . import _checks
+from ._base import checks
 
 
 def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
@@ -29,7 +29,7 @@ def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generato
         1.0
     """
     fan_in = _fan_in(weight)
-    bound = _checks.real("gain", gain, 0.0, open_low=True) * math.sqrt(3 * _checks.steps(steps) / fan_in)
+    bound = checks.real("gain", gain, 0.0, open_low=True) * math.sqrt(3 * checks.steps(steps) / fan_in)
     return _uniform(weight, bound, generator)
 
 
@@ -44,7 +44,7 @@ def pool_gain(avg_pool: int, steps: int) -> float:
         >>> pool_gain(2, steps=1), round(pool_gain(2, steps=8), 3)
         (1.0, 1.706)
     """
-    factor, steps = _checks.size("avg_pool", avg_pool), _checks.steps(steps)
+    factor, steps = checks.size("avg_pool", avg_pool), checks.steps(steps)
     return 1 / math.sqrt((1 - 1 / steps) / factor**2 + 1 / steps)
 
 
@@ -75,7 +75,7 @@ def torch_default_(weight: Tensor, *, generator: Generator | None = None) -> Ten
 
 
 def _uniform(weight: Tensor, bound: float, generator: Generator | None) -> Tensor:
-    _checks.optional("generator", generator, Generator, "a torch.Generator")
+    checks.optional("generator", generator, Generator, "a torch.Generator")
     with torch.no_grad():
         return weight.uniform_(-bound, bound, generator=generator)
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import _checks, _labels
+from ._base import checks
 from .spikes import SpikeTimes
 
 _ROUNDING = 1.001  # of a potential near the threshold
@@ -45,7 +45,7 @@ def target_times(spikes: SpikeTimes, target: Tensor) -> Tensor:
         tensor(0.0312)
     """
     _spikes(spikes)
-    _checks.instance("target", target, Tensor, "a tensor of times in steps")
+    checks.instance("target", target, Tensor, "a tensor of times in steps")
     if target.is_complex() or target.dtype == torch.bool:
         raise TypeError(f"target must be real numbers, got {target.dtype}")
     try:
@@ -54,7 +54,7 @@ def target_times(spikes: SpikeTimes, target: Tensor) -> Tensor:
         raise ValueError(
             f"target must have the spikes' shape {tuple(spikes.shape)}, got {tuple(target.shape)}"
         ) from None
-    _checks.finite("target", target)
+    checks.finite("target", target)
     return ((times(spikes) - target) / spikes.steps).square().mean()
 
 
@@ -74,7 +74,7 @@ def margin(spikes: SpikeTimes, labels: Tensor, steps: float = 1.0) -> Tensor:
     right = _right(spikes, labels)
     if spikes.shape[1] < 2:
         raise ValueError(f"spikes must have at least two classes, got {tuple(spikes.shape)}")
-    wanted = _checks.positive("steps", steps)
+    wanted = checks.positive("steps", steps)
     when = times(spikes)
     own = when.gather(1, right).squeeze(1)
     others = when.scatter(1, right, torch.inf).amin(1)
@@ -97,7 +97,7 @@ def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1
     when = times(spikes)
     # The same softmax, and finite where the earliest times are divided by a small tau.
     after_first = when - when.detach().amin(1, keepdim=True)
-    return F.cross_entropy(-after_first / _checks.positive("tau", tau), right.squeeze(1))
+    return F.cross_entropy(-after_first / checks.positive("tau", tau), right.squeeze(1))
 
 
 def spike_count(spikes: SpikeTimes) -> Tensor:
@@ -148,12 +148,12 @@ def existence(spikes: SpikeTimes, membrane: Tensor, threshold: float = 1.0) -> T
         torch.Size([])
     """
     _spikes(spikes)
-    membrane = _checks.float32("membrane", membrane)
+    membrane = checks.float32("membrane", membrane)
     if membrane.shape != (spikes.steps, *spikes.shape):
         raise ValueError(f"membrane must have shape {(spikes.steps, *spikes.shape)}, got {tuple(membrane.shape)}")
-    threshold, last = _checks.positive("threshold", threshold), membrane[-1]
+    threshold, last = checks.positive("threshold", threshold), membrane[-1]
     reached = last.detach() > threshold * _ROUNDING
-    if _checks.has_values(last) and last.device.type == "cpu" and bool((reached & spikes.silent).any()):
+    if checks.has_values(last) and last.device.type == "cpu" and bool((reached & spikes.silent).any()):
         raise ValueError(f"threshold must be the layer's, which no silent neuron reaches, got {threshold:g}")
     return (F.relu(threshold - last) * spikes.silent).mean()
 
@@ -173,7 +173,7 @@ def _weighted(spikes: SpikeTimes, weights: Tensor) -> Tensor:
 
 
 def _spikes(spikes: SpikeTimes) -> None:
-    _checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
+    checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
 
 
 def _right(spikes: SpikeTimes, labels: Tensor) -> Tensor:
@@ -181,6 +181,6 @@ def _right(spikes: SpikeTimes, labels: Tensor) -> Tensor:
     _spikes(spikes)
     if len(spikes.shape) != 2:
         raise ValueError(f"spikes must have shape [batch, classes], got {tuple(spikes.shape)}")
-    labels = _labels.checked(labels, spikes.shape[0], spikes.shape[1])
-    _checks.same_device("spikes", spikes.times, "labels", labels)
+    labels = checks.labels(labels, spikes.shape[0], spikes.shape[1])
+    checks.same_device("spikes", spikes.times, "labels", labels)
     return labels.unsqueeze(1)

@@ -10,12 +10,12 @@ import os
 
 from torch import nn
 
-from . import _checks, _safetensors
-from ._description import FORMAT, VERSION, describe, empty_net
-from ._files import write_atomic
-from ._own_code import uncompiled, warn_of_hooks_within
-from ._warnings import warn
+from ._base import checks, tensors
+from ._base.checks import warn
+from ._base.files import write_atomic
+from ._base.modules import uncompiled, warn_of_hooks_within
 from .data.normalize import warn_of_missing
+from .models.description import FORMAT, VERSION, describe, empty_net
 
 __all__ = ["load", "save"]
 
@@ -35,9 +35,9 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
         >>> load(path).spec
         '64-32-10'
     """
-    _checks.instance("net", net, nn.Module, "a module")
+    checks.instance("net", net, nn.Module, "a module")
     net = uncompiled(net)
-    target = _checks.path("path", path)
+    target = checks.path("path", path)
     try:
         described = json.dumps(describe(net, "net"), sort_keys=True)
     except TypeError as error:
@@ -45,7 +45,7 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
     warn_of_hooks_within(net, "the file")
     warn_of_missing(net, "the file does not hold how: train.save_model does")
     metadata = {"format": FORMAT, "version": str(VERSION), "net": described}
-    write_atomic(target, _safetensors.dumps(net.state_dict(), metadata))
+    write_atomic(target, tensors.dumps(net.state_dict(), metadata))
 
 
 def load(path: str | os.PathLike[str]) -> nn.Module:
@@ -61,9 +61,9 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
             ...
         FileNotFoundError: ...
     """
-    if _checks.path("path", path).is_dir():
+    if checks.path("path", path).is_dir():
         return _trained(path)
-    file = _safetensors.read(path)
+    file = tensors.read(path)
     if file.metadata.get("format") == "firstspike":
         return _trained(path)
     if file.metadata.get("format") != FORMAT or file.metadata.get("version") != str(VERSION):

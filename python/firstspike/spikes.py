@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import partial, reduce
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils.data._utils.collate import default_collate_fn_map
 
-from . import _checks, _neuron_checks, _owners
-from ._checks import MAX_STEPS, SILENT
-from ._no_tensor import NoTensor
-from ._sites import anchor_to_sites, from_sites, to_sites
+from ._base import checks
+from ._base.checks import MAX_STEPS, SILENT
+from ._base.geometry import anchor_to_sites, from_sites, to_sites
 from .ops import anchors as _anchors
 from .ops import times as _ops
+from .ops._library import TILES, groups_of
+
+_NO_TENSOR = (
+    "; SpikeTimes are no tensor: layers of firstspike.nn and firstspike.cat take them, dense() is a float train [T, B, ...] for "
+    "torch's modules, times are the bytes"
+)
+
+
+class NoTensor:
+    """Spikes lack what torch and NumPy ask of a tensor; the errors say what there is in its place."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}{_NO_TENSOR}")
+
+    def __add__(self, other: object) -> NoReturn:
+        raise TypeError(
+            "spikes cannot be added, as a neuron fires at most once: nn.Residual adds currents, firstspike.earliest takes the "
+            "earlier spike, firstspike.cat puts trains side by side"
+        )
+
+    __radd__ = __add__
+
+    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
+        raise TypeError(f"spikes are no array{_NO_TENSOR}")
 
 
 class Support(NamedTuple):
@@ -37,11 +66,10 @@ class SpikeTimes(NoTensor):
     (docs/model.md, section "Gradient anchor"). A layer with a sparse surrogate has an anchor with one element for each
     entry of its `Support`, so that nothing of size T x N is kept or sent; any other source has one element for each step
     and neuron, [T, B, ...]. The bytes of `times` alone carry none: put spikes together with `firstspike.cat`, not with
-    `torch.cat` of their times, take parts by index, and say `detach()` to leave the gradient behind. New spikes made of
-    the `times` of spikes with a gradient, or of a view of them, are refused; of a copy they are not.
+    `torch.cat` of their times, take parts by index, and say `detach()` to leave the gradient behind.
 
     Works with torch's tools: a pytree, batched by `default_collate` (along the batch), loaded by `torch.load(weights_only=True)`.
-    Raises TypeError or ValueError for times that are no such bytes, and for those of spikes with a gradient.
+    Raises TypeError or ValueError for other times.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), steps=4)
@@ -60,13 +88,8 @@ class SpikeTimes(NoTensor):
             raise TypeError(f"times must be uint8 (255 = silent), got {times.dtype}")
         if times.dim() < 2:
             raise ValueError(f"times must have shape [batch, neurons, ...], got {tuple(times.shape)}")
-        self.steps = _checks.steps(steps)
-        if _checks.has_values(times) and torch.is_grad_enabled() and _owners.has_owner(times):
-            raise ValueError(
-                "times must not be those of spikes with a gradient, which would be lost: use the spikes themselves, "
-                "spikes.detach(), or a copy of the bytes, times.clone()"
-            )
-        if _checks.has_values(times):
+        self.steps = checks.steps(steps)
+        if checks.has_values(times):
             wrong = (times >= steps) & (times != SILENT)
             if bool(wrong.any()):
                 where = tuple(int(i) for i in wrong.nonzero()[0])
@@ -86,13 +109,13 @@ class SpikeTimes(NoTensor):
         keep: None refuses a neuron that fires more than once; "first" keeps its first spike, and the gradient reaches `x` up to
         that step. Raises ValueError naming the first neuron that fires twice, and the first value that is neither 0 nor 1.
         """
-        x = _checks.float32("x", x)
-        _checks.one_of("keep", keep, (None, "first"))
+        x = checks.float32("x", x)
+        checks.one_of("keep", keep, (None, "first"))
         if x.dim() < 3:
             raise ValueError(f"x must have shape [steps, batch, neurons, ...], got {tuple(x.shape)}")
-        _checks.integer("the length of x, its number of steps,", x.shape[0], 1, MAX_STEPS)
-        if _checks.has_values(x):
-            _neuron_checks.check_single_spikes(x, several=keep == "first")
+        checks.integer("the length of x, its number of steps,", x.shape[0], 1, MAX_STEPS)
+        if checks.has_values(x):
+            checks.check_single_spikes(x, several=keep == "first")
         if keep == "first":
             x = x * (x.detach().cumsum(0) - x.detach() == 0)
         return cls._of_fired(x)
@@ -111,7 +134,7 @@ class SpikeTimes(NoTensor):
 
     def seconds(self, dt: float = 1.0) -> Tensor:
         """Times as float32 [B, ...] in units of `dt` per step, > 0; inf where silent. Not differentiable."""
-        dt = _checks.positive("dt", dt)
+        dt = checks.positive("dt", dt)
         return (self.times.float() * dt).masked_fill(self.silent, torch.inf)
 
     @property
@@ -160,7 +183,7 @@ class SpikeTimes(NoTensor):
         """The same neurons in another shape [B, ...] of at least two dimensions; the batch stays the first."""
         if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
             shape = tuple(shape[0])
-        shape = tuple(_checks.integer("shape", size, -1) for size in shape)
+        shape = tuple(checks.integer("shape", size, -1) for size in shape)
         if len(shape) < 2 or shape[0] not in (-1, self.shape[0]):
             raise ValueError(
                 f"shape must be [{self.shape[0]} samples, neurons, ...]: reshape keeps the batch, got {shape}"
@@ -180,8 +203,8 @@ class SpikeTimes(NoTensor):
     def flatten(self, start_dim: int = 1, end_dim: int = -1) -> SpikeTimes:
         """Flatten the dimensions from `start_dim`, which must be at least 1 (the batch stays), to `end_dim`."""
         dims = self.times.dim()
-        start_dim = _checks.integer("start_dim", start_dim, 1, dims - 1)
-        end_dim = _checks.integer("end_dim", end_dim, -dims, dims - 1) % dims
+        start_dim = checks.integer("start_dim", start_dim, 1, dims - 1)
+        end_dim = checks.integer("end_dim", end_dim, -dims, dims - 1) % dims
         if end_dim < start_dim:
             raise ValueError(f"end_dim must not be before start_dim = {start_dim}, got {end_dim}")
         return self.reshape(*self.shape[:start_dim], -1, *self.shape[end_dim + 1 :])
@@ -199,7 +222,7 @@ class SpikeTimes(NoTensor):
         slices = index if isinstance(index, tuple) else (index,)
         if not all(isinstance(item, slice) for item in slices):
             raise TypeError(
-                f"index must be a slice, a slice per dimension or a tensor of samples, got {_checks.shown(index)}; "
+                f"index must be a slice, a slice per dimension or a tensor of samples, got {checks.shown(index)}; "
                 "sample i alone is [i : i + 1]"
             )
         if len(slices) > self.times.dim():
@@ -209,13 +232,13 @@ class SpikeTimes(NoTensor):
     def _samples(self, index: Tensor) -> Tensor:
         """Numbers of samples, int64 [samples], of an index."""
         if index.dim() != 1 or index.dtype not in (torch.bool, torch.int32, torch.int64):
-            raise TypeError(f"index must be int64 [samples] or bool [batch], got {_checks.shown(index)}")
+            raise TypeError(f"index must be int64 [samples] or bool [batch], got {checks.shown(index)}")
         batch = self.times.shape[0]
         if index.dtype == torch.bool:
             if index.shape[0] != batch:
                 raise IndexError(f"index must have {batch} elements, one per sample, got {index.shape[0]}")
             return index.nonzero().flatten()
-        if _checks.has_values(index) and index.numel():
+        if checks.has_values(index) and index.numel():
             low, high = int(index.min()), int(index.max())
             if low < -batch or high >= batch:
                 raise IndexError(f"index must be from {-batch} to {batch - 1}, got {low if low < -batch else high}")
@@ -227,7 +250,7 @@ class SpikeTimes(NoTensor):
         Step t of T covers the part t / T to (t + 1) / T of the run. Order is kept; with fewer steps different times may become
         equal. Silent neurons stay silent. The gradient of a new step goes to all old steps that became it.
         """
-        steps = _checks.steps(steps)
+        steps = checks.steps(steps)
         index = torch.arange(self.steps, device=self.device) * steps // self.steps
         table = torch.full((256,), SILENT, dtype=torch.uint8, device=self.device)
         table[: self.steps] = index.to(torch.uint8)
@@ -241,7 +264,7 @@ class SpikeTimes(NoTensor):
 
         Raises TypeError for a dtype: times are bytes, `dense()` gives floats.
         """
-        device = _checks.device(device)
+        device = checks.device(device)
         times = self.times.to(device, non_blocking=non_blocking)
         if times is self.times:
             return self
@@ -257,9 +280,8 @@ class SpikeTimes(NoTensor):
         return self.to(device)
 
     def detach(self) -> SpikeTimes:
-        """The same spikes, cut from the graph; a copy of the bytes where they are those of spikes with a gradient."""
-        shared = self.requires_grad or (not torch.compiler.is_compiling() and _owners.has_owner(self.times))
-        return self._with(self.times.clone() if shared else self.times, None)
+        """The same spikes, cut from the graph."""
+        return self._with(self.times, None)
 
     def _with(self, times: Tensor, anchor: Tensor | None) -> SpikeTimes:
         return SpikeTimes._trusted(times, self.steps, anchor)
@@ -274,8 +296,6 @@ class SpikeTimes(NoTensor):
         if times.dim() == 4:
             times = times.contiguous(memory_format=torch.channels_last)
         made.times, made.steps, made._anchor, made._support = times, steps, anchor, support
-        if anchor is not None and anchor.requires_grad and not compiling:
-            _owners.mark(times)
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -297,3 +317,134 @@ class SpikeTimes(NoTensor):
         offset, _, place = self._support
         anchor = _ops.dense_anchor(self._anchor, offset, place, [self.steps, *to_sites(self.times).shape])
         return from_sites(anchor, self.shape)
+
+
+def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
+    """Spikes side by side, as `torch.cat`: by default the neurons or channels of each sample. Each train gets its gradient.
+
+    Use it instead of `torch.cat` on the `times`, which loses the gradients without an error: bytes carry none.
+    The current of a layer on joined trains is the sum of one product per train.
+    trains: at least one; all with the same steps, device and shape, except for the size of dimension `dim` (0 is the batch).
+    On the CPU the gradients of sparse surrogates stay sparse for dim = 0, and for dim = 1 where all trains but the last have a
+    multiple of 64 channels (16 where `backends()` gives 4 lanes); else they become dense.
+    Raises TypeError or ValueError naming what does not fit.
+
+    Examples:
+        >>> left, right = SpikeTimes(torch.tensor([[0, 3]], dtype=torch.uint8), 4), SpikeTimes(torch.tensor([[255]]).byte(), 4)
+        >>> cat([left, right]).times
+        tensor([[  0,   3, 255]], dtype=torch.uint8)
+        >>> spikes = SpikeTimes(torch.tensor([[0, 255]], dtype=torch.uint8), steps=4)
+        >>> cat([spikes, spikes], dim=1).times
+        tensor([[  0, 255,   0, 255]], dtype=torch.uint8)
+    """
+    if not isinstance(trains, (list, tuple)) or not trains:
+        raise TypeError(f"trains must be a list of SpikeTimes, got {checks.shown(trains)}")
+    for train in trains:
+        checks.instance("trains", train, SpikeTimes, "a list of SpikeTimes")
+    first: SpikeTimes = trains[0]
+    dims = first.times.dim()
+    dim = checks.integer("dim", dim, -dims, dims - 1) % dims
+    for train in trains[1:]:
+        shapes = [[n for d, n in enumerate(each.shape) if d != dim] for each in (first, train)]
+        if train.times.dim() != dims or shapes[0] != shapes[1]:
+            raise ValueError(
+                f"trains must have the same shape but for dimension {dim}, got {tuple(first.shape)} and {tuple(train.shape)}"
+            )
+        if train.steps != first.steps:
+            raise ValueError(
+                f"trains must have the same steps, got {first.steps} and {train.steps}; rescale() changes them"
+            )
+        checks.same_device("trains", first.times, "one of them", train.times)
+    if len(trains) > 1 and all(train._anchor is None for train in trains):
+        return SpikeTimes._trusted(torch.cat([train.times for train in trains], dim), first.steps)
+    made: SpikeTimes = reduce(partial(_joined, dim), trains)
+    return made
+
+
+def _joined(dim: int, one: SpikeTimes, other: SpikeTimes) -> SpikeTimes:
+    times = torch.cat([one.times, other.times], dim)
+    if one._anchor is None and other._anchor is None:
+        return SpikeTimes._trusted(times, one.steps)
+    if _has_groups(one, dim) and _has_groups(other, 0):
+        tile, sides = TILES["cpu"], []
+        for side in (one, other):
+            *sites, channels = to_sites(side.times).shape
+            groups = groups_of(math.prod(sites) if dim == 0 else 1, channels, tile)
+            sides.append((*_support_of(side, groups_of(math.prod(sites), channels, tile)), groups))
+        (a, a_offset, a_place, a_groups), (b, b_offset, b_place, b_groups) = sides
+        anchor, offset, place, *_ = _anchors.cat_supports(
+            a, a_offset, a_place, b, b_offset, b_place, a_groups, b_groups
+        )
+        return SpikeTimes._trusted(times, one.steps, anchor, Support(offset, anchor.new_empty(0), place))
+    dense = [side._dense_anchor() for side in (one, other)]
+    zero = torch.zeros((), dtype=torch.float32, device=times.device)
+    a, b = (
+        zero.expand(one.steps, *side.shape) if anchor is None else anchor
+        for side, anchor in zip((one, other), dense, strict=True)
+    )
+    return SpikeTimes._trusted(times, one.steps, _anchors.cat_anchors(a, b, dim + 1))
+
+
+def _has_groups(train: SpikeTimes, dim: int) -> bool:
+    """Whether the train has a sparse gradient or none, and another train's entries can follow its own along `dim`."""
+    if train.device.type != "cpu" or dim > 1 or (train._anchor is not None and train._support is None):
+        return False
+    return dim == 0 or to_sites(train.times).shape[-1] % TILES["cpu"] == 0
+
+
+def _support_of(train: SpikeTimes, groups: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(anchor, offset, place) of a train, without entries where it has no gradient."""
+    if train._anchor is not None and train._support is not None:
+        return train._anchor, train._support.offset, train._support.place
+    place = torch.empty((2, 0), dtype=torch.uint8, device=train.device)
+    anchor, offset = place.new_empty(0, dtype=torch.float32), place.new_zeros(groups + 1, dtype=torch.int64)
+    return anchor, offset, place
+
+
+#: Steps, whether there is an anchor, whether it is at a support.
+Context = tuple[int, bool, bool]
+
+
+def register() -> None:
+    """Tell torch about `SpikeTimes`; called once, when the package is imported."""
+    pytree.register_pytree_node(
+        SpikeTimes,
+        _flatten,
+        _unflatten,
+        serialized_type_name="firstspike.SpikeTimes",
+        to_dumpable_context=list,
+        from_dumpable_context=_from_dumpable,
+        flatten_with_keys_fn=_flatten_with_keys,
+    )
+    torch.serialization.add_safe_globals([SpikeTimes])
+    default_collate_fn_map[SpikeTimes] = _collate
+
+
+def _flatten(spikes: SpikeTimes) -> tuple[list[Tensor], Context]:
+    anchor, support = spikes._anchor, spikes._support
+    parts = [spikes.times, *([] if anchor is None else [anchor]), *(support or ())]
+    return parts, (spikes.steps, anchor is not None, support is not None)
+
+
+def _flatten_with_keys(spikes: SpikeTimes) -> tuple[list[tuple[Any, Tensor]], Context]:
+    parts, context = _flatten(spikes)
+    names = ["times", *(["anchor"] if context[1] else []), *Support._fields]
+    return [(pytree.GetAttrKey(name), part) for name, part in zip(names, parts, strict=False)], context
+
+
+def _unflatten(parts: Any, context: Context) -> SpikeTimes:
+    times, *others = parts
+    steps, anchored, supported = context
+    anchor = others.pop(0) if anchored else None
+    made = SpikeTimes.__new__(SpikeTimes)
+    made.times, made.steps, made._anchor, made._support = times, steps, anchor, Support(*others) if supported else None
+    return made
+
+
+def _from_dumpable(context: list[Any]) -> Context:
+    steps, anchored, supported = context
+    return steps, anchored, supported
+
+
+def _collate(batch: list[SpikeTimes], *, collate_fn_map: Any = None) -> SpikeTimes:
+    return cat(batch, dim=0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import _checks
+from ._base import checks
 
 SMALLEST, LARGEST = 1e-18, 1e18  # width or alpha: its square and the square's inverse are finite in float32
 _HALF_WIDTH = {"triangle": 1.0, "rectangle": 0.5, "atan": math.inf, "sigmoid": math.inf}  # at scale 1
@@ -41,8 +41,8 @@ class Surrogate:
         )
 
     def __post_init__(self) -> None:
-        _checks.one_of("kind", self.kind, KINDS)
-        object.__setattr__(self, "scale", _checks.real("width or alpha of a surrogate", self.scale, SMALLEST, LARGEST))
+        checks.one_of("kind", self.kind, KINDS)
+        object.__setattr__(self, "scale", checks.real("width or alpha of a surrogate", self.scale, SMALLEST, LARGEST))
 
     @property
     def sparse(self) -> bool:
@@ -57,7 +57,7 @@ class Surrogate:
     def derivative(self, u: Tensor) -> Tensor:
         """sigma'(u), elementwise, in the type of `u`, a float tensor."""
         if not isinstance(u, Tensor) or not u.is_floating_point() or u.layout != torch.strided:
-            raise TypeError(f"u must be a dense float tensor, got {_checks.shown(u)}")
+            raise TypeError(f"u must be a dense float tensor, got {checks.shown(u)}")
         if self.kind == "triangle":
             return torch.clamp(1 - u.abs() / self.scale, min=0) / self.scale
         if self.kind == "rectangle":

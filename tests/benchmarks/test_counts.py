@@ -60,7 +60,7 @@ def test_forward_additions_stop_where_a_tile_has_fired(shape, size):
 
 @pytest.mark.parametrize(("shape", "size"), SHAPES)
 def test_gradient_additions_stop_at_the_last_entry_of_a_tile(shape, size):
-    from firstspike._extension import cpu
+    from firstspike._base.kernels import cpu
 
     times, fired = layer(shape, size, seed=1)
     support, sites = fired._support, (fired.times.shape[0], *fired.times.shape[2:])

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from firstspike import _extension
-from firstspike._extension import cpu
-from firstspike._geometry import Geometry
+from firstspike._base import kernels
+from firstspike._base.geometry import Geometry
+from firstspike._base.kernels import cpu
 
 from .draws import Draw
 
@@ -133,7 +133,7 @@ def places(draw: Draw) -> tuple[int, int, int]:
 
 @call
 def share_openmp_pool(draw: Draw) -> Arguments:
-    return {"gomp_parallel": _extension._POOL}
+    return {"gomp_parallel": kernels._POOL}
 
 
 @call

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from firstspike import _emulator
+from firstspike._base import _emulator
 
 from .draws import Draw
 

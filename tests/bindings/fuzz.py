@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from firstspike import _core, _emulator
-from firstspike._extension import cpu
+from firstspike._base import _core, _emulator
+from firstspike._base.kernels import cpu
 
 from . import calls, emulated, neuron_calls, packed, thinning_calls
 from .draws import HOSTILE_INTEGERS, Draw, as_given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from firstspike._extension import cpu
+from firstspike._base.kernels import cpu
 
 from .calls import Arguments, call, places
 from .draws import Draw

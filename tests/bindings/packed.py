@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from firstspike._geometry import Geometry
+from firstspike._base.geometry import Geometry
 
 from .calls import Arguments, bias, call, geometry, weight
 from .draws import Draw

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from firstspike._extension import cpu
+from firstspike._base.kernels import cpu
 from firstspike.surrogate import KINDS
 
 from .draws import as_given

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from firstspike._extension import cpu
+from firstspike._base.kernels import cpu
 
 from .calls import Arguments, call, places
 from .draws import Draw

@@ -159,7 +159,7 @@ def test_doctor_says_what_is_there_and_what_to_do(run, monkeypatch):
     for word in ("packages", "torch ", "instruction set", "threads", "cuda", "cache", "advice"):
         assert word in out
     monkeypatch.setattr("firstspike.diagnosis._version", lambda name: None if name in ("pillow", "jinja2") else "1")
-    monkeypatch.setattr("firstspike._provenance.cores", lambda: 1000)
+    monkeypatch.setattr("firstspike._base.provenance.cores", lambda: 1000)
     found = json.loads(run("doctor", "--json")[1])
     assert "for folders of images: pip install pillow" in found["advice"]
     assert "for pictures and reports: pip install jinja2" in found["advice"]
@@ -170,7 +170,7 @@ def test_doctor_says_what_is_there_and_what_to_do(run, monkeypatch):
 def test_doctor_on_a_busy_machine(run, monkeypatch):
     """Threads that spin are advised against, and more of them are not advised."""
     monkeypatch.setattr("firstspike.diagnosis._load", lambda: 3.25)
-    monkeypatch.setattr("firstspike._provenance.cores", lambda: 3)
+    monkeypatch.setattr("firstspike._base.provenance.cores", lambda: 3)
     compiled = backends()
     monkeypatch.setattr("firstspike.diagnosis.backends", lambda: {**compiled, "cpu": {**compiled["cpu"], "threads": 2}})
 

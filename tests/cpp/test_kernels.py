@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack
 
-from firstspike import SpikeTimes, _extension, functional
-from firstspike._geometry import Geometry
+from firstspike import SpikeTimes, functional
+from firstspike._base import kernels
+from firstspike._base.geometry import Geometry
 from firstspike.surrogate import triangle
 
 
@@ -89,7 +90,7 @@ def test_a_line_that_is_too_long_is_refused() -> None:
     support = (array(torch.zeros(sites + 1, dtype=torch.int64)), array(torch.zeros(2, 0, dtype=torch.uint8)))
     call = (sizes, (1.0, 1.0, 0, 1.0), array(times), array(weight), support, None, array(torch.zeros(0)), None, 1)
     with pytest.raises(ValueError, match="too long"):
-        _extension.cpu.layer_gradients(*call, None, array(weight_out), array(bias_out))
+        kernels.cpu.layer_gradients(*call, None, array(weight_out), array(bias_out))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -97,9 +98,9 @@ def test_fork_while_other_threads_use_the_store() -> None:
     """The child's store of blocks is not locked by a thread that it does not have."""
     code = """
 import os, threading, torch
-from firstspike import _extension
+from firstspike._base import kernels
 array = torch.utils.dlpack.to_dlpack
-batch, cpu = 2000, _extension.cpu
+batch, cpu = 2000, kernels.cpu
 times, weight = torch.zeros(batch, 1, dtype=torch.uint8), torch.ones(1, 1)
 offset, place = torch.arange(batch + 1), torch.zeros(2, batch, dtype=torch.uint8)
 ones, out = torch.ones(batch), torch.empty(batch)
@@ -139,7 +140,7 @@ def test_support_of_a_batch_is_that_of_its_samples(firing: Iterable[int]) -> Non
         shape = Geometry(len(samples), 12, 12, 2, 1, 3, 3, 1, 1, 1, 1, outputs, steps)
         neuron = (1.0, 1.0, 0.0, 1.0)  # threshold, decay, a triangle and its width
         out = torch.empty(shape.out_shape, dtype=torch.uint8)
-        found = _extension.cpu.fire_layer(
+        found = kernels.cpu.fire_layer(
             shape, neuron, to_dlpack(samples), to_dlpack(weight), None, True, threads, to_dlpack(out)
         )
         return [torch.from_dlpack(array) for array in found]

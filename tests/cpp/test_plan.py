@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from firstspike import _extension, explain, nn
+from firstspike import explain, nn
+from firstspike._base import kernels
 
 # The benchmark's layers and the shapes of their inputs.
 LAYERS: dict[str, tuple[nn.TTFSLinear | nn.TTFSConv2d | nn.Integrate, tuple[int, ...]]] = {
@@ -71,7 +72,7 @@ def results(sizes: list[int], decay: float, threads: int) -> list[Tensor]:
     """Times, support and all gradients of a layer."""
     batch, height, width, channels, pool, kernel_y, kernel_x, *_, outputs, steps = sizes
     generator = torch.Generator().manual_seed(3)
-    array, cpu = torch.utils.dlpack.to_dlpack, _extension.cpu
+    array, cpu = torch.utils.dlpack.to_dlpack, kernels.cpu
     out_y = (height // pool + 2 * sizes[9] - kernel_y) // sizes[7] + 1
     out_x = (width // pool + 2 * sizes[10] - kernel_x) // sizes[8] + 1
     times = torch.randint(0, 2 * steps, (batch, height, width, channels), generator=generator)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from firstspike import SpikeTimes, functional
-from firstspike._extension import _cuda as find
+from firstspike._base.kernels import find_cuda as find
 from firstspike.ops import _cuda
 
 from ..samples import Layer, generator, layer

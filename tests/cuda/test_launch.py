@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from firstspike import SpikeTimes, functional
-from firstspike._geometry import Geometry
+from firstspike._base.geometry import Geometry
 from firstspike.ops import _cuda
 
 from ..samples import Layer, generator, layer

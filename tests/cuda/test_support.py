@@ -41,7 +41,7 @@ def fired(weight_seed: int = 0) -> tuple[SpikeTimes, Tensor]:
 
 
 def test_support_is_the_cpus(host: ModuleType, request: pytest.FixtureRequest) -> None:
-    from firstspike._extension import cpu
+    from firstspike._base.kernels import cpu
 
     expected = entries(fired()[0], cpu.tile)
     request.getfixturevalue("on_host")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from firstspike import data
-from firstspike._files import sha256
+from firstspike._base.files import sha256
 from firstspike.data import idx
 from firstspike.data.catalogue import MNIST, IdxFile, IdxSource
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from firstspike import data
-from firstspike._files import sha256
+from firstspike._base.files import sha256
 from firstspike.data import wheel
 from firstspike.data.catalogue import Wheel
 from firstspike.data.deadline import Deadline

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firstspike import _emulator as fixed
+from firstspike._base import _emulator as fixed
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from firstspike import SpikeTimes, encode, functional, models, nn
-from firstspike._extension import cpu
+from firstspike._base.kernels import cpu
 from firstspike.surrogate import Surrogate, atan, rectangle, triangle
 
 from ..samples import generator, spike_times

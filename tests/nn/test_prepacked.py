@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn as torch_nn
 
-from firstspike import SpikeTimes, _extension, nn
+from firstspike import SpikeTimes, nn
+from firstspike._base import kernels
 
 from ..samples import generator, spike_times
 
@@ -149,12 +150,12 @@ def test_the_kernel_checks_sizes_itself(change, text) -> None:
     layers = [[GEOMETRY, (1.0, 1.0, 0.0, 1.0), True, torch.zeros(9, 20).__dlpack__(), torch.zeros(9).__dlpack__()]]
     change(layers)
     with pytest.raises(ValueError, match=text):
-        _extension.cpu.Prepacked([tuple(layer) for layer in layers], 1)
+        kernels.cpu.Prepacked([tuple(layer) for layer in layers], 1)
 
 
 def test_the_kernel_checks_what_it_reads_and_writes() -> None:
     layer = (GEOMETRY, (1.0, 1.0, 0.0, 1.0), True, torch.zeros(9, 20).__dlpack__(), None)
-    kernel = _extension.cpu.Prepacked([layer], 1)
+    kernel = kernels.cpu.Prepacked([layer], 1)
     for batch, times, out, text in (
         (2, torch.zeros(39, dtype=torch.uint8), torch.zeros(18, dtype=torch.uint8), "times must have 40 elements"),
         (2, torch.zeros(40, dtype=torch.uint8), torch.zeros(17, dtype=torch.uint8), "out must have 18 elements"),

@@ -13,7 +13,8 @@ from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from firstspike import SpikeTimes, _extension, functional
+from firstspike import SpikeTimes, functional
+from firstspike._base import kernels
 from firstspike.ops._eager import bypasses_dispatcher
 from firstspike.ops._library import array
 
@@ -206,7 +207,7 @@ GEOMETRY = [3, 1, 1, 13, 1, 1, 1, 1, 1, 0, 0, 19, 8]
 
 def fire(times: Any, weight: Any, fired: Any) -> None:
     """The binding, with nothing before it that checks."""
-    _extension.cpu.fire_layer(GEOMETRY, (1.0, 1.0, 0, 1.0), times, weight, None, False, 1, fired)
+    kernels.cpu.fire_layer(GEOMETRY, (1.0, 1.0, 0, 1.0), times, weight, None, False, 1, fired)
 
 
 def test_the_binding_takes_flat_weights_of_any_strides() -> None:

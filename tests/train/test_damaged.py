@@ -110,16 +110,16 @@ def test_records_with_wrong_values(run, tmp_path, name):
 
 
 def test_models_with_wrong_metadata(run, tmp_path):
-    from firstspike import _safetensors
+    from firstspike._base import tensors
 
     draw = random.Random(3)
-    content = _safetensors.read(run / "model.safetensors")
+    content = tensors.read(run / "model.safetensors")
     plain = {name: json.loads(text) if name != "format" else text for name, text in content.metadata.items()}
     refused = 0
     for _ in range(CASES):
         metadata = mutated_values(plain, draw)
         texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
-        (tmp_path / "model.safetensors").write_bytes(_safetensors.dumps(content.tensors, texts))
+        (tmp_path / "model.safetensors").write_bytes(tensors.dumps(content.tensors, texts))
         refused += survives(load_model, tmp_path / "model.safetensors")
     assert refused > CASES // 4
 
@@ -129,11 +129,11 @@ HUGE = ["64-8000000-10", "64-800000000-10", "9000000C3-10", "64-6-10" + "-6" * 5
 
 @pytest.mark.parametrize("spec", HUGE)
 def test_a_small_file_with_a_huge_net_allocates_nothing(run, tmp_path, spec):
-    from firstspike import _safetensors
+    from firstspike._base import tensors
 
-    content = _safetensors.read(run / "model.safetensors")
+    content = tensors.read(run / "model.safetensors")
     config = {**json.loads(content.metadata["config"]), "spec": spec}
-    raw = _safetensors.dumps(content.tensors, {**content.metadata, "config": json.dumps(config)})
+    raw = tensors.dumps(content.tensors, {**content.metadata, "config": json.dumps(config)})
     (tmp_path / "model.safetensors").write_bytes(raw)
     with pytest.raises(
         ValueError, match=r"model.safetensors cannot be loaded: .*(weights, but the file only|expected|number)"

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 
 from firstspike import data
-from firstspike._lock import locked
+from firstspike._base.files import locked
 from firstspike.data import Normalize
 from firstspike.train import Config, build_model, fit
 from firstspike.train.batches import batches

@@ -228,10 +228,10 @@ def test_other_data_are_refused(config, sets, tmp_path):
 
 
 def test_sessions_record_each_commit(config, sets, tmp_path, monkeypatch):
-    from firstspike import _provenance
+    from firstspike._base import provenance
 
     for index, commit in enumerate(["a" * 40, "b" * 40], start=1):
-        monkeypatch.setattr(_provenance, "own_commit", lambda commit=commit: commit)
+        monkeypatch.setattr(provenance, "own_commit", lambda commit=commit: commit)
         run(config.replace(epochs=index), sets, directory=tmp_path)
     found = json.loads((tmp_path / "result.json").read_text())["sessions"]
     assert [session["commit"][0] for session in found] == ["a", "b"]

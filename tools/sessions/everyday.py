@@ -44,6 +44,7 @@ def lint(session: nox.Session) -> None:
     )
     session.run("clang-format", "--dry-run", "--Werror", *sources, silent=True)
     session.run("mypy")
+    session.run("lint-imports", env={"PYTHONPATH": "python"})
 
 
 SOURCES = ("cpp", "tests", "benchmarks")

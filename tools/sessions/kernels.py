@@ -41,7 +41,7 @@ def sanitize(session: nox.Session) -> None:
     }
     for name in sets:
         environment["FIRSTSPIKE_ISA"] = name
-        session.run("python", "-c", "from firstspike._extension import cpu; assert cpu.sanitized", env=environment)
+        session.run("python", "-c", "from firstspike._base.kernels import cpu; assert cpu.sanitized", env=environment)
         chosen = arguments or (SANITIZED if name == sets[-1] else ["tests/bindings"])
         session.run("pytest", "-n", "auto", "-m", "not slow", *chosen, env=environment)
 
@@ -109,7 +109,7 @@ def kernel_tests(session: nox.Session, isa: str, lanes: int, *defines: str) -> N
     """Run the kernel tests, or those that are named, on a build of one instruction set, with so many lanes in a vector."""
     install(session, extras="all", groups=("test",), defines=(f"FIRSTSPIKE_ISAS={isa}", *defines))
     environment = {"FIRSTSPIKE_ISA": isa, "OMP_NUM_THREADS": "1"}
-    check = f"from firstspike._extension import cpu; assert cpu.lanes == {lanes}"
+    check = f"from firstspike._base.kernels import cpu; assert cpu.lanes == {lanes}"
     session.run("python", "-c", check, env=environment)
     session.run("pytest", "-n", "auto", "-m", "not slow", *(session.posargs or SANITIZED), env=environment)
 

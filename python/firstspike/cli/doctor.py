@@ -32,7 +32,7 @@ def doctor_command(as_json: AsJson = False) -> None:
 def backends_command(as_json: AsJson = False) -> None:
     """Show what is compiled, which instruction set and device is in use, and why."""
     with errors():
-        from .._extension import backends
+        from .._base.kernels import backends
 
         found = backends()
     if as_json:

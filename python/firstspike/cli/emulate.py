@@ -94,7 +94,7 @@ def emulate_command(
     Reports predictions, spikes, operations, energy, and what does not fit.
     """
     with errors(_NAMES):
-        from .._files import write_npz
+        from .._base.files import write_npz
         from ..data.dataset import drawn
         from ..emulator import export_c, report, run
         from ..emulator.export.exporting import refuse_others
@@ -170,7 +170,7 @@ def emulate_command(
 
 def _check_outputs(trace: Path | None, folders: dict[str, Path | None]) -> None:
     """Raise before the run where its results could not be written."""
-    from .._files import check_folder, is_writable
+    from .._base.files import check_folder, is_writable
 
     if trace is not None:
         if trace.suffix != ".npz":
@@ -241,7 +241,7 @@ def _place(program: Program, strict: bool) -> tuple[Placement | None, str | None
 
 
 def _write(made: Report, folder: Path) -> None:
-    from .._files import write_text
+    from .._base.files import write_text
     from ..emulator import save
 
     save(made.run.program, folder / "program.safetensors")

@@ -20,9 +20,10 @@ def eval_command(
 ) -> None:
     """Measure a trained net: accuracy, steps to decision, spikes."""
     with errors({"^path must": "RUN must", "^split must": "--split must"}):
-        from .. import _checks, train
+        from .. import train
+        from .._base import checks
 
-        _checks.one_of("split", split, ("test", "train"))
+        checks.one_of("split", split, ("test", "train"))
         trained = train.load_model(run_file(path))
         dataset = own_data(trained, train=split == "train", images=images, data=data, offline=offline)
         metrics = train.evaluate(trained.model, dataset, normalize=trained.normalize)

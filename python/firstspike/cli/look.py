@@ -40,12 +40,13 @@ def plot_command(
 ) -> None:
     """Write pictures of a trained net: spikes of one image, spike times, output potentials, first weights."""
     with errors({**_NAMES, "^format must": "--format must"}):
-        from .. import _checks, plot
-        from .._files import write_atomic
+        from .. import plot
+        from .._base import checks
+        from .._base.files import write_atomic
         from ..inspect import Monitor
         from ..nn import Synapse
 
-        _checks.one_of("format", kind, ("png", "svg", "pdf"))
+        checks.one_of("format", kind, ("png", "svg", "pdf"))
         net, x = _net_and_images(path, max(count, sample + 1), data, images, offline)
         if sample >= len(x):
             raise ValueError(f"sample must be at most {len(x) - 1}, the last test image, got {sample}")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from .. import _checks
+from .._base import checks
 from . import cifar, digits, gesture, idx_source
 from .arrays import from_arrays, from_events
 from .cache import cache_root, offline, user_root
@@ -67,10 +67,10 @@ def load(
             ...
         ValueError: name must be one of ...
     """
-    _checks.one_of("name", name, NAMES)
-    _checks.boolean("train", train)
+    checks.one_of("name", name, NAMES)
+    checks.boolean("train", train)
     if download is not None:
-        _checks.boolean("download", download)
+        checks.boolean("download", download)
     found = _load(name, root, train, download)
     return dataclasses.replace(found, recipe={"kind": "named", "name": name})
 
@@ -108,12 +108,12 @@ def reload(
     """
     if recipe is None:
         raise ValueError("recipe must not be None: the data were given in Python; give them again")
-    _checks.instance("recipe", recipe, Mapping, "a mapping, the `recipe` of a Dataset")
+    checks.instance("recipe", recipe, Mapping, "a mapping, the `recipe` of a Dataset")
     kind = recipe.get("kind")
     if kind == "named":
         return load(str(recipe.get("name")), root=root, train=train, download=download)
     if kind == "images":
-        size = _checks.integer("size", recipe.get("size"), 0)
+        size = checks.integer("size", recipe.get("size"), 0)
         found = load_images(str(recipe.get("path")), train=train, size=size)
         check_classes(found, recipe)
         return found

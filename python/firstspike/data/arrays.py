@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .. import _checks, encode
-from .._warnings import warn
+from .. import encode
+from .._base import checks
+from .._base.checks import warn
 from ..spikes import SpikeTimes
 from .dataset import Dataset
 
@@ -101,7 +102,7 @@ def from_events(
         >>> events.images[0, :, 0].tolist()  # [polarity][x]: the step of the first event, 255 where there is none
         [[255, 9], [1, 255]]
     """
-    recordings = _checks.in_order("recordings", recordings, np.ndarray, "structured arrays of events")
+    recordings = checks.in_order("recordings", recordings, np.ndarray, "structured arrays of events")
     if not recordings:
         raise ValueError("recordings must have at least one recording")
     times = [
@@ -122,7 +123,7 @@ def from_events(
 def _tensor(name: str, value: Any) -> Tensor:
     """A copy: what the caller changes later does not reach the data set."""
     if isinstance(value, Tensor):
-        _checks.readable(name, value)
+        checks.readable(name, value)
         return value.detach().clone()
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be an array without a mask; filled(0) gives one, with 0 where values are masked")

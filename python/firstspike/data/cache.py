@@ -9,8 +9,8 @@ from pathlib import Path
 
 import platformdirs
 
-from .._checks import path
-from .._lock import locked
+from .._base.checks import path
+from .._base.files import locked
 
 ENVIRONMENT = "FIRSTSPIKE_DATA"
 OFFLINE = "FIRSTSPIKE_OFFLINE"

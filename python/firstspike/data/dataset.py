@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _checks, _labels
-from .._checks import SILENT
+from .._base import checks
+from .._base.checks import SILENT
 from ..spikes import SpikeTimes
 
 
@@ -55,22 +55,22 @@ class Dataset:
     recipe: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        _checks.instance("images", self.images, Tensor, "a torch.Tensor")
+        checks.instance("images", self.images, Tensor, "a torch.Tensor")
         allowed = (torch.uint8,) if self.steps is not None else (torch.uint8, torch.float32)
         if self.images.dtype not in allowed or self.images.ndim not in (2, 4):
             names = " or ".join(str(t).removeprefix("torch.") for t in allowed)
             got = f"{self.images.dtype} {list(self.images.shape)}"
             raise ValueError(f"images must be {names} [N, C, H, W] or [N, F], got {got}")
-        object.__setattr__(self, "classes", _checks.integer("classes", self.classes, 1))
-        _labels.checked(self.labels, self.images.shape[0], self.classes)
+        object.__setattr__(self, "classes", checks.integer("classes", self.classes, 1))
+        checks.labels(self.labels, self.images.shape[0], self.classes)
         for name in ("name", "source"):
-            _checks.instance(name, getattr(self, name), str, "a str")
-        _checks.optional("recipe", self.recipe, Mapping, "a mapping, for `reload`")
+            checks.instance(name, getattr(self, name), str, "a str")
+        checks.optional("recipe", self.recipe, Mapping, "a mapping, for `reload`")
         if self.images.dtype == torch.float32 and not bool(torch.isfinite(self.images).all()):
             bad = int((~torch.isfinite(self.images)).flatten(1).any(1).nonzero()[0, 0])
             raise ValueError(f"images must be finite, but image {bad} holds NaN or infinity")
         if self.steps is not None:
-            _checks.steps(self.steps)
+            checks.steps(self.steps)
             wrong = (self.images >= self.steps) & (self.images != SILENT)
             if bool(wrong.any()):
                 raise ValueError(
@@ -100,7 +100,7 @@ class Dataset:
         IndexError if it is out of range.
         """
         try:
-            number = _checks.integer("index", index, -(2**63))
+            number = checks.integer("index", index, -(2**63))
         except TypeError as error:
             raise TypeError(f"{error}; subset takes a slice or a tensor") from None
         if not -len(self) <= number < len(self):
@@ -119,9 +119,9 @@ class Dataset:
         It has no recipe, for loading would bring the whole set.
         """
         if not isinstance(index, slice):
-            _checks.instance("index", index, Tensor, "a slice or a torch.Tensor, int64 [M]")
+            checks.instance("index", index, Tensor, "a slice or a torch.Tensor, int64 [M]")
             if index.dtype != torch.int64 or index.ndim != 1:
-                raise ValueError(f"index must be a slice or int64 [M], got {_checks.shown(index)}")
+                raise ValueError(f"index must be a slice or int64 [M], got {checks.shown(index)}")
         return replace(self, images=self.images[index], labels=self.labels[index], recipe=None)
 
     def to(self, device: torch.device | str) -> Dataset:
@@ -162,12 +162,12 @@ def split(
         >>> len(rest), len(held_out)
         (1293, 144)
     """
-    _checks.instance("dataset", dataset, Dataset, "a firstspike.data.Dataset")
+    checks.instance("dataset", dataset, Dataset, "a firstspike.data.Dataset")
     total = len(dataset)
     if isinstance(validation, float):
-        wanted = round(_checks.real("validation", validation, 0.0, 1.0) * total)
+        wanted = round(checks.real("validation", validation, 0.0, 1.0) * total)
     else:
-        wanted = _checks.integer("validation", validation, -total)
+        wanted = checks.integer("validation", validation, -total)
     if not 0 < wanted < total:
         raise ValueError(f"validation must leave images in both parts of {total}, got {validation!r}")
     held_out = drawn(dataset, wanted, generator)
@@ -188,15 +188,15 @@ def draw(dataset: Dataset, count: int, *, generator: torch.Generator | None = No
         >>> few.labels.bincount().tolist()
         [2, 2, 2, 2, 2, 2, 2, 2, 2, 2]
     """
-    _checks.instance("dataset", dataset, Dataset, "a firstspike.data.Dataset")
-    count = _checks.integer("count", count, 1, len(dataset))
+    checks.instance("dataset", dataset, Dataset, "a firstspike.data.Dataset")
+    count = checks.integer("count", count, 1, len(dataset))
     return dataset.subset(drawn(dataset, count, generator).nonzero()[:, 0])
 
 
 def drawn(dataset: Dataset, wanted: int, generator: torch.Generator | None = None) -> Tensor:
     """bool [N], on the CPU: which samples `draw` draws, `wanted` of them, each class in proportion."""
     total, labels = len(dataset), dataset.labels.cpu()
-    _checks.optional("generator", generator, torch.Generator, "a torch.Generator")
+    checks.optional("generator", generator, torch.Generator, "a torch.Generator")
     if generator is None:
         generator = torch.Generator().manual_seed(0)
     if generator.device.type != "cpu":

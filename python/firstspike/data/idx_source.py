@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from .._files import sha256, sweep, write_atomic
+from .._base.files import sha256, sweep, write_atomic
 from . import cache, debian, idx, wheel
 from .catalogue import DebianPackage, IdxFile, IdxSource
 from .command import CommandFailed

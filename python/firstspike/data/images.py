@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import _checks
-from .._warnings import warn
+from .._base import checks
+from .._base.checks import warn
 from .dataset import Dataset, split
 from .errors import NotAvailable
 from .progress import say
@@ -56,9 +56,9 @@ def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -
         >>> data.load_images(root, train=True, size=8)
         Dataset(images: 2 samples of 1 x 8 x 8, uint8, 2 classes, from folder ...)
     """
-    root = _checks.path("folder", folder).expanduser()
-    _checks.boolean("train", train)
-    size = _checks.integer("size", size, 0, 4096)
+    root = checks.path("folder", folder).expanduser()
+    checks.boolean("train", train)
+    size = checks.integer("size", size, 0, 4096)
     names, files, grey = _training_part(root)
     recipe = {"kind": "images", "path": str(root.resolve()), "size": size, "classes": names}
     separate = (root / "test").is_dir()
@@ -96,7 +96,7 @@ def image_shape(folder: str | os.PathLike[str], *, size: int = 0) -> tuple[int, 
 
     Raises as `load_images`; an image of another size is not found.
     """
-    _, files, grey = _training_part(_checks.path("folder", folder).expanduser())
+    _, files, grey = _training_part(checks.path("folder", folder).expanduser())
     return _read(files[0][0], grey, size).shape
 
 

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
-from .._files import sweep
+from .._base.files import sweep
 from . import cache
 from .deadline import Deadline
 from .errors import NotAvailable

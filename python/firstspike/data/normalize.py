@@ -11,10 +11,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from .._checks import instance, readable
-from .._fields import check_types
-from .._own_code import uncompiled
-from .._warnings import warn
+from .._base.checks import instance, readable, warn
+from .._base.fields import check_types
+from .._base.modules import uncompiled
 
 _FAR_BEYOND = 2.0  # neither rounding nor resampling takes values in [0, 1] so far
 _DEVIATIONS = 100  # beyond the mean, where data are standardised

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .._files import sha256
+from .._base.files import sha256
 from . import idx
 from .catalogue import Wheel
 from .command import CommandFailed, run

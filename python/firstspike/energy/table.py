@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .. import _toml
-from .._fields import check_types, refuse_absent, refuse_unknown, within
+from .._base import toml
+from .._base.fields import check_types, refuse_absent, refuse_unknown, within
 
 _PACKAGE, _FOLDER = "firstspike.energy", "tables"
 # What a table may have besides whose operation includes everything else on the cores.
@@ -99,7 +99,7 @@ def load(table: str | os.PathLike[str] | Mapping[str, Any] | EnergyTable) -> Ene
     if isinstance(table, Mapping):
         values, origin = dict(table), f"energy table {table.get('name', 'without a name')}"
     else:
-        values, origin = _toml.read("energy table", _PACKAGE, _FOLDER, table), f"energy table {os.fspath(table)}"
+        values, origin = toml.read("energy table", _PACKAGE, _FOLDER, table), f"energy table {os.fspath(table)}"
     refuse_unknown(values, [field.name for field in dataclasses.fields(EnergyTable)], missing=f"{origin} has no")
     refuse_absent(values, EnergyTable, f"{origin}: ")
     try:
@@ -125,4 +125,4 @@ def names() -> list[str]:
         >>> "45nm-integer" in energy.names()
         True
     """
-    return _toml.names(_PACKAGE, _FOLDER)
+    return toml.names(_PACKAGE, _FOLDER)

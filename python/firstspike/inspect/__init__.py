@@ -1,5 +1,6 @@
 """Looking inside a net: what every layer does in a forward pass, operations per sample, statistics of its layers."""
 
+from .explain import Plan, explain
 from .monitor import Monitor, Seen
 from .operations import OperationCount, OperationCounter, synaptic_operations
 from .profiling import profile
@@ -10,7 +11,9 @@ __all__ = [
     "Monitor",
     "OperationCount",
     "OperationCounter",
+    "Plan",
     "Seen",
+    "explain",
     "layer_current",
     "layer_signals",
     "profile",

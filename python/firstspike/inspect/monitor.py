@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from .. import _checks, decode
-from .._own_code import class_name
+from .. import decode
+from .._base import checks
+from .._base.modules import class_name
 from ..nn import FirstSpike, MembraneReadout, PooledSpikes, Prepacked, Synapse, TemporalWeighting, TTFSNode
 from ..spikes import SpikeTimes
 from ._passes import Passes, taken
@@ -87,7 +88,7 @@ class Monitor:
     scores: Tensor | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _checks.instance("net", self.net, nn.Module, "a torch.nn.Module")
+        checks.instance("net", self.net, nn.Module, "a torch.nn.Module")
         if any(isinstance(module, Prepacked) for module in self.net.modules()):
             raise ValueError("net must be the one that models.prepare_for_inference was given, got what it made")
         self._hooks: list[Any] = []

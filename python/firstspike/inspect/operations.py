@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import _checks
-from .._dense import full_precision
-from .._geometry import shortcut_stride
+from .._base import checks
+from .._base.geometry import shortcut_stride
+from ..functional.layer import full_precision
 from ..nn import PooledSpikes, Prepacked, TTFSNode
 from ..spikes import SpikeTimes
 from ._passes import Passes, taken
@@ -55,9 +55,9 @@ def synaptic_operations(events: Tensor, layer: Any) -> float:
         >>> inspect.synaptic_operations(torch.tensor([[1.0, 0.0, 1.0, 0.0]]), nn.TTFSLinear(4, 3, steps=8))
         6.0
     """
-    _checks.batch("events", events, (Tensor,), "a torch.Tensor")
+    checks.batch("events", events, (Tensor,), "a torch.Tensor")
     if not isinstance(getattr(layer, "weight", None), Tensor):
-        raise TypeError(f"layer must have a weight, got {_checks.shown(layer)}")
+        raise TypeError(f"layer must have a weight, got {checks.shown(layer)}")
     _check_countable("layer", layer)
     pool = getattr(layer, "avg_pool", 1)
     if pool > 1:
@@ -85,9 +85,7 @@ def products(units: Tensor, layer: Any) -> float:
             )
     except RuntimeError as error:
         kernel = tuple(weight.shape[2:])
-        raise ValueError(
-            f"events must fit the layer's kernel {kernel}, got {_checks.shown(units)} ({error})"
-        ) from error
+        raise ValueError(f"events must fit the layer's kernel {kernel}, got {checks.shown(units)} ({error})") from error
     return float(reached.sum(dtype=torch.float64)) * (weight.shape[0] // getattr(layer, "groups", 1))
 
 
@@ -114,7 +112,7 @@ def _check_size(events: Tensor, layer: Any) -> None:
 
 def shortcut_additions(shortcut: SpikeTimes, outputs: torch.Size) -> float:
     """Additions of a shortcut into a layer with the output shape [B, O] or [B, O, H, W]: one per spike that reaches it."""
-    return float((shortcut_times(shortcut, outputs) != _checks.SILENT).sum())
+    return float((shortcut_times(shortcut, outputs) != checks.SILENT).sum())
 
 
 def shortcut_times(shortcut: SpikeTimes, outputs: torch.Size) -> Tensor:
@@ -151,7 +149,7 @@ class OperationCounter:
 
     def __init__(self, model: nn.Module) -> None:
         """Prepare to watch every fully connected and convolutional layer of `model`."""
-        _checks.instance("model", model, nn.Module, "a torch.nn.Module")
+        checks.instance("model", model, nn.Module, "a torch.nn.Module")
         for name, module in model.named_modules():
             if isinstance(module, Prepacked):
                 raise TypeError("model must be the net that models.prepare_for_inference was given, got what it made")

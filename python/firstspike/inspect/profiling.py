@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import _checks, energy
-from .._modes import evaluating
+from .. import energy
+from .._base import checks
+from .._base.modules import evaluating
 from ..energy import EnergyTable
 from ..nn import Synapse
 from ..spikes import SpikeTimes
@@ -57,9 +58,9 @@ def profile(
         >>> table["layer"].tolist()
         ['layers.0', 'layers.1', 'total']
     """
-    _checks.instance("net", net, nn.Module, "a torch.nn.Module")
-    _checks.batch("x", x, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
-    batch = _checks.integer("batch", batch, 1)
+    checks.instance("net", net, nn.Module, "a torch.nn.Module")
+    checks.batch("x", x, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
+    batch = checks.integer("batch", batch, 1)
     figures = energy.load(table)
     if len(x) == 0:
         raise ValueError("x must hold at least one sample")

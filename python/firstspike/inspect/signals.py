@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import _checks, _geometry, _labels
-from .._dense import full_precision
-from .._own_code import class_name, trained_parameters
+from .._base import checks
+from .._base.geometry import layer_geometry
+from .._base.modules import class_name, trained_parameters
+from ..functional.layer import full_precision
 from ..nn import FiringLayer, PooledSpikes, Synapse
 from ..spikes import SpikeTimes
 from ._passes import taken
@@ -42,9 +43,9 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
         (['DirectLinear', 'Integrate'], True)
     """
     if not isinstance(getattr(model, "layers", None), nn.ModuleList):
-        raise TypeError(f"model must be a net with layers, such as a TTFSNet, got {_checks.shown(model)}")
-    _checks.batch("x", x, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
-    _labels.checked(labels, len(x))
+        raise TypeError(f"model must be a net with layers, such as a TTFSNet, got {checks.shown(model)}")
+    checks.batch("x", x, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
+    checks.labels(labels, len(x))
     seen: list[tuple[Any, Any, Any]] = []
 
     def watch(layer: nn.Module, arguments: Any, named: Any, output: Any) -> None:
@@ -55,7 +56,7 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
     try:
         model.zero_grad()
         scores = model(x)
-        _labels.in_range(labels, scores.shape[1])
+        checks.labels_in_range(labels, scores.shape[1])
         F.cross_entropy(scores, labels).backward()
     finally:
         for hook in hooks:
@@ -102,10 +103,10 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
         >>> inspect.layer_current(layer, x).shape
         torch.Size([8, 2, 3])
     """
-    _checks.instance("layer", layer, Synapse, "a layer of firstspike.nn with a weight")
-    _checks.batch("before", before, (SpikeTimes, PooledSpikes, Tensor), "SpikeTimes, PooledSpikes or a torch.Tensor")
+    checks.instance("layer", layer, Synapse, "a layer of firstspike.nn with a weight")
+    checks.batch("before", before, (SpikeTimes, PooledSpikes, Tensor), "SpikeTimes, PooledSpikes or a torch.Tensor")
     if isinstance(before, Tensor):
-        _checks.float32("before", before)
+        checks.float32("before", before)
     weight, bias = layer.effective_weight_and_bias()
     x = before.dense() if isinstance(before, SpikeTimes | PooledSpikes) else before
     lead = x.shape[: x.dim() - (3 if x.dim() >= 4 else 1)]
@@ -124,6 +125,6 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
 def _check_fits(layer: Any, sample: tuple[int, ...], weight: Tensor) -> None:
     """Raise ValueError for an input of that shape, of one sample, that the layer does not take."""
     try:
-        _geometry.of_layer(layer, sample, weight)
+        layer_geometry(layer, sample, weight)
     except ValueError as error:
         raise ValueError(f"before must fit the layer, got samples of shape {sample[1:]}: {error}") from error

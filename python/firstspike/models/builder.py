@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from torch import Generator, nn
 
-from .. import _checks
 from .. import nn as fs
+from .._base import checks
 from ..init import pool_gain
 from ..nn.firing import learn_thresholds
 from ..surrogate import Surrogate
@@ -84,15 +84,15 @@ def build(
         torch.Size([4, 10])
     """
     shape = check_input_shape(input_shape)
-    _checks.one_of("encoder", encoder, ENCODERS)
-    _checks.one_of("readout", readout, READOUTS)
-    _checks.one_of("normalization", normalization, (True, False, "channel"))
-    _checks.boolean("learn_threshold", learn_threshold)
+    checks.one_of("encoder", encoder, ENCODERS)
+    checks.one_of("readout", readout, READOUTS)
+    checks.one_of("normalization", normalization, (True, False, "channel"))
+    checks.boolean("learn_threshold", learn_threshold)
     if population is None:
         population = 10 if readout in TEMPORAL else 1
-    population = _checks.integer("population", population, 1)
-    steps, gamma = _checks.steps(steps), _checks.real("gamma", gamma)
-    scale, dropout = _checks.positive("scale", scale), _checks.real("dropout", dropout, 0.0, 0.99)
+    population = checks.integer("population", population, 1)
+    steps, gamma = checks.steps(steps), checks.real("gamma", gamma)
+    scale, dropout = checks.positive("scale", scale), checks.real("dropout", dropout, 0.0, 0.99)
     bias = affine is not None if bias is None else bias
     sized = layer_sizes(spec, shape, pooling)
     if len(sized) == 1 and encoder == "direct" and readout in MEMBRANE:
@@ -106,7 +106,7 @@ def build(
         "normalization": normalization,
         "generator": generator,
     }
-    hidden_gain = None if hidden_gain is None else _checks.positive("hidden_gain", hidden_gain)
+    hidden_gain = None if hidden_gain is None else checks.positive("hidden_gain", hidden_gain)
     output = _output(output_gain, output_surrogate)
     if output and (readout in MEMBRANE or (len(sized) == 1 and encoder == "direct")):
         name = "output_gain" if output_gain is not None else "output_surrogate"
@@ -190,7 +190,7 @@ def from_config(config: dict[str, Any], *, generator: Generator | None = None) -
         '64-32-10'
     """
     if not isinstance(config, dict) or not all(isinstance(name, str) for name in config):
-        raise TypeError(f"config must be a dict as TTFSNet.config() gives it, got {_checks.shown(config)}")
+        raise TypeError(f"config must be a dict as TTFSNet.config() gives it, got {checks.shown(config)}")
     known = {"spec", "input_shape", "steps", *(build.__kwdefaults__ or {})} - {"generator"}
     if set(config) - known or {"spec", "input_shape", "steps"} - set(config):
         raise ValueError(
@@ -207,7 +207,7 @@ def _surrogate(described: Any) -> Surrogate | None:
     if described is None:
         return None
     if not isinstance(described, dict) or set(described) != {"kind", "scale"}:
-        raise ValueError(f"config must have a surrogate with kind and scale, got {_checks.shown(described)}")
+        raise ValueError(f"config must have a surrogate with kind and scale, got {checks.shown(described)}")
     return Surrogate(**described)
 
 
@@ -227,7 +227,7 @@ class _Options:
 
 def _output(gain: float | None, surrogate: Surrogate | None) -> dict[str, Any]:
     """The arguments of an output layer that fires that differ from those of the other layers."""
-    found: dict[str, Any] = {} if gain is None else {"gain": _checks.positive("output_gain", gain)}
+    found: dict[str, Any] = {} if gain is None else {"gain": checks.positive("output_gain", gain)}
     if surrogate is not None:
         if not isinstance(surrogate, Surrogate):
             raise TypeError(

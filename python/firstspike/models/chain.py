@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from torch import nn
 
 from .. import nn as fs
-from .._own_code import has_own_forward, uncompiled, warn_of_hooks
-from .._warnings import is_known
+from .._base.checks import is_known
+from .._base.modules import has_own_forward, uncompiled, warn_of_hooks
 from .coding import Readout
 from .net import TTFSNet
 from .sizes import check_input_shape

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from .. import _checks
 from .. import nn as fs
-from .._warnings import warn
+from .._base import checks
+from .._base.checks import warn
 
 CURVES = {"latency": "linear", "latency-log": "log"}
 ENCODERS = ("direct", *CURVES, "spikes")
@@ -18,7 +18,7 @@ Readout = fs.MembraneReadout | fs.TemporalWeighting | fs.FirstSpike
 
 def make_encoder(name: str, steps: int) -> nn.Module:
     """The module of an encoder: "direct", "latency", "latency-log" or "spikes"; ValueError for another name."""
-    _checks.one_of("encoder", name, ENCODERS)
+    checks.one_of("encoder", name, ENCODERS)
     if name == "direct":
         return nn.Identity()
     return fs.SpikeInput(steps) if name == "spikes" else fs.LatencyEncoder(steps, CURVES[name])
@@ -26,7 +26,7 @@ def make_encoder(name: str, steps: int) -> nn.Module:
 
 def make_readout(name: str, *, classes: int | None = None, gamma: float = 1.2, scale: float = 10.0) -> Readout:
     """The module of a readout, by the names of `READOUTS`; gamma of temporal weighting, scale of spiking readouts."""
-    _checks.one_of("readout", name, READOUTS)
+    checks.one_of("readout", name, READOUTS)
     for option, value, default, users in (
         ("gamma", gamma, 1.2, TEMPORAL),
         ("scale", scale, 10.0, (*TEMPORAL, "first-spike")),

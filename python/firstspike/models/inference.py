@@ -8,8 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from .._checks import SILENT
-from .._own_code import copy_to_read, without_hooks
+from .._base.checks import SILENT
+from .._base.modules import copy_to_read, without_hooks
 from ..nn import Prepacked, SpikeInput
 from ..nn._blocks import fold_layers
 from ..nn.prepacked import can_prepack

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .. import _checks, decode
+from .. import decode
 from .. import nn as fs
-from .._geometry import scaling_hint
-from .._own_code import has_own_forward
+from .._base import checks
+from .._base.geometry import scaling_hint
+from .._base.modules import has_own_forward
 from ..nn import PooledSpikes
 from ..nn._chain import chains, obstacle, run_layers
 from ..spikes import SpikeTimes
@@ -61,12 +62,12 @@ class TTFSNet(nn.Module):
         input_shape: tuple[int, ...],
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(_checks.in_order("layers", layers, nn.Module, "modules"))
+        self.layers = nn.ModuleList(checks.in_order("layers", layers, nn.Module, "modules"))
         self.steps = _steps_of(self.layers)
         self.encoder = make_encoder(encoder, self.steps) if isinstance(encoder, str) else encoder
-        _checks.instance("encoder", self.encoder, nn.Module, "a name or a module")
+        checks.instance("encoder", self.encoder, nn.Module, "a name or a module")
         self.readout = make_readout(readout) if isinstance(readout, str) else readout
-        _checks.instance("readout", self.readout, (*Readout.__args__,), "a name or a readout of firstspike.nn")
+        checks.instance("readout", self.readout, (*Readout.__args__,), "a name or a readout of firstspike.nn")
         if isinstance(self.readout, fs.MembraneReadout) != isinstance(self.layers[-1], fs.Integrate):
             raise ValueError(
                 "readout must be a membrane readout just where the last layer is nn.Integrate, "
@@ -90,7 +91,7 @@ class TTFSNet(nn.Module):
 
     def describe(self, config: dict[str, Any] | None) -> None:
         """Say with which arguments `models.build` makes this net, for `config()`; None for a stack of one's own."""
-        _checks.optional("config", config, Mapping, "a mapping of the arguments of models.build")
+        checks.optional("config", config, Mapping, "a mapping of the arguments of models.build")
         self._config = copy.deepcopy(config)
 
     def config(self) -> dict[str, Any]:
@@ -225,9 +226,9 @@ class TTFSNet(nn.Module):
         if isinstance(x, SpikeTimes):
             self._check_shape(x.shape)
             return
-        x = _checks.float32("x", x)
+        x = checks.float32("x", x)
         self._check_shape(x.shape, images=True)
-        _checks.finite("x", x)
+        checks.finite("x", x)
 
     def _check_shape(self, shape: torch.Size, images: bool = False) -> None:
         size = tuple(shape[1:])
@@ -277,4 +278,4 @@ def _steps_of(layers: nn.ModuleList) -> int:
     steps: set[Any] = {layer.steps for layer in layers if hasattr(layer, "steps")}
     if len(steps) != 1:
         raise ValueError(f"layers must be at least one of firstspike.nn, all of the same steps, got {sorted(steps)}")
-    return _checks.steps(steps.pop())
+    return checks.steps(steps.pop())

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from .. import _checks, init
-from .._geometry import shortcut_stride
+from .. import init
+from .._base import checks
+from .._base.geometry import shortcut_stride
 from .grammar import Conv, Pool, Residual, is_dense
 from .sizes import SizedLayer, check_input_shape, layer_sizes
 
@@ -31,7 +32,7 @@ def relu_counterpart(
         torch.Size([4, 10])
     """
     sized = layer_sizes(spec, check_input_shape(input_shape), pooling)
-    dropout = _checks.real("dropout", dropout, 0.0, 0.99)
+    dropout = checks.real("dropout", dropout, 0.0, 0.99)
     layers: list[nn.Module] = []
     for item in sized:
         token = item.token

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Generator
 
-from .. import _checks, _safetensors
-from .._files import parse_json, read_bytes, read_json, sha256
+from .._base import checks, tensors
+from .._base.files import parse_json, read_bytes, read_json, sha256
 from .builder import from_config
 from .net import TTFSNet
 
@@ -33,7 +33,7 @@ def record(name: str) -> dict[str, Any]:
 
     Raises ValueError for another name, and where the file of the record is damaged.
     """
-    _checks.one_of("name", name, tuple(names()))
+    checks.one_of("name", name, tuple(names()))
     found = read_json(FOLDER / f"{name}.json")
     if not isinstance(found, dict):
         raise ValueError(f"{FOLDER / name}.json must hold a table, got {type(found).__name__}")
@@ -67,7 +67,7 @@ def load_pretrained(name: str) -> TTFSNet:
         torch.Size([2, 10])
     """
     path, raw = _verified(name)
-    content = _safetensors.loads(raw, os.fspath(path))
+    content = tensors.loads(raw, os.fspath(path))
     net = from_config(parse_json(content.metadata["net"], os.fspath(path)), generator=Generator())
     net.load_state_dict(content.tensors)  # float16 becomes the parameters' float32
     return net.eval()

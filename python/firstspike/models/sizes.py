@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from .. import _checks
-from .._geometry import shortcut_is_aligned
+from .._base import checks
+from .._base.geometry import shortcut_is_aligned
 from .grammar import POOLS, Conv, Linear, Pool, Residual, Token, check_order, fail, parse
 
 
@@ -50,7 +50,7 @@ def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = N
 def _with_pooling(spec: str, pooling: str | None) -> list[Token]:
     """The tokens of a net's string; `pooling`, if it is not None, replaces the kind of every pool, where its order allows it."""
     tokens = parse(spec)
-    _checks.one_of("pooling", pooling, (None, *POOLS.values()))
+    checks.one_of("pooling", pooling, (None, *POOLS.values()))
     if pooling is None:
         return tokens
     tokens = [replace(token, kind=pooling) if isinstance(token, Pool) else token for token in tokens]
@@ -100,4 +100,4 @@ def check_input_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:
     shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
     if len(shape) not in (1, 3) or not all(hasattr(size, "__index__") for size in shape):
         raise ValueError(f"input_shape must be (features,) or (channels, height, width), got {input_shape!r}")
-    return tuple(_checks.size("input_shape", size) for size in shape)
+    return tuple(checks.size("input_shape", size) for size in shape)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .. import nn as fs
-from .._description import planned, rebuild
+from ..models.description import planned, rebuild
 from .writing import KEY, neurons_node, parts_of
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from .. import _checks
 from .. import nn as fs
+from .._base import checks
 from .own_graph import LINEAR, NEURONS, chain, own_net
 from .writing import DT, KEY
 
@@ -60,10 +60,10 @@ def from_nir(graph: nir.NIRGraph, steps: int | None = None, *, encoder: str = "s
     """
     import nir
 
-    _checks.instance("graph", graph, nir.NIRGraph, "a nir.NIRGraph")
-    steps = None if steps is None else _checks.steps(steps)
-    _checks.one_of("encoder", encoder, ("spikes", "direct"))
-    dt = _checks.positive("dt", dt)
+    checks.instance("graph", graph, nir.NIRGraph, "a nir.NIRGraph")
+    steps = None if steps is None else checks.steps(steps)
+    checks.one_of("encoder", encoder, ("spikes", "direct"))
+    dt = checks.positive("dt", dt)
     text = getattr(graph, "metadata", {}).get(KEY)
     if text is not None:
         return own_net(graph, str(text), steps)

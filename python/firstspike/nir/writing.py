@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from .. import _checks
 from .. import nn as fs
-from .._description import describe
-from .._geometry import of_layer, out_size, pooled, shortcut_stride
-from .._own_code import copy_to_read, has_own_forward, uncompiled, warn_of_hooks
+from .._base import checks
+from .._base.geometry import of_layer, out_size, pooled, shortcut_stride
+from .._base.modules import copy_to_read, has_own_forward, uncompiled, warn_of_hooks
 from ..models import TTFSNet, as_net
 from ..models.chain import sample_shape
 from ..models.coding import Readout
+from ..models.description import describe
 from ..models.sizes import check_input_shape
 from ..nn._blocks import Part, fold_layers, parts
 
@@ -63,8 +63,8 @@ def to_nir(
     """
     import nir
 
-    _checks.one_of("integrate_and_fire", integrate_and_fire, ("IF", "LIF"))
-    dt = _checks.positive("dt", dt)
+    checks.one_of("integrate_and_fire", integrate_and_fire, ("IF", "LIF"))
+    dt = checks.positive("dt", dt)
     folded, shape = _folded(net, input_shape)
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(shape)})}
     shortcuts: dict[str, tuple[Any, str, str]] = {}  # name: node, source, neurons

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import _checks, _geometry, _layer_arguments
-from .._geometry import Geometry
-from .._own_code import HOOKS_OF_ALL_MODULES
+from .._base import checks
+from .._base.geometry import Geometry, layer_geometry
+from .._base.modules import HOOKS_OF_ALL_MODULES
+from ..functional import layer as layer_call
 from ..ops import chain as _ops
 from ..ops.chain import Stage
 from ..spikes import SpikeTimes
@@ -85,15 +86,15 @@ def _run_as_one(layers: Sequence[Any], spikes: SpikeTimes) -> SpikeTimes | Tenso
     shape: tuple[int, ...] = spikes.shape
     for layer in layers:
         normal, weight, gamma, bias = _parameters(layer)
-        parameters += weight, gamma, _checks.bias(bias, len(weight))
-        _checks.float32("weight", weight, 4 if isinstance(layer, TTFSConv2d) else 2)
-        stages.append(_stage(layer, _geometry.of_layer(layer, shape, weight), normal))
+        parameters += weight, gamma, checks.bias(bias, len(weight))
+        checks.float32("weight", weight, 4 if isinstance(layer, TTFSConv2d) else 2)
+        stages.append(_stage(layer, layer_geometry(layer, shape, weight), normal))
         batch, height, width, outputs = stages[-1].geometry.out_shape
         shape = (batch, outputs, height, width) if isinstance(layer, TTFSConv2d) else (batch, outputs)
-    result = _ops.run_chain(stages, _layer_arguments._input(spikes), parameters)
+    result = _ops.run_chain(stages, layer_call._input(spikes), parameters)
     if not stages[-1].fires:
         return result[0].flatten(2)
-    return _layer_arguments._fired(result, shape, spikes.steps, True)
+    return layer_call._fired(result, shape, spikes.steps, True)
 
 
 def _parameters(layer: Chained) -> tuple[WeightNormalization | None, Tensor, Tensor | None, Tensor | None]:
@@ -105,7 +106,7 @@ def _parameters(layer: Chained) -> tuple[WeightNormalization | None, Tensor, Ten
         weight, bias = layer.effective_weight_and_bias()
         return None, weight, None, bias
     if gamma is not None:
-        gamma = _layer_arguments._gammas(gamma, layer.weight)
+        gamma = layer_call._gammas(gamma, layer.weight)
     if bias is not None and len(bias) != outputs:
         bias = bias.expand(outputs)
     return layer.normalization, layer.weight, gamma, bias  # type: ignore[return-value]  # see `obstacle`
@@ -113,9 +114,7 @@ def _parameters(layer: Chained) -> tuple[WeightNormalization | None, Tensor, Ten
 
 def _stage(layer: Chained, geometry: Geometry, normal: WeightNormalization | None) -> Stage:
     fires = not isinstance(layer, Integrate)
-    neuron = (
-        _layer_arguments._neuron(**layer._neuron) if not isinstance(layer, Integrate) else (0.0, layer.decay, 0.0, 1.0)
-    )
+    neuron = layer_call._neuron(**layer._neuron) if not isinstance(layer, Integrate) else (0.0, layer.decay, 0.0, 1.0)
     stage = Stage(geometry, neuron, fires)
     if normal is not None:
         stage = stage._replace(deviation=normal.deviation, per_output=normal.granularity == "channel")

@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import _checks, _geometry, _layer_arguments, _neuron_checks, functional, ops
-from .._dense import flat_current, full_precision, map_current
-from .._geometry import out_size
+from .. import functional, ops
+from .._base import checks
+from .._base.geometry import linear_geometry, out_size, pool_of
+from ..functional import layer as layer_call
+from ..functional.layer import flat_current, full_precision, map_current
 from ..spikes import SpikeTimes
 from .pooled_spikes import PooledSpikes
 
@@ -26,7 +28,7 @@ def check_spikes(spikes: Spikes, steps: int, shape: str) -> Spikes:
     if isinstance(spikes, SpikeTimes | PooledSpikes):
         got, size = spikes.steps, spikes.shape
     elif isinstance(spikes, Tensor) and spikes.dim() > 2:
-        spikes = _checks.float32("spikes", spikes)
+        spikes = checks.float32("spikes", spikes)
         got, size = spikes.shape[0], spikes.shape[1:]
     else:
         what = f"a tensor of shape {tuple(spikes.shape)}" if isinstance(spikes, Tensor) else type(spikes).__name__
@@ -75,11 +77,11 @@ def drop_spikes(spikes: Spikes, p: float) -> Spikes:
 
 def check_data(x: object, weight: Tensor, maps: bool) -> Tensor:
     """Return data for a directly coded layer: float32 [B, N], or [B, C, H, W] with `maps`, that fit its weight."""
-    data, channels = _checks.float32("x", x, 4 if maps else 2), weight.shape[1]
+    data, channels = checks.float32("x", x, 4 if maps else 2), weight.shape[1]
     if data.shape[1] != channels:
         sizes = f"{channels}, height, width" if maps else f"{channels}"
         raise ValueError(f"x must have shape [batch, {sizes}], got {tuple(data.shape)}")
-    _checks.same_device("x", data, "weight", weight)
+    checks.same_device("x", data, "weight", weight)
     return data
 
 
@@ -95,17 +97,17 @@ def fired_and_membrane(
     spikes: SpikeTimes, weight: Tensor, bias: Tensor | None, avg_pool: int, neuron: Mapping[str, Any]
 ) -> tuple[SpikeTimes, Tensor]:
     """Spike times [B, O] of a linear layer and its membrane [T, B, O] without reset: the product is made once."""
-    surrogate, bias = neuron["surrogate"], _checks.bias(bias, len(weight))
-    pool = _geometry.pool_of(spikes.shape, avg_pool)
-    geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
-    record = _layer_arguments._records(spikes, weight, bias)
+    surrogate, bias = neuron["surrogate"], checks.bias(bias, len(weight))
+    pool = pool_of(spikes.shape, avg_pool)
+    geometry = linear_geometry(spikes.shape, weight, pool, spikes.steps)
+    record = layer_call._records(spikes, weight, bias)
     if record and not surrogate.sparse:
         current = flat_current(spikes.dense(), weight, bias, avg_pool)
         return SpikeTimes._of_fired(functional.fire(current, **neuron)), accumulate(current, neuron["decay"])
     *result, membrane = ops.layer_membrane.fire_layer_membrane(
-        *_layer_arguments._input(spikes), weight, bias, geometry, _layer_arguments._neuron(**neuron), record
+        *layer_call._input(spikes), weight, bias, geometry, layer_call._neuron(**neuron), record
     )
-    fired = _layer_arguments._fired(tuple(result), (spikes.shape[0], weight.shape[0]), spikes.steps, record)
+    fired = layer_call._fired(tuple(result), (spikes.shape[0], weight.shape[0]), spikes.steps, record)
     return fired, membrane.flatten(2)
 
 
@@ -119,7 +121,7 @@ def map_membrane(
 
 def accumulate(current: Tensor, decay: float) -> Tensor:
     """Membrane [T, ...] without firing: V[t] = decay V[t - 1] + X[t]."""
-    _neuron_checks.decay(decay, len(current))
+    checks.decay(decay, len(current))
     if decay == 1:
         return current.cumsum(0)
     v, steps = torch.zeros_like(current[0]), []

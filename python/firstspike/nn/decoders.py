@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .. import _checks, decode
+from .. import decode
+from .._base import checks
 from ..spikes import SpikeTimes
 
 
@@ -29,7 +30,7 @@ class TemporalWeighting(nn.Module):
         super().__init__()
         decode.temporal_weights(1, gamma=gamma, mode=mode)
         self.gamma, self.mode = float(gamma), mode
-        self.classes, self.scale = _classes(classes), _checks.positive("scale", scale)
+        self.classes, self.scale = _classes(classes), checks.positive("scale", scale)
 
     def forward(self, spikes: SpikeTimes) -> Tensor:
         """Scores [B, classes] of output spikes [B, classes k]."""
@@ -58,7 +59,7 @@ class MembraneReadout(nn.Module):
 
     def __init__(self, mode: str = "last", *, classes: int | None = None) -> None:
         super().__init__()
-        _checks.one_of("mode", mode, decode.MEMBRANE_MODES)
+        checks.one_of("mode", mode, decode.MEMBRANE_MODES)
         self.mode, self.classes = mode, _classes(classes)
 
     def forward(self, v: Tensor) -> Tensor:
@@ -98,8 +99,8 @@ class FirstSpike(nn.Module):
 
     def __init__(self, *, classes: int | None = None, scale: float = 1.0, overshoot: bool = True) -> None:
         super().__init__()
-        self.classes, self.scale = _classes(classes), _checks.positive("scale", scale)
-        self.overshoot = _checks.boolean("overshoot", overshoot)
+        self.classes, self.scale = _classes(classes), checks.positive("scale", scale)
+        self.overshoot = checks.boolean("overshoot", overshoot)
 
     def forward(self, spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
         """Scores [B, classes] of output spikes [B, classes k]; their argmax is the answer.
@@ -110,7 +111,7 @@ class FirstSpike(nn.Module):
         scores = decode.temporal_weighting(spikes, gamma=1.0, mode="linear")
         if overshoot is not None:
             overshoot = decode._checked_overshoot(overshoot, spikes).detach()
-            _checks.finite("overshoot", overshoot)
+            checks.finite("overshoot", overshoot)
             scores = scores + overshoot / (1 + overshoot.abs()) / (2 * spikes.steps)
         if self.classes is not None:
             scores = decode.grouped(scores, self.classes).amax(-1)
@@ -126,7 +127,7 @@ class FirstSpike(nn.Module):
 
 
 def _classes(classes: int | None) -> int | None:
-    return None if classes is None else _checks.integer("classes", classes, 1)
+    return None if classes is None else checks.integer("classes", classes, 1)
 
 
 def _population(scores: Tensor, classes: int | None) -> Tensor:

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from torch import Generator, Tensor
 
-from .. import _checks, _geometry, functional
+from .. import functional
+from .._base import checks
+from .._base.geometry import padding_of
 from ..spikes import SpikeTimes
 from ..surrogate import Surrogate
 from ._inputs import Pair, accumulate, check_data, constant_current
@@ -18,7 +20,7 @@ class _Direct(FiringLayer):
     """A layer whose input is data, not spikes: nothing is dropped from it."""
 
     def __init__(self, shape: tuple[int, ...], *, steps: int, **options: Any) -> None:
-        super().__init__(shape, _checks.steps(steps) ** -0.5, steps=steps, **options)
+        super().__init__(shape, checks.steps(steps) ** -0.5, steps=steps, **options)
 
     @property
     def dropout(self) -> float:
@@ -27,12 +29,12 @@ class _Direct(FiringLayer):
 
     @dropout.setter
     def dropout(self, p: float) -> None:
-        if _checks.real("dropout", p) != 0:
+        if checks.real("dropout", p) != 0:
             raise ValueError(f"dropout must be 0 in a layer that no spikes reach, got {p}")
 
     def forward(self, x: Tensor, *, membrane: bool = False) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
         """Spike times [B, O, ...] of data x, float32; with `membrane` also V, float32 [T, B, O, ...], see `membrane`."""
-        _checks.boolean("membrane", membrane)
+        checks.boolean("membrane", membrane)
         current = self._current(x)
         spikes = functional.ramp(current, self.steps, **self._neuron)
         return (spikes, self._potential(current)) if membrane else spikes
@@ -83,8 +85,8 @@ class DirectLinear(_Direct):
         normalization: Normalization = False,
         generator: Generator | None = None,
     ) -> None:
-        self.in_features = _checks.size("in_features", in_features)
-        self.out_features = _checks.size("out_features", out_features)
+        self.in_features = checks.size("in_features", in_features)
+        self.out_features = checks.size("out_features", out_features)
         super().__init__(
             (self.out_features, self.in_features),
             steps=steps,
@@ -137,11 +139,11 @@ class DirectConv2d(_Direct):
         normalization: Normalization = False,
         generator: Generator | None = None,
     ) -> None:
-        self.in_channels = _checks.size("in_channels", in_channels)
-        self.out_channels = _checks.size("out_channels", out_channels)
-        self.kernel_size = _checks.pair("kernel_size", kernel_size, 1)
-        self.stride = _checks.pair("stride", stride, 1)
-        self.padding = _geometry.padding_of(padding, self.kernel_size, self.stride)
+        self.in_channels = checks.size("in_channels", in_channels)
+        self.out_channels = checks.size("out_channels", out_channels)
+        self.kernel_size = checks.pair("kernel_size", kernel_size, 1)
+        self.stride = checks.pair("stride", stride, 1)
+        self.padding = padding_of(padding, self.kernel_size, self.stride)
         super().__init__(
             (self.out_channels, self.in_channels, *self.kernel_size),
             steps=steps,

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .. import _checks, encode
+from .. import encode
+from .._base import checks
 from ..ops.latency import CURVES
 from ..spikes import SpikeTimes
 
@@ -23,8 +24,8 @@ class LatencyEncoder(nn.Module):
 
     def __init__(self, steps: int, curve: str = "linear") -> None:
         super().__init__()
-        self.steps = _checks.steps(steps)
-        _checks.one_of("curve", curve, CURVES)
+        self.steps = checks.steps(steps)
+        checks.one_of("curve", curve, CURVES)
         self.curve = curve
 
     def forward(self, x: Tensor) -> SpikeTimes:
@@ -53,12 +54,12 @@ class SpikeInput(nn.Module):
 
     def __init__(self, steps: int) -> None:
         super().__init__()
-        self.steps = _checks.steps(steps)
+        self.steps = checks.steps(steps)
 
     def forward(self, x: SpikeTimes) -> SpikeTimes:
         """x, SpikeTimes [B, ...] over `steps` steps; TypeError or ValueError for anything else."""
         if not isinstance(x, SpikeTimes):
-            raise TypeError(f"x must be SpikeTimes, as this net has no encoder, got {_checks.shown(x)}")
+            raise TypeError(f"x must be SpikeTimes, as this net has no encoder, got {checks.shown(x)}")
         if x.steps != self.steps:
             raise ValueError(f"x must have steps = {self.steps}, got {x.steps}; x.rescale({self.steps}) changes them")
         return x

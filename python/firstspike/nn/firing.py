@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from .. import _checks, _neuron_checks
+from .._base import checks
 from ..surrogate import Surrogate
 from .node import NeuronSettings
 from .synapse import Synapse
@@ -44,7 +44,7 @@ def bound_thresholds(module: nn.Module, least: float = LEAST) -> None:
         >>> [round(value, 3) for value in layer.threshold.tolist()]
         [1.0, 0.001, 0.001]
     """
-    _checks.positive("least", least)
+    checks.positive("least", least)
     for theta in learned_thresholds(module):
         theta.clamp_(min=least)
 
@@ -94,11 +94,11 @@ class FiringLayer(Synapse, NeuronSettings):
     def threshold(self, value: float | Tensor) -> None:
         theta, number = None, 1.0
         if isinstance(value, Tensor) and value.dim() > 0:
-            theta = _neuron_checks.thresholds(value, len(self.weight))
+            theta = checks.thresholds(value, len(self.weight))
             if theta.requires_grad and not isinstance(theta, nn.Parameter):
                 raise TypeError("threshold must be an nn.Parameter, or a tensor that requires no gradient")
         else:
-            number = _checks.positive("threshold", value)
+            number = checks.positive("threshold", value)
         del self.theta
         if isinstance(theta, nn.Parameter):
             self.register_parameter("theta", theta)
@@ -144,7 +144,7 @@ class FiringLayer(Synapse, NeuronSettings):
     def _per_threshold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if not self._per_neuron or self.theta is None:  # the flag alone would do; a look-up of theta costs more
             return weight, bias
-        _neuron_checks.thresholds(self.theta, len(weight))
+        checks.thresholds(self.theta, len(weight))
         weight = weight / self.theta.view(-1, *[1] * (weight.dim() - 1))
         return weight, None if bias is None else bias / self.theta
 

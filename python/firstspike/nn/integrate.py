@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Generator, Tensor
 
-from .. import _checks
+from .._base import checks
 from ._inputs import FLAT_OR_MAP, Spikes, check_spikes, flat_membrane
 from .node import Leaky
 from .synapse import Affine, Normalization, Synapse
@@ -40,12 +40,12 @@ class Integrate(Synapse, Leaky):
         dropout: float = 0.0,
         generator: Generator | None = None,
     ) -> None:
-        self.in_features = _checks.size("in_features", in_features)
-        self.out_features = _checks.size("out_features", out_features)
-        self.avg_pool = _checks.size("avg_pool", avg_pool)
+        self.in_features = checks.size("in_features", in_features)
+        self.out_features = checks.size("out_features", out_features)
+        self.avg_pool = checks.size("avg_pool", avg_pool)
         super().__init__(
             (self.out_features, self.in_features),
-            _checks.steps(steps) ** -0.5,
+            checks.steps(steps) ** -0.5,
             steps=steps,
             bias=bias,
             affine=affine,

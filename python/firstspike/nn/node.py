@@ -8,7 +8,8 @@ from typing import Any, TypedDict, cast
 
 from torch import Tensor, nn
 
-from .. import _checks, _neuron_checks, functional
+from .. import functional
+from .._base import checks
 from ..surrogate import Surrogate, triangle
 
 
@@ -32,7 +33,7 @@ class Leaky(nn.Module):
 
     @decay.setter
     def decay(self, value: float) -> None:
-        self._decay = _neuron_checks.decay(value, getattr(self, "steps", 1))
+        self._decay = checks.decay(value, getattr(self, "steps", 1))
 
     def __setattr__(self, name: str, value: Any) -> None:
         # nn.Module would register a module or a parameter before it looks for a property
@@ -55,7 +56,7 @@ class NeuronSettings(Leaky):
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        self._threshold = _checks.positive("threshold", value)
+        self._threshold = checks.positive("threshold", value)
 
     @property
     def surrogate(self) -> Surrogate:
@@ -67,7 +68,7 @@ class NeuronSettings(Leaky):
         value = triangle() if value is None else value
         if not isinstance(value, Surrogate):
             raise TypeError(
-                f"surrogate must be a firstspike.surrogate, such as triangle(1.0), got {_checks.shown(value)}"
+                f"surrogate must be a firstspike.surrogate, such as triangle(1.0), got {checks.shown(value)}"
             )
         self._surrogate = value
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .. import _checks, functional
+from .. import functional
+from .._base import checks
 
 
 class WeightNormalization(nn.Module):
@@ -36,15 +37,15 @@ class WeightNormalization(nn.Module):
 
     def __init__(self, steps: int, fan_in: int, gain: float = 1.0, *, granularity: str = "layer") -> None:
         super().__init__()
-        self.steps = _checks.steps(steps)
-        _checks.one_of("granularity", granularity, functional.GRANULARITIES)
+        self.steps = checks.steps(steps)
+        checks.one_of("granularity", granularity, functional.GRANULARITIES)
         self.granularity = granularity
-        self.fan_in = _checks.integer("fan_in", fan_in, 1)
+        self.fan_in = checks.integer("fan_in", fan_in, 1)
         if granularity == "channel" and self.fan_in == 1:
             raise ValueError(
                 'fan_in must be at least 2 with granularity "channel": one weight less its mean is 0, got 1'
             )
-        self.gain = _checks.positive("gain", gain)
+        self.gain = checks.positive("gain", gain)
 
     @property
     def deviation(self) -> float:

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _checks, _layer_arguments, ops
-from .._sites import from_sites
+from .. import ops
+from .._base import checks
+from .._base.geometry import from_sites
+from ..functional import layer as layer_call
 from ..spikes import SpikeTimes, Support
 from ._hooks import BackwardHooks
 from .pooled_spikes import PooledSpikes, check_map
@@ -30,7 +32,7 @@ class EarliestPool2d(BackwardHooks):
 
     def __init__(self, kernel_size: int) -> None:
         super().__init__()
-        self.kernel_size = _checks.integer("kernel_size", kernel_size, 1)
+        self.kernel_size = checks.integer("kernel_size", kernel_size, 1)
 
     def forward(self, spikes: SpikeTimes) -> SpikeTimes:
         """Spike times [B, C, H // k, W // k] of `spikes` [B, C, H, W]."""
@@ -38,7 +40,7 @@ class EarliestPool2d(BackwardHooks):
         check_map(spikes, k)
         if spikes.device.type != "cpu" or k > ops.earliest.WIDEST or (spikes.requires_grad and spikes._support is None):
             return _earliest_dense(spikes, k)
-        anchor, times, offset, place, _ = ops.earliest.earliest_pool(*_layer_arguments._input(spikes), k)
+        anchor, times, offset, place, _ = ops.earliest.earliest_pool(*layer_call._input(spikes), k)
         pooled = from_sites(times, (*spikes.shape[:2], *times.shape[1:3]))
         if spikes._support is None:
             return SpikeTimes._trusted(pooled, spikes.steps)
@@ -72,7 +74,7 @@ class MaxPool2d(BackwardHooks):
 
     def __init__(self, kernel_size: int) -> None:
         super().__init__()
-        self.kernel_size = _checks.integer("kernel_size", kernel_size, 1)
+        self.kernel_size = checks.integer("kernel_size", kernel_size, 1)
         self.register_buffer("repeated", torch.zeros((), dtype=torch.int64), persistent=False)
         self.register_buffer("units", torch.zeros((), dtype=torch.int64), persistent=False)
 

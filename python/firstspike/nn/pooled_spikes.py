@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Size, Tensor, device
 from torch.utils import _pytree as pytree
 
-from .. import _checks, _layer_arguments, ops
+from .. import ops
+from .._base import checks
+from ..functional import layer as layer_call
 from ..spikes import SpikeTimes
 
 
@@ -38,10 +40,10 @@ class PooledSpikes:
     repeated: Tensor
 
     def __init__(self, spikes: SpikeTimes, kernel_size: int) -> None:
-        self.kernel_size = k = _checks.integer("kernel_size", kernel_size, 1)
+        self.kernel_size = k = checks.integer("kernel_size", kernel_size, 1)
         check_map(spikes, k)
-        anchor, left, self.repeated = ops.distinct.distinct(*_layer_arguments._input(spikes), k)
-        self.distinct = _layer_arguments._thinned(spikes, anchor, left)
+        anchor, left, self.repeated = ops.distinct.distinct(*layer_call._input(spikes), k)
+        self.distinct = layer_call._thinned(spikes, anchor, left)
 
     @property
     def steps(self) -> int:
@@ -108,7 +110,7 @@ pytree.register_pytree_node(
 
 def check_map(spikes: SpikeTimes, kernel_size: int) -> None:
     """Raise unless `spikes` are maps that have a window of this size."""
-    _checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
+    checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
     if len(spikes.shape) != 4 or min(spikes.shape[2:]) < kernel_size:
         raise ValueError(
             f"spikes must be maps [batch, channels, height, width] of at least {kernel_size} x {kernel_size}, "

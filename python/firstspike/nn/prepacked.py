@@ -8,8 +8,8 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from .. import _checks, _geometry
-from .._sites import from_sites, to_sites
+from .._base import checks
+from .._base.geometry import from_sites, layer_geometry, to_sites
 from ..ops.prepacked import PrepackedLayer, PrepackedLayers
 from ..spikes import SpikeTimes
 from ._chain import is_observed
@@ -45,11 +45,11 @@ class Prepacked(nn.Module):
         super().__init__()
         if not isinstance(input_shape, (tuple, list)) or len(input_shape) not in (1, 3):
             raise ValueError(
-                f"input_shape must be (neurons,) or (channels, height, width), got {_checks.shown(input_shape)}"
+                f"input_shape must be (neurons,) or (channels, height, width), got {checks.shown(input_shape)}"
             )
-        shape = self.input_shape = tuple(_checks.integer("input_shape", size, 1) for size in input_shape)
+        shape = self.input_shape = tuple(checks.integer("input_shape", size, 1) for size in input_shape)
         packed: list[PrepackedLayer] = []
-        for number, layer in enumerate(_checks.in_order("layers", layers, nn.Module, "layers")):
+        for number, layer in enumerate(checks.in_order("layers", layers, nn.Module, "layers")):
             name, got = f"layers[{number}]", f"got {type(layer).__name__}"
             if type(layer) not in KINDS:
                 raise TypeError(f"{name} must be TTFSConv2d or TTFSLinear, or at the end Integrate, {got}")
@@ -70,7 +70,7 @@ class Prepacked(nn.Module):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, spikes: SpikeTimes) -> SpikeTimes | Tensor:
         """Spike times [B, *output_shape] of `spikes` [B, *input_shape], or the membrane [T, B, O] of an `Integrate`."""
-        _checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
+        checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
         if spikes.steps != self.steps or spikes.shape[1:] != self.input_shape or spikes.device.type != "cpu":
             raise ValueError(
                 f"spikes must have shape [batch, {', '.join(map(str, self.input_shape))}] and steps = {self.steps} and lie "
@@ -100,7 +100,7 @@ def _packed(layer: TTFSConv2d | TTFSLinear | Integrate, shape: tuple[int, ...]) 
         raise ValueError(f"layers must be on the CPU, got one on {weight.device}; net.cpu() brings them there")
     if isinstance(layer, TTFSConv2d) and len(shape) != 3:
         raise ValueError(f"layers must fit together: a convolution needs (channels, height, width), got {shape}")
-    geometry = _geometry.of_layer(layer, (1, *shape), weight)
+    geometry = layer_geometry(layer, (1, *shape), weight)
     fires = not isinstance(layer, Integrate)
     neuron = (layer.neuron["threshold"] if not isinstance(layer, Integrate) else 0.0, layer.decay, 0.0, 1.0)
     weight, bias = (

@@ -9,8 +9,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from .. import _checks
-from .._geometry import shortcut_is_aligned
+from .._base import checks
+from .._base.geometry import shortcut_is_aligned
 from ..spikes import SpikeTimes
 from ._hooks import BackwardHooks
 from .firing import FiringLayer
@@ -45,7 +45,7 @@ class Residual(BackwardHooks):
         if others or isinstance(layers, kinds):
             got = "several arguments" if others else type(layers).__name__
             raise TypeError(f"layers must be one list, nn.Residual([first, second]), got {got}")
-        self.layers = nn.ModuleList(_checks.in_order("layers", layers, kinds, "TTFSConv2d or TTFSLinear"))
+        self.layers = nn.ModuleList(checks.in_order("layers", layers, kinds, "TTFSConv2d or TTFSLinear"))
         steps: set[Any] = {layer.steps for layer in self.layers}
         if len(steps) != 1:
             raise ValueError(f"layers must be at least one, all of the same steps, got {sorted(steps)}")
@@ -56,14 +56,14 @@ class Residual(BackwardHooks):
         outputs = len(self.layers[-1].weight)  # type: ignore[arg-type]
         if len(values) > outputs:
             raise ValueError(f"scale must have at most one number per output, {outputs}, got {len(values)}")
-        if _checks.boolean("learn_scale", learn_scale) or isinstance(scale, nn.Parameter):
+        if checks.boolean("learn_scale", learn_scale) or isinstance(scale, nn.Parameter):
             self.scale: Tensor = scale if isinstance(scale, nn.Parameter) else nn.Parameter(values)
         else:
             self.register_buffer("scale", values)
 
     def forward(self, spikes: SpikeTimes) -> SpikeTimes:
         """Spike times of the last layer, of `spikes`, which the first layer takes and which fit the last one's output."""
-        _checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes (a block cannot stand after max pooling)")
+        checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes (a block cannot stand after max pooling)")
         signal = spikes
         for layer in list(self.layers)[:-1]:
             signal = layer(signal)
@@ -126,13 +126,13 @@ class Residual(BackwardHooks):
 def _as_channels(scale: float | Tensor) -> Tensor:
     """The scale of a shortcut, float32 [1] of a number, or [M]."""
     if not isinstance(scale, Tensor) or scale.dim() == 0:
-        return torch.tensor([_checks.real("scale", scale)], dtype=torch.float32)
+        return torch.tensor([checks.real("scale", scale)], dtype=torch.float32)
     if scale.requires_grad and not isinstance(scale, nn.Parameter):
         raise TypeError(
             "scale must be a number, an nn.Parameter, or a tensor without a gradient, got one that requires a gradient"
         )
-    values = _checks.float32("scale", scale, 1).detach().clone()
+    values = checks.float32("scale", scale, 1).detach().clone()
     if not len(values):
         raise ValueError("scale must have at least one number, got none")
-    _checks.finite("scale", values)
+    checks.finite("scale", values)
     return values

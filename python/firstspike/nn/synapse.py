@@ -8,9 +8,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils import parametrize
 
-from .. import _checks
 from .. import init as _init
-from .._own_code import make_permanent
+from .._base import checks
+from .._base.modules import make_permanent
 from ._hooks import BackwardHooks
 from ._inputs import Spikes, drop_spikes
 from .normalization import WeightNormalization
@@ -66,9 +66,9 @@ class Synapse(BackwardHooks):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        _checks.one_of("affine", affine, ("channel", "layer", None))
-        _checks.boolean("bias", bias)
-        self.steps = _checks.steps(steps)
+        checks.one_of("affine", affine, ("channel", "layer", None))
+        checks.boolean("bias", bias)
+        self.steps = checks.steps(steps)
         self.gain = gain
         self.dropout = dropout
         self.affine = affine
@@ -88,8 +88,8 @@ class Synapse(BackwardHooks):
         if asked is True:
             return WeightNormalization(self.steps, self.fan_in, self.gain)
         if not isinstance(asked, str):
-            raise TypeError(f'normalization must be True, False, "channel" or a module, got {_checks.shown(asked)}')
-        _checks.one_of("normalization", asked, (True, False, "channel"))
+            raise TypeError(f'normalization must be True, False, "channel" or a module, got {checks.shown(asked)}')
+        checks.one_of("normalization", asked, (True, False, "channel"))
         return WeightNormalization(self.steps, self.fan_in, self.gain, granularity="channel")
 
     @property
@@ -104,7 +104,7 @@ class Synapse(BackwardHooks):
 
     @dropout.setter
     def dropout(self, p: float) -> None:
-        self._dropout = _checks.real("dropout", p, 0.0, 0.99)
+        self._dropout = checks.real("dropout", p, 0.0, 0.99)
 
     def reset_parameters(self, init: str = "ettfs", *, generator: Generator | None = None) -> None:
         """Draw the weight anew, and set gamma to 1 and beta to 0.
@@ -112,7 +112,7 @@ class Synapse(BackwardHooks):
         init: "ettfs" (with the layer's `gain`), "kaiming" (true He) or "torch" (torch's default), see
         `firstspike.init`.
         """
-        _checks.one_of("init", init, INITS)
+        checks.one_of("init", init, INITS)
         if init == "ettfs":
             _init.ettfs_(self.weight, self.steps, gain=self.gain, generator=generator)
         else:
@@ -128,10 +128,10 @@ class Synapse(BackwardHooks):
 
         What a parametrization of torch makes in another precision under autocast is raised to float32.
         """
-        weight = _checks.float32("weight", self._scaled_weight())
+        weight = checks.float32("weight", self._scaled_weight())
         bias: Tensor | None = self.bias
         if bias is not None:
-            bias = _checks.float32("bias", bias)
+            bias = checks.float32("bias", bias)
             bias = bias if len(bias) == len(weight) else bias.expand(len(weight))
         weight, bias = self._per_threshold(weight, bias)
         return (weight, bias) if self.quantizer is None else self.quantizer(weight, bias)

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from torch import Generator, Size, Tensor
 
-from .. import _checks, _geometry, functional
-from .._dense import flat_current, full_precision, map_current
-from .._geometry import Geometry
-from .._shortcut import with_shortcut
+from .. import functional
+from .._base import checks
+from .._base.geometry import Geometry, conv_geometry, linear_geometry, padding_of
+from ..functional.layer import flat_current, full_precision, map_current, with_shortcut
 from ..init import pool_gain
 from ..spikes import SpikeTimes
 from ..surrogate import Surrogate
@@ -50,7 +50,7 @@ class _TTFS(FiringLayer):
         `PooledSpikes` too, as `MaxPool2d` returns them, or a dense train [T, B, ...], which takes the dense path. shortcut and
         shortcut_scale as in `functional.linear`; nothing is dropped from a shortcut.
         """
-        _checks.boolean("membrane", membrane)
+        checks.boolean("membrane", membrane)
         spikes, weight, bias = self.prepare_input(check_spikes(spikes, self.steps, self._shape))
         side: dict[str, Any] = {}
         if shortcut is not None:
@@ -142,12 +142,12 @@ class TTFSLinear(_TTFS):
         dropout: float = 0.0,
         generator: Generator | None = None,
     ) -> None:
-        self.in_features = _checks.size("in_features", in_features)
-        self.out_features = _checks.size("out_features", out_features)
-        self.avg_pool = _checks.size("avg_pool", avg_pool)
+        self.in_features = checks.size("in_features", in_features)
+        self.out_features = checks.size("out_features", out_features)
+        self.avg_pool = checks.size("avg_pool", avg_pool)
         super().__init__(
             (self.out_features, self.in_features),
-            pool_gain(avg_pool, steps) if gain is None else _checks.positive("gain", gain),
+            pool_gain(avg_pool, steps) if gain is None else checks.positive("gain", gain),
             steps=steps,
             threshold=threshold,
             decay=decay,
@@ -169,7 +169,7 @@ class TTFSLinear(_TTFS):
         return f"{super().extra_repr()}, avg_pool={self.avg_pool}"
 
     def _sizes(self, shape: Size, weight: Tensor) -> Geometry:
-        return _geometry.linear(shape, weight, self.avg_pool, self.steps)
+        return linear_geometry(shape, weight, self.avg_pool, self.steps)
 
     def _current(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return flat_current(x, weight, bias, self.avg_pool)
@@ -224,15 +224,15 @@ class TTFSConv2d(_TTFS):
         dropout: float = 0.0,
         generator: Generator | None = None,
     ) -> None:
-        self.in_channels = _checks.size("in_channels", in_channels)
-        self.out_channels = _checks.size("out_channels", out_channels)
-        self.kernel_size = _checks.pair("kernel_size", kernel_size, 1)
-        self.stride = _checks.pair("stride", stride, 1)
-        self.padding = _geometry.padding_of(padding, self.kernel_size, self.stride)
-        self.avg_pool = _checks.size("avg_pool", avg_pool)
+        self.in_channels = checks.size("in_channels", in_channels)
+        self.out_channels = checks.size("out_channels", out_channels)
+        self.kernel_size = checks.pair("kernel_size", kernel_size, 1)
+        self.stride = checks.pair("stride", stride, 1)
+        self.padding = padding_of(padding, self.kernel_size, self.stride)
+        self.avg_pool = checks.size("avg_pool", avg_pool)
         super().__init__(
             (self.out_channels, self.in_channels, *self.kernel_size),
-            pool_gain(avg_pool, steps) if gain is None else _checks.positive("gain", gain),
+            pool_gain(avg_pool, steps) if gain is None else checks.positive("gain", gain),
             steps=steps,
             threshold=threshold,
             decay=decay,
@@ -261,7 +261,7 @@ class TTFSConv2d(_TTFS):
         return f"{sizes}, avg_pool={self.avg_pool}, {super().extra_repr()}"
 
     def _sizes(self, shape: Size, weight: Tensor) -> Geometry:
-        return _geometry.convolution(shape, weight, self.stride, self.padding, self.avg_pool, self.steps)
+        return conv_geometry(shape, weight, self.stride, self.padding, self.avg_pool, self.steps)
 
     def _current(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return map_current(x, weight, bias, self.stride, self.padding, self.avg_pool)

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import _extension
-from .._geometry import Geometry
+from .._base.geometry import Geometry
+from .._base.kernels import find_cuda
 
 TILE = 32  # neurons of a support group: one warp (cpp/cuda/kernels.h)
 SLOT = 4  # entries per neuron; not measured on a device yet
@@ -43,7 +43,7 @@ _capacity: ContextVar[float | None] = ContextVar("firstspike_support_capacity", 
 @cache
 def kernels() -> Any:
     """The module of CUDA kernels; RuntimeError with the reason where there is none."""
-    module, reason = _extension._cuda()
+    module, reason = find_cuda()
     if module is None:
         raise RuntimeError(f"firstspike has no CUDA kernels here: {reason}")
     if module.tile != TILE:

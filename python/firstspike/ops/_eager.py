@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-from .._geometry import Geometry
+from .._base.geometry import Geometry
 
 _keys: Any = torch._C._dispatch_keys
 _modes: Any = torch._C._dispatch_tls_local_include_set

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch._library import fake_impl
 from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
-from .. import _extension
-from .._geometry import Geometry
+from .._base import kernels
+from .._base.geometry import Geometry
 from . import _cuda
 from ._eager import eager
 
@@ -24,7 +24,7 @@ CUDA_IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {}  # by name, for the tes
 LIBRARY = torch.library.Library("firstspike", "FRAGMENT")
 # A layer's input: its spikes, and the anchor that they came with; where the anchor is a list, its support's offset and place.
 INPUT = "Tensor times, Tensor? anchor, Tensor? in_offset, Tensor? in_place"
-cpu: Any = _extension.cpu
+cpu: Any = kernels.cpu
 # Neurons per support group, neighbouring channels of one site of one sample, by device type. The operators that record a support
 # take it as an argument, so that it stands in their graphs: on the CPU it depends on the instruction set.
 TILES: dict[str, int] = {"cpu": cpu.tile, "cuda": _cuda.TILE, "meta": cpu.tile}
@@ -114,7 +114,7 @@ def check_tile(tile: int, device_type: str) -> None:
     if tile != TILES[device_type]:
         raise RuntimeError(
             f"this net was compiled for support groups of {tile} neurons, but the kernels here have {TILES[device_type]} "
-            f"(instruction set {_extension.ISA}): compile it again"
+            f"(instruction set {kernels.ISA}): compile it again"
         )
 
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._first_order import first_order_only
-from .._geometry import Geometry
+from .._base.geometry import Geometry
 from . import dropout, integrate, layer, normalize
 from ._eager import bypasses_dispatcher
+from ._first_order import first_order_only
 from ._library import TILES
 
 

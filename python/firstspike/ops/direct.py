@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import grad as nn_grad
 
-from .._first_order import first_order_only
+from ._first_order import first_order_only
 from ._library import array, cpu, empty, operator, threads
 
 _settings = Lock()  # cuDNN's are the whole process's

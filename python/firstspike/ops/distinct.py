@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._checks import MAX_STEPS, SILENT
-from .._first_order import first_order_only
+from .._base.checks import MAX_STEPS, SILENT
 from ._cuda import TILE
+from ._first_order import first_order_only
 from ._library import INPUT, anchor_like, array, cpu, empty, groups_of, operator, support_of, threads
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._checks import MAX_STEPS
-from .._first_order import first_order_only
+from .._base.checks import MAX_STEPS
 from ._cuda import TILE, Arguments, kernels, on_device, pointer
+from ._first_order import first_order_only
 from ._library import INPUT, anchor_like, array, cpu, empty, groups_of, operator, support_of, threads
 
 DROPOUT_LEVELS = 65536  # `keep` is out of so many

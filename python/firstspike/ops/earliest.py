@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._first_order import first_order_only
+from ._first_order import first_order_only
 from ._library import INPUT, array, cpu, data_dependent_size, operator, support_of, threads
 
 WIDEST = 16  # windows of more than WIDEST x WIDEST units the kernel does not take

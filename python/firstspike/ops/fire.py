@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._first_order import first_order_only
 from ._cuda import Arguments, kernels, on_device, pointer
+from ._first_order import first_order_only
 from ._library import array, cpu, operator, threads
 
 

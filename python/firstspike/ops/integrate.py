@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._first_order import first_order_only
-from .._geometry import named
+from .._base.geometry import named
 from . import _cuda
 from ._cuda import Arguments, kernels, on_device, pointer, pointers
+from ._first_order import first_order_only
 from ._library import INPUT, array, cpu, gradient_shapes, groups_of, operator, threads
 from .layer import fire_layer_backward
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._first_order import first_order_only
-from .._geometry import named
+from .._base.geometry import named
 from . import _cuda
 from ._cuda import NO_SLOTS, Arguments, Recording, kernels, nothing_recorded, on_device, pointer, strides
+from ._first_order import first_order_only
 from ._library import (
     INPUT,
     array,

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._first_order import first_order_only
-from .._geometry import named
+from .._base.geometry import named
 from . import integrate, layer
+from ._first_order import first_order_only
 from ._library import INPUT, array, check_tile, cpu, operator, recorded, require_record, threads, tile_of
 
 

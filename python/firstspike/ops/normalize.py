@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._first_order import first_order_only
+from ._first_order import first_order_only
 from ._library import array, cpu, empty, operator, threads
 
 

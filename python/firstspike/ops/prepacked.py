@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._geometry import Geometry
+from .._base.geometry import Geometry
 from ._library import array, cpu, threads
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._first_order import first_order_only
 from ._cuda import (
     NO_SLOTS,
     TILE,
@@ -21,6 +20,7 @@ from ._cuda import (
     pointer,
     poisoned,
 )
+from ._first_order import first_order_only
 from ._library import (
     array,
     check_tile,

@@ -1,6 +1,6 @@
 """`fire_layer_shortcut`: `fire_layer` with spikes that go into the current of its outputs one by one.
 
-On the CPU alone; elsewhere the layer gets its input and the shortcut's spikes side by side (`_shortcut.with_shortcut`).
+On the CPU alone; elsewhere the layer gets its input and the shortcut's spikes side by side (`layer_call.with_shortcut`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from .._first_order import first_order_only
-from .._geometry import named
+from .._base.geometry import named
 from . import layer
+from ._first_order import first_order_only
 from ._library import INPUT, array, cpu, empty, operator, require_record, support_of, threads, tile_of
 
 LAYER = len(layer.Forward._fields)  # so many arguments are those of `fire_layer`

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._first_order import first_order_only
 from ._cuda import TILE, Arguments, kernels, on_device, pointer
+from ._first_order import first_order_only
 from ._library import array, cpu, groups_of, operator, support_of, threads
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .._checks import instance
+from .._base.checks import instance
 from ..inspect import Monitor
 from ..report import WIDTH, figure, line_style
 from ..spikes import SpikeTimes

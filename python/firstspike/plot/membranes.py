@@ -8,8 +8,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .._checks import instance, integer
-from .._modes import evaluating
+from .._base.checks import instance, integer
+from .._base.modules import evaluating
 from ..decode import decision_step
 from ..inspect import Monitor, Seen
 from ..nn import FiringLayer, MembraneReadout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from .._checks import integer
+from .._base.checks import integer
 from ..inspect import Monitor
 from ..report import style
 from ._panels import COLOR, layer_panels, step_axis

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .._checks import integer, pair
+from .._base.checks import integer, pair
 from ..nn import DirectConv2d, DirectLinear, Synapse
 from ..report import WIDTH, figure, style
 

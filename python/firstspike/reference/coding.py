@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from firstspike._checks import SILENT
-
+from .._base.checks import SILENT
 from .spike_train import SpikeTrain
 
 

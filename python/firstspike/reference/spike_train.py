@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from firstspike._checks import SILENT
+from .._base.checks import SILENT
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Reports: a self-contained HTML page, tables in several formats, figures that print the same bytes twice."""
 
-from .._files import write_text
+from .._base.files import write_text
 from .figures import CYCLE, WIDTH, Line, figure, line_style, style, svg, write_png, write_svg
 from .page import Page
 from .tables import Column, csv, latex, markdown, present

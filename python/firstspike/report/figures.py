@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from .._files import write_atomic
+from .._base.files import write_atomic
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from .._files import write_text
+from .._base.files import write_text
 from .figures import WIDTH, svg
 from .tables import MISSING, numeric
 from .text import blocks, inline

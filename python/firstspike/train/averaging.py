@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from .._warnings import warn
+from .._base.checks import warn
 
 
 class WeightAverage:

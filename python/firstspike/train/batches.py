@@ -11,8 +11,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data.distributed import DistributedSampler
 
-from .._checks import SILENT, shown
-from .._warnings import warn
+from .._base.checks import SILENT, shown, warn
 from ..data import Dataset, Normalize, from_arrays
 from ..data.normalize import warn_of_pixels
 from ..spikes import SpikeTimes

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .. import models, surrogate
-from .._checks import instance
+from .._base.checks import instance
 from ..models.grammar import Conv, Linear
 from ..models.sizes import SizedLayer, check_input_shape, layer_sizes
 from ..nn import Affine

@@ -8,20 +8,21 @@ made of the seed and the epoch's number (`seeds`). Nor does the schedule: it is 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import stat
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from .. import _fields
-from .._files import JSON_LIMIT, parse_json, read_bytes, sha256, sweep, write_atomic, write_json
-from .._own_code import uncompiled
-from .._safetensors import LIMIT, dumps, loads
+from .._base import fields
+from .._base.files import JSON_LIMIT, parse_json, read_bytes, sha256, sweep, write_atomic, write_json
+from .._base.modules import uncompiled
+from .._base.tensors import LIMIT, dumps, loads
 from ..data import Normalize
 from .averaging import WeightAverage
 from .config import Config
@@ -173,10 +174,10 @@ def _parse(raw: bytes, path: Path) -> tuple[Progress, dict[str, Any]]:
         )
     if "pixels" in record:  # the name in files of version 0.1
         record["normalize"] = record.pop("pixels")
-    known = {f.name for f in fields(Progress)}
+    known = {f.name for f in dataclasses.fields(Progress)}
     needed = known - {"data", "given", "sessions", "net", "averaged", "details", "requires_grad"}
     progress = Progress(**{name: record[name] for name in known if name in record or name in needed})
-    _fields.check_types(progress)
+    fields.check_types(progress)
     history = [Epoch.from_dict(entry) for entry in progress.history]
     if [entry.epoch for entry in history] != list(range(1, progress.epoch + 1)):
         raise ValueError(f"the history must have the epochs 1 to {progress.epoch}")

@@ -13,10 +13,9 @@ from typing import Any
 
 import tomli_w
 
-from .. import _checks
-from .. import _fields as fields
 from .. import data as data_sets
-from .._files import read_bytes
+from .._base import checks, fields
+from .._base.files import read_bytes
 from ..surrogate import KINDS
 
 _TOML_LIMIT = 1 << 20  # bytes
@@ -201,7 +200,7 @@ class Config:
             TypeError: for a value of another type.
         """
         known = {f.name: f for f in dataclasses.fields(cls)}
-        _checks.instance("values", values, Mapping, "a mapping of settings")
+        checks.instance("values", values, Mapping, "a mapping of settings")
         fields.refuse_unknown(values, known)
         if "spec" not in values:
             raise ValueError("spec must be given")
@@ -221,8 +220,8 @@ class Config:
         Raises:
             ValueError: naming the file and what is wrong in it.
         """
-        _checks.optional("changes", changes, Mapping, "a mapping of settings")
-        values = _read_toml(_checks.path("path", path))
+        checks.optional("changes", changes, Mapping, "a mapping of settings")
+        values = _read_toml(checks.path("path", path))
         for name, value in (changes or {}).items():
             outer, dot, inner = name.partition(".")
             if not dot:
@@ -255,7 +254,7 @@ class Config:
 
     def differences(self, other: Config) -> list[str]:
         """The fields in which two configs differ, each as "name: mine, not other's"."""
-        _checks.instance("other", other, Config, "a train.Config")
+        checks.instance("other", other, Config, "a train.Config")
         mine, theirs = self.to_dict(), other.to_dict()
         return [f"{name}: {mine[name]!r}, not {theirs[name]!r}" for name in mine if mine[name] != theirs[name]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._warnings import warn
+from .._base.checks import warn
 from ..data import Dataset, Normalize
 
 _RATIO = 10  # between the root mean squares of training and test values: 0..1 beside 0..255 has 255

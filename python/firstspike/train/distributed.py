@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .._lock import FolderLock
+from .._base.files import FolderLock
 
 T = TypeVar("T")
 _groups = itertools.count()  # that this process has started: the same number in all

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .. import _checks, _labels
-from .._modes import evaluating
-from .._own_code import has_any_hooks, has_own_forward
+from .._base import checks
+from .._base.modules import evaluating, has_any_hooks, has_own_forward
 from ..data import Dataset, Normalize
 from ..data.normalize import warn_of_missing, warn_of_pixels
 from ..models import TTFSNet
@@ -55,10 +54,10 @@ def evaluate(
         >>> train.evaluate(net, data.load("digits", train=False)).images
         360
     """
-    _checks.instance("model", model, nn.Module, "a torch.nn.Module")
+    checks.instance("model", model, nn.Module, "a torch.nn.Module")
     given = as_data("dataset", dataset)
-    batch = _checks.integer("batch", batch, 1)
-    _checks.optional("normalize", normalize, Normalize, "a data.Normalize")
+    batch = checks.integer("batch", batch, 1)
+    checks.optional("normalize", normalize, Normalize, "a data.Normalize")
     if not len(given):
         raise ValueError("dataset must have at least one image")
     processes = processes or ProcessGroup()
@@ -133,7 +132,7 @@ def check_scores(scores: object, samples: int) -> torch.Tensor:
     Raises TypeError or ValueError for an output that is not scores, float [samples, classes].
     """
     if not isinstance(scores, torch.Tensor) or not scores.is_floating_point():
-        kind = _checks.shown(scores) if isinstance(scores, torch.Tensor) else type(scores).__name__
+        kind = checks.shown(scores) if isinstance(scores, torch.Tensor) else type(scores).__name__
         raise TypeError(f"the net must give scores [B, classes] of a float type, got {kind}")
     if scores.ndim != 2 or len(scores) != samples:
         raise ValueError(f"the net must give scores [B, classes], got {list(scores.shape)} for a batch of {samples}")
@@ -143,4 +142,4 @@ def check_scores(scores: object, samples: int) -> torch.Tensor:
 def check_labels(labels: torch.Tensor, classes: int) -> None:
     """Raise ValueError for labels outside 0..classes-1; on a device, where that would stop the pipeline, torch checks."""
     if labels.device.type == "cpu":
-        _labels.in_range(labels, classes)
+        checks.labels_in_range(labels, classes)

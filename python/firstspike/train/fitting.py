@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .. import _checks
-from .._own_code import uncompiled
+from .._base import checks
+from .._base.modules import uncompiled
 from . import checkpoint, run_data, run_folder
 from .batches import GivenData
 from .config import Config
@@ -94,9 +94,9 @@ def fit(
         >>> result.test.images, result.trained.model.spec
         (360, '64-32-10')
     """
-    _checks.instance("config", config, Config, "a train.Config")
-    _checks.boolean("resume", resume)
-    _checks.boolean("progress", progress)
+    checks.instance("config", config, Config, "a train.Config")
+    checks.boolean("resume", resume)
+    checks.boolean("progress", progress)
     device = own_device(config.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device must be one that this machine has, got {config.device!r} without CUDA")
@@ -104,7 +104,7 @@ def fit(
         raise ValueError("spec must be given, or a net (model=)")
     if config.spec and model is not None:
         raise ValueError(f"spec must be '' where a net is given (model=), got {config.spec!r}")
-    folder = None if directory is None else _checks.path("directory", directory)
+    folder = None if directory is None else checks.path("directory", directory)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise ValueError(f"directory must name a folder, {folder} is a file")
     given = Given(model, loss, optimizer, callbacks, init_from)

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from .. import _checks
-from .._description import describe
-from .._own_code import uncompiled
+from .._base import checks
+from .._base.modules import uncompiled
 from ..data import Normalize
 from ..models import TTFSNet
+from ..models.description import describe
 from . import run_data
 from .checkpoint import BadCheckpoint
 from .config import Config
@@ -51,19 +51,19 @@ class Given:
     init_from: str | os.PathLike[str] | None
 
     def __post_init__(self) -> None:
-        _checks.optional("model", self.model, nn.Module, "a torch.nn.Module")
+        checks.optional("model", self.model, nn.Module, "a torch.nn.Module")
         for name in ("loss", "optimizer"):
             if getattr(self, name) is not None:
-                _checks.function(name, getattr(self, name))
+                checks.function(name, getattr(self, name))
         keywords = self.loss.keywords if isinstance(self.loss, functools.partial) else {}
         if "sum" in (getattr(self.loss, "reduction", "mean"), keywords.get("reduction")):
             raise ValueError("loss must be the mean over a batch or one value per sample, got one with reduction='sum'")
         if self.init_from is not None:
-            _checks.path("init_from", self.init_from)
+            checks.path("init_from", self.init_from)
         if isinstance(self.callbacks, (str, torch.Tensor)) or not isinstance(self.callbacks, Sequence):
-            raise TypeError(f"callbacks must be a sequence of functions, got {_checks.shown(self.callbacks)}")
+            raise TypeError(f"callbacks must be a sequence of functions, got {checks.shown(self.callbacks)}")
         for number, callback in enumerate(self.callbacks):
-            _checks.function(f"callbacks[{number}]", callback)
+            checks.function(f"callbacks[{number}]", callback)
 
     def check_config(self, config: Config) -> None:
         """Raise ValueError for a field of the config that has another value than its default, and no effect."""
@@ -80,7 +80,7 @@ class Given:
         """What `optimizer` makes of a net; TypeError where it is no optimizer, ValueError where it cannot train the net."""
         assert self.optimizer is not None
         made = self.optimizer(model)
-        _checks.instance("optimizer", made, torch.optim.Optimizer, "a function that returns a torch.optim.Optimizer")
+        checks.instance("optimizer", made, torch.optim.Optimizer, "a function that returns a torch.optim.Optimizer")
         if isinstance(made, torch.optim.LBFGS):
             raise ValueError("optimizer must need one gradient per step, got LBFGS, which asks for several")
         own = set(model.parameters())

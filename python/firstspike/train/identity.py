@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._files import sha256
-from .._own_code import uncompiled
+from .._base.files import sha256
+from .._base.modules import uncompiled
 
 _OF_TORCH = frozenset(vars(nn.Module()))
 _LONGEST = 200  # characters of a text that is kept as it is

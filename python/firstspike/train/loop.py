@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .._warnings import warn
+from .._base.checks import warn
 from ..data import Dataset, Normalize
 from ..models import Observation
 from ..nn.firing import LEAST, bound_thresholds, learned_thresholds

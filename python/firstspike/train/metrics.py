@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _fields
+from .._base import fields
 from ..models import Observation
 from .distributed import ProcessGroup
 
@@ -60,7 +60,7 @@ class Metrics:
     def from_dict(cls, values: Mapping[str, Any]) -> Metrics:
         """The measures out of `to_dict`. Raises TypeError or ValueError for others."""
         found = cls(**values)
-        _fields.check_types(found)
+        fields.check_types(found)
         return found
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .. import _checks, _safetensors, models
-from .._description import FORMAT, empty_net
-from .._files import parse_json, write_atomic
-from .._own_code import uncompiled, warn_of_hooks_within
+from .. import models
+from .._base import checks, tensors
+from .._base.files import parse_json, write_atomic
+from .._base.modules import uncompiled, warn_of_hooks_within
 from ..data import Normalize
 from ..models import shipped
+from ..models.description import FORMAT, empty_net
 from . import checkpoint
 from .build import build_model, weights_of_spec
 from .checkpoint import load_state
@@ -39,8 +40,8 @@ def save_model(path: str | os.PathLike[str], trained: Trained) -> None:
         >>> trained = train.load_model(folder)
         >>> train.save_model(os.path.join(folder, "copy.safetensors"), trained)
     """
-    _checks.instance("trained", trained, Trained, "a train.Trained")
-    target = _checks.path("path", path)
+    checks.instance("trained", trained, Trained, "a train.Trained")
+    target = checks.path("path", path)
     if trained.net is not None or trained.config.spec:  # other files are read into a net that is given, with its hooks
         warn_of_hooks_within(uncompiled(trained.model), "the file")
     metadata = {
@@ -52,7 +53,7 @@ def save_model(path: str | os.PathLike[str], trained: Trained) -> None:
         "data": json.dumps(trained.data),
         "net": json.dumps(trained.net),
     }
-    write_atomic(target, _safetensors.dumps(trained.model.state_dict(), metadata))
+    write_atomic(target, tensors.dumps(trained.model.state_dict(), metadata))
 
 
 def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Trained:
@@ -75,8 +76,8 @@ def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) 
         >>> train.evaluate(trained.model, test, normalize=trained.normalize).accuracy == result.test.accuracy
         True
     """
-    path = _checks.path("path", path)
-    _checks.optional("model", model, nn.Module, "a torch.nn.Module")
+    path = checks.path("path", path)
+    checks.optional("model", model, nn.Module, "a torch.nn.Module")
     content = _read(path)
     if content is None:
         return _from_checkpoint(path, model)
@@ -98,7 +99,7 @@ def load_weights(name: str, path: str | os.PathLike[str]) -> tuple[dict[str, Ten
     Of a run, of a file of `save_model`, or of one of `firstspike.save`. name: of the argument. Raises ValueError as
     `load_model` does.
     """
-    path = _checks.path(name, path)
+    path = checks.path(name, path)
     content = _read(path, name)
     if content is None:
         progress, weights, origin = _checkpoint(path, name)
@@ -115,11 +116,11 @@ def _scaling(metadata: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _read(path: Path, name: str = "path") -> _safetensors.TensorFile | None:
+def _read(path: Path, name: str = "path") -> tensors.TensorFile | None:
     """A file of ours, or that of a run's folder; None for a folder where there is none yet. Raises ValueError for others."""
     file = path / FILE if path.is_dir() else path
     try:
-        content = _safetensors.read(file)
+        content = tensors.read(file)
     except (FileNotFoundError, NotADirectoryError):
         if path.is_dir():
             return None

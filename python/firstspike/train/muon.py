@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _checks
+from .._base import checks
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan: steep at 0; singular values end between 0.7 and 1.2
 _SMALLEST = 1e-20  # no division by the norm of a gradient of zeros
@@ -64,14 +64,14 @@ class Muon(torch.optim.Optimizer):
         iterations: int = 5,
     ) -> None:
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise TypeError(f"betas must be a pair of numbers, got {_checks.shown(betas)}")
+            raise TypeError(f"betas must be a pair of numbers, got {checks.shown(betas)}")
         defaults = {
-            "lr": _checks.real("lr", lr, 0.0),
+            "lr": checks.real("lr", lr, 0.0),
             "momentum": _below_one("momentum", momentum),
-            "adam_ratio": _checks.real("adam_ratio", adam_ratio, 0.0),
+            "adam_ratio": checks.real("adam_ratio", adam_ratio, 0.0),
             "betas": (_below_one("betas[0]", betas[0]), _below_one("betas[1]", betas[1])),
-            "eps": _checks.positive("eps", eps),
-            "iterations": _checks.integer("iterations", iterations, 1),
+            "eps": checks.positive("eps", eps),
+            "iterations": checks.integer("iterations", iterations, 1),
         }
         super().__init__(params, defaults)
 
@@ -152,7 +152,7 @@ def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
 
 
 def _below_one(name: str, value: float) -> float:
-    value = _checks.real(name, value, 0.0)
+    value = checks.real(name, value, 0.0)
     if value >= 1:
         raise ValueError(f"{name} must be below 1, got {value}")
     return value

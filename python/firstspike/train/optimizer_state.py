@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._checks import shown
+from .._base.checks import shown
 
 
 class OptimizerState:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import _fields
+from .._base import fields
 from .config import Config
 from .metrics import Metrics
 from .trained import Trained
@@ -54,7 +54,7 @@ class Epoch:
         """The entry out of `to_dict`. Raises KeyError, TypeError or ValueError for others."""
         parts = {name: values[name] and Metrics.from_dict(values[name]) for name in ("train", "validation", "test")}
         found = cls(**{**values, **parts})
-        _fields.check_types(found)
+        fields.check_types(found)
         return found
 
 
@@ -156,7 +156,7 @@ class Result:
             details=values.get("details", {}),
             sessions=tuple(values.get("sessions", ())),
         )
-        _fields.check_types(found)
+        fields.check_types(found)
         if not found.history or found.history[-1].test is None:
             raise ValueError("the history must end with an epoch that was measured on the test set")
         return found

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .. import _checks, _labels, data
-from .._modes import evaluating
+from .. import data
+from .._base import checks
+from .._base.modules import evaluating
 from ..data import Dataset, Normalize
 from ..data.images import check_classes
 from ..data.normalize import warn_of_pixels
@@ -218,8 +219,8 @@ def load_own(
         >>> len(test), warning
         (360, None)
     """
-    _checks.instance("trained", trained, Trained, "a train.Trained")
-    _checks.boolean("train", train)
+    checks.instance("trained", trained, Trained, "a train.Trained")
+    checks.boolean("train", train)
     kept = trained.data.get("train" if train else "test", {})
     if images is not None:
         found = data.load_images(images, train=train, size=trained.config.image_size)
@@ -268,7 +269,7 @@ def check_test(test: Data, model: nn.Module, normalize: Normalize, device: torch
             first = next(loader_batches(test, normalize, device), None)
         if first is None or not first.whole:
             raise ValueError("there must be at least one sample")
-        _labels.in_range(test.labels if isinstance(test, Dataset) else first.y, outputs)
+        checks.labels_in_range(test.labels if isinstance(test, Dataset) else first.y, outputs)
         check_outputs(model, first.x[:1], None, "")
     except TypeError as error:
         raise TypeError(f"the test data: {error}") from error

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import _provenance
-from .._files import write_json
-from .._modes import evaluating
-from .._own_code import uncompiled
-from .._warnings import warn
+from .._base import provenance
+from .._base.checks import warn
+from .._base.files import write_json
+from .._base.modules import evaluating, uncompiled
 from ..data import Dataset, Normalize
 from . import checkpoint, memory, run_data, run_folder
 from .allocator import keep_freed_memory
@@ -98,7 +97,7 @@ class Run:
             run_folder.sweep_leftovers(self.folder, checkpoint.run_id(done), keep=None)
         if processes.first:
             done.sessions.append(
-                {**_provenance.record(), "first_epoch": done.epoch + 1, "epochs": config.epochs,
+                {**provenance.record(), "first_epoch": done.epoch + 1, "epochs": config.epochs,
                  "processes": processes.world}
             )  # fmt: skip
         method = Method(config, normalize, processes, self.given.loss, base)

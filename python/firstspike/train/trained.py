@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._geometry import scaling_hint
-from .._modes import evaluating
+from .._base.geometry import scaling_hint
+from .._base.modules import evaluating
 from ..data import Dataset, Normalize
 from ..data.arrays import samples_of
 from ..data.normalize import remember, warn_of_pixels

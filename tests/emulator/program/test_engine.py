@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firstspike import _emulator
+from firstspike._base import _emulator
 from firstspike.emulator.program.engine import Engine, OverflowRefused, _describe
 from firstspike.emulator.program.layers import Layer, Register
 

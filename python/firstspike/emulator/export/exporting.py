@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ... import _checks
-from ..._files import write_text
+from ..._base import checks
+from ..._base.files import write_text
 from ...spikes import SpikeTimes
 from ..program.program import Program
 from . import c_network, c_vectors
@@ -80,11 +80,11 @@ def export_c(
         >>> "fs_network.c" in [path.name for path in written.files]
         True
     """
-    _checks.instance("program", program, Program, "a Program")
-    folder = _checks.path("directory", directory)
+    checks.instance("program", program, Program, "a Program")
+    folder = checks.path("directory", directory)
     refuse_others(folder)
     if samples is not None:
-        _checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
+        checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
         if not len(samples):
             raise ValueError("samples must hold at least one sample, or be None for no test vectors")
     texts = {"fs_network.h": c_network.header(program), "fs_network.c": c_network.source(program)}

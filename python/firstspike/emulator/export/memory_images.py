@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import _files
+from ..._base import files
 from ..program.program import Program
 from ..program.serialization import take_apart
 
@@ -18,7 +18,7 @@ _TABLES = ("weight", "theta", "bias")
 def write_npz(program: Program, path: Path) -> Path:
     """All arrays of a program file by their names, and `header`, its JSON text."""
     header, arrays = take_apart(program)
-    return _files.write_npz(path, {"header": np.array(json.dumps(header)), **arrays})
+    return files.write_npz(path, {"header": np.array(json.dumps(header)), **arrays})
 
 
 def write_mem(program: Program, folder: Path) -> list[Path]:
@@ -31,7 +31,7 @@ def write_mem(program: Program, folder: Path) -> list[Path]:
     tables += [
         (f"layer.{n}.shortcut", layer.shortcut.weight) for n, layer in enumerate(program.layers) if layer.shortcut
     ]
-    return [_files.write_text(folder / f"{name}.mem", _words(values)) for name, values in tables]
+    return [files.write_text(folder / f"{name}.mem", _words(values)) for name, values in tables]
 
 
 def _words(values: NDArray[np.integer]) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ... import nn as fs
-from ..._own_code import copy_to_read
+from ..._base.modules import copy_to_read
 from ...models import TTFSNet, as_net
 from ...nn._blocks import fold_layers
 from ..program import profile as profiles

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..._checks import instance, integer
+from ..._base.checks import instance, integer
 from ..program.core_kind import CoreKind
 from ..program.program import Program
 from .axons import Link, Sources, links

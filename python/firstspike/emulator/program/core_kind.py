@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..._checks import integer
+from ..._base.checks import integer
 
 MAX_CORES = 1 << 16
 

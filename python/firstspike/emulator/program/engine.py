@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import _emulator
-from ..._provenance import cores
+from ..._base import _emulator
+from ..._base.provenance import cores
 from .layers import Layer, Register, Shortcut, check_layer
 
 COUNTERS: tuple[str, ...] = _emulator.COUNTERS

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ... import decode, encode, functional
-from ..._checks import integer, one_of, pair, real
-from ..._neuron_checks import MAX_DECAY
+from ..._base.checks import MAX_DECAY, integer, one_of, pair, real
 from ...data import Normalize
 from ...nn._inputs import constant_current
 from ...ops.latency import CURVES

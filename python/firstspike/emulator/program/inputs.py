@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ... import _checks
-from ..._geometry import in_sizes, scaling_hint
+from ..._base import checks
+from ..._base.geometry import in_sizes, scaling_hint
 from ...spikes import SpikeTimes
 from .program import Program
 
@@ -53,7 +53,7 @@ def _encode(program: Program, x: Tensor) -> SpikeTimes:
     if not x.dtype.is_floating_point:
         raise TypeError(f"inputs must be uint8 or of a float type, got {x.dtype}")
     x = x.to(torch.float32)
-    _checks.finite("inputs", x)
+    checks.finite("inputs", x)
     check_images(program, tuple(x.shape[1:]))
     with torch.inference_mode():
         return encoder.spikes(x, program.steps)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._checks import MAX_STEPS, one_of
+from ..._base.checks import MAX_STEPS, one_of
 
 POLICIES = ("saturate", "wrap", "error")
 KINDS = ("linear", "conv")

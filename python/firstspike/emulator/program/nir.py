@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import _checks
+from ..._base import checks
 from .layers import Layer, Shortcut
 from .program import Program
 from .serialization import FAULTS, ProgramError, put_together, take_apart
@@ -41,7 +41,7 @@ def to_nir(program: Program) -> nir.NIRGraph:
     """
     import nir
 
-    _checks.instance("program", program, Program, "a firstspike.emulator.Program")
+    checks.instance("program", program, Program, "a firstspike.emulator.Program")
     header, arrays = take_apart(program)
     height, width, channels = program.input_shape
     flat_input = height == width == 1 and program.layers[0].kind == "linear"

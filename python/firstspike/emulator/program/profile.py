@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from ... import _toml
-from ..._fields import refuse_absent, refuse_unknown
+from ..._base import toml
+from ..._base.fields import refuse_absent, refuse_unknown
 from ...energy import EnergyTable
 from .core_kind import CoreKind
 from .layers import Register
@@ -224,7 +224,7 @@ def load(profile: str | os.PathLike[str] | Profile) -> Profile:
     """
     if isinstance(profile, Profile):
         return profile
-    values = _toml.read("profile", "firstspike.emulator.program", "profiles", profile)
+    values = toml.read("profile", "firstspike.emulator.program", "profiles", profile)
     try:
         made = parse(values)
         if isinstance(made.get("energy"), str):
@@ -242,7 +242,7 @@ def names() -> list[str]:
         >>> emulator.profile.names()
         ['generic8', 'loihi-like', 'odin-like', 'speck-like']
     """
-    return _toml.names("firstspike.emulator.program", "profiles")
+    return toml.names("firstspike.emulator.program", "profiles")
 
 
 def table() -> pd.DataFrame:

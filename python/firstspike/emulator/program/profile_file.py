@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from ..._checks import shown
-from ..._fields import refuse_unknown
+from ..._base.checks import shown
+from ..._base.fields import refuse_unknown
 from .profile_energy import written
 
 if TYPE_CHECKING:

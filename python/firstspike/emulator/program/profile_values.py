@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ..._checks import MAX_STEPS, shown
-from ..._fields import own_number
+from ..._base.checks import MAX_STEPS, shown
+from ..._base.fields import own_number
 from ...energy import EnergyTable
 from .core_kind import MAX_CORES, CoreKind
 from .layers import FIRE, POLICIES, UPDATES

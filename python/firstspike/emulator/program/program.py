@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..._checks import MAX_STEPS, integer
+from ..._base.checks import MAX_STEPS, integer
 from .engine import Engine
 from .host import Encoder, Readout
 from .layers import Layer, Shape, Shortcut, check_layer

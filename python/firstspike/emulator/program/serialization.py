@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from ... import _checks
-from ..._files import read_bytes, write_atomic
+from ..._base import checks
+from ..._base.files import read_bytes, write_atomic
 from .host import Encoder, Readout
 from .layers import Layer, Register, Shortcut
 from .profile import Profile
@@ -124,8 +124,8 @@ def save(program: Program, path: str | os.PathLike[str]) -> Path:
         >>> emulator.save(program, os.path.join(tempfile.mkdtemp(), "nets", "small.program")).name
         'small.program'
     """
-    _checks.instance("program", program, Program, "a firstspike.emulator.Program")
-    return write_atomic(_checks.path("path", path), dumps(program))
+    checks.instance("program", program, Program, "a firstspike.emulator.Program")
+    return write_atomic(checks.path("path", path), dumps(program))
 
 
 def load(path: str | os.PathLike[str]) -> Program:
@@ -138,7 +138,7 @@ def load(path: str | os.PathLike[str]) -> Program:
         >>> emulator.load(path).name
         'small'
     """
-    path = _checks.path("path", path)
+    path = checks.path("path", path)
     try:
         data = read_bytes(path, limit=LARGEST_FILE)
     except ValueError as error:
@@ -258,7 +258,7 @@ def _python(value: object) -> object:
     """A number of NumPy, which JSON cannot hold, as Python's."""
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"a program must hold plain values, got {_checks.shown(value)}")
+    raise TypeError(f"a program must hold plain values, got {checks.shown(value)}")
 
 
 def _whole(value: object) -> int:

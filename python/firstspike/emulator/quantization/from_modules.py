@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ... import nn as fs
-from ..._geometry import out_size, pooled
-from ..._own_code import has_own_forward, warn_of_hooks
+from ..._base.geometry import out_size, pooled
+from ..._base.modules import has_own_forward, warn_of_hooks
 from ...models import TTFSNet
 from ...nn._blocks import parts
 from ..program.host import Encoder, Readout

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.nn.utils.prune import is_pruned
 
-from ... import _checks, _labels
 from ... import nn as fs
-from ..._own_code import refresh_weights
-from ..._warnings import warn
+from ..._base import checks
+from ..._base.checks import warn
+from ..._base.modules import refresh_weights
 from ...data import Normalize
 from ...models import TTFSNet, as_net
 from ...spikes import SpikeTimes
@@ -105,15 +105,15 @@ def finetune(
         >>> tuned is net
         True
     """
-    _checks.instance("model", model, TTFSNet, "a net of `prepare`")
+    checks.instance("model", model, TTFSNet, "a net of `prepare`")
     if not is_prepared(model):
         raise ValueError("model must be a net of `prepare`, but none of its layers rounds its weight")
-    epochs, batch = _checks.integer("epochs", epochs, 1), _checks.integer("batch", batch, 1, 2**31 - 1)
-    lr = _checks.positive("lr", lr)
-    _checks.optional("generator", generator, Generator, "a torch.Generator")
+    epochs, batch = checks.integer("epochs", epochs, 1), checks.integer("batch", batch, 1, 2**31 - 1)
+    lr = checks.positive("lr", lr)
+    checks.optional("generator", generator, Generator, "a torch.Generator")
     scaling = samples.checked(images, labels, normalize)
     if progress is not None:
-        _checks.function("progress", progress)
+        checks.function("progress", progress)
     images = images.detach()
     device = next(model.parameters()).device
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
@@ -126,7 +126,7 @@ def finetune(
                 group["lr"] = lr * (1 - done / total)
             scores = model(x)
             if not done:  # before the first step, so that the net is not left half tuned
-                _labels.in_range(labels, scores.shape[1])
+                checks.labels_in_range(labels, scores.shape[1])
             loss = F.cross_entropy(scores, labels[pick.to(labels.device)].to(device))
             if not loss.isfinite():
                 raise ValueError(f"the loss became {loss.item()} after {done} batches; use a smaller lr, got {lr}")
@@ -178,5 +178,5 @@ def is_prepared(model: nn.Module) -> bool:
         >>> emulator.qat.is_prepared(models.mlp("64-32-10", steps=8))
         False
     """
-    _checks.instance("model", model, nn.Module, "a torch.nn.Module")
+    checks.instance("model", model, nn.Module, "a torch.nn.Module")
     return any(isinstance(module, FakeQuantize) for module in model.modules())

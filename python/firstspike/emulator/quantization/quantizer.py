@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ... import _checks
 from ... import nn as fs
-from ..._geometry import shortcut_stride
-from ..._own_code import refresh_weights
+from ..._base import checks
+from ..._base.geometry import shortcut_stride
+from ..._base.modules import refresh_weights
 from ...data import Normalize
 from ...data.normalize import warn_of_missing
 from ...models import TTFSNet, as_net
@@ -78,22 +78,22 @@ def quantize(
         True
     """
     if calibration is not None:
-        _checks.batch("calibration", calibration, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
+        checks.batch("calibration", calibration, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
         if not len(calibration):
             raise ValueError("calibration must have at least one sample")
-    _checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
-    _checks.instance("name", name, str, "a str")
+    checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
+    checks.instance("name", name, str, "a str")
     if normalize is None:
         warn_of_missing(model, "the program will divide bytes by 255 alone: pass normalize=")
     model = as_net(model, None if calibration is None else tuple(calibration.shape[1:]), name="model")
     refuse_own_code(model)
     refresh_weights(model)
     target = profiles.load(profile)
-    _checks.one_of("biases", biases, ("refuse", "drop"))
+    checks.one_of("biases", biases, ("refuse", "drop"))
     bits = scales.checked_bits(prepared_bits(model) if bits is None else bits, target)
     check_prepared_for(model, target, bits, granularity)
     granularity = scales.checked_granularity(granularity, target)
-    _checks.one_of("observer", observer, scales.OBSERVERS)
+    checks.one_of("observer", observer, scales.OBSERVERS)
     maker = _Maker(target, bits, granularity, observer, biases == "drop", model.steps)
     program = maker.program(model, normalize, name)
     if calibration is not None and not program.layers[-1].fires:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ... import _checks, _labels
+from ..._base import checks
 from ...data import Normalize
 from ...data.normalize import warn_of_pixels
 from ...spikes import SpikeTimes
@@ -16,12 +16,12 @@ def checked(images: object, labels: object, normalize: object) -> Normalize:
 
     Raises ValueError or TypeError naming a bad argument.
     """
-    _checks.batch("images", images, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
+    checks.batch("images", images, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
     assert isinstance(images, (Tensor, SpikeTimes))
     if not len(images):
         raise ValueError("images must hold at least one image, got none")
-    _labels.checked(labels, len(images))
-    _checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
+    checks.labels(labels, len(images))
+    checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
     scaling = normalize if isinstance(normalize, Normalize) else Normalize()
     warn_of_pixels(images, scaling)
     return scaling

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..._checks import integer, one_of
+from ..._base.checks import integer, one_of
 from ...data.normalize import warn_of_pixels
 from ...spikes import SpikeTimes
 from ..program.inputs import input_times

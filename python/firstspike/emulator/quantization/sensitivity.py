@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ... import _labels
 from ... import nn as fs
-from ..._modes import evaluating
+from ..._base import checks
+from ..._base.modules import evaluating
 from ...data import Normalize
 from ...models import as_net
 from ...spikes import SpikeTimes
@@ -75,6 +75,6 @@ def _accuracy(net: nn.Module, images: Tensor | SpikeTimes, labels: Tensor, norma
         for begin in range(0, len(images), BATCH):
             scores = net(samples.net_input(images[begin : begin + BATCH], normalize, device))
             wanted = labels[begin : begin + BATCH].to(device)
-            _labels.in_range(wanted, scores.shape[1])
+            checks.labels_in_range(wanted, scores.shape[1])
             right += int((scores.argmax(1) == wanted).sum())
     return right / len(images)

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ... import _checks, _labels
-from ..._checks import SILENT
+from ..._base import checks
+from ..._base.checks import SILENT
 from ...data import Normalize
 from ...data.normalize import warn_of_pixels
 from ...spikes import SpikeTimes
@@ -67,7 +67,7 @@ class Run:
 
     def count(self, name: str) -> NDArray[np.int64]:
         """One counter of `COUNTERS`, int64 [B, L]."""
-        _checks.one_of("name", name, COUNTERS)
+        checks.one_of("name", name, COUNTERS)
         return self.counters[:, :, COUNTERS.index(name)]
 
 
@@ -95,19 +95,19 @@ def run(
         >>> emulator.run(program, torch.rand(20, 64)).predictions.shape
         (20,)
     """
-    _checks.instance("program", program, Program, "a firstspike.emulator.Program")
-    _checks.batch("inputs", inputs, (SpikeTimes, Tensor), "SpikeTimes or a torch.Tensor")
-    trace = _checks.integer("trace", trace, 0)
+    checks.instance("program", program, Program, "a firstspike.emulator.Program")
+    checks.batch("inputs", inputs, (SpikeTimes, Tensor), "SpikeTimes or a torch.Tensor")
+    trace = checks.integer("trace", trace, 0)
     if threads is not None:
-        threads = _checks.integer("threads", threads, 1, 1024)
-    if _checks.boolean("early_exit", early_exit) and (reason := waits_for_all(program)) is not None:
+        threads = checks.integer("threads", threads, 1, 1024)
+    if checks.boolean("early_exit", early_exit) and (reason := waits_for_all(program)) is not None:
         raise ValueError(f"early_exit needs a readout that the first output spike decides; {reason}")
     if progress is not None:
-        _checks.function("progress", progress)
+        checks.function("progress", progress)
     warn_of_pixels(inputs, program.encoder.normalize)
     core, total = program.engine(), len(inputs)
     if labels is not None:
-        _labels.checked(labels, total, program.classes)
+        checks.labels(labels, total, program.classes)
     parts: list[tuple[NDArray[Any], ...]] = []
     traced: list[NDArray[np.uint8]] = []
     for begin in range(0, max(total, 1), BATCH):

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ... import _checks, _provenance
-from ..._files import write_text
+from ..._base import checks, provenance
+from ..._base.files import write_text
 from ...energy import EnergyTable
 from ...energy.table import load_all
 from ..placement.placer import Placement, use
@@ -48,7 +48,7 @@ class Report:
     accounts: list[Account] = field(default_factory=list)
     float_predictions: np.ndarray | None = None
     samples: np.ndarray | None = None
-    origin: dict[str, Any] = field(default_factory=_provenance.record)
+    origin: dict[str, Any] = field(default_factory=provenance.record)
 
     def __repr__(self) -> str:
         return f"Report({self.run!r}; text() has its tables)"
@@ -181,13 +181,13 @@ class Report:
 
     def write_json(self, path: str | os.PathLike[str]) -> Path:
         """Write `to_json` to `path`."""
-        return write_text(_checks.path("path", path), self.to_json() + "\n")
+        return write_text(checks.path("path", path), self.to_json() + "\n")
 
     def write_html(self, path: str | os.PathLike[str]) -> Path:
         """Write one self-contained HTML page in the style of the paper report (needs the extra `report`)."""
         from . import html
 
-        path = _checks.path("path", path)
+        path = checks.path("path", path)
         program, profile = self.run.program, self.run.program.profile
         values = profile.to_dict()
         parameters = [
@@ -238,24 +238,24 @@ def report(
         >>> 0 <= made.summary()["mismatches"] <= 20
         True
     """
-    _checks.instance("run", run, Run, "a firstspike.emulator.Run")
+    checks.instance("run", run, Run, "a firstspike.emulator.Run")
     if not len(run.predictions):
         raise ValueError("run must have at least one sample")
-    _checks.optional("placement", placement, Placement, "a firstspike.emulator.Placement")
+    checks.optional("placement", placement, Placement, "a firstspike.emulator.Placement")
     if placement is not None and (difference := placement.program.synapse_difference(run.program)):
         raise ValueError(f"placement must be of the program that was run, got that of another one: {difference}")
-    _checks.optional("refusal", refusal, str, "a text")
+    checks.optional("refusal", refusal, str, "a text")
     if refusal is not None and placement is not None:
         raise ValueError(f"refusal must be left out where the program was placed (placement=), got {refusal!r}")
     for name, array in (("float_predictions", float_predictions), ("samples", samples)):
-        _checks.optional(name, array, np.ndarray, "a numpy array")
+        checks.optional(name, array, np.ndarray, "a numpy array")
         if array is not None and array.shape != run.predictions.shape:
             wanted, got = list(run.predictions.shape), list(array.shape)
             raise ValueError(f"{name} must have one element per sample, {wanted}, got {got}")
     if tables is None:
         chosen = [run.program.profile.energy_table() or "45nm-integer"]
     else:
-        chosen = _checks.in_order("tables", tables, (str, EnergyTable), "names of energy tables, or EnergyTables,")
+        chosen = checks.in_order("tables", tables, (str, EnergyTable), "names of energy tables, or EnergyTables,")
     accounts = [account(run, table, placement) for table in load_all(chosen)]
     return Report(run, placement, refusal, accounts, float_predictions, samples)
 

@@ -15,8 +15,7 @@ from torch import nn
 from torch.nn.modules import module as _modules
 from torch.nn.utils import parametrize, prune
 
-from ._modes import evaluating
-from ._warnings import is_known, warn
+from .checks import is_known, warn
 
 # torch changes these in place.
 HOOKS_OF_ALL_MODULES = (
@@ -142,3 +141,15 @@ def copy_to_read(net: Module) -> Module:
                 if (getattr(hook, "__module__", None) or "").startswith("firstspike.inspect"):
                     del hooks[key]
     return copied
+
+
+@contextlib.contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Within, the net is in evaluation mode; afterwards, also after an error, each of its modules is in its own again."""
+    modes = {module: module.training for module in net.modules()}
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -98,7 +98,7 @@ def _cuda_refusal(driver: int, runtime: int, capability: tuple[int, int]) -> str
     return None
 
 
-def _cuda() -> tuple[Any, str]:
+def find_cuda() -> tuple[Any, str]:
     if importlib.util.find_spec(f"{__package__}._cuda") is None:
         return None, "not built: install with -C cmake.define.FIRSTSPIKE_CUDA=ON where nvcc is at hand"
     if not torch.cuda.is_available():
@@ -121,7 +121,7 @@ def backends() -> dict[str, dict[str, Any]]:
         >>> sorted(backends())
         ['cpu', 'cuda']
     """
-    cuda, reason = _cuda()
+    cuda, reason = find_cuda()
     return {
         "cpu": {
             "instruction_set": ISA,

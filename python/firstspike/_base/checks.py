@@ -6,6 +6,8 @@ import math
 import numbers
 import operator
 import os
+import sys
+import warnings
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -291,3 +293,85 @@ def _as_float(name: str, value: object) -> float:
         return float(value)
     except OverflowError:
         raise ValueError(f"{name} must be a finite number, got {shown(value)}") from None
+
+
+MAX_DECAY, MAX_GROWTH = 2.0, 2.0**32  # of a potential from step to step, and over all steps
+
+
+def decay(value: object, steps: int = 1) -> float:
+    """Return the factor of a potential from step to step as a float in (0, MAX_DECAY].
+
+    Above 1 it grows; ValueError where it would grow so much in `steps` that sums could leave float32.
+    """
+    number = positive("decay", value, MAX_DECAY)
+    if number > 1 and number**steps > MAX_GROWTH:
+        raise ValueError(
+            f"decay must be at most {MAX_GROWTH ** (1 / steps):.4g} with {steps} steps, in which a potential would grow "
+            f"{MAX_GROWTH:.3g}-fold with it, got {number:g}"
+        )
+    return number
+
+
+def thresholds(value: Tensor, outputs: int) -> Tensor:
+    """Return thresholds [outputs], float32 and > 0."""
+    tensor = float32("threshold", value, 1)
+    if tensor.shape[0] != outputs:
+        raise ValueError(
+            f"threshold must be a number or have shape [{outputs}], one per output, got shape {tuple(tensor.shape)}"
+        )
+    if has_values(tensor) and not bool(((tensor > 0) & tensor.isfinite()).all()):
+        wrong = tensor.detach()[~((tensor > 0) & tensor.isfinite())]
+        raise ValueError(
+            f"threshold must be positive and finite for each output, got {float(wrong[0])}; where thresholds are learned, call "
+            "nn.bound_thresholds(net) after each step of the optimizer"
+        )
+    return tensor
+
+
+def check_single_spikes(x: Tensor, several: bool) -> None:
+    """Raise ValueError for a dense train of other values than zeros and ones; unless `several`, of neurons that fire twice."""
+    odd = (x != 0) & (x != 1)
+    if bool(odd.any()):
+        where = tuple(int(i) for i in odd.nonzero()[0])
+        raise ValueError(f"x must hold zeros and ones, got {float(x[where])} at [step, batch, ...] = {where}")
+    twice = x.sum(0) > 1
+    if not several and bool(twice.any()):
+        where = tuple(int(i) for i in twice.nonzero()[0])
+        steps = [int(t) for t in x.movedim(0, -1)[where].nonzero().flatten()]
+        raise ValueError(
+            f"x must fire at most once per neuron, but neuron [batch, ...] = {where} fires at steps {steps}; "
+            "keep='first' takes the first spike"
+        )
+
+
+def warn(message: str) -> None:
+    """Warn at the line of the user's code that called into firstspike."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and is_known(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
+
+
+def is_known(module: str) -> bool:
+    """Whether a module of this name is firstspike's or torch's."""
+    return module.partition(".")[0] in ("firstspike", "torch")
+
+
+def labels(value: object, samples: int, classes: int | None = None) -> Tensor:
+    """Return labels, int64 [samples]; ValueError otherwise, TypeError where they are no tensor. classes: as in `in_range`."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"labels must be a torch.Tensor, int64 [{samples}], got {type(value).__name__}")
+    if value.dtype != torch.int64 or value.shape != (samples,):
+        raise ValueError(f"labels must be int64 [{samples}], one per sample, got {shown(value)}")
+    if classes is not None:
+        labels_in_range(value, classes)
+    return value
+
+
+def labels_in_range(value: Tensor, classes: int) -> None:
+    """Raise ValueError for labels outside 0..classes-1; values on a device are waited for."""
+    if not value.numel() or not has_values(value):
+        return
+    low, high = int(value.min()), int(value.max())
+    if low < 0 or high >= classes:
+        raise ValueError(f"labels must be classes in 0..{classes - 1}, got {low if low < 0 else high}")

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ._checks import shown
+from .checks import shown
 
 
 def names(package: str, folder: str) -> list[str]:

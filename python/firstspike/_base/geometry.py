@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Size, Tensor
 
-from . import _checks
+from . import checks
 
 
 class Geometry(NamedTuple):
@@ -103,7 +105,7 @@ def scaling_hint(wanted: tuple[int, ...], got: tuple[int, ...]) -> str:
 def padding_of(value: object, kernel: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
     """A padding as (vertical, horizontal); "same" keeps the size of a map, which odd kernels do without a stride."""
     if value != "same":
-        return _checks.pair("padding", value, 0)
+        return checks.pair("padding", value, 0)
     if stride != (1, 1) or not all(size % 2 for size in kernel):
         raise ValueError(
             f'padding = "same" needs a stride of 1 and odd kernel sizes, got stride {stride} and kernel {kernel}'
@@ -113,24 +115,24 @@ def padding_of(value: object, kernel: tuple[int, int], stride: tuple[int, int]) 
 
 def pool_of(shape: Size | tuple[int, ...], avg_pool: int) -> int:
     """The window of a pool that fits into spikes of that shape, [B, N] or [B, C, H, W]."""
-    pool = _checks.integer("avg_pool", avg_pool, 1)
+    pool = checks.integer("avg_pool", avg_pool, 1)
     sizes = shape[2:] or (1, 1)
     if pool > min(sizes):
         raise ValueError(f"avg_pool must not be larger than the map, {tuple(sizes)}, got {pool}")
     return pool
 
 
-def of_layer(layer: Any, shape: Size | tuple[int, ...], weight: Tensor) -> Geometry:
+def layer_geometry(layer: Any, shape: Size | tuple[int, ...], weight: Tensor) -> Geometry:
     """The sizes of a layer with this weight on an input of `shape`; ValueError where it does not take such an input."""
     pool = pool_of(shape, getattr(layer, "avg_pool", 1))
     if weight.dim() == 2:
-        return linear(shape, weight, pool, layer.steps)
+        return linear_geometry(shape, weight, pool, layer.steps)
     if len(shape) != 4:
         raise ValueError("it takes maps (channels, height, width)")
-    return convolution(shape, weight, layer.stride, layer.padding, pool, layer.steps)
+    return conv_geometry(shape, weight, layer.stride, layer.padding, pool, layer.steps)
 
 
-def linear(shape: Size | tuple[int, ...], weight: Tensor, pool: int, steps: int) -> Geometry:
+def linear_geometry(shape: Size | tuple[int, ...], weight: Tensor, pool: int, steps: int) -> Geometry:
     """A fully connected layer as the convolution whose kernel covers the whole map."""
     batch, channels, *size = shape
     height, width = size or (1, 1)
@@ -146,7 +148,7 @@ def linear(shape: Size | tuple[int, ...], weight: Tensor, pool: int, steps: int)
     return Geometry(batch, height, width, channels, pool, kernel_y, kernel_x, 1, 1, 0, 0, outputs, steps)
 
 
-def convolution(
+def conv_geometry(
     shape: Size | tuple[int, ...],
     weight: Tensor,
     stride: tuple[int, int],
@@ -178,3 +180,31 @@ def convolution(
         outputs=outputs,
         steps=steps,
     )
+
+
+def to_sites(x: Tensor, lead: int = 1) -> Tensor:
+    """[B, N], [B, C, H, W] or [B, ...] in site order, contiguous [B, H, W, C]; H = W = 1 where there is no map.
+
+    lead: 2 for trains [T, B, ...].
+    """
+    if x.dim() == lead + 3:
+        return (x.permute(0, 2, 3, 1) if lead == 1 else x.movedim(lead, -1)).contiguous()
+    if lead == 1 and x.dim() == 2 and x.is_contiguous():
+        return x.view(x.shape[0], 1, 1, x.shape[1])
+    return x.reshape(*x.shape[:lead], 1, 1, math.prod(x.shape[lead:])).contiguous()
+
+
+def anchor_to_sites(anchor: Tensor) -> Tensor:
+    """A dense anchor [T, B, ...] in site order, [T, B, H, W, C]: a view, for an expanded zero has no memory to reorder."""
+    if anchor.dim() == 5:
+        return anchor.movedim(2, -1)
+    return anchor.reshape(*anchor.shape[:2], 1, 1, math.prod(anchor.shape[2:]))
+
+
+def from_sites(x: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:
+    """The inverse of `to_sites` for times of shape [B, ...]; leading dimensions of `x` before the last four stay."""
+    if len(shape) == 4:
+        return x.permute(0, 3, 1, 2) if x.dim() == 4 else x.movedim(-1, -3)
+    if x.dim() == 4:
+        return x.view(shape)
+    return x.reshape(*x.shape[:-4], *shape)

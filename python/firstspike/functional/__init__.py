@@ -11,9 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import _checks, _geometry, _neuron_checks, ops
-from ._dense import flat_current, map_current
-from ._layer_arguments import (
+from .. import ops
+from .._base import checks
+from .._base.geometry import conv_geometry, linear_geometry, pool_of, to_sites
+from ..spikes import SpikeTimes
+from ..surrogate import Surrogate, triangle
+from .layer import (
     _fire_layer,
     _fired,
     _gammas,
@@ -24,11 +27,12 @@ from ._layer_arguments import (
     _same_device,
     _spikes,
     _thinned,
+    checked,
+    flat_current,
+    is_fused,
+    map_current,
+    with_shortcut,
 )
-from ._shortcut import checked, is_fused, with_shortcut
-from ._sites import to_sites
-from .spikes import SpikeTimes
-from .surrogate import Surrogate, triangle
 
 GRANULARITIES = ("layer", "channel")  # over which weights `normalize_weight` takes mean and deviation
 _TRIANGLE = triangle()
@@ -47,10 +51,10 @@ def ramp(
         >>> ramp(torch.tensor([[2.0, 0.4, -1.0]]), steps=4).times
         tensor([[  0,   2, 255]], dtype=torch.uint8)
     """
-    current = _checks.float32("current", current)
+    current = checks.float32("current", current)
     if current.dim() < 2 or 0 in current.shape[1:]:
         raise ValueError(f"current must have shape [batch, neurons, ...] with neurons, got {tuple(current.shape)}")
-    steps = _checks.steps(steps)
+    steps = checks.steps(steps)
     neuron = _neuron(threshold, decay, surrogate, steps)
     record = torch.is_grad_enabled() and current.requires_grad
     if record and not surrogate.sparse:
@@ -89,16 +93,16 @@ def linear(
         tensor([[2]], dtype=torch.uint8)
     """
     spikes = _spikes(spikes, 2, 4)
-    weight = _checks.float32("weight", weight, 2)
-    pool = _geometry.pool_of(spikes.shape, avg_pool)
-    geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
-    bias = _checks.bias(bias, weight.shape[0])
+    weight = checks.float32("weight", weight, 2)
+    pool = pool_of(spikes.shape, avg_pool)
+    geometry = linear_geometry(spikes.shape, weight, pool, spikes.steps)
+    bias = checks.bias(bias, weight.shape[0])
     side = None
     if shortcut is not None and is_fused(spikes, surrogate):
         side = checked(spikes, weight, shortcut, shortcut_scale, geometry)
     elif shortcut is not None:
         spikes, weight = with_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
-        geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
+        geometry = linear_geometry(spikes.shape, weight, pool, spikes.steps)
     weight, bias, side, threshold = _per_threshold(weight, bias, side, threshold)
     neuron = _neuron(threshold, decay, surrogate, spikes.steps)
     record = _records(spikes, weight, bias, side)
@@ -138,17 +142,17 @@ def conv2d(
         torch.Size([2, 5, 4, 4])
     """
     spikes = _spikes(spikes, 4)
-    weight = _checks.float32("weight", weight, 4)
-    pool = _geometry.pool_of(spikes.shape, avg_pool)
-    stride, padding = _checks.pair("stride", stride, 1), _checks.pair("padding", padding, 0)
-    geometry = _geometry.convolution(spikes.shape, weight, stride, padding, pool, spikes.steps)
-    bias = _checks.bias(bias, weight.shape[0])
+    weight = checks.float32("weight", weight, 4)
+    pool = pool_of(spikes.shape, avg_pool)
+    stride, padding = checks.pair("stride", stride, 1), checks.pair("padding", padding, 0)
+    geometry = conv_geometry(spikes.shape, weight, stride, padding, pool, spikes.steps)
+    bias = checks.bias(bias, weight.shape[0])
     side = None
     if shortcut is not None and is_fused(spikes, surrogate):
         side = checked(spikes, weight, shortcut, shortcut_scale, geometry)
     elif shortcut is not None:
         spikes, weight = with_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
-        geometry = _geometry.convolution(spikes.shape, weight, stride, padding, pool, spikes.steps)
+        geometry = conv_geometry(spikes.shape, weight, stride, padding, pool, spikes.steps)
     weight, bias, side, threshold = _per_threshold(weight, bias, side, threshold)
     neuron = _neuron(threshold, decay, surrogate, spikes.steps)
     record = _records(spikes, weight, bias, side)
@@ -173,11 +177,11 @@ def integrate(
         tensor([0.5000, 0.5000, 2.5000])
     """
     spikes = _spikes(spikes, 2, 4)
-    weight = _checks.float32("weight", weight, 2)
-    pool = _geometry.pool_of(spikes.shape, avg_pool)
-    geometry = _geometry.linear(spikes.shape, weight, pool, spikes.steps)
-    bias = _checks.bias(bias, weight.shape[0])
-    decay = _neuron_checks.decay(decay, spikes.steps)
+    weight = checks.float32("weight", weight, 2)
+    pool = pool_of(spikes.shape, avg_pool)
+    geometry = linear_geometry(spikes.shape, weight, pool, spikes.steps)
+    bias = checks.bias(bias, weight.shape[0])
+    decay = checks.decay(decay, spikes.steps)
     _same_device(spikes, weight, bias)
     membrane: Tensor = ops.integrate.integrate_layer(*_input(spikes), weight, bias, geometry, decay)
     return membrane.flatten(2)
@@ -195,10 +199,10 @@ def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
         tensor([[0, 3]], dtype=torch.uint8)
     """
     for name, spikes in (("a", a), ("b", b)):
-        _checks.instance(name, spikes, SpikeTimes, "SpikeTimes")
+        checks.instance(name, spikes, SpikeTimes, "SpikeTimes")
     if a.shape != b.shape or a.steps != b.steps:
         raise ValueError(f"a and b must have the same shape and steps, got {a} and {b}")
-    _checks.same_device("a", a.times, "b", b.times)
+    checks.same_device("a", a.times, "b", b.times)
     first = a.times <= b.times
     times = torch.minimum(a.times, b.times)
     if a._anchor is None and b._anchor is None:
@@ -225,12 +229,12 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
         raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}")
     if 0 in spikes.shape[1:]:
         raise ValueError(f"spikes must have neurons, got shape {tuple(spikes.shape)}")
-    keep = ops.dropout.levels(1 - _checks.real("p", p, 0.0, 1.0))
+    keep = ops.dropout.levels(1 - checks.real("p", p, 0.0, 1.0))
     if seed is None:
         seed = torch.randint(1 << 62, (1,), device=spikes.device)
     elif not isinstance(seed, Tensor) or seed.dtype != torch.int64 or seed.numel() != 1:
         raise TypeError(f"seed must be an int64 tensor of one element, got {seed!r}")
-    _checks.same_device("spikes", spikes.times, "seed", seed)
+    checks.same_device("spikes", spikes.times, "seed", seed)
     anchor, left = ops.dropout.dropout(*_input(spikes), seed, keep)
     return _thinned(spikes, anchor, left)
 
@@ -249,11 +253,11 @@ def normalize_weight(
         >>> round(float(normal.std(correction=0)), 4), abs(round(float(normal.mean()), 4))
         (0.5, 0.0)
     """
-    weight = _checks.float32("weight", weight)
+    weight = checks.float32("weight", weight)
     if weight.dim() < 2 or weight.numel() == 0:
         raise ValueError(f"weight must have shape [outputs, inputs, ...] without a zero, got {tuple(weight.shape)}")
-    deviation = _checks.real("deviation", deviation, 0.0, open_low=True)
-    _checks.one_of("granularity", granularity, GRANULARITIES)
+    deviation = checks.real("deviation", deviation, 0.0, open_low=True)
+    checks.one_of("granularity", granularity, GRANULARITIES)
     if gamma is not None:
         gamma = _gammas(gamma, weight)
     normal: Tensor = ops.normalize.normalize_weight(weight, gamma, deviation, granularity == "channel")[0]
@@ -270,7 +274,7 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
         >>> fire(torch.tensor([[[0.6]], [[0.6]], [[5.0]]])).flatten()  # V = 0.6, 1.2: fires at 1, and once
         tensor([0., 1., 0.])
     """
-    current = _checks.float32("current", current)
+    current = checks.float32("current", current)
     if current.dim() < 2 or current.shape[0] < 1:
         raise ValueError(
             f"current must have shape [steps, batch, ...] with at least one step, got {tuple(current.shape)}"

@@ -9,10 +9,11 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils import parametrize
 
-from . import _checks, models
-from . import nn as fs
-from ._own_code import has_own_forward
-from .surrogate import Surrogate
+from .. import nn as fs
+from .._base import checks
+from .._base.modules import has_own_forward
+from ..surrogate import Surrogate
+from .net import TTFSNet
 
 FORMAT, VERSION = "firstspike-net", 1  # of the files that hold one
 _DEPTH = 32  # modules within modules
@@ -82,8 +83,8 @@ def _describe(module: nn.Module, name: str) -> dict[str, Any]:
         raise TypeError(
             f"net must be made of firstspike's layers, but {kind.__name__} at {name} has a forward of its own"
         )
-    if kind is models.TTFSNet:
-        assert isinstance(module, models.TTFSNet)
+    if kind is TTFSNet:
+        assert isinstance(module, TTFSNet)
         return {
             "kind": "TTFSNet",
             "layers": [_describe(layer, f"{name}.layers.{n}") for n, layer in enumerate(module.layers)],
@@ -150,7 +151,7 @@ def rebuild(described: Any, depth: int = 0) -> nn.Module:
         raise ValueError("a part is not a module, or is nested too deeply")
     kind, settings = described["kind"], dict(described.get("settings", {}))
     if kind == "TTFSNet":
-        net = models.TTFSNet(
+        net = TTFSNet(
             [rebuild(layer, depth + 1) for layer in described["layers"]],
             encoder=rebuild(described["encoder"], depth + 1),
             readout=rebuild(described["readout"], depth + 1),  # type: ignore[arg-type]  # checked there
@@ -163,7 +164,7 @@ def rebuild(described: Any, depth: int = 0) -> nn.Module:
         return net
     if kind == "Residual":
         parts = [rebuild(part, depth + 1) for part in described["parts"]]
-        scale = torch.ones(_checks.integer("channels", settings.pop("channels", 1), 1, 2**24), dtype=torch.float32)
+        scale = torch.ones(checks.integer("channels", settings.pop("channels", 1), 1, 2**24), dtype=torch.float32)
         return fs.Residual(parts, scale=scale, **settings)
     if kind in _CHAINS:
         parts = [rebuild(part, depth + 1) for part in described["parts"]]
@@ -190,7 +191,7 @@ def _layer(kind: type[fs.Synapse], settings: dict[str, Any]) -> fs.Synapse:
         settings["threshold"] = 1.0
     generator = None if torch.get_default_device().type == "meta" else Generator()  # torch's own stays where it is
     layer = kind(**settings, generator=generator)
-    layer.gain = _checks.positive("gain", gain)
+    layer.gain = checks.positive("gain", gain)
     if normal is not None and normal["kind"] != "WeightNormalization":
         raise ValueError(f"a layer's normalization must be a WeightNormalization, got {normal['kind']}")
     layer.normalization = None if normal is None else rebuild(normal)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ._files import parse_json, read_bytes
+from .files import parse_json, read_bytes
 
 LIMIT = 16 << 30  # bytes of a file that is read
 _PREFIX = 8  # bytes of the header's length

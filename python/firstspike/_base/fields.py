@@ -11,7 +11,7 @@ import typing
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ._checks import one_of
+from .checks import one_of
 
 _OTHER_NAMES = {  # how other libraries name settings of ours
     "learning_rate": "lr",

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import Sequential
 
-from . import _checks, _extension, _geometry
-from .models import TTFSNet
-from .models.training_calls import TrainingCalls
-from .nn import Integrate, TTFSConv2d, TTFSLinear
-from .spikes import SpikeTimes
+from .._base import checks, kernels
+from .._base.geometry import Geometry, layer_geometry
+from ..models import TTFSNet
+from ..models.training_calls import TrainingCalls
+from ..nn import Integrate, TTFSConv2d, TTFSLinear
+from ..spikes import SpikeTimes
 
 Facts = dict[str, bool | int | str]
 
@@ -85,26 +86,26 @@ def explain(
     if threads is None:
         threads = torch.get_num_threads()
     geometry = _geometry_of(layer, _shape_of(layer, batch))
-    passes: dict[str, Any] = _extension.cpu.plan_layer(geometry, _checks.integer("threads", threads, 1, 1024))
-    return Plan(_extension.ISA, threads, **passes)
+    passes: dict[str, Any] = kernels.cpu.plan_layer(geometry, checks.integer("threads", threads, 1, 1024))
+    return Plan(kernels.ISA, threads, **passes)
 
 
 def _shape_of(layer: Any, batch: int | Sequence[int] | SpikeTimes) -> tuple[int, ...]:
     if isinstance(batch, SpikeTimes):
         return tuple(batch.shape)
     if isinstance(batch, Sequence) and not isinstance(batch, str):
-        return tuple(_checks.size("batch", size) for size in batch)
+        return tuple(checks.size("batch", size) for size in batch)
     if isinstance(batch, Tensor) or not hasattr(batch, "__index__"):
-        raise TypeError(f"batch must be SpikeTimes, a shape, or a number of samples, got {_checks.shown(batch)}")
+        raise TypeError(f"batch must be SpikeTimes, a shape, or a number of samples, got {checks.shown(batch)}")
     if isinstance(layer, TTFSConv2d) or layer.avg_pool > 1:
         raise ValueError(f"batch must be the shape [B, C, H, W] of the input of such a layer, got {batch}")
-    return (_checks.integer("batch", batch, 0, 2**31 - 1), layer.in_features)
+    return (checks.integer("batch", batch, 0, 2**31 - 1), layer.in_features)
 
 
-def _geometry_of(layer: Any, shape: tuple[int, ...]) -> _geometry.Geometry:
+def _geometry_of(layer: Any, shape: tuple[int, ...]) -> Geometry:
     if isinstance(layer, TTFSConv2d):
         if len(shape) != 4:
             raise ValueError(f"batch must have 4 dimensions, [B, C, H, W], got {shape}")
     elif len(shape) not in (2, 4):
         raise ValueError(f"batch must have 2 dimensions, [B, N], or 4, [B, C, H, W], got {shape}")
-    return _geometry.of_layer(layer, shape, layer.weight)
+    return layer_geometry(layer, shape, layer.weight)

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+__version__ = "0.2.0"
 PACKAGES = ("firstspike", "torch", "numpy")
 _HERE = Path(__file__).resolve().parent
 
@@ -51,8 +52,6 @@ def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
 
     That of firstspike is what this code says, which need not be installed.
     """
-    from . import __version__
-
     found = {"python": platform.python_version()}
     for name in packages:
         try:
