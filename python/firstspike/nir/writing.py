@@ -15,7 +15,7 @@ from torch import nn
 
 from .. import nn as fs
 from .._base import checks
-from .._base.geometry import of_layer, out_size, pooled, shortcut_stride
+from .._base.geometry import layer_geometry, out_size, pooled, shortcut_stride
 from .._base.modules import copy_to_read, has_own_forward, uncompiled, warn_of_hooks
 from ..models import TTFSNet, as_net
 from ..models.chain import sample_shape
@@ -120,7 +120,7 @@ def _in_order(chain: nn.Module) -> Iterator[nn.Module]:
 def _fitting_pool(n: str, layer: Any, shape: tuple[int, ...]) -> int:
     """The window of a layer's average pool; ValueError where it does not take an input of that shape."""
     try:
-        return of_layer(layer, (1, *shape), layer.weight).pool
+        return layer_geometry(layer, (1, *shape), layer.weight).pool
     except ValueError as error:
         raise ValueError(
             f"input_shape must fit the net, but layer {n} gets a sample of shape {shape}: {error}"
