@@ -17,7 +17,7 @@ class WeightNormalization(nn.Module):
     The paper is arXiv 2410.23619. granularity: mean and std are over the whole weight ("layer", our reading of Eq. 16), or
     over the N weights of each output ("channel": weight standardisation, S. Qiao et al., arXiv 1903.10520). With mean 0 per
     output the current of a neuron depends on which inputs fire, not on how many; in convolutional nets "channel" learns
-    faster (paper/NOTES.md, "The optimizer and the normalisation"). For the same reason directly coded data should vary around 0
+    faster (paper/LABBOOK.md, "The optimizer and the normalisation"). For the same reason directly coded data should vary around 0
     (`train.Config(standardize=True)`): of images in 0..1 little but their edges is left, and a deep net may begin silent.
 
     The weight keeps the mean 0 and the variance T / N of ETTFS-init throughout training, and

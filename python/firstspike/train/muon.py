@@ -24,7 +24,7 @@ class Muon(torch.optim.Optimizer):
 
     Weight normalisation leaves only the direction of a weight to be learnt. A rate in parts of the norm means the same in
     every layer and at any time of a run. In a layer without it, gamma or the neurons after have to learn the scale. There is no
-    weight decay. What Muon gains in convolutional TTFS nets is in paper/NOTES.md, "The optimizer and the normalisation".
+    weight decay. What Muon gains in convolutional TTFS nets is in paper/LABBOOK.md, "The optimizer and the normalisation".
 
     `torch.optim.Muon` has the same directions, for matrices alone: it refuses the weights of convolutions, works in bfloat16, and
     its steps do not depend on the weight.
