@@ -4,6 +4,7 @@ from .decoders import FirstSpike, MembraneReadout, TemporalWeighting
 from .direct import DirectConv2d, DirectLinear
 from .encoders import LatencyEncoder, SpikeInput
 from .firing import FiringLayer, bound_thresholds
+from .image_scaling import Normalize
 from .integrate import Integrate
 from .node import TTFSNode
 from .normalization import WeightNormalization
@@ -25,6 +26,7 @@ __all__ = [
     "LatencyEncoder",
     "MaxPool2d",
     "MembraneReadout",
+    "Normalize",
     "PooledSpikes",
     "Prepacked",
     "Residual",

@@ -1,0 +1,108 @@
+"""Scaling of images to mean 0 and standard deviation 1, as the first module of a net."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from .._base import checks
+
+_SMALLEST = 1e-6  # the least standard deviation of a channel, relative to its largest value
+
+
+def as_float(name: str, images: Tensor) -> Tensor:
+    """Float32 images: uint8 pixels are divided by 255, floats are taken as they are; TypeError for other types."""
+    checks.instance(name, images, Tensor, "a torch.Tensor")
+    if images.dtype == torch.uint8:
+        return images.to(torch.float32).div_(255)
+    if not images.is_floating_point():
+        raise TypeError(f"{name} must be uint8 or of a float type, got {images.dtype}")
+    return images.to(torch.float32)
+
+
+class Normalize(nn.Module):
+    """Scale images to (x - mean) / std, per channel; `models.TTFSNet(..., normalize=...)` applies it first.
+
+    Parameters
+    ----------
+    mean, std : float or sequence of float
+        One finite number per channel, or a single one for all channels or features; std must be positive.
+
+    Attributes
+    ----------
+    mean, std : Tensor
+        Buffers, float32 [channels] or [1]; they are part of the state_dict.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For other numbers, or if mean and std differ in length.
+
+    Examples
+    --------
+    >>> nn.Normalize(mean=0.5, std=0.25)(torch.tensor([[[[0.0, 1.0]]]])).tolist()
+    [[[[-2.0, 2.0]]]]
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
+        super().__init__()
+        means = [checks.real("mean", value) for value in (mean if isinstance(mean, Sequence) else [mean])]
+        stds = [checks.positive("std", value) for value in (std if isinstance(std, Sequence) else [std])]
+        if len(means) != len(stds) or not means:
+            raise ValueError(f"std must have one number for each of the {len(means)} of mean, got {len(stds)}")
+        self.register_buffer("mean", torch.tensor(means, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(stds, dtype=torch.float32))
+
+    @classmethod
+    def of(cls, images: Tensor) -> Self:
+        """Return the scaling that gives each channel of these images mean 0 and standard deviation 1.
+
+        Parameters
+        ----------
+        images : Tensor
+            Images [N, C, H, W], or features [N, F] that share one mean; floats, or uint8 pixels p that count as p / 255.
+
+        Examples
+        --------
+        >>> nn.Normalize.of(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
+        Normalize(mean=[0.5], std=[0.5])
+        """
+        checks.instance("images", images, Tensor, "a torch.Tensor")
+        if images.ndim not in (2, 4) or not images.numel():
+            raise ValueError(f"images must be [N, C, H, W] or [N, F] and not empty, got shape {tuple(images.shape)}")
+        if images.ndim == 2:
+            images = images.unsqueeze(1)
+        if images.dtype != torch.uint8:
+            as_float("images", images[:0])  # refuses other types
+            channels = images.double().transpose(0, 1).flatten(1)
+            least = _SMALLEST * channels.abs().amax(1)  # the deviation that rounding gives a constant channel
+            least[least == 0] = _SMALLEST
+            return cls(channels.mean(1).tolist(), channels.std(1, correction=0).clamp(min=least).tolist())
+        counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)]).double()
+        value = torch.arange(256, dtype=torch.float64, device=counts.device) / 255
+        share = counts / counts.sum(1, keepdim=True)
+        mean = (share * value).sum(1)
+        std = (share * (value - mean[:, None]) ** 2).sum(1).sqrt().clamp(min=_SMALLEST)
+        return cls(mean.tolist(), std.tolist())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the scaled images, float32, of images [B, C, H, W] or features [B, F]; uint8 counts as p / 255."""
+        x = as_float("images", images)
+        if x.ndim < 2 or len(self.mean) not in (1, x.shape[1]):
+            raise ValueError(f"images must have shape [batch, {len(self.mean)}, ...], got {tuple(x.shape)}")
+        per_channel = (-1, *[1] * (x.ndim - 2))
+        return (x - self.mean.view(per_channel)).div_(self.std.view(per_channel))
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the module can be built again."""
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
+    def extra_repr(self) -> str:
+        """The settings, for print."""
+        return f"mean={self.mean.tolist()}, std={self.std.tolist()}"
