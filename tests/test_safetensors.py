@@ -27,7 +27,7 @@ def test_round_trip_also_by_the_library_itself(tmp_path):
 
 def test_other_processes_write_the_same_bytes():
     code = (
-        "import sys, torch; from firstspike import _safetensors\n"
+        "import sys, torch; from firstspike._base import tensors\n"
         "sys.stdout.buffer.write(tensors.dumps({'w': torch.ones(2)}, {c: c for c in 'abcdefgh'}))"
     )
     found = {subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(2)}

@@ -80,12 +80,12 @@ def test_a_second_run_waits_says_for_whom_and_finds_the_result(tmp_path):
     text = 'data = "digits"\nspec = "64-400-400-10"\nepochs = 30\nbatch = 16\nthreads = 1\n'
     (tmp_path / "run.toml").write_text(text, encoding="utf-8")
     first = start(tmp_path)
-    while not (tmp_path / "run" / ".lock.holder").exists():
+    while not (tmp_path / "run" / "checkpoint.json").exists():
         time.sleep(0.02)
         assert first.poll() is None, first.stderr.read()
     second = start(tmp_path)
     told = second.stderr.readline()
-    assert f"waiting for process {first.pid} on" in told and "Ctrl-C stops waiting" in told
+    assert "waiting for another process" in told and "Ctrl-C stops waiting" in told
     for process in (first, second):
         rest = process.communicate()[1]
         assert process.returncode == 0 and rest == ""

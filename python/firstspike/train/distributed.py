@@ -15,9 +15,10 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from filelock import BaseFileLock, FileLock, Timeout
 from torch import Tensor, nn
 
-from .._base.files import FolderLock
+from .._base.files import LOCK
 
 T = TypeVar("T")
 _groups = itertools.count()  # that this process has started: the same number in all
@@ -130,16 +131,23 @@ def alone(folder: Path | None, processes: ProcessGroup) -> Iterator[None]:
     if folder is None:
         yield
         return
-    lock, told = FolderLock(folder) if processes.first else None, False
-    while not processes.from_first(lock is not None and lock.try_acquire()):
-        if lock is not None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, told = FileLock(folder / LOCK), False
+    while not processes.from_first(processes.first and _acquired(lock)):
+        if processes.first:
             if not told:
-                holder = lock.holder()
-                print(f"waiting for {holder}, which trains in {folder}; Ctrl-C stops waiting", file=sys.stderr)
+                print(f"waiting for another process that works in {folder}; Ctrl-C stops waiting", file=sys.stderr)
             told = True
             time.sleep(_PAUSE)
     try:
         yield
     finally:
-        if lock is not None:
-            lock.release()
+        lock.release()
+
+
+def _acquired(lock: BaseFileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True

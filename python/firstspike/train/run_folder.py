@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .._base import tensors
-from .._base.files import JSON_LIMIT, read_bytes, read_json, sweep
+from .._base.files import JSON_LIMIT, parse_json, read_bytes, read_json, sweep
 from . import checkpoint
 from .checkpoint import BadCheckpoint
 from .model_file import FILE as MODEL
@@ -100,7 +99,7 @@ def _mark(path: Path) -> str | None:
     """The format that a safetensors file's metadata name; only its header is read."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
-        header = tensors.header(file.read(min(size, 1 << 20)))
+        header = parse_json(file.read(min(size, 1 << 20)), str(path))
     mark: str | None = header.get("__metadata__", {}).get("format")
     return mark
 
