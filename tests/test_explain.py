@@ -118,9 +118,3 @@ def test_the_text_names_every_pass() -> None:
 def test_wrong_arguments(layer: object, batch: object, threads: int, error: type[Exception]) -> None:
     with pytest.raises(error):
         explain(layer, batch, threads)  # type: ignore[arg-type]
-
-
-def test_a_chain_is_told_how_to_become_a_net() -> None:
-    chain = torch.nn.Sequential(nn.DirectLinear(9, 4, steps=8), nn.Integrate(4, 2, steps=8), nn.MembraneReadout())
-    with pytest.raises(TypeError, match=r"got Sequential; a chain runs layer by layer, models\.as_net makes a TTFSNet"):
-        explain(chain)  # type: ignore[call-overload]

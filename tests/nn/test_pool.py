@@ -204,15 +204,8 @@ def test_the_next_layer_takes_the_repeated_spikes() -> None:
     assert layer(nn.EarliestPool2d(2)(spikes)).times.tolist() == [[S]]
 
 
-def test_pooled_spikes_are_seen_by_hooks_and_carried_by_pytrees() -> None:
-    pool, layer, seen = nn.MaxPool2d(2), nn.TTFSLinear(5 * 3 * 3, 6, steps=8), []
-    for module in (pool, layer):
-        module.register_full_backward_hook(lambda module, inputs, outputs: seen.append((module, inputs, outputs)))
-    current, spikes = hidden((4, 5, 7, 6), 8, 3)
-    layer(pool(spikes)).dense().sum().backward()
-    assert [module for module, _, _ in seen] == [layer, pool]
-    assert seen[0][1][0].shape == seen[1][2][0].shape == seen[1][1][0].shape  # at the support of the neurons
-    assert float(current.grad.abs().max()) > 0
+def test_pooled_spikes_are_carried_by_pytrees() -> None:
+    pool, spikes = nn.MaxPool2d(2), hidden((4, 5, 7, 6), 8, 3)[1]
     pooled = pool(spikes)
     leaves, structure = pytree.tree_flatten(pooled)
     again = pytree.tree_unflatten(leaves, structure)

@@ -1,19 +1,16 @@
-"""`explain`: which algorithm and block sizes the CPU kernels use for a layer, and which layers of a net run as one call."""
+"""`explain`: which algorithm and block sizes the CPU kernels use for a layer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Sequential
 
 from .._base import checks, kernels
 from .._base.geometry import Geometry, layer_geometry
-from ..models import TTFSNet
-from ..models.training_calls import TrainingCalls
 from ..nn import Integrate, TTFSConv2d, TTFSLinear
 from ..spikes import SpikeTimes
 
@@ -43,23 +40,14 @@ class Plan:
         return "\n".join(lines)
 
 
-@overload
-def explain(layer: TTFSNet) -> TrainingCalls: ...
-@overload
 def explain(
     layer: TTFSLinear | TTFSConv2d | Integrate, batch: int | Sequence[int] | SpikeTimes, threads: int | None = None
-) -> Plan: ...
-def explain(
-    layer: TTFSNet | TTFSLinear | TTFSConv2d | Integrate,
-    batch: int | Sequence[int] | SpikeTimes | None = None,
-    threads: int | None = None,
-) -> Plan | TrainingCalls:
-    """The plan of a layer's kernels on the CPU: which algorithm runs and how the work is divided; or a net's calls in training.
+) -> Plan:
+    """Return the plan of a layer's kernels on the CPU: which algorithm runs and how the work is divided.
 
     layer: a `TTFSLinear`, `TTFSConv2d` or `Integrate`. batch: the layer's input, or its shape, [B, N] or [B, C, H, W]; B alone
-    for a layer whose input is flat. threads: torch's number of threads by default. Or a `models.TTFSNet` alone.
+    for a layer whose input is flat. threads: torch's number of threads by default.
 
-    Returns a `Plan`, of a net a `TrainingCalls`: which layers run as one call, and why the others do not; `print` either.
     With the environment variable FIRSTSPIKE_VERBOSE=1 every layer that runs writes its plan to stderr. Raises TypeError for
     other layers and ValueError where the shape does not fit.
 
@@ -67,22 +55,9 @@ def explain(
         >>> plan = explain(nn.TTFSLinear(784, 400, steps=8), 128, threads=2)
         >>> plan.forward["lists"]
         'by_sample'
-        >>> print(explain(models.mlp("784-400-400-10", steps=8, encoder="latency")))
-        one call: layers.0, layers.1, layers.2
     """
-    if isinstance(layer, TTFSNet):
-        return layer.training_calls()
     if not isinstance(layer, (TTFSLinear, TTFSConv2d, Integrate)):
-        chain = (
-            "; a chain runs layer by layer, models.as_net makes a TTFSNet of it"
-            if isinstance(layer, Sequential)
-            else ""
-        )
-        raise TypeError(
-            f"layer must be a TTFSNet, TTFSLinear, TTFSConv2d or Integrate, got {type(layer).__name__}{chain}"
-        )
-    if batch is None:
-        raise TypeError("batch must be given for a layer: its input, or the shape of it")
+        raise TypeError(f"layer must be a TTFSLinear, TTFSConv2d or Integrate, got {type(layer).__name__}")
     if threads is None:
         threads = torch.get_num_threads()
     geometry = _geometry_of(layer, _shape_of(layer, batch))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._base.checks import SILENT
-from .._base.modules import copy_to_read, without_hooks
+from .._base.modules import plain_copy
 from ..nn import Prepacked, SpikeInput
 from ..nn._blocks import fold_layers
 from ..nn.prepacked import can_prepack
@@ -30,10 +30,8 @@ class InferenceNet(nn.Module):
     def __init__(self, net: TTFSNet) -> None:
         super().__init__()
         self.spec, self.steps, self.input_shape = net.spec, net.steps, net.input_shape
-        copied = copy_to_read(net)
-        stages = _stages(copied)
-        copied.layers = nn.ModuleList(stages)
-        self._net = copied.requires_grad_(False)
+        net.layers = nn.ModuleList(_stages(net))
+        self._net = net.requires_grad_(False)
         self.train(False)
 
     def train(self, mode: bool = True) -> Self:
@@ -52,7 +50,7 @@ def prepare_for_inference(net: nn.Module) -> InferenceNet:
 
     Layers that take and return spikes are merged (`nn.Prepacked`), dropout is off, and later changes of the net have no effect.
     net: a TTFSNet, or a Sequential of our layers that ends in a readout, which counts as its `models.as_net`.
-    Raises TypeError where `net` is neither, ValueError where it is not on the CPU.
+    Raises TypeError where `net` is neither or has parts of another kind, ValueError where it is not on the CPU.
 
     Examples:
         >>> net = models.mlp("64-32-10", steps=8).eval()
@@ -60,7 +58,7 @@ def prepare_for_inference(net: nn.Module) -> InferenceNet:
         >>> torch.equal(prepare_for_inference(net)(x), net(x))
         True
     """
-    net = as_net(net)
+    net = as_net(plain_copy(net))
     for name, parameter in net.named_parameters():
         if parameter.device.type != "cpu":
             raise ValueError(f"net must be on the CPU, got {name} on {parameter.device}; net.cpu() brings it there")
@@ -68,14 +66,11 @@ def prepare_for_inference(net: nn.Module) -> InferenceNet:
 
 
 def _encoded_sample(net: TTFSNet) -> Tensor | SpikeTimes:
-    """What the encoder makes of a sample; an encoder of the user's own takes floats or, where it fails on them, spikes."""
-    silent = SpikeTimes(torch.full((1, *net.input_shape), SILENT, dtype=torch.uint8, device="cpu"), net.steps)
+    """Encode a silent or black sample."""
     if isinstance(net.encoder, SpikeInput):
-        return net._encoded(silent)
-    try:
-        return net._encoded(torch.zeros(1, *net.input_shape, dtype=torch.float32, device="cpu"))
-    except (AttributeError, TypeError):
-        return net._encoded(silent)
+        silent = torch.full((1, *net.input_shape), SILENT, dtype=torch.uint8, device="cpu")
+        return net._encoded(SpikeTimes(silent, net.steps))
+    return net._encoded(torch.zeros(1, *net.input_shape, dtype=torch.float32, device="cpu"))
 
 
 @torch.no_grad()
@@ -83,14 +78,12 @@ def _stages(net: TTFSNet) -> list[nn.Module]:
     """The layers of a net; those that follow each other and can be prepacked, as one."""
     # Each layer, and where it can be prepacked the shape of the spikes that it gets of a sample.
     received: list[tuple[nn.Module, tuple[int, ...] | None]] = []
-    packable = [can_prepack(layer) for layer in net.layers]  # not where it has hooks
-    with without_hooks(net):  # nobody asked for this pass
-        signal = _encoded_sample(net)
-        for layer, plain in zip(net.layers, packable, strict=True):
-            asked = layer is net.layers[-1] and net.compares_overshoots  # for its membrane, after the run
-            fits = plain and isinstance(signal, SpikeTimes) and not asked
-            received.append((layer, tuple(signal.shape[1:]) if fits else None))
-            signal = layer(signal)
+    signal = _encoded_sample(net)
+    for layer in net.layers:
+        asked = layer is net.layers[-1] and net.compares_overshoots  # for its membrane, after the run
+        fits = can_prepack(layer) and isinstance(signal, SpikeTimes) and not asked
+        received.append((layer, tuple(signal.shape[1:]) if fits else None))
+        signal = layer(signal)
     stages: list[nn.Module] = []
     for alone, group in itertools.groupby(received, key=lambda item: item[1] is None):
         layers, shapes = zip(*group, strict=True)

@@ -18,13 +18,11 @@ from .._base import checks
 from .._base.geometry import scaling_hint
 from .._base.modules import has_own_forward
 from ..nn import PooledSpikes
-from ..nn._chain import chains, obstacle, run_layers
 from ..spikes import SpikeTimes
 from .coding import Readout, make_encoder, make_readout
 from .observation import Observation
 from .recipe import updated
 from .sizes import check_input_shape
-from .training_calls import TrainingCalls
 
 _ENCODERS = (nn.Identity, fs.LatencyEncoder, fs.SpikeInput)
 
@@ -143,7 +141,8 @@ class TTFSNet(nn.Module):
         layers = list(self.layers)
         last = layers.pop() if self.compares_overshoots else None
         if seen is None:
-            signal = run_layers(layers, signal)
+            for layer in layers:
+                signal = layer(signal)
         else:
             for layer in layers:
                 if isinstance(layer, fs.FiringLayer):
@@ -164,23 +163,6 @@ class TTFSNet(nn.Module):
             if seen is not None:
                 seen.layers.append(signal)
         return signal, membrane
-
-    def training_calls(self) -> TrainingCalls:
-        """Which layers run as one call in a training step on the CPU, and why the others do not, as `firstspike.explain`."""
-        together: list[tuple[str, ...]] = []
-        apart: dict[str, str] = {}
-        layers = list(self.layers)
-        if self.compares_overshoots:
-            layers.pop()
-        names = (f"layers.{number}" for number in range(len(self.layers)))
-        for group in chains(layers):
-            if len(group) > 1:
-                together.append(tuple(next(names) for _ in group))
-            else:
-                apart[next(names)] = obstacle(group[0]) or "no layer before or after it can join"
-        if self.compares_overshoots:
-            apart[next(names)] = "the readout needs its membrane beside its spikes"
-        return TrainingCalls(tuple(together), apart)
 
     @property
     def compares_overshoots(self) -> bool:

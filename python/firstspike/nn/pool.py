@@ -6,18 +6,17 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import ops
 from .._base import checks
 from .._base.geometry import from_sites
 from ..functional import layer as layer_call
 from ..spikes import SpikeTimes, Support
-from ._hooks import BackwardHooks
 from .pooled_spikes import PooledSpikes, check_map
 
 
-class EarliestPool2d(BackwardHooks):
+class EarliestPool2d(nn.Module):
     """Pooling by the earliest spike of each k x k window: the minimum of the times, so that single spikes stay single.
 
     A window of silent units is silent. Of equal times the upper left unit wins (row by row), and the gradient goes to
@@ -55,7 +54,7 @@ class EarliestPool2d(BackwardHooks):
         return f"{self.kernel_size}"
 
 
-class MaxPool2d(BackwardHooks):
+class MaxPool2d(nn.Module):
     """Max pooling in every step, for comparison: a pooled unit fires whenever one of its k x k units does.
 
     That may be several times, so what it returns are `PooledSpikes`; the layers take them, and are as fast as after average

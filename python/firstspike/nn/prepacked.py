@@ -12,7 +12,6 @@ from .._base import checks
 from .._base.geometry import from_sites, layer_geometry, to_sites
 from ..ops.prepacked import PrepackedLayer, PrepackedLayers
 from ..spikes import SpikeTimes
-from ._chain import is_observed
 from .integrate import Integrate
 from .ttfs import TTFSConv2d, TTFSLinear
 
@@ -20,8 +19,8 @@ KINDS = (TTFSConv2d, TTFSLinear, Integrate)
 
 
 def can_prepack(layer: nn.Module) -> TypeGuard[TTFSConv2d | TTFSLinear | Integrate]:
-    """Whether `Prepacked` takes a layer: these very classes without hooks, for others may do something else."""
-    return type(layer) in KINDS and not is_observed(layer.__dict__)
+    """Whether `Prepacked` takes a layer: these very classes, as others may do something else."""
+    return type(layer) in KINDS
 
 
 class Prepacked(nn.Module):
@@ -51,10 +50,8 @@ class Prepacked(nn.Module):
         packed: list[PrepackedLayer] = []
         for number, layer in enumerate(checks.in_order("layers", layers, nn.Module, "layers")):
             name, got = f"layers[{number}]", f"got {type(layer).__name__}"
-            if type(layer) not in KINDS:
-                raise TypeError(f"{name} must be TTFSConv2d or TTFSLinear, or at the end Integrate, {got}")
             if not can_prepack(layer):
-                raise TypeError(f"{name} must have no hooks and no forward of its own, {got} with some: run it apart")
+                raise TypeError(f"{name} must be TTFSConv2d or TTFSLinear, or at the end Integrate, {got}")
             if packed and not packed[-1].fires:
                 raise TypeError(f"{name} must not follow Integrate, which gives membranes, {got}")
             packed.append(_packed(layer, shape))

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from .._base import checks
 from .._base.geometry import shortcut_is_aligned
 from ..spikes import SpikeTimes
-from ._hooks import BackwardHooks
 from .firing import FiringLayer
 from .ttfs import TTFSConv2d, TTFSLinear
 
 
-class Residual(BackwardHooks):
+class Residual(nn.Module):
     """Layers one after another, the last of which gets the block's input too: X[t] = its own current + scale s[t].
 
     It is one layer with two inputs, so a neuron still fires at most once, and a spike of the input may fire its neuron at once.

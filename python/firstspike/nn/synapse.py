@@ -11,7 +11,6 @@ from torch.nn.utils import parametrize
 from .. import init as _init
 from .._base import checks
 from .._base.modules import make_permanent
-from ._hooks import BackwardHooks
 from ._inputs import Spikes, drop_spikes
 from .normalization import WeightNormalization
 
@@ -22,7 +21,7 @@ INITS = ("ettfs", "kaiming", "torch")
 _OLD_KEYS = {"parametrizations.weight.original": "weight", "parametrizations.bias.original": "bias"}
 
 
-class Synapse(BackwardHooks):
+class Synapse(nn.Module):
     """The current X[t] = gamma (W s[t]) + beta of a layer (arXiv 2410.23619, Eq. 17).
 
     Parameters: `weight` W, float32 [O, ...]; `gamma`, [O] with affine "channel" (default), [1] with "layer", absent
