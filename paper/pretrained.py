@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 import typer
 
+import firstspike
 from firstspike import data, models, train
 from firstspike._base import provenance
 from firstspike._base.checks import one_of
@@ -150,18 +151,7 @@ def ship(
         return kept
     with tempfile.TemporaryDirectory() as place:
         made = Path(place) / "model.safetensors"
-        train.save_model(
-            made,
-            train.Trained(
-                half,
-                trained.config,
-                trained.normalize,
-                trained.input_shape,
-                trained.epoch,
-                trained.data,
-                model.config(),
-            ),
-        )
+        firstspike.save(half, made, {"config": trained.config.to_dict(), "epoch": trained.epoch, "data": trained.data})
         raw = made.read_bytes()
         loaded = train.load_model(made)
     assert all(parameter.dtype == torch.float32 for parameter in loaded.model.parameters())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from . import decode, encode, functional, init, losses, models, nn, surrogate
 from ._base.kernels import backends
 from ._base.provenance import __version__
-from .saving import load, save
+from .models.files import load, save
 from .spikes import SpikeTimes, cat, register
 
 if TYPE_CHECKING:

@@ -232,19 +232,6 @@ def test_bad_arguments(options: dict[str, Any], kind: type[Exception], message: 
         build(**options)
 
 
-@pytest.mark.parametrize("part", ["a module between layers", "a quantizer", "an encoder of another kind"])
-def test_a_net_with_other_modules_in_it_has_no_config(part: str) -> None:
-    net = models.mlp("8-6-3", steps=4, encoder="latency")
-    if part == "a module between layers":
-        net.layers.insert(1, torch.nn.Identity())
-    elif part == "a quantizer":
-        net.layers[0].quantizer = torch.nn.Identity()
-    else:
-        net.encoder = torch.nn.Sequential(torch.nn.Sigmoid(), net.encoder)
-    with pytest.raises(ValueError, match="changed in a way that models.build cannot describe .its module"):
-        net.config()
-
-
 def test_max_pooling_before_a_block_is_refused_however_it_is_asked_for() -> None:
     for spec, options in (("4C3-MP2-R(4C3)-3", {}), ("4C3-AP2-R(4C3)-3", {"pooling": "max"})):
         with pytest.raises(GrammarError, match="a block cannot stand after max pooling"):

@@ -1,10 +1,9 @@
-"""Nets cross to other processes and files as they are: pickle, copies, torch.save, joblib, spawned workers, old files."""
+"""Nets cross to other processes and files as they are: pickle, copies, torch.save, joblib, spawned workers."""
 
 from __future__ import annotations
 
 import copy
 import io
-import json
 import multiprocessing
 import pickle
 from collections.abc import Callable
@@ -12,14 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from torch import nn
 
 from firstspike import models
 
 from ..samples import generator
 
-OLD = Path(__file__).parent / "data" / "net_0_1.safetensors"  # written by version 0.1
 SPECS = {
     "mlp": ("36-20-4", {}),
     "cnn": ("3C3-AP2-12-4", {"dropout": 0.2}),
@@ -96,17 +93,6 @@ def test_joblib_stores_the_net(tmp_path: Path) -> None:
     for made in (net("cnn"), models.prepare_for_inference(net("cnn"))):
         joblib.dump(made, tmp_path / "net")
         assert torch.equal(joblib.load(tmp_path / "net")(x), made(x))
-
-
-def test_a_net_of_version_0_1_loads() -> None:
-    with safe_open(OLD, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config = json.loads(file.metadata()["config"])
-    assert "model.layers.0.parametrizations.weight.original" in tensors
-    made = models.from_config(config, generator=generator(9)).eval()
-    made.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
-    torch.testing.assert_close(made(tensors["x"]), tensors["scores"])
-    assert list(made.layers[0].state_dict()) == ["weight", "gamma", "bias"]
 
 
 def test_an_inference_net_stays_in_evaluation() -> None:

@@ -14,7 +14,7 @@ from ..samples import generator
 def test_layers() -> None:
     counterpart = models.relu_counterpart(
         "4C3-AP2-6C5-MP2-8C1-EP2-20-10", input_shape=(3, 24, 17), generator=generator(0)
-    )
+    ).layers
     kinds = [
         nn.Conv2d,
         nn.ReLU,
@@ -38,18 +38,18 @@ def test_layers() -> None:
 @pytest.mark.parametrize(("spec", "shape"), [("36-20-16-4", (1, 6, 6)), ("4C3-AP2-6C3-AP3-12-4", (1, 6, 6))])
 def test_same_weights_as_the_spiking_net(spec: str, shape: tuple[int, ...]) -> None:
     net = models.build(spec, input_shape=shape, steps=5)
-    counterpart = models.relu_counterpart(spec, input_shape=shape)
+    counterpart = models.relu_counterpart(spec, input_shape=shape).layers
     ours = [layer.weight.shape for layer in net.layers]
     assert ours == [layer.weight.shape for layer in counterpart if hasattr(layer, "weight")]
 
 
 def test_init_and_pooling() -> None:
-    counterpart = models.relu_counterpart("100-300-200-10", input_shape=(100,), generator=generator(0))
+    counterpart = models.relu_counterpart("100-300-200-10", input_shape=(100,), generator=generator(0)).layers
     assert counterpart[3].weight.var().item() == pytest.approx(2 / 300, rel=0.05)
     assert all((layer.bias == 0).all() for layer in counterpart if isinstance(layer, nn.Linear))
-    other = models.relu_counterpart("100-300-200-10", input_shape=(100,), generator=generator(0))
+    other = models.relu_counterpart("100-300-200-10", input_shape=(100,), generator=generator(0)).layers
     assert torch.equal(other[1].weight, counterpart[1].weight)
-    pooled = models.relu_counterpart("4C3-MP2-10", input_shape=(1, 4, 4), pooling="avg")
+    pooled = models.relu_counterpart("4C3-MP2-10", input_shape=(1, 4, 4), pooling="avg").layers
     assert isinstance(pooled[2], nn.AvgPool2d)
 
 
@@ -66,7 +66,7 @@ def test_dropout_where_the_spiking_net_has_it() -> None:
     """Before the pool, as a TTFS layer loses spikes before it pools them; never of the data."""
 
     def kinds(spec: str, shape: tuple[int, ...]) -> list[type]:
-        return [type(layer) for layer in models.relu_counterpart(spec, input_shape=shape, dropout=0.25)]
+        return [type(layer) for layer in models.relu_counterpart(spec, input_shape=shape, dropout=0.25).layers]
 
     assert kinds("4C3-AP2-9-4", (1, 6, 6)) == [
         nn.Conv2d,

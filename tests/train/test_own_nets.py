@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import prune
 from typer.testing import CliRunner
 
 from firstspike import SpikeTimes, models, save, train
@@ -144,19 +143,6 @@ def test_spikes_of_a_chain_are_measured_as_those_of_its_net(config, sets):
     assert train.evaluate(nn.Sequential(net, nn.Softmax(1)), sets[1]).spikes_per_layer is None
 
 
-def test_a_pruned_net_is_given_again(config, sets, tmp_path):
-    def net():
-        made = chain()
-        prune.l1_unstructured(made[2], "weight", amount=0.5)
-        return made
-
-    result = run(config.replace(spec="", epochs=1), sets, model=net(), directory=tmp_path)
-    with pytest.raises(ValueError, match="give it again"):
-        load_model(tmp_path)
-    found = load_model(tmp_path, model=net()).model
-    assert train.evaluate(found, sets[1]) == result.test and int((found[2].weight == 0).sum()) == 128
-
-
 def test_commands_take_a_run_of_ones_own_chain(config, tmp_path):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), fs.DirectLinear(64, 16, steps=STEPS), fs.Integrate(16, 10, steps=STEPS),
@@ -190,7 +176,7 @@ def test_another_net_does_not_go_on(config, sets, tmp_path, epochs):
     later = config.replace(epochs=epochs)
     with pytest.raises(BadCheckpoint, match=r"another net \(net\.parts\.2\.settings\.decay: 0.5, not 1.0\)"):
         run(later, sets, model=chain(decay=0.5), directory=tmp_path)
-    with pytest.raises(BadCheckpoint, match=r"another net \(net\.parts: "):
+    with pytest.raises(BadCheckpoint, match=r"another net \(net\."):
         run(later, sets, model=nn.Sequential(nn.Identity(), *chain()), directory=tmp_path)
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     assert run(later, sets, model=chain(), directory=tmp_path).history[-1].epoch == epochs

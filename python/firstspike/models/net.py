@@ -21,7 +21,6 @@ from ..nn import PooledSpikes
 from ..spikes import SpikeTimes
 from .coding import Readout, make_encoder, make_readout
 from .observation import Observation
-from .recipe import updated
 from .sizes import check_input_shape
 
 _ENCODERS = (nn.Identity, fs.LatencyEncoder, fs.SpikeInput)
@@ -84,23 +83,25 @@ class TTFSNet(nn.Module):
 
     @property
     def described(self) -> dict[str, Any] | None:
-        """What was told to `describe`."""
+        """What `describe` was given."""
         return copy.deepcopy(self._config)
 
     def describe(self, config: dict[str, Any] | None) -> None:
-        """Say with which arguments `models.build` makes this net, for `config()`; None for a stack of one's own."""
+        """Set the arguments with which `models.build` makes this net, for `config()`; None for a net made of layers."""
         checks.optional("config", config, Mapping, "a mapping of the arguments of models.build")
+        if config is not None and not isinstance(config.get("spec"), str):
+            raise ValueError("config must have the spec of models.build")
         self._config = copy.deepcopy(config)
 
     def config(self) -> dict[str, Any]:
-        """The arguments of `models.build` that make this net, as JSON can hold them, for `models.from_config`.
+        """The arguments with which `models.build` made this net, as JSON can hold them, for `models.from_config`.
 
-        Settings that were changed since are in it. Raises ValueError where there are none: for a stack of one's own, and
-        where the layers were changed in a way that `models.build` does not know. `firstspike.save` stores any net.
+        Later changes of the net are not in it; `firstspike.save` stores the net as it is.
+        Raises ValueError for a net that was made of layers.
         """
         if self._config is None:
-            raise ValueError("a net of one's own layers has no config of models.build; firstspike.save stores it")
-        return updated(self, self._config)
+            raise ValueError("a net made of layers has no config of models.build; firstspike.save stores it")
+        return copy.deepcopy(self._config)
 
     def forward(self, x: Tensor | SpikeTimes) -> Tensor:
         """Scores, float32 [B, classes], of x [B, *input_shape]; nets without convolutions take [B, N], too.

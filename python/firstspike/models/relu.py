@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
@@ -20,7 +22,7 @@ def relu_counterpart(
     pooling: str | None = None,
     dropout: float = 0.0,
     generator: Generator | None = None,
-) -> nn.Sequential:
+) -> ReluNet:
     """The net of a string with ReLU in place of TTFS neurons: x, float32 [B, *input_shape], to logits [B, classes].
 
     The same sizes, kernels, padding and pools (earliest pooling becomes max pooling: the largest activation is the
@@ -31,8 +33,45 @@ def relu_counterpart(
         >>> relu_counterpart("64-32-10", input_shape=(1, 8, 8))(torch.rand(4, 1, 8, 8)).shape
         torch.Size([4, 10])
     """
-    sized = layer_sizes(spec, check_input_shape(input_shape), pooling)
-    dropout = checks.real("dropout", dropout, 0.0, 0.99)
+    return ReluNet(spec, input_shape=input_shape, pooling=pooling, dropout=dropout, generator=generator)
+
+
+class ReluNet(nn.Module):
+    """The net that `relu_counterpart` makes; `layers` is the Sequential of its modules."""
+
+    def __init__(
+        self,
+        spec: str,
+        *,
+        input_shape: tuple[int, ...],
+        pooling: str | None = None,
+        dropout: float = 0.0,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec, self.input_shape, self.pooling = spec, check_input_shape(input_shape), pooling
+        self.dropout = checks.real("dropout", dropout, 0.0, 0.99)
+        layers = _layers(layer_sizes(spec, self.input_shape, pooling), self.dropout)
+        for layer in nn.ModuleList(layers).modules():
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                init.kaiming_(layer.weight, generator=generator)
+                assert isinstance(layer.bias, Tensor)
+                nn.init.zeros_(layer.bias)
+        self.layers = nn.Sequential(*layers)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # with which convolutions are faster
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, classes] of x, float32 [B, *input_shape]."""
+        logits: Tensor = self.layers(x)
+        return logits
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments of `relu_counterpart` with which the net can be built again."""
+        shape = list(self.input_shape)
+        return {"spec": self.spec, "input_shape": shape, "pooling": self.pooling, "dropout": self.dropout}
+
+
+def _layers(sized: list[SizedLayer], dropout: float) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for item in sized:
         token = item.token
@@ -52,14 +91,7 @@ def relu_counterpart(
             layers.append(nn.Linear(item.inputs, item.outputs))
             if item is not sized[-1]:
                 layers.append(nn.ReLU())
-    for layer in nn.ModuleList(layers).modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            init.kaiming_(layer.weight, generator=generator)
-            assert isinstance(layer.bias, Tensor)
-            nn.init.zeros_(layer.bias)
-    # The same net with its kernels' channels innermost, which torch's convolutions are faster with.
-    counterpart: nn.Sequential = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return counterpart
+    return layers
 
 
 class Block(nn.Module):

@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Generator
-
-from .._base import checks, tensors
-from .._base.files import parse_json, read_bytes, read_json, sha256
-from .builder import from_config
+from .._base import checks
+from .._base.files import read_bytes, read_json, sha256
+from .files import loads
 from .net import TTFSNet
 
 if TYPE_CHECKING:
@@ -67,10 +64,9 @@ def load_pretrained(name: str) -> TTFSNet:
         torch.Size([2, 10])
     """
     path, raw = _verified(name)
-    content = tensors.loads(raw, os.fspath(path))
-    net = from_config(parse_json(content.metadata["net"], os.fspath(path)), generator=Generator())
-    net.load_state_dict(content.tensors)  # float16 becomes the parameters' float32
-    return net.eval()
+    net = loads(raw, str(path))  # float16 becomes the parameters' float32
+    assert isinstance(net, TTFSNet)
+    return net
 
 
 def pretrained() -> pandas.DataFrame:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .. import nn as fs
-from ..models.description import planned, rebuild
+from ..models.files import build, planned
 from .writing import KEY, neurons_node, parts_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def own_net(graph: nir.NIRGraph, text: str, steps: int | None) -> nn.Module:
     try:
         record = json.loads(text)
         _check_size(record["net"], graph)
-        net = rebuild(record["net"]).eval()
+        net = build(record["net"]).eval()
         found = [(n, part) for n, part in parts_of(net) if isinstance(part.layer, fs.Synapse)]
         beside = {f"layer{n}_shortcut" for n, part in found if part.block is not None}
         nodes = {name: node for name, node in graph.nodes.items() if name not in beside}

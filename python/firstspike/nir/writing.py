@@ -20,7 +20,7 @@ from .._base.modules import copy_to_read, has_own_forward, uncompiled, warn_of_h
 from ..models import TTFSNet, as_net
 from ..models.chain import sample_shape
 from ..models.coding import Readout
-from ..models.description import describe
+from ..models.files import describe
 from ..models.sizes import check_input_shape
 from ..nn._blocks import Part, fold_layers, parts
 

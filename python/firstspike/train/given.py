@@ -19,8 +19,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from .._base import checks
 from .._base.modules import uncompiled
 from ..data import Normalize
-from ..models import TTFSNet
-from ..models.description import describe
+from ..models.files import describe
 from . import run_data
 from .checkpoint import BadCheckpoint
 from .config import Config
@@ -144,9 +143,6 @@ def description(model: nn.Module | None) -> dict[str, Any] | None:
         found = describe(model)
     except TypeError:
         return None
-    if isinstance(model, TTFSNet) and model.described is not None:
-        with contextlib.suppress(ValueError):  # its layers are not what models.build makes any more
-            found = model.config()
     plain: dict[str, Any] | None = json.loads(json.dumps(found))
     return plain
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,20 +11,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from .. import models
-from .._base import checks, tensors
-from .._base.files import parse_json, write_atomic
+from .._base import checks
 from .._base.modules import uncompiled, warn_of_hooks_within
 from ..data import Normalize
-from ..models import shipped
-from ..models.description import FORMAT, empty_net
+from ..models import files, shipped
+from ..models.files import FILE
 from . import checkpoint
 from .build import build_model, weights_of_spec
 from .checkpoint import load_state
 from .config import Config
 from .trained import Trained
-
-FILE = "model.safetensors"
-MARK = "firstspike"
 
 
 def save_model(path: str | os.PathLike[str], trained: Trained) -> None:
@@ -45,15 +40,17 @@ def save_model(path: str | os.PathLike[str], trained: Trained) -> None:
     if trained.net is not None or trained.config.spec:  # other files are read into a net that is given, with its hooks
         warn_of_hooks_within(uncompiled(trained.model), "the file")
     metadata = {
-        "format": MARK,
-        "config": json.dumps(trained.config.to_dict()),
-        "normalize": json.dumps(trained.normalize.to_dict()),
-        "input_shape": json.dumps(trained.input_shape),
-        "epoch": str(trained.epoch),
-        "data": json.dumps(trained.data),
-        "net": json.dumps(trained.net),
+        "config": trained.config.to_dict(),
+        "normalize": trained.normalize.to_dict(),
+        "input_shape": trained.input_shape,
+        "epoch": trained.epoch,
+        "data": trained.data,
+        "net": trained.net,
     }
-    write_atomic(target, tensors.dumps(trained.model.state_dict(), metadata))
+    try:
+        files.save(trained.model, target, metadata)
+    except TypeError:  # a net with code of its own
+        files.save_weights(trained.model, target, metadata)
 
 
 def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Trained:
@@ -81,16 +78,25 @@ def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) 
     content = _read(path)
     if content is None:
         return _from_checkpoint(path, model)
-    metadata = content.metadata
-    if metadata["format"] != MARK:
+    with _damage(str(path)):
+        facts = files.read_metadata(path)
+    if "config" not in facts:
         raise ValueError(f"{path} is a net without a run; firstspike.load reads it")
     with _damage(str(path)):
-        facts = {
-            name: parse_json(metadata.get(name, "null"), name) for name in ("config", "input_shape", "data", "net")
-        }
-        scaling = _scaling(metadata)
-        epoch = int(metadata["epoch"])
-        return _trained(facts, scaling, epoch, content.tensors, model, str(path))
+        config = Config.from_dict(facts["config"])
+        if model is None and facts.get("net") is None and not config.spec:
+            raise ValueError("the run's net was given in Python; give it again: load_model(path, model=net)")
+        if model is None:
+            model = files.load(path)
+        else:
+            load_state(model, content, str(path))
+        shape = tuple(facts.get("input_shape", None) or model.input_shape)
+        data, net = facts["data"], facts.get("net")
+        return Trained(model.eval(), config, _scaling(facts), shape, int(facts["epoch"]), data, net)
+
+
+def _scaling(facts: Mapping[str, Any]) -> Normalize:
+    return Normalize.from_dict(facts["normalize"]) if "normalize" in facts else Normalize()
 
 
 def load_weights(name: str, path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Normalize]:
@@ -106,21 +112,14 @@ def load_weights(name: str, path: str | os.PathLike[str]) -> tuple[dict[str, Ten
         with _damage(origin):
             return weights, Normalize.from_dict(progress.normalize)
     with _damage(str(path)):
-        of_run = content.metadata["format"] == MARK
-        return content.tensors, Normalize.from_dict(_scaling(content.metadata)) if of_run else Normalize()
+        return content, _scaling(files.read_metadata(path))
 
 
-def _scaling(metadata: Mapping[str, str]) -> dict[str, Any]:
-    text = metadata.get("normalize") or metadata["pixels"]  # "pixels": version 0.1
-    found: dict[str, Any] = parse_json(text, "normalize")
-    return found
-
-
-def _read(path: Path, name: str = "path") -> tensors.TensorFile | None:
+def _read(path: Path, name: str = "path") -> dict[str, Tensor] | None:
     """A file of ours, or that of a run's folder; None for a folder where there is none yet. Raises ValueError for others."""
     file = path / FILE if path.is_dir() else path
     try:
-        content = tensors.read(file)
+        return files.load_weights(file)
     except (FileNotFoundError, NotADirectoryError):
         if path.is_dir():
             return None
@@ -128,9 +127,6 @@ def _read(path: Path, name: str = "path") -> tensors.TensorFile | None:
         raise ValueError(f"{name} must be a run's folder or a model file, got {str(path)!r}{ships}") from None
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error
-    if content.metadata.get("format") not in (MARK, FORMAT):
-        raise ValueError(f"{file} is no model of firstspike: its metadata has no format {MARK!r}")
-    return content
 
 
 def _checkpoint(directory: Path, name: str = "path") -> tuple[checkpoint.Progress, dict[str, Tensor], str]:
@@ -173,7 +169,7 @@ def _trained(
 def _net(config: Config, shape: tuple[int, ...], net: dict[str, Any] | None, weights: dict[str, Tensor]) -> nn.Module:
     """The net, its weights not loaded yet; refused before anything is allocated if the file has fewer weights than it."""
     if net is not None and "kind" in net:
-        return empty_net(net, weights)
+        return files.rebuild(net, weights)
     spec = config.spec if net is None else str(net["spec"])
     if not spec:
         raise ValueError("the run's net was given in Python; give it again: load_model(path, model=net)")

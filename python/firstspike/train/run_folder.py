@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from .._base.files import JSON_LIMIT, parse_json, read_bytes, read_json, sweep
+from ..models.files import FILE as MODEL
+from ..models.files import FORMAT
 from . import checkpoint
 from .checkpoint import BadCheckpoint
-from .model_file import FILE as MODEL
-from .model_file import MARK
 from .result import Result
 
 RESULT = "result.json"
@@ -83,7 +83,7 @@ def _is_own(path: Path) -> bool:
         if path.suffix == ".json":
             return _json_is_own(read_bytes(path, limit=JSON_LIMIT))
         if path.suffix == ".safetensors":
-            mark = f"{MARK}-checkpoint" if path.name.startswith("checkpoint-") else MARK
+            mark = "firstspike-checkpoint" if path.name.startswith("checkpoint-") else FORMAT
             return _mark(path) == mark or _named_by_old_record(path)
     except (OSError, ValueError):
         pass

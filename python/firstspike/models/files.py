@@ -1,0 +1,305 @@
+"""One file per net: tensors in safetensors, kinds and settings of its modules in JSON, no pickle.
+
+The same net gives the same bytes. A file may hold metadata of its writer, such as the config of a run; `read_metadata` gives it.
+Nets with code that the package does not know have a file of weights without a description (`save_weights`, `load_weights`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from .. import nn as fs
+from .._base import checks, tensors
+from .._base.files import parse_json, write_atomic
+from .._base.modules import copy_to_read, uncompiled
+from ..surrogate import Surrogate
+from .net import TTFSNet
+from .relu import ReluNet, relu_counterpart
+
+FILE = "model.safetensors"  # of the net in the folder of a run
+FORMAT, VERSION = "firstspike-net", "1"
+_PARTS, _DEPTH, _NUMBER = 4096, 32, 2**31  # bounds of a description: modules, modules within modules, every number
+_KINDS: dict[str, type[nn.Module]] = {
+    kind.__name__: kind
+    for kind in (
+        fs.DirectConv2d,
+        fs.DirectLinear,
+        fs.EarliestPool2d,
+        fs.FirstSpike,
+        fs.Integrate,
+        fs.LatencyEncoder,
+        fs.MaxPool2d,
+        fs.MembraneReadout,
+        fs.SpikeInput,
+        fs.TTFSConv2d,
+        fs.TTFSLinear,
+        fs.TTFSNode,
+        fs.TemporalWeighting,
+        fs.WeightNormalization,
+    )
+}
+_CHAINS: dict[str, type[nn.Module]] = {"Sequential": nn.Sequential, "ModuleList": nn.ModuleList}
+
+
+def save(net: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
+    """Write a net to one file that `load` reads; equal nets give equal bytes.
+
+    Parameters
+    ----------
+    net : a `models.TTFSNet`, a ReLU counterpart, a layer of `firstspike.nn`, or a Sequential or ModuleList of them.
+        Pruned and parametrized weights are stored as plain ones. A layer that occurs twice becomes two equal ones.
+    path : of the file.
+    metadata : values by name that JSON can hold, for `models.files.read_metadata`.
+
+    Raises
+    ------
+    TypeError : names a part of another kind; save its `state_dict()` instead.
+    OSError : the file cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
+    >>> save(models.mlp("64-32-10", steps=8), path)
+    >>> load(path).spec
+    '64-32-10'
+    """
+    checks.instance("net", net, nn.Module, "a module")
+    target = checks.path("path", path)
+    net = copy_to_read(uncompiled(net))
+    _write(target, net.state_dict(), describe(net), metadata)
+
+
+def load(path: str | os.PathLike[str]) -> nn.Module:
+    """Read the net of a file of `save`, or of a folder of `firstspike train`: on the CPU, in evaluation mode.
+
+    Raises
+    ------
+    OSError : there is no such file.
+    ValueError : the file is damaged, or does not describe a net.
+
+    Examples
+    --------
+    >>> load("nothing-here.safetensors")
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: ...
+    """
+    file, origin = _read(path)
+    return _net(file, origin)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the metadata that `save` stored in a file, or in the file of a run's folder; errors as in `load`."""
+    file, origin = _read(path)
+    found = parse_json(file.metadata.get("metadata", "{}"), f"the metadata of {origin}")
+    if not isinstance(found, dict):
+        raise ValueError(f"the metadata of {origin} must be a table, got {type(found).__name__}")
+    return found
+
+
+def save_weights(net: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
+    """Write the tensors of any net without a description; `load_weights` reads them, `load` refuses the file."""
+    _write(checks.path("path", path), uncompiled(net).state_dict(), None, metadata)
+
+
+def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read the tensors by their names from a file of `save` or `save_weights`, or of a run's folder; errors as in `load`."""
+    return _read(path)[0].tensors
+
+
+def loads(raw: bytes, origin: str) -> nn.Module:
+    """Read the net of a file's bytes; `origin` names them in errors, which are as in `load`."""
+    file = tensors.loads(raw, origin)
+    _check_format(file, origin)
+    return _net(file, origin)
+
+
+def describe(module: nn.Module, name: str = "net") -> dict[str, Any]:
+    """Describe a module by kinds and settings that JSON can hold; its tensors are stored separately.
+
+    Raises TypeError naming a part of another kind, or a tensor that `rebuild` would not make.
+    """
+    described = _describe(module, name)
+    wanted, present = planned(described), _shapes(module.state_dict())
+    for key in [*present, *wanted]:
+        if wanted.get(key) != present.get(key):
+            raise TypeError(
+                f"{name}.{key} must have the shape that its layer's settings give, {wanted.get(key)}, got {present.get(key)}"
+            )
+    return described
+
+
+def rebuild(described: Any, weights: Mapping[str, Tensor]) -> nn.Module:
+    """Build the module of a description with its tensors, on the CPU and in evaluation mode.
+
+    The shapes are compared before memory is allocated, so that a small file cannot ask for much of it.
+    Raises ValueError where the description is damaged, or the tensors do not fit it.
+    """
+    try:
+        if planned(described) != _shapes(weights):
+            raise ValueError("its tensors do not fit its description of the net")
+        net = build(described)
+        net.load_state_dict(weights)
+    except KeyError as error:
+        raise ValueError(f"{error} is missing or unknown in its description of the net") from error
+    except (TypeError, AttributeError, RuntimeError, OverflowError) as error:  # RecursionError is a RuntimeError
+        raise ValueError(str(error)) from error
+    return net.eval()
+
+
+def planned(described: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of the module of a description, without memory for them."""
+    _check_size([described])
+    with torch.device("meta"):
+        return _shapes(build(described).state_dict())
+
+
+def _write(
+    path: Path, weights: Mapping[str, Tensor], described: dict[str, Any] | None, metadata: Mapping[str, Any] | None
+) -> None:
+    facts = {"format": FORMAT, "version": VERSION, "net": json.dumps(described, sort_keys=True)}
+    if metadata is not None:
+        facts["metadata"] = json.dumps(dict(metadata), sort_keys=True)
+    write_atomic(path, tensors.dumps(weights, facts))
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[tensors.TensorFile, str]:
+    path = checks.path("path", path)
+    path = path / FILE if path.is_dir() else path
+    file = tensors.read(path)
+    _check_format(file, str(path))
+    return file, str(path)
+
+
+def _check_format(file: tensors.TensorFile, origin: str) -> None:
+    if (file.metadata.get("format"), file.metadata.get("version")) != (FORMAT, VERSION):
+        raise ValueError(f"{origin} is not a net of firstspike.save, or of a later version")
+
+
+def _net(file: tensors.TensorFile, origin: str) -> nn.Module:
+    described = parse_json(file.metadata.get("net", ""), f"the description in {origin}")
+    if described is None:
+        raise ValueError(f"{origin} holds weights without a description: build their net, and load them into it")
+    try:
+        return rebuild(described, file.tensors)
+    except ValueError as error:
+        raise ValueError(f"{origin} is a damaged net ({error})") from error
+
+
+def _shapes(weights: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(getattr(value, "shape", ())) for name, value in weights.items()}
+
+
+def _describe(module: nn.Module, name: str) -> dict[str, Any]:
+    kind = type(module)
+    if isinstance(module, TTFSNet) and kind is TTFSNet:
+        return {
+            "kind": "TTFSNet",
+            "layers": [_describe(layer, f"{name}.layers.{n}") for n, layer in enumerate(module.layers)],
+            "encoder": _describe(module.encoder, f"{name}.encoder"),
+            "readout": _describe(module.readout, f"{name}.readout"),
+            "input_shape": list(module.input_shape),
+            "config": module.described,
+        }
+    if isinstance(module, fs.Residual) and kind is fs.Residual:
+        parts = [_describe(part, f"{name}.layers.{n}") for n, part in enumerate(module.layers)]
+        return {"kind": "Residual", "parts": parts, "settings": module.settings()}
+    if _CHAINS.get(kind.__name__) is kind:
+        named = {n: _describe(part, f"{name}.{n}") for n, part in module._modules.items() if part is not None}
+        return {"kind": kind.__name__, "names": [*named], "parts": [*named.values()]}
+    if isinstance(module, nn.Flatten) and kind is nn.Flatten:
+        return {"kind": "Flatten", "settings": {"start_dim": module.start_dim, "end_dim": module.end_dim}}
+    if isinstance(module, nn.Dropout) and kind is nn.Dropout:
+        return {"kind": "Dropout", "settings": {"p": module.p}}
+    if kind is nn.Identity:
+        return {"kind": "Identity"}
+    if isinstance(module, ReluNet) and kind is ReluNet:
+        return {"kind": "ReluNet", "settings": module.settings()}
+    if _KINDS.get(kind.__name__) is not kind:
+        raise TypeError(f"net must be made of firstspike's layers, got {kind.__name__} at {name}")
+    settings: dict[str, Any] = module.settings()  # type: ignore[operator]
+    if isinstance(module, fs.Synapse):
+        if module.quantizer is not None:
+            raise TypeError(
+                f"net must have no quantizer, got {type(module.quantizer).__name__} at {name}; fold() puts it in"
+            )
+        normal = module.normalization
+        settings["normalization"] = None if normal is None else _describe(normal, f"{name}.normalization")
+        settings["gain"] = module.gain
+    return {"kind": kind.__name__, "settings": settings}
+
+
+def _check_size(values: list[Any]) -> None:
+    """Raise ValueError for a description of too many parts, too many levels or too large numbers, before any work."""
+    parts = depth = 0
+    while values:
+        depth += 1
+        parts += sum(isinstance(value, dict) and "kind" in value for value in values)
+        if depth > 2 * _DEPTH or parts > _PARTS:
+            raise ValueError(f"a description may hold {_PARTS} parts and {_DEPTH} levels")
+        if any(isinstance(value, int) and abs(value) > _NUMBER for value in values):
+            raise ValueError("a size in its description of the net is too large")
+        inner = [value for value in values if isinstance(value, (dict, list))]
+        values = [part for value in inner for part in (value.values() if isinstance(value, dict) else value)]
+
+
+def build(described: Any) -> nn.Module:
+    """The module of a description with newly drawn weights; `rebuild` checks its size first and fills it."""
+    if not isinstance(described, dict):
+        raise ValueError("a part of its description is not a module")
+    kind, settings = described["kind"], dict(described.get("settings", {}))
+    if kind == "TTFSNet":
+        net = TTFSNet(
+            [build(layer) for layer in described["layers"]],
+            encoder=build(described["encoder"]),
+            readout=build(described["readout"]),  # type: ignore[arg-type]  # checked there
+            input_shape=tuple(described["input_shape"]),
+        )
+        net.describe(described["config"])
+        return net
+    if kind == "Residual":
+        scale = torch.ones(checks.integer("channels", settings.pop("channels", 1), 1, 2**24), dtype=torch.float32)
+        return fs.Residual([build(part) for part in described["parts"]], scale=scale, **settings)
+    if kind in _CHAINS:
+        chain = _CHAINS[kind]()
+        for name, part in zip(described["names"], described["parts"], strict=True):
+            chain.add_module(name, build(part))
+        return chain
+    if kind == "ReluNet":
+        with torch.random.fork_rng(devices=[]):  # torch's layers draw their first weights from its own generator
+            return relu_counterpart(**settings)
+    if kind in ("Identity", "Flatten", "Dropout"):
+        made: nn.Module = getattr(nn, kind)(**settings)
+        return made
+    if "surrogate" in settings:
+        settings["surrogate"] = Surrogate(**settings["surrogate"])
+    layer = _KINDS[kind]
+    return _synapse(layer, settings) if issubclass(layer, fs.Synapse) else layer(**settings)
+
+
+def _synapse(kind: type[fs.Synapse], settings: dict[str, Any]) -> fs.Synapse:
+    gain, normal, threshold = settings.pop("gain"), settings.pop("normalization"), settings.get("threshold")
+    if isinstance(threshold, str):
+        settings["threshold"] = 1.0
+    layer = kind(**settings, generator=_unseen_generator())
+    layer.gain = checks.positive("gain", gain)
+    if normal is not None and normal["kind"] != "WeightNormalization":
+        raise ValueError(f"a layer's normalization must be a WeightNormalization, got {normal['kind']}")
+    layer.normalization = None if normal is None else build(normal)
+    if isinstance(threshold, str):
+        ones: Tensor = torch.ones(layer.weight.shape[0], dtype=torch.float32)
+        layer.threshold = nn.Parameter(ones) if threshold == "parameter" else ones
+    return layer
+
+
+def _unseen_generator() -> Generator | None:
+    """A generator of its own, so that torch's stays where it is; the meta device draws nothing."""
+    return None if torch.get_default_device().type == "meta" else Generator()
