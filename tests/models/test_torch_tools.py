@@ -1,4 +1,4 @@
-"""Nets under torch's tools: export with a dynamic batch, one graph, meta tensors, backward hooks, default dtypes."""
+"""Nets under torch's tools: export with a dynamic batch, one graph, meta tensors, default dtypes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from firstspike import SpikeTimes, functional, losses, models, nn, surrogate
+from firstspike import SpikeTimes, losses, models, nn
 
 from ..samples import generator, spike_times
 
@@ -66,38 +65,6 @@ def test_meta(spec: str, readout: str) -> None:
     assert moved(torch.empty(3, 1, 6, 6, device="meta")).shape == (3, 4)
 
 
-def test_full_backward_hooks_see_the_gradients_of_spikes() -> None:
-    net = build("3C3-R(3C3-3C3)-EP2-12-4")
-    seen: dict[str, tuple[Any, Any]] = {}
-
-    def hook(module: torch.nn.Module, inputs: Any, outputs: Any) -> None:
-        seen[type(module).__name__] = inputs, outputs
-
-    handles = [layer.register_full_backward_hook(hook) for layer in net.layers]
-    data = x(3).requires_grad_()
-    weights = torch.randn(3, 4, generator=generator(3))
-    (net(data) * weights).sum().backward()
-    assert list(seen) == ["Integrate", "TTFSLinear", "EarliestPool2d", "Residual", "DirectConv2d"]
-    for inputs, outputs in seen.values():
-        assert len(inputs) == len(outputs) == 1
-        assert all(g is not None and g.abs().max() > 0 for g in (*inputs, *outputs))
-    assert torch.equal(seen["DirectConv2d"][0][0], data.grad)
-    assert seen["TTFSLinear"][1][0].dim() == seen["EarliestPool2d"][1][0].dim() == 1  # at the support
-    for handle in handles:
-        handle.remove()
-    seen.clear()
-    net(x(3)).sum().backward()
-    assert not seen
-
-
-def test_behind_a_dense_surrogate_hooks_see_a_gradient_at_every_step() -> None:
-    layer, seen = nn.TTFSLinear(6, 5, steps=4, surrogate=surrogate.atan()), []
-    layer.register_full_backward_hook(lambda module, inputs, outputs: seen.append(outputs))
-    spikes = functional.ramp(torch.rand(3, 6, generator=generator(0)).requires_grad_(), steps=4)
-    layer(spikes).dense().sum().backward()
-    assert seen[0][0].shape == (4, 3, 5)
-
-
 @pytest.fixture(params=[torch.float64, torch.float16])
 def default(request: pytest.FixtureRequest) -> Any:
     before = torch.get_default_dtype()
@@ -125,22 +92,6 @@ def test_default_dtypes_change_nothing(spec: str, default: torch.dtype) -> None:
 def test_a_layer_of_float32_under_a_default_of_float64(default: torch.dtype) -> None:
     layer = nn.TTFSLinear(3, 2, steps=4, affine="layer")
     assert {p.dtype for p in layer.parameters()} == {torch.float32}
-
-
-def test_full_backward_pre_hooks_see_and_change_gradients_of_spikes() -> None:
-    layer, seen = nn.TTFSLinear(6, 5, steps=4), []
-    spikes = functional.ramp(torch.rand(3, 6, generator=generator(0)).requires_grad_(), steps=4)
-
-    def gradient() -> Tensor:
-        (found,) = torch.autograd.grad(layer(spikes).dense().sum(), layer.weight)
-        return found
-
-    before = gradient()
-    handle = layer.register_full_backward_pre_hook(lambda module, outputs: seen.append(outputs) or (2 * outputs[0],))
-    assert torch.equal(gradient(), 2 * before) and before.any()
-    assert len(seen) == 1 and seen[0][0].dim() == 1  # at the support
-    handle.remove()
-    assert torch.equal(gradient(), before) and len(seen) == 1
 
 
 @pytest.mark.parametrize("spec", [*SPECS, "3C3-MP2-12-4"])

@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 from .. import nn as fs
 from .._base import checks, tensors
 from .._base.files import parse_json, write_atomic
-from .._base.modules import copy_to_read, uncompiled
+from .._base.modules import plain_copy, uncompiled
 from ..surrogate import Surrogate
 from .net import TTFSNet
 from .relu import ReluNet, relu_counterpart
@@ -73,7 +73,8 @@ def save(net: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, An
     """
     checks.instance("net", net, nn.Module, "a module")
     target = checks.path("path", path)
-    net = copy_to_read(uncompiled(net))
+    net = uncompiled(net)
+    net = net if isinstance(net, ReluNet) else plain_copy(net)  # a ReluNet has torch's layers
     _write(target, net.state_dict(), describe(net), metadata)
 
 
