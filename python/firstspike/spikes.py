@@ -17,7 +17,7 @@ from ._base.checks import MAX_STEPS, SILENT
 from ._base.geometry import anchor_to_sites, from_sites, to_sites
 from .ops import anchors as _anchors
 from .ops import times as _ops
-from .ops._library import TILES, groups_of
+from .ops._support import TILES, groups_of
 
 _NO_TENSOR = (
     "; SpikeTimes are no tensor: layers of firstspike.nn and firstspike.cat take them, dense() is a float train [T, B, ...] for "

@@ -23,7 +23,7 @@ from .._base.geometry import (
     to_sites,
 )
 from ..ops import anchors
-from ..ops._library import TILES
+from ..ops._support import TILES
 from ..ops.direct import direct_convolution
 from ..spikes import SpikeTimes, Support, cat
 from ..surrogate import KINDS, Surrogate

@@ -14,16 +14,14 @@
 | `distinct` | `distinct`: what max pooling leaves of single-spike trains |
 | `earliest` | `earliest_pool`: the earliest spike of each window |
 | `dropout`, `normalize`, `latency` | `dropout`, `normalize_weight`, `latency` |
-| `chain` | `run_chain`: layers one after another as one node of autograd; not an operator |
 | `prepacked` | `PrepackedLayers`: layers packed once, for inference; not an operator |
 
-`_library` registers them, `_eager` calls the CPU kernels without torch's dispatcher where nobody would notice, `_cuda` holds what
-the CUDA implementations share.
+`_operator` registers them and holds what is true of all, `_support` what several implementations share, `_cuda` what those for
+CUDA share.
 """
 
 from . import (
     anchors,
-    chain,
     direct,
     distinct,
     dropout,
@@ -39,11 +37,9 @@ from . import (
     shortcut,
     times,
 )
-from ._cuda import support_capacity
 
 __all__ = [
     "anchors",
-    "chain",
     "direct",
     "distinct",
     "dropout",
@@ -57,6 +53,5 @@ __all__ = [
     "prepacked",
     "ramp",
     "shortcut",
-    "support_capacity",
     "times",
 ]

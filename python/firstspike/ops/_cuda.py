@@ -3,17 +3,14 @@
 A forward pass does not know how many support entries it will find. Each group of neurons first notes its entries in a
 slot of `SLOT` entries per neuron (memory that is given back at once) and counts them. The counts are summed on the
 device, the total is read, the one wait of a training step's layer, and the entries move to an array of exactly that
-length; where a slot was too small the group's neurons are walked again. Inside `support_capacity` the array has a fixed
-length instead: nothing waits, so that the pass can be captured in a CUDA graph; where the length is too small every
-slope becomes NaN, and so do all gradients that are made with them (`poisoned`).
+length; where a slot was too small the group's neurons are walked again.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -32,12 +29,9 @@ class Variant(NamedTuple):
 
     tiles_per_warp: int = 0  # 1, 2 or 4 tiles of neurons side by side
     staging: int = 0  # weights in shared memory: 1 never, 2 where they fit
-    product: int = 0  # of `fire_layer`: 1 event by event, as 0 chooses; 2 dense on tensor cores
-    terms: int = 0  # of product 2: how many bfloat16s a weight is the sum of, 1 to 3; 0 chooses 3, which are exact
 
 
 VARIANT = Variant()
-_capacity: ContextVar[float | None] = ContextVar("firstspike_support_capacity", default=None)
 
 
 @cache
@@ -53,7 +47,7 @@ def kernels() -> Any:
 
 @contextmanager
 def on_device(tensor: Tensor) -> Iterator[int]:
-    """Makes the tensor's device the current one; gives its current stream."""
+    """Make the tensor's device the current one; yields its current stream."""
     with torch.cuda.device(tensor.device):
         yield torch.cuda.current_stream(tensor.device).cuda_stream
 
@@ -139,53 +133,11 @@ def workspace(size: int, like: Tensor) -> Tensor:
     return torch.empty(size, dtype=torch.uint8, device=like.device)
 
 
-def support_capacity(entries_per_neuron: float) -> AbstractContextManager[None]:
-    """Give every support recorded on CUDA inside the `with` block a fixed length, so that no kernel waits for the host.
-
-    entries_per_neuron: > 0, on average over a layer; a layer with more has NaN for all its gradients, not silently wrong
-    ones. Needed to capture a training step in a CUDA graph. It holds for the thread or the task that enters it, and has
-    no effect on the CPU. Raises ValueError.
-    """
-    if not entries_per_neuron > 0:
-        raise ValueError(f"entries_per_neuron must be positive, got {entries_per_neuron}")
-    return _with_capacity(float(entries_per_neuron))
-
-
-@contextmanager
-def _with_capacity(entries_per_neuron: float) -> Iterator[None]:
-    before = _capacity.set(entries_per_neuron)
-    try:
-        yield
-    finally:
-        _capacity.reset(before)
-
-
-def fixed_entries(neurons: int, steps: int) -> int | None:
-    """The fixed number of entries of a layer's support, None where it is as many as there are."""
-    capacity = _capacity.get()
-    return None if capacity is None else math.ceil(neurons * min(capacity, steps))
-
-
-def has_fixed_length() -> bool:
-    """Whether supports recorded now have a fixed length."""
-    return _capacity.get() is not None
-
-
-def poisoned(gradients: tuple[Tensor, ...], slope: Tensor) -> tuple[Tensor, ...]:
-    """The gradients made with a support of a fixed length: NaN throughout where it was too short, that is, where slopes are NaN.
-
-    Neurons that lost all their entries would have the gradient 0 without it.
-    """
-    poison = slope[:1].sum() * 0
-    return tuple(gradient + poison for gradient in gradients)
-
-
 class Recording:
     """The support of a forward pass while it is recorded."""
 
-    def __init__(self, like: Tensor, groups: int, neurons: int, steps: int) -> None:
-        self.groups, self.capacity = groups, fixed_entries(neurons, steps)
-        self.slot = TILE * min(steps, SLOT)
+    def __init__(self, like: Tensor, groups: int, steps: int) -> None:
+        self.groups, self.slot = groups, TILE * min(steps, SLOT)
         self.count = torch.empty(groups, dtype=torch.int32, device=like.device)
         self.entries = _entries(like, groups * self.slot)
 
@@ -195,23 +147,12 @@ class Recording:
         return pointer(self.count), self.slot, _pointers(*self.entries)
 
     def place(self, run: Callable[[tuple[Any, ...]], None]) -> tuple[Tensor, ...]:
-        """Sums the counts, and has `run` move the entries; returns (anchor, offset, slope, place)."""
+        """Sum the counts and have `run` move the entries; returns (anchor, offset, slope, place)."""
         offset = torch.zeros(self.groups + 1, dtype=torch.int64, device=self.count.device)
         torch.cumsum(self.count, 0, dtype=torch.int64, out=offset[1:])
-        overflow = None
-        if self.capacity is None:
-            if offset.is_cuda and torch.cuda.is_current_stream_capturing():
-                raise RuntimeError("a CUDA graph needs supports of a fixed length: see firstspike.ops.support_capacity")
-            capacity = int(offset[-1])
-        else:
-            capacity = self.capacity
-            overflow = (offset[-1:] > capacity).to(torch.uint8)
-            offset.clamp_(max=capacity)
-        slope, place = _entries(self.count, capacity)
-        if self.capacity is not None:
-            slope[:1].zero_()  # of a support without entries no kernel writes it, and `poisoned` reads it
-        run((pointer(offset), capacity, pointer(overflow), _pointers(slope, place)))
-        anchor = torch.zeros((), dtype=torch.float32, device=offset.device).expand(capacity)
+        slope, place = _entries(self.count, int(offset[-1]))
+        run((pointer(offset), _pointers(slope, place)))
+        anchor = torch.zeros((), dtype=torch.float32, device=offset.device).expand(slope.shape)
         return anchor, offset, slope, place
 
 

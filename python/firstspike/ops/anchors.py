@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ._library import operator
+from ._operator import operator
 
 
 def _zeros(like: Tensor, *shape: int) -> Tensor:
@@ -26,8 +26,8 @@ def _rescale_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(inputs[1])
 
 
-def _rescale_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-    return gradient.index_select(0, ctx.saved_tensors[0]), None, None
+def _rescale_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor, None, None]:
+    return gradient.index_select(0, saved[0]), None, None
 
 
 def _cat(one: Tensor, other: Tensor, dim: int) -> Tensor:
@@ -41,7 +41,7 @@ def _cat_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.sizes = one.shape[ctx.dim], other.shape[ctx.dim]
 
 
-def _cat_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+def _cat_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor, Tensor, None]:
     first, second = ctx.sizes
     return gradient.narrow(ctx.dim, 0, first), gradient.narrow(ctx.dim, first, second), None
 
@@ -54,8 +54,8 @@ def _earliest_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(inputs[2])
 
 
-def _earliest_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-    (first,) = ctx.saved_tensors
+def _earliest_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    (first,) = saved
     zero = gradient.new_zeros(())
     return torch.where(first, gradient, zero), torch.where(first, zero, gradient), None
 
@@ -69,7 +69,7 @@ def _spread_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.places = tuple(slice(0, n * step, step) for n, step in zip(anchor.shape[3:], steps, strict=True))
 
 
-def _spread_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+def _spread_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor, None, None]:
     rows, columns = ctx.places
     return gradient[:, :, :, rows, columns], None, None
 
@@ -124,10 +124,12 @@ def _cat_supports_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, 
     ctx.save_for_backward(to_one, to_other)
 
 
-def _cat_supports_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+def _cat_supports_gradient(
+    ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any
+) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * len(Supports._fields)
-    to_one, to_other = ctx.saved_tensors
+    to_one, to_other = saved
     return gradient[to_one], None, None, gradient[to_other], None, None, None, None
 
 
@@ -139,6 +141,7 @@ spread_anchor = operator(
     fake=_spread,
     save=_spread_save,
     gradients=_spread_gradient,
+    linear=True,
 )
 # A dense anchor over another number of steps; index: int64 [T], the new step of each old one.
 rescale_anchor = operator(
@@ -148,6 +151,7 @@ rescale_anchor = operator(
     fake=_rescale,
     save=_rescale_save,
     gradients=_rescale_gradient,
+    linear=True,
 )
 # Two dense anchors as one, along dimension `dim` of the anchors.
 cat_anchors = operator(
@@ -157,6 +161,7 @@ cat_anchors = operator(
     fake=_cat,
     save=_cat_save,
     gradients=_cat_gradient,
+    linear=True,
 )
 # The dense anchor of the earlier of two spikes; first: bool [B, ...], true where it is `one`.
 earliest_anchor = operator(
@@ -166,6 +171,7 @@ earliest_anchor = operator(
     fake=_earliest,
     save=_earliest_save,
     gradients=_earliest_gradient,
+    linear=True,
 )
 # Two supports of the same sites as one, the channels of the first before those of the other: (anchor, offset, place) and where
 # the entries of each have gone. groups: the number of groups per site; the first one's must be full.
@@ -178,4 +184,5 @@ cat_supports = operator(
     fake=_cat_supports_fake,
     save=_cat_supports_save,
     gradients=_cat_supports_gradient,
+    linear=True,
 )

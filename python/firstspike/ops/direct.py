@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import grad as nn_grad
 
-from ._first_order import first_order_only
-from ._library import array, cpu, empty, operator, threads
+from ._operator import operator
+from ._support import array, cpu, empty, only, threads
 
 _settings = Lock()  # cuDNN's are the whole process's
 
@@ -109,11 +109,10 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(x, weight)
 
 
-@first_order_only
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor | None, ...]:
     needs = list(ctx.needs_input_grad[:3])
     results = direct_convolution_backward(gradient, *saved, ctx.stride, ctx.padding, needs)
-    return (*(g if need else None for g, need in zip(results, needs, strict=True)), None, None)
+    return *only(results, needs), None, None
 
 
 # As torch.conv2d, of maps and weights in channels-last memory. The second has the gradients at the data, the weight and the bias;

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from .._base.checks import MAX_STEPS, SILENT
 from ._cuda import TILE
-from ._first_order import first_order_only
-from ._library import INPUT, anchor_like, array, cpu, empty, groups_of, operator, support_of, threads
+from ._operator import INPUT, operator
+from ._support import anchor_like, array, cpu, empty, groups_of, support_of, threads
 
 
 def _forward(
@@ -53,17 +53,10 @@ def _units(x: Tensor, pool: int) -> list[Tensor]:
 def _backward(gradient: Tensor, left: Tensor, offset: Tensor | None, place: Tensor | None, pool: int) -> Tensor:
     gradient = gradient.contiguous()
     out = empty(gradient.shape)
-    dense = offset is None or place is None
-    cpu.distinct_gradient(
-        gradient.shape[0] if dense else MAX_STEPS,  # what the entries' steps are is of no concern here
-        tuple(left.shape),
-        pool,
-        array(gradient),
-        array(left),
-        None if offset is None or place is None else support_of(offset, place),
-        threads(),
-        array(out),
-    )
+    support = support_of(offset, place)
+    steps = gradient.shape[0] if support is None else MAX_STEPS  # the entries' steps do not matter here
+    arrays = array(gradient), array(left), support
+    cpu.distinct_gradient(steps, tuple(left.shape), pool, *arrays, threads(), array(out))
     return out
 
 
@@ -77,7 +70,6 @@ def _backward_cuda(gradient: Tensor, left: Tensor, offset: Tensor | None, place:
     entry = torch.arange(place.shape[1], device=left.device)
     group = torch.searchsorted(offset[1:], entry, right=True)
     neuron = group // groups * channels + group % groups * TILE + place[1]
-    neuron = neuron.clamp(max=left.numel() - 1)  # entries that are only reserved belong to no group
     return gradient.where(_stands(left, pool, neuron, place[0]), 0)
 
 
@@ -105,7 +97,6 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
     ctx.save_for_backward(output[1], offset, place, output[0])
 
 
-@first_order_only
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, *_: Any) -> Sequence[Tensor | None]:
     return None, distinct_backward(gradient, *saved[:-1], ctx.pool), None, None, None
 

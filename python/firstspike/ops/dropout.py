@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .._base.checks import MAX_STEPS
 from ._cuda import TILE, Arguments, kernels, on_device, pointer
-from ._first_order import first_order_only
-from ._library import INPUT, anchor_like, array, cpu, empty, groups_of, operator, support_of, threads
+from ._operator import INPUT, operator
+from ._support import anchor_like, array, cpu, empty, groups_of, support_of, threads
 
 DROPOUT_LEVELS = 65536  # `keep` is out of so many
 
@@ -22,34 +22,31 @@ def levels(share: float) -> int:
     return round(share * DROPOUT_LEVELS)
 
 
-def _forward(
-    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
-) -> tuple[Tensor, Tensor]:
-    left = torch.empty(times.shape, dtype=torch.uint8)
-    cpu.drop_spikes(*_sizes(times.shape), array(times), array(seed), keep, threads(), array(left))
-    return anchor_like(anchor, times), left
+class Forward(NamedTuple):
+    """The arguments of `dropout` in the order of its schema."""
+
+    times: Tensor
+    anchor: Tensor | None
+    in_offset: Tensor | None
+    in_place: Tensor | None
+    seed: Tensor
+    keep: int
 
 
-def _forward_cuda(
-    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
-) -> tuple[Tensor, Tensor]:
-    left, at = torch.empty_like(times), Arguments(times.device)
-    with on_device(times) as stream:
-        kernels().drop_spikes(
-            *_sizes(times.shape),
-            at.bytes("times", times, times.numel()),
-            at.integers("seed", seed, 1),
-            keep,
-            pointer(left),
-            stream,
-        )
-    return anchor_like(anchor, times), left
+class Backward(NamedTuple):
+    """The arguments of `dropout_backward` in the order of its schema."""
 
+    gradient: Tensor
+    in_offset: Tensor | None
+    in_place: Tensor | None
+    seed: Tensor
+    shape: Sequence[int]
+    keep: int
 
-def _forward_fake(
-    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
-) -> tuple[Tensor, Tensor]:
-    return anchor_like(anchor, times), torch.empty_like(times)
+    @property
+    def steps(self) -> int:
+        """Those of a dense gradient; for entries, whose steps do not matter here, the most that there are."""
+        return self.gradient.shape[0] if self.in_place is None else MAX_STEPS
 
 
 def _sizes(shape: Sequence[int]) -> tuple[int, int]:
@@ -57,82 +54,62 @@ def _sizes(shape: Sequence[int]) -> tuple[int, int]:
     return math.prod(shape[:-1]), shape[-1]
 
 
-def _backward(
-    gradient: Tensor,
-    offset: Tensor | None,
-    place: Tensor | None,
-    seed: Tensor,
-    shape: Sequence[int],
-    keep: int,
-) -> Tensor:
-    gradient = gradient.contiguous()
+def _forward(*arguments: Any) -> tuple[Tensor, Tensor]:
+    a = Forward(*arguments)
+    left = torch.empty(a.times.shape, dtype=torch.uint8)
+    cpu.drop_spikes(*_sizes(a.times.shape), array(a.times), array(a.seed), a.keep, threads(), array(left))
+    return anchor_like(a.anchor, a.times), left
+
+
+def _forward_cuda(*arguments: Any) -> tuple[Tensor, Tensor]:
+    a = Forward(*arguments)
+    left, at = torch.empty_like(a.times), Arguments(a.times.device)
+    times, seed = at.bytes("times", a.times, a.times.numel()), at.integers("seed", a.seed, 1)
+    with on_device(a.times) as stream:
+        kernels().drop_spikes(*_sizes(a.times.shape), times, seed, a.keep, pointer(left), stream)
+    return anchor_like(a.anchor, a.times), left
+
+
+def _forward_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
+    a = Forward(*arguments)
+    return anchor_like(a.anchor, a.times), torch.empty_like(a.times)
+
+
+def _backward(*arguments: Any) -> Tensor:
+    a = Backward(*arguments)
+    gradient, support = a.gradient.contiguous(), support_of(a.in_offset, a.in_place)
     left = empty(gradient.shape)
-    dense = offset is None or place is None
-    cpu.drop_gradient(
-        gradient.shape[0] if dense else MAX_STEPS,  # what the entries' steps are is of no concern here
-        *_sizes(shape),
-        array(gradient),
-        None if offset is None or place is None else support_of(offset, place),
-        array(seed),
-        keep,
-        threads(),
-        array(left),
-    )
+    arrays = array(gradient), support, array(a.seed)
+    cpu.drop_gradient(a.steps, *_sizes(a.shape), *arrays, a.keep, threads(), array(left))
     return left
 
 
-def _backward_cuda(
-    gradient: Tensor,
-    offset: Tensor | None,
-    place: Tensor | None,
-    seed: Tensor,
-    shape: Sequence[int],
-    keep: int,
-) -> Tensor:
-    gradient = gradient.contiguous()
-    left, at, (sites, channels) = torch.empty_like(gradient), Arguments(gradient.device), _sizes(shape)
-    dense = offset is None or place is None
-    support: tuple[int, ...] = (0, 0, 0)
-    size = gradient.shape[0] * sites * channels
-    if offset is not None and place is not None:
-        support, size = at.support(offset, place, groups_of(sites, channels, TILE)), place.shape[1]
+def _backward_cuda(*arguments: Any) -> Tensor:
+    a = Backward(*arguments)
+    gradient, at, sizes = a.gradient.contiguous(), Arguments(a.gradient.device), _sizes(a.shape)
+    left, support, size = torch.empty_like(gradient), (0, 0, 0), gradient.shape[0] * math.prod(sizes)
+    if a.in_offset is not None and a.in_place is not None:
+        support, size = at.support(a.in_offset, a.in_place, groups_of(*sizes, TILE)), a.in_place.shape[1]
+    arrays = at.floats("gradient", gradient, size), support, at.integers("seed", a.seed, 1)
     with on_device(gradient) as stream:
-        kernels().drop_gradient(
-            gradient.shape[0] if dense else MAX_STEPS,  # what the entries' steps are is of no concern here
-            sites,
-            channels,
-            at.floats("gradient", gradient, size),
-            support,
-            at.integers("seed", seed, 1),
-            keep,
-            pointer(left),
-            stream,
-        )
+        kernels().drop_gradient(a.steps, *sizes, *arrays, a.keep, pointer(left), stream)
     return left
 
 
-def _backward_fake(
-    gradient: Tensor,
-    offset: Tensor | None,
-    place: Tensor | None,
-    seed: Tensor,
-    shape: Sequence[int],
-    keep: int,
-) -> Tensor:
+def _backward_fake(*arguments: Any) -> Tensor:
+    gradient = Backward(*arguments).gradient
     return gradient.new_empty(gradient.shape)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    times, _, offset, place, seed, ctx.keep = inputs
-    ctx.shape = times.shape
+    a = Forward(*inputs)
+    ctx.shape, ctx.keep = a.times.shape, a.keep
     ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(offset, place, seed, output[0])
+    ctx.save_for_backward(a.in_offset, a.in_place, a.seed, output[0])
 
 
-@first_order_only
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
-    offset, place, seed, _ = saved
-    return None, dropout_backward(gradient, offset, place, seed, ctx.shape, ctx.keep), None, None, None, None
+    return None, dropout_backward(gradient, *saved[:-1], ctx.shape, ctx.keep), None, None, None, None
 
 
 # (anchor, times) of the spikes that stay, `keep` of `DROPOUT_LEVELS` on average. seed: int64 [1].

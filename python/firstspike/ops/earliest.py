@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._first_order import first_order_only
-from ._library import INPUT, array, cpu, data_dependent_size, operator, support_of, threads
+from ._operator import INPUT, operator
+from ._support import array, cpu, data_dependent_size, support_of, threads
 
 WIDEST = 16  # windows of more than WIDEST x WIDEST units the kernel does not take
 
@@ -66,7 +66,6 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     ctx.save_for_backward(output[4], inputs[3], output[0])
 
 
-@first_order_only
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     source, place, _ = saved
     at_anchor = None if gradient is None or place is None else earliest_pool_backward(gradient, source, place)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ._cuda import Arguments, kernels, on_device, pointer
-from ._first_order import first_order_only
-from ._library import array, cpu, operator, threads
+from ._operator import operator
+from ._support import array, cpu, threads
 
 
 def _neurons(current: Tensor) -> int:
@@ -19,28 +19,15 @@ def _neurons(current: Tensor) -> int:
 
 def _forward(current: Tensor, neuron: Sequence[float]) -> Tensor:
     spikes = torch.empty(current.shape, dtype=torch.float32)
-    cpu.fire(
-        current.shape[0],
-        _neurons(current),
-        neuron,
-        array(current),
-        threads(),
-        array(spikes),
-    )
+    cpu.fire(current.shape[0], _neurons(current), neuron, array(current), threads(), array(spikes))
     return spikes
 
 
 def _forward_cuda(current: Tensor, neuron: Sequence[float]) -> Tensor:
     spikes, at = torch.empty_like(current), Arguments(current.device)
+    x = at.floats("current", current, current.numel())
     with on_device(current) as stream:
-        kernels().fire(
-            current.shape[0],
-            _neurons(current),
-            neuron,
-            at.floats("current", current, current.numel()),
-            pointer(spikes),
-            stream,
-        )
+        kernels().fire(current.shape[0], _neurons(current), neuron, x, pointer(spikes), stream)
     return spikes
 
 
@@ -50,30 +37,16 @@ def _forward_fake(current: Tensor, neuron: Sequence[float]) -> Tensor:
 
 def _backward(gradient: Tensor, current: Tensor, neuron: Sequence[float]) -> Tensor:
     at_current = torch.empty(current.shape, dtype=torch.float32)
-    cpu.fire_gradient(
-        current.shape[0],
-        _neurons(current),
-        neuron,
-        array(current),
-        array(gradient.contiguous()),
-        threads(),
-        array(at_current),
-    )
+    arrays = array(current), array(gradient.contiguous())
+    cpu.fire_gradient(current.shape[0], _neurons(current), neuron, *arrays, threads(), array(at_current))
     return at_current
 
 
 def _backward_cuda(gradient: Tensor, current: Tensor, neuron: Sequence[float]) -> Tensor:
     at_current, gradient, at = torch.empty_like(current), gradient.contiguous(), Arguments(current.device)
+    arrays = at.floats("current", current, current.numel()), at.floats("gradient", gradient, current.numel())
     with on_device(current) as stream:
-        kernels().fire_gradient(
-            current.shape[0],
-            _neurons(current),
-            neuron,
-            at.floats("current", current, current.numel()),
-            at.floats("gradient", gradient, current.numel()),
-            pointer(at_current),
-            stream,
-        )
+        kernels().fire_gradient(current.shape[0], _neurons(current), neuron, *arrays, pointer(at_current), stream)
     return at_current
 
 
@@ -86,7 +59,6 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(current)
 
 
-@first_order_only
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor | None, ...]:
     (current,) = saved
     return fire_backward(gradient, current, ctx.neuron), None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor
 from .._base.geometry import named
 from . import _cuda
 from ._cuda import Arguments, kernels, on_device, pointer, pointers
-from ._first_order import first_order_only
-from ._library import INPUT, array, cpu, gradient_shapes, groups_of, operator, threads
+from ._operator import INPUT, operator
+from ._support import array, cpu, gradient_shapes, groups_of, only, threads
 from .layer import fire_layer_backward
 
 
@@ -51,28 +52,19 @@ def _forward(*arguments: Any) -> Tensor:
     a = Forward(*arguments)
     layer = named(a.geometry)
     membrane = torch.empty((layer.steps, *layer.out_shape), dtype=torch.float32)
-    cpu.integrate_layer(
-        a.geometry, a.neuron, array(a.times), array(a.weight), array(a.bias), threads(), array(membrane)
-    )
+    synapses = array(a.times), array(a.weight), array(a.bias)
+    cpu.integrate_layer(a.geometry, a.neuron, *synapses, threads(), array(membrane))
     return membrane
 
 
 def _forward_cuda(*arguments: Any) -> Tensor:
     a, membrane = Forward(*arguments), _forward_fake(*arguments)
     layer, at = named(a.geometry), Arguments(a.times.device)
-    space = _cuda.workspace(kernels().integrate_workspace(layer), a.times)
+    space = _cuda.workspace(kernels().layer_workspace(layer), a.times)
+    times, bias = at.bytes("times", a.times, layer.in_units), at.floats("bias", a.bias, layer.outputs)
+    call = layer, a.neuron, times, *at.weight(a.weight, layer), bias, pointer(space), pointer(membrane)
     with on_device(a.times) as stream:
-        kernels().integrate_layer(
-            layer,
-            a.neuron,
-            at.bytes("times", a.times, layer.in_units),
-            *at.weight(a.weight, layer),
-            at.floats("bias", a.bias, layer.outputs),
-            pointer(space),
-            pointer(membrane),
-            _cuda.VARIANT,
-            stream,
-        )
+        kernels().integrate_layer(*call, _cuda.VARIANT, stream)
     return membrane
 
 
@@ -104,23 +96,15 @@ def _entries_cuda(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return offset, values, place
 
 
-def _through(a: Backward, entries: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:
+def _backward(*arguments: Any, entries: Callable[[Tensor], tuple[Tensor, ...]] = _entries) -> tuple[Tensor, ...]:
     """The gradients of a layer that has these entries, without slopes."""
-    offset, values, place = entries
+    a = Backward(*arguments)
+    offset, values, place = entries(a.gradient)
+    source = a.times, a.in_offset, a.in_place, a.weight
     gradients: tuple[Tensor, ...] = fire_layer_backward(
-        values, a.times, a.in_offset, a.in_place, a.weight, offset, None, place, a.geometry, a.decay, a.needs
+        values, *source, offset, None, place, a.geometry, a.decay, a.needs
     )
     return gradients
-
-
-def _backward(*arguments: Any) -> tuple[Tensor, ...]:
-    a = Backward(*arguments)
-    return _through(a, _entries(a.gradient))
-
-
-def _backward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
-    a = Backward(*arguments)
-    return _through(a, _entries_cuda(a.gradient))
 
 
 def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
@@ -135,11 +119,10 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight, a.anchor)
 
 
-@first_order_only
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor | None, ...]:
-    needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
+    needs = [ctx.needs_input_grad[n] for n in (1, 4, 5)]
     results = integrate_layer_backward(gradient, *saved[:-1], ctx.geometry, ctx.decay, needs)
-    at_anchor, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
+    at_anchor, at_weight, at_bias = only(results, needs)
     return None, at_anchor, None, None, at_weight, at_bias, None, None
 
 
@@ -156,6 +139,6 @@ integrate_layer_backward = operator(
     "integrate_layer_backward(Tensor gradient, Tensor times, Tensor? in_offset, Tensor? in_place, Tensor weight,"
     " SymInt[] geometry, float decay, bool[] needs) -> (Tensor, Tensor, Tensor)",
     cpu=_backward,
-    cuda=_backward_cuda,
+    cuda=partial(_backward, entries=_entries_cuda),
     fake=_backward_fake,
 )

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ._cuda import Arguments, kernels, on_device, pointer
-from ._library import array, cpu, operator, threads
+from ._operator import operator
+from ._support import array, cpu, threads
 
 CURVES = ("linear", "log")
 DARKEST = 1 / 255  # the smallest grey level of an 8-bit image; the log curve reaches the last step here
@@ -28,11 +29,9 @@ def _forward(x: Tensor, steps: int, curve: int) -> Tensor:
 
 def _forward_cuda(x: Tensor, steps: int, curve: int) -> Tensor:
     x = x.contiguous()
-    times = torch.empty_like(x, dtype=torch.uint8)
+    times, intensity = torch.empty_like(x, dtype=torch.uint8), Arguments(x.device).floats("x", x, x.numel())
     with on_device(x) as stream:
-        kernels().latency(
-            x.numel(), steps, curve, Arguments(x.device).floats("x", x, x.numel()), pointer(times), stream
-        )
+        kernels().latency(x.numel(), steps, curve, intensity, pointer(times), stream)
     return times
 
 

@@ -11,17 +11,17 @@ from torch import Tensor
 from .._base.geometry import named
 from . import _cuda
 from ._cuda import NO_SLOTS, Arguments, Recording, kernels, nothing_recorded, on_device, pointer, strides
-from ._first_order import first_order_only
-from ._library import (
-    INPUT,
+from ._operator import INPUT, operator
+from ._support import (
     array,
+    arrays,
     check_tile,
     cpu,
     empty,
     fake_recorded,
     gradient_shapes,
     groups_of,
-    operator,
+    only,
     recorded,
     require_record,
     support_of,
@@ -72,17 +72,8 @@ def _forward(*arguments: Any, shortcut: tuple[Any, Any] | None = None) -> tuple[
     if a.record:
         check_tile(a.tile, "cpu")
     fired = torch.empty(named(a.geometry).out_shape, dtype=torch.uint8)
-    result = cpu.fire_layer(
-        a.geometry,
-        a.neuron,
-        array(a.times),
-        array(a.weight),
-        array(a.bias),
-        a.record,
-        threads(),
-        array(fired),
-        shortcut,
-    )
+    synapses = array(a.times), array(a.weight), array(a.bias)
+    result = cpu.fire_layer(a.geometry, a.neuron, *synapses, a.record, threads(), array(fired), shortcut)
     anchor, *support = recorded(result)
     return anchor, fired, *support
 
@@ -91,7 +82,7 @@ def _forward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
     a = Forward(*arguments)
     layer, variant, at = named(a.geometry), _cuda.VARIANT, Arguments(a.times.device)
     fired = a.times.new_empty(layer.out_shape)
-    space = _cuda.workspace(kernels().fire_workspace(layer, variant), a.times)
+    space = _cuda.workspace(kernels().layer_workspace(layer), a.times)
     call = (
         layer,
         a.neuron,
@@ -106,23 +97,22 @@ def _forward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
             anchor, *support = nothing_recorded(a.times)
             return anchor, fired, *support
         check_tile(a.tile, "cuda")
-        groups = groups_of(layer.out_sites, layer.outputs, a.tile)
-        found = Recording(a.times, groups, fired.numel(), layer.steps)
-        kernels().fire_layer(*call, found.slots, pointer(fired), variant, stream)
-        anchor, *support = found.place(lambda to: kernels().place_layer(*call, found.slots, to, variant, stream))
+        recording = Recording(a.times, groups_of(layer.out_sites, layer.outputs, a.tile), layer.steps)
+        kernels().fire_layer(*call, recording.slots, pointer(fired), variant, stream)
+        anchor, *support = recording.place(lambda to: kernels().place_layer(*call, recording.slots, to, stream))
     return anchor, fired, *support
 
 
 def _forward_fake(*arguments: Any) -> tuple[Tensor, ...]:
     a = Forward(*arguments)
     layer = named(a.geometry)
-    anchor, *support = fake_recorded(a.times, layer.out_sites, layer.outputs, layer.steps, a.record, a.tile)
+    anchor, *support = fake_recorded(a.times, layer.out_sites, layer.outputs, a.record, a.tile)
     return anchor, a.times.new_empty(layer.out_shape), *support
 
 
 def _backward(*arguments: Any) -> tuple[Tensor, ...]:
     a = Backward(*arguments)
-    made = [empty(shape) for shape in a.shapes]
+    gradients = tuple(empty(shape) for shape in a.shapes)
     cpu.layer_gradients(
         a.geometry,
         (0.0, a.decay, 0, 1.0),
@@ -131,21 +121,20 @@ def _backward(*arguments: Any) -> tuple[Tensor, ...]:
         support_of(a.offset, a.place),
         array(a.slope),
         array(a.gradient.contiguous()),
-        None if a.in_offset is None or a.in_place is None else support_of(a.in_offset, a.in_place),
+        support_of(a.in_offset, a.in_place),
         threads(),
-        *(array(x) if need else None for x, need in zip(made, a.needs, strict=True)),
+        *arrays(gradients, a.needs),
     )
-    return tuple(made)
+    return gradients
 
 
 def _backward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
     a = Backward(*arguments)
     layer, at = named(a.geometry), Arguments(a.times.device)
-    made = at_anchor, at_weight, at_bias = _backward_fake(*arguments)
-    groups, neuron = groups_of(layer.out_sites, layer.outputs, _cuda.TILE), (0.0, a.decay, 0, 1.0)
-    entries, gradient = a.place.shape[1], a.gradient.contiguous()
+    gradients = at_anchor, at_weight, at_bias = _backward_fake(*arguments)
+    neuron, entries, gradient = (0.0, a.decay, 0, 1.0), a.place.shape[1], a.gradient.contiguous()
     output = (
-        at.support(a.offset, a.place, groups),
+        at.support(a.offset, a.place, groups_of(layer.out_sites, layer.outputs, _cuda.TILE)),
         at.floats("slope", a.slope, entries),
         at.floats("gradient", gradient, entries),
     )
@@ -154,43 +143,23 @@ def _backward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
             if layer.height % layer.pool or layer.width % layer.pool:
                 at_anchor.zero_()  # units outside the last whole pooling window reach nothing
             space = _cuda.workspace(kernels().input_gradient_workspace(layer), a.times)
-            producer: tuple[int, ...] = (0, 0, 0)
+            source: tuple[int, ...] = (0, 0, 0)
             if a.in_offset is not None and a.in_place is not None:
-                producer = at.support(a.in_offset, a.in_place, groups_of(layer.in_sites, layer.channels, _cuda.TILE))
-            kernels().input_gradient(
-                layer,
-                neuron,
-                *at.weight(a.weight, layer),
-                pointer(space),
-                *output,
-                producer,
-                pointer(at_anchor),
-                _cuda.VARIANT,
-                stream,
-            )
+                source = at.support(a.in_offset, a.in_place, groups_of(layer.in_sites, layer.channels, _cuda.TILE))
+            call = layer, neuron, *at.weight(a.weight, layer), pointer(space)
+            kernels().input_gradient(*call, *output, source, pointer(at_anchor), _cuda.VARIANT, stream)
         if a.needs[1] or a.needs[2]:
             target = at_weight if a.needs[1] else torch.empty_like(a.weight, memory_format=torch.contiguous_format)
             space = _cuda.workspace(kernels().weight_gradient_workspace(layer), a.times)
-            kernels().weight_gradient(
-                layer,
-                neuron,
-                at.bytes("times", a.times, layer.in_units),
-                pointer(space),
-                *output,
-                strides(target, layer),
-                pointer(target),
-                pointer(at_bias) if a.needs[2] else 0,
-                stream,
-            )
-    return made
+            bias = pointer(at_bias) if a.needs[2] else 0
+            call = layer, neuron, at.bytes("times", a.times, layer.in_units), pointer(space)
+            kernels().weight_gradient(*call, *output, strides(target, layer), pointer(target), bias, stream)
+    return gradients
 
 
 def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
     a = Backward(*arguments)
     return tuple(a.weight.new_empty(shape) for shape in a.shapes)
-
-
-SLOPE = 5  # its place among the tensors that `_save` saves
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], more: tuple[Tensor | None, ...] = ()) -> None:
@@ -199,24 +168,17 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], more: t
     anchor, fired, offset, slope, place = output
     ctx.mark_non_differentiable(fired, offset, slope, place)
     ctx.set_materialize_grads(False)  # else zeros are made for each of them
-    ctx.geometry, ctx.decay, ctx.record, ctx.fixed = a.geometry, a.neuron[1], a.record, _cuda.has_fixed_length()
+    ctx.geometry, ctx.decay, ctx.record = a.geometry, a.neuron[1], a.record
     ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight, offset, slope, place, *more, anchor)
 
 
-def at_support(ctx: Any, gradient: Tensor, saved: Sequence[Any], needs: Sequence[bool]) -> tuple[Tensor, ...]:
-    """`fire_layer_backward` of what `_save` saved, without the anchor."""
-    results: tuple[Tensor, ...] = fire_layer_backward(gradient, *saved, ctx.geometry, ctx.decay, needs)
-    return _cuda.poisoned(results, saved[SLOPE]) if ctx.fixed else results
-
-
-@first_order_only
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * len(Forward._fields)
     require_record(ctx, "fire_layer")
-    needs = [ctx.needs_input_grad[1], ctx.needs_input_grad[4], ctx.needs_input_grad[5]]
-    results = at_support(ctx, gradient, saved[:-1], needs)
-    at_anchor, at_weight, at_bias = (g if need else None for g, need in zip(results, needs, strict=True))
+    needs = [ctx.needs_input_grad[n] for n in (1, 4, 5)]
+    results = fire_layer_backward(gradient, *saved[:-1], ctx.geometry, ctx.decay, needs)
+    at_anchor, at_weight, at_bias = only(results, needs)
     return None, at_anchor, None, None, at_weight, at_bias, None, None, None, None
 
 
@@ -241,23 +203,10 @@ fire_layer_backward = operator(
 )
 
 
-def fire_layer(
-    times: Tensor,
-    anchor: Tensor | None,
-    in_offset: Tensor | None,
-    in_place: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Sequence[int],
-    neuron: Sequence[float],
-    record: bool,
-) -> tuple[Tensor, ...]:
-    """Returns (anchor, fired, offset, slope, place).
+def fire_layer(*arguments: Any) -> tuple[Tensor, ...]:
+    """(anchor, fired, offset, slope, place); takes the fields of `Forward` without `tile`.
 
-    neuron: threshold, decay, the surrogate's kind and its scale. record must be true where a gradient is wanted.
+    record must be true where a gradient is wanted.
     """
-    tile = tile_of(times.device)
-    result: tuple[Tensor, ...] = _fire_layer(
-        times, anchor, in_offset, in_place, weight, bias, geometry, neuron, record, tile
-    )
+    result: tuple[Tensor, ...] = _fire_layer(*arguments, tile_of(arguments[0].device))
     return result

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from .._base.geometry import named
 from . import integrate, layer
-from ._first_order import first_order_only
-from ._library import INPUT, array, check_tile, cpu, operator, recorded, require_record, threads, tile_of
+from ._operator import INPUT, operator
+from ._support import array, check_tile, cpu, recorded, require_record, threads, tile_of
 
 
 def _forward(*arguments: Any) -> tuple[Tensor, ...]:
@@ -48,16 +48,13 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     layer._save(ctx, inputs, output[:-1])
 
 
-@first_order_only
 def _gradients(ctx: Any, saved: Sequence[Any], *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
     at_spikes, at_membrane = gradients[0], gradients[-1]
-    if at_spikes is not None:
-        require_record(ctx, "fire_layer_membrane")
-    times, in_offset, in_place, weight, *support, _ = saved
-    source, needs = (times, in_offset, in_place, weight), [ctx.needs_input_grad[n] for n in (1, 4, 5)]
+    source, support, needs = saved[:4], saved[4:-1], [ctx.needs_input_grad[n] for n in (1, 4, 5)]
     parts = []
     if at_spikes is not None:
-        parts.append(layer.at_support(ctx, at_spikes, (*source, *support), needs))
+        require_record(ctx, "fire_layer_membrane")
+        parts.append(layer.fire_layer_backward(at_spikes, *source, *support, ctx.geometry, ctx.decay, needs))
     if at_membrane is not None:
         parts.append(integrate.integrate_layer_backward(at_membrane, *source, ctx.geometry, ctx.decay, needs))
     at: list[Tensor | None] = [None, None, None]

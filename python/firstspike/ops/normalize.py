@@ -6,13 +6,13 @@ Mean and deviation are those of the whole weight, or per output.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ._first_order import first_order_only
-from ._library import array, cpu, empty, operator, threads
+from ._operator import operator
+from ._support import array, cpu, empty, threads
 
 
 def _forward(weight: Tensor, gamma: Tensor | None, deviation: float, per_output: bool) -> tuple[Tensor, Tensor]:
@@ -32,47 +32,51 @@ def _forward_fake(weight: Tensor, gamma: Tensor | None, deviation: float, per_ou
     return weight.new_empty(weight.shape), weight.new_empty(_groups(weight, per_output), 2, dtype=torch.float64)
 
 
-def _backward(
-    gradient: Tensor, weight: Tensor, gamma: Tensor | None, moments: Tensor, deviation: float, per_output: bool
-) -> tuple[Tensor, Tensor]:
-    at_weight, at_gamma = empty(weight.shape), torch.empty(0 if gamma is None else len(weight), dtype=torch.float32)
+class Backward(NamedTuple):
+    """The arguments of `normalize_weight_backward` in the order of its schema."""
+
+    gradient: Tensor
+    weight: Tensor
+    gamma: Tensor | None
+    moments: Tensor
+    deviation: float
+    per_output: bool
+
+
+def _backward(*arguments: Any) -> tuple[Tensor, Tensor]:
+    a = Backward(*arguments)
+    at_weight, at_gamma = (
+        empty(a.weight.shape),
+        torch.empty(len(a.weight) if a.gamma is not None else 0, dtype=torch.float32),
+    )
     cpu.normalize_weight_gradient(
-        *_arguments(weight, gamma, deviation, per_output),
-        array(moments),
-        array(gradient.contiguous()),
+        *_arguments(a.weight, a.gamma, a.deviation, a.per_output),
+        array(a.moments),
+        array(a.gradient.contiguous()),
         threads(),
         array(at_weight),
-        None if gamma is None else array(at_gamma),
+        array(None if a.gamma is None else at_gamma),
     )
     return at_weight, at_gamma
 
 
-def _backward_torch(
-    gradient: Tensor, weight: Tensor, gamma: Tensor | None, moments: Tensor, deviation: float, per_output: bool
-) -> tuple[Tensor, Tensor]:
-    normal, at_normal = _normal(weight, moments), gradient * _scale(weight, gamma, deviation)
-    mean, along = (_mean(value, per_output) for value in (at_normal, normal * at_normal))
-    at_weight = (at_normal - mean - normal * along) * _column(moments, 1, weight)
-    at_gamma = deviation * (gradient * normal).flatten(1).sum(1)
-    return at_weight.contiguous(), at_gamma if gamma is not None else at_gamma.new_empty(0)
+def _backward_torch(*arguments: Any) -> tuple[Tensor, Tensor]:
+    a = Backward(*arguments)
+    normal, at_normal = _normal(a.weight, a.moments), a.gradient * _scale(a.weight, a.gamma, a.deviation)
+    mean, along = (_mean(value, a.per_output) for value in (at_normal, normal * at_normal))
+    at_weight = (at_normal - mean - normal * along) * _column(a.moments, 1, a.weight)
+    at_gamma = a.deviation * (a.gradient * normal).flatten(1).sum(1)
+    return at_weight.contiguous(), at_gamma if a.gamma is not None else at_gamma.new_empty(0)
 
 
-def _backward_fake(
-    gradient: Tensor, weight: Tensor, gamma: Tensor | None, moments: Tensor, deviation: float, per_output: bool
-) -> tuple[Tensor, Tensor]:
-    return weight.new_empty(weight.shape), weight.new_empty(0 if gamma is None else len(weight))
+def _backward_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
+    a = Backward(*arguments)
+    return a.weight.new_empty(a.weight.shape), a.weight.new_empty(0 if a.gamma is None else len(a.weight))
 
 
 def _arguments(weight: Tensor, gamma: Tensor | None, deviation: float, per_output: bool) -> tuple[Any, ...]:
-    outputs = len(weight)
-    return (
-        outputs,
-        weight.numel() // outputs,
-        array(weight.contiguous()),
-        None if gamma is None else array(gamma.contiguous()),
-        deviation,
-        per_output,
-    )
+    sizes, factors = (len(weight), weight.numel() // len(weight)), None if gamma is None else gamma.contiguous()
+    return *sizes, array(weight.contiguous()), array(factors), deviation, per_output
 
 
 def _normal(weight: Tensor, moments: Tensor) -> Tensor:
@@ -108,7 +112,6 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
     ctx.save_for_backward(weight, gamma, output[1])
 
 
-@first_order_only
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return None, None, None, None

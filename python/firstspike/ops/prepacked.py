@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._base.geometry import Geometry
-from ._library import array, cpu, threads
+from ._support import array, cpu, threads
 
 
 class PrepackedLayer(NamedTuple):

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ._cuda import (
-    NO_SLOTS,
-    TILE,
-    Arguments,
-    Recording,
-    has_fixed_length,
-    kernels,
-    nothing_recorded,
-    on_device,
-    pointer,
-    poisoned,
-)
-from ._first_order import first_order_only
-from ._library import (
+from ._cuda import NO_SLOTS, TILE, Arguments, Recording, kernels, nothing_recorded, on_device, pointer
+from ._operator import operator
+from ._support import (
     array,
     check_tile,
     cpu,
     fake_recorded,
     groups_of,
-    operator,
     recorded,
     require_record,
     support_of,
@@ -36,133 +24,93 @@ from ._library import (
 )
 
 
+class Backward(NamedTuple):
+    """The arguments of `ramp_backward` in the order of its schema."""
+
+    gradient: Tensor  # at the support entries
+    offset: Tensor
+    slope: Tensor
+    place: Tensor
+    shape: Sequence[int]
+    steps: int
+    decay: float
+
+
+def _sizes(x: Tensor) -> tuple[int, int]:
+    """Sites and channels of currents [B, H, W, C]."""
+    channels = x.shape[-1]
+    return x.numel() // max(channels, 1), channels
+
+
 def _forward(current: Tensor, steps: int, neuron: Sequence[float], record: bool, tile: int) -> tuple[Tensor, ...]:
     if record:
         check_tile(tile, "cpu")
-    channels = current.shape[-1]
     fired = torch.empty(current.shape, dtype=torch.uint8)
-    result = cpu.ramp(
-        current.numel() // max(channels, 1),
-        channels,
-        steps,
-        neuron,
-        array(current),
-        record,
-        threads(),
-        array(fired),
-    )
+    result = cpu.ramp(*_sizes(current), steps, neuron, array(current), record, threads(), array(fired))
     anchor, *support = recorded(result)
     return anchor, fired, *support
 
 
 def _forward_cuda(current: Tensor, steps: int, neuron: Sequence[float], record: bool, tile: int) -> tuple[Tensor, ...]:
-    channels = current.shape[-1]
-    sites = current.numel() // max(channels, 1)
-    fired = torch.empty_like(current, dtype=torch.uint8)
-    at = Arguments(current.device)
-    call = (sites, channels, steps, neuron, at.floats("current", current, sites * channels))
+    fired, sizes = torch.empty_like(current, dtype=torch.uint8), _sizes(current)
+    call = *sizes, steps, neuron, Arguments(current.device).floats("current", current, current.numel())
     with on_device(current) as stream:
         if not record:
             kernels().ramp(*call, NO_SLOTS, pointer(fired), stream)
             anchor, *support = nothing_recorded(current)
             return anchor, fired, *support
         check_tile(tile, "cuda")
-        found = Recording(current, groups_of(sites, channels, tile), sites * channels, steps)
-        kernels().ramp(*call, found.slots, pointer(fired), stream)
-        anchor, *support = found.place(lambda to: kernels().place_ramp(*call, found.slots, to, stream))
+        recording = Recording(current, groups_of(*sizes, tile), steps)
+        kernels().ramp(*call, recording.slots, pointer(fired), stream)
+        anchor, *support = recording.place(lambda to: kernels().place_ramp(*call, recording.slots, to, stream))
     return anchor, fired, *support
 
 
 def _forward_fake(current: Tensor, steps: int, neuron: Sequence[float], record: bool, tile: int) -> tuple[Tensor, ...]:
     batch, height, width, channels = current.shape
-    anchor, *support = fake_recorded(current, batch * height * width, channels, steps, record, tile)
+    anchor, *support = fake_recorded(current, batch * height * width, channels, record, tile)
     return anchor, current.new_empty(current.shape, dtype=torch.uint8), *support
 
 
-def _backward(
-    gradient: Tensor,
-    offset: Tensor,
-    slope: Tensor,
-    place: Tensor,
-    shape: list[int],
-    steps: int,
-    decay: float,
-) -> Tensor:
-    at_current = gradient.new_empty(shape)
-    channels = shape[-1]
-    cpu.ramp_gradient(
-        at_current.numel() // max(channels, 1),
-        channels,
-        steps,
-        (0.0, decay, 0, 1.0),
-        support_of(offset, place),
-        array(slope),
-        array(gradient.contiguous()),
-        threads(),
-        array(at_current),
-    )
+def _backward(*arguments: Any) -> Tensor:
+    a = Backward(*arguments)
+    at_current = _backward_fake(*arguments)
+    call = *_sizes(at_current), a.steps, (0.0, a.decay, 0, 1.0), support_of(a.offset, a.place)
+    cpu.ramp_gradient(*call, array(a.slope), array(a.gradient.contiguous()), threads(), array(at_current))
     return at_current
 
 
-def _backward_cuda(
-    gradient: Tensor,
-    offset: Tensor,
-    slope: Tensor,
-    place: Tensor,
-    shape: list[int],
-    steps: int,
-    decay: float,
-) -> Tensor:
-    at_current, gradient = gradient.new_empty(shape), gradient.contiguous()
-    at, entries = Arguments(gradient.device), place.shape[1]
-    channels = shape[-1]
-    sites = at_current.numel() // max(channels, 1)
+def _backward_cuda(*arguments: Any) -> Tensor:
+    a = Backward(*arguments)
+    at_current, gradient, at = _backward_fake(*arguments), a.gradient.contiguous(), Arguments(a.gradient.device)
+    sizes, entries = _sizes(at_current), a.place.shape[1]
+    support = at.support(a.offset, a.place, groups_of(*sizes, TILE))
+    values = at.floats("slope", a.slope, entries), at.floats("gradient", gradient, entries)
     with on_device(gradient) as stream:
-        kernels().ramp_gradient(
-            sites,
-            channels,
-            steps,
-            (0.0, decay, 0, 1.0),
-            at.support(offset, place, groups_of(sites, channels, TILE)),
-            at.floats("slope", slope, entries),
-            at.floats("gradient", gradient, entries),
-            pointer(at_current),
-            stream,
-        )
+        neuron = (0.0, a.decay, 0, 1.0)
+        kernels().ramp_gradient(*sizes, a.steps, neuron, support, *values, pointer(at_current), stream)
     return at_current
 
 
-def _backward_fake(
-    gradient: Tensor,
-    offset: Tensor,
-    slope: Tensor,
-    place: Tensor,
-    shape: list[int],
-    steps: int,
-    decay: float,
-) -> Tensor:
-    return gradient.new_empty(shape)
+def _backward_fake(*arguments: Any) -> Tensor:
+    a = Backward(*arguments)
+    return a.gradient.new_empty(tuple(a.shape))
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    current, steps, neuron, record, _ = inputs
+    current, ctx.steps, neuron, ctx.record, _ = inputs
     anchor, fired, *support = output
     ctx.mark_non_differentiable(fired, *support)
     ctx.set_materialize_grads(False)  # else zeros are made for each of them
-    ctx.shape, ctx.steps, ctx.decay, ctx.record = current.shape, steps, neuron[1], record
-    ctx.fixed = has_fixed_length()
+    ctx.shape, ctx.decay = current.shape, neuron[1]
     ctx.save_for_backward(*support, anchor)
 
 
-@first_order_only
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * 5
     require_record(ctx, "ramp")
-    offset, slope, place, _ = saved
-    at_current = ramp_backward(gradient, offset, slope, place, ctx.shape, ctx.steps, ctx.decay)
-    if ctx.fixed:
-        (at_current,) = poisoned((at_current,), slope)
+    at_current = ramp_backward(gradient, *saved[:-1], ctx.shape, ctx.steps, ctx.decay)
     return at_current, None, None, None, None
 
 
@@ -185,6 +133,6 @@ ramp_backward = operator(
 
 
 def ramp(current: Tensor, steps: int, neuron: Sequence[float], record: bool) -> tuple[Tensor, ...]:
-    """Returns (anchor, fired, offset, slope, place) of currents [B, H, W, C]; record must be true where a gradient is wanted."""
+    """(anchor, fired, offset, slope, place) of currents [B, H, W, C]; record must be true where a gradient is wanted."""
     result: tuple[Tensor, ...] = _ramp(current, steps, neuron, record, tile_of(current.device))
     return result

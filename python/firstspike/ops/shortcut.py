@@ -12,8 +12,8 @@ from torch import Tensor
 
 from .._base.geometry import named
 from . import layer
-from ._first_order import first_order_only
-from ._library import INPUT, array, cpu, empty, operator, require_record, support_of, threads, tile_of
+from ._operator import INPUT, operator
+from ._support import array, arrays, cpu, empty, only, require_record, support_of, threads, tile_of
 
 LAYER = len(layer.Forward._fields)  # so many arguments are those of `fire_layer`
 
@@ -66,7 +66,7 @@ def _forward_fake(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _backward(*arguments: Any) -> tuple[Tensor, ...]:
     a = Backward(*arguments)
-    made = [empty(shape) for shape in a.shapes]
+    gradients = tuple(empty(shape) for shape in a.shapes)
     cpu.shortcut_gradients(
         a.geometry,
         (0.0, a.decay, 0, 1.0),
@@ -74,11 +74,11 @@ def _backward(*arguments: Any) -> tuple[Tensor, ...]:
         support_of(a.offset, a.place),
         array(a.slope),
         array(a.gradient.contiguous()),
-        None if a.in_offset is None or a.in_place is None else support_of(a.in_offset, a.in_place),
+        support_of(a.in_offset, a.in_place),
         threads(),
-        *(array(x) if need else None for x, need in zip(made, a.needs, strict=True)),
+        *arrays(gradients, a.needs),
     )
-    return tuple(made)
+    return gradients
 
 
 def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
@@ -91,20 +91,20 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     layer._save(ctx, inputs[:LAYER], output, (side.times, side.in_offset, side.in_place, side.scale))
 
 
-@first_order_only
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * (LAYER + len(Shortcut._fields))
     require_record(ctx, "fire_layer_shortcut")
-    own, support, side, rest = saved[:4], saved[4:7], saved[7:-1], (ctx.geometry, ctx.decay)
+    source, support, side, rest = saved[:4], saved[4:7], saved[7:-1], (ctx.geometry, ctx.decay)
     results: list[Tensor | None] = []
-    for backward, inputs, places in (
-        (layer.fire_layer_backward, own, (1, 4, 5)),
+    for backward, inputs, numbers in (
+        (layer.fire_layer_backward, source, (1, 4, 5)),
         (shortcut_backward, side, (LAYER + 1, LAYER + 4)),
     ):
-        needs = [ctx.needs_input_grad[place] for place in places]
-        made = backward(gradient, *inputs, *support, *rest, needs) if any(needs) else [None] * len(needs)
-        results += [g if need else None for g, need in zip(made, needs, strict=True)]
+        needs = [ctx.needs_input_grad[n] for n in numbers]
+        results += (
+            only(backward(gradient, *inputs, *support, *rest, needs), needs) if any(needs) else [None] * len(needs)
+        )
     at_anchor, at_weight, at_bias, at_shortcut, at_scale = results
     at_layer = None, at_anchor, None, None, at_weight, at_bias, None, None, None, None
     return *at_layer, None, at_shortcut, None, None, at_scale

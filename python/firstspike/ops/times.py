@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ._cuda import TILE, Arguments, kernels, on_device, pointer
-from ._first_order import first_order_only
-from ._library import array, cpu, groups_of, operator, support_of, threads
+from ._operator import operator
+from ._support import array, cpu, groups_of, support_of, threads
 
 
 def _from_dense(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,7 +38,7 @@ def _from_dense_save(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tens
     ctx.mark_non_differentiable(output[1])
 
 
-def _from_dense_gradient(ctx: Any, gradient: Tensor, _: Any) -> Tensor:
+def _from_dense_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor, _: Any) -> Tensor:
     return gradient
 
 
@@ -60,7 +60,7 @@ def _dense_fake(times: Tensor, anchor: Tensor | None, steps: int) -> Tensor:
     return times.new_empty((steps, *times.shape), dtype=torch.float32)
 
 
-def _dense_gradient(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
+def _dense_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[None, Tensor, None]:
     return None, gradient, None
 
 
@@ -77,7 +77,6 @@ def _dense_anchor_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> Non
     ctx.save_for_backward(*support, anchor)
 
 
-@first_order_only
 def _dense_anchor_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor | None, ...]:
     offset, place, _ = saved
     return at_support(gradient, offset, place), None, None, None
@@ -93,8 +92,8 @@ def _select_anchor_save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor)
     ctx.save_for_backward(index)
 
 
-def _select_anchor_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-    (index,) = ctx.saved_tensors
+def _select_anchor_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor, None]:
+    (index,) = saved
     everywhere = gradient.new_zeros((gradient.shape[0], ctx.batch, *gradient.shape[2:]))
     samples = torch.where(index < 0, index + ctx.batch, index)
     if not gradient.is_cuda:
@@ -107,14 +106,9 @@ def _select_anchor_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
 def _at_support(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
     steps, batch, height, width, channels = gradient.shape
     out = torch.empty(place.shape[1], dtype=torch.float32)
+    support = support_of(offset, place)
     cpu.gather_at_support(
-        steps,
-        batch * height * width,
-        channels,
-        array(gradient.contiguous()),
-        support_of(offset, place),
-        threads(),
-        array(out),
+        steps, batch * height * width, channels, array(gradient.contiguous()), support, threads(), array(out)
     )
     return out
 
@@ -123,15 +117,12 @@ def _at_support_cuda(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
     _, batch, height, width, channels = gradient.shape
     sites, gradient, at = batch * height * width, gradient.contiguous(), Arguments(gradient.device)
     out = torch.empty(place.shape[1], dtype=torch.float32, device=place.device)
+    dense, support = (
+        at.floats("gradient", gradient, gradient.numel()),
+        at.support(offset, place, groups_of(sites, channels, TILE)),
+    )
     with on_device(gradient) as stream:
-        kernels().gather_at_support(
-            sites,
-            channels,
-            at.floats("gradient", gradient, gradient.numel()),
-            at.support(offset, place, groups_of(sites, channels, TILE)),
-            pointer(out),
-            stream,
-        )
+        kernels().gather_at_support(sites, channels, dense, support, pointer(out), stream)
     return out
 
 
@@ -146,6 +137,7 @@ from_dense = operator(
     fake=_from_dense_fake,
     save=_from_dense_save,
     gradients=_from_dense_gradient,
+    linear=True,
 )
 # The train as float32 [T, B, H, W, C], with the gradient of the anchor.
 dense = operator(
@@ -154,6 +146,7 @@ dense = operator(
     cuda=_dense_cuda,
     fake=_dense_fake,
     gradients=_dense_gradient,
+    linear=True,
 )
 # The anchor of a support as [T, B, H, W, C].
 dense_anchor = operator(
@@ -172,6 +165,7 @@ select_anchor = operator(
     fake=_select_anchor,
     save=_select_anchor_save,
     gradients=_select_anchor_gradient,
+    linear=True,
 )
 at_support = operator(
     "at_support(Tensor gradient, Tensor offset, Tensor place) -> Tensor",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from firstspike.ops._first_order import first_order_only
+from firstspike.ops._operator import first_order_only
 from firstspike.surrogate import Surrogate, triangle
 
 

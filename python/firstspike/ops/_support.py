@@ -1,4 +1,4 @@
-"""The torch.library namespace `firstspike`, and what its CPU implementations share (for CUDA: `_cuda`).
+"""What the implementations of several operators share: memory, supports and their shapes (for CUDA, `_cuda`).
 
 Inside the operators spikes lie in *site order*, uint8 [B, H, W, C] and contiguous; a flat layer has H = W = 1.
 """
@@ -6,7 +6,7 @@ Inside the operators spikes lie in *site order*, uint8 [B, H, W, C] and contiguo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,13 +17,8 @@ from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 from .._base import kernels
 from .._base.geometry import Geometry
 from . import _cuda
-from ._eager import eager
 
 _LARGE = 4096  # floats from which the kernels' own store of blocks is worth its overhead
-CUDA_IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {}  # by name, for the tests
-LIBRARY = torch.library.Library("firstspike", "FRAGMENT")
-# A layer's input: its spikes, and the anchor that they came with; where the anchor is a list, its support's offset and place.
-INPUT = "Tensor times, Tensor? anchor, Tensor? in_offset, Tensor? in_place"
 cpu: Any = kernels.cpu
 # Neurons per support group, neighbouring channels of one site of one sample, by device type. The operators that record a support
 # take it as an argument, so that it stands in their graphs: on the CPU it depends on the instruction set.
@@ -35,48 +30,19 @@ _NO_SUPPORT = (
 )
 
 
-def operator(
-    schema: str,
-    *,
-    cpu: Callable[..., Any],
-    cuda: Callable[..., Any] | None,
-    fake: Callable[..., Any],
-    save: Callable[..., None] | None = None,
-    gradients: Callable[..., Any] | None = None,
-) -> Callable[..., Any]:
-    """Define an operator with its implementations, its fake kernel and its derivative; returns it as a function.
-
-    cuda: None where it is for the CPU alone.
-    save, gradients: `setup_context` and `backward` of `torch.library.register_autograd`.
-    """
-    name = schema[: schema.index("(")]
-    LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-    LIBRARY.impl(name, _untraced(cpu), "CPU")
-    if cuda is not None:
-        LIBRARY.impl(name, _untraced(cuda), "CUDA")
-        CUDA_IMPLEMENTATIONS[name] = cuda
-    torch.library.register_fake(f"firstspike::{name}", fake, lib=LIBRARY)
-    if gradients is not None:
-        saved = None if save is None else _untraced(save)
-        torch.library.register_autograd(f"firstspike::{name}", _untraced(gradients), setup_context=saved, lib=LIBRARY)
-    return eager(getattr(torch.ops.firstspike, name).default, cpu, save, gradients)
-
-
-def require_record(ctx: Any, name: str) -> None:
-    """Refuse the gradient of an operator that was called without `record`."""
-    if not ctx.record:
-        raise RuntimeError(f"{name} recorded nothing to differentiate: call it with record=True")
-
-
-def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A part of an operator, which torch.compile must not look into where it cannot take the operator into its graph."""
-    disabled: Callable[..., Any] = torch.compiler.disable(function)
-    return disabled
-
-
 def array(tensor: Tensor | None) -> Any:
     """A tensor's memory as the bindings take it, without a copy."""
     return None if tensor is None else to_dlpack(tensor)
+
+
+def arrays(tensors: Sequence[Tensor], needs: Sequence[bool]) -> list[Any]:
+    """The memory of the tensors that are needed, None for the others."""
+    return [to_dlpack(x) if need else None for x, need in zip(tensors, needs, strict=True)]
+
+
+def support_of(offset: Tensor | None, place: Tensor | None) -> tuple[Any, Any] | None:
+    """The arrays of a support as the kernels take them, None where there is none."""
+    return None if offset is None or place is None else (to_dlpack(offset), to_dlpack(place))
 
 
 def empty(shape: Sequence[int]) -> Tensor:
@@ -90,13 +56,8 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
-def support_of(offset: Tensor, place: Tensor) -> tuple[Any, Any]:
-    """The arrays of a support, as the kernels take them."""
-    return to_dlpack(offset), to_dlpack(place)
-
-
 def tile_of(device: torch.device) -> int:
-    """Neurons per support group on this device; RuntimeError where no kernels are."""
+    """Neurons per support group on this device; RuntimeError if firstspike has no kernels for it."""
     if device.type not in TILES:
         raise RuntimeError(
             f"spikes must be on the CPU or a CUDA device, where firstspike's kernels run, got device {device}"
@@ -118,6 +79,17 @@ def check_tile(tile: int, device_type: str) -> None:
         )
 
 
+def require_record(ctx: Any, name: str) -> None:
+    """Refuse the gradient of an operator that was called without `record`."""
+    if not ctx.record:
+        raise RuntimeError(f"{name} recorded nothing to differentiate: call it with record=True")
+
+
+def only(gradients: Sequence[Tensor], needs: Sequence[bool]) -> list[Tensor | None]:
+    """The gradients that are needed, None for the others."""
+    return [gradient if need else None for gradient, need in zip(gradients, needs, strict=True)]
+
+
 def recorded(result: tuple[Any, Any, Any] | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(anchor, offset, slope, place) from what a kernel recorded, or empty ones."""
     if result is None:
@@ -136,20 +108,13 @@ def data_dependent_size() -> Any:
     return context.new_dynamic_size() if environment is None or allocate is None else allocate(environment)
 
 
-def fake_recorded(
-    like: Tensor, sites: int, channels: int, steps: int, record: bool, tile: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The shapes of `recorded`: how many entries there are depends on the data, or on `_cuda.support_capacity`."""
+def fake_recorded(like: Tensor, sites: int, channels: int, record: bool, tile: int) -> tuple[Tensor, ...]:
+    """The shapes of `recorded`; how many entries there are depends on the data, and without data there are none."""
     groups = groups_of(sites, channels, tile)
-    fixed = _cuda.fixed_entries(sites * channels, steps) if like.device.type == "cuda" else None
-    if like.device.type == "meta":  # no data, no entries
-        fixed = 0
-    entries = 0 if not record else data_dependent_size() if fixed is None else fixed
-    anchor = (
-        like.new_zeros((), dtype=torch.float32).expand(entries) if record else like.new_empty(0, dtype=torch.float32)
-    )
+    entries = data_dependent_size() if record and like.device.type != "meta" else 0
+    zero = like.new_zeros((), dtype=torch.float32)
     return (
-        anchor,
+        zero.expand(entries) if record else like.new_empty(0, dtype=torch.float32),
         like.new_empty(groups + 1 if record else 0, dtype=torch.int64),
         like.new_empty(entries, dtype=torch.float32),
         like.new_empty((2, entries), dtype=torch.uint8),
