@@ -91,8 +91,8 @@ def _kernels(record: SectionRecord, deadline: float) -> None:
     print(f"{card}: " + ", ".join(f"{name} {value:.3g}/s" for name, value in limits.items()))
     for group in (kernels.neurons, kernels.layers):
         for case in group():
-            floor, medians = case.floor(limits), dict[str, float]()
-            variants = {"as chosen": kernels.VARIANTS["as chosen"]} if group is kernels.neurons else case.variants()
+            floor = case.floor(limits)
+            variants = {"as chosen": kernels.VARIANTS["as chosen"]} if group is kernels.neurons else kernels.VARIANTS
             for name, variant in variants.items():
                 if time.monotonic() > deadline:
                     print("the time is up for kernels")
@@ -103,12 +103,10 @@ def _kernels(record: SectionRecord, deadline: float) -> None:
                 except RuntimeError as error:  # a variant that does not fit this device
                     print(f"{case.name:40}{name:18}{str(error).splitlines()[0]}")
                     continue
-                share, medians[name] = floor / took.median, took.median
+                share = floor / took.median
                 record.add(f"{case.name}, {name}", device=card, milliseconds=took.median, low=took.low, high=took.high,
                          floor=floor, share=share)  # fmt: skip
                 print(f"{case.name:40}{name:18}{took.median:9.4f} ms  {100 * share:5.1f} % of the limit")
-            if case.dense and medians:
-                print(f"{case.name:40}{kernels.verdict(medians)}")
 
 
 def _steps(record: SectionRecord, deadline: float) -> None:

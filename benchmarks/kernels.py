@@ -13,7 +13,7 @@ from firstspike._base.geometry import Geometry, conv_geometry, linear_geometry, 
 from firstspike._base.kernels import cpu
 from firstspike.functional import layer as layer_call
 from firstspike.nn import TTFSConv2d, TTFSLinear
-from firstspike.ops._library import array, support_of
+from firstspike.ops._support import array, support_of
 
 Layer = TTFSLinear | TTFSConv2d
 Call = Callable[[], Tensor | None]

@@ -19,20 +19,12 @@ DEVICE = "cuda"
 
 @dataclass(frozen=True)
 class Case:
-    """One call. bytes: each input read and each output written once. adds: float32 operations that it cannot avoid.
-
-    dense: of a forward product, its multiply-adds over all inputs and steps, what one term on tensor cores takes; else 0.
-    """
+    """One call. bytes: each input read and each output written once. adds: float32 operations that it cannot avoid."""
 
     name: str
     call: Call
     bytes: float
     adds: float = 0.0
-    dense: float = 0.0
-
-    def variants(self) -> dict[str, _cuda.Variant]:
-        """The ways to run a layer's kernel."""
-        return VARIANTS | TENSOR if self.dense else VARIANTS
 
     def floor(self, ceilings: dict[str, float]) -> float:
         """The least time in milliseconds; an addition is half of a multiply-add."""
@@ -86,10 +78,9 @@ def _layer(name: str, spikes: SpikeTimes, shape: tuple[int, ...], options: dict[
     adds = float(spikes.count().sum()) * taps * shape[0]
     forward: Callable[[], SpikeTimes] = lambda: call(spikes, weight, **options)  # noqa: E731
     moved = spikes.times.nbytes + weight.nbytes + forward().times.nbytes
-    dense = float(spikes.times.numel()) * taps * shape[0] * spikes.steps
-    yield Case(f"{name} infer", forward, moved, adds, dense)
+    yield Case(f"{name} infer", forward, moved, adds)
     leaf = weight.clone().requires_grad_()
-    yield Case(f"{name} record", lambda: call(spikes, leaf, **options), moved, adds, dense)
+    yield Case(f"{name} record", lambda: call(spikes, leaf, **options), moved, adds)
 
     train = functional.ramp(torch.rand(spikes.shape, device=DEVICE).requires_grad_(), spikes.steps)
     assert train._anchor is not None
@@ -117,25 +108,6 @@ VARIANTS: dict[str, _cuda.Variant] = {
     "2 tiles, staged": _cuda.Variant(2, 2),
     "4 tiles, staged": _cuda.Variant(4, 2),
 }
-
-TENSOR = {
-    f"tensor, {terms} term{'s' * (terms > 1)}{staged}": _cuda.Variant(staging=staging, product=2, terms=terms)
-    for terms in (1, 2, 3)
-    for staged, staging in (("", 1), (", staged", 2))
-}
-
-
-def verdict(took: dict[str, float]) -> str:
-    """Which product wins a forward pass, from the milliseconds of each variant: the best of each number of terms."""
-    events = min(value for name, value in took.items() if name not in TENSOR)
-    ratios = []
-    for terms in (1, 2, 3):
-        fastest = min((took[n] for n, v in TENSOR.items() if v.terms == terms and n in took), default=None)
-        if fastest is not None:
-            ratios.append(
-                f"{terms}: {'tensor' if fastest < events else 'events'} by {max(fastest / events, events / fastest):.2f}"
-            )
-    return "faster, by terms: " + (", ".join(ratios) or "no tensor variant ran")
 
 
 class Chosen:

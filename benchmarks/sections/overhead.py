@@ -12,7 +12,7 @@ from firstspike import SpikeTimes, functional
 from firstspike import nn as fs
 from firstspike._base.kernels import cpu
 from firstspike.functional import layer as layer_call
-from firstspike.ops._library import array
+from firstspike.ops._support import array
 from firstspike.surrogate import triangle
 
 from .. import timing

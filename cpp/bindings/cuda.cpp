@@ -9,11 +9,11 @@ namespace {
 
 using Pointer = uintptr_t;  // 0: null
 using Strides = std::array<int64_t, 4>;
-using SupportPointers = std::array<Pointer, 3>;                               // offset, step, lane
-using EntryPointers = std::array<Pointer, 3>;                                 // slope, step, lane
-using SlotArguments = std::tuple<Pointer, int, EntryPointers>;                // count, entries per slot, their arrays
-using PlaceArguments = std::tuple<Pointer, int64_t, Pointer, EntryPointers>;  // offset, capacity, overflow, arrays
-using VariantArguments = std::array<int, 4>;                                  // the members of a Variant in their order
+using SupportPointers = std::array<Pointer, 3>;                 // offset, step, lane
+using EntryPointers = std::array<Pointer, 3>;                   // slope, step, lane
+using SlotArguments = std::tuple<Pointer, int, EntryPointers>;  // count, entries per slot, their arrays
+using PlaceArguments = std::tuple<Pointer, EntryPointers>;      // offset, arrays
+using VariantArguments = std::array<int, 2>;                    // the members of a Variant in their order
 
 template <class T>
 T* at(Pointer pointer) {
@@ -40,24 +40,21 @@ cuda::Slots slots_from(const SlotArguments& a) {
     return {at<int32_t>(count), slot, entries_from(entries)};
 }
 cuda::Placement placement_from(const PlaceArguments& a) {
-    const auto& [offset, capacity, overflow, entries] = a;
-    return {at<const int64_t>(offset), capacity, at<const uint8_t>(overflow), entries_from(entries)};
+    const auto& [offset, entries] = a;
+    return {at<const int64_t>(offset), entries_from(entries)};
 }
 OutputGradient gradient_from(const SupportPointers& support, Pointer slope, Pointer gradient) {
     return {view_from(support), at<const float>(slope), at<const float>(gradient)};
 }
 cuda::Variant variant_from(const VariantArguments& v) {
-    const auto [tiles_per_warp, staging, product, terms] = v;
+    const auto [tiles_per_warp, staging] = v;
     const auto check = [](bool right, const char* what, int got) {
         if (!right) fail(std::string(what) + ", got " + std::to_string(got));
     };
     check(tiles_per_warp == 0 || tiles_per_warp == 1 || tiles_per_warp == 2 || tiles_per_warp == 4,
           "tiles_per_warp must be 1, 2 or 4, or 0 for the kernels' own choice", tiles_per_warp);
     check(staging >= 0 && staging <= 2, "staging must be 0, 1 or 2", staging);
-    check(product >= 0 && product <= 2, "product must be 0, 1 (events) or 2 (tensor cores)", product);
-    check(terms >= 0 && terms <= 3, "terms must be 1, 2 or 3, or 0 for the kernels' own choice", terms);
-    check(terms == 0 || product == 2, "terms are for product 2 (tensor cores) only: terms must be 0", terms);
-    return {tiles_per_warp, staging, product, terms};
+    return {tiles_per_warp, staging};
 }
 int steps_in(int64_t steps) { return static_cast<int>(steps_from(steps)); }
 int any_steps_in(int64_t steps, int64_t neurons) {
@@ -66,11 +63,7 @@ int any_steps_in(int64_t steps, int64_t neurons) {
 }
 
 void bind_layer(py::module_& m) {
-    m.def(
-        "fire_workspace",
-        [](const Geometry& g, const VariantArguments& v) { return cuda::fire_workspace(layer_from(g), variant_from(v)); },
-        py::arg("geometry"), py::arg("variant"));
-    m.def("integrate_workspace", [](const Geometry& g) { return cuda::integrate_workspace(layer_from(g)); }, py::arg("geometry"));
+    m.def("layer_workspace", [](const Geometry& g) { return cuda::layer_workspace(layer_from(g)); }, py::arg("geometry"));
     m.def(
         "weight_gradient_workspace", [](const Geometry& g) { return cuda::weight_gradient_workspace(layer_from(g)); },
         py::arg("geometry"));
@@ -91,12 +84,12 @@ void bind_layer(py::module_& m) {
     m.def(
         "place_layer",
         [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
-           Pointer workspace, const SlotArguments& slots, const PlaceArguments& to, const VariantArguments& v, Pointer stream) {
+           Pointer workspace, const SlotArguments& slots, const PlaceArguments& to, Pointer stream) {
             cuda::place_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate_from(n),
-                              slots_from(slots), placement_from(to), variant_from(v), stream_of(stream));
+                              slots_from(slots), placement_from(to), stream_of(stream));
         },
         py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"), py::arg("strides"), py::arg("bias"),
-        py::arg("workspace"), py::arg("slots"), py::arg("to"), py::arg("variant"), py::arg("stream"));
+        py::arg("workspace"), py::arg("slots"), py::arg("to"), py::arg("stream"));
     m.def(
         "integrate_layer",
         [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides, Pointer bias,

@@ -1,6 +1,6 @@
 // The CUDA kernels, as plain C++ functions: device pointers, a Layer of cpp/core, and the stream as a pointer. They only enqueue
-// work: none waits, allocates or copies to the host, so all can be captured in a graph. A launch that fails raises
-// std::runtime_error with the kernel's name and sizes.
+// work: none waits, allocates or copies to the host. A launch that fails raises std::runtime_error with the kernel's name and
+// sizes.
 //
 // Nothing here has run or been timed on a device yet: the kernels are compiled by nvcc and tested on the processor
 // (docs/cuda.md).
@@ -33,13 +33,10 @@ struct Slots {
     Entries entries;  // [groups * slot]
 };
 
-// Where the entries belong once the counts are summed. `overflow` (or null) says that `capacity` was too small: then every slope
-// becomes NaN, so that no gradient is silently wrong.
+// Where the entries belong once the counts are summed.
 struct Placement {
-    const int64_t* offset;  // [groups + 1], none above capacity
-    int64_t capacity;
-    const uint8_t* overflow;
-    Entries entries;  // [capacity]
+    const int64_t* offset;  // [groups + 1]
+    Entries entries;
 };
 
 struct Synapses {
@@ -52,19 +49,16 @@ struct Synapses {
 
 // How a pass is to run; zeros leave the choice to it. Results have the same bits for every tiles_per_warp and staging.
 struct Variant {
-    int tiles_per_warp = 0;  // 1, 2 or 4 tiles of neurons side by side in a warp; no concern of product 2
+    int tiles_per_warp = 0;  // 1, 2 or 4 tiles of neurons side by side in a warp
     int staging = 0;         // weights in shared memory: 1 never, 2 where they fit
-    int product = 0;  // of fire_layer: 1 event by event (the choice that 0 makes), 2 dense on tensor cores (layer_tensor.cu)
-    int terms = 0;    // of product 2: a weight is the sum of 1, 2 or 3 bfloat16s; 3 (which 0 chooses) are exact
 };
 
 // layer_forward.cu
-int64_t fire_workspace(const Layer&, Variant);  // bytes
-int64_t integrate_workspace(const Layer&);
+int64_t layer_workspace(const Layer&);  // bytes
 void fire_layer(const Synapses&, const Neuron&, const Surrogate&, const Slots&, uint8_t* times_out, Variant, void* stream);
 // Moves the entries from the slots to their places, and walks again where a slot was too small; after fire_layer, with the same
-// workspace and variant.
-void place_layer(const Synapses&, const Neuron&, const Surrogate&, const Slots&, const Placement&, Variant, void* stream);
+// workspace.
+void place_layer(const Synapses&, const Neuron&, const Surrogate&, const Slots&, const Placement&, void* stream);
 void integrate_layer(const Synapses&, const Neuron&, float* membrane, Variant, void* stream);
 
 // layer_weight_gradient.cu: dL/dW with the strides of `shape`, and dL/dbias [outputs] or null.

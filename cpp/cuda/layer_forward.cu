@@ -3,7 +3,6 @@
 // lie in shared memory.
 #include "events.h"
 #include "launch.h"
-#include "layer_tensor.h"
 #include "panel.h"
 #include "record.h"
 
@@ -11,7 +10,6 @@ namespace firstspike::cuda {
 
 namespace {
 
-constexpr int kTensor = 2;  // Variant::product
 constexpr int kWarps = 16;
 constexpr int kFewestWarps = 4;
 constexpr int kResident = 2;  // blocks a processor is to hold: the compiler may use 64 registers, which 4 recorded tiles exceed
@@ -120,7 +118,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, V == 4 ? 1 : kResident) fire_ke
     const float* const panel = staged_panel<V, kStaged>(p.walk, first_tile);
     for (int site = block.x * warps() + warp(); site < s.all_sites(); site += p.grid.x * warps()) {
         const int64_t group = static_cast<int64_t>(site) * s.out_tiles + first_tile;
-        Firing<V, kRecord> firing(p.walk.neuron, p.surrogate, p.slots.entries, 0.0f);
+        Firing<V, kRecord> firing(p.walk.neuron, p.surrogate, p.slots.entries);
         if constexpr (kRecord) {
 #pragma unroll
             for (int i = 0; i < V; ++i)
@@ -152,7 +150,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, kResident) place_kernel(const P
          group += static_cast<int>(gridDim.x) * kWarps) {
         if (copy_from_slot(p.slots, p.to, group)) continue;
         const int tile = group % s.out_tiles;
-        Firing<1, true> firing(p.walk.neuron, p.surrogate, p.to.entries, poison_of(p.to));
+        Firing<1, true> firing(p.walk.neuron, p.surrogate, p.to.entries);
         firing.room[0] = room_in_place(p.to, group);
         walk<1>(p.walk, p.walk.panel + static_cast<int64_t>(tile) * s.rows * kTile, group / s.out_tiles, tile, firing);
     }
@@ -246,11 +244,7 @@ void with_plan(const Plan& plan, F&& f) {
 
 }  // namespace
 
-int64_t fire_workspace(const Layer& layer, Variant variant) {
-    return variant.product == kTensor ? tensor_workspace(layer, variant) : integrate_workspace(layer);
-}
-
-int64_t integrate_workspace(const Layer& layer) {
+int64_t layer_workspace(const Layer& layer) {
     Workspace workspace(nullptr);
     lists_of(layer, workspace);
     workspace.take<float>(panel_by_output(layer));
@@ -259,7 +253,6 @@ int64_t integrate_workspace(const Layer& layer) {
 
 void fire_layer(const Synapses& synapses, const Neuron& neuron, const Surrogate& surrogate, const Slots& slots,
                 uint8_t* times_out, Variant variant, void* stream) {
-    if (variant.product == kTensor) return fire_layer_tensor(synapses, neuron, surrogate, slots, times_out, variant, stream);
     FireParams p{{}, arrays_of(synapses, neuron), surrogate, slots, times_out};
     if (p.walk.s.all_sites() == 0) return;
     prepare(synapses, p.walk, stream);
@@ -276,8 +269,7 @@ void fire_layer(const Synapses& synapses, const Neuron& neuron, const Surrogate&
 }
 
 void place_layer(const Synapses& synapses, const Neuron& neuron, const Surrogate& surrogate, const Slots& slots,
-                 const Placement& to, Variant variant, void* stream) {
-    if (variant.product == kTensor) return place_layer_tensor(synapses, neuron, surrogate, slots, to, variant, stream);
+                 const Placement& to, void* stream) {
     const PlaceParams p{arrays_of(synapses, neuron), surrogate, slots, to};
     const int64_t groups = static_cast<int64_t>(p.walk.s.all_sites()) * p.walk.s.out_tiles;
     launch({"place_layer", dim3(blocks_for(groups, kWarps, 1 << 20)), kWarps * kWarp, 0, stream}, place_kernel, p);

@@ -32,7 +32,7 @@ __device__ inline void walk(const Neurons& n, int64_t group, AtStep&& at_step) {
 template <bool kRecord>
 __global__ void __launch_bounds__(each::kThreads) ramp_kernel(const Neurons n, const Slots slots, uint8_t* times_out) {
     for (int64_t group = each::first_group(); group < n.groups(); group += each::group_stride()) {
-        Firing<1, kRecord> firing(n.neuron, n.surrogate, slots.entries, 0.0f);
+        Firing<1, kRecord> firing(n.neuron, n.surrogate, slots.entries);
         if constexpr (kRecord) firing.room[0] = room_in_slot(slots, group);
         walk(n, group, firing);
         if (n.channel(group) < n.channels) times_out[n.place(group)] = static_cast<uint8_t>(firing.time[0]);
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(each::kThreads) ramp_kernel(const Neurons n, c
 __global__ void __launch_bounds__(each::kThreads) place_kernel(const Neurons n, const Slots slots, const Placement to) {
     for (int64_t group = each::first_group(); group < n.groups(); group += each::group_stride()) {
         if (copy_from_slot(slots, to, group)) continue;
-        Firing<1, true> firing(n.neuron, n.surrogate, to.entries, poison_of(to));
+        Firing<1, true> firing(n.neuron, n.surrogate, to.entries);
         firing.room[0] = room_in_place(to, group);
         walk(n, group, firing);
     }

@@ -19,9 +19,6 @@ __device__ inline Room room_in_place(const Placement& p, int64_t group) {
     return {p.offset[group], static_cast<int>(p.offset[group + 1] - p.offset[group]), 0};
 }
 
-// NaN where nothing that is written may be used.
-__device__ inline float poison_of(const Placement& p) { return p.overflow != nullptr && *p.overflow != 0 ? NAN : 0.0f; }
-
 // Appends the lanes of `mask`, all at one step.
 __device__ inline void append(const Entries& to, Room& room, unsigned mask, float slope, int step) {
     const int at = room.count + rank_in(mask);
@@ -39,12 +36,10 @@ struct Firing {
     Neuron neuron;
     Surrogate surrogate;
     Entries entries;
-    float poison;
     int time[V];
     Room room[V];
 
-    __device__ Firing(const Neuron& n, const Surrogate& s, const Entries& to, float spoil)
-        : neuron(n), surrogate(s), entries(to), poison(spoil) {
+    __device__ Firing(const Neuron& n, const Surrogate& s, const Entries& to) : neuron(n), surrogate(s), entries(to) {
 #pragma unroll
         for (int i = 0; i < V; ++i) time[i] = kSilent;
     }
@@ -58,7 +53,7 @@ struct Firing {
                 const float u = overshoot(v[i], neuron);
                 const bool near = fabsf(u) < surrogate.half_width();
                 const unsigned mask = __ballot_sync(kAllLanes, near);
-                if (mask != 0) append(entries, room[i], mask, (near ? surrogate.slope(u) : 0.0f) + poison, step);
+                if (mask != 0) append(entries, room[i], mask, near ? surrogate.slope(u) : 0.0f, step);
             }
             if (fires(v[i], neuron.threshold)) {
                 time[i] = step;
@@ -74,9 +69,8 @@ struct Firing {
 __device__ inline bool copy_from_slot(const Slots& s, const Placement& p, int64_t group) {
     if (s.count[group] > s.slot) return false;
     const int64_t from = group * s.slot, to = p.offset[group], n = p.offset[group + 1] - to;
-    const float poison = poison_of(p);
     for (int64_t e = lane(); e < n; e += kWarp) {
-        p.entries.slope[to + e] = s.entries.slope[from + e] + poison;
+        p.entries.slope[to + e] = s.entries.slope[from + e];
         p.entries.step[to + e] = s.entries.step[from + e];
         p.entries.lane[to + e] = s.entries.lane[from + e];
     }

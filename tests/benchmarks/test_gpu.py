@@ -50,19 +50,8 @@ def test_floor_is_the_larger_of_bytes_and_additions() -> None:
 def test_a_variant_holds_inside_its_block() -> None:
     before = kernels._cuda.VARIANT
     with kernels.Chosen((2, 1)):
-        assert kernels._cuda.VARIANT == (2, 1, 0, 0)
+        assert kernels._cuda.VARIANT == (2, 1)
     assert before == kernels._cuda.VARIANT
-
-
-def test_verdict_names_the_faster_product() -> None:
-    took = {
-        "as chosen": 2.0,
-        "4 tiles": 1.5,
-        "tensor, 1 term": 1.0,
-        "tensor, 1 term, staged": 0.5,
-        "tensor, 3 terms": 3.0,
-    }
-    assert kernels.verdict(took) == "faster, by terms: 1: tensor by 3.00, 3: events by 2.00"
 
 
 def test_a_step_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,8 +62,7 @@ def test_a_step_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     workload = replace(MLP, batch=4)
     monkeypatch.setattr(steps, "WORKLOADS", (workload,))
     row = steps.cell("firstspike", workload, 8)
-    assert (row["eager"], row["graph"], row["bytes"]) == (2.0, 2.0, 7)
-    assert row["entries"] == 2.0, "on the CPU the first capacity is enough, and is doubled"
+    assert (row["eager"], row["bytes"]) == (2.0, 7) and "graph" not in row
 
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:

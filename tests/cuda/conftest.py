@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from firstspike.ops import _cuda, _eager, _library
+from firstspike.ops import _cuda, _operator, _support
 
 from .build import build
 
@@ -37,16 +37,16 @@ def stream_of_host(tensor: Tensor) -> Iterator[int]:
 @pytest.fixture
 def on_host(host: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """Every operator of the package runs its CUDA implementation, on CPU tensors and the stand-in device."""
-    monkeypatch.setitem(_library.TILES, "cpu", _cuda.TILE)
-    monkeypatch.setattr(_eager, "bypasses_dispatcher", lambda *_: False)  # else the CPU's own kernels are called
-    for name in {implementation.__module__ for implementation in _library.CUDA_IMPLEMENTATIONS.values()}:
+    monkeypatch.setitem(_support.TILES, "cpu", _cuda.TILE)
+    monkeypatch.setattr(_operator, "bypasses_dispatcher", lambda *_: False)  # else the CPU's own kernels are called
+    for name in {implementation.__module__ for implementation in _operator.CUDA_IMPLEMENTATIONS.values()}:
         if hasattr(sys.modules[name], "kernels"):  # weight normalisation is made of torch's functions there
             monkeypatch.setattr(sys.modules[name], "kernels", lambda: host)
             monkeypatch.setattr(sys.modules[name], "on_device", stream_of_host)
     library = torch.library.Library("firstspike", "IMPL")
     with warnings.catch_warnings():  # torch says that they are overridden
         warnings.simplefilter("ignore", UserWarning)
-        for name, implementation in _library.CUDA_IMPLEMENTATIONS.items():
+        for name, implementation in _operator.CUDA_IMPLEMENTATIONS.items():
             library.impl(name, implementation, "CPU")
     host.set_device(PROCESSORS, SHARED, 0)
     yield host

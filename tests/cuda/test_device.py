@@ -10,7 +10,6 @@ from torch import Tensor
 
 from firstspike import SpikeTimes, functional
 from firstspike._base.kernels import find_cuda as find
-from firstspike.ops import _cuda
 
 from ..samples import Layer, generator, layer
 
@@ -63,19 +62,6 @@ def test_the_same_bits_in_every_run(name: str) -> None:
         assert all(torch.equal(a, b) for a, b in zip(run(name, "cuda"), first, strict=True))
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("staging", [1, 2])
-def test_on_tensor_cores(monkeypatch: pytest.MonkeyPatch, name: str, staging: int) -> None:
-    """The samples' sums hardly round in whatever order: a wrong layout of the fragments would show in the times."""
-    events = run(name, "cuda")
-    monkeypatch.setattr(_cuda, "VARIANT", _cuda.Variant(staging=staging, product=2))
-    for got, wanted in zip(run(name, "cuda"), events, strict=True):
-        if wanted.dtype == torch.uint8:
-            assert torch.equal(got, wanted)
-        else:
-            torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
-
-
 @pytest.mark.parametrize("steps", [1, 8, 40])
 def test_fire(steps: int) -> None:
     x = torch.randn(steps, 5, 1000, generator=generator(0)) * 0.4
@@ -89,41 +75,6 @@ def test_fire(steps: int) -> None:
         results.append((out.detach().cpu(), leaf.grad.cpu()))
     assert torch.equal(results[0][0], results[1][0])
     torch.testing.assert_close(results[1][1], results[0][1], rtol=1e-5, atol=1e-6)
-
-
-def test_a_training_step_in_a_graph() -> None:
-    case: Layer = CASES["linear"]
-    weight = case.weight.cuda().requires_grad_()
-    times = case.times.cuda()
-
-    def step() -> Tensor:
-        weight.grad = None
-        out = functional.linear(SpikeTimes._trusted(times, case.steps), weight).dense()
-        out.square().sum().backward()
-        assert weight.grad is not None
-        return weight.grad
-
-    expected = step().clone()
-    with _cuda.support_capacity(case.steps):
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            step()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            captured = step()
-    captured.zero_()
-    graph.replay()
-    assert torch.equal(captured, expected)
-
-
-def test_a_graph_without_a_capacity_is_refused() -> None:
-    case: Layer = CASES["linear"]
-    weight = case.weight.cuda().requires_grad_()
-    spikes = SpikeTimes(case.times.cuda(), case.steps)
-    with pytest.raises(RuntimeError, match="supports of a fixed length"), torch.cuda.graph(torch.cuda.CUDAGraph()):
-        functional.linear(spikes, weight)
 
 
 def test_on_another_stream() -> None:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firstspike import SpikeTimes, encode, functional, nn, ops, reference
-from firstspike.ops import _cuda, _library
+from firstspike.ops import _cuda, _operator
 from firstspike.surrogate import atan, rectangle, triangle
 
 from ..compare import check_layer, clear_neurons, close
@@ -192,7 +192,7 @@ def fire_layer(**changed: torch.Tensor) -> object:
     }
     geometry = (2, 1, 1, 3, 1, 1, 1, 1, 1, 0, 0, 5, 4)
     neuron = (1.0, 1.0, 0.0, 1.0)
-    implementation = _library.CUDA_IMPLEMENTATIONS["fire_layer"]
+    implementation = _operator.CUDA_IMPLEMENTATIONS["fire_layer"]
     inputs = (given["times"], None, None, None, given["weight"], given["bias"])
     return implementation(*inputs, geometry, neuron, False, _cuda.TILE)
 

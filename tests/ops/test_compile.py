@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from firstspike import SpikeTimes, functional, models
-from firstspike.ops import _library
+from firstspike.ops import _support
 from firstspike.surrogate import atan, rectangle
 
 from ..samples import generator
@@ -112,9 +112,9 @@ def test_the_width_of_a_group_is_part_of_the_graph(
         graphs.append(str(graph.graph))
         return graph.forward
 
-    for tile in (_library.TILES["cpu"], 2 * _library.TILES["cpu"]):
+    for tile in (_support.TILES["cpu"], 2 * _support.TILES["cpu"]):
         torch.compiler.reset()
-        monkeypatch.setitem(_library.TILES, "cpu", tile)
+        monkeypatch.setitem(_support.TILES, "cpu", tile)
         compiled = torch.compile(net, fullgraph=True, backend=keep)
         with torch.no_grad():
             compiled(inputs(net, 3))
@@ -122,7 +122,7 @@ def test_the_width_of_a_group_is_part_of_the_graph(
 
 
 def test_a_graph_of_another_width_is_refused() -> None:
-    current, width = torch.rand(2, 1, 1, 5), _library.TILES["cpu"]
+    current, width = torch.rand(2, 1, 1, 5), _support.TILES["cpu"]
     ramp = torch.ops.firstspike.ramp
     assert len(ramp(current, 4, [1.0, 1.0, 0.0, 1.0], True, width)[2]) == 3  # offsets of two groups
     with pytest.raises(RuntimeError, match=f"groups of {width + 1} neurons.*compile it again"):

@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from firstspike import SpikeTimes, functional
 from firstspike._base import kernels
-from firstspike.ops._eager import bypasses_dispatcher
-from firstspike.ops._library import array
+from firstspike.ops._operator import bypasses_dispatcher
+from firstspike.ops._support import array
 
 from ..samples import layer
 from .nets import Cnn, Mlp, Neurons, inputs, learn

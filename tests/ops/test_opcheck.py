@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 import firstspike
 from firstspike import SpikeTimes, encode, functional, nn
 from firstspike.nn._inputs import fired_and_membrane
-from firstspike.ops import _library
+from firstspike.ops import _support
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
 
 from ..samples import Layer, generator, layer
@@ -276,6 +276,6 @@ def test_every_operator_is_covered() -> None:
 
 def test_without_torchs_own_allocation_of_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where torch has no `allocate_size`, sizes that depend on the data are asked for by its public function."""
-    monkeypatch.setattr(_library, "fake_impl", None)
+    monkeypatch.setattr(_support, "fake_impl", None)
     for op, args, kwargs in record(SAMPLES["ramp"]):
         torch.library.opcheck(op, args, kwargs, test_utils="test_faketensor")

@@ -41,7 +41,8 @@ def operator(
 
     cuda: None if the operator is for the CPU alone. save(ctx, inputs, output): the `setup_context` of
     `torch.library.register_autograd`. gradients(ctx, saved, *gradients): its `backward`, which gets the saved tensors as well.
-    linear: torch's own functions make the gradients from the incoming ones; then they may be differentiated again.
+    linear: torch's own functions make the gradients from the incoming ones, by gradients(ctx, *gradients); then they may be
+    differentiated again.
     """
     name = schema[: schema.index("(")]
     LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
@@ -52,7 +53,7 @@ def operator(
     torch.library.register_fake(f"firstspike::{name}", fake, lib=LIBRARY)
     backward = None
     if gradients is not None:
-        backward = _with_saved(gradients) if linear else first_order_only(gradients)
+        backward = gradients if linear else first_order_only(gradients)
         saved = None if save is None else _untraced(save)
         torch.library.register_autograd(f"firstspike::{name}", _untraced(backward), setup_context=saved, lib=LIBRARY)
     return _eager(getattr(torch.ops.firstspike, name).default, cpu, save, backward)
@@ -108,10 +109,6 @@ def first_order_only(backward: Callable[..., Any]) -> Callable[..., Any]:
         return tuple(None if gradient is None else _refuse(gradient, *depends_on) for gradient in results)
 
     return guarded
-
-
-def _with_saved(backward: Callable[..., Any]) -> Callable[..., Any]:
-    return functools.wraps(backward)(lambda ctx, *gradients: backward(ctx, ctx.saved_tensors, *gradients))
 
 
 # Calls without the dispatcher

@@ -26,8 +26,8 @@ def _rescale_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(inputs[1])
 
 
-def _rescale_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor, None, None]:
-    return gradient.index_select(0, saved[0]), None, None
+def _rescale_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    return gradient.index_select(0, ctx.saved_tensors[0]), None, None
 
 
 def _cat(one: Tensor, other: Tensor, dim: int) -> Tensor:
@@ -41,7 +41,7 @@ def _cat_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.sizes = one.shape[ctx.dim], other.shape[ctx.dim]
 
 
-def _cat_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+def _cat_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
     first, second = ctx.sizes
     return gradient.narrow(ctx.dim, 0, first), gradient.narrow(ctx.dim, first, second), None
 
@@ -54,8 +54,8 @@ def _earliest_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(inputs[2])
 
 
-def _earliest_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-    (first,) = saved
+def _earliest_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    (first,) = ctx.saved_tensors
     zero = gradient.new_zeros(())
     return torch.where(first, gradient, zero), torch.where(first, zero, gradient), None
 
@@ -69,7 +69,7 @@ def _spread_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.places = tuple(slice(0, n * step, step) for n, step in zip(anchor.shape[3:], steps, strict=True))
 
 
-def _spread_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor, None, None]:
+def _spread_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
     rows, columns = ctx.places
     return gradient[:, :, :, rows, columns], None, None
 
@@ -124,12 +124,10 @@ def _cat_supports_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, 
     ctx.save_for_backward(to_one, to_other)
 
 
-def _cat_supports_gradient(
-    ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any
-) -> tuple[Tensor | None, ...]:
+def _cat_supports_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * len(Supports._fields)
-    to_one, to_other = saved
+    to_one, to_other = ctx.saved_tensors
     return gradient[to_one], None, None, gradient[to_other], None, None, None, None
 
 

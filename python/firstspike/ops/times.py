@@ -38,7 +38,7 @@ def _from_dense_save(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tens
     ctx.mark_non_differentiable(output[1])
 
 
-def _from_dense_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor, _: Any) -> Tensor:
+def _from_dense_gradient(ctx: Any, gradient: Tensor, _: Any) -> Tensor:
     return gradient
 
 
@@ -60,7 +60,7 @@ def _dense_fake(times: Tensor, anchor: Tensor | None, steps: int) -> Tensor:
     return times.new_empty((steps, *times.shape), dtype=torch.float32)
 
 
-def _dense_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[None, Tensor, None]:
+def _dense_gradient(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
     return None, gradient, None
 
 
@@ -92,8 +92,8 @@ def _select_anchor_save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor)
     ctx.save_for_backward(index)
 
 
-def _select_anchor_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor, None]:
-    (index,) = saved
+def _select_anchor_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    (index,) = ctx.saved_tensors
     everywhere = gradient.new_zeros((gradient.shape[0], ctx.batch, *gradient.shape[2:]))
     samples = torch.where(index < 0, index + ctx.batch, index)
     if not gradient.is_cuda:

@@ -8,7 +8,6 @@
 
 #include "../../../cpp/bindings/cuda.h"
 
-#include "../../../cpp/core/bfloat16.h"
 #include "device_on_host.h"
 
 namespace {
@@ -45,19 +44,12 @@ void overrun() {
     on_host::run(dim3(1), 32, 16, [] { shared_memory()[threadIdx.x] = 1; });
 }
 
-std::vector<float> bfloat16_terms(float value, int terms) {
-    std::vector<float> found;
-    for (int i = 0; i < terms; ++i) found.push_back(firstspike::bfloat16_value(firstspike::take_bfloat16(value)));
-    return found;
-}
-
 }  // namespace
 
 PYBIND11_MODULE(firstspike_cuda_on_host, m) {
     using on_host::state;
     m.doc() = "firstspike's CUDA kernels, run on the processor";
     firstspike::bindings::bind_cuda(m);
-    m.def("bfloat16_terms", &bfloat16_terms);
     m.def("neighbours", &neighbours);
     m.def("half_a_warp", &half_a_warp);
     m.def("half_a_block", &half_a_block);
