@@ -14,7 +14,7 @@ import firstspike
 from firstspike import data
 from firstspike import train as training
 from firstspike._base import provenance
-from firstspike.data.cache import user_root
+from firstspike.data import user_root
 from firstspike.inspect import OperationCounter, layer_signals
 from firstspike.models import TTFSNet
 

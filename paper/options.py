@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from firstspike._base.files import check_folder, is_writable
-from firstspike.data.cache import user_root
+from firstspike.data import user_root
 
 
 def check_data(folder: str | None) -> None:

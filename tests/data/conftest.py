@@ -1,64 +1,29 @@
-"""Small stand-ins for the data sets: made-up images in files, and a mirror on this machine that serves them."""
+"""Small stand-ins for the data sets: random images in files, and a mirror on this machine that serves them."""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import http.server
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from firstspike import data
-from firstspike._base.files import sha256
-from firstspike.data import idx
-from firstspike.data.catalogue import MNIST, IdxFile, IdxSource
-
-TRAIN, TEST = 30, 20
+from firstspike.data import sources
 
 
-@dataclass(frozen=True)
-class Small:
-    """A small IDX data set: its source (with no mirror and no package that exist), arrays and raw files."""
-
-    source: IdxSource
-    arrays: tuple[np.ndarray, ...]
-    raws: tuple[bytes, ...]
-
-    def write(self, folder: Path, *, packed: bool = False) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, raw in zip(self.source.files, self.raws, strict=True):
-            if packed:
-                (folder / f"{file.name}.gz").write_bytes(gzip.compress(raw))
-            else:
-                (folder / file.name).write_bytes(raw)
-
-
-@pytest.fixture
-def small() -> Small:
-    rng = np.random.default_rng(0)
-    arrays = tuple(
-        rng.integers(0, high, size=shape, dtype=np.uint8)
-        for count in (TRAIN, TEST)
-        for high, shape in ((256, (count, 28, 28)), (10, (count,)))
-    )
-    raws = tuple(idx.encode(array) for array in arrays)
-    files = tuple(IdxFile(f.name, len(r), sha256(r)) for f, r in zip(MNIST.files, raws, strict=True))
-    return Small(replace(MNIST, files=files, mirrors=()), arrays, raws)
-
-
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[IdxSource], None]:
-    """Make `data.load("mnist")` load the given source: an empty cache, no FIRSTSPIKE_DATA, no index for pip."""
+@pytest.fixture(autouse=True)
+def _places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty cache, no FIRSTSPIKE_DATA, no index for pip."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("FIRSTSPIKE_DATA", "FIRSTSPIKE_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
-    return lambda source: monkeypatch.setitem(data._IDX, "mnist", source)
 
 
 @dataclass(frozen=True)
@@ -82,19 +47,7 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
 
         def do_GET(self) -> None:
             asked.append(self.path)
-            if (folder / self.path[1:]).name == "cut-short":
-                self.send_response(200)
-                self.send_header("Content-Length", "1000")
-                self.end_headers()
-                self.wfile.write(b"few")
-            elif (folder / self.path[1:]).name == "drips":
-                self.send_response(200)
-                self.end_headers()
-                for _ in range(100):
-                    self.wfile.write(b"x")
-                    time.sleep(0.05)
-            else:
-                super().do_GET()
+            super().do_GET()
 
         def log_message(self, *args: object) -> None: ...
 
@@ -105,3 +58,39 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@dataclass(frozen=True)
+class Small:
+    """Small data under the name "mnist": the arrays and the raw files."""
+
+    arrays: tuple[np.ndarray, ...]
+    raws: tuple[bytes, ...]
+
+    def write(self, folder: Path, *, packed: bool = False) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, raw in zip(sources.IDX_NAMES, self.raws, strict=True):
+            path = folder / (f"{name}.gz" if packed else name)
+            path.write_bytes(gzip.compress(raw, mtime=0) if packed else raw)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, mirror: Mirror) -> Small:
+    """30 training and 20 test images; the mirror has nothing until `write` is called, and no package has them."""
+    rng = np.random.default_rng(0)
+    arrays = tuple(
+        rng.integers(0, high, size=shape, dtype=np.uint8)
+        for count in (30, 20)
+        for high, shape in ((256, (count, 28, 28)), (10, (count,)))
+    )
+    raws = tuple(sources.idx_bytes(array) for array in arrays)
+    hashes = tuple(
+        (hashlib.md5(gzip.compress(raw, mtime=0)).hexdigest(), hashlib.sha256(raw).hexdigest()) for raw in raws
+    )
+
+    def no_package(folder: Path) -> list[bytes]:
+        raise OSError("no such package")
+
+    made = replace(sources.IDX["mnist"], hashes=hashes, mirrors=(mirror.url,), package=no_package)
+    monkeypatch.setitem(sources.IDX, "mnist", made)
+    return Small(arrays, raws)

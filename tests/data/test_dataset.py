@@ -1,12 +1,12 @@
-"""The data set type, its split, and the embedded digits."""
+"""The data set type, its split, the digits, and data sets out of arrays, spike times and recordings."""
 
-import sys
-
+import numpy as np
 import pytest
 import torch
 
 from firstspike import SpikeTimes, data
-from firstspike.data import digits
+
+EVENT = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.int8)])
 
 
 def make(labels, classes=3):
@@ -26,9 +26,8 @@ def test_split_keeps_shares_and_loses_nothing():
 
 @pytest.mark.parametrize("validation", [1, 7, 99, 0.333])
 def test_split_has_the_size_asked_for(validation):
-    dataset = make([i % 3 for i in range(100)])
     wanted = validation if isinstance(validation, int) else round(validation * 100)
-    train, held_out = data.split(dataset, validation=validation)
+    train, held_out = data.split(make([i % 3 for i in range(100)]), validation=validation)
     assert (len(train), len(held_out)) == (100 - wanted, wanted)
 
 
@@ -37,32 +36,22 @@ def test_split_follows_its_generator():
     first, again, other = (
         data.split(dataset, validation=20, generator=torch.Generator().manual_seed(seed))[1] for seed in (1, 1, 2)
     )
-    assert torch.equal(first.images, again.images)
-    assert not torch.equal(first.images, other.images)
+    assert torch.equal(first.images, again.images) and not torch.equal(first.images, other.images)
 
 
-@pytest.mark.parametrize("validation", [0, 100, 0.0, 1.0, 0.001, -3])
-def test_split_refuses_an_empty_part(validation):
-    with pytest.raises(ValueError, match=r"validation must leave images in both parts of 100"):
-        data.split(make([0] * 100), validation=validation)
+def test_draw_keeps_the_shares_of_classes():
+    everything = data.from_arrays(np.arange(90, dtype=np.uint8)[:, None], np.arange(90) // 30)
+    drawn = data.draw(everything, 31)
+    assert sorted(torch.bincount(drawn.labels).tolist()) == [10, 10, 11]
+    assert drawn.fingerprint() == data.draw(everything, 31).fingerprint()
+    assert drawn.images.flatten().tolist() == sorted(drawn.images.flatten().tolist())
 
 
-def test_fields_are_checked():
-    images = torch.zeros(2, 1, 3, 3, dtype=torch.uint8)
-    labels = torch.tensor([0, 1])
-    good = {"images": images, "labels": labels, "classes": 2, "name": "made", "source": "test"}
-    data.Dataset(**good)
-    for change, message in [
-        ({"images": images.double()}, "images must be uint8 or float32"),
-        ({"images": images.float(), "steps": 4}, "images must be uint8 "),
-        ({"images": images[0]}, "images must be uint8"),
-        ({"labels": labels.int()}, "labels must be int64"),
-        ({"labels": labels[:1]}, "labels must be int64"),
-        ({"classes": 1}, "labels must be classes in 0..0"),
-        ({"classes": 0}, "classes must be at least 1"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            data.Dataset(**{**good, **change})
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_data_set_on_cuda_is_split_as_on_the_cpu():
+    made = make([0] * 40 + [1] * 40)
+    for mine, there in zip(data.split(made, validation=8), data.split(made.to("cuda"), validation=8), strict=True):
+        assert there.labels.is_cuda and torch.equal(mine.images, there.images.cpu())
 
 
 def test_it_is_a_data_set_of_torch():
@@ -73,52 +62,34 @@ def test_it_is_a_data_set_of_torch():
     assert torch.equal(torch.stack([label for _, label in made]), made.labels)
     first, _ = torch.utils.data.random_split(made, [2, 4])
     assert first[1][0].shape == (1, 2, 2)
-    with pytest.raises(TypeError, match=r"index must be an int, got slice.*; subset takes a slice or a tensor"):
-        made[1:3]
-
-
-def test_an_index_is_one_number():
-    made = make([0, 1, 2])
-    for index in (True, torch.tensor([0, 1]), torch.tensor(True), 1.0, None):
-        with pytest.raises(TypeError, match="index must be an int, got"):
-            made[index]
-    for index in (3, -4):
-        with pytest.raises(IndexError, match=f"index must be from -3 to 2, got {index}"):
-            made[index]
-    assert [int(made[i][1]) for i in (0, -1, torch.tensor(1))] == [0, 2, 1]
-
-
-def test_data_sets_are_compared_as_objects():
-    made, other = make([0, 1]), make([0, 1])
-    assert made == made and made != other and len({made, other}) == 2
-    assert made.fingerprint() == other.fingerprint()
-
-
-def test_a_generator_of_another_device_is_refused():
-    class Elsewhere(torch.Generator):
-        device = torch.device("cuda", 0)
-
-    for call in (lambda g: data.split(make([0, 1]), validation=1, generator=g),
-                 lambda g: data.draw(make([0, 1]), 1, generator=g)):  # fmt: skip
-        with pytest.raises(ValueError, match="generator must be on the CPU, got one on cuda:0"):
-            call(Elsewhere())
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_data_set_on_cuda_is_split_as_on_the_cpu():
-    made = make([0] * 40 + [1] * 40)
-    for mine, there in zip(data.split(made, validation=8), data.split(made.to("cuda"), validation=8), strict=True):
-        assert there.labels.is_cuda and torch.equal(mine.images, there.images.cpu())
-    assert torch.equal(data.draw(made, 6).images, data.draw(made.to("cuda"), 6).images.cpu())
+    assert [int(made[i][1]) for i in (0, -1, torch.tensor(1))] == [0, 1, 1]
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (6, 2, 4, 5)])
 def test_spike_times_go_through_torchs_loader(shape):
     spikes = SpikeTimes(torch.randint(0, 4, shape, dtype=torch.uint8), 4)
     made = data.from_arrays(spikes, torch.arange(6) % 2)
-    assert made[1][0] == spikes[1:2]
+    assert made[1][0] == spikes[1:2] and made.steps == 4 and "spike times of 4 steps" in repr(made)
     (one, labels), (other, _) = torch.utils.data.DataLoader(made, batch_size=4)
     assert one == spikes[:4] and other == spikes[4:] and labels.tolist() == [0, 1, 0, 1]
+
+
+def test_data_sets_are_compared_as_objects():
+    made, other = make([0, 1]), make([0, 1])
+    assert made == made and made != other and len({made, other}) == 2
+
+
+def test_fingerprints_tell_data_apart_and_not_names():
+    one = data.from_arrays(np.zeros((2, 3), np.uint8), [0, 1])
+    assert one.fingerprint() == data.from_arrays(np.zeros((2, 3), np.uint8), [0, 1], name="b").fingerprint()
+    others = [
+        data.from_arrays(np.ones((2, 3), np.uint8), [0, 1]),
+        data.from_arrays(np.zeros((2, 3), np.uint8), [1, 0]),
+        data.from_arrays(np.zeros((2, 3), np.float32), [0, 1]),
+        data.from_arrays(np.zeros((2, 3), np.uint8), [0, 1], classes=3),
+        data.from_arrays(np.zeros((2, 1, 3), np.uint8)[:, :, :2], [0, 1]),
+    ]
+    assert len({part.fingerprint() for part in [one, *others]}) == 6
 
 
 def test_digits():
@@ -130,8 +101,34 @@ def test_digits():
     assert train.images[0, 0, 0].tolist() == [0, 0, 80, 207, 143, 16, 0, 0]
 
 
-def test_digits_without_scikit_learn(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    digits._all.cache_clear()
-    with pytest.raises(data.NotAvailable, match=r"pip install scikit-learn"):
-        data.load("digits", train=True)
+@pytest.mark.parametrize("shape", [(3, 2, 4, 5), (3, 4, 5), (3, 20)])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("labels", [[0, 1, 1], np.array([0, 1, 1], np.int32), torch.tensor([0, 1, 1])])
+def test_arrays_of_all_shapes_and_types(shape, kind, labels):
+    x = (np.arange(np.prod(shape)) % 7).reshape(shape).astype(kind)
+    for value in (x, torch.from_numpy(x)):
+        made = data.from_arrays(value, labels)
+        assert made.images.dtype == (torch.uint8 if kind is np.uint8 else torch.float32)
+        wanted = (3, 1, 4, 5) if len(shape) == 3 else shape
+        assert made.images.shape == wanted and made.input_shape == wanted[1:] and made.labels.tolist() == [0, 1, 1]
+        assert (made.classes, made.steps, made.recipe) == (2, None, None)
+        assert torch.equal(made.images.flatten().double(), torch.from_numpy(x).flatten().double())
+
+
+@pytest.mark.parametrize("library", [np, torch])
+@pytest.mark.parametrize("kind", ["uint8", "float32"])
+def test_later_changes_do_not_reach_the_data_set(library, kind):
+    x, y = library.zeros((2, 3), dtype=getattr(library, kind)), library.zeros(2, dtype=library.int64)
+    times = torch.zeros(2, 3, dtype=torch.uint8)
+    made, spikes = data.from_arrays(x, y, classes=2), data.from_arrays(SpikeTimes(times, 4), [0, 1])
+    x[:], y[:], times[:] = 1, 1, 200
+    assert not made.images.any() and not made.labels.any() and not spikes.images.any()
+
+
+def test_events_become_the_first_spike_of_each_pixel():
+    one = np.array([(0, 0, 5, 1), (0, 0, 0, 1), (2, 1, 9, 0)], EVENT)
+    other = np.array([(1, 1, 100, 0)], EVENT)
+    made = data.from_events([one, other], [1, 0], sensor_size=(3, 2, 2), steps=10, window=10, name="two")
+    assert made.steps == 10 and made.input_shape == (2, 2, 3) and made.name == "two"
+    assert made.images[0, 1, 0, 0] == 0 and made.images[0, 0, 1, 2] == 9 and (made.images[0] != 255).sum() == 2
+    assert made.images[1, 0, 1, 1] == 0 and (made.images[1] != 255).sum() == 1

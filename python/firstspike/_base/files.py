@@ -126,7 +126,7 @@ def locked(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout  # slow to import, and not needed without a folder
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / LOCK, is_singleton=True)  # the holder may lock the folder again
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .._base.geometry import scaling_hint
 from .._base.modules import evaluating
 from ..data import Dataset, Normalize
-from ..data.arrays import samples_of
+from ..data.dataset import samples_of
 from ..data.normalize import remember, warn_of_pixels
 from .batches import batches
 from .config import Config
