@@ -47,13 +47,6 @@ def test_draw_keeps_the_shares_of_classes():
     assert drawn.images.flatten().tolist() == sorted(drawn.images.flatten().tolist())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_data_set_on_cuda_is_split_as_on_the_cpu():
-    made = make([0] * 40 + [1] * 40)
-    for mine, there in zip(data.split(made, validation=8), data.split(made.to("cuda"), validation=8), strict=True):
-        assert there.labels.is_cuda and torch.equal(mine.images, there.images.cpu())
-
-
 def test_it_is_a_data_set_of_torch():
     made = data.from_arrays(torch.arange(24.0).view(6, 1, 2, 2), torch.arange(6) % 2)
     batches = list(torch.utils.data.DataLoader(made, batch_size=4))
@@ -72,11 +65,6 @@ def test_spike_times_go_through_torchs_loader(shape):
     assert made[1][0] == spikes[1:2] and made.steps == 4 and "spike times of 4 steps" in repr(made)
     (one, labels), (other, _) = torch.utils.data.DataLoader(made, batch_size=4)
     assert one == spikes[:4] and other == spikes[4:] and labels.tolist() == [0, 1, 0, 1]
-
-
-def test_data_sets_are_compared_as_objects():
-    made, other = make([0, 1]), make([0, 1])
-    assert made == made and made != other and len({made, other}) == 2
 
 
 def test_fingerprints_tell_data_apart_and_not_names():

@@ -77,12 +77,6 @@ def png_of_16_bits():
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def test_a_cameras_jpeg_with_a_preview_is_one_image(folder):
-    picture = Image.new("L", (6, 4), 9)
-    picture.save(folder / "train" / "cat" / "x.jpg", format="MPO", save_all=True, append_images=[picture])
-    assert len(data.load_images(folder, train=True)) == 11
-
-
 def cut_noise():
     """A PNG without its end."""
     raw = io.BytesIO()
@@ -123,9 +117,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_files_that_are_no_image_or_hold_more_than_one_of_8_bits(folder, monkeypatch, name):
-    monkeypatch.setattr(
-        subprocess, "Popen", lambda *_, **__: pytest.fail("a program is started")
-    )  # such as Ghostscript
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("Ghostscript is started"))
     (folder / "train" / "cat" / name).write_bytes(BAD[name])
     with pytest.raises(ValueError, match=name):
         data.load_images(folder, train=True)
@@ -142,13 +134,25 @@ def test_pipes_and_bombs(folder, monkeypatch):
         data.load_images(folder, train=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "channels"),
+    [
+        ("camera.jpg", drawn("L", "MPO", 9, save_all=True, append_images=[Image.new("L", (6, 4), 9)]), 1),  # a preview
+        ("opaque.png", drawn("LA", "PNG", (7, 255)), 1),
+        ("lab.tif", drawn("LAB", "TIFF", (50, 100, 100)), 3),  # its channel A is a colour
+    ],
+)
+def test_files_that_are_one_image_all_the_same(folder, name, content, channels):
+    (folder / "train" / "cat" / name).write_bytes(content)
+    assert data.load_images(folder, train=True).images.shape == (11, channels, 4, 6)
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparent_pixels(folder, mode):
     path = folder / "train" / "cat" / "x.png"
     image = Image.new("RGBA", (6, 4), (9, 9, 9, 255)).convert(mode)
     image.save(path)
-    count = len(data.load_images(folder, train=True, size=4))  # opaque
-    assert count == 11
+    assert len(data.load_images(folder, train=True, size=4)) == 11  # opaque
     image = Image.new("RGBA", (6, 4), (9, 9, 9, 255))
     image.putpixel((2, 2), (200, 0, 0, 0))
     if mode == "P":
@@ -157,11 +161,6 @@ def test_transparent_pixels(folder, mode):
         image.convert(mode).save(path)
     with pytest.raises(ValueError, match=r"x\.png is transparent somewhere, .*; paste it onto a background"):
         data.load_images(folder, train=True)
-
-
-def test_grey_with_an_opaque_alpha_stays_grey(folder):
-    save(folder / "train" / "cat" / "x.png", colour=(7, 255), mode="LA")
-    assert data.load_images(folder, train=True).images.shape == (11, 1, 4, 6)
 
 
 def test_hidden_files_and_folders_are_passed_over(folder, capsys):
@@ -177,15 +176,9 @@ def test_other_classes_than_those_of_the_recipe(folder, part):
     recipe = data.load_images(folder, train=part).recipe
     for each in ("train", "test"):
         (folder / each / "dog").rename(folder / each / "ape")
-    with pytest.raises(ValueError, match="must have the classes of the recorded data, cat, dog, got ape, cat"):
+    with pytest.raises(ValueError, match="must have the classes of the recorded data"):
         data.reload(recipe, train=part)
     assert data.reload({**recipe, "classes": None}, train=part).classes == 2
-
-
-def test_without_pillow(folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(data.NotAvailable, match="pip install pillow"):
-        data.load_images(folder, train=True)
 
 
 def test_the_shape_alone(folder):
@@ -218,8 +211,3 @@ def test_linked_folders_are_followed_and_loops_are_not(folder):
     (folder / "train" / "dog" / "up").symlink_to(folder / "train" / "dog", target_is_directory=True)
     train = data.load_images(folder, train=True)
     assert train.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 77, 100, 101, 102, 103, 104]
-
-
-def test_the_second_colour_of_lab_is_no_transparency(folder):
-    save(folder / "train" / "cat" / "9.tif", mode="LAB", colour=(50, 100, 100))
-    assert data.load_images(folder, train=True).images.shape == (11, 3, 4, 6)

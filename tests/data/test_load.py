@@ -119,12 +119,6 @@ def test_a_second_process_finds_what_the_first_has_fetched(small, tmp_path):
     assert found == "content"
 
 
-def test_known_hashes_differ_and_are_complete():
-    pairs = [pair for source in sources.IDX.values() for pair in source.hashes]
-    assert len({each for pair in pairs for each in pair}) == 16
-    assert all((len(bytes.fromhex(md5)), len(bytes.fromhex(sha256))) == (16, 32) for md5, sha256 in pairs)
-
-
 # --- packages: a wheel with a pickle, and a Debian package ---
 
 

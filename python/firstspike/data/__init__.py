@@ -15,28 +15,15 @@ from .normalize import Normalize
 from .sources import SOURCES
 
 __all__ = [
-    "NAMES",
-    "Dataset",
-    "Normalize",
-    "NotAvailable",
-    "cache_root",
-    "draw",
-    "from_arrays",
-    "from_events",
-    "load",
-    "load_images",
-    "offline",
-    "reload",
-    "split",
-    "user_root",
-]
+    "NAMES", "Dataset", "Normalize", "NotAvailable", "cache_root", "draw", "from_arrays", "from_events", "load",
+    "load_images", "offline", "reload", "split", "user_root",
+]  # fmt: skip
 
 NAMES = tuple(SOURCES)
+Folder = str | os.PathLike[str] | None
 
 
-def load(
-    name: str, *, root: str | os.PathLike[str] | None = None, train: bool, download: bool | None = None
-) -> Dataset:
+def load(name: str, *, root: Folder = None, train: bool, download: bool | None = None) -> Dataset:
     """Load the training or the test part of a data set.
 
     It is looked for in `root` (or, if that is None, in the folder that the environment variable FIRSTSPIKE_DATA names),
@@ -46,22 +33,16 @@ def load(
 
     Parameters
     ----------
-    name
-        One of `NAMES`.
-    root
-        A folder with the files, or with folders of them named as here or as in torchvision. It has no effect on
+    name : one of `NAMES`.
+    root : a folder with the files, or with folders of them named as here or as in torchvision. It has no effect on
         digits, which come with scikit-learn.
-    train
-        True for the training part, False for the test part.
-    download
-        False never fetches, nor does None if the environment variable FIRSTSPIKE_OFFLINE is set.
+    train : True for the training part, False for the test part.
+    download : False never fetches, nor does None if the environment variable FIRSTSPIKE_OFFLINE is set.
 
     Raises
     ------
-    ValueError
-        For an unknown name, or a root that is not a folder.
-    NotAvailable
-        If no source has it; the message lists what was tried and how to put the files in place by hand.
+    ValueError : for an unknown name, or a root that is not a folder.
+    NotAvailable : if no source has it; the message lists what was tried and how to put the files in place by hand.
 
     Examples
     --------
@@ -80,21 +61,15 @@ def load(
 
 
 def reload(
-    recipe: Mapping[str, Any] | None,
-    *,
-    train: bool,
-    root: str | os.PathLike[str] | None = None,
-    download: bool | None = None,
+    recipe: Mapping[str, Any] | None, *, train: bool, root: Folder = None, download: bool | None = None
 ) -> Dataset:
     """Load a data set again by its `Dataset.recipe`, as a run's record holds it.
 
     Raises
     ------
-    ValueError
-        For data that were given in Python (None), for an unknown recipe, and if the folder of images is gone or has
-        other classes.
-    NotAvailable
-        As `load`.
+    ValueError : for data that were given in Python (None), for an unknown recipe, and if the folder of images is gone or
+        has other classes.
+    NotAvailable : as `load`.
 
     Examples
     --------

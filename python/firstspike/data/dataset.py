@@ -27,24 +27,14 @@ class Dataset:
 
     Attributes
     ----------
-    images : Tensor
-        [N, C, H, W], or [N, F] for samples of F features: uint8, pixel values 0..255; or float32; or, with `steps`,
+    images : [N, C, H, W], or [N, F] for samples of F features: uint8, pixel values 0..255; or float32; or, with `steps`,
         uint8 spike times, 0..steps-1, and 255 for silent.
-    labels : Tensor
-        int64 [N], values 0..classes-1.
-    classes : int
-        Number of classes.
-    name, source : str
-        The data set's name, and where the bytes came from, for records.
-    steps : int or None
-        None for images; for spike times, the number of time steps.
-    recipe : Mapping or None
-        The arguments that `data.reload` needs to load the set again, as JSON can hold them; None for data made in Python.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For tensors of other types, shapes or values, NaN and infinity among them.
+    labels : int64 [N], values 0..classes-1.
+    classes : number of classes.
+    name, source : the data set's name, and where the bytes came from, for records.
+    steps : None for images; for spike times, the number of time steps.
+    recipe : the arguments that `data.reload` needs to load the set again, as JSON can hold them; None for data made in
+        Python.
 
     Examples
     --------
@@ -70,9 +60,8 @@ class Dataset:
         checks.instance("images", self.images, Tensor, "a torch.Tensor")
         allowed = (torch.uint8,) if self.steps is not None else (torch.uint8, torch.float32)
         if self.images.dtype not in allowed or self.images.ndim not in (2, 4):
-            names = " or ".join(str(t).removeprefix("torch.") for t in allowed)
-            got = f"{self.images.dtype} {list(self.images.shape)}"
-            raise ValueError(f"images must be {names} [N, C, H, W] or [N, F], got {got}")
+            names = " or ".join(str(dtype)[6:] for dtype in allowed)
+            raise ValueError(f"images must be {names} [N, C, H, W] or [N, F], got {checks.shown(self.images)}")
         object.__setattr__(self, "classes", checks.integer("classes", self.classes, 1))
         checks.labels(self.labels, self.images.shape[0], self.classes)
         if self.images.dtype == torch.float32:
@@ -82,14 +71,12 @@ class Dataset:
             wrong = self.images[(self.images >= self.steps) & (self.images != SILENT)]
             if wrong.numel():
                 raise ValueError(
-                    f"spike times in images must be in 0..{self.steps - 1}, or {SILENT} for silent, got {int(wrong[0])}"
+                    f"images must be steps 0..{self.steps - 1}, or {SILENT} for silent, got {int(wrong[0])}"
                 )
 
     def __repr__(self) -> str:
-        dtype = str(self.images.dtype).removeprefix("torch.")
-        kind = dtype if self.steps is None else f"spike times of {self.steps} steps"
-        size = " x ".join(map(str, self.input_shape))
-        samples = f"{len(self)} samples of {size}"
+        kind = str(self.images.dtype)[6:] if self.steps is None else f"spike times of {self.steps} steps"
+        samples = f"{len(self)} samples of {' x '.join(map(str, self.input_shape))}"
         return f"Dataset({self.name}: {samples}, {kind}, {self.classes} classes, from {self.source})"
 
     def __len__(self) -> int:
@@ -137,23 +124,19 @@ def split(
 
     Parameters
     ----------
-    dataset
-        The set to split.
-    validation
-        A fraction in (0, 1) or a number of images in 1..N-1. The classes get their parts of it in proportion (largest
-        remainders first, then the lower class).
-    generator
-        Draws the images, on the CPU wherever they are. None takes a new generator with seed 0: every call splits alike.
+    dataset : the set to split.
+    validation : a fraction in (0, 1) or a number of images in 1..N-1. The classes get their parts of it in proportion
+        (largest remainders first, then the lower class).
+    generator : draws the images, on the CPU wherever they are. None takes a new generator with seed 0: every call splits
+        alike.
 
     Returns
     -------
-    tuple of Dataset
-        (train, validation), both in the order of `dataset`.
+    tuple of Dataset : (train, validation), both in the order of `dataset`.
 
     Raises
     ------
-    ValueError
-        If a part would be empty.
+    ValueError : if a part would be empty.
 
     Examples
     --------
@@ -208,20 +191,12 @@ def from_arrays(
 
     Parameters
     ----------
-    x
-        Images [N, C, H, W], or [N, H, W] of one channel; or [N, F], samples of F features, which a net gets as [B, F].
-        uint8: pixel values 0..255. Any float type: values as they are, converted to float32. Or `SpikeTimes` of N samples.
-    y
-        Labels [N], of any integer type.
-    classes
-        Number of classes; None takes the largest label plus one.
-    name, source
-        For records.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For other types, shapes or values.
+    x : images [N, C, H, W], or [N, H, W] of one channel; or [N, F], samples of F features, which a net gets as [B, F].
+        uint8: pixel values 0..255. Any float type: values as they are, converted to float32. Or `SpikeTimes` of N
+        samples.
+    y : labels [N], of any integer type.
+    classes : number of classes; None takes the largest label plus one.
+    name, source : for records.
 
     Examples
     --------
@@ -280,14 +255,10 @@ def from_events(
 
     Parameters
     ----------
-    recordings
-        N structured arrays with the fields x, y, t, p, as tonic gives them.
-    y
-        Labels [N].
-    sensor_size, steps, window
-        See `encode.first_events`; `window` is in the unit of t.
-    classes, name, source
-        As for `from_arrays`.
+    recordings : N structured arrays with the fields x, y, t, p, as tonic gives them.
+    y : labels [N].
+    sensor_size, steps, window : see `encode.first_events`; `window` is in the unit of t.
+    classes, name, source : as for `from_arrays`.
 
     Examples
     --------
@@ -297,10 +268,8 @@ def from_events(
     >>> events.images[0, :, 0].tolist()  # [polarity][x]: the step of the first event, 255 where there is none
     [[255, 9], [1, 255]]
     """
-    recordings = checks.in_order("recordings", recordings, np.ndarray, "structured arrays of events")
-    if not recordings:
-        raise ValueError("recordings must have at least one recording")
+    checks.in_order("recordings", recordings, np.ndarray, "structured arrays of events")
     times = [
-        encode.first_events(events, sensor_size=sensor_size, steps=steps, window=window).times for events in recordings
+        encode.first_events(each, sensor_size=sensor_size, steps=steps, window=window).times for each in recordings
     ]
     return from_arrays(SpikeTimes(torch.cat(times), steps), y, classes=classes, name=name, source=source)

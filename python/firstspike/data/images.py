@@ -14,7 +14,7 @@ import torch
 
 from .._base import checks
 from .dataset import Dataset, split
-from .fetch import NotAvailable, say
+from .fetch import library, say
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP")  # no other reader of Pillow sees a file, whatever its name
@@ -33,21 +33,16 @@ def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -
 
     Parameters
     ----------
-    folder
-        DIR.
-    train
-        True for the training part, False for the test part.
-    size
-        0 keeps the images, which then must all be of one size; S scales each to S x S pixels. A config has it as
+    folder : DIR.
+    train : True for the training part, False for the test part.
+    size : 0 keeps the images, which then must all be of one size; S scales each to S x S pixels. A config has it as
         `image_size`.
 
     Raises
     ------
-    NotAvailable
-        If Pillow is not installed.
-    ValueError
-        For a missing or empty folder, and for a file that is not an image or would lose something in conversion: more
-        than 8 bits per channel, several pages or frames, transparency.
+    NotAvailable : if Pillow is not installed.
+    ValueError : for a missing or empty folder, and for a file that is not an image or would lose something in conversion:
+        more than 8 bits per channel, several pages or frames, transparency.
 
     Examples
     --------
@@ -86,10 +81,7 @@ def check_classes(dataset: Dataset, recipe: Mapping[str, Any]) -> None:
     """Raise ValueError if a set of `load_images` has other classes than a recorded recipe: its labels mean others."""
     now, known = dataset.recipe or {}, recipe.get("classes")
     if known is not None and list(known) != now["classes"]:
-        raise ValueError(
-            f"{now['path']} must have the classes of the recorded data, {', '.join(map(str, known))}, "
-            f"got {', '.join(now['classes'])}"
-        )
+        raise ValueError(f"{now['path']} must have the classes of the recorded data, {known}, got {now['classes']}")
 
 
 def image_shape(folder: str | os.PathLike[str], *, size: int = 0) -> tuple[int, ...]:
@@ -106,11 +98,10 @@ def _training_part(root: Path) -> tuple[list[str], list[tuple[Path, int]], bool]
 
 
 def _classes(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder} must be a folder with one folder of images per class")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    inside = folder.iterdir() if folder.is_dir() else ()
+    names = sorted(entry.name for entry in inside if entry.is_dir() and not entry.name.startswith("."))
     if not names:
-        raise ValueError(f"{folder} must hold one folder of images per class, but it holds no folder")
+        raise ValueError(f"{folder} must be a folder with one folder of images per class")
     return names
 
 
@@ -151,14 +142,11 @@ def _dataset(
 
 
 def _open(path: Path) -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise NotAvailable("images", [f"import PIL: {error}"], "Install Pillow: pip install pillow") from error
+    reader = library("images", "PIL.Image", "pillow")
     if not path.is_file():  # such as a named pipe, which would be waited for
         raise ValueError(f"{path} is not a regular file")
     try:
-        return Image.open(path, formats=FORMATS)
+        return reader.open(path, formats=FORMATS)
     except Exception as error:  # Pillow's readers raise nearly anything for a damaged file
         raise ValueError(f"{path} cannot be read as an image: {error}") from error
 
@@ -170,12 +158,10 @@ def _is_grey(path: Path) -> bool:
 
 def _read(path: Path, grey: bool, size: int) -> np.ndarray:
     """Return the pixels of a file, uint8 [C, H, W]."""
-    from PIL import ImageOps
-
     with _open(path) as image:
         try:
             problem = _too_deep(image)  # first: once pixels are read, the decoder's arguments are gone
-            upright = ImageOps.exif_transpose(image)
+            upright = library("images", "PIL.ImageOps", "pillow").exif_transpose(image)
             upright = upright.convert("RGBA") if "transparency" in image.info else upright
             if upright.mode in _WITH_ALPHA and upright.getchannel("A").getextrema()[0] < 255:
                 problem = problem or "is transparent somewhere, which would be lost; paste it onto a background"

