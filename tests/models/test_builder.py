@@ -93,15 +93,6 @@ def test_readouts(readout: str) -> None:
         assert (net.readout.gamma, net.readout.scale, net.readout.mode) == (1.3, 4.0, readout[4:])
 
 
-@pytest.mark.parametrize(
-    ("readout", "option"),
-    [("membrane", "gamma"), ("membrane-mean", "scale"), ("first-spike", "gamma")],
-)
-def test_settings_of_another_readout_are_warned_of(readout: str, option: str) -> None:
-    with pytest.warns(UserWarning, match=f"{option} = 3 has no effect with readout '{readout}'; it is for twd-exp"):
-        build(readout=readout, **{option: 3.0})
-
-
 @pytest.mark.parametrize("shape", [None, "1,8,8", (1.0, 8, 8), (8, 8)])
 def test_what_is_no_input_shape_is_told_what_one_is(shape: object) -> None:
     with pytest.raises(ValueError, match=r"input_shape must be \(features,\) or \(channels, height, width\), got"):

@@ -137,20 +137,6 @@ def test_what_is_no_net_is_named(chain: nn.Module, error: type[Exception], messa
         models.as_net(chain)
 
 
-@pytest.mark.parametrize(
-    ("first", "shape", "message"),
-    [
-        (fs.TTFSLinear(64, 8, steps=4), (1, 20, 20), r"which takes 64 features, got \(1, 20, 20\)"),
-        (fs.DirectLinear(64, 8, steps=4), (63,), r"which takes 64 features, got \(63,\)"),
-        (fs.DirectConv2d(3, 8, 3, steps=4), (1, 8, 8), r"which takes 3 channels, got \(1, 8, 8\)"),
-    ],
-)
-def test_an_input_shape_that_the_first_layer_does_not_take(first, shape, message) -> None:
-    chain = nn.Sequential(first, fs.Integrate(8, 3, steps=4), fs.MembraneReadout())
-    with pytest.raises(ValueError, match=message):
-        models.as_net(chain, shape)
-
-
 def test_a_number_is_the_shape_of_flat_samples():
     chain = nn.Sequential(fs.LatencyEncoder(4), fs.Integrate(5, 2, steps=4), fs.MembraneReadout())
     assert models.as_net(chain, 5).input_shape == (5,)

@@ -47,12 +47,19 @@ def built(spec: str, **options: Any) -> models.TTFSNet:
     return models.build(spec, input_shape=(1, 8, 8), steps=8, generator=generator(0), **options)
 
 
+def scaled(net: Any) -> Any:
+    net.normalize = layers.Normalize([0.25], [0.5])
+    return net
+
+
 NETS = {
     "a stack": (stack, (2, 6, 9)),
     "a chain": (chain, (1, 4, 4)),
     "fully connected": (lambda: built("64-30-10"), (1, 8, 8)),
     "convolutions": (lambda: built("4C3-AP2-R(8C3-6C3)-MP2-20-10", learn_threshold=True), (1, 8, 8)),
     "spiking readout": (lambda: built("64-10", readout="twd-exp"), (1, 8, 8)),
+    "scaled": (lambda: scaled(built("4C3-10")), (1, 8, 8)),
+    "scaled ReLU": (lambda: scaled(models.relu_counterpart("64-10", input_shape=(1, 8, 8))), (1, 8, 8)),
     "ReLU": (lambda: models.relu_counterpart("4C3-AP2-R(4C3)-10", input_shape=(1, 8, 8), dropout=0.2), (1, 8, 8)),
 }
 

@@ -67,7 +67,6 @@ def test_config_file_and_copies_keep_it(tmp_path: Path):
     net = varied(build())
     config = net.config()
     assert config["learn_threshold"] is True and config["threshold"] == 0.8
-    assert "learn_threshold" not in build(learn_threshold=False).config()
     again = models.from_config(config)
     again.load_state_dict(net.state_dict())
     firstspike.save(net, tmp_path / "net.safetensors")

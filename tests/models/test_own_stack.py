@@ -89,9 +89,7 @@ def test_spikes_as_data(spec: str) -> None:
         net(SpikeTimes(spikes.times, 7))
     with pytest.raises(ValueError, match="x must have shape"):
         net(SpikeTimes(spike_times((2, 1, 5, 6), STEPS, "mixed", generator(0)), STEPS))
-    with pytest.raises(
-        TypeError, match="x must be a float32 tensor: the first layer is directly coded, got SpikeTimes"
-    ):
+    with pytest.raises(TypeError, match="x must be images: the first layer is directly coded, got SpikeTimes"):
         build(spec)(spikes)
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from firstspike.models.sizes import macs_of_spec, neurons_of_spec, weights_of_spec
 from firstspike.train import Config
-from firstspike.train.build import build_model, macs_of_spec, neurons_of_spec, weights_of_spec
+from firstspike.train.build import build_model
 
 
 @pytest.mark.parametrize(

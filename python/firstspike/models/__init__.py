@@ -4,8 +4,7 @@ from .builder import build, cnn, from_config, mlp
 from .chain import as_net
 from .grammar import GrammarError, parse
 from .inference import InferenceNet, prepare_for_inference
-from .net import TTFSNet
-from .observation import Observation
+from .net import Observation, TTFSNet
 from .relu import relu_counterpart
 from .shipped import load_pretrained, pretrained, pretrained_file
 

@@ -37,6 +37,7 @@ _KINDS: dict[str, type[nn.Module]] = {
         fs.LatencyEncoder,
         fs.MaxPool2d,
         fs.MembraneReadout,
+        fs.Normalize,
         fs.SpikeInput,
         fs.TTFSConv2d,
         fs.TTFSLinear,
@@ -53,15 +54,20 @@ def save(net: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, An
 
     Parameters
     ----------
-    net : a `models.TTFSNet`, a ReLU counterpart, a layer of `firstspike.nn`, or a Sequential or ModuleList of them.
+    net : Module
+        A `models.TTFSNet`, a ReLU counterpart, a layer of `firstspike.nn`, or a Sequential or ModuleList of them.
         Pruned and parametrized weights are stored as plain ones. A layer that occurs twice becomes two equal ones.
-    path : of the file.
-    metadata : values by name that JSON can hold, for `models.files.read_metadata`.
+    path : str or PathLike
+        The file.
+    metadata : mapping, optional
+        Values by name that JSON can hold, for `models.files.read_metadata`.
 
     Raises
     ------
-    TypeError : names a part of another kind; save its `state_dict()` instead.
-    OSError : the file cannot be written.
+    TypeError
+        It names a part of another kind; save the net's `state_dict()` instead.
+    OSError
+        The file cannot be written.
 
     Examples
     --------
@@ -83,8 +89,10 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
 
     Raises
     ------
-    OSError : there is no such file.
-    ValueError : the file is damaged, or does not describe a net.
+    OSError
+        There is no such file.
+    ValueError
+        The file is damaged, or does not describe a net.
 
     Examples
     --------
@@ -202,14 +210,15 @@ def _shapes(weights: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 def _describe(module: nn.Module, name: str) -> dict[str, Any]:
     kind = type(module)
     if isinstance(module, TTFSNet) and kind is TTFSNet:
-        return {
+        described = {
             "kind": "TTFSNet",
             "layers": [_describe(layer, f"{name}.layers.{n}") for n, layer in enumerate(module.layers)],
             "encoder": _describe(module.encoder, f"{name}.encoder"),
             "readout": _describe(module.readout, f"{name}.readout"),
             "input_shape": list(module.input_shape),
-            "config": module.described,
+            "config": module._config,
         }
+        return described | _described_scaling(module.normalize, name)
     if isinstance(module, fs.Residual) and kind is fs.Residual:
         parts = [_describe(part, f"{name}.layers.{n}") for n, part in enumerate(module.layers)]
         return {"kind": "Residual", "parts": parts, "settings": module.settings()}
@@ -223,7 +232,7 @@ def _describe(module: nn.Module, name: str) -> dict[str, Any]:
     if kind is nn.Identity:
         return {"kind": "Identity"}
     if isinstance(module, ReluNet) and kind is ReluNet:
-        return {"kind": "ReluNet", "settings": module.settings()}
+        return {"kind": "ReluNet", "settings": module.settings()} | _described_scaling(module.normalize, name)
     if _KINDS.get(kind.__name__) is not kind:
         raise TypeError(f"net must be made of firstspike's layers, got {kind.__name__} at {name}")
     settings: dict[str, Any] = module.settings()  # type: ignore[operator]
@@ -236,6 +245,10 @@ def _describe(module: nn.Module, name: str) -> dict[str, Any]:
         settings["normalization"] = None if normal is None else _describe(normal, f"{name}.normalization")
         settings["gain"] = module.gain
     return {"kind": kind.__name__, "settings": settings}
+
+
+def _described_scaling(normalize: nn.Module | None, name: str) -> dict[str, Any]:
+    return {} if normalize is None else {"normalize": _describe(normalize, f"{name}.normalize")}
 
 
 def _check_size(values: list[Any]) -> None:
@@ -263,8 +276,12 @@ def build(described: Any) -> nn.Module:
             encoder=build(described["encoder"]),
             readout=build(described["readout"]),  # type: ignore[arg-type]  # checked there
             input_shape=tuple(described["input_shape"]),
+            normalize=_scaling(described),
         )
-        net.describe(described["config"])
+        config = described["config"]
+        if config is not None and not isinstance(config["spec"], str):
+            raise ValueError("config.spec must be a string")
+        net._config = config
         return net
     if kind == "Residual":
         scale = torch.ones(checks.integer("channels", settings.pop("channels", 1), 1, 2**24), dtype=torch.float32)
@@ -276,7 +293,9 @@ def build(described: Any) -> nn.Module:
         return chain
     if kind == "ReluNet":
         with torch.random.fork_rng(devices=[]):  # torch's layers draw their first weights from its own generator
-            return relu_counterpart(**settings)
+            relu = relu_counterpart(**settings)
+        relu.normalize = _scaling(described)
+        return relu
     if kind in ("Identity", "Flatten", "Dropout"):
         made: nn.Module = getattr(nn, kind)(**settings)
         return made
@@ -284,6 +303,12 @@ def build(described: Any) -> nn.Module:
         settings["surrogate"] = Surrogate(**settings["surrogate"])
     layer = _KINDS[kind]
     return _synapse(layer, settings) if issubclass(layer, fs.Synapse) else layer(**settings)
+
+
+def _scaling(described: dict[str, Any]) -> fs.Normalize | None:
+    normalize = build(described["normalize"]) if "normalize" in described else None
+    assert normalize is None or isinstance(normalize, fs.Normalize)
+    return normalize
 
 
 def _synapse(kind: type[fs.Synapse], settings: dict[str, Any]) -> fs.Synapse:

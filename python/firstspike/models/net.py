@@ -1,13 +1,12 @@
-"""A feed-forward TTFS network."""
+"""A feed-forward TTFS network, its encoders and readouts by name, and what `observe` gives."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from threading import get_ident
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,39 +15,109 @@ from .. import decode
 from .. import nn as fs
 from .._base import checks
 from .._base.geometry import scaling_hint
-from .._base.modules import has_own_forward
-from ..nn import PooledSpikes
+from ..nn.image_scaling import as_float
 from ..spikes import SpikeTimes
-from .coding import Readout, make_encoder, make_readout
-from .observation import Observation
 from .sizes import check_input_shape
 
-_ENCODERS = (nn.Identity, fs.LatencyEncoder, fs.SpikeInput)
+CURVES = {"latency": "linear", "latency-log": "log"}
+ENCODERS = ("direct", *CURVES, "spikes")
+MEMBRANE = {"membrane": "last", "membrane-mean": "mean", "membrane-weighted": "weighted"}
+TEMPORAL = {"twd-exp": "exp", "twd-linear": "linear"}
+READOUTS = (*MEMBRANE, *TEMPORAL, "first-spike")
+Readout = fs.MembraneReadout | fs.TemporalWeighting | fs.FirstSpike
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Observation:
+    """A forward pass with its spikes, membrane and decision steps.
+
+    Attributes
+    ----------
+    scores : Tensor
+        Float [B, classes], as `forward` gives them.
+    layers : list of SpikeTimes
+        Of every layer that fires, in the order in which they run, also within residual blocks and Sequentials.
+    membrane : Tensor or None
+        Float [T, B, outputs] of a membrane readout.
+    decision_step : Tensor
+        Int64 [B], 0 to T - 1; a decision in step t costs t + 1 steps. With a spiking readout the step of the first output spike,
+        T without one (`decode.decision_step`; `emulator.Run` has -1 there). With a membrane readout the step after which the
+        argmax of the running scores no longer changes (`decode.settled_step`).
+    ties, silent : Tensor
+        Bool [B]: the first output step has spikes of several classes; there is no output spike. False with a membrane readout.
+    repeated, units : Tensor
+        Int64 [P]: for each max pool the pooled units that fired more than once, and all pooled units.
+    steps : int
+        T.
+
+    Examples
+    --------
+    >>> seen = models.mlp("64-32-10", steps=8).observe(torch.rand(4, 64))
+    >>> seen.scores.shape, seen.layers[0].shape, seen.membrane.shape
+    (torch.Size([4, 10]), torch.Size([4, 32]), torch.Size([8, 4, 10]))
+    """
+
+    scores: Tensor
+    layers: list[SpikeTimes]
+    membrane: Tensor | None
+    decision_step: Tensor
+    ties: Tensor
+    silent: Tensor
+    repeated: Tensor
+    units: Tensor
+    steps: int
+
+    def __repr__(self) -> str:
+        batch, classes = self.scores.shape
+        spikes = int(self.spikes().sum())
+        return f"Observation({batch} samples, {classes} classes, {spikes} spikes of {len(self.layers)} layers)"
+
+    def spikes_per_neuron(self) -> Tensor:
+        """The mean spikes per neuron, 0 to 1, of each firing layer: float64 [layers]; NaN for an empty batch."""
+        shares = [(~layer.silent).double().mean() for layer in self.layers]
+        return torch.stack(shares) if shares else self.scores.new_empty(0, dtype=torch.float64)
+
+    def spikes(self) -> Tensor:
+        """The number of spikes of each sample over all firing layers, int64 [B]; encoded input is not counted."""
+        counts = [layer.count() for layer in self.layers]
+        return torch.stack(counts).sum(0) if counts else torch.zeros_like(self.decision_step)
 
 
 class TTFSNet(nn.Module):
     """A feed-forward net: an encoder, layers of `firstspike.nn` in order, a readout. `models.build` makes it from a string.
 
-    layers: each takes what the one before gives; all have the same steps. The last one is `nn.Integrate` for a membrane
-    readout, else a layer that fires. Average pooling is a factor inside the layers, max and earliest pooling are modules of
-    their own. A first layer that is fully connected gets its input flattened.
-    encoder: "direct" (the first layer is directly coded), "latency", "latency-log" or "spikes" (the input is SpikeTimes), or a
-    module from data to what the first layer takes, which gets samples in the shape that the net is given. A latency encoder
-    lets SpikeTimes pass; a module of one's own gets them.
-    readout: a name as in `models.build`, then with one neuron per class, or `nn.MembraneReadout`, `nn.TemporalWeighting` or
-    `nn.FirstSpike`.
-    input_shape: of one sample, (N,) or (C, H, W).
+    Parameters
+    ----------
+    layers : iterable of Module
+        Each takes the output of the one before; all have the same steps. The last one is `nn.Integrate` for a membrane readout,
+        else a layer that fires. Average pooling is a factor inside the layers, max and earliest pooling are modules. A first
+        layer that is fully connected gets its input flattened.
+    encoder : str or Module
+        "direct" (the first layer is directly coded), "latency", "latency-log", "spikes" (the input is SpikeTimes), or a module
+        that turns samples, as the net gets them, into the input of the first layer. SpikeTimes pass a latency encoder by.
+    readout : str or Module
+        A name as in `models.build`, then with one neuron per class, or `nn.MembraneReadout`, `nn.TemporalWeighting` or
+        `nn.FirstSpike`.
+    input_shape : tuple of int
+        The shape of one sample, (N,) or (C, H, W).
+    normalize : nn.Normalize, optional
+        Scales images before the encoder. It is the attribute `normalize`, which may be set later, and is saved with the net.
 
-    Raises TypeError or ValueError naming the argument that does not fit.
+    Raises
+    ------
+    TypeError, ValueError
+        They name the argument that does not fit.
 
-    Examples:
-        >>> hidden, last = nn.DirectLinear(784, 100, steps=8), nn.Integrate(100, 10, steps=8)
-        >>> net = models.TTFSNet([hidden, last], encoder="direct", readout="membrane-mean", input_shape=(1, 28, 28))
-        >>> net(torch.rand(2, 1, 28, 28)).shape
-        torch.Size([2, 10])
+    Examples
+    --------
+    >>> hidden, last = nn.DirectLinear(784, 100, steps=8), nn.Integrate(100, 10, steps=8)
+    >>> net = models.TTFSNet([hidden, last], encoder="direct", readout="membrane-mean", input_shape=(1, 28, 28))
+    >>> net(torch.rand(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
     """
 
     readout: Readout
+    normalize: fs.Normalize | None
 
     def __init__(
         self,
@@ -57,6 +126,7 @@ class TTFSNet(nn.Module):
         encoder: str | nn.Module,
         readout: str | Readout,
         input_shape: tuple[int, ...],
+        normalize: fs.Normalize | None = None,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(checks.in_order("layers", layers, nn.Module, "modules"))
@@ -74,24 +144,14 @@ class TTFSNet(nn.Module):
         first = self.layers[0]
         dense = isinstance(first, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate))
         self.flat = dense and getattr(first, "avg_pool", 1) == 1
-        self._config: dict[str, Any] | None = None
+        checks.optional("normalize", normalize, fs.Normalize, "an nn.Normalize")
+        self.normalize = normalize
+        self._config: dict[str, Any] | None = None  # of `models.build`, which sets it
 
     @property
     def spec(self) -> str:
-        """The string that `models.build` made the net of; "" for a stack of one's own."""
+        """The string from which `models.build` made the net; "" for a net made of layers."""
         return "" if self._config is None else str(self._config["spec"])
-
-    @property
-    def described(self) -> dict[str, Any] | None:
-        """What `describe` was given."""
-        return copy.deepcopy(self._config)
-
-    def describe(self, config: dict[str, Any] | None) -> None:
-        """Set the arguments with which `models.build` makes this net, for `config()`; None for a net made of layers."""
-        checks.optional("config", config, Mapping, "a mapping of the arguments of models.build")
-        if config is not None and not isinstance(config.get("spec"), str):
-            raise ValueError("config must have the spec of models.build")
-        self._config = copy.deepcopy(config)
 
     def config(self) -> dict[str, Any]:
         """The arguments with which `models.build` made this net, as JSON can hold them, for `models.from_config`.
@@ -106,14 +166,17 @@ class TTFSNet(nn.Module):
     def forward(self, x: Tensor | SpikeTimes) -> Tensor:
         """Scores, float32 [B, classes], of x [B, *input_shape]; nets without convolutions take [B, N], too.
 
-        x: float32 without NaN and infinity, which are refused on the CPU alone, or SpikeTimes over the net's steps where its
-        first layer takes spikes.
+        x: float32 without NaN and infinity, which are refused on the CPU alone; uint8 pixels p, which count as p / 255; or
+        SpikeTimes over the net's steps where its first layer takes spikes.
         """
         return self._read(*self._run(x, None))
 
     def observe(self, x: Tensor | SpikeTimes) -> Observation:
-        """The forward pass on x with its intermediate results; its scores carry gradients as those of `forward`."""
-        seen = _Seen([], [], [])
+        """The forward pass on x with its intermediate results; its scores carry gradients as those of `forward`.
+
+        Layers within a module that is neither a Sequential nor a `nn.Residual` are left out; `inspect.Monitor` sees them.
+        """
+        seen = _Seen()
         output, membrane = self._run(x, seen)
         scores = self._read(output, membrane)
         if isinstance(output, SpikeTimes):
@@ -137,37 +200,23 @@ class TTFSNet(nn.Module):
         )
 
     def _run(self, x: Tensor | SpikeTimes, seen: _Seen | None) -> tuple[SpikeTimes | Tensor, Tensor | None]:
-        """What comes out of the last layer, and its membrane where the readout asks for it; `seen` gets the rest."""
-        signal = self._encoded(x)
-        layers = list(self.layers)
-        last = layers.pop() if self.compares_overshoots else None
-        if seen is None:
-            for layer in layers:
-                signal = layer(signal)
-        else:
-            for layer in layers:
-                if isinstance(layer, fs.FiringLayer):
-                    signal = layer(signal)
-                    seen.layers.append(signal)
-                    continue
-                with _kept(layer, seen):
-                    signal = layer(signal)
-            if (
-                last is None
-                and isinstance(signal, SpikeTimes)
-                and not any(signal.times is own.times for own in seen.layers)
-            ):
-                seen.layers.append(signal)  # of a last layer of another kind
+        """The output of the last layer, and its membrane if the readout needs it; `seen` gets the rest."""
+        signal: Any = self._encoded(x)
+        *layers, last = self.layers
+        for layer in layers:
+            signal = layer(signal) if seen is None else _through(layer, signal, seen)
         membrane = None
-        if last is not None:
+        if self.compares_overshoots:
             signal, membrane = last(signal, membrane=True)
-            if seen is not None:
-                seen.layers.append(signal)
+        else:
+            signal = last(signal) if seen is None else _through(last, signal, seen)
+        if seen is not None and isinstance(signal, SpikeTimes) and not any(signal is own for own in seen.layers):
+            seen.layers.append(signal)
         return signal, membrane
 
     @property
     def compares_overshoots(self) -> bool:
-        """Whether the readout breaks ties by the last layer's membrane, which it gets beside the spikes."""
+        """True if the readout breaks ties by the membrane of the last layer, which it gets with the spikes."""
         fires = isinstance(self.layers[-1], fs.FiringLayer)
         return fires and isinstance(self.readout, fs.FirstSpike) and self.readout.overshoot
 
@@ -182,36 +231,32 @@ class TTFSNet(nn.Module):
         return scores
 
     def _encoded(self, x: Tensor | SpikeTimes) -> Tensor | SpikeTimes:
-        if isinstance(x, SpikeTimes) and isinstance(self.encoder, _ENCODERS) and not has_own_forward(self.encoder):
+        """The input of the first layer."""
+        signal: Any
+        if isinstance(self.encoder, fs.SpikeInput):
+            signal = self.encoder(x)  # it refuses images
+            self._check_shape(signal.shape)
+        elif isinstance(x, SpikeTimes):
+            self._check_shape(x.shape)
             if isinstance(self.encoder, nn.Identity):
-                raise TypeError("x must be a float32 tensor: the first layer is directly coded, got SpikeTimes")
-            if x.steps != self.steps:
+                raise TypeError("x must be images: the first layer is directly coded, got SpikeTimes")
+            if isinstance(self.encoder, fs.LatencyEncoder) and x.steps != self.steps:
                 raise ValueError(
                     f"x must have steps = {self.steps}, got {x.steps}; x.rescale({self.steps}) changes them"
                 )
-            return self._input(x)
-        signal: Tensor | SpikeTimes
-        if isinstance(self.encoder, fs.SpikeInput):  # it refuses what is no spikes
-            signal = self.encoder(x)
-        elif isinstance(self.encoder, _ENCODERS):
-            signal = self.encoder(self._input(x))
-        else:  # one of the user's own gets the samples as they are
-            self._check_input(x)
-            signal = self.encoder(x)
-            signal = signal.flatten(1) if self.flat and isinstance(signal, (Tensor, SpikeTimes)) else signal
-        return signal
+            signal = x if isinstance(self.encoder, fs.LatencyEncoder) else self.encoder(x)
+        else:
+            signal = self.encoder(self._image(x))
+        return signal.flatten(1) if self.flat and isinstance(signal, (Tensor, SpikeTimes)) else signal
 
-    def _input(self, x: Tensor | SpikeTimes) -> Tensor | SpikeTimes:
-        self._check_input(x)
-        return x.flatten(1) if self.flat else x
-
-    def _check_input(self, x: Tensor | SpikeTimes) -> None:
-        if isinstance(x, SpikeTimes):
-            self._check_shape(x.shape)
-            return
-        x = checks.float32("x", x)
+    def _image(self, x: Tensor) -> Tensor:
+        """Checked and scaled images, float32."""
+        pixels = isinstance(x, Tensor) and x.dtype == torch.uint8
+        x = as_float("x", x) if pixels else checks.float32("x", x)
         self._check_shape(x.shape, images=True)
-        checks.finite("x", x)
+        if not pixels:
+            checks.finite("x", x)
+        return x if self.normalize is None else self.normalize(x)
 
     def _check_shape(self, shape: torch.Size, images: bool = False) -> None:
         size = tuple(shape[1:])
@@ -221,40 +266,52 @@ class TTFSNet(nn.Module):
             raise ValueError(f"x must have shape [batch, {wanted}], got {tuple(shape)}{hint}")
 
 
-class _Seen(NamedTuple):
-    """What happens in a forward pass, in its order.
+def make_encoder(name: str, steps: int) -> nn.Module:
+    """The module of an encoder: "direct", "latency", "latency-log" or "spikes"; ValueError for another name."""
+    checks.one_of("encoder", name, ENCODERS)
+    if name == "direct":
+        return nn.Identity()
+    return fs.SpikeInput(steps) if name == "spikes" else fs.LatencyEncoder(steps, CURVES[name])
 
-    Attributes:
-        layers: the spikes of every layer that fires.
-        repeated, units: of every call of a max pooling, how many pooled units fired more than once, and of how many.
+
+def make_readout(name: str, *, classes: int | None = None, gamma: float = 1.2, scale: float = 10.0) -> Readout:
+    """The module of a readout, by the names of `READOUTS`; gamma of temporal weighting, scale of spiking readouts."""
+    checks.one_of("readout", name, READOUTS)
+    if name in MEMBRANE:
+        return fs.MembraneReadout(MEMBRANE[name], classes=classes)
+    if name == "first-spike":
+        return fs.FirstSpike(classes=classes, scale=scale)
+    return fs.TemporalWeighting(gamma, TEMPORAL[name], classes=classes, scale=scale)
+
+
+@dataclass
+class _Seen:
+    """Intermediate results of a forward pass, in its order.
+
+    layers: the spikes of every layer that fires. repeated, units: of every max pooling, the pooled units that fired more than
+    once, and all pooled units.
     """
 
-    layers: list[SpikeTimes]
-    repeated: list[Tensor]
-    units: list[int]
+    layers: list[SpikeTimes] = field(default_factory=list)
+    repeated: list[Tensor] = field(default_factory=list)
+    units: list[int] = field(default_factory=list)
 
 
-@contextmanager
-def _kept(module: nn.Module, seen: _Seen) -> Iterator[None]:
-    """Within it, `seen` gets what the layers and poolings inside a module do that this thread runs."""
-    own = get_ident()
-
-    def keep(part: nn.Module, arguments: Any, output: Any) -> None:
-        if get_ident() != own:
-            return
-        if isinstance(output, PooledSpikes):
-            seen.repeated.append(output.repeated)
-            seen.units.append(math.prod(output.shape))
-        else:
-            seen.layers.append(output[0] if isinstance(output, tuple) else output)
-
-    watched = (part for part in module.modules() if isinstance(part, (fs.FiringLayer, fs.MaxPool2d)))
-    hooks = [part.register_forward_hook(keep) for part in watched]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+def _through(module: nn.Module, signal: Any, seen: _Seen) -> Any:
+    """The output of a module; `seen` gets the results of the layers in it."""
+    if type(module) is nn.Sequential:
+        for part in module:
+            signal = _through(part, signal, seen)
+        return signal
+    if type(module) is fs.Residual:
+        return module(signal, fired=seen.layers)
+    signal = module(signal)
+    if isinstance(module, fs.FiringLayer):
+        seen.layers.append(signal)
+    elif isinstance(signal, fs.PooledSpikes):
+        seen.repeated.append(signal.repeated)
+        seen.units.append(math.prod(signal.shape))
+    return signal
 
 
 def _steps_of(layers: nn.ModuleList) -> int:

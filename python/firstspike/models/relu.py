@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from .. import init
+from .. import nn as fs
 from .._base import checks
 from .._base.geometry import shortcut_stride
+from ..nn.image_scaling import as_float
 from .grammar import Conv, Pool, Residual, is_dense
 from .sizes import SizedLayer, check_input_shape, layer_sizes
 
@@ -37,7 +39,9 @@ def relu_counterpart(
 
 
 class ReluNet(nn.Module):
-    """The net that `relu_counterpart` makes; `layers` is the Sequential of its modules."""
+    """The net that `relu_counterpart` makes. `layers` is its Sequential, `normalize` None or an `nn.Normalize` before it."""
+
+    normalize: fs.Normalize | None
 
     def __init__(
         self,
@@ -58,11 +62,13 @@ class ReluNet(nn.Module):
                 assert isinstance(layer.bias, Tensor)
                 nn.init.zeros_(layer.bias)
         self.layers = nn.Sequential(*layers)
+        self.normalize = None
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # with which convolutions are faster
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits [B, classes] of x, float32 [B, *input_shape]."""
-        logits: Tensor = self.layers(x)
+        """Logits [B, classes] of x [B, *input_shape], float32, or uint8 pixels p, which count as p / 255."""
+        x = as_float("x", x) if x.dtype == torch.uint8 else x
+        logits: Tensor = self.layers(x if self.normalize is None else self.normalize(x))
         return logits
 
     def settings(self) -> dict[str, Any]:

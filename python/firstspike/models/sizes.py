@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .._base import checks
@@ -45,6 +46,42 @@ def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = N
         else:
             source, pool = size, 1
     return sized
+
+
+def weights_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None = None) -> int:
+    """The number of weights of the net of a string, without biases; nothing is allocated."""
+    return _total(_weights, spec, input_shape, population)
+
+
+def neurons_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None = None) -> int:
+    """The number of neurons of the net of a string, without its inputs; nothing is allocated."""
+    return _total(_neurons, spec, input_shape, population)
+
+
+def macs_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None = None) -> int:
+    """The multiply-accumulates per image of a forward pass through the ReLU counterpart of the net of a string."""
+    return _total(_macs, spec, input_shape, population)
+
+
+def _total(count: Callable[[SizedLayer], int], spec: str, input_shape: tuple[int, ...], population: int | None) -> int:
+    sized = layer_sizes(spec, input_shape)
+    return sum(count(item) for item in sized) + ((population or 1) - 1) * count(sized[-1])
+
+
+def _weights(item: SizedLayer) -> int:
+    if isinstance(item.token, Conv):
+        return item.inputs * item.outputs * math.prod(item.token.kernel)
+    return item.inputs * item.outputs if isinstance(item.token, Linear) else sum(map(_weights, item.body))
+
+
+def _neurons(item: SizedLayer) -> int:
+    if isinstance(item.token, (Conv, Linear)):
+        return item.outputs * item.positions
+    return sum(map(_neurons, item.body))
+
+
+def _macs(item: SizedLayer) -> int:
+    return sum(map(_macs, item.body)) if item.body else _weights(item) * item.positions
 
 
 def _with_pooling(spec: str, pooling: str | None) -> list[Token]:

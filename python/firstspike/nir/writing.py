@@ -19,8 +19,8 @@ from .._base.geometry import layer_geometry, out_size, pooled, shortcut_stride
 from .._base.modules import copy_to_read, has_own_forward, uncompiled, warn_of_hooks
 from ..models import TTFSNet, as_net
 from ..models.chain import sample_shape
-from ..models.coding import Readout
 from ..models.files import describe
+from ..models.net import Readout
 from ..models.sizes import check_input_shape
 from ..nn._blocks import Part, fold_layers, parts
 
@@ -151,7 +151,7 @@ def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Mod
     made = copy_to_read(net).cpu()
     fold_layers(made)
     if isinstance(made, TTFSNet):
-        made.describe(None)
+        made._config = None
     return made, input_shape
 
 

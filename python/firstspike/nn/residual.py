@@ -60,16 +60,23 @@ class Residual(nn.Module):
         else:
             self.register_buffer("scale", values)
 
-    def forward(self, spikes: SpikeTimes) -> SpikeTimes:
-        """Spike times of the last layer, of `spikes`, which the first layer takes and which fit the last one's output."""
+    def forward(self, spikes: SpikeTimes, fired: list[SpikeTimes] | None = None) -> SpikeTimes:
+        """Spike times of the last layer, of `spikes`, which the first layer takes and which fit the last one's output.
+
+        fired: if given, gets the spike times of each layer.
+        """
         checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes (a block cannot stand after max pooling)")
         signal = spikes
         for layer in list(self.layers)[:-1]:
             signal = layer(signal)
-        fired: SpikeTimes = self.layers[-1](signal, spikes, shortcut_scale=self.scale)
-        if len(fired.shape) == 4:
-            self.check_places(spikes.shape[2:], fired.shape[2:])
-        return fired
+            if fired is not None:
+                fired.append(signal)
+        output: SpikeTimes = self.layers[-1](signal, spikes, shortcut_scale=self.scale)
+        if len(output.shape) == 4:
+            self.check_places(spikes.shape[2:], output.shape[2:])
+        if fired is not None:
+            fired.append(output)
+        return output
 
     @property
     def strides(self) -> tuple[int, int]:

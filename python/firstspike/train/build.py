@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable
 from typing import Literal, cast
 
 import torch
@@ -12,8 +10,7 @@ from torch import nn
 
 from .. import models, surrogate
 from .._base.checks import instance
-from ..models.grammar import Conv, Linear
-from ..models.sizes import SizedLayer, check_input_shape, layer_sizes
+from ..models.sizes import check_input_shape, neurons_of_spec, weights_of_spec
 from ..nn import Affine
 from .config import Config
 from .muon import Muon
@@ -80,44 +77,6 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
         generator=draw,
         **options,
     )
-
-
-def weights_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None = None) -> int:
-    """The number of weights of the net of a string, biases left out; nothing is allocated."""
-    return _total(_weights, spec, input_shape, population)
-
-
-def neurons_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None = None) -> int:
-    """The number of neurons of the net of a string, its inputs left out; nothing is allocated."""
-    return _total(_neurons, spec, input_shape, population)
-
-
-def macs_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None = None) -> int:
-    """The multiply-accumulates of an image's forward pass through the ReLU counterpart of the net of a string."""
-    return _total(_macs, spec, input_shape, population)
-
-
-def _total(count: Callable[[SizedLayer], int], spec: str, input_shape: tuple[int, ...], population: int | None) -> int:
-    sized = layer_sizes(spec, input_shape)
-    return sum(count(item) for item in sized) + ((population or 1) - 1) * count(sized[-1])
-
-
-def _weights(item: SizedLayer) -> int:
-    if isinstance(item.token, Conv):
-        return item.inputs * item.outputs * math.prod(item.token.kernel)
-    if isinstance(item.token, Linear):
-        return item.inputs * item.outputs
-    return sum(_weights(part) for part in item.body)
-
-
-def _macs(item: SizedLayer) -> int:
-    return sum(map(_macs, item.body)) if item.body else _weights(item) * item.positions
-
-
-def _neurons(item: SizedLayer) -> int:
-    if isinstance(item.token, (Conv, Linear)):
-        return item.outputs * item.positions
-    return sum(_neurons(part) for part in item.body)
 
 
 def check_memory(config: Config, input_shape: tuple[int, ...]) -> None:

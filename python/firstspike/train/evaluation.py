@@ -13,8 +13,7 @@ from .._base import checks
 from .._base.modules import evaluating, has_any_hooks, has_own_forward
 from ..data import Dataset, Normalize
 from ..data.normalize import warn_of_missing, warn_of_pixels
-from ..models import TTFSNet
-from ..models.chain import net_of
+from ..models import TTFSNet, as_net
 from ..spikes import SpikeTimes
 from .batches import GivenData, as_data, batches, loader_batches
 from .distributed import ProcessGroup
@@ -110,7 +109,6 @@ def observable(model: nn.Module, x: torch.Tensor | SpikeTimes) -> TTFSNet | None
     """The TTFSNet whose `observe(x)` gives the scores that calling the model on x gives; None where there is none.
 
     It is the model itself, or what `as_net` makes of a Sequential of our layers, where neither has hooks or a forward of its own.
-    For a chain that begins with a module of one's own, the type of x tells whether that module takes spikes.
     """
     if isinstance(model, TTFSNet):
         uncalled: list[nn.Module] = [model]
@@ -121,7 +119,7 @@ def observable(model: nn.Module, x: torch.Tensor | SpikeTimes) -> TTFSNet | None
     if any(has_own_forward(part) or has_any_hooks(part) for part in uncalled):
         return None
     try:
-        return net_of(model, tuple(x.shape[1:]), spikes=isinstance(x, SpikeTimes))
+        return as_net(model, tuple(x.shape[1:]))
     except (TypeError, ValueError):
         return None  # a chain with parts of another kind
 
