@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 import firstspike
 from firstspike import SpikeTimes, encode, functional, nn
@@ -279,3 +279,16 @@ def test_without_torchs_own_allocation_of_a_size(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(_support, "fake_impl", None)
     for op, args, kwargs in record(SAMPLES["ramp"]):
         torch.library.opcheck(op, args, kwargs, test_utils="test_faketensor")
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_torchs_default_dtype_changes_no_bit(name: str) -> None:
+    for op, args, kwargs in record(SAMPLES[name]):
+        expected = [x for x in tree_leaves(op(*args, **kwargs)) if isinstance(x, Tensor)]
+        torch.set_default_dtype(torch.float64)
+        try:
+            got = [x for x in tree_leaves(op(*args, **kwargs)) if isinstance(x, Tensor)]
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert [x.dtype for x in got] == [x.dtype for x in expected], op
+        assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True)), op
