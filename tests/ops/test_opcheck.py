@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 import firstspike
 from firstspike import SpikeTimes, encode, functional, nn
-from firstspike.nn._inputs import fired_and_membrane
+from firstspike.functional.layer import Sizes, fire_layer
 from firstspike.ops import _support
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
 
@@ -100,11 +100,11 @@ def run_integrate(case: Layer) -> None:
 def run_membrane(case: Layer) -> None:
     """A layer with its potentials, both of them used, and without a gradient."""
     w, b = case.weight.clone().requires_grad_(), case.bias.clone().requires_grad_()
-    neuron = {"threshold": 1.0, "decay": 0.9, "surrogate": triangle()}
-    fired, membrane = fired_and_membrane(train(case), w, b, 1, neuron)
+    options = {"threshold": 1.0, "decay": 0.9, "surrogate": triangle(), "with_membrane": True}
+    fired, membrane = fire_layer(train(case), w, b, Sizes(), **options)
     backward(fired.dense() + membrane)
     with torch.no_grad():
-        fired_and_membrane(train(case), w, b, 1, neuron)
+        fire_layer(train(case), w, b, Sizes(), **options)
 
 
 def run_fire(surrogate: Any, **options: Any) -> None:

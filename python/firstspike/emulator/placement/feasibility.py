@@ -12,7 +12,7 @@ from torch import nn
 from ... import nn as fs
 from ..._base.modules import copy_to_read
 from ...models import TTFSNet, as_net
-from ...nn._blocks import fold_layers
+from ...nn.residual import fold_layers
 from ..program import profile as profiles
 from ..program.profile import Profile
 from ..quantization import scales

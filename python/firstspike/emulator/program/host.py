@@ -12,7 +12,7 @@ from torch import Tensor
 from ... import decode, encode, functional
 from ..._base.checks import MAX_DECAY, integer, one_of, pair, real
 from ...data import Normalize
-from ...nn._inputs import constant_current
+from ...nn.direct import constant_current
 from ...ops.latency import CURVES
 from ...spikes import SpikeTimes
 
