@@ -31,13 +31,10 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from firstspike import data, train
+from firstspike import data, models, nn, train
 from firstspike import emulator as em
 from firstspike._base import provenance
 from firstspike._base.checks import one_of
-from firstspike.emulator.program.inputs import input_times
-from firstspike.emulator.quantization import qat
-from firstspike.emulator.reporting.runner import float_predictions
 from firstspike.report import write_text
 from paper.checkout import here, made_here
 from paper.emulator_page import write
@@ -92,7 +89,7 @@ def prepare(settings: dict[str, Any], folder: Path, root: str | None) -> Net:
     place = folder / "nets" / key(config.to_dict())
     result = fit(config, place, (images, test))
     trained = train.load_model(place)
-    return Net(trained, result.sessions, images, test, float_predictions(trained.model, test.images, trained.normalize))
+    return Net(trained, result.sessions, images, test, trained.predict(test.images).numpy())
 
 
 def measure(job: Job, net: Net) -> Job:
@@ -102,12 +99,14 @@ def measure(job: Job, net: Net) -> Job:
     began = time.perf_counter()
     if job["tuned"]:
         few = images.subset(slice(0, min(job["tune_images"], len(images))))
-        model = qat.prepare(model, job["chip"], bits=job["bits"])
+        model = em.qat.prepare(model, job["chip"], bits=job["bits"])
         draw = torch.Generator().manual_seed(job["config"]["seed"])
-        qat.finetune(model, few.images, few.labels, epochs=job["tune_epochs"], normalize=normalize, generator=draw)
+        em.qat.finetune(model, normalize(few.images), few.labels, epochs=job["tune_epochs"], generator=draw)
     tuning = time.perf_counter() - began
-    calibration = normalize(images.images[:200])
-    program = em.quantize(model, job["chip"], bits=job["bits"], normalize=normalize, calibration=calibration)
+    if normalize.mean is not None and normalize.std is not None:
+        model = models.as_net(model)
+        model.normalize = nn.Normalize(normalize.mean, normalize.std)
+    program = em.quantize(model, job["chip"], bits=job["bits"], calibration=images.images[:200])
     try:
         placement, refusal = em.place(program), None
     except em.DoesNotFit as error:
@@ -115,7 +114,7 @@ def measure(job: Job, net: Net) -> Job:
     ran = em.run(program, test.images, labels=test.labels)
     tables = list(dict.fromkeys([program.profile.energy or INTEGER, *SECOND.get(job["chip"], ()), INTEGER]))
     report = em.report(ran, placement=placement, refusal=refusal, tables=tables, float_predictions=net.predictions)
-    core, times = program.engine(), input_times(program, test.images)
+    core, times = program.engine(), program.input_times(test.images)
     began = time.perf_counter()
     core.run(times)
     return {**job, "summary": report.summary(), "energy": json.loads(report.to_json())["energy"], "tables": tables,

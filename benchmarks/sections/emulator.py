@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from firstspike import data, models
 from firstspike import emulator as em
-from firstspike.emulator.program.engine import Engine
-from firstspike.emulator.program.inputs import input_times
 from tools import ROOT
 
 from ..records import timed
@@ -55,7 +53,7 @@ def network() -> models.TTFSNet:
 
 def _profile(session: Session, profile: str, test: data.Dataset) -> dict[str, Any]:
     program = em.quantize(network(), profile)
-    core, times = program.engine(), input_times(program, test.images)
+    core, times = program.engine(), program.input_times(test.images)
     sides = {
         "core": lambda: core.run(times, threads=session.threads),
         "core, 1 thread": lambda: core.run(times, threads=1),
@@ -75,7 +73,7 @@ def _peer(session: Session, python: str, images: torch.Tensor) -> dict[str, Any]
     spikes are the same. Ours goes through a thousand copies of the images, as its threads need some to share.
     """
     program = em.quantize(network(), "loihi-like")
-    times = input_times(program, images)
+    times = program.input_times(images)
     spikes, wall, cpu = _nengo(python, program, times)
     core, many = program.engine(), np.tile(times, (1000, 1))
     fired = [layer for layer in core.run(times, all_times=True).times if layer is not None]
@@ -90,7 +88,7 @@ def _peer(session: Session, python: str, images: torch.Tensor) -> dict[str, Any]
     return {"images": len(images), "same_spikes": bool((spikes == ours).all()), "times": timed(samples)}
 
 
-def _cpu_seconds(core: Engine, times: NDArray[np.uint8]) -> float:
+def _cpu_seconds(core: Any, times: NDArray[np.uint8]) -> float:
     began = time.process_time()
     core.run(times, threads=1)
     return time.process_time() - began

@@ -2,7 +2,7 @@
 #include <dlfcn.h>
 
 #include "../cpu/runtime/parallel.h"
-#include "geometry.h"
+#include "sizes.h"
 #include "subjects.h"
 
 namespace firstspike::bindings {

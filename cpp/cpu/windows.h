@@ -3,7 +3,6 @@
 
 #include <cstdint>
 
-#include "layer/plan.h"
 #include "runtime/parallel.h"
 
 namespace firstspike {

@@ -45,7 +45,7 @@ def test_json_and_shapes(tmp_path):
     assert "generic8: fits, " in run(path, "--profile", "generic8").output
     path.write_text('spec = "12-8-4"\nsteps = 4\nmodel = "relu"\n')
     assert "only spiking nets run on chips" in run(path, "--input-shape", "12").output
-    assert "--profile must be one of" in run(EXAMPLES[0], "--profile", "tpu").output
+    assert "profile: must be one of" in run(EXAMPLES[0], "--profile", "tpu").output
 
 
 def test_a_folder_of_images_gives_the_shape(tmp_path):
@@ -72,4 +72,4 @@ def test_errors_of_a_profile_begin_with_the_option(tmp_path):
     path.write_text('name = "mine"\n[fire]\nvaule = "ge"\nsource = "s"\n')
     done = run(EXAMPLES[0], "--profile", path)
     assert done.exit_code == 1
-    assert done.output == f"error: --profile {path}: there is no key fire.vaule; did you mean fire.value?\n"
+    assert done.output.startswith(f"error: --profile {path}: fire: must have value")

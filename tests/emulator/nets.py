@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from firstspike import models
@@ -36,10 +34,10 @@ def images(model, count=40, seed=1):
 def with_policy(program: Program, policy: str) -> Program:
     """The same program with one overflow policy for all registers."""
     layers = [
-        replace(one, **{name: replace(getattr(one, name), policy=policy) for name in ("accumulator", "membrane")})
+        one.replace(**{name: getattr(one, name).replace(policy=policy) for name in ("accumulator", "membrane")})
         for one in program.layers
     ]
-    return replace(program, layers=layers)
+    return program.replace(layers=layers)
 
 
 def wide() -> Profile:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from hypothesis import strategies as st
 
@@ -94,11 +92,11 @@ def shortcuts(draw, rng, made):
     source, shape, strides = draw(st.sampled_from(fits))
     most = draw(st.sampled_from((1, 127, 70000)))
     return Shortcut(
-        source,
-        shape,
-        integers(rng, -most, most, shape[2], np.int32),
-        tuple(draw(st.sampled_from(choice)) for choice in strides),
-        draw(st.integers(0, 3)),
+        source=source,
+        in_shape=shape,
+        weight=integers(rng, -most, most, shape[2], np.int32),
+        stride=tuple(draw(st.sampled_from(choice)) for choice in strides),
+        delay=draw(st.integers(0, 3)),
     )
 
 
@@ -115,7 +113,7 @@ def networks(draw, **options):
     for index in range(depth):
         made.append(draw(layers(rng, index, shape, total_steps, not readout or index + 1 < depth, options)))
         if not options.get("no_shortcut") and draw(st.booleans()):
-            made[-1] = replace(made[-1], shortcut=draw(shortcuts(rng, made)))
+            made[-1] = made[-1].replace(shortcut=draw(shortcuts(rng, made)))
         shape = made[-1].out_shape
     silent = draw(st.sampled_from((0.0, 0.3, 0.9)))
     times = rng.integers(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstspike.emulator.program.engine import COUNTERS, Engine, OverflowRefused
+from firstspike.emulator.program.program import COUNTERS, Engine, OverflowRefused
 
 from . import golden
 from .networks import networks

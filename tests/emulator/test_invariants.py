@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from firstspike.emulator.program.engine import COUNTERS, Engine
 from firstspike.emulator.program.layers import Register
+from firstspike.emulator.program.program import COUNTERS, Engine
 
 from . import golden
 from .networks import networks
@@ -35,7 +33,7 @@ def same(a, b):
 
 
 def widened(layers):
-    return [replace(layer, accumulator=WIDE, membrane=WIDE) for layer in layers]
+    return [layer.replace(accumulator=WIDE, membrane=WIDE) for layer in layers]
 
 
 @examples
@@ -60,9 +58,9 @@ def test_order_of_a_first_layers_sources_does_not_matter(network, random):
     order = list(range(times.shape[1]))
     random.shuffle(order)
     shape = (1, 1, times.shape[1])
-    moved = [replace(first, weight=np.ascontiguousarray(first.weight[order]), in_shape=shape), *layers[1:]]
+    moved = [first.replace(weight=np.ascontiguousarray(first.weight[order]), in_shape=shape), *layers[1:]]
     same(
-        run([replace(first, in_shape=shape), *layers[1:]], steps, total, times),
+        run([first.replace(in_shape=shape), *layers[1:]], steps, total, times),
         run(moved, steps, total, times[:, order]),
     )
 
@@ -102,7 +100,7 @@ def test_a_higher_theta_never_makes_its_neuron_earlier(network, data):
     theta = last.theta.copy()
     theta[channel] += data.draw(st.integers(1, 1000))
     before = run(layers, steps, total, times).times[-1].reshape(len(times), -1, last.out_shape[2])
-    after = run([*layers[:-1], replace(last, theta=theta)], steps, total, times).times[-1].reshape(before.shape)
+    after = run([*layers[:-1], last.replace(theta=theta)], steps, total, times).times[-1].reshape(before.shape)
     assert (after[..., channel] >= before[..., channel]).all()
     others = np.arange(last.out_shape[2]) != channel
     np.testing.assert_array_equal(after[..., others], before[..., others])
@@ -113,12 +111,12 @@ def test_a_higher_theta_never_makes_its_neuron_earlier(network, data):
 def test_where_the_static_bound_holds_no_policy_matters(network):
     layers, steps, total, times = network
     for bits in (8, 12, 16, 24, 40):
-        safe = [replace(layer, accumulator=Register.of(bits), membrane=Register.of(bits)) for layer in layers]
+        safe = [layer.replace(accumulator=Register.of(bits), membrane=Register.of(bits)) for layer in layers]
         if all(all(layer.overflow_free().values()) for layer in safe):
             runs = [
                 run(
                     [
-                        replace(layer, accumulator=Register.of(bits, policy=p), membrane=Register.of(bits, policy=p))
+                        layer.replace(accumulator=Register.of(bits, policy=p), membrane=Register.of(bits, policy=p))
                         for layer in safe
                     ],
                     steps,
@@ -137,9 +135,9 @@ def test_where_the_static_bound_holds_no_policy_matters(network):
 @given(networks(no_bias=True, positive_theta=True, **FREE), st.integers(1, 5))
 def test_later_inputs_make_everything_later(network, shift):
     layers, steps, total, times = network
-    layers = [replace(layer, start=0, stop=total) for layer in layers]
+    layers = [layer.replace(start=0, stop=total) for layer in layers]
     later = np.where(times == SILENT, SILENT, times + shift).astype(np.uint8)
-    longer = [replace(layer, stop=total + shift) for layer in layers]
+    longer = [layer.replace(stop=total + shift) for layer in layers]
     a, b = run(layers, steps, total, times), run(longer, steps + shift, total + shift, later)
     for x, y in zip(a.times, b.times, strict=True):
         np.testing.assert_array_equal(np.where(x == SILENT, SILENT, x + shift), y)
@@ -152,12 +150,11 @@ def test_scaling_weights_thetas_and_biases_changes_nothing(network, factor):
     layers, steps, total, times = network
     layers = widened(layers)
     strict = [
-        replace(
-            layer,
+        layer.replace(
             theta=layer.theta * factor,
             bias=layer.bias * factor,
             weight=(layer.weight.astype(np.int64) * factor).astype(np.int32),
-            shortcut=layer.shortcut and replace(layer.shortcut, weight=layer.shortcut.weight * np.int32(factor)),
+            shortcut=layer.shortcut and layer.shortcut.replace(weight=layer.shortcut.weight * np.int32(factor)),
         )
         for layer in layers
     ]
@@ -183,8 +180,7 @@ def test_pooled_and_convolutional_layers_are_their_unrolled_matrix(network):
         matrix, _ = golden.unroll(layer)
         sites = layer.out_shape[0] * layer.out_shape[1]
         flat.append(
-            replace(
-                layer,
+            layer.replace(
                 kind="linear",
                 weight=matrix.astype(np.int32),
                 pool=1,
@@ -222,5 +218,5 @@ def test_single_events_make_step_and_event_the_same(network):
     one = np.full_like(times[:1], SILENT)
     for t in range(min(steps, times.shape[1])):
         one[0, t] = t
-    first = [replace(widened(layers)[0], start=0, stop=total)]
-    same(run(first, steps, total, one), run([replace(first[0], update="event")], steps, total, one))
+    first = [widened(layers)[0].replace(start=0, stop=total)]
+    same(run(first, steps, total, one), run([first[0].replace(update="event")], steps, total, one))

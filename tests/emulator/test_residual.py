@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import torch
 from firstspike import emulator as em
 from firstspike import models, nn
 from firstspike.emulator.program import nir, serialization
-from firstspike.emulator.program.inputs import input_times
 from firstspike.emulator.quantization import qat
 
 from .export.test_exporting import compiled
@@ -53,7 +51,7 @@ def test_wide_integers_are_the_float_network(spec, encoder, readout, learn_thres
                     layer.threshold.copy_(torch.linspace(0.7, 1.4, len(layer.threshold)))
     x = images(model)
     program = em.quantize(model, wide().replace(axon_delay=delay), observer="max")
-    raw = program.engine().run(input_times(program, x), all_times=True)
+    raw = program.engine().run(program.input_times(x), all_times=True)
     seen = model.observe(x)
     hidden = seen.layers[1:] if encoder == "direct" else seen.layers
     equal = torch.ones(len(x), dtype=torch.bool)
@@ -79,7 +77,7 @@ def test_the_fine_tuned_network_is_the_program(spec, name, bits, readout):
     fixed = {key for key in scales if key.endswith(".scale")}
     assert fixed and fixed <= set(kept) < set(scales)  # the blocks' are not trained
     program = em.quantize(made, name)
-    raw = program.engine().run(input_times(program, x), all_times=True)
+    raw = program.engine().run(program.input_times(x), all_times=True)
     with torch.no_grad():
         seen = made.observe(x)
     for ours, theirs in zip(observed(program, raw.times, len(x)), seen.layers[1:], strict=True):
@@ -108,7 +106,7 @@ def test_files_and_graphs_keep_it(tmp_path):
     expected = em.run(program, x)
     em.save(program, tmp_path / "net.program")
     for other in (em.load(tmp_path / "net.program"), nir.from_nir(nir.to_nir(program))):
-        assert other.synapse_difference(program) is None
+        assert other.has_synapses_of(program)
         np.testing.assert_array_equal(em.run(other, x).counters, expected.counters)
     graph = nir.to_nir(program)
     assert {edge for edge in graph.edges if edge[1].endswith("shortcut")} == {
@@ -149,7 +147,7 @@ def test_what_is_refused():
     ):
         em.place(em.quantize(model, "speck-like"))
     found = em.check(model, "speck-like")
-    assert [finding.remedy for finding in found.findings] == ["leave residual blocks out of spec"]
+    assert {finding.remedy for finding in found.findings} == {"leave residual blocks out of spec"}
     assert em.check(residual(), "generic8").fits
     one_sign = em.profile.load("generic8").replace(weight_sign="source")
     with pytest.raises(em.CannotQuantize, match=r"layer (1\.\d|3):TTFS|a source has weights of both signs"):
@@ -167,17 +165,6 @@ def test_a_block_at_the_end_breaks_ties_as_the_net_does():
     np.testing.assert_array_equal(ran.predictions, model(x).argmax(1).numpy())
 
 
-def test_code_of_ones_own_within_a_block_is_refused():
-    class Own(nn.TTFSLinear):
-        def forward(self, spikes, *args, **options):
-            return super().forward(spikes, *args, **options)
-
-    block = nn.Residual([Own(6, 6, steps=4)])
-    model = torch.nn.Sequential(nn.LatencyEncoder(4), block, nn.Integrate(6, 3, steps=4), nn.MembraneReadout())
-    with pytest.raises(em.CannotQuantize, match=r"layer 0.0:Own has a forward of its own"):
-        em.quantize(model, calibration=torch.rand(2, 6))
-
-
 def test_shortcuts_that_do_not_fit_are_refused():
     program = em.quantize(residual(), "loihi-like")
     layer = program.layers[1]
@@ -185,28 +172,23 @@ def test_shortcuts_that_do_not_fit_are_refused():
 
     def changed(**values):
         layers = [*program.layers]
-        layers[1] = replace(layer, shortcut=replace(shortcut, **values))
-        return replace(program, layers=layers)
+        layers[1] = layer.replace(shortcut=shortcut.replace(**values))
+        return program.replace(layers=layers)
 
-    for values, text in (
-        ({"source": 1}, "the source of the shortcut must be a layer before it, or -1, got 1"),
-        ({"source": 0, "in_shape": (8, 8, 3), "weight": np.ones(3, np.int64)}, "the shortcut must be the output of"),
-        ({"stride": (2, 1)}, r"as many rows and columns as the output, \(8, 8\), got every \(2, 1\)-th of \(8, 8\)"),
-        ({"stride": (0, 1)}, "sizes of the shortcut must be at least 1"),
-        ({"weight": np.ones(3, np.int64)}, r"one number per channel of its source, 4, at most 6, got \(3,\)"),
-        ({"delay": 1}, "steps 2 to 8 miss events of steps 0 to 6 that arrive 1 later"),
+    for values, field in (
+        ({"source": 1}, "layers: the shortcut of"),
+        ({"source": 0, "in_shape": (8, 8, 3), "weight": np.ones(3, np.int64)}, "layers: the shortcut of"),
+        ({"stride": (2, 1)}, "shortcut.stride"),
+        ({"stride": (0, 1)}, r"stride\[0\]"),
+        ({"weight": np.ones(3, np.int64)}, "shortcut.weight"),
+        ({"weight": np.ones(4)}, "weight"),
+        ({"delay": 1}, "layers: steps 2 to 8"),
     ):
-        with pytest.raises(ValueError, match=text):
+        with pytest.raises(ValueError, match=f"^{field}"):
             changed(**values)
-    with pytest.raises(TypeError, match="weight of the shortcut must hold signed integers, got float64"):
-        changed(weight=np.ones(4))
-    assert changed().synapse_difference(program) is None
-    assert (
-        changed(weight=shortcut.weight + 1).synapse_difference(program)
-        == f"its layer {layer.name} has another shortcut"
-    )
-    layers = [*program.layers[:1], replace(layer, shortcut=None), *program.layers[2:]]
-    assert replace(program, layers=layers).synapse_difference(program) is not None
+    assert changed().has_synapses_of(program) and not changed(weight=shortcut.weight + 1).has_synapses_of(program)
+    layers = [*program.layers[:1], layer.replace(shortcut=None), *program.layers[2:]]
+    assert not program.replace(layers=layers).has_synapses_of(program)
 
 
 def test_a_block_lets_its_input_through_at_once():
@@ -217,7 +199,7 @@ def test_a_block_lets_its_input_through_at_once():
             layer.weight.zero_()
     for name in ("generic8", "loihi-like"):
         program = em.quantize(model, name)
-        times = program.engine().run(input_times(program, images(model)), all_times=True).times
+        times = program.engine().run(program.input_times(images(model)), all_times=True).times
         first, last = (list(observed(program, times, 40))[n] for n in (0, 2))
         assert torch.equal(first, last) and len(first.unique()) > 2
 
@@ -227,5 +209,5 @@ def test_a_block_whose_linear_layer_would_get_a_map_is_refused():
     model = models.TTFSNet(
         [block, nn.Integrate(4, 2, steps=4)], encoder="spikes", readout="membrane", input_shape=(1, 2, 2)
     )
-    with pytest.raises(em.CannotQuantize, match="whose input must then be flat, but is a map of 2 x 2"):
+    with pytest.raises(em.CannotQuantize, match="whose input is a map of 2 x 2"):
         em.quantize(model)

@@ -3,15 +3,13 @@ nothing."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from firstspike import data, train
 from firstspike import emulator as em
-from firstspike.emulator.program.engine import Engine
+from firstspike.emulator.program.program import Engine
 from firstspike.emulator.quantization import qat
 
 from .nets import wide
@@ -54,14 +52,14 @@ def test_wide_integers_are_the_float_network_away_from_ties(trained, test_images
             seen = trained.model.observe(trained.normalize(part))
         for n, layer in enumerate(program.layers[:-1]):
             before, after = flat(seen.layers[n].times), flat(seen.layers[n + 1].times)
-            alone = replace(layer, start=0, stop=program.steps)
+            alone = layer.replace(start=0, stop=program.steps)
             ours = Engine([alone], steps=program.steps, total_steps=program.steps).run(before).times[0]
             neurons += ours.size
             samples, at = np.nonzero(ours != after)
             unlike += len(samples)
             if not len(samples):
                 continue
-            free = Engine([replace(alone, fires=False)], steps=program.steps, total_steps=program.steps)
+            free = Engine([alone.replace(fires=False)], steps=program.steps, total_steps=program.steps)
             v = free.run(before[samples], trace=True).membrane[0][np.arange(len(samples)), :, at]
             theta = np.tile(layer.theta, layer.neurons // len(layer.theta))[at]
             assert (

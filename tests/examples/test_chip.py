@@ -1,6 +1,5 @@
 """The example of a chip profile is complete, and a net runs on it with the energy table beside it."""
 
-import dataclasses
 import tomllib
 from pathlib import Path
 
@@ -13,8 +12,8 @@ FOLDER = Path(__file__).parents[2] / "examples" / "chip"
 
 def test_it_has_every_key():
     written = tomllib.loads((FOLDER / "my-chip.toml").read_text())
-    assert set(written) == {field.name for field in dataclasses.fields(emulator.Profile)} - {"sources"}
-    kinds = {field.name for field in dataclasses.fields(emulator.profile.CoreKind)}
+    assert set(written) == set(emulator.Profile.model_fields) - {"sources"}
+    kinds = set(emulator.profile.CoreKind.model_fields)
     assert set(written["cores"][0]) == kinds - {"kernel_entries", "neuron_entries"}
 
 
@@ -26,4 +25,4 @@ def test_a_net_runs_on_it():
     made = emulator.report(emulator.run(program, images), placement=emulator.place(program))
     assert made.summary()["fits"] and made.accounts[0].table.name == "my-energy"
     (one,) = made.accounts
-    assert None not in (one.updates_active, one.updates_inactive, one.routing, one.static)
+    assert None not in (one.parts[name] for name in ("updates_active", "updates_inactive", "routing", "static"))

@@ -114,7 +114,7 @@ def test_a_part_with_a_forward_of_its_own_is_not_passed_over() -> None:
     )
     x = torch.rand(5, 16, generator=generator(0))
     assert torch.equal(models.as_net(chain.eval())(x), chain(x))
-    with pytest.raises(emulator.CannotQuantize, match="layer 1:Silenced has a forward of its own"):
+    with pytest.raises(TypeError, match="Silenced"):
         emulator.quantize(chain)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from firstspike.emulator.program import profile
-from firstspike.emulator.program.engine import Engine
 from firstspike.emulator.program.layers import Layer
+from firstspike.emulator.program.program import Engine
 
 FILE = os.environ.get("FIRSTSPIKE_ORACLE")
 pytestmark = pytest.mark.skipif(FILE is None, reason="FIRSTSPIKE_ORACLE is not set (nox -s oracle)")

@@ -23,7 +23,10 @@ def test_features_reach_a_net_of_ones_own_as_they_are(config, sets, tmp_path, st
     trained = load_model(tmp_path / "1")
     assert trained.input_shape == (features,)
     x, labels = sets[1].images.flatten(1), sets[1].labels
-    program = emulator.quantize(trained.model, calibration=trained.normalize(x), normalize=trained.normalize)
+    net = models.as_net(trained.model)
+    if standardize:
+        net.normalize = fs.Normalize(trained.normalize.mean, trained.normalize.std)
+    program = emulator.quantize(net, calibration=x)
     ran = emulator.run(program, x, labels=labels)
     assert abs(ran.accuracy - result.test.accuracy) < 0.1
 

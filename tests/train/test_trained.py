@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from firstspike import SpikeTimes, data, emulator, encode, models, save, train
+from firstspike import SpikeTimes, data, encode, models, save, train
 from firstspike import nn as fs
 from firstspike.train import fit, load_model
 
@@ -38,12 +38,9 @@ def test_a_scaling_that_is_left_out_is_warned_of(config, sets, tmp_path):
         UserWarning, match=r"trained on standardised data, and evaluate divides its bytes by 255 alone: pass norm"
     ):
         train.evaluate(trained.model, sets[1])
-    with pytest.warns(UserWarning, match="and the program will divide bytes by 255 alone: pass normalize="):
-        emulator.quantize(trained.model)
     with pytest.warns(UserWarning, match=r"and the file does not hold how: train\.save_model does"):
         save(trained.model, tmp_path / "net.safetensors")
     train.evaluate(trained.model, sets[1], normalize=data.Normalize())  # said
-    emulator.quantize(trained.model, normalize=trained.normalize)
     x = trained.normalize(sets[1].images)
     train.evaluate(trained.model, (x, sets[1].labels))  # scaled by hand
 

@@ -7,7 +7,9 @@ import inspect
 import re
 from collections.abc import Collection
 
-from firstspike.emulator.program.profile import CoreKind, Profile
+from pydantic import BaseModel
+
+from firstspike.emulator import Profile, profile
 from firstspike.models import build
 from firstspike.train import Augmentation, Config
 
@@ -93,17 +95,16 @@ def page() -> str:
 
 def chip_page() -> str:
     """The keys of a chip profile, as Markdown."""
-    return CHIP.format(profile=_meanings(Profile, {"cores", "sources"}), cores=_meanings(CoreKind))
+    return CHIP.format(profile=_meanings(Profile, {"cores", "sources"}), cores=_meanings(profile.CoreKind))
 
 
-def _meanings(kind: type, without: Collection[str] = ()) -> str:
+def _meanings(kind: type[BaseModel], without: Collection[str] = ()) -> str:
     lines = ["| key | required | meaning |", "|---|---|---|"]
     meanings = described(inspect.getdoc(kind) or "")
-    for entry in dataclasses.fields(kind):
-        if entry.name not in without:
-            required = "yes" if entry.default is dataclasses.MISSING else "no"
-            meaning = _cell(meanings[entry.name]).replace("None", "`unknown`")
-            lines.append(f"| `{entry.name}` | {required} | {meaning} |")
+    for name, field in kind.model_fields.items():
+        if name not in without:
+            required = "yes" if field.is_required() else "no"
+            lines.append(f"| `{name}` | {required} | {_cell(meanings[name]).replace('None', '`unknown`')} |")
     return "\n".join(lines)
 
 

@@ -40,6 +40,7 @@ def quantized(
     from .. import train
     from ..emulator import qat, quantize
     from ..models import as_net
+    from ..nn import Normalize
 
     trained = train.load_model(checkpoint)
     images = own_data(trained, train=True, images=folder, data=data, offline=offline)
@@ -48,13 +49,14 @@ def quantized(
         model = qat.prepare(model, profile, bits=bits, granularity=granularity, observer=observer)
         qat.finetune(
             model,
-            images.images,
+            trained.normalize(images.images),
             images.labels,
             epochs=finetune,
-            normalize=trained.normalize,
             generator=torch.Generator().manual_seed(seed),
             progress=None if no_progress else Bar("fine-tuning", "batch"),
         )
+    if trained.normalize.mean is not None and trained.normalize.std is not None:
+        model.normalize = Normalize(trained.normalize.mean, trained.normalize.std)
     program = quantize(
         model,
         profile,
@@ -62,8 +64,7 @@ def quantized(
         granularity=granularity,
         observer=observer,
         biases="drop" if drop_biases else "refuse",
-        normalize=trained.normalize,
-        calibration=trained.normalize(some(images, 200)),
+        calibration=some(images, 200),
         name=trained.config.spec or "network",
     )
     return trained, program

@@ -99,7 +99,6 @@ def emulate_command(
         from ..emulator import export_c, report, run
         from ..emulator.export.exporting import refuse_others
         from ..emulator.program import serialization
-        from ..emulator.reporting.runner import float_predictions
 
         _check_outputs(trace, {"--output": output, "--export-c": export})
         if output is not None:
@@ -114,9 +113,6 @@ def emulate_command(
         if is_program:
             trained, program = None, serialization.load(checkpoint)
             refuse_options_of_nets(context, checkpoint)
-            if tables is None:
-                with errors({"^profile ": "--energy must be given: profile "}):
-                    program.profile.energy_table()  # raises before the run where the table is gone
         else:
             trained, program = quantized(
                 checkpoint,
@@ -152,7 +148,7 @@ def emulate_command(
             trace=traced if trace else 0,
             progress=None if no_progress else Bar("emulating", "image"),
         )
-        expected = None if trained is None else float_predictions(trained.model, test.images, trained.normalize)
+        expected = None if trained is None else trained.predict(test.images).numpy()
         made = report(
             ran, placement=placement, refusal=refusal, tables=tables, float_predictions=expected, samples=chosen
         )
@@ -217,10 +213,8 @@ def _test_data(
 
 def _check_data(program: Program, test: Dataset, name: str) -> None:
     """Raise ValueError where a program cannot take the images of a data set."""
-    from ..emulator.program.inputs import check_images
-
     try:
-        check_images(program, tuple(test.images.shape[1:]))
+        program.check_images(tuple(test.images.shape[1:]))
         if test.classes > program.classes:
             raise ValueError(f"it has {test.classes} classes, the program tells {program.classes} apart")
     except ValueError as error:

@@ -2,19 +2,18 @@
 
 from ..energy import EnergyTable
 from .export.exporting import Exported, export_c
-from .placement.feasibility import Check, check
-from .placement.placer import DoesNotFit, Placement, place
+from .placement.check import Check, check
+from .placement.cores import DoesNotFit
+from .placement.placer import Placement, place
 from .program import profile
-from .program.engine import COUNTERS, OverflowRefused, instruction_set
 from .program.profile import Profile
-from .program.program import Program
+from .program.program import COUNTERS, OverflowRefused, Program, instruction_set
 from .program.serialization import ProgramError, load, save
 from .quantization import qat
-from .quantization.from_modules import CannotQuantize
 from .quantization.quantizer import quantize
-from .quantization.sensitivity import layer_sensitivity
-from .reporting.runner import Run, run
-from .reporting.statistics import Report, report
+from .quantization.scales import CannotQuantize
+from .reporting.report import Report, report
+from .reporting.run import Run, run
 
 __all__ = [
     "COUNTERS",
@@ -33,7 +32,6 @@ __all__ = [
     "check",
     "export_c",
     "instruction_set",
-    "layer_sensitivity",
     "load",
     "place",
     "profile",

@@ -1,15 +1,19 @@
 """Layers, encoders and decoders as torch modules. Layers take and return `SpikeTimes`."""
 
-from .coders import FirstSpike, LatencyEncoder, MembraneReadout, SpikeInput, TemporalWeighting
+from .decoders import FirstSpike, MembraneReadout, TemporalWeighting
 from .direct import DirectConv2d, DirectLinear
-from .firing import FiringLayer, TTFSNode, bound_thresholds
+from .encoders import LatencyEncoder, SpikeInput
+from .firing import FiringLayer, bound_thresholds
 from .image_scaling import Normalize
-from .pool import EarliestPool2d, MaxPool2d, PooledSpikes
+from .integrate import Integrate
+from .node import TTFSNode
+from .normalization import WeightNormalization
+from .pool import EarliestPool2d, MaxPool2d
+from .pooled_spikes import PooledSpikes
 from .prepacked import Prepacked
 from .residual import Residual
 from .synapse import Affine, Synapse
-from .ttfs import Integrate, TTFSConv2d, TTFSLinear
-from .weight_normalization import WeightNormalization
+from .ttfs import TTFSConv2d, TTFSLinear
 
 __all__ = [
     "Affine",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+import torch
 
+from firstspike import SpikeTimes
 from firstspike import emulator as em
-from firstspike.emulator.placement import first_fit
+from firstspike.emulator.placement import placer
 from firstspike.emulator.placement.matching import kernel_entries, neuron_entries
 from firstspike.emulator.placement.placer import place, use
 from firstspike.emulator.program import profile
@@ -17,11 +17,11 @@ from firstspike.emulator.program.profile import CoreKind
 from firstspike.emulator.program.program import Program
 
 from .. import golden
-from ..nets import net
+from ..nets import images, net
 
 
 def program(layers, name="generic8", **changes):
-    return Program(layers, steps=4, profile=profile.load(name).replace(**changes))
+    return Program(layers=layers, steps=4, profile=profile.load(name).replace(**changes))
 
 
 def linear(inputs, outputs, name="a", **changes):
@@ -38,7 +38,7 @@ def linear(inputs, outputs, name="a", **changes):
         stop=4,
         scale=np.ones(outputs),
     )
-    return replace(made, **changes)
+    return made.replace(**changes)
 
 
 def conv(height, channels, features, name="c", **changes):
@@ -56,7 +56,7 @@ def conv(height, channels, features, name="c", **changes):
         stop=4,
         scale=np.ones(features),
     )
-    return replace(made, **changes)
+    return made.replace(**changes)
 
 
 def cores(**limits):
@@ -67,7 +67,7 @@ def test_neurons_split_in_order_and_share_cores():
     placed = place(program([linear(10, 7), linear(7, 4, "b")], cores=cores(neurons=5)))
     rows = [(s.layer, s.core, s.first, s.last) for s in placed.slots]
     assert rows == [(0, 0, 0, 5), (0, 1, 5, 7), (1, 1, 0, 3), (1, 2, 3, 4)]
-    assert placed.cores_used == 3 and placed.destinations(0) == 2 and placed.destinations(1) == 0
+    assert placed.cores_used == 3
     assert [s.axons_out for s in placed.slots] == [10, 4, 0, 0]  # 5 and 2 neurons to the two cores of layer b
 
 
@@ -80,7 +80,7 @@ def test_synapse_bits_by_hand():
 def test_a_layer_takes_the_bits_that_its_codes_need():
     narrow = linear(10, 4, weight=np.full((10, 4), 3, np.int8))
     assert place(program([narrow])).slots[0].memory == 10 * 4 * 3
-    even = replace(narrow, weight=np.full((10, 4), 6, np.int8))
+    even = narrow.replace(weight=np.full((10, 4), 6, np.int8))
     assert place(program([even], "loihi-like")).slots[0].memory == 10 * 4 * 3  # 6 is the code 3
 
 
@@ -116,7 +116,7 @@ def test_convolution_counts_are_those_of_the_unrolled_matrix(change):
         (
             [linear(10, 4, theta=np.arange(1, 5))],
             {"cores": cores(neurons=4, count=1), "thresholds": "group", "threshold_groups": 2},
-            "cores for its neurons (thresholds per core used up)",
+            "cores for its neurons (thresholds used up)",
             "4 neurons",
             "2 on the 1 cores of generic8",
         ),
@@ -132,7 +132,8 @@ def test_refusals(layers, changes, resource, required, available):
         required,
         available,
     )
-    assert str(error) == f"layer {error.layer}: {resource}: required {required}, available {available}"
+    assert error.problem == f"{resource}: required {required}, available {available}"
+    assert str(error) == f"layer {error.layer}: {error.problem}; {error.remedy}"
 
 
 def test_thresholds_per_core_split_a_layer():
@@ -150,7 +151,10 @@ def test_convolution_core_memory_by_hand():
 def test_matching_succeeds_where_first_fit_would_fail():
     """The small layer fits both cores, the large one only the first."""
     small, large = conv(4, 1, 2, "small"), conv(4, 2, 32, "large")
-    kinds = (CoreKind(1, kernel_entries=4096, neuron_entries=4096), CoreKind(1, kernel_entries=64, neuron_entries=4096))
+    kinds = (
+        CoreKind(count=1, kernel_entries=4096, neuron_entries=4096),
+        CoreKind(count=1, kernel_entries=64, neuron_entries=4096),
+    )
     placed = place(program([small, large], "speck-like", cores=kinds))
     assert [(s.layer, s.core) for s in placed.slots] == [(0, 1), (1, 0)]
 
@@ -197,9 +201,7 @@ def test_the_picture_has_a_bar_for_every_slot():
 
 def test_placement_does_not_change_results():
     made = em.quantize(net(bias=False), "loihi-like")
-    scattered = replace(made, profile=made.profile.replace(cores=cores(neurons=30, count=400)))
-    from ..nets import images
-
+    scattered = made.replace(profile=made.profile.replace(cores=cores(neurons=30, count=400)))
     x = images(net())
     assert em.place(made).cores_used < em.place(scattered).cores_used
     np.testing.assert_array_equal(em.run(made, x).counters, em.run(scattered, x).counters)
@@ -210,22 +212,53 @@ def test_a_layer_that_no_core_holds_is_refused_at_once_and_names_the_resource():
     layer = linear(8000, 8000, theta=np.arange(1, 8001))
     asked = []
     with pytest.MonkeyPatch.context() as patch:
-        original = first_fit._shortage
-        patch.setattr(first_fit, "_shortage", lambda *a: (asked.append(1), original(*a))[1])
+        original = placer._shortage
+        patch.setattr(placer, "_shortage", lambda *a: (asked.append(1), original(*a))[1])
         with pytest.raises(em.DoesNotFit, match="axons in for one neuron: required 8000, available 256"):
             place(program([layer], "odin-like"))
     assert len(asked) == 1
-
-
-@pytest.mark.parametrize("count", [0, 65537, 10**9, True, 1.5])
-def test_the_number_of_cores_is_bounded(count):
-    with pytest.raises((ValueError, TypeError), match="count of cores must be"):
-        CoreKind(count)
-    with pytest.raises(ValueError, match="at most 65536 cores"):
-        profile.load("generic8").replace(cores=(CoreKind(40000), CoreKind(40000)))
 
 
 def test_thresholds_per_core_count_in_groups_alone():
     """A profile with one threshold per neuron may still say how many groups there would be."""
     layers = [linear(10, 6, theta=np.array([1, 1, 2, 3, 3, 4]))]
     assert [(s.first, s.last) for s in place(program(layers, threshold_groups=2)).slots] == [(0, 6)]
+
+
+def test_shares_of_the_fullest_core():
+    """5 of 8 neurons and 4 of 8 on two cores; 8-bit weights of 10 inputs: 400 of 1000 bits."""
+    layers = [linear(10, 5), linear(5, 4, "b")]
+    found = use(place(program(layers, cores=cores(neurons=5, synapse_bits=1000))))
+    assert found["fullest_core_neurons"] == 1.0 and found["fullest_core_memory"] == 0.4
+
+
+def test_an_unknown_limit_gives_no_share():
+    made = program([linear(10, 4)], cores=(CoreKind(count=1),))
+    placed = place(made)
+    found = use(placed)
+    assert found["fullest_core_neurons"] is None and found["fullest_core_memory"] is None
+    report = em.report(em.run(made, SpikeTimes(torch.zeros(1, 10, dtype=torch.uint8), 4)), placement=placed)
+    assert report.summary()["fullest_core_neurons"] is None
+    assert "fullest core, share of its neurons: unknown" in report.text()
+    assert '"fullest_core_memory": null' in report.to_json()
+
+
+def test_the_fullest_core_is_one_whose_limit_is_known():
+    kinds = (CoreKind(count=1, neurons=4), CoreKind(count=1, synapse_bits=1000))
+    found = use(place(program([linear(10, 7)], cores=kinds)))
+    assert found["fullest_core_neurons"] == 1.0 and found["fullest_core_memory"] == 0.24  # 3 neurons of 80 bits
+
+
+def test_a_convolution_core_counts_entries_of_its_memories():
+    """10 x 10 neurons of 32 features take 32 * 2^(4 + 4) entries."""
+    layer = conv(10, 1, 32)
+    placed = place(program([layer], "speck-like", cores=cores(kernel_entries=16384, neuron_entries=65536)))
+    assert layer.neurons == 3200 and neuron_entries(layer) == 8192
+    found = use(placed)
+    assert found["fullest_core_neurons"] == 0.125 and found["fullest_core_memory"] == 512 / 16384
+
+
+def test_the_picture_says_unknown_instead_of_an_empty_core():
+    axes = place(program([linear(10, 7)], cores=cores(neurons=5))).figure().axes[0]
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([100, 40])
+    assert [text.get_text() for text in axes.texts] == ["unknown"] * 4  # of synapse memory and of axons in

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from firstspike._base import _emulator
-from firstspike.emulator.program.engine import Engine, OverflowRefused, _describe
 from firstspike.emulator.program.layers import Layer, Register
+from firstspike.emulator.program.program import Engine, OverflowRefused, _description
 
 
 def layer(**changes):
@@ -28,7 +26,7 @@ def layer(**changes):
         stop=4,
         scale=np.ones(2),
     )
-    return replace(made, **changes)
+    return made.replace(**changes)
 
 
 def core(**changes):
@@ -70,7 +68,7 @@ def test_bad_threads(threads):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"kind": "pool"}, "kind must be one of"),
+        ({"kind": "pool"}, "kind"),
         ({"weight": np.zeros((2, 2))}, "signed integers"),
         ({"weight": np.zeros((3, 2), np.int8)}, "shape"),
         ({"theta": np.array([1])}, "theta"),
@@ -84,8 +82,8 @@ def test_bad_threads(threads):
         ({"pool": 2}, "shape|pool"),
         ({"theta": np.array([1, 1 << 61])}, "theta"),
         ({"scale": np.zeros(2)}, "scale"),
-        ({"fire": "eq"}, "fire must be"),
-        ({"update": "never"}, "update must be"),
+        ({"fire": "eq"}, "fire"),
+        ({"update": "never"}, "update"),
     ],
 )
 def test_bad_layers(changes, text):
@@ -99,8 +97,6 @@ def test_layers_must_fit_each_other():
         Engine([layer(), second], steps=4, total_steps=4)
     with pytest.raises(ValueError, match="never fires"):
         Engine([layer(fires=False), layer(name="b")], steps=4, total_steps=4)
-    with pytest.raises(ValueError, match="at least one layer"):
-        Engine([], steps=4, total_steps=4)
 
 
 def test_early_exit_needs_a_layer_that_fires():
@@ -117,11 +113,11 @@ def test_policy_error_names_where():
 
 
 @given(
-    st.sampled_from(sorted(_describe(layer()))),
+    st.sampled_from(sorted(_description(layer()))),
     st.sampled_from([-1, 0, 1, 2, 1 << 20, (1 << 31) - 1, -(1 << 31), 1 << 40, None, "x", 2.5, []]),
 )
 def test_any_field_of_any_value_gives_an_error_or_works(name, value):
-    fields = {**_describe(layer()), name: value}
+    fields = {**_description(layer()), name: value}
     network = _emulator.Network(4, 4)
     try:
         network.add("a", fields)
@@ -154,7 +150,7 @@ def test_a_wrapped_sum_may_be_larger_than_the_sum():
         theta=np.array([(1 << 31) - 3]),
         bias=np.array([most - 10]),
         out_shape=(1, 1, 1),
-        accumulator=Register(0, most, 30, "wrap"),
+        accumulator=Register(low=0, high=most, bits=30, policy="wrap"),
         membrane=Register.of(31, "signed"),
         scale=np.ones(1),
     )

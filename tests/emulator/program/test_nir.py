@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ import firstspike
 from firstspike import SpikeTimes
 from firstspike import emulator as em
 from firstspike.emulator.program import serialization
-from firstspike.emulator.program.inputs import input_times
 
 from ..fuzz import change_one, run_once
 from ..nets import SPECS, images, net
@@ -80,7 +78,7 @@ def test_others_can_load_the_graph():
     graph = to_nir(program)
     for name in ("0.synapses", "1.synapses"):
         assert graph.nodes[name].weight.dtype == graph.nodes[name].bias.dtype == np.float64
-    times = input_times(program, x)
+    times = program.input_times(x)
     raw = program.engine().run(times, all_times=True)
     assert not raw.counters[:, :, 5:].any()  # no overflow
     other = firstspike.nir.from_nir(graph, program.steps)
@@ -93,7 +91,7 @@ def test_numbers_of_more_than_53_bits_stay_integers():
     program = em.quantize(net(), "generic8")
     theta = program.layers[0].theta.copy()
     theta[0] = (1 << 59) + 1
-    program = replace(program, layers=[replace(program.layers[0], theta=theta), *program.layers[1:]])
+    program = program.replace(layers=[program.layers[0].replace(theta=theta), *program.layers[1:]])
     graph = to_nir(program)
     assert graph.nodes["0.neurons"].v_threshold.dtype == np.int64
     assert from_nir(graph).layers[0].theta[0] == (1 << 59) + 1
@@ -102,28 +100,14 @@ def test_numbers_of_more_than_53_bits_stay_integers():
 def test_refusals():
     with pytest.raises(ValueError, match="no leak in discrete time"):
         to_nir(em.quantize(net(decay=0.5), "generic8"))
-    with pytest.raises(em.ProgramError, match="has no 'firstspike' record"):
-        from_nir(
-            nir.NIRGraph(
-                {"input": nir.Input({"input": np.array([3])}), "output": nir.Output({"output": np.array([3])})},
-                [("input", "output")],
-                {},
-                type_check=False,
-            )
-        )
-    for name, field, what in (
-        ("0.synapses", "weight", "weights"),
-        ("0.synapses", "bias", "biases"),
-        ("0.neurons", "v_threshold", "thresholds"),
-    ):
+    ends = {"input": nir.Input({"input": np.array([3])}), "output": nir.Output({"output": np.array([3])})}
+    with pytest.raises(em.ProgramError, match="no program of firstspike"):
+        from_nir(nir.NIRGraph(ends, [("input", "output")], {}, type_check=False))
+    for name, field in (("0.synapses", "weight"), ("0.synapses", "bias"), ("0.neurons", "v_threshold")):
         graph = to_nir(em.quantize(net(), "generic8"))
         setattr(graph.nodes[name], field, getattr(graph.nodes[name], field) + 0.5)
-        with pytest.raises(em.ProgramError, match=f"its {what} must be whole numbers, got float64"):
+        with pytest.raises(em.ProgramError, match="layer 0: .* integers, got float64"):
             from_nir(graph)
-    graph = to_nir(em.quantize(net(), "generic8"))
-    graph.metadata["firstspike"] = "{}"
-    with pytest.raises(em.ProgramError, match="no valid program in the graph"):
-        from_nir(graph)
 
 
 @pytest.mark.parametrize("field, value", [("pool", 0), ("shift", -1), ("shift", 62), ("shift", 1 << 40)])
@@ -133,7 +117,7 @@ def test_a_record_out_of_range(field, value):
     record = json.loads(graph.metadata["firstspike"])
     record["header"]["layers"][0][field] = value
     graph.metadata["firstspike"] = json.dumps(record)
-    with pytest.raises(em.ProgramError, match="no valid program in the graph"):
+    with pytest.raises(em.ProgramError, match="no program of firstspike in the graph"):
         from_nir(graph)
 
 

@@ -9,11 +9,7 @@ import numpy as np
 from ..program.layers import Layer
 from ..program.profile import CoreKind
 from ..program.program import Program
-from .axons import Sources
-from .costs import Costs
-from .errors import DoesNotFit
-from .first_fit import Slot
-from .limits import as_convolution
+from .cores import Costs, DoesNotFit, Slot, Sources, as_convolution
 
 
 def kernel_entries(layer: Layer) -> int:

@@ -1,28 +1,24 @@
-"""Placement: which neurons sit on which core, and whether a chip holds them at all."""
+"""Placement: first fit of neurons on cores, and the result."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from ..._base.checks import instance, integer
-from ..program.core_kind import CoreKind
+from ..._base.checks import instance
+from ..program.layers import Layer
+from ..program.profile import CoreKind, Profile
 from ..program.program import Program
-from .axons import Link, Sources, links
-from .costs import Costs
-from .errors import DoesNotFit
-from .first_fit import Slot, first_fit
-from .limits import check_limits
+from .cores import Costs, DoesNotFit, Link, Slot, Sources, links, refusals
 from .matching import assign
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = ["DoesNotFit", "Placement", "place"]
 
 
 @dataclass(frozen=True)
@@ -47,11 +43,6 @@ class Placement:
         """Number of cores that hold something."""
         return len({slot.core for slot in self.slots})
 
-    def destinations(self, layer: int) -> int:
-        """Number of cores to which a layer, by its index (-1: the net's input), has a synapse; 0 for the last."""
-        layer = integer("layer", layer, -1, len(self.program.layers) - 1)
-        return len({link.target for link in self.links if link.layer == layer})
-
     def table(self) -> pd.DataFrame:
         """One row per layer and core: neurons, axons in (without those of sources that a row above has on the core) and out,
         synapse memory, thresholds."""
@@ -64,33 +55,23 @@ class Placement:
         """
         from ...report import figure, line_style
 
-        cores = sorted({slot.core for slot in self.slots})
+        cores, resources = sorted({slot.core for slot in self.slots}), _resources(self.program)
         drawn, axes = figure()
-        resources = _resources(self.program)
         pitch = 0.8 / len(resources)
+        handles: dict[str, Any] = {}
         for offset, (resource, title) in enumerate(resources.items()):
             filled: dict[int, float] = {}
             x = {core: at + pitch * (offset - (len(resources) - 1) / 2) for at, core in enumerate(cores)}
             for slot in self.slots:
-                share = slot.shares()[resource]
-                if share is None:
+                if (share := slot.shares()[resource]) is None:
                     continue
-                axes.bar(
-                    x[slot.core],
-                    100 * share,
-                    0.9 * pitch,
-                    bottom=filled.get(slot.core, 0.0),
-                    color=line_style(slot.layer).color,
-                    alpha=(1.0, 0.6, 0.3)[offset],
-                    label=f"{self.program.layers[slot.layer].name}, {title}",
-                )
-                filled[slot.core] = filled.get(slot.core, 0.0) + 100 * share
-            for core in cores:
-                if core not in filled:
-                    axes.text(x[core], 0, "unknown", rotation=90, ha="center", va="bottom", fontsize="x-small")
-        handles: dict[str, Any] = {}
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
+                below = filled.get(slot.core, 0.0)
+                style: Any = {"color": line_style(slot.layer).color, "alpha": (1.0, 0.6, 0.3)[offset]}
+                bars = axes.bar(x[slot.core], 100 * share, 0.9 * pitch, bottom=below, **style)
+                handles.setdefault(f"{self.program.layers[slot.layer].name}, {title}", bars)
+                filled[slot.core] = below + 100 * share
+            for core in set(cores) - set(filled):
+                axes.text(x[core], 0, "unknown", rotation=90, ha="center", va="bottom", fontsize="x-small")
         if handles:
             drawn.legend(list(handles.values()), list(handles), fontsize="x-small", loc="outside upper center", ncols=3)
         else:
@@ -106,25 +87,38 @@ class Placement:
 def place(program: Program) -> Placement:
     """Put a program on its profile's cores.
 
-    Layers go in order, split by output neuron, first fit over the cores; where each core takes one layer (convolution
-    cores), by maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory and thresholds
-    per core, and of each layer fan-in, kernel size, stride, pool, padding, features, size of the output and how many layers it
-    feeds. Convolutions are shared tables where the profile shares weights, else unrolled. Raises DoesNotFit naming layer,
-    resource, required and available amounts.
+    Layers go in order, split by output neuron, first fit over the cores; if each core takes one layer (convolution cores),
+    by maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory and thresholds per core,
+    and of each layer fan-in, kernel size, stride, pool, padding, features, size of the output and how many layers it feeds.
+    Convolutions are shared tables if the profile shares weights, else unrolled.
 
-    Examples:
-        >>> emulator.place(emulator.quantize(models.mlp("64-32-10", steps=8))).cores_used
-        1
+    Parameters
+    ----------
+    program : Program
+
+    Returns
+    -------
+    Placement
+
+    Raises
+    ------
+    DoesNotFit
+        Naming layer, resource, required and available amounts, and a remedy.
+
+    Examples
+    --------
+    >>> emulator.place(emulator.quantize(models.mlp("64-32-10", steps=8))).cores_used
+    1
     """
     instance("program", program, Program, "a firstspike.emulator.Program")
-    profile = program.profile
-    check_limits(program)
-    if profile.convolution_cores:
+    for refusal in refusals(program):
+        raise refusal
+    if program.profile.convolution_cores:
         slots, heard = assign(program)
         made = _links(slots, heard)
     else:
         slots, made = _first_fit(program)
-    return Placement(program, slots, made, sum(kind.count for kind in profile.cores))
+    return Placement(program, slots, made, sum(kind.count for kind in program.profile.cores))
 
 
 def _first_fit(program: Program) -> tuple[list[Slot], list[Link]]:
@@ -149,7 +143,7 @@ def _first_fit(program: Program) -> tuple[list[Slot], list[Link]]:
         core = max(share, key=share.__getitem__)
         worst = max((slot for slot in slots if slot.core == core), key=lambda slot: slot.axons_out)
         name = program.layers[worst.layer].name
-        refusal = refusal or DoesNotFit(name, f"axons out of core {core}", used[core], limits[core])
+        refusal = refusal or DoesNotFit(name, "axons out", used[core], limits[core], f"{{}} of core {core}")
         fewer = max(1, int(0.9 * worst.neurons / share[core]))
         caps[worst.layer, kinds[core]] = min(fewer, worst.neurons - 1)  # 0: none on cores of this kind
 
@@ -187,3 +181,141 @@ def use(placement: Placement) -> dict[str, float | None]:
                 total[slot.core] = total.get(slot.core, 0.0) + share
         made[f"fullest_core_{resource}"] = max(total.values(), default=None)
     return made
+
+
+@dataclass
+class _Core:
+    kind: CoreKind
+    neurons: int = 0
+    sources: Sources = field(default_factory=Sources)
+    memory: int = 0
+    thetas: set[int] = field(default_factory=set)
+
+    def new_axons(self, sources: Sources) -> int:
+        """How many of these sources it does not listen to yet."""
+        return (self.sources | sources).count() - self.sources.count()
+
+
+def first_fit(
+    program: Program, needs: Sequence[Costs], caps: Mapping[tuple[int, CoreKind], int]
+) -> tuple[list[Slot], dict[int, Sources]]:
+    """Slots of all layers, and by core the sources of its neurons; a layer is split wherever a core is full.
+
+    needs: the costs of each layer. caps: how many neurons of a layer, by its index, a core of some kind takes at most.
+    Raises DoesNotFit.
+    """
+    profile = program.profile
+    cores = [_Core(kind) for kind in profile.cores for _ in range(kind.count)]
+    slots: list[Slot] = []
+    for index, layer in enumerate(program.layers):
+        costs, first, bits = needs[index], 0, _stored_bits(layer, profile)
+        _check_one_neuron(costs, bits, profile)
+        guess = layer.neurons
+        for number, core in enumerate(cores):
+            if first == layer.neurons:
+                break
+            if core.kind.neurons is not None and core.neurons >= core.kind.neurons:
+                continue
+            cap = caps.get((index, core.kind), layer.neurons)
+            last = _most(costs, core, first, cap, guess, bits, profile)
+            if last == first:
+                continue
+            guess = last - first
+            slots.append(_put(costs, core, index, number, first, last, bits, profile))
+            first = last
+        if first < layer.neurons:
+            raise _refusal(costs, first, bits, cores, profile)
+    return slots, {number: core.sources for number, core in enumerate(cores) if core.neurons}
+
+
+def _put(
+    costs: Costs, core: _Core, index: int, number: int, first: int, last: int, bits: int, profile: Profile
+) -> Slot:
+    """Put neurons first to last on a core; what they take of it."""
+    sources, memory = costs.sources(first, last), costs.synapses(first, last) * bits
+    axons, thetas = core.new_axons(sources), costs.thetas(first, last)
+    core.neurons += last - first
+    core.sources |= sources
+    core.memory += memory
+    if profile.thresholds_per_core is not None:
+        core.thetas |= thetas
+    return Slot(
+        index,
+        number,
+        first,
+        last,
+        axons,
+        memory,
+        len(thetas),
+        neurons_available=core.kind.neurons,
+        memory_available=core.kind.synapse_bits,
+        axons_in_available=core.kind.axons_in,
+    )
+
+
+def _stored_bits(layer: Layer, profile: Profile) -> int:
+    """Bits per stored weight: the narrowest width that holds the integers of this layer, at most the profile's."""
+    tables = [layer.weight.ravel()] if layer.shortcut is None else [layer.weight.ravel(), layer.shortcut.weight]
+    q = np.concatenate(tables).astype(np.int64) // profile.weight_step
+    low, high = q.min(initial=0), q.max(initial=0)
+    return next(bits for bits in range(2, 33) if -(1 << bits - 1) <= low and high < 1 << bits - 1)
+
+
+def _shortage(
+    costs: Costs, core: _Core, first: int, last: int, bits: int, profile: Profile
+) -> tuple[str, int, int] | None:
+    """The first resource of a core that neurons first to last exceed: (name, required, available)."""
+    kind = core.kind
+    if kind.neurons is not None and last - first > kind.neurons - core.neurons:
+        return "neurons", last - first, kind.neurons - core.neurons
+    if kind.synapse_bits is not None:
+        memory = costs.synapses(first, last) * bits
+        if memory > kind.synapse_bits - core.memory:
+            return "synapse bits", memory, kind.synapse_bits - core.memory
+    if kind.axons_in is not None:
+        axons, left = core.new_axons(costs.sources(first, last)), kind.axons_in - core.sources.count()
+        if axons > left:
+            return "axons in", axons, left
+    if (most := profile.thresholds_per_core) is not None:
+        groups = len(core.thetas | costs.thetas(first, last))
+        if groups > most:
+            return "thresholds", groups, most
+    return None
+
+
+def _most(costs: Costs, core: _Core, first: int, cap: int, guess: int, bits: int, profile: Profile) -> int:
+    """The largest `last` such that neurons first to last, at most `cap`, fit the core.
+
+    Every need grows with `last`, so that bisection finds it. guess: the number that the core before took, tried first.
+    """
+
+    def fits(last: int) -> bool:
+        return _shortage(costs, core, first, last, bits, profile) is None
+
+    low, high = first, min(costs.layer.neurons, first + cap)
+    for last in (min(first + guess, high), min(first + guess + 1, high), first + 1):
+        if low < last <= high:
+            low, high = (last, high) if fits(last) else (low, last - 1)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+def _check_one_neuron(costs: Costs, bits: int, profile: Profile) -> None:
+    """Raise DoesNotFit if no empty core holds a single neuron: the one that needs most."""
+    neuron = costs.neediest()
+    short = [_shortage(costs, _Core(kind), neuron, neuron + 1, bits, profile) for kind in profile.cores]
+    if None not in short:
+        best = max((shortage for shortage in short if shortage is not None), key=lambda shortage: shortage[2])
+        raise DoesNotFit(costs.layer.name, *best, "{} for one neuron")
+
+
+def _refusal(costs: Costs, first: int, bits: int, cores: list[_Core], profile: Profile) -> DoesNotFit:
+    """Why the neurons from `first` on have no place: the resource that most cores lack."""
+    short = [_shortage(costs, core, first, first + 1, bits, profile) for core in cores]
+    lacking = Counter(shortage[0] for shortage in short if shortage is not None)
+    # No core lacks anything if `caps` alone kept neurons off it.
+    resource = lacking.most_common(1)[0][0] if lacking else "axons out"
+    required, available = f"{costs.layer.neurons} neurons", f"{first} on the {len(cores)} cores of {profile.name}"
+    return DoesNotFit(costs.layer.name, resource, required, available, "cores for its neurons ({} used up)")

@@ -4,9 +4,9 @@ exact.
 The graph is Input, then for each layer an optional SumPool2d, Flatten, Conv2d or Affine with integral weights and
 biases (in units of the membrane, shift included), and IF, or I for a readout. A residual block's input goes through
 one more Conv2d, of kernel 1, or Linear, with a diagonal weight, into the neurons of the block's last layer. Arrays
-are float64, which other packages load, or int64 where a number has more than 53 bits. NIR's IF fires at V >
-threshold, so a `ge` threshold is written one less. What NIR cannot say (widths, policies, delays, single spike,
-update) is in the graph's metadata under "firstspike", as JSON.
+are float64, which other packages load, or int64 if a number has more than 53 bits. NIR's IF fires at V >
+threshold, so a `ge` threshold is written one less. The graph's metadata hold the rest under "firstspike", as JSON: widths,
+policies, delays, single spike, update, and the host's part.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._base import checks
-from .layers import Layer, Shortcut
+from .layers import Layer
 from .program import Program
 from .serialization import FAULTS, ProgramError, put_together, take_apart
 
@@ -30,14 +30,18 @@ KEY = "firstspike"
 
 
 def to_nir(program: Program) -> nir.NIRGraph:
-    """A program as a NIR graph; `nir.write("program.nir", graph)` stores it.
+    """Return a program as a NIR graph; `nir.write("program.nir", graph)` stores it.
 
-    Raises TypeError for what is no program, ValueError for a leak, which NIR only knows in continuous time.
+    Parameters
+    ----------
+    program : Program
+        Without a leak, which NIR only knows in continuous time; ValueError for another.
 
-    Examples:
-        >>> graph = to_nir(emulator.quantize(models.mlp("64-32-10", steps=8)))
-        >>> list(graph.nodes)
-        ['input', '0.synapses', '0.neurons', 'output']
+    Examples
+    --------
+    >>> graph = to_nir(emulator.quantize(models.mlp("64-32-10", steps=8)))
+    >>> list(graph.nodes)
+    ['input', '0.synapses', '0.neurons', 'output']
     """
     import nir
 
@@ -54,8 +58,8 @@ def to_nir(program: Program) -> nir.NIRGraph:
         pooled_h, pooled_w, _ = layer.pooled_shape
         if layer.pool > 1:
             nodes[f"{n}.pool"] = nir.SumPool2d(*(np.array([size, size]) for size in (layer.pool, layer.pool, 0)))
-        behind_map = layer.in_shape[:2] != (1, 1) or (n > 0 and program.layers[n - 1].kind == "conv")
-        if layer.kind == "linear" and behind_map:
+        after_map = layer.in_shape[:2] != (1, 1) or (n > 0 and program.layers[n - 1].kind == "conv")
+        if layer.kind == "linear" and after_map:
             nodes[f"{n}.flatten"] = nir.Flatten(
                 {"input": np.array([layer.in_shape[2], pooled_h, pooled_w])}, start_dim=0
             )
@@ -72,36 +76,37 @@ def to_nir(program: Program) -> nir.NIRGraph:
     for n, layer in enumerate(program.layers):
         if layer.shortcut is not None:
             source = "input" if layer.shortcut.source < 0 else f"{layer.shortcut.source}.neurons"
-            nodes[f"{n}.shortcut"] = _shortcut(nir, layer, layer.shortcut)
+            nodes[f"{n}.shortcut"] = _shortcut(nir, layer)
             edges += [(source, f"{n}.shortcut"), (f"{n}.shortcut", f"{n}.neurons")]
     record = {
         "header": header,
-        "scale": {k: v.tolist() for k, v in arrays.items() if k.endswith(".scale")},
+        "scale": {name: array.tolist() for name, array in arrays.items() if name.endswith(".scale")},
         "host": {
-            k: {"shape": v.shape, "values": v.ravel().tolist()} for k, v in arrays.items() if k.startswith("encoder.")
+            name: {"shape": array.shape, "values": array.ravel().tolist()}
+            for name, array in arrays.items()
+            if name.startswith("encoder.")
         },
     }
     return nir.NIRGraph(nodes, edges, metadata={KEY: json.dumps(record)}, type_check=False)
 
 
 def from_nir(graph: nir.NIRGraph) -> Program:
-    """The program in a graph of `to_nir`: integers from the nodes, the rest from the metadata.
+    """Return the program in a graph of `to_nir`: integers from the nodes, the rest from the metadata.
 
-    Raises ProgramError for another graph.
+    Parameters
+    ----------
+    graph : nir.NIRGraph
+        Of `to_nir`; ProgramError for another.
 
-    Examples:
-        >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
-        >>> again, x = from_nir(to_nir(program)), torch.rand(20, 64)
-        >>> bool((emulator.run(again, x).scores == emulator.run(program, x).scores).all())
-        True
+    Examples
+    --------
+    >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
+    >>> again, x = from_nir(to_nir(program)), torch.rand(20, 64)
+    >>> bool((emulator.run(again, x).scores == emulator.run(program, x).scores).all())
+    True
     """
-    text = getattr(graph, "metadata", {}).get(KEY)
-    if text is None:
-        raise ProgramError(
-            f"the graph's metadata has no {KEY!r} record: only graphs that firstspike wrote hold widths and policies"
-        )
     try:
-        record = json.loads(text)
+        record = json.loads(graph.metadata[KEY])
         header, arrays = record["header"], {}
         for name, values in record["scale"].items():
             arrays[name] = np.array(values, np.float64)
@@ -110,102 +115,82 @@ def from_nir(graph: nir.NIRGraph) -> Program:
         for n, plain in enumerate(header["layers"]):
             arrays.update(_read_layer(graph.nodes, n, plain))
     except FAULTS as error:
-        raise ProgramError(f"no valid program in the graph: {type(error).__name__}: {error}") from error
+        raise ProgramError(f"no program of firstspike in the graph: {type(error).__name__}: {error}") from error
     return put_together(header, arrays)
 
 
-def _shortcut(nir: Any, layer: Layer, shortcut: Shortcut) -> Any:
-    height, width, channels = shortcut.in_shape
+def _conv(nir: Any, size: tuple[int, ...], weight: NDArray[Any], stride: Any, padding: Any, bias: NDArray[Any]) -> Any:
+    return nir.Conv2d(
+        input_shape=size, weight=weight, stride=stride, padding=padding, dilation=1, groups=1, bias=bias
+    )
+
+
+def _shortcut(nir: Any, layer: Layer) -> Any:
+    assert layer.shortcut is not None
+    height, width, channels = layer.shortcut.in_shape
     weight = np.zeros((layer.out_shape[2], channels), np.int64)
-    np.fill_diagonal(weight, shortcut.weight.astype(np.int64) << layer.shift)
+    np.fill_diagonal(weight, layer.shortcut.weight.astype(np.int64) << layer.shift)
     if layer.kind == "linear":
         return nir.Linear(_loadable(weight))
-    return nir.Conv2d(
-        input_shape=(height, width),
-        weight=_loadable(weight)[:, :, None, None],
-        stride=shortcut.stride,
-        padding=(0, 0),
-        dilation=1,
-        groups=1,
-        bias=np.zeros(len(weight)),
-    )
+    taps, bias = _loadable(weight)[:, :, None, None], np.zeros(len(weight))
+    return _conv(nir, (height, width), taps, layer.shortcut.stride, (0, 0), bias)
 
 
 def _synapses(nir: Any, layer: Layer) -> Any:
     weight, bias = _loadable(layer.weight.astype(np.int64) << layer.shift), _loadable(layer.bias)
-    if layer.kind == "conv":
-        return nir.Conv2d(
-            input_shape=layer.pooled_shape[:2],
-            weight=weight.transpose(3, 0, 1, 2),
-            stride=layer.stride,
-            padding=layer.padding,
-            dilation=1,
-            groups=1,
-            bias=bias,
-        )
     height, width, channels = layer.pooled_shape
-    return nir.Affine(
-        weight.reshape(height, width, channels, -1).transpose(3, 2, 0, 1).reshape(layer.out_shape[2], -1), bias
-    )
+    if layer.kind == "conv":
+        return _conv(nir, (height, width), weight.transpose(3, 0, 1, 2), layer.stride, layer.padding, bias)
+    rows = weight.reshape(height, width, channels, -1).transpose(3, 2, 0, 1)
+    return nir.Affine(rows.reshape(layer.out_shape[2], -1), bias)
 
 
 def _read_layer(nodes: dict[str, Any], n: int, plain: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    synapses, neurons = nodes[f"{n}.synapses"], nodes[f"{n}.neurons"]
-    if plain["shift"] not in range(62):
-        raise ProgramError(f"layer {plain['name']}: shift must be from 0 to 61, got {plain['shift']}")
-    weight = _unshifted(_integers(synapses.weight, plain, "weights"), plain)
+    synapses, neurons, shift = nodes[f"{n}.synapses"], nodes[f"{n}.neurons"], plain["shift"]
+    if shift not in range(62):
+        raise ProgramError(f"layer {n}: shift must be from 0 to 61, got {shift}")
+    weight = _unshifted(_integers(synapses.weight, n), shift, n)
     if plain["kind"] == "conv":
         weight = weight.transpose(1, 2, 3, 0)
     else:
-        height, width, channels = (
-            plain["in_shape"][0] // plain["pool"],
-            plain["in_shape"][1] // plain["pool"],
-            plain["in_shape"][2],
-        )
-        weight = weight.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, len(weight))
+        height, width, channels = plain["in_shape"]
+        sizes = (-1, channels, height // plain["pool"], width // plain["pool"])
+        weight = weight.reshape(sizes).transpose(2, 3, 1, 0).reshape(-1, len(weight))
     outputs = len(synapses.weight)
     theta = np.zeros(outputs, np.int64)
     if plain["fires"]:
-        each = _integers(neurons.v_threshold, plain, "thresholds").reshape(outputs, -1)
+        each = _integers(neurons.v_threshold, n).reshape(outputs, -1)
         if (each != each[:, :1]).any():
-            raise ProgramError(f"layer {plain['name']}: its thresholds must be one per output channel")
+            raise ProgramError(f"layer {n}: its thresholds must be one per output channel")
         theta = each[:, 0] + (plain["fire"] == "ge")
-    read = {
-        f"layer.{n}.weight": np.ascontiguousarray(weight),
-        f"layer.{n}.theta": theta,
-        f"layer.{n}.bias": _integers(synapses.bias, plain, "biases"),
-    }
+    read = {"weight": np.ascontiguousarray(weight), "theta": theta, "bias": _integers(synapses.bias, n)}
     if plain.get("shortcut") is not None:
-        taps = _integers(nodes[f"{n}.shortcut"].weight, plain, "weights of the shortcut")
-        read[f"layer.{n}.shortcut"] = _diagonal(_unshifted(taps.reshape(taps.shape[:2]), plain), plain)
-    return read
+        taps = _integers(nodes[f"{n}.shortcut"].weight, n)
+        taps = _unshifted(taps.reshape(taps.shape[:2]), shift, n)
+        read["shortcut"] = np.diagonal(taps).copy()
+        np.fill_diagonal(taps, 0)
+        if len(read["shortcut"]) < taps.shape[1] or taps.any():
+            raise ProgramError(f"layer {n}: the weight of its shortcut must be diagonal")
+    return {f"layer.{n}.{name}": array for name, array in read.items()}
 
 
-def _unshifted(values: NDArray[np.int64], plain: dict[str, Any]) -> NDArray[np.int64]:
-    if (values & ((1 << plain["shift"]) - 1)).any():
-        raise ProgramError(f"layer {plain['name']}: its weights must be multiples of 2^{plain['shift']}")
-    unshifted: NDArray[np.int64] = values >> plain["shift"]
+def _unshifted(values: NDArray[np.int64], shift: int, n: int) -> NDArray[np.int64]:
+    if (values & ((1 << shift) - 1)).any():
+        raise ProgramError(f"layer {n}: its weights must be multiples of 2^{shift}")
+    unshifted: NDArray[np.int64] = values >> shift
     return unshifted
 
 
-def _diagonal(taps: NDArray[np.int64], plain: dict[str, Any]) -> NDArray[np.int64]:
-    diagonal = np.diagonal(taps).copy()
-    np.fill_diagonal(taps, 0)
-    if len(diagonal) < taps.shape[1] or taps.any():
-        raise ProgramError(f"layer {plain['name']}: the weight of its shortcut must be diagonal")
-    return diagonal
-
-
-def _integers(values: Any, plain: dict[str, Any], what: str) -> NDArray[np.int64]:
+def _integers(values: Any, n: int) -> NDArray[np.int64]:
     found = np.asarray(values)
-    whole = np.issubdtype(found.dtype, np.integer)
+    exact = np.issubdtype(found.dtype, np.integer)
     if np.issubdtype(found.dtype, np.floating):
-        whole = bool((found == np.rint(found)).all() and (np.abs(found) < 1 << 53).all())  # False for NaN as well
-    if not whole:
-        raise ProgramError(f"layer {plain['name']}: its {what} must be whole numbers, got {found.dtype} of others")
+        exact = bool((found == np.rint(found)).all() and (np.abs(found) < 1 << 53).all())  # False for NaN as well
+    if not exact:
+        raise ProgramError(f"layer {n}: weights, thresholds and biases must be integers, got {found.dtype} of others")
     return found.astype(np.int64)
 
 
 def _loadable(values: NDArray[np.int64]) -> NDArray[Any]:
-    """The integers as float64, which other packages load, where that is exact."""
+    """The integers as float64, which other packages load, if that is exact."""
     return values.astype(np.float64) if (np.abs(values) < 1 << 53).all() else values

@@ -1,30 +1,62 @@
-"""Chip profiles: the parameters of a core as data, each with its source."""
+"""Chip profiles: the parameters of a chip as data, each with its source."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-import pandas as pd
+import tomli_w
+from pydantic import Field, InstanceOf, field_serializer, field_validator, model_validator
 
-from ..._base import toml
-from ..._base.fields import refuse_absent, refuse_unknown
+from ... import energy as energy_tables
+from ..._base.checks import MAX_STEPS, shown
+from ..._base.records import FieldError, Record, read_toml, toml_names
 from ...energy import EnergyTable
-from .core_kind import CoreKind
-from .layers import Register
-from .profile_energy import held, loaded, written
-from .profile_file import dumps, parse
-from .profile_values import check
+from .layers import Fire, Policy, Register, Update
 
-__all__ = ["CoreKind", "Profile", "load", "names", "table"]
+__all__ = ["CoreKind", "Profile", "load", "names"]
+
+FOLDER = Path(__file__).with_name("profiles")
+MAX_CORES = 1 << 16
+_CONVOLUTION_MEMORIES = ("kernel_entries", "neuron_entries")
+_OTHER_MEMORIES = ("neurons", "axons_in", "axons_out", "synapse_bits")
+_KEYS = ({"value"}, {"unknown"}, {"low", "high"})  # of a parameter's table in TOML, besides its source
+
+Count = Annotated[int, Field(ge=1, le=1 << 31)]
+Entries = Annotated[int, Field(ge=0, le=1 << 62)]
+Nanoseconds = Annotated[float, Field(gt=0)]
 
 
-@dataclass(frozen=True)
-class Profile:
+class CoreKind(Record):
+    """A kind of core and the number of such cores; None: no known limit.
+
+    Attributes:
+        count: how many such cores there are, 1 to 65,536.
+        neurons: neurons per core.
+        axons_in: distinct sources that a core listens to.
+        axons_out: pairs of a neuron of the core and a core where it has a synapse.
+        synapse_bits: memory for weights, in bits.
+        kernel_entries, neuron_entries: memories of a convolution core, in weights and in neurons of its map.
+        source: where the numbers come from.
+
+    Examples:
+        >>> emulator.profile.CoreKind(count=4, neurons=256).axons_in is None
+        True
+    """
+
+    count: Annotated[int, Field(ge=1, le=MAX_CORES)]
+    neurons: Entries | None = None
+    axons_in: Entries | None = None
+    axons_out: Entries | None = None
+    synapse_bits: Entries | None = None
+    kernel_entries: Entries | None = None
+    neuron_entries: Entries | None = None
+    source: str = ""
+
+
+class Profile(Record):
     """The parameters of a chip; None is unknown or absent (`sources` says which). The arithmetic is in
     docs/emulator.md.
 
@@ -35,7 +67,7 @@ class Profile:
         weight_sign: "signed" (two's complement), "even" (only even values, one bit more of range: Loihi's mixed sign) or
             "source" (all weights of a source have one sign).
         weight_shift: number of bits by which a weight is shifted left as it enters, 0 to 16; so is a bias.
-        accumulator_bits: bits of the register that sums the weights of a step; None where there is none.
+        accumulator_bits: bits of the register that sums the weights of a step, 2 to 61; None where there is none.
         accumulator_overflow: "saturate", "wrap" or "error", see docs/emulator.md, "Policies"; of an accumulator of known bits
             "saturate" where it is unknown.
         membrane_bits: bits of the membrane, 2 to 61.
@@ -45,7 +77,7 @@ class Profile:
         threshold_shift: number of bits by which a stored threshold is shifted left, at most `weight_shift`.
         threshold_groups: how many different thresholds a core holds, where `thresholds` is "group".
         thresholds: one per "neuron", a few per core ("group") or one per "layer".
-        bias_bits: bits of a bias, its sign included; 0: there are none; None: biases are refused as well.
+        bias_bits: bits of a bias, its sign included, 0 to 40; 0: there are none; None: biases are refused as well.
         decay_bits: the membrane's decay is a multiple of 1 / 2^decay_bits, 0 to 16; 0: there is no leak.
         fire: "ge" (a neuron fires at V >= threshold) or "gt" (at V > threshold).
         update: "clocked" (sum the events of a step, then test) or "event" (test after every event).
@@ -55,9 +87,8 @@ class Profile:
         single_spike_steps: the most steps that the refractory period lasts, so the longest run; None: no limit.
         shared_weights: a core stores the kernel of a convolution once; else one weight per synapse.
         step_nanoseconds: shortest and longest time of a step; None where there are no steps.
-        energy: the energy table of a report that names none: the name of one that ships, or the table itself. The path of
-            a TOML file is read at once in a profile's file (from the folder of that file) and by `replace`; elsewhere where
-            the table is used or written.
+        energy: the energy table of a report that names none: the name of one that ships, or the table itself. A mapping with
+            its values and the path of its TOML file are taken too, and read at once.
         cores: the kinds of core, see `CoreKind`; in TOML one `[[cores]]` each.
         convolution_cores: a core takes one layer, as a convolution.
         max_kernel: the largest side of a kernel.
@@ -75,44 +106,78 @@ class Profile:
         'changed by the user'
     """
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     description: str
-    weight_bits: int
-    weight_sign: str
-    weight_shift: int
-    accumulator_bits: int | None
-    accumulator_overflow: str | None
-    membrane_bits: int
-    membrane_values: str
-    membrane_overflow: str
-    threshold_bits: int
-    threshold_shift: int
-    threshold_groups: int | None
-    thresholds: str
-    bias_bits: int | None
-    decay_bits: int
-    fire: str
-    update: str
-    axon_delay: int
-    single_spike: str
-    single_spike_steps: int | None
+    weight_bits: Annotated[int, Field(ge=2, le=31)]
+    weight_sign: Literal["signed", "even", "source"]
+    weight_shift: Annotated[int, Field(ge=0, le=16)]
+    accumulator_bits: Annotated[int, Field(ge=2, le=61)] | None
+    accumulator_overflow: Policy | None
+    membrane_bits: Annotated[int, Field(ge=2, le=61)]
+    membrane_values: Literal["signed", "symmetric", "unsigned"]
+    membrane_overflow: Policy
+    threshold_bits: Annotated[int, Field(ge=1, le=60)]
+    threshold_shift: Annotated[int, Field(ge=0, le=16)]
+    threshold_groups: Count | None
+    thresholds: Literal["neuron", "group", "layer"]
+    bias_bits: Annotated[int, Field(ge=0, le=40)] | None
+    decay_bits: Annotated[int, Field(ge=0, le=16)]
+    fire: Fire
+    update: Update
+    axon_delay: Annotated[int, Field(ge=0, le=64)]
+    single_spike: Literal["native", "refractory", "assumed"]
+    single_spike_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None
     shared_weights: bool
-    step_nanoseconds: tuple[float, float] | None
-    energy: str | EnergyTable | None
-    cores: tuple[CoreKind, ...]
+    step_nanoseconds: tuple[Nanoseconds, Nanoseconds] | None
+    energy: str | InstanceOf[EnergyTable] | None
+    cores: Annotated[tuple[CoreKind, ...], Field(min_length=1)]
     convolution_cores: bool = False
-    max_kernel: int | None = None
-    strides: tuple[int, ...] | None = None
-    pools: tuple[int, ...] | None = None
-    max_padding: int | None = None
-    max_features: int | None = None
-    max_output_side: int | None = None
-    max_destinations: int | None = None
-    max_fan_in: int | None = None
-    sources: dict[str, str] = field(default_factory=dict, compare=False)
+    max_kernel: Count | None = None
+    strides: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    pools: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    max_padding: Annotated[int, Field(ge=0, le=1 << 31)] | None = None
+    max_features: Count | None = None
+    max_output_side: Count | None = None
+    max_destinations: Count | None = None
+    max_fan_in: Count | None = None
+    sources: dict[str, str] = Field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        check(self)
+    @field_validator("energy", mode="before")
+    @classmethod
+    def _table(cls, value: Any) -> Any:
+        ships = isinstance(value, str) and value in energy_tables.names()
+        return energy_tables.load(value) if isinstance(value, (str, os.PathLike, Mapping)) and not ships else value
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.threshold_shift > self.weight_shift:
+            raise ValueError(f"threshold_shift: must be at most weight_shift, {self.weight_shift}")
+        if self.thresholds == "group" and self.threshold_groups is None:
+            raise ValueError('threshold_groups: must be a number if thresholds is "group"')
+        if self.membrane_values == "symmetric" and self.membrane_overflow == "wrap":
+            raise ValueError('membrane_overflow: must not be "wrap" if membrane_values is "symmetric"')
+        if self.membrane_values == "unsigned" and self.membrane_bits > 60:
+            raise ValueError('membrane_bits: must be at most 60 if membrane_values is "unsigned"')
+        if self.step_nanoseconds is not None and self.step_nanoseconds[0] > self.step_nanoseconds[1]:
+            raise ValueError(f"step_nanoseconds: must be the shortest, then the longest, got {self.step_nanoseconds}")
+        if sum(kind.count for kind in self.cores) > MAX_CORES:
+            raise ValueError(f"cores: must be at most {MAX_CORES} together")
+        foreign = _OTHER_MEMORIES if self.convolution_cores else _CONVOLUTION_MEMORIES
+        for name in foreign:
+            if any(getattr(kind, name) is not None for kind in self.cores):
+                raise ValueError(f"cores: must have no {name} if convolution_cores is {self.convolution_cores}")
+        return self
+
+    @field_serializer("energy")
+    def _figures(self, table: str | EnergyTable | None) -> Any:
+        if table is None or isinstance(table, str):
+            return table
+        return {name: value for name, value in vars(table).items() if value is not None}
+
+    def __eq__(self, other: object) -> bool:  # sources are notes
+        return isinstance(other, Profile) and vars(self) | {"sources": None} == vars(other) | {"sources": None}
+
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def accumulator(self) -> Register:
@@ -136,36 +201,24 @@ class Profile:
         """Distance of neighbouring weights, 2 for "even"."""
         return 2 if self.weight_sign == "even" else 1
 
-    def replace(self, **changes: Any) -> Profile:
-        """A copy with some parameters changed; their source becomes "changed by the user".
-
-        energy: the path of a TOML file is taken too, and the file read at once. Raises ValueError naming an unknown
-        parameter, or one whose value no chip has.
-        """
-        _refuse_unknown(Profile, changes)
-        if isinstance(changes.get("energy"), (str, os.PathLike)):
-            changes["energy"] = held(changes["energy"], Path(), self.name)
-        parameters = [name for name in changes if name not in ("name", "description", "cores")]
-        sources = {**self.sources, **dict.fromkeys(parameters, "changed by the user")}
-        return dataclasses.replace(self, **{"sources": sources, **changes})
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some parameters changed; their source becomes "changed by the user"."""
+        changed = [name for name in changes if name not in ("name", "description", "cores", "sources")]
+        sources = {**self.sources, **dict.fromkeys(changed, "changed by the user")}
+        return super().replace(**{"sources": sources, **changes})
 
     def unknown(self) -> list[str]:
         """The parameters that are None, each with its reason."""
-        names = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) is None and f.name in self.sources]
-        return [f"{name}: {self.sources[name]}" for name in names]
+        return [f"{name}: {self.sources[name]}" for name in _parameters(self) if getattr(self, name) is None]
 
     def energy_table(self) -> EnergyTable | None:
-        """The table that `energy` is or names, or None. Raises ValueError where there is none of that name.
+        """The table that `energy` is or names, or None.
 
         Examples:
             >>> emulator.profile.load("odin-like").energy_table().synaptic_operation_pj
             12.7
         """
-        return None if self.energy is None else loaded(self.energy, self.name)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All parameters as JSON can hold them; `from_dict` takes them back. Of an energy table in a file the figures."""
-        return dataclasses.asdict(self) | {"energy": written(self.energy, self.name)}
+        return None if self.energy is None else energy_tables.load(self.energy)
 
     def to_toml(self) -> str:
         """The profile as the text of a TOML file, with all sources ("none given" where there is none); `load` reads it.
@@ -179,113 +232,76 @@ class Profile:
             >>> emulator.profile.load(path) == mine
             True
         """
-        return dumps(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Profile:
-        """The profile out of `to_dict`. Raises ValueError naming an unknown, missing or impossible parameter."""
-        if not isinstance(values, dict):
-            raise ValueError(f"profile must be a table of parameters, got {values!r}")
-        _refuse_unknown(cls, values)
-        made = {"step_nanoseconds": None, "cores": (), **values}
-        refuse_absent(made, cls, f"profile {made.get('name', 'without a name')}: ")
-        cores = made["cores"]
-        if isinstance(cores, (list, tuple)) and all(isinstance(core, dict) for core in cores):
-            made["cores"] = tuple(_core(core, f"cores[{n}]", made["name"]) for n, core in enumerate(cores))
-        if isinstance(made["energy"], dict):
-            made["energy"] = loaded(made["energy"], made["name"])
-        return cls(**made)
+        values = self.to_dict()
+        tables: dict[str, Any] = {"name": self.name, "description": self.description}
+        for name, field in type(self).model_fields.items():
+            value, source = values[name], self.sources.get(name)
+            if name in (*tables, "cores", "sources") or (source is None and getattr(self, name) == field.default):
+                continue
+            table = {"unknown": True} if value is None else {"value": value}
+            if name == "step_nanoseconds" and value is not None:
+                table = dict(zip(("low", "high"), value, strict=True))
+            tables[name] = table | {"source": source or "none given"}
+        cores = [{name: value for name, value in kind.items() if value not in (None, "")} for kind in values["cores"]]
+        return tomli_w.dumps({**tables, "cores": cores})
 
 
-def _core(values: dict[str, Any], at: str, profile: str) -> CoreKind:
-    _refuse_unknown(CoreKind, values, f"{at}.")
-    refuse_absent(values, CoreKind, f"profile {profile}: {at}.")
-    try:
-        return CoreKind(**values)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"profile {profile}: {at}: {error}") from error
-
-
-def _refuse_unknown(kind: type, values: Mapping[str, Any], prefix: str = "") -> None:
-    names = [f.name for f in dataclasses.fields(kind)]
-    refuse_unknown(values, names, prefix, missing="profile has no parameter")
+def _parameters(profile: Profile) -> list[str]:
+    return [name for name in type(profile).model_fields if name in profile.sources]
 
 
 def load(profile: str | os.PathLike[str] | Profile) -> Profile:
     """A profile by name (`generic8`, `loihi-like`, `odin-like`, `speck-like`), from a TOML file, or as it is.
 
-    In the file `name` is a text, `description` too if it is given, and each parameter is a table with its `source` and
-    one of `value`, `unknown = true`, or `low` and `high` together; `[[cores]]` are the kinds of core. Its energy table
-    is read as well. Raises ValueError naming the file and the parameter that is wrong, or the profiles that there are.
+    In the file `name` is a text, `description` too if it is given. Each parameter is a table with its `source` and one of
+    `value`, `unknown = true`, or `low` and `high` together; `[[cores]]` are the kinds of core. `energy` is the name of a
+    table that ships, or a path from the folder of the file.
 
-    Examples:
-        >>> emulator.profile.load("generic8").weight_bits
-        8
+    Raises
+    ------
+    ValueError
+        Naming the file and the parameter that is wrong, or the profiles that there are.
+
+    Examples
+    --------
+    >>> emulator.profile.load("generic8").weight_bits
+    8
     """
     if isinstance(profile, Profile):
         return profile
-    values = toml.read("profile", "firstspike.emulator.program", "profiles", profile)
+    values, origin = read_toml("profile", profile, FOLDER), f"profile {os.fspath(profile)}"
     try:
-        made = parse(values)
-        if isinstance(made.get("energy"), str):
-            made["energy"] = held(made["energy"], Path(profile).parent, made["name"])
-        found = Profile.from_dict(made)
+        made = _from_tables(values)
+        if isinstance(made.get("energy"), str) and made["energy"] not in energy_tables.names():
+            made["energy"] = str((Path(profile).parent / made["energy"]).resolve())
+        return Profile(**made)
     except ValueError as error:
-        raise ValueError(f"profile {os.fspath(profile)}: {str(error).removeprefix('profile ')}") from error
-    return found
+        raise FieldError(f"{origin}: {error}") from error
+
+
+def _from_tables(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `Profile`, from the tables in a TOML file."""
+    made: dict[str, Any] = {"description": "", "step_nanoseconds": None, "sources": {}}
+    for name, table in values.items():
+        if name in ("name", "description", "cores"):
+            made[name] = table
+            continue
+        if not isinstance(table, dict) or not isinstance(table.get("source"), str) or not table["source"]:
+            raise FieldError(f"{name}: must be a table with a source")
+        given = {key: value for key, value in table.items() if key != "source"}
+        if set(given) not in _KEYS or given.get("unknown", True) is not True:
+            raise FieldError(f"{name}: must have value, unknown = true, or low and high together, got {shown(given)}")
+        made["sources"][name] = table["source"]
+        made[name] = [given["low"], given["high"]] if "low" in given else given.get("value")
+    return made
 
 
 def names() -> list[str]:
     """The profiles that ship.
 
-    Examples:
-        >>> emulator.profile.names()
-        ['generic8', 'loihi-like', 'odin-like', 'speck-like']
+    Examples
+    --------
+    >>> emulator.profile.names()
+    ['generic8', 'loihi-like', 'odin-like', 'speck-like']
     """
-    return toml.names("firstspike.emulator.program", "profiles")
-
-
-def table() -> pd.DataFrame:
-    """One column per profile that ships: what it takes of a net; "unknown" where no source gives a limit.
-
-    Examples:
-        >>> emulator.profile.table().columns.tolist()
-        ['', 'generic8', 'loihi-like', 'odin-like', 'speck-like']
-    """
-    found = [load(name) for name in names()]
-    return pd.DataFrame({p.name: _takes(p) for p in found}).rename_axis("").reset_index()
-
-
-def _takes(p: Profile) -> dict[str, str]:
-    def known(value: object, none: str = "unknown") -> str:
-        return none if value is None else str(value)
-
-    def cores(name: str) -> str:
-        sizes = sorted({getattr(kind, name) for kind in p.cores if getattr(kind, name) is not None})
-        return ", ".join(f"{size:,}" for size in sizes) or "no limit known"
-
-    unique = {"neuron": "one per neuron", "group": f"{p.threshold_groups} per core", "layer": "one per layer"}
-    signs = {"signed": "any", "even": "any, even values", "source": "one sign per source"}
-    return {
-        "weight bits": str(p.weight_bits),
-        "signs of weights": signs[p.weight_sign],
-        "thresholds": unique[p.thresholds],
-        "biases": "no" if p.bias_bits == 0 else "unknown, refused" if p.bias_bits is None else f"{p.bias_bits} bits",
-        "leak (decay < 1)": f"{p.decay_bits} bits" if p.decay_bits else "no",
-        "membrane bits": str(p.membrane_bits),
-        "fires at": "V >= theta" if p.fire == "ge" else "V > theta",
-        "update": p.update,
-        "most steps": known(p.single_spike_steps, "254"),
-        "fan-in of a neuron, at most": known(p.max_fan_in, "no limit known"),
-        "kernel, at most": known(p.max_kernel, "no limit known"),
-        "strides": "no limit known" if p.strides is None else ", ".join(map(str, p.strides)),
-        "average pools": "no limit known" if p.pools is None else ", ".join(map(str, p.pools)),
-        "residual blocks": "no" if p.convolution_cores or p.weight_sign == "source" else "yes",
-        "layers per core": "one" if p.convolution_cores else "any",
-        "cores": str(sum(kind.count for kind in p.cores)),
-        "neurons per core": cores("neuron_entries" if p.convolution_cores else "neurons"),
-        "axons into a core": cores("axons_in"),
-        "weight memory per core": cores("kernel_entries") + " entries"
-        if p.convolution_cores
-        else cores("synapse_bits") + " bits",
-    }
+    return toml_names(FOLDER)

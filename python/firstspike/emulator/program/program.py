@@ -1,163 +1,275 @@
-"""A quantised network: layers in integers, encoder, readout, profile."""
+"""A quantised network: layers in integers, encoder, readout and profile; its input spikes, and its run in the C++ core."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
 
 import numpy as np
 import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torch import Tensor
 
-from ..._base.checks import MAX_STEPS, integer
-from .engine import Engine
+from ..._base import _emulator, checks
+from ..._base.checks import MAX_STEPS
+from ..._base.geometry import in_sizes, scaling_hint
+from ..._base.provenance import cores
+from ..._base.records import Record
+from ...nn.image_scaling import as_float
+from ...spikes import SpikeTimes
 from .host import Encoder, Readout
-from .layers import Layer, Shape, Shortcut, check_layer
+from .layers import Layer, Register
 from .profile import Profile
 
+COUNTERS: tuple[str, ...] = _emulator.COUNTERS
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Program:
-    """A network in integers for one profile.
 
-    layers: in their order, each an `emulator.program.layers.Layer`. profile: of the chip. encoder: what makes spikes of the data
-    on the host. readout: how outputs become a class. name: for reports.
-    steps: T of the input; each layer is updated for T steps from its `start`. input_shape: (height, width, channels)
-    of the first layer's sources. table: one row per layer with ranges, clipping and bounds from `quantize`; it is
-    for readers, nothing is computed from it.
+def instruction_set() -> str:
+    """The instruction set that the core uses on this processor: "v4", "v3" (x86-64 levels) or "generic".
 
-    Raises ValueError where the layers do not follow from one another, or stop before the input's last step, and where the
-    encoder's outputs are not the first layer's input.
+    Examples
+    --------
+    >>> emulator.instruction_set() in ("v4", "v3", "generic")
+    True
+    """
+    return _emulator.instruction_set()
 
-    Examples:
-        >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
-        >>> program.steps, program.input_shape, [layer.weight.dtype.name for layer in program.layers]
-        (8, (1, 1, 32), ['int8'])
+
+class Refusal(ValueError):
+    """A chip does not take a net. layer: its name, or "net". problem, remedy: the two parts of the message."""
+
+    def __init__(self, layer: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{'' if layer == 'net' else f'layer {layer}: '}{problem}; {remedy}")
+        self.layer, self.problem, self.remedy = layer, problem, remedy
+
+
+class OverflowRefused(ValueError):
+    """A register with policy `error` overflowed.
+
+    Examples
+    --------
+    >>> narrow = emulator.profile.load("generic8").replace(membrane_bits=8, membrane_overflow="error")
+    >>> program = emulator.quantize(models.mlp("64-300-10", steps=8), narrow)
+    >>> emulator.run(program, torch.ones(4, 64))
+    Traceback (most recent call last):
+        ...
+    firstspike.emulator.program.program.OverflowRefused: ...
     """
 
-    layers: list[Layer]
-    steps: int
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """Results of the core. B samples, L layers, T total steps, N neurons of a layer.
+
+    counters: int64 [B, L, 7] in the order of COUNTERS. steps_run: int32 [B]. times: a layer's uint8 [B, N], 255 =
+    silent, in global steps; None where not asked for. membrane: a layer's int64 [B, T, N], or None. overshoot: int64
+    [B, N] of a last layer that fires: V - theta, at least 0 where it fired.
+    """
+
+    counters: NDArray[np.int64]
+    steps_run: NDArray[np.int32]
+    times: list[NDArray[np.uint8] | None]
+    membrane: list[NDArray[np.int64] | None]
+    overshoot: NDArray[np.int64] | None
+
+
+class Engine:
+    """Layers loaded into the C++ core. Raises ValueError for layers that it cannot hold exactly."""
+
+    def __init__(self, layers: tuple[Layer, ...] | list[Layer], *, steps: int, total_steps: int) -> None:
+        self.layers = layers
+        self._network = _emulator.Network(steps, total_steps)
+        for layer in layers:
+            self._network.add(layer.name, _description(layer))
+
+    @property
+    def widths(self) -> list[tuple[int, int]]:
+        """(weight bits, state bits) that the core uses for each layer: the narrowest that are exact."""
+        return self._network.widths()
+
+    def run(
+        self,
+        times: NDArray[np.uint8],
+        *,
+        threads: int | None = None,
+        early_exit: bool = False,
+        all_times: bool = False,
+        trace: bool = False,
+        first: int = 0,
+    ) -> Raw:
+        """Run samples: times uint8 [B, sources], 255 = silent, sources numbered row, column, channel.
+
+        threads: default the number of usable cores; the results are the same for any. early_exit: stop a sample after
+        the step of its first output spike. all_times, trace: also return every layer's times, every layer's membrane
+        in each step. first: the number of the first sample, where these are a part of more. Raises OverflowRefused if a
+        register with policy `error` overflows, naming the first such sample and its first layer.
+        """
+        workers = cores() if threads is None else threads
+        raw = Raw(**self._network.run(np.ascontiguousarray(times), workers, early_exit, all_times, trace))
+        self._refuse_overflow(raw.counters, first)
+        return raw
+
+    def _refuse_overflow(self, counters: NDArray[np.int64], first: int) -> None:
+        registers = [
+            (layer.name, n, name, register)
+            for n, layer in enumerate(self.layers)
+            for name, register in (("accumulator", layer.accumulator), ("membrane", layer.membrane))
+            if register.policy == "error"
+        ]
+        for sample in np.flatnonzero(counters[:, :, -2:].any((1, 2))) if registers else ():
+            for layer, n, name, register in registers:
+                if count := counters[sample, n, COUNTERS.index(f"{name}_overflows")]:
+                    raise OverflowRefused(
+                        f"layer {layer}: the {name} ({register.bits} bits, {register.low} to {register.high}) overflowed "
+                        f"{count} times in sample {first + sample}, and its policy is error"
+                    )
+
+
+def _description(layer: Layer) -> dict[str, Any]:
+    """A layer as the core takes it."""
+    shortcut = layer.shortcut
+    return {
+        "conv": layer.kind == "conv",
+        "fires": layer.fires,
+        "by_event": layer.update == "event",
+        "strict": layer.fire == "gt",
+        **dict(zip(("in_h", "in_w", "in_c"), layer.in_shape, strict=True)),
+        **dict(zip(("out_h", "out_w", "out_c"), layer.out_shape, strict=True)),
+        **dict(zip(("kernel_h", "kernel_w"), layer.kernel, strict=True)),
+        **dict(zip(("stride_h", "stride_w"), layer.stride, strict=True)),
+        **dict(zip(("pad_h", "pad_w"), layer.padding, strict=True)),
+        **{name: getattr(layer, name) for name in ("pool", "delay", "start", "stop", "shift", "keep", "decay_bits")},
+        "accumulator": _register(layer.accumulator),
+        "membrane": _register(layer.membrane),
+        "weights": np.ascontiguousarray(layer.weight, np.int32).ravel(),
+        "theta": np.ascontiguousarray(layer.theta),
+        "bias": np.ascontiguousarray(layer.bias),
+        "shortcut": None
+        if shortcut is None
+        else {
+            "source": shortcut.source,
+            **dict(zip(("in_h", "in_w", "in_c"), shortcut.in_shape, strict=True)),
+            **dict(zip(("stride_h", "stride_w"), shortcut.stride, strict=True)),
+            "delay": shortcut.delay,
+            "weights": np.ascontiguousarray(shortcut.weight, np.int32),
+        },
+    }
+
+
+def _register(r: Register) -> dict[str, Any]:
+    return {"low": r.low, "high": r.high, "bits": r.bits, "wrap": r.policy == "wrap"}
+
+
+class Program(Record):
+    """A network in integers for one profile.
+
+    layers: in their order, each an `emulator.program.layers.Layer`. profile: of the chip. encoder: makes spikes of the data
+    on the host. readout: how outputs become a class. name: for reports. steps: T of the input; each layer is updated for T
+    steps from its `start`. table: one row per layer with ranges, clipping and bounds from `quantize`; it is for readers,
+    nothing is computed from it.
+
+    Raises ValueError if the layers do not follow from one another or stop before the input's last step, or if the encoder's
+    outputs are not the first layer's input.
+
+    Examples
+    --------
+    >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
+    >>> program.steps, program.input_shape, [layer.weight.dtype.name for layer in program.layers]
+    (8, (1, 1, 32), ['int8'])
+    """
+
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1)]
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
     profile: Profile
-    encoder: Encoder = field(default_factory=lambda: Encoder("spikes"))
-    readout: Readout = field(default_factory=lambda: Readout("first-spike"))
+    encoder: Encoder = Encoder(kind="spikes")
+    readout: Readout = Readout(kind="first-spike")
     name: str = "network"
-    table: list[dict[str, Any]] = field(default_factory=list)
+    table: tuple[dict[str, bool | int | float | str | None], ...] = ()
 
-    def __post_init__(self) -> None:
-        if not self.layers:
-            raise ValueError("layers must hold at least one layer")
-        object.__setattr__(self, "steps", integer("steps", self.steps, 1, MAX_STEPS))
-        for index, (before, layer) in enumerate(zip([None, *self.layers], self.layers, strict=False)):
-            check_layer(layer)
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        before: Layer | None = None
+        for index, layer in enumerate(self.layers):
             if before is not None and (before.out_shape != layer.in_shape or not before.fires):
-                raise ValueError(
-                    f"layer {layer.name}: its input must be the output of a layer that fires, got {layer.in_shape} "
-                    f"after {before.out_shape}"
-                )
+                raise ValueError(f"layers: {layer.name} must take the spikes of the layer before it, {before.out_shape}")
             self._check_window(layer, before, layer.delay)
-            if layer.shortcut is not None:
-                self._check_shortcut(layer, layer.shortcut, index)
-        self._check_encoder()
-        if self.total_steps > MAX_STEPS:
-            raise ValueError(
-                f"the program takes {self.total_steps} steps with its delays; at most {MAX_STEPS} are possible"
-            )
+            if (shortcut := layer.shortcut) is not None:
+                if shortcut.source >= index:
+                    raise ValueError(f"layers: the shortcut of {layer.name} must come from a layer before it")
+                source = None if shortcut.source < 0 else self.layers[shortcut.source]
+                shape = self.input_shape if source is None else source.out_shape
+                if shape != shortcut.in_shape or (source is not None and not source.fires):
+                    raise ValueError(f"layers: the shortcut of {layer.name} must take spikes of shape {shape}")
+                self._check_window(layer, source, shortcut.delay)
+            before = layer
         if self.total_steps < self.steps:
-            raise ValueError(
-                f"steps must be at most {self.total_steps}, the step in which the last layer stops, got {self.steps}"
-            )
-        last = self.layers[-1]
-        if self.readout.classes is not None and last.neurons % self.readout.classes:
-            raise ValueError(f"readout: classes must divide the {last.neurons} outputs, got {self.readout.classes}")
-        if self.readout.kind == "temporal-weighting":
-            self.readout.time_weights(last.stop - last.start)
-        if (self.readout.kind == "membrane") == last.fires:
-            raise ValueError(
-                f"readout {self.readout.kind!r} does not fit a last layer that "
-                f"{'fires' if last.fires else 'integrates'}"
-            )
-
-    def _check_encoder(self) -> None:
-        weight, kind = self.encoder.weight, self.encoder.kind
-        if weight is None:
-            return
-        if len(weight) != self.input_shape[2] or (kind == "direct-linear" and self.input_shape[:2] != (1, 1)):
-            raise ValueError(
-                f"encoder {kind}: its {len(weight)} outputs must be the input of layer {self.layers[0].name}, which has "
-                f"(height, width, channels) {self.input_shape}"
-            )
+            raise ValueError(f"steps: must be at most {self.total_steps}, when the last layer stops, got {self.steps}")
+        self._check_host()
+        return self
 
     def _check_window(self, layer: Layer, source: Layer | None, delay: int) -> None:
         first, last = (0, self.steps) if source is None else (source.start, source.stop)
         if layer.start > first + delay or layer.stop < min(last + delay, self.total_steps):
             raise ValueError(
-                f"layer {layer.name}: steps {layer.start} to {layer.stop} miss events of steps {first} to {last} "
+                f"layers: steps {layer.start} to {layer.stop} of {layer.name} miss events of steps {first} to {last} "
                 f"that arrive {delay} later"
             )
 
-    def _check_shortcut(self, layer: Layer, shortcut: Shortcut, index: int) -> None:
-        if not -1 <= shortcut.source < index:
-            raise ValueError(
-                f"layer {layer.name}: the source of the shortcut must be a layer before it, or -1, got {shortcut.source}"
-            )
-        source = None if shortcut.source < 0 else self.layers[shortcut.source]
-        shape = self.input_shape if source is None else source.out_shape
-        if shape != shortcut.in_shape or (source is not None and not source.fires):
-            raise ValueError(
-                f"layer {layer.name}: the shortcut must be the output of a layer that fires, got {shortcut.in_shape} "
-                f"from {shape}"
-            )
-        self._check_window(layer, source, shortcut.delay)
+    def _check_host(self) -> None:
+        weight, last, readout = self.encoder.weight, self.layers[-1], self.readout
+        flat = self.encoder.kind == "direct-linear"
+        if weight is not None and (
+            len(weight) != self.input_shape[2] or (flat and self.input_shape[:2] != (1, 1))
+        ):
+            raise ValueError(f"encoder: its {len(weight)} outputs must be the first layer's input, {self.input_shape}")
+        if readout.classes is not None and last.neurons % readout.classes:
+            raise ValueError(f"readout: classes must divide the {last.neurons} outputs, got {readout.classes}")
+        if (readout.kind == "membrane") == last.fires:
+            raise ValueError(f"readout: {readout.kind} does not fit a last layer with fires = {last.fires}")
+        if readout.kind == "temporal-weighting":
+            readout.time_weights(last.stop - last.start)
 
     def __repr__(self) -> str:
         sizes = "-".join(str(layer.neurons) for layer in self.layers)
         return f"Program({self.name!r}, profile {self.profile.name}, steps {self.steps}, neurons {sizes})"
 
+    __str__ = __repr__
+
     @property
     def total_steps(self) -> int:
-        """Steps of a whole run, delays included."""
+        """Steps of a complete run, delays included."""
         return max(layer.stop for layer in self.layers)
 
     @property
-    def input_shape(self) -> Shape:
+    def input_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of the sources."""
         return self.layers[0].in_shape
 
     @property
     def classes(self) -> int:
-        """How many classes the readout tells apart."""
+        """Number of classes of the readout."""
         return self.readout.classes or self.layers[-1].neurons
 
     def listeners(self, layer: int) -> set[int]:
         """Indices of the layers that take a layer's spikes, by its index, -1 for the input: the next, and by shortcuts others."""
-        return {
-            n
-            for n, other in enumerate(self.layers)
-            if n == layer + 1 or (other.shortcut is not None and other.shortcut.source == layer)
-        }
+        beside = {n for n, other in enumerate(self.layers) if other.shortcut and other.shortcut.source == layer}
+        return beside | ({layer + 1} if layer + 1 < len(self.layers) else set())
 
-    def synapse_difference(self, other: Program) -> str | None:
-        """The first difference in profile or layers from another program, in words; None where one placement serves both.
+    def has_synapses_of(self, other: Program) -> bool:
+        """True if one placement serves both: equal profiles, shapes, strides, weights and shortcuts; thresholds may differ."""
 
-        Compared are the profiles and the layers' shapes, strides, weights and shortcuts, not thresholds.
-        """
-        if self.profile.name != other.profile.name:
-            return f"its profile is {self.profile.name}, not {other.profile.name}"
-        if self.profile != other.profile:
-            mine, theirs = self.profile.to_dict(), other.profile.to_dict()
-            for name in mine:  # an energy table and the path of its file differ, and are the same value
-                if mine[name] != theirs[name] and name != "sources":
-                    return f"its profile {self.profile.name} has another value of {name}"
-        if len(self.layers) != len(other.layers):
-            return f"it has {len(self.layers)} layers, not {len(other.layers)}"
-        for one, two in zip(self.layers, other.layers, strict=True):
-            for name in ("kind", "in_shape", "out_shape", "pool", "stride", "padding"):
-                if getattr(one, name) != getattr(two, name):
-                    return f"its layer {one.name} has {name} {getattr(one, name)}, not {getattr(two, name)}"
-            if not np.array_equal(one.weight, two.weight):
-                return f"its layer {one.name} has other weights"
-            if not _same_shortcut(one.shortcut, two.shortcut):
-                return f"its layer {one.name} has another shortcut"
-        return None
+        def facts(layer: Layer) -> tuple[Any, ...]:
+            plain = (layer.kind, layer.in_shape, layer.out_shape, layer.pool, layer.stride, layer.padding)
+            beside = layer.shortcut
+            return (*plain, layer.weight.tobytes(), beside and (beside.source, beside.stride, beside.weight.tobytes()))
+
+        return self.profile == other.profile and list(map(facts, self.layers)) == list(map(facts, other.layers))
 
     def engine(self) -> Engine:
         """The program, loaded into the C++ core."""
@@ -175,9 +287,65 @@ class Program:
         ]
         return pd.DataFrame(rows)
 
+    def input_times(self, inputs: SpikeTimes | Tensor) -> NDArray[np.uint8]:
+        """uint8 [B, sources] of spikes, or of images through the program's encoder; sources numbered row, column, channel.
 
-def _same_shortcut(one: Shortcut | None, two: Shortcut | None) -> bool:
-    if one is None or two is None:
-        return one is two
-    same = (one.source, one.in_shape, one.stride) == (two.source, two.in_shape, two.stride)
-    return same and np.array_equal(one.weight, two.weight)
+        Images are as the network takes them: uint8 pixels p count as p / 255. Data on another device come to the CPU.
+        """
+        if isinstance(inputs, SpikeTimes):
+            spikes = inputs
+        else:
+            x = as_float("inputs", inputs).cpu()
+            checks.finite("inputs", x)
+            self.check_images(tuple(x.shape[1:]))
+            with torch.inference_mode():
+                scaling = self.encoder.normalize
+                spikes = self.encoder.spikes(x if scaling is None else scaling(x), self.steps)
+        if spikes.steps != self.steps:
+            raise ValueError(f"spikes must have the program's steps = {self.steps}, got {spikes.steps}")
+        return self.in_source_order(spikes.times)
+
+    def in_source_order(self, values: Tensor) -> NDArray[np.uint8]:
+        """uint8 [B, sources] of times or pixels, in the order in which the program numbers sources.
+
+        values: [B, C, H, W]; if the program's input has no rows and columns, also [B, N].
+        """
+        height, width, channels = self.input_shape
+        if not height == width == 1:  # a flat program numbers as torch flattens
+            if values.shape[1:] != (channels, height, width):
+                raise ValueError(
+                    f"spikes must have shape [batch, {channels}, {height}, {width}], got {tuple(values.shape)}"
+                )
+            values = values.permute(0, 2, 3, 1)
+        flat = values.flatten(1)
+        if flat.shape[1] != height * width * channels:
+            raise ValueError(f"spikes must have {height * width * channels} neurons per sample, got {flat.shape[1]}")
+        return np.ascontiguousarray(flat.cpu().numpy())
+
+    def check_images(self, shape: tuple[int, ...]) -> None:
+        """Raise ValueError if the program's encoder cannot take images of that shape (channels, height, width)."""
+        encoder, (height, width, channels) = self.encoder, self.input_shape
+        if encoder.kind == "spikes":
+            raise ValueError("the program takes SpikeTimes, not images")
+        if encoder.kind == "direct-conv":
+            assert encoder.weight is not None
+            _, of_image, *kernel = encoder.weight.shape
+            sides = zip((height, width), kernel, encoder.stride, encoder.padding, strict=True)
+            least, most = zip((of_image, of_image), *(in_sizes(*side) for side in sides), strict=True)
+            fits = len(shape) == 3 and all(low <= size <= high for low, size, high in zip(least, shape, most, strict=True))
+            wanted, scaled = f"shape {most}" if least == most else f"a shape from {least} to {most}", most
+        elif encoder.kind == "direct-linear" or height == width == 1:
+            values = channels if encoder.weight is None else encoder.weight.shape[1]
+            known = encoder.image_shape
+            fits, wanted = math.prod(shape) == values, f"{values} values"
+            if fits and known is not None and len(shape) > 1:  # the same number of values in another order
+                fits, wanted = shape == known, f"shape {known}, or {values} values in a row"
+            of_image = shape[0] if len(shape) == 3 else 1
+            side = math.isqrt(values // max(1, of_image))
+            scaled = (of_image, side, side) if of_image * side * side == values else ()  # as square images
+        else:
+            scaled = (channels, height, width)
+            fits, wanted = shape == scaled, f"shape {scaled}"
+        if not fits:
+            hint = scaling_hint(scaled, shape)
+            raise ValueError(f"images must have {wanted}, got shape {shape} (channels, height, width){hint}")

@@ -1,9 +1,8 @@
-"""From a trained network to a program: folding, scales, integers, and refusals that name layer and reason."""
+"""From a trained network to a program: folding, scales, integers, and refusals that name layer, problem and remedy."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,32 +11,32 @@ from torch import Tensor, nn
 
 from ... import nn as fs
 from ..._base import checks
+from ..._base.checks import MAX_STEPS
 from ..._base.geometry import shortcut_stride
-from ..._base.modules import refresh_weights
-from ...data import Normalize
-from ...data.normalize import warn_of_missing
+from ..._base.modules import plain_copy
 from ...models import TTFSNet, as_net
 from ...spikes import SpikeTimes
 from ..program import profile as profiles
-from ..program.layers import Layer, Shape, Shortcut
+from ..program.layers import LARGEST_LEAKING_BITS, Layer, Register, Shortcut
 from ..program.profile import Profile
 from ..program.program import Program
 from . import scales
-from .fake_quantize import check_prepared_for, held_scale, prepared_bits
-from .from_modules import (
-    CannotQuantize,
+from .modules import (
     CoreLayer,
-    arrange,
+    Shape,
+    arranged,
+    check_prepared_for,
     core_layers,
     encoder_of,
     folded,
-    one_sign_per_source,
     out_shape,
+    prepared_bits,
+    quantizer_of,
     readout_of,
-    refuse_own_code,
     shortcut_scale,
     threshold_of,
 )
+from .scales import CannotQuantize
 
 
 def quantize(
@@ -49,187 +48,264 @@ def quantize(
     observer: str = "mse",
     calibration: Tensor | SpikeTimes | None = None,
     biases: str = "refuse",
-    normalize: Normalize | None = None,
     name: str = "network",
 ) -> Program:
-    """Make a program of a trained net: a `TTFSNet`, or a Sequential of our layers that ends in a readout (`models.as_net`).
+    """Make a program of a trained net.
 
-    Normalisation and affine are folded into each weight first; an average pool k becomes a threshold k^2 times as
-    large; the scale of a residual block becomes one more weight of each neuron of its last layer. Weights become q =
-    clip(round(W / scale)), half to even, and thresholds the integers that the rounded sums reach exactly where the
-    real ones would (docs/emulator.md, `scales.theta_integer`).
+    Normalisation and affine are folded into each weight first. An average pool k becomes a threshold k^2 times as large,
+    and the scale of a residual block one more weight of each neuron of its last layer. Weights become q = clip(round(W /
+    scale)), half to even, and thresholds the integers that the rounded sums reach exactly where the real ones would
+    (docs/emulator.md, `scales.theta_integer`). The host computes a directly coded first layer, since its input is
+    real-valued, and the net's `normalize`. A net whose first layer takes spikes becomes a program that takes spikes.
 
-    profile: a name, a TOML file or a `Profile`. bits: weight bits, 2 to the profile's; by default those of `qat.prepare`,
-    or else the profile's. granularity: one scale per "channel" or per "tensor"; by default that of `qat.prepare`, or else
-    "channel" where the profile has a threshold per neuron. The readout always has one scale.
-    observer: "max" or "mse" (`scales.choose_scale`).
-    calibration: inputs of the net, float32 [B, ...], or SpikeTimes for a net without an encoder; the readout's scale is
-    made coarser until its membrane keeps a quarter of its register free on them. biases: "refuse", or "drop" (recorded
-    in the table) where the profile has none. normalize: makes the net's input of uint8 images, kept in the encoder.
+    Parameters
+    ----------
+    model : nn.Module
+        A `TTFSNet`, or a Sequential of our layers that ends in a readout (`models.as_net`).
+    profile : str, path or Profile
+        A name, a TOML file or a profile.
+    bits : int, optional
+        Weight bits, 2 to the profile's; by default those of `qat.prepare`, or else the profile's.
+    granularity : {"channel", "tensor"}, optional
+        One scale per channel or per tensor; by default as in `qat.prepare`, or else "channel" if the profile has a threshold
+        per neuron. The readout always has one scale.
+    observer : {"mse", "max"}
+        See `scales.choose_scale`.
+    calibration : Tensor or SpikeTimes, optional
+        Inputs of the net. The readout's scale is made coarser until its membrane keeps a quarter of its register free.
+    biases : {"refuse", "drop"}
+        What to do with biases if the profile has none; the table records what was dropped.
+    name : str
+        For reports.
 
-    A directly coded first layer is computed on the host (`host.Encoder`), since its input is real-valued. A net whose
-    first layer takes spikes becomes a program that takes spikes.
+    Returns
+    -------
+    Program
 
-    Raises CannotQuantize naming layer and reason; ValueError and TypeError for bad arguments.
+    Raises
+    ------
+    CannotQuantize
+        Naming layer, problem and remedy.
+    TypeError, ValueError
+        For a wrong argument, or a net with parts of another origin.
 
-    Examples:
-        >>> program = emulator.quantize(models.mlp("64-32-10", steps=8), "generic8", bits=4)
-        >>> max(int(abs(layer.weight).max()) for layer in program.layers) <= 8
-        True
+    Examples
+    --------
+    >>> program = emulator.quantize(models.mlp("64-32-10", steps=8), "generic8", bits=4)
+    >>> max(int(abs(layer.weight).max()) for layer in program.layers) <= 8
+    True
     """
     if calibration is not None:
         checks.batch("calibration", calibration, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
         if not len(calibration):
             raise ValueError("calibration must have at least one sample")
-    checks.optional("normalize", normalize, Normalize, "a firstspike.data.Normalize")
     checks.instance("name", name, str, "a str")
-    if normalize is None:
-        warn_of_missing(model, "the program will divide bytes by 255 alone: pass normalize=")
-    model = as_net(model, None if calibration is None else tuple(calibration.shape[1:]), name="model")
-    refuse_own_code(model)
-    refresh_weights(model)
-    target = profiles.load(profile)
     checks.one_of("biases", biases, ("refuse", "drop"))
-    bits = scales.checked_bits(prepared_bits(model) if bits is None else bits, target)
-    check_prepared_for(model, target, bits, granularity)
-    granularity = scales.checked_granularity(granularity, target)
-    checks.one_of("observer", observer, scales.OBSERVERS)
-    maker = _Maker(target, bits, granularity, observer, biases == "drop", model.steps)
-    program = maker.program(model, normalize, name)
-    if calibration is not None and not program.layers[-1].fires:
-        room = scales.readout_room(program, calibration)
-        if room > 1:
-            maker.coarser_readout = room
-            program = maker.program(model, normalize, name)
-    try:
-        program.engine()  # which knows the limits of the emulator's own arithmetic
-    except ValueError as error:
-        raise CannotQuantize(str(error)) from error
+    target = profiles.load(profile)
+    net = net_to_read(model, None if calibration is None else tuple(calibration.shape[1:]))
+    program = Quantizer(target, bits, granularity, observer, biases == "drop").program(net, name, calibration)
+    assert program is not None
     return program
 
 
-class _Maker:
-    """Makes a program's layers, all under the same settings."""
+def net_to_read(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> TTFSNet:
+    """A copy of a net with plain weights, in evaluation mode, whose structure can be relied on."""
+    checks.instance("model", model, nn.Module, "a torch.nn.Module")
+    return as_net(plain_copy(model), input_shape, name="model")
+
+
+class Quantizer:
+    """Makes programs under fixed settings.
+
+    found: gets all refusals, and the program leaves out what the chip lacks; without it the first one is raised. Refusals
+    without which no program can be made are raised in any case.
+    """
 
     def __init__(
-        self, profile: Profile, bits: int, granularity: str, observer: str, drop_biases: bool, steps: int
+        self,
+        profile: Profile,
+        bits: int | None = None,
+        granularity: str | None = None,
+        observer: str = "mse",
+        drop_biases: bool = False,
+        found: list[CannotQuantize] | None = None,
     ) -> None:
-        self.profile, self.bits, self.granularity, self.observer = profile, bits, granularity, observer
-        self.drop_biases, self.steps = drop_biases, steps
-        self.coarser_readout = 1.0
-        limit = profile.single_spike_steps
-        if profile.single_spike == "refractory" and limit is not None and steps > limit:
-            raise CannotQuantize(
-                f"profile {profile.name}: single spikes need a refractory period of {steps} steps, available {limit}"
-            )
+        checks.one_of("observer", observer, scales.OBSERVERS)
+        self.granularity = scales.checked_granularity(granularity, profile)
+        self.bits = None if bits is None else checks.integer("bits", bits, 2, profile.weight_bits)
+        self.profile, self.asked, self.observer, self.drop_biases = profile, granularity, observer, drop_biases
+        self.found = found
 
-    def program(self, model: TTFSNet, normalize: Normalize | None, name: str) -> Program:
-        found = core_layers(model)
+    def _refuse(self, layer: str, problem: str, remedy: str) -> None:
+        error = CannotQuantize(layer, problem, remedy)
+        if self.found is None:
+            raise error
+        self.found.append(error)
+
+    def program(self, model: TTFSNet, name: str, calibration: Tensor | SpikeTimes | None = None) -> Program | None:
+        """The program of a net that `net_to_read` gave; None if a refused layer leaves no layers to make it of."""
+        profile = self.profile
+        bits = self.bits or min(prepared_bits(model) or profile.weight_bits, profile.weight_bits)
+        try:
+            check_prepared_for(model, profile, bits, self.asked)
+        except CannotQuantize as error:
+            self._refuse(error.layer, error.problem, error.remedy)
+            for module in model.modules():
+                if quantizer_of(module) is not None:
+                    module.quantizer = None
+        layers = core_layers(model)
+        if not layers:
+            raise CannotQuantize("net", "its only layer runs on the host", "add a layer to spec")
+        self._check_steps(model.steps, len(layers))
+        if not all([self._can_run(one) for one in layers]):
+            return None
         encoder, shape = encoder_of(model)
-        if not found:
-            raise CannotQuantize("the net has no layer after its host layer; nothing is left for the cores")
-        if normalize is not None:
-            scaling = normalize.to_dict()
-            encoder = replace(encoder, mean=scaling["mean"], std=scaling["std"])
-        layers: list[Layer] = []
-        table, shapes = [], [shape]  # of the input, and of what each layer gives
-        for index, one in enumerate(found):
+        shapes, made, table = [shape], [], []  # of the input, and of each layer's output
+        for index, one in enumerate(layers):
             compared = one.module is model.layers[-1] and model.compares_overshoots  # which needs one scale
-            layer, row = self.layer(one, shapes, index, compared)
-            layers.append(layer)
+            layer, row = self._layer(one, shapes, index, model.steps, bits, compared)
+            made.append(layer)
             table.append(row)
             shapes.append(layer.out_shape)
-        return Program(layers, self.steps, self.profile, encoder, readout_of(model), name, table)
+        program = Program(
+            layers=made,
+            steps=model.steps,
+            profile=profile,
+            encoder=encoder,
+            readout=readout_of(model),
+            name=name,
+            table=table,
+        )
+        if calibration is not None and not made[-1].fires and (room := _readout_room(program, calibration)) > 1:
+            made[-1], table[-1] = self._layer(layers[-1], shapes, len(made) - 1, model.steps, bits, False, room)
+            program = program.replace(layers=made, table=table)
+        try:
+            program.engine()
+        except ValueError as error:  # the limits of the emulator's own arithmetic
+            raise CannotQuantize("net", str(error), "use fewer bits, or narrower registers") from error
+        return program
 
-    def layer(
-        self, core_layer: CoreLayer, shapes: list[Shape], index: int, compared: bool
-    ) -> tuple[Layer, dict[str, Any]]:
-        module, name, shape = core_layer.module, core_layer.name, shapes[index]
+    def _check_steps(self, steps: int, layers: int) -> None:
+        profile, limit = self.profile, self.profile.single_spike_steps
+        if profile.single_spike == "refractory" and limit is not None and steps > limit:
+            problem = f"single spikes need a refractory period of {steps} steps, profile {profile.name} has {limit}"
+            self._refuse("net", problem, f"set steps = {limit} or less")
+        if (total := steps + layers * profile.axon_delay) > MAX_STEPS:
+            raise CannotQuantize("net", f"with its delays it takes {total} steps, of {MAX_STEPS}", "use fewer steps")
+
+    def _can_run(self, layer: CoreLayer) -> bool:
+        """Refuse a layer, or its decay or biases, that the cores lack; False if no program can be made with it."""
+        module, profile = layer.module, self.profile
         if not isinstance(module, (fs.TTFSLinear, fs.TTFSConv2d, fs.Integrate)):
-            raise CannotQuantize(f"layer {name}: only linear, convolutional and integrating layers run on the cores")
-        p, fires, pool = self.profile, not isinstance(module, fs.Integrate), module.avg_pool
+            kind = type(module).__name__
+            remedy = 'set pooling = "avg"' if "Pool" in kind else "use linear, convolutional and integrating layers"
+            self._refuse(layer.name, f"{kind} cannot run on the cores", remedy)
+            return False
+        if (obstacle := scales.decay_obstacle(float(module.decay), profile)) is not None:
+            self._refuse(layer.name, *obstacle)
+        untrained = self.found is not None and module.bias is not None  # biases that may be zero until training
+        if not profile.bias_bits and not self.drop_biases and (untrained or folded(module, layer.name)[1].any()):
+            why = "has none" if profile.bias_bits == 0 else "is not known to have any"
+            remedy = "set bias = false, fine-tune with emulator.qat, or drop them with biases='drop'"
+            self._refuse(layer.name, f"it has biases, the chip {why}", remedy)
+        return True
+
+    def _layer(
+        self,
+        core_layer: CoreLayer,
+        shapes: list[Shape],
+        index: int,
+        steps: int,
+        bits: int,
+        compared: bool,
+        coarser: float = 1.0,
+    ) -> tuple[Layer, dict[str, Any]]:
+        """The layer in integers, and its row of the table. coarser: a factor of a readout's scale."""
+        p, module, name = self.profile, core_layer.module, core_layer.name
+        assert isinstance(module, (fs.TTFSLinear, fs.TTFSConv2d, fs.Integrate))
+        conv, pool, shape = isinstance(module, fs.TTFSConv2d), module.avg_pool, shapes[index]
         weight, beta = folded(module, name)
-        keep, decay_bits = self._leak(float(module.decay), name)
-        threshold = threshold_of(module) if isinstance(module, fs.FiringLayer) else 0.0
-        if fires and threshold <= 0:
-            raise CannotQuantize(f"layer {name}: the threshold must be positive, got {threshold}")
-        step = p.weight_step
-        one = self.granularity == "tensor" or not fires or compared
-        block, source = core_layer.block, core_layer.source
-        beside = None if block is None else shortcut_scale(block, shapes[source + 1][2])
-        scale, limited = self._scale(module, name, weight, beta, threshold if fires else None, pool, one, beside)
+        threshold = threshold_of(module) if isinstance(module, fs.FiringLayer) else None
+        if threshold is not None and threshold <= 0:
+            raise CannotQuantize(name, f"its threshold is {threshold}", "set a positive threshold")
+        one = self.granularity == "tensor" or threshold is None or compared
+        block, source = core_layer.block, shapes[core_layer.source + 1]
+        beside = None if block is None else shortcut_scale(block, source[2], name)
+        scale, limited = self._scale(module, name, weight, beta, threshold, bits, one, beside)
+        scale = scale if threshold is not None else scale * coarser
         column = scale.reshape(-1, *[1] * (weight.ndim - 1))
-        q = scales.round_weights(weight, column, self.bits, step)
-        clipped = int((np.abs(np.rint(weight / (column * step)) * step) > np.abs(q)).sum())
+        q = scales.round_weights(weight, column, bits, p.weight_step)
+        unclipped = np.abs(np.rint(weight / (column * p.weight_step)) * p.weight_step)
         if p.weight_sign == "source":
-            one_sign_per_source(q, name)
-        known = {float(s): scales.theta_integer(threshold, float(s), pool, p) if fires else 0 for s in scale}
-        theta = np.array([known[float(s)] for s in scale], np.int64)
+            self._check_signs(q, block, name)
+        theta = np.zeros(len(scale), np.int64)
+        if threshold is not None:
+            known = {s: scales.theta_integer(threshold, s, pool, p) for s in set(scale.tolist())}
+            theta = np.array([known[s] for s in scale.tolist()], np.int64)
         bias, dropped = self._bias(beta * pool * pool / scale, name)
-        start = (index + 1) * p.axon_delay
-        made = out_shape(module, shape, pool)
+        out, start = out_shape(module, shape, pool), (index + 1) * p.axon_delay
         shortcut = None
-        if block is not None and beside is not None:
-            weights = scales.shortcut_integers(beside, scale[: len(beside)], threshold, pool, step)
-            if isinstance(module, fs.TTFSLinear) and shapes[source + 1][:2] != (1, 1):
-                raise CannotQuantize(
-                    f"layer {name}: it ends a residual block whose input must then be flat, but is a map of "
-                    f"{shapes[source + 1][0]} x {shapes[source + 1][1]}"
-                )
-            block.check_places(shapes[source + 1][:2], made[:2])
-            shortcut = self._shortcut(weights, source, shapes[source + 1], made, index, name)
-        conv = isinstance(module, fs.TTFSConv2d)
+        if block is not None and beside is not None and threshold is not None:
+            if isinstance(module, fs.TTFSLinear) and source[:2] != (1, 1):
+                problem = f"it ends a residual block whose input is a map of {source[0]} x {source[1]}"
+                raise CannotQuantize(name, problem, "begin the block after a fully connected layer")
+            block.check_places(source[:2], out[:2])
+            shortcut = Shortcut(
+                source=core_layer.source,
+                in_shape=source,
+                weight=scales.shortcut_integers(beside, scale[: len(beside)], threshold, pool, p.weight_step),
+                stride=shortcut_stride(source[:2], out[:2]),
+                delay=(index - core_layer.source) * p.axon_delay,  # until the spikes through the block arrive
+            )
+        leaks = module.decay != 1 and scales.decay_obstacle(float(module.decay), p) is None
         layer = Layer(
             name=name,
             kind="conv" if conv else "linear",
-            weight=arrange(q, conv, shape, pool, name),
+            weight=arranged(q, conv, shape, pool, name),
             theta=theta,
             bias=bias,
             in_shape=shape,
-            out_shape=made,
+            out_shape=out,
             accumulator=p.accumulator,
             membrane=p.membrane,
             pool=pool,
-            stride=module.stride if isinstance(module, fs.TTFSConv2d) else (1, 1),
-            padding=module.padding if isinstance(module, fs.TTFSConv2d) else (0, 0),
-            fires=fires,
+            **({"stride": module.stride, "padding": module.padding} if isinstance(module, fs.TTFSConv2d) else {}),
+            fires=threshold is not None,
             delay=p.axon_delay,
             start=start,
-            stop=start + self.steps,
+            stop=start + steps,
             shift=p.weight_shift,
-            keep=keep,
-            decay_bits=decay_bits,
+            keep=scales.kept(module.decay, p.decay_bits) if leaks else 1,
+            decay_bits=p.decay_bits if leaks else 0,
             update=p.update,
             fire=p.fire,
             scale=scale,
             shortcut=shortcut,
         )
-        error = np.sqrt(np.mean((q * column - weight) ** 2))
-        row = {
+        return layer, {
             "layer": name,
-            "weights": int(q.size),
-            "bits": self.bits,
-            "scales": int(np.unique(scale).size),
+            "weights": q.size,
+            "bits": bits,
+            "scales": np.unique(scale).size,
             "max_abs_weight": float(np.abs(weight).max()),
-            "rms_error": float(error),
-            "clipped": clipped,
+            "rms_error": float(np.sqrt(np.mean((q * column - weight) ** 2))),
+            "clipped": int((unclipped > np.abs(q)).sum()),
             "zeros": int((q == 0).sum()),
-            "theta_min": int(theta.min()) if fires else None,
-            "theta_max": int(theta.max()) if fires else None,
+            "theta_min": int(theta.min()) if layer.fires else None,
+            "theta_max": int(theta.max()) if layer.fires else None,
             "scale_set_by_threshold": limited,
             "dropped_bias": dropped,
             **{f"{register}_overflow_free": free for register, free in layer.overflow_free().items()},
         }
-        return layer, row
 
     def _scale(
         self,
-        module: nn.Module,
+        module: fs.Synapse,
         name: str,
         weight: NDArray[np.float64],
         beta: NDArray[np.float64],
         threshold: float | None,
-        pool: int,
+        bits: int,
         one: bool,
         beside: NDArray[np.float64] | None,
     ) -> tuple[NDArray[np.float64], bool]:
@@ -237,62 +313,64 @@ class _Maker:
 
         beside: the scale of a shortcut, which is one more weight of its channels, and is not clipped.
         """
-        scale = held_scale(module)
-        if scale is None:
-            settings: dict[str, Any] = {"bits": self.bits, "observer": self.observer, "profile": self.profile}
-            scale = scales.scale_of_layer(weight, beta, one=one, threshold=threshold, pool=pool, **settings)
-        elif threshold is not None and (scale < scales.finest_scale(threshold, pool, self.profile)).any():
-            raise CannotQuantize(
-                f"layer {name}: profile {self.profile.name} has no threshold as large as qat.prepare made"
-            )
-        scale = np.broadcast_to(scale, (len(weight),)).copy()
+        p, pool, quantizer = self.profile, int(module.avg_pool), quantizer_of(module)  # type: ignore[arg-type]
+        finest = 0.0 if threshold is None else scales.finest_scale(threshold, pool, p)
+        if quantizer is None:
+            settings: dict[str, Any] = {"bits": bits, "observer": self.observer, "profile": p}
+            chosen = scales.scale_of_layer(weight, beta, one=one, threshold=threshold, pool=pool, **settings)
+        else:
+            chosen = quantizer.scale.detach().double().cpu().numpy()
+            if (chosen < finest).any():
+                problem = f"profile {p.name} has no threshold as large as qat.prepare made"
+                raise CannotQuantize(name, problem, "call qat.prepare with this profile")
+        scale = np.broadcast_to(chosen, (len(weight),)).copy()
         if threshold is None:
-            return scale * self.coarser_readout, False
+            return scale, False
         if beside is not None:
             least = np.zeros(len(scale))
-            least[: len(beside)] = scales.least_scale(beside, pool, self.bits, self.profile.weight_step)
+            least[: len(beside)] = scales.least_scale(beside, pool, bits, p.weight_step)
             scale = np.maximum(scale, least.max() if one else least)
-        finest = scales.finest_scale(threshold, pool, self.profile)
         return np.maximum(scale, finest), bool((scale < finest).any())
 
-    def _shortcut(
-        self, weights: NDArray[np.int64], source: int, shape: Shape, out: Shape, index: int, name: str
-    ) -> Shortcut:
-        """The input of a residual block into its last layer; its spikes wait for those that go through the block."""
-        if self.profile.weight_sign == "source":
-            raise CannotQuantize(
-                f"layer {name}: a residual block gives a source weights of its own, which may differ in sign"
-            )
-        stride = shortcut_stride(shape[:2], out[:2])
-        return Shortcut(source, shape, weights, stride, (index - source) * self.profile.axon_delay)
-
-    def _leak(self, decay: float, name: str) -> tuple[int, int]:
-        bits = self.profile.decay_bits
-        if decay == 1:
-            return 1, 0
-        if (obstacle := scales.decay_obstacle(decay, self.profile)) is not None:
-            raise CannotQuantize(f"layer {name}: {obstacle[0]} (profile {self.profile.name})")
-        return scales.kept(decay, bits), bits
+    def _check_signs(self, q: NDArray[np.int64], block: fs.Residual | None, name: str) -> None:
+        """Refuse integers [O, I, ...] that give a source weights of both signs."""
+        per_source = q.reshape(len(q), q.shape[1], -1)
+        both = ((per_source > 0).any((0, 2)) & (per_source < 0).any((0, 2))).any()
+        if both or block is not None:
+            problem = "a source has weights of both signs" if both else "a residual block gives a source two weights"
+            self._refuse(name, f"{problem}, the profile has one sign per source", "choose another chip")
 
     def _bias(self, wanted: NDArray[np.float64], name: str) -> tuple[NDArray[np.int64], float]:
         """Biases on the grid of the weights, shifted like them; and the largest that was dropped, in the same unit."""
-        p = self.profile
+        p, zeros = self.profile, np.zeros(wanted.shape, np.int64)
         largest = float(np.abs(wanted).max(initial=0.0))
-        if largest == 0:
-            return np.zeros(wanted.shape, np.int64), 0.0
-        if not p.bias_bits:
-            if self.drop_biases:
-                return np.zeros(wanted.shape, np.int64), largest
-            why = "has none" if p.bias_bits == 0 else f"is not known to have any ({p.sources.get('bias_bits', '')})"
-            raise CannotQuantize(
-                f"layer {name}: it has biases, profile {p.name} {why}; train without them, "
-                "fine-tune with emulator.qat, or drop them with biases='drop'"
-            )
+        if largest == 0 or not p.bias_bits:
+            return zeros, largest
         q = np.rint(wanted)
         if (needed := int(np.abs(q).max()).bit_length() + 1) > p.bias_bits:
-            own = f", or, in a profile of your own, set bias_bits = {needed}" if needed <= 40 else ""
-            raise CannotQuantize(
-                f"layer {name}: a bias of {largest:.0f} times the scale needs {needed} bits, profile {p.name} has {p.bias_bits}; "
-                f"take a coarser scale (fewer bits, or granularity='tensor'), train with bias = false{own}"
+            wider = f", or set bias_bits = {needed} in your own profile" if needed <= 40 else ""
+            self._refuse(
+                name,
+                f"a bias of {largest:.0f} times the scale needs {needed} bits, profile {p.name} has {p.bias_bits}",
+                f"take a coarser scale (fewer bits, or granularity='tensor'), train with bias = false{wider}",
             )
+            return zeros, largest
         return q.astype(np.int64) << p.weight_shift, 0.0
+
+
+def _readout_room(program: Program, calibration: Tensor | SpikeTimes) -> float:
+    """The factor by which the readout's scale must grow so that its membrane stays within 3/4 of its register.
+
+    An unsigned membrane stops at 0 here as well.
+    """
+    last, register = program.layers[-1], program.layers[-1].membrane
+    widest = Register.of(LARGEST_LEAKING_BITS if last.decay_bits else 60)
+    if register.low == 0:
+        widest = widest.replace(low=0)
+    open_end = last.replace(accumulator=Register.of(60), membrane=widest)
+    wide = program.replace(layers=(*program.layers[:-1], open_end))
+    raw = wide.engine().run(wide.input_times(calibration))
+    membrane = raw.membrane[-1]
+    assert membrane is not None
+    room = min(-register.low, register.high) if register.low else register.high
+    return float(np.abs(membrane).max(initial=0)) / (0.75 * room)

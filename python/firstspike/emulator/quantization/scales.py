@@ -1,4 +1,4 @@
-"""Scales and rounding: real weights to the integers of a profile.
+"""Scales and rounding: real weights to the integers of a profile, and the refusal of nets that these cannot represent.
 
 A scale is the real value of an integer weight of 1: W = scale q.
 """
@@ -6,34 +6,31 @@ A scale is the real value of an integer weight of 1: W = scale q.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..._base.checks import integer, one_of
-from ...data.normalize import warn_of_pixels
-from ...spikes import SpikeTimes
-from ..program.inputs import input_times
-from ..program.layers import LARGEST_LEAKING_BITS, Register
+from ..._base.checks import one_of
+from ..program.layers import LARGEST_LEAKING_BITS
 from ..program.profile import Profile
-from ..program.program import Program
+from ..program.program import Refusal
 
 OBSERVERS = ("max", "mse")
 _SHARES = np.linspace(0.2, 1.0, 41)
 
 
-def checked_bits(bits: int | None, profile: Profile) -> int:
-    """The weight bits to use, by default the profile's; TypeError or ValueError for what it does not hold."""
-    if bits is None:
-        return profile.weight_bits
-    try:
-        return integer("bits", bits, 2, profile.weight_bits)
-    except ValueError:
-        most = profile.weight_bits
-        raise ValueError(f"bits must be an int from 2 to {most}, the profile's weight_bits, got {bits!r}") from None
+class CannotQuantize(Refusal):
+    """A net that a profile cannot represent. layer: its name, or "net". problem, remedy: the parts of the message.
+
+    Examples
+    --------
+    >>> net = models.build("64-32-10", input_shape=(64,), steps=8, decay=0.5)
+    >>> emulator.quantize(net, "odin-like")
+    Traceback (most recent call last):
+        ...
+    firstspike.emulator.quantization.scales.CannotQuantize: ...
+    """
 
 
 def checked_granularity(granularity: str | None, profile: Profile) -> str:
@@ -69,14 +66,13 @@ def choose_scale(
 ) -> NDArray[np.float64]:
     """The scale of each group of weights, `weight` [groups, ...].
 
-    observer: "max" clips nothing; "mse" has the least squared error among 41 shares of that scale, from 0.2 to 1. of_zeros: the
-    scale of a group of zeros, one number or [groups]. All are coarser by 1e-6, so that weights which add up to a threshold
-    exactly, or but for rounding in float32, still do as integers.
+    observer: "max" clips nothing; "mse" has the least squared error among 41 shares of that scale, from 0.2 to 1. of_zeros:
+    the scale of a group of zeros, one number or [groups]. All are coarser by 1e-6, so that weights which add up to a
+    threshold exactly, or up to rounding in float32, still do as integers.
 
-    Weights that are all multiples of a power of two which fits the bits, such as whole numbers, get that power whatever the
-    observer: they are represented exactly, and so is what they add up to, whether it reaches a threshold or just lies below.
+    Weights that are all multiples of a power of two which fits the bits, such as integers, get that power with either
+    observer: these weights and all their sums are exact.
     """
-    one_of("observer", observer, OBSERVERS)
     flat = weight.reshape(len(weight), -1)
     largest, most = np.abs(flat).max(1), weight_limits(bits)[1] * step
     zeros = largest == 0
@@ -109,35 +105,24 @@ def scale_of_layer(
 ) -> NDArray[np.float64]:
     """The scales of a layer, of its weight [O, ...] and bias [O]: one, [1], or one per output, [O].
 
-    threshold: None for a readout.
+    threshold: None for a readout. A group of weights that are all zero gets a scale that holds threshold and bias.
     """
     groups = 1 if one else len(weight)
-    of_zeros = _scale_of_zeros(bias.reshape(groups, -1), threshold, pool, profile)
-    return choose_scale(weight.reshape(groups, -1), bits, profile.weight_step, observer, of_zeros)
-
-
-def _scale_of_zeros(
-    bias: NDArray[np.float64], threshold: float | None, pool: int, profile: Profile
-) -> NDArray[np.float64]:
-    """The scale of groups of weights that are all zero, of their biases [groups, ...]: one that holds threshold and bias.
-
-    threshold: None for a readout, whose scale is 1 where its biases are zero as well.
-    """
-    largest = np.abs(bias.reshape(len(bias), -1)).max(1)
+    largest = np.abs(bias.reshape(groups, -1)).max(1)
     if threshold is None:
         largest[largest == 0] = 1.0
     else:
         largest = np.maximum(largest, threshold)
-    made: NDArray[np.float64] = largest * pool**2 / weight_limits(max(2, min(profile.bias_bits or 8, 8)))[1]
-    return made
+    of_zeros = largest * pool**2 / weight_limits(max(2, min(profile.bias_bits or 8, 8)))[1]
+    return choose_scale(weight.reshape(groups, -1), bits, profile.weight_step, observer, of_zeros)
 
 
 def shortcut_integers(
     shortcut: NDArray[np.float64], scale: NDArray[np.float64], threshold: float, pool: int, step: int
 ) -> NDArray[np.int64]:
-    """The weights of a residual block's input, of what one spike of it adds, `shortcut`, and the scales, both [channels].
+    """The weights of a residual block's input, of the current of one spike, `shortcut`, and the scales, both [channels].
 
-    step round(shortcut pool^2 / (scale step)), rounded up where the shortcut reaches the threshold, so that a spike which
+    step round(shortcut pool^2 / (scale step)), rounded up if the shortcut reaches the threshold, so that a spike which
     fires its neuron alone still does.
     """
 
@@ -186,9 +171,10 @@ def finest_scale(threshold: float, pool: int, profile: Profile) -> float:
     grid = (1 << profile.threshold_shift) if profile.fire == "gt" else 0
     most = (largest_theta(profile) + grid) >> profile.weight_shift
     if most < 1:
-        raise ValueError(
-            f"profile {profile.name}: its membrane and thresholds hold no threshold of one weight, "
-            f"2^{profile.weight_shift}; use more membrane_bits or threshold_bits, or a smaller weight_shift"
+        raise CannotQuantize(
+            "net",
+            f"membrane and thresholds of profile {profile.name} hold no threshold of one weight, 2^{profile.weight_shift}",
+            "use more membrane_bits or threshold_bits, or a smaller weight_shift",
         )
     scale = threshold * pool * pool / most
     while exact_ceil(threshold, scale, pool * pool) > most:
@@ -197,12 +183,12 @@ def finest_scale(threshold: float, pool: int, profile: Profile) -> float:
 
 
 def kept(decay: float, bits: int) -> int:
-    """What a core keeps of a membrane per step, in units of 2^-bits."""
+    """The factor of a membrane from step to step on a core, in units of 2^-bits."""
     return round(decay * (1 << bits))
 
 
 def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
-    """Why the cores of a profile cannot decay a membrane so, and what to do about it; None where they can."""
+    """Why the cores of a profile cannot decay a membrane so, and what to do about it; None if they can."""
     bits, register = profile.decay_bits, profile.membrane
     if decay > 1:
         return f"decay {decay:g} makes the membrane grow, the cores' cannot", "set decay = 1.0"
@@ -215,23 +201,5 @@ def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
     if max(-register.low, register.high) > 1 << (LARGEST_LEAKING_BITS - 1):
         bound = f"{LARGEST_LEAKING_BITS} bits with a sign, {LARGEST_LEAKING_BITS - 1} without"
         why = f"decay {decay:g} needs a membrane of at most {bound}; the chip's has {profile.membrane_bits}"
-        return why, "set decay = 1.0, or membrane_bits in a profile of your own"
+        return why, "set decay = 1.0, or fewer membrane_bits in your own profile"
     return None
-
-
-def readout_room(program: Program, calibration: Tensor | SpikeTimes) -> float:
-    """The factor by which the readout's scale must grow so that its membrane stays within 3/4 of its register.
-
-    An unsigned membrane stops at 0 here as well.
-    """
-    warn_of_pixels(calibration, program.encoder.normalize)
-    last, register = program.layers[-1], program.layers[-1].membrane
-    widest = Register.of(LARGEST_LEAKING_BITS if last.decay_bits else 60)
-    if register.low == 0:
-        widest = replace(widest, low=0)
-    wide = [*program.layers[:-1], replace(last, accumulator=Register.of(60), membrane=widest)]
-    raw = replace(program, layers=wide).engine().run(input_times(program, calibration))
-    membrane = raw.membrane[-1]
-    assert membrane is not None
-    room = min(-register.low, register.high) if register.low else register.high
-    return float(np.abs(membrane).max(initial=0)) / (0.75 * room)

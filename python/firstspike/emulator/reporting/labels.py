@@ -1,15 +1,15 @@
-"""What the keys of a report mean, for people to read."""
+"""Keys and values of a report as words."""
 
 from __future__ import annotations
 
-LABELS = {
-    # summary
-    "network": "network",
-    "profile": "profile",
-    "weight_bits": "weight bits",
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any
+
+from ..program.layers import Register
+
+LABELS = {  # of keys that do not say enough by themselves
     "weights": "weights on the cores",
-    "samples": "samples",
-    "accuracy": "accuracy",
     "float_accuracy": "accuracy of the float network",
     "mismatches": "predictions that differ from the float network's",
     "ties": "ties for the best score",
@@ -21,38 +21,21 @@ LABELS = {
     "latency_ns_min": "latency on the chip, ns, at the shortest step",
     "latency_ns_max": "latency on the chip, ns, at the longest step",
     "steps_run_mean": "steps run, mean",
-    "input_events_per_image": "input events per image",
-    "spikes_per_image": "spikes per image",
     "operations_delivered_per_image": "synaptic operations delivered per image",
     "operations_effective_per_image": "synaptic operations effective per image",
     "host_macs_per_image": "multiply-adds on the host per image",
-    "accumulator_overflows": "accumulator overflows",
-    "membrane_overflows": "membrane overflows",
     "fits": "fits the chip",
     "refusal": "why it does not fit",
-    "cores_used": "cores used",
-    "cores_available": "cores available",
     "fullest_core_neurons": "fullest core, share of its neurons",
     "fullest_core_memory": "fullest core, share of its synapse memory",
     "fullest_core_axons_in": "fullest core, share of its axons in",
     "energy_nj_per_image": "energy per image, nJ",
     "energy_cores_nj_per_image": "energy per image, nJ, without the host",
-    # layers
-    "layer": "layer",
-    "neurons": "neurons",
-    "synapses": "synapses",
-    "spikes": "spikes",
-    "silent_neurons": "silent neurons",
-    "events_in": "events in",
     "delivered": "operations delivered",
     "effective": "operations effective",
     "updates_active": "active updates",
     "updates_inactive": "inactive updates",
-    # quantisation
-    "bits": "bits",
-    "scales": "scales",
     "max_abs_weight": "largest |W|",
-    "rms_error": "rms error",
     "clipped": "clipped weights",
     "zeros": "zero weights",
     "theta_min": "lowest threshold",
@@ -61,39 +44,35 @@ LABELS = {
     "dropped_bias": "largest dropped bias",
     "accumulator_overflow_free": "accumulator cannot overflow",
     "membrane_overflow_free": "membrane cannot overflow",
-    # placement
-    "core": "core",
     "first": "first neuron",
     "last": "last neuron",
-    "axons_in": "axons in",
-    "axons_out": "axons out",
-    "synapse_memory": "synapse memory",
-    "thresholds": "thresholds",
-    # energy
-    "table": "table",
-    "part": "part",
     "share": "share of the total",
-    "routing": "routing",
     "firing": "firing neurons",
-    "messages": "messages",
-    "hops": "hops",
-    "static": "static",
     "cores": "all cores",
     "host": "host layer",
-    "total": "total",
-    # mismatches
-    "sample": "sample",
-    "label": "label",
     "float": "float network",
-    "emulator": "emulator",
-    "tie": "tie",
-    # profile
-    "parameter": "parameter",
-    "value": "value",
-    "source": "source",
 }
 
 
 def label(key: str) -> str:
-    """The label of a key, or the key itself for a name that has none."""
-    return LABELS.get(key, key)
+    """The words for a key."""
+    return LABELS.get(key, key.replace("_", " "))
+
+
+def text(value: Any) -> str:
+    """A value as a reader expects it: four digits, thousands apart, yes or no, "unknown" for None."""
+    if isinstance(value, Register):
+        return f"{value.low} to {value.high}, {value.policy}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {text(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if value is None or (isinstance(value, float) and value != value):
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Integral):
+        return str(value) if abs(int(value)) < 10_000 else f"{int(value):,}"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return str(value)

@@ -1,0 +1,91 @@
+// The spikes of the lines of cells of a sample's map, for convolutions with large fields: for each line of cells and each step
+// the channels that fire, cell after cell. So what some neighbouring cells send at a step lies one after another.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+#include <vector>
+
+#include "../../core/layer.h"
+#include "../runtime/scratch.h"
+#include "../simd/bytes.h"
+#include "plan.h"
+
+namespace firstspike {
+
+class SpikesByLine {
+ public:
+    SpikesByLine(const Layer& layer, const ForwardPlan& plan, const uint8_t* times)
+        : layer_(layer),
+          compare_(plan.compare_steps),
+          times_(times),
+          room_(layer.cells_x() * layer.pool * layer.pool * layer.channels),
+          row_(layer.cells_y() * room_),
+          begin_(layer.cells_y() * (layer.cells_x() + 1) * layer.steps),
+          channel_(layer.pool * layer.channels),
+          sample_of_(static_cast<size_t>(layer.cells_y()), -1) {
+        for (int64_t i = 0; i < layer.pool * layer.channels; ++i) channel_[i] = static_cast<uint32_t>(i % layer.channels);
+    }
+
+    // Makes the lists of the cells under a line of sites; a sample's lists are kept from line to line.
+    void build(int64_t sample, int64_t y) {
+        const int64_t top = layer_.top(y), end = std::min(top + layer_.kernel_height, layer_.cells_y());
+        for (int64_t cell_y = std::max<int64_t>(top, 0); cell_y < end; ++cell_y) {
+            int64_t& holds = sample_of_[static_cast<size_t>(cell_y)];
+            if (holds != sample) build_line(sample, cell_y);
+            holds = sample;
+        }
+    }
+
+    // The events of line y of the cells, each as cell * channels + channel: those of step t that come from the cells [a, b) are
+    // from begin(y, a)[t] to begin(y, b)[t].
+    const uint32_t* events(int64_t y) const { return row_.data() + y * room_; }
+    const uint32_t* begin(int64_t y, int64_t cell) const {
+        return begin_.data() + (y * (layer_.cells_x() + 1) + cell) * layer_.steps;
+    }
+
+ private:
+    void build_line(int64_t sample, int64_t y) {
+        const Layer& l = layer_;
+        const uint8_t* times = times_ + (sample * l.height + y * l.pool) * l.width * l.channels;
+        const int64_t next_line = l.width * l.channels, wide = l.pool * l.channels;
+        const int steps = static_cast<int>(l.steps);
+        uint32_t next[kSilent] = {};
+        for (int64_t dy = 0; dy < l.pool; ++dy) count_steps(times + dy * next_line, l.cells_x() * wide, next);
+        uint32_t before = 0;
+        for (int64_t t = 0; t < l.steps; ++t) before += std::exchange(next[t], before);
+        uint32_t* row = row_.data() + y * room_;
+        uint32_t* begin = begin_.data() + y * (l.cells_x() + 1) * l.steps;
+        for (int64_t x = 0; x < l.cells_x(); ++x, begin += l.steps) {
+            std::copy_n(next, l.steps, begin);
+            const auto first = static_cast<uint32_t>(x * l.channels);
+            for (int64_t dy = 0; dy < l.pool; ++dy) {
+                const uint8_t* from = times + dy * next_line + x * wide;
+                each_below(from, wide, steps, [&](int64_t i) { row[next[from[i]]++] = first + channel_[i]; });
+            }
+        }
+        std::copy_n(next, l.steps, begin);
+    }
+
+    // Adds to number[t] how many of the times are t.
+    void count_steps(const uint8_t* times, int64_t units, uint32_t* number) const {
+        constexpr int64_t kChunk = 64;
+        int64_t i = 0;
+        if (compare_)
+            for (; i + kChunk <= units; i += kChunk)
+                for (int64_t t = 0; t < layer_.steps; ++t)
+                    number[t] += static_cast<uint32_t>(std::popcount(mask_equal_bytes(times + i, static_cast<uint8_t>(t))));
+        each_below(times + i, units - i, static_cast<int>(layer_.steps), [&](int64_t k) { ++number[times[i + k]]; });
+    }
+
+    Layer layer_;
+    bool compare_;
+    const uint8_t* times_;
+    int64_t room_;
+    Buffer<uint32_t> row_, begin_;
+    Buffer<uint32_t> channel_;        // of each unit of a cell with the same y
+    std::vector<int64_t> sample_of_;  // which sample's lists a line of cells holds
+};
+
+}  // namespace firstspike

@@ -1,0 +1,272 @@
+"""A program as C99: the tables of the network (fs_network), and test vectors of real samples (fs_vectors)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...nn.image_scaling import as_float
+from ...spikes import SpikeTimes
+from ..program.layers import Layer, Register, Shortcut
+from ..program.program import Program
+from ..reporting.run import run
+
+_INT32 = (1 << 31) - 1
+_READOUTS = {"membrane": "FS_MEMBRANE", "temporal-weighting": "FS_TEMPORAL", "first-spike": "FS_FIRST_SPIKE"}
+_MODES = {"last": "FS_LAST", "mean": "FS_MEAN", "weighted": "FS_WEIGHTED", "index": "FS_INDEX"}
+_PER_LINE = 16
+_FACTOR = 0x9E3779B1  # of the hash in main.c
+
+
+def is_wide(program: Program) -> bool:
+    """Whether some membrane, sum or threshold needs 64 bits; else 32 bits hold all of them."""
+    return any(_largest(layer) >= _INT32 for layer in program.layers)
+
+
+def _largest(layer: Layer) -> int:
+    """A bound of all values that the layer's arithmetic forms."""
+    if _leak(layer)[1]:
+        return 1 << 62  # the product with the factor of the leak
+    membrane = max(-layer.membrane.low, layer.membrane.high)
+    added, held = int(layer.max_abs_sum().max()), 0
+    if _accumulator_matters(layer):
+        held = max(-layer.accumulator.low, layer.accumulator.high, 1 << layer.accumulator.bits - 1)
+        if layer.accumulator.policy == "wrap":  # unsigned wrapping can turn a small sum into a large one
+            added = max(added, held)
+    reach = added + membrane + int(np.abs(layer.bias).max())
+    return max(reach, int(np.abs(layer.theta).max()) + 1, held, 1 << layer.membrane.bits - 1)
+
+
+def _leak(layer: Layer) -> tuple[int, int]:
+    """(keep, decay_bits); (1, 0), no leak, where the membrane keeps everything, so that the C code forms no product."""
+    return (1, 0) if layer.keep == 1 << layer.decay_bits else (layer.keep, layer.decay_bits)
+
+
+def _accumulator_matters(layer: Layer) -> bool:
+    return layer.update == "clocked" and not layer.overflow_free()["accumulator"]
+
+
+def sizes(program: Program) -> tuple[int, int]:
+    """Bytes of the constant tables, and of the state (without the compiler's padding)."""
+    width = 8 if is_wide(program) else 4
+    neurons = [layer.neurons for layer in program.layers]
+    tables = sum(layer.weight.nbytes + 2 * layer.out_shape[2] * width for layer in program.layers)
+    tables += sum(4 * len(layer.shortcut.weight) for layer in program.layers if layer.shortcut is not None)
+    tables += 256 if pixel_times(program) is not None else 0
+    tables += 8 * program.steps if program.readout.kind == "temporal-weighting" else 0
+    state = sum(neurons) * (width + 1) + max(neurons) * width + neurons[-1] * 8 + 8
+    return tables, state
+
+
+def pixel_times(program: Program) -> NDArray[np.uint8] | None:
+    """The spike time of each of the 256 pixel values, where the encoder is a table of them; else None."""
+    if program.encoder.kind != "latency" or program.encoder.mean is not None:
+        return None
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(256, 1, 1, 1)
+    return program.encoder.spikes(as_float("pixels", pixels), program.steps).times.flatten().numpy()
+
+
+def network_header(program: Program) -> str:
+    """The text of fs_network.h."""
+    wide, last = is_wide(program), program.layers[-1]
+    neurons = [layer.neurons for layer in program.layers]
+    constants: dict[str, int | str] = {
+        "FS_LAYERS": len(program.layers),
+        "FS_SOURCES": int(np.prod(program.input_shape)),
+        "FS_STEPS": program.steps,
+        "FS_TOTAL_STEPS": program.total_steps,
+        "FS_NEURONS": sum(neurons),
+        "FS_LARGEST": max(neurons),
+        "FS_OUTPUTS": last.neurons,
+        "FS_CLASSES": program.classes,
+        "FS_HAS_ENCODER": int(pixel_times(program) is not None),
+        "FS_TABLE_BYTES": sizes(program)[0],
+        "FS_MEMBRANE": 0,
+        "FS_TEMPORAL": 1,
+        "FS_FIRST_SPIKE": 2,
+        "FS_READOUT": _READOUTS[program.readout.kind],
+        "FS_LAST": 0,
+        "FS_MEAN": 1,
+        "FS_WEIGHTED": 2,
+        "FS_INDEX": 3,
+        "FS_MODE": _MODES.get(program.readout.mode, "FS_LAST"),
+    }
+    height, width, channels = program.input_shape
+    return (
+        f"/* {_comment(program.name)}, profile {_comment(program.profile.name)}; written by firstspike. */\n"
+        "#ifndef FS_NETWORK_H\n#define FS_NETWORK_H\n\n#include <stdint.h>\n\n"
+        f"typedef {'int64_t' if wide else 'int32_t'} fs_int;\ntypedef {'uint64_t' if wide else 'uint32_t'} fs_uint;\n\n"
+        f"/* Sources: {height} rows, {width} columns, {channels} channels, numbered in this order. */\n"
+        + _defines(constants)
+        + ("\nextern const uint8_t fs_time_of_pixel[256];\n" if constants["FS_HAS_ENCODER"] else "")
+        + ("\nextern const int64_t fs_time_weights[];\n" if program.readout.kind == "temporal-weighting" else "")
+        + "\n#endif\n"
+    )
+
+
+def network_source(program: Program) -> str:
+    """The text of fs_network.c."""
+    wide = is_wide(program)
+    parts = ['#include "fs_core.h"\n']
+    for n, layer in enumerate(program.layers):
+        bits = 8 * layer.weight.itemsize
+        parts += [
+            _static(f"int{bits}_t weights_{n}", layer.weight),
+            _static(f"fs_int theta_{n}", layer.theta, wide),
+            _static(f"fs_int bias_{n}", layer.bias, wide),
+        ]
+        if layer.shortcut is not None:
+            parts.append(_static(f"int32_t shortcut_{n}", layer.shortcut.weight))
+    texts = [_layer(layer, n, wide) for n, layer in enumerate(program.layers)]
+    parts.append("const fs_layer fs_layers[FS_LAYERS] = {\n" + ",\n".join(texts) + "};\n")
+    times = pixel_times(program)
+    if times is not None:
+        parts.append(_array("uint8_t fs_time_of_pixel[256]", times))
+    if program.readout.kind == "temporal-weighting":
+        last = program.layers[-1]
+        weights = program.readout.time_weights(last.stop - last.start)
+        parts.append(_array(f"int64_t fs_time_weights[{len(weights)}]", weights, True))
+    return "\n".join(parts)
+
+
+def _static(declaration: str, values: NDArray[np.integer], wide: bool = False) -> str:
+    """The table of that type and name."""
+    return "static " + _array(f"{declaration}[{values.size}]", values, wide)
+
+
+def _layer(layer: Layer, n: int, wide: bool) -> str:
+    flags = (layer.kind == "conv", layer.fires, layer.update == "event", layer.fire == "gt")
+    shape = (*layer.in_shape, layer.pool, *layer.kernel, *layer.stride, *layer.padding, *layer.out_shape)
+    keep, decay_bits = _leak(layer)
+    rest = (layer.delay, layer.start, layer.stop, layer.shift, decay_bits, keep, layer.weight.itemsize)
+    most = 1 << 60 if wide else _INT32 - 1
+    unlimited = Register(low=-most, high=most, bits=61 if wide else 31)  # of all sums that `is_wide` lets be of that width
+    accumulator = layer.accumulator if _accumulator_matters(layer) else unlimited
+    return (
+        "    {"
+        + ", ".join(str(int(value)) for value in (*flags, *shape, *rest))
+        + f",\n     weights_{n}, theta_{n}, bias_{n}, {_register(accumulator, wide)}, {_register(layer.membrane, wide)},\n"
+        + f"     {_shortcut(layer.shortcut, n)}}}"
+    )
+
+
+def _shortcut(shortcut: Shortcut | None, n: int) -> str:
+    if shortcut is None:
+        return "{FS_NONE, 0, 0, 0, 1, 1, 0, 0}"
+    numbers = (shortcut.source, *shortcut.in_shape, *shortcut.stride, shortcut.delay)
+    return "{" + ", ".join(str(int(value)) for value in numbers) + f", shortcut_{n}}}"
+
+
+def _register(r: Register, wide: bool) -> str:
+    ends = f"{_number(r.low, wide)}, {_number(r.high, wide)}"
+    return f"{{{ends}, {r.bits}, {int(r.policy == 'wrap')}, {int(r.policy == 'error')}}}"
+
+
+def _comment(text: str) -> str:
+    return "".join(c if c.isalnum() or c in " -_.,:x" else "?" for c in text)
+
+
+def _number(value: int, wide: bool = False) -> str:
+    """An integer constant; `wide`: of 64 bits."""
+    if not wide:
+        return str(int(value))
+    return f"(-INT64_C({-int(value)}))" if value < 0 else f"INT64_C({int(value)})"
+
+
+def _array(declaration: str, values: NDArray[np.integer] | Iterable[int], wide: bool = False) -> str:
+    """`const DECLARATION = {...};` for a one-dimensional array."""
+    texts = [_number(int(value), wide) for value in np.asarray(values).ravel()]
+    lines = [", ".join(texts[i : i + _PER_LINE]) for i in range(0, len(texts), _PER_LINE)]
+    return f"const {declaration} = {{\n    " + ",\n    ".join(lines) + "};\n"
+
+
+def _rows(declaration: str, values: NDArray[np.integer], wide: bool = False) -> str:
+    """`const DECLARATION = {{...}, ...};` for a two-dimensional array."""
+    lines = [", ".join(_number(int(value), wide) for value in row) for row in values]
+    return f"const {declaration} = {{\n    {{" + "},\n    {".join(lines) + "}};\n"
+
+
+def _defines(values: dict[str, int | str]) -> str:
+    """`#define` lines."""
+    return "".join(f"#define {name} {value}\n" for name, value in values.items())
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Results of the emulator for V samples.
+
+    pixels: uint8 [V, sources] in the order of the sources, or None if the C code has no encoder. inputs: spike times
+    [V, sources]. times: of all neurons, uint8 [V, N]. hashes: uint32 [V], of all membranes in every step. classes,
+    operations: int64 [V].
+    """
+
+    pixels: NDArray[np.uint8] | None
+    inputs: NDArray[np.uint8]
+    times: NDArray[np.uint8]
+    hashes: NDArray[np.uint32]
+    classes: NDArray[np.int64]
+    operations: NDArray[np.int64]
+
+
+def vectors(program: Program, samples: Tensor | SpikeTimes) -> Vectors:
+    """The vectors of some samples, images or spikes as `emulator.run` takes them."""
+    ran, layers = run(program, samples, trace=len(samples)), range(len(program.layers))
+    trace = np.concatenate([ran.trace[f"membrane.{n}"] for n in layers], 2)
+    pixels = None
+    if isinstance(samples, Tensor) and samples.dtype == torch.uint8 and pixel_times(program) is not None:
+        pixels = program.in_source_order(samples)
+    return Vectors(
+        pixels,
+        ran.trace["input_times"],  # type: ignore[arg-type]
+        np.concatenate([ran.trace[f"times.{n}"] for n in layers], 1),
+        np.array([_hash(sample) for sample in trace], np.uint32),
+        ran.predictions,
+        ran.count("delivered").sum(1),
+    )
+
+
+def _hash(trace: NDArray[np.int64]) -> int:
+    """hash * 0x9E3779B1 + word from 1 on, over the low and the high half of every membrane, modulo 2^32 (main.c)."""
+    v = trace.ravel()
+    words = np.stack([v & 0xFFFFFFFF, (v >> 32) & 0xFFFFFFFF], 1).ravel().astype(np.uint32)
+    powers = np.full(len(words) + 1, _FACTOR, np.uint32)
+    powers[0] = 1
+    powers = np.multiply.accumulate(powers, dtype=np.uint32)[::-1]
+    return (int(powers[0]) + int((words * powers[1:]).sum(dtype=np.uint64))) % (1 << 32)
+
+
+def vectors_header(v: Vectors) -> str:
+    """The text of fs_vectors.h."""
+    return (
+        "/* Test vectors; written by firstspike. */\n#ifndef FS_VECTORS_H\n#define FS_VECTORS_H\n\n"
+        + _defines({"FS_VECTORS": len(v.inputs), "FS_VECTOR_PIXELS": int(v.pixels is not None)})
+        + '\n#include "fs_network.h"\n\n'
+        + ("extern const uint8_t fs_vector_pixels[FS_VECTORS][FS_SOURCES];\n" if v.pixels is not None else "")
+        + "extern const uint8_t fs_vector_inputs[FS_VECTORS][FS_SOURCES];\n"
+        "extern const uint8_t fs_vector_times[FS_VECTORS][FS_NEURONS];\n"
+        "extern const uint32_t fs_vector_hashes[FS_VECTORS];\n"
+        "extern const int32_t fs_vector_classes[FS_VECTORS];\n"
+        "extern const uint32_t fs_vector_operations[FS_VECTORS];\n\n#endif\n"
+    )
+
+
+def vectors_source(v: Vectors) -> str:
+    """The text of fs_vectors.c."""
+    parts = ['#include "fs_vectors.h"\n']
+    if v.pixels is not None:
+        parts.append(_rows("uint8_t fs_vector_pixels[FS_VECTORS][FS_SOURCES]", v.pixels))
+    return "\n".join(
+        [
+            *parts,
+            _rows("uint8_t fs_vector_inputs[FS_VECTORS][FS_SOURCES]", v.inputs),
+            _rows("uint8_t fs_vector_times[FS_VECTORS][FS_NEURONS]", v.times),
+            _array("uint32_t fs_vector_hashes[FS_VECTORS]", v.hashes),
+            _array("int32_t fs_vector_classes[FS_VECTORS]", v.classes),
+            _array("uint32_t fs_vector_operations[FS_VECTORS]", v.operations),
+        ]
+    )

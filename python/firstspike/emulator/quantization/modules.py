@@ -1,0 +1,266 @@
+"""Modules of nets in quantisation: rounding in training, and the weights, shapes, encoder and readout that a program needs."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ... import nn as fs
+from ..._base.geometry import out_size, pooled
+from ...models import TTFSNet
+from ...nn._blocks import parts
+from ..program.host import Encoder, Readout
+from ..program.profile import Profile
+from . import scales
+from .scales import CannotQuantize
+
+Shape = tuple[int, int, int]
+
+
+class FakeQuantize(nn.Module):
+    """Rounds weight and bias to integers times a scale; it is the `quantizer` of a layer (`nn.Synapse`).
+
+    The gradient passes the rounding unchanged, and stops where a weight is clipped. scale: float32 [O] or [1], learned
+    in logarithm (gradient of the rounding error as in Esser et al. 2020, LSQ, without its gradient scale).
+
+    Without a leak, and on cores that test after the events of a step, the result equals the integer network exactly: with
+    `reached` the integer threshold, the integers q are multiplied by threshold / (reached - 1/2), so that the float network
+    fires where the integer one does, half a unit away from any tie. A readout has no threshold: its q are multiplied by the
+    scale. The integers are those of `quantize`, made in float64 as there.
+
+    without_bias: the profile has no biases, a bias is rounded to 0. A residual block's shortcut is rounded like a weight
+    (`round_shortcut`), and `finest` keeps the scale so coarse that it is not clipped.
+    """
+
+    def __init__(
+        self,
+        scale: Tensor,
+        bits: int,
+        step: int,
+        threshold: float | None,
+        pool: int,
+        finest: float,
+        without_bias: bool,
+    ) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(scale.log())
+        self.bits, self.step, self.threshold, self.pool, self.finest = bits, step, threshold, pool, finest
+        self.without_bias = without_bias
+
+    @property
+    def scale(self) -> Tensor:
+        """The real value of an integer weight of 1, [O] or [1]."""
+        return self.log_scale.exp().clamp(min=self.finest)
+
+    def value(self) -> Tensor:
+        """The value that an integer of 1 has in the float network that equals the integer one, [O] or [1]."""
+        scale = self.scale
+        if self.threshold is None:
+            return scale
+        with torch.no_grad():
+            reached = [scales.exact_ceil(self.threshold, s, self.pool**2) for s in scale.detach().double().tolist()]
+            exact = [self.threshold * self.pool**2 / (r - 0.5) for r in reached]
+            ratio = torch.tensor(exact, dtype=scale.dtype, device=scale.device) / scale
+        return scale * ratio
+
+    def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The weight and bias that the cores will use, in the shapes of `weight` [O, ...] and `bias` [O]."""
+        low, high = scales.weight_limits(self.bits)
+        shape = (-1, *[1] * (weight.dim() - 1))
+        value, scale = self.value(), self.scale
+        exact = weight.detach().double() / (scale.detach().double() * self.step).view(shape)
+        q = _as_integers((weight / (scale * self.step).view(shape)).clamp(low, high), exact.round().clamp(low, high))
+        rounded = q * (value * self.step).view(shape)
+        if bias is None:
+            return rounded, None
+        if self.without_bias:
+            return rounded, bias * 0
+        area = self.pool**2
+        integers = (bias.detach().double() * area / scale.detach().double()).round()
+        return rounded, _as_integers(bias * area / scale, integers) * value / area
+
+    def round_shortcut(self, shortcut: Tensor) -> Tensor:
+        """The scale of a shortcut, [1] or [M], that the cores will use: [M], or [O] or [1] as the weight's scales are."""
+        assert self.threshold is not None  # a block ends in a layer that fires
+        scale, value = self.scale, self.value()
+        if len(shortcut) > 1:
+            scale, value = (x if len(x) == 1 else x[: len(shortcut)] for x in (scale, value))
+        area, (one, unit) = self.pool**2, torch.broadcast_tensors(shortcut.detach().double(), scale.detach().double())
+        integers = scales.shortcut_integers(one.cpu().numpy(), unit.cpu().numpy(), self.threshold, self.pool, self.step)
+        return _as_integers(shortcut * area / scale, torch.from_numpy(integers)) * value / area
+
+    def extra_repr(self) -> str:
+        """The settings, for print."""
+        return f"bits={self.bits}, step={self.step}, pool={self.pool}, without_bias={self.without_bias}"
+
+
+def _as_integers(x: Tensor, integers: Tensor) -> Tensor:
+    """The integers, with the gradient of x."""
+    return x + (integers.to(x) - x).detach()
+
+
+def quantizer_of(module: nn.Module) -> FakeQuantize | None:
+    """The quantiser that `qat.prepare` gave a layer; None without."""
+    quantizer = getattr(module, "quantizer", None)
+    return quantizer if isinstance(quantizer, FakeQuantize) else None
+
+
+def prepared_bits(model: nn.Module) -> int | None:
+    """The weight bits for which `qat.prepare` made a net; None for another net."""
+    return max((module.bits for module in model.modules() if isinstance(module, FakeQuantize)), default=None)
+
+
+def check_prepared_for(model: TTFSNet, profile: Profile, bits: int, granularity: str | None) -> None:
+    """Raise CannotQuantize if a net of `qat.prepare` would differ from the one that was trained."""
+    for layer in model.modules():
+        if (quantizer := quantizer_of(layer)) is None:
+            continue
+        channels, problem = len(quantizer.scale) > 1, None
+        if quantizer.bits != bits:
+            problem = f"bits are {bits}, qat.prepare made the net for {quantizer.bits}"
+        elif (quantizer.step, quantizer.without_bias) != (profile.weight_step, not profile.bias_bits):
+            biases = "without" if quantizer.without_bias else "with"
+            problem = f"profile {profile.name} rounds otherwise than qat.prepare: in steps of {quantizer.step}, {biases} biases"
+        elif channels and quantizer.threshold is not None and profile.thresholds == "layer":
+            problem = f"profile {profile.name} has one threshold per layer, qat.prepare made the net for one per channel"
+        elif granularity is not None and isinstance(layer, fs.FiringLayer) and len(layer.weight) > 1:
+            made_for = "channel" if channels else "tensor"
+            if granularity != made_for and not (layer is model.layers[-1] and model.compares_overshoots):
+                problem = f"granularity is {granularity!r}, qat.prepare made the net for {made_for!r}"
+        if problem is not None:
+            raise CannotQuantize("net", problem, "call qat.prepare with this profile and these settings")
+
+
+class CoreLayer(NamedTuple):
+    """A layer for the cores. block: the residual block whose last layer it is. source: in a block, the layer before it."""
+
+    module: nn.Module
+    name: str
+    block: fs.Residual | None = None
+    source: int = -1
+
+
+def core_layers(model: TTFSNet) -> list[CoreLayer]:
+    """The layers of a net for the cores, in order, those of residual blocks one by one; without a layer on the host.
+
+    `source` counts them, from 0; -1 is the input of the first.
+    """
+    made: list[CoreLayer] = []
+    source = -1
+    for place, layer, begins, block in parts(model.layers):
+        if place == (0,) and isinstance(layer, (fs.DirectLinear, fs.DirectConv2d)):
+            continue
+        if begins:
+            source = len(made) - 1
+        name = f"{'.'.join(map(str, place))}:{type(layer).__name__}"
+        made.append(CoreLayer(layer, name) if block is None else CoreLayer(layer, name, block, source))
+    return made
+
+
+def folded(module: fs.Synapse, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A layer's weight and bias with normalisation and affine in them, float64 [O, ...] and [O]; zeros for no bias.
+
+    A layer of quantisation-aware training gives its unrounded weight and bias; a bias that the profile lacks is zero.
+    """
+    quantizer = quantizer_of(module)
+    with torch.no_grad():
+        weight, bias = module.effective_weight_and_bias() if quantizer is None else (module.weight, module.bias)
+    w = weight.detach().double().cpu().numpy()
+    b = np.zeros(len(w)) if bias is None else bias.detach().double().cpu().numpy()
+    for what, values in (("weight", w), ("bias", b)):
+        if not np.isfinite(values).all():
+            raise CannotQuantize(name, f"its {what} holds NaN or infinity", "train with a smaller lr")
+    return w, b if quantizer is None or not quantizer.without_bias else b * 0
+
+
+def arranged(q: NDArray[np.int64], conv: bool, shape: Shape, pool: int, name: str) -> NDArray[np.int64]:
+    """Integers [O, ...] in torch's order to the program's: [input (y, x, channel), O] or [C, ky, kx, O]."""
+    height, width, channels = shape[0] // pool, shape[1] // pool, shape[2]
+    inputs = channels if conv else height * width * channels
+    if q.shape[1] != inputs:
+        what = "input channels" if conv else "inputs"
+        raise ValueError(f"model: its layer {name} takes {q.shape[1]} {what}, the layer before gives {inputs}")
+    if conv:
+        return q.transpose(1, 2, 3, 0)
+    return q.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, len(q))
+
+
+def out_shape(module: nn.Module, shape: Shape, pool: int) -> Shape:
+    """(height, width, channels) of a layer's neurons, for a source of that shape."""
+    if not isinstance(module, (fs.TTFSConv2d, fs.DirectConv2d)):
+        return 1, 1, module.out_features  # type: ignore[return-value]
+    sizes = zip(shape[:2], module.kernel_size, module.stride, module.padding, strict=True)
+    height, width = (out_size(pooled(side, pool), kernel, stride, pad) for side, kernel, stride, pad in sizes)
+    return height, width, module.out_channels
+
+
+def shortcut_scale(block: fs.Residual, channels: int, name: str) -> NDArray[np.float64]:
+    """The scale that acts on a block's input beside the weight of `folded`, float64 [channels]."""
+    last = block.layers[-1]
+    assert isinstance(last, fs.FiringLayer)
+    with torch.no_grad():
+        scale = block.scale if quantizer_of(last) is not None else last.effective_shortcut_scale(block.scale)
+    assert isinstance(scale, Tensor)
+    values = scale.detach().double().cpu().numpy()
+    if not np.isfinite(values).all():
+        raise CannotQuantize(name, "the scale of its residual block holds NaN or infinity", "train with a smaller lr")
+    return np.broadcast_to(values, (channels,)) if values.size == 1 else values[:channels]
+
+
+def threshold_of(module: fs.FiringLayer) -> float:
+    """A layer's threshold as its net compares with it, in float32."""
+    return float(np.float32(module.neuron["threshold"]))
+
+
+def encoder_of(model: TTFSNet) -> tuple[Encoder, Shape]:
+    """The host's encoder of a net, and the shape (height, width, channels) of the spikes that it sends."""
+    size, first = tuple(model.input_shape), model.layers[0]
+    flat = model.flat or len(size) != 3
+    shape: Shape = (1, 1, math.prod(size)) if flat else (size[1], size[2], size[0])
+    common: dict[str, object] = {"image_shape": size if flat and len(size) == 3 else None}
+    scaling = getattr(model, "normalize", None)
+    if isinstance(scaling, fs.Normalize):
+        common |= scaling.settings()
+    if isinstance(first, (fs.DirectLinear, fs.DirectConv2d)):
+        weight, bias = folded(first, f"0:{type(first).__name__}")
+        conv = isinstance(first, fs.DirectConv2d)
+        encoder = Encoder(
+            kind="direct-conv" if conv else "direct-linear",
+            weight=weight.astype(np.float32),
+            bias=None if first.bias is None else bias.astype(np.float32),
+            threshold=float(first.neuron["threshold"]),
+            decay=float(first.decay),
+            **({"stride": first.stride, "padding": first.padding} if isinstance(first, fs.DirectConv2d) else {}),
+            **common,
+        )
+        return encoder, out_shape(first, shape, 1)
+    if isinstance(model.encoder, fs.LatencyEncoder):
+        return Encoder(kind="latency", curve=model.encoder.curve, **common), shape
+    if not isinstance(model.encoder, (fs.SpikeInput, nn.Identity)):
+        kind = type(model.encoder).__name__
+        raise CannotQuantize("net", f"encoder {kind} is not known", "encode before, and quantise a net that takes spikes")
+    return Encoder(kind="spikes"), shape
+
+
+def readout_of(model: TTFSNet) -> Readout:
+    """The host's decoder for a net's readout."""
+    module: nn.Module = model.readout
+    if isinstance(module, fs.MembraneReadout):
+        return Readout(kind="membrane", mode=module.mode, classes=module.classes)
+    if isinstance(module, fs.TemporalWeighting):
+        made = Readout(kind="temporal-weighting", mode=module.mode, gamma=float(module.gamma), classes=module.classes)
+        try:
+            made.time_weights(model.steps)
+        except ValueError as error:
+            raise CannotQuantize("net", str(error), "use a gamma nearer to 1, or fewer steps") from error
+        return made
+    if isinstance(module, fs.FirstSpike):
+        mode = "last" if model.compares_overshoots else "index"
+        return Readout(kind="first-spike", mode=mode, classes=module.classes)
+    kind = type(module).__name__
+    raise CannotQuantize("net", f"readout {kind} is not known", "use MembraneReadout, TemporalWeighting or FirstSpike")

@@ -1,0 +1,322 @@
+"""Reports of a run: tables, text, JSON, HTML. Keys are identifiers; `labels` has the words for them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..._base import checks, provenance
+from ..._base.files import write_text
+from ...energy import EnergyTable
+from ...energy.table import load_all
+from ..placement.placer import Placement, use
+from ..program.program import COUNTERS
+from .energy import Account, account, host_macs, inactive_updates, latency
+from .labels import label, text
+from .run import Run
+
+_MISMATCHES = ("sample", "label", "float", "emulator", "tie", "silent")
+_DASH = "–"  # for values that do not apply
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report:
+    """Results and cost of a run, as tables.
+
+    refusal: why the program does not fit the chip. float_predictions: of the float network, int64 [B], for comparison.
+    samples: the numbers of the samples in their data set, int64 [B]; None for 0 to B - 1. origin: commit, versions, machine
+    and time of the run.
+
+    Examples
+    --------
+    >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
+    >>> made = emulator.report(emulator.run(program, torch.rand(20, 64)), placement=emulator.place(program))
+    >>> made.summary()["samples"], made.summary()["fits"]
+    (20, True)
+    """
+
+    run: Run
+    placement: Placement | None = None
+    refusal: str | None = None
+    accounts: list[Account] = field(default_factory=list)
+    float_predictions: np.ndarray | None = None
+    samples: np.ndarray | None = None
+    origin: dict[str, Any] = field(default_factory=provenance.record)
+
+    def __repr__(self) -> str:
+        return f"Report({self.run!r}; text() has its tables)"
+
+    def summary(self) -> dict[str, Any]:
+        """The main figures as JSON values; None if unknown. `labels.label` has the words for each key."""
+        run, program = self.run, self.run.program
+        made: dict[str, Any] = {
+            "network": program.name,
+            "profile": program.profile.name,
+            "weight_bits": program.table[0].get("bits") if program.table else None,
+            "weights": int(sum(layer.stored_weights for layer in program.layers)),
+            "samples": len(run.predictions),
+            "accuracy": run.accuracy,
+        }
+        if self.float_predictions is not None:
+            made["float_accuracy"] = (
+                None if run.labels is None else float((self.float_predictions == run.labels).mean())
+            )
+            made["mismatches"] = int((self.float_predictions != run.predictions).sum())
+        made |= {
+            "ties": int(run.ties.sum()),
+            "silent": int(run.silent.sum()),
+            **latency(run),
+            "input_events_per_image": float(run.input_events.mean()),
+            "spikes_per_image": float(run.count("spikes").sum(1).mean()),
+            "operations_delivered_per_image": float(run.count("delivered").sum(1).mean()),
+            "operations_effective_per_image": float(run.count("effective").sum(1).mean()),
+            "host_macs_per_image": host_macs(run),
+            "accumulator_overflows": int(run.count("accumulator_overflows").sum()),
+            "membrane_overflows": int(run.count("membrane_overflows").sum()),
+            "fits": True if self.placement is not None else False if self.refusal else None,
+            "refusal": self.refusal,
+        }
+        if self.placement is not None:
+            made |= use(self.placement)
+        made["energy_nj_per_image"] = {a.table.name: a.total for a in self.accounts}
+        made["energy_cores_nj_per_image"] = {a.table.name: a.cores for a in self.accounts}
+        return made
+
+    def layers(self) -> pd.DataFrame:
+        """One row per layer: neurons; means per image of spikes, silent neurons, events, operations, updates
+        (inactive ones on clocked cores alone); overflows in all images."""
+        run = self.run
+        clocked = run.program.profile.update == "clocked"
+        rows = []
+        for n, layer in enumerate(run.program.layers):
+            mean = {name: float(run.counters[:, n, i].mean()) for i, name in enumerate(COUNTERS)}
+            rows.append(
+                {
+                    "layer": layer.name,
+                    "neurons": layer.neurons,
+                    "synapses": layer.synapses,
+                    "spikes": mean["spikes"],
+                    "silent_neurons": layer.neurons - mean["spikes"] if layer.fires else None,
+                    "events_in": mean["events"],
+                    "delivered": mean["delivered"],
+                    "effective": mean["effective"],
+                    "updates_active": mean["active"],
+                    "updates_inactive": float(inactive_updates(run)[:, n].mean()) if clocked else None,
+                    "accumulator_overflows": int(run.count("accumulator_overflows")[:, n].sum()),
+                    "membrane_overflows": int(run.count("membrane_overflows")[:, n].sum()),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def mismatches(self) -> pd.DataFrame:
+        """One row per sample whose prediction differs from the float network's: sample (its number in the data set, from 0),
+        label (-1 without labels), both predictions (float, emulator), tie, silent."""
+        if self.float_predictions is None:
+            return pd.DataFrame(columns=list(_MISMATCHES))
+        run, where = self.run, np.flatnonzero(self.float_predictions != self.run.predictions)
+        labels = np.full(len(run.predictions), -1) if run.labels is None else run.labels
+        numbers = np.arange(len(labels)) if self.samples is None else self.samples
+        compared = (numbers, labels, self.float_predictions, run.predictions, run.ties, run.silent)
+        columns = (x[where] for x in compared)
+        return pd.DataFrame(dict(zip(_MISMATCHES, columns, strict=True)))
+
+    def energy(self) -> pd.DataFrame:
+        """One row per energy table and part: table, part, energy_nj_per_image, share."""
+        if not self.accounts:
+            return pd.DataFrame()
+        rows = [{"table": a.table.name, **row} for a in self.accounts for row in a.frame().to_dict("records")]
+        return pd.DataFrame(rows)
+
+    def to_json(self) -> str:
+        """Everything as one JSON text."""
+        profile = self.run.program.profile
+        return json.dumps(
+            {
+                "origin": self.origin,
+                "summary": self.summary(),
+                "overflow_notes": overflow_notes(self.run),
+                "layers": _records(self.layers()),
+                "quantisation": self.run.program.table,
+                "energy": _records(self.energy()),
+                "energy_notes": {a.table.name: [a.table.source, *a.notes] for a in self.accounts},
+                "placement": None if self.placement is None else _records(self.placement.table()),
+                "mismatches": _records(self.mismatches()),
+                "profile": profile.to_dict(),
+                "unknown": profile.unknown(),
+            },
+            indent=1,
+            allow_nan=False,
+        )
+
+    def text(self) -> str:
+        """The main figures and tables as plain text."""
+        lines = []
+        for name, value in self.summary().items():
+            if isinstance(value, dict):
+                lines += [f"{label(name)}, {key}: {text(item)}" for key, item in value.items()]
+            elif value is not None or name != "refusal":
+                lines.append(f"{label(name)}: {text(value)}")
+        parts = ["\n".join(lines)]
+        if notes := overflow_notes(self.run):
+            parts.append("\n".join(notes))
+        parts.append(_shown(self.layers().round(1), none=_DASH))
+        if self.accounts:
+            parts.append(_shown(self.energy()))
+            parts.append(
+                "\n".join(f"{a.table.name}: {note}" for a in self.accounts for note in (a.table.source, *a.notes))
+            )
+        unlike = self.mismatches()
+        if len(unlike):
+            parts.append(f"{label('mismatches')} (first 10 of {len(unlike)}):\n{_shown(unlike.head(10))}")
+        if self.run.program.profile.unknown():
+            parts.append("unknown or absent in the profile:\n  " + "\n  ".join(self.run.program.profile.unknown()))
+        return "\n\n".join(parts) + "\n"
+
+    def write_json(self, path: str | os.PathLike[str]) -> Path:
+        """Write `to_json` to `path`."""
+        return write_text(checks.path("path", path), self.to_json() + "\n")
+
+    def write_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write one self-contained HTML page in the style of the paper report (needs the extra `report`)."""
+        from ...report import Page
+
+        path = checks.path("path", path)
+        program, profile = self.run.program, self.run.program.profile
+        made = Page(f"{program.name} on {profile.name}", profile.description).section("Result")
+        made.facts({label(name): text(value) for name, value in self.summary().items() if name != "refusal"})
+        if self.refusal:
+            made.notice(f"This program does not fit the chip: {self.refusal}. Its arithmetic was emulated all the same.")
+        if notes := overflow_notes(self.run):
+            made.notice("\n\n".join(notes))
+        made.section("Layers").table(
+            _texts(self.layers(), none=_DASH),
+            "Means per image; overflows in all images.",
+            "An operation is delivered to every synapse of an event. It is effective if the neuron had not fired yet. "
+            "An update is active if an event arrived in that step.",
+        )
+        made.section("Energy")
+        for a in self.accounts:
+            notes = [a.table.source, *a.notes]
+            made.table(_texts(a.frame()), f"{a.table.title} ({a.table.name}).", "\n\n".join(notes))
+        if self.float_predictions is not None:
+            unlike = self.mismatches()
+            made.section("Against the float network")
+            made.text(f"{len(unlike)} predictions differ from the float network's.")
+            if len(unlike):
+                made.table(_texts(unlike.head(50)), "Predictions that differ (the first 50).")
+        if program.table:
+            caption = "Weights, thresholds, and registers that no input can overflow."
+            made.section("Quantisation").table(_texts(pd.DataFrame(list(program.table)), none=_DASH), caption)
+        if self.placement is not None:
+            made.section("Placement").table(_texts(self.placement.table()), "Neurons on cores.")
+            made.figure(self.placement.figure(), "Use of the cores.")
+        values = profile.to_dict()
+        rows = [{"parameter": name, "value": values[name], "source": why} for name, why in profile.sources.items()]
+        made.section("Profile").table(_texts(pd.DataFrame(rows)), "Parameters and their sources.")
+        made.section("Origin").facts({name: text(value) for name, value in self.origin.items()})
+        return made.write(path)
+
+
+def report(
+    run: Run,
+    *,
+    placement: Placement | None = None,
+    refusal: str | None = None,
+    tables: Sequence[str | EnergyTable] | None = None,
+    float_predictions: np.ndarray | None = None,
+    samples: np.ndarray | None = None,
+) -> Report:
+    """Make the report of a run.
+
+    Parameters
+    ----------
+    run : Run
+        With at least one sample.
+    placement : Placement, optional
+        Of the program that was run.
+    refusal : str, optional
+        In place of a placement, why there is none: the text of `DoesNotFit`.
+    tables : sequence of str or EnergyTable, optional
+        Energy tables of different names; by default the profile's, or "45nm-integer" without one.
+    float_predictions : ndarray, optional
+        Of the float network, int64 [B].
+    samples : ndarray, optional
+        The numbers of the samples in their data set, int64 [B], for the table of mismatches; by default 0 to B - 1.
+
+    Returns
+    -------
+    Report
+
+    Examples
+    --------
+    >>> net, x = models.mlp("64-32-10", steps=8).eval(), torch.rand(20, 64)
+    >>> result = emulator.run(emulator.quantize(net), x)
+    >>> made = emulator.report(result, tables=["45nm-integer"], float_predictions=net(x).argmax(1).numpy())
+    >>> 0 <= made.summary()["mismatches"] <= 20
+    True
+    """
+    checks.instance("run", run, Run, "a firstspike.emulator.Run")
+    if not len(run.predictions):
+        raise ValueError("run must have at least one sample")
+    if placement is not None and not placement.program.has_synapses_of(run.program):
+        raise ValueError(f"placement must be of the program that was run, got one of {placement.program}")
+    if refusal is not None and placement is not None:
+        raise ValueError(f"refusal must be left out if the program was placed (placement=), got {refusal!r}")
+    for name, array in (("float_predictions", float_predictions), ("samples", samples)):
+        if array is not None and np.shape(array) != run.predictions.shape:
+            raise ValueError(f"{name} must have shape {run.predictions.shape}, got {np.shape(array)}")
+    if tables is None:
+        chosen = [run.program.profile.energy_table() or "45nm-integer"]
+    else:
+        chosen = checks.in_order("tables", tables, (str, EnergyTable), "names of energy tables, or EnergyTables,")
+    accounts = [account(run, table, placement) for table in load_all(chosen)]
+    return Report(run, placement, refusal, accounts, float_predictions, samples)
+
+
+def overflow_notes(run: Run) -> list[str]:
+    """One line per layer whose registers overflowed, then one with what to do; none if no register did."""
+    layers, lines, settings = run.program.layers, [], set()
+    for n, layer in enumerate(layers):
+        parts = []
+        for register in ("accumulator", "membrane"):
+            times = run.count(f"{register}_overflows")[:, n]
+            if times.any():
+                share, mean = text(100 * float((times > 0).mean())), text(float(times.mean()))
+                parts.append(f"the {register} overflowed in {share} % of the samples, {mean} times per sample")
+                settings.add(f"{register}_bits")
+        if parts:
+            lines.append(f"layer {layer.name}: {'; '.join(parts)}")
+    if not lines:
+        return []
+    last = not layers[-1].fires and bool(run.count("membrane_overflows")[:, -1].any())
+    readout = "Calibrate the readout with more images (quantize(calibration=)). " if last else ""
+    return [
+        *lines,
+        f"Overflow can cost much accuracy, above all in the readout. {readout}Fewer weight bits (bits=, --bits) make all scales "
+        f"coarser; a profile of your own can have more {' and '.join(sorted(settings))}.",
+    ]
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return json.loads(frame.to_json(orient="records", double_precision=15)) if len(frame) else []
+
+
+def _shown(frame: pd.DataFrame, none: str = "unknown") -> str:
+    if "part" in frame:
+        frame = frame.assign(part=frame["part"].map(label))
+    return frame.rename(columns=label).to_string(index=False, na_rep=none)
+
+
+def _texts(frame: pd.DataFrame, none: str = "unknown") -> pd.DataFrame:
+    """The table as texts; none: stands for a missing value."""
+    shown = frame.map(lambda value: none if value is None or value != value else text(value))
+    if "part" in shown:
+        shown["part"] = shown["part"].map(label)
+    return shown.rename(columns=label)

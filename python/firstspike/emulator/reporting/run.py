@@ -1,0 +1,183 @@
+"""Run a program on images or spikes, and keep the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..._base import checks
+from ..._base.checks import SILENT
+from ...spikes import SpikeTimes
+from ..program.program import COUNTERS, Program, Raw
+
+BATCH = 1000
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Run:
+    """Results of a program on B samples; L layers.
+
+    predictions: int64 [B]. scores: [B, classes], integers, or float64 with a first-spike readout. ties: bool [B], more than one
+    class had the best score, and the lower index was taken. silent: bool [B], no output neuron fired (never with a
+    membrane readout). decision_step: int64 [B], counted in steps of the network, without the chip's delays: the step of the
+    first output spike, -1 where silent (`models.Observation` and training have T there); with a membrane readout the step from
+    which on the best class no longer changes. steps_run: int64 [B], delays included. input_events: int64 [B], of the steps run.
+    counters: int64 [B, L, 7] (`engine.COUNTERS`). trace: of the first S = `trace` samples `input_times`, uint8 [S, sources], and
+    of layer n `times.n`, uint8 [S, neurons], 255 for silence in both, and `membrane.n`, int64 [S, total_steps, neurons], 0 in
+    the steps after an early exit; besides, the layers' `names`.
+
+    Examples
+    --------
+    >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
+    >>> result = emulator.run(program, torch.rand(20, 64), labels=torch.randint(10, (20,)))
+    >>> result.scores.shape, result.count("spikes").shape, 0 <= result.accuracy <= 1
+    ((20, 10), (20, 1), True)
+    """
+
+    program: Program
+    predictions: NDArray[np.int64]
+    scores: NDArray[np.generic]
+    ties: NDArray[np.bool_]
+    silent: NDArray[np.bool_]
+    decision_step: NDArray[np.int64]
+    steps_run: NDArray[np.int64]
+    input_events: NDArray[np.int64]
+    counters: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
+    trace: dict[str, NDArray[np.generic]]
+
+    def __repr__(self) -> str:
+        accuracy = "" if self.accuracy is None else f", accuracy {100 * self.accuracy:.2f} %"
+        spikes = int(self.count("spikes").sum())
+        return f"Run({len(self.predictions)} samples through {self.program!r}{accuracy}, {spikes} spikes)"
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right predictions, 0 to 1; None without labels or samples."""
+        return None if self.labels is None or not len(self.labels) else float((self.predictions == self.labels).mean())
+
+    def count(self, name: str) -> NDArray[np.int64]:
+        """One counter of `COUNTERS`, int64 [B, L]."""
+        checks.one_of("name", name, COUNTERS)
+        return self.counters[:, :, COUNTERS.index(name)]
+
+
+def run(
+    program: Program,
+    inputs: SpikeTimes | Tensor,
+    *,
+    labels: Tensor | None = None,
+    threads: int | None = None,
+    early_exit: bool = False,
+    trace: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Run:
+    """Run samples through a program, bit for bit as docs/emulator.md says.
+
+    Parameters
+    ----------
+    program : Program
+    inputs : SpikeTimes or Tensor
+        Spikes, or images as the network takes them; uint8 pixels p count as p / 255.
+    labels : Tensor, optional
+        int64 [B], from 0 to the program's classes - 1.
+    threads : int, optional
+        By default one per usable core; the results do not depend on it.
+    early_exit : bool
+        End a sample with the step of its first output spike; ValueError if later spikes could change the prediction.
+    trace : int
+        Keep membranes and times of the first so many samples.
+    progress : callable, optional
+        Called with the number of finished samples and their total.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    OverflowRefused
+        If a register with policy `error` overflows.
+
+    Examples
+    --------
+    >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
+    >>> emulator.run(program, torch.rand(20, 64)).predictions.shape
+    (20,)
+    """
+    checks.instance("program", program, Program, "a firstspike.emulator.Program")
+    checks.batch("inputs", inputs, (SpikeTimes, Tensor), "SpikeTimes or a torch.Tensor")
+    trace = checks.integer("trace", trace, 0)
+    if threads is not None:
+        threads = checks.integer("threads", threads, 1, 1024)
+    if checks.boolean("early_exit", early_exit) and (reason := waits_for_all(program)) is not None:
+        raise ValueError(f"early_exit needs a readout that the first output spike decides; {reason}")
+    core, total = program.engine(), len(inputs)
+    if labels is not None:
+        checks.labels(labels, total, program.classes)
+    parts: list[tuple[NDArray[Any], ...]] = []
+    traced: list[NDArray[np.uint8]] = []
+    for begin in range(0, max(total, 1), BATCH):
+        times = program.input_times(inputs[begin : begin + BATCH])
+        if begin < trace:
+            traced.append(times[: trace - begin])
+        raw = core.run(times, threads=threads, early_exit=early_exit, first=begin)
+        events = ((times != SILENT) & (times < raw.steps_run[:, None])).sum(1)
+        parts.append((*_decoded(program, raw), raw.steps_run.astype(np.int64), events, raw.counters))
+        if progress is not None:
+            progress(min(begin + BATCH, total), total)
+    scores, best, ties, silent, step, steps_run, events, counters = (
+        np.concatenate(x) for x in zip(*parts, strict=True)
+    )
+    kept: dict[str, NDArray[np.generic]] = {}
+    if traced:
+        first = np.concatenate(traced)
+        raw = core.run(first, threads=threads, early_exit=early_exit, all_times=True, trace=True)
+        kept = {"input_times": first, "names": np.array([layer.name for layer in program.layers])}
+        for n, (fired, membrane) in enumerate(zip(raw.times, raw.membrane, strict=True)):
+            assert fired is not None and membrane is not None
+            kept |= {f"times.{n}": fired, f"membrane.{n}": membrane}
+    known = None if labels is None else labels.cpu().numpy()
+    return Run(program, best, scores, ties, silent, step, steps_run, events, counters, known, kept)
+
+
+def _decoded(program: Program, raw: Raw) -> tuple[NDArray[Any], ...]:
+    """(scores, predictions, ties, silent, decision step) of a part of a run."""
+    last, readout, times, membrane = program.layers[-1], program.readout, raw.times[-1], raw.membrane[-1]
+    assert times is not None
+    if membrane is not None and not last.fires:
+        running = readout.running(membrane[:, last.start : last.stop])
+        scores: NDArray[np.generic] = running[:, -1]
+        ties = (running[:, -1] == running[:, -1].max(1, keepdims=True)).sum(1) > 1
+        return scores, running[:, -1].argmax(1), ties, np.zeros(len(times), bool), _settled(running)
+    assert raw.overshoot is not None
+    silent = (times == SILENT).all(1)
+    local = np.where(times == SILENT, SILENT, times - np.uint8(last.start)).astype(np.uint8)
+    scores, best, ties = readout.spikes(local, last.stop - last.start, raw.overshoot)
+    return scores, best, ties, silent, np.where(silent, -1, local.min(1).astype(np.int64))
+
+
+def _settled(scores: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Step from which on the best class of running scores [B, T, classes] no longer changes, int64 [B]."""
+    best = scores.argmax(2)
+    differs = best != best[:, -1:]
+    settled: NDArray[np.int64] = (differs * np.arange(1, best.shape[1] + 1)).max(1)
+    return settled
+
+
+def waits_for_all(program: Program) -> str | None:
+    """Why the class is known at the end of a run only; None where the step of the first output spike decides."""
+    readout, last = program.readout, program.layers[-1]
+    if readout.kind == "membrane":
+        return "a membrane readout gives its result in the last step"
+    if readout.kind == "temporal-weighting":
+        if program.classes < last.neurons:
+            return "with several neurons per class later spikes count"
+        if not (np.diff(readout.time_weights(last.stop - last.start)) < 0).all():
+            return "its temporal weights do not fall, so later spikes count"
+    return None

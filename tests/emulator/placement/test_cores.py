@@ -1,0 +1,196 @@
+"""Needs of cores: sources, synapses, axons and links, against the explicit synapse matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firstspike import emulator as em
+from firstspike import models
+from firstspike.emulator import Program, place, profile
+from firstspike.emulator.placement.cores import Costs, Link
+from firstspike.emulator.program.layers import Shortcut
+from firstspike.emulator.program.profile import CoreKind
+
+from .. import golden
+from ..networks import networks
+from .test_placer import conv, cores, linear, program
+
+
+def synapses(made):
+    """By (source layer, target layer), bool [sources, neurons]: -1 is the net's input."""
+    found = {}
+    for n, layer in enumerate(made.layers):
+        found[n - 1, n] = golden.unroll(layer)[1]
+        if layer.shortcut is not None:
+            beside = golden.unroll_shortcut(layer)[1]
+            source = layer.shortcut.source
+            found[source, n] = beside | found.get((source, n), False)
+    return found
+
+
+def by_hand(placed):
+    """By (layer, its core or None, target core), the neurons with a synapse to a neuron on the target."""
+    made, matrices = placed.program, synapses(placed.program)
+    heard = {}  # by (source layer, target core), bool [sources]
+    for (source, target), matrix in matrices.items():
+        for slot in placed.slots:
+            if slot.layer == target:
+                reached = matrix[:, slot.first : slot.last].any(1)
+                heard[source, slot.core] = reached | heard.get((source, slot.core), False)
+    inputs = int(np.prod(made.input_shape))
+    parts = [(-1, None, 0, inputs), *((s.layer, s.core, s.first, s.last) for s in placed.slots)]
+    counts = {
+        (layer, core, target): int(reached[first:last].sum())
+        for layer, core, first, last in parts
+        for (source, target), reached in heard.items()
+        if source == layer
+    }
+    return {key: count for key, count in counts.items() if count}
+
+
+def _at_once(shortcut):
+    return None if shortcut is None else shortcut.replace(delay=0)
+
+
+@given(st.data())
+def test_links_and_axons_are_those_of_the_synapse_matrices(data):
+    drawn, steps, _, _ = data.draw(networks(all_fire=True))
+    layers = [layer.replace(delay=0, start=0, stop=steps, shortcut=_at_once(layer.shortcut)) for layer in drawn]
+    size = data.draw(st.integers(1, 40))
+    most = max(layer.neurons for layer in layers)
+    chip = profile.load("generic8").replace(
+        cores=cores(neurons=max(size, most // 30), count=200), threshold_groups=None
+    )
+    placed = place(Program(layers=layers, steps=steps, profile=chip))
+    expected = by_hand(placed)
+    assert {(link.layer, link.core, link.target): link.neurons for link in placed.links} == expected
+    for slot in placed.slots:
+        out = sum(count for (layer, core, _), count in expected.items() if (layer, core) == (slot.layer, slot.core))
+        assert slot.axons_out == out
+    for core in {slot.core for slot in placed.slots}:
+        into = sum(count for (_, _, target), count in expected.items() if target == core)
+        assert sum(slot.axons_in for slot in placed.slots if slot.core == core) == into
+    inputs = sum(count for (layer, _, _), count in expected.items() if layer < 0)
+    assert sum(slot.axons_out for slot in placed.slots) + inputs == sum(slot.axons_in for slot in placed.slots)
+
+
+def test_a_source_of_two_layers_on_a_core_has_one_axon():
+    """A block of two layers on 4 x 4 x 3: its input goes to the first and, by the shortcut, to the last."""
+    net = models.build("3C3-R(3C3-3C3)-2", input_shape=(1, 4, 4), steps=4, readout="membrane").eval()
+    placed = place(em.quantize(net, "generic8", biases="drop"))
+    assert placed.cores_used == 1
+    assert [slot.axons_in for slot in placed.slots] == [48, 48, 48]  # the shortcut's 48 are the first layer's
+    assert sum(slot.axons_out for slot in placed.slots) == 2 * 48
+
+
+def test_a_neuron_needs_no_axon_to_a_core_without_a_synapse_of_it():
+    """6 x 6 in rows on six cores each; with 3 x 3 kernels a row reaches its own row and its neighbours."""
+    placed = place(program([conv(6, 1, 1), conv(6, 1, 1, "d")], cores=cores(neurons=6, count=12)))
+    out = [slot.axons_out for slot in placed.slots]
+    assert out == [12, 18, 18, 18, 18, 12] + [0] * 6
+    assert Link(0, 0, 6, 6) in placed.links and Link(0, 0, 7, 6) in placed.links
+    assert not any((link.core, link.target) == (0, 8) for link in placed.links)
+
+
+def test_fewer_neurons_per_core_where_axons_out_are_short():
+    """Four neurons with two cores to reach are eight axons; two neurons on a core are four."""
+    layers = [linear(10, 4), linear(4, 8, "b")]
+    limits = {"cores": cores(neurons=4, axons_out=4, count=6)}
+    placed = place(program(layers, **limits))
+    used = {}
+    for slot in placed.slots:
+        used[slot.core] = used.get(slot.core, 0) + slot.axons_out
+    assert max(used.values()) <= 4 and sum(slot.neurons for slot in placed.slots if slot.layer == 0) == 4
+
+
+@pytest.mark.parametrize("small_first", [True, False])
+def test_a_small_kind_of_core_does_not_hold_a_layer_back(small_first):
+    """One core has 5 axons out, too few for any part of layer a with its two destinations; the others hold the net."""
+    small, large = CoreKind(count=1, neurons=4, axons_out=1), CoreKind(count=4, neurons=6, axons_out=100)
+    kinds = (small, large) if small_first else (large, small)
+    placed = place(program([linear(10, 6), linear(6, 8, "b"), linear(8, 2, "c")], cores=kinds))
+    where = [kind for kind in kinds for _ in range(kind.count)]
+    assert sum(slot.neurons for slot in placed.slots) == 16
+    for slot in placed.slots:
+        assert slot.axons_out <= where[slot.core].axons_out
+    assert placed.cores_used <= 4
+
+
+def test_axons_out_are_named_where_fewer_neurons_per_core_need_too_many_cores():
+    with pytest.raises(em.DoesNotFit, match="layer a: axons out of core 0: required 8, available 4"):
+        place(program([linear(10, 4), linear(4, 8, "b")], cores=cores(neurons=4, axons_out=4, count=3)))
+
+
+def test_a_convolutional_net_that_fits_by_pairs_is_taken():
+    """Counted to every core of the next layer, one core would need 32,768 axons out."""
+    net = models.build("16C3-16C3-16C3-AP2-32C3-AP2-16C3-AP4-10", input_shape=(3, 32, 32), steps=4, bias=False)
+    found = em.check(net, "loihi-like")
+    assert found.fits, found.text()
+    placed = place(em.quantize(net, "loihi-like"))
+    assert max(slot.axons_out for slot in placed.slots) <= 4096
+
+
+@given(st.data())
+def test_needs_of_ranges_are_those_of_an_unrolled_table(data):
+    """Axons, synapses and thresholds of any range of neurons, against the explicit synapse matrix."""
+    side, channels = data.draw(st.integers(3, 8)), data.draw(st.integers(1, 3))
+    kernel, stride, pad = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 4)), data.draw(st.integers(0, 2))
+    pool = data.draw(st.integers(1, 2))
+    pooled = side // pool
+    if pooled + 2 * pad < kernel:
+        return
+    out = (pooled + 2 * pad - kernel) // stride + 1
+    theta = np.array(data.draw(st.lists(st.integers(1, 3), min_size=channels, max_size=channels)))
+    layer = conv(
+        side,
+        2,
+        channels,
+        weight=np.ones((2, kernel, kernel, channels), np.int8),
+        theta=theta,
+        out_shape=(out, out, channels),
+        pool=pool,
+        stride=(stride, stride),
+        padding=(pad, pad),
+    )
+    _, synapses = golden.unroll(layer)
+    costs = Costs(layer, 0, shared=False)
+    first = data.draw(st.integers(0, layer.neurons - 1))
+    last = data.draw(st.integers(first + 1, layer.neurons))
+    part = synapses[:, first:last]
+    assert layer.fan_in == synapses.sum(0).max()
+    assert costs.sources(first, last).count() == part.any(1).sum()
+    sites = synapses.reshape(side, side, 2, -1)[::pool, ::pool][:pooled, :pooled].reshape(pooled * pooled * 2, -1)
+    assert costs.synapses(first, last) == sites[:, first:last].sum()
+    assert costs.thetas(first, last) == {int(theta[n % channels]) for n in range(first, last)}
+
+
+@given(st.data())
+def test_needs_of_ranges_with_a_shortcut(data):
+    """From another source it brings axons of its own, from the layer's own source it does not; a synapse in both cases."""
+    side, channels = data.draw(st.integers(2, 5)), data.draw(st.integers(2, 4))
+    into, stride = data.draw(st.integers(1, channels)), data.draw(st.integers(1, 2))
+    own = data.draw(st.booleans())
+    source, index = (0, 1) if own else (-1, 1)
+    sources = side * stride
+    layer = conv(sources, into, channels, stride=(stride, stride), out_shape=(side, side, channels))
+    made = Shortcut(
+        source=source, in_shape=(sources, sources, into), weight=np.full(into, 3, np.int8), stride=(stride, stride)
+    )
+    layer = layer.replace(shortcut=made)
+    _, synapses = golden.unroll(layer)
+    _, beside = golden.unroll_shortcut(layer)
+    costs, first = Costs(layer, index, shared=False), data.draw(st.integers(0, layer.neurons - 1))
+    last = data.draw(st.integers(first + 1, layer.neurons))
+    part, more = synapses[:, first:last], beside[:, first:last]
+    assert costs.synapses(first, last) == part.sum() + more.sum()
+    found = costs.sources(first, last)
+    expected = (part | more).any(1).sum() if own else part.any(1).sum() + more.any(1).sum()
+    assert found.count() == expected
+    np.testing.assert_array_equal(found.neurons(0), (part | more).any(1) if own else part.any(1))
+    shared = Costs(layer, index, shared=True)
+    assert shared.synapses(first, last) == layer.weight.size + into == layer.stored_weights
+    assert layer.synapses == synapses.sum() + beside.sum()
+    assert layer.fan_in == (synapses.sum(0) + beside.sum(0)).max()

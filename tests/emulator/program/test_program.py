@@ -1,0 +1,107 @@
+"""Programs: their inputs in the order of the cores, images of another size, and layers that do not follow from one another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from firstspike import SpikeTimes, models, nn
+from firstspike import emulator as em
+from firstspike.emulator.program.host import Encoder, Readout
+
+from ..nets import images, net
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("encoder", ["direct", "latency"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_images_on_a_device_are_those_of_the_cpu(encoder, dtype):
+    model = net(encoder=encoder)
+    program, x = em.quantize(model), images(model)
+    x = (x.clamp(max=1) * 255).to(dtype) if dtype == torch.uint8 else x
+    np.testing.assert_array_equal(program.input_times(x.cuda()), program.input_times(x))
+
+
+@pytest.mark.parametrize("encoder", ["direct", "latency"])
+def test_images_are_scaled_as_in_the_net(encoder, tmp_path):
+    model = net(encoder=encoder)
+    x, plain = (images(model) * 255).to(torch.uint8), em.quantize(model)
+    np.testing.assert_array_equal(plain.input_times(x), plain.input_times(x.float() / 255))
+    model.normalize = (
+        nn.Normalize((0.0, 0.0), (1.5, 2.0)) if encoder == "latency" else nn.Normalize((0.3, 0.4), (0.2, 0.5))
+    )
+    program = em.quantize(model)
+    for one in (program, em.load(em.save(program, tmp_path / "scaled.program"))):
+        for given in (x, x.float() / 255):
+            np.testing.assert_array_equal(one.input_times(given), plain.input_times(model.normalize(x)))
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted"),
+    [
+        (net(), r"shape \(2, 8, 8\).*scale the images to 8 x 8"),
+        (net(encoder="latency"), r"shape \(2, 8, 8\).*scale the images to 8 x 8"),
+        (net("4C3s2-5"), r"\(2, 7, 7\) to \(2, 8, 8\).*scale the images to 8 x 8"),
+        (models.mlp("128-20-5", input_shape=(2, 8, 8), steps=6), "128 values.*scale the images to 8 x 8"),
+        (net("30-20-5"), "30 values"),
+    ],
+)
+def test_images_of_another_size_are_refused_with_both_sizes(model, wanted):
+    program = em.quantize(model)
+    for x in (torch.rand(3, 2, 5, 5), torch.rand(5)):
+        with pytest.raises(ValueError, match=f"images must have .*{wanted}" if x.ndim > 1 else "images"):
+            em.run(program, x)
+    assert len(em.run(program, images(model)).predictions) == 40
+
+
+@pytest.mark.parametrize("encoder", ["direct", "latency"])
+def test_a_flat_program_knows_the_order_of_its_values(encoder, tmp_path):
+    model = models.mlp("48-20-5", input_shape=(3, 4, 4), steps=6, encoder=encoder)
+    program, x = em.quantize(model), torch.rand(3, 3, 4, 4)
+    for one in (program, em.load(em.save(program, tmp_path / "program.safetensors"))):
+        with pytest.raises(ValueError, match=r"images must have shape \(3, 4, 4\), or 48 values in a row"):
+            em.run(one, x.permute(0, 2, 3, 1))
+        expected = em.run(one, x).predictions
+        for same in (x.flatten(1), x.double()):
+            np.testing.assert_array_equal(em.run(one, same).predictions, expected)
+    if encoder == "latency":
+        times = model.encoder(x).times.contiguous().flatten(1).numpy()
+        np.testing.assert_array_equal(program.input_times(x), times)
+        np.testing.assert_array_equal(program.input_times(model.encoder(x)), times)
+
+
+def test_a_program_of_maps_takes_no_flat_spikes():
+    """Their order is not known: torch's has channels first, the program's has them last."""
+    program = em.quantize(models.build("4C3-6", input_shape=(2, 4, 4), steps=5, encoder="spikes"), "generic8")
+    times = torch.randint(0, 5, (3, 2, 4, 4), dtype=torch.uint8)
+    assert em.run(program, SpikeTimes(times, 5)).predictions.shape == (3,)
+    for wrong in (times.flatten(1), times.transpose(1, 2), times[:, :, :, :3]):
+        with pytest.raises(ValueError, match=r"spikes must have shape \[batch, 2, 4, 4\], got"):
+            em.run(program, SpikeTimes(wrong.contiguous(), 5))
+
+
+def test_a_stride_leaves_the_size_of_images_open():
+    program = em.quantize(net("4C3s2-5"))
+    for size in (7, 8):
+        em.run(program, torch.rand(3, 2, size, size))
+    for shape in ((2, 6, 8), (2, 9, 9), (1, 8, 8), (128,)):
+        with pytest.raises(ValueError, match="images must have a shape from"):
+            em.run(program, torch.rand(3, *shape))
+
+
+def test_layers_encoder_and_readout_must_fit():
+    program = em.quantize(net(bias=False), "loihi-like")
+    first, *others = program.layers
+    wide = Encoder(kind="direct-linear", weight=np.ones((4, 9), np.float32))
+    for field, changes in (
+        ("layers", {"layers": []}),
+        ("layers", {"layers": [first.replace(start=3), *others]}),
+        ("layers", {"layers": others[1:] + [first]}),
+        ("layers", {"steps": 200}),
+        ("readout", {"readout": Readout(kind="first-spike")}),
+        ("readout", {"readout": program.readout.replace(classes=3)}),
+        ("encoder", {"encoder": wide}),
+    ):
+        with pytest.raises(ValueError, match=rf"^{field}"):
+            program.replace(**changes)

@@ -1,0 +1,197 @@
+"""Running programs: inputs, readouts, early exit, traces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from firstspike import SpikeTimes, models
+from firstspike import emulator as em
+from firstspike.emulator.program.host import Encoder, Readout
+from firstspike.emulator.program.layers import Layer, Register
+from firstspike.emulator.program.program import Program
+
+from ..nets import SPECS, images, net, with_policy
+
+
+def spiking(weight, theta, readout, *, steps=4, **changes):
+    """One linear layer; sources fire as told."""
+    weight = np.array(weight, np.int8)
+    made = Layer(
+        name="a",
+        kind="linear",
+        weight=weight,
+        theta=np.array(theta),
+        bias=np.zeros(len(theta), np.int64),
+        in_shape=(1, 1, len(weight)),
+        out_shape=(1, 1, len(theta)),
+        accumulator=Register.of(16),
+        membrane=Register.of(16),
+        stop=steps,
+        scale=np.ones(len(theta)),
+    )
+    return Program(
+        layers=[made.replace(**changes)],
+        steps=steps,
+        profile=em.profile.load("generic8"),
+        encoder=Encoder(kind="spikes"),
+        readout=readout,
+    )
+
+
+def times(*rows):
+    return torch.tensor(rows, dtype=torch.uint8)
+
+
+def test_first_spike_ties_go_to_the_larger_overshoot_then_to_the_lower_index():
+    program = spiking([[5, 7, 7]], [5, 5, 5], Readout(kind="first-spike"))
+    ran = em.run(program, SpikeTimes(times([2], [255]), 4))
+    assert ran.predictions.tolist() == [1, 0]  # overshoots 0, 2, 2; then all silent at V = 0
+    assert ran.ties.tolist() == [True, True] and ran.silent.tolist() == [False, True]
+    assert ran.decision_step.tolist() == [2, -1]
+
+
+def test_first_spike_ties_go_to_the_lower_index_where_that_is_asked_for():
+    program = spiking([[5, 7, 7]], [5, 5, 5], Readout(kind="first-spike", mode="index"))
+    ran = em.run(program, SpikeTimes(times([2], [255]), 4))
+    assert ran.predictions.tolist() == [0, 0] and ran.ties.tolist() == [True, True]
+    assert ran.scores.tolist() == [[0.5, 0.5, 0.5], [0.0, 0.0, 0.0]]
+
+
+def test_population_of_first_spikes_is_the_best_of_a_class():
+    program = spiking([[1, 9, 4, 4]], [5, 5, 4, 4], Readout(kind="first-spike", classes=2))
+    assert em.run(program, SpikeTimes(times([0]), 4)).predictions.tolist() == [0]  # neuron 1 overshoots by 4
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected", "settled"), [("last", [2, 5], 2), ("mean", [8, 10], 3), ("weighted", [20, 15], 0)]
+)
+def test_membrane_scores_by_hand(mode, expected, settled):
+    """Sources in steps 0 and 2: V_0 = 2 2 2 2, V_1 = 0 0 5 5; weights 4 3 2 1.
+
+    Running scores: last as V; mean 2 4 6 8 and 0 0 5 10; weighted 8 14 18 20 and 0 0 10 15.
+    """
+    program = spiking([[2, 0], [0, 5]], [0, 0], Readout(kind="membrane", mode=mode), fires=False)
+    ran = em.run(program, SpikeTimes(times([0, 2]), 4))
+    assert ran.scores.tolist() == [expected] and ran.decision_step.tolist() == [settled]
+
+
+def test_temporal_weighting_is_the_float_decoders():
+    model = net("30-20-5", encoder="latency", readout="twd-linear", population=3)
+    program, x = em.quantize(model, "generic8"), images(net("30-20-5"))
+    ran = em.run(program, x)
+    raw = program.engine().run(program.input_times(x))
+    with torch.no_grad():
+        expected = model.readout(SpikeTimes(torch.from_numpy(raw.times[-1]), program.steps))
+    # three neurons per class: the float decoder takes their mean, and weights its first step by gamma
+    weight = program.readout.gamma / (3 * 2**30)
+    np.testing.assert_allclose(ran.scores * weight, expected.numpy() / model.readout.scale, rtol=1e-6, atol=1e-9)
+    assert ran.scores.dtype == np.int64
+
+
+@pytest.mark.parametrize("readout", ["first-spike", "twd-exp"])
+def test_early_exit_keeps_every_answer(readout):
+    model = net("30-20-5", encoder="latency", readout=readout, population=1)
+    program, x = em.quantize(model, "loihi-like"), images(model, 200)
+    whole, exited = em.run(program, x), em.run(program, x, early_exit=True)
+    np.testing.assert_array_equal(whole.predictions, exited.predictions)
+    np.testing.assert_array_equal(whole.decision_step, exited.decision_step)
+    assert (exited.steps_run <= whole.steps_run).all() and exited.steps_run.sum() < whole.steps_run.sum()
+    assert exited.count("delivered").sum() < whole.count("delivered").sum()
+    assert exited.input_events.sum() < whole.input_events.sum()
+    undelayed = em.quantize(model, "generic8")
+    exited = em.run(undelayed, x, early_exit=True)
+    assert (exited.input_events == exited.count("events")[:, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"readout": "membrane"}, "gives its result in the last step"),
+        ({"readout": "twd-exp", "population": 2}, "first output spike decides; with several neurons per class"),
+        (
+            {"readout": "twd-exp", "gamma": 1.0, "population": 1},
+            "first output spike decides; its temporal weights do not fall",
+        ),
+    ],
+)
+def test_early_exit_is_refused_where_it_could_change_an_answer(options, text):
+    model = net("30-20-5", encoder="latency", **options)
+    with pytest.raises(ValueError, match=text):
+        em.run(em.quantize(model, "generic8"), images(model), early_exit=True)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_batches_threads_and_order_change_nothing(spec):
+    model = net(spec)
+    program, x = em.quantize(model, "generic8"), images(model, 60)
+    whole = em.run(program, x, threads=1)
+    part = em.run(program, x[20:50], threads=3)
+    np.testing.assert_array_equal(whole.counters[20:50], part.counters)
+    np.testing.assert_array_equal(whole.scores[20:50], part.scores)
+
+
+def test_trace_holds_every_layer():
+    model = net()
+    program, x = em.quantize(model, "generic8"), images(model)
+    ran = em.run(program, x, trace=2)
+    for n, layer in enumerate(program.layers):
+        assert ran.trace[f"membrane.{n}"].shape == (2, program.total_steps, layer.neurons)
+        assert ran.trace[f"times.{n}"].shape == (2, layer.neurons)
+    assert ran.trace["names"].tolist() == [layer.name for layer in program.layers]
+    assert (ran.trace["input_times"] == program.input_times(x[:2])).all()
+
+
+def test_a_trace_goes_beyond_a_batch():
+    program = spiking([[5]], [5], Readout(kind="first-spike"))
+    spikes = SpikeTimes((torch.arange(1002) % 4).to(torch.uint8)[:, None], 4)
+    trace = em.run(program, spikes, trace=1001).trace
+    assert trace["membrane.0"].shape == (1001, 4, 1) and trace["times.0"].dtype == np.uint8
+    for name in ("input_times", "times.0"):
+        np.testing.assert_array_equal(trace[name], spikes.times[:1001].numpy())
+    assert em.run(program, spikes[:3], trace=5).trace["times.0"].shape == (3, 1)
+
+
+def test_a_trace_ends_with_an_early_exit():
+    model = net("30-20-5", encoder="latency", readout="first-spike")
+    ran = em.run(em.quantize(model, "loihi-like"), images(model), early_exit=True, trace=40)
+    fired = [(ran.trace[f"times.{n}"] != 255).sum(1) for n in range(2)]
+    np.testing.assert_array_equal(np.stack(fired, 1), ran.count("spikes"))
+    over = np.arange(ran.program.total_steps) >= ran.steps_run[:, None]
+    assert over.any() and not ran.trace["membrane.0"][over].any()
+
+
+def test_progress_reaches_the_end():
+    model, seen = net(), []
+    em.run(em.quantize(model, "generic8"), images(model), progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (40, 40)
+
+
+def test_overflow_policies_of_a_whole_program():
+    model = net("30-20-5", encoder="latency")
+    narrow = em.profile.load("generic8").replace(membrane_bits=8, accumulator_bits=8, threshold_bits=6)
+    program, x = em.quantize(model, narrow), images(model)
+    runs = {policy: em.run(with_policy(program, policy), x) for policy in ("saturate", "wrap")}
+    assert runs["saturate"].count("membrane_overflows").sum() > 0
+    assert (runs["saturate"].scores != runs["wrap"].scores).any()
+    with pytest.raises(em.OverflowRefused, match="layer 0:TTFSLinear"):
+        em.run(with_policy(program, "error"), x)
+    assert not program.bounds().filter(like="overflow_free").to_numpy().all()
+
+
+def test_the_sample_that_overflows_is_named_by_its_number_in_the_whole(monkeypatch):
+    monkeypatch.setattr("firstspike.emulator.reporting.run.BATCH", 4)
+    model = net("30-20-5", encoder="latency", bias=False)
+    narrow = em.profile.load("generic8").replace(membrane_bits=8, accumulator_bits=8, threshold_bits=6)
+    program, x = with_policy(em.quantize(model, narrow), "error"), images(model)[:10]
+    x[:9] = 0  # no spike, no sum
+    with pytest.raises(em.OverflowRefused, match="times in sample 9, "):
+        em.run(program, x)
+
+
+@pytest.mark.parametrize("readout", ["membrane", "membrane-mean", "twd-exp", "first-spike"])
+def test_no_samples_give_no_results(readout):
+    made = models.build("5-4-3", input_shape=(5,), steps=4, readout=readout)
+    ran = em.run(em.quantize(made), torch.rand(0, 5))
+    assert ran.scores.shape == (0, 3) and ran.predictions.shape == ran.steps_run.shape == (0,)
