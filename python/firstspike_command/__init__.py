@@ -1,0 +1,14 @@
+"""The entry point of the command `firstspike`: outside the package, so that Ctrl-C while torch is imported is one line, too."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command."""
+    try:
+        from firstspike.cli import app
+
+        app(prog_name="firstspike")
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
