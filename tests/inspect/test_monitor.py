@@ -139,5 +139,5 @@ def test_layers_seen_are_compared_as_objects():
 
 def test_a_prepared_net_is_refused():
     prepared = models.prepare_for_inference(models.mlp("6-5-5-4", steps=4))
-    with pytest.raises(ValueError, match="must be the one that models.prepare_for_inference was given"):
+    with pytest.raises(TypeError, match="the one that models.prepare_for_inference was given"):
         Monitor(prepared)

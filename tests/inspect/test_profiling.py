@@ -9,7 +9,7 @@ import firstspike
 from firstspike import SpikeTimes, emulator, encode, models, nn
 from firstspike.energy import EnergyTable
 from firstspike.inspect import Monitor, OperationCounter, synaptic_operations
-from firstspike.inspect.profiling import active_updates
+from firstspike.inspect.operations import active_updates
 
 from ..samples import Rescaled
 
@@ -164,7 +164,7 @@ def test_what_cannot_be_profiled_is_refused():
     with pytest.raises(ValueError, match=r"layers of firstspike\.nn"):
         firstspike.profile(torch.nn.Linear(2, 2), torch.zeros(1, 2))
     net = models.mlp("64-32-10", steps=8)
-    with pytest.raises(ValueError, match=r"the one that models\.prepare_for_inference was given"):
+    with pytest.raises(TypeError, match=r"the one that models\.prepare_for_inference was given"):
         firstspike.profile(models.prepare_for_inference(net), torch.rand(2, 64))
     mixed = torch.nn.Sequential(torch.nn.Linear(64, 64), *net.layers, net.readout)
     with pytest.raises(ValueError, match=r"got Linear at '0'; inspect\.OperationCounter counts"):

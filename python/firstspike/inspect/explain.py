@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._base import checks, kernels
-from .._base.geometry import Geometry, layer_geometry
+from .._base.geometry import layer_geometry
 from ..nn import Integrate, TTFSConv2d, TTFSLinear
 from ..spikes import SpikeTimes
 
@@ -51,16 +51,20 @@ def explain(
     With the environment variable FIRSTSPIKE_VERBOSE=1 every layer that runs writes its plan to stderr. Raises TypeError for
     other layers and ValueError where the shape does not fit.
 
-    Examples:
-        >>> plan = explain(nn.TTFSLinear(784, 400, steps=8), 128, threads=2)
-        >>> plan.forward["lists"]
-        'by_sample'
+    Examples
+    --------
+    >>> plan = explain(nn.TTFSLinear(784, 400, steps=8), 128, threads=2)
+    >>> plan.forward["lists"]
+    'by_sample'
     """
     if not isinstance(layer, (TTFSLinear, TTFSConv2d, Integrate)):
         raise TypeError(f"layer must be a TTFSLinear, TTFSConv2d or Integrate, got {type(layer).__name__}")
     if threads is None:
         threads = torch.get_num_threads()
-    geometry = _geometry_of(layer, _shape_of(layer, batch))
+    shape = _shape_of(layer, batch)
+    if len(shape) not in ((4,) if isinstance(layer, TTFSConv2d) else (2, 4)):
+        raise ValueError(f"batch must have 4 dimensions, [B, C, H, W], or 2 for a flat input, [B, N], got {shape}")
+    geometry = layer_geometry(layer, shape, layer.weight)
     passes: dict[str, Any] = kernels.cpu.plan_layer(geometry, checks.integer("threads", threads, 1, 1024))
     return Plan(kernels.ISA, threads, **passes)
 
@@ -75,12 +79,3 @@ def _shape_of(layer: Any, batch: int | Sequence[int] | SpikeTimes) -> tuple[int,
     if isinstance(layer, TTFSConv2d) or layer.avg_pool > 1:
         raise ValueError(f"batch must be the shape [B, C, H, W] of the input of such a layer, got {batch}")
     return (checks.integer("batch", batch, 0, 2**31 - 1), layer.in_features)
-
-
-def _geometry_of(layer: Any, shape: tuple[int, ...]) -> Geometry:
-    if isinstance(layer, TTFSConv2d):
-        if len(shape) != 4:
-            raise ValueError(f"batch must have 4 dimensions, [B, C, H, W], got {shape}")
-    elif len(shape) not in (2, 4):
-        raise ValueError(f"batch must have 2 dimensions, [B, N], or 4, [B, C, H, W], got {shape}")
-    return layer_geometry(layer, shape, layer.weight)

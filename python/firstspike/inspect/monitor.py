@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from .. import decode
 from .._base import checks
 from .._base.modules import class_name
-from ..nn import FirstSpike, MembraneReadout, PooledSpikes, Prepacked, Synapse, TemporalWeighting, TTFSNode
+from ..nn import FirstSpike, MembraneReadout, Synapse, TemporalWeighting, TTFSNode
 from ..spikes import SpikeTimes
-from ._passes import Passes, taken
-from .operations import fired_of
+from .calls import Call, Calls
 from .signals import layer_current, weight_gradient
 
 _READOUTS = (MembraneReadout, TemporalWeighting, FirstSpike)
@@ -31,12 +30,13 @@ class Seen:
     a layer that does not fire. membrane: float32 [T, B, O] of an `Integrate` layer, else None. shortcut: the spikes
     of a shortcut into the layer, None without; shortcut_scale: the current of one of them. Nothing carries gradients.
 
-    Examples:
-        >>> net = models.mlp("64-32-10", steps=8)
-        >>> with inspect.Monitor(net) as seen:
-        ...     scores = net(torch.rand(4, 64))
-        >>> seen.layers["layers.0"].kind, seen.layers["layers.0"].spikes.shape, seen.layers["layers.1"].membrane.shape
-        ('DirectLinear', torch.Size([4, 32]), torch.Size([8, 4, 10]))
+    Examples
+    --------
+    >>> net = models.mlp("64-32-10", steps=8)
+    >>> with inspect.Monitor(net) as seen:
+    ...     scores = net(torch.rand(4, 64))
+    >>> seen.layers["layers.0"].kind, seen.layers["layers.0"].spikes.shape, seen.layers["layers.1"].membrane.shape
+    ('DirectLinear', torch.Size([4, 32]), torch.Size([8, 4, 10]))
     """
 
     module: nn.Module
@@ -53,11 +53,14 @@ class Seen:
 
     @property
     def steps(self) -> int:
-        """The number of time steps T of what the layer gave."""
-        if self.spikes is not None:
-            return self.spikes.steps
-        assert self.membrane is not None
-        return len(self.membrane)
+        """The number of time steps T of the output."""
+        return len(self.membrane) if self.membrane is not None else self.spikes.steps  # type: ignore[union-attr]
+
+    @property
+    def neurons(self) -> int:
+        """The number of neurons of a sample."""
+        output = self.membrane[0] if self.membrane is not None else self.spikes.times  # type: ignore[union-attr]
+        return output[0].numel()
 
 
 @dataclass
@@ -73,12 +76,13 @@ class Monitor:
     same names, X[t] as [T, B, ...], or [B, ...] where it is the same in every step, without that of a shortcut. scores:
     [B, classes], what the net's readout gave, None without a readout. Raises ValueError or TypeError naming a bad argument.
 
-    Examples:
-        >>> net = models.mlp("64-32-10", steps=8)
-        >>> with inspect.Monitor(net) as seen:
-        ...     torch.nn.functional.cross_entropy(net(torch.rand(4, 64)), torch.tensor([0, 1, 2, 3])).backward()
-        >>> seen.times["layers.0"].shape, seen.table()["layer"].tolist()
-        (torch.Size([4, 32]), ['layers.0', 'layers.1'])
+    Examples
+    --------
+    >>> net = models.mlp("64-32-10", steps=8)
+    >>> with inspect.Monitor(net) as seen:
+    ...     torch.nn.functional.cross_entropy(net(torch.rand(4, 64)), torch.tensor([0, 1, 2, 3])).backward()
+    >>> seen.times["layers.0"].shape, seen.table()["layer"].tolist()
+    (torch.Size([4, 32]), ['layers.0', 'layers.1'])
     """
 
     net: nn.Module
@@ -89,27 +93,16 @@ class Monitor:
 
     def __post_init__(self) -> None:
         checks.instance("net", self.net, nn.Module, "a torch.nn.Module")
-        if any(isinstance(module, Prepacked) for module in self.net.modules()):
-            raise ValueError("net must be the one that models.prepare_for_inference was given, got what it made")
-        self._hooks: list[Any] = []
+        self._calls = Calls(self.net, dict(self.net.named_modules()), self._see, self._forget)
         self._readout: tuple[nn.Module, SpikeTimes | Tensor] | None = None
         self._sent: dict[str, Tensor] = {}  # the very bytes that each of `layers` gave; `detach` may copy
-        self._passes = Passes(self._forget)
 
     def __enter__(self) -> Monitor:
-        self._hooks += self._passes.watch(self.net)
-        for name, module in self.net.named_modules():
-
-            def watch(module: nn.Module, arguments: Any, named: Any, output: Any, name: str = name) -> None:
-                self._see(name, module, taken(arguments, named), output, named.get("shortcut_scale", 1.0))
-
-            self._hooks.append(module.register_forward_hook(watch, with_kwargs=True))
+        self._calls.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
+        self._calls.__exit__()
 
     @property
     def times(self) -> dict[str, SpikeTimes]:
@@ -177,25 +170,23 @@ class Monitor:
         self.layers, self.currents, self.scores, self._readout, self._sent = {}, {}, None, None, {}
 
     @torch.no_grad()
-    def _see(
-        self, name: str, module: nn.Module, inputs: tuple[Any, SpikeTimes | None], output: Any, scale: float | Tensor
-    ) -> None:
-        (received, shortcut), output = inputs, fired_of(output)
-        received = received.dense() if isinstance(received, PooledSpikes) else received
-        received = received.detach() if isinstance(received, SpikeTimes | Tensor) else None
+    def _see(self, call: Call) -> None:
+        module, output = call.module, call.output
+        received = call.received.detach() if isinstance(call.received, SpikeTimes | Tensor) else None
         if isinstance(module, _READOUTS) and received is not None:
             self.scores, self._readout = output.detach(), (module, received)
         if isinstance(module, nn.Flatten) and isinstance(output, SpikeTimes):
-            self._sent[name] = output.times  # the same spikes in another shape
+            self._sent[call.name] = output.times  # the same spikes in another shape
             return
         spikes, membrane = _spikes(module, output), None
         if isinstance(module, Synapse) and isinstance(output, Tensor):
             membrane = output.detach()
         if received is None or (spikes is None and membrane is None) or self._known(output):
             return
-        name = self._entry(name)
-        side = () if shortcut is None else (shortcut.detach(), scale.detach() if isinstance(scale, Tensor) else scale)
-        self.layers[name] = Seen(module, received, spikes, membrane, *side)
+        name = self._entry(call.name)
+        scale = call.shortcut_scale.detach() if isinstance(call.shortcut_scale, Tensor) else call.shortcut_scale
+        shortcut = None if call.shortcut is None else call.shortcut.detach()
+        self.layers[name] = Seen(module, received, spikes, membrane, shortcut, scale)
         if isinstance(output, SpikeTimes):
             self._sent[name] = output.times
         if self.with_currents and isinstance(module, Synapse):
@@ -203,7 +194,7 @@ class Monitor:
 
     def _entry(self, name: str) -> str:
         """Under which name a run of a module is kept."""
-        if not self._passes.inside:  # layers are called one by one: perhaps another pass
+        if not self._calls.inside:  # layers are called one by one: perhaps another pass
             self.layers.pop(name, None)
             return name
         runs = 1 + sum(known == name or known.startswith(f"{name}#") for known in self.layers)
@@ -226,13 +217,10 @@ def _spikes(module: nn.Module, output: Any) -> SpikeTimes | None:
 
 def _firing(layer: Seen) -> dict[str, float]:
     if layer.spikes is None:
-        assert layer.membrane is not None
-        return {"neurons": layer.membrane[0, 0].numel()} | dict.fromkeys(
-            ("firing", "silent", "spikes", "mean_step"), math.nan
-        )
+        return {"neurons": layer.neurons} | dict.fromkeys(("firing", "silent", "spikes", "mean_step"), math.nan)
     fired = ~layer.spikes.silent.flatten(1)
     return {
-        "neurons": fired.shape[1],
+        "neurons": layer.neurons,
         "firing": float(fired.double().mean()),
         "silent": float((~fired).all(0).double().mean()),
         "spikes": float(fired.sum(1).double().mean()),

@@ -15,19 +15,20 @@ from torch import Tensor, nn
 from .._base import checks
 from .._base.geometry import shortcut_stride
 from ..functional.layer import full_precision
-from ..nn import PooledSpikes, Prepacked, TTFSNode
+from ..nn import Synapse, TTFSNode
 from ..spikes import SpikeTimes
-from ._passes import Passes, taken
+from .calls import Call, Calls
 
 
 @dataclass
 class OperationCount:
     """Sums over `samples`: additions of weights (events times fan-out), multiply-accumulates, membrane updates.
 
-    Examples:
-        >>> count = inspect.OperationCount(samples=4, additions=100.0)
-        >>> count.means()
-        {'additions': 25.0, 'macs': 0.0, 'updates': 0.0}
+    Examples
+    --------
+    >>> count = inspect.OperationCount(samples=4, additions=100.0)
+    >>> count.means()
+    {'additions': 25.0, 'macs': 0.0, 'updates': 0.0}
     """
 
     samples: int = 0
@@ -36,9 +37,67 @@ class OperationCount:
     updates: float = 0.0
 
     def means(self) -> dict[str, float]:
-        """Per sample."""
+        """The counts per sample."""
         n = max(self.samples, 1)
         return {"additions": self.additions / n, "macs": self.macs / n, "updates": self.updates / n}
+
+
+class OperationCounter:
+    """Counts the operations of the calls of a net within a `with` block; works for spiking nets and those with ReLU.
+
+    layers: the counts of each layer by its name, in the order of `model.named_modules()`. Here `macs` are those of a
+    layer that gets real numbers (direct coding, ReLU), `additions` those of one that gets spikes.
+    Raises ValueError or TypeError naming a bad argument, or a layer that `synaptic_operations` refuses.
+
+    Examples
+    --------
+    >>> net = models.mlp("64-32-10", steps=8)
+    >>> with inspect.OperationCounter(net) as count:
+    ...     scores = net(torch.rand(4, 64))
+    >>> count.means()["macs"]  # of the directly coded layer: 64 x 32
+    2048.0
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Prepare to watch every fully connected and convolutional layer of `model`."""
+        checks.instance("model", model, nn.Module, "a torch.nn.Module")
+        layers = {name: module for name, module in model.named_modules() if has_products(module)}
+        for name, layer in layers.items():
+            _check_countable(f"model.{name}" if name else "model", layer)
+        if any(isinstance(module, TTFSNode) for module in model.modules()):
+            raise TypeError(
+                "model must have layers of firstspike.nn, got a TTFSNode: its input has samples times steps"
+            )
+        self.count = OperationCount()
+        self.layers = {name: OperationCount() for name in layers}
+        self._ran: list[str] = []  # in this pass
+        self._calls = Calls(model, layers, self._add, self._ran.clear)
+
+    def __enter__(self) -> OperationCount:
+        self._calls.__enter__()
+        return self.count
+
+    def __exit__(self, *_: object) -> None:
+        self._calls.__exit__()
+
+    @torch.no_grad()
+    def _add(self, call: Call) -> None:
+        layer, output = call.module, call.output
+        additions, macs = additions_and_macs(layer, call.received, call.shortcut, output.shape)
+        if (
+            not self._calls.inside and call.name in self._ran[:1]
+        ):  # layers are called without the net, as `observe` does
+            self._ran.clear()
+        updates, samples = 0.0, len(output)
+        if isinstance(layer, Synapse):
+            updates = float(layer.steps * (output.times if isinstance(output, SpikeTimes) else output[0]).numel())
+            samples = len(output) if isinstance(output, SpikeTimes) else output.shape[1]
+        for count, ran in ((self.count, bool(self._ran)), (self.layers[call.name], call.name in self._ran)):
+            count.samples += 0 if ran else samples
+            count.additions += additions
+            count.macs += macs
+            count.updates += updates
+        self._ran.append(call.name)
 
 
 def synaptic_operations(events: Tensor, layer: Any) -> float:
@@ -51,9 +110,10 @@ def synaptic_operations(events: Tensor, layer: Any) -> float:
     Raises ValueError or TypeError naming a bad argument; a transposed convolution, and one that pads with other values than
     zeros, are refused.
 
-    Examples:
-        >>> inspect.synaptic_operations(torch.tensor([[1.0, 0.0, 1.0, 0.0]]), nn.TTFSLinear(4, 3, steps=8))
-        6.0
+    Examples
+    --------
+    >>> inspect.synaptic_operations(torch.tensor([[1.0, 0.0, 1.0, 0.0]]), nn.TTFSLinear(4, 3, steps=8))
+    6.0
     """
     checks.batch("events", events, (Tensor,), "a torch.Tensor")
     if not isinstance(getattr(layer, "weight", None), Tensor):
@@ -62,9 +122,9 @@ def synaptic_operations(events: Tensor, layer: Any) -> float:
     pool = getattr(layer, "avg_pool", 1)
     if pool > 1:
         if events.dim() != 4 or min(events.shape[2:]) < pool:
+            shape = tuple(events.shape)
             raise ValueError(
-                f"events must be maps [batch, channels, height, width] of at least {pool} x {pool}, the layer's avg_pool, "
-                f"got shape {tuple(events.shape)}"
+                f"events must be maps [B, C, H, W] of at least {pool} x {pool}, the pool, got shape {shape}"
             )
         events = F.avg_pool2d(events, pool, divisor_override=1)
     _check_size(events, layer)
@@ -78,41 +138,32 @@ def products(units: Tensor, layer: Any) -> float:
         return float(units.sum(dtype=torch.float64)) * weight.shape[0]
     ones, sums = units.new_ones(1, 1, *weight.shape[2:]), units.sum(1, keepdim=True)
     convolution = (F.conv1d, F.conv2d, F.conv3d)[weight.dim() - 3]
-    try:
-        with full_precision(units.device):
-            reached = convolution(
-                sums, ones, stride=layer.stride, padding=layer.padding, dilation=getattr(layer, "dilation", 1)
-            )
-    except RuntimeError as error:
-        kernel = tuple(weight.shape[2:])
-        raise ValueError(f"events must fit the layer's kernel {kernel}, got {checks.shown(units)} ({error})") from error
+    with full_precision(units.device):
+        reached = convolution(
+            sums, ones, stride=layer.stride, padding=layer.padding, dilation=getattr(layer, "dilation", 1)
+        )
     return float(reached.sum(dtype=torch.float64)) * (weight.shape[0] // getattr(layer, "groups", 1))
 
 
-def _check_countable(name: str, layer: Any) -> None:
-    """Raise TypeError or ValueError for a convolution whose events reach other weights than `products` counts."""
-    if getattr(layer, "transposed", False):
-        raise TypeError(f"{name} must be a linear layer or a convolution, got a transposed one, {type(layer).__name__}")
-    if getattr(layer, "padding_mode", "zeros") != "zeros":
-        raise ValueError(f"{name} must pad with zeros, got padding_mode {layer.padding_mode!r}")
+def additions_and_macs(
+    layer: nn.Module, received: Any, shortcut: SpikeTimes | None, outputs: torch.Size
+) -> tuple[float, float]:
+    """The operations of one call: additions for spikes, multiply-accumulates for numbers; outputs: the shape of its output."""
+    additions = macs = 0.0
+    if isinstance(received, SpikeTimes):
+        additions = synaptic_operations((~received.silent).float(), layer)
+    elif is_train(received, layer):
+        additions = synaptic_operations(received.sum(0), layer)
+    else:
+        macs = synaptic_operations(torch.ones_like(received), layer)
+    if shortcut is not None:
+        additions += float((shortcut_times(shortcut, outputs) != checks.SILENT).sum())
+    return additions, macs
 
 
-def _check_size(events: Tensor, layer: Any) -> None:
-    """Raise ValueError for pooled events that the layer would not take."""
-    shape, weight = tuple(events.shape), layer.weight
-    if weight.dim() == 2:
-        inputs = weight.shape[1]
-        if shape[-1] != inputs and (len(shape) == 1 or math.prod(shape[1:]) != inputs):
-            raise ValueError(f"events must have the {inputs} inputs of the layer, after pooling, got shape {shape}")
-        return
-    channels = weight.shape[1] * getattr(layer, "groups", 1)
-    if len(shape) != weight.dim() or shape[1] != channels:
-        raise ValueError(f"events must have {weight.dim()} dimensions [batch, {channels}, ...], got shape {shape}")
-
-
-def shortcut_additions(shortcut: SpikeTimes, outputs: torch.Size) -> float:
-    """Additions of a shortcut into a layer with the output shape [B, O] or [B, O, H, W]: one per spike that reaches it."""
-    return float((shortcut_times(shortcut, outputs) != checks.SILENT).sum())
+def is_train(received: Tensor, layer: nn.Module) -> bool:
+    """True for a dense train [T, B, ...] as the input of a layer, such as one after max pooling."""
+    return isinstance(layer, Synapse) and received.dim() in (3, 5)
 
 
 def shortcut_times(shortcut: SpikeTimes, outputs: torch.Size) -> Tensor:
@@ -127,112 +178,65 @@ def shortcut_times(shortcut: SpikeTimes, outputs: torch.Size) -> Tensor:
     return shortcut.times[:, :, ::rows, ::columns]
 
 
-def fired_of(output: Any) -> Any:
-    """What a layer sends, of what it returned: with `membrane=True` it returned its potential as well."""
-    return output[0] if isinstance(output, tuple) else output
+def active_updates(
+    spikes: SpikeTimes, layer: Any, shortcut: Tensor | None = None, fired: Tensor | None = None
+) -> float:
+    """Sum over samples, steps and neurons of a layer of those that at least one of the input `spikes` reaches.
 
-
-class OperationCounter:
-    """Counts the operations of the forward passes within a `with` block; works for spiking nets and those with ReLU.
-
-    layers: the counts of each layer by its name, in the order of `model.named_modules()`. Here `macs` are those of a
-    layer that gets real numbers (direct coding, ReLU), `additions` those of one that gets spikes.
-    Raises ValueError or TypeError naming a bad argument, or a layer that `synaptic_operations` refuses.
-
-    Examples:
-        >>> net = models.mlp("64-32-10", steps=8)
-        >>> with inspect.OperationCounter(net) as count:
-        ...     scores = net(torch.rand(4, 64))
-        >>> count.means()["macs"]  # of the directly coded layer: 64 x 32
-        2048.0
+    shortcut: times of the spikes that reach neurons one by one, of the first M channels: [B, M] or [B, M, H, W]. fired: times at
+    which the layer's own neurons fire, [B, O] or [B, O, H, W]: nothing changes a neuron after its spike.
     """
+    return sum(
+        active_in_step(
+            (spikes.times == step).float(),
+            layer,
+            None if shortcut is None else shortcut == step,
+            None if fired is None else fired >= step,
+        )
+        for step in range(spikes.steps)
+    )
 
-    def __init__(self, model: nn.Module) -> None:
-        """Prepare to watch every fully connected and convolutional layer of `model`."""
-        checks.instance("model", model, nn.Module, "a torch.nn.Module")
-        for name, module in model.named_modules():
-            if isinstance(module, Prepacked):
-                raise TypeError("model must be the net that models.prepare_for_inference was given, got what it made")
-            if isinstance(module, TTFSNode):
-                raise TypeError(
-                    f"model must have layers of firstspike.nn, got a TTFSNode at {name!r}: the layers before it run on all "
-                    "steps at once, so that nothing tells their samples from their steps"
-                )
-        watched = {name: m for name, m in model.named_modules() if has_products(m)}
-        for name, layer in watched.items():
-            _check_countable(f"model.{name}" if name else "model", layer)
-        self.count = OperationCount()
-        self._model, self._passes = model, Passes(self._begin)
-        self._ran: set[str] = set()  # layers that have run in this pass
-        self._first = ""  # the layer that ran first
-        self.layers = {name: OperationCount() for name in watched}
-        self._watched = watched
-        self._hooks: list[Any] = []
 
-    def __enter__(self) -> OperationCount:
-        self._hooks += self._passes.watch(self._model)
-        for name, layer in self._watched.items():
-
-            def watch(layer: nn.Module, arguments: Any, named: Any, output: Any, name: str = name) -> None:
-                self._add(layer, taken(arguments, named), output, self.layers[name])
-                samples = _samples(layer, fired_of(output))
-                if self._opens(name):
-                    self.count.samples += samples
-                if name not in self._ran:
-                    self._ran.add(name)
-                    self.layers[name].samples += samples
-
-            self._hooks.append(layer.register_forward_hook(watch, with_kwargs=True))
-        return self.count
-
-    def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
-
-    def _begin(self) -> None:
-        self._ran.clear()
-
-    def _opens(self, name: str) -> bool:
-        """Whether a layer is the first of a pass; where layers are called one by one, a pass begins with the first again."""
-        opens = not self._ran or (not self._passes.inside and name == self._first)
-        if opens:
-            self._ran.clear()
-            self._first = name
-        return opens
-
-    @torch.no_grad()
-    def _add(self, layer: Any, inputs: tuple[Any, SpikeTimes | None], output: Any, own: OperationCount) -> None:
-        (x, shortcut), output = inputs, fired_of(output)
-        if isinstance(x, PooledSpikes):
-            x = x.dense()
-        additions = macs = updates = 0.0
-        if isinstance(x, SpikeTimes):
-            additions = synaptic_operations((~x.silent).float(), layer)
-        elif hasattr(layer, "steps") and x.dim() in (3, 5):  # a dense train [T, B, ...], such as one after max pooling
-            additions = synaptic_operations(x.sum(0), layer)
-        else:
-            macs = synaptic_operations(torch.ones_like(x), layer)
-        if shortcut is not None:
-            additions += shortcut_additions(shortcut, output.shape)
-        if hasattr(layer, "steps"):
-            neurons = output.times.numel() if isinstance(output, SpikeTimes) else output[0].numel()
-            updates = float(layer.steps * neurons)
-        for count in (self.count, own):
-            count.additions += additions
-            count.macs += macs
-            count.updates += updates
+def active_in_step(events: Tensor, layer: Any, shortcut: Tensor | None = None, alive: Tensor | None = None) -> float:
+    """The same for the events [B, ...] of one step. alive: the neurons that have not fired before it; None for all."""
+    weight: Tensor = layer.weight
+    pool = getattr(layer, "avg_pool", 1)
+    if pool > 1:
+        events = F.max_pool2d(events, pool)  # it leaves out the rows and columns that average pooling leaves out
+    if weight.dim() == 2:
+        reached = events.flatten(1).any(1, keepdim=True)
+    else:
+        ones = events.new_ones(1, 1, *weight.shape[2:])
+        reached = F.conv2d(events.amax(1, keepdim=True), ones, stride=layer.stride, padding=layer.padding) > 0
+    reached = reached.expand(-1, len(weight), *reached.shape[2:])
+    if shortcut is not None:
+        reached = reached.clone()
+        reached[:, : shortcut.shape[1]] |= shortcut
+    return float((reached if alive is None else reached & alive).sum())
 
 
 def has_products(module: nn.Module) -> bool:
-    """Whether a module multiplies its input by a matrix or by kernels; others have a weight as well."""
+    """True if a module multiplies its input by a matrix or by kernels; others have a weight as well."""
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or isinstance(module, (nn.Embedding, nn.LayerNorm)):
         return False
     return weight.dim() == 2 or (weight.dim() in (3, 4, 5) and hasattr(module, "stride"))
 
 
-def _samples(layer: nn.Module, output: SpikeTimes | Tensor) -> int:
-    if isinstance(output, SpikeTimes):
-        return len(output)
-    return output.shape[1] if hasattr(layer, "steps") else output.shape[0]
+def _check_countable(name: str, layer: Any) -> None:
+    """Raise TypeError or ValueError for a convolution whose events reach other weights than `products` counts."""
+    if getattr(layer, "transposed", False):
+        raise TypeError(f"{name} must be a linear layer or a convolution, got a transposed one, {type(layer).__name__}")
+    if getattr(layer, "padding_mode", "zeros") != "zeros":
+        raise ValueError(f"{name} must pad with zeros, got padding_mode {layer.padding_mode!r}")
+
+
+def _check_size(events: Tensor, layer: Any) -> None:
+    """Raise ValueError for pooled events that the layer would not take."""
+    shape, dimensions = tuple(events.shape), layer.weight.dim()
+    inputs = layer.weight.shape[1] * getattr(layer, "groups", 1)
+    fits = len(shape) == dimensions and shape[1] == inputs
+    if dimensions == 2:
+        fits = len(shape) > 1 and inputs in (shape[-1], math.prod(shape[1:]))
+    if not fits:
+        raise ValueError(f"events must have {inputs} inputs or channels, after pooling, and a batch, got shape {shape}")

@@ -18,7 +18,15 @@ from ..energy import EnergyTable
 from ..nn import Synapse
 from ..spikes import SpikeTimes
 from .monitor import Monitor, Seen
-from .operations import has_products, products, shortcut_additions, shortcut_times, synaptic_operations
+from .operations import (
+    active_in_step,
+    active_updates,
+    additions_and_macs,
+    has_products,
+    is_train,
+    products,
+    shortcut_times,
+)
 
 TOTAL = "total"
 
@@ -53,10 +61,11 @@ def profile(
 
     Raises ValueError for an input without samples, and where no layer of `firstspike.nn` runs.
 
-    Examples:
-        >>> table = profile(models.mlp("64-32-10", steps=8), torch.rand(20, 64))
-        >>> table["layer"].tolist()
-        ['layers.0', 'layers.1', 'total']
+    Examples
+    --------
+    >>> table = profile(models.mlp("64-32-10", steps=8), torch.rand(20, 64))
+    >>> table["layer"].tolist()
+    ['layers.0', 'layers.1', 'total']
     """
     checks.instance("net", net, nn.Module, "a torch.nn.Module")
     checks.batch("x", x, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
@@ -97,7 +106,7 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[dict[str, dict[str, Any]],
             for name, layer in seen.layers.items():
                 if isinstance(layer.module, Synapse):
                     about = {"layer": name, "kind": layer.kind, "convolution": layer.module.weight.dim() == 4}
-                    row = sums.setdefault(name, about | {"neurons": _neurons(layer)})
+                    row = sums.setdefault(name, about | {"neurons": layer.neurons})
                     for key, value in _counts(layer).items():
                         row[key] = row.get(key, 0.0) + value
             if seen.decision_step is not None:
@@ -108,90 +117,35 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[dict[str, dict[str, Any]],
     return sums, decisions
 
 
-def _neurons(layer: Seen) -> int:
-    return layer.spikes.times[0].numel() if layer.spikes is not None else layer.membrane[0, 0].numel()  # type: ignore[index]
-
-
-def _counts(layer: Seen) -> dict[str, float]:
-    """Sums over the samples of one pass."""
-    module: Any = layer.module
-    received, neurons = layer.received, _neurons(layer)
+def _counts(seen: Seen) -> dict[str, float]:
+    """Sums over the samples of one call of a layer."""
+    layer: Any = seen.module
+    received, fired = seen.received, None if seen.spikes is None else seen.spikes.times
+    outputs = torch.Size() if fired is None else fired.shape
+    additions, macs = additions_and_macs(layer, received, seen.shortcut, outputs)
     if isinstance(received, SpikeTimes):
         events: Tensor = (~received.silent).float()
-        macs, operations = 0.0, synaptic_operations(events, module)
-        side = (
-            None
-            if layer.shortcut is None or layer.spikes is None
-            else shortcut_times(layer.shortcut, layer.spikes.shape)
-        )
-        updates = active_updates(received, module, side, None if layer.spikes is None else layer.spikes.times)
-    elif received.dim() in (3, 5):  # a dense train [T, B, ...], such as one after max pooling
+        side = None if seen.shortcut is None else shortcut_times(seen.shortcut, outputs)
+        updates = active_updates(received, layer, side, fired)
+    elif is_train(received, layer):
         events = received[0]
-        macs, operations = 0.0, synaptic_operations(received.sum(0), module)
-        alive = None
-        if layer.spikes is not None:
-            alive = torch.stack([layer.spikes.times >= step for step in range(len(received))]).flatten(0, 1)
-        updates = _active(received.flatten(0, 1), module, alive=alive)
+        steps = range(len(received))
+        updates = sum(active_in_step(received[t], layer, alive=None if fired is None else fired >= t) for t in steps)
     else:
         events = received
-        macs, operations = synaptic_operations(torch.ones_like(received), module), 0.0
-        updates = float(neurons * module.steps * len(received))
-        if layer.spikes is not None:
-            updates = float((layer.spikes.times.float() + 1).clamp(max=module.steps).sum())
-    samples = len(events)
-    if layer.shortcut is not None and layer.spikes is not None:
-        operations += shortcut_additions(layer.shortcut, layer.spikes.shape)
-    pool = getattr(module, "avg_pool", 1)
-    pooled = F.avg_pool2d(torch.ones_like(events), pool) if pool > 1 else torch.ones_like(events)
-    return {
-        "spikes": 0.0 if layer.spikes is None else float(layer.spikes.count().sum()),
-        "synaptic_operations": operations,
-        "macs": macs,
-        "dense_macs": products(pooled, module),
-        "updates": updates,
-        "idle_updates": float(neurons * module.steps * samples) - updates,
-    }
-
-
-def active_updates(
-    spikes: SpikeTimes, layer: Any, shortcut: Tensor | None = None, fired: Tensor | None = None
-) -> float:
-    """Sum over samples, steps and neurons of a layer of those that at least one of the input `spikes` reaches.
-
-    shortcut: times of the spikes that reach neurons one by one, of the first M channels: [B, M] or [B, M, H, W]. fired: times at
-    which the layer's own neurons fire, [B, O] or [B, O, H, W]: nothing changes a neuron after its spike.
-    """
-    return sum(
-        _active(
-            (spikes.times == step).float(),
-            layer,
-            None if shortcut is None else shortcut == step,
-            None if fired is None else fired >= step,
-        )
-        for step in range(spikes.steps)
-    )
-
-
-def _active(events: Tensor, layer: Any, shortcut: Tensor | None = None, alive: Tensor | None = None) -> float:
-    """The same for the events [B, ...] of one step. alive: which neurons have not fired before it; None for all."""
-    reached = _reached(events, layer)
-    reached = reached.expand(-1, len(layer.weight), *reached.shape[2:])
-    if shortcut is not None:
-        reached = reached.clone()
-        reached[:, : shortcut.shape[1]] |= shortcut
-    return float((reached if alive is None else reached & alive).sum())
-
-
-def _reached(events: Tensor, layer: Any) -> Tensor:
-    """Whether the neurons of a place get a spike, bool [B, 1] or [B, 1, H, W]."""
-    weight: Tensor = layer.weight
+        updates = float(seen.neurons * layer.steps * len(received))
+        if fired is not None:
+            updates = float((fired.float() + 1).clamp(max=layer.steps).sum())
     pool = getattr(layer, "avg_pool", 1)
-    if pool > 1:
-        events = F.max_pool2d(events, pool)  # it leaves out the rows and columns that average pooling leaves out
-    if weight.dim() == 2:
-        return events.flatten(1).any(1, keepdim=True)
-    ones = events.new_ones(1, 1, *weight.shape[2:])
-    return F.conv2d(events.amax(1, keepdim=True), ones, stride=layer.stride, padding=layer.padding) > 0
+    ones = torch.ones_like(events)
+    return {
+        "spikes": 0.0 if seen.spikes is None else float(seen.spikes.count().sum()),
+        "synaptic_operations": additions,
+        "macs": macs,
+        "dense_macs": products(F.avg_pool2d(ones, pool) if pool > 1 else ones, layer),
+        "updates": updates,
+        "idle_updates": float(seen.neurons * layer.steps * len(events)) - updates,
+    }
 
 
 def _energies(row: dict[str, Any], table: EnergyTable, convolution: bool) -> dict[str, float]:

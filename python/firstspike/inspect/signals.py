@@ -14,8 +14,7 @@ from .._base.modules import class_name, trained_parameters
 from ..functional.layer import full_precision
 from ..nn import FiringLayer, PooledSpikes, Synapse
 from ..spikes import SpikeTimes
-from ._passes import taken
-from .operations import fired_of
+from .calls import Call, Calls
 
 #: Edges of the bins of `layer_signals`' histogram of X[t], in units of the layer's threshold; the two outer bins hold
 #: everything beyond.
@@ -36,32 +35,25 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
     the parameters from which pruning or a parametrization of torch computes it, None for a frozen one. Raises ValueError or
     TypeError naming a bad argument.
 
-    Examples:
-        >>> net = models.mlp("64-32-10", steps=8)
-        >>> rows = inspect.layer_signals(net, torch.rand(4, 64), torch.tensor([0, 1, 2, 3]))
-        >>> [row["layer"] for row in rows], rows[0]["gradient"] > 0
-        (['DirectLinear', 'Integrate'], True)
+    Examples
+    --------
+    >>> net = models.mlp("64-32-10", steps=8)
+    >>> rows = inspect.layer_signals(net, torch.rand(4, 64), torch.tensor([0, 1, 2, 3]))
+    >>> [row["layer"] for row in rows], rows[0]["gradient"] > 0
+    (['DirectLinear', 'Integrate'], True)
     """
     if not isinstance(getattr(model, "layers", None), nn.ModuleList):
         raise TypeError(f"model must be a net with layers, such as a TTFSNet, got {checks.shown(model)}")
     checks.batch("x", x, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
     checks.labels(labels, len(x))
-    seen: list[tuple[Any, Any, Any]] = []
-
-    def watch(layer: nn.Module, arguments: Any, named: Any, output: Any) -> None:
-        seen.append((layer, taken(arguments, named)[0], fired_of(output)))
-
-    layers = [layer for layer in model.layers.modules() if isinstance(layer, Synapse)]
-    hooks = [layer.register_forward_hook(watch, with_kwargs=True) for layer in layers]
-    try:
+    seen: list[Call] = []
+    layers = {name: layer for name, layer in model.layers.named_modules() if isinstance(layer, Synapse)}
+    with Calls(model, layers, seen.append):
         model.zero_grad()
         scores = model(x)
-        checks.labels_in_range(labels, scores.shape[1])
-        F.cross_entropy(scores, labels).backward()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    rows = [_row(layer, before.detach(), after) for layer, before, after in seen]
+    checks.labels_in_range(labels, scores.shape[1])
+    F.cross_entropy(scores, labels).backward()
+    rows = [_row(call.module, call.received.detach(), call.output) for call in seen]
     model.zero_grad()
     return rows
 
@@ -98,10 +90,11 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
     has one per neuron. Dropout is not applied.
     Raises ValueError or TypeError naming a bad argument.
 
-    Examples:
-        >>> layer, x = nn.TTFSLinear(4, 3, steps=8), encode.latency(torch.rand(2, 4), steps=8)
-        >>> inspect.layer_current(layer, x).shape
-        torch.Size([8, 2, 3])
+    Examples
+    --------
+    >>> layer, x = nn.TTFSLinear(4, 3, steps=8), encode.latency(torch.rand(2, 4), steps=8)
+    >>> inspect.layer_current(layer, x).shape
+    torch.Size([8, 2, 3])
     """
     checks.instance("layer", layer, Synapse, "a layer of firstspike.nn with a weight")
     checks.batch("before", before, (SpikeTimes, PooledSpikes, Tensor), "SpikeTimes, PooledSpikes or a torch.Tensor")
