@@ -14,10 +14,10 @@ from firstspike.inspect.operations import active_updates
 from ..samples import Rescaled
 
 TABLE = EnergyTable(
-    "by hand",
-    "t",
-    "s",
-    "n",
+    name="by hand",
+    title="t",
+    source="s",
+    note="n",
     synaptic_operation_pj=1000,
     update_active_pj=100,
     update_inactive_pj=10,
@@ -211,7 +211,8 @@ def test_messages_neurons_that_fire_and_convolutions_have_their_figures():
 
 
 def test_a_table_of_operations_alone_may_tell_convolutions_apart():
-    table = EnergyTable("t", "t", "s", "n", 10.0, all_inclusive=True, synaptic_operation_conv_pj=4.0)
+    figures = {"synaptic_operation_pj": 10.0, "synaptic_operation_conv_pj": 4.0, "all_inclusive": True}
+    table = EnergyTable(name="t", title="t", source="s", note="n", **figures)
     first, last, _ = rows(firstspike.profile(*convolution_and_linear(), table)).values()
     assert first["energy_nj"] == pytest.approx(4 * 4.0 / 1e3) and last["energy_nj"] == pytest.approx(6 * 10.0 / 1e3)
 

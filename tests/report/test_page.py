@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from firstspike.report import Page, figure, svg, write_png, write_svg
-from firstspike.report.text import blocks, inline
+from firstspike.report.page import blocks, inline
 
 
 class Reader(HTMLParser):

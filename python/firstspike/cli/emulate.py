@@ -181,7 +181,7 @@ def _check_outputs(trace: Path | None, folders: dict[str, Path | None]) -> None:
 
 
 def _energy_tables(names: list[str] | None) -> list[Any] | None:
-    from ..energy.table import load_all
+    from ..energy import load_all
 
     return load_all(names) if names else None
 

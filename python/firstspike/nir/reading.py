@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import warnings
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,65 +16,81 @@ from torch import nn
 
 from .. import nn as fs
 from .._base import checks
-from .own_graph import LINEAR, NEURONS, chain, own_net
-from .writing import DT, KEY
+from ..models.files import build, planned, rebuild
+from .writing import DT, KEY, neurons_node, parts_of
 
 if TYPE_CHECKING:
     import nir
+
+LINEAR = ("Linear", "Affine", "Conv2d")
+NEURONS = ("IF", "LIF", "I", "LI")
 
 
 class FiresOnce(UserWarning):
     """NIR's neurons reset and may fire again; those of a net of `from_nir` fire once.
 
-    Examples:
-        >>> import warnings
-        >>> import nir as nir_package
-        >>> graph = nir_package.NIRGraph.from_list(
-        ...     nir_package.Linear(np.ones((2, 3))), nir_package.IF(np.ones(2), v_threshold=np.ones(2))
-        ... )
-        >>> with warnings.catch_warnings(record=True) as said:
-        ...     warnings.simplefilter("always")
-        ...     net = nir.from_nir(graph, steps=8, dt=1.0)
-        >>> said[0].category.__name__
-        'FiresOnce'
+    Examples
+    --------
+    >>> issubclass(nir.FiresOnce, UserWarning)
+    True
     """
 
 
-def from_nir(graph: nir.NIRGraph, steps: int | None = None, *, encoder: str = "spikes", dt: float = DT) -> nn.Module:
-    """The net of a NIR graph, a chain of Linear, Affine, Conv2d, Scale, AvgPool2d, SumPool2d, Flatten, IF, LIF, I and LI.
+def from_nir(
+    graph: nir.NIRGraph | str | os.PathLike[str], steps: int | None = None, *, encoder: str = "spikes", dt: float = DT
+) -> nn.Module:
+    """Read the net of a NIR graph, a chain of Linear, Affine, Conv2d, Scale, AvgPool2d, SumPool2d, Flatten, IF, LIF, I and LI.
 
-    A graph of `to_nir` gives back its net, with folded weights. Of another graph it becomes an `nn.Sequential` of our
-    layers: SpikeTimes in; SpikeTimes out where it ends in neurons, or the membrane [T, B, C] where it ends in I or LI.
-    The warning `FiresOnce` says that its neurons fire once.
+    A graph of `to_nir` gives back its net, with folded weights. Another graph becomes an `nn.Sequential` of our layers:
+    SpikeTimes in; SpikeTimes out where it ends in neurons, or the membrane [T, B, C] where it ends in I or LI.
+    A neuron of NIR fires at V > v_threshold; r of IF is 1 / dt or 1 for unscaled currents, and any other is a factor r dt of
+    the weights. Scale is folded into the weights before it. Thresholds that differ between channels are folded, too: a sum
+    within float32's rounding of them may go either way.
 
-    steps: T, 1 to 254; for a graph of `to_nir` None or the steps of its net. encoder: "spikes", or "direct": the first
-    layer gets data [B, ...] as a constant current. dt: seconds per step. A graph of `to_nir` brings its own encoder and
-    dt, which take precedence. A neuron of NIR fires at V > v_threshold; r of IF is 1 / dt or 1 for unscaled currents, and any
-    other is a factor r dt of the weights. Scale is folded into the weights before it. Thresholds that differ between channels
-    are folded, too: a sum within float32's rounding of them may go either way.
+    Parameters
+    ----------
+    graph : nir.NIRGraph or path
+        The graph, or a file of `nir.write`.
+    steps : int, optional
+        T, 1 to 254. A graph of `to_nir` has its own.
+    encoder : str
+        "spikes", or "direct": the first layer gets data [B, ...] as a constant current. A graph of `to_nir` has its own.
+    dt : float
+        Seconds per step. A graph of `to_nir` has its own.
 
-    Raises ValueError naming the node for what is not such a chain, for v_reset or v_leak other than 0, for thresholds that
-    differ within a channel, and for pools that overlap; TypeError or ValueError for other arguments.
+    Raises
+    ------
+    ValueError
+        It names the node that is not of such a chain, with v_reset or v_leak other than 0, with thresholds that differ within
+        a channel, with pools that overlap, or with sizes that are not whole.
 
-    Examples:
-        >>> net = models.mlp("64-32-10", steps=8).eval()
-        >>> x = torch.rand(4, 64)
-        >>> torch.equal(nir.from_nir(nir.to_nir(net))(x), net(x))
-        True
+    Warns
+    -----
+    FiresOnce
+        Where a graph of others has neurons that may fire more than once.
+
+    Examples
+    --------
+    >>> net = models.mlp("64-32-10", steps=8).eval()
+    >>> x = torch.rand(4, 64)
+    >>> torch.equal(nir.from_nir(nir.to_nir(net))(x), net(x))
+    True
     """
     import nir
 
-    checks.instance("graph", graph, nir.NIRGraph, "a nir.NIRGraph")
+    if isinstance(graph, (str, os.PathLike)):
+        graph = _read_file(nir, checks.path("graph", graph))
+    checks.instance("graph", graph, nir.NIRGraph, "a nir.NIRGraph or a path")
     steps = None if steps is None else checks.steps(steps)
     checks.one_of("encoder", encoder, ("spikes", "direct"))
     dt = checks.positive("dt", dt)
     text = getattr(graph, "metadata", {}).get(KEY)
     if text is not None:
-        return own_net(graph, str(text), steps)
+        return _own_net(graph, str(text), steps)
     if steps is None:
         raise ValueError("steps must be given: the graph does not say for how many steps its net runs")
     reader = _Reader(steps, dt, encoder == "direct")
-    for name, node in chain(graph.nodes, graph.edges):
+    for name, node in _chain(graph.nodes, graph.edges):
         reader.add(name, node)
     net = reader.finish()
     if any(isinstance(layer, fs.FiringLayer) for layer in net):
@@ -78,6 +98,97 @@ def from_nir(graph: nir.NIRGraph, steps: int | None = None, *, encoder: str = "s
             "the neurons of this graph may fire more than once; in firstspike they fire once", FiresOnce, stacklevel=2
         )
     return net
+
+
+def _read_file(nir: Any, path: Path) -> Any:
+    """The graph of a file. Its type check is left out: nir 1.0.8 infers wrong shapes for kernels that are not square."""
+    try:
+        return nir.read(path, type_check=False)
+    except FileNotFoundError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"{path} is not a file of nir.write, or is damaged ({error})") from error
+
+
+def _chain(nodes: dict[str, Any], edges: Iterable[tuple[str, str]]) -> list[tuple[str, Any]]:
+    """The nodes from input to output. Raises ValueError where there is not one path through all of them."""
+    edges = list(edges)
+    after, before = dict(edges), {target: source for source, target in edges}
+    starts = [name for name, node in nodes.items() if type(node).__name__ == "Input"]
+    path = starts[:1]
+    while path and path[-1] in after and len(path) <= len(nodes):
+        path.append(after[path[-1]])
+    forks = [end for edge in edges if after[edge[0]] != edge[1] or before[edge[1]] != edge[0] for end in edge]
+    for name in [*starts[1:], *forks, *(set(path) ^ set(nodes)), *path[len(nodes) :]]:
+        raise ValueError(f"node {name}: the graph must be a chain from one Input, in which every node stands once")
+    return [(name, nodes[name]) for name in path]
+
+
+def _own_net(graph: nir.NIRGraph, text: str, steps: int | None) -> nn.Module:
+    """The net of a graph of `to_nir`: the metadata describe it, and the nodes hold its weights."""
+    try:
+        record = json.loads(text)
+        with torch.device("meta"):
+            planned(record["net"])  # its size is checked
+            empty = build(record["net"])
+        layers = [(n, part) for n, part in parts_of(empty) if isinstance(part.layer, fs.Synapse)]
+        names = {module: f"{name}." if name else "" for name, module in empty.named_modules(remove_duplicate=False)}
+        beside = {f"layer{n}_shortcut" for n, part in layers if part.block is not None}
+        nodes = {name: node for name, node in graph.nodes.items() if name not in beside}
+        path = [node for _, node in _chain(nodes, [edge for edge in graph.edges if not beside.intersection(edge)])]
+        synapses, neurons = ([node for node in path if type(node).__name__ in kinds] for kinds in (LINEAR, NEURONS))
+        tensors = _scaling(record["net"])
+        for (n, part), node, own in zip(layers, synapses, neurons, strict=True):
+            layer: Any = part.layer
+            _check_neurons(n, own, neurons_node(layer, own.r.shape, record["dt"], type(own).__name__))
+            tensors[f"{names[layer]}weight"] = _tensor(node.weight)
+            if layer.bias is not None:
+                tensors[f"{names[layer]}bias"] = _tensor(node.bias)
+            if part.block is not None:
+                count = len(part.block.scale)
+                tensors[f"{names[part.block]}scale"] = _scale(graph.nodes[f"layer{n}_shortcut"].weight, count)
+        net = rebuild(record["net"], tensors)
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"the graph's metadata and nodes are not those of firstspike.nir.to_nir ({error})") from error
+    own_steps = next((part.layer.steps for _, part in layers), None)
+    if steps not in (None, own_steps):
+        raise ValueError(f"steps must be None or those of the graph's net, {own_steps}, got {steps}")
+    return net
+
+
+def _scaling(described: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The buffers of `TTFSNet.normalize`, whose numbers are in the description."""
+    settings = described.get("normalize", {}).get("settings", {})
+    return {f"normalize.{name}": _tensor(values) for name, values in settings.items()}
+
+
+def _check_neurons(n: str, node: Any, own: Any) -> None:
+    """Raise ValueError for neurons that are not those of the metadata: the edited numbers would have no effect."""
+    for name in ("tau", "r", "v_leak", "v_threshold", "v_reset"):
+        got, wanted = (np.asarray(getattr(one, name, ())) for one in (node, own))
+        if not np.array_equal(got, wanted):
+            raise ValueError(
+                f"layer {n}: {name} of its neurons was changed; without {KEY!r} in the metadata the nodes alone are read"
+            )
+
+
+def _scale(weight: Any, count: int) -> torch.Tensor:
+    """The scale of a residual block, of `count` numbers, from the weight of its shortcut, which has one per channel."""
+    taps = np.array(weight, np.float32)
+    taps = taps.reshape(taps.shape[:2])
+    diagonal = np.diagonal(taps).copy()
+    np.fill_diagonal(taps, 0)
+    if taps.any() or not len(diagonal) or (count == 1 and (diagonal != diagonal[0]).any()):
+        raise ValueError(
+            "the weight of a residual block's shortcut must be diagonal, and of one number for a block with one"
+        )
+    scale = np.ones(count, np.float32)  # of channels that the input does not have
+    scale[: len(diagonal)] = diagonal[:count]
+    return torch.from_numpy(scale)
+
+
+def _tensor(values: Any) -> torch.Tensor:
+    return torch.from_numpy(np.array(values, np.float32))
 
 
 class _Reader:
@@ -121,7 +232,9 @@ class _Reader:
         return nn.Sequential(*self.layers).eval()
 
     def _pool(self, name: str, node: Any, kind: str) -> None:
-        size, stride, padding = (_pair(getattr(node, part)) for part in ("kernel_size", "stride", "padding"))
+        size, stride, padding = (
+            _pair(name, part, getattr(node, part)) for part in ("kernel_size", "stride", "padding")
+        )
         if size != stride or size[0] != size[1] or padding != (0, 0):
             raise ValueError(f"node {name}: a pool must be square, as large as its stride, and without padding")
         if not self.layers and self.direct:
@@ -233,18 +346,18 @@ def _column(each: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[n
 
 def _sizes(name: str, node: Any) -> dict[str, Any]:
     """Stride and padding of a convolution."""
-    if _pair(node.dilation) != (1, 1) or int(np.max(node.groups)) != 1:
+    if _pair(name, "dilation", node.dilation) != (1, 1) or int(np.max(node.groups)) != 1:
         raise ValueError(f"node {name}: dilation and groups must be 1")
-    stride, kernel = _pair(node.stride), np.shape(node.weight)[2:]
-    if isinstance(node.padding, str):
-        if node.padding == "same" and (stride != (1, 1) or not all(side % 2 for side in kernel)):
-            raise ValueError(f"node {name}: padding 'same' needs stride 1 and kernels of odd size")
-        padding = (kernel[0] // 2, kernel[1] // 2) if node.padding == "same" else (0, 0)
-    else:
-        padding = _pair(node.padding)
-    return {"stride": stride, "padding": padding}
+    stride, kernel = _pair(name, "stride", node.stride), np.shape(node.weight)[2:]
+    if not isinstance(node.padding, str):
+        return {"stride": stride, "padding": _pair(name, "padding", node.padding)}
+    if node.padding == "same" and (stride != (1, 1) or not all(side % 2 for side in kernel)):
+        raise ValueError(f"node {name}: padding 'same' needs stride 1 and kernels of odd size")
+    return {"stride": stride, "padding": (kernel[0] // 2, kernel[1] // 2) if node.padding == "same" else (0, 0)}
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def _pair(name: str, what: str, value: Any) -> tuple[int, int]:
     both = np.broadcast_to(np.asarray(value), (2,))
+    if not all(float(side).is_integer() for side in both):
+        raise ValueError(f"node {name}: {what} must be whole numbers, got {value}")
     return int(both[0]), int(both[1])

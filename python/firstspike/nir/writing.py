@@ -16,7 +16,7 @@ from torch import nn
 from .. import nn as fs
 from .._base import checks
 from .._base.geometry import layer_geometry, out_size, pooled, shortcut_stride
-from .._base.modules import copy_to_read, has_own_forward, uncompiled, warn_of_hooks
+from .._base.modules import plain_copy
 from ..models import TTFSNet, as_net
 from ..models.chain import sample_shape
 from ..models.files import describe
@@ -39,27 +39,37 @@ def to_nir(
     dt: float = DT,
     integrate_and_fire: str = "IF",
 ) -> nir.NIRGraph:
-    """A net as a NIR graph: Input, AvgPool2d, Flatten, Linear or Affine or Conv2d, IF or LIF, I or LI, Output.
+    """Write a net as a NIR graph: Input, AvgPool2d, Flatten, Linear or Affine or Conv2d, IF or LIF, I or LI, Output.
 
     Normalisation, affine and thresholds per neuron are folded into weights and biases. NIR's neurons fire at V > v_threshold,
     ours at V >= threshold, so v_threshold is the next float32 below the threshold. Currents are per step of `dt` seconds:
     r = 1 / dt for IF, tau = dt / (1 - decay) for LIF. A directly coded first layer becomes its synapses and neurons; its input
     is the data in every step. A membrane readout ends in I (decay 1) or LI. The input of a residual block goes into the
     neurons of its last layer through one more Conv2d, of kernel 1, or Linear, with a diagonal weight. Single spikes, steps,
-    encoder and readout are in the graph's metadata; with them `from_nir` gives a net that computes the same, bit for bit.
+    scaling, encoder and readout are in the graph's metadata; with them `from_nir` gives a net that computes the same bits.
 
-    net: a `models.TTFSNet`, or a `torch.nn.Sequential` of our layers, with a readout or without. input_shape: of one sample
-    of a Sequential, (N,) or (C, H, W); by default (N,) where its first layer is fully connected. A TTFSNet has its own, and
-    takes no other.
-    integrate_and_fire: "IF", or "LIF" with a time constant so long that float32 sees no leak, for snnTorch, which reads IF
-    with a leak of its own.
+    Parameters
+    ----------
+    net : TTFSNet or Sequential
+        A Sequential of our layers has a readout or none.
+    input_shape : tuple of int, optional
+        The shape of a sample of a Sequential, (N,) or (C, H, W); by default (N,) where its first layer is fully connected.
+    dt : float
+        Seconds per step.
+    integrate_and_fire : str
+        "IF", or "LIF" with a time constant so long that float32 sees no leak, for snnTorch, which reads IF as a leaky neuron.
 
-    Raises ValueError naming a layer that NIR cannot say (max and earliest pooling), that holds NaN, or that an input of that
-    shape does not fit; TypeError or ValueError for other arguments.
+    Raises
+    ------
+    ValueError
+        It names a layer that NIR cannot express (max and earliest pooling), that holds NaN, or that does not take its input.
+    TypeError
+        For a net with other parts, see `firstspike.save`.
 
-    Examples:
-        >>> list(nir.to_nir(models.mlp("64-32-10", steps=8)).nodes)
-        ['input', 'layer0_synapses', 'layer0_neurons', 'layer1_synapses', 'layer1_neurons', 'output']
+    Examples
+    --------
+    >>> list(nir.to_nir(models.mlp("64-32-10", steps=8)).nodes)
+    ['input', 'layer0_synapses', 'layer0_neurons', 'layer1_synapses', 'layer1_neurons', 'output']
     """
     import nir
 
@@ -74,13 +84,14 @@ def to_nir(
             continue  # a fully connected layer flattens itself
         if not isinstance(layer, fs.Synapse):
             raise ValueError(f"layer {n}: NIR has no node for {type(layer).__name__}")
-        for what in ("weight", "bias"):
-            value = getattr(layer, what)
-            if value is not None and not bool(torch.isfinite(value).all()):
-                raise ValueError(f"layer {n}: its {what} holds NaN or infinity")
         if begins:
             before = list(nodes)[-1], shape
-        pool = _fitting_pool(n, layer, shape)
+        try:
+            pool = layer_geometry(layer, (1, *shape), layer.weight).pool
+        except ValueError as error:
+            raise ValueError(
+                f"input_shape must fit the net, but layer {n} gets a sample of shape {shape}: {error}"
+            ) from error
         if pool > 1:
             size = np.array([pool, pool])
             nodes[f"layer{n}_pool"] = nir.AvgPool2d(size, size, np.array([0, 0]))
@@ -88,7 +99,7 @@ def to_nir(
         if layer.weight.dim() == 2 and len(shape) > 1:
             nodes[f"layer{n}_flatten"] = nir.Flatten({"input": np.array(shape)}, start_dim=0, end_dim=-1)
             shape = (math.prod(shape),)
-        nodes[f"layer{n}_synapses"], shape = _synapses(nir, layer, shape)
+        nodes[f"layer{n}_synapses"], shape = _synapses(nir, n, layer, shape)
         nodes[f"layer{n}_neurons"] = neurons_node(layer, shape, dt, integrate_and_fire)
         if block is not None:
             node = _shortcut(nir, block, before[1], shape, n)
@@ -111,55 +122,33 @@ def parts_of(net: nn.Module) -> Iterator[tuple[str, Part]]:
 def _in_order(chain: nn.Module) -> Iterator[nn.Module]:
     """The modules of a Sequential and of those within it, each as often as it is called, without Identity."""
     for part in chain._modules.values():  # `children` leaves out a layer that stands there twice
-        if isinstance(part, nn.Sequential) and not has_own_forward(part):
+        if isinstance(part, nn.Sequential):
             yield from _in_order(part)
-        elif part is not None and not (isinstance(part, nn.Identity) and not has_own_forward(part)):
+        elif part is not None and not isinstance(part, nn.Identity):
             yield part
-
-
-def _fitting_pool(n: str, layer: Any, shape: tuple[int, ...]) -> int:
-    """The window of a layer's average pool; ValueError where it does not take an input of that shape."""
-    try:
-        return layer_geometry(layer, (1, *shape), layer.weight).pool
-    except ValueError as error:
-        raise ValueError(
-            f"input_shape must fit the net, but layer {n} gets a sample of shape {shape}: {error}"
-        ) from error
 
 
 def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
     """A copy whose weights and biases are those that act, and the shape of one sample."""
-    net = uncompiled(net)
+    net = plain_copy(net).cpu()
+    if isinstance(net, nn.Sequential) and isinstance([*net.modules()][-1], Readout):
+        net = as_net(net, input_shape)
     if not isinstance(net, (TTFSNet, nn.Sequential)):
         raise TypeError(f"net must be a TTFSNet or a Sequential of our layers, got {type(net).__name__}")
-    if input_shape is not None:
-        input_shape = check_input_shape(input_shape)
-    whole = isinstance(net, nn.Sequential) and isinstance([*net.modules()][-1], Readout)
-    called = (TTFSNet, fs.Synapse) if whole else (TTFSNet, nn.Sequential, fs.Synapse)
-    for name, module in net.named_modules():
-        if isinstance(module, called):
-            warn_of_hooks(module, f"net.{name}" if name else "net", "the graph")
-    if whole:
-        net = as_net(net, input_shape)  # warns of the hooks of Sequentials
+    shape = None if input_shape is None else check_input_shape(input_shape)
     if isinstance(net, TTFSNet):
-        if input_shape not in (None, net.input_shape):
+        if shape not in (None, net.input_shape):
             raise ValueError(f"input_shape must be that of the net, {net.input_shape}, or None, got {input_shape}")
-        input_shape = net.input_shape
-    if input_shape is None:
-        first = next((module for module in net.modules() if isinstance(module, fs.Synapse)), None)
-        input_shape = sample_shape(first)
-    made = copy_to_read(net).cpu()
-    fold_layers(made)
-    if isinstance(made, TTFSNet):
-        made._config = None
-    return made, input_shape
+        shape, net._config = net.input_shape, None
+    elif shape is None:
+        shape = sample_shape(next((module for module in net.modules() if isinstance(module, fs.Synapse)), None))
+    fold_layers(net)
+    return net, shape
 
 
 def _shortcut(nir: Any, block: fs.Residual, before: tuple[int, ...], shape: tuple[int, ...], n: str) -> Any:
     """The node between a block's input, of shape `before`, and the neurons of its last layer."""
-    scale = _array(block.scale)
-    if not np.isfinite(scale).all():
-        raise ValueError(f"layer {n}: the scale of its residual block holds NaN or infinity")
+    scale = _finite(n, "scale", block.scale)
     weight = np.zeros((shape[0], before[0]), np.float32)
     np.fill_diagonal(weight, scale if len(scale) == 1 else scale[: before[0]])
     if len(before) != len(shape):
@@ -169,33 +158,24 @@ def _shortcut(nir: Any, block: fs.Residual, before: tuple[int, ...], shape: tupl
     if len(shape) == 1:
         return nir.Linear(weight)
     block.check_places(before[1:], shape[1:])
-    return nir.Conv2d(
-        input_shape=before[1:],
-        weight=weight[:, :, None, None],
-        stride=shortcut_stride((before[1], before[2]), (shape[1], shape[2])),
-        padding=(0, 0),
-        dilation=(1, 1),
-        groups=1,
-        bias=np.zeros(len(weight), np.float32),
-    )
+    stride = shortcut_stride((before[1], before[2]), (shape[1], shape[2]))
+    return _convolution(nir, before, weight[:, :, None, None], None, stride, (0, 0))
 
 
-def _synapses(nir: Any, layer: fs.Synapse, shape: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
+def _synapses(nir: Any, n: str, layer: fs.Synapse, shape: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
     """The node of a layer's weights, and the shape of its neurons."""
-    weight, bias = _array(layer.weight), None if layer.bias is None else _array(layer.bias)
+    weight = _finite(n, "weight", layer.weight)
+    bias = None if layer.bias is None else _finite(n, "bias", layer.bias)
     if not isinstance(layer, (fs.TTFSConv2d, fs.DirectConv2d)):
         return (nir.Linear(weight) if bias is None else nir.Affine(weight, bias)), (len(weight),)
     sides = zip(shape[1:], layer.kernel_size, layer.stride, layer.padding, strict=True)
-    node = nir.Conv2d(
-        input_shape=shape[1:],
-        weight=weight,
-        stride=layer.stride,
-        padding=layer.padding,
-        dilation=(1, 1),
-        groups=1,
-        bias=np.zeros(len(weight), np.float32) if bias is None else bias,
-    )
+    node = _convolution(nir, shape, weight, bias, layer.stride, layer.padding)
     return node, (len(weight), *(out_size(*side) for side in sides))
+
+
+def _convolution(nir: Any, shape: tuple[int, ...], weight: Any, bias: Any, stride: Any, padding: Any) -> Any:
+    bias = np.zeros(len(weight), np.float32) if bias is None else bias
+    return nir.Conv2d(shape[1:], weight, stride, padding, dilation=(1, 1), groups=1, bias=bias)
 
 
 def neurons_node(layer: fs.Synapse, shape: tuple[int, ...], dt: float, integrate_and_fire: str) -> Any:
@@ -220,6 +200,8 @@ def neurons_node(layer: fs.Synapse, shape: tuple[int, ...], dt: float, integrate
     return nir.LIF(tau=full(steps * dt), r=full(steps), v_leak=full(0.0), v_threshold=threshold, v_reset=full(0.0))
 
 
-def _array(value: torch.Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = value.detach().cpu().numpy().copy()
+def _finite(n: str, what: str, value: torch.Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = value.detach().numpy().copy()
+    if not np.isfinite(array).all():
+        raise ValueError(f"layer {n}: its {what} holds NaN or infinity")
     return array

@@ -9,14 +9,16 @@ from typing import Any, Self
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined, Template
+from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from .._base.files import write_text
 from .figures import WIDTH, svg
 from .tables import MISSING, numeric
-from .text import blocks, inline
 
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable("image")
+_MARKDOWN.validateLink = lambda url: url.startswith(("https://", "http://", "#"))  # type: ignore[method-assign]
 _POINTS = 72  # an inch
 _SHORT = 26  # characters; a text cell of at most this length is kept on one line
 _LONG = 50  # characters: a longer text needs a column of some width
@@ -88,6 +90,16 @@ class Page:
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the page to `path`, atomically."""
         return write_text(path, self.html())
+
+
+def inline(text: object) -> Markup:
+    """HTML of Markdown within one line; HTML, pictures and links but to the web and within the page are not let through."""
+    return Markup(_MARKDOWN.renderInline(str(text)))
+
+
+def blocks(text: object) -> Markup:
+    """HTML of paragraphs, lists, fenced code and the rest of CommonMark, as `inline`."""
+    return Markup(_MARKDOWN.render(str(text)))
 
 
 @cache

@@ -12,29 +12,12 @@ MISSING = "–"
 
 _NUMBER = re.compile(r"^[+\-−≈<>~]?\s?[\d,.]+(e[+-]?\d+)?\s?(%|k|M|G)?(\s?([±-]|to)\s?[\d.,]+)?(\s\([^()]+\))?$")
 _NO_NUMBER = ("not run", "not held", "unknown", "none")  # what may stand in place of one
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "≥": r"$\ge$",
-    "≤": r"$\le$",
-    "−": r"$-$",
-    "–": "--",
-    "γ": r"$\gamma$",
-    "√": r"$\surd$",
-    "✓": r"$\checkmark$",
-    "→": r"$\to$",
-    "·": r"$\cdot$",
-}
+_ESCAPED = r"\&%$#_{}~^±×≥≤−–γ√✓→·"
+_ESCAPES = (
+    r"\textbackslash{} \& \% \$ \# \_ \{ \} \textasciitilde{} \textasciicircum{} $\pm$ $\times$ $\ge$ $\le$ $-$ -- "
+    r"$\gamma$ $\surd$ $\checkmark$ $\to$ $\cdot$"
+)
+_LATEX = str.maketrans(dict(zip(_ESCAPED, _ESCAPES.split(), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -97,25 +80,17 @@ def markdown(frame: pd.DataFrame) -> str:
 def latex(frame: pd.DataFrame, caption: str = "", label: str = "") -> str:
     """A LaTeX table (needs the package booktabs)."""
     align = "".join("r" if numeric(frame.iloc[:, index]) else "l" for index in range(len(frame.columns)))
-    lines = [r"\begin{table}", r"\centering"]
-    if caption:
-        lines.append(rf"\caption{{{latex_text(caption)}}}")
-    if label:
-        lines.append(rf"\label{{{label}}}")
-    lines += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", _ampersands(frame.columns), r"\midrule"]
-    lines += [_ampersands(row) for row in frame.itertuples(index=False, name=None)]
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    return "\n".join(lines) + "\n"
+    escaped = frame.astype(str).map(latex_text).rename(columns=latex_text)
+    text: str = escaped.to_latex(
+        index=False, escape=False, column_format=align, caption=latex_text(caption) or None, label=label or None
+    )
+    return text
 
 
 def latex_text(text: str) -> str:
     """Text with LaTeX's special characters escaped."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    return text.translate(_LATEX)
 
 
 def _pipes(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
-
-
-def _ampersands(cells: Iterable[Any]) -> str:
-    return " & ".join(latex_text(str(cell)) for cell in cells) + r" \\"
