@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from firstspike import SpikeTimes
-from firstspike._base.geometry import Geometry, conv_geometry, linear_geometry, pool_of
+from firstspike._base.geometry import Geometry, layer_geometry
 from firstspike._base.kernels import cpu
 from firstspike.functional import layer as layer_call
 from firstspike.nn import TTFSConv2d, TTFSLinear
@@ -35,19 +35,15 @@ class LayerKernels:
     @property
     def geometry(self) -> Geometry:
         """As the kernels take it."""
-        layer, weight, shape = self.layer, self._weight_and_bias()[0], self.x.shape
-        pool = pool_of(shape, layer.avg_pool)
-        if isinstance(layer, TTFSConv2d):
-            return conv_geometry(shape, weight, layer.stride, layer.padding, pool, self.x.steps)
-        return linear_geometry(shape, weight, pool, self.x.steps)
+        return layer_geometry(self.layer, self.x.shape, self._weight_and_bias()[0])
 
     def forward(self, *, record: bool = True) -> Call:
         """The forward pass; record: with the support, as in training."""
         layer, (weight, bias) = self.layer, self._weight_and_bias()
-        times, *_ = layer_call._input(self.x)
+        times, *_ = layer_call.input_of(self.x)
         fired = torch.empty(self.geometry.out_shape, dtype=torch.uint8)
         assert isinstance(layer.threshold, float)  # one per neuron is folded into the weight
-        neuron = layer_call._neuron(layer.threshold, layer.decay, layer.surrogate)
+        neuron = layer_call.neuron_of(layer.threshold, layer.decay, layer.surrogate)
         arguments = (list(self.geometry), neuron, array(times), array(weight), array(bias), record)
         threads, target = torch.get_num_threads(), array(fired)
 
@@ -70,7 +66,7 @@ class LayerKernels:
 
     def _gradients(self, at_input: Tensor | None, at_weight: Tensor | None) -> Call:
         weight, _ = self._weight_and_bias()
-        times, *_ = layer_call._input(self.x)
+        times, *_ = layer_call.input_of(self.x)
         made, before = self.output._support, self.x._support
         assert made is not None
         gradient = torch.randn(len(made.slope), generator=torch.Generator().manual_seed(0))

@@ -8,7 +8,7 @@ from firstspike import data, models
 digits = data.load("digits", train=True)
 net = models.mlp("64-100-10", input_shape=digits.input_shape, steps=8, generator=torch.Generator().manual_seed(0))
 compiled = torch.compile(net, fullgraph=True)
-x, y = digits.images[:64] / 255, digits.labels[:64]
+x, y = digits.images[:64], digits.labels[:64]
 
 
 def gradients(forward):

@@ -1,4 +1,4 @@
-"""Data-parallel training in a loop of one's own: torchrun --nproc-per-node=2 examples/ddp.py
+"""Data-parallel training in a custom loop: torchrun --nproc-per-node=2 examples/ddp.py
 
 `firstspike train` and `train.fit` do this by themselves under torchrun.
 """
@@ -20,12 +20,12 @@ order = torch.Generator().manual_seed(1)  # the same in every process
 for _ in range(5):
     for batch in torch.randperm(len(digits), generator=order).split(64):
         index = batch[rank::world]  # this process's share
-        loss = F.cross_entropy(parallel(digits.images[index] / 255), digits.labels[index])
+        loss = F.cross_entropy(parallel(digits.images[index]), digits.labels[index])
         optimizer.zero_grad()
         loss.backward()  # averages the gradients over the processes
         optimizer.step()
 with torch.no_grad():
-    right = (net(test.images / 255).argmax(1) == test.labels).float().mean()
+    right = (net(test.images).argmax(1) == test.labels).float().mean()
 if rank == 0:
     print(f"test accuracy {right:.1%}, {world} processes")
 dist.destroy_process_group()

@@ -9,9 +9,9 @@ net = models.mlp("784-400-400-10", input_shape=train.input_shape, steps=8, reado
 optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
 for _ in range(2):
     for index in torch.randperm(len(train)).split(128):
-        loss = torch.nn.functional.cross_entropy(net(train.images[index] / 255), train.labels[index])
+        loss = torch.nn.functional.cross_entropy(net(train.images[index]), train.labels[index])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 with torch.no_grad():
-    print(f"test accuracy {100 * (net(test.images / 255).argmax(1) == test.labels).float().mean():.2f} %")
+    print(f"test accuracy {100 * (net(test.images).argmax(1) == test.labels).float().mean():.2f} %")

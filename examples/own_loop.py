@@ -1,4 +1,4 @@
-"""A training loop of one's own, with a loss on spike times, then the same data and net through `train.fit`."""
+"""A custom training loop with a loss on spike times, then the same data and net through `train.fit`."""
 
 import torch
 from torch.nn import functional as F
@@ -11,7 +11,7 @@ optimizer = torch.optim.AdamW(net.parameters(), lr=5e-3)
 order = torch.Generator().manual_seed(1)
 for epoch in range(5):
     for index in torch.randperm(len(digits), generator=order).split(64):
-        seen = net.observe(digits.images[index] / 255)
+        seen = net.observe(digits.images[index])
         # a weak push towards few spikes: the share of hidden neurons that fire, through their spikes' gradients
         spikes = torch.stack([layer.dense().mean() for layer in seen.layers]).mean()
         loss = F.cross_entropy(seen.scores, digits.labels[index]) + 0.1 * spikes
@@ -22,7 +22,7 @@ for epoch in range(5):
     print(f"epoch {epoch + 1}, loss {loss:.3f}, test {train.evaluate(net, test).accuracy:.1%}")
 
 
-# `fit` brings schedule, checkpoints and records; loss, optimizer and what happens after an epoch stay one's own.
+# `fit` brings schedule, checkpoints and records; loss, optimizer and what happens after an epoch stay custom.
 def margin(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return F.multi_margin_loss(scores, labels)
 

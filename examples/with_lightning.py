@@ -29,7 +29,7 @@ class Classifier(lightning.LightningModule):
 
 def loader(train: bool) -> DataLoader:
     part = data.load("digits", train=train)
-    return DataLoader(TensorDataset(part.images / 255, part.labels), batch_size=64, shuffle=train)
+    return DataLoader(TensorDataset(part.images, part.labels), batch_size=64, shuffle=train)
 
 
 lightning.seed_everything(0)

@@ -92,7 +92,7 @@ def _kernel(spikes: SpikeTimes, weight: Tensor, bias: Tensor, fired: Tensor, *, 
     geometry = [1, 1, 1, size, 1, 1, 1, 1, 1, 0, 0, size, STEPS]
     arguments = (
         geometry,
-        layer_call._neuron(1.0, 1.0, triangle()),
+        layer_call.neuron_of(1.0, 1.0, triangle()),
         array(spikes.times),
         array(weight),
         array(bias),

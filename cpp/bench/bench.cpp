@@ -23,7 +23,7 @@
 #endif
 
 #include "../cpu/layer/synapses.h"
-#include "../cpu/trains.h"
+#include "../cpu/pointwise.h"
 
 namespace firstspike {
 namespace {
@@ -137,10 +137,10 @@ int run(const Options& o) {
     const OutputGradient g{{support.offset.data(), place, place + support.entries}, support.slope.data(), gradient.data()};
 
     // Entries of the layer that made the input: one per spike, at its step.
-    const int64_t places = l.batch * l.height * l.width;
-    std::vector<float> dense(static_cast<size_t>(l.steps * places * l.channels));
-    dense_from_times(times.data(), l.steps, places * l.channels, o.threads, dense.data());
-    const Support input = support_from_dense(dense.data(), places, l.channels, l.steps, o.threads);
+    const int64_t sources = l.batch * l.height * l.width;
+    std::vector<float> dense(static_cast<size_t>(l.steps * sources * l.channels));
+    dense_from_times(times.data(), l.steps, sources * l.channels, o.threads, dense.data());
+    const Support input = support_from_dense(dense.data(), sources, l.channels, l.steps, o.threads);
     const SupportView input_view{input.offset.data(), input.place.data(), input.place.data() + input.entries};
 
     std::vector<float> weight_out(weight.size()), bias_out(bias.size()), input_out(static_cast<size_t>(input.entries));

@@ -1,4 +1,10 @@
-// Linear and convolution layers: forward, and the two gradients.
+// Linear and convolution layers: forward, the gradients, the plan; layers prepacked for inference; directly coded convolutions.
+#include <memory>
+#include <vector>
+
+#include "../cpu/direct_convolution.h"
+#include "../cpu/layer/plan_facts.h"
+#include "../cpu/prepacked.h"
 #include "arguments.h"
 #include "subjects.h"
 
@@ -129,19 +135,87 @@ void shortcut_gradients(const Geometry& geometry, const NeuronArguments& n, cons
                       at_scale);
 }
 
+// geometry, neuron, fires, weight, bias
+using PrepackedLayer = std::tuple<Geometry, NeuronArguments, bool, Array, std::optional<Array>>;
+
+std::unique_ptr<Prepacked> prepack(const std::vector<PrepackedLayer>& layers, int threads) {
+    auto net = std::make_unique<Prepacked>();
+    for (const auto& [geometry, neuron, fires, weight, bias] : layers) {
+        const Layer l = layer_from(geometry);
+        if (!net->empty()) {
+            const Layer& before = net->last();
+            if (!net->fires()) fail("only the last layer may integrate");
+            const bool fits = l.height == before.out_height() && l.width == before.out_width() && l.channels == before.outputs;
+            if (!fits || l.steps != before.steps)
+                fail("a layer's input must have the shape and the steps of the output before it");
+        }
+        net->add(l, neuron_from(neuron), fires, weight_from(weight, l), input<float>(bias, "bias", l.outputs),
+                 threads_from(threads));
+    }
+    if (net->empty()) fail("layers must hold at least one");
+    return net;
+}
+
+void run_prepacked(const Prepacked& net, int64_t batch, const Array& times, int threads, const Array& out) {
+    checked("batch", batch, 0, (int64_t{1} << 31) / net.first().steps);
+    const auto* in = input<uint8_t>(times, "times", elements({batch, net.first().units()}));
+    const int64_t size = elements({net.last().steps, batch, net.last().sites(), net.last().outputs}) / net.last().steps;
+    if (net.fires()) {
+        auto* fired = output<uint8_t>(out, "out", size);
+        const py::gil_scoped_release released;
+        net.run(in, batch, threads_from(threads), fired);
+    } else {
+        auto* membrane = output<float>(out, "out", net.last().steps * size);
+        const py::gil_scoped_release released;
+        net.run(in, batch, threads_from(threads), membrane);
+    }
+}
+
+void direct_gradients(const Geometry& geometry, const Array& data, const Array& gradient, int threads, const Array& weight_out,
+                      const std::optional<Array>& bias_out) {
+    const Layer l = layer_from(geometry);
+    if (l.pool != 1) fail("a convolution of data has no pool");
+    if (elements({l.height + 2 * l.pad_y, l.width + 2 * l.pad_x, l.channels}) > int64_t{1} << 28)
+        fail("a sample with its padding must have at most 2^28 values");
+    const auto* in = input<float>(data, "data", l.batch * l.units());
+    const auto* at = input<float>(gradient, "gradient", l.batch * l.sites() * l.outputs);
+    auto* at_weight = output<float>(weight_out, "weight_out", l.outputs * l.rows());
+    auto* at_bias = bias_out ? output<float>(*bias_out, "bias_out", l.outputs) : nullptr;
+    const py::gil_scoped_release released;
+    direct_convolution_gradient(l, in, at, threads_from(threads), at_weight, at_bias);
+}
+
+py::dict dict_of(const std::vector<Fact>& facts) {
+    py::dict all;
+    for (const auto& [name, value] : facts) std::visit([&, key = name](auto v) { all[key] = v; }, value);
+    return all;
+}
+
+py::dict plan(const Geometry& geometry, int threads) {
+    const Plan plan = plan_layer(layer_from(geometry), threads_from(threads));
+    py::dict all;
+    all["forward"] = dict_of(facts(plan.forward));
+    all["input_gradient"] = dict_of(facts(plan.input_gradient));
+    all["weight_gradient"] = dict_of(facts(plan.weight_gradient));
+    return all;
+}
+
 }  // namespace
 
 void bind_layer(py::module_& m) {
     m.def("fire_layer", &fire, py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"), py::arg("bias"),
           py::arg("record"), py::arg("threads"), py::arg("times_out"), py::arg("shortcut") = py::none());
-    m.def("integrate_layer", &integrate, py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"),
-          py::arg("bias"), py::arg("threads"), py::arg("membrane"));
-    m.def("layer_gradients", &gradients, py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"),
-          py::arg("support"), py::arg("slope"), py::arg("gradient"), py::arg("input_support"), py::arg("threads"),
-          py::arg("anchor_out"), py::arg("weight_out"), py::arg("bias_out"));
-    m.def("shortcut_gradients", &shortcut_gradients, py::arg("geometry"), py::arg("neuron"), py::arg("shortcut"),
-          py::arg("support"), py::arg("slope"), py::arg("gradient"), py::arg("input_support"), py::arg("threads"),
-          py::arg("spikes_out"), py::arg("scale_out"));
+    def(m, "integrate_layer", &integrate, "geometry", "neuron", "times", "weight", "bias", "threads", "membrane");
+    def(m, "layer_gradients", &gradients, "geometry", "neuron", "times", "weight", "support", "slope", "gradient",
+        "input_support", "threads", "anchor_out", "weight_out", "bias_out");
+    def(m, "shortcut_gradients", &shortcut_gradients, "geometry", "neuron", "shortcut", "support", "slope", "gradient",
+        "input_support", "threads", "spikes_out", "scale_out");
+    py::class_<Prepacked>(m, "Prepacked", py::module_local())
+        .def(py::init(&prepack), py::arg("layers"), py::arg("threads"))
+        .def("run", &run_prepacked, py::arg("batch"), py::arg("times"), py::arg("threads"), py::arg("out"));
+    def(m, "direct_convolution_gradient", &direct_gradients, "geometry", "data", "gradient", "threads", "weight_out", "bias_out");
+    m.def("plan_layer", &plan, py::arg("geometry"), py::arg("threads"),
+          "The algorithm, block sizes and number of tasks of each pass of a layer.");
 }
 
 }  // namespace firstspike::bindings

@@ -1,7 +1,5 @@
 // Neurons without synapses: direct coding (ramp), neurons whose membranes are known, and the dense drop-in neuron (fire).
-#include "../cpu/dense_neuron.h"
-#include "../cpu/membranes.h"
-#include "../cpu/ramp.h"
+#include "../cpu/neurons.h"
 #include "arguments.h"
 #include "subjects.h"
 
@@ -78,16 +76,13 @@ void fire_backward(int64_t steps, int64_t neurons, const NeuronArguments& n, con
 }  // namespace
 
 void bind_neurons(py::module_& m) {
-    m.def("ramp", &ramp_forward, py::arg("sites"), py::arg("channels"), py::arg("steps"), py::arg("neuron"), py::arg("current"),
-          py::arg("record"), py::arg("threads"), py::arg("times_out"));
-    m.def("ramp_gradient", &ramp_backward, py::arg("sites"), py::arg("channels"), py::arg("steps"), py::arg("neuron"),
-          py::arg("support"), py::arg("slope"), py::arg("gradient"), py::arg("threads"), py::arg("gradient_out"));
-    m.def("fire_membranes", &membranes_forward, py::arg("sites"), py::arg("channels"), py::arg("steps"), py::arg("neuron"),
-          py::arg("membrane"), py::arg("record"), py::arg("threads"), py::arg("times_out"));
-    m.def("fire", &fire_forward, py::arg("steps"), py::arg("neurons"), py::arg("neuron"), py::arg("current"), py::arg("threads"),
-          py::arg("spikes"));
-    m.def("fire_gradient", &fire_backward, py::arg("steps"), py::arg("neurons"), py::arg("neuron"), py::arg("current"),
-          py::arg("gradient"), py::arg("threads"), py::arg("gradient_out"));
+    def(m, "ramp", &ramp_forward, "sites", "channels", "steps", "neuron", "current", "record", "threads", "times_out");
+    def(m, "ramp_gradient", &ramp_backward, "sites", "channels", "steps", "neuron", "support", "slope", "gradient", "threads",
+        "gradient_out");
+    def(m, "fire_membranes", &membranes_forward, "sites", "channels", "steps", "neuron", "membrane", "record", "threads",
+        "times_out");
+    def(m, "fire", &fire_forward, "steps", "neurons", "neuron", "current", "threads", "spikes");
+    def(m, "fire_gradient", &fire_backward, "steps", "neurons", "neuron", "current", "gradient", "threads", "gradient_out");
 }
 
 }  // namespace firstspike::bindings

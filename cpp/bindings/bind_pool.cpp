@@ -2,7 +2,7 @@
 #include <dlfcn.h>
 
 #include "../cpu/runtime/parallel.h"
-#include "sizes.h"
+#include "geometry.h"
 #include "subjects.h"
 
 namespace firstspike::bindings {

@@ -1,7 +1,5 @@
 // Dense trains to spike times and back; dense gradients and support entries; spikes that are lost.
-#include "../cpu/dropout.h"
-#include "../cpu/latency.h"
-#include "../cpu/trains.h"
+#include "../cpu/pointwise.h"
 #include "arguments.h"
 #include "subjects.h"
 
@@ -97,19 +95,14 @@ void drop_gradient(int64_t steps, int64_t sites, int64_t channels, const Array& 
 
 void bind_trains(py::module_& m) {
     m.def("empty", &scratch_array, py::arg("size"), "Uninitialised float32 memory that the kernels reuse once it is freed");
-    m.def("times_from_dense", &to_times, py::arg("steps"), py::arg("neurons"), py::arg("spikes"), py::arg("threads"),
-          py::arg("times"));
-    m.def("dense_from_times", &to_dense, py::arg("steps"), py::arg("neurons"), py::arg("times"), py::arg("threads"),
-          py::arg("spikes"));
-    m.def("linear_latency", &latency, py::arg("steps"), py::arg("x"), py::arg("threads"), py::arg("times"));
-    m.def("support_from_dense", &to_support, py::arg("steps"), py::arg("sites"), py::arg("channels"), py::arg("gradient"),
-          py::arg("threads"));
-    m.def("gather_at_support", &at_support, py::arg("steps"), py::arg("sites"), py::arg("channels"), py::arg("gradient"),
-          py::arg("support"), py::arg("threads"), py::arg("gradient_out"));
-    m.def("drop_spikes", &drop, py::arg("sites"), py::arg("channels"), py::arg("times"), py::arg("seed"), py::arg("keep"),
-          py::arg("threads"), py::arg("times_out"));
-    m.def("drop_gradient", &drop_gradient, py::arg("steps"), py::arg("sites"), py::arg("channels"), py::arg("gradient"),
-          py::arg("support"), py::arg("seed"), py::arg("keep"), py::arg("threads"), py::arg("gradient_out"));
+    def(m, "times_from_dense", &to_times, "steps", "neurons", "spikes", "threads", "times");
+    def(m, "dense_from_times", &to_dense, "steps", "neurons", "times", "threads", "spikes");
+    def(m, "linear_latency", &latency, "steps", "x", "threads", "times");
+    def(m, "support_from_dense", &to_support, "steps", "sites", "channels", "gradient", "threads");
+    def(m, "gather_at_support", &at_support, "steps", "sites", "channels", "gradient", "support", "threads", "gradient_out");
+    def(m, "drop_spikes", &drop, "sites", "channels", "times", "seed", "keep", "threads", "times_out");
+    def(m, "drop_gradient", &drop_gradient, "steps", "sites", "channels", "gradient", "support", "seed", "keep", "threads",
+        "gradient_out");
 }
 
 }  // namespace firstspike::bindings

@@ -49,11 +49,10 @@ void normalize_gradient(int64_t outputs, int64_t inputs, const Array& weight, co
 
 void bind_weights(py::module_& m) {
     m.attr("smallest_variance") = kSmallestVariance;
-    m.def("normalize_weight", &normalize, py::arg("outputs"), py::arg("inputs"), py::arg("weight"), py::arg("gamma"),
-          py::arg("deviation"), py::arg("per_output"), py::arg("threads"), py::arg("normal_out"), py::arg("moments_out"));
-    m.def("normalize_weight_gradient", &normalize_gradient, py::arg("outputs"), py::arg("inputs"), py::arg("weight"),
-          py::arg("gamma"), py::arg("deviation"), py::arg("per_output"), py::arg("moments"), py::arg("gradient"),
-          py::arg("threads"), py::arg("weight_out"), py::arg("gamma_out"));
+    def(m, "normalize_weight", &normalize, "outputs", "inputs", "weight", "gamma", "deviation", "per_output", "threads",
+        "normal_out", "moments_out");
+    def(m, "normalize_weight_gradient", &normalize_gradient, "outputs", "inputs", "weight", "gamma", "deviation", "per_output",
+        "moments", "gradient", "threads", "weight_out", "gamma_out");
 }
 
 }  // namespace firstspike::bindings

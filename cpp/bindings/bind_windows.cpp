@@ -70,14 +70,11 @@ py::tuple earliest_entries(const MapSizes& sizes, int64_t pool, const Array& win
 }  // namespace
 
 void bind_windows(py::module_& m) {
-    m.def("distinct_spikes", &distinct, py::arg("sizes"), py::arg("pool"), py::arg("times"), py::arg("threads"),
-          py::arg("times_out"));
-    m.def("distinct_gradient", &distinct_gradient, py::arg("steps"), py::arg("sizes"), py::arg("pool"), py::arg("gradient"),
-          py::arg("times"), py::arg("support"), py::arg("threads"), py::arg("gradient_out"));
-    m.def("earliest_times", &earliest, py::arg("sizes"), py::arg("pool"), py::arg("times"), py::arg("threads"),
-          py::arg("times_out"), py::arg("winner_out"));
-    m.def("earliest_support", &earliest_entries, py::arg("sizes"), py::arg("pool"), py::arg("winner"), py::arg("support"),
-          py::arg("threads"));
+    def(m, "distinct_spikes", &distinct, "sizes", "pool", "times", "threads", "times_out");
+    def(m, "distinct_gradient", &distinct_gradient, "steps", "sizes", "pool", "gradient", "times", "support", "threads",
+        "gradient_out");
+    def(m, "earliest_times", &earliest, "sizes", "pool", "times", "threads", "times_out", "winner_out");
+    def(m, "earliest_support", &earliest_entries, "sizes", "pool", "winner", "support", "threads");
 }
 
 }  // namespace firstspike::bindings

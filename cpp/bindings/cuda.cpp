@@ -63,15 +63,15 @@ int any_steps_in(int64_t steps, int64_t neurons) {
 }
 
 void bind_layer(py::module_& m) {
-    m.def("layer_workspace", [](const Geometry& g) { return cuda::layer_workspace(layer_from(g)); }, py::arg("geometry"));
-    m.def(
-        "weight_gradient_workspace", [](const Geometry& g) { return cuda::weight_gradient_workspace(layer_from(g)); },
-        py::arg("geometry"));
-    m.def(
-        "input_gradient_workspace", [](const Geometry& g) { return cuda::input_gradient_workspace(layer_from(g)); },
-        py::arg("geometry"));
-    m.def(
-        "fire_layer",
+    def(m, "layer_workspace", [](const Geometry& g) { return cuda::layer_workspace(layer_from(g)); }, "geometry");
+    def(
+        m, "weight_gradient_workspace", [](const Geometry& g) { return cuda::weight_gradient_workspace(layer_from(g)); },
+        "geometry");
+    def(
+        m, "input_gradient_workspace", [](const Geometry& g) { return cuda::input_gradient_workspace(layer_from(g)); },
+        "geometry");
+    def(
+        m, "fire_layer",
         [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
            Pointer workspace, const SlotArguments& slots, Pointer fired, const VariantArguments& v, Pointer stream) {
             const cuda::Slots recording = slots_from(slots);
@@ -79,28 +79,25 @@ void bind_layer(py::module_& m) {
             cuda::fire_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate, recording,
                              at<uint8_t>(fired), variant_from(v), stream_of(stream));
         },
-        py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"), py::arg("strides"), py::arg("bias"),
-        py::arg("workspace"), py::arg("slots"), py::arg("fired"), py::arg("variant"), py::arg("stream"));
-    m.def(
-        "place_layer",
+        "geometry", "neuron", "times", "weight", "strides", "bias", "workspace", "slots", "fired", "variant", "stream");
+    def(
+        m, "place_layer",
         [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
            Pointer workspace, const SlotArguments& slots, const PlaceArguments& to, Pointer stream) {
             cuda::place_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate_from(n),
                               slots_from(slots), placement_from(to), stream_of(stream));
         },
-        py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"), py::arg("strides"), py::arg("bias"),
-        py::arg("workspace"), py::arg("slots"), py::arg("to"), py::arg("stream"));
-    m.def(
-        "integrate_layer",
+        "geometry", "neuron", "times", "weight", "strides", "bias", "workspace", "slots", "to", "stream");
+    def(
+        m, "integrate_layer",
         [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
            Pointer workspace, Pointer membrane, const VariantArguments& v, Pointer stream) {
             cuda::integrate_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), at<float>(membrane),
                                   variant_from(v), stream_of(stream));
         },
-        py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("weight"), py::arg("strides"), py::arg("bias"),
-        py::arg("workspace"), py::arg("membrane"), py::arg("variant"), py::arg("stream"));
-    m.def(
-        "weight_gradient",
+        "geometry", "neuron", "times", "weight", "strides", "bias", "workspace", "membrane", "variant", "stream");
+    def(
+        m, "weight_gradient",
         [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer workspace, const SupportPointers& support,
            Pointer slope, Pointer gradient, const Strides& strides, Pointer weight_gradient, Pointer bias_gradient,
            Pointer stream) {
@@ -109,10 +106,10 @@ void bind_layer(py::module_& m) {
                                   {nullptr, strides[0], strides[1], strides[2], strides[3]}, at<float>(weight_gradient),
                                   at<float>(bias_gradient), stream_of(stream));
         },
-        py::arg("geometry"), py::arg("neuron"), py::arg("times"), py::arg("workspace"), py::arg("support"), py::arg("slope"),
-        py::arg("gradient"), py::arg("strides"), py::arg("weight_gradient"), py::arg("bias_gradient"), py::arg("stream"));
-    m.def(
-        "input_gradient",
+        "geometry", "neuron", "times", "workspace", "support", "slope", "gradient", "strides", "weight_gradient", "bias_gradient",
+        "stream");
+    def(
+        m, "input_gradient",
         [](const Geometry& g, const NeuronArguments& n, Pointer weight, const Strides& strides, Pointer workspace,
            const SupportPointers& support, Pointer slope, Pointer gradient, const SupportPointers& input, Pointer input_gradient,
            const VariantArguments& v, Pointer stream) {
@@ -120,14 +117,13 @@ void bind_layer(py::module_& m) {
                                  gradient_from(support, slope, gradient), view_from(input), at<float>(input_gradient),
                                  variant_from(v), stream_of(stream));
         },
-        py::arg("geometry"), py::arg("neuron"), py::arg("weight"), py::arg("strides"), py::arg("workspace"), py::arg("support"),
-        py::arg("slope"), py::arg("gradient"), py::arg("input"), py::arg("input_gradient"), py::arg("variant"),
-        py::arg("stream"));
+        "geometry", "neuron", "weight", "strides", "workspace", "support", "slope", "gradient", "input", "input_gradient",
+        "variant", "stream");
 }
 
 void bind_neurons(py::module_& m) {
-    m.def(
-        "ramp",
+    def(
+        m, "ramp",
         [](int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, Pointer current, const SlotArguments& slots,
            Pointer fired, Pointer stream) {
             neurons_from(sites, channels);
@@ -136,103 +132,96 @@ void bind_neurons(py::module_& m) {
             cuda::ramp(at<const float>(current), sites, channels, steps_in(steps), neuron_from(n), surrogate, recording,
                        at<uint8_t>(fired), stream_of(stream));
         },
-        py::arg("sites"), py::arg("channels"), py::arg("steps"), py::arg("neuron"), py::arg("current"), py::arg("slots"),
-        py::arg("fired"), py::arg("stream"));
-    m.def(
-        "place_ramp",
+        "sites", "channels", "steps", "neuron", "current", "slots", "fired", "stream");
+    def(
+        m, "place_ramp",
         [](int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, Pointer current, const SlotArguments& slots,
            const PlaceArguments& to, Pointer stream) {
             neurons_from(sites, channels);
             cuda::place_ramp(at<const float>(current), sites, channels, steps_in(steps), neuron_from(n), surrogate_from(n),
                              slots_from(slots), placement_from(to), stream_of(stream));
         },
-        py::arg("sites"), py::arg("channels"), py::arg("steps"), py::arg("neuron"), py::arg("current"), py::arg("slots"),
-        py::arg("to"), py::arg("stream"));
-    m.def(
-        "ramp_gradient",
+        "sites", "channels", "steps", "neuron", "current", "slots", "to", "stream");
+    def(
+        m, "ramp_gradient",
         [](int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const SupportPointers& support,
            Pointer slope, Pointer gradient, Pointer out, Pointer stream) {
             neurons_from(sites, channels);
             cuda::ramp_gradient(gradient_from(support, slope, gradient), sites, channels, steps_in(steps), neuron_from(n),
                                 at<float>(out), stream_of(stream));
         },
-        py::arg("sites"), py::arg("channels"), py::arg("steps"), py::arg("neuron"), py::arg("support"), py::arg("slope"),
-        py::arg("gradient"), py::arg("out"), py::arg("stream"));
-    m.def(
-        "fire",
+        "sites", "channels", "steps", "neuron", "support", "slope", "gradient", "out", "stream");
+    def(
+        m, "fire",
         [](int64_t steps, int64_t neurons, const NeuronArguments& n, Pointer current, Pointer spikes, Pointer stream) {
             cuda::fire_dense(at<const float>(current), any_steps_in(steps, neurons), neurons, neuron_from(n), at<float>(spikes),
                              stream_of(stream));
         },
-        py::arg("steps"), py::arg("neurons"), py::arg("neuron"), py::arg("current"), py::arg("spikes"), py::arg("stream"));
-    m.def(
-        "fire_gradient",
+        "steps", "neurons", "neuron", "current", "spikes", "stream");
+    def(
+        m, "fire_gradient",
         [](int64_t steps, int64_t neurons, const NeuronArguments& n, Pointer current, Pointer gradient, Pointer out,
            Pointer stream) {
             cuda::fire_dense_gradient(at<const float>(current), at<const float>(gradient), any_steps_in(steps, neurons), neurons,
                                       neuron_from(n), surrogate_from(n), at<float>(out), stream_of(stream));
         },
-        py::arg("steps"), py::arg("neurons"), py::arg("neuron"), py::arg("current"), py::arg("gradient"), py::arg("out"),
-        py::arg("stream"));
+        "steps", "neurons", "neuron", "current", "gradient", "out", "stream");
 }
 
 void bind_trains(py::module_& m) {
-    m.def(
-        "times_from_dense",
+    def(
+        m, "times_from_dense",
         [](int64_t steps, int64_t neurons, Pointer spikes, Pointer times, Pointer stream) {
             cuda::times_from_dense(at<const float>(spikes), steps_in(steps), neurons, at<uint8_t>(times), stream_of(stream));
         },
-        py::arg("steps"), py::arg("neurons"), py::arg("spikes"), py::arg("times"), py::arg("stream"));
-    m.def(
-        "dense_from_times",
+        "steps", "neurons", "spikes", "times", "stream");
+    def(
+        m, "dense_from_times",
         [](int64_t steps, int64_t neurons, Pointer times, Pointer spikes, Pointer stream) {
             cuda::dense_from_times(at<const uint8_t>(times), steps_in(steps), neurons, at<float>(spikes), stream_of(stream));
         },
-        py::arg("steps"), py::arg("neurons"), py::arg("times"), py::arg("spikes"), py::arg("stream"));
-    m.def(
-        "gather_at_support",
+        "steps", "neurons", "times", "spikes", "stream");
+    def(
+        m, "gather_at_support",
         [](int64_t sites, int64_t channels, Pointer gradient, const SupportPointers& support, Pointer out, Pointer stream) {
             neurons_from(sites, channels);
             cuda::gather_at_support(at<const float>(gradient), sites, channels, view_from(support), at<float>(out),
                                     stream_of(stream));
         },
-        py::arg("sites"), py::arg("channels"), py::arg("gradient"), py::arg("support"), py::arg("out"), py::arg("stream"));
-    m.def(
-        "support_of_dense",
+        "sites", "channels", "gradient", "support", "out", "stream");
+    def(
+        m, "support_of_dense",
         [](int64_t steps, int64_t sites, int64_t channels, Pointer gradient, Pointer offset, const EntryPointers& entries,
            Pointer stream) {
             neurons_from(sites, channels);
             cuda::support_of_dense(at<const float>(gradient), steps_in(steps), sites, channels, at<int64_t>(offset),
                                    entries_from(entries), stream_of(stream));
         },
-        py::arg("steps"), py::arg("sites"), py::arg("channels"), py::arg("gradient"), py::arg("offset"), py::arg("entries"),
-        py::arg("stream"));
-    m.def(
-        "drop_spikes",
+        "steps", "sites", "channels", "gradient", "offset", "entries", "stream");
+    def(
+        m, "drop_spikes",
         [](int64_t sites, int64_t channels, Pointer times, Pointer seed, uint32_t keep, Pointer out, Pointer stream) {
             neurons_from(sites, channels);
             cuda::drop_spikes(at<const uint8_t>(times), sites, channels, at<const int64_t>(seed), keep, at<uint8_t>(out),
                               stream_of(stream));
         },
-        py::arg("sites"), py::arg("channels"), py::arg("times"), py::arg("seed"), py::arg("keep"), py::arg("out"),
-        py::arg("stream"));
-    m.def(
-        "drop_gradient",
+        "sites", "channels", "times", "seed", "keep", "out", "stream");
+    def(
+        m, "drop_gradient",
         [](int64_t steps, int64_t sites, int64_t channels, Pointer gradient, const SupportPointers& support, Pointer seed,
            uint32_t keep, Pointer out, Pointer stream) {
             neurons_from(sites, channels);
             cuda::drop_gradient(at<const float>(gradient), steps_in(steps), sites, channels, view_from(support),
                                 at<const int64_t>(seed), keep, at<float>(out), stream_of(stream));
         },
-        py::arg("steps"), py::arg("sites"), py::arg("channels"), py::arg("gradient"), py::arg("support"), py::arg("seed"),
-        py::arg("keep"), py::arg("out"), py::arg("stream"));
-    m.def(
-        "latency",
+        "steps", "sites", "channels", "gradient", "support", "seed", "keep", "out", "stream");
+    def(
+        m, "latency",
         [](int64_t neurons, int64_t steps, int curve, Pointer intensity, Pointer times, Pointer stream) {
             if (curve != 0 && curve != 1) fail("unknown curve");
             cuda::latency(at<const float>(intensity), neurons, steps_in(steps), curve, at<uint8_t>(times), stream_of(stream));
         },
-        py::arg("neurons"), py::arg("steps"), py::arg("curve"), py::arg("intensity"), py::arg("times"), py::arg("stream"));
+        "neurons", "steps", "curve", "intensity", "times", "stream");
 }
 
 }  // namespace

@@ -23,11 +23,8 @@ PYBIND11_MODULE(FIRSTSPIKE_MODULE, m) {
     m.attr("tile") = kTile;
     m.attr("sanitized") = kSanitized;
     bindings::bind_pool(m);
-    bindings::bind_direct(m);
-    bindings::bind_prepacked(m);
     bindings::bind_layer(m);
     bindings::bind_neurons(m);
-    bindings::bind_plan(m);
     bindings::bind_trains(m);
     bindings::bind_weights(m);
     bindings::bind_windows(m);

@@ -5,11 +5,8 @@
 
 namespace firstspike::bindings {
 
-void bind_direct(pybind11::module_& m);
-void bind_prepacked(pybind11::module_& m);
 void bind_layer(pybind11::module_& m);
 void bind_neurons(pybind11::module_& m);
-void bind_plan(pybind11::module_& m);
 void bind_pool(pybind11::module_& m);
 void bind_trains(pybind11::module_& m);
 void bind_weights(pybind11::module_& m);

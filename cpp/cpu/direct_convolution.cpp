@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "layer/plan.h"
 #include "runtime/parallel.h"
 #include "runtime/scratch.h"
 #include "simd/vector.h"
@@ -14,9 +15,6 @@
 namespace firstspike {
 
 namespace {
-
-constexpr int64_t kParts = 16;
-constexpr int kRows = 8;  // weight rows in registers, at most
 
 // A sample's data with its padding, [padded height, padded width, channels], so that every tap of every site lies inside.
 class Padded {
@@ -95,7 +93,7 @@ void add_sample(const Layer& l, const Padded& data, const float* gradient, int64
         return row + R;
     };
     int64_t row = 0;
-    while (row + kRows <= l.rows()) row = rows.template operator()<kRows>(row);
+    while (row + kDirectRows <= l.rows()) row = rows.template operator()<kDirectRows>(row);
     if (row + 4 <= l.rows()) row = rows.template operator()<4>(row);
     if (row + 2 <= l.rows()) row = rows.template operator()<2>(row);
     if (row < l.rows()) rows.template operator()<1>(row);
@@ -119,7 +117,7 @@ void add_sample(const Layer& l, const Padded& data, const float* gradient, float
 
 void direct_convolution_gradient(const Layer& l, const float* data, const float* gradient, int threads, float* weight_gradient,
                                  float* bias_gradient) {
-    const int64_t parts = std::min(kParts, l.batch), rows = l.rows();
+    const int64_t parts = std::min(kDirectParts, l.batch), rows = l.rows();
     const int64_t stride = (l.outputs + 2 * kLanes - 1) / (2 * kLanes) * (2 * kLanes), size = (rows + 1) * stride;
     Buffer<float> sums(std::max<int64_t>(parts, 1) * size);
     std::fill_n(sums.data(), std::max<int64_t>(parts, 1) * size, 0.0f);

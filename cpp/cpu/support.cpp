@@ -4,19 +4,13 @@
 #include <cstring>
 #include <utility>
 
+#include "layer/plan.h"
 #include "runtime/parallel.h"
 
 namespace firstspike {
 
-namespace {
-constexpr int64_t kShareBefore = 8;    // one group in so many is counted before the number of all entries is estimated
-constexpr double kMargin = 1.0 / 32;   // of that number
-constexpr double kMostRoom = 4.0 / 3;  // memory that is kept, over what is used; two sizes of blocks (runtime/scratch.cpp)
-}  // namespace
-
 void SupportWriter::add_chunk(int64_t least) {
-    constexpr int64_t kGroups = 8;  // of the largest size, at least, so that little stays free at the end of a chunk
-    const int64_t entries = std::max(chunk_, kGroups * least);
+    const int64_t entries = std::max(chunk_, kGroupsPerChunk * least);
     chunks_.push_back({entries, Buffer<float>(entries), Buffer<uint8_t>(entries), Buffer<uint8_t>(entries)});
     size_ = 0;
 }
@@ -49,7 +43,7 @@ void SupportRecord::end_task(int64_t task) {
         const int64_t entries = all_.offset[counted_];
         if (entries > room_) {
             const double to_come = static_cast<double>(all_.groups - counted_) / static_cast<double>(counted_);
-            resize(entries + static_cast<int64_t>(static_cast<double>(entries) * (to_come + kMargin)));
+            resize(entries + static_cast<int64_t>(static_cast<double>(entries) * (to_come + kEntryMargin)));
         }
         for (; moved_ <= task; ++moved_) {
             copy_to_place(of_task(moved_), all_.place.data() + room_);

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <vector>
 
+#include "layer/plan.h"
 #include "runtime/parallel.h"
 #include "simd/vector.h"
 
@@ -17,17 +18,15 @@ namespace firstspike {
 
 namespace {
 
-constexpr int64_t kSmall = 16384;  // up to so many weights one thread is as fast as several
-
 template <class Output>
 void each_output(const Weights& w, int threads, Output&& output) {
-    parallel_for(w.outputs, w.outputs * w.inputs < kSmall ? 1 : threads, output);
+    parallel_for(w.outputs, w.outputs * w.inputs < kSmallWeight ? 1 : threads, output);
 }
 
 // The sums over an output's weights of the C values that term(i, n) makes of those from i on, n of them.
 template <int C, class Term>
 std::array<double, C> sum_terms(int64_t size, Term&& term) {
-    constexpr int64_t kBlock = 64 * kLanes;  // summed in single precision
+    constexpr int64_t kBlock = kNormalizedVectors * kLanes;
     std::array<double, C> total{};
     for (int64_t from = 0; from < size; from += kBlock) {
         const int64_t end = std::min(from + kBlock, size);

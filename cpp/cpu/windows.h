@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "layer/plan.h"
 #include "runtime/parallel.h"
 
 namespace firstspike {

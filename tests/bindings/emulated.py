@@ -50,10 +50,7 @@ def emulated_layer(draw: Draw, shapes: list[Shape], total: int, fires: bool) -> 
         kernel, stride, pad, outputs = (1, 1), (1, 1), (0, 0), max(outputs, channels)
     out = (1, 1)
     if conv:
-        out = (
-            (rows + 2 * pad[0] - kernel[0]) // stride[0] + 1,
-            (columns + 2 * pad[1] - kernel[1]) // stride[1] + 1,
-        )
+        out = ((rows + 2 * pad[0] - kernel[0]) // stride[0] + 1, (columns + 2 * pad[1] - kernel[1]) // stride[1] + 1)
     count = channels * (kernel[0] * kernel[1] if conv else rows * columns) * outputs
     rng = np.random.default_rng(draw.getrandbits(32))
     start = draw.randint(0, 2) % total

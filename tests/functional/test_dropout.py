@@ -107,19 +107,3 @@ def test_seed_comes_from_torchs_generator() -> None:
         torch.manual_seed(seed)
         found.append(functional.dropout(spikes, 0.5).times)
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "match"),
-    [
-        ({"spikes": torch.zeros(2, 3)}, TypeError, "spikes must be SpikeTimes, got Tensor"),
-        ({"p": 1.5}, ValueError, r"p must be a finite number in \[0.0, 1.0\], got 1.5"),
-        ({"p": "half"}, TypeError, "p must be a number, got 'half'"),
-        ({"seed": 3}, TypeError, "seed must be an int64 tensor of one element, got 3"),
-        ({"seed": torch.zeros(2, dtype=torch.int64)}, TypeError, "seed must be an int64 tensor of one element"),
-    ],
-)
-def test_bad_arguments(change: dict, error: type[Exception], match: str) -> None:
-    good = {"spikes": SpikeTimes(torch.zeros(2, 3, dtype=torch.uint8), 4), "p": 0.5}
-    with pytest.raises(error, match=match):
-        functional.dropout(**{**good, **change})

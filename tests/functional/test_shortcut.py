@@ -106,7 +106,7 @@ def test_without_a_gradient_and_with_numbers(name: str) -> None:
 def composed(f: Any, *arguments: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What a function gives where no kernel adds shortcuts: the layer on both trains, as on CUDA."""
     with monkeypatch.context() as patch:
-        patch.setattr(functional, "is_fused", lambda *_: False)
+        patch.setattr(functional.layer, "FUSED_SHORTCUTS", ())
         return f(*arguments)
 
 
@@ -218,39 +218,6 @@ def test_a_shortcut_of_fewer_channels_into_a_layer_with_a_threshold_per_output(s
 
 def _neuron(layer: nn.TTFSLinear) -> dict[str, Any]:
     return {"decay": layer.decay, "surrogate": layer.surrogate}
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "text"),
-    [
-        ({"shortcut": torch.zeros(2)}, TypeError, "shortcut must be SpikeTimes, got Tensor"),
-        ({"shortcut": (2, 8)}, ValueError, "shortcut must have at most the layer's 7 outputs"),
-        ({"shortcut": (3, 7)}, ValueError, "shortcut must have the samples and steps of spikes"),
-        ({"shortcut": (2, 7, 1, 1)}, ValueError, r"shortcut must have shape \[batch, neurons\]"),
-        (
-            {"shortcut_scale": torch.ones(3)},
-            ValueError,
-            r"shortcut_scale must be a number, \[7\] or \[7\], got shape \(3,\)",
-        ),
-        ({"shortcut_scale": "one"}, TypeError, "shortcut_scale must be a number, got 'one'"),
-        ({"threshold": torch.ones(3)}, ValueError, r"threshold must be a number or have shape \[7\]"),
-        ({"threshold": -torch.ones(7)}, ValueError, "threshold must be positive and finite for each output, got -1.0"),
-    ],
-)
-def test_what_does_not_fit(change: dict[str, Any], error: type[Exception], text: str) -> None:
-    def times(*shape: int) -> SpikeTimes:
-        return SpikeTimes(torch.zeros(shape, dtype=torch.uint8), 4)
-
-    if isinstance(change.get("shortcut"), tuple):
-        change = {"shortcut": times(*change["shortcut"])}
-    with pytest.raises(error, match=text):
-        functional.linear(times(2, 5), torch.zeros(7, 5), **{"shortcut": times(2, 7), **change})
-    if "threshold" not in change and isinstance(change.get("shortcut_scale"), Tensor):
-        return
-    with pytest.raises(ValueError, match="shortcut needs a padding of at most half the kernel"):
-        functional.conv2d(times(2, 3, 4, 4), torch.zeros(3, 3, 1, 1), padding=1, shortcut=times(2, 3, 6, 6))
-    with pytest.raises(ValueError, match="shortcut must have a map of which every n-th row and column gives"):
-        functional.conv2d(times(2, 3, 4, 4), torch.zeros(3, 3, 3, 3), padding=1, shortcut=times(2, 3, 5, 4))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

@@ -208,7 +208,7 @@ WRONG_ARGUMENTS = [
     ({"dropout": 1.0}, ValueError, r"dropout must be a finite number in \[0.0, 0.99\], got 1.0"),
     ({"threshold": -1.0}, ValueError, "threshold must be a finite number"),
     ({"decay": 0.0}, ValueError, "decay must be a finite number"),
-    ({"surrogate": "atan"}, TypeError, "surrogate must be a firstspike.surrogate"),
+    ({"surrogate": "atan"}, TypeError, "surrogate"),
     ({"gamma": 0.9, "readout": "twd-exp"}, ValueError, "must be a finite number"),
     ({"scale": -1.0, "readout": "twd-exp"}, ValueError, "scale must be a finite number"),
     ({"input_shape": (4, 4)}, ValueError, "input_shape must be"),

@@ -83,7 +83,7 @@ def test_spikes_as_data(spec: str) -> None:
     assert torch.equal(net(spikes), coded(x())) and torch.equal(coded(spikes), coded(x()))
     assert torch.equal(models.prepare_for_inference(net)(spikes), net.eval()(spikes))
     assert models.from_config(net.config()).config()["encoder"] == "spikes"
-    with pytest.raises(TypeError, match="x must be SpikeTimes, as this net has no encoder, got a tensor of shape"):
+    with pytest.raises(TypeError, match="x must be SpikeTimes"):
         net(x())
     with pytest.raises(ValueError, match=r"x must have steps = 6, got 7; x.rescale\(6\) changes them"):
         net(SpikeTimes(spikes.times, 7))

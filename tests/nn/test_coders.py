@@ -71,19 +71,6 @@ def test_first_spike_overshoot_has_no_gradient() -> None:
     torch.testing.assert_close(x.grad[:, 0, 0], torch.tensor([1.0, 0.8, 0.6, 0.4, 0.2]))
 
 
-def test_first_spike_refuses_another_overshoot() -> None:
-    spikes = outputs()
-    for shape in ((12,), (5,), (6, 1), (1, 12)):
-        with pytest.raises(ValueError, match=r"overshoot must have (2 dimensions|the spikes' shape \(6, 12\)), got"):
-            nn.FirstSpike()(spikes, torch.zeros(shape))
-    with pytest.raises(TypeError, match="overshoot must be float32, got torch.float64"):
-        nn.FirstSpike()(spikes, torch.zeros(6, 12, dtype=torch.float64))
-    with pytest.raises(TypeError, match="overshoot must be a torch.Tensor"):
-        nn.FirstSpike()(spikes, 0.5)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="overshoot must"):
-        nn.FirstSpike()(spikes, torch.full((6, 12), torch.inf))
-
-
 def test_node() -> None:
     node = nn.TTFSNode(threshold=0.7, decay=0.5, surrogate=rectangle(2.0))
     current = torch.randn(6, 3, 4, generator=generator(0)).requires_grad_()
@@ -92,24 +79,3 @@ def test_node() -> None:
     grad = torch.randn(expected.shape, generator=generator(1))
     assert torch.equal(*(torch.autograd.grad(y, current, grad)[0] for y in (node(current), expected)))
     assert "threshold=0.7, decay=0.5" in repr(node)
-
-
-def test_bad_settings() -> None:
-    with pytest.raises(ValueError, match="curve must be one of linear, log"):
-        nn.LatencyEncoder(8, "cubic")
-    with pytest.raises(ValueError, match="steps must be from 1 to 254"):
-        nn.LatencyEncoder(0)
-    with pytest.raises(ValueError, match=r"gamma \(mode exp\) must be"):
-        nn.TemporalWeighting(0.5)
-    with pytest.raises(ValueError, match="mode must be one of exp, linear"):
-        nn.TemporalWeighting(1.5, "cubic")
-    with pytest.raises(ValueError, match="classes must be at least 1, got 0"):
-        nn.TemporalWeighting(1.5, classes=0)
-    with pytest.raises(ValueError, match="scale must be a finite number"):
-        nn.FirstSpike(scale=0.0)
-    with pytest.raises(ValueError, match="mode must be one of last, mean, weighted"):
-        nn.MembraneReadout("first")
-    with pytest.raises(ValueError, match=r"scores must have shape \[\.\.\., 5 classes times k\], got \(6, 12\)"):
-        nn.TemporalWeighting(1.5, classes=5)(outputs())
-    with pytest.raises(ValueError, match="threshold must be a finite number"):
-        nn.TTFSNode(threshold=-1.0)

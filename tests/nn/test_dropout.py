@@ -80,9 +80,3 @@ def test_dense_train_loses_whole_neurons() -> None:
 def test_no_spikes_no_dropout(kind: Any, sizes: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="dropout must be 0 in a layer that no spikes reach, got 0.5"):
         make(kind, sizes).dropout = 0.5
-
-
-@pytest.mark.parametrize(("value", "error"), [(-0.1, ValueError), (1.0, ValueError), ("half", TypeError)])
-def test_bad_rates(value: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match="dropout must be a"):
-        make(nn.TTFSLinear, (40, 7), dropout=value)

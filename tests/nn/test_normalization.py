@@ -69,17 +69,6 @@ def test_the_layout_of_a_state_dict_does_not_depend_on_it() -> None:
     assert torch.equal(normal.state_dict()["weight"], torch.ones(3, 4))
 
 
-@pytest.mark.parametrize("prefix", ["", "0."])
-def test_keys_of_version_0_1_load(prefix: str) -> None:
-    layer = nn.TTFSLinear(4, 3, steps=8, normalization=True, generator=generator(0))
-    module = torch.nn.Sequential(layer) if prefix else layer
-    old = {f"{prefix}{name}": torch.full((3,), 2.0) for name in ("gamma", "bias")}
-    old[f"{prefix}parametrizations.weight.original"] = torch.arange(12.0).view(3, 4)
-    module.load_state_dict(old)
-    assert torch.equal(layer.weight, torch.arange(12.0).view(3, 4)) and (layer.gamma == 2).all()
-    assert f"{prefix}parametrizations.weight.original" in old, "the caller's dict is left alone"
-
-
 def test_a_quantiser_is_put_on_what_acts() -> None:
     class Rounded(torch.nn.Module):
         def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -123,17 +112,6 @@ def test_last_potential_of_an_integrating_layer_has_variance_one() -> None:
     assert layer(uniform(20, 600, steps=8))[-1].var().item() == pytest.approx(1, rel=0.1)
 
 
-def test_bad_input() -> None:
-    with pytest.raises(ValueError, match="steps must be from 1 to 254, got 0"):
-        nn.WeightNormalization(0, 4)
-    with pytest.raises(ValueError, match="fan_in must be at least 1, got 0"):
-        nn.WeightNormalization(8, 0)
-    with pytest.raises(ValueError, match="gain must be a finite number"):
-        nn.WeightNormalization(8, 4, gain=-1.0)
-    with pytest.raises(TypeError, match="normalization must be True, False, .channel. or a module, got None"):
-        nn.TTFSLinear(2, 2, steps=8, normalization=None)  # type: ignore[arg-type]
-
-
 def test_per_output_each_neuron_has_mean_0_and_its_setting_is_kept() -> None:
     layer = nn.TTFSConv2d(4, 3, 3, steps=8, normalization="channel", affine=None, bias=False, generator=generator(0))
     with torch.no_grad():
@@ -146,10 +124,3 @@ def test_per_output_each_neuron_has_mean_0_and_its_setting_is_kept() -> None:
     again = nn.WeightNormalization(**layer.normalization.settings())
     assert again.granularity == "channel" and "granularity='channel'" in repr(again)
     assert torch.equal(again(layer.weight), layer.normalization(layer.weight))
-
-
-def test_one_weight_per_output_has_no_deviation_of_its_own() -> None:
-    with pytest.raises(ValueError, match="fan_in must be at least 2 with granularity"):
-        nn.TTFSLinear(1, 5, steps=8, normalization="channel")
-    with pytest.raises(ValueError, match="normalization must be one of True, False, channel, got 'output'"):
-        nn.TTFSLinear(4, 5, steps=8, normalization="output")  # type: ignore[arg-type]

@@ -214,28 +214,6 @@ def test_pooled_spikes_are_carried_by_pytrees() -> None:
         assert torch.equal(copied.dense(), pooled.dense()) and copied.kernel_size == 2
 
 
-def test_a_wrong_layer_behind_a_max_pool() -> None:
-    pooled = nn.MaxPool2d(2)(hidden((4, 5, 7, 6), 8, 3)[1])
-    with pytest.raises(ValueError, match="have 45 features"):
-        nn.TTFSLinear(44, 6, steps=8)(pooled)
-    with pytest.raises(ValueError, match="spikes must have the layer's steps = 4, got 8"):
-        nn.TTFSLinear(45, 6, steps=4)(pooled)
-    with pytest.raises(TypeError, match="spikes must be SpikeTimes where a layer has a shortcut, got PooledSpikes"):
-        nn.TTFSLinear(45, 6, steps=8)(pooled, SpikeTimes(torch.zeros(4, 6, dtype=torch.uint8), 8))
-
-
-@pytest.mark.parametrize("kind", [nn.MaxPool2d, nn.EarliestPool2d])
-def test_bad_input(kind: type) -> None:
-    with pytest.raises(ValueError, match="kernel_size must be at least 1, got 0"):
-        kind(0)
-    with pytest.raises(TypeError, match="spikes must be SpikeTimes, got Tensor"):
-        kind(2)(torch.zeros(4, 1, 1, 4, 4))
-    with pytest.raises(ValueError, match=r"spikes must be maps .* of at least 2 x 2, got \(1, 1, 1, 4\)"):
-        kind(2)(maps([[0, 0, 0, 0]]))
-    with pytest.raises(ValueError, match=r"spikes must be maps"):
-        kind(2)(SpikeTimes(torch.zeros(2, 4, dtype=torch.uint8), 4))
-
-
 def test_flatten_of_torch_behind_a_max_pool() -> None:
     spikes = SpikeTimes(spike_times((2, 3, 6, 6), 5, "mixed", generator(0)), 5)
     layer = nn.Integrate(3 * 9, 4, steps=5)

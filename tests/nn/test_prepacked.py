@@ -99,37 +99,6 @@ class Other(nn.TTFSLinear):
     """A class of the user's, which may do anything."""
 
 
-@pytest.mark.parametrize(
-    ("layers", "shape", "error", "text"),
-    [
-        ([], (20,), ValueError, "layers must be at least one"),
-        ([torch_nn.ReLU()], (20,), TypeError, r"layers\[0\] must be TTFSConv2d .* got ReLU"),
-        ([Other(20, 9, steps=STEPS)], (20,), TypeError, r"layers\[0\] must be .* got Other"),
-        ([nn.Integrate(20, 9, steps=STEPS), linear(9, 9)], (20,), TypeError, r"layers\[1\] must not follow Integrate"),
-        ([linear(20, 9)], (21,), ValueError, "have 21 features"),
-        ([linear(20, 9), linear(8, 9)], (20,), ValueError, "have 9 features"),
-        ([linear(20, 9), nn.TTFSLinear(9, 9, steps=4)], (20,), ValueError, r"of the same steps, got \[8, 4\]"),
-        ([conv(1, 2, 3)], (20,), ValueError, r"a convolution needs \(channels, height, width\), got \(20,\)"),
-        ([conv(1, 2, 3)], (1, 2, 2), ValueError, "must fit into the pooled and padded map"),
-        ([linear(20, 9)], (20, 1), ValueError, r"input_shape must be \(neurons,\)"),
-        ([linear(20, 9)], ("20",), TypeError, "input_shape"),
-        ([linear(20, 9).to("meta")], (20,), ValueError, "layers must be on the CPU, got one on meta"),
-    ],
-)
-def test_what_cannot_be_packed(layers, shape, error, text) -> None:
-    with pytest.raises(error, match=text):
-        nn.Prepacked(layers, shape)
-
-
-def test_spikes_that_do_not_fit() -> None:
-    packed = nn.Prepacked([linear(20, 9)], (20,))
-    with pytest.raises(TypeError, match="spikes must be SpikeTimes, got Tensor"):
-        packed(torch.zeros(2, 20))
-    for shape, steps in (((2, 21), STEPS), ((2, 20), STEPS - 1), ((2, 20, 1, 1), STEPS)):
-        with pytest.raises(ValueError, match=r"spikes must have shape \[batch, 20\] and steps = 8"):
-            packed(SpikeTimes(torch.zeros(shape, dtype=torch.uint8), steps))
-
-
 GEOMETRY = [1, 1, 1, 20, 1, 1, 1, 1, 1, 0, 0, 9, STEPS]
 
 

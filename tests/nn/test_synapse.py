@@ -119,36 +119,6 @@ def test_reset_parameters_draws_from_the_generator() -> None:
     assert torch.equal(normalized.weight, layer.weight)
 
 
-@pytest.mark.parametrize(("kind", "sizes", "gain"), LAYERS)
-def test_bad_arguments(kind: Any, sizes: tuple[int, ...], gain: float) -> None:
-    with pytest.raises(ValueError, match=r"in_(features|channels) must be at least 1, got 0"):
-        kind(0, *sizes[1:], steps=8)
-    with pytest.raises(TypeError, match=r"out_(features|channels) must be an int, got 2\.5"):
-        kind(sizes[0], 2.5, *sizes[2:], steps=8)
-    with pytest.raises(ValueError, match="steps must be from 1 to 254, got 300"):
-        kind(*sizes, steps=300)
-    with pytest.raises(TypeError, match="steps must be an int, got None"):
-        kind(*sizes, steps=None)
-    with pytest.raises(ValueError, match="affine must be one of channel, layer, None, got 'row'"):
-        kind(*sizes, steps=8, affine="row")
-    with pytest.raises(ValueError, match="init must be one of ettfs, kaiming, torch, got 'zeros'"):
-        kind(*sizes, steps=8, init="zeros")
-    with pytest.raises(ValueError, match=r"decay must be a finite number in \(0\.0, 2\.0\], got 2\.5"):
-        kind(*sizes, steps=8, decay=2.5)
-    with pytest.raises(
-        ValueError, match=r"decay must be at most 1\.248 with 100 steps, .* grow 4\.29e\+09-fold with it, got 1\.3"
-    ):
-        kind(*sizes, steps=100, decay=1.3)
-    if kind is not nn.Integrate:
-        with pytest.raises(ValueError, match=r"threshold must be a finite number above 0, got 0"):
-            kind(*sizes, steps=8, threshold=0)
-        with pytest.raises(TypeError, match=r"surrogate must be a firstspike\.surrogate"):
-            kind(*sizes, steps=8, surrogate="triangle")
-    if kind in (nn.TTFSLinear, nn.TTFSConv2d, nn.Integrate):
-        with pytest.raises(ValueError, match="avg_pool must be at least 1, got 0"):
-            kind(*sizes, steps=8, avg_pool=0)
-
-
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_frozen_layer_stays_frozen_when_it_is_folded(frozen: bool) -> None:
     layer = nn.TTFSLinear(4, 3, steps=4, normalization=True, bias=True).requires_grad_(not frozen).fold()

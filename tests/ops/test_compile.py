@@ -65,42 +65,6 @@ def test_pools() -> None:
         assert want.any()
 
 
-def test_dropout() -> None:
-    """Compiled and eager lose the same spikes where they are given the same seed."""
-    weight, seed = torch.randn(5, 24, generator=generator(0)).requires_grad_(), torch.tensor([3])
-    x = torch.rand(4, 24, generator=generator(1)).requires_grad_()
-
-    def call(x: torch.Tensor) -> torch.Tensor:
-        return functional.integrate(functional.dropout(functional.ramp(x, 8), 0.5, seed=seed), weight)[-1]
-
-    found = []
-    for function in (call, torch.compile(call, fullgraph=True, backend="aot_eager")):
-        out = function(x)
-        found.append((out, *torch.autograd.grad(out.square().sum(), (x, weight))))
-    for eager, compiled in zip(*found, strict=True):
-        torch.testing.assert_close(compiled, eager)
-        assert eager.any()
-
-
-def test_inference() -> None:
-    net = Cnn()
-    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
-    x = inputs(net, 4)
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(x), net(x))
-
-
-def test_bad_input_is_still_an_error() -> None:
-    """The checks of shapes and types work while tracing."""
-
-    @torch.compile(fullgraph=True, backend="eager")
-    def call(current: torch.Tensor) -> torch.Tensor:
-        return functional.fire(current)
-
-    with pytest.raises(Exception, match="float64"):
-        call(torch.zeros(3, 2, 1, dtype=torch.float64))
-
-
 @pytest.mark.parametrize("make", [Mlp, Cnn], ids=["mlp", "cnn"])
 def test_the_width_of_a_group_is_part_of_the_graph(
     make: type[torch.nn.Module], monkeypatch: pytest.MonkeyPatch
@@ -127,33 +91,6 @@ def test_a_graph_of_another_width_is_refused() -> None:
     assert len(ramp(current, 4, [1.0, 1.0, 0.0, 1.0], True, width)[2]) == 3  # offsets of two groups
     with pytest.raises(RuntimeError, match=f"groups of {width + 1} neurons.*compile it again"):
         ramp(current, 4, [1.0, 1.0, 0.0, 1.0], True, width + 1)
-
-
-def through_ramp(x: torch.Tensor) -> torch.Tensor:
-    """Direct coding between operators of torch."""
-    return functional.ramp(x * 2, 8).dense().sum(0)
-
-
-def test_without_fullgraph() -> None:
-    """Neither an implementation nor a gradient of ours is looked into, which would warn."""
-    net = Mlp()
-    compiled = torch.compile(net, backend="aot_eager")
-    for batch, seed in ((3, 0), (3, 1), (5, 2)):  # each has another number of support entries
-        check(net, compiled, batch, seed)
-    x = torch.rand(4, 24, generator=generator(1)).requires_grad_()
-    expected = through_ramp(x)
-    got = torch.compile(through_ramp, backend="aot_eager")(x)
-    assert torch.equal(got, expected)
-    grad = torch.randn(got.shape, generator=generator(2))
-    assert torch.equal(torch.autograd.grad(got, x, grad)[0], torch.autograd.grad(expected, x, grad)[0])
-
-
-@pytest.mark.parametrize("make", [Mlp, Cnn, Neurons, lambda: through_ramp], ids=["mlp", "cnn", "neurons", "ramp"])
-def test_one_graph_without_fullgraph(make: type[torch.nn.Module]) -> None:
-    """In training; an operator whose result has a length that depends on the data does not end a graph."""
-    net = make()
-    x = inputs(net, 3) if isinstance(net, torch.nn.Module) else torch.rand(4, 24).requires_grad_()
-    assert torch._dynamo.explain(net)(x).graph_count == 1
 
 
 @pytest.mark.parametrize("readout", ["membrane-mean", "twd-exp", "first-spike"])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from firstspike import nn
-from firstspike.nn._inputs import constant_current
+from firstspike.nn.direct import constant_current
 from firstspike.ops import direct
 
 from ..samples import generator

@@ -13,12 +13,8 @@ from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from firstspike import SpikeTimes, functional
-from firstspike._base import kernels
 from firstspike.ops._operator import bypasses_dispatcher
-from firstspike.ops._support import array
 
-from ..samples import layer
 from .nets import Cnn, Mlp, Neurons, inputs, learn
 
 NETS = pytest.mark.parametrize("make", [Mlp, Cnn, Neurons])
@@ -176,22 +172,6 @@ def test_the_profiler_names_the_operators() -> None:
     assert {"firstspike::fire_layer", "firstspike::fire_layer_backward", "firstspike::integrate_layer"} <= names
 
 
-def test_saved_tensors_go_through_hooks() -> None:
-    """What is kept for backward can be packed elsewhere, as `torch.autograd.graph.save_on_cpu` does."""
-    net = Mlp()
-    x, kept = inputs(net, 3), []
-    expected = learn(net, net, x)
-
-    def pack(t: Tensor) -> Tensor:
-        kept.append(t)
-        return t.clone()
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        got = learn(net, net, x)
-    assert {t.dtype for t in kept} == {torch.float32, torch.uint8, torch.int64}
-    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
-
-
 def test_a_weight_changed_before_backward_is_an_error() -> None:
     net = Mlp()
     out = net(inputs(net, 3))
@@ -199,47 +179,6 @@ def test_a_weight_changed_before_backward_is_an_error() -> None:
         net.w2.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         out.sum().backward()
-
-
-CASE = layer((3, 13), (19, 13), 8)
-GEOMETRY = [3, 1, 1, 13, 1, 1, 1, 1, 1, 0, 0, 19, 8]
-
-
-def fire(times: Any, weight: Any, fired: Any) -> None:
-    """The binding, with nothing before it that checks."""
-    kernels.cpu.fire_layer(GEOMETRY, (1.0, 1.0, 0, 1.0), times, weight, None, False, 1, fired)
-
-
-def test_the_binding_takes_flat_weights_of_any_strides() -> None:
-    expected = functional.linear(SpikeTimes(CASE.times, 8), CASE.weight).times
-    for weight in (CASE.weight, CASE.weight.view(19, 13, 1, 1), CASE.weight.t().contiguous().t()):
-        fired = torch.empty(3, 19, dtype=torch.uint8)
-        fire(array(CASE.times), array(weight), array(fired))
-        assert torch.equal(fired, expected)
-
-
-@pytest.mark.parametrize(
-    ("times", "weight", "fired", "error"),
-    [
-        (torch.zeros(3, 12, dtype=torch.uint8), CASE.weight, torch.empty(57, dtype=torch.uint8), "times must have 39"),
-        (torch.zeros(3, 13), CASE.weight, torch.empty(57, dtype=torch.uint8), "times has the wrong type"),
-        (CASE.times, CASE.weight[:, 1:], torch.empty(57, dtype=torch.uint8), "geometry's shape"),
-        (CASE.times, CASE.weight.double(), torch.empty(57, dtype=torch.uint8), "must be float32"),
-        (CASE.times, CASE.weight, torch.empty(56, dtype=torch.uint8), "times_out must have 57"),
-        (CASE.times, CASE.weight, torch.empty(57, 2, dtype=torch.uint8)[:, 0], "times_out must be contiguous"),
-    ],
-    ids=["short times", "float times", "narrow weight", "double weight", "short output", "strided output"],
-)
-def test_the_binding_refuses_what_does_not_fit(times: Tensor, weight: Tensor, fired: Tensor, error: str) -> None:
-    with pytest.raises(ValueError, match=error):
-        fire(array(times), array(weight), array(fired))
-
-
-def test_the_binding_takes_nothing_but_capsules() -> None:
-    capsules = [array(x) for x in (CASE.times, CASE.weight, torch.empty(57, dtype=torch.uint8))]
-    for wrong in (CASE.times, CASE.times.numpy(), 0):
-        with pytest.raises(TypeError, match="incompatible function arguments"):
-            fire(wrong, *capsules[1:])
 
 
 @NETS
@@ -260,13 +199,3 @@ def test_tangents_of_forward_mode_are_refused_and_not_lost(make: type[torch.nn.M
     assert expected is not None
 
 
-def test_a_jacobian_in_forward_mode_is_refused() -> None:
-    spikes = SpikeTimes(torch.tensor([[0, 2, 255]], dtype=torch.uint8), 4)
-
-    def last(weight: Tensor) -> Tensor:
-        return functional.integrate(spikes, weight)[-1]
-
-    weight, jacobian = torch.ones(2, 3), torch.autograd.functional.jacobian
-    assert float(jacobian(last, weight).sum()) == 4
-    with pytest.raises(RuntimeError, match='jacobians with strategy="reverse-mode"'):
-        jacobian(last, weight, strategy="forward-mode", vectorize=True)

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 import firstspike
 from firstspike import SpikeTimes, encode, functional, nn
-from firstspike.nn._inputs import fired_and_membrane
+from firstspike.functional.layer import Sizes, fire_layer
 from firstspike.ops import _support
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
 
@@ -100,11 +100,11 @@ def run_integrate(case: Layer) -> None:
 def run_membrane(case: Layer) -> None:
     """A layer with its potentials, both of them used, and without a gradient."""
     w, b = case.weight.clone().requires_grad_(), case.bias.clone().requires_grad_()
-    neuron = {"threshold": 1.0, "decay": 0.9, "surrogate": triangle()}
-    fired, membrane = fired_and_membrane(train(case), w, b, 1, neuron)
+    options = {"threshold": 1.0, "decay": 0.9, "surrogate": triangle(), "with_membrane": True}
+    fired, membrane = fire_layer(train(case), w, b, Sizes(), **options)
     backward(fired.dense() + membrane)
     with torch.no_grad():
-        fired_and_membrane(train(case), w, b, 1, neuron)
+        fire_layer(train(case), w, b, Sizes(), **options)
 
 
 def run_fire(surrogate: Any, **options: Any) -> None:
@@ -279,3 +279,16 @@ def test_without_torchs_own_allocation_of_a_size(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(_support, "fake_impl", None)
     for op, args, kwargs in record(SAMPLES["ramp"]):
         torch.library.opcheck(op, args, kwargs, test_utils="test_faketensor")
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_torchs_default_dtype_changes_no_bit(name: str) -> None:
+    for op, args, kwargs in record(SAMPLES[name]):
+        expected = [x for x in tree_leaves(op(*args, **kwargs)) if isinstance(x, Tensor)]
+        torch.set_default_dtype(torch.float64)
+        try:
+            got = [x for x in tree_leaves(op(*args, **kwargs)) if isinstance(x, Tensor)]
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert [x.dtype for x in got] == [x.dtype for x in expected], op
+        assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True)), op

@@ -8,7 +8,7 @@
 
 #include "../../core/neuron.h"
 #include "../runtime/scratch.h"
-#include "entries_by_step.h"
+#include "entries.h"
 #include "plan.h"
 
 namespace firstspike {

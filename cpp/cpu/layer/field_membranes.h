@@ -8,7 +8,7 @@
 #include <algorithm>
 
 #include "../../core/neuron.h"
-#include "spikes_by_field.h"
+#include "spike_lists.h"
 #include "tiles.h"
 
 namespace firstspike {

@@ -14,12 +14,10 @@
 #include "../runtime/parallel.h"
 #include "field_membranes.h"
 #include "firing.h"
-#include "plan.h"
+#include "plan_facts.h"
 #include "shortcut.h"
-#include "spikes_by_field.h"
-#include "spikes_by_line.h"
-#include "spikes_by_sample.h"
-#include "step_sums.h"
+#include "spike_lists.h"
+#include "sums.h"
 #include "synapses.h"
 #include "walk.h"
 
@@ -147,7 +145,7 @@ void each_tile_by_line(const Synapses& s, const ForwardPlan& plan, Run&& run, En
             for (int64_t tile = 0; tile < tiles.number(); ++tile)
                 with_vectors(tiles.vectors(tile), [&](auto vectors) {
                     constexpr int N = decltype(vectors)::value;
-                    const int64_t block = plan.sums.places_of(N), together = plan.sums.taps_of(N);
+                    const int64_t block = plan.sums.positions_of(N), together = plan.sums.taps_of(N);
                     for (int64_t from = 0; from < l.out_width(); from += block) {
                         const int64_t to = std::min(from + block, l.out_width());
                         StepSums<N> sums = sum_taps<N>(l, cells, packed.panel->tile(tile).weights, packed.bias.tile(tile), y,

@@ -1,31 +1,10 @@
 #include "plan.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <string>
 
 namespace firstspike {
 
 namespace {
-
-constexpr int64_t kSumsInL2 = 131072;    // bytes of L2 for the sums of a block of places
-constexpr int64_t kWeightsInL1 = 24576;  // bytes of L1 for the weights of neighbouring taps
-constexpr int64_t kSmallWeight = 16384;  // weights that one thread packs as fast as several
-
-constexpr int64_t kComparedSteps = 16;         // up to here a sample's units are compared with each step
-constexpr int64_t kComparedStepsOfALine = 32;  // the same for a line of cells, which only counts by comparing
-constexpr int64_t kStepsOfTiles = 16;          // up to here a tile of outputs has some entries per step
-constexpr int64_t kSamplesPerList = 32;        // of a task that makes lists, at most
-constexpr int64_t kSamplesPerTile = 64;        // that share a tile of weights in cache
-constexpr int64_t kSamplesPerTable = 32;       // that share a table of dL/dX
-constexpr int64_t kRowsPerBlock = 128;         // weight rows whose sums lie in L2, about
-constexpr int64_t kSmallField = kTile;         // fewer weight rows than that are a small field
-constexpr int64_t kSummedParts = 8;            // a convolution's sum over all lines is made of about so many
-constexpr int64_t kSmallSums = 1 << 18;        // floats of all the parts of a small field's sums, about
-constexpr int64_t kMostSmallParts = 128;       // of these parts
-constexpr double kLeastWork = 1 << 15;         // additions that are worth a task
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -35,7 +14,7 @@ SumBlocks blocks_of(int64_t neurons, int64_t weights_per_lane, int64_t steps, Mo
     SumBlocks blocks{{}, {}, Tiles{neurons}.vectors(0)};
     for (int vectors = 1; vectors <= kTileVecs; ++vectors) {
         const int64_t bytes = weights_per_lane * vectors * kLanes * static_cast<int64_t>(sizeof(float));
-        blocks.places[static_cast<size_t>(vectors - 1)] = places_in_l2(vectors, steps);
+        blocks.positions[static_cast<size_t>(vectors - 1)] = positions_in_l2(vectors, steps);
         blocks.taps[static_cast<size_t>(vectors - 1)] = std::clamp<int64_t>(kWeightsInL1 / bytes, 1, most_taps(vectors));
     }
     return blocks;
@@ -78,20 +57,14 @@ ForwardPlan plan_forward(const Layer& l, int threads) {
 }
 
 InputGradientPlan plan_input_gradient(const Layer& l, int threads) {
-    InputGradientPlan plan{};
-    plan.linear = l.single_site();
-    plan.sums = blocks_of(l.channels, l.outputs, l.steps, taps_in_registers);
-    if (plan.linear) {
-        plan.join_tiles = l.steps > kStepsOfTiles;
-        const int64_t across = l.taps() * Tiles{l.channels}.number();
-        plan.lines_per_task = std::clamp<int64_t>(l.batch / ceil_div(wanted_tasks(l, threads), across), 1, kSamplesPerTile);
-        plan.tasks = across * ceil_div(l.batch, plan.lines_per_task);
-    } else {
-        plan.join_tiles = true;
-        plan.lines_per_task = lines_per_task(l.batch, l.cells_y(), threads);
-        plan.tasks = ceil_div(l.batch * l.cells_y(), plan.lines_per_task);
+    if (!l.single_site()) {
+        const int64_t lines = lines_per_task(l.batch, l.cells_y(), threads);
+        return ConvolutionInputPlan{lines, ceil_div(l.batch * l.cells_y(), lines),
+                                    blocks_of(l.channels, l.outputs, l.steps, taps_in_registers)};
     }
-    return plan;
+    const int64_t across = l.taps() * Tiles{l.channels}.number();
+    const int64_t samples = std::clamp<int64_t>(l.batch / ceil_div(wanted_tasks(l, threads), across), 1, kSamplesPerTile);
+    return LinearInputPlan{l.steps > kStepsOfTiles, samples, across * ceil_div(l.batch, samples)};
 }
 
 WeightGradientPlan plan_weight_gradient(const Layer& l, int threads) {
@@ -133,11 +106,11 @@ WeightGradientPlan plan_weight_gradient(const Layer& l, int threads) {
 
 int packing_threads(int64_t weights, int threads) { return weights < kSmallWeight ? 1 : threads; }
 
-int64_t places_in_l2(int vectors, int64_t steps) {
+int64_t positions_in_l2(int vectors, int64_t steps) {
     return std::max<int64_t>(8, kSumsInL2 / (steps * vectors * kLanes * static_cast<int64_t>(sizeof(float))));
 }
 
-int64_t InputGradientPlan::lines_at(int64_t steps) const { return std::min(places_in_l2(kTileVecs, steps), lines_per_task); }
+int64_t LinearInputPlan::samples_at(int64_t steps) const { return std::min(positions_in_l2(kTileVecs, steps), most_samples); }
 
 int64_t WeightGradientPlan::slices(const Layer& l) const {
     return ceil_div(l.kernel_height, kernel_rows) * ceil_div(l.channels, channels_per_block);
@@ -145,65 +118,6 @@ int64_t WeightGradientPlan::slices(const Layer& l) const {
 
 Plan plan_layer(const Layer& l, int threads) {
     return {plan_forward(l, threads), plan_input_gradient(l, threads), plan_weight_gradient(l, threads)};
-}
-
-std::vector<Fact> facts(const ForwardPlan& plan) {
-    const char* lists[] = {"by_sample", "by_field", "by_line"};
-    std::vector<Fact> all{{"lists", lists[static_cast<int>(plan.lists)]},
-                          {"compare_steps", plan.compare_steps},
-                          {"pack_whole", plan.pack_whole},
-                          {"lines_per_task", plan.lines_per_task},
-                          {"tasks", plan.tasks}};
-    if (plan.lists == SpikeLists::by_line) {
-        all.emplace_back("sites_in_l2", plan.sums.places_of(plan.sums.widest));
-        all.emplace_back("taps_together", plan.sums.taps_of(plan.sums.widest));
-    }
-    return all;
-}
-
-std::vector<Fact> facts(const InputGradientPlan& plan) {
-    std::vector<Fact> all{{"algorithm", plan.linear ? "linear" : "convolution"},
-                          {"join_tiles", plan.join_tiles},
-                          {"lines_per_task", plan.lines_per_task},
-                          {"tasks", plan.tasks}};
-    if (!plan.linear) {
-        all.emplace_back("cells_in_l2", plan.sums.places_of(plan.sums.widest));
-        all.emplace_back("taps_together", plan.sums.taps_of(plan.sums.widest));
-    }
-    return all;
-}
-
-std::vector<Fact> facts(const WeightGradientPlan& plan) {
-    const char* sums[] = {"linear", "convolution", "small_field"};
-    std::vector<Fact> all{{"algorithm", sums[static_cast<int>(plan.sums)]}};
-    if (plan.sums == WeightSums::linear) { all.emplace_back("samples_per_table", plan.samples_per_table); }
-    if (plan.sums != WeightSums::small_field) all.emplace_back("channels_per_block", plan.channels_per_block);
-    if (plan.sums == WeightSums::convolution) all.emplace_back("kernel_rows", plan.kernel_rows);
-    all.emplace_back("parts", plan.parts);
-    all.emplace_back("tasks", plan.tasks);
-    return all;
-}
-
-bool verbose() {
-    static const bool wanted = [] {
-        const char* const value = std::getenv("FIRSTSPIKE_VERBOSE");
-        return value != nullptr && std::strcmp(value, "1") == 0;
-    }();
-    return wanted;
-}
-
-void announce(const char* pass, const std::vector<Fact>& plan) {
-    std::string line = std::string("firstspike,cpu,") + pass;
-    for (const auto& [name, value] : plan) {
-        line += std::string(",") + name + "=";
-        if (const bool* flag = std::get_if<bool>(&value))
-            line += *flag ? "true" : "false";
-        else if (const int64_t* number = std::get_if<int64_t>(&value))
-            line += std::to_string(*number);
-        else
-            line += std::get<const char*>(value);
-    }
-    std::fprintf(stderr, "%s\n", line.c_str());
 }
 
 }  // namespace firstspike

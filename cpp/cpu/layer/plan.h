@@ -1,32 +1,79 @@
-// The plan of a layer: which algorithm and which block sizes its three passes use. Every threshold of the layer kernels stands
-// here; the kernels obey what plan_layer says, and `firstspike.explain` prints it.
+// The plan of a layer: which algorithm and which block sizes its passes use. Every threshold and block size of the CPU kernels
+// stands here; the kernels obey what plan_layer says, and `firstspike.explain` prints it.
 //
 // A result's bits depend on the plan's algorithms and on the order of its sums, so none of these depends on the number of
-// threads: that decides only how many tasks there are.
+// threads: that decides only how many tasks there are. A constant marked (bits) decides on the order of a sum.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <utility>
 #include <variant>
-#include <vector>
 
 #include "../../core/layer.h"
 #include "tiles.h"
 
 namespace firstspike {
 
-// Fields of at most so many units are sorted whole (spikes_by_field.h); larger ones are summed tap by tap.
-constexpr int64_t kMostFieldUnits = 64;
-// Of a kernel row, at most so many neighbouring taps go together, each with sums of its own in registers, ...
-constexpr int kMostTaps = 3;
-// ... in no more than twelve of them.
+// Caches
+constexpr int64_t kSumsInL2 = 131072;    // bytes of L2 for the sums of a block of positions (bits)
+constexpr int64_t kWeightsInL1 = 24576;  // bytes of L1 for the weights of neighbouring taps (bits)
+constexpr int64_t kRowsPerBlock = 128;   // linear dL/dW: weight rows whose sums lie in L2, about
+
+// Tasks
+constexpr double kLeastWork = 1 << 15;            // additions that are worth a task
+constexpr int64_t kSiteTasksPerThread = 4;        // of a pass over sites, at most
+constexpr int64_t kSmallWeight = 16384;           // weights that one thread packs or normalizes as fast as several
+constexpr int64_t kSmallSites = 4096;             // neurons without synapses that one thread steps as fast as several
+constexpr int64_t kNeuronsPerTask = 16384;        // of a pass that acts on each neuron by itself
+constexpr int64_t kDenseNeuronsPerTask = 4096;    // the dense neuron, whose state is on the stack
+constexpr int64_t kOutputsPerPacking = 16;        // outputs of a task that packs a transposed panel: whole pages of a tap
+constexpr int64_t kPackedTogether = 16 * kLanes;  // weights of an output that are packed at a time
+constexpr int64_t kEntryLists = 256;              // linear dL/ds: lists of a batch's entries, each with its own memory
+
+// Samples of a layer with one site
+constexpr int64_t kSamplesPerList = 32;   // of a task that makes lists, at most
+constexpr int64_t kSamplesPerTile = 64;   // that share a tile of weights in cache
+constexpr int64_t kSamplesPerTable = 32;  // that share a table of dL/dX (bits)
+
+// Which of two ways
+constexpr int64_t kComparedSteps = 16;         // up to here a sample's units are compared with each step, then counted
+constexpr int64_t kComparedStepsOfALine = 32;  // the same for a line of cells, which only counts by comparing
+constexpr int64_t kCompareEntries = 16;        // the same for the entries of a group
+constexpr int64_t kStepsOfTiles = 16;          // up to here a tile of outputs has some entries per step (bits)
+constexpr int64_t kMostFieldUnits = 64;        // fields of at most so many units are sorted as a whole (bits)
+constexpr int64_t kSmallField = kTile;         // dL/dW: fewer weight rows than that are a small field (bits)
+constexpr int64_t kSilentSteps = 8;            // steps without events that are passed over at once
+
+// Registers
+constexpr int kMostTaps = 3;  // neighbouring taps of a kernel row that go together, each with sums in registers, ...
+// ... in no more than twelve of them (bits).
 constexpr int taps_in_registers(int vectors) { return std::clamp(12 / vectors, 1, kMostTaps); }
-// So many steps without events are passed over at once, where nothing happens in them.
-constexpr int64_t kSilentSteps = 8;
-// Up to so many steps, the entries of a group are found by comparing them with each step; then by a look at each entry.
-constexpr int64_t kCompareEntries = 16;
+// Sums of N vectors that go on side by side, so that an addition need not wait for the one before (bits).
+template <int N>
+constexpr int kAccumulators = N == 1   ? 4
+                              : N <= 4 ? 2
+                                       : 1;
+constexpr int kDirectRows = 8;  // directly coded convolution: weight rows in registers, at most
+
+// Parts of sums over all sites, each with sums of its own (bits)
+constexpr int64_t kSummedParts = 8;         // dL/dW of a convolution, about
+constexpr int64_t kSmallSums = 1 << 18;     // dL/dW with small fields: floats of all parts, about, ...
+constexpr int64_t kMostSmallParts = 128;    // ... and how many they are at most
+constexpr int64_t kDirectParts = 16;        // dL/dW of a directly coded convolution
+constexpr int64_t kShortcutParts = 64;      // dL/dscale of a shortcut, ...
+constexpr int64_t kSitesPerSum = 32;        // ... of whose sites so many are summed in single precision
+constexpr int64_t kNormalizedVectors = 64;  // weight normalisation: vectors summed in single precision
+
+// Fetching ahead
+constexpr int64_t kFetchedToPack = 128;  // weights of an output: they are too few for the processor to see it
+constexpr int64_t kFetchedToWrite = 64;  // values of an output's gradient
+
+// Memory of a recorded support (cpu/support.cpp)
+constexpr int64_t kShareBefore = 8;        // one group in so many is counted before the number of all entries is estimated
+constexpr double kEntryMargin = 1.0 / 32;  // of that number
+constexpr double kMostRoom = 4.0 / 3;      // memory that is kept, over what is used; two sizes of blocks (runtime/scratch.cpp)
+constexpr int64_t kGroupsPerChunk = 8;     // of the largest size, at least, so that little stays free at the end of a chunk
 
 // How the spikes of a layer's input are listed for its forward pass.
 enum class SpikeLists {
@@ -35,13 +82,13 @@ enum class SpikeLists {
     by_line,    // other convolutions: the spikes of each line of cells, by step, then by cell
 };
 
-// Sums over neighbouring places (sites or cells), [place][step][vectors], for tiles of 1 to kTileVecs vectors.
+// Sums over neighbouring positions (sites or cells), [position][step][vectors], for tiles of 1 to kTileVecs vectors.
 struct SumBlocks {
-    std::array<int64_t, kTileVecs> places;  // whose sums lie in L2 at once
-    std::array<int64_t, kTileVecs> taps;    // whose weights lie in L1 at once
-    int widest;                             // vectors of the layer's first tile
+    std::array<int64_t, kTileVecs> positions;  // whose sums lie in L2 at once
+    std::array<int64_t, kTileVecs> taps;       // whose weights lie in L1 at once
+    int widest;                                // vectors of the layer's first tile
 
-    int64_t places_of(int vectors) const { return places[static_cast<size_t>(vectors - 1)]; }
+    int64_t positions_of(int vectors) const { return positions[static_cast<size_t>(vectors - 1)]; }
     int64_t taps_of(int vectors) const { return taps[static_cast<size_t>(vectors - 1)]; }
 };
 
@@ -56,16 +103,24 @@ struct ForwardPlan {
     SumBlocks sums;  // by_line
 };
 
-struct InputGradientPlan {
-    bool linear;      // one site
-    bool join_tiles;  // linear: a sample's entries in one list, else one for each tile of outputs, whose weights stay in L1
-    int64_t lines_per_task;  // of one tile of one cell (linear, at most), or of all tiles
-    int64_t tasks;           // linear: at least
-    SumBlocks sums;
+// dL/ds of a layer with one site.
+struct LinearInputPlan {
+    bool join_tiles;       // a sample's entries are in one list, else in one for each tile of outputs, whose weights stay in L1
+    int64_t most_samples;  // of a task, for one tile of one cell
+    int64_t fewest_tasks;  // if each has so many samples
 
-    // Linear: lines of a task, whose sums of so many steps are kept at once.
-    int64_t lines_at(int64_t steps) const;
+    // Samples of a task, whose sums of so many steps lie in L2 at once.
+    int64_t samples_at(int64_t steps) const;
 };
+
+// dL/ds of other layers.
+struct ConvolutionInputPlan {
+    int64_t lines_per_task;  // lines of cells, all their tiles
+    int64_t tasks;
+    SumBlocks sums;
+};
+
+using InputGradientPlan = std::variant<LinearInputPlan, ConvolutionInputPlan>;
 
 enum class WeightSums { linear, convolution, small_field };
 
@@ -89,23 +144,13 @@ struct Plan {
 
 Plan plan_layer(const Layer&, int threads);
 
+// Tasks of a pass over sites; few enough that each has work worth its buffers.
+constexpr int64_t site_tasks(int64_t sites, int threads) {
+    return std::clamp<int64_t>(sites, 1, kSiteTasksPerThread * std::max(threads, 1));
+}
 // Threads for packing so many weights.
 int packing_threads(int64_t weights, int threads);
-// Places whose sums of so many steps lie in L2 at once.
-int64_t places_in_l2(int vectors, int64_t steps);
-
-// The plan in words and numbers.
-using Fact = std::pair<const char*, std::variant<bool, int64_t, const char*>>;
-std::vector<Fact> facts(const ForwardPlan&);
-std::vector<Fact> facts(const InputGradientPlan&);
-std::vector<Fact> facts(const WeightGradientPlan&);
-
-// Writes a pass that runs, and its plan, to stderr if the environment variable FIRSTSPIKE_VERBOSE is 1.
-void announce(const char* pass, const std::vector<Fact>&);
-bool verbose();
-template <class Pass>
-void announce(const char* pass, const Pass& plan) {
-    if (verbose()) announce(pass, facts(plan));
-}
+// Positions whose sums of so many steps lie in L2 at once.
+int64_t positions_in_l2(int vectors, int64_t steps);
 
 }  // namespace firstspike

@@ -18,8 +18,8 @@ class ShortcutSites {
     ShortcutSites(const Layer& l, const Shortcut& s)
         : shortcut_(s), width_(l.out_width()), sites_(l.sites()), same_map_(s.height * s.width == l.sites()) {}
 
-    // The place of a site, counted over the batch, in the shortcut's maps, counted likewise.
-    int64_t place(int64_t site) const {
+    // Where a site, counted over the batch, lies in the shortcut's maps, counted likewise.
+    int64_t source(int64_t site) const {
         if (same_map_) return site;
         const int64_t y = site % sites_ / width_, x = site % width_;
         return (site / sites_ * shortcut_.height + y * shortcut_.stride_y) * shortcut_.width + x * shortcut_.stride_x;
@@ -31,7 +31,7 @@ class ShortcutSites {
     // The times of a tile's shortcut neurons as words, silent where there is none.
     template <int N>
     FIRSTSPIKE_INLINE void read(Words (&time)[N], int64_t site, int64_t tile) const {
-        const uint8_t* from = shortcut_.times + place(site) * shortcut_.channels + tile * kTile;
+        const uint8_t* from = shortcut_.times + source(site) * shortcut_.channels + tile * kTile;
         const int64_t count = used(tile);
         unrolled<N>(FIRSTSPIKE_BODY(k) {
             const int64_t left = count - k * kLanes;

@@ -7,17 +7,13 @@
 #include <algorithm>
 
 #include "../runtime/parallel.h"
-#include "entries_by_step.h"
-#include "pick.h"
+#include "entries.h"
 #include "plan.h"
 #include "shortcut.h"
 
 namespace firstspike {
 
 namespace {
-
-constexpr int64_t kParts = 64;        // of the sites, each with sums of its own: not by threads, for the sums' bits
-constexpr int64_t kSitesPerSum = 32;  // whose sums are in single precision
 
 class Gradient {
  public:
@@ -74,15 +70,15 @@ class Gradient {
     template <int N>
     void write(int64_t site, int64_t tile) {
         constexpr int64_t kWidth = N * kLanes;
-        const int64_t place = sites_.place(site);
+        const int64_t source = sites_.source(site);
         if (input_) {
-            const int64_t group = place * Tiles{shortcut_.channels}.number() + tile, from = input_->offset[group];
+            const int64_t group = source * Tiles{shortcut_.channels}.number() + tile, from = input_->offset[group];
             pick<kWidth>(at_spikes_ + from, rows_.data(), input_->step + from, input_->lane + from,
                          input_->offset[group + 1] - from, 0);
             return;
         }
         const int64_t step = l_.batch * shortcut_.height * shortcut_.width * shortcut_.channels;
-        float* out = at_spikes_ + place * shortcut_.channels + tile * kTile;
+        float* out = at_spikes_ + source * shortcut_.channels + tile * kTile;
         for (int64_t t = 0; t < l_.steps; ++t) std::copy_n(rows_.data() + t * kWidth, sites_.used(tile), out + t * step);
     }
 
@@ -104,11 +100,11 @@ class Gradient {
 void shortcut_gradient(const Layer& l, const Neuron& neuron, const Shortcut& s, const OutputGradient& g, const SupportView* input,
                        int threads, float* at_spikes, float* at_scale) {
     const Tiles tiles{l.outputs}, own{s.channels};
-    const int64_t sites = l.batch * l.sites(), places = l.batch * s.height * s.width;
+    const int64_t sites = l.batch * l.sites(), sources = l.batch * s.height * s.width;
     if (at_spikes && s.height * s.width != l.sites())  // neurons between the strides reach nothing
-        std::fill_n(at_spikes, input ? input->offset[places * own.number()] : l.steps * places * s.channels, 0.0f);
+        std::fill_n(at_spikes, input ? input->offset[sources * own.number()] : l.steps * sources * s.channels, 0.0f);
     const PaddedRow scale(s.scale, s.channels, l.outputs);
-    const int64_t parts = std::min(sites, kParts), padded = own.number() * kTile;
+    const int64_t parts = std::min(sites, kShortcutParts), padded = own.number() * kTile;
     Buffer<double> sums(parts * padded);
     std::fill_n(sums.data(), parts * padded, 0.0);
     parallel_for(parts, threads, [&](int64_t part) {

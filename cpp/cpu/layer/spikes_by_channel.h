@@ -33,13 +33,13 @@ class SpikesByChannel {
 
     // Of the lists [from, to) those that are not empty, the shortest first; of equal ones the first in order.
     std::vector<uint32_t> by_length(int64_t from, int64_t to) const {
-        std::vector<uint32_t> place(static_cast<size_t>(most_) + 1), order;
-        for (int64_t i = from; i < to; ++i) ++place[count_[i]];
+        std::vector<uint32_t> next(static_cast<size_t>(most_) + 1), order;
+        for (int64_t i = from; i < to; ++i) ++next[count_[i]];
         uint32_t before = 0;
-        for (size_t length = 1; length < place.size(); ++length) before += std::exchange(place[length], before);
+        for (size_t length = 1; length < next.size(); ++length) before += std::exchange(next[length], before);
         order.resize(before);
         for (int64_t i = from; i < to; ++i)
-            if (count_[i] > 0) order[place[count_[i]]++] = static_cast<uint32_t>(i);
+            if (count_[i] > 0) order[next[count_[i]]++] = static_cast<uint32_t>(i);
         return order;
     }
 

@@ -9,11 +9,11 @@
 #include "../../core/support.h"
 #include "../../core/surrogate.h"
 #include "../support.h"
-#include "packed_weights.h"
+#include "panels.h"
 
 namespace firstspike {
 
-// Spikes that go into the current of the outputs one by one: channel c of the place (y stride_y, x stride_x) into output c of
+// Spikes that go into the current of the outputs one by one: channel c at (y stride_y, x stride_x) into output c of
 // site (y, x), `scale[c]` each. Outputs from `channels` on have none.
 struct Shortcut {
     const uint8_t* times = nullptr;  // [batch, height, width, channels], or null: no shortcut

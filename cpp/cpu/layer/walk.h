@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "../../core/neuron.h"
-#include "accumulate.h"
 #include "plan.h"
+#include "sums.h"
 
 namespace firstspike {
 

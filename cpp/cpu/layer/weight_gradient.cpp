@@ -4,12 +4,6 @@
 
 namespace firstspike {
 
-namespace {
-
-constexpr int64_t kAhead = 64;  // values of an output's gradient that are fetched before they are written
-
-}  // namespace
-
 void write_weight_gradient(const Layer& l, const WeightView& shape, int64_t tile, int64_t first, int64_t end, const float* sum,
                            int64_t channels, float* gradient) {
     const Tiles tiles{l.outputs};
@@ -24,7 +18,7 @@ void write_weight_gradient(const Layer& l, const WeightView& shape, int64_t tile
             transpose(square);
             for (int k = 0; k < kLanes && lane + k < tiles.used(tile); ++k) {
                 float* to = out + (lane + k) * shape.stride_output;
-                __builtin_prefetch(to + kAhead, 1, 2);
+                __builtin_prefetch(to + kFetchedToWrite, 1, 2);
                 store(to, square[k]);
             }
         }

@@ -6,8 +6,8 @@
 // addition per spike, whatever the number of steps.
 #pragma once
 
-#include "accumulate.h"
-#include "plan.h"
+#include "plan_facts.h"
+#include "sums.h"
 #include "synapses.h"
 
 namespace firstspike {
@@ -20,7 +20,7 @@ inline void gather(float* sum, int64_t tap_stride, const float* values, const ui
     if (count == 0) return;
     Vec v[G * N];
     unrolled<G * N>(FIRSTSPIKE_BODY(n) { v[n] = load(sum + n / N * tap_stride + n % N * kLanes); });
-    sum_in_chains<G * N>(v, count, [&](Vec(&to)[G * N], int64_t i) {
+    accumulate<G * N>(v, count, [&](Vec(&to)[G * N], int64_t i) {
         unrolled<G>(FIRSTSPIKE_BODY(g) {
             const float* d = values + table[static_cast<int64_t>(spike[i]) - g * steps];
             unrolled<N>(FIRSTSPIKE_BODY(k) { to[g * N + k] += load(d + k * kLanes); });

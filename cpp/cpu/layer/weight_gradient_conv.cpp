@@ -8,7 +8,6 @@
 #include "../runtime/parallel.h"
 #include "current_gradient.h"
 #include "spikes_by_channel.h"
-#include "step_sums.h"
 #include "weight_gradient.h"
 
 namespace firstspike {

@@ -15,12 +15,6 @@
 
 namespace firstspike {
 
-// Tasks for a pass over sites; few enough that each has work worth its buffers.
-constexpr int64_t site_tasks(int64_t sites, int threads) {
-    const int64_t most = 4 * static_cast<int64_t>(threads);
-    return sites < 1 ? 1 : sites < most ? sites : most;
-}
-
 // The OpenMP pool that torch already has: two pools on the same cores would fight. Zero: threads of our own, made for the call.
 // `gomp_parallel` is the address of libgomp's GOMP_parallel.
 void share_openmp_pool(std::uintptr_t gomp_parallel);

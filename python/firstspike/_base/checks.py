@@ -312,13 +312,15 @@ def decay(value: object, steps: int = 1) -> float:
     return number
 
 
-def thresholds(value: Tensor, outputs: int) -> Tensor:
-    """Return thresholds [outputs], float32 and > 0."""
+def thresholds(value: object, outputs: int, *, wait: bool = False) -> Tensor:
+    """Return thresholds [outputs], float32 and > 0; values on a device are looked at with `wait` alone."""
     tensor = float32("threshold", value, 1)
     if tensor.shape[0] != outputs:
         raise ValueError(
             f"threshold must be a number or have shape [{outputs}], one per output, got shape {tuple(tensor.shape)}"
         )
+    if not wait and tensor.device.type != "cpu":
+        return tensor
     if has_values(tensor) and not bool(((tensor > 0) & tensor.isfinite()).all()):
         wrong = tensor.detach()[~((tensor > 0) & tensor.isfinite())]
         raise ValueError(

@@ -45,7 +45,7 @@ class Geometry(NamedTuple):
     @property
     def out_size(self) -> tuple[int, int]:
         """Height and width of the output map."""
-        return (  # `out_size` of `pooled`, written out: it is asked for at every call of a layer
+        return (  # not by `out_size`: every call of a layer asks for it
             (self.height // self.pool + 2 * self.pad_y - self.kernel_height) // self.stride_y + 1,
             (self.width // self.pool + 2 * self.pad_x - self.kernel_width) // self.stride_x + 1,
         )
@@ -65,11 +65,6 @@ class Geometry(NamedTuple):
 def named(numbers: Sequence[int]) -> Geometry:
     """A geometry as the operators get it, with names."""
     return numbers if isinstance(numbers, Geometry) else Geometry(*numbers)
-
-
-def pooled(size: int, pool: int) -> int:
-    """Height or width of a map after a pool; a remainder is cropped."""
-    return size // pool
 
 
 def shortcut_stride(size: tuple[int, int], out: tuple[int, int]) -> tuple[int, int]:
@@ -122,64 +117,48 @@ def pool_of(shape: Size | tuple[int, ...], avg_pool: int) -> int:
     return pool
 
 
-def layer_geometry(layer: Any, shape: Size | tuple[int, ...], weight: Tensor) -> Geometry:
-    """The sizes of a layer with this weight on an input of `shape`; ValueError where it does not take such an input."""
-    pool = pool_of(shape, getattr(layer, "avg_pool", 1))
-    if weight.dim() == 2:
-        return linear_geometry(shape, weight, pool, layer.steps)
-    if len(shape) != 4:
-        raise ValueError("it takes maps (channels, height, width)")
-    return conv_geometry(shape, weight, layer.stride, layer.padding, pool, layer.steps)
-
-
-def linear_geometry(shape: Size | tuple[int, ...], weight: Tensor, pool: int, steps: int) -> Geometry:
-    """A fully connected layer as the convolution whose kernel covers the whole map."""
-    batch, channels, *size = shape
-    height, width = size or (1, 1)
-    kernel_y, kernel_x = pooled(height, pool), pooled(width, pool)
-    features = channels * kernel_y * kernel_x
-    outputs, columns = weight.shape
-    if columns != features or outputs < 1 or features < 1:
-        after = f" after avg_pool {pool}" if pool > 1 else ""
-        raise ValueError(
-            f"spikes and weight must fit: spikes of shape {tuple(shape)} have {features} features{after}, "
-            f"a weight of shape {tuple(weight.shape)} takes {columns}"
-        )
-    return Geometry(batch, height, width, channels, pool, kernel_y, kernel_x, 1, 1, 0, 0, outputs, steps)
-
-
-def conv_geometry(
+def geometry_of(
     shape: Size | tuple[int, ...],
     weight: Tensor,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    pool: int,
     steps: int,
+    avg_pool: int = 1,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
 ) -> Geometry:
-    """A convolution of spikes [B, C, H, W]; stride and padding are (vertical, horizontal), of the pooled map."""
-    batch, channels, height, width = shape
-    if weight.shape[1] != channels:
+    """The geometry of a layer on spikes of `shape`: a convolution for a weight of 4 dimensions, else fully connected.
+
+    A fully connected layer is a convolution whose kernel covers the whole pooled map. Raises ValueError where spikes and weight
+    do not fit.
+    """
+    pool = pool_of(shape, avg_pool)
+    batch, channels, height, width = shape if len(shape) == 4 else (*shape, 1, 1)
+    rows, columns = height // pool, width // pool
+    if weight.dim() == 4:
+        outputs, taken, *kernel = weight.shape
+        given, what = channels, "channels"
+    else:
+        stride, padding, kernel = (1, 1), (0, 0), [rows, columns]
+        outputs, taken = weight.shape
+        given, what = channels * rows * columns, "features"
+    if taken != given:
+        after = f" after avg_pool {pool}" if pool > 1 else ""
         raise ValueError(
-            f"spikes and weight must fit: spikes of shape {tuple(shape)} have {channels} channels, "
-            f"a weight of shape {tuple(weight.shape)} takes {weight.shape[1]}"
+            f"spikes and weight must fit: spikes of shape {tuple(shape)} have {given} {what}{after}, "
+            f"a weight of shape {tuple(weight.shape)} takes {taken}"
         )
-    padded = (pooled(height, pool) + 2 * padding[0], pooled(width, pool) + 2 * padding[1])
-    if 0 in weight.shape or padded[0] < weight.shape[2] or padded[1] < weight.shape[3]:
+    padded = rows + 2 * padding[0], columns + 2 * padding[1]
+    if 0 in weight.shape or padded[0] < kernel[0] or padded[1] < kernel[1]:
         raise ValueError(f"weight of shape {tuple(weight.shape)} must fit into the pooled and padded map, {padded}")
-    outputs, _, kernel_height, kernel_width = weight.shape
-    return Geometry(
-        batch,
-        height,
-        width,
-        channels,
-        pool,
-        kernel_height,
-        kernel_width,
-        *stride,
-        *padding,
-        outputs=outputs,
-        steps=steps,
-    )
+    return Geometry(batch, height, width, channels, pool, kernel[0], kernel[1], *stride, *padding, outputs, steps)
+
+
+def layer_geometry(layer: Any, shape: Size | tuple[int, ...], weight: Tensor) -> Geometry:
+    """The geometry of a layer with this weight on an input of `shape`; ValueError where it does not take such an input."""
+    if weight.dim() == 2:
+        return geometry_of(shape, weight, layer.steps, getattr(layer, "avg_pool", 1))
+    if len(shape) != 4:
+        raise ValueError("it takes maps (channels, height, width)")
+    return geometry_of(shape, weight, layer.steps, getattr(layer, "avg_pool", 1), layer.stride, layer.padding)
 
 
 def to_sites(x: Tensor, lead: int = 1) -> Tensor:

@@ -13,26 +13,10 @@ from torch import Tensor
 
 from .. import ops
 from .._base import checks
-from .._base.geometry import conv_geometry, linear_geometry, pool_of, to_sites
+from .._base.geometry import to_sites
 from ..spikes import SpikeTimes
 from ..surrogate import Surrogate, triangle
-from .layer import (
-    _fire_layer,
-    _fired,
-    _gammas,
-    _input,
-    _neuron,
-    _per_threshold,
-    _records,
-    _same_device,
-    _spikes,
-    _thinned,
-    checked,
-    flat_current,
-    is_fused,
-    map_current,
-    with_shortcut,
-)
+from .layer import Sizes, fire_layer, fired_of, input_of, integrate_layer, neuron_of, thinned
 
 GRANULARITIES = ("layer", "channel")  # over which weights `normalize_weight` takes mean and deviation
 _TRIANGLE = triangle()
@@ -55,12 +39,11 @@ def ramp(
     if current.dim() < 2 or 0 in current.shape[1:]:
         raise ValueError(f"current must have shape [batch, neurons, ...] with neurons, got {tuple(current.shape)}")
     steps = checks.steps(steps)
-    neuron = _neuron(threshold, decay, surrogate, steps)
+    neuron = neuron_of(threshold, decay, surrogate, steps)
     record = torch.is_grad_enabled() and current.requires_grad
     if record and not surrogate.sparse:
-        train = current.unsqueeze(0).expand(steps, *current.shape)
-        return SpikeTimes._of_fired(fire(train, threshold=threshold, decay=decay, surrogate=surrogate))
-    return _fired(ops.ramp.ramp(to_sites(current), steps, neuron, record), current.shape, steps, record)
+        return SpikeTimes._of_fired(ops.fire.fire(current.expand(steps, *current.shape).contiguous(), neuron))
+    return fired_of(ops.ramp.ramp(to_sites(current), steps, neuron, record), current.shape, steps, record)
 
 
 def linear(
@@ -92,25 +75,18 @@ def linear(
         >>> linear(spikes, torch.tensor([[0.6, 0.6, 9.0]])).times
         tensor([[2]], dtype=torch.uint8)
     """
-    spikes = _spikes(spikes, 2, 4)
-    weight = checks.float32("weight", weight, 2)
-    pool = pool_of(spikes.shape, avg_pool)
-    geometry = linear_geometry(spikes.shape, weight, pool, spikes.steps)
-    bias = checks.bias(bias, weight.shape[0])
-    side = None
-    if shortcut is not None and is_fused(spikes, surrogate):
-        side = checked(spikes, weight, shortcut, shortcut_scale, geometry)
-    elif shortcut is not None:
-        spikes, weight = with_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
-        geometry = linear_geometry(spikes.shape, weight, pool, spikes.steps)
-    weight, bias, side, threshold = _per_threshold(weight, bias, side, threshold)
-    neuron = _neuron(threshold, decay, surrogate, spikes.steps)
-    record = _records(spikes, weight, bias, side)
-    if record and not surrogate.sparse:
-        current = flat_current(spikes.dense(), weight, bias, pool)
-        return SpikeTimes._of_fired(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
-    result = _fire_layer(spikes, weight, bias, side, geometry, neuron, record)
-    return _fired(result, (spikes.shape[0], weight.shape[0]), spikes.steps, record)
+    spikes, weight = _spikes(spikes, 2, 4), checks.float32("weight", weight, 2)
+    return fire_layer(
+        spikes,
+        weight,
+        bias,
+        Sizes(avg_pool),
+        threshold=threshold,
+        decay=decay,
+        surrogate=surrogate,
+        shortcut=shortcut,
+        shortcut_scale=shortcut_scale,
+    )[0]
 
 
 def conv2d(
@@ -141,26 +117,18 @@ def conv2d(
         >>> conv2d(spikes, torch.ones(5, 3, 3, 3), padding=1, avg_pool=2).shape
         torch.Size([2, 5, 4, 4])
     """
-    spikes = _spikes(spikes, 4)
-    weight = checks.float32("weight", weight, 4)
-    pool = pool_of(spikes.shape, avg_pool)
-    stride, padding = checks.pair("stride", stride, 1), checks.pair("padding", padding, 0)
-    geometry = conv_geometry(spikes.shape, weight, stride, padding, pool, spikes.steps)
-    bias = checks.bias(bias, weight.shape[0])
-    side = None
-    if shortcut is not None and is_fused(spikes, surrogate):
-        side = checked(spikes, weight, shortcut, shortcut_scale, geometry)
-    elif shortcut is not None:
-        spikes, weight = with_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
-        geometry = conv_geometry(spikes.shape, weight, stride, padding, pool, spikes.steps)
-    weight, bias, side, threshold = _per_threshold(weight, bias, side, threshold)
-    neuron = _neuron(threshold, decay, surrogate, spikes.steps)
-    record = _records(spikes, weight, bias, side)
-    if record and not surrogate.sparse:
-        current = map_current(spikes.dense(), weight, bias, stride, padding, pool)
-        return SpikeTimes._of_fired(fire(current, threshold=threshold, decay=decay, surrogate=surrogate))
-    result = _fire_layer(spikes, weight, bias, side, geometry, neuron, record)
-    return _fired(result, (spikes.shape[0], weight.shape[0], *result[1].shape[1:3]), spikes.steps, record)
+    spikes, weight = _spikes(spikes, 4), checks.float32("weight", weight, 4)
+    return fire_layer(
+        spikes,
+        weight,
+        bias,
+        Sizes(avg_pool, checks.pair("stride", stride, 1), checks.pair("padding", padding, 0)),
+        threshold=threshold,
+        decay=decay,
+        surrogate=surrogate,
+        shortcut=shortcut,
+        shortcut_scale=shortcut_scale,
+    )[0]
 
 
 def integrate(
@@ -176,15 +144,8 @@ def integrate(
         >>> integrate(spikes, torch.tensor([[0.5, 2.0]])).flatten()
         tensor([0.5000, 0.5000, 2.5000])
     """
-    spikes = _spikes(spikes, 2, 4)
-    weight = checks.float32("weight", weight, 2)
-    pool = pool_of(spikes.shape, avg_pool)
-    geometry = linear_geometry(spikes.shape, weight, pool, spikes.steps)
-    bias = checks.bias(bias, weight.shape[0])
-    decay = checks.decay(decay, spikes.steps)
-    _same_device(spikes, weight, bias)
-    membrane: Tensor = ops.integrate.integrate_layer(*_input(spikes), weight, bias, geometry, decay)
-    return membrane.flatten(2)
+    spikes, weight = _spikes(spikes, 2, 4), checks.float32("weight", weight, 2)
+    return integrate_layer(spikes, weight, bias, Sizes(avg_pool), decay)
 
 
 def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
@@ -235,8 +196,8 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
     elif not isinstance(seed, Tensor) or seed.dtype != torch.int64 or seed.numel() != 1:
         raise TypeError(f"seed must be an int64 tensor of one element, got {seed!r}")
     checks.same_device("spikes", spikes.times, "seed", seed)
-    anchor, left = ops.dropout.dropout(*_input(spikes), seed, keep)
-    return _thinned(spikes, anchor, left)
+    anchor, left = ops.dropout.dropout(*input_of(spikes), seed, keep)
+    return thinned(spikes, anchor, left)
 
 
 def normalize_weight(
@@ -259,7 +220,11 @@ def normalize_weight(
     deviation = checks.real("deviation", deviation, 0.0, open_low=True)
     checks.one_of("granularity", granularity, GRANULARITIES)
     if gamma is not None:
-        gamma = _gammas(gamma, weight)
+        gamma = checks.float32("gamma", gamma, 1)
+        if len(gamma) not in (1, len(weight)):
+            raise ValueError(f"gamma must have 1 or {len(weight)} elements, one per output, got {len(gamma)}")
+        checks.same_device("weight", weight, "gamma", gamma)
+        gamma = gamma.expand(len(weight))
     normal: Tensor = ops.normalize.normalize_weight(weight, gamma, deviation, granularity == "channel")[0]
     return normal
 
@@ -279,5 +244,17 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
         raise ValueError(
             f"current must have shape [steps, batch, ...] with at least one step, got {tuple(current.shape)}"
         )
-    fired: Tensor = ops.fire.fire(current.contiguous(), _neuron(threshold, decay, surrogate, len(current)))
+    fired: Tensor = ops.fire.fire(current.contiguous(), neuron_of(threshold, decay, surrogate, len(current)))
     return fired
+
+
+def _spikes(spikes: SpikeTimes, *dims: int) -> SpikeTimes:
+    if not isinstance(spikes, SpikeTimes):
+        raise TypeError(
+            f"spikes must be SpikeTimes, got {type(spikes).__name__}; encode.latency makes them from images, "
+            "SpikeTimes.from_dense from a dense train"
+        )
+    if len(spikes.shape) not in dims:
+        wanted = " or ".join({2: "[batch, neurons]", 4: "[batch, channels, height, width]"}[d] for d in dims)
+        raise ValueError(f"spikes must have shape {wanted}, got {tuple(spikes.shape)}")
+    return spikes

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from .._base.checks import SILENT
 from .._base.modules import plain_copy
 from ..nn import Prepacked, SpikeInput
-from ..nn._blocks import fold_layers
 from ..nn.prepacked import can_prepack
+from ..nn.residual import fold_layers
 from ..spikes import SpikeTimes
 from .chain import as_net
 from .net import TTFSNet

@@ -15,14 +15,14 @@ from torch import nn
 
 from .. import nn as fs
 from .._base import checks
-from .._base.geometry import layer_geometry, out_size, pooled, shortcut_stride
+from .._base.geometry import layer_geometry, out_size, shortcut_stride
 from .._base.modules import plain_copy
 from ..models import TTFSNet, as_net
 from ..models.chain import sample_shape
 from ..models.files import describe
 from ..models.net import Readout
 from ..models.sizes import check_input_shape
-from ..nn._blocks import Part, fold_layers, parts
+from ..nn.residual import Part, fold_layers, parts
 
 if TYPE_CHECKING:
     import nir
@@ -95,7 +95,7 @@ def to_nir(
         if pool > 1:
             size = np.array([pool, pool])
             nodes[f"layer{n}_pool"] = nir.AvgPool2d(size, size, np.array([0, 0]))
-            shape = (shape[0], pooled(shape[1], pool), pooled(shape[2], pool))
+            shape = (shape[0], shape[1] // pool, shape[2] // pool)
         if layer.weight.dim() == 2 and len(shape) > 1:
             nodes[f"layer{n}_flatten"] = nir.Flatten({"input": np.array(shape)}, start_dim=0, end_dim=-1)
             shape = (math.prod(shape),)

@@ -1,19 +1,15 @@
 """Layers, encoders and decoders as torch modules. Layers take and return `SpikeTimes`."""
 
-from .decoders import FirstSpike, MembraneReadout, TemporalWeighting
+from .coders import FirstSpike, LatencyEncoder, MembraneReadout, SpikeInput, TemporalWeighting
 from .direct import DirectConv2d, DirectLinear
-from .encoders import LatencyEncoder, SpikeInput
-from .firing import FiringLayer, bound_thresholds
+from .firing import FiringLayer, TTFSNode, bound_thresholds
 from .image_scaling import Normalize
-from .integrate import Integrate
-from .node import TTFSNode
-from .normalization import WeightNormalization
-from .pool import EarliestPool2d, MaxPool2d
-from .pooled_spikes import PooledSpikes
+from .pool import EarliestPool2d, MaxPool2d, PooledSpikes
 from .prepacked import Prepacked
 from .residual import Residual
 from .synapse import Affine, Synapse
-from .ttfs import TTFSConv2d, TTFSLinear
+from .ttfs import Integrate, TTFSConv2d, TTFSLinear
+from .weight_normalization import WeightNormalization
 
 __all__ = [
     "Affine",

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
-from torch import Generator, Tensor
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from .. import functional
 from .._base import checks
-from .._base.geometry import padding_of
+from .._base.geometry import out_size, padding_of
+from ..functional.layer import accumulate, full_precision
+from ..ops.direct import direct_convolution
 from ..spikes import SpikeTimes
-from ..surrogate import Surrogate
-from ._inputs import Pair, accumulate, check_data, constant_current
-from .firing import FiringLayer
-from .synapse import Affine, Normalization
+from .firing import FiringLayer, FiringOptions
+
+Pair = tuple[int, int]
 
 
 class _Direct(FiringLayer):
     """A layer whose input is data, not spikes: nothing is dropped from it."""
 
-    def __init__(self, shape: tuple[int, ...], *, steps: int, **options: Any) -> None:
+    def __init__(self, shape: tuple[int, ...], *, steps: int, **options: Unpack[FiringOptions]) -> None:
         super().__init__(shape, checks.steps(steps) ** -0.5, steps=steps, **options)
 
     @property
@@ -29,22 +32,22 @@ class _Direct(FiringLayer):
 
     @dropout.setter
     def dropout(self, p: float) -> None:
-        if checks.real("dropout", p) != 0:
+        if p != 0:
             raise ValueError(f"dropout must be 0 in a layer that no spikes reach, got {p}")
 
     def forward(self, x: Tensor, *, membrane: bool = False) -> SpikeTimes | tuple[SpikeTimes, Tensor]:
-        """Spike times [B, O, ...] of data x, float32; with `membrane` also V, float32 [T, B, O, ...], see `membrane`."""
+        """Return spike times [B, O, ...] of data x, float32; with `membrane` also V, float32 [T, B, O, ...], see `membrane`."""
         checks.boolean("membrane", membrane)
         current = self._current(x)
-        spikes = functional.ramp(current, self.steps, **self._neuron)
+        spikes = functional.ramp(current, self.steps, **self.neuron)
         return (spikes, self._potential(current)) if membrane else spikes
 
     def membrane(self, x: Tensor) -> Tensor:
-        """The potential V, float32 [T, B, O, ...]: exact up to each neuron's spike; after it, V goes on without reset."""
+        """Return the potential V, float32 [T, B, O, ...]: exact up to each neuron's spike; then without reset."""
         return self._potential(self._current(x))
 
     def settings(self) -> dict[str, Any]:
-        """The settings, see `Synapse.settings`."""
+        """As `FiringLayer.settings`."""
         return {name: value for name, value in super().settings().items() if name != "dropout"}
 
     def _potential(self, current: Tensor) -> Tensor:
@@ -53,73 +56,60 @@ class _Direct(FiringLayer):
     def _current(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def _checked(self, x: Tensor) -> Tensor:
+        x, channels = checks.float32("x", x, self.weight.dim()), self.weight.shape[1]
+        if x.shape[1] != channels:
+            raise ValueError(f"x must have shape [batch, {channels}, ...], got {tuple(x.shape)}")
+        checks.same_device("x", x, "weight", self.weight)
+        return x
+
 
 class DirectLinear(_Direct):
     """Direct coding: the constant current I = gamma (W x) + beta in every step, so that V[t] = (t + 1) I for decay 1.
 
-    The product is computed once, whatever T is, and the time has a closed form (`functional.ramp`). `gain` is 1 /
-    sqrt(T), since the whole input arrives in every step.
+    The product is computed once, whatever T is, and the time has a closed form (`functional.ramp`). `gain` is 1 / sqrt(T), since
+    the whole input arrives in every step. Takes float32 [B, in_features] and returns SpikeTimes [B, out_features].
 
-    Takes float32 [B, in_features] and returns SpikeTimes [B, out_features].
+    Parameters
+    ----------
+    steps : T, 1 to 254.
+    threshold, decay, surrogate : as in `FiringLayer`.
+    bias, affine, init, normalization, generator : as in `Synapse`.
 
-    steps: T, 1 to 254. threshold, decay and surrogate as in `FiringLayer`, the others as in `Synapse`.
-    Raises ValueError or TypeError naming a bad argument.
-
-    Examples:
-        >>> DirectLinear(64, 10, steps=8)(torch.rand(4, 64)).shape
-        torch.Size([4, 10])
+    Examples
+    --------
+    >>> DirectLinear(64, 10, steps=8)(torch.rand(4, 64)).shape
+    torch.Size([4, 10])
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        *,
-        steps: int,
-        threshold: float | Tensor = 1.0,
-        decay: float = 1.0,
-        surrogate: Surrogate | None = None,
-        bias: bool = True,
-        affine: Affine = "channel",
-        init: str = "ettfs",
-        normalization: Normalization = False,
-        generator: Generator | None = None,
-    ) -> None:
+    _sizes = ("in_features", "out_features")
+
+    def __init__(self, in_features: int, out_features: int, *, steps: int, **options: Unpack[FiringOptions]) -> None:
         self.in_features = checks.size("in_features", in_features)
         self.out_features = checks.size("out_features", out_features)
-        super().__init__(
-            (self.out_features, self.in_features),
-            steps=steps,
-            threshold=threshold,
-            decay=decay,
-            surrogate=surrogate,
-            bias=bias,
-            affine=affine,
-            init=init,
-            normalization=normalization,
-            generator=generator,
-        )
-
-    def settings(self) -> dict[str, Any]:
-        """The settings, see `Synapse.settings`."""
-        return super().settings() | {"in_features": self.in_features, "out_features": self.out_features}
+        super().__init__((self.out_features, self.in_features), steps=steps, **options)
 
     def _current(self, x: Tensor) -> Tensor:
-        x = check_data(x, self.weight, maps=False)
-        return constant_current(x, *self.effective_weight_and_bias())
+        return constant_current(self._checked(x), *self.effective_weight_and_bias())
 
 
 class DirectConv2d(_Direct):
-    """Direct coding through a convolution, see `DirectLinear`. Sizes as in `torch.nn.Conv2d`, each an int or a pair.
+    """Direct coding through a convolution, see `DirectLinear`. Sizes are as in `torch.nn.Conv2d`, each an int or a pair.
 
     Takes float32 [B, in_channels, H, W] and returns SpikeTimes [B, out_channels, H', W'].
 
-    Raises ValueError or TypeError naming a bad argument.
+    Parameters
+    ----------
+    kernel_size, stride, padding : as in `TTFSConv2d`.
+    steps, threshold, decay, surrogate, bias, affine, init, normalization, generator : as in `DirectLinear`.
 
-    Examples:
-        >>> DirectConv2d(3, 16, 3, padding=1, steps=8)(torch.rand(4, 3, 8, 8)).shape
-        torch.Size([4, 16, 8, 8])
+    Examples
+    --------
+    >>> DirectConv2d(3, 16, 3, padding=1, steps=8)(torch.rand(4, 3, 8, 8)).shape
+    torch.Size([4, 16, 8, 8])
     """
+
+    _sizes = ("in_channels", "out_channels", "kernel_size", "stride", "padding")
 
     def __init__(
         self,
@@ -130,50 +120,39 @@ class DirectConv2d(_Direct):
         steps: int,
         stride: int | Pair = 1,
         padding: int | Pair | Literal["same"] = 0,
-        threshold: float | Tensor = 1.0,
-        decay: float = 1.0,
-        surrogate: Surrogate | None = None,
-        bias: bool = True,
-        affine: Affine = "channel",
-        init: str = "ettfs",
-        normalization: Normalization = False,
-        generator: Generator | None = None,
+        **options: Unpack[FiringOptions],
     ) -> None:
         self.in_channels = checks.size("in_channels", in_channels)
         self.out_channels = checks.size("out_channels", out_channels)
         self.kernel_size = checks.pair("kernel_size", kernel_size, 1)
         self.stride = checks.pair("stride", stride, 1)
         self.padding = padding_of(padding, self.kernel_size, self.stride)
-        super().__init__(
-            (self.out_channels, self.in_channels, *self.kernel_size),
-            steps=steps,
-            threshold=threshold,
-            decay=decay,
-            surrogate=surrogate,
-            bias=bias,
-            affine=affine,
-            init=init,
-            normalization=normalization,
-            generator=generator,
-        )
-
-    def settings(self) -> dict[str, Any]:
-        """The settings, see `Synapse.settings`."""
-        return super().settings() | {
-            "in_channels": self.in_channels,
-            "out_channels": self.out_channels,
-            "kernel_size": self.kernel_size,
-            "stride": self.stride,
-            "padding": self.padding,
-        }
+        super().__init__((self.out_channels, self.in_channels, *self.kernel_size), steps=steps, **options)
 
     def _current(self, x: Tensor) -> Tensor:
-        x = check_data(x, self.weight, maps=True)
-        padded = [size + 2 * pad for size, pad in zip(x.shape[2:], self.padding, strict=True)]
-        if any(size < kernel for size, kernel in zip(padded, self.kernel_size, strict=True)):
+        x = self._checked(x)
+        if any(size + 2 * pad < k for size, pad, k in zip(x.shape[2:], self.padding, self.kernel_size, strict=True)):
             raise ValueError(f"x must be maps that hold the kernel {self.kernel_size}, padded, got {tuple(x.shape)}")
         return constant_current(x, *self.effective_weight_and_bias(), self.stride, self.padding)
 
-    def extra_repr(self) -> str:
-        """The settings, for print."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, {super().extra_repr()}"
+
+def constant_current(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair = (1, 1), padding: Pair = (0, 0)
+) -> Tensor:
+    """The current of directly coded data: x [B, N] with a weight [O, N], or x [B, C, H, W] with [O, C, kh, kw].
+
+    Training, inference and the emulator's host encoder all call it, so that the currents of a batch are equal to the bit.
+    """
+    with full_precision(x.device):
+        if weight.dim() == 2:
+            return F.linear(x, weight, bias)
+        # One channel is in both memory formats at once: torch would take it for the other, and copy the output. Where a
+        # stride leaves one column, oneDNN's kernels for AVX-512 (torch 2.13) then read outside the data.
+        column = stride[1] > 1 and out_size(x.shape[3], weight.shape[3], stride[1], padding[1]) == 1
+        if x.shape[1] == 1:
+            maps = x[:, 0].contiguous()
+            x = maps.unsqueeze(1) if column else maps.unsqueeze(3).permute(0, 3, 1, 2)
+        x = x.contiguous(memory_format=torch.channels_last)
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        current: Tensor = direct_convolution(x, weight, bias, stride, padding)
+        return current

@@ -12,8 +12,7 @@ from .._base import checks
 from .._base.geometry import from_sites, layer_geometry, to_sites
 from ..ops.prepacked import PrepackedLayer, PrepackedLayers
 from ..spikes import SpikeTimes
-from .integrate import Integrate
-from .ttfs import TTFSConv2d, TTFSLinear
+from .ttfs import Integrate, TTFSConv2d, TTFSLinear
 
 KINDS = (TTFSConv2d, TTFSLinear, Integrate)
 
@@ -24,20 +23,23 @@ def can_prepack(layer: nn.Module) -> TypeGuard[TTFSConv2d | TTFSLinear | Integra
 
 
 class Prepacked(nn.Module):
-    """Some layers one after another, without gradients: the same bits in less time, above all for few samples.
+    """Layers one after another, without gradients: the same bits in less time, above all for few samples.
 
-    A layer turns its weights for its kernel at every call, which for one sample is most of the work; here that is done once, and
-    all layers are one call, without hooks. A copy of the weights is held, and no parameters: later changes of the layers have
-    no effect. A pickle holds the weights, and packs them again when it is loaded.
+    A layer arranges its weights for its kernel at every call, which for one sample is most of the work. Here that is done once,
+    and all layers are one call, without hooks or dropout. Later changes of the layers have no effect. A pickle holds the weights,
+    and packs them again when it is loaded.
 
-    layers: `TTFSConv2d`, `TTFSLinear` and, at the end, perhaps `Integrate`, on the CPU; dropout is off. input_shape: of a
-    sample, (N,) or (C, H, W). Raises ValueError or TypeError naming what does not fit.
+    Parameters
+    ----------
+    layers : `TTFSConv2d`, `TTFSLinear` and possibly `Integrate` at the end, on the CPU.
+    input_shape : of a sample, (N,) or (C, H, W).
 
-    Examples:
-        >>> layers = [nn.TTFSLinear(6, 5, steps=8), nn.Integrate(5, 3, steps=8)]
-        >>> x = encode.latency(torch.rand(2, 6), steps=8)
-        >>> torch.equal(nn.Prepacked(layers, (6,))(x), layers[1](layers[0](x)))
-        True
+    Examples
+    --------
+    >>> layers = [nn.TTFSLinear(6, 5, steps=8), nn.Integrate(5, 3, steps=8)]
+    >>> x = encode.latency(torch.rand(2, 6), steps=8)
+    >>> torch.equal(nn.Prepacked(layers, (6,))(x), layers[1](layers[0](x)))
+    True
     """
 
     def __init__(self, layers: Iterable[nn.Module], input_shape: tuple[int, ...]) -> None:

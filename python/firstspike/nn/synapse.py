@@ -1,55 +1,84 @@
-"""What every layer has: a weight, its normalisation, the learnable affine on its current, and their initialisation."""
+"""Base of all layers: a weight, its normalisation, the learnable affine on its current, and their initialisation."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+import inspect
+from typing import Any, Literal, Self, TypedDict
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.utils import parametrize
 
+from .. import functional
 from .. import init as _init
 from .._base import checks
 from .._base.modules import make_permanent
-from ._inputs import Spikes, drop_spikes
-from .normalization import WeightNormalization
+from ..spikes import SpikeTimes
+from .pool import PooledSpikes
+from .weight_normalization import WeightNormalization
 
 Affine = Literal["channel", "layer"] | None
 Normalization = bool | Literal["channel"] | nn.Module
-INITS = ("ettfs", "kaiming", "torch")
-#: Keys of state_dicts of version 0.1, in which a normalised weight was a parametrization of torch.
-_OLD_KEYS = {"parametrizations.weight.original": "weight", "parametrizations.bias.original": "bias"}
+#: What a layer takes: single-spike trains, those after max pooling, or a dense train [T, B, ...].
+Spikes = SpikeTimes | PooledSpikes | Tensor
+_INITS = ("ettfs", "kaiming", "torch")
+
+
+class SynapseOptions(TypedDict, total=False):
+    """Keyword arguments of every `Synapse`."""
+
+    bias: bool
+    affine: Affine
+    init: str
+    normalization: Normalization
+    generator: Generator | None
 
 
 class Synapse(nn.Module):
     """The current X[t] = gamma (W s[t]) + beta of a layer (arXiv 2410.23619, Eq. 17).
 
-    Parameters: `weight` W, float32 [O, ...]; `gamma`, [O] with affine "channel" (default), [1] with "layer", absent
-    with None; `bias`, the paper's beta, of gamma's size ([O] without an affine), absent with bias=False. beta is a
-    current, added in every step. init and generator as in `reset_parameters`.
+    Parameters
+    ----------
+    steps : T, 1 to 254.
+    bias : whether the layer has beta, a current that is added in every step.
+    affine : "channel" for one gamma and beta per output, "layer" for one each, None for no gamma.
+    init, generator : as in `reset_parameters`.
+    normalization : True for `WeightNormalization` of the whole weight, "channel" for one of each output's weights, False for
+        none, or a custom module with forward(weight, gamma) -> gamma times the weight that acts; gamma is [O], [1] or None.
+        It is the submodule `normalization`, and may be replaced or removed later.
+    dropout : of layers that take spikes: in training each neuron that sends spikes is silent with this probability, 0 to 0.99,
+        drawn from torch's generator, and W is scaled by 1 / (1 - dropout).
 
-    normalization: True for `WeightNormalization` of the whole weight, "channel" for that of each output's weights, False for
-    none, or a module of one's own with forward(weight, gamma) -> gamma times the weight that acts, gamma [O], [1] or None.
-    It is the submodule `normalization` (or None), and may be replaced or removed later.
+    Attributes
+    ----------
+    weight, gamma, bias : parameters: W, float32 [O, ...]; gamma and the paper's beta, [O] or [1], or None.
+    fan_in : N, the number of weights per output.
+    gain : the factor that keeps the variance of the current at 1 where the paper's derivation does not hold (ours, see
+        `init.ettfs_`), else 1.
+    quantizer : None, or a module with forward(weight, bias) -> (weight, bias) that is applied to the effective weight and bias.
 
-    dropout: in training each neuron that sends spikes is silent with probability p in [0, 0.99], drawn from torch's
-    generator, and W is scaled by 1 / (1 - p).
-
-    `steps` is T, `fan_in` N the weight's elements per output. `gain` is the factor that keeps the variance of the current
-    (PSC) at 1 where the paper's derivation does not hold (ours, see `init.ettfs_`), else 1. `quantizer` is None, or a module
-    with forward(weight, bias) -> (weight, bias) that is applied to the effective weight and bias, as in quantisation-aware
-    training.
-    Raises ValueError or TypeError naming a bad argument.
-
-    Examples:
-        >>> layer = nn.TTFSLinear(4, 3, steps=8, normalization=True)
-        >>> isinstance(layer, nn.Synapse), {name: tuple(p.shape) for name, p in layer.named_parameters()}
-        (True, {'weight': (3, 4), 'gamma': (3,), 'bias': (3,)})
+    Examples
+    --------
+    >>> layer = nn.TTFSLinear(4, 3, steps=8, normalization=True)
+    >>> isinstance(layer, nn.Synapse), {name: tuple(p.shape) for name, p in layer.named_parameters()}
+    (True, {'weight': (3, 4), 'gamma': (3,), 'bias': (3,)})
     """
 
     weight: Tensor
     normalization: nn.Module | None
     quantizer: nn.Module | None
+    _sizes: tuple[str, ...] = ()  # names of attributes that are keyword arguments of the class
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Name all options of the base classes in the signature of a layer."""
+        super().__init_subclass__(**arguments)
+        shown = dict(inspect.signature(cls.__init__).parameters)
+        options = any(p.kind is p.VAR_KEYWORD for p in shown.values())
+        for base in cls.__mro__[1:] if options else ():
+            if "__init__" in vars(base) and issubclass(base, Synapse):
+                inherited = inspect.signature(base.__init__).parameters
+                shown |= {n: p for n, p in inherited.items() if p.kind is p.KEYWORD_ONLY and n not in shown}
+        named = [p for n, p in shown.items() if n != "self" and not (options and p.kind is p.VAR_KEYWORD)]
+        cls.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
 
     def __init__(
         self,
@@ -61,7 +90,6 @@ class Synapse(nn.Module):
         affine: Affine = "channel",
         init: str = "ettfs",
         normalization: Normalization = False,
-        dropout: float = 0.0,
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
@@ -69,27 +97,19 @@ class Synapse(nn.Module):
         checks.boolean("bias", bias)
         self.steps = checks.steps(steps)
         self.gain = gain
-        self.dropout = dropout
+        self.dropout = 0.0
         self.affine = affine
         self.weight = nn.Parameter(torch.empty(shape, dtype=torch.float32))
         size = 1 if affine == "layer" else shape[0]
         self.gamma = nn.Parameter(torch.empty(size, dtype=torch.float32)) if affine is not None else None
         self.bias = nn.Parameter(torch.empty(size, dtype=torch.float32)) if bias else None
-        self.normalization = self._made_normalization(normalization)
+        if not isinstance(normalization, nn.Module):
+            checks.one_of("normalization", normalization, (True, False, "channel"))
+            granularity = "channel" if normalization == "channel" else "layer"
+            made = WeightNormalization(steps, self.fan_in, gain, granularity=granularity) if normalization else None
+        self.normalization = normalization if isinstance(normalization, nn.Module) else made
         self.quantizer = None
         self.reset_parameters(init, generator=generator)
-
-    def _made_normalization(self, asked: Normalization) -> nn.Module | None:
-        if isinstance(asked, nn.Module):
-            return asked
-        if asked is False:
-            return None
-        if asked is True:
-            return WeightNormalization(self.steps, self.fan_in, self.gain)
-        if not isinstance(asked, str):
-            raise TypeError(f'normalization must be True, False, "channel" or a module, got {checks.shown(asked)}')
-        checks.one_of("normalization", asked, (True, False, "channel"))
-        return WeightNormalization(self.steps, self.fan_in, self.gain, granularity="channel")
 
     @property
     def fan_in(self) -> int:
@@ -108,10 +128,9 @@ class Synapse(nn.Module):
     def reset_parameters(self, init: str = "ettfs", *, generator: Generator | None = None) -> None:
         """Draw the weight anew, and set gamma to 1 and beta to 0.
 
-        init: "ettfs" (with the layer's `gain`), "kaiming" (true He) or "torch" (torch's default), see
-        `firstspike.init`.
+        init: "ettfs" (with the layer's `gain`), "kaiming" (true He) or "torch" (torch's default), see `firstspike.init`.
         """
-        checks.one_of("init", init, INITS)
+        checks.one_of("init", init, _INITS)
         if init == "ettfs":
             _init.ettfs_(self.weight, self.steps, gain=self.gain, generator=generator)
         else:
@@ -123,11 +142,17 @@ class Synapse(nn.Module):
                 self.bias.zero_()
 
     def effective_weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
-        """(weight, bias [O]) that act on the spikes: normalisation and affine folded in; differentiable.
+        """Return (weight, bias [O]) that act on the spikes: normalisation and affine folded in; differentiable.
 
-        What a parametrization of torch makes in another precision under autocast is raised to float32.
+        A weight that a parametrization of torch gives in another precision under autocast is raised to float32.
         """
-        weight = checks.float32("weight", self._scaled_weight())
+        if self.normalization is not None:
+            weight = self.normalization(self.weight, self.gamma)
+        elif self.gamma is not None:
+            weight = self.weight * self.gamma.view(-1, *[1] * (self.weight.dim() - 1))
+        else:
+            weight = self.weight
+        weight = checks.float32("weight", weight)
         bias: Tensor | None = self.bias
         if bias is not None:
             bias = checks.float32("bias", bias)
@@ -136,17 +161,25 @@ class Synapse(nn.Module):
         return (weight, bias) if self.quantizer is None else self.quantizer(weight, bias)
 
     def prepare_input(self, spikes: Spikes) -> tuple[Spikes, Tensor, Tensor | None]:
-        """(spikes, weight, bias) of this pass: in training with dropout, the spikes that are left and a larger weight."""
+        """Return (spikes, weight, bias) of this pass: in training with dropout, the spikes that are left and a larger weight."""
         weight, bias = self.effective_weight_and_bias()
-        if not self.training or self.dropout == 0:
+        p = self.dropout
+        if not self.training or p == 0:
             return spikes, weight, bias
-        return drop_spikes(spikes, self.dropout), weight / (1 - self.dropout), bias
+        if isinstance(spikes, Tensor):
+            left = torch.empty(spikes.shape[1:], dtype=torch.float32, device=spikes.device).bernoulli_(1 - p)
+            spikes = spikes * left
+        elif isinstance(spikes, PooledSpikes):
+            spikes = spikes._with(functional.dropout(spikes.distinct, p))
+        else:
+            spikes = functional.dropout(spikes, p)
+        return spikes, weight / (1 - p), bias
 
     def fold(self) -> Self:
-        """Put all that acts on weight and bias into them, in place: what the layer computes stays the same to the bit.
+        """Put everything that acts on weight and bias into them, in place; the layer computes the same to the bit.
 
-        Afterwards `weight` and `bias` are new parameters, frozen if all of the layer's were; there is no normalisation, affine or
-        quantiser, and no pruning or parametrization of torch. Returns self.
+        Afterwards `weight` and `bias` are new parameters, frozen if all of the layer's were. Normalisation, affine, quantizer,
+        pruning and parametrizations are gone. Returns self.
         """
         trained = any(parameter.requires_grad for parameter in self.parameters())
         make_permanent(self)
@@ -158,39 +191,23 @@ class Synapse(nn.Module):
         return self
 
     def settings(self) -> dict[str, Any]:
-        """The settings as JSON can hold them, by the names of the keyword arguments, except what the parameters hold."""
+        """Return the settings as JSON can hold them, by the names of the keyword arguments, except the parameters' values."""
+        granularity = getattr(self.normalization, "granularity", "layer")
         return {
+            **{name: getattr(self, name) for name in self._sizes},
             "steps": self.steps,
             "bias": self.bias is not None,
             "affine": self.affine,
-            "normalization": self._normalization_setting(),
+            "normalization": "channel" if granularity == "channel" else self.normalization is not None,
             "dropout": self.dropout,
         }
-
-    def _normalization_setting(self) -> bool | str:
-        granularity = getattr(self.normalization, "granularity", "layer")
-        return "channel" if granularity == "channel" else self.normalization is not None
 
     def _per_threshold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Weight and bias in units of the thresholds, where a layer has one per neuron."""
         return weight, bias
 
-    def _scaled_weight(self) -> Tensor:
-        if self.normalization is not None:
-            normal: Tensor = self.normalization(self.weight, self.gamma)
-            return normal
-        if self.gamma is None:
-            return self.weight
-        return self.weight * self.gamma.view(-1, *[1] * (self.weight.dim() - 1))
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        for old, new in _OLD_KEYS.items():
-            if prefix + old in state_dict and not parametrize.is_parametrized(self, new):
-                state_dict[prefix + new] = state_dict.pop(prefix + old)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
     def extra_repr(self) -> str:
-        """The settings, for print."""
-        shape = ", ".join(map(str, reversed(self.weight.shape[:2])))
+        """Return the settings, for print."""
+        sizes = ", ".join(f"{name}={getattr(self, name)}" for name in self._sizes)
         dropout = f", dropout={self.dropout:g}" if self.dropout else ""
-        return f"{shape}, steps={self.steps}, bias={self.bias is not None}, affine={self.affine!r}{dropout}"
+        return f"{sizes}, steps={self.steps}, bias={self.bias is not None}, affine={self.affine!r}{dropout}"

@@ -114,7 +114,7 @@ def hidden(model, x, name, **options):
 
 @pytest.mark.parametrize("name", profile.names())
 @pytest.mark.parametrize(
-    ("weight", "threshold"), [(0.5, 1.0), (1.0, 1.0), (0.3, 0.3), (0.7, 0.7), (2.0, 2.0), (0.1, 0.3)]
+    ("weight", "threshold"), [(0.5, 1.0), (1.0, 1.0), (0.3125, 0.3125), (0.6875, 0.6875), (2.0, 2.0), (0.1, 0.3)]
 )
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("trained", [False, True])

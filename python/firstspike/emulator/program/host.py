@@ -14,7 +14,7 @@ from ... import decode, encode, functional
 from ..._base.checks import MAX_DECAY
 from ..._base.records import Record
 from ...nn import Normalize
-from ...nn._inputs import constant_current
+from ...nn.direct import constant_current
 from ...spikes import SpikeTimes
 from .layers import Padding, Size, array_of
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ... import nn as fs
-from ..._base.geometry import out_size, pooled
+from ..._base.geometry import out_size
 from ...models import TTFSNet
-from ...nn._blocks import parts
+from ...nn.residual import parts
 from ..program.host import Encoder, Readout
 from ..program.profile import Profile
 from . import scales
@@ -195,7 +195,7 @@ def out_shape(module: nn.Module, shape: Shape, pool: int) -> Shape:
     if not isinstance(module, (fs.TTFSConv2d, fs.DirectConv2d)):
         return 1, 1, module.out_features  # type: ignore[return-value]
     sizes = zip(shape[:2], module.kernel_size, module.stride, module.padding, strict=True)
-    height, width = (out_size(pooled(side, pool), kernel, stride, pad) for side, kernel, stride, pad in sizes)
+    height, width = (out_size(side // pool, kernel, stride, pad) for side, kernel, stride, pad in sizes)
     return height, width, module.out_channels
 
 

@@ -1,4 +1,4 @@
-// Weights packed for the forward pass, so that a tile of neurons reads them one row after another.
+// Packed weights: one panel as the forward pass reads it, one for the product with the transposed weights.
 #pragma once
 
 #include <vector>
@@ -34,6 +34,21 @@ class Panel {
     WeightView weight_;
     std::vector<uint32_t> row_of_;  // of each of an output's weights, where those lie one after another
     Buffer<float> data_;            // empty, or the whole
+};
+
+// Weights packed for the product with their transpose: [tile of input channels][tap][output][lane of the tile], zeros in the
+// padding, divided by the size of the pooling window.
+class TransposedPanel {
+ public:
+    TransposedPanel(const Layer& l, const WeightView& w, int threads);
+
+    const float* tile(int64_t i) const { return data_.data() + i * kTile * rows_; }
+
+ private:
+    void pack(const Layer& l, WeightView w, int64_t tile, int64_t from, int64_t to);
+
+    int64_t rows_;
+    Buffer<float> data_;
 };
 
 }  // namespace firstspike
