@@ -1,5 +1,5 @@
 # Refuses compilers that cannot build the kernels, before anything is compiled. Expects the variables that project() sets.
-# Run alone by tests/test_build.py: cmake -DCMAKE_CXX_COMPILER_ID=MSVC -P cmake/compiler.cmake
+# Run alone by tests/cpp/test_build.py: cmake -DCMAKE_CXX_COMPILER_ID=MSVC -P cmake/compiler.cmake
 set(needed "firstspike needs GCC 11, clang 14, Apple clang 14 or newer")
 if(MSVC OR CMAKE_CXX_COMPILER_ID STREQUAL "MSVC")
   message(FATAL_ERROR "${needed}: its kernels use their vector extensions, which Microsoft's compiler does not have. "

@@ -133,3 +133,19 @@ def test_every_name_that_a_module_offers_is_there() -> None:
         there |= {part.stem for part in folder.glob("*")} if folder.is_dir() else set()
         wrong += [f"{path.relative_to(ROOT)}: {name}" for name in offered if name not in there]
     assert not wrong
+
+
+def test_the_emulator_needs_no_package_of_the_extras() -> None:
+    code = """
+import sys
+sys.modules.update(matplotlib=None, jinja2=None)
+import torch
+from firstspike import emulator, models
+program = emulator.quantize(models.mlp("16-8-4", steps=4))
+print(emulator.report(emulator.run(program, torch.rand(5, 16))).text())
+from firstspike.cli import app
+app(["check", sys.argv[1]])
+"""
+    example = str(ROOT / "examples" / "digits.toml")
+    done = subprocess.run([sys.executable, "-c", code, example], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -83,8 +83,6 @@ SANITIZED = (
     "tests/functional",
     "tests/nn/test_pool.py",
     "tests/nn/test_prepacked.py",
-    "tests/test_threads.py",
-    "tests/test_bad_input.py",
     "tests/emulator/program/test_engine.py",
     "tests/emulator/test_golden.py",
     "tests/emulator/program/test_serialization.py",
