@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from firstspike._base.checks import SILENT
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -58,7 +56,7 @@ def last_needed(fired: Tensor, steps: int, tile: int) -> Tensor:
     W'].
     """
     late = fired.movedim(1, -1).long()
-    late = torch.where(late == SILENT, steps - 1, late)
+    late = torch.where(late >= steps, steps - 1, late)  # silent
     padded = F.pad(late, (0, -late.shape[-1] % tile))
     return torch.unflatten(padded, -1, (-1, tile)).amax(-1)
 

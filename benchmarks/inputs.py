@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from firstspike import SpikeTimes, data, encode
-from firstspike._base.checks import one_of
 
 SOURCES = ("fashion-mnist", "uniform")
 
@@ -34,7 +33,6 @@ def batch(source: str, size: int, steps: int, *, flat: bool, seed: int = 0) -> B
     silent); "uniform", the worst case, in which every input fires, at a uniformly random time. flat: [B, 784] rather
     than maps. seed: of the random times and their labels.
     """
-    one_of("source", source, SOURCES)
     if source == "fashion-mnist":
         images, labels = _images()
         images, labels = images[:size], labels[:size]

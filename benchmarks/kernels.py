@@ -1,97 +1,71 @@
-"""A layer's CPU kernels called through their bindings alone: no operator, autograd or allocation of torch between them."""
+"""A layer's passes as calls that can be timed: functions of spike times, and their gradients at the support alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from firstspike import SpikeTimes
-from firstspike._base.geometry import Geometry, layer_geometry
-from firstspike._base.kernels import cpu
-from firstspike.functional import layer as layer_call
+from firstspike import SpikeTimes, functional
 from firstspike.nn import TTFSConv2d, TTFSLinear
-from firstspike.ops._support import array, support_of
 
 Layer = TTFSLinear | TTFSConv2d
-Call = Callable[[], Tensor | None]
+
+
+def anchor(spikes: SpikeTimes) -> Tensor:
+    """The tensor that carries the gradient of spikes, one entry per entry of their support (docs/model.md)."""
+    tensor = spikes._anchor
+    assert tensor is not None
+    return tensor
+
+
+def support(spikes: SpikeTimes) -> Any:
+    """`offset`, `place` and `slope` of the entries with a surrogate derivative."""
+    return spikes._support
 
 
 @dataclass(frozen=True)
-class LayerKernels:
-    """The forward pass and both gradients of `layer` for the input `x`, each as a call that can be timed; it returns its
-    result, which the next call overwrites.
+class LayerCalls:
+    """One layer call on the input `x`, which carries a support where its gradient is asked for.
 
-    x: SpikeTimes as the layer takes them; for `input_gradient` they must carry the support of the layer that made them.
-    output: what the layer's forward pass on `x` gave, with its support.
+    call: `functional.linear` or `functional.conv2d`. options: its further arguments.
     """
 
-    layer: Layer
+    call: Callable[..., SpikeTimes]
     x: SpikeTimes
-    output: SpikeTimes
+    weight: Tensor
+    bias: Tensor | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def geometry(self) -> Geometry:
-        """As the kernels take it."""
-        return layer_geometry(self.layer, self.x.shape, self._weight_and_bias()[0])
+    @classmethod
+    def of(cls, layer: Layer, x: SpikeTimes) -> LayerCalls:
+        """The call that `layer` makes of `x`."""
+        weight, bias = layer.effective_weight_and_bias()
+        options = {name: getattr(layer, name) for name in ("threshold", "decay", "surrogate", "avg_pool")}
+        if isinstance(layer, TTFSConv2d):
+            options |= {"stride": layer.stride, "padding": layer.padding}
+        call = functional.conv2d if isinstance(layer, TTFSConv2d) else functional.linear
+        return cls(call, x, weight.detach(), None if bias is None else bias.detach(), options)
 
-    def forward(self, *, record: bool = True) -> Call:
+    def forward(self, *, record: bool = True) -> Callable[[], SpikeTimes]:
         """The forward pass; record: with the support, as in training."""
-        layer, (weight, bias) = self.layer, self._weight_and_bias()
-        times, *_ = layer_call.input_of(self.x)
-        fired = torch.empty(self.geometry.out_shape, dtype=torch.uint8)
-        assert isinstance(layer.threshold, float)  # one per neuron is folded into the weight
-        neuron = layer_call.neuron_of(layer.threshold, layer.decay, layer.surrogate)
-        arguments = (list(self.geometry), neuron, array(times), array(weight), array(bias), record)
-        threads, target = torch.get_num_threads(), array(fired)
+        weight, x = self.weight.clone().requires_grad_(record), self.x.detach()
+        return lambda: self.call(x, weight, self.bias, **self.options)
 
-        def call() -> Tensor:
-            cpu.fire_layer(*arguments, threads, target)
-            return fired
-
-        return call
-
-    def weight_gradient(self) -> Call:
+    def weight_gradient(self) -> Callable[[], Tensor]:
         """dL/dW, for a random gradient at the output's support."""
-        weight, _ = self._weight_and_bias()
-        return self._gradients(None, torch.empty(weight.shape))
+        weight = self.weight.clone().requires_grad_()
+        return _gradient(self.call(self.x.detach(), weight, self.bias, **self.options), weight)
 
-    def input_gradient(self) -> Call:
+    def input_gradient(self) -> Callable[[], Tensor]:
         """dL/ds at the support of the layer that made the input."""
-        support = self.x._support
-        assert support is not None
-        return self._gradients(torch.empty(len(support.slope)), None)
+        return _gradient(self.call(self.x, self.weight, self.bias, **self.options), anchor(self.x))
 
-    def _gradients(self, at_input: Tensor | None, at_weight: Tensor | None) -> Call:
-        weight, _ = self._weight_and_bias()
-        times, *_ = layer_call.input_of(self.x)
-        made, before = self.output._support, self.x._support
-        assert made is not None
-        gradient = torch.randn(len(made.slope), generator=torch.Generator().manual_seed(0))
-        arguments = (
-            list(self.geometry),
-            (0.0, self.layer.decay, 0, 1.0),
-            array(times),
-            array(weight),
-            support_of(made.offset, made.place),
-            array(made.slope),
-            array(gradient),
-            None if at_input is None or before is None else support_of(before.offset, before.place),
-            torch.get_num_threads(),
-            array(at_input),
-            array(at_weight),
-            None,
-        )
 
-        def call() -> Tensor | None:
-            cpu.layer_gradients(*arguments)
-            return at_input if at_weight is None else at_weight
-
-        return call
-
-    def _weight_and_bias(self) -> tuple[Tensor, Tensor]:
-        weight, bias = self.layer.effective_weight_and_bias()
-        assert bias is not None
-        return weight.detach(), bias.detach()
+def _gradient(out: SpikeTimes, of: Tensor) -> Callable[[], Tensor]:
+    tensor = anchor(out)
+    gradient = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0)).to(tensor.device)
+    return lambda: torch.autograd.grad(tensor, of, gradient, retain_graph=True)[0]

@@ -1,9 +1,9 @@
-"""Records: one JSON file per section, written whole after each cell, so that an interrupted run can resume."""
+"""Records: one JSON file per section, written after each cell, so that an interrupted run can resume."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from tools.provenance import timing_origin
 from tools.records import read_record, write_record
 
 from .probe import Neighbours
-from .stats import summarize
+from .timing import summarize
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -37,23 +37,19 @@ class SectionRecord:
         """All rows."""
         return list(self._rows.values())
 
-    def has(self, cell: str) -> bool:
-        """Whether this cell was measured."""
-        return cell in self._rows
-
-    def get(self, cell: str) -> dict[str, Any] | None:
-        """The row of this cell, or None."""
-        return self._rows.get(cell)
+    def measure(self, cell: str, make: Callable[[], dict[str, Any]], **head: Any) -> dict[str, Any]:
+        """The row of a cell: the one that is there, else one of `head` and what `make` measures."""
+        if cell not in self._rows:
+            print(f"{self.section} {cell}", file=sys.stderr, flush=True)
+            self.add(cell, **head, **make())
+        return self._rows[cell]
 
     def add(self, cell: str, **values: Any) -> None:
         """Add a cell, or replace it, and write the file; ValueError for a value that JSON cannot hold (NaN, too)."""
-        row = {"cell": cell, **values, "origin": self._origin()}
-        json.dumps(row, allow_nan=False)
-        self._rows[cell] = row
-        write_record(self.path, {"section": self.section, "rows": self.rows})
-
-    def _origin(self) -> dict[str, Any]:
-        return {**timing_origin(), "threads": torch.get_num_threads(), "neighbours": self._neighbours.take()}
+        origin = {**timing_origin(), "threads": torch.get_num_threads(), "neighbours": self._neighbours.take()}
+        rows = self._rows | {cell: {"cell": cell, **values, "origin": origin}}
+        write_record(self.path, {"section": self.section, "rows": list(rows.values())})
+        self._rows = rows
 
 
 def load(path: Path) -> list[dict[str, Any]]:
@@ -68,19 +64,15 @@ def timed(samples: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
     kept = {}
     for side, seconds in samples.items():
         milliseconds = [round(1e3 * s, 6) for s in seconds]
-        summary = summarize(milliseconds)
-        kept[side] = {"median": summary.median, "low": summary.low, "high": summary.high, "samples": milliseconds}
+        kept[side] = {**vars(summarize(milliseconds)), "samples": milliseconds}
     return kept
 
 
 @contextmanager
-def recording_failures(
-    failures: dict[str, str], side: str, kinds: Sequence[type[Exception]] = (Exception,)
-) -> Iterator[None]:
+def recording_failures(failures: dict[str, str], side: str) -> Iterator[None]:
     """Note a peer's failure as its result: the table says why a cell is empty."""
     try:
         yield
-    except tuple(kinds) as error:
-        failures[side] = (
-            f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"
-        )
+    except Exception as error:
+        first = next(iter(str(error).strip().splitlines()), "")
+        failures[side] = f"{type(error).__name__}: {first[:200]}"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from . import timing
-from .inputs import Batch
+from . import inputs, timing
 from .nets import Setting, build
-from .nets.training import feed
+from .nets.training import feed, training_step
 from .probe import Neighbours
-from .records import RESULTS, SectionRecord, recording_failures
+from .records import RESULTS, SectionRecord, recording_failures, timed
 from .workloads import Workload
 
 Maker = Callable[[torch.nn.Module, object, torch.Tensor], timing.Call]
@@ -48,38 +47,42 @@ class Session:
         """The record of a section."""
         return SectionRecord(self.folder, section, resume=self.resume, neighbours=self.neighbours)
 
-    def log(self, text: str) -> None:
-        """Progress, to stderr."""
-        print(text, file=sys.stderr, flush=True)
-
     def alternate(
         self, sides: Mapping[str, timing.Call], effort: timing.Effort | None = None
-    ) -> dict[str, list[float]]:
-        """`timing.alternate`, the processors brought near to each other before each round."""
-        return timing.alternate(sides, effort or self.effort, self.neighbours.bring)
+    ) -> dict[str, dict[str, Any]]:
+        """The record of `timing.alternate`, with the processors brought near to each other before each round."""
+        return timed(timing.alternate(sides, effort or self.effort, self.neighbours.bring))
 
     def compare(
         self,
         chosen: Mapping[str, Setting],
         workload: Workload,
-        batch: Batch,
-        make: Maker,
+        steps: int,
+        make: Maker = training_step,
         effort: timing.Effort | None = None,
-    ) -> tuple[dict[str, list[float]], dict[str, str]]:
-        """Time the settings of `chosen` in turns: seconds per call, and why a side has none.
+        *,
+        source: str = "fashion-mnist",
+        batch: int | None = None,
+    ) -> dict[str, Any]:
+        """Time the settings of `chosen` in turns on one batch: `times`, and in `failures` why a side has none.
 
-        make: from a net, its input and the labels to what is timed (`nets.training_step`, or `nets.inference` of the
-        first two).
+        make: from a net, its input and the labels to the timed call. batch: its size, by default the workload's.
         """
+        made = inputs.batch(source, batch or workload.batch, steps, flat=workload.flat)
         calls: dict[str, timing.Call] = {}
         failures: dict[str, str] = {}
         fresh_compiler()
         for side, setting in chosen.items():
             with recording_failures(failures, side):
-                call = make(build(setting, workload, batch.spikes.steps), feed(setting.library, batch), batch.labels)
+                call = make(build(setting, workload, steps), feed(setting.library, made), made.labels)
                 call()
                 calls[side] = call
-        return self.alternate(calls, effort) if calls else {}, failures
+        return {"times": self.alternate(calls, effort) if calls else {}, "failures": failures}
+
+
+def names(chosen: Mapping[str, Setting]) -> dict[str, str]:
+    """The name of each side's setting, as records hold it."""
+    return {side: setting.name for side, setting in chosen.items()}
 
 
 def fresh_compiler() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .nets import FIRES_ONCE
-from .stats import speedup
+from .timing import speedup
 
 ABSENT = "–"
 
@@ -58,4 +58,4 @@ def ratio(times: Mapping[str, Mapping[str, Any]], side: str, ours: str = "firsts
     """How many times as long as ours a side takes, such as "8.3x"; a dash where either was not measured."""
     if side not in times or ours not in times:
         return ABSENT
-    return f"{speedup(times[side]['samples'], times[ours]['samples']).median:.1f}x"
+    return f"{speedup(times[side]['samples'], times[ours]['samples']):.1f}x"

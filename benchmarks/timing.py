@@ -1,11 +1,12 @@
-"""Timing of several sides that take turns in one process."""
+"""Timing of several sides that take turns in one process; median, spread and ratio of what was timed."""
 
 from __future__ import annotations
 
 import gc
 import math
+import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Call = Callable[[], object]
@@ -15,9 +16,9 @@ Call = Callable[[], object]
 class Effort:
     """How long to measure: at least `rounds` rounds, more until `seconds` are over, never more than `most`.
 
-    block: shortest time in seconds of what one sample covers; quick calls are repeated within a sample. settle: before
-    each sample the side runs for this time unmeasured, as in a loop of its own: the side before has filled the caches
-    (a call of more than ten times that does not care).
+    block: shortest time in seconds of one sample; quick calls are repeated within a sample. settle: before each sample the
+    side runs unmeasured for this time, because the side before it has filled the caches (a call of more than ten times that
+    does not care).
     """
 
     rounds: int = 5
@@ -32,6 +33,28 @@ QUICK = Effort(rounds=5, seconds=0.5, most=30, block=0.01, warmup=2)
 FULL = Effort(rounds=15, seconds=4.0, most=300, block=0.02, warmup=3)
 
 
+@dataclass(frozen=True)
+class Summary:
+    """Median, lower and upper quartile of samples, in their unit."""
+
+    median: float
+    low: float
+    high: float
+
+
+def summarize(samples: Sequence[float]) -> Summary:
+    """Median and quartiles (inclusive method) of at least one sample."""
+    if len(samples) == 1:
+        return Summary(samples[0], samples[0], samples[0])
+    low, median, high = statistics.quantiles(samples, n=4, method="inclusive")
+    return Summary(median, low, high)
+
+
+def speedup(other: Sequence[float], ours: Sequence[float]) -> float:
+    """How many times as long `other` takes: the ratio of the medians. Samples i of both sides come from the same round."""
+    return statistics.median(other) / statistics.median(ours)
+
+
 def once(call: Call, calls: int = 1) -> float:
     """Seconds per call, over `calls` calls in a row."""
     began = time.perf_counter()
@@ -43,8 +66,8 @@ def once(call: Call, calls: int = 1) -> float:
 def alternate(sides: Mapping[str, Call], effort: Effort, before_round: Call = lambda: None) -> dict[str, list[float]]:
     """Seconds per call of each side: one sample per round, all sides in each round, the first side of a round changing.
 
-    So what disturbs the machine affects all sides alike. Each side is warmed up before. Python's garbage collector
-    runs between rounds, not within them, and so does `before_round`.
+    So a slow moment of the machine affects all sides alike. Each side is warmed up before. Python's garbage collector runs
+    between rounds, not within them, and so does `before_round`.
     """
     calls = {name: _calls(call, effort) for name, call in sides.items()}  # to settle, and in a sample
     samples: dict[str, list[float]] = {name: [] for name in sides}

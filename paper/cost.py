@@ -1,6 +1,6 @@
 """How much work a run is beside others: what the time left is estimated by."""
 
-from firstspike.models.sizes import macs_of_spec
+from firstspike.models import macs_of_spec
 
 from .runs import Run
 

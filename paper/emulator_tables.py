@@ -1,69 +1,54 @@
 """The emulator's tables: accuracy by weight bits, energy and latency by chip profile, and the emulator's own speed.
 
-    python paper/emulator_tables.py --profile quick
-
 Trains the nets of `emulator.toml` (once: `train.fit` resumes and remembers), quantises each for every chip and width,
 with and without fine-tuning, runs all test images, and keeps one JSON record per run in
 `results/PROFILE/emulator/records`. Tables and the page `emulator.html` are made from the records alone. It
-resumes if interrupted. It takes all options of reproduce.py, as both get the same ones: where they choose runs
-(`--only`, `--setup`, `--row`, `--seed`) it does nothing, the others that `--help` leaves out have no effect.
-Exit status: 0 where everything was run, 3 where some runs were not, 2 for a wrong argument.
+resumes if interrupted. `reproduce.py` calls it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import time
 import tomllib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
-from typing import Annotated, Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from typing import Any
 
 import numpy as np
 import torch
-import typer
 from numpy.typing import NDArray
+from torch import nn
 
-from firstspike import data, models, nn, train
+from firstspike import data, provenance, train
 from firstspike import emulator as em
-from firstspike._base import provenance
-from firstspike._base.checks import one_of
 from firstspike.report import write_text
-from paper.checkout import here, made_here
-from paper.emulator_page import write
-from paper.grid import PROFILES
-from paper.job import fit
-from paper.options import check_data, check_results
-from paper.session import NOT_RUN
+
+from .emulator_page import write
+from .job import fit, predict, trained
+from .records import here, made_here
 
 HERE = Path(__file__).resolve().parent
 SECOND = {"loihi-like": ("loihi-sanafe",)}  # energy tables beside the profile's own
 INTEGER = "45nm-integer"  # the energy table that all chips are compared by
 Job = dict[str, Any]
-
-app = typer.Typer(add_completion=False)
+Log = Callable[[str], None]
 
 
 def jobs(profile: str) -> Iterator[Job]:
     """All runs of a profile, as plain values."""
     whole = tomllib.loads((HERE / "emulator.toml").read_text(encoding="utf-8"))
     part = whole[profile]
-    for net, settings in part["nets"].items():
-        for seed in part["seeds"]:
-            for chip in whole["chips"]:
-                for bits in whole["weight_bits"]:
-                    for tuned in (False, True):
-                        if bits <= em.profile.load(chip).weight_bits:
-                            yield {"net": net, "config": {**settings, "bias": False, "seed": seed}, "chip": chip,
-                                   "bits": bits, "tuned": tuned, "tune_images": part["tune_images"],
-                                   "tune_epochs": part["tune_epochs"]}  # fmt: skip
+    tuning = {name: part[name] for name in ("tune_images", "tune_epochs")}
+    grid = product(part["nets"].items(), part["seeds"], whole["chips"], whole["weight_bits"], (False, True))
+    for (net, settings), seed, chip, bits, tuned in grid:
+        if bits <= em.profile.load(chip).weight_bits:
+            config = {**settings, "bias": False, "seed": seed}
+            yield {"net": net, "config": config, "chip": chip, "bits": bits, "tuned": tuned, **tuning}
 
 
 def key(values: Any) -> str:
@@ -73,9 +58,10 @@ def key(values: Any) -> str:
 
 @dataclass(frozen=True)
 class Net:
-    """A trained net, its data, and its own predictions for the test images, in float32; the sessions that trained it."""
+    """A trained net, the sessions that trained it, its data, and its predictions for the test images, in float32."""
 
-    trained: train.Trained
+    net: nn.Module
+    config: train.Config
     sessions: tuple[dict[str, Any], ...]
     images: data.Dataset
     test: data.Dataset
@@ -88,24 +74,20 @@ def prepare(settings: dict[str, Any], folder: Path, root: str | None) -> Net:
     images, test = (data.load(config.data, root=root, train=part) for part in (True, False))
     place = folder / "nets" / key(config.to_dict())
     result = fit(config, place, (images, test))
-    trained = train.load_model(place)
-    return Net(trained, result.sessions, images, test, trained.predict(test.images).numpy())
+    net = trained(place)
+    return Net(net, config, result.sessions, images, test, predict(net, test.images).numpy())
 
 
 def measure(job: Job, net: Net) -> Job:
     """Quantise the net as the job says, run all test images, and return the record."""
-    normalize, images, test = net.trained.normalize, net.images, net.test
-    model: Any = net.trained.model
+    images, test, model = net.images, net.test, net.net
     began = time.perf_counter()
     if job["tuned"]:
         few = images.subset(slice(0, min(job["tune_images"], len(images))))
         model = em.qat.prepare(model, job["chip"], bits=job["bits"])
         draw = torch.Generator().manual_seed(job["config"]["seed"])
-        em.qat.finetune(model, normalize(few.images), few.labels, epochs=job["tune_epochs"], generator=draw)
+        em.qat.finetune(model, few.images, few.labels, epochs=job["tune_epochs"], generator=draw)
     tuning = time.perf_counter() - began
-    if normalize.mean is not None and normalize.std is not None:
-        model = models.as_net(model)
-        model.normalize = nn.Normalize(normalize.mean, normalize.std)
     program = em.quantize(model, job["chip"], bits=job["bits"], calibration=images.images[:200])
     try:
         placement, refusal = em.place(program), None
@@ -119,7 +101,7 @@ def measure(job: Job, net: Net) -> Job:
     core.run(times)
     return {**job, "summary": report.summary(), "energy": json.loads(report.to_json())["energy"], "tables": tables,
             "seconds": time.perf_counter() - began, "images": len(test), "tuning_seconds": tuning,
-            "settings": net.trained.config.to_dict(), "sessions": list(net.sessions),
+            "settings": net.config.to_dict(), "sessions": list(net.sessions),
             "provenance": {**report.origin, "commit": provenance.commit(HERE.parent, (".", ":!paper/results"))},
             }  # fmt: skip
 
@@ -136,89 +118,48 @@ def read(path: Path, job: Job) -> Job | None:
     return record if same else None
 
 
-@app.command()
-def main(
-    profile: Annotated[str, typer.Option(help=f"How much is run: {', '.join(PROFILES)}.")] = "quick",
-    results: Annotated[Path | None, typer.Option(help="Folder for results; by default paper/results.")] = None,
-    data_root: Annotated[str | None, typer.Option("--data", help="Folder with the data sets.")] = None,
-    report_only: Annotated[bool, typer.Option("--report-only", help="Run nothing; make tables and page anew.")] = False,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Count records that came with the repository; else they are made anew.")
-    ] = False,
-    only: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
-    setup: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
-    row: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
-    seed: Annotated[list[int] | None, typer.Option(hidden=True)] = None,
-    executor: Annotated[str | None, typer.Option(hidden=True)] = None,
-    address: Annotated[str | None, typer.Option(hidden=True)] = None,
-    workers: Annotated[int | None, typer.Option(hidden=True)] = None,
-    large: Annotated[bool, typer.Option("--large", hidden=True)] = False,
-    png: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
-) -> None:
-    """Run what has no record yet, then write tables and page."""
-    try:
-        one_of("--profile", profile, PROFILES)
-        todo = {key(job): job for job in jobs(profile)}
-        check_data(data_root)
-        check_results(results)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    if only or setup or row or seed:
-        typer.echo("The emulator's tables are left as they are: runs of the reproduction were chosen.", err=True)
-        return
-    folder = (results or HERE / "results") / profile / "emulator"
+def make(profile: str, folder: Path, root: str | None, *, report_only: bool, keep: bool, log: Log) -> int:
+    """Run what has no record yet, then write tables and page; the number of runs that are missing.
+
+    root: folder with the data sets. keep: records of other checkouts count, too.
+    """
+    todo = {key(job): job for job in jobs(profile)}
     records = {name: folder / "records" / f"{name}.json" for name in todo}
     found = {name: record for name, job in todo.items() if (record := read(records[name], job)) is not None}
     if not (keep or report_only):
         found = {name: record for name, record in found.items() if made_here(record, folder)}
-    reasons = {} if report_only else _run(todo, records, found, folder, data_root)
-    missing = {name: reasons.get(name, "no record yet") for name in todo if name not in found}
-    typer.echo(f"report: {write(folder, todo, found, missing)}")
-    if missing:
-        typer.echo(f"{len(missing)} of {len(todo)} runs are missing; the report says why.", err=True)
-        raise typer.Exit(NOT_RUN)
-
-
-def _run(
-    todo: dict[str, Job], records: dict[str, Path], found: dict[str, Job], folder: Path, root: str | None
-) -> dict[str, str]:
-    """Write, and add to `found`, a record for each job that has none; why not, by key, where that could not be done."""
+    waiting = {} if report_only else {name: job for name, job in todo.items() if name not in found}
     reasons: dict[str, str] = {}
     absent: dict[str, str] = {}  # data sets, looked for once
-    waiting = {name: job for name, job in todo.items() if name not in found}
     for settings, group in groupby(waiting.items(), key=lambda item: item[1]["config"]):
         names = [name for name, _ in group]
-        try:
-            net = None if settings["data"] in absent else prepare(settings, folder, root)
-        except data.NotAvailable as error:
-            typer.echo(f"not run: {error}", err=True)
-            net, absent[settings["data"]] = None, str(error)
-        except Exception as error:  # one net stops no other
-            traceback.print_exc()
-            reasons |= dict.fromkeys(names, f"training failed: {type(error).__name__}: {error}")
-            continue
-        if net is None:
+        if settings["data"] not in absent:
+            try:
+                net = prepare(settings, folder, root)
+            except data.NotAvailable as error:
+                log(f"not run: {error}")
+                absent[settings["data"]] = str(error)
+            except Exception as error:  # one net stops no other
+                traceback.print_exc()
+                reasons |= dict.fromkeys(names, f"training failed: {type(error).__name__}: {error}")
+                continue
+        if settings["data"] in absent:
             reasons |= dict.fromkeys(names, absent[settings["data"]])
             continue
         for name in names:
             job = todo[name]
-            told = f"{job['net']}, {job['chip']}, {job['bits']} bits{', tuned' if job['tuned'] else ''}"
+            text = f"{job['net']}, {job['chip']}, {job['bits']} bits{', tuned' if job['tuned'] else ''}"
             try:
-                record = {"checkout": here(folder), **measure(job, net)}
-            except em.CannotQuantize as error:
-                typer.echo(f"not run: {told}: {error}", err=True)
-                reasons[name] = str(error)
-                continue
+                found[name] = {"checkout": here(folder), **measure(job, net)}
             except Exception as error:  # one run stops no other
-                traceback.print_exc()
-                reasons[name] = f"failed: {type(error).__name__}: {error}"
+                refused = isinstance(error, em.CannotQuantize)
+                reasons[name] = str(error) if refused else f"failed: {type(error).__name__}: {error}"
+                log(f"not run: {text}: {reasons[name]}")
                 continue
-            write_text(records[name], json.dumps(record, indent=1) + "\n")
-            found[name] = record
-            number = list(todo).index(name) + 1
-            typer.echo(f"{number}/{len(todo)} {told}: {record['summary']['accuracy']:.4f}", err=True)
-    return reasons
-
-
-if __name__ == "__main__":
-    app()
+            write_text(records[name], json.dumps(found[name], indent=1) + "\n")
+            log(f"{list(todo).index(name) + 1}/{len(todo)} {text}: {found[name]['summary']['accuracy']:.4f}")
+    missing = {name: reasons.get(name, "no record yet") for name in todo if name not in found}
+    log(f"report: {write(folder, todo, found, missing)}")
+    if missing:
+        log(f"{len(missing)} of {len(todo)} emulator runs are missing; the report says why")
+    return len(missing)

@@ -82,6 +82,8 @@ class Profile:
 def load(name: str, folder: Path = HERE) -> Profile:
     """The profile `name` with all of its conditions; ValueError that names the file for whatever is wrong in it."""
     path = folder / "profiles" / f"{name}.toml"
+    if not path.is_file():
+        raise ValueError(f"--profile must be one of {', '.join(PROFILES)}, got {name!r}")
     try:
         source = _read(path)
         head = source.pop("profile")
@@ -115,9 +117,7 @@ def choose_learning_rates(profile: Profile, store: Store) -> Profile:
         found = [record for record in records if record is not None]
         if condition.trials and len(found) == len(records):
             best = max(found, key=lambda record: (record["results"]["validation"], -record["spec"]["lr"]))
-            chosen = tuple(replace(run, lr=best["spec"]["lr"]) for run in condition.runs)
-            conditions.append(replace(condition, runs=chosen))
-            continue
+            condition = replace(condition, runs=tuple(run.changed(lr=best["spec"]["lr"]) for run in condition.runs))
         conditions.append(condition)
     return replace(profile, conditions=tuple(conditions))
 

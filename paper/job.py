@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import firstspike
-from firstspike import data
+from firstspike import data, provenance
 from firstspike import train as training
-from firstspike._base import provenance
-from firstspike.data import user_root
 from firstspike.inspect import OperationCounter, layer_signals
 from firstspike.models import TTFSNet
 
@@ -48,7 +46,7 @@ def load(run: Run, root: str | None, *, train: bool) -> data.Dataset:
 
 def image_folder(run: Run, root: str | None) -> Path:
     """The folder of a run's images, in the user's data folder; NotAvailable where it is not there."""
-    base = user_root(root)
+    base = data.user_root(root)
     folder = None if base is None else base / run.images
     if folder is None or not (folder / "train").is_dir():
         how = f"Put the images into DIR/{run.images}/train/CLASS/ and DIR/{run.images}/test/CLASS/, and name DIR by `--data`."
@@ -57,13 +55,13 @@ def image_folder(run: Run, root: str | None) -> Path:
 
 
 def _record(task: Task) -> dict[str, Any]:
-    """The record of a run. What it says of commit, versions and machine is of its last session; `sessions` has them all."""
+    """The record of a run. Its commit, versions and machine are of its last session; `sessions` has them all."""
     run, began, worked = task.run, time.perf_counter(), time.process_time()
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    torch.set_num_threads(task.threads)
+    torch.set_num_threads(run.cores)
     datasets = (load(run, task.data, train=True), load(run, task.data, train=False))
     result = fit(run.config, task.workplace, datasets)
-    trained = training.load_model(task.workplace)
+    net = trained(task.workplace)
     results: dict[str, Any] = {
         "parameters": result.parameters,
         "sources": [f"image folder {run.images}"] if run.images else list(result.sources),
@@ -74,11 +72,11 @@ def _record(task: Task) -> dict[str, Any]:
         "validation": _percent(result.history[-1].validation),
         "diagnosis": None,
     }
-    observed = _observe(trained, datasets[1])
+    observed = _observe(net, datasets[1])
     results["operations"] = observed.pop("operations")
     results["test"] |= observed
-    if isinstance(trained.model, TTFSNet):
-        results["diagnosis"] = _diagnosis(run, trained, datasets[0])
+    if isinstance(net, TTFSNet):
+        results["diagnosis"] = _diagnosis(run, net, datasets[0])
     extra = time.perf_counter() - began
     return {
         "results": results,
@@ -95,7 +93,7 @@ def _record(task: Task) -> dict[str, Any]:
             "versions": provenance.versions(PACKAGES),
             "machine": provenance.machine(),
             "backend": backend(),
-            "threads": task.threads,
+            "threads": run.cores,
         },
     }
 
@@ -113,6 +111,34 @@ def fit(config: training.Config, folder: Path, datasets: tuple[data.Dataset, dat
         return training.fit(config, **arguments)
     except training.BadCheckpoint:
         return training.fit(config, resume=False, **arguments)
+
+
+def trained(folder: Path) -> nn.Module:
+    """The net of a run's folder, in evaluation mode."""
+    found: Any = training.load_model(folder)
+    if isinstance(found, nn.Module):
+        return found
+    scale: Any = found.normalize
+    if not isinstance(found.model, TTFSNet):
+        return nn.Sequential(_Scale(scale), found.model)
+    if scale.mean is not None:
+        found.model.normalize = firstspike.nn.Normalize(scale.mean, scale.std)
+    return found.model
+
+
+class _Scale(nn.Module):
+    def __init__(self, scale: Any) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.as_tensor(self.scale(images))
+
+
+@torch.inference_mode()
+def predict(net: nn.Module, images: Tensor) -> Tensor:
+    """The classes of images, int64 [B]."""
+    return torch.cat([net(part).argmax(1) for part in images.split(_BATCH)])
 
 
 def _images(last: training.Epoch) -> dict[str, int]:
@@ -165,24 +191,22 @@ def _times100(share: float | None) -> float | None:
 
 
 @torch.no_grad()
-def _observe(trained: training.Trained, test: data.Dataset) -> dict[str, Any]:
+def _observe(net: nn.Module, test: data.Dataset) -> dict[str, Any]:
     """Operations per sample, and how many of the first test images are decided in each step (the last: in none)."""
-    model: nn.Module = trained.model
-    with OperationCounter(model) as count:
+    with OperationCounter(net) as count:
         for start in range(0, min(COUNTED, len(test)), _BATCH):
-            model(trained.normalize(test.images[start : min(start + _BATCH, COUNTED)]))
+            net(test.images[start : min(start + _BATCH, COUNTED)])
     found: dict[str, Any] = {"operations": count.means()}
-    if isinstance(model, TTFSNet):
-        steps = [
-            model.observe(trained.normalize(test.images[start : start + _BATCH])).decision_step
-            for start in range(0, min(DECIDED, len(test)), _BATCH)
-        ]
-        found["decided"] = torch.bincount(torch.cat(steps), minlength=model.steps + 1).tolist()
+    if isinstance(net, TTFSNet):
+        parts = range(0, min(DECIDED, len(test)), _BATCH)
+        steps = [net.observe(test.images[start : start + _BATCH]).decision_step for start in parts]
+        found["decided"] = torch.bincount(torch.cat(steps), minlength=net.steps + 1).tolist()
     return found
 
 
-def _diagnosis(run: Run, trained: training.Trained, train: data.Dataset) -> dict[str, Any]:
+def _diagnosis(run: Run, net: TTFSNet, train: data.Dataset) -> dict[str, Any]:
     """Statistics of the layers before and after training, on the first training images."""
-    x, labels = trained.normalize(train.images[:DIAGNOSED]), train.labels[:DIAGNOSED]
-    fresh = training.build_model(run.config, input_shape=trained.input_shape).eval()
-    return {"init": layer_signals(fresh, x, labels), "trained": layer_signals(trained.model, x, labels)}
+    x, labels = train.images[:DIAGNOSED], train.labels[:DIAGNOSED]
+    fresh: Any = training.build_model(run.config, input_shape=train.input_shape).eval()
+    fresh.normalize = net.normalize
+    return {"init": layer_signals(fresh, x, labels), "trained": layer_signals(net, x, labels)}

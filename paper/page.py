@@ -18,7 +18,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "Accuracy",
         "Each net beside what was published for its data set, and beside its ReLU counterpart, trained on the same data "
         "with the same batches; width, dropout and number of epochs were tried on the TTFS nets alone, learning rates on both "
-        "(NOTES.md). The authors' code is at github.com/CheKaiWei/ETTFS (PMLR "
+        "(LABBOOK.md). The authors' code is at github.com/CheKaiWei/ETTFS (PMLR "
         "306:13316-13328, ICML 2026) and, of their later paper, at github.com/CheKaiWei/PTTFS; neither could be read here, "
         "so net, T, encoder, optimiser and number of epochs are our choices. What is used is in the table, and every "
         "setting in the records. Compare these with the authors' code first: the net and its population of output "
@@ -122,13 +122,13 @@ def _test_data(made: Page, profile: Profile) -> None:
     else:
         used = f"Images of train held out for validation, by run: {', '.join(map(str, held))}."
     made.section("How test data were used").text(
-        "Test images choose no setting of a run, but three decisions followed looks at test accuracy (`paper/NOTES.md`): "
+        "Test images choose no setting of a run, but three decisions followed looks at test accuracy (`paper/LABBOOK.md`): "
         "that each row of the ablation has a learning rate of its own (the rates themselves were chosen on images held out), "
         "the batches of 32 images of the quick ablation, and which setups for the JPEG copy of CIFAR-10 were tried after "
         "each other. Where images of train are held out, every epoch is measured on those and the test images once, at the "
         "end; elsewhere test accuracy is computed after every epoch, for the curves. The figure that counts is the **last "
         "epoch's**, whatever the others were. The best epoch is printed beside it to show how much choosing by test would "
-        "have flattered. Settings are chosen on a validation split of train (the trials are in `paper/NOTES.md`), "
+        "have flattered. Settings are chosen on a validation split of train (the trials are in `paper/LABBOOK.md`), "
         f"drawn with a fixed seed and equal class shares. {used} Where several seeds were run, ± is the sample "
         "standard deviation over seeds, of initialisation and data order alike. There is no bootstrap interval: "
         "to draw again from so few seeds tells no more than their standard deviation."

@@ -9,6 +9,9 @@ stored as float16, and the accuracy in the record is measured with the net as it
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -16,18 +19,13 @@ from typing import Annotated, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import torch
 import typer
 
 import firstspike
-from firstspike import data, models, train
-from firstspike._base import provenance
-from firstspike._base.checks import one_of
-from firstspike._base.files import read_json, sha256, write_atomic, write_json
-from firstspike._base.tensors import read as read_tensors
-from firstspike.models.shipped import FOLDER
+from firstspike import data, models, provenance, train
+from firstspike.report import write_text
 from paper import grid
-from paper.options import check_data, check_results
+from paper.job import trained
 from paper.runs import Run
 from paper.session import NOT_RUN
 from tools import ROOT, documents
@@ -35,14 +33,15 @@ from tools import ROOT, documents
 NETS = ("digits-mlp", "digits-cnn", "mnist-mlp", "mnist-cnn", "fashion-mlp", "fashion-cnn")
 ROW = "TTFS, membrane"
 PAGE = ROOT / "docs" / "howto" / "pretrained.md"
+FOLDER = ROOT / "python" / "firstspike" / "models" / "weights"
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def main(
-    results: Annotated[Path | None, typer.Option(help="Folder for the runs, one folder each.")] = None,
-    data_root: Annotated[str | None, typer.Option("--data", help="Folder with the data sets.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Folder for the runs, one folder each.", file_okay=False)] = None,
+    data_root: Annotated[Path | None, typer.Option("--data", help="Folder with the data sets.", exists=True)] = None,
     only: Annotated[list[str] | None, typer.Option(help=f"These nets only: {', '.join(NETS)}.")] = None,
     profile: Annotated[str, typer.Option(help=f"Whose settings: {', '.join(grid.PROFILES)}.")] = "paper",
     to: Annotated[
@@ -53,41 +52,29 @@ def main(
     """Train what is not trained yet, and write every net with its record, and the table of docs/howto/pretrained.md."""
     if check:
         raise typer.Exit(_update_page(check=True))
+    if results is None:
+        raise typer.BadParameter("--results must be given")
+    if to is None and profile != "paper":
+        raise typer.BadParameter(f"--to must be given for {profile}: the package holds nets of the profile paper")
+    folder, root = to or FOLDER, None if data_root is None else str(data_root)
     try:
-        if results is None:
-            raise ValueError("--results must be given")
-        one_of("--profile", profile, grid.PROFILES)
-        if to is None:
-            if profile != "paper":
-                raise ValueError(
-                    f"--to must be given for the profile {profile}: the package holds nets of the profile paper"
-                )
-            to = FOLDER
-        for name in only or ():
-            one_of("--only", name, NETS)
-        check_data(data_root)
-        check_results(results)
         runs = {name: table1_run(grid.load(profile), name) for name in only or NETS}
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(f"--only or --profile: {error}") from None
     missing, origin = [], provenance.record()  # before anything is written here
     for name, run in runs.items():
+        asked = f"--results DIR --only {name}" + ("" if profile == "paper" else f" --profile {profile}")
+        made = {"written": origin, "command": f"python paper/pretrained.py {asked}"}
         try:
-            result = train.fit(run.config, directory=results / name, root=data_root)
-            asked = f"--results DIR --only {name}" + ("" if profile == "paper" else f" --profile {profile}")
-            command = f"python paper/pretrained.py {asked}"
-            found = ship(
-                name, train.load_model(results / name), result, {"written": origin, "command": command}, to, data_root
-            )
+            found = ship(name, run.config, results / name, made, folder, root)
         except data.NotAvailable as error:
             missing.append(name)
             typer.echo(f"{name}: not made, {error}", err=True)
             continue
-        typer.echo(
-            f"{name}: {100 * found['test']['accuracy']:.2f} % as shipped, {100 * result.test.accuracy:.2f} % as trained, "
-            f"{found['bytes'] / 1e6:.2f} MB"
-        )
-    if to == FOLDER:
+        shipped, trained = (100 * found[part]["accuracy"] for part in ("test", "test_as_trained"))
+        size = found["bytes"] / 1e6
+        typer.echo(f"{name}: {shipped:.2f} % as shipped, {trained:.2f} % as trained, {size:.2f} MB")
+    if folder == FOLDER:
         _update_page(check=False)
     if missing:
         raise typer.Exit(NOT_RUN)
@@ -123,71 +110,44 @@ def table1_run(profile: grid.Profile, name: str) -> Run:
 
 
 def ship(
-    name: str,
-    trained: train.Trained,
-    result: train.Result,
-    origin: dict[str, Any],
-    folder: Path,
-    root: str | None = None,
+    name: str, config: train.Config, results: Path, origin: dict[str, Any], folder: Path, root: str | None = None
 ) -> dict[str, Any]:
-    """Write a trained net and its record into `folder`; returns the record. What is there already of this net is kept.
+    """Train a net in `results`, and write its file and its record into `folder`; returns the record.
 
-    origin: what the record says of its own making.
-
-    Raises ValueError for a net that float16 cannot hold, or that is not out of a config of `models.build`.
+    Files of this net that are there already, with the same weights and settings, stay. origin: goes into the record.
     """
-    model = trained.model
-    if not isinstance(model, models.TTFSNet):
-        raise ValueError(f"{name} must be a spiking net, got {type(model).__name__}")
-    half = models.from_config(model.config())
-    half.load_state_dict(model.state_dict())
+    result = train.fit(config, directory=results, root=root)
+    half = copy.deepcopy(trained(results)).eval()
     for parameter in half.parameters():
         if parameter.ndim > 1:  # gamma and bias are few, and stay as they are
             parameter.data = parameter.data.half()
             if not bool(parameter.isfinite().all()):
                 raise ValueError(f"the weights of {name} exceed the range of float16")
-    kept = _kept(name, half, trained.config, folder)
-    if kept is not None:
-        return kept
     with tempfile.TemporaryDirectory() as place:
         made = Path(place) / "model.safetensors"
-        firstspike.save(half, made, {"config": trained.config.to_dict(), "epoch": trained.epoch, "data": trained.data})
-        raw = made.read_bytes()
-        loaded = train.load_model(made)
-    assert all(parameter.dtype == torch.float32 for parameter in loaded.model.parameters())
-    test, warning = train.load_own(loaded, train=False, root=root)
-    if warning is not None:
-        raise ValueError(warning)
+        firstspike.save(half, made, {"config": config.to_dict()})
+        raw, net = made.read_bytes(), firstspike.load(made)
+    digest, file, beside = hashlib.sha256(raw).hexdigest(), folder / f"{name}.safetensors", folder / f"{name}.json"
+    if beside.is_file() and file.is_file() and file.read_bytes() == raw:
+        found: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
+        if found["sha256"] == digest:
+            return found
     record = {
         "name": name,
-        "test": train.evaluate(loaded.model, test, normalize=loaded.normalize).to_dict(),
+        "test": train.evaluate(net, data.load(config.data, root=root, train=False)).to_dict(),
         "test_as_trained": result.test.to_dict(),
         "parameters": result.parameters,
-        "config": trained.config.to_dict(),
-        "data": trained.data,
+        "config": config.to_dict(),
         "weights": "float16; gamma and bias float32",
         "bytes": len(raw),
-        "sha256": sha256(raw),
+        "sha256": digest,
         "sessions": list(result.sessions),
         **origin,
     }
-    write_atomic(folder / f"{name}.safetensors", raw)
-    write_json(folder / f"{name}.json", record)
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(raw)
+    write_text(beside, json.dumps(record, indent=1, allow_nan=False) + "\n")
     return record
-
-
-def _kept(name: str, half: models.TTFSNet, config: train.Config, folder: Path) -> dict[str, Any] | None:
-    """The record in `folder`, where it and its file are of these weights and settings."""
-    file = folder / f"{name}.safetensors"
-    try:
-        found: dict[str, Any] = read_json(folder / f"{name}.json")
-        content = read_tensors(file)
-        same = train.Config.from_dict(found["config"]) == config and found["sha256"] == sha256(file.read_bytes())
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    tensors = half.state_dict()
-    same = same and content.tensors.keys() == tensors.keys()
-    return found if same and all(torch.equal(value, tensors[key]) for key, value in content.tensors.items()) else None
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Records: one JSON file per run, written whole or not at all, and never changed afterwards."""
+"""Records: one JSON file per run, written atomically and never changed afterwards."""
 
 import json
-from collections.abc import Collection
+import uuid
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from tools.records import read_record, write_record
 
 from firstspike.report import write_text
 
-from .checkout import here, made_here
 from .runs import Run
 
 
@@ -27,24 +27,37 @@ NO_REASON = MissingReason("not run", "Run the reproduction again; it resumes whe
 LARGE = MissingReason("not run: not asked for", "Add `--large` (it takes days on a few cores).")
 
 
+def here(folder: Path) -> str:
+    """The name of this checkout's results in `folder`, made at the first call; git ignores the file.
+
+    A record that was committed elsewhere is no reproduction of itself.
+    """
+    file = folder / ".checkout"
+    if not file.is_file():
+        write_text(file, f"{uuid.uuid4().hex}\n")
+    return file.read_text(encoding="utf-8").strip()
+
+
+def made_here(record: Mapping[str, Any], folder: Path) -> bool:
+    """Whether a record of the results in `folder` was made in this checkout."""
+    return record.get("checkout") == here(folder)
+
+
 class Store:
     """The records of one profile, in `folder`/records, and the reasons for missing ones, in `folder`/missing.json."""
 
     def __init__(self, folder: Path, *, kept: bool = True) -> None:
         """Open (and make) the store in `folder`. kept: records of other checkouts count, too."""
-        self.folder = folder
-        self.kept = kept
-        self.records = folder / "records"
-        self.work = folder / "work"
+        self.folder, self.kept = folder, kept
+        self.records, self.work = folder / "records", folder / "work"
         self._read: dict[str, dict[str, Any] | None] = {}
         self._missing: dict[str, MissingReason] = {}
-        reasons = folder / "missing.json"
-        if reasons.exists():
-            try:
-                noted = {key: MissingReason(**value) for key, value in json.loads(reasons.read_text("utf-8")).items()}
-            except (OSError, ValueError, TypeError, AttributeError):
-                noted = {}  # damaged; each session writes it anew
-            self._missing = {key: reason for key, reason in noted.items() if reason.reason != NO_REASON.reason}
+        try:
+            noted = json.loads((folder / "missing.json").read_text("utf-8"))
+            self._missing = {key: MissingReason(**value) for key, value in noted.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            pass  # absent or damaged; each session writes it anew
+        self._missing = {key: found for key, found in self._missing.items() if found.reason != NO_REASON.reason}
 
     def path(self, run: Run) -> Path:
         """Where the record of `run` is or would be."""
@@ -60,13 +73,13 @@ class Store:
 
     def add(self, run: Run, record: dict[str, Any]) -> Path:
         """Write the record of `run` and forget why it was missing."""
-        whole = {"key": run.key, "spec": run.to_dict(), "checkout": here(self.folder), **record}
-        self._read[run.key] = write_record(self.path(run), whole, sort_keys=True)
+        complete = {"key": run.key, "spec": run.to_dict(), "checkout": here(self.folder), **record}
+        self._read[run.key] = write_record(self.path(run), complete, sort_keys=True)
         self._missing.pop(run.key, None)
         return self.path(run)
 
     def note_missing(self, run: Run, missing: MissingReason) -> None:
-        """Note why `run` has no record; `save_missing` writes it."""
+        """Note why `run` has no record; `save_missing_reasons` writes it."""
         self._missing[run.key] = missing
 
     def missing_reason(self, run: Run) -> MissingReason:
@@ -77,10 +90,9 @@ class Store:
         """Write the reasons for those of `runs` that have no record, and only those; `large` are those of large setups."""
         for run in large:
             self._missing.setdefault(run.key, LARGE)
-        lacking = {run.key: self.missing_reason(run) for run in runs if self.get(run) is None}
-        self._missing = lacking
-        text = json.dumps({key: vars(value) for key, value in sorted(lacking.items())}, indent=1) + "\n"
-        write_text(self.folder / "missing.json", text)
+        self._missing = {run.key: self.missing_reason(run) for run in runs if self.get(run) is None}
+        values = {key: vars(value) for key, value in sorted(self._missing.items())}
+        write_text(self.folder / "missing.json", json.dumps(values, indent=1) + "\n")
 
     def workplace(self, run: Run) -> Path:
         """The folder for the checkpoints of `run` while it is under way."""

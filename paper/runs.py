@@ -3,42 +3,42 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
-from firstspike.train.config import Config
+from firstspike.train import Config
 
-#: What a net with ReLU does not have; `Run.of` sets these to their defaults there.
-_SPIKING = (
-    "steps",
-    "encoder",
-    "readout",
-    "gamma",
-    "scale",
-    "population",
-    "init",
-    "normalization",
-    "affine",
-    "bias",
-    "threshold",
-    "learn_threshold",
-    "decay",
-    "surrogate",
-    "surrogate_scale",
-    "hidden_gain",
-    "output_gain",
+#: A net with ReLU does not have these; `Run.of` leaves them at their defaults there.
+_SPIKING = {
+    *(
+        "steps",
+        "encoder",
+        "readout",
+        "gamma",
+        "scale",
+        "population",
+        "init",
+        "normalization",
+        "affine",
+        "bias",
+        "decay",
+    ),
+    *("threshold", "learn_threshold", "surrogate", "surrogate_scale", "hidden_gain", "output_gain"),
     "output_surrogate_scale",
-)
+}
+
+_DEFAULTS = {**Config().to_dict(), "images": ""}
 
 
 @dataclass(frozen=True)
-class Run(Config):
+class Run:
     """One training run: everything that decides its result. Equal runs have equal keys.
 
-    images: the name of a folder of images (`firstspike.data.load_images`) that holds a copy of the data set and is used in
-    place of it; "" for the data set itself.
+    The settings of `config` are attributes too. images: the name of a folder of images (`firstspike.data.load_images`) that
+    holds a copy of the data set and is used in place of it; "" for the data set itself.
     """
 
+    config: Config
     images: str = ""
 
     @classmethod
@@ -52,16 +52,23 @@ class Run(Config):
         if not isinstance(images, str):
             raise TypeError(f"images must be the name of a folder, got {images!r}")
         config = Config.from_dict({name: value for name, value in values.items() if name != "images"})
-        run = cls(**{field.name: getattr(config, field.name) for field in fields(Config)}, images=images)
-        if run.model == "relu":
-            defaults: dict[str, Any] = {field.name: field.default for field in fields(Config)}
-            run = replace(run, **{name: defaults[name] for name in _SPIKING})
-        return run
+        if config.model == "relu":
+            kept = {name: value for name, value in config.to_dict().items() if name not in _SPIKING}
+            config = Config.from_dict(kept)
+        return cls(config, images)
 
-    @property
-    def config(self) -> Config:
-        """What `firstspike.train` needs to know."""
-        return Config(**{field.name: getattr(self, field.name) for field in fields(Config)})
+    def __getattr__(self, name: str) -> Any:
+        if name == "config" or name.startswith("__"):  # not there yet while it is unpickled
+            raise AttributeError(name)
+        return getattr(self.config, name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, as `of` takes them."""
+        return {**self.config.to_dict(), "images": self.images}
+
+    def changed(self, **changes: Any) -> Self:
+        """The same run with other values of some fields."""
+        return self.of({**self.to_dict(), **changes})
 
     @property
     def key(self) -> str:
@@ -69,20 +76,20 @@ class Run(Config):
 
         So a field added later leaves the names of older records alone; `records.Store` compares all fields besides.
         """
-        plain = type(self)(data=self.data, spec=self.spec).to_dict()
-        told = {name: value for name, value in self.to_dict().items() if value != plain[name]}
-        told |= {"data": self.data, "spec": self.spec}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+        values = self.to_dict()
+        must = ("data", "spec")
+        changed = {name: value for name, value in values.items() if name in must or value != _DEFAULTS[name]}
+        return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def cores(self) -> int:
-        """How many threads it is given; without a number of its own, one."""
+        """How many threads it is given; one by default."""
         return max(self.threads, 1)
 
     @property
     def source(self) -> str:
         """Where its images come from: the folder of images, else the data set."""
-        return self.images or self.data
+        return self.images or str(self.data)
 
     @property
     def name(self) -> str:

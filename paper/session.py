@@ -1,17 +1,15 @@
-"""One session: what is to be run, running it, and everything that is made from the records."""
+"""One session: the runs that are due, running them, and everything that is made from the records."""
 
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from firstspike import data
-from firstspike._base import provenance
+from firstspike import data, provenance
 from firstspike.report import csv, latex, markdown, write_png, write_text
 
 from .cost import cost
-from .execute import Task
-from .execute.outcome import Executor, Job
+from .execute import Executor, Job, Task
 from .figures import FIGURES, figures
 from .grid import WAITS, Condition, Profile, runs, waits
 from .job import image_folder
@@ -27,10 +25,7 @@ NOT_RUN = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """What a session has to do.
-
-    pending: runs without a record that can be run now. unasked: runs of large setups that were not asked for.
-    """
+    """pending: runs without a record that can be run now. unasked: runs of large setups that were not asked for."""
 
     pending: tuple[Run, ...]
     unasked: tuple[Run, ...]
@@ -49,23 +44,20 @@ class Selection:
 def choose(profile: Profile, selection: Selection = Selection()) -> list[Condition]:
     """The conditions of a selection, with its seeds alone; ValueError for what the profile does not have."""
     chosen = list(profile.conditions)
-    for kind, field, wanted in (
-        ("experiment", "experiment", selection.experiments),
-        ("setup", "setup", selection.setups),
-        ("row", "label", selection.rows),
-    ):
+    wanted = {"experiment": selection.experiments, "setup": selection.setups, "label": selection.rows}
+    for field, names in wanted.items():
         there = list(dict.fromkeys(getattr(condition, field) for condition in chosen))
-        for name in wanted:
+        for name in names:
             if name not in there:
-                among = "" if len(chosen) == len(profile.conditions) else " among the chosen ones"
-                raise ValueError(f"profile {profile.name} has no {kind} {name!r}{among}; it has {', '.join(there)}")
-        chosen = [condition for condition in chosen if not wanted or getattr(condition, field) in wanted]
+                kind = "row" if field == "label" else field
+                raise ValueError(f"profile {profile.name} has no {kind} {name!r} here; it has {', '.join(there)}")
+        chosen = [condition for condition in chosen if not names or getattr(condition, field) in names]
     if not selection.seeds:
         return chosen
     seeds = sorted({run.seed for condition in chosen for run in condition.runs})
     for seed in selection.seeds:
         if seed not in seeds:
-            raise ValueError(f"profile {profile.name} has no seed {seed} among the chosen runs; it has {seeds}")
+            raise ValueError(f"profile {profile.name} has no seed {seed} here; it has {seeds}")
     return [
         replace(condition, runs=tuple(run for run in condition.runs if run.seed in selection.seeds))
         for condition in chosen
@@ -80,29 +72,21 @@ def plan(
     The runs of a condition whose learning rate is not chosen yet are left out: its trials come first.
     """
     waiting = [condition for condition in conditions if waits(condition, store)]
-    able = [condition for condition in conditions if condition not in waiting]
-    first = [replace(condition, runs=()) for condition in waiting]
-    needed = [run for run in runs([*able, *first]) if store.get(run) is None]
+    first = [replace(condition, runs=()) if condition in waiting else condition for condition in conditions]
+    needed = [run for run in runs(first) if store.get(run) is None]
     big = {run for condition in conditions if condition.large for run in condition.needed}
     unasked = tuple(run for run in needed if run in big and not large)
     reasons: dict[tuple[str, bool], MissingReason | None] = {}  # by data set, and whether it may be fetched
     pending = []
     for run in needed:
         asked = run not in unasked
-        place = (run.source, asked)
-        if place not in reasons:
-            reasons[place] = _look_for(run, folder, asked, log)
-        reason = reasons[place]
-        if reason is not None:
-            store.note_missing(run, reason)
-        elif asked:
-            store.note_missing(run, MissingReason("not run yet", NO_REASON.how))
+        if (run.source, asked) not in reasons:
+            reasons[run.source, asked] = _look_for(run, folder, asked, log)
+        reason = reasons[run.source, asked]
+        if reason is None and asked:
+            reason = MissingReason("not run yet", NO_REASON.how)
             pending.append(run)
-        else:
-            store.note_missing(
-                run,
-                MissingReason(LARGE.reason, f"The data are there. {LARGE.how}"),
-            )
+        store.note_missing(run, reason or MissingReason(LARGE.reason, f"The data are there. {LARGE.how}"))
     for condition in waiting:
         for run in condition.runs:
             store.note_missing(run, WAITS)
@@ -111,12 +95,11 @@ def plan(
 
 
 def note_blocked(conditions: Iterable[Condition], store: Store, pending: Sequence[Run] = ()) -> None:
-    """Note of runs whose learning rate is not chosen why: the reason of the first trial that has no record and is not pending."""
+    """Note why a learning rate is not chosen yet: the reason of the first trial that has no record and is not pending."""
     for condition in conditions:
         blocked = [run for run in condition.trials if store.get(run) is None and run not in pending]
-        if waits(condition, store) and blocked:
-            for run in condition.runs:
-                store.note_missing(run, store.missing_reason(blocked[0]))
+        for run in condition.runs if blocked else ():
+            store.note_missing(run, store.missing_reason(blocked[0]))
 
 
 def _ordered(pending: list[Run], conditions: list[Condition]) -> list[Run]:
@@ -151,10 +134,8 @@ def execute(
     todo: Iterable[Run], store: Store, executor: Executor, job: Job, folder: str | None, progress: Progress
 ) -> None:
     """Run what is to be run and write each record as soon as it is there."""
-    root = Path(__file__).resolve().parents[1]
-    head = provenance.commit(root, (".", ":!paper/results"))
-    tasks = [Task(run, store.workplace(run), folder, run.cores) for run in todo]
-    for outcome in executor(job, tasks):
+    head = provenance.commit(Path(__file__).resolve().parents[1], (".", ":!paper/results"))
+    for outcome in executor(job, [Task(run, store.workplace(run), folder) for run in todo]):
         if outcome.record is None:
             store.note_missing(outcome.run, MissingReason(outcome.reason, outcome.how))
         else:
@@ -172,33 +153,27 @@ def execute(
 def write(
     profile: Profile, store: Store, png: Mapping[str, Path] | None = None, log: Callable[[str], None] = print
 ) -> Path:
-    """Write all tables, figures and the report into the store's folder; `png` names figures to write as PNG besides."""
-    made = tables(profile, store)
-    drawn = figures(profile, store)
-    for table in made:
-        stem = store.folder / "tables" / table.name
+    """Write all tables, figures and the report into the store's folder; `png` names figures to write as PNG besides.
+
+    Tables and figures of an earlier session go where this one has no records for them.
+    """
+    made = {table.name: table for table in tables(profile, store)}
+    drawn = {item.name: item for item in figures(profile, store)}
+    for name, table in made.items():
+        stem = store.folder / "tables" / name
         write_text(stem.with_suffix(".csv"), csv(table.raw))
         write_text(stem.with_suffix(".md"), markdown(table.shown))
-        write_text(stem.with_suffix(".tex"), latex(table.shown, table.caption, f"tab:{table.name}"))
-    for item in drawn:
-        write_text(store.folder / "figures" / f"{item.name}.svg", item.svg)
-    _remove_others(store.folder / "tables", {table.name for table in made}, TABLES)
-    _remove_others(store.folder / "figures", {item.name for item in drawn}, FIGURES)
-    report = page(profile, store, made, drawn).write(store.folder / "report.html")
-    there = {item.name: item for item in drawn}
-    for name, path in (png or {}).items():
-        if name in there:
-            write_png(there[name].figure, path)
-        else:
-            log(
-                f"{path} is not written: there are no records for the figure {name}; it has {', '.join(there) or 'none'}"
-            )
-    return report
-
-
-def _remove_others(folder: Path, made: Collection[str], known: Collection[str]) -> None:
-    """Remove the tables or figures that an earlier session wrote and this one has no records for."""
-    for name in known:
-        if name not in made:
-            for path in folder.glob(f"{name}.*"):
+        write_text(stem.with_suffix(".tex"), latex(table.shown, table.caption, f"tab:{name}"))
+    for name, item in drawn.items():
+        write_text(store.folder / "figures" / f"{name}.svg", item.svg)
+    for folder, there, known in (("tables", list(made), list(TABLES)), ("figures", list(drawn), list(FIGURES))):
+        for name in set(known).difference(there):
+            for path in (store.folder / folder).glob(f"{name}.*"):
                 path.unlink()
+    report = page(profile, store, made.values(), drawn.values()).write(store.folder / "report.html")
+    for name, path in (png or {}).items():
+        if name in drawn:
+            write_png(drawn[name].figure, path)
+        else:
+            log(f"{path} is not written: there are no records for the figure {name}; it has {', '.join(drawn)}")
+    return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 import subprocess
@@ -111,41 +112,29 @@ print(json.dumps(shadowed))
     assert json.loads(result.stdout.splitlines()[-1]) == []
 
 
-def test_every_name_that_a_module_offers_is_there() -> None:
-    """The names of `__all__`, in all Python code of the repository."""
-    wrong = []
-    for path in [
-        path for folder in ("python", "paper", "benchmarks", "tools") for path in (ROOT / folder).rglob("*.py")
-    ]:
-        body = ast.parse(path.read_text(encoding="utf-8")).body
-        there, offered = set(), []
-        for node in (inner for top in body for inner in ast.walk(top)):
-            if isinstance(node, (ast.Import, ast.ImportFrom)):
-                there |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-            elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-                there.add(node.name)
-            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                there.add(node.id)
-        for top in body:
-            if isinstance(top, ast.Assign) and isinstance(top.targets[0], ast.Name) and top.targets[0].id == "__all__":
-                offered = [each.value for each in ast.walk(top.value) if isinstance(each, ast.Constant)]
-        folder = path.parent if path.name == "__init__.py" else path.with_suffix("")
-        there |= {part.stem for part in folder.glob("*")} if folder.is_dir() else set()
-        wrong += [f"{path.relative_to(ROOT)}: {name}" for name in offered if name not in there]
-    assert not wrong
+#: Modules whose names `paper`, `benchmarks` and `tools` may import, besides those of the API pages.
+OPEN = {"firstspike", "firstspike.report", "firstspike.energy"}
 
 
-def test_the_emulator_needs_no_package_of_the_extras() -> None:
-    code = """
-import sys
-sys.modules.update(matplotlib=None, jinja2=None)
-import torch
-from firstspike import emulator, models
-program = emulator.quantize(models.mlp("16-8-4", steps=4))
-print(emulator.report(emulator.run(program, torch.rand(5, 16))).text())
-from firstspike.cli import app
-app(["check", sys.argv[1]])
-"""
-    example = str(ROOT / "examples" / "digits.toml")
-    done = subprocess.run([sys.executable, "-c", code, example], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def public_modules() -> set[str]:
+    """`OPEN`, and the modules that docs/api shows."""
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
+    return OPEN | set(re.findall(r"^::: (firstspike\S*)", pages, re.MULTILINE))
+
+
+@pytest.mark.parametrize("folder", ["paper", "benchmarks", "tools", "examples"])
+def test_what_is_built_on_the_package_imports_public_names(folder: str) -> None:
+    """From a public module, a name that it lists in `__all__`; a module of docs/api."""
+    modules, wrong = public_modules(), []
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "firstspike":
+                module, there = importlib.import_module(node.module or ""), node.module in modules
+                offered = getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
+                names = [alias.name for alias in node.names]
+                found = [n for n in names if not (there and n in offered) and f"{node.module}.{n}" not in modules]
+                wrong += [f"{path.relative_to(ROOT)}: {node.module}.{name}" for name in found]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names if alias.name.startswith("firstspike")]
+                wrong += [f"{path.relative_to(ROOT)}: {name}" for name in names if name not in modules]
+    assert wrong == []

@@ -1,4 +1,4 @@
-"""What a measurement was made on: `firstspike._provenance`, and what timings depend on besides (caches, load)."""
+"""The origin of a measurement: `firstspike.provenance`, and what timings depend on besides (caches, load)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from firstspike._base import kernels
-from firstspike._base.provenance import commit, cores, machine, now, processor, versions
+import firstspike
+from firstspike import provenance
 
 from . import ROOT
-
-__all__ = ["caches", "commit", "cores", "huge_pages", "machine", "now", "processor", "timing_origin", "versions"]
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -20,12 +18,14 @@ PEERS = ("firstspike", "torch", "numpy", "spikingjelly", "snntorch", "norse")
 
 
 def timing_origin() -> dict[str, Any]:
-    """What a record of timings says of its origin: machine, versions, commit, time (UTC).
+    """The origin of a record of timings: machine, versions, commit, time (UTC).
 
     machine: `processor` (with family and model), `cores`, `caches` in bytes, `system`, `load`, the load average of the
     last minute, and `huge_pages`, Linux's setting for transparent huge pages; the last two None where unknown.
     """
-    here = machine()
+    here = provenance.machine()
+    head, dash, dirty = (provenance.commit(ROOT, ("python", "cpp")) or "").partition("-")
+    found = provenance.versions(PEERS)
     return {
         "machine": {
             "processor": processor_and_model(),
@@ -35,22 +35,23 @@ def timing_origin() -> dict[str, Any]:
             "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
             "huge_pages": huge_pages(),
         },
-        "versions": _versions(),
-        "commit": _short(commit(ROOT, ("python", "cpp"))),
-        "time": now(),
+        "versions": {name: "absent" if version == "unknown" else version for name, version in found.items()}
+        | {"instruction set": firstspike.backends()["cpu"]["instruction_set"]},
+        "commit": head[:12] + dash + dirty or None,
+        "time": provenance.now(),
     }
 
 
 def processor_and_model() -> str:
     """The processor's name, with family and model where Linux tells them (the name alone may say little)."""
-    found: dict[str, str] = {}
+    name, found = provenance.processor(), dict[str, str]()
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")
             found.setdefault(key.strip(), value.strip())
     except OSError:
-        return processor()
-    return f"{processor()} (family {found['cpu family']}, model {found['model']})" if "model" in found else processor()
+        return name
+    return f"{name} (family {found['cpu family']}, model {found['model']})" if "model" in found else name
 
 
 def caches() -> dict[str, int]:
@@ -71,19 +72,3 @@ def huge_pages() -> str | None:
     except OSError:
         return None
     return chosen[1] if chosen else None
-
-
-def _versions() -> dict[str, str]:
-    """Versions of Python and of the packages that are compared, and our instruction set."""
-    found = {name: "absent" if version == "unknown" else version for name, version in versions(PEERS).items()}
-    if found["firstspike"] == "absent":
-        found["firstspike"] = "from source"
-    return {**found, "instruction set": kernels.ISA}
-
-
-def _short(name: str | None) -> str | None:
-    """A commit's first 12 digits, with "-dirty" where it had it."""
-    if name is None:
-        return None
-    head, dash, rest = name.partition("-")
-    return head[:12] + dash + rest

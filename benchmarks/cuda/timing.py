@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from ..stats import Summary, summarize
+from ..timing import Summary, summarize
 
 Call = Callable[[], object]
 CACHE = 256 * 2**20  # bytes written between two samples, more than any L2 cache
@@ -31,20 +31,6 @@ def milliseconds(call: Call, *, seconds: float = 0.5, least: int = 10, most: int
         last.synchronize()
         samples.append(first.elapsed_time(last))
     return summarize(samples)
-
-
-def captured(call: Call) -> Call:
-    """The replay of a call that was captured in a CUDA graph; its results stay where the capture put them."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            call()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        call()
-    return graph.replay
 
 
 def peak_bytes(call: Call) -> int:

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from firstspike._base.checks import one_of
-
 from ..workloads import Workload
 
 _MADE_BY = {
@@ -20,7 +18,6 @@ _MADE_BY = {
     "snntorch": ("snntorch_net", "SnnTorch"),
     "norse": ("norse_net", "Norse"),
 }
-LIBRARIES = tuple(_MADE_BY)
 #: SpikingJelly with neurons that fire once (`spikingjelly_net.FireOnce`).
 FIRES_ONCE = "spikingjelly, fires once"
 
@@ -44,35 +41,28 @@ class Setting:
 
 
 def settings(library: str, *, maps: bool, steps: int) -> list[Setting]:
-    """The settings among which the best of a library, or of `FIRES_ONCE`, is looked for. maps: whether the net has
-    convolutions.
+    """The settings among which the best of "dense", "spikingjelly" or `FIRES_ONCE` is looked for.
+
+    maps: whether the net has convolutions.
     """
-    last: list[tuple[str, dict[str, Any]]] = [("", {})] + (
-        [(", channels last", {"channels_last": True})] if maps else []
-    )
+    last: list[tuple[str, dict[str, Any]]] = [("", {})] + [(", channels last", {"channels_last": True})] * maps
     if library == "dense":
-        found = [Setting("dense", f"loop{more}", options={"neurons": "loop", **extra}) for more, extra in last]
-        found += [Setting("dense", f"scan{more}", options={"neurons": "scan", **extra}) for more, extra in last]
-        kinds = ("loop", "scan") if steps <= MOST_UNROLLED else ("scan",)
-        found += [
-            Setting("dense", f"{kind}{more}, compiled", True, {"neurons": kind, **extra})
-            for kind in kinds
-            for more, extra in last
-        ]
+        found = []
+        for kind in ("loop", "scan"):
+            found += [Setting("dense", f"{kind}{more}", options={"neurons": kind, **extra}) for more, extra in last]
+        for kind in ("loop", "scan") if steps <= MOST_UNROLLED else ("scan",):
+            found += [
+                Setting("dense", f"{kind}{more}, compiled", True, {"neurons": kind, **extra}) for more, extra in last
+            ]
         return found
-    if library == FIRES_ONCE:
-        return [
-            Setting("spikingjelly", f"multi-step{more}{end}", bool(end), {"fires_once": True, **extra})
-            for end in ("", ", compiled")
-            for more, extra in last
-        ]
+    once = {"fires_once": True} if library == FIRES_ONCE else {}
+    found = [Setting("spikingjelly", f"multi-step{more}", options={**once, **extra}) for more, extra in last]
     if library == "spikingjelly":
-        found = [Setting(library, f"multi-step{more}", options=extra) for more, extra in last]
         found.append(Setting(library, "multi-step, reset to zero", options={"soft": False}))
         found.append(Setting(library, "single-step", options={"step_mode": "s"}))
-        found += [Setting(library, f"multi-step{more}, compiled", True, extra) for more, extra in last]
-        return found
-    return [Setting(library, "default")]
+    return found + [
+        Setting("spikingjelly", f"multi-step{more}, compiled", True, {**once, **extra}) for more, extra in last
+    ]
 
 
 #: Steps up to which a loop over time is compiled: it is unrolled, and the compiler takes a minute or more for so many.
@@ -80,8 +70,7 @@ MOST_UNROLLED = 64
 
 
 def build(setting: Setting, workload: Workload, steps: int) -> nn.Module:
-    """The net of a setting. ValueError for an unknown library; ImportError where the library is absent."""
-    one_of("library", setting.library, LIBRARIES)
+    """The net of a setting. KeyError for an unknown library; ImportError where the library is absent."""
     module, name = _MADE_BY[setting.library]
     net: nn.Module = getattr(import_module(f"{__package__}.{module}"), name)(workload, steps, **setting.options)
     if not setting.compiled:

@@ -1,7 +1,7 @@
 """SpikingJelly 2.0: its IFNode and LIFNode, which fire more than once, and a node that fires once.
 
 It ships no time-stepped neuron that fires once. The one that its issue 403 shows overrides hooks that 2.0 removed; `FireOnce`
-is that neuron on the base class that 2.0 offers for one's own dynamics: what its users would run.
+is that neuron on the base class that 2.0 offers for custom dynamics: its users would run it.
 """
 
 from __future__ import annotations
@@ -105,3 +105,32 @@ def _node(decay: float, soft: bool) -> nn.Module:
     else:
         node = neuron.LIFNode(tau=1 / (1 - decay), decay_input=False, **options)
     return node
+
+
+class DirectSpikingJelly(nn.Module):
+    """Direct coding, IFNode + ATan, multi-step, readout of the mean spikes by a linear layer; SpikingJelly's initialisation.
+
+    forward: images uint8 [B, C, H, W] to scores [B, classes]. The first synapse runs once; its current is repeated over time.
+    """
+
+    def __init__(self, workload: Workload, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+        modules: list[nn.Module] = []
+        for stage in stages(workload, steps, layer.Linear, layer.Conv2d):
+            stage.synapse.reset_parameters()  # type: ignore[operator]
+            modules += [layer.AvgPool2d(stage.pool)] if stage.pool > 1 else []
+            modules += [layer.Flatten()] if stage.flat else []
+            modules += [stage.synapse, _node(1.0, True)]
+        modules.pop()  # the last layer does not fire
+        self.last = modules.pop()
+        fires = next(i for i, module in enumerate(modules) if isinstance(module, neuron.IFNode))
+        self.first, self.body = nn.Sequential(*modules[:fires]), nn.Sequential(*modules[fires:])
+        functional.set_step_mode(self.body, "m")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores of images; the state is reset first."""
+        functional.reset_net(self.body)
+        current = self.first(images / 255 if images.dtype == torch.uint8 else images)
+        scores: Tensor = self.last(self.body(current.expand(self.steps, *current.shape)).mean(0))
+        return scores

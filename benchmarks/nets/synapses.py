@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from firstspike.models.grammar import Conv, Pool
-from firstspike.models.sizes import layer_sizes
+from firstspike.nn import TTFSConv2d
 
 from ..workloads import Workload
 from .ours import Ours
@@ -19,9 +18,7 @@ from .ours import Ours
 
 @dataclass(frozen=True)
 class Stage:
-    """One layer: pooling by `pool` first, then the synapse; a flat one flattens its input; the last one only
-    integrates.
-    """
+    """One layer: pooling by `pool`, then the synapse; a flat one flattens its input; the last one only integrates."""
 
     synapse: nn.Module
     pool: int
@@ -60,25 +57,18 @@ def stages(
     seed: int = 0,
 ) -> list[Stage]:
     """The layers of the work's net; `linear` and `conv` make the synapses, with torch's arguments."""
-    sized = layer_sizes(workload.spec, workload.input_shape)
     layers: Any = Ours(workload, steps, seed=seed).layers
-    weights: list[tuple[Any, Any]] = [layer.effective_weight_and_bias() for layer in layers]
     made: list[Stage] = []
-    pool = 1
-    for item in sized:
-        if isinstance(item.token, Pool):
-            pool = item.token.factor
-            continue
-        if isinstance(item.token, Conv):
-            synapse: Any = conv(
-                item.inputs, item.outputs, item.token.kernel, stride=item.token.stride, padding=item.token.padding
-            )
+    for layer in layers:
+        maps = isinstance(layer, TTFSConv2d)
+        if maps:
+            sizes = (layer.in_channels, layer.out_channels, layer.kernel_size)
+            synapse: Any = conv(*sizes, stride=layer.stride, padding=layer.padding)
         else:
-            synapse = linear(item.inputs, item.outputs)
-        weight, bias = weights[len(made)]
+            synapse = linear(layer.in_features, layer.out_features)
+        weight, bias = layer.effective_weight_and_bias()
         with torch.no_grad():
             synapse.weight.copy_(weight)
             synapse.bias.copy_(bias)
-        made.append(Stage(synapse, pool, not isinstance(item.token, Conv), item is sized[-1]))
-        pool = 1
+        made.append(Stage(synapse, layer.avg_pool, not maps, layer is layers[-1]))
     return made

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ..inputs import Batch
 
 
-def training_step(net: nn.Module, x: object, labels: Tensor, *, capturable: bool = False) -> Callable[[], Tensor]:
-    """Forward, cross-entropy, backward, and torch's fused Adam; capturable: in a CUDA graph."""
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True, capturable=capturable)
+def training_step(net: nn.Module, x: object, labels: Tensor) -> Callable[[], Tensor]:
+    """Forward, cross-entropy, backward, and torch's fused Adam."""
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True)
     net.train()
 
     def step() -> Tensor:
@@ -26,8 +26,8 @@ def training_step(net: nn.Module, x: object, labels: Tensor, *, capturable: bool
     return step
 
 
-def inference(net: nn.Module, x: object) -> Callable[[], Tensor]:
-    """Forward without gradients."""
+def inference(net: nn.Module, x: object, labels: Tensor | None = None) -> Callable[[], Tensor]:
+    """Forward without gradients; labels are not used."""
     net.eval()
 
     def run() -> Tensor:

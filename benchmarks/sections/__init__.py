@@ -7,8 +7,6 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from firstspike._base.checks import one_of
-
 NAMES = (
     "sweep",
     "steps",
@@ -35,5 +33,6 @@ DEFAULT_ALLOCATOR = ("allocator", "memory")
 
 def section(name: str) -> ModuleType:
     """The module of a section; ValueError for an unknown name."""
-    one_of("section", name, NAMES)
+    if name not in NAMES:
+        raise ValueError(f"section must be one of {', '.join(NAMES)}, got {name!r}")
     return import_module(f"{__name__}.{name}")

@@ -1,60 +1,52 @@
-"""Time to accuracy on MNIST, from raw bytes: `firstspike.train`, and the same nets in SpikingJelly beside it."""
+"""Time to accuracy on MNIST, from raw bytes: `firstspike.train`, and the same nets in SpikingJelly in the same loop."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from firstspike import data, train
-from tools import ROOT
 
 from ..session import Session
+from ..workloads import Workload
 
 TITLE = "Time to accuracy"
-CONFIGS = Path(__file__).resolve().parent.parent / "time_to_accuracy"
-#: By net: its config file, the test accuracy in percent to reach, and the target in seconds of training.
-GOALS = {"mlp": ("mlp.toml", 98.0, 15), "cnn": ("cnn.toml", 99.0, 180)}
+#: By net: its string, the test accuracy in percent to reach, and the target in seconds of training.
+GOALS = {"mlp": ("784-400-400-10", 98.0, 15), "cnn": ("32C3-AP2-64C3-AP2-128-10", 99.0, 180)}
+STEPS = 4
+LOOP: dict[str, Any] = {"data": "mnist", "epochs": 4, "batch": 128, "lr": 4e-3, "label_smoothing": 0.1}
 
 
 def measure(session: Session) -> None:
     """One cell per net and side: accuracy and seconds after each epoch."""
-    from ..time_to_accuracy import spikingjelly_run  # SpikingJelly is needed to measure, not to show a record
+    from ..nets.spikingjelly_net import DirectSpikingJelly  # needed to measure, not to show a record
 
     record = session.record("accuracy")
+    for name, (spec, _, _) in GOALS.items():
+        loop = {**LOOP, "threads": session.threads}
+        ours = train.Config(spec=spec, steps=STEPS, **loop)
+        head = {"race": name, "config": ours.to_dict()}
+        record.measure(f"{name}-firstspike", partial(_run, ours), side="firstspike", **head)
+        peer = DirectSpikingJelly(Workload(name, spec, LOOP["batch"], {}), STEPS)
+        other = train.Config(**loop)
+        record.measure(f"{name}-spikingjelly", partial(_run, other, model=peer), side="spikingjelly", **head)
+
+
+def _run(config: train.Config, **net: Any) -> dict[str, Any]:
     datasets = data.load("mnist", train=True), data.load("mnist", train=False)
-    for name, (file, _, _) in GOALS.items():
-        config = train.Config.from_toml(CONFIGS / file, {"threads": session.threads})
-        for side in ("firstspike", "spikingjelly"):
-            cell = f"{name}-{side}"
-            if record.has(cell):
-                continue
-            session.log(f"accuracy {cell}")
-            epochs = _ours(config, datasets) if side == "firstspike" else spikingjelly_run.run(config, datasets)
-            record.add(
-                cell,
-                race=name,
-                side=side,
-                config=config.to_dict(),
-                file=str((CONFIGS / file).relative_to(ROOT)),
-                epochs=epochs,
-            )
-
-
-def _ours(config: train.Config, datasets: tuple[data.Dataset, data.Dataset]) -> list[dict[str, float]]:
-    result = train.fit(config, datasets=datasets, progress=False)
-    return [
+    result = train.fit(config, datasets=datasets, progress=False, **net)
+    found = [
         {"accuracy": 100 * epoch.test.accuracy, "seconds": epoch.seconds, "step_seconds": epoch.step_seconds}
         for epoch in result.history
         if epoch.test is not None
     ]
+    return {"epochs": found}
 
 
 def reached(epochs: list[dict[str, float]], accuracy: float) -> tuple[int, float] | None:
-    """The first epoch (from 1) whose test accuracy, in percent, is at least this, and the seconds of training up to its
-    end.
-    """
+    """The first epoch (from 1) whose test accuracy, in percent, is at least this, and the seconds of training until its end."""
     seconds = 0.0
     for number, epoch in enumerate(epochs, 1):
         seconds += epoch["seconds"]

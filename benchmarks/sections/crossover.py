@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -13,11 +14,10 @@ from firstspike import SpikeTimes
 from firstspike import nn as fs
 
 from .. import timing
+from ..kernels import anchor
 from ..nets.dense import NEURONS
 from ..nets.training import without_gradient
-from ..records import timed
 from ..session import Session, fresh_compiler
-from ..stats import speedup
 from ..table_cells import number
 
 TITLE = "Crossover"
@@ -41,21 +41,17 @@ class _DenseLayer(nn.Module):
 
 
 def measure(session: Session) -> None:
-    """One cell per number of steps, width and batch size: forward and backward of one square layer, half of its inputs
-    silent.
-    """
+    """One cell per number of steps, width, batch size and kind: one square layer, half of its inputs silent."""
     record = session.record("crossover")
     effort = timing.Effort(rounds=7, seconds=1.0, most=60, block=0.01)
-    for steps, width, batch in product(STEPS, WIDTHS, BATCHES):
-        for kind in ("training", "inference"):
-            cell = f"T{steps}-N{width}-B{batch}-{kind}"
-            if record.has(cell):
-                continue
-            session.log(f"crossover {cell}")
-            sides = _sides(steps, width, batch, kind == "training", compiled=session.full)
-            record.add(
-                cell, steps=steps, width=width, batch=batch, kind=kind, times=timed(session.alternate(sides, effort))
-            )
+    for steps, width, batch, kind in product(STEPS, WIDTHS, BATCHES, ("training", "inference")):
+        times = partial(_times, session, effort, steps, width, batch, kind == "training")
+        head = {"steps": steps, "width": width, "batch": batch, "kind": kind}
+        record.measure(f"T{steps}-N{width}-B{batch}-{kind}", times, **head)
+
+
+def _times(session: Session, effort: timing.Effort, *cell: Any) -> dict[str, Any]:
+    return {"times": session.alternate(_sides(*cell, compiled=session.full), effort)}
 
 
 def _sides(steps: int, width: int, batch: int, train: bool, *, compiled: bool) -> dict[str, timing.Call]:
@@ -80,9 +76,8 @@ def _ours(layer: fs.TTFSLinear, spikes: SpikeTimes, train: bool) -> timing.Call:
         return without_gradient(lambda: layer(spikes))
 
     def step() -> None:
-        fired = layer(spikes)
-        anchor = fired._anchor  # the gradient at the entries of the support, as a layer of ours behind it would send
-        anchor.backward(torch.ones_like(anchor, memory_format=torch.contiguous_format))
+        entries = anchor(layer(spikes))  # the gradient that another layer of ours would send
+        entries.backward(torch.ones_like(entries, memory_format=torch.contiguous_format))
 
     return step
 
@@ -104,14 +99,10 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
                 if (row["kind"], row["steps"], row["width"]) == (kind, steps, width):
                     times = row["times"]
                     rival = min((s for s in times if s != "firstspike"), key=lambda side: times[side]["median"])
-                    ratio = speedup(times[rival]["samples"], times["firstspike"]["samples"]).median
+                    ratio = timing.speedup(times[rival]["samples"], times["firstspike"]["samples"])
                     line[f"B = {row['batch']}"] = f"{number(ratio)} ({rival})"
             if len(line) > 2:
                 lines.append(line)
-        found.append(
-            (
-                f"The faster dense side's time over ours, {kind} of one layer; below 1, firstspike loses",
-                pd.DataFrame(lines),
-            )
-        )
+        caption = f"The faster dense side's time over ours, {kind} of one layer; below 1, firstspike loses"
+        found.append((caption, pd.DataFrame(lines)))
     return found

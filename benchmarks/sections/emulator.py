@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from firstspike import data, models
 from firstspike import emulator as em
 from tools import ROOT
 
+from .. import timing
 from ..records import timed
 from ..session import Session
 from ..table_cells import milliseconds, number
@@ -32,15 +35,13 @@ def measure(session: Session) -> None:
     record = session.record("emulator")
     test = data.load("mnist", train=False)
     for profile in ("generic8", "loihi-like", "odin-like") if session.full else ("loihi-like",):
-        if not record.has(profile):
-            session.log(f"emulator {profile}")
-            record.add(profile, kind="profile", profile=profile, **_profile(session, profile, test))
-    if session.oracle is None:
-        session.log(f"emulator: {PEER} is left out, --oracle names no interpreter")
-    elif not record.has(PEER):
-        session.log(f"emulator {PEER}")
-        images = test.images[: 30 if session.full else 10]
-        record.add(PEER, kind="peer", profile="loihi-like", **_peer(session, session.oracle, images))
+        head = {"kind": "profile", "profile": profile}
+        record.measure(profile, partial(_profile, session, profile, test), **head)
+    python, images = session.oracle, test.images[: 30 if session.full else 10]
+    if python is None:
+        print(f"emulator: {PEER} is left out, --oracle names no interpreter", file=sys.stderr)
+    else:
+        record.measure(PEER, lambda: _peer(session, python, images), kind="peer", profile="loihi-like")
 
 
 def network() -> models.TTFSNet:
@@ -64,7 +65,7 @@ def _profile(session: Session, profile: str, test: data.Dataset) -> dict[str, An
         "images": len(test),
         "operations": float(operations),
         "instruction_set": em.instruction_set(),
-        "times": timed(session.alternate(sides)),
+        "times": session.alternate(sides),
     }
 
 
@@ -78,10 +79,10 @@ def _peer(session: Session, python: str, images: torch.Tensor) -> dict[str, Any]
     core, many = program.engine(), np.tile(times, (1000, 1))
     fired = [layer for layer in core.run(times, all_times=True).times if layer is not None]
     ours = np.concatenate(fired, 1)[:, None] == np.arange(program.total_steps)[:, None]
-    seconds = session.alternate({"firstspike": lambda: core.run(many, threads=session.threads)})
+    rounds = range(session.effort.rounds)
     samples = {
-        "firstspike": [s / len(many) for s in seconds["firstspike"]],
-        "firstspike, CPU": [_cpu_seconds(core, many) / len(many) for _ in seconds["firstspike"]],
+        "firstspike": [timing.once(lambda: core.run(many, threads=session.threads)) / len(many) for _ in rounds],
+        "firstspike, CPU": [_cpu_seconds(core, many) / len(many) for _ in rounds],
         PEER: wall,
         f"{PEER}, CPU": cpu,
     }

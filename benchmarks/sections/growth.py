@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,8 +12,7 @@ from firstspike.report import figure, line_style, style
 
 from .. import inputs, timing
 from ..nets import Setting, build, training_step
-from ..records import timed
-from ..session import Session
+from ..session import Session, names
 from ..table_cells import milliseconds
 from ..workloads import CNN, MLP, Workload
 from .steps import sides
@@ -29,32 +29,20 @@ def measure(session: Session) -> None:
     record = session.record("growth")
     for workload in (MLP, CNN):
         numbers = ALL if session.full else (4, 8, 64)
-        cell = f"{workload.name}-ours"
-        if not record.has(cell):
-            session.log(f"growth {cell}")
-            samples = session.alternate({str(steps): _ours(workload, steps) for steps in numbers})
-            record.add(cell, work=workload.name, side=OURS, times=timed(samples))
+        record.measure(
+            f"{workload.name}-ours", partial(_alone, session, workload, numbers), work=workload.name, side=OURS
+        )
         for steps in numbers if session.full else ():
-            cell = f"{workload.name}-T{steps}"
-            if steps > DENSE_UP_TO[workload.name] or record.has(cell):
-                continue
-            session.log(f"growth {cell}")
-            batch = inputs.batch("fashion-mnist", workload.batch, steps, flat=workload.flat)
-            chosen = {
-                side: s for side, s in sides(workload, steps).items() if side in ("firstspike", "spikingjelly", "dense")
-            }
-            samples, failures = session.compare(
-                chosen, workload, batch, training_step, timing.Effort(rounds=5, seconds=4.0)
-            )
-            record.add(
-                cell,
-                work=workload.name,
-                steps=steps,
-                side="all",
-                times=timed(samples),
-                failures=failures,
-                settings={side: s.name for side, s in chosen.items()},
-            )
+            if steps <= DENSE_UP_TO[workload.name]:
+                found = sides(workload, steps)
+                chosen = {side: found[side] for side in ("firstspike", "spikingjelly", "dense")}
+                beside = partial(session.compare, chosen, workload, steps, effort=timing.Effort(rounds=5, seconds=4.0))
+                head = {"work": workload.name, "steps": steps, "side": "all", "settings": names(chosen)}
+                record.measure(f"{workload.name}-T{steps}", beside, **head)
+
+
+def _alone(session: Session, workload: Workload, numbers: tuple[int, ...]) -> dict[str, Any]:
+    return {"times": session.alternate({str(steps): _ours(workload, steps) for steps in numbers})}
 
 
 def _ours(workload: Workload, steps: int) -> timing.Call:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from .. import inputs
 from ..nets import Setting, inference
-from ..records import timed
-from ..session import Session
+from ..session import Session, names
 from ..table_cells import comparison_columns, milliseconds, short_columns
 from ..workloads import INFERENCE, WORKLOADS, workload_named
 from .steps import sides
@@ -23,25 +22,13 @@ def measure(session: Session) -> None:
     for workload in WORKLOADS if session.full else WORKLOADS[:1]:
         for steps in (8, 16) if session.full else (8,):
             for size in INFERENCE:
-                cell = f"{workload.name}-T{steps}-B{size}"
-                if record.has(cell):
-                    continue
-                session.log(f"inference {cell}")
-                batch = inputs.batch("fashion-mnist", size, steps, flat=workload.flat)
                 chosen = sides(workload, steps, quick=not session.full)
                 chosen["firstspike frozen"] = Setting("firstspike", "nn.Prepacked", options={"prepacked": True})
                 if session.full:
                     chosen |= {f"{side} frozen": chosen[side].frozen() for side in ("spikingjelly", "dense")}
-                samples, failures = session.compare(chosen, workload, batch, lambda net, x, _: inference(net, x))
-                record.add(
-                    cell,
-                    work=workload.name,
-                    steps=steps,
-                    batch=size,
-                    times=timed(samples),
-                    failures=failures,
-                    settings={side: s.name for side, s in chosen.items()},
-                )
+                times = partial(session.compare, chosen, workload, steps, inference, batch=size)
+                head = {"work": workload.name, "steps": steps, "batch": size, "settings": names(chosen)}
+                record.measure(f"{workload.name}-T{steps}-B{size}", times, **head)
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:

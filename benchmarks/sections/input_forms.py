@@ -14,7 +14,6 @@ from firstspike import SpikeTimes, encode, models
 
 from .. import inputs, timing
 from ..nets import training_step
-from ..records import timed
 from ..session import Session
 from ..table_cells import milliseconds, ratio
 from ..workloads import CNN, Workload
@@ -26,11 +25,11 @@ BYTES, EVENTS, DENSE = "bytes", "events", "dense train"
 
 def measure(session: Session) -> None:
     """One cell: a training step of the convolutional net, the input made anew in each."""
-    record = session.record("input_forms")
-    cell = f"{CNN.name}-T{STEPS}"
-    if record.has(cell):
-        return
-    session.log(f"input_forms {cell}")
+    head = {"work": CNN.name, "steps": STEPS, "batch": CNN.batch}
+    session.record("input_forms").measure(f"{CNN.name}-T{STEPS}", lambda: _times(session), **head)
+
+
+def _times(session: Session) -> dict[str, Any]:
     batch = inputs.batch("fashion-mnist", CNN.batch, STEPS, flat=False)
     samples = [events_of(batch.spikes.times[i : i + 1]) for i in range(CNN.batch)]
     dense = batch.dense
@@ -44,7 +43,7 @@ def measure(session: Session) -> None:
     for side, make in makers.items():
         calls[side] = training_step(_Fed(net, make), None, batch.labels)
         calls[f"{side}, making alone"] = make
-    record.add(cell, work=CNN.name, steps=STEPS, batch=CNN.batch, times=timed(session.alternate(calls)))
+    return {"times": session.alternate(calls)}
 
 
 class _Fed(torch.nn.Module):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from .. import inputs
-from ..nets import FIRES_ONCE, Setting, settings, training_step
-from ..records import timed
+from ..nets import FIRES_ONCE, Setting, settings
 from ..session import Session
 from ..table_cells import milliseconds, ratio
 from ..workloads import CNN, MLP, Workload, workload_named
@@ -44,15 +43,8 @@ def measure(session: Session) -> None:
     record = session.record("leak")
     for workload in (MLP, CNN) if session.full else (MLP,):
         for steps in (8, 64) if session.full and workload is MLP else (8,):
-            cell = f"{workload.name}-T{steps}"
-            if record.has(cell):
-                continue
-            session.log(f"leak {cell}")
-            batch = inputs.batch("fashion-mnist", workload.batch, steps, flat=workload.flat)
-            samples, failures = session.compare(
-                sides(workload, steps, quick=not session.full), workload, batch, training_step
-            )
-            record.add(cell, work=workload.name, steps=steps, decay=DECAY, times=timed(samples), failures=failures)
+            times = partial(session.compare, sides(workload, steps, quick=not session.full), workload, steps)
+            record.measure(f"{workload.name}-T{steps}", times, work=workload.name, steps=steps, decay=DECAY)
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -9,9 +10,8 @@ import torch
 
 from firstspike import models
 
-from .. import inputs, timing
+from .. import inputs
 from ..nets import inference, training_step
-from ..records import timed
 from ..session import Session
 from ..table_cells import milliseconds, ratio
 
@@ -32,18 +32,13 @@ def measure(session: Session) -> None:
         batch = inputs.batch("fashion-mnist", size, STEPS, flat=False)
         nets = {PLAIN: _net(plain), RESIDUAL: _net(residual)}
         for kind in ("training", "inference"):
-            cell = f"{residual}-{kind}"
-            if record.has(cell):
-                continue
-            session.log(f"residual {cell}")
-            calls: dict[str, timing.Call] = {
-                side: training_step(net, batch.spikes, batch.labels)
-                if kind == "training"
-                else inference(net, batch.spikes)
-                for side, net in nets.items()
-            }
-            spec = {PLAIN: plain, RESIDUAL: residual}
-            record.add(cell, nets=spec, steps=STEPS, batch=size, kind=kind, times=timed(session.alternate(calls)))
+            head = {"nets": {PLAIN: plain, RESIDUAL: residual}, "steps": STEPS, "batch": size, "kind": kind}
+            record.measure(f"{residual}-{kind}", partial(_times, session, nets, batch, kind), **head)
+
+
+def _times(session: Session, nets: dict[str, torch.nn.Module], batch: inputs.Batch, kind: str) -> dict[str, Any]:
+    make: Any = training_step if kind == "training" else inference
+    return {"times": session.alternate({side: make(net, batch.spikes, batch.labels) for side, net in nets.items()})}
 
 
 def _net(spec: str) -> torch.nn.Module:

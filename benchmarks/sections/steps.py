@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from .. import inputs
-from ..nets import FIRES_ONCE, Setting, training_step
+from ..nets import FIRES_ONCE, Setting
 from ..peer_settings import fastest_setting
-from ..records import timed
-from ..session import Session
+from ..session import Session, names
 from ..table_cells import comparison_columns, milliseconds, ratio, short_columns
 from ..workloads import WORKLOADS, Workload, workload_named
 
@@ -31,29 +31,15 @@ def measure_workloads(session: Session, section: str, sources: Sequence[str], *,
     for workload in WORKLOADS if session.full else WORKLOADS[:2]:
         for steps in workload.steps if session.full else workload.steps[:1]:
             for source in sources:
-                cell = f"{workload.name}-T{steps}-{source}"
-                if record.has(cell):
-                    continue
-                session.log(f"{section} {cell}")
-                batch = inputs.batch(source, workload.batch, steps, flat=workload.flat)
                 all_sides = others and steps == 8 and source == inputs.SOURCES[0]
                 chosen = sides(workload, steps, quick=not session.full, others=all_sides)
-                samples, failures = session.compare(chosen, workload, batch, training_step)
-                record.add(
-                    cell,
-                    work=workload.name,
-                    steps=steps,
-                    source=source,
-                    batch=workload.batch,
-                    times=timed(samples),
-                    failures=failures,
-                    settings={side: s.name for side, s in chosen.items()},
-                )
+                times = partial(session.compare, chosen, workload, steps, source=source)
+                head = {"work": workload.name, "steps": steps, "source": source, "batch": workload.batch}
+                record.measure(f"{workload.name}-T{steps}-{source}", times, **head, settings=names(chosen))
 
 
 def sides(workload: Workload, steps: int, *, quick: bool = False, others: bool = False) -> dict[str, Setting]:
-    """Ours, SpikingJelly, the dense net compiled and eager; with `others`, snnTorch, Norse, and the paper's layers as
-    well.
+    """Ours, SpikingJelly, the dense net compiled and eager; with `others`, snnTorch, Norse, and the paper's layers.
 
     quick: SpikingJelly without torch.compile, which takes too long for the quick form.
     """
@@ -68,9 +54,8 @@ def sides(workload: Workload, steps: int, *, quick: bool = False, others: bool =
         for library in ("snntorch", "norse"):
             chosen[library] = Setting(library, "default")
             chosen[f"{library}, compiled"] = Setting(library, "default, compiled", compiled=True)
-        chosen["firstspike, normalised"] = Setting(
-            "firstspike", "weight normalisation and affine", options={"paper": True}
-        )
+        normalised = Setting("firstspike", "weight normalisation and affine", options={"paper": True})
+        chosen["firstspike, normalised"] = normalised
         chosen["firstspike, recomputing"] = RECOMPUTING
     return chosen
 
@@ -84,15 +69,9 @@ def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
         head = {"net": row["work"], "T": row["steps"], "input": row["source"]}
         lines.append({**head, **comparison_columns(times, targets)})
         others += [
-            {
-                **head,
-                "side": side,
-                "setting": row["settings"][side],
-                "ms": milliseconds(times, side),
-                "ratio": ratio(times, side),
-            }
-            for side in row["settings"]
-            if side not in ("firstspike",) and (side in times or side in row["failures"])
+            {**head, "side": side, "setting": setting, "ms": milliseconds(times, side), "ratio": ratio(times, side)}
+            for side, setting in row["settings"].items()
+            if side != "firstspike" and (side in times or side in row["failures"])
         ]
     return [
         ("Training step, median (quartiles); ratio: times as long as firstspike", pd.DataFrame(lines)),

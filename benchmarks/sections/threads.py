@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -23,16 +24,16 @@ def measure(session: Session) -> None:
     record = session.record("threads")
     for workload in WORKLOADS if session.full else (CNN,):
         for kind in ("training", "inference"):
-            cell = f"{workload.name}-{kind}"
-            if not record.has(cell):
-                session.log(f"threads {cell}")
-                sides = {str(n): _with_threads(n, _call(workload, kind)) for n in (1, session.threads)}
-                times = timed(session.alternate(sides))
-                torch.set_num_threads(session.threads)  # what the record says of its origin, not the last side's
-                record.add(cell, work=workload.name, kind=kind, steps=8, times=times)
-    if not record.has("pools"):
-        session.log("threads pools")
-        record.add("pools", work=CNN.name, kind="pools", steps=8, times=timed(_pools(session)))
+            times = partial(_times, session, workload, kind)
+            record.measure(f"{workload.name}-{kind}", times, work=workload.name, kind=kind, steps=8)
+    record.measure("pools", lambda: {"times": timed(_pools(session))}, work=CNN.name, kind="pools", steps=8)
+
+
+def _times(session: Session, workload: Workload, kind: str) -> dict[str, Any]:
+    sides = {str(n): _with_threads(n, _call(workload, kind)) for n in (1, session.threads)}
+    found = session.alternate(sides)
+    torch.set_num_threads(session.threads)  # which the record names, not the last side's
+    return {"times": found}
 
 
 def _call(workload: Workload, kind: str) -> timing.Call:
@@ -42,9 +43,7 @@ def _call(workload: Workload, kind: str) -> timing.Call:
 
 
 def _with_threads(number: int, call: timing.Call) -> timing.Call:
-    """The call on so many threads: the number is set before it; a sample is a block of calls, so that setting it costs
-    nothing.
-    """
+    """The call on so many threads; a sample is a block of calls, so that setting the number costs nothing."""
 
     def run() -> None:
         if torch.get_num_threads() != number:
@@ -55,20 +54,13 @@ def _with_threads(number: int, call: timing.Call) -> timing.Call:
 
 
 def _pools(session: Session) -> dict[str, list[float]]:
-    """Seconds of a product and of a layer call: each alone, many in a row, and each when the two take turns call by
-    call.
-    """
+    """Seconds of a product and of a layer call: each alone, many in a row, and each when the two take turns."""
     torch.set_num_threads(session.threads)
     a, b = torch.randn(GEMM, GEMM), torch.randn(GEMM, GEMM)
     out = torch.empty(GEMM, GEMM)
     product, layer = (lambda: torch.mm(a, b, out=out)), _call(CNN, "inference")
     rounds, row = (40, 10) if session.full else (5, 5)
-    samples: dict[str, list[float]] = {
-        "product alone": [],
-        "layers alone": [],
-        "product in turns": [],
-        "layers in turns": [],
-    }
+    samples: dict[str, list[float]] = {}
     for index in range(rounds + 1):
         session.neighbours.bring()
         sample = {"product alone": timing.once(product, row), "layers alone": timing.once(layer, row)}
@@ -76,7 +68,7 @@ def _pools(session: Session) -> dict[str, list[float]]:
         sample["product in turns"], sample["layers in turns"] = (sum(side) / row for side in zip(*mixed, strict=True))
         if index:  # the first round warms up
             for name, seconds in sample.items():
-                samples[name].append(seconds)
+                samples.setdefault(name, []).append(seconds)
     return samples
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from .. import inputs, timing
 from ..nets import Setting, build, training_step
-from ..records import recording_failures, timed
+from ..records import recording_failures
 from ..session import Session
 from ..table_cells import milliseconds, ratio
 from ..workloads import MLP
@@ -22,11 +22,11 @@ EFFORT = timing.Effort(rounds=3, seconds=1.0, most=10, block=0.0, settle=0.0, wa
 
 def measure(session: Session) -> None:
     """One cell: the training step of the small net."""
-    record = session.record("timing_based")
-    cell = f"{MLP.name}-T{STEPS}"
-    if record.has(cell):
-        return
-    session.log(f"timing_based {cell}")
+    head = {"work": MLP.name, "batch": BATCH, "steps": STEPS}
+    session.record("timing_based").measure(f"{MLP.name}-T{STEPS}", lambda: _times(session), **head)
+
+
+def _times(session: Session) -> dict[str, Any]:
     batch = inputs.batch("fashion-mnist", BATCH, STEPS, flat=True)
     sides: dict[str, timing.Call] = {
         "firstspike": training_step(build(Setting("firstspike", "eager"), MLP, STEPS), batch.spikes, batch.labels)
@@ -39,9 +39,7 @@ def measure(session: Session) -> None:
         step = training_step(TimingBasedNet(sizes), events_of(batch.spikes), batch.labels)
         step()
         sides["timing_based"] = step
-    record.add(
-        cell, work=MLP.name, batch=BATCH, steps=STEPS, times=timed(session.alternate(sides, EFFORT)), failures=failures
-    )
+    return {"times": session.alternate(sides, EFFORT), "failures": failures}
 
 
 def tables(rows: list[dict[str, Any]]) -> list[tuple[str, pd.DataFrame]]:

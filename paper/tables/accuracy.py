@@ -4,8 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from firstspike.report import Column
-from firstspike.report.tables import MISSING, absent
+from firstspike.report import MISSING, Column, absent
 
 from .. import published
 from ..grid import Profile

@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from firstspike.report import Column
-from firstspike.report.tables import MISSING
+from firstspike.report import MISSING, Column
 
 from .. import published
 from ..grid import Condition, Profile

@@ -6,8 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from firstspike.report import Column, present
-from firstspike.report.tables import MISSING, absent
+from firstspike.report import MISSING, Column, absent, present
 
 #: What a data set is called in print.
 DATASETS = {

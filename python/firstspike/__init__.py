@@ -12,7 +12,7 @@ from .models.files import load, save
 from .spikes import SpikeTimes, cat, register
 
 if TYPE_CHECKING:
-    from . import data, emulator, inspect, nir, plot, reference, train
+    from . import data, emulator, inspect, nir, plot, provenance, reference, train
     from .inspect import explain, profile
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "nn",
     "plot",
     "profile",
+    "provenance",
     "reference",
     "save",
     "surrogate",
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 # Imported when they are first asked for: they need more packages, or more time.
-_LAZY = ("data", "emulator", "inspect", "nir", "plot", "reference", "train")
+_LAZY = ("data", "emulator", "inspect", "nir", "plot", "provenance", "reference", "train")
 
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of these

@@ -4,7 +4,9 @@ import itertools
 
 import pytest
 import torch
+from benchmarks.kernels import support
 
+import firstspike
 from benchmarks import counts
 from firstspike import SpikeTimes, functional
 
@@ -60,36 +62,35 @@ def test_forward_additions_stop_where_a_tile_has_fired(shape, size):
 
 @pytest.mark.parametrize(("shape", "size"), SHAPES)
 def test_gradient_additions_stop_at_the_last_entry_of_a_tile(shape, size):
-    from firstspike._base.kernels import cpu
-
+    tile = firstspike.backends()["cpu"]["tile"]
     times, fired = layer(shape, size, seed=1)
-    support, sites = fired._support, (fired.times.shape[0], *fired.times.shape[2:])
-    groups = (*sites, -(-shape.outputs // cpu.tile))
+    found, sites = support(fired), (fired.times.shape[0], *fired.times.shape[2:])
+    groups = (*sites, -(-shape.outputs // tile))
     expected, group = 0, 0
     for sample, y, x in itertools.product(*(range(n) for n in sites)):
-        for tile in range(groups[-1]):
-            steps = support.place[0][support.offset[group] : support.offset[group + 1]].tolist()
+        for number in range(groups[-1]):
+            steps = found.place[0][found.offset[group] : found.offset[group + 1]].tolist()
             group += 1
             if steps:
-                width = min(cpu.tile, shape.outputs - tile * cpu.tile)
+                width = min(tile, shape.outputs - number * tile)
                 expected += spikes_until(shape, times, sample, y, x, max(steps)) * width
-    last = counts.last_gradient(support.offset, support.place[0], groups)
-    assert counts.additions(counts.events(times, STEPS, shape), last, shape.outputs, cpu.tile) == expected
+    last = counts.last_gradient(found.offset, found.place[0], groups)
+    assert counts.additions(counts.events(times, STEPS, shape), last, shape.outputs, tile) == expected
 
 
 @pytest.mark.parametrize(("shape", "size"), SHAPES)
 def test_multiply_additions_count_the_inputs_inside_the_map(shape, size):
     times, fired = layer(shape, size, seed=2)
-    support, sites = fired._support, (fired.times.shape[0], *fired.times.shape[2:])
-    groups = (*sites, (len(support.offset) - 1) // (sites[0] * sites[1] * sites[2]))
-    entries = (support.offset[1:] - support.offset[:-1]).reshape(groups).sum(-1)
+    found, sites = support(fired), (fired.times.shape[0], *fired.times.shape[2:])
+    groups = (*sites, (len(found.offset) - 1) // (sites[0] * sites[1] * sites[2]))
+    entries = (found.offset[1:] - found.offset[:-1]).reshape(groups).sum(-1)
     expected = 0
     for sample, y, x in itertools.product(*(range(n) for n in sites)):
         taps = len(list(units_of(shape, times, y, x))) // shape.pool**2
         expected += int(entries[sample, y, x]) * taps * shape.channels
     cells = (size[2] // shape.pool, size[3] // shape.pool)
-    assert counts.multiply_additions(support.offset, cells, groups, shape) == expected
-    assert support.place.numel() > 0
+    assert counts.multiply_additions(found.offset, cells, groups, shape) == expected
+    assert found.place.numel() > 0
 
 
 def test_a_tile_without_a_gradient_adds_nothing():

@@ -1,8 +1,8 @@
-"""The kernels that `limit` times compute what the layers compute."""
+"""The calls that `limit` times compute what the layers compute."""
 
 import pytest
 import torch
-from benchmarks.kernels import LayerKernels
+from benchmarks.kernels import LayerCalls, anchor
 from benchmarks.sections.limit import KERNELS
 
 from firstspike import functional, nn
@@ -10,37 +10,31 @@ from firstspike import functional, nn
 
 @pytest.mark.parametrize("pool", [1, 2])
 @pytest.mark.parametrize("kind", ["linear", "conv"])
-def test_kernels_give_the_layers_times_and_gradients(kind, pool):
+def test_calls_give_the_layers_times_and_gradients(kind, pool):
     generator = torch.Generator().manual_seed(0)
-    options = {"steps": 6, "avg_pool": pool, "generator": generator}
+    options = {"steps": 6, "avg_pool": pool, "generator": generator, "normalization": False, "affine": None}
     if kind == "conv":
         layer = nn.TTFSConv2d(3, 20, 3, padding=1, **options)
     else:
         layer = nn.TTFSLinear(3 * (8 // pool) ** 2, 20, **options)
     with torch.no_grad():
         layer.bias.uniform_(-0.1, 0.3, generator=generator)
-    current = torch.randn(4, 3, 8, 8, generator=generator).requires_grad_()
-    x = functional.ramp(current, 6)
-    y = layer(x)
-    kernels = LayerKernels(layer, x, y)
-    times = kernels.forward()()
-    assert torch.equal(times.flatten(), functional.to_sites(y.times).flatten()) and not y.silent.all()
-
-    weight, bias = (part.detach() for part in layer.effective_weight_and_bias())
-    weight.requires_grad_()
-    call, arguments = (functional.conv2d, {"padding": 1}) if kind == "conv" else (functional.linear, {})
-    anchor = call(x, weight, bias, avg_pool=pool, **arguments)._anchor
-    gradient = torch.randn(len(y._support.slope), generator=torch.Generator().manual_seed(0))
-    at_weight, at_input = torch.autograd.grad(anchor, [weight, x._anchor], gradient)
-    assert torch.equal(kernels.weight_gradient()(), at_weight) and at_weight.abs().max() > 0
-    assert torch.equal(kernels.input_gradient()(), at_input) and at_input.abs().max() > 0
+    x = functional.ramp(torch.randn(4, 3, 8, 8, generator=generator).requires_grad_(), 6)
+    y, calls = layer(x), LayerCalls.of(layer, x)
+    for record in (True, False):
+        out = calls.forward(record=record)()
+        assert torch.equal(out.times, y.times) and out.requires_grad == record and not y.silent.all()
+    gradient = torch.randn(anchor(y).shape, generator=torch.Generator().manual_seed(0))
+    at_weight, at_input = torch.autograd.grad(anchor(y), [layer.weight, anchor(x)], gradient)
+    assert torch.equal(calls.weight_gradient()(), at_weight) and at_weight.abs().max() > 0
+    assert torch.equal(calls.input_gradient()(), at_input) and at_input.abs().max() > 0
     for name, make in KERNELS.items():
-        _, done = make(kernels)
+        _, done = make(layer, x, y)
         assert done["additions"] > 0 and done["bytes"] > 0, name
 
 
 def test_the_rows_of_a_linear_weight_gradient_do_not_fit_a_small_cache():
     layer = nn.TTFSLinear(10, 64, steps=8)
     x = functional.ramp(torch.rand(2, 10).requires_grad_(), 8)
-    _, done = KERNELS["dW"](LayerKernels(layer, x, layer(x)))
+    _, done = KERNELS["dW"](layer, x, layer(x))
     assert done["tile_bytes"] > 32 << 10  # 32 samples, 8 steps, a tile of floats

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from benchmarks.peer_settings import fastest_setting
-from benchmarks.workloads import CNN, MLP, workload_named
+from benchmarks.workloads import CNN, MLP
 from tools.provenance import processor_and_model
 from tools.records import FORMAT
 
@@ -48,6 +48,14 @@ STEP = {
 }
 
 
+PEER = [
+    ("firstspike", "", 0.01),
+    ("firstspike", ", CPU", 0.02),
+    ("nengo-loihi", "", 4.0),
+    ("nengo-loihi", ", CPU", 5.0),
+]
+
+
 def test_a_page_shows_ratios_targets_and_failures(tmp_path):
     write(tmp_path, "steps", [STEP])
     text = page.write(tmp_path).read_text()
@@ -58,12 +66,7 @@ def test_a_page_shows_ratios_targets_and_failures(tmp_path):
 
 def test_the_emulator_stands_beside_nengo_loihi(tmp_path):
     profile = {"core": side(100.0), "core, 1 thread": side(200.0), "all": side(400.0)}
-    peer = {
-        "firstspike": side(0.01),
-        "firstspike, CPU": side(0.02),
-        "nengo-loihi": side(4.0),
-        "nengo-loihi, CPU": side(5.0),
-    }
+    peer = {f"{name}{cpu}": side(ms) for name, cpu, ms in PEER}
     rows = [
         {"cell": "p", "kind": "profile", "profile": "loihi-like", "images": 1000, "operations": 2e5, "times": profile},
         {"cell": "nengo-loihi", "kind": "peer", "profile": "loihi-like", "same_spikes": True, "times": peer},
@@ -78,19 +81,9 @@ def test_the_emulator_stands_beside_nengo_loihi(tmp_path):
 
 def test_growth_draws_a_figure_that_prints_the_same_bytes_twice(tmp_path):
     pytest.importorskip("matplotlib")
-    rows = [
-        {"cell": "mlp-ours", "work": "mlp", "side": "firstspike alone", "times": {"8": side(2.0), "64": side(2.6)}},
-        {
-            "cell": "mlp-T8",
-            "work": "mlp",
-            "steps": 8,
-            "side": "all",
-            "settings": {},
-            "failures": {},
-            "times": {"firstspike": side(2.0), "dense": side(15.0)},
-        },
-    ]
-    write(tmp_path, "growth", rows)
+    ours = {"cell": "mlp-ours", "work": "mlp", "side": "firstspike alone", "times": {"8": side(2.0), "64": side(2.6)}}
+    beside = {"cell": "mlp-T8", "work": "mlp", "steps": 8, "side": "all", "settings": {}, "failures": {}}
+    write(tmp_path, "growth", [ours, {**beside, "times": {"firstspike": side(2.0), "dense": side(15.0)}}])
     assert "| 1.30 |" in page.write(tmp_path).read_text()
     first = (tmp_path / "growth.svg").read_bytes()
     page.write(tmp_path)
@@ -116,27 +109,16 @@ def test_documents_are_filled_from_the_records_and_filling_again_changes_nothing
 def test_the_fastest_setting_of_a_sweep_is_taken(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.peer_settings.RESULTS", tmp_path)
     assert fastest_setting(MLP, 8, "dense").name == "loop, compiled"  # nothing swept
-    rows = [
-        {
-            "cell": "a",
-            "work": "mlp",
-            "steps": 8,
-            "library": "dense",
-            "failures": {},
-            "times": {"loop": side(9.0), "scan": side(8.0), "loop, compiled": side(5.0), "scan, compiled": side(7.0)},
-        }
-    ]
+    times = {"loop": side(9.0), "scan": side(8.0), "loop, compiled": side(5.0), "scan, compiled": side(7.0)}
+    rows = [{"cell": "a", "work": "mlp", "steps": 8, "library": "dense", "failures": {}, "times": times}]
     write(tmp_path / "full", "sweep", rows)
     assert fastest_setting(MLP, 16, "dense").name == "loop, compiled"
     assert fastest_setting(MLP, 254, "dense").name == "scan, compiled"  # an unrolled loop is out of reach there
     assert fastest_setting(MLP, 8, "dense", compiled=False).name == "scan"
     assert fastest_setting(CNN, 8, "dense").compiled  # swept for another net only
     origin = {"machine": {"processor": processor_and_model()}}
-    write(
-        tmp_path / "here",
-        "sweep",
-        [{**rows[0], "origin": origin, "times": {"loop, compiled": side(9.0), "scan": side(3.0)}}],
-    )
+    here = {"loop, compiled": side(9.0), "scan": side(3.0)}
+    write(tmp_path / "here", "sweep", [{**rows[0], "origin": origin, "times": here}])
     assert fastest_setting(MLP, 8, "dense").name == "scan"  # as it was on this processor
 
 
@@ -147,11 +129,6 @@ def test_numbers_have_three_digits_or_so(value, text):
 
 def test_absent_sides_show_a_dash():
     assert table_cells.milliseconds({}, "norse") == table_cells.ratio({"firstspike": side(1.0)}, "norse") == "–"
-
-
-def test_an_unknown_work_is_named():
-    with pytest.raises(ValueError, match="mlp, cnn, wide, got 'nope'"):
-        workload_named("nope")
 
 
 @pytest.mark.usefixtures("committed_records")

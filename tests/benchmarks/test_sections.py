@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from benchmarks.sections import NAMES, input_forms, limit, residual, section, threads
+from benchmarks.nets.dense import loop, scan
+from benchmarks.sections import NAMES, input_forms, limit, memory, overhead, residual, section, threads
 from benchmarks.session import Session
+from benchmarks.workloads import Workload
 
 from benchmarks import inputs, nets, timing
 
 EFFORT = timing.Effort(rounds=1, seconds=0.0, most=1, block=0.0, settle=0.0, warmup=1)
+SMALL = Workload("cnn", "2C3-AP2-10", 2, {8: (1, 1)})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -21,35 +24,35 @@ def test_every_section_has_a_title_and_its_parts(name):
 @pytest.fixture
 def session(tmp_path, monkeypatch):
     monkeypatch.setattr(Session, "effort", EFFORT)
+    images = torch.arange(4 * 784).remainder(256).view(4, 1, 28, 28)
+    monkeypatch.setattr(inputs, "_images", lambda: (images, torch.arange(4)))
     return Session(results=tmp_path, threads=1)
+
+
+def rows_of(session, name):
+    return replace(session, resume=True).record(name).rows
 
 
 def test_a_resumed_section_keeps_the_peaks_of_its_limits(session, monkeypatch):
     monkeypatch.setattr(limit, "WORKLOADS", ())
-    monkeypatch.setattr(limit.probe, "limits", lambda *_: {"add": 1.0})
-    limit.measure(session)
-    monkeypatch.setattr(limit.probe, "limits", lambda *_: {"add": 2.0})
-    again = replace(session, resume=True)
-    limit.measure(again)
-    (row,) = again.record("limit").rows
-    assert row["peaks"] == {"add": 1.0}
+    for add in (1.0, 2.0):
+        monkeypatch.setattr(limit.probe, "limits", lambda *_, add=add: {"add": add})
+        limit.measure(replace(session, resume=add == 2))
+    assert [row["peaks"] for row in rows_of(session, "limit")] == [{"add": 1.0}]
 
 
 def test_records_of_threads_say_the_threads_of_the_session(session, monkeypatch):
-    monkeypatch.setattr(threads, "CNN", threads.Workload("cnn", "2C3-AP2-10", 2, {8: (1, 1)}))
+    monkeypatch.setattr(threads, "CNN", SMALL)
     monkeypatch.setattr(threads, "_pools", lambda session: {"product alone": [1.0]})
-    monkeypatch.setattr(inputs, "_images", lambda: (torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.arange(4)))
     threads.measure(session)
-    rows = replace(session, resume=True).record("threads").rows
+    rows = rows_of(session, "threads")
     assert len(rows) == 3 and {row["origin"]["threads"] for row in rows} == {session.threads}
 
 
 def test_sides_that_all_fail_are_failures_and_no_error(session):
-    batch = inputs.batch("uniform", 2, 8, flat=True)
-    setting = nets.Setting("nothing", "eager")
-    workload = threads.Workload("mlp", "784-10", 2, {8: (1, 1)})
-    times, failures = session.compare({"firstspike": setting}, workload, batch, nets.training_step)
-    assert times == {} and set(failures) == {"firstspike"}
+    workload = Workload("mlp", "784-10", 2, {8: (1, 1)})
+    found = session.compare({"firstspike": nets.Setting("nothing", "eager")}, workload, 8, source="uniform")
+    assert found["times"] == {} and set(found["failures"]) == {"firstspike"}
 
 
 def test_events_and_dense_trains_are_the_same_spikes():
@@ -61,13 +64,42 @@ def test_events_and_dense_trains_are_the_same_spikes():
 @pytest.mark.parametrize("module", [residual, input_forms])
 def test_a_section_measures_and_makes_its_table(module, session, monkeypatch):
     monkeypatch.setattr(residual, "NETS", {"2C3-AP2-2C3-2C3-AP2-10": ("2C3-AP2-R(2C3-2C3)-AP2-10", 2)})
-    monkeypatch.setattr(input_forms, "CNN", input_forms.Workload("cnn", "2C3-AP2-10", 2, {8: (1, 1)}))
-    monkeypatch.setattr(
-        inputs, "_images", lambda: (torch.arange(4 * 784).remainder(256).view(4, 1, 28, 28), torch.arange(4))
-    )
+    monkeypatch.setattr(input_forms, "CNN", SMALL)
     module.measure(session)
-    rows = session.record(module.__name__.rpartition(".")[2])
-    saved = type(rows)(rows.path.parent, rows.section, resume=True).rows
-    (caption, frame), *_ = module.tables(saved)
-    assert saved and len(frame) >= 2 and "T = 8" in caption
-    assert not frame.astype(str).map(lambda text: text == "–").any().any()
+    (_, frame), *_ = module.tables(rows_of(session, module.__name__.rpartition(".")[2]))
+    assert len(frame) >= 2 and not frame.astype(str).map(lambda text: text == "–").any().any()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
+def test_every_call_of_the_section_overhead_does_what_its_name_says():
+    sides, failures = overhead.calls(16)
+    results = {side: call() for side, call in sides.items()}
+    for side in ("functional", "module"):
+        kept, light = results[f"{side}, recording"], results[side]
+        assert kept.requires_grad and not light.requires_grad and torch.equal(kept.times, light.times)
+        assert torch.equal(kept.times, results["compiled, 1"]), "the same layer in all"
+    assert failures == {} and results[f"compiled, {overhead.DEEP}"].shape == (1, 16)
+
+
+def test_each_storage_counts_once_and_known_ones_do_not():
+    weight, x = torch.ones(10, 10, requires_grad=True), torch.ones(4, 10)
+
+    def forward():
+        hidden = (x @ weight).exp()  # exp keeps its result, 4 x 10 floats; the product keeps x and weight
+        return (hidden[:2] * hidden[2:]).sum()  # two views of that result
+
+    assert memory.kept_bytes(forward, [weight, x]) == 4 * 10 * 4
+    assert memory.kept_bytes(forward, [weight]) == 2 * 4 * 10 * 4
+
+
+def test_dense_neurons_as_a_loop_and_as_a_running_sum_agree():
+    generator = torch.Generator().manual_seed(0)
+    current, gradient = (torch.randn(6, 3, 50, generator=generator, dtype=torch.float64) for _ in range(2))
+    results = []
+    for neurons in (loop, scan):
+        x = current.clone().requires_grad_()
+        spikes = neurons(x)
+        spikes.backward(gradient)
+        results.append((spikes.detach(), x.grad))
+    assert torch.equal(results[0][0], results[1][0]) and (results[0][0].sum(0) <= 1).all()
+    torch.testing.assert_close(results[0][1], results[1][1])

@@ -5,6 +5,13 @@ import pytest
 from benchmarks import timing
 
 
+def test_median_quartiles_and_the_ratio_of_medians():
+    found = timing.summarize([4.0, 1.0, 3.0, 2.0, 5.0])
+    assert (found.low, found.median, found.high) == (2.0, 3.0, 4.0)
+    assert timing.summarize([7.0]) == timing.Summary(7.0, 7.0, 7.0)
+    assert timing.speedup([10.0, 20.0, 60.0], [1.0, 4.0, 5.0]) == 20 / 4  # the median of the rounds' ratios is 10
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """Time that passes only where a call says so."""

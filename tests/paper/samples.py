@@ -1,5 +1,8 @@
 """A small profile in a folder of its own, and records that were made up for tests of what reads records."""
 
+import copy
+import os
+import signal
 from pathlib import Path
 
 from paper.execute import Outcome, Task
@@ -69,61 +72,27 @@ def profile(folder: Path, text: str = PROFILE) -> grid.Profile:
 
 def record(seed: int = 0, accuracy: float = 90.0, **test: object) -> dict:
     """A record's contents as `paper.job` makes them, with made-up numbers."""
-    layer = {
-        "layer": "TTFSConv2d",
-        "current_mean": 0.1,
-        "current_sd": 0.5,
-        "histogram": [1 / (len(HISTOGRAM_EDGES) - 1)] * (len(HISTOGRAM_EDGES) - 1),
-        "firing": 0.4,
-        "gradient": 1e-3,
+    bins = len(HISTOGRAM_EDGES) - 1
+    current = {"current_mean": 0.1, "current_sd": 0.5, "histogram": [1 / bins] * bins, "gradient": 1e-3}
+    layers = [{"layer": "TTFSConv2d", **current, "firing": 0.4}, {"layer": "Integrate", **current, "firing": None}]
+    curve = {"loss": [1.0, 0.5], "train_accuracy": [50.0, 95.0], "validation_accuracy": [None, None]}
+    spikes = {"spikes_per_neuron": 0.4, "spikes_per_layer": [0.4], "spikes_per_image": 20.0, "repeated": None}
+    decisions = {"decision": {"mean": 2.5, "median": 2.0, "p95": 4.0}, "decided": [10, 20, 15, 5, 0], "ties": 10.0}
+    results = {
+        "parameters": 1234,
+        "sources": ["here", "here"],
+        "images": {"train": 100, "test": 50},
+        "curve": {**curve, "test_accuracy": [61.0, accuracy], "lr": [1e-3, 0.0]},
+        "test": {"accuracy": accuracy + seed, "loss": 0.4, "silent": 0.5, **decisions, **spikes, **test},
+        "best": {"epoch": 2, "accuracy": accuracy + seed},
+        "validation": None,
+        "diagnosis": copy.deepcopy({"init": layers, "trained": layers}),
+        "operations": {"additions": 2000.0, "macs": 1000.0, "updates": 500.0},
     }
-    last = {**layer, "layer": "Integrate", "firing": None}
-    return {
-        "results": {
-            "parameters": 1234,
-            "sources": ["here", "here"],
-            "images": {"train": 100, "test": 50},
-            "curve": {
-                "loss": [1.0, 0.5],
-                "train_accuracy": [50.0, 95.0],
-                "validation_accuracy": [None, None],
-                "test_accuracy": [61.0, accuracy],
-                "lr": [1e-3, 0.0],
-            },
-            "test": {
-                "accuracy": accuracy + seed,
-                "loss": 0.4,
-                "decision": {"mean": 2.5, "median": 2.0, "p95": 4.0},
-                "decided": [10, 20, 15, 5, 0],
-                "ties": 10.0,
-                "silent": 0.5,
-                "spikes_per_neuron": 0.4,
-                "spikes_per_layer": [0.4],
-                "spikes_per_image": 20.0,
-                "repeated": None,
-                **test,
-            },
-            "best": {"epoch": 2, "accuracy": accuracy + seed},
-            "validation": None,
-            "diagnosis": {"init": [layer, last], "trained": [layer, last]},
-            "operations": {"additions": 2000.0, "macs": 1000.0, "updates": 500.0},
-        },
-        "timing": {
-            "started": "2026-01-01T00:00:00+00:00",
-            "seconds": 3.0,
-            "cpu_seconds": 2.0,
-            "epochs": [1.0, 1.5],
-            "peak_mb": 300.0,
-        },
-        "provenance": {
-            "commit": "abc",
-            "sessions": [],
-            "versions": {"torch": "2"},
-            "machine": {"cpu": "a", "cores": 2, "system": "Linux"},
-            "backend": "torch",
-            "threads": 1,
-        },
-    }
+    timing = {"started": "2026-01-01T00:00:00+00:00", "seconds": 3.0, "cpu_seconds": 2.0, "epochs": [1.0, 1.5]}
+    machine = {"cpu": "a", "cores": 2, "system": "Linux"}
+    origin = {"commit": "abc", "sessions": [], "versions": {"torch": "2"}, "machine": machine, "backend": "torch"}
+    return {"results": results, "timing": {**timing, "peak_mb": 300.0}, "provenance": {**origin, "threads": 1}}
 
 
 def fill(store: Store, conditions: list[grid.Condition]) -> None:
@@ -142,23 +111,9 @@ def quick_job(task: Task) -> Outcome:
 
 
 def killing_job(task: Task) -> Outcome:
-    """Like `quick_job`, but the first visit of seed 1 kills its process, as an out-of-memory killer does."""
-    import os
-    import signal
-
+    """Like `quick_job`, but seed 1 kills its process at the first visit and seed 2 at every one, as out of memory does."""
     visited = (task.workplace / "visits").exists()
     outcome = quick_job(task)
-    if task.run.seed == 1 and not visited:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return outcome
-
-
-def deadly_job(task: Task) -> Outcome:
-    """Seed 1 kills its process in every attempt."""
-    import os
-    import signal
-
-    outcome = quick_job(task)
-    if task.run.seed == 1:
+    if task.run.seed == 2 or (task.run.seed == 1 and not visited):
         os.kill(os.getpid(), signal.SIGKILL)
     return outcome

@@ -28,9 +28,8 @@ def images(name, count, seed):
     draw = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % classes
     noise = torch.randint(0, 128, (count, channels, height, width), generator=draw)
-    return data.Dataset(
-        (noise + labels[:, None, None, None] * 12 % 128).to(torch.uint8), labels, classes, name, "made up"
-    )
+    pixels = (noise + labels[:, None, None, None] * 12 % 128).to(torch.uint8)
+    return data.Dataset(pixels, labels, classes, name, "made up")
 
 
 @pytest.fixture
@@ -60,15 +59,6 @@ def test_a_record_has_all_that_tables_and_figures_need(made_up, tmp_path):
     assert record["timing"]["peak_mb"] > 0 and len(record["timing"]["epochs"]) == 2
 
 
-def test_two_runs_of_a_spec_give_the_same_results(made_up, tmp_path):
-    """Dropout included, which draws from torch's own generator."""
-    found = []
-    for name in ("a", "b"):
-        torch.manual_seed(len(found))  # what the process did before is of no concern
-        found.append(job.train(task(tmp_path / name, epochs=2, dropout=0.5, spec="4C3-AP2-6-10")).record["results"])
-    assert found[0] == found[1]
-
-
 def test_with_images_held_out_test_is_measured_once(made_up, tmp_path):
     outcome = job.train(task(tmp_path, epochs=2, validation=32))
     assert outcome.record is not None, outcome.how
@@ -82,10 +72,8 @@ def test_a_relu_net_has_no_spikes(made_up, tmp_path):
     outcome = job.train(task(tmp_path, model="relu", epochs=1))
     assert outcome.record is not None, outcome.how
     results = outcome.record["results"]
-    assert (
-        results["diagnosis"] is None and "decision" not in results["test"] and results["operations"]["additions"] == 0
-    )
-    assert results["operations"]["macs"] > 0
+    assert results["diagnosis"] is None and "decision" not in results["test"]
+    assert results["operations"]["additions"] == 0 < results["operations"]["macs"]
 
 
 def test_failures_are_outcomes(made_up, tmp_path, monkeypatch, capsys):
@@ -123,10 +111,9 @@ def test_the_large_setups_build_and_learn_from_a_batch_of_their_shape():
             run = condition.runs[0]
             made = images(run.data, 16, 0)
             height, width = made.images.shape[2:]
-            blocks = (
-                made.images[:, :, ::8, ::8].repeat_interleave(8, 2).repeat_interleave(8, 3)
-            )  # areas, as real images have
-            model = training.build_model(run, input_shape=made.input_shape)
+            # areas, as real images have
+            blocks = made.images[:, :, ::8, ::8].repeat_interleave(8, 2).repeat_interleave(8, 3)
+            model = training.build_model(run.config, input_shape=made.input_shape)
             normalize = data.Normalize.of(made.images) if run.standardize else data.Normalize()
             x = normalize(blocks[:, :, :height, :width])
             assert model(x).shape == (16, made.classes)
@@ -147,10 +134,10 @@ def test_a_copy_of_a_data_set_comes_from_its_folder_of_images(tmp_path):
             for number in range(count):
                 pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
                 image.fromarray(pixels).save(folder / f"{number}.png")
-    there = job.train(Task(run, tmp_path / "work", str(tmp_path / "data"), 1))
+    there = job.train(Task(run, tmp_path / "work", str(tmp_path / "data")))
     assert there.record is not None, there.how
     results = there.record["results"]
     assert results["images"]["train"] == 40 and results["sources"] == ["image folder copy"]
     (tmp_path / "empty").mkdir()
-    absent = job.train(Task(run, tmp_path / "work", str(tmp_path / "empty"), 1))
+    absent = job.train(Task(run, tmp_path / "work", str(tmp_path / "empty")))
     assert absent.reason == "not run: no data" and "DIR/copy/train/CLASS/" in absent.how

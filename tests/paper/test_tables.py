@@ -1,15 +1,11 @@
-import itertools
-
 import pandas as pd
 import pytest
 from paper.claims import claims, scientific
 from paper.figures import FIGURES, figures
-from paper.figures.accuracy import accuracy
 from paper.measures import commits, frame
 from paper.page import page
 from paper.records import MissingReason, Store
 from paper.tables import TABLES, tables
-from paper.tables.speed import first_to_reach
 
 from firstspike.report import csv, latex, markdown
 from paper import grid, published
@@ -67,12 +63,8 @@ def test_a_missing_condition_says_why_and_a_partial_one_how_many(made):
                 store.note_missing(run, MissingReason("not run: no data", "put it there"))
     store.add(conditions[0].runs[0], record())
     shown = by_name(tables(profile, store))["table1"].shown
-    assert shown["test, last epoch, %"].tolist() == [
-        "90.00 (1 of 2 seeds)",
-        "not run: no data",
-        "not run",
-        "not run: no data",
-    ]
+    cells = ["90.00 (1 of 2 seeds)", "not run: no data", "not run", "not run: no data"]
+    assert shown["test, last epoch, %"].tolist() == cells
     assert shown["ReLU counterpart, %"].tolist() == ["not run", "not run: no data"] * 2
     additions = by_name(tables(profile, store))["energy"].shown["additions, 10³"].tolist()
     assert "2.0 (1 of 2 seeds)" in additions and "not run: no data" in additions
@@ -107,34 +99,11 @@ def test_every_figure_is_drawn(made):
     assert [drawn.name for drawn in figures(profile, store)] == list(FIGURES)
 
 
-def test_long_names_in_the_figure_of_accuracies_do_not_overlap(tmp_path):
-    title = "MNIST, a net whose name is long, with all that was changed beside the one before it, told in a title of four lines"
-    text = PROFILE.replace(
-        "[table1]", f'[setup.long]\ntitle = "{title}"\nlike = "cnn"\n\n[setup.old]\ntitle = "MNIST, older"\nlike = "cnn"\n'
-        "superseded = true\n\n[table1]"
-    ).replace('["small", "cnn"]', '["small", "cnn", "long", "old"]')  # fmt: skip
-    made, store = profile(tmp_path / "profile", text), Store(tmp_path / "results")
-    fill(store, made.conditions)
-    drawn = accuracy(made, store).figure
-    drawn.canvas.draw()
-    names = [label for axes in drawn.axes for label in axes.get_yticklabels()]
-    assert any(label.get_text().count("\n") == 3 for label in names)
-    assert not any("older" in label.get_text() for label in names)
-    boxes = [label.get_window_extent() for label in names]
-    assert not any(one.overlaps(two) for one, two in itertools.combinations(boxes, 2))
-
-
 def test_repeated_groups_are_printed_once(made):
     profile, store = made
     shown = by_name(tables(profile, store))["table4"].shown
     groups = shown.iloc[:, 0].tolist()
     assert groups == ["added one after the other"] + [""] * 5 + ["one left out"] + [""] * 4
-
-
-def test_epochs_to_an_accuracy():
-    assert first_to_reach(record(), 61) == 1
-    assert first_to_reach(record(), 62) == 2
-    assert first_to_reach(record(), 99) is None
 
 
 def test_speed_needs_every_seed(made):
@@ -227,25 +196,6 @@ def test_published_figures_have_known_tags_and_unchecked_ones_stay_out():
     assert figure is not None and (figure.value, str(figure)) == (99.48, "99.48 [s]")
     assert published.of("digits") is None
     assert published.Figure("93.1-93.3", "s").value == 93.3
-
-
-@pytest.mark.parametrize("alive", [True, False])
-def test_a_net_without_any_gradient_is_told(made, alive):
-    """Of Kaiming's initialisation, in both seeds or in one."""
-    profile, store = made
-    for condition in profile.of("figure1"):
-        for run in condition.runs:
-            found = record(run.seed)
-            if condition.label == "Kaiming (He)" and (alive is False or run.seed == 0):
-                found["results"]["diagnosis"]["init"][0]["gradient"] = 0.0
-            store.add(run, found)
-    table = claims(profile, store).raw
-    (row,) = table.index[table["here"].str.startswith("first layer, rms at initialisation")]
-    text, answer = table.loc[row, "here"], table.loc[row, "answer"]
-    if alive:
-        assert text.endswith("; none at all with Kaiming in 1 more seeds") and answer == "not resolved"
-    else:
-        assert text.endswith("none with Kaiming in 2 seeds; some with ETTFS-init in 2 of them") and answer == "yes"
 
 
 @pytest.mark.usefixtures("committed_records")

@@ -1,17 +1,17 @@
-"""Lists of all keys of a TOML file, of a training run and of a chip profile, from the dataclasses that read them."""
+"""Lists of all keys of a TOML file, of a training run and of a chip profile, from the classes that read them."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel
-
-from firstspike.emulator import Profile, profile
+from firstspike.emulator import profile
 from firstspike.models import build
-from firstspike.train import Augmentation, Config
+from firstspike.train import Config
 
 HEAD = """# Keys of a run's TOML file
 
@@ -44,38 +44,68 @@ Each `[[cores]]` is a kind of core. A limit that is left out is not checked.
 """
 
 
+_ENTRY = re.compile(r"( *)([a-z_]+(?:, [a-z_]+)*) ?: (.+)")
+_TYPE = re.compile(
+    r"(str|int|float|bool|tuple|Surrogate|Generator)\b[^.]*"
+)  # alone on its line, in a section of Parameters
+
+
 def described(text: str) -> dict[str, str]:
-    """Name to description, of the lines "name: text" and "a, b: text" of a docstring, with those that go on below them."""
+    """Name to description, of the entries "a, b : text" of a docstring, with the deeper lines that continue them."""
     found: dict[str, str] = {}
     names: list[str] = []
-    text = re.sub(r"(?<=\.) (?=[a-z_]+(?:, [a-z_]+)*: )", "\n", text.rpartition("Attributes:\n")[2])
-    for line in text.splitlines():
-        start = re.match(r"(?:    )?([a-z_]+(?:, [a-z_]+)*): (.+)", line)
-        if start:
-            names = start[1].split(", ")
-            found.update(dict.fromkeys(names, start[2]))
-        elif line.strip():
-            found.update({name: f"{found[name]} {line.strip()}" for name in names})
+    indent = 0
+    for line in re.sub(r"(?<=\.) (?=[a-z_]+(?:, [a-z_]+)* ?: )", "\n", text).splitlines():
+        depth = len(line) - len(line.lstrip())
+        if line.strip() and names and depth > indent:
+            found.update({name: f"{found[name]} {line.strip()}".strip() for name in names})
+        elif entry := _ENTRY.fullmatch(line):
+            names, indent = entry[2].split(", "), depth
+            found.update(dict.fromkeys(names, "" if _TYPE.fullmatch(entry[3]) else entry[3]))
         else:
             names = []
     return found
 
 
-def rows(kind: type, prefix: str = "") -> list[tuple[str, str, str, str]]:
+def fields(kind: Any) -> Iterator[tuple[str, Any, Any]]:
+    """(name, type, default) of each setting; the default of a required one is `...`."""
+    if not hasattr(kind, "model_fields"):
+        hints = get_type_hints(kind)
+        for entry in dataclasses.fields(kind):
+            yield entry.name, hints[entry.name], ... if entry.default is dataclasses.MISSING else entry.default
+        return
+    for name, field in kind.model_fields.items():
+        yield name, field.annotation, ... if field.is_required() else field.get_default(call_default_factory=True)
+
+
+def typed(annotation: Any) -> str:
+    """A type in words."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " or ".join(dict.fromkeys(type(value).__name__ for value in arguments))
+    if origin is Annotated:
+        return typed(arguments[0])
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(map(typed, arguments)))
+    return "None" if annotation is NoneType else str(getattr(annotation, "__name__", annotation))
+
+
+def rows(kind: Any, prefix: str = "") -> list[tuple[str, str, str, str]]:
     """(key, type, default, meaning) of every field."""
     meanings = described(inspect.getdoc(build) or "") | described(inspect.getdoc(kind) or "")
     made = []
-    for entry in dataclasses.fields(kind):
-        if dataclasses.is_dataclass(entry.default_factory):
-            made += rows(entry.default_factory, f"{prefix}{entry.name}.")
-            continue
-        default = "required" if entry.default is dataclasses.MISSING else toml(entry.default)
-        made.append((f"{prefix}{entry.name}", str(entry.type).replace(" | ", " or "), default, meanings[entry.name]))
+    for name, annotation, default in fields(kind):
+        if hasattr(annotation, "model_fields") or dataclasses.is_dataclass(annotation):
+            made += rows(annotation, f"{prefix}{name}.")
+        else:
+            made.append((f"{prefix}{name}", typed(annotation), toml(default), meanings[name]))
     return made
 
 
 def toml(value: object) -> str:
     """A default as it would stand in the file."""
+    if value is ...:
+        return "required"
     if value is None:
         return "default of `models.build`"
     if isinstance(value, bool):
@@ -85,7 +115,6 @@ def toml(value: object) -> str:
 
 def page() -> str:
     """The keys of a run, as Markdown."""
-    assert dataclasses.is_dataclass(Augmentation)
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key, kind, default, meaning in rows(Config):
         default = "required" if key == "spec" else default  # "" stands in Python where a net is given
@@ -95,16 +124,16 @@ def page() -> str:
 
 def chip_page() -> str:
     """The keys of a chip profile, as Markdown."""
-    return CHIP.format(profile=_meanings(Profile, {"cores", "sources"}), cores=_meanings(profile.CoreKind))
+    return CHIP.format(profile=_meanings(profile.Profile, {"cores", "sources"}), cores=_meanings(profile.CoreKind))
 
 
-def _meanings(kind: type[BaseModel], without: Collection[str] = ()) -> str:
+def _meanings(kind: Any, without: Collection[str] = ()) -> str:
     lines = ["| key | required | meaning |", "|---|---|---|"]
     meanings = described(inspect.getdoc(kind) or "")
-    for name, field in kind.model_fields.items():
+    for name, _, default in fields(kind):
         if name not in without:
-            required = "yes" if field.is_required() else "no"
-            lines.append(f"| `{name}` | {required} | {_cell(meanings[name]).replace('None', '`unknown`')} |")
+            meaning = _cell(meanings[name]).replace("None", "`unknown`")
+            lines.append(f"| `{name}` | {'yes' if default is ... else 'no'} | {meaning} |")
     return "\n".join(lines)
 
 

@@ -114,8 +114,8 @@ def find_cuda() -> tuple[Any, str]:
 def backends() -> dict[str, dict[str, Any]]:
     """What is compiled, which instruction set, threads and device are in use, and why.
 
-    Returns a dict with "cpu" (instruction_set, reason, available, lanes, threads, thread_pool, processor) and "cuda" (available,
-    reason).
+    Returns a dict with "cpu" (instruction_set, reason, available, lanes, tile, threads, thread_pool, processor) and "cuda"
+    (available, reason).
 
     Examples:
         >>> sorted(backends())
@@ -128,6 +128,7 @@ def backends() -> dict[str, dict[str, Any]]:
             "reason": _ISA_REASON,
             "available": _available(),
             "lanes": cpu.lanes,
+            "tile": cpu.tile,
             "threads": torch.get_num_threads(),
             "thread_pool": _POOL_REASON,
             "processor": platform.processor() or platform.machine(),

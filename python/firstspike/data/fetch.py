@@ -56,6 +56,11 @@ def user_root(root: str | os.PathLike[str] | None) -> Path | None:
     """Return the folder that the user named: `root`, else the environment's FIRSTSPIKE_DATA, else None.
 
     Raises ValueError if it does not exist.
+
+    Examples
+    --------
+    >>> data.user_root("/tmp")
+    PosixPath('/tmp')
     """
     value, origin = (root, "root") if root is not None else (os.environ.get(ENVIRONMENT) or None, ENVIRONMENT)
     if value is None:

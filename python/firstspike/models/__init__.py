@@ -7,6 +7,7 @@ from .inference import InferenceNet, prepare_for_inference
 from .net import Observation, TTFSNet
 from .relu import relu_counterpart
 from .shipped import load_pretrained, pretrained, pretrained_file
+from .sizes import macs_of_spec
 
 __all__ = [
     "GrammarError",
@@ -18,6 +19,7 @@ __all__ = [
     "cnn",
     "from_config",
     "load_pretrained",
+    "macs_of_spec",
     "mlp",
     "parse",
     "prepare_for_inference",

@@ -59,7 +59,15 @@ def neurons_of_spec(spec: str, input_shape: tuple[int, ...], population: int | N
 
 
 def macs_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None = None) -> int:
-    """The multiply-accumulates per image of a forward pass through the ReLU counterpart of the net of a string."""
+    """The multiply-accumulates per image of a forward pass through the ReLU counterpart of the net of a string.
+
+    population : output neurons per class, one by default.
+
+    Examples
+    --------
+    >>> models.macs_of_spec("784-400-10", (1, 28, 28))
+    317600
+    """
     return _total(_macs, spec, input_shape, population)
 
 

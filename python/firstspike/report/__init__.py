@@ -3,14 +3,16 @@
 from .._base.files import write_text
 from .figures import CYCLE, WIDTH, Line, figure, line_style, style, svg, write_png, write_svg
 from .page import Page
-from .tables import Column, csv, latex, markdown, present
+from .tables import MISSING, Column, absent, csv, latex, markdown, present
 
 __all__ = [
     "CYCLE",
+    "MISSING",
     "WIDTH",
     "Column",
     "Line",
     "Page",
+    "absent",
     "csv",
     "figure",
     "latex",

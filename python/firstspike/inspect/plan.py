@@ -24,6 +24,10 @@ class Plan:
     Attributes:
         instruction_set, threads: what the plan holds for.
         forward, input_gradient, weight_gradient: the algorithm of each pass, its block sizes and its number of tasks.
+
+    Examples:
+        >>> explain(nn.TTFSLinear(784, 400, steps=8), 128, threads=2).threads
+        2
     """
 
     instruction_set: str
