@@ -88,24 +88,6 @@ def test_no_dense_gradient_is_made_of_full_groups() -> None:
     assert fs.cat(trains)._support is not None and fs.cat(trains[::-1])._support is None
 
 
-def test_what_does_not_fit() -> None:
-    a, b = (SpikeTimes(torch.zeros(2, n, dtype=torch.uint8), 8) for n in (3, 4))
-    with pytest.raises(TypeError, match="trains must be a list of SpikeTimes, got a tensor of shape"):
-        fs.cat(torch.zeros(2))  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="trains must be a list of SpikeTimes, got Tensor"):
-        fs.cat([a, torch.zeros(2)])  # type: ignore[list-item]
-    with pytest.raises(TypeError, match="trains must be a list of SpikeTimes, got"):
-        fs.cat([])
-    with pytest.raises(
-        ValueError, match=r"trains must have the same shape but for dimension 0, got \(2, 3\) and \(2, 4\)"
-    ):
-        fs.cat([a, b], 0)
-    with pytest.raises(ValueError, match="trains must have the same steps, got 8 and 9; rescale"):
-        fs.cat([a, SpikeTimes(b.times, 9)])
-    with pytest.raises(ValueError, match="dim must be from -2 to 1, got 2"):
-        fs.cat([a, b], 2)
-
-
 def test_another_default_device_changes_nothing() -> None:
     one = current(2, 64)
     fired, silent = functional.ramp(one, 6), SpikeTimes(torch.full((2, 3), 255, dtype=torch.uint8), 6)

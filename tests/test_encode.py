@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import hypothesis.strategies as st
@@ -100,25 +99,6 @@ def test_non_contiguous_input_and_gradients() -> None:
     assert not spikes.requires_grad
 
 
-@pytest.mark.parametrize("bad", [-0.01, 1.01, math.nan, math.inf])
-def test_values_outside_the_unit_interval(bad: float) -> None:
-    with pytest.raises(ValueError, match=r"x must be in \[0, 1\]"):
-        encode.latency(row(0.5, bad), 8)
-
-
-def test_bad_arguments() -> None:
-    with pytest.raises(TypeError, match=r"x must be float32, got torch\.uint8"):
-        encode.latency(torch.zeros(1, 2, dtype=torch.uint8), 8)
-    with pytest.raises(TypeError, match=r"x must be float32, got torch\.float64"):
-        encode.latency(torch.zeros(1, 2, dtype=torch.float64), 8)
-    with pytest.raises(ValueError, match=r"x must have shape \[batch, \.\.\.\]"):
-        encode.latency(torch.zeros(2), 8)
-    with pytest.raises(ValueError, match="steps must be from 1 to 254, got 255"):
-        encode.latency(row(0.5), 255)
-    with pytest.raises(ValueError, match="curve must be one of linear, log, got 'square'"):
-        encode.latency(row(0.5), 8, "square")
-
-
 def test_seconds_by_hand() -> None:
     t = torch.tensor([[0.0, 0.24, 0.26, 0.75, 3.4, 3.75, 4.0, torch.inf]])
     spikes = encode.seconds(t, dt=0.5, steps=8)
@@ -129,21 +109,6 @@ def test_seconds_by_hand() -> None:
 def test_seconds_and_back(times: list[int], dt: float) -> None:
     spikes = SpikeTimes(torch.tensor([times], dtype=torch.uint8), 254)
     assert encode.seconds(spikes.seconds(dt), dt, 254) == spikes
-
-
-@pytest.mark.parametrize(
-    ("t", "dt", "error", "text"),
-    [
-        (torch.tensor([[-1.0]]), 1.0, ValueError, "t must be at least 0, .* got -1.0"),
-        (torch.tensor([[torch.nan]]), 1.0, ValueError, "t must be at least 0, .* got nan"),
-        (torch.tensor([1.0]), 1.0, ValueError, r"t must have shape \[batch, ...\]"),
-        (torch.tensor([[1]]), 1.0, TypeError, "t must be float32"),
-        (torch.tensor([[1.0]]), 0.0, ValueError, "dt must be a finite number above 0"),
-    ],
-)
-def test_bad_seconds(t: Tensor, dt: float, error: type[Exception], text: str) -> None:
-    with pytest.raises(error, match=text):
-        encode.seconds(t, dt, 8)
 
 
 # Events: of each pixel and polarity the first one, in the steps of a window

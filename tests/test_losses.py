@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -90,32 +89,6 @@ def test_existence_wakes_a_silent_layer() -> None:
         loss.backward()
         optimizer.step()
     assert shares[0] == 0 and shares[-1] > 0.9
-
-
-@pytest.mark.parametrize(
-    ("call", "error", "text"),
-    [
-        (lambda: losses.times(torch.zeros(2, 2)), TypeError, "spikes must be SpikeTimes, got Tensor"),
-        (lambda: losses.target_times(SPIKES, 3), TypeError, "target must be a tensor of times in steps, got int"),
-        (
-            lambda: losses.target_times(SPIKES, torch.zeros(4)),
-            ValueError,
-            r"target must have the spikes' shape \(2, 3\)",
-        ),
-        (lambda: losses.margin(SPIKES, torch.tensor([0, 3])), ValueError, "labels must be classes in 0..2, got 3"),
-        (lambda: losses.margin(SPIKES, torch.tensor([0.0, 1])), ValueError, r"labels must be int64 \[2\]"),
-        (lambda: losses.margin(SPIKES, torch.tensor([0, 1]), 0), ValueError, "steps must be a finite number"),
-        (
-            lambda: losses.first_spike_cross_entropy(SPIKES, torch.tensor([0])),
-            ValueError,
-            r"labels must be int64 \[2\]",
-        ),
-        (lambda: losses.existence(SPIKES, torch.zeros(3, 2, 3)), ValueError, r"membrane must have shape \(4, 2, 3\)"),
-    ],
-)
-def test_bad_arguments(call: Any, error: type[Exception], text: str) -> None:
-    with pytest.raises(error, match=text):
-        call()
 
 
 def test_penalties_are_on_the_device_of_the_spikes() -> None:

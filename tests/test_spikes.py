@@ -1,18 +1,21 @@
 """SpikeTimes: dense <-> times, views, and the gradients that pass through each."""
 
 import copy
+import io
 import math
 import pickle
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils.data import DataLoader, default_collate
 
-from firstspike import SpikeTimes, cat, functional, reference
+import firstspike as fs
+from firstspike import SpikeTimes, functional, nn, reference
 from firstspike._base.checks import MAX_STEPS
 from firstspike._base.geometry import anchor_to_sites
 
@@ -147,57 +150,10 @@ def test_seconds_carries_no_gradient_and_times_are_bytes() -> None:
     assert spikes.times.dtype == torch.uint8
 
 
-def test_what_torch_asks_of_a_tensor_is_answered_with_what_to_do() -> None:
-    spikes = SpikeTimes(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), 4)
-    with pytest.raises(AttributeError, match=r"no attribute 'dim'; SpikeTimes are no tensor: .*dense\(\)"):
-        torch.nn.BatchNorm2d(3)(spikes)
-    with pytest.raises(TypeError, match=r"cannot be added.*nn\.Residual.*firstspike\.earliest"):
-        spikes + spikes
-    with pytest.raises(TypeError, match="spikes are no array; SpikeTimes are no tensor"):
-        np.asarray(spikes)
-    assert not hasattr(spikes, "numpy") and pickle.loads(pickle.dumps(spikes)) == copy.deepcopy(spikes) == spikes
-
-
 def test_empty_batch() -> None:
     spikes = SpikeTimes(torch.zeros(0, 7, dtype=torch.uint8), 5)
     assert spikes.dense().shape == (5, 0, 7) and spikes.count().shape == (0,) and len(spikes) == 0
     assert SpikeTimes.from_dense(torch.zeros(5, 0, 7)).times.shape == (0, 7)
-
-
-@pytest.mark.parametrize(
-    ("train", "message"),
-    [
-        ([[[1.0, 0.0]], [[1.0, 0.0]]], r"\(0, 0\).*steps \[0, 1\]"),
-        ([[[0.0, 1.0]], [[0.0, 0.0]], [[1.0, 1.0]]], r"\(0, 1\).*steps \[0, 2\]"),
-        ([[[0.5, 0.0]]], r"0\.5 at .*\(0, 0, 0\)"),
-        ([[[0.0, -1.0]]], r"-1\.0 at .*\(0, 0, 1\)"),
-        ([[[0.0, math.nan]]], r"nan at .*\(0, 0, 1\)"),
-    ],
-)
-def test_what_is_no_spike_train_is_refused(train: list, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        SpikeTimes.from_dense(torch.tensor(train))
-
-
-def test_bytes_of_spikes_with_a_gradient_are_refused() -> None:
-    """Themselves and views of them; what torch copies of them cannot be told from other bytes, as the docstring says."""
-    spikes = SpikeTimes.from_dense(sample((4, 2, 3, 5)).dense().requires_grad_())
-    for times in (spikes.times, spikes.times[:2], spikes.times.permute(0, 2, 3, 1)):
-        with pytest.raises(ValueError, match="gradient, which would be lost"):
-            SpikeTimes(times, spikes.steps)
-        with torch.no_grad():
-            SpikeTimes(times, spikes.steps)
-    copied = SpikeTimes(torch.cat([spikes.times, spikes.times], 1), spikes.steps)
-    assert not copied.requires_grad and cat([spikes, spikes]).requires_grad
-    plain = spikes.detach()
-    assert plain[:1] == SpikeTimes(plain.times[:1].clone(), plain.steps)
-
-
-@pytest.mark.parametrize("view", [lambda times: times, lambda times: times[:1], lambda times: times.reshape(2, 3)])
-def test_bytes_are_refused_when_the_spikes_are_gone_as_well(view: Callable[[Tensor], Tensor]) -> None:
-    times = view(functional.ramp(torch.rand(3, 2, requires_grad=True), 4).times)
-    with pytest.raises(ValueError, match="gradient, which would be lost"):
-        SpikeTimes(times, 4)
 
 
 def test_trains_are_equal_where_shape_steps_and_times_are() -> None:
@@ -225,3 +181,109 @@ def test_spikes_on_meta_are_not_compared() -> None:
     for pair in ((there, spikes), (spikes, there)):
         with pytest.raises(TypeError, match="spikes on the meta device have no times to compare"):
             assert pair[0] == pair[1]
+
+
+def spikes(*shape: int, steps: int = 8, seed: int = 0) -> SpikeTimes:
+    """Mixed times without a gradient."""
+    return SpikeTimes(spike_times(shape, steps, "mixed", generator(seed)), steps)
+
+
+def fired(*shape: int) -> SpikeTimes:
+    """Spikes with a gradient."""
+    return functional.ramp(torch.rand(shape, generator=generator(3)).requires_grad_(), 8)
+
+
+def test_pytree() -> None:
+    x = {"a": fired(2, 5), "b": spikes(2, 3)}
+    leaves, spec = pytree.tree_flatten(x)
+    assert len(leaves) == 6 and all(isinstance(leaf, torch.Tensor) for leaf in leaves)
+    back = pytree.tree_unflatten(leaves, spec)
+    assert back["a"].requires_grad and not back["b"].requires_grad and back["a"].steps == 8
+    assert torch.equal(back["a"].dense(), x["a"].dense())
+    moved = pytree.tree_map(lambda leaf: leaf.clone(), x["b"])
+    assert torch.equal(moved.times, x["b"].times) and moved.steps == 8
+    assert pytree.treespec_loads(pytree.treespec_dumps(spec)) == spec
+    keys = [pytree.keystr(key) for key, _ in pytree.tree_flatten_with_path(x["b"])[0]]
+    assert keys == [".times"]
+
+
+def test_default_collate() -> None:
+    samples = [(spikes(1, 2, 4, 4, seed=i), i) for i in range(5)]
+    trains, labels = default_collate(samples)
+    assert torch.equal(trains.times, torch.cat([s.times for s, _ in samples])) and labels.tolist() == [0, 1, 2, 3, 4]
+    batches = list(DataLoader(samples, batch_size=2, num_workers=0))
+    assert [train.shape[0] for train, _ in batches] == [2, 2, 1]
+
+
+def test_files_and_copies() -> None:
+    for x in (spikes(3, 2, 4, 5), fired(3, 7)):
+        file = io.BytesIO()
+        torch.save({"x": x}, file)
+        file.seek(0)
+        loaded = torch.load(file, weights_only=True)["x"]
+        for other in (loaded, pickle.loads(pickle.dumps(x)), copy.deepcopy(x.detach()), copy.copy(x)):
+            assert torch.equal(other.times, x.times) and other.steps == x.steps
+            assert other.times.stride() == x.times.stride()
+    assert copy.copy(x).requires_grad and not loaded.requires_grad
+    with pytest.raises(RuntimeError, match="spikes with a gradient cannot be copied deeply"):
+        copy.deepcopy(x)
+
+
+@pytest.mark.parametrize("make", [spikes, fired])
+def test_indices(make: object) -> None:
+    x = make(5, 6, 4, 4)  # type: ignore[operator]
+    for index in (
+        slice(1, 3),
+        torch.tensor([4, -1, 0]),
+        torch.tensor([True, False, True, False, False]),
+        (slice(None), slice(2, 4)),
+        (slice(1, None), slice(None), slice(None, None, 2), slice(1, None, 2)),
+        torch.empty(0, dtype=torch.int64),
+    ):
+        got = x[index]
+        expected = x.times[index]
+        assert torch.equal(got.times, expected) and got.times.dim() == 4 and got.dense().shape == (8, *expected.shape)
+        assert got.requires_grad == x.requires_grad
+
+
+def test_rescale() -> None:
+    x = SpikeTimes(torch.tensor([[0, 1, 6, 7, SILENT]], dtype=torch.uint8), 8)
+    assert x.rescale(4).times.tolist() == [[0, 0, 3, 3, SILENT]] and x.rescale(4).steps == 4
+    assert x.rescale(16).times.tolist() == [[0, 2, 12, 14, SILENT]]
+    assert torch.equal(x.rescale(16).rescale(8).times, x.times)
+    train = x.dense().requires_grad_()
+    gradient = torch.randn(3, 1, 5, generator=generator(0))
+    (got,) = torch.autograd.grad(SpikeTimes.from_dense(train).rescale(3).dense(), train, gradient)
+    assert torch.equal(got, gradient[torch.tensor([0, 0, 0, 1, 1, 1, 2, 2])])
+
+
+def test_from_dense_keeps_the_first_spike() -> None:
+    x = torch.tensor([[0, 1.0, 1], [0, 1, 0], [0, 0, 1]]).view(3, 1, 3).requires_grad_()
+    kept = SpikeTimes.from_dense(x, keep="first")
+    assert kept.times.tolist() == [[SILENT, 0, 0]]
+    (got,) = torch.autograd.grad(kept.dense(), x, torch.ones(3, 1, 3))
+    assert got.view(3, 3).T.tolist() == [[1, 1, 1], [1, 0, 0], [1, 0, 0]]
+
+
+def test_repr() -> None:
+    x = SpikeTimes(torch.tensor([[0, 1, 6, SILENT]], dtype=torch.uint8), 8)
+    assert repr(x) == "SpikeTimes(shape=(1, 4), steps=8, silent=25.0%, requires_grad=False)"
+    assert (
+        repr(SpikeTimes(torch.zeros(0, 3, dtype=torch.uint8), 4))
+        == "SpikeTimes(shape=(0, 3), steps=4, requires_grad=False)"
+    )
+
+
+def test_forward_hooks_see_spikes() -> None:
+    layer = nn.TTFSLinear(6, 3, steps=8, generator=generator(0))
+    seen: list[SpikeTimes] = []
+    layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    x = spikes(2, 6)
+    out = layer(x)
+    assert seen == [x, out]
+
+
+def test_lazy_parts() -> None:
+    for name in ("data", "emulator", "inspect", "reference", "train"):
+        assert getattr(fs, name).__name__ == f"firstspike.{name}" and name in dir(fs)

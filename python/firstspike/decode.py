@@ -26,7 +26,6 @@ def temporal_weights(
     """
     steps = checks.steps(steps)
     checks.one_of("mode", mode, TEMPORAL_MODES)
-    device = None if device is None else checks.device(device)
     clock = torch.arange(steps, dtype=torch.float32, device=device)
     if mode == "exp":
         return checks.real("gamma (mode exp)", gamma, 1.0) ** -clock

@@ -48,12 +48,7 @@ def target_times(spikes: SpikeTimes, target: Tensor) -> Tensor:
     checks.instance("target", target, Tensor, "a tensor of times in steps")
     if target.is_complex() or target.dtype == torch.bool:
         raise TypeError(f"target must be real numbers, got {target.dtype}")
-    try:
-        target = target.to(device=spikes.device, dtype=torch.float32).expand(spikes.shape)
-    except RuntimeError:
-        raise ValueError(
-            f"target must have the spikes' shape {tuple(spikes.shape)}, got {tuple(target.shape)}"
-        ) from None
+    target = target.to(device=spikes.device, dtype=torch.float32).expand(spikes.shape)
     checks.finite("target", target)
     return ((times(spikes) - target) / spikes.steps).square().mean()
 

@@ -19,30 +19,10 @@ from .ops import anchors as _anchors
 from .ops import times as _ops
 from .ops._support import TILES, groups_of
 
-_NO_TENSOR = (
-    "; SpikeTimes are no tensor: layers of firstspike.nn and firstspike.cat take them, dense() is a float train [T, B, ...] for "
-    "torch's modules, times are the bytes"
+_NOT_A_TENSOR = (
+    "SpikeTimes is not a tensor: layers of firstspike.nn and firstspike.cat take it, dense() is a float train [T, B, ...], "
+    "times are the bytes, and nn.Residual or firstspike.earliest join two trains"
 )
-
-
-class NoTensor:
-    """Spikes lack what torch and NumPy ask of a tensor; the errors say what there is in its place."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}{_NO_TENSOR}")
-
-    def __add__(self, other: object) -> NoReturn:
-        raise TypeError(
-            "spikes cannot be added, as a neuron fires at most once: nn.Residual adds currents, firstspike.earliest takes the "
-            "earlier spike, firstspike.cat puts trains side by side"
-        )
-
-    __radd__ = __add__
-
-    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
-        raise TypeError(f"spikes are no array{_NO_TENSOR}")
 
 
 class Support(NamedTuple):
@@ -56,25 +36,27 @@ class Support(NamedTuple):
     place: Tensor  # uint8 [2, entries]: steps, and lanes, the neurons' places in their groups
 
 
-class SpikeTimes(NoTensor):
+class SpikeTimes:
     """Spike times of a batch of neurons that fire at most once.
 
-    times: uint8 [B, ...], values 0 to steps - 1, and 255 for a silent neuron. Maps are [B, C, H, W], kept in
-    `torch.channels_last` memory. steps: the number of time steps T, 1 to 254.
+    Gradients travel next to the bytes, on an *anchor*: a float zero that autograd connects to the layer that fired
+    (docs/model.md, section "Gradient anchor"). A layer with a sparse surrogate has an anchor with one element per entry of its
+    `Support`, so that nothing of size T x N is stored; any other source has one element per step and neuron, [T, B, ...]. The
+    bytes of `times` carry no gradient: join spikes with `firstspike.cat`, not with `torch.cat` of their times.
 
-    Gradients travel beside the bytes, on an *anchor*: a float zero that autograd connects to the layer that fired
-    (docs/model.md, section "Gradient anchor"). A layer with a sparse surrogate has an anchor with one element for each
-    entry of its `Support`, so that nothing of size T x N is kept or sent; any other source has one element for each step
-    and neuron, [T, B, ...]. The bytes of `times` alone carry none: put spikes together with `firstspike.cat`, not with
-    `torch.cat` of their times, take parts by index, and say `detach()` to leave the gradient behind.
+    It is a pytree, batched by `default_collate` (along the batch), and loaded by `torch.load(weights_only=True)`.
 
-    Works with torch's tools: a pytree, batched by `default_collate` (along the batch), loaded by `torch.load(weights_only=True)`.
-    Raises TypeError or ValueError for other times.
+    Parameters
+    ----------
+    times : uint8 [B, ...], values 0 to steps - 1, and 255 for a silent neuron. Maps are [B, C, H, W], in
+        `torch.channels_last` memory.
+    steps : the number of time steps T, 1 to 254.
 
-    Examples:
-        >>> spikes = SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), steps=4)
-        >>> spikes.count(), spikes.seconds(0.5)
-        (tensor([2]), tensor([[0.0000, 1.5000,    inf]]))
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), steps=4)
+    >>> spikes.count(), spikes.seconds(0.5)
+    (tensor([2]), tensor([[0.0000, 1.5000,    inf]]))
     """
 
     times: Tensor  # bytes, without a gradient
@@ -82,8 +64,7 @@ class SpikeTimes(NoTensor):
     __slots__ = ("__weakref__", "_anchor", "_support", "steps", "times")
 
     def __init__(self, times: Tensor, steps: int) -> None:
-        if not isinstance(times, Tensor):
-            raise TypeError(f"times must be a torch.Tensor, got {type(times).__name__}")
+        checks.instance("times", times, Tensor, "a torch.Tensor")
         if times.dtype != torch.uint8:
             raise TypeError(f"times must be uint8 (255 = silent), got {times.dtype}")
         if times.dim() < 2:
@@ -104,10 +85,10 @@ class SpikeTimes(NoTensor):
 
     @classmethod
     def from_dense(cls, x: Tensor, keep: str | None = None) -> SpikeTimes:
-        """Spike times of a dense train [T, B, ...] of zeros and ones; gradients flow back to `x`.
+        """Return the spike times of a dense train [T, B, ...] of zeros and ones; gradients flow back to `x`.
 
         keep: None refuses a neuron that fires more than once; "first" keeps its first spike, and the gradient reaches `x` up to
-        that step. Raises ValueError naming the first neuron that fires twice, and the first value that is neither 0 nor 1.
+        that step.
         """
         x = checks.float32("x", x)
         checks.one_of("keep", keep, (None, "first"))
@@ -115,7 +96,13 @@ class SpikeTimes(NoTensor):
             raise ValueError(f"x must have shape [steps, batch, neurons, ...], got {tuple(x.shape)}")
         checks.integer("the length of x, its number of steps,", x.shape[0], 1, MAX_STEPS)
         if checks.has_values(x):
-            checks.check_single_spikes(x, several=keep == "first")
+            odd, twice = (x != 0) & (x != 1), x.sum(0) > 1
+            if bool(odd.any()):
+                where = tuple(odd.nonzero()[0].tolist())
+                raise ValueError(f"x must hold zeros and ones, got {float(x[where])} at [step, batch, ...] = {where}")
+            if keep is None and bool(twice.any()):
+                where = tuple(twice.nonzero()[0].tolist())
+                raise ValueError(f"x must fire once per neuron, as {where} does not; keep='first' takes the first spike")
         if keep == "first":
             x = x * (x.detach().cumsum(0) - x.detach() == 0)
         return cls._of_fired(x)
@@ -174,6 +161,17 @@ class SpikeTimes(NoTensor):
     def __len__(self) -> int:
         return self.times.shape[0]
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}; {_NOT_A_TENSOR}")
+
+    def __add__(self, other: object) -> NoReturn:
+        raise TypeError(f"spikes cannot be added; {_NOT_A_TENSOR}")
+
+    __radd__ = __add__
+
+    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
+        raise TypeError(_NOT_A_TENSOR)
+
     def __repr__(self) -> str:
         known = self.times.numel() and not self.times.is_meta
         share = f", silent={float(self.silent.float().mean()):.1%}" if known else ""
@@ -188,13 +186,11 @@ class SpikeTimes(NoTensor):
             raise ValueError(
                 f"shape must be [{self.shape[0]} samples, neurons, ...]: reshape keeps the batch, got {shape}"
             )
-        neurons = math.prod(self.shape[1:])
-        known = math.prod([size for size in shape[1:] if size != -1])
-        if shape.count(-1) > 1 or (known and neurons % known) or (-1 not in shape[1:] and known != neurons):
+        neurons, known = math.prod(self.shape[1:]), math.prod(size for size in shape[1:] if size != -1)
+        sizes = tuple(neurons // max(known, 1) if size == -1 else size for size in shape[1:])
+        if shape[1:].count(-1) > 1 or math.prod(sizes) != neurons:
             raise ValueError(f"shape must hold the {neurons} neurons of each sample, got {shape}")
-        rest = neurons // max(known, 1)  # also where the batch is empty
-        sizes = [rest if size == -1 else size for size in shape[1:]]
-        if tuple(sizes) == tuple(self.shape[1:]):
+        if sizes == tuple(self.shape[1:]):
             return self
         times = self.times.reshape(self.shape[0], *sizes)
         anchor = self._dense_anchor()
@@ -204,9 +200,7 @@ class SpikeTimes(NoTensor):
         """Flatten the dimensions from `start_dim`, which must be at least 1 (the batch stays), to `end_dim`."""
         dims = self.times.dim()
         start_dim = checks.integer("start_dim", start_dim, 1, dims - 1)
-        end_dim = checks.integer("end_dim", end_dim, -dims, dims - 1) % dims
-        if end_dim < start_dim:
-            raise ValueError(f"end_dim must not be before start_dim = {start_dim}, got {end_dim}")
+        end_dim = checks.integer("end_dim", end_dim % dims, start_dim, dims - 1)
         return self.reshape(*self.shape[:start_dim], -1, *self.shape[end_dim + 1 :])
 
     def __getitem__(self, index: slice | Tensor | tuple[slice, ...]) -> SpikeTimes:
@@ -218,15 +212,13 @@ class SpikeTimes(NoTensor):
         anchor = self._dense_anchor()
         if isinstance(index, Tensor):
             index = self._samples(index)
-            return self._with(self.times[index], None if anchor is None else _ops.select_anchor(anchor, index))
+            times = self.times[index]
+            return self._with(times, None if anchor is None else _ops.select_anchor(anchor, index % len(self)))
         slices = index if isinstance(index, tuple) else (index,)
         if not all(isinstance(item, slice) for item in slices):
             raise TypeError(
-                f"index must be a slice, a slice per dimension or a tensor of samples, got {checks.shown(index)}; "
-                "sample i alone is [i : i + 1]"
+                f"index must be slices or a tensor of samples, got {checks.shown(index)}; sample i alone is [i : i + 1]"
             )
-        if len(slices) > self.times.dim():
-            raise IndexError(f"index must have at most {self.times.dim()} slices, got {len(slices)}")
         return self._with(self.times[slices], None if anchor is None else anchor[(slice(None), *slices)])
 
     def _samples(self, index: Tensor) -> Tensor:
@@ -238,11 +230,7 @@ class SpikeTimes(NoTensor):
             if index.shape[0] != batch:
                 raise IndexError(f"index must have {batch} elements, one per sample, got {index.shape[0]}")
             return index.nonzero().flatten()
-        if checks.has_values(index) and index.numel():
-            low, high = int(index.min()), int(index.max())
-            if low < -batch or high >= batch:
-                raise IndexError(f"index must be from {-batch} to {batch - 1}, got {low if low < -batch else high}")
-        return torch.where(index < 0, index + batch, index).long()
+        return index.long()
 
     def rescale(self, steps: int) -> SpikeTimes:
         """The same spikes over another number of steps: a time t becomes floor(t steps / T), the step of the same moment.
@@ -260,11 +248,8 @@ class SpikeTimes(NoTensor):
         return SpikeTimes._trusted(table[self.times.long()], steps, anchor)
 
     def to(self, device: torch.device | str | int, non_blocking: bool = False) -> SpikeTimes:
-        """The same spikes on another device; device, non_blocking: as of `torch.Tensor.to`.
-
-        Raises TypeError for a dtype: times are bytes, `dense()` gives floats.
-        """
-        device = checks.device(device)
+        """Return the same spikes on another device; device, non_blocking: as of `torch.Tensor.to`."""
+        device = torch.device(device)
         times = self.times.to(device, non_blocking=non_blocking)
         if times is self.times:
             return self
@@ -320,40 +305,33 @@ class SpikeTimes(NoTensor):
 
 
 def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
-    """Spikes side by side, as `torch.cat`: by default the neurons or channels of each sample. Each train gets its gradient.
+    """Join spikes as `torch.cat` does: by default the neurons or channels of each sample. Each train gets its gradient.
 
-    Use it instead of `torch.cat` on the `times`, which loses the gradients without an error: bytes carry none.
-    The current of a layer on joined trains is the sum of one product per train.
-    trains: at least one; all with the same steps, device and shape, except for the size of dimension `dim` (0 is the batch).
-    On the CPU the gradients of sparse surrogates stay sparse for dim = 0, and for dim = 1 where all trains but the last have a
-    multiple of 64 channels (16 where `backends()` gives 4 lanes); else they become dense.
-    Raises TypeError or ValueError naming what does not fit.
+    The current of a layer on joined trains is the sum of one product per train. `torch.cat` on the `times` would lose the
+    gradients without an error, as bytes carry none.
 
-    Examples:
-        >>> left, right = SpikeTimes(torch.tensor([[0, 3]], dtype=torch.uint8), 4), SpikeTimes(torch.tensor([[255]]).byte(), 4)
-        >>> cat([left, right]).times
-        tensor([[  0,   3, 255]], dtype=torch.uint8)
-        >>> spikes = SpikeTimes(torch.tensor([[0, 255]], dtype=torch.uint8), steps=4)
-        >>> cat([spikes, spikes], dim=1).times
-        tensor([[  0, 255,   0, 255]], dtype=torch.uint8)
+    Parameters
+    ----------
+    trains : at least one; all with the same steps, device and shape, except for the size of dimension `dim`.
+    dim : 0 is the batch. On the CPU the gradients of sparse surrogates stay sparse for dim = 0, and for dim = 1 if all trains but
+        the last have a multiple of 64 channels (16 if `backends()` gives 4 lanes); else they become dense.
+
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.tensor([[0, 255]], dtype=torch.uint8), steps=4)
+    >>> cat([spikes, spikes]).times
+    tensor([[  0, 255,   0, 255]], dtype=torch.uint8)
     """
-    if not isinstance(trains, (list, tuple)) or not trains:
-        raise TypeError(f"trains must be a list of SpikeTimes, got {checks.shown(trains)}")
-    for train in trains:
-        checks.instance("trains", train, SpikeTimes, "a list of SpikeTimes")
+    trains = checks.in_order("trains", trains, SpikeTimes, "SpikeTimes")
+    if not trains:
+        raise ValueError("trains must be at least one")
     first: SpikeTimes = trains[0]
     dims = first.times.dim()
     dim = checks.integer("dim", dim, -dims, dims - 1) % dims
     for train in trains[1:]:
         shapes = [[n for d, n in enumerate(each.shape) if d != dim] for each in (first, train)]
-        if train.times.dim() != dims or shapes[0] != shapes[1]:
-            raise ValueError(
-                f"trains must have the same shape but for dimension {dim}, got {tuple(first.shape)} and {tuple(train.shape)}"
-            )
-        if train.steps != first.steps:
-            raise ValueError(
-                f"trains must have the same steps, got {first.steps} and {train.steps}; rescale() changes them"
-            )
+        if train.times.dim() != dims or shapes[0] != shapes[1] or train.steps != first.steps:
+            raise ValueError(f"trains must have the same steps, and shapes but for dimension {dim}, got {first}, {train}")
         checks.same_device("trains", first.times, "one of them", train.times)
     if len(trains) > 1 and all(train._anchor is None for train in trains):
         return SpikeTimes._trusted(torch.cat([train.times for train in trains], dim), first.steps)

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.modules import module as _modules
 from torch.nn.utils import parametrize, prune
 
-from .checks import is_known, warn
+from .checks import warn
 
 # torch changes these in place.
 HOOKS_OF_ALL_MODULES = (
@@ -34,7 +34,7 @@ def has_own_forward(module: nn.Module) -> bool:
 
     A class derived from `torch.nn.Module` alone gives False: the caller refuses such kinds. A forward set on the module counts.
     """
-    known: type[nn.Module] = next(kind for kind in type(module).__mro__ if is_known(kind.__module__))
+    known: type[nn.Module] = next(kind for kind in type(module).__mro__ if _is_known(kind.__module__))
     return "forward" in vars(module) or (known is not nn.Module and type(module).forward is not known.forward)
 
 
@@ -44,10 +44,14 @@ def uncompiled(module: nn.Module) -> nn.Module:
     return module if inner is None else inner
 
 
+def _is_known(module: str) -> bool:
+    return module.partition(".")[0] in ("firstspike", "torch")
+
+
 def has_hooks(module: nn.Module) -> bool:
     """Whether it has forward hooks, which may change what a call gives; those of firstspike and torch (pruning) do not."""
     hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
-    return any(not is_known(getattr(hook, "__module__", None) or "") for hook in hooks)
+    return any(not _is_known(getattr(hook, "__module__", None) or "") for hook in hooks)
 
 
 def has_any_hooks(module: nn.Module) -> bool:
@@ -65,34 +69,6 @@ def warn_of_hooks_within(net: nn.Module, reader: str) -> None:
     """Warn of forward hooks of a net and of each part of it."""
     for name, module in net.named_modules():
         warn_of_hooks(module, f"net.{name}" if name else "net", reader)
-
-
-def refresh_weights(net: nn.Module) -> None:
-    """Recompute, without a graph, the weights that torch computes from other tensors before each call (pruning, weight_norm).
-
-    Between calls a layer has those of its last call: older than the optimizer's last step, and refused by `copy.deepcopy`.
-    """
-    with torch.no_grad(), evaluating(net):  # in training mode spectral_norm changes its vectors
-        for module in net.modules():
-            for hook in module._forward_pre_hooks.values():
-                if type(hook).__module__.startswith("torch.nn.utils."):
-                    hook(module, ())
-
-
-@contextlib.contextmanager
-def without_hooks(net: nn.Module) -> Iterator[None]:
-    """Within, calls of the net and of what is in it run no forward hooks."""
-    removed = []
-    for module in net.modules():
-        for hooks in (module._forward_pre_hooks, module._forward_hooks):
-            removed.append((hooks, hooks.copy()))
-            hooks.clear()
-    try:
-        yield
-    finally:
-        for hooks, before in removed:
-            hooks.clear()
-            hooks.update(before)
 
 
 def make_permanent(module: nn.Module) -> None:
@@ -125,22 +101,6 @@ def trained_parameters(module: nn.Module, name: str) -> list[nn.Parameter]:
 def class_name(module: nn.Module) -> str:
     """The name of a module's class; of a parametrized module, that of its class before torch replaced it."""
     return parametrize.type_before_parametrizations(module).__name__
-
-
-def copy_to_read(net: Module) -> Module:
-    """A copy in evaluation mode whose weights are plain tensors with the values that the net's next call would use.
-
-    The hooks of `firstspike.inspect` are not copied.
-    """
-    refresh_weights(net)
-    copied = copy.deepcopy(net).eval()
-    for module in copied.modules():
-        make_permanent(module)
-        for hooks in (module._forward_pre_hooks, module._forward_hooks):
-            for key, hook in list(hooks.items()):
-                if (getattr(hook, "__module__", None) or "").startswith("firstspike.inspect"):
-                    del hooks[key]
-    return copied
 
 
 # The kinds of torch that are read by structure, and the children of a module that compute its weights: these are called.

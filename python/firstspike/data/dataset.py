@@ -230,7 +230,7 @@ def samples_of(name: str, x: Any) -> tuple[Tensor, int | None]:
 
 def _tensor(name: str, value: Any) -> Tensor:
     if isinstance(value, Tensor):
-        checks.readable(name, value)
+        checks.batch(name, value, (Tensor,), "a tensor")
         return value.detach().clone()
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be an array without a mask; filled(0) gives one, with 0 where values are masked")

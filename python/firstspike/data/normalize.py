@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from .._base.checks import instance, readable, warn
+from .._base.checks import batch, instance, warn
 from .._base.fields import check_types
 from .._base.modules import uncompiled
 
@@ -58,7 +58,7 @@ class Normalize:
             Normalize(mean=(0.5,), std=(0.5,))
         """
         is_bytes = _is_bytes(images)
-        readable("images", images)
+        batch("images", images, (Tensor,), "a tensor")
         if images.ndim not in (2, 4):
             raise ValueError(f"images must be [N, C, H, W] or [N, F], got shape {list(images.shape)}")
         if images.numel() == 0:
