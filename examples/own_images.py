@@ -35,6 +35,6 @@ config = train.Config(spec=f"16C3-AP2-32-{images.classes}", steps=8, epochs=5, b
 result = train.fit(config, images=folder, directory=folder / "run")
 print(f"test accuracy {result.test.accuracy:.1%}")
 
-trained = result.trained  # as train.load_model(folder / "run") reads it
-(first,) = trained.predict(images.images[:1])
+net = train.load_model(folder / "run")  # as result.model
+(first,) = train.predict(net, images.images[:1])
 print(f"the first image is of class {images.recipe['classes'][int(first)]}")

@@ -29,7 +29,7 @@ from firstspike import emulator as em
 from firstspike.report import write_text
 
 from .emulator_page import write
-from .job import fit, predict, trained
+from .job import fit
 from .records import here, made_here
 
 HERE = Path(__file__).resolve().parent
@@ -74,8 +74,8 @@ def prepare(settings: dict[str, Any], folder: Path, root: str | None) -> Net:
     images, test = (data.load(config.data, root=root, train=part) for part in (True, False))
     place = folder / "nets" / key(config.to_dict())
     result = fit(config, place, (images, test))
-    net = trained(place)
-    return Net(net, config, result.sessions, images, test, predict(net, test.images).numpy())
+    net = train.load_model(place)
+    return Net(net, config, result.sessions, images, test, train.predict(net, test.images).numpy())
 
 
 def measure(job: Job, net: Net) -> Job:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import firstspike
 from firstspike import data, provenance
@@ -61,7 +61,7 @@ def _record(task: Task) -> dict[str, Any]:
     torch.set_num_threads(run.cores)
     datasets = (load(run, task.data, train=True), load(run, task.data, train=False))
     result = fit(run.config, task.workplace, datasets)
-    net = trained(task.workplace)
+    net = training.load_model(task.workplace)
     results: dict[str, Any] = {
         "parameters": result.parameters,
         "sources": [f"image folder {run.images}"] if run.images else list(result.sources),
@@ -111,34 +111,6 @@ def fit(config: training.Config, folder: Path, datasets: tuple[data.Dataset, dat
         return training.fit(config, **arguments)
     except training.BadCheckpoint:
         return training.fit(config, resume=False, **arguments)
-
-
-def trained(folder: Path) -> nn.Module:
-    """The net of a run's folder, in evaluation mode."""
-    found: Any = training.load_model(folder)
-    if isinstance(found, nn.Module):
-        return found
-    scale: Any = found.normalize
-    if not isinstance(found.model, TTFSNet):
-        return nn.Sequential(_Scale(scale), found.model)
-    if scale.mean is not None:
-        found.model.normalize = firstspike.nn.Normalize(scale.mean, scale.std)
-    return found.model
-
-
-class _Scale(nn.Module):
-    def __init__(self, scale: Any) -> None:
-        super().__init__()
-        self.scale = scale
-
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.as_tensor(self.scale(images))
-
-
-@torch.inference_mode()
-def predict(net: nn.Module, images: Tensor) -> Tensor:
-    """The classes of images, int64 [B]."""
-    return torch.cat([net(part).argmax(1) for part in images.split(_BATCH)])
 
 
 def _images(last: training.Epoch) -> dict[str, int]:

@@ -25,7 +25,6 @@ import firstspike
 from firstspike import data, models, provenance, train
 from firstspike.report import write_text
 from paper import grid
-from paper.job import trained
 from paper.runs import Run
 from paper.session import NOT_RUN
 from tools import ROOT, documents
@@ -117,7 +116,7 @@ def ship(
     Files of this net that are there already, with the same weights and settings, stay. origin: goes into the record.
     """
     result = train.fit(config, directory=results, root=root)
-    half = copy.deepcopy(trained(results)).eval()
+    half = copy.deepcopy(result.model).eval()
     for parameter in half.parameters():
         if parameter.ndim > 1:  # gamma and bias are few, and stay as they are
             parameter.data = parameter.data.half()
@@ -125,7 +124,7 @@ def ship(
                 raise ValueError(f"the weights of {name} exceed the range of float16")
     with tempfile.TemporaryDirectory() as place:
         made = Path(place) / "model.safetensors"
-        firstspike.save(half, made, {"config": config.to_dict()})
+        firstspike.save(half, made, result.run.to_dict())
         raw, net = made.read_bytes(), firstspike.load(made)
     digest, file, beside = hashlib.sha256(raw).hexdigest(), folder / f"{name}.safetensors", folder / f"{name}.json"
     if beside.is_file() and file.is_file() and file.read_bytes() == raw:
@@ -138,6 +137,7 @@ def ship(
         "test_as_trained": result.test.to_dict(),
         "parameters": result.parameters,
         "config": config.to_dict(),
+        "data": result.to_dict()["data"],
         "weights": "float16; gamma and bias float32",
         "bytes": len(raw),
         "sha256": digest,

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from firstspike import data, models, nn, train
+from firstspike import data, train
 from firstspike import emulator as em
 from firstspike.cli import app
 from firstspike.cli._program import some
@@ -27,14 +27,6 @@ def checkpoint(tmp_path_factory):
     config = train.Config(data="digits", spec="64-32-10", epochs=3, lr=3e-3)
     train.fit(config, directory=folder, progress=False)
     return folder
-
-
-def quantized(trained):
-    """The program of a run's net; its host scales images as in training."""
-    net = models.as_net(trained.model)
-    if trained.normalize.mean is not None:
-        net.normalize = nn.Normalize(trained.normalize.mean, trained.normalize.std)
-    return em.quantize(net)
 
 
 def run(*arguments):
@@ -98,7 +90,7 @@ def test_the_table_of_mismatches_numbers_the_samples_of_the_test_set(checkpoint,
     test, trained = data.load("digits", train=False), train.load_model(checkpoint)
     numbers = [int(row["sample"]) for row in rows]
     assert max(numbers) >= 60
-    for column, values in (("label", test.labels), ("float", trained.predict(test.images))):
+    for column, values in (("label", test.labels), ("float", train.predict(trained, test.images))):
         assert [int(row[column]) for row in rows] == values[numbers].tolist()
 
 
@@ -166,7 +158,7 @@ def test_results_that_cannot_be_written_are_refused_before_the_run(checkpoint, t
 def program(checkpoint, tmp_path_factory):
     path = tmp_path_factory.mktemp("program") / "p.safetensors"
     trained = train.load_model(checkpoint)
-    em.save(quantized(trained), path)
+    em.save(em.quantize(trained), path)
     return path
 
 
@@ -180,7 +172,7 @@ def test_options_without_effect_on_a_program_are_refused(program):
 def test_a_program_needs_data_that_suit_it(program, checkpoint, tmp_path):
     assert "--dataset or --images must be given with a program file" in run(program).output
     trained = train.load_model(checkpoint)
-    made = quantized(trained)
+    made = em.quantize(trained)
     wide = np.zeros((made.encoder.weight.shape[0], 65), np.float32)
     em.save(made.replace(encoder=made.encoder.replace(weight=wide)), tmp_path / "p.safetensors")
     done = run(tmp_path / "p.safetensors", "--dataset", "digits")
@@ -257,7 +249,7 @@ def test_json_and_no_progress(checkpoint):
 
 def test_layer_names_of_a_foreign_file_name_nothing_in_the_trace(checkpoint, tmp_path):
     trained = train.load_model(checkpoint)
-    made = quantized(trained)
+    made = em.quantize(trained)
     evil = [layer.replace(name=f"../../{n}") for n, layer in enumerate(made.layers)]
     em.save(made.replace(layers=evil), tmp_path / "p.safetensors")
     done = run(tmp_path / "p.safetensors", "--dataset", "digits", "--limit", 2, "--trace", tmp_path / "t.npz")

@@ -61,7 +61,7 @@ def test_a_net_with_relu_has_no_spikes_to_show(tmp_path):
     pytest.importorskip("sklearn")
     train.fit(train.Config(data="digits", spec="64-10", model="relu", epochs=1), directory=tmp_path, progress=False)
     result = call("profile", tmp_path)
-    assert result.exit_code == 1 and "must hold a spiking net, got one of the model 'relu'" in result.stderr
+    assert result.exit_code == 1 and "must hold a spiking net" in result.stderr
 
 
 def test_plot_as_json_names_the_pictures(run, tmp_path):

@@ -45,11 +45,11 @@ def flat(times):
 def test_wide_integers_are_the_float_network_away_from_ties(trained, test_images):
     """Each layer on the float network's own input spikes: a time may differ only where V came within 1e-5 of the
     threshold."""
-    program = em.quantize(trained.model, wide(), observer="max", normalize=trained.normalize)
+    program = em.quantize(trained, wide(), observer="max")
     unlike = neurons = 0
     for part in test_images.images.split(1000):
         with torch.inference_mode():
-            seen = trained.model.observe(trained.normalize(part))
+            seen = trained.observe(part)
         for n, layer in enumerate(program.layers[:-1]):
             before, after = flat(seen.layers[n].times), flat(seen.layers[n + 1].times)
             alone = layer.replace(start=0, stop=program.steps)
@@ -68,9 +68,7 @@ def test_wide_integers_are_the_float_network_away_from_ties(trained, test_images
     assert unlike < 1e-5 * neurons
     ran = em.run(program, test_images.images, labels=test_images.labels)
     with torch.inference_mode():
-        expected = torch.cat(
-            [trained.model(trained.normalize(part)).argmax(1) for part in test_images.images.split(1000)]
-        ).numpy()
+        expected = torch.cat([trained(part).argmax(1) for part in test_images.images.split(1000)]).numpy()
     print(
         f"{neurons} neurons, {unlike} at ties; {(ran.predictions != expected).sum()} answers of {len(expected)} differ"
     )
@@ -78,8 +76,8 @@ def test_wide_integers_are_the_float_network_away_from_ties(trained, test_images
 
 
 def test_eight_bits_lose_at_most_a_tenth_of_a_point(trained, test_images):
-    exact = train.evaluate(trained.model, test_images, normalize=trained.normalize).accuracy
-    program = em.quantize(trained.model, "generic8", normalize=trained.normalize)
+    exact = train.evaluate(trained, test_images).accuracy
+    program = em.quantize(trained, "generic8")
     ran = em.run(program, test_images.images, labels=test_images.labels)
     print(f"float {exact:.4f}, generic8 {ran.accuracy:.4f}")
     assert ran.accuracy >= exact - 0.001
@@ -88,16 +86,14 @@ def test_eight_bits_lose_at_most_a_tenth_of_a_point(trained, test_images):
 def test_fine_tuning_recovers_loss_at_two_bits(trained, test_images):
     images = data.load("mnist", train=True)
     part = images.subset(slice(0, 38400))
-    exact = train.evaluate(trained.model, test_images, normalize=trained.normalize).accuracy
+    exact = train.evaluate(trained, test_images).accuracy
     accuracy = {}
     for tuned in (False, True):
-        model = trained.model
+        model = trained
         if tuned:
             model = qat.prepare(model, "generic8", bits=2)
-            qat.finetune(
-                model, part.images, part.labels, normalize=trained.normalize, generator=torch.Generator().manual_seed(0)
-            )
-        program = em.quantize(model, "generic8", bits=2, normalize=trained.normalize)
+            qat.finetune(model, part.images, part.labels, generator=torch.Generator().manual_seed(0))
+        program = em.quantize(model, "generic8", bits=2)
         accuracy[tuned] = em.run(program, test_images.images, labels=test_images.labels).accuracy
     print(f"float {exact:.4f}, 2 bits {accuracy[False]:.4f}, tuned {accuracy[True]:.4f}")
     assert accuracy[True] > accuracy[False]

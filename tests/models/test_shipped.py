@@ -40,16 +40,14 @@ def test_a_net_is_what_its_record_says(name: str) -> None:
     assert len(found["sessions"][-1]["commit"]) == 40 and "dirty" not in str(found["sessions"])
     assert abs(found["test"]["accuracy"] - found["test_as_trained"]["accuracy"]) < 0.005
     x = torch.rand(3, *net.input_shape, generator=generator(1))
-    for other in (train.load_model(models.pretrained_file(name)).model, firstspike.load(models.pretrained_file(name))):
+    for other in (train.load_model(models.pretrained_file(name)), firstspike.load(models.pretrained_file(name))):
         assert torch.equal(other(x), net(x))
 
 
 @pytest.mark.parametrize("name", ["digits-mlp", "digits-cnn"])
 def test_the_accuracy_is_the_one_that_is_stated(name: str) -> None:
     pytest.importorskip("sklearn")
-    trained = train.load_model(models.pretrained_file(name))
-    test, warning = train.load_own(trained, train=False)
-    assert warning is None
+    test = train.load_data(models.pretrained_file(name), train=False)
     net = models.load_pretrained(name)
     with torch.no_grad():
         right = (net(test.images / 255).argmax(1) == test.labels).sum().item()

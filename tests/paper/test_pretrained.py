@@ -47,7 +47,7 @@ def test_the_command_trains_writes_and_resumes(tmp_path, monkeypatch) -> None:
     assert CliRunner().invoke(pretrained.app, list(map(str, command))).exit_code == 0
     assert (tmp_path / "nets" / "digits-mlp.safetensors").read_bytes() == weights  # written again
     monkeypatch.setattr(shipped, "FOLDER", tmp_path / "nets")
-    net, trained = models.load_pretrained("digits-mlp"), train.load_model(tmp_path / "runs" / "digits-mlp").model
+    net, trained = models.load_pretrained("digits-mlp"), train.load_model(tmp_path / "runs" / "digits-mlp")
     for name, value in trained.state_dict().items():
         wanted = value.half().float() if value.ndim > 1 else value
         assert torch.equal(net.state_dict()[name], wanted), name

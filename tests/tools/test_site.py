@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def keys(page: str) -> list[str]:
 
 def test_every_key_of_a_run_is_described() -> None:
     listed = keys(configuration.page())
-    assert {entry.name for entry in dataclasses.fields(Config)} - {"augmentation"} <= set(listed)
+    assert {*Config.model_fields} - {"augmentation"} <= set(listed)
     assert "augmentation.shift" in listed
 
 

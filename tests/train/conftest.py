@@ -1,12 +1,17 @@
-"""A small made-up data set that a small net learns in a second, a config for it, and a run on it."""
+"""A small made-up data set that a small net learns in a second, a config for it, and runs on it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
 from firstspike.data import Dataset
-from firstspike.train import Config, Result, fit
+from firstspike.train import Config, Epoch, Result, fit
 
 
 def make_dataset(count: int, seed: int, side: int = 6, channels: int = 1, classes: int = 4) -> Dataset:
@@ -18,13 +23,52 @@ def make_dataset(count: int, seed: int, side: int = 6, channels: int = 1, classe
     return Dataset(images=images, labels=labels, classes=classes, name="digits", source=f"made up, seed {seed}")
 
 
-def run(config: Config, datasets: object, **options: object) -> Result:
-    """`fit` on given data, without a progress bar; what a given net or optimizer decides is left at its default."""
+def given(config: Config, **options: Any) -> Config:
+    """The config with its defaults in all settings that a given net or optimizer decides."""
     if options.get("model") is not None:
-        config = config.replace(steps=Config().steps)
-    if options.get("optimizer") is not None:
-        config = config.replace(lr=Config().lr)
-    return fit(config, datasets=datasets, progress=False, **options)
+        config = config.replace(spec="", steps=Config().steps)
+    return config.replace(lr=Config().lr) if options.get("optimizer") is not None else config
+
+
+def run(config: Config, datasets: object, **options: Any) -> Result:
+    """`fit` on given data, without a progress bar."""
+    return fit(given(config, **options), datasets=datasets, progress=False, **options)  # type: ignore[arg-type]
+
+
+def curves(result: Result) -> list[dict[str, Any]]:
+    """The history without times."""
+    return [
+        {name: value for name, value in entry.to_dict().items() if "seconds" not in name} for entry in result.history
+    ]
+
+
+def same_bits(one: nn.Module, other: nn.Module) -> bool:
+    """True if two nets have the same tensors."""
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def resumes_with_the_same_bits(start: Callable[..., Result], folder: Path) -> Result:
+    """Check that a run that is stopped after its first epoch and in its third ends as one that was not stopped.
+
+    start: begins the run, with new parts, for the options `directory` and `callbacks`.
+    """
+    whole = start(directory=folder / "whole", callbacks=[])
+
+    def stop_at(number: int) -> Callable[[Epoch, nn.Module], None]:
+        def stop(epoch: Epoch, net: nn.Module) -> None:
+            if epoch.epoch == number:
+                raise KeyboardInterrupt
+
+        return stop
+
+    for number in (2, 3):  # before the checkpoint of the epoch is written
+        with pytest.raises(KeyboardInterrupt):
+            start(directory=folder / "stopped", callbacks=[stop_at(number)])
+    resumed = start(directory=folder / "stopped", callbacks=[])
+    assert [session["first_epoch"] for session in resumed.sessions] == [1, 2, 3]
+    assert curves(resumed) == curves(whole) and same_bits(resumed.model, whole.model)
+    return resumed
 
 
 @pytest.fixture(scope="session")
@@ -34,4 +78,4 @@ def sets() -> tuple[Dataset, Dataset]:
 
 @pytest.fixture
 def config() -> Config:
-    return Config(data="digits", spec="36-24-4", steps=4, epochs=3, batch=16, lr=0.01, seed=5, threads=1)
+    return Config(spec="36-24-4", steps=4, epochs=3, batch=16, lr=0.01, seed=5, threads=1)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from firstspike.train import Augmentation, Config, augment, fit
+from firstspike.train import Augmentation, augment
 from firstspike.train.augment import Draws
 
 
@@ -74,19 +74,3 @@ def test_parts_of_a_batch_see_the_same_draws():
     draws = augment.draw(Augmentation(shift=2, flip=True, erase=0.5), 11, (6, 6), draw)
     parts = [augment.apply(images[part], draws[part]) for part in (slice(0, 4), slice(4, 4), slice(4, 11))]
     assert torch.equal(torch.cat(parts), augment.apply(images, draws))
-
-
-def test_the_last_epochs_erase_nothing(monkeypatch):
-    """Shifts and flips go on, and the epochs before are those of a run that erases to its end."""
-    drawn = []
-    original = augment.draw
-    monkeypatch.setattr(augment, "draw", lambda *arguments: (drawn.append(original(*arguments)), drawn[-1])[1])
-    config = Config(spec="64-8-10", data="digits", epochs=3, limit=100, augmentation=Augmentation(1, True, 0.5))
-    losses = []
-    for count in (0, 1, 3):
-        result = fit(config.replace(unerased_epochs=count), progress=False)
-        losses.append([epoch.train.loss for epoch in result.history])
-        assert [draws.box is None for draws in drawn] == [False] * (3 - count) + [True] * count
-        assert all(draws.shift is not None and draws.flip is not None for draws in drawn)
-        drawn.clear()
-    assert losses[0][:2] == losses[1][:2] and losses[0][2] != losses[1][2] and losses[0][0] != losses[2][0]

@@ -1,85 +1,28 @@
-"""Batches: every image once, in the order asked for, scaled as documented, shared among processes without rest."""
-
-import contextlib
-import warnings
+"""Batches: every image once, in the order asked for, as floats in 0..1, shared among processes without rest."""
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from firstspike import train
-from firstspike.data import Normalize
-from firstspike.train import Augmentation, augment
-from firstspike.train.batches import batches, count
+from firstspike import SpikeTimes, encode
+from firstspike.data import Dataset, from_arrays
+from firstspike.train import Augmentation, Config, augment
+from firstspike.train.batches import batches, count, epoch_batches, facts, loader_batches, split
 from firstspike.train.distributed import ProcessGroup
 
 from .conftest import make_dataset, run
 
-
-class Stream(torch.utils.data.IterableDataset):
-    """20 samples, of which its length says another number."""
-
-    def __init__(self, length):
-        self.length = length
-
-    def __iter__(self):
-        return iter([(torch.rand(36), index % 4) for index in range(20)])
-
-    def __len__(self):
-        return self.length
-
-
-@pytest.mark.parametrize("length", [12, 20, 40])
-def test_a_loader_with_another_length_is_warned_of(length, config, sets):
-    loaders = [torch.utils.data.DataLoader(Stream(size), batch_size=4) for size in (length, 20)]
-    net = torch.nn.Linear(36, 4)
-    context = contextlib.nullcontext()
-    if length != 20:
-        context = pytest.warns(
-            UserWarning, match=f"gave 5 batches, its len is {length // 4}, by which the learning rate"
-        )
-    with context, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Length of IterableDataset")  # torch's own, where there are more
-        run(config.replace(spec="", epochs=1), loaders, model=net)
-        assert net(torch.rand(2, 36)).shape == (2, 4)
-
-
-def test_an_evaluated_loader_with_another_length_is_warned_of():
-    with pytest.warns(UserWarning, match="gave 5 batches, its len is 10; where its dataset is iterable"):
-        train.evaluate(torch.nn.Linear(36, 4), torch.utils.data.DataLoader(Stream(40), batch_size=4))
-
-
-def test_a_dataset_of_torch_is_told_to_go_through_a_loader(config):
-    pair = [torch.utils.data.TensorDataset(torch.rand(4, 36), torch.zeros(4, dtype=torch.int64))] * 2
-    with pytest.raises(TypeError, match=r"got TensorDataset; torch\.utils\.data\.DataLoader\(it, batch_size"):
-        run(config, pair)
+CPU = torch.device("cpu")
 
 
 def test_order_and_scale():
     dataset = make_dataset(10, 0)
     order = torch.randperm(10, generator=torch.Generator().manual_seed(1))
-    found = list(batches(dataset, Normalize(), 4, order=order))
+    found = list(batches(dataset, 4, order=order))
     assert [len(b.y) for b in found] == [4, 4, 2] and [b.whole for b in found] == [4, 4, 2]
     assert torch.equal(torch.cat([b.x for b in found]), dataset.images[order] / 255)
     assert torch.equal(torch.cat([b.y for b in found]), dataset.labels[order])
     assert found[0].x.dtype == torch.float32 and count(dataset, 4) == 3
-    assert Normalize()(torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3)).flatten().tolist() == [
-        0,
-        torch.tensor(0.2).item(),
-        1,
-    ]
-
-
-def test_normalized_images_have_mean_0_and_deviation_1():
-    dataset = make_dataset(200, 0, channels=3)
-    normalize = Normalize.of(dataset.images)
-    x = normalize(dataset.images).double()
-    torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(3).double(), atol=1e-6, rtol=0)
-    torch.testing.assert_close(x.std((0, 2, 3), correction=0), torch.ones(3).double(), atol=1e-5, rtol=0)
-
-
-def test_constant_images_do_not_divide_by_zero():
-    images = torch.full((3, 1, 2, 2), 7, dtype=torch.uint8)
-    assert torch.isfinite(Normalize.of(images)(images)).all()
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
@@ -88,9 +31,9 @@ def test_processes_share_each_batch_without_rest(world):
     draw = torch.Generator().manual_seed(2)
     order = torch.randperm(23, generator=draw)
     draws = augment.draw(Augmentation(shift=1, flip=True), 23, (6, 6), draw)
-    whole = list(batches(dataset, Normalize(), 4, order=order, draws=draws))
+    whole = list(batches(dataset, 4, order=order, draws=draws))
     shares = [
-        list(batches(dataset, Normalize(), 4, order=order, draws=draws, processes=ProcessGroup(rank, world)))
+        list(batches(dataset, 4, order=order, draws=draws, processes=ProcessGroup(rank, world)))
         for rank in range(world)
     ]
     for index, batch in enumerate(whole):
@@ -100,11 +43,82 @@ def test_processes_share_each_batch_without_rest(world):
         assert {p.whole for p in parts} == {len(batch.y)}
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_the_input_is_float32_whatever_the_default(dtype):
-    torch.set_default_dtype(torch.float64)
-    try:
-        found = Normalize((0.5,), (0.25,))(torch.ones(2, 1, 3, 3, dtype=dtype))
-    finally:
-        torch.set_default_dtype(torch.float32)
-    assert found.dtype == torch.float32
+def test_an_epoch_draws_anew_and_the_same_when_it_is_repeated():
+    dataset = make_dataset(40, 0)
+    config = Config(batch=8, epochs=3, augmentation=Augmentation(shift=1, erase=0.5), unerased_epochs=1)
+    first, again, second, last = (
+        torch.cat([b.x for b in epoch_batches(dataset, config, epoch, CPU, ProcessGroup())]) for epoch in (0, 0, 1, 2)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, second)
+    unerased = config.replace(augmentation=Augmentation(shift=1), unerased_epochs=0)
+    assert torch.equal(last, torch.cat([b.x for b in epoch_batches(dataset, unerased, 2, CPU, ProcessGroup())]))
+
+
+def test_a_loader_shuffles_by_seed_and_epoch():
+    loader = DataLoader(TensorDataset(torch.arange(30.0)[:, None], torch.arange(30) % 4), batch_size=7, shuffle=True)
+
+    def order(seed, epoch, **options):
+        return torch.cat([b.x for b in loader_batches(loader, CPU, seed=seed, epoch=epoch, **options)])
+
+    assert torch.equal(order(0, 1), order(0, 1))
+    assert not torch.equal(order(0, 1), order(0, 2)) and not torch.equal(order(0, 1), order(1, 1))
+    parts = [list(loader_batches(loader, CPU, seed=0, epoch=1, processes=ProcessGroup(rank, 2))) for rank in range(2)]
+    joined = [torch.cat([one.x, other.x]) for one, other in zip(*parts, strict=True)]
+    assert torch.equal(torch.cat(joined), order(0, 1))
+
+
+def test_spikes_and_bytes_of_a_loader():
+    times = encode.latency(torch.rand(6, 5), 4)
+    (batch,) = loader_batches(DataLoader([0], collate_fn=lambda _: (times, [0] * 6)), CPU)
+    assert isinstance(batch.x, SpikeTimes) and batch.y.dtype == torch.int64
+    pixels = torch.full((2, 1, 2, 2), 51, dtype=torch.uint8)
+    (batch,) = loader_batches(DataLoader([0], collate_fn=lambda _: (pixels, torch.zeros(2, dtype=torch.int8))), CPU)
+    assert batch.x.unique().tolist() == [torch.tensor(0.2).item()]
+
+
+def test_a_loader_that_shares_the_samples_itself_is_refused():
+    data = TensorDataset(torch.rand(4, 3), torch.zeros(4))
+    loader = DataLoader(data, sampler=DistributedSampler(data, num_replicas=2, rank=0))
+    with pytest.raises(ValueError, match="DistributedSampler"):
+        next(loader_batches(loader, CPU, processes=ProcessGroup(0, 2)))
+
+
+def test_validation_and_limit_draw_per_class():
+    labels = torch.arange(100) % 4
+    whole = from_arrays(torch.rand(100, 5), labels)
+    parts = split(Config(validation=0.2, limit=40), (whole, whole), CPU)
+    assert parts.train.labels.bincount().tolist() == [8] * 4 and parts.validation.labels.bincount().tolist() == [2] * 4
+    again = split(Config(validation=0.2, limit=40, seed=3), (whole, whole), CPU)
+    assert torch.equal(again.validation.images, parts.validation.images)
+
+
+def test_facts_identify_data():
+    one, same, other = make_dataset(10, 0), make_dataset(10, 0), make_dataset(10, 1)
+    renamed = Dataset(same.images, same.labels, same.classes, "another name", "elsewhere")
+    assert facts(one).identity == facts(renamed).identity != facts(other).identity
+    loaders = [DataLoader(one, batch_size=size) for size in (5, 5, 2)]
+    first, second, third = (facts(loader).identity for loader in loaders)
+    assert first == second != third
+
+
+def test_arrays_and_tensors_train_as_the_data_set_does(config, sets):
+    config = config.replace(epochs=1)
+    expected = run(config, sets).test
+    for pair in (
+        tuple((part.images, part.labels) for part in sets),
+        tuple((part.images.numpy(), part.labels.tolist()) for part in sets),
+        tuple((part.images.double() / 255, part.labels) for part in sets),
+    ):
+        assert run(config, pair).test == expected
+
+
+def test_spike_times_are_trained_on(config):
+    def spikes(count, seed):
+        dataset = make_dataset(count, seed)
+        return encode.latency(dataset.images / 255, steps=4), dataset.labels
+
+    pair = spikes(150, 1), spikes(60, 2)
+    result = run(config.replace(encoder="spikes", epochs=10), pair)
+    assert result.test.accuracy > 0.8
+    augmented = config.replace(encoder="spikes", epochs=1, augmentation=Augmentation(shift=1, erase=0.5))
+    assert run(augmented, pair).test.images == 60

@@ -1,26 +1,124 @@
-"""What may be measured: data sets, pairs of arrays or tensors, loaders."""
+"""Measures against a plain loop over images, and by hand; answers for images."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from firstspike import SpikeTimes, encode, models, train
+from firstspike import SpikeTimes, encode, models
 from firstspike import nn as fs
+from firstspike.models import Observation
+from firstspike.train import Metrics, evaluate, predict
+from firstspike.train.distributed import ProcessGroup
+from firstspike.train.evaluation import Meter, quantile
+
+from .conftest import make_dataset, run
 
 NET = models.mlp("36-8-4", input_shape=(1, 6, 6), steps=4, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.parametrize("readout", ["membrane", "membrane-mean", "twd-exp", "twd-linear", "first-spike"])
+def test_evaluate_equals_a_loop(readout):
+    dataset = make_dataset(37, 4)
+    draw = torch.Generator().manual_seed(0)
+    net = models.build("36-20-4", input_shape=(1, 6, 6), steps=5, readout=readout, generator=draw)
+    found = evaluate(net, dataset, batch=10)
+    right = loss = 0.0
+    steps, spikes, silent, ties = [], torch.zeros(2), 0, 0
+    for image, label in zip(dataset.images, dataset.labels, strict=True):
+        seen = net.observe(image[None] / 255)
+        right += int(seen.scores.argmax()) == int(label)
+        loss += F.cross_entropy(seen.scores, label[None]).item()
+        steps.append(min(int(seen.decision_step) + 1, 5))
+        for index, layer in enumerate(seen.layers):
+            spikes[index] += int((layer.times != 255).sum())
+        silent += int(seen.silent)
+        ties += int(seen.ties)
+    sizes = torch.tensor([layer.times.numel() for layer in seen.layers])
+    assert sizes[0] == 20
+    spikes = spikes[: len(sizes)]
+    steps.sort()
+    assert found.images == 37 and found.accuracy == right / 37
+    assert found.loss == pytest.approx(loss / 37, rel=1e-5)
+    assert found.steps_mean == pytest.approx(sum(steps) / 37)
+    assert (found.steps_median, found.steps_p95) == (steps[18], steps[35])  # ceil(37/2), ceil(0.95 * 37)
+    assert (found.silent, found.ties) == (silent / 37, ties / 37)
+    assert found.spikes_per_layer == pytest.approx((spikes / sizes / 37).tolist())
+    assert found.spikes_per_neuron == pytest.approx(float(spikes.sum() / sizes.sum()) / 37)
+    assert found.spikes_per_image == pytest.approx(float(spikes.sum()) / 37)
+    assert found.pooled_twice is None
+    assert Metrics.from_dict(found.to_dict()) == found
+
+
+def test_silent_images_decide_after_all_steps():
+    times = torch.tensor([[255, 255], [0, 2], [1, 1]], dtype=torch.uint8)
+    no = torch.zeros(0, dtype=torch.int64)
+    seen = Observation(
+        torch.zeros(3, 2), [SpikeTimes(times, 3)], None, torch.tensor([3, 0, 1]), torch.tensor([False, False, True]),
+        torch.tensor([True, False, False]), no, no, 3,
+    )  # fmt: skip
+    meter = Meter(torch.device("cpu"))
+    meter.add(seen.scores, torch.tensor([0, 0, 1]), torch.tensor(6.0))
+    meter.observe(seen)
+    found = meter.metrics(ProcessGroup())
+    assert found.accuracy == pytest.approx(2 / 3) and found.loss == 2.0
+    assert (found.steps_mean, found.steps_median, found.steps_p95) == (2.0, 2.0, 3.0)
+    assert found.ties == found.silent == pytest.approx(1 / 3)
+    assert found.spikes_per_neuron == pytest.approx(4 / 6) and found.spikes_per_image == pytest.approx(4 / 3)
+
+
+def test_quantile_by_hand():
+    counts = torch.tensor([0, 2, 0, 1, 1], dtype=torch.float64)  # 1 1 3 4
+    assert [quantile(counts, share) for share in (0.25, 0.5, 0.51, 0.75, 0.76, 1.0)] == [1, 1, 3, 3, 4, 4]
+
+
+class Half(nn.Module):
+    """Scores in bfloat16: those of each sample are its two features."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return (self.scale * x.flatten(1)).to(torch.bfloat16)
+
+
+def test_scores_of_few_bits_are_counted_and_summed_in_more(config):
+    labels = torch.arange(500) % 2
+    x = F.one_hot(labels, 2).float()
+    x[7] = x[7].flip(0)
+    found = evaluate(Half(), (x, labels))
+    assert found.accuracy == 499 / 500
+    assert found.loss == pytest.approx(F.cross_entropy(x.double(), labels).item(), rel=1e-5)
+    trained = (
+        run(config.replace(epochs=1, batch=500, lr=0.0), ((x, labels), (x, labels)), model=Half()).history[0].train
+    )
+    assert (trained.accuracy, trained.loss) == (found.accuracy, pytest.approx(found.loss))
+
+
+def test_max_pooling_counts_units_that_fire_twice():
+    net = models.build("4C3-MP2-8-4", input_shape=(1, 6, 6), steps=6, generator=torch.Generator().manual_seed(0))
+    assert 0 < evaluate(net, make_dataset(30, 4)).pooled_twice < 1
+
+
+def test_relu_has_no_spikes_and_modes_are_left():
+    net = models.relu_counterpart("36-20-4", input_shape=(1, 6, 6), generator=torch.Generator().manual_seed(0))
+    for training in (True, False):
+        found = evaluate(net.train(training), make_dataset(30, 4))
+        assert found.steps_mean is None and found.spikes_per_layer is None and 0 <= found.accuracy <= 1
+        assert net.training is training
+
+
 def test_a_pair_is_measured_as_its_data_set(sets):
     test = sets[1]
-    expected = train.evaluate(NET, test)
+    expected = evaluate(NET, test)
     for pair in (
         (test.images, test.labels),
         [test.images.numpy(), test.labels.tolist()],
         (test.images[:, 0], test.labels),
     ):
-        assert train.evaluate(NET, pair) == expected
-    assert train.evaluate(NET, (test.images.double() / 255, test.labels), batch=7).accuracy == expected.accuracy
+        assert evaluate(NET, pair) == expected
+    assert evaluate(NET, (test.images.double() / 255, test.labels), batch=7).accuracy == expected.accuracy
 
 
 def behind_others(dense):
@@ -28,42 +126,23 @@ def behind_others(dense):
     torch.manual_seed(0)
     first = fs.DirectLinear(100, 20, steps=4) if dense else fs.DirectConv2d(4, 4, 3, steps=4)
     flat = [nn.Flatten()] if dense else []
-    width = 20 if dense else 64
     head = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()]
     if dense:
         head = [nn.Flatten(), nn.Linear(36, 100), nn.ReLU()]
-    return nn.Sequential(*head, *flat, first, fs.Integrate(width, 4, steps=4), fs.MembraneReadout())
+    return nn.Sequential(*head, *flat, first, fs.Integrate(20 if dense else 64, 4, steps=4), fs.MembraneReadout())
 
 
 @pytest.mark.parametrize("dense", [True, False])
-def test_a_chain_that_begins_with_layers_of_torch(dense, sets):
+def test_spikes_of_a_chain_are_measured(dense, config, sets):
     net = behind_others(dense)
-    config = train.Config(epochs=1, batch=16, lr=0.01)
-    result = train.fit(config, model=net, datasets=sets, progress=False)
+    result = run(config.replace(epochs=1), sets, model=net)
     x, labels = sets[1].images / 255, sets[1].labels
     with torch.no_grad():
         scores = net.eval()(x)
     assert result.test.accuracy == float((scores.argmax(1) == labels).double().mean())
     assert result.test.loss == pytest.approx(F.cross_entropy(scores, labels).item(), rel=1e-5)
-    assert train.evaluate(net, sets[1]) == result.test
+    assert evaluate(net, sets[1]) == result.test
     assert len(result.test.spikes_per_layer) == 1 and result.test.steps_mean <= 4
-    assert torch.equal(models.as_net(net, (1, 6, 6))(x), scores)
-
-
-class Encoding(nn.Module):
-    """Code of one's own that gives spikes: of images, or of spikes."""
-
-    def forward(self, x):
-        return x if isinstance(x, SpikeTimes) else encode.latency(x, 4)
-
-
-def test_a_chain_that_begins_with_code_of_ones_own(sets):
-    torch.manual_seed(0)
-    net = nn.Sequential(Encoding(), fs.TTFSLinear(36, 16, steps=4), fs.Integrate(16, 4, steps=4), fs.MembraneReadout())
-    images = sets[1].images.flatten(1) / 255
-    of_images = train.evaluate(net, (images, sets[1].labels))
-    assert train.evaluate(net, (encode.latency(images, 4), sets[1].labels)) == of_images
-    assert len(of_images.spikes_per_layer) == 1
 
 
 class Caching(nn.Module):
@@ -81,44 +160,25 @@ class Caching(nn.Module):
 
 def test_a_net_that_keeps_a_tensor_is_trained_after_it_was_measured(sets):
     net = Caching()
-    train.evaluate(net, sets[1])
+    evaluate(net, sets[1])
     net(sets[1].images / 255).sum().backward()
     assert net.layer.weight.grad.any()
 
 
-def test_what_cannot_be_measured_is_named(sets):
-    with pytest.raises(TypeError, match=r"dataset must be a data.Dataset, a pair of arrays \(x, y\), .* got int"):
-        train.evaluate(NET, 3)
-    with pytest.raises(TypeError, match=r"dataset must be a data.Dataset, a pair of arrays \(x, y\), .* got Tensor"):
-        train.evaluate(NET, sets[1].images)
-    with pytest.raises(ValueError, match=r"labels must be int64 \[60\]"):
-        train.evaluate(NET, (sets[1].images, sets[1].labels[:5]))
-    with pytest.raises(ValueError, match=r"dataset must have at least one image"):
-        train.evaluate(NET, (sets[1].images[:0], sets[1].labels[:0]))
+def test_predictions_are_those_that_were_measured(sets):
+    images, labels = sets[1].images, sets[1].labels
+    found = predict(NET.train(), images, batch=7)
+    assert found.dtype == torch.int64 and NET.training
+    assert float((found == labels).double().mean()) == evaluate(NET, sets[1]).accuracy
+    for same in (images.numpy(), images / 255, (images / 255).double(), images[:, 0]):
+        assert torch.equal(predict(NET, same), found)
+    scores = predict(NET, images, scores=True)
+    torch.testing.assert_close(scores, NET.eval()(images / 255).detach())
+    assert not scores.requires_grad and torch.equal(scores.argmax(1), found)
+    assert predict(NET, images[:0]).shape == (0,)
 
 
-@pytest.mark.filterwarnings("ignore:Full backward hook is firing when gradients are computed")
-@pytest.mark.parametrize("of_all", [False, True], ids=["of the net", "of all modules"])
-@pytest.mark.parametrize("chain", [False, True], ids=["TTFSNet", "Sequential"])
-def test_backward_hooks_hear_every_batch(config, sets, chain, of_all):
-    net = models.build("36-8-4", input_shape=sets[0].input_shape, steps=4)
-    if chain:
-        layers = [fs.DirectLinear(36, 8, steps=4), fs.Integrate(8, 4, steps=4), fs.MembraneReadout()]
-        net = nn.Sequential(nn.Flatten(), *layers)
-    heard = []
-
-    def hear(module, *gradients):
-        if module is net:
-            heard.append(1)
-
-    register = (
-        nn.modules.module.register_module_full_backward_pre_hook if of_all else net.register_full_backward_pre_hook
-    )
-    handle = register(hear)
-    try:
-        result = train.fit(
-            config.replace(spec="", steps=8, epochs=1, batch=50), model=net, datasets=sets, progress=False
-        )
-    finally:
-        handle.remove()
-    assert len(heard) == -(-result.data["train"]["samples"] // 50) > 1
+def test_predictions_of_spike_times():
+    net = models.build("36-8-4", input_shape=(36,), steps=4, encoder="spikes")
+    x = encode.latency(torch.rand(5, 36), steps=4)
+    assert torch.equal(predict(net, x), net(x).argmax(1))

@@ -1,42 +1,119 @@
-"""One epoch of training: nets of which a part cannot learn are warned of."""
+"""The learning rate by hand; what a step takes into account."""
 
-import dataclasses
+import math
 
 import pytest
 import torch
 from torch import nn
 
-from firstspike import SpikeTimes, cat
 from firstspike import nn as fs
+from firstspike.train import Diverged
+from firstspike.train.loop import learning_rate
 
 from .conftest import run
 
 
-class Sided(nn.Module):
-    """Two layers side by side, put together with `join`."""
-
-    def __init__(self, join):
-        super().__init__()
-        self.left, self.right = (fs.DirectLinear(36, 8, steps=4) for _ in range(2))
-        self.last, self.join = fs.Integrate(16, 4, steps=4), join
-
-    def forward(self, x):
-        x = x.flatten(1)
-        return self.last(self.join(self.left(x), self.right(x))).mean(0)
+def rates(schedule, total=10, warmup=0.0):
+    return [learning_rate(s, total=total, peak=2.0, schedule=schedule, warmup=warmup) for s in range(total)]
 
 
-def test_parameters_without_a_gradient_are_named(config, sets):
-    def bytes_alone(a, b):
-        return SpikeTimes(torch.cat([a.times, b.times], 1), 4)
+def test_cosine():
+    found = rates("cosine")
+    assert found[0] == 2.0
+    assert found[5] == pytest.approx(1.0)
+    assert found[9] == pytest.approx(1 + math.cos(0.9 * math.pi))
+    assert found == sorted(found, reverse=True)
 
-    with pytest.warns(UserWarning, match=r"no gradient reached left\.weight and \d more.*firstspike\.cat"):
-        run(config.replace(epochs=1, spec=""), sets, model=Sided(bytes_alone))
-    run(config.replace(epochs=1, spec=""), sets, model=Sided(lambda a, b: cat([a, b])))  # a warning would be an error
+
+def test_linear_and_constant():
+    assert rates("linear", total=4) == [2.0, 1.5, 1.0, 0.5]
+    assert rates("constant", total=3) == [2.0, 2.0, 2.0]
 
 
-def test_a_net_that_cannot_learn_is_warned_of(config, sets):
-    """Inputs so small that no neuron comes near its threshold: all weights have a gradient of zeros."""
-    dark = tuple(dataclasses.replace(part, images=part.images // 100) for part in sets)
-    with pytest.warns(UserWarning, match=r"the gradients of all weights are zero for the first batch.*hidden_gain"):
-        run(config.replace(epochs=1), dark)
-    run(config.replace(epochs=1, standardize=True), dark)  # a warning would be an error
+def test_warmup_rises_to_the_peak():
+    assert rates("constant", total=6, warmup=4) == [0.5, 1.0, 1.5, 2.0, 2.0, 2.0]
+    assert rates("linear", total=8, warmup=4) == [0.5, 1.0, 1.5, 2.0, 2.0, 1.5, 1.0, 0.5]
+    assert max(rates("cosine", total=20, warmup=2.5)) <= 2.0
+    assert rates("cosine", total=4, warmup=4) == [0.5, 1.0, 1.5, 2.0]
+
+
+def linear():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
+
+
+def test_a_given_optimizer_keeps_its_rates_under_the_schedule(config, sets):
+    seen = []
+
+    class Watching(torch.optim.SGD):
+        def step(self, closure=None):
+            seen.append([group["lr"] for group in self.param_groups])
+            return super().step(closure)
+
+    def make(net):
+        first, second = net.parameters()
+        return Watching([{"params": [first], "lr": 0.4}, {"params": [second], "lr": 0.1}])
+
+    run(config.replace(schedule="linear", epochs=1), sets, model=linear(), optimizer=make)
+    assert seen[0] == [0.4, 0.1] and seen[5] == pytest.approx([0.2, 0.05])
+
+
+def test_clipping_bounds_the_step(config, sets):
+    norms = []
+
+    class Watching(torch.optim.SGD):
+        def step(self, closure=None):
+            parameters = [p for group in self.param_groups for p in group["params"]]
+            norms.append(float(torch.stack([p.grad.norm() for p in parameters]).norm()))
+            return super().step(closure)
+
+    options = {"optimizer": lambda net: Watching(net.parameters(), lr=0.01)}
+    run(config.replace(clip=0.1, epochs=1), sets, model=linear(), **options)
+    assert max(norms) <= 0.1001 and len(norms) == 10
+
+
+def test_losses_may_give_a_mean_or_one_value_per_sample(config, sets):
+    losses = [
+        None,
+        nn.functional.cross_entropy,
+        lambda scores, labels: nn.functional.cross_entropy(scores, labels, reduction="none"),
+    ]
+    found = [run(config.replace(epochs=1), sets, loss=loss).history[0].train.loss for loss in losses]
+    assert found[1:] == pytest.approx([found[0]] * 2, rel=1e-5)
+    with pytest.raises(ValueError, match="loss must return"):
+        run(config, sets, loss=lambda scores, labels: scores)
+
+
+def test_learned_thresholds_stay_positive(config, sets):
+    net = run(config.replace(learn_threshold=True, lr=0.5), sets).model
+    assert net.layers[0].threshold.min() > 0
+
+
+def test_gradients_that_no_optimizer_takes_do_not_pile_up(config, sets):
+    net = linear()
+    run(config, sets, model=net, optimizer=lambda net: torch.optim.SGD([net[1].weight], lr=0.1))
+    once = net[1].bias.grad.clone()
+    assert once.abs().max() < 1
+
+
+def test_a_net_that_works_in_place_leaves_the_data_as_they_are(config, sets):
+    before = sets[0].images.clone()
+    run(config, sets, model=nn.Sequential(nn.Flatten(), nn.ReLU(inplace=True), nn.Linear(36, 4)))
+    assert torch.equal(sets[0].images, before)
+
+
+@pytest.mark.parametrize("what", ["loss", "weight", "rate"])
+def test_what_is_not_finite_ends_the_run(config, sets, what):
+    if what == "weight":
+        net = nn.Sequential(
+            nn.Flatten(), fs.DirectLinear(36, 4, steps=4), fs.Integrate(4, 4, steps=4), fs.MembraneReadout()
+        )
+        net[1].weight.data[0, 0] = math.nan  # its neuron never fires; scores stay finite
+        with pytest.raises(Diverged, match=r"1\.weight holds NaN or infinity before training"):
+            run(config, sets, model=net)
+    elif what == "loss":
+        with pytest.raises(Diverged, match="the loss is nan"):
+            run(config, sets, loss=lambda scores, labels: scores.sum() * math.nan)
+    else:
+        with pytest.raises(Diverged):
+            run(config.replace(lr=1e38, optimizer="sgd"), sets)

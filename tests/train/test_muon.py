@@ -160,25 +160,6 @@ def test_a_sparse_gradient_is_refused() -> None:
         train.Muon(table.parameters()).step()
 
 
-def test_a_run_with_it_learns_and_resumes_to_the_same_bits(tmp_path) -> None:
-    config = train.Config(
-        data="digits", spec="8C3-AP2-32-10", epochs=3, batch=32, optimizer="muon", lr=0.02, normalization="channel"
-    )
-    straight = train.fit(config, directory=tmp_path / "straight", progress=False)
-    assert straight.test.accuracy > 0.7
-
-    def stop(epoch: train.Epoch, net: nn.Module) -> None:
-        if epoch.epoch == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train.fit(config, directory=tmp_path / "stopped", progress=False, callbacks=[stop])
-    resumed = train.fit(config, directory=tmp_path / "stopped", progress=False)
-    assert [entry.train.loss for entry in resumed.history] == [entry.train.loss for entry in straight.history]
-    one, other = (train.load_model(tmp_path / name).model.state_dict() for name in ("straight", "stopped"))
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
 def test_a_weight_that_becomes_zeros_is_refused() -> None:
     weight = nn.Parameter(torch.ones(3, 4))
     optimizer = train.Muon([weight], lr=0.1)

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ._shared import Bar, own_data
+from ._shared import Bar, run_data
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ..data import Dataset
     from ..emulator import Program
-    from ..train import Trained
 
 # Options that say how a net becomes a program; a program file has been quantised already.
 _FOR_NETS = ("profile", "bits", "granularity", "observer", "drop_biases", "finetune", "seed")
@@ -33,30 +32,27 @@ def quantized(
     folder: Path | None,
     offline: bool,
     no_progress: bool,
-) -> tuple[Trained, Program]:
+) -> tuple[nn.Module, Program]:
     """The trained net of a run and its program, fine-tuned first where asked for."""
     import torch
 
     from .. import train
     from ..emulator import qat, quantize
     from ..models import as_net
-    from ..nn import Normalize
 
-    trained = train.load_model(checkpoint)
-    images = own_data(trained, train=True, images=folder, data=data, offline=offline)
-    model = as_net(trained.model, trained.input_shape, name="the run's net")
+    net = train.load_model(checkpoint)
+    images = run_data(checkpoint, train=True, images=folder, data=data, offline=offline)
+    model = as_net(net, images.input_shape, name="the run's net")
     if finetune:
         model = qat.prepare(model, profile, bits=bits, granularity=granularity, observer=observer)
         qat.finetune(
             model,
-            trained.normalize(images.images),
+            images.images,
             images.labels,
             epochs=finetune,
             generator=torch.Generator().manual_seed(seed),
             progress=None if no_progress else Bar("fine-tuning", "batch"),
         )
-    if trained.normalize.mean is not None and trained.normalize.std is not None:
-        model.normalize = Normalize(trained.normalize.mean, trained.normalize.std)
     program = quantize(
         model,
         profile,
@@ -65,9 +61,9 @@ def quantized(
         observer=observer,
         biases="drop" if drop_biases else "refuse",
         calibration=some(images, 200),
-        name=trained.config.spec or "network",
+        name=train.load_info(checkpoint).config.spec or "network",
     )
-    return trained, program
+    return net, program
 
 
 def some(samples: Dataset, count: int) -> Tensor:

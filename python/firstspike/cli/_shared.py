@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import re
 import signal
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from ..data import Dataset
-    from ..train import Metrics, Trained
+    from ..train import Metrics
 
 DataFolder = Annotated[
     Path | None,
@@ -51,8 +52,6 @@ _OPTIONS = {
     r"\bimages=": "--images ",
     r"^directory must": "--directory must",
     r", or a net \(model=\)": "",
-    r", or call firstspike\.train\.evaluate": "",
-    r"give it again: load_model\(path, model=net\)": "measure it there",
     r"\binit_from( =|(?= must))": "--init-from",
     r"`root`, as `--data DIR`": "`--data DIR`",
     r"^root must": "--data must",
@@ -101,7 +100,8 @@ def run_file(path: Path, option: str = "RUN") -> Path:
     Raises ValueError that begins with `option` for what is neither.
     """
     from ..models import shipped
-    from ..train import checkpoint, model_file
+    from ..models.files import FILE
+    from ..train import checkpoint
 
     if path.is_file() and path.suffix == ".toml":
         raise ValueError(
@@ -114,19 +114,20 @@ def run_file(path: Path, option: str = "RUN") -> Path:
         )
     if str(path) not in names or path.is_file():
         return path
-    files = model_file.FILE, checkpoint.FILE  # a folder of pictures of the shipped net has neither
-    if any((path / name).exists() for name in files):
+    if any((path / name).exists() for name in (FILE, checkpoint.FILE)):  # a folder of pictures has neither
         return path
     return shipped.pretrained_file(str(path))
 
 
-def own_data(trained: Trained, *, train: bool, images: Path | None, data: Path | None, offline: bool) -> Dataset:
-    """The data that a net was trained (or, with train=False, tested) on; a warning on stderr where they have changed."""
-    from ..train import load_own
+def run_data(path: Path, *, train: bool, images: Path | None, data: Path | None, offline: bool) -> Dataset:
+    """The data that the net of a run was trained or, with train=False, tested on; a warning on stderr if they have changed."""
+    from ..train import load_data
 
-    found, warning = load_own(trained, train=train, images=images, root=data, download=False if offline else None)
-    if warning is not None:
-        typer.echo(f"warning: {warning}", err=True)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = load_data(path, train=train, images=images, root=data, download=False if offline else None)
+    for warning in told:
+        typer.echo(f"warning: {warning.message}", err=True)
     return found
 
 

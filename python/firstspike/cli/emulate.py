@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._program import quantized, refuse_options_of_nets, some
-from ._shared import AsJson, Bar, DataFolder, Images, Offline, errors, need_report_packages, own_data, run_file
+from ._shared import AsJson, Bar, DataFolder, Images, Offline, errors, need_report_packages, run_data, run_file
 
 if TYPE_CHECKING:
     from ..data import Dataset
     from ..emulator import Placement, Program, Report
-    from ..train import Trained
 
 VECTORS = 10  # test images that become test vectors of exported C
 _NAMES = {
@@ -99,6 +98,7 @@ def emulate_command(
         from ..emulator import export_c, report, run
         from ..emulator.export.exporting import refuse_others
         from ..emulator.program import serialization
+        from ..train import predict
 
         _check_outputs(trace, {"--output": output, "--export-c": export})
         if output is not None:
@@ -111,10 +111,10 @@ def emulate_command(
         _check_data_options(is_program, dataset, images, image_size)
         program: Program
         if is_program:
-            trained, program = None, serialization.load(checkpoint)
+            net, program = None, serialization.load(checkpoint)
             refuse_options_of_nets(context, checkpoint)
         else:
-            trained, program = quantized(
+            net, program = quantized(
                 checkpoint,
                 profile,
                 bits,
@@ -129,8 +129,8 @@ def emulate_command(
                 no_progress,
             )
         placement, refusal = _place(program, strict)
-        test = _test_data(trained, dataset, images, image_size, data, offline)
-        own = trained is None and images is not None
+        test = _test_data(checkpoint, is_program, dataset, images, image_size, data, offline)
+        own = is_program and images is not None
         with errors({r"; scale the images to (\d+) x \1$": r"; --image-size \1 scales them"} if own else {}):
             _check_data(program, test, f"--images {images}" if own else f"the data set {test.name}")
         chosen = None
@@ -148,7 +148,7 @@ def emulate_command(
             trace=traced if trace else 0,
             progress=None if no_progress else Bar("emulating", "image"),
         )
-        expected = None if trained is None else trained.predict(test.images).numpy()
+        expected = None if net is None else predict(net, test.images).numpy()
         made = report(
             ran, placement=placement, refusal=refusal, tables=tables, float_predictions=expected, samples=chosen
         )
@@ -197,15 +197,21 @@ def _check_data_options(is_program: bool, dataset: str | None, images: Path | No
 
 
 def _test_data(
-    trained: Trained | None, dataset: str | None, images: Path | None, image_size: int, data: Path | None, offline: bool
+    path: Path,
+    is_program: bool,
+    dataset: str | None,
+    images: Path | None,
+    image_size: int,
+    data: Path | None,
+    offline: bool,
 ) -> Dataset:
     """The images that are run: those of a data set, else the run's own, or for a program file those of a folder."""
     from .. import data as data_sets
 
     if dataset is not None:
         return data_sets.load(dataset, root=data, train=False, download=False if offline else None)
-    if trained is not None:
-        return own_data(trained, train=False, images=images, data=data, offline=offline)
+    if not is_program:
+        return run_data(path, train=False, images=images, data=data, offline=offline)
     assert images is not None
     with errors({r"the setting image_size = S \(size=S of data\.load_images\)": "--image-size S"}):
         return data_sets.load_images(images, train=False, size=image_size)

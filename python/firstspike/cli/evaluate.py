@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._shared import AsJson, DataFolder, Images, Offline, Run, errors, own_data, print_metrics, run_file
+from ._shared import AsJson, DataFolder, Images, Offline, Run, errors, print_metrics, run_data, run_file
 
 
 def eval_command(
@@ -24,11 +24,12 @@ def eval_command(
         from .._base import checks
 
         checks.one_of("split", split, ("test", "train"))
-        trained = train.load_model(run_file(path))
-        dataset = own_data(trained, train=split == "train", images=images, data=data, offline=offline)
-        metrics = train.evaluate(trained.model, dataset, normalize=trained.normalize)
+        path = run_file(path)
+        net, info = train.load_model(path), train.load_info(path)
+        dataset = run_data(path, train=split == "train", images=images, data=data, offline=offline)
+        metrics = train.evaluate(net, dataset)
     if as_json:
         typer.echo(json.dumps(metrics.to_dict()))
         return
-    typer.echo(f"{dataset.name} {split}, {trained.config.spec} after epoch {trained.epoch}")
+    typer.echo(f"{dataset.name} {split}, {info.config.spec} after epoch {info.epoch}")
     print_metrics(metrics)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._shared import AsJson, DataFolder, Images, Offline, Run, errors, own_data, run_file
+from ._shared import AsJson, DataFolder, Images, Offline, Run, errors, run_data, run_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,16 +108,15 @@ def _net_and_images(
     """The net of a run, and the first test images as it takes them."""
     from .. import train
     from ..models import as_net
+    from ..nn.image_scaling import as_float
 
-    trained = train.load_model(run_file(path))
-    if trained.net is None and trained.config.model == "relu":
-        raise ValueError(f"{path} must hold a spiking net, got one of the model 'relu'")
+    path = run_file(path)
+    test = run_data(path, train=False, images=images, data=data, offline=offline)
     try:
-        net = as_net(trained.model, trained.input_shape)
+        net = as_net(train.load_model(path), test.input_shape)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} must hold a spiking net: {error}") from error
-    test = own_data(trained, train=False, images=images, data=data, offline=offline)
-    return net, trained.normalize(test.images[:count])
+    return net, as_float("images", test.images[:count])
 
 
 def _input_size(net: TTFSNet, first: Synapse) -> tuple[int, int] | None:

@@ -64,7 +64,7 @@ def train_command(
         typer.echo(json.dumps(result.to_dict()))
         return
     best, memory = f"{result.best.accuracy:.2%}", f"{result.peak_memory / 2**20:.0f} MiB"
-    name = result.data["test"]["name"]
+    name = result.data["test"].name
     typer.echo(f"{name}, {settings.spec}: test set after epoch {settings.epochs}; the best epoch had {best}")
     print_metrics(result.test)
     typer.echo(f"{result.parameters:,} parameters, {result.seconds:.1f} s, peak {memory}; the run is in {folder}")

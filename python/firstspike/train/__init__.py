@@ -5,15 +5,11 @@ from __future__ import annotations
 from .build import build_model, build_optimizer
 from .checkpoint import BadCheckpoint
 from .config import Augmentation, Config
-from .evaluation import evaluate
-from .fitting import fit
-from .loop import Diverged
-from .metrics import Metrics
-from .model_file import load_model, save_model
+from .evaluation import Diverged, evaluate, predict
+from .fit import fit
+from .loading import load_data, load_info, load_model
 from .muon import Muon
-from .result import Epoch, Result
-from .run_data import load_own
-from .trained import Trained
+from .result import Epoch, Metrics, Result, RunInfo
 
 __all__ = [
     "Augmentation",
@@ -24,12 +20,13 @@ __all__ = [
     "Metrics",
     "Muon",
     "Result",
-    "Trained",
+    "RunInfo",
     "build_model",
     "build_optimizer",
     "evaluate",
     "fit",
+    "load_data",
+    "load_info",
     "load_model",
-    "load_own",
-    "save_model",
+    "predict",
 ]

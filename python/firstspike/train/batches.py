@@ -1,90 +1,196 @@
-"""Batches of a data set in memory (one gather, one conversion, no worker processes) or of a DataLoader."""
+"""The data of a run: found, described, split, and given out in batches, from memory or from a DataLoader."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data.distributed import DistributedSampler
 
-from .._base.checks import SILENT, shown, warn
-from ..data import Dataset, Normalize, from_arrays
-from ..data.normalize import warn_of_pixels
+from .. import data
+from .._base.checks import SILENT, shown
+from ..data import Dataset, from_arrays
+from ..nn.image_scaling import as_float
 from ..spikes import SpikeTimes
 from . import augment
+from .config import Augmentation, Config
 from .distributed import ProcessGroup
-from .seeds import seeded
+from .environment import generator, seeded
+from .result import DataFacts
 
 Data = Dataset | DataLoader[Any]
 GivenData = Data | tuple[Any, Any]
 
 
 class Batch(NamedTuple):
-    """This process's share of a batch: input [b, C, H, W], labels [b], and the whole batch's number of samples."""
+    """This process's share of a batch: input [b, ...], labels [b], and the whole batch's number of samples."""
 
     x: Tensor | SpikeTimes
     y: Tensor
     whole: int
 
 
+class Parts(NamedTuple):
+    """Training and test samples, and those held out of training for validation."""
+
+    train: Data
+    validation: Dataset | None
+    test: Data
+
+
 def as_data(name: str, given: GivenData) -> Data:
     """`given` as a data set or DataLoader; a pair of arrays or tensors becomes a data set. Errors begin with `name`."""
-    if isinstance(given, DataLoader):
-        try:
-            len(given)
-        except TypeError:
-            raise TypeError(
-                f"{name} must know its number of batches (len), got a DataLoader over {type(given.dataset).__name__}"
-            ) from None
     if isinstance(given, (Dataset, DataLoader)):
         return given
-    if isinstance(given, (tuple, list)) and len(given) == 2:
-        try:
-            return from_arrays(*given)
-        except TypeError as error:
-            raise TypeError(f"{name}: {error}") from error
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-    hint = (
-        "; torch.utils.data.DataLoader(it, batch_size=...) gives it in batches"
-        if isinstance(given, TorchDataset)
-        else ""
-    )
-    raise TypeError(
-        f"{name} must be a data.Dataset, a pair of arrays (x, y), or a DataLoader, got {type(given).__name__}{hint}"
-    )
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise TypeError(
+            f"{name} must be a data.Dataset, a pair of arrays (x, y), or a DataLoader, got {type(given).__name__}"
+        )
+    try:
+        return from_arrays(*given)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
-def count(data: Data, batch: int) -> int:
+def load(
+    config: Config,
+    processes: ProcessGroup,
+    *,
+    datasets: tuple[GivenData, GivenData] | None,
+    images: str | os.PathLike[str] | None,
+    root: str | os.PathLike[str] | None,
+    download: bool | None,
+) -> tuple[Data, Data]:
+    """Training and test data from the one place that is named; ValueError if it is none, or several."""
+    if datasets is not None:
+        if images is not None:
+            raise ValueError("images and datasets name two data sets; drop one of them")
+        train, test = datasets
+        return as_data("the train data", train), as_data("the test data", test)
+    if (images is not None) == bool(config.data):
+        raise ValueError("data must be given once: the setting data, a folder of images (images=), or datasets=")
+    if images is None and config.image_size:
+        raise ValueError(f"image_size needs a folder of images (images=), got {config.image_size}")
+    if not processes.first:
+        processes.wait()  # the first process fetches, the others then find the cache filled
+    try:
+        if images is not None:
+            train, test = (data.load_images(images, train=part, size=config.image_size) for part in (True, False))
+        else:
+            train, test = (data.load(config.data, root=root, train=part, download=download) for part in (True, False))
+        return train, test
+    finally:
+        if processes.first:
+            processes.wait()
+
+
+def split(config: Config, pair: tuple[Data, Data], device: torch.device) -> Parts:
+    """Training samples, those held out for validation (the same for every seed), and test samples, on the device.
+
+    Raises ValueError for settings that the data cannot serve.
+    """
+    train, test = pair
+    if not isinstance(train, Dataset):
+        for name in ("limit", "validation", "standardize"):
+            if getattr(config, name):
+                raise ValueError(f"{name} needs data in memory, not a DataLoader")
+        if config.augmentation.active:
+            raise ValueError("augmentation needs data in memory; a DataLoader augments by itself")
+        if train.persistent_workers:
+            raise ValueError(
+                "persistent_workers of the training DataLoader must be False, or a resumed run would differ"
+            )
+        return Parts(train, None, _to(test, device))
+    _check_settings(config, train, test)
+    if config.limit:
+        train = data.draw(train, config.limit)
+    held_out = None
+    if config.validation:
+        train, held_out = data.split(train, validation=config.validation)
+        held_out = held_out.to(device)
+    return Parts(train.to(device), held_out, _to(test, device))
+
+
+def _check_settings(config: Config, train: Dataset, test: Data) -> None:
+    steps = train.steps
+    if isinstance(test, Dataset) and (train.input_shape, steps) != (test.input_shape, test.steps):
+        shapes = [(list(part.input_shape), part.steps) for part in (train, test)]
+        raise ValueError(f"train and test must have the same shape, and steps, got {shapes[0]} and {shapes[1]}")
+    if config.augmentation.active and len(train.input_shape) != 3:
+        raise ValueError(f"augmentation needs images [N, C, H, W], not samples of {train.input_shape[0]} features")
+    if config.standardize and steps is not None:
+        raise ValueError("standardize must be False for spike times, got True")
+    if config.limit > len(train):
+        raise ValueError(f"limit must be at most the {len(train)} training images, got {config.limit}")
+
+
+def _to(part: Data, device: torch.device) -> Data:
+    return part.to(device) if isinstance(part, Dataset) else part
+
+
+def facts(part: Data) -> DataFacts:
+    """What a record says of a part of the data."""
+    if isinstance(part, Dataset):
+        return DataFacts(
+            name=part.name,
+            source=part.source,
+            samples=len(part),
+            classes=part.classes,
+            fingerprint=part.fingerprint(),
+            recipe=None if part.recipe is None else dict(part.recipe),
+        )
+    kind, samples = type(part.dataset), len(part.dataset) if hasattr(part.dataset, "__len__") else None
+    source = f"{kind.__module__}.{kind.__qualname__}"
+    return DataFacts(name="DataLoader", source=source, samples=samples, batch=part.batch_size, batches=len(part))
+
+
+def count(part: Data, batch: int) -> int:
     """The number of batches; the last may be smaller. A DataLoader makes its own batches."""
-    return -(-len(data) // batch) if isinstance(data, Dataset) else len(data)
+    return -(-len(part) // batch) if isinstance(part, Dataset) else len(part)
+
+
+def once(part: Data, batch: int, device: torch.device, processes: ProcessGroup) -> Iterator[Batch]:
+    """Go once over a part of the data in its own order."""
+    if isinstance(part, Dataset):
+        return batches(part, batch, processes=processes)
+    return loader_batches(part, device, processes=processes)
+
+
+def epoch_batches(
+    part: Data, config: Config, epoch: int, device: torch.device, processes: ProcessGroup
+) -> Iterator[Batch]:
+    """The training batches of an epoch 0, 1, ..., which picks order and augmentation."""
+    if not isinstance(part, Dataset):
+        return loader_batches(part, device, seed=config.seed, epoch=epoch, processes=processes)
+    order = torch.randperm(len(part), generator=generator(config.seed, "order", epoch))
+    changes: Augmentation = config.augmentation
+    if epoch >= config.epochs - config.unerased_epochs:
+        changes = changes.replace(erase=0.0)
+    draws = None
+    if changes.active:
+        _, height, width = part.input_shape
+        draws = augment.draw(changes, len(part), (height, width), generator(config.seed, "augmentation", epoch))
+    return batches(part, config.batch, order=order, draws=draws, processes=processes)
 
 
 def batches(
     dataset: Dataset,
-    normalize: Normalize,
     batch: int,
     *,
     order: Tensor | None = None,
     draws: augment.Draws | None = None,
     processes: ProcessGroup | None = None,
 ) -> Iterator[Batch]:
-    """Go once over a data set in memory.
+    """Go once over a data set in memory; uint8 images become floats in 0..1, as `models.TTFSNet` makes of them.
 
-    Args:
-        dataset: on the device where the batches shall be.
-        normalize: conversion to the net's input.
-        batch: samples per batch, over all processes.
-        order: int64 [N], the order of samples; None takes the data set's.
-        draws: augmentation of each image in that order; None for none.
-        processes: this process's place among those that share each batch; None for a single one.
+    batch: samples per batch, over all processes. order: int64 [N]; None takes the data set's. draws: augmentation of each
+    image in that order.
     """
-    total = len(dataset)
-    device = dataset.images.device
+    total, device = len(dataset), dataset.images.device
     order = None if order is None else order.to(device)
     draws = None if draws is None else draws.to(device)
     for start in range(0, total, batch):
@@ -97,13 +203,12 @@ def batches(
             images, labels = (x.index_select(0, order[part]) for x in (dataset.images, dataset.labels))
         if draws is not None:
             images = augment.apply(images, draws[part], 0 if dataset.steps is None else SILENT)
-        x = normalize(images) if dataset.steps is None else SpikeTimes(images, dataset.steps)
+        x = as_float("images", images) if dataset.steps is None else SpikeTimes(images, dataset.steps)
         yield Batch(x, labels, whole)
 
 
 def loader_batches(
     loader: DataLoader[Any],
-    normalize: Normalize,
     device: torch.device,
     *,
     seed: int | None = None,
@@ -112,88 +217,43 @@ def loader_batches(
 ) -> Iterator[Batch]:
     """Go once over a DataLoader of (input, label); every process must get the same batches, of which it takes its share.
 
-    Args:
-        loader: gives pairs of an input (a tensor, uint8 or float, [B, C, H, W] or [B, N], or `SpikeTimes`) and labels.
-        normalize: conversion to the net's input.
-        device: where the batches shall be.
-        seed, epoch: where the loader trains: while it begins, torch's generators are seeded with them, and so are those
-            that it or its samplers were made with, so that it shuffles the same way after a resume. None leaves its own alone.
-        processes: this process's place.
-
-    Raises:
-        TypeError, ValueError: for other pairs, for an input with NaN or infinity, and for a sampler that shares the samples
-            among processes.
+    seed, epoch: for training: while the loader begins, torch's generators are seeded with them, and so are those of the
+    loader and its samplers, so that it shuffles the same way after a resume. None leaves them alone.
     """
-    refuse_shares(loader, processes)
+    processes = processes or ProcessGroup()
+    samplers = [loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None)]
+    if processes.world > 1 and any(isinstance(sampler, DistributedSampler) for sampler in samplers):
+        raise ValueError("the DataLoader must give every process the same batches; leave its DistributedSampler out")
     with seeded(seed or 0, "order", epoch, device):
         if seed is not None:
-            for own in (loader, *_samplers(loader)):
-                if isinstance(found := getattr(own, "generator", None), torch.Generator):
-                    found.manual_seed(torch.initial_seed())
+            for part in (loader, *samplers):
+                if isinstance(own := getattr(part, "generator", None), torch.Generator):
+                    own.manual_seed(torch.initial_seed())
         iterator = iter(loader)
         item = next(iterator, None)
-    looked, given = epoch > 0, 0
     while item is not None:
-        if not isinstance(item, (tuple, list)) or len(item) != 2:
-            raise TypeError(f"the DataLoader must give pairs (input, label), got {type(item).__name__}")
-        x, y = item
-        if not isinstance(x, (Tensor, SpikeTimes)) or not x.shape:
-            raise TypeError(f"the DataLoader's inputs must be tensors [B, ...] or SpikeTimes, got {shown(x)}")
-        if not looked:
-            warn_of_pixels(x, normalize)
-            looked = True
-        labels = _labels(y, len(x)).to(device=device, dtype=torch.int64)
-        whole = len(labels)
-        if not whole and seed is not None:
-            raise ValueError("the DataLoader must give at least one sample per batch to train on, got none")
-        first, last = (0, whole) if processes is None else processes.share(whole)
-        yield Batch(_ready(x[first:last], normalize, device), labels[first:last], whole)
-        item, given = next(iterator, None), given + 1
-    if given and given != len(loader):  # none at all is refused
-        schedule = "" if seed is None else ", by which the learning rate's schedule goes"
-        warn(
-            f"the DataLoader gave {given} batches, its len is {len(loader)}{schedule}; where its dataset is iterable, each "
-            "worker must give samples of its own (torch.utils.data.get_worker_info)"
-        )
+        x, y = _pair(item)
+        whole = len(y)
+        first, last = processes.share(whole)
+        x = x[first:last].to(device)
+        yield Batch(x if isinstance(x, SpikeTimes) else as_float("input", x), y[first:last].to(device), whole)
+        item = next(iterator, None)
 
 
-def _samplers(loader: DataLoader[Any]) -> list[Any]:
-    return [loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None)]
+def _pair(item: Any) -> tuple[Tensor | SpikeTimes, Tensor]:
+    if not isinstance(item, (tuple, list)) or len(item) != 2 or not isinstance(item[0], (Tensor, SpikeTimes)):
+        raise TypeError(f"the DataLoader must give pairs (input, label) of tensors or SpikeTimes, got {shown(item)}")
+    x, y = item[0], torch.as_tensor(item[1])
+    if y.shape != (len(x),) or y.dtype == torch.bool or y.dtype.is_floating_point or y.dtype.is_complex:
+        raise ValueError(f"the DataLoader's labels must be integers [{len(x)}], one per input, got {shown(y)}")
+    return x, y.to(torch.int64)
 
 
-def refuse_shares(loader: DataLoader[Any], processes: ProcessGroup | None) -> None:
-    """Raise ValueError for a loader that shares its samples among processes, where there are several."""
-    if (
-        processes is not None
-        and processes.world > 1
-        and any(isinstance(sampler, DistributedSampler) for sampler in _samplers(loader))
-    ):
-        raise ValueError(
-            "the DataLoader must give every process the same batches, of which each takes its share; "
-            "leave its DistributedSampler out"
-        )
-
-
-def _labels(y: Any, samples: int) -> Tensor:
-    try:
-        labels = torch.as_tensor(y)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"the DataLoader's labels must be integers, one per input, got {shown(y)} ({error})") from None
-    if labels.shape != (samples,):
-        raise ValueError(f"the DataLoader's labels must be [{samples}], one per input, got {shown(labels)}")
-    if labels.dtype == torch.bool or labels.dtype.is_floating_point or labels.dtype.is_complex:
-        raise TypeError(f"the DataLoader's labels must be of an integer type, got {labels.dtype}")
-    return labels
-
-
-def _ready(x: Tensor | SpikeTimes, normalize: Normalize, device: torch.device) -> Tensor | SpikeTimes:
-    x = x.to(device)
-    if isinstance(x, SpikeTimes):
-        return x
-    if x.dtype.is_floating_point:
-        x = x.to(torch.float32)
-        if not bool(torch.isfinite(x).all()):
-            raise ValueError("an input of the DataLoader holds NaN or infinity")
-    elif x.dtype != torch.uint8:
-        raise TypeError(f"the DataLoader's inputs must be uint8 or of a float type, got {x.dtype}")
-    return normalize(x)
+def first_sample(part: Data, device: torch.device) -> Tensor | SpikeTimes:
+    """One sample as the net's input, [1, ...]."""
+    if isinstance(part, Dataset):
+        part = part.subset(slice(0, 1))
+    first = next(once(part, 1, device, ProcessGroup()), None)
+    if first is None or not first.whole:
+        raise ValueError("the data must give at least one batch, with at least one sample")
+    return first.x[:1]

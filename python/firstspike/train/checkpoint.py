@@ -1,283 +1,199 @@
-"""Checkpoints: tensors in safetensors, all else in JSON, never a pickle; a kill at any time leaves the last whole one.
+"""The folder of a run: a checkpoint of tensors and JSON in one file, never a pickle; the net and the result at its end.
 
-A checkpoint is `checkpoint-<epoch>-<run>.safetensors` and then `checkpoint.json`, which names it with its sha256. The
-JSON file is replaced in one step. The tensors of the epoch before stay until the next checkpoint is whole, so a reader
-that has the older JSON file still finds them. Random numbers need no place in it: each epoch draws from generators
-made of the seed and the epoch's number (`seeds`). Nor does the schedule: it is a function of the step.
+`checkpoint.safetensors` is replaced in one step, so a kill at any time leaves the last whole one. Random numbers need no place
+in it: each epoch draws from generators made of the seed and the epoch's number (`environment.generator`). Nor does the
+schedule: it is a function of the step.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import json
-import re
-import stat
-import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from .._base import fields
-from .._base.files import JSON_LIMIT, parse_json, read_bytes, sha256, sweep, write_atomic, write_json
-from .._base.modules import uncompiled
-from .._base.tensors import LIMIT, dumps, loads
-from ..data import Normalize
-from .averaging import WeightAverage
-from .config import Config
-from .optimizer_state import OptimizerState
-from .result import Epoch
+from .._base import tensors
+from .._base.files import parse_json, read_json, sweep, write_atomic
+from .._base.records import Record
+from ..models import files
+from .result import Epoch, Result, RunInfo
 
-FORMAT = 2
-FILE = "checkpoint.json"
-_TENSORS = re.compile(r"checkpoint-\d{4,9}(-[0-9a-f]{8})?\.safetensors")
-_PATIENCE = 10.0  # seconds in which a reader catches up with a run that is faster than it
+FILE, RESULT = "checkpoint.safetensors", "result.json"
+FORMAT = "firstspike-checkpoint 1"
 
 
 class BadCheckpoint(ValueError):
     """A checkpoint that is damaged or of another run.
 
-    Examples:
-        >>> import tempfile
-        >>> folder, config = tempfile.mkdtemp(), train.Config(data="digits", spec="64-16-10", epochs=1)
-        >>> train.fit(config, directory=folder, progress=False).test.images
-        360
-        >>> train.fit(config.replace(lr=1.0), directory=folder, progress=False)
-        Traceback (most recent call last):
-            ...
-        firstspike.train.checkpoint.BadCheckpoint: ...
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder, config = tempfile.mkdtemp(), train.Config(data="digits", spec="64-16-10", epochs=1)
+    >>> train.fit(config, directory=folder, progress=False).test.images
+    360
+    >>> train.fit(config.replace(lr=1.0), directory=folder, progress=False)
+    Traceback (most recent call last):
+        ...
+    firstspike.train.checkpoint.BadCheckpoint: ...
     """
 
 
-@dataclass
-class Progress:
-    """How far a run is, besides its tensors.
+class Progress(Record):
+    """How far a run is. net: what `models.files.describe` says of the net; None for a net with custom code."""
 
-    Attributes:
-        config: the run's config, as plain values.
-        epoch: finished epochs.
-        history: one entry per epoch.
-        peak_memory: bytes, the most of all sessions so far.
-        normalize: the input's scaling (see `data.Normalize`), as plain values.
-        input_shape: channels, height and width of an image, or the number of features.
-        data: what the run is trained and tested on, see `run_data.describe`; empty in files of version 0.1.
-        given: what was given in Python instead of by the config (net, loss, optimizer), by name.
-        sessions: one entry per process that worked on the run: commit, versions, machine, time, its first epoch.
-        net: what the net is built of where it was given, see `given.description`.
-        averaged: steps in the mean of the weights (`averaging.WeightAverage`).
-        details: what tells loss, optimizer and first weights from others, see `given.Given.details`; empty in older files.
-        requires_grad: of the parameters that callbacks froze or unfroze, by name.
-    """
-
-    config: dict[str, Any]
-    epoch: int
-    history: list[dict[str, Any]]
-    peak_memory: int
-    normalize: dict[str, Any]
-    input_shape: tuple[int, ...]
-    data: dict[str, dict[str, Any]] = field(default_factory=dict)
-    given: dict[str, str] = field(default_factory=dict)
-    sessions: list[dict[str, Any]] = field(default_factory=list)
+    run: RunInfo
+    history: tuple[Epoch, ...] = ()
+    peak_memory: int = 0
+    sessions: tuple[dict[str, Any], ...] = ()
     net: dict[str, Any] | None = None
-    averaged: int = 0
-    details: dict[str, str] = field(default_factory=dict)
-    requires_grad: dict[str, bool] = field(default_factory=dict)
 
 
-def run_id(progress: Progress) -> str:
-    """Eight hexadecimal digits that name the run: the same in all its sessions, hardly ever those of another run."""
-    settings = {name: value for name, value in progress.config.items() if name != "epochs"}
-    return sha256(json.dumps(settings, sort_keys=True).encode())[:8]
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `load` reads: tensors by name ("model.", "loss.", "average.", "optimizer."), progress, the optimizer's rest."""
+
+    path: Path
+    progress: Progress
+    tensors: dict[str, Tensor]
+    optimizer: Any
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one part, without its name."""
+        return {
+            key.removeprefix(f"{name}."): value for key, value in self.tensors.items() if key.startswith(f"{name}.")
+        }
+
+    def without(self, name: str) -> Checkpoint:
+        """The same without the tensors of one part."""
+        return replace(self, tensors={key: x for key, x in self.tensors.items() if not key.startswith(f"{name}.")})
+
+    def net_weights(self) -> dict[str, Tensor]:
+        """The tensors of the net as it is measured: the mean of the weights, if they are averaged."""
+        return self.part("average.module") or self.part("model")
+
+    def restore(self, parts: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Put the tensors into a module of the parts that were saved, and into the optimizer; BadCheckpoint if they differ."""
+        try:
+            parts.load_state_dict({name: x for name, x in self.tensors.items() if not name.startswith("optimizer.")})
+            _restore(optimizer, _joined(self.optimizer, self.tensors))
+        except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            text = " ".join(str(error).split())[:500]
+            raise BadCheckpoint(f"{self.path} does not fit the run ({text}); resume=False starts over") from error
 
 
-def save(
-    directory: Path,
-    progress: Progress,
-    model: nn.Module,
-    optimizer: OptimizerState,
-    average: WeightAverage | None = None,
-    loss: nn.Module | None = None,
-) -> None:
-    """Write a checkpoint; the one before it stays until the next one is whole. loss: one that is a module."""
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    if loss is not None:
-        tensors |= {f"loss.{name}": value for name, value in loss.state_dict().items()}
-    if average is not None:
-        tensors |= {f"average.{name}": value for name, value in average.mean.items()}
-    learned, scalars, groups = optimizer.collect()
-    tensors |= learned
-    run = run_id(progress)
-    raw = dumps(tensors, {"format": "firstspike-checkpoint", "run": run})
-    name = f"checkpoint-{progress.epoch:04}-{run}.safetensors"
-    write_atomic(directory / name, raw)
-    record = {
-        "program": "firstspike",
-        "format": FORMAT,
-        "tensors": name,
-        "sha256": sha256(raw),
-        "optimizer": scalars,
-        "groups": groups,
-        **vars(progress),
-    }
-    write_json(directory / FILE, record)
-    for path in own_tensors(directory, run):
-        if int(path.name.split("-")[1]) < progress.epoch - 1:
-            path.unlink(missing_ok=True)
+def save(folder: Path, progress: Progress, parts: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write a checkpoint in place of the one before. parts: a module with the parts "model", and "loss" and "average" if any."""
+    state: dict[str, Tensor] = {}
+    rest = json.dumps(_split(optimizer.state_dict(), "optimizer", state))
+    state |= parts.state_dict()
+    facts = {"format": FORMAT, "progress": json.dumps(progress.to_dict()), "optimizer": rest}
+    write_atomic(folder / FILE, tensors.dumps(state, {**facts, "sha256": _digest(state, facts)}))
 
 
-def own_tensors(directory: Path, run: str) -> list[Path]:
-    """The tensor files of a run's checkpoints."""
-    pattern = re.compile(rf"checkpoint-\d{{4,9}}-{run}\.safetensors")
-    return [path for path in directory.iterdir() if pattern.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode)]
-
-
-def sweep_leftovers(directory: Path, run: str, keep: str | None) -> None:
-    """Remove what a kill left: temporary files, and tensors that the JSON file does not name."""
-    sweep(directory, FILE)
-    for path in own_tensors(directory, run):
-        if path.name != keep:
-            path.unlink(missing_ok=True)
-    for path in list(directory.iterdir()):
-        name = re.fullmatch(rf"\.(checkpoint-\d{{4,9}}-{run}\.safetensors)\.[0-9a-f]{{16}}\.partial", path.name)
-        if name:
-            sweep(directory, name[1])
-
-
-def load_progress(directory: Path) -> tuple[Progress, dict[str, Any]] | None:
-    """What a checkpoint's JSON file says, and the whole of it as plain values; None where there is no checkpoint.
-
-    Raises:
-        BadCheckpoint: if it cannot be read.
-    """
-    path = directory / FILE
+def load(folder: Path) -> Checkpoint | None:
+    """Read the checkpoint in a folder; None if there is none. Raises BadCheckpoint if it is damaged."""
+    path = folder / FILE
     try:
-        raw = read_bytes(path, limit=JSON_LIMIT)
+        file = tensors.read(path)
+        if file.metadata.get("format") != FORMAT:
+            raise ValueError(f"{path} is not a checkpoint of this version")
+        facts = {name: value for name, value in file.metadata.items() if name != "sha256"}
+        if file.metadata.get("sha256") != _digest(file.tensors, facts):
+            raise ValueError(f"{path} is damaged (its sha256 differs)")
+        progress = Progress.from_dict(parse_json(facts["progress"], str(path)), str(path))
+        return Checkpoint(path, progress, file.tensors, parse_json(facts["optimizer"], str(path)))
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, KeyError, ValueError) as error:
+        raise BadCheckpoint(f"{error}; resume=False starts over") from error
+
+
+def read_result(folder: Path) -> Result | None:
+    """The result of a finished run, None if there is none. Raises BadCheckpoint if the file is damaged."""
+    try:
+        return Result.from_dict(read_json(folder / RESULT), str(folder / RESULT))
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError) as error:
-        raise BadCheckpoint(f"{path} cannot be read: {error}") from error
-    try:
-        return _parse(raw, path)
-    except BadCheckpoint:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise BadCheckpoint(f"{path} is damaged ({what}); resume=False starts over") from error
+        raise BadCheckpoint(f"{error}; resume=False starts over") from error
 
 
-def _parse(raw: bytes, path: Path) -> tuple[Progress, dict[str, Any]]:
-    record = parse_json(raw, FILE)
-    if record["format"] not in (1, FORMAT):
+def check_same(folder: Path, mine: RunInfo, kept: RunInfo) -> None:
+    """Raise BadCheckpoint if the run in a folder is another one, or has more epochs."""
+    found = mine.differences(kept) if mine.id != kept.id else []
+    if kept.epoch > mine.config.epochs:
+        found.append(f"epochs: {mine.config.epochs}, not the {kept.epoch} that are done")
+    if found:
+        lines = "\n  ".join(found)
         raise BadCheckpoint(
-            f"{path} has format {record['format']!r}, this version reads {FORMAT}; resume=False starts over"
+            f"{folder} holds another run:\n  {lines}\nTake another directory, or start over (resume=False)."
         )
-    if "pixels" in record:  # the name in files of version 0.1
-        record["normalize"] = record.pop("pixels")
-    known = {f.name for f in dataclasses.fields(Progress)}
-    needed = known - {"data", "given", "sessions", "net", "averaged", "details", "requires_grad"}
-    progress = Progress(**{name: record[name] for name in known if name in record or name in needed})
-    fields.check_types(progress)
-    history = [Epoch.from_dict(entry) for entry in progress.history]
-    if [entry.epoch for entry in history] != list(range(1, progress.epoch + 1)):
-        raise ValueError(f"the history must have the epochs 1 to {progress.epoch}")
-    Config.from_dict(progress.config)
-    Normalize.from_dict(progress.normalize)
-    if not _TENSORS.fullmatch(record["tensors"]):
-        raise ValueError(f"tensors must be the name of a checkpoint's file, got {record['tensors']!r}")
-    if not isinstance(record["optimizer"], dict) or not isinstance(record["sha256"], str):
-        raise TypeError("optimizer must be a table and sha256 a text")
-    groups = record.get("groups", [])
-    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
-        raise TypeError("groups must be a list of tables")
-    return progress, record
 
 
-def load_weights(directory: Path, record: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, by name ("model....", "average....", "loss....", "optimizer....", "group....").
+def clear(folder: Path) -> None:
+    """Remove the files of a run, and what a kill left of them."""
+    for name in (RESULT, files.FILE, FILE):
+        (folder / name).unlink(missing_ok=True)
+    sweep(folder)
 
-    Raises:
-        BadCheckpoint: if the file is missing or damaged.
+
+def _digest(state: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
+    """The sha256 of names, types, shapes and bytes of tensors, and of texts."""
+    digest = hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode())
+    for name, value in sorted(state.items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _split(value: Any, path: str, found: dict[str, Tensor]) -> Any:
+    """A state_dict as JSON can hold it; its tensors go into `found` by their place."""
+    if isinstance(value, Tensor):
+        found[path] = value
+        return {"tensor": path}
+    if isinstance(value, dict):
+        return {"dict": [[key, _split(item, f"{path}.{key}", found)] for key, item in value.items()]}
+    if isinstance(value, (list, tuple)):
+        items = [_split(item, f"{path}.{index}", found) for index, item in enumerate(value)]
+        return {"tuple": items} if isinstance(value, tuple) else items
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        raise TypeError(
+            f"the optimizer's state must hold tensors, numbers and texts, got {type(value).__name__} at {path}"
+        )
+    return value
+
+
+def _joined(value: Any, found: Mapping[str, Tensor]) -> Any:
+    """The inverse of `_split`."""
+    if isinstance(value, list):
+        return [_joined(item, found) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        return found[value["tensor"]]
+    if "tuple" in value:
+        return tuple(_joined(item, found) for item in value["tuple"])
+    return {key: _joined(item, found) for key, item in value["dict"]}
+
+
+def _restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a state_dict; each tensor of a parameter's shape keeps its type, and gets the parameter's memory layout.
+
+    `load_state_dict` alone casts to the parameter's type, takes texts apart, and leaves layouts that a fused optimizer does not
+    tell from the parameter's.
     """
-    path = directory / record["tensors"]
-    try:
-        raw = read_bytes(path, limit=LIMIT)
-    except OSError as error:
-        raise BadCheckpoint(f"{path} is missing or cannot be read; resume=False starts over") from error
-    except ValueError as error:
-        raise BadCheckpoint(f"{error}; resume=False starts over") from error
-    if sha256(raw) != record["sha256"]:
-        raise BadCheckpoint(f"{path} is damaged (its sha256 differs); resume=False starts over")
-    try:
-        return loads(raw, str(path)).tensors
-    except ValueError as error:
-        raise BadCheckpoint(f"{error}; resume=False starts over") from error
-
-
-def load_both(directory: Path) -> tuple[Progress, dict[str, Any], dict[str, Tensor]] | None:
-    """The checkpoint of a run that may be going on: the JSON file and the tensors that belong together.
-
-    Raises:
-        BadCheckpoint: if it is damaged, and not merely replaced in the meantime.
-    """
-    end = time.monotonic() + _PATIENCE
-    found = load_progress(directory)
-    while found is not None:
-        progress, record = found
-        try:
-            return progress, record, load_weights(directory, record)
-        except BadCheckpoint:
-            found = load_progress(directory)
-            if found is None or found[1] == record or time.monotonic() > end:
-                raise
-    return None
-
-
-def restore(
-    tensors: dict[str, Tensor],
-    record: dict[str, Any],
-    model: nn.Module,
-    optimizer: OptimizerState | None,
-    average: WeightAverage | None = None,
-    loss: nn.Module | None = None,
-) -> None:
-    """Put a checkpoint's tensors into a net and, if given, its optimizer, the mean of its weights and its loss, in place.
-
-    Memory layouts stay the net's. An older file has no tensors of a loss, which then stays as it is.
-
-    Raises:
-        BadCheckpoint: if they do not fit.
-    """
-    load_state(model, part(tensors, "model"), str(record["tensors"]))
-    if loss is not None and (learned := part(tensors, "loss")):
-        load_state(loss, learned, str(record["tensors"]), "loss")
-    if average is not None:
-        try:
-            average.restore(int(record.get("averaged", 0)), part(tensors, "average"))
-        except ValueError as error:
-            raise BadCheckpoint(f"the checkpoint does not fit ({error}); resume=False starts over") from error
-    if optimizer is None:
-        return
-    try:
-        optimizer.restore(tensors, record["optimizer"], record.get("groups"))
-    except (IndexError, ValueError) as error:
-        raise BadCheckpoint(f"the checkpoint's optimizer does not fit ({error}); resume=False starts over") from error
-
-
-def part(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
-    """The tensors of one kind ("model", "average", "loss", "optimizer") by their names without it."""
-    return {_bare(name, f"{kind}."): value for name, value in tensors.items() if name.startswith(f"{kind}.")}
-
-
-def load_state(model: nn.Module, tensors: dict[str, Tensor], origin: str, what: str = "net") -> None:
-    """Put weights into a net, in place. Raises BadCheckpoint that names `origin` if names or shapes differ."""
-    try:
-        uncompiled(model).load_state_dict({_bare(name): value for name, value in tensors.items()})
-    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        text = " ".join(str(error).split())
-        raise BadCheckpoint(f"the weights in {origin} do not fit the {what}: {text[:500]}") from error
-
-
-def _bare(name: str, kind: str = "") -> str:
-    """A tensor's name without its kind, and without what version 0.1 wrote before those of a compiled net."""
-    return name.removeprefix(kind).removeprefix("_orig_mod.")
+    optimizer.load_state_dict(state)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, values in state["state"].items():
+        parameter = parameters[index]
+        for name, value in values.items():
+            if not isinstance(value, Tensor):
+                optimizer.state[parameter][name] = value
+            elif value.ndim and value.shape == parameter.shape:
+                like = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False)
+                optimizer.state[parameter][name] = like.copy_(value)

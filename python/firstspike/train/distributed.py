@@ -15,7 +15,6 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from filelock import BaseFileLock, FileLock, Timeout
 from torch import Tensor, nn
 
 from .._base.files import LOCK
@@ -34,7 +33,7 @@ class ProcessGroup:
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes files and shows progress."""
+        """True in the process that writes files and shows progress."""
         return self.rank == 0
 
     def share(self, total: int) -> tuple[int, int]:
@@ -53,7 +52,7 @@ class ProcessGroup:
             dist.barrier()
 
     def from_first(self, value: T) -> T:
-        """The first process's value, in every process; it must be one that pickle takes."""
+        """The first process's value, in every process; pickle must take it."""
         if self.world == 1:
             return value
         box = [value]
@@ -61,28 +60,23 @@ class ProcessGroup:
         return box[0]
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """The module with a backward that averages gradients over the processes, all with the first one's tensors.
-
-        The module itself where there is one process, or no parameter that is trained.
-        """
+        """The module with a backward that averages gradients over the processes, all with the first one's tensors."""
         trains = any(parameter.requires_grad for parameter in module.parameters())
         return nn.parallel.DistributedDataParallel(module) if self.world > 1 and trains else module
 
     def share_buffers(self, module: nn.Module) -> None:
-        """Give all processes the first one's buffers: running statistics of its own share of the samples, for one."""
-        if self.world == 1:
-            return
-        for buffer in module.buffers():
-            if buffer.layout == torch.strided and buffer.numel():
+        """Give all processes the first one's buffers, such as running statistics of its own share of the samples."""
+        if self.world > 1:
+            for buffer in module.buffers():
                 raw = buffer.detach().contiguous().reshape(-1).view(torch.uint8).clone()
                 dist.broadcast(raw, 0)
                 buffer.copy_(raw.view(buffer.dtype).reshape(buffer.shape))
 
 
-def own_device(name: str) -> torch.device:
+def local_device(name: str) -> torch.device:
     """The device of this process: with the name "cuda" the GPU of its number on this machine, torchrun's LOCAL_RANK.
 
-    Where this process sees no GPU of that number, "cuda" stays torch's current one: each process may see its own alone
+    If this process sees no GPU of that number, "cuda" stays torch's current one: each process may see its own alone
     (CUDA_VISIBLE_DEVICES).
     """
     device, number = torch.device(name), os.environ.get("LOCAL_RANK", "")
@@ -124,30 +118,28 @@ def join(device: torch.device) -> Iterator[ProcessGroup]:
 
 @contextlib.contextmanager
 def alone(folder: Path | None, processes: ProcessGroup) -> Iterator[None]:
-    """Hold a run folder's lock: a second run in it waits, says for whom, and then finds the first one's result.
+    """Hold a run folder's lock: a second run in it waits, says so, and then finds the first one's result.
 
     The first process holds the lock for all; while it waits, it tells the others, so that they do not give up.
     """
     if folder is None:
         yield
         return
+    from filelock import FileLock, Timeout  # slow to import, and not needed without a folder
+
     folder.mkdir(parents=True, exist_ok=True)
     lock, told = FileLock(folder / LOCK), False
-    while not processes.from_first(processes.first and _acquired(lock)):
+    while True:
         if processes.first:
-            if not told:
-                print(f"waiting for another process that works in {folder}; Ctrl-C stops waiting", file=sys.stderr)
-            told = True
-            time.sleep(_PAUSE)
+            with contextlib.suppress(Timeout):
+                lock.acquire(timeout=0)
+        if processes.from_first(lock.is_locked):
+            break
+        if processes.first and not told:
+            print(f"waiting for another process that works in {folder}; Ctrl-C stops waiting", file=sys.stderr)
+        told = True
+        time.sleep(_PAUSE if processes.first else 0)
     try:
         yield
     finally:
         lock.release()
-
-
-def _acquired(lock: BaseFileLock) -> bool:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    return True

@@ -33,23 +33,26 @@ class Muon(torch.optim.Optimizer):
     Y. You et al., "Large batch optimization for deep learning", arXiv 1904.00962, for steps in parts of the weight's norm;
     I. Loshchilov et al., "nGPT", arXiv 2410.01131, for weights that keep their norm.
 
-    Args:
-        params: parameters, or dicts of a parameter group, as in torch.optim.
-        lr: learning rate, at least 0: the share of its norm by which a weight moves per step. 0.02 to 0.05 are good peaks.
-        momentum: of the weights, in [0, 1).
-        adam_ratio: Adam's learning rate in parts of lr, at least 0.
-        betas: Adam's, both in [0, 1).
-        eps: Adam's, above 0.
-        iterations: of Newton-Schulz, at least 1.
+    Parameters
+    ----------
+    params : parameters, or dicts of a parameter group, as in torch.optim.
+    lr : learning rate, at least 0: the share of its norm by which a weight moves per step. 0.02 to 0.05 are good peaks.
+    momentum : of the weights, in [0, 1).
+    adam_ratio : Adam's learning rate in parts of lr, at least 0.
+    betas : Adam's, both in [0, 1).
+    eps : Adam's, above 0.
+    iterations : of Newton-Schulz, at least 1.
 
-    Raises:
-        ValueError, TypeError: for what is out of these ranges; from `step` for a sparse gradient, and for a weight of zeros.
+    Raises
+    ------
+    ValueError, TypeError : for what is out of these ranges; from `step` for a sparse gradient, and for a weight of zeros.
 
-    Examples:
-        >>> net = models.build("8C3-AP2-32-10", input_shape=(1, 8, 8), steps=8)
-        >>> optimizer = train.Muon(net.parameters(), lr=0.05)
-        >>> torch.nn.functional.cross_entropy(net(torch.rand(10, 1, 8, 8)), torch.arange(10)).backward()
-        >>> optimizer.step()
+    Examples
+    --------
+    >>> net = models.build("8C3-AP2-32-10", input_shape=(1, 8, 8), steps=8)
+    >>> optimizer = train.Muon(net.parameters(), lr=0.05)
+    >>> torch.nn.functional.cross_entropy(net(torch.rand(10, 1, 8, 8)), torch.arange(10)).backward()
+    >>> optimizer.step()
     """
 
     def __init__(

@@ -1,35 +1,76 @@
-"""What a run returns: its history, one entry per epoch, and figures drawn from it."""
+"""What a run returns and records: its identity, one entry per epoch, and the measures in them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
 from typing import Any
 
-from .._base import fields
+from pydantic import Field, PrivateAttr, model_validator
+from torch import nn
+
+from .._base.files import sha256
+from .._base.records import Record
 from .config import Config
-from .metrics import Metrics
-from .trained import Trained
 
 
-@dataclass(frozen=True)
-class Epoch:
+class Metrics(Record):
+    """Measures over a set of images. A measure that does not exist for a net (spikes of a ReLU net) is None.
+
+    Attributes
+    ----------
+    images : number of images.
+    loss : mean loss.
+    accuracy : share of correct predictions, 0..1.
+    steps_mean, steps_median, steps_p95 : steps to decision, 1..T (`Observation.decision_step` + 1; T where no output
+        spike came). A quantile is the smallest number that this share of the images does not exceed.
+    ties : share of images whose first output step has spikes of several classes, 0..1.
+    silent : share of images without an output spike, 0..1.
+    spikes_per_neuron : mean spikes per neuron and image over all firing layers, 0..1.
+    spikes_per_layer : the same for each firing layer.
+    spikes_per_image : mean spikes per image.
+    pooled_twice : share of the units of max pools that fired more than once, 0..1; None without a max pool.
+
+    Examples
+    --------
+    >>> net = models.mlp("64-32-10", input_shape=(1, 8, 8), steps=8)
+    >>> measured = train.evaluate(net, data.load("digits", train=False))
+    >>> measured.images, 0 <= measured.accuracy <= 1, 1 <= measured.steps_mean <= 8
+    (360, True, True)
+    """
+
+    images: int
+    loss: float
+    accuracy: float
+    steps_mean: float | None = None
+    steps_median: float | None = None
+    steps_p95: float | None = None
+    ties: float | None = None
+    silent: float | None = None
+    spikes_per_neuron: float | None = None
+    spikes_per_layer: tuple[float, ...] | None = None
+    spikes_per_image: float | None = None
+    pooled_twice: float | None = None
+
+
+class Epoch(Record):
     """One epoch.
 
-    Attributes:
-        epoch: 1, 2, ...
-        lr: learning rate of its last step.
-        train: measured while the weights changed, on augmented images; spikes and steps in every tenth batch only.
-        validation: on the images held out; None without any.
-        test: on the test set; None where it was not measured in this epoch.
-        seconds: of the training part.
-        step_seconds: of them, in forward, loss, backward and optimizer.
-        evaluation_seconds: of the measurements.
+    Attributes
+    ----------
+    epoch : 1, 2, ...
+    lr : learning rate of its last step.
+    train : measured while the weights changed, on augmented images; spikes and steps in every tenth batch only.
+    validation : on the images held out; None without any.
+    test : on the test set; None where it was not measured in this epoch.
+    seconds : of the training part.
+    step_seconds : of them, in forward, loss, backward and optimizer.
+    evaluation_seconds : of the measurements.
 
-    Examples:
-        >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=2), progress=False)
-        >>> [(epoch.epoch, epoch.test.images) for epoch in result.history]
-        [(1, 360), (2, 360)]
+    Examples
+    --------
+    >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=2), progress=False)
+    >>> [(epoch.epoch, epoch.test.images) for epoch in result.history]
+    [(1, 360), (2, 360)]
     """
 
     epoch: int
@@ -41,77 +82,147 @@ class Epoch:
     step_seconds: float
     evaluation_seconds: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """The entry as JSON can hold it."""
-        parts = {name: part and part.to_dict() for name, part in self._parts().items()}
-        return {**vars(self), **parts}
 
-    def _parts(self) -> dict[str, Metrics | None]:
-        return {"train": self.train, "validation": self.validation, "test": self.test}
+class DataFacts(Record):
+    """What a record says of one part of the data.
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Epoch:
-        """The entry out of `to_dict`. Raises KeyError, TypeError or ValueError for others."""
-        parts = {name: values[name] and Metrics.from_dict(values[name]) for name in ("train", "validation", "test")}
-        found = cls(**{**values, **parts})
-        fields.check_types(found)
-        return found
+    name, source: of the data set, and where its bytes came from; of a DataLoader, the class of its data set. recipe: with which
+    `data.reload` loads the data again. batch, batches: of a DataLoader, samples per batch and number of batches. What is
+    unknown, or does not exist for such data, is None.
+    """
+
+    name: str
+    source: str
+    samples: int | None = None
+    classes: int | None = None
+    fingerprint: str | None = None
+    recipe: dict[str, Any] | None = None
+    batch: int | None = None
+    batches: int | None = None
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What is equal for equal data: the fingerprint, or what a DataLoader tells of them."""
+        return (self.fingerprint,) if self.fingerprint else (self.source, self.samples, self.batch, self.batches)
 
 
-@dataclass(frozen=True, repr=False)
-class Result:
-    """A finished run.
+class RunInfo(Record):
+    """What identifies a run.
 
-    Attributes:
-        config: its config.
-        history: one entry per epoch.
-        parameters: number of the net's parameters, frozen ones included.
-        peak_memory: bytes, the most in use by the process (on CUDA: on the device).
-        sources: where the training and the test images came from.
-        processes: how many shared each batch.
-        data: what it was trained and tested on, see `Trained.data`.
-        given: what was given in Python instead of by the config (net, loss, optimizer), by name.
-        details: what tells a given loss, optimizer and `init_from` from others of the same names, which a later call of `fit`
-            with the same folder compares. Empty in older files.
-        sessions: one entry per process that worked on the run: commit, versions, machine, time, its first epoch.
-        trained: the net, in eval mode on the device of the run, with the scaling of its input. None in a result that was
-            read from a file. Two results are equal whatever this is.
+    Attributes
+    ----------
+    config : its config; a run with more epochs is the same run.
+    data : its data, "train" and "test".
+    tag : a name for what is not in the config, such as a net or a loss that was given to `fit`.
+    epoch : finished epochs.
 
-    Examples:
-        >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), progress=False)
-        >>> len(result.history), result.parameters, result.test is result.history[-1].test
-        (1, 1236, True)
-        >>> train.Result.from_dict(result.to_dict()) == result
-        True
-        >>> result.trained.model(torch.zeros(5, 1, 8, 8)).shape
-        torch.Size([5, 10])
+    Examples
+    --------
+    >>> train.load_info(models.pretrained_file("digits-cnn")).config.spec
+    '16C3-AP2-32C3-AP2-64-10'
     """
 
     config: Config
-    history: tuple[Epoch, ...]
+    data: dict[str, DataFacts]
+    tag: str = ""
+    epoch: int = 0
+
+    @property
+    def id(self) -> str:
+        """The sha256 of config (without epochs), data and tag, as 64 hexadecimal digits."""
+        config = self.config.to_dict()
+        del config["epochs"]
+        facts = {name: part.identity for name, part in self.data.items()}
+        return sha256(json.dumps([config, facts, self.tag], sort_keys=True).encode())
+
+    def differences(self, other: RunInfo) -> list[str]:
+        """In what the run differs from another, each as "name: mine, not other's"."""
+        found = [line for line in self.config.differences(other.config) if not line.startswith("epochs:")]
+        for name in self.data:
+            mine, theirs = self.data[name], other.data.get(name)
+            if theirs is None or mine.identity != theirs.identity:
+                found.append(f"{name} data: {mine!r:.300}, not {theirs!r:.300}")
+        return found + ([f"tag: {self.tag!r}, not {other.tag!r}"] if self.tag != other.tag else [])
+
+
+class Result(Record):
+    """A finished run.
+
+    Attributes
+    ----------
+    config, data, tag : what identifies the run, see `RunInfo`.
+    history : one entry per epoch.
+    parameters : number of the net's parameters, frozen ones included.
+    peak_memory : bytes, the most in use by the process (on CUDA: on the device).
+    processes : number of processes that shared each batch.
+    sessions : one entry per process that worked on the run: commit, versions, machine, time, its first epoch.
+
+    Examples
+    --------
+    >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), progress=False)
+    >>> len(result.history), result.parameters, result.test is result.history[-1].test
+    (1, 1236, True)
+    >>> train.Result.from_dict(result.to_dict()) == result
+    True
+    >>> result.model(torch.zeros(5, 1, 8, 8)).shape
+    torch.Size([5, 10])
+    """
+
+    config: Config
+    data: dict[str, DataFacts]
+    tag: str = ""
+    history: tuple[Epoch, ...] = Field(min_length=1)
     parameters: int
     peak_memory: int
-    sources: tuple[str, str]
     processes: int = 1
-    data: dict[str, dict[str, Any]] = field(default_factory=dict)
-    given: dict[str, str] = field(default_factory=dict)
     sessions: tuple[dict[str, Any], ...] = ()
-    details: dict[str, str] = field(default_factory=dict)
-    trained: Trained | None = field(default=None, compare=False)
+    _net: nn.Module | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _ends_with_a_test(self) -> Result:
+        if self.history[-1].test is None:
+            raise ValueError("history: must end with an epoch that was measured on the test set")
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Result) and self.to_dict() == other.to_dict()
+
+    def __str__(self) -> str:
+        return repr(self)
 
     def __repr__(self) -> str:
-        net = self.config.spec or self.given.get("model", "a given net")
-        name = str(self.data.get("train", {}).get("name", self.config.data))
         return (
-            f"Result({name}, {net}: {len(self.history)} epochs, test accuracy {100 * self.test.accuracy:.2f} %, "
-            f"{self.parameters} parameters)"
+            f"Result({self.data['train'].name}, {self.config.spec or 'a given net'}: {len(self.history)} epochs, "
+            f"test accuracy {100 * self.test.accuracy:.2f} %, {self.parameters} parameters)"
         )
+
+    @property
+    def model(self) -> nn.Module:
+        """The net, in evaluation mode on the device of the run; AttributeError for a result that was read from a file."""
+        if self._net is None:
+            raise AttributeError("a result from a file has no net; train.load_model reads it")
+        return self._net
+
+    def with_model(self, net: nn.Module) -> Result:
+        """The same result with the net."""
+        self._net = net
+        return self
+
+    @property
+    def run(self) -> RunInfo:
+        """What identifies the run."""
+        return RunInfo(config=self.config, data=self.data, tag=self.tag, epoch=len(self.history))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where the training and the test images came from."""
+        return tuple(part.source for part in self.data.values())
 
     @property
     def test(self) -> Metrics:
         """The last epoch's measures on the test set: the result that counts."""
         last = self.history[-1].test
-        assert last is not None  # the last epoch is always measured on the test set
+        assert last is not None
         return last
 
     @property
@@ -123,40 +234,3 @@ class Result:
     def seconds(self) -> float:
         """Seconds in all epochs, training and measuring."""
         return sum(entry.seconds + entry.evaluation_seconds for entry in self.history)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as JSON can hold it."""
-        return {
-            "program": "firstspike",
-            "config": self.config.to_dict(),
-            "history": [entry.to_dict() for entry in self.history],
-            "parameters": self.parameters,
-            "peak_memory": self.peak_memory,
-            "sources": list(self.sources),
-            "processes": self.processes,
-            "data": self.data,
-            "given": self.given,
-            "details": self.details,
-            "sessions": list(self.sessions),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Result:
-        """The result out of `to_dict`. Raises KeyError, TypeError or ValueError for others."""
-        first, second = values["sources"]
-        found = cls(
-            config=Config.from_dict(values["config"]),
-            history=tuple(Epoch.from_dict(entry) for entry in values["history"]),
-            parameters=values["parameters"],
-            peak_memory=values["peak_memory"],
-            sources=(first, second),
-            processes=values["processes"],
-            data=values.get("data", {}),
-            given=values.get("given", {}),
-            details=values.get("details", {}),
-            sessions=tuple(values.get("sessions", ())),
-        )
-        fields.check_types(found)
-        if not found.history or found.history[-1].test is None:
-            raise ValueError("the history must end with an epoch that was measured on the test set")
-        return found

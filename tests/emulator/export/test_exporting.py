@@ -76,7 +76,7 @@ def test_a_trained_net_on_every_profile(name, tmp_path):
     )
     trained, test = train.fit(config, directory=tmp_path / "run", progress=False), data.load("digits", train=False)
     del trained
-    model = train.load_model(tmp_path / "run").model
+    model = train.load_model(tmp_path / "run")
     program = em.quantize(model, name)
     made = em.export_c(program, tmp_path / "c", samples=test.images[:20])
     status, text = compiled(tmp_path / "c")

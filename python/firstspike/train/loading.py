@@ -1,0 +1,146 @@
+"""Read a run's folder or model file: the net, its data, and what identifies it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from .. import data
+from .._base import checks
+from .._base.modules import uncompiled
+from ..data import Dataset
+from ..data.images import check_classes
+from ..models import files
+from . import checkpoint
+from .result import RunInfo
+
+
+def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> nn.Module:
+    """Read the net of a file of `firstspike.save`, or of a run's folder, finished or not; on the CPU, in evaluation mode.
+
+    The run may be going on: then the net is that of its last finished epoch.
+
+    Parameters
+    ----------
+    path : the file or the folder.
+    model : the net into which the weights go, for a net with custom code.
+
+    Raises
+    ------
+    OSError : if there is no such file.
+    ValueError : if the file is damaged, or does not fit `model`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), directory=folder, progress=False)
+    >>> net, test = train.load_model(folder), data.load("digits", train=False)
+    >>> train.evaluate(net, test).accuracy == result.test.accuracy
+    True
+    """
+    path = checks.path("path", path)
+    if model is not None:
+        checks.instance("model", model, nn.Module, "a torch.nn.Module")
+        put_weights(model, load_weights(path), str(path))
+        return model.eval()
+    going = _running(path)
+    if going is None:
+        return files.load(path)
+    if going.progress.net is None:
+        raise ValueError(f"the net of {path} has custom code; give it again: load_model(path, model=net)")
+    return files.rebuild(going.progress.net, going.net_weights())
+
+
+def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The tensors of a net by name, of a run's folder or a file of `firstspike.save`; errors as `load_model`."""
+    path = checks.path("path", path)
+    going = _running(path)
+    return files.load_weights(path) if going is None else going.net_weights()
+
+
+def last_weights(folder: Path) -> dict[str, Tensor]:
+    """The tensors of the net of a finished run; pruned and parametrized ones as they are, if the checkpoint is there."""
+    found = checkpoint.load(folder)
+    return files.load_weights(folder) if found is None else found.net_weights()
+
+
+def put_weights(net: nn.Module, weights: dict[str, Tensor], origin: str) -> None:
+    """Put weights into a net; ValueError that names the origin if names or shapes differ."""
+    try:
+        uncompiled(net).load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"the weights in {origin} do not fit the net: {' '.join(str(error).split())[:500]}") from error
+
+
+def load_info(path: str | os.PathLike[str]) -> RunInfo:
+    """Read what identifies the run of a folder or of its model file: config, data, tag; ValueError for a net without a run.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), directory=folder, progress=False)
+    >>> train.load_info(folder).epoch
+    1
+    """
+    path = checks.path("path", path)
+    going = _running(path)
+    return RunInfo.from_dict(files.read_metadata(path), str(path)) if going is None else going.progress.run
+
+
+def load_data(
+    path: str | os.PathLike[str],
+    *,
+    train: bool,
+    images: str | os.PathLike[str] | None = None,
+    root: str | os.PathLike[str] | None = None,
+    download: bool | None = None,
+) -> Dataset:
+    """Load the data that the net of a run was trained or tested on; warn if they are no longer the same.
+
+    Parameters
+    ----------
+    path : the run's folder or model file.
+    train : True for the training images, False for the test images.
+    images : a folder of images that replaces the recorded one (which may have moved).
+    root, download : see `data.load`.
+
+    Raises
+    ------
+    ValueError : if the data were given in Python, or cannot be used: a folder of images with other classes.
+    NotAvailable : as `data.load`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), directory=folder, progress=False)
+    >>> len(train.load_data(folder, train=False))
+    360
+    """
+    info = load_info(path)
+    kept = info.data["train" if train else "test"]
+    recipe = kept.to_dict()["recipe"]
+    if images is not None:
+        found = data.load_images(images, train=train, size=info.config.image_size)
+        check_classes(found, recipe or {})
+    elif recipe is None:
+        raise ValueError(f"the run's data ({kept.name}) were given in Python; name a folder of images (images=)")
+    else:
+        found = data.reload(recipe, train=train, root=root, download=download)
+    if kept.fingerprint not in (None, found.fingerprint()):
+        checks.warn(f"the {'training' if train else 'test'} data are not those of the run: {found.source} has changed")
+    return found
+
+
+def _running(path: Path) -> checkpoint.Checkpoint | None:
+    """The checkpoint of a folder whose run has not ended."""
+    if not path.is_dir() or (path / files.FILE).exists():
+        return None
+    found = checkpoint.load(path)
+    if found is None:
+        raise ValueError(f"path must be a run's folder or a model file; {str(path)!r} has no checkpoint")
+    return found
