@@ -118,25 +118,6 @@ def test_a_part_with_a_forward_of_its_own_is_not_passed_over() -> None:
         emulator.quantize(chain)
 
 
-@pytest.mark.parametrize(
-    ("chain", "error", "message"),
-    [
-        (
-            fs.TTFSLinear(4, 2, steps=T),
-            TypeError,
-            "net must be a TTFSNet, or a Sequential of our layers, got TTFSLinear",
-        ),
-        (nn.Sequential(), ValueError, "net must end in a readout, .* got nothing"),
-        (nn.Sequential(fs.TTFSLinear(4, 2, steps=T)), ValueError, "must end in a readout, .* got TTFSLinear"),
-        (convolutional(), ValueError, r"does not tell the shape of a sample; models.as_net\(net, input_shape"),
-        (nn.Sequential(nn.Linear(4, 2), fs.MembraneReadout()), ValueError, "the shape of a sample"),
-    ],
-)
-def test_what_is_no_net_is_named(chain: nn.Module, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        models.as_net(chain)
-
-
 def test_a_number_is_the_shape_of_flat_samples():
     chain = nn.Sequential(fs.LatencyEncoder(4), fs.Integrate(5, 2, steps=4), fs.MembraneReadout())
     assert models.as_net(chain, 5).input_shape == (5,)

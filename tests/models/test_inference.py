@@ -53,15 +53,6 @@ def test_it_stays_as_it_was_while_the_net_goes_on() -> None:
     assert (prepared.spec, prepared.steps, prepared.input_shape) == (net.spec, net.steps, net.input_shape)
 
 
-def test_what_cannot_be_prepared() -> None:
-    with pytest.raises(TypeError, match="net"):
-        models.prepare_for_inference(nn.Linear(2, 2))
-    with pytest.raises(ValueError, match=r"net must be on the CPU, got .* on meta"):
-        models.prepare_for_inference(build().to("meta"))
-    with pytest.raises(ValueError, match=r"x must have shape \[batch, 1, 6, 6\]"):
-        models.prepare_for_inference(build("cnn"))(torch.zeros(2, 5))
-
-
 def test_parts_are_prepacked_layers() -> None:
     prepared = models.prepare_for_inference(build("cnn"))
     part = next(stage for stage in prepared._net.layers if isinstance(stage, Prepacked))

@@ -34,6 +34,11 @@ def build(name: str = "mlp", seed: int = 4, **options: Any) -> TTFSNet:
     return models.build(input_shape=(1, 6, 6), steps=STEPS, generator=generator(seed), **{**NETS[name], **options})
 
 
+def of_string(spec: str = "36-20-4", **options: Any) -> TTFSNet:
+    """A small net of another string."""
+    return models.build(spec, input_shape=(1, 6, 6), steps=STEPS, generator=generator(0), **options)
+
+
 def images(batch: int = 7, seed: int = 1) -> Tensor:
     """Images in [0, 1]."""
     return torch.rand(batch, 1, 6, 6, generator=generator(seed))
@@ -190,26 +195,6 @@ def test_small_batches(name: str, batch: int) -> None:
     seen.scores.sum().backward()
 
 
-def test_inputs() -> None:
-    net, x = build("cnn"), images()
-    assert torch.equal(net(x.transpose(2, 3).contiguous().transpose(2, 3)), net(x))
-    assert torch.equal(build()(x), build()(x.flatten(1)))
-    with pytest.raises(ValueError, match=r"x must have shape \[batch, 1, 6, 6\], got \(7, 36\)"):
-        net(x.flatten(1))
-    with pytest.raises(ValueError, match=r"x must have shape \[batch, 1, 6, 6\], got \(7, 35\)"):
-        build()(x.flatten(1)[:, 1:])
-    with pytest.raises(ValueError, match=r"\[batch, 1, 6, 6\], got \(7, 1, 5, 6\); scale the images to 6 x 6$"):
-        net(x[:, :, :5])
-    with pytest.raises(ValueError, match=r"got \(7, 2, 6, 6\)$"):
-        net(x.repeat(1, 2, 1, 1))
-    with pytest.raises(TypeError, match=r"x must be float32, got torch\.float64"):
-        net(x.double())
-    with pytest.raises(TypeError, match=r"x must be a torch\.Tensor"):
-        net(x.numpy())
-    with pytest.raises(ValueError, match=r"x must be in \[0, 1\]"):
-        build("mlp latency")(x - 1)
-
-
 @pytest.mark.parametrize("inner", ["residual", "sequential"])
 def test_layers_within_others_are_observed_as_well(inner: str) -> None:
     parts = [fs.TTFSConv2d(4, 4, 3, padding=1, steps=5) for _ in range(2)]
@@ -249,3 +234,118 @@ def test_pixels_and_scaling(encoder: str) -> None:
     before = relu((x + 0.5) / 2)
     relu.normalize = net.normalize
     assert torch.equal(relu(pixels), before)
+
+
+def test_other_memory_formats_flat_images_and_large_values() -> None:
+    net, x = build("cnn"), images()
+    assert torch.equal(net(x.transpose(2, 3).contiguous().transpose(2, 3)), net(x))
+    assert torch.equal(build()(x), build()(x.flatten(1)))
+    assert build()(torch.full((2, 1, 6, 6), 3e38)).shape == (2, 4)  # their sum is not finite
+
+
+@pytest.mark.parametrize(
+    ("spec", "options"),
+    [
+        ("36-20-4", {}),
+        ("4C3-AP2-12-4", {"readout": "first-spike"}),
+        ("36-20-4", {"encoder": "latency", "readout": "twd-exp", "population": 1}),
+    ],
+)
+def test_a_net_of_layers_is_what_build_makes(spec: str, options: dict[str, Any]) -> None:
+    net = of_string(spec, **options)
+    readout: Any = net.readout if "twd" in options.get("readout", "") else options.get("readout", "membrane")
+    other = models.TTFSNet(net.layers, encoder=options.get("encoder", "direct"), readout=readout, input_shape=(1, 6, 6))
+    assert (
+        torch.equal(other(images()), net(images()))
+        and other.steps == STEPS
+        and other.flat == net.flat
+        and other.spec == ""
+    )
+    assert len(other.observe(images()).layers) == len(net.observe(images()).layers)
+    assert torch.equal(models.prepare_for_inference(other)(images()), net.eval()(images()))
+
+
+@pytest.mark.parametrize("spec", ["36-20-4", "3C3-AP2-12-4"])
+def test_spikes_as_data(spec: str) -> None:
+    net, coded = of_string(spec, encoder="spikes"), of_string(spec, encoder="latency")
+    spikes = coded.encoder(images())
+    assert torch.equal(net(spikes), coded(images())) and torch.equal(coded(spikes), coded(images()))
+    assert torch.equal(models.prepare_for_inference(net)(spikes), net.eval()(spikes))
+    assert models.from_config(net.config()).config()["encoder"] == "spikes"
+
+
+@pytest.mark.parametrize("readout", ["membrane", "membrane-mean"])
+def test_a_net_without_a_firing_layer(readout: str) -> None:
+    net = of_string("36-4", encoder="latency", readout=readout)
+    seen = net.observe(images())
+    assert seen.layers == [] and seen.spikes_per_neuron().shape == (0,) and seen.spikes().tolist() == [0] * 7
+    seen.scores.sum().backward()
+    assert torch.equal(models.prepare_for_inference(net)(images()), net.eval()(images()))
+
+
+def test_a_net_in_training_reads_ties_off_its_own_pass() -> None:
+    """The overshoot that breaks ties is that of the spikes that were not dropped, with the larger weight."""
+    net = of_string("36-20-4", readout="first-spike", dropout=0.5)
+    net.train()
+    torch.manual_seed(0)
+    scores = net(images())
+    torch.manual_seed(0)
+    before = net.layers[0](net._encoded(images()))
+    spikes, weight, bias = net.layers[1].prepare_input(before)
+    membrane = fs.TTFSLinear(20, 4, steps=STEPS, affine=None)
+    with torch.no_grad():
+        membrane.weight.copy_(weight)
+        membrane.bias.copy_(bias)
+    output = membrane(spikes)
+    over = decode.overshoot(output, membrane.membrane(spikes))
+    torch.testing.assert_close(scores, net.readout(output, over))
+
+
+class Later(torch.nn.Module):
+    """A custom encoder: every spike one step later, over one step more."""
+
+    def forward(self, spikes: SpikeTimes) -> SpikeTimes:
+        times = torch.where(spikes.times == 255, spikes.times, spikes.times + 1)
+        return SpikeTimes(times, spikes.steps + 1)
+
+
+def test_a_custom_encoder_gets_spikes() -> None:
+    spikes = SpikeTimes(torch.randint(0, 4, (7, 1, 6, 6), dtype=torch.uint8), 4)
+    stack = [fs.TTFSLinear(36, 12, steps=STEPS), fs.Integrate(12, 4, steps=STEPS)]
+    net, plain = (
+        models.TTFSNet(stack, encoder=encoder, readout="membrane", input_shape=(1, 6, 6))
+        for encoder in (Later(), "spikes")
+    )
+    assert torch.equal(net(spikes), plain(Later()(spikes)))
+    assert torch.equal(net.observe(spikes).scores, net(spikes))
+    coded = models.TTFSNet(stack, encoder="latency", readout="membrane", input_shape=(1, 6, 6))
+    assert torch.equal(coded(Later()(spikes)), plain(Later()(spikes)))
+
+
+@pytest.mark.parametrize(
+    ("readout", "counts"), [("membrane", False), ("membrane-mean", True), ("membrane-weighted", True)]
+)
+def test_which_readouts_count_the_times_of_the_last_hidden_layer(readout: str, counts: bool) -> None:
+    """What the docstrings of `build` and `decode.membrane` say."""
+    net = of_string(readout=readout)
+    fired = net.layers[0](net._encoded(images()))
+    other = torch.randint(0, STEPS, fired.shape, generator=generator(2)).to(torch.uint8)
+    moved = SpikeTimes(torch.where(fired.silent, fired.times, other), STEPS)
+    one, two = (net.readout(net.layers[1](spikes)) for spikes in (fired.detach(), moved))
+    assert torch.allclose(one, two, atol=1e-5) is not counts
+
+
+class Shaped(torch.nn.Module):
+    """Notes the shape that it gets, and passes it on as it is."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen = tuple(x.shape)
+        return x
+
+
+def test_a_custom_encoder_gets_samples_as_they_are() -> None:
+    encoder = Shaped()
+    stack = [fs.DirectLinear(36, 12, steps=STEPS), fs.Integrate(12, 4, steps=STEPS)]
+    net = models.TTFSNet(stack, encoder=encoder, readout="membrane", input_shape=(1, 6, 6))
+    plain = models.TTFSNet(stack, encoder="direct", readout="membrane", input_shape=(1, 6, 6))
+    assert torch.equal(net(images()), plain(images())) and encoder.seen == (7, 1, 6, 6)

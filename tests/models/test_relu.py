@@ -81,12 +81,3 @@ def test_dropout_where_the_spiking_net_has_it() -> None:
     ]
     assert kinds("4C3-MP2-4", (1, 6, 6)) == [nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.Dropout, nn.Flatten, nn.Linear]
     assert kinds("16-8-4", (16,)) == [nn.Flatten, nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
-
-
-def test_errors_are_those_of_build() -> None:
-    with pytest.raises(models.GrammarError, match="a block cannot stand after max pooling"):
-        models.relu_counterpart("4C3-AP2-R(4C3)-3", input_shape=(1, 8, 8), pooling="max")
-    with pytest.raises(models.GrammarError, match="the net takes 784 inputs"):
-        models.relu_counterpart("784-10", input_shape=(1, 8, 8))
-    with pytest.raises(ValueError, match="pooling must be one of"):
-        models.relu_counterpart("4C3-AP2-10", input_shape=(1, 8, 8), pooling="median")

@@ -70,13 +70,6 @@ def test_loading_leaves_the_random_stream_alone() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_name_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="name must be one of .*digits-cnn.*, got 'mnist-rnn'"):
-        models.load_pretrained("mnist-rnn")
-    with pytest.raises(ValueError, match="name must be one of"):
-        models.pretrained_file("../digits-cnn")
-
-
 def test_a_changed_or_missing_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in shipped.FOLDER.glob("digits-mlp.*"):
         shutil.copy(path, tmp_path)
