@@ -5,7 +5,7 @@ from .chain import as_net
 from .grammar import GrammarError, parse
 from .inference import InferenceNet, prepare_for_inference
 from .net import Observation, TTFSNet
-from .relu import relu_counterpart
+from .relu import ReluNet, relu_counterpart
 from .shipped import load_pretrained, pretrained, pretrained_file
 from .sizes import macs_of_spec
 
@@ -13,6 +13,7 @@ __all__ = [
     "GrammarError",
     "InferenceNet",
     "Observation",
+    "ReluNet",
     "TTFSNet",
     "as_net",
     "build",

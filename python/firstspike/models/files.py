@@ -106,7 +106,13 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the metadata that `save` stored in a file, or in the file of a run's folder; errors as in `load`."""
+    """Read the metadata that `save` stored in a file, or in the file of a run's folder; errors as in `load`.
+
+    Examples
+    --------
+    >>> sorted(models.files.read_metadata(models.pretrained_file("digits-mlp")))
+    ['config', 'data', 'epoch']
+    """
     file, origin = _read(path)
     found = parse_json(file.metadata.get("metadata", "{}"), f"the metadata of {origin}")
     if not isinstance(found, dict):

@@ -21,11 +21,12 @@ _EXPECTED = (
 class GrammarError(ValueError):
     """A net's string that cannot be read or built; the message shows the place with carets.
 
-    Examples:
-        >>> parse("8C3-XP2")
-        Traceback (most recent call last):
-            ...
-        firstspike.models.grammar.GrammarError: ...
+    Examples
+    --------
+    >>> parse("8C3-XP2")
+    Traceback (most recent call last):
+        ...
+    firstspike.models.grammar.GrammarError: ...
     """
 
     def __init__(self, spec: str, start: int, end: int, message: str) -> None:
@@ -105,9 +106,10 @@ def parse(spec: str) -> list[Token]:
     convolutions starts with the size of its input. A block R(...) stands after a layer that fires, and holds convolutions or
     fully connected layers. Raises TypeError where spec is no string, GrammarError (a ValueError) pointing at the token otherwise.
 
-    Examples:
-        >>> [str(token) for token in parse("8C3-AP2-10")]
-        ['8C3', 'AP2', '10']
+    Examples
+    --------
+    >>> [str(token) for token in parse("8C3-AP2-10")]
+    ['8C3', 'AP2', '10']
     """
     if not isinstance(spec, str):
         raise TypeError(f"spec must be a string such as '784-400-400-10', got {type(spec).__name__}")

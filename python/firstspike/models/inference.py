@@ -21,10 +21,11 @@ from .net import TTFSNet
 class InferenceNet(nn.Module):
     """The scores of a net, without gradients; `prepare_for_inference` makes it. What is trained and saved is the net.
 
-    Examples:
-        >>> net = models.prepare_for_inference(models.mlp("64-32-10", steps=8))
-        >>> type(net).__name__, net(torch.rand(4, 64)).shape
-        ('InferenceNet', torch.Size([4, 10]))
+    Examples
+    --------
+    >>> net = models.prepare_for_inference(models.mlp("64-32-10", steps=8))
+    >>> type(net).__name__, net(torch.rand(4, 64)).shape
+    ('InferenceNet', torch.Size([4, 10]))
     """
 
     def __init__(self, net: TTFSNet) -> None:
@@ -52,11 +53,12 @@ def prepare_for_inference(net: nn.Module) -> InferenceNet:
     net: a TTFSNet, or a Sequential of our layers that ends in a readout, which counts as its `models.as_net`.
     Raises TypeError where `net` is neither or has parts of another kind, ValueError where it is not on the CPU.
 
-    Examples:
-        >>> net = models.mlp("64-32-10", steps=8).eval()
-        >>> x = torch.rand(4, 64)
-        >>> torch.equal(prepare_for_inference(net)(x), net(x))
-        True
+    Examples
+    --------
+    >>> net = models.mlp("64-32-10", steps=8).eval()
+    >>> x = torch.rand(4, 64)
+    >>> torch.equal(prepare_for_inference(net)(x), net(x))
+    True
     """
     net = as_net(plain_copy(net))
     for name, parameter in net.named_parameters():

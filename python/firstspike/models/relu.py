@@ -31,15 +31,22 @@ def relu_counterpart(
     earliest spike), the same dropout, biases, no normalisation, and true He initialisation with biases of 0. Arguments
     and errors as in `build`.
 
-    Examples:
-        >>> relu_counterpart("64-32-10", input_shape=(1, 8, 8))(torch.rand(4, 1, 8, 8)).shape
-        torch.Size([4, 10])
+    Examples
+    --------
+    >>> relu_counterpart("64-32-10", input_shape=(1, 8, 8))(torch.rand(4, 1, 8, 8)).shape
+    torch.Size([4, 10])
     """
     return ReluNet(spec, input_shape=input_shape, pooling=pooling, dropout=dropout, generator=generator)
 
 
 class ReluNet(nn.Module):
-    """The net that `relu_counterpart` makes. `layers` is its Sequential, `normalize` None or an `nn.Normalize` before it."""
+    """The net that `relu_counterpart` makes. `layers` is its Sequential, `normalize` None or an `nn.Normalize` before it.
+
+    Examples
+    --------
+    >>> type(relu_counterpart("64-32-10", input_shape=(64,)).layers[1]).__name__
+    'Linear'
+    """
 
     normalize: fs.Normalize | None
 

@@ -42,9 +42,10 @@ def pretrained_file(name: str) -> Path:
 
     Raises ValueError for another name, and where the file is not the one that its record describes.
 
-    Examples:
-        >>> pretrained_file("digits-cnn").name
-        'digits-cnn.safetensors'
+    Examples
+    --------
+    >>> pretrained_file("digits-cnn").name
+    'digits-cnn.safetensors'
     """
     return _verified(name)[0]
 
@@ -58,10 +59,11 @@ def load_pretrained(name: str) -> TTFSNet:
 
     Raises ValueError for an unknown name, and where the file is not the one that its record describes.
 
-    Examples:
-        >>> net = load_pretrained("digits-cnn")
-        >>> net(torch.rand(2, 1, 8, 8)).shape
-        torch.Size([2, 10])
+    Examples
+    --------
+    >>> net = load_pretrained("digits-cnn")
+    >>> net(torch.rand(2, 1, 8, 8)).shape
+    torch.Size([2, 10])
     """
     path, raw = _verified(name)
     net = loads(raw, str(path))  # float16 becomes the parameters' float32
@@ -75,9 +77,10 @@ def pretrained() -> pandas.DataFrame:
     Columns: data; spec; steps; readout; parameters; accuracy of the file on the data's whole test set, in percent; seed;
     epochs; size of the file in MB; commit of the training; file. `load_pretrained` loads one.
 
-    Examples:
-        >>> pretrained().loc["digits-cnn", "spec"]
-        '16C3-AP2-32C3-AP2-64-10'
+    Examples
+    --------
+    >>> pretrained().loc["digits-cnn", "spec"]
+    '16C3-AP2-32C3-AP2-64-10'
     """
     import pandas  # not needed to load a net
 
