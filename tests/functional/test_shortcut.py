@@ -84,12 +84,12 @@ def _currents(name: str, x: dict[str, Tensor], per_output: bool) -> tuple[Tensor
     """The current of the float64 reference, in units of the threshold."""
     with torch.no_grad():
         seen: list[Tensor] = []
-        fire = reference.neuron.fire
+        fire = reference.fire
         try:
-            reference.neuron.fire = lambda current, **options: seen.append(current) or fire(current, **options)  # type: ignore
+            reference.fire = lambda current, **options: seen.append(current) or fire(current, **options)  # type: ignore
             run(reference, name, x, {}, per_output, True)
         finally:
-            reference.neuron.fire = fire
+            reference.fire = fire
     return (seen[-1],)
 
 
