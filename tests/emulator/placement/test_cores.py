@@ -156,7 +156,7 @@ def test_needs_of_ranges_are_those_of_an_unrolled_table(data):
         padding=(pad, pad),
     )
     _, synapses = golden.unroll(layer)
-    costs = Costs(layer, 0, shared=False)
+    costs = Costs(layer, 0, profile.load("generic8").replace(shared_weights=False))
     first = data.draw(st.integers(0, layer.neurons - 1))
     last = data.draw(st.integers(first + 1, layer.neurons))
     part = synapses[:, first:last]
@@ -182,7 +182,7 @@ def test_needs_of_ranges_with_a_shortcut(data):
     layer = layer.replace(shortcut=made)
     _, synapses = golden.unroll(layer)
     _, beside = golden.unroll_shortcut(layer)
-    costs, first = Costs(layer, index, shared=False), data.draw(st.integers(0, layer.neurons - 1))
+    costs, first = Costs(layer, index, profile.load("generic8").replace(shared_weights=False)), data.draw(st.integers(0, layer.neurons - 1))
     last = data.draw(st.integers(first + 1, layer.neurons))
     part, more = synapses[:, first:last], beside[:, first:last]
     assert costs.synapses(first, last) == part.sum() + more.sum()
@@ -190,7 +190,7 @@ def test_needs_of_ranges_with_a_shortcut(data):
     expected = (part | more).any(1).sum() if own else part.any(1).sum() + more.any(1).sum()
     assert found.count() == expected
     np.testing.assert_array_equal(found.neurons(0), (part | more).any(1) if own else part.any(1))
-    shared = Costs(layer, index, shared=True)
+    shared = Costs(layer, index, profile.load("generic8"))
     assert shared.synapses(first, last) == layer.weight.size + into == layer.stored_weights
     assert layer.synapses == synapses.sum() + beside.sum()
     assert layer.fan_in == (synapses.sum(0) + beside.sum(0)).max()

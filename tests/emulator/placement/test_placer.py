@@ -212,8 +212,8 @@ def test_a_layer_that_no_core_holds_is_refused_at_once_and_names_the_resource():
     layer = linear(8000, 8000, theta=np.arange(1, 8001))
     asked = []
     with pytest.MonkeyPatch.context() as patch:
-        original = placer._shortage
-        patch.setattr(placer, "_shortage", lambda *a: (asked.append(1), original(*a))[1])
+        original = placer._Core.shortage
+        patch.setattr(placer._Core, "shortage", lambda *a: (asked.append(1), original(*a))[1])
         with pytest.raises(em.DoesNotFit, match="axons in for one neuron: required 8000, available 256"):
             place(program([layer], "odin-like"))
     assert len(asked) == 1

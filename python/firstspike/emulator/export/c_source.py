@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -145,7 +144,9 @@ def _layer(layer: Layer, n: int, wide: bool) -> str:
     keep, decay_bits = _leak(layer)
     rest = (layer.delay, layer.start, layer.stop, layer.shift, decay_bits, keep, layer.weight.itemsize)
     most = 1 << 60 if wide else _INT32 - 1
-    unlimited = Register(low=-most, high=most, bits=61 if wide else 31)  # of all sums that `is_wide` lets be of that width
+    unlimited = Register(
+        low=-most, high=most, bits=61 if wide else 31
+    )  # of all sums that `is_wide` lets be of that width
     accumulator = layer.accumulator if _accumulator_matters(layer) else unlimited
     return (
         "    {"
@@ -196,38 +197,34 @@ def _defines(values: dict[str, int | str]) -> str:
     return "".join(f"#define {name} {value}\n" for name, value in values.items())
 
 
-@dataclass(frozen=True, eq=False)
-class Vectors:
-    """Results of the emulator for V samples.
+def vectors(program: Program, samples: Tensor | SpikeTimes) -> tuple[str, str, float]:
+    """The texts of fs_vectors.h and fs_vectors.c for V samples, as `emulator.run` takes them, and the mean of operations.
 
-    pixels: uint8 [V, sources] in the order of the sources, or None if the C code has no encoder. inputs: spike times
-    [V, sources]. times: of all neurons, uint8 [V, N]. hashes: uint32 [V], of all membranes in every step. classes,
-    operations: int64 [V].
+    Pixels and input times are [V, sources], times of all neurons [V, N]; a hash is of all membranes in every step.
     """
-
-    pixels: NDArray[np.uint8] | None
-    inputs: NDArray[np.uint8]
-    times: NDArray[np.uint8]
-    hashes: NDArray[np.uint32]
-    classes: NDArray[np.int64]
-    operations: NDArray[np.int64]
-
-
-def vectors(program: Program, samples: Tensor | SpikeTimes) -> Vectors:
-    """The vectors of some samples, images or spikes as `emulator.run` takes them."""
     ran, layers = run(program, samples, trace=len(samples)), range(len(program.layers))
     trace = np.concatenate([ran.trace[f"membrane.{n}"] for n in layers], 2)
-    pixels = None
-    if isinstance(samples, Tensor) and samples.dtype == torch.uint8 and pixel_times(program) is not None:
-        pixels = program.in_source_order(samples)
-    return Vectors(
-        pixels,
-        ran.trace["input_times"],  # type: ignore[arg-type]
-        np.concatenate([ran.trace[f"times.{n}"] for n in layers], 1),
-        np.array([_hash(sample) for sample in trace], np.uint32),
-        ran.predictions,
-        ran.count("delivered").sum(1),
+    operations = ran.count("delivered").sum(1)
+    tables = {
+        "uint8_t fs_vector_inputs[FS_VECTORS][FS_SOURCES]": ran.trace["input_times"],
+        "uint8_t fs_vector_times[FS_VECTORS][FS_NEURONS]": np.concatenate([ran.trace[f"times.{n}"] for n in layers], 1),
+        "uint32_t fs_vector_hashes[FS_VECTORS]": np.array([_hash(sample) for sample in trace], np.uint32),
+        "int32_t fs_vector_classes[FS_VECTORS]": ran.predictions,
+        "uint32_t fs_vector_operations[FS_VECTORS]": operations,
+    }
+    pixels = isinstance(samples, Tensor) and samples.dtype == torch.uint8 and pixel_times(program) is not None
+    if pixels:
+        order = program.in_source_order(samples)  # type: ignore[arg-type]
+        tables = {"uint8_t fs_vector_pixels[FS_VECTORS][FS_SOURCES]": order, **tables}
+    header = (
+        "/* Test vectors; written by firstspike. */\n#ifndef FS_VECTORS_H\n#define FS_VECTORS_H\n\n"
+        + _defines({"FS_VECTORS": len(trace), "FS_VECTOR_PIXELS": int(pixels)})
+        + '\n#include "fs_network.h"\n\n'
+        + "".join(f"extern const {name};\n" for name in tables)
+        + "\n#endif\n"
     )
+    texts = [(_rows if values.ndim == 2 else _array)(name, values) for name, values in tables.items()]
+    return header, "\n".join(['#include "fs_vectors.h"\n', *texts]), float(operations.mean())
 
 
 def _hash(trace: NDArray[np.int64]) -> int:
@@ -238,35 +235,3 @@ def _hash(trace: NDArray[np.int64]) -> int:
     powers[0] = 1
     powers = np.multiply.accumulate(powers, dtype=np.uint32)[::-1]
     return (int(powers[0]) + int((words * powers[1:]).sum(dtype=np.uint64))) % (1 << 32)
-
-
-def vectors_header(v: Vectors) -> str:
-    """The text of fs_vectors.h."""
-    return (
-        "/* Test vectors; written by firstspike. */\n#ifndef FS_VECTORS_H\n#define FS_VECTORS_H\n\n"
-        + _defines({"FS_VECTORS": len(v.inputs), "FS_VECTOR_PIXELS": int(v.pixels is not None)})
-        + '\n#include "fs_network.h"\n\n'
-        + ("extern const uint8_t fs_vector_pixels[FS_VECTORS][FS_SOURCES];\n" if v.pixels is not None else "")
-        + "extern const uint8_t fs_vector_inputs[FS_VECTORS][FS_SOURCES];\n"
-        "extern const uint8_t fs_vector_times[FS_VECTORS][FS_NEURONS];\n"
-        "extern const uint32_t fs_vector_hashes[FS_VECTORS];\n"
-        "extern const int32_t fs_vector_classes[FS_VECTORS];\n"
-        "extern const uint32_t fs_vector_operations[FS_VECTORS];\n\n#endif\n"
-    )
-
-
-def vectors_source(v: Vectors) -> str:
-    """The text of fs_vectors.c."""
-    parts = ['#include "fs_vectors.h"\n']
-    if v.pixels is not None:
-        parts.append(_rows("uint8_t fs_vector_pixels[FS_VECTORS][FS_SOURCES]", v.pixels))
-    return "\n".join(
-        [
-            *parts,
-            _rows("uint8_t fs_vector_inputs[FS_VECTORS][FS_SOURCES]", v.inputs),
-            _rows("uint8_t fs_vector_times[FS_VECTORS][FS_NEURONS]", v.times),
-            _array("uint32_t fs_vector_hashes[FS_VECTORS]", v.hashes),
-            _array("int32_t fs_vector_classes[FS_VECTORS]", v.classes),
-            _array("uint32_t fs_vector_operations[FS_VECTORS]", v.operations),
-        ]
-    )

@@ -81,10 +81,6 @@ def export_c(
     samples : Tensor or SpikeTimes, optional
         Samples as `emulator.run` takes them. They become test vectors (`fs_vectors.*`, `main.c`, for `make test`).
 
-    Returns
-    -------
-    Exported
-
     Examples
     --------
     >>> program = emulator.quantize(models.mlp("64-32-10", input_shape=(1, 8, 8), steps=8))
@@ -106,9 +102,7 @@ def export_c(
             texts[name] = fixed.joinpath(name).read_text(encoding="utf-8")
     operations = None
     if samples is not None:
-        made = c_source.vectors(program, samples)
-        texts |= {"fs_vectors.h": c_source.vectors_header(made), "fs_vectors.c": c_source.vectors_source(made)}
-        operations = float(made.operations.mean())
+        texts["fs_vectors.h"], texts["fs_vectors.c"], operations = c_source.vectors(program, samples)
     header, arrays = take_apart(program)
     texts |= {f"mem/{name}.mem": _words(values) for name, values in arrays.items() if _is_table(name)}
     files = [write_text(folder / name, text) for name, text in texts.items()]

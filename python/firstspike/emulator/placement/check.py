@@ -72,10 +72,6 @@ def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic
     profile : str, path or Profile
         As in `quantize`.
 
-    Returns
-    -------
-    Check
-
     Examples
     --------
     >>> from firstspike import emulator, models

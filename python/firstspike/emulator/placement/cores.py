@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +46,7 @@ class DoesNotFit(Refusal):
     firstspike.emulator.placement.cores.DoesNotFit: ...
     """
 
-    def __init__(
-        self, layer: str, resource: str, required: object, available: object, wording: str = "{}"
-    ) -> None:
+    def __init__(self, layer: str, resource: str, required: object, available: object, wording: str = "{}") -> None:
         self.resource, self.required, self.available = wording.format(resource), required, available
         problem = f"{self.resource}: required {required}, available {available}"
         super().__init__(layer, problem, REMEDIES[resource])
@@ -86,8 +83,8 @@ class Slot:
 
     axons_in: sources with a synapse to these neurons, without those that a layer placed on the core before has as well.
     axons_out: pairs of a neuron and a core to which it has a synapse. memory: bits of synapses, or entries of a convolution
-    core's kernel memory. neuron_entries: of its neuron memory, None on other cores. available: what the core has of each,
-    None if unknown.
+    core's kernel memory. neuron_entries: of its neuron memory, None on other cores. limits: of the core, by the names of
+    `shares`; None if unknown.
     """
 
     layer: int
@@ -99,9 +96,7 @@ class Slot:
     thresholds: int
     axons_out: int = 0
     neuron_entries: int | None = None
-    neurons_available: int | None = None
-    memory_available: int | None = None
-    axons_in_available: int | None = None
+    limits: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def neurons(self) -> int:
@@ -111,27 +106,10 @@ class Slot:
     def shares(self) -> dict[str, float | None]:
         """Which part it takes of its core's neurons, memory and axons in; None if the core's limit is unknown."""
         neurons = self.neurons if self.neuron_entries is None else self.neuron_entries
-        used = {
-            "neurons": (neurons, self.neurons_available),
-            "memory": (self.memory, self.memory_available),
-            "axons_in": (self.axons_in, self.axons_in_available),
-        }
+        used = {"neurons": neurons, "memory": self.memory, "axons_in": self.axons_in}
+        limits = {name: self.limits.get(name) for name in used}
         # Nothing is used of a limit of 0.
-        return {name: None if limit is None else count / max(limit, 1) for name, (count, limit) in used.items()}
-
-    def row(self, name: str) -> dict[str, Any]:
-        """The slot as a row of a table."""
-        return {
-            "layer": name,
-            "core": self.core,
-            "neurons": self.neurons,
-            "first": self.first,
-            "last": self.last - 1,
-            "axons_in": self.axons_in,
-            "axons_out": self.axons_out,
-            "synapse_memory": self.memory,
-            "thresholds": self.thresholds,
-        }
+        return {name: None if limit is None else used[name] / max(limit, 1) for name, limit in limits.items()}
 
 
 @dataclass(frozen=True)
@@ -168,14 +146,17 @@ def links(slots: Iterable[Slot], heard: Mapping[int, Sources]) -> list[Link]:
 class Costs:
     """Needs of neurons `first` to `last` (exclusive; numbered row, column, channel) of a layer.
 
-    index: of the layer in its program. shared: the core stores a convolution's kernel once, not unrolled. Only the sources
-    of a shortcut take time that grows with the channels.
+    index: of the layer in its program. bits: of a stored weight, the narrowest width that holds the layer's integers. A core
+    stores a convolution's kernel once if the profile shares weights, else unrolled.
     """
 
-    def __init__(self, layer: Layer, index: int, shared: bool) -> None:
-        self.layer, self.shared = layer, shared and layer.kind == "conv"
-        self._source = index - 1
-        self.channels = layer.out_shape[2]
+    def __init__(self, layer: Layer, index: int, profile: Profile) -> None:
+        self.layer, self.index, self.channels = layer, index, layer.out_shape[2]
+        self.shared = (profile.shared_weights or profile.convolution_cores) and layer.kind == "conv"
+        tables = [layer.weight.ravel()] if layer.shortcut is None else [layer.weight.ravel(), layer.shortcut.weight]
+        q = np.concatenate(tables).astype(np.int64) // profile.weight_step
+        low, high = q.min(initial=0), q.max(initial=0)
+        self.bits = next(bits for bits in range(2, 33) if -(1 << bits - 1) <= low and high < 1 << bits - 1)
         self._fan_in = (layer.sources_per_site() * layer.in_shape[2]).ravel()
         self._before = np.concatenate([[0], np.cumsum(self._fan_in * self.channels)])
         self._every_theta = frozenset(np.unique(layer.theta).tolist()) if layer.fires else frozenset()
@@ -208,7 +189,7 @@ class Costs:
         reached = np.zeros((*layer.in_shape[:2], 1), dtype=np.bool_)
         pooled = self._pooled_sites(first, last).repeat(layer.pool, axis=0).repeat(layer.pool, axis=1)
         reached[: len(pooled), : pooled.shape[1], 0] = pooled
-        found = Sources({self._source: reached}, {self._source: layer.in_shape})
+        found = Sources({self.index - 1: reached}, {self.index - 1: layer.in_shape})
         if layer.shortcut is None or not self._shortcuts(first, last):
             return found
         shortcut, neurons = layer.shortcut, np.zeros(layer.neurons, dtype=np.bool_)

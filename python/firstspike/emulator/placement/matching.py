@@ -54,24 +54,14 @@ def assign(program: Program) -> tuple[list[Slot], dict[int, Sources]]:
         )
     slots, heard = [], {}
     for index, (layer, core) in enumerate(zip(program.layers, map(int, chosen), strict=True)):
-        heard[core] = Costs(layer, index, shared=True).sources(0, layer.neurons)
-        slots.append(_slot(index, layer, core, cores[core], heard[core].count()))
+        heard[core] = Costs(layer, index, profile).sources(0, layer.neurons)
+        axons, memory = heard[core].count(), kernel_entries(layer)
+        thresholds = len(np.unique(layer.theta)) if layer.fires else 0
+        limits = {"neurons": cores[core].neuron_entries, "memory": cores[core].kernel_entries}
+        entries = neuron_entries(layer)
+        slot = Slot(index, core, 0, layer.neurons, axons, memory, thresholds, neuron_entries=entries, limits=limits)
+        slots.append(slot)
     return slots, heard
-
-
-def _slot(index: int, layer: Layer, core: int, kind: CoreKind, axons_in: int) -> Slot:
-    return Slot(
-        index,
-        core,
-        0,
-        layer.neurons,
-        axons_in,
-        kernel_entries(layer),
-        len(np.unique(layer.theta)) if layer.fires else 0,
-        neuron_entries=neuron_entries(layer),
-        neurons_available=kind.neuron_entries,
-        memory_available=kind.kernel_entries,
-    )
 
 
 def _shortage(layer: Layer, core: CoreKind) -> tuple[str, int, int] | None:

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from ..._base.checks import instance
-from ..program.layers import Layer
-from ..program.profile import CoreKind, Profile
+from ..program.profile import CoreKind
 from ..program.program import Program
 from .cores import Costs, DoesNotFit, Link, Slot, Sources, links, refusals
 from .matching import assign
@@ -46,7 +44,21 @@ class Placement:
     def table(self) -> pd.DataFrame:
         """One row per layer and core: neurons, axons in (without those of sources that a row above has on the core) and out,
         synapse memory, thresholds."""
-        return pd.DataFrame([slot.row(self.program.layers[slot.layer].name) for slot in self.slots])
+        rows = [
+            {
+                "layer": self.program.layers[slot.layer].name,
+                "core": slot.core,
+                "neurons": slot.neurons,
+                "first": slot.first,
+                "last": slot.last - 1,
+                "axons_in": slot.axons_in,
+                "axons_out": slot.axons_out,
+                "synapse_memory": slot.memory,
+                "thresholds": slot.thresholds,
+            }
+            for slot in self.slots
+        ]
+        return pd.DataFrame(rows)
 
     def figure(self) -> Figure:
         """How full each core is, by resource: the share of its neurons, synapse memory and axons in, coloured by layer.
@@ -92,14 +104,6 @@ def place(program: Program) -> Placement:
     and of each layer fan-in, kernel size, stride, pool, padding, features, size of the output and how many layers it feeds.
     Convolutions are shared tables if the profile shares weights, else unrolled.
 
-    Parameters
-    ----------
-    program : Program
-
-    Returns
-    -------
-    Placement
-
     Raises
     ------
     DoesNotFit
@@ -124,7 +128,7 @@ def place(program: Program) -> Placement:
 def _first_fit(program: Program) -> tuple[list[Slot], list[Link]]:
     """First fit; where a core lacks axons out, again with fewer neurons of the layer on cores of its kind, until all suffice."""
     kinds = [kind for kind in program.profile.cores for _ in range(kind.count)]
-    needs = [Costs(layer, index, program.profile.shared_weights) for index, layer in enumerate(program.layers)]
+    needs = [Costs(layer, index, program.profile) for index, layer in enumerate(program.layers)]
     caps: dict[tuple[int, CoreKind], int] = {}
     refusal: DoesNotFit | None = None
     while True:
@@ -160,24 +164,21 @@ def _links(slots: list[Slot], heard: Mapping[int, Sources]) -> list[Link]:
 
 
 def _resources(program: Program) -> dict[str, str]:
-    """What cores have only so much of, by the names of `Slot.shares`, and in words; convolution cores do not count axons."""
-    made = {"neurons": "neurons", "memory": "synapse memory", "axons_in": "axons in"}
-    if program.profile.convolution_cores:
-        del made["axons_in"]
-    return made
+    """The limited resources of cores in words, by the names of `Slot.shares`; convolution cores do not count axons."""
+    axons = {} if program.profile.convolution_cores else {"axons_in": "axons in"}
+    return {"neurons": "neurons", "memory": "synapse memory", **axons}
 
 
 def use(placement: Placement) -> dict[str, float | None]:
     """Cores used, and the largest share of any core's neurons, synapse memory and axons in that is in use.
 
-    Shares are of the cores whose limit is known; None where none is.
+    Shares are of the cores whose limit is known; None if none is.
     """
     made: dict[str, float | None] = {"cores_used": placement.cores_used, "cores_available": placement.available}
     for resource in _resources(placement.program):
         total: dict[int, float] = {}
         for slot in placement.slots:
-            share = slot.shares()[resource]
-            if share is not None:
+            if (share := slot.shares()[resource]) is not None:
                 total[slot.core] = total.get(slot.core, 0.0) + share
         made[f"fullest_core_{resource}"] = max(total.values(), default=None)
     return made
@@ -185,7 +186,10 @@ def use(placement: Placement) -> dict[str, float | None]:
 
 @dataclass
 class _Core:
+    """A core while it is filled. most_thetas: how many different thresholds it holds, None for any number."""
+
     kind: CoreKind
+    most_thetas: int | None
     neurons: int = 0
     sources: Sources = field(default_factory=Sources)
     memory: int = 0
@@ -194,6 +198,51 @@ class _Core:
     def new_axons(self, sources: Sources) -> int:
         """How many of these sources it does not listen to yet."""
         return (self.sources | sources).count() - self.sources.count()
+
+    def shortage(self, costs: Costs, first: int, last: int) -> tuple[str, int, int] | None:
+        """The first resource that neurons first to last exceed: (name, required, available)."""
+        kind = self.kind
+        if kind.neurons is not None and last - first > kind.neurons - self.neurons:
+            return "neurons", last - first, kind.neurons - self.neurons
+        if kind.synapse_bits is not None:
+            memory, left = costs.synapses(first, last) * costs.bits, kind.synapse_bits - self.memory
+            if memory > left:
+                return "synapse bits", memory, left
+        if kind.axons_in is not None:
+            axons, left = self.new_axons(costs.sources(first, last)), kind.axons_in - self.sources.count()
+            if axons > left:
+                return "axons in", axons, left
+        if self.most_thetas is not None:
+            groups = len(self.thetas | costs.thetas(first, last))
+            if groups > self.most_thetas:
+                return "thresholds", groups, self.most_thetas
+        return None
+
+    def most(self, costs: Costs, first: int, cap: int, guess: int) -> int:
+        """The largest `last` such that neurons first to last, at most `cap`, fit.
+
+        Every need grows with `last`, so that bisection finds it. guess: the number that the core before took, tried first.
+        """
+        low, high = first, min(costs.layer.neurons, first + cap)
+        for last in (min(first + guess, high), min(first + guess + 1, high), first + 1):
+            if low < last <= high:
+                low, high = (last, high) if self.shortage(costs, first, last) is None else (low, last - 1)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.shortage(costs, first, middle) is None else (low, middle - 1)
+        return low
+
+    def put(self, costs: Costs, first: int, last: int, number: int) -> Slot:
+        """Put neurons first to last on this core, by its number."""
+        sources, memory = costs.sources(first, last), costs.synapses(first, last) * costs.bits
+        axons, thetas, kind = self.new_axons(sources), costs.thetas(first, last), self.kind
+        self.neurons += last - first
+        self.sources |= sources
+        self.memory += memory
+        if self.most_thetas is not None:
+            self.thetas |= thetas
+        limits = {"neurons": kind.neurons, "memory": kind.synapse_bits, "axons_in": kind.axons_in}
+        return Slot(costs.index, number, first, last, axons, memory, len(thetas), limits=limits)
 
 
 def first_fit(
@@ -205,117 +254,30 @@ def first_fit(
     Raises DoesNotFit.
     """
     profile = program.profile
-    cores = [_Core(kind) for kind in profile.cores for _ in range(kind.count)]
+    cores = [_Core(kind, profile.thresholds_per_core) for kind in profile.cores for _ in range(kind.count)]
     slots: list[Slot] = []
-    for index, layer in enumerate(program.layers):
-        costs, first, bits = needs[index], 0, _stored_bits(layer, profile)
-        _check_one_neuron(costs, bits, profile)
-        guess = layer.neurons
+    for costs in needs:
+        neuron, first, neurons, name = costs.neediest(), 0, costs.layer.neurons, costs.layer.name
+        empty = (_Core(kind, profile.thresholds_per_core) for kind in profile.cores)
+        short = [core.shortage(costs, neuron, neuron + 1) for core in empty]
+        if None not in short:  # no empty core holds the neuron that needs most
+            best = max((shortage for shortage in short if shortage is not None), key=lambda shortage: shortage[2])
+            raise DoesNotFit(name, *best, "{} for one neuron")
+        guess = neurons
         for number, core in enumerate(cores):
-            if first == layer.neurons:
+            if first == neurons:
                 break
             if core.kind.neurons is not None and core.neurons >= core.kind.neurons:
                 continue
-            cap = caps.get((index, core.kind), layer.neurons)
-            last = _most(costs, core, first, cap, guess, bits, profile)
-            if last == first:
-                continue
-            guess = last - first
-            slots.append(_put(costs, core, index, number, first, last, bits, profile))
-            first = last
-        if first < layer.neurons:
-            raise _refusal(costs, first, bits, cores, profile)
+            last = core.most(costs, first, caps.get((costs.index, core.kind), neurons), guess)
+            if last > first:
+                guess = last - first
+                slots.append(core.put(costs, first, last, number))
+                first = last
+        if first < neurons:
+            lacking = Counter(s[0] for core in cores if (s := core.shortage(costs, first, first + 1)) is not None)
+            # No core lacks anything if `caps` alone kept neurons off it.
+            resource = lacking.most_common(1)[0][0] if lacking else "axons out"
+            held = f"{first} on the {len(cores)} cores of {profile.name}"
+            raise DoesNotFit(name, resource, f"{neurons} neurons", held, "cores for its neurons ({} used up)")
     return slots, {number: core.sources for number, core in enumerate(cores) if core.neurons}
-
-
-def _put(
-    costs: Costs, core: _Core, index: int, number: int, first: int, last: int, bits: int, profile: Profile
-) -> Slot:
-    """Put neurons first to last on a core; what they take of it."""
-    sources, memory = costs.sources(first, last), costs.synapses(first, last) * bits
-    axons, thetas = core.new_axons(sources), costs.thetas(first, last)
-    core.neurons += last - first
-    core.sources |= sources
-    core.memory += memory
-    if profile.thresholds_per_core is not None:
-        core.thetas |= thetas
-    return Slot(
-        index,
-        number,
-        first,
-        last,
-        axons,
-        memory,
-        len(thetas),
-        neurons_available=core.kind.neurons,
-        memory_available=core.kind.synapse_bits,
-        axons_in_available=core.kind.axons_in,
-    )
-
-
-def _stored_bits(layer: Layer, profile: Profile) -> int:
-    """Bits per stored weight: the narrowest width that holds the integers of this layer, at most the profile's."""
-    tables = [layer.weight.ravel()] if layer.shortcut is None else [layer.weight.ravel(), layer.shortcut.weight]
-    q = np.concatenate(tables).astype(np.int64) // profile.weight_step
-    low, high = q.min(initial=0), q.max(initial=0)
-    return next(bits for bits in range(2, 33) if -(1 << bits - 1) <= low and high < 1 << bits - 1)
-
-
-def _shortage(
-    costs: Costs, core: _Core, first: int, last: int, bits: int, profile: Profile
-) -> tuple[str, int, int] | None:
-    """The first resource of a core that neurons first to last exceed: (name, required, available)."""
-    kind = core.kind
-    if kind.neurons is not None and last - first > kind.neurons - core.neurons:
-        return "neurons", last - first, kind.neurons - core.neurons
-    if kind.synapse_bits is not None:
-        memory = costs.synapses(first, last) * bits
-        if memory > kind.synapse_bits - core.memory:
-            return "synapse bits", memory, kind.synapse_bits - core.memory
-    if kind.axons_in is not None:
-        axons, left = core.new_axons(costs.sources(first, last)), kind.axons_in - core.sources.count()
-        if axons > left:
-            return "axons in", axons, left
-    if (most := profile.thresholds_per_core) is not None:
-        groups = len(core.thetas | costs.thetas(first, last))
-        if groups > most:
-            return "thresholds", groups, most
-    return None
-
-
-def _most(costs: Costs, core: _Core, first: int, cap: int, guess: int, bits: int, profile: Profile) -> int:
-    """The largest `last` such that neurons first to last, at most `cap`, fit the core.
-
-    Every need grows with `last`, so that bisection finds it. guess: the number that the core before took, tried first.
-    """
-
-    def fits(last: int) -> bool:
-        return _shortage(costs, core, first, last, bits, profile) is None
-
-    low, high = first, min(costs.layer.neurons, first + cap)
-    for last in (min(first + guess, high), min(first + guess + 1, high), first + 1):
-        if low < last <= high:
-            low, high = (last, high) if fits(last) else (low, last - 1)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
-
-
-def _check_one_neuron(costs: Costs, bits: int, profile: Profile) -> None:
-    """Raise DoesNotFit if no empty core holds a single neuron: the one that needs most."""
-    neuron = costs.neediest()
-    short = [_shortage(costs, _Core(kind), neuron, neuron + 1, bits, profile) for kind in profile.cores]
-    if None not in short:
-        best = max((shortage for shortage in short if shortage is not None), key=lambda shortage: shortage[2])
-        raise DoesNotFit(costs.layer.name, *best, "{} for one neuron")
-
-
-def _refusal(costs: Costs, first: int, bits: int, cores: list[_Core], profile: Profile) -> DoesNotFit:
-    """Why the neurons from `first` on have no place: the resource that most cores lack."""
-    short = [_shortage(costs, core, first, first + 1, bits, profile) for core in cores]
-    lacking = Counter(shortage[0] for shortage in short if shortage is not None)
-    # No core lacks anything if `caps` alone kept neurons off it.
-    resource = lacking.most_common(1)[0][0] if lacking else "axons out"
-    required, available = f"{costs.layer.neurons} neurons", f"{first} on the {len(cores)} cores of {profile.name}"
-    return DoesNotFit(costs.layer.name, resource, required, available, "cores for its neurons ({} used up)")

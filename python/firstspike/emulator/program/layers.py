@@ -42,7 +42,9 @@ def array_of(kind: type[np.generic]) -> PlainValidator:
 
     def check(value: Any) -> Any:
         if not isinstance(value, np.ndarray) or value.dtype != kind:
-            raise ValueError(f"must be an array of {kind.__name__}, got {getattr(value, 'dtype', type(value).__name__)}")
+            raise ValueError(
+                f"must be an array of {kind.__name__}, got {getattr(value, 'dtype', type(value).__name__)}"
+            )
         return value
 
     return PlainValidator(check)
@@ -74,7 +76,7 @@ class Register(Record):
         return self
 
     @classmethod
-    def of(cls, bits: int, values: str = "signed", policy: str = "saturate") -> Register:
+    def of(cls, bits: int, values: str = "signed", policy: Policy = "saturate") -> Register:
         """A register of `bits` bits: `signed` (two's complement), `symmetric` (without the lowest value) or `unsigned`."""
         high = (1 << bits) - 1 if values == "unsigned" else (1 << (bits - 1)) - 1
         low = {"signed": -high - 1, "symmetric": -high, "unsigned": 0}[values]

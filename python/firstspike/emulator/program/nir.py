@@ -120,9 +120,7 @@ def from_nir(graph: nir.NIRGraph) -> Program:
 
 
 def _conv(nir: Any, size: tuple[int, ...], weight: NDArray[Any], stride: Any, padding: Any, bias: NDArray[Any]) -> Any:
-    return nir.Conv2d(
-        input_shape=size, weight=weight, stride=stride, padding=padding, dilation=1, groups=1, bias=bias
-    )
+    return nir.Conv2d(input_shape=size, weight=weight, stride=stride, padding=padding, dilation=1, groups=1, bias=bias)
 
 
 def _shortcut(nir: Any, layer: Layer) -> Any:

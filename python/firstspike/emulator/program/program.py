@@ -197,7 +197,9 @@ class Program(Record):
         before: Layer | None = None
         for index, layer in enumerate(self.layers):
             if before is not None and (before.out_shape != layer.in_shape or not before.fires):
-                raise ValueError(f"layers: {layer.name} must take the spikes of the layer before it, {before.out_shape}")
+                raise ValueError(
+                    f"layers: {layer.name} must take the spikes of the layer before it, {before.out_shape}"
+                )
             self._check_window(layer, before, layer.delay)
             if (shortcut := layer.shortcut) is not None:
                 if shortcut.source >= index:
@@ -224,9 +226,7 @@ class Program(Record):
     def _check_host(self) -> None:
         weight, last, readout = self.encoder.weight, self.layers[-1], self.readout
         flat = self.encoder.kind == "direct-linear"
-        if weight is not None and (
-            len(weight) != self.input_shape[2] or (flat and self.input_shape[:2] != (1, 1))
-        ):
+        if weight is not None and (len(weight) != self.input_shape[2] or (flat and self.input_shape[:2] != (1, 1))):
             raise ValueError(f"encoder: its {len(weight)} outputs must be the first layer's input, {self.input_shape}")
         if readout.classes is not None and last.neurons % readout.classes:
             raise ValueError(f"readout: classes must divide the {last.neurons} outputs, got {readout.classes}")
@@ -332,17 +332,16 @@ class Program(Record):
             _, of_image, *kernel = encoder.weight.shape
             sides = zip((height, width), kernel, encoder.stride, encoder.padding, strict=True)
             least, most = zip((of_image, of_image), *(in_sizes(*side) for side in sides), strict=True)
-            fits = len(shape) == 3 and all(low <= size <= high for low, size, high in zip(least, shape, most, strict=True))
+            fits = len(shape) == 3 and all(
+                low <= size <= high for low, size, high in zip(least, shape, most, strict=True)
+            )
             wanted, scaled = f"shape {most}" if least == most else f"a shape from {least} to {most}", most
         elif encoder.kind == "direct-linear" or height == width == 1:
             values = channels if encoder.weight is None else encoder.weight.shape[1]
-            known = encoder.image_shape
+            scaled = encoder.image_shape or ()
             fits, wanted = math.prod(shape) == values, f"{values} values"
-            if fits and known is not None and len(shape) > 1:  # the same number of values in another order
-                fits, wanted = shape == known, f"shape {known}, or {values} values in a row"
-            of_image = shape[0] if len(shape) == 3 else 1
-            side = math.isqrt(values // max(1, of_image))
-            scaled = (of_image, side, side) if of_image * side * side == values else ()  # as square images
+            if fits and scaled and len(shape) > 1:  # the same number of values in another order
+                fits, wanted = shape == scaled, f"shape {scaled}, or {values} values in a row"
         else:
             scaled = (channels, height, width)
             fits, wanted = shape == scaled, f"shape {scaled}"

@@ -107,16 +107,6 @@ def loads(data: bytes) -> Program:
 def save(program: Program, path: str | os.PathLike[str]) -> Path:
     """Write a program to a file, in one step; missing folders are made.
 
-    Parameters
-    ----------
-    program : Program
-    path : str or os.PathLike
-
-    Returns
-    -------
-    Path
-        The path of the file.
-
     Examples
     --------
     >>> import os, tempfile
@@ -130,14 +120,6 @@ def save(program: Program, path: str | os.PathLike[str]) -> Path:
 
 def load(path: str | os.PathLike[str]) -> Program:
     """Read a program.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-
-    Returns
-    -------
-    Program
 
     Raises
     ------

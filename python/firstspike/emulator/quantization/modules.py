@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,29 +23,21 @@ Shape = tuple[int, int, int]
 
 
 class FakeQuantize(nn.Module):
-    """Rounds weight and bias to integers times a scale; it is the `quantizer` of a layer (`nn.Synapse`).
+    """Rounds weight and bias to the integers of `quantize` times a scale; it is the `quantizer` of a layer (`nn.Synapse`).
 
     The gradient passes the rounding unchanged, and stops where a weight is clipped. scale: float32 [O] or [1], learned
     in logarithm (gradient of the rounding error as in Esser et al. 2020, LSQ, without its gradient scale).
 
     Without a leak, and on cores that test after the events of a step, the result equals the integer network exactly: with
-    `reached` the integer threshold, the integers q are multiplied by threshold / (reached - 1/2), so that the float network
-    fires where the integer one does, half a unit away from any tie. A readout has no threshold: its q are multiplied by the
-    scale. The integers are those of `quantize`, made in float64 as there.
+    `reached` the integer threshold, the integers are multiplied by threshold / (reached - 1/2), so that the float network
+    fires where the integer one does, half a unit away from any tie; a readout's are multiplied by the scale.
 
-    without_bias: the profile has no biases, a bias is rounded to 0. A residual block's shortcut is rounded like a weight
-    (`round_shortcut`), and `finest` keeps the scale so coarse that it is not clipped.
+    without_bias: a bias is rounded to 0, as the profile has none. finest: keeps the scale so coarse that a residual block's
+    shortcut, which is rounded like a weight, is not clipped.
     """
 
     def __init__(
-        self,
-        scale: Tensor,
-        bits: int,
-        step: int,
-        threshold: float | None,
-        pool: int,
-        finest: float,
-        without_bias: bool,
+        self, scale: Tensor, bits: int, step: int, threshold: float | None, pool: int, finest: float, without_bias: bool
     ) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(scale.log())
@@ -127,7 +119,9 @@ def check_prepared_for(model: TTFSNet, profile: Profile, bits: int, granularity:
             biases = "without" if quantizer.without_bias else "with"
             problem = f"profile {profile.name} rounds otherwise than qat.prepare: in steps of {quantizer.step}, {biases} biases"
         elif channels and quantizer.threshold is not None and profile.thresholds == "layer":
-            problem = f"profile {profile.name} has one threshold per layer, qat.prepare made the net for one per channel"
+            problem = (
+                f"profile {profile.name} has one threshold per layer, qat.prepare made the net for one per channel"
+            )
         elif granularity is not None and isinstance(layer, fs.FiringLayer) and len(layer.weight) > 1:
             made_for = "channel" if channels else "tensor"
             if granularity != made_for and not (layer is model.layers[-1] and model.compares_overshoots):
@@ -222,28 +216,23 @@ def encoder_of(model: TTFSNet) -> tuple[Encoder, Shape]:
     size, first = tuple(model.input_shape), model.layers[0]
     flat = model.flat or len(size) != 3
     shape: Shape = (1, 1, math.prod(size)) if flat else (size[1], size[2], size[0])
-    common: dict[str, object] = {"image_shape": size if flat and len(size) == 3 else None}
-    scaling = getattr(model, "normalize", None)
-    if isinstance(scaling, fs.Normalize):
-        common |= scaling.settings()
+    facts: dict[str, Any] = {} if model.normalize is None else model.normalize.settings()
+    facts["image_shape"] = size if flat and len(size) == 3 else None
     if isinstance(first, (fs.DirectLinear, fs.DirectConv2d)):
         weight, bias = folded(first, f"0:{type(first).__name__}")
-        conv = isinstance(first, fs.DirectConv2d)
-        encoder = Encoder(
-            kind="direct-conv" if conv else "direct-linear",
-            weight=weight.astype(np.float32),
-            bias=None if first.bias is None else bias.astype(np.float32),
-            threshold=float(first.neuron["threshold"]),
-            decay=float(first.decay),
-            **({"stride": first.stride, "padding": first.padding} if isinstance(first, fs.DirectConv2d) else {}),
-            **common,
-        )
-        return encoder, out_shape(first, shape, 1)
+        facts |= {"weight": weight.astype(np.float32), "kind": "direct-linear"}
+        facts |= {"threshold": float(first.neuron["threshold"]), "decay": float(first.decay)}
+        if first.bias is not None:
+            facts["bias"] = bias.astype(np.float32)
+        if isinstance(first, fs.DirectConv2d):
+            facts |= {"stride": first.stride, "padding": first.padding, "kind": "direct-conv"}
+        return Encoder(**facts), out_shape(first, shape, 1)
     if isinstance(model.encoder, fs.LatencyEncoder):
-        return Encoder(kind="latency", curve=model.encoder.curve, **common), shape
+        facts |= {"kind": "latency", "curve": model.encoder.curve}
+        return Encoder(**facts), shape
     if not isinstance(model.encoder, (fs.SpikeInput, nn.Identity)):
-        kind = type(model.encoder).__name__
-        raise CannotQuantize("net", f"encoder {kind} is not known", "encode before, and quantise a net that takes spikes")
+        problem = f"encoder {type(model.encoder).__name__} is not known"
+        raise CannotQuantize("net", problem, "encode before, and quantise a net that takes spikes")
     return Encoder(kind="spikes"), shape
 
 

@@ -78,10 +78,6 @@ def quantize(
     name : str
         For reports.
 
-    Returns
-    -------
-    Program
-
     Raises
     ------
     CannotQuantize
@@ -152,12 +148,13 @@ class Quantizer:
             self._refuse(error.layer, error.problem, error.remedy)
             for module in model.modules():
                 if quantizer_of(module) is not None:
-                    module.quantizer = None
+                    module.quantizer = None  # type: ignore[assignment]
         layers = core_layers(model)
         if not layers:
             raise CannotQuantize("net", "its only layer runs on the host", "add a layer to spec")
         self._check_steps(model.steps, len(layers))
-        if not all([self._can_run(one) for one in layers]):
+        able = [self._can_run(one) for one in layers]  # of all, so that all refusals are found
+        if not all(able):
             return None
         encoder, shape = encoder_of(model)
         shapes, made, table = [shape], [], []  # of the input, and of each layer's output
@@ -167,15 +164,8 @@ class Quantizer:
             made.append(layer)
             table.append(row)
             shapes.append(layer.out_shape)
-        program = Program(
-            layers=made,
-            steps=model.steps,
-            profile=profile,
-            encoder=encoder,
-            readout=readout_of(model),
-            name=name,
-            table=table,
-        )
+        facts: dict[str, Any] = {"encoder": encoder, "readout": readout_of(model), "name": name}
+        program = Program(layers=tuple(made), steps=model.steps, profile=profile, table=tuple(table), **facts)
         if calibration is not None and not made[-1].fires and (room := _readout_room(program, calibration)) > 1:
             made[-1], table[-1] = self._layer(layers[-1], shapes, len(made) - 1, model.steps, bits, False, room)
             program = program.replace(layers=made, table=table)

@@ -192,7 +192,9 @@ class Report:
         made = Page(f"{program.name} on {profile.name}", profile.description).section("Result")
         made.facts({label(name): text(value) for name, value in self.summary().items() if name != "refusal"})
         if self.refusal:
-            made.notice(f"This program does not fit the chip: {self.refusal}. Its arithmetic was emulated all the same.")
+            made.notice(
+                f"This program does not fit the chip: {self.refusal}. Its arithmetic was emulated all the same."
+            )
         if notes := overflow_notes(self.run):
             made.notice("\n\n".join(notes))
         made.section("Layers").table(
@@ -249,10 +251,6 @@ def report(
         Of the float network, int64 [B].
     samples : ndarray, optional
         The numbers of the samples in their data set, int64 [B], for the table of mismatches; by default 0 to B - 1.
-
-    Returns
-    -------
-    Report
 
     Examples
     --------

@@ -95,10 +95,6 @@ def run(
     progress : callable, optional
         Called with the number of finished samples and their total.
 
-    Returns
-    -------
-    Run
-
     Raises
     ------
     OverflowRefused
