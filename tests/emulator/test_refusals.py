@@ -42,7 +42,7 @@ SPIKES = torch.zeros(2, 6, 8, 8, dtype=torch.uint8)
         (lambda: em.qat.finetune(PREPARED, X, LABELS + 1), ValueError, "labels"),
         (lambda: em.qat.finetune(PREPARED, X, LABELS, epochs=0), ValueError, "epochs"),
         (lambda: em.qat.finetune(PREPARED, X, LABELS, lr=0.0), ValueError, "lr"),
-        (lambda: em.qat.finetune(PREPARED, SpikeTimes(SPIKES, 6), LABELS[:2]), TypeError, "SpikeTimes"),
+        (lambda: em.qat.finetune(PREPARED, SpikeTimes(SPIKES[:, :2], 6), LABELS[:2]), TypeError, "SpikeTimes"),
         (lambda: em.run(MODEL, X), TypeError, "program"),
         (lambda: em.run(PROGRAM, [1, 2]), TypeError, "inputs"),
         (lambda: em.run(PROGRAM, X.long()), TypeError, "inputs"),

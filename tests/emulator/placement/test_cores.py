@@ -182,7 +182,10 @@ def test_needs_of_ranges_with_a_shortcut(data):
     layer = layer.replace(shortcut=made)
     _, synapses = golden.unroll(layer)
     _, beside = golden.unroll_shortcut(layer)
-    costs, first = Costs(layer, index, profile.load("generic8").replace(shared_weights=False)), data.draw(st.integers(0, layer.neurons - 1))
+    costs, first = (
+        Costs(layer, index, profile.load("generic8").replace(shared_weights=False)),
+        data.draw(st.integers(0, layer.neurons - 1)),
+    )
     last = data.draw(st.integers(first + 1, layer.neurons))
     part, more = synapses[:, first:last], beside[:, first:last]
     assert costs.synapses(first, last) == part.sum() + more.sum()

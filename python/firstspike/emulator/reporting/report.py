@@ -14,8 +14,7 @@ import pandas as pd
 
 from ..._base import checks, provenance
 from ..._base.files import write_text
-from ...energy import EnergyTable
-from ...energy import load_all
+from ...energy import EnergyTable, load_all
 from ..placement.placer import Placement, use
 from ..program.program import COUNTERS
 from .energy import Account, account, host_macs, inactive_updates, latency
