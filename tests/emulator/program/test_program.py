@@ -97,7 +97,7 @@ def test_layers_encoder_and_readout_must_fit():
     for field, changes in (
         ("layers", {"layers": []}),
         ("layers", {"layers": [first.replace(start=3), *others]}),
-        ("layers", {"layers": others[1:] + [first]}),
+        ("layers", {"layers": [*others[1:], first]}),
         ("layers", {"steps": 200}),
         ("readout", {"readout": Readout(kind="first-spike")}),
         ("readout", {"readout": program.readout.replace(classes=3)}),
