@@ -96,15 +96,6 @@ def test_the_last_forward_pass_of_the_block_is_kept_and_none_after_it():
     assert {len(layer.received) for layer in seen.layers.values()} == {2}
 
 
-def test_a_monitor_without_a_forward_pass_says_so():
-    with Monitor(net()) as seen:
-        pass
-    with pytest.raises(RuntimeError, match="call the net within its `with` block"):
-        seen.table()
-    with pytest.raises(TypeError, match=r"net must be a torch\.nn\.Module, got int"):
-        Monitor(3)
-
-
 def test_the_package_offers_it_lazily():
     assert fs.inspect.Monitor is Monitor and callable(fs.profile) and "plot" in dir(fs)
     with pytest.raises(AttributeError, match="no attribute 'plots'"):
@@ -135,9 +126,3 @@ def test_layers_seen_are_compared_as_objects():
         seen.net(X)
     first, second, *_ = seen.layers.values()
     assert first != second and len({first, second}) == 2
-
-
-def test_a_prepared_net_is_refused():
-    prepared = models.prepare_for_inference(models.mlp("6-5-5-4", steps=4))
-    with pytest.raises(TypeError, match="the one that models.prepare_for_inference was given"):
-        Monitor(prepared)

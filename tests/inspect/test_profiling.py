@@ -158,19 +158,6 @@ def test_a_table_whose_operation_includes_everything_counts_nothing_twice():
     assert math.isnan(found["dense_energy_nj"])
 
 
-def test_what_cannot_be_profiled_is_refused():
-    with pytest.raises(ValueError, match="at least one sample"):
-        firstspike.profile(nn.TTFSLinear(3, 2, steps=4), SpikeTimes(torch.zeros(0, 3, dtype=torch.uint8), 4))
-    with pytest.raises(ValueError, match=r"layers of firstspike\.nn"):
-        firstspike.profile(torch.nn.Linear(2, 2), torch.zeros(1, 2))
-    net = models.mlp("64-32-10", steps=8)
-    with pytest.raises(TypeError, match=r"the one that models\.prepare_for_inference was given"):
-        firstspike.profile(models.prepare_for_inference(net), torch.rand(2, 64))
-    mixed = torch.nn.Sequential(torch.nn.Linear(64, 64), *net.layers, net.readout)
-    with pytest.raises(ValueError, match=r"got Linear at '0'; inspect\.OperationCounter counts"):
-        firstspike.profile(mixed, torch.rand(2, 64))
-
-
 @pytest.mark.parametrize("stride", ["", "s2"])
 def test_a_shortcut_costs_an_addition_per_spike_that_it_brings(stride):
     spec = f"4C3-R(4C3{stride}-4C3)-3"

@@ -54,10 +54,10 @@ def test_a_monitor_keeps_every_run():
 
 def test_layers_called_one_by_one_are_kept_once():
     net, x = Shared(), torch.rand(5, 16)
-    with inspect.Monitor(net) as seen, inspect.OperationCounter(net) as count:
+    with inspect.Monitor(net) as seen:
         for _ in range(3):
             net.last(net.hidden(net.first(x)))
-    assert list(seen.layers) == ["first", "hidden", "last"] and count.samples == 15
+    assert list(seen.layers) == ["first", "hidden", "last"]
 
 
 @pytest.mark.parametrize("passes", [1, 3])

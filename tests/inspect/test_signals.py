@@ -41,12 +41,6 @@ def test_statistics_of_every_pooling(pooling, readout):
     assert isinstance(spikes[0], SpikeTimes) and count.additions > 0 and count.samples == 2
 
 
-def test_labels_without_a_score():
-    model = models.mlp("6-4-3", steps=3)
-    with pytest.raises(ValueError, match=r"labels must be classes in 0\.\.2, got 3"):
-        layer_signals(model, torch.rand(2, 6), torch.tensor([0, 3]))
-
-
 def test_a_frozen_layer_has_no_gradient():
     net = models.mlp("6-5-3", steps=4)
     net.layers[0].weight.requires_grad_(False)
@@ -86,20 +80,3 @@ def test_currents_under_autocast_are_the_same(layer):
     with torch.autocast("cpu", torch.bfloat16):
         found = layer_current(layer, x)
     assert found.dtype == torch.float32 and torch.equal(found, expected)
-
-
-@pytest.mark.parametrize(
-    ("layer", "shape"),
-    [
-        (nn.TTFSConv2d(1, 4, 2, steps=4), (2, 4)),
-        (nn.TTFSConv2d(1, 4, 2, steps=4), (2, 3, 5, 5)),
-        (nn.TTFSConv2d(1, 4, 9, steps=4), (2, 1, 5, 5)),
-        (nn.TTFSConv2d(1, 4, 1, steps=4, avg_pool=7), (2, 1, 5, 5)),
-        (nn.TTFSLinear(4, 2, steps=4, avg_pool=2), (2, 4)),
-        (nn.TTFSLinear(4, 2, steps=4), (2, 5)),
-    ],
-    ids=["flat", "channels", "kernel", "pool", "pool of flat", "features"],
-)
-def test_what_a_layer_does_not_take_has_no_current(layer, shape):
-    with pytest.raises(ValueError, match="before must fit the layer, got samples of shape"):
-        layer_current(layer, encode.latency(torch.rand(shape), steps=4))

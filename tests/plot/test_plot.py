@@ -207,30 +207,6 @@ def test_equal_scores_are_titled_with_the_answer():
     assert plot.membrane(seen).axes[0].get_title(loc="left") == "Output of sample 0: class 0"
 
 
-@pytest.mark.parametrize("way", ["dropout", "weights"])
-def test_potentials_of_another_net_than_the_spikes_are_refused(way):
-    generator = torch.Generator().manual_seed(0)
-    net = models.build(
-        "16-64-6",
-        input_shape=(16,),
-        steps=8,
-        encoder="latency",
-        readout="first-spike",
-        dropout=0.8,
-        generator=generator,
-    )
-    torch.manual_seed(0)
-    with Monitor(net.train(way == "dropout")) as seen, torch.no_grad():
-        net(torch.rand(4, 16, generator=generator))
-    if way == "weights":
-        plot.membrane(seen)
-        for parameter in net.parameters():
-            parameter.data *= 0.5
-    with pytest.raises(ValueError, match="seen must hold the spikes of the layer as it is"):
-        for sample in range(4):
-            plot.membrane(seen, sample)
-
-
 def test_potentials_of_one_step_are_dots():
     net = models.build("16-8-4", input_shape=(16,), steps=1)
     with Monitor(net) as seen, torch.no_grad():

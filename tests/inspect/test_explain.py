@@ -21,13 +21,6 @@ LAYERS = {
 }
 
 
-def test_what_is_no_batch_is_told_what_one_is():
-    with pytest.raises(
-        TypeError, match=r"batch must be SpikeTimes, a shape, or a number of samples, got a tensor of shape"
-    ):
-        explain(nn.TTFSConv2d(1, 4, 3, steps=4), torch.rand(2, 1, 8, 8))
-
-
 RUN = """
 import sys, torch
 from firstspike import SpikeTimes, nn
@@ -102,19 +95,3 @@ def test_the_text_names_every_pass() -> None:
     text = str(explain(*layer_of("convolution"), threads=3))
     assert text.startswith(f"{kernels.ISA}, threads: 3\nforward: lists by_line, ")
     assert [line.split(":")[0] for line in text.splitlines()[1:]] == ["forward", "input_gradient", "weight_gradient"]
-
-
-@pytest.mark.parametrize(
-    ("layer", "batch", "threads", "error"),
-    [
-        (nn.DirectLinear(9, 4, steps=8), 1, 1, TypeError),
-        (nn.TTFSConv2d(1, 4, 3, steps=8), 4, 1, ValueError),
-        (nn.TTFSConv2d(1, 4, 3, steps=8), (4, 9), 1, ValueError),
-        (nn.TTFSLinear(9, 4, steps=8), (4, 8), 1, ValueError),
-        (nn.TTFSLinear(9, 4, steps=8), 4, 0, ValueError),
-        (nn.TTFSLinear(9, 4, steps=8), 4.5, 1, TypeError),
-    ],
-)
-def test_wrong_arguments(layer: object, batch: object, threads: int, error: type[Exception]) -> None:
-    with pytest.raises(error):
-        explain(layer, batch, threads)  # type: ignore[arg-type]
