@@ -85,19 +85,17 @@ void fire_dense(const float* current, int steps, int64_t neurons, const Neuron&,
 void fire_dense_gradient(const float* current, const float* gradient, int steps, int64_t neurons, const Neuron&, const Surrogate&,
                          float* current_gradient, void* stream);
 
-// trains.cu
+// pointwise.cu
 void times_from_dense(const float* spikes, int steps, int64_t neurons, uint8_t* times, void* stream);
 void dense_from_times(const uint8_t* times, int steps, int64_t neurons, float* spikes, void* stream);
-
-// support.cu
 void gather_at_support(const float* gradient, int64_t sites, int64_t channels, const SupportView&, float* out, void* stream);
 // Every element of a gradient [steps, sites, channels] as an entry: offset [groups + 1], the rest [steps * sites * channels].
 void support_of_dense(const float* gradient, int steps, int64_t sites, int64_t channels, int64_t* offset, Entries, void* stream);
 
-// latency.cu: intensities in [0, 1] to times; curve 0 is linear, 1 logarithmic (python/firstspike/encode.py).
+// Intensities in [0, 1] to times; curve 0 is linear, 1 logarithmic (python/firstspike/encode.py).
 void latency(const float* intensity, int64_t neurons, int steps, int curve, uint8_t* times, void* stream);
 
-// dropout.cu: the spikes that dropout keeps, `keep` of 65536, and the gradients of those: at the entries, or at every step where
+// The spikes that dropout keeps, `keep` of 65536, and the gradients of those: at the entries, or at every step where
 // `support.offset` is null. The seed lies on the device.
 void drop_spikes(const uint8_t* times, int64_t sites, int64_t channels, const int64_t* seed, uint32_t keep, uint8_t* times_out,
                  void* stream);

@@ -1,7 +1,9 @@
-"""A good call of every bound function of the CPU kernels, with random sizes."""
+"""A good call of every bound function of the CPU kernels, with random sizes: its arguments in the order of the binding."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +20,17 @@ Arguments = dict[str, Any]
 CPU: dict[str, Callable[[Draw], Arguments]] = {}
 
 
-def call(function: Callable[[Draw], Arguments]) -> Callable[[Draw], Arguments]:
+def call(function: Callable[[Draw], tuple[Any, ...]]) -> Callable[[Draw], tuple[Any, ...]]:
     """Register the arguments of the kernel of the same name."""
-    CPU[function.__name__] = function
+    signature = getattr(cpu, function.__name__).__doc__.partition(" -> ")[0]
+    names = re.findall(r"(\w+): ", signature)
+    CPU[function.__name__] = lambda draw: dict(zip(names, function(draw), strict=True))
     return function
+
+
+def bound() -> set[str]:
+    """The functions of the CPU module that Python can call."""
+    return {name for name in dir(cpu) if callable(getattr(cpu, name)) and not name.startswith("_")}
 
 
 def geometry(draw: Draw) -> Geometry:
@@ -44,17 +53,16 @@ def weight(draw: Draw, g: Geometry) -> Tensor:
     return draw.choice((x, x.flatten(1), x.contiguous(memory_format=torch.channels_last)))
 
 
-def of_layer(draw: Draw) -> tuple[Geometry, Arguments]:
-    """A geometry and what all passes of a layer take."""
+def of_layer(draw: Draw) -> tuple[Geometry, tuple[Any, ...]]:
+    """A geometry and the first four arguments of all passes of a layer."""
     g = geometry(draw)
     times = draw.times(g.batch, g.height, g.width, g.channels, steps=g.steps)
-    return g, {"geometry": tuple(g), "neuron": draw.neuron(), "times": times, "weight": weight(draw, g)}
+    return g, (tuple(g), draw.neuron(), times, weight(draw, g))
 
 
 def shortcut(draw: Draw, g: Geometry) -> tuple[Tensor, Tensor]:
     """Spike times of a map of the output's size, or of one of which every other row or column counts, and their scale."""
-    _, out_y, out_x, _ = g.out_shape
-    height, width = (n * draw.randint(1, 2) for n in (out_y, out_x))
+    height, width = (n * draw.randint(1, 2) for n in g.out_shape[1:3])
     channels = draw.randint(1, g.outputs)
     return draw.times(g.batch, height, width, channels, steps=g.steps), draw.floats(channels)
 
@@ -64,189 +72,232 @@ def bias(draw: Draw, outputs: int) -> Tensor | None:
     return draw.floats(outputs) if draw.some(0.5) else None
 
 
+def wanted(draw: Draw, x: Tensor) -> Tensor | None:
+    """An array for a result, mostly."""
+    return torch.zeros_like(x) if draw.some(0.7) else None
+
+
+def gradient_of(draw: Draw, steps: int, *sizes: int) -> tuple[tuple[Tensor, Tensor] | None, tuple[int, ...]]:
+    """(support, shape) of a gradient of neurons [*sites, channels]: at a support, or at every step."""
+    if not draw.some(0.5):
+        return None, (steps, *sizes)
+    support = draw.support(math.prod(sizes[:-1]), sizes[-1], steps, cpu.tile)
+    return support, tuple(support[1].shape[1:])
+
+
 @call
-def fire_layer(draw: Draw) -> Arguments:
-    g, common = of_layer(draw)
+def fire_layer(draw: Draw) -> tuple[Any, ...]:
+    g, layer = of_layer(draw)
     out = torch.zeros(g.out_shape, dtype=torch.uint8)
-    return {
-        **common,
-        "bias": bias(draw, g.outputs),
-        "record": draw.some(0.5),
-        "threads": draw.threads(),
-        "times_out": out,
-        "shortcut": shortcut(draw, g) if draw.some(0.3) else None,
-    }
+    side = shortcut(draw, g) if draw.some(0.3) else None
+    return *layer, bias(draw, g.outputs), draw.some(0.5), draw.threads(), out, side
 
 
 @call
-def integrate_layer(draw: Draw) -> Arguments:
-    g, common = of_layer(draw)
-    out = torch.zeros(g.steps, *g.out_shape)
-    return {**common, "bias": bias(draw, g.outputs), "threads": draw.threads(), "membrane": out}
+def integrate_layer(draw: Draw) -> tuple[Any, ...]:
+    g, layer = of_layer(draw)
+    return *layer, bias(draw, g.outputs), draw.threads(), torch.zeros(g.steps, *g.out_shape)
 
 
 @call
-def layer_gradients(draw: Draw) -> Arguments:
-    g, common = of_layer(draw)
+def layer_gradients(draw: Draw) -> tuple[Any, ...]:
+    g, layer = of_layer(draw)
     offset, place = draw.support(g.out_sites, g.outputs, g.steps, cpu.tile)
-    entries, producer = place.shape[1], None
-    at_anchor = torch.zeros(g.steps, g.batch, g.height, g.width, g.channels)
-    if draw.some(0.5):
-        producer = draw.support(g.in_sites, g.channels, g.steps, cpu.tile)
-        at_anchor = torch.zeros(producer[1].shape[1])
-    return {
-        **common,
-        "support": (offset, place),
-        "slope": draw.floats(entries) if draw.some(0.7) else None,
-        "gradient": draw.floats(entries),
-        "input_support": producer,
-        "threads": draw.threads(),
-        "anchor_out": at_anchor if draw.some(0.7) else None,
-        "weight_out": torch.zeros_like(common["weight"]) if draw.some(0.7) else None,
-        "bias_out": torch.zeros(g.outputs) if draw.some(0.7) else None,
-    }
+    gradient, slope = draw.floats(place.shape[1]), draw.floats(place.shape[1]) if draw.some(0.7) else None
+    source, shape = gradient_of(draw, g.steps, g.batch, g.height, g.width, g.channels)
+    outs = [wanted(draw, x) for x in (torch.zeros(shape), layer[3], torch.zeros(g.outputs))]
+    return *layer, (offset, place), slope, gradient, source, draw.threads(), *outs
 
 
 @call
-def shortcut_gradients(draw: Draw) -> Arguments:
-    made = layer_gradients(draw)
-    g = Geometry(*made["geometry"])
+def shortcut_gradients(draw: Draw) -> tuple[Any, ...]:
+    sizes, neuron, _, _, support, slope, gradient, _, threads, *_ = layer_gradients(draw)
+    g = Geometry(*sizes)
     times, scale = shortcut(draw, g)
-    steps, (batch, height, width, channels) = g.steps, times.shape
-    producer, at_spikes = None, torch.zeros(steps, *times.shape)
-    if draw.some(0.5):
-        producer = draw.support(batch * height * width, channels, steps, cpu.tile)
-        at_spikes = torch.zeros(producer[1].shape[1])
-    return {
-        **{name: made[name] for name in ("geometry", "neuron", "support", "slope", "gradient", "threads")},
-        "shortcut": (times, scale),
-        "input_support": producer,
-        "spikes_out": at_spikes if draw.some(0.7) else None,
-        "scale_out": torch.zeros(channels) if draw.some(0.7) else None,
-    }
+    source, shape = gradient_of(draw, g.steps, *times.shape)
+    outs = wanted(draw, torch.zeros(shape)), wanted(draw, scale)
+    return sizes, neuron, (times, scale), support, slope, gradient, source, threads, *outs
 
 
-def places(draw: Draw) -> tuple[int, int, int]:
+@call
+def direct_convolution_gradient(draw: Draw) -> tuple[Any, ...]:
+    g = geometry(draw)
+    g = g._replace(pool=1, kernel_height=min(g.kernel_height, g.height), kernel_width=min(g.kernel_width, g.width))
+    data, gradient = draw.floats(g.batch, g.height, g.width, g.channels), draw.floats(*g.out_shape)
+    out = torch.zeros(g.outputs, g.channels, g.kernel_height, g.kernel_width)
+    return tuple(g), data, gradient, draw.threads(), out, wanted(draw, torch.zeros(g.outputs))
+
+
+@call
+def plan_layer(draw: Draw) -> tuple[Any, ...]:
+    return tuple(geometry(draw)), draw.threads()
+
+
+def prepacked(draw: Draw) -> tuple[Arguments, Arguments]:
+    """The arguments of the constructor and of `run`: one layer, or a linear one behind it."""
+    g = geometry(draw)
+    layers = [(tuple(g), draw.neuron(), draw.some(0.7), weight(draw, g), bias(draw, g.outputs))]
+    _, height, width, channels = g.out_shape
+    if layers[0][2] and draw.some(0.5):
+        g = Geometry(g.batch, height, width, channels, 1, height, width, 1, 1, 0, 0, draw.size(40), g.steps)
+        layers.append((tuple(g), draw.neuron(), draw.some(0.7), weight(draw, g), bias(draw, g.outputs)))
+    first, last = Geometry(*layers[0][0]), g._replace(batch=draw.randint(0, 3))
+    times = draw.times(last.batch, first.height, first.width, first.channels, steps=first.steps)
+    fires = layers[-1][2]
+    out = torch.zeros(last.out_shape, dtype=torch.uint8) if fires else torch.zeros(last.steps, *last.out_shape)
+    run = {"batch": last.batch, "times": times, "threads": draw.threads(), "out": out}
+    return {"layers": layers, "threads": draw.threads()}, run
+
+
+def sizes_of(draw: Draw) -> tuple[int, int, int]:
     """Sites, channels and steps."""
     return draw.randint(0, 7), draw.choice((1, 3, 16, 33, 70)), draw.steps()
 
 
-@call
-def share_openmp_pool(draw: Draw) -> Arguments:
-    return {"gomp_parallel": kernels._POOL}
+def bytes_of(*shape: int) -> Tensor:
+    """An array for times."""
+    return torch.zeros(shape, dtype=torch.uint8)
 
 
 @call
-def fire(draw: Draw) -> Arguments:
-    steps, neurons = draw.randint(0, 20), draw.randint(0, 70)
-    return {
-        "steps": steps,
-        "neurons": neurons,
-        "neuron": draw.neuron(),
-        "current": draw.floats(steps, neurons),
-        "threads": draw.threads(),
-        "spikes": torch.zeros(steps, neurons),
-    }
+def ramp(draw: Draw) -> tuple[Any, ...]:
+    sites, channels, steps = sizes_of(draw)
+    current = draw.floats(sites, channels)
+    return sites, channels, steps, draw.neuron(), current, draw.some(0.5), draw.threads(), bytes_of(sites, channels)
 
 
 @call
-def fire_gradient(draw: Draw) -> Arguments:
-    made = fire(draw)
-    spikes = made.pop("spikes")
-    return {**made, "gradient": draw.floats(*spikes.shape), "gradient_out": spikes}
+def fire_membranes(draw: Draw) -> tuple[Any, ...]:
+    *sizes, neuron, current, record, threads, out = ramp(draw)
+    return *sizes, neuron, draw.floats(sizes[2], *current.shape), record, threads, out
 
 
 @call
-def times_from_dense(draw: Draw) -> Arguments:
+def ramp_gradient(draw: Draw) -> tuple[Any, ...]:
+    sites, channels, steps = sizes_of(draw)
+    support = draw.support(sites, channels, steps, cpu.tile)
+    values = draw.floats(support[1].shape[1]), draw.floats(support[1].shape[1])
+    return sites, channels, steps, draw.neuron(), support, *values, draw.threads(), torch.zeros(sites, channels)
+
+
+@call
+def fire(draw: Draw) -> tuple[Any, ...]:
+    shape = draw.randint(0, 20), draw.randint(0, 70)
+    return *shape, draw.neuron(), draw.floats(*shape), draw.threads(), torch.zeros(shape)
+
+
+@call
+def fire_gradient(draw: Draw) -> tuple[Any, ...]:
+    steps, neurons, neuron, current, threads, out = fire(draw)
+    return steps, neurons, neuron, current, draw.floats(steps, neurons), threads, out
+
+
+@call
+def linear_latency(draw: Draw) -> tuple[Any, ...]:
+    sites, channels, steps = sizes_of(draw)
+    return steps, draw.floats(sites, channels), draw.threads(), bytes_of(sites, channels)
+
+
+@call
+def times_from_dense(draw: Draw) -> tuple[Any, ...]:
     steps, neurons = draw.steps(), draw.randint(0, 70)
-    return {
-        "steps": steps,
-        "neurons": neurons,
-        "spikes": draw.floats(steps, neurons),
-        "threads": draw.threads(),
-        "times": torch.zeros(neurons, dtype=torch.uint8),
-    }
+    return steps, neurons, draw.floats(steps, neurons), draw.threads(), bytes_of(neurons)
 
 
 @call
-def dense_from_times(draw: Draw) -> Arguments:
+def dense_from_times(draw: Draw) -> tuple[Any, ...]:
     steps, neurons = draw.steps(), draw.randint(0, 70)
-    return {
-        "steps": steps,
-        "neurons": neurons,
-        "times": draw.times(neurons, steps=steps),
-        "threads": draw.threads(),
-        "spikes": torch.zeros(steps, neurons),
-    }
+    return steps, neurons, draw.times(neurons, steps=steps), draw.threads(), torch.zeros(steps, neurons)
 
 
 @call
-def support_from_dense(draw: Draw) -> Arguments:
-    sites, channels, steps = places(draw)
-    return {
-        "steps": steps,
-        "sites": sites,
-        "channels": channels,
-        "gradient": draw.floats(steps, sites, channels) * (draw.floats(steps, sites, channels) > 0),
-        "threads": draw.threads(),
-    }
+def support_from_dense(draw: Draw) -> tuple[Any, ...]:
+    sites, channels, steps = sizes_of(draw)
+    gradient = draw.floats(steps, sites, channels) * (draw.floats(steps, sites, channels) > 0)
+    return steps, sites, channels, gradient, draw.threads()
 
 
 @call
-def gather_at_support(draw: Draw) -> Arguments:
-    sites, channels, steps = places(draw)
-    offset, place = draw.support(sites, channels, steps, cpu.tile)
-    return {
-        "steps": steps,
-        "sites": sites,
-        "channels": channels,
-        "gradient": draw.floats(steps, sites, channels),
-        "support": (offset, place),
-        "threads": draw.threads(),
-        "gradient_out": torch.zeros(place.shape[1]),
-    }
+def gather_at_support(draw: Draw) -> tuple[Any, ...]:
+    sites, channels, steps = sizes_of(draw)
+    support, gradient = draw.support(sites, channels, steps, cpu.tile), draw.floats(steps, sites, channels)
+    return steps, sites, channels, gradient, support, draw.threads(), torch.zeros(support[1].shape[1])
+
+
+def dropped(draw: Draw) -> tuple[Tensor, int, int]:
+    """The seed of dropout, how many of 65536 spikes are kept, and the threads."""
+    return torch.tensor([draw.getrandbits(62)]), draw.randint(0, 65536), draw.threads()
 
 
 @call
-def empty(draw: Draw) -> Arguments:
-    return {"size": draw.randint(0, 10_000)}
+def drop_spikes(draw: Draw) -> tuple[Any, ...]:
+    sites, channels, steps = sizes_of(draw)
+    return sites, channels, draw.times(sites, channels, steps=steps), *dropped(draw), bytes_of(sites, channels)
 
 
 @call
-def normalize_weight(draw: Draw) -> Arguments:
-    outputs, inputs = draw.size(), draw.size(70)
-    per_output = draw.choice((False, True))
-    return {
-        "outputs": outputs,
-        "inputs": inputs,
-        "weight": draw.floats(outputs, inputs),
-        "gamma": bias(draw, outputs),
-        "deviation": draw.choice((0.5, 1.0, 3.0)),
-        "per_output": per_output,
-        "threads": draw.threads(),
-        "normal_out": torch.zeros(outputs, inputs),
-        "moments_out": torch.zeros(outputs if per_output else 1, 2, dtype=torch.float64),
-    }
+def drop_gradient(draw: Draw) -> tuple[Any, ...]:
+    sites, channels, steps = sizes_of(draw)
+    support, shape = gradient_of(draw, steps, sites, channels)
+    return steps, sites, channels, draw.floats(*shape), support, *dropped(draw), torch.zeros(shape)
+
+
+def maps(draw: Draw) -> tuple[tuple[int, int, int, int], int]:
+    """Sizes of maps, and of the windows that they are cut into."""
+    sizes = (draw.randint(0, 2), draw.randint(0, 7), draw.randint(1, 7), draw.choice((1, 3, 33, 70)))
+    return sizes, draw.randint(1, 4)
 
 
 @call
-def normalize_weight_gradient(draw: Draw) -> Arguments:
-    made = normalize_weight(draw)
-    normal, moments = made.pop("normal_out"), made.pop("moments_out")
-    return {
-        **made,
-        "moments": moments + 0.5,
-        "gradient": draw.floats(*normal.shape),
-        "weight_out": normal,
-        "gamma_out": torch.zeros(made["outputs"]) if made["gamma"] is not None else None,
-    }
+def distinct_spikes(draw: Draw) -> tuple[Any, ...]:
+    sizes, pool = maps(draw)
+    return sizes, pool, draw.times(*sizes, steps=draw.steps()), draw.threads(), bytes_of(*sizes)
 
 
 @call
-def plan_layer(draw: Draw) -> Arguments:
-    return {"geometry": tuple(geometry(draw)), "threads": draw.threads()}
+def distinct_gradient(draw: Draw) -> tuple[Any, ...]:
+    (sizes, pool), steps = maps(draw), draw.steps()
+    support, shape = gradient_of(draw, steps, *sizes)
+    arrays = draw.floats(*shape), draw.times(*sizes, steps=steps), support
+    return steps, sizes, pool, *arrays, draw.threads(), torch.zeros(shape)
 
 
-def bound() -> set[str]:
-    """The functions of the CPU module that Python can call."""
-    return {name for name in dir(cpu) if callable(getattr(cpu, name)) and not name.startswith("_")}
+@call
+def earliest_times(draw: Draw) -> tuple[Any, ...]:
+    (batch, height, width, channels), pool, times, threads, _ = distinct_spikes(draw)
+    pooled = bytes_of(batch, height // pool, width // pool, channels)
+    return (batch, height, width, channels), pool, times, threads, pooled, pooled.clone()
+
+
+@call
+def earliest_support(draw: Draw) -> tuple[Any, ...]:
+    sizes, pool = maps(draw)
+    batch, height, width, channels = sizes
+    winner = draw.times(batch, height // pool, width // pool, channels, steps=pool * pool)
+    return sizes, pool, winner, draw.support(math.prod(sizes[:3]), channels, draw.steps(), cpu.tile), draw.threads()
+
+
+@call
+def normalize_weight(draw: Draw) -> tuple[Any, ...]:
+    outputs, inputs, per_output = draw.size(), draw.size(70), draw.some(0.5)
+    moments = torch.zeros(outputs if per_output else 1, 2, dtype=torch.float64)
+    arrays = draw.floats(outputs, inputs), bias(draw, outputs)
+    deviation = draw.choice((0.5, 1.0, 3.0))
+    return outputs, inputs, *arrays, deviation, per_output, draw.threads(), torch.zeros(outputs, inputs), moments
+
+
+@call
+def normalize_weight_gradient(draw: Draw) -> tuple[Any, ...]:
+    *given, threads, normal, moments = normalize_weight(draw)
+    gamma = None if given[3] is None else torch.zeros_like(given[3])
+    return *given, moments + 0.5, draw.floats(*normal.shape), threads, normal, gamma
+
+
+@call
+def empty(draw: Draw) -> tuple[Any, ...]:
+    return (draw.randint(0, 10_000),)
+
+
+@call
+def share_openmp_pool(draw: Draw) -> tuple[Any, ...]:
+    return (kernels._POOL,)

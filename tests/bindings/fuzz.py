@@ -18,10 +18,9 @@ import numpy as np
 from firstspike._base import _core, _emulator
 from firstspike._base.kernels import cpu
 
-from . import calls, emulated, neuron_calls, packed, thinning_calls
+from . import calls, emulated
 from .draws import HOSTILE_INTEGERS, Draw, as_given
 
-assert {"ramp", "drop_spikes"} <= set(calls.CPU), (neuron_calls, thinning_calls)  # which register their calls
 REFUSALS = (ValueError, TypeError, MemoryError, KeyError)  # KeyError: a layer of the emulator without one of its fields
 
 
@@ -72,7 +71,7 @@ def call_kernel(draw: Draw) -> None:
 
 def call_prepacked(draw: Draw) -> None:
     """Layers packed once, run twice."""
-    made, run = packed.prepacked(draw)
+    made, run = calls.prepacked(draw)
     net = cpu.Prepacked(**{key: as_given(value) for key, value in spoil(draw, made).items()})
     for arguments in (spoil(draw, run), run):
         net.run(**{key: as_given(value) for key, value in arguments.items()})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -15,76 +17,46 @@ from ..compare import check_layer, clear_neurons, close
 from ..samples import PATTERNS, REGIMES, generator, layer, spike_times
 
 pytestmark = pytest.mark.usefixtures("on_host")
-SURROGATES = [triangle(), triangle(0.5), rectangle()]
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("regime", REGIMES)
-def test_linear(pattern: str, regime: str) -> None:
-    check_layer("linear", layer((3, 40), (50, 40), 8, pattern=pattern, regime=regime))
+CASES = {
+    "one step": ("linear", layer((2, 40), (35, 40), 1, decay=0.95, exact=False)),
+    "all steps": ("linear", layer((2, 40), (35, 40), 254, decay=0.95, exact=False)),
+    "many inputs": ("linear", layer((2, 700), (5, 700), 8, exact=False)),
+    "many outputs": ("linear", layer((2, 16), (130, 16), 31)),
+    "pooled map": ("linear", layer((3, 16, 5, 7), (20, 16 * 2 * 3), 8, avg_pool=2)),
+    "more taps than lanes": ("conv2d", layer((1, 2, 9, 9), (40, 2, 7, 7), 64, padding=3, exact=False)),
+    "threshold": ("conv2d", layer((1, 1, 9, 9), (5, 1, 6, 6), 8, padding=2, threshold=0.5)),
+}
 
 
-@pytest.mark.parametrize(("features", "outputs"), [(1, 1), (33, 32), (700, 5), (16, 130)])
-@pytest.mark.parametrize("exact", [True, False])
-def test_linear_shapes(features: int, outputs: int, exact: bool) -> None:
-    check_layer("linear", layer((2, features), (outputs, features), 8, exact=exact))
+@pytest.mark.parametrize("name", CASES)
+def test_layers(name: str) -> None:
+    check_layer(*CASES[name])
 
 
-@pytest.mark.parametrize("steps", [1, 2, 31, 64, 254])
-def test_steps(steps: int) -> None:
-    check_layer("linear", layer((2, 40), (35, 40), steps, decay=0.95, exact=False))
-    check_layer("conv2d", layer((1, 3, 4, 4), (9, 3, 3, 3), steps, padding=1))
-
-
-@pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: f"{s.kind}-{s.scale}")
-@pytest.mark.parametrize(
-    ("inputs", "weight", "options"),
-    [
-        ((2, 3, 5, 8), (7, 3, 1, 4), {"stride": (1, 2), "padding": (0, 3)}),
-        ((2, 5, 11, 4), (3, 5, 7, 2), {"stride": (3, 1), "padding": (2, 0)}),
-        ((1, 17, 3, 3), (33, 17, 3, 3), {"padding": 1}),
-        ((1, 16, 7, 5), (70, 16, 3, 3), {"padding": 1, "avg_pool": 2, "decay": 0.5}),
-        ((2, 40, 4, 4), (16, 40, 2, 2), {"avg_pool": 2}),
-        ((1, 1, 9, 9), (5, 1, 6, 6), {"padding": 2, "threshold": 0.5}),
-    ],
-    ids=str,
-)
-def test_conv2d(inputs: tuple[int, ...], weight: tuple[int, ...], options: dict, surrogate: object) -> None:
-    check_layer("conv2d", layer(inputs, weight, 8, surrogate=surrogate, **options))
-
-
-def test_pooled_map_into_a_linear_layer() -> None:
-    check_layer("linear", layer((3, 16, 5, 7), (20, 16 * 2 * 3), 8, avg_pool=2))
-
-
-def test_wide_kernels_have_more_taps_than_lanes() -> None:
-    check_layer("conv2d", layer((1, 2, 9, 9), (40, 2, 7, 7), 8, padding=3, exact=False))
-
-
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_random_layers(data: st.DataObject) -> None:
     def draw(low: int, high: int) -> int:
         return data.draw(st.integers(low, high))
 
+    def choose(*values: object) -> Any:
+        return data.draw(st.sampled_from(values))
+
+    options = {"surrogate": choose(triangle(), triangle(0.5), rectangle()), "decay": choose(1.0, 0.9, 1.05)}
+    common = {"pattern": choose(*PATTERNS), "regime": choose(*REGIMES), "exact": False, "seed": draw(0, 2**20)}
+    steps, outputs, channels, batch = choose(1, 8, 40), choose(1, 20, 40), choose(1, 3, 16, 35), draw(1, 2)
+    if choose(False, True):
+        case = layer((batch, channels), (outputs, channels), steps, **common, **options)
+        check_layer("linear", case, enough=0.0)
+        return
     kernel, padding, pool = (draw(1, 4), draw(1, 4)), (draw(0, 2), draw(0, 2)), draw(1, 3)
     least = [max(1, k - 2 * p) for k, p in zip(kernel, padding, strict=True)]
     size = [pool * (low + draw(0, 2)) + draw(0, pool - 1) for low in least]
-    inputs = (draw(1, 2), data.draw(st.sampled_from([1, 3, 16, 35])), *size)
-    case = layer(
-        inputs,
-        (data.draw(st.sampled_from([1, 20, 40])), inputs[1], *kernel),
-        data.draw(st.sampled_from([1, 8, 40])),
-        pattern=data.draw(st.sampled_from(PATTERNS)),
-        exact=False,
-        seed=draw(0, 2**20),
-        avg_pool=pool,
-        stride=(draw(1, 3), draw(1, 3)),
-        padding=padding,
-        surrogate=data.draw(st.sampled_from(SURROGATES)),
-        decay=data.draw(st.sampled_from([1.0, 0.9, 1.05])),
-    )
-    check_layer("conv2d", case)
+    options |= {"avg_pool": pool, "stride": (draw(1, 3), draw(1, 3)), "padding": padding}
+    case = layer((batch, channels, *size), (outputs, channels, *kernel), steps, **common, **options)
+    check_layer("conv2d", case, enough=0.0)
 
 
 @pytest.mark.parametrize("decay", [1.0, 0.9])
@@ -184,49 +156,37 @@ def test_latency(curve: str, steps: int) -> None:
 
 def fire_layer(**changed: torch.Tensor) -> object:
     """The implementation of `fire_layer` on three inputs and five neurons, some of its tensors changed."""
-    given = {
-        "times": torch.zeros(2, 1, 1, 3, dtype=torch.uint8),
-        "weight": torch.zeros(5, 3),
-        "bias": torch.zeros(5),
-        **changed,
-    }
-    geometry = (2, 1, 1, 3, 1, 1, 1, 1, 1, 0, 0, 5, 4)
-    neuron = (1.0, 1.0, 0.0, 1.0)
-    implementation = _operator.CUDA_IMPLEMENTATIONS["fire_layer"]
-    inputs = (given["times"], None, None, None, given["weight"], given["bias"])
-    return implementation(*inputs, geometry, neuron, False, _cuda.TILE)
+    given = {"times": torch.zeros(2, 1, 1, 3, dtype=torch.uint8), "weight": torch.zeros(5, 3), "bias": torch.zeros(5)}
+    times, weight, bias = {**given, **changed}.values()
+    arguments = (times, None, None, None, weight, bias, (2, 1, 1, 3, 1, 1, 1, 1, 1, 0, 0, 5, 4), (1.0, 1.0, 0.0, 1.0))
+    return _operator.CUDA_IMPLEMENTATIONS["fire_layer"](*arguments, False, _cuda.TILE)
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("name", "wrong"),
     [
-        ({"bias": torch.zeros(5, device="meta")}, "bias must be on cpu, got meta"),
-        ({"bias": torch.zeros(4)}, "bias must have 5 elements, got 4"),
-        ({"bias": torch.zeros(5, dtype=torch.float64)}, "bias must be torch.float32, got torch.float64"),
-        ({"times": torch.zeros(1, 1, 1, 3, dtype=torch.uint8)}, "times must have 6 elements, got 3"),
-        ({"times": torch.zeros(2, 1, 1, 3, dtype=torch.int8)}, "times must be torch.uint8, got torch.int8"),
-        ({"weight": torch.zeros(5, 4)}, r"weight must have shape \(5, 3, 1, 1\), flat or not, got \(5, 4\)"),
-        ({"weight": torch.zeros(5, 3, dtype=torch.float16)}, "weight must be torch.float32, got torch.float16"),
+        ("bias", [torch.zeros(5, device="meta"), torch.zeros(4), torch.zeros(5).double()]),
+        ("times", [torch.zeros(1, 1, 1, 3, dtype=torch.uint8), torch.zeros(2, 1, 1, 3, dtype=torch.int8)]),
+        ("weight", [torch.zeros(5, 4), torch.zeros(5, 3).half()]),
     ],
-    ids=lambda x: x if isinstance(x, str) else "",
 )
-def test_no_wrong_tensor_reaches_a_kernel(changed: dict[str, torch.Tensor], says: str) -> None:
+def test_no_wrong_tensor_reaches_a_kernel(name: str, wrong: list[torch.Tensor]) -> None:
     """Kernels get addresses: what they belong to is looked at before."""
     fire_layer()
-    with pytest.raises(ValueError, match=says):
-        fire_layer(**changed)
+    for tensor in wrong:
+        with pytest.raises(ValueError, match=f"{name} must"):
+            fire_layer(**{name: tensor})
 
 
 def test_gradients_are_checked_as_well() -> None:
     case = layer((2, 13), (19, 13), 8)
     out = functional.linear(SpikeTimes(case.times, 8), case.weight.clone().requires_grad_())
-    assert out._anchor is not None and out._support is not None
+    assert out._support is not None
     offset, slope, place = out._support
-    given = (SpikeTimes(case.times, 8).times.reshape(2, 1, 1, 13), None, None, case.weight)
-    geometry, entries = (2, 1, 1, 13, 1, 1, 1, 1, 1, 0, 0, 19, 8), len(slope)
-    backward = ops.layer.fire_layer_backward
-    backward(torch.zeros(entries), *given, offset, slope, place, geometry, 1.0, (False, True, True))
-    with pytest.raises(ValueError, match=f"gradient must have {entries} elements"):
-        backward(torch.zeros(1), *given, offset, slope, place, geometry, 1.0, (False, True, True))
-    with pytest.raises(ValueError, match="offset must have 3 elements"):
-        backward(torch.zeros(entries), *given, offset[1:], slope, place, geometry, 1.0, (False, True, True))
+    source = (case.times.reshape(2, 1, 1, 13), None, None, case.weight)
+    rest = (slope, place, (2, 1, 1, 13, 1, 1, 1, 1, 1, 0, 0, 19, 8), 1.0, (False, True, True))
+    backward, gradient = ops.layer.fire_layer_backward, torch.zeros(len(slope))
+    backward(gradient, *source, offset, *rest)
+    for name, wrong in (("gradient", (gradient[:-1], *source, offset)), ("offset", (gradient, *source, offset[1:]))):
+        with pytest.raises(ValueError, match=f"{name} must have"):
+            backward(*wrong, *rest)

@@ -5,7 +5,7 @@ Dense anchors are [T, B, ...] in any order of the neurons, as they are here for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +16,11 @@ from ._operator import operator
 
 def _zeros(like: Tensor, *shape: int) -> Tensor:
     return like.new_zeros(()).expand(shape)
+
+
+def _made_of_zeros(schema: str, make: Callable[..., Tensor], save: Callable[..., None], gradients: Any) -> Any:
+    """An operator that is the same function on every device, and in torch.compile."""
+    return operator(schema, cpu=make, cuda=make, fake=make, save=save, gradients=gradients, linear=True)
 
 
 def _rescale(anchor: Tensor, index: Tensor, steps: int) -> Tensor:
@@ -132,44 +137,18 @@ def _cat_supports_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[
 
 
 # A dense anchor of maps [T, B, C, H, W] on larger ones, every `steps`-th row and column of which it fills.
-spread_anchor = operator(
-    "spread_anchor(Tensor anchor, SymInt[] size, int[] steps) -> Tensor",
-    cpu=_spread,
-    cuda=_spread,
-    fake=_spread,
-    save=_spread_save,
-    gradients=_spread_gradient,
-    linear=True,
+spread_anchor = _made_of_zeros(
+    "spread_anchor(Tensor anchor, SymInt[] size, int[] steps) -> Tensor", _spread, _spread_save, _spread_gradient
 )
 # A dense anchor over another number of steps; index: int64 [T], the new step of each old one.
-rescale_anchor = operator(
-    "rescale_anchor(Tensor anchor, Tensor index, SymInt steps) -> Tensor",
-    cpu=_rescale,
-    cuda=_rescale,
-    fake=_rescale,
-    save=_rescale_save,
-    gradients=_rescale_gradient,
-    linear=True,
+rescale_anchor = _made_of_zeros(
+    "rescale_anchor(Tensor anchor, Tensor index, SymInt steps) -> Tensor", _rescale, _rescale_save, _rescale_gradient
 )
 # Two dense anchors as one, along dimension `dim` of the anchors.
-cat_anchors = operator(
-    "cat_anchors(Tensor one, Tensor other, int dim) -> Tensor",
-    cpu=_cat,
-    cuda=_cat,
-    fake=_cat,
-    save=_cat_save,
-    gradients=_cat_gradient,
-    linear=True,
-)
+cat_anchors = _made_of_zeros("cat_anchors(Tensor one, Tensor other, int dim) -> Tensor", _cat, _cat_save, _cat_gradient)
 # The dense anchor of the earlier of two spikes; first: bool [B, ...], true where it is `one`.
-earliest_anchor = operator(
-    "earliest_anchor(Tensor one, Tensor other, Tensor first) -> Tensor",
-    cpu=_earliest,
-    cuda=_earliest,
-    fake=_earliest,
-    save=_earliest_save,
-    gradients=_earliest_gradient,
-    linear=True,
+earliest_anchor = _made_of_zeros(
+    "earliest_anchor(Tensor one, Tensor other, Tensor first) -> Tensor", _earliest, _earliest_save, _earliest_gradient
 )
 # Two supports of the same sites as one, the channels of the first before those of the other: (anchor, offset, place) and where
 # the entries of each have gone. groups: the number of groups per site; the first one's must be full.

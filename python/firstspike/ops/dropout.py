@@ -87,7 +87,8 @@ def _backward(*arguments: Any) -> Tensor:
 def _backward_cuda(*arguments: Any) -> Tensor:
     a = Backward(*arguments)
     gradient, at, sizes = a.gradient.contiguous(), Arguments(a.gradient.device), _sizes(a.shape)
-    left, support, size = torch.empty_like(gradient), (0, 0, 0), gradient.shape[0] * math.prod(sizes)
+    left, size = torch.empty_like(gradient), gradient.shape[0] * math.prod(sizes)
+    support: tuple[int, ...] = (0, 0, 0)
     if a.in_offset is not None and a.in_place is not None:
         support, size = at.support(a.in_offset, a.in_place, groups_of(*sizes, TILE)), a.in_place.shape[1]
     arrays = at.floats("gradient", gradient, size), support, at.integers("seed", a.seed, 1)

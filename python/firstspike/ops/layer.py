@@ -152,8 +152,8 @@ def _backward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
             target = at_weight if a.needs[1] else torch.empty_like(a.weight, memory_format=torch.contiguous_format)
             space = _cuda.workspace(kernels().weight_gradient_workspace(layer), a.times)
             bias = pointer(at_bias) if a.needs[2] else 0
-            call = layer, neuron, at.bytes("times", a.times, layer.in_units), pointer(space)
-            kernels().weight_gradient(*call, *output, strides(target, layer), pointer(target), bias, stream)
+            times, to = at.bytes("times", a.times, layer.in_units), (strides(target, layer), pointer(target), bias)
+            kernels().weight_gradient(layer, neuron, times, pointer(space), *output, *to, stream)
     return gradients
 
 
