@@ -18,7 +18,6 @@ def temporal_weights(
     """The weights w[t] of temporal weighting decoding, float32 [T], falling in t (arXiv 2410.23619, Eq. 20-24).
 
     mode "exp": w[t] = gamma^-t, gamma >= 1. mode "linear": w[t] = gamma (T - t) / T, gamma > 0.
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> temporal_weights(4, gamma=2.0)
@@ -37,7 +36,6 @@ def temporal_weighting(spikes: SpikeTimes, *, gamma: float, mode: str = "exp") -
 
     spikes: [B, C] with times 0 to T - 1. gamma and mode as in `temporal_weights`. Near gamma = 1 all spikes weigh the
     same and the time says little; a large gamma rewards only the first steps.
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[1, 0, 255]], dtype=torch.uint8), steps=4)
@@ -57,7 +55,6 @@ def membrane(v: Tensor, mode: str = "last") -> Tensor:
 
     mode "last": v[T - 1]. "mean": the mean over the steps. "weighted": sum_t w[t] v[t] with w[t] = 2 (T - t) / (T (T +
     1)), which sums to 1: early steps count more, so that training is pushed to early decisions (ours).
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> membrane(torch.tensor([[[3.0]], [[6.0]], [[9.0]]]), "weighted")
@@ -75,7 +72,7 @@ def running_membrane(v: Tensor, mode: str = "last") -> Tensor:
     """The scores that `membrane` would give if the run ended after each step, [T, B, C].
 
     With "last" this is v itself, with "mean" the mean so far, with "weighted" the weighted sum so far (up to a
-    factor, the sum of the weights so far). Raises ValueError or TypeError naming a bad argument.
+    factor, the sum of the weights so far).
 
     Examples:
         >>> running_membrane(torch.tensor([[[3.0]], [[6.0]], [[9.0]]]), "mean").flatten()
@@ -94,7 +91,6 @@ def overshoot(spikes: SpikeTimes, v: Tensor, *, threshold: float = 1.0) -> Tenso
 
     spikes: [B, C]; v: the same neurons' membrane without reset, [T, B, C], as `nn.TTFSLinear.membrane` returns it;
     threshold: the layer's, > 0, and 1 where it has one per output, since its membrane is in units of it.
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[1, 255]], dtype=torch.uint8), steps=2)
@@ -139,8 +135,6 @@ def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
 def population(scores: Tensor, classes: int) -> Tensor:
     """Mean score of each class's neurons, [..., classes], of scores [..., classes * k], in the order of `grouped`.
 
-    Raises ValueError or TypeError naming a bad argument.
-
     Examples:
         >>> population(torch.tensor([[1.0, 3.0, 5.0, 9.0]]), classes=2)
         tensor([[2., 7.]])
@@ -154,7 +148,7 @@ def population(scores: Tensor, classes: int) -> Tensor:
 def decision_step(spikes: SpikeTimes) -> Tensor:
     """Step of each sample's first output spike, int64 [B], 0 to T - 1; T where no output neuron fires.
 
-    A decision in step t has cost t + 1 steps of inference. Raises ValueError or TypeError naming a bad argument.
+    A decision in step t has cost t + 1 steps of inference.
 
     Examples:
         >>> decision_step(SpikeTimes(torch.tensor([[3, 1], [255, 255]], dtype=torch.uint8), steps=4))
@@ -169,7 +163,7 @@ def settled_step(scores: Tensor) -> Tensor:
     """Step from which on the argmax of running scores [T, B, C] no longer changes, int64 [B], 0 to T - 1.
 
     It tells after how many steps inference could have stopped with the answer of the last step. It is known only
-    afterwards: a yardstick, not a rule for stopping. Raises ValueError or TypeError naming a bad argument.
+    afterwards: a yardstick, not a rule for stopping.
 
     Examples:
         >>> settled_step(torch.tensor([[[2.0, 1.0]], [[2.0, 3.0]], [[2.0, 4.0]]]))
@@ -188,7 +182,7 @@ def ties(spikes: SpikeTimes, classes: int | None = None) -> Tensor:
     """Bool [B]: the first output step has spikes of more than one class, so that the time alone does not decide.
 
     spikes: [B, C]. classes: as in `population`; by default every neuron is a class. Samples without a spike are not
-    ties. Raises ValueError or TypeError naming a bad argument.
+    ties.
 
     Examples:
         >>> ties(SpikeTimes(torch.tensor([[1, 1, 3], [1, 2, 3]], dtype=torch.uint8), steps=4))
@@ -206,8 +200,6 @@ def ties(spikes: SpikeTimes, classes: int | None = None) -> Tensor:
 
 def grouped(scores: Tensor, classes: int) -> Tensor:
     """Scores [..., classes * k] as [..., classes, k]: class c owns neurons c k to (c + 1) k - 1.
-
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> grouped(torch.tensor([[1.0, 3.0, 5.0, 9.0]]), classes=2).shape

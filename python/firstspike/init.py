@@ -21,7 +21,7 @@ def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generato
     weight: float [O, ...], at least 2 dimensions. steps: T, 1 to 254. gain: 1 throughout in the paper. Ours keeps the
     variance of 1 where that derivation does not hold (each layer of `firstspike.nn` has its own as `gain`): `pool_gain`
     after average pooling; 1 / sqrt(T) in a directly coded layer, which gets its whole input in every step, and in a
-    layer that integrates, for its last potential. Raises ValueError or TypeError naming a bad argument.
+    layer that integrates, for its last potential.
 
     Examples:
         >>> weight = ettfs_(torch.empty(500, 400), steps=8)
@@ -38,7 +38,6 @@ def pool_gain(avg_pool: int, steps: int) -> float:
 
     Of k^2 neurons that fire once each, uniformly and independently over T steps, a number n fires in step t, and the
     pooled input is n / k^2, with E[(n / k^2)^2] = ((1 - 1/T) / k^2 + 1/T) / T in place of 1 / T.
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> pool_gain(2, steps=1), round(pool_gain(2, steps=8), 3)
@@ -52,7 +51,6 @@ def kaiming_(weight: Tensor, *, generator: Generator | None = None) -> Tensor:
     """True He initialisation for ReLU (He et al. 2015, Eq. 10), in place: U(-a, a), a = sqrt(6 / N), variance 2 / N.
 
     With TTFS neurons Var(PSC[t]) = 2 / T at best: the signal fades as T grows. weight: float [O, ...].
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> round(float(kaiming_(torch.empty(500, 400)).var() * 400), 1)
@@ -65,7 +63,6 @@ def torch_default_(weight: Tensor, *, generator: Generator | None = None) -> Ten
     """What `torch.nn.Linear` and `Conv2d` draw (`kaiming_uniform_`, a = sqrt 5), in place: U(-a, a), a = sqrt(1 / N).
 
     The variance is 1 / (3 N), so Var(PSC[t]) = 1 / (3 T) at best. weight: float [O, ...].
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> float(torch_default_(torch.empty(500, 400)).abs().max()) <= 0.05

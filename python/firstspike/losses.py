@@ -19,8 +19,6 @@ _ROUNDING = 1.001  # of a potential near the threshold
 def times(spikes: SpikeTimes) -> Tensor:
     """Differentiable times in steps, float32 [B, ...], T where silent, of SpikeTimes [B, ...].
 
-    Raises ValueError or TypeError naming a bad argument.
-
     Examples:
         >>> losses.times(SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8))
         tensor([[2., 8.]])
@@ -37,7 +35,6 @@ def target_times(spikes: SpikeTimes, target: Tensor) -> Tensor:
     After SpikeProp (Bohte, Kok and La Poutre 2002, Neurocomputing 48, 17-37), whose error is half the sum of the squares.
 
     spikes: [B, ...]. target: a real tensor of a shape that broadcasts to it, in steps; T asks for silence.
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> output = SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8)
@@ -59,7 +56,6 @@ def margin(spikes: SpikeTimes, labels: Tensor, steps: float = 1.0) -> Tensor:
     Zero where the right neuron fires at least `steps` steps before all others. After the multiclass hinge loss of Crammer and
     Singer (2001, Journal of Machine Learning Research 2), on times in place of scores.
     spikes: [B, C], a neuron per class, C >= 2. labels: int64 [B]. steps: > 0.
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> output = SpikeTimes(torch.tensor([[2, 5, 255]], dtype=torch.uint8), 8)
@@ -81,7 +77,6 @@ def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1
 
     After Mostafa (arXiv 1606.08165), there on exp(time), and Goeltz et al. (2021, Nature Machine Intelligence 3, 823-835).
     spikes: [B, C], a neuron per class. labels: int64 [B]. tau: in steps, > 0; a small one asks for a clear first spike only.
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> output = SpikeTimes(torch.tensor([[2, 5, 255]], dtype=torch.uint8), 8)
@@ -98,8 +93,6 @@ def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1
 def spike_count(spikes: SpikeTimes) -> Tensor:
     """The share of neurons that fire, 0 to 1: a penalty on activity (and thereby on energy). Any shape [B, ...].
 
-    Raises ValueError or TypeError naming a bad argument.
-
     Examples:
         >>> losses.spike_count(SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8))
         tensor(0.5000)
@@ -112,8 +105,6 @@ def spike_count(spikes: SpikeTimes) -> Tensor:
 
 def latency(spikes: SpikeTimes) -> Tensor:
     """The mean time in parts of the run, 0 (all in step 0) to 1 (all silent): a penalty on late spikes. Any shape.
-
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> losses.latency(SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8))  # (2 / 8 + 1) / 2

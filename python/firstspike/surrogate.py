@@ -72,7 +72,7 @@ def triangle(width: float = 0.9) -> Surrogate:
     """max(0, 1 - |u| / width) / width (Bellec et al. 2018, with the area 1). Sparse.
 
     A `half_width` below the threshold leaves out the neurons at rest: at a width of 1 a membrane that a small bias moves
-    from 0 has a gradient at every step (docs/performance.md). Raises ValueError or TypeError naming a bad argument.
+    from 0 has a gradient at every step (docs/performance.md).
 
     Examples:
         >>> triangle(0.5).half_width
@@ -84,8 +84,6 @@ def triangle(width: float = 0.9) -> Surrogate:
 def rectangle(width: float = 1.0) -> Surrogate:
     """1 / width where |u| < width / 2, else 0 (STBP, Wu et al. 2018, Eq. 24). Sparse.
 
-    Raises ValueError or TypeError naming a bad argument.
-
     Examples:
         >>> rectangle(1.0).derivative(torch.tensor([0.4, 0.6]))
         tensor([1., 0.])
@@ -96,8 +94,6 @@ def rectangle(width: float = 1.0) -> Surrogate:
 def atan(alpha: float = 2.0) -> Surrogate:
     """alpha / 2 / (1 + (pi alpha u / 2)^2) (SpikingJelly's ATan). Dense.
 
-    Raises ValueError or TypeError naming a bad argument.
-
     Examples:
         >>> atan(2.0).sparse
         False
@@ -107,8 +103,6 @@ def atan(alpha: float = 2.0) -> Surrogate:
 
 def sigmoid(alpha: float = 4.0) -> Surrogate:
     """alpha s(alpha u) (1 - s(alpha u)), s the logistic function (SpikingJelly's Sigmoid). Dense.
-
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> sigmoid(4.0).derivative(torch.tensor(0.0))

@@ -28,8 +28,7 @@ def ramp(
     """Direct coding: neurons with a constant current, V[t] = decay V[t-1] + current.
 
     current: float32 [B, ...]. steps: T, 1 to 254. threshold: > 0. decay: in (0, 2]. surrogate: as in `linear`.
-    Returns SpikeTimes of the shape of `current`. The first layer's product is made once, not T times. Raises ValueError or
-    TypeError naming a bad argument.
+    Returns SpikeTimes of the shape of `current`. The first layer's product is made once, not T times.
 
     Examples:
         >>> ramp(torch.tensor([[2.0, 0.4, -1.0]]), steps=4).times
@@ -68,7 +67,7 @@ def linear(
     surrogate: the derivative of the firing step in the backward pass, from `firstspike.surrogate`; by default `triangle()`.
     shortcut: SpikeTimes [B, M], M <= O; a spike of its neuron i adds `shortcut_scale` to the current of output i. It needs
     avg_pool = 1. shortcut_scale: a number, or a differentiable tensor [1], [M], or [O] of which the first M count.
-    Returns SpikeTimes [B, O]. Raises ValueError or TypeError naming a bad argument.
+    Returns SpikeTimes [B, O].
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 2, 255]], dtype=torch.uint8), steps=4)
@@ -76,17 +75,8 @@ def linear(
         tensor([[2]], dtype=torch.uint8)
     """
     spikes, weight = _spikes(spikes, 2, 4), checks.float32("weight", weight, 2)
-    return fire_layer(
-        spikes,
-        weight,
-        bias,
-        Sizes(avg_pool),
-        threshold=threshold,
-        decay=decay,
-        surrogate=surrogate,
-        shortcut=shortcut,
-        shortcut_scale=shortcut_scale,
-    )[0]
+    sizes = Sizes(avg_pool)
+    return fire_layer(spikes, weight, bias, sizes, threshold, decay, surrogate, shortcut, shortcut_scale)[0]
 
 
 def conv2d(
@@ -110,7 +100,7 @@ def conv2d(
     shortcut: map [B, M, H', W'] of the output's size, M <= O; a spike of its channel i adds `shortcut_scale` (as in `linear`)
     to the current of channel i at its place; or a larger map H x W, of which every n-th row and column counts, n = ceil(H / H')
     and ceil(W / W'). It needs a padding of at most half the kernel. Returns SpikeTimes [B, O, H', W'] with sizes
-    as in torch.nn.functional.conv2d. Raises ValueError or TypeError naming a bad argument.
+    as in torch.nn.functional.conv2d.
 
     Examples:
         >>> spikes = SpikeTimes(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), steps=4)
@@ -118,17 +108,8 @@ def conv2d(
         torch.Size([2, 5, 4, 4])
     """
     spikes, weight = _spikes(spikes, 4), checks.float32("weight", weight, 4)
-    return fire_layer(
-        spikes,
-        weight,
-        bias,
-        Sizes(avg_pool, checks.pair("stride", stride, 1), checks.pair("padding", padding, 0)),
-        threshold=threshold,
-        decay=decay,
-        surrogate=surrogate,
-        shortcut=shortcut,
-        shortcut_scale=shortcut_scale,
-    )[0]
+    sizes = Sizes(avg_pool, checks.pair("stride", stride, 1), checks.pair("padding", padding, 0))
+    return fire_layer(spikes, weight, bias, sizes, threshold, decay, surrogate, shortcut, shortcut_scale)[0]
 
 
 def integrate(
@@ -137,7 +118,6 @@ def integrate(
     """Membranes of neurons that never fire, the readout: V[t] = decay V[t-1] + W s[t] + bias.
 
     spikes, weight, bias, avg_pool, decay: as in `linear`. Returns float32 [T, B, O].
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 2]], dtype=torch.uint8), steps=3)
@@ -152,7 +132,7 @@ def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
     """The earlier of two spikes, neuron by neuron: a spike train that fires as soon as one of the two does.
 
     a, b: SpikeTimes of the same shape [B, ...], steps and device. Where both fire in the same step, or both are silent, it is
-    `a`'s; the gradient goes to the one that was taken. Raises ValueError or TypeError naming a bad argument.
+    `a`'s; the gradient goes to the one that was taken.
 
     Examples:
         >>> a, b = (SpikeTimes(torch.tensor([t], dtype=torch.uint8), steps=4) for t in ([0, 3], [2, 255]))
@@ -179,7 +159,7 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
     spikes: [B, ...]. p: from 0 to 1, rounded to 1/65536. seed: int64 [1] on the spikes' device; it and the neurons' places decide
     which spikes are dropped; by default it is drawn from torch's generator. Returns SpikeTimes of the same shape; only neurons
     that stay send a gradient back. The mean current of the next layer is smaller by the factor 1 - p; the layers of
-    `firstspike.nn` make up for that. Raises ValueError or TypeError naming a bad argument.
+    `firstspike.nn` make up for that.
 
     Examples:
         >>> spikes = SpikeTimes(torch.zeros(1, 1000, dtype=torch.uint8), steps=4)
@@ -207,7 +187,7 @@ def normalize_weight(
 
     weight: float32 [O, ...], of at least two dimensions and one element. deviation: > 0. gamma: float32 [O], or [1] for all
     outputs. granularity: mean and std (biased) are over the whole weight ("layer"), or over the weights of each output
-    ("channel"). Returns a tensor of the shape of `weight`. Raises ValueError or TypeError naming a bad argument.
+    ("channel"). Returns a tensor of the shape of `weight`.
 
     Examples:
         >>> normal = normalize_weight(torch.randn(20, 30), 0.5)
@@ -233,7 +213,7 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
     """The dense neuron, a drop-in for any network: V[t] = decay V[t-1] + current[t]; each neuron fires at most once.
 
     current: float32 [T, B, ...]. threshold: > 0. decay: in (0, 2]. surrogate: as in `linear`. Returns float32 spikes
-    of the same shape, zeros and ones. Raises ValueError or TypeError naming a bad argument.
+    of the same shape, zeros and ones.
 
     Examples:
         >>> fire(torch.tensor([[[0.6]], [[0.6]], [[5.0]]])).flatten()  # V = 0.6, 1.2: fires at 1, and once

@@ -48,12 +48,12 @@ def fire_layer(
     weight: Tensor,
     bias: Tensor | None,
     sizes: Sizes,
-    *,
     threshold: float | Tensor,
     decay: float,
     surrogate: Surrogate,
     shortcut: SpikeTimes | None = None,
     shortcut_scale: float | Tensor = 1.0,
+    *,
     with_membrane: bool = False,
 ) -> tuple[SpikeTimes, Tensor | None]:
     """Spike times of a layer, fully connected or convolutional by its weight; on request also its membrane without reset.
