@@ -9,7 +9,7 @@ import torch
 from paper.execute import Task
 from paper.runs import Run
 
-from firstspike import data
+from firstspike import data, nn
 from firstspike import train as training
 from firstspike.inspect import HISTOGRAM_EDGES, layer_signals
 from paper import grid, job
@@ -114,8 +114,8 @@ def test_the_large_setups_build_and_learn_from_a_batch_of_their_shape():
             # areas, as real images have
             blocks = made.images[:, :, ::8, ::8].repeat_interleave(8, 2).repeat_interleave(8, 3)
             model = training.build_model(run.config, input_shape=made.input_shape)
-            normalize = data.Normalize.of(made.images) if run.standardize else data.Normalize()
-            x = normalize(blocks[:, :, :height, :width])
+            x = blocks[:, :, :height, :width] / 255
+            x = nn.Normalize.of(made.images)(x) if run.standardize else x
             assert model(x).shape == (16, made.classes)
             if run.model == "ttfs":
                 assert all(row["gradient"] > 0 for row in layer_signals(model, x, made.labels))

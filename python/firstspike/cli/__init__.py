@@ -1,4 +1,4 @@
-"""The command `firstspike`: a table of its subcommands, one module each. What is slow to import is imported when it is needed."""
+"""The command `firstspike`: a table of its subcommands, one module each. Slow imports wait until they are needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from .check import check_command
 from .data import data_command
-from .doctor import backends_command, doctor_command
+from .doctor import doctor_command
 from .emulate import emulate_command
 from .evaluate import eval_command
 from .look import plot_command, profile_command
@@ -45,12 +45,11 @@ COMMANDS = (
     ),
     ("data", ABOUT, data_command, "firstspike data", "firstspike data cifar10 --data /data --offline"),
     ("doctor", ABOUT, doctor_command, "firstspike doctor", "firstspike doctor --json"),
-    ("backends", ABOUT, backends_command, "firstspike backends", "firstspike backends --json"),
 )  # fmt: skip
 
 
 def _shown(*examples: str) -> str:
-    """Examples as the end of a help text, one per line."""
+    """Return examples as the end of a help text, one per line."""
     return "\n\n".join(("Examples:", *examples))
 
 

@@ -1,13 +1,12 @@
-"""What the commands share: options, errors as one line, signals, a table of measures, a progress bar."""
+"""What the commands share: options, errors as one line, the net of a run, a table of measures, a progress bar."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import re
-import signal
+import tomllib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from datetime import date, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,124 +35,85 @@ Offline = Annotated[
     bool, typer.Option("--offline", help="Never fetch data; so does the environment variable FIRSTSPIKE_OFFLINE=1.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a setting; may be repeated.")
+]
 Run = Annotated[
     Path,
     typer.Argument(
         metavar="RUN", help="Folder of a run, its model.safetensors, or a net that ships, such as mnist-cnn."
     ),
 ]
-
-# Python's names of what the options set, as they stand in messages.
-_OPTIONS = {
-    r"\bresume=False\b": "--no-resume",
-    r"\bdownload=False\b": "--offline",
-    r"\((directory|images)=\)": r"(--\1)",
-    r"\bimages=": "--images ",
-    r"^directory must": "--directory must",
-    r", or a net \(model=\)": "",
-    r"\binit_from( =|(?= must))": "--init-from",
-    r"`root`, as `--data DIR`": "`--data DIR`",
-    r"^root must": "--data must",
-}
-
-
 _REPORT_PACKAGES = ("jinja2", "markdown_it", "matplotlib")  # of the extra `report`
 
 
 @contextlib.contextmanager
-def errors(names: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Errors that the user can mend become one message and exit code 1; others keep their traceback.
-
-    names: patterns of Python's argument names in messages and the command's own words for them.
-    """
-    from ..data import NotAvailable
-    from ..train import Diverged
-
-    try:
-        yield
-    except (ValueError, TypeError, OSError, NotAvailable, Diverged) as error:
-        text = str(error) or type(error).__name__
-        if isinstance(error, OSError) and error.filename is not None and error.strerror:
-            text = f"{error.filename}: {error.strerror}"
-        for pattern, option in {**_OPTIONS, **(names or {})}.items():
-            text = re.sub(pattern, option, text)
-        typer.echo(f"error: {text}", err=True)
-        raise typer.Exit(1) from error
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in _REPORT_PACKAGES:
+def errors() -> Iterator[None]:
+    """Print errors that the user can mend as they are (exit code 1), warnings and Ctrl-C (exit code 130) in one line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = lambda message, *_: typer.echo(f"warning: {message}", err=True)
+        try:
+            yield
+        except typer.Exit:  # a RuntimeError
             raise
-        typer.echo(f'error: {package} is not installed; pip install "firstspike[report]"', err=True)
-        raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            typer.echo("Interrupted.", err=True)
+            raise typer.Exit(130) from None
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in _REPORT_PACKAGES:
+                raise
+            typer.echo(f'error: {error}; pip install "firstspike[report]"', err=True)
+            raise typer.Exit(1) from error
+        except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
+            typer.echo(f"error: {error or type(error).__name__}", err=True)
+            raise typer.Exit(1) from error
 
 
-def need_report_packages() -> None:
-    """Raise ModuleNotFoundError, before a long run, where pictures and pages could not be made after it."""
-    for name in _REPORT_PACKAGES:
-        importlib.import_module(name)
+def changed(texts: list[str] | None) -> dict[str, Any]:
+    """Return the settings of --set NAME=VALUE; a value is read as TOML, or as text if it is not TOML or would be a date."""
+    settings = {}
+    for text in texts or ():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise ValueError(f"--set must be NAME=VALUE, got {text!r}")
+        try:
+            read = tomllib.loads(f"value = {value}")["value"]
+        except (tomllib.TOMLDecodeError, RecursionError):
+            read = value
+        settings[name] = value if isinstance(read, (date, time)) else read  # 2048-10-10 is a net
+    return settings
 
 
-def run_file(path: Path, option: str = "RUN") -> Path:
-    """The given path, or, where it is no run, the file of the trained net that ships under that name.
+def run_path(path: Path) -> Path:
+    """Return the path of a run or a file; of a name without a run in a folder of that name, the net that ships under it."""
+    from ..models import pretrained_file, shipped
 
-    Raises ValueError that begins with `option` for what is neither.
-    """
-    from ..models import shipped
-    from ..models.files import FILE
-    from ..train import checkpoint
-
-    if path.is_file() and path.suffix == ".toml":
+    known = shipped.names()
+    is_run = path.is_file() or any((path / name).exists() for name in ("model.safetensors", "checkpoint.json"))
+    if str(path) in known and not is_run:  # a folder of pictures of a shipped net has its name, too
+        return pretrained_file(str(path))
+    if not path.exists():
         raise ValueError(
-            f"{option} must be the folder of a run or a file of a net, got {str(path)!r}, which holds settings"
+            f"RUN must be a run's folder, a file, or a net that ships ({', '.join(known)}), got {str(path)!r}"
         )
-    names = shipped.names()
-    if not path.exists() and str(path) not in names:
-        raise ValueError(
-            f"{option} must be the folder of a run, a file, or a net that ships ({', '.join(names)}), got {str(path)!r}"
-        )
-    if str(path) not in names or path.is_file():
-        return path
-    if any((path / name).exists() for name in (FILE, checkpoint.FILE)):  # a folder of pictures has neither
-        return path
-    return shipped.pretrained_file(str(path))
+    return path
 
 
 def run_data(path: Path, *, train: bool, images: Path | None, data: Path | None, offline: bool) -> Dataset:
-    """The data that the net of a run was trained or, with train=False, tested on; a warning on stderr if they have changed."""
+    """Load the data that the net of a run was trained or, with train=False, tested on."""
     from ..train import load_data
 
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        found = load_data(path, train=train, images=images, root=data, download=False if offline else None)
-    for warning in told:
-        typer.echo(f"warning: {warning.message}", err=True)
-    return found
-
-
-@contextlib.contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """A termination signal ends a run as Ctrl-C does."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return load_data(path, train=train, images=images, root=data, download=False if offline else None)
 
 
 def print_metrics(metrics: Metrics) -> None:
-    """The measures, one per line."""
+    """Print the measures, one per line."""
     rows = [("accuracy", f"{metrics.accuracy:.2%} of {metrics.images} images"), ("loss", f"{metrics.loss:.4f}")]
     if metrics.steps_mean is not None:
+        steps = f"mean {metrics.steps_mean:.2f}, median {metrics.steps_median:g}, p95 {metrics.steps_p95:g}"
         rows += [
-            (
-                "steps to decision",
-                f"mean {metrics.steps_mean:.2f}, median {metrics.steps_median:g}, p95 {metrics.steps_p95:g}",
-            ),
+            ("steps to decision", steps),
             ("ties", f"{metrics.ties:.2%}"),
             ("silent", f"{metrics.silent:.2%}"),
             ("spikes per neuron", f"{metrics.spikes_per_neuron:.3f}; {metrics.spikes_per_image:.0f} per image"),

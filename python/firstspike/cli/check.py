@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._shared import AsJson, Images, errors
-from .train import _change
+from ._shared import AsJson, Changes, Images, changed, errors
 
 if TYPE_CHECKING:
     from ..train import Config
@@ -32,12 +31,10 @@ def check_command(
             help="generic8, loihi-like, odin-like, speck-like, or a TOML file; may be repeated. Default: all four."
         ),
     ] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a setting; may be repeated.")
-    ] = None,
+    changes: Changes = None,
     input_shape: Annotated[
         str | None,
-        typer.Option(metavar="C,H,W", help="Shape of an image, or number of features, of data of your own."),
+        typer.Option(metavar="C,H,W", help="Shape of an image, or number of features, of data from elsewhere."),
     ] = None,
     images: Images = None,
     as_json: AsJson = False,
@@ -48,43 +45,34 @@ def check_command(
 
     Exit status: 0 if every profile that --profile names takes the net (without --profile: if at least one does), else 1.
     """
-    with errors({r"^profile ": "--profile "}):
+    with errors():
         from .. import train
         from ..emulator import check
         from ..emulator import profile as profiles
 
-        settings = train.Config.from_toml(config, dict(_change(text) for text in changes or ()))
+        settings = train.Config.from_toml(config, changed(changes))
         if settings.model != "ttfs":
             raise ValueError(f"{config} trains a net of model {settings.model!r}; only spiking nets run on chips")
         model = train.build_model(settings, input_shape=_shape(settings, input_shape, images))
-        found = [check(model, name) for name in profile or profiles.names()]
+        results = [check(model, name) for name in profile or profiles.names()]
     if as_json:
-        typer.echo(json.dumps([one.to_dict() for one in found], indent=1))
+        typer.echo(json.dumps([result.to_dict() for result in results], indent=1))
     else:
-        typer.echo("".join(one.text() for one in found), nl=False)
-    fits = [one.fits for one in found]
+        typer.echo("".join(result.text() for result in results), nl=False)
+    fits = [result.fits for result in results]
     if not (all(fits) if profile else any(fits)):
         raise typer.Exit(1)
 
 
-def _shape(settings: Config, given: str | None, images: Path | None) -> tuple[int, ...]:
-    if given is not None and images is not None:
-        raise ValueError(f"--input-shape must be left out with --images, whose images have a shape, got {given!r}")
-    if given is not None:
-        try:
-            shape = tuple(int(part) for part in given.split(","))
-        except ValueError:
-            shape = ()
-        if len(shape) not in (1, 3) or min(shape) < 1:
-            raise ValueError(f"--input-shape must be C,H,W or N, such as 1,28,28, got {given!r}")
-        return shape
+def _shape(settings: Config, shape: str | None, images: Path | None) -> tuple[int, ...]:
+    if shape is not None:
+        parts = [int(part) if part.strip().isdecimal() else 0 for part in shape.split(",")]
+        if len(parts) not in (1, 3) or min(parts) < 1:
+            raise ValueError(f"--input-shape must be C,H,W or N, such as 1,28,28, got {shape!r}")
+        return tuple(parts)
     if images is not None:
         from ..data.images import image_shape
 
-        if settings.data:
-            raise ValueError(
-                f"data = {settings.data!r} and --images {str(images)!r} name two data sets; drop one of them"
-            )
         return image_shape(images, size=settings.image_size)
     if settings.data not in SHAPES:
         raise ValueError("--input-shape or --images must be given: the config names no data set, so no shape is known")

@@ -17,38 +17,33 @@ def data_command(
     as_json: AsJson = False,
 ) -> None:
     """Find, fetch and check data sets."""
-    found: list[dict[str, Any]] = []
-    with errors({"^name must": "NAMES must"}):
+    rows: list[dict[str, Any]] = []
+    with errors():
         from .. import data as data_sets
 
         for name in names or ["digits", "mnist", "fashion-mnist"]:
             try:
-                parts = [
-                    data_sets.load(name, root=data, train=train, download=False if offline else None)
-                    for train in (True, False)
-                ]
+                train, test = (
+                    data_sets.load(name, root=data, train=part, download=False if offline else None)
+                    for part in (True, False)
+                )
+                facts = {
+                    "train": len(train),
+                    "test": len(test),
+                    "shape": list(train.input_shape),
+                    "source": train.source,
+                }
+                rows.append({"name": name, "available": True, **facts})
             except data_sets.NotAvailable as error:
-                found.append({"name": name, "available": False, "error": str(error)})
-                continue
-            shape = list(parts[0].input_shape)
-            found.append(
-                {"name": name, "available": True, "train": len(parts[0]), "test": len(parts[1]), "shape": shape,
-                 "source": parts[0].source}
-            )  # fmt: skip
+                rows.append({"name": name, "available": False, "error": str(error)})
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(rows))
     else:
-        _print(found)
-    if not all(entry["available"] for entry in found):
+        for row in sorted(rows, key=lambda row: not row["available"]):
+            if row["available"]:
+                shape = " x ".join(map(str, row["shape"]))
+                typer.echo(f"{row['name']}: {row['train']} + {row['test']} images of {shape}, from {row['source']}")
+            else:
+                typer.echo(f"error: {row['error']}", err=True)
+    if not all(row["available"] for row in rows):
         raise typer.Exit(1)
-
-
-def _print(found: list[dict[str, Any]]) -> None:
-    for entry in found:
-        if entry["available"]:
-            shape = " x ".join(map(str, entry["shape"]))
-            images = f"{entry['train']} + {entry['test']} images of {shape}"
-            typer.echo(f"{entry['name']}: {images}, from {entry['source']}")
-    for entry in found:
-        if not entry["available"]:
-            typer.echo(f"error: {entry['error']}", err=True)

@@ -7,35 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._program import quantized, refuse_options_of_nets, some
-from ._shared import AsJson, Bar, DataFolder, Images, Offline, errors, need_report_packages, run_data, run_file
+from ._shared import AsJson, Bar, DataFolder, Images, Offline, errors, run_data, run_path
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ..data import Dataset
     from ..emulator import Placement, Program, Report
 
-VECTORS = 10  # test images that become test vectors of exported C
-_NAMES = {
-    r"\bbits must": "--bits must",
-    r"\bgranularity must": "--granularity must",
-    r"\bobserver must": "--observer must",
-    r"^profile ": "--profile ",
-    r"^name must": "--dataset must",
-    r"^energy table ": "--energy ",
-    r"^tables must": "--energy must",
-    r"^directory must": "--export-c must",
-    r"^path must": "RUN must",
-    r"\bfine-tune with emulator\.qat": "fine-tune with --finetune 1",
-    r"\bdrop them with biases='drop'": "drop them with --drop-biases",
-    r"\bfewer bits, or granularity='tensor'": "a lower --bits, or --granularity tensor",
-    r"^threads must": "--threads must",
-    r"^early_exit": "--early-exit",
-}
+VECTORS, CALIBRATION = 10, 200  # images that become test vectors of exported C; that calibrate the readout
+# Options that say how a net becomes a program; a program file has been quantised already.
+_FOR_NETS = ("profile", "bits", "granularity", "observer", "drop_biases", "finetune", "seed")
 
 
 def emulate_command(
     context: typer.Context,
-    checkpoint: Annotated[
+    path: Annotated[
         Path,
         typer.Argument(
             metavar="RUN",
@@ -92,143 +79,128 @@ def emulate_command(
 
     Reports predictions, spikes, operations, energy, and what does not fit.
     """
-    with errors(_NAMES):
+    with errors():
+        import torch
+
+        from .. import emulator, train
         from .._base.files import write_npz
+        from ..data import draw, load, load_images
         from ..data.dataset import drawn
-        from ..emulator import export_c, report, run
-        from ..emulator.export.exporting import refuse_others
-        from ..emulator.program import serialization
-        from ..train import predict
+        from ..emulator.program.serialization import is_program
+        from ..energy import load as load_table
 
         _check_outputs(trace, {"--output": output, "--export-c": export})
-        if output is not None:
-            need_report_packages()
-        if export is not None:
-            refuse_others(export)
-        tables = _energy_tables(energy)
-        checkpoint = run_file(checkpoint)
-        is_program = serialization.is_program(checkpoint)
-        _check_data_options(is_program, dataset, images, image_size)
-        program: Program
-        if is_program:
-            net, program = None, serialization.load(checkpoint)
-            refuse_options_of_nets(context, checkpoint)
-        else:
-            net, program = quantized(
-                checkpoint,
-                profile,
-                bits,
-                granularity,
-                observer,
-                drop_biases,
-                finetune,
-                seed,
-                data,
-                images,
-                offline,
-                no_progress,
+        tables = [load_table(name) for name in energy] if energy else None
+        path = run_path(path)
+        of_net = not is_program(path)
+        if of_net:
+            net, training = (
+                train.load_model(path),
+                run_data(path, train=True, images=images, data=data, offline=offline),
             )
+            program = _program(
+                net,
+                training,
+                profile,
+                {"bits": bits, "granularity": granularity, "observer": observer},
+                biases="drop" if drop_biases else "refuse",
+                finetune=finetune,
+                seed=seed,
+                name=train.load_info(path).config.spec or "network",
+                progress=None if no_progress else Bar("fine-tuning", "batch"),
+            )
+        else:
+            _check_program_options(context, path, dataset, images)
+            program = emulator.load(path)
+        if tables is None:
+            program.profile.energy_table()  # raises before the run if it is missing
         placement, refusal = _place(program, strict)
-        test = _test_data(checkpoint, is_program, dataset, images, image_size, data, offline)
-        own = is_program and images is not None
-        with errors({r"; scale the images to (\d+) x \1$": r"; --image-size \1 scales them"} if own else {}):
-            _check_data(program, test, f"--images {images}" if own else f"the data set {test.name}")
-        chosen = None
-        if limit > len(test):
-            raise ValueError(f"--limit must be at most the {len(test)} images of {test.name}, got {limit}")
-        if 0 < limit < len(test):
-            numbers = drawn(test, limit).nonzero()[:, 0]
-            test, chosen = test.subset(numbers), numbers.numpy()
-        ran = run(
+        if dataset is not None:
+            test = load(dataset, root=data, train=False, download=False if offline else None)
+        elif of_net:
+            test = run_data(path, train=False, images=images, data=data, offline=offline)
+        else:
+            assert images is not None
+            test = load_images(images, train=False, size=image_size)
+        chosen = drawn(test, limit).nonzero()[:, 0] if 0 < limit < len(test) else torch.arange(len(test))
+        part = test.subset(chosen)
+        run = emulator.run(
             program,
-            test.images,
-            labels=test.labels,
+            part.images,
+            labels=part.labels,
             threads=threads,
             early_exit=early_exit,
             trace=traced if trace else 0,
             progress=None if no_progress else Bar("emulating", "image"),
         )
-        expected = None if net is None else predict(net, test.images).numpy()
-        made = report(
-            ran, placement=placement, refusal=refusal, tables=tables, float_predictions=expected, samples=chosen
+        report = emulator.report(
+            run,
+            placement=placement,
+            refusal=refusal,
+            tables=tables,
+            float_predictions=train.predict(net, part.images).numpy() if of_net else None,
+            samples=chosen.numpy(),
         )
         if trace is not None:
-            write_npz(trace, ran.trace)
+            write_npz(trace, run.trace)
         if output is not None:
-            _write(made, output)
+            _write(report, output)
         if export is not None:
-            written = export_c(program, export, samples=some(test, VECTORS))
+            written = emulator.export_c(program, export, samples=draw(part, min(VECTORS, len(part))).images)
             typer.echo(
                 f"C99 sources in {export}; `make -C {export} test` checks them\n{written.text()}", err=True, nl=False
             )
-    typer.echo(made.to_json() if as_json else made.text(), nl=as_json)
+        typer.echo(report.to_json() if as_json else report.text(), nl=as_json)
+
+
+def _program(
+    net: nn.Module, training: Dataset, profile: str, options: dict[str, Any],
+    *, biases: str, finetune: int, seed: int, name: str, progress: Bar | None,
+) -> Program:  # fmt: skip
+    """Quantise a net, fine-tuned first for some epochs on its training data."""
+    import torch
+
+    from ..data import draw
+    from ..emulator import qat, quantize
+    from ..models import as_net
+
+    model = as_net(net, training.input_shape, name="the run's net")
+    if finetune:
+        model = qat.prepare(model, profile, **options)
+        generator = torch.Generator().manual_seed(seed)
+        qat.finetune(model, training.images, training.labels, epochs=finetune, generator=generator, progress=progress)
+    some = draw(training, min(CALIBRATION, len(training))).images
+    return quantize(model, profile, **options, biases=biases, calibration=some, name=name)
 
 
 def _check_outputs(trace: Path | None, folders: dict[str, Path | None]) -> None:
-    """Raise before the run where its results could not be written."""
+    """Raise before the run if its results could not be written."""
     from .._base.files import check_folder, is_writable
 
-    if trace is not None:
-        if trace.suffix != ".npz":
-            raise ValueError(f"--trace must name a file that ends in .npz, got {str(trace)!r}")
-        if not is_writable(trace):
-            raise ValueError(
-                f"--trace must name a file in an existing folder that can be written to, got {str(trace)!r}"
-            )
+    if trace is not None and (trace.suffix != ".npz" or not is_writable(trace)):
+        raise ValueError(f"--trace must name a file in an existing folder that ends in .npz, got {str(trace)!r}")
     for option, folder in folders.items():
         if folder is not None:
             check_folder(option, folder)
+    if folders["--output"] is not None:
+        import jinja2  # noqa: F401  # the report needs both at the end
+        import markdown_it  # noqa: F401
 
 
-def _energy_tables(names: list[str] | None) -> list[Any] | None:
-    from ..energy import load_all
-
-    return load_all(names) if names else None
-
-
-def _check_data_options(is_program: bool, dataset: str | None, images: Path | None, image_size: int) -> None:
-    """Raise ValueError where the options name no data for a program file, or two, or say nothing of the data."""
-    if is_program and dataset is None and images is None:
-        raise ValueError("--dataset or --images must be given with a program file, which does not name its data")
-    if is_program and dataset is not None and images is not None:
-        raise ValueError(f"--dataset {dataset} and --images {images} name two data sets; drop one of them")
-    if image_size and not (is_program and images is not None):
-        raise ValueError("--image-size must come with a program file and --images; a run has the setting image_size")
-
-
-def _test_data(
-    path: Path,
-    is_program: bool,
-    dataset: str | None,
-    images: Path | None,
-    image_size: int,
-    data: Path | None,
-    offline: bool,
-) -> Dataset:
-    """The images that are run: those of a data set, else the run's own, or for a program file those of a folder."""
-    from .. import data as data_sets
-
-    if dataset is not None:
-        return data_sets.load(dataset, root=data, train=False, download=False if offline else None)
-    if not is_program:
-        return run_data(path, train=False, images=images, data=data, offline=offline)
-    assert images is not None
-    with errors({r"the setting image_size = S \(size=S of data\.load_images\)": "--image-size S"}):
-        return data_sets.load_images(images, train=False, size=image_size)
-
-
-def _check_data(program: Program, test: Dataset, name: str) -> None:
-    """Raise ValueError where a program cannot take the images of a data set."""
-    try:
-        program.check_images(tuple(test.images.shape[1:]))
-        if test.classes > program.classes:
-            raise ValueError(f"it has {test.classes} classes, the program tells {program.classes} apart")
-    except ValueError as error:
-        raise ValueError(f"{name} does not suit the program: {error}") from None
+def _check_program_options(context: typer.Context, path: Path, dataset: str | None, images: Path | None) -> None:
+    """Raise ValueError if options name no data for a program file, or two, or would have no effect on it."""
+    if (dataset is None) == (images is None):
+        raise ValueError(f"--dataset or --images must be given with {path}, a program, which does not name its data")
+    sources = {name: context.get_parameter_source(name) for name in _FOR_NETS}
+    useless = [
+        "--" + name.replace("_", "-") for name, source in sources.items() if source and source.name == "COMMANDLINE"
+    ]
+    if useless:
+        raise ValueError(f"{path} is a program, which is quantised already: leave out {', '.join(useless)}")
 
 
 def _place(program: Program, strict: bool) -> tuple[Placement | None, str | None]:
-    """The placement, or why there is none; with `strict` that is an error."""
+    """Return the placement, or why there is none; with `strict` that is an error."""
     from ..emulator import DoesNotFit, place
 
     try:
@@ -240,11 +212,11 @@ def _place(program: Program, strict: bool) -> tuple[Placement | None, str | None
         return None, str(error)
 
 
-def _write(made: Report, folder: Path) -> None:
+def _write(report: Report, folder: Path) -> None:
     from .._base.files import write_text
     from ..emulator import save
 
-    save(made.run.program, folder / "program.safetensors")
-    made.write_json(folder / "report.json")
-    write_text(folder / "mismatches.csv", made.mismatches().to_csv(index=False))
-    made.write_html(folder / "report.html")
+    save(report.run.program, folder / "program.safetensors")
+    report.write_json(folder / "report.json")
+    write_text(folder / "mismatches.csv", report.mismatches().to_csv(index=False))
+    report.write_html(folder / "report.html")

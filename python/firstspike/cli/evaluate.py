@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._shared import AsJson, DataFolder, Images, Offline, Run, errors, print_metrics, run_data, run_file
+from ._shared import AsJson, DataFolder, Images, Offline, Run, errors, print_metrics, run_data, run_path
 
 
 def eval_command(
@@ -19,17 +19,16 @@ def eval_command(
     as_json: AsJson = False,
 ) -> None:
     """Measure a trained net: accuracy, steps to decision, spikes."""
-    with errors({"^path must": "RUN must", "^split must": "--split must"}):
+    with errors():
         from .. import train
         from .._base import checks
 
         checks.one_of("split", split, ("test", "train"))
-        path = run_file(path)
-        net, info = train.load_model(path), train.load_info(path)
+        path = run_path(path)
         dataset = run_data(path, train=split == "train", images=images, data=data, offline=offline)
-        metrics = train.evaluate(net, dataset)
-    if as_json:
-        typer.echo(json.dumps(metrics.to_dict()))
-        return
-    typer.echo(f"{dataset.name} {split}, {info.config.spec} after epoch {info.epoch}")
-    print_metrics(metrics)
+        info, metrics = train.load_info(path), train.evaluate(train.load_model(path), dataset)
+        if as_json:
+            typer.echo(json.dumps(metrics.to_dict()))
+        else:
+            typer.echo(f"{dataset.name} {split}, {info.config.spec} after epoch {info.epoch}")
+            print_metrics(metrics)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._shared import AsJson, DataFolder, Images, Offline, Run, errors, run_data, run_file
+from ._shared import AsJson, DataFolder, Images, Offline, Run, errors, run_data, run_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ..models import TTFSNet
     from ..nn import Synapse
 
-_NAMES = {"^path must": "RUN must", "^sample must": "--sample must", "^count must": "--count must"}
 Count = Annotated[int, typer.Option("--count", min=1, help="Number of test images to use, in their order.")]
 
 
@@ -39,7 +38,7 @@ def plot_command(
     as_json: AsJson = False,
 ) -> None:
     """Write pictures of a trained net: spikes of one image, spike times, output potentials, first weights."""
-    with errors({**_NAMES, "^format must": "--format must"}):
+    with errors():
         from .. import plot
         from .._base import checks
         from .._base.files import write_atomic
@@ -48,8 +47,7 @@ def plot_command(
 
         checks.one_of("format", kind, ("png", "svg", "pdf"))
         net, x = _net_and_images(path, max(count, sample + 1), data, images, offline)
-        if sample >= len(x):
-            raise ValueError(f"sample must be at most {len(x) - 1}, the last test image, got {sample}")
+        checks.integer("sample", sample, 0, len(x) - 1)
         with Monitor(net) as seen:
             net(x)
         pictures = {
@@ -61,15 +59,15 @@ def plot_command(
         if first is not None:
             pictures["weights"] = plot.weights(first, shape=_input_size(net, first))
         folder = out or (path.parent if path.is_file() else path) / "plots"
-        folder.mkdir(parents=True, exist_ok=True)
+        files = {name: folder / f"{name}.{kind}" for name in pictures}
         for name, picture in pictures.items():
             drawn = io.BytesIO()
             picture.savefig(drawn, format=kind, dpi=150)
-            write_atomic(folder / f"{name}.{kind}", drawn.getvalue())
-            if not as_json:
-                typer.echo(folder / f"{name}.{kind}")
+            write_atomic(files[name], drawn.getvalue())
         if as_json:
-            typer.echo(json.dumps({name: str(folder / f"{name}.{kind}") for name in pictures}))
+            typer.echo(json.dumps({name: str(file) for name, file in files.items()}))
+        else:
+            typer.echo("\n".join(map(str, files.values())))
 
 
 def profile_command(
@@ -83,44 +81,40 @@ def profile_command(
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
-    """What a trained net costs per image and layer: spikes, operations, energy, beside the net with ReLU."""
-    with errors({**_NAMES, "^energy table": "--energy"}):
+    """What a trained net costs per image and layer: spikes, operations, energy, next to the net with ReLU."""
+    with errors():
         from ..energy import load
         from ..inspect import profile
 
         figures = load(energy)
         net, x = _net_and_images(path, count, data, images, offline)
-        found = profile(net, x, figures)
-    if as_json:
-        typer.echo(found.to_json(orient="records"))
-        return
-    typer.echo(
-        f"Per image, means over {len(x)} test images. Energy: {figures.title} ({figures.source}). {figures.note}"
-    )
-    if figures.host_mac_pj is None:
-        typer.echo("The table has no figure for multiply-accumulates: they are not counted.")
-    typer.echo(found.drop(columns="kind").to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}"))
+        table = profile(net, x, figures)
+        if as_json:
+            typer.echo(table.to_json(orient="records"))
+            return
+        typer.echo(
+            f"Per image, means over {len(x)} test images. Energy: {figures.title} ({figures.source}). {figures.note}"
+        )
+        if figures.host_mac_pj is None:
+            typer.echo("The table has no figure for multiply-accumulates: they are not counted.")
+        rows = table.drop(columns="kind")
+        typer.echo(rows.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}"))
 
 
 def _net_and_images(
     path: Path, count: int, data: Path | None, images: Path | None, offline: bool
 ) -> tuple[TTFSNet, Tensor]:
-    """The net of a run, and the first test images as it takes them."""
-    from .. import train
+    """Return the net of a run, and the first test images."""
     from ..models import as_net
-    from ..nn.image_scaling import as_float
+    from ..train import load_model
 
-    path = run_file(path)
+    path = run_path(path)
     test = run_data(path, train=False, images=images, data=data, offline=offline)
-    try:
-        net = as_net(train.load_model(path), test.input_shape)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} must hold a spiking net: {error}") from error
-    return net, as_float("images", test.images[:count])
+    return as_net(load_model(path), test.input_shape, name="the run's net"), test.images[:count]
 
 
 def _input_size(net: TTFSNet, first: Synapse) -> tuple[int, int] | None:
-    """Height and width of the pictures of a fully connected layer's weights, its channels one below the other; else None."""
+    """Return height and width of a picture of one neuron's weights in a fully connected layer, channels one below the other."""
     channels, height, width = net.input_shape if len(net.input_shape) == 3 else (1, 1, net.input_shape[0])
     pool, inputs = getattr(first, "avg_pool", 1), first.weight.shape[1]
     if first.weight.dim() == 4:

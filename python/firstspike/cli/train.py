@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
-from datetime import date, time
+import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ._shared import AsJson, DataFolder, Images, Offline, errors, print_metrics, run_file, terminated_as_interrupted
+from ._shared import AsJson, Changes, DataFolder, Images, Offline, changed, errors, print_metrics, run_path
 
 
 def train_command(
@@ -22,9 +21,7 @@ def train_command(
     ] = None,
     data: DataFolder = None,
     images: Images = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a setting; may be repeated.")
-    ] = None,
+    changes: Changes = None,
     resume: Annotated[bool, typer.Option(help="Resume an interrupted run, or start over.")] = True,
     init_from: Annotated[
         Path | None,
@@ -41,20 +38,20 @@ def train_command(
     with errors():
         from .. import train
 
-        settings = train.Config.from_toml(config, dict(_change(text) for text in changes or ()))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run ends as with Ctrl-C
+        settings = train.Config.from_toml(config, changed(changes))
         folder = directory or Path("runs") / config.stem
         try:
-            with terminated_as_interrupted():
-                result = train.fit(
-                    settings,
-                    directory=folder,
-                    root=data,
-                    images=images,
-                    init_from=None if init_from is None else run_file(init_from, "--init-from"),
-                    resume=resume,
-                    progress=progress,
-                    download=False if offline else None,
-                )
+            result = train.fit(
+                settings,
+                directory=folder,
+                root=data,
+                images=images,
+                init_from=None if init_from is None else run_path(init_from),
+                resume=resume,
+                progress=progress,
+                download=False if offline else None,
+            )
         except KeyboardInterrupt:
             typer.echo(f"Interrupted. Run the same command again to resume ({folder}).", err=True)
             raise typer.Exit(130) from None
@@ -64,19 +61,7 @@ def train_command(
         typer.echo(json.dumps(result.to_dict()))
         return
     best, memory = f"{result.best.accuracy:.2%}", f"{result.peak_memory / 2**20:.0f} MiB"
-    name = result.data["test"].name
+    name = result.run.data["test"].name
     typer.echo(f"{name}, {settings.spec}: test set after epoch {settings.epochs}; the best epoch had {best}")
     print_metrics(result.test)
     typer.echo(f"{result.parameters:,} parameters, {result.seconds:.1f} s, peak {memory}; the run is in {folder}")
-
-
-def _change(text: str) -> tuple[str, Any]:
-    """Split "name=value" into a pair; the value is read as TOML, or as text where it is no TOML or would be a date."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise ValueError(f"--set must be NAME=VALUE, got {text!r}")
-    try:
-        read = tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
-        read = value.strip()
-    return name.strip(), value.strip() if isinstance(read, (date, time)) else read  # 2048-10-10 is a net

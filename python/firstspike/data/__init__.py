@@ -11,11 +11,10 @@ from .._base import checks
 from .dataset import Dataset, draw, from_arrays, from_events, split
 from .fetch import NotAvailable, cache_root, offline, user_root
 from .images import check_classes, load_images
-from .normalize import Normalize
 from .sources import SOURCES
 
 __all__ = [
-    "NAMES", "Dataset", "Normalize", "NotAvailable", "cache_root", "draw", "from_arrays", "from_events", "load",
+    "NAMES", "Dataset", "NotAvailable", "cache_root", "draw", "from_arrays", "from_events", "load",
     "load_images", "offline", "reload", "split", "user_root",
 ]  # fmt: skip
 

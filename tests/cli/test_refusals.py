@@ -1,0 +1,98 @@
+"""What the commands refuse: one message, exit code 1 (2 for options that typer checks), no traceback."""
+
+import pytest
+
+from firstspike import emulator as em
+from firstspike import train
+
+TRAIN = ("train", "small.toml")
+REFUSALS = [
+    (("train", "nowhere.toml"), "nowhere.toml"),
+    (("train", "."), ""),
+    (("train", "own.toml"), "data"),
+    (("train", "own.toml", "--images", "nowhere"), "nowhere/train"),
+    ((*TRAIN, "--images", "x"), "data"),
+    ((*TRAIN, "--set", "lr=fast"), "lr"),
+    ((*TRAIN, "--set", "lr"), "--set"),
+    ((*TRAIN, "--set", "limit=-350"), "limit"),
+    ((*TRAIN, "--set", "device=gpu"), "device"),
+    ((*TRAIN, "--set", "spec=64-32x-10"), "64-32x-10"),
+    ((*TRAIN, "--set", "spec=2048-10-11"), "2048"),  # a net, and not a date
+    ((*TRAIN, "--data", "nowhere", "--set", "data=mnist"), "root"),
+    ((*TRAIN, "--directory", "small.toml"), "small.toml"),
+    ((*TRAIN, "--directory", "small.toml/x"), "small.toml"),
+    ((*TRAIN, "--directory", "/proc/nothing"), "/proc/nothing"),
+    ((*TRAIN, "--init-from", "small.toml"), "small.toml"),
+    ((*TRAIN, "--init-from", "nowhere"), "nowhere"),
+    (("eval", "nowhere"), "RUN"),
+    (("eval", "digits-cn"), "digits-cnn"),
+    (("eval", "small.toml"), "small.toml"),
+    (("eval", "."), "path"),
+    (("eval", "trained", "--split", "dev"), "split"),
+    (("data", "nothing"), "name"),
+    (("data", "mnist", "--data", "small.toml"), "root"),
+    (("plot", "trained", "--sample", 400), "sample"),
+    (("plot", "trained", "--format", "gif"), "format"),
+    (("plot", "relu"), "ReluNet"),
+    (("profile", "trained", "--energy", "none"), "energy"),
+    (("profile", "/nowhere"), "/nowhere"),
+    (("profile", "relu"), "ReluNet"),
+    (("check", "small.toml", "--profile", "tpu"), "profile"),
+    (("check", "small.toml", "--profile", "chip.toml"), "vaule"),
+    (("check", "own.toml"), "--input-shape"),
+    (("check", "own.toml", "--input-shape", "3,4"), "--input-shape"),
+    (("check", "own.toml", "--input-shape", "x"), "--input-shape"),
+    (("check", "own.toml", "--input-shape", "0,1,1"), "--input-shape"),
+    (("check", "small.toml", "--set", "model=relu"), "relu"),
+    (("check", "own.toml", "--images", "nowhere"), "nowhere/train"),
+    (("emulate", "nowhere"), "RUN"),
+    (("emulate", "trained", "--bits", 9), "bits"),
+    (("emulate", "trained", "--granularity", "row"), "granularity"),
+    (("emulate", "trained", "--observer", "best"), "observer"),
+    (("emulate", "trained", "--profile", "tpu"), "profile"),
+    (("emulate", "trained", "--profile", "odin-like"), "biases"),
+    (("emulate", "trained", "--energy", "none"), "energy"),
+    (("emulate", "trained", "--energy", "45nm-float", "--energy", "45nm-float"), "tables"),
+    (("emulate", "trained", "--early-exit"), "early_exit"),
+    (("emulate", "trained", "--dataset", "nothing"), "name"),
+    (("emulate", "trained", "--trace", "trace.txt"), "--trace"),
+    (("emulate", "trained", "--trace", "none/trace.npz"), "--trace"),
+    (("emulate", "trained", "--output", "small.toml/x"), "--output"),
+    (("emulate", "trained", "--export-c", "small.toml/x"), "--export-c"),
+    (("emulate", "trained", "--export-c", "mine"), "Makefile"),
+    (("emulate", "p.safetensors"), "--dataset"),
+    (("emulate", "p.safetensors", "--images", "x", "--dataset", "digits"), "--dataset"),
+    (("emulate", "p.safetensors", "--dataset", "digits", "--profile", "generic8", "--bits", 4), "--profile, --bits"),
+    (("emulate", "p.safetensors", "--dataset", "mnist-like"), "name"),
+]
+
+
+@pytest.fixture(scope="module")
+def relu(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("relu")
+    train.fit(train.Config(data="digits", spec="64-10", model="relu", epochs=1), directory=folder, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def program(trained, tmp_path_factory):
+    path = tmp_path_factory.mktemp("program") / "p.safetensors"
+    em.save(em.quantize(train.load_model(trained)), path)
+    return path
+
+
+@pytest.mark.parametrize(("arguments", "text"), REFUSALS, ids=lambda value: " ".join(map(str, value))[:60])
+def test_refused(call, tmp_path, trained, relu, program, arguments, text):
+    (tmp_path / "small.toml").write_text('data = "digits"\nspec = "64-32-10"\nsteps = 4\nepochs = 1\n')
+    (tmp_path / "own.toml").write_text('spec = "64-16-2"\nsteps = 4\n')
+    (tmp_path / "chip.toml").write_text('name = "mine"\n[fire]\nvaule = "ge"\nsource = "s"\n')
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "Makefile").write_text("mine")
+    places = {"trained": trained, "relu": relu, "p.safetensors": program}
+    code, _, err = call(*(places.get(argument, argument) for argument in arguments))
+    assert code == 1 and err.startswith("error: ") and text in err and "Traceback" not in err, err
+
+
+@pytest.mark.parametrize("option", ["--limit -1", "--threads 0", "--traced 0", "--finetune -1", f"--seed {10**23}"])
+def test_numbers_out_of_range(call, trained, option):
+    assert call("emulate", trained, *option.split())[0] == 2
