@@ -186,7 +186,7 @@ class SpikeTimes:
             raise ValueError(
                 f"shape must be [{self.shape[0]} samples, neurons, ...]: reshape keeps the batch, got {shape}"
             )
-        neurons, known = math.prod(self.shape[1:]), math.prod(size for size in shape[1:] if size != -1)
+        neurons, known = math.prod(self.shape[1:]), math.prod([size for size in shape[1:] if size != -1])
         sizes = tuple(neurons // max(known, 1) if size == -1 else size for size in shape[1:])
         if shape[1:].count(-1) > 1 or math.prod(sizes) != neurons:
             raise ValueError(f"shape must hold the {neurons} neurons of each sample, got {shape}")

@@ -53,15 +53,6 @@ def test_prepared_for_inference_the_scores_are_the_same_bits():
     assert torch.equal(models.prepare_for_inference(net)(x), net(x))
 
 
-@pytest.mark.parametrize("make", [models.mlp, models.cnn])
-def test_shorthands_take_it(make):
-    spec, shape = ("16-5-2", (16,)) if make is models.mlp else ("2C3-2", (1, 4, 4))
-    net = make(spec, steps=4, input_shape=shape, learn_threshold=True)
-    assert isinstance(net.layers[0].threshold, nn.Parameter)
-    with pytest.raises(TypeError, match="learn_threshold must be True or False"):
-        make(spec, steps=4, input_shape=shape, learn_threshold=1)
-
-
 def test_config_file_and_copies_keep_it(tmp_path: Path):
     net = varied(build())
     config = net.config()
@@ -120,9 +111,3 @@ def test_training_learns_them_and_keeps_them_positive(tmp_path: Path):
         free(x)
     fs.bound_thresholds(free)
     assert free(x).isfinite().all()
-
-
-def test_relu_counterparts_ignore_it():
-    config = train.Config(spec="64-16-2", model="relu", learn_threshold=True)
-    assert not any("theta" in name for name, _ in train.build_model(config, input_shape=(1, 8, 8)).named_parameters())
-    assert config.learn_threshold is True

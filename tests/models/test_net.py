@@ -149,17 +149,6 @@ def test_net_against_the_reference(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_copies_and_state(name: str) -> None:
-    net, x = build(name), images()
-    scores = net(x)
-    assert torch.equal(copy.deepcopy(net)(x), scores)
-    other = build(name, seed=5)
-    assert not torch.equal(other(x), scores)
-    other.load_state_dict(net.state_dict())
-    assert torch.equal(other(x), scores)
-
-
-@pytest.mark.parametrize("name", NETS)
 def test_autocast_keeps_float32(name: str) -> None:
     net, x = build(name), images()
     scores = net(x)
