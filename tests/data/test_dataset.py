@@ -27,16 +27,10 @@ def test_split_keeps_shares_and_loses_nothing():
 @pytest.mark.parametrize("validation", [1, 7, 99, 0.333])
 def test_split_has_the_size_asked_for(validation):
     wanted = validation if isinstance(validation, int) else round(validation * 100)
-    train, held_out = data.split(make([i % 3 for i in range(100)]), validation=validation)
-    assert (len(train), len(held_out)) == (100 - wanted, wanted)
-
-
-def test_split_follows_its_generator():
-    dataset = make([0] * 50 + [1] * 50)
-    first, again, other = (
-        data.split(dataset, validation=20, generator=torch.Generator().manual_seed(seed))[1] for seed in (1, 1, 2)
-    )
-    assert torch.equal(first.images, again.images) and not torch.equal(first.images, other.images)
+    dataset = make([i % 3 for i in range(100)])
+    train, held_out = data.split(dataset, validation=validation, generator=torch.Generator().manual_seed(1))
+    again = data.split(dataset, validation=validation, generator=torch.Generator().manual_seed(1))[1]
+    assert (len(train), len(held_out)) == (100 - wanted, wanted) and torch.equal(held_out.images, again.images)
 
 
 def test_draw_keeps_the_shares_of_classes():

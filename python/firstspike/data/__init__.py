@@ -68,7 +68,6 @@ def reload(
     ------
     ValueError : for data that were given in Python (None), for an unknown recipe, and if the folder of images is gone or
         has other classes.
-    NotAvailable : as `load`.
 
     Examples
     --------

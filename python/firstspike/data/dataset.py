@@ -134,10 +134,6 @@ def split(
     -------
     tuple of Dataset : (train, validation), both in the order of `dataset`.
 
-    Raises
-    ------
-    ValueError : if a part would be empty.
-
     Examples
     --------
     >>> rest, held_out = data.split(data.load("digits", train=True), validation=0.1)

@@ -231,11 +231,9 @@ def gesture(name: str, root: Path | None, train: bool, download: bool | None) ->
 def _archive(
     name: str, read: Callable[[Path], Any], root: Path | None, download: bool | None, url: str, file: str, md5: str
 ) -> tuple[Any, str]:
-    def download_archive(folder: Path, tried: list[str]) -> None:
-        fetch.download_file(url, folder / file, f"md5:{md5}")
-
     by_hand = f"To put it in place by hand, download {url}\nto DIR/{file} (md5 {md5})."
-    return fetch.find(name, read, download_archive, root, ("", name), download, by_hand)
+    get = lambda folder, _: fetch.download_file(url, folder / file, f"md5:{md5}")  # noqa: E731
+    return fetch.find(name, read, get, root, ("", name), download, by_hand)
 
 
 def _unpacking(archive: Path, md5: str) -> AbstractContextManager[None]:
