@@ -113,11 +113,11 @@ def load_all(tables: Iterable[str | os.PathLike[str] | Mapping[str, Any] | Energ
     >>> [table.name for table in energy.load_all(["45nm-integer", "truenorth"])]
     ['45nm-integer', 'truenorth']
     """
-    found = [load(table) for table in tables]
-    for name, number in Counter(table.name for table in found).items():
+    loaded = [load(table) for table in tables]
+    for name, number in Counter(table.name for table in loaded).items():
         if number > 1:
             raise ValueError(f"tables must have different names, got {number} of the name {name!r}")
-    return found
+    return loaded
 
 
 def names() -> list[str]:

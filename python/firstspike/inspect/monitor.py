@@ -201,7 +201,7 @@ class Monitor:
         return name if runs == 1 else f"{name}#{runs}"
 
     def _known(self, output: Any) -> bool:
-        """Whether an inner module gave these very spikes: then this one only passes them on."""
+        """True if an inner module gave these very spikes: then this one only passes them on."""
         return isinstance(output, SpikeTimes) and any(output.times is times for times in self._sent.values())
 
     def _check(self) -> None:

@@ -102,7 +102,13 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
     FileNotFoundError: ...
     """
     file, origin = _read(path)
-    return _net(file, origin)
+    described = parse_json(file.metadata.get("net", ""), f"the description in {origin}")
+    if described is None:
+        raise ValueError(f"{origin} holds weights without a description: build their net, and load them into it")
+    try:
+        return rebuild(described, file.tensors)
+    except ValueError as error:
+        raise ValueError(f"{origin} is a damaged net ({error})") from error
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -114,10 +120,10 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     ['config', 'data', 'epoch']
     """
     file, origin = _read(path)
-    found = parse_json(file.metadata.get("metadata", "{}"), f"the metadata of {origin}")
-    if not isinstance(found, dict):
-        raise ValueError(f"the metadata of {origin} must be a table, got {type(found).__name__}")
-    return found
+    metadata = parse_json(file.metadata.get("metadata", "{}"), f"the metadata of {origin}")
+    if not isinstance(metadata, dict):
+        raise ValueError(f"the metadata of {origin} must be a table, got {type(metadata).__name__}")
+    return metadata
 
 
 def save_weights(net: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
@@ -128,13 +134,6 @@ def save_weights(net: nn.Module, path: str | os.PathLike[str], metadata: Mapping
 def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Read the tensors by their names from a file of `save` or `save_weights`, or of a run's folder; errors as in `load`."""
     return _read(path)[0].tensors
-
-
-def loads(raw: bytes, origin: str) -> nn.Module:
-    """Read the net of a file's bytes; `origin` names them in errors, which are as in `load`."""
-    file = tensors.loads(raw, origin)
-    _check_format(file, origin)
-    return _net(file, origin)
 
 
 def describe(module: nn.Module, name: str = "net") -> dict[str, Any]:
@@ -190,23 +189,9 @@ def _read(path: str | os.PathLike[str]) -> tuple[tensors.TensorFile, str]:
     path = checks.path("path", path)
     path = path / FILE if path.is_dir() else path
     file = tensors.read(path)
-    _check_format(file, str(path))
-    return file, str(path)
-
-
-def _check_format(file: tensors.TensorFile, origin: str) -> None:
     if (file.metadata.get("format"), file.metadata.get("version")) != (FORMAT, VERSION):
-        raise ValueError(f"{origin} is not a net of firstspike.save, or of a later version")
-
-
-def _net(file: tensors.TensorFile, origin: str) -> nn.Module:
-    described = parse_json(file.metadata.get("net", ""), f"the description in {origin}")
-    if described is None:
-        raise ValueError(f"{origin} holds weights without a description: build their net, and load them into it")
-    try:
-        return rebuild(described, file.tensors)
-    except ValueError as error:
-        raise ValueError(f"{origin} is a damaged net ({error})") from error
+        raise ValueError(f"{path} is not a net of firstspike.save, or of a later version")
+    return file, str(path)
 
 
 def _shapes(weights: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -333,5 +318,5 @@ def _synapse(kind: type[fs.Synapse], settings: dict[str, Any]) -> fs.Synapse:
 
 
 def _unseen_generator() -> Generator | None:
-    """A generator of its own, so that torch's stays where it is; the meta device draws nothing."""
+    """A new generator, so that torch's stays where it is; the meta device draws nothing."""
     return None if torch.get_default_device().type == "meta" else Generator()

@@ -34,7 +34,7 @@ class GrammarError(ValueError):
         self.spec, self.start, self.end = spec, start, end
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as what it was made of (an error crosses from a worker process)."""
+        """Pickle the arguments of the error, which may come from a worker process."""
         return GrammarError, (self.spec, self.start, self.end, str(self.args[0]).split("\n")[0])
 
 
@@ -175,7 +175,7 @@ def _block(spec: str, start: int, end: int) -> Residual:
 
 
 def is_dense(token: Token | None) -> bool:
-    """Whether a token is fully connected, or a block of such."""
+    """True if a token is fully connected, or a block of such tokens."""
     return isinstance(token, Linear) or (isinstance(token, Residual) and isinstance(token.body[0], Linear))
 
 

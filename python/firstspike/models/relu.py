@@ -36,7 +36,17 @@ def relu_counterpart(
     >>> relu_counterpart("64-32-10", input_shape=(1, 8, 8))(torch.rand(4, 1, 8, 8)).shape
     torch.Size([4, 10])
     """
-    return ReluNet(spec, input_shape=input_shape, pooling=pooling, dropout=dropout, generator=generator)
+    shape, dropout = check_input_shape(input_shape), checks.real("dropout", dropout, 0.0, 0.99)
+    net = ReluNet(
+        _layers(layer_sizes(spec, shape, pooling), dropout),
+        {"spec": spec, "input_shape": list(shape), "pooling": pooling, "dropout": dropout},
+    )
+    for layer in net.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            init.kaiming_(layer.weight, generator=generator)
+            assert isinstance(layer.bias, Tensor)
+            nn.init.zeros_(layer.bias)
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # faster convolutions
 
 
 class ReluNet(nn.Module):
@@ -50,27 +60,11 @@ class ReluNet(nn.Module):
 
     normalize: fs.Normalize | None
 
-    def __init__(
-        self,
-        spec: str,
-        *,
-        input_shape: tuple[int, ...],
-        pooling: str | None = None,
-        dropout: float = 0.0,
-        generator: Generator | None = None,
-    ) -> None:
+    def __init__(self, layers: list[nn.Module], settings: dict[str, Any]) -> None:
         super().__init__()
-        self.spec, self.input_shape, self.pooling = spec, check_input_shape(input_shape), pooling
-        self.dropout = checks.real("dropout", dropout, 0.0, 0.99)
-        layers = _layers(layer_sizes(spec, self.input_shape, pooling), self.dropout)
-        for layer in nn.ModuleList(layers).modules():
-            if isinstance(layer, (nn.Conv2d, nn.Linear)):
-                init.kaiming_(layer.weight, generator=generator)
-                assert isinstance(layer.bias, Tensor)
-                nn.init.zeros_(layer.bias)
         self.layers = nn.Sequential(*layers)
         self.normalize = None
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # with which convolutions are faster
+        self._settings = settings
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, classes] of x [B, *input_shape], float32, or uint8 pixels p, which count as p / 255."""
@@ -80,8 +74,7 @@ class ReluNet(nn.Module):
 
     def settings(self) -> dict[str, Any]:
         """The arguments of `relu_counterpart` with which the net can be built again."""
-        shape = list(self.input_shape)
-        return {"spec": self.spec, "input_shape": shape, "pooling": self.pooling, "dropout": self.dropout}
+        return dict(self._settings)
 
 
 def _layers(sized: list[SizedLayer], dropout: float) -> list[nn.Module]:

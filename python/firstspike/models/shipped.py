@@ -1,4 +1,4 @@
-"""Trained nets that come with the package: weights as safetensors, and beside each a JSON record of how it was made.
+"""Trained nets that come with the package: files of `firstspike.save`, each with a JSON record of its training.
 
 `paper/pretrained.py` in the repository trains them and writes both files.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._base import checks
 from .._base.files import read_bytes, read_json, sha256
-from .files import loads
+from .files import load
 from .net import TTFSNet
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ def record(name: str) -> dict[str, Any]:
     Raises ValueError for another name, and where the file of the record is damaged.
     """
     checks.one_of("name", name, tuple(names()))
-    found = read_json(FOLDER / f"{name}.json")
-    if not isinstance(found, dict):
-        raise ValueError(f"{FOLDER / name}.json must hold a table, got {type(found).__name__}")
-    return found
+    content = read_json(FOLDER / f"{name}.json")
+    if not isinstance(content, dict):
+        raise ValueError(f"{FOLDER / name}.json must hold a table, got {type(content).__name__}")
+    return content
 
 
 def pretrained_file(name: str) -> Path:
@@ -47,15 +47,14 @@ def pretrained_file(name: str) -> Path:
     >>> pretrained_file("digits-cnn").name
     'digits-cnn.safetensors'
     """
-    return _verified(name)[0]
+    return _verified(name)
 
 
 def load_pretrained(name: str) -> TTFSNet:
     """A trained net that comes with the package, in evaluation, on the CPU; `pretrained` lists the names.
 
-    The net takes float32 images [B, C, H, W] of its data set with values in [0, 1] (uint8 pixels / 255) and gives scores
-    [B, classes]. Weights are kept as float16, gamma and bias as float32; computation is in float32. The accuracy in the table
-    was measured with exactly these weights.
+    The net takes images [B, C, H, W] of its data set, uint8 or float32 in [0, 1], and gives scores [B, classes]. Weights are
+    stored as float16, gamma and bias as float32. The accuracy in the table was measured with exactly these weights.
 
     Raises ValueError for an unknown name, and where the file is not the one that its record describes.
 
@@ -65,8 +64,7 @@ def load_pretrained(name: str) -> TTFSNet:
     >>> net(torch.rand(2, 1, 8, 8)).shape
     torch.Size([2, 10])
     """
-    path, raw = _verified(name)
-    net = loads(raw, str(path))  # float16 becomes the parameters' float32
+    net = load(_verified(name))  # float16 becomes the parameters' float32
     assert isinstance(net, TTFSNet)
     return net
 
@@ -104,17 +102,16 @@ def _row(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _verified(name: str) -> tuple[Path, bytes]:
-    """The file of a net and its bytes. Raises ValueError where it is missing or its sha256 is not that of its record."""
+def _verified(name: str) -> Path:
+    """The file of a net. Raises ValueError where it is missing, or its sha256 is not the one in its record."""
     path, expected = FOLDER / f"{name}.safetensors", record(name)["sha256"]
     try:
-        raw = read_bytes(path, limit=_LIMIT)
+        actual = sha256(read_bytes(path, limit=_LIMIT))
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror or error}); install firstspike again") from error
-    found = sha256(raw)
-    if found != expected:
+    if actual != expected:
         raise ValueError(
-            f"{path} must have the sha256 {expected} of its record, got {found}: the file was changed or damaged; "
+            f"{path} must have the sha256 {expected} of its record, got {actual}: the file was changed or damaged; "
             "install firstspike again"
         )
-    return path, raw
+    return path

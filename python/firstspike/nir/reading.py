@@ -27,7 +27,7 @@ NEURONS = ("IF", "LIF", "I", "LI")
 
 
 class FiresOnce(UserWarning):
-    """NIR's neurons reset and may fire again; those of a net of `from_nir` fire once.
+    """NIR's neurons reset and may fire again; the neurons of a net of `from_nir` fire once.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def _scaling(described: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def _check_neurons(n: str, node: Any, own: Any) -> None:
-    """Raise ValueError for neurons that are not those of the metadata: the edited numbers would have no effect."""
+    """Raise ValueError for neurons that differ from the metadata: the edited numbers would have no effect."""
     for name in ("tau", "r", "v_leak", "v_threshold", "v_reset"):
         got, wanted = (np.asarray(getattr(one, name, ())) for one in (node, own))
         if not np.array_equal(got, wanted):

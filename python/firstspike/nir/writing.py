@@ -114,7 +114,7 @@ def to_nir(
 
 
 def parts_of(net: nn.Module) -> Iterator[tuple[str, Part]]:
-    """The layers of a net in order, those of residual blocks one by one, with their numbers in the names of nodes."""
+    """The layers of a net in order, also within residual blocks, with their numbers in the names of nodes."""
     for part in parts(net.layers if isinstance(net, TTFSNet) else _in_order(net)):
         yield "_".join(map(str, part.place)), part
 

@@ -61,7 +61,7 @@ def raster(seen: Monitor, sample: int = 0) -> Figure:
 
 
 def histogram(seen: Monitor) -> Figure:
-    """The share of neurons that fire in each time step, in per cent, a panel per layer; a bar of its own for silent ones.
+    """The share of neurons that fire in each time step, in per cent, a panel per layer; a separate bar for silent ones.
 
     seen: a monitor after a forward pass. Shares are over all samples and neurons of the layer and sum to 100 %. Where the bar
     of silent neurons is far higher than the others it is cut off, and its share is written on it.
@@ -105,7 +105,7 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
     seen: a monitor after a forward pass of a net that ends in a layer of neurons with a `firstspike.nn` readout.
     sample: its index in the batch. The predicted class is drawn bold, the runner-up dashed, all others grey. With a
     membrane readout the lines are the scores of the classes if the run ended after that step; with a spiking readout
-    they are the potentials up to each neuron's spike, which is marked, beside the threshold; where the layer has one
+    they are the potentials up to each neuron's spike, which is marked, and the threshold; where the layer has one
     threshold per output, in units of it.
     Raises ValueError or TypeError naming a bad argument.
 
@@ -125,7 +125,7 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
     if layer.membrane is None and not isinstance(layer.module, FiringLayer):
         raise ValueError(f"seen must hold a net whose last layer has a potential, got {type(layer.module).__name__}")
     steps, ranking = layer.steps, scores.argsort(descending=True, stable=True).tolist()
-    # In steps of the layer; those of the readout differ where the spikes are rescaled between them.
+    # In steps of the layer; the steps of the readout differ where the spikes are rescaled between them.
     decided = int((seen.decision_step if layer.spikes is None else decision_step(layer.spikes.flatten(1)))[sample])
     with style():
         drawn, axis = figure(height=3.2)

@@ -40,7 +40,7 @@ class Column:
 
 
 def absent(value: Any) -> bool:
-    """Whether a value is None or NaN."""
+    """True if a value is None or NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA
 
 
@@ -53,7 +53,7 @@ def present(frame: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
 
 
 def numeric(column: Iterable[Any]) -> bool:
-    """Whether a printed column holds numbers, and is to be set flush right.
+    """True if a printed column holds numbers, and is to be set flush right.
 
     `a ± b`, ranges, and a remark in parentheses after the number count; dashes, "unknown", "none", "not held" and
     "not run" may stand among them.
