@@ -13,7 +13,6 @@ from torch import Tensor
 
 from . import ops
 from ._base import checks
-from ._base.fields import own_number
 from .ops.latency import CURVES
 from .spikes import SpikeTimes
 
@@ -168,7 +167,7 @@ def _window(t: NDArray[Any], window: float | tuple[float, float] | None) -> tupl
 
 def _exact(value: Any, checked: float) -> int | float:
     """A number that was checked: an integer as it is, which a float may not hold."""
-    number = value.item() if isinstance(value, Tensor) else own_number(value)
+    number = value.item() if hasattr(value, "item") else value
     return number if isinstance(number, int) else checked
 
 

@@ -99,7 +99,7 @@ def test_the_record_of_a_resumed_run_has_all_its_sessions(made_up, tmp_path):
 
 
 def test_a_damaged_checkpoint_is_dropped(made_up, tmp_path):
-    (tmp_path / "checkpoint.json").write_text('{\n "program": "firstspike",\n "format": 2,')
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"cut off")
     outcome = job.train(task(tmp_path, epochs=1))
     assert outcome.record is not None, outcome.how
 

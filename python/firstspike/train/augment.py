@@ -16,13 +16,10 @@ _LONGEST = 3.0  # largest ratio of its sides
 
 @dataclass(frozen=True)
 class Draws:
-    """How each of N images is changed.
+    """How each of N images is changed; None: not at all.
 
-    Attributes
-    ----------
-    shift : int64 [N, 2], rows and columns in -s..s that the image moves down and right; None for no shifts.
-    flip : bool [N], mirrored left and right; None for no flips.
-    box : int64 [N, 4], (top, bottom, left, right): erased rows top..bottom-1, columns left..right-1; None: none.
+    shift: int64 [N, 2], rows and columns in -s..s that the image moves down and right. flip: bool [N], mirrored left and right.
+    box: int64 [N, 4], (top, bottom, left, right): erased rows top..bottom-1, columns left..right-1.
     """
 
     shift: Tensor | None
@@ -66,14 +63,7 @@ def _boxes(augmentation: Augmentation, count: int, size: tuple[int, int], genera
 
 
 def apply(images: Tensor, draws: Draws, fill: int = 0) -> Tensor:
-    """The changed images: flipped, then shifted, then erased.
-
-    Parameters
-    ----------
-    images : [B, C, H, W]; it is not changed.
-    draws : of B images, on the same device.
-    fill : the value of pixels that are shifted in or erased: 0, or for spike times 255, silent.
-    """
+    """The images [B, C, H, W] flipped, then shifted, then erased; `fill` is the value of pixels that are shifted in or erased."""
     if draws.shift is not None or draws.flip is not None:
         images = _move(images, draws.shift, draws.flip, fill)
     if draws.box is not None:

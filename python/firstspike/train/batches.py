@@ -89,10 +89,7 @@ def load(
 
 
 def split(config: Config, pair: tuple[Data, Data], device: torch.device) -> Parts:
-    """Training samples, those held out for validation (the same for every seed), and test samples, on the device.
-
-    Raises ValueError for settings that the data cannot serve.
-    """
+    """Training samples, those held out for validation (the same for every seed), and test samples, on the device."""
     train, test = pair
     if not isinstance(train, Dataset):
         for name in ("limit", "validation", "standardize"):
@@ -101,9 +98,7 @@ def split(config: Config, pair: tuple[Data, Data], device: torch.device) -> Part
         if config.augmentation.active:
             raise ValueError("augmentation needs data in memory; a DataLoader augments by itself")
         if train.persistent_workers:
-            raise ValueError(
-                "persistent_workers of the training DataLoader must be False, or a resumed run would differ"
-            )
+            raise ValueError("persistent_workers must be False for training data, or a resumed run would differ")
         return Parts(train, None, _to(test, device))
     _check_settings(config, train, test)
     if config.limit:
@@ -116,13 +111,12 @@ def split(config: Config, pair: tuple[Data, Data], device: torch.device) -> Part
 
 
 def _check_settings(config: Config, train: Dataset, test: Data) -> None:
-    steps = train.steps
-    if isinstance(test, Dataset) and (train.input_shape, steps) != (test.input_shape, test.steps):
-        shapes = [(list(part.input_shape), part.steps) for part in (train, test)]
+    shapes = [(part.input_shape, part.steps) for part in (train, test) if isinstance(part, Dataset)]
+    if len(set(shapes)) > 1:
         raise ValueError(f"train and test must have the same shape, and steps, got {shapes[0]} and {shapes[1]}")
     if config.augmentation.active and len(train.input_shape) != 3:
         raise ValueError(f"augmentation needs images [N, C, H, W], not samples of {train.input_shape[0]} features")
-    if config.standardize and steps is not None:
+    if config.standardize and train.steps is not None:
         raise ValueError("standardize must be False for spike times, got True")
     if config.limit > len(train):
         raise ValueError(f"limit must be at most the {len(train)} training images, got {config.limit}")

@@ -17,20 +17,9 @@ _NET = ("encoder", "readout", "init", "normalization", "threshold", "learn_thres
 
 
 def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
-    """Build the net of a config; its weights are drawn with the config's seed.
+    """Build the net of a config, a `models.TTFSNet` or `models.ReluNet`; its weights are drawn with the config's seed.
 
-    Parameters
-    ----------
-    config : see `Config`.
-    input_shape : channels, height and width of an image, or the number of features.
-
-    Returns
-    -------
-    A `models.TTFSNet`, or for model "relu" the same net with ReLU neurons (`models.relu_counterpart`).
-
-    Raises
-    ------
-    ValueError, TypeError : from `models.build`, naming the field or pointing at the token of the spec.
+    input_shape: channels, height and width of an image, or the number of features. Raises as `models.build`.
 
     Examples
     --------

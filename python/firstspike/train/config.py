@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from .. import data as data_sets
 from .._base.records import FieldError, Record, read_toml
@@ -137,19 +137,13 @@ class Config(Record):
     image_size: Annotated[int, Field(ge=0, le=4096)] = 0
     device: Annotated[str, Field(pattern=r"^cpu$|^cuda(:\d{1,3})?$")] = "cpu"
 
-    @field_validator("data")
+    @field_validator("data", "surrogate")
     @classmethod
-    def _is_a_data_set(cls, data: str) -> str:
-        if data and data not in data_sets.NAMES:
-            raise ValueError(f"must be one of {', '.join(data_sets.NAMES)}, got {data!r}")
-        return data
-
-    @field_validator("surrogate")
-    @classmethod
-    def _is_a_surrogate(cls, surrogate: str) -> str:
-        if surrogate not in KINDS:
-            raise ValueError(f"must be one of {', '.join(KINDS)}, got {surrogate!r}")
-        return surrogate
+    def _is_known(cls, value: str, info: ValidationInfo) -> str:
+        known = KINDS if info.field_name == "surrogate" else ("", *data_sets.NAMES)
+        if value not in known:
+            raise ValueError(f"must be one of {', '.join(filter(None, known))}, got {value!r}")
+        return value
 
     @model_validator(mode="after")
     def _fit_each_other(self) -> Self:

@@ -6,8 +6,6 @@ import contextlib
 import importlib
 import itertools
 import os
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +15,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .._base.files import LOCK
+from .._base.files import locked
 
 T = TypeVar("T")
 _groups = itertools.count()  # that this process has started: the same number in all
-_PAUSE = 0.2  # seconds between two tries for a lock
 
 
 @dataclass(frozen=True)
@@ -118,28 +115,7 @@ def join(device: torch.device) -> Iterator[ProcessGroup]:
 
 @contextlib.contextmanager
 def alone(folder: Path | None, processes: ProcessGroup) -> Iterator[None]:
-    """Hold a run folder's lock: a second run in it waits, says so, and then finds the first one's result.
-
-    The first process holds the lock for all; while it waits, it tells the others, so that they do not give up.
-    """
-    if folder is None:
+    """Hold a run folder's lock, in the first process for all: a second run in it waits, and then finds the first one's result."""
+    with contextlib.nullcontext() if folder is None or not processes.first else locked(folder):
+        processes.wait()
         yield
-        return
-    from filelock import FileLock, Timeout  # slow to import, and not needed without a folder
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lock, told = FileLock(folder / LOCK), False
-    while True:
-        if processes.first:
-            with contextlib.suppress(Timeout):
-                lock.acquire(timeout=0)
-        if processes.from_first(lock.is_locked):
-            break
-        if processes.first and not told:
-            print(f"waiting for another process that works in {folder}; Ctrl-C stops waiting", file=sys.stderr)
-        told = True
-        time.sleep(_PAUSE if processes.first else 0)
-    try:
-        yield
-    finally:
-        lock.release()

@@ -48,11 +48,7 @@ def evaluate(model: nn.Module, dataset: GivenData, *, batch: int = BATCH) -> Met
         uint8 images are divided by 255.
     batch : samples per batch; a DataLoader has its own.
 
-    Raises
-    ------
-    TypeError, ValueError : for a net that gives no scores, a data set without samples, or labels that the net has no
-        score for.
-    Diverged : if the loss is not finite.
+    Raises ValueError for labels that the net has no score for, and Diverged if the loss is not finite.
 
     Examples
     --------

@@ -62,8 +62,8 @@ def fit(
     """Train a net, measure it in every epoch, and keep a checkpoint of every epoch.
 
     A run that is killed at any time and called again resumes after its last finished epoch, and ends with the same bits as
-    one that was not interrupted. A DataLoader, a net, a loss or an optimizer that is given must do its part: draw from
-    torch's generators only, be given as it was at the start, and keep what training changes in its `state_dict`.
+    one that was not interrupted. For that, a DataLoader, a net, a loss or an optimizer that is given draws from torch's
+    generators only, is given as it was at the start, and keeps what training changes in its `state_dict`.
     Called again after the run has ended, `fit` only reads the result and the net; with a larger `config.epochs`, it continues
     from the last epoch, with the learning rates of the longer schedule; a mean of the weights (`config.average_epochs`)
     then has only steps of the added epochs. Under torchrun the processes share each batch; they need one file system, and with
@@ -97,12 +97,8 @@ def fit(
 
     Raises
     ------
-    NotAvailable : if the data cannot be had.
     BadCheckpoint : (a ValueError) if the directory holds another run, or a damaged checkpoint.
     Diverged : (an ArithmeticError) if the loss or a weight is not finite.
-    ValueError, TypeError : for settings that do not fit each other or the data, and settings of `config` that `model`,
-        `loss` or `optimizer` decide (they must be left at their defaults).
-    OSError : if the directory cannot be written.
 
     Examples
     --------

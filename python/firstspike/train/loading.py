@@ -27,10 +27,7 @@ def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) 
     path : the file or the folder.
     model : the net into which the weights go, for a net with custom code.
 
-    Raises
-    ------
-    OSError : if there is no such file.
-    ValueError : if the file is damaged, or does not fit `model`.
+    Raises OSError if there is no such file, ValueError if it is damaged, or does not fit `model`.
 
     Examples
     --------
@@ -108,10 +105,7 @@ def load_data(
     images : a folder of images that replaces the recorded one (which may have moved).
     root, download : see `data.load`.
 
-    Raises
-    ------
-    ValueError : if the data were given in Python, or cannot be used: a folder of images with other classes.
-    NotAvailable : as `data.load`.
+    Raises ValueError if the data were given in Python, or a folder of images has other classes; NotAvailable as `data.load`.
 
     Examples
     --------

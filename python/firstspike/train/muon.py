@@ -43,10 +43,6 @@ class Muon(torch.optim.Optimizer):
     eps : Adam's, above 0.
     iterations : of Newton-Schulz, at least 1.
 
-    Raises
-    ------
-    ValueError, TypeError : for what is out of these ranges; from `step` for a sparse gradient, and for a weight of zeros.
-
     Examples
     --------
     >>> net = models.build("8C3-AP2-32-10", input_shape=(1, 8, 8), steps=8)
