@@ -37,7 +37,7 @@ CALLS: list[tuple[Any, type[Exception], str]] = [
     (lambda: SpikeTimes(torch.zeros(2, 3), 4), TypeError, "times"),
     (lambda: SpikeTimes(torch.zeros(2, dtype=torch.uint8), 4), ValueError, "times"),
     (lambda: SpikeTimes(torch.full((1, 1), 4, dtype=torch.uint8), 4), ValueError, "times"),
-    *[(lambda n=n: spikes(2, 3, steps=n), ValueError, "steps") for n in (0, 255)],
+    *[(lambda n=n: spikes(2, 3, steps=n), ValueError, "steps") for n in (0, 256)],
     *[(lambda n=n: spikes(2, 3, steps=n), TypeError, "steps") for n in (4.0, None, True)],
     *[(lambda n=n: SpikeTimes.from_dense(torch.zeros(n, 1, 1)), ValueError, "steps") for n in (0, 255)],
     (lambda: dense([[1.0, 0.0]], [[1.0, 0.0]]), ValueError, r"x .*\(0, 0\)"),

@@ -2,22 +2,12 @@
 #include "../cpu/distinct.h"
 #include "../cpu/earliest.h"
 #include "arguments.h"
+#include "maps.h"
 #include "subjects.h"
 
 namespace firstspike::bindings {
 
 namespace {
-
-using MapSizes = std::tuple<int64_t, int64_t, int64_t, int64_t>;
-
-// Windows of `pool` units on maps of these sizes: samples, height, width, channels. Their products do not overflow.
-Windows windows_from(const MapSizes& sizes, int64_t pool) {
-    const auto [samples, height, width, channels] = sizes;
-    for (const int64_t size : {samples, height, width}) checked("sizes", size, 0, kMostElements);
-    neurons_from(elements({samples, height, width}), channels);
-    checked("pool", pool, 1, int64_t{1} << 31);
-    return {samples, height, width, channels, pool};
-}
 
 int64_t distinct(const MapSizes& sizes, int64_t pool, const Array& times, int threads, const Array& times_out) {
     const Windows windows = windows_from(sizes, pool);

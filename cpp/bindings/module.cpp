@@ -27,5 +27,6 @@ PYBIND11_MODULE(FIRSTSPIKE_MODULE, m) {
     bindings::bind_neurons(m);
     bindings::bind_trains(m);
     bindings::bind_weights(m);
+    bindings::bind_windowed(m);
     bindings::bind_windows(m);
 }

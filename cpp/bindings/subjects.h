@@ -10,6 +10,7 @@ void bind_neurons(pybind11::module_& m);
 void bind_pool(pybind11::module_& m);
 void bind_trains(pybind11::module_& m);
 void bind_weights(pybind11::module_& m);
+void bind_windowed(pybind11::module_& m);
 void bind_windows(pybind11::module_& m);
 
 }  // namespace firstspike::bindings

@@ -59,22 +59,26 @@ class WinnersEntries {
     uint16_t order_[kMost + 1], from_[kMost + 1];
 };
 
+// The times of one more unit of a window. Apart from its caller, whose captured pointers the compiler takes to be aliases.
+[[gnu::noinline]] void take_earlier(const uint8_t* __restrict own, uint8_t number, int64_t channels, uint8_t* __restrict out,
+                                    uint8_t* __restrict from) {
+    for (int64_t c = 0; c < channels; ++c) {
+        from[c] = own[c] < out[c] ? number : from[c];
+        out[c] = std::min(out[c], own[c]);
+    }
+}
+
 }  // namespace
 
 void earliest_times(const uint8_t* times, const Windows& w, int threads, uint8_t* times_out, uint8_t* winner) {
     each_window(w, threads, [&](int64_t cell, int64_t first) {
-        uint8_t* __restrict out = times_out + cell * w.channels;
-        uint8_t* __restrict from = winner + cell * w.channels;
+        uint8_t* out = times_out + cell * w.channels;
+        uint8_t* from = winner + cell * w.channels;
         std::copy_n(times + first * w.channels, w.channels, out);
         std::fill_n(from, w.channels, static_cast<uint8_t>(0));
         int unit = 0;
         each_unit(w, first, [&](int64_t site) {
-            const uint8_t* __restrict own = times + site * w.channels;
-            const auto number = static_cast<uint8_t>(unit++);
-            for (int64_t c = 0; c < w.channels; ++c) {
-                from[c] = own[c] < out[c] ? number : from[c];
-                out[c] = std::min(out[c], own[c]);
-            }
+            take_earlier(times + site * w.channels, static_cast<uint8_t>(unit++), w.channels, out, from);
         });
     });
 }

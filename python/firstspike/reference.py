@@ -41,6 +41,11 @@ __all__ = [
     "surrogate_derivative",
     "temporal_weighting",
     "ties",
+    "window_fire",
+    "window_level",
+    "window_steps",
+    "window_times",
+    "window_values",
 ]
 
 
@@ -516,3 +521,97 @@ def ties(spikes: Spikes, classes: int | None = None) -> Tensor:
     for b, t in enumerate(decision_step(spikes).tolist()):
         tied.append(t < steps and len({c // k for c in range(outputs) if train[t, b, c]}) > 1)
     return torch.tensor(tied)
+
+
+def window_values(spikes: Any, *, avg_pool: int = 1) -> Tensor:
+    """Values (T - t) / T of spikes t, 0 where silent, float64; averaged over windows.
+
+    Examples
+    --------
+    >>> reference.window_values(SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), steps=4)).tolist()
+    [[1.0, 0.25, 0.0]]
+    """
+    values = torch.where(spikes.silent, 0.0, 1 - spikes.times.double() / spikes.steps)
+    return values if avg_pool == 1 else F.avg_pool2d(values, avg_pool)
+
+
+def window_level(
+    current: Tensor,
+    clip: Tensor,
+    *,
+    bias: Tensor | None = None,
+    gamma: Tensor | None = None,
+    moments: Tensor | None = None,
+    eps: float = 1e-5,
+    batch: bool = False,
+) -> Tensor:
+    """What `window_fire` rounds: the normalised current in units of the clip.
+
+    With `batch` the moments are those of the current, [B, C] or [B, C, H, W].
+    """
+
+    def by_channel(x: Tensor) -> Tensor:
+        return x.view(-1, *[1] * (current.dim() - 2))
+
+    if batch:
+        others = [d for d in range(current.dim()) if d != 1]
+        moments = torch.stack([current.mean(others), current.var(others, correction=0)])
+    if moments is not None:
+        current = (current - by_channel(moments[0])) / (by_channel(moments[1]) + eps).sqrt()
+        current = current if gamma is None else current * by_channel(gamma)
+    current = current if bias is None else current + by_channel(bias)
+    return current / by_channel(clip)
+
+
+def window_fire(current: Tensor, clip: Tensor, steps: int, **parameters: Any) -> Tensor:
+    """The values of neurons that fire in a window of their own; their gradient is 1 / clip within the clip, 0 outside.
+
+    As `functional.window_fire`; parameters: of `window_level`.
+
+    Examples
+    --------
+    >>> reference.window_fire(torch.tensor([[2.0, 1.2, 0.1]]), torch.tensor([2.0]), steps=4).tolist()
+    [[1.0, 0.5, 0.0]]
+    """
+    level = window_level(current, clip, **parameters)
+    clipped = level.clamp(0, 1)
+    rounded = (level * steps + 0.5).floor().clamp(0, steps) / steps
+    return clipped + (rounded - clipped).detach()
+
+
+def window_times(values: Tensor, steps: int) -> Tensor:
+    """Spike times uint8 of values a / steps."""
+    a = (values.detach() * steps).round().long()
+    return torch.where(a == 0, SILENT, steps - a).to(torch.uint8)
+
+
+def window_steps(times: Tensor, weight: Tensor, bias: Tensor, rise: int, steps_in: int, steps: int) -> Tensor:
+    """Times of a linear layer, step by step in integers: its input's window of `steps_in` steps, then its own of `steps`.
+
+    A spike switches its weight's slope on; after its input's window the membrane holds weight (steps_in - t), summed. Then it
+    rises by `rise` in each step, and fires where it is within half a rise of `rise` times `steps`.
+
+    Parameters
+    ----------
+    times : Tensor
+        uint8 [B, N], 255 where silent.
+    weight, bias : Tensor
+        int64 [O, N] and [O].
+    rise : int
+        Odd, so that no membrane stops halfway between two steps.
+
+    Returns
+    -------
+    Tensor
+        uint8 [B, O]: t = steps - clamp(floor((W a + bias) / rise + 1/2), 0, steps), a = steps_in - times; silent where t = steps.
+    """
+    slope = torch.zeros(len(times), len(weight), dtype=torch.int64)
+    membrane = bias.expand(len(times), -1).clone()
+    for t in range(steps_in):
+        slope += (times == t).long() @ weight.T
+        membrane += slope
+    fired = torch.full_like(membrane, SILENT, dtype=torch.uint8)
+    for t in range(steps):
+        reached = 2 * membrane + rise >= 2 * rise * (steps - t)
+        fired = torch.where(reached & (fired == SILENT), t, fired.long()).to(torch.uint8)
+    return fired

@@ -41,7 +41,8 @@ class SpikeTimes:
 
     Gradients travel next to the bytes, on an *anchor*: a float zero that autograd connects to the layer that fired
     (docs/model.md, section "Gradient anchor"). A layer with a sparse surrogate has an anchor with one element per entry of its
-    `Support`, so that nothing of size T x N is stored; any other source has one element per step and neuron, [T, B, ...]. The
+    `Support`, so that nothing of size T x N is stored; a layer of windows (`nn.WindowedLinear`) one with an element per neuron,
+    [B, ...], for its value; any other source has one element per step and neuron, [T, B, ...]. The
     bytes of `times` carry no gradient: join spikes with `firstspike.cat`, not with `torch.cat` of their times.
 
     It is a pytree, batched by `default_collate` (along the batch), and loaded by `torch.load(weights_only=True)`.
@@ -50,7 +51,7 @@ class SpikeTimes:
     ----------
     times : uint8 [B, ...], values 0 to steps - 1, and 255 for a silent neuron. Maps are [B, C, H, W], in
         `torch.channels_last` memory.
-    steps : the number of time steps T, 1 to 254.
+    steps : the number of time steps T, 1 to 255; layers that run step by step take 254.
 
     Examples
     --------
@@ -69,7 +70,7 @@ class SpikeTimes:
             raise TypeError(f"times must be uint8 (255 = silent), got {times.dtype}")
         if times.dim() < 2:
             raise ValueError(f"times must have shape [batch, neurons, ...], got {tuple(times.shape)}")
-        self.steps = checks.steps(steps)
+        self.steps = checks.window(steps)
         if checks.has_values(times):
             wrong = (times >= steps) & (times != SILENT)
             if bool(wrong.any()):
@@ -102,7 +103,9 @@ class SpikeTimes:
                 raise ValueError(f"x must hold zeros and ones, got {float(x[where])} at [step, batch, ...] = {where}")
             if keep is None and bool(twice.any()):
                 where = tuple(twice.nonzero()[0].tolist())
-                raise ValueError(f"x must fire once per neuron, as {where} does not; keep='first' takes the first spike")
+                raise ValueError(
+                    f"x must fire once per neuron, as {where} does not; keep='first' takes the first spike"
+                )
         if keep == "first":
             x = x * (x.detach().cumsum(0) - x.detach() == 0)
         return cls._of_fired(x)
@@ -193,8 +196,8 @@ class SpikeTimes:
         if sizes == tuple(self.shape[1:]):
             return self
         times = self.times.reshape(self.shape[0], *sizes)
-        anchor = self._dense_anchor()
-        return self._with(times, anchor if anchor is None else anchor.reshape(self.steps, *times.shape))
+        anchor, lead = self._anchor_and_lead()
+        return self._with(times, anchor if anchor is None else anchor.reshape(*lead, *times.shape))
 
     def flatten(self, start_dim: int = 1, end_dim: int = -1) -> SpikeTimes:
         """Flatten the dimensions from `start_dim`, which must be at least 1 (the batch stays), to `end_dim`."""
@@ -209,17 +212,18 @@ class SpikeTimes:
         A tensor is int64 [samples], negative numbers count from the end, or bool [B]. Whatever is taken has the same number of
         dimensions. Raises TypeError for another kind of index, IndexError for a sample number out of range.
         """
-        anchor = self._dense_anchor()
+        anchor, lead = self._anchor_and_lead()
         if isinstance(index, Tensor):
             index = self._samples(index)
-            times = self.times[index]
-            return self._with(times, None if anchor is None else _ops.select_anchor(anchor, index % len(self)))
+            if anchor is not None:
+                anchor = _ops.select_anchor(anchor, index % len(self)) if lead else anchor[index]
+            return self._with(self.times[index], anchor)
         slices = index if isinstance(index, tuple) else (index,)
         if not all(isinstance(item, slice) for item in slices):
             raise TypeError(
                 f"index must be slices or a tensor of samples, got {checks.shown(index)}; sample i alone is [i : i + 1]"
             )
-        return self._with(self.times[slices], None if anchor is None else anchor[(slice(None), *slices)])
+        return self._with(self.times[slices], None if anchor is None else anchor[(*map(slice, lead), *slices)])
 
     def _samples(self, index: Tensor) -> Tensor:
         """Numbers of samples, int64 [samples], of an index."""
@@ -253,7 +257,7 @@ class SpikeTimes:
         times = self.times.to(device, non_blocking=non_blocking)
         if times is self.times:
             return self
-        anchor = self._dense_anchor()
+        anchor, _ = self._anchor_and_lead()
         return self._with(times, anchor if anchor is None else anchor.to(device, non_blocking=non_blocking))
 
     def cpu(self) -> SpikeTimes:
@@ -296,12 +300,32 @@ class SpikeTimes:
         return SpikeTimes._trusted(self.times.clone(), self.steps)
 
     def _dense_anchor(self) -> Tensor | None:
-        """The anchor as [T, B, ...], whichever form it has."""
+        """The anchor as [T, B, ...], whichever form it has; TypeError where it is that of values."""
+        if self._is_valued():
+            raise TypeError(
+                "these spikes carry the gradient of their values: layers of windows take it, detach() is for others"
+            )
         if self._anchor is None or self._support is None:
             return self._anchor
         offset, _, place = self._support
         anchor = _ops.dense_anchor(self._anchor, offset, place, [self.steps, *to_sites(self.times).shape])
         return from_sites(anchor, self.shape)
+
+    def _is_valued(self) -> bool:
+        """Whether the anchor is that of the values of a layer of windows, [B, ...]."""
+        return self._anchor is not None and self._support is None and self._anchor.dim() == self.times.dim()
+
+    def _anchor_and_lead(self) -> tuple[Tensor | None, tuple[int, ...]]:
+        """The anchor, with what its shape has before that of the times: the steps, or nothing where it is that of values."""
+        return (self._anchor, ()) if self._is_valued() else (self._dense_anchor(), (self.steps,))
+
+    def _value_anchor(self) -> Tensor | None:
+        """The anchor of the values (T - t) / T, [B, ...], whichever form it has."""
+        anchor, lead = self._anchor_and_lead()
+        if anchor is None or not lead:
+            return anchor
+        value = 1 - torch.arange(self.steps, device=self.device) / self.steps
+        return (value.view(-1, *[1] * self.times.dim()) * anchor).sum(0)
 
 
 def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
@@ -331,7 +355,9 @@ def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
     for train in trains[1:]:
         shapes = [[n for d, n in enumerate(each.shape) if d != dim] for each in (first, train)]
         if train.times.dim() != dims or shapes[0] != shapes[1] or train.steps != first.steps:
-            raise ValueError(f"trains must have the same steps, and shapes but for dimension {dim}, got {first}, {train}")
+            raise ValueError(
+                f"trains must have the same steps, and shapes but for dimension {dim}, got {first}, {train}"
+            )
         checks.same_device("trains", first.times, "one of them", train.times)
     if len(trains) > 1 and all(train._anchor is None for train in trains):
         return SpikeTimes._trusted(torch.cat([train.times for train in trains], dim), first.steps)
@@ -354,13 +380,15 @@ def _joined(dim: int, one: SpikeTimes, other: SpikeTimes) -> SpikeTimes:
             a, a_offset, a_place, b, b_offset, b_place, a_groups, b_groups
         )
         return SpikeTimes._trusted(times, one.steps, anchor, Support(offset, anchor.new_empty(0), place))
-    dense = [side._dense_anchor() for side in (one, other)]
+    valued = one._is_valued() or other._is_valued()
+    lead = () if valued else (one.steps,)
+    anchors = [side._value_anchor() if valued else side._dense_anchor() for side in (one, other)]
     zero = torch.zeros((), dtype=torch.float32, device=times.device)
     a, b = (
-        zero.expand(one.steps, *side.shape) if anchor is None else anchor
-        for side, anchor in zip((one, other), dense, strict=True)
+        zero.expand(*lead, *side.shape) if anchor is None else anchor
+        for side, anchor in zip((one, other), anchors, strict=True)
     )
-    return SpikeTimes._trusted(times, one.steps, _anchors.cat_anchors(a, b, dim + 1))
+    return SpikeTimes._trusted(times, one.steps, _anchors.cat_anchors(a, b, dim + len(lead)))
 
 
 def _has_groups(train: SpikeTimes, dim: int) -> bool:

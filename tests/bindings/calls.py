@@ -301,3 +301,54 @@ def empty(draw: Draw) -> tuple[Any, ...]:
 @call
 def share_openmp_pool(draw: Draw) -> tuple[Any, ...]:
     return (kernels._POOL,)
+
+
+def window_neurons(draw: Draw) -> tuple[tuple[int, int, int], tuple[Any, ...]]:
+    """(sites, channels, steps) of a layer of windows, and the parameters of its neurons."""
+    sites, channels = draw.randint(1, 9), draw.choice((1, 3, 16, 33, 70, 150))
+    moments, gamma, beta = (draw.floats(n * channels) if draw.some(0.7) else None for n in (2, 1, 1))
+    clip = draw.floats(draw.choice((1, channels))).abs().nan_to_num(1, 1) + 0.1
+    return (sites, channels, draw.choice((1, 4, 255))), (moments, gamma, beta, clip, draw.choice((0.0, 1e-5)))
+
+
+@call
+def channel_moments(draw: Draw) -> tuple[Any, ...]:
+    (sites, channels, _), _ = window_neurons(draw)
+    return sites, channels, draw.floats(sites, channels), draw.threads(), torch.zeros(2, channels)
+
+
+@call
+def windowed_times(draw: Draw) -> tuple[Any, ...]:
+    sizes, parameters = window_neurons(draw)
+    out = torch.zeros(sizes[:2], dtype=torch.uint8)
+    return sizes, parameters, draw.floats(*out.shape), draw.threads(), out, out.clone() if draw.some(0.5) else None
+
+
+@call
+def windowed_gradient(draw: Draw) -> tuple[Any, ...]:
+    sizes, parameters = window_neurons(draw)
+    shapes = sizes[:2], sizes[1:2], sizes[1:2], parameters[3].shape
+    out = (torch.zeros(shape) if draw.some(0.7) else None for shape in shapes)
+    gradient, codes = draw.floats(*sizes[:2]), draw.bytes(*sizes[:2])
+    return sizes, parameters, draw.some(0.5), gradient, codes, draw.threads(), *out
+
+
+@call
+def windowed_values(draw: Draw) -> tuple[Any, ...]:
+    (sizes, pool), steps = maps(draw), draw.choice((1, 4, 255))
+    batch, height, width, channels = sizes
+    out = torch.zeros(batch, height // pool, width // pool, channels)
+    return sizes, pool, steps, draw.times(*sizes, steps=steps), draw.threads(), out
+
+
+@call
+def windowed_values_gradient(draw: Draw) -> tuple[Any, ...]:
+    sizes, pool = maps(draw)
+    batch, height, width, channels = sizes
+    return sizes, pool, draw.floats(batch, height // pool, width // pool, channels), draw.threads(), torch.zeros(sizes)
+
+
+@call
+def windowed_earliest_gradient(draw: Draw) -> tuple[Any, ...]:
+    sizes, pool, gradient, threads, out = windowed_values_gradient(draw)
+    return sizes, pool, gradient, draw.bytes(*gradient.shape), threads, out

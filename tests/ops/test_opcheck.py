@@ -212,6 +212,23 @@ def run_normalize() -> None:
             backward(functional.normalize_weight(weight, 0.5, gamma, granularity=granularity))
 
 
+def run_windows() -> None:
+    """Layers of windows: encoded data, normalised and not, pooled, of maps and flat, in training and evaluation."""
+    net = torch.nn.Sequential(
+        nn.WindowEncoder(),
+        nn.WindowedConv2d(2, 5, 3, padding=1, steps=4),
+        nn.EarliestPool2d(2),
+        nn.WindowedConv2d(5, 5, 2, groups=5, avg_pool=2, steps=7, normalization=False, clip_per_channel=True),
+        nn.WindowedReadout(5, 3),
+    )
+    for _ in range(2):
+        x = torch.rand(3, 2, 9, 8, generator=generator(0), dtype=torch.float32).requires_grad_()
+        backward(net(x) + functional.window_values(net[1](net[0](x)), avg_pool=2).sum())
+        net.eval()
+    with torch.no_grad():
+        net(x)
+
+
 SAMPLES: dict[str, Callable[[], None]] = {
     "linear": lambda: run_layer(functional.linear, layer((3, 13), (19, 13), 8)),
     "linear, atan": lambda: run_layer(functional.linear, layer((3, 13), (19, 13), 8), surrogate=atan()),
@@ -239,6 +256,7 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "dropout": run_dropout,
     "pools": run_pools,
     "latency": run_latency,
+    "windows": run_windows,
     "normalize": run_normalize,
     "fire": lambda: run_fire(triangle(), decay=0.5),
     "fire, sigmoid": lambda: run_fire(sigmoid()),

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 MAX_STEPS = 254
+MAX_WINDOW = 255  # of a layer of windows: its times are below 255, too
 #: The time of a silent neuron.
 SILENT = 255
 
@@ -59,6 +60,11 @@ def pair(name: str, value: object, low: int) -> tuple[int, int]:
 def steps(value: object) -> int:
     """Return the number of time steps, an int from 1 to 254 (a time is one byte, 255 is silent)."""
     return integer("steps", value, 1, MAX_STEPS)
+
+
+def window(value: object) -> int:
+    """Return the number of steps of a window, an int from 1 to 255."""
+    return integer("steps", value, 1, MAX_WINDOW)
 
 
 def real(name: str, value: object, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False) -> float:

@@ -155,7 +155,7 @@ def input_of(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None, Tensor | None, 
     times, anchor, support = to_sites(spikes.times), spikes._anchor, spikes._support
     if support is not None:
         return times, anchor, support.offset, support.place
-    return times, None if anchor is None else anchor_to_sites(anchor), None, None
+    return times, None if anchor is None else anchor_to_sites(spikes._dense_anchor()), None, None
 
 
 def fired_of(result: tuple[Tensor, ...], shape: torch.Size | tuple[int, ...], steps: int, record: bool) -> SpikeTimes:

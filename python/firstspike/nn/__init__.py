@@ -10,6 +10,14 @@ from .residual import Residual
 from .synapse import Affine, Synapse
 from .ttfs import Integrate, TTFSConv2d, TTFSLinear
 from .weight_normalization import WeightNormalization
+from .windowed import (
+    WindowedConv2d,
+    WindowedLinear,
+    WindowedReadout,
+    WindowedResidual,
+    WindowedShortcut,
+    WindowEncoder,
+)
 
 __all__ = [
     "Affine",
@@ -33,5 +41,11 @@ __all__ = [
     "TTFSNode",
     "TemporalWeighting",
     "WeightNormalization",
+    "WindowEncoder",
+    "WindowedConv2d",
+    "WindowedLinear",
+    "WindowedReadout",
+    "WindowedResidual",
+    "WindowedShortcut",
     "bound_thresholds",
 ]

@@ -15,6 +15,7 @@ from .. import ops
 from .._base import checks
 from .._base.geometry import from_sites
 from ..functional.layer import input_of, thinned
+from ..functional.windowed import earliest_of
 from ..spikes import SpikeTimes, Support
 from .settings import Settings
 
@@ -148,6 +149,8 @@ class EarliestPool2d(_Pool):
         """Return spike times [B, C, H // k, W // k] of `spikes` [B, C, H, W]."""
         k = self.kernel_size
         _check_map(spikes, k)
+        if spikes._is_valued():
+            return earliest_of(spikes, k)
         if spikes.device.type != "cpu" or k > ops.earliest.WIDEST or (spikes.requires_grad and spikes._support is None):
             return _earliest_dense(spikes, k)
         anchor, times, offset, place, _ = ops.earliest.earliest_pool(*input_of(spikes), k)

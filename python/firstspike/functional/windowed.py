@@ -1,0 +1,216 @@
+"""Layers of windows: values of spike times, currents of them, and neurons that fire in a window of their own.
+
+Each layer integrates in its input's window and fires in its own (arXiv 2306.08744, in discrete time). A spike at t in a window of
+T steps has the value (T - t) / T, silence 0, so that a layer is a clipped ReLU with T + 1 levels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .. import ops
+from .._base import checks
+from .._base.geometry import geometry_of, pool_of
+from ..spikes import SpikeTimes
+from .layer import full_precision
+
+
+def window_values(spikes: SpikeTimes, *, avg_pool: int = 1) -> Tensor:
+    """Return the values (T - t) / T of spike times t, 0 where silent.
+
+    Parameters
+    ----------
+    spikes : SpikeTimes [B, N] or [B, C, H, W]
+    avg_pool : int
+        Average over windows of k x k units; what is left over at the lower and right edge is dropped.
+
+    Returns
+    -------
+    Tensor
+        float32 [B, N] or [B, C, H // k, W // k], differentiable.
+
+    Examples
+    --------
+    >>> functional.window_values(SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), steps=4))
+    tensor([[1.0000, 0.2500, 0.0000]])
+    """
+    checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
+    pool, shape = pool_of(spikes.shape, avg_pool), spikes.shape
+    values: Tensor = ops.windowed.values(*valued_of(spikes), spikes.steps, pool)
+    return values.permute(0, 3, 1, 2) if len(shape) == 4 else values
+
+
+def window_encode(x: Tensor, steps: int = 255) -> SpikeTimes:
+    """Return spikes whose values are `x`, rounded to steps + 1 levels: an image of 8 bits is exact with 255 steps.
+
+    Parameters
+    ----------
+    x : Tensor
+        float32 [B, ...]; what is outside [0, 1] is clipped. uint8 counts as x / 255.
+    steps : int
+        Steps of the window, 1 to 255.
+
+    Returns
+    -------
+    SpikeTimes
+        Of the shape of `x`, t = steps - floor(steps x + 1/2), silent where that is `steps`. The gradient is straight-through.
+
+    Examples
+    --------
+    >>> functional.window_encode(torch.tensor([[255, 254, 1, 0]], dtype=torch.uint8)).times
+    tensor([[  0,   1, 254, 255]], dtype=torch.uint8)
+    """
+    if isinstance(x, Tensor) and x.dtype == torch.uint8:
+        x = x.float() / 255
+    return window_fire(checks.float32("x", x), x.new_ones(1), steps)
+
+
+def window_fire(
+    current: Tensor,
+    clip: Tensor,
+    steps: int,
+    *,
+    bias: Tensor | None = None,
+    gamma: Tensor | None = None,
+    moments: Tensor | None = None,
+    eps: float = 1e-5,
+) -> SpikeTimes:
+    """Neurons that fire in a window of their own, a = clamp(floor(T v / clip + 1/2), 0, T), t = T - a, silent where a is 0.
+
+    With `moments` v = gamma (current - mean) / sqrt(variance + eps) + bias, else v = current + bias. The gradient is
+    straight-through: as if v / clip were not rounded within [0, 1], and 0 outside.
+
+    Parameters
+    ----------
+    current : Tensor
+        float32 [B, C] or [B, C, H, W], or of any shape [B, ...] where `bias`, `gamma` and `moments` are None.
+    clip : Tensor
+        float32 [1] or [C], positive: the value above which a neuron fires in the first step.
+    steps : int
+        T, 1 to 255.
+    bias, gamma : Tensor
+        float32 [C].
+    moments : Tensor
+        float32 [2, C], mean and biased variance of the channels, without a gradient (`nn.WindowedLinear` normalises batches).
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    SpikeTimes
+        Of the shape of `current`. For the gradient one byte per neuron is kept, which holds v / clip to 1/252 where it is in
+        [0, 1]; the gradients of clip and gamma use it.
+
+    Examples
+    --------
+    >>> functional.window_fire(torch.tensor([[2.0, 1.2, 0.1]]), torch.tensor([2.0]), steps=4).times
+    tensor([[  0,   2, 255]], dtype=torch.uint8)
+    """
+    steps = checks.window(steps)
+    current = checks.float32("current", current)
+    clip = checks.float32("clip", clip, 1)
+    return fired_of(in_sites(current), clip, steps, (moments, gamma, bias, eps))[0]
+
+
+def window_linear(spikes: SpikeTimes, weight: Tensor, *, avg_pool: int = 1) -> Tensor:
+    """Current W x of the values x of spikes, see `window_values`.
+
+    Parameters
+    ----------
+    spikes : SpikeTimes [B, N], or maps [B, C, H, W], averaged over k x k and flattened in the order C, H, W
+    weight : Tensor
+        float32 [O, N].
+    avg_pool : int
+
+    Returns
+    -------
+    Tensor
+        float32 [B, O].
+    """
+    return current_of(spikes, checks.float32("weight", weight, 2), avg_pool)
+
+
+def window_conv2d(
+    spikes: SpikeTimes,
+    weight: Tensor,
+    *,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    groups: int = 1,
+    avg_pool: int = 1,
+) -> Tensor:
+    """Current of a convolution with the values of spikes, see `window_values`.
+
+    Parameters
+    ----------
+    spikes : SpikeTimes [B, C, H, W], averaged over windows of avg_pool x avg_pool first
+    weight : Tensor
+        float32 [O, C / groups, kh, kw].
+    stride, padding : int or (vertical, horizontal)
+    groups, avg_pool : int
+
+    Returns
+    -------
+    Tensor
+        float32 [B, O, H', W'], sizes as of `torch.nn.functional.conv2d`.
+    """
+    stride, padding = checks.pair("stride", stride, 1), checks.pair("padding", padding, 0)
+    groups = checks.integer("groups", groups, 1)
+    current = current_of(spikes, checks.float32("weight", weight, 4), avg_pool, stride, padding, groups)
+    return current.permute(0, 3, 1, 2)
+
+
+def current_of(
+    spikes: SpikeTimes,
+    weight: Tensor,
+    avg_pool: int = 1,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    groups: int = 1,
+) -> Tensor:
+    """Currents [B, O], or in site order [B, H', W', O] with a weight of four dimensions; the spikes are checked."""
+    checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
+    batch, channels, *size = spikes.shape
+    if len(spikes.shape) not in ((4,) if weight.dim() == 4 else (2, 4)):
+        raise ValueError(f"spikes must be maps [B, C, H, W], or [B, N] of linear layers, got {tuple(spikes.shape)}")
+    if channels % groups or weight.shape[0] % groups:
+        raise ValueError(
+            f"groups must divide the channels of spikes and weight, {channels} and {weight.shape[0]}, got {groups}"
+        )
+    geometry = geometry_of((batch, channels // groups, *size), weight, spikes.steps, avg_pool, stride, padding)
+    with full_precision(weight.device):
+        current: Tensor = ops.windowed.product(
+            *valued_of(spikes), weight, spikes.steps, geometry.pool, stride, padding, groups
+        )
+    return current
+
+
+def fired_of(
+    current: Tensor,
+    clip: Tensor,
+    steps: int,
+    normal: tuple[Tensor | None, Tensor | None, Tensor | None, float] = (None, None, None, 0.0),
+    batch: bool = False,
+) -> tuple[SpikeTimes, Tensor]:
+    """(spikes, moments of the batch) of currents in site order; normal: moments, gamma, bias, eps."""
+    moments, gamma, bias, eps = normal
+    record = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (current, gamma, bias, clip))
+    anchor, times, _, made = ops.windowed.fire(current, moments, gamma, bias, clip, eps, steps, batch, record)
+    times = times.permute(0, 3, 1, 2) if times.dim() == 4 else times
+    return SpikeTimes._trusted(times, steps, anchor if record else None), made
+
+
+def earliest_of(spikes: SpikeTimes, pool: int) -> SpikeTimes:
+    """The earliest spikes of windows of pool x pool units, whose values are the largest; the gradient goes to the winners."""
+    anchor, times, _ = ops.windowed.earliest(*valued_of(spikes), pool)
+    return SpikeTimes._trusted(times.permute(0, 3, 1, 2), spikes.steps, anchor)
+
+
+def valued_of(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None]:
+    """Times, in site order where they are those of maps, and the anchor of their values."""
+    return in_sites(spikes.times), spikes._value_anchor()
+
+
+def in_sites(x: Tensor) -> Tensor:
+    return (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).contiguous()

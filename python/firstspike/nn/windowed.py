@@ -1,0 +1,367 @@
+"""Layers of windows: each integrates in its input's window and fires in its own, so that a time is a value of many levels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from .. import functional
+from .._base import checks
+from .._base.geometry import padding_of
+from ..functional import windowed
+from ..spikes import SpikeTimes
+from .settings import Settings
+
+
+class WindowEncoder(Settings):
+    """Values in [0, 1] as spikes in a window, see `functional.window_encode`: images of 8 bits are exact with 255 steps.
+
+    Parameters
+    ----------
+    steps : int
+        Steps of the window, 1 to 255.
+
+    Examples
+    --------
+    >>> nn.WindowEncoder()(torch.tensor([[255, 1, 0]], dtype=torch.uint8)).times
+    tensor([[  0, 254, 255]], dtype=torch.uint8)
+    """
+
+    _settings = ("steps",)
+
+    def __init__(self, steps: int = 255) -> None:
+        super().__init__()
+        self.steps = checks.window(steps)
+
+    def forward(self, x: Tensor) -> SpikeTimes:
+        """Spikes of the shape of x, float32 [B, ...] in [0, 1] or uint8."""
+        return functional.window_encode(x, self.steps)
+
+
+class WindowedSynapses(Settings):
+    """Base of layers of windows: a weight, and its product with the values of spikes."""
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    groups: int = 1
+
+    def __init__(self, shape: tuple[int, ...], avg_pool: int, generator: Generator | None) -> None:
+        super().__init__()
+        self.avg_pool = checks.size("avg_pool", avg_pool)
+        self.weight = nn.Parameter(torch.empty(shape))
+        nn.init.kaiming_normal_(self.weight, generator=generator)
+
+    def current(self, spikes: SpikeTimes) -> Tensor:
+        """The current W x of spikes of values x, float32 [B, O] or [B, O, H', W'], without bias and normalisation."""
+        current = self._current(spikes)
+        return current if self.weight.dim() == 2 else current.permute(0, 3, 1, 2)
+
+    def _current(self, spikes: SpikeTimes) -> Tensor:  # in site order
+        how = self.avg_pool, self.stride, self.padding, self.groups
+        return windowed.current_of(spikes, self.weight, *how)
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the module can be built again."""
+        if self.weight.dim() == 2:
+            return {
+                "in_features": self.weight.shape[1],
+                "out_features": self.weight.shape[0],
+                "avg_pool": self.avg_pool,
+            }
+        outputs, inputs, *kernel = self.weight.shape
+        return {
+            "in_channels": inputs * self.groups,
+            "out_channels": outputs,
+            "kernel_size": tuple(kernel),
+            "stride": self.stride,
+            "padding": self.padding,
+            "groups": self.groups,
+            "avg_pool": self.avg_pool,
+        }
+
+
+class WindowedReadout(WindowedSynapses):
+    """Scores W x + bias of the values x of spikes: the potential of the last layer, which never fires.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Maps [B, C, H, W] are flattened in the order C, H, W.
+    avg_pool : int
+        Average pooling of maps by k x k before.
+    generator : torch.Generator
+        Of the first weights.
+
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.zeros(2, 8, 4, 4, dtype=torch.uint8), steps=16)
+    >>> nn.WindowedReadout(8 * 2 * 2, 10, avg_pool=2)(spikes).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, *, avg_pool: int = 1, generator: Generator | None = None
+    ) -> None:
+        inputs, outputs = checks.size("in_features", in_features), checks.size("out_features", out_features)
+        super().__init__((outputs, inputs), avg_pool, generator)
+        nn.init.normal_(self.weight, std=1 / math.sqrt(inputs), generator=generator)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, spikes: SpikeTimes) -> Tensor:
+        """Scores, float32 [B, out_features], of spikes [B, in_features] or maps [B, C, H, W]."""
+        return self.current(spikes) + self.bias
+
+
+class WindowedLayer(WindowedSynapses):
+    """Base of the layers of windows that fire: batch normalisation or a bias, a clip, and T levels.
+
+    a = clamp(floor(T v / clip + 1/2), 0, T) with v the normalised current; a neuron fires at T - a in the layer's own window.
+    """
+
+    running: Tensor | None
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        avg_pool: int,
+        generator: Generator | None,
+        steps: int,
+        normalization: bool,
+        clip: float | None,
+        clip_per_channel: bool,
+        momentum: float,
+        eps: float,
+    ) -> None:
+        super().__init__(shape, avg_pool, generator)
+        self.steps = checks.window(steps)
+        self.momentum, self.eps = checks.real("momentum", momentum, 0.0, 1.0), checks.real("eps", eps, 0.0)
+        outputs = shape[0]
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        normal = checks.boolean("normalization", normalization)
+        self.gamma = nn.Parameter(torch.ones(outputs)) if normal else None
+        self.register_buffer("running", torch.stack([torch.zeros(outputs), torch.ones(outputs)]) if normal else None)
+        first = default_clip(self.steps) if clip is None else checks.positive("clip", clip)
+        clips = outputs if checks.boolean("clip_per_channel", clip_per_channel) else 1
+        self.clip = nn.Parameter(torch.full((clips,), first))
+
+    def forward(self, spikes: SpikeTimes, current: Tensor | None = None) -> SpikeTimes:
+        """Spikes [B, O] or [B, O, H', W'] in the layer's window, of spikes in any other.
+
+        current: float32 of the shape of the output, added to W x before the normalisation; a shortcut's.
+        """
+        z = self._current(spikes)
+        if current is not None:
+            current = windowed.in_sites(current)
+            if current.shape != z.shape:
+                raise ValueError(f"current must have the shape of the output, {_shape(z)}, got {_shape(current)}")
+            z = z + current
+        normalize = self.gamma is not None and self.training
+        if normalize and z.numel() < 2 * z.shape[-1]:
+            raise ValueError(f"spikes must give at least two values per channel in training, got {tuple(spikes.shape)}")
+        moments = None if normalize else self.running
+        normal = moments, self.gamma, self.bias, self.eps
+        fired, made = windowed.fired_of(z, self.clip, self.steps, normal, normalize)
+        if normalize and self.running is not None:
+            self.running.lerp_(made, self.momentum)
+        return fired
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Put the normalisation with running statistics into weight and bias; the layer then has none."""
+        if self.gamma is None or self.running is None:
+            return
+        mean, variance = self.running
+        scale = self.gamma / (variance + self.eps).sqrt()
+        self.weight.mul_(scale.view(-1, *[1] * (self.weight.dim() - 1)))
+        self.bias.sub_(mean * scale)
+        self.gamma, self.running = None, None
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the module can be built again; `clip` is a parameter."""
+        return super().settings() | {
+            "steps": self.steps,
+            "normalization": self.gamma is not None,
+            "clip_per_channel": len(self.clip) > 1,
+            "momentum": self.momentum,
+            "eps": self.eps,
+        }
+
+
+class WindowedLinear(WindowedLayer):
+    """Fully connected layer of windows: a ReLU layer with T + 1 levels, one spike per neuron at most.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Maps [B, C, H, W] are flattened in the order C, H, W.
+    steps : int
+        T of the layer's own window, 1 to 255; that of its input may differ.
+    avg_pool : int
+        Average pooling of maps by k x k before the product.
+    normalization : bool
+        Batch normalisation, with running statistics in evaluation; False: a bias.
+    clip : float
+        The first clip, > 0, by default `default_clip`; learned. In standard deviations where currents are normalised.
+    clip_per_channel : bool
+        One clip per output instead of one.
+    momentum, eps : float
+        As in `torch.nn.BatchNorm1d`; the buffer `running`, [2, out_features], holds mean and biased variance.
+    generator : torch.Generator
+        Of the first weights.
+
+    Examples
+    --------
+    >>> spikes = nn.WindowEncoder()(torch.rand(4, 20))
+    >>> nn.WindowedLinear(20, 30, steps=16)(spikes)
+    SpikeTimes(shape=(4, 30), steps=16, silent=..., requires_grad=True)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        steps: int,
+        avg_pool: int = 1,
+        normalization: bool = True,
+        clip: float | None = None,
+        clip_per_channel: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        generator: Generator | None = None,
+    ) -> None:
+        shape = checks.size("out_features", out_features), checks.size("in_features", in_features)
+        super().__init__(shape, avg_pool, generator, steps, normalization, clip, clip_per_channel, momentum, eps)
+
+
+class WindowedConv2d(WindowedLayer):
+    """Convolution of windows, see `WindowedLinear`.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size, stride : int or (vertical, horizontal)
+    padding : int, (vertical, horizontal), or "same"
+    groups : int
+        As in `torch.nn.Conv2d`; in_channels groups make a depthwise convolution.
+    avg_pool : int
+        Average pooling of the input by k x k before the product.
+    steps, normalization, clip, clip_per_channel, momentum, eps, generator
+        As in `WindowedLinear`.
+
+    Examples
+    --------
+    >>> spikes = nn.WindowEncoder()(torch.rand(4, 3, 8, 8))
+    >>> nn.WindowedConv2d(3, 16, 3, padding=1, steps=16)(spikes).shape
+    torch.Size([4, 16, 8, 8])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        *,
+        steps: int,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        groups: int = 1,
+        avg_pool: int = 1,
+        normalization: bool = True,
+        clip: float | None = None,
+        clip_per_channel: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        generator: Generator | None = None,
+    ) -> None:
+        inputs, outputs = checks.size("in_channels", in_channels), checks.size("out_channels", out_channels)
+        groups, kernel = checks.size("groups", groups), checks.pair("kernel_size", kernel_size, 1)
+        if inputs % groups or outputs % groups:
+            raise ValueError(f"groups must divide in_channels and out_channels, {inputs} and {outputs}, got {groups}")
+        shape = (outputs, inputs // groups, *kernel)
+        super().__init__(shape, avg_pool, generator, steps, normalization, clip, clip_per_channel, momentum, eps)
+        self.stride = checks.pair("stride", stride, 1)
+        self.padding, self.groups = padding_of(padding, kernel, self.stride), groups
+
+
+class WindowedShortcut(WindowedSynapses):
+    """The 1x1 convolution of a residual block's shortcut: a current without bias, normalisation and spikes of its own.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    stride : int or (vertical, horizontal)
+    generator : torch.Generator
+        Of the first weights.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int | tuple[int, int] = 1,
+        generator: Generator | None = None,
+    ) -> None:
+        shape = checks.size("out_channels", out_channels), checks.size("in_channels", in_channels), 1, 1
+        super().__init__(shape, 1, generator)
+        self.stride = checks.pair("stride", stride, 1)
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments with which the module can be built again."""
+        return {"in_channels": self.weight.shape[1], "out_channels": self.weight.shape[0], "stride": self.stride}
+
+    def forward(self, spikes: SpikeTimes) -> Tensor:
+        """The current [B, out_channels, H', W'] of spikes [B, in_channels, H, W]."""
+        return self.current(spikes)
+
+
+class WindowedResidual(nn.Module):
+    """Residual block of windows: the block's input adds a current to that of its last layer, before the normalisation.
+
+    Parameters
+    ----------
+    layers : sequence of modules
+        The last one is a `WindowedLinear` or `WindowedConv2d`.
+    shortcut : WindowedShortcut
+        None: the input's values times `scale`, a parameter; the shapes must be equal.
+
+    Examples
+    --------
+    >>> layers = [nn.WindowedConv2d(8, 8, 3, padding=1, steps=16) for _ in range(2)]
+    >>> nn.WindowedResidual(layers)(SpikeTimes(torch.zeros(2, 8, 6, 6, dtype=torch.uint8), steps=16)).shape
+    torch.Size([2, 8, 6, 6])
+    """
+
+    scale: Tensor
+
+    def __init__(self, layers: Sequence[nn.Module], shortcut: WindowedShortcut | None = None) -> None:
+        super().__init__()
+        checks.optional("shortcut", shortcut, WindowedShortcut, "a WindowedShortcut or None")
+        self.layers = nn.ModuleList(layers)
+        if not layers or not isinstance(layers[-1], WindowedLayer):
+            raise TypeError("layers must end with a WindowedLinear or WindowedConv2d")
+        self.shortcut: nn.Module | None = shortcut
+        self.register_parameter("scale", nn.Parameter(torch.ones(1)) if shortcut is None else None)
+
+    def forward(self, spikes: SpikeTimes) -> SpikeTimes:
+        """Spikes of the last layer."""
+        side = functional.window_values(spikes) * self.scale if self.shortcut is None else self.shortcut(spikes)
+        *layers, last = self.layers
+        for layer in layers:
+            spikes = layer(spikes)
+        fired: SpikeTimes = last(spikes, side)
+        return fired
+
+
+def _shape(sites: Tensor) -> tuple[int, ...]:
+    return tuple(sites.permute(0, 3, 1, 2).shape if sites.dim() == 4 else sites.shape)
+
+
+def default_clip(steps: int) -> float:
+    """The first clip of T levels for normalised currents: about the range of least error for half a normal distribution."""
+    return min(4.0, 1.2 + 0.45 * math.log2(steps))

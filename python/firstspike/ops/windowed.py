@@ -1,0 +1,357 @@
+"""Layers of windows: values of spike times, products of them, and the neuron that fires in a window of its own.
+
+Times, values and currents are [B, N], or maps in site order, [B, H, W, C]. A spike at t in a window of T steps has the value
+a / T with a = T - t, silence has 0. The anchor has the shape of `SpikeTimes`, [B, N] or [B, C, H, W]: the gradient with
+respect to the values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._operator import operator
+from ._support import array, cpu, empty, require_record, threads
+
+_LARGE = 1 << 18  # bytes from which the kernels' own store of blocks is worth its overhead
+
+
+class Product(NamedTuple):
+    """How a weight is applied, in the order of the schemas; a weight [O, N] is applied to flattened maps."""
+
+    steps: int  # of the input's window
+    pool: int
+    stride: Sequence[int]
+    padding: Sequence[int]
+    groups: int
+
+
+class Neurons(NamedTuple):
+    """What turns currents into times, in the order of the schemas; see cpp/cpu/windowed.h."""
+
+    moments: (
+        Tensor | None
+    )  # [2, C], mean and variance; None: no normalisation, or with `batch` that of the currents themselves
+    gamma: Tensor | None  # [C]
+    beta: Tensor | None  # [C]
+    clip: Tensor  # [1] or [C]
+    eps: float
+    steps: int
+    batch: bool
+
+    def arrays(self, moments: Tensor | None) -> tuple[Any, ...]:
+        """The parameters as the kernels take them."""
+        return array(moments), array(self.gamma), array(self.beta), array(self.clip), self.eps
+
+    def rows(self, shape: Sequence[int]) -> tuple[int, int]:
+        """Sites and channels of neurons; where channels share all parameters, neurons in long rows."""
+        shared = len(self.clip) == 1 and not self.batch and self.moments is None and self.beta is None
+        sites = math.prod(shape[: 1 if shared else -1])
+        return sites, math.prod(shape) // max(sites, 1)
+
+
+def _bytes(shape: Sequence[int]) -> Tensor:
+    """Uninitialised bytes from the kernels' store, see `empty`."""
+    size = math.prod(shape)
+    if size < _LARGE:
+        return torch.empty(shape, dtype=torch.uint8)
+    return empty([(size + 3) // 4]).view(torch.uint8)[:size].view(shape)
+
+
+def _zero(like: Tensor, shape: Sequence[int]) -> Tensor:
+    return like.new_zeros((), dtype=torch.float32).expand(shape)
+
+
+def _anchor(like: Tensor, shape: Sequence[int], record: bool = True) -> Tensor:
+    """The anchor of times of this shape, in site order where it is that of maps."""
+    return _zero(like, (0,) if not record else shape if len(shape) != 4 else [shape[i] for i in (0, 3, 1, 2)])
+
+
+def _maps(x: Tensor) -> Tensor:
+    """[B, H, W, C] as [B, C, H, W]; other shapes as they are."""
+    return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
+
+
+def _sites(x: Tensor) -> Tensor:
+    """[B, C, H, W] in site order; all others as they are, contiguous."""
+    return (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).contiguous()
+
+
+def _sizes(shape: Sequence[int]) -> tuple[int, ...]:
+    """Samples, height, width, channels."""
+    return tuple(shape) if len(shape) == 4 else (shape[0], 1, 1, math.prod(shape[1:]))
+
+
+def _pooled(shape: Sequence[int], pool: int) -> tuple[int, ...]:
+    if len(shape) != 4:
+        return tuple(shape)
+    batch, height, width, channels = shape
+    return batch, height // pool, width // pool, channels
+
+
+def _values(times: Tensor, anchor: Tensor | None, steps: int, pool: int) -> Tensor:
+    made = empty(_pooled(times.shape, pool))
+    cpu.windowed_values(_sizes(times.shape), pool, steps, array(times), threads(), array(made))
+    return made
+
+
+def _values_fake(times: Tensor, anchor: Tensor | None, steps: int, pool: int) -> Tensor:
+    return times.new_empty(_pooled(times.shape, pool), dtype=torch.float32)
+
+
+def _values_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    times, anchor, _, ctx.pool = inputs
+    ctx.shape = times.shape
+    ctx.save_for_backward(anchor)
+
+
+def _values_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[None, Tensor, None, None]:
+    return None, _maps(gradient if ctx.pool == 1 else unpool(gradient, ctx.shape, ctx.pool)), None, None
+
+
+def _unpool(gradient: Tensor, shape: list[int], pool: int) -> Tensor:
+    at_units = empty(shape)
+    cpu.windowed_values_gradient(tuple(shape), pool, array(gradient.contiguous()), threads(), array(at_units))
+    return at_units
+
+
+def _unpool_fake(gradient: Tensor, shape: list[int], pool: int) -> Tensor:
+    return gradient.new_empty(shape)
+
+
+def _product(times: Tensor, anchor: Tensor | None, weight: Tensor, *settings: Any) -> Tensor:
+    how = Product(*settings)
+    values = _maps(_values(times, None, how.steps, how.pool))
+    if weight.dim() == 2:
+        return torch.nn.functional.linear(values.flatten(1), weight)
+    return _sites(torch.conv2d(values, weight, None, list(how.stride), list(how.padding), 1, how.groups))
+
+
+def _product_fake(times: Tensor, anchor: Tensor | None, weight: Tensor, *settings: Any) -> Tensor:
+    how = Product(*settings)
+    batch, *size, _ = _sizes(_pooled(times.shape, how.pool))
+    if weight.dim() == 2:
+        return weight.new_empty((batch, weight.shape[0]))
+    each = zip(size, how.padding, weight.shape[2:], how.stride, strict=True)
+    return weight.new_empty((batch, *((n + 2 * pad - k) // step + 1 for n, pad, k, step in each), weight.shape[0]))
+
+
+def _product_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    times, anchor, weight, *ctx.settings = inputs
+    ctx.save_for_backward(times, weight, anchor)
+
+
+def _product_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor | None, ...]:
+    times, weight, _ = saved
+    _, to_anchor, to_weight, *_ = ctx.needs_input_grad
+    at_anchor, at_weight = product_backward(gradient, times, weight, *ctx.settings, to_anchor, to_weight)
+    return None, _maps(at_anchor) if to_anchor else None, at_weight if to_weight else None, *[None] * 5
+
+
+def _product_backward(gradient: Tensor, times: Tensor, weight: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
+    *product, to_anchor, to_weight = settings
+    how = Product(*product)
+    values = _maps(_values(times, None, how.steps, how.pool))
+    none = gradient.new_empty(0)
+    if weight.dim() == 2:
+        at_values = gradient.mm(weight).view(values.shape) if to_anchor else none
+        at_weight = gradient.t().mm(values.flatten(1)) if to_weight else none
+    else:
+        at_values, at_weight, _ = torch.ops.aten.convolution_backward(
+            _maps(gradient),
+            values,
+            weight,
+            None,
+            list(how.stride),
+            list(how.padding),
+            [1, 1],
+            False,
+            [0, 0],
+            how.groups,
+            [to_anchor, to_weight, False],
+        )
+    if to_anchor:
+        at_values = _sites(at_values)
+        at_values = at_values if how.pool == 1 else _unpool(at_values, list(times.shape), how.pool)
+    return at_values if to_anchor else none, at_weight.contiguous() if to_weight else none
+
+
+def _product_backward_fake(gradient: Tensor, times: Tensor, weight: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
+    *_, to_anchor, to_weight = settings
+    return gradient.new_empty(times.shape if to_anchor else 0), gradient.new_empty(weight.shape if to_weight else 0)
+
+
+def _fire(current: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    *parameters, record = settings
+    n = Neurons(*parameters)
+    current = current.contiguous()
+    sites, channels = n.rows(current.shape)
+    made = torch.empty((2, channels) if n.batch else 0, dtype=torch.float32)
+    if n.batch:
+        cpu.channel_moments(sites, channels, array(current), threads(), array(made))
+    times, codes = _bytes(current.shape), _bytes(current.shape if record else (0,))
+    given = n.arrays(made if n.batch else n.moments)
+    to = array(times), array(codes) if record else None
+    cpu.windowed_times((sites, channels, n.steps), given, array(current), threads(), *to)
+    return _anchor(current, current.shape, record), times, codes, made
+
+
+def _fire_fake(current: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    *parameters, record = settings
+    made = current.new_empty((2, current.shape[-1]) if Neurons(*parameters).batch else 0)
+    bytes_of = current.new_empty(current.shape, dtype=torch.uint8)
+    codes = current.new_empty(current.shape if record else 0, dtype=torch.uint8)
+    return _anchor(current, current.shape, record), bytes_of, codes, made
+
+
+def _fire_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    _, *parameters, ctx.record = inputs
+    n = Neurons(*parameters)
+    anchor, times, codes, made = output
+    ctx.mark_non_differentiable(times, codes, made)
+    ctx.set_materialize_grads(False)
+    ctx.eps, ctx.steps, ctx.batch = n.eps, n.steps, n.batch
+    ctx.save_for_backward(codes, made if n.batch else n.moments, n.gamma, n.beta, n.clip, anchor)
+
+
+def _fire_gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    if gradient is None:
+        return (None,) * 9
+    require_record(ctx, "windowed_fire")
+    made = fire_backward(_sites(gradient), *saved[:-1], ctx.eps, ctx.steps, ctx.batch)
+    needs = [ctx.needs_input_grad[i] for i in (0, 2, 3, 4)]
+    current, gamma, beta, clip = (part if need else None for part, need in zip(made, needs, strict=True))
+    return current, None, gamma, beta, clip, *[None] * 4
+
+
+def _fire_backward(gradient: Tensor, codes: Tensor, *parameters: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    n = Neurons(*parameters)
+    current, clip = empty(codes.shape), torch.empty(n.clip.shape, dtype=torch.float32)
+    gamma, beta = (torch.empty(0 if x is None else len(x), dtype=torch.float32) for x in (n.gamma, n.beta))
+    cpu.windowed_gradient(
+        (*n.rows(codes.shape), n.steps),
+        n.arrays(n.moments),
+        n.batch,
+        array(gradient.contiguous()),
+        array(codes),
+        threads(),
+        array(current),
+        None if n.gamma is None else array(gamma),
+        None if n.beta is None else array(beta),
+        array(clip),
+    )
+    return current, gamma, beta, clip
+
+
+def _fire_backward_fake(gradient: Tensor, codes: Tensor, *parameters: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    n = Neurons(*parameters)
+    gamma, beta = (gradient.new_empty(0 if x is None else x.shape) for x in (n.gamma, n.beta))
+    return gradient.new_empty(codes.shape), gamma, beta, gradient.new_empty(n.clip.shape)
+
+
+def _earliest(times: Tensor, anchor: Tensor | None, pool: int) -> tuple[Tensor, Tensor, Tensor]:
+    pooled, winner = _bytes(_pooled(times.shape, pool)), _bytes(_pooled(times.shape, pool))
+    cpu.earliest_times(tuple(times.shape), pool, array(times), threads(), array(pooled), array(winner))
+    return _anchor(times, pooled.shape), pooled, winner
+
+
+def _earliest_fake(times: Tensor, anchor: Tensor | None, pool: int) -> tuple[Tensor, Tensor, Tensor]:
+    shape = _pooled(times.shape, pool)
+    return _anchor(times, shape), times.new_empty(shape), times.new_empty(shape)
+
+
+def _earliest_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    times, _, ctx.pool = inputs
+    anchor, pooled, winner = output
+    ctx.shape = times.shape
+    ctx.mark_non_differentiable(pooled, winner)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(winner, anchor)
+
+
+def _earliest_gradient(
+    ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any
+) -> tuple[None, Tensor | None, None]:
+    if gradient is None:
+        return None, None, None
+    return None, _maps(earliest_backward(_sites(gradient), saved[0], ctx.shape, ctx.pool)), None
+
+
+def _earliest_backward(gradient: Tensor, winner: Tensor, shape: list[int], pool: int) -> Tensor:
+    at_units = empty(shape)
+    given = array(gradient.contiguous()), array(winner)
+    cpu.windowed_earliest_gradient(tuple(shape), pool, *given, threads(), array(at_units))
+    return at_units
+
+
+def _earliest_backward_fake(gradient: Tensor, winner: Tensor, shape: list[int], pool: int) -> Tensor:
+    return gradient.new_empty(shape)
+
+
+_PRODUCT = "int steps, int pool, int[] stride, int[] padding, int groups"
+_NEURONS = "Tensor? moments, Tensor? gamma, Tensor? beta, Tensor clip, float eps, int steps, bool batch"
+# The values a / T of spike times, averaged over windows of pool x pool units; a remainder is cropped.
+values = operator(
+    "windowed_values(Tensor times, Tensor? anchor, int steps, int pool) -> Tensor",
+    cpu=_values,
+    cuda=None,
+    fake=_values_fake,
+    save=_values_save,
+    gradients=_values_gradient,
+)
+unpool = operator(
+    "windowed_unpool(Tensor gradient, SymInt[] shape, int pool) -> Tensor", cpu=_unpool, cuda=None, fake=_unpool_fake
+)
+# Products of these values: [B, O] with a weight [O, N] of maps flattened in the order C, H, W, and the convolution
+# [B, H', W', O] with a weight [O, C / groups, kh, kw]. The bytes are kept for the gradient; floats are made of them anew.
+product = operator(
+    f"windowed_product(Tensor times, Tensor? anchor, Tensor weight, {_PRODUCT}) -> Tensor",
+    cpu=_product,
+    cuda=None,
+    fake=_product_fake,
+    save=_product_save,
+    gradients=_product_gradients,
+)
+product_backward = operator(
+    f"windowed_product_backward(Tensor gradient, Tensor times, Tensor weight, {_PRODUCT}, bool to_anchor, bool to_weight)"
+    " -> (Tensor at_anchor, Tensor at_weight)",
+    cpu=_product_backward,
+    cuda=None,
+    fake=_product_backward_fake,
+)
+# (anchor, times, codes, moments) of currents. One byte per neuron, its code, is kept for the gradient.
+fire = operator(
+    f"windowed_fire(Tensor current, {_NEURONS}, bool record)"
+    " -> (Tensor anchor, Tensor times, Tensor codes, Tensor moments_out)",
+    cpu=_fire,
+    cuda=None,
+    fake=_fire_fake,
+    save=_fire_save,
+    gradients=_fire_gradients,
+)
+fire_backward = operator(
+    f"windowed_fire_backward(Tensor gradient, Tensor codes, {_NEURONS})"
+    " -> (Tensor current, Tensor at_gamma, Tensor at_beta, Tensor at_clip)",
+    cpu=_fire_backward,
+    cuda=None,
+    fake=_fire_backward_fake,
+)
+# (anchor, times, winner): the earliest spike of each window, whose value is the largest.
+earliest = operator(
+    "windowed_earliest(Tensor times, Tensor? anchor, int pool) -> (Tensor anchor_out, Tensor pooled, Tensor winner)",
+    cpu=_earliest,
+    cuda=None,
+    fake=_earliest_fake,
+    save=_earliest_save,
+    gradients=_earliest_gradient,
+)
+earliest_backward = operator(
+    "windowed_earliest_backward(Tensor gradient, Tensor winner, SymInt[] shape, int pool) -> Tensor",
+    cpu=_earliest_backward,
+    cuda=None,
+    fake=_earliest_backward_fake,
+)

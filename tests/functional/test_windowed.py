@@ -1,0 +1,265 @@
+"""Layers of windows: times as their reference's, gradients to rounding, and the closed form as the simulation of both windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from firstspike import SpikeTimes, cat, functional, nn, ops, reference
+
+from ..samples import SILENT, generator, spike_times
+
+STEPS = st.sampled_from([1, 2, 3, 4, 16, 64, 254, 255])
+SHAPES = st.sampled_from(
+    [(1, 1), (7, 5), (130, 33), (3, 70), (2, 3, 4, 5), (9, 32, 7, 6), (4, 70, 5, 5), (40, 16, 9, 9)]
+)
+SEEDS = st.integers(0, 2**20)
+
+
+@pytest.fixture(autouse=True)
+def keep_threads() -> Iterator[None]:
+    """Restore torch's number of threads."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@given(
+    shape=SHAPES, steps=STEPS, mode=st.sampled_from(["plain", "bias", "fixed", "batch"]), per=st.booleans(), seed=SEEDS
+)
+def test_fire_and_its_gradient(shape: tuple[int, ...], steps: int, mode: str, per: bool, seed: int) -> None:
+    g, channels = generator(seed), shape[1]
+    current = torch.randn(shape, generator=g).requires_grad_()
+    clip = (torch.rand(channels if per else 1, generator=g) + 0.5).requires_grad_()
+    bias = None if mode == "plain" else torch.randn(channels, generator=g).requires_grad_()
+    gamma = (torch.rand(channels, generator=g) + 0.5).requires_grad_() if mode in ("fixed", "batch") else None
+    moments = torch.rand(2, channels, generator=g) if mode == "fixed" else None
+    batch = mode == "batch"
+    if batch and current.numel() // channels < 2:
+        return
+    tensors = {"current": current, "clip": clip, "bias": bias, "gamma": gamma}
+    tensors = {name: x for name, x in tensors.items() if x is not None}
+    spikes, made = functional.windowed.fired_of(
+        functional.windowed.in_sites(current), clip, steps, (moments, gamma, bias, 1e-5), batch
+    )
+    if not batch:
+        public = functional.window_fire(current, clip, steps, bias=bias, gamma=gamma, moments=moments)
+        assert torch.equal(public.times, spikes.times)
+
+    doubles = {name: x.detach().double().requires_grad_() for name, x in tensors.items()}
+    twin = {"moments": None if moments is None else moments.double(), "batch": batch, **doubles}
+    expected = reference.window_fire(**twin, steps=steps)
+    with torch.no_grad():
+        level = reference.window_level(**twin)
+    # Neither between two levels nor at an end of the clip.
+    clear = (((level * steps) % 1 - 0.5).abs() > 2e-3) & (level.abs() > 1e-4) & ((level - 1).abs() > 1e-4)
+    assert clear.double().mean() > 0.4 or clear.numel() < 50
+    times = reference.window_times(expected, steps)
+    assert torch.equal(spikes.times[clear], times[clear])
+    if batch:
+        others = [d for d in range(current.dim()) if d != 1]
+        double = current.detach().double()
+        torch.testing.assert_close(made[0].double(), double.mean(others), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(made[1].double(), double.var(others, correction=0), rtol=1e-5, atol=1e-6)
+
+    at = torch.randn(shape, generator=g) * clear
+    got = torch.autograd.grad(functional.window_values(spikes), [*tensors.values()], at)
+    want = torch.autograd.grad(expected, [*doubles.values()], at.double())
+    per_clip = 1 / clip.detach().double().expand(channels)
+    factor, n = per_clip, torch.zeros(channels).double()
+    if gamma is not None:
+        mean, variance = (made if batch else moments).double()
+        factor = factor * gamma.detach().double() / (variance + 1e-5).sqrt()
+        n = ((current.detach().double().movedim(1, -1) - mean) / (variance + 1e-5).sqrt()).abs().flatten(0, -2).amax(0)
+        if n.max() > 7.8:  # more than a code holds
+            return
+    # A code holds the level to 1/252 inside the clip and n to 1/16 elsewhere; the batch's correction, gamma and clip use it.
+    total, each = at.double().abs().movedim(1, 0).flatten(1).sum(1), channels / at.numel()
+    scale = torch.ones(channels).double() if gamma is None else gamma.detach().double()
+    inside = (1 / (252 * scale * per_clip)).clamp_max(1 / 16) * 1.01
+    of_code = {
+        "current": factor * total * each * n * (inside + 1.01 / 16) if batch else 0 * n,
+        "clip": total * per_clip**2 * scale * inside,
+        "bias": 0 * n,
+        "gamma": total * per_clip * inside,
+    }
+    for name, one, other in zip(tensors, got, want, strict=True):
+        error, scale = (one.double() - other).abs(), 1 + other.abs()
+        if name == "current":
+            error, scale = (x.movedim(1, -1) for x in (error, 1 + factor.max() * at.double().abs()))
+        bound = of_code[name].sum() if len(other) == 1 and name == "clip" else of_code[name]
+        assert (error <= bound + (1e-5 if name == "current" else 1e-4 * (1 + total.max() ** 0.5)) * scale).all(), name
+
+
+@given(shape=SHAPES, batch=st.booleans(), normal=st.booleans(), per=st.booleans(), seed=SEEDS)
+def test_gradient_is_the_formula_on_the_codes(
+    shape: tuple[int, ...], batch: bool, normal: bool, per: bool, seed: int
+) -> None:
+    """Any codes: the sums of gradients inside the clip, and the batch's correction, to rounding."""
+    g, channels = generator(seed), shape[1]
+    sites = (shape[0], *shape[2:], channels)
+    codes = torch.randint(0, 256, sites, generator=g).to(torch.uint8)
+    at = torch.randn(sites, generator=g)
+    clip, gamma, beta = (torch.rand(n, generator=g) * 2 + 0.05 for n in (channels if per else 1, channels, channels))
+    moments = torch.rand(2, channels, generator=g) + 0.1
+    batch = batch and normal
+    arguments = (moments, gamma, beta) if normal else (None, None, beta)
+    got = ops.windowed.fire_backward(at, codes, *arguments, clip, 1e-5, 4, batch)
+    inside, held = (codes & 1 == 1).flatten(0, -2), (codes >> 1).double().flatten(0, -2)
+    kept, per_clip = at.double().flatten(0, -2) * inside, 1 / clip.double().expand(channels)
+    scale, shift = (gamma.double() if normal else torch.ones(channels).double()), beta.double()
+    n = torch.where(inside & (scale * 126 / 8 * per_clip >= 1), (held / 126 / per_clip - shift) / scale, held / 8 - 8)
+    total, product = kept.sum(0), (kept * n).sum(0)
+    factor = scale * per_clip * ((moments[1].double() + 1e-5).rsqrt() if normal else 1.0)
+    want = factor * (kept - (total + n * product) / len(kept) if batch else kept)
+    at_clip = -(scale * product + shift * total) * per_clip**2
+    size = float(at.abs().max()) * 10
+    torch.testing.assert_close(got[0].flatten(0, -2).double(), want, rtol=1e-5, atol=1e-5 * size)
+    noise = 1e-5 * size * len(kept) ** 0.5
+    torch.testing.assert_close(got[2].double(), total * per_clip, rtol=1e-4, atol=noise)
+    torch.testing.assert_close(
+        got[3].double(), at_clip if per else at_clip.sum()[None], rtol=1e-4, atol=noise * channels
+    )
+    if normal:
+        torch.testing.assert_close(got[1].double(), product * per_clip, rtol=1e-4, atol=8 * noise)
+
+
+@given(
+    sizes=st.tuples(st.integers(1, 5), st.integers(1, 40), st.integers(1, 9)),
+    steps=STEPS,
+    own=STEPS,
+    rise=st.integers(0, 100),
+    pattern=st.sampled_from(["mixed", "silent", "early", "spread"]),
+    seed=SEEDS,
+)
+def test_closed_form_is_the_simulation_of_both_windows(
+    sizes: tuple[int, int, int], steps: int, own: int, rise: int, pattern: str, seed: int
+) -> None:
+    batch, inputs, outputs = sizes
+    g, rise = generator(seed), 2 * rise + 1
+    times = spike_times((batch, inputs), steps, pattern, g)
+    weight = torch.randint(-9, 10, (outputs, inputs), generator=g)
+    bias = torch.randint(-50, 51, (outputs,), generator=g)
+    expected = reference.window_steps(times, weight, bias, rise, steps, own)
+    current = functional.window_linear(SpikeTimes(times, steps), weight.float())
+    clip = torch.tensor([rise * own / steps])
+    assert torch.equal(functional.window_fire(current, clip, own, bias=bias.float() / steps).times, expected)
+
+
+@given(
+    sizes=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(3, 9), st.integers(3, 9)),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    options=st.fixed_dictionaries(
+        {"stride": st.integers(1, 2), "padding": st.integers(0, 1), "groups": st.sampled_from([1, 3]),
+         "avg_pool": st.integers(1, 2)}
+    ),
+    steps=STEPS,
+    seed=SEEDS,
+)  # fmt: skip
+def test_products(
+    sizes: tuple[int, int, int, int], kernel: tuple[int, int], options: dict[str, int], steps: int, seed: int
+) -> None:
+    """Convolutions and, of the same maps, a linear layer: values, currents and their gradients."""
+    batch, channels, height, width = sizes
+    channels *= options["groups"]
+    g, pool = generator(seed), options["avg_pool"]
+    if any(n // pool + 2 * options["padding"] < k for n, k in zip((height, width), kernel, strict=True)):
+        return
+    spikes = functional.window_encode(torch.rand(batch, channels, height, width, generator=g).requires_grad_(), steps)
+    x = reference.window_values(spikes).requires_grad_()
+    pooled = F.avg_pool2d(x, pool)
+    weight = torch.randn(2 * options["groups"], channels // options["groups"], *kernel, generator=g).requires_grad_()
+    flat = torch.randn(5, pooled[0].numel(), generator=g).requires_grad_()
+    shaping = {name: options[name] for name in ("stride", "padding", "groups")}
+    pairs = [
+        (functional.window_values(spikes, avg_pool=pool), pooled),
+        (functional.window_conv2d(spikes, weight, **options), F.conv2d(pooled, weight.double(), **shaping)),
+        (functional.window_linear(spikes, flat, avg_pool=pool), F.linear(pooled.flatten(1), flat.double())),
+    ]
+    for got, expected in pairs:
+        torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-5)
+        at = torch.randn(got.shape, generator=g)
+        one = torch.autograd.grad(got, (spikes._anchor, weight, flat), at, retain_graph=True, allow_unused=True)
+        other = torch.autograd.grad(expected, (x, weight, flat), at.double(), retain_graph=True, allow_unused=True)
+        for a, b in zip(one, other, strict=True):
+            assert (a is None) == (b is None)
+            if a is not None:
+                torch.testing.assert_close(a.double(), b.double(), rtol=1e-4, atol=1e-4)
+
+
+@given(sizes=st.tuples(st.integers(1, 3), st.integers(1, 70), st.integers(2, 7), st.integers(2, 7)), k=st.integers(1, 2),
+       steps=STEPS, seed=SEEDS)  # fmt: skip
+def test_earliest_pooling_is_the_maximum(sizes: tuple[int, int, int, int], k: int, steps: int, seed: int) -> None:
+    g = generator(seed)
+    spikes = functional.window_encode(torch.rand(sizes, generator=g).requires_grad_(), steps)
+    x = reference.window_values(spikes).requires_grad_()
+    got, expected = functional.window_values(nn.EarliestPool2d(k)(spikes)), F.max_pool2d(x, k)
+    torch.testing.assert_close(got.double(), expected)
+    at = torch.randn(got.shape, generator=g)
+    (one,), (other,) = (torch.autograd.grad(*pair) for pair in ((got, spikes._anchor, at), (expected, x, at.double())))
+    torch.testing.assert_close(one.double(), other)
+
+
+def test_images_of_eight_bits_are_exact() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8).view(2, 2, 8, 8)
+    spikes = functional.window_encode(pixels)
+    assert spikes.steps == 255 and torch.equal(
+        spikes.times, torch.where(pixels == 0, SILENT, 255 - pixels.int()).byte()
+    )
+    assert torch.equal(functional.window_values(spikes), pixels.float() / 255)
+    assert torch.equal(functional.window_encode(pixels.float() / 255).times, spikes.times)
+
+
+def run(threads: int) -> list[Tensor]:
+    """Times, moments and gradients of a layer, with this many threads."""
+    torch.set_num_threads(threads)
+    g = generator(3)
+    current = torch.randn(37, 21, 23, 33, generator=g).requires_grad_()
+    gamma, bias, clip = (torch.rand(n, generator=g).add_(0.5).requires_grad_() for n in (33, 33, 1))
+    spikes, made = functional.windowed.fired_of(current, clip, 16, (None, gamma, bias, 1e-5), True)
+    pooled = nn.EarliestPool2d(2)(spikes)
+    both = functional.window_values(pooled).sum() + functional.window_values(spikes, avg_pool=2).square().sum()
+    return [spikes.times, made, pooled.times, *torch.autograd.grad(both, (current, gamma, bias, clip))]
+
+
+def test_same_bits_for_any_number_of_threads() -> None:
+    first = run(1)
+    for threads in (2, 3):
+        assert all(torch.equal(a, b) for a, b in zip(first, run(threads), strict=True))
+
+
+def test_views_of_spikes_keep_the_gradient_of_values() -> None:
+    x = torch.rand(4, 3, 2, 2, generator=generator(0)).requires_grad_()
+    spikes = functional.window_encode(x, 255)
+    for view, of in (
+        (spikes.flatten(), x.flatten(1)),
+        (spikes[1:3], x[1:3]),
+        (spikes[torch.tensor([3, 0, 3])], x[[3, 0, 3]]),
+        (spikes[:, 1:], x[:, 1:]),
+        (cat([spikes, spikes[:, :2].detach()]), torch.cat([x, x[:, :2].detach()], 1)),
+    ):
+        at = torch.randn(of.shape, generator=generator(1))
+        (one,), (other,) = (
+            torch.autograd.grad(y, x, at, retain_graph=True) for y in (functional.window_values(view), of)
+        )
+        torch.testing.assert_close(one, other)
+
+
+def test_trains_of_steps_have_values_and_values_no_steps() -> None:
+    train = torch.zeros(4, 1, 3)
+    train[0, 0, 0] = train[3, 0, 1] = 1
+    train.requires_grad_()
+    values = functional.window_values(SpikeTimes.from_dense(train))
+    assert values.tolist() == [[1.0, 0.25, 0.0]]
+    (gradient,) = torch.autograd.grad(values, train, torch.tensor([[1.0, 2.0, 4.0]]))
+    assert gradient[:, 0].tolist() == [[1.0, 2.0, 4.0], [0.75, 1.5, 3.0], [0.5, 1.0, 2.0], [0.25, 0.5, 1.0]]
+    spikes = functional.window_encode(torch.rand(2, 3).requires_grad_(), 4)
+    for call in (spikes.dense, lambda: functional.linear(spikes, torch.ones(2, 3))):
+        with pytest.raises(TypeError, match="values"):
+            call()

@@ -1,0 +1,154 @@
+"""Layers of windows as modules: their normalisation as torch's, folding, residual blocks, settings, memory and learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from firstspike import SpikeTimes, functional, nn
+
+from ..samples import generator
+
+
+def net(steps: int = 16, **options: Any) -> torch.nn.Sequential:
+    """An encoder, a convolution, a residual block with each shortcut, a linear layer and a readout."""
+    g = generator(0)
+
+    def conv(inputs: int, outputs: int, **more: Any) -> nn.WindowedConv2d:
+        return nn.WindowedConv2d(inputs, outputs, 3, padding=1, steps=steps, generator=g, **options, **more)
+
+    return torch.nn.Sequential(
+        nn.WindowEncoder(),
+        conv(1, 6),
+        nn.WindowedResidual([conv(6, 6), conv(6, 6, groups=6)]),
+        nn.EarliestPool2d(2),
+        nn.WindowedResidual([conv(6, 9, stride=2), conv(9, 9)], nn.WindowedShortcut(6, 9, stride=2, generator=g)),
+        nn.WindowedLinear(9, 8, avg_pool=2, steps=steps, generator=g, **options),
+        nn.WindowedReadout(8, 3, generator=g),
+    )
+
+
+def images(number: int = 8) -> Tensor:
+    """uint8 [number, 1, 8, 8]."""
+    return torch.randint(0, 256, (number, 1, 8, 8), generator=generator(1), dtype=torch.uint8)
+
+
+def test_normalisation_is_that_of_torch() -> None:
+    """Batch statistics in training, running ones in evaluation, and every gradient of 255 levels close to no rounding."""
+    spikes = functional.window_encode(torch.rand(40, 30, generator=generator(0)))
+    layer = nn.WindowedLinear(30, 7, steps=255, clip=4.0, generator=generator(1))
+    torch.nn.init.uniform_(layer.gamma, 0.5, 1.5, generator=generator(2))
+    torch.nn.init.uniform_(layer.bias, 0, 1, generator=generator(2))
+    norm = torch.nn.BatchNorm1d(7)
+    norm.weight.data.copy_(layer.gamma.data)
+    norm.bias.data.copy_(layer.bias.data)
+    weight = layer.weight.detach().clone().requires_grad_()
+    for _ in range(3):
+        got = functional.window_values(layer(spikes))
+        expected = (norm(F.linear(functional.window_values(spikes), weight)) / 4).clamp(0, 1)
+        torch.testing.assert_close(got, expected, rtol=0, atol=0.51 / 255)
+        at = torch.randn(got.shape, generator=generator(3))
+        layer.zero_grad()
+        got.backward(at)
+        want = torch.autograd.grad(expected, (weight, norm.weight, norm.bias), at)
+        for one, other in zip((layer.weight.grad, layer.gamma.grad, layer.bias.grad), want, strict=True):
+            assert (one - other).norm() < 0.05 * other.norm()  # codes hold currents to a sixteenth of a deviation
+    biased = 1 - 1 / len(spikes)  # torch's variance, at first 1, is not
+    variance = (norm.running_var - 0.9**3) * biased + 0.9**3
+    torch.testing.assert_close(layer.running, torch.stack([norm.running_mean, variance]))
+    norm.running_var.copy_(variance)
+    layer.eval(), norm.eval()
+    expected = (norm(F.linear(functional.window_values(spikes), weight)) / 4).clamp(0, 1)
+    torch.testing.assert_close(functional.window_values(layer(spikes)), expected, rtol=0, atol=0.51 / 255)
+
+
+@pytest.mark.parametrize("clip_per_channel", [False, True])
+def test_folding_keeps_the_spikes(clip_per_channel: bool) -> None:
+    model = net(clip_per_channel=clip_per_channel)
+    for _ in range(20):
+        model(images())
+    model.eval()
+    spikes, times = model[:2](images()), []
+    for layer in (model[5], model[1]):
+        layer.fold()
+        assert layer.gamma is None and layer.settings()["normalization"] is False
+        times.append(model[:2](images()).times)
+    assert (times[-1] != spikes.times).double().mean() < 1e-3  # by rounding alone
+
+
+@pytest.mark.parametrize(
+    "layer", [m for m in net().modules() if hasattr(m, "settings")], ids=lambda m: type(m).__name__
+)
+def test_settings_build_the_module_again(layer: Any) -> None:
+    made = type(layer)(**layer.settings())
+    assert [p.shape for p in made.parameters()] == [p.shape for p in layer.parameters()]
+    assert made.settings() == layer.settings() and repr(made) == repr(layer)
+
+
+def test_learns_and_every_parameter_has_a_gradient() -> None:
+    model, x, labels = net(4), images(64), torch.arange(64) % 3
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    losses = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), labels)
+        loss.backward()
+        losses.append(loss.item())
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+        optimizer.step()
+    assert losses[-1] < 0.5 * losses[0]
+    again = net(4)
+    again.load_state_dict(model.state_dict())
+    model.eval(), again.eval()
+    assert torch.equal(model(x), again(x))
+
+
+def test_memory_kept_for_backward() -> None:
+    """Bytes that autograd holds per neuron: its code, and its time where a product needs it."""
+    layers = torch.nn.Sequential(*(nn.WindowedConv2d(16, 16, 3, padding=1, steps=16) for _ in range(3)))
+    spikes = SpikeTimes(torch.zeros(4, 16, 12, 12, dtype=torch.uint8), 16)
+    kept: dict[int, int] = {}
+
+    def pack(x: Tensor) -> Tensor:
+        if 0 not in x.stride() and not isinstance(x, torch.nn.Parameter):
+            kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        layers(spikes)
+    assert sum(kept.values()) / (3 * spikes.times.numel()) < 2.05
+
+
+BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "steps": (lambda: nn.WindowedLinear(3, 4, steps=256), ValueError, "steps.*256"),
+    "no steps": (lambda: nn.WindowEncoder(0), ValueError, "steps.*0"),
+    "clip of zero": (lambda: nn.WindowedLinear(3, 4, steps=4, clip=0.0), ValueError, "clip.*0"),
+    "learned clip of zero": (
+        lambda: functional.window_fire(torch.ones(2, 3), torch.zeros(1), 4),
+        ValueError,
+        "clip.*0",
+    ),
+    "groups": (lambda: nn.WindowedConv2d(3, 4, 3, groups=2, steps=4), ValueError, "groups.*2"),
+    "features": (lambda: nn.WindowedLinear(3, 4, steps=4)(nn.WindowEncoder()(torch.ones(2, 5))), ValueError, "5"),
+    "flat spikes": (lambda: net()[1](nn.WindowEncoder()(torch.ones(2, 5))), ValueError, "spikes"),
+    "a tensor": (lambda: net()[1](images()), TypeError, "spikes.*Tensor"),
+    "one sample": (lambda: nn.WindowedLinear(5, 4, steps=4)(nn.WindowEncoder()(torch.ones(1, 5))), ValueError, "two"),
+    "shortcut of another shape": (
+        lambda: nn.WindowedResidual([nn.WindowedLinear(5, 4, steps=4)])(nn.WindowEncoder()(torch.ones(2, 5))),
+        ValueError,
+        "current",
+    ),
+    "layers without a last": (lambda: nn.WindowedResidual([torch.nn.Identity()]), TypeError, "layers"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_refusals(name: str) -> None:
+    call, error, argument = BAD[name]
+    with pytest.raises(error, match=argument):
+        call()
