@@ -89,7 +89,7 @@ def _kernels(record: SectionRecord, deadline: float) -> None:
 
 
 def _steps(record: SectionRecord, deadline: float) -> None:
-    """Training steps, each library in a process of its own; then one line per cell, with times as long as ours."""
+    """Training steps, each library in a separate process; then one line per cell, with times as long as ours."""
     import torch
 
     card = torch.cuda.get_device_name()

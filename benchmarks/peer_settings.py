@@ -45,7 +45,7 @@ def fastest_setting(workload: Workload, steps: int, library: str, *, compiled: b
 
 
 def _swept() -> list[dict[str, Any]]:
-    """The rows of the sweep on this kind of processor; where there are none, those of the folder `full`."""
+    """The rows of the sweep on this kind of processor; where there are none, the rows of `full`."""
     here = processor_and_model()
     for path in sorted(RESULTS.glob("*/sweep.json")):
         rows = records.load(path)

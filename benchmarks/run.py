@@ -1,6 +1,6 @@
 """Run benchmarks: `python -m benchmarks.run [--full] [--section steps ...] [--name NAME] [--resume] [--tables]`.
 
-Each section runs in a process of its own and writes benchmarks/results/<quick|full|NAME>/<section>.json; then the tables
+Each section runs in a separate process and writes benchmarks/results/<quick|full|NAME>/<section>.json; then the tables
 and figures are made from the records alone.
 """
 
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _interpreter(name: str) -> str:
-    """A path from the caller's folder as a whole one, as sections run elsewhere; the name of a command as it is."""
+    """A path made absolute, because sections run elsewhere; the name of a command as it is."""
     return os.path.abspath(name) if os.path.dirname(name) else name
 
 

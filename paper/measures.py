@@ -129,7 +129,7 @@ def row(condition: Condition, store: Store, profile: Profile) -> dict[str, Any]:
 def commits(found: Sequence[Record]) -> str:
     """The commits that records come from, seven digits of each, in the order of seeds: "0123abc, 4567def".
 
-    A run that was resumed has those of all its sessions.
+    A run that was resumed has the commits of all its sessions.
     """
     names: list[str] = []
     for record in found:

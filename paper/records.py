@@ -30,7 +30,7 @@ LARGE = MissingReason("not run: not asked for", "Add `--large` (it takes days on
 def here(folder: Path) -> str:
     """The name of this checkout's results in `folder`, made at the first call; git ignores the file.
 
-    A record that was committed elsewhere is no reproduction of itself.
+    A committed record does not reproduce itself.
     """
     file = folder / ".checkout"
     if not file.is_file():

@@ -94,7 +94,7 @@ class Dense(nn.Module):
         """Scores of a dense train."""
         steps = x.shape[0]
         for stage in self.stages:
-            if stage.last:  # it integrates: the last membrane is that of all spikes at once
+            if stage.last:  # it integrates: its last membrane is the membrane of all spikes at once
                 x = decayed_sum(x, self.decay).unsqueeze(0)
             flat = x.flatten(0, 1)
             if flat.dim() == 4:

@@ -52,7 +52,7 @@ class SpikingJellyNet(nn.Module):
     spikes).
 
     step_mode: "m" or "s". soft: reset by subtraction, detached, its cheapest; else its default, to zero. fires_once:
-    `FireOnce` in place of its own neurons. decay: of every neuron (a `LIFNode`) and of the readout. channels_last:
+    `FireOnce` in place of SpikingJelly's neurons. decay: of every neuron (a `LIFNode`) and of the readout. channels_last:
     memory format of maps and weights.
     """
 

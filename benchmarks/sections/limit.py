@@ -83,7 +83,7 @@ def _forward(layer: Layer, x: SpikeTimes, y: SpikeTimes) -> Made:
 
 
 def _weight_gradient(layer: Layer, x: SpikeTimes, y: SpikeTimes) -> Made:
-    """dL/dW. Its operands are rows of D: those of a site in a convolution, those of a line of samples in a linear layer."""
+    """dL/dW. Its operands are rows of D: of a site in a convolution, of a line of samples in a linear layer."""
     shape, reached, entries = _shape(layer, x), _reached(layer, x), support(y)
     last = counts.last_gradient(entries.offset, entries.place[0], _groups(reached, shape))
     rows = y.steps if _by_taps(layer) else LINE * y.steps

@@ -62,7 +62,7 @@ def _rates(profile: Profile) -> str:
 
 
 def _from_whole(condition: Condition, profile: Profile, store: Store) -> str:
-    """The accuracy of a row less that of the whole method, seed by seed."""
+    """The accuracy of a row minus the accuracy of the whole method, seed by seed."""
     if condition.label == WHOLE:
         return ""
     whole = next(row for row in profile.of("table4") if row.setup == condition.setup and row.label == WHOLE)

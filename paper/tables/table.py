@@ -78,7 +78,7 @@ def result(name: str, digits: int = 2, scale: float = 1.0) -> Callable[[Any], st
 
 
 def rules(raw: pd.DataFrame, *names: str) -> tuple[int, ...]:
-    """The rows whose values in `names` differ from those of the row above."""
+    """The rows whose values in `names` differ from the row above."""
     keys = list(raw[list(names)].itertuples(index=False, name=None))
     return tuple(number for number in range(1, len(keys)) if keys[number] != keys[number - 1])
 

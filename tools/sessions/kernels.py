@@ -54,7 +54,7 @@ def processor_flags() -> set[str]:
 
 @nox.session
 def sanitize_threads(session: nox.Session) -> None:
-    """Run each pass of the kernels on four threads of their own under ThreadSanitizer, without Python."""
+    """Run each pass of the kernels on four separate threads under ThreadSanitizer, without Python."""
     session.install("pybind11>=3", "cmake", "ninja")
     folder = "build/sanitize-threads"
     pybind = output(session, "python", "-m", "pybind11", "--cmakedir")

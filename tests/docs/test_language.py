@@ -1,0 +1,37 @@
+"""Phrases that the pages, comments and docstrings avoid; CONTRIBUTING.md names this list."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .test_references import comments_of, tracked
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Pattern and what to write instead.
+AVOIDED = {
+    r"of (one's|your|its|their|our|my) own\b": "custom, or separate",
+    r"\bone's own\b": "custom",
+    r"\b(that|those) of (a|an|the|one|each|every|all|its|their|other|its)\b": "name the thing again",
+    r"\bwhat (becomes|became|comes|remains) of\b": "name the result",
+    r"(?<!there )\b(is|are|was|were) no (part|tensor|path|file|member|list|module|number|net)\b": "is not a ...",
+    r"\bgo(es)? on with\b": "continue",
+    r"\ba whole (example|one|number of)\b": "complete",
+    r"\bwho needs\b": "to ...",
+}
+#: Lab books and records are kept as they were written.
+KEPT = ("LABBOOK.md", "/results/")
+PAGES = {".md", ".py"}
+
+
+@pytest.mark.parametrize("phrase", AVOIDED)
+def test_phrases_that_are_hard_to_read_are_not_used(phrase: str) -> None:
+    wrong = []
+    for path in tracked():
+        name = str(path.relative_to(ROOT))
+        if path.suffix in PAGES and not name.startswith("tests") and not any(part in name for part in KEPT):
+            text = " ".join(comments_of(path).split())
+            wrong += [f"{name}: ...{text[max(0, m.start() - 30) : m.end() + 20]}..." for m in re.finditer(phrase, text)]
+    assert wrong == [], f"write instead: {AVOIDED[phrase]}"
