@@ -115,7 +115,7 @@ class SpikeTrain:
 
 
 def surrogate_derivative(u: Tensor, surrogate: Surrogate) -> Tensor:
-    """Derivative that stands in for that of the step function at ``u`` = V - threshold; any shape and float type.
+    """Derivative that replaces the step function's at ``u`` = V - threshold; any shape and float type.
 
     Examples:
         >>> reference.surrogate_derivative(torch.tensor([-2.0, -0.5, 0.0]), surrogate.triangle(1.0))
@@ -332,7 +332,7 @@ def _completed(
         if current.dim() == 5:  # every n-th row and column of a larger map
             rows, columns = (max(1, -(-x.shape[i] // current.shape[i])) for i in (-2, -1))
             x = x[..., ::rows, ::columns]
-        if isinstance(scale, Tensor) and scale.dim():  # of one per output those of the shortcut's channels count
+        if isinstance(scale, Tensor) and scale.dim():  # of one per output the shortcut's channels count
             scale = (scale if len(scale) == 1 else scale[: x.shape[2]]).view(per_channel)
         x = x * scale
         rest = current.shape[2] - x.shape[2]

@@ -152,7 +152,7 @@ class SpikeTimes:
         return self._anchor is not None and self._anchor.requires_grad
 
     def __eq__(self, other: object) -> bool:
-        """Whether two trains have the same shape, steps and times, whatever their gradients; the hash is that of the object."""
+        """Whether two trains have the same shape, steps and times, without their gradients; the hash is the object's."""
         if not isinstance(other, SpikeTimes):
             return NotImplemented
         if self is not other and (self.times.is_meta or other.times.is_meta):

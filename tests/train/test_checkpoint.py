@@ -123,7 +123,7 @@ def test_a_kill_at_the_end_of_a_longer_run_leaves_no_result_of_the_shorter(confi
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["firstspike.train.fit"], "write_json", killed)
+        patch.setattr(sys.modules["firstspike.train.fitting"], "write_json", killed)
         with pytest.raises(KeyboardInterrupt):
             run(config, sets, directory=tmp_path)
     assert not (tmp_path / "result.json").exists()

@@ -1,6 +1,6 @@
 """Which compiled kernels run, and why.
 
-The CPU kernels are built once for each instruction set, each in a module of its own (`_cpu_v2`, `_cpu_v3`, `_cpu_v4` on x86-64,
+The CPU kernels are built once for each instruction set, each in a separate module (`_cpu_v2`, `_cpu_v3`, `_cpu_v4` on x86-64,
 `_cpu_generic` elsewhere). The newest one that the processor has is taken; `FIRSTSPIKE_ISA=v2|v3|v4|generic` forces another.
 """
 

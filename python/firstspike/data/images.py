@@ -180,7 +180,7 @@ def _too_deep(image: Any) -> str:
     """Say what a file has that one image of 8 bits per channel does not hold; "" for nothing."""
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a camera's JPEG with previews of it
     if frames > 1:
-        return f"has {frames} pages or frames, of which one alone would be read; write each into a file of its own"
+        return f"has {frames} pages or frames, of which one alone would be read; write each into a separate file"
     # Pixels of 16 bits ("I;16", "I", "F"), or channels that Pillow's decoder cuts to 8 bits: by raw mode, or largest value
     cut = any(_DEEP.search(str(a)) or (d in ("ppm", "ppm_plain") and a[1] > 255) for d, _, _, a in image.tile)
     if image.mode[0] in "IF" or cut:

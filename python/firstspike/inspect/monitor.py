@@ -73,7 +73,7 @@ class Monitor:
 
     layers: `Seen` of each layer, by its name in `net.named_modules()`, in the order in which they ran; a layer that the net
     calls again has another entry, "name#2", and so on. currents: by the
-    same names, X[t] as [T, B, ...], or [B, ...] where it is the same in every step, without that of a shortcut. scores:
+    same names, X[t] as [T, B, ...], or [B, ...] where it is the same in every step, without the shortcut's. scores:
     [B, classes], what the net's readout gave, None without a readout. Raises ValueError or TypeError naming a bad argument.
 
     Examples

@@ -45,8 +45,8 @@ class OperationCount:
 class OperationCounter:
     """Counts the operations of the calls of a net within a `with` block; works for spiking nets and those with ReLU.
 
-    layers: the counts of each layer by its name, in the order of `model.named_modules()`. Here `macs` are those of a
-    layer that gets real numbers (direct coding, ReLU), `additions` those of one that gets spikes.
+    layers: the counts of each layer by its name, in the order of `model.named_modules()`. Here `macs` counts a
+    layer that gets real numbers (direct coding, ReLU), `additions` one that gets spikes.
     Raises ValueError or TypeError naming a bad argument, or a layer that `synaptic_operations` refuses.
 
     Examples

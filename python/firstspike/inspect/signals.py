@@ -29,7 +29,7 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
     gradients are cleared.
 
     Keys: `layer`, the name of its class; `current_mean` and `current_sd` of the current X[t] over samples, neurons and
-    steps, in units of the threshold (1 in a layer that only integrates), without that of a shortcut; `histogram`, the
+    steps, in units of the threshold (1 in a layer that only integrates), without the shortcut's; `histogram`, the
     shares of X[t] in the bins of `HISTOGRAM_EDGES`; `firing`, the share of neurons that fire, None for a layer that only
     integrates; `gradient`, the root mean square of the loss's gradient with respect to the trained weight, or to
     the parameters from which pruning or a parametrization of torch computes it, None for a frozen one. Raises ValueError or

@@ -104,7 +104,7 @@ def _with_pooling(spec: str, pooling: str | None) -> list[Token]:
 
 
 def _sized(spec: str, token: Token, before: tuple[int, ...]) -> tuple[SizedLayer, tuple[int, ...]]:
-    """A layer after neurons of the shape `before`, and the shape of its own."""
+    """A layer after neurons of the shape `before`, and the shape of its output."""
     if isinstance(token, Conv):
         rows, columns = (-(-size // stride) for size, stride in zip(before[1:], token.stride, strict=True))
         return SizedLayer(token, before[0], token.channels, positions=rows * columns), (token.channels, rows, columns)

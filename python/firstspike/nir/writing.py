@@ -138,7 +138,7 @@ def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Mod
     shape = None if input_shape is None else check_input_shape(input_shape)
     if isinstance(net, TTFSNet):
         if shape not in (None, net.input_shape):
-            raise ValueError(f"input_shape must be that of the net, {net.input_shape}, or None, got {input_shape}")
+            raise ValueError(f"input_shape must be the net's, {net.input_shape}, or None, got {input_shape}")
         shape, net._config = net.input_shape, None
     elif shape is None:
         shape = sample_shape(next((module for module in net.modules() if isinstance(module, fs.Synapse)), None))

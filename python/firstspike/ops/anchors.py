@@ -150,7 +150,7 @@ cat_anchors = _made_of_zeros("cat_anchors(Tensor one, Tensor other, int dim) -> 
 earliest_anchor = _made_of_zeros(
     "earliest_anchor(Tensor one, Tensor other, Tensor first) -> Tensor", _earliest, _earliest_save, _earliest_gradient
 )
-# Two supports of the same sites as one, the channels of the first before those of the other: (anchor, offset, place) and where
+# Two supports of the same sites as one, the channels of the first before the other's: (anchor, offset, place) and where
 # the entries of each have gone. groups: the number of groups per site; the first one's must be full.
 cat_supports = operator(
     "cat_supports(Tensor one, Tensor offset_one, Tensor place_one, Tensor other, Tensor offset_other, Tensor place_other,"

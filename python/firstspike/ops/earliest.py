@@ -72,7 +72,7 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any)
     return None, at_anchor, None, None, None
 
 
-# (anchor, times, offset, place, source): the times of the windows and, where the units have a support, that of the windows.
+# (anchor, times, offset, place, source): the times of the windows and, where the units have a support, the windows'.
 # source: int64, which of the units' entries each entry is. For the CPU alone, windows of at most WIDEST x WIDEST units.
 earliest_pool = operator(
     f"earliest_pool({INPUT}, int pool) -> (Tensor anchor, Tensor pooled, Tensor offset, Tensor place, Tensor source)",

@@ -163,7 +163,7 @@ def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], more: tuple[Tensor | None, ...] = ()) -> None:
-    """more: tensors to save after those of the layer; the last that is saved is the output's anchor."""
+    """more: tensors to save after the layer's; the last that is saved is the output's anchor."""
     a = Forward(*inputs)
     anchor, fired, offset, slope, place = output
     ctx.mark_non_differentiable(fired, offset, slope, place)

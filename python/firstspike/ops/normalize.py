@@ -1,6 +1,6 @@
 """`normalize_weight`: mean removed, divided by the deviation, times a factor per output (cpp/cpu/weight_normalization.cpp).
 
-Mean and deviation are those of the whole weight, or per output.
+Mean and deviation are taken over the whole weight, or per output.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _normal(weight: Tensor, moments: Tensor) -> Tensor:
 
 
 def _groups(weight: Tensor, per_output: bool) -> int:
-    """How many parts of the weight have a mean and a deviation of their own."""
+    """How many parts of the weight have a separate mean and deviation."""
     return len(weight) if per_output else 1
 
 

@@ -6,7 +6,7 @@ from .build import build_model, build_optimizer
 from .checkpoint import BadCheckpoint
 from .config import Augmentation, Config
 from .evaluation import Diverged, evaluate, predict
-from .fit import fit
+from .fitting import fit
 from .loading import load_data, load_info, load_model
 from .muon import Muon
 from .result import Epoch, Metrics, Result, RunInfo

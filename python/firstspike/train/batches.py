@@ -211,7 +211,7 @@ def loader_batches(
 ) -> Iterator[Batch]:
     """Go once over a DataLoader of (input, label); every process must get the same batches, of which it takes its share.
 
-    seed, epoch: for training: while the loader begins, torch's generators are seeded with them, and so are those of the
+    seed, epoch: for training: while the loader begins, torch's generators are seeded with them, and so are the generators of the
     loader and its samplers, so that it shuffles the same way after a resume. None leaves them alone.
     """
     processes = processes or ProcessGroup()

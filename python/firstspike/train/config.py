@@ -69,7 +69,7 @@ class Config(Record):
     weight_decay : on weights, not on gamma and bias, at least 0.
     average_epochs : number of epochs at the end of the run over whose steps the weights are averaged; in these epochs the net
         with the mean so far is measured, and the run ends with the mean; 0: no averaging. Buffers, such as the running
-        statistics of batch normalisation, are those of the last step.
+        statistics of batch normalisation, have the values of the last step.
     label_smoothing : share of the target spread over all classes, 0 to 0.999.
     augmentation : see `Augmentation`.
     unerased_epochs : number of epochs at the end of the run without `augmentation.erase`, so that a run ends with images like

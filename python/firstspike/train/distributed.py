@@ -62,7 +62,7 @@ class ProcessGroup:
         return nn.parallel.DistributedDataParallel(module) if self.world > 1 and trains else module
 
     def share_buffers(self, module: nn.Module) -> None:
-        """Give all processes the first one's buffers, such as running statistics of its own share of the samples."""
+        """Give all processes the first one's buffers, such as running statistics of its share of the samples."""
         if self.world > 1:
             for buffer in module.buffers():
                 raw = buffer.detach().contiguous().reshape(-1).view(torch.uint8).clone()

@@ -20,7 +20,7 @@ from .result import RunInfo
 def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> nn.Module:
     """Read the net of a file of `firstspike.save`, or of a run's folder, finished or not; on the CPU, in evaluation mode.
 
-    The run may be going on: then the net is that of its last finished epoch.
+    The run may be going on: then the net is the one after its last finished epoch.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def load_data(
     else:
         found = data.reload(recipe, train=train, root=root, download=download)
     if kept.fingerprint not in (None, found.fingerprint()):
-        checks.warn(f"the {'training' if train else 'test'} data are not those of the run: {found.source} has changed")
+        checks.warn(f"the {'training' if train else 'test'} data are not the run's: {found.source} has changed")
     return found
 
 

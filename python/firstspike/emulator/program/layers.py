@@ -195,7 +195,7 @@ class Layer(Record):
 
     @property
     def synapses(self) -> int:
-        """Weights of an unrolled table: one per pair of a pooled source and a neuron, and those of the shortcut.
+        """Weights of an unrolled table: one per pair of a pooled source and a neuron, and the shortcut's weights.
 
         The pool x pool sources of a pooled one share a weight; `delivered` counts each of them.
         """

@@ -1,4 +1,4 @@
-"""Quantisation-aware fine-tuning: training goes on with rounded weights, so that the rounded network predicts well."""
+"""Quantisation-aware fine-tuning: training continues with rounded weights, so that the rounded network predicts well."""
 
 from __future__ import annotations
 

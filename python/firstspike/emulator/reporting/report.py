@@ -297,7 +297,7 @@ def overflow_notes(run: Run) -> list[str]:
     return [
         *lines,
         f"Overflow can cost much accuracy, above all in the readout. {readout}Fewer weight bits (bits=, --bits) make all scales "
-        f"coarser; a profile of your own can have more {' and '.join(sorted(settings))}.",
+        f"coarser; a custom profile can have more {' and '.join(sorted(settings))}.",
     ]
 
 
