@@ -95,7 +95,7 @@ def test_data_that_changed_are_warned_of(config, sets, tmp_path):
     facts = {**result.data, "test": result.data["test"].replace(recipe=other.recipe)}
     info = result.run.replace(data=facts)
     firstspike.save(result.model, tmp_path / "model.safetensors", info.to_dict())
-    with pytest.warns(UserWarning, match="the test data are not those of the run"):
+    with pytest.warns(UserWarning, match="the test data are not the run"):
         load_data(tmp_path, train=False)
 
 
