@@ -25,7 +25,8 @@ from .relu import ReluNet, relu_counterpart
 
 FILE = "model.safetensors"  # of the net in the folder of a run
 FORMAT, VERSION = "firstspike-net", "1"
-_PARTS, _DEPTH, _NUMBER = 4096, 32, 2**31  # bounds of a description: modules, modules within modules, every number
+# Bounds of a description: modules, modules within modules, every number, characters of every text.
+_PARTS, _DEPTH, _NUMBER, _TEXT = 4096, 32, 2**31, 4096
 _KINDS: dict[str, type[nn.Module]] = {
     kind.__name__: kind
     for kind in (
@@ -252,6 +253,8 @@ def _check_size(values: list[Any]) -> None:
             raise ValueError(f"a description may hold {_PARTS} parts and {_DEPTH} levels")
         if any(isinstance(value, int) and abs(value) > _NUMBER for value in values):
             raise ValueError("a size in its description of the net is too large")
+        if any(isinstance(value, str) and len(value) > _TEXT for value in values):
+            raise ValueError("a text in its description of the net is too long")
         inner = [value for value in values if isinstance(value, (dict, list))]
         values = [part for value in inner for part in (value.values() if isinstance(value, dict) else value)]
 
@@ -298,7 +301,8 @@ def build(described: Any) -> nn.Module:
 
 def _scaling(described: dict[str, Any]) -> fs.Normalize | None:
     normalize = build(described["normalize"]) if "normalize" in described else None
-    assert normalize is None or isinstance(normalize, fs.Normalize)
+    if not isinstance(normalize, fs.Normalize | None):
+        raise TypeError("normalize must be a Normalize")
     return normalize
 
 
