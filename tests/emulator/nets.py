@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from firstspike import models
+from firstspike import models, nn
 from firstspike.emulator import Profile, Program
 from firstspike.emulator.program import profile
+from firstspike.emulator.program.layers import Layer, Register
 
 SPECS = ("30-20-5", "6C3-AP2-8C3-AP2-12-5", "4C3-7C3-5")
+# Blocks of one layer and of two, with more channels, a stride, pooling within and before them, and fully connected ones.
+RESIDUAL = ("4C3-R(4C3-6C3)-AP2-R(6C3x1s2)-10-R(10-12)-5", "4C3-AP2-R(6C3)-AP2-R(6C3-8C3)-5")
 
 
 def net(spec=SPECS[1], *, steps=6, seed=0, **options):
@@ -22,7 +26,36 @@ def net(spec=SPECS[1], *, steps=6, seed=0, **options):
                 layer.gamma.copy_(0.6 + torch.rand(layer.gamma.shape, generator=draw))
             if getattr(layer, "bias", None) is not None:
                 layer.bias.copy_(0.2 * torch.randn(layer.bias.shape, generator=draw))
+    for number, block in enumerate(part for part in made.modules() if isinstance(part, nn.Residual)):
+        block.scale.fill_((0.9, -0.3, 0.6)[number])
     return made.eval()
+
+
+def local_times(program, times, batch):
+    """Times of the layers that fire, in torch's order, in steps of the network."""
+    for layer, mine in zip(program.layers, times, strict=True):
+        if layer.fires:
+            local = np.where(mine == 255, 255, mine - np.uint8(layer.start)).astype(np.uint8)
+            yield torch.from_numpy(local.reshape(batch, *layer.out_shape)).permute(0, 3, 1, 2)
+
+
+def dense(weight, theta, /, **changes):
+    """A linear layer of registers that its weights do not fill, over 4 steps."""
+    weight = np.array(weight, np.int8)
+    made = Layer(
+        name="a",
+        kind="linear",
+        weight=weight,
+        theta=np.array(theta, np.int64),
+        bias=np.zeros(weight.shape[1], np.int64),
+        in_shape=(1, 1, weight.shape[0]),
+        out_shape=(1, 1, weight.shape[1]),
+        accumulator=Register.of(16),
+        membrane=Register.of(16),
+        stop=4,
+        scale=np.ones(weight.shape[1]),
+    )
+    return made.replace(**changes)
 
 
 def images(model, count=40, seed=1):

@@ -11,77 +11,13 @@ import torch
 from firstspike import emulator as em
 from firstspike import models, nn
 from firstspike.emulator.program import nir, serialization
-from firstspike.emulator.quantization import qat
 
 from .export.test_exporting import compiled
-from .nets import images, net, wide
-
-# Blocks of one layer and of two, with more channels, a stride, pooling within and before them, and fully connected ones.
-SPEC = "4C3-R(4C3-6C3)-AP2-R(6C3x1s2)-10-R(10-12)-5"
-POOLED = "4C3-AP2-R(6C3)-AP2-R(6C3-8C3)-5"
+from .nets import RESIDUAL, images, local_times, net, wide
 
 
-def observed(program, times, batch):
-    """Times of the layers that fire, in torch's order, in steps of the network."""
-    for layer, mine in zip(program.layers, times, strict=True):
-        if layer.fires:
-            local = np.where(mine == 255, 255, mine - np.uint8(layer.start)).astype(np.uint8)
-            yield torch.from_numpy(local.reshape(batch, *layer.out_shape)).permute(0, 3, 1, 2)
-
-
-def residual(spec=SPEC, **options):
-    """A net whose blocks have scales that differ, one of them negative."""
-    made = net(spec, **options)
-    for number, block in enumerate(part for part in made.modules() if isinstance(part, nn.Residual)):
-        block.scale.fill_((0.9, -0.3, 0.6)[number])
-    return made
-
-
-@pytest.mark.parametrize("spec", [SPEC, POOLED])
-@pytest.mark.parametrize("encoder", ["direct", "latency"])
-@pytest.mark.parametrize("readout", ["membrane", "first-spike"])
-@pytest.mark.parametrize("learn_threshold", [False, True])
-@pytest.mark.parametrize("delay", [0, 1])
-def test_wide_integers_are_the_float_network(spec, encoder, readout, learn_threshold, delay):
-    model = residual(spec, encoder=encoder, readout=readout, learn_threshold=learn_threshold)
-    if learn_threshold:
-        with torch.no_grad():
-            for layer in model.modules():
-                if isinstance(layer, nn.FiringLayer):
-                    layer.threshold.copy_(torch.linspace(0.7, 1.4, len(layer.threshold)))
-    x = images(model)
-    program = em.quantize(model, wide().replace(axon_delay=delay), observer="max")
-    raw = program.engine().run(program.input_times(x), all_times=True)
-    seen = model.observe(x)
-    hidden = seen.layers[1:] if encoder == "direct" else seen.layers
-    equal = torch.ones(len(x), dtype=torch.bool)
-    for ours, theirs in zip(observed(program, raw.times, len(x)), hidden, strict=True):
-        equal &= (ours.reshape(theirs.shape) == theirs.times).flatten(1).all(1)
-    assert equal.sum() >= len(x) - 2  # float32 rounding at a tie
-    assert len(hidden[-1].times.unique()) > 2
-    agree = torch.from_numpy(em.run(program, x).predictions) == seen.scores.argmax(1)
-    assert agree[equal].float().mean() > 0.97
-
-
-@pytest.mark.parametrize("spec", [SPEC, POOLED])
-@pytest.mark.parametrize(("name", "bits"), [("generic8", 8), ("generic8", 4), ("loihi-like", 8)])
-@pytest.mark.parametrize("readout", ["membrane", "first-spike"])
-def test_the_fine_tuned_network_is_the_program(spec, name, bits, readout):
-    model = residual(spec, readout=readout)
-    x = images(model)
-    made = qat.prepare(model, name, bits=bits)
-    labels = model(x).argmax(1)
-    scales = {key: value.clone() for key, value in made.state_dict().items() if key.endswith("scale")}
-    qat.finetune(made, x, labels, epochs=2, batch=20, lr=1e-3, generator=torch.Generator().manual_seed(0))
-    kept = [key for key, value in scales.items() if torch.equal(value, made.state_dict()[key])]
-    fixed = {key for key in scales if key.endswith(".scale")}
-    assert fixed and fixed <= set(kept) < set(scales)  # the blocks' are not trained
-    program = em.quantize(made, name)
-    raw = program.engine().run(program.input_times(x), all_times=True)
-    with torch.no_grad():
-        seen = made.observe(x)
-    for ours, theirs in zip(observed(program, raw.times, len(x)), seen.layers[1:], strict=True):
-        np.testing.assert_array_equal(ours.reshape(theirs.shape).numpy(), theirs.times.numpy())
+def residual(**options):
+    return net(RESIDUAL[0], **options)
 
 
 def test_a_shortcut_counts_as_a_weight():
@@ -128,16 +64,6 @@ def test_exported_c(tmp_path):
     assert [path.name for path in made.files if "shortcut" in path.name] == [
         f"layer.{n}.shortcut.mem" for n in (2, 3, 6)
     ]
-
-
-def test_placement_and_messages():
-    program = em.quantize(residual(), "loihi-like")
-    placement = em.place(program)
-    assert placement.available == 128
-    assert program.listeners(-1) == {0, 1} and program.listeners(1) == {2} and program.listeners(3) == {4, 5}
-    run = em.run(program, images(residual()))
-    table = em.report(run, placement=placement).layers()
-    assert table["synapses"].tolist() == [layer.synapses for layer in program.layers]
 
 
 def test_what_is_refused():
@@ -200,7 +126,7 @@ def test_a_block_lets_its_input_through_at_once():
     for name in ("generic8", "loihi-like"):
         program = em.quantize(model, name)
         times = program.engine().run(program.input_times(images(model)), all_times=True).times
-        first, last = (list(observed(program, times, 40))[n] for n in (0, 2))
+        first, last = (list(local_times(program, times, 40))[n] for n in (0, 2))
         assert torch.equal(first, last) and len(first.unique()) > 2
 
 

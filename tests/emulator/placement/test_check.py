@@ -17,63 +17,6 @@ def found(model, name):
     return [(f.problem, f.remedy) for f in em.check(model, name).findings]
 
 
-@pytest.mark.parametrize(
-    ("options", "name", "problem", "remedy"),
-    [
-        ({}, "odin-like", "it has biases, the chip has none", {"bias": False}),
-        ({}, "speck-like", "it has biases, the chip is not known to have any", {"bias": False}),
-        ({"bias": False, "decay": 0.9}, "odin-like", "decay 0.9 needs a leak, the chip has none", {"decay": 1.0}),
-        ({"steps": 100}, "loihi-like", "refractory period of 100 steps, profile loihi-like has 63", {"steps": 63}),
-        (
-            {"spec": "4C3-P2-10", "shape": (1, 8, 8), "bias": False, "pooling": "max"},
-            "generic8",
-            "MaxPool2d cannot run on the cores",
-            {"pooling": "avg"},
-        ),
-    ],
-)
-def test_what_a_chip_lacks_and_the_setting_that_avoids_it(options, name, problem, remedy):
-    options = {"spec": "64-32-10", **options}
-    if "P2" in options["spec"]:
-        options["spec"] = options["spec"].replace("P2", "AP2")
-    told = found(build(**options), name)
-    assert any(problem in text for text, _ in told), told
-    for key, value in remedy.items():
-        text = (
-            f"{value!r}".lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else f"{value}"
-        )
-        assert any(f"set {key} = {text}" in advice for _, advice in told), told
-    assert not any(problem in text for text, _ in found(build(**{**options, **remedy}), name))
-
-
-@pytest.mark.parametrize(
-    ("spec", "shape", "name", "problem", "remedy"),
-    [
-        (
-            "64-300-20-10",
-            (64,),
-            "odin-like",
-            "axons in for one neuron: required 300, available 256",
-            "layer before it smaller",
-        ),
-        ("64-32-300-10", (64,), "odin-like", "neurons used up", "make the layers smaller"),
-        ("4C3-4C17-10", (1, 32, 32), "speck-like", "kernel side: required 17, available 16", "smaller kernels"),
-        (
-            "4C3-AP3-4C3-10",
-            (1, 32, 32),
-            "speck-like",
-            "pool: required 3, available 1 or 2 or 4",
-            "pool that the chip has",
-        ),
-        ("400-400-400-10", (400,), "speck-like", "kernel entries", "fewer inputs or channels"),
-        ("8-8-8-8-8-8-8-8-8-8-8-8-8", (8,), "speck-like", "a core of its own", "fewer layers"),
-    ],
-)
-def test_what_the_cores_cannot_hold(spec, shape, name, problem, remedy):
-    told = found(build(spec, shape, bias=False), name)
-    assert any(problem in text and remedy in advice for text, advice in told), told
-
-
 @pytest.mark.parametrize("name", profile.names())
 def test_what_fits_is_what_quantize_and_place_take(name):
     model = build("64-32-10", bias=False)

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firstspike import emulator as em
-from firstspike import models
 from firstspike.emulator import Program, place, profile
-from firstspike.emulator.placement.cores import Costs, Link
+from firstspike.emulator.placement.cores import Costs
 from firstspike.emulator.program.layers import Shortcut
 from firstspike.emulator.program.profile import CoreKind
 
@@ -77,24 +76,6 @@ def test_links_and_axons_are_those_of_the_synapse_matrices(data):
     assert sum(slot.axons_out for slot in placed.slots) + inputs == sum(slot.axons_in for slot in placed.slots)
 
 
-def test_a_source_of_two_layers_on_a_core_has_one_axon():
-    """A block of two layers on 4 x 4 x 3: its input goes to the first and, by the shortcut, to the last."""
-    net = models.build("3C3-R(3C3-3C3)-2", input_shape=(1, 4, 4), steps=4, readout="membrane").eval()
-    placed = place(em.quantize(net, "generic8", biases="drop"))
-    assert placed.cores_used == 1
-    assert [slot.axons_in for slot in placed.slots] == [48, 48, 48]  # the shortcut's 48 are the first layer's
-    assert sum(slot.axons_out for slot in placed.slots) == 2 * 48
-
-
-def test_a_neuron_needs_no_axon_to_a_core_without_a_synapse_of_it():
-    """6 x 6 in rows on six cores each; with 3 x 3 kernels a row reaches its own row and its neighbours."""
-    placed = place(program([conv(6, 1, 1), conv(6, 1, 1, "d")], cores=cores(neurons=6, count=12)))
-    out = [slot.axons_out for slot in placed.slots]
-    assert out == [12, 18, 18, 18, 18, 12] + [0] * 6
-    assert Link(0, 0, 6, 6) in placed.links and Link(0, 0, 7, 6) in placed.links
-    assert not any((link.core, link.target) == (0, 8) for link in placed.links)
-
-
 def test_fewer_neurons_per_core_where_axons_out_are_short():
     """Four neurons with two cores to reach are eight axons; two neurons on a core are four."""
     layers = [linear(10, 4), linear(4, 8, "b")]
@@ -122,15 +103,6 @@ def test_a_small_kind_of_core_does_not_hold_a_layer_back(small_first):
 def test_axons_out_are_named_where_fewer_neurons_per_core_need_too_many_cores():
     with pytest.raises(em.DoesNotFit, match="layer a: axons out of core 0: required 8, available 4"):
         place(program([linear(10, 4), linear(4, 8, "b")], cores=cores(neurons=4, axons_out=4, count=3)))
-
-
-def test_a_convolutional_net_that_fits_by_pairs_is_taken():
-    """Counted to every core of the next layer, one core would need 32,768 axons out."""
-    net = models.build("16C3-16C3-16C3-AP2-32C3-AP2-16C3-AP4-10", input_shape=(3, 32, 32), steps=4, bias=False)
-    found = em.check(net, "loihi-like")
-    assert found.fits, found.text()
-    placed = place(em.quantize(net, "loihi-like"))
-    assert max(slot.axons_out for slot in placed.slots) <= 4096
 
 
 @given(st.data())

@@ -12,12 +12,11 @@ from firstspike.emulator.placement import placer
 from firstspike.emulator.placement.matching import kernel_entries, neuron_entries
 from firstspike.emulator.placement.placer import place, use
 from firstspike.emulator.program import profile
-from firstspike.emulator.program.layers import Layer, Register
 from firstspike.emulator.program.profile import CoreKind
 from firstspike.emulator.program.program import Program
 
 from .. import golden
-from ..nets import images, net
+from ..nets import dense
 
 
 def program(layers, name="generic8", **changes):
@@ -25,38 +24,18 @@ def program(layers, name="generic8", **changes):
 
 
 def linear(inputs, outputs, name="a", **changes):
-    made = Layer(
-        name=name,
-        kind="linear",
-        weight=np.full((inputs, outputs), 127, np.int8),
-        theta=np.full(outputs, 9),
-        bias=np.zeros(outputs, np.int64),
-        in_shape=(1, 1, inputs),
-        out_shape=(1, 1, outputs),
-        accumulator=Register.of(24),
-        membrane=Register.of(24),
-        stop=4,
-        scale=np.ones(outputs),
-    )
-    return made.replace(**changes)
+    return dense(np.full((inputs, outputs), 127), np.full(outputs, 9), name=name, **changes)
 
 
 def conv(height, channels, features, name="c", **changes):
-    made = Layer(
-        name=name,
-        kind="conv",
-        weight=np.full((channels, 3, 3, features), 127, np.int8),
-        theta=np.full(features, 9),
-        bias=np.zeros(features, np.int64),
-        in_shape=(height, height, channels),
-        out_shape=(height, height, features),
-        accumulator=Register.of(24),
-        membrane=Register.of(24),
-        padding=(1, 1),
-        stop=4,
-        scale=np.ones(features),
-    )
-    return made.replace(**changes)
+    facts = {
+        "kind": "conv",
+        "weight": np.full((channels, 3, 3, features), 127, np.int8),
+        "in_shape": (height, height, channels),
+        "out_shape": (height, height, features),
+        "padding": (1, 1),
+    }
+    return linear(channels, features, name, **facts | changes)
 
 
 def cores(**limits):
@@ -159,52 +138,12 @@ def test_matching_succeeds_where_first_fit_would_fail():
     assert [(s.layer, s.core) for s in placed.slots] == [(0, 1), (1, 0)]
 
 
-@pytest.mark.parametrize(
-    ("layers", "resource", "required", "available"),
-    [
-        ([linear(400, 400)], "kernel entries", 400 << 9, 65536),
-        ([conv(128, 1, 2)], "output side", 128, 64),
-        ([conv(8, 1, 2, pool=3, in_shape=(24, 24, 1))], "pool", 3, "1 or 2 or 4"),
-        ([conv(8, 1, 2, stride=(3, 3), out_shape=(3, 3, 2))], "stride", 3, "1 or 2 or 4 or 8"),
-        ([conv(8, 1, 2, theta=np.array([1, 2]))], "thresholds", 2, 1),
-        ([conv(8, 1, 2000)], "features", 2000, 1024),
-    ],
-)
-def test_convolution_core_refusals(layers, resource, required, available):
-    with pytest.raises(em.DoesNotFit) as caught:
-        place(program(layers, "speck-like"))
-    assert (caught.value.resource, caught.value.required, caught.value.available) == (resource, required, available)
-
-
 def test_more_layers_than_cores():
     layers = [conv(4, 2, 2, str(n)) for n in range(10)]
     with pytest.raises(
         em.DoesNotFit, match="a core of its own: required 10 layers on different cores, available 9 matched of 9 cores"
     ):
         place(program(layers, "speck-like"))
-
-
-def test_a_whole_net_and_its_table():
-    placed = em.place(em.quantize(net(bias=False), "speck-like"))
-    frame = placed.table()
-    assert list(frame["layer"]) == ["1:TTFSConv2d", "2:TTFSLinear", "3:Integrate"]
-    assert frame["core"].is_unique
-    assert set(use(placed)) >= {"cores_used", "cores_available"}
-
-
-def test_the_picture_has_a_bar_for_every_slot():
-    placed = place(program([linear(10, 7), linear(7, 4, "b")], cores=cores(neurons=5, synapse_bits=10000)))
-    axes = placed.figure().axes[0]
-    assert len(axes.patches) == 2 * len(placed.slots)
-    assert max(p.get_height() for p in axes.patches) == pytest.approx(100)
-
-
-def test_placement_does_not_change_results():
-    made = em.quantize(net(bias=False), "loihi-like")
-    scattered = made.replace(profile=made.profile.replace(cores=cores(neurons=30, count=400)))
-    x = images(net())
-    assert em.place(made).cores_used < em.place(scattered).cores_used
-    np.testing.assert_array_equal(em.run(made, x).counters, em.run(scattered, x).counters)
 
 
 def test_a_layer_that_no_core_holds_is_refused_at_once_and_names_the_resource():

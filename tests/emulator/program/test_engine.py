@@ -8,25 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firstspike._base import _emulator
-from firstspike.emulator.program.layers import Layer, Register
+from firstspike.emulator.program.layers import Register
 from firstspike.emulator.program.program import Engine, OverflowRefused, _description
+
+from ..nets import dense
 
 
 def layer(**changes):
-    made = Layer(
-        name="a",
-        kind="linear",
-        weight=np.array([[3, -2], [1, 5]], np.int8),
-        theta=np.array([3, 4]),
-        bias=np.zeros(2, np.int64),
-        in_shape=(1, 1, 2),
-        out_shape=(1, 1, 2),
-        accumulator=Register.of(16),
-        membrane=Register.of(16),
-        stop=4,
-        scale=np.ones(2),
-    )
-    return made.replace(**changes)
+    return dense([[3, -2], [1, 5]], [3, 4], **changes)
 
 
 def core(**changes):

@@ -11,8 +11,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firstspike import emulator as em
-from firstspike import models
-from firstspike._base.records import Record
 from firstspike.emulator.program import serialization
 
 from ..fuzz import change_one, run_once
@@ -59,10 +57,6 @@ def rewritten(change):
     return struct.pack("<Q", len(text)) + text + SMALL[8 + size :]
 
 
-def test_rewriting_alone_is_harmless():
-    same(serialization.loads(rewritten(lambda h: None)), serialization.loads(SMALL))
-
-
 @pytest.mark.parametrize(
     ("field", "change"),
     [
@@ -95,11 +89,6 @@ def test_rewriting_alone_is_harmless():
 def test_wrong_headers_are_named(field, change):
     with pytest.raises(em.ProgramError, match=field):
         serialization.loads(rewritten(change))
-
-
-def test_steps_of_numpy_are_saved(tmp_path):
-    made = em.quantize(net()).replace(steps=np.int64(6))
-    assert em.load(em.save(made, tmp_path / "program")).steps == 6
 
 
 def test_a_device_or_a_folder_is_no_program(tmp_path):
@@ -153,22 +142,3 @@ def test_damaged_bytes(changes, end):
 @given(st.data())
 def test_any_value_at_any_place_of_the_header(data):
     attempt(rewritten(lambda header: change_one(data, header)))
-
-
-def test_layers_built_with_numbers_of_numpy(tmp_path):
-    """Sizes that are computed with NumPy become Python's, so that they can be saved."""
-    plain = em.quantize(models.build("4-6-R(6-6)-3", input_shape=(4,), steps=3, encoder="latency"), "loihi-like")
-
-    def with_numpy(value):
-        if isinstance(value, tuple):
-            return tuple(map(with_numpy, value))
-        return np.int64(value) if type(value) is int else value
-
-    def rebuilt(record):
-        values = {name: getattr(record, name) for name in type(record).model_fields}
-        values = {name: rebuilt(v) if isinstance(v, Record) else with_numpy(v) for name, v in values.items()}
-        return type(record)(**values)
-
-    made = plain.replace(layers=[rebuilt(layer) for layer in plain.layers])
-    assert any(layer.shortcut for layer in made.layers) and type(made.layers[0].in_shape[2]) is int
-    same(em.load(em.save(made, tmp_path / "p.safetensors")), plain)

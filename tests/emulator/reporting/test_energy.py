@@ -10,10 +10,10 @@ from firstspike import SpikeTimes, energy
 from firstspike import emulator as em
 from firstspike.emulator import Program
 from firstspike.emulator.program.host import Encoder, Readout
-from firstspike.emulator.program.layers import Layer, Register, Shortcut
+from firstspike.emulator.program.layers import Shortcut
 from firstspike.emulator.reporting.energy import account, host_macs, inactive_updates, latency, traffic
 
-from ..nets import images, net, wide
+from ..nets import dense, images, net, wide
 
 
 @pytest.fixture(scope="module")
@@ -150,19 +150,7 @@ def test_steps_to_decision_are_those_of_training(readout):
 
 def linear(name, inputs, outputs):
     """A layer in which every neuron fires with its first event."""
-    return Layer(
-        name=name,
-        kind="linear",
-        weight=np.ones((inputs, outputs), np.int8),
-        theta=np.ones(outputs, np.int64),
-        bias=np.zeros(outputs, np.int64),
-        in_shape=(1, 1, inputs),
-        out_shape=(1, 1, outputs),
-        accumulator=Register.of(16),
-        membrane=Register.of(16),
-        stop=2,
-        scale=np.ones(outputs),
-    )
+    return dense(np.ones((inputs, outputs)), np.ones(outputs), name=name, stop=2)
 
 
 @pytest.fixture(scope="module")

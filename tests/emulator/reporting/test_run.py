@@ -8,36 +8,16 @@ import torch
 
 from firstspike import SpikeTimes, models
 from firstspike import emulator as em
-from firstspike.emulator.program.host import Encoder, Readout
-from firstspike.emulator.program.layers import Layer, Register
+from firstspike.emulator.program.host import Readout
 from firstspike.emulator.program.program import Program
 
-from ..nets import SPECS, images, net, with_policy
+from ..nets import SPECS, dense, images, net, with_policy
 
 
-def spiking(weight, theta, readout, *, steps=4, **changes):
-    """One linear layer; sources fire as told."""
-    weight = np.array(weight, np.int8)
-    made = Layer(
-        name="a",
-        kind="linear",
-        weight=weight,
-        theta=np.array(theta),
-        bias=np.zeros(len(theta), np.int64),
-        in_shape=(1, 1, len(weight)),
-        out_shape=(1, 1, len(theta)),
-        accumulator=Register.of(16),
-        membrane=Register.of(16),
-        stop=steps,
-        scale=np.ones(len(theta)),
-    )
-    return Program(
-        layers=[made.replace(**changes)],
-        steps=steps,
-        profile=em.profile.load("generic8"),
-        encoder=Encoder(kind="spikes"),
-        readout=readout,
-    )
+def spiking(weight, theta, readout, **changes):
+    """A program of one linear layer; sources fire as told."""
+    layer, profile = dense(weight, theta, **changes), em.profile.load("generic8")
+    return Program(layers=[layer], steps=4, profile=profile, readout=readout)
 
 
 def times(*rows):
@@ -160,12 +140,6 @@ def test_a_trace_ends_with_an_early_exit():
     np.testing.assert_array_equal(np.stack(fired, 1), ran.count("spikes"))
     over = np.arange(ran.program.total_steps) >= ran.steps_run[:, None]
     assert over.any() and not ran.trace["membrane.0"][over].any()
-
-
-def test_progress_reaches_the_end():
-    model, seen = net(), []
-    em.run(em.quantize(model, "generic8"), images(model), progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (40, 40)
 
 
 def test_overflow_policies_of_a_whole_program():
