@@ -209,7 +209,7 @@ class Profile(Record):
 
     def unknown(self) -> list[str]:
         """The parameters that are None, each with its reason."""
-        return [f"{name}: {self.sources[name]}" for name in _parameters(self) if getattr(self, name) is None]
+        return [f"{name}: {why}" for name, why in self.sources.items() if getattr(self, name, "") is None]
 
     def energy_table(self) -> EnergyTable | None:
         """The table that `energy` is or names, or None.
@@ -244,10 +244,6 @@ class Profile(Record):
             tables[name] = table | {"source": source or "none given"}
         cores = [{name: value for name, value in kind.items() if value not in (None, "")} for kind in values["cores"]]
         return tomli_w.dumps({**tables, "cores": cores})
-
-
-def _parameters(profile: Profile) -> list[str]:
-    return [name for name in type(profile).model_fields if name in profile.sources]
 
 
 def load(profile: str | os.PathLike[str] | Profile) -> Profile:

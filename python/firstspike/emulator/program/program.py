@@ -277,14 +277,9 @@ class Program(Record):
 
     def bounds(self) -> pd.DataFrame:
         """One row per layer: whether a static bound excludes overflow of each register, and that bound, max_abs_sum."""
-        rows = [
-            {
-                "layer": layer.name,
-                **{f"{name}_overflow_free": free for name, free in layer.overflow_free().items()},
-                "max_abs_sum": int(layer.max_abs_sum().max()),
-            }
-            for layer in self.layers
-        ]
+        free = [{f"{name}_overflow_free": it for name, it in layer.overflow_free().items()} for layer in self.layers]
+        facts = [(layer.name, int(layer.max_abs_sum().max())) for layer in self.layers]
+        rows = [{"layer": name, **each, "max_abs_sum": most} for each, (name, most) in zip(free, facts, strict=True)]
         return pd.DataFrame(rows)
 
     def input_times(self, inputs: SpikeTimes | Tensor) -> NDArray[np.uint8]:

@@ -50,15 +50,8 @@ class Account:
     def frame(self) -> pd.DataFrame:
         """One row per part that applies, then the sums: part, energy_nj_per_image (None: unknown), share of the total."""
         values = {**self.parts, "cores": self.cores, "host": self.host, "total": self.total}
-        rows = [
-            {
-                "part": name,
-                "energy_nj_per_image": value,
-                "share": None if value is None or not self.total else value / self.total,
-            }
-            for name, value in values.items()
-        ]
-        return pd.DataFrame(rows)
+        shares = [None if value is None or not self.total else value / self.total for value in values.values()]
+        return pd.DataFrame({"part": list(values), "energy_nj_per_image": list(values.values()), "share": shares})
 
 
 def inactive_updates(run: Run) -> NDArray[np.int64]:
@@ -84,10 +77,7 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
         "routing": (t.spike_pj, moved.messages),
         "firing": (t.fired_pj, float(run.count("spikes").sum(1).mean())),
         "messages": (t.message_pj, moved.messages),
-        "hops": (
-            1.0,
-            (t.hop_east_west_pj or 0.0) * moved.east_west + (t.hop_north_south_pj or 0.0) * moved.north_south,
-        ),
+        "hops": (1.0, (t.hop_east_west_pj or 0) * moved.east_west + (t.hop_north_south_pj or 0) * moved.north_south),
         "static": (step_pj, float(run.steps_run.mean())),
     }
     parts: dict[str, float | None] = {"synapses": float(delivered.sum()) / 1000}

@@ -20,7 +20,6 @@ LABELS = {  # of keys that do not say enough by themselves
     "latency_steps_max": "latency on the chip in steps, largest",
     "latency_ns_min": "latency on the chip, ns, at the shortest step",
     "latency_ns_max": "latency on the chip, ns, at the longest step",
-    "steps_run_mean": "steps run, mean",
     "operations_delivered_per_image": "synaptic operations delivered per image",
     "operations_effective_per_image": "synaptic operations effective per image",
     "host_macs_per_image": "multiply-adds on the host per image",
@@ -31,8 +30,6 @@ LABELS = {  # of keys that do not say enough by themselves
     "fullest_core_axons_in": "fullest core, share of its axons in",
     "energy_nj_per_image": "energy per image, nJ",
     "energy_cores_nj_per_image": "energy per image, nJ, without the host",
-    "delivered": "operations delivered",
-    "effective": "operations effective",
     "updates_active": "active updates",
     "updates_inactive": "inactive updates",
     "max_abs_weight": "largest |W|",
@@ -44,13 +41,10 @@ LABELS = {  # of keys that do not say enough by themselves
     "dropped_bias": "largest dropped bias",
     "accumulator_overflow_free": "accumulator cannot overflow",
     "membrane_overflow_free": "membrane cannot overflow",
-    "first": "first neuron",
-    "last": "last neuron",
     "share": "share of the total",
     "firing": "firing neurons",
     "cores": "all cores",
     "host": "host layer",
-    "float": "float network",
 }
 
 
