@@ -60,7 +60,8 @@ def membrane(v: Tensor, mode: str = "last") -> Tensor:
         >>> membrane(torch.tensor([[[3.0]], [[6.0]], [[9.0]]]), "weighted")
         tensor([[5.]])
     """
-    v = _membrane(v, mode)
+    checks.one_of("mode", mode, MEMBRANE_MODES)
+    v = _over_time("v", v)
     if mode == "last":
         return v[-1]
     if mode == "mean":
@@ -78,7 +79,8 @@ def running_membrane(v: Tensor, mode: str = "last") -> Tensor:
         >>> running_membrane(torch.tensor([[[3.0]], [[6.0]], [[9.0]]]), "mean").flatten()
         tensor([3.0000, 4.5000, 6.0000])
     """
-    v = _membrane(v, mode)
+    checks.one_of("mode", mode, MEMBRANE_MODES)
+    v = _over_time("v", v)
     if mode == "last":
         return v
     if mode == "mean":
@@ -205,8 +207,7 @@ def grouped(scores: Tensor, classes: int) -> Tensor:
         >>> grouped(torch.tensor([[1.0, 3.0, 5.0, 9.0]]), classes=2).shape
         torch.Size([1, 2, 2])
     """
-    if not isinstance(scores, Tensor):
-        raise TypeError(f"scores must be a torch.Tensor, got {type(scores).__name__}")
+    checks.instance("scores", scores, Tensor, "a torch.Tensor")
     checks.integer("classes", classes, 1)
     if scores.dim() < 2 or scores.shape[-1] == 0 or scores.shape[-1] % classes:
         raise ValueError(
@@ -220,11 +221,6 @@ def _early_weights(v: Tensor) -> Tensor:
     steps = len(v)
     clock = torch.arange(steps, device=v.device, dtype=v.dtype).view(-1, 1, 1)
     return 2 * (steps - clock) / (steps * (steps + 1))
-
-
-def _membrane(v: Tensor, mode: str) -> Tensor:
-    checks.one_of("mode", mode, MEMBRANE_MODES)
-    return _over_time("v", v)
 
 
 def _over_time(name: str, value: Tensor) -> Tensor:
@@ -243,7 +239,6 @@ def _checked_overshoot(overshoot: Tensor, spikes: SpikeTimes) -> Tensor:
 
 
 def _output_spikes(spikes: SpikeTimes) -> None:
-    if not isinstance(spikes, SpikeTimes):
-        raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}")
+    checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
     if len(spikes.shape) != 2 or spikes.shape[1] == 0:
         raise ValueError(f"spikes must have shape [batch, neurons] with at least one neuron, got {tuple(spikes.shape)}")

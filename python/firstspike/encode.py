@@ -40,8 +40,10 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
     checks.one_of("curve", curve, CURVES)
     if x.dim() < 2:
         raise ValueError(f"x must have shape [batch, ...] with at least 2 dimensions, got {tuple(x.shape)}")
-    if checks.has_values(x):
-        _check_unit_interval(x)
+    if checks.has_values(x) and x.numel():
+        low, high = (float(v) for v in x.aminmax())
+        if not (low >= 0 and high <= 1):  # NaN fails both comparisons
+            raise ValueError(f"x must be in [0, 1], got values from {low} to {high}; scale the data first")
     return SpikeTimes._trusted(ops.latency.latency(x.contiguous(), steps, CURVES.index(curve)), steps)
 
 
@@ -169,11 +171,3 @@ def _exact(value: Any, checked: float) -> int | float:
     """A number that was checked: an integer as it is, which a float may not hold."""
     number = value.item() if hasattr(value, "item") else value
     return number if isinstance(number, int) else checked
-
-
-def _check_unit_interval(x: Tensor) -> None:
-    if x.numel() == 0:
-        return
-    low, high = (float(v) for v in x.aminmax())
-    if not (low >= 0 and high <= 1):  # NaN fails both comparisons
-        raise ValueError(f"x must be in [0, 1], got values from {low} to {high}; scale the data first")

@@ -78,8 +78,7 @@ def _uniform(weight: Tensor, bound: float, generator: Generator | None) -> Tenso
 
 
 def _fan_in(weight: Tensor) -> int:
-    if not isinstance(weight, Tensor):
-        raise TypeError(f"weight must be a torch.Tensor, got {type(weight).__name__}")
+    checks.instance("weight", weight, Tensor, "a torch.Tensor")
     if not weight.is_floating_point():
         raise TypeError(f"weight must be floating point, got {weight.dtype}")
     if weight.dim() < 2 or weight.numel() == 0:

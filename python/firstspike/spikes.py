@@ -434,7 +434,7 @@ def _flatten(spikes: SpikeTimes) -> tuple[list[Tensor], Context]:
 
 def _flatten_with_keys(spikes: SpikeTimes) -> tuple[list[tuple[Any, Tensor]], Context]:
     parts, context = _flatten(spikes)
-    names = ["times", *(["anchor"] if context[1] else []), *Support._fields]
+    names = ["times", "anchor", *Support._fields]
     return [(pytree.GetAttrKey(name), part) for name, part in zip(names, parts, strict=False)], context
 
 

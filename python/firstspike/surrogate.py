@@ -35,10 +35,7 @@ class Surrogate:
     scale: float
 
     def __init_subclass__(cls, **_: object) -> None:
-        raise TypeError(
-            f"{cls.__name__} must not be derived from Surrogate: the formulas of its four kinds are in the kernels, and another "
-            "one would not be used"
-        )
+        raise TypeError(f"{cls.__name__} must not be derived from Surrogate, whose formulas are in the kernels")
 
     def __post_init__(self) -> None:
         checks.one_of("kind", self.kind, KINDS)
