@@ -97,7 +97,7 @@ Time measure(double seconds, Kernel&& kernel) {
     return best;
 }
 
-// How often an event of a unit, or an entry of a site, meets a tap: the pairs of sites and cells over those of one kind.
+// How often an event of a unit, or an entry of a site, meets a tap: the pairs of sites and cells over the number of one kind.
 double pairs(const Layer& l) {
     double all = 0;
     for (int64_t y = 0; y < l.out_height(); ++y)

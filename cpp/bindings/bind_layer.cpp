@@ -101,7 +101,7 @@ void gradients(const Geometry& geometry, const NeuronArguments& n, const Array& 
     const AnchorOutput anchor(anchor_out, "anchor_out", input_support, l.batch * l.height * l.width, l.channels, l.steps);
     float* at_bias = bias_out ? output<float>(*bias_out, "bias_out", l.outputs) : nullptr;
     WeightView shape{nullptr, l.channels * l.taps(), l.taps(), l.kernel_width, 1};
-    Buffer<float> unasked;  // the bias's gradient alone has no pass of its own
+    Buffer<float> unasked;  // no pass makes the bias's gradient alone
     float* at_weight = nullptr;
     if (weight_out) {
         shape = weight_from(*weight_out, l);

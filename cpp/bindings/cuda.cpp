@@ -234,7 +234,7 @@ void bind_cuda(py::module_& m) {
             const cuda::Versions found = cuda::versions();
             return py::make_tuple(found.driver, found.runtime);
         },
-        "The newest CUDA version that the driver knows, and that of the runtime inside this module; 12040 is 12.4");
+        "The newest CUDA version that the driver knows, and the version of the runtime inside this module; 12040 is 12.4");
     bind_layer(m);
     bind_neurons(m);
     bind_trains(m);

@@ -9,7 +9,7 @@
 
 namespace firstspike::bindings {
 
-// pybind11's own translator is that of the extension module that was loaded first. Where each module has a standard library
+// pybind11's own translator belongs to the extension module that was loaded first. Where each module has a standard library
 // inside it (tools/zig_cxx.py), that one does not know the exceptions of another: "Caught an unknown exception!".
 inline void translate_errors() {
     namespace py = pybind11;

@@ -13,7 +13,7 @@ namespace firstspike {
 
 namespace {
 
-// A site of the map that is pooled, and that of its window's first unit; `inside` is false where it is in no window.
+// A site of the map that is pooled, and the site of its window's first unit; `inside` is false where it is in no window.
 struct Member {
     int64_t site, first;
     bool inside;

@@ -68,11 +68,11 @@ void gather_at_support(const float* gradient, int64_t sites, int64_t channels, c
 
 namespace {
 
-// Pointers of its own, for the compiler makes vectors only where it knows that a byte written is none of the values read.
+// Its own restricted pointers: the compiler makes vectors only if it knows that a byte written is not one of the values read.
 void latency_block(const float* __restrict x, int64_t units, float last, uint8_t* __restrict times) {
     for (int64_t i = 0; i < units; ++i) {
         float step = std::rint((1.0f - x[i]) * last);
-        step = step > 0.0f ? step : 0.0f;  // of a NaN as well, which is no integer
+        step = step > 0.0f ? step : 0.0f;  // a NaN as well: it cannot become an integer
         step = step < last ? step : last;
         const int time = static_cast<int>(step);
         times[i] = static_cast<uint8_t>(x[i] == 0.0f ? kSilent : time);

@@ -105,7 +105,7 @@ class SupportRecord {
     bool wanted_;
     Support all_;
     std::vector<SupportWriter> writers_;
-    bool in_order_ = true;  // each task that has ended had the groups that follow those of the task before it
+    bool in_order_ = true;  // each task that has ended had the groups that follow the previous task's
     int64_t counted_ = 0;   // groups whose offsets are known
     int64_t moved_ = 0;     // tasks
     int64_t filled_ = 0;    // entries of these

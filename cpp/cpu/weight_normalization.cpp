@@ -2,7 +2,7 @@
 // and over its deviation, times a factor of the output. A group is the whole weight, or one output's.
 //
 // Two passes over the weight forward, two over weight and gradient backward. The sums of an output are made by one thread, and
-// those of the outputs added in their order, so that they do not depend on the threads.
+// the outputs' sums are added in their order, so that they do not depend on the threads.
 #include "weight_normalization.h"
 
 #include <algorithm>

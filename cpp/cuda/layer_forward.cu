@@ -47,7 +47,7 @@ __device__ inline void add_rows(float (&v)[V], const float* panel, int64_t tile_
     }
 }
 
-// Calls at_step(v, t) with the membranes of V tiles after each step's current, until it returns false. `panel` is that of the
+// Calls at_step(v, t) with the membranes of V tiles after each step's current, until it returns false. `panel` belongs to the
 // first tile.
 template <int V, class AtStep>
 __device__ inline void walk(const WalkParams& p, const float* panel, int number, int first_tile, AtStep&& at_step) {

@@ -1,7 +1,7 @@
 """Random calls of every bound function, good and hostile: `python -m tests.bindings.fuzz --calls 100000 --seed 0`.
 
 A call succeeds or raises ValueError, TypeError or MemoryError; all else is a failure, above all a report of
-AddressSanitizer, which ends the process. Each call has a random source of its own: `--note FILE` keeps the number of
+AddressSanitizer, which ends the process. Each call has a separate random source: `--note FILE` keeps the number of
 the last one, `--first N --calls 1` repeats it.
 """
 

@@ -197,5 +197,3 @@ def test_tangents_of_forward_mode_are_refused_and_not_lost(make: type[torch.nn.M
         with pytest.raises(RuntimeError, match="operators have no forward mode: take gradients by loss.backward"):
             net(x) if weight is None else torch.func.functional_call(net, dual, (x,))
     assert expected is not None
-
-

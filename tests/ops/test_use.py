@@ -86,7 +86,7 @@ def test_empty_batch(make: type[torch.nn.Module]) -> None:
 
 @pytest.mark.parametrize("surrogate", [triangle(), atan()], ids=lambda s: s.kind)
 def test_one_spike_times_used_twice(surrogate: object) -> None:
-    """The gradients of two consumers add up to those of one after the other."""
+    """The gradients of two consumers are the sum of their separate gradients."""
     case = LAYERS["linear"]
     g = generator(3)
     second = [torch.randn(7, 18, generator=g) * 0.5, torch.randn(9, 18, generator=g) * 0.5]

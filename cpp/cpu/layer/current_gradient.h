@@ -15,7 +15,7 @@ namespace firstspike {
 
 // The lines of sites that share a table: the lines of sites; of a layer with one site, blocks of samples.
 struct SiteLines {
-    int64_t sites, length;  // all of them, and those of a line
+    int64_t sites, length;  // all of them, and per line
 
     SiteLines(const Layer& l, const WeightGradientPlan& plan)
         : sites(l.batch * l.sites()), length(l.single_site() ? plan.samples_per_table : l.out_width()) {}

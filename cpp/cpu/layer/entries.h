@@ -1,4 +1,4 @@
-// Support entries as the gradients read them: where those of each step lie, their `direct`, and tables read at their steps and
+// Support entries as the gradients read them: where each step's lie, their `direct`, and tables read at their steps and
 // lanes.
 #pragma once
 

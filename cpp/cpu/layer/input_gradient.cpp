@@ -1,10 +1,10 @@
 // dL/ds of a layer's input.
 //
 // h[j, t] = sum_o W[o, j] direct[o, t] and dL/ds[j, t] = h[t] + decay dL/ds[t+1] (docs/model.md, section "Backward pass").
-// `direct` lives only at the support entries of the layer, and dL/ds is wanted only at those of the layer that made the input. So
-// for a block of cells h is summed in a scratch that fits in L2, one tap after another so that a tap's weights stay in L1;
-// then each cell walks its h from the last step to the first with one running sum, which is read where the producer has entries.
-// Nothing of size steps x neurons outlives its block.
+// `direct` lives only at the support entries of the layer, and dL/ds is wanted only at the entries of the layer that made the
+// input. So for a block of cells h is summed in a scratch that fits in L2, one tap after another so that a tap's weights stay in
+// L1; then each cell walks its h from the last step to the first with one running sum, which is read where the producer has
+// entries. Nothing of size steps x neurons outlives its block.
 #include <algorithm>
 #include <vector>
 
@@ -102,7 +102,7 @@ class InputTarget {
     float* gradient_;
 };
 
-// Every tile of every cell of a layer with one site. A block of samples shares a cell's weights, those of one tile of the outputs
+// Every tile of every cell of a layer with one site. A block of samples shares a cell's weights, one tile of the outputs
 // after the other: they lie in L1 while the block's h, which is read and written once per list and step, lies in L2. With many
 // steps a tile has hardly an entry per step, and its reading and writing would cost more than that saves: there the tiles' lists
 // are joined.
@@ -145,7 +145,7 @@ void linear_input_gradient(const Synapses& s, const Neuron& neuron, const Output
     });
 }
 
-// One tile of the cells [from, to) of a line. `events` are those of the sample's sites.
+// One tile of the cells [from, to) of a line. `events` belong to the sample's sites.
 template <int N>
 void block_of_cells(const Layer& l, const Neuron& neuron, const float* weights, const DirectByStep& events, int64_t sample,
                     int64_t cell_y, int64_t from, int64_t to, int64_t tile, int64_t together, Buffer<float>& scratch,

@@ -56,7 +56,7 @@ constexpr int kAccumulators = N == 1   ? 4
                                        : 1;
 constexpr int kDirectRows = 8;  // directly coded convolution: weight rows in registers, at most
 
-// Parts of sums over all sites, each with sums of its own (bits)
+// Parts of sums over all sites, each summed separately (bits)
 constexpr int64_t kSummedParts = 8;         // dL/dW of a convolution, about
 constexpr int64_t kSmallSums = 1 << 18;     // dL/dW with small fields: floats of all parts, about, ...
 constexpr int64_t kMostSmallParts = 128;    // ... and how many they are at most
@@ -129,7 +129,7 @@ struct WeightGradientPlan {
     int64_t samples_per_table;   // linear: samples that share a table of dL/dX
     int64_t channels_per_block;  // whose sums are kept at once (linear) or made by a task (convolution)
     int64_t kernel_rows;         // convolution: of a task; else all
-    int64_t parts;               // linear: of a tile's blocks of channels; else of the lines, each with sums of its own
+    int64_t parts;               // linear: of a tile's blocks of channels; else of the lines, each summed separately
     int64_t tasks;
 
     // Convolution: tasks that share a part of a tile.

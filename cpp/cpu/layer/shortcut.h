@@ -80,7 +80,7 @@ class ShortcutCurrent {
     FIRSTSPIKE_INLINE Vec at(int64_t t, int k) const { return with_shortcut(own_.at(t, k), t, k); }
 
  private:
-    // A whole membrane has the spikes of all steps up to t in it, a current those of step t.
+    // A whole membrane holds the spikes of all steps up to t, a current only the spikes of step t.
     FIRSTSPIKE_INLINE Vec with_shortcut(Vec v, int64_t t, int k) const {
         const Words now = Words{} + static_cast<uint32_t>(t);
         const auto added = kWhole ? time_[k] <= now : time_[k] == now;

@@ -13,7 +13,7 @@
 
 namespace firstspike {
 
-// Weight rows by step: those of step t are row(begin(t)) to row(begin(t + 1)), without the latter.
+// Weight rows by step: step t has row(begin(t)) to row(begin(t + 1)), without the latter.
 struct EventList {
     const uint32_t* rows;
     const uint32_t* begins;
@@ -50,8 +50,8 @@ struct FieldEvents {
 // The spikes under each site of a line of sites, by step, for layers whose fields have few units: a vector of neighbouring sites
 // at a time goes through a sorting network, which has no branches.
 //
-// Units that have the same position in the fields of neighbouring sites are read as a vector: the lines of units under the sites are
-// dealt out to planes, [line of the field][column modulo the distance of two fields][channel], in which those units are
+// Units that have the same position in the fields of neighbouring sites are read as a vector: the lines of units under the sites
+// are dealt out to planes, [line of the field][column modulo the distance of two fields][channel], in which those units are
 // neighbours.
 class SpikesByField {
  public:
@@ -115,7 +115,7 @@ class SpikesByLine {
         }
     }
 
-    // The events of line y of the cells, each as cell * channels + channel: those of step t that come from the cells [a, b) are
+    // The events of line y of the cells, each as cell * channels + channel. Step t has, from the cells [a, b), the events
     // from begin(y, a)[t] to begin(y, b)[t].
     const uint32_t* events(int64_t y) const { return row_.data() + y * room_; }
     const uint32_t* begin(int64_t y, int64_t cell) const {

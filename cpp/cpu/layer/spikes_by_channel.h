@@ -11,8 +11,8 @@
 
 namespace firstspike {
 
-// The spikes of each channel of a line of cells, as cell * steps + step; for a layer with one site, those of each weight row, as
-// sample * steps + step.
+// The spikes of each channel of a line of cells, as cell * steps + step; for a layer with one site, the spikes of each weight
+// row, as sample * steps + step.
 class SpikesByChannel {
  public:
     SpikesByChannel(int64_t steps, int64_t lists, int64_t most)

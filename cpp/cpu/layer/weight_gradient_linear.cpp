@@ -34,7 +34,7 @@ struct RowSpikes {
 std::vector<RowSpikes> list_lines(const Synapses& s, const SiteLines& samples, const RowBlocks& blocks) {
     const Layer& l = s.layer;
     const int64_t most = samples.count(0) * l.pool * l.pool, lists = blocks.number() * blocks.rows();
-    std::vector<uint32_t> first_list;  // of each channel: that of its first tap
+    std::vector<uint32_t> first_list;  // of each channel: the list of its first tap
     for (int64_t c = 0; c < l.channels; ++c)
         first_list.push_back(static_cast<uint32_t>(c / blocks.channels * blocks.rows() + c % blocks.channels));
     std::vector<RowSpikes> lines;

@@ -15,14 +15,14 @@
 
 namespace firstspike {
 
-// The OpenMP pool that torch already has: two pools on the same cores would fight. Zero: threads of our own, made for the call.
+// The OpenMP pool that torch already has: two pools on the same cores would fight. Zero: threads that are started for the call.
 // `gomp_parallel` is the address of libgomp's GOMP_parallel.
 void share_openmp_pool(std::uintptr_t gomp_parallel);
 
 namespace detail {
 void run_on_threads(int threads, void (*body)(void*), void* context);
 
-// A number of the calling thread, the same for its whole life; those of a pool of n threads differ modulo n as a rule.
+// A number of the calling thread, the same for its whole life; in a pool of n threads they differ modulo n as a rule.
 unsigned thread_number();
 
 // How the processor rounds and whether it flushes denormals to zero: a thread's own setting.
@@ -63,7 +63,7 @@ struct alignas(64) TaskRange {
 // Calls task(i) for i in [0, tasks), on at most `threads` threads, all with the calling thread's floating-point mode (such as
 // torch.set_flush_denormal). Rethrows the first exception.
 //
-// Each thread begins with a range of its own, the calling one with the first as in torch's loops, and takes from the others' when
+// Each thread begins with a separate range, the calling one with the first as in torch's loops, and takes from the others' when
 // that is done. So a thread meets what it made itself in the call before, as long as tasks are numbered alike: cores that share
 // no cache would fetch it from each other.
 template <class Task>

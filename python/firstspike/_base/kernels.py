@@ -112,14 +112,17 @@ def find_cuda() -> tuple[Any, str]:
 
 
 def backends() -> dict[str, dict[str, Any]]:
-    """What is compiled, which instruction set, threads and device are in use, and why.
+    """Report what is compiled, which instruction set, threads and device are in use, and why.
 
-    Returns a dict with "cpu" (instruction_set, reason, available, lanes, tile, threads, thread_pool, processor) and "cuda"
-    (available, reason).
+    Returns
+    -------
+    dict
+        "cpu" (instruction_set, reason, available, lanes, tile, threads, thread_pool, processor) and "cuda" (available, reason).
 
-    Examples:
-        >>> sorted(backends())
-        ['cpu', 'cuda']
+    Examples
+    --------
+    >>> sorted(backends())
+    ['cpu', 'cuda']
     """
     cuda, reason = find_cuda()
     return {

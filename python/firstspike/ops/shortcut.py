@@ -15,11 +15,11 @@ from . import layer
 from ._operator import INPUT, operator
 from ._support import array, arrays, cpu, empty, only, require_record, support_of, threads, tile_of
 
-LAYER = len(layer.Forward._fields)  # so many arguments are those of `fire_layer`
+LAYER = len(layer.Forward._fields)  # so many arguments are `fire_layer`'s
 
 
 class Shortcut(NamedTuple):
-    """The arguments of `fire_layer_shortcut` after those of `fire_layer`, in the order of its schema."""
+    """The arguments of `fire_layer_shortcut` after `fire_layer`'s, in the order of its schema."""
 
     times: Tensor  # [B, H, W, M], of the size of the output, or larger: then every n-th row and column counts
     anchor: Tensor | None

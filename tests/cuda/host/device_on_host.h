@@ -1,5 +1,5 @@
 // A stand-in for a CUDA device, for tests: compiles the sources of cpp/cuda with a C++ compiler and runs every thread of the
-// grid, each on a stack of its own, one after another. Warp functions and barriers switch between them.
+// grid, each on a separate stack, one after another. Warp functions and barriers switch between them.
 //
 // It is stricter than a device: shared memory starts as garbage (all bits set, NaN as a float), its end is guarded, a warp
 // function needs all 32 lanes, a barrier all threads of the block, and the order in which threads run can be changed, so that a
@@ -188,7 +188,7 @@ inline void run(dim3 grid, int threads, int64_t shared, const std::function<void
             }
 }
 
-// All lanes bring a value; afterwards each can read those of the others.
+// All lanes bring a value; afterwards each can read the others' values.
 inline const uint64_t* exchange(unsigned mask, Op op, uint64_t value) {
     if (mask != 0xffffffffu) throw std::runtime_error("the stand-in knows whole warps only");
     const size_t warp = state.current / 32;
