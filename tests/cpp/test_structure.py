@@ -48,16 +48,3 @@ def test_sections_of_the_model_exist() -> None:
         for section in re.findall(r'docs/model\.md, section\s+"([^"]+)"', re.sub(r"\n\s*//", "", path.read_text()))
     }
     assert "Neuron" in cited and cited <= titles
-    assert [p.name for p in FILES if "DESIGN" in p.read_text()] == []
-
-
-def test_the_readme_names_every_folder() -> None:
-    named = set(re.findall(r"^\| `(\w+)` \|", (CPP / "README.md").read_text(), re.MULTILINE))
-    assert named == {p.name for p in CPP.iterdir() if p.is_dir()}
-
-
-def test_row_is_no_word_for_a_line() -> None:
-    """README's glossary: a row belongs to a weight; the sites or cells of a map with the same y are a line."""
-    wrong = re.compile(r"rows? of (?:sites|cells)")
-    files = [p for p in FILES if p.is_relative_to(CPP / "cpu") or p.is_relative_to(CPP / "core")]
-    assert {str(p.relative_to(CPP)): found for p in files if (found := wrong.findall(p.read_text()))} == {}

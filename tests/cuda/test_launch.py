@@ -58,14 +58,6 @@ def test_same_bits_however_it_runs(on_host: ModuleType, monkeypatch: pytest.Monk
         same(run(case, linear), expected, f"variant {variant}")
 
 
-def test_times_do_not_depend_on_recording(on_host: ModuleType) -> None:
-    for name, case in CASES.items():
-        call = functional.linear if name.startswith("linear") else functional.conv2d
-        spikes = SpikeTimes(case.times, case.steps)
-        trained = call(spikes, case.weight.clone().requires_grad_(), case.bias, **case.options)
-        assert torch.equal(call(spikes, case.weight, case.bias, **case.options).times, trained.times)
-
-
 @pytest.fixture
 def noted(on_host: ModuleType) -> Iterator[ModuleType]:
     """Launches are noted, nothing runs, so that pointers may be null and sizes large."""
@@ -104,12 +96,6 @@ def test_every_processor_has_a_block(noted: ModuleType, sizes: tuple[int, ...]) 
     noted.fire_layer(g, NEURON, 0, 0, (1, 1, 1, 1), 0, 0, _cuda.NO_SLOTS, 0, _cuda.VARIANT, 0)
     (blocks,) = [grid[0] for name, grid, _ in noted.launches() if name == "fire_layer"]
     assert blocks >= min(132, g.batch // 4 * 13)
-
-
-def test_arguments_go_by_name(noted: ModuleType) -> None:
-    noted.latency(neurons=3, steps=8, curve=0, intensity=0, times=0, stream=0)
-    with pytest.raises(TypeError, match="geometry.*neuron.*times.*weight.*strides.*bias.*workspace.*slots.*fired"):
-        noted.fire_layer()
 
 
 def test_too_large_a_layer_is_refused(on_host: ModuleType) -> None:

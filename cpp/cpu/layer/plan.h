@@ -1,5 +1,6 @@
 // The plan of a layer: which algorithm and which block sizes its passes use. Every threshold and block size of the CPU kernels
-// stands here; the kernels obey what plan_layer says, and `firstspike.explain` prints it.
+// stands here (but for the store of memory, runtime/scratch.cpp, and the width of a tile, tiles.h); the kernels obey what
+// plan_layer says, and `firstspike.explain` prints it.
 //
 // A result's bits depend on the plan's algorithms and on the order of its sums, so none of these depends on the number of
 // threads: that decides only how many tasks there are. A constant marked (bits) decides on the order of a sum.
@@ -54,7 +55,9 @@ template <int N>
 constexpr int kAccumulators = N == 1   ? 4
                               : N <= 4 ? 2
                                        : 1;
-constexpr int kDirectRows = 8;  // directly coded convolution: weight rows in registers, at most
+constexpr int kUnitsAtOnce = 4;           // units of a sample that are listed at once
+constexpr int kSitesAtOnce = 2 * kLanes;  // neighbouring sites that go through the sorting network together
+constexpr int kDirectRows = 8;            // directly coded convolution: weight rows in registers, at most
 
 // Parts of sums over all sites, each summed separately (bits)
 constexpr int64_t kSummedParts = 8;         // dL/dW of a convolution, about

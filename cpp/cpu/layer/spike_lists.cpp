@@ -9,8 +9,7 @@ namespace firstspike {
 namespace {
 
 constexpr int64_t kChunk = 64;  // bytes compared at once
-constexpr int kAtOnce = 4;      // units of a chunk listed at once
-static_assert(kAtOnce <= kLanes, "a list has room for a vector more than its units");
+static_assert(kUnitsAtOnce <= kLanes, "a list has room for a vector more than its units");
 
 // Sorts the units of a sample that fire by step; of equal times, in the order of the units.
 class Sorter {
@@ -55,7 +54,7 @@ class Sorter {
                 uint32_t* out = row + n;
                 n += static_cast<uint32_t>(std::popcount(found));
                 do {  // four at a time, found or not: the end of a loop over each would be poorly predicted
-                    for (int k = 0; k < kAtOnce; ++k, found &= found - 1) *out++ = label_[i + std::countr_zero(found)];
+                    for (int k = 0; k < kUnitsAtOnce; ++k, found &= found - 1) *out++ = label_[i + std::countr_zero(found)];
                 } while (found);
             }
         }
@@ -103,7 +102,7 @@ SpikesByField::SpikesByField(const Layer& l, const uint8_t* times)
     : layer_(l),
       times_(times),
       units_(l.rows() * l.pool * l.pool),
-      sites_((l.out_width() + kSites - 1) / kSites * kSites),
+      sites_((l.out_width() + kSitesAtOnce - 1) / kSitesAtOnce * kSitesAtOnce),
       apart_(l.stride_x * l.pool),
       lead_((l.pad_x * l.pool + apart_ - 1) / apart_),
       plane_(sites_ + lead_ + l.kernel_width * l.pool / apart_),
@@ -163,7 +162,7 @@ void SpikesByField::build(int64_t sample, int64_t y) {
     deal(times_ + sample * layer_.units(), y);
     auto* key = reinterpret_cast<SiteNumbers*>(key_.data());
     auto* before = reinterpret_cast<SiteNumbers*>(before_.data());
-    for (int64_t first = 0; first < layer_.out_width(); first += kSites, key += units_) {
+    for (int64_t first = 0; first < layer_.out_width(); first += kSitesAtOnce, key += units_) {
         gather(first, key);
         for (const auto [low, high] : network_) {
             const SiteNumbers a = key[low], b = key[high];

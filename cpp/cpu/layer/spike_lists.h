@@ -35,16 +35,13 @@ class SpikesBySample {
     Buffer<uint32_t> row_, begin_;
 };
 
-// So many neighbouring sites go through the network together.
-constexpr int kSites = 2 * kLanes;
-
-// Weight rows by step, as an EventList: of one site among kSites.
+// Weight rows by step, as an EventList: of one site among kSitesAtOnce.
 struct FieldEvents {
     const uint16_t* key;     // time * 256 + row, in order
     const uint16_t* before;  // of each step, and of the end: how many come before it
 
-    int64_t begin(int64_t t) const { return before[t * kSites]; }
-    uint32_t row(int64_t i) const { return key[i * kSites] & 0xffu; }
+    int64_t begin(int64_t t) const { return before[t * kSitesAtOnce]; }
+    uint32_t row(int64_t i) const { return key[i * kSitesAtOnce] & 0xffu; }
 };
 
 // The spikes under each site of a line of sites, by step, for layers whose fields have few units: a vector of neighbouring sites
@@ -60,14 +57,15 @@ class SpikesByField {
     // Lists the sites of line y of a sample.
     void build(int64_t sample, int64_t y);
     FieldEvents site(int64_t x) const {
-        const int64_t block = x / kSites, place = x % kSites;
-        return {key_.data() + block * units_ * kSites + place, before_.data() + block * (layer_.steps + 1) * kSites + place};
+        const int64_t block = x / kSitesAtOnce, place = x % kSitesAtOnce;
+        return {key_.data() + block * units_ * kSitesAtOnce + place,
+                before_.data() + block * (layer_.steps + 1) * kSitesAtOnce + place};
     }
 
  private:
     // A number of each of them.
-    typedef uint8_t SiteBytes __attribute__((vector_size(kSites)));
-    typedef uint16_t SiteNumbers __attribute__((vector_size(kSites * 2)));
+    typedef uint8_t SiteBytes __attribute__((vector_size(kSitesAtOnce)));
+    typedef uint16_t SiteNumbers __attribute__((vector_size(kSitesAtOnce * 2)));
 
     void deal(const uint8_t* sample, int64_t y);
     void gather(int64_t first_site, SiteNumbers* key) const;
