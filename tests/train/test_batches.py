@@ -101,17 +101,6 @@ def test_facts_identify_data():
     assert first == second != third
 
 
-def test_arrays_and_tensors_train_as_the_data_set_does(config, sets):
-    config = config.replace(epochs=1)
-    expected = run(config, sets).test
-    for pair in (
-        tuple((part.images, part.labels) for part in sets),
-        tuple((part.images.numpy(), part.labels.tolist()) for part in sets),
-        tuple((part.images.double() / 255, part.labels) for part in sets),
-    ):
-        assert run(config, pair).test == expected
-
-
 def test_spike_times_are_trained_on(config):
     def spikes(count, seed):
         dataset = make_dataset(count, seed)

@@ -1,8 +1,6 @@
 """Checkpoints: whole or refused, of this run or refused, of every optimizer's state."""
 
 import json
-import os
-import stat
 import sys
 
 import pytest
@@ -128,17 +126,6 @@ def test_a_kill_at_the_end_of_a_longer_run_leaves_no_result_of_the_shorter(confi
             run(config, sets, directory=tmp_path)
     assert not (tmp_path / "result.json").exists()
     assert len(run(config, sets, directory=tmp_path).history) == 3
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no umask there")
-def test_files_follow_the_umask(config, sets, tmp_path):
-    before = os.umask(0o077)
-    try:
-        run(config.replace(epochs=1), sets, directory=tmp_path / "run")
-    finally:
-        os.umask(before)
-    files = [path for path in (tmp_path / "run").iterdir() if path.name != ".lock"]
-    assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in files} == {0}
 
 
 def test_a_checkpoint_holds_no_pickle_and_names_its_parts(folder):

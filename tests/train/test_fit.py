@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -279,27 +278,6 @@ def test_one_line_an_epoch_on_stderr(config, sets, capsys):
     assert all("decides in" in line and "spikes/neuron" in line for line in lines)
     run(config, sets)
     assert capsys.readouterr().err == ""
-
-
-def test_a_second_run_in_a_folder_waits(config, sets, tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from firstspike._base.files import locked\n"
-        "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    )
-    holder = subprocess.Popen([sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert holder.stdout.readline() == b"held\n"
-    script = (
-        "from firstspike.train import Augmentation, Config\nfrom tests.train.conftest import make_dataset, run\n"
-        f"run({config!r}, (make_dataset(150, 1), make_dataset(60, 2)), directory='{tmp_path}')"
-    )
-    second = subprocess.Popen(
-        [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
-    )
-    assert "waiting for another process" in second.stderr.readline()
-    assert not (tmp_path / "result.json").exists()
-    holder.communicate()
-    assert second.communicate()[1] == "" and second.returncode == 0
-    assert (tmp_path / "result.json").exists()
 
 
 DIGITS = Config(data="digits", spec="64-48-10", steps=6, epochs=6, batch=32, lr=0.005, threads=1)
