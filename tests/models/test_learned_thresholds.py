@@ -69,7 +69,8 @@ def test_config_file_and_copies_keep_it(tmp_path: Path):
 def test_prepared_quantised_and_exchanged_nets_use_the_thresholds():
     pytest.importorskip("nir")
     spec = "4C3-AP2-12-3"  # NIR and chips have no residual blocks
-    net = varied(models.build(spec, input_shape=(1, 8, 8), steps=6, learn_threshold=True, encoder="latency")).eval()
+    options = {"learn_threshold": True, "encoder": "latency", "generator": generator(0)}
+    net = varied(models.build(spec, input_shape=(1, 8, 8), steps=6, **options)).eval()
     x = torch.rand(64, 1, 8, 8, generator=generator(3))
     with torch.no_grad():
         assert torch.equal(models.prepare_for_inference(net)(x), net(x))
@@ -79,7 +80,7 @@ def test_prepared_quantised_and_exchanged_nets_use_the_thresholds():
         runs = [emulator.run(emulator.quantize(one, "generic8", calibration=x), x) for one in (net, folded)]
         plain = emulator.run(emulator.quantize(varied(net, seed=9), "generic8", calibration=x), x)
     assert (runs[0].predictions == runs[1].predictions).all()
-    assert (runs[0].predictions != plain.predictions).any()  # other thresholds, another program
+    assert (runs[0].count("active") != plain.count("active")).any()  # other thresholds, another program
     assert emulator.check(net, "generic8").fits
     stack = varied(
         models.TTFSNet([fs.TTFSLinear(16, 8, steps=6, threshold=nn.Parameter(torch.ones(8)))], encoder="spikes",
