@@ -152,10 +152,11 @@ def neuron_of(threshold: object, decay: float, surrogate: Surrogate, steps: int 
 
 def input_of(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """(times, anchor, offset, place) of spikes in site order."""
-    times, anchor, support = to_sites(spikes.times), spikes._anchor, spikes._support
+    times, support = to_sites(spikes.times), spikes._support
     if support is not None:
-        return times, anchor, support.offset, support.place
-    return times, None if anchor is None else anchor_to_sites(spikes._dense_anchor()), None, None
+        return times, spikes._anchor, support.offset, support.place
+    anchor = spikes._dense_anchor()
+    return times, None if anchor is None else anchor_to_sites(anchor), None, None
 
 
 def fired_of(result: tuple[Tensor, ...], shape: torch.Size | tuple[int, ...], steps: int, record: bool) -> SpikeTimes:
