@@ -206,6 +206,20 @@ def test_raised_epochs_extend_a_finished_run(config, sets, tmp_path):
         run(config.replace(epochs=1), sets, directory=tmp_path / "plain")
 
 
+def test_an_interrupted_extension_leaves_the_finished_run(config, sets, tmp_path):
+    short = run(config, sets, directory=tmp_path)
+
+    def stop(epoch, net):
+        if epoch.epoch == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config.replace(epochs=6), sets, directory=tmp_path, callbacks=[stop])
+    again = run(config, sets, directory=tmp_path)
+    assert again == short and same_bits(again.model, short.model) and same_bits(load_model(tmp_path), short.model)
+    assert len(run(config.replace(epochs=6), sets, directory=tmp_path).history) == 6
+
+
 def test_the_mean_is_of_the_weights_after_each_step(config, sets):
     weights = []
 

@@ -121,7 +121,7 @@ def fit(
             raise ValueError("every process of torchrun must be given the same run")
         net = _net(config, parts, model, device)
         if folder is not None and resume and (finished := _finished(folder, mine)) is not None:
-            put_weights(net, last_weights(folder), str(folder))
+            put_weights(net, last_weights(folder, config.epochs), str(folder))
             return finished.with_model(net.eval())
         if init_from is not None:
             put_weights(net, load_weights(init_from), f"init_from = {os.fspath(init_from)!r}")

@@ -58,10 +58,12 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return files.load_weights(path) if going is None else going.net_weights()
 
 
-def last_weights(folder: Path) -> dict[str, Tensor]:
-    """The tensors of the net of a finished run; pruned and parametrized ones as they are, if the checkpoint is there."""
+def last_weights(folder: Path, epoch: int) -> dict[str, Tensor]:
+    """The tensors of the net of a finished run of so many epochs; pruned ones as they are, if it has still its checkpoint."""
     found = checkpoint.load(folder)
-    return files.load_weights(folder) if found is None else found.net_weights()
+    if found is None or found.progress.run.epoch != epoch:
+        return files.load_weights(folder)
+    return found.net_weights()
 
 
 def put_weights(net: nn.Module, weights: dict[str, Tensor], origin: str) -> None:
