@@ -29,8 +29,7 @@ def includes(path: Path) -> list[str]:
 
 FOREIGN = re.compile(r"torch|ATen|c10|Python\.h|pybind11")
 CUDA = re.compile(r"cuda|cooperative_groups|cub/|thrust")
-# What a folder of cpp may include from other folders of cpp.
-FOLDERS: dict[str, set[str]] = {"core": set(), "cpu": {"core"}, "cuda": {"core"}, "emulator": {"core"}}
+FOLDERS = ("core", "cpu", "cuda", "emulator")  # of cpp; each may include from core
 
 
 def headers_of(folder: str) -> dict[Path, list[str]]:
@@ -49,14 +48,6 @@ def owner(path: Path, name: str) -> str | None:
     return None
 
 
-def test_foreign_headers_are_recognised() -> None:
-    bad = ["torch/extension.h", "ATen/ATen.h", "Python.h", "pybind11/pybind11.h"]
-    assert [n for n in ["cstdint", "macros.h", "../core/layer.h", *bad] if FOREIGN.search(n)] == bad
-    assert CUDA.search("cuda_runtime.h") and not CUDA.search("vector")
-    file = ROOT / "cpp" / "cpu" / "x.cpp"
-    assert owner(file, "../core/layer.h") == "core" and owner(file, "vector") is None
-
-
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_kernels_know_no_torch_python_or_cuda(folder: str) -> None:
     for path, names in headers_of(folder).items():
@@ -69,11 +60,7 @@ def test_folders_of_cpp_include_one_way(folder: str) -> None:
     """Kernels and emulator build on core, which stands alone; none knows the others, nor the bindings."""
     for path, names in headers_of(folder).items():
         used = {owner(path, name) for name in names} - {None, folder}
-        assert used <= FOLDERS[folder], path
-
-
-def test_core_is_headers_alone() -> None:
-    assert {path.suffix for path in headers_of("core")} == {".h"}
+        assert used <= {"core"}, path
 
 
 def test_every_header_is_guarded_and_included() -> None:

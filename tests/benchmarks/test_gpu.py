@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 from benchmarks.cuda import kernels, steps
-from benchmarks.records import SectionRecord, load
 from benchmarks.timing import summarize
 from benchmarks.workloads import MLP
 
@@ -54,11 +53,3 @@ def test_a_step_is_measured_and_compared(monkeypatch, capsys):
     ours, dense, jelly = capsys.readouterr().out.splitlines()
     assert "1 MiB" in ours and "1.00 x ours" in ours and "3.00 x ours" in dense
     assert "ImportError: absent" in jelly and "x ours" not in jelly
-
-
-@pytest.mark.usefixtures("small")
-def test_kernels_stop_in_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.cuda.timing.ceilings", lambda: LIMITS)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
-    gpu._kernels(SectionRecord(tmp_path, "kernels", resume=False), deadline=0.0)
-    assert [row["cell"] for row in load(tmp_path / "kernels.json")] == ["ceilings"]

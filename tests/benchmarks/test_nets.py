@@ -59,21 +59,3 @@ def test_spikingjellys_own_neurons_leak_as_asked():
     with torch.no_grad():
         node(torch.full((2, 1, 1), 0.4))
     assert float(node.v) == pytest.approx(0.9 * 0.4 + 0.4)
-
-
-def test_a_running_sum_has_no_leak():
-    with pytest.raises(ValueError, match="neurons must be 'loop' for a decay below 1"):
-        build(Setting("dense", "scan", options={"neurons": "scan", "decay": 0.9}), TINY["mlp"], 8)
-
-
-def test_the_continuous_time_net_learns_from_the_same_events():
-    pytest.importorskip("spikingjelly")
-    from benchmarks.nets.timing_based_net import TimingBasedNet, events_of
-
-    batch = inputs.batch("uniform", 2, 8, flat=True)
-    times, indices, offsets = events_of(batch.spikes)
-    assert offsets.tolist() == [0, 784, 1568] and torch.equal(indices, torch.arange(784).repeat(2))
-    assert torch.equal((times * 8).to(torch.uint8), batch.spikes.times.flatten())
-    net = TimingBasedNet((784, 6, 10))
-    F.cross_entropy(net((times, indices, offsets)), batch.labels).backward()
-    assert any(parameter.grad.abs().max() > 0 for parameter in net.parameters())

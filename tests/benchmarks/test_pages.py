@@ -8,7 +8,7 @@ from benchmarks.workloads import CNN, MLP
 from tools.provenance import processor_and_model
 from tools.records import FORMAT
 
-from benchmarks import embed_tables, page, records, table_cells
+from benchmarks import embed_tables, page, records
 from tools import ROOT, documents
 
 ORIGIN = {
@@ -48,46 +48,12 @@ STEP = {
 }
 
 
-PEER = [
-    ("firstspike", "", 0.01),
-    ("firstspike", ", CPU", 0.02),
-    ("nengo-loihi", "", 4.0),
-    ("nengo-loihi", ", CPU", 5.0),
-]
-
-
 def test_a_page_shows_ratios_targets_and_failures(tmp_path):
     write(tmp_path, "steps", [STEP])
     text = page.write(tmp_path).read_text()
     assert "9.0x" in text and "7.5x" in text and "| 8 |" in text  # 18 / 2, 15 / 2, the target
     assert "| norse | default | – |" in text
     assert "huge pages: madvise; commit abc" in text and "norse absent" not in text
-
-
-def test_the_emulator_stands_beside_nengo_loihi(tmp_path):
-    profile = {"core": side(100.0), "core, 1 thread": side(200.0), "all": side(400.0)}
-    peer = {f"{name}{cpu}": side(ms) for name, cpu, ms in PEER}
-    rows = [
-        {"cell": "p", "kind": "profile", "profile": "loihi-like", "images": 1000, "operations": 2e5, "times": profile},
-        {"cell": "nengo-loihi", "kind": "peer", "profile": "loihi-like", "same_spikes": True, "times": peer},
-    ]
-    write(tmp_path, "emulator", rows)
-    text = page.write(tmp_path).read_text()
-    assert "| 2.00 G |" in text  # 1000 images of 2e5 operations in 0.1 s
-    assert "| 400x |" in text and "| 250x |" in text and "| yes |" in text
-    write(tmp_path, "emulator", rows[:1])  # where its environment could not be made
-    assert "400x" not in page.write(tmp_path).read_text()
-
-
-def test_growth_draws_a_figure_that_prints_the_same_bytes_twice(tmp_path):
-    pytest.importorskip("matplotlib")
-    ours = {"cell": "mlp-ours", "work": "mlp", "side": "firstspike alone", "times": {"8": side(2.0), "64": side(2.6)}}
-    beside = {"cell": "mlp-T8", "work": "mlp", "steps": 8, "side": "all", "settings": {}, "failures": {}}
-    write(tmp_path, "growth", [ours, {**beside, "times": {"firstspike": side(2.0), "dense": side(15.0)}}])
-    assert "| 1.30 |" in page.write(tmp_path).read_text()
-    first = (tmp_path / "growth.svg").read_bytes()
-    page.write(tmp_path)
-    assert (tmp_path / "growth.svg").read_bytes() == first
 
 
 def test_documents_are_filled_from_the_records_and_filling_again_changes_nothing(tmp_path):
@@ -120,15 +86,6 @@ def test_the_fastest_setting_of_a_sweep_is_taken(tmp_path, monkeypatch):
     here = {"loop, compiled": side(9.0), "scan": side(3.0)}
     write(tmp_path / "here", "sweep", [{**rows[0], "origin": origin, "times": here}])
     assert fastest_setting(MLP, 8, "dense").name == "scan"  # as it was on this processor
-
-
-@pytest.mark.parametrize(("value", "text"), [(123.4, "123"), (12.34, "12.3"), (1.234, "1.23"), (0.01234, "0.0123")])
-def test_numbers_have_three_digits_or_so(value, text):
-    assert table_cells.number(value) == text
-
-
-def test_absent_sides_show_a_dash():
-    assert table_cells.milliseconds({}, "norse") == table_cells.ratio({"firstspike": side(1.0)}, "norse") == "–"
 
 
 @pytest.mark.usefixtures("committed_records")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from benchmarks.nets.dense import loop, scan
-from benchmarks.sections import NAMES, input_forms, limit, memory, overhead, residual, section, threads
+from benchmarks.sections import input_forms, limit, memory, overhead, residual, threads
 from benchmarks.session import Session
 from benchmarks.workloads import Workload
 
@@ -13,12 +13,6 @@ from benchmarks import inputs, nets, timing
 
 EFFORT = timing.Effort(rounds=1, seconds=0.0, most=1, block=0.0, settle=0.0, warmup=1)
 SMALL = Workload("cnn", "2C3-AP2-10", 2, {8: (1, 1)})
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_section_has_a_title_and_its_parts(name):
-    module = section(name)
-    assert module.TITLE and callable(module.measure) and callable(module.tables)
 
 
 @pytest.fixture

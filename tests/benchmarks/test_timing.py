@@ -37,13 +37,6 @@ def test_sides_take_turns_and_the_first_one_changes(clock):
     assert samples == {"a": [1.0] * 3, "b": [1.0] * 3, "c": [1.0] * 3}
 
 
-def test_something_may_be_done_before_each_round(clock):
-    log = []
-    sides = {name: clock(1.0, log, name) for name in "ab"}
-    timing.alternate(sides, timing.Effort(rounds=2, seconds=0.0, settle=0.0, warmup=1), lambda: log.append("|"))
-    assert "".join(log) == "ab" + "|ab" + "|ba"
-
-
 def test_quick_calls_are_repeated_until_a_block_is_full(clock):
     log = []
     samples = timing.alternate(

@@ -40,10 +40,3 @@ def broken(text: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_tables_are_whole_and_no_text_is_missing(page: Path) -> None:
     assert broken(page.read_text(encoding="utf-8")) == []
-
-
-def test_what_is_broken_is_found() -> None:
-    table = "| a | b |\n|---|---|\n| 1 | 2 |\n"
-    assert broken(f"# Page\n\n{table}\n```\n| x\n\n\n\n```\n") == []
-    assert broken(f"{table}\n| 3 | 4 |\n") == ["| 3 | 4 |"]
-    assert broken("## Head\n\n\n\n```python\nx\n```\n") == ["three blank lines"]

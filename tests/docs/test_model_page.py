@@ -39,18 +39,3 @@ def test_symbols_stand_in_the_file_beside_them(row: str) -> None:
 def test_the_page_names_no_unknown_function() -> None:
     for name in re.findall(r"`(?:functional|init|encode|decode)\.(\w+)`", PAGE):
         assert any(hasattr(getattr(firstspike, m), name) for m in ("functional", "init", "encode", "decode"))
-
-
-def test_sections() -> None:
-    assert SECTIONS == [
-        "Neuron",
-        "Surrogate and support",
-        "Backward pass",
-        "Gradient anchor",
-        "Pooling",
-        "Dropout",
-        "Initialisation",
-        "Weight normalisation",
-        "Direct coding",
-        "Decoders",
-    ]

@@ -31,7 +31,6 @@ FOREIGN = {
     "checkpoint.json": "written by a run",
     "result.json": "written by a run",
 }
-DOCUMENTS = re.compile(r"\b([A-Z]{4,}), section\b")
 
 
 def comments_of(path: Path) -> str:
@@ -65,11 +64,6 @@ def placeholder(name: str) -> bool:
     return made or name in FOREIGN or re.search(r"(^|/)[A-Z]{3,}/", name) is not None
 
 
-def test_paths_are_recognised() -> None:
-    found = PATH.findall("docs/model.md, `cpp/core/neuron.h` and x.py; https://a.b/c.md, build/*.json, NAME.md")
-    assert found == ["docs/model.md", "cpp/core/neuron.h", "x.py", "NAME.md"]
-
-
 def test_named_files_exist() -> None:
     files = tracked()
     names = {str(path.relative_to(ROOT)) for path in files}
@@ -84,13 +78,3 @@ def test_named_files_exist() -> None:
             if not known and ("/" in name or name not in leaves) and not placeholder(name):
                 missing.setdefault(str(path.relative_to(ROOT)), []).append(name)
     assert missing == {}
-
-
-def test_named_documents_exist() -> None:
-    wrong = {
-        str(path.relative_to(ROOT)): found
-        for path in tracked()
-        if path.suffix in {".py", ".h", ".cpp", ".cu", ".md", ".toml"} and path != Path(__file__)
-        if (found := [n for n in DOCUMENTS.findall(comments_of(path)) if not (ROOT / f"{n}.md").exists()])
-    }
-    assert wrong == {}

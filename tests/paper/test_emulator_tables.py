@@ -20,14 +20,6 @@ def records(tmp_path_factory):
     return [json.loads(json.dumps(emulator_tables.measure(job, net))) for job in wanted]
 
 
-def test_jobs_cover_chips_bits_and_tuning():
-    jobs = list(emulator_tables.jobs("smoke"))
-    assert {job["chip"] for job in jobs} == {"generic8", "loihi-like", "odin-like", "speck-like"}
-    assert {job["bits"] for job in jobs if job["chip"] == "generic8"} == {8, 6, 4, 3, 2}
-    assert {job["bits"] for job in jobs if job["chip"] == "odin-like"} == {4, 3, 2}
-    assert len({emulator_tables.key(job) for job in jobs}) == len(jobs)
-
-
 def with_seed(record, seed, less=0.0):
     """A record of another seed, with accuracies that are smaller by `less`."""
     other = copy.deepcopy(record)

@@ -1,10 +1,8 @@
 """Executors: every task comes back once, whatever happens to workers."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -68,46 +66,3 @@ def test_a_worker_stands_for_one_core(tmp_path):
     (one,), (two,) = tasks(tmp_path, 1), tasks(tmp_path, 1, threads=2)
     assert Executor(3)._has_room(two, [one]) and not Executor(3)._has_room(two, [two])
     assert Executor(1)._has_room(two, []) and not Executor(1)._has_room(one, [one])
-
-
-def sleeping_job(task):
-    task.workplace.mkdir(parents=True)
-    (task.workplace / "pid").write_text(str(os.getpid()))
-    time.sleep(60)
-
-
-@pytest.mark.slow
-def test_workers_end_with_a_parent_that_was_killed(tmp_path):
-    pytest.importorskip("distributed")
-    script = (
-        "import sys; from pathlib import Path\n"
-        "from tests.paper.test_execute import Executor, sleeping_job, tasks\n"
-        "if __name__ == '__main__': list(Executor(1)(sleeping_job, tasks(Path(sys.argv[1]), 1)))\n"
-    )
-    (tmp_path / "parent.py").write_text(script)
-    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    parent = subprocess.Popen(
-        [sys.executable, tmp_path / "parent.py", tmp_path], env={**os.environ, "PYTHONPATH": paths}
-    )
-    try:
-        worker = _wait_for(lambda: next((int(p.read_text()) for p in tmp_path.glob("*/pid") if p.read_text()), None))
-    finally:
-        parent.send_signal(signal.SIGKILL)
-        parent.wait()
-    _wait_for(lambda: not _alive(worker) or None, seconds=20)
-
-
-def _alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def _wait_for(ask, seconds=60):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if (found := ask()) is not None:
-            return found
-        time.sleep(0.1)
-    raise AssertionError("waited in vain")

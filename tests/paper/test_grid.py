@@ -19,31 +19,6 @@ def test_profiles_load_and_have_the_same_experiments(name):
     assert any(run.data == "digits" for run in grid.runs(loaded.of("table1")))
 
 
-def test_smoke_needs_digits_only_and_paper_has_three_seeds_and_the_large_setups():
-    assert {run.data for run in grid.runs(grid.load("smoke").conditions)} == {"digits"}
-    paper = grid.load("paper")
-    assert len(paper.seeds) >= 3 and all(len(condition.runs) >= 3 for condition in paper.conditions)
-    assert {condition.runs[0].data for condition in paper.conditions if condition.large} == {
-        "mnist",
-        "cifar10",
-        "cifar100",
-        "dvs-gesture",
-    }
-
-
-def test_rows_override_setups_and_equal_runs_are_one(tmp_path):
-    made = profile(tmp_path)
-    none = next(condition for condition in made.of("table4") if condition.label == "none of the five")
-    assert none.runs[0].init == "kaiming" and none.runs[0].affine is None and none.runs[0].normalization is False
-    assert [run.seed for run in none.runs] == [0, 1]
-    whole, left_out = (
-        next(condition for condition in made.of("table4") if condition.label == label)
-        for label in ("+ affine", "all but TWD")
-    )
-    assert whole.runs == left_out.runs
-    assert len(grid.runs(made.conditions)) < sum(len(condition.runs) for condition in made.conditions)
-
-
 @pytest.mark.parametrize(
     ("name", "setup"), [(name, setup) for name in grid.PROFILES for setup in grid.load(name).asked["table4"]["setups"]]
 )

@@ -13,15 +13,6 @@ from firstspike.models import shipped
 from paper import grid, pretrained
 
 
-def test_every_net_is_a_row_of_table_1() -> None:
-    profile = grid.load("paper")
-    for name in pretrained.NETS:
-        run = pretrained.table1_run(profile, name)
-        assert run.readout == "membrane" and run.seed == profile.seeds[0]
-    with pytest.raises(ValueError, match="has no row 'TTFS, membrane' of nothing"):
-        pretrained.table1_run(profile, "nothing")
-
-
 def test_shipped_configs_are_those_of_table_1() -> None:
     profile = grid.load("paper")
     for name in shipped.names():

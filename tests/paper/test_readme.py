@@ -25,19 +25,6 @@ def test_the_block_is_a_table_of_the_records(tmp_path):
     assert "| 99.51 |" in lines[5]
 
 
-def test_the_short_block_has_what_was_run_beside_published_accuracies(tmp_path):
-    made, store = profile(tmp_path), Store(tmp_path / "results")
-    conditions = made.of("table1")
-    fill(store, [condition for condition in conditions if condition.label != "TTFS, membrane"])
-    rows = [line.split(" | ") for line in readme.block(made, store, short=True).splitlines()]
-    assert [row[:2] for row in rows[2:]] == [
-        ["| temporal weighting (TWD), the paper's method", "MNIST"]
-    ]  # not the digits
-    fill(store, conditions)
-    rows = [line.split(" | ") for line in readme.block(made, store, short=True).splitlines()]
-    assert [row[0] for row in rows[2:]] == ["| temporal weighting (TWD), the paper's method", "| membrane decoder"]
-
-
 def test_check_fails_until_it_is_written(tmp_path):
     path = tmp_path / "README.md"
     path.write_text(TEXT)

@@ -29,14 +29,6 @@ def test_damaged_and_foreign_files_count_as_none(tmp_path):
     assert Store(tmp_path).get(RUN) is not None
 
 
-def test_a_record_of_before_a_field_was_added_still_counts(tmp_path):
-    path = Store(tmp_path).add(RUN, record())
-    older = json.loads(path.read_text())
-    del older["spec"]["device"]
-    path.write_text(json.dumps(older))
-    assert Store(tmp_path).get(RUN) is not None
-
-
 def test_reasons_are_kept_until_there_is_a_record(tmp_path):
     store = Store(tmp_path)
     other = Run.of({"data": "mnist", "spec": "784-10"})
@@ -49,21 +41,3 @@ def test_reasons_are_kept_until_there_is_a_record(tmp_path):
     assert again.missing_reason(other) == MissingReason("not run: no data", "get it")
     assert again.missing_reason(RUN).reason == "not run"
     assert list(json.loads((tmp_path / "missing.json").read_text())) == [other.key]
-
-
-def test_large_runs_that_no_session_has_planned_say_how_to_ask_for_them(tmp_path):
-    other = Run.of({**RUN.to_dict(), "seed": 7})
-    Store(tmp_path).save_missing_reasons([RUN, other])  # an earlier session, which knew of no large setups
-    store = Store(tmp_path)
-    store.save_missing_reasons([RUN, other], large=[other])
-    again = Store(tmp_path)
-    assert again.missing_reason(RUN).reason == "not run" and "--large" in again.missing_reason(other).how
-    again.note_missing(other, MissingReason("not run: no data", "get it"))
-    again.save_missing_reasons([RUN, other], large=[other])
-    assert Store(tmp_path).missing_reason(other).reason == "not run: no data"
-
-
-def test_damaged_reasons_are_forgotten(tmp_path):
-    for text in ('{"a": ', '{"a": {"why": "x"}}', "[1]"):
-        (tmp_path / "missing.json").write_text(text)
-        assert Store(tmp_path).missing_reason(RUN).reason == "not run"

@@ -119,20 +119,6 @@ def test_large_setups_run_only_when_asked_for(tiny, tmp_path, monkeypatch, image
         assert asked.exit_code == 0 and len(list(store.records.iterdir())) == 6
 
 
-def test_data_of_asked_runs_are_fetched_also_where_a_large_setup_has_the_same(tmp_path, monkeypatch):
-    text = PROFILE.replace('data = "digits"', 'data = "mnist"\nlarge = true')  # the first setup; the other is not large
-    fetched = []
-
-    def load(name, *, root, train, download):
-        fetched.append(download)
-        if not download:
-            raise data.NotAvailable(name, ["not in the cache"], "Put it there.")
-
-    monkeypatch.setattr(session.data, "load", load)
-    plan = session.plan(profile(tmp_path, text).of("table1"), Store(tmp_path / "results"), None, False, print)
-    assert fetched == [False, True, True] and len(plan.unasked) == len(plan.pending) == 6
-
-
 def test_trials_come_first_and_failures_are_not_tried_twice(tiny, tmp_path, monkeypatch):
     run, store = tiny
     trials = "[table4.learning_rates.small]\nvalues = [0.001, 0.004]\nset = { seed = 7, validation = 50 }\n"
@@ -176,14 +162,6 @@ def test_trials_come_first_and_failures_are_not_tried_twice(tiny, tmp_path, monk
 def test_wrong_arguments_are_named(tiny, arguments, name):
     done = tiny[0](*arguments)
     assert done.exit_code == 2 and name in done.output
-
-
-def test_a_figure_as_png(tiny, tmp_path):
-    run, _ = tiny
-    assert run("--only", "steps", "--png", f"steps={tmp_path / 'x.png'}").exit_code == 0
-    assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
-    done = run("--only", "steps", "--png", f"decisions={tmp_path / 'y.png'}")
-    assert done.exit_code == 0 and "is not written" in done.output and not (tmp_path / "y.png").exists()
 
 
 @pytest.mark.slow

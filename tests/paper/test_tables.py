@@ -1,8 +1,7 @@
-import pandas as pd
 import pytest
 from paper.claims import claims, scientific
 from paper.figures import FIGURES, figures
-from paper.measures import commits, frame
+from paper.measures import frame
 from paper.page import page
 from paper.records import MissingReason, Store
 from paper.tables import TABLES, tables
@@ -39,21 +38,6 @@ def test_mean_and_sd_over_seeds(made):
     assert "TWD" in decoders[0] and "membrane" in decoders[2] and decoders[1] == decoders[3] == ""
 
 
-def test_table1_names_every_commit_of_a_row(made):
-    profile, store = made
-    first, second = profile.of("table1")[0].runs
-    for run, commit in ((first, "0123456789abcdef"), (second, "fedcba9876543210-dirty")):
-        made_by = record(run.seed)
-        made_by["provenance"]["commit"] = commit
-        store.add(run, made_by)
-    shown = by_name(tables(profile, store))["table1"].shown
-    assert shown["commit"].tolist() == ["0123456, fedcba9-dirty", "–", "–", "–"]
-    assert shown["ReLU, commit"].tolist() == ["–"] * 4
-    assert commits([{"provenance": {"commit": None}}]) == "not in git"
-    resumed = {"commit": "b" * 40, "sessions": [{"commit": "a" * 40}, {"commit": None}, {"commit": "b" * 40}]}
-    assert commits([{"provenance": resumed}]) == "aaaaaaa, bbbbbbb"
-
-
 def test_a_missing_condition_says_why_and_a_partial_one_how_many(made):
     profile, store = made
     conditions = profile.of("table1")
@@ -86,48 +70,10 @@ def test_tables_depend_on_records_alone_and_do_not_change_them(made):
     assert "Not everything was run" not in html
 
 
-def test_without_any_record_there_is_a_report_and_no_figure(made):
-    profile, store = made
-    assert figures(profile, store) == []
-    html = page(profile, store, tables(profile, store), []).html()
-    assert "0 of" in html and "not run" in html
-
-
 def test_every_figure_is_drawn(made):
     profile, store = made
     fill(store, profile.conditions)
     assert [drawn.name for drawn in figures(profile, store)] == list(FIGURES)
-
-
-def test_repeated_groups_are_printed_once(made):
-    profile, store = made
-    shown = by_name(tables(profile, store))["table4"].shown
-    groups = shown.iloc[:, 0].tolist()
-    assert groups == ["added one after the other"] + [""] * 5 + ["one left out"] + [""] * 4
-
-
-def test_speed_needs_every_seed(made):
-    profile, store = made
-    condition = profile.of("figure1")[0]
-    store.add(condition.runs[0], record(0))
-    slow = record(1)
-    slow["results"]["curve"]["test_accuracy"] = [10.0, 20.0]
-    store.add(condition.runs[1], slow)
-    raw = by_name(tables(profile, store))["speed"].raw
-    assert pd.isna(raw["reached"][0])
-    other = profile.of("figure1")[1]
-    for run in other.runs:
-        store.add(run, record(run.seed))
-    raw = by_name(tables(profile, store))["speed"].raw
-    assert raw["reached"][1] == 1.0 and raw["reached_seconds"][1] == 1.0
-
-
-def test_energy_is_counts_times_constants(made):
-    profile, store = made
-    fill(store, profile.conditions)
-    raw = by_name(tables(profile, store))["energy"].raw
-    assert raw["energy"][0] == pytest.approx((0.9 * 2000 + 4.6 * 1000) / 1000)  # nanojoules
-    assert raw["update_energy"][0] == pytest.approx(0.9 * 500 / 1000)
 
 
 def answers(profile, store):
@@ -160,21 +106,6 @@ def test_a_claim_is_answered_by_the_interval_of_paired_differences(tmp_path, twd
     (found,) = [row for row in answers(made, store) if row[0].startswith("TWD: the first output")]
     assert found[1] == "digits, small" and found[3] == answer
     assert found[2].startswith(f"{sum(twd) / 3:.2f} steps against 2.50")
-
-
-def test_one_seed_answers_no_comparison_but_shows_what_exists(tmp_path):
-    text = PROFILE.replace("seeds = [0, 1]", "seeds = [0]")
-    made, store = profile(tmp_path / "profile", text), Store(tmp_path / "results")
-    for condition in made.conditions:
-        for run in condition.runs:
-            value = 80.0 if condition.label == "none of the five" else 90.0
-            store.add(run, record(run.seed, value, repeated=12.0))
-    found = answers(made, store)
-    run = [row for row in found if row[2] != "not run"]
-    assert len(run) == 6 and len(found) == 7  # Fashion-MNIST is not in this profile
-    for claim, _, here, answer in run:
-        assert answer == ("yes" if claim.startswith("Max pooling") else "needs the profile paper"), (claim, here)
-    assert any("80.00 to 90.00 %, +10.00 points" in here for _, _, here, _ in found)
 
 
 def test_a_published_accuracy_is_compared_with_an_interval(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tools.site import configuration, examples
 
-from firstspike.emulator.program.profile import CoreKind, Profile, load
+from firstspike.emulator.program.profile import CoreKind, Profile
 from firstspike.train import Config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,25 +31,6 @@ def test_every_key_of_a_chip_profile_is_described() -> None:
         *CoreKind.model_fields,
     ]
     assert "{" not in page
-
-
-def test_the_required_keys_of_a_chip_profile_are_enough(tmp_path: Path) -> None:
-    full = load("generic8")
-    required = re.findall(r"^\| `(\w+)` \| yes \|", configuration.chip_page(), re.MULTILINE)
-    lines = [f'{name} = "mine"' for name in required[:2]]
-    for name in required[2:-1]:
-        value = getattr(full, name)
-        text = (
-            "unknown = true"
-            if value is None
-            else f"value = {str(value).lower() if value in (True, False) else repr(value)}"
-        )
-        lines += [f"[{name}]", text, 'source = "a test"']
-    assert required[-1] == "count"
-    lines += ["[[cores]]", "count = 2"]
-    path = tmp_path / "mine.toml"
-    path.write_text("\n".join(lines))
-    assert load(path).cores == (CoreKind(count=2),)
 
 
 def test_every_example_is_in_the_gallery() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 from collections.abc import Collection, Iterator
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from firstspike.emulator import profile
 from firstspike.models import build
@@ -69,11 +68,6 @@ def described(text: str) -> dict[str, str]:
 
 def fields(kind: Any) -> Iterator[tuple[str, Any, Any]]:
     """(name, type, default) of each setting; the default of a required one is `...`."""
-    if not hasattr(kind, "model_fields"):
-        hints = get_type_hints(kind)
-        for entry in dataclasses.fields(kind):
-            yield entry.name, hints[entry.name], ... if entry.default is dataclasses.MISSING else entry.default
-        return
     for name, field in kind.model_fields.items():
         yield name, field.annotation, ... if field.is_required() else field.get_default(call_default_factory=True)
 
@@ -95,7 +89,7 @@ def rows(kind: Any, prefix: str = "") -> list[tuple[str, str, str, str]]:
     meanings = described(inspect.getdoc(build) or "") | described(inspect.getdoc(kind) or "")
     made = []
     for name, annotation, default in fields(kind):
-        if hasattr(annotation, "model_fields") or dataclasses.is_dataclass(annotation):
+        if hasattr(annotation, "model_fields"):
             made += rows(annotation, f"{prefix}{name}.")
         else:
             made.append((f"{prefix}{name}", typed(annotation), toml(default), meanings[name]))
