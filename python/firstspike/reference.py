@@ -547,7 +547,7 @@ def window_level(
 ) -> Tensor:
     """What `window_fire` rounds: the normalised current in units of the clip.
 
-    With `batch` the moments are those of the current, [B, C] or [B, C, H, W].
+    With `batch` the moments are the current's, [B, C] or [B, C, H, W].
     """
 
     def by_channel(x: Tensor) -> Tensor:
@@ -564,7 +564,7 @@ def window_level(
 
 
 def window_fire(current: Tensor, clip: Tensor, steps: int, **parameters: Any) -> Tensor:
-    """The values of neurons that fire in a window of their own; their gradient is 1 / clip within the clip, 0 outside.
+    """The values of neurons that fire in a separate window; their gradient is 1 / clip within the clip, 0 outside.
 
     As `functional.window_fire`; parameters: of `window_level`.
 

@@ -312,11 +312,11 @@ class SpikeTimes:
         return from_sites(anchor, self.shape)
 
     def _is_valued(self) -> bool:
-        """Whether the anchor is that of the values of a layer of windows, [B, ...]."""
+        """Whether the anchor belongs to the values of a layer of windows, [B, ...]."""
         return self._anchor is not None and self._support is None and self._anchor.dim() == self.times.dim()
 
     def _anchor_and_lead(self) -> tuple[Tensor | None, tuple[int, ...]]:
-        """The anchor, with what its shape has before that of the times: the steps, or nothing where it is that of values."""
+        """The anchor, with what its shape has before the times: the steps, or nothing where it is that of values."""
         return (self._anchor, ()) if self._is_valued() else (self._dense_anchor(), (self.steps,))
 
     def _value_anchor(self) -> Tensor | None:

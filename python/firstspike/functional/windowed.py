@@ -1,4 +1,4 @@
-"""Layers of windows: values of spike times, currents of them, and neurons that fire in a window of their own.
+"""Layers of windows: values of spike times, currents of them, and neurons that fire in a separate window.
 
 Each layer integrates in its input's window and fires in its own (arXiv 2306.08744, in discrete time). A spike at t in a window of
 T steps has the value (T - t) / T, silence 0, so that a layer is a clipped ReLU with T + 1 levels.
@@ -76,7 +76,7 @@ def window_fire(
     moments: Tensor | None = None,
     eps: float = 1e-5,
 ) -> SpikeTimes:
-    """Neurons that fire in a window of their own, a = clamp(floor(T v / clip + 1/2), 0, T), t = T - a, silent where a is 0.
+    """Neurons that fire in a separate window, a = clamp(floor(T v / clip + 1/2), 0, T), t = T - a, silent where a is 0.
 
     With `moments` v = gamma (current - mean) / sqrt(variance + eps) + bias, else v = current + bias. The gradient is
     straight-through: as if v / clip were not rounded within [0, 1], and 0 outside.

@@ -310,7 +310,7 @@ class _Reader:
 
 
 def _threshold(name: str, node: Any, outputs: int) -> float | torch.Tensor:
-    """The threshold of a layer that fires at >=: the next float32 above that of the node, which fires at >."""
+    """The threshold of a layer that fires at >=: the next float32 above the node's, which fires at >."""
     if not np.isfinite(np.asarray(node.v_threshold, np.float32)).all():
         raise ValueError(f"node {name}: v_threshold must be finite in float32")
     each = _per_channel(name, "v_threshold", np.asarray(node.v_threshold, np.float32), outputs).astype(np.float32)

@@ -199,7 +199,7 @@ class WindowedLinear(WindowedLayer):
     in_features, out_features : int
         Maps [B, C, H, W] are flattened in the order C, H, W.
     steps : int
-        T of the layer's own window, 1 to 255; that of its input may differ.
+        T of the layer's own window, 1 to 255; the window of its input may differ.
     avg_pool : int
         Average pooling of maps by k x k before the product.
     normalization : bool
@@ -289,7 +289,7 @@ class WindowedConv2d(WindowedLayer):
 
 
 class WindowedShortcut(WindowedSynapses):
-    """The 1x1 convolution of a residual block's shortcut: a current without bias, normalisation and spikes of its own.
+    """The 1x1 convolution of a residual block's shortcut: a current without bias, normalisation and separate spikes.
 
     Parameters
     ----------
@@ -321,7 +321,7 @@ class WindowedShortcut(WindowedSynapses):
 
 
 class WindowedResidual(nn.Module):
-    """Residual block of windows: the block's input adds a current to that of its last layer, before the normalisation.
+    """Residual block of windows: the block's input adds to the current of its last layer, before the normalisation.
 
     Parameters
     ----------

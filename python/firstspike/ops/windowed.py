@@ -1,4 +1,4 @@
-"""Layers of windows: values of spike times, products of them, and the neuron that fires in a window of its own.
+"""Layers of windows: values of spike times, products of them, and the neuron that fires in a separate window.
 
 Times, values and currents are [B, N], or maps in site order, [B, H, W, C]. A spike at t in a window of T steps has the value
 a / T with a = T - t, silence has 0. The anchor has the shape of `SpikeTimes`, [B, N] or [B, C, H, W]: the gradient with
@@ -35,7 +35,7 @@ class Neurons(NamedTuple):
 
     moments: (
         Tensor | None
-    )  # [2, C], mean and variance; None: no normalisation, or with `batch` that of the currents themselves
+    )  # [2, C], mean and variance; None: no normalisation, or with `batch` the variance of the currents
     gamma: Tensor | None  # [C]
     beta: Tensor | None  # [C]
     clip: Tensor  # [1] or [C]

@@ -194,7 +194,7 @@ def weights(
     """The weights that act on a layer's input, one picture per output: red excites, blue inhibits, white is zero.
 
     layer: a layer of `firstspike.nn` with a weight; normalisation and affine are folded in, and a pooled
-    input's weight is that of one spike. channel: which input channel
+    input's weight counts one spike. channel: which input channel
     of a convolution is shown. shape: (height, width) of a fully connected layer's input; by default the square that has
     its size. most: at most so many outputs, the first ones. columns: pictures per row. ValueError where the input of a
     fully connected layer is no square and `shape` is missing.
