@@ -15,20 +15,16 @@ from .runs import Run
 Record = dict[str, Any]
 
 
-def _test(name: str) -> Callable[[Record], float | None]:
-    return lambda record: record["results"]["test"].get(name)
+def _value(*path: str) -> Callable[[Record], float | None]:
+    """A number of a record's results by its path; None where a part of it is missing."""
 
+    def get(record: Record) -> float | None:
+        found: Any = record["results"]
+        for name in path:
+            found = (found or {}).get(name)
+        return found
 
-def _decision(name: str) -> Callable[[Record], float | None]:
-    return lambda record: (record["results"]["test"].get("decision") or {}).get(name)
-
-
-def _best(name: str) -> Callable[[Record], float | None]:
-    return lambda record: (record["results"]["best"] or {}).get(name)
-
-
-def _operations(name: str) -> Callable[[Record], float | None]:
-    return lambda record: record["results"]["operations"].get(name)
+    return get
 
 
 def _energy(record: Record) -> float:
@@ -43,22 +39,22 @@ def _update_energy(record: Record) -> float:
 
 #: What is taken from one record. Accuracies and shares in per cent, decisions in steps, counted from 1.
 MEASURES: dict[str, Callable[[Record], float | None]] = {
-    "accuracy": _test("accuracy"),
-    "best": _best("accuracy"),
-    "best_epoch": _best("epoch"),
-    "validation": lambda record: record["results"].get("validation"),
+    "accuracy": _value("test", "accuracy"),
+    "best": _value("best", "accuracy"),
+    "best_epoch": _value("best", "epoch"),
+    "validation": _value("validation"),
     "train": lambda record: record["results"]["curve"]["train_accuracy"][-1],
-    "parameters": lambda record: record["results"]["parameters"],
-    "decision_mean": _decision("mean"),
-    "decision_median": _decision("median"),
-    "decision_p95": _decision("p95"),
-    "ties": _test("ties"),
-    "silent": _test("silent"),
-    "spikes_per_neuron": _test("spikes_per_neuron"),
-    "repeated": _test("repeated"),
-    "additions": _operations("additions"),
-    "macs": _operations("macs"),
-    "updates": _operations("updates"),
+    "parameters": _value("parameters"),
+    "decision_mean": _value("test", "decision", "mean"),
+    "decision_median": _value("test", "decision", "median"),
+    "decision_p95": _value("test", "decision", "p95"),
+    "ties": _value("test", "ties"),
+    "silent": _value("test", "silent"),
+    "spikes_per_neuron": _value("test", "spikes_per_neuron"),
+    "repeated": _value("test", "repeated"),
+    "additions": _value("operations", "additions"),
+    "macs": _value("operations", "macs"),
+    "updates": _value("operations", "updates"),
     "energy": _energy,
     "update_energy": _update_energy,
     "epoch_seconds": lambda record: fmean(record["timing"]["epochs"]),

@@ -24,23 +24,8 @@ from paper.tables.table import Table
 from tools import ROOT, documents
 
 NAME = "results"
-WANTED = (
-    "group",
-    "dataset",
-    "net",
-    "augmentation",
-    "epochs",
-    "seeds",
-    "accuracy",
-    "relu_accuracy",
-    "published",
-    "parameters",
-    "steps",
-    "seconds",
-    "threads",
-)
-
 SHORT = ("group", "dataset", "net", "augmentation", "seeds", "accuracy", "relu_accuracy", "published")
+WANTED = (*SHORT, "epochs", "parameters", "steps", "seconds", "threads")
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -8,22 +8,8 @@ from importlib import import_module
 from types import ModuleType
 
 NAMES = (
-    "sweep",
-    "steps",
-    "allocator",
-    "inference",
-    "growth",
-    "memory",
-    "limit",
-    "threads",
-    "leak",
-    "timing_based",
-    "residual",
-    "input_forms",
-    "accuracy",
-    "overhead",
-    "crossover",
-    "emulator",
+    *("sweep", "steps", "allocator", "inference", "growth", "memory", "limit", "threads", "leak", "timing_based"),
+    *("residual", "input_forms", "accuracy", "overhead", "crossover", "emulator"),
 )
 #: Left out of the quick form: what they need takes minutes.
 LONG = ("sweep", "allocator", "timing_based", "accuracy", "crossover")
