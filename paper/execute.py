@@ -55,9 +55,10 @@ class Executor:
             return
         try:
             import cloudpickle
-            import distributed
+            import distributed as untyped
         except ImportError as error:
             raise ImportError("worker processes need the package 'distributed': pip install distributed") from error
+        distributed: Any = untyped
         packages = {sys.modules[name.partition(".")[0]] for name in (__name__, job.__module__)}
         for package in packages:  # by value: workers need firstspike alone
             cloudpickle.register_pickle_by_value(package)

@@ -22,7 +22,8 @@ def _value(*path: str) -> Callable[[Record], float | None]:
         found: Any = record["results"]
         for name in path:
             found = (found or {}).get(name)
-        return found
+        number: float | None = found
+        return number
 
     return get
 

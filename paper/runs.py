@@ -84,7 +84,7 @@ class Run:
     @property
     def cores(self) -> int:
         """How many threads it is given; one by default."""
-        return max(self.threads, 1)
+        return max(int(self.threads), 1)
 
     @property
     def source(self) -> str:
