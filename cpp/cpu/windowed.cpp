@@ -144,51 +144,36 @@ RowParameters<kFolded> folded(const WindowedNeurons& n, int64_t width) {
     return f;
 }
 
-template <bool kCodes>
-void fire(const float* __restrict z, const RowParameters<kFolded>& f, int64_t neurons, int steps, uint8_t* __restrict times,
-          uint8_t* __restrict codes) {
-    const float* __restrict center = f[kCenter], * __restrict scale = f[kScale], * __restrict shift = f[kShift];
-    const float* __restrict inside_scale = f[kInsideScale], * __restrict inside_shift = f[kInsideShift];
-    const float* __restrict outside_scale = f[kOutsideScale];
-    const auto outside_shift = static_cast<float>(0.5 - kLeast / kStep);
-    const float most = static_cast<float>(steps) + 0.5f;
-    for (int64_t c = 0; c < neurons; ++c) {
-        const float from_center = z[c] - center[c];
-        const float level = from_center * scale[c] + shift[c];
-        float held = level > 0.0f ? level : 0.0f;  // of a NaN as well, which is no integer
-        held = held < most ? held : most;
-        const int a = static_cast<int>(held);
-        times[c] = static_cast<uint8_t>(a == 0 ? kSilent : steps - a);
-        if constexpr (kCodes) {
-            const int inside = (level >= 0.5f) & (level <= most);
-            const float in = from_center * inside_scale[c] + inside_shift[c],
-                        out = from_center * outside_scale[c] + outside_shift;
-            float code = inside ? in : out;
-            code = code > 0.0f ? code : 0.0f;
-            code = code < kMostCode ? code : kMostCode;
-            codes[c] = static_cast<uint8_t>(2 * static_cast<int>(code) + inside);
-        }
+// The low bytes of `count` words, at most a vector. Compilers make many instructions of the conversion for AVX2.
+FIRSTSPIKE_INLINE void write_bytes(uint8_t* out, Ints words, int64_t count) {
+#if defined(__AVX2__) && !(defined(__AVX512F__) && defined(__AVX512BW__))
+    if (count >= kLanes) {
+        const __m256i first = _mm256_set1_epi32(0x0c080400);  // of each word, four to a half of the vector
+        const __m256i halves = _mm256_shuffle_epi8(reinterpret_cast<__m256i>(words), first);
+        const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
+        return _mm_storel_epi64(reinterpret_cast<__m128i*>(out), both);
     }
+#endif
+    narrow_some(out, reinterpret_cast<Words>(words), count);
 }
 
-// The gradient of a current is along times that of the value, where inside, less turn n + mean, which is a line in the code.
-enum { kAlong, kMean, kTurn, kInsideMean, kInsideTurn, kLines };
-
-template <bool kBatch>
-void current_gradient(const float* __restrict gradient, const uint8_t* __restrict codes, const RowParameters<kLines>& lines,
-                      int64_t neurons, float* __restrict out) {
-    const float* __restrict along = lines[kAlong], * __restrict mean = lines[kMean], * __restrict turn = lines[kTurn];
-    const float* __restrict inside_mean = lines[kInsideMean], * __restrict inside_turn = lines[kInsideTurn];
-    for (int64_t c = 0; c < neurons; ++c) {
-        const int code = codes[c];
-        const bool inside = code & 1;
-        const float whole = gradient[c] * along[c], sent = inside ? whole : 0.0f;
-        if constexpr (kBatch) {
-            const float held = static_cast<float>(code >> 1);
-            const float in = inside_mean[c] + held * inside_turn[c], beside = mean[c] + held * turn[c];
-            out[c] = sent - (inside ? in : beside);
-        } else {
-            out[c] = sent;
+template <bool kCodes>
+void fire(const float* z, const RowParameters<kFolded>& f, int64_t neurons, int steps, uint8_t* times, uint8_t* codes) {
+    const Vec half = splat(0.5f), most = splat(static_cast<float>(steps) + 0.5f), most_code = splat(kMostCode);
+    const Vec outside_shift = splat(static_cast<float>(0.5 - kLeast / kStep));
+    for (int64_t i = 0; i < neurons; i += kLanes) {
+        const int64_t count = neurons - i;
+        const Vec from_center = load_some(z + i, count) - load(f[kCenter] + i);
+        const Vec level = from_center * load(f[kScale] + i) + load(f[kShift] + i);
+        const Vec held = larger(level, Vec{});  // 0 of a NaN, which is no integer
+        const Ints a = __builtin_convertvector(held < most ? held : most, Ints);
+        write_bytes(times + i, a == 0 ? Ints{} + kSilent : steps - a, count);
+        if constexpr (kCodes) {
+            const Ints inside = (level >= half) & (level <= most);  // -1 or 0
+            const Vec in = from_center * load(f[kInsideScale] + i) + load(f[kInsideShift] + i);
+            const Vec code = larger(inside != 0 ? in : from_center * load(f[kOutsideScale] + i) + outside_shift, Vec{});
+            const Ints whole = __builtin_convertvector(code < most_code ? code : most_code, Ints);
+            write_bytes(codes + i, 2 * whole - inside, count);
         }
     }
 }
@@ -207,6 +192,23 @@ FIRSTSPIKE_INLINE void write_vectors(float* out, int64_t size, Vector&& vector) 
     if (i == size) return;
     const Vec last = vector(i, size - i);
     std::memcpy(out + i, &last, static_cast<size_t>(size - i) * sizeof(float));
+}
+
+// The gradient of a current is along times that of the value, where inside, less turn n + mean, which is a line in the code.
+enum { kAlong, kMean, kTurn, kInsideMean, kInsideTurn, kLines };
+
+template <bool kBatch>
+void current_gradient(const float* gradient, const uint8_t* codes, const RowParameters<kLines>& lines, int64_t neurons,
+                      float* out) {
+    write_vectors(out, neurons, [&](int64_t i, int64_t count) {
+        const Words code = widen_some(codes + i, count);
+        const auto inside = (code & 1) != 0;
+        const Vec sent = inside ? load_some(gradient + i, count) * load(lines[kAlong] + i) : Vec{};
+        if constexpr (!kBatch) return sent;
+        const Vec held = __builtin_convertvector(reinterpret_cast<Ints>(code >> 1), Vec);
+        const Vec in = load(lines[kInsideMean] + i) + held * load(lines[kInsideTurn] + i);
+        return sent - (inside ? in : load(lines[kMean] + i) + held * load(lines[kTurn] + i));
+    });
 }
 
 // Zeros at the units that are in no window.
@@ -332,13 +334,14 @@ void windowed_earliest_gradient(const float* gradient, const uint8_t* winner, co
                                 float* values_gradient) {
     clear_rest(w, threads, values_gradient);
     each_window(w, threads, [&](int64_t cell, int64_t first) {
-        const float* __restrict from = gradient + cell * w.channels;
-        const uint8_t* __restrict winners = winner + cell * w.channels;
-        int unit = 0;
+        const float* from = gradient + cell * w.channels;
+        const uint8_t* winners = winner + cell * w.channels;
+        uint32_t unit = 0;
         each_unit(w, first, [&](int64_t site) {
-            float* __restrict out = values_gradient + site * w.channels;
-            const int number = unit++;
-            for (int64_t c = 0; c < w.channels; ++c) out[c] = winners[c] == number ? from[c] : 0.0f;
+            const uint32_t number = unit++;
+            write_vectors(values_gradient + site * w.channels, w.channels, [&](int64_t c, int64_t n) {
+                return widen_some(winners + c, n) == number ? load_some(from + c, n) : Vec{};
+            });
         });
     });
 }
