@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import partial, reduce
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,14 +13,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 from ._base import checks
 from ._base.checks import MAX_STEPS, SILENT
 from ._base.geometry import anchor_to_sites, from_sites, to_sites
-from .ops import anchors as _anchors
 from .ops import times as _ops
-from .ops._support import TILES, groups_of
-
-_NOT_A_TENSOR = (
-    "SpikeTimes is not a tensor: layers of firstspike.nn and firstspike.cat take it, dense() is a float train [T, B, ...], "
-    "times are the bytes, and nn.Residual or firstspike.earliest join two trains"
-)
 
 
 class Support(NamedTuple):
@@ -155,25 +146,12 @@ class SpikeTimes:
         """Whether two trains have the same shape, steps and times, without their gradients; the hash is the object's."""
         if not isinstance(other, SpikeTimes):
             return NotImplemented
-        if self is not other and (self.times.is_meta or other.times.is_meta):
-            raise TypeError("spikes on the meta device have no times to compare")
         return self is other or (self.steps == other.steps and torch.equal(self.times, other.times))
 
     __hash__ = object.__hash__
 
     def __len__(self) -> int:
         return self.times.shape[0]
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}; {_NOT_A_TENSOR}")
-
-    def __add__(self, other: object) -> NoReturn:
-        raise TypeError(f"spikes cannot be added; {_NOT_A_TENSOR}")
-
-    __radd__ = __add__
-
-    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
-        raise TypeError(_NOT_A_TENSOR)
 
     def __repr__(self) -> str:
         known = self.times.numel() and not self.times.is_meta
@@ -184,57 +162,31 @@ class SpikeTimes:
         """The same neurons in another shape [B, ...] of at least two dimensions; the batch stays the first."""
         if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
             shape = tuple(shape[0])
-        shape = tuple(checks.integer("shape", size, -1) for size in shape)
-        if len(shape) < 2 or shape[0] not in (-1, self.shape[0]):
-            raise ValueError(
-                f"shape must be [{self.shape[0]} samples, neurons, ...]: reshape keeps the batch, got {shape}"
-            )
-        neurons, known = math.prod(self.shape[1:]), math.prod([size for size in shape[1:] if size != -1])
-        sizes = tuple(neurons // max(known, 1) if size == -1 else size for size in shape[1:])
-        if shape[1:].count(-1) > 1 or math.prod(sizes) != neurons:
-            raise ValueError(f"shape must hold the {neurons} neurons of each sample, got {shape}")
-        if sizes == tuple(self.shape[1:]):
+        if len(shape) < 2 or shape[0] not in (-1, len(self)):
+            raise ValueError(f"shape must be [{len(self)} samples, neurons, ...], got {shape}")
+        if shape[1:] == self.shape[1:]:
             return self
-        times = self.times.reshape(self.shape[0], *sizes)
+        times = self.times.reshape(shape)
         anchor, lead = self._anchor_and_lead()
         return self._with(times, anchor if anchor is None else anchor.reshape(*lead, *times.shape))
 
     def flatten(self, start_dim: int = 1, end_dim: int = -1) -> SpikeTimes:
-        """Flatten the dimensions from `start_dim`, which must be at least 1 (the batch stays), to `end_dim`."""
-        dims = self.times.dim()
-        start_dim = checks.integer("start_dim", start_dim, 1, dims - 1)
-        end_dim = checks.integer("end_dim", end_dim % dims, start_dim, dims - 1)
-        return self.reshape(*self.shape[:start_dim], -1, *self.shape[end_dim + 1 :])
+        """Flatten the dimensions from `start_dim`, at least 1 (the batch stays), to `end_dim`."""
+        checks.integer("start_dim", start_dim, 1)
+        return self.reshape(*self.times.flatten(start_dim, end_dim).shape)
 
     def __getitem__(self, index: slice | Tensor | tuple[slice, ...]) -> SpikeTimes:
         """Some of the samples or neurons: a slice of the batch, a tensor of the samples' numbers, or a slice per dimension.
 
-        A tensor is int64 [samples], negative numbers count from the end, or bool [B]. Whatever is taken has the same number of
-        dimensions. Raises TypeError for another kind of index, IndexError for a sample number out of range.
+        A tensor is int64 [samples], negative numbers count from the end, or bool [B]. The number of dimensions stays.
         """
         anchor, lead = self._anchor_and_lead()
-        if isinstance(index, Tensor):
-            index = self._samples(index)
-            if anchor is not None:
-                anchor = _ops.select_anchor(anchor, index % len(self)) if lead else anchor[index]
-            return self._with(self.times[index], anchor)
         slices = index if isinstance(index, tuple) else (index,)
-        if not all(isinstance(item, slice) for item in slices):
+        if (isinstance(index, Tensor) and index.dim() != 1) or not all(isinstance(i, slice | Tensor) for i in slices):
             raise TypeError(
                 f"index must be slices or a tensor of samples, got {checks.shown(index)}; sample i alone is [i : i + 1]"
             )
         return self._with(self.times[slices], None if anchor is None else anchor[(*map(slice, lead), *slices)])
-
-    def _samples(self, index: Tensor) -> Tensor:
-        """Numbers of samples, int64 [samples], of an index."""
-        if index.dim() != 1 or index.dtype not in (torch.bool, torch.int32, torch.int64):
-            raise TypeError(f"index must be int64 [samples] or bool [batch], got {checks.shown(index)}")
-        batch = self.times.shape[0]
-        if index.dtype == torch.bool:
-            if index.shape[0] != batch:
-                raise IndexError(f"index must have {batch} elements, one per sample, got {index.shape[0]}")
-            return index.nonzero().flatten()
-        return index.long()
 
     def rescale(self, steps: int) -> SpikeTimes:
         """The same spikes over another number of steps: a time t becomes floor(t steps / T), the step of the same moment.
@@ -248,7 +200,7 @@ class SpikeTimes:
         table[: self.steps] = index.to(torch.uint8)
         anchor = self._dense_anchor()
         if anchor is not None:
-            anchor = _anchors.rescale_anchor(anchor, index, steps)
+            anchor = anchor.new_zeros(()).expand(steps, *self.shape).index_add(0, index, anchor)
         return SpikeTimes._trusted(table[self.times.long()], steps, anchor)
 
     def to(self, device: torch.device | str | int, non_blocking: bool = False) -> SpikeTimes:
@@ -259,14 +211,6 @@ class SpikeTimes:
             return self
         anchor, _ = self._anchor_and_lead()
         return self._with(times, anchor if anchor is None else anchor.to(device, non_blocking=non_blocking))
-
-    def cpu(self) -> SpikeTimes:
-        """The same spikes on the CPU."""
-        return self.to("cpu")
-
-    def cuda(self, device: int | str = "cuda") -> SpikeTimes:
-        """The same spikes on a CUDA device, by default the current one."""
-        return self.to(device)
 
     def detach(self) -> SpikeTimes:
         """The same spikes, cut from the graph."""
@@ -293,11 +237,6 @@ class SpikeTimes:
 
     def __copy__(self) -> SpikeTimes:
         return SpikeTimes._trusted(self.times, self.steps, self._anchor, self._support)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> SpikeTimes:
-        if self.requires_grad:
-            raise RuntimeError("spikes with a gradient cannot be copied deeply; detach() them first")
-        return SpikeTimes._trusted(self.times.clone(), self.steps)
 
     def _dense_anchor(self) -> Tensor | None:
         """The anchor as [T, B, ...], whichever form it has; TypeError where it is that of values."""
@@ -337,8 +276,7 @@ def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
     Parameters
     ----------
     trains : at least one; all with the same steps, device and shape, except for the size of dimension `dim`.
-    dim : 0 is the batch. On the CPU the gradients of sparse surrogates stay sparse for dim = 0, and for dim = 1 if all trains but
-        the last have a multiple of 64 channels (16 if `backends()` gives 4 lanes); else they become dense.
+    dim : 0 is the batch.
 
     Examples
     --------
@@ -359,52 +297,15 @@ def cat(trains: Sequence[SpikeTimes], dim: int = 1) -> SpikeTimes:
                 f"trains must have the same steps, and shapes but for dimension {dim}, got {first}, {train}"
             )
         checks.same_device("trains", first.times, "one of them", train.times)
-    if len(trains) > 1 and all(train._anchor is None for train in trains):
-        return SpikeTimes._trusted(torch.cat([train.times for train in trains], dim), first.steps)
-    made: SpikeTimes = reduce(partial(_joined, dim), trains)
-    return made
-
-
-def _joined(dim: int, one: SpikeTimes, other: SpikeTimes) -> SpikeTimes:
-    times = torch.cat([one.times, other.times], dim)
-    if one._anchor is None and other._anchor is None:
-        return SpikeTimes._trusted(times, one.steps)
-    if _has_groups(one, dim) and _has_groups(other, 0):
-        tile, sides = TILES["cpu"], []
-        for side in (one, other):
-            *sites, channels = to_sites(side.times).shape
-            groups = groups_of(math.prod(sites) if dim == 0 else 1, channels, tile)
-            sides.append((*_support_of(side, groups_of(math.prod(sites), channels, tile)), groups))
-        (a, a_offset, a_place, a_groups), (b, b_offset, b_place, b_groups) = sides
-        anchor, offset, place, *_ = _anchors.cat_supports(
-            a, a_offset, a_place, b, b_offset, b_place, a_groups, b_groups
-        )
-        return SpikeTimes._trusted(times, one.steps, anchor, Support(offset, anchor.new_empty(0), place))
-    valued = one._is_valued() or other._is_valued()
-    lead = () if valued else (one.steps,)
-    anchors = [side._value_anchor() if valued else side._dense_anchor() for side in (one, other)]
-    zero = torch.zeros((), dtype=torch.float32, device=times.device)
-    a, b = (
-        zero.expand(*lead, *side.shape) if anchor is None else anchor
-        for side, anchor in zip((one, other), anchors, strict=True)
-    )
-    return SpikeTimes._trusted(times, one.steps, _anchors.cat_anchors(a, b, dim + len(lead)))
-
-
-def _has_groups(train: SpikeTimes, dim: int) -> bool:
-    """Whether the train has a sparse gradient or none, and another train's entries can follow its own along `dim`."""
-    if train.device.type != "cpu" or dim > 1 or (train._anchor is not None and train._support is None):
-        return False
-    return dim == 0 or to_sites(train.times).shape[-1] % TILES["cpu"] == 0
-
-
-def _support_of(train: SpikeTimes, groups: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(anchor, offset, place) of a train, without entries where it has no gradient."""
-    if train._anchor is not None and train._support is not None:
-        return train._anchor, train._support.offset, train._support.place
-    place = torch.empty((2, 0), dtype=torch.uint8, device=train.device)
-    anchor, offset = place.new_empty(0, dtype=torch.float32), place.new_zeros(groups + 1, dtype=torch.int64)
-    return anchor, offset, place
+    times, anchor = torch.cat([train.times for train in trains], dim), None
+    if any(train._anchor is not None for train in trains):
+        valued = any(train._is_valued() for train in trains)
+        anchors = [train._value_anchor() if valued else train._dense_anchor() for train in trains]
+        lead = () if valued else (first.steps,)
+        zero = torch.zeros((), dtype=torch.float32, device=first.device)
+        joined = [zero.expand(*lead, *t.shape) if a is None else a for t, a in zip(trains, anchors, strict=True)]
+        anchor = torch.cat(joined, dim + len(lead))
+    return SpikeTimes._trusted(times, first.steps, anchor)
 
 
 #: Steps, whether there is an anchor, whether it is at a support.
@@ -419,7 +320,7 @@ def register() -> None:
         _unflatten,
         serialized_type_name="firstspike.SpikeTimes",
         to_dumpable_context=list,
-        from_dumpable_context=_from_dumpable,
+        from_dumpable_context=tuple,
         flatten_with_keys_fn=_flatten_with_keys,
     )
     torch.serialization.add_safe_globals([SpikeTimes])
@@ -445,11 +346,6 @@ def _unflatten(parts: Any, context: Context) -> SpikeTimes:
     made = SpikeTimes.__new__(SpikeTimes)
     made.times, made.steps, made._anchor, made._support = times, steps, anchor, Support(*others) if supported else None
     return made
-
-
-def _from_dumpable(context: list[Any]) -> Context:
-    steps, anchored, supported = context
-    return steps, anchored, supported
 
 
 def _collate(batch: list[SpikeTimes], *, collate_fn_map: Any = None) -> SpikeTimes:

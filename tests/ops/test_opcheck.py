@@ -15,7 +15,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-import firstspike
 from firstspike import SpikeTimes, encode, functional, nn
 from firstspike.functional.layer import Sizes, fire_layer
 from firstspike.ops import _support
@@ -132,12 +131,6 @@ def run_direct() -> None:
         backward(layer(x).dense())
 
 
-def run_select() -> None:
-    """Some of the samples, one of them twice, counted from both ends."""
-    train = torch.zeros(4, 3, 2, 3, 5, dtype=torch.float32).requires_grad_()
-    backward(SpikeTimes.from_dense(train)[torch.tensor([0, -1, 0])].dense())
-
-
 def run_shortcut() -> None:
     """Into a strided convolution, whose input is larger than the map that the shortcut brings; from a larger map; dense."""
     case = layer((2, 3, 6, 6), (5, 3, 3, 3), 8)
@@ -156,20 +149,6 @@ def run_shortcut() -> None:
             backward(functional.conv2d(train(case), weight, shortcut=shortcut, **options, **more).dense())
     with torch.no_grad():
         functional.conv2d(train(case), case.weight, shortcut=large, **options)
-
-
-def run_cat() -> None:
-    """Supports and dense anchors side by side, the earlier of two, and over other steps."""
-    a, b = (torch.rand(3, n, generator=generator(0), dtype=torch.float32).mul(0.6).requires_grad_() for n in (64, 5))
-    uses: list[Callable[[SpikeTimes, SpikeTimes], SpikeTimes]] = [
-        lambda one, other: firstspike.cat([one, other]),
-        lambda one, other: firstspike.cat([other, one]),
-        lambda one, other: firstspike.cat([one, one], 0),
-        lambda one, other: functional.earliest(one, functional.ramp(a.flip(1), 8)),
-        lambda one, other: one.rescale(5),
-    ]
-    for use in uses:
-        backward(use(functional.ramp(a, 8), functional.ramp(b, 8)).dense())
 
 
 def run_dropout() -> None:
@@ -251,8 +230,6 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "ramp, sigmoid": lambda: run_ramp(sigmoid()),
     "direct": run_direct,
     "shortcut": run_shortcut,
-    "select": run_select,
-    "cat": run_cat,
     "dropout": run_dropout,
     "pools": run_pools,
     "latency": run_latency,

@@ -155,7 +155,7 @@ def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
         return SpikeTimes._trusted(times, a.steps)
     zero = torch.zeros((), dtype=torch.float32, device=times.device).expand(a.steps, *a.shape)
     anchors = (zero if anchor is None else anchor for anchor in (a._dense_anchor(), b._dense_anchor()))
-    return SpikeTimes._trusted(times, a.steps, ops.anchors.earliest_anchor(*anchors, first))
+    return SpikeTimes._trusted(times, a.steps, torch.where(first, *anchors))
 
 
 def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> SpikeTimes:

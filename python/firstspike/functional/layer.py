@@ -12,7 +12,6 @@ from torch import Tensor
 from .. import ops
 from .._base import checks
 from .._base.geometry import Geometry, anchor_to_sites, from_sites, geometry_of, shortcut_stride, to_sites
-from ..ops import anchors
 from ..ops._support import TILES
 from ..ops.direct import direct_convolution
 from ..spikes import SpikeTimes, Support, cat
@@ -262,5 +261,6 @@ def _spread(spikes: SpikeTimes, geometry: Geometry) -> SpikeTimes:
     times[:, :, rows, columns] = spikes.times
     anchor = spikes._dense_anchor()
     if anchor is not None:
-        anchor = anchors.spread_anchor(anchor, list(size), every)
+        narrow, anchor = anchor, anchor.new_zeros((*anchor.shape[:3], *size))
+        anchor[..., rows, columns] = narrow
     return SpikeTimes._trusted(times, spikes.steps, anchor)

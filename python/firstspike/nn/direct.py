@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -10,13 +10,12 @@ from torch import Tensor
 
 from .. import functional
 from .._base import checks
-from .._base.geometry import out_size, padding_of
+from .._base.geometry import out_size
 from ..functional.layer import accumulate, full_precision
 from ..ops.direct import direct_convolution
 from ..spikes import SpikeTimes
 from .firing import FiringLayer, FiringOptions
-
-Pair = tuple[int, int]
+from .sizes import Convolution, FullyConnected, Pair
 
 
 class _Direct(FiringLayer):
@@ -64,7 +63,7 @@ class _Direct(FiringLayer):
         return x
 
 
-class DirectLinear(_Direct):
+class DirectLinear(FullyConnected, _Direct):
     """Direct coding: the constant current I = gamma (W x) + beta in every step, so that V[t] = (t + 1) I for decay 1.
 
     The product is computed once, whatever T is, and the time has a closed form (`functional.ramp`). `gain` is 1 / sqrt(T), since
@@ -82,18 +81,11 @@ class DirectLinear(_Direct):
     torch.Size([4, 10])
     """
 
-    _sizes = ("in_features", "out_features")
-
-    def __init__(self, in_features: int, out_features: int, *, steps: int, **options: Unpack[FiringOptions]) -> None:
-        self.in_features = checks.size("in_features", in_features)
-        self.out_features = checks.size("out_features", out_features)
-        super().__init__((self.out_features, self.in_features), steps=steps, **options)
-
     def _current(self, x: Tensor) -> Tensor:
         return constant_current(self._checked(x), *self.effective_weight_and_bias())
 
 
-class DirectConv2d(_Direct):
+class DirectConv2d(Convolution, _Direct):
     """Direct coding through a convolution, see `DirectLinear`. Sizes are as in `torch.nn.Conv2d`, each an int or a pair.
 
     Takes float32 [B, in_channels, H, W] and returns SpikeTimes [B, out_channels, H', W'].
@@ -108,26 +100,6 @@ class DirectConv2d(_Direct):
     >>> DirectConv2d(3, 16, 3, padding=1, steps=8)(torch.rand(4, 3, 8, 8)).shape
     torch.Size([4, 16, 8, 8])
     """
-
-    _sizes = ("in_channels", "out_channels", "kernel_size", "stride", "padding")
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | Pair,
-        *,
-        steps: int,
-        stride: int | Pair = 1,
-        padding: int | Pair | Literal["same"] = 0,
-        **options: Unpack[FiringOptions],
-    ) -> None:
-        self.in_channels = checks.size("in_channels", in_channels)
-        self.out_channels = checks.size("out_channels", out_channels)
-        self.kernel_size = checks.pair("kernel_size", kernel_size, 1)
-        self.stride = checks.pair("stride", stride, 1)
-        self.padding = padding_of(padding, self.kernel_size, self.stride)
-        super().__init__((self.out_channels, self.in_channels, *self.kernel_size), steps=steps, **options)
 
     def _current(self, x: Tensor) -> Tensor:
         x = self._checked(x)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 from torch import Tensor
 
 from .. import functional
 from .._base import checks
-from .._base.geometry import padding_of
 from ..functional.layer import Sizes, accumulate, dense_current, fire_layer, full_precision, integrate_layer
 from ..init import pool_gain
 from ..spikes import SpikeTimes
 from .firing import FiringLayer, FiringOptions, Leaky
 from .pool import PooledSpikes
+from .sizes import Convolution, FullyConnected, LayerOptions
 from .synapse import Spikes, Synapse, SynapseOptions
-
-Pair = tuple[int, int]
 
 
 class _OnSpikes(Synapse):
@@ -24,6 +22,20 @@ class _OnSpikes(Synapse):
 
     avg_pool: int
     _dims: tuple[int, ...] = (2, 4)  # of spikes [B, ...]
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        gain: float,
+        *,
+        steps: int,
+        avg_pool: int = 1,
+        dropout: float = 0.0,
+        **options: Unpack[SynapseOptions],
+    ) -> None:
+        self.avg_pool = checks.size("avg_pool", avg_pool)
+        super().__init__(shape, gain, steps=steps, **options)
+        self.dropout = dropout
 
     def _checked(self, spikes: Spikes) -> Spikes:
         if isinstance(spikes, SpikeTimes | PooledSpikes):
@@ -62,6 +74,19 @@ class _OnSpikes(Synapse):
 
 class _TTFS(_OnSpikes, FiringLayer):
     """A layer that takes spikes and fires."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        steps: int,
+        avg_pool: int = 1,
+        gain: float | None = None,
+        dropout: float = 0.0,
+        **options: Unpack[FiringOptions],
+    ) -> None:
+        gain = pool_gain(avg_pool, steps) if gain is None else checks.positive("gain", gain)
+        super().__init__(shape, gain, steps=steps, avg_pool=avg_pool, dropout=dropout, **options)  # type: ignore[misc]  # of FiringLayer
 
     def forward(
         self,
@@ -107,7 +132,7 @@ class _TTFS(_OnSpikes, FiringLayer):
         return super().settings() | ({} if self.gain == pool_gain(self.avg_pool, self.steps) else {"gain": self.gain})
 
 
-class TTFSLinear(_TTFS):
+class TTFSLinear(FullyConnected, _TTFS):
     """Fully connected TTFS layer: X[t] = gamma (W s[t]) + beta, and each neuron fires once, where V >= threshold.
 
     Takes spikes [B, in_features], or maps [B, C, H, W] with in_features after pooling, and returns SpikeTimes
@@ -129,28 +154,10 @@ class TTFSLinear(_TTFS):
     torch.Size([4, 10])
     """
 
-    _sizes = ("in_features", "out_features", "avg_pool")
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        *,
-        steps: int,
-        avg_pool: int = 1,
-        gain: float | None = None,
-        dropout: float = 0.0,
-        **options: Unpack[FiringOptions],
-    ) -> None:
-        self.in_features = checks.size("in_features", in_features)
-        self.out_features = checks.size("out_features", out_features)
-        self.avg_pool = checks.size("avg_pool", avg_pool)
-        gain = pool_gain(avg_pool, steps) if gain is None else checks.positive("gain", gain)
-        super().__init__((self.out_features, self.in_features), gain, steps=steps, **options)
-        self.dropout = dropout
+    _sizes = (*FullyConnected._sizes, "avg_pool")
 
 
-class TTFSConv2d(_TTFS):
+class TTFSConv2d(Convolution, _TTFS):
     """Convolutional TTFS layer, see `TTFSLinear`.
 
     Takes spikes [B, in_channels, H, W], pooled by `avg_pool` first, and returns SpikeTimes [B, out_channels, H', W'], with H' and
@@ -170,37 +177,13 @@ class TTFSConv2d(_TTFS):
     """
 
     _dims = (4,)
-    _sizes = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "avg_pool")
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | Pair,
-        *,
-        steps: int,
-        stride: int | Pair = 1,
-        padding: int | Pair | Literal["same"] = 0,
-        avg_pool: int = 1,
-        gain: float | None = None,
-        dropout: float = 0.0,
-        **options: Unpack[FiringOptions],
-    ) -> None:
-        self.in_channels = checks.size("in_channels", in_channels)
-        self.out_channels = checks.size("out_channels", out_channels)
-        self.kernel_size = checks.pair("kernel_size", kernel_size, 1)
-        self.stride = checks.pair("stride", stride, 1)
-        self.padding = padding_of(padding, self.kernel_size, self.stride)
-        self.avg_pool = checks.size("avg_pool", avg_pool)
-        gain = pool_gain(avg_pool, steps) if gain is None else checks.positive("gain", gain)
-        super().__init__((self.out_channels, self.in_channels, *self.kernel_size), gain, steps=steps, **options)
-        self.dropout = dropout
+    _sizes = (*Convolution._sizes, "avg_pool")
 
     def _moves(self, avg_pool: int) -> Sizes:
         return Sizes(avg_pool, self.stride, self.padding)
 
 
-class Integrate(_OnSpikes, Leaky):
+class Integrate(FullyConnected, _OnSpikes, Leaky):
     """Output layer of a membrane readout: V[t] = decay V[t - 1] + gamma (W s[t]) + beta, without a threshold.
 
     `gain` is 1 / sqrt(T): the potential sums the currents of T steps, and the last potential has variance 1 (ours).
@@ -218,24 +201,13 @@ class Integrate(_OnSpikes, Leaky):
     torch.Size([8, 4, 10])
     """
 
-    _sizes = ("in_features", "out_features", "avg_pool", "decay")
+    _sizes = (*FullyConnected._sizes, "avg_pool", "decay")
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        *,
-        steps: int,
-        avg_pool: int = 1,
-        decay: float = 1.0,
-        dropout: float = 0.0,
-        **options: Unpack[SynapseOptions],
+    def __init__(  # type: ignore[misc]
+        self, in_features: int, out_features: int, *, steps: int, decay: float = 1.0, **options: Unpack[LayerOptions]
     ) -> None:
-        self.in_features = checks.size("in_features", in_features)
-        self.out_features = checks.size("out_features", out_features)
-        self.avg_pool = checks.size("avg_pool", avg_pool)
-        super().__init__((self.out_features, self.in_features), checks.steps(steps) ** -0.5, steps=steps, **options)
-        self.decay, self.dropout = decay, dropout
+        super().__init__(in_features, out_features, gain=checks.steps(steps) ** -0.5, steps=steps, **options)
+        self.decay = decay
 
     def forward(self, spikes: Spikes) -> Tensor:
         """Return the membrane, float32 [T, B, O], of spikes of any kind, [B, N] or [B, C, H, W]."""

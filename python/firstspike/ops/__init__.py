@@ -3,7 +3,6 @@
 | module | operators |
 |---|---|
 | `times` | `from_dense`, `dense`, `dense_anchor`, `at_support`: dense trains and spike times |
-| `anchors` | `rescale_anchor`, `cat_anchors`, `earliest_anchor`, `cat_supports`: gradients of spikes put together |
 | `layer` | `fire_layer`: linear and convolution layers of neurons that fire |
 | `shortcut` | `fire_layer_shortcut`: the same with spikes that go into the current of its outputs one by one |
 | `integrate` | `integrate_layer`: layers of membranes that never fire |
@@ -22,7 +21,6 @@ CUDA share.
 """
 
 from . import (
-    anchors,
     direct,
     distinct,
     dropout,
@@ -41,7 +39,6 @@ from . import (
 )
 
 __all__ = [
-    "anchors",
     "direct",
     "distinct",
     "dropout",

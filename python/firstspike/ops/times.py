@@ -82,27 +82,6 @@ def _dense_anchor_gradient(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> 
     return at_support(gradient, offset, place), None, None, None
 
 
-def _select_anchor(anchor: Tensor, index: Tensor) -> Tensor:
-    return anchor.new_zeros(()).expand(anchor.shape[0], index.shape[0], *anchor.shape[2:])
-
-
-def _select_anchor_save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-    anchor, index = inputs
-    ctx.batch = anchor.shape[1]
-    ctx.save_for_backward(index)
-
-
-def _select_anchor_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-    (index,) = ctx.saved_tensors
-    everywhere = gradient.new_zeros((gradient.shape[0], ctx.batch, *gradient.shape[2:]))
-    samples = torch.where(index < 0, index + ctx.batch, index)
-    if not gradient.is_cuda:
-        return everywhere.index_add(1, samples, gradient), None
-    by_sample = everywhere.transpose(0, 1)  # `index_add` adds in any order on CUDA, this sorts first
-    by_sample.index_put_((samples,), gradient.transpose(0, 1), accumulate=True)
-    return everywhere, None
-
-
 def _at_support(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
     steps, batch, height, width, channels = gradient.shape
     out = torch.empty(place.shape[1], dtype=torch.float32)
@@ -156,16 +135,6 @@ dense_anchor = operator(
     fake=_dense_anchor_fake,
     save=_dense_anchor_save,
     gradients=_dense_anchor_gradient,
-)
-# Some samples of a dense anchor [T, B, ...]; index: int64 [samples].
-select_anchor = operator(
-    "select_anchor(Tensor anchor, Tensor index) -> Tensor",
-    cpu=_select_anchor,
-    cuda=_select_anchor,
-    fake=_select_anchor,
-    save=_select_anchor_save,
-    gradients=_select_anchor_gradient,
-    linear=True,
 )
 at_support = operator(
     "at_support(Tensor gradient, Tensor offset, Tensor place) -> Tensor",
