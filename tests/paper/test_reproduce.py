@@ -171,7 +171,7 @@ def test_killed_and_resumed_the_records_are_the_same(tmp_path):
         return [*line, "--results", str(tmp_path / name), "--only", "encoder", "--workers", "0"]
 
     def checkpoints():
-        return list((tmp_path / "killed").glob("smoke/work/*/checkpoint.json"))
+        return list((tmp_path / "killed").glob("smoke/work/*/checkpoint.safetensors"))
 
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     killed = subprocess.Popen(command("killed"), env=environment)
