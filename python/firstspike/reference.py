@@ -548,6 +548,11 @@ def window_level(
     """What `window_fire` rounds: the normalised current in units of the clip.
 
     With `batch` the moments are the current's, [B, C] or [B, C, H, W].
+
+    Examples
+    --------
+    >>> reference.window_level(torch.tensor([[2.0, 1.0]]), torch.tensor([2.0])).tolist()
+    [[1.0, 0.5]]
     """
 
     def by_channel(x: Tensor) -> Tensor:
@@ -580,7 +585,13 @@ def window_fire(current: Tensor, clip: Tensor, steps: int, **parameters: Any) ->
 
 
 def window_times(values: Tensor, steps: int) -> Tensor:
-    """Spike times uint8 of values a / steps."""
+    """Spike times uint8 of values a / steps.
+
+    Examples
+    --------
+    >>> reference.window_times(torch.tensor([[1.0, 0.25, 0.0]]), 4).tolist()
+    [[0, 3, 255]]
+    """
     a = (values.detach() * steps).round().long()
     return torch.where(a == 0, SILENT, steps - a).to(torch.uint8)
 
@@ -604,6 +615,12 @@ def window_steps(times: Tensor, weight: Tensor, bias: Tensor, rise: int, steps_i
     -------
     Tensor
         uint8 [B, O]: t = steps - clamp(floor((W a + bias) / rise + 1/2), 0, steps), a = steps_in - times; silent where t = steps.
+
+    Examples
+    --------
+    >>> times = torch.tensor([[0, 3]], dtype=torch.uint8)  # levels 4 and 1
+    >>> reference.window_steps(times, torch.tensor([[2, 1]]), torch.tensor([0]), rise=3, steps_in=4, steps=4)
+    tensor([[1]], dtype=torch.uint8)
     """
     slope = torch.zeros(len(times), len(weight), dtype=torch.int64)
     membrane = bias.expand(len(times), -1).clone()

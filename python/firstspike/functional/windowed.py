@@ -127,6 +127,12 @@ def window_linear(spikes: SpikeTimes, weight: Tensor, *, avg_pool: int = 1) -> T
     -------
     Tensor
         float32 [B, O].
+
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.tensor([[0, 3, 255]], dtype=torch.uint8), steps=4)
+    >>> functional.window_linear(spikes, torch.tensor([[1.0, 4.0, 9.0]]))
+    tensor([[2.]])
     """
     return current_of(spikes, checks.float32("weight", weight, 2), avg_pool)
 
@@ -154,6 +160,12 @@ def window_conv2d(
     -------
     Tensor
         float32 [B, O, H', W'], sizes as of `torch.nn.functional.conv2d`.
+
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), steps=4)
+    >>> functional.window_conv2d(spikes, torch.ones(5, 3, 3, 3), padding=1, avg_pool=2).shape
+    torch.Size([2, 5, 4, 4])
     """
     stride, padding = checks.pair("stride", stride, 1), checks.pair("padding", padding, 0)
     groups = checks.integer("groups", groups, 1)

@@ -297,6 +297,12 @@ class WindowedShortcut(WindowedSynapses):
     stride : int or (vertical, horizontal)
     generator : torch.Generator
         Of the first weights.
+
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.zeros(2, 8, 6, 6, dtype=torch.uint8), steps=16)
+    >>> nn.WindowedShortcut(8, 16, stride=2)(spikes).shape
+    torch.Size([2, 16, 3, 3])
     """
 
     def __init__(
