@@ -28,9 +28,14 @@ DECODERS: list[Any] = [
     lambda s: decode.temporal_weighting(s, gamma=2.0),
     lambda s: decode.overshoot(s, torch.zeros(4, 2, 3)),
 ]
+NESTED = torch.nested.nested_tensor([torch.rand(2), torch.rand(3)])
 DRAWS: list[Any] = [init.kaiming_, init.torch_default_, lambda w, **o: init.ettfs_(w, 8, **o)]
 
 CALLS: list[tuple[Any, type[Exception], str]] = [
+    *[(lambda f=f: f(NESTED, 4), TypeError, "times|x") for f in (SpikeTimes, encode.latency)],
+    *[(lambda f=f: f(NESTED), TypeError, "x") for f in (fs.models.mlp("2-4-3", steps=4), fs.nn.DirectLinear(2, 3, steps=4))],
+    (lambda: fs.functional.linear(spikes(2, 5), NESTED), TypeError, "weight"),
+    (lambda: fs.data.from_arrays(NESTED, torch.zeros(2, dtype=torch.int64)), TypeError, "x"),
     # SpikeTimes
     (lambda: SpikeTimes([[0]], 4), TypeError, "times"),
     (lambda: SpikeTimes(torch.zeros(2, 3), 4), TypeError, "times"),

@@ -248,6 +248,10 @@ def conv2d_current(
         torch.Size([4, 1, 2, 2, 2])
     """
     x = _pool(spikes.dense().to(weight.dtype), avg_pool)
+    if weight.shape[2:] == (1, 1):  # a product: docs/start/troubleshooting.md says why
+        (rows, columns), (above, beside) = ((n, n) if isinstance(n, int) else n for n in (stride, padding))
+        sites = F.pad(x, (beside, beside, above, above))[..., ::rows, ::columns].movedim(2, -1)
+        return F.linear(sites, weight.flatten(1), bias).movedim(-1, 2)
     current = F.conv2d(x.flatten(0, 1), weight, bias, stride, padding)
     return torch.unflatten(current, 0, x.shape[:2])
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from firstspike import SpikeTimes, functional, reference
 from firstspike.surrogate import Surrogate, atan, rectangle, sigmoid, triangle
@@ -92,6 +93,32 @@ def test_steps_and_patterns(steps: int, pattern: str, regime: str) -> None:
         assert got is not None
         assert regime == "balanced" or bool(got.silent.all() if regime == "quiet" else (~got.silent).all())
     check("integrate", flat)
+
+
+class Calls(TorchDispatchMode):
+    """The operators of torch that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(str(op))
+        return op(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("padding", [0, (1, 2)])
+def test_kernels_of_one_pixel_are_a_product(padding: Any) -> None:
+    """oneDNN of torch 2.13 writes past its buffer in the float32 gradient of such convolutions with a stride."""
+    case = layer((8, 2, 2, 10), (2, 2, 1, 1), 4, stride=(1, 2), padding=padding, surrogate=atan())
+    with Calls() as calls:
+        check("conv2d", case)
+        train = reference.SpikeTrain.from_times(case.times, case.steps)
+        weight = case.weight.clone().requires_grad_()
+        reference.conv2d(train, weight, stride=(1, 2), padding=padding).dense().sum().backward()
+    assert not [name for name in calls.names if "convolution" in name or "conv2d" in name]
+    expected = torch.conv2d(train.dense().flatten(0, 1), case.weight.double(), None, (1, 2), padding)
+    close(reference.conv2d_current(train, weight, stride=(1, 2), padding=padding).flatten(0, 1), expected, "current")
 
 
 # At the borders of blocks, tiles and groups: input, weight, options.

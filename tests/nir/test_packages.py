@@ -102,21 +102,26 @@ def test_a_net_of_snntorch_gives_the_same_spikes(beta):
         assert (hook.times < 255).any() and torch.equal(hook.times, times)
 
 
-def our_net(**options):
+def our_net(spec="30-20-5", input_shape=(30,), **options):
     draw = torch.Generator().manual_seed(5)
     model = models.build(
-        "30-20-5", input_shape=(30,), steps=STEPS, encoder="spikes", readout="first-spike", generator=draw, **options
+        spec, input_shape=input_shape, steps=STEPS, encoder="spikes", readout="first-spike", generator=draw, **options
     ).eval()
-    model.layers[0].threshold = torch.linspace(0.6, 1.4, 20)  # per neuron, which both packages refuse: it is folded
+    if input_shape == (30,):
+        model.layers[0].threshold = torch.linspace(0.6, 1.4, 20)  # per neuron, which both packages refuse: it is folded
     return model
 
 
-@pytest.mark.parametrize("options", [{}, {"decay": 0.75}])
+OUR_NETS = [{}, {"decay": 0.75}, {"spec": "4C3-AP2-5", "input_shape": (2, 8, 8)}]
+
+
+@pytest.mark.parametrize("options", OUR_NETS)
 def test_our_net_loads_in_spikingjelly(options):
     pytest.importorskip("spikingjelly.activation_based")
     from spikingjelly.activation_based.nir_exchange import import_from_nir
 
-    model, x = our_net(**options), spikes(1000, 30, steps=STEPS)
+    model = our_net(**options)
+    x = spikes(1000, *model.input_shape, steps=STEPS)
     theirs = import_from_nir(to_nir(model)).eval()
     hooks = [Once(module) for module in theirs.modules() if type(module).__name__ == "_NIRStatefulModule"]
     with torch.no_grad():
@@ -127,12 +132,13 @@ def test_our_net_loads_in_spikingjelly(options):
     check(hooks, expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"decay": 0.75}])
+@pytest.mark.parametrize("options", OUR_NETS)
 def test_our_net_loads_in_snntorch(options):
     snn = pytest.importorskip("snntorch")
     from snntorch.import_nir import import_from_nir
 
-    model, x = our_net(**options), spikes(1000, 30, steps=STEPS)
+    model = our_net(**options)
+    x = spikes(1000, *model.input_shape, steps=STEPS)
     theirs = import_from_nir(to_nir(model, integrate_and_fire="LIF")).eval()
     hooks = [Once(module) for module in theirs.modules() if isinstance(module, snn.Leaky)]
     with torch.no_grad():

@@ -20,9 +20,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::firstspike.nir.reading.FiresOnc
 CURRENT = affine([[1, 1]], [0])
 
 
-def convolution(stride=1, dilation=1, groups=1, padding=0):
+def convolution(stride=1, dilation=1, groups=1, padding=0, bias=(0, 0)):
     weight = np.ones((2, 1, 3, 3))
-    return nir.Conv2d((6, 6), weight, stride, padding, dilation, groups, np.zeros(2))
+    node = nir.Conv2d((6, 6), weight, stride, 0, dilation, groups, np.array(bias))
+    node.padding = padding  # nir's own check does not know every one
+    return node
 
 
 MAPS = nir.IF(np.ones((2, 2, 2)), np.ones((2, 2, 2)), np.zeros((2, 2, 2)))
@@ -46,7 +48,16 @@ NODES = [
     ([nir.Delay(np.ones(2))], "node n0: Delay"),
     ([convolution(dilation=2, groups=1), MAPS], "node n0: dilation"),
     ([convolution(groups=2), MAPS], "node n0: dilation and groups"),
+    ([convolution(groups=1.5), MAPS], "node n0: groups"),
+    ([convolution(groups=np.inf), MAPS], "node n0: groups"),
+    ([convolution(bias=np.zeros(5)), MAPS], "node n0: bias"),
+    ([affine([[1, 1]], np.zeros(7)), integrate(1)], "node n0: bias"),
+    ([affine([[1, 1]], np.ones((4, 1))), integrate(1)], "node n0: bias"),
+    ([nir.Linear(np.ones((1, 1, 2))), integrate(1)], "node n0: weight"),
+    ([nir.Linear(np.ones((1, 2, 1, 1))), integrate(1)], "node n0: weight"),
     ([convolution(stride=np.array([1.5, 1.5])), MAPS], "node n0: stride"),
+    ([convolution(stride=np.array([1, 2, 3])), MAPS], "node n0: stride"),
+    ([convolution(padding="full"), MAPS], "node n0: padding"),
     ([convolution(padding=np.array([0.5, 0.5])), MAPS], "node n0: padding"),
 ]
 

@@ -182,3 +182,10 @@ def test_predictions_of_spike_times():
     net = models.build("36-8-4", input_shape=(36,), steps=4, encoder="spikes")
     x = encode.latency(torch.rand(5, 36), steps=4)
     assert torch.equal(predict(net, x), net(x).argmax(1))
+
+
+def test_a_net_without_a_firing_layer_has_no_spikes(config, sets):
+    net = nn.Sequential(fs.LatencyEncoder(4), fs.Integrate(36, 4, steps=4), fs.MembraneReadout())
+    found = run(config.replace(epochs=1), sets, model=net).test
+    assert found.steps_mean <= 4
+    assert (found.spikes_per_neuron, found.spikes_per_layer, found.spikes_per_image) == (None, None, None)

@@ -167,7 +167,7 @@ def float32(name: str, value: object, dims: int | None = None) -> Tensor:
 
     Under autocast a float16 or bfloat16 tensor is raised to float32: the kernels compute in float32 there.
     """
-    if not isinstance(value, Tensor) or value.layout != torch.strided:
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_nested:
         raise TypeError(f"{name} must be a dense torch.Tensor, got {shown(value)}")
     if value.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(value.device.type):
         value = value.float()
@@ -182,8 +182,8 @@ def float32(name: str, value: object, dims: int | None = None) -> Tensor:
 def batch(name: str, value: Any, kinds: tuple[type, ...], wanted: str) -> None:
     """Raise TypeError or ValueError if `value` is not of these kinds, or has no values or no dimension of samples."""
     instance(name, value, kinds, wanted)
-    if isinstance(value, Tensor) and (value.layout != torch.strided or value.is_meta):
-        raise TypeError(f"{name} must be a dense tensor with values, got {value.layout} on {value.device}")
+    if isinstance(value, Tensor) and (value.layout != torch.strided or value.is_nested or value.is_meta):
+        raise TypeError(f"{name} must be a dense tensor with values, got {shown(value)}")
     if not value.shape:
         raise ValueError(f"{name} must have samples as the first dimension, got a scalar")
 
@@ -263,6 +263,9 @@ def labels_in_range(value: Tensor, classes: int) -> None:
 
 def shown(value: object) -> str:
     """A value for an error message: short, with its type where that says more."""
+    if isinstance(value, Tensor) and (value.is_nested or value.is_meta or value.layout != torch.strided):
+        kind = "nested" if value.is_nested else str(value.layout)
+        return f"a {kind} tensor of type {value.dtype} on {value.device}"
     if isinstance(value, (Tensor, np.ndarray)):
         kind = "tensor" if isinstance(value, Tensor) else "numpy array"
         return f"a {kind} of shape {tuple(value.shape)} and type {value.dtype}"

@@ -116,6 +116,9 @@ def print_metrics(metrics: Metrics) -> None:
             ("steps to decision", steps),
             ("ties", f"{metrics.ties:.2%}"),
             ("silent", f"{metrics.silent:.2%}"),
+        ]
+    if metrics.spikes_per_neuron is not None:
+        rows += [
             ("spikes per neuron", f"{metrics.spikes_per_neuron:.3f}; {metrics.spikes_per_image:.0f} per image"),
             ("  by layer", ", ".join(f"{rate:.3f}" for rate in metrics.spikes_per_layer or ())),
         ]

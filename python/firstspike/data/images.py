@@ -80,7 +80,7 @@ def load_images(folder: str | os.PathLike[str], *, train: bool, size: int = 0) -
 def check_classes(dataset: Dataset, recipe: Mapping[str, Any]) -> None:
     """Raise ValueError if a set of `load_images` has other classes than a recorded recipe: its labels mean others."""
     now, known = dataset.recipe or {}, recipe.get("classes")
-    if known is not None and list(known) != now["classes"]:
+    if known is not None and known not in (now["classes"], tuple(now["classes"])):
         raise ValueError(f"{now['path']} must have the classes of the recorded data, {known}, got {now['classes']}")
 
 

@@ -119,8 +119,19 @@ def dense_current(x: Tensor, weight: Tensor, bias: Tensor | None, sizes: Sizes) 
     with full_precision(x.device):
         if weight.dim() == 2:
             return F.linear(x.flatten(2), weight, bias)
-        convolve = direct_convolution if x.is_cuda else F.conv2d  # on CUDA torch's own rounds to TF32
+        convolve = direct_convolution if x.is_cuda else _convolution  # on CUDA torch's own rounds to TF32
         return torch.unflatten(convolve(x.flatten(0, 1), weight, bias, sizes.stride, sizes.padding), 0, x.shape[:2])
+
+
+def _convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]
+) -> Tensor:
+    """As torch.conv2d. Kernels of one pixel are a product: oneDNN (torch 2.13) writes past its buffer in their gradient."""
+    if weight.shape[2:] != (1, 1):
+        return F.conv2d(x, weight, bias, stride, padding)
+    (rows, columns), (above, beside) = stride, padding
+    sites = F.pad(x, (beside, beside, above, above))[:, :, ::rows, ::columns].movedim(1, -1)
+    return F.linear(sites, weight.flatten(1), bias).movedim(-1, 1)
 
 
 def accumulate(current: Tensor, decay: float) -> Tensor:

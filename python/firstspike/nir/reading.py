@@ -211,9 +211,7 @@ class _Reader:
         if kind in ("AvgPool2d", "SumPool2d") and self.synapses is None:
             self._pool(name, node, kind)
         elif kind in LINEAR and self.synapses is None:
-            bias = getattr(node, "bias", None)
-            weight = _real(name, "weight", node.weight) * self.gain
-            self.synapses = name, node, weight, None if bias is None else _real(name, "bias", bias)
+            self.synapses = name, node, *_weight_and_bias(name, node, kind, self.gain)
         elif kind == "Scale" and self.synapses is not None:
             self._scale(name, _real(name, "scale", node.scale))
         elif kind in NEURONS and self.synapses is not None:
@@ -328,6 +326,19 @@ def _real(name: str, what: str, values: Any) -> NDArray[np.float64]:
     return found.astype(np.float64)
 
 
+def _weight_and_bias(
+    name: str, node: Any, kind: str, gain: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """The weight, times a gain, and the bias of a node of synapses. Raises ValueError for other shapes than their layer's."""
+    weight, dims = _real(name, "weight", node.weight) * gain, 4 if kind == "Conv2d" else 2
+    if weight.ndim != dims:
+        raise ValueError(f"node {name}: weight of {kind} must have {dims} dimensions, got shape {weight.shape}")
+    bias = None if getattr(node, "bias", None) is None else _real(name, "bias", node.bias)
+    if bias is not None and bias.shape != (len(weight),):
+        raise ValueError(f"node {name}: bias must have shape ({len(weight)},), got {bias.shape}")
+    return weight, bias
+
+
 def _per_channel(name: str, what: str, values: NDArray[Any], outputs: int) -> NDArray[Any]:
     """One value per output channel. Raises ValueError where values differ within a channel."""
     if values.size == 1:
@@ -346,18 +357,20 @@ def _column(each: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[n
 
 def _sizes(name: str, node: Any) -> dict[str, Any]:
     """Stride and padding of a convolution."""
-    if _pair(name, "dilation", node.dilation) != (1, 1) or int(np.max(node.groups)) != 1:
+    if _pair(name, "dilation", node.dilation) != (1, 1) or _pair(name, "groups", node.groups) != (1, 1):
         raise ValueError(f"node {name}: dilation and groups must be 1")
     stride, kernel = _pair(name, "stride", node.stride), np.shape(node.weight)[2:]
     if not isinstance(node.padding, str):
         return {"stride": stride, "padding": _pair(name, "padding", node.padding)}
+    if node.padding not in ("same", "valid"):
+        raise ValueError(f"node {name}: padding must be 'same', 'valid' or whole numbers, got {node.padding!r}")
     if node.padding == "same" and (stride != (1, 1) or not all(side % 2 for side in kernel)):
         raise ValueError(f"node {name}: padding 'same' needs stride 1 and kernels of odd size")
     return {"stride": stride, "padding": (kernel[0] // 2, kernel[1] // 2) if node.padding == "same" else (0, 0)}
 
 
 def _pair(name: str, what: str, value: Any) -> tuple[int, int]:
-    both = np.broadcast_to(np.asarray(value), (2,))
-    if not all(float(side).is_integer() for side in both):
-        raise ValueError(f"node {name}: {what} must be whole numbers, got {value}")
-    return int(both[0]), int(both[1])
+    sides = _real(name, what, value).ravel()
+    if sides.size not in (1, 2) or not all(map(float.is_integer, sides.tolist())):
+        raise ValueError(f"node {name}: {what} must be one or two whole numbers, got {value}")
+    return int(sides[0]), int(sides[-1])

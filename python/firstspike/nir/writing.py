@@ -97,7 +97,8 @@ def to_nir(
             nodes[f"layer{n}_pool"] = nir.AvgPool2d(size, size, np.array([0, 0]))
             shape = (shape[0], shape[1] // pool, shape[2] // pool)
         if layer.weight.dim() == 2 and len(shape) > 1:
-            nodes[f"layer{n}_flatten"] = nir.Flatten({"input": np.array(shape)}, start_dim=0, end_dim=-1)
+            # Counted from the end, dimensions are the same without a batch and, as snnTorch reads them, with one.
+            nodes[f"layer{n}_flatten"] = nir.Flatten({"input": np.array(shape)}, start_dim=-len(shape), end_dim=-1)
             shape = (math.prod(shape),)
         nodes[f"layer{n}_synapses"], shape = _synapses(nir, n, layer, shape)
         nodes[f"layer{n}_neurons"] = neurons_node(layer, shape, dt, integrate_and_fire)

@@ -69,6 +69,7 @@ _STYLE = {
     "lines.markersize": 4.2,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
+    "text.parse_math": False,  # names are the user's, and may hold $
     "svg.fonttype": "path",
     "svg.hashsalt": "firstspike",
 }

@@ -206,9 +206,9 @@ def _spiking(sums: Mapping[str, Tensor]) -> dict[str, Any]:
         "steps_p95": quantile(histogram, 0.95),
         "ties": float(sums["ties"]) / seen,
         "silent": float(sums["silent"]) / seen,
-        "spikes_per_neuron": float(layer.sum() / neurons.sum()) if len(layer) else 0.0,
-        "spikes_per_layer": (layer / neurons).tolist(),
-        "spikes_per_image": float(layer.sum()) / seen,
+        "spikes_per_neuron": float(layer.sum() / neurons.sum()) if len(layer) else None,
+        "spikes_per_layer": (layer / neurons).tolist() if len(layer) else None,
+        "spikes_per_image": float(layer.sum()) / seen if len(layer) else None,
         "pooled_twice": float(sums["twice"]) / pooled if pooled else None,
     }
 

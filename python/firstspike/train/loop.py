@@ -176,5 +176,6 @@ def line(entry: Epoch, epochs: int) -> str:
     measured = entry.test or entry.validation or entry.train
     if measured.steps_mean is not None:
         words.append(f"decides in {measured.steps_mean:.2f} steps")
+    if measured.spikes_per_neuron is not None:
         words.append(f"{measured.spikes_per_neuron:.3f} spikes/neuron")
     return ", ".join([*words, f"{entry.seconds:.1f} s"])

@@ -25,7 +25,7 @@ class Metrics(Record):
         spike came). A quantile is the smallest number that this share of the images does not exceed.
     ties : share of images whose first output step has spikes of several classes, 0..1.
     silent : share of images without an output spike, 0..1.
-    spikes_per_neuron : mean spikes per neuron and image over all firing layers, 0..1.
+    spikes_per_neuron : mean spikes per neuron and image over all firing layers, 0..1; None if `models.TTFSNet.observe` sees none.
     spikes_per_layer : the same for each firing layer.
     spikes_per_image : mean spikes per image.
     pooled_twice : share of the units of max pools that fired more than once, 0..1; None without a max pool.

@@ -14,6 +14,7 @@ from firstspike.emulator.placement.placer import place, use
 from firstspike.emulator.program import profile
 from firstspike.emulator.program.profile import CoreKind
 from firstspike.emulator.program.program import Program
+from firstspike.report import svg
 
 from .. import golden
 from ..nets import dense
@@ -48,6 +49,12 @@ def test_neurons_split_in_order_and_share_cores():
     assert rows == [(0, 0, 0, 5), (0, 1, 5, 7), (1, 1, 0, 3), (1, 2, 3, 4)]
     assert placed.cores_used == 3
     assert [s.axons_out for s in placed.slots] == [10, 4, 0, 0]  # 5 and 2 neurons to the two cores of layer b
+
+
+def test_a_net_of_many_neurons_is_refused_before_any_work():
+    maps = {"in_shape": (4096, 4096, 1), "out_shape": (4096, 4096, 1)}
+    with pytest.raises(ValueError, match="layers: must have at most 67108864 neurons"):
+        program([conv(4096, 1, 1, **maps)] * 5)
 
 
 def test_synapse_bits_by_hand():
@@ -198,6 +205,8 @@ def test_a_convolution_core_counts_entries_of_its_memories():
 
 
 def test_the_picture_says_unknown_instead_of_an_empty_core():
-    axes = place(program([linear(10, 7)], cores=cores(neurons=5))).figure().axes[0]
+    drawn = place(program([linear(10, 7).replace(name=r"$\frac$")], cores=cores(neurons=5))).figure()  # no mathematics
+    svg(drawn)
+    axes = drawn.axes[0]
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([100, 40])
     assert [text.get_text() for text in axes.texts] == ["unknown"] * 4  # of synapse memory and of axons in

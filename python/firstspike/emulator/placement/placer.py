@@ -65,7 +65,7 @@ class Placement:
 
         "unknown" stands where a core's limit is unknown.
         """
-        from ...report import figure, line_style
+        from ...report import figure, line_style, style
 
         cores, resources = sorted({slot.core for slot in self.slots}), _resources(self.program)
         drawn, axes = figure()
@@ -78,14 +78,15 @@ class Placement:
                 if (share := slot.shares()[resource]) is None:
                     continue
                 below = filled.get(slot.core, 0.0)
-                style: Any = {"color": line_style(slot.layer).color, "alpha": (1.0, 0.6, 0.3)[offset]}
-                bars = axes.bar(x[slot.core], 100 * share, 0.9 * pitch, bottom=below, **style)
+                fill: Any = {"color": line_style(slot.layer).color, "alpha": (1.0, 0.6, 0.3)[offset]}
+                bars = axes.bar(x[slot.core], 100 * share, 0.9 * pitch, bottom=below, **fill)
                 handles.setdefault(f"{self.program.layers[slot.layer].name}, {title}", bars)
                 filled[slot.core] = below + 100 * share
             for core in set(cores) - set(filled):
                 axes.text(x[core], 0, "unknown", rotation=90, ha="center", va="bottom", fontsize="x-small")
         if handles:
-            drawn.legend(list(handles.values()), list(handles), fontsize="x-small", loc="outside upper center", ncols=3)
+            with style():
+                drawn.legend(handles.values(), handles, fontsize="x-small", loc="outside upper center", ncols=3)
         else:
             axes.set_ylim(0, 100)
         axes.set_xlim(-0.6, len(cores) - 0.4)

@@ -24,6 +24,11 @@ from .host import Encoder, Readout
 from .layers import Layer, Register
 from .profile import Profile
 
+LARGEST_DEPTH, LARGEST_NET = (
+    4096,
+    1 << 26,
+)  # layers of a program, neurons of all of them: work grows with both, not with the file
+
 COUNTERS: tuple[str, ...] = _emulator.COUNTERS
 
 
@@ -181,7 +186,7 @@ class Program(Record):
     (8, (1, 1, 32), ['int8'])
     """
 
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1)]
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=LARGEST_DEPTH)]
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
     profile: Profile
     encoder: Encoder = Encoder(kind="spikes")
@@ -194,6 +199,8 @@ class Program(Record):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if (neurons := sum(layer.neurons for layer in self.layers)) > LARGEST_NET:
+            raise ValueError(f"layers: must have at most {LARGEST_NET} neurons together, got {neurons}")
         before: Layer | None = None
         for index, layer in enumerate(self.layers):
             if before is not None and (before.out_shape != layer.in_shape or not before.fires):
