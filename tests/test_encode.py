@@ -176,8 +176,6 @@ def test_the_origin_of_integer_times_does_not_count(window: Any) -> None:
         (ORIGIN, (0, 2 * ORIGIN), 8),
         (ORIGIN - 1, (0, 2 * ORIGIN), 7),
         (1, (0.75, 1.25), 8),
-        (0, (-(10**30), 10**30), 8),
-        (2**63 - 1, (2**63 - 1, 2**63), 0),
     ],
 )
 def test_windows_of_any_size_are_exact(t: int, window: Any, step: int) -> None:

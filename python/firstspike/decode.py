@@ -50,11 +50,8 @@ def temporal_weighting(spikes: SpikeTimes, *, gamma: float, mode: str = "exp") -
 def membrane(v: Tensor, mode: str = "last") -> Tensor:
     """Scores [B, C] from the output membrane v, float32 [T, B, C], of a layer that never fires. Differentiable.
 
-    With "last" and a membrane without a leak (decay 1) the spike times of the layer before do not count, only which neurons
-    fired; "mean" and "weighted" count them, as each spike is in the membrane from its step on.
-
-    mode "last": v[T - 1]. "mean": the mean over the steps. "weighted": sum_t w[t] v[t] with w[t] = 2 (T - t) / (T (T +
-    1)), which sums to 1: early steps count more, so that training is pushed to early decisions (ours).
+    mode "last": v[T - 1]; with decay 1 the spike times of the layer before do not count, only which neurons fired. "mean": the
+    mean over the steps. "weighted" (ours): sum_t w[t] v[t], w[t] = 2 (T - t) / (T (T + 1)), so that early steps count more.
 
     Examples:
         >>> membrane(torch.tensor([[[3.0]], [[6.0]], [[9.0]]]), "weighted")
@@ -72,8 +69,7 @@ def membrane(v: Tensor, mode: str = "last") -> Tensor:
 def running_membrane(v: Tensor, mode: str = "last") -> Tensor:
     """The scores that `membrane` would give if the run ended after each step, [T, B, C].
 
-    With "last" this is v itself, with "mean" the mean so far, with "weighted" the weighted sum so far (up to a
-    factor, the sum of the weights so far).
+    With "weighted" it is the weighted sum so far, up to a factor (the sum of the weights so far).
 
     Examples:
         >>> running_membrane(torch.tensor([[[3.0]], [[6.0]], [[9.0]]]), "mean").flatten()
@@ -111,10 +107,8 @@ def overshoot(spikes: SpikeTimes, v: Tensor, *, threshold: float = 1.0) -> Tenso
 def first_spike(spikes: SpikeTimes, overshoot: Tensor | None = None) -> Tensor:
     """The class whose neuron fires first, int64 [B]. Not differentiable.
 
-    spikes: [B, C]. overshoot: float [B, C], see the function of that name. Ties go to the larger overshoot, then to the
-    lower index. Where all are silent the same rule decides: the larger membrane, or index 0 where no overshoot is
-    given. Raises ValueError or TypeError naming a bad argument, an overshoot of NaN or infinity on the CPU among them; on
-    CUDA and where a graph is traced, NaN counts as the smallest overshoot.
+    spikes: [B, C]. overshoot: finite float32 [B, C], see the function of that name. Ties go to the larger overshoot, then to
+    the lower index, also where all are silent. On CUDA and in a traced graph NaN counts as the smallest overshoot.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[3, 1, 1]], dtype=torch.uint8), steps=4)
@@ -164,8 +158,7 @@ def decision_step(spikes: SpikeTimes) -> Tensor:
 def settled_step(scores: Tensor) -> Tensor:
     """Step from which on the argmax of running scores [T, B, C] no longer changes, int64 [B], 0 to T - 1.
 
-    It tells after how many steps inference could have stopped with the answer of the last step. It is known only
-    afterwards: a yardstick, not a rule for stopping.
+    Known only afterwards: a yardstick, not a rule for stopping.
 
     Examples:
         >>> settled_step(torch.tensor([[[2.0, 1.0]], [[2.0, 3.0]], [[2.0, 4.0]]]))
@@ -183,21 +176,15 @@ def settled_step(scores: Tensor) -> Tensor:
 def ties(spikes: SpikeTimes, classes: int | None = None) -> Tensor:
     """Bool [B]: the first output step has spikes of more than one class, so that the time alone does not decide.
 
-    spikes: [B, C]. classes: as in `population`; by default every neuron is a class. Samples without a spike are not
-    ties.
+    spikes: [B, C]. classes: as in `population`; by default every neuron is a class.
 
     Examples:
         >>> ties(SpikeTimes(torch.tensor([[1, 1, 3], [1, 2, 3]], dtype=torch.uint8), steps=4))
         tensor([ True, False])
     """
     _output_spikes(spikes)
-    first = spikes.times == spikes.times.amin(1, keepdim=True)
-    first = first & ~spikes.silent
-    neurons = spikes.shape[1]
-    classes = neurons if classes is None else checks.integer("classes", classes, 1)
-    if neurons % classes:
-        raise ValueError(f"classes must divide the {neurons} neurons of spikes, got {classes}")
-    return grouped(first, classes).any(-1).sum(-1) > 1
+    first = (spikes.times == spikes.times.amin(1, keepdim=True)) & ~spikes.silent
+    return grouped(first, spikes.shape[1] if classes is None else classes).any(-1).sum(-1) > 1
 
 
 def grouped(scores: Tensor, classes: int) -> Tensor:
@@ -210,17 +197,13 @@ def grouped(scores: Tensor, classes: int) -> Tensor:
     checks.instance("scores", scores, Tensor, "a torch.Tensor")
     checks.integer("classes", classes, 1)
     if scores.dim() < 2 or scores.shape[-1] == 0 or scores.shape[-1] % classes:
-        raise ValueError(
-            f"scores must have shape [..., {classes} classes times k], got {tuple(scores.shape)}; a readout has its number of "
-            "classes by its argument classes="
-        )
+        raise ValueError(f"scores must have shape [..., classes {classes} times k], got {tuple(scores.shape)}")
     return torch.unflatten(scores, -1, (classes, -1))
 
 
 def _early_weights(v: Tensor) -> Tensor:
-    steps = len(v)
-    clock = torch.arange(steps, device=v.device, dtype=v.dtype).view(-1, 1, 1)
-    return 2 * (steps - clock) / (steps * (steps + 1))
+    later = torch.arange(len(v), 0, -1, device=v.device, dtype=v.dtype).view(-1, 1, 1)
+    return 2 * later / (len(v) * (len(v) + 1))
 
 
 def _over_time(name: str, value: Tensor) -> Tensor:
@@ -231,7 +214,7 @@ def _over_time(name: str, value: Tensor) -> Tensor:
 
 
 def _checked_overshoot(overshoot: Tensor, spikes: SpikeTimes) -> Tensor:
-    overshoot = checks.float32("overshoot", overshoot, 2)
+    overshoot = checks.float32("overshoot", overshoot)
     checks.same_device("overshoot", overshoot, "spikes", spikes.times)
     if overshoot.shape != spikes.shape:
         raise ValueError(f"overshoot must have the spikes' shape {tuple(spikes.shape)}, got {tuple(overshoot.shape)}")

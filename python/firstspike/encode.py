@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -28,8 +26,7 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
       receptor that responds to the logarithm of its input. x = 1 fires in step 0; 1/255, the darkest grey of an 8-bit
       image, and whatever is darker fire in step T - 1.
 
-    Not differentiable. Raises TypeError for another type, ValueError for values outside [0, 1], NaN, or an unknown
-    curve.
+    Not differentiable.
 
     Examples:
         >>> latency(torch.tensor([[1.0, 0.5, 0.1, 0.0]]), steps=8).times
@@ -51,8 +48,7 @@ def seconds(t: Tensor, dt: float, steps: int) -> SpikeTimes:
     """Spike times in seconds, or in another unit, as times in steps: round(t / dt), half to even.
 
     t: float32 [B, ...], at least 0; inf is silent, and so is what falls after the last step. dt: a step in the unit of t, > 0.
-    steps: T, 1 to 254. Not differentiable. The inverse of `SpikeTimes.seconds`. Raises TypeError for another type, ValueError
-    for negative times and NaN.
+    steps: T, 1 to 254. Not differentiable. The inverse of `SpikeTimes.seconds`.
 
     Examples:
         >>> seconds(torch.tensor([[0.0, 1.4, 9.0, torch.inf]]), dt=0.5, steps=8).times
@@ -77,10 +73,7 @@ def first_events(
     polarity from 0 to P - 1 (or bool); in any order. sensor_size: (W, H, P). steps: T, 1 to 254.
     window: the part of the recording that the T steps divide evenly, in the unit of t: (begin, end), without the end; a number
     is the length from the first event on; None is from the first to the last event, which falls into the last step. Other events
-    are left out. A time becomes floor((t - begin) T / length): exactly for integer times, however large they are, such as
-    nanoseconds since 1970; in float64 for others.
-
-    Raises TypeError or ValueError naming a field, a size or a window that does not fit.
+    are left out. A time becomes floor((t - begin) T / length), exactly where times and window are integers, else in float64.
 
     Examples:
         >>> kind = [("x", "i2"), ("y", "i2"), ("t", "i8"), ("p", "i2")]
@@ -97,23 +90,14 @@ def first_events(
     times = np.full((1, polarities, height, width), checks.SILENT, np.uint8)
     if t.size:
         begin, end = _window(t, window)
-        low, high = (math.ceil(begin), math.ceil(end)) if t.dtype == np.int64 else (begin, end)
-        seen = (t >= low) & ((t < high) if window is not None else True)
-        np.minimum.at(times, (0, p[seen], y[seen], x[seen]), _steps_of(t[seen], begin, end, steps))
+        seen = (t >= begin) & ((t < end) if window is not None else True)
+        length = (end - begin) or 1
+        # A time is in step s or a later one where it is at least begin + s length / T.
+        whole = isinstance(length, int)
+        edges = [begin - (-length * s // steps) if whole else begin + length * s / steps for s in range(1, steps)]
+        step = np.searchsorted(np.array(edges, np.int64 if whole else np.float64), t[seen], side="right")
+        np.minimum.at(times, (0, p[seen], y[seen], x[seen]), step.astype(np.uint8))
     return SpikeTimes(torch.from_numpy(times), steps)
-
-
-def _steps_of(t: NDArray[Any], begin: Any, end: Any, steps: int) -> NDArray[np.uint8]:
-    """floor((t - begin) T / (end - begin)), at most T - 1, of times from begin to end, which `_window` gave."""
-    if t.dtype == np.int64:
-        # A time is in step s or a later one where it is at least begin + s length / T; a time times T may not fit into 64 bits.
-        length = (end - begin) or Fraction(1)
-        edges = [math.ceil(begin + length * s / steps) for s in range(1, steps)]
-        first, last = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-        within = np.array([max(edge, first) for edge in edges if edge <= last], np.int64)
-        return np.searchsorted(within, t, side="right").astype(np.uint8)
-    step: NDArray[np.float64] = (t - begin) * steps // max(end - begin, np.finfo(np.float64).tiny)
-    return np.clip(step, 0, steps - 1).astype(np.uint8)
 
 
 def _sensor(sensor_size: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -125,49 +109,40 @@ def _sensor(sensor_size: tuple[int, int, int]) -> tuple[int, int, int]:
 
 def _fields(events: Any) -> tuple[NDArray[Any], ...]:
     """x, y, p as int64 and t as int64 or float64."""
-    if isinstance(events, np.ma.MaskedArray):
-        raise TypeError("events must be an array without a mask; events.compressed() leaves out what is masked")
-    names = getattr(getattr(events, "dtype", None), "names", None)
-    if (
-        not isinstance(events, np.ndarray)
-        or names is None
-        or not {"x", "y", "t", "p"} <= set(names)
-        or events.ndim != 1
-    ):
-        raise TypeError(
-            f"events must be a structured array [events] with the fields x, y, t and p, got {checks.shown(events)}"
-        )
-    found = []
+    names = getattr(getattr(events, "dtype", None), "names", None) or ()
+    if not isinstance(events, np.ndarray) or events.ndim != 1 or not {"x", "y", "t", "p"} <= set(names):
+        wanted = "a structured array [events] with the fields x, y, t and p"
+        raise TypeError(f"events must be {wanted}, got {checks.shown(events)}")
+    fields = []
     for name in ("x", "y", "t", "p"):
         values, kinds = events[name], "iuf" if name == "t" else "iub"
         if values.dtype.kind not in kinds or values.ndim != 1:
             raise TypeError(f"events must have numbers as {name}, got {values.dtype} of shape {values.shape}")
-        if values.dtype == np.uint64 and values.size and values.max() >= 2**63:
+        if values.dtype == np.uint64 and (values >= 2**63).any():
             raise ValueError(f"events must have {name} below 2^63, got {values.max()}")
-        found.append(values.astype(np.float64 if values.dtype.kind == "f" else np.int64))
-    if not np.isfinite(found[2]).all():
+        fields.append(values.astype(np.float64 if values.dtype.kind == "f" else np.int64))
+    if not np.isfinite(fields[2]).all():
         raise ValueError("events must have finite times")
-    return tuple(found)
+    return tuple(fields)
 
 
-def _window(t: NDArray[Any], window: float | tuple[float, float] | None) -> tuple[Any, Any]:
-    """(begin, end): fractions where the times are integers, with which Python computes exactly, else floats."""
-    number: Any = Fraction if t.dtype == np.int64 else float
+def _window(t: NDArray[Any], window: float | tuple[float, float] | None) -> tuple[float, float]:
+    """(begin, end): integers, with which Python computes exactly, where times and window are integers."""
     if window is None:
-        return number(t.min().item()), number(t.max().item())
-    if isinstance(window, (tuple, list)):
-        if len(window) != 2:
-            raise ValueError(f"window must be a length or (begin, end), got {checks.shown(window)}")
-        begin, end = (number(_exact(value, checks.real("window", value))) for value in window)
+        return t.min().item(), t.max().item()
+    if not isinstance(window, (tuple, list)):
+        begin = t.min().item()
+        end = begin + _number(window)
+    elif len(window) == 2:
+        begin, end = (_number(value) for value in window)
     else:
-        begin = number(t.min().item())
-        end = begin + number(_exact(window, checks.positive("window", window)))
+        raise ValueError(f"window must be a length or (begin, end), got {checks.shown(window)}")
     if not begin < end:
         raise ValueError(f"window must end after its beginning, got {begin} to {end}")
     return begin, end
 
 
-def _exact(value: Any, checked: float) -> int | float:
-    """A number that was checked: an integer as it is, which a float may not hold."""
-    number = value.item() if hasattr(value, "item") else value
-    return number if isinstance(number, int) else checked
+def _number(value: Any) -> float:
+    """An integer as it is, which a float may not hold."""
+    number = checks.real("window", value)
+    return int(value) if isinstance(value, (int, np.integer)) else number

@@ -18,10 +18,9 @@ def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generato
 
     Why T / N: N inputs that fire once each, uniformly over T steps, give Var(PSC[t]) = N (T / N) / T = 1 in every step.
 
-    weight: float [O, ...], at least 2 dimensions. steps: T, 1 to 254. gain: 1 throughout in the paper. Ours keeps the
-    variance of 1 where that derivation does not hold (each layer of `firstspike.nn` has its own as `gain`): `pool_gain`
-    after average pooling; 1 / sqrt(T) in a directly coded layer, which gets its whole input in every step, and in a
-    layer that integrates, for its last potential.
+    weight: float [O, ...]. steps: T, 1 to 254. gain: 1 in the paper. The layers of `firstspike.nn` keep the variance of 1 where
+    that derivation does not hold (ours): `pool_gain` after average pooling; 1 / sqrt(T) in directly coded layers and those
+    that integrate.
 
     Examples:
         >>> weight = ettfs_(torch.empty(500, 400), steps=8)

@@ -1,7 +1,6 @@
 """Losses and penalties on spike times, to be minimised; each is a scalar, differentiable through the spikes that it is given.
 
-A time is counted in steps, and a silent neuron has the time T, the number of steps: later than any spike. Where dL/dS[t] is
-wanted, S[t] = 1 at the spike, that is time = T + sum_t (t - T) S[t]: an earlier spike lowers it.
+A time is counted in steps, and a silent neuron has the time T: time = T + sum_t (t - T) S[t] with S[t] = 1 at the spike.
 """
 
 from __future__ import annotations
@@ -91,16 +90,15 @@ def first_spike_cross_entropy(spikes: SpikeTimes, labels: Tensor, tau: float = 1
 
 
 def spike_count(spikes: SpikeTimes) -> Tensor:
-    """The share of neurons that fire, 0 to 1: a penalty on activity (and thereby on energy). Any shape [B, ...].
+    """The share of neurons that fire, 0 to 1: a penalty on activity and energy. Any shape [B, ...].
 
     Examples:
         >>> losses.spike_count(SpikeTimes(torch.tensor([[2, 255]], dtype=torch.uint8), 8))
         tensor(0.5000)
     """
     _spikes(spikes)
-    return _weighted(spikes, torch.ones(spikes.steps, dtype=torch.float32, device=spikes.device)) / max(
-        spikes.times.numel(), 1
-    )
+    ones = torch.ones(spikes.steps, dtype=torch.float32, device=spikes.device)
+    return _weighted(spikes, ones) / max(spikes.times.numel(), 1)
 
 
 def latency(spikes: SpikeTimes) -> Tensor:
@@ -118,13 +116,10 @@ def latency(spikes: SpikeTimes) -> Tensor:
 def existence(spikes: SpikeTimes, membrane: Tensor, threshold: float = 1.0) -> Tensor:
     """What silent neurons lack to fire: the mean over all neurons of max(0, threshold - V[T - 1]), 0 where a neuron fired.
 
-    A silent neuron whose potential stays far from the threshold gets no surrogate gradient; here it gets one from its last
-    potential, so that it learns to fire. After the weight sum cost of Mostafa (arXiv 1606.08165), which asks instead that the
-    weights of a neuron sum to its threshold at least.
+    A silent neuron far from the threshold gets no surrogate gradient; here it gets one from its last potential. After the weight
+    sum cost of Mostafa (arXiv 1606.08165).
     spikes, membrane: as `layer(x, membrane=True)` returns them, [B, ...] and float32 [T, B, ...]. threshold: the layer's
     number, or 1 for a layer with one threshold per output, whose membrane is in units of them.
-
-    Raises ValueError where a silent neuron ends at the threshold or above: the threshold is not the layer's.
 
     Examples:
         >>> layer = nn.TTFSLinear(4, 3, steps=8)

@@ -34,9 +34,6 @@ class Surrogate:
     kind: str
     scale: float
 
-    def __init_subclass__(cls, **_: object) -> None:
-        raise TypeError(f"{cls.__name__} must not be derived from Surrogate, whose formulas are in the kernels")
-
     def __post_init__(self) -> None:
         checks.one_of("kind", self.kind, KINDS)
         object.__setattr__(self, "scale", checks.real("width or alpha of a surrogate", self.scale, SMALLEST, LARGEST))

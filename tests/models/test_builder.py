@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from firstspike import models, nn
-from firstspike.models import GrammarError, TTFSNet
+from firstspike.models import TTFSNet
 from firstspike.surrogate import rectangle, triangle
 
 from ..samples import generator
@@ -163,11 +163,6 @@ def test_thin_names() -> None:
     net = models.mlp("16-12-4", steps=5, generator=generator(0))
     assert repr(net) == repr(build()) and torch.equal(net.layers[0].weight, build().layers[0].weight)
     assert models.mlp("16-12-4", steps=5, input_shape=(1, 4, 4)).input_shape == (1, 4, 4)
-    assert shapes(models.cnn("4C3-10", steps=5, input_shape=(1, 4, 4)))[0] == ("DirectConv2d", (4, 1, 3, 3))
-    with pytest.raises(GrammarError, match="an mlp has fully connected layers only"):
-        models.mlp("4C3-10", steps=5)
-    with pytest.raises(GrammarError, match="a cnn starts with a convolution"):
-        models.cnn("16-10", steps=5, input_shape=(16,))
 
 
 def small(spec: str = "4C3-AP2-6-3", **options: Any) -> TTFSNet:

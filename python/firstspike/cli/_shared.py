@@ -18,18 +18,11 @@ if TYPE_CHECKING:
 
 DataFolder = Annotated[
     Path | None,
-    typer.Option(
-        "--data", metavar="DIR", help="Folder that holds the data sets; digits needs none.", show_default=False
-    ),
+    typer.Option("--data", metavar="DIR", help="Folder that holds the data sets; digits needs none."),
 ]
 Images = Annotated[
     Path | None,
-    typer.Option(
-        "--images",
-        metavar="DIR",
-        help="Folder of images, DIR/train/CLASS/* and DIR/test/CLASS/*, instead of a data set.",
-        show_default=False,
-    ),
+    typer.Option(metavar="DIR", help="Folder of images, DIR/train/CLASS/* and DIR/test/CLASS/*, not a data set."),
 ]
 Offline = Annotated[
     bool, typer.Option("--offline", help="Never fetch data; so does the environment variable FIRSTSPIKE_OFFLINE=1.")
@@ -40,9 +33,7 @@ Changes = Annotated[
 ]
 Run = Annotated[
     Path,
-    typer.Argument(
-        metavar="RUN", help="Folder of a run, its model.safetensors, or a net that ships, such as mnist-cnn."
-    ),
+    typer.Argument(metavar="RUN", help="Folder of a run, its model.safetensors, or a net that ships (mnist-cnn)."),
 ]
 _REPORT_PACKAGES = ("jinja2", "markdown_it", "matplotlib")  # of the extra `report`
 
@@ -94,9 +85,8 @@ def run_path(path: Path) -> Path:
     if str(path) in known and not is_run:  # a folder of pictures of a shipped net has its name, too
         return pretrained_file(str(path))
     if not path.exists():
-        raise ValueError(
-            f"RUN must be a run's folder, a file, or a net that ships ({', '.join(known)}), got {str(path)!r}"
-        )
+        wanted = f"a run's folder, a file, or a net that ships ({', '.join(known)})"
+        raise ValueError(f"RUN must be {wanted}, got {str(path)!r}")
     return path
 
 
@@ -111,9 +101,9 @@ def print_metrics(metrics: Metrics) -> None:
     """Print the measures, one per line."""
     rows = [("accuracy", f"{metrics.accuracy:.2%} of {metrics.images} images"), ("loss", f"{metrics.loss:.4f}")]
     if metrics.steps_mean is not None:
-        steps = f"mean {metrics.steps_mean:.2f}, median {metrics.steps_median:g}, p95 {metrics.steps_p95:g}"
+        quantiles = f"median {metrics.steps_median:g}, p95 {metrics.steps_p95:g}"
         rows += [
-            ("steps to decision", steps),
+            ("steps to decision", f"mean {metrics.steps_mean:.2f}, {quantiles}"),
             ("ties", f"{metrics.ties:.2%}"),
             ("silent", f"{metrics.silent:.2%}"),
         ]

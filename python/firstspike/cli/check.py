@@ -27,9 +27,7 @@ def check_command(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="TOML file with the settings of a run.")],
     profile: Annotated[
         list[str] | None,
-        typer.Option(
-            help="generic8, loihi-like, odin-like, speck-like, or a TOML file; may be repeated. Default: all four."
-        ),
+        typer.Option(help="Profile by name, or a TOML file; may be repeated. Default: all that ship."),
     ] = None,
     changes: Changes = None,
     input_shape: Annotated[

@@ -21,18 +21,11 @@ def data_command(
     with errors():
         from .. import data as data_sets
 
+        options: dict[str, Any] = {"root": data, "download": False if offline else None}
         for name in names or ["digits", "mnist", "fashion-mnist"]:
             try:
-                train, test = (
-                    data_sets.load(name, root=data, train=part, download=False if offline else None)
-                    for part in (True, False)
-                )
-                facts = {
-                    "train": len(train),
-                    "test": len(test),
-                    "shape": list(train.input_shape),
-                    "source": train.source,
-                }
+                train, test = (data_sets.load(name, train=part, **options) for part in (True, False))
+                facts = {"train": len(train), "test": len(test), "shape": train.input_shape, "source": train.source}
                 rows.append({"name": name, "available": True, **facts})
             except data_sets.NotAvailable as error:
                 rows.append({"name": name, "available": False, "error": str(error)})

@@ -24,10 +24,7 @@ def emulate_command(
     context: typer.Context,
     path: Annotated[
         Path,
-        typer.Argument(
-            metavar="RUN",
-            help="Folder of a run, its model.safetensors, a net that ships, such as mnist-cnn, or a program file.",
-        ),
+        typer.Argument(metavar="RUN", help="Run, its model.safetensors, a net that ships (mnist-cnn), or a program."),
     ],
     profile: Annotated[
         str, typer.Option(help="generic8, loihi-like, odin-like, speck-like, or a TOML file.")
@@ -39,7 +36,7 @@ def emulate_command(
     ] = None,
     image_size: Annotated[
         int,
-        typer.Option(min=0, help="With a program file: pixels per side to which --images are scaled (0: as they are)."),
+        typer.Option(min=0, help="With a program: pixels per side to which --images are scaled (0: as they are)."),
     ] = 0,
     offline: Offline = False,
     bits: Annotated[int | None, typer.Option(help="Weight bits, from 2 to the profile's.")] = None,
@@ -91,13 +88,11 @@ def emulate_command(
 
         _check_outputs(trace, {"--output": output, "--export-c": export})
         tables = [load_table(name) for name in energy] if energy else None
+        sources: dict[str, Any] = {"images": images, "data": data, "offline": offline}
         path = run_path(path)
         of_net = not is_program(path)
         if of_net:
-            net, training = (
-                train.load_model(path),
-                run_data(path, train=True, images=images, data=data, offline=offline),
-            )
+            net, training = train.load_model(path), run_data(path, train=True, **sources)
             program = _program(
                 net,
                 training,
@@ -118,7 +113,7 @@ def emulate_command(
         if dataset is not None:
             test = load(dataset, root=data, train=False, download=False if offline else None)
         elif of_net:
-            test = run_data(path, train=False, images=images, data=data, offline=offline)
+            test = run_data(path, train=False, **sources)
         else:
             assert images is not None
             test = load_images(images, train=False, size=image_size)
@@ -147,9 +142,8 @@ def emulate_command(
             _write(report, output)
         if export is not None:
             written = emulator.export_c(program, export, samples=draw(part, min(VECTORS, len(part))).images)
-            typer.echo(
-                f"C99 sources in {export}; `make -C {export} test` checks them\n{written.text()}", err=True, nl=False
-            )
+            typer.echo(f"C99 sources in {export}; `make -C {export} test` checks them", err=True)
+            typer.echo(written.text(), err=True, nl=False)
         typer.echo(report.to_json() if as_json else report.text(), nl=as_json)
 
 
@@ -192,9 +186,8 @@ def _check_program_options(context: typer.Context, path: Path, dataset: str | No
     if (dataset is None) == (images is None):
         raise ValueError(f"--dataset or --images must be given with {path}, a program, which does not name its data")
     sources = {name: context.get_parameter_source(name) for name in _FOR_NETS}
-    useless = [
-        "--" + name.replace("_", "-") for name, source in sources.items() if source and source.name == "COMMANDLINE"
-    ]
+    given = [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+    useless = ["--" + name.replace("_", "-") for name in given]
     if useless:
         raise ValueError(f"{path} is a program, which is quantised already: leave out {', '.join(useless)}")
 

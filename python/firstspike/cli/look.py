@@ -25,9 +25,7 @@ def plot_command(
     path: Run,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--output", metavar="DIR", help="Folder for the pictures; by default RUN/plots.", show_default=False
-        ),
+        typer.Option("--output", metavar="DIR", help="Folder for the pictures; by default RUN/plots."),
     ] = None,
     sample: Annotated[int, typer.Option("--sample", min=0, help="The test image of `raster` and `membrane`.")] = 0,
     count: Count = 500,
@@ -55,9 +53,8 @@ def plot_command(
             "histogram": plot.histogram(seen),
             "membrane": plot.membrane(seen, sample),
         }
-        first = next((layer for layer in net.layers.modules() if isinstance(layer, Synapse)), None)
-        if first is not None:
-            pictures["weights"] = plot.weights(first, shape=_input_size(net, first))
+        first = next(layer for layer in net.layers.modules() if isinstance(layer, Synapse))
+        pictures["weights"] = plot.weights(first, shape=_input_size(net, first))
         folder = out or (path.parent if path.is_file() else path) / "plots"
         files = {name: folder / f"{name}.{kind}" for name in pictures}
         for name, picture in pictures.items():
@@ -92,13 +89,11 @@ def profile_command(
         if as_json:
             typer.echo(table.to_json(orient="records"))
             return
-        typer.echo(
-            f"Per image, means over {len(x)} test images. Energy: {figures.title} ({figures.source}). {figures.note}"
-        )
+        source = f"{figures.title} ({figures.source}). {figures.note}"
+        typer.echo(f"Per image, means over {len(x)} test images. Energy: {source}")
         if figures.host_mac_pj is None:
             typer.echo("The table has no figure for multiply-accumulates: they are not counted.")
-        rows = table.drop(columns="kind")
-        typer.echo(rows.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}"))
+        typer.echo(table.drop(columns="kind").to_string(index=False, na_rep="", float_format="{:.4g}".format))
 
 
 def _net_and_images(
@@ -115,12 +110,8 @@ def _net_and_images(
 
 def _input_size(net: TTFSNet, first: Synapse) -> tuple[int, int] | None:
     """Return height and width of a picture of one neuron's weights in a fully connected layer, channels one below the other."""
-    channels, height, width = net.input_shape if len(net.input_shape) == 3 else (1, 1, net.input_shape[0])
-    pool, inputs = getattr(first, "avg_pool", 1), first.weight.shape[1]
     if first.weight.dim() == 4:
         return None
-    size = channels * (height // pool), width // pool
-    if size[0] * size[1] == inputs:
-        return size
-    side = math.isqrt(inputs)
-    return (side, side) if side * side == inputs else (1, inputs)
+    pool, inputs = getattr(first, "avg_pool", 1), first.weight.shape[1]
+    width = net.input_shape[-1] // pool if len(net.input_shape) == 3 else math.isqrt(inputs)
+    return (inputs // width, width) if width and inputs % width == 0 else (1, inputs)

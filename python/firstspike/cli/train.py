@@ -60,8 +60,8 @@ def train_command(
     if as_json:
         typer.echo(json.dumps(result.to_dict()))
         return
-    best, memory = f"{result.best.accuracy:.2%}", f"{result.peak_memory / 2**20:.0f} MiB"
-    name = result.run.data["test"].name
+    name, best = result.run.data["test"].name, f"{result.best.accuracy:.2%}"
     typer.echo(f"{name}, {settings.spec}: test set after epoch {settings.epochs}; the best epoch had {best}")
     print_metrics(result.test)
-    typer.echo(f"{result.parameters:,} parameters, {result.seconds:.1f} s, peak {memory}; the run is in {folder}")
+    cost = f"{result.seconds:.1f} s, peak {result.peak_memory / 2**20:.0f} MiB"
+    typer.echo(f"{result.parameters:,} parameters, {cost}; the run is in {folder}")

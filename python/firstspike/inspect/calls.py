@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 from torch import Tensor, nn
@@ -14,9 +15,8 @@ _INPUTS = ("spikes", "x", "input")  # names of the input in layers of ours and o
 
 
 class Call(NamedTuple):
-    """A call of a module: its name in the net, its input and output, and the shortcut into a layer with its scale.
-
-    After max pooling, `received` is a dense train [T, B, ...]. A layer that also returns its membrane has its spikes as output.
+    """A call of a module: its name in the net, its input (after max pooling a dense train [T, B, ...]), its output without a
+    membrane beside spikes, and the shortcut into a layer with its scale.
     """
 
     name: str
@@ -51,11 +51,7 @@ class Calls:
         self._hooks.append(self._net.register_forward_pre_hook(self._enter))
         self._hooks.append(self._net.register_forward_hook(self._leave, always_call=True))
         for name, module in self._modules.items():
-
-            def hook(module: nn.Module, arguments: Any, named: Any, output: Any, name: str = name) -> None:
-                self._see(_call(name, module, arguments, named, output))
-
-            self._hooks.append(module.register_forward_hook(hook, with_kwargs=True))
+            self._hooks.append(module.register_forward_hook(partial(self._called, name), with_kwargs=True))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,6 +65,9 @@ class Calls:
 
     def _leave(self, *_: object) -> None:
         self.inside = False
+
+    def _called(self, name: str, *call: Any) -> None:
+        self._see(_call(name, *call))
 
 
 def _call(name: str, module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any], output: Any) -> Call:

@@ -23,12 +23,11 @@ _READOUTS = (MembraneReadout, TemporalWeighting, FirstSpike)
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What one layer did in a forward pass.
+    """What one layer did in a forward pass, without gradients.
 
-    module: the layer. received: its input, SpikeTimes [B, ...] or a tensor (after max pooling a
-    dense train [T, B, ...]). spikes: its spike times [B, ...], None for
-    a layer that does not fire. membrane: float32 [T, B, O] of an `Integrate` layer, else None. shortcut: the spikes
-    of a shortcut into the layer, None without; shortcut_scale: the current of one of them. Nothing carries gradients.
+    module: the layer. received: its input, SpikeTimes [B, ...] or a tensor (after max pooling a dense train [T, B, ...]).
+    spikes: its spike times [B, ...], None for a layer that does not fire. membrane: float32 [T, B, O] of an `Integrate` layer.
+    shortcut, shortcut_scale: the spikes of a shortcut into the layer, and the current of one of them.
 
     Examples
     --------
@@ -67,14 +66,12 @@ class Seen:
 class Monitor:
     """Watches every layer of `net` within a `with` block and keeps the block's last forward pass.
 
-    net: any module that contains layers of `firstspike.nn` or that passes on `SpikeTimes`; `torch.nn.Flatten`, which gives
-    the spikes that it got another shape, is no layer. with_currents: keep the current X[t] of every layer as well, T floats
-    for each neuron and sample.
+    net: any module that contains layers of `firstspike.nn` or that passes on `SpikeTimes`. with_currents: keep the current X[t]
+    of every layer as well, T floats for each neuron and sample.
 
     layers: `Seen` of each layer, by its name in `net.named_modules()`, in the order in which they ran; a layer that the net
-    calls again has another entry, "name#2", and so on. currents: by the
-    same names, X[t] as [T, B, ...], or [B, ...] where it is the same in every step, without the shortcut's. scores:
-    [B, classes], what the net's readout gave, None without a readout. Raises ValueError or TypeError naming a bad argument.
+    calls again has another entry, "name#2", and so on. currents: by the same names, X[t] as `layer_current` gives it, without
+    the shortcut's. scores: [B, classes], what the net's readout gave, None without a readout.
 
     Examples
     --------
@@ -111,7 +108,7 @@ class Monitor:
 
     @property
     def steps(self) -> int:
-        """The number of time steps T: the largest of all layers, which differ where `SpikeTimes.rescale` stands between them."""
+        """The number of time steps T, the largest of all layers."""
         self._check()
         return max(layer.steps for layer in self.layers.values())
 
@@ -130,11 +127,7 @@ class Monitor:
 
     @property
     def decision_step(self) -> Tensor | None:
-        """The step in which each sample is decided, int64 [B], None for a net without a readout of `firstspike.nn`.
-
-        With a spiking readout the step of the first output spike, T (`readout_steps`) where none comes; with a membrane
-        readout the step from which on the class with the largest score does not change any more.
-        """
+        """The step in which each sample is decided, int64 [B], as in `models.Observation`; None without a readout."""
         if self._readout is None:
             return None
         readout, received = self._readout
@@ -147,9 +140,8 @@ class Monitor:
         """One row per layer: what fired, and the gradient that the layer's weight holds now.
 
         Columns: `layer`, `kind`, `neurons` (per sample), `firing` (share of neurons that fire, over all samples),
-        `silent` (share of neurons that fire for no sample), `spikes` (per sample), `mean_step` (of the spikes, from 0, in
-        steps of the layer), `gradient` (norm of the loss's gradient with respect to the trained weight, or to the parameters
-        from which pruning or a parametrization of torch computes it; NaN without a backward pass); with `with_currents` also
+        `silent` (share of neurons that fire for no sample), `spikes` (per sample), `mean_step` (of the spikes, from 0),
+        `gradient` (norm of the gradient of the trained weight; NaN without a backward pass); with `with_currents` also
         `current_mean` and `current_sd`. NaN where a layer does not fire or has no weight.
         """
         self._check()
@@ -184,8 +176,7 @@ class Monitor:
         if received is None or (spikes is None and membrane is None) or self._known(output):
             return
         name = self._entry(call.name)
-        scale = call.shortcut_scale.detach() if isinstance(call.shortcut_scale, Tensor) else call.shortcut_scale
-        shortcut = None if call.shortcut is None else call.shortcut.detach()
+        scale, shortcut = (x.detach() if hasattr(x, "detach") else x for x in (call.shortcut_scale, call.shortcut))
         self.layers[name] = Seen(module, received, spikes, membrane, shortcut, scale)
         if isinstance(output, SpikeTimes):
             self._sent[name] = output.times

@@ -47,7 +47,6 @@ class OperationCounter:
 
     layers: the counts of each layer by its name, in the order of `model.named_modules()`. Here `macs` counts a
     layer that gets real numbers (direct coding, ReLU), `additions` one that gets spikes.
-    Raises ValueError or TypeError naming a bad argument, or a layer that `synaptic_operations` refuses.
 
     Examples
     --------
@@ -84,9 +83,7 @@ class OperationCounter:
     def _add(self, call: Call) -> None:
         layer, output = call.module, call.output
         additions, macs = additions_and_macs(layer, call.received, call.shortcut, output.shape)
-        if (
-            not self._calls.inside and call.name in self._ran[:1]
-        ):  # layers are called without the net, as `observe` does
+        if not self._calls.inside and call.name in self._ran[:1]:  # layers are called without the net
             self._ran.clear()
         updates, samples = 0.0, len(output)
         if isinstance(layer, Synapse):
@@ -103,12 +100,9 @@ class OperationCounter:
 def synaptic_operations(events: Tensor, layer: Any) -> float:
     """Sum over events of the weights that each of them reaches.
 
-    events: float [B, N] or [B, C, H, W], the number of events of each input; of a size that the layer takes. layer: a
-    linear or convolutional layer of firstspike or of torch, which has `weight` and, for a convolution, `stride`, `padding`
-    and perhaps `dilation` and `groups`. Weights that lie in the padding do not count. Where a layer averages windows of its
-    input (`avg_pool`), every event before pooling counts.
-    Raises ValueError or TypeError naming a bad argument; a transposed convolution, and one that pads with other values than
-    zeros, are refused.
+    events: float [B, N] or [B, C, H, W], the number of events of each input. layer: a linear layer or convolution of firstspike
+    or of torch, neither transposed nor padded with other values than zeros. Weights that lie in the padding do not count. Where
+    a layer averages windows of its input (`avg_pool`), every event before pooling counts.
 
     Examples
     --------
@@ -122,10 +116,8 @@ def synaptic_operations(events: Tensor, layer: Any) -> float:
     pool = getattr(layer, "avg_pool", 1)
     if pool > 1:
         if events.dim() != 4 or min(events.shape[2:]) < pool:
-            shape = tuple(events.shape)
-            raise ValueError(
-                f"events must be maps [B, C, H, W] of at least {pool} x {pool}, the pool, got shape {shape}"
-            )
+            wanted = f"maps [B, C, H, W] of at least {pool} x {pool}, the pool"
+            raise ValueError(f"events must be {wanted}, got shape {tuple(events.shape)}")
         events = F.avg_pool2d(events, pool, divisor_override=1)
     _check_size(events, layer)
     return products(events, layer)
@@ -138,10 +130,9 @@ def products(units: Tensor, layer: Any) -> float:
         return float(units.sum(dtype=torch.float64)) * weight.shape[0]
     ones, sums = units.new_ones(1, 1, *weight.shape[2:]), units.sum(1, keepdim=True)
     convolution = (F.conv1d, F.conv2d, F.conv3d)[weight.dim() - 3]
+    dilation = getattr(layer, "dilation", 1)
     with full_precision(units.device):
-        reached = convolution(
-            sums, ones, stride=layer.stride, padding=layer.padding, dilation=getattr(layer, "dilation", 1)
-        )
+        reached = convolution(sums, ones, stride=layer.stride, padding=layer.padding, dilation=dilation)
     return float(reached.sum(dtype=torch.float64)) * (weight.shape[0] // getattr(layer, "groups", 1))
 
 
@@ -173,32 +164,16 @@ def shortcut_times(shortcut: SpikeTimes, outputs: torch.Size) -> Tensor:
     """
     if shortcut.times.dim() != 4:
         return shortcut.times
-    (height, width), (out_height, out_width) = shortcut.shape[2:], outputs[2:]
-    rows, columns = shortcut_stride((height, width), (out_height, out_width))
+    rows, columns = shortcut_stride((shortcut.shape[2], shortcut.shape[3]), (outputs[2], outputs[3]))
     return shortcut.times[:, :, ::rows, ::columns]
 
 
-def active_updates(
-    spikes: SpikeTimes, layer: Any, shortcut: Tensor | None = None, fired: Tensor | None = None
-) -> float:
-    """Sum over samples, steps and neurons of a layer of those that at least one of the input `spikes` reaches.
-
-    shortcut: times of the spikes that reach neurons one by one, of the first M channels: [B, M] or [B, M, H, W]. fired: times at
-    which the layer's own neurons fire, [B, O] or [B, O, H, W]: nothing changes a neuron after its spike.
-    """
-    return sum(
-        active_in_step(
-            (spikes.times == step).float(),
-            layer,
-            None if shortcut is None else shortcut == step,
-            None if fired is None else fired >= step,
-        )
-        for step in range(spikes.steps)
-    )
-
-
 def active_in_step(events: Tensor, layer: Any, shortcut: Tensor | None = None, alive: Tensor | None = None) -> float:
-    """The same for the events [B, ...] of one step. alive: the neurons that have not fired before it; None for all."""
+    """The neurons of all samples that at least one of the events [B, ...] of a step reaches.
+
+    shortcut: spikes that reach neurons one by one, bool [B, M] or [B, M, H, W], of the first M channels. alive: the neurons that
+    have not fired before, bool [B, O] or [B, O, H, W]; None for all.
+    """
     weight: Tensor = layer.weight
     pool = getattr(layer, "avg_pool", 1)
     if pool > 1:

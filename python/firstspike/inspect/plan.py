@@ -37,11 +37,10 @@ class Plan:
     weight_gradient: Facts
 
     def __str__(self) -> str:
-        lines = [f"{self.instruction_set}, threads: {self.threads}"]
+        text = f"{self.instruction_set}, threads: {self.threads}"
         for name in ("forward", "input_gradient", "weight_gradient"):
-            items = ", ".join(f"{key} {value}" for key, value in getattr(self, name).items())
-            lines.append(f"{name}: {items}")
-        return "\n".join(lines)
+            text += f"\n{name}: " + ", ".join(f"{key} {value}" for key, value in getattr(self, name).items())
+        return text
 
 
 def explain(
@@ -49,11 +48,9 @@ def explain(
 ) -> Plan:
     """Return the plan of a layer's kernels on the CPU: which algorithm runs and how the work is divided.
 
-    layer: a `TTFSLinear`, `TTFSConv2d` or `Integrate`. batch: the layer's input, or its shape, [B, N] or [B, C, H, W]; B alone
-    for a layer whose input is flat. threads: torch's number of threads by default.
-
-    With the environment variable FIRSTSPIKE_VERBOSE=1 every layer that runs writes its plan to stderr. Raises TypeError for
-    other layers and ValueError where the shape does not fit.
+    batch: the layer's input, or its shape, [B, N] or [B, C, H, W]; B alone for a layer whose input is flat. threads: torch's
+    number of threads by default. With the environment variable FIRSTSPIKE_VERBOSE=1 every layer that runs writes its plan to
+    stderr.
 
     Examples
     --------
@@ -63,13 +60,12 @@ def explain(
     """
     if not isinstance(layer, (TTFSLinear, TTFSConv2d, Integrate)):
         raise TypeError(f"layer must be a TTFSLinear, TTFSConv2d or Integrate, got {type(layer).__name__}")
-    if threads is None:
-        threads = torch.get_num_threads()
+    threads = torch.get_num_threads() if threads is None else checks.integer("threads", threads, 1, 1024)
     shape = _shape_of(layer, batch)
     if len(shape) not in ((4,) if isinstance(layer, TTFSConv2d) else (2, 4)):
         raise ValueError(f"batch must have 4 dimensions, [B, C, H, W], or 2 for a flat input, [B, N], got {shape}")
     geometry = layer_geometry(layer, shape, layer.weight)
-    passes: dict[str, Any] = kernels.cpu.plan_layer(geometry, checks.integer("threads", threads, 1, 1024))
+    passes: dict[str, Any] = kernels.cpu.plan_layer(geometry, threads)
     return Plan(kernels.ISA, threads, **passes)
 
 
@@ -78,7 +74,7 @@ def _shape_of(layer: Any, batch: int | Sequence[int] | SpikeTimes) -> tuple[int,
         return tuple(batch.shape)
     if isinstance(batch, Sequence) and not isinstance(batch, str):
         return tuple(checks.size("batch", size) for size in batch)
-    if isinstance(batch, Tensor) or not hasattr(batch, "__index__"):
+    if isinstance(batch, Tensor):
         raise TypeError(f"batch must be SpikeTimes, a shape, or a number of samples, got {checks.shown(batch)}")
     if isinstance(layer, TTFSConv2d) or layer.avg_pool > 1:
         raise ValueError(f"batch must be the shape [B, C, H, W] of the input of such a layer, got {batch}")

@@ -20,7 +20,6 @@ from ..spikes import SpikeTimes
 from .monitor import Monitor, Seen
 from .operations import (
     active_in_step,
-    active_updates,
     additions_and_macs,
     has_products,
     is_train,
@@ -36,30 +35,26 @@ def profile(
 ) -> pd.DataFrame:
     """Spikes, operations and energy per sample of each layer of `net`, means over the samples of `x`.
 
-    net: a net of layers of `firstspike.nn`. x: its input, a tensor [B, ...] or `SpikeTimes`. table: an energy table by
-    name (`firstspike.energy.names()`), a TOML file, or an `EnergyTable`. batch: samples per forward pass. The net runs
-    in evaluation mode and is left in the mode that it had.
+    net: a net of layers of `firstspike.nn`, which runs in evaluation mode. x: its input, a tensor [B, ...] or `SpikeTimes`.
+    table: an energy table by name (`firstspike.energy.names()`), a TOML file, or an `EnergyTable`. batch: samples per forward
+    pass.
 
     One row per layer and a last row "total", with the columns
 
-    - `layer`, `kind`: its name in the net and its class; `neurons`;
-    - `spikes`: that the layer sends;
+    - `layer`, `kind`: its name in the net and its class; `neurons`; `spikes`: that the layer sends;
     - `synaptic_operations`: additions of one weight, an input spike times the neurons that it reaches; a shortcut's included;
-    - `macs`: multiply-accumulates of a directly coded layer, which gets numbers, once per sample; without those of taps in
-      the padding, which the host layer of an emulator's report includes;
+    - `macs`: multiply-accumulates of a directly coded layer, once per sample; without those of taps in the padding, which the
+      host layer of an emulator's report includes;
     - `dense_macs`: multiply-accumulates of the same layer with ReLU neurons;
-    - `updates`: potentials that an event (or a directly coded current) changes, counted per neuron and step; those of
-      neurons that have fired do not change;
+    - `updates`: potentials that an event (or a directly coded current) changes before the neuron fires, per neuron and step;
     - `idle_updates`: the other neurons and steps, which only a clocked core pays;
     - `energy_nj`: of synaptic operations (of a convolution by its own figure, where the table has one), updates, spikes
       and `macs`, as far as the table has figures. A spike costs `fired_pj` and one transport, `message_pj` or else
-      `spike_pj`: without a placement it goes to one core. Hops and static power are not counted. A table whose
-      operation includes everything, such as "odin-frenkel2019", counts synaptic operations and `macs` alone;
+      `spike_pj`. Hops and static power are not counted. A table whose operation includes everything, such as
+      "odin-frenkel2019", counts synaptic operations and `macs` alone;
     - `idle_energy_nj`: of `idle_updates`; `dense_energy_nj`: of `dense_macs`; both NaN where the table has no figure;
-    - `steps_to_decision`: mean over samples, counted from 1, in steps of what the readout got, in the row "total" (a
-      sample without a decision counts all T of them); NaN elsewhere, and for a net without a readout.
-
-    Raises ValueError for an input without samples, and where no layer of `firstspike.nn` runs.
+    - `steps_to_decision`: mean over samples, counted from 1, in steps of what the readout got (all of them without a
+      decision), in the row "total"; NaN elsewhere, and for a net without a readout.
 
     Examples
     --------
@@ -123,14 +118,18 @@ def _counts(seen: Seen) -> dict[str, float]:
     received, fired = seen.received, None if seen.spikes is None else seen.spikes.times
     outputs = torch.Size() if fired is None else fired.shape
     additions, macs = additions_and_macs(layer, received, seen.shortcut, outputs)
+    side = None if seen.shortcut is None else shortcut_times(seen.shortcut, outputs)
+
+    def active(events: Tensor, step: int) -> float:
+        alive = None if fired is None else fired >= step
+        return active_in_step(events, layer, None if side is None else side == step, alive)
+
     if isinstance(received, SpikeTimes):
         events: Tensor = (~received.silent).float()
-        side = None if seen.shortcut is None else shortcut_times(seen.shortcut, outputs)
-        updates = active_updates(received, layer, side, fired)
+        updates = sum(active((received.times == step).float(), step) for step in range(received.steps))
     elif is_train(received, layer):
         events = received[0]
-        steps = range(len(received))
-        updates = sum(active_in_step(received[t], layer, alive=None if fired is None else fired >= t) for t in steps)
+        updates = sum(active(train, step) for step, train in enumerate(received))
     else:
         events = received
         updates = float(seen.neurons * layer.steps * len(received))

@@ -31,9 +31,7 @@ def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]
     Keys: `layer`, the name of its class; `current_mean` and `current_sd` of the current X[t] over samples, neurons and
     steps, in units of the threshold (1 in a layer that only integrates), without the shortcut's; `histogram`, the
     shares of X[t] in the bins of `HISTOGRAM_EDGES`; `firing`, the share of neurons that fire, None for a layer that only
-    integrates; `gradient`, the root mean square of the loss's gradient with respect to the trained weight, or to
-    the parameters from which pruning or a parametrization of torch computes it, None for a frozen one. Raises ValueError or
-    TypeError naming a bad argument.
+    integrates; `gradient`, the root mean square of the gradient of the trained weight, None for a frozen one.
 
     Examples
     --------
@@ -88,7 +86,6 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
 
     Returns float32 [T, B, ...], or [B, ...] where it is the same in every step; in units of the thresholds where the layer
     has one per neuron. Dropout is not applied.
-    Raises ValueError or TypeError naming a bad argument.
 
     Examples
     --------
@@ -104,7 +101,10 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
     x = before.dense() if isinstance(before, SpikeTimes | PooledSpikes) else before
     lead = x.shape[: x.dim() - (3 if x.dim() >= 4 else 1)]
     pool = getattr(layer, "avg_pool", 1)
-    _check_fits(layer, (1, *x.shape[len(lead) :]), weight)
+    try:
+        layer_geometry(layer, (1, *x.shape[len(lead) :]), weight)
+    except ValueError as error:
+        raise ValueError(f"before must fit the layer: {error}") from error
     if x.dim() >= 4:
         x = F.avg_pool2d(x.reshape(-1, *x.shape[-3:]), pool)
         if weight.dim() == 4:
@@ -113,11 +113,3 @@ def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Ten
         x = x.flatten(1).unflatten(0, lead)
     with full_precision(x.device):
         return F.linear(x, weight, bias)
-
-
-def _check_fits(layer: Any, sample: tuple[int, ...], weight: Tensor) -> None:
-    """Raise ValueError for an input of that shape, of one sample, that the layer does not take."""
-    try:
-        layer_geometry(layer, sample, weight)
-    except ValueError as error:
-        raise ValueError(f"before must fit the layer, got samples of shape {sample[1:]}: {error}") from error

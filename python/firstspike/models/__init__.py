@@ -1,6 +1,6 @@
 """Nets from strings such as "784-400-400-10" and "32C3-AP2-64C3-AP2-256-10"."""
 
-from .builder import build, cnn, from_config, mlp
+from .builder import build, from_config, mlp
 from .chain import as_net
 from .grammar import GrammarError, parse
 from .inference import InferenceNet, prepare_for_inference
@@ -17,7 +17,6 @@ __all__ = [
     "TTFSNet",
     "as_net",
     "build",
-    "cnn",
     "from_config",
     "load_pretrained",
     "macs_of_spec",

@@ -46,16 +46,14 @@ def build(
 
     The parts of the string: "784" neurons; "32C3" a convolution with 32 channels and a 3 x 3 kernel; "32C3x5" one with 3 rows
     and 5 columns; "32C3s2" one with a stride of 2; "AP2", "MP2", "EP2" average, max and earliest pooling; "R(64C3-64C3)" a
-    residual block (`nn.Residual`, its scale the threshold).
+    residual block (`nn.Residual`, its scale the threshold). A `GrammarError` points at the part that does not fit.
 
     Parameters
     ----------
-    spec : str
-        The string; `parse` tells its rules.
+    spec, steps : str, int
+        The string; `parse` tells its rules. T, 1 to 254.
     input_shape : tuple of int
         (C, H, W) of the data, or (N,) for a net without convolutions.
-    steps : int
-        T, 1 to 254.
     encoder : str
         "direct": the first layer gets the data as a constant current. "latency", "latency-log": see `encode.latency`.
         "spikes": the data are SpikeTimes [B, *input_shape] over `steps` steps.
@@ -90,13 +88,6 @@ def build(
         neurons fire in the first step, and more output neurons have a gradient (ours).
     generator : Generator, optional
         Draws the weights.
-
-    Raises
-    ------
-    GrammarError
-        A ValueError that points at the token of the string.
-    TypeError, ValueError
-        They name the argument.
 
     Examples
     --------
@@ -150,22 +141,8 @@ def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **
     """
     first = parse(spec)[0]
     if not isinstance(first, Linear):
-        raise fail(spec, first, "an mlp has fully connected layers only; models.cnn takes convolutions")
+        raise fail(spec, first, "an mlp has fully connected layers only; models.build takes convolutions")
     return build(spec, steps=steps, input_shape=(first.width,) if input_shape is None else input_shape, **options)
-
-
-def cnn(spec: str, *, steps: int, input_shape: tuple[int, ...], **options: Any) -> TTFSNet:
-    """Build a net that starts with a convolution; input_shape is (C, H, W). Arguments and errors as in `build`.
-
-    Examples
-    --------
-    >>> cnn("8C3-AP2-10", steps=8, input_shape=(1, 8, 8))(torch.rand(4, 1, 8, 8)).shape
-    torch.Size([4, 10])
-    """
-    first = parse(spec)[0]
-    if not isinstance(first, Conv):
-        raise fail(spec, first, "a cnn starts with a convolution; models.mlp takes fully connected layers only")
-    return build(spec, steps=steps, input_shape=input_shape, **options)
 
 
 def from_config(config: dict[str, Any], *, generator: Generator | None = None) -> TTFSNet:
@@ -189,13 +166,12 @@ def _layers(sized: list[SizedLayer], config: dict[str, Any], generator: Generato
     """The layers in order; the factor of an average pool goes into the layer after it."""
     make = _Maker(config, generator)
     direct, integrates = config["encoder"] == "direct", config["readout"] in MEMBRANE
-    special = next((name for name in ("output_gain", "output_surrogate") if config[name] is not None), None)
     if len(sized) == 1 and direct and integrates:
         message = "a membrane readout after direct coding needs a layer that fires before it"
         raise fail(config["spec"], sized[0].token, message)
-    if special is not None and (integrates or (len(sized) == 1 and direct)):
-        readout = config["readout"]
-        raise ValueError(f"{special} needs an output layer that gets spikes and fires, got readout {readout!r}")
+    for name in ("output_gain", "output_surrogate"):
+        if config[name] is not None and (integrates or (len(sized) == 1 and direct)):
+            raise ValueError(f"{name} must be None: the net has no output layer that gets spikes and fires")
     layers: list[nn.Module] = []
     factor = 1
     for item in sized:
@@ -233,24 +209,26 @@ class _Maker:
 
     def coded(self, item: SizedLayer, outputs: int) -> nn.Module:
         """A directly coded layer."""
-        options = self.synapse | self.neuron
-        if isinstance(item.token, Conv):
-            sizes: dict[str, Any] = {"stride": item.token.stride, "padding": item.token.padding}
-            return fs.DirectConv2d(item.inputs, outputs, item.token.kernel, **sizes, **options)
-        return fs.DirectLinear(item.inputs, outputs, **options)
+        return self._layer(item, outputs, fs.DirectConv2d, fs.DirectLinear)
 
     def spiking(
         self, item: SizedLayer, factor: int, outputs: int, dropout: float, *, last: bool = False
     ) -> fs.TTFSConv2d | fs.TTFSLinear:
         """A layer that gets and gives spikes; only fully connected ones drop some."""
-        options: dict[str, Any] = {"avg_pool": factor, **self.synapse, **self.neuron}
-        gain = self.config["hidden_gain"]
+        options: dict[str, Any] = {"avg_pool": factor}
+        hidden = self.config["hidden_gain"]
         if last:
             special = {"gain": self.config["output_gain"], "surrogate": self.config["output_surrogate"]}
             options |= {name: value for name, value in special.items() if value is not None}
-        elif gain is not None:
-            options["gain"] = gain * pool_gain(factor, self.config["steps"])
-        if isinstance(item.token, Conv):
-            sizes: dict[str, Any] = {"stride": item.token.stride, "padding": item.token.padding}
-            return fs.TTFSConv2d(item.inputs, outputs, item.token.kernel, **sizes, **options)
-        return fs.TTFSLinear(item.inputs, outputs, dropout=dropout, **options)
+        elif hidden is not None:
+            options["gain"] = hidden * pool_gain(factor, self.config["steps"])
+        if not isinstance(item.token, Conv):
+            options["dropout"] = dropout
+        return self._layer(item, outputs, fs.TTFSConv2d, fs.TTFSLinear, **options)
+
+    def _layer(self, item: SizedLayer, outputs: int, convolution: Any, linear: Any, **options: Any) -> Any:
+        options, token = self.synapse | self.neuron | options, item.token
+        if isinstance(token, Conv):
+            sizes: dict[str, Any] = {"stride": token.stride, "padding": token.padding}
+            return convolution(item.inputs, outputs, token.kernel, **sizes, **options)
+        return linear(item.inputs, outputs, **options)

@@ -28,11 +28,6 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
     name : str
         The name in errors.
 
-    Raises
-    ------
-    TypeError, ValueError
-        They name the part that does not fit.
-
     Examples
     --------
     >>> layers = [nn.DirectConv2d(1, 4, 3, padding=1, steps=8), nn.Integrate(256, 10, steps=8), nn.MembraneReadout()]
@@ -43,10 +38,7 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
     if isinstance(chain, TTFSNet):
         return chain
     if not _is_sequential(chain):
-        raise TypeError(
-            f"{name} must be a TTFSNet, or a Sequential of our layers, got {type(chain).__name__}; "
-            "torch.nn.Sequential(*layers) of its layers in their order shares their weights"
-        )
+        raise TypeError(f"{name} must be a TTFSNet, or a Sequential of our layers, got {type(chain).__name__}")
     parts = list(_flat(chain))
     if len(parts) < 2 or not isinstance(parts[-1], Readout):
         last = type(parts[-1]).__name__ if parts else "nothing"
@@ -72,12 +64,10 @@ def sample_shape(first: nn.Module | None, name: str = "net") -> tuple[int, ...]:
     """Return the shape of a sample, by the first layer, if it is fully connected and pools nothing; else raise ValueError."""
     if isinstance(first, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate)) and getattr(first, "avg_pool", 1) == 1:
         return (first.weight.shape[1],)
-    raise ValueError(
-        f"{name} does not tell the shape of a sample; models.as_net({name}, input_shape=(1, 28, 28)) gives it"
-    )
+    raise ValueError(f"input_shape must be given: {name} does not tell the shape of a sample")
 
 
-def _is_sequential(module: nn.Module) -> bool:
+def _is_sequential(module: nn.Module | None) -> bool:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 

@@ -27,26 +27,15 @@ FILE = "model.safetensors"  # of the net in the folder of a run
 FORMAT, VERSION = "firstspike-net", "1"
 # Bounds of a description: modules, modules within modules, every number, characters of every text.
 _PARTS, _DEPTH, _NUMBER, _TEXT = 4096, 32, 2**31, 4096
+# The kinds that their settings describe: classes of `firstspike.nn`, and torch's with the attributes that are settings.
 _KINDS: dict[str, type[nn.Module]] = {
-    kind.__name__: kind
-    for kind in (
-        fs.DirectConv2d,
-        fs.DirectLinear,
-        fs.EarliestPool2d,
-        fs.FirstSpike,
-        fs.Integrate,
-        fs.LatencyEncoder,
-        fs.MaxPool2d,
-        fs.MembraneReadout,
-        fs.Normalize,
-        fs.SpikeInput,
-        fs.TTFSConv2d,
-        fs.TTFSLinear,
-        fs.TTFSNode,
-        fs.TemporalWeighting,
-        fs.WeightNormalization,
-    )
+    name: kind
+    for name, kind in vars(fs).items()
+    if isinstance(kind, type) and hasattr(kind, "settings") and kind not in (fs.FiringLayer, fs.Residual, fs.Synapse) and "Window" not in name
 }
+_TORCH: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Identity: (), nn.Flatten: ("start_dim", "end_dim"), nn.Dropout: ("p",),
+}  # fmt: skip
 _CHAINS: dict[str, type[nn.Module]] = {"Sequential": nn.Sequential, "ModuleList": nn.ModuleList}
 
 
@@ -67,8 +56,6 @@ def save(net: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, An
     ------
     TypeError
         It names a part of another kind; save the net's `state_dict()` instead.
-    OSError
-        The file cannot be written.
 
     Examples
     --------
@@ -88,19 +75,12 @@ def save(net: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, An
 def load(path: str | os.PathLike[str]) -> nn.Module:
     """Read the net of a file of `save`, or of a folder of `firstspike train`: on the CPU, in evaluation mode.
 
-    Raises
-    ------
-    OSError
-        There is no such file.
-    ValueError
-        The file is damaged, or does not describe a net.
+    Raises ValueError where the file is damaged or does not describe a net.
 
     Examples
     --------
-    >>> load("nothing-here.safetensors")
-    Traceback (most recent call last):
-        ...
-    FileNotFoundError: ...
+    >>> load(models.pretrained_file("digits-mlp")).steps
+    8
     """
     file, origin = _read(path)
     described = parse_json(file.metadata.get("net", ""), f"the description in {origin}")
@@ -217,12 +197,8 @@ def _describe(module: nn.Module, name: str) -> dict[str, Any]:
     if _CHAINS.get(kind.__name__) is kind:
         named = {n: _describe(part, f"{name}.{n}") for n, part in module._modules.items() if part is not None}
         return {"kind": kind.__name__, "names": [*named], "parts": [*named.values()]}
-    if isinstance(module, nn.Flatten) and kind is nn.Flatten:
-        return {"kind": "Flatten", "settings": {"start_dim": module.start_dim, "end_dim": module.end_dim}}
-    if isinstance(module, nn.Dropout) and kind is nn.Dropout:
-        return {"kind": "Dropout", "settings": {"p": module.p}}
-    if kind is nn.Identity:
-        return {"kind": "Identity"}
+    if kind in _TORCH:
+        return {"kind": kind.__name__, "settings": {name: getattr(module, name) for name in _TORCH[kind]}}
     if isinstance(module, ReluNet) and kind is ReluNet:
         return {"kind": "ReluNet", "settings": module.settings()} | _described_scaling(module.normalize, name)
     if _KINDS.get(kind.__name__) is not kind:
@@ -230,9 +206,7 @@ def _describe(module: nn.Module, name: str) -> dict[str, Any]:
     settings: dict[str, Any] = module.settings()  # type: ignore[operator]
     if isinstance(module, fs.Synapse):
         if module.quantizer is not None:
-            raise TypeError(
-                f"net must have no quantizer, got {type(module.quantizer).__name__} at {name}; fold() puts it in"
-            )
+            raise TypeError(f"net must have no quantizer, got one at {name}; fold() puts it in")
         normal = module.normalization
         settings["normalization"] = None if normal is None else _describe(normal, f"{name}.normalization")
         settings["gain"] = module.gain
@@ -251,10 +225,9 @@ def _check_size(values: list[Any]) -> None:
         parts += sum(isinstance(value, dict) and "kind" in value for value in values)
         if depth > 2 * _DEPTH or parts > _PARTS:
             raise ValueError(f"a description may hold {_PARTS} parts and {_DEPTH} levels")
-        if any(isinstance(value, int) and abs(value) > _NUMBER for value in values):
-            raise ValueError("a size in its description of the net is too large")
-        if any(isinstance(value, str) and len(value) > _TEXT for value in values):
-            raise ValueError("a text in its description of the net is too long")
+        large = (isinstance(value, int) and abs(value) > _NUMBER for value in values)
+        if any(large) or any(isinstance(value, str) and len(value) > _TEXT for value in values):
+            raise ValueError("a number or a text in its description of the net is too large")
         inner = [value for value in values if isinstance(value, (dict, list))]
         values = [part for value in inner for part in (value.values() if isinstance(value, dict) else value)]
 
@@ -290,7 +263,7 @@ def build(described: Any) -> nn.Module:
             relu = relu_counterpart(**settings)
         relu.normalize = _scaling(described)
         return relu
-    if kind in ("Identity", "Flatten", "Dropout"):
+    if kind in {of_torch.__name__ for of_torch in _TORCH}:
         made: nn.Module = getattr(nn, kind)(**settings)
         return made
     if "surrogate" in settings:
@@ -310,7 +283,8 @@ def _synapse(kind: type[fs.Synapse], settings: dict[str, Any]) -> fs.Synapse:
     gain, normal, threshold = settings.pop("gain"), settings.pop("normalization"), settings.get("threshold")
     if isinstance(threshold, str):
         settings["threshold"] = 1.0
-    layer = kind(**settings, generator=_unseen_generator())
+    # A new generator leaves torch's own where it is; the meta device draws nothing.
+    layer = kind(**settings, generator=None if torch.get_default_device().type == "meta" else Generator())
     layer.gain = checks.positive("gain", gain)
     if normal is not None and normal["kind"] != "WeightNormalization":
         raise ValueError(f"a layer's normalization must be a WeightNormalization, got {normal['kind']}")
@@ -319,8 +293,3 @@ def _synapse(kind: type[fs.Synapse], settings: dict[str, Any]) -> fs.Synapse:
         ones: Tensor = torch.ones(layer.weight.shape[0], dtype=torch.float32)
         layer.threshold = nn.Parameter(ones) if threshold == "parameter" else ones
     return layer
-
-
-def _unseen_generator() -> Generator | None:
-    """A new generator, so that torch's stays where it is; the meta device draws nothing."""
-    return None if torch.get_default_device().type == "meta" else Generator()

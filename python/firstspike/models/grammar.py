@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 POOLS = {"AP": "avg", "MP": "max", "EP": "earliest"}
 _N = r"0|[1-9][0-9]{0,8}"  # no leading zeros, so that a net has one string
@@ -30,12 +29,11 @@ class GrammarError(ValueError):
     """
 
     def __init__(self, spec: str, start: int, end: int, message: str) -> None:
-        super().__init__(f"{message}\n    {spec}\n    {' ' * start}{'^' * max(1, end - start)}")
+        super().__init__(spec, start, end, message)
         self.spec, self.start, self.end = spec, start, end
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the arguments of the error, which may come from a worker process."""
-        return GrammarError, (self.spec, self.start, self.end, str(self.args[0]).split("\n")[0])
+    def __str__(self) -> str:
+        return f"{self.args[3]}\n    {self.spec}\n    {' ' * self.start}{'^' * max(1, self.end - self.start)}"
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def parse(spec: str) -> list[Token]:
     Tokens are joined by "-": nCk, APk, MPk, EPk, n, R(...). Convolutions and pools come first, a pool after a convolution or
     a block of them; then the fully connected layers, of which the last one is the number of classes. A net without
     convolutions starts with the size of its input. A block R(...) stands after a layer that fires, and holds convolutions or
-    fully connected layers. Raises TypeError where spec is no string, GrammarError (a ValueError) pointing at the token otherwise.
+    fully connected layers. A GrammarError points at the token that does not fit.
 
     Examples
     --------
@@ -168,9 +166,7 @@ def _block(spec: str, start: int, end: int) -> Residual:
     body = [_token(spec, *part) for part in _parts(spec, start + 2, end - 1)]
     kinds = {type(token) for token in body}
     if kinds not in ({Conv}, {Linear}):
-        raise GrammarError(
-            spec, start, end, "a block must hold convolutions, or fully connected layers, and nothing else"
-        )
+        raise GrammarError(spec, start, end, "a block must hold either convolutions or fully connected layers")
     return Residual(start, end, tuple(token for token in body if isinstance(token, (Conv, Linear))))
 
 

@@ -8,7 +8,6 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from .._base.checks import SILENT
 from .._base.modules import plain_copy
 from ..nn import Prepacked, SpikeInput
 from ..nn.prepacked import can_prepack
@@ -19,7 +18,7 @@ from .net import TTFSNet
 
 
 class InferenceNet(nn.Module):
-    """The scores of a net, without gradients; `prepare_for_inference` makes it. What is trained and saved is the net.
+    """The scores of a net, without gradients, which `prepare_for_inference` makes.
 
     Examples
     --------
@@ -50,8 +49,7 @@ def prepare_for_inference(net: nn.Module) -> InferenceNet:
     """The net as it is now, for inference on the CPU: the same scores to the bit in less time, above all for few samples.
 
     Layers that take and return spikes are merged (`nn.Prepacked`), dropout is off, and later changes of the net have no effect.
-    net: a TTFSNet, or a Sequential of our layers that ends in a readout, which counts as its `models.as_net`.
-    Raises TypeError where `net` is neither or has parts of another kind, ValueError where it is not on the CPU.
+    net: on the CPU, a TTFSNet, or a Sequential of our layers that ends in a readout, which counts as its `models.as_net`.
 
     Examples
     --------
@@ -67,20 +65,13 @@ def prepare_for_inference(net: nn.Module) -> InferenceNet:
     return InferenceNet(net)
 
 
-def _encoded_sample(net: TTFSNet) -> Tensor | SpikeTimes:
-    """Encode a silent or black sample."""
-    if isinstance(net.encoder, SpikeInput):
-        silent = torch.full((1, *net.input_shape), SILENT, dtype=torch.uint8, device="cpu")
-        return net._encoded(SpikeTimes(silent, net.steps))
-    return net._encoded(torch.zeros(1, *net.input_shape, dtype=torch.float32, device="cpu"))
-
-
 @torch.no_grad()
 def _stages(net: TTFSNet) -> list[nn.Module]:
     """The layers of a net; those that follow each other and can be prepacked, as one."""
     # Each layer, and where it can be prepacked the shape of the spikes that it gets of a sample.
     received: list[tuple[nn.Module, tuple[int, ...] | None]] = []
-    signal = _encoded_sample(net)
+    x: Tensor | SpikeTimes = torch.zeros(1, *net.input_shape, dtype=torch.uint8, device="cpu")
+    signal = net._encoded(SpikeTimes(x, net.steps) if isinstance(net.encoder, SpikeInput) else x)
     for layer in net.layers:
         asked = layer is net.layers[-1] and net.compares_overshoots  # for its membrane, after the run
         fits = can_prepack(layer) and isinstance(signal, SpikeTimes) and not asked

@@ -103,11 +103,6 @@ class TTFSNet(nn.Module):
     normalize : nn.Normalize, optional
         Scales images before the encoder. It is the attribute `normalize`, which may be set later, and is saved with the net.
 
-    Raises
-    ------
-    TypeError, ValueError
-        They name the argument that does not fit.
-
     Examples
     --------
     >>> hidden, last = nn.DirectLinear(784, 100, steps=8), nn.Integrate(100, 10, steps=8)
@@ -136,10 +131,8 @@ class TTFSNet(nn.Module):
         self.readout = make_readout(readout) if isinstance(readout, str) else readout
         checks.instance("readout", self.readout, (*Readout.__args__,), "a name or a readout of firstspike.nn")
         if isinstance(self.readout, fs.MembraneReadout) != isinstance(self.layers[-1], fs.Integrate):
-            raise ValueError(
-                "readout must be a membrane readout just where the last layer is nn.Integrate, "
-                f"got {type(self.readout).__name__} after {type(self.layers[-1]).__name__}"
-            )
+            pair = f"{type(self.readout).__name__} after {type(self.layers[-1]).__name__}"
+            raise ValueError(f"readout must be a membrane readout just where the last layer is nn.Integrate, got {pair}")
         self.input_shape = check_input_shape(input_shape)
         first = self.layers[0]
         dense = isinstance(first, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate))
@@ -241,9 +234,7 @@ class TTFSNet(nn.Module):
             if isinstance(self.encoder, nn.Identity):
                 raise TypeError("x must be images: the first layer is directly coded, got SpikeTimes")
             if isinstance(self.encoder, fs.LatencyEncoder) and x.steps != self.steps:
-                raise ValueError(
-                    f"x must have steps = {self.steps}, got {x.steps}; x.rescale({self.steps}) changes them"
-                )
+                raise ValueError(f"x must have {self.steps} steps, got {x.steps}; x.rescale({self.steps}) changes them")
             signal = x if isinstance(self.encoder, fs.LatencyEncoder) else self.encoder(x)
         else:
             signal = self.encoder(self._image(x))

@@ -27,9 +27,8 @@ def relu_counterpart(
 ) -> ReluNet:
     """The net of a string with ReLU in place of TTFS neurons: x, float32 [B, *input_shape], to logits [B, classes].
 
-    The same sizes, kernels, padding and pools (earliest pooling becomes max pooling: the largest activation is the
-    earliest spike), the same dropout, biases, no normalisation, and true He initialisation with biases of 0. Arguments
-    and errors as in `build`.
+    The same sizes, kernels, padding, pools (earliest pooling becomes max pooling) and dropout; biases, no normalisation, and
+    true He initialisation with biases of 0. Arguments and errors as in `build`.
 
     Examples
     --------
@@ -81,17 +80,15 @@ def _layers(sized: list[SizedLayer], dropout: float) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for item in sized:
         token = item.token
+        if is_dense(token) and not any(isinstance(layer, nn.Flatten) for layer in layers):
+            layers.append(nn.Flatten())
         if isinstance(token, Conv):
             layers += [_convolution(item, token), nn.ReLU()]
         elif isinstance(token, Residual):
-            if is_dense(token) and not any(isinstance(layer, nn.Flatten) for layer in layers):
-                layers.append(nn.Flatten())
             layers.append(Block(item, dropout))
         elif isinstance(token, Pool):
             layers.append(nn.AvgPool2d(token.factor) if token.kind == "avg" else nn.MaxPool2d(token.factor))
         else:
-            if not any(isinstance(layer, nn.Flatten) for layer in layers):
-                layers.append(nn.Flatten())
             if dropout and layers[:-1]:
                 layers.insert(_behind_the_neurons(layers), nn.Dropout(dropout))
             layers.append(nn.Linear(item.inputs, item.outputs))

@@ -26,37 +26,38 @@ def names() -> list[str]:
 
 
 def record(name: str) -> dict[str, Any]:
-    """The record of one of these nets: data, settings, sessions of its training, accuracy of the file, sha256.
-
-    Raises ValueError for another name, and where the file of the record is damaged.
-    """
+    """The record of one of these nets: data, settings, sessions of its training, accuracy of the file, sha256."""
     checks.one_of("name", name, tuple(names()))
-    content = read_json(FOLDER / f"{name}.json")
-    if not isinstance(content, dict):
-        raise ValueError(f"{FOLDER / name}.json must hold a table, got {type(content).__name__}")
+    content: dict[str, Any] = read_json(FOLDER / f"{name}.json")
     return content
 
 
 def pretrained_file(name: str) -> Path:
-    """The file of one of the trained nets, which `train.load_model` and the commands take; its sha256 is checked.
+    """The file of one of the trained nets, which `train.load_model` and the commands take.
 
-    Raises ValueError for another name, and where the file is not the one that its record describes.
+    Raises ValueError for another name, and where the file has not the sha256 of its record.
 
     Examples
     --------
     >>> pretrained_file("digits-cnn").name
     'digits-cnn.safetensors'
     """
-    return _verified(name)
+    path, expected = FOLDER / f"{name}.safetensors", record(name)["sha256"]
+    try:
+        actual = sha256(read_bytes(path, limit=_LIMIT))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror or error}); install firstspike again") from error
+    if actual != expected:
+        raise ValueError(f"{path} must have the sha256 {expected}, got {actual}; install firstspike again")
+    return path
 
 
 def load_pretrained(name: str) -> TTFSNet:
     """A trained net that comes with the package, in evaluation, on the CPU; `pretrained` lists the names.
 
     The net takes images [B, C, H, W] of its data set, uint8 or float32 in [0, 1], and gives scores [B, classes]. Weights are
-    stored as float16, gamma and bias as float32. The accuracy in the table was measured with exactly these weights.
-
-    Raises ValueError for an unknown name, and where the file is not the one that its record describes.
+    stored as float16, gamma and bias as float32. The accuracy in the table was measured with exactly these weights. Errors as
+    in `pretrained_file`.
 
     Examples
     --------
@@ -64,7 +65,7 @@ def load_pretrained(name: str) -> TTFSNet:
     >>> net(torch.rand(2, 1, 8, 8)).shape
     torch.Size([2, 10])
     """
-    net = load(_verified(name))  # float16 becomes the parameters' float32
+    net = load(pretrained_file(name))  # float16 becomes the parameters' float32
     assert isinstance(net, TTFSNet)
     return net
 
@@ -72,8 +73,8 @@ def load_pretrained(name: str) -> TTFSNet:
 def pretrained() -> pandas.DataFrame:
     """The trained nets that come with the package, one per row, by name.
 
-    Columns: data; spec; steps; readout; parameters; accuracy of the file on the data's whole test set, in percent; seed;
-    epochs; size of the file in MB; commit of the training; file. `load_pretrained` loads one.
+    Columns: data; spec; steps; readout; seed; epochs; parameters; accuracy of the file on the data's whole test set, in
+    percent; size of the file in MB; commit of the training; file. `load_pretrained` loads one.
 
     Examples
     --------
@@ -82,36 +83,11 @@ def pretrained() -> pandas.DataFrame:
     """
     import pandas  # not needed to load a net
 
-    rows = [_row(record(name)) | {"file": str(FOLDER / f"{name}.safetensors")} for name in names()]
+    rows = []
+    for name in names():
+        net = record(name)
+        rows.append({key: net["config"][key] for key in ("data", "spec", "steps", "readout", "seed", "epochs")})
+        rows[-1] |= {"parameters": net["parameters"], "accuracy": 100 * net["test"]["accuracy"]}
+        rows[-1] |= {"MB": net["bytes"] / 1e6, "commit": net["sessions"][-1]["commit"]}
+        rows[-1] |= {"file": str(FOLDER / f"{name}.safetensors")}
     return pandas.DataFrame(rows, index=pandas.Index(names(), name="name"))
-
-
-def _row(found: dict[str, Any]) -> dict[str, Any]:
-    config = found["config"]
-    return {
-        "data": config["data"],
-        "spec": config["spec"],
-        "steps": config["steps"],
-        "readout": config["readout"],
-        "parameters": found["parameters"],
-        "accuracy": 100 * found["test"]["accuracy"],
-        "seed": config["seed"],
-        "epochs": config["epochs"],
-        "MB": found["bytes"] / 1e6,
-        "commit": found["sessions"][-1]["commit"],
-    }
-
-
-def _verified(name: str) -> Path:
-    """The file of a net. Raises ValueError where it is missing, or its sha256 is not the one in its record."""
-    path, expected = FOLDER / f"{name}.safetensors", record(name)["sha256"]
-    try:
-        actual = sha256(read_bytes(path, limit=_LIMIT))
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror or error}); install firstspike again") from error
-    if actual != expected:
-        raise ValueError(
-            f"{path} must have the sha256 {expected} of its record, got {actual}: the file was changed or damaged; "
-            "install firstspike again"
-        )
-    return path

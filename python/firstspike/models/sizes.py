@@ -123,9 +123,7 @@ def _sized(spec: str, token: Token, before: tuple[int, ...]) -> tuple[SizedLayer
         layer, shape = _sized(spec, part, shape)
         body.append(layer)
     if before[0] > shape[0] or len(before) != len(shape):
-        raise fail(
-            spec, token, f"the block's input of shape {before} must have at most the channels of its output, {shape}"
-        )
+        raise fail(spec, token, f"the block's input, {before}, must have at most the channels of its output, {shape}")
     return SizedLayer(token, before[0], shape[0], tuple(body)), shape
 
 
@@ -134,10 +132,8 @@ def _check_shortcut(spec: str, token: Residual, source: tuple[int, ...], pool: i
     kernels = [part for part in token.body if isinstance(part, Conv)]
     rows, columns = (pool * math.prod([part.stride[axis] for part in kernels]) for axis in (0, 1))
     if not shortcut_is_aligned(source[1:], out[1:], (rows, columns)):
-        where = f"the map before the pool, {source[1:]}" if pool > 1 else f"the block's input, {source[1:]}"
-        raise fail(
-            spec, token, f"one row in {rows} and one column in {columns} of {where}, must make its output, {out[1:]}"
-        )
+        where = f"one row in {rows} and one column in {columns} of the map before it, {source[1:]}"
+        raise fail(spec, token, f"{where}, must make its output, {out[1:]}")
 
 
 def check_input_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -33,8 +33,7 @@ def raster(seen: Monitor, sample: int = 0) -> Figure:
     """The spikes of one sample: a panel per layer, a dot per spike at its time step and neuron.
 
     seen: a monitor after a forward pass. sample: its index in the batch. Neurons of a map are numbered channel by
-    channel, each row by row. Silent neurons have no dot; the panel's right edge says how many fire.
-    Raises ValueError or TypeError naming a bad argument.
+    channel, each row by row.
 
     Examples
     --------
@@ -63,9 +62,8 @@ def raster(seen: Monitor, sample: int = 0) -> Figure:
 def histogram(seen: Monitor) -> Figure:
     """The share of neurons that fire in each time step, in per cent, a panel per layer; a separate bar for silent ones.
 
-    seen: a monitor after a forward pass. Shares are over all samples and neurons of the layer and sum to 100 %. Where the bar
-    of silent neurons is far higher than the others it is cut off, and its share is written on it.
-    Raises ValueError or TypeError naming a bad argument.
+    seen: a monitor after a forward pass. Shares are over all samples and neurons of the layer. Where the bar of silent neurons
+    is far higher than the others it is cut off, and its share is written on it.
 
     Examples
     --------
@@ -104,10 +102,8 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
 
     seen: a monitor after a forward pass of a net that ends in a layer of neurons with a `firstspike.nn` readout.
     sample: its index in the batch. The predicted class is drawn bold, the runner-up dashed, all others grey. With a
-    membrane readout the lines are the scores of the classes if the run ended after that step; with a spiking readout
-    they are the potentials up to each neuron's spike, which is marked, and the threshold; where the layer has one
-    threshold per output, in units of it.
-    Raises ValueError or TypeError naming a bad argument.
+    membrane readout the lines are the running scores; with a spiking readout the potentials up to each neuron's spike, in units
+    of the threshold where the layer has one per output.
 
     Examples
     --------
@@ -147,11 +143,9 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
             what = "decided" if layer.spikes is None else "first output spike"
             axis.axvline(decided, color="black", linewidth=0.9, linestyle=":", label=f"{what}: step {decided}")
         _step_axis(axis, steps)
-        handles, names = axis.get_legend_handles_labels()
-        order = sorted(
-            range(len(names)), key=lambda i: (not names[i].startswith("class"), names[i] != f"class {ranking[0]}")
-        )
-        drawn.legend([handles[i] for i in order], [names[i] for i in order], loc="outside right upper")
+        named = dict(reversed([*zip(*axis.get_legend_handles_labels()[::-1], strict=True)]))  # the best class is drawn last
+        order = sorted(named, key=lambda name: (not name.startswith("class"), name != f"class {ranking[0]}"))
+        drawn.legend([named[name] for name in order], order, loc="outside right upper")
         axis.set_title(f"Output of sample {sample}: class {ranking[0]}{'' if decided < steps else ', no output spike'}")
     return drawn
 
@@ -159,13 +153,9 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
 def _potential(layer: Seen) -> Tensor:
     """V of a layer that fires, [T, B, O], with the current of a shortcut; nothing is dropped."""
     module: Any = layer.module
-    if layer.shortcut is None:
-        potential: Tensor = module.membrane(layer.received)
-    else:
-        with evaluating(module):  # its `forward`, not a call: the monitor may still be watching
-            potential = module.forward(
-                layer.received, layer.shortcut, shortcut_scale=layer.shortcut_scale, membrane=True
-            )[1]
+    beside = {} if layer.shortcut is None else {"shortcut": layer.shortcut, "shortcut_scale": layer.shortcut_scale}
+    with evaluating(module):  # its `forward`, not a call: the monitor may still be watching
+        potential: Tensor = module.forward(layer.received, **beside, membrane=True)[1]
     return potential
 
 
@@ -193,11 +183,9 @@ def weights(
 ) -> Figure:
     """The weights that act on a layer's input, one picture per output: red excites, blue inhibits, white is zero.
 
-    layer: a layer of `firstspike.nn` with a weight; normalisation and affine are folded in, and a pooled
-    input's weight counts one spike. channel: which input channel
-    of a convolution is shown. shape: (height, width) of a fully connected layer's input; by default the square that has
-    its size. most: at most so many outputs, the first ones. columns: pictures per row. ValueError where the input of a
-    fully connected layer is no square and `shape` is missing.
+    layer: a layer of `firstspike.nn` with a weight; normalisation and affine are folded in, and a pooled input's weight
+    counts one spike. channel: which input channel of a convolution is shown. shape: (height, width) of a fully connected
+    layer's input; by default a square. most: at most so many outputs, the first ones. columns: pictures per row.
 
     Examples
     --------
@@ -219,15 +207,11 @@ def weights(
         for axis, number in zip(grid.flat, range(rows * columns), strict=True):
             axis.set_axis_off()
             if number < len(pictures):
-                image = axis.imshow(
-                    pictures[number].numpy(), cmap=_COLOURS, vmin=-limit, vmax=limit, interpolation="nearest"
-                )
+                image = axis.imshow(pictures[number].numpy(), cmap=_COLOURS, vmin=-limit, vmax=limit)
         bar = drawn.colorbar(image, ax=grid, fraction=0.04, pad=0.02)
-        what, per = (
-            ("current", "unit of input") if isinstance(layer, DirectLinear | DirectConv2d) else ("potential", "spike")
-        )
-        unit = f"{what if getattr(layer, 'theta', None) is None else 'thresholds'} per {per}"
-        bar.set_label(f"weight ({unit})")
+        direct = isinstance(layer, DirectLinear | DirectConv2d)
+        unit = "thresholds" if getattr(layer, "theta", None) is not None else "current" if direct else "potential"
+        bar.set_label(f"weight ({unit} per {'unit of input' if direct else 'spike'})")
         of = f", input channel {channel}" if layer.weight.dim() == 4 else ""
         drawn.suptitle(f"Outputs 0 to {len(pictures) - 1} of {len(layer.weight)}{of}", fontsize=10)
     return drawn

@@ -43,36 +43,7 @@ CYCLE = (
 #: Inches: a figure that is as wide as the text of a `Page`.
 WIDTH = 6.8
 
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8.5,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
-    "axes.linewidth": 0.7,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "xtick.color": "#333333",
-    "ytick.color": "#333333",
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "legend.handlelength": 2.6,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 4.2,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "text.parse_math": False,  # names are the user's, and may hold $
-    "svg.fonttype": "path",
-    "svg.hashsalt": "firstspike",
-}
+_STYLE = Path(__file__).with_name("figures.mplstyle")
 
 
 def line_style(index: int) -> Line:
@@ -82,16 +53,15 @@ def line_style(index: int) -> Line:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The look of all figures: fonts, lines, grid; for drawing on a figure as well as for making one."""
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    """The look of all figures: fonts, lines, grid."""
+    with mpl.rc_context(fname=_STYLE):
         yield
 
 
 def figure(width: float = WIDTH, height: float = 2.8, **grid: Any) -> tuple[Figure, Any]:
-    """A figure of `width` x `height` inches and its axes, as `Figure.subplots(**grid)` gives them.
+    """A figure of `width` x `height` inches, without a window, and its axes, as `Figure.subplots(**grid)` gives them.
 
-    It belongs to no window and to no global state, and `constrained` layout keeps labels apart. Draw on it within
-    `style()`.
+    Draw on it within `style()`.
     """
     with style():
         drawn = Figure(figsize=(width, height), layout="constrained")

@@ -25,17 +25,14 @@ _LONG = 50  # characters: a longer text needs a column of some width
 
 
 class Page:
-    """A report, written from top to bottom. Every method but `html` and `write` returns the page itself.
+    """A report, written from top to bottom: Page("Results").section("Accuracy").table(frame, "Test set.").write("report.html").
 
-    Tables and figures are numbered in their order; sections get a contents list and an anchor each.
-
-        Page("Results", "three seeds").section("Accuracy").table(frame, "Test accuracy.").write("report.html")
+    Tables and figures are numbered in their order; sections get a contents list and an anchor each. Title and subtitle may hold
+    inline markup.
     """
 
     def __init__(self, title: str, subtitle: str = "") -> None:
-        """Start a page with a `title` and a line below it (both may hold inline markup)."""
-        self.title = title
-        self.subtitle = subtitle
+        self.title, self.subtitle = title, subtitle
         self._parts: list[dict[str, Any]] = []
 
     def section(self, heading: str) -> Self:
@@ -64,10 +61,8 @@ class Page:
         """
         right = [numeric(frame.iloc[:, index]) for index in range(len(frame.columns))]
         head = [_cell(title, flush, head=True) for title, flush in zip(frame.columns, right, strict=True)]
-        rows = [
-            [_cell(cell, flush) for cell, flush in zip(row, right, strict=True)]
-            for row in frame.itertuples(index=False, name=None)
-        ]
+        cells = frame.itertuples(index=False, name=None)
+        rows = [[_cell(cell, flush) for cell, flush in zip(row, right, strict=True)] for row in cells]
         return self._add("table", caption=caption, note=note, rules=rules, head=head, rows=rows)
 
     def figure(self, drawn: Figure | str, caption: str) -> Self:

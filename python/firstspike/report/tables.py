@@ -22,10 +22,7 @@ _LATEX = str.maketrans(dict(zip(_ESCAPED, _ESCAPES.split(), strict=True)))
 
 @dataclass(frozen=True)
 class Column:
-    """One printed column: where its values are, what its head says, and how a value is printed.
-
-    `form` is a format string for one value (`"{:.2f}"`) or a function of the whole row.
-    """
+    """One printed column: its name in the frame, its title, and a format string for a value or a function of the whole row."""
 
     name: str
     title: str
@@ -53,11 +50,7 @@ def present(frame: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
 
 
 def numeric(column: Iterable[Any]) -> bool:
-    """True if a printed column holds numbers, and is to be set flush right.
-
-    `a ± b`, ranges, and a remark in parentheses after the number count; dashes, "unknown", "none", "not held" and
-    "not run" may stand among them.
-    """
+    """True if a printed column holds numbers, ranges or `a ± b`, also with a remark in parentheses; dashes may stand among them."""
     cells = [str(cell).strip() for cell in column]
     filled = [cell for cell in cells if cell and not cell.startswith(_NO_NUMBER)]
     return bool(filled) and all(cell == MISSING or _NUMBER.match(cell) for cell in filled)
@@ -81,10 +74,8 @@ def latex(frame: pd.DataFrame, caption: str = "", label: str = "") -> str:
     """A LaTeX table (needs the package booktabs)."""
     align = "".join("r" if numeric(frame.iloc[:, index]) else "l" for index in range(len(frame.columns)))
     escaped = frame.astype(str).map(latex_text).rename(columns=latex_text)
-    text: str = escaped.to_latex(
-        index=False, escape=False, column_format=align, caption=latex_text(caption) or None, label=label or None
-    )
-    return text
+    about = {"caption": latex_text(caption) or None, "label": label or None}
+    return str(escaped.to_latex(index=False, escape=False, column_format=align, **about))
 
 
 def latex_text(text: str) -> str:
