@@ -99,7 +99,6 @@ CALLS: list[tuple[Any, type[Exception], str]] = [
     (lambda: decode.overshoot(OUT, torch.zeros(4, 2, 3), threshold=-1.0), ValueError, "threshold"),
     (lambda: decode.population(torch.zeros(1, 3), 2), ValueError, "scores"),
     (lambda: decode.population([1.0], 1), TypeError, "scores"),
-    (lambda: decode.population(torch.tensor([[1, 2, 3, 4]]), 2), TypeError, "scores"),
     (lambda: decode.ties(OUT, 0), ValueError, "classes"),
     (lambda: decode.ties(OUT, 2), ValueError, "classes"),
     (lambda: decode.settled_step(torch.zeros(2, 3)), ValueError, "scores"),

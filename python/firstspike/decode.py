@@ -136,8 +136,6 @@ def population(scores: Tensor, classes: int) -> Tensor:
         tensor([[2., 7.]])
     """
     groups = grouped(scores, classes)
-    if not groups.is_floating_point():
-        raise TypeError(f"scores must be of a float type, got {groups.dtype}")
     return scores if groups.shape[-1] == 1 else groups.mean(-1)
 
 

@@ -81,7 +81,9 @@ def first_events(
         >>> first_events(events, (3, 2, 2), steps=8, window=(0, 100)).times[0, 1, 0, 1]
         tensor(3, dtype=torch.uint8)
     """
-    width, height, polarities = _sensor(sensor_size)
+    if not isinstance(sensor_size, (tuple, list)) or len(sensor_size) != 3:
+        raise ValueError(f"sensor_size must be (width, height, polarities), got {checks.shown(sensor_size)}")
+    width, height, polarities = (checks.integer("sensor_size", size, 1) for size in sensor_size)
     steps = checks.steps(steps)
     x, y, t, p = _fields(events)
     for name, values, size in (("x", x, width), ("y", y, height), ("p", p, polarities)):
@@ -98,13 +100,6 @@ def first_events(
         step = np.searchsorted(np.array(edges, np.int64 if whole else np.float64), t[seen], side="right")
         np.minimum.at(times, (0, p[seen], y[seen], x[seen]), step.astype(np.uint8))
     return SpikeTimes(torch.from_numpy(times), steps)
-
-
-def _sensor(sensor_size: tuple[int, int, int]) -> tuple[int, int, int]:
-    if not isinstance(sensor_size, (tuple, list)) or len(sensor_size) != 3:
-        raise ValueError(f"sensor_size must be (width, height, polarities), got {checks.shown(sensor_size)}")
-    width, height, polarities = (checks.integer("sensor_size", size, 1) for size in sensor_size)
-    return width, height, polarities
 
 
 def _fields(events: Any) -> tuple[NDArray[Any], ...]:

@@ -12,8 +12,6 @@ from torch import Tensor
 from ._base import checks
 from .spikes import SpikeTimes
 
-_ROUNDING = 1.001  # of a potential near the threshold
-
 
 def times(spikes: SpikeTimes) -> Tensor:
     """Differentiable times in steps, float32 [B, ...], T where silent, of SpikeTimes [B, ...].
@@ -132,11 +130,7 @@ def existence(spikes: SpikeTimes, membrane: Tensor, threshold: float = 1.0) -> T
     membrane = checks.float32("membrane", membrane)
     if membrane.shape != (spikes.steps, *spikes.shape):
         raise ValueError(f"membrane must have shape {(spikes.steps, *spikes.shape)}, got {tuple(membrane.shape)}")
-    threshold, last = checks.positive("threshold", threshold), membrane[-1]
-    reached = last.detach() > threshold * _ROUNDING
-    if checks.has_values(last) and last.device.type == "cpu" and bool((reached & spikes.silent).any()):
-        raise ValueError(f"threshold must be the layer's, which no silent neuron reaches, got {threshold:g}")
-    return (F.relu(threshold - last) * spikes.silent).mean()
+    return (F.relu(checks.positive("threshold", threshold) - membrane[-1]) * spikes.silent).mean()
 
 
 def _weighted(spikes: SpikeTimes, weights: Tensor) -> Tensor:
@@ -148,9 +142,7 @@ def _weighted(spikes: SpikeTimes, weights: Tensor) -> Tensor:
         return value
     if spikes._support is None:
         return value + (spikes._anchor.flatten(1).sum(1) * weights).sum()
-    # entries of a reserved support that nothing fills have any bytes, and no gradient is taken from them
-    step = spikes._support.place[0].long().clamp(max=spikes.steps - 1)
-    return value + (spikes._anchor * weights[step]).sum()
+    return value + (spikes._anchor * weights[spikes._support.place[0].long()]).sum()
 
 
 def _spikes(spikes: SpikeTimes) -> None:

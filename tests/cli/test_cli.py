@@ -39,7 +39,7 @@ def test_help_is_a_table_of_contents_with_examples(call):
     code, out, _ = call("--help")
     assert code == 0 and all(f" {entry[0]} " in out for entry in COMMANDS)
     assert out.index("Train and measure") < out.index("Emulated chips") < out.index("Data and installation")
-    assert "firstspike train examples/mnist-mlp.toml --set epochs=5" in out and "\x1b" not in out
+    assert "firstspike train examples/digits.toml" in out and "\x1b" not in out
     assert call("--version")[:2] == (0, f"firstspike {__version__}\n")
 
 

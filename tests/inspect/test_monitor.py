@@ -6,7 +6,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import firstspike as fs
 from firstspike import SpikeTimes, encode, models, nn
 from firstspike.inspect import Monitor
 
@@ -96,12 +95,6 @@ def test_the_last_forward_pass_of_the_block_is_kept_and_none_after_it():
     assert {len(layer.received) for layer in seen.layers.values()} == {2}
 
 
-def test_the_package_offers_it_lazily():
-    assert fs.inspect.Monitor is Monitor and callable(fs.profile) and "plot" in dir(fs)
-    with pytest.raises(AttributeError, match="no attribute 'plots'"):
-        _ = fs.plots
-
-
 @pytest.mark.parametrize(("steps", "after"), [(4, 12), (12, 4)])
 def test_layers_over_different_steps(steps, after):
     model = Rescaled(nn.DirectLinear(16, 8, steps=steps), nn.Integrate(8, 3, steps=after), nn.MembraneReadout())
@@ -119,10 +112,3 @@ def test_spikes_in_another_shape_count_once():
         model(X)
     assert list(seen.layers) == ["2", "3.0", "4"] and seen.readout_steps is None
     assert [layer.kind for layer in seen.layers.values()] == ["LatencyEncoder", "TTFSConv2d", "TTFSLinear"]
-
-
-def test_layers_seen_are_compared_as_objects():
-    with Monitor(net()) as seen:
-        seen.net(X)
-    first, second, *_ = seen.layers.values()
-    assert first != second and len({first, second}) == 2

@@ -44,18 +44,6 @@ def test_counts_of_a_relu_net():
     assert count.means() == {"additions": 0, "macs": (16 + 48 + 36) * 4 + 16 * 3, "updates": 0}
 
 
-def test_counts_of_each_layer_sum_to_those_of_the_net():
-    model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, generator=torch.Generator().manual_seed(0))
-    counter = OperationCounter(model)
-    with counter as count, torch.no_grad():
-        model(torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(1)))
-    first, second = counter.layers.values()
-    assert first.macs > 0 and first.additions == 0 and second.macs == 0 and second.additions > 0
-    for name in ("additions", "macs", "updates"):
-        assert getattr(first, name) + getattr(second, name) == getattr(count, name)
-    assert [layer.samples for layer in counter.layers.values()] == [6, 6]
-
-
 def test_a_layer_that_returns_its_membrane_too_counts_as_any_other():
     model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, readout="first-spike")
     with OperationCounter(model) as count, torch.no_grad():
@@ -113,13 +101,10 @@ def test_a_layer_that_runs_twice_counts_per_sample() -> None:
     net = models.TTFSNet(
         [layer, layer, nn.Integrate(6, 3, steps=4)], encoder="spikes", readout="membrane", input_shape=(6,)
     )
-    counter = OperationCounter(net)
-    with counter as total:
+    with OperationCounter(net) as total:
         for _ in range(2):
             net(SpikeTimes(torch.zeros(5, 6, dtype=torch.uint8), 4))
-    first, last = counter.layers.values()
-    assert total.samples == first.samples == last.samples == 10
-    assert first.means()["additions"] == 72 and last.means()["additions"] == 18 == total.means()["additions"] - 72
+    assert total.samples == 10 and total.means()["additions"] == 2 * 6 * 6 + 6 * 3
 
 
 def test_counts_under_autocast_are_the_same():

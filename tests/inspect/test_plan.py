@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from firstspike import SpikeTimes, explain, nn
-from firstspike._base import kernels
 
 LAYERS = {
     "linear": ("TTFSLinear(784, 400, steps=8)", (128, 784)),
@@ -89,9 +88,3 @@ def test_batch_is_a_number_a_shape_or_spikes() -> None:
     layer, shape = layer_of("linear")
     times = SpikeTimes.from_dense(torch.zeros(8, *shape))
     assert explain(layer, 128) == explain(layer, shape) == explain(layer, times)
-
-
-def test_the_text_names_every_pass() -> None:
-    text = str(explain(*layer_of("convolution"), threads=3))
-    assert text.startswith(f"{kernels.ISA}, threads: 3\nforward: lists by_line, ")
-    assert [line.split(":")[0] for line in text.splitlines()[1:]] == ["forward", "input_gradient", "weight_gradient"]

@@ -73,15 +73,6 @@ def test_every_sample_counts_once(passes):
     assert counts[0] == counts[1] and counts[0]["macs"] == 16 * 8
 
 
-def test_a_first_layer_that_is_called_twice():
-    layer = fs.TTFSLinear(4, 4, steps=STEPS)
-    spikes = fs.LatencyEncoder(STEPS)(torch.rand(10, 4))
-    net = nn.Sequential(layer, layer)
-    with inspect.OperationCounter(net) as count:
-        net(spikes), net(spikes)
-    assert count.samples == 20
-
-
 def test_a_pass_that_fails_ends():
     net, x = Shared(), torch.rand(5, 16)
     with inspect.Monitor(net) as seen:

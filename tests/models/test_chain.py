@@ -78,11 +78,7 @@ def test_prepared_quantised_and_checked() -> None:
     assert (emulator.run(one, x).predictions == emulator.run(other, x).predictions).all()
     assert emulator.qat.is_prepared(emulator.qat.prepare(chain, bits=4))
     images = torch.rand(9, 1, 4, 4, generator=generator(1))
-    assert emulator.quantize(convolutional(), calibration=images).input_shape == (
-        4,
-        4,
-        1,
-    )  # the shape of the calibration
+    assert emulator.quantize(convolutional(), calibration=images).input_shape == (4, 4, 1)  # of the calibration
     assert firstspike.profile(chain, x)["layer"].iloc[-1] == "total"
 
 
@@ -116,8 +112,3 @@ def test_a_part_with_a_forward_of_its_own_is_not_passed_over() -> None:
     assert torch.equal(models.as_net(chain.eval())(x), chain(x))
     with pytest.raises(TypeError, match="Silenced"):
         emulator.quantize(chain)
-
-
-def test_a_number_is_the_shape_of_flat_samples():
-    chain = nn.Sequential(fs.LatencyEncoder(4), fs.Integrate(5, 2, steps=4), fs.MembraneReadout())
-    assert models.as_net(chain, 5).input_shape == (5,)

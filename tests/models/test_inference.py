@@ -6,10 +6,8 @@ import copy
 
 import pytest
 import torch
-from torch import nn
 
-from firstspike import SpikeTimes, models
-from firstspike.nn import Prepacked
+from firstspike import models
 
 from .test_net import NETS, build, images
 
@@ -53,12 +51,6 @@ def test_it_stays_as_it_was_while_the_net_goes_on() -> None:
     assert (prepared.spec, prepared.steps, prepared.input_shape) == (net.spec, net.steps, net.input_shape)
 
 
-def test_parts_are_prepacked_layers() -> None:
-    prepared = models.prepare_for_inference(build("cnn"))
-    part = next(stage for stage in prepared._net.layers if isinstance(stage, Prepacked))
-    assert part.input_shape == (4, 6, 6)
-
-
 def test_tensors_on_the_cpu_where_another_device_is_the_default() -> None:
     net = models.build("6-6-3", input_shape=(6,), steps=5, encoder="latency").eval()
     x = torch.rand(4, 6)
@@ -66,13 +58,6 @@ def test_tensors_on_the_cpu_where_another_device_is_the_default() -> None:
     with torch.device("meta"):
         prepared = models.prepare_for_inference(net)
         assert torch.equal(prepared(x), expected)
-
-
-class Halved(nn.Module):
-    """An encoder that takes spikes alone."""
-
-    def forward(self, spikes: SpikeTimes) -> SpikeTimes:
-        return spikes.rescale(4)
 
 
 def test_preparing_changes_no_net_in_training() -> None:

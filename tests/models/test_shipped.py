@@ -92,15 +92,7 @@ def test_training_starts_from_a_net_by_its_name(tmp_path):
     (tmp_path / "own.toml").write_text(
         'data = "digits"\nspec = "64-128-128-10"\nsteps = 8\nepochs = 1\nbatch = 64\nlimit = 200\nlr = 1e-4\n'
     )
-    command = [
-        "train",
-        str(tmp_path / "own.toml"),
-        "--init-from",
-        "digits-mlp",
-        "--directory",
-        str(tmp_path / "run"),
-        "--json",
-    ]
-    done = CliRunner().invoke(app, command)
+    places = [str(tmp_path / "own.toml"), "--directory", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, ["train", *places, "--init-from", "digits-mlp", "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads((tmp_path / "run" / "result.json").read_text())["history"][0]["test"]["accuracy"] > 0.85

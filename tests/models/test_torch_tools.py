@@ -7,13 +7,12 @@ import io
 import multiprocessing
 import pickle
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from firstspike import SpikeTimes, losses, models, nn
+from firstspike import SpikeTimes, losses, models
 
 from ..samples import generator, spike_times
 
@@ -94,11 +93,6 @@ def test_default_dtypes_change_nothing(spec: str, default: torch.dtype) -> None:
         assert one.dtype == torch.float32 and torch.equal(one, other)
 
 
-def test_a_layer_of_float32_under_a_default_of_float64(default: torch.dtype) -> None:
-    layer = nn.TTFSLinear(3, 2, steps=4, affine="layer")
-    assert {p.dtype for p in layer.parameters()} == {torch.float32}
-
-
 @pytest.mark.parametrize("spec", [*SPECS, "3C3-MP2-12-4"])
 @pytest.mark.parametrize("grad", [False, True])
 def test_an_exported_net_is_saved_and_loaded(spec: str, grad: bool) -> None:
@@ -110,7 +104,6 @@ def test_an_exported_net_is_saved_and_loaded(spec: str, grad: bool) -> None:
 
 
 CROSSING = {
-    "mlp": ("36-20-4", {}),
     "cnn": ("3C3-AP2-12-4", {"dropout": 0.2}),
     "pools": ("3C3-MP2-4C3-EP2-12-4", {"readout": "first-spike"}),
     "latency": ("36-20-4", {"encoder": "latency", "readout": "twd-exp"}),
@@ -118,25 +111,9 @@ CROSSING = {
 }
 
 
-def torch_saved(net: torch.nn.Module) -> torch.nn.Module:
-    """Through torch.save and torch.load of the whole module."""
-    file = io.BytesIO()
-    torch.save(net, file)
-    file.seek(0)
-    return torch.load(file, weights_only=False)
-
-
-def cloudpickled(net: torch.nn.Module) -> torch.nn.Module:
-    """As joblib's workers and dask send it."""
-    cloudpickle = pytest.importorskip("cloudpickle")
-    return pickle.loads(cloudpickle.dumps(net))
-
-
 WAYS: dict[str, Callable[[torch.nn.Module], torch.nn.Module]] = {
     "pickle": lambda net: pickle.loads(pickle.dumps(net)),
     "deepcopy": copy.deepcopy,
-    "torch.save": torch_saved,
-    "cloudpickle": cloudpickled,
 }
 
 
@@ -177,17 +154,3 @@ def test_a_spawned_worker_gets_the_net() -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         found = pool.starmap(scores, [(each, x) for each in both])
     assert found == [both[0](x).tolist()] * 2
-
-
-def test_joblib_stores_the_net(tmp_path: Path) -> None:
-    joblib = pytest.importorskip("joblib")
-    x = torch.rand(3, 1, 6, 6, generator=generator(2))
-    for made in (net("cnn"), models.prepare_for_inference(net("cnn"))):
-        joblib.dump(made, tmp_path / "net")
-        assert torch.equal(joblib.load(tmp_path / "net")(x), made(x))
-
-
-def test_an_inference_net_stays_in_evaluation() -> None:
-    made = models.prepare_for_inference(net("pools"))
-    whole = torch.nn.Sequential(made).train()
-    assert whole.training and not any(module.training for module in made.modules())

@@ -152,9 +152,8 @@ def test_lif_scale_and_readout_by_hand():
     layer = from_nir(chain(nir.Linear(np.array([[1.0]])), nir.Scale(4 * n1), lif, shape=(1,)), 3)[0]
     v = layer.membrane(SpikeTimes(torch.zeros(1, 1, dtype=torch.uint8), 3))
     assert v.flatten().tolist() == pytest.approx([2.0, 1.5, 1.125])
-    readout = from_nir(
-        chain(nir.Linear(np.array([[1.0]])), nir.LI(tau=4e-4 * n1, r=4 * n1, v_leak=0 * n1), shape=(1,)), 3
-    )
+    nodes = nir.Linear(np.array([[1.0]])), nir.LI(tau=4e-4 * n1, r=4 * n1, v_leak=0 * n1)
+    readout = from_nir(chain(*nodes, shape=(1,)), 3)
     v = readout(SpikeTimes(torch.zeros(1, 1, dtype=torch.uint8), 3))
     assert v.flatten().tolist() == pytest.approx([1.0, 0.75, 0.5625])
 
@@ -165,16 +164,8 @@ def test_pools_by_hand(kind, weight):
     """Four pixels of a block in step 0 add up to 4 (sum) or 1 (average); a threshold between tells them apart."""
     size = np.array([2, 2])
     pool = getattr(nir, kind)(size, size, np.array([0, 0]))
-    layer = from_nir(
-        chain(
-            pool,
-            nir.Flatten({"input": np.array([1, 1, 1])}),
-            nir.Linear(np.array([[1.0]])),
-            integrate(1, weight - 0.1),
-            shape=(1, 2, 2),
-        ),
-        2,
-    )
+    nodes = pool, nir.Flatten({"input": np.array([1, 1, 1])}), nir.Linear(np.array([[1.0]])), integrate(1, weight - 0.1)
+    layer = from_nir(chain(*nodes, shape=(1, 2, 2)), 2)
     fired = layer(SpikeTimes(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), 2))
     assert fired.times.tolist() == [[0]]
     assert torch.allclose(layer[0].weight, torch.tensor([[weight]]))
@@ -206,11 +197,7 @@ def test_layers_that_occur_twice_and_chains_within_chains_are_written():
     twice, last = nn.TTFSLinear(8, 8, steps=4), nn.TTFSLinear(8, 3, steps=4)
     nested = torch.nn.Sequential(torch.nn.Sequential(twice, twice), torch.nn.Identity(), last)
     graph = to_nir(nested)
-    assert [name for name in graph.nodes if name.endswith("neurons")] == [
-        "layer0_neurons",
-        "layer1_neurons",
-        "layer2_neurons",
-    ]
+    assert [name for name in graph.nodes if name.endswith("neurons")] == [f"layer{n}_neurons" for n in range(3)]
     x = spikes(6, 8, steps=4)
     assert torch.equal(from_nir(graph)(x).times, nested(x).times)
 

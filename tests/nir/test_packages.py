@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import Sequential
 
-from firstspike import SpikeTimes, models
+from firstspike import models
 
 pytest.importorskip("nir")
 pytest.importorskip("nirtorch")
@@ -33,17 +33,15 @@ def seeded(module, seed=0):
     return module.eval()
 
 
-def reached(module):
-    """Spike times, uint8, of our chain of layers, one per firing layer, for `x`."""
-
-    def run(x):
-        found = []
-        for layer in module:
+def same_spikes(theirs, ours, x, kinds):
+    """Run their net step by step and our chain of layers, and compare the spikes of every layer."""
+    hooks = [Once(module) for module in theirs if isinstance(module, kinds)]
+    with torch.no_grad():
+        for part in x.dense():
+            theirs(part)
+        for hook, layer in zip(hooks, ours, strict=True):
             x = layer(x)
-            found.append(x.times)
-        return found
-
-    return run
+            assert (hook.times < 255).any() and torch.equal(hook.times, x.times)
 
 
 @pytest.mark.parametrize("kind", ["IF", "LIF"])
@@ -57,25 +55,10 @@ def test_a_net_of_spikingjelly_gives_the_same_spikes(kind):
     def node():
         return neuron.IFNode(v_reset=0.0) if kind == "IF" else neuron.LIFNode(tau=2.0, decay_input=False, v_reset=0.0)
 
-    theirs = seeded(
-        Sequential(
-            layer.Conv2d(2, 4, 3, padding=1),
-            node(),
-            layer.AvgPool2d(2, 2),
-            layer.Flatten(),
-            layer.Linear(64, 10),
-            node(),
-        )
-    )
-    x = spikes(200, 2, 8, 8, steps=STEPS)
+    first = layer.Conv2d(2, 4, 3, padding=1), node(), layer.AvgPool2d(2, 2), layer.Flatten()
+    theirs = seeded(Sequential(*first, layer.Linear(64, 10), node()))
     ours = from_nir(export_to_nir(theirs, torch.zeros(1, 2, 8, 8)), STEPS)
-    hooks = [Once(module) for module in theirs if isinstance(module, (neuron.IFNode, neuron.LIFNode))]
-    with torch.no_grad():
-        for part in x.dense():
-            theirs(part)
-        found = reached(ours)(x)
-    for hook, times in zip(hooks, found, strict=True):
-        assert (hook.times < 255).any() and torch.equal(hook.times, times)
+    same_spikes(theirs, ours, spikes(200, 2, 8, 8, steps=STEPS), (neuron.IFNode, neuron.LIFNode))
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.5])
@@ -91,15 +74,8 @@ def test_a_net_of_snntorch_gives_the_same_spikes(beta):
             snn.Leaky(beta=beta * torch.ones(5), threshold=torch.ones(5), init_hidden=True),
         )
     )
-    x = spikes(200, 30, steps=STEPS)
     ours = from_nir(export_to_nir(theirs, torch.zeros(30)), STEPS)
-    hooks = [Once(module) for module in theirs if isinstance(module, snn.Leaky)]
-    with torch.no_grad():
-        for part in x.dense():
-            theirs(part)
-        found = reached(ours)(x)
-    for hook, times in zip(hooks, found, strict=True):
-        assert (hook.times < 255).any() and torch.equal(hook.times, times)
+    same_spikes(theirs, ours, spikes(200, 30, steps=STEPS), snn.Leaky)
 
 
 def our_net(spec="30-20-5", input_shape=(30,), **options):
@@ -121,37 +97,26 @@ def test_our_net_loads_in_spikingjelly(options):
     from spikingjelly.activation_based.nir_exchange import import_from_nir
 
     model = our_net(**options)
-    x = spikes(1000, *model.input_shape, steps=STEPS)
-    theirs = import_from_nir(to_nir(model)).eval()
-    hooks = [Once(module) for module in theirs.modules() if type(module).__name__ == "_NIRStatefulModule"]
-    with torch.no_grad():
-        state = None
-        for part in x.dense():
-            _, state = theirs(part, state)
-        expected = model.observe(x).layers
-    check(hooks, expected)
+    check(model, import_from_nir(to_nir(model)), "_NIRStatefulModule")
 
 
 @pytest.mark.parametrize("options", OUR_NETS)
 def test_our_net_loads_in_snntorch(options):
-    snn = pytest.importorskip("snntorch")
+    pytest.importorskip("snntorch")
     from snntorch.import_nir import import_from_nir
 
     model = our_net(**options)
-    x = spikes(1000, *model.input_shape, steps=STEPS)
-    theirs = import_from_nir(to_nir(model, integrate_and_fire="LIF")).eval()
-    hooks = [Once(module) for module in theirs.modules() if isinstance(module, snn.Leaky)]
+    check(model, import_from_nir(to_nir(model, integrate_and_fire="LIF")), "Leaky")
+
+
+def check(model, theirs, kind):
+    """First spikes of our net and of theirs, whose neurons are modules of that kind, are equal."""
+    x, theirs, state = spikes(1000, *model.input_shape, steps=STEPS), theirs.eval(), None
+    hooks = [Once(module) for module in theirs.modules() if type(module).__name__ == kind]
     with torch.no_grad():
-        state = None
         for part in x.dense():
             _, state = theirs(part, state)
         expected = model.observe(x).layers
-    check(hooks, expected)
-
-
-def check(hooks, expected: list[SpikeTimes]):
-    """First spikes are equal, but for sums that float32 rounds to the threshold in another order."""
-    assert len(hooks) == len(expected)
     for hook, spikes_ in zip(hooks, expected, strict=True):
         differ = (hook.times.reshape(spikes_.times.shape) != spikes_.times).sum()
         assert (spikes_.times < 255).any() and differ == 0, differ

@@ -59,12 +59,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Time-to-first-spike spiking neural networks: train, measure, run on emulated chips.",
-    epilog=_shown(
-        "firstspike train examples/mnist-mlp.toml --set epochs=5",
-        "firstspike eval runs/mnist-mlp",
-        "firstspike emulate runs/mnist-mlp --profile loihi-like",
-        "firstspike doctor",
-    ),
+    epilog=_shown(*(entry[3] for entry in COMMANDS)),
 )
 
 

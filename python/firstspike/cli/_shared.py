@@ -16,24 +16,15 @@ if TYPE_CHECKING:
     from ..data import Dataset
     from ..train import Metrics
 
-DataFolder = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", help="Folder that holds the data sets; digits needs none."),
-]
-Images = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Folder of images, DIR/train/CLASS/* and DIR/test/CLASS/*, not a data set."),
-]
-Offline = Annotated[
-    bool, typer.Option("--offline", help="Never fetch data; so does the environment variable FIRSTSPIKE_OFFLINE=1.")
-]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder that holds the data sets; digits needs none.")]
+Images = Annotated[Path | None, typer.Option(help="Folder of images, train/CLASS/* and test/CLASS/*, not a data set.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never fetch data, as with FIRSTSPIKE_OFFLINE=1.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Changes = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a setting; may be repeated.")
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a setting; repeatable.")
 ]
 Run = Annotated[
-    Path,
-    typer.Argument(metavar="RUN", help="Folder of a run, its model.safetensors, or a net that ships (mnist-cnn)."),
+    Path, typer.Argument(metavar="RUN", help="Run, its model.safetensors, or a net that ships (mnist-cnn).")
 ]
 _REPORT_PACKAGES = ("jinja2", "markdown_it", "matplotlib")  # of the extra `report`
 

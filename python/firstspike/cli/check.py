@@ -25,15 +25,9 @@ SHAPES = {
 
 def check_command(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="TOML file with the settings of a run.")],
-    profile: Annotated[
-        list[str] | None,
-        typer.Option(help="Profile by name, or a TOML file; may be repeated. Default: all that ship."),
-    ] = None,
+    profile: Annotated[list[str] | None, typer.Option(help="By name, or a TOML file; by default all.")] = None,
     changes: Changes = None,
-    input_shape: Annotated[
-        str | None,
-        typer.Option(metavar="C,H,W", help="Shape of an image, or number of features, of data from elsewhere."),
-    ] = None,
+    input_shape: Annotated[str | None, typer.Option(metavar="C,H,W", help="Shape of data from elsewhere.")] = None,
     images: Images = None,
     as_json: AsJson = False,
 ) -> None:

@@ -10,9 +10,6 @@ import typer
 from ._shared import AsJson, Bar, DataFolder, Images, Offline, errors, run_data, run_path
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from ..data import Dataset
     from ..emulator import Placement, Program, Report
 
 VECTORS, CALIBRATION = 10, 200  # images that become test vectors of exported C; that calibrate the readout
@@ -26,49 +23,27 @@ def emulate_command(
         Path,
         typer.Argument(metavar="RUN", help="Run, its model.safetensors, a net that ships (mnist-cnn), or a program."),
     ],
-    profile: Annotated[
-        str, typer.Option(help="generic8, loihi-like, odin-like, speck-like, or a TOML file.")
-    ] = "generic8",
+    profile: Annotated[str, typer.Option(help="Profile by name, or a TOML file.")] = "generic8",
     data: DataFolder = None,
     images: Images = None,
-    dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Data set whose test images are run; by default the run's own.")
-    ] = None,
-    image_size: Annotated[
-        int,
-        typer.Option(min=0, help="With a program: pixels per side to which --images are scaled (0: as they are)."),
-    ] = 0,
+    dataset: Annotated[str | None, typer.Option(help="Data set whose test images are run, not the run's own.")] = None,
+    image_size: Annotated[int, typer.Option(min=0, help="With a program: pixels per side of --images.")] = 0,
     offline: Offline = False,
     bits: Annotated[int | None, typer.Option(help="Weight bits, from 2 to the profile's.")] = None,
     granularity: Annotated[str | None, typer.Option(help="One scale per 'channel' or per 'tensor'.")] = None,
     observer: Annotated[str, typer.Option(help="How scales are chosen: 'mse' or 'max'.")] = "mse",
-    drop_biases: Annotated[
-        bool, typer.Option("--drop-biases", help="Drop biases that the profile lacks, instead of refusing them.")
-    ] = False,
-    finetune: Annotated[
-        int, typer.Option(min=0, help="Epochs of quantisation-aware fine-tuning before the net is quantised.")
-    ] = 0,
+    drop_biases: Annotated[bool, typer.Option("--drop-biases", help="Drop biases that the profile lacks.")] = False,
+    finetune: Annotated[int, typer.Option(min=0, help="Epochs of quantisation-aware fine-tuning.")] = 0,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the fine-tuning.")] = 0,
-    energy: Annotated[
-        list[str] | None, typer.Option(help="Energy table, by name or TOML file; may be repeated.")
-    ] = None,
+    energy: Annotated[list[str] | None, typer.Option(help="Energy table or TOML file; may be repeated.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Number of images to run, drawn per class (0: all).")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default one per usable core.")] = None,
     early_exit: Annotated[bool, typer.Option("--early-exit", help="End a sample with its first output spike.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop where the program does not fit the chip.")] = False,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for program, report (HTML, JSON) and table of mismatches.")
-    ] = None,
-    trace: Annotated[
-        Path | None, typer.Option(metavar="FILE.npz", help="Write membranes and times of the first samples.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for program, report and table of mismatches.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="Write an NPZ file of the first samples' membranes.")] = None,
     traced: Annotated[int, typer.Option(min=1, help="Number of samples to trace.")] = 1,
-    export: Annotated[
-        Path | None,
-        typer.Option(
-            "--export-c", metavar="DIR", help="Write the program as C99, with ten test images as test vectors."
-        ),
-    ] = None,
+    export: Annotated[Path | None, typer.Option("--export-c", help="Folder for C99 code and test vectors.")] = None,
     as_json: AsJson = False,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no progress bars.")] = False,
 ) -> None:
@@ -85,6 +60,7 @@ def emulate_command(
         from ..data.dataset import drawn
         from ..emulator.program.serialization import is_program
         from ..energy import load as load_table
+        from ..models import as_net
 
         _check_outputs(trace, {"--output": output, "--export-c": export})
         tables = [load_table(name) for name in energy] if energy else None
@@ -93,17 +69,16 @@ def emulate_command(
         of_net = not is_program(path)
         if of_net:
             net, training = train.load_model(path), run_data(path, train=True, **sources)
-            program = _program(
-                net,
-                training,
-                profile,
-                {"bits": bits, "granularity": granularity, "observer": observer},
-                biases="drop" if drop_biases else "refuse",
-                finetune=finetune,
-                seed=seed,
-                name=train.load_info(path).config.spec or "network",
-                progress=None if no_progress else Bar("fine-tuning", "batch"),
-            )
+            bar = None if no_progress else Bar("fine-tuning", "batch")
+            model = as_net(net, training.input_shape, name="the run's net")
+            options: dict[str, Any] = {"bits": bits, "granularity": granularity, "observer": observer}
+            if finetune:
+                model = emulator.qat.prepare(model, profile, **options)
+                labelled, draws = (training.images, training.labels), torch.Generator().manual_seed(seed)
+                emulator.qat.finetune(model, *labelled, epochs=finetune, generator=draws, progress=bar)
+            options["calibration"] = draw(training, min(CALIBRATION, len(training))).images
+            options["name"] = train.load_info(path).config.spec or "network"
+            program = emulator.quantize(model, profile, biases="drop" if drop_biases else "refuse", **options)
         else:
             _check_program_options(context, path, dataset, images)
             program = emulator.load(path)
@@ -145,26 +120,6 @@ def emulate_command(
             typer.echo(f"C99 sources in {export}; `make -C {export} test` checks them", err=True)
             typer.echo(written.text(), err=True, nl=False)
         typer.echo(report.to_json() if as_json else report.text(), nl=as_json)
-
-
-def _program(
-    net: nn.Module, training: Dataset, profile: str, options: dict[str, Any],
-    *, biases: str, finetune: int, seed: int, name: str, progress: Bar | None,
-) -> Program:  # fmt: skip
-    """Quantise a net, fine-tuned first for some epochs on its training data."""
-    import torch
-
-    from ..data import draw
-    from ..emulator import qat, quantize
-    from ..models import as_net
-
-    model = as_net(net, training.input_shape, name="the run's net")
-    if finetune:
-        model = qat.prepare(model, profile, **options)
-        generator = torch.Generator().manual_seed(seed)
-        qat.finetune(model, training.images, training.labels, epochs=finetune, generator=generator, progress=progress)
-    some = draw(training, min(CALIBRATION, len(training))).images
-    return quantize(model, profile, **options, biases=biases, calibration=some, name=name)
 
 
 def _check_outputs(trace: Path | None, folders: dict[str, Path | None]) -> None:

@@ -6,7 +6,7 @@ import io
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,10 +23,7 @@ Count = Annotated[int, typer.Option("--count", min=1, help="Number of test image
 
 def plot_command(
     path: Run,
-    out: Annotated[
-        Path | None,
-        typer.Option("--output", metavar="DIR", help="Folder for the pictures; by default RUN/plots."),
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--output", help="Folder for the pictures; by default RUN/plots.")] = None,
     sample: Annotated[int, typer.Option("--sample", min=0, help="The test image of `raster` and `membrane`.")] = 0,
     count: Count = 500,
     kind: Annotated[str, typer.Option("--format", help="Format of the pictures: png, svg or pdf.")] = "png",
@@ -44,15 +41,12 @@ def plot_command(
         from ..nn import Synapse
 
         checks.one_of("format", kind, ("png", "svg", "pdf"))
-        net, x = _net_and_images(path, max(count, sample + 1), data, images, offline)
+        net, x = _net_and_images(path, max(count, sample + 1), data=data, images=images, offline=offline)
         checks.integer("sample", sample, 0, len(x) - 1)
         with Monitor(net) as seen:
             net(x)
-        pictures = {
-            "raster": plot.raster(seen, sample),
-            "histogram": plot.histogram(seen),
-            "membrane": plot.membrane(seen, sample),
-        }
+        pictures = {"raster": plot.raster(seen, sample), "histogram": plot.histogram(seen)}
+        pictures["membrane"] = plot.membrane(seen, sample)
         first = next(layer for layer in net.layers.modules() if isinstance(layer, Synapse))
         pictures["weights"] = plot.weights(first, shape=_input_size(net, first))
         folder = out or (path.parent if path.is_file() else path) / "plots"
@@ -61,17 +55,13 @@ def plot_command(
             drawn = io.BytesIO()
             picture.savefig(drawn, format=kind, dpi=150)
             write_atomic(files[name], drawn.getvalue())
-        if as_json:
-            typer.echo(json.dumps({name: str(file) for name, file in files.items()}))
-        else:
-            typer.echo("\n".join(map(str, files.values())))
+        names = {name: str(file) for name, file in files.items()}
+        typer.echo(json.dumps(names) if as_json else "\n".join(names.values()))
 
 
 def profile_command(
     path: Run,
-    energy: Annotated[
-        str, typer.Option(metavar="TABLE", help="Energy table: a name that ships, or a TOML file.")
-    ] = "45nm-integer",
+    energy: Annotated[str, typer.Option(help="Energy table by name, or a TOML file.")] = "45nm-integer",
     count: Count = 1000,
     data: DataFolder = None,
     images: Images = None,
@@ -84,7 +74,7 @@ def profile_command(
         from ..inspect import profile
 
         figures = load(energy)
-        net, x = _net_and_images(path, count, data, images, offline)
+        net, x = _net_and_images(path, count, data=data, images=images, offline=offline)
         table = profile(net, x, figures)
         if as_json:
             typer.echo(table.to_json(orient="records"))
@@ -96,15 +86,13 @@ def profile_command(
         typer.echo(table.drop(columns="kind").to_string(index=False, na_rep="", float_format="{:.4g}".format))
 
 
-def _net_and_images(
-    path: Path, count: int, data: Path | None, images: Path | None, offline: bool
-) -> tuple[TTFSNet, Tensor]:
+def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet, Tensor]:
     """Return the net of a run, and the first test images."""
     from ..models import as_net
     from ..train import load_model
 
     path = run_path(path)
-    test = run_data(path, train=False, images=images, data=data, offline=offline)
+    test = run_data(path, train=False, **options)
     return as_net(load_model(path), test.input_shape, name="the run's net"), test.images[:count]
 
 

@@ -15,18 +15,12 @@ from ._shared import AsJson, Changes, DataFolder, Images, Offline, changed, erro
 
 def train_command(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="TOML file with the settings.")],
-    directory: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of the run; by default runs/NAME_OF_CONFIG.", show_default=False),
-    ] = None,
+    directory: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/NAME_OF_CONFIG.")] = None,
     data: DataFolder = None,
     images: Images = None,
     changes: Changes = None,
     resume: Annotated[bool, typer.Option(help="Resume an interrupted run, or start over.")] = True,
-    init_from: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Run or model file whose weights the net starts with.", show_default=False),
-    ] = None,
+    init_from: Annotated[Path | None, typer.Option(help="Run or net whose weights the net starts with.")] = None,
     offline: Offline = False,
     progress: Annotated[bool, typer.Option(help="Show progress on stderr.")] = True,
     as_json: AsJson = False,

@@ -27,19 +27,16 @@ class Call(NamedTuple):
     shortcut_scale: float | Tensor
 
 
+See, Begin = Callable[[Call], None], Callable[[], None]
+
+
 class Calls:
     """Within a `with` block, gives `see` each call of some modules of a net, and calls `begin` when a pass begins.
 
     inside: True while the net as a whole is running. Raises TypeError for a net of `models.prepare_for_inference`.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        modules: Mapping[str, nn.Module],
-        see: Callable[[Call], None],
-        begin: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, net: nn.Module, modules: Mapping[str, nn.Module], see: See, begin: Begin = lambda: None) -> None:
         if any(isinstance(module, Prepacked) for module in net.modules()):
             raise TypeError("the net must be the one that models.prepare_for_inference was given, got its result")
         self.inside = False

@@ -176,7 +176,8 @@ class Monitor:
         if received is None or (spikes is None and membrane is None) or self._known(output):
             return
         name = self._entry(call.name)
-        scale, shortcut = (x.detach() if hasattr(x, "detach") else x for x in (call.shortcut_scale, call.shortcut))
+        beside: list[Any] = [call.shortcut, call.shortcut_scale]
+        shortcut, scale = (part.detach() if hasattr(part, "detach") else part for part in beside)
         self.layers[name] = Seen(module, received, spikes, membrane, shortcut, scale)
         if isinstance(output, SpikeTimes):
             self._sent[name] = output.times

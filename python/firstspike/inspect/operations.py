@@ -45,8 +45,7 @@ class OperationCount:
 class OperationCounter:
     """Counts the operations of the calls of a net within a `with` block; works for spiking nets and those with ReLU.
 
-    layers: the counts of each layer by its name, in the order of `model.named_modules()`. Here `macs` counts a
-    layer that gets real numbers (direct coding, ReLU), `additions` one that gets spikes.
+    `macs` counts a layer that gets real numbers (direct coding, ReLU), `additions` one that gets spikes.
 
     Examples
     --------
@@ -64,11 +63,8 @@ class OperationCounter:
         for name, layer in layers.items():
             _check_countable(f"model.{name}" if name else "model", layer)
         if any(isinstance(module, TTFSNode) for module in model.modules()):
-            raise TypeError(
-                "model must have layers of firstspike.nn, got a TTFSNode: its input has samples times steps"
-            )
+            raise TypeError("model must have no TTFSNode: its input has samples times steps")
         self.count = OperationCount()
-        self.layers = {name: OperationCount() for name in layers}
         self._ran: list[str] = []  # in this pass
         self._calls = Calls(model, layers, self._add, self._ran.clear)
 
@@ -89,11 +85,10 @@ class OperationCounter:
         if isinstance(layer, Synapse):
             updates = float(layer.steps * (output.times if isinstance(output, SpikeTimes) else output[0]).numel())
             samples = len(output) if isinstance(output, SpikeTimes) else output.shape[1]
-        for count, ran in ((self.count, bool(self._ran)), (self.layers[call.name], call.name in self._ran)):
-            count.samples += 0 if ran else samples
-            count.additions += additions
-            count.macs += macs
-            count.updates += updates
+        self.count.samples += 0 if self._ran else samples
+        self.count.additions += additions
+        self.count.macs += macs
+        self.count.updates += updates
         self._ran.append(call.name)
 
 

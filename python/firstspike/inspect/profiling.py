@@ -90,10 +90,8 @@ def _run(net: nn.Module, x: Any, batch: int) -> tuple[dict[str, dict[str, Any]],
     decisions: float | None = None
     for name, module in net.named_modules():
         if has_products(module) and not isinstance(module, Synapse):
-            raise ValueError(
-                f"net must have its weights in layers of firstspike.nn, got {type(module).__name__} at {name!r}; "
-                "inspect.OperationCounter counts those of torch as well"
-            )
+            kind = f"{type(module).__name__} at {name!r}, which OperationCounter counts"
+            raise ValueError(f"net must have its weights in layers of firstspike.nn, got {kind}")
     with evaluating(net):
         for start in range(0, len(x), batch):
             with Monitor(net) as seen:

@@ -50,18 +50,15 @@ def build(
 
     Parameters
     ----------
-    spec, steps : str, int
-        The string; `parse` tells its rules. T, 1 to 254.
-    input_shape : tuple of int
-        (C, H, W) of the data, or (N,) for a net without convolutions.
+    spec, input_shape, steps : str, tuple of int, int
+        The string, whose rules `parse` tells. (C, H, W) of the data, or (N,) for a net without convolutions. T, 1 to 254.
     encoder : str
         "direct": the first layer gets the data as a constant current. "latency", "latency-log": see `encode.latency`.
         "spikes": the data are SpikeTimes [B, *input_shape] over `steps` steps.
     readout : str
         "membrane": the last layer integrates and never fires, and its last potential counts. "membrane-mean" and
         "membrane-weighted" count its earlier ones too (`decode.membrane`; they decide earlier). "twd-exp", "twd-linear":
-        temporal weighting of output spikes. "first-spike": the class that fires first. With "membrane" and decay 1 the times
-        of the last hidden layer do not count (docs/model.md, section "Decoders").
+        temporal weighting of output spikes. "first-spike": the class that fires first.
     gamma, scale : float
         Of temporal weighting (`decode.temporal_weights`); the factor of a spiking readout's scores.
     population : int, optional
@@ -84,8 +81,7 @@ def build(
         A `firstspike.surrogate` of every neuron; of an output layer that fires.
     hidden_gain, output_gain : float, optional
         A factor on the gain (`init.pool_gain`) of every hidden layer that gets spikes; the gain of an output layer that fires.
-        With direct coding spikes come early: with gains of sqrt(2 / steps) and 1 / sqrt(steps) and a wider triangle fewer
-        neurons fire in the first step, and more output neurons have a gradient (ours).
+        With direct coding, sqrt(2 / steps) and 1 / sqrt(steps) let fewer neurons fire in the first step (ours).
     generator : Generator, optional
         Draws the weights.
 
@@ -120,12 +116,9 @@ def build(
     if learn_threshold:
         for layer in layers:
             learn_thresholds(layer)
-    net = TTFSNet(
-        layers,
-        encoder=make_encoder(encoder, steps),
-        readout=make_readout(readout, classes=layer_sizes(spec, shape)[-1].outputs, gamma=gamma, scale=scale),
-        input_shape=shape,
-    )
+    classes = layer_sizes(spec, shape)[-1].outputs
+    reads = make_readout(readout, classes=classes, gamma=gamma, scale=scale)
+    net = TTFSNet(layers, encoder=make_encoder(encoder, steps), readout=reads, input_shape=shape)
     described = {k: dataclasses.asdict(v) if isinstance(v, Surrogate) else v for k, v in config.items()}
     net._config = described | {"input_shape": list(shape)}
     return net
@@ -211,9 +204,7 @@ class _Maker:
         """A directly coded layer."""
         return self._layer(item, outputs, fs.DirectConv2d, fs.DirectLinear)
 
-    def spiking(
-        self, item: SizedLayer, factor: int, outputs: int, dropout: float, *, last: bool = False
-    ) -> fs.TTFSConv2d | fs.TTFSLinear:
+    def spiking(self, item: SizedLayer, factor: int, outputs: int, dropout: float, last: bool = False) -> Any:
         """A layer that gets and gives spikes; only fully connected ones drop some."""
         options: dict[str, Any] = {"avg_pool": factor}
         hidden = self.config["hidden_gain"]

@@ -23,10 +23,8 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
     chain : Sequential
         Encoder (`LatencyEncoder`, `SpikeInput`, other modules that take the samples, or none), layers, readout
         (`MembraneReadout`, `TemporalWeighting` or `FirstSpike`). Sequentials within it, Identity and Flatten are taken out.
-    input_shape : tuple of int, optional
-        The shape of one sample; by default (N,) where the first layer is fully connected.
-    name : str
-        The name in errors.
+    input_shape, name : tuple of int, str
+        The shape of one sample, by default (N,) where the first layer is fully connected; the name in errors.
 
     Examples
     --------
@@ -39,7 +37,7 @@ def as_net(chain: nn.Module, input_shape: tuple[int, ...] | None = None, *, name
         return chain
     if not _is_sequential(chain):
         raise TypeError(f"{name} must be a TTFSNet, or a Sequential of our layers, got {type(chain).__name__}")
-    parts = list(_flat(chain))
+    parts = list(in_order(chain))
     if len(parts) < 2 or not isinstance(parts[-1], Readout):
         last = type(parts[-1]).__name__ if parts else "nothing"
         raise ValueError(f"{name} must end in a readout, such as nn.MembraneReadout(), got {last}")
@@ -71,12 +69,12 @@ def _is_sequential(module: nn.Module | None) -> bool:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
-def _flat(chain: nn.Module) -> Iterator[nn.Module]:
+def in_order(chain: nn.Module) -> Iterator[nn.Module]:
     """The modules in order, with the parts of Sequentials instead of them."""
     for part in chain._modules.values():  # `children` leaves out a layer that occurs twice
         assert part is not None
         if _is_sequential(part):
-            yield from _flat(part)
+            yield from in_order(part)
         else:
             yield part
 

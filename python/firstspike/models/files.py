@@ -31,7 +31,10 @@ _PARTS, _DEPTH, _NUMBER, _TEXT = 4096, 32, 2**31, 4096
 _KINDS: dict[str, type[nn.Module]] = {
     name: kind
     for name, kind in vars(fs).items()
-    if isinstance(kind, type) and hasattr(kind, "settings") and kind not in (fs.FiringLayer, fs.Residual, fs.Synapse) and "Window" not in name
+    if isinstance(kind, type)
+    and hasattr(kind, "settings")
+    and kind not in (fs.FiringLayer, fs.Residual, fs.Synapse)
+    and "Window" not in name
 }
 _TORCH: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Identity: (), nn.Flatten: ("start_dim", "end_dim"), nn.Dropout: ("p",),
@@ -126,9 +129,7 @@ def describe(module: nn.Module, name: str = "net") -> dict[str, Any]:
     wanted, present = planned(described), _shapes(module.state_dict())
     for key in [*present, *wanted]:
         if wanted.get(key) != present.get(key):
-            raise TypeError(
-                f"{name}.{key} must have the shape that its layer's settings give, {wanted.get(key)}, got {present.get(key)}"
-            )
+            raise TypeError(f"{name}.{key} must have its layer's shape, {wanted.get(key)}, got {present.get(key)}")
     return described
 
 

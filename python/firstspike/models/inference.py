@@ -70,7 +70,7 @@ def _stages(net: TTFSNet) -> list[nn.Module]:
     """The layers of a net; those that follow each other and can be prepacked, as one."""
     # Each layer, and where it can be prepacked the shape of the spikes that it gets of a sample.
     received: list[tuple[nn.Module, tuple[int, ...] | None]] = []
-    x: Tensor | SpikeTimes = torch.zeros(1, *net.input_shape, dtype=torch.uint8, device="cpu")
+    x = torch.zeros(1, *net.input_shape, dtype=torch.uint8, device="cpu")
     signal = net._encoded(SpikeTimes(x, net.steps) if isinstance(net.encoder, SpikeInput) else x)
     for layer in net.layers:
         asked = layer is net.layers[-1] and net.compares_overshoots  # for its membrane, after the run

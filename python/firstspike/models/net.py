@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,22 +33,17 @@ class Observation:
 
     Attributes
     ----------
-    scores : Tensor
-        Float [B, classes], as `forward` gives them.
+    scores, membrane : Tensor, Tensor or None
+        Float [B, classes], as `forward` gives them; float [T, B, outputs] of a membrane readout.
     layers : list of SpikeTimes
         Of every layer that fires, in the order in which they run, also within residual blocks and Sequentials.
-    membrane : Tensor or None
-        Float [T, B, outputs] of a membrane readout.
     decision_step : Tensor
-        Int64 [B], 0 to T - 1; a decision in step t costs t + 1 steps. With a spiking readout the step of the first output spike,
-        T without one (`decode.decision_step`; `emulator.Run` has -1 there). With a membrane readout the step after which the
-        argmax of the running scores no longer changes (`decode.settled_step`).
+        Int64 [B], 0 to T - 1; a decision in step t costs t + 1 steps. With a spiking readout `decode.decision_step`, T without
+        an output spike (`emulator.Run` has -1 there); with a membrane readout `decode.settled_step` of the running scores.
     ties, silent : Tensor
         Bool [B]: the first output step has spikes of several classes; there is no output spike. False with a membrane readout.
-    repeated, units : Tensor
-        Int64 [P]: for each max pool the pooled units that fired more than once, and all pooled units.
-    steps : int
-        T.
+    repeated, units, steps : Tensor, Tensor, int
+        Int64 [P]: for each max pool the pooled units that fired more than once, and all pooled units. T.
 
     Examples
     --------
@@ -132,7 +127,7 @@ class TTFSNet(nn.Module):
         checks.instance("readout", self.readout, (*Readout.__args__,), "a name or a readout of firstspike.nn")
         if isinstance(self.readout, fs.MembraneReadout) != isinstance(self.layers[-1], fs.Integrate):
             pair = f"{type(self.readout).__name__} after {type(self.layers[-1]).__name__}"
-            raise ValueError(f"readout must be a membrane readout just where the last layer is nn.Integrate, got {pair}")
+            raise ValueError(f"readout must be a membrane readout just after nn.Integrate, got {pair}")
         self.input_shape = check_input_shape(input_shape)
         first = self.layers[0]
         dense = isinstance(first, (fs.DirectLinear, fs.TTFSLinear, fs.Integrate))
@@ -150,7 +145,6 @@ class TTFSNet(nn.Module):
         """The arguments with which `models.build` made this net, as JSON can hold them, for `models.from_config`.
 
         Later changes of the net are not in it; `firstspike.save` stores the net as it is.
-        Raises ValueError for a net that was made of layers.
         """
         if self._config is None:
             raise ValueError("a net made of layers has no config of models.build; firstspike.save stores it")
@@ -169,7 +163,7 @@ class TTFSNet(nn.Module):
 
         Layers within a module that is neither a Sequential nor a `nn.Residual` are left out; `inspect.Monitor` sees them.
         """
-        seen = _Seen()
+        seen = _Seen([], [], [])
         output, membrane = self._run(x, seen)
         scores = self._read(output, membrane)
         if isinstance(output, SpikeTimes):
@@ -179,18 +173,10 @@ class TTFSNet(nn.Module):
             assert isinstance(self.readout, fs.MembraneReadout)
             step = decode.settled_step(self.readout.running(output.detach()))
             ties = silent = torch.zeros_like(step, dtype=torch.bool)
-        none = torch.zeros(0, dtype=torch.int64, device=scores.device)
-        return Observation(
-            scores,
-            seen.layers,
-            output if isinstance(output, Tensor) else None,
-            step,
-            ties,
-            silent,
-            torch.stack(seen.repeated) if seen.repeated else none,
-            torch.tensor(seen.units, dtype=torch.int64, device=scores.device),
-            self.steps,
-        )
+        units = torch.tensor(seen.units, dtype=torch.int64, device=scores.device)
+        repeated = torch.stack(seen.repeated) if seen.repeated else units
+        v = output if isinstance(output, Tensor) else None
+        return Observation(scores, seen.layers, v, step, ties, silent, repeated, units, self.steps)
 
     def _run(self, x: Tensor | SpikeTimes, seen: _Seen | None) -> tuple[SpikeTimes | Tensor, Tensor | None]:
         """The output of the last layer, and its membrane if the readout needs it; `seen` gets the rest."""
@@ -214,13 +200,11 @@ class TTFSNet(nn.Module):
         return fires and isinstance(self.readout, fs.FirstSpike) and self.readout.overshoot
 
     def _read(self, output: SpikeTimes | Tensor, membrane: Tensor | None) -> Tensor:
-        scores: Tensor
-        if membrane is None:
-            scores = self.readout(output)
-            return scores
-        last = self.layers[-1]
-        assert isinstance(last, fs.FiringLayer) and isinstance(output, SpikeTimes)
-        scores = self.readout(output, decode.overshoot(output, membrane.detach(), threshold=last.neuron["threshold"]))
+        beside = []
+        if membrane is not None:
+            threshold = self.layers[-1].neuron["threshold"]  # type: ignore[index]
+            beside = [decode.overshoot(output, membrane.detach(), threshold=threshold)]  # type: ignore[arg-type]
+        scores: Tensor = self.readout(output, *beside)
         return scores
 
     def _encoded(self, x: Tensor | SpikeTimes) -> Tensor | SpikeTimes:
@@ -275,17 +259,12 @@ def make_readout(name: str, *, classes: int | None = None, gamma: float = 1.2, s
     return fs.TemporalWeighting(gamma, TEMPORAL[name], classes=classes, scale=scale)
 
 
-@dataclass
-class _Seen:
-    """Intermediate results of a forward pass, in its order.
+class _Seen(NamedTuple):
+    """Intermediate results of a forward pass, in its order, as in `Observation`."""
 
-    layers: the spikes of every layer that fires. repeated, units: of every max pooling, the pooled units that fired more than
-    once, and all pooled units.
-    """
-
-    layers: list[SpikeTimes] = field(default_factory=list)
-    repeated: list[Tensor] = field(default_factory=list)
-    units: list[int] = field(default_factory=list)
+    layers: list[SpikeTimes]
+    repeated: list[Tensor]
+    units: list[int]
 
 
 def _through(module: nn.Module, signal: Any, seen: _Seen) -> Any:

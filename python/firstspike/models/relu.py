@@ -36,10 +36,8 @@ def relu_counterpart(
     torch.Size([4, 10])
     """
     shape, dropout = check_input_shape(input_shape), checks.real("dropout", dropout, 0.0, 0.99)
-    net = ReluNet(
-        _layers(layer_sizes(spec, shape, pooling), dropout),
-        {"spec": spec, "input_shape": list(shape), "pooling": pooling, "dropout": dropout},
-    )
+    settings = {"spec": spec, "input_shape": list(shape), "pooling": pooling, "dropout": dropout}
+    net = ReluNet(_layers(layer_sizes(spec, shape, pooling), dropout), settings)
     for layer in net.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             init.kaiming_(layer.weight, generator=generator)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .._base import checks
@@ -27,7 +26,11 @@ def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = N
 
     Raises GrammarError that points at the token where a size, or the kind of a pool, does not fit.
     """
-    tokens = _with_pooling(spec, pooling)
+    tokens = parse(spec)
+    checks.one_of("pooling", pooling, (None, *POOLS.values()))
+    if pooling is not None:
+        tokens = [replace(token, kind=pooling) if isinstance(token, Pool) else token for token in tokens]
+        check_order(spec, tokens)
     if isinstance(tokens[0], Linear):
         first, tokens = tokens[0], tokens[1:]
         if first.width != math.prod(input_shape):
@@ -48,16 +51,6 @@ def layer_sizes(spec: str, input_shape: tuple[int, ...], pooling: str | None = N
     return sized
 
 
-def weights_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None = None) -> int:
-    """The number of weights of the net of a string, without biases; nothing is allocated."""
-    return _total(_weights, spec, input_shape, population)
-
-
-def neurons_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None = None) -> int:
-    """The number of neurons of the net of a string, without its inputs; nothing is allocated."""
-    return _total(_neurons, spec, input_shape, population)
-
-
 def macs_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None = None) -> int:
     """The multiply-accumulates per image of a forward pass through the ReLU counterpart of the net of a string.
 
@@ -68,39 +61,15 @@ def macs_of_spec(spec: str, input_shape: tuple[int, ...], population: int | None
     >>> models.macs_of_spec("784-400-10", (1, 28, 28))
     317600
     """
-    return _total(_macs, spec, input_shape, population)
-
-
-def _total(count: Callable[[SizedLayer], int], spec: str, input_shape: tuple[int, ...], population: int | None) -> int:
     sized = layer_sizes(spec, input_shape)
-    return sum(count(item) for item in sized) + ((population or 1) - 1) * count(sized[-1])
-
-
-def _weights(item: SizedLayer) -> int:
-    if isinstance(item.token, Conv):
-        return item.inputs * item.outputs * math.prod(item.token.kernel)
-    return item.inputs * item.outputs if isinstance(item.token, Linear) else sum(map(_weights, item.body))
-
-
-def _neurons(item: SizedLayer) -> int:
-    if isinstance(item.token, (Conv, Linear)):
-        return item.outputs * item.positions
-    return sum(map(_neurons, item.body))
+    return sum(map(_macs, sized)) + ((population or 1) - 1) * _macs(sized[-1])
 
 
 def _macs(item: SizedLayer) -> int:
-    return sum(map(_macs, item.body)) if item.body else _weights(item) * item.positions
-
-
-def _with_pooling(spec: str, pooling: str | None) -> list[Token]:
-    """The tokens of a net's string; `pooling`, if it is not None, replaces the kind of every pool, where its order allows it."""
-    tokens = parse(spec)
-    checks.one_of("pooling", pooling, (None, *POOLS.values()))
-    if pooling is None:
-        return tokens
-    tokens = [replace(token, kind=pooling) if isinstance(token, Pool) else token for token in tokens]
-    check_order(spec, tokens)
-    return tokens
+    if isinstance(item.token, (Pool, Residual)):
+        return sum(map(_macs, item.body))
+    taps = math.prod(item.token.kernel) if isinstance(item.token, Conv) else 1
+    return item.inputs * item.outputs * taps * item.positions
 
 
 def _sized(spec: str, token: Token, before: tuple[int, ...]) -> tuple[SizedLayer, tuple[int, ...]]:

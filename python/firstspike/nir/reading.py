@@ -51,18 +51,15 @@ def from_nir(
     ----------
     graph : nir.NIRGraph or path
         The graph, or a file of `nir.write`.
-    steps : int, optional
-        T, 1 to 254. A graph of `to_nir` has its own.
-    encoder : str
-        "spikes", or "direct": the first layer gets data [B, ...] as a constant current. A graph of `to_nir` has its own.
-    dt : float
-        Seconds per step. A graph of `to_nir` has its own.
+    steps, encoder, dt : int, str, float
+        T, 1 to 254; "spikes", or "direct": the first layer gets data [B, ...] as a constant current; seconds per step. A graph of
+        `to_nir` has its own.
 
     Raises
     ------
     ValueError
-        It names the node that is not of such a chain, with v_reset or v_leak other than 0, with thresholds that differ within
-        a channel, with pools that overlap, or with sizes that are not whole.
+        It names the node that is not of such a chain, with v_reset or v_leak other than 0, or with thresholds that differ within
+        a channel.
 
     Warns
     -----
@@ -94,9 +91,7 @@ def from_nir(
         reader.add(name, node)
     net = reader.finish()
     if any(isinstance(layer, fs.FiringLayer) for layer in net):
-        warnings.warn(
-            "the neurons of this graph may fire more than once; in firstspike they fire once", FiresOnce, stacklevel=2
-        )
+        warnings.warn("neurons of this graph may fire more than once; here they fire once", FiresOnce, stacklevel=2)
     return net
 
 
@@ -113,14 +108,12 @@ def _read_file(nir: Any, path: Path) -> Any:
 def _chain(nodes: dict[str, Any], edges: Iterable[tuple[str, str]]) -> list[tuple[str, Any]]:
     """The nodes from input to output. Raises ValueError where there is not one path through all of them."""
     edges = list(edges)
-    after, before = dict(edges), {target: source for source, target in edges}
-    starts = [name for name, node in nodes.items() if type(node).__name__ == "Input"]
-    path = starts[:1]
+    after, path = dict(edges), [name for name, node in nodes.items() if type(node).__name__ == "Input"][:1]
     while path and path[-1] in after and len(path) <= len(nodes):
         path.append(after[path[-1]])
-    forks = [end for edge in edges if after[edge[0]] != edge[1] or before[edge[1]] != edge[0] for end in edge]
-    for name in [*starts[1:], *forks, *(set(path) ^ set(nodes)), *path[len(nodes) :]]:
-        raise ValueError(f"node {name}: the graph must be a chain from one Input, in which every node stands once")
+    if sorted(path) != sorted(nodes) or len(edges) != len(path) - 1:
+        odd = next(iter(set(path) ^ set(nodes)), path[-1] if path else "input")
+        raise ValueError(f"node {odd}: the graph must be a chain from one Input, in which every node stands once")
     return [(name, nodes[name]) for name in path]
 
 
@@ -165,11 +158,8 @@ def _scaling(described: dict[str, Any]) -> dict[str, torch.Tensor]:
 def _check_neurons(n: str, node: Any, own: Any) -> None:
     """Raise ValueError for neurons that differ from the metadata: the edited numbers would have no effect."""
     for name in ("tau", "r", "v_leak", "v_threshold", "v_reset"):
-        got, wanted = (np.asarray(getattr(one, name, ())) for one in (node, own))
-        if not np.array_equal(got, wanted):
-            raise ValueError(
-                f"layer {n}: {name} of its neurons was changed; without {KEY!r} in the metadata the nodes alone are read"
-            )
+        if not np.array_equal(getattr(node, name, ()), getattr(own, name, ())):
+            raise ValueError(f"layer {n}: {name} of its neurons must be the one that {KEY!r} in the metadata describes")
 
 
 def _scale(weight: Any, count: int) -> torch.Tensor:
@@ -179,9 +169,7 @@ def _scale(weight: Any, count: int) -> torch.Tensor:
     diagonal = np.diagonal(taps).copy()
     np.fill_diagonal(taps, 0)
     if taps.any() or not len(diagonal) or (count == 1 and (diagonal != diagonal[0]).any()):
-        raise ValueError(
-            "the weight of a residual block's shortcut must be diagonal, and of one number for a block with one"
-        )
+        raise ValueError("the weight of a residual block's shortcut must be diagonal, one number for a block with one")
     scale = np.ones(count, np.float32)  # of channels that the input does not have
     scale[: len(diagonal)] = diagonal[:count]
     return torch.from_numpy(scale)
@@ -223,16 +211,13 @@ class _Reader:
     def finish(self) -> nn.Sequential:
         if self.synapses is not None:
             raise ValueError(f"node {self.synapses[0]}: neurons must follow its currents, but the graph ends")
-        if self.pool != 1:
-            raise ValueError("the graph ends in a pool; synapses and neurons must follow it")
-        if not self.layers:
-            raise ValueError("the graph has no neurons")
+        if self.pool != 1 or not self.layers:
+            raise ValueError("the graph must end in neurons")
         return nn.Sequential(*self.layers).eval()
 
     def _pool(self, name: str, node: Any, kind: str) -> None:
-        size, stride, padding = (
-            _pair(name, part, getattr(node, part)) for part in ("kernel_size", "stride", "padding")
-        )
+        names = ("kernel_size", "stride", "padding")
+        size, stride, padding = (_pair(name, part, getattr(node, part)) for part in names)
         if size != stride or size[0] != size[1] or padding != (0, 0):
             raise ValueError(f"node {name}: a pool must be square, as large as its stride, and without padding")
         if not self.layers and self.direct:
@@ -251,20 +236,18 @@ class _Reader:
         origin, synapses, weight, bias = self.synapses
         outputs = len(weight)
         for part in ("v_reset", "v_leak"):
-            if np.any(np.asarray(getattr(node, part, 0.0)) != 0):
+            if np.any(getattr(node, part, 0.0)):
                 raise ValueError(f"node {name}: {part} must be 0, potentials start and rest there")
         factor, decay = self._dynamics(name, node, kind, outputs)
         weight = weight * _column(factor, weight)
         bias = None if bias is None or not bias.any() else bias * factor
         for what, values in (("weight", weight), ("bias", bias)):
             if values is not None and not (np.abs(values) <= np.finfo(np.float32).max).all():
-                raise ValueError(
-                    f"node {origin}: {what} must be finite in float32, also times the factors of node {name}"
-                )
+                raise ValueError(f"node {origin}: {what} must be finite in float32, also times those of node {name}")
         options: dict[str, Any] = {"steps": self.steps, "affine": None, "bias": bias is not None, "decay": decay}
         if kind in ("IF", "LIF"):
             options["threshold"] = _threshold(name, node, outputs)
-        options["generator"] = torch.Generator()  # torch's own stays where it is: the weights are read next
+        options["generator"] = torch.Generator()  # torch's own stays where it is
         layer = self._layer(name, origin, synapses, weight, options, kind in ("IF", "LIF"))
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(weight))
@@ -279,17 +262,16 @@ class _Reader:
         direct, conv = self.direct and not self.layers, weight.ndim == 4
         if not fires and (conv or direct):
             raise ValueError(f"node {name}: a readout that integrates must follow Linear or Affine, and a firing layer")
+        if not direct:
+            options["avg_pool"] = self.pool
         if conv:
+            convolution = fs.DirectConv2d if direct else fs.TTFSConv2d
             options |= _sizes(origin, synapses)
-            if direct:
-                return fs.DirectConv2d(weight.shape[1], len(weight), weight.shape[2:], **options)
-            return fs.TTFSConv2d(weight.shape[1], len(weight), weight.shape[2:], avg_pool=self.pool, **options)
-        if direct:
-            if self.flatten:
-                self.layers.append(nn.Flatten())
-            return fs.DirectLinear(weight.shape[1], len(weight), **options)
-        made = fs.TTFSLinear if fires else fs.Integrate
-        return made(weight.shape[1], len(weight), avg_pool=self.pool, **options)
+            return convolution(weight.shape[1], len(weight), weight.shape[2:], **options)
+        if self.flatten and direct:
+            self.layers.append(nn.Flatten())
+        made = fs.DirectLinear if direct else fs.TTFSLinear if fires else fs.Integrate
+        return made(weight.shape[1], len(weight), **options)
 
     def _dynamics(self, name: str, node: Any, kind: str, outputs: int) -> tuple[NDArray[np.float64], float]:
         """(factor of the current per channel, decay) of the step V = decay V + factor X."""
@@ -297,33 +279,28 @@ class _Reader:
         if kind in ("IF", "I"):
             return np.where(r == 1, 1.0, r * self.dt), 1.0
         tau = np.unique(np.asarray(node.tau, np.float64))
-        if len(tau) != 1 or not tau[0] >= self.dt:
-            raise ValueError(f"node {name}: tau must be one number for all neurons, at least dt = {self.dt}")
+        if len(tau) != 1 or not np.float32(self.dt / tau[0]) < 1:
+            raise ValueError(f"node {name}: tau must be one number for all neurons, above dt = {self.dt}")
         if np.isinf(tau[0]) and np.isinf(r).all():  # snnTorch writes beta = 1 so
             return np.ones(outputs), 1.0
-        decay = float(np.float32(1 - self.dt / tau[0]))
-        if decay == 0:
-            raise ValueError(f"node {name}: tau = dt forgets everything in each step; a decay above 0 is needed")
-        return r * self.dt / tau[0], decay
+        return r * self.dt / tau[0], float(np.float32(1 - self.dt / tau[0]))
 
 
 def _threshold(name: str, node: Any, outputs: int) -> float | torch.Tensor:
     """The threshold of a layer that fires at >=: the next float32 above the node's, which fires at >."""
-    if not np.isfinite(np.asarray(node.v_threshold, np.float32)).all():
-        raise ValueError(f"node {name}: v_threshold must be finite in float32")
-    each = _per_channel(name, "v_threshold", np.asarray(node.v_threshold, np.float32), outputs).astype(np.float32)
+    each = _per_channel(name, "v_threshold", np.asarray(node.v_threshold, np.float32), outputs)
     above = np.nextafter(each, np.float32(np.inf))
-    if not (above >= np.finfo(np.float32).tiny).all():
-        raise ValueError(f"node {name}: v_threshold must be positive, got {each.min()}")
+    if not ((above >= np.finfo(np.float32).tiny) & np.isfinite(above)).all():
+        raise ValueError(f"node {name}: v_threshold must be positive and finite in float32, got {each}")
     return float(above[0]) if len(set(above.tolist())) == 1 else torch.from_numpy(above)
 
 
 def _real(name: str, what: str, values: Any) -> NDArray[np.float64]:
-    """Numbers of a node, float64. Raises ValueError for complex ones, and for what is none."""
-    found = np.asarray(values)
-    if found.dtype.kind not in "fiu":
-        raise ValueError(f"node {name}: {what} must hold real numbers, got {found.dtype}")
-    return found.astype(np.float64)
+    """Numbers of a node, float64."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"node {name}: {what} must hold real numbers, got {array.dtype}")
+    return array.astype(np.float64)
 
 
 def _weight_and_bias(

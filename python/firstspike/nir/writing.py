@@ -18,7 +18,7 @@ from .._base import checks
 from .._base.geometry import layer_geometry, out_size, shortcut_stride
 from .._base.modules import plain_copy
 from ..models import TTFSNet, as_net
-from ..models.chain import sample_shape
+from ..models.chain import in_order, sample_shape
 from ..models.files import describe
 from ..models.net import Readout
 from ..models.sizes import check_input_shape
@@ -50,10 +50,9 @@ def to_nir(
 
     Parameters
     ----------
-    net : TTFSNet or Sequential
-        A Sequential of our layers has a readout or none.
-    input_shape : tuple of int, optional
-        The shape of a sample of a Sequential, (N,) or (C, H, W); by default (N,) where its first layer is fully connected.
+    net, input_shape : TTFSNet or Sequential, tuple of int
+        A Sequential of our layers, with a readout or none, needs the shape of a sample, (N,) or (C, H, W), unless its first
+        layer is fully connected.
     dt : float
         Seconds per step.
     integrate_and_fire : str
@@ -63,8 +62,6 @@ def to_nir(
     ------
     ValueError
         It names a layer that NIR cannot express (max and earliest pooling), that holds NaN, or that does not take its input.
-    TypeError
-        For a net with other parts, see `firstspike.save`.
 
     Examples
     --------
@@ -89,9 +86,7 @@ def to_nir(
         try:
             pool = layer_geometry(layer, (1, *shape), layer.weight).pool
         except ValueError as error:
-            raise ValueError(
-                f"input_shape must fit the net, but layer {n} gets a sample of shape {shape}: {error}"
-            ) from error
+            raise ValueError(f"input_shape must fit the net, but layer {n} gets shape {shape}: {error}") from error
         if pool > 1:
             size = np.array([pool, pool])
             nodes[f"layer{n}_pool"] = nir.AvgPool2d(size, size, np.array([0, 0]))
@@ -116,17 +111,9 @@ def to_nir(
 
 def parts_of(net: nn.Module) -> Iterator[tuple[str, Part]]:
     """The layers of a net in order, also within residual blocks, with their numbers in the names of nodes."""
-    for part in parts(net.layers if isinstance(net, TTFSNet) else _in_order(net)):
+    layers = net.layers if isinstance(net, TTFSNet) else in_order(net)
+    for part in parts(layer for layer in layers if not isinstance(layer, nn.Identity)):
         yield "_".join(map(str, part.place)), part
-
-
-def _in_order(chain: nn.Module) -> Iterator[nn.Module]:
-    """The modules of a Sequential and of those within it, each as often as it is called, without Identity."""
-    for part in chain._modules.values():  # `children` leaves out a layer that stands there twice
-        if isinstance(part, nn.Sequential):
-            yield from _in_order(part)
-        elif part is not None and not isinstance(part, nn.Identity):
-            yield part
 
 
 def _folded(net: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
@@ -153,9 +140,7 @@ def _shortcut(nir: Any, block: fs.Residual, before: tuple[int, ...], shape: tupl
     weight = np.zeros((shape[0], before[0]), np.float32)
     np.fill_diagonal(weight, scale if len(scale) == 1 else scale[: before[0]])
     if len(before) != len(shape):
-        raise ValueError(
-            f"layer {n}: a residual block whose layers are fully connected takes flat spikes, but gets maps {before}"
-        )
+        raise ValueError(f"layer {n}: a residual block of fully connected layers takes flat spikes, not maps {before}")
     if len(shape) == 1:
         return nir.Linear(weight)
     block.check_places(before[1:], shape[1:])
@@ -190,15 +175,12 @@ def neurons_node(layer: fs.Synapse, shape: tuple[int, ...], dt: float, integrate
     if decay > 1:
         raise ValueError(f"{type(layer).__name__} has decay {decay:g}; NIR has no neuron whose potential grows")
     steps = LONG if decay == 1 else 1 / (1 - decay)  # the time constant
+    leaky = {"tau": full(steps * dt), "r": full(steps), "v_leak": full(0.0)}
     if not isinstance(layer, fs.FiringLayer):
-        if decay == 1:
-            return nir.I(r=full(1 / dt))
-        return nir.LI(tau=full(steps * dt), r=full(steps), v_leak=full(0.0))
+        return nir.I(r=full(1 / dt)) if decay == 1 else nir.LI(**leaky)
     below = np.nextafter(np.float32(layer.neuron["threshold"]), np.float32(-np.inf))
-    threshold = np.full(shape, below, np.float32)
-    if decay == 1 and integrate_and_fire == "IF":
-        return nir.IF(r=full(1 / dt), v_threshold=threshold, v_reset=full(0.0))
-    return nir.LIF(tau=full(steps * dt), r=full(steps), v_leak=full(0.0), v_threshold=threshold, v_reset=full(0.0))
+    fires = {"v_threshold": np.full(shape, below, np.float32), "v_reset": full(0.0)}
+    return nir.IF(r=full(1 / dt), **fires) if decay == 1 and integrate_and_fire == "IF" else nir.LIF(**leaky, **fires)
 
 
 def _finite(n: str, what: str, value: torch.Tensor) -> NDArray[np.float32]:

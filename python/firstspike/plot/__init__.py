@@ -87,8 +87,7 @@ def histogram(seen: Monitor) -> Figure:
             if 0 < top < shares[-1]:
                 axis.text(silent_at, 0.82 * top, f"{shares[-1]:.1f} %", ha="center", va="center", bbox=_LABEL)
             axis.grid(axis="x", visible=False)
-        last = axes[-1]
-        shown = sorted({round(i * (steps - 1) / 8) for i in range(9)}) if steps > 9 else list(range(steps))
+        last, shown = axes[-1], sorted({round(i * (steps - 1) / 8) for i in range(9)})
         last.set_xticks([*shown, silent_at], [*map(str, shown), "silent"])
         last.set_xlim(-0.7, silent_at + 0.7)
         last.set_xlabel("time step of the spike")
@@ -143,7 +142,9 @@ def membrane(seen: Monitor, sample: int = 0) -> Figure:
             what = "decided" if layer.spikes is None else "first output spike"
             axis.axvline(decided, color="black", linewidth=0.9, linestyle=":", label=f"{what}: step {decided}")
         _step_axis(axis, steps)
-        named = dict(reversed([*zip(*axis.get_legend_handles_labels()[::-1], strict=True)]))  # the best class is drawn last
+        named = dict(
+            reversed([*zip(*axis.get_legend_handles_labels()[::-1], strict=True)])
+        )  # the best class is drawn last
         order = sorted(named, key=lambda name: (not name.startswith("class"), name != f"class {ranking[0]}"))
         drawn.legend([named[name] for name in order], order, loc="outside right upper")
         axis.set_title(f"Output of sample {sample}: class {ranking[0]}{'' if decided < steps else ', no output spike'}")
@@ -218,7 +219,7 @@ def weights(
 
 
 def _pictures(weight: Tensor, channel: int, shape: tuple[int, int] | None) -> Tensor:
-    """[outputs, height, width]"""
+    """The weights as [outputs, height, width]."""
     if weight.dim() == 4:
         integer("channel", channel, 0, weight.shape[1] - 1)
         return weight[:, channel]

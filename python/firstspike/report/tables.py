@@ -50,7 +50,7 @@ def present(frame: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
 
 
 def numeric(column: Iterable[Any]) -> bool:
-    """True if a printed column holds numbers, ranges or `a ± b`, also with a remark in parentheses; dashes may stand among them."""
+    """True if a printed column holds numbers, ranges or `a ± b`, also with a remark in parentheses, or dashes."""
     cells = [str(cell).strip() for cell in column]
     filled = [cell for cell in cells if cell and not cell.startswith(_NO_NUMBER)]
     return bool(filled) and all(cell == MISSING or _NUMBER.match(cell) for cell in filled)
