@@ -200,7 +200,7 @@ class _Maker:
         self.synapse: dict[str, Any] = {name: config[name] for name in shared} | {"generator": generator}
         self.neuron: dict[str, Any] = {name: config[name] for name in ("threshold", "decay", "surrogate")}
 
-    def coded(self, item: SizedLayer, outputs: int) -> nn.Module:
+    def coded(self, item: SizedLayer, outputs: int) -> Any:
         """A directly coded layer."""
         return self._layer(item, outputs, fs.DirectConv2d, fs.DirectLinear)
 

@@ -74,7 +74,7 @@ def latex(frame: pd.DataFrame, caption: str = "", label: str = "") -> str:
     """A LaTeX table (needs the package booktabs)."""
     align = "".join("r" if numeric(frame.iloc[:, index]) else "l" for index in range(len(frame.columns)))
     escaped = frame.astype(str).map(latex_text).rename(columns=latex_text)
-    about = {"caption": latex_text(caption) or None, "label": label or None}
+    about: dict[str, Any] = {"caption": latex_text(caption) or None, "label": label or None}
     return str(escaped.to_latex(index=False, escape=False, column_format=align, **about))
 
 
