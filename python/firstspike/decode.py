@@ -34,8 +34,7 @@ def temporal_weights(
 def temporal_weighting(spikes: SpikeTimes, *, gamma: float, mode: str = "exp") -> Tensor:
     """Temporal weighting decoder (TWD): y = sum_t w[t] O[t], float32 [B, C]; a silent neuron scores 0. Differentiable.
 
-    spikes: [B, C] with times 0 to T - 1. gamma and mode as in `temporal_weights`. Near gamma = 1 all spikes weigh the
-    same and the time says little; a large gamma rewards only the first steps.
+    spikes: [B, C]. gamma and mode as in `temporal_weights`; a large gamma rewards only the first steps.
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[1, 0, 255]], dtype=torch.uint8), steps=4)

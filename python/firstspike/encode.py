@@ -22,9 +22,8 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTimes:
     curve, for x > 0, rounding half to even:
 
     - "linear": time = round((1 - x) (T - 1)); x = 1 fires in step 0.
-    - "log": time = round((T - 1) min(1, ln x / ln(1/255))): equal ratios of intensity are equal delays, as in a
-      receptor that responds to the logarithm of its input. x = 1 fires in step 0; 1/255, the darkest grey of an 8-bit
-      image, and whatever is darker fire in step T - 1.
+    - "log": time = round((T - 1) min(1, ln x / ln(1/255))): equal ratios of intensity are equal delays. x = 1 fires in step 0;
+      1/255, the darkest grey of an 8-bit image, and whatever is darker fire in step T - 1.
 
     Not differentiable.
 

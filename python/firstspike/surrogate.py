@@ -1,8 +1,7 @@
 """Surrogate derivatives of the firing step H(V - threshold) (Neftci, Mostafa and Zenke 2019, arXiv 1901.09948;
 docs/model.md, section "Surrogate and support").
 
-`triangle` and `rectangle` vanish outside a finite half_width, so a neuron has few steps with a gradient and the backward pass is
-sparse. `atan` and `sigmoid` never vanish: they take the dense path.
+`triangle` and `rectangle` vanish outside a finite half_width: the backward pass is sparse. `atan` and `sigmoid` are dense.
 """
 
 from __future__ import annotations
@@ -65,8 +64,7 @@ class Surrogate:
 def triangle(width: float = 0.9) -> Surrogate:
     """max(0, 1 - |u| / width) / width (Bellec et al. 2018, with the area 1). Sparse.
 
-    A `half_width` below the threshold leaves out the neurons at rest: at a width of 1 a membrane that a small bias moves
-    from 0 has a gradient at every step (docs/performance.md).
+    A `half_width` below the threshold leaves out the neurons at rest (docs/performance.md).
 
     Examples:
         >>> triangle(0.5).half_width

@@ -35,7 +35,7 @@ def sequential(*layers: torch.nn.Module) -> torch.nn.Module:
 
 
 CALLS: list[tuple[Any, type[Exception], str]] = [
-    (lambda: explain(CONVOLUTION, torch.rand(2, 1, 8, 8)), TypeError, "batch"),
+    (lambda: explain(CONVOLUTION, torch.rand(2, 1, 8, 8)), ValueError, "batch"),
     (lambda: explain(DIRECT, 1), TypeError, "layer"),
     (lambda: explain(CONVOLUTION, 4), ValueError, "batch"),
     (lambda: explain(CONVOLUTION, (4, 9)), ValueError, "batch"),

@@ -47,10 +47,8 @@ def check_command(
             raise ValueError(f"{config} trains a net of model {settings.model!r}; only spiking nets run on chips")
         model = train.build_model(settings, input_shape=_shape(settings, input_shape, images))
         results = [check(model, name) for name in profile or profiles.names()]
-    if as_json:
-        typer.echo(json.dumps([result.to_dict() for result in results], indent=1))
-    else:
-        typer.echo("".join(result.text() for result in results), nl=False)
+    facts = json.dumps([result.to_dict() for result in results], indent=1)
+    typer.echo(facts if as_json else "".join(result.text() for result in results), nl=as_json)
     fits = [result.fits for result in results]
     if not (all(fits) if profile else any(fits)):
         raise typer.Exit(1)

@@ -32,7 +32,7 @@ def data_command(
     if as_json:
         typer.echo(json.dumps(rows))
     else:
-        for row in sorted(rows, key=lambda row: not row["available"]):
+        for row in rows:
             if row["available"]:
                 shape = " x ".join(map(str, row["shape"]))
                 typer.echo(f"{row['name']}: {row['train']} + {row['test']} images of {shape}, from {row['source']}")

@@ -153,9 +153,8 @@ class Monitor:
         gradient = weight_gradient(layer.module)
         row["gradient"] = math.nan if gradient is None else float(gradient.norm())
         if self.with_currents:
-            current = self.currents.get(name)
-            row["current_mean"] = math.nan if current is None else float(current.mean())
-            row["current_sd"] = math.nan if current is None else float(current.std(correction=0))
+            current = self.currents.get(name, torch.full((1,), math.nan))
+            row |= {"current_mean": float(current.mean()), "current_sd": float(current.std(correction=0))}
         return row
 
     def _forget(self) -> None:
@@ -170,10 +169,10 @@ class Monitor:
         if isinstance(module, nn.Flatten) and isinstance(output, SpikeTimes):
             self._sent[call.name] = output.times  # the same spikes in another shape
             return
-        spikes, membrane = _spikes(module, output), None
-        if isinstance(module, Synapse) and isinstance(output, Tensor):
-            membrane = output.detach()
-        if received is None or (spikes is None and membrane is None) or self._known(output):
+        spikes = _spikes(module, output)
+        membrane = output.detach() if isinstance(module, Synapse) and isinstance(output, Tensor) else None
+        passed_on = isinstance(output, SpikeTimes) and any(output.times is times for times in self._sent.values())
+        if received is None or (spikes is None and membrane is None) or passed_on:
             return
         name = self._entry(call.name)
         beside: list[Any] = [call.shortcut, call.shortcut_scale]
@@ -191,10 +190,6 @@ class Monitor:
             return name
         runs = 1 + sum(known == name or known.startswith(f"{name}#") for known in self.layers)
         return name if runs == 1 else f"{name}#{runs}"
-
-    def _known(self, output: Any) -> bool:
-        """True if an inner module gave these very spikes: then this one only passes them on."""
-        return isinstance(output, SpikeTimes) and any(output.times is times for times in self._sent.values())
 
     def _check(self) -> None:
         if not self.layers:

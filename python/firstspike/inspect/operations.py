@@ -1,6 +1,4 @@
-"""Operations per sample: an addition for each event and each weight that it reaches, a multiply-accumulate (MAC) for
-each weight of a layer that gets real numbers.
-"""
+"""Operations per sample: additions for events and the weights that they reach, multiply-accumulates for real numbers."""
 
 from __future__ import annotations
 
@@ -203,10 +201,10 @@ def _check_countable(name: str, layer: Any) -> None:
 
 def _check_size(events: Tensor, layer: Any) -> None:
     """Raise ValueError for pooled events that the layer would not take."""
-    shape, dimensions = tuple(events.shape), layer.weight.dim()
-    inputs = layer.weight.shape[1] * getattr(layer, "groups", 1)
-    fits = len(shape) == dimensions and shape[1] == inputs
-    if dimensions == 2:
+    shape, inputs = tuple(events.shape), layer.weight.shape[1] * getattr(layer, "groups", 1)
+    if layer.weight.dim() == 2:
         fits = len(shape) > 1 and inputs in (shape[-1], math.prod(shape[1:]))
+    else:
+        fits = len(shape) == layer.weight.dim() and shape[1] == inputs
     if not fits:
         raise ValueError(f"events must have {inputs} inputs or channels, after pooling, and a batch, got shape {shape}")

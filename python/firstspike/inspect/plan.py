@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from .._base import checks, kernels
 from .._base.geometry import layer_geometry
@@ -61,21 +60,14 @@ def explain(
     if not isinstance(layer, (TTFSLinear, TTFSConv2d, Integrate)):
         raise TypeError(f"layer must be a TTFSLinear, TTFSConv2d or Integrate, got {type(layer).__name__}")
     threads = torch.get_num_threads() if threads is None else checks.integer("threads", threads, 1, 1024)
-    shape = _shape_of(layer, batch)
+    if isinstance(batch, SpikeTimes | Sequence):
+        shape = tuple(checks.size("batch", size, 0) for size in getattr(batch, "shape", batch))
+    elif isinstance(layer, TTFSConv2d) or layer.avg_pool > 1:
+        raise ValueError(f"batch must be the shape [B, C, H, W] of the layer's input, got {checks.shown(batch)}")
+    else:
+        shape = checks.size("batch", batch, 0), layer.in_features
     if len(shape) not in ((4,) if isinstance(layer, TTFSConv2d) else (2, 4)):
         raise ValueError(f"batch must have 4 dimensions, [B, C, H, W], or 2 for a flat input, [B, N], got {shape}")
     geometry = layer_geometry(layer, shape, layer.weight)
     passes: dict[str, Any] = kernels.cpu.plan_layer(geometry, threads)
     return Plan(kernels.ISA, threads, **passes)
-
-
-def _shape_of(layer: Any, batch: int | Sequence[int] | SpikeTimes) -> tuple[int, ...]:
-    if isinstance(batch, SpikeTimes):
-        return tuple(batch.shape)
-    if isinstance(batch, Sequence) and not isinstance(batch, str):
-        return tuple(checks.size("batch", size) for size in batch)
-    if isinstance(batch, Tensor):
-        raise TypeError(f"batch must be SpikeTimes, a shape, or a number of samples, got {checks.shown(batch)}")
-    if isinstance(layer, TTFSConv2d) or layer.avg_pool > 1:
-        raise ValueError(f"batch must be the shape [B, C, H, W] of the input of such a layer, got {batch}")
-    return (checks.integer("batch", batch, 0, 2**31 - 1), layer.in_features)

@@ -74,11 +74,11 @@ def _row(layer: Any, before: Any, after: Any) -> dict[str, Any]:
 
 
 def weight_gradient(layer: nn.Module) -> Tensor | None:
-    """The present gradient of the parameters that a layer's weight is computed from, flattened if several; None without any."""
-    found = [parameter.grad for parameter in trained_parameters(layer, "weight") if parameter.grad is not None]
-    if len(found) == 1:
-        return found[0]
-    return torch.cat([gradient.flatten() for gradient in found]) if found else None
+    """The present gradient of the parameters that a layer's weight is computed from, flattened; None without any."""
+    parts = [
+        parameter.grad.flatten() for parameter in trained_parameters(layer, "weight") if parameter.grad is not None
+    ]
+    return torch.cat(parts) if parts else None
 
 
 def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Tensor:

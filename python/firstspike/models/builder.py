@@ -77,13 +77,11 @@ def build(
         Of every neuron, > 0. If learned, every output of a layer that fires has its own (`nn.FiringLayer`).
     decay : float
         Of every neuron, in (0, 2] and at most 2^(32/T); above 1 early spikes count more (docs/model.md, section "Neuron").
-    surrogate, output_surrogate : Surrogate, optional
-        A `firstspike.surrogate` of every neuron; of an output layer that fires.
+    surrogate, output_surrogate, generator : Surrogate, Surrogate, Generator, optional
+        A `firstspike.surrogate` of every neuron; of an output layer that fires; draws the weights.
     hidden_gain, output_gain : float, optional
         A factor on the gain (`init.pool_gain`) of every hidden layer that gets spikes; the gain of an output layer that fires.
         With direct coding, sqrt(2 / steps) and 1 / sqrt(steps) let fewer neurons fire in the first step (ours).
-    generator : Generator, optional
-        Draws the weights.
 
     Examples
     --------

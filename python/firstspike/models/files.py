@@ -1,6 +1,5 @@
-"""One file per net: tensors in safetensors, kinds and settings of its modules in JSON, no pickle.
+"""One file per net: tensors in safetensors, kinds and settings of its modules in JSON, metadata of its writer; no pickle.
 
-The same net gives the same bytes. A file may hold metadata of its writer, such as the config of a run; `read_metadata` gives it.
 Nets with code that the package does not know have a file of weights without a description (`save_weights`, `load_weights`).
 """
 
@@ -48,17 +47,11 @@ def save(net: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, An
     Parameters
     ----------
     net : Module
-        A `models.TTFSNet`, a ReLU counterpart, a layer of `firstspike.nn`, or a Sequential or ModuleList of them.
+        A `models.TTFSNet`, a ReLU counterpart, a layer of `firstspike.nn`, or a Sequential or ModuleList of them; of nets with
+        other parts save the `state_dict()`.
         Pruned and parametrized weights are stored as plain ones. A layer that occurs twice becomes two equal ones.
-    path : str or PathLike
-        The file.
-    metadata : mapping, optional
-        Values by name that JSON can hold, for `models.files.read_metadata`.
-
-    Raises
-    ------
-    TypeError
-        It names a part of another kind; save the net's `state_dict()` instead.
+    path, metadata : str or PathLike, mapping
+        The file; values by name that JSON can hold, for `models.files.read_metadata`.
 
     Examples
     --------
@@ -106,7 +99,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     file, origin = _read(path)
     metadata = parse_json(file.metadata.get("metadata", "{}"), f"the metadata of {origin}")
     if not isinstance(metadata, dict):
-        raise ValueError(f"the metadata of {origin} must be a table, got {type(metadata).__name__}")
+        raise ValueError(f"the metadata of {origin} must be a table")
     return metadata
 
 
@@ -158,9 +151,7 @@ def planned(described: Any) -> dict[str, tuple[int, ...]]:
         return _shapes(build(described).state_dict())
 
 
-def _write(
-    path: Path, weights: Mapping[str, Tensor], described: dict[str, Any] | None, metadata: Mapping[str, Any] | None
-) -> None:
+def _write(path: Path, weights: Mapping[str, Tensor], described: Any, metadata: Mapping[str, Any] | None) -> None:
     facts = {"format": FORMAT, "version": VERSION, "net": json.dumps(described, sort_keys=True)}
     if metadata is not None:
         facts["metadata"] = json.dumps(dict(metadata), sort_keys=True)

@@ -62,11 +62,6 @@ class Observation:
     units: Tensor
     steps: int
 
-    def __repr__(self) -> str:
-        batch, classes = self.scores.shape
-        spikes = int(self.spikes().sum())
-        return f"Observation({batch} samples, {classes} classes, {spikes} spikes of {len(self.layers)} layers)"
-
     def spikes_per_neuron(self) -> Tensor:
         """The mean spikes per neuron, 0 to 1, of each firing layer: float64 [layers]; NaN for an empty batch."""
         shares = [(~layer.silent).double().mean() for layer in self.layers]
@@ -181,14 +176,12 @@ class TTFSNet(nn.Module):
     def _run(self, x: Tensor | SpikeTimes, seen: _Seen | None) -> tuple[SpikeTimes | Tensor, Tensor | None]:
         """The output of the last layer, and its membrane if the readout needs it; `seen` gets the rest."""
         signal: Any = self._encoded(x)
-        *layers, last = self.layers
-        for layer in layers:
-            signal = layer(signal) if seen is None else _through(layer, signal, seen)
         membrane = None
-        if self.compares_overshoots:
-            signal, membrane = last(signal, membrane=True)
-        else:
-            signal = last(signal) if seen is None else _through(last, signal, seen)
+        for n, layer in enumerate(self.layers, 1):
+            if n == len(self.layers) and self.compares_overshoots:
+                signal, membrane = layer(signal, membrane=True)
+            else:
+                signal = layer(signal) if seen is None else _through(layer, signal, seen)
         if seen is not None and isinstance(signal, SpikeTimes) and not any(signal is own for own in seen.layers):
             seen.layers.append(signal)
         return signal, membrane

@@ -86,8 +86,7 @@ def pretrained() -> pandas.DataFrame:
     rows = []
     for name in names():
         net = record(name)
-        rows.append({key: net["config"][key] for key in ("data", "spec", "steps", "readout", "seed", "epochs")})
-        rows[-1] |= {"parameters": net["parameters"], "accuracy": 100 * net["test"]["accuracy"]}
-        rows[-1] |= {"MB": net["bytes"] / 1e6, "commit": net["sessions"][-1]["commit"]}
-        rows[-1] |= {"file": str(FOLDER / f"{name}.safetensors")}
+        row = {key: net["config"][key] for key in ("data", "spec", "steps", "readout", "seed", "epochs")}
+        row |= {"parameters": net["parameters"], "accuracy": 100 * net["test"]["accuracy"], "MB": net["bytes"] / 1e6}
+        rows.append(row | {"commit": net["sessions"][-1]["commit"], "file": str(FOLDER / f"{name}.safetensors")})
     return pandas.DataFrame(rows, index=pandas.Index(names(), name="name"))

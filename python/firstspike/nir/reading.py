@@ -45,7 +45,8 @@ def from_nir(
     SpikeTimes in; SpikeTimes out where it ends in neurons, or the membrane [T, B, C] where it ends in I or LI.
     A neuron of NIR fires at V > v_threshold; r of IF is 1 / dt or 1 for unscaled currents, and any other is a factor r dt of
     the weights. Scale is folded into the weights before it. Thresholds that differ between channels are folded, too: a sum
-    within float32's rounding of them may go either way.
+    within float32's rounding of them may go either way. A ValueError names the node that does not fit; FiresOnce warns of neurons
+    that may fire more than once.
 
     Parameters
     ----------
@@ -54,17 +55,6 @@ def from_nir(
     steps, encoder, dt : int, str, float
         T, 1 to 254; "spikes", or "direct": the first layer gets data [B, ...] as a constant current; seconds per step. A graph of
         `to_nir` has its own.
-
-    Raises
-    ------
-    ValueError
-        It names the node that is not of such a chain, with v_reset or v_leak other than 0, or with thresholds that differ within
-        a channel.
-
-    Warns
-    -----
-    FiresOnce
-        Where a graph of others has neurons that may fire more than once.
 
     Examples
     --------

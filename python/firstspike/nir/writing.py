@@ -45,23 +45,17 @@ def to_nir(
     ours at V >= threshold, so v_threshold is the next float32 below the threshold. Currents are per step of `dt` seconds:
     r = 1 / dt for IF, tau = dt / (1 - decay) for LIF. A directly coded first layer becomes its synapses and neurons; its input
     is the data in every step. A membrane readout ends in I (decay 1) or LI. The input of a residual block goes into the
-    neurons of its last layer through one more Conv2d, of kernel 1, or Linear, with a diagonal weight. Single spikes, steps,
-    scaling, encoder and readout are in the graph's metadata; with them `from_nir` gives a net that computes the same bits.
+    neurons of its last layer through one more Conv2d, of kernel 1, or Linear, with a diagonal weight. NIR has no max and earliest
+    pooling. Single spikes, steps, scaling, encoder and readout are in the graph's metadata; with them `from_nir` gives a net that
+    computes the same bits.
 
     Parameters
     ----------
     net, input_shape : TTFSNet or Sequential, tuple of int
         A Sequential of our layers, with a readout or none, needs the shape of a sample, (N,) or (C, H, W), unless its first
         layer is fully connected.
-    dt : float
-        Seconds per step.
-    integrate_and_fire : str
-        "IF", or "LIF" with a time constant so long that float32 sees no leak, for snnTorch, which reads IF as a leaky neuron.
-
-    Raises
-    ------
-    ValueError
-        It names a layer that NIR cannot express (max and earliest pooling), that holds NaN, or that does not take its input.
+    dt, integrate_and_fire : float, str
+        Seconds per step; "IF", or "LIF" with a time constant so long that float32 sees no leak, for snnTorch.
 
     Examples
     --------

@@ -1,8 +1,4 @@
-"""Pictures of a net at work, from an `inspect.Monitor`: matplotlib figures that carry their units.
-
-Colours can be told apart by colour-blind readers. Each function returns the `Figure`, which belongs to no window:
-`figure.savefig(path)`, or as the last line of a notebook's cell.
-"""
+"""Pictures of a net at work, from an `inspect.Monitor`: matplotlib figures without a window, for `savefig` or a notebook."""
 
 from __future__ import annotations
 

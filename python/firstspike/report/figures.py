@@ -69,7 +69,7 @@ def figure(width: float = WIDTH, height: float = 2.8, **grid: Any) -> tuple[Figu
 
 
 def svg(drawn: Figure) -> str:
-    """The figure as SVG text: no date and no random identifiers, so that equal figures are equal bytes."""
+    """The figure as SVG text without date and random identifiers, so that equal figures are equal bytes."""
     buffer = io.StringIO()
     with style():
         FigureCanvasSVG(drawn).print_svg(buffer, metadata={"Date": None, "Creator": None})
