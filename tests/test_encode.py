@@ -11,10 +11,8 @@ import torch
 from hypothesis import given
 from torch import Tensor
 
-from firstspike import SpikeTimes, encode, models
+from firstspike import SpikeTimes, encode
 from firstspike._base.checks import SILENT
-
-from .samples import generator
 
 UNIT = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20)
 STEPS = st.integers(1, 254)
@@ -165,12 +163,6 @@ def test_windows_of_any_size_are_exact(t: int, window: Any, step: int) -> None:
 def test_no_event_and_one_event() -> None:
     assert encode.first_events(array(), (3, 2, 2), 10).count().item() == 0
     assert encode.first_events(array((1, 1, 7, 0)), (3, 2, 1), 10).times[0, 0, 1, 1] == 0
-
-
-def test_from_events_to_scores() -> None:
-    net = models.build("4C3-AP2-10", input_shape=(2, 6, 8), steps=12, encoder="spikes", generator=generator(0))
-    events = array((0, 0, 0, 0), (7, 5, 1000, 1), (3, 2, 500, 1))
-    assert net(encode.first_events(events, (8, 6, 2), 12)).shape == (1, 10)
 
 
 @pytest.mark.parametrize(

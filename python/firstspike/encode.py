@@ -97,7 +97,7 @@ def first_events(
         whole = isinstance(length, int)
         edges = [begin - (-length * s // steps) if whole else begin + length * s / steps for s in range(1, steps)]
         step = np.searchsorted(np.array(edges, np.int64 if whole else np.float64), t[seen], side="right")
-        np.minimum.at(times[0], (p[seen], y[seen], x[seen]), step.astype(np.uint8))  # type: ignore[arg-type]
+        np.minimum.at(times[0], (p[seen], y[seen], x[seen]), step.astype(np.uint8))
     return SpikeTimes(torch.from_numpy(times), steps)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
 import torch
 from torch import nn
@@ -80,21 +78,6 @@ def test_prepared_quantised_and_checked() -> None:
     images = torch.rand(9, 1, 4, 4, generator=generator(1))
     assert emulator.quantize(convolutional(), calibration=images).input_shape == (4, 4, 1)  # of the calibration
     assert firstspike.profile(chain, x)["layer"].iloc[-1] == "total"
-
-
-def test_nir() -> None:
-    pytest.importorskip("nir")
-    chain, x = dense(), torch.rand(9, 16, generator=generator(1))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        again = firstspike.nir.from_nir(firstspike.nir.to_nir(chain))
-        spiking = nn.Sequential(fs.TTFSLinear(16, 8, steps=T), fs.TTFSLinear(8, 4, steps=T))
-        graph = firstspike.nir.to_nir(spiking)
-        graph.metadata.clear()
-        read = firstspike.nir.from_nir(graph, steps=T)
-    assert torch.equal(again(x), chain(x))
-    spikes = SpikeTimes(torch.randint(0, T, (9, 16), dtype=torch.uint8, generator=generator(2)), T)
-    assert torch.equal(read(spikes).times, spiking(spikes).times)
 
 
 class Silenced(nn.Identity):

@@ -93,13 +93,6 @@ def test_error_points_at_the_token(spec: str, token: str) -> None:
     assert isinstance(error, ValueError)
 
 
-@pytest.mark.parametrize(("spec", "place"), [("", 0), ("784--10", 4), ("-10", 0), ("784-10-", 7)])
-def test_nothing_between_dashes(spec: str, place: int) -> None:
-    with pytest.raises(GrammarError, match="there is nothing between two '-' or at an end") as caught:
-        models.parse(spec)
-    assert caught.value.start == caught.value.end == place
-
-
 def test_a_pickled_error_says_the_same() -> None:
     with pytest.raises(GrammarError) as caught:
         models.parse("784-4x0-10")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from pathlib import Path
 
 import pytest
@@ -66,9 +65,8 @@ def test_config_file_and_copies_keep_it(tmp_path: Path):
         assert isinstance(other.layers[0].threshold, nn.Parameter)
 
 
-def test_prepared_quantised_and_exchanged_nets_use_the_thresholds():
-    pytest.importorskip("nir")
-    spec = "4C3-AP2-12-3"  # NIR and chips have no residual blocks
+def test_prepared_and_quantised_nets_use_the_thresholds():
+    spec = "4C3-AP2-12-3"
     options = {"learn_threshold": True, "encoder": "latency", "generator": generator(0)}
     net = varied(models.build(spec, input_shape=(1, 8, 8), steps=6, **options)).eval()
     x = torch.rand(64, 1, 8, 8, generator=generator(3))
@@ -82,17 +80,6 @@ def test_prepared_quantised_and_exchanged_nets_use_the_thresholds():
     assert (runs[0].predictions == runs[1].predictions).all()
     assert (runs[0].count("active") != plain.count("active")).any()  # other thresholds, another program
     assert emulator.check(net, "generic8").fits
-    stack = varied(
-        models.TTFSNet([fs.TTFSLinear(16, 8, steps=6, threshold=nn.Parameter(torch.ones(8)))], encoder="spikes",
-                       readout="first-spike", input_shape=(16,))
-    )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        back = firstspike.nir.from_nir(firstspike.nir.to_nir(stack), steps=6)
-    spikes = firstspike.SpikeTimes(
-        torch.randint(0, 8, (32, 16), dtype=torch.uint8, generator=generator(4)).clamp(max=5), 6
-    )
-    assert torch.equal(back(spikes), stack(spikes))
 
 
 def test_training_learns_them_and_keeps_them_positive(tmp_path: Path):

@@ -176,16 +176,6 @@ def test_layers_over_different_steps(steps, after):
     assert axis.get_xlim() == (-0.5, after - 0.5) and named == (first < 255)
 
 
-def test_equal_scores_are_titled_with_the_answer():
-    net = models.build(
-        "16-20", input_shape=(16,), steps=4, encoder="latency", readout="first-spike", normalization=False
-    )
-    torch.nn.init.constant_(net.layers[-1].weight, 2.0)
-    with Monitor(net.eval()) as seen, torch.no_grad():
-        assert net(torch.ones(3, 16)).argmax(1).tolist() == [0, 0, 0]
-    assert plot.membrane(seen).axes[0].get_title(loc="left") == "Output of sample 0: class 0"
-
-
 def test_weights_are_those_of_one_spike_in_units_that_are_named():
     pooled = nn.TTFSLinear(4, 2, steps=4, avg_pool=2, affine=None, bias=False)
     limit = plot.weights(pooled).axes[0].images[0].get_clim()[1]

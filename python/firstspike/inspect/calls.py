@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from torch import Tensor, nn
 
@@ -27,7 +27,7 @@ class Call(NamedTuple):
     shortcut_scale: float | Tensor
 
 
-See, Begin = Callable[[Call], None], Callable[[], None]
+See: TypeAlias = Callable[[Call], None]
 
 
 class Calls:
@@ -36,7 +36,9 @@ class Calls:
     inside: True while the net as a whole is running. Raises TypeError for a net of `models.prepare_for_inference`.
     """
 
-    def __init__(self, net: nn.Module, modules: Mapping[str, nn.Module], see: See, begin: Begin = lambda: None) -> None:
+    def __init__(
+        self, net: nn.Module, modules: Mapping[str, nn.Module], see: See, begin: Callable[[], None] = lambda: None
+    ) -> None:
         if any(isinstance(module, Prepacked) for module in net.modules()):
             raise TypeError("the net must be the one that models.prepare_for_inference was given, got its result")
         self.inside = False

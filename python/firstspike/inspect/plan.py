@@ -61,7 +61,8 @@ def explain(
         raise TypeError(f"layer must be a TTFSLinear, TTFSConv2d or Integrate, got {type(layer).__name__}")
     threads = torch.get_num_threads() if threads is None else checks.integer("threads", threads, 1, 1024)
     if isinstance(batch, SpikeTimes | Sequence):
-        shape = tuple(checks.size("batch", size, 0) for size in getattr(batch, "shape", batch))
+        sizes = batch.shape if isinstance(batch, SpikeTimes) else batch
+        shape = tuple(checks.size("batch", size, 0) for size in sizes)
     elif isinstance(layer, TTFSConv2d) or layer.avg_pool > 1:
         raise ValueError(f"batch must be the shape [B, C, H, W] of the layer's input, got {checks.shown(batch)}")
     else:
