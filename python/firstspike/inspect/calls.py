@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, NamedTuple, Self, TypeAlias
 
 from torch import Tensor, nn
@@ -50,7 +49,7 @@ class Calls:
         self._hooks.append(self._net.register_forward_pre_hook(self._enter))
         self._hooks.append(self._net.register_forward_hook(self._leave, always_call=True))
         for name, module in self._modules.items():
-            self._hooks.append(module.register_forward_hook(partial(self._called, name), with_kwargs=True))
+            self._hooks.append(module.register_forward_hook(self._hook(name), with_kwargs=True))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,8 +64,9 @@ class Calls:
     def _leave(self, *_: object) -> None:
         self.inside = False
 
-    def _called(self, name: str, *call: Any) -> None:
-        self._see(_call(name, *call))
+    def _hook(self, name: str) -> Callable[..., None]:
+        # A function of this module, by which `plain_copy` knows it.
+        return lambda *call: self._see(_call(name, *call))
 
 
 def _call(name: str, module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any], output: Any) -> Call:
