@@ -1,16 +1,12 @@
-"""A layer that fires and gives its potentials makes its product once, with the results of both passes."""
+"""A layer that fires and gives its potentials has the results of both passes."""
 
 from __future__ import annotations
-
-from collections import Counter
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from firstspike import SpikeTimes, encode, functional, models, nn
-from firstspike._base.kernels import cpu
 from firstspike.surrogate import Surrogate, atan, rectangle, triangle
 
 from ..samples import generator, spike_times
@@ -75,42 +71,6 @@ def test_no_samples_and_nan() -> None:
     spikes = SpikeTimes(spike_times((5, 40), STEPS, "mixed", generator(0)), STEPS)
     fired = layer(spikes, membrane=True)[0]
     assert torch.equal(fired.times, layer(spikes).times) and bool(fired.silent[:, 3].all())
-
-
-@pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts the calls of the kernels that make a layer's product."""
-    counted: Counter[str] = Counter()
-
-    def count(name: str) -> None:
-        kernel = getattr(cpu, name)
-
-        def counting(*arguments: Any) -> Any:
-            counted[name] += 1
-            return kernel(*arguments)
-
-        monkeypatch.setattr(cpu, name, counting)
-
-    for name in ("fire_layer", "integrate_layer"):
-        count(name)
-    return counted
-
-
-def test_a_first_spike_readout_makes_one_product(passes: Counter[str]) -> None:
-    """Of each layer: in training, in evaluation and prepacked (where the last one alone is a call of its own)."""
-    net = models.build("40-30-20-10", input_shape=(40,), steps=STEPS, readout="first-spike", dropout=0.1)
-    x = torch.rand(6, 40, generator=generator(0))
-    net(x).sum().backward()
-    assert passes.total() == 2  # the first layer is directly coded
-    passes.clear()
-    net.eval()
-    with torch.no_grad():
-        scores = net(x)
-    assert passes.total() == 2
-    prepared = models.prepare_for_inference(net)
-    passes.clear()
-    assert torch.equal(prepared(x), scores)
-    assert passes.total() == 1
 
 
 @pytest.mark.parametrize("affine", ["layer", "channel", None])

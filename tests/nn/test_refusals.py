@@ -132,7 +132,7 @@ CALLS: list[tuple[Any, type[Exception], str]] = [
     (lambda: block(torch.ones(0)), ValueError, "scale"),
     (lambda: block(torch.tensor([1.0, float("inf")])), ValueError, "scale"),
     (lambda: block(torch.ones(12, requires_grad=True)), TypeError, "scale"),
-    (lambda: block(Parameter(torch.tensor(1.0))), TypeError, "scale"),
+    (lambda: block(Parameter(torch.tensor(1.0))), ValueError, "scale"),
     (lambda: block(learn_scale=1), TypeError, "learn_scale"),
     (lambda: block()(torch.zeros(2)), TypeError, "spikes"),
     # coders

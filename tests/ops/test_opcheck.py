@@ -16,7 +16,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from firstspike import SpikeTimes, encode, functional, nn
-from firstspike.functional.layer import Sizes, fire_layer
 from firstspike.ops import _support
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
 
@@ -94,16 +93,6 @@ def run_integrate(case: Layer) -> None:
         functional.integrate(train(case), case.weight.clone().requires_grad_(), case.bias.clone().requires_grad_())
     )
     functional.integrate(SpikeTimes(case.times, case.steps), case.weight)
-
-
-def run_membrane(case: Layer) -> None:
-    """A layer with its potentials, both of them used, and without a gradient."""
-    w, b = case.weight.clone().requires_grad_(), case.bias.clone().requires_grad_()
-    options = {"threshold": 1.0, "decay": 0.9, "surrogate": triangle(), "with_membrane": True}
-    fired, membrane = fire_layer(train(case), w, b, Sizes(), **options)
-    backward(fired.dense() + membrane)
-    with torch.no_grad():
-        fire_layer(train(case), w, b, Sizes(), **options)
 
 
 def run_fire(surrogate: Any, **options: Any) -> None:
@@ -223,7 +212,6 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "conv2d, pooled and leaky": lambda: run_layer(
         functional.conv2d, layer((2, 3, 6, 8), (5, 3, 3, 3), 8, avg_pool=2, decay=0.75)
     ),
-    "membrane": lambda: run_membrane(layer((3, 13), (19, 13), 8)),
     "integrate": lambda: run_integrate(layer((3, 13), (19, 13), 8)),
     "integrate, no sample": lambda: run_integrate(layer((0, 13), (19, 13), 8)),
     "ramp": lambda: run_ramp(triangle()),

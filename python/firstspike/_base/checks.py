@@ -136,12 +136,6 @@ def optional(name: str, value: object, kind: type | tuple[type, ...], wanted: st
         instance(name, value, kind, wanted)
 
 
-def function(name: str, value: object) -> None:
-    """Raise TypeError if `value` cannot be called, or is a class."""
-    if not callable(value) or isinstance(value, type):
-        raise TypeError(f"{name} must be a function, got {shown(value)}")
-
-
 def in_order(name: str, value: object, kind: type | tuple[type, ...], wanted: str) -> list[Any]:
     """Return the items of an iterable as a list; TypeError if it is none, or holds another kind of item."""
     if isinstance(value, (Tensor, str, bytes)) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) != 1:

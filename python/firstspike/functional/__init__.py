@@ -154,8 +154,8 @@ def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
     if a._anchor is None and b._anchor is None:
         return SpikeTimes._trusted(times, a.steps)
     zero = torch.zeros((), dtype=torch.float32, device=times.device).expand(a.steps, *a.shape)
-    anchors = (zero if anchor is None else anchor for anchor in (a._dense_anchor(), b._dense_anchor()))
-    return SpikeTimes._trusted(times, a.steps, torch.where(first, *anchors))
+    one, other = (zero if anchor is None else anchor for anchor in (a._dense_anchor(), b._dense_anchor()))
+    return SpikeTimes._trusted(times, a.steps, torch.where(first, one, other))
 
 
 def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> SpikeTimes:
@@ -171,8 +171,7 @@ def dropout(spikes: SpikeTimes, p: float, *, seed: Tensor | None = None) -> Spik
         >>> 400 < int(dropout(spikes, 0.5, seed=torch.tensor([0])).count()) < 600
         True
     """
-    if not isinstance(spikes, SpikeTimes):
-        raise TypeError(f"spikes must be SpikeTimes, got {type(spikes).__name__}")
+    checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
     if 0 in spikes.shape[1:]:
         raise ValueError(f"spikes must have neurons, got shape {tuple(spikes.shape)}")
     keep = ops.dropout.levels(1 - checks.real("p", p, 0.0, 1.0))
@@ -234,11 +233,7 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
 
 
 def _spikes(spikes: SpikeTimes, *dims: int) -> SpikeTimes:
-    if not isinstance(spikes, SpikeTimes):
-        raise TypeError(
-            f"spikes must be SpikeTimes, got {type(spikes).__name__}; encode.latency makes them from images, "
-            "SpikeTimes.from_dense from a dense train"
-        )
+    checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes, as of encode.latency or SpikeTimes.from_dense")
     if len(spikes.shape) not in dims:
         wanted = " or ".join({2: "[batch, neurons]", 4: "[batch, channels, height, width]"}[d] for d in dims)
         raise ValueError(f"spikes must have shape {wanted}, got {tuple(spikes.shape)}")

@@ -80,18 +80,13 @@ def fire_layer(
         fired = SpikeTimes._of_fired(ops.fire.fire(current.contiguous(), neuron))
         return fired, accumulate(current, decay) if with_membrane else None
     call = *input_of(spikes), weight, bias, geometry, neuron, record
-    membrane = None
-    if side is not None:
+    if side is None:
+        result = ops.layer.fire_layer(*call)
+    else:
         result = ops.shortcut.fire_layer_shortcut(*call, shortcut=(*input_of(side.spikes), side.scale))
         if with_membrane:
-            membrane = integrate_layer(*with_shortcut(spikes, weight, side, geometry), bias, sizes, decay)
-    elif with_membrane and weight.dim() == 2:
-        *record_of, v = ops.layer_membrane.fire_layer_membrane(*call)
-        result, membrane = tuple(record_of), v.flatten(2)
-    else:
-        result = ops.layer.fire_layer(*call)
-        if with_membrane:
-            membrane = integrate_layer(spikes, weight, bias, sizes, decay)
+            spikes, weight = with_shortcut(spikes, weight, side, geometry)
+    membrane = integrate_layer(spikes, weight, bias, sizes, decay) if with_membrane else None
     size = result[1].shape[1:3] if weight.dim() == 4 else ()
     return fired_of(result, (spikes.shape[0], weight.shape[0], *size), steps, record), membrane
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._base import checks
+from .settings import Settings
 
 _SMALLEST = 1e-6  # the least standard deviation of a channel, relative to its largest value
 
@@ -23,7 +24,7 @@ def as_float(name: str, images: Tensor) -> Tensor:
     return images.to(torch.float32)
 
 
-class Normalize(nn.Module):
+class Normalize(Settings):
     """Scale images to (x - mean) / std, per channel; `models.TTFSNet(..., normalize=...)` applies it first.
 
     Parameters
@@ -102,7 +103,3 @@ class Normalize(nn.Module):
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the module can be built again."""
         return {"mean": self.mean.tolist(), "std": self.std.tolist()}
-
-    def extra_repr(self) -> str:
-        """The settings, for print."""
-        return f"mean={self.mean.tolist()}, std={self.std.tolist()}"

@@ -208,17 +208,8 @@ def _check_map(spikes: SpikeTimes, kernel_size: int) -> None:
 
 def _earliest_dense(spikes: SpikeTimes, k: int) -> SpikeTimes:
     """Earliest pooling by torch's functions; a gradient takes dense trains."""
-    area = k**2
-    place = torch.arange(area, device=spikes.device)
-    key = (_windows(spikes.times, k).long() * area + place).amin(-1)  # by time, then by place
+    times, winner = F.max_pool2d(-spikes.times.float(), k, return_indices=True)
     if not spikes.requires_grad:
-        return SpikeTimes._trusted(torch.div(key, area, rounding_mode="floor").to(torch.uint8), spikes.steps)
-    winner = (key % area)[None, ..., None].expand(spikes.steps, *key.shape, 1)
-    return SpikeTimes._of_fired(_windows(spikes.dense(), k).gather(-1, winner).squeeze(-1))
-
-
-def _windows(x: Tensor, k: int) -> Tensor:
-    """[..., H, W] to [..., H // k, W // k, k k]: the elements of each window, row by row."""
-    height, width = x.shape[-2] // k, x.shape[-1] // k
-    x = x[..., : height * k, : width * k].unflatten(-1, (width, k)).unflatten(-3, (height, k))
-    return x.transpose(-3, -2).flatten(-2)
+        return SpikeTimes._trusted(times.neg().to(torch.uint8), spikes.steps)
+    units = winner.flatten(2).expand(spikes.steps, -1, -1, -1)
+    return SpikeTimes._of_fired(spikes.dense().flatten(3).gather(-1, units).unflatten(-1, winner.shape[2:]))

@@ -50,10 +50,10 @@ class Residual(nn.Module):
         if len(steps) != 1:
             raise ValueError(f"layers must be at least one, all of the same steps, got {sorted(steps)}")
         self.steps: int = steps.pop()
-        if not isinstance(scale, Tensor):
+        if not isinstance(scale, nn.Parameter) and (not isinstance(scale, Tensor) or scale.dim() == 0):
             scale = torch.tensor([checks.real("scale", scale)], dtype=torch.float32)
         outputs: int = self.layers[-1].weight.shape[0]  # type: ignore[assignment,index]
-        values = checks.float32("scale", scale.reshape(1) if scale.dim() == 0 else scale, 1)
+        values = checks.float32("scale", scale, 1)
         if not 1 <= len(values) <= outputs:
             raise ValueError(f"scale must have 1 to {outputs} numbers, at most one per output, got {len(values)}")
         checks.finite("scale", values)

@@ -6,7 +6,6 @@
 | `layer` | `fire_layer`: linear and convolution layers of neurons that fire |
 | `shortcut` | `fire_layer_shortcut`: the same with spikes that go into the current of its outputs one by one |
 | `integrate` | `integrate_layer`: layers of membranes that never fire |
-| `layer_membrane` | `fire_layer_membrane`: a layer that fires and its membranes, of one product |
 | `direct` | `direct_convolution`: the current of directly coded maps |
 | `ramp` | `ramp`: neurons with a constant current |
 | `fire` | `fire`: the dense neuron |
@@ -29,7 +28,6 @@ from . import (
     integrate,
     latency,
     layer,
-    layer_membrane,
     normalize,
     prepacked,
     ramp,
@@ -47,7 +45,6 @@ __all__ = [
     "integrate",
     "latency",
     "layer",
-    "layer_membrane",
     "normalize",
     "prepacked",
     "ramp",

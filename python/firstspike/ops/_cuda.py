@@ -63,7 +63,7 @@ def pointer(tensor: Tensor | None) -> int:
 
 def pointers(*tensors: Tensor | None) -> tuple[int, ...]:
     """Addresses of several tensors."""
-    return tuple(pointer(tensor) for tensor in tensors)
+    return tuple(map(pointer, tensors))
 
 
 class Arguments:
@@ -75,17 +75,22 @@ class Arguments:
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    def floats(self, name: str, tensor: Tensor | None, size: int) -> int:
-        """Address of `size` float32 values, 0 for None."""
-        return self._address(name, tensor, torch.float32, size)
+    def floats(self, name: str, tensor: Tensor | None, size: int, dtype: torch.dtype = torch.float32) -> int:
+        """Address of `size` values, 0 for None."""
+        if tensor is None:
+            return 0
+        self._check(name, tensor, dtype)
+        if tensor.numel() != size:
+            raise ValueError(f"{name} must have {size} elements, got {tensor.numel()}")
+        return pointer(tensor)
 
-    def bytes(self, name: str, tensor: Tensor | None, size: int) -> int:
-        """Address of `size` uint8 values, 0 for None."""
-        return self._address(name, tensor, torch.uint8, size)
+    def bytes(self, name: str, tensor: Tensor, size: int) -> int:
+        """Address of `size` uint8 values."""
+        return self.floats(name, tensor, size, torch.uint8)
 
-    def integers(self, name: str, tensor: Tensor | None, size: int) -> int:
-        """Address of `size` int64 values, 0 for None."""
-        return self._address(name, tensor, torch.int64, size)
+    def integers(self, name: str, tensor: Tensor, size: int) -> int:
+        """Address of `size` int64 values."""
+        return self.floats(name, tensor, size, torch.int64)
 
     def weight(self, weight: Tensor, layer: Geometry) -> tuple[int, tuple[int, ...]]:
         """Address and strides of a weight [outputs, channels, kernel height, kernel width], flat after the outputs or not."""
@@ -110,14 +115,6 @@ class Arguments:
             raise ValueError(f"{name} must be on {self.device}, got {tensor.device}")
         if tensor.dtype != dtype:
             raise ValueError(f"{name} must be {dtype}, got {tensor.dtype}")
-
-    def _address(self, name: str, tensor: Tensor | None, dtype: torch.dtype, size: int) -> int:
-        if tensor is None:
-            return 0
-        self._check(name, tensor, dtype)
-        if tensor.numel() != size:
-            raise ValueError(f"{name} must have {size} elements, got {tensor.numel()}")
-        return pointer(tensor)
 
 
 def strides(weight: Tensor, layer: Geometry) -> tuple[int, ...]:
@@ -144,14 +141,15 @@ class Recording:
     @property
     def slots(self) -> tuple[int, int, tuple[int, ...]]:
         """As the forward kernels take it."""
-        return pointer(self.count), self.slot, _pointers(*self.entries)
+        slope, place = self.entries
+        return pointer(self.count), self.slot, pointers(slope, *place)
 
     def place(self, run: Callable[[tuple[Any, ...]], None]) -> tuple[Tensor, ...]:
         """Sum the counts and have `run` move the entries; returns (anchor, offset, slope, place)."""
         offset = torch.zeros(self.groups + 1, dtype=torch.int64, device=self.count.device)
         torch.cumsum(self.count, 0, dtype=torch.int64, out=offset[1:])
         slope, place = _entries(self.count, int(offset[-1]))
-        run((pointer(offset), _pointers(slope, place)))
+        run((pointer(offset), pointers(slope, *place)))
         anchor = torch.zeros((), dtype=torch.float32, device=offset.device).expand(slope.shape)
         return anchor, offset, slope, place
 
@@ -171,7 +169,3 @@ def _entries(like: Tensor, number: int) -> tuple[Tensor, Tensor]:
         torch.empty(number, dtype=torch.float32, device=like.device),
         torch.empty((2, number), dtype=torch.uint8, device=like.device),
     )
-
-
-def _pointers(slope: Tensor, place: Tensor) -> tuple[int, ...]:
-    return pointers(slope, *place)

@@ -127,6 +127,11 @@ def anchor_like(anchor: Tensor | None, times: Tensor) -> Tensor:
     return zero.expand(0 if anchor is None else anchor.shape)
 
 
+def same_shape(first: Tensor, *_: Any) -> Tensor:
+    """The fake kernel of an operator that returns a contiguous tensor of the shape and type of its first argument."""
+    return first.new_empty(first.shape)
+
+
 def gradient_shapes(
     times: Tensor, in_place: Tensor | None, weight: Tensor, layer: Geometry, needs: Sequence[bool]
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:

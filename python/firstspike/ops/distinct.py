@@ -11,7 +11,7 @@ from torch import Tensor
 from .._base.checks import MAX_STEPS, SILENT
 from ._cuda import TILE
 from ._operator import INPUT, operator
-from ._support import anchor_like, array, cpu, empty, groups_of, support_of, threads
+from ._support import anchor_like, array, cpu, empty, groups_of, same_shape, support_of, threads
 
 
 def _forward(
@@ -87,10 +87,6 @@ def _stands(left: Tensor, pool: int, neuron: Tensor, step: Tensor) -> Tensor:
     return inside & torch.where(first, ~others, times[neuron] == step)
 
 
-def _backward_fake(gradient: Tensor, left: Tensor, offset: Tensor | None, place: Tensor | None, pool: int) -> Tensor:
-    return gradient.new_empty(gradient.shape)
-
-
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     _, _, offset, place, ctx.pool = inputs
     ctx.mark_non_differentiable(*output[1:])
@@ -116,5 +112,5 @@ distinct_backward = operator(
     "distinct_backward(Tensor gradient, Tensor left, Tensor? in_offset, Tensor? in_place, int pool) -> Tensor",
     cpu=_backward,
     cuda=_backward_cuda,
-    fake=_backward_fake,
+    fake=same_shape,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from .._base.checks import MAX_STEPS
 from ._cuda import TILE, Arguments, kernels, on_device, pointer
 from ._operator import INPUT, operator
-from ._support import anchor_like, array, cpu, empty, groups_of, support_of, threads
+from ._support import anchor_like, array, cpu, empty, groups_of, same_shape, support_of, threads
 
 DROPOUT_LEVELS = 65536  # `keep` is out of so many
 
@@ -22,91 +22,62 @@ def levels(share: float) -> int:
     return round(share * DROPOUT_LEVELS)
 
 
-class Forward(NamedTuple):
-    """The arguments of `dropout` in the order of its schema."""
-
-    times: Tensor
-    anchor: Tensor | None
-    in_offset: Tensor | None
-    in_place: Tensor | None
-    seed: Tensor
-    keep: int
-
-
-class Backward(NamedTuple):
-    """The arguments of `dropout_backward` in the order of its schema."""
-
-    gradient: Tensor
-    in_offset: Tensor | None
-    in_place: Tensor | None
-    seed: Tensor
-    shape: Sequence[int]
-    keep: int
-
-    @property
-    def steps(self) -> int:
-        """Those of a dense gradient; for entries, whose steps do not matter here, the most that there are."""
-        return self.gradient.shape[0] if self.in_place is None else MAX_STEPS
-
-
 def _sizes(shape: Sequence[int]) -> tuple[int, int]:
     """Sites and channels of times [B, H, W, C]."""
     return math.prod(shape[:-1]), shape[-1]
 
 
-def _forward(*arguments: Any) -> tuple[Tensor, Tensor]:
-    a = Forward(*arguments)
-    left = torch.empty(a.times.shape, dtype=torch.uint8)
-    cpu.drop_spikes(*_sizes(a.times.shape), array(a.times), array(a.seed), a.keep, threads(), array(left))
-    return anchor_like(a.anchor, a.times), left
+def _steps(gradient: Tensor, place: Tensor | None) -> int:
+    """The steps of a dense gradient; for entries, whose steps do not matter here, the most that there are."""
+    return gradient.shape[0] if place is None else MAX_STEPS
 
 
-def _forward_cuda(*arguments: Any) -> tuple[Tensor, Tensor]:
-    a = Forward(*arguments)
-    left, at = torch.empty_like(a.times), Arguments(a.times.device)
-    times, seed = at.bytes("times", a.times, a.times.numel()), at.integers("seed", a.seed, 1)
-    with on_device(a.times) as stream:
-        kernels().drop_spikes(*_sizes(a.times.shape), times, seed, a.keep, pointer(left), stream)
-    return anchor_like(a.anchor, a.times), left
+def _forward(
+    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
+) -> tuple[Tensor, Tensor]:
+    left = torch.empty(times.shape, dtype=torch.uint8)
+    cpu.drop_spikes(*_sizes(times.shape), array(times), array(seed), keep, threads(), array(left))
+    return anchor_like(anchor, times), left
 
 
-def _forward_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
-    a = Forward(*arguments)
-    return anchor_like(a.anchor, a.times), torch.empty_like(a.times)
+def _forward_cuda(
+    times: Tensor, anchor: Tensor | None, offset: Tensor | None, place: Tensor | None, seed: Tensor, keep: int
+) -> tuple[Tensor, Tensor]:
+    left, at = torch.empty_like(times), Arguments(times.device)
+    source = at.bytes("times", times, times.numel()), at.integers("seed", seed, 1)
+    with on_device(times) as stream:
+        kernels().drop_spikes(*_sizes(times.shape), *source, keep, pointer(left), stream)
+    return anchor_like(anchor, times), left
 
 
-def _backward(*arguments: Any) -> Tensor:
-    a = Backward(*arguments)
-    gradient, support = a.gradient.contiguous(), support_of(a.in_offset, a.in_place)
-    left = empty(gradient.shape)
-    arrays = array(gradient), support, array(a.seed)
-    cpu.drop_gradient(a.steps, *_sizes(a.shape), *arrays, a.keep, threads(), array(left))
+def _backward(
+    gradient: Tensor, offset: Tensor | None, place: Tensor | None, seed: Tensor, shape: Sequence[int], keep: int
+) -> Tensor:
+    gradient, left = gradient.contiguous(), empty(gradient.shape)
+    arrays = array(gradient), support_of(offset, place), array(seed)
+    cpu.drop_gradient(_steps(gradient, place), *_sizes(shape), *arrays, keep, threads(), array(left))
     return left
 
 
-def _backward_cuda(*arguments: Any) -> Tensor:
-    a = Backward(*arguments)
-    gradient, at, sizes = a.gradient.contiguous(), Arguments(a.gradient.device), _sizes(a.shape)
+def _backward_cuda(
+    gradient: Tensor, offset: Tensor | None, place: Tensor | None, seed: Tensor, shape: Sequence[int], keep: int
+) -> Tensor:
+    gradient, at, sizes = gradient.contiguous(), Arguments(gradient.device), _sizes(shape)
     left, size = torch.empty_like(gradient), gradient.shape[0] * math.prod(sizes)
     support: tuple[int, ...] = (0, 0, 0)
-    if a.in_offset is not None and a.in_place is not None:
-        support, size = at.support(a.in_offset, a.in_place, groups_of(*sizes, TILE)), a.in_place.shape[1]
-    arrays = at.floats("gradient", gradient, size), support, at.integers("seed", a.seed, 1)
+    if offset is not None and place is not None:
+        support, size = at.support(offset, place, groups_of(*sizes, TILE)), place.shape[1]
+    arrays = at.floats("gradient", gradient, size), support, at.integers("seed", seed, 1)
     with on_device(gradient) as stream:
-        kernels().drop_gradient(a.steps, *sizes, *arrays, a.keep, pointer(left), stream)
+        kernels().drop_gradient(_steps(gradient, place), *sizes, *arrays, keep, pointer(left), stream)
     return left
-
-
-def _backward_fake(*arguments: Any) -> Tensor:
-    gradient = Backward(*arguments).gradient
-    return gradient.new_empty(gradient.shape)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    a = Forward(*inputs)
-    ctx.shape, ctx.keep = a.times.shape, a.keep
+    times, _, offset, place, seed, ctx.keep = inputs
+    ctx.shape = times.shape
     ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(a.in_offset, a.in_place, a.seed, output[0])
+    ctx.save_for_backward(offset, place, seed, output[0])
 
 
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
@@ -118,7 +89,7 @@ dropout = operator(
     f"dropout({INPUT}, Tensor seed, int keep) -> (Tensor anchor, Tensor left)",
     cpu=_forward,
     cuda=_forward_cuda,
-    fake=_forward_fake,
+    fake=lambda times, anchor, *_: (anchor_like(anchor, times), torch.empty_like(times)),
     save=_save,
     gradients=_gradients,
 )
@@ -127,5 +98,5 @@ dropout_backward = operator(
     " -> Tensor",
     cpu=_backward,
     cuda=_backward_cuda,
-    fake=_backward_fake,
+    fake=same_shape,
 )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ._cuda import Arguments, kernels, on_device, pointer
 from ._operator import operator
-from ._support import array, cpu, threads
+from ._support import array, cpu, same_shape, threads
 
 
 def _neurons(current: Tensor) -> int:
@@ -31,10 +31,6 @@ def _forward_cuda(current: Tensor, neuron: Sequence[float]) -> Tensor:
     return spikes
 
 
-def _forward_fake(current: Tensor, neuron: Sequence[float]) -> Tensor:
-    return current.new_empty(current.shape)
-
-
 def _backward(gradient: Tensor, current: Tensor, neuron: Sequence[float]) -> Tensor:
     at_current = torch.empty(current.shape, dtype=torch.float32)
     arrays = array(current), array(gradient.contiguous())
@@ -48,10 +44,6 @@ def _backward_cuda(gradient: Tensor, current: Tensor, neuron: Sequence[float]) -
     with on_device(current) as stream:
         kernels().fire_gradient(current.shape[0], _neurons(current), neuron, *arrays, pointer(at_current), stream)
     return at_current
-
-
-def _backward_fake(gradient: Tensor, current: Tensor, neuron: Sequence[float]) -> Tensor:
-    return current.new_empty(current.shape)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -69,7 +61,7 @@ fire = operator(
     "fire(Tensor current, float[] neuron) -> Tensor",
     cpu=_forward,
     cuda=_forward_cuda,
-    fake=_forward_fake,
+    fake=same_shape,
     save=_save,
     gradients=_gradients,
 )
@@ -77,5 +69,5 @@ fire_backward = operator(
     "fire_backward(Tensor gradient, Tensor current, float[] neuron) -> Tensor",
     cpu=_backward,
     cuda=_backward_cuda,
-    fake=_backward_fake,
+    fake=same_shape,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,18 +22,6 @@ from ._support import (
     threads,
     tile_of,
 )
-
-
-class Backward(NamedTuple):
-    """The arguments of `ramp_backward` in the order of its schema."""
-
-    gradient: Tensor  # at the support entries
-    offset: Tensor
-    slope: Tensor
-    place: Tensor
-    shape: Sequence[int]
-    steps: int
-    decay: float
 
 
 def _sizes(x: Tensor) -> tuple[int, int]:
@@ -72,29 +60,26 @@ def _forward_fake(current: Tensor, steps: int, neuron: Sequence[float], record: 
     return anchor, current.new_empty(current.shape, dtype=torch.uint8), *support
 
 
-def _backward(*arguments: Any) -> Tensor:
-    a = Backward(*arguments)
-    at_current = _backward_fake(*arguments)
-    call = *_sizes(at_current), a.steps, (0.0, a.decay, 0, 1.0), support_of(a.offset, a.place)
-    cpu.ramp_gradient(*call, array(a.slope), array(a.gradient.contiguous()), threads(), array(at_current))
+def _backward(
+    gradient: Tensor, offset: Tensor, slope: Tensor, place: Tensor, shape: Sequence[int], steps: int, decay: float
+) -> Tensor:
+    """gradient: at the support entries."""
+    at_current = gradient.new_empty(tuple(shape))
+    call = *_sizes(at_current), steps, (0.0, decay, 0, 1.0), support_of(offset, place)
+    cpu.ramp_gradient(*call, array(slope), array(gradient.contiguous()), threads(), array(at_current))
     return at_current
 
 
-def _backward_cuda(*arguments: Any) -> Tensor:
-    a = Backward(*arguments)
-    at_current, gradient, at = _backward_fake(*arguments), a.gradient.contiguous(), Arguments(a.gradient.device)
-    sizes, entries = _sizes(at_current), a.place.shape[1]
-    support = at.support(a.offset, a.place, groups_of(*sizes, TILE))
-    values = at.floats("slope", a.slope, entries), at.floats("gradient", gradient, entries)
+def _backward_cuda(
+    gradient: Tensor, offset: Tensor, slope: Tensor, place: Tensor, shape: Sequence[int], steps: int, decay: float
+) -> Tensor:
+    at_current, gradient, at = gradient.new_empty(tuple(shape)), gradient.contiguous(), Arguments(gradient.device)
+    sizes, entries = _sizes(at_current), place.shape[1]
+    support = at.support(offset, place, groups_of(*sizes, TILE))
+    values = at.floats("slope", slope, entries), at.floats("gradient", gradient, entries)
     with on_device(gradient) as stream:
-        neuron = (0.0, a.decay, 0, 1.0)
-        kernels().ramp_gradient(*sizes, a.steps, neuron, support, *values, pointer(at_current), stream)
+        kernels().ramp_gradient(*sizes, steps, (0.0, decay, 0, 1.0), support, *values, pointer(at_current), stream)
     return at_current
-
-
-def _backward_fake(*arguments: Any) -> Tensor:
-    a = Backward(*arguments)
-    return a.gradient.new_empty(tuple(a.shape))
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -128,7 +113,7 @@ ramp_backward = operator(
     " -> Tensor",
     cpu=_backward,
     cuda=_backward_cuda,
-    fake=_backward_fake,
+    fake=lambda gradient, offset, slope, place, shape, *_: gradient.new_empty(tuple(shape)),
 )
 
 
