@@ -82,7 +82,6 @@ def test_values_become_those_of_the_field(field, value, expected):
         ({"name": "a b"}, ["name: must have no spaces"]),
         ({"rate": 11.0}, ["rate: must be at most 10 count"]),
         ({"nme": "a"}, ["nme: ", "did you mean name?"]),
-        ({"learning_rate": 0.1}, ["learning_rate: ", "did you mean lr?"]),
     ],
 )
 def test_one_line_names_what_is_wrong(values, words):

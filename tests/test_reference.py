@@ -188,12 +188,6 @@ def test_spike_train() -> None:
     assert torch.equal(SpikeTimes(times, 4).dense().double(), train.dense())
 
 
-def test_takes_spike_times_and_keeps_the_float_type() -> None:
-    spikes = SpikeTimes(torch.zeros(1, 2, dtype=torch.uint8), 3)
-    for dtype in (torch.float32, F64):
-        assert reference.linear(spikes, torch.ones(4, 2, dtype=dtype)).dense().dtype == dtype
-
-
 def test_decoders_by_hand() -> None:
     spikes = SpikeTrain.from_times(torch.tensor([[1, 0, 0, 3], [SILENT] * 4], dtype=torch.uint8), 4)
     assert reference.temporal_weighting(spikes, gamma=2.0).tolist() == [[0.5, 1.0, 1.0, 0.125], [0.0] * 4]

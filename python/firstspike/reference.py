@@ -20,34 +20,6 @@ from ._base.checks import SILENT
 from .ops._operator import first_order_only
 from .surrogate import Surrogate, triangle
 
-__all__ = [
-    "SpikeTrain",
-    "conv2d",
-    "conv2d_current",
-    "decision_step",
-    "decode_membrane",
-    "dropout",
-    "fire",
-    "first_spike",
-    "integrate",
-    "latency",
-    "linear",
-    "linear_current",
-    "margin",
-    "membrane",
-    "normalize_weight",
-    "population",
-    "ramp",
-    "surrogate_derivative",
-    "temporal_weighting",
-    "ties",
-    "window_fire",
-    "window_level",
-    "window_steps",
-    "window_times",
-    "window_values",
-]
-
 
 @dataclass(frozen=True)
 class SpikeTrain:
@@ -182,7 +154,7 @@ def margin(
     return distance.masked_fill(before > 0, float("inf")).amin(0)
 
 
-class Spikes(Protocol):
+class _Spikes(Protocol):
     """``SpikeTrain`` or ``SpikeTimes``: whatever has a dense form."""
 
     def dense(self) -> Tensor:
@@ -197,7 +169,7 @@ def _pool(x: Tensor, size: int) -> Tensor:
     return torch.unflatten(F.avg_pool2d(x.flatten(0, 1), size), 0, x.shape[:2])
 
 
-def linear_current(spikes: Spikes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1) -> Tensor:
+def linear_current(spikes: _Spikes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1) -> Tensor:
     """Current [T, B, O] of a fully connected layer.
 
     Examples:
@@ -212,7 +184,7 @@ def linear_current(spikes: Spikes, weight: Tensor, bias: Tensor | None = None, *
 
 
 def conv2d_current(
-    spikes: Spikes,
+    spikes: _Spikes,
     weight: Tensor,
     bias: Tensor | None = None,
     *,
@@ -256,7 +228,7 @@ def ramp(
 
 
 def linear(
-    spikes: Spikes,
+    spikes: _Spikes,
     weight: Tensor,
     bias: Tensor | None = None,
     *,
@@ -264,7 +236,7 @@ def linear(
     threshold: float | Tensor = 1.0,
     decay: float = 1.0,
     surrogate: Surrogate = triangle(),
-    shortcut: Spikes | None = None,
+    shortcut: _Spikes | None = None,
     shortcut_scale: float | Tensor = 1.0,
 ) -> SpikeTrain:
     """Fully connected layer of neurons: spikes [B, N], or a map [B, C, H, W] pooled and flattened; weight [O, N].
@@ -280,7 +252,7 @@ def linear(
 
 
 def conv2d(
-    spikes: Spikes,
+    spikes: _Spikes,
     weight: Tensor,
     bias: Tensor | None = None,
     *,
@@ -290,7 +262,7 @@ def conv2d(
     threshold: float | Tensor = 1.0,
     decay: float = 1.0,
     surrogate: Surrogate = triangle(),
-    shortcut: Spikes | None = None,
+    shortcut: _Spikes | None = None,
     shortcut_scale: float | Tensor = 1.0,
 ) -> SpikeTrain:
     """Convolution of a map [B, C, H, W], pooled first, with weight [O, C, kh, kw].
@@ -310,7 +282,7 @@ def _fired(
     threshold: float | Tensor,
     decay: float,
     surrogate: Surrogate,
-    shortcut: Spikes | None,
+    shortcut: _Spikes | None,
     scale: float | Tensor,
 ) -> SpikeTrain:
     """Spikes of the current [T, B, O, ...] with a shortcut's spikes added, in units of thresholds [O]."""
@@ -331,7 +303,7 @@ def _fired(
 
 
 def integrate(
-    spikes: Spikes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1, decay: float = 1.0
+    spikes: _Spikes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1, decay: float = 1.0
 ) -> Tensor:
     """Readout membrane [T, B, O] of a layer that never fires.
 
@@ -344,7 +316,7 @@ def integrate(
     return membrane(linear_current(spikes, weight, bias, avg_pool=avg_pool), decay)
 
 
-def dropout(spikes: Spikes, p: float, *, seed: Tensor) -> SpikeTrain:
+def dropout(spikes: _Spikes, p: float, *, seed: Tensor) -> SpikeTrain:
     """Spikes without the dropped ones; the random numbers are those of SplitMix64, 16 bits per neuron.
 
     Examples:
@@ -410,7 +382,7 @@ def latency(x: Tensor, steps: int, curve: str = "linear") -> SpikeTrain:
     return SpikeTrain.from_times(torch.tensor(times, dtype=torch.uint8).reshape(x.shape), steps)
 
 
-def temporal_weighting(spikes: Spikes, *, gamma: float, mode: str = "exp") -> Tensor:
+def temporal_weighting(spikes: _Spikes, *, gamma: float, mode: str = "exp") -> Tensor:
     """Scores [B, C]: y = sum_t w[t] S[t], w[t] = gamma^-t ("exp") or gamma (T - t)/T ("linear"); paper Eq. 20-24.
 
     Examples:
@@ -441,7 +413,7 @@ def decode_membrane(v: Tensor, mode: str = "last") -> Tensor:
     return torch.stack([(len(v) - t) * at for t, at in enumerate(v)]).sum(0) / sum(range(1, len(v) + 1))
 
 
-def first_spike(spikes: Spikes, overshoot: Tensor | None = None) -> Tensor:
+def first_spike(spikes: _Spikes, overshoot: Tensor | None = None) -> Tensor:
     """Class [B] whose neuron fires first; a tie goes to the larger overshoot [B, C], then to the lower index.
 
     Where no neuron fires, all of them tie.
@@ -472,7 +444,7 @@ def population(scores: Tensor, classes: int) -> Tensor:
     return torch.stack([scores[:, c * k : (c + 1) * k].sum(1) / k for c in range(classes)], 1)
 
 
-def decision_step(spikes: Spikes) -> Tensor:
+def decision_step(spikes: _Spikes) -> Tensor:
     """Step [B] int64 of the first output spike; T where there is none.
 
     Examples:
@@ -485,7 +457,7 @@ def decision_step(spikes: Spikes) -> Tensor:
     return torch.tensor([next((t for t in range(steps) if train[t, b].any()), steps) for b in range(batch)])
 
 
-def ties(spikes: Spikes, classes: int | None = None) -> Tensor:
+def ties(spikes: _Spikes, classes: int | None = None) -> Tensor:
     """Bool [B]: the first output step has spikes of more than one class; k neighbouring outputs make a class.
 
     Examples:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from firstspike import SpikeTimes, functional
+from firstspike import functional
 from firstspike._base.geometry import Geometry
 from firstspike.ops import _cuda
 
@@ -106,10 +106,3 @@ def test_too_large_a_layer_is_refused(on_host: ModuleType) -> None:
         on_host.ramp(2**62, 4, 8, NEURON, 0, _cuda.NO_SLOTS, 0, 0)
     with pytest.raises(ValueError, match="too many elements for one launch"):
         on_host.fire(8, 2**42, (1.0, 1.0, 0, 1.0), 0, 0, 0)
-
-
-def test_a_bad_variant_is_refused(on_host: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_cuda, "VARIANT", _cuda.Variant(3, 1))
-    case = CASES["linear"]
-    with pytest.raises(ValueError, match="tiles_per_warp must be 1, 2 or 4"):
-        functional.linear(SpikeTimes(case.times, case.steps), case.weight)

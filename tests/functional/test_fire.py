@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from firstspike import functional, reference
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
@@ -56,23 +54,3 @@ def test_all_fire_or_none(level: float) -> None:
 def test_spikes_once_though_the_membrane_passes_twice() -> None:
     current = torch.tensor([0.5, 0.5, -1.0, 2.0, 5.0]).reshape(5, 1, 1)
     assert functional.fire(current).flatten().tolist() == [0, 1, 0, 0, 0]
-
-
-@settings(max_examples=40)
-@given(
-    shape=st.lists(st.integers(1, 6), min_size=2, max_size=4),
-    steps=st.sampled_from(STEPS),
-    seed=st.integers(0, 2**20),
-    surrogate=st.sampled_from(SURROGATES),
-    threshold=st.floats(0.25, 3),
-    decay=st.sampled_from([1.0, 0.95, 0.5, 1.05]),
-)
-def test_random_currents(
-    shape: list[int], steps: int, seed: int, surrogate: object, threshold: float, decay: float
-) -> None:
-    current = grid((steps, *shape), 2 / steps**0.5, generator(seed))
-    exact = decay == 1.0 and (threshold * 64).is_integer()
-    expected = reference.fire(current.double(), threshold=threshold, decay=decay, surrogate=surrogate)
-    got = functional.fire(current, threshold=threshold, decay=decay, surrogate=surrogate)
-    clear = clear_neurons(current.double(), {"threshold": threshold, "decay": decay}) | exact
-    assert torch.equal(got * clear, (expected * clear).float())

@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from firstspike import functional, reference
 from firstspike.surrogate import atan, rectangle, sigmoid, triangle
@@ -57,19 +55,3 @@ def test_never_and_non_finite_currents() -> None:
     """NaN compares false, so it never fires; infinity fires at once."""
     current = torch.tensor([[float("nan"), float("inf"), -float("inf"), 0.0]])
     assert functional.ramp(current, 4).times.tolist() == [[SILENT, 0, SILENT, SILENT]]
-
-
-@given(
-    current=st.lists(st.floats(-2, 4, width=32), min_size=1, max_size=40),
-    steps=st.sampled_from(STEPS),
-    threshold=st.floats(0.25, 3, width=32),
-    decay=st.sampled_from(torch.tensor([1.0, 1.0, 0.9, 0.5, 1.05], dtype=torch.float32).tolist()),
-    surrogate=st.sampled_from(SURROGATES),
-)
-def test_random_times(current: list[float], steps: int, threshold: float, decay: float, surrogate: object) -> None:
-    x = torch.tensor([current])
-    options = {"threshold": threshold, "decay": decay, "surrogate": surrogate}
-    got = functional.ramp(x, steps, **options)
-    expected = reference.ramp(x.double(), steps, **options)
-    clear = clear_neurons(x.double().expand(steps, *x.shape), options)
-    assert torch.equal(got.times[clear], expected.times[clear])

@@ -13,7 +13,7 @@ from firstspike import SpikeTimes, functional, nn, reference
 from firstspike.surrogate import atan, rectangle, triangle
 
 from ..compare import CLEAR
-from ..samples import generator, grid, spike_times
+from ..samples import generator, grid
 from ..torch_version import needs_one_graph
 
 STEPS = 6
@@ -218,18 +218,3 @@ def test_a_shortcut_of_fewer_channels_into_a_layer_with_a_threshold_per_output(s
 
 def _neuron(layer: nn.TTFSLinear) -> dict[str, Any]:
     return {"decay": layer.decay, "surrogate": layer.surrogate}
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3])
-def test_the_reference_takes_a_scale_per_output(channels: int) -> None:
-    """Of which those of the shortcut's channels count."""
-    spikes, shortcut = (
-        spike_times((4, 5), 6, "mixed", generator(0)),
-        spike_times((4, channels), 6, "mixed", generator(1)),
-    )
-    weight, scale = torch.rand(3, 5, generator=generator(2)), torch.tensor([0.5, 1.5, 0.25])
-    given = SpikeTimes(spikes, 6), SpikeTimes(shortcut, 6)
-    fused = functional.linear(given[0], weight, shortcut=given[1], shortcut_scale=scale)
-    trains = [reference.SpikeTrain.from_times(times, 6) for times in (spikes, shortcut)]
-    expected = reference.linear(trains[0], weight.double(), shortcut=trains[1], shortcut_scale=scale.double())
-    assert torch.equal(fused.times, expected.times)

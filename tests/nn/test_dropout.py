@@ -74,9 +74,3 @@ def test_dense_train_loses_whole_neurons() -> None:
         membrane, membrane[:1] * torch.arange(1, 9).reshape(-1, 1, 1)
     )  # the same current in every step
     assert not torch.allclose(membrane[0], layer.eval()(ones)[0])
-
-
-@pytest.mark.parametrize(("kind", "sizes"), [(nn.DirectLinear, (40, 7)), (nn.DirectConv2d, (5, 7, 3))])
-def test_no_spikes_no_dropout(kind: Any, sizes: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="dropout must be 0 in a layer that no spikes reach, got 0.5"):
-        make(kind, sizes).dropout = 0.5

@@ -61,14 +61,6 @@ def test_a_normalisation_of_ones_own() -> None:
     assert torch.equal(layer.effective_weight_and_bias()[0], layer.weight)
 
 
-def test_the_layout_of_a_state_dict_does_not_depend_on_it() -> None:
-    plain, normal = (nn.TTFSLinear(4, 3, steps=8, normalization=on, generator=generator(0)) for on in (False, True))
-    assert list(plain.state_dict()) == list(normal.state_dict()) == ["weight", "gamma", "bias"]
-    with torch.no_grad():
-        normal.weight.copy_(torch.ones(3, 4))  # not a no-op: it is the tensor that is trained
-    assert torch.equal(normal.state_dict()["weight"], torch.ones(3, 4))
-
-
 def test_a_quantiser_is_put_on_what_acts() -> None:
     class Rounded(torch.nn.Module):
         def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -101,19 +101,6 @@ def test_max_by_hand() -> None:
     assert not pool.state_dict()
 
 
-def test_max_says_what_it_is() -> None:
-    out = nn.MaxPool2d(2)(maps([[3, 1, 2], [2, S, S]]))
-    assert (tuple(out.shape), out.steps, len(out), out.device.type, out.requires_grad) == (
-        (1, 1, 1, 1),
-        4,
-        1,
-        "cpu",
-        False,
-    )
-    assert repr(out) == "PooledSpikes(shape=(1, 1, 1, 1), steps=4, requires_grad=False)"
-    assert out.distinct.times[0, 0, :, 2].tolist() == [S, S]  # in no window
-
-
 def dense_max(x: Tensor, k: int) -> Tensor:
     """Torch's own max pooling of a dense train."""
     return F.max_pool2d(x.flatten(0, 1), k).unflatten(0, x.shape[:2])
@@ -219,5 +206,3 @@ def test_flatten_of_torch_behind_a_max_pool() -> None:
     layer = nn.Integrate(3 * 9, 4, steps=5)
     chain = torch.nn.Sequential(nn.MaxPool2d(2), torch.nn.Flatten(), layer)
     assert torch.allclose(chain(spikes), layer(nn.MaxPool2d(2)(spikes)), atol=1e-5)
-    with pytest.raises(ValueError, match="start_dim and end_dim must be 1 and -1"):
-        torch.nn.Flatten(2)(nn.MaxPool2d(2)(spikes))

@@ -7,7 +7,6 @@ import torch
 from torch import nn as torch_nn
 
 from firstspike import SpikeTimes, nn
-from firstspike._base import kernels
 
 from ..samples import generator, spike_times
 
@@ -93,43 +92,3 @@ def test_it_can_stand_in_a_compiled_net() -> None:
     packed, spikes = nn.Prepacked([layer], (20,)), SpikeTimes(spike_times((4, 20), STEPS, "mixed", generator(0)), STEPS)
     torch._dynamo.reset()
     assert torch.equal(torch.compile(packed, backend="eager")(spikes).times, layer(spikes).times)
-
-
-class Other(nn.TTFSLinear):
-    """A class of the user's, which may do anything."""
-
-
-GEOMETRY = [1, 1, 1, 20, 1, 1, 1, 1, 1, 0, 0, 9, STEPS]
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        (lambda layers: layers.clear(), "layers must hold at least one"),
-        (lambda layers: layers.append(layers[0]), "shape and the steps of the output before it"),
-        (
-            lambda layers: layers[0].__setitem__(3, torch.zeros(9, 19).__dlpack__()),
-            "weight does not have the geometry's shape",
-        ),
-        (lambda layers: layers[0].__setitem__(4, torch.zeros(8).__dlpack__()), "bias must have 9 elements"),
-        (lambda layers: layers[0].__setitem__(0, [*GEOMETRY[:12], 255]), "steps must be from 1 to 254"),
-    ],
-)
-def test_the_kernel_checks_sizes_itself(change, text) -> None:
-    layers = [[GEOMETRY, (1.0, 1.0, 0.0, 1.0), True, torch.zeros(9, 20).__dlpack__(), torch.zeros(9).__dlpack__()]]
-    change(layers)
-    with pytest.raises(ValueError, match=text):
-        kernels.cpu.Prepacked([tuple(layer) for layer in layers], 1)
-
-
-def test_the_kernel_checks_what_it_reads_and_writes() -> None:
-    layer = (GEOMETRY, (1.0, 1.0, 0.0, 1.0), True, torch.zeros(9, 20).__dlpack__(), None)
-    kernel = kernels.cpu.Prepacked([layer], 1)
-    for batch, times, out, text in (
-        (2, torch.zeros(39, dtype=torch.uint8), torch.zeros(18, dtype=torch.uint8), "times must have 40 elements"),
-        (2, torch.zeros(40, dtype=torch.uint8), torch.zeros(17, dtype=torch.uint8), "out must have 18 elements"),
-        (2, torch.zeros(40, dtype=torch.uint8), torch.zeros(18), "out has the wrong type"),
-        (-1, torch.zeros(0, dtype=torch.uint8), torch.zeros(0, dtype=torch.uint8), "batch must be from 0"),
-    ):
-        with pytest.raises(ValueError, match=text):
-            kernel.run(batch, times.__dlpack__(), 1, out.__dlpack__())

@@ -107,6 +107,7 @@ CALLS: list[tuple[Any, type[Exception], str]] = [
     (lambda: nn.DirectLinear(12, 5, steps=T)(torch.zeros(2, 12, dtype=torch.int64)), TypeError, "x"),
     (lambda: nn.DirectConv2d(3, 5, 3, steps=T)(torch.zeros(2, 1, 4, 4)), ValueError, "x"),
     (lambda: nn.DirectConv2d(3, 5, (5, 3), steps=T)(torch.zeros(2, 3, 4, 4)), ValueError, "x"),
+    (lambda: setattr(nn.DirectLinear(12, 5, steps=T), "dropout", 0.5), ValueError, "dropout"),
     # pools
     (lambda: nn.MaxPool2d(0), ValueError, "kernel_size"),
     (lambda: nn.EarliestPool2d("2"), TypeError, "kernel_size"),

@@ -94,21 +94,6 @@ def test_nets(spec: str, tmp_path: Path) -> None:
     assert ours == [p.shape for n, p in relu.named_parameters() if n.endswith("weight")]
 
 
-def test_it_trains() -> None:
-    net = models.build("4C3-R(4C3-4C3)-3", input_shape=(1, 6, 6), steps=STEPS, generator=generator(0))
-    x = torch.rand(30, 1, 6, 6, generator=generator(1))
-    labels = torch.arange(30) % 3
-    x[labels == 1, :, :3] = 0
-    x[labels == 2, :, :, :3] = 0
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
-    for _ in range(30):
-        loss = torch.nn.functional.cross_entropy(net(x), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert (net(x).argmax(1) == labels).double().mean() > 0.9
-
-
 def test_by_default_a_spike_of_the_input_fires_its_neuron_alone() -> None:
     assert float(block(scale=1.0).scale) == float(nn.Residual([nn.TTFSLinear(3, 3, steps=4)]).scale) == 1.0
     made = nn.Residual([nn.TTFSLinear(3, 3, steps=4), nn.TTFSLinear(3, 3, steps=4)])

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from torch import nn as torch_nn
-from torch.nn.utils import parametrizations, parametrize, prune
+from torch.nn.utils import parametrizations, prune
 
-from firstspike import SpikeTimes, models, nn, train
+from firstspike import SpikeTimes, nn
 
 from ..samples import generator, spike_times
 
 STEPS = 8
-
-
-class Doubled(torch_nn.Module):
-    """A parametrization."""
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Twice the weight."""
-        return 2 * weight
 
 
 def spikes(*shape: int) -> SpikeTimes:
@@ -34,34 +24,6 @@ def spikes(*shape: int) -> SpikeTimes:
 def linear(seed: int, **options: Any) -> nn.TTFSLinear:
     """A small layer."""
     return nn.TTFSLinear(20, 9, steps=STEPS, generator=generator(seed), **options)
-
-
-@pytest.mark.parametrize("norm", [lambda m: parametrize.register_parametrization(m, "weight", Doubled()),
-                                  parametrizations.spectral_norm, parametrizations.weight_norm])  # fmt: skip
-def test_parametrized_layers_are_loaded(norm: Any) -> None:
-    one, other, x = linear(0), linear(1), spikes(6, 20)
-    norm(one), norm(other)
-    one.eval(), other.eval()
-    assert one(x) != other(x)
-    file = io.BytesIO()
-    torch.save(one.state_dict(), file)
-    file.seek(0)
-    other.load_state_dict(torch.load(file, weights_only=True))
-    assert one(x) == other(x)
-
-
-def test_a_run_of_a_parametrized_net_resumes(tmp_path: Any) -> None:
-    def net() -> models.TTFSNet:
-        made = models.mlp("20-9-3", steps=STEPS, generator=generator(0))
-        parametrizations.spectral_norm(made.layers[-1])
-        return made
-
-    x, y = torch.rand(40, 20, generator=generator(1)), torch.arange(40) % 3
-    config = train.Config(data="digits", epochs=1, batch=20)
-    data = ((x, y), (x, y))
-    train.fit(config, model=net(), directory=tmp_path, datasets=data, progress=False)
-    longer = train.fit(config.replace(epochs=2), model=net(), directory=tmp_path, datasets=data, progress=False)
-    assert len(longer.history) == 2
 
 
 def test_a_theta_that_is_set_by_hand_acts() -> None:

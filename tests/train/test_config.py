@@ -37,7 +37,6 @@ def test_whole_numbers_are_floats_where_floats_are_due():
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        ({"learning_rate": 1}, "learning_rate: .*did you mean lr"),
         ({"epoch": 1}, "epoch: .*did you mean epochs"),
         ({"augmentation": {"shfit": 1}}, "augmentation.shfit: .*did you mean shift"),
         ({"augmentation": 3}, "augmentation: "),

@@ -90,13 +90,6 @@ def in_sizes(out: int, kernel: int, stride: int, padding: int) -> tuple[int, int
     return least, least + stride - 1
 
 
-def scaling_hint(wanted: tuple[int, ...], got: tuple[int, ...]) -> str:
-    """What to do about images [C, H, W] of another size, to end a message with; "" for shapes that differ otherwise."""
-    if not len(wanted) == len(got) == 3 or wanted[0] != got[0]:
-        return ""
-    return f"; scale the images to {wanted[1]} x {wanted[2]}"
-
-
 def padding_of(value: object, kernel: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
     """A padding as (vertical, horizontal); "same" keeps the size of a map, which odd kernels do without a stride."""
     if value != "same":

@@ -13,7 +13,6 @@ import os
 import platform
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -68,15 +67,10 @@ def _openmp_pool() -> tuple[int, str]:
     return address or 0, f"torch's OpenMP pool ({Path(ours[0]).name})"
 
 
-def _load() -> ModuleType:
-    return importlib.import_module(f".{_MODULES[ISA]}", __package__)
-
-
 ISA, _ISA_REASON = _choose()
-cpu = _load()
+cpu = importlib.import_module(f".{_MODULES[ISA]}", __package__)
 _POOL, _POOL_REASON = _openmp_pool()
 cpu.share_openmp_pool(_POOL)
-
 
 _OLDEST_DEVICE = (8, 0)  # compute capability that the CUDA kernels are compiled for (CMakeLists.txt)
 

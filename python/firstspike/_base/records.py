@@ -18,16 +18,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 from .files import read_bytes
 
 _TOML_LIMIT = 1 << 20  # bytes
-_OTHER_NAMES = {  # how other libraries name settings of ours
-    "learning_rate": "lr",
-    "batch_size": "batch",
-    "dataset": "data",
-    "t": "steps",
-    "timesteps": "steps",
-    "num_steps": "steps",
-    "beta": "decay",
-    "max_epochs": "epochs",
-}
 
 
 class FieldError(ValueError):
@@ -108,8 +98,7 @@ def _without_null(value: Any) -> Any:
 
 
 def _advice(name: str, known: Sequence[str]) -> str:
-    other = _OTHER_NAMES.get(name.lower())
-    near = [other] if other in known else difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 

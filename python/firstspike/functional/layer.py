@@ -12,7 +12,6 @@ from torch import Tensor
 from .. import ops
 from .._base import checks
 from .._base.geometry import Geometry, anchor_to_sites, from_sites, geometry_of, shortcut_stride, to_sites
-from ..ops._support import TILES
 from ..ops.direct import direct_convolution
 from ..spikes import SpikeTimes, Support, cat
 from ..surrogate import KINDS, Surrogate
@@ -250,8 +249,6 @@ def with_shortcut(
         side = _spread(side if down == across == 1 else side[:, :, ::down, ::across], geometry)
         right, below = geometry.kernel_width - 1 - geometry.pad_x, geometry.kernel_height - 1 - geometry.pad_y
         taps = F.pad((taps * geometry.pool**2)[:, :, None, None], (geometry.pad_x, right, geometry.pad_y, below))
-    if spikes.shape[1] % TILES["cpu"] and not channels % TILES["cpu"]:  # full groups first: see `cat`
-        return cat([side, spikes]), torch.cat([taps, weight], 1)
     return cat([spikes, side]), torch.cat([weight, taps], 1)
 
 

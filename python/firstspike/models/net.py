@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from .. import decode
 from .. import nn as fs
 from .._base import checks
-from .._base.geometry import scaling_hint
 from ..nn.image_scaling import as_float
 from ..spikes import SpikeTimes
 from .sizes import check_input_shape
@@ -221,17 +220,16 @@ class TTFSNet(nn.Module):
         """Checked and scaled images, float32."""
         pixels = isinstance(x, Tensor) and x.dtype == torch.uint8
         x = as_float("x", x) if pixels else checks.float32("x", x)
-        self._check_shape(x.shape, images=True)
+        self._check_shape(x.shape)
         if not pixels:
             checks.finite("x", x)
         return x if self.normalize is None else self.normalize(x)
 
-    def _check_shape(self, shape: torch.Size, images: bool = False) -> None:
+    def _check_shape(self, shape: torch.Size) -> None:
         size = tuple(shape[1:])
         if size != self.input_shape and not (self.flat and size == (math.prod(self.input_shape),)):
             wanted = ", ".join(map(str, self.input_shape))
-            hint = scaling_hint(self.input_shape, size) if images else ""
-            raise ValueError(f"x must have shape [batch, {wanted}], got {tuple(shape)}{hint}")
+            raise ValueError(f"x must have shape [batch, {wanted}], got {tuple(shape)}")
 
 
 def make_encoder(name: str, steps: int) -> nn.Module:

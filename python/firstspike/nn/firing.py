@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from types import MappingProxyType
-from typing import Any, Self, TypedDict, Unpack, cast
+from typing import Any, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -83,9 +82,8 @@ class NeuronSettings(Leaky):
 
     @property
     def neuron(self) -> Neuron:
-        """The settings as the functions take them, read-only: set the properties to change them."""
-        settings = {"threshold": self._threshold, "decay": self._decay, "surrogate": self._surrogate}
-        return cast(Neuron, MappingProxyType(settings))
+        """A copy of the settings as the functions take them."""
+        return {"threshold": self._threshold, "decay": self._decay, "surrogate": self._surrogate}
 
 
 class TTFSNode(NeuronSettings):

@@ -19,36 +19,17 @@
 CUDA share.
 """
 
-from . import (
-    direct,
-    distinct,
-    dropout,
-    earliest,
-    fire,
-    integrate,
-    latency,
-    layer,
-    normalize,
-    prepacked,
-    ramp,
-    shortcut,
-    times,
-    windowed,
-)
-
-__all__ = [
-    "direct",
-    "distinct",
-    "dropout",
-    "earliest",
-    "fire",
-    "integrate",
-    "latency",
-    "layer",
-    "normalize",
-    "prepacked",
-    "ramp",
-    "shortcut",
-    "times",
-    "windowed",
-]
+from . import direct as direct
+from . import distinct as distinct
+from . import dropout as dropout
+from . import earliest as earliest
+from . import fire as fire
+from . import integrate as integrate
+from . import latency as latency
+from . import layer as layer
+from . import normalize as normalize
+from . import prepacked as prepacked
+from . import ramp as ramp
+from . import shortcut as shortcut
+from . import times as times
+from . import windowed as windowed

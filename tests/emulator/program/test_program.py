@@ -40,10 +40,10 @@ def test_images_are_scaled_as_in_the_net(encoder, tmp_path):
 @pytest.mark.parametrize(
     ("model", "wanted"),
     [
-        (net(), r"shape \(2, 8, 8\).*scale the images to 8 x 8"),
-        (net(encoder="latency"), r"shape \(2, 8, 8\).*scale the images to 8 x 8"),
-        (net("4C3s2-5"), r"\(2, 7, 7\) to \(2, 8, 8\).*scale the images to 8 x 8"),
-        (models.mlp("128-20-5", input_shape=(2, 8, 8), steps=6), "128 values.*scale the images to 8 x 8"),
+        (net(), r"shape \(2, 8, 8\)"),
+        (net(encoder="latency"), r"shape \(2, 8, 8\)"),
+        (net("4C3s2-5"), r"\(2, 7, 7\) to \(2, 8, 8\)"),
+        (models.mlp("128-20-5", input_shape=(2, 8, 8), steps=6), "128 values"),
         (net("30-20-5"), "30 values"),
     ],
 )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..._base import _emulator, checks
 from ..._base.checks import MAX_STEPS
-from ..._base.geometry import in_sizes, scaling_hint
+from ..._base.geometry import in_sizes
 from ..._base.provenance import cores
 from ..._base.records import Record
 from ...nn.image_scaling import as_float
@@ -337,7 +337,7 @@ class Program(Record):
             fits = len(shape) == 3 and all(
                 low <= size <= high for low, size, high in zip(least, shape, most, strict=True)
             )
-            wanted, scaled = f"shape {most}" if least == most else f"a shape from {least} to {most}", most
+            wanted = f"shape {most}" if least == most else f"a shape from {least} to {most}"
         elif encoder.kind == "direct-linear" or height == width == 1:
             values = channels if encoder.weight is None else encoder.weight.shape[1]
             scaled = encoder.image_shape or ()
@@ -345,8 +345,6 @@ class Program(Record):
             if fits and scaled and len(shape) > 1:  # the same number of values in another order
                 fits, wanted = shape == scaled, f"shape {scaled}, or {values} values in a row"
         else:
-            scaled = (channels, height, width)
-            fits, wanted = shape == scaled, f"shape {scaled}"
+            fits, wanted = shape == (channels, height, width), f"shape {(channels, height, width)}"
         if not fits:
-            hint = scaling_hint(scaled, shape)
-            raise ValueError(f"images must have {wanted}, got shape {shape} (channels, height, width){hint}")
+            raise ValueError(f"images must have {wanted}, got shape {shape} (channels, height, width)")
