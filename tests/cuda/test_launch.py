@@ -54,7 +54,7 @@ def test_same_bits_however_it_runs(on_host: ModuleType, monkeypatch: pytest.Monk
         same(run(case, linear), expected, f"{processors} processors, order {order}")
     on_host.set_device(7, 227 * 1024, 0)
     for variant in ((1, 1), (2, 1), (4, 1), (1, 2), (2, 2), (4, 2)):
-        monkeypatch.setattr(_cuda, "VARIANT", _cuda.Variant(*variant))
+        monkeypatch.setattr(_cuda, "VARIANT", variant)
         same(run(case, linear), expected, f"variant {variant}")
 
 

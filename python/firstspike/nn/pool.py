@@ -69,17 +69,9 @@ class PooledSpikes:
         return Size((batch, channels, height // self.kernel_size, width // self.kernel_size))
 
     @property
-    def device(self) -> torch.device:
-        """Device of the spikes."""
-        return self.distinct.device
-
-    @property
     def requires_grad(self) -> bool:
         """Whether a gradient flows to the layer that fired."""
         return self.distinct.requires_grad
-
-    def __len__(self) -> int:
-        return len(self.distinct)
 
     def dense(self) -> Tensor:
         """Return the pooled train as float32 [T, B, C, H // k, W // k], ones at the spikes; differentiable."""

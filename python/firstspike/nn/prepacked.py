@@ -92,9 +92,9 @@ class Prepacked(nn.Module):
         return f"{self.input_shape} to {self.output_shape}, steps={self.steps}"
 
 
+@torch.no_grad()
 def _packed(layer: TTFSConv2d | TTFSLinear | Integrate, shape: tuple[int, ...]) -> PrepackedLayer:
-    with torch.no_grad():
-        weight, bias = layer.effective_weight_and_bias()
+    weight, bias = layer.effective_weight_and_bias()
     if weight.device.type != "cpu":
         raise ValueError(f"layers must be on the CPU, got one on {weight.device}; net.cpu() brings them there")
     if isinstance(layer, TTFSConv2d) and len(shape) != 3:
@@ -102,11 +102,8 @@ def _packed(layer: TTFSConv2d | TTFSLinear | Integrate, shape: tuple[int, ...]) 
     geometry = layer_geometry(layer, (1, *shape), weight)
     fires = not isinstance(layer, Integrate)
     neuron = (layer.neuron["threshold"] if not isinstance(layer, Integrate) else 0.0, layer.decay, 0.0, 1.0)
-    weight, bias = (
-        weight.detach().clone(),
-        None if bias is None else bias.detach().clone(memory_format=torch.contiguous_format),
-    )
-    return PrepackedLayer(geometry, neuron, fires, weight, bias)
+    bias = None if bias is None else bias.clone(memory_format=torch.contiguous_format)
+    return PrepackedLayer(geometry, neuron, fires, weight.clone(), bias)
 
 
 def _out_shape(layer: PrepackedLayer) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,14 +24,9 @@ TILE = 32  # neurons of a support group: one warp (cpp/cuda/kernels.h)
 SLOT = 4  # entries per neuron; not measured on a device yet
 
 
-class Variant(NamedTuple):
-    """How the layers' kernels run, 0 leaves the choice to them (cpp/cuda/kernels.h); ValueError where one is used."""
-
-    tiles_per_warp: int = 0  # 1, 2 or 4 tiles of neurons side by side
-    staging: int = 0  # weights in shared memory: 1 never, 2 where they fit
-
-
-VARIANT = Variant()
+# How the layers' kernels run (cpp/cuda/kernels.h), 0 leaves the choice to them: 1, 2 or 4 tiles of neurons per warp, and whether
+# weights are staged in shared memory, 1 never, 2 where they fit.
+VARIANT = (0, 0)
 
 
 @cache

@@ -65,10 +65,6 @@ def _dense_gradient(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
 
 
 def _dense_anchor(anchor: Tensor, offset: Tensor, place: Tensor, shape: list[int]) -> Tensor:
-    return torch.zeros((), dtype=torch.float32, device=anchor.device).expand(shape)
-
-
-def _dense_anchor_fake(anchor: Tensor, offset: Tensor, place: Tensor, shape: list[int]) -> Tensor:
     return anchor.new_zeros(()).expand(shape)
 
 
@@ -96,17 +92,11 @@ def _at_support_cuda(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
     _, batch, height, width, channels = gradient.shape
     sites, gradient, at = batch * height * width, gradient.contiguous(), Arguments(gradient.device)
     out = torch.empty(place.shape[1], dtype=torch.float32, device=place.device)
-    dense, support = (
-        at.floats("gradient", gradient, gradient.numel()),
-        at.support(offset, place, groups_of(sites, channels, TILE)),
-    )
+    dense = at.floats("gradient", gradient, gradient.numel())
+    support = at.support(offset, place, groups_of(sites, channels, TILE))
     with on_device(gradient) as stream:
         kernels().gather_at_support(sites, channels, dense, support, pointer(out), stream)
     return out
-
-
-def _at_support_fake(gradient: Tensor, offset: Tensor, place: Tensor) -> Tensor:
-    return gradient.new_empty(place.shape[1])
 
 
 from_dense = operator(
@@ -132,7 +122,7 @@ dense_anchor = operator(
     "dense_anchor(Tensor anchor, Tensor offset, Tensor place, SymInt[] shape) -> Tensor",
     cpu=_dense_anchor,
     cuda=_dense_anchor,
-    fake=_dense_anchor_fake,
+    fake=_dense_anchor,
     save=_dense_anchor_save,
     gradients=_dense_anchor_gradient,
 )
@@ -140,5 +130,5 @@ at_support = operator(
     "at_support(Tensor gradient, Tensor offset, Tensor place) -> Tensor",
     cpu=_at_support,
     cuda=_at_support_cuda,
-    fake=_at_support_fake,
+    fake=lambda gradient, offset, place: gradient.new_empty(place.shape[1]),
 )
