@@ -13,6 +13,7 @@ from .spikes import SpikeTimes, cat, register
 
 if TYPE_CHECKING:
     from . import data, emulator, inspect, nir, plot, provenance, reference, train
+    from .conversion import convert
     from .inspect import explain, profile
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "__version__",
     "backends",
     "cat",
+    "convert",
     "data",
     "decode",
     "emulator",
@@ -53,6 +55,8 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of these
             return import_module(f"{__name__}.{name}")
         if name in ("explain", "profile"):
             return getattr(import_module(f"{__name__}.inspect"), name)
+        if name == "convert":
+            return import_module(f"{__name__}.conversion").convert
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

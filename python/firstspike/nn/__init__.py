@@ -13,6 +13,7 @@ from .weight_normalization import WeightNormalization
 from .windowed import (
     WindowedConv2d,
     WindowedLinear,
+    WindowedMaxPool2d,
     WindowedReadout,
     WindowedResidual,
     WindowedShortcut,
@@ -44,6 +45,7 @@ __all__ = [
     "WindowEncoder",
     "WindowedConv2d",
     "WindowedLinear",
+    "WindowedMaxPool2d",
     "WindowedReadout",
     "WindowedResidual",
     "WindowedShortcut",

@@ -14,6 +14,7 @@ from .._base import checks
 from .._base.geometry import padding_of
 from ..functional import windowed
 from ..spikes import SpikeTimes
+from .image_scaling import as_float
 from .settings import Settings
 
 
@@ -24,6 +25,10 @@ class WindowEncoder(Settings):
     ----------
     steps : int
         Steps of the window, 1 to 255.
+    padding : int or (vertical, horizontal)
+        Pixels that are added at each border of maps.
+    fill : float or sequence of float
+        Their value, in [0, 1], for all channels or per channel: 0 of images that are normalised later.
 
     Examples
     --------
@@ -31,14 +36,21 @@ class WindowEncoder(Settings):
     tensor([[  0, 254, 255]], dtype=torch.uint8)
     """
 
-    _settings = ("steps",)
+    _settings = ("steps", "padding", "fill")
 
-    def __init__(self, steps: int = 255) -> None:
+    def __init__(
+        self, steps: int = 255, padding: int | tuple[int, int] = 0, fill: float | Sequence[float] = 0.0
+    ) -> None:
         super().__init__()
-        self.steps = checks.window(steps)
+        self.steps, self.padding = checks.window(steps), checks.pair("padding", padding, 0)
+        self.fill = [checks.real("fill", x, 0, 1) for x in (fill if isinstance(fill, Sequence) else [fill])]
 
     def forward(self, x: Tensor) -> SpikeTimes:
-        """Spikes of the shape of x, float32 [B, ...] in [0, 1] or uint8."""
+        """Spikes of the shape of x, float32 [B, ...] in [0, 1] or uint8; with `padding` of larger maps."""
+        if any(self.padding):
+            (rows, columns), x = self.padding, as_float("x", x)
+            fill = x.new_tensor(self.fill).view(-1, 1, 1)
+            x = nn.functional.pad(x - fill, (columns, columns, rows, rows)) + fill
         return functional.window_encode(x, self.steps)
 
 
@@ -335,6 +347,8 @@ class WindowedResidual(nn.Module):
         The last one is a `WindowedLinear` or `WindowedConv2d`.
     shortcut : WindowedShortcut
         None: the input's values times `scale`, a parameter; the shapes must be equal.
+    channels : int
+        Numbers in `scale`: 1, or one per channel.
 
     Examples
     --------
@@ -345,23 +359,66 @@ class WindowedResidual(nn.Module):
 
     scale: Tensor
 
-    def __init__(self, layers: Sequence[nn.Module], shortcut: WindowedShortcut | None = None) -> None:
+    def __init__(
+        self, layers: Sequence[nn.Module], shortcut: WindowedShortcut | None = None, *, channels: int = 1
+    ) -> None:
         super().__init__()
         checks.optional("shortcut", shortcut, WindowedShortcut, "a WindowedShortcut or None")
         self.layers = nn.ModuleList(layers)
         if not layers or not isinstance(layers[-1], WindowedLayer):
             raise TypeError("layers must end with a WindowedLinear or WindowedConv2d")
         self.shortcut: nn.Module | None = shortcut
-        self.register_parameter("scale", nn.Parameter(torch.ones(1)) if shortcut is None else None)
+        self.register_parameter(
+            "scale", nn.Parameter(torch.ones(checks.size("channels", channels))) if shortcut is None else None
+        )
 
     def forward(self, spikes: SpikeTimes) -> SpikeTimes:
         """Spikes of the last layer."""
-        side = functional.window_values(spikes) * self.scale if self.shortcut is None else self.shortcut(spikes)
+        if self.shortcut is None:
+            scale = self.scale.view(-1, *[1] * (len(spikes.shape) - 2))
+            side = functional.window_values(spikes) * scale
+        else:
+            side = self.shortcut(spikes)
         *layers, last = self.layers
         for layer in layers:
             spikes = layer(spikes)
         fired: SpikeTimes = last(spikes, side)
         return fired
+
+
+class WindowedMaxPool2d(Settings):
+    """The largest values of windows that may overlap, as `torch.nn.MaxPool2d`; `EarliestPool2d` is faster where they do not.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding : int or (vertical, horizontal)
+        As in `torch.nn.MaxPool2d`.
+
+    Examples
+    --------
+    >>> spikes = SpikeTimes(torch.tensor([[[[3, 255, 1]]]], dtype=torch.uint8), steps=4)
+    >>> nn.WindowedMaxPool2d((1, 2), 1)(spikes).times.flatten()
+    tensor([3, 1], dtype=torch.uint8)
+    """
+
+    _settings = ("kernel_size", "stride", "padding")
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] | None = None,
+        padding: int | tuple[int, int] = 0,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = checks.pair("kernel_size", kernel_size, 1)
+        self.stride = self.kernel_size if stride is None else checks.pair("stride", stride, 1)
+        self.padding = checks.pair("padding", padding, 0)
+
+    def forward(self, spikes: SpikeTimes) -> SpikeTimes:
+        """Spikes [B, C, H', W'] of maps [B, C, H, W], in their window."""
+        values = functional.window_values(spikes)
+        pooled = nn.functional.max_pool2d(values, self.kernel_size, self.stride, self.padding)
+        return functional.window_encode(pooled, spikes.steps)
 
 
 def _shape(sites: Tensor) -> tuple[int, ...]:

@@ -1,0 +1,568 @@
+"""Trained ReLU nets as nets of windows: `convert` reads a net of torch layer by layer, calibrates clips, and copies weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import pandas as pd
+import torch
+from torch import Generator, Tensor, fx, nn
+
+from . import nn as fs
+from ._base import checks
+from .models.relu import ReluNet
+from .nn.image_scaling import as_float
+from .nn.windowed import WindowedLayer
+
+_BATCH, _ROWS = 250, 1 << 19  # images per pass; values of a layer that calibrate its clips
+_SHRINK = [0.93**n for n in range(32)]  # clips that least squares compares, as parts of the largest value
+_QUANTILE = 0.999  # of the positive values: the other clip
+_AVERAGES = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+_CALLS: dict[str, Callable[..., nn.Module]] = {  # functions and methods of tensors, by name, as modules
+    "relu": lambda inplace=False: nn.ReLU(),
+    "relu_": nn.ReLU,
+    "relu6": lambda inplace=False: nn.ReLU6(),
+    "max_pool2d": nn.MaxPool2d,
+    "avg_pool2d": nn.AvgPool2d,
+    "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d,
+    "dropout": lambda *_, **__: nn.Identity(),
+    "contiguous": nn.Identity,
+}
+_ADD = ("add", "iadd", "add_")
+_SHAPING = ("flatten", "view", "reshape", "squeeze")
+_WAYS = "Conv2d, Linear, BatchNorm, ReLU, ReLU6, pooling, Flatten, Dropout, Identity and additions are taken"
+
+
+@torch.no_grad()
+def convert(module: nn.Module, images: Tensor, steps: int | Sequence[int] = 16) -> nn.Sequential:
+    """Return the net of windows that computes a trained ReLU net, without retraining (docs/windowed.md).
+
+    Batch normalisation is folded. Clips are calibrated per channel, by least squares and by a percentile; the net whose scores
+    for the images are closer to the scores of `module` is returned. The half step of rounding is in the layers.
+
+    Parameters
+    ----------
+    module : Module
+        A Sequential, a `models.relu_counterpart` without residual blocks, or any net that `torch.fx` traces: Conv2d, Linear,
+        BatchNorm, ReLU, ReLU6, average, max and adaptive average pooling, Flatten, Dropout, Identity, and additions with the
+        identity or a 1x1 convolution before a ReLU. The last layer is a Linear. A `nn.Normalize` may come first.
+    images : Tensor
+        Some hundred training images, float [B, ...] as `module` takes them, or uint8 [B, ...], which count as p / 255.
+        Images in [0, 1] enter as 255 steps, 8 bits exactly; others are scaled from their range to [0, 1] first.
+    steps : int or sequence of int
+        T of all layers that fire, 1 to 255, or one per layer in their order.
+
+    Returns
+    -------
+    Sequential
+        Scores [B, classes] of such images, in evaluation mode. Its attribute `report` is a table: per layer the mean clip, the
+        share of values above it, and the errors of clipping and rounding, root mean squares relative to the values.
+
+    Raises
+    ------
+    TypeError, ValueError
+        They name an argument, or the part that cannot be converted and what to do.
+
+    Examples
+    --------
+    >>> relu = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
+    >>> net = convert(relu, torch.rand(100, 64), steps=64)
+    >>> net(torch.rand(5, 64)).shape, list(net.report.columns)
+    (torch.Size([5, 10]), ['layer', 'steps', 'clip', 'clipped', 'clipping', 'rounding'])
+    """
+    checks.instance("module", module, nn.Module, "a module")
+    images = as_float("images", images)
+    if images.ndim not in (2, 4) or len(images) < 2:
+        raise ValueError(f"images must be at least two, [B, N] or [B, C, H, W], got {tuple(images.shape)}")
+    checks.finite("images", images)
+    if isinstance(module, ReluNet):
+        scaling = [] if module.normalize is None else [module.normalize]
+        module = nn.Sequential(*scaling, *module.layers)
+    source = _Source(module, images)
+    reader = _Reader(source)
+    parts = reader.read()
+    layers = list(_layers(parts))
+    given = [steps] * len(layers) if not isinstance(steps, Sequence) else list(steps)
+    if len(given) != len(layers):
+        raise ValueError(f"steps must be one number, or one for each of the {len(layers)} layers, got {len(given)}")
+    for layer, number in zip(layers, given, strict=True):
+        layer.steps = checks.window(number)
+    values, scores = source.values([layer.node for layer in layers], images)
+    best, least = None, math.inf
+    for name, calibrate in (("least squares", _by_squares), ("percentile", _by_quantile)):
+        for layer in layers:
+            layer.clip = calibrate(values[layer.node], layer.steps)
+        net = nn.Sequential(*reader.encoder(), *_emit(parts, reader.scale)[0]).eval()
+        ours = torch.cat([net(part) for part in images.split(_BATCH)])
+        error = float((ours - scores).square().mean())
+        if best is None or error < least:
+            best, least = net, error
+            report = pd.DataFrame([_cost(layer, values[layer.node]) for layer in layers])
+            report.attrs = {"clips": name, "agreement": float((ours.argmax(1) == scores.argmax(1)).double().mean())}
+    assert best is not None
+    best.report = report  # type: ignore[assignment]
+    return best
+
+
+@dataclass(eq=False)
+class _Affine:
+    """A convolution or a linear layer with all that is folded into it, and the clip of the neurons that it drives."""
+
+    name: str
+    weight: Tensor
+    bias: Tensor
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    groups: int = 1
+    avg_pool: int = 1
+    node: str = ""  # whose values are those of its neurons
+    steps: int = 255
+    clip: Tensor = field(default_factory=lambda: torch.ones(1))
+
+    def normalize(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+        """Fold batch normalisation."""
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
+        self.weight = self.weight * scale.view(-1, *[1] * (self.weight.dim() - 1))
+        self.bias = (self.bias - norm.running_mean) * scale + (0 if norm.bias is None else norm.bias)
+
+    def per_input(self, values: Tensor) -> Tensor:
+        """Numbers of one or all input channels in the shape in which they multiply the weight."""
+        if len(values) == 1:
+            return values
+        if self.weight.dim() == 2:
+            return values.repeat_interleave(self.weight.shape[1] // len(values))
+        by_group = values.view(self.groups, 1, -1).expand(-1, len(self.weight) // self.groups, -1)
+        return by_group.reshape(len(self.weight), -1, 1, 1)
+
+    def module(self, scale: Tensor) -> WindowedLayer | fs.WindowedReadout:
+        """The layer for inputs in units of `scale`."""
+        outputs, inputs, *kernel = self.weight.shape
+        made: WindowedLayer | fs.WindowedReadout
+        options: dict[str, Any] = {"avg_pool": self.avg_pool, "generator": Generator()}
+        firing = {"steps": self.steps, "normalization": False, "clip_per_channel": len(self.clip) > 1} | options
+        if not self.node:
+            made = fs.WindowedReadout(inputs, outputs, **options)
+        elif kernel:
+            how = {"stride": self.stride, "padding": self.padding, "groups": self.groups}
+            made = fs.WindowedConv2d(inputs * self.groups, outputs, (kernel[0], kernel[1]), **how, **firing)  # type: ignore[arg-type]
+        else:
+            made = fs.WindowedLinear(inputs, outputs, **firing)
+        made.weight.data.copy_(self.weight * self.per_input(scale))
+        made.bias.data.copy_(self.bias)
+        if isinstance(made, WindowedLayer):
+            made.clip.data.copy_(self.clip)
+        return made
+
+
+@dataclass(eq=False)
+class _Block:
+    """A residual block: its layers, of which the last one fires, and a 1x1 convolution or None."""
+
+    body: list[_Part]
+    shortcut: _Affine | None
+
+    @property
+    def last(self) -> _Affine:
+        last = self.body[-1]
+        assert isinstance(last, _Affine)
+        return last
+
+
+_Part = _Affine | _Block | fs.EarliestPool2d | fs.WindowedMaxPool2d
+
+
+class _Source(fx.Interpreter):
+    """The traced ReLU net: its values on images, and its parts in order."""
+
+    def __init__(self, module: nn.Module, images: Tensor) -> None:
+        module = copy.deepcopy(module).eval()
+        try:
+            super().__init__(fx.GraphModule(module, _Tracer().trace(module)))
+        except (fx.proxy.TraceError, TypeError) as error:
+            raise TypeError(f"module must be a Sequential, or traceable by torch.fx: {error}") from error
+        self.images = images
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._rows: dict[str, list[Tensor]] = {}
+        self.values([], images[:2])
+
+    @torch.no_grad()
+    def values(self, names: Sequence[str], images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Values [S, C] of some sites of these nodes, and the scores, of the images."""
+        self._rows = {name: [] for name in names}
+        scores = torch.cat([self.run(part) for part in images.split(_BATCH)])
+        return {name: torch.cat(rows).clamp_(min=0) for name, rows in self._rows.items()}, scores
+
+    def run_node(self, n: fx.Node) -> Any:
+        """The value of a node; its shape and, where wanted, its values are kept."""
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.shapes[n.name] = tuple(value.shape)
+            if n.name in self._rows:
+                sites = value.movedim(1, -1).flatten(0, -2)
+                share = math.ceil(sites.numel() * len(self.images) / len(value) / _ROWS)
+                self._rows[n.name].append(sites[torch.arange(len(sites) // share + 1) * share % len(sites)])
+        return value
+
+
+class _Tracer(fx.Tracer):
+    """Takes firstspike's modules as they are."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, fs.Normalize) or super().is_leaf_module(m, module_qualified_name)
+
+
+@dataclass
+class _State:
+    """What has been read of a chain: its parts, pools of averages before the next product, and a product without a ReLU."""
+
+    parts: list[_Part] = field(default_factory=list)
+    averages: list[tuple[nn.Module, str, tuple[int, ...]]] = field(default_factory=list)  # with node and shape before
+    open: _Affine | _Block | None = None
+    behind: list[_Part] = field(default_factory=list)  # max pools between the product and its ReLU
+
+    @property
+    def product(self) -> _Affine | None:
+        return self.open.last if isinstance(self.open, _Block) else self.open
+
+
+class _Reader:
+    """Reads the graph from its output to its input, and the chain from input to output."""
+
+    def __init__(self, source: _Source) -> None:
+        self.source = source
+        images = source.images
+        low, high = min(float(images.min()), 0.0), float(images.max())
+        unit = low == 0 and high <= 1
+        self.images = None if unit else fs.Normalize(low, high - low)
+        self.scale, self.shift = torch.tensor([1.0 if unit else high - low]), torch.tensor([low])  # x = scale u + shift
+        self.border: tuple[int, int] = (0, 0)
+        self.at_input = True
+        self.dominators: dict[fx.Node, fx.Node] = {}
+
+    def encoder(self) -> list[nn.Module]:
+        """What makes spikes of images."""
+        fill = (-self.shift / self.scale).clamp(0, 1).tolist() if any(self.border) else [0.0]
+        return [*([] if self.images is None else [self.images]), fs.WindowEncoder(padding=self.border, fill=fill)]
+
+    def read(self) -> list[_Part]:
+        """The parts of the net, the last of which is the readout."""
+        every = self.source.graph.nodes
+        end = next(n for n in every if n.op == "output").args[0]
+        if not isinstance(end, fx.Node):
+            _refuse("its output", "is not one tensor", "return the scores alone")
+        nodes = [n for n in every if n.op not in ("get_attr", "output") and n.name in self.source.shapes]
+        first = nodes[0]
+        depth = {first: 0}
+        for node in nodes[1:]:
+            inputs = [n for n in node.all_input_nodes if n in depth]
+            if not inputs or node.op == "placeholder":
+                _refuse(node.name, "does not depend on the images", "give a net of one input")
+            common = inputs[0]
+            for other in inputs[1:]:
+                while common is not other:
+                    if depth[common] < depth[other]:
+                        other = self.dominators[other]
+                    else:
+                        common = self.dominators[common]
+            self.dominators[node], depth[node] = common, depth[common] + 1
+        state = _State()
+        self._chain(state, end, first)
+        last = state.open
+        if not isinstance(last, _Affine) or last.weight.dim() != 2 or state.behind:
+            _refuse(str(end), "is not a Linear, which gives the scores", "end with one, without softmax")
+        return [*state.parts, last]
+
+    def _chain(self, state: _State, node: fx.Node, stop: fx.Node) -> None:
+        """Read all between two nodes, in order, into the state."""
+        chain_of: list[fx.Node] = []
+        while node is not stop:
+            chain_of.append(node)
+            node = self.dominators[node]
+        for node in reversed(chain_of):
+            if _called(node) in _ADD:
+                self._add(state, node)
+            else:
+                self._step(state, node)
+
+    def _add(self, state: _State, node: fx.Node) -> None:
+        name, fork = node.name, self.dominators[node]
+        way = "add the identity or one 1x1 Conv2d (with BatchNorm2d) to a product before its ReLU"
+        read = [n for n in node.all_input_nodes if n in self.dominators or n is fork]
+        if len(read) != 2 or len(node.args) != 2 or node.kwargs:
+            _refuse(name, "does not add two tensors", way)
+        self._settle(state, name)
+        if state.open is not None or (self.at_input and bool(self.shift.any())):
+            _refuse(name, f"adds {fork.name}, which is not the output of a ReLU", "put a ReLU before the block")
+        at_input, branches = self.at_input, []
+        for end in read:
+            branch, self.at_input = _State(), at_input
+            self._chain(branch, end, fork)
+            branches.append(branch)
+        side, body = sorted(branches, key=_size)
+        if not isinstance(body.open, _Affine) or body.behind or side.parts or side.averages or side.behind:
+            _refuse(name, "is not the end of a residual block", way)
+        shortcut = side.open
+        if shortcut is not None:
+            plain = isinstance(shortcut, _Affine) and shortcut.weight.shape[2:] == (1, 1) and shortcut.avg_pool == 1
+            if not isinstance(shortcut, _Affine) or not plain or any(shortcut.padding) or shortcut.groups != 1:
+                _refuse(name, "has a shortcut of another kind", way)
+            body.open.bias = body.open.bias + shortcut.bias
+        state.open, self.at_input = _Block([*body.parts, body.open], shortcut), False
+
+    def _step(self, state: _State, node: fx.Node) -> None:
+        module, name = self._module(node)
+        shape = self.source.shapes[node.all_input_nodes[0].name]
+        if isinstance(module, (nn.Identity, nn.Dropout, nn.Dropout2d)):
+            return
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            self._product(state, module, name, shape)
+        elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            if not isinstance(state.open, _Affine) or state.behind or module.running_mean is None:
+                _refuse(name, "does not follow a Conv2d or Linear, or has no statistics", "put it right behind one")
+            state.open.normalize(module)
+        elif isinstance(module, (nn.ReLU, nn.ReLU6)):
+            if state.product is not None and state.open is not None:
+                state.product.node = node.name if not state.behind else state.product.node
+                state.parts += [state.open, *state.behind]
+                state.open, state.behind = None, []
+            elif self.at_input:
+                _refuse(name, "is applied to the images", "leave it out")
+        elif isinstance(module, nn.MaxPool2d):
+            self._settle(state, name)
+            pool = _max_pool(module, name, shape)
+            if state.product is not None and not state.behind:
+                state.product.node = node.all_input_nodes[0].name  # before the ReLU: clips are of positive values
+            (state.parts if state.open is None else state.behind).append(pool)
+        elif isinstance(module, _AVERAGES):
+            if state.open is not None:
+                _refuse(name, "averages values before a ReLU", "put it behind the ReLU")
+            state.averages.append((module, node.name, shape))
+        elif isinstance(module, fs.Normalize) and self.at_input and not state.parts and not state.averages:
+            self.shift = (self.shift - module.mean) / module.std
+            self.scale = self.scale / module.std
+        else:
+            _refuse(name, f"is a {type(module).__name__}", _WAYS)
+
+    def _module(self, node: fx.Node) -> tuple[nn.Module, str]:
+        """The part of a node as a module, and its name in the net."""
+        if node.op == "call_module":
+            return self._flat(node, self.source.submodules[str(node.target)]), str(node.target)
+        called = _called(node)
+        if called == "mean" and _maps_mean(node):
+            return nn.AdaptiveAvgPool2d(1), node.name
+        if called in _SHAPING:
+            return self._flat(node, nn.Flatten()), node.name
+        if called not in _CALLS:
+            _refuse(node.name, f"calls {called}", _WAYS)
+        known = {k: v for k, v in node.kwargs.items() if k not in ("input", "training")}
+        return _CALLS[called](*node.args[1:], **known), node.name
+
+    def _flat(self, node: fx.Node, module: nn.Module) -> nn.Module:
+        """Identity for a Flatten of all but the samples; linear layers take maps."""
+        if not isinstance(module, nn.Flatten):
+            return module
+        before, after = (self.source.shapes[n.name] for n in (node.all_input_nodes[0], node))
+        return nn.Identity() if after in (before, (before[0], math.prod(before[1:]))) else module
+
+    def _product(self, state: _State, module: nn.Conv2d | nn.Linear, name: str, shape: tuple[int, ...]) -> None:
+        if state.open is not None:
+            before = state.product.name if state.product is not None else ""
+            _refuse(name, f"follows {before} without a ReLU between", "put a ReLU between, or merge the two")
+        bias = torch.zeros(len(module.weight)) if module.bias is None else module.bias.detach()
+        affine = _Affine(name, module.weight.detach(), bias)
+        if isinstance(module, nn.Conv2d):
+            if module.dilation != (1, 1) or module.padding_mode != "zeros":
+                _refuse(name, "is dilated, or pads by other values than zeros", "train it with dilation 1 and zeros")
+            affine.stride, affine.groups = (module.stride[0], module.stride[1]), module.groups
+            affine.padding = _padding(module, name)
+        elif len(shape) != 2:
+            _refuse(name, f"is applied to each row of {shape}", "put a Flatten before it")
+        factors = [_factor(pool, before) for pool, _, before in state.averages]
+        if all(factors):
+            affine.avg_pool = math.prod(factors)
+        elif isinstance(module, nn.Linear):
+            affine.weight = _unpooled(affine.weight, state.averages)
+        else:
+            self._settle(state, name)
+        if self.at_input:
+            self._fold_shift(affine, bool(state.parts), name)
+        state.averages, state.open, self.at_input = [], affine, False
+
+    def _fold_shift(self, affine: _Affine, pooled: bool, name: str) -> None:
+        """The images' shift goes to the bias; borders are then of the pixel that was 0 before it."""
+        if not bool(self.shift.any()):
+            return
+        affine.bias = affine.bias + (affine.weight * affine.per_input(self.shift)).flatten(1).sum(1)
+        if any(affine.padding):
+            if pooled or affine.avg_pool > 1 or any(self.border):
+                _refuse(name, "pads normalised images after pooling", "convert a net for images in [0, 1]")
+            self.border, affine.padding = affine.padding, (0, 0)
+
+    def _settle(self, state: _State, name: str) -> None:
+        """Averages that are not before a product become depthwise layers, which round to levels."""
+        for pool, node, shape in state.averages:
+            factor = _factor(pool, shape)
+            windowed = isinstance(pool, nn.AvgPool2d) and not (pool.ceil_mode or pool.divisor_override)
+            if self.at_input or not (factor or (windowed and (pool.count_include_pad or not any(_pair(pool.padding))))):
+                _refuse(
+                    node, f"is an average before {name} that no layer computes", "use AvgPool2d with stride = kernel"
+                )
+            kernel, stride, padding = (factor, factor), (factor, factor), (0, 0)
+            if not factor:
+                kernel, stride, padding = (_pair(x) for x in (pool.kernel_size, pool.stride, pool.padding))
+            weight = torch.full((shape[1], 1, *kernel), 1 / math.prod(kernel))
+            state.parts.append(_Affine(node, weight, torch.zeros(shape[1]), stride, padding, shape[1], node=node))
+        state.averages = []
+
+
+def _size(branch: _State) -> tuple[int, int]:
+    """What makes a branch the body of a block: the number of its layers, then its last kernel."""
+    kernel = 0 if branch.product is None else branch.product.weight[0].numel()
+    return len(branch.parts) + (branch.open is not None), kernel
+
+
+def _layers(parts: Sequence[_Part]) -> Iterator[_Affine]:
+    """The layers that fire, in order."""
+    for part in parts:
+        if isinstance(part, _Block):
+            yield from _layers(part.body)
+        elif isinstance(part, _Affine) and part.node:
+            yield part
+
+
+def _emit(parts: Sequence[_Part], scale: Tensor) -> tuple[list[nn.Module], Tensor]:
+    """The modules of parts for spikes whose values are in units of `scale`, and the units of what they give."""
+    modules: list[nn.Module] = []
+    for part in parts:
+        if isinstance(part, _Affine):
+            modules.append(part.module(scale))
+            scale = part.clip
+        elif isinstance(part, _Block):
+            modules.append(_residual(part, scale))
+            scale = part.last.clip
+        else:
+            modules.append(part)
+    return modules, scale
+
+
+def _residual(block: _Block, scale: Tensor) -> fs.WindowedResidual:
+    body, _ = _emit(block.body, scale)
+    if block.shortcut is None:
+        made = fs.WindowedResidual(body, channels=len(scale))
+        made.scale.data.copy_(scale)
+        return made
+    outputs, inputs = block.shortcut.weight.shape[:2]
+    side = fs.WindowedShortcut(inputs, outputs, stride=block.shortcut.stride, generator=Generator())
+    side.weight.data.copy_(block.shortcut.weight * block.shortcut.per_input(scale))
+    return fs.WindowedResidual(body, side)
+
+
+def _largest(values: Tensor) -> Tensor:
+    """The largest value of each channel; of all for channels that are silent on the images."""
+    largest = values.amax(0)
+    return torch.where(largest > 0, largest, largest.amax().clamp(min=1e-6))
+
+
+def _by_squares(values: Tensor, steps: int) -> Tensor:
+    """Clips [C] of values [S, C] whose levels are closest to them."""
+    largest = _largest(values)
+    errors = [_error(values, _rounded(values, largest * part, steps)) for part in _SHRINK]
+    return largest * torch.tensor(_SHRINK)[torch.stack(errors).argmin(0)]
+
+
+def _by_quantile(values: Tensor, steps: int) -> Tensor:
+    """Clips [C] of values [S, C] that few of them exceed."""
+    place = len(values) - 1 - ((1 - _QUANTILE) * (values > 0).sum(0)).long()
+    clip = values.sort(0).values.gather(0, place[None])[0]
+    return torch.where(clip > 0, clip, _largest(values))
+
+
+def _rounded(values: Tensor, clip: Tensor, steps: int) -> Tensor:
+    return (values * (steps / clip)).add_(0.5).floor_().clamp_(0, steps).mul_(clip / steps)
+
+
+def _error(values: Tensor, other: Tensor) -> Tensor:
+    return (other - values).square_().sum(0)
+
+
+def _cost(layer: _Affine, values: Tensor) -> dict[str, Any]:
+    """A row of the report."""
+    clipped = values.minimum(layer.clip)
+    power = float(values.square().sum()) or 1.0
+    return {
+        "layer": layer.name,
+        "steps": layer.steps,
+        "clip": float(layer.clip.mean()),
+        "clipped": float((values > layer.clip).double().mean()),
+        "clipping": math.sqrt(float(_error(values, clipped).sum()) / power),
+        "rounding": math.sqrt(float(_error(clipped, _rounded(clipped, layer.clip, layer.steps)).sum()) / power),
+    }
+
+
+def _factor(pool: nn.Module, shape: tuple[int, ...]) -> int:
+    """k of an average over windows of k x k without overlap; 0 for another one."""
+    if isinstance(pool, nn.AdaptiveAvgPool2d):
+        size = [n if out is None else int(out) for n, out in zip(shape[2:], _pair(pool.output_size), strict=True)]
+        kernel = shape[2] // size[0], shape[3] // size[1]
+        return kernel[0] if kernel[0] == kernel[1] and shape[2:] == (size[0] * kernel[0], size[1] * kernel[0]) else 0
+    assert isinstance(pool, nn.AvgPool2d)
+    kernel, padding = _pair(pool.kernel_size), _pair(pool.padding)
+    plain = kernel[0] == kernel[1] and _pair(pool.stride) == kernel and not any(padding) and not pool.divisor_override
+    return kernel[0] if plain and not (pool.ceil_mode and any(n % kernel[0] for n in shape[2:])) else 0
+
+
+def _unpooled(weight: Tensor, averages: Sequence[tuple[nn.Module, str, tuple[int, ...]]]) -> Tensor:
+    """The weight [O, N'] on maps that gives what `weight` [O, N] gives on their averages."""
+    with torch.enable_grad():
+        maps = torch.zeros(len(weight), *averages[0][2][1:], requires_grad=True)
+        pooled: Tensor = maps
+        for pool, *_ in averages:
+            pooled = pool(pooled)
+        (gradient,) = torch.autograd.grad((pooled.flatten(1) * weight).sum(), maps)
+    return gradient.flatten(1)
+
+
+def _max_pool(pool: nn.MaxPool2d, name: str, shape: tuple[int, ...]) -> fs.EarliestPool2d | fs.WindowedMaxPool2d:
+    kernel, stride, padding = (_pair(x) for x in (pool.kernel_size, pool.stride, pool.padding))
+    ragged = any((n + 2 * p - k) % s for n, p, k, s in zip(shape[2:], padding, kernel, stride, strict=True))
+    if _pair(pool.dilation) != (1, 1) or (pool.ceil_mode and ragged):
+        _refuse(name, "is dilated, or rounds sizes up", "use a MaxPool2d without dilation and ceil_mode")
+    if kernel[0] == kernel[1] and stride == kernel and not any(padding):
+        return fs.EarliestPool2d(kernel[0])
+    return fs.WindowedMaxPool2d(kernel, stride, padding)
+
+
+def _padding(conv: nn.Conv2d, name: str) -> tuple[int, int]:
+    if conv.padding == "valid":
+        return 0, 0
+    if isinstance(conv.padding, str):
+        if not (conv.kernel_size[0] % 2 and conv.kernel_size[1] % 2):
+            _refuse(name, "has an even kernel and padding 'same'", "pad by numbers")
+        return conv.kernel_size[0] // 2, conv.kernel_size[1] // 2
+    return conv.padding[0], conv.padding[1]
+
+
+def _pair(value: Any) -> Any:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+
+
+def _called(node: fx.Node) -> str:
+    """The name of a function or method that a node calls; "" for a module."""
+    if node.op == "call_module":
+        return ""
+    return node.target if isinstance(node.target, str) else str(getattr(node.target, "__name__", node.target))
+
+
+def _maps_mean(node: fx.Node) -> bool:
+    """Whether a mean is over height and width."""
+    dims = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
+    return isinstance(dims, (tuple, list)) and sorted(int(d) % 4 for d in dims) == [2, 3]
+
+
+def _refuse(name: str, what: str, way: str) -> NoReturn:
+    raise ValueError(f"module cannot be converted: {name} {what}; {way}")

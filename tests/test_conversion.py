@@ -1,0 +1,211 @@
+"""Conversion of trained ReLU nets: accuracy on digits, the limit of many steps, every kind of part, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import firstspike
+from firstspike import data, models
+from firstspike import nn as fs
+
+from .samples import generator
+
+
+def block(inputs: int, outputs: int, kernel: int = 3, **how: Any) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False, **how),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]
+
+
+class Basic(nn.Module):
+    """A basic block of ResNets."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*block(inputs, outputs, stride=stride), *block(outputs, outputs)[:2])
+        self.shortcut = nn.Sequential(*block(inputs, outputs, 1, stride=stride)[:2]) if inputs != outputs else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.body(x)
+        y += x if self.shortcut is None else self.shortcut(x)
+        return F.relu(y, inplace=True)
+
+
+class ResNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(*block(1, 8), nn.MaxPool2d(3, 2, 1))
+        self.layers = nn.Sequential(Basic(8, 8), Basic(8, 16, 2))
+        self.fc = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(torch.flatten(self.layers(self.stem(x)).mean((2, 3)), 1))
+
+
+class Functional(nn.Module):
+    """Functions and methods in place of modules; overlapping and unequal averages; a max pool before the ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 16, 3, padding="same"), nn.Conv2d(16, 16, 3, groups=2)
+        self.conv3, self.fc = nn.Conv2d(16, 16, 1), nn.Linear(16 * 9, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(F.max_pool2d(self.conv1(x), 2, stride=1))
+        x = F.avg_pool2d(F.relu6(self.conv2(x)), 2, stride=1)
+        x = F.relu(self.conv3(x))
+        x = F.dropout(F.adaptive_avg_pool2d(x, 3), 0.5, self.training)
+        return self.fc(x.view(x.size(0), -1))
+
+
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "mlp": lambda: nn.Sequential(
+        nn.Flatten(),
+        *(nn.Linear(64, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Dropout(0.1)),
+        *(nn.Linear(48, 32), nn.ReLU6(), nn.Linear(32, 10)),
+    ),
+    "cnn": lambda: nn.Sequential(
+        *block(1, 8), nn.MaxPool2d(2), *block(8, 16), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64, 10)
+    ),
+    "vgg": lambda: nn.Sequential(
+        fs.Normalize(0.3, 0.35),
+        *(*block(1, 8), *block(8, 8), nn.MaxPool2d(2), *block(8, 16), nn.MaxPool2d(2)),
+        *(nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(144, 32), nn.ReLU(), nn.Dropout(), nn.Linear(32, 10)),
+    ),
+    "resnet": ResNet,
+    "depthwise": lambda: nn.Sequential(
+        *(*block(1, 8), *block(8, 8, groups=8), *block(8, 16, 1), *block(16, 16, groups=16, stride=2)),
+        *(*block(16, 32, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)),
+    ),
+    "functional": Functional,
+}
+
+
+@pytest.fixture(scope="module", params=NETS)
+def trained(request: pytest.FixtureRequest) -> nn.Module:
+    """A net trained on digits for a few seconds."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net, digits = NETS[request.param](), data.load("digits", train=True)
+        images, optimizer = digits.images.float() / 255, torch.optim.Adam(net.parameters(), 5e-3)
+        for _ in range(5):
+            for batch in torch.randperm(len(images)).split(64):
+                optimizer.zero_grad()
+                F.cross_entropy(net(images[batch]), digits.labels[batch]).backward()
+                optimizer.step()
+    return net.eval()
+
+
+@torch.no_grad()
+def test_digits(trained: nn.Module) -> None:
+    """At 64 steps 0.5 points are lost at most, and the scores approach those of the ReLU net with the steps."""
+    parts = [data.load("digits", train=train) for train in (True, False)]
+    digits, labels = torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts])
+    test, errors = digits.float() / 255, []
+    expected = trained(test)
+    hits = (expected.argmax(1) == labels).double().mean()
+    assert hits > 0.7
+    for steps in (4, 16, 64, 255):
+        net = firstspike.convert(trained, digits[:400], steps)
+        scores = net(digits)
+        torch.testing.assert_close(net(test), scores)
+        errors.append(float((scores - expected).norm() / expected.norm()))
+        assert steps < 64 or (scores.argmax(1) == labels).double().mean() >= hits - 0.005
+        assert len(net.report) == sum(hasattr(m, "clip") for m in net.modules())
+        assert (net.report["rounding"] < 1 / steps**0.5).all() and net.report.attrs["agreement"] > (0.8 if steps < 16 else 0.97)
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 0.03
+
+
+@torch.no_grad()
+def test_scaled_images_steps_and_the_module_itself() -> None:
+    """Images of another range, with borders of their zero; steps per layer; the module is as it was."""
+    net = nn.Sequential(*block(2, 5), *block(5, 4), nn.Flatten(), nn.Linear(4 * 30, 3))
+    images = torch.randn(60, 2, 5, 6, generator=generator(0)) * 3
+    net.train()(images)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    made = firstspike.convert(net, images, [200, 255])
+    assert net.training and all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    expected = net.eval()(images)
+    assert (made(images) - expected).norm() < 0.03 * expected.norm()
+    assert made.report["steps"].tolist() == [200, 255] and made.report["layer"].tolist() == ["0", "3"]
+
+
+@torch.no_grad()
+def test_relu_counterpart() -> None:
+    net = models.relu_counterpart("8C3-AP2-16-10", input_shape=(1, 8, 8), generator=generator(0))
+    images = data.load("digits", train=True).images[:100]
+    net.normalize = fs.Normalize.of(images)
+    expected = net(images)
+    assert (firstspike.convert(net, images, 255)(images) - expected).norm() < 0.03 * expected.norm()
+
+
+class Softmax(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.softmax(1) if x.sum() > 0 else x
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.last = nn.Sequential(nn.Linear(6, 6), nn.ReLU()), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.layers(x) + x)
+
+
+def sequential(*layers: nn.Module) -> Callable[[], Any]:
+    return lambda: firstspike.convert(nn.Sequential(*layers), torch.rand(4, 6))
+
+
+def of_maps(*layers: nn.Module, shift: float = 0.0) -> Callable[[], Any]:
+    images = torch.rand(4, 1, 6, 6) - shift
+    return lambda: firstspike.convert(nn.Sequential(*layers), images)
+
+
+BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "module": (lambda: firstspike.convert(F.relu, torch.rand(4, 6)), TypeError, "module"),
+    "images": (lambda: firstspike.convert(nn.Linear(6, 3), torch.rand(6)), ValueError, "images"),
+    "NaN": (lambda: firstspike.convert(nn.Linear(6, 3), torch.full((2, 6), torch.nan)), ValueError, "images"),
+    "steps": (
+        lambda: firstspike.convert(nn.Sequential(nn.Linear(6, 3), nn.ReLU(), nn.Linear(3, 3)), torch.rand(4, 6), 256),
+        ValueError,
+        "steps.*256",
+    ),
+    "steps per layer": (lambda: firstspike.convert(nn.Sequential(nn.Linear(6, 3)), torch.rand(4, 6), [4]), ValueError, "steps.*0"),
+    "not traceable": (sequential(Softmax()), TypeError, "module"),
+    "activation": (sequential(nn.Linear(6, 3), nn.GELU(), nn.Linear(3, 3)), ValueError, "1 is a GELU"),
+    "no ReLU": (sequential(nn.Linear(6, 3), nn.Linear(3, 3)), ValueError, "1 follows 0 without"),
+    "softmax": (sequential(nn.Linear(6, 3), nn.Softmax(1)), ValueError, "1 is a Softmax"),
+    "no scores": (sequential(nn.Linear(6, 3), nn.ReLU()), ValueError, "is not a Linear"),
+    "ReLU before the addition": (sequential(Twice()), ValueError, "add"),
+    "normalisation of spikes": (
+        sequential(nn.Linear(6, 3), nn.ReLU(), nn.BatchNorm1d(3), nn.Linear(3, 3)),
+        ValueError,
+        "2 does not follow",
+    ),
+    "dilation": (of_maps(nn.Conv2d(1, 2, 3, dilation=2), nn.ReLU()), ValueError, "0 is dilated"),
+    "average before a ReLU": (of_maps(nn.Conv2d(1, 2, 3), nn.AvgPool2d(2), nn.ReLU()), ValueError, "1 averages"),
+    "unequal windows": (
+        of_maps(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(3), nn.Conv2d(2, 2, 3)),
+        ValueError,
+        "_2 is an average",
+    ),
+    "ragged max pool": (of_maps(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)), ValueError, "2 is"),
+    "pools before a border": (of_maps(nn.AvgPool2d(2), nn.Conv2d(1, 2, 3, padding=1), shift=0.5), ValueError, "1 pads"),
+    "rows": (of_maps(nn.Linear(6, 3)), ValueError, "0 is applied"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_refusals(name: str) -> None:
+    call, error, message = BAD[name]
+    with pytest.raises(error, match=message):
+        call()
