@@ -60,7 +60,7 @@ def test_a_share_of_train_is_held_out_and_said(folder, capsys):
 
 def test_sizes_that_differ(folder):
     save(folder / "train" / "dog" / "9.png", size=(7, 4))
-    with pytest.raises(ValueError, match=r"9\.png has 7 x 4 pixels, others have 6 x 4; the setting image_size = S"):
+    with pytest.raises(ValueError, match=r"9\.png.*image_size"):
         data.load_images(folder, train=True)
     assert data.load_images(folder, train=True, size=5).images.shape == (11, 1, 5, 5)
 
@@ -115,12 +115,12 @@ def test_files_that_are_no_image_or_would_lose_something(folder, monkeypatch, na
 
 def test_pipes_and_bombs(folder, monkeypatch):
     os.mkfifo(folder / "train" / "cat" / "pipe.png")
-    with pytest.raises(ValueError, match=r"pipe\.png is not a regular file"):
-        data.load_images(folder, train=True)
-    (folder / "train" / "cat" / "pipe.png").unlink()
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
-    with pytest.raises(ValueError, match="cannot be read as an image"):
-        data.load_images(folder, train=True)
+    for part in (folder / "train" / "cat" / "pipe.png", None):
+        with pytest.raises(ValueError, match="pipe" if part else "cannot be read as an image"):
+            data.load_images(folder, train=True)
+        if part:
+            part.unlink()
+            monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
 
 
 @pytest.mark.parametrize(
@@ -134,14 +134,6 @@ def test_pipes_and_bombs(folder, monkeypatch):
 def test_files_that_are_one_image_all_the_same(folder, name, content, channels):
     (folder / "train" / "cat" / name).write_bytes(content)
     assert data.load_images(folder, train=True).images.shape == (11, channels, 4, 6)
-
-
-def test_hidden_files_and_folders_are_passed_over(folder, capsys):
-    save(folder / "train" / "cat" / "._0.png")
-    save(folder / "train" / "cat" / ".ipynb_checkpoints" / "0-checkpoint.png")
-    save(folder / "train" / "cat" / "more" / "0.png")
-    (folder / "train" / "cat" / "notes.txt").touch()  # of another kind
-    assert len(data.load_images(folder, train=True)) == 11 and not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("part", [True, False])
@@ -176,10 +168,12 @@ def test_images_are_turned_upright(tmp_path, orientation, corner):
     assert tuple(found.nonzero()[0].tolist()) == corner and (orientation in (6, 8)) == (found.shape == (6, 4))
 
 
-def test_linked_folders_are_followed_and_loops_are_not(folder):
+def test_linked_folders_are_followed_and_loops_and_hidden_files_are_not(folder):
     save(folder / "elsewhere" / "deep" / "z.png", colour=77)
     (folder / "train" / "cat" / "more").symlink_to(folder / "elsewhere", target_is_directory=True)
     (folder / "elsewhere" / "again").symlink_to(folder / "elsewhere", target_is_directory=True)
     (folder / "train" / "dog" / "up").symlink_to(folder / "train" / "dog", target_is_directory=True)
+    for hidden in ("._0.png", ".ipynb_checkpoints/0-checkpoint.png"):
+        save(folder / "train" / "cat" / hidden)
     train = data.load_images(folder, train=True)
     assert train.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 77, 100, 101, 102, 103, 104]

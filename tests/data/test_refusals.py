@@ -74,10 +74,8 @@ def test_folders_of_images(tmp_path):
         with pytest.raises(ValueError, match=text):
             data.load_images(tmp_path, train=train)
 
-    (tmp_path / "train").mkdir()
     refused("train must be a folder")
-    (tmp_path / "train" / "cat").mkdir()
-    (tmp_path / "train" / "cat" / "notes.txt").touch()
+    (tmp_path / "train" / "cat").mkdir(parents=True)
     refused("cat holds no image")
     Image.new("L", (6, 4)).save(tmp_path / "train" / "cat" / "0.png")
     refused("validation")  # one image makes no two parts

@@ -28,42 +28,24 @@ def test_changes_reach_into_a_file(tmp_path):
         Config.from_toml(path, {"epochs.a": 1})
 
 
-def test_whole_numbers_are_floats_where_floats_are_due():
-    config = Config.from_dict({**GOOD, "lr": 1, "warmup": 1, "validation": 5})
-    assert isinstance(config.lr, float) and type(config.validation) is int
-    assert type(Config.from_dict({**GOOD, "validation": 0.5}).validation) is float
-
-
 @pytest.mark.parametrize(
     ("change", "name"),
     [
         ({"epoch": 1}, "epoch: .*did you mean epochs"),
         ({"augmentation": {"shfit": 1}}, "augmentation.shfit: .*did you mean shift"),
-        ({"augmentation": 3}, "augmentation: "),
         ({"augmentation": {"erase": 1.5}}, "augmentation.erase: "),
         ({"data": "imagenet"}, "data: must be one of digits"),
         ({"spec": "1-" * 6000}, "spec: "),
-        ({"steps": 0}, "steps: "),
         ({"steps": 255}, "steps: "),
-        ({"steps": 8.0}, "steps: "),
-        ({"epochs": True}, "epochs: "),
-        ({"batch": -1}, "batch: "),
         ({"lr": float("nan")}, "lr: "),
-        ({"lr": "fast"}, "lr: "),
-        ({"affine": "row"}, "affine: "),
-        ({"gamma": "big"}, "gamma: "),
         ({"validation": 1.5}, "validation: "),
         ({"warmup": 11}, "warmup: must be at most epochs = 10"),
         ({"average_epochs": 11}, "average_epochs: must be at most epochs = 10"),
         ({"unerased_epochs": 2}, "unerased_epochs: must be 0"),
-        ({"label_smoothing": 1.0}, "label_smoothing: "),
         ({"standardize": True, "encoder": "latency"}, "standardize: needs encoder 'direct'"),
         ({"surrogate": "step"}, "surrogate: must be one of triangle"),
         ({"device": "gpu"}, "device: "),
-        ({"clip": -1}, "clip: "),
-        ({"optimizer": "lion"}, "optimizer: "),
         ({"optimizer": "muon", "weight_decay": 0.1}, "weight_decay: must be 0"),
-        ({"normalization": "layer"}, "normalization: "),
     ],
 )
 def test_mistakes_are_named(change, name):

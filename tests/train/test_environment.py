@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from firstspike.train.environment import generator, peak, seeded, start_peak, threads
+from firstspike.train.environment import generator, seeded
 
 FAULTS = """
 import resource
@@ -40,15 +40,3 @@ def test_only_the_named_device_is_seeded_and_all_is_put_back(monkeypatch):
         found = torch.rand(5)
     assert torch.equal(found, torch.rand(5, generator=generator(3, "order", 2)))
     assert torch.equal(torch.get_rng_state(), before) and not seeded_all
-
-
-def test_threads_are_put_back():
-    before = torch.get_num_threads()
-    with threads(before + 1):
-        assert torch.get_num_threads() == before + 1
-    assert torch.get_num_threads() == before
-
-
-def test_peak_memory_counts_what_is_used():
-    start_peak(torch.device("cpu"))
-    assert peak(torch.device("cpu")) > 10_000_000

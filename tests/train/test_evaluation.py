@@ -96,17 +96,14 @@ def test_scores_of_few_bits_are_counted_and_summed_in_more(config):
     assert (trained.accuracy, trained.loss) == (found.accuracy, pytest.approx(found.loss))
 
 
-def test_max_pooling_counts_units_that_fire_twice():
-    net = models.build("4C3-MP2-8-4", input_shape=(1, 6, 6), steps=6, generator=torch.Generator().manual_seed(0))
-    assert 0 < evaluate(net, make_dataset(30, 4)).pooled_twice < 1
-
-
-def test_relu_has_no_spikes_and_modes_are_left():
+def test_relu_has_no_spikes_max_pools_count_and_modes_are_left():
     net = models.relu_counterpart("36-20-4", input_shape=(1, 6, 6), generator=torch.Generator().manual_seed(0))
     for training in (True, False):
         found = evaluate(net.train(training), make_dataset(30, 4))
         assert found.steps_mean is None and found.spikes_per_layer is None and 0 <= found.accuracy <= 1
         assert net.training is training
+    net = models.build("4C3-MP2-8-4", input_shape=(1, 6, 6), steps=6, generator=torch.Generator().manual_seed(0))
+    assert 0 < evaluate(net, make_dataset(30, 4)).pooled_twice < 1
 
 
 def test_a_pair_is_measured_as_its_data_set(sets):
@@ -124,12 +121,11 @@ def test_a_pair_is_measured_as_its_data_set(sets):
 def behind_others(dense):
     """A chain that begins with layers of torch's, in front of a layer of ours that takes a map, or features."""
     torch.manual_seed(0)
-    first = fs.DirectLinear(100, 20, steps=4) if dense else fs.DirectConv2d(4, 4, 3, steps=4)
-    flat = [nn.Flatten()] if dense else []
-    head = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()]
     if dense:
-        head = [nn.Flatten(), nn.Linear(36, 100), nn.ReLU()]
-    return nn.Sequential(*head, *flat, first, fs.Integrate(20 if dense else 64, 4, steps=4), fs.MembraneReadout())
+        head = [nn.Flatten(), nn.Linear(36, 100), nn.ReLU(), fs.DirectLinear(100, 20, steps=4)]
+    else:
+        head = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), fs.DirectConv2d(4, 4, 3, steps=4)]
+    return nn.Sequential(*head, fs.Integrate(20 if dense else 64, 4, steps=4), fs.MembraneReadout())
 
 
 @pytest.mark.parametrize("dense", [True, False])
@@ -145,26 +141,6 @@ def test_spikes_of_a_chain_are_measured(dense, config, sets):
     assert len(result.test.spikes_per_layer) == 1 and result.test.steps_mean <= 4
 
 
-class Caching(nn.Module):
-    """Keeps a tensor that it makes in its first call."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer, self.place = nn.Linear(36, 4), None
-
-    def forward(self, x):
-        if self.place is None:
-            self.place = torch.linspace(0, 1, 36)
-        return self.layer(x.flatten(1) * self.place)
-
-
-def test_a_net_that_keeps_a_tensor_is_trained_after_it_was_measured(sets):
-    net = Caching()
-    evaluate(net, sets[1])
-    net(sets[1].images / 255).sum().backward()
-    assert net.layer.weight.grad.any()
-
-
 def test_predictions_are_those_that_were_measured(sets):
     images, labels = sets[1].images, sets[1].labels
     found = predict(NET.train(), images, batch=7)
@@ -176,9 +152,6 @@ def test_predictions_are_those_that_were_measured(sets):
     torch.testing.assert_close(scores, NET.eval()(images / 255).detach())
     assert not scores.requires_grad and torch.equal(scores.argmax(1), found)
     assert predict(NET, images[:0]).shape == (0,)
-
-
-def test_predictions_of_spike_times():
     net = models.build("36-8-4", input_shape=(36,), steps=4, encoder="spikes")
     x = encode.latency(torch.rand(5, 36), steps=4)
     assert torch.equal(predict(net, x), net(x).argmax(1))

@@ -29,12 +29,12 @@ def test_singular_values_come_near_1_and_singular_vectors_stay(shape: tuple[int,
         assert values.min() > 0.6 and values.max() < 1.3
 
 
-def test_zeros_stay_zeros_and_other_inputs_are_left_alone() -> None:
+def test_zeros_stay_zeros_and_parameters_without_a_gradient_stay() -> None:
     assert not orthogonalize(torch.zeros(3, 4)).any()
-    matrix = torch.randn(3, 4, generator=generator(0))
-    kept = matrix.clone()
-    orthogonalize(matrix)
-    assert torch.equal(matrix, kept)
+    used, unused = (nn.Parameter(torch.ones(3, 3)) for _ in range(2))
+    used.grad = torch.eye(3)
+    assert train.Muon([used, unused], lr=0.1).step(lambda: 1.5) == 1.5
+    assert not torch.equal(used, torch.ones(3, 3)) and torch.equal(unused, torch.ones(3, 3))
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has it since 2.9")
@@ -70,21 +70,15 @@ def test_a_kernel_is_updated_as_the_matrix_of_its_outputs() -> None:
     assert torch.equal(kernel.flatten(1), matrix)
 
 
-def test_a_weight_of_zeros_is_refused_and_momentum_goes_on_where_a_gradient_is_zero() -> None:
-    weight = nn.Parameter(torch.zeros(3, 4))
-    weight.grad = torch.randn(3, 4, generator=generator(0))
-    with pytest.raises(
-        ValueError, match=r"a weight must not be all zeros, its norm is kept; got one of shape \(3, 4\)"
-    ):
-        train.Muon([weight], lr=0.5).step()
+def test_momentum_goes_on_where_a_gradient_is_zero() -> None:
     weight = nn.Parameter(torch.ones(3, 4))
-    weight.grad = torch.randn(3, 4, generator=generator(0))
     optimizer = train.Muon([weight], lr=0.5)
-    optimizer.step()
-    before = weight.detach().clone()
-    weight.grad = torch.zeros(3, 4)
-    optimizer.step()
-    assert not torch.equal(weight, before) and weight.isfinite().all()
+    before = []
+    for gradient in (torch.randn(3, 4, generator=generator(0)), torch.zeros(3, 4)):
+        before.append(weight.detach().clone())
+        weight.grad = gradient
+        optimizer.step()
+    assert not torch.equal(weight, before[1]) and weight.isfinite().all()
 
 
 def test_the_size_of_the_gradient_does_not_matter() -> None:
@@ -110,33 +104,15 @@ def test_parameters_of_one_dimension_are_updated_by_adam() -> None:
     torch.testing.assert_close(ours, theirs)
 
 
-def test_parameters_without_a_gradient_stay() -> None:
-    used, unused = (nn.Parameter(torch.ones(3, 3)) for _ in range(2))
-    used.grad = torch.eye(3)
-    train.Muon([used, unused], lr=0.1).step(lambda: 1.5)
-    assert not torch.equal(used, torch.ones(3, 3)) and torch.equal(unused, torch.ones(3, 3))
-
-
 @pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"lr": -1.0}, ValueError, "lr must be a finite number of at least 0, got -1.0"),
-        ({"lr": math.nan}, ValueError, "lr must be a finite number of at least 0, got nan"),
-        ({"momentum": 1.0}, ValueError, "momentum must be below 1, got 1.0"),
-        ({"betas": (0.9, 1.0)}, ValueError, r"betas\[1\] must be below 1, got 1.0"),
-        ({"betas": 0.9}, TypeError, "betas must be a pair of numbers, got 0.9"),
-        ({"adam_ratio": -0.1}, ValueError, "adam_ratio must be a finite number of at least 0, got -0.1"),
-        ({"eps": 0.0}, ValueError, "eps must be"),
-        ({"iterations": 0}, ValueError, "iterations must be"),
-    ],
+    "options",
+    [{"lr": math.nan}, {"momentum": 1.0}, {"betas": (0.9, 1.0)}, {"adam_ratio": -0.1}, {"eps": 0.0}, {"iterations": 0}],
 )
-def test_bad_settings_are_refused(options: dict[str, object], error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
+def test_bad_settings_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
         train.Muon([nn.Parameter(torch.ones(2, 2))], **options)  # type: ignore[arg-type]
-
-
-def test_a_sparse_gradient_is_refused() -> None:
-    table = nn.Embedding(5, 3, sparse=True)
-    table(torch.tensor([1])).sum().backward()
-    with pytest.raises(ValueError, match="the gradient must be dense, got a sparse one"):
-        train.Muon(table.parameters()).step()
+    for zero in (torch.zeros(3, 4), nn.Embedding(5, 3, sparse=True).weight):  # a weight, and a sparse gradient
+        weight = nn.Parameter(zero)
+        weight.grad = torch.ones(weight.shape) if len(weight) == 3 else torch.ones(5, 3).to_sparse()
+        with pytest.raises(ValueError, match="must"):
+            train.Muon([weight]).step()

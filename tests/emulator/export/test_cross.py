@@ -71,9 +71,3 @@ def test_a_32_bit_machine_computes_the_same(exported):
     assert "equal to the emulator: 10 of 10 samples" in text
     state = int(re.search(r"RAM: (\d+)", text)[1])
     assert exported.state_bytes <= state < exported.state_bytes + 8  # padding
-
-
-def test_the_makefile_is_there_without_samples(tmp_path):
-    net = models.mlp("64-12-10", input_shape=(1, 8, 8), steps=4, encoder="latency")
-    names = {path.name for path in em.export_c(em.quantize(net), tmp_path).files}
-    assert "Makefile" in names and "main.c" not in names

@@ -7,15 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firstspike import emulator as em
 from firstspike.emulator import Program, place, profile
 from firstspike.emulator.placement.cores import Costs
-from firstspike.emulator.program.layers import Shortcut
 from firstspike.emulator.program.profile import CoreKind
 
 from .. import golden
 from ..networks import networks
-from .test_placer import conv, cores, linear, program
+from .test_placer import cores, linear, program
 
 
 def synapses(made):
@@ -100,72 +98,32 @@ def test_a_small_kind_of_core_does_not_hold_a_layer_back(small_first):
     assert placed.cores_used <= 4
 
 
-def test_axons_out_are_named_where_fewer_neurons_per_core_need_too_many_cores():
-    with pytest.raises(em.DoesNotFit, match="layer a: axons out of core 0: required 8, available 4"):
-        place(program([linear(10, 4), linear(4, 8, "b")], cores=cores(neurons=4, axons_out=4, count=3)))
-
-
 @given(st.data())
 def test_needs_of_ranges_are_those_of_an_unrolled_table(data):
-    """Axons, synapses and thresholds of any range of neurons, against the explicit synapse matrix."""
-    side, channels = data.draw(st.integers(3, 8)), data.draw(st.integers(1, 3))
-    kernel, stride, pad = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 4)), data.draw(st.integers(0, 2))
-    pool = data.draw(st.integers(1, 2))
-    pooled = side // pool
-    if pooled + 2 * pad < kernel:
-        return
-    out = (pooled + 2 * pad - kernel) // stride + 1
-    theta = np.array(data.draw(st.lists(st.integers(1, 3), min_size=channels, max_size=channels)))
-    layer = conv(
-        side,
-        2,
-        channels,
-        weight=np.ones((2, kernel, kernel, channels), np.int8),
-        theta=theta,
-        out_shape=(out, out, channels),
-        pool=pool,
-        stride=(stride, stride),
-        padding=(pad, pad),
-    )
-    _, synapses = golden.unroll(layer)
-    costs = Costs(layer, 0, profile.load("generic8").replace(shared_weights=False))
+    """Axons, synapses and thresholds of any range of neurons of any layer, against the explicit synapse matrices."""
+    drawn, _, _, _ = data.draw(networks(all_fire=True))
+    index = data.draw(st.integers(0, len(drawn) - 1))
+    layer, chip = drawn[index], profile.load("generic8")
     first = data.draw(st.integers(0, layer.neurons - 1))
     last = data.draw(st.integers(first + 1, layer.neurons))
-    part = synapses[:, first:last]
-    assert layer.fan_in == synapses.sum(0).max()
-    assert costs.sources(first, last).count() == part.any(1).sum()
-    sites = synapses.reshape(side, side, 2, -1)[::pool, ::pool][:pooled, :pooled].reshape(pooled * pooled * 2, -1)
-    assert costs.synapses(first, last) == sites[:, first:last].sum()
-    assert costs.thetas(first, last) == {int(theta[n % channels]) for n in range(first, last)}
-
-
-@given(st.data())
-def test_needs_of_ranges_with_a_shortcut(data):
-    """From another source it brings axons of its own, from the layer's own source it does not; a synapse in both cases."""
-    side, channels = data.draw(st.integers(2, 5)), data.draw(st.integers(2, 4))
-    into, stride = data.draw(st.integers(1, channels)), data.draw(st.integers(1, 2))
-    own = data.draw(st.booleans())
-    source, index = (0, 1) if own else (-1, 1)
-    sources = side * stride
-    layer = conv(sources, into, channels, stride=(stride, stride), out_shape=(side, side, channels))
-    made = Shortcut(
-        source=source, in_shape=(sources, sources, into), weight=np.full(into, 3, np.int8), stride=(stride, stride)
-    )
-    layer = layer.replace(shortcut=made)
-    _, synapses = golden.unroll(layer)
-    _, beside = golden.unroll_shortcut(layer)
-    costs, first = (
-        Costs(layer, index, profile.load("generic8").replace(shared_weights=False)),
-        data.draw(st.integers(0, layer.neurons - 1)),
-    )
-    last = data.draw(st.integers(first + 1, layer.neurons))
-    part, more = synapses[:, first:last], beside[:, first:last]
-    assert costs.synapses(first, last) == part.sum() + more.sum()
-    found = costs.sources(first, last)
-    expected = (part | more).any(1).sum() if own else part.any(1).sum() + more.any(1).sum()
-    assert found.count() == expected
-    np.testing.assert_array_equal(found.neurons(0), (part | more).any(1) if own else part.any(1))
-    shared = Costs(layer, index, profile.load("generic8"))
-    assert shared.synapses(first, last) == layer.weight.size + into == layer.stored_weights
-    assert layer.synapses == synapses.sum() + beside.sum()
-    assert layer.fan_in == (synapses.sum(0) + beside.sum(0)).max()
+    part = slice(first, last)
+    costs, matrix = Costs(layer, index, chip.replace(shared_weights=False)), golden.unroll(layer)[1]
+    reached = {index - 1: matrix[:, part].any(1)}
+    height, width, channels = layer.in_shape
+    pooled = matrix.reshape(height, width, channels, -1)[:: layer.pool, :: layer.pool]
+    pooled = pooled[: height // layer.pool, : width // layer.pool]
+    wanted, fan_in, table = pooled[..., part].sum(), matrix.sum(0), pooled.sum()
+    if layer.shortcut is not None:
+        beside, source = golden.unroll_shortcut(layer)[1], layer.shortcut.source
+        reached[source] = beside[:, part].any(1) | reached.get(source, False)
+        wanted, fan_in, table = wanted + beside[:, part].sum(), fan_in + beside.sum(0), table + beside.sum()
+    sources = costs.sources(first, last)
+    assert sources.count() == sum(each.sum() for each in reached.values())
+    for source, each in reached.items():
+        if each.any():
+            np.testing.assert_array_equal(sources.neurons(source), each)
+    assert costs.synapses(first, last) == wanted
+    assert (layer.synapses, layer.fan_in >= fan_in.max()) == (table, True)
+    assert costs.thetas(first, last) == {int(layer.theta[n % layer.out_shape[2]]) for n in range(first, last)}
+    if layer.kind == "conv":
+        assert Costs(layer, index, chip).synapses(first, last) == layer.stored_weights

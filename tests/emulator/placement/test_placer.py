@@ -8,7 +8,6 @@ import torch
 
 from firstspike import SpikeTimes
 from firstspike import emulator as em
-from firstspike.emulator.placement import placer
 from firstspike.emulator.placement.matching import kernel_entries, neuron_entries
 from firstspike.emulator.placement.placer import place, use
 from firstspike.emulator.program import profile
@@ -58,16 +57,12 @@ def test_a_net_of_many_neurons_is_refused_before_any_work():
 
 
 def test_synapse_bits_by_hand():
-    """10 inputs at 8 bits are 80 bits per neuron: 250 bits hold 3."""
+    """10 inputs at 8 bits are 80 bits per neuron: 250 bits hold 3. A layer takes the bits that its codes need."""
     placed = place(program([linear(10, 4)], cores=cores(synapse_bits=250)))
     assert [(s.neurons, s.memory) for s in placed.slots] == [(3, 240), (1, 80)]
-
-
-def test_a_layer_takes_the_bits_that_its_codes_need():
-    narrow = linear(10, 4, weight=np.full((10, 4), 3, np.int8))
-    assert place(program([narrow])).slots[0].memory == 10 * 4 * 3
-    even = narrow.replace(weight=np.full((10, 4), 6, np.int8))
-    assert place(program([even], "loihi-like")).slots[0].memory == 10 * 4 * 3  # 6 is the code 3
+    for weight, chip in ((3, "generic8"), (6, "loihi-like")):  # there 6 is the code 3
+        narrow = linear(10, 4, weight=np.full((10, 4), weight, np.int8))
+        assert place(program([narrow], chip)).slots[0].memory == 10 * 4 * 3
 
 
 @pytest.mark.parametrize(
@@ -87,51 +82,37 @@ def test_convolution_counts_are_those_of_the_unrolled_matrix(change):
 
 
 @pytest.mark.parametrize(
-    ("layers", "changes", "resource", "required", "available"),
+    ("layers", "changes", "layer", "resource", "required", "available"),
     [
-        ([linear(10, 4)], {"cores": cores(axons_in=9)}, "axons in for one neuron", 10, 9),
-        ([linear(10, 4)], {"cores": cores(synapse_bits=79)}, "synapse bits for one neuron", 80, 79),
-        (
-            [linear(10, 41)],
-            {"cores": cores(neurons=10)},
-            "cores for its neurons (neurons used up)",
-            "41 neurons",
-            "40 on the 4 cores of generic8",
-        ),
-        ([linear(10, 4), linear(4, 4, "b")], {"cores": cores(neurons=4, axons_out=0)}, "axons out of core 0", 4, 0),
-        (
-            [linear(10, 4, theta=np.arange(1, 5))],
-            {"cores": cores(neurons=4, count=1), "thresholds": "group", "threshold_groups": 2},
-            "cores for its neurons (thresholds used up)",
-            "4 neurons",
-            "2 on the 1 cores of generic8",
-        ),
+        ([linear(10, 4)], {"cores": cores(axons_in=9)}, "a", "axons in for one neuron", 10, 9),
+        ([linear(10, 4)], {"cores": cores(synapse_bits=79)}, "a", "synapse bits for one neuron", 80, 79),
+        ([linear(10, 41)], {"cores": cores(neurons=10)}, "a", "cores for its neurons (neurons used up)", "41 neurons",
+         "40 on the 4 cores of generic8"),
+        ([linear(10, 4), linear(4, 4, "b")], {"cores": cores(neurons=4, axons_out=0)}, "a", "axons out of core 0", 4, 0),
+        ([linear(10, 4), linear(4, 8, "b")], {"cores": cores(neurons=4, axons_out=4, count=3)}, "a",
+         "axons out of core 0", 8, 4),
+        ([linear(10, 4, theta=np.arange(1, 5))],
+         {"cores": cores(neurons=4, count=1), "thresholds": "group", "threshold_groups": 2}, "a",
+         "cores for its neurons (thresholds used up)", "4 neurons", "2 on the 1 cores of generic8"),
+        ([conv(4, 2, 2, str(n)) for n in range(10)], {"name": "speck-like"}, "0", "a core of its own",
+         "10 layers on different cores", "9 matched of 9 cores"),
     ],
-)
-def test_refusals(layers, changes, resource, required, available):
+)  # fmt: skip
+def test_refusals(layers, changes, layer, resource, required, available):
     with pytest.raises(em.DoesNotFit) as caught:
         place(program(layers, **changes))
     error = caught.value
-    assert (error.layer, error.resource, error.required, error.available) == (
-        layers[-1 if "axons out" not in resource else 0].name,
-        resource,
-        required,
-        available,
-    )
+    if resource == "a core of its own":
+        layer = error.layer  # whichever the matching leaves out
+    assert (error.layer, error.resource, error.required, error.available) == (layer, resource, required, available)
     assert error.problem == f"{resource}: required {required}, available {available}"
-    assert str(error) == f"layer {error.layer}: {error.problem}; {error.remedy}"
 
 
-def test_thresholds_per_core_split_a_layer():
-    placed = place(program([linear(10, 6, theta=np.array([1, 1, 2, 3, 3, 4]))], thresholds="group", threshold_groups=2))
-    assert [(s.first, s.last) for s in placed.slots] == [(0, 3), (3, 6)]
-
-
-def test_convolution_core_memory_by_hand():
-    """c 2^(ceil(log2 9) + ceil(log2 f)) and f 2^(ceil(log2 fy) + ceil(log2 fx))."""
-    layer = conv(28, 3, 20)
-    assert kernel_entries(layer) == 3 * 2 ** (4 + 5)
-    assert neuron_entries(layer) == 20 * 2 ** (5 + 5)
+@pytest.mark.parametrize(("thresholds", "parts"), [("group", [(0, 3), (3, 6)]), ("neuron", [(0, 6)])])
+def test_thresholds_per_core_split_a_layer_where_they_are_in_groups(thresholds, parts):
+    layer = linear(10, 6, theta=np.array([1, 1, 2, 3, 3, 4]))
+    placed = place(program([layer], thresholds=thresholds, threshold_groups=2))
+    assert [(s.first, s.last) for s in placed.slots] == parts
 
 
 def test_matching_succeeds_where_first_fit_would_fail():
@@ -145,61 +126,35 @@ def test_matching_succeeds_where_first_fit_would_fail():
     assert [(s.layer, s.core) for s in placed.slots] == [(0, 1), (1, 0)]
 
 
-def test_more_layers_than_cores():
-    layers = [conv(4, 2, 2, str(n)) for n in range(10)]
-    with pytest.raises(
-        em.DoesNotFit, match="a core of its own: required 10 layers on different cores, available 9 matched of 9 cores"
-    ):
-        place(program(layers, "speck-like"))
+@pytest.mark.parametrize(
+    ("layers", "kinds", "neurons", "memory"),
+    [  # 5 of 8 neurons and 4 of 8 on two cores; 8-bit weights of 10 inputs: 400 of 1000 bits
+        ([linear(10, 5), linear(5, 4, "b")], cores(neurons=5, synapse_bits=1000), 1.0, 0.4),
+        ([linear(10, 7)], (CoreKind(count=1, neurons=4), CoreKind(count=1, synapse_bits=1000)), 1.0, 0.24),
+        ([linear(10, 4)], cores(count=1), None, None),
+    ],
+)
+def test_shares_of_the_fullest_core_whose_limit_is_known(layers, kinds, neurons, memory):
+    found = use(place(program(layers, cores=kinds)))
+    assert (found["fullest_core_neurons"], found["fullest_core_memory"]) == (neurons, memory)
 
 
-def test_a_layer_that_no_core_holds_is_refused_at_once_and_names_the_resource():
-    """odin-like has 256 axons per core; the refusal asks one core once, not every core for every split."""
-    layer = linear(8000, 8000, theta=np.arange(1, 8001))
-    asked = []
-    with pytest.MonkeyPatch.context() as patch:
-        original = placer._Core.shortage
-        patch.setattr(placer._Core, "shortage", lambda *a: (asked.append(1), original(*a))[1])
-        with pytest.raises(em.DoesNotFit, match="axons in for one neuron: required 8000, available 256"):
-            place(program([layer], "odin-like"))
-    assert len(asked) == 1
-
-
-def test_thresholds_per_core_count_in_groups_alone():
-    """A profile with one threshold per neuron may still say how many groups there would be."""
-    layers = [linear(10, 6, theta=np.array([1, 1, 2, 3, 3, 4]))]
-    assert [(s.first, s.last) for s in place(program(layers, threshold_groups=2)).slots] == [(0, 6)]
-
-
-def test_shares_of_the_fullest_core():
-    """5 of 8 neurons and 4 of 8 on two cores; 8-bit weights of 10 inputs: 400 of 1000 bits."""
-    layers = [linear(10, 5), linear(5, 4, "b")]
-    found = use(place(program(layers, cores=cores(neurons=5, synapse_bits=1000))))
-    assert found["fullest_core_neurons"] == 1.0 and found["fullest_core_memory"] == 0.4
-
-
-def test_an_unknown_limit_gives_no_share():
-    made = program([linear(10, 4)], cores=(CoreKind(count=1),))
-    placed = place(made)
-    found = use(placed)
-    assert found["fullest_core_neurons"] is None and found["fullest_core_memory"] is None
-    report = em.report(em.run(made, SpikeTimes(torch.zeros(1, 10, dtype=torch.uint8), 4)), placement=placed)
-    assert report.summary()["fullest_core_neurons"] is None
-    assert "fullest core, share of its neurons: unknown" in report.text()
-    assert '"fullest_core_memory": null' in report.to_json()
-
-
-def test_the_fullest_core_is_one_whose_limit_is_known():
-    kinds = (CoreKind(count=1, neurons=4), CoreKind(count=1, synapse_bits=1000))
-    found = use(place(program([linear(10, 7)], cores=kinds)))
-    assert found["fullest_core_neurons"] == 1.0 and found["fullest_core_memory"] == 0.24  # 3 neurons of 80 bits
+def test_placement_changes_no_results():
+    made = program([linear(10, 7), linear(7, 4, "b")], cores=cores(neurons=5))
+    x = SpikeTimes(torch.arange(30, dtype=torch.uint8).reshape(3, 10) % 4, 4)
+    before = em.run(made, x)
+    assert place(made).cores_used == 3
+    other = em.run(made.replace(profile=profile.load("generic8")), x)
+    for ran in (em.run(made, x), other):
+        np.testing.assert_array_equal(ran.counters, before.counters)
+        np.testing.assert_array_equal(ran.scores, before.scores)
 
 
 def test_a_convolution_core_counts_entries_of_its_memories():
-    """10 x 10 neurons of 32 features take 32 * 2^(4 + 4) entries."""
+    """c 2^(ceil(log2 9) + ceil(log2 f)) and f 2^(ceil(log2 fy) + ceil(log2 fx))."""
     layer = conv(10, 1, 32)
+    assert (kernel_entries(layer), neuron_entries(layer)) == (2 ** (4 + 5), 32 * 2 ** (4 + 4))
     placed = place(program([layer], "speck-like", cores=cores(kernel_entries=16384, neuron_entries=65536)))
-    assert layer.neurons == 3200 and neuron_entries(layer) == 8192
     found = use(placed)
     assert found["fullest_core_neurons"] == 0.125 and found["fullest_core_memory"] == 512 / 16384
 

@@ -29,21 +29,11 @@ def test_weights_of_any_integer_type_make_the_same_layer():
         assert other.weight.dtype == np.int8 and text(other) == text(made)
 
 
-def test_the_type_holds_the_largest_and_the_lowest_weight():
-    for value, kind in ((127, "int8"), (-129, "int16"), (1 << 15, "int32"), (-(1 << 31), "int32")):
-        weight = np.array([[1, value], [0, 0]], np.int64)
-        assert layer(weight=weight).weight.dtype == kind and (layer(weight=weight).weight == weight).all()
-    beside = layer(shortcut=Shortcut(source=-1, in_shape=(1, 1, 2), weight=np.array([1, -200]))).shortcut
-    assert beside.weight.dtype == np.int16 and beside.weight.tolist() == [1, -200]
-
-
-@pytest.mark.parametrize("value", [(1 << 32) + 1, 1 << 31, -(1 << 31) - 1, 0.5])
+@pytest.mark.parametrize("value", [1 << 31, -(1 << 31) - 1, 0.5])
 def test_weights_that_32_bits_do_not_hold_are_refused(value):
-    weight = np.array([[1, value], [0, 0]])
-    with pytest.raises(ValueError, match="^weight"):
-        layer(weight=weight)
-    with pytest.raises(ValueError, match="^weight"):
-        Shortcut(source=-1, in_shape=(1, 1, 2), weight=weight[0])
+    for make in (lambda w: layer(weight=w), lambda w: Shortcut(source=-1, in_shape=(1, 1, 2), weight=w[0])):
+        with pytest.raises(ValueError, match="^weight"):
+            make(np.array([[1, value], [0, 0]]))
 
 
 def test_a_wrapped_sum_without_a_sign_may_overflow_the_membrane():

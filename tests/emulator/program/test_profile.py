@@ -39,11 +39,6 @@ def test_every_parameter_has_a_source(name):
     assert em.Profile.from_dict(p.to_dict()) == p
 
 
-def test_the_four_profiles_ship():
-    assert profile.names() == ["generic8", "loihi-like", "odin-like", "speck-like"]
-    assert any(text.startswith("bias_bits: ") for text in profile.load("speck-like").unknown())
-
-
 def test_the_table_in_the_docs_has_the_figures_of_the_profiles():
     text = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
     lines = text.partition("<!-- profiles -->\n")[2].partition("<!-- end profiles -->")[0].splitlines()
@@ -59,26 +54,17 @@ def test_the_table_in_the_docs_has_the_figures_of_the_profiles():
 @pytest.mark.parametrize(
     ("field", "changes"),
     [
-        ("name", {"name": 5}),
-        ("sources", {"sources": {"fire": None}}),
         ("energy", {"energy": 3}),
         ("energy", {"energy": "gone.toml"}),
-        ("shared_weights", {"shared_weights": "no"}),
-        ("membrane_values", {"membrane_values": "odd"}),
         ("accumulator_bits", {"accumulator_bits": "24"}),
         ("bias_bits", {"bias_bits": 2.5}),
-        ("bias_bits", {"bias_bits": -13}),
         ("threshold_groups", {"threshold_groups": None}),
         ("threshold_shift", {"threshold_shift": 7}),
         ("membrane_overflow", {"membrane_values": "symmetric", "membrane_overflow": "wrap"}),
         ("membrane_bits", {"membrane_values": "unsigned", "membrane_bits": 61}),
-        ("strides", {"strides": 2}),
         ("pools", {"pools": (1, 0)}),
         ("step_nanoseconds", {"step_nanoseconds": (465, 5)}),
         ("step_nanoseconds", {"step_nanoseconds": (5, float("nan"))}),
-        ("step_nanoseconds", {"step_nanoseconds": (1,)}),
-        ("cores", {"cores": [1]}),
-        ("cores", {"cores": {"count": 1}}),
         ("cores", {"convolution_cores": True}),
         ("cores", {"cores": [profile.CoreKind(count=1, kernel_entries=4)]}),
         ("cores", {"cores": [profile.CoreKind(count=40000), profile.CoreKind(count=40000)]}),
@@ -93,26 +79,19 @@ def test_values_that_no_chip_has(field, changes):
 @pytest.mark.parametrize(
     ("field", "old", "new"),
     [
-        ("weight_bits", "[weight_bits]\nvalue = 8", "[weight_bits]\nvalue = 99"),
         ("weight_bits", "[weight_bits]\nvalue = 8", '[weight_bits]\nvalue = "8"'),
         ("weight_bits", 'source = "chosen: the width that most digital cores share"', ""),
-        ("fire", '[fire]\nvalue = "ge"', '[fire]\nvalue = "eq"'),
         (r"fires: .* did you mean fire\?", "[fire]", "[fires]"),
         (r"cores\[0\]\.axon_in: .* did you mean axons_in\?", "axons_in =", "axon_in ="),
         (r"cores\[0\]\.count", "count = 256\n", ""),
-        (r"cores\[0\]\.count", "count = 256", "count = 0"),
-        (r"cores\[0\]\.neurons", "neurons = 4096", 'neurons = "many"'),
         ("cores", "[[cores]]", "[cores]"),
         ("name", 'name = "generic8"\n', ""),
-        ("name", 'name = "generic8"', 'name = ""'),
         ("bias_bits", "[bias_bits]\nvalue", "[bias_bits]\nvaule"),
         ("threshold_bits", "value = 23\n", ""),
         ("threshold_bits", "value = 23", "unknown = false"),
         ("threshold_bits", "value = 23", "unknown = true\nvalue = 23"),
         ("threshold_bits", "value = 23", "low = 1"),
-        ("membrane_bits", "[membrane_bits]\nvalue = 24", "[membrane_bit]\nvalue = 24"),
         ("energy", 'value = "45nm-integer"', 'value = "tables/mine.toml"'),
-        ("energy", 'value = "45nm-integer"', "value = 3"),
         ("TOML", "[weight_bits]", "[weight_bits"),
     ],
 )
@@ -122,25 +101,12 @@ def test_errors_name_the_file_and_the_field(tmp_path, field, old, new):
         profile.load(path)
 
 
-def test_names_that_are_not_there():
-    with pytest.raises(ValueError, match="generic8"):
-        profile.load("loihi2")
-
-
 def test_numbers_of_numpy_and_lists_become_pythons():
-    made = profile.load("speck-like").replace(weight_bits=np.int64(4), strides=[np.int64(1), 2], bias_bits=np.uint8(3))
-    assert type(made.weight_bits) is int and made.strides == (1, 2) and type(made.strides[0]) is int
     cores = [profile.CoreKind(count=np.int64(3), neurons=np.int32(8))]
-    timed = profile.load("loihi-like").replace(step_nanoseconds=(np.float32(1), np.int64(2)), cores=cores)
-    assert timed.step_nanoseconds == (1.0, 2.0) and timed.cores == tuple(cores)
-    for each in (made, timed):
-        assert em.Profile.from_dict(json.loads(json.dumps(each.to_dict()))) == each
-
-
-def test_a_description_may_be_left_out(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text(re.sub("description = .*\n", "", GENERIC))
-    assert profile.load(path).description == ""
+    changes = {"weight_bits": np.int64(4), "strides": [np.int64(1), 2], "cores": cores}
+    made = profile.load("loihi-like").replace(step_nanoseconds=(np.float32(1), np.int64(2)), **changes)
+    assert type(made.weight_bits) is int and made.strides == (1, 2) and made.step_nanoseconds == (1.0, 2.0)
+    assert em.Profile.from_dict(json.loads(json.dumps(made.to_dict()))) == made
 
 
 def test_profile_and_program_hold_the_energy_table_of_a_file(tmp_path, monkeypatch):

@@ -38,21 +38,22 @@ def test_images_are_scaled_as_in_the_net(encoder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "wanted"),
+    ("model", "sizes"),
     [
-        (net(), r"shape \(2, 8, 8\)"),
-        (net(encoder="latency"), r"shape \(2, 8, 8\)"),
-        (net("4C3s2-5"), r"\(2, 7, 7\) to \(2, 8, 8\)"),
-        (models.mlp("128-20-5", input_shape=(2, 8, 8), steps=6), "128 values"),
-        (net("30-20-5"), "30 values"),
+        (net(), [(2, 8, 8)]),
+        (net(encoder="latency"), [(2, 8, 8)]),
+        (net("4C3s2-5"), [(2, 7, 7), (2, 8, 8)]),
+        (models.mlp("128-20-5", input_shape=(2, 8, 8), steps=6), [(2, 8, 8), (128,)]),
+        (net("30-20-5"), [(30,)]),
     ],
 )
-def test_images_of_another_size_are_refused_with_both_sizes(model, wanted):
+def test_images_of_another_size_are_refused(model, sizes):
     program = em.quantize(model)
-    for x in (torch.rand(3, 2, 5, 5), torch.rand(5)):
-        with pytest.raises(ValueError, match=f"images must have .*{wanted}" if x.ndim > 1 else "images"):
-            em.run(program, x)
-    assert len(em.run(program, images(model)).predictions) == 40
+    for size in sizes:
+        assert len(em.run(program, torch.rand(3, *size)).predictions) == 3
+    for size in ((2, 5, 5), (2, 6, 8), (2, 9, 9), (1, 8, 8), (5,)):
+        with pytest.raises(ValueError, match="images must have"):
+            em.run(program, torch.rand(3, *size))
 
 
 @pytest.mark.parametrize("encoder", ["direct", "latency"])
@@ -79,15 +80,6 @@ def test_a_program_of_maps_takes_no_flat_spikes():
     for wrong in (times.flatten(1), times.transpose(1, 2), times[:, :, :, :3]):
         with pytest.raises(ValueError, match=r"spikes must have shape \[batch, 2, 4, 4\], got"):
             em.run(program, SpikeTimes(wrong.contiguous(), 5))
-
-
-def test_a_stride_leaves_the_size_of_images_open():
-    program = em.quantize(net("4C3s2-5"))
-    for size in (7, 8):
-        em.run(program, torch.rand(3, 2, size, size))
-    for shape in ((2, 6, 8), (2, 9, 9), (1, 8, 8), (128,)):
-        with pytest.raises(ValueError, match="images must have a shape from"):
-            em.run(program, torch.rand(3, *shape))
 
 
 def test_layers_encoder_and_readout_must_fit():

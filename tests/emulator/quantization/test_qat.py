@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import pickle
 
 import numpy as np
@@ -43,26 +42,13 @@ def test_the_trained_network_is_the_program(spec, name, bits, readout):
         np.testing.assert_allclose(mine, seen.membrane.permute(1, 0, 2).numpy(), rtol=1e-4, atol=1e-4)
 
 
-def test_the_original_is_left_alone():
+def test_the_original_is_left_alone_and_one_seed_gives_the_same_bits():
     model = net()
     state = {name: value.clone() for name, value in model.state_dict().items()}
     x = images(model)
-    expected = model(x)
-    tuned(model, x, "generic8", 2)
+    one, other = (tuned(model, x, "generic8", 2).state_dict() for _ in range(2))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in state.items())
-    assert torch.equal(model(x), expected)
-
-
-def test_fine_tuning_improves_agreement_at_two_bits():
-    model = net("30-20-5", encoder="latency", bias=False)
-    x = images(model, 400)
-    with torch.no_grad():
-        answers = model(x).argmax(1)
-    plain = em.run(em.quantize(model, "generic8", bits=2), x, labels=answers).accuracy
-    made = qat.prepare(model, "generic8", bits=2)
-    qat.finetune(made, x, answers, epochs=15, batch=40, lr=2e-3, generator=torch.Generator().manual_seed(0))
-    better = em.run(em.quantize(made, "generic8", bits=2), x, labels=answers).accuracy
-    assert better > plain
 
 
 def test_a_loss_that_diverges_is_an_error():
@@ -72,41 +58,19 @@ def test_a_loss_that_diverges_is_an_error():
         qat.finetune(model, images(model), torch.arange(40) % 5, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("how", ["state_dict", "pickle", "torch.save", "deepcopy"])
-def test_a_prepared_net_can_be_saved_and_loaded(how, tmp_path):
+@pytest.mark.parametrize("how", ["state_dict", "pickle"])
+def test_a_prepared_net_can_be_saved_and_loaded(how):
     model = net(readout="first-spike")
     x = images(model)
     made = tuned(model, x, "loihi-like", 3)
     if how == "state_dict":
-        torch.save(made.state_dict(), tmp_path / "state.pt")
         again = qat.prepare(net(readout="first-spike", seed=1), "loihi-like", bits=3)
-        again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    elif how == "pickle":
-        again = pickle.loads(pickle.dumps(made))
-    elif how == "deepcopy":
-        again = copy.deepcopy(made)
+        again.load_state_dict(made.state_dict())
     else:
-        torch.save(made, tmp_path / "net.pt")
-        again = torch.load(tmp_path / "net.pt", weights_only=False)
+        again = pickle.loads(pickle.dumps(made))
     assert torch.equal(again.eval()(x), made(x))
     first, second = (serialization.dumps(em.quantize(n, "loihi-like")) for n in (made, again))
     assert first == second
-
-
-def test_a_layer_that_is_called_twice_is_rounded_once():
-    def chain(twice):
-        torch.manual_seed(0)
-        first = fs.TTFSLinear(8, 8, steps=5, bias=False, normalization=True)
-        second = first if twice else copy.deepcopy(first)
-        return torch.nn.Sequential(first, second, fs.Integrate(8, 3, steps=5, bias=False), fs.MembraneReadout())
-
-    shared, apart = (qat.prepare(chain(twice), "generic8", bits=3) for twice in (True, False))
-    assert shared.layers[0] is shared.layers[1]
-    for one, other in zip(shared.layers, apart.layers, strict=True):
-        assert torch.equal(one.weight, other.weight)
-    programs = em.quantize(shared), em.quantize(apart)
-    for one, other in zip(programs[0].layers, programs[1].layers, strict=True):
-        np.testing.assert_array_equal(one.weight, other.weight)
 
 
 def test_a_net_on_spikes_is_tuned_on_spikes():
@@ -119,8 +83,6 @@ def test_a_net_on_spikes_is_tuned_on_spikes():
         qat.finetune(made, inputs, labels, epochs=2, batch=20, generator=torch.Generator().manual_seed(0))
     assert not torch.equal(bare.layers[0].weight, before)
     assert all(torch.equal(*pair) for pair in zip(coded.parameters(), bare.parameters(), strict=True))
-    with pytest.raises(ValueError, match="at least one image, got none"):
-        qat.finetune(bare, spikes[:0], labels[:0])
 
 
 @pytest.mark.parametrize(
@@ -145,23 +107,20 @@ def test_a_prepared_net_is_quantised_for_what_it_was_prepared_for(profile, setti
         assert problem in em.check(made, profile).text()
 
 
+@pytest.mark.parametrize("make", [qat.prepare, em.quantize])
 @pytest.mark.parametrize("name", ["weight", "bias"])
 @pytest.mark.parametrize("layer", [0, 1, -1])
-def test_a_net_with_nan_is_refused(name, layer):
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_net_with_nan_or_infinity_is_refused(make, name, layer, value):
     model = net(SPECS[0].replace("-20-", "-20-20-"), encoder="direct")
-    getattr(model.layers[layer], name).data.flatten()[0] = float("nan")
+    getattr(model.layers[layer], name).data.flatten()[0] = value
     with pytest.raises(em.CannotQuantize, match=f"its {name} holds NaN or infinity"):
-        qat.prepare(model)
+        make(model)
 
 
 def test_learned_thresholds_of_the_host_layer_stay_positive():
-    theta = torch.nn.Parameter(torch.full((6,), 1e-3))
-    layers = [
-        fs.DirectLinear(10, 6, steps=8, threshold=theta),
-        fs.TTFSLinear(6, 6, steps=8),
-        fs.Integrate(6, 3, steps=8),
-    ]
-    model = models.TTFSNet(layers, encoder="direct", readout="membrane-mean", input_shape=(10,))
+    model = models.mlp("10-6-6-3", steps=8, learn_threshold=True, generator=torch.Generator().manual_seed(0))
+    model.layers[0].theta.data.fill_(1e-3)
     draw = torch.Generator().manual_seed(0)
     x, labels = torch.rand(600, 10, generator=draw), torch.randint(3, (600,), generator=draw)
     made = qat.finetune(qat.prepare(model, bits=4), x, labels, epochs=3, batch=32, generator=draw)

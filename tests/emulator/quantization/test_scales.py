@@ -67,16 +67,13 @@ def test_finest_unit_just_fits(threshold, pool, name):
     assert scales.theta_integer(threshold, unit * 0.999, pool, p) > scales.largest_theta(p)
 
 
-@pytest.mark.parametrize("observer", scales.OBSERVERS)
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
-def test_units(observer, bits):
+def test_mse_has_at_most_the_error_of_max(bits):
     w = np.random.default_rng(0).normal(size=(5, 40))
     w[2] = 0
-    unit = scales.choose_scale(w, bits, 1, observer)
-    assert unit.shape == (5,) and (unit > 0).all()
-    full = scales.choose_scale(w, bits, 1, "max")
-    error = [((scales.round_weights(w, u[:, None], bits) * u[:, None] - w) ** 2).sum(1) for u in (unit, full)]
-    assert (error[0] <= error[1] + 1e-12).all()
+    found = [scales.choose_scale(w, bits, 1, observer) for observer in ("mse", "max")]
+    error = [((scales.round_weights(w, u[:, None], bits) * u[:, None] - w) ** 2).sum(1) for u in found]
+    assert all((unit > 0).all() for unit in found) and (error[0] <= error[1] + 1e-12).all()
 
 
 @pytest.mark.parametrize("observer", scales.OBSERVERS)
@@ -170,13 +167,3 @@ def test_pruned_neurons_with_a_bias(observer, bias, trained, bits):
     got, _ = hidden(made, x, "generic8", bits=bits, observer=observer)
     pruned = (first.weight == 0).all(1)
     assert pruned.sum() == 3 and torch.equal(got[:, pruned], model.observe(x).layers[0].times[:, pruned].long())
-
-
-def test_a_readout_of_zeros_keeps_its_biases():
-    last = nn.Integrate(6, 3, steps=STEPS, affine=None)
-    with torch.no_grad():
-        last.weight.fill_(0)
-        last.bias.copy_(torch.tensor([0.01, 0.03, 0.02]))
-    model = net(nn.TTFSLinear(20, 6, **PLAIN), last, inputs=20)
-    x = spikes(4, 20)
-    assert em.run(em.quantize(model), x).predictions.tolist() == model(x).argmax(1).tolist() == [1] * 4

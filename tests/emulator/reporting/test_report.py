@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,12 +21,6 @@ def ran():
     model = net()
     labels = torch.arange(40) % 5
     return em.run(em.quantize(model, "loihi-like"), images(model), labels=labels)
-
-
-def test_they_print_in_one_line(ran):
-    assert re.fullmatch(r"Run\(40 samples through Program\(.*\), accuracy \d+\.\d\d %, \d+ spikes\)", repr(ran))
-    assert repr(em.report(ran)) == f"Report({ran!r}; text() has its tables)"
-    assert re.fullmatch(r"Layer\('1:TTFS.*', .* to .*, int\d+ weights, clocked\)", repr(ran.program.layers[0]))
 
 
 def test_a_placement_of_another_program_is_refused(ran):
@@ -51,28 +47,18 @@ def test_report_in_all_forms(ran, tmp_path):
     )
     summary = made.summary()
     assert summary["accuracy"] == ran.accuracy and summary["mismatches"] == 1
-    assert made.mismatches()["sample"].tolist() == [3]
     part = em.report(ran, float_predictions=expected, samples=np.arange(100, 140))
-    assert part.mismatches()["sample"].tolist() == [103] and '"sample":103' in part.to_json().replace(" ", "")
+    assert made.mismatches()["sample"].tolist() == [3] and part.mismatches()["sample"].tolist() == [103]
     whole = json.loads(made.to_json())
     assert whole["summary"]["energy_nj_per_image"]["45nm-float"] == made.accounts[1].total
     assert [row["layer"] for row in whole["layers"]] == [layer.name for layer in ran.program.layers]
     assert whole["profile"]["sources"]["weight_bits"]
     text = made.text()
-    assert (
-        "NaN" not in text
-        and "accuracy" in text
-        and "synapses" in text
-        and "inactive updates" in text
-        and "energy per image, nJ, 45nm-float" in text
-    )
+    assert "NaN" not in text and "static: power or time of a step is unknown, not counted" in text
     page = made.write_html(tmp_path / "r.html").read_text()
-    assert "why it does not fit" not in page  # it fits
     layers = page.partition("Means per image")[2].partition("</table>")[0]
     assert "unknown" not in layers and "–" in layers  # a readout has no silent neurons
-    assert '<td class="n">unknown</td>' in page  # static energy, in a column of numbers
-    assert page.count("<table>") >= 5 and "<svg" in page and "Davies" in page
-    assert not re.search(r'(src|href)="http', page)
+    assert page.count("<table>") >= 5 and "<svg" in page and not re.search(r'(src|href)="http', page)
     assert made.write_json(tmp_path / "r.json").read_text() == made.to_json() + "\n"
 
 
@@ -84,33 +70,26 @@ def test_report_says_what_does_not_fit_and_what_is_unknown():
     made = em.report(ran, refusal=str(caught.value))
     assert made.summary()["refusal"] == str(caught.value) and made.summary()["fits"] is False
     assert "threshold_groups" in made.text()
+    assert made.layers()["updates_inactive"].isna().all()  # an event core has no such updates
 
 
-def test_membrane_accesses_of_event_cores_are_told_to_be_a_lower_bound():
-    model = net(bias=False)
-    notes = {
-        chip: em.report(em.run(em.quantize(model, chip), images(model)), tables=["45nm-integer"]).accounts[0].notes
-        for chip in ("generic8", "odin-like")
-    }
-    ran = em.run(em.quantize(model, "odin-like"), images(model))
-    assert em.report(ran).layers()["updates_inactive"].isna().all()  # it has no such updates
-    assert "every event" in " ".join(notes["odin-like"]) and "every event" not in " ".join(notes["generic8"])
-
-
-def test_overflow_is_told_with_what_to_do(tmp_path, ran):
-    assert "overflowed" not in em.report(ran).text() and json.loads(em.report(ran).to_json())["overflow_notes"] == []
+def test_overflow_is_told(ran):
+    assert json.loads(em.report(ran).to_json())["overflow_notes"] == []
     model = net()
     narrow = em.profile.load("generic8").replace(membrane_bits=7, threshold_bits=6)
-    program = em.quantize(model, narrow)
-    lost = em.run(program, images(model))
-    share = (lost.count("membrane_overflows")[:, -1] > 0).mean()
-    assert share > 0
-    made = em.report(lost)
-    told, page = made.text(), made.write_html(tmp_path / "r.html").read_text()
-    said = f"layer {program.layers[-1].name}: the membrane overflowed in {100 * share:.4g} % of the samples, "
-    remedy = "Calibrate the readout with more images (quantize(calibration=)). Fewer weight bits (bits=, --bits)"
-    for shown in (told, page.replace("&#x27;", "'")):
-        assert said in shown and remedy in shown and "more membrane_bits." in shown
-    assert json.loads(made.to_json())["overflow_notes"][-1].startswith("Overflow can cost much accuracy")
-    calibrated = em.report(em.run(em.quantize(model, narrow, calibration=images(model)), images(model))).text()
-    assert said not in calibrated and "calibration=" not in calibrated
+    for calibration in (None, images(model)):
+        program = em.quantize(model, narrow, calibration=calibration)
+        lost = em.run(program, images(model))
+        share = (lost.count("membrane_overflows")[:, -1] > 0).mean()
+        said = f"layer {program.layers[-1].name}: the membrane overflowed in {100 * share:.4g} % of the samples, "
+        assert (said in em.report(lost).text()) == (share > 0) == (calibration is None)
+
+
+def test_the_emulator_needs_no_package_of_the_extras():
+    code = (
+        "import sys; sys.modules.update(matplotlib=None, jinja2=None); import torch; from firstspike import emulator, models\n"
+        "ran = emulator.run(emulator.quantize(models.mlp('16-8-4', steps=4)), torch.rand(5, 16))\n"
+        "print(emulator.report(ran).text(), emulator.check(models.mlp('16-8-4', steps=4)).text())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -38,20 +38,16 @@ def assign(program: Program) -> tuple[list[Slot], dict[int, Sources]]:
     for index, layer in enumerate(program.layers):
         fits[index] = [_shortage(layer, core) is None for core in cores]
         if not fits[index].any():
-            name, required, _ = next(s for s in (_shortage(layer, core) for core in cores) if s is not None)
+            name, required = next(s for s in (_shortage(layer, core) for core in cores) if s is not None)
             best = max(getattr(core, name.replace(" ", "_")) or 0 for core in cores)
-            raise DoesNotFit(
-                layer.name, name if required > best else "a core with both kernel and neuron memory", required, best
-            )
+            name = name if required > best else "a core with both kernel and neuron memory"
+            raise DoesNotFit(layer.name, name, required, best)
     chosen = maximum_bipartite_matching(csr_matrix(fits), perm_type="column")
     if (chosen < 0).any():
         layer = program.layers[int(np.flatnonzero(chosen < 0)[0])]
-        raise DoesNotFit(
-            layer.name,
-            "a core of its own",
-            f"{len(program.layers)} layers on different cores",
-            f"{int((chosen >= 0).sum())} matched of {len(cores)} cores",
-        )
+        needed = f"{len(program.layers)} layers on different cores"
+        held = f"{int((chosen >= 0).sum())} matched of {len(cores)} cores"
+        raise DoesNotFit(layer.name, "a core of its own", needed, held)
     slots, heard = [], {}
     for index, (layer, core) in enumerate(zip(program.layers, map(int, chosen), strict=True)):
         heard[core] = Costs(layer, index, profile).sources(0, layer.neurons)
@@ -64,13 +60,11 @@ def assign(program: Program) -> tuple[list[Slot], dict[int, Sources]]:
     return slots, heard
 
 
-def _shortage(layer: Layer, core: CoreKind) -> tuple[str, int, int] | None:
-    for name, required, limit in (
-        ("kernel entries", kernel_entries(layer), core.kernel_entries),
-        ("neuron entries", neuron_entries(layer), core.neuron_entries),
-    ):
-        if limit is not None and required > limit:
-            return name, required, limit
+def _shortage(layer: Layer, core: CoreKind) -> tuple[str, int] | None:
+    for name, needed in (("kernel entries", kernel_entries(layer)), ("neuron entries", neuron_entries(layer))):
+        limit: int | None = getattr(core, name.replace(" ", "_"))
+        if limit is not None and needed > limit:
+            return name, needed
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -44,21 +44,13 @@ class Placement:
     def table(self) -> pd.DataFrame:
         """One row per layer and core: neurons, axons in (without those of sources that a row above has on the core) and out,
         synapse memory, thresholds."""
+        columns = ["layer", "core", "neurons", "first", "last", "axons_in", "axons_out", "synapse_memory", "thresholds"]
         rows = [
-            {
-                "layer": self.program.layers[slot.layer].name,
-                "core": slot.core,
-                "neurons": slot.neurons,
-                "first": slot.first,
-                "last": slot.last - 1,
-                "axons_in": slot.axons_in,
-                "axons_out": slot.axons_out,
-                "synapse_memory": slot.memory,
-                "thresholds": slot.thresholds,
-            }
-            for slot in self.slots
+            (self.program.layers[s.layer].name, s.core, s.neurons, s.first, s.last - 1)
+            + (s.axons_in, s.axons_out, s.memory, s.thresholds)
+            for s in self.slots
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=columns)
 
     def figure(self) -> Figure:
         """How full each core is, by resource: the share of its neurons, synapse memory and axons in, coloured by layer.
@@ -70,30 +62,27 @@ class Placement:
         cores, resources = sorted({slot.core for slot in self.slots}), _resources(self.program)
         drawn, axes = figure()
         pitch = 0.8 / len(resources)
-        handles: dict[str, Any] = {}
         for offset, (resource, title) in enumerate(resources.items()):
             filled: dict[int, float] = {}
             x = {core: at + pitch * (offset - (len(resources) - 1) / 2) for at, core in enumerate(cores)}
             for slot in self.slots:
-                if (share := slot.shares()[resource]) is None:
-                    continue
-                below = filled.get(slot.core, 0.0)
-                fill: Any = {"color": line_style(slot.layer).color, "alpha": (1.0, 0.6, 0.3)[offset]}
-                bars = axes.bar(x[slot.core], 100 * share, 0.9 * pitch, bottom=below, **fill)
-                handles.setdefault(f"{self.program.layers[slot.layer].name}, {title}", bars)
-                filled[slot.core] = below + 100 * share
+                if (share := slot.shares()[resource]) is not None:
+                    below = filled.get(slot.core, 0.0)
+                    fill: Any = {"color": line_style(slot.layer).color, "alpha": (1.0, 0.6, 0.3)[offset]}
+                    fill["label"] = f"{self.program.layers[slot.layer].name}, {title}"
+                    axes.bar(x[slot.core], 100 * share, 0.9 * pitch, bottom=below, **fill)
+                    filled[slot.core] = below + 100 * share
             for core in set(cores) - set(filled):
                 axes.text(x[core], 0, "unknown", rotation=90, ha="center", va="bottom", fontsize="x-small")
-        if handles:
+        bars, names = axes.get_legend_handles_labels()
+        if named := dict(zip(names, bars, strict=True)):
             with style():
-                drawn.legend(handles.values(), handles, fontsize="x-small", loc="outside upper center", ncols=3)
+                drawn.legend(named.values(), named, fontsize="x-small", loc="outside upper center", ncols=3)
         else:
             axes.set_ylim(0, 100)
-        axes.set_xlim(-0.6, len(cores) - 0.4)
+        axes.set(xlim=(-0.6, len(cores) - 0.4), xlabel="core", ylabel="used (%)")
         every = -(-len(cores) // 24)  # so that numbers of many cores do not overlap
         axes.set_xticks(range(0, len(cores), every), [str(core) for core in cores[::every]])
-        axes.set_xlabel("core")
-        axes.set_ylabel("used (%)")
         return drawn
 
 
@@ -175,14 +164,14 @@ def use(placement: Placement) -> dict[str, float | None]:
 
     Shares are of the cores whose limit is known; None if none is.
     """
-    made: dict[str, float | None] = {"cores_used": placement.cores_used, "cores_available": placement.available}
+    fullest: dict[str, float | None] = {}
     for resource in _resources(placement.program):
-        total: dict[int, float] = {}
+        total: defaultdict[int, float] = defaultdict(float)
         for slot in placement.slots:
             if (share := slot.shares()[resource]) is not None:
-                total[slot.core] = total.get(slot.core, 0.0) + share
-        made[f"fullest_core_{resource}"] = max(total.values(), default=None)
-    return made
+                total[slot.core] += share
+        fullest[f"fullest_core_{resource}"] = max(total.values(), default=None)
+    return {"cores_used": placement.cores_used, "cores_available": placement.available, **fullest}
 
 
 @dataclass

@@ -118,19 +118,14 @@ class Engine:
         return raw
 
     def _refuse_overflow(self, counters: NDArray[np.int64], first: int) -> None:
-        registers = [
-            (layer.name, n, name, register)
-            for n, layer in enumerate(self.layers)
-            for name, register in (("accumulator", layer.accumulator), ("membrane", layer.membrane))
-            if register.policy == "error"
-        ]
-        for sample in np.flatnonzero(counters[:, :, -2:].any((1, 2))) if registers else ():
-            for layer, n, name, register in registers:
-                if count := counters[sample, n, COUNTERS.index(f"{name}_overflows")]:
-                    raise OverflowRefused(
-                        f"layer {layer}: the {name} ({register.bits} bits, {register.low} to {register.high}) overflowed "
-                        f"{count} times in sample {first + sample}, and its policy is error"
-                    )
+        registers = [(layer.accumulator, layer.membrane) for layer in self.layers]
+        strict = np.array([[register.policy == "error" for register in pair] for pair in registers])
+        for sample, n, which in np.argwhere((counters[:, :, -2:] > 0) & strict)[:1]:
+            register, name = registers[n][which], ("accumulator", "membrane")[which]
+            raise OverflowRefused(
+                f"layer {self.layers[n].name}: the {name} ({register.bits} bits, {register.low} to {register.high}) overflowed "
+                f"{counters[sample, n, which - 2]} times in sample {first + sample}, and its policy is error"
+            )
 
 
 def _description(layer: Layer) -> dict[str, Any]:
@@ -284,10 +279,9 @@ class Program(Record):
 
     def bounds(self) -> pd.DataFrame:
         """One row per layer: whether a static bound excludes overflow of each register, and that bound, max_abs_sum."""
-        free = [{f"{name}_overflow_free": it for name, it in layer.overflow_free().items()} for layer in self.layers]
-        facts = [(layer.name, int(layer.max_abs_sum().max())) for layer in self.layers]
-        rows = [{"layer": name, **each, "max_abs_sum": most} for each, (name, most) in zip(free, facts, strict=True)]
-        return pd.DataFrame(rows)
+        frame = pd.DataFrame([layer.overflow_free() for layer in self.layers]).add_suffix("_overflow_free")
+        frame.insert(0, "layer", [layer.name for layer in self.layers])
+        return frame.assign(max_abs_sum=[int(layer.max_abs_sum().max()) for layer in self.layers])
 
     def input_times(self, inputs: SpikeTimes | Tensor) -> NDArray[np.uint8]:
         """uint8 [B, sources] of spikes, or of images through the program's encoder; sources numbered row, column, channel.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,11 +25,9 @@ class Account:
     parts: by name, those of `PARTS` that apply; None if a figure is missing, which sums leave out. host: multiply-adds of a
     layer on the host (`Encoder.macs`), from the chip's table or else from `HOST_TABLE`. notes: what is not counted, and why.
 
-    synapses: delivered operations. updates_active, updates_inactive: updates of neurons in steps with and without an
-    event (inactive ones only on cores that update every neuron in every step). routing: spikes to each core where their
-    neuron has a synapse (`traffic`); without a placement, to one core per layer. firing, messages, hops: of tables that have
-    these figures; messages in place of routing. static: power times the steps of the run, each counted as the mean of
-    the profile's shortest and longest step. An all-inclusive table has synapses alone.
+    synapses: delivered operations. updates_active, updates_inactive: updates of neurons in steps with and without an event.
+    routing: spikes to each core where their neuron has a synapse (`traffic`). firing, messages, hops: of tables that have
+    these figures; messages in place of routing. static: power times the steps of the run.
     """
 
     table: EnergyTable
@@ -88,13 +86,17 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
         if unit is None:
             why = "power or time of a step is unknown" if name == "static" else "the table has no figure"
             notes.append(f"{name}: {why}, not counted")
-    host = _host(t, host_macs(run), notes)
+    macs, each = host_macs(run), t.host_mac_pj
+    if macs and each is None:
+        other = energy.load(HOST_TABLE)
+        each = other.host_mac_pj
+        notes.append(
+            f"host: {macs} multiply-adds per image at {each} pJ of table {other.name}; this table has no figure for them"
+        )
     if parts.get("static") is not None and step_time is not None:
         low, high = step_time
-        notes.append(
-            f"static: each step is counted as {(low + high) / 2:g} ns, the mean of the profile's shortest and longest step, "
-            f"{low:g} and {high:g} ns"
-        )
+        which = f"the mean of the profile's shortest and longest step, {low:g} and {high:g} ns"
+        notes.append(f"static: each step is counted as {(low + high) / 2:g} ns, {which}")
     if "updates_active" in parts and profile.update == "event":
         notes.append(
             "updates_active: one per neuron and step with an event, as on clocked cores; a core that updates at every event "
@@ -104,7 +106,7 @@ def account(run: Run, table: str | EnergyTable, placement: Placement | None = No
         notes.append("the table's synaptic operation includes everything else on the cores")
     if "hops" in parts and placement is None:
         notes.append("hops: without a placement none are counted")
-    return Account(t, parts, host, notes)
+    return Account(t, parts, macs * (each or 0.0) / 1000, notes)
 
 
 def _applying(table: EnergyTable, clocked: bool) -> tuple[str, ...]:
@@ -121,23 +123,7 @@ def _applying(table: EnergyTable, clocked: bool) -> tuple[str, ...]:
     return tuple(name for name in PARTS if apply.get(name, True))
 
 
-def _host(table: EnergyTable, macs: int, notes: list[str]) -> float:
-    """Energy of the multiply-adds on the host, nJ per image."""
-    if not macs:
-        return 0.0
-    each = table.host_mac_pj
-    if each is None:
-        other = energy.load(HOST_TABLE)
-        each = other.host_mac_pj
-        assert each is not None
-        notes.append(
-            f"host: {macs} multiply-adds per image at {each} pJ of table {other.name}; this table has no figure for them"
-        )
-    return macs * each / 1000
-
-
-@dataclass(frozen=True)
-class Traffic:
+class Traffic(NamedTuple):
     """Means per image. messages: spikes times the cores where their neuron has a synapse. east_west, north_south: hops."""
 
     messages: float
@@ -171,24 +157,24 @@ def traffic(run: Run, placement: Placement | None, mesh_rows: int, cores_per_til
 def latency(run: Run) -> dict[str, Any]:
     """Steps to decision, as training measures them, and the latency on the chip.
 
-    steps_to_decision: `Run.decision_step` + 1, T if no output neuron fired: when an output first fired (with a membrane
-    readout: when the best class was the final one), which need not settle the class. latency_steps: from the first input
-    step until the chip can give the result, delays included: with the first output spike if that settles the class, else
+    steps_to_decision: `Run.decision_step` + 1, T if no output neuron fired. latency_steps: from the first input step until
+    the chip can give the result, delays included: with the first output spike if that settles the class, else
     (`run.waits_for_all`), and for silent samples, at the end of the run. latency_ns: those steps times the shortest and
-    the longest step of the profile, None if unknown. steps_run: until the run ended.
+    the longest step of the profile, None if unknown.
     """
     last = run.program.layers[-1]
     silent = run.decision_step < 0
     decided = np.where(silent, last.stop - last.start, run.decision_step + 1)
     waits = silent | (waits_for_all(run.program) is not None)
     ready = np.where(waits, run.steps_run, last.start + run.decision_step + 1)
-    step, mean = run.program.profile.step_nanoseconds, float(ready.mean())
+    mean = float(ready.mean())
+    low, high = run.program.profile.step_nanoseconds or (None, None)
     return {
         "steps_to_decision_mean": float(decided.mean()),
         "steps_to_decision_max": int(decided.max()),
         "latency_steps_mean": mean,
         "latency_steps_max": int(ready.max()),
-        "latency_ns_min": None if step is None else mean * step[0],
-        "latency_ns_max": None if step is None else mean * step[1],
+        "latency_ns_min": None if low is None else mean * low,
+        "latency_ns_max": None if high is None else mean * high,
         "steps_run_mean": float(run.steps_run.mean()),
     }

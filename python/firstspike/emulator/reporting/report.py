@@ -21,7 +21,6 @@ from .energy import Account, account, host_macs, inactive_updates, latency
 from .labels import label, text
 from .run import Run
 
-_MISMATCHES = ("sample", "label", "float", "emulator", "tie", "silent")
 _DASH = "–"  # for values that do not apply
 
 
@@ -91,47 +90,48 @@ class Report:
     def layers(self) -> pd.DataFrame:
         """One row per layer: neurons; means per image of spikes, silent neurons, events, operations, updates
         (inactive ones on clocked cores alone); overflows in all images."""
-        run = self.run
+        run, layers = self.run, self.run.program.layers
+        mean = dict(zip(COUNTERS, run.counters.mean(0).T, strict=True))
+        silent = [x.neurons - spikes if x.fires else None for x, spikes in zip(layers, mean["spikes"], strict=True)]
         clocked = run.program.profile.update == "clocked"
-        rows = []
-        for n, layer in enumerate(run.program.layers):
-            mean = {name: float(run.counters[:, n, i].mean()) for i, name in enumerate(COUNTERS)}
-            rows.append(
-                {
-                    "layer": layer.name,
-                    "neurons": layer.neurons,
-                    "synapses": layer.synapses,
-                    "spikes": mean["spikes"],
-                    "silent_neurons": layer.neurons - mean["spikes"] if layer.fires else None,
-                    "events_in": mean["events"],
-                    "delivered": mean["delivered"],
-                    "effective": mean["effective"],
-                    "updates_active": mean["active"],
-                    "updates_inactive": float(inactive_updates(run)[:, n].mean()) if clocked else None,
-                    "accumulator_overflows": int(run.count("accumulator_overflows")[:, n].sum()),
-                    "membrane_overflows": int(run.count("membrane_overflows")[:, n].sum()),
-                }
-            )
-        return pd.DataFrame(rows)
+        return pd.DataFrame(
+            {
+                "layer": [layer.name for layer in layers],
+                "neurons": [layer.neurons for layer in layers],
+                "synapses": [layer.synapses for layer in layers],
+                "spikes": mean["spikes"],
+                "silent_neurons": silent,
+                "events_in": mean["events"],
+                "delivered": mean["delivered"],
+                "effective": mean["effective"],
+                "updates_active": mean["active"],
+                "updates_inactive": inactive_updates(run).mean(0) if clocked else [None] * len(layers),
+                "accumulator_overflows": run.count("accumulator_overflows").sum(0),
+                "membrane_overflows": run.count("membrane_overflows").sum(0),
+            }
+        )
 
     def mismatches(self) -> pd.DataFrame:
         """One row per sample whose prediction differs from the float network's: sample (its number in the data set, from 0),
         label (-1 without labels), both predictions (float, emulator), tie, silent."""
-        if self.float_predictions is None:
-            return pd.DataFrame(columns=list(_MISMATCHES))
-        run, where = self.run, np.flatnonzero(self.float_predictions != self.run.predictions)
-        labels = np.full(len(run.predictions), -1) if run.labels is None else run.labels
-        numbers = np.arange(len(labels)) if self.samples is None else self.samples
-        compared = (numbers, labels, self.float_predictions, run.predictions, run.ties, run.silent)
-        columns = (x[where] for x in compared)
-        return pd.DataFrame(dict(zip(_MISMATCHES, columns, strict=True)))
+        run, size = self.run, len(self.run.predictions)
+        columns = {
+            "sample": np.arange(size) if self.samples is None else self.samples,
+            "label": np.full(size, -1) if run.labels is None else run.labels,
+            "float": run.predictions if self.float_predictions is None else self.float_predictions,
+            "emulator": run.predictions,
+            "tie": run.ties,
+            "silent": run.silent,
+        }
+        frame = pd.DataFrame(columns)
+        return frame[frame["float"] != frame["emulator"]].reset_index(drop=True)
 
     def energy(self) -> pd.DataFrame:
         """One row per energy table and part: table, part, energy_nj_per_image, share."""
-        if not self.accounts:
-            return pd.DataFrame()
-        rows = [{"table": a.table.name, **row} for a in self.accounts for row in a.frame().to_dict("records")]
-        return pd.DataFrame(rows)
+        frames = {a.table.name: a.frame() for a in self.accounts}
+        return (
+            pd.concat(frames, names=["table"]).reset_index("table").reset_index(drop=True) if frames else pd.DataFrame()
+        )
 
     def to_json(self) -> str:
         """Everything as one JSON text."""
