@@ -18,8 +18,8 @@ _LONGEST = 3.0  # largest ratio of its sides
 class Draws:
     """How each of N images is changed; None: not at all.
 
-    shift: int64 [N, 2], rows and columns in -s..s that the image moves down and right. flip: bool [N], mirrored left and right.
-    box: int64 [N, 4], (top, bottom, left, right): erased rows top..bottom-1, columns left..right-1.
+    shift: int64 [N, 2], rows and columns down and right. flip: bool [N]. box: int64 [N, 4], erased from top to bottom - 1 and
+    from left to right - 1.
     """
 
     shift: Tensor | None
@@ -74,8 +74,7 @@ def apply(images: Tensor, draws: Draws, fill: int = 0) -> Tensor:
 def _move(images: Tensor, shift: Tensor | None, flip: Tensor | None, fill: int) -> Tensor:
     """Flip and shift with a few block copies for the whole batch.
 
-    In an image padded with m zeros on each side, with rows of S = W + 2 m pixels, a shifted image is the contiguous run
-    from pixel (m - down) S + (m - right) on, read with the same strides. So all runs are rows of one overlapping view.
+    In an image padded with m zeros on each side, a shifted image is a contiguous run, read with the same strides.
     """
     batch, channels, height, width = images.shape
     if not batch:

@@ -179,10 +179,9 @@ def batches(
     draws: augment.Draws | None = None,
     processes: ProcessGroup | None = None,
 ) -> Iterator[Batch]:
-    """Go once over a data set in memory; uint8 images become floats in 0..1, as `models.TTFSNet` makes of them.
+    """Go once over a data set in memory; uint8 images become floats in 0..1. batch: samples over all processes.
 
-    batch: samples per batch, over all processes. order: int64 [N]; None takes the data set's. draws: augmentation of each
-    image in that order.
+    order: int64 [N]; None takes the data set's. draws: augmentation of each image in that order.
     """
     total, device = len(dataset), dataset.images.device
     order = None if order is None else order.to(device)
@@ -211,8 +210,7 @@ def loader_batches(
 ) -> Iterator[Batch]:
     """Go once over a DataLoader of (input, label); every process must get the same batches, of which it takes its share.
 
-    seed, epoch: for training: while the loader begins, torch's generators are seeded with them, and so are the generators of the
-    loader and its samplers, so that it shuffles the same way after a resume. None leaves them alone.
+    seed, epoch: of torch's generators, the loader's and its samplers' while it begins; None leaves them alone.
     """
     processes = processes or ProcessGroup()
     samplers = [loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None)]

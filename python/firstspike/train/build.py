@@ -23,11 +23,8 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
 
     Examples
     --------
-    >>> config = train.Config(spec="64-32-10", seed=1)
-    >>> net = train.build_model(config, input_shape=(1, 8, 8))
-    >>> again = train.build_model(config, input_shape=(1, 8, 8))
-    >>> torch.equal(net.layers[0].weight, again.layers[0].weight)
-    True
+    >>> type(train.build_model(train.Config(spec="64-32-10", seed=1), input_shape=(1, 8, 8))).__name__
+    'TTFSNet'
     """
     instance("config", config, Config, "a train.Config")
     draw = generator(config.seed, "weights")

@@ -32,11 +32,10 @@ class BadCheckpoint(ValueError):
 
     Examples
     --------
-    >>> import tempfile
-    >>> folder, config = tempfile.mkdtemp(), train.Config(data="digits", spec="64-16-10", epochs=1)
-    >>> train.fit(config, directory=folder, progress=False).test.images
+    >>> config = train.Config(data="digits", spec="64-16-10", epochs=1)
+    >>> train.fit(config, directory="run", progress=False).test.images
     360
-    >>> train.fit(config.replace(lr=1.0), directory=folder, progress=False)
+    >>> train.fit(config.replace(lr=1.0), directory="run", progress=False)
     Traceback (most recent call last):
         ...
     firstspike.train.checkpoint.BadCheckpoint: ...
@@ -184,8 +183,7 @@ def _joined(value: Any, found: Mapping[str, Tensor]) -> Any:
 def _restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Load a state_dict; each tensor of a parameter's shape keeps its type, and gets the parameter's memory layout.
 
-    `load_state_dict` alone casts to the parameter's type, takes texts apart, and leaves layouts that a fused optimizer does not
-    tell from the parameter's.
+    `load_state_dict` alone casts to the parameter's type, and leaves layouts that a fused optimizer takes for equal.
     """
     optimizer.load_state_dict(state)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -19,12 +19,8 @@ NotNegative = Annotated[float, Field(ge=0)]
 class Augmentation(Record):
     """Random changes of the training images, drawn anew for every image in every epoch.
 
-    Attributes
-    ----------
-    shift : largest shift in pixels, up, down, left and right, filled with zeros.
-    flip : mirror left and right with probability 1/2.
-    erase : probability of setting a random rectangle to zero.
-    erase_area : largest share of the image that such a rectangle covers; it is drawn from 2 % up to this.
+    shift: largest shift in pixels, filled with zeros. flip: mirror left and right with probability 1/2. erase: probability of
+    setting a random rectangle to zero. erase_area: largest share of the image that it covers; drawn from 2 % up to this.
 
     Examples
     --------
@@ -164,10 +160,7 @@ class Config(Record):
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str], changes: Mapping[str, Any] | None = None) -> Self:
-        """Read a config from a TOML file; `changes` replace its values (a dot reaches into augmentation).
-
-        Raises ValueError that names the file and the setting.
-        """
+        """Read a config from a TOML file; `changes` replace its values (a dot reaches into augmentation)."""
         values = read_toml("config", path)
         for name, value in (changes or {}).items():
             outer, dot, inner = name.partition(".")

@@ -71,11 +71,7 @@ class ProcessGroup:
 
 
 def local_device(name: str) -> torch.device:
-    """The device of this process: with the name "cuda" the GPU of its number on this machine, torchrun's LOCAL_RANK.
-
-    If this process sees no GPU of that number, "cuda" stays torch's current one: each process may see its own alone
-    (CUDA_VISIBLE_DEVICES).
-    """
+    """The device of this process: with the name "cuda" the GPU of its number, torchrun's LOCAL_RANK, if it sees that many."""
     device, number = torch.device(name), os.environ.get("LOCAL_RANK", "")
     if device == torch.device("cuda") and number.isdecimal() and int(number) < torch.cuda.device_count():
         return torch.device("cuda", int(number))
@@ -84,10 +80,7 @@ def local_device(name: str) -> torch.device:
 
 @contextlib.contextmanager
 def join(device: torch.device) -> Iterator[ProcessGroup]:
-    """Join the process group: the running one, else the one torchrun's environment describes, else none.
-
-    A group that is started here (gloo on the CPU, nccl on CUDA) is also ended here.
-    """
+    """Join the running process group, else start the one torchrun's environment describes (gloo or nccl), else none."""
     if dist.is_available() and dist.is_initialized():
         yield ProcessGroup(dist.get_rank(), dist.get_world_size())
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1:

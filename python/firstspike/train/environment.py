@@ -17,10 +17,7 @@ _STRIDE = 64 << 20  # bytes by which the heap grows
 
 
 def generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
-    """A new CPU generator for one purpose in one epoch of the run with this seed.
-
-    It depends on nothing else, so a checkpoint need not store random states: epoch 7 draws the same numbers after a resume.
-    """
+    """A new CPU generator for one purpose in one epoch, of nothing else: a resumed run draws the same numbers."""
     digest = hashlib.sha256(f"firstspike {seed} {purpose} {epoch}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
 
@@ -52,9 +49,7 @@ def threads(number: int) -> Iterator[None]:
 def keep_freed_memory() -> bool:
     """Tell glibc's malloc to keep freed memory for the rest of the process. Returns False if there is no glibc.
 
-    By default malloc maps tensors of many megabytes afresh for every call and returns them after it, and the kernel
-    clears each page again: a quarter of the time of a training step in a trial with a small convolutional net
-    (paper/LABBOOK.md). The process then does not shrink: it grows to the most that was in use, plus fragmentation.
+    Else malloc maps large tensors afresh for every call, and the kernel clears each page again (paper/LABBOOK.md).
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -44,11 +44,8 @@ def evaluate(model: nn.Module, dataset: GivenData, *, batch: int = BATCH) -> Met
     ----------
     model : any module from [B, C, H, W] to scores [B, classes] of a float type; of a `TTFSNet`, and of a Sequential that
         `models.as_net` takes, the spikes are measured, too.
-    dataset : a `data.Dataset`, a pair of arrays or tensors (`data.from_arrays`), or a DataLoader of (input, label);
-        uint8 images are divided by 255.
+    dataset : a `data.Dataset`, a pair of arrays or tensors (`data.from_arrays`), or a DataLoader of (input, label).
     batch : samples per batch; a DataLoader has its own.
-
-    Raises ValueError for labels that the net has no score for, and Diverged if the loss is not finite.
 
     Examples
     --------
@@ -81,20 +78,18 @@ def measure(model: nn.Module, part: Data, batch: int, device: torch.device, proc
 def predict(net: nn.Module, images: Any, *, batch: int = BATCH, scores: bool = False) -> Tensor:
     """The class of each image, int64 [B], or with `scores` the net's scores, float32 [B, classes].
 
-    The net runs in batches, in evaluation mode, and is left in the mode that it had.
-
     Parameters
     ----------
-    net : any module from images to scores; one from `load_model` scales images by itself.
-    images : [B, ...] as `fit` and `evaluate` take them, an array or a tensor, uint8 (divided by 255) or of a float
-        type, on any device; or `SpikeTimes`. The answer is on the same device, for an array on the CPU.
+    net : any module from images to scores; it is left in the mode that it had.
+    images : [B, ...], an array or a tensor, uint8 (divided by 255) or of a float type, on any device; or `SpikeTimes`.
+        The answer is on the same device.
     batch : images per call of the net.
     scores : return scores.
 
     Examples
     --------
-    >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), progress=False)
-    >>> train.predict(result.model, data.load("digits", train=False).images[:5]).shape
+    >>> net = models.mlp("64-16-10", input_shape=(1, 8, 8), steps=8)
+    >>> train.predict(net, data.load("digits", train=False).images[:5]).shape
     torch.Size([5])
     """
     checks.instance("net", net, nn.Module, "a torch.nn.Module")
@@ -179,10 +174,7 @@ class Meter:
         return loss / max(self._images, 1), right / max(self._images, 1)
 
     def metrics(self, processes: ProcessGroup) -> Metrics:
-        """The measures over all processes; every process must call it.
-
-        Raises ValueError if there was no sample, Diverged if the loss is not finite.
-        """
+        """The measures over all processes, which must all call it. ValueError without a sample, Diverged if the loss is not finite."""
         names = sorted(self._spiking)
         images = self._predicted.new_tensor([self._images])
         parts = [images, self._predicted, *(self._spiking[name].flatten() for name in names)]

@@ -61,13 +61,13 @@ def fit(
 ) -> Result:
     """Train a net, measure it in every epoch, and keep a checkpoint of every epoch.
 
-    A run that is killed at any time and called again resumes after its last finished epoch, and ends with the same bits as
-    one that was not interrupted. For that, a DataLoader, a net, a loss or an optimizer that is given draws from torch's
-    generators only, is given as it was at the start, and keeps what training changes in its `state_dict`.
-    Called again after the run has ended, `fit` only reads the result and the net; with a larger `config.epochs`, it continues
-    from the last epoch, with the learning rates of the longer schedule; a mean of the weights (`config.average_epochs`)
-    then has only steps of the added epochs. Under torchrun the processes share each batch; they need one file system, and with
-    the device "cuda" each takes the GPU of its LOCAL_RANK. `fit` makes the process keep memory that it frees from then on.
+    A run that is killed and called again resumes after its last finished epoch, and ends with the same bits as one that was not
+    interrupted. For that, what is given (DataLoader, net, loss, optimizer) draws from torch's generators only, is given as it
+    was at the start, and keeps what training changes in its `state_dict`. Called again after its end, `fit` only reads the
+    result and the net; with a larger `config.epochs`, it continues, with the learning rates of the longer schedule; a mean of
+    the weights (`config.average_epochs`) then has only steps of the added epochs. Under torchrun the processes share each
+    batch; they need one file system, and with the device "cuda" each takes the GPU of its LOCAL_RANK. `fit` makes the process
+    keep memory that it frees from then on.
 
     Parameters
     ----------
@@ -78,22 +78,20 @@ def fit(
     datasets : training and test data, instead of `config.data`: each a `data.Dataset`, a pair of arrays or tensors
         (`data.from_arrays`), or a DataLoader of (input, label).
     images : a folder of images (`data.load_images`), instead of `config.data`.
-    root, download : where `config.data` is looked for, and whether it may be fetched, see `data.load`.
-    model : a net to train instead of the one that `config.spec` describes; it is changed, and left in eval mode.
-        The config's settings of the net (`spec`, `model`, `steps` to `dropout`) must be left at their defaults. Each
-        epoch trains it in training mode as a whole. Nets with custom code are saved without a description:
-        `load_model` needs them again.
+    root, download : see `data.load`.
+    model : a net to train instead of `config.spec`, in training mode as a whole; it is changed, and left in eval mode.
+        The config's settings of the net (`spec`, `model`, `steps` to `dropout`) must be left at their defaults. `load_model`
+        needs nets with custom code again.
     loss : from scores [B, classes], float32, and labels [B] to the mean loss or one loss per sample, instead of the
         cross-entropy. The tensors of one that is a module are in the checkpoints; it is brought to the device.
     optimizer : makes the optimizer of a net, instead of `config.optimizer`, such as
         `lambda net: torch.optim.Adam(net.parameters())`; the schedule scales its learning rates.
     init_from : a run or a file of `firstspike.save`, whose weights the net starts with; it must be of the same shape.
     callbacks : called after each epoch, in the first process, with the `Epoch` and the net in evaluation mode, before the
-        checkpoint is written. They observe: what they change is not restored on resume, except for what is in the
-        net's state_dict, and is not shared with other processes.
+        checkpoint is written. They observe: what they change outside the net's state_dict is not restored on resume.
     tag : tells runs apart that differ in what is given in Python (net, loss, optimizer, first weights).
     resume : False starts over: an earlier run in the directory is removed before the first epoch.
-    progress : whether to show progress on stderr.
+    progress : show progress on stderr.
 
     Raises
     ------
@@ -237,9 +235,7 @@ class _Run:
     def _average(self, epoch: int) -> AveragedModel | None:
         """The mean of the weights, from the first of the epochs that count.
 
-        Sources: B. T. Polyak and A. B. Juditsky, "Acceleration of stochastic approximation by averaging", SIAM Journal on
-        Control and Optimization 30 (1992); as a tail of training, P. Izmailov et al., "Averaging weights leads to wider
-        optima and better generalization", UAI 2018.
+        Sources: Polyak and Juditsky, SIAM J. Control Optim. 30 (1992); as a tail of training, Izmailov et al., UAI 2018.
         """
         if epoch < self.info.config.epochs - self.info.config.average_epochs:
             return None

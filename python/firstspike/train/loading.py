@@ -20,22 +20,13 @@ from .result import RunInfo
 def load_model(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> nn.Module:
     """Read the net of a file of `firstspike.save`, or of a run's folder, finished or not; on the CPU, in evaluation mode.
 
-    The run may be going on: then the net is the one after its last finished epoch.
-
-    Parameters
-    ----------
-    path : the file or the folder.
-    model : the net into which the weights go, for a net with custom code.
-
-    Raises OSError if there is no such file, ValueError if it is damaged, or does not fit `model`.
+    The net of a run that is going on is the one after its last finished epoch. `model` gets the weights of a net with custom
+    code. Raises OSError if there is no such file, ValueError if it is damaged, or does not fit `model`.
 
     Examples
     --------
-    >>> import tempfile
-    >>> folder = tempfile.mkdtemp()
-    >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), directory=folder, progress=False)
-    >>> net, test = train.load_model(folder), data.load("digits", train=False)
-    >>> train.evaluate(net, test).accuracy == result.test.accuracy
+    >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), directory="run", progress=False)
+    >>> train.evaluate(train.load_model("run"), data.load("digits", train=False)).accuracy == result.test.accuracy
     True
     """
     path = checks.path("path", path)
@@ -79,10 +70,8 @@ def load_info(path: str | os.PathLike[str]) -> RunInfo:
 
     Examples
     --------
-    >>> import tempfile
-    >>> folder = tempfile.mkdtemp()
-    >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), directory=folder, progress=False)
-    >>> train.load_info(folder).epoch
+    >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), directory="run", progress=False)
+    >>> train.load_info("run").epoch
     1
     """
     path = checks.path("path", path)
@@ -111,10 +100,8 @@ def load_data(
 
     Examples
     --------
-    >>> import tempfile
-    >>> folder = tempfile.mkdtemp()
-    >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), directory=folder, progress=False)
-    >>> len(train.load_data(folder, train=False))
+    >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), directory="run", progress=False)
+    >>> len(train.load_data("run", train=False))
     360
     """
     info = load_info(path)

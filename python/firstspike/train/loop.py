@@ -80,10 +80,9 @@ class Method:
 
 
 def learning_rate(step: int, *, total: int, peak: float, schedule: str, warmup: float) -> float:
-    """The learning rate of one optimizer step, a function of the step alone, so that a checkpoint need not store it.
+    """The learning rate of one optimizer step 0..total-1, a function of the step alone; warmup: steps of linear rise.
 
-    step: 0..total-1. warmup: steps in which the rate rises linearly to the peak. schedule: "cosine", peak (1 + cos(pi p)) / 2;
-    "linear", peak (1 - p); "constant". p goes from 0 at the warmup's end to 1 at the run's end.
+    With p from 0 at the warmup's end to 1 at the run's: "cosine", peak (1 + cos(pi p)) / 2; "linear", peak (1 - p); "constant".
     """
     if step + 1 < warmup:
         return peak * (step + 1) / warmup
@@ -104,9 +103,7 @@ def train_epoch(
     """Go once over the training samples; returns the measures, and the entry's lr, seconds and step_seconds.
 
     forward: a `Forward`, perhaps wrapped by `ProcessGroup.wrap`. epoch: 0, 1, ...: picks the order of the samples, the
-    augmentation, and the place in the schedule. after_step: called after every step of the optimizer.
-
-    Raises Diverged if the loss is not finite.
+    augmentation, and the place in the schedule. after_step: called after every step. Diverged if the loss is not finite.
     """
     began = time.perf_counter()
     config, processes = method.config, method.processes

@@ -17,17 +17,13 @@ _SMALLEST = 1e-20  # no division by the norm of a gradient of zeros
 class Muon(torch.optim.Optimizer):
     """Momentum whose matrix is made nearly orthogonal: all directions of a weight are learnt at the same rate.
 
-    A weight [O, ...] is taken as a matrix [O, N], a kernel of a convolution with N = C · KH · KW. The direction of its update
-    is the Nesterov momentum with all singular values brought near 1 by steps of a Newton-Schulz iteration. The update's norm
-    is lr times the weight's, and the weight is scaled back to the norm that it had: it turns, and its norm is never learnt.
-    Parameters of one dimension or none (gamma, bias, thresholds) are updated by Adam with the rate lr · adam_ratio.
+    A weight [O, ...] is taken as a matrix [O, N]. The direction of its update is the Nesterov momentum with all singular values
+    brought near 1 by a Newton-Schulz iteration. The update's norm is lr times the weight's, and the weight is scaled back to the
+    norm that it had. Parameters of one dimension or none (gamma, bias, thresholds) are updated by Adam with lr · adam_ratio.
 
-    Weight normalisation leaves only the direction of a weight to be learnt. A rate in parts of the norm means the same in
-    every layer and at any time of a run. In a layer without it, gamma or the neurons after have to learn the scale. There is no
-    weight decay. What Muon gains in convolutional TTFS nets is in paper/LABBOOK.md, "The optimizer and the normalisation".
-
-    `torch.optim.Muon` has the same directions, for matrices alone: it refuses the weights of convolutions, works in bfloat16, and
-    its steps do not depend on the weight.
+    Use it with weight normalisation: in a layer without it, gamma or the neurons after have to learn the scale. There is no
+    weight decay. Gains in convolutional nets are in paper/LABBOOK.md, "The optimizer and the normalisation". `torch.optim.Muon`
+    has the same directions, for matrices alone, works in bfloat16, and its steps do not depend on the weight.
 
     Sources: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024), for directions and polynomial;
     Y. You et al., "Large batch optimization for deep learning", arXiv 1904.00962, for steps in parts of the weight's norm;
@@ -39,8 +35,7 @@ class Muon(torch.optim.Optimizer):
     lr : learning rate, at least 0: the share of its norm by which a weight moves per step. 0.02 to 0.05 are good peaks.
     momentum : of the weights, in [0, 1).
     adam_ratio : Adam's learning rate in parts of lr, at least 0.
-    betas : Adam's, both in [0, 1).
-    eps : Adam's, above 0.
+    betas, eps : Adam's.
     iterations : of Newton-Schulz, at least 1.
 
     Examples
@@ -132,8 +127,8 @@ def _turn(weight: Tensor, direction: Tensor, rate: float) -> None:
 def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
     """The matrix [O, N] with its singular values brought near 1, in its own precision; zeros stay zeros.
 
-    Newton-Schulz: X ← P X with P = a + b X Xᵀ + c (X Xᵀ)² moves each singular value s to a s + b s³ + c s⁵ and leaves the
-    singular vectors as they are. All P are polynomials of the first Gram matrix, so X is multiplied once, by their product.
+    Newton-Schulz: X ← P X with P = a + b X Xᵀ + c (X Xᵀ)². All P are polynomials of the first Gram matrix, so X is multiplied
+    once, by their product.
     """
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix  # the smaller Gram matrix
     x = x / x.norm().clamp_min(_SMALLEST)

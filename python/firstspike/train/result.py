@@ -84,11 +84,10 @@ class Epoch(Record):
 
 
 class DataFacts(Record):
-    """What a record says of one part of the data.
+    """What a record says of one part of the data; None where unknown.
 
-    name, source: of the data set, and where its bytes came from; of a DataLoader, the class of its data set. recipe: with which
-    `data.reload` loads the data again. batch, batches: of a DataLoader, samples per batch and number of batches. What is
-    unknown, or does not exist for such data, is None.
+    source: where its bytes came from; of a DataLoader, the class of its data set. recipe: with which `data.reload` loads it.
+    batch, batches: of a DataLoader.
     """
 
     name: str
@@ -143,22 +142,15 @@ class RunInfo(Record):
 class Result(Record):
     """A finished run.
 
-    Attributes
-    ----------
-    config, data, tag : what identifies the run, see `RunInfo`.
-    history : one entry per epoch.
-    parameters : number of the net's parameters, frozen ones included.
-    peak_memory : bytes, the most in use by the process (on CUDA: on the device).
-    processes : number of processes that shared each batch.
-    sessions : one entry per process that worked on the run: commit, versions, machine, time, its first epoch.
+    config, data, tag: what identifies it, see `RunInfo`. history: one entry per epoch. parameters: of the net, frozen ones
+    included. peak_memory: bytes. processes: that shared each batch. sessions: one entry per process that worked on the run:
+    commit, versions, machine, time, its first epoch.
 
     Examples
     --------
     >>> result = train.fit(train.Config(data="digits", spec="64-16-10", epochs=1), progress=False)
     >>> len(result.history), result.parameters, result.test is result.history[-1].test
     (1, 1236, True)
-    >>> train.Result.from_dict(result.to_dict()) == result
-    True
     >>> result.model(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 10])
     """

@@ -198,10 +198,7 @@ def _defines(values: dict[str, int | str]) -> str:
 
 
 def vectors(program: Program, samples: Tensor | SpikeTimes) -> tuple[str, str, float]:
-    """The texts of fs_vectors.h and fs_vectors.c for V samples, as `emulator.run` takes them, and the mean of operations.
-
-    Pixels and input times are [V, sources], times of all neurons [V, N]; a hash is of all membranes in every step.
-    """
+    """The texts of fs_vectors.h and fs_vectors.c for V samples, and the mean of operations; hashes are of all membranes."""
     ran, layers = run(program, samples, trace=len(samples)), range(len(program.layers))
     trace = np.concatenate([ran.trace[f"membrane.{n}"] for n in layers], 2)
     operations = ran.count("delivered").sum(1)

@@ -26,17 +26,14 @@ _FIXED = ("fs_core.h", "fs_core.c", "main.c", "Makefile", "README.txt")
 class Exported:
     """The files of an export and their sizes.
 
-    files: their paths. table_bytes: constant tables, which may lie in flash. state_bytes: RAM, without the compiler's
-    padding. operations_per_sample: synaptic operations, mean over the test vectors, None without. integer_bits: 32
-    or 64. encoder: whether the C code encodes pixels itself.
+    files: their paths. table_bytes: constant tables. state_bytes: RAM, without padding. operations_per_sample: synaptic
+    operations, mean over the test vectors, None without. integer_bits: 32 or 64. encoder: True if C encodes pixels.
 
     Examples
     --------
-    >>> import tempfile
     >>> program = emulator.quantize(models.mlp("64-32-10", input_shape=(1, 8, 8), steps=8))
-    >>> written = emulator.export_c(program, tempfile.mkdtemp())
-    >>> written.integer_bits, sorted(path.name for path in written.files)[:3]
-    (32, ['Makefile', 'README.txt', 'fs_core.c'])
+    >>> emulator.export_c(program, "sizes").integer_bits
+    32
     """
 
     files: list[Path]
@@ -60,19 +57,15 @@ def export_c(
 ) -> Exported:
     """Write a program as C99 without floats, heap or library; `make test` in the folder compiles it and checks it.
 
-    The C code computes the spike times, membranes and decisions of `emulator.run`, bit for bit. Written are `fs_core.h`
-    and `fs_core.c` (the interpreter), `fs_network.*` (the tables, all const), `README.txt`, `Makefile`, and for other
-    tools `network.npz` and `mem/*.mem` (one hexadecimal word per line).
-
-    The encoder is part of the C code if it is a table of pixels: latency coding without scaling by mean and std. A directly
-    coded first layer computes in float32; then the C code takes the spike times that this layer sends.
+    The C code computes the spike times, membranes and decisions of `emulator.run`, bit for bit. `network.npz` and `mem/*.mem`
+    (one hexadecimal word per line) have the tables for other tools. Latency coding without mean and std is part of the C
+    code; the C code behind a directly coded layer takes that layer's spike times.
 
     Parameters
     ----------
     program : Program
     directory : str or os.PathLike
-        It is made. Files of an earlier export are replaced or removed; a folder with another README.txt, Makefile or main.c
-        is refused.
+        Files of an earlier export are replaced or removed; a folder with another README.txt, Makefile or main.c is refused.
     samples : Tensor or SpikeTimes, optional
         Samples as `emulator.run` takes them. They become test vectors (`fs_vectors.*`, `main.c`, for `make test`).
 

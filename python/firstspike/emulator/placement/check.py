@@ -62,19 +62,11 @@ class Check:
 def check(model: nn.Module, profile: str | os.PathLike[str] | Profile = "generic8") -> Check:
     """Collect the refusals of `quantize` and `place`: biases, leaks, layers, steps, and what cores cannot hold.
 
-    The net is quantised and placed without what the chip lacks, so that all findings come at once. Layers after one that
-    no core holds are not looked at.
-
-    Parameters
-    ----------
-    model : nn.Module
-        A net as in `quantize`, trained or not; a layer with biases counts as one that uses them.
-    profile : str, path or Profile
-        As in `quantize`.
+    Layers after one that no core holds are not looked at. Parameters are as in `quantize`; the net may be untrained, a layer
+    with biases counts as one that uses them.
 
     Examples
     --------
-    >>> from firstspike import emulator, models
     >>> net = models.build("784-400-10", input_shape=(784,), steps=8, bias=False)
     >>> print(emulator.check(net, "odin-like").text(), end="")
     odin-like: does not fit

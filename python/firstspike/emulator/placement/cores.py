@@ -54,11 +54,7 @@ class DoesNotFit(Refusal):
 
 @dataclass(frozen=True)
 class Sources:
-    """A set of neurons of several layers, by the layer's index (-1: the net's input).
-
-    masks: which neurons of a layer's map [height, width, channels]; [height, width, 1] if that holds for all channels.
-    shapes: the maps' shapes.
-    """
+    """A set of neurons by layer (-1: the net's input): masks [height, width, channels] or [height, width, 1], maps' shapes."""
 
     masks: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
     shapes: Mapping[int, Shape] = field(default_factory=dict)
@@ -81,10 +77,9 @@ class Sources:
 class Slot:
     """Neurons `first` to `last` (exclusive; numbered row, column, channel) of a layer on a core, and their needs.
 
-    axons_in: sources with a synapse to these neurons, without those that a layer placed on the core before has as well.
-    axons_out: pairs of a neuron and a core to which it has a synapse. memory: bits of synapses, or entries of a convolution
-    core's kernel memory. neuron_entries: of its neuron memory, None on other cores. limits: of the core, by the names of
-    `shares`; None if unknown.
+    axons_in: sources, without those that an earlier slot of the core has. axons_out: pairs of a neuron and a core. memory:
+    bits of synapses, or kernel entries. neuron_entries: None except on convolution cores. limits: of the core, by the names
+    of `shares`.
     """
 
     layer: int
@@ -114,10 +109,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Link:
-    """`neurons` neurons of a layer, on `core`, that have a synapse to a neuron on core `target`.
-
-    layer: its index, -1 for the net's input, whose core is None.
-    """
+    """`neurons` neurons of a layer (-1: the input, core None), on `core`, with a synapse to a neuron on core `target`."""
 
     layer: int
     core: int | None
@@ -126,10 +118,7 @@ class Link:
 
 
 def links(slots: Iterable[Slot], heard: Mapping[int, Sources]) -> list[Link]:
-    """The links between the parts of layers on cores. heard: by core, the sources of all of its neurons.
-
-    The slots of a layer are in the order of its neurons and hold them all.
-    """
+    """The links between parts of layers, in order of neurons. heard: by core, the sources of all of its neurons."""
     cores: dict[int, list[int | None]] = {-1: [None]}
     starts: dict[int, list[int]] = {-1: [0]}
     for slot in slots:
@@ -144,11 +133,7 @@ def links(slots: Iterable[Slot], heard: Mapping[int, Sources]) -> list[Link]:
 
 
 class Costs:
-    """Needs of neurons `first` to `last` (exclusive; numbered row, column, channel) of a layer.
-
-    index: of the layer in its program. bits: of a stored weight, the narrowest width that holds the layer's integers. A core
-    stores a convolution's kernel once if the profile shares weights, else unrolled.
-    """
+    """Needs of neurons `first` to `last` (exclusive) of a layer. bits: the narrowest width that holds the layer's integers."""
 
     def __init__(self, layer: Layer, index: int, profile: Profile) -> None:
         self.layer, self.index, self.channels = layer, index, layer.out_shape[2]

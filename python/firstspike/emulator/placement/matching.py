@@ -25,10 +25,7 @@ def neuron_entries(layer: Layer) -> int:
 
 
 def assign(program: Program) -> tuple[list[Slot], dict[int, Sources]]:
-    """One core per layer: the slots, and by core the sources of its neurons.
-
-    Raises DoesNotFit naming the layer that no core holds, or the layers that compete for too few.
-    """
+    """One core per layer: the slots, and by core the sources of its neurons; DoesNotFit without such a matching."""
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import maximum_bipartite_matching
 

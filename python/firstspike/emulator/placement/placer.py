@@ -21,14 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a program's neurons are.
+    """Where a program's neurons are: slots, one per layer and core, and links between cores.
 
-    slots: one entry per layer and core, in order of layers. links: how many neurons of which core have a synapse to which core.
-
-    Examples:
-        >>> placement = emulator.place(emulator.quantize(models.mlp("64-32-10", steps=8)))
-        >>> placement.cores_used, placement.table()[["layer", "core", "neurons"]].values.tolist()
-        (1, [['1:Integrate', 0, 10]])
+    Examples
+    --------
+    >>> placement = emulator.place(emulator.quantize(models.mlp("64-32-10", steps=8)))
+    >>> placement.cores_used, placement.table()[["layer", "core", "neurons"]].values.tolist()
+    (1, [['1:Integrate', 0, 10]])
     """
 
     program: Program
@@ -46,17 +45,14 @@ class Placement:
         synapse memory, thresholds."""
         columns = ["layer", "core", "neurons", "first", "last", "axons_in", "axons_out", "synapse_memory", "thresholds"]
         rows = [
-            (self.program.layers[s.layer].name, s.core, s.neurons, s.first, s.last - 1)
-            + (s.axons_in, s.axons_out, s.memory, s.thresholds)
+            (self.program.layers[s.layer].name, s.core, s.neurons, s.first, s.last - 1, s.axons_in, s.axons_out)
+            + (s.memory, s.thresholds)  # noqa: RUF005
             for s in self.slots
         ]
         return pd.DataFrame(rows, columns=columns)
 
     def figure(self) -> Figure:
-        """How full each core is, by resource: the share of its neurons, synapse memory and axons in, coloured by layer.
-
-        "unknown" stands where a core's limit is unknown.
-        """
+        """How full each core is, by resource, coloured by layer; "unknown" where a core's limit is unknown."""
         from ...report import figure, line_style, style
 
         cores, resources = sorted({slot.core for slot in self.slots}), _resources(self.program)
@@ -87,17 +83,12 @@ class Placement:
 
 
 def place(program: Program) -> Placement:
-    """Put a program on its profile's cores.
+    """Put a program on its profile's cores; DoesNotFit names layer, resource, required and available amounts, and a remedy.
 
     Layers go in order, split by output neuron, first fit over the cores; if each core takes one layer (convolution cores),
     by maximum matching of layers and cores. Checked are neurons, axons in and out, synapse memory and thresholds per core,
     and of each layer fan-in, kernel size, stride, pool, padding, features, size of the output and how many layers it feeds.
     Convolutions are shared tables if the profile shares weights, else unrolled.
-
-    Raises
-    ------
-    DoesNotFit
-        Naming layer, resource, required and available amounts, and a remedy.
 
     Examples
     --------
@@ -160,10 +151,7 @@ def _resources(program: Program) -> dict[str, str]:
 
 
 def use(placement: Placement) -> dict[str, float | None]:
-    """Cores used, and the largest share of any core's neurons, synapse memory and axons in that is in use.
-
-    Shares are of the cores whose limit is known; None if none is.
-    """
+    """Cores used, and the largest share of any core's neurons, synapse memory and axons in; None if no limit is known."""
     fullest: dict[str, float | None] = {}
     for resource in _resources(placement.program):
         total: defaultdict[int, float] = defaultdict(float)
@@ -209,10 +197,7 @@ class _Core:
         return None
 
     def most(self, costs: Costs, first: int, cap: int, guess: int) -> int:
-        """The largest `last` such that neurons first to last, at most `cap`, fit.
-
-        Every need grows with `last`, so that bisection finds it. guess: the number that the core before took, tried first.
-        """
+        """The largest `last` such that neurons first to last, at most `cap`, fit, by bisection; `guess` is tried first."""
         low, high = first, min(costs.layer.neurons, first + cap)
         for last in (min(first + guess, high), min(first + guess + 1, high), first + 1):
             if low < last <= high:
@@ -240,8 +225,7 @@ def first_fit(
 ) -> tuple[list[Slot], dict[int, Sources]]:
     """Slots of all layers, and by core the sources of its neurons; a layer is split wherever a core is full.
 
-    needs: the costs of each layer. caps: how many neurons of a layer, by its index, a core of some kind takes at most.
-    Raises DoesNotFit.
+    caps: how many neurons of a layer, by its index, a core of some kind takes at most.
     """
     profile = program.profile
     cores = [_Core(kind, profile.thresholds_per_core) for kind in profile.cores for _ in range(kind.count)]

@@ -31,11 +31,9 @@ _Side = Annotated[int, Field(ge=1, le=1024)]
 class Encoder(Record):
     """How data become input spikes, on the host.
 
-    kind: "spikes" (the program takes spike times), "latency" (`encode.latency` with `curve`), or a directly coded first
-    layer, "direct-linear" or "direct-conv", whose real-valued current the host computes once per image, in float32, by the
-    function that the trained network calls. weight: float32, [outputs, inputs] or [outputs, channels, kernel height, kernel
-    width]. bias: float32 [outputs]. mean, std: of the net's `nn.Normalize`, one per channel; None without. image_shape:
-    (channels, height, width) of the images whose values a fully connected net takes in this order; None for features.
+    kind: "spikes" (the program takes them), "latency" (with `curve`), or a directly coded first layer, whose current the host
+    computes in float32. weight: [outputs, inputs] or [outputs, channels, height, width]. mean, std: of the net's
+    `nn.Normalize`. image_shape: (channels, height, width) of images that a fully connected net takes; None for features.
     """
 
     kind: Literal["spikes", "latency", "direct-linear", "direct-conv"]
@@ -85,18 +83,15 @@ class Encoder(Record):
         return functional.ramp(current, steps, threshold=self.threshold, decay=self.decay)
 
     def macs(self, out_neurons: int) -> int:
-        """Multiply-adds per image on the host, for that many first-layer neurons: all taps of the kernel for each of them.
-
-        Taps in the padding count; `firstspike.profile` and `inspect.synaptic_operations` leave them out.
-        """
+        """Multiply-adds per image on the host, for that many first-layer neurons; taps in the padding count."""
         return 0 if self.weight is None else int(self.weight[0].size) * out_neurons
 
 
 class Readout(Record):
     """How outputs become a class.
 
-    mode: of `decode.membrane` or of `decode.temporal_weighting`; of a first-spike readout "last", ties go to the larger
-    overshoot, or "index", to the lower class. gamma: of temporal weighting. classes: None for one neuron per class.
+    mode: of `decode.membrane` or `decode.temporal_weighting`; of a first-spike readout where ties go: "last", to the larger
+    overshoot, or "index", to the lower class. classes: None for one neuron per class.
     """
 
     kind: Literal["membrane", "temporal-weighting", "first-spike"]
@@ -111,10 +106,7 @@ class Readout(Record):
         return self
 
     def running(self, v: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Integer scores if the run ended after each step, [B, T, classes], of the membrane [B, T, outputs].
-
-        They are exact up to a positive factor per step. Raises OverflowError if a sum does not fit 64 bits.
-        """
+        """Integer scores [B, T, classes] if the run ended after each step, of the membrane [B, T, outputs]; exact up to a factor."""
         steps, outputs = v.shape[1:]
         terms = (steps * (steps + 1) // 2 if self.mode != "last" else 1) * outputs
         if v.size and max(-int(v.min()), int(v.max())) * terms >= 1 << 63:
@@ -126,10 +118,9 @@ class Readout(Record):
         return v if self.classes is None else v.reshape(*v.shape[:2], self.classes, outputs // self.classes).sum(-1)
 
     def time_weights(self, steps: int) -> NDArray[np.int64]:
-        """The weight of an output spike in each step, int64 [T]: of `decode.temporal_weights`, up to a factor.
+        """The weight of an output spike in each step, int64 [T], of `decode.temporal_weights`; the largest becomes 2^30.
 
-        The largest is 2^30. Linear weights are exact multiples of T - t, so that sums tie where sums of real numbers do.
-        Raises ValueError if 30 bits do not tell the steps apart, or give a spike the weight of silence, 0.
+        Linear weights are exact multiples of T - t. Raises ValueError if 30 bits do not tell the steps apart.
         """
         if self.mode == "linear":
             return np.arange(steps, 0, -1, dtype=np.int64) * ((1 << 30) // steps)
@@ -142,9 +133,7 @@ class Readout(Record):
     def spikes(self, times: NDArray[np.uint8], steps: int, overshoot: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         """(scores [B, classes], class [B], tie [B]) of output spikes in the layer's window, uint8 [B, outputs].
 
-        Temporal weighting: scores are sums of `time_weights`, the largest wins. First spike: the earliest spike wins,
-        then, unless the mode is "index", the larger overshoot V - theta; scores are float64, for readers, the class is
-        exact. Ties that are left go to the lower class.
+        First spike: scores are float64, for readers; the class is exact. Ties that are left go to the lower class.
         """
         classes = times.shape[1] if self.classes is None else self.classes
         by_class = (len(times), classes, times.shape[1] // classes)

@@ -86,9 +86,7 @@ class Register(Record):
 class Shortcut(Record):
     """The input of a residual block into its last layer: one synapse per neuron (docs/emulator.md, "Shortcuts").
 
-    source: index of the layer whose spikes it takes, -1 for the program's input. in_shape: (height, width, channels) of
-    that source. weight: integers [channels]. stride: every so many rows and columns of the source have a synapse. delay:
-    steps until the spikes arrive.
+    source: index of the layer, -1 for the input. weight: integers [channels]. stride: of the source's rows and columns.
     """
 
     source: Annotated[int, Field(ge=-1, le=1 << 20)]
@@ -195,10 +193,7 @@ class Layer(Record):
 
     @property
     def synapses(self) -> int:
-        """Weights of an unrolled table: one per pair of a pooled source and a neuron, and the shortcut's weights.
-
-        The pool x pool sources of a pooled one share a weight; `delivered` counts each of them.
-        """
+        """Weights of an unrolled table, one per pair of a pooled source and a neuron, and the shortcut's weights."""
         unrolled = int(self.sources_per_site().sum()) * self.in_shape[2] * self.out_shape[2]
         return unrolled + (0 if self.shortcut is None else self.shortcut.synapses)
 

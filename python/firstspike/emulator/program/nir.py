@@ -30,12 +30,7 @@ KEY = "firstspike"
 
 
 def to_nir(program: Program) -> nir.NIRGraph:
-    """Return a program as a NIR graph; `nir.write("program.nir", graph)` stores it.
-
-    Parameters
-    ----------
-    program : Program
-        Without a leak, which NIR only knows in continuous time; ValueError for another.
+    """Return a program as a NIR graph; `nir.write("program.nir", graph)` stores it. ValueError for a program with a leak.
 
     Examples
     --------
@@ -91,12 +86,7 @@ def to_nir(program: Program) -> nir.NIRGraph:
 
 
 def from_nir(graph: nir.NIRGraph) -> Program:
-    """Return the program in a graph of `to_nir`: integers from the nodes, the rest from the metadata.
-
-    Parameters
-    ----------
-    graph : nir.NIRGraph
-        Of `to_nir`; ProgramError for another.
+    """Return the program in a graph of `to_nir`: integers from the nodes, the rest from the metadata. ProgramError for another.
 
     Examples
     --------

@@ -32,18 +32,13 @@ Nanoseconds = Annotated[float, Field(gt=0)]
 class CoreKind(Record):
     """A kind of core and the number of such cores; None: no known limit.
 
-    Attributes:
-        count: how many such cores there are, 1 to 65,536.
-        neurons: neurons per core.
-        axons_in: distinct sources that a core listens to.
-        axons_out: pairs of a neuron of the core and a core where it has a synapse.
-        synapse_bits: memory for weights, in bits.
-        kernel_entries, neuron_entries: memories of a convolution core, in weights and in neurons of its map.
-        source: where the numbers come from.
+    axons_in: distinct sources that a core listens to. axons_out: pairs of a neuron of the core and a core where it has a synapse.
+    synapse_bits: memory for weights. kernel_entries, neuron_entries: memories of a convolution core, in weights and in neurons.
 
-    Examples:
-        >>> emulator.profile.CoreKind(count=4, neurons=256).axons_in is None
-        True
+    Examples
+    --------
+    >>> emulator.profile.CoreKind(count=4, neurons=256).axons_in is None
+    True
     """
 
     count: Annotated[int, Field(ge=1, le=MAX_CORES)]
@@ -212,26 +207,11 @@ class Profile(Record):
         return [f"{name}: {why}" for name, why in self.sources.items() if getattr(self, name, "") is None]
 
     def energy_table(self) -> EnergyTable | None:
-        """The table that `energy` is or names, or None.
-
-        Examples:
-            >>> emulator.profile.load("odin-like").energy_table().synaptic_operation_pj
-            12.7
-        """
+        """The table that `energy` is or names, or None."""
         return None if self.energy is None else energy_tables.load(self.energy)
 
     def to_toml(self) -> str:
-        """The profile as the text of a TOML file, with all sources ("none given" where there is none); `load` reads it.
-
-        Examples:
-            >>> import tempfile
-            >>> from pathlib import Path
-            >>> mine = emulator.profile.load("generic8").replace(name="mine", weight_bits=6)
-            >>> path = Path(tempfile.mkdtemp(), "my-chip.toml")
-            >>> _ = path.write_text(mine.to_toml(), encoding="utf-8")
-            >>> emulator.profile.load(path) == mine
-            True
-        """
+        """The profile as the text of a TOML file, with all sources ("none given" where there is none); `load` reads it."""
         values = self.to_dict()
         tables: dict[str, Any] = {"name": self.name, "description": self.description}
         for name, field in type(self).model_fields.items():
@@ -249,19 +229,16 @@ class Profile(Record):
 def load(profile: str | os.PathLike[str] | Profile) -> Profile:
     """A profile by name (`generic8`, `loihi-like`, `odin-like`, `speck-like`), from a TOML file, or as it is.
 
-    In the file `name` is a text, `description` too if it is given. Each parameter is a table with its `source` and one of
-    `value`, `unknown = true`, or `low` and `high` together; `[[cores]]` are the kinds of core. `energy` is the name of a
-    table that ships, or a path from the folder of the file.
-
-    Raises
-    ------
-    ValueError
-        Naming the file and the parameter that is wrong, or the profiles that there are.
+    Each parameter in the file is a table with its `source` and one of `value`, `unknown = true`, or `low` and `high`;
+    `[[cores]]` are the kinds of core. `energy` names a table that ships, or a path from the folder of the file.
+    Raises ValueError that names file and parameter.
 
     Examples
     --------
-    >>> emulator.profile.load("generic8").weight_bits
-    8
+    >>> mine = emulator.profile.load("generic8").replace(name="mine", weight_bits=6)
+    >>> _ = open("my-chip.toml", "w", encoding="utf-8").write(mine.to_toml())
+    >>> emulator.profile.load("my-chip.toml") == mine
+    True
     """
     if isinstance(profile, Profile):
         return profile

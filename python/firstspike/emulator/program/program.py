@@ -69,9 +69,8 @@ class OverflowRefused(ValueError):
 class Raw:
     """Results of the core. B samples, L layers, T total steps, N neurons of a layer.
 
-    counters: int64 [B, L, 7] in the order of COUNTERS. steps_run: int32 [B]. times: a layer's uint8 [B, N], 255 =
-    silent, in global steps; None where not asked for. membrane: a layer's int64 [B, T, N], or None. overshoot: int64
-    [B, N] of a last layer that fires: V - theta, at least 0 where it fired.
+    counters: [B, L, 7] in the order of COUNTERS. times: a layer's [B, N], 255 = silent, in global steps. membrane: a layer's
+    [B, T, N]. overshoot: [B, N] of a last layer that fires: V - theta, at least 0 where it fired.
     """
 
     counters: NDArray[np.int64]
@@ -107,10 +106,8 @@ class Engine:
     ) -> Raw:
         """Run samples: times uint8 [B, sources], 255 = silent, sources numbered row, column, channel.
 
-        threads: default the number of usable cores; the results are the same for any. early_exit: stop a sample after
-        the step of its first output spike. all_times, trace: also return every layer's times, every layer's membrane
-        in each step. first: the number of the first sample, where these are a part of more. Raises OverflowRefused if a
-        register with policy `error` overflows, naming the first such sample and its first layer.
+        early_exit: stop a sample after the step of its first output spike. all_times, trace: also return every layer's times and
+        membranes. first: the number of the first sample. OverflowRefused names the first sample that overflows, and its layer.
         """
         workers = cores() if threads is None else threads
         raw = Raw(**self._network.run(np.ascontiguousarray(times), workers, early_exit, all_times, trace))
@@ -284,10 +281,7 @@ class Program(Record):
         return frame.assign(max_abs_sum=[int(layer.max_abs_sum().max()) for layer in self.layers])
 
     def input_times(self, inputs: SpikeTimes | Tensor) -> NDArray[np.uint8]:
-        """uint8 [B, sources] of spikes, or of images through the program's encoder; sources numbered row, column, channel.
-
-        Images are as the network takes them: uint8 pixels p count as p / 255. Data on another device come to the CPU.
-        """
+        """uint8 [B, sources] of spikes, or of images through the encoder (uint8 pixels p count as p / 255)."""
         if isinstance(inputs, SpikeTimes):
             spikes = inputs
         else:
@@ -302,10 +296,7 @@ class Program(Record):
         return self.in_source_order(spikes.times)
 
     def in_source_order(self, values: Tensor) -> NDArray[np.uint8]:
-        """uint8 [B, sources] of times or pixels, in the order in which the program numbers sources.
-
-        values: [B, C, H, W]; if the program's input has no rows and columns, also [B, N].
-        """
+        """uint8 [B, sources], numbered row, column, channel, of times or pixels [B, C, H, W], or [B, N] of a flat program."""
         height, width, channels = self.input_shape
         if not height == width == 1:  # a flat program numbers as torch flattens
             if values.shape[1:] != (channels, height, width):

@@ -32,12 +32,8 @@ class ProgramError(ValueError):
 
     Examples
     --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> path = Path(tempfile.mkdtemp(), "net.program")
-    >>> path.write_text("not a program")
-    13
-    >>> emulator.load(path)
+    >>> _ = open("net.program", "w").write("not a program")
+    >>> emulator.load("net.program")
     Traceback (most recent call last):
         ...
     firstspike.emulator.program.serialization.ProgramError: ...
@@ -109,9 +105,7 @@ def save(program: Program, path: str | os.PathLike[str]) -> Path:
 
     Examples
     --------
-    >>> import os, tempfile
-    >>> program = emulator.quantize(models.mlp("64-32-10", steps=8))
-    >>> emulator.save(program, os.path.join(tempfile.mkdtemp(), "nets", "small.program")).name
+    >>> emulator.save(emulator.quantize(models.mlp("64-32-10", steps=8)), "nets/small.program").name
     'small.program'
     """
     checks.instance("program", program, Program, "a firstspike.emulator.Program")
@@ -119,20 +113,11 @@ def save(program: Program, path: str | os.PathLike[str]) -> Path:
 
 
 def load(path: str | os.PathLike[str]) -> Program:
-    """Read a program.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened.
-    ProgramError
-        Naming the file and what is wrong in it.
+    """Read a program. Raises OSError if the file cannot be opened, ProgramError that says what is wrong in it.
 
     Examples
     --------
-    >>> import os, tempfile
-    >>> program = emulator.quantize(models.mlp("64-32-10", steps=8), name="small")
-    >>> path = emulator.save(program, os.path.join(tempfile.mkdtemp(), "small.program"))
+    >>> path = emulator.save(emulator.quantize(models.mlp("64-32-10", steps=8), name="small"), "small.program")
     >>> emulator.load(path).name
     'small'
     """

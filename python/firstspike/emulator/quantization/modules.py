@@ -30,10 +30,7 @@ class FakeQuantize(nn.Module):
 
     Without a leak, and on cores that test after the events of a step, the result equals the integer network exactly: with
     `reached` the integer threshold, the integers are multiplied by threshold / (reached - 1/2), so that the float network
-    fires where the integer one does, half a unit away from any tie; a readout's are multiplied by the scale.
-
-    without_bias: a bias is rounded to 0, as the profile has none. finest: keeps the scale so coarse that a residual block's
-    shortcut, which is rounded like a weight, is not clipped.
+    fires where the integer one does. finest: the scale that clips no shortcut of a residual block.
     """
 
     def __init__(
@@ -140,10 +137,7 @@ class CoreLayer(NamedTuple):
 
 
 def core_layers(model: TTFSNet) -> list[CoreLayer]:
-    """The layers of a net for the cores, in order, those of residual blocks one by one; without a layer on the host.
-
-    `source` counts them, from 0; -1 is the input of the first.
-    """
+    """The layers of a net for the cores, in order, those of residual blocks one by one; without a layer on the host."""
     made: list[CoreLayer] = []
     source = -1
     for place, layer, begins, block in parts(model.layers):
@@ -157,10 +151,7 @@ def core_layers(model: TTFSNet) -> list[CoreLayer]:
 
 
 def folded(module: fs.Synapse, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A layer's weight and bias with normalisation and affine in them, float64 [O, ...] and [O]; zeros for no bias.
-
-    A layer of quantisation-aware training gives its unrounded weight and bias; a bias that the profile lacks is zero.
-    """
+    """A layer's weight and bias with normalisation and affine in them, float64 [O, ...] and [O]; zeros for no bias."""
     quantizer = quantizer_of(module)
     with torch.no_grad():
         weight, bias = module.effective_weight_and_bias() if quantizer is None else (module.weight, module.bias)

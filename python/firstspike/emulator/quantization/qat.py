@@ -30,22 +30,10 @@ def prepare(
 ) -> TTFSNet:
     """Copy a net so that its core layers round weight, bias and threshold as `quantize` will; the copy trains like any module.
 
-    Normalisation and affine are folded into the weights first; then each core layer gets a `FakeQuantize` as its
-    `quantizer`, so that `layer.weight` stays the unrounded weight. A bias stays at zero if the profile has none. The host
-    layer (direct coding) keeps its float weights and is trained as well. `quantize` of the result, without `calibration`, has
-    the very weights, biases and thresholds that were trained. Training ignores registers that overflow: see `Program.bounds`
-    and a report's counts. A residual block's scale is rounded like a weight, and not trained. Zeros of torch's pruning are
-    trained like all weights.
-
-    Parameters
-    ----------
-    model, profile, bits, granularity, observer
-        As in `quantize`.
-
-    Returns
-    -------
-    TTFSNet
-        It can be pickled and moved to a device. Its state_dict loads into another result with the same arguments.
+    Normalisation and affine are folded into the weights; `layer.weight` stays the unrounded weight. A bias stays at zero if
+    the profile has none. The host layer is trained in float. `quantize` of the result, without `calibration`, has the very
+    integers that were trained. Training ignores registers that overflow: see `Program.bounds`. A residual block's scale is
+    rounded, and not trained. Pruned weights are trained like all. Arguments are as in `quantize`.
 
     Examples
     --------
@@ -92,29 +80,20 @@ def finetune(
     Parameters
     ----------
     model : TTFSNet
-        Of `prepare`. Batches go to its device.
-    images : Tensor or SpikeTimes
-        As the net takes them, [N, ...]; uint8 pixels p count as p / 255.
-    labels : Tensor
-        int64 [N].
+        Of `prepare`. Batches go to its device. It is returned, in evaluation mode.
+    images, labels : Tensor or SpikeTimes [N, ...] as the net takes them, int64 [N]
     epochs, batch, lr
-        Passes over the images, images per step (the last batch of an epoch may be smaller), and first learning rate.
+        Passes over the images, images per step, and first learning rate.
     generator : Generator, optional
         Draws the order; by default torch's global one (`torch.manual_seed`).
     progress : callable, optional
         Called with the number of finished batches and their total.
 
-    Returns
-    -------
-    TTFSNet
-        The net itself, in evaluation mode.
-
     Examples
     --------
     >>> digits = data.load("digits", train=True)
     >>> net = emulator.qat.prepare(models.mlp("64-32-10", input_shape=(1, 8, 8), steps=8), bits=4)
-    >>> tuned = emulator.qat.finetune(net, digits.images, digits.labels, generator=torch.Generator().manual_seed(0))
-    >>> tuned is net
+    >>> emulator.qat.finetune(net, digits.images, digits.labels, generator=torch.Generator().manual_seed(0)) is net
     True
     """
     checks.instance("model", model, TTFSNet, "a net of `prepare`")

@@ -50,13 +50,12 @@ def quantize(
     biases: str = "refuse",
     name: str = "network",
 ) -> Program:
-    """Make a program of a trained net.
+    """Make a program of a trained net; CannotQuantize names layer, problem and remedy.
 
     Normalisation and affine are folded into each weight first. An average pool k becomes a threshold k^2 times as large,
     and the scale of a residual block one more weight of each neuron of its last layer. Weights become q = clip(round(W /
     scale)), half to even, and thresholds the integers that the rounded sums reach exactly where the real ones would
-    (docs/emulator.md, `scales.theta_integer`). The host computes a directly coded first layer, since its input is
-    real-valued, and the net's `normalize`. A net whose first layer takes spikes becomes a program that takes spikes.
+    (docs/emulator.md). The host computes a directly coded first layer and the net's `normalize`.
 
     Parameters
     ----------
@@ -77,13 +76,6 @@ def quantize(
         What to do with biases if the profile has none; the table records what was dropped.
     name : str
         For reports.
-
-    Raises
-    ------
-    CannotQuantize
-        Naming layer, problem and remedy.
-    TypeError, ValueError
-        For a wrong argument, or a net with parts of another origin.
 
     Examples
     --------
@@ -111,11 +103,7 @@ def net_to_read(model: nn.Module, input_shape: tuple[int, ...] | None = None) ->
 
 
 class Quantizer:
-    """Makes programs under fixed settings.
-
-    found: gets all refusals, and the program leaves out what the chip lacks; without it the first one is raised. Refusals
-    without which no program can be made are raised in any case.
-    """
+    """Makes programs under fixed settings. found: gets the refusals that a program can do without; else they are raised."""
 
     def __init__(
         self,
@@ -299,10 +287,7 @@ class Quantizer:
         one: bool,
         beside: NDArray[np.float64] | None,
     ) -> tuple[NDArray[np.float64], bool]:
-        """The scale of each output channel, and whether the threshold's width made one of them coarser.
-
-        beside: the scale of a shortcut, which is one more weight of its channels, and is not clipped.
-        """
+        """The scale of each output channel, and True if the threshold's width made one coarser. beside: a shortcut's weights."""
         p, pool, quantizer = self.profile, int(module.avg_pool), quantizer_of(module)  # type: ignore[arg-type]
         finest = 0.0 if threshold is None else scales.finest_scale(threshold, pool, p)
         if quantizer is None:
@@ -349,10 +334,7 @@ class Quantizer:
 
 
 def _readout_room(program: Program, calibration: Tensor | SpikeTimes) -> float:
-    """The factor by which the readout's scale must grow so that its membrane stays within 3/4 of its register.
-
-    An unsigned membrane stops at 0 here as well.
-    """
+    """The factor by which the readout's scale must grow so that its membrane stays within 3/4 of its register."""
     last, register = program.layers[-1], program.layers[-1].membrane
     widest = Register.of(LARGEST_LEAKING_BITS if last.decay_bits else 60)
     if register.low == 0:

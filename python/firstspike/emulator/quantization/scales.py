@@ -67,11 +67,8 @@ def choose_scale(
     """The scale of each group of weights, `weight` [groups, ...].
 
     observer: "max" clips nothing; "mse" has the least squared error among 41 shares of that scale, from 0.2 to 1. of_zeros:
-    the scale of a group of zeros, one number or [groups]. All are coarser by 1e-6, so that weights which add up to a
-    threshold exactly, or up to rounding in float32, still do as integers.
-
-    Weights that are all multiples of a power of two which fits the bits, such as integers, get that power with either
-    observer: these weights and all their sums are exact.
+    the scale of a group of zeros. All are coarser by 1e-6, so that weights which add up to a threshold still do as integers.
+    Weights that are all multiples of a power of two which fits the bits get that power: they and their sums are exact.
     """
     flat = weight.reshape(len(weight), -1)
     largest, most = np.abs(flat).max(1), weight_limits(bits)[1] * step
@@ -103,10 +100,7 @@ def scale_of_layer(
     observer: str,
     profile: Profile,
 ) -> NDArray[np.float64]:
-    """The scales of a layer, of its weight [O, ...] and bias [O]: one, [1], or one per output, [O].
-
-    threshold: None for a readout. A group of weights that are all zero gets a scale that holds threshold and bias.
-    """
+    """The scales of a layer, [1] or [O], of its weight [O, ...] and bias [O]. threshold: None for a readout."""
     groups = 1 if one else len(weight)
     largest = np.abs(bias.reshape(groups, -1)).max(1)
     if threshold is None:
@@ -120,11 +114,7 @@ def scale_of_layer(
 def shortcut_integers(
     shortcut: NDArray[np.float64], scale: NDArray[np.float64], threshold: float, pool: int, step: int
 ) -> NDArray[np.int64]:
-    """The weights of a residual block's input, of the current of one spike, `shortcut`, and the scales, both [channels].
-
-    step round(shortcut pool^2 / (scale step)), rounded up if the shortcut reaches the threshold, so that a spike which
-    fires its neuron alone still does.
-    """
+    """step round(shortcut pool^2 / (scale step)), [channels]; rounded up if the shortcut alone reaches the threshold."""
 
     def rounded(value: float, unit: float) -> int:
         if value >= threshold:
@@ -152,8 +142,7 @@ def exact_ceil(value: float, scale: float, factor: int = 1) -> int:
 def theta_integer(threshold: float, scale: float, pool: int, profile: Profile) -> int:
     """The integer threshold of a channel: reached exactly where the real sum of rounded weights reaches `threshold`.
 
-    Membranes are multiples of 2^weight_shift. For >=: ceil(threshold pool^2 / scale) << shift; for >: one grid step of
-    the threshold register less.
+    For >=: ceil(threshold pool^2 / scale) << weight_shift; for >: one grid step of the threshold register less.
     """
     reached = exact_ceil(threshold, scale, pool * pool) << profile.weight_shift
     return reached if profile.fire == "ge" else reached - (1 << profile.threshold_shift)

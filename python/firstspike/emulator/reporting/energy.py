@@ -134,9 +134,8 @@ class Traffic(NamedTuple):
 def traffic(run: Run, placement: Placement | None, mesh_rows: int, cores_per_tile: int) -> Traffic:
     """The messages of a run: one per spike, and per input event, to each core where its neuron has a synapse.
 
-    A run counts the spikes of a layer, not of each neuron, so every neuron of a layer counts as having fired equally often.
-    Tile t lies in row t % mesh_rows and column t // mesh_rows; core c is on tile c // cores_per_tile; input events enter at
-    tile 0. Without a placement every layer is on one core of the same tile: no hops.
+    Every neuron of a layer counts as having fired equally often. Tile t lies in row t % mesh_rows and column t // mesh_rows;
+    core c is on tile c // cores_per_tile; input events enter at tile 0. Without a placement there are no hops.
     """
     spikes = run.count("events").mean(0)  # into each layer, from the one before it
     program = run.program
@@ -157,10 +156,8 @@ def traffic(run: Run, placement: Placement | None, mesh_rows: int, cores_per_til
 def latency(run: Run) -> dict[str, Any]:
     """Steps to decision, as training measures them, and the latency on the chip.
 
-    steps_to_decision: `Run.decision_step` + 1, T if no output neuron fired. latency_steps: from the first input step until
-    the chip can give the result, delays included: with the first output spike if that settles the class, else
-    (`run.waits_for_all`), and for silent samples, at the end of the run. latency_ns: those steps times the shortest and
-    the longest step of the profile, None if unknown.
+    latency_steps: from the first input step until the chip can give the result, delays included: with the first output
+    spike if that settles the class, else, and for silent samples, at the end of the run. latency_ns: None if unknown.
     """
     last = run.program.layers[-1]
     silent = run.decision_step < 0

@@ -26,11 +26,7 @@ _DASH = "–"  # for values that do not apply
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """Results and cost of a run, as tables.
-
-    refusal: why the program does not fit the chip. float_predictions: of the float network, int64 [B], for comparison.
-    samples: the numbers of the samples in their data set, int64 [B]; None for 0 to B - 1. origin: commit, versions, machine
-    and time of the run.
+    """Results and cost of a run, as tables; see `report`. origin: commit, versions, machine and time of the run.
 
     Examples
     --------
@@ -240,10 +236,8 @@ def report(
     ----------
     run : Run
         With at least one sample.
-    placement : Placement, optional
-        Of the program that was run.
-    refusal : str, optional
-        In place of a placement, why there is none: the text of `DoesNotFit`.
+    placement, refusal : Placement, str, optional
+        Of the program that was run, or why there is none: the text of `DoesNotFit`.
     tables : sequence of str or EnergyTable, optional
         Energy tables of different names; by default the profile's, or "45nm-integer" without one.
     float_predictions : ndarray, optional

@@ -22,14 +22,12 @@ BATCH = 1000
 class Run:
     """Results of a program on B samples; L layers.
 
-    predictions: int64 [B]. scores: [B, classes], integers, or float64 with a first-spike readout. ties: bool [B], more than one
-    class had the best score, and the lower index was taken. silent: bool [B], no output neuron fired (never with a
-    membrane readout). decision_step: int64 [B], counted in steps of the network, without the chip's delays: the step of the
-    first output spike, -1 where silent (`models.Observation` and training have T there); with a membrane readout the step from
-    which on the best class no longer changes. steps_run: int64 [B], delays included. input_events: int64 [B], of the steps run.
-    counters: int64 [B, L, 7] (`engine.COUNTERS`). trace: of the first S = `trace` samples `input_times`, uint8 [S, sources], and
-    of layer n `times.n`, uint8 [S, neurons], 255 for silence in both, and `membrane.n`, int64 [S, total_steps, neurons], 0 in
-    the steps after an early exit; besides, the layers' `names`.
+    scores: [B, classes], integers, or float64 with a first-spike readout. ties: more than one class had the best score, and
+    the lower index was taken. silent: no output neuron fired. decision_step: in steps of the network, without delays: the
+    first output spike, -1 where silent; with a membrane readout the step from which on the best class no longer changes.
+    steps_run: delays included. input_events: of the steps run. counters: int64 [B, L, 7] (`COUNTERS`). trace: of the first S
+    samples `input_times`, uint8 [S, sources], and of layer n `times.n`, uint8 [S, neurons], and `membrane.n`, int64 [S,
+    total_steps, neurons], 0 in the steps after an early exit; and the layers' `names`.
 
     Examples
     --------
