@@ -62,11 +62,10 @@ def test_cifar_is_fetched_once_and_read(cifar, mirror):
 
 def test_cifar_in_a_named_folder(cifar, mirror, tmp_path):
     name, _ = cifar
-    dataset = data.load(name, root=mirror.folder, train=False, download=False)
-    assert dataset.source == f"folder {mirror.folder}" and len(dataset) == 4
     shutil.copytree(mirror.folder, tmp_path / "sets" / name)
-    again = data.load(name, root=tmp_path / "sets", train=False, download=False)
-    assert again.source == f"folder {tmp_path / 'sets' / name}" and mirror.asked == []
+    for root, place in ((mirror.folder, mirror.folder), (tmp_path / "sets", tmp_path / "sets" / name)):
+        dataset = data.load(name, root=root, train=False, download=False)
+        assert dataset.source == f"folder {place}" and len(dataset) == 4 and mirror.asked == []
 
 
 def test_a_damaged_archive_of_cifar(cifar, mirror):

@@ -41,17 +41,6 @@ def test_draw_keeps_the_shares_of_classes():
     assert drawn.images.flatten().tolist() == sorted(drawn.images.flatten().tolist())
 
 
-def test_it_is_a_data_set_of_torch():
-    made = data.from_arrays(torch.arange(24.0).view(6, 1, 2, 2), torch.arange(6) % 2)
-    batches = list(torch.utils.data.DataLoader(made, batch_size=4))
-    assert [len(labels) for _, labels in batches] == [4, 2]
-    assert torch.equal(torch.cat([images for images, _ in batches]), made.images)
-    assert torch.equal(torch.stack([label for _, label in made]), made.labels)
-    first, _ = torch.utils.data.random_split(made, [2, 4])
-    assert first[1][0].shape == (1, 2, 2)
-    assert [int(made[i][1]) for i in (0, -1, torch.tensor(1))] == [0, 1, 1]
-
-
 @pytest.mark.parametrize("shape", [(6, 3), (6, 2, 4, 5)])
 def test_spike_times_go_through_torchs_loader(shape):
     spikes = SpikeTimes(torch.randint(0, 4, shape, dtype=torch.uint8), 4)

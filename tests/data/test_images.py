@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from firstspike import data
-from firstspike.data.images import image_shape
 
 
 def save(path, size=(6, 4), colour=100, mode="L"):
@@ -123,19 +122,6 @@ def test_pipes_and_bombs(folder, monkeypatch):
             monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "channels"),
-    [
-        ("camera.jpg", drawn("L", "MPO", 9, save_all=True, append_images=[Image.new("L", (6, 4), 9)]), 1),  # a preview
-        ("opaque.png", drawn("LA", "PNG", (7, 255)), 1),
-        ("lab.tif", drawn("LAB", "TIFF", (50, 100, 100)), 3),  # its channel A is a colour
-    ],
-)
-def test_files_that_are_one_image_all_the_same(folder, name, content, channels):
-    (folder / "train" / "cat" / name).write_bytes(content)
-    assert data.load_images(folder, train=True).images.shape == (11, channels, 4, 6)
-
-
 @pytest.mark.parametrize("part", [True, False])
 def test_other_classes_than_those_of_the_recipe(folder, part):
     recipe = data.load_images(folder, train=part).recipe
@@ -144,14 +130,6 @@ def test_other_classes_than_those_of_the_recipe(folder, part):
     with pytest.raises(ValueError, match="must have the classes of the recorded data"):
         data.reload(recipe, train=part)
     assert data.reload({**recipe, "classes": None}, train=part).classes == 2
-
-
-def test_the_shape_alone(folder):
-    assert image_shape(folder) == (1, 4, 6) and image_shape(str(folder), size=8) == (1, 8, 8)
-    save(folder / "train" / "dog" / "9.png", mode="RGB", colour=(1, 2, 3))
-    assert image_shape(folder) == data.load_images(folder, train=True).images.shape[1:] == (3, 4, 6)
-    with pytest.raises(ValueError, match="must be a folder with one folder of images per class"):
-        image_shape(folder / "none")
 
 
 @pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (3, 5)), (6, (0, 3)), (8, (5, 0))])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from firstspike import SpikeTimes, data
+from firstspike import data
 
 FEW = np.zeros((2, 3), np.uint8)
 IMAGES, LABELS = torch.zeros(2, 1, 3, 3, dtype=torch.uint8), torch.tensor([0, 1])
@@ -23,13 +23,9 @@ def events(recordings):
 
 CALLS = [
     (lambda: data.load("mnits", train=True), ValueError, "name must be one of digits, mnist"),
-    (lambda: data.load("mnist", train=1), TypeError, "train"),
     (lambda: data.load("mnist", root="/nowhere", train=True), ValueError, "root"),
-    (lambda: data.load("mnist", root=3, train=True), TypeError, "root"),
-    (lambda: data.reload(None, train=True), ValueError, "recipe"),
     (lambda: data.reload({"kind": "stars"}, train=True), ValueError, "recipe"),
     (lambda: dataset(images=IMAGES.double()), ValueError, "images"),
-    (lambda: dataset(images=IMAGES.float(), steps=4), ValueError, "images"),
     (lambda: dataset(images=IMAGES[0]), ValueError, "images"),
     (lambda: dataset(images=FEW), TypeError, "images"),
     (lambda: dataset(images=IMAGES.float() + torch.inf), ValueError, "images"),
@@ -38,24 +34,14 @@ CALLS = [
     (lambda: dataset(labels=LABELS.int()), ValueError, "labels"),
     (lambda: dataset(labels=LABELS[:1]), ValueError, "labels"),
     (lambda: dataset(classes=1), ValueError, "labels"),
-    (lambda: dataset(classes=0), ValueError, "classes"),
     (lambda: dataset()[2], IndexError, "index"),
-    (lambda: dataset()[0:1], TypeError, "slice"),
-    (lambda: data.split(dataset(), validation=0), ValueError, "validation"),
     (lambda: data.split(dataset(), validation=2), ValueError, "validation"),
     (lambda: data.split(dataset(), validation=1.0), ValueError, "validation"),
-    (lambda: data.split(dataset(), validation=-1), ValueError, "validation"),
     (lambda: data.draw(dataset(), 3), ValueError, "count"),
     (lambda: data.from_arrays(FEW.astype(int), [0, 1]), TypeError, "x must"),
-    (lambda: data.from_arrays(FEW[0], [0, 1, 2]), ValueError, "x must"),
-    (lambda: data.from_arrays("images", [0, 1]), TypeError, "x must"),
-    (lambda: data.from_arrays(dataset(), [0, 1]), TypeError, "x must"),
     (lambda: data.from_arrays(np.ma.masked_less(np.zeros((2, 3)), 1), [0, 1]), TypeError, "x must"),
-    (lambda: data.from_arrays(np.full((2, 3), np.nan), [0, 1]), ValueError, "images"),
     (lambda: data.from_arrays(FEW, [0.0, 1.0]), TypeError, "y must"),
-    (lambda: data.from_arrays(FEW, [0, 1, 2]), ValueError, "labels"),
     (lambda: data.from_arrays(FEW, [0, -1]), ValueError, "labels"),
-    (lambda: data.from_arrays(SpikeTimes(torch.zeros(2, 3, dtype=torch.uint8), 4), [0]), ValueError, "labels"),
     (lambda: events(3), TypeError, "recordings"),
     (lambda: events([MASKED]), TypeError, "events"),
     (lambda: data.load_images("/nowhere", train=True), ValueError, "/nowhere/train"),

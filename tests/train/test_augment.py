@@ -66,11 +66,3 @@ def test_nothing_drawn_changes_nothing():
     still = Draws(torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3, dtype=torch.bool), torch.zeros(3, 4).long())
     for draws in (Draws(None, None, None), still):
         assert torch.equal(augment.apply(images, draws), images)
-
-
-def test_parts_of_a_batch_see_the_same_draws():
-    draw = torch.Generator().manual_seed(1)
-    images = torch.randint(0, 256, (11, 1, 6, 6), generator=draw, dtype=torch.uint8)
-    draws = augment.draw(Augmentation(shift=2, flip=True, erase=0.5), 11, (6, 6), draw)
-    parts = [augment.apply(images[part], draws[part]) for part in (slice(0, 4), slice(4, 4), slice(4, 11))]
-    assert torch.equal(torch.cat(parts), augment.apply(images, draws))

@@ -22,13 +22,6 @@ def test_settings_reach_the_net():
         build_model(config.replace(readout="none of these"), input_shape=(1, 6, 6))
 
 
-def test_weights_are_drawn_with_the_seed():
-    one, same, other = (
-        build_model(Config(spec="36-8-4", seed=seed), input_shape=(1, 6, 6)).layers[0].weight for seed in (1, 1, 2)
-    )
-    assert torch.equal(one, same) and not torch.equal(one, other)
-
-
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD), ("muon", Muon)],

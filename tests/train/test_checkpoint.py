@@ -1,6 +1,5 @@
 """Checkpoints: whole or refused, of this run or refused, of every optimizer's state."""
 
-import json
 import sys
 
 import pytest
@@ -152,13 +151,3 @@ def test_another_net_or_optimizer_does_not_fit(folder, sets):
     groups = [{"params": [parameter]} for parameter in net.parameters()]
     with pytest.raises(BadCheckpoint, match="does not fit the run"):
         record.restore(nn.ModuleDict({"model": net}), torch.optim.SGD(groups, lr=0.1))
-
-
-def test_state_that_json_cannot_hold_is_named(config, tmp_path):
-    net = nn.Linear(2, 2)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    optimizer.state[net.weight]["function"] = len
-    progress = checkpoint.Progress(run=RunInfo(config=config, data={}))
-    with pytest.raises(TypeError, match=r"function"):
-        checkpoint.save(tmp_path, progress, nn.ModuleDict({"model": net}), optimizer)
-    assert json.loads(json.dumps(progress.to_dict())) == progress.to_dict()

@@ -172,21 +172,12 @@ def test_two_processes_train_as_one_and_resume_with_the_same_bits(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "local_rank", "devices", "wanted"),
-    [
-        ("cuda", "1", 2, "cuda:1"),
-        ("cuda", "0", 2, "cuda:0"),
-        ("cuda", "1", 1, "cuda"),  # each process sees a device of its own (CUDA_VISIBLE_DEVICES)
-        ("cuda", None, 2, "cuda"),
-        ("cuda:0", "1", 2, "cuda:0"),
-        ("cpu", "1", 2, "cpu"),
-    ],
-)
-def test_each_process_takes_another_device(monkeypatch, name, local_rank, devices, wanted):
-    if local_rank is None:
-        monkeypatch.delenv("LOCAL_RANK", raising=False)
-    else:
-        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    ("name", "rank", "devices", "wanted"),
+    [("cuda", "1", 2, "cuda:1"), ("cuda", "1", 1, "cuda"), ("cuda", "", 2, "cuda"), ("cuda:0", "1", 2, "cuda:0"),
+     ("cpu", "1", 2, "cpu")],
+)  # fmt: skip
+def test_each_process_takes_another_device(monkeypatch, name, rank, devices, wanted):
+    monkeypatch.setenv("LOCAL_RANK", rank)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
     assert local_device(name) == torch.device(wanted)
 

@@ -72,30 +72,6 @@ def test_quantile_by_hand():
     assert [quantile(counts, share) for share in (0.25, 0.5, 0.51, 0.75, 0.76, 1.0)] == [1, 1, 3, 3, 4, 4]
 
 
-class Half(nn.Module):
-    """Scores in bfloat16: those of each sample are its two features."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
-
-    def forward(self, x):
-        return (self.scale * x.flatten(1)).to(torch.bfloat16)
-
-
-def test_scores_of_few_bits_are_counted_and_summed_in_more(config):
-    labels = torch.arange(500) % 2
-    x = F.one_hot(labels, 2).float()
-    x[7] = x[7].flip(0)
-    found = evaluate(Half(), (x, labels))
-    assert found.accuracy == 499 / 500
-    assert found.loss == pytest.approx(F.cross_entropy(x.double(), labels).item(), rel=1e-5)
-    trained = (
-        run(config.replace(epochs=1, batch=500, lr=0.0), ((x, labels), (x, labels)), model=Half()).history[0].train
-    )
-    assert (trained.accuracy, trained.loss) == (found.accuracy, pytest.approx(found.loss))
-
-
 def test_relu_has_no_spikes_max_pools_count_and_modes_are_left():
     net = models.relu_counterpart("36-20-4", input_shape=(1, 6, 6), generator=torch.Generator().manual_seed(0))
     for training in (True, False):
@@ -104,18 +80,6 @@ def test_relu_has_no_spikes_max_pools_count_and_modes_are_left():
         assert net.training is training
     net = models.build("4C3-MP2-8-4", input_shape=(1, 6, 6), steps=6, generator=torch.Generator().manual_seed(0))
     assert 0 < evaluate(net, make_dataset(30, 4)).pooled_twice < 1
-
-
-def test_a_pair_is_measured_as_its_data_set(sets):
-    test = sets[1]
-    expected = evaluate(NET, test)
-    for pair in (
-        (test.images, test.labels),
-        [test.images.numpy(), test.labels.tolist()],
-        (test.images[:, 0], test.labels),
-    ):
-        assert evaluate(NET, pair) == expected
-    assert evaluate(NET, (test.images.double() / 255, test.labels), batch=7).accuracy == expected.accuracy
 
 
 def behind_others(dense):

@@ -12,8 +12,6 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from firstspike import models
-from firstspike import nn as fs
 from firstspike.train import (
     Augmentation,
     BadCheckpoint,
@@ -142,24 +140,6 @@ def test_a_run_on_loaders_resumes_with_the_same_bits(config, sets, tmp_path):
     resumes_with_the_same_bits(lambda **options: run(config.replace(epochs=4), loaders, **options), tmp_path)
 
 
-def test_an_interruption_within_an_epoch(config, sets, tmp_path, monkeypatch):
-    whole = run(config, sets)
-    real, calls = loop.learning_rate, []
-
-    def interrupt(step, **rest):
-        calls.append(step)
-        if len(calls) in (14, 25):  # in the middle of the second epoch, and of what follows
-            raise KeyboardInterrupt
-        return real(step, **rest)
-
-    monkeypatch.setattr(loop, "learning_rate", interrupt)
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            run(config, sets, directory=tmp_path)
-    resumed = run(config, sets, directory=tmp_path)
-    assert curves(resumed) == curves(whole) and same_bits(resumed.model, whole.model)
-
-
 def test_same_seed_same_bits_other_seed_other_bits(config, sets, tmp_path):
     config = config.replace(epochs=1)
     one, same, other = (
@@ -249,19 +229,6 @@ def test_validation_leaves_the_test_set_for_the_end(config, sets):
     assert [entry.validation.images for entry in result.history] == [30] * 3
     assert [entry.test and entry.test.images for entry in result.history] == [None, None, 60]
     assert result.history[0].train.images == 120
-
-
-@pytest.mark.parametrize("net", ["ttfs", "relu", "compiled"])
-def test_a_standardized_net_scales_by_itself(net, config, sets, tmp_path):
-    options = {}
-    if net == "relu":
-        config = config.replace(model="relu")
-    if net == "compiled":
-        options = {"model": torch.compile(models.mlp("36-8-4", input_shape=(1, 6, 6), steps=4), backend="eager")}
-    result = run(config.replace(standardize=True), sets, directory=tmp_path, **options)
-    assert evaluate(load_model(tmp_path), sets[1]).accuracy == result.test.accuracy
-    (scaling,) = (part for part in load_model(tmp_path).modules() if isinstance(part, fs.Normalize))
-    assert scaling.mean.item() == pytest.approx(float(sets[0].images.double().mean() / 255), rel=1e-5)
 
 
 def test_init_from_starts_with_the_weights_of_another_run(config, sets, tmp_path):

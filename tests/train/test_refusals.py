@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from firstspike import encode, models
 from firstspike.train import Augmentation, Config, evaluate, fit, load_data, load_model, predict
@@ -35,44 +35,31 @@ def trained(change=None, sets=SETS, **options):
 PIXELS, LABELS = torch.rand(10, 1, 6, 6), torch.arange(10) % 4
 REFUSALS = [
     # settings that do not fit each other, the data, or what is given
-    (lambda: fit({"spec": "36-8-4"}), TypeError, "config"),
     (lambda: fit(CONFIG), ValueError, "data"),
     (lambda: fit(CONFIG.replace(data="digits"), images="somewhere"), ValueError, "data"),
     (lambda: fit(CONFIG, datasets=SETS, images="somewhere"), ValueError, "images"),
     (lambda: fit(CONFIG.replace(data="digits", image_size=8)), ValueError, "image_size"),
     (trained({"spec": ""}), ValueError, "spec"),
-    (lambda: fit(CONFIG, datasets=SETS, model=dense()), ValueError, "spec"),
     (lambda: fit(Config(steps=4), datasets=SETS, model=dense()), ValueError, "steps"),
-    (lambda: fit(Config(model="relu"), datasets=SETS, model=dense()), ValueError, "model"),
     (trained({"label_smoothing": 0.1}, loss=nn.functional.cross_entropy), ValueError, "label_smoothing"),
     (trained({"weight_decay": 0.1}, optimizer=lambda net: 0), ValueError, "weight_decay"),
     (trained({"limit": 41}), ValueError, "limit"),
     (trained({"validation": 40}), ValueError, "validation"),
     (trained({"spec": "37-8-4"}), ValueError, ""),
     (trained({"spec": "36-8-3"}), ValueError, "classes"),
-    (
-        trained({"augmentation": Augmentation(shift=1)}, [(x.images.flatten(1), x.labels) for x in SETS]),
-        ValueError,
-        "augmentation",
-    ),
+    (trained({"augmentation": Augmentation(shift=1)}, FEATURES), ValueError, "augmentation"),
     (trained(sets=SPIKES), TypeError, "SpikeTimes"),
     (trained({"encoder": "spikes"}), TypeError, "SpikeTimes"),
     (trained({"encoder": "spikes", "steps": 5}, SPIKES), ValueError, "steps"),
     (trained({"standardize": True}, model=NET, sets=SPIKES), ValueError, "standardize"),
     (trained({"device": "cuda:77"}), (ValueError, RuntimeError), ""),
-    *[
-        (trained({name: value}, LOADERS), ValueError, name)
-        for name, value in [
-            ("limit", 5),
-            ("validation", 5),
-            ("standardize", True),
-            ("augmentation", Augmentation(flip=True)),
-        ]
-    ],
+    (trained({"limit": 1}, LOADERS), ValueError, "limit"),
+    (trained({"validation": 1}, LOADERS), ValueError, "validation"),
+    (trained({"standardize": True}, LOADERS), ValueError, "standardize"),
+    (trained({"augmentation": Augmentation(flip=True)}, LOADERS), ValueError, "augmentation"),
     # data
     (trained(sets=3), TypeError, ""),
     (trained(sets=(SETS[0], 3)), TypeError, "test"),
-    (trained(sets=(TensorDataset(PIXELS, LABELS), SETS[1])), TypeError, "train"),
     (trained(sets=(SETS[0], (PIXELS, LABELS[:5]))), ValueError, "test"),
     (trained(sets=(SETS[0], make_dataset(20, 2, side=8))), ValueError, "shape"),
     (trained(sets=(SETS[0], SETS[1].subset(slice(0, 0)))), ValueError, "sample"),

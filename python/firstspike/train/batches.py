@@ -47,9 +47,7 @@ def as_data(name: str, given: GivenData) -> Data:
     if isinstance(given, (Dataset, DataLoader)):
         return given
     if not isinstance(given, (tuple, list)) or len(given) != 2:
-        raise TypeError(
-            f"{name} must be a data.Dataset, a pair of arrays (x, y), or a DataLoader, got {type(given).__name__}"
-        )
+        raise TypeError(f"{name} must be a data.Dataset, a pair of arrays, or a DataLoader, got {type(given).__name__}")
     try:
         return from_arrays(*given)
     except (TypeError, ValueError) as error:
@@ -99,7 +97,7 @@ def split(config: Config, pair: tuple[Data, Data], device: torch.device) -> Part
             raise ValueError("augmentation needs data in memory; a DataLoader augments by itself")
         if train.persistent_workers:
             raise ValueError("persistent_workers must be False for training data, or a resumed run would differ")
-        return Parts(train, None, _to(test, device))
+        return Parts(train, None, test.to(device) if isinstance(test, Dataset) else test)
     _check_settings(config, train, test)
     if config.limit:
         train = data.draw(train, config.limit)
@@ -107,7 +105,7 @@ def split(config: Config, pair: tuple[Data, Data], device: torch.device) -> Part
     if config.validation:
         train, held_out = data.split(train, validation=config.validation)
         held_out = held_out.to(device)
-    return Parts(train.to(device), held_out, _to(test, device))
+    return Parts(train.to(device), held_out, test.to(device) if isinstance(test, Dataset) else test)
 
 
 def _check_settings(config: Config, train: Dataset, test: Data) -> None:
@@ -120,10 +118,6 @@ def _check_settings(config: Config, train: Dataset, test: Data) -> None:
         raise ValueError("standardize must be False for spike times, got True")
     if config.limit > len(train):
         raise ValueError(f"limit must be at most the {len(train)} training images, got {config.limit}")
-
-
-def _to(part: Data, device: torch.device) -> Data:
-    return part.to(device) if isinstance(part, Dataset) else part
 
 
 def facts(part: Data) -> DataFacts:

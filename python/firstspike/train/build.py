@@ -61,13 +61,9 @@ def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     instance("model", model, nn.Module, "a torch.nn.Module")
     if config.optimizer == "muon":
         return Muon(model.parameters(), lr=config.lr)
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    other = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": part, "weight_decay": decay}
-        for part, decay in ((decayed, config.weight_decay), (other, 0.0))
-        if part
-    ]
+    parts = [[p for p in model.parameters() if (p.ndim > 1) == matrix] for matrix in (True, False)]
+    decays = zip(parts, (config.weight_decay, 0.0), strict=True)
+    groups = [{"params": part, "weight_decay": decay} for part, decay in decays if part]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, fused=True)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam

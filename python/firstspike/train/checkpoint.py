@@ -1,8 +1,7 @@
 """The folder of a run: a checkpoint of tensors and JSON in one file, never a pickle; the net and the result at its end.
 
-`checkpoint.safetensors` is replaced in one step, so a kill at any time leaves the last whole one. Random numbers need no place
-in it: each epoch draws from generators made of the seed and the epoch's number (`environment.generator`). Nor does the
-schedule: it is a function of the step.
+`checkpoint.safetensors` is replaced in one step, so a kill at any time leaves the last whole one. Random numbers and schedule
+are functions of seed, epoch and step, and need no place in it.
 """
 
 from __future__ import annotations
@@ -61,19 +60,15 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     optimizer: Any
 
-    def part(self, name: str) -> dict[str, Tensor]:
-        """The tensors of one part, without its name."""
-        return {
-            key.removeprefix(f"{name}."): value for key, value in self.tensors.items() if key.startswith(f"{name}.")
-        }
-
     def without(self, name: str) -> Checkpoint:
         """The same without the tensors of one part."""
         return replace(self, tensors={key: x for key, x in self.tensors.items() if not key.startswith(f"{name}.")})
 
     def net_weights(self) -> dict[str, Tensor]:
         """The tensors of the net as it is measured: the mean of the weights, if they are averaged."""
-        return self.part("average.module") or self.part("model")
+        averaged = any(key.startswith("average.module.") for key in self.tensors)
+        part = "average.module." if averaged else "model."
+        return {key.removeprefix(part): x for key, x in self.tensors.items() if key.startswith(part)}
 
     def restore(self, parts: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put the tensors into a module of the parts that were saved, and into the optimizer; BadCheckpoint if they differ."""
@@ -129,9 +124,7 @@ def check_same(folder: Path, mine: RunInfo, kept: RunInfo) -> None:
         found.append(f"epochs: {mine.config.epochs}, not the {kept.epoch} that are done")
     if found:
         lines = "\n  ".join(found)
-        raise BadCheckpoint(
-            f"{folder} holds another run:\n  {lines}\nTake another directory, or start over (resume=False)."
-        )
+        raise BadCheckpoint(f"{folder} holds another run:\n  {lines}\nTake another one, or start over (resume=False).")
 
 
 def clear(folder: Path) -> None:
@@ -161,9 +154,7 @@ def _split(value: Any, path: str, found: dict[str, Tensor]) -> Any:
         items = [_split(item, f"{path}.{index}", found) for index, item in enumerate(value)]
         return {"tuple": items} if isinstance(value, tuple) else items
     if value is not None and not isinstance(value, (bool, int, float, str)):
-        raise TypeError(
-            f"the optimizer's state must hold tensors, numbers and texts, got {type(value).__name__} at {path}"
-        )
+        raise TypeError(f"the optimizer's state must hold tensors, numbers and texts, got {value!r:.80} at {path}")
     return value
 
 

@@ -42,8 +42,7 @@ class Augmentation(Record):
 class Config(Record):
     """One training run. Same config, same code, same machine: same bits.
 
-    The fields from `encoder` to `dropout` go to `models.build`, which documents and checks them; None takes its
-    default.
+    The fields from `encoder` to `dropout` go to `models.build`, which documents and checks them; None takes its default.
 
     Attributes
     ----------
@@ -54,22 +53,18 @@ class Config(Record):
     surrogate : of every neuron, "triangle", "rectangle", "atan" or "sigmoid".
     surrogate_scale : width of a triangle or rectangle, alpha of atan or sigmoid, > 0; by default the surrogate's own.
     output_surrogate_scale : the same for an output layer that fires; by default `surrogate_scale`.
-    standardize : subtract the training images' mean and divide by their deviation, per channel (direct coding only;
-        else pixels are in [0, 1]).
-    epochs : passes over the training images, at least 1.
-    batch : images per step, at least 1; a DataLoader has its own.
+    standardize : subtract the training images' mean and divide by their deviation, per channel (direct coding only).
+    epochs, batch : passes over the training images, and images per step; a DataLoader has its own batches.
     optimizer : "adamw", "adam", "sgd" (momentum 0.9) or "muon" (`Muon`, best with normalization "channel").
     lr : peak learning rate, at least 0; for "muon" the size of a step relative to a weight's norm, such as 0.05.
     schedule : "cosine" (to zero), "linear" (to zero) or "constant", after the warmup.
     warmup : epochs of linear warmup, fractions allowed.
     weight_decay : on weights, not on gamma and bias, at least 0.
     average_epochs : number of epochs at the end of the run over whose steps the weights are averaged; in these epochs the net
-        with the mean so far is measured, and the run ends with the mean; 0: no averaging. Buffers, such as the running
-        statistics of batch normalisation, have the values of the last step.
+        with the mean so far is measured, and the run ends with the mean; 0: none. Buffers have the values of the last step.
     label_smoothing : share of the target spread over all classes, 0 to 0.999.
     augmentation : see `Augmentation`.
-    unerased_epochs : number of epochs at the end of the run without `augmentation.erase`, so that a run ends with images like
-        those it is tested on.
+    unerased_epochs : number of epochs at the end of the run without `augmentation.erase`.
     seed : of weights, order of images, and augmentation.
     threads : torch's threads; 0 leaves torch's number.
     validation : training images held out (a fraction, or a number of images; 0: none). With some, each epoch is
@@ -84,10 +79,6 @@ class Config(Record):
     >>> config = train.Config(data="digits", spec="64-32-10", epochs=3)
     >>> config.replace(lr=2e-3).differences(config)
     ['lr: 0.002, not 0.001']
-    >>> train.Config(spec="64-10", steps=300)
-    Traceback (most recent call last):
-        ...
-    firstspike._base.records.FieldError: steps: ...
     """
 
     data: str = ""
@@ -149,13 +140,9 @@ class Config(Record):
         if self.unerased_epochs and not self.augmentation.erase:
             raise ValueError(f"unerased_epochs: must be 0 if augmentation.erase is 0, got {self.unerased_epochs}")
         if self.optimizer == "muon" and self.weight_decay:
-            raise ValueError(
-                f"weight_decay: must be 0 with optimizer 'muon', which keeps norms, got {self.weight_decay}"
-            )
+            raise ValueError(f"weight_decay: must be 0 with optimizer 'muon', got {self.weight_decay}")
         if self.standardize and self.encoder != "direct" and self.model == "ttfs":
-            raise ValueError(
-                f"standardize: needs encoder 'direct', as a latency code takes pixels in 0..1, got {self.encoder!r}"
-            )
+            raise ValueError(f"standardize: needs encoder 'direct', got {self.encoder!r}")
         return self
 
     @classmethod

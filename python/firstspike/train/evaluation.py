@@ -29,8 +29,7 @@ class Diverged(ArithmeticError):
 
     Examples
     --------
-    >>> config = train.Config(data="digits", spec="64-16-10", epochs=1)
-    >>> train.fit(config, loss=lambda scores, labels: scores.sum() * torch.nan, progress=False)
+    >>> train.fit(train.Config(data="digits", spec="64-16-10", lr=1e38, optimizer="sgd"), progress=False)
     Traceback (most recent call last):
         ...
     firstspike.train.evaluation.Diverged: ...
@@ -174,7 +173,7 @@ class Meter:
         return loss / max(self._images, 1), right / max(self._images, 1)
 
     def metrics(self, processes: ProcessGroup) -> Metrics:
-        """The measures over all processes, which must all call it. ValueError without a sample, Diverged if the loss is not finite."""
+        """The measures over all processes, which must all call it. ValueError without a sample, Diverged for an infinite loss."""
         names = sorted(self._spiking)
         images = self._predicted.new_tensor([self._images])
         parts = [images, self._predicted, *(self._spiking[name].flatten() for name in names)]

@@ -264,15 +264,15 @@ class _Run:
         """Measure the net after an epoch."""
         began = time.perf_counter()
         held_out, test = self.parts.validation, self.parts.test
-        parts: list[Data | None] = [held_out, test if held_out is None or epoch == self.info.config.epochs else None]
-        validation, tested = (
-            None if part is None else measure(measured, part, BATCH, self.method.device, self.method.processes)
-            for part in parts
-        )
-        seconds = time.perf_counter() - began
-        return Epoch(
-            epoch=epoch, train=metrics, validation=validation, test=tested, evaluation_seconds=seconds, **times
-        )
+
+        def on(part: Data | None) -> Metrics | None:
+            method = self.method
+            return None if part is None else measure(measured, part, BATCH, method.device, method.processes)
+
+        validation = on(held_out)
+        tested = on(test if held_out is None or epoch == self.info.config.epochs else None)
+        took = time.perf_counter() - began
+        return Epoch(epoch=epoch, train=metrics, validation=validation, test=tested, evaluation_seconds=took, **times)
 
     def _finish(self, progress: Progress) -> Result:
         self.net.eval()
@@ -288,10 +288,8 @@ class _Run:
         ).with_model(self.net)
         if self.folder is not None and self.method.processes.first:
             (self.folder / checkpoint.RESULT).unlink(missing_ok=True)  # of fewer epochs: it must not stay with this net
-            try:
-                files.save(self.net, self.folder / files.FILE, progress.run.to_dict())
-            except TypeError:  # a net with custom code
-                files.save_weights(self.net, self.folder / files.FILE, progress.run.to_dict())
+            save = files.save_weights if progress.net is None else files.save
+            save(self.net, self.folder / files.FILE, progress.run.to_dict())
             write_json(self.folder / checkpoint.RESULT, result.to_dict())
         return result
 

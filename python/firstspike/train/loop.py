@@ -122,9 +122,7 @@ def train_epoch(
         loss = method.batch_loss(scores, labels)
         forward.zero_grad()  # of parameters that the optimizer does not have as well
         optimizer.zero_grad()
-        (
-            loss * (processes.world / whole)
-        ).backward()  # processes average their gradients: a share's sum counts world-fold
+        (loss * (processes.world / whole)).backward()  # processes average: a share's sum counts world-fold
         if config.clip:
             nn.utils.clip_grad_norm_(trained, config.clip)
         optimizer.step()

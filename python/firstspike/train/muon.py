@@ -94,10 +94,7 @@ def _adam(gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Ten
     if not state:
         state |= {"step": 0, "exp_avg": torch.zeros_like(gradient), "exp_avg_sq": torch.zeros_like(gradient)}
     state["step"] += 1
-    mean: Tensor = state["exp_avg"]
-    square: Tensor = state["exp_avg_sq"]
-    step: int = state["step"]
-    first, second = group["betas"]
+    mean, square, step, (first, second) = state["exp_avg"], state["exp_avg_sq"], state["step"], group["betas"]
     mean.lerp_(gradient, 1 - first)
     square.lerp_(gradient.square(), 1 - second)
     deviation = (square / (1 - second**step)).sqrt_()

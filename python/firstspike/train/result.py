@@ -18,24 +18,20 @@ class Metrics(Record):
 
     Attributes
     ----------
-    images : number of images.
-    loss : mean loss.
-    accuracy : share of correct predictions, 0..1.
+    loss, accuracy : mean loss, and share of correct predictions, 0..1.
     steps_mean, steps_median, steps_p95 : steps to decision, 1..T (`Observation.decision_step` + 1; T where no output
         spike came). A quantile is the smallest number that this share of the images does not exceed.
     ties : share of images whose first output step has spikes of several classes, 0..1.
     silent : share of images without an output spike, 0..1.
-    spikes_per_neuron : mean spikes per neuron and image over all firing layers, 0..1; None if `models.TTFSNet.observe` sees none.
-    spikes_per_layer : the same for each firing layer.
-    spikes_per_image : mean spikes per image.
+    spikes_per_neuron, spikes_per_layer : mean spikes per neuron and image over all firing layers, and for each, 0..1; None
+        if `models.TTFSNet.observe` sees none.
     pooled_twice : share of the units of max pools that fired more than once, 0..1; None without a max pool.
 
     Examples
     --------
     >>> net = models.mlp("64-32-10", input_shape=(1, 8, 8), steps=8)
-    >>> measured = train.evaluate(net, data.load("digits", train=False))
-    >>> measured.images, 0 <= measured.accuracy <= 1, 1 <= measured.steps_mean <= 8
-    (360, True, True)
+    >>> train.evaluate(net, data.load("digits", train=False)).images
+    360
     """
 
     images: int
@@ -53,17 +49,14 @@ class Metrics(Record):
 
 
 class Epoch(Record):
-    """One epoch.
+    """One epoch, from 1.
 
     Attributes
     ----------
-    epoch : 1, 2, ...
     lr : learning rate of its last step.
     train : measured while the weights changed, on augmented images; spikes and steps in every tenth batch only.
-    validation : on the images held out; None without any.
-    test : on the test set; None where it was not measured in this epoch.
-    seconds : of the training part.
-    step_seconds : of them, in forward, loss, backward and optimizer.
+    validation, test : None where they were not measured in this epoch.
+    seconds : of the training part; step_seconds of them in forward, loss, backward and optimizer.
     evaluation_seconds : of the measurements.
 
     Examples
@@ -168,14 +161,13 @@ class Result(Record):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Result) and self.to_dict() == other.to_dict()
 
-    def __str__(self) -> str:
-        return repr(self)
-
     def __repr__(self) -> str:
         return (
             f"Result({self.data['train'].name}, {self.config.spec or 'a given net'}: {len(self.history)} epochs, "
             f"test accuracy {100 * self.test.accuracy:.2f} %, {self.parameters} parameters)"
         )
+
+    __str__ = __repr__
 
     @property
     def model(self) -> nn.Module:

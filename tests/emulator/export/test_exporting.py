@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,21 +114,6 @@ def test_an_overflow_under_policy_error_fails_the_run(tmp_path):
     assert status == 1 and "class -1" in text
 
 
-def test_no_floats_heap_or_library():
-    """Structure: the C sources name none of them."""
-    folder = Path(c_source.__file__).parent / "c"
-    for name in ("fs_core.h", "fs_core.c"):
-        text = re.sub(r"/\*.*?\*/", "", (folder / name).read_text(encoding="utf-8"), flags=re.DOTALL)
-        assert not re.search(r"\b(float|double|malloc|free|math\.h|stdlib\.h|printf)\b", text)
-
-
-def test_the_hash_by_hand():
-    """1 -> f + 5 -> (f + 5) f + 0 for one membrane of 5, f = 0x9E3779B1, modulo 2^32; -1 has two words of ones."""
-    f = 0x9E3779B1
-    assert c_source._hash(np.array([[5]])) == ((f + 5) * f) % 2**32
-    assert c_source._hash(np.array([[-1]])) == ((f + 2**32 - 1) * f + 2**32 - 1) % 2**32
-
-
 def test_tables_for_other_tools(tmp_path):
     program = em.quantize(net("6C3-AP2-8C3-AP2-12-5"), "loihi-like")
     made = em.export_c(program, tmp_path)
@@ -144,16 +128,6 @@ def test_tables_for_other_tools(tmp_path):
         np.testing.assert_array_equal(values, layer.weight.ravel())
     _, arrays = serialization.take_apart(program)
     assert set(stored) == {*arrays, "header"} and "loihi-like" in str(stored["header"])
-
-
-def test_a_leak_that_keeps_everything_is_none(tmp_path):
-    program = em.quantize(net("30-20-5", encoder="latency"), "generic8")
-    layers = [layer.replace(keep=4096, decay_bits=12) for layer in program.layers]
-    kept = program.replace(layers=layers)
-    assert em.export_c(kept, tmp_path).integer_bits == 32
-    assert c_source.network_source(kept) == c_source.network_source(program)
-    leaking = program.replace(layers=[layers[0].replace(keep=4095), *layers[1:]])
-    assert em.export_c(leaking, tmp_path).integer_bits == 64
 
 
 def test_files_of_an_earlier_export_go_and_foreign_ones_stay(tmp_path):

@@ -74,17 +74,6 @@ def test_links_and_axons_are_those_of_the_synapse_matrices(data):
     assert sum(slot.axons_out for slot in placed.slots) + inputs == sum(slot.axons_in for slot in placed.slots)
 
 
-def test_fewer_neurons_per_core_where_axons_out_are_short():
-    """Four neurons with two cores to reach are eight axons; two neurons on a core are four."""
-    layers = [linear(10, 4), linear(4, 8, "b")]
-    limits = {"cores": cores(neurons=4, axons_out=4, count=6)}
-    placed = place(program(layers, **limits))
-    used = {}
-    for slot in placed.slots:
-        used[slot.core] = used.get(slot.core, 0) + slot.axons_out
-    assert max(used.values()) <= 4 and sum(slot.neurons for slot in placed.slots if slot.layer == 0) == 4
-
-
 @pytest.mark.parametrize("small_first", [True, False])
 def test_a_small_kind_of_core_does_not_hold_a_layer_back(small_first):
     """One core has 5 axons out, too few for any part of layer a with its two destinations; the others hold the net."""

@@ -38,17 +38,6 @@ def test_round_trip_through_a_file(tmp_path, spec, name, readout):
         assert serialization.dumps(back) == serialization.dumps(one)
 
 
-def test_nodes_mean_what_nir_says():
-    """IF fires at V > v_threshold: for integers and a `ge` layer that is theta - 1; weights are in membrane units."""
-    program = em.quantize(net(), "generic8")
-    graph = to_nir(program)
-    assert (graph.nodes["0.neurons"].v_threshold[:, 0, 0] == program.layers[0].theta - 1).all()
-    loihi = em.quantize(net(), "loihi-like")
-    nodes = to_nir(loihi).nodes
-    assert (nodes["0.neurons"].v_threshold[:, 0, 0] == loihi.layers[0].theta).all()
-    assert (nodes["0.synapses"].weight == loihi.layers[0].weight.transpose(3, 0, 1, 2).astype(int) * 64).all()
-
-
 @pytest.mark.parametrize(
     ("spec", "encoder"),
     [("30-20-5", "latency"), (SPECS[2], "direct"), ("4C3s8-5", "latency"), ("4C3s8-6C1-5", "direct")],

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from importlib import resources
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from firstspike import emulator as em
@@ -37,18 +35,6 @@ def test_every_parameter_has_a_source(name):
     assert given <= set(p.sources), given - set(p.sources)
     assert all(text for text in p.sources.values()) and all(core.source for core in p.cores)
     assert em.Profile.from_dict(p.to_dict()) == p
-
-
-def test_the_table_in_the_docs_has_the_figures_of_the_profiles():
-    text = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
-    lines = text.partition("<!-- profiles -->\n")[2].partition("<!-- end profiles -->")[0].splitlines()
-    rows = {row[1]: row[2:6] for row in ([cell.strip() for cell in line.split("|")] for line in lines)}
-    loaded = [profile.load(name) for name in rows[""]]
-    assert rows["weight bits"] == [str(p.weight_bits) for p in loaded]
-    assert rows["membrane bits"] == [str(p.membrane_bits) for p in loaded]
-    assert rows["update"] == [p.update for p in loaded]
-    assert rows["most steps"] == [str(p.single_spike_steps or 254) for p in loaded]
-    assert rows["cores"] == [str(sum(kind.count for kind in p.cores)) for p in loaded]
 
 
 @pytest.mark.parametrize(
@@ -101,14 +87,6 @@ def test_errors_name_the_file_and_the_field(tmp_path, field, old, new):
         profile.load(path)
 
 
-def test_numbers_of_numpy_and_lists_become_pythons():
-    cores = [profile.CoreKind(count=np.int64(3), neurons=np.int32(8))]
-    changes = {"weight_bits": np.int64(4), "strides": [np.int64(1), 2], "cores": cores}
-    made = profile.load("loihi-like").replace(step_nanoseconds=(np.float32(1), np.int64(2)), **changes)
-    assert type(made.weight_bits) is int and made.strides == (1, 2) and made.step_nanoseconds == (1.0, 2.0)
-    assert em.Profile.from_dict(json.loads(json.dumps(made.to_dict()))) == made
-
-
 def test_profile_and_program_hold_the_energy_table_of_a_file(tmp_path, monkeypatch):
     """A profile's file names it from its own folder, `replace` from the working folder; later nothing needs the file."""
     monkeypatch.chdir(tmp_path)
@@ -147,12 +125,3 @@ def test_written_and_read_again(tmp_path, made):
     back = profile.load(path)
     assert back == made and back.sources == made.sources and back.to_dict() == made.to_dict()
     assert back.unknown() == made.unknown()
-
-
-def test_a_parameter_without_a_source_is_written_as_such(tmp_path):
-    path = tmp_path / "profile.toml"
-    bare = profile.load("generic8").replace(sources={})
-    path.write_text(bare.to_toml())
-    back = profile.load(path)
-    assert back == bare and back.sources["fire"] == back.sources["step_nanoseconds"] == "none given"
-    assert "max_kernel" not in back.sources

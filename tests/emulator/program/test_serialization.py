@@ -6,7 +6,7 @@ import json
 import struct
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstspike import emulator as em
@@ -73,28 +73,6 @@ def attempt(data):
     except em.ProgramError:
         return
     run_once(program)
-
-
-@settings(max_examples=400)
-@given(st.binary(max_size=200))
-@example(b"")
-@example(b"\xff" * 8)
-@example(struct.pack("<Q", 2) + b"{}")
-def test_any_bytes(data):
-    attempt(data)
-
-
-@settings(max_examples=600)
-@given(
-    st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), min_size=1, max_size=8),
-    st.integers(0, len(SMALL)),
-)
-def test_damaged_bytes(changes, end):
-    damaged = bytearray(SMALL)
-    for at, value in changes:
-        damaged[at] = value
-    attempt(bytes(damaged))
-    attempt(bytes(damaged[:end]))
 
 
 @settings(max_examples=800)

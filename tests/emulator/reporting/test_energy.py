@@ -13,7 +13,7 @@ from firstspike.emulator.program.host import Encoder, Readout
 from firstspike.emulator.program.layers import Shortcut
 from firstspike.emulator.reporting.energy import account, host_macs, latency, traffic
 
-from ..nets import dense, images, net, wide
+from ..nets import dense, images, net
 
 
 @pytest.fixture(scope="module")
@@ -59,22 +59,6 @@ def table(**figures):
     return energy.EnergyTable(name="t", title="t", source="s", note="n", **figures)
 
 
-def test_parts_of_a_table_are_charged_each_for_itself(ran):
-    """A neuron that fires costs something whether or not the table has a figure for messages."""
-    placement = em.place(ran.program)
-
-    def parts(**figures):
-        return account(ran, table(spike_pj=2.0, **figures), placement).parts
-
-    plain, fires, moved = parts(), parts(fired_pj=3.0), traffic(ran, placement, 1, 1)
-    assert fires["firing"] == pytest.approx(3.0 * ran.count("spikes").sum(1).mean() / 1000) and "firing" not in plain
-    assert fires["routing"] == plain["routing"] > 0
-    hops = parts(hop_east_west_pj=1.0, hop_north_south_pj=1.0, mesh_rows=1, cores_per_tile=1)
-    assert hops["hops"] == pytest.approx(moved.east_west / 1000)
-    sent = parts(message_pj=5.0)
-    assert sent["messages"] == pytest.approx(5.0 * moved.messages / 1000) and "routing" not in sent
-
-
 def test_static_power_over_time(ran):
     # 2 mW times 9 steps of (113 + 465) / 2 ns
     made = account(ran, table(static_mw=2.0))
@@ -114,19 +98,6 @@ def test_latency_of_temporal_weighting_is_the_first_spike_where_it_decides_else_
         return
     exited = em.run(ran.program, images(model), early_exit=True)
     assert latency(ran)["latency_steps_mean"] == latency(exited)["latency_steps_mean"] == exited.steps_run.mean() < 8
-
-
-@pytest.mark.parametrize("readout", ["first-spike", "membrane"])
-def test_steps_to_decision_are_those_of_training(readout):
-    """On a profile without rounding, the emulator's steps are those that `firstspike eval` measures."""
-    model = net("30-20-5", encoder="latency", readout=readout)
-    ran = em.run(em.quantize(model, wide(), observer="max"), images(model))
-    with torch.inference_mode():
-        seen = model.observe(images(model))
-    decided = (seen.decision_step + 1).clamp(max=model.steps).numpy()
-    emulated = np.where(ran.decision_step < 0, model.steps, ran.decision_step + 1)
-    assert (emulated == decided).sum() >= len(decided) - 1 and len(set(decided.tolist())) > 1
-    assert latency(ran)["steps_to_decision_mean"] == pytest.approx(decided.mean(), abs=0.15)
 
 
 def linear(name, inputs, outputs):
@@ -174,16 +145,6 @@ def test_the_second_table_of_loihi(by_hand):
     assert "routing" not in a.parts
     assert not {"firing", "messages", "hops"} & set(account(by_hand, "loihi-davies2018").frame()["part"])
     assert any("without a placement" in note for note in account(by_hand, "loihi-sanafe").notes)
-
-
-def test_convolutions_cost_less_per_operation(by_hand):
-    layers = [
-        linear("a", 3, 20).replace(kind="conv", weight=np.ones((3, 1, 1, 20), np.int8)),
-        *by_hand.program.layers[1:],
-    ]
-    program = by_hand.program.replace(layers=layers)
-    other = em.run(program, SpikeTimes(torch.tensor([[0, 0, 255]], dtype=torch.uint8).reshape(1, 3), 2))
-    assert account(other, "loihi-sanafe").parts["synapses"] == pytest.approx(40 * 24.0e-3 + 84 * 35.5e-3)
 
 
 def test_a_shortcut_is_a_message_to_the_cores_of_its_layer_too(by_hand):

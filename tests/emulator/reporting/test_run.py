@@ -33,11 +33,6 @@ def test_first_spike_ties_go_to_the_larger_overshoot_then_to_the_lower_index(mod
     assert ran.decision_step.tolist() == [2, -1]
 
 
-def test_population_of_first_spikes_is_the_best_of_a_class():
-    program = spiking([[1, 9, 4, 4]], [5, 5, 4, 4], Readout(kind="first-spike", classes=2))
-    assert em.run(program, SpikeTimes(times([0]), 4)).predictions.tolist() == [0]  # neuron 1 overshoots by 4
-
-
 @pytest.mark.parametrize(
     ("mode", "expected", "settled"), [("last", [2, 5], 2), ("mean", [8, 10], 3), ("weighted", [20, 15], 0)]
 )
@@ -96,15 +91,6 @@ def test_a_trace_goes_beyond_a_batch():
     assert trace["membrane.0"].shape == (1001, 4, 1) and trace["names"].tolist() == ["a"]
     for name in ("input_times", "times.0"):
         np.testing.assert_array_equal(trace[name], spikes.times[:1001].numpy())
-
-
-def test_a_trace_ends_with_an_early_exit():
-    model = net("30-20-5", encoder="latency", readout="first-spike")
-    ran = em.run(em.quantize(model, "loihi-like"), images(model), early_exit=True, trace=40)
-    fired = [(ran.trace[f"times.{n}"] != 255).sum(1) for n in range(2)]
-    np.testing.assert_array_equal(np.stack(fired, 1), ran.count("spikes"))
-    over = np.arange(ran.program.total_steps) >= ran.steps_run[:, None]
-    assert over.any() and not ran.trace["membrane.0"][over].any()
 
 
 def test_overflow_policies_of_a_whole_program(monkeypatch):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -135,7 +133,7 @@ def network_source(program: Program) -> str:
 
 def _static(declaration: str, values: NDArray[np.integer], wide: bool = False) -> str:
     """The table of that type and name."""
-    return "static " + _array(f"{declaration}[{values.size}]", values, wide)
+    return "static " + _array(f"{declaration}[{values.size}]", values.ravel(), wide)
 
 
 def _layer(layer: Layer, n: int, wide: bool) -> str:
@@ -144,9 +142,7 @@ def _layer(layer: Layer, n: int, wide: bool) -> str:
     keep, decay_bits = _leak(layer)
     rest = (layer.delay, layer.start, layer.stop, layer.shift, decay_bits, keep, layer.weight.itemsize)
     most = 1 << 60 if wide else _INT32 - 1
-    unlimited = Register(
-        low=-most, high=most, bits=61 if wide else 31
-    )  # of all sums that `is_wide` lets be of that width
+    unlimited = Register(low=-most, high=most, bits=61 if wide else 31)
     accumulator = layer.accumulator if _accumulator_matters(layer) else unlimited
     return (
         "    {"
@@ -179,17 +175,13 @@ def _number(value: int, wide: bool = False) -> str:
     return f"(-INT64_C({-int(value)}))" if value < 0 else f"INT64_C({int(value)})"
 
 
-def _array(declaration: str, values: NDArray[np.integer] | Iterable[int], wide: bool = False) -> str:
-    """`const DECLARATION = {...};` for a one-dimensional array."""
-    texts = [_number(int(value), wide) for value in np.asarray(values).ravel()]
-    lines = [", ".join(texts[i : i + _PER_LINE]) for i in range(0, len(texts), _PER_LINE)]
+def _array(declaration: str, values: NDArray[np.integer], wide: bool = False) -> str:
+    """`const DECLARATION = {...};` for an array of one dimension, `{{...}, ...}` for rows."""
+    texts = [_number(int(value), wide) for value in values.ravel()]
+    width = _PER_LINE if values.ndim == 1 else values.shape[1]
+    lines = [", ".join(texts[i : i + width]) for i in range(0, len(texts), width)]
+    lines = lines if values.ndim == 1 else [f"{{{line}}}" for line in lines]
     return f"const {declaration} = {{\n    " + ",\n    ".join(lines) + "};\n"
-
-
-def _rows(declaration: str, values: NDArray[np.integer], wide: bool = False) -> str:
-    """`const DECLARATION = {{...}, ...};` for a two-dimensional array."""
-    lines = [", ".join(_number(int(value), wide) for value in row) for row in values]
-    return f"const {declaration} = {{\n    {{" + "},\n    {".join(lines) + "}};\n"
 
 
 def _defines(values: dict[str, int | str]) -> str:
@@ -220,7 +212,7 @@ def vectors(program: Program, samples: Tensor | SpikeTimes) -> tuple[str, str, f
         + "".join(f"extern const {name};\n" for name in tables)
         + "\n#endif\n"
     )
-    texts = [(_rows if values.ndim == 2 else _array)(name, values) for name, values in tables.items()]
+    texts = [_array(name, values) for name, values in tables.items()]
     return header, "\n".join(['#include "fs_vectors.h"\n', *texts]), float(operations.mean())
 
 

@@ -78,7 +78,9 @@ def export_c(
     """
     checks.instance("program", program, Program, "a Program")
     folder = checks.path("directory", directory)
-    refuse_others(folder)
+    others = [name for name in ("README.txt", "Makefile", "main.c") if (folder / name).exists()]
+    if others and not (folder / "fs_network.h").exists():
+        raise ValueError(f"directory must be new, or of an earlier export; {folder} has another {', '.join(others)}")
     if samples is not None:
         checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
         if not len(samples):
@@ -92,23 +94,13 @@ def export_c(
     if samples is not None:
         texts["fs_vectors.h"], texts["fs_vectors.c"], operations = c_source.vectors(program, samples)
     header, arrays = take_apart(program)
-    texts |= {f"mem/{name}.mem": _words(values) for name, values in arrays.items() if _is_table(name)}
+    tables = {name: values for name, values in arrays.items() if name.startswith("layer.") and ".scale" not in name}
+    texts |= {f"mem/{name}.mem": _words(values) for name, values in tables.items()}
     files = [write_text(folder / name, text) for name, text in texts.items()]
     files.append(write_npz(folder / "network.npz", {"header": np.array(json.dumps(header)), **arrays}))
     _remove_leftovers(folder, files, fixed.joinpath("main.c").read_bytes())
-    tables, state = c_source.sizes(program)
-    bits = 64 if c_source.is_wide(program) else 32
-    return Exported(files, tables, state, operations, bits, c_source.pixel_times(program) is not None)
-
-
-def refuse_others(folder: Path) -> None:
-    """Raise ValueError for a folder with files of another origin that an export would replace."""
-    others = [name for name in ("README.txt", "Makefile", "main.c") if (folder / name).exists()]
-    if others and not (folder / "fs_network.h").exists():
-        raise ValueError(
-            f"directory must be new, or of an earlier export, but {folder} has {', '.join(others)} of another origin; name a "
-            "subfolder"
-        )
+    bits, encodes = 64 if c_source.is_wide(program) else 32, c_source.pixel_times(program) is not None
+    return Exported(files, *c_source.sizes(program), operations, bits, encodes)
 
 
 def _remove_leftovers(folder: Path, written: list[Path], main: bytes) -> None:
@@ -119,10 +111,6 @@ def _remove_leftovers(folder: Path, written: list[Path], main: bytes) -> None:
     for path in earlier:
         if path not in written:
             path.unlink(missing_ok=True)
-
-
-def _is_table(name: str) -> bool:
-    return name.startswith("layer.") and not name.endswith(".scale")
 
 
 def _words(values: NDArray[np.integer]) -> str:

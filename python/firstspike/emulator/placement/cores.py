@@ -77,9 +77,8 @@ class Sources:
 class Slot:
     """Neurons `first` to `last` (exclusive; numbered row, column, channel) of a layer on a core, and their needs.
 
-    axons_in: sources, without those that an earlier slot of the core has. axons_out: pairs of a neuron and a core. memory:
-    bits of synapses, or kernel entries. neuron_entries: None except on convolution cores. limits: of the core, by the names
-    of `shares`.
+    axons_in: without sources of an earlier slot. axons_out: pairs of a neuron and a core. memory: bits, or kernel entries.
+    limits: of the core, by the names of `shares`.
     """
 
     layer: int
@@ -190,29 +189,14 @@ class Costs:
         height, width, _ = layer.pooled_shape
         if layer.kind == "linear":
             return np.ones((height, width), dtype=np.bool_)
-        begin, end, columns = first // self.channels, (last - 1) // self.channels, layer.out_shape[1]
-        top, left, bottom, right = *divmod(begin, columns), *divmod(end, columns)
-        if top == bottom:
-            parts = [((top, top), (left, right))]
-        else:  # the rest of the first row, the rows between, the beginning of the last row
-            parts = [((top, top), (left, columns - 1)), ((bottom, bottom), (0, right))]
-            if top + 1 < bottom:
-                parts.append(((top + 1, bottom - 1), (0, columns - 1)))
-        sites = np.zeros((height, width), dtype=np.bool_)
-        for rows, across in parts:
-            sites |= np.logical_and.outer(self._reached(0, rows, height), self._reached(1, across, width))
-        return sites
-
-    def _reached(self, axis: int, outputs: tuple[int, int], size: int) -> NDArray[np.bool_]:
-        """Along one axis, the pooled source positions that a range of outputs (inclusive) has a synapse from."""
-        layer = self.layer
-        kernel, stride, pad = layer.weight.shape[1 + axis], layer.stride[axis], layer.padding[axis]
-        low = outputs[0] * stride - pad
-        offset = np.arange(size) - low
-        inside: NDArray[np.bool_] = (offset >= 0) & (offset < (outputs[1] - outputs[0]) * stride + kernel)
-        if stride > kernel:
-            inside &= offset % stride < kernel
-        return inside
+        outputs = np.zeros(layer.out_shape[:2], dtype=np.bool_)
+        outputs.ravel()[first // self.channels : (last - 1) // self.channels + 1] = True
+        (rows, columns), (down, across), (top, left) = layer.kernel, layer.stride, layer.padding
+        tall, wide = down * outputs.shape[0], across * outputs.shape[1]
+        padded = np.zeros((tall + rows + height + top, wide + columns + width + left), dtype=np.bool_)
+        for y, x in np.ndindex(rows, columns):  # the sites under each tap of the kernel
+            padded[y : y + tall : down, x : x + wide : across] |= outputs
+        return padded[top : top + height, left : left + width]
 
     def thetas(self, first: int, last: int) -> frozenset[int]:
         """Distinct thresholds of these neurons; none for a layer that never fires."""

@@ -45,9 +45,9 @@ class Placement:
         synapse memory, thresholds."""
         columns = ["layer", "core", "neurons", "first", "last", "axons_in", "axons_out", "synapse_memory", "thresholds"]
         rows = [
-            (self.program.layers[s.layer].name, s.core, s.neurons, s.first, s.last - 1, s.axons_in, s.axons_out)
-            + (s.memory, s.thresholds)  # noqa: RUF005
+            (name, s.core, s.neurons, s.first, s.last - 1, s.axons_in, s.axons_out, s.memory, s.thresholds)
             for s in self.slots
+            for name in (self.program.layers[s.layer].name,)
         ]
         return pd.DataFrame(rows, columns=columns)
 

@@ -106,7 +106,7 @@ class Readout(Record):
         return self
 
     def running(self, v: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Integer scores [B, T, classes] if the run ended after each step, of the membrane [B, T, outputs]; exact up to a factor."""
+        """Integer scores [B, T, classes] if the run ended after each step, of the membrane [B, T, outputs]."""
         steps, outputs = v.shape[1:]
         terms = (steps * (steps + 1) // 2 if self.mode != "last" else 1) * outputs
         if v.size and max(-int(v.min()), int(v.max())) * terms >= 1 << 63:

@@ -42,9 +42,8 @@ def array_of(kind: type[np.generic]) -> PlainValidator:
 
     def check(value: Any) -> Any:
         if not isinstance(value, np.ndarray) or value.dtype != kind:
-            raise ValueError(
-                f"must be an array of {kind.__name__}, got {getattr(value, 'dtype', type(value).__name__)}"
-            )
+            got = getattr(value, "dtype", type(value).__name__)
+            raise ValueError(f"must be an array of {kind.__name__}, got {got}")
         return value
 
     return PlainValidator(check)

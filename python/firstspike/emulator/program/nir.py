@@ -2,11 +2,9 @@
 exact.
 
 The graph is Input, then for each layer an optional SumPool2d, Flatten, Conv2d or Affine with integral weights and
-biases (in units of the membrane, shift included), and IF, or I for a readout. A residual block's input goes through
-one more Conv2d, of kernel 1, or Linear, with a diagonal weight, into the neurons of the block's last layer. Arrays
-are float64, which other packages load, or int64 if a number has more than 53 bits. NIR's IF fires at V >
-threshold, so a `ge` threshold is written one less. The graph's metadata hold the rest under "firstspike", as JSON: widths,
-policies, delays, single spike, update, and the host's part.
+biases (in units of the membrane), and IF, or I for a readout. A residual block's input goes through one more Conv2d or
+Linear, with a diagonal weight, into the neurons of the block's last layer. Arrays are float64, or int64 beyond 53 bits.
+NIR's IF fires at V > threshold, so a `ge` threshold is written one less. The metadata hold the rest, as JSON.
 """
 
 from __future__ import annotations
@@ -44,9 +42,8 @@ def to_nir(program: Program) -> nir.NIRGraph:
     header, arrays = take_apart(program)
     height, width, channels = program.input_shape
     flat_input = height == width == 1 and program.layers[0].kind == "linear"
-    nodes: dict[str, Any] = {
-        "input": nir.Input({"input": np.array([channels] if flat_input else [channels, height, width])})
-    }
+    sizes = [channels] if flat_input else [channels, height, width]
+    nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(sizes)})}
     for n, layer in enumerate(program.layers):
         if layer.decay_bits:
             raise ValueError(f"layer {layer.name}: NIR has no leak in discrete time")
@@ -55,17 +52,15 @@ def to_nir(program: Program) -> nir.NIRGraph:
             nodes[f"{n}.pool"] = nir.SumPool2d(*(np.array([size, size]) for size in (layer.pool, layer.pool, 0)))
         after_map = layer.in_shape[:2] != (1, 1) or (n > 0 and program.layers[n - 1].kind == "conv")
         if layer.kind == "linear" and after_map:
-            nodes[f"{n}.flatten"] = nir.Flatten(
-                {"input": np.array([layer.in_shape[2], pooled_h, pooled_w])}, start_dim=0
-            )
+            map_shape = (layer.in_shape[2], pooled_h, pooled_w)
+            nodes[f"{n}.flatten"] = nir.Flatten({"input": np.array(map_shape)}, start_dim=0)
         nodes[f"{n}.synapses"] = _synapses(nir, layer)
         shape = (layer.out_shape[2], *layer.out_shape[:2]) if layer.kind == "conv" else (layer.out_shape[2],)
         theta = layer.theta - (layer.fire == "ge")
         each = np.broadcast_to(theta.reshape(-1, *[1] * (len(shape) - 1)), shape).copy()
         one = np.ones(shape)
-        nodes[f"{n}.neurons"] = (
-            nir.IF(r=one, v_threshold=_loadable(each), v_reset=one * 0) if layer.fires else nir.I(r=one)
-        )
+        fires = nir.IF(r=one, v_threshold=_loadable(each), v_reset=one * 0)
+        nodes[f"{n}.neurons"] = fires if layer.fires else nir.I(r=one)
     nodes["output"] = nir.Output({"output": np.array(shape)})
     edges = list(itertools.pairwise(nodes))
     for n, layer in enumerate(program.layers):

@@ -52,53 +52,47 @@ class CoreKind(Record):
 
 
 class Profile(Record):
-    """The parameters of a chip; None is unknown or absent (`sources` says which). The arithmetic is in
-    docs/emulator.md.
+    """The parameters of a chip; None is unknown or absent (`sources` says which). The arithmetic is in docs/emulator.md.
 
-    Attributes:
-        name: what the profile is called.
-        description: one line about it.
-        weight_bits: bits of a stored weight, 2 to 31.
-        weight_sign: "signed" (two's complement), "even" (only even values, one bit more of range: Loihi's mixed sign) or
-            "source" (all weights of a source have one sign).
-        weight_shift: number of bits by which a weight is shifted left as it enters, 0 to 16; so is a bias.
-        accumulator_bits: bits of the register that sums the weights of a step, 2 to 61; None where there is none.
-        accumulator_overflow: "saturate", "wrap" or "error", see docs/emulator.md, "Policies"; of an accumulator of known bits
-            "saturate" where it is unknown.
-        membrane_bits: bits of the membrane, 2 to 61.
-        membrane_values: "signed" (two's complement), "symmetric" (without its lowest value) or "unsigned".
-        membrane_overflow: "saturate", "wrap" or "error".
-        threshold_bits: bits of a stored threshold, 1 to 60.
-        threshold_shift: number of bits by which a stored threshold is shifted left, at most `weight_shift`.
-        threshold_groups: how many different thresholds a core holds, where `thresholds` is "group".
-        thresholds: one per "neuron", a few per core ("group") or one per "layer".
-        bias_bits: bits of a bias, its sign included, 0 to 40; 0: there are none; None: biases are refused as well.
-        decay_bits: the membrane's decay is a multiple of 1 / 2^decay_bits, 0 to 16; 0: there is no leak.
-        fire: "ge" (a neuron fires at V >= threshold) or "gt" (at V > threshold).
-        update: "clocked" (sum the events of a step, then test) or "event" (test after every event).
-        axon_delay: number of steps after its spike at which an event arrives, 0 to 64.
-        single_spike: what keeps a neuron from firing twice: "native", "refractory" (a period that outlasts the run) or
-            "assumed" (the chip has nothing for it).
-        single_spike_steps: the most steps that the refractory period lasts, so the longest run; None: no limit.
-        shared_weights: a core stores the kernel of a convolution once; else one weight per synapse.
-        step_nanoseconds: shortest and longest time of a step; None where there are no steps.
-        energy: the energy table of a report that names none: the name of one that ships, or the table itself. A mapping with
-            its values and the path of its TOML file are taken too, and read at once.
-        cores: the kinds of core, see `CoreKind`; in TOML one `[[cores]]` each.
-        convolution_cores: a core takes one layer, as a convolution.
-        max_kernel: the largest side of a kernel.
-        strides, pools: the strides, and the sizes of average pools, that there are.
-        max_padding, max_features, max_output_side: the largest padding, number of output channels and side of a map.
-        max_destinations: how many layers a layer may feed; a chain feeds one, with residual blocks two.
-        max_fan_in: how many synapses a neuron may have.
-        sources: parameter to the source of its value; a kind of core has its own.
+    Attributes
+    ----------
+    weight_bits : bits of a stored weight, 2 to 31.
+    weight_sign : "signed" (two's complement), "even" (only even values, one bit more of range: Loihi's mixed sign) or
+        "source" (all weights of a source have one sign).
+    weight_shift : number of bits by which a weight, or a bias, is shifted left as it enters, 0 to 16.
+    accumulator_bits : bits of the register that sums the weights of a step, 2 to 61; None where there is none.
+    accumulator_overflow, membrane_overflow : "saturate", "wrap" or "error", see docs/emulator.md, "Policies".
+    membrane_bits : bits of the membrane, 2 to 61.
+    membrane_values : "signed" (two's complement), "symmetric" (without its lowest value) or "unsigned".
+    threshold_bits : bits of a stored threshold, 1 to 60.
+    threshold_shift : number of bits by which a stored threshold is shifted left, at most `weight_shift`.
+    thresholds : one per "neuron", a few per core ("group", `threshold_groups` different ones) or one per "layer".
+    bias_bits : bits of a bias, its sign included, 0 to 40; 0: there are none; None: biases are refused as well.
+    decay_bits : the membrane's decay is a multiple of 1 / 2^decay_bits, 0 to 16; 0: there is no leak.
+    fire : "ge" (a neuron fires at V >= threshold) or "gt" (at V > threshold).
+    update : "clocked" (sum the events of a step, then test) or "event" (test after every event).
+    axon_delay : number of steps after its spike at which an event arrives, 0 to 64.
+    single_spike : what keeps a neuron from firing twice: "native", "refractory" (a period that outlasts the run, of at most
+        `single_spike_steps`) or "assumed" (the chip has nothing for it).
+    shared_weights : a core stores the kernel of a convolution once; else one weight per synapse.
+    step_nanoseconds : shortest and longest time of a step; None where there are no steps.
+    energy : the energy table of a report that names none: the name of one that ships, the table itself, a mapping with its
+        values, or the path of its TOML file.
+    cores : the kinds of core, see `CoreKind`; in TOML one `[[cores]]` each.
+    convolution_cores : a core takes one layer, as a convolution.
+    max_kernel, max_padding, max_features, max_output_side : largest side of a kernel, padding, channels and side of a map.
+    strides, pools : the strides, and the sizes of average pools, that there are.
+    max_destinations : how many layers a layer may feed; a chain feeds one, with residual blocks two.
+    max_fan_in : how many synapses a neuron may have.
+    sources : parameter to the source of its value; a kind of core has its own.
 
-    Examples:
-        >>> profile = emulator.profile.load("loihi-like")
-        >>> profile.weight_bits, profile.thresholds, profile.bias_bits
-        (8, 'group', 13)
-        >>> profile.replace(weight_bits=4).sources["weight_bits"]
-        'changed by the user'
+    Examples
+    --------
+    >>> profile = emulator.profile.load("loihi-like")
+    >>> profile.weight_bits, profile.thresholds, profile.bias_bits
+    (8, 'group', 13)
+    >>> profile.replace(weight_bits=4).sources["weight_bits"]
+    'changed by the user'
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -235,8 +229,9 @@ def load(profile: str | os.PathLike[str] | Profile) -> Profile:
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> mine = emulator.profile.load("generic8").replace(name="mine", weight_bits=6)
-    >>> _ = open("my-chip.toml", "w", encoding="utf-8").write(mine.to_toml())
+    >>> _ = Path("my-chip.toml").write_text(mine.to_toml(), encoding="utf-8")
     >>> emulator.profile.load("my-chip.toml") == mine
     True
     """

@@ -161,15 +161,10 @@ def _register(r: Register) -> dict[str, Any]:
 
 
 class Program(Record):
-    """A network in integers for one profile.
+    """A network in integers for one profile: layers in order, steps T of the input, the host's encoder and readout.
 
-    layers: in their order, each an `emulator.program.layers.Layer`. profile: of the chip. encoder: makes spikes of the data
-    on the host. readout: how outputs become a class. name: for reports. steps: T of the input; each layer is updated for T
-    steps from its `start`. table: one row per layer with ranges, clipping and bounds from `quantize`; it is for readers,
-    nothing is computed from it.
-
-    Raises ValueError if the layers do not follow from one another or stop before the input's last step, or if the encoder's
-    outputs are not the first layer's input.
+    table: one row per layer from `quantize`, for readers. Raises ValueError if the layers do not follow from one another or
+    stop before the input's last step, or if the encoder's outputs are not the first layer's input.
 
     Examples
     --------
@@ -215,12 +210,10 @@ class Program(Record):
         return self
 
     def _check_window(self, layer: Layer, source: Layer | None, delay: int) -> None:
-        first, last = (0, self.steps) if source is None else (source.start, source.stop)
-        if layer.start > first + delay or layer.stop < min(last + delay, self.total_steps):
-            raise ValueError(
-                f"layers: steps {layer.start} to {layer.stop} of {layer.name} miss events of steps {first} to {last} "
-                f"that arrive {delay} later"
-            )
+        first, last = (delay, self.steps + delay) if source is None else (source.start + delay, source.stop + delay)
+        if layer.start > first or layer.stop < min(last, self.total_steps):
+            steps = f"steps {layer.start} to {layer.stop} of {layer.name}"
+            raise ValueError(f"layers: {steps} miss events that arrive in steps {first} to {last}")
 
     def _check_host(self) -> None:
         weight, last, readout = self.encoder.weight, self.layers[-1], self.readout
@@ -300,9 +293,8 @@ class Program(Record):
         height, width, channels = self.input_shape
         if not height == width == 1:  # a flat program numbers as torch flattens
             if values.shape[1:] != (channels, height, width):
-                raise ValueError(
-                    f"spikes must have shape [batch, {channels}, {height}, {width}], got {tuple(values.shape)}"
-                )
+                wanted = f"[batch, {channels}, {height}, {width}]"
+                raise ValueError(f"spikes must have shape {wanted}, got {tuple(values.shape)}")
             values = values.permute(0, 2, 3, 1)
         flat = values.flatten(1)
         if flat.shape[1] != height * width * channels:
@@ -319,9 +311,7 @@ class Program(Record):
             _, of_image, *kernel = encoder.weight.shape
             sides = zip((height, width), kernel, encoder.stride, encoder.padding, strict=True)
             least, most = zip((of_image, of_image), *(in_sizes(*side) for side in sides), strict=True)
-            fits = len(shape) == 3 and all(
-                low <= size <= high for low, size, high in zip(least, shape, most, strict=True)
-            )
+            fits = len(shape) == 3 and all(low <= x <= high for low, x, high in zip(least, shape, most, strict=True))
             wanted = f"shape {most}" if least == most else f"a shape from {least} to {most}"
         elif encoder.kind == "direct-linear" or height == width == 1:
             values = channels if encoder.weight is None else encoder.weight.shape[1]

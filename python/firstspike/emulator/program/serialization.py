@@ -32,8 +32,7 @@ class ProgramError(ValueError):
 
     Examples
     --------
-    >>> _ = open("net.program", "w").write("not a program")
-    >>> emulator.load("net.program")
+    >>> emulator.load(models.pretrained_file("digits-mlp"))
     Traceback (most recent call last):
         ...
     firstspike.emulator.program.serialization.ProgramError: ...

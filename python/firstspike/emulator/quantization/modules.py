@@ -17,7 +17,7 @@ from ...nn.residual import parts
 from ..program.host import Encoder, Readout
 from ..program.profile import Profile
 from . import scales
-from .scales import CannotQuantize
+from .scales import CannotQuantize, Reals
 
 Shape = tuple[int, int, int]
 
@@ -109,22 +109,18 @@ def check_prepared_for(model: TTFSNet, profile: Profile, bits: int, granularity:
     for layer in model.modules():
         if (quantizer := quantizer_of(layer)) is None:
             continue
-        channels, problem = len(quantizer.scale) > 1, None
-        if quantizer.bits != bits:
-            problem = f"bits are {bits}, qat.prepare made the net for {quantizer.bits}"
-        elif (quantizer.step, quantizer.without_bias) != (profile.weight_step, not profile.bias_bits):
-            biases = "without" if quantizer.without_bias else "with"
-            problem = f"profile {profile.name} rounds otherwise than qat.prepare: in steps of {quantizer.step}, {biases} biases"
-        elif channels and quantizer.threshold is not None and profile.thresholds == "layer":
-            problem = (
-                f"profile {profile.name} has one threshold per layer, qat.prepare made the net for one per channel"
-            )
-        elif granularity is not None and isinstance(layer, fs.FiringLayer) and len(layer.weight) > 1:
-            made_for = "channel" if channels else "tensor"
-            if granularity != made_for and not (layer is model.layers[-1] and model.compares_overshoots):
-                problem = f"granularity is {granularity!r}, qat.prepare made the net for {made_for!r}"
-        if problem is not None:
-            raise CannotQuantize("net", problem, "call qat.prepare with this profile and these settings")
+        made: tuple[Any, ...] = (quantizer.bits, quantizer.step, quantizer.without_bias)
+        asked: tuple[Any, ...] = (bits, profile.weight_step, not profile.bias_bits)
+        names: tuple[str, ...] = ("bits", "step of weights", "without biases")
+        compared = layer is model.layers[-1] and model.compares_overshoots
+        if isinstance(layer, fs.FiringLayer) and len(layer.weight) > 1 and not compared:
+            of_channel = "channel" if len(quantizer.scale) > 1 else "tensor"
+            fits = "tensor" if profile.thresholds == "layer" else granularity or of_channel
+            made, asked, names = (*made, of_channel), (*asked, fits), (*names, "granularity")
+        for name, was, now in zip(names, made, asked, strict=True):
+            if was != now:
+                problem = f"{name}: {now!r} for profile {profile.name}, qat.prepare made the net for {was!r}"
+                raise CannotQuantize("net", problem, "call qat.prepare with this profile and these settings")
 
 
 class CoreLayer(NamedTuple):
@@ -150,7 +146,7 @@ def core_layers(model: TTFSNet) -> list[CoreLayer]:
     return made
 
 
-def folded(module: fs.Synapse, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def folded(module: fs.Synapse, name: str) -> tuple[Reals, Reals]:
     """A layer's weight and bias with normalisation and affine in them, float64 [O, ...] and [O]; zeros for no bias."""
     quantizer = quantizer_of(module)
     with torch.no_grad():
@@ -184,7 +180,7 @@ def out_shape(module: nn.Module, shape: Shape, pool: int) -> Shape:
     return height, width, module.out_channels
 
 
-def shortcut_scale(block: fs.Residual, channels: int, name: str) -> NDArray[np.float64]:
+def shortcut_scale(block: fs.Residual, channels: int, name: str) -> Reals:
     """The scale that acts on a block's input beside the weight of `folded`, float64 [channels]."""
     last = block.layers[-1]
     assert isinstance(last, fs.FiringLayer)

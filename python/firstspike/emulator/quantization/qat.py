@@ -137,16 +137,8 @@ def _round(calls: list[CoreLayer], profile: Profile, bits: int, granularity: str
     pool = int(layer.avg_pool)  # type: ignore[arg-type]
     threshold = threshold_of(layer) if isinstance(layer, fs.FiringLayer) else None
     weight, bias = folded(layer, calls[0].name)
-    chosen = scales.scale_of_layer(
-        weight,
-        bias,
-        one=granularity == "tensor" or threshold is None,
-        threshold=threshold,
-        pool=pool,
-        bits=bits,
-        observer=observer,
-        profile=profile,
-    )
+    one = granularity == "tensor" or threshold is None
+    chosen = scales.scale_of_layer(weight, bias, threshold, pool, profile, one=one, bits=bits, observer=observer)
     scale = torch.from_numpy(chosen).float()
     finest = 1e-12 if threshold is None else scales.finest_scale(threshold, pool, profile) * (1 + 1e-6)
     for block in (one.block for one in calls if one.block is not None):

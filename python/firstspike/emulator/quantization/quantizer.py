@@ -36,7 +36,7 @@ from .modules import (
     shortcut_scale,
     threshold_of,
 )
-from .scales import CannotQuantize
+from .scales import CannotQuantize, Reals
 
 
 def quantize(
@@ -253,7 +253,7 @@ class Quantizer:
             start=start,
             stop=start + steps,
             shift=p.weight_shift,
-            keep=scales.kept(module.decay, p.decay_bits) if leaks else 1,
+            keep=round(module.decay * (1 << p.decay_bits)) if leaks else 1,
             decay_bits=p.decay_bits if leaks else 0,
             update=p.update,
             fire=p.fire,
@@ -280,19 +280,18 @@ class Quantizer:
         self,
         module: fs.Synapse,
         name: str,
-        weight: NDArray[np.float64],
-        beta: NDArray[np.float64],
+        weight: Reals,
+        beta: Reals,
         threshold: float | None,
         bits: int,
         one: bool,
-        beside: NDArray[np.float64] | None,
-    ) -> tuple[NDArray[np.float64], bool]:
+        beside: Reals | None,
+    ) -> tuple[Reals, bool]:
         """The scale of each output channel, and True if the threshold's width made one coarser. beside: a shortcut's weights."""
         p, pool, quantizer = self.profile, int(module.avg_pool), quantizer_of(module)  # type: ignore[arg-type]
         finest = 0.0 if threshold is None else scales.finest_scale(threshold, pool, p)
         if quantizer is None:
-            settings: dict[str, Any] = {"bits": bits, "observer": self.observer, "profile": p}
-            chosen = scales.scale_of_layer(weight, beta, one=one, threshold=threshold, pool=pool, **settings)
+            chosen = scales.scale_of_layer(weight, beta, threshold, pool, p, one=one, bits=bits, observer=self.observer)
         else:
             chosen = quantizer.scale.detach().double().cpu().numpy()
             if (chosen < finest).any():
@@ -315,7 +314,7 @@ class Quantizer:
             problem = "a source has weights of both signs" if both else "a residual block gives a source two weights"
             self._refuse(name, f"{problem}, the profile has one sign per source", "choose another chip")
 
-    def _bias(self, wanted: NDArray[np.float64], name: str) -> tuple[NDArray[np.int64], float]:
+    def _bias(self, wanted: Reals, name: str) -> tuple[NDArray[np.int64], float]:
         """Biases on the grid of the weights, shifted like them; and the largest that was dropped, in the same unit."""
         p, zeros = self.profile, np.zeros(wanted.shape, np.int64)
         largest = float(np.abs(wanted).max(initial=0.0))

@@ -16,6 +16,7 @@ from ..program.layers import LARGEST_LEAKING_BITS
 from ..program.profile import Profile
 from ..program.program import Refusal
 
+Reals = NDArray[np.float64]
 OBSERVERS = ("max", "mse")
 _SHARES = np.linspace(0.2, 1.0, 41)
 
@@ -48,9 +49,7 @@ def weight_limits(bits: int) -> tuple[int, int]:
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
 
-def round_weights(
-    weight: NDArray[np.float64], scale: NDArray[np.float64] | float, bits: int, step: int = 1
-) -> NDArray[np.int64]:
+def round_weights(weight: Reals, scale: Reals | float, bits: int, step: int = 1) -> NDArray[np.int64]:
     """q = step clip(round(W / (scale step))), rounding half to even."""
     low, high = weight_limits(bits)
     q: NDArray[np.int64] = np.clip(np.rint(weight / (scale * step)), low, high).astype(np.int64) * step
@@ -58,12 +57,12 @@ def round_weights(
 
 
 def choose_scale(
-    weight: NDArray[np.float64],
+    weight: Reals,
     bits: int,
     step: int,
     observer: str,
-    of_zeros: NDArray[np.float64] | float = 1.0,
-) -> NDArray[np.float64]:
+    of_zeros: Reals | float = 1.0,
+) -> Reals:
     """The scale of each group of weights, `weight` [groups, ...].
 
     observer: "max" clips nothing; "mse" has the least squared error among 41 shares of that scale, from 0.2 to 1. of_zeros:
@@ -73,11 +72,11 @@ def choose_scale(
     flat = weight.reshape(len(weight), -1)
     largest, most = np.abs(flat).max(1), weight_limits(bits)[1] * step
     zeros = largest == 0
-    full: NDArray[np.float64] = np.where(zeros, of_zeros, largest / most) * (1 + 1e-6)
+    full: Reals = np.where(zeros, of_zeros, largest / most) * (1 + 1e-6)
     power = np.exp2(np.ceil(np.log2(np.where(zeros, most, largest) / most)))
     grid = flat / (power * step)[:, None]
     exact = ~zeros & (grid == np.rint(grid)).all(1)
-    best: NDArray[np.float64] = np.where(exact, power, full)
+    best: Reals = np.where(exact, power, full)
     if observer == "max":
         return best
     least = np.where(zeros | exact, 0.0, np.inf)
@@ -90,30 +89,25 @@ def choose_scale(
 
 
 def scale_of_layer(
-    weight: NDArray[np.float64],
-    bias: NDArray[np.float64],
-    *,
-    one: bool,
+    weight: Reals,
+    bias: Reals,
     threshold: float | None,
     pool: int,
+    profile: Profile,
+    *,
+    one: bool,
     bits: int,
     observer: str,
-    profile: Profile,
-) -> NDArray[np.float64]:
+) -> Reals:
     """The scales of a layer, [1] or [O], of its weight [O, ...] and bias [O]. threshold: None for a readout."""
     groups = 1 if one else len(weight)
     largest = np.abs(bias.reshape(groups, -1)).max(1)
-    if threshold is None:
-        largest[largest == 0] = 1.0
-    else:
-        largest = np.maximum(largest, threshold)
+    largest = np.where(largest == 0, 1.0, largest) if threshold is None else np.maximum(largest, threshold)
     of_zeros = largest * pool**2 / weight_limits(max(2, min(profile.bias_bits or 8, 8)))[1]
     return choose_scale(weight.reshape(groups, -1), bits, profile.weight_step, observer, of_zeros)
 
 
-def shortcut_integers(
-    shortcut: NDArray[np.float64], scale: NDArray[np.float64], threshold: float, pool: int, step: int
-) -> NDArray[np.int64]:
+def shortcut_integers(shortcut: Reals, scale: Reals, threshold: float, pool: int, step: int) -> NDArray[np.int64]:
     """step round(shortcut pool^2 / (scale step)), [channels]; rounded up if the shortcut alone reaches the threshold."""
 
     def rounded(value: float, unit: float) -> int:
@@ -126,11 +120,9 @@ def shortcut_integers(
     return np.array([known[pair] for pair in pairs], np.int64)
 
 
-def least_scale(
-    shortcut: NDArray[np.float64], pool: int, bits: int, step: int, margin: float = 1e-9
-) -> NDArray[np.float64]:
+def least_scale(shortcut: Reals, pool: int, bits: int, step: int, margin: float = 1e-9) -> Reals:
     """The smallest scales with which `shortcut_integers` fit the weight bits."""
-    least: NDArray[np.float64] = np.abs(shortcut) * pool**2 / (weight_limits(bits)[1] * step) * (1 + margin)
+    least: Reals = np.abs(shortcut) * pool**2 / (weight_limits(bits)[1] * step) * (1 + margin)
     return least
 
 
@@ -171,11 +163,6 @@ def finest_scale(threshold: float, pool: int, profile: Profile) -> float:
     return scale
 
 
-def kept(decay: float, bits: int) -> int:
-    """The factor of a membrane from step to step on a core, in units of 2^-bits."""
-    return round(decay * (1 << bits))
-
-
 def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
     """Why the cores of a profile cannot decay a membrane so, and what to do about it; None if they can."""
     bits, register = profile.decay_bits, profile.membrane
@@ -185,7 +172,7 @@ def decay_obstacle(decay: float, profile: Profile) -> tuple[str, str] | None:
         return None
     if bits == 0:
         return f"decay {decay:g} needs a leak, the chip has none", "set decay = 1.0"
-    if not 0 < kept(decay, bits) < 1 << bits:
+    if not 0 < round(decay * (1 << bits)) < 1 << bits:
         return f"decay {decay:g} is not representable in {bits} bits", "change decay"
     if max(-register.low, register.high) > 1 << (LARGEST_LEAKING_BITS - 1):
         bound = f"{LARGEST_LEAKING_BITS} bits with a sign, {LARGEST_LEAKING_BITS - 1} without"

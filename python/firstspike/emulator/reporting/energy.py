@@ -23,11 +23,7 @@ class Account:
     """Energy per image in nanojoules.
 
     parts: by name, those of `PARTS` that apply; None if a figure is missing, which sums leave out. host: multiply-adds of a
-    layer on the host (`Encoder.macs`), from the chip's table or else from `HOST_TABLE`. notes: what is not counted, and why.
-
-    synapses: delivered operations. updates_active, updates_inactive: updates of neurons in steps with and without an event.
-    routing: spikes to each core where their neuron has a synapse (`traffic`). firing, messages, hops: of tables that have
-    these figures; messages in place of routing. static: power times the steps of the run.
+    layer on the host, from the chip's table or else from `HOST_TABLE`. notes: what is not counted, and why.
     """
 
     table: EnergyTable

@@ -49,7 +49,7 @@ class Report:
 
     def summary(self) -> dict[str, Any]:
         """The main figures as JSON values; None if unknown. `labels.label` has the words for each key."""
-        run, program = self.run, self.run.program
+        run, program, other = self.run, self.run.program, self.float_predictions
         made: dict[str, Any] = {
             "network": program.name,
             "profile": program.profile.name,
@@ -58,29 +58,26 @@ class Report:
             "samples": len(run.predictions),
             "accuracy": run.accuracy,
         }
-        if self.float_predictions is not None:
-            made["float_accuracy"] = (
-                None if run.labels is None else float((self.float_predictions == run.labels).mean())
-            )
-            made["mismatches"] = int((self.float_predictions != run.predictions).sum())
+        if other is not None:
+            made["float_accuracy"] = None if run.labels is None else float((other == run.labels).mean())
+            made["mismatches"] = int((other != run.predictions).sum())
+        counted = {name: run.count(name).sum(1) for name in COUNTERS}
         made |= {
             "ties": int(run.ties.sum()),
             "silent": int(run.silent.sum()),
             **latency(run),
             "input_events_per_image": float(run.input_events.mean()),
-            "spikes_per_image": float(run.count("spikes").sum(1).mean()),
-            "operations_delivered_per_image": float(run.count("delivered").sum(1).mean()),
-            "operations_effective_per_image": float(run.count("effective").sum(1).mean()),
+            "spikes_per_image": float(counted["spikes"].mean()),
+            "operations_delivered_per_image": float(counted["delivered"].mean()),
+            "operations_effective_per_image": float(counted["effective"].mean()),
             "host_macs_per_image": host_macs(run),
-            "accumulator_overflows": int(run.count("accumulator_overflows").sum()),
-            "membrane_overflows": int(run.count("membrane_overflows").sum()),
+            **{name: int(counted[name].sum()) for name in ("accumulator_overflows", "membrane_overflows")},
             "fits": True if self.placement is not None else False if self.refusal else None,
             "refusal": self.refusal,
+            **({} if self.placement is None else use(self.placement)),
+            "energy_nj_per_image": {a.table.name: a.total for a in self.accounts},
+            "energy_cores_nj_per_image": {a.table.name: a.cores for a in self.accounts},
         }
-        if self.placement is not None:
-            made |= use(self.placement)
-        made["energy_nj_per_image"] = {a.table.name: a.total for a in self.accounts}
-        made["energy_cores_nj_per_image"] = {a.table.name: a.cores for a in self.accounts}
         return made
 
     def layers(self) -> pd.DataFrame:
@@ -158,21 +155,15 @@ class Report:
                 lines += [f"{label(name)}, {key}: {text(item)}" for key, item in value.items()]
             elif value is not None or name != "refusal":
                 lines.append(f"{label(name)}: {text(value)}")
-        parts = ["\n".join(lines)]
-        if notes := overflow_notes(self.run):
-            parts.append("\n".join(notes))
-        parts.append(_shown(self.layers().round(1), none=_DASH))
-        if self.accounts:
-            parts.append(_shown(self.energy()))
-            parts.append(
-                "\n".join(f"{a.table.name}: {note}" for a in self.accounts for note in (a.table.source, *a.notes))
-            )
+        notes = [f"{a.table.name}: {note}" for a in self.accounts for note in (a.table.source, *a.notes)]
+        parts = ["\n".join(lines), "\n".join(overflow_notes(self.run)), _shown(self.layers().round(1), none=_DASH)]
+        parts += [_shown(self.energy()), "\n".join(notes)] if self.accounts else []
         unlike = self.mismatches()
         if len(unlike):
             parts.append(f"{label('mismatches')} (first 10 of {len(unlike)}):\n{_shown(unlike.head(10))}")
-        if self.run.program.profile.unknown():
-            parts.append("unknown or absent in the profile:\n  " + "\n  ".join(self.run.program.profile.unknown()))
-        return "\n\n".join(parts) + "\n"
+        if unknown := self.run.program.profile.unknown():
+            parts.append("unknown or absent in the profile:\n  " + "\n  ".join(unknown))
+        return "\n\n".join(filter(None, parts)) + "\n"
 
     def write_json(self, path: str | os.PathLike[str]) -> Path:
         """Write `to_json` to `path`."""
@@ -187,9 +178,7 @@ class Report:
         made = Page(f"{program.name} on {profile.name}", profile.description).section("Result")
         made.facts({label(name): text(value) for name, value in self.summary().items() if name != "refusal"})
         if self.refusal:
-            made.notice(
-                f"This program does not fit the chip: {self.refusal}. Its arithmetic was emulated all the same."
-            )
+            made.notice(f"This program does not fit the chip: {self.refusal}. It was emulated all the same.")
         if notes := overflow_notes(self.run):
             made.notice("\n\n".join(notes))
         made.section("Layers").table(
@@ -273,25 +262,21 @@ def report(
 
 def overflow_notes(run: Run) -> list[str]:
     """One line per layer whose registers overflowed, then one with what to do; none if no register did."""
-    layers, lines, settings = run.program.layers, [], set()
-    for n, layer in enumerate(layers):
-        parts = []
+    lines, settings = [], set()
+    for n, layer in enumerate(run.program.layers):
         for register in ("accumulator", "membrane"):
             times = run.count(f"{register}_overflows")[:, n]
             if times.any():
                 share, mean = text(100 * float((times > 0).mean())), text(float(times.mean()))
-                parts.append(f"the {register} overflowed in {share} % of the samples, {mean} times per sample")
+                how = f"overflowed in {share} % of the samples, {mean} times per sample"
+                lines.append(f"layer {layer.name}: the {register} {how}")
                 settings.add(f"{register}_bits")
-        if parts:
-            lines.append(f"layer {layer.name}: {'; '.join(parts)}")
     if not lines:
         return []
-    last = not layers[-1].fires and bool(run.count("membrane_overflows")[:, -1].any())
-    readout = "Calibrate the readout with more images (quantize(calibration=)). " if last else ""
     return [
         *lines,
-        f"Overflow can cost much accuracy, above all in the readout. {readout}Fewer weight bits (bits=, --bits) make all scales "
-        f"coarser; a custom profile can have more {' and '.join(sorted(settings))}.",
+        "Overflow can cost much accuracy, above all in the readout: calibrate it with more images (quantize(calibration=)). "
+        f"Fewer weight bits make all scales coarser; a custom profile can have more {' and '.join(sorted(settings))}.",
     ]
 
 
