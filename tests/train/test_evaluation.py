@@ -10,7 +10,7 @@ from firstspike import nn as fs
 from firstspike.models import Observation
 from firstspike.train import Metrics, evaluate, predict
 from firstspike.train.distributed import ProcessGroup
-from firstspike.train.evaluation import Meter, quantile
+from firstspike.train.evaluation import Meter
 
 from .conftest import make_dataset, run
 
@@ -65,11 +65,6 @@ def test_silent_images_decide_after_all_steps():
     assert (found.steps_mean, found.steps_median, found.steps_p95) == (2.0, 2.0, 3.0)
     assert found.ties == found.silent == pytest.approx(1 / 3)
     assert found.spikes_per_neuron == pytest.approx(4 / 6) and found.spikes_per_image == pytest.approx(4 / 3)
-
-
-def test_quantile_by_hand():
-    counts = torch.tensor([0, 2, 0, 1, 1], dtype=torch.float64)  # 1 1 3 4
-    assert [quantile(counts, share) for share in (0.25, 0.5, 0.51, 0.75, 0.76, 1.0)] == [1, 1, 3, 3, 4, 4]
 
 
 def test_relu_has_no_spikes_max_pools_count_and_modes_are_left():

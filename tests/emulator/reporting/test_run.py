@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from firstspike import SpikeTimes, models
+from firstspike import SpikeTimes
 from firstspike import emulator as em
 from firstspike.emulator.program.host import Readout
 from firstspike.emulator.program.program import Program
@@ -105,10 +105,3 @@ def test_overflow_policies_of_a_whole_program(monkeypatch):
     x[:9] = 0  # no spike, no sum
     with pytest.raises(em.OverflowRefused, match="layer 0:TTFSLinear: .* times in sample 9, "):
         em.run(with_policy(program, "error"), x)
-
-
-@pytest.mark.parametrize("readout", ["membrane", "membrane-mean", "twd-exp", "first-spike"])
-def test_no_samples_give_no_results(readout):
-    made = models.build("5-4-3", input_shape=(5,), steps=4, readout=readout)
-    ran = em.run(em.quantize(made), torch.rand(0, 5))
-    assert ran.scores.shape == (0, 3) and ran.predictions.shape == ran.steps_run.shape == (0,)
