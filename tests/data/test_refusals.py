@@ -9,8 +9,6 @@ from firstspike import data
 
 FEW = np.zeros((2, 3), np.uint8)
 IMAGES, LABELS = torch.zeros(2, 1, 3, 3, dtype=torch.uint8), torch.tensor([0, 1])
-EVENT = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.int8)])
-MASKED = np.ma.masked_array(np.array([(0, 0, 10, 1), (0, 0, 50, 1)], EVENT), mask=[True, False])
 
 
 def dataset(**changes):
@@ -43,7 +41,6 @@ CALLS = [
     (lambda: data.from_arrays(FEW, [0.0, 1.0]), TypeError, "y must"),
     (lambda: data.from_arrays(FEW, [0, -1]), ValueError, "labels"),
     (lambda: events(3), TypeError, "recordings"),
-    (lambda: events([MASKED]), TypeError, "events"),
     (lambda: data.load_images("/nowhere", train=True), ValueError, "/nowhere/train"),
     (lambda: data.load_images("/nowhere", train=True, size=-1), ValueError, "size"),
 ]
