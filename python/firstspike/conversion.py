@@ -119,7 +119,7 @@ class _Affine:
     padding: tuple[int, int] = (0, 0)
     groups: int = 1
     avg_pool: int = 1
-    node: str = ""  # whose values are those of its neurons
+    node: str = ""  # with the values of its neurons
     steps: int = 255
     clip: Tensor = field(default_factory=lambda: torch.ones(1))
 

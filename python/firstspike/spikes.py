@@ -162,8 +162,9 @@ class SpikeTimes:
         """The same neurons in another shape [B, ...] of at least two dimensions; the batch stays the first."""
         if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
             shape = tuple(shape[0])
-        if len(shape) < 2 or shape[0] not in (-1, len(self)):
-            raise ValueError(f"shape must be [{len(self)} samples, neurons, ...], got {shape}")
+        samples = self.shape[0]  # len() would fix a symbolic number of samples
+        if len(shape) < 2 or shape[0] not in (-1, samples):
+            raise ValueError(f"shape must be [{samples} samples, neurons, ...], got {shape}")
         if shape[1:] == self.shape[1:]:
             return self
         times = self.times.reshape(shape)
