@@ -5,6 +5,7 @@ nox -s reproduce                 the paper: trains, then writes tables, figures 
 nox -s reproduce -- --profile paper
 nox -s bench                     speed beside the peers (-- --full: everything, half an hour or more)
 nox -s docs                      the documentation site, build/docs/site/index.html
+nox -s faults                    kills, full disk, read-only folders and others, provoked; writes docs/faults.md
 nox -s wheel                     a wheel for old systems, tested without a compiler
 nox -s generic, nox -s avx512    the kernels of other processors: without intrinsics, with AVX-512
 """

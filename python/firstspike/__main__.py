@@ -1,5 +1,5 @@
 """`python -m firstspike` is the command `firstspike`."""
 
-from .cli import app
+from firstspike_command import main
 
-app(prog_name="firstspike")
+main()

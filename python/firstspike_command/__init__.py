@@ -1,5 +1,6 @@
 """The entry point of the command `firstspike`: outside the package, so that Ctrl-C while torch is imported is one line, too."""
 
+import signal
 import sys
 
 
@@ -12,3 +13,5 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C while Python ends

@@ -9,15 +9,36 @@ import nox
 
 from tools import ROOT
 
-from .install import PYPROJECT, install
+from .install import PYPROJECT, install, output
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, with one process per core; arguments go to pytest."""
+    """Run the tests, with one process per core; arguments go to pytest.
+
+    With the argument --older, run the tests of kernels under each older instruction set of this processor.
+    """
     install(session, extras="all", groups=("test",))
     environment = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}  # the processes fill the cores already
-    session.run("pytest", "-n", "auto", *session.posargs, env=environment)
+    arguments = [text for text in session.posargs if text != "--older"]
+    if len(arguments) == len(session.posargs):
+        session.run("pytest", "-n", "auto", *arguments, env=environment)
+        return
+    code = "from firstspike import backends; print(*backends()['cpu']['available'][:-1])"
+    for name in output(session, "python", "-c", code).split():
+        environment["FIRSTSPIKE_ISA"] = name
+        session.run("pytest", "-n", "auto", "-m", "not slow", *(arguments or OF_KERNELS), env=environment)
+
+
+#: Without the tests of the emulator's core alone: it takes the newest instruction set, whatever FIRSTSPIKE_ISA says.
+OF_KERNELS = (
+    "tests/functional",
+    "tests/test_reference.py",
+    "tests/test_reference_coders.py",
+    "tests/emulator/test_fixed.py",
+    "tests/emulator/test_invariants.py",
+    "tests/emulator/test_residual.py",
+)
 
 
 @nox.session
@@ -52,6 +73,13 @@ def reproduce(session: nox.Session) -> None:
     """Train and write every table and figure of the paper; resumes where it stopped. Arguments go to paper/reproduce.py."""
     install(session, extras="all,cluster")
     session.run("python", "paper/reproduce.py", *session.posargs, env={"MPLBACKEND": "Agg"})
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Provoke faults from outside, such as kills and a full disk; write docs/faults.md. Arguments name trials."""
+    install(session, extras="all")
+    session.run("python", "-m", "tools.faults", *session.posargs)
 
 
 @nox.session

@@ -16,11 +16,15 @@ def sanitize(session: nox.Session) -> None:
     """Run the kernel and emulator tests on a build with AddressSanitizer and UndefinedBehaviorSanitizer, on two threads.
 
     The newest instruction set of this processor runs all of them, an older one the tests of the bindings; with the argument
-    --newest the older one is left out. Other arguments go to pytest, in place of the tests chosen here.
+    --newest the older one is left out, and with --every, once a release, v2, v3 and v4 run all of them, mutated files included.
+    Other arguments go to pytest, in place of the tests chosen here.
     """
     sets = ("v3", "v4") if "avx512bw" in processor_flags() else ("v3",)
-    arguments = [text for text in session.posargs if text != "--newest"]
-    if len(arguments) < len(session.posargs):
+    arguments = [text for text in session.posargs if text not in ("--newest", "--every")]
+    every = "--every" in session.posargs
+    if every:
+        sets = ("v2", *sets)
+    elif "--newest" in session.posargs:
         sets = sets[-1:]
     defines = ("FIRSTSPIKE_SANITIZE=ON", f"FIRSTSPIKE_ISAS={';'.join(sets)}")
     install(session, extras="all", groups=("test",), defines=defines)
@@ -42,7 +46,7 @@ def sanitize(session: nox.Session) -> None:
     for name in sets:
         environment["FIRSTSPIKE_ISA"] = name
         session.run("python", "-c", "from firstspike._base.kernels import cpu; assert cpu.sanitized", env=environment)
-        chosen = arguments or (SANITIZED if name == sets[-1] else ["tests/bindings"])
+        chosen = arguments or (SANITIZED if every or name == sets[-1] else ["tests/bindings"])
         session.run("pytest", "-n", "auto", "-m", "not slow", *chosen, env=environment)
 
 
