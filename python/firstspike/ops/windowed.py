@@ -161,19 +161,29 @@ def _product_backward(gradient: Tensor, times: Tensor, weight: Tensor, *settings
         at_values = gradient.mm(weight).view(values.shape) if to_anchor else none
         at_weight = gradient.t().mm(values.flatten(1)) if to_weight else none
     else:
+        (down, across), (above, beside) = how.stride, how.padding
+        pixel = tuple(weight.shape[2:]) == (1, 1) and (down, across) != (1, 1)
+        seen = values
+        if pixel:  # oneDNN (torch 2.13) writes past its buffer in this gradient: without the stride it does not
+            padded = torch.nn.functional.pad(values, (beside, beside, above, above))
+            seen = padded[:, :, ::down, ::across].contiguous(memory_format=torch.channels_last)
+        moves = ([1, 1], [0, 0]) if pixel else (list(how.stride), list(how.padding))
         at_values, at_weight, _ = torch.ops.aten.convolution_backward(
             _maps(gradient),
-            values,
+            seen,
             weight,
             None,
-            list(how.stride),
-            list(how.padding),
+            *moves,
             [1, 1],
             False,
             [0, 0],
             how.groups,
             [to_anchor, to_weight, False],
         )
+        if pixel and to_anchor:
+            spread = torch.zeros_like(padded)
+            spread[:, :, ::down, ::across] = at_values
+            at_values = spread[:, :, above : above + values.shape[2], beside : beside + values.shape[3]]
     if to_anchor:
         at_values = _sites(at_values)
         at_values = at_values if how.pool == 1 else _unpool(at_values, list(times.shape), how.pool)
