@@ -120,7 +120,9 @@ def test_digits(trained: nn.Module) -> None:
         errors.append(float((scores - expected).norm() / expected.norm()))
         assert steps < 64 or (scores.argmax(1) == labels).double().mean() >= hits - 0.005
         assert len(net.report) == sum(hasattr(m, "clip") for m in net.modules())
-        assert (net.report["rounding"] < 1 / steps**0.5).all() and net.report.attrs["agreement"] > (0.8 if steps < 16 else 0.97)
+        assert (net.report["rounding"] < 1 / steps**0.5).all() and net.report.attrs["agreement"] > (
+            0.8 if steps < 16 else 0.97
+        )
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.03
 
 
@@ -179,7 +181,11 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "steps.*256",
     ),
-    "steps per layer": (lambda: firstspike.convert(nn.Sequential(nn.Linear(6, 3)), torch.rand(4, 6), [4]), ValueError, "steps.*0"),
+    "steps per layer": (
+        lambda: firstspike.convert(nn.Sequential(nn.Linear(6, 3)), torch.rand(4, 6), [4]),
+        ValueError,
+        "steps.*0",
+    ),
     "not traceable": (sequential(Softmax()), TypeError, "module"),
     "activation": (sequential(nn.Linear(6, 3), nn.GELU(), nn.Linear(3, 3)), ValueError, "1 is a GELU"),
     "no ReLU": (sequential(nn.Linear(6, 3), nn.Linear(3, 3)), ValueError, "1 follows 0 without"),
