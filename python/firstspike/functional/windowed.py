@@ -219,6 +219,14 @@ def earliest_of(spikes: SpikeTimes, pool: int) -> SpikeTimes:
     return SpikeTimes._trusted(times.permute(0, 3, 1, 2), spikes.steps, anchor)
 
 
+def dropped(spikes: SpikeTimes, share: float) -> SpikeTimes:
+    """The spikes without this share of neurons, drawn from torch's generator; the gradient goes to the others."""
+    checks.instance("spikes", spikes, SpikeTimes, "SpikeTimes")
+    silent, anchor = torch.rand(spikes.shape, device=spikes.device) < share, spikes._value_anchor()
+    times = spikes.times.masked_fill(silent, 255)
+    return SpikeTimes._trusted(times, spikes.steps, None if anchor is None else anchor.masked_fill(silent, 0.0))
+
+
 def valued_of(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None]:
     """Times, in site order where they are those of maps, and the anchor of their values."""
     return in_sites(spikes.times), spikes._value_anchor()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+import inspect
+from typing import Any, Literal, overload
 
 from torch import Generator, nn
 
@@ -15,13 +16,26 @@ from ..surrogate import Surrogate
 from .grammar import Conv, Linear, Pool, Residual, fail, parse
 from .net import ENCODERS, MEMBRANE, READOUTS, TEMPORAL, TTFSNet, make_encoder, make_readout
 from .sizes import SizedLayer, check_input_shape, layer_sizes
+from .windowed import WindowedNet, build_windowed
+
+#: The arguments of `build` that nets of windows take.
+LAYERED = ("spec", "input_shape", "steps", "timing", "normalization", "pooling", "dropout")
 
 
-def build(
+@overload
+def build(spec: str, *, timing: Literal["layer"], **options: Any) -> WindowedNet: ...
+
+
+@overload
+def build(spec: str, *, timing: Literal["step"] = "step", **options: Any) -> TTFSNet: ...
+
+
+def build(  # type: ignore[misc]  # the options are listed here
     spec: str,
     *,
     input_shape: tuple[int, ...],
     steps: int,
+    timing: str = "step",
     encoder: str = "direct",
     readout: str = "membrane",
     gamma: float = 1.2,
@@ -41,7 +55,7 @@ def build(
     output_gain: float | None = None,
     output_surrogate: Surrogate | None = None,
     generator: Generator | None = None,
-) -> TTFSNet:
+) -> TTFSNet | WindowedNet:
     """Build a TTFS net from a string such as "784-400-400-10", "32C3-AP2-64C3-AP2-256-10" or "64C3-R(64C3-64C3)-AP2-10".
 
     The parts of the string: "784" neurons; "32C3" a convolution with 32 channels and a 3 x 3 kernel; "32C3x5" one with 3 rows
@@ -52,6 +66,10 @@ def build(
     ----------
     spec, input_shape, steps : str, tuple of int, int
         The string, whose rules `parse` tells. (C, H, W) of the data, or (N,) for a net without convolutions. T, 1 to 254.
+    timing : str
+        "step": all layers share the steps. "layer": each layer fires in a separate window of T steps, 1 to 255, with batch
+        normalisation (False: a bias) and a learned clip; it makes a `WindowedNet` (docs/windowed.md) and takes `normalization`,
+        `pooling`, `dropout` and `generator`; other settings are refused.
     encoder : str
         "direct": the first layer gets the data as a constant current. "latency", "latency-log": see `encode.latency`.
         "spikes": the data are SpikeTimes [B, *input_shape] over `steps` steps.
@@ -90,6 +108,13 @@ def build(
     torch.Size([4, 10])
     """
     config = {name: value for name, value in locals().items() if name != "generator"}
+    checks.one_of("timing", timing, ("step", "layer"))
+    if timing == "layer":
+        plain = inspect.signature(build).parameters
+        for name, value in config.items():
+            if name not in LAYERED and value != plain[name].default:
+                raise ValueError(f"{name} must be left out with timing 'layer', got {checks.shown(value)}")
+        return build_windowed({name: config[name] for name in LAYERED}, generator)
     shape = check_input_shape(input_shape)
     checks.one_of("encoder", encoder, ENCODERS)
     checks.one_of("readout", readout, READOUTS)
@@ -133,7 +158,9 @@ def mlp(spec: str, *, steps: int, input_shape: tuple[int, ...] | None = None, **
     first = parse(spec)[0]
     if not isinstance(first, Linear):
         raise fail(spec, first, "an mlp has fully connected layers only; models.build takes convolutions")
-    return build(spec, steps=steps, input_shape=(first.width,) if input_shape is None else input_shape, **options)
+    shape = (first.width,) if input_shape is None else input_shape
+    net: TTFSNet = build(spec, steps=steps, input_shape=shape, **options)
+    return net
 
 
 def from_config(config: dict[str, Any], *, generator: Generator | None = None) -> TTFSNet:
@@ -150,7 +177,8 @@ def from_config(config: dict[str, Any], *, generator: Generator | None = None) -
     for name in ("surrogate", "output_surrogate"):
         if isinstance(options.get(name), dict):
             options[name] = Surrogate(**options[name])
-    return build(**options, generator=generator)
+    net: TTFSNet = build(**options, generator=generator)
+    return net
 
 
 def _layers(sized: list[SizedLayer], config: dict[str, Any], generator: Generator | None) -> list[nn.Module]:

@@ -18,9 +18,11 @@ from .. import nn as fs
 from .._base import checks, tensors
 from .._base.files import parse_json, write_atomic
 from .._base.modules import plain_copy, uncompiled
+from ..nn.windowed import WindowedSynapses
 from ..surrogate import Surrogate
 from .net import TTFSNet
 from .relu import ReluNet, relu_counterpart
+from .windowed import WindowedNet
 
 FILE = "model.safetensors"  # of the net in the folder of a run
 FORMAT, VERSION = "firstspike-net", "1"
@@ -30,10 +32,7 @@ _PARTS, _DEPTH, _NUMBER, _TEXT = 4096, 32, 2**31, 4096
 _KINDS: dict[str, type[nn.Module]] = {
     name: kind
     for name, kind in vars(fs).items()
-    if isinstance(kind, type)
-    and hasattr(kind, "settings")
-    and kind not in (fs.FiringLayer, fs.Residual, fs.Synapse)
-    and "Window" not in name
+    if isinstance(kind, type) and hasattr(kind, "settings") and kind not in (fs.FiringLayer, fs.Residual, fs.Synapse)
 }
 _TORCH: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Identity: (), nn.Flatten: ("start_dim", "end_dim"), nn.Dropout: ("p",),
@@ -47,8 +46,8 @@ def save(net: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, An
     Parameters
     ----------
     net : Module
-        A `models.TTFSNet`, a ReLU counterpart, a layer of `firstspike.nn`, or a Sequential or ModuleList of them; of nets with
-        other parts save the `state_dict()`.
+        A `models.TTFSNet`, `WindowedNet` or ReLU counterpart, a layer of `firstspike.nn`, or a Sequential or ModuleList of
+        them; of nets with other parts save the `state_dict()`.
         Pruned and parametrized weights are stored as plain ones. A layer that occurs twice becomes two equal ones.
     path, metadata : str or PathLike, mapping
         The file; values by name that JSON can hold, for `models.files.read_metadata`.
@@ -173,16 +172,21 @@ def _shapes(weights: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def _describe(module: nn.Module, name: str) -> dict[str, Any]:
     kind = type(module)
-    if isinstance(module, TTFSNet) and kind is TTFSNet:
+    if isinstance(module, TTFSNet | WindowedNet) and kind in (TTFSNet, WindowedNet):
         described = {
-            "kind": "TTFSNet",
+            "kind": kind.__name__,
             "layers": [_describe(layer, f"{name}.layers.{n}") for n, layer in enumerate(module.layers)],
             "encoder": _describe(module.encoder, f"{name}.encoder"),
             "readout": _describe(module.readout, f"{name}.readout"),
             "input_shape": list(module.input_shape),
             "config": module._config,
         }
-        return described | _described_scaling(module.normalize, name)
+        return described | _described_scaling(getattr(module, "normalize", None), name)
+    if isinstance(module, fs.WindowedResidual) and kind is fs.WindowedResidual:
+        parts = [_describe(part, f"{name}.layers.{n}") for n, part in enumerate(module.layers)]
+        if module.shortcut is None:
+            return {"kind": "WindowedResidual", "parts": parts, "settings": {"channels": len(module.scale)}}
+        return {"kind": "WindowedResidual", "parts": parts, "shortcut": _describe(module.shortcut, f"{name}.shortcut")}
     if isinstance(module, fs.Residual) and kind is fs.Residual:
         parts = [_describe(part, f"{name}.layers.{n}") for n, part in enumerate(module.layers)]
         return {"kind": "Residual", "parts": parts, "settings": module.settings()}
@@ -229,14 +233,14 @@ def build(described: Any) -> nn.Module:
     if not isinstance(described, dict):
         raise ValueError("a part of its description is not a module")
     kind, settings = described["kind"], dict(described.get("settings", {}))
-    if kind == "TTFSNet":
-        net = TTFSNet(
-            [build(layer) for layer in described["layers"]],
-            encoder=build(described["encoder"]),
-            readout=build(described["readout"]),  # type: ignore[arg-type]  # checked there
-            input_shape=tuple(described["input_shape"]),
-            normalize=_scaling(described),
-        )
+    if kind in ("TTFSNet", "WindowedNet"):
+        layers, encoder, readout = [*map(build, described["layers"])], described["encoder"], build(described["readout"])
+        options: dict[str, Any] = {"encoder": build(encoder), "input_shape": tuple(described["input_shape"])}
+        net: TTFSNet | WindowedNet
+        if kind == "TTFSNet":
+            net = TTFSNet(layers, readout=readout, normalize=_scaling(described), **options)  # type: ignore[arg-type]
+        else:
+            net = WindowedNet(layers, readout=readout, **options)
         config = described["config"]
         if config is not None and not isinstance(config["spec"], str):
             raise ValueError("config.spec must be a string")
@@ -245,6 +249,9 @@ def build(described: Any) -> nn.Module:
     if kind == "Residual":
         scale = torch.ones(checks.integer("channels", settings.pop("channels", 1), 1, 2**24), dtype=torch.float32)
         return fs.Residual([build(part) for part in described["parts"]], scale=scale, **settings)
+    if kind == "WindowedResidual":
+        side = build(described["shortcut"]) if "shortcut" in described else None
+        return fs.WindowedResidual([build(part) for part in described["parts"]], side, **settings)  # type: ignore[arg-type]
     if kind in _CHAINS:
         chain = _CHAINS[kind]()
         for name, part in zip(described["names"], described["parts"], strict=True):
@@ -261,6 +268,8 @@ def build(described: Any) -> nn.Module:
     if "surrogate" in settings:
         settings["surrogate"] = Surrogate(**settings["surrogate"])
     layer = _KINDS[kind]
+    if issubclass(layer, WindowedSynapses):
+        settings["generator"] = _unseen_generator()
     return _synapse(layer, settings) if issubclass(layer, fs.Synapse) else layer(**settings)
 
 
@@ -275,8 +284,7 @@ def _synapse(kind: type[fs.Synapse], settings: dict[str, Any]) -> fs.Synapse:
     gain, normal, threshold = settings.pop("gain"), settings.pop("normalization"), settings.get("threshold")
     if isinstance(threshold, str):
         settings["threshold"] = 1.0
-    # A new generator leaves torch's own where it is; the meta device draws nothing.
-    layer = kind(**settings, generator=None if torch.get_default_device().type == "meta" else Generator())
+    layer = kind(**settings, generator=_unseen_generator())
     layer.gain = checks.positive("gain", gain)
     if normal is not None and normal["kind"] != "WeightNormalization":
         raise ValueError(f"a layer's normalization must be a WeightNormalization, got {normal['kind']}")
@@ -285,3 +293,8 @@ def _synapse(kind: type[fs.Synapse], settings: dict[str, Any]) -> fs.Synapse:
         ones: Tensor = torch.ones(layer.weight.shape[0], dtype=torch.float32)
         layer.threshold = nn.Parameter(ones) if threshold == "parameter" else ones
     return layer
+
+
+def _unseen_generator() -> Generator | None:
+    """A new generator, which leaves torch's own where it is; the meta device draws nothing."""
+    return None if torch.get_default_device().type == "meta" else Generator()

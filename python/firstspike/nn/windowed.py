@@ -61,9 +61,11 @@ class WindowedSynapses(Settings):
     padding: tuple[int, int] = (0, 0)
     groups: int = 1
 
-    def __init__(self, shape: tuple[int, ...], avg_pool: int, generator: Generator | None) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], avg_pool: int, generator: Generator | None, dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        self.avg_pool = checks.size("avg_pool", avg_pool)
+        self.avg_pool, self.dropout = checks.size("avg_pool", avg_pool), checks.real("dropout", dropout, 0.0, 0.99)
         self.weight = nn.Parameter(torch.empty(shape))
         nn.init.kaiming_normal_(self.weight, generator=generator)
 
@@ -74,7 +76,10 @@ class WindowedSynapses(Settings):
 
     def _current(self, spikes: SpikeTimes) -> Tensor:  # in site order
         how = self.avg_pool, self.stride, self.padding, self.groups
-        return windowed.current_of(spikes, self.weight, *how)
+        if not (self.dropout and self.training):
+            return windowed.current_of(spikes, self.weight, *how)
+        spikes = windowed.dropped(spikes, self.dropout)
+        return windowed.current_of(spikes, self.weight, *how) / (1 - self.dropout)
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the module can be built again."""
@@ -83,6 +88,7 @@ class WindowedSynapses(Settings):
                 "in_features": self.weight.shape[1],
                 "out_features": self.weight.shape[0],
                 "avg_pool": self.avg_pool,
+                "dropout": self.dropout,
             }
         outputs, inputs, *kernel = self.weight.shape
         return {
@@ -105,6 +111,8 @@ class WindowedReadout(WindowedSynapses):
         Maps [B, C, H, W] are flattened in the order C, H, W.
     avg_pool : int
         Average pooling of maps by k x k before.
+    dropout : float
+        As in `WindowedLinear`.
     generator : torch.Generator
         Of the first weights.
 
@@ -116,10 +124,16 @@ class WindowedReadout(WindowedSynapses):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, *, avg_pool: int = 1, generator: Generator | None = None
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        avg_pool: int = 1,
+        dropout: float = 0.0,
+        generator: Generator | None = None,
     ) -> None:
         inputs, outputs = checks.size("in_features", in_features), checks.size("out_features", out_features)
-        super().__init__((outputs, inputs), avg_pool, generator)
+        super().__init__((outputs, inputs), avg_pool, generator, dropout)
         nn.init.normal_(self.weight, std=1 / math.sqrt(inputs), generator=generator)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
@@ -147,8 +161,9 @@ class WindowedLayer(WindowedSynapses):
         clip_per_channel: bool,
         momentum: float,
         eps: float,
+        dropout: float = 0.0,
     ) -> None:
-        super().__init__(shape, avg_pool, generator)
+        super().__init__(shape, avg_pool, generator, dropout)
         self.steps = checks.window(steps)
         self.momentum, self.eps = checks.real("momentum", momentum, 0.0, 1.0), checks.real("eps", eps, 0.0)
         outputs = shape[0]
@@ -214,6 +229,8 @@ class WindowedLinear(WindowedLayer):
         T of the layer's own window, 1 to 255; the window of its input may differ.
     avg_pool : int
         Average pooling of maps by k x k before the product.
+    dropout : float
+        In training, the probability that a neuron of the input is silent; the others' current is divided by 1 - dropout.
     normalization : bool
         Batch normalisation, with running statistics in evaluation; False: a bias.
     clip : float
@@ -239,6 +256,7 @@ class WindowedLinear(WindowedLayer):
         *,
         steps: int,
         avg_pool: int = 1,
+        dropout: float = 0.0,
         normalization: bool = True,
         clip: float | None = None,
         clip_per_channel: bool = False,
@@ -247,7 +265,8 @@ class WindowedLinear(WindowedLayer):
         generator: Generator | None = None,
     ) -> None:
         shape = checks.size("out_features", out_features), checks.size("in_features", in_features)
-        super().__init__(shape, avg_pool, generator, steps, normalization, clip, clip_per_channel, momentum, eps)
+        more = normalization, clip, clip_per_channel, momentum, eps, dropout
+        super().__init__(shape, avg_pool, generator, steps, *more)
 
 
 class WindowedConv2d(WindowedLayer):
@@ -307,6 +326,8 @@ class WindowedShortcut(WindowedSynapses):
     ----------
     in_channels, out_channels : int
     stride : int or (vertical, horizontal)
+    avg_pool : int
+        Average pooling by k x k before, as in the block's first layer.
     generator : torch.Generator
         Of the first weights.
 
@@ -323,15 +344,17 @@ class WindowedShortcut(WindowedSynapses):
         out_channels: int,
         *,
         stride: int | tuple[int, int] = 1,
+        avg_pool: int = 1,
         generator: Generator | None = None,
     ) -> None:
         shape = checks.size("out_channels", out_channels), checks.size("in_channels", in_channels), 1, 1
-        super().__init__(shape, 1, generator)
+        super().__init__(shape, avg_pool, generator)
         self.stride = checks.pair("stride", stride, 1)
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments with which the module can be built again."""
-        return {"in_channels": self.weight.shape[1], "out_channels": self.weight.shape[0], "stride": self.stride}
+        outputs, inputs = self.weight.shape[:2]
+        return {"in_channels": inputs, "out_channels": outputs, "stride": self.stride, "avg_pool": self.avg_pool}
 
     def forward(self, spikes: SpikeTimes) -> Tensor:
         """The current [B, out_channels, H', W'] of spikes [B, in_channels, H, W]."""
@@ -340,6 +363,8 @@ class WindowedShortcut(WindowedSynapses):
 
 class WindowedResidual(nn.Module):
     """Residual block of windows: the block's input adds to the current of its last layer, before the normalisation.
+
+    The input is average pooled as in the first layer.
 
     Parameters
     ----------
@@ -376,7 +401,7 @@ class WindowedResidual(nn.Module):
         """Spikes of the last layer."""
         if self.shortcut is None:
             scale = self.scale.view(-1, *[1] * (len(spikes.shape) - 2))
-            side = functional.window_values(spikes) * scale
+            side = functional.window_values(spikes, avg_pool=getattr(self.layers[0], "avg_pool", 1)) * scale
         else:
             side = self.shortcut(spikes)
         *layers, last = self.layers

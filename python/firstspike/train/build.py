@@ -7,6 +7,7 @@ from torch import nn
 
 from .. import models, surrogate
 from .._base.checks import instance
+from ..models.builder import LAYERED
 from .config import Config
 from .environment import generator
 from .muon import Muon
@@ -17,7 +18,7 @@ _NET = ("encoder", "readout", "init", "normalization", "threshold", "learn_thres
 
 
 def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
-    """Build the net of a config, a `models.TTFSNet` or `models.ReluNet`; its weights are drawn with the config's seed.
+    """Build the net of a config, a `models.TTFSNet`, `WindowedNet` or `ReluNet`; its weights are drawn with the config's seed.
 
     input_shape: channels, height and width of an image, or the number of features. Raises as `models.build`.
 
@@ -32,10 +33,13 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
         return models.relu_counterpart(
             config.spec, input_shape=input_shape, pooling=config.pooling, dropout=config.dropout, generator=draw
         )
+    if config.timing == "layer":
+        layered = {name: getattr(config, name) for name in LAYERED if name != "input_shape"}
+        return models.build(**layered, input_shape=input_shape, generator=draw)  # type: ignore[no-any-return]
     options = {name: getattr(config, name) for name in _PASSED if getattr(config, name) is not None}
     options |= {name: getattr(config, name) for name in _NET}
     shape = getattr(surrogate, config.surrogate)
-    return models.build(
+    net: models.TTFSNet = models.build(
         config.spec,
         input_shape=input_shape,
         steps=config.steps,
@@ -45,6 +49,7 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
         generator=draw,
         **options,
     )
+    return net
 
 
 def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from .. import data as data_sets
 from .._base.records import FieldError, Record, read_toml
+from ..models.builder import LAYERED
 from ..surrogate import KINDS
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -49,7 +50,9 @@ class Config(Record):
     data : data set, a name that `data.load` knows; "" where the data are given in another way (`fit`).
     spec : the net, such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10"; "" where the net is given (`fit`).
     model : "ttfs", or "relu" for the same net with ReLU neurons (`models.relu_counterpart`).
-    steps : time steps T, 1..254.
+    steps : time steps T, 1..254; of each layer's window with timing "layer", 1..255.
+    timing : "step", or "layer" for a net of windows, which takes of the settings from `encoder` on
+        only `normalization`, `pooling` and `dropout`.
     surrogate : of every neuron, "triangle", "rectangle", "atan" or "sigmoid".
     surrogate_scale : width of a triangle or rectangle, alpha of atan or sigmoid, > 0; by default the surrogate's own.
     output_surrogate_scale : the same for an output layer that fires; by default `surrogate_scale`.
@@ -84,7 +87,8 @@ class Config(Record):
     data: str = ""
     spec: Annotated[str, Field(max_length=10_000)] = ""
     model: Literal["ttfs", "relu"] = "ttfs"
-    steps: Annotated[int, Field(ge=1, le=254)] = 8
+    steps: Annotated[int, Field(ge=1, le=255)] = 8
+    timing: Literal["step", "layer"] = "step"
     encoder: str = "direct"
     readout: str = "membrane"
     gamma: float | None = None
@@ -141,6 +145,12 @@ class Config(Record):
             raise ValueError(f"unerased_epochs: must be 0 if augmentation.erase is 0, got {self.unerased_epochs}")
         if self.optimizer == "muon" and self.weight_decay:
             raise ValueError(f"weight_decay: must be 0 with optimizer 'muon', got {self.weight_decay}")
+        if self.timing == "step" and self.steps > 254:
+            raise ValueError(f"steps: must be at most 254 with timing 'step', got {self.steps}")
+        fields = type(self).model_fields
+        for name in [*fields][[*fields].index("encoder") : [*fields].index("epochs")] if self.timing == "layer" else ():
+            if name not in LAYERED and getattr(self, name) != fields[name].default:
+                raise ValueError(f"{name}: must be left out with timing 'layer', got {getattr(self, name)!r}")
         if self.standardize and self.encoder != "direct" and self.model == "ttfs":
             raise ValueError(f"standardize: needs encoder 'direct', got {self.encoder!r}")
         return self

@@ -15,7 +15,7 @@ from .._base import checks
 from .._base.modules import evaluating
 from ..data import Dataset
 from ..data.dataset import samples_of
-from ..models import Observation, TTFSNet, as_net
+from ..models import Observation, TTFSNet, WindowedNet, as_net
 from ..spikes import SpikeTimes
 from .batches import Data, GivenData, as_data, batches, once
 from .distributed import ProcessGroup
@@ -104,8 +104,8 @@ def predict(net: nn.Module, images: Any, *, batch: int = BATCH, scores: bool = F
 
 
 def observed(model: nn.Module, x: Tensor | SpikeTimes) -> tuple[Tensor, Observation | None]:
-    """The net's scores and, of a TTFSNet or a Sequential of its layers, what its spikes do."""
-    net = model if isinstance(model, TTFSNet) else None
+    """The net's scores and, of a TTFSNet, a WindowedNet or a Sequential of layers, what its spikes do."""
+    net: TTFSNet | WindowedNet | None = model if isinstance(model, TTFSNet | WindowedNet) else None
     if isinstance(model, nn.Sequential):
         with contextlib.suppress(TypeError, ValueError):  # of a chain with parts of another kind
             net = as_net(model, tuple(x.shape[1:]))
