@@ -123,6 +123,10 @@ class _Affine:
     steps: int = 255
     clip: Tensor = field(default_factory=lambda: torch.ones(1))
 
+    @property
+    def last(self) -> _Affine:
+        return self
+
     def normalize(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
         """Fold batch normalisation."""
         assert norm.running_mean is not None and norm.running_var is not None
@@ -168,9 +172,19 @@ class _Block:
 
     @property
     def last(self) -> _Affine:
-        last = self.body[-1]
-        assert isinstance(last, _Affine)
-        return last
+        return self.body[-1]  # type: ignore[return-value]
+
+    def module(self, scale: Tensor) -> fs.WindowedResidual:
+        """The block for inputs in units of `scale`."""
+        body, _ = _emit(self.body, scale)
+        if self.shortcut is None:
+            made = fs.WindowedResidual(body, channels=len(scale))
+            made.scale.data.copy_(scale)
+            return made
+        outputs, inputs = self.shortcut.weight.shape[:2]
+        side = fs.WindowedShortcut(inputs, outputs, stride=self.shortcut.stride, generator=Generator())
+        side.weight.data.copy_(self.shortcut.weight * self.shortcut.per_input(scale))
+        return fs.WindowedResidual(body, side)
 
 
 _Part = _Affine | _Block | fs.EarliestPool2d | fs.WindowedMaxPool2d
@@ -225,10 +239,6 @@ class _State:
     open: _Affine | _Block | None = None
     behind: list[_Part] = field(default_factory=list)  # max pools between the product and its ReLU
 
-    @property
-    def product(self) -> _Affine | None:
-        return self.open.last if isinstance(self.open, _Block) else self.open
-
 
 class _Reader:
     """Reads the graph from its output to its input, and the chain from input to output."""
@@ -265,10 +275,8 @@ class _Reader:
             common = inputs[0]
             for other in inputs[1:]:
                 while common is not other:
-                    if depth[common] < depth[other]:
-                        other = self.dominators[other]
-                    else:
-                        common = self.dominators[common]
+                    low, high = sorted((common, other), key=depth.__getitem__)
+                    common, other = low, self.dominators[high]
             self.dominators[node], depth[node] = common, depth[common] + 1
         state = _State()
         self._chain(state, end, first)
@@ -284,10 +292,7 @@ class _Reader:
             chain_of.append(node)
             node = self.dominators[node]
         for node in reversed(chain_of):
-            if _called(node) in _ADD:
-                self._add(state, node)
-            else:
-                self._step(state, node)
+            (self._add if _called(node) in _ADD else self._step)(state, node)
 
     def _add(self, state: _State, node: fx.Node) -> None:
         name, fork = node.name, self.dominators[node]
@@ -326,8 +331,8 @@ class _Reader:
                 _refuse(name, "does not follow a Conv2d or Linear, or has no statistics", "put it right behind one")
             state.open.normalize(module)
         elif isinstance(module, (nn.ReLU, nn.ReLU6)):
-            if state.product is not None and state.open is not None:
-                state.product.node = node.name if not state.behind else state.product.node
+            if state.open is not None:
+                state.open.last.node = node.name if not state.behind else state.open.last.node
                 state.parts += [state.open, *state.behind]
                 state.open, state.behind = None, []
             elif self.at_input:
@@ -335,8 +340,8 @@ class _Reader:
         elif isinstance(module, nn.MaxPool2d):
             self._settle(state, name)
             pool = _max_pool(module, name, shape)
-            if state.product is not None and not state.behind:
-                state.product.node = node.all_input_nodes[0].name  # before the ReLU: clips are of positive values
+            if state.open is not None and not state.behind:
+                state.open.last.node = node.all_input_nodes[0].name  # before the ReLU: clips are of positive values
             (state.parts if state.open is None else state.behind).append(pool)
         elif isinstance(module, _AVERAGES):
             if state.open is not None:
@@ -371,8 +376,7 @@ class _Reader:
 
     def _product(self, state: _State, module: nn.Conv2d | nn.Linear, name: str, shape: tuple[int, ...]) -> None:
         if state.open is not None:
-            before = state.product.name if state.product is not None else ""
-            _refuse(name, f"follows {before} without a ReLU between", "put a ReLU between, or merge the two")
+            _refuse(name, f"follows {state.open.last.name} without a ReLU between", "put one between, or merge the two")
         bias = torch.zeros(len(module.weight)) if module.bias is None else module.bias.detach()
         affine = _Affine(name, module.weight.detach(), bias)
         if isinstance(module, nn.Conv2d):
@@ -422,7 +426,7 @@ class _Reader:
 
 def _size(branch: _State) -> tuple[int, int]:
     """What makes a branch the body of a block: the number of its layers, then its last kernel."""
-    kernel = 0 if branch.product is None else branch.product.weight[0].numel()
+    kernel = 0 if branch.open is None else branch.open.last.weight[0].numel()
     return len(branch.parts) + (branch.open is not None), kernel
 
 
@@ -439,27 +443,9 @@ def _emit(parts: Sequence[_Part], scale: Tensor) -> tuple[list[nn.Module], Tenso
     """The modules of parts for spikes whose values are in units of `scale`, and the units of what they give."""
     modules: list[nn.Module] = []
     for part in parts:
-        if isinstance(part, _Affine):
-            modules.append(part.module(scale))
-            scale = part.clip
-        elif isinstance(part, _Block):
-            modules.append(_residual(part, scale))
-            scale = part.last.clip
-        else:
-            modules.append(part)
+        modules.append(part.module(scale) if isinstance(part, _Affine | _Block) else part)
+        scale = part.last.clip if isinstance(part, _Affine | _Block) else scale
     return modules, scale
-
-
-def _residual(block: _Block, scale: Tensor) -> fs.WindowedResidual:
-    body, _ = _emit(block.body, scale)
-    if block.shortcut is None:
-        made = fs.WindowedResidual(body, channels=len(scale))
-        made.scale.data.copy_(scale)
-        return made
-    outputs, inputs = block.shortcut.weight.shape[:2]
-    side = fs.WindowedShortcut(inputs, outputs, stride=block.shortcut.stride, generator=Generator())
-    side.weight.data.copy_(block.shortcut.weight * block.shortcut.per_input(scale))
-    return fs.WindowedResidual(body, side)
 
 
 def _largest(values: Tensor) -> Tensor:
