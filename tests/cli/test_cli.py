@@ -155,15 +155,14 @@ def test_a_signal_ends_a_run_that_then_resumes(call, toml, tmp_path, number):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
-@pytest.mark.parametrize("delay", [0.05, 0.4])
-def test_an_interrupted_import_is_one_line(delay):
+def test_an_interrupted_import_is_one_line():
     code = "import firstspike_command; print('on', flush=True); firstspike_command.main()"
     with subprocess.Popen(
         [sys.executable, "-c", code, "doctor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=default_signals,
     ) as process:  # fmt: skip
         assert process.stdout.readline() == "on\n"
-        time.sleep(delay)
+        time.sleep(0.05)  # torch takes a second or more
         process.send_signal(signal.SIGINT)
         assert process.stderr.read() == "Interrupted.\n"
     assert process.returncode == 130
