@@ -42,7 +42,7 @@ def close(got: Tensor | None, expected: Tensor | None, what: str, noise: float =
 
 def clear_neurons(current: Tensor, options: dict) -> Tensor:
     """Neurons [B, ...] whose times and surrogate values cannot depend on rounding."""
-    neuron = {name: options[name] for name in ("threshold", "decay") if name in options}
+    neuron = {name: options[name] for name in ("threshold", "decay", "synaptic_decay") if name in options}
     at = levels(options.get("surrogate", triangle()))
     return reference.margin(current, levels=at, **neuron) > CLEAR
 

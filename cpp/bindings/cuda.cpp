@@ -56,6 +56,12 @@ cuda::Variant variant_from(const VariantArguments& v) {
     check(staging >= 0 && staging <= 2, "staging must be 0, 1 or 2", staging);
     return {tiles_per_warp, staging};
 }
+Neuron device_neuron(const NeuronArguments& n) {
+    const Neuron neuron = neuron_from(n);
+    if (neuron.synaptic_decay != 0.0f)
+        fail("synaptic_decay must be 0 on CUDA, whose kernels have no synaptic current; use the CPU");
+    return neuron;
+}
 int steps_in(int64_t steps) { return static_cast<int>(steps_from(steps)); }
 int any_steps_in(int64_t steps, int64_t neurons) {
     elements({steps, neurons});
@@ -76,7 +82,7 @@ void bind_layer(py::module_& m) {
            Pointer workspace, const SlotArguments& slots, Pointer fired, const VariantArguments& v, Pointer stream) {
             const cuda::Slots recording = slots_from(slots);
             const Surrogate surrogate = surrogate_from(n, recording.count != nullptr);
-            cuda::fire_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate, recording,
+            cuda::fire_layer(synapses_from(g, times, weight, strides, bias, workspace), device_neuron(n), surrogate, recording,
                              at<uint8_t>(fired), variant_from(v), stream_of(stream));
         },
         "geometry", "neuron", "times", "weight", "strides", "bias", "workspace", "slots", "fired", "variant", "stream");
@@ -84,7 +90,7 @@ void bind_layer(py::module_& m) {
         m, "place_layer",
         [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
            Pointer workspace, const SlotArguments& slots, const PlaceArguments& to, Pointer stream) {
-            cuda::place_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), surrogate_from(n),
+            cuda::place_layer(synapses_from(g, times, weight, strides, bias, workspace), device_neuron(n), surrogate_from(n),
                               slots_from(slots), placement_from(to), stream_of(stream));
         },
         "geometry", "neuron", "times", "weight", "strides", "bias", "workspace", "slots", "to", "stream");
@@ -92,8 +98,8 @@ void bind_layer(py::module_& m) {
         m, "integrate_layer",
         [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer weight, const Strides& strides, Pointer bias,
            Pointer workspace, Pointer membrane, const VariantArguments& v, Pointer stream) {
-            cuda::integrate_layer(synapses_from(g, times, weight, strides, bias, workspace), neuron_from(n), at<float>(membrane),
-                                  variant_from(v), stream_of(stream));
+            cuda::integrate_layer(synapses_from(g, times, weight, strides, bias, workspace), device_neuron(n),
+                                  at<float>(membrane), variant_from(v), stream_of(stream));
         },
         "geometry", "neuron", "times", "weight", "strides", "bias", "workspace", "membrane", "variant", "stream");
     def(
@@ -101,7 +107,7 @@ void bind_layer(py::module_& m) {
         [](const Geometry& g, const NeuronArguments& n, Pointer times, Pointer workspace, const SupportPointers& support,
            Pointer slope, Pointer gradient, const Strides& strides, Pointer weight_gradient, Pointer bias_gradient,
            Pointer stream) {
-            cuda::weight_gradient(synapses_from(g, times, 0, strides, 0, workspace), neuron_from(n),
+            cuda::weight_gradient(synapses_from(g, times, 0, strides, 0, workspace), device_neuron(n),
                                   gradient_from(support, slope, gradient),
                                   {nullptr, strides[0], strides[1], strides[2], strides[3]}, at<float>(weight_gradient),
                                   at<float>(bias_gradient), stream_of(stream));
@@ -113,7 +119,7 @@ void bind_layer(py::module_& m) {
         [](const Geometry& g, const NeuronArguments& n, Pointer weight, const Strides& strides, Pointer workspace,
            const SupportPointers& support, Pointer slope, Pointer gradient, const SupportPointers& input, Pointer input_gradient,
            const VariantArguments& v, Pointer stream) {
-            cuda::input_gradient(synapses_from(g, 0, weight, strides, 0, workspace), neuron_from(n),
+            cuda::input_gradient(synapses_from(g, 0, weight, strides, 0, workspace), device_neuron(n),
                                  gradient_from(support, slope, gradient), view_from(input), at<float>(input_gradient),
                                  variant_from(v), stream_of(stream));
         },
@@ -129,7 +135,7 @@ void bind_neurons(py::module_& m) {
             neurons_from(sites, channels);
             const cuda::Slots recording = slots_from(slots);
             const Surrogate surrogate = surrogate_from(n, recording.count != nullptr);
-            cuda::ramp(at<const float>(current), sites, channels, steps_in(steps), neuron_from(n), surrogate, recording,
+            cuda::ramp(at<const float>(current), sites, channels, steps_in(steps), device_neuron(n), surrogate, recording,
                        at<uint8_t>(fired), stream_of(stream));
         },
         "sites", "channels", "steps", "neuron", "current", "slots", "fired", "stream");
@@ -138,7 +144,7 @@ void bind_neurons(py::module_& m) {
         [](int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, Pointer current, const SlotArguments& slots,
            const PlaceArguments& to, Pointer stream) {
             neurons_from(sites, channels);
-            cuda::place_ramp(at<const float>(current), sites, channels, steps_in(steps), neuron_from(n), surrogate_from(n),
+            cuda::place_ramp(at<const float>(current), sites, channels, steps_in(steps), device_neuron(n), surrogate_from(n),
                              slots_from(slots), placement_from(to), stream_of(stream));
         },
         "sites", "channels", "steps", "neuron", "current", "slots", "to", "stream");
@@ -147,14 +153,14 @@ void bind_neurons(py::module_& m) {
         [](int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const SupportPointers& support,
            Pointer slope, Pointer gradient, Pointer out, Pointer stream) {
             neurons_from(sites, channels);
-            cuda::ramp_gradient(gradient_from(support, slope, gradient), sites, channels, steps_in(steps), neuron_from(n),
+            cuda::ramp_gradient(gradient_from(support, slope, gradient), sites, channels, steps_in(steps), device_neuron(n),
                                 at<float>(out), stream_of(stream));
         },
         "sites", "channels", "steps", "neuron", "support", "slope", "gradient", "out", "stream");
     def(
         m, "fire",
         [](int64_t steps, int64_t neurons, const NeuronArguments& n, Pointer current, Pointer spikes, Pointer stream) {
-            cuda::fire_dense(at<const float>(current), any_steps_in(steps, neurons), neurons, neuron_from(n), at<float>(spikes),
+            cuda::fire_dense(at<const float>(current), any_steps_in(steps, neurons), neurons, device_neuron(n), at<float>(spikes),
                              stream_of(stream));
         },
         "steps", "neurons", "neuron", "current", "spikes", "stream");
@@ -163,7 +169,7 @@ void bind_neurons(py::module_& m) {
         [](int64_t steps, int64_t neurons, const NeuronArguments& n, Pointer current, Pointer gradient, Pointer out,
            Pointer stream) {
             cuda::fire_dense_gradient(at<const float>(current), at<const float>(gradient), any_steps_in(steps, neurons), neurons,
-                                      neuron_from(n), surrogate_from(n), at<float>(out), stream_of(stream));
+                                      device_neuron(n), surrogate_from(n), at<float>(out), stream_of(stream));
         },
         "steps", "neurons", "neuron", "current", "gradient", "out", "stream");
 }

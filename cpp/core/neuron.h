@@ -1,4 +1,5 @@
-// One step of the neuron: V[t] = decay V[t-1] + X[t]; it fires where V >= threshold, once (docs/model.md, section "Neuron").
+// One step of the neuron: I[t] = synaptic_decay I[t-1] + X[t], V[t] = decay V[t-1] + I[t]; it fires where V >= threshold, once
+// (docs/model.md, section "Neuron").
 //
 // Templates over the value: a float on the device, a vector of floats on the CPU.
 #pragma once
@@ -13,11 +14,18 @@ namespace firstspike {
 struct Neuron {
     float threshold;
     float decay;  // in (0, 2]; 1 is the integrate-and-fire neuron of the paper, above it the potential grows
+    float synaptic_decay = 0.0f;  // in [0, 1]; 0: a spike counts in its own step alone, 1: in every step from then on
 };
 
 template <class Value>
 FIRSTSPIKE_HOST_DEVICE inline Value leak(Value membrane, const Neuron& neuron) {
     return membrane * neuron.decay;
+}
+
+// What is left of a synaptic current in the next step.
+template <class Value>
+FIRSTSPIKE_HOST_DEVICE inline Value fade(Value current, const Neuron& neuron) {
+    return current * neuron.synaptic_decay;
 }
 
 constexpr float kSpent = -INFINITY;  // the membrane of a neuron that has fired, or of a lane without a neuron
@@ -45,10 +53,13 @@ FIRSTSPIKE_HOST_DEVICE inline float constant_current_gain(int step, float decay)
     return gain;
 }
 
-// All of them for so many steps.
-inline void constant_current_gains(float* gains, int64_t steps, float decay) {
-    float gain = 0.0f;
-    for (int64_t t = 0; t < steps; ++t) gains[t] = gain = next_gain(gain, decay);
+// All of them for so many steps, with a synaptic current: there the constant current has grown itself.
+inline void constant_current_gains(float* gains, int64_t steps, const Neuron& neuron) {
+    float gain = 0.0f, current = 0.0f;
+    for (int64_t t = 0; t < steps; ++t) {
+        current = fade(current, neuron) + 1.0f;
+        gains[t] = gain = leak(gain, neuron) + current;
+    }
 }
 
 }  // namespace firstspike

@@ -74,6 +74,20 @@ struct ConstantCurrent {
     }
 };
 
+// The same where a current that stays builds up the membranes.
+template <int N>
+struct GrowingCurrent {
+    ConstantCurrent<N> entering;
+    mutable Vec current[N] = {};
+
+    FIRSTSPIKE_INLINE void operator()(Vec (&v)[N], int) const {
+        unrolled<N>(FIRSTSPIKE_BODY(k) {
+            current[k] = fade(current[k], entering.neuron) + entering.x[k];
+            v[k] = leak(v[k], entering.neuron) + current[k];
+        });
+    }
+};
+
 // Reads the membranes of a tile; a neuron that is spent stays so.
 template <int N>
 struct ReadMembranes {
@@ -92,25 +106,76 @@ struct ReadMembranes {
 
 // What a block of neurons carries from step to step.
 struct State {
-    float membrane[kDenseNeuronsPerTask] = {};
+    float membrane[kDenseNeuronsPerTask] = {}, current[kDenseNeuronsPerTask] = {};
     float alive[kDenseNeuronsPerTask];
     State() { std::fill_n(alive, kDenseNeuronsPerTask, 1.0f); }
+
+    // Brings membrane i to the next step, x entering.
+    template <bool kSynaptic>
+    FIRSTSPIKE_INLINE float step(int64_t i, float x, const Neuron& neuron) {
+        if constexpr (kSynaptic) x = current[i] = fade(current[i], neuron) + x;
+        return membrane[i] = leak(membrane[i], neuron) + x;
+    }
 };
+
+template <bool kSynaptic>
+void fire_neurons(const float* current, int64_t steps, int64_t neurons, const Neuron& neuron, int threads, float* spikes) {
+    parallel_blocks(neurons, kDenseNeuronsPerTask, threads, [&](int64_t from, int64_t n) {
+        State state;
+        for (int64_t t = 0; t < steps; ++t) {
+            const float* x = current + t * neurons + from;
+            float* out = spikes + t * neurons + from;
+            for (int64_t i = 0; i < n; ++i) {
+                out[i] = state.step<kSynaptic>(i, x[i], neuron) >= neuron.threshold ? state.alive[i] : 0.0f;
+                state.alive[i] -= out[i];
+            }
+        }
+    });
+}
+
+template <bool kSynaptic>
+void fire_neurons_gradient(const float* current, const float* gradient, int64_t steps, int64_t neurons, const Neuron& neuron,
+                           const Surrogate& surrogate, int threads, float* current_gradient) {
+    parallel_blocks(neurons, kDenseNeuronsPerTask, threads, [&](int64_t from, int64_t n) {
+        State state;
+        for (int64_t t = 0; t < steps; ++t) {  // direct[t]: up to the spike
+            const int64_t at = t * neurons + from;
+            for (int64_t i = 0; i < n; ++i) {
+                const float v = state.step<kSynaptic>(i, current[at + i], neuron);
+                const float slope = surrogate.slope(overshoot(v, neuron));
+                current_gradient[at + i] = state.alive[i] != 0.0f ? gradient[at + i] * slope : 0.0f;
+                if (v >= neuron.threshold) state.alive[i] = 0.0f;
+            }
+        }
+        // D[t] = direct[t] + decay D[t + 1], then E[t] = D[t] + synaptic_decay E[t + 1]
+        for (const float factor : {neuron.decay, neuron.synaptic_decay}) {
+            if (factor == 0.0f) break;
+            for (int64_t t = steps - 2; t >= 0; --t)
+                for (int64_t i = 0; i < n; ++i)
+                    current_gradient[t * neurons + from + i] += factor * current_gradient[(t + 1) * neurons + from + i];
+        }
+    });
+}
 
 }  // namespace
 
 Support ramp(const float* current, int64_t sites, int64_t channels, int64_t steps, const Neuron& neuron,
              const Surrogate& surrogate, bool record, int threads, uint8_t* times_out) {
+    const auto constant = [&](auto vectors, int64_t first, int used) {
+        return ConstantCurrent<decltype(vectors)::value>(neuron, current + first, used);
+    };
+    if (neuron.synaptic_decay == 0.0f)
+        return fire_sites(sites, channels, steps, neuron, surrogate, record, threads, times_out, constant);
     return fire_sites(sites, channels, steps, neuron, surrogate, record, threads, times_out,
                       [&](auto vectors, int64_t first, int used) {
-                          return ConstantCurrent<decltype(vectors)::value>(neuron, current + first, used);
+                          return GrowingCurrent<decltype(vectors)::value>{constant(vectors, first, used)};
                       });
 }
 
 void ramp_gradient(const OutputGradient& g, int64_t sites, int64_t channels, const Neuron& neuron, int threads,
                    float* current_gradient) {
     float gain[kMaxSteps];
-    constant_current_gains(gain, kMaxSteps, neuron.decay);
+    constant_current_gains(gain, kMaxSteps, neuron);
     const int64_t tiles = Tiles{channels}.number();
     std::fill_n(current_gradient, sites * channels, 0.0f);
     each_site_tile(sites, channels, threads, [&](int64_t, int64_t site, int64_t tile) {
@@ -130,37 +195,14 @@ Support fire_membranes(const float* membrane, int64_t sites, int64_t channels, i
 }
 
 void fire_dense(const float* current, int64_t steps, int64_t neurons, const Neuron& neuron, int threads, float* spikes) {
-    parallel_blocks(neurons, kDenseNeuronsPerTask, threads, [&](int64_t from, int64_t n) {
-        State state;
-        for (int64_t t = 0; t < steps; ++t) {
-            const float* x = current + t * neurons + from;
-            float* out = spikes + t * neurons + from;
-            for (int64_t i = 0; i < n; ++i) {
-                state.membrane[i] = leak(state.membrane[i], neuron) + x[i];
-                out[i] = state.membrane[i] >= neuron.threshold ? state.alive[i] : 0.0f;
-                state.alive[i] -= out[i];
-            }
-        }
-    });
+    const auto run = neuron.synaptic_decay == 0.0f ? fire_neurons<false> : fire_neurons<true>;
+    run(current, steps, neurons, neuron, threads, spikes);
 }
 
 void fire_dense_gradient(const float* current, const float* gradient, int64_t steps, int64_t neurons, const Neuron& neuron,
                          const Surrogate& surrogate, int threads, float* current_gradient) {
-    parallel_blocks(neurons, kDenseNeuronsPerTask, threads, [&](int64_t from, int64_t n) {
-        State state;
-        for (int64_t t = 0; t < steps; ++t) {  // direct[t]: up to the spike
-            const int64_t at = t * neurons + from;
-            for (int64_t i = 0; i < n; ++i) {
-                state.membrane[i] = leak(state.membrane[i], neuron) + current[at + i];
-                const float slope = surrogate.slope(overshoot(state.membrane[i], neuron));
-                current_gradient[at + i] = state.alive[i] != 0.0f ? gradient[at + i] * slope : 0.0f;
-                if (state.membrane[i] >= neuron.threshold) state.alive[i] = 0.0f;
-            }
-        }
-        for (int64_t t = steps - 2; t >= 0; --t)  // D[t] = direct[t] + decay D[t + 1]
-            for (int64_t i = 0; i < n; ++i)
-                current_gradient[t * neurons + from + i] += neuron.decay * current_gradient[(t + 1) * neurons + from + i];
-    });
+    const auto run = neuron.synaptic_decay == 0.0f ? fire_neurons_gradient<false> : fire_neurons_gradient<true>;
+    run(current, gradient, steps, neurons, neuron, surrogate, threads, current_gradient);
 }
 
 }  // namespace firstspike

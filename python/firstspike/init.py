@@ -19,8 +19,8 @@ def ettfs_(weight: Tensor, steps: int, *, gain: float = 1.0, generator: Generato
     Why T / N: N inputs that fire once each, uniformly over T steps, give Var(PSC[t]) = N (T / N) / T = 1 in every step.
 
     weight: float [O, ...]. steps: T, 1 to 254. gain: 1 in the paper. The layers of `firstspike.nn` keep the variance of 1 where
-    that derivation does not hold (ours): `pool_gain` after average pooling; 1 / sqrt(T) in directly coded layers and those
-    that integrate.
+    that derivation does not hold (ours): `pool_gain` after average pooling; `synaptic_gain` with a synaptic current; 1 / sqrt(T)
+    in directly coded layers and those that integrate.
 
     Examples:
         >>> weight = ettfs_(torch.empty(500, 400), steps=8)
@@ -44,6 +44,33 @@ def pool_gain(avg_pool: int, steps: int) -> float:
     """
     factor, steps = checks.size("avg_pool", avg_pool), checks.steps(steps)
     return 1 / math.sqrt((1 - 1 / steps) / factor**2 + 1 / steps)
+
+
+def synaptic_gain(steps: int, decay: float = 1.0, synaptic_decay: float = 0.0, *, constant: bool = False) -> float:
+    """The gain with a synaptic current (ours): the last potential has the variance that it has without one.
+
+    k steps after its spike an input has added K(k) = sum over i = 0 .. k of a^i decay^(k-i), so that with uniform times
+    Var(V[T-1]) = N v (K(0)^2 + ... + K(T-1)^2) / T. The gain is sqrt(sum of decay^(2k) / sum of K(k)^2): 1 for a = 0, and
+    sqrt(6 / ((T + 1) (2T + 1))) for the ramp, a = decay = 1. constant: of an input that enters in every step, whose last
+    potential is the sum of K: sum of decay^k / sum of K(k), 2 / (T + 1) for the ramp.
+
+    steps: T, 1 to 254. decay: in (0, 2]. synaptic_decay: a, in [0, 1].
+
+    Examples:
+        >>> synaptic_gain(8), synaptic_gain(8, synaptic_decay=1.0), synaptic_gain(8, synaptic_decay=1.0, constant=True)
+        (1.0, 0.19802950859533489, 0.2222222222222222)
+    """
+    steps, decay = checks.steps(steps), checks.decay(decay, steps)
+    if checks.synaptic_decay(synaptic_decay) == 0:
+        return 1.0
+    power = 1 if constant else 2
+    alone = current = 1.0
+    total = with_current = potential = 0.0
+    for _ in range(steps):
+        potential = decay * potential + current
+        total, with_current = total + alone**power, with_current + potential**power
+        alone, current = alone * decay, current * synaptic_decay
+    return float((total / with_current) ** (1 / power))
 
 
 def kaiming_(weight: Tensor, *, generator: Generator | None = None) -> Tensor:

@@ -102,23 +102,33 @@ class _Step(torch.autograd.Function):
         return grad * surrogate_derivative(u, ctx.surrogate), None
 
 
-def membrane(current: Tensor, decay: float = 1.0) -> Tensor:
-    """Membrane V [T, B, ...] of a neuron that never fires, from its current X [T, B, ...].
+def membrane(current: Tensor, decay: float = 1.0, synaptic_decay: float = 0.0) -> Tensor:
+    """Membrane V [T, B, ...] of a neuron that never fires, from the current X [T, B, ...] that enters it.
 
     Examples:
         >>> current = torch.tensor([0.5, 0.75, 0.5]).view(3, 1, 1)
         >>> reference.membrane(current, decay=0.5).flatten()
         tensor([0.5000, 1.0000, 1.0000])
+        >>> reference.membrane(current, synaptic_decay=1.0).flatten()
+        tensor([0.5000, 1.7500, 3.5000])
     """
-    v = torch.zeros_like(current[0])
+    v = i = torch.zeros_like(current[0])
     potentials = []
     for x in current:
-        v = decay * v + x
+        i = synaptic_decay * i + x
+        v = decay * v + i
         potentials.append(v)
     return torch.stack(potentials)
 
 
-def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate = triangle()) -> Tensor:
+def fire(
+    current: Tensor,
+    *,
+    threshold: float = 1.0,
+    decay: float = 1.0,
+    surrogate: Surrogate = triangle(),
+    synaptic_decay: float = 0.0,
+) -> Tensor:
     """Dense spikes [T, B, ...] of a current [T, B, ...]; the flag that a neuron has fired carries no gradient.
 
     Examples:
@@ -128,7 +138,7 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
     """
     fired = torch.zeros_like(current[0])
     spikes = []
-    for v in membrane(current, decay):
+    for v in membrane(current, decay, synaptic_decay):
         spike = _Step.apply(v - threshold, surrogate) * (1 - fired)  # type: ignore[no-untyped-call]
         fired = fired + spike.detach()
         spikes.append(spike)
@@ -136,7 +146,12 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
 
 
 def margin(
-    current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, levels: tuple[float, ...] = (0.0,)
+    current: Tensor,
+    *,
+    threshold: float = 1.0,
+    decay: float = 1.0,
+    levels: tuple[float, ...] = (0.0,),
+    synaptic_decay: float = 0.0,
 ) -> Tensor:
     """How clear each neuron's decisions are: the smallest distance of V - threshold from any of ``levels``, [B, ...].
 
@@ -148,7 +163,7 @@ def margin(
         >>> reference.margin(current)
         tensor([[0.2500]])
     """
-    u = membrane(current.detach(), decay) - threshold
+    u = membrane(current.detach(), decay, synaptic_decay) - threshold
     distance = torch.stack([(u - level).abs() for level in levels]).amin(0)
     before = torch.cat([torch.zeros_like(u[:1]), (u >= 0).to(u.dtype).cumsum(0)[:-1]])
     return distance.masked_fill(before > 0, float("inf")).amin(0)
@@ -216,6 +231,7 @@ def ramp(
     threshold: float = 1.0,
     decay: float = 1.0,
     surrogate: Surrogate = triangle(),
+    synaptic_decay: float = 0.0,
 ) -> SpikeTrain:
     """Direct coding: the constant current [B, ...] enters in every one of ``steps`` steps.
 
@@ -224,7 +240,8 @@ def ramp(
         [[0, 3, 255]]
     """
     every_step = torch.stack([current] * steps)
-    return SpikeTrain(fire(every_step, threshold=threshold, decay=decay, surrogate=surrogate))
+    neuron: dict[str, Any] = {"threshold": threshold, "decay": decay, "surrogate": surrogate}
+    return SpikeTrain(fire(every_step, **neuron, synaptic_decay=synaptic_decay))
 
 
 def linear(
@@ -236,6 +253,7 @@ def linear(
     threshold: float | Tensor = 1.0,
     decay: float = 1.0,
     surrogate: Surrogate = triangle(),
+    synaptic_decay: float = 0.0,
     shortcut: _Spikes | None = None,
     shortcut_scale: float | Tensor = 1.0,
 ) -> SpikeTrain:
@@ -248,7 +266,8 @@ def linear(
         [[2]]
     """
     current = linear_current(spikes, weight, bias, avg_pool=avg_pool)
-    return _fired(current, threshold, decay, surrogate, shortcut, shortcut_scale)
+    neuron: dict[str, Any] = {"decay": decay, "surrogate": surrogate, "synaptic_decay": synaptic_decay}
+    return _fired(current, threshold, neuron, shortcut, shortcut_scale)
 
 
 def conv2d(
@@ -262,6 +281,7 @@ def conv2d(
     threshold: float | Tensor = 1.0,
     decay: float = 1.0,
     surrogate: Surrogate = triangle(),
+    synaptic_decay: float = 0.0,
     shortcut: _Spikes | None = None,
     shortcut_scale: float | Tensor = 1.0,
 ) -> SpikeTrain:
@@ -274,14 +294,14 @@ def conv2d(
         tensor([0], dtype=torch.uint8)
     """
     current = conv2d_current(spikes, weight, bias, stride=stride, padding=padding, avg_pool=avg_pool)
-    return _fired(current, threshold, decay, surrogate, shortcut, shortcut_scale)
+    neuron: dict[str, Any] = {"decay": decay, "surrogate": surrogate, "synaptic_decay": synaptic_decay}
+    return _fired(current, threshold, neuron, shortcut, shortcut_scale)
 
 
 def _fired(
     current: Tensor,
     threshold: float | Tensor,
-    decay: float,
-    surrogate: Surrogate,
+    neuron: dict[str, Any],
     shortcut: _Spikes | None,
     scale: float | Tensor,
 ) -> SpikeTrain:
@@ -299,11 +319,17 @@ def _fired(
         current = current + F.pad(x, (*[0, 0] * (current.dim() - 3), 0, rest))
     if isinstance(threshold, Tensor) and threshold.dim():
         current, threshold = current / threshold.view(per_channel), 1.0
-    return SpikeTrain(fire(current, threshold=float(threshold), decay=decay, surrogate=surrogate))
+    return SpikeTrain(fire(current, threshold=float(threshold), **neuron))
 
 
 def integrate(
-    spikes: _Spikes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1, decay: float = 1.0
+    spikes: _Spikes,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    avg_pool: int = 1,
+    decay: float = 1.0,
+    synaptic_decay: float = 0.0,
 ) -> Tensor:
     """Readout membrane [T, B, O] of a layer that never fires.
 
@@ -313,7 +339,7 @@ def integrate(
         >>> reference.integrate(x, weight)[:, 0, 0].tolist()
         [0.6, 0.6, 1.2, 1.2]
     """
-    return membrane(linear_current(spikes, weight, bias, avg_pool=avg_pool), decay)
+    return membrane(linear_current(spikes, weight, bias, avg_pool=avg_pool), decay, synaptic_decay)
 
 
 def dropout(spikes: _Spikes, p: float, *, seed: Tensor) -> SpikeTrain:

@@ -72,13 +72,14 @@ class Draw(random.Random):
         times = self.bytes(*shape, below=steps + 1)
         return times.masked_fill(times == steps, 255)
 
-    def neuron(self) -> tuple[float, float, float, float]:
-        """Threshold, decay, the surrogate's kind and its scale."""
+    def neuron(self) -> tuple[float, ...]:
+        """Threshold, decay, the surrogate's kind and its scale, synaptic decay."""
         return (
             self.choice((1.0, 0.5, 1e-3, -1.0)),
             self.choice((1.0, 0.9, 0.25)),
             float(self.randrange(len(SURROGATES))),
             self.choice((0.9, 0.25, 3.0)),
+            self.choice((0.0, 0.0, 0.5, 1.0)),
         )
 
     def threads(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -90,9 +91,14 @@ def layer(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return times, weight, torch.randn(6, generator=g, dtype=F64) / 20, torch.randn(STEPS, 3, 6, generator=g, dtype=F64)
 
 
-def direct_of(times: Tensor, weight: Tensor, bias: Tensor, grad: Tensor, surrogate: Surrogate) -> Tensor:
+def direct_of(
+    times: Tensor, weight: Tensor, bias: Tensor, grad: Tensor, surrogate: Surrogate, synaptic_decay: float = 0.0
+) -> Tensor:
     """`direct` [T, B, O] of section Backward pass."""
-    v = membranes(SpikeTrain.from_times(times, STEPS).dense() @ weight.T + bias)
+    current = SpikeTrain.from_times(times, STEPS).dense() @ weight.T + bias
+    for t in range(1, STEPS):
+        current[t] += synaptic_decay * current[t - 1]
+    v = membranes(current)
     counts = torch.arange(STEPS).view(-1, 1, 1) <= first(v)
     return grad * surrogate.derivative(v - THRESHOLD) * counts
 
@@ -113,29 +119,34 @@ def test_the_support_is_where_the_surrogate_counts(surrogate: Surrogate) -> None
     assert sorted(spikes._support.slope.tolist()) == pytest.approx(sorted(expected[expected > 0].tolist()), rel=1e-4)
 
 
+@pytest.mark.parametrize("synaptic_decay", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("surrogate", SURROGATES, ids=str)
-def test_backward_pass(surrogate: Surrogate) -> None:
+def test_backward_pass(surrogate: Surrogate, synaptic_decay: float) -> None:
     times, weight, bias, grad = layer(generator(2))
-    direct = direct_of(times, weight, bias, grad, surrogate)
-    d, h, at_train = torch.zeros(STEPS + 1, 3, 6, dtype=F64), direct @ weight, torch.zeros(STEPS + 1, 3, 8, dtype=F64)
+    direct = direct_of(times, weight, bias, grad, surrogate, synaptic_decay)
+    (d, e), (inner, at_train) = torch.zeros(2, STEPS + 1, 3, 6, dtype=F64), torch.zeros(2, STEPS + 1, 3, 8, dtype=F64)
+    h = direct @ weight
     for t in reversed(range(STEPS)):
         d[t] = direct[t] + DECAY * d[t + 1]
-        at_train[t] = h[t] + DECAY * at_train[t + 1]
+        e[t] = d[t] + synaptic_decay * e[t + 1]
+        inner[t] = h[t] + DECAY * inner[t + 1]
+        at_train[t] = inner[t] + synaptic_decay * at_train[t + 1]
     at_weight = torch.zeros_like(weight)
     for b, j in (times != SILENT).nonzero().tolist():
-        at_weight[:, j] += d[int(times[b, j]), b]
+        at_weight[:, j] += e[int(times[b, j]), b]
 
     train = SpikeTrain.from_times(times, STEPS).dense().requires_grad_()
     weight.requires_grad_(), bias.requires_grad_()
-    options = {"threshold": THRESHOLD, "decay": DECAY, "surrogate": surrogate}
+    neuron = {"threshold": THRESHOLD, "decay": DECAY, "synaptic_decay": synaptic_decay}
+    options: dict[str, Any] = {**neuron, "surrogate": surrogate}
     reference.linear(SpikeTrain(train), weight, bias, **options).dense().backward(grad)
-    for got, want in ((weight.grad, at_weight), (bias.grad, d.sum((0, 1))), (train.grad, at_train[:STEPS])):
+    for got, want in ((weight.grad, at_weight), (bias.grad, e.sum((0, 1))), (train.grad, at_train[:STEPS])):
         torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-13)
 
     dense = train.detach().float().requires_grad_()
     w, b = weight.detach().float().requires_grad_(), bias.detach().float().requires_grad_()
     functional.linear(SpikeTimes.from_dense(dense), w, b, **options).dense().backward(grad.float())
-    for got, want in ((w.grad, at_weight), (b.grad, d.sum((0, 1))), (dense.grad, at_train[:STEPS])):
+    for got, want in ((w.grad, at_weight), (b.grad, e.sum((0, 1))), (dense.grad, at_train[:STEPS])):
         torch.testing.assert_close(got, want.float(), rtol=1e-4, atol=1e-4)
 
 
@@ -206,6 +217,24 @@ def test_gain_behind_pooling(pool: int) -> None:
     weight = init.ettfs_(torch.empty(400, 300), STEPS, gain=gain, generator=g)
     current = uniform((200, 300, pool * pool), g).mean(-1) @ weight.T
     assert float(current.square().mean()) == pytest.approx(1, rel=0.03)
+
+
+@pytest.mark.parametrize(("decay", "synaptic_decay"), [(1.0, 1.0), (0.75, 0.5), (1.25, 1.0), (1.0, 0.0)])
+def test_gain_with_a_synaptic_current(decay: float, synaptic_decay: float) -> None:
+    """The last potential varies as it does without one, of spikes at uniform times and of a constant current."""
+    neuron, g = {"decay": decay, "synaptic_decay": synaptic_decay}, generator(7)
+    kernel = reference.membrane(torch.eye(1, STEPS, dtype=F64).T, **neuron).flatten()
+    alone = decay ** torch.arange(STEPS, dtype=F64)
+    gain = init.synaptic_gain(STEPS, **neuron)
+    assert gain == pytest.approx(float(alone.square().sum() / kernel.square().sum()) ** 0.5)
+    assert init.synaptic_gain(STEPS, **neuron, constant=True) == pytest.approx(float(alone.sum() / kernel.sum()))
+    layer = nn.TTFSLinear(400, 500, steps=STEPS, **neuron, generator=g)
+    assert layer.gain == gain
+    times = torch.randint(STEPS, (300, 400), generator=g).to(torch.uint8)
+    last = functional.integrate(SpikeTimes(times, STEPS), layer.weight.detach(), **neuron)[-1]
+    assert float(last.square().mean()) == pytest.approx(float(alone.square().sum()), rel=0.1)
+    if decay == synaptic_decay == 1:
+        assert gain == pytest.approx((6 / ((STEPS + 1) * (2 * STEPS + 1))) ** 0.5)
 
 
 def test_gain_of_direct_coding_and_of_the_readout() -> None:

@@ -22,6 +22,7 @@ SPIKES = torch.zeros(2, 6, 8, 8, dtype=torch.uint8)
     ("call", "error", "argument"),
     [
         (lambda: em.quantize(MODEL, bits=9), ValueError, "bits"),
+        (lambda: em.quantize(net(synaptic_decay=1.0)), ValueError, "1:TTFSConv2d.*synaptic_decay"),
         (lambda: em.quantize(MODEL, observer="best"), ValueError, "observer"),
         (lambda: em.quantize(MODEL, granularity="row"), ValueError, "granularity"),
         (lambda: em.quantize(MODEL, biases="keep"), ValueError, "biases"),

@@ -40,9 +40,27 @@ def test_exact_currents(shape: tuple[int, ...], steps: int, surrogate: object) -
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: f"{s.kind}-{s.scale}")
-@pytest.mark.parametrize(("decay", "steps"), [(0.5, 8), (0.9, 8), (0.99, 254), (1.5, 8), (2.0, 20)])
-def test_decay(decay: float, steps: int, surrogate: object) -> None:
-    check(torch.randn(steps, 3, 21, generator=generator(0)) * 0.5, False, surrogate=surrogate, decay=decay)
+@pytest.mark.parametrize(
+    ("decay", "synaptic_decay", "steps"),
+    [
+        (0.5, 0, 8),
+        (0.9, 0, 8),
+        (0.99, 0, 254),
+        (1.5, 0, 8),
+        (2.0, 0, 20),
+        (0.9, 0.5, 64),
+        (1.0, 1.0, 8),
+        (1.25, 1.0, 6),
+    ],
+)
+def test_decay(decay: float, synaptic_decay: float, steps: int, surrogate: object) -> None:
+    neuron = {"surrogate": surrogate, "decay": decay, "synaptic_decay": synaptic_decay}
+    check(torch.randn(steps, 3, 21, generator=generator(0)) * 0.5, False, **neuron)
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: f"{s.kind}-{s.scale}")
+def test_a_ramp(surrogate: object) -> None:
+    check(grid((64, 3, 21), 0.25, generator(0)), True, surrogate=surrogate, synaptic_decay=1.0)
 
 
 @pytest.mark.parametrize("level", [8.0, -8.0])

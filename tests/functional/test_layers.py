@@ -53,6 +53,7 @@ def cases(draw: Any, name: str, most: int = 40) -> Layer:
     pool, steps = draw(st.sampled_from([1, 1, 2, 3]), "pool"), draw(st.sampled_from(STEPS[:4]), "steps")
     outputs, batch = draw(st.integers(1, most), "outputs"), draw(st.integers(1, 5), "batch")
     options: dict[str, Any] = {"avg_pool": pool, "decay": draw(st.sampled_from(decays(steps)), "decay")}
+    options["synaptic_decay"] = draw(st.sampled_from([0.0, 0.0, 0.5, 1.0 if steps < 64 else 0.75]), "synaptic_decay")
     if name == "conv2d":
         kernel, padding = ([draw(st.integers(low, high), what) for _ in "yx"] for low, high, what in
                            ((1, 8, "kernel"), (0, 4, "padding")))  # fmt: skip
@@ -174,6 +175,25 @@ def test_neurons(surrogate: Surrogate, threshold: float, decay: float, steps: in
     options = {"surrogate": surrogate, "threshold": threshold, "decay": decay, "exact": exact}
     check("linear", layer((4, 21), (18, 21), steps, **options))
     check("conv2d", layer((2, 3, 5, 6), (9, 3, 3, 3), steps, stride=2, padding=1, **options))
+
+
+@pytest.mark.parametrize(("decay", "synaptic_decay", "steps", "exact"), [
+    (1.0, 1.0, 8, True), (1.0, 1.0, 64, True), (1.0, 0.5, 8, True), (0.5, 1.0, 8, True), (0.9, 0.7, 33, False),
+    (1.25, 0.5, 8, False),
+])  # fmt: skip
+@pytest.mark.parametrize("surrogate", [triangle(), rectangle(0.5), atan()], ids=lambda s: s.kind)
+def test_synaptic_currents(surrogate: Surrogate, decay: float, synaptic_decay: float, steps: int, exact: bool) -> None:
+    options = {"surrogate": surrogate, "decay": decay, "synaptic_decay": synaptic_decay, "exact": exact}
+    for inputs, weight, sizes in (
+        ((4, 21), (18, 21), {}),
+        ((35, 40), (70, 40), {}),
+        ((2, 3, 5, 6), (9, 3, 3, 3), {"stride": 2, "padding": 1}),
+        ((3, 1, 9, 7), (33, 1, 3, 3), {"padding": 1}),
+        ((2, 20, 6, 7), (17, 20, 3, 3), {"padding": 1, "avg_pool": 2}),
+    ):
+        check("linear" if len(weight) == 2 else "conv2d", layer(inputs, weight, steps, **sizes, **options))
+    neuron = {"decay": decay, "synaptic_decay": synaptic_decay}
+    check("integrate", layer((4, 21), (18, 21), steps, exact=exact, **neuron))
 
 
 def test_more_support_entries_than_one_chunk_holds() -> None:

@@ -58,17 +58,19 @@ def run(f: Any, name: str, x: dict[str, Tensor], options: dict[str, Any], per_ou
 
 
 @pytest.mark.parametrize("surrogate", [triangle(2.5), rectangle(1.7), atan()], ids=lambda s: s.kind)
-@pytest.mark.parametrize("per_output", [False, True])
+@pytest.mark.parametrize(("per_output", "synaptic_decay"), [(False, 0.0), (True, 0.0), (False, 1.0), (True, 0.5)])
 @pytest.mark.parametrize("name", CASES)
-def test_shortcut(name: str, per_output: bool, surrogate: Any) -> None:
+def test_shortcut(name: str, per_output: bool, synaptic_decay: float, surrogate: Any) -> None:
     scales = CASES[name][2][1] if per_output else None
     x = arguments(name, scales)
     counterparts = {key: value.detach().double().requires_grad_() for key, value in x.items()}
-    options = {"surrogate": surrogate}
+    options = {"surrogate": surrogate, "synaptic_decay": synaptic_decay}
     got = run(functional, name, x, options, per_output, True)
     expected = run(reference, name, counterparts, options, per_output, True)
     margins = reference.margin(
-        *_currents(name, counterparts, per_output), levels=(0.0, -surrogate.half_width, surrogate.half_width)
+        *_currents(name, counterparts, per_output),
+        levels=(0.0, -surrogate.half_width, surrogate.half_width),
+        synaptic_decay=synaptic_decay,
     )
     clear = margins > CLEAR
     assert clear.double().mean() > 0.8 and (expected.times[clear] == got.times[clear]).all()
@@ -110,11 +112,13 @@ def composed(f: Any, *arguments: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         return f(*arguments)
 
 
-@pytest.mark.parametrize("decay", [1.0, 0.75])
+@pytest.mark.parametrize(("decay", "synaptic_decay"), [(1.0, 0.0), (0.75, 0.0), (1.0, 1.0)])
 @pytest.mark.parametrize("name", CASES)
-def test_as_a_layer_on_both_trains(name: str, decay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_a_layer_on_both_trains(
+    name: str, decay: float, synaptic_decay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x = arguments(name, CASES[name][2][1])
-    options = {"surrogate": triangle(2.5), "decay": decay}
+    options = {"surrogate": triangle(2.5), "decay": decay, "synaptic_decay": synaptic_decay}
     one = run(functional, name, x, options, False, True)
     other = composed(run, functional, name, x, options, False, True, monkeypatch=monkeypatch)
     assert torch.equal(one.times, other.times)
@@ -125,11 +129,12 @@ def test_as_a_layer_on_both_trains(name: str, decay: float, monkeypatch: pytest.
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4, msg=lambda m, key=key: f"{key}: {m}")
 
 
+@pytest.mark.parametrize("synaptic_decay", [0.0, 0.5])
 @pytest.mark.parametrize("name", ["linear, fewer", "conv, strided", "conv, full groups"])
-def test_the_number_of_threads_changes_no_bit(name: str) -> None:
+def test_the_number_of_threads_changes_no_bit(name: str, synaptic_decay: float) -> None:
     def results() -> list[Tensor]:
         x = arguments(name, CASES[name][2][1])
-        out = run(functional, name, x, {"decay": 0.9}, True, True)
+        out = run(functional, name, x, {"decay": 0.9, "synaptic_decay": synaptic_decay}, True, True)
         gradient = torch.randn(out.dense().shape, generator=generator(3))
         return [out.times, *torch.autograd.grad(out.dense(), list(x.values()), gradient)]
 

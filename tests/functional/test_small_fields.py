@@ -17,16 +17,18 @@ def maps(shape: tuple[int, ...], steps: int) -> Tensor:
     return times
 
 
-@pytest.mark.parametrize("decay", [1.0, 0.9, 1.05])
+@pytest.mark.parametrize(("decay", "synaptic_decay"), [(1.0, 0.0), (0.9, 0.0), (1.05, 0.0), (1.0, 0.75)])
 @pytest.mark.parametrize("shortcut", [False, True])
 @pytest.mark.parametrize("steps", [1, 8, 9, 254])
 @pytest.mark.parametrize(("channels", "outputs"), [(1, 3), (1, 32), (2, 70), (7, 33)])
-def test_times_with_and_without_a_record(channels: int, outputs: int, steps: int, shortcut: bool, decay: float) -> None:
+def test_times_with_and_without_a_record(
+    channels: int, outputs: int, steps: int, shortcut: bool, decay: float, synaptic_decay: float
+) -> None:
     g = generator(1)
     times = maps((3, channels, 6, 19), steps)
     weight = torch.randn(outputs, channels, 3, 3, generator=g) * channels**-0.5
     bias = torch.randn(outputs, generator=g) * 1.5 / steps  # some neurons fire without a spike, at different steps
-    options = {"padding": 1, "decay": decay}
+    options = {"padding": 1, "decay": decay, "synaptic_decay": synaptic_decay}
     beside = maps((3, outputs, 6, 19), steps) if shortcut else None
 
     def run(samples: slice, learn: bool) -> Tensor:
@@ -38,7 +40,7 @@ def test_times_with_and_without_a_record(channels: int, outputs: int, steps: int
     whole = run(slice(None), learn=True)
     assert torch.equal(run(slice(None), learn=False), whole)
     assert torch.equal(torch.cat([run(slice(i, i + 1), learn=False) for i in range(3)]), whole)
-    if decay == 1.0 and not shortcut:
+    if decay == 1.0 and not shortcut and not synaptic_decay:
         reached = bias * torch.arange(1, steps + 1)[:, None] >= 1  # the first map has no spike
         first = torch.where(reached.any(0), reached.int().argmax(0), SILENT)
         assert outputs == 3 or len(first.unique()) > 1

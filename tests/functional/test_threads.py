@@ -38,6 +38,8 @@ def cases(surrogate: Surrogate) -> dict[str, Layer]:
         "conv2d": layer((5, 6, 13, 9), (35, 6, 3, 3), 8, padding=1, **options),
         "conv2d, one channel": layer((5, 1, 13, 9), (70, 1, 3, 3), 8, padding=1, **options),
         "conv2d, strided": layer((2, 3, 24, 24), (20, 3, 5, 5), 16, stride=2, avg_pool=2, decay=0.9, **options),
+        "linear, synaptic": layer((33, 70), (150, 70), 16, synaptic_decay=1.0, **options),
+        "conv2d, synaptic": layer((5, 6, 13, 9), (35, 6, 3, 3), 8, padding=1, decay=0.9, synaptic_decay=0.5, **options),
         "conv2d, one sample": layer((1, 4, 17, 19), (70, 4, 3, 3), 8, **options),
         "conv2d, tall kernel": layer((3, 2, 7, 7), (20, 2, 7, 7), 8, padding=3, **options),
         "conv2d, many channels": layer((5, 40, 6, 5), (33, 40, 3, 3), 8, padding=1, **options),
@@ -51,7 +53,8 @@ def run(name: str, case: Layer) -> list[Tensor]:
     b = case.bias.clone().requires_grad_()
     x = SpikeTimes(case.times, case.steps).dense().requires_grad_()
     current = torch.rand(case.times.shape, generator=generator(4)).requires_grad_()
-    first = functional.ramp(current, case.steps, surrogate=case.options["surrogate"])
+    neuron = {name: case.options[name] for name in ("surrogate", "synaptic_decay") if name in case.options}
+    first = functional.ramp(current, case.steps, **neuron)
     results = []
     for spikes in (SpikeTimes.from_dense(x), first):
         out = call(spikes, w, b, **case.options)
@@ -59,7 +62,13 @@ def run(name: str, case: Layer) -> list[Tensor]:
         dense.backward(torch.randn(dense.shape, generator=generator(5)))
         results += [out.times, dense.detach()]
     if call is functional.linear:
-        v = functional.integrate(first, w, b, avg_pool=case.options.get("avg_pool", 1))
+        v = functional.integrate(
+            first,
+            w,
+            b,
+            avg_pool=case.options.get("avg_pool", 1),
+            synaptic_decay=case.options.get("synaptic_decay", 0.0),
+        )
         results.append(v.detach())
     return [*results, w.grad, b.grad, x.grad, current.grad]
 

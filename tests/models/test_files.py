@@ -29,8 +29,10 @@ def stack() -> models.TTFSNet:
         layers.DirectConv2d(2, 5, (3, 1), stride=(1, 2), steps=6, normalization="channel", generator=g),
         layers.EarliestPool2d(2),
         layers.TTFSConv2d(5, 4, (1, 3), padding=(0, 1), steps=6, decay=0.75, affine="layer", generator=g),
-        layers.TTFSLinear(4 * 2 * 2, 7, steps=6, avg_pool=1, surrogate=rectangle(0.5), bias=False, generator=g),
-        layers.Integrate(7, 3, steps=6, dropout=0.25, decay=0.5, generator=g),
+        layers.TTFSLinear(
+            4 * 2 * 2, 7, steps=6, avg_pool=1, surrogate=rectangle(0.5), bias=False, synaptic_decay=0.5, generator=g
+        ),
+        layers.Integrate(7, 3, steps=6, dropout=0.25, decay=0.5, synaptic_decay=1.0, generator=g),
     ]
     parts[2].threshold = nn.Parameter(torch.rand(4, generator=g) + 0.5)
     parts[3].threshold = torch.rand(7, generator=g) + 0.5

@@ -115,6 +115,11 @@ CALLS = [
     (lambda: to_nir(net("30-5", (30,), encoder="spikes"), input_shape=(15,)), ValueError, "input_shape"),
     (lambda: to_nir(models.build("16-8-3", input_shape=(16,), steps=4, decay=1.5)), ValueError, "decay 1.5"),
     (
+        lambda: to_nir(net("30-5", (30,), encoder="spikes", synaptic_decay=0.5)),
+        ValueError,
+        "layer 0: its synaptic_decay",
+    ),
+    (
         lambda: to_nir(torch.nn.Sequential(nn.TTFSConv2d(1, 1, 1, steps=4), FLAT_BLOCK), input_shape=(1, 4, 4)),
         ValueError,
         "layer 1_0",

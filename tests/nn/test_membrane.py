@@ -29,12 +29,19 @@ def gradients(layer: nn.TTFSLinear, spikes: SpikeTimes, fired: SpikeTimes, membr
 
 
 @pytest.mark.parametrize("surrogate", [triangle(), rectangle(), triangle(0.2)], ids=str)
-@pytest.mark.parametrize("decay", [1.0, 0.75, 1.05])
+@pytest.mark.parametrize(("decay", "synaptic_decay"), [(1.0, 0.0), (0.75, 0.0), (1.05, 0.0), (1.0, 1.0)])
 @pytest.mark.parametrize("pool", [1, 2])
-def test_one_product_gives_what_two_give(pool: int, decay: float, surrogate: Surrogate) -> None:
+def test_one_product_gives_what_two_give(pool: int, decay: float, synaptic_decay: float, surrogate: Surrogate) -> None:
     size = 40 if pool == 1 else 3 * 4 * 4
     layer = nn.TTFSLinear(
-        size, 37, avg_pool=pool, steps=STEPS, decay=decay, surrogate=surrogate, generator=generator(2)
+        size,
+        37,
+        avg_pool=pool,
+        steps=STEPS,
+        decay=decay,
+        synaptic_decay=synaptic_decay,
+        surrogate=surrogate,
+        generator=generator(2),
     )
     spikes = hidden(pool, wanted=True)
     fired, membrane = layer(spikes, membrane=True)

@@ -45,6 +45,7 @@ OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"normalization": "output"}, ValueError, "normalization"),
     ({"normalization": None}, ValueError, "normalization"),
     ({"decay": 2.5}, ValueError, "decay"),
+    ({"synaptic_decay": 2.0}, ValueError, "synaptic_decay"),
     ({"steps": 100, "decay": 1.3}, ValueError, "decay"),
     ({"threshold": 0}, ValueError, "threshold"),
     ({"threshold": torch.ones(4)}, ValueError, "threshold"),

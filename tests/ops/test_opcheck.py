@@ -212,6 +212,9 @@ SAMPLES: dict[str, Callable[[], None]] = {
     "conv2d, pooled and leaky": lambda: run_layer(
         functional.conv2d, layer((2, 3, 6, 8), (5, 3, 3, 3), 8, avg_pool=2, decay=0.75)
     ),
+    "conv2d, synaptic": lambda: run_layer(
+        functional.conv2d, layer((2, 3, 6, 8), (5, 3, 3, 3), 8, decay=0.75, synaptic_decay=0.5)
+    ),
     "integrate": lambda: run_integrate(layer((3, 13), (19, 13), 8)),
     "integrate, no sample": lambda: run_integrate(layer((0, 13), (19, 13), 8)),
     "ramp": lambda: run_ramp(triangle()),

@@ -10,12 +10,13 @@ from firstspike.train import Config, Muon, build_model, build_optimizer
 
 def test_settings_reach_the_net():
     config = Config(
-        spec="4C3-AP2-8-4", steps=5, decay=0.9, threshold=0.5, learn_threshold=True, dropout=0.1, surrogate="atan",
-        surrogate_scale=3.0, pooling="max", population=2, readout="twd-exp",
+        spec="4C3-AP2-8-4", steps=5, decay=0.9, synaptic_decay=0.5, threshold=0.5, learn_threshold=True, dropout=0.1,
+        surrogate="atan", surrogate_scale=3.0, pooling="max", population=2, readout="twd-exp",
     )  # fmt: skip
     net = build_model(config, input_shape=(1, 6, 6))
     (first, *_), steps = net.layers, net.steps
     assert isinstance(net, models.TTFSNet) and steps == 5
+    assert all(layer.synaptic_decay == 0.5 for layer in net.layers if hasattr(layer, "weight"))
     assert first.surrogate == surrogate.atan(3.0) and isinstance(first.threshold, nn.Parameter)
     assert float(first.threshold.detach().max()) == 0.5 and net.layers[-1].weight.shape[0] == 8
     with pytest.raises(ValueError, match="readout"):

@@ -1,5 +1,5 @@
-// D[t], the gradient that a current of step t receives, for the sites of a line and one tile of neurons: a few distinct values,
-// and a table that says which one a spike meets.
+// D[t], the gradient that a current of step t receives (E[t] where the current is synaptic), for the sites of a line and one tile
+// of neurons: a few distinct values, and a table that says which one a spike meets.
 #pragma once
 
 #include <algorithm>
@@ -43,11 +43,26 @@ class CurrentGradient {
  public:
     CurrentGradient(const Layer& l, const Neuron& neuron, const SiteLines& lines)
         : layer_(l), neuron_(neuron), lines_(lines), at_(l, lines) {
-        constant_current_gains(gain_, l.steps, neuron.decay);
+        constant_current_gains(gain_, l.steps, neuron);
     }
 
     template <int N>
     void build(int64_t line, int64_t tile, const OutputGradient& g, double* bias_sum) {
+        if (neuron_.synaptic_decay == 0.0f)
+            make<N, false>(line, tile, g, bias_sum);
+        else
+            make<N, true>(line, tile, g, bias_sum);
+    }
+
+    const float* values() const { return values_.data(); }
+    // The table for a tap's column: entry [position of a spike * steps + step].
+    const uint32_t* table(int64_t kx) const {
+        return table_.data() + (layer_.single_site() ? 0 : at_.lead + layer_.pad_x - kx) * layer_.steps;
+    }
+
+ private:
+    template <int N, bool kSynaptic>
+    void make(int64_t line, int64_t tile, const OutputGradient& g, double* bias_sum) {
         const int64_t tiles = Tiles{layer_.outputs}.number(), steps = layer_.steps, sites = lines_.count(line);
         constexpr int64_t kWidth = N * kLanes;
         table_.reserve(at_.number * steps);
@@ -63,12 +78,14 @@ class CurrentGradient {
             entries_.list(g, (lines_.first(line) + i) * tiles + tile, steps);
             uint32_t* table = table_.data() + (at_.lead + i * at_.site_stride) * steps;
             int64_t value = 0;
-            Vec d[N] = {};
+            Vec d[N] = {}, e[N] = {};
             for (int64_t t = steps - 1; t >= 0; --t) {
-                if (entries_.count(t) > 0 || (value != 0 && neuron_.decay != 1.0f)) {
+                if (entries_.count(t) > 0 || (value != 0 && (kSynaptic || neuron_.decay != 1.0f))) {
                     add_entries(d, bias, entries_.lanes(t), entries_.direct(t), gain_[t]);
+                    if constexpr (kSynaptic) unrolled<N>(FIRSTSPIKE_BODY(k) { e[k] = fade(e[k], neuron_) + d[k]; });
+                    const auto& met = kSynaptic ? e : d;
                     value = used;
-                    unrolled<N>(FIRSTSPIKE_BODY(k) { store(values_.data() + value + k * kLanes, d[k]); });
+                    unrolled<N>(FIRSTSPIKE_BODY(k) { store(values_.data() + value + k * kLanes, met[k]); });
                     used += kWidth;
                 }
                 table[t] = static_cast<uint32_t>(value);
@@ -77,13 +94,6 @@ class CurrentGradient {
         for (int64_t k = 0; k < kWidth; ++k) bias_sum[k] += bias[k / kLanes][k % kLanes];
     }
 
-    const float* values() const { return values_.data(); }
-    // The table for a tap's column: entry [position of a spike * steps + step].
-    const uint32_t* table(int64_t kx) const {
-        return table_.data() + (layer_.single_site() ? 0 : at_.lead + layer_.pad_x - kx) * layer_.steps;
-    }
-
- private:
     // One step back: `direct` of the lanes that have an entry, in their order, onto the decayed sum.
     template <int N>
     FIRSTSPIKE_INLINE void add_entries(Vec (&d)[N], Vec (&bias)[N], uint64_t lanes, const float* entries, float gain) const {

@@ -5,7 +5,8 @@
 // as all its neurons have fired. The loops, one function for each way to list the spikes (plan.h):
 //
 //   by_sample   for tile: for sample:                walk(the sample's list)
-//   by_field    for line: for tile: for site:        the membranes of all steps at once, or, with a leak, walk(the site's list)
+//   by_field    for line: for tile: for site:        the membranes of all steps at once, or, with a leak or a synaptic current,
+//                                                    walk(the site's list)
 //   by_line     for line: for tile: for block of sites: sum taps, kernel row by kernel row; for site: walk(the site's sums)
 #include <cstring>
 #include <optional>
@@ -69,7 +70,7 @@ void each_tile_by_field(const Synapses& s, const ForwardPlan& plan, const Neuron
     const Tiles tiles{l.outputs};
     const PackedLayer packed(s, plan.pack_whole);
     std::optional<SilentSite> silent;
-    if (neuron.decay == 1.0f) silent.emplace(l, packed.bias, neuron);
+    if (neuron.decay == 1.0f && neuron.synaptic_decay == 0.0f) silent.emplace(l, packed.bias, neuron);
     const int64_t height = l.out_height(), width = l.out_width();
     parallel_for(plan.tasks, s.threads, [&](int64_t task) {
         SpikesByField spikes(l, s.times);
@@ -186,12 +187,14 @@ struct Membranes {
 
 // The current as it is, or with a shortcut's.
 struct OwnCurrent {
+    static constexpr bool kSynaptic = false;
     template <int N, class Current>
     FIRSTSPIKE_INLINE const Current& of(const Current& current, int64_t, int64_t) const {
         return current;
     }
 };
 struct CurrentAndShortcut {
+    static constexpr bool kSynaptic = false;
     ShortcutSites sites;
     PaddedRow scale;
 
@@ -200,6 +203,20 @@ struct CurrentAndShortcut {
     template <int N, class Current>
     FIRSTSPIKE_INLINE ShortcutCurrent<N, Current> of(const Current& current, int64_t site, int64_t tile) const {
         return {current, sites, scale.tile(tile), site, tile};
+    }
+};
+
+// One of these as what enters a synaptic current.
+template <class Complete>
+struct Synaptic {
+    static constexpr bool kSynaptic = true;
+    const Complete& entering;
+    Neuron neuron;
+
+    template <int N, class Current>
+    FIRSTSPIKE_INLINE auto of(const Current& current, int64_t site, int64_t tile) const {
+        using Entering = std::remove_cvref_t<decltype(entering.template of<N>(current, site, tile))>;
+        return SynapticCurrent<N, Entering>(entering.template of<N>(current, site, tile), neuron);
     }
 };
 
@@ -214,6 +231,7 @@ Support fire(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate
     const FiringRule rule(neuron, surrogate);
     SupportRecord found(record, plan.tasks, sites * tiles.number(), sites * s.layer.outputs);
     const auto run = [&](int64_t task, int64_t site, int64_t tile, auto vectors, const auto& own) {
+        if constexpr (Complete::kSynaptic && std::remove_cvref_t<decltype(own)>::kWhole) return;  // each_tile makes none
         constexpr int N = decltype(vectors)::value;
         const int used = tiles.used(tile);
         const auto& current = complete.template of<N>(own, site, tile);
@@ -246,25 +264,36 @@ Support fire(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate
     return found.join(s.threads);
 }
 
-}  // namespace
-
-Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate, bool record, uint8_t* times_out) {
-    if (s.shortcut.times) return fire(s, neuron, surrogate, record, times_out, CurrentAndShortcut(s));
-    return fire(s, neuron, surrogate, record, times_out, OwnCurrent{});
-}
-
-void integrate_layer(const Synapses& s, const Neuron& neuron, float* membrane) {
+template <class Complete>
+void integrate(const Synapses& s, const Neuron& neuron, float* membrane, const Complete& complete) {
     const Tiles tiles{s.layer.outputs};
     const int64_t sites = s.layer.batch * s.layer.sites();
     const ForwardPlan plan = plan_layer(s.layer, s.threads).forward;
     announce("forward", plan);
-    const auto run = [&](int64_t, int64_t site, int64_t tile, auto vectors, const auto& current) {
+    const auto run = [&](int64_t, int64_t site, int64_t tile, auto vectors, const auto& own) {
+        if constexpr (Complete::kSynaptic && std::remove_cvref_t<decltype(own)>::kWhole) return;  // each_tile makes none
         constexpr int N = decltype(vectors)::value;
+        const auto& current = complete.template of<N>(own, site, tile);
         Vec v[N] = {};
         walk(v, current, s.layer.steps, neuron,
              Membranes<N>{membrane + site * s.layer.outputs + tile * kTile, sites * s.layer.outputs, tiles.used(tile)});
     };
     each_tile(s, plan, neuron, run, [](int64_t) {});
+}
+
+}  // namespace
+
+Support fire_layer(const Synapses& s, const Neuron& neuron, const Surrogate& surrogate, bool record, uint8_t* times_out) {
+    const auto run = [&](const auto& complete) {
+        if (neuron.synaptic_decay == 0.0f) return fire(s, neuron, surrogate, record, times_out, complete);
+        return fire(s, neuron, surrogate, record, times_out, Synaptic{complete, neuron});
+    };
+    return s.shortcut.times ? run(CurrentAndShortcut(s)) : run(OwnCurrent{});
+}
+
+void integrate_layer(const Synapses& s, const Neuron& neuron, float* membrane) {
+    if (neuron.synaptic_decay == 0.0f) return integrate(s, neuron, membrane, OwnCurrent{});
+    integrate(s, neuron, membrane, Synaptic{OwnCurrent{}, neuron});
 }
 
 }  // namespace firstspike

@@ -1,6 +1,7 @@
 // dL/ds of a layer's input.
 //
-// h[j, t] = sum_o W[o, j] direct[o, t] and dL/ds[j, t] = h[t] + decay dL/ds[t+1] (docs/model.md, section "Backward pass").
+// h[j, t] = sum_o W[o, j] direct[o, t] and dL/ds[j, t] = h[t] + decay dL/ds[t+1] (docs/model.md, section "Backward pass"); with a
+// synaptic current one more such sum follows.
 // `direct` lives only at the support entries of the layer, and dL/ds is wanted only at the entries of the layer that made the
 // input. So for a block of cells h is summed in a scratch that fits in L2, one tap after another so that a tap's weights stay in
 // L1; then each cell walks its h from the last step to the first with one running sum, which is read where the producer has
@@ -19,7 +20,8 @@ namespace firstspike {
 
 namespace {
 
-// The steps that h has: from the first at which there is an entry. Without a leak dL/ds is the same at all steps before.
+// The steps that h has: from the first at which there is an entry. Without a leak and a synaptic current dL/ds is the same at all
+// steps before.
 struct Steps {
     int64_t first, end;
 
@@ -47,6 +49,17 @@ void add_list(StepSums<N>& h, Steps steps, int64_t cell, const float* weights, i
 template <int N>
 const float* gradient(float* h, Steps steps, const Neuron& neuron) {
     Vec sum[N] = {};
+    if (neuron.synaptic_decay != 0.0f) {
+        Vec at_current[N] = {};
+        for (int64_t t = steps.number() - 1; t >= 0; --t)
+            unrolled<N>(FIRSTSPIKE_BODY(k) {
+                float* at = h + (t * N + k) * kLanes;
+                sum[k] = leak(sum[k], neuron) + load(at);
+                at_current[k] = fade(at_current[k], neuron) + sum[k];
+                store(at, at_current[k]);
+            });
+        return h;
+    }
     for (int64_t t = steps.number() - 1; t >= 0; --t)
         unrolled<N>(FIRSTSPIKE_BODY(k) {
             float* at = h + (t * N + k) * kLanes;
@@ -119,7 +132,7 @@ void linear_input_gradient(const Synapses& s, const Neuron& neuron, const Output
         part.start(l, g, first * sources, end * sources);
         for (int64_t list = 0; list < (end - first) * lists; ++list) part.list(g, first * sources + list * joined, joined, list);
     });
-    Steps steps{neuron.decay == 1.0f ? l.steps - 1 : 0, l.steps};
+    Steps steps{neuron.decay == 1.0f && neuron.synaptic_decay == 0.0f ? l.steps - 1 : 0, l.steps};
     for (int64_t list = 0; list < l.batch * lists && steps.first > 0; ++list) {
         const DirectByStep& part = parts[static_cast<size_t>(list / lists / together)];
         steps.first = std::min(steps.first, part.first_step(list % (together * lists)));

@@ -15,6 +15,8 @@ namespace firstspike {
 
 namespace {
 
+// kSynaptic: with E in the place of D.
+template <bool kSynaptic>
 class Gradient {
  public:
     Gradient(const Layer& l, const Neuron& neuron, const Shortcut& s, const float* scale, const OutputGradient& g,
@@ -55,14 +57,21 @@ class Gradient {
         Words time[N];
         sites_.read(time, site, tile);
         Vec d[N] = {};
+        [[maybe_unused]] Vec e[N] = {};
         for (int64_t t = l_.steps - 1; t >= 0; --t) {
             const Words now = Words{} + static_cast<uint32_t>(t);
             const uint64_t lanes = entries_.lanes(t);
             const float* direct = entries_.direct(t);
             unrolled<N>(FIRSTSPIKE_BODY(k) {
                 d[k] = leak(d[k], neuron_) + direct_of_lanes(lanes, direct, k);
-                sums[k] = time[k] == now ? sums[k] + d[k] : sums[k];
-                store(rows_.data() + t * kWidth + k * kLanes, d[k] * load(scale + k * kLanes));
+                if constexpr (kSynaptic) {
+                    e[k] = fade(e[k], neuron_) + d[k];
+                    sums[k] = time[k] == now ? sums[k] + e[k] : sums[k];
+                    store(rows_.data() + t * kWidth + k * kLanes, e[k] * load(scale + k * kLanes));
+                } else {
+                    sums[k] = time[k] == now ? sums[k] + d[k] : sums[k];
+                    store(rows_.data() + t * kWidth + k * kLanes, d[k] * load(scale + k * kLanes));
+                }
             });
         }
     }
@@ -95,10 +104,9 @@ class Gradient {
     Buffer<float> rows_;
 };
 
-}  // namespace
-
-void shortcut_gradient(const Layer& l, const Neuron& neuron, const Shortcut& s, const OutputGradient& g, const SupportView* input,
-                       int threads, float* at_spikes, float* at_scale) {
+template <bool kSynaptic>
+void make_gradient(const Layer& l, const Neuron& neuron, const Shortcut& s, const OutputGradient& g, const SupportView* input,
+                   int threads, float* at_spikes, float* at_scale) {
     const Tiles tiles{l.outputs}, own{s.channels};
     const int64_t sites = l.batch * l.sites(), sources = l.batch * s.height * s.width;
     if (at_spikes && s.height * s.width != l.sites())  // neurons between the strides reach nothing
@@ -108,7 +116,7 @@ void shortcut_gradient(const Layer& l, const Neuron& neuron, const Shortcut& s, 
     Buffer<double> sums(parts * padded);
     std::fill_n(sums.data(), parts * padded, 0.0);
     parallel_for(parts, threads, [&](int64_t part) {
-        Gradient gradient(l, neuron, s, scale.tile(0), g, input, at_spikes, at_scale != nullptr);
+        Gradient<kSynaptic> gradient(l, neuron, s, scale.tile(0), g, input, at_spikes, at_scale != nullptr);
         for (int64_t tile = 0; tile < own.number(); ++tile)
             with_vectors(tiles.vectors(tile), [&](auto vectors) {
                 gradient.template tile<decltype(vectors)::value>(tile, sites * part / parts, sites * (part + 1) / parts,
@@ -120,6 +128,14 @@ void shortcut_gradient(const Layer& l, const Neuron& neuron, const Shortcut& s, 
         for (int64_t part = 0; part < parts; ++part) sum += sums[part * padded + c];
         at_scale[c] = static_cast<float>(sum);
     }
+}
+
+}  // namespace
+
+void shortcut_gradient(const Layer& l, const Neuron& neuron, const Shortcut& s, const OutputGradient& g, const SupportView* input,
+                       int threads, float* at_spikes, float* at_scale) {
+    const auto make = neuron.synaptic_decay == 0.0f ? make_gradient<false> : make_gradient<true>;
+    make(l, neuron, s, g, input, threads, at_spikes, at_scale);
 }
 
 }  // namespace firstspike

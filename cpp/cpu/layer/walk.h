@@ -1,4 +1,4 @@
-// A tile of neurons walks through the steps with its membranes in registers: V[t] = decay V[t-1] + X[t] (docs/model.md, section
+// A tile of neurons walks through the steps with its membranes in registers: V[t] = decay V[t-1] + I[t] (docs/model.md, section
 // "Neuron").
 #pragma once
 
@@ -48,6 +48,31 @@ struct SummedCurrent {
     FIRSTSPIKE_INLINE void enter(Vec (&v)[N], int64_t t) const {
         add(v, sums + t * N * kLanes);
     }
+};
+
+// A current that fades from step to step: I[t] = synaptic_decay I[t-1] + X[t], X being another current.
+template <int N, class Current>
+class SynapticCurrent {
+ public:
+    static constexpr bool kWhole = false;
+    SynapticCurrent(const Current& entering, const Neuron& neuron) : entering_(entering), neuron_(neuron) {}
+
+    static bool silent(int64_t, int64_t) { return false; }
+    static void enter_silent(Vec (&)[N], int64_t, int64_t) {}
+    FIRSTSPIKE_INLINE void enter(Vec (&v)[N], int64_t t) const {
+        Vec current[N];
+        unrolled<N>(FIRSTSPIKE_BODY(k) { current[k] = fade(current_[k], neuron_); });
+        entering_.enter(current, t);
+        unrolled<N>(FIRSTSPIKE_BODY(k) {
+            current_[k] = current[k];
+            v[k] += current[k];
+        });
+    }
+
+ private:
+    Current entering_;
+    Neuron neuron_;
+    mutable Vec current_[N] = {};
 };
 
 // Calls at_step(v, t) with the membranes after each step's current, until it returns false.

@@ -1,7 +1,8 @@
 // dL/dW and dL/dbias of a convolution with small fields, such as a net's first layer on images of one channel.
 //
 // dW[o, r] = sum over samples, sites and support entries of direct[o, t] * trace[r, t], where trace[r, t] is what row r's spike
-// has left of itself at step t: decay^(t - time), and 0 before. The bias is one more row, with a spike in every step.
+// has left of itself at step t: decay^(t - time), and 0 before; with a synaptic current, what its current has brought so far. The
+// bias is one more row, with a spike in every step.
 //
 // Here the traces of a site fit in a vector or a few for each step, so every entry adds to its neuron's sums at once. Distinct
 // vectors of D (current_gradient.h) would cost more to make than they save: hardly a spike uses one.
@@ -19,15 +20,19 @@ namespace {
 
 inline Vec one_where(Words bits) { return reinterpret_cast<Vec>(bits & reinterpret_cast<Words>(splat(1.0f))); }
 
-// The traces of the sites of a line. Without a leak a trace is one from its spike on; with one, or where a site has more entries
-// than there are steps, they are looked up in a table.
+// The traces of the sites of a line. Without a leak a trace is one from its spike on; with one, with a synaptic current, or where
+// a site has more entries than there are steps, they are looked up in a table.
 template <int R>
 class Traces {
  public:
     static constexpr int64_t kWidth = R * kLanes;
 
     Traces(const Layer& l, const Neuron& neuron)
-        : layer_(l), neuron_(neuron), leaky_(neuron.decay != 1.0f), times_(l.out_width() * kWidth), table_(l.steps * kWidth) {
+        : layer_(l),
+          neuron_(neuron),
+          leaky_(neuron.decay != 1.0f || neuron.synaptic_decay != 0.0f),
+          times_(l.out_width() * kWidth),
+          table_(l.steps * kWidth) {
         std::fill_n(times_.data(), l.out_width() * kWidth, static_cast<float>(kSilent));
         always_[l.rows() / kLanes][l.rows() % kLanes] = 1.0f;
     }
@@ -57,6 +62,7 @@ class Traces {
         for (int k = 0; k < R; ++k) time_[k] = load(times_.data() + x * kWidth + k * kLanes);
         tabled_ = leaky_ || entries > layer_.steps;
         if (!tabled_) return;
+        if (neuron_.synaptic_decay != 0.0f) return tabulate_currents();
         Vec trace[R] = {};
         for (int64_t t = 0; t < layer_.steps; ++t)
             for (int k = 0; k < R; ++k) {
@@ -74,6 +80,17 @@ class Traces {
     }
 
  private:
+    void tabulate_currents() {
+        Vec trace[R] = {}, current[R] = {};
+        for (int64_t t = 0; t < layer_.steps; ++t)
+            for (int k = 0; k < R; ++k) {
+                const Vec spike = one_where(reinterpret_cast<Words>(time_[k] == splat(static_cast<float>(t))));
+                current[k] = fade(current[k], neuron_) + spike + always_[k];
+                trace[k] = leak(trace[k], neuron_) + current[k];
+                store(table_.data() + t * kWidth + k * kLanes, trace[k]);
+            }
+    }
+
     FIRSTSPIKE_INLINE Vec without_leak(int64_t step, int k) const {
         const Vec now = splat(static_cast<float>(step));
         return one_where(reinterpret_cast<Words>(time_[k] <= now)) + always_[k] * (now + 1.0f);

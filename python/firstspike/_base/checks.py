@@ -111,6 +111,11 @@ def decay(value: object, steps: int = 1) -> float:
     return number
 
 
+def synaptic_decay(value: object) -> float:
+    """Return the factor of a synaptic current from step to step as a float in [0, 1]."""
+    return real("synaptic_decay", value, 0.0, 1.0)
+
+
 def boolean(name: str, value: object) -> bool:
     """Return `value`, True or False; TypeError otherwise."""
     if not isinstance(value, bool):

@@ -28,11 +28,17 @@ _TRIANGLE = triangle()
 
 
 def ramp(
-    current: Tensor, steps: int, *, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate = _TRIANGLE
+    current: Tensor,
+    steps: int,
+    *,
+    threshold: float = 1.0,
+    decay: float = 1.0,
+    surrogate: Surrogate = _TRIANGLE,
+    synaptic_decay: float = 0.0,
 ) -> SpikeTimes:
-    """Direct coding: neurons with a constant current, V[t] = decay V[t-1] + current.
+    """Direct coding: neurons with a constant current, X[t] = current in every step.
 
-    current: float32 [B, ...]. steps: T, 1 to 254. threshold: > 0. decay: in (0, 2]. surrogate: as in `linear`.
+    current: float32 [B, ...]. steps: T, 1 to 254. threshold: > 0. decay, surrogate, synaptic_decay: as in `linear`.
     Returns SpikeTimes of the shape of `current`. The first layer's product is made once, not T times.
 
     Examples:
@@ -43,7 +49,7 @@ def ramp(
     if current.dim() < 2 or 0 in current.shape[1:]:
         raise ValueError(f"current must have shape [batch, neurons, ...] with neurons, got {tuple(current.shape)}")
     steps = checks.steps(steps)
-    neuron = neuron_of(threshold, decay, surrogate, steps)
+    neuron = neuron_of(threshold, decay, surrogate, steps, synaptic_decay)
     record = torch.is_grad_enabled() and current.requires_grad
     if record and not surrogate.sparse:
         return SpikeTimes._of_fired(ops.fire.fire(current.expand(steps, *current.shape).contiguous(), neuron))
@@ -59,6 +65,7 @@ def linear(
     threshold: float | Tensor = 1.0,
     decay: float = 1.0,
     surrogate: Surrogate = _TRIANGLE,
+    synaptic_decay: float = 0.0,
     shortcut: SpikeTimes | None = None,
     shortcut_scale: float | Tensor = 1.0,
 ) -> SpikeTimes:
@@ -67,6 +74,8 @@ def linear(
     spikes: [B, N], or a map [B, C, H, W] that is average-pooled by `avg_pool` (a remainder is cropped) and then flattened in
     the order C, H, W to N = C (H // avg_pool) (W // avg_pool). weight: float32 [O, N]. bias: float32 [O], a current added in
     every step. decay: in (0, 2].
+    synaptic_decay: in [0, 1], a of I[t] = a I[t-1] + X[t], V[t] = decay V[t-1] + I[t]: 0, a spike's current lasts one step; 1, it
+    stays on, and with decay 1 a spike at t counts t' - t + 1 times at t' (a ramp). Above 0 on the CPU alone.
     threshold: > 0, a number, or a tensor [O], one per output and differentiable: then X / threshold fires at 1, and the
     surrogate is that of V / threshold - 1.
     surrogate: the derivative of the firing step in the backward pass, from `firstspike.surrogate`; by default `triangle()`.
@@ -81,7 +90,8 @@ def linear(
     """
     spikes, weight = _spikes(spikes, 2, 4), checks.float32("weight", weight, 2)
     sizes = Sizes(avg_pool)
-    return fire_layer(spikes, weight, bias, sizes, threshold, decay, surrogate, shortcut, shortcut_scale)[0]
+    settings = threshold, decay, surrogate, shortcut, shortcut_scale
+    return fire_layer(spikes, weight, bias, sizes, *settings, synaptic_decay=synaptic_decay)[0]
 
 
 def conv2d(
@@ -95,13 +105,14 @@ def conv2d(
     threshold: float | Tensor = 1.0,
     decay: float = 1.0,
     surrogate: Surrogate = _TRIANGLE,
+    synaptic_decay: float = 0.0,
     shortcut: SpikeTimes | None = None,
     shortcut_scale: float | Tensor = 1.0,
 ) -> SpikeTimes:
     """Convolution layer: X[t] = W * pool(s[t]) + bias into neurons that fire once.
 
     spikes: map [B, C, H, W], average-pooled by `avg_pool` first (a remainder is cropped). weight: float32 [O, C, kh, kw]. bias:
-    float32 [O]. stride, padding: int or (vertical, horizontal). decay: in (0, 2]. threshold, surrogate: as in `linear`.
+    float32 [O]. stride, padding: int or (vertical, horizontal). threshold, decay, surrogate, synaptic_decay: as in `linear`.
     shortcut: map [B, M, H', W'] of the output's size, M <= O; a spike of its channel i adds `shortcut_scale` (as in `linear`)
     to the current of channel i at its place; or a larger map H x W, of which every n-th row and column counts, n = ceil(H / H')
     and ceil(W / W'). It needs a padding of at most half the kernel. Returns SpikeTimes [B, O, H', W'] with sizes
@@ -114,15 +125,22 @@ def conv2d(
     """
     spikes, weight = _spikes(spikes, 4), checks.float32("weight", weight, 4)
     sizes = Sizes(avg_pool, checks.pair("stride", stride, 1), checks.pair("padding", padding, 0))
-    return fire_layer(spikes, weight, bias, sizes, threshold, decay, surrogate, shortcut, shortcut_scale)[0]
+    settings = threshold, decay, surrogate, shortcut, shortcut_scale
+    return fire_layer(spikes, weight, bias, sizes, *settings, synaptic_decay=synaptic_decay)[0]
 
 
 def integrate(
-    spikes: SpikeTimes, weight: Tensor, bias: Tensor | None = None, *, avg_pool: int = 1, decay: float = 1.0
+    spikes: SpikeTimes,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    avg_pool: int = 1,
+    decay: float = 1.0,
+    synaptic_decay: float = 0.0,
 ) -> Tensor:
     """Membranes of neurons that never fire, the readout: V[t] = decay V[t-1] + W s[t] + bias.
 
-    spikes, weight, bias, avg_pool, decay: as in `linear`. Returns float32 [T, B, O].
+    spikes, weight, bias, avg_pool, decay, synaptic_decay: as in `linear`. Returns float32 [T, B, O].
 
     Examples:
         >>> spikes = SpikeTimes(torch.tensor([[0, 2]], dtype=torch.uint8), steps=3)
@@ -130,7 +148,7 @@ def integrate(
         tensor([0.5000, 0.5000, 2.5000])
     """
     spikes, weight = _spikes(spikes, 2, 4), checks.float32("weight", weight, 2)
-    return integrate_layer(spikes, weight, bias, Sizes(avg_pool), decay)
+    return integrate_layer(spikes, weight, bias, Sizes(avg_pool), decay, synaptic_decay)
 
 
 def earliest(a: SpikeTimes, b: SpikeTimes) -> SpikeTimes:
@@ -213,10 +231,17 @@ def normalize_weight(
     return normal
 
 
-def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate = _TRIANGLE) -> Tensor:
+def fire(
+    current: Tensor,
+    *,
+    threshold: float = 1.0,
+    decay: float = 1.0,
+    surrogate: Surrogate = _TRIANGLE,
+    synaptic_decay: float = 0.0,
+) -> Tensor:
     """The dense neuron, a drop-in for any network: V[t] = decay V[t-1] + current[t]; each neuron fires at most once.
 
-    current: float32 [T, B, ...]. threshold: > 0. decay: in (0, 2]. surrogate: as in `linear`. Returns float32 spikes
+    current: float32 [T, B, ...]. threshold: > 0. decay, surrogate, synaptic_decay: as in `linear`. Returns float32 spikes
     of the same shape, zeros and ones.
 
     Examples:
@@ -228,7 +253,8 @@ def fire(current: Tensor, *, threshold: float = 1.0, decay: float = 1.0, surroga
         raise ValueError(
             f"current must have shape [steps, batch, ...] with at least one step, got {tuple(current.shape)}"
         )
-    fired: Tensor = ops.fire.fire(current.contiguous(), neuron_of(threshold, decay, surrogate, len(current)))
+    neuron = neuron_of(threshold, decay, surrogate, len(current), synaptic_decay)
+    fired: Tensor = ops.fire.fire(current.contiguous(), neuron)
     return fired
 
 

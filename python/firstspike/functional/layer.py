@@ -52,6 +52,7 @@ def fire_layer(
     shortcut: SpikeTimes | None = None,
     shortcut_scale: float | Tensor = 1.0,
     *,
+    synaptic_decay: float = 0.0,
     with_membrane: bool = False,
 ) -> tuple[SpikeTimes, Tensor | None]:
     """Spike times of a layer, fully connected or convolutional by its weight; on request also its membrane without reset.
@@ -62,7 +63,7 @@ def fire_layer(
     geometry = geometry_of(spikes.shape, weight, steps, *sizes)
     bias = checks.bias(bias, weight.shape[0])
     per_output = isinstance(threshold, Tensor) and threshold.dim() > 0
-    neuron = neuron_of(1.0 if per_output else threshold, decay, surrogate, steps)
+    neuron = neuron_of(1.0 if per_output else threshold, decay, surrogate, steps, synaptic_decay)
     side = None
     if shortcut is not None:
         side = _checked_shortcut(spikes, weight, shortcut, shortcut_scale, geometry)
@@ -77,7 +78,7 @@ def fire_layer(
     if record and not surrogate.sparse:
         current = dense_current(spikes.dense(), weight, bias, sizes)
         fired = SpikeTimes._of_fired(ops.fire.fire(current.contiguous(), neuron))
-        return fired, accumulate(current, decay) if with_membrane else None
+        return fired, accumulate(current, decay, synaptic_decay) if with_membrane else None
     call = *input_of(spikes), weight, bias, geometry, neuron, record
     if side is None:
         result = ops.layer.fire_layer(*call)
@@ -85,23 +86,28 @@ def fire_layer(
         result = ops.shortcut.fire_layer_shortcut(*call, shortcut=(*input_of(side.spikes), side.scale))
         if with_membrane:
             spikes, weight = with_shortcut(spikes, weight, side, geometry)
-    membrane = integrate_layer(spikes, weight, bias, sizes, decay) if with_membrane else None
+    membrane = integrate_layer(spikes, weight, bias, sizes, decay, synaptic_decay) if with_membrane else None
     size = result[1].shape[1:3] if weight.dim() == 4 else ()
     return fired_of(result, (spikes.shape[0], weight.shape[0], *size), steps, record), membrane
 
 
 def integrate_layer(
-    spikes: SpikeTimes | Tensor, weight: Tensor, bias: Tensor | None, sizes: Sizes, decay: float
+    spikes: SpikeTimes | Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    sizes: Sizes,
+    decay: float,
+    synaptic_decay: float = 0.0,
 ) -> Tensor:
     """Membrane [T, B, O, ...] of a layer that never fires, on spikes or on a dense train; a convolution takes the dense path."""
     if isinstance(spikes, Tensor) or weight.dim() == 4:
         x = spikes if isinstance(spikes, Tensor) else spikes.dense()
-        return accumulate(dense_current(x, weight, bias, sizes), decay)
+        return accumulate(dense_current(x, weight, bias, sizes), decay, synaptic_decay)
     geometry = geometry_of(spikes.shape, weight, spikes.steps, sizes.avg_pool)
     bias = checks.bias(bias, weight.shape[0])
-    decay = checks.decay(decay, spikes.steps)
+    decays = checks.decay(decay, spikes.steps), checks.synaptic_decay(synaptic_decay)
     _check_devices(spikes, weight, bias)
-    membrane: Tensor = ops.integrate.integrate_layer(*input_of(spikes), weight, bias, geometry, decay)
+    membrane: Tensor = ops.integrate.integrate_layer(*input_of(spikes), weight, bias, geometry, decays)
     return membrane.flatten(2)
 
 
@@ -128,9 +134,11 @@ def _convolution(
     return F.linear(sites, weight.flatten(1), bias).movedim(-1, 1)
 
 
-def accumulate(current: Tensor, decay: float) -> Tensor:
-    """Membrane [T, ...] without firing: V[t] = decay V[t - 1] + X[t]."""
+def accumulate(current: Tensor, decay: float, synaptic_decay: float = 0.0) -> Tensor:
+    """Membrane [T, ...] without firing: I[t] = synaptic_decay I[t - 1] + X[t], V[t] = decay V[t - 1] + I[t]."""
     checks.decay(decay, len(current))
+    if checks.synaptic_decay(synaptic_decay):
+        current = accumulate(current, synaptic_decay)
     if decay == 1:
         return current.cumsum(0)
     v, steps = torch.zeros_like(current[0]), []
@@ -147,11 +155,14 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(kind, enabled=False) if on else _NO_CONTEXT
 
 
-def neuron_of(threshold: object, decay: float, surrogate: Surrogate, steps: int = 1) -> tuple[float, ...]:
-    """The neuron as the operators take it: threshold, decay, the surrogate's kind and its scale."""
+def neuron_of(
+    threshold: object, decay: float, surrogate: Surrogate, steps: int = 1, synaptic_decay: float = 0.0
+) -> tuple[float, ...]:
+    """The neuron as the operators take it: threshold, decay, the surrogate's kind and its scale, synaptic decay."""
     checks.instance("surrogate", surrogate, Surrogate, "one of firstspike.surrogate")
     number = checks.positive("threshold", threshold)
-    return number, checks.decay(decay, steps), _KINDS[surrogate.kind], surrogate.scale
+    kind = _KINDS[surrogate.kind], surrogate.scale
+    return number, checks.decay(decay, steps), *kind, checks.synaptic_decay(synaptic_decay)
 
 
 def input_of(spikes: SpikeTimes) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:

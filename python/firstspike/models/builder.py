@@ -10,7 +10,7 @@ from torch import Generator, nn
 
 from .. import nn as fs
 from .._base import checks
-from ..init import pool_gain
+from ..init import pool_gain, synaptic_gain
 from ..nn.firing import learn_thresholds
 from ..surrogate import Surrogate
 from .grammar import Conv, Linear, Pool, Residual, fail, parse
@@ -50,6 +50,7 @@ def build(  # type: ignore[misc]  # the options are listed here
     threshold: float = 1.0,
     learn_threshold: bool = False,
     decay: float = 1.0,
+    synaptic_decay: float = 0.0,
     surrogate: Surrogate | None = None,
     hidden_gain: float | None = None,
     output_gain: float | None = None,
@@ -95,11 +96,15 @@ def build(  # type: ignore[misc]  # the options are listed here
         Of every neuron, > 0. If learned, every output of a layer that fires has its own (`nn.FiringLayer`).
     decay : float
         Of every neuron, in (0, 2] and at most 2^(32/T); above 1 early spikes count more (docs/model.md, section "Neuron").
+    synaptic_decay : float
+        Of the current of every neuron and of the readout, in [0, 1]: 0, it lasts one step; 1, it stays on, so that times tell
+        more (docs/model.md, section "Neuron"). Above 0 on the CPU alone.
     surrogate, output_surrogate, generator : Surrogate, Surrogate, Generator, optional
         A `firstspike.surrogate` of every neuron; of an output layer that fires; draws the weights.
     hidden_gain, output_gain : float, optional
-        A factor on the gain (`init.pool_gain`) of every hidden layer that gets spikes; the gain of an output layer that fires.
-        With direct coding, sqrt(2 / steps) and 1 / sqrt(steps) let fewer neurons fire in the first step (ours).
+        A factor on the gain (`init.pool_gain`, `init.synaptic_gain`) of every hidden layer that gets spikes; the gain of an
+        output layer that fires. With direct coding, sqrt(2 / steps) and 1 / sqrt(steps) let fewer neurons fire in the first
+        step (ours).
 
     Examples
     --------
@@ -131,7 +136,7 @@ def build(  # type: ignore[misc]  # the options are listed here
         "bias": affine is not None if bias is None else bias,
         "hidden_gain": None if hidden_gain is None else checks.positive("hidden_gain", hidden_gain),
         "output_gain": None if output_gain is None else checks.positive("output_gain", output_gain),
-        **fs.TTFSNode(threshold=threshold, decay=decay, surrogate=surrogate).neuron,
+        **fs.TTFSNode(threshold=threshold, decay=decay, surrogate=surrogate, synaptic_decay=synaptic_decay).neuron,
     }
     checks.optional("output_surrogate", output_surrogate, Surrogate, "a firstspike.surrogate, such as triangle(1.5)")
     config |= checked
@@ -209,7 +214,8 @@ def _layers(sized: list[SizedLayer], config: dict[str, Any], generator: Generato
         elif direct and not layers:
             layers.append(make.coded(item, outputs))
         elif last and integrates:
-            options = {"avg_pool": factor, "decay": config["decay"], "dropout": dropout, **make.synapse}
+            decays = {name: config[name] for name in ("decay", "synaptic_decay")}
+            options = {"avg_pool": factor, "dropout": dropout, **decays, **make.synapse}
             layers.append(fs.Integrate(item.inputs, outputs, **options))
         else:
             layers.append(make.spiking(item, factor, outputs, dropout, last=last))
@@ -224,7 +230,9 @@ class _Maker:
         shared = ("steps", "bias", "affine", "init", "normalization")
         self.config = config
         self.synapse: dict[str, Any] = {name: config[name] for name in shared} | {"generator": generator}
-        self.neuron: dict[str, Any] = {name: config[name] for name in ("threshold", "decay", "surrogate")}
+        self.neuron: dict[str, Any] = {
+            name: config[name] for name in ("threshold", "decay", "surrogate", "synaptic_decay")
+        }
 
     def coded(self, item: SizedLayer, outputs: int) -> Any:
         """A directly coded layer."""
@@ -238,7 +246,8 @@ class _Maker:
             special = {"gain": self.config["output_gain"], "surrogate": self.config["output_surrogate"]}
             options |= {name: value for name, value in special.items() if value is not None}
         elif hidden is not None:
-            options["gain"] = hidden * pool_gain(factor, self.config["steps"])
+            steps, decays = self.config["steps"], (self.config["decay"], self.config["synaptic_decay"])
+            options["gain"] = hidden * pool_gain(factor, steps) * synaptic_gain(steps, *decays)
         if not isinstance(item.token, Conv):
             options["dropout"] = dropout
         return self._layer(item, outputs, fs.TTFSConv2d, fs.TTFSLinear, **options)

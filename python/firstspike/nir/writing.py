@@ -90,6 +90,8 @@ def to_nir(
             nodes[f"layer{n}_flatten"] = nir.Flatten({"input": np.array(shape)}, start_dim=-len(shape), end_dim=-1)
             shape = (math.prod(shape),)
         nodes[f"layer{n}_synapses"], shape = _synapses(nir, n, layer, shape)
+        if layer.synaptic_decay:
+            raise ValueError(f"layer {n}: its synaptic_decay, {layer.synaptic_decay:g}, cannot be written to NIR yet")
         nodes[f"layer{n}_neurons"] = neurons_node(layer, shape, dt, integrate_and_fire)
         if block is not None:
             node = _shortcut(nir, block, before[1], shape, n)

@@ -12,6 +12,7 @@ from .. import functional
 from .._base import checks
 from .._base.geometry import out_size
 from ..functional.layer import accumulate, full_precision
+from ..init import synaptic_gain
 from ..ops.direct import direct_convolution
 from ..spikes import SpikeTimes
 from .firing import FiringLayer, FiringOptions
@@ -22,7 +23,9 @@ class _Direct(FiringLayer):
     """A layer whose input is data, not spikes: nothing is dropped from it."""
 
     def __init__(self, shape: tuple[int, ...], *, steps: int, **options: Unpack[FiringOptions]) -> None:
-        super().__init__(shape, checks.steps(steps) ** -0.5, steps=steps, **options)
+        decays = options.get("decay", 1.0), options.get("synaptic_decay", 0.0)
+        gain = checks.steps(steps) ** -0.5 * synaptic_gain(steps, *decays, constant=True)
+        super().__init__(shape, gain, steps=steps, **options)
 
     @property
     def dropout(self) -> float:
@@ -50,7 +53,7 @@ class _Direct(FiringLayer):
         return {name: value for name, value in super().settings().items() if name != "dropout"}
 
     def _potential(self, current: Tensor) -> Tensor:
-        return accumulate(current.expand(self.steps, *current.shape), self.decay)
+        return accumulate(current.expand(self.steps, *current.shape), self.decay, self.synaptic_decay)
 
     def _current(self, x: Tensor) -> Tensor:
         raise NotImplementedError
@@ -67,12 +70,13 @@ class DirectLinear(FullyConnected, _Direct):
     """Direct coding: the constant current I = gamma (W x) + beta in every step, so that V[t] = (t + 1) I for decay 1.
 
     The product is computed once, whatever T is, and the time has a closed form (`functional.ramp`). `gain` is 1 / sqrt(T), since
-    the whole input arrives in every step. Takes float32 [B, in_features] and returns SpikeTimes [B, out_features].
+    the whole input arrives in every step, times `init.synaptic_gain`. Takes float32 [B, in_features] and returns SpikeTimes
+    [B, out_features].
 
     Parameters
     ----------
     steps : T, 1 to 254.
-    threshold, decay, surrogate : as in `FiringLayer`.
+    threshold, decay, surrogate, synaptic_decay : as in `FiringLayer`.
     bias, affine, init, normalization, generator : as in `Synapse`.
 
     Examples
@@ -93,7 +97,7 @@ class DirectConv2d(Convolution, _Direct):
     Parameters
     ----------
     kernel_size, stride, padding : as in `TTFSConv2d`.
-    steps, threshold, decay, surrogate, bias, affine, init, normalization, generator : as in `DirectLinear`.
+    steps, threshold, decay, surrogate, synaptic_decay, bias, affine, init, normalization, generator : as in `DirectLinear`.
 
     Examples
     --------

@@ -22,6 +22,7 @@ class Neuron(TypedDict):
     threshold: float
     decay: float
     surrogate: Surrogate
+    synaptic_decay: float
 
 
 class FiringOptions(SynapseOptions, total=False):
@@ -30,12 +31,14 @@ class FiringOptions(SynapseOptions, total=False):
     threshold: float | Tensor
     decay: float
     surrogate: Surrogate | None
+    synaptic_decay: float
 
 
 class Leaky(nn.Module):
-    """A module whose potential decays from step to step, by a factor that may be read and set."""
+    """A module whose potential and current decay from step to step, by factors that may be read and set."""
 
     _decay: float
+    _synaptic_decay: float
 
     @property
     def decay(self) -> float:
@@ -45,6 +48,15 @@ class Leaky(nn.Module):
     @decay.setter
     def decay(self, value: float) -> None:
         self._decay = checks.decay(value, getattr(self, "steps", 1))
+
+    @property
+    def synaptic_decay(self) -> float:
+        """The factor of the current from step to step, in [0, 1]; 0 for one that lasts a step, 1 for one that stays on."""
+        return self._synaptic_decay
+
+    @synaptic_decay.setter
+    def synaptic_decay(self, value: float) -> None:
+        self._synaptic_decay = checks.synaptic_decay(value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         # nn.Module would register a module or a parameter before it looks for a property
@@ -83,20 +95,26 @@ class NeuronSettings(Leaky):
     @property
     def neuron(self) -> Neuron:
         """A copy of the settings as the functions take them."""
-        return {"threshold": self._threshold, "decay": self._decay, "surrogate": self._surrogate}
+        return {
+            "threshold": self._threshold,
+            "decay": self._decay,
+            "surrogate": self._surrogate,
+            "synaptic_decay": self._synaptic_decay,
+        }
 
 
 class TTFSNode(NeuronSettings):
     """The TTFS neuron alone: dense currents [T, B, ...] to dense spikes of the same shape, at most one per neuron.
 
-    V[t] = decay V[t - 1] + X[t]; it fires once, at the first V >= threshold. A drop-in for the neurons of time-stepped
-    libraries, after any layer; it has no state to reset.
+    I[t] = synaptic_decay I[t - 1] + X[t], V[t] = decay V[t - 1] + I[t]; it fires once, at the first V >= threshold. A drop-in for
+    the neurons of time-stepped libraries, after any layer; it has no state to reset.
 
     Parameters
     ----------
     threshold : > 0.
     decay : in (0, 2]; 1 is IF.
     surrogate : from `firstspike.surrogate`, by default `triangle()`.
+    synaptic_decay : in [0, 1]; 0 is a current that lasts one step, 1 one that stays on. Above 0 on the CPU alone.
 
     Examples
     --------
@@ -104,9 +122,16 @@ class TTFSNode(NeuronSettings):
     tensor([0., 1., 0.])
     """
 
-    def __init__(self, *, threshold: float = 1.0, decay: float = 1.0, surrogate: Surrogate | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        threshold: float = 1.0,
+        decay: float = 1.0,
+        surrogate: Surrogate | None = None,
+        synaptic_decay: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.threshold, self.decay, self.surrogate = threshold, decay, surrogate
+        self.threshold, self.decay, self.surrogate, self.synaptic_decay = threshold, decay, surrogate, synaptic_decay
 
     def forward(self, current: Tensor) -> Tensor:
         """Return dense spikes of `current`, float32 [T, B, ...]."""
@@ -122,7 +147,7 @@ class TTFSNode(NeuronSettings):
 
 
 class FiringLayer(Synapse, NeuronSettings):
-    """A `Synapse` and TTFS neurons with the settings of a `TTFSNode`: threshold, decay and surrogate.
+    """A `Synapse` and TTFS neurons with the settings of a `TTFSNode`.
 
     With one threshold per output, weight and bias act in units of it: X[t] / theta fires at 1, and the surrogate is evaluated at
     V / theta - 1 (docs/model.md, section "Neuron"). Thresholds must stay positive: call `bound_thresholds` after each step of the
@@ -134,6 +159,7 @@ class FiringLayer(Synapse, NeuronSettings):
         parameter or buffer `theta`.
     decay : in (0, 2]; 1 is IF.
     surrogate : from `firstspike.surrogate`, by default `triangle()`.
+    synaptic_decay : in [0, 1], see `TTFSNode`.
     **options : of `Synapse`.
 
     Examples
@@ -154,11 +180,12 @@ class FiringLayer(Synapse, NeuronSettings):
         threshold: float | Tensor = 1.0,
         decay: float = 1.0,
         surrogate: Surrogate | None = None,
+        synaptic_decay: float = 0.0,
         **options: Unpack[SynapseOptions],
     ) -> None:
         super().__init__(shape, gain, steps=steps, **options)
         self.register_parameter("theta", None)
-        self.threshold, self.decay, self.surrogate = threshold, decay, surrogate
+        self.threshold, self.decay, self.surrogate, self.synaptic_decay = threshold, decay, surrogate, synaptic_decay
 
     @property
     def threshold(self) -> float | Tensor:
@@ -194,6 +221,7 @@ class FiringLayer(Synapse, NeuronSettings):
         return super().settings() | {
             "threshold": self._threshold if self.theta is None else kind,
             "decay": self.decay,
+            "synaptic_decay": self.synaptic_decay,
             "surrogate": dataclasses.asdict(self.surrogate),
         }
 
@@ -220,7 +248,8 @@ class FiringLayer(Synapse, NeuronSettings):
     def extra_repr(self) -> str:
         """Return the settings, for print."""
         threshold = f"{self._threshold:g}" if self.theta is None else f"[{len(self.theta)}]"
-        return f"{super().extra_repr()}, threshold={threshold}, decay={self.decay:g}, surrogate={self.surrogate}"
+        decays = f"decay={self.decay:g}" + (f", synaptic_decay={self.synaptic_decay:g}" if self.synaptic_decay else "")
+        return f"{super().extra_repr()}, threshold={threshold}, {decays}, surrogate={self.surrogate}"
 
 
 def learned_thresholds(module: nn.Module) -> list[nn.Parameter]:

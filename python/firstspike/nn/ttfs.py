@@ -9,7 +9,7 @@ from torch import Tensor
 from .. import functional
 from .._base import checks
 from ..functional.layer import Sizes, accumulate, dense_current, fire_layer, full_precision, integrate_layer
-from ..init import pool_gain
+from ..init import pool_gain, synaptic_gain
 from ..spikes import SpikeTimes
 from .firing import FiringLayer, FiringOptions, Leaky
 from .pool import PooledSpikes
@@ -85,7 +85,10 @@ class _TTFS(_OnSpikes, FiringLayer):
         dropout: float = 0.0,
         **options: Unpack[FiringOptions],
     ) -> None:
-        gain = pool_gain(avg_pool, steps) if gain is None else checks.positive("gain", gain)
+        if gain is None:
+            decays = options.get("decay", 1.0), options.get("synaptic_decay", 0.0)
+            gain = pool_gain(avg_pool, steps) * synaptic_gain(steps, *decays)
+        checks.positive("gain", gain)
         super().__init__(shape, gain, steps=steps, avg_pool=avg_pool, dropout=dropout, **options)  # type: ignore[misc]  # of FiringLayer
 
     def forward(
@@ -112,7 +115,7 @@ class _TTFS(_OnSpikes, FiringLayer):
         if isinstance(spikes, Tensor):
             current = dense_current(spikes, weight, bias, sizes)
             fired = SpikeTimes._of_fired(functional.fire(current, **self.neuron))
-            return (fired, accumulate(current, self.decay)) if membrane else fired
+            return (fired, accumulate(current, self.decay, self.synaptic_decay)) if membrane else fired
         with full_precision(weight.device):
             fired, v = fire_layer(spikes, weight, bias, sizes, **self.neuron, **side, with_membrane=membrane)
         return fired if v is None else (fired, v)
@@ -125,11 +128,12 @@ class _TTFS(_OnSpikes, FiringLayer):
         """
         weight, bias = self.effective_weight_and_bias()
         spikes, weight, sizes = self._plain(self._checked(spikes), weight)
-        return integrate_layer(spikes, weight, bias, sizes, self.decay)
+        return integrate_layer(spikes, weight, bias, sizes, self.decay, self.synaptic_decay)
 
     def settings(self) -> dict[str, Any]:
         """As `FiringLayer.settings`."""
-        return super().settings() | ({} if self.gain == pool_gain(self.avg_pool, self.steps) else {"gain": self.gain})
+        usual = pool_gain(self.avg_pool, self.steps) * synaptic_gain(self.steps, self.decay, self.synaptic_decay)
+        return super().settings() | ({} if self.gain == usual else {"gain": self.gain})
 
 
 class TTFSLinear(FullyConnected, _TTFS):
@@ -143,8 +147,8 @@ class TTFSLinear(FullyConnected, _TTFS):
     steps : T, 1 to 254.
     avg_pool : average pooling of input maps by k x k before they are flattened in the order C, H, W. It costs nothing, as an
         event enters with weight W / k^2.
-    gain : of ETTFS-init and normalisation, > 0, by default `init.pool_gain`.
-    threshold, decay, surrogate : as in `FiringLayer`.
+    gain : of ETTFS-init and normalisation, > 0, by default `init.pool_gain` times `init.synaptic_gain`.
+    threshold, decay, surrogate, synaptic_decay : as in `FiringLayer`.
     bias, affine, init, normalization, dropout, generator : as in `Synapse`.
 
     Examples
@@ -186,12 +190,13 @@ class TTFSConv2d(Convolution, _TTFS):
 class Integrate(FullyConnected, _OnSpikes, Leaky):
     """Output layer of a membrane readout: V[t] = decay V[t - 1] + gamma (W s[t]) + beta, without a threshold.
 
-    `gain` is 1 / sqrt(T): the potential sums the currents of T steps, and the last potential has variance 1 (ours).
+    `gain` is 1 / sqrt(T): the potential sums the currents of T steps, and the last potential has variance 1 (ours). With a
+    synaptic current it is multiplied by `init.synaptic_gain`.
 
     Parameters
     ----------
     steps, avg_pool : as in `TTFSLinear`.
-    decay : in (0, 2].
+    decay, synaptic_decay : as in `TTFSNode`.
     bias, affine, init, normalization, dropout, generator : as in `Synapse`.
 
     Examples
@@ -201,16 +206,24 @@ class Integrate(FullyConnected, _OnSpikes, Leaky):
     torch.Size([8, 4, 10])
     """
 
-    _sizes = (*FullyConnected._sizes, "avg_pool", "decay")
+    _sizes = (*FullyConnected._sizes, "avg_pool", "decay", "synaptic_decay")
 
     def __init__(  # type: ignore[misc]
-        self, in_features: int, out_features: int, *, steps: int, decay: float = 1.0, **options: Unpack[LayerOptions]
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        steps: int,
+        decay: float = 1.0,
+        synaptic_decay: float = 0.0,
+        **options: Unpack[LayerOptions],
     ) -> None:
-        super().__init__(in_features, out_features, gain=checks.steps(steps) ** -0.5, steps=steps, **options)
-        self.decay = decay
+        gain = checks.steps(steps) ** -0.5 * synaptic_gain(steps, decay, synaptic_decay)
+        super().__init__(in_features, out_features, gain=gain, steps=steps, **options)
+        self.decay, self.synaptic_decay = decay, synaptic_decay
 
     def forward(self, spikes: Spikes) -> Tensor:
         """Return the membrane, float32 [T, B, O], of spikes of any kind, [B, N] or [B, C, H, W]."""
         spikes, weight, bias = self.prepare_input(self._checked(spikes))
         spikes, weight, sizes = self._plain(spikes, weight)
-        return integrate_layer(spikes, weight, bias, sizes, self.decay)
+        return integrate_layer(spikes, weight, bias, sizes, self.decay, self.synaptic_decay)

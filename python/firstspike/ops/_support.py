@@ -51,6 +51,17 @@ def empty(shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(cpu.empty(size)).view(shape) if size >= _LARGE else torch.empty(shape, dtype=torch.float32)
 
 
+def decays_of(neuron: Sequence[float]) -> tuple[float, float]:
+    """The decays of a neuron's membrane and of its synaptic current: what gradients need of it."""
+    return neuron[1], neuron[4]
+
+
+def neuron_with(decays: Sequence[float]) -> tuple[float, ...]:
+    """A neuron with these decays for kernels that look at nothing else."""
+    decay, synaptic_decay = decays
+    return 0.0, decay, 0.0, 1.0, synaptic_decay
+
+
 def threads() -> int:
     """How many threads a kernel may use: as many as torch."""
     return torch.get_num_threads()

@@ -13,7 +13,7 @@ from .._base.geometry import named
 from . import _cuda
 from ._cuda import Arguments, kernels, on_device, pointer, pointers
 from ._operator import INPUT, operator
-from ._support import array, cpu, gradient_shapes, groups_of, only, threads
+from ._support import array, cpu, gradient_shapes, groups_of, neuron_with, only, threads
 from .layer import fire_layer_backward
 
 
@@ -27,12 +27,12 @@ class Forward(NamedTuple):
     weight: Tensor
     bias: Tensor | None
     geometry: Sequence[int]
-    decay: float
+    decays: Sequence[float]  # of the membrane and of the synaptic current
 
     @property
-    def neuron(self) -> tuple[float, float, int, float]:
-        """As the kernels take it; no threshold is ever reached."""
-        return 0.0, self.decay, 0, 1.0
+    def neuron(self) -> tuple[float, ...]:
+        """As the kernels take it."""
+        return neuron_with(self.decays)
 
 
 class Backward(NamedTuple):
@@ -44,7 +44,7 @@ class Backward(NamedTuple):
     in_place: Tensor | None
     weight: Tensor
     geometry: Sequence[int]
-    decay: float
+    decays: Sequence[float]  # of the membrane and of the synaptic current
     needs: Sequence[bool]
 
 
@@ -102,7 +102,7 @@ def _backward(*arguments: Any, entries: Callable[[Tensor], tuple[Tensor, ...]] =
     offset, values, place = entries(a.gradient)
     source = a.times, a.in_offset, a.in_place, a.weight
     gradients: tuple[Tensor, ...] = fire_layer_backward(
-        values, *source, offset, None, place, a.geometry, a.decay, a.needs
+        values, *source, offset, None, place, a.geometry, a.decays, a.needs
     )
     return gradients
 
@@ -115,20 +115,20 @@ def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     a = Forward(*inputs)
-    ctx.geometry, ctx.decay = a.geometry, a.decay
+    ctx.geometry, ctx.decays = a.geometry, a.decays
     ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight, a.anchor)
 
 
 def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor) -> tuple[Tensor | None, ...]:
     needs = [ctx.needs_input_grad[n] for n in (1, 4, 5)]
-    results = integrate_layer_backward(gradient, *saved[:-1], ctx.geometry, ctx.decay, needs)
+    results = integrate_layer_backward(gradient, *saved[:-1], ctx.geometry, ctx.decays, needs)
     at_anchor, at_weight, at_bias = only(results, needs)
     return None, at_anchor, None, None, at_weight, at_bias, None, None
 
 
 # Membranes [steps, batch, height, width, channels].
 integrate_layer = operator(
-    f"integrate_layer({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float decay) -> Tensor",
+    f"integrate_layer({INPUT}, Tensor weight, Tensor? bias, SymInt[] geometry, float[] decays) -> Tensor",
     cpu=_forward,
     cuda=_forward_cuda,
     fake=_forward_fake,
@@ -137,7 +137,7 @@ integrate_layer = operator(
 )
 integrate_layer_backward = operator(
     "integrate_layer_backward(Tensor gradient, Tensor times, Tensor? in_offset, Tensor? in_place, Tensor weight,"
-    " SymInt[] geometry, float decay, bool[] needs) -> (Tensor, Tensor, Tensor)",
+    " SymInt[] geometry, float[] decays, bool[] needs) -> (Tensor, Tensor, Tensor)",
     cpu=_backward,
     cuda=partial(_backward, entries=_entries_cuda),
     fake=_backward_fake,

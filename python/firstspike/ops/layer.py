@@ -17,10 +17,12 @@ from ._support import (
     arrays,
     check_tile,
     cpu,
+    decays_of,
     empty,
     fake_recorded,
     gradient_shapes,
     groups_of,
+    neuron_with,
     only,
     recorded,
     require_record,
@@ -40,7 +42,7 @@ class Forward(NamedTuple):
     weight: Tensor
     bias: Tensor | None
     geometry: Sequence[int]
-    neuron: Sequence[float]  # threshold, decay, the surrogate's kind and its scale
+    neuron: Sequence[float]  # threshold, decay, the surrogate's kind and its scale, synaptic decay
     record: bool
     tile: int
 
@@ -57,7 +59,7 @@ class Backward(NamedTuple):
     slope: Tensor | None
     place: Tensor
     geometry: Sequence[int]
-    decay: float
+    decays: Sequence[float]  # of the membrane and of the synaptic current
     needs: Sequence[bool]  # whether the gradient at the anchor, the weight and the bias is wanted
 
     @property
@@ -115,7 +117,7 @@ def _backward(*arguments: Any) -> tuple[Tensor, ...]:
     gradients = tuple(empty(shape) for shape in a.shapes)
     cpu.layer_gradients(
         a.geometry,
-        (0.0, a.decay, 0, 1.0),
+        neuron_with(a.decays),
         array(a.times),
         array(a.weight),
         support_of(a.offset, a.place),
@@ -132,7 +134,7 @@ def _backward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
     a = Backward(*arguments)
     layer, at = named(a.geometry), Arguments(a.times.device)
     gradients = at_anchor, at_weight, at_bias = _backward_fake(*arguments)
-    neuron, entries, gradient = (0.0, a.decay, 0, 1.0), a.place.shape[1], a.gradient.contiguous()
+    neuron, entries, gradient = neuron_with(a.decays), a.place.shape[1], a.gradient.contiguous()
     output = (
         at.support(a.offset, a.place, groups_of(layer.out_sites, layer.outputs, _cuda.TILE)),
         at.floats("slope", a.slope, entries),
@@ -168,7 +170,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], more: t
     anchor, fired, offset, slope, place = output
     ctx.mark_non_differentiable(fired, offset, slope, place)
     ctx.set_materialize_grads(False)  # else zeros are made for each of them
-    ctx.geometry, ctx.decay, ctx.record = a.geometry, a.neuron[1], a.record
+    ctx.geometry, ctx.decays, ctx.record = a.geometry, decays_of(a.neuron), a.record
     ctx.save_for_backward(a.times, a.in_offset, a.in_place, a.weight, offset, slope, place, *more, anchor)
 
 
@@ -177,7 +179,7 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any)
         return (None,) * len(Forward._fields)
     require_record(ctx, "fire_layer")
     needs = [ctx.needs_input_grad[n] for n in (1, 4, 5)]
-    results = fire_layer_backward(gradient, *saved[:-1], ctx.geometry, ctx.decay, needs)
+    results = fire_layer_backward(gradient, *saved[:-1], ctx.geometry, ctx.decays, needs)
     at_anchor, at_weight, at_bias = only(results, needs)
     return None, at_anchor, None, None, at_weight, at_bias, None, None, None, None
 
@@ -195,7 +197,7 @@ _fire_layer = operator(
 # whose entries have no slope.
 fire_layer_backward = operator(
     "fire_layer_backward(Tensor gradient, Tensor times, Tensor? in_offset, Tensor? in_place, Tensor weight,"
-    " Tensor offset, Tensor? slope, Tensor place, SymInt[] geometry, float decay, bool[] needs)"
+    " Tensor offset, Tensor? slope, Tensor place, SymInt[] geometry, float[] decays, bool[] needs)"
     " -> (Tensor, Tensor, Tensor)",
     cpu=_backward,
     cuda=_backward_cuda,

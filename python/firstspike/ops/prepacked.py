@@ -16,7 +16,7 @@ class PrepackedLayer(NamedTuple):
     """A layer as `fire_layer` and `integrate_layer` take it; its geometry's batch does not count."""
 
     geometry: Geometry
-    neuron: tuple[float, float, float, float]
+    neuron: tuple[float, ...]
     fires: bool
     weight: Tensor
     bias: Tensor | None

@@ -14,8 +14,10 @@ from ._support import (
     array,
     check_tile,
     cpu,
+    decays_of,
     fake_recorded,
     groups_of,
+    neuron_with,
     recorded,
     require_record,
     support_of,
@@ -61,24 +63,36 @@ def _forward_fake(current: Tensor, steps: int, neuron: Sequence[float], record: 
 
 
 def _backward(
-    gradient: Tensor, offset: Tensor, slope: Tensor, place: Tensor, shape: Sequence[int], steps: int, decay: float
+    gradient: Tensor,
+    offset: Tensor,
+    slope: Tensor,
+    place: Tensor,
+    shape: Sequence[int],
+    steps: int,
+    decays: Sequence[float],
 ) -> Tensor:
     """gradient: at the support entries."""
     at_current = gradient.new_empty(tuple(shape))
-    call = *_sizes(at_current), steps, (0.0, decay, 0, 1.0), support_of(offset, place)
+    call = *_sizes(at_current), steps, neuron_with(decays), support_of(offset, place)
     cpu.ramp_gradient(*call, array(slope), array(gradient.contiguous()), threads(), array(at_current))
     return at_current
 
 
 def _backward_cuda(
-    gradient: Tensor, offset: Tensor, slope: Tensor, place: Tensor, shape: Sequence[int], steps: int, decay: float
+    gradient: Tensor,
+    offset: Tensor,
+    slope: Tensor,
+    place: Tensor,
+    shape: Sequence[int],
+    steps: int,
+    decays: Sequence[float],
 ) -> Tensor:
     at_current, gradient, at = gradient.new_empty(tuple(shape)), gradient.contiguous(), Arguments(gradient.device)
     sizes, entries = _sizes(at_current), place.shape[1]
     support = at.support(offset, place, groups_of(*sizes, TILE))
     values = at.floats("slope", slope, entries), at.floats("gradient", gradient, entries)
     with on_device(gradient) as stream:
-        kernels().ramp_gradient(*sizes, steps, (0.0, decay, 0, 1.0), support, *values, pointer(at_current), stream)
+        kernels().ramp_gradient(*sizes, steps, neuron_with(decays), support, *values, pointer(at_current), stream)
     return at_current
 
 
@@ -87,7 +101,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     anchor, fired, *support = output
     ctx.mark_non_differentiable(fired, *support)
     ctx.set_materialize_grads(False)  # else zeros are made for each of them
-    ctx.shape, ctx.decay = current.shape, neuron[1]
+    ctx.shape, ctx.decays = current.shape, decays_of(neuron)
     ctx.save_for_backward(*support, anchor)
 
 
@@ -95,7 +109,7 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any)
     if gradient is None:
         return (None,) * 5
     require_record(ctx, "ramp")
-    at_current = ramp_backward(gradient, *saved[:-1], ctx.shape, ctx.steps, ctx.decay)
+    at_current = ramp_backward(gradient, *saved[:-1], ctx.shape, ctx.steps, ctx.decays)
     return at_current, None, None, None, None
 
 
@@ -109,7 +123,7 @@ _ramp = operator(
     gradients=_gradients,
 )
 ramp_backward = operator(
-    "ramp_backward(Tensor gradient, Tensor offset, Tensor slope, Tensor place, SymInt[] shape, int steps, float decay)"
+    "ramp_backward(Tensor gradient, Tensor offset, Tensor slope, Tensor place, SymInt[] shape, int steps, float[] decays)"
     " -> Tensor",
     cpu=_backward,
     cuda=_backward_cuda,

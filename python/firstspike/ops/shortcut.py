@@ -13,7 +13,7 @@ from torch import Tensor
 from .._base.geometry import named
 from . import layer
 from ._operator import INPUT, operator
-from ._support import array, arrays, cpu, empty, only, require_record, support_of, threads, tile_of
+from ._support import array, arrays, cpu, empty, neuron_with, only, require_record, support_of, threads, tile_of
 
 LAYER = len(layer.Forward._fields)  # so many arguments are `fire_layer`'s
 
@@ -45,7 +45,7 @@ class Backward(NamedTuple):
     slope: Tensor
     place: Tensor
     geometry: Sequence[int]
-    decay: float
+    decays: Sequence[float]  # of the membrane and of the synaptic current
     needs: Sequence[bool]  # whether the gradient at the shortcut's anchor and the scale is wanted
 
     @property
@@ -69,7 +69,7 @@ def _backward(*arguments: Any) -> tuple[Tensor, ...]:
     gradients = tuple(empty(shape) for shape in a.shapes)
     cpu.shortcut_gradients(
         a.geometry,
-        (0.0, a.decay, 0, 1.0),
+        neuron_with(a.decays),
         (array(a.shortcut), array(a.scale.contiguous())),
         support_of(a.offset, a.place),
         array(a.slope),
@@ -95,7 +95,7 @@ def _gradients(ctx: Any, saved: Sequence[Any], gradient: Tensor | None, *_: Any)
     if gradient is None:
         return (None,) * (LAYER + len(Shortcut._fields))
     require_record(ctx, "fire_layer_shortcut")
-    source, support, side, rest = saved[:4], saved[4:7], saved[7:-1], (ctx.geometry, ctx.decay)
+    source, support, side, rest = saved[:4], saved[4:7], saved[7:-1], (ctx.geometry, ctx.decays)
     results: list[Tensor | None] = []
     for backward, inputs, numbers in (
         (layer.fire_layer_backward, source, (1, 4, 5)),
@@ -123,7 +123,7 @@ _fire_layer_shortcut = operator(
 # Gradients at the shortcut's anchor and the scale; empty where `needs` is false.
 shortcut_backward = operator(
     "shortcut_backward(Tensor gradient, Tensor shortcut, Tensor? in_offset, Tensor? in_place, Tensor scale,"
-    " Tensor offset, Tensor slope, Tensor place, SymInt[] geometry, float decay, bool[] needs) -> (Tensor, Tensor)",
+    " Tensor offset, Tensor slope, Tensor place, SymInt[] geometry, float[] decays, bool[] needs) -> (Tensor, Tensor)",
     cpu=_backward,
     cuda=None,
     fake=_backward_fake,

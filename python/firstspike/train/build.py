@@ -14,7 +14,17 @@ from .muon import Muon
 
 # Settings that `models.build` has defaults for, which None takes.
 _PASSED = ("gamma", "scale", "population", "bias", "pooling", "hidden_gain", "output_gain")
-_NET = ("encoder", "readout", "init", "normalization", "threshold", "learn_threshold", "decay", "dropout")
+_NET = (
+    "encoder",
+    "readout",
+    "init",
+    "normalization",
+    "threshold",
+    "learn_threshold",
+    "decay",
+    "synaptic_decay",
+    "dropout",
+)
 
 
 def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:

@@ -102,6 +102,7 @@ class Config(Record):
     threshold: float = 1.0
     learn_threshold: bool = False
     decay: float = 1.0
+    synaptic_decay: float = 0.0
     surrogate: str = "triangle"
     surrogate_scale: float | None = None
     hidden_gain: float | None = None

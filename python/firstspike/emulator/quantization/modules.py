@@ -17,7 +17,7 @@ from ...nn.residual import parts
 from ..program.host import Encoder, Readout
 from ..program.profile import Profile
 from . import scales
-from .scales import CannotQuantize, Reals
+from .scales import NO_CURRENT, CannotQuantize, Reals
 
 Shape = tuple[int, int, int]
 
@@ -206,7 +206,10 @@ def encoder_of(model: TTFSNet) -> tuple[Encoder, Shape]:
     facts: dict[str, Any] = {} if model.normalize is None else model.normalize.settings()
     facts["image_shape"] = size if flat and len(size) == 3 else None
     if isinstance(first, (fs.DirectLinear, fs.DirectConv2d)):
-        weight, bias = folded(first, f"0:{type(first).__name__}")
+        name = f"0:{type(first).__name__}"
+        if first.synaptic_decay:
+            raise CannotQuantize(name, *NO_CURRENT)
+        weight, bias = folded(first, name)
         facts |= {"weight": weight.astype(np.float32), "kind": "direct-linear"}
         facts |= {"threshold": float(first.neuron["threshold"]), "decay": float(first.decay)}
         if first.bias is not None:

@@ -36,7 +36,7 @@ from .modules import (
     shortcut_scale,
     threshold_of,
 )
-from .scales import CannotQuantize, Reals
+from .scales import NO_CURRENT, CannotQuantize, Reals
 
 
 def quantize(
@@ -181,6 +181,8 @@ class Quantizer:
             return False
         if (obstacle := scales.decay_obstacle(float(module.decay), profile)) is not None:
             self._refuse(layer.name, *obstacle)
+        if module.synaptic_decay:
+            self._refuse(layer.name, *NO_CURRENT)
         untrained = self.found is not None and module.bias is not None  # biases that may be zero until training
         if not profile.bias_bits and not self.drop_biases and (untrained or folded(module, layer.name)[1].any()):
             why = "has none" if profile.bias_bits == 0 else "is not known to have any"

@@ -34,6 +34,10 @@ class CannotQuantize(Refusal):
     """
 
 
+# Why no core takes a layer with a synaptic current, and what to do about it.
+NO_CURRENT = "its synaptic_decay needs a synaptic current, the emulated cores have none", "set synaptic_decay = 0.0"
+
+
 def checked_granularity(granularity: str | None, profile: Profile) -> str:
     """One scale per "channel" or per "tensor", by default what the profile's thresholds allow; ValueError otherwise."""
     if granularity is None:
