@@ -134,7 +134,8 @@ class WindowedReadout(WindowedSynapses):
     ) -> None:
         inputs, outputs = checks.size("in_features", in_features), checks.size("out_features", out_features)
         super().__init__((outputs, inputs), avg_pool, generator, dropout)
-        nn.init.normal_(self.weight, std=1 / math.sqrt(inputs), generator=generator)
+        # Values are in units of clips of about 3 deviations: smaller weights would learn more slowly than in a ReLU net.
+        nn.init.normal_(self.weight, std=3 / math.sqrt(inputs), generator=generator)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, spikes: SpikeTimes) -> Tensor:
