@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from firstspike import provenance
-from firstspike.models.files import load_weights
 from tools import ROOT
 
 PAGE = ROOT / "docs" / "faults.md"
@@ -107,7 +107,7 @@ _whole = tempfile.TemporaryDirectory(prefix="faults-whole-")
 
 
 def same(first: Path, second: Path) -> bool:
-    a, b = load_weights(first), load_weights(second)
+    a, b = load_file(first), load_file(second)
     return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
 
 
