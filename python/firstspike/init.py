@@ -57,8 +57,9 @@ def synaptic_gain(steps: int, decay: float = 1.0, synaptic_decay: float = 0.0, *
     steps: T, 1 to 254. decay: in (0, 2]. synaptic_decay: a, in [0, 1].
 
     Examples:
-        >>> synaptic_gain(8), synaptic_gain(8, synaptic_decay=1.0), synaptic_gain(8, synaptic_decay=1.0, constant=True)
-        (1.0, 0.19802950859533489, 0.2222222222222222)
+        >>> ramp, constant = synaptic_gain(8, synaptic_decay=1.0), synaptic_gain(8, synaptic_decay=1.0, constant=True)
+        >>> synaptic_gain(8), round(ramp, 4), round(constant, 4)
+        (1.0, 0.198, 0.2222)
     """
     steps, decay = checks.steps(steps), checks.decay(decay, steps)
     if checks.synaptic_decay(synaptic_decay) == 0:

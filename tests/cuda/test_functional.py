@@ -184,7 +184,7 @@ def test_gradients_are_checked_as_well() -> None:
     assert out._support is not None
     offset, slope, place = out._support
     source = (case.times.reshape(2, 1, 1, 13), None, None, case.weight)
-    rest = (slope, place, (2, 1, 1, 13, 1, 1, 1, 1, 1, 0, 0, 19, 8), 1.0, (False, True, True))
+    rest = (slope, place, (2, 1, 1, 13, 1, 1, 1, 1, 1, 0, 0, 19, 8), (1.0, 0.0), (False, True, True))
     backward, gradient = ops.layer.fire_layer_backward, torch.zeros(len(slope))
     backward(gradient, *source, offset, *rest)
     for name, wrong in (("gradient", (gradient[:-1], *source, offset)), ("offset", (gradient, *source, offset[1:]))):

@@ -9,9 +9,10 @@ import pytest
 from paper.execute import Executor, Task
 from paper.runs import Run
 
+import firstspike
+
 from .samples import killing_job, quick_job
 
-ROOT = Path(__file__).resolve().parents[2]
 workers = pytest.mark.filterwarnings("ignore")  # distributed warns of ports in use and of its own deprecations
 
 
@@ -46,7 +47,7 @@ def test_a_killed_worker_costs_one_attempt_and_a_task_that_kills_every_worker_fa
 def test_a_cluster_whose_workers_cannot_import_us(tmp_path):
     distributed = pytest.importorskip("distributed")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment["PYTHONPATH"] = str(ROOT / "python")
+    environment["PYTHONPATH"] = str(Path(firstspike.__file__).parents[1])
     line = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-dashboard"]
     with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
         address = cluster.scheduler_address

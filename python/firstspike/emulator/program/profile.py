@@ -32,8 +32,15 @@ Nanoseconds = Annotated[float, Field(gt=0)]
 class CoreKind(Record):
     """A kind of core and the number of such cores; None: no known limit.
 
-    axons_in: distinct sources that a core listens to. axons_out: pairs of a neuron of the core and a core where it has a synapse.
-    synapse_bits: memory for weights. kernel_entries, neuron_entries: memories of a convolution core, in weights and in neurons.
+    Attributes
+    ----------
+    count : how many such cores the chip has.
+    neurons : neurons of a core.
+    axons_in : distinct sources that a core listens to.
+    axons_out : pairs of a neuron of the core and a core where it has a synapse.
+    synapse_bits : memory for weights.
+    kernel_entries, neuron_entries : memories of a convolution core, in weights and in neurons.
+    source : where the numbers are from.
 
     Examples
     --------
@@ -56,6 +63,7 @@ class Profile(Record):
 
     Attributes
     ----------
+    name, description : of the chip, for messages and reports.
     weight_bits : bits of a stored weight, 2 to 31.
     weight_sign : "signed" (two's complement), "even" (only even values, one bit more of range: Loihi's mixed sign) or
         "source" (all weights of a source have one sign).
@@ -66,7 +74,8 @@ class Profile(Record):
     membrane_values : "signed" (two's complement), "symmetric" (without its lowest value) or "unsigned".
     threshold_bits : bits of a stored threshold, 1 to 60.
     threshold_shift : number of bits by which a stored threshold is shifted left, at most `weight_shift`.
-    thresholds : one per "neuron", a few per core ("group", `threshold_groups` different ones) or one per "layer".
+    threshold_groups : how many different thresholds a core holds; None unless thresholds is "group".
+    thresholds : one per "neuron", a few per core ("group") or one per "layer".
     bias_bits : bits of a bias, its sign included, 0 to 40; 0: there are none; None: biases are refused as well.
     decay_bits : the membrane's decay is a multiple of 1 / 2^decay_bits, 0 to 16; 0: there is no leak.
     fire : "ge" (a neuron fires at V >= threshold) or "gt" (at V > threshold).
@@ -74,6 +83,7 @@ class Profile(Record):
     axon_delay : number of steps after its spike at which an event arrives, 0 to 64.
     single_spike : what keeps a neuron from firing twice: "native", "refractory" (a period that outlasts the run, of at most
         `single_spike_steps`) or "assumed" (the chip has nothing for it).
+    single_spike_steps : the longest refractory period in steps; None unless single_spike is "refractory".
     shared_weights : a core stores the kernel of a convolution once; else one weight per synapse.
     step_nanoseconds : shortest and longest time of a step; None where there are no steps.
     energy : the energy table of a report that names none: the name of one that ships, the table itself, a mapping with its
