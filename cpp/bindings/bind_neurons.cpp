@@ -45,12 +45,6 @@ void ramp_backward(int64_t sites, int64_t channels, int64_t steps, const NeuronA
     ramp_gradient(g, sites, channels, neuron, threads_from(threads), out);
 }
 
-py::object membranes_forward(int64_t sites, int64_t channels, int64_t steps, const NeuronArguments& n, const Array& membrane,
-                             bool record, int threads, const Array& times_out) {
-    steps_from(steps);
-    return fire_sites(fire_membranes, "membrane", steps, sites, channels, steps, n, membrane, record, threads, times_out);
-}
-
 void fire_forward(int64_t steps, int64_t neurons, const NeuronArguments& n, const Array& current, int threads,
                   const Array& spikes) {
     const Neuron neuron = neuron_from(n);
@@ -79,8 +73,6 @@ void bind_neurons(py::module_& m) {
     def(m, "ramp", &ramp_forward, "sites", "channels", "steps", "neuron", "current", "record", "threads", "times_out");
     def(m, "ramp_gradient", &ramp_backward, "sites", "channels", "steps", "neuron", "support", "slope", "gradient", "threads",
         "gradient_out");
-    def(m, "fire_membranes", &membranes_forward, "sites", "channels", "steps", "neuron", "membrane", "record", "threads",
-        "times_out");
     def(m, "fire", &fire_forward, "steps", "neurons", "neuron", "current", "threads", "spikes");
     def(m, "fire_gradient", &fire_backward, "steps", "neurons", "neuron", "current", "gradient", "threads", "gradient_out");
 }

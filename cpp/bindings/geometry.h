@@ -66,8 +66,8 @@ inline int64_t neurons_from(int64_t sites, int64_t channels) {
 
 // The numbers of a Layer in the order of its members.
 using Geometry = std::array<int64_t, 13>;
-// threshold, decay, surrogate kind, surrogate scale, synaptic decay (0 where it is missing)
-using NeuronArguments = std::vector<float>;
+// threshold, decay, surrogate kind, surrogate scale, synaptic decay
+using NeuronArguments = std::array<float, 5>;
 
 inline Layer layer_from(const Geometry& g) {
     Layer l{g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12]};
@@ -101,8 +101,7 @@ inline Layer layer_from(const Geometry& g) {
 }
 
 inline Neuron neuron_from(const NeuronArguments& a) {
-    if (a.size() != 4 && a.size() != 5) fail("a neuron has five numbers");
-    const float threshold = a[0], decay = a[1], synaptic_decay = a.size() == 5 ? a[4] : 0.0f;
+    const float threshold = a[0], decay = a[1], synaptic_decay = a[4];
     if (!std::isfinite(threshold)) fail("threshold must be finite");
     if (!(decay > 0.0f && decay <= 2.0f)) fail("decay must be in (0, 2]");
     if (!(synaptic_decay >= 0.0f && synaptic_decay <= 1.0f)) fail("synaptic_decay must be in [0, 1]");
@@ -111,7 +110,6 @@ inline Neuron neuron_from(const NeuronArguments& a) {
 
 // recorded: a support is to be recorded, which only a surrogate that is zero beyond a distance has.
 inline Surrogate surrogate_from(const NeuronArguments& a, bool recorded = false) {
-    if (a.size() != 4 && a.size() != 5) fail("a neuron has five numbers");
     const float kind = a[2], scale = a[3];
     if (!(kind >= 0.0f && kind < static_cast<float>(kSurrogateKinds))) fail("unknown surrogate kind");
     if (!(scale > 0.0f) || !std::isfinite(scale)) fail("the surrogate's width or alpha must be positive");

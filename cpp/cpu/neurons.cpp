@@ -88,22 +88,6 @@ struct GrowingCurrent {
     }
 };
 
-// Reads the membranes of a tile; a neuron that is spent stays so.
-template <int N>
-struct ReadMembranes {
-    const float* membrane;  // of the tile at step 0
-    int64_t stride;
-    int used;
-
-    FIRSTSPIKE_INLINE void operator()(Vec (&v)[N], int t) const {
-        const float* now = membrane + t * stride;
-        unrolled<N>(FIRSTSPIKE_BODY(k) {
-            const Vec read = load_some(now + k * kLanes, used - k * kLanes);
-            v[k] = choose(mask_greater(v[k], splat(kSpent)), read, splat(kSpent));
-        });
-    }
-};
-
 // What a block of neurons carries from step to step.
 struct State {
     float membrane[kDenseNeuronsPerTask] = {}, current[kDenseNeuronsPerTask] = {};
@@ -184,14 +168,6 @@ void ramp_gradient(const OutputGradient& g, int64_t sites, int64_t channels, con
         for (int64_t e = g.support.offset[group]; e < g.support.offset[group + 1]; ++e)
             out[g.support.lane[e]] += g.gradient[e] * g.slope[e] * gain[g.support.step[e]];
     });
-}
-
-Support fire_membranes(const float* membrane, int64_t sites, int64_t channels, int64_t steps, const Neuron& neuron,
-                       const Surrogate& surrogate, bool record, int threads, uint8_t* times_out) {
-    return fire_sites(sites, channels, steps, neuron, surrogate, record, threads, times_out,
-                      [&](auto vectors, int64_t first, int used) {
-                          return ReadMembranes<decltype(vectors)::value>{membrane + first, sites * channels, used};
-                      });
 }
 
 void fire_dense(const float* current, int64_t steps, int64_t neurons, const Neuron& neuron, int threads, float* spikes) {

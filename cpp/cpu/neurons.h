@@ -14,11 +14,6 @@ Support ramp(const float* current, int64_t sites, int64_t channels, int64_t step
              int threads, uint8_t* times_out);
 void ramp_gradient(const OutputGradient&, int64_t sites, int64_t channels, const Neuron&, int threads, float* current_gradient);
 
-// Neurons whose membranes [steps, sites, channels] without reset are known, as `integrate_layer` writes them, so that a layer
-// that gives both makes its product once: the times and support of `fire_layer` on the same synapses, to the bit.
-Support fire_membranes(const float* membrane, int64_t sites, int64_t channels, int64_t steps, const Neuron&, const Surrogate&,
-                       bool record, int threads, uint8_t* times_out);
-
 // The dense neuron: current [steps, neurons] to spikes [steps, neurons], and its backward pass.
 void fire_dense(const float* current, int64_t steps, int64_t neurons, const Neuron&, int threads, float* spikes);
 void fire_dense_gradient(const float* current, const float* gradient, int64_t steps, int64_t neurons, const Neuron&,

@@ -167,12 +167,6 @@ def ramp(draw: Draw) -> tuple[Any, ...]:
 
 
 @call
-def fire_membranes(draw: Draw) -> tuple[Any, ...]:
-    *sizes, neuron, current, record, threads, out = ramp(draw)
-    return *sizes, neuron, draw.floats(sizes[2], *current.shape), record, threads, out
-
-
-@call
 def ramp_gradient(draw: Draw) -> tuple[Any, ...]:
     sites, channels, steps = sizes_of(draw)
     support = draw.support(sites, channels, steps, cpu.tile)

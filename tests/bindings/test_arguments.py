@@ -12,7 +12,7 @@ from firstspike.surrogate import KINDS
 
 from .draws import as_given
 
-NEURON = (1.0, 1.0, 0.0, 1.0)
+NEURON = (1.0, 1.0, 0.0, 1.0, 0.0)
 NOTHING = torch.zeros(0)
 
 

@@ -88,7 +88,7 @@ def test_a_line_that_is_too_long_is_refused() -> None:
     times = torch.full((width,), 255, dtype=torch.uint8)
     weight, weight_out, bias_out = torch.zeros(1, 1, 1, taps), torch.zeros(1, 1, 1, taps), torch.zeros(1)
     support = (array(torch.zeros(sites + 1, dtype=torch.int64)), array(torch.zeros(2, 0, dtype=torch.uint8)))
-    call = (sizes, (1.0, 1.0, 0, 1.0), array(times), array(weight), support, None, array(torch.zeros(0)), None, 1)
+    call = (sizes, (1.0, 1.0, 0.0, 1.0, 0.0), array(times), array(weight), support, None, array(torch.zeros(0)), None, 1)
     with pytest.raises(ValueError, match="too long"):
         kernels.cpu.layer_gradients(*call, None, array(weight_out), array(bias_out))
 
@@ -106,7 +106,7 @@ offset, place = torch.arange(batch + 1), torch.zeros(2, batch, dtype=torch.uint8
 ones, out = torch.ones(batch), torch.empty(batch)
 def work():  # allocates for every sample, without Python's lock
     entries = lambda: (array(offset), array(place))
-    sizes, neuron = [batch, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1], (1.0, 1.0, 0, 1.0)
+    sizes, neuron = [batch, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1], (1.0, 1.0, 0.0, 1.0, 0.0)
     while not stop:
         cpu.layer_gradients(sizes, neuron, array(times), array(weight), entries(), None, array(ones), entries(), 1, array(out),
                             None, None)
@@ -138,7 +138,7 @@ def test_support_of_a_batch_is_that_of_its_samples(firing: Iterable[int]) -> Non
 
     def support(samples: Tensor, threads: int) -> list[Tensor]:
         shape = Geometry(len(samples), 12, 12, 2, 1, 3, 3, 1, 1, 1, 1, outputs, steps)
-        neuron = (1.0, 1.0, 0.0, 1.0)  # threshold, decay, a triangle and its width
+        neuron = (1.0, 1.0, 0.0, 1.0, 0.0)  # threshold, decay, a triangle and its width
         out = torch.empty(shape.out_shape, dtype=torch.uint8)
         found = kernels.cpu.fire_layer(
             shape, neuron, to_dlpack(samples), to_dlpack(weight), None, True, threads, to_dlpack(out)

@@ -71,7 +71,7 @@ def linear_geometry(batch: int, height: int, width: int, channels: int, outputs:
     return Geometry(batch, height, width, channels, 1, height, width, 1, 1, 0, 0, outputs, 8)
 
 
-NEURON, NONE = (1.0, 1.0, 0, 1.0), (0, 0, 0)
+NEURON, NONE = (1.0, 1.0, 0.0, 1.0, 0.0), (0, 0, 0)
 
 
 @pytest.mark.parametrize("sizes", [(2, 257, 256, 3, 10), (1, 1, 1, 40 * 65536, 3), (1, 1, 1, 3, 40 * 65536)], ids=str)
@@ -101,8 +101,8 @@ def test_every_processor_has_a_block(noted: ModuleType, sizes: tuple[int, ...]) 
 def test_too_large_a_layer_is_refused(on_host: ModuleType) -> None:
     geometry = [2**22, 1, 1, 2**10, 1, 1, 1, 1, 1, 0, 0, 10, 8]
     with pytest.raises(ValueError, match="split the batch"):
-        on_host.fire_layer(geometry, (1.0, 1.0, 0, 1.0), 0, 0, (1, 1, 1, 1), 0, 0, _cuda.NO_SLOTS, 0, _cuda.VARIANT, 0)
+        on_host.fire_layer(geometry, (1.0, 1.0, 0.0, 1.0, 0.0), 0, 0, (1, 1, 1, 1), 0, 0, _cuda.NO_SLOTS, 0, _cuda.VARIANT, 0)
     with pytest.raises(ValueError, match="sites must be from 0"):
         on_host.ramp(2**62, 4, 8, NEURON, 0, _cuda.NO_SLOTS, 0, 0)
     with pytest.raises(ValueError, match="too many elements for one launch"):
-        on_host.fire(8, 2**42, (1.0, 1.0, 0, 1.0), 0, 0, 0)
+        on_host.fire(8, 2**42, (1.0, 1.0, 0.0, 1.0, 0.0), 0, 0, 0)
