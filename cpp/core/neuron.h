@@ -13,7 +13,7 @@ namespace firstspike {
 
 struct Neuron {
     float threshold;
-    float decay;  // in (0, 2]; 1 is the integrate-and-fire neuron of the paper, above it the potential grows
+    float decay;                  // in (0, 2]; 1 is the integrate-and-fire neuron of the paper, above it the potential grows
     float synaptic_decay = 0.0f;  // in [0, 1]; 0: a spike counts in its own step alone, 1: in every step from then on
 };
 

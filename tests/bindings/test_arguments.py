@@ -46,9 +46,9 @@ def ramp_gradient(offset: list[int], steps: list[int], lanes: list[int]) -> Any:
 
 
 def test_the_kernels_know_as_many_surrogates_as_python() -> None:
-    ramp(neuron=(1.0, 1.0, len(KINDS) - 1.0, 1.0))
+    ramp(neuron=(1.0, 1.0, len(KINDS) - 1.0, 1.0, 0.0))
     with pytest.raises(ValueError, match="unknown surrogate kind"):
-        ramp(neuron=(1.0, 1.0, float(len(KINDS)), 1.0))
+        ramp(neuron=(1.0, 1.0, float(len(KINDS)), 1.0, 0.0))
 
 
 def test_products_of_sizes_do_not_overflow() -> None:

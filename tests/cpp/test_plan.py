@@ -80,7 +80,7 @@ def results(sizes: list[int], decay: float, threads: int) -> list[Tensor]:
     weight = torch.randn(outputs, channels, kernel_y, kernel_x, generator=generator)
     weight *= pool * (steps / weight[0].numel()) ** 0.5
     fired = torch.empty(batch, out_y, out_x, outputs, dtype=torch.uint8)
-    neuron, call = (1.0, decay, 0, 1.0), (array(times), array(weight))
+    neuron, call = (1.0, decay, 0, 1.0, 0.0), (array(times), array(weight))
     found = cpu.fire_layer(sizes, neuron, *call, None, True, threads, array(fired))
     offset, slope, place = (torch.from_numpy(x) for x in found)
     dense = torch.randn(steps, batch * height * width, channels, generator=generator)

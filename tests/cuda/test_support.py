@@ -65,7 +65,7 @@ def test_torch_compile_is_told_that_groups_are_a_warp_wide() -> None:
     geometry = [4, 1, 1, 40, 1, 1, 1, 1, 1, 0, 0, 70, 8]
     with FakeTensorMode(shape_env=ShapeEnv()):
         times, weight = torch.empty(4, 1, 1, 40, dtype=torch.uint8, device="cuda"), torch.empty(70, 40, device="cuda")
-        arguments = (times, None, None, None, weight, None, geometry, [1.0, 1.0, 0.0, 1.0], True)
+        arguments = (times, None, None, None, weight, None, geometry, [1.0, 1.0, 0.0, 1.0, 0.0], True)
         anchor, spikes, offset, *_ = ops.layer.fire_layer(*arguments)
     assert spikes.shape == (4, 1, 1, 70) and offset.shape == (4 * 3 + 1,)
     assert isinstance(anchor.shape[0], torch.SymInt), "the number of entries depends on the data"

@@ -88,9 +88,9 @@ def test_the_width_of_a_group_is_part_of_the_graph(
 def test_a_graph_of_another_width_is_refused() -> None:
     current, width = torch.rand(2, 1, 1, 5), _support.TILES["cpu"]
     ramp = torch.ops.firstspike.ramp
-    assert len(ramp(current, 4, [1.0, 1.0, 0.0, 1.0], True, width)[2]) == 3  # offsets of two groups
+    assert len(ramp(current, 4, [1.0, 1.0, 0.0, 1.0, 0.0], True, width)[2]) == 3  # offsets of two groups
     with pytest.raises(RuntimeError, match=f"groups of {width + 1} neurons.*compile it again"):
-        ramp(current, 4, [1.0, 1.0, 0.0, 1.0], True, width + 1)
+        ramp(current, 4, [1.0, 1.0, 0.0, 1.0, 0.0], True, width + 1)
 
 
 @pytest.mark.parametrize("readout", ["membrane-mean", "twd-exp", "first-spike"])
