@@ -101,7 +101,9 @@ def test_every_processor_has_a_block(noted: ModuleType, sizes: tuple[int, ...]) 
 def test_too_large_a_layer_is_refused(on_host: ModuleType) -> None:
     geometry = [2**22, 1, 1, 2**10, 1, 1, 1, 1, 1, 0, 0, 10, 8]
     with pytest.raises(ValueError, match="split the batch"):
-        on_host.fire_layer(geometry, (1.0, 1.0, 0.0, 1.0, 0.0), 0, 0, (1, 1, 1, 1), 0, 0, _cuda.NO_SLOTS, 0, _cuda.VARIANT, 0)
+        on_host.fire_layer(
+            geometry, (1.0, 1.0, 0.0, 1.0, 0.0), 0, 0, (1, 1, 1, 1), 0, 0, _cuda.NO_SLOTS, 0, _cuda.VARIANT, 0
+        )
     with pytest.raises(ValueError, match="sites must be from 0"):
         on_host.ramp(2**62, 4, 8, NEURON, 0, _cuda.NO_SLOTS, 0, 0)
     with pytest.raises(ValueError, match="too many elements for one launch"):
