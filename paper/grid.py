@@ -205,15 +205,25 @@ def _trials(values: dict[str, Any], asked: dict[str, Any], place: str) -> tuple[
 
 
 def _rows(experiment: dict[str, Any], asked: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows as the experiment lists them, or one for each value of its sweep."""
+    """The rows as the experiment lists them, or one for each value of its sweep; with both, each row for each value.
+
+    Then a row's label is its group's, and a row with `swept = false` is there once.
+    """
     sweep = experiment.get("sweep")
     if sweep is None:
         return list(experiment["row"])
     values = asked.get("values", sweep.get("values"))
     if not values:
         raise ValueError(f"the sweep over {sweep['field']!r} has no values")
-    common = sweep.get("set", {})
-    return [
-        {"label": sweep["label"].format(value), "value": value, "set": {**common, sweep["field"]: value}}
-        for value in values
-    ]
+    common, made = sweep.get("set", {}), []
+    for row in experiment.get("row", [{}]):
+        fixed = row.get("set", {})
+        if not row.get("swept", True):
+            made.append({"label": row["label"], "group": row["label"], "set": common | fixed})
+            continue
+        for value in values:
+            label = sweep["label"].format(value)
+            swept = {"value": value, "set": {**common, **fixed, sweep["field"]: value}}
+            group = {"label": f"{row['label']}, {label}", "group": row["label"]} if row else {"label": label}
+            made.append(group | swept)
+    return made

@@ -7,12 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from firstspike import energy
+
 from .grid import Condition, Profile, waits
 from .published import source
 from .records import Store
 from .runs import Run
 
 Record = dict[str, Any]
+#: The package's table of energies that all kinds of nets are compared by.
+CHIP = "45nm-integer"
 
 
 def _value(*path: str) -> Callable[[Record], float | None]:
@@ -32,6 +36,21 @@ def _energy(record: Record) -> float:
     """Energy per sample of the synaptic work in nanojoules: additions and multiply-accumulates."""
     constants, counted = source()["energy"], record["results"]["operations"]
     return float(constants["add"] * counted["additions"] + constants["mac"] * counted["macs"]) / 1e3
+
+
+def _chip_energy(record: Record) -> float:
+    """Nanojoules per sample with integers: synapses, and membrane updates with their memory."""
+    table, counted = energy.load(CHIP), record["results"]["operations"]
+    spent = table.synaptic_operation_pj * counted["additions"] + (table.host_mac_pj or 0) * counted["macs"]
+    return (spent + (table.update_inactive_pj or 0) * counted["updates"]) / 1e3
+
+
+def _latency(record: Record) -> float | None:
+    """Steps from the input to scores that no longer change, whatever the sample: T, or all windows of layers that fire."""
+    spec = record["spec"]
+    if spec["model"] == "relu":
+        return None
+    return MEASURES["decision_mean"](record) if spec.get("timing") == "layer" else float(spec["steps"])
 
 
 def _update_energy(record: Record) -> float:
@@ -58,6 +77,8 @@ MEASURES: dict[str, Callable[[Record], float | None]] = {
     "updates": _value("operations", "updates"),
     "energy": _energy,
     "update_energy": _update_energy,
+    "chip_energy": _chip_energy,
+    "latency": _latency,
     "epoch_seconds": lambda record: fmean(record["timing"]["epochs"]),
     "seconds": lambda record: record["timing"]["seconds"],
     "peak_mb": lambda record: record["timing"]["peak_mb"],

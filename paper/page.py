@@ -58,6 +58,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("decoder", "decisions", "gamma"),
     ),
     ("Number of steps", "", ("steps",)),
+    ("Accuracy against T", "Ways to use time (docs/windowed.md), each with as many epochs.", ("time",)),
     ("Encoders", "", ("encoder",)),
     ("Energy", "", ("energy",)),
 )

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from firstspike.train import Config
 
-#: A net with ReLU does not have these; `Run.of` leaves them at their defaults there.
+#: A net with ReLU or of windows does not have these; `Run.of` leaves them at their defaults there.
 _SPIKING = {
     *(
         "steps",
@@ -24,8 +24,10 @@ _SPIKING = {
         "decay",
     ),
     *("threshold", "learn_threshold", "surrogate", "surrogate_scale", "hidden_gain", "output_gain"),
-    "output_surrogate_scale",
+    *("output_surrogate_scale", "synaptic_decay"),
 }
+#: A net of windows has these of them.
+_LAYERED = {"steps", "normalization"}
 
 _DEFAULTS = {**Config().to_dict(), "images": ""}
 
@@ -45,17 +47,18 @@ class Run:
     def of(cls, values: Mapping[str, Any]) -> Self:
         """The run that `values` describe (`images` and the fields of `firstspike.train.Config`), in normal form.
 
-        In normal form a net with ReLU has the defaults in all fields that only spiking nets use. Raises ValueError and
+        In normal form a net has the defaults in all fields that only nets of another kind use. Raises ValueError and
         TypeError that name the field.
         """
         images = values.get("images", "")
         if not isinstance(images, str):
             raise TypeError(f"images must be the name of a folder, got {images!r}")
-        config = Config.from_dict({name: value for name, value in values.items() if name != "images"})
-        if config.model == "relu":
-            kept = {name: value for name, value in config.to_dict().items() if name not in _SPIKING}
-            config = Config.from_dict(kept)
-        return cls(config, images)
+        unused = {"images"}
+        if values.get("model") == "relu":
+            unused |= _SPIKING
+        elif values.get("timing") == "layer":
+            unused |= _SPIKING - _LAYERED
+        return cls(Config.from_dict({name: value for name, value in values.items() if name not in unused}), images)
 
     def __getattr__(self, name: str) -> Any:
         if name == "config" or name.startswith("__"):  # not there yet while it is unpickled

@@ -46,6 +46,37 @@ def steps(profile: Profile, store: Store) -> NamedFigure | None:
     )
 
 
+def time(profile: Profile, store: Store) -> NamedFigure | None:
+    """Accuracy against T of each way to use time, one panel per setup, with the ReLU counterparts as lines."""
+    setups = by_setup(profile.of("time"))
+    if not any(records(condition, store) for conditions in setups.values() for condition in conditions):
+        return None
+    groups = list(dict.fromkeys(condition.group for condition in profile.of("time")))
+    columns = min(2, len(setups))
+    rows = -(-len(setups) // columns)
+    drawn, panels = figure(6.8, 0.5 + 2.4 * rows, nrows=rows, ncols=columns, squeeze=False)
+    for axes, (setup, conditions) in zip(panels.flat, setups.items(), strict=False):
+        swept = [condition for condition in conditions if condition.value is not None]
+        for index, group in enumerate(groups):
+            _line(axes, [condition for condition in swept if condition.group == group], store, "accuracy", index, group)
+        for condition in conditions:
+            values = [
+                value for record in records(condition, store) if (value := MEASURES["accuracy"](record)) is not None
+            ]
+            if condition.value is None and values:
+                style = {**line_style(groups.index(condition.group)).plot(), "marker": ""}
+                axes.axhline(np.mean(values), **style, label=condition.group)
+        axes.set(title=profile.title(setup), xlabel="steps T", ylabel="test accuracy, %")
+        _powers(axes, [condition.value for condition in swept])
+    for axes in panels.flat[len(setups) :]:
+        axes.set_visible(False)
+    pairs = [pair for axes in panels.flat for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
+    named = {name: handle for handle, name in pairs}
+    drawn.legend(named.values(), named.keys(), loc="outside upper center", ncols=3)
+    caption = "Accuracy against the number of steps T, mean ± sd over seeds; ReLU as lines without marks."
+    return NamedFigure("time", drawn, caption)
+
+
 def _sweep(
     profile: Profile,
     store: Store,

@@ -44,6 +44,19 @@ def test_counts_of_a_relu_net():
     assert count.means() == {"additions": 0, "macs": (16 + 48 + 36) * 4 + 16 * 3, "updates": 0}
 
 
+def test_counts_of_a_net_of_windows():
+    model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, timing="layer").eval()
+    with OperationCounter(model) as count, torch.no_grad():
+        model(torch.ones(2, 1, 4, 4))
+        spikes = model.observe(torch.ones(2, 1, 4, 4)).layers[0]
+    fired = float(spikes.count().sum())  # of four passes
+    assert count.means() == {
+        "additions": (16 + 48 + 36) * 4 + fired / 2 * 3,
+        "macs": 0,
+        "updates": (255 + 5) * 4 * 16 + 5 * 3,
+    }
+
+
 def test_a_layer_that_returns_its_membrane_too_counts_as_any_other():
     model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, readout="first-spike")
     with OperationCounter(model) as count, torch.no_grad():

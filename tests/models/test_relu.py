@@ -39,6 +39,17 @@ def test_init_and_pooling() -> None:
     assert isinstance(pooled[2], nn.AvgPool2d)
 
 
+def test_batch_normalisation_before_each_relu() -> None:
+    net = models.relu_counterpart("4C3-R(4C3-4C3)-AP2-8-3", input_shape=(1, 4, 4), normalization=True)
+    kinds = [type(layer).__name__ for layer in net.layers]
+    assert kinds[:3] == ["Conv2d", "BatchNorm2d", "ReLU"] and kinds[-4:] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+    assert [type(layer).__name__ for layer in net.layers[3].body][-2:] == ["Conv2d", "BatchNorm2d"]
+    again = models.relu_counterpart(**net.settings())
+    again.load_state_dict(net.state_dict())
+    x = torch.rand(3, 1, 4, 4)
+    assert torch.equal(again.eval()(x), net.eval()(x))
+
+
 def test_kernels_have_their_channels_innermost() -> None:
     counterpart = models.relu_counterpart("6C3-R(6C3-6C3)-AP2-10", input_shape=(3, 8, 8), generator=generator(0))
     kernels = [layer.weight for layer in counterpart.modules() if isinstance(layer, nn.Conv2d)]

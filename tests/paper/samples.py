@@ -56,6 +56,10 @@ set = { validation = 100 }
 setups = ["small"]
 values = [2, 4]
 
+[time]
+setups = ["small"]
+values = [2, 8]
+
 [encoder]
 setups = ["small"]
 """

@@ -15,7 +15,9 @@ from .samples import PROFILE, profile, record
 def test_profiles_load_and_have_the_same_experiments(name):
     loaded = grid.load(name)
     assert set(loaded.experiments) == set(grid.load("paper").experiments)
-    assert {"table1", "table4", "pooling", "decoder", "figure1", "gamma", "steps", "encoder"} == set(loaded.experiments)
+    assert {"table1", "table4", "pooling", "decoder", "figure1", "gamma", "steps", "time", "encoder"} == set(
+        loaded.experiments
+    )
     assert any(run.data == "digits" for run in grid.runs(loaded.of("table1")))
 
 
@@ -102,6 +104,22 @@ def test_keys_name_runs():
 def test_a_relu_net_has_no_spiking_fields():
     one = Run.of({"data": "digits", "spec": "64-10", "model": "relu", "steps": 4, "init": "kaiming"})
     assert one == Run.of({"data": "digits", "spec": "64-10", "model": "relu"})
+
+
+def test_a_net_of_windows_has_none_of_the_settings_of_neurons_in_steps():
+    one = Run.of({"data": "digits", "spec": "64-10", "timing": "layer", "steps": 255, "surrogate_scale": 1.5})
+    assert one == Run.of({"data": "digits", "spec": "64-10", "timing": "layer", "steps": 255})
+
+
+def test_each_row_for_each_value_of_a_sweep(tmp_path):
+    found = profile(tmp_path).of("time")
+    assert [condition.label for condition in found[:3]] == [
+        "windows, T = 2",
+        "windows, T = 8",
+        "ReLU, batch normalisation",
+    ]
+    assert [condition.value for condition in found[:3]] == [2, 8, None]
+    assert {condition.runs[0].timing for condition in found if condition.group.startswith("windows")} == {"layer"}
 
 
 @pytest.mark.parametrize(

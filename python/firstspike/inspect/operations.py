@@ -14,6 +14,7 @@ from .._base import checks
 from .._base.geometry import shortcut_stride
 from ..functional.layer import full_precision
 from ..nn import Synapse, TTFSNode
+from ..nn.windowed import WindowedSynapses
 from ..spikes import SpikeTimes
 from .calls import Call, Calls
 
@@ -21,6 +22,8 @@ from .calls import Call, Calls
 @dataclass
 class OperationCount:
     """Sums over `samples`: additions of weights (events times fan-out), multiply-accumulates, membrane updates.
+
+    Updates are neurons times steps; a neuron of a net of windows has the steps of its input's window and of its own.
 
     Examples
     --------
@@ -80,7 +83,11 @@ class OperationCounter:
         if not self._calls.inside and call.name in self._ran[:1]:  # layers are called without the net
             self._ran.clear()
         updates, samples = 0.0, len(output)
-        if isinstance(layer, Synapse):
+        if isinstance(layer, WindowedSynapses):  # in the input's window, and in the layer's own if it fires
+            fired = isinstance(output, SpikeTimes)
+            window = call.received.steps + (output.steps if fired else 0)
+            updates = float(window * (output.times if fired else output).numel())
+        elif isinstance(layer, Synapse):
             updates = float(layer.steps * (output.times if isinstance(output, SpikeTimes) else output[0]).numel())
             samples = len(output) if isinstance(output, SpikeTimes) else output.shape[1]
         self.count.samples += 0 if self._ran else samples

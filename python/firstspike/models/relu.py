@@ -23,12 +23,14 @@ def relu_counterpart(
     input_shape: tuple[int, ...],
     pooling: str | None = None,
     dropout: float = 0.0,
+    normalization: bool = False,
     generator: Generator | None = None,
 ) -> ReluNet:
     """The net of a string with ReLU in place of TTFS neurons: x, float32 [B, *input_shape], to logits [B, classes].
 
-    The same sizes, kernels, padding, pools (earliest pooling becomes max pooling) and dropout; biases, no normalisation, and
-    true He initialisation with biases of 0. Arguments and errors as in `build`.
+    The same sizes, kernels, padding, pools (earliest pooling becomes max pooling) and dropout; biases, and true He
+    initialisation with biases of 0. normalization: batch normalisation before each ReLU, as in nets of windows. Other arguments
+    and errors as in `build`.
 
     Examples
     --------
@@ -36,8 +38,10 @@ def relu_counterpart(
     torch.Size([4, 10])
     """
     shape, dropout = check_input_shape(input_shape), checks.real("dropout", dropout, 0.0, 0.99)
-    settings = {"spec": spec, "input_shape": list(shape), "pooling": pooling, "dropout": dropout}
-    net = ReluNet(_layers(layer_sizes(spec, shape, pooling), dropout), settings)
+    normal = checks.boolean("normalization", normalization)
+    settings: dict[str, Any] = {"spec": spec, "input_shape": list(shape), "pooling": pooling, "dropout": dropout}
+    settings |= {"normalization": True} if normal else {}
+    net = ReluNet(_layers(layer_sizes(spec, shape, pooling), dropout, normal), settings)
     for layer in net.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             init.kaiming_(layer.weight, generator=generator)
@@ -74,16 +78,16 @@ class ReluNet(nn.Module):
         return dict(self._settings)
 
 
-def _layers(sized: list[SizedLayer], dropout: float) -> list[nn.Module]:
+def _layers(sized: list[SizedLayer], dropout: float, normal: bool) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for item in sized:
         token = item.token
         if is_dense(token) and not any(isinstance(layer, nn.Flatten) for layer in layers):
             layers.append(nn.Flatten())
         if isinstance(token, Conv):
-            layers += [_convolution(item, token), nn.ReLU()]
+            layers += [_convolution(item, token), *_normalization(item, normal), nn.ReLU()]
         elif isinstance(token, Residual):
-            layers.append(Block(item, dropout))
+            layers.append(Block(item, dropout, normal))
         elif isinstance(token, Pool):
             layers.append(nn.AvgPool2d(token.factor) if token.kind == "avg" else nn.MaxPool2d(token.factor))
         else:
@@ -91,21 +95,22 @@ def _layers(sized: list[SizedLayer], dropout: float) -> list[nn.Module]:
                 layers.insert(_behind_the_neurons(layers), nn.Dropout(dropout))
             layers.append(nn.Linear(item.inputs, item.outputs))
             if item is not sized[-1]:
-                layers.append(nn.ReLU())
+                layers += [*_normalization(item, normal), nn.ReLU()]
     return layers
 
 
 class Block(nn.Module):
     """A residual block with ReLU: its input is added to what the last layer gives, before that layer's ReLU."""
 
-    def __init__(self, item: SizedLayer, dropout: float) -> None:
+    def __init__(self, item: SizedLayer, dropout: float, normal: bool = False) -> None:
         super().__init__()
         parts: list[nn.Module] = []
         for part in item.body:
             if isinstance(part.token, Conv):
-                parts += [_convolution(part, part.token), nn.ReLU()]
+                parts.append(_convolution(part, part.token))
             else:
-                parts += [*([nn.Dropout(dropout)] if dropout else []), nn.Linear(part.inputs, part.outputs), nn.ReLU()]
+                parts += [*([nn.Dropout(dropout)] if dropout else []), nn.Linear(part.inputs, part.outputs)]
+            parts += [*_normalization(part, normal), nn.ReLU()]
         self.body = nn.Sequential(*parts[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -120,6 +125,12 @@ class Block(nn.Module):
 
 def _convolution(item: SizedLayer, token: Conv) -> nn.Conv2d:
     return nn.Conv2d(item.inputs, item.outputs, token.kernel, token.stride, token.padding)
+
+
+def _normalization(item: SizedLayer, normal: bool) -> list[nn.Module]:
+    if not normal:
+        return []
+    return [nn.BatchNorm2d(item.outputs) if isinstance(item.token, Conv) else nn.BatchNorm1d(item.outputs)]
 
 
 def _behind_the_neurons(layers: list[nn.Module]) -> int:

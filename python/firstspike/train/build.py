@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -40,9 +42,9 @@ def build_model(config: Config, *, input_shape: tuple[int, ...]) -> nn.Module:
     instance("config", config, Config, "a train.Config")
     draw = generator(config.seed, "weights")
     if config.model == "relu":
-        return models.relu_counterpart(
-            config.spec, input_shape=input_shape, pooling=config.pooling, dropout=config.dropout, generator=draw
-        )
+        normal = config.timing == "layer" and bool(config.normalization)
+        options: dict[str, Any] = {"pooling": config.pooling, "dropout": config.dropout, "normalization": normal}
+        return models.relu_counterpart(config.spec, input_shape=input_shape, generator=draw, **options)
     if config.timing == "layer":
         layered = {name: getattr(config, name) for name in LAYERED if name != "input_shape"}
         return models.build(**layered, input_shape=input_shape, generator=draw)  # type: ignore[no-any-return]

@@ -49,7 +49,8 @@ class Config(Record):
     ----------
     data : data set, a name that `data.load` knows; "" where the data are given in another way (`fit`).
     spec : the net, such as "784-400-400-10" or "32C3-AP2-64C3-AP2-256-10"; "" where the net is given (`fit`).
-    model : "ttfs", or "relu" for the same net with ReLU neurons (`models.relu_counterpart`).
+    model : "ttfs", or "relu" for the same net with ReLU neurons (`models.relu_counterpart`), with batch normalisation if
+        timing is "layer".
     steps : time steps T, 1..254; of each layer's window with timing "layer", 1..255.
     timing : "step", or "layer" for a net of windows, which takes of the settings from `encoder` on
         only `normalization`, `pooling` and `dropout`.

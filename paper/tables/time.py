@@ -1,0 +1,74 @@
+"""Accuracy against the number of steps T, for each way to use time."""
+
+from typing import Any
+
+from firstspike import energy
+from firstspike.report import MISSING, Column, absent
+
+from ..grid import Condition, Profile
+from ..intervals import Interval, paired
+from ..job import COUNTED
+from ..measures import CHIP, MEASURES, by_seed, frame
+from ..records import Store
+from .table import SEEDS, SETUP, Table, of_seeds, rules, spread
+
+NAME = "time"
+
+
+def time(profile: Profile, store: Store) -> Table:
+    """Accuracy, latency, spikes and energy of each kind of net and each T, beside the net's ReLU counterpart."""
+    raw = frame(profile, store, NAME)
+    raw["interval"], raw["difference"] = zip(*_intervals(profile, store), strict=True)
+    columns = (
+        SETUP,
+        Column("group", "neurons"),
+        Column("value", "T", "{:.0f}"),
+        SEEDS,
+        Column("interval", "test, last epoch, %", _accuracy),
+        Column("difference", "difference to ReLU"),
+        Column("latency", "latency, steps", "{:.0f}"),
+        Column("decision_mean", "steps to decision", spread("decision_mean")),
+        Column("spikes_per_neuron", "spikes per neuron", spread("spikes_per_neuron", 3)),
+        Column("additions", "additions, 10³", spread("additions", 1, 1e-3)),
+        Column("macs", "multiply-accumulates, 10³", spread("macs", 1, 1e-3)),
+        Column("updates", "membrane updates, 10³", spread("updates", 1, 1e-3)),
+        Column("chip_energy", "energy, nJ", spread("chip_energy", 0)),
+        Column("commits", "commit", lambda row: row["commits"] or MISSING),
+    )
+    table = energy.load(CHIP)
+    note = (
+        "Accuracy: mean and 95 % interval over seeds, by Student's t; the difference is paired by seed. The ReLU counterpart of "
+        "nets of windows has batch normalisation as they have, the one of step-by-step nets has none. Latency: T, as all layers "
+        "share the steps, or layers that fire times T, counted from the end of the input's window of 255 steps. Steps to "
+        "decision: the step from which on the prediction no longer changes, which is known only afterwards. Spikes per neuron "
+        f"are of all test images, operations of the first {COUNTED:,}, per image. Energy by the table {CHIP}: "
+        f"{table.synaptic_operation_pj} pJ per addition, {table.host_mac_pj} pJ per multiply-accumulate, "
+        f"{table.update_inactive_pj} pJ per membrane update; a neuron of windows is updated in its input's window and in its "
+        "own, the first layer's in 255 steps besides. ReLU nets have float multiply-accumulates alone and no memory."
+    )
+    caption = "Accuracy against the number of steps T."
+    return Table(NAME, caption, raw, columns, note, rules(raw, "setup", "group"))
+
+
+def counterparts(profile: Profile) -> dict[tuple[str, str], Condition]:
+    """The condition with ReLU by setup and `timing`."""
+    found = [condition for condition in profile.of(NAME) if condition.runs[0].model == "relu"]
+    return {(condition.setup, condition.runs[0].timing): condition for condition in found}
+
+
+def _intervals(profile: Profile, store: Store) -> list[tuple[str | None, str]]:
+    relu, accuracy = counterparts(profile), MEASURES["accuracy"]
+    made = []
+    for condition in profile.of(NAME):
+        values = by_seed(condition, store, accuracy)
+        other = by_seed(relu[condition.setup, condition.runs[0].timing], store, accuracy)
+        difference = None if condition.runs[0].model == "relu" else paired(values, other)
+        shown = Interval.of([*values.values()]).text(sign=False) if values else None
+        made.append((shown, MISSING if difference is None else difference.text()))
+    return made
+
+
+def _accuracy(row: Any) -> str:
+    if absent(row["interval"]):
+        return str(row["status"])
+    return of_seeds(row["interval"], row["seeds"], row["seeds_asked"])
