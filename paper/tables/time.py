@@ -43,8 +43,9 @@ def time(profile: Profile, store: Store) -> Table:
         "decision: the step from which on the prediction no longer changes, which is known only afterwards. Spikes per neuron "
         f"are of all test images, operations of the first {COUNTED:,}, per image. Energy by the table {CHIP}: "
         f"{table.synaptic_operation_pj} pJ per addition, {table.host_mac_pj} pJ per multiply-accumulate, "
-        f"{table.update_inactive_pj} pJ per membrane update; a neuron of windows is updated in its input's window and in its "
-        "own, the first layer's in 255 steps besides. ReLU nets have float multiply-accumulates alone and no memory."
+        f"{table.update_inactive_pj} pJ per membrane update; a neuron of windows is updated in the window of its "
+        "input (255 steps for the first layer) and in that of its layer. A multiply-accumulate is one of floats, without memory, "
+        "so energies of ReLU nets are too low beside the others."
     )
     caption = "Accuracy against the number of steps T."
     return Table(NAME, caption, raw, columns, note, rules(raw, "setup", "group"))

@@ -23,7 +23,7 @@ from .calls import Call, Calls
 class OperationCount:
     """Sums over `samples`: additions of weights (events times fan-out), multiply-accumulates, membrane updates.
 
-    Updates are neurons times steps; a neuron of a net of windows has the steps of its input's window and of its own.
+    Updates are neurons times steps; in a net of windows the steps are those of the input's window and the layer's.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class OperationCounter:
         if not self._calls.inside and call.name in self._ran[:1]:  # layers are called without the net
             self._ran.clear()
         updates, samples = 0.0, len(output)
-        if isinstance(layer, WindowedSynapses):  # in the input's window, and in the layer's own if it fires
+        if isinstance(layer, WindowedSynapses):  # in the input's window, and in the layer's where it fires
             fired = isinstance(output, SpikeTimes)
             window = call.received.steps + (output.steps if fired else 0)
             updates = float(window * (output.times if fired else output).numel())
