@@ -23,7 +23,7 @@ from .calls import Call, Calls
 class OperationCount:
     """Sums over `samples`: additions of weights (events times fan-out), multiply-accumulates, membrane updates.
 
-    Updates are neurons times steps; in a net of windows the steps are those of the input's window and the layer's.
+    Updates are neurons times steps; in nets of windows, steps of the input's window and of the layer's.
 
     Examples
     --------
