@@ -6,9 +6,10 @@ The emulator's tables (emulator_tables.py) come last, unless other runs were cho
 Exit status: 0 where everything that was asked for was run, 3 where some were not, 2 for a wrong argument.
 """
 
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -91,6 +92,12 @@ def main(
         raise typer.Exit(NOT_RUN)
 
 
+def _interrupt(*_: object) -> NoReturn:
+    """Take one Ctrl-C: the next would interrupt dask while it ends the workers, which then never end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def log(text: str) -> None:
     """A line on stderr."""
     typer.echo(text, err=True)
@@ -148,4 +155,5 @@ def _pictures(texts: list[str]) -> dict[str, Path]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _interrupt)
     app()

@@ -112,6 +112,7 @@ CALLS: list[tuple[Any, type[Exception], str]] = [
     # pools
     (lambda: nn.MaxPool2d(0), ValueError, "kernel_size"),
     (lambda: nn.EarliestPool2d("2"), TypeError, "kernel_size"),
+    (lambda: nn.EarliestPool2d(10**400), ValueError, "kernel_size"),
     (lambda: nn.MaxPool2d(2)(torch.zeros(2)), TypeError, "spikes"),
     (lambda: nn.EarliestPool2d(2)(spikes(1, 1, 1, 4)), ValueError, "spikes"),
     (lambda: nn.EarliestPool2d(2)(spikes(1, 4)), ValueError, "spikes"),

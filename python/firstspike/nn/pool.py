@@ -52,7 +52,7 @@ class PooledSpikes:
     repeated: Tensor
 
     def __init__(self, spikes: SpikeTimes, kernel_size: int) -> None:
-        self.kernel_size = k = checks.integer("kernel_size", kernel_size, 1)
+        self.kernel_size = k = checks.size("kernel_size", kernel_size)
         _check_map(spikes, k)
         anchor, left, self.repeated = ops.distinct.distinct(*input_of(spikes), k)
         self.distinct = thinned(spikes, anchor, left)
@@ -118,7 +118,7 @@ class _Pool(Settings):
 
     def __init__(self, kernel_size: int) -> None:
         super().__init__()
-        self.kernel_size = checks.integer("kernel_size", kernel_size, 1)
+        self.kernel_size = checks.size("kernel_size", kernel_size)
 
 
 class EarliestPool2d(_Pool):
