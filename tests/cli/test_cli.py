@@ -111,7 +111,7 @@ def test_doctor_says_what_is_there_and_what_to_do(call, monkeypatch):
     assert code == 0
     for word in ("packages", "torch ", "instruction set", "threads", "cuda", "cache", "advice"):
         assert word in out
-    monkeypatch.setattr("firstspike.cli.doctor._version", lambda name: None if name in ("pillow", "jinja2") else "1")
+    monkeypatch.setattr("firstspike.cli.about._version", lambda name: None if name in ("pillow", "jinja2") else "1")
     report = json.loads(call("doctor", "--json")[1])
     assert "for folders of images: pip install pillow" in report["advice"]
     assert "for pictures and reports: pip install jinja2" in report["advice"]

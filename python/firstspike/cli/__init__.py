@@ -1,4 +1,4 @@
-"""The command `firstspike`: a table of its subcommands, one module each. Slow imports wait until they are needed."""
+"""The command `firstspike`: its subcommands, one module per section of the help. Slow imports wait until they are needed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from typing import Annotated
 
 import typer
 
-from .check import check_command
-from .data import data_command
-from .doctor import doctor_command
-from .emulate import emulate_command
-from .evaluate import eval_command
-from .look import plot_command, profile_command
-from .train import train_command
+from .about import data_command, doctor_command
+from .chips import check_command, emulate_command
+from .train import eval_command, plot_command, profile_command, train_command
 
 TRAIN, CHIP, ABOUT = "Train and measure", "Emulated chips", "Data and installation"
 # Name, section of the help, function, examples.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tomllib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -109,18 +109,16 @@ def print_metrics(metrics: Metrics) -> None:
         typer.echo(f"  {name:<18} {value}")
 
 
-class Bar:
-    """A progress bar on stderr, called with the part done and the total."""
+def progress_bar(title: str, unit: str) -> Callable[[int, int], None]:
+    """Return a function that shows a bar on stderr; it takes the part done and the total."""
+    from tqdm.auto import tqdm
 
-    def __init__(self, title: str, unit: str) -> None:
-        self.title, self.unit = title, unit
-        self.bar: Any = None
+    bar = tqdm(desc=title, unit=unit, leave=False, disable=None)
 
-    def __call__(self, done: int, total: int) -> None:
-        if self.bar is None:
-            from tqdm.auto import tqdm
-
-            self.bar = tqdm(total=total, desc=self.title, unit=self.unit, leave=False, disable=None)
-        self.bar.update(done - self.bar.n)
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
         if done >= total:
-            self.bar.close()
+            bar.close()
+
+    return show

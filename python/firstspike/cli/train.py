@@ -1,16 +1,38 @@
-"""`firstspike train`: train a net."""
+"""`firstspike train`, `eval`, `plot` and `profile`: train a net, measure it, look inside it."""
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._shared import AsJson, Changes, DataFolder, Images, Offline, changed, errors, print_metrics, run_path
+from ._shared import (
+    AsJson,
+    Changes,
+    DataFolder,
+    Images,
+    Offline,
+    Run,
+    changed,
+    errors,
+    print_metrics,
+    run_data,
+    run_path,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models import TTFSNet
+    from ..nn import Synapse
+
+Count = Annotated[int, typer.Option("--count", min=1, help="Number of test images to use, in their order.")]
 
 
 def train_command(
@@ -59,3 +81,113 @@ def train_command(
     print_metrics(result.test)
     cost = f"{result.seconds:.1f} s, peak {result.peak_memory / 2**20:.0f} MiB"
     typer.echo(f"{result.parameters:,} parameters, {cost}; the run is in {folder}")
+
+
+def eval_command(
+    path: Run,
+    data: DataFolder = None,
+    images: Images = None,
+    split: Annotated[str, typer.Option(help="Which images: test or train.")] = "test",
+    offline: Offline = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a trained net: accuracy, steps to decision, spikes."""
+    with errors():
+        from .. import train
+        from .._base import checks
+
+        checks.one_of("split", split, ("test", "train"))
+        path = run_path(path)
+        dataset = run_data(path, train=split == "train", images=images, data=data, offline=offline)
+        info, metrics = train.load_info(path), train.evaluate(train.load_model(path), dataset)
+        if as_json:
+            typer.echo(json.dumps(metrics.to_dict()))
+        else:
+            typer.echo(f"{dataset.name} {split}, {info.config.spec} after epoch {info.epoch}")
+            print_metrics(metrics)
+
+
+def plot_command(
+    path: Run,
+    out: Annotated[Path | None, typer.Option("--output", help="Folder for the pictures; by default RUN/plots.")] = None,
+    sample: Annotated[int, typer.Option("--sample", min=0, help="The test image of `raster` and `membrane`.")] = 0,
+    count: Count = 500,
+    kind: Annotated[str, typer.Option("--format", help="Format of the pictures: png, svg or pdf.")] = "png",
+    data: DataFolder = None,
+    images: Images = None,
+    offline: Offline = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write pictures of a trained net: spikes of one image, spike times, output potentials, first weights."""
+    with errors():
+        from .. import plot
+        from .._base import checks
+        from .._base.files import write_atomic
+        from ..inspect import Monitor
+        from ..nn import Synapse
+
+        checks.one_of("format", kind, ("png", "svg", "pdf"))
+        net, x = _net_and_images(path, max(count, sample + 1), data=data, images=images, offline=offline)
+        checks.integer("sample", sample, 0, len(x) - 1)
+        with Monitor(net) as seen:
+            net(x)
+        first = next(layer for layer in net.layers.modules() if isinstance(layer, Synapse))
+        pictures = {
+            "raster": plot.raster(seen, sample),
+            "histogram": plot.histogram(seen),
+            "membrane": plot.membrane(seen, sample),
+            "weights": plot.weights(first, shape=_input_size(net, first)),
+        }
+        files = {}
+        for name, picture in pictures.items():
+            drawn = io.BytesIO()
+            picture.savefig(drawn, format=kind, dpi=150)
+            folder = out or (path.parent if path.is_file() else path) / "plots"
+            files[name] = str(write_atomic(folder / f"{name}.{kind}", drawn.getvalue()))
+        typer.echo(json.dumps(files) if as_json else "\n".join(files.values()))
+
+
+def profile_command(
+    path: Run,
+    energy: Annotated[str, typer.Option(help="Energy table by name, or a TOML file.")] = "45nm-integer",
+    count: Count = 1000,
+    data: DataFolder = None,
+    images: Images = None,
+    offline: Offline = False,
+    as_json: AsJson = False,
+) -> None:
+    """What a trained net costs per image and layer: spikes, operations, energy, next to the net with ReLU."""
+    with errors():
+        from ..energy import load
+        from ..inspect import profile
+
+        figures = load(energy)
+        net, x = _net_and_images(path, count, data=data, images=images, offline=offline)
+        table = profile(net, x, figures)
+        if as_json:
+            typer.echo(table.to_json(orient="records"))
+            return
+        source = f"{figures.title} ({figures.source}). {figures.note}"
+        typer.echo(f"Per image, means over {len(x)} test images. Energy: {source}")
+        if figures.host_mac_pj is None:
+            typer.echo("The table has no figure for multiply-accumulates: they are not counted.")
+        typer.echo(table.drop(columns="kind").to_string(index=False, na_rep="", float_format="{:.4g}".format))
+
+
+def _net_and_images(path: Path, count: int, **options: Any) -> tuple[TTFSNet, Tensor]:
+    """Return the net of a run, and the first test images."""
+    from ..models import as_net
+    from ..train import load_model
+
+    path = run_path(path)
+    test = run_data(path, train=False, **options)
+    return as_net(load_model(path), test.input_shape, name="the run's net"), test.images[:count]
+
+
+def _input_size(net: TTFSNet, first: Synapse) -> tuple[int, int] | None:
+    """Return height and width of a picture of one neuron's weights in a fully connected layer, channels one below the other."""
+    if first.weight.dim() == 4:
+        return None
+    pool, inputs = getattr(first, "avg_pool", 1), first.weight.shape[1]
+    width = net.input_shape[-1] // pool if len(net.input_shape) == 3 else math.isqrt(inputs)
+    return (inputs // width, width) if width and inputs % width == 0 else (1, inputs)

@@ -9,9 +9,8 @@ from typing import Any
 
 from .._base import checks
 from .dataset import Dataset, draw, from_arrays, from_events, split
-from .fetch import NotAvailable, cache_root, offline, user_root
 from .images import check_classes, load_images
-from .sources import SOURCES
+from .sources import SOURCES, NotAvailable, cache_root, offline, user_root
 
 __all__ = [
     "NAMES", "Dataset", "NotAvailable", "cache_root", "draw", "from_arrays", "from_events", "load",

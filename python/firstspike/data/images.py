@@ -14,7 +14,7 @@ import torch
 
 from .._base import checks
 from .dataset import Dataset, split
-from .fetch import library, say
+from .sources import library, say
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP")  # no other reader of Pillow sees a file, whatever its name

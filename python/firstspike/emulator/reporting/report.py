@@ -1,11 +1,13 @@
-"""Reports of a run: tables, text, JSON, HTML. Keys are identifiers; `labels` has the words for them."""
+"""Reports of a run: tables, text, JSON, HTML. Keys are identifiers; `labels.toml` has the words for them."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from ..._base import checks, provenance
 from ..._base.files import write_text
 from ...energy import EnergyTable, load_all
 from ..placement.placer import Placement, use
+from ..program.layers import Register
 from ..program.program import COUNTERS
 from .energy import Account, account, host_macs, inactive_updates, latency
-from .labels import label, text
 from .run import Run
 
 _DASH = "–"  # for values that do not apply
+_LABELS: dict[str, str] = tomllib.loads(Path(__file__).with_name("labels.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,7 +51,7 @@ class Report:
         return f"Report({self.run!r}; text() has its tables)"
 
     def summary(self) -> dict[str, Any]:
-        """The main figures as JSON values; None if unknown. `labels.label` has the words for each key."""
+        """The main figures as JSON values; None if unknown. `label` has the words for each key."""
         run, program, other = self.run, self.run.program, self.float_predictions
         made: dict[str, Any] = {
             "network": program.name,
@@ -296,3 +299,27 @@ def _texts(frame: pd.DataFrame, none: str = "unknown") -> pd.DataFrame:
     if "part" in shown:
         shown["part"] = shown["part"].map(label)
     return shown.rename(columns=label)
+
+
+def label(key: str) -> str:
+    """The words for a key."""
+    return _LABELS.get(key, key.replace("_", " "))
+
+
+def text(value: Any) -> str:
+    """A value as a reader expects it: four digits, thousands apart, yes or no, "unknown" for None."""
+    if isinstance(value, Register):
+        return f"{value.low} to {value.high}, {value.policy}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {text(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if value is None or (isinstance(value, float) and value != value):
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Integral):
+        return str(value) if abs(int(value)) < 10_000 else f"{int(value):,}"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return str(value)

@@ -4,6 +4,15 @@
 #ifndef FS_CORE_H
 #define FS_CORE_H
 
+/* What FS_READOUT and FS_MODE of fs_network.h may be. */
+#define FS_MEMBRANE 0
+#define FS_TEMPORAL 1
+#define FS_FIRST_SPIKE 2
+#define FS_LAST 0
+#define FS_MEAN 1
+#define FS_WEIGHTED 2
+#define FS_INDEX 3
+
 #include "fs_network.h"
 
 #define FS_SILENT 255 /* the time of a neuron that does not fire */

@@ -1,4 +1,4 @@
-"""`firstspike doctor`: what is installed, which kernels and devices are in use, and what to do about the rest."""
+"""`firstspike data` and `firstspike doctor`: data sets, and what is installed and in use."""
 
 from __future__ import annotations
 
@@ -6,24 +6,54 @@ import json
 import os
 import platform
 from importlib import metadata
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from ._shared import AsJson, errors
+from ._shared import AsJson, DataFolder, Offline, errors
 
-# What an optional package serves.
+# The optional packages by what they serve.
 OPTIONAL = {
-    "scikit-learn": "the data set digits",
-    "torchvision": "CIFAR-10 and CIFAR-100",
-    "tonic": "DVS Gesture",
-    "pillow": "folders of images",
-    "matplotlib": "pictures and reports",
-    "jinja2": "pictures and reports",
-    "markdown-it-py": "pictures and reports",
-    "nir": "exchange of nets through NIR",
+    "the data set digits": ("scikit-learn",),
+    "CIFAR-10 and CIFAR-100": ("torchvision",),
+    "DVS Gesture": ("tonic",),
+    "folders of images": ("pillow",),
+    "pictures and reports": ("matplotlib", "jinja2", "markdown-it-py"),
+    "exchange of nets through NIR": ("nir",),
 }
 REQUIRED = ("firstspike", "torch", "numpy", "safetensors")
+
+
+def data_command(
+    names: Annotated[list[str] | None, typer.Argument(help="By default digits, mnist, fashion-mnist.")] = None,
+    data: DataFolder = None,
+    offline: Offline = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find, fetch and check data sets."""
+    rows: list[dict[str, Any]] = []
+    with errors():
+        from .. import data as data_sets
+
+        options: dict[str, Any] = {"root": data, "download": False if offline else None}
+        for name in names or ["digits", "mnist", "fashion-mnist"]:
+            try:
+                train, test = (data_sets.load(name, train=part, **options) for part in (True, False))
+                facts = {"train": len(train), "test": len(test), "shape": train.input_shape, "source": train.source}
+                rows.append({"name": name, "available": True, **facts})
+            except data_sets.NotAvailable as error:
+                rows.append({"name": name, "available": False, "error": str(error)})
+    if as_json:
+        typer.echo(json.dumps(rows))
+    else:
+        for row in rows:
+            if row["available"]:
+                shape = " x ".join(map(str, row["shape"]))
+                typer.echo(f"{row['name']}: {row['train']} + {row['test']} images of {shape}, from {row['source']}")
+            else:
+                typer.echo(f"error: {row['error']}", err=True)
+    if not all(row["available"] for row in rows):
+        raise typer.Exit(1)
 
 
 def doctor_command(as_json: AsJson = False) -> None:
@@ -49,7 +79,7 @@ def diagnosis() -> dict[str, Any]:
     from .. import backends, data, provenance
 
     compiled, cores = backends(), provenance.cores()
-    versions = {name: _version(name) for name in (*REQUIRED, *OPTIONAL)}
+    versions = {name: _version(name) for names in (REQUIRED, *OPTIONAL.values()) for name in names}
     installed = {name: version or "not installed" for name, version in versions.items()}
     report: dict[str, Any] = {
         "packages": {"python": platform.python_version(), **installed},
@@ -61,11 +91,8 @@ def diagnosis() -> dict[str, Any]:
             "offline": data.offline(),
         },
     }
-    lacking: dict[str, list[str]] = {}
-    for name, purpose in OPTIONAL.items():
-        if versions[name] is None:
-            lacking.setdefault(purpose, []).append(name)
-    packages = [f"for {purpose}: pip install {' '.join(names)}" for purpose, names in lacking.items()]
+    lacking = {purpose: " ".join(n for n in names if versions[n] is None) for purpose, names in OPTIONAL.items()}
+    packages = [f"for {purpose}: pip install {names}" for purpose, names in lacking.items() if names]
     return report | {"advice": _advice(report["cpu"], report["cuda"], cores) + packages}
 
 
