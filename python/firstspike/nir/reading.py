@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +78,13 @@ def from_nir(
         raise ValueError("steps must be given: the graph does not say for how many steps its net runs")
     reader = _Reader(steps, dt, encoder == "direct")
     for name, node in _chain(graph.nodes, graph.edges):
-        reader.add(name, node)
-    net = reader.finish()
+        try:
+            reader.add(node)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"node {name}: {error}") from error
+    if reader.weight is not None or reader.pool != 1 or not reader.layers:
+        raise ValueError("the graph must end in neurons")
+    net = nn.Sequential(*reader.layers).eval()
     if any(isinstance(layer, fs.FiringLayer) for layer in net):
         warnings.warn("neurons of this graph may fire more than once; here they fire once", FiresOnce, stacklevel=2)
     return net
@@ -170,174 +175,141 @@ def _tensor(values: Any) -> torch.Tensor:
 
 
 class _Reader:
-    """Makes layers of nodes, one by one."""
+    """Makes layers of nodes, one by one: pools, then synapses and what scales them, then neurons."""
 
     def __init__(self, steps: int, dt: float, direct: bool) -> None:
         self.steps, self.dt, self.direct = steps, dt, direct
         self.layers: list[nn.Module] = []
         self.flatten = False  # data before a directly coded layer; one after spikes flattens itself
         self.pool, self.gain = 1, 1.0
-        self.synapses: tuple[str, Any, NDArray[np.float64], NDArray[np.float64] | None] | None = None
+        self.source: Any = None  # the node of the synapses whose neurons have not come yet, and their numbers
+        self.weight: NDArray[np.float64] | None = None
+        self.bias: NDArray[np.float64] = np.zeros(0)
 
-    def add(self, name: str, node: Any) -> None:
+    def add(self, node: Any) -> None:
         kind = type(node).__name__
         if kind in ("Input", "Output", "Flatten"):
             self.flatten |= kind == "Flatten" and self.direct and not self.layers
             return
         if self.layers and isinstance(self.layers[-1], fs.Integrate):
-            raise ValueError(f"node {name}: nothing may follow a readout that integrates")
-        if kind in ("AvgPool2d", "SumPool2d") and self.synapses is None:
-            self._pool(name, node, kind)
-        elif kind in LINEAR and self.synapses is None:
-            self.synapses = name, node, *_weight_and_bias(name, node, kind, self.gain)
-        elif kind == "Scale" and self.synapses is not None:
-            self._scale(name, _real(name, "scale", node.scale))
-        elif kind in NEURONS and self.synapses is not None:
-            self._neurons(name, node, kind)
-        else:
-            before = "after synapses" if self.synapses is not None else "where synapses or a pool must follow"
-            raise ValueError(f"node {name}: {kind} cannot stand {before}")
+            raise ValueError("nothing may follow a readout that integrates")
+        builder = (_BEFORE if self.weight is None else _AFTER).get(kind)
+        if builder is None:
+            place = "where synapses or a pool must follow" if self.weight is None else "after synapses"
+            raise ValueError(f"{kind} cannot stand {place}")
+        builder(self, node)
 
-    def finish(self) -> nn.Sequential:
-        if self.synapses is not None:
-            raise ValueError(f"node {self.synapses[0]}: neurons must follow its currents, but the graph ends")
-        if self.pool != 1 or not self.layers:
-            raise ValueError("the graph must end in neurons")
-        return nn.Sequential(*self.layers).eval()
-
-    def _pool(self, name: str, node: Any, kind: str) -> None:
-        names = ("kernel_size", "stride", "padding")
-        size, stride, padding = (_pair(name, part, getattr(node, part)) for part in names)
+    def add_pool(self, node: Any) -> None:
+        size, stride, padding = (_pair(part, getattr(node, part)) for part in ("kernel_size", "stride", "padding"))
         if size != stride or size[0] != size[1] or padding != (0, 0):
-            raise ValueError(f"node {name}: a pool must be square, as large as its stride, and without padding")
+            raise ValueError("a pool must be square, as large as its stride, and without padding")
         if not self.layers and self.direct:
-            raise ValueError(f"node {name}: a directly coded net cannot begin with a pool")
+            raise ValueError("a directly coded net cannot begin with a pool")
         self.pool *= size[0]
-        self.gain *= size[0] ** 2 if kind == "SumPool2d" else 1
+        self.gain *= size[0] ** 2 if type(node).__name__ == "SumPool2d" else 1
 
-    def _scale(self, name: str, scale: NDArray[np.float64]) -> None:
-        assert self.synapses is not None
-        at, node, weight, bias = self.synapses
-        each = _per_channel(name, "scale", scale, len(weight))
-        self.synapses = at, node, weight * _column(each, weight), None if bias is None else bias * each
+    def add_synapses(self, node: Any) -> None:
+        weight, bias = np.asarray(node.weight, np.float64) * self.gain, getattr(node, "bias", None)
+        self.source, self.weight = node, weight
+        self.bias = np.zeros(len(weight)) if bias is None else np.asarray(bias, np.float64)
+        if self.bias.shape != (len(weight),):
+            raise ValueError(f"bias must have shape ({len(weight)},), got {self.bias.shape}")
 
-    def _neurons(self, name: str, node: Any, kind: str) -> None:
-        assert self.synapses is not None
-        origin, synapses, weight, bias = self.synapses
-        outputs = len(weight)
+    def add_scale(self, node: Any) -> None:
+        self._multiply(_per_channel("scale", node.scale, len(self.bias)))
+
+    def add_neurons(self, node: Any) -> None:
         for part in ("v_reset", "v_leak"):
             if np.any(getattr(node, part, 0.0)):
-                raise ValueError(f"node {name}: {part} must be 0, potentials start and rest there")
-        factor, decay = self._dynamics(name, node, kind, outputs)
-        weight = weight * _column(factor, weight)
-        bias = None if bias is None or not bias.any() else bias * factor
-        for what, values in (("weight", weight), ("bias", bias)):
-            if values is not None and not (np.abs(values) <= np.finfo(np.float32).max).all():
-                raise ValueError(f"node {origin}: {what} must be finite in float32, also times those of node {name}")
-        options: dict[str, Any] = {"steps": self.steps, "affine": None, "bias": bias is not None, "decay": decay}
-        if kind in ("IF", "LIF"):
-            options["threshold"] = _threshold(name, node, outputs)
-        options["generator"] = torch.Generator()  # torch's own stays where it is
-        layer = self._layer(name, origin, synapses, weight, options, kind in ("IF", "LIF"))
+                raise ValueError(f"{part} must be 0, potentials start and rest there")
+        factor, decay = self._dynamics(node)
+        weight = self._multiply(factor)
+        if not all((np.abs(values) <= np.finfo(np.float32).max).all() for values in (weight, self.bias)):
+            raise ValueError("weight and bias must be finite in float32, also times what the neurons multiply them by")
+        layer = self._layer(node, weight, decay)
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(weight))
-            if layer.bias is not None and bias is not None:
-                layer.bias.copy_(torch.from_numpy(bias))
+            if layer.bias is not None:
+                layer.bias.copy_(torch.from_numpy(self.bias))
         self.layers.append(layer)
-        self.synapses, self.pool, self.gain = None, 1, 1.0
+        self.weight, self.pool, self.gain = None, 1, 1.0
 
-    def _layer(
-        self, name: str, origin: str, synapses: Any, weight: NDArray[np.float64], options: dict[str, Any], fires: bool
-    ) -> fs.Synapse:
-        direct, conv = self.direct and not self.layers, weight.ndim == 4
+    def _multiply(self, each: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Multiply the weights and the bias by a factor per output channel."""
+        assert self.weight is not None
+        self.weight, self.bias = (self.weight.T * each).T, self.bias * each
+        return self.weight
+
+    def _layer(self, node: Any, weight: NDArray[np.float64], decay: float) -> fs.Synapse:
+        fires, direct = type(node).__name__ in ("IF", "LIF"), self.direct and not self.layers
+        conv = type(self.source).__name__ == "Conv2d"
         if not fires and (conv or direct):
-            raise ValueError(f"node {name}: a readout that integrates must follow Linear or Affine, and a firing layer")
+            raise ValueError("a readout that integrates must follow Linear or Affine, and a firing layer")
+        options: dict[str, Any] = {"steps": self.steps, "affine": None, "bias": bool(self.bias.any()), "decay": decay}
+        options["generator"] = torch.Generator()  # torch's own stays where it is
+        if fires:
+            options["threshold"] = _threshold(node, len(weight))
         if not direct:
             options["avg_pool"] = self.pool
         if conv:
             convolution = fs.DirectConv2d if direct else fs.TTFSConv2d
-            options |= _sizes(origin, synapses)
-            return convolution(weight.shape[1], len(weight), weight.shape[2:], **options)
+            return convolution(weight.shape[1], len(weight), weight.shape[2:], **_sizes(self.source), **options)
         if self.flatten and direct:
             self.layers.append(nn.Flatten())
         made = fs.DirectLinear if direct else fs.TTFSLinear if fires else fs.Integrate
         return made(weight.shape[1], len(weight), **options)
 
-    def _dynamics(self, name: str, node: Any, kind: str, outputs: int) -> tuple[NDArray[np.float64], float]:
+    def _dynamics(self, node: Any) -> tuple[NDArray[np.float64], float]:
         """(factor of the current per channel, decay) of the step V = decay V + factor X."""
-        r = _per_channel(name, "r", _real(name, "r", node.r), outputs)
-        if kind in ("IF", "I"):
+        r = _per_channel("r", node.r, len(self.bias))
+        if type(node).__name__ in ("IF", "I"):
             return np.where(r == 1, 1.0, r * self.dt), 1.0
         tau = np.unique(np.asarray(node.tau, np.float64))
         if len(tau) != 1 or not np.float32(self.dt / tau[0]) < 1:
-            raise ValueError(f"node {name}: tau must be one number for all neurons, above dt = {self.dt}")
+            raise ValueError(f"tau must be one number for all neurons, above dt = {self.dt}")
         if np.isinf(tau[0]) and np.isinf(r).all():  # snnTorch writes beta = 1 so
-            return np.ones(outputs), 1.0
+            return np.ones(len(r)), 1.0
         return r * self.dt / tau[0], float(np.float32(1 - self.dt / tau[0]))
 
 
-def _threshold(name: str, node: Any, outputs: int) -> float | torch.Tensor:
+# The builders of nodes by their kind, without synapses and with synapses that wait for neurons.
+_Builder = Callable[[_Reader, Any], None]
+_BEFORE: dict[str, _Builder] = dict.fromkeys(LINEAR, _Reader.add_synapses)
+_BEFORE |= dict.fromkeys(("AvgPool2d", "SumPool2d"), _Reader.add_pool)
+_AFTER: dict[str, _Builder] = {"Scale": _Reader.add_scale, **dict.fromkeys(NEURONS, _Reader.add_neurons)}
+
+
+def _threshold(node: Any, outputs: int) -> float | torch.Tensor:
     """The threshold of a layer that fires at >=: the next float32 above the node's, which fires at >."""
-    each = _per_channel(name, "v_threshold", np.asarray(node.v_threshold, np.float32), outputs)
+    each = _per_channel("v_threshold", node.v_threshold, outputs).astype(np.float32)
     above = np.nextafter(each, np.float32(np.inf))
     if not ((above >= np.finfo(np.float32).tiny) & np.isfinite(above)).all():
-        raise ValueError(f"node {name}: v_threshold must be positive and finite in float32, got {each}")
+        raise ValueError(f"v_threshold must be positive and finite in float32, got {each}")
     return float(above[0]) if len(set(above.tolist())) == 1 else torch.from_numpy(above)
 
 
-def _real(name: str, what: str, values: Any) -> NDArray[np.float64]:
-    """Numbers of a node, float64."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"node {name}: {what} must hold real numbers, got {array.dtype}")
-    return array.astype(np.float64)
-
-
-def _weight_and_bias(
-    name: str, node: Any, kind: str, gain: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """The weight, times a gain, and the bias of a node of synapses. Raises ValueError for other shapes than their layer's."""
-    weight, dims = _real(name, "weight", node.weight) * gain, 4 if kind == "Conv2d" else 2
-    if weight.ndim != dims:
-        raise ValueError(f"node {name}: weight of {kind} must have {dims} dimensions, got shape {weight.shape}")
-    bias = None if getattr(node, "bias", None) is None else _real(name, "bias", node.bias)
-    if bias is not None and bias.shape != (len(weight),):
-        raise ValueError(f"node {name}: bias must have shape ({len(weight)},), got {bias.shape}")
-    return weight, bias
-
-
-def _per_channel(name: str, what: str, values: NDArray[Any], outputs: int) -> NDArray[Any]:
+def _per_channel(what: str, values: Any, outputs: int) -> NDArray[np.float64]:
     """One value per output channel. Raises ValueError where values differ within a channel."""
+    values = np.asarray(values, np.float64)
     if values.size == 1:
         return np.full(outputs, values.ravel()[0])
-    if values.shape[0] != outputs:
-        raise ValueError(f"node {name}: {what} must have {outputs} channels first, got shape {values.shape}")
     each = values.reshape(outputs, -1)
     if (each != each[:, :1]).any():
-        raise ValueError(f"node {name}: {what} must be the same for all neurons of a channel")
+        raise ValueError(f"{what} must be the same for all neurons of a channel")
     return each[:, 0]
 
 
-def _column(each: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    return each.reshape(-1, *[1] * (weight.ndim - 1))
-
-
-def _sizes(name: str, node: Any) -> dict[str, Any]:
+def _sizes(node: Any) -> dict[str, Any]:
     """Stride and padding of a convolution."""
-    if _pair(name, "dilation", node.dilation) != (1, 1) or _pair(name, "groups", node.groups) != (1, 1):
-        raise ValueError(f"node {name}: dilation and groups must be 1")
-    stride, kernel = _pair(name, "stride", node.stride), np.shape(node.weight)[2:]
-    if not isinstance(node.padding, str):
-        return {"stride": stride, "padding": _pair(name, "padding", node.padding)}
-    if node.padding not in ("same", "valid"):
-        raise ValueError(f"node {name}: padding must be 'same', 'valid' or whole numbers, got {node.padding!r}")
-    if node.padding == "same" and (stride != (1, 1) or not all(side % 2 for side in kernel)):
-        raise ValueError(f"node {name}: padding 'same' needs stride 1 and kernels of odd size")
-    return {"stride": stride, "padding": (kernel[0] // 2, kernel[1] // 2) if node.padding == "same" else (0, 0)}
+    if (_pair("dilation", node.dilation), _pair("groups", node.groups)) != ((1, 1), (1, 1)):
+        raise ValueError("dilation and groups must be 1")
+    stride, kernel = _pair("stride", node.stride), np.shape(node.weight)[2:]
+    padding = node.padding if isinstance(node.padding, str) else None
+    if padding == "same" and (stride != (1, 1) or not all(side % 2 for side in kernel)):
+        raise ValueError("padding 'same' needs stride 1 and kernels of odd size")
+    named = {"same": (kernel[0] // 2, kernel[1] // 2), "valid": (0, 0)}.get(padding or "")
+    return {"stride": stride, "padding": _pair("padding", node.padding) if named is None else named}
 
 
-def _pair(name: str, what: str, value: Any) -> tuple[int, int]:
-    sides = _real(name, what, value).ravel()
-    if sides.size not in (1, 2) or not all(map(float.is_integer, sides.tolist())):
-        raise ValueError(f"node {name}: {what} must be one or two whole numbers, got {value}")
-    return int(sides[0]), int(sides[-1])
+def _pair(what: str, value: Any) -> tuple[int, int]:
+    return checks.pair(what, np.asarray(value).tolist(), 0)
