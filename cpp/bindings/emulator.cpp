@@ -8,6 +8,7 @@
 
 #include "../emulator/fixed.h"
 #include "../emulator/run.h"
+#include "../emulator/windows.h"
 #include "errors.h"
 
 namespace py = pybind11;
@@ -44,19 +45,25 @@ em::Register read_register(const py::dict& d) {
     return {field<int64_t>(d, "low"), field<int64_t>(d, "high"), field<int>(d, "bits"), field<bool>(d, "wrap")};
 }
 
+// The sizes of a layer, or of its synapses from one source.
+void read_geometry(const py::dict& d, em::Layer& a) {
+    const auto number = [&](const char* key) { return field<int>(d, key); };
+    a.conv = field<bool>(d, "conv");
+    a.in_h = number("in_h"), a.in_w = number("in_w"), a.in_c = number("in_c"), a.pool = number("pool");
+    a.kernel_h = number("kernel_h"), a.kernel_w = number("kernel_w");
+    a.stride_h = number("stride_h"), a.stride_w = number("stride_w"), a.pad_h = number("pad_h"), a.pad_w = number("pad_w");
+    a.out_h = number("out_h"), a.out_w = number("out_w"), a.out_c = number("out_c");
+}
+
 void add_layer(em::Network& network, const std::string& name, const py::dict& d) {
     em::LayerSpec spec{};
     em::Layer& a = spec.layer;
     const auto number = [&](const char* key) { return field<int>(d, key); };
     spec.name = name;
-    a.conv = field<bool>(d, "conv");
+    read_geometry(d, a);
     a.fires = field<bool>(d, "fires");
     a.by_event = field<bool>(d, "by_event");
     spec.strict = field<bool>(d, "strict");
-    a.in_h = number("in_h"), a.in_w = number("in_w"), a.in_c = number("in_c"), a.pool = number("pool");
-    a.kernel_h = number("kernel_h"), a.kernel_w = number("kernel_w");
-    a.stride_h = number("stride_h"), a.stride_w = number("stride_w"), a.pad_h = number("pad_h"), a.pad_w = number("pad_w");
-    a.out_h = number("out_h"), a.out_w = number("out_w"), a.out_c = number("out_c");
     a.delay = number("delay"), a.start = number("start"), a.stop = number("stop");
     a.shift = number("shift"), a.keep = number("keep"), a.decay_bits = number("decay_bits");
     a.accumulator = read_register(field<py::dict>(d, "accumulator"));
@@ -76,6 +83,31 @@ void add_layer(em::Network& network, const std::string& name, const py::dict& d)
     if (taps.size() == 0) throw py::value_error("weights of the shortcut must hold at least one");
     a.shortcut = {of("source"), of("in_h"), of("in_w"), of("in_c"), of("stride_h"), of("stride_w"), of("delay"), taps.data()};
     spec.shortcut_count = taps.size();
+    network.add(spec);
+}
+
+void add_window_layer(em::WindowNetwork& network, const std::string& name, const py::dict& d) {
+    em::WindowSpec spec{};
+    em::WindowLayer& a = spec.layer;
+    spec.name = name, spec.strict = field<bool>(d, "strict"), spec.shift = field<int>(d, "shift");
+    a.out_h = field<int>(d, "out_h"), a.out_w = field<int>(d, "out_w"), a.out_c = field<int>(d, "out_c");
+    a.steps = field<int>(d, "steps"), a.pools = field<bool>(d, "pools");
+    a.current = read_register(field<py::dict>(d, "accumulator")), a.membrane = read_register(field<py::dict>(d, "membrane"));
+    const auto theta = exact<int64_t>(field<py::object>(d, "theta"), "theta", 1),
+               start = exact<int64_t>(field<py::object>(d, "bias"), "bias", 1),
+               rise = exact<int64_t>(field<py::object>(d, "rise"), "rise", 1);
+    a.theta = theta.data(), a.start = start.data(), a.rise = rise.data();
+    spec.theta_count = theta.size(), spec.start_count = start.size(), spec.rise_count = rise.size();
+    std::vector<Array<int32_t>> weights;
+    for (const py::handle& given : field<py::list>(d, "inputs")) {
+        const auto input = py::cast<py::dict>(given);
+        if (a.input_count == 2) throw py::value_error("a layer has at most two inputs");
+        em::Synapses& in = a.inputs[a.input_count];
+        read_geometry(input, in.map);
+        in.source = field<int>(input, "source"), in.groups = field<int>(input, "groups");
+        weights.push_back(exact<int32_t>(field<py::object>(input, "weights"), "weights", 1));
+        in.weights = weights.back().data(), spec.weight_count[a.input_count++] = weights.back().size();
+    }
     network.add(spec);
 }
 
@@ -148,6 +180,37 @@ py::dict run(const em::Network& network, const py::object& times_in, int threads
     return out;
 }
 
+py::dict run_windows(const em::WindowNetwork& network, const py::object& times_in, int threads, bool trace) {
+    const auto times = exact<uint8_t>(times_in, "times", 2);
+    const auto& layers = network.layers();
+    if (layers.empty()) throw py::value_error("the network has no layer");
+    if (times.shape(1) != network.sources())
+        throw py::value_error("times must have shape [batch, " + std::to_string(network.sources()) + "], got " +
+                              std::to_string(times.shape(1)) + " neurons");
+    if (threads < 1 || threads > 1024) throw py::value_error("threads must be from 1 to 1024, got " + std::to_string(threads));
+    const py::ssize_t samples = times.shape(0), count = static_cast<py::ssize_t>(layers.size());
+    auto counters = zeros<int64_t>({samples, count, em::kCounters});
+    auto last = zeros<int64_t>({samples, layers.back().neurons()});
+    em::WindowResults results{counters.mutable_data(), {}, {}, last.mutable_data()};
+    py::list layer_times, layer_trace;
+    for (const em::WindowLayer& layer : layers) {
+        auto fired = zeros<uint8_t>({samples, layer.neurons()});
+        results.times.push_back(fired.mutable_data());
+        layer_times.append(fired);
+        auto membrane = zeros<int64_t>({samples, trace ? em::WindowNetwork::updated(layer) : 0, layer.neurons()});
+        results.trace.push_back(trace ? membrane.mutable_data() : nullptr);
+        layer_trace.append(membrane);
+    }
+    {
+        py::gil_scoped_release released;
+        check_times(times.data(), samples, network.sources(), network.steps());
+        em::run(network, times.data(), samples, threads, results);
+    }
+    py::dict out;
+    out["counters"] = counters, out["times"] = layer_times, out["membrane"] = layer_trace, out["last"] = last;
+    return out;
+}
+
 // What a primitive's caller proves, checked: for the tests, which call them with anything.
 void require(bool right, const char* what) {
     if (!right) throw py::value_error(what);
@@ -207,5 +270,9 @@ PYBIND11_MODULE(_emulator, m) {
                  return widths;
              })
         .def("run", &run, py::arg("times"), py::arg("threads"), py::arg("early_exit"), py::arg("all_times"), py::arg("trace"));
+    py::class_<em::WindowNetwork>(m, "WindowNetwork")
+        .def(py::init<int>(), py::arg("steps"))
+        .def("add", &add_window_layer, py::arg("name"), py::arg("layer"))
+        .def("run", &run_windows, py::arg("times"), py::arg("threads"), py::arg("trace"));
     bind_primitives(m);
 }

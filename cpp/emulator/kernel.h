@@ -2,6 +2,7 @@
 #pragma once
 
 #include "params.h"
+#include "window.h"
 
 namespace firstspike::emulator {
 
@@ -29,5 +30,14 @@ int run_sample(const Sample& sample);
 namespace v4 {
 int run_sample(const Sample& sample);
 }
+
+// The newest kernels that were compiled in (FIRSTSPIKE_ISAS) and that the processor can run.
+struct Kernel {
+    RunSample run_sample;
+    RunWindows run_windows;
+    const char* name;
+};
+
+Kernel kernel();
 
 }  // namespace firstspike::emulator

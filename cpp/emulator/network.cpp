@@ -12,11 +12,10 @@ namespace {
 
 constexpr int64_t kLargestMap = int64_t{1} << 24;    // neurons of a layer
 constexpr int64_t kLargestTable = int64_t{1} << 31;  // weights of a layer
-constexpr int64_t kLargestValue = int64_t{1} << 60;  // thresholds, biases, sums
 
-[[noreturn]] void refuse(const std::string& layer, const std::string& text) {
-    throw std::invalid_argument("layer " + layer + ": " + text);
-}
+}  // namespace
+
+void refuse(const std::string& layer, const std::string& text) { throw std::invalid_argument("layer " + layer + ": " + text); }
 
 void in_range(const std::string& layer, const char* name, int64_t value, int64_t low, int64_t high) {
     if (value < low || value > high)
@@ -33,7 +32,6 @@ void check_register(const std::string& layer, const char* name, const Register& 
         refuse(layer, std::string(name) + " wraps, so its range must be all values of " + std::to_string(r.bits) + " bits");
 }
 
-// The numbers of rows, each of out_c weights.
 int64_t check_geometry(const std::string& name, const Layer& a) {
     for (const auto& [label, value] : {std::pair{"in_h", a.in_h},
                                        {"in_w", a.in_w},
@@ -64,8 +62,9 @@ int64_t check_geometry(const std::string& name, const Layer& a) {
     return int64_t{a.in_c} * a.kernel_h * a.kernel_w;
 }
 
+namespace {
+
 int64_t magnitude(int64_t x) { return x < 0 ? -x : x; }
-int64_t farthest(const Register& r) { return std::max(-r.low, r.high); }
 
 // The largest value that any order of any events can reach decides the types; refuses what 64 bits do not hold.
 void choose_types(const LayerSpec& spec, const std::vector<int64_t>& theta, int64_t rows, Layer& a) {

@@ -24,6 +24,15 @@ struct LayerSpec {
     int64_t shortcut_count;  // of layer.shortcut.weights, which this layer's geometry wants in_c of
 };
 
+// std::invalid_argument that names the layer.
+[[noreturn]] void refuse(const std::string& layer, const std::string& text);
+void in_range(const std::string& layer, const char* name, int64_t value, int64_t low, int64_t high);
+void check_register(const std::string& layer, const char* name, const Register& r);
+// The number of rows, each of out_c weights.
+int64_t check_geometry(const std::string& name, const Layer& layer);
+constexpr int64_t kLargestValue = int64_t{1} << 60;  // thresholds, biases, sums
+inline int64_t farthest(const Register& r) { return -r.low > r.high ? -r.low : r.high; }
+
 class Network {
  public:
     Network(int steps, int total_steps);

@@ -1,14 +1,12 @@
 #include "run.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
-#include <exception>
 #include <memory>
-#include <thread>
 
 #include "../core/processor.h"
 #include "kernel.h"
+#include "threads.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -94,24 +92,18 @@ void write_overshoot(const Layer& layer, const State& state, const std::vector<i
             *out++ = static_cast<const S*>(state.v)[static_cast<int64_t>(site) * layer.stride + c] - theta[c];
 }
 
-struct Kernel {
-    RunSample run_sample;
-    const char* name;
-};
+}  // namespace
 
-// The newest kernel that was compiled in (FIRSTSPIKE_ISAS) and that the processor can run.
 Kernel kernel() {
     [[maybe_unused]] static const firstspike::Processor processor = firstspike::this_processor();
 #if defined(FIRSTSPIKE_EMULATOR_v4)
-    if (processor.v4) return {v4::run_sample, "v4"};
+    if (processor.v4) return {v4::run_sample, v4::run_windows, "v4"};
 #endif
 #if defined(FIRSTSPIKE_EMULATOR_v3)
-    if (processor.v3) return {v3::run_sample, "v3"};
+    if (processor.v3) return {v3::run_sample, v3::run_windows, "v3"};
 #endif
-    return {generic::run_sample, "generic"};
+    return {generic::run_sample, generic::run_windows, "generic"};
 }
-
-}  // namespace
 
 const char* instruction_set() { return kernel().name; }
 
@@ -120,42 +112,24 @@ void run(const Network& network, const uint8_t* times, int64_t samples, int thre
     const std::vector<Layer>& layers = network.layers();
     const std::size_t count = layers.size();
     const RunSample run_sample = kernel().run_sample;
-    std::atomic<int64_t> next{0};
-    constexpr int64_t kChunk = 16;
-
-    const auto work = [&](Workspace& space) {
-        std::vector<int64_t*>& trace = space.trace;
-        for (int64_t begin; (begin = next.fetch_add(kChunk)) < samples;)
-            for (int64_t b = begin; b < std::min(begin + kChunk, samples); ++b) {
-                for (std::size_t l = 0; l < count; ++l)
-                    if (results.trace[l]) trace[l] = results.trace[l] + b * network.total_steps() * layers[l].neurons();
-                results.steps_run[b] = run_sample({layers.data(), space.states(), static_cast<int>(count), network.total_steps(),
-                                                   exit_at_first_spike, times + b * network.sources(), space.input,
-                                                   results.counters + b * static_cast<int64_t>(count) * kCounters, trace.data()});
-                for (std::size_t l = 0; l < count; ++l)
-                    if (results.times[l]) write_times(layers[l], space.states()[l], results.times[l] + b * layers[l].neurons());
-                if (!results.overshoot) continue;
-                int64_t* out = results.overshoot + b * layers.back().neurons();
-                if (layers.back().state_bytes == 4)
-                    write_overshoot<int32_t>(layers.back(), space.states()[count - 1], network.thetas().back(), out);
-                else
-                    write_overshoot<int64_t>(layers.back(), space.states()[count - 1], network.thetas().back(), out);
-            }
-    };
-
-    const int64_t useful = std::max<int64_t>(1, (samples + kChunk - 1) / kChunk);
-    const int workers = static_cast<int>(std::min<int64_t>(threads, useful));
-    std::vector<std::unique_ptr<Workspace>> spaces;  // allocated here, so that no thread can fail for memory
-    for (int i = 0; i < workers; ++i) spaces.push_back(std::make_unique<Workspace>(network));
-    std::vector<std::thread> others;
-    others.reserve(static_cast<std::size_t>(workers));
-    try {
-        for (int i = 1; i < workers; ++i) others.emplace_back([&, i] { work(*spaces[i]); });
-    } catch (const std::exception&) {
-        // The system gives no more threads, or no memory for one: those that there are run all samples.
-    }
-    work(*spaces[0]);
-    for (std::thread& thread : others) thread.join();
+    over_samples<Workspace>(
+        samples, threads, [&] { return std::make_unique<Workspace>(network); },
+        [&](Workspace& space, int64_t b) {
+            std::vector<int64_t*>& trace = space.trace;
+            for (std::size_t l = 0; l < count; ++l)
+                if (results.trace[l]) trace[l] = results.trace[l] + b * network.total_steps() * layers[l].neurons();
+            results.steps_run[b] = run_sample({layers.data(), space.states(), static_cast<int>(count), network.total_steps(),
+                                               exit_at_first_spike, times + b * network.sources(), space.input,
+                                               results.counters + b * static_cast<int64_t>(count) * kCounters, trace.data()});
+            for (std::size_t l = 0; l < count; ++l)
+                if (results.times[l]) write_times(layers[l], space.states()[l], results.times[l] + b * layers[l].neurons());
+            if (!results.overshoot) return;
+            int64_t* out = results.overshoot + b * layers.back().neurons();
+            if (layers.back().state_bytes == 4)
+                write_overshoot<int32_t>(layers.back(), space.states()[count - 1], network.thetas().back(), out);
+            else
+                write_overshoot<int64_t>(layers.back(), space.states()[count - 1], network.thetas().back(), out);
+        });
 }
 
 }  // namespace firstspike::emulator

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from firstspike.emulator.program.host import Readout
 from firstspike.emulator.program.layers import Layer, Register, Shortcut
+from firstspike.emulator.program.profile import load
+from firstspike.emulator.program.windows import WindowLayer, WindowProgram
 
 
 @st.composite
@@ -121,3 +124,95 @@ def networks(draw, **options):
     )
     times = np.where(rng.random(times.shape) < silent, 255, times).astype(np.uint8)
     return made, steps, total_steps, times
+
+
+@st.composite
+def window_programs(draw, exact=False):
+    """(program, times uint8 [batch, sources]) of a net of windows; exact: no register overflows."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    steps = draw(windows)
+    shape = draw(st.sampled_from(((1, 1, 1), (1, 1, 13), (3, 4, 2), (5, 5, 4), (6, 3, 3))))
+    profile = load("generic8")
+    made: list[WindowLayer] = []
+    populations = [(shape, 0, steps)]  # map, first step and steps of the window, of the input and of each layer
+    for index in range(draw(st.integers(1, 4))):
+        made.append(draw(_window_layer(rng, index, populations, exact)))
+        populations.append((made[-1].out_shape, made[-1].start, made[-1].steps))
+    last = draw(_window_layer(rng, len(made), populations, exact, readout=True))
+    program = WindowProgram(layers=(*made, last), steps=steps, profile=profile, readout=Readout(kind="membrane"))
+    sources = int(np.prod(shape))
+    times = rng.integers(0, steps, size=(draw(st.integers(1, 3)), sources))
+    times = np.where(rng.random(times.shape) < draw(st.sampled_from((0.0, 0.3, 0.9))), 255, times).astype(np.uint8)
+    return program, times
+
+
+windows = st.integers(2, 12) | st.sampled_from((1, 254, 255))
+
+
+@st.composite
+def _window_layer(draw, rng, index, populations, exact, readout=False):
+    shape, begin, window = populations[-1]
+    height, width, channels = shape
+    pools = not readout and min(shape[:2]) > 1 and draw(st.integers(0, 4)) == 0
+    conv = pools or (not readout and min(shape[:2]) > 1 and draw(st.booleans()))
+    pool = draw(st.integers(1, min(3, height, width))) if not pools else 1
+    pooled = height // pool, width // pool
+    stride, padding, kernel, groups = (1, 1), (0, 0), (1, 1), 1
+    if conv:
+        stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+        padding = (0, 0) if pools else draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+        kernel = tuple(draw(st.integers(1, min(3, size + 2 * pad))) for size, pad in zip(pooled, padding, strict=True))
+        groups = channels if pools else draw(st.sampled_from([g for g in (1, 2, channels) if channels % g == 0]))
+    out = tuple((s + 2 * p - k) // d + 1 for s, p, k, d in zip(pooled, padding, kernel, stride, strict=True))
+    outputs = channels if pools else groups * draw(st.integers(1, 6))
+    out_shape = (*out, outputs) if conv else (1, 1, outputs)
+    shift, most = draw(st.sampled_from((0, 0, 3))), draw(st.sampled_from((1, 7, 127, 3000)))
+    inputs = (channels // groups, *kernel) if conv else (pooled[0] * pooled[1] * channels,)
+    weight = np.ones((*inputs, outputs), np.int8) if pools else integers(rng, -most, most, (*inputs, outputs), np.int32)
+    fits = [n for n, (other, *_) in enumerate(populations) if other[:2] == out_shape[:2]] if not pools else []
+    side = None
+    if fits and draw(st.booleans()):
+        source = draw(st.sampled_from(fits))
+        beside, of = populations[source][0], populations[source][2]
+        diagonal = beside[2] == outputs and draw(st.booleans())
+        taps = integers(rng, -most, most, outputs if diagonal else (beside[2], outputs), np.int32)
+        side = Shortcut(source=source - 1, in_shape=beside, weight=taps, window=of)
+    steps = 0 if readout else window if pools else draw(windows)
+    scale = max(1, most * 2**shift * draw(st.sampled_from((1, 10))))
+    delay, fire = draw(st.integers(0, 2)), draw(st.sampled_from(("ge", "gt")))
+    start = delay + begin + (0 if pools else window)
+    wide = Register.of(draw(st.sampled_from((40, 31))))
+    rise = integers(rng, 1, scale, outputs)
+    bias = rise * 0 if pools else integers(rng, -scale, scale, outputs)
+    layer = WindowLayer(
+        name=f"layer{index}",
+        kind="conv" if conv else "linear",
+        weight=weight,
+        theta=rise * 0 + 1 if pools else rise * (steps + 1) + integers(rng, -2, 2, outputs),
+        bias=bias,
+        rise=rise,
+        in_shape=shape,
+        out_shape=out_shape,
+        pool=pool,
+        stride=stride,
+        padding=padding,
+        groups=groups,
+        fires=not readout,
+        pools=pools,
+        delay=delay,
+        start=start,
+        stop=start + steps,
+        window=window,
+        shift=0 if pools else shift,
+        accumulator=wide,
+        membrane=wide,
+        fire="ge" if pools else fire,
+        scale=np.ones(outputs),
+        shortcut=side,
+    )
+    if exact or draw(st.booleans()):
+        return layer
+    bits = int(np.abs(bias).max()).bit_length(), int(rise.max()).bit_length()
+    policies = ("saturate", "wrap", "error")
+    membrane = draw(registers(policies, least=max(bits) + 2, most=max(bits) + 8).filter(lambda r: r.low <= bias.min()))
+    return layer.replace(membrane=membrane, accumulator=draw(registers(policies, least=bits[1] + 1, most=bits[1] + 3)))

@@ -13,7 +13,7 @@ from torch import Tensor
 from ... import decode, encode, functional
 from ..._base.checks import MAX_DECAY
 from ..._base.records import Record
-from ...nn import Normalize
+from ...nn import Normalize, WindowEncoder
 from ...nn.direct import constant_current
 from ...spikes import SpikeTimes
 from .layers import Padding, Size, array_of
@@ -31,12 +31,13 @@ _Side = Annotated[int, Field(ge=1, le=1024)]
 class Encoder(Record):
     """How data become input spikes, on the host.
 
-    kind: "spikes" (the program takes them), "latency" (with `curve`), or a directly coded first layer, whose current the host
-    computes in float32. weight: [outputs, inputs] or [outputs, channels, height, width]. mean, std: of the net's
-    `nn.Normalize`. image_shape: (channels, height, width) of images that a fully connected net takes; None for features.
+    kind: "spikes" (the program takes them), "latency" (with `curve`), "window" (levels, see `nn.WindowEncoder`, with borders of
+    `fill`), or a directly coded first layer, whose current the host computes in float32. weight: [outputs, inputs] or [outputs,
+    channels, height, width]. mean, std: of the net's `nn.Normalize`. image_shape: (channels, height, width) of images that a
+    fully connected net takes; None for features.
     """
 
-    kind: Literal["spikes", "latency", "direct-linear", "direct-conv"]
+    kind: Literal["spikes", "latency", "window", "direct-linear", "direct-conv"]
     curve: Literal["linear", "log"] = "linear"
     weight: _Floats | None = None
     bias: _Floats | None = None
@@ -44,6 +45,7 @@ class Encoder(Record):
     decay: Annotated[float, Field(ge=0, le=MAX_DECAY)] = 1.0
     stride: tuple[_Side, _Side] = (1, 1)
     padding: tuple[Padding, Padding] = (0, 0)
+    fill: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.0,)
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     image_shape: tuple[Size, ...] | None = None
@@ -75,6 +77,9 @@ class Encoder(Record):
         """Input spikes of data x, float32 [B, ...], after the scaling."""
         if self.kind == "latency":
             return encode.latency(x, steps, self.curve)
+        if self.kind == "window":
+            spikes: SpikeTimes = WindowEncoder(steps, self.padding, self.fill)(x)
+            return spikes
         if self.weight is None:
             raise TypeError("the program takes SpikeTimes, not images")
         bias = None if self.bias is None else torch.from_numpy(self.bias)

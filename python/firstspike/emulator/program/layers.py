@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
-from ..._base.checks import MAX_STEPS
+from ..._base.checks import MAX_STEPS, MAX_WINDOW
 from ..._base.records import Record
 
 LARGEST_LEAKING_BITS = 47  # of a membrane with a leak: its product with the 16-bit factor must fit 63 bits
@@ -85,7 +85,9 @@ class Register(Record):
 class Shortcut(Record):
     """The input of a residual block into its last layer: one synapse per neuron (docs/emulator.md, "Shortcuts").
 
-    source: index of the layer, -1 for the input. weight: integers [channels]. stride: of the source's rows and columns.
+    source: index of the layer, -1 for the input. weight: integers [channels]; [channels, outputs] of a 1x1 convolution, which
+    nets of windows have. stride: of the source's rows and columns, after its pool. window: steps of the source's window, 0
+    in step-by-step nets.
     """
 
     source: Annotated[int, Field(ge=-1, le=1 << 20)]
@@ -93,15 +95,24 @@ class Shortcut(Record):
     weight: Integers
     stride: tuple[Stride, Stride] = (1, 1)
     delay: Step = 0
+    pool: Size = 1
+    window: Annotated[int, Field(ge=0, le=MAX_WINDOW)] = 0
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
     @property
+    def sites(self) -> tuple[int, int]:
+        """Rows and columns that it reaches: every stride-th one of the pooled map."""
+        height, width = (
+            -(-(side // self.pool) // every) for side, every in zip(self.in_shape[:2], self.stride, strict=True)
+        )
+        return height, width
+
+    @property
     def synapses(self) -> int:
-        """Number of synapses: of every stride-th row and column, one per channel."""
-        height, width, channels = self.in_shape
-        return -(-height // self.stride[0]) * -(-width // self.stride[1]) * channels
+        """Number of synapses after pooling: of each site as many as there are weights."""
+        return prod(self.sites) * self.weight.size
 
 
 class Layer(Record):
@@ -135,6 +146,7 @@ class Layer(Record):
     fire: Fire = "ge"
     scale: Annotated[NDArray[np.float64], array_of(np.float64)]
     shortcut: Shortcut | None = None
+    groups: Size = 1
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -146,18 +158,20 @@ class Layer(Record):
             shape = (height * width * channels, outputs)
             if self.weight.shape != shape or self.out_shape[:2] != (1, 1):
                 raise ValueError(f"weight: must have shape {shape}, and out_shape 1 x 1, got {self.weight.shape}")
-        elif self.weight.ndim != 4 or (self.weight.shape[0], self.weight.shape[3]) != (channels, outputs):
-            raise ValueError(f"weight: must have shape [{channels}, y, x, {outputs}], got {self.weight.shape}")
+        elif channels % self.groups or outputs % self.groups:
+            raise ValueError(f"groups: must divide the channels, {channels} and {outputs}, got {self.groups}")
+        elif self.weight.ndim != 4 or (self.weight.shape[0], self.weight.shape[3]) != (self.fan_channels, outputs):
+            raise ValueError(f"weight: must have shape [{self.fan_channels}, y, x, {outputs}], got {self.weight.shape}")
         for name, array in (("theta", self.theta), ("bias", self.bias), ("scale", self.scale)):
             if array.shape != (outputs,):
                 raise ValueError(f"{name}: must have shape [{outputs}], got {array.shape}")
         if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
             raise ValueError("scale: must be positive and finite")
         if (beside := self.shortcut) is not None:
-            if beside.weight.shape != (beside.in_shape[2],) or beside.in_shape[2] > outputs:
-                raise ValueError(f"shortcut.weight: must have shape [{beside.in_shape[2]}], at most {outputs} numbers")
-            reached = zip(beside.in_shape[:2], beside.stride, strict=True)
-            if tuple(-(-size // stride) for size, stride in reached) != self.out_shape[:2]:
+            width = beside.in_shape[2]
+            if beside.weight.shape not in (((width,), (width, outputs)) if width <= outputs else ((width, outputs),)):
+                raise ValueError(f"shortcut.weight: must have shape [{width}], at most {outputs} numbers")
+            if beside.sites != self.out_shape[:2]:
                 raise ValueError(f"shortcut.stride: must give as many rows and columns as {self.out_shape[:2]}")
         return self
 
@@ -182,6 +196,11 @@ class Layer(Record):
         """Rows and columns of the kernel, (1, 1) of a linear layer."""
         return (self.weight.shape[1], self.weight.shape[2]) if self.kind == "conv" else (1, 1)
 
+    @property
+    def fan_channels(self) -> int:
+        """Input channels that an output channel has synapses from."""
+        return self.in_shape[2] // self.groups
+
     def sources_per_site(self) -> NDArray[np.int64]:
         """Number of pooled input sites (times kernel taps) that reach each output site, int64 [height, width]."""
         height, width, _ = self.pooled_shape
@@ -193,13 +212,15 @@ class Layer(Record):
     @property
     def synapses(self) -> int:
         """Weights of an unrolled table, one per pair of a pooled source and a neuron, and the shortcut's weights."""
-        unrolled = int(self.sources_per_site().sum()) * self.in_shape[2] * self.out_shape[2]
+        unrolled = int(self.sources_per_site().sum()) * self.fan_channels * self.out_shape[2]
         return unrolled + (0 if self.shortcut is None else self.shortcut.synapses)
 
     @property
     def fan_in(self) -> int:
         """The most synapses that a neuron has: pairs with a source before pooling, and the shortcut's."""
-        return int(self.sources_per_site().max()) * self.in_shape[2] * self.pool**2 + (self.shortcut is not None)
+        side = self.shortcut
+        beside = 0 if side is None else side.weight.size // side.weight.shape[-1] * side.pool**2
+        return int(self.sources_per_site().max()) * self.fan_channels * self.pool**2 + beside
 
     @property
     def stored_weights(self) -> int:

@@ -128,19 +128,13 @@ class Engine:
 def _description(layer: Layer) -> dict[str, Any]:
     """A layer as the core takes it."""
     shortcut = layer.shortcut
-    return {
-        "conv": layer.kind == "conv",
+    return geometry_of(layer) | {
         "fires": layer.fires,
         "by_event": layer.update == "event",
         "strict": layer.fire == "gt",
-        **dict(zip(("in_h", "in_w", "in_c"), layer.in_shape, strict=True)),
-        **dict(zip(("out_h", "out_w", "out_c"), layer.out_shape, strict=True)),
-        **dict(zip(("kernel_h", "kernel_w"), layer.kernel, strict=True)),
-        **dict(zip(("stride_h", "stride_w"), layer.stride, strict=True)),
-        **dict(zip(("pad_h", "pad_w"), layer.padding, strict=True)),
-        **{name: getattr(layer, name) for name in ("pool", "delay", "start", "stop", "shift", "keep", "decay_bits")},
-        "accumulator": _register(layer.accumulator),
-        "membrane": _register(layer.membrane),
+        **{name: getattr(layer, name) for name in ("delay", "start", "stop", "shift", "keep", "decay_bits")},
+        "accumulator": register_of(layer.accumulator),
+        "membrane": register_of(layer.membrane),
         "weights": np.ascontiguousarray(layer.weight, np.int32).ravel(),
         "theta": np.ascontiguousarray(layer.theta),
         "bias": np.ascontiguousarray(layer.bias),
@@ -156,7 +150,21 @@ def _description(layer: Layer) -> dict[str, Any]:
     }
 
 
-def _register(r: Register) -> dict[str, Any]:
+def geometry_of(layer: Layer) -> dict[str, Any]:
+    """Kind and sizes of a layer as the core takes them."""
+    return {
+        "conv": layer.kind == "conv",
+        "pool": layer.pool,
+        **dict(zip(("in_h", "in_w", "in_c"), layer.in_shape, strict=True)),
+        **dict(zip(("out_h", "out_w", "out_c"), layer.out_shape, strict=True)),
+        **dict(zip(("kernel_h", "kernel_w"), layer.kernel, strict=True)),
+        **dict(zip(("stride_h", "stride_w"), layer.stride, strict=True)),
+        **dict(zip(("pad_h", "pad_w"), layer.padding, strict=True)),
+    }
+
+
+def register_of(r: Register) -> dict[str, Any]:
+    """A register as the core takes it."""
     return {"low": r.low, "high": r.high, "bits": r.bits, "wrap": r.policy == "wrap"}
 
 
@@ -186,6 +194,26 @@ class Program(Record):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        self._check_chain()
+        before: Layer | None = None
+        for layer in self.layers:
+            self._check_window(layer, before, layer.delay)
+            if (shortcut := layer.shortcut) is not None:
+                self._check_window(layer, self._source(shortcut.source), shortcut.delay)
+                if shortcut.weight.ndim > 1 or shortcut.pool > 1:
+                    raise ValueError(
+                        f"layers: the shortcut of {layer.name} must have one weight per channel, and no pool"
+                    )
+            if layer.groups > 1:
+                raise ValueError(f"layers: {layer.name} must have one group, got {layer.groups}")
+            before = layer
+        if self.total_steps < self.steps:
+            raise ValueError(f"steps: must be at most {self.total_steps}, when the last layer stops, got {self.steps}")
+        self._check_host()
+        return self
+
+    def _check_chain(self) -> None:
+        """Check that each layer takes the spikes of the one before it, and of its shortcut's source."""
         if (neurons := sum(layer.neurons for layer in self.layers)) > LARGEST_NET:
             raise ValueError(f"layers: must have at most {LARGEST_NET} neurons together, got {neurons}")
         before: Layer | None = None
@@ -194,20 +222,17 @@ class Program(Record):
                 raise ValueError(
                     f"layers: {layer.name} must take the spikes of the layer before it, {before.out_shape}"
                 )
-            self._check_window(layer, before, layer.delay)
             if (shortcut := layer.shortcut) is not None:
                 if shortcut.source >= index:
                     raise ValueError(f"layers: the shortcut of {layer.name} must come from a layer before it")
-                source = None if shortcut.source < 0 else self.layers[shortcut.source]
+                source = self._source(shortcut.source)
                 shape = self.input_shape if source is None else source.out_shape
                 if shape != shortcut.in_shape or (source is not None and not source.fires):
                     raise ValueError(f"layers: the shortcut of {layer.name} must take spikes of shape {shape}")
-                self._check_window(layer, source, shortcut.delay)
             before = layer
-        if self.total_steps < self.steps:
-            raise ValueError(f"steps: must be at most {self.total_steps}, when the last layer stops, got {self.steps}")
-        self._check_host()
-        return self
+
+    def _source(self, index: int) -> Layer | None:
+        return None if index < 0 else self.layers[index]
 
     def _check_window(self, layer: Layer, source: Layer | None, delay: int) -> None:
         first, last = (delay, self.steps + delay) if source is None else (source.start + delay, source.stop + delay)
@@ -267,6 +292,10 @@ class Program(Record):
         """The program, loaded into the C++ core."""
         return Engine(self.layers, steps=self.steps, total_steps=self.total_steps)
 
+    def updated_steps(self, steps_run: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Steps in which each layer's neurons are updated, int64 [B, 1] or [1, L]: all that were run, of each sample."""
+        return steps_run[:, None]
+
     def bounds(self) -> pd.DataFrame:
         """One row per layer: whether a static bound excludes overflow of each register, and that bound, max_abs_sum."""
         frame = pd.DataFrame([layer.overflow_free() for layer in self.layers]).add_suffix("_overflow_free")
@@ -320,6 +349,8 @@ class Program(Record):
             if fits and scaled and len(shape) > 1:  # the same number of values in another order
                 fits, wanted = shape == scaled, f"shape {scaled}, or {values} values in a row"
         else:
-            fits, wanted = shape == (channels, height, width), f"shape {(channels, height, width)}"
+            rows, columns = encoder.padding
+            wanted_shape = (channels, height - 2 * rows, width - 2 * columns)
+            fits, wanted = shape == wanted_shape, f"shape {wanted_shape}"
         if not fits:
             raise ValueError(f"images must have {wanted}, got shape {shape} (channels, height, width)")

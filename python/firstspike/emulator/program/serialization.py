@@ -16,12 +16,14 @@ from safetensors.numpy import save as save_arrays
 from ..._base import checks
 from ..._base.files import read_bytes, write_atomic
 from .program import Program
+from .windows import WindowProgram
 
 KEY = "firstspike.program"
 FORMAT_VERSION = 2
 LARGEST_FILE = 1 << 34  # bytes
 _LARGEST_HEADER = 1 << 24
 _OF_LAYERS = ("weight", "theta", "bias", "scale")
+_OF_WINDOWS = (*_OF_LAYERS, "rise")
 _OF_ENCODER = ("weight", "bias")
 # Errors of a program that is built from arbitrary values. RuntimeError: pybind11, for an int beyond C++'s range.
 FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
@@ -42,16 +44,19 @@ class ProgramError(ValueError):
 def take_apart(program: Program) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """(header of JSON values, arrays by name), from which `put_together` makes the program again."""
     arrays: dict[str, NDArray[Any]] = {}
+    windows = isinstance(program, WindowProgram)
+    names = _OF_WINDOWS if windows else _OF_LAYERS
     for n, layer in enumerate(program.layers):
-        arrays |= {f"layer.{n}.{name}": np.ascontiguousarray(getattr(layer, name)) for name in _OF_LAYERS}
+        arrays |= {f"layer.{n}.{name}": np.ascontiguousarray(getattr(layer, name)) for name in names}
         if layer.shortcut is not None:
             arrays[f"layer.{n}.shortcut"] = np.ascontiguousarray(layer.shortcut.weight)
     for name in _OF_ENCODER:
         if (value := getattr(program.encoder, name)) is not None:
             arrays[f"encoder.{name}"] = np.ascontiguousarray(value)
-    of_layer: dict[str, Any] = dict.fromkeys(_OF_LAYERS, True) | {"shortcut": {"weight": True}}
+    of_layer: dict[str, Any] = dict.fromkeys(names, True) | {"shortcut": {"weight": True}}
     without: Any = {"layers": {"__all__": of_layer}, "encoder": dict.fromkeys(_OF_ENCODER, True)}
-    return {"version": FORMAT_VERSION, **program.model_dump(mode="json", exclude=without)}, arrays
+    facts = {"version": FORMAT_VERSION, "timing": "layer" if windows else "step"}
+    return facts | program.model_dump(mode="json", exclude=without), arrays
 
 
 def put_together(header: Any, arrays: dict[str, NDArray[Any]]) -> Program:
@@ -60,14 +65,18 @@ def put_together(header: Any, arrays: dict[str, NDArray[Any]]) -> Program:
         values = dict(header)
         if (version := values.pop("version")) != FORMAT_VERSION:
             raise ProgramError(f"format version must be {FORMAT_VERSION}, got {version!r}")
+        windows = values.pop("timing", "step") == "layer"
         layers = []
         for n, plain in enumerate(values["layers"]):
-            layer = {**plain, **{name: arrays[f"layer.{n}.{name}"] for name in _OF_LAYERS}}
+            layer = {
+                **plain,
+                **{name: arrays[f"layer.{n}.{name}"] for name in (_OF_WINDOWS if windows else _OF_LAYERS)},
+            }
             if layer.get("shortcut") is not None:
                 layer["shortcut"] = {**layer["shortcut"], "weight": arrays[f"layer.{n}.shortcut"]}
             layers.append(layer)
         encoder = {**values["encoder"], **{name: arrays.get(f"encoder.{name}") for name in _OF_ENCODER}}
-        program = Program(**{**values, "layers": layers, "encoder": encoder})
+        program = (WindowProgram if windows else Program)(**{**values, "layers": layers, "encoder": encoder})
         program.engine()  # the core checks geometry and ranges
         return program
     except ProgramError:

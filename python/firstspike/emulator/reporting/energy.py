@@ -49,9 +49,12 @@ class Account:
 
 
 def inactive_updates(run: Run) -> NDArray[np.int64]:
-    """Updates of neurons without an event, int64 [B, L]: neurons times steps run, minus the active updates."""
+    """Updates of neurons without an event, int64 [B, L]: neurons times steps run, minus the active updates.
+
+    In nets of windows: without a current, in the windows of the layer's sources and its own.
+    """
     neurons = np.array([layer.neurons for layer in run.program.layers])
-    return neurons * run.steps_run[:, None] - run.count("active")
+    return neurons * run.program.updated_steps(run.steps_run) - run.count("active")
 
 
 def host_macs(run: Run) -> int:

@@ -14,6 +14,7 @@ from ..._base import checks
 from ..._base.checks import SILENT
 from ...spikes import SpikeTimes
 from ..program.program import COUNTERS, Program, Raw
+from ..program.windows import WindowProgram
 
 BATCH = 1000
 
@@ -144,9 +145,16 @@ def _decoded(program: Program, raw: Raw) -> tuple[NDArray[Any], ...]:
     """(scores, predictions, ties, silent, decision step) of a part of a run."""
     last, readout, times, membrane = program.layers[-1], program.readout, raw.times[-1], raw.membrane[-1]
     assert times is not None
+    scores: NDArray[np.generic]
+    if isinstance(program, WindowProgram):
+        assert membrane is not None
+        scores = membrane[:, -1]
+        best = scores == scores.max(1, keepdims=True)
+        decided = np.full(len(scores), max(program.latency, 1) - 1)
+        return scores, best.argmax(1), best.sum(1) > 1, np.zeros(len(scores), bool), decided
     if membrane is not None and not last.fires:
         running = readout.running(membrane[:, last.start : last.stop])
-        scores: NDArray[np.generic] = running[:, -1]
+        scores = running[:, -1]
         ties = (running[:, -1] == running[:, -1].max(1, keepdims=True)).sum(1) > 1
         return scores, running[:, -1].argmax(1), ties, np.zeros(len(times), bool), _settled(running)
     assert raw.overshoot is not None

@@ -1,0 +1,108 @@
+"""Nets of windows in NumPy, step by step and in closed form, from docs/emulator.md; every layer is a table of its synapses."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .golden import policy
+
+
+def levels(times, steps):
+    """The level T - t of each spike, 0 where silent."""
+    return np.where(times == 255, 0, steps - times.astype(np.int64))
+
+
+def table(shape, weight, kind, *, pool=1, stride=(1, 1), padding=(0, 0), groups=1):
+    """What a spike of each source adds to each neuron, int64 [sources, neurons], numbered row, column, channel."""
+    height, width, channels = shape
+    units = torch.eye(height * width * channels, dtype=torch.float64).reshape(-1, *shape).permute(0, 3, 1, 2)
+    pooled = F.avg_pool2d(units, pool, divisor_override=1)
+    taps = torch.from_numpy(np.ascontiguousarray(weight)).double()
+    if kind == "linear":
+        made = pooled.permute(0, 2, 3, 1).flatten(1) @ taps
+    else:
+        made = F.conv2d(pooled, taps.permute(3, 0, 1, 2), None, stride, padding, groups=groups)
+        made = made.permute(0, 2, 3, 1).flatten(1)
+    return made.round().long().numpy()
+
+
+def tables(layer):
+    """(source or None for the layer before, window, weights, 1 where there is a synapse) of each input, in time."""
+    how = {"pool": layer.pool, "stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
+    found = []
+    if (side := layer.shortcut) is not None:
+        diagonal = side.weight.ndim == 1
+        taps = side.weight.reshape(1, 1, 1, -1) if diagonal else side.weight[:, None, None]
+        where = {"pool": side.pool, "stride": side.stride, "groups": len(side.weight) if diagonal else 1}
+        args = side.in_shape, "conv"
+        found.append((side.source, side.window, *(table(args[0], x, args[1], **where) for x in (taps, taps * 0 + 1))))
+    weights = (table(layer.in_shape, x, layer.kind, **how) for x in (layer.weight, layer.weight * 0 + 1))
+    return [*found, (None, layer.window, *weights)]
+
+
+def closed_form(program, times):
+    """Levels of every layer that fires, and the scores."""
+    known, steps = {-1: levels(times, program.steps)}, {-1: program.steps}
+    for index, layer in enumerate(program.layers):
+        sources = [(index - 1 if source is None else source, weights) for source, _, weights, _ in tables(layer)]
+        if layer.pools:
+            connected = tables(layer)[0][3]
+            known[index] = np.stack([(known[index - 1] * neuron).max(1) for neuron in connected.T], 1)
+            steps[index] = layer.steps
+            continue
+        sites = layer.neurons // layer.out_shape[2]
+        v = np.tile(layer.bias, sites) + sum(known[source] @ weights << layer.shift for source, weights in sources)
+        if not layer.fires:
+            return known, v
+        reached, rise = np.tile(layer.reached, sites), np.tile(layer.rise, sites)
+        known[index] = ((v - reached) // rise + layer.steps + 1).clip(0, layer.steps)
+    raise AssertionError("the last layer fires")
+
+
+def step_by_step(program, times):
+    """(times of each layer, its membrane in each step, its counters [B, 7]) in order."""
+    trains = {-1: times}
+    made = []
+    for index, layer in enumerate(program.layers):
+        batch, sites = len(times), layer.neurons // layer.out_shape[2]
+        v = np.broadcast_to(np.tile(layer.bias, sites), (batch, layer.neurons))
+        fired = np.full((batch, layer.neurons), 255, np.uint8)
+        counters = np.zeros((batch, 7), np.int64)
+        theta, rise = np.tile(layer.reached, sites), np.tile(layer.rise, sites)
+        trace = []
+
+        def update(v, current, fired, test, t, counters=counters, layer=layer, theta=theta, trace=trace):
+            live = fired == 255
+            now, changed = policy(layer.accumulator, current)
+            after, membrane_changed = policy(layer.membrane, v + now)
+            counters[:, 4] += (live & (now != 0)).sum(1)
+            counters[:, 5] += (live & changed).sum(1)
+            counters[:, 6] += (live & membrane_changed).sum(1)
+            v = np.where(live, after, v)
+            fires = live & (v >= theta) & test
+            counters[:, 0] += fires.sum(1)
+            fired = np.where(fires, t, fired).astype(np.uint8)
+            trace.append(np.where(fired == 255, v, 0))
+            return v, now, fired
+
+        inputs = [(index - 1 if one[0] is None else one[0], *one[1:]) for one in tables(layer)]
+        for source in sorted({one[0] for one in inputs}):
+            current = np.zeros(v.shape, np.int64)
+            parts = [one for one in inputs if one[0] == source]
+            for t in range(parts[0][1]):
+                spikes = (trains[source] == t).astype(np.int64)
+                for _, _, weights, connected in parts:
+                    current = current + (spikes @ weights << layer.shift)
+                    arriving = spikes @ connected
+                    counters[:, 2] += arriving.sum(1)
+                    counters[:, 3] += (arriving * (fired == 255)).sum(1)
+                counters[:, 1] += spikes.sum(1) * (source == index - 1)
+                v, current, fired = update(v, current, fired, layer.pools, t)
+                current = current * (not layer.pools)
+        for t in range(0 if layer.pools else layer.steps):
+            v, _, fired = update(v, np.broadcast_to(rise, v.shape), fired, True, t)
+        trains[index] = fired
+        made.append((fired, np.stack(trace, 1), counters))
+    return made

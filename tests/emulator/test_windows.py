@@ -1,0 +1,76 @@
+"""Nets of windows: the C++ core against NumPy step by step, and against the closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firstspike.emulator import OverflowRefused
+from firstspike.emulator.program import serialization
+
+from . import golden_windows
+from .networks import window_programs
+
+
+@settings(max_examples=150)
+@given(window_programs(), st.integers(1, 3))
+def test_core_equals_golden(made, threads):
+    program, times = made
+    expected = golden_windows.step_by_step(program, times)
+    refused = any(
+        counters[:, 5 + k].any()
+        for layer, (_, _, counters) in zip(program.layers, expected, strict=True)
+        for k, register in enumerate((layer.accumulator, layer.membrane))
+        if register.policy == "error"
+    )
+    engine = program.engine()
+    if refused:
+        with pytest.raises(OverflowRefused, match=r"layer layer\d: the (accumulator|membrane) .* in sample \d"):
+            engine.run(times, threads=threads)
+        return
+    raw = engine.run(times, threads=threads, trace=True)
+    updated = program.updated_steps(raw.steps_run)[0]
+    for n, (fired, membrane, counters) in enumerate(expected):
+        np.testing.assert_array_equal(raw.times[n], fired)
+        np.testing.assert_array_equal(raw.membrane[n], membrane)
+        np.testing.assert_array_equal(raw.counters[:, n], counters)
+        assert membrane.shape[1] == updated[n]
+    np.testing.assert_array_equal(engine.run(times).membrane[-1][:, 0], expected[-1][1][:, -1])
+
+
+@settings(max_examples=150)
+@given(window_programs(exact=True))
+def test_core_equals_the_closed_form(made):
+    program, times = made
+    levels, scores = golden_windows.closed_form(program, times)
+    raw = program.engine().run(times)
+    for n, layer in enumerate(program.layers[:-1]):
+        np.testing.assert_array_equal(golden_windows.levels(raw.times[n], layer.steps), levels[n])
+    np.testing.assert_array_equal(raw.membrane[-1][:, 0], scores)
+    assert not raw.counters[:, :, 5:].any() or not all(all(layer.overflow_free().values()) for layer in program.layers)
+
+
+@settings(max_examples=60)
+@given(window_programs(), st.integers(0, 2**32))
+def test_registers_that_cannot_overflow_do_not(made, seed):
+    program, times = made
+    rng = np.random.default_rng(seed)
+    times = np.concatenate([times, np.where(rng.random(times.shape) < 0.5, 0, 255).astype(np.uint8)])
+    for n, (_, _, counters) in enumerate(golden_windows.step_by_step(program, times)):
+        free = program.layers[n].overflow_free()
+        assert not (counters[:, 5].any() and free["accumulator"])
+        assert not (counters[:, 6].any() and free["membrane"] and free["accumulator"])
+
+
+@settings(max_examples=50)
+@given(window_programs())
+def test_files(made):
+    program, _ = made
+    again = serialization.loads(serialization.dumps(program))
+    for mine, read in zip(program.layers, again.layers, strict=True):
+        for name in type(mine).model_fields:
+            if name != "shortcut":
+                np.testing.assert_array_equal(getattr(mine, name), getattr(read, name))
+    assert type(again) is type(program) and again.total_steps == program.total_steps
