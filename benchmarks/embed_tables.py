@@ -12,7 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from firstspike.report import markdown
+from tools.tables import markdown
+
 from tools import documents
 
 from . import records, sections

@@ -6,7 +6,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from firstspike.report import markdown, write_svg, write_text
+from tools.tables import markdown
+
+from firstspike.report import write_svg, write_text
 
 from . import records, sections
 from .probe import NEAR

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from tools.tables import Column
 
-from firstspike.report import MISSING, Column
+from firstspike.report import MISSING
 
 from . import published
 from .grid import Condition, Profile

@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from tools.tables import csv, latex, markdown
 
 from firstspike.emulator import profile
-from firstspike.report import Page, csv, figure, latex, line_style, markdown, write_text
+from firstspike.report import Page, figure, line_style, write_text
 from paper.page import origins
 from paper.progress import several
 from paper.tables.table import mean_and_sd, of_seeds, rules

@@ -14,8 +14,8 @@ from typing import Annotated
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import typer
+from tools.tables import Column, markdown
 
-from firstspike.report import Column, markdown
 from paper import grid
 from paper.grid import Profile
 from paper.records import Store

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tools.tables import csv, latex, markdown
+
 from firstspike import data, provenance
-from firstspike.report import csv, latex, markdown, write_png, write_text
+from firstspike.report import write_png, write_text
 
 from .cost import cost
 from .execute import Executor, Job, Task

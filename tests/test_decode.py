@@ -8,7 +8,9 @@ import torch
 from hypothesis import given
 from torch import Tensor
 
-from firstspike import SpikeTimes, decode
+from firstspike import SpikeTimes, decode, encode, reference
+
+from .samples import PATTERNS, generator, spike_times
 
 S = 255
 
@@ -35,15 +37,6 @@ def test_temporal_weighting_by_hand() -> None:
 def test_temporal_weights_fall(mode: str, steps: int) -> None:
     weights = decode.temporal_weights(steps, gamma=1.1, mode=mode)
     assert weights.shape == (steps,) and (weights.diff() < 0).all() and (weights > 0).all()
-
-
-def test_temporal_weighting_sends_its_weights_back() -> None:
-    x = torch.zeros(3, 1, 2)
-    x[1, 0, 0] = 1
-    x.requires_grad_()
-    scores = decode.temporal_weighting(SpikeTimes.from_dense(x), gamma=2.0)
-    scores.backward(torch.tensor([[1.0, 10.0]]))
-    close(x.grad[:, 0], [[1.0, 10.0], [0.5, 5.0], [0.25, 2.5]])
 
 
 def test_membrane_by_hand() -> None:
@@ -91,30 +84,10 @@ def test_settled_step_by_hand() -> None:
     assert decode.settled_step(running).tolist() == [0, 2, 1, 2]
 
 
-@given(st.lists(st.lists(st.integers(0, 2), min_size=4, max_size=4), min_size=1, max_size=6))
-def test_settled_step_is_the_first_step_without_a_later_change(answers: list[list[int]]) -> None:
-    running = torch.nn.functional.one_hot(torch.tensor(answers), 3).float()
-    for sample, step in enumerate(decode.settled_step(running).tolist()):
-        column = [row[sample] for row in answers]
-        assert set(column[step:]) == {column[-1]}
-        assert step == 0 or column[step - 1] != column[-1]
-
-
 def test_ties_by_hand() -> None:
     out = spikes([[1, 1, 3, S], [1, 2, 2, 2], [S, S, S, S], [1, 3, 1, S]])
     assert decode.ties(out).tolist() == [True, False, False, True]
     assert decode.ties(out, classes=2).tolist() == [False, False, False, True]  # neurons 0 and 1 are one class
-
-
-@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 5), st.integers(0, 2**31))
-def test_first_spike_is_one_of_the_earliest(batch: int, k: int, classes: int, seed: int) -> None:
-    g = torch.Generator().manual_seed(seed)
-    times = torch.randint(0, 5, (batch, classes * k), generator=g, dtype=torch.int64)
-    out = SpikeTimes(times.where(times < 4, S).to(torch.uint8), 4)
-    chosen = decode.first_spike(out, torch.rand(batch, classes * k, generator=g))
-    first = out.times.gather(1, chosen.unsqueeze(1)).squeeze(1)
-    assert torch.equal(first, out.times.amin(1))
-    assert torch.equal(decode.decision_step(out) == 4, first == S)
 
 
 def test_nan_is_the_smallest_overshoot_where_nothing_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,3 +96,81 @@ def test_nan_is_the_smallest_overshoot_where_nothing_is_checked(monkeypatch: pyt
     out, nan = spikes([[1, 1, 0], [1, 1, 3], [1, 1, 3]], 4), float("nan")
     over = torch.tensor([[nan, 1.0, nan], [nan, -5.0, 9.0], [nan, nan, 9.0]])
     assert decode.first_spike(out, over).tolist() == [2, 1, 0]
+
+
+SHAPES = st.tuples(st.integers(1, 6), st.sampled_from([1, 2, 6, 12]))
+STEPS = st.sampled_from([1, 2, 8, 64, 254])
+SEEDS = st.integers(0, 2**20)
+
+
+@given(
+    values=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30),
+    steps=STEPS,
+    curve=st.sampled_from(["linear", "log"]),
+)
+def test_latency(values: list[float], steps: int, curve: str) -> None:
+    """Equal, except that float32 may round the other way within 1e-4 of a half."""
+    x = torch.tensor([values])
+    got, expected = encode.latency(x, steps, curve), reference.latency(x.double(), steps, curve)
+    assert torch.equal(got.silent, x == 0) and torch.equal(expected.silent, x == 0)
+    depth = (
+        x.double().clamp(min=1 / 255).log() / torch.tensor(1 / 255, dtype=torch.float64).log()
+        if curve == "log"
+        else 1 - x
+    )
+    exact = depth.clamp(0, 1) * (steps - 1)
+    clear = ((exact - exact.floor() - 0.5).abs() > 1e-4) | (x == 0)
+    assert torch.equal(got.times[clear], expected.times[clear])
+    assert bool(((got.times.int() - expected.times.int()).abs() <= 1).all())
+
+
+@given(levels=st.lists(st.integers(0, 8), min_size=1, max_size=20))
+def test_latency_halves_to_even(levels: list[int]) -> None:
+    """Eighths are exact in float32: every time is equal, the halves included."""
+    x = torch.tensor([levels]) / 8
+    assert torch.equal(encode.latency(x, 5).times, reference.latency(x, 5).times)
+
+
+@given(shape=SHAPES, steps=STEPS, pattern=st.sampled_from(PATTERNS), seed=SEEDS, classes=st.sampled_from([1, 2, 3, 6]))
+def test_first_spike_and_its_relatives(
+    shape: tuple[int, int], steps: int, pattern: str, seed: int, classes: int
+) -> None:
+    g = generator(seed)
+    spikes = SpikeTimes(spike_times(shape, min(steps, 8), pattern, g), steps)
+    over = torch.randint(-2, 3, shape, generator=g).float()
+    assert torch.equal(decode.first_spike(spikes), reference.first_spike(spikes))
+    assert torch.equal(decode.first_spike(spikes, over), reference.first_spike(spikes, over))
+    assert torch.equal(decode.decision_step(spikes), reference.decision_step(spikes))
+    assert torch.equal(decode.ties(spikes), reference.ties(spikes))
+    if shape[1] % classes == 0:
+        assert torch.equal(decode.ties(spikes, classes), reference.ties(spikes, classes))
+
+
+@pytest.mark.parametrize("mode", ["exp", "linear"])
+@given(shape=SHAPES, steps=STEPS, seed=SEEDS, gamma=st.floats(1, 2, width=32))
+def test_temporal_weighting(mode: str, shape: tuple[int, int], steps: int, seed: int, gamma: float) -> None:
+    """Scores, and the gradient of every step of the train."""
+    times = spike_times(shape, steps, "mixed", generator(seed))
+    counterpart = reference.SpikeTrain.from_times(times, steps).dense().requires_grad_()
+    x = counterpart.detach().float().requires_grad_()
+    expected = reference.temporal_weighting(reference.SpikeTrain(counterpart), gamma=gamma, mode=mode)
+    got = decode.temporal_weighting(SpikeTimes.from_dense(x), gamma=gamma, mode=mode)
+    torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-30)
+    grad = torch.randn(shape, generator=generator(1))
+    got.backward(grad)
+    expected.backward(grad.double())
+    torch.testing.assert_close(x.grad.double(), counterpart.grad, rtol=1e-4, atol=1e-30)
+
+
+@given(shape=SHAPES, steps=STEPS, seed=SEEDS, mode=st.sampled_from(["last", "mean", "weighted"]))
+def test_membrane(shape: tuple[int, int], steps: int, seed: int, mode: str) -> None:
+    v = torch.randn(steps, *shape, generator=generator(seed))
+    torch.testing.assert_close(
+        decode.membrane(v, mode).double(), reference.decode_membrane(v.double(), mode), rtol=1e-4, atol=1e-5
+    )
+
+
+@given(batch=st.integers(1, 5), classes=st.integers(1, 6), k=st.integers(1, 5), seed=SEEDS)
+def test_population(batch: int, classes: int, k: int, seed: int) -> None:
+    scores = torch.randn(batch, classes * k, generator=generator(seed))
+    torch.testing.assert_close(decode.population(scores, classes), reference.population(scores, classes))

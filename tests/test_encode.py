@@ -58,16 +58,6 @@ def test_log_times_by_hand() -> None:
     assert encode.latency(row(*values), 9, "log").times.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 255]]
 
 
-@given(UNIT, STEPS, st.sampled_from(encode.CURVES))
-def test_brighter_is_never_later(values: list[float], steps: int, curve: str) -> None:
-    x = torch.tensor([sorted(values, reverse=True)])
-    spikes = encode.latency(x, steps, curve)
-    times = spikes.times[0].int()
-    assert (times.diff() >= 0).all()
-    assert torch.equal(spikes.silent, x == 0)
-    assert ((times < steps) | (times == 255)).all()
-
-
 def test_keeps_the_shape_of_maps_and_empty_batches() -> None:
     x = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     spikes = encode.latency(x, 8)

@@ -44,11 +44,9 @@ def test_a_file_that_is_wrong_is_named_with_its_field(tmp_path, old, new, named)
         energy.load(tmp_path / "t.toml")
 
 
-def test_a_table_that_is_not_there_and_equal_names():
+def test_a_table_that_is_not_there():
     with pytest.raises(ValueError, match="45nm-float, .*'free'"):
         energy.load("free")
-    with pytest.raises(ValueError, match="tables must have different names"):
-        energy.load_all(["truenorth", "truenorth"])
 
 
 def test_numbers_of_numpy_and_whole_ones_become_floats():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from firstspike.report import Column
+from tools.tables import Column
 
 from ..grid import Profile
 from ..records import Store

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pandas as pd
+from tools.tables import Column, absent
 
-from firstspike.report import MISSING, Column, absent
+from firstspike.report import MISSING
 
 from .. import published
 from ..grid import Profile

@@ -1,8 +1,9 @@
 """What the parts of the method are worth: the ablation, and the kinds of pooling."""
 
 import pandas as pd
+from tools.tables import Column
 
-from firstspike.report import MISSING, Column
+from firstspike.report import MISSING
 
 from .. import published
 from ..grid import Condition, Profile

@@ -1,6 +1,6 @@
 """Work and energy."""
 
-from firstspike.report import Column
+from tools.tables import Column
 
 from .. import published
 from ..grid import Profile

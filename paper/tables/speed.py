@@ -3,8 +3,7 @@
 from typing import Any
 
 import pandas as pd
-
-from firstspike.report import Column
+from tools.tables import Column
 
 from ..grid import Condition, Profile
 from ..measures import frame, learning_curve, mean_and_sd, records

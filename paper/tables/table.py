@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from tools.tables import Column, absent, present
 
-from firstspike.report import MISSING, Column, absent, present
+from firstspike.report import MISSING
 
 #: What a data set is called in print.
 DATASETS = {

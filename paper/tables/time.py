@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from tools.tables import Column, absent
+
 from firstspike import energy
-from firstspike.report import MISSING, Column, absent
+from firstspike.report import MISSING
 
 from ..grid import Condition, Profile
 from ..intervals import Interval, paired

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from firstspike import data, train
+from firstspike import data, emulator, train
 from firstspike.cli import app
 
 
@@ -45,3 +45,11 @@ def pictures(tmp_path_factory) -> Path:
             for index in (digits.labels == label).nonzero()[:3, 0].tolist():
                 Image.fromarray(digits.images[index, 0].numpy()).save(folder / part / str(label) / f"{index}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def program(trained, tmp_path_factory) -> Path:
+    """The run's net as a program."""
+    path = tmp_path_factory.mktemp("program") / "p.safetensors"
+    emulator.save(emulator.quantize(train.load_model(trained)), path)
+    return path

@@ -2,7 +2,6 @@
 
 import pytest
 
-from firstspike import emulator as em
 from firstspike import train
 
 TRAIN = ("train", "small.toml")
@@ -50,13 +49,6 @@ def relu(tmp_path_factory):
     folder = tmp_path_factory.mktemp("relu")
     train.fit(train.Config(data="digits", spec="64-10", model="relu", epochs=1), directory=folder, progress=False)
     return folder
-
-
-@pytest.fixture(scope="module")
-def program(trained, tmp_path_factory):
-    path = tmp_path_factory.mktemp("program") / "p.safetensors"
-    em.save(em.quantize(train.load_model(trained)), path)
-    return path
 
 
 @pytest.mark.parametrize(("arguments", "text"), REFUSALS, ids=lambda value: " ".join(map(str, value))[:60])

@@ -1,10 +1,18 @@
-"""Operations per sample, against numbers counted by hand."""
+"""Operations and costs per sample, against numbers counted by hand."""
 
+import math
+
+import pandas as pd
 import pytest
 import torch
 
-from firstspike import SpikeTimes, encode, models, nn
-from firstspike.inspect import Monitor, OperationCounter, synaptic_operations
+import firstspike
+from firstspike import SpikeTimes, emulator, encode, models, nn
+from firstspike.energy import EnergyTable
+from firstspike.inspect import Monitor, OperationCounter, layer_current, synaptic_operations
+from firstspike.inspect.operations import active_in_step
+
+from ..samples import Rescaled
 
 
 def test_products_of_a_convolution_leave_out_the_padding():
@@ -108,21 +116,196 @@ def test_products_of_a_convolution_of_torch_are_its_sum_with_ones_as_weights(opt
     assert found == float(layer(events).sum().detach()) and expected in (None, found)
 
 
-def test_a_layer_that_runs_twice_counts_per_sample() -> None:
-    layer = nn.TTFSLinear(6, 6, steps=4)
-    layer.weight.data.fill_(1.0)
-    net = models.TTFSNet(
-        [layer, layer, nn.Integrate(6, 3, steps=4)], encoder="spikes", readout="membrane", input_shape=(6,)
-    )
-    with OperationCounter(net) as total:
-        for _ in range(2):
-            net(SpikeTimes(torch.zeros(5, 6, dtype=torch.uint8), 4))
-    assert total.samples == 10 and total.means()["additions"] == 2 * 6 * 6 + 6 * 3
-
-
 def test_counts_under_autocast_are_the_same():
     events = (torch.rand(3, 301, 9, 9, generator=torch.Generator().manual_seed(0)) < 0.9).float()
     layer = nn.TTFSConv2d(301, 7, 3, padding=1, steps=6)
     expected = synaptic_operations(events, layer)
     with torch.autocast("cpu", torch.bfloat16):
         assert synaptic_operations(events, layer) == expected
+
+
+TABLE = EnergyTable(
+    name="by hand",
+    title="t",
+    source="s",
+    note="n",
+    synaptic_operation_pj=1000,
+    update_active_pj=100,
+    update_inactive_pj=10,
+    spike_pj=1,
+    host_mac_pj=2000,
+)
+
+
+def rows(frame):
+    return frame.set_index("layer").to_dict("index")
+
+
+def test_a_layer_whose_counts_are_known():
+    layer = nn.TTFSLinear(3, 2, steps=4, bias=False, affine=None)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0, 1.0, 1.0], [0.1, 0.1, 0.1]]))
+    # sample 0: events in the steps 0 and 2 (two of them); sample 1: none
+    spikes = SpikeTimes(torch.tensor([[0, 2, 2], [255, 255, 255]], dtype=torch.uint8), 4)
+    found = rows(firstspike.profile(layer, spikes, TABLE))[""]
+    assert found["synaptic_operations"] == 3 * 2 / 2 and found["spikes"] == 0.5 and found["neurons"] == 2
+    # the first neuron fires in step 0: the later events change the second alone
+    assert found["updates"] == (2 + 1) / 2 and found["idle_updates"] == (2 * 4 * 2 - 3) / 2
+    assert found["macs"] == 0 and found["dense_macs"] == 6
+    assert found["energy_nj"] == pytest.approx(3 * 1.0 + 1.5 * 0.1 + 0.5 * 0.001)
+    assert found["idle_energy_nj"] == pytest.approx(6.5 * 0.01) and found["dense_energy_nj"] == 12
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_updates_of_a_convolution_are_those_that_an_event_reaches(pool):
+    layer = nn.TTFSConv2d(2, 3, 3, steps=3, padding=1, avg_pool=pool)
+    generator = torch.Generator().manual_seed(0)
+    times = torch.randint(0, 12, (2, 2, 6, 6), generator=generator).to(torch.uint8)
+    spikes = SpikeTimes(torch.where(times < 3, times, 255).to(torch.uint8), 3)
+    ones = nn.TTFSConv2d(2, 3, 3, steps=3, padding=1, avg_pool=pool, bias=False, affine=None)
+    with torch.no_grad():
+        ones.weight.fill_(1.0)
+    found = sum(active_in_step((spikes.times == step).float(), layer) for step in range(3))
+    assert found == int((layer_current(ones, spikes) > 0).sum())
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_events_that_pooling_crops_update_nothing(place):
+    """Windows of 2 x 2 leave out the last row and column of 3 x 3."""
+    times = torch.full((1, 1, 3, 3), 255, dtype=torch.uint8)
+    times[0, 0, place, place] = 1
+    layer = nn.TTFSLinear(1, 5, steps=4, avg_pool=2)
+    found, reached = rows(firstspike.profile(layer, SpikeTimes(times, 4)))[""], 5.0 * (place == 0)
+    assert found["synaptic_operations"] == found["updates"] == reached
+    assert found["idle_updates"] == 5 * 4 - reached
+
+
+def test_neurons_that_a_shortcut_alone_reaches_are_updated():
+    """By hand: a kernel of 1 x 1 with a stride of 2 reaches one place; a shortcut reaches 3 neurons, one of them there."""
+    layer = nn.TTFSConv2d(2, 3, 1, stride=2, steps=4, threshold=100.0)  # nothing fires
+    times, side = torch.full((1, 2, 4, 4), 255, dtype=torch.uint8), torch.full((1, 2, 2, 2), 255, dtype=torch.uint8)
+    times[0, 0, 0, 0] = times[0, 1, 1, 1] = 1  # the second lies between the places
+    side[0, 0, 0, 0], side[0, 1, 0, 0], side[0, 1, 1, 1] = 1, 2, 1
+    spikes, shortcut = SpikeTimes(times, 4), SpikeTimes(side, 4)
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return self.layer(x, shortcut)
+
+    found = rows(firstspike.profile(Net(), spikes))["layer"]
+    assert found["updates"] == 3 + 2 and found["synaptic_operations"] == 3 + 3
+    assert found["idle_updates"] == 3 * 2 * 2 * 4 - 5
+
+
+def test_a_net_and_its_total():
+    model = models.build("4C3-AP2-3", input_shape=(1, 4, 4), steps=5, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    frame = firstspike.profile(model, x, TABLE, batch=2)
+    found = rows(frame)
+    first, last, total = found.values()
+    relu_first = (4 * 4 + 8 * 6 + 4 * 9) * 4
+    until_spike = float((model.layers[0](x).times.double() + 1).clamp(max=5).flatten(1).sum(1).mean())
+    assert first["macs"] == first["dense_macs"] == relu_first
+    assert first["updates"] == pytest.approx(until_spike) and first["idle_updates"] == pytest.approx(
+        64 * 5 - until_spike
+    )
+    assert last["dense_macs"] == 16 * 3 and last["spikes"] == 0
+    observed = model.observe(x)
+    assert first["spikes"] == pytest.approx(float(observed.spikes().double().mean()))
+    assert last["synaptic_operations"] == pytest.approx(first["spikes"] * 3)
+    for name in ("spikes", "macs", "dense_macs", "updates", "energy_nj"):
+        assert total[name] == pytest.approx(first[name] + last[name])
+    assert total["steps_to_decision"] == pytest.approx(float((observed.decision_step + 1).clamp(max=5).double().mean()))
+    assert math.isnan(first["steps_to_decision"]) and list(found) == ["layers.0", "layers.1", "total"]
+    assert model.training  # as it was
+
+
+def test_updates_are_those_that_the_cores_count():
+    """Also of a residual block and of dense trains after max pooling, a neuron that has fired is not changed any more."""
+    draw = torch.Generator().manual_seed(0)
+    options = {"encoder": "latency", "readout": "first-spike", "generator": draw}
+    net = models.build("16-12-R(12-12)-3", input_shape=(16,), steps=6, **options)
+    x = torch.rand(20, 16, generator=torch.Generator().manual_seed(1))
+    ran = emulator.run(emulator.quantize(net), x)
+    found = firstspike.profile(net, x)["updates"].tolist()[:-1]
+    assert found == pytest.approx(ran.count("active").mean(0).tolist(), rel=0.05)
+    layer = nn.TTFSLinear(16, 8, steps=6, threshold=0.2, generator=draw)
+
+    class Dense(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, spikes):
+            return self.layer(spikes.dense())
+
+    spikes = encode.latency(x, 6)
+    ours, trains = (firstspike.profile(net, spikes)["updates"].tolist() for net in (layer, Dense()))
+    assert ours == pytest.approx(trains) and 0 < ours[0] < 8 * 6
+
+
+def test_batches_change_nothing_and_spikes_are_an_input_too():
+    model = torch.nn.Sequential(nn.TTFSLinear(16, 8, steps=5), nn.TTFSLinear(8, 3, steps=5))
+    x = encode.latency(torch.rand(7, 16, generator=torch.Generator().manual_seed(1)), 5)
+    whole, parts = firstspike.profile(model, x), firstspike.profile(model, x, batch=3)
+    pd.testing.assert_frame_equal(whole, parts)
+    assert math.isnan(whole["steps_to_decision"].iloc[-1])
+
+
+def test_a_table_whose_operation_includes_everything_counts_nothing_twice():
+    layer = nn.TTFSLinear(3, 2, steps=4)
+    spikes = SpikeTimes(torch.zeros(1, 3, dtype=torch.uint8), 4)
+    found = rows(firstspike.profile(layer, spikes, "odin-frenkel2019"))[""]
+    assert found["energy_nj"] == pytest.approx(12.7 * 6 / 1000) and math.isnan(found["idle_energy_nj"])
+    assert math.isnan(found["dense_energy_nj"])
+
+
+@pytest.mark.parametrize("stride", ["", "s2"])
+def test_a_shortcut_costs_an_addition_per_spike_that_it_brings(stride):
+    spec = f"4C3-R(4C3{stride}-4C3)-3"
+    model = models.build(spec, input_shape=(1, 4, 4), steps=5, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    found = rows(firstspike.profile(model, x))
+    with Monitor(model) as seen, OperationCounter(model) as count, torch.no_grad():
+        model(x)
+    name = next(name for name, layer in seen.layers.items() if layer.shortcut is not None)
+    before = seen.layers["layers.0"].spikes
+    places = before.silent[:, :, ::2, ::2] if stride else before.silent
+    alone = synaptic_operations((~seen.layers[name].received.silent).float(), seen.layers[name].module)
+    assert found[name]["synaptic_operations"] == pytest.approx((alone + float((~places).sum())) / 3)
+    assert count.means()["additions"] == pytest.approx(found["total"]["synaptic_operations"])
+
+
+def convolution_and_linear():
+    """By hand: 2 events reach 2 neurons each, of which one fires; those 2 spikes reach 3 neurons, which fire at the second."""
+    net = torch.nn.Sequential(
+        nn.TTFSConv2d(1, 2, 1, steps=4, bias=False, affine=None),
+        nn.TTFSLinear(8, 3, steps=4, bias=False, affine=None),
+    )
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([2.0, 0.1]).view(2, 1, 1, 1))
+        net[1].weight.fill_(0.6)
+    return net, SpikeTimes(torch.tensor([[[[0, 1], [255, 255]]]], dtype=torch.uint8), 4)
+
+
+def test_messages_neurons_that_fire_and_convolutions_have_their_figures():
+    frame = firstspike.profile(*convolution_and_linear(), "loihi-sanafe")
+    first, last, total = rows(frame).values()
+    assert (first["synaptic_operations"], first["updates"], first["spikes"]) == (4, 4, 2)
+    assert (last["synaptic_operations"], last["updates"], last["spikes"]) == (6, 6, 3)
+    assert first["energy_nj"] == pytest.approx((4 * 24.0 + 4 * 72.8 + 2 * (111.0 + 69.3)) / 1e3)
+    assert last["energy_nj"] == pytest.approx((6 * 35.5 + 6 * 72.8 + 3 * (111.0 + 69.3)) / 1e3)
+    assert total["energy_nj"] == pytest.approx(first["energy_nj"] + last["energy_nj"])
+    assert "convolution" not in frame.columns
+
+
+@pytest.mark.parametrize(("steps", "after"), [(12, 4), (4, 12)])
+def test_a_sample_without_a_decision_counts_the_steps_of_the_readout(steps, after):
+    net = Rescaled(nn.DirectLinear(3, 2, steps=steps), nn.TTFSLinear(2, 2, steps=after), nn.FirstSpike())
+    with torch.no_grad():
+        net.last.weight.zero_()
+    assert firstspike.profile(net, torch.rand(5, 3))["steps_to_decision"].iloc[-1] == after

@@ -15,7 +15,7 @@ from firstspike import SpikeTimes, emulator, models, nn
 nir = pytest.importorskip("nir")
 
 from firstspike.nir import from_nir, to_nir  # noqa: E402  # needs nir
-from firstspike.nir.reading import FiresOnce  # noqa: E402
+from firstspike.nir.exchange import FiresOnce  # noqa: E402
 
 
 def net(spec="6C3-AP2-8C3-AP2-12-5", shape=(2, 8, 8), seed=0, **options):
@@ -136,7 +136,7 @@ def chain(*nodes, shape=(2,)):
     return nir.NIRGraph(names, list(itertools.pairwise(keys)), type_check=False)
 
 
-@pytest.mark.filterwarnings("ignore::firstspike.nir.reading.FiresOnce")
+@pytest.mark.filterwarnings("ignore::firstspike.nir.exchange.FiresOnce")
 def test_if_by_hand():
     """Weights 1 and 2, threshold 2, fires at >: inputs in steps 0 and 1 give V = 1, 3; with V = 2 it stays silent."""
     layer = from_nir(chain(nir.Linear(np.array([[1.0, 2.0]])), integrate(1, 2.0)), 4)
@@ -144,7 +144,7 @@ def test_if_by_hand():
     assert layer(SpikeTimes(times, 4)).times.flatten().tolist() == [1, 255, 255]
 
 
-@pytest.mark.filterwarnings("ignore::firstspike.nir.reading.FiresOnce")
+@pytest.mark.filterwarnings("ignore::firstspike.nir.exchange.FiresOnce")
 def test_lif_scale_and_readout_by_hand():
     """tau = 4 dt, r = 2: V = 3/4 V + 1/2 X; Scale 4 makes X = 4 in step 0: V = 2, 1.5, 1.125. LI: V = 3/4 V + X."""
     n1 = np.ones(1)
@@ -158,7 +158,7 @@ def test_lif_scale_and_readout_by_hand():
     assert v.flatten().tolist() == pytest.approx([1.0, 0.75, 0.5625])
 
 
-@pytest.mark.filterwarnings("ignore::firstspike.nir.reading.FiresOnce")
+@pytest.mark.filterwarnings("ignore::firstspike.nir.exchange.FiresOnce")
 @pytest.mark.parametrize(("kind", "weight"), [("AvgPool2d", 1.0), ("SumPool2d", 4.0)])
 def test_pools_by_hand(kind, weight):
     """Four pixels of a block in step 0 add up to 4 (sum) or 1 (average); a threshold between tells them apart."""
@@ -177,7 +177,7 @@ def test_a_readout_alone_fires_never_and_does_not_warn():
         from_nir(chain(affine([[1, 1]], [0]), nir.I(np.ones(1))), 4)
 
 
-@pytest.mark.filterwarnings("ignore::firstspike.nir.reading.FiresOnce")
+@pytest.mark.filterwarnings("ignore::firstspike.nir.exchange.FiresOnce")
 def test_a_directly_coded_layer_takes_the_maps_that_the_graph_flattens():
     flatten = nir.Flatten({"input": np.array([1, 1, 2])}, start_dim=0)
     layers = from_nir(chain(flatten, affine([[1, 1]], [0]), integrate(1), shape=(1, 1, 2)), 4, encoder="direct")
@@ -202,7 +202,7 @@ def test_layers_that_occur_twice_and_chains_within_chains_are_written():
     assert torch.equal(from_nir(graph)(x).times, nested(x).times)
 
 
-@pytest.mark.filterwarnings("ignore::firstspike.nir.reading.FiresOnce")
+@pytest.mark.filterwarnings("ignore::firstspike.nir.exchange.FiresOnce")
 @pytest.mark.parametrize("profile", ["generic8", "loihi-like"])
 def test_whole_weights_fire_above_the_threshold_on_cores_too(profile):
     draw = np.random.default_rng(0)

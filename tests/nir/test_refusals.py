@@ -16,7 +16,7 @@ from firstspike.nir import from_nir, to_nir  # noqa: E402  # needs nir
 
 from .test_exchange import affine, chain, integrate, net  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::firstspike.nir.reading.FiresOnce")
+pytestmark = pytest.mark.filterwarnings("ignore::firstspike.nir.exchange.FiresOnce")
 CURRENT = affine([[1, 1]], [0])
 
 

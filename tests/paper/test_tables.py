@@ -5,8 +5,8 @@ from paper.measures import frame
 from paper.page import page
 from paper.records import MissingReason, Store
 from paper.tables import TABLES, tables
+from tools.tables import csv, latex, markdown
 
-from firstspike.report import csv, latex, markdown
 from paper import grid, published
 from tools import ROOT
 

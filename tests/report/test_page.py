@@ -4,8 +4,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from firstspike.report import Page, figure, svg, write_png, write_svg
-from firstspike.report.page import blocks, inline
+from firstspike.report import Page, blocks, figure, inline, svg, write_png, write_svg
 
 
 class Reader(HTMLParser):

@@ -2,9 +2,7 @@
 
 from ..energy import EnergyTable
 from .export.exporting import Exported, export_c
-from .placement.check import Check, check
-from .placement.cores import DoesNotFit
-from .placement.placer import Placement, place
+from .placement import Check, DoesNotFit, Placement, check, place
 from .program import profile
 from .program.profile import Profile
 from .program.program import COUNTERS, OverflowRefused, Program, instruction_set

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -12,7 +11,7 @@ from pydantic import Field, model_validator
 
 from .._base.records import Record, read_toml, toml_names
 
-__all__ = ["EnergyTable", "load", "load_all", "names"]
+__all__ = ["EnergyTable", "load", "names"]
 
 _FOLDER = Path(__file__).parent / "tables"
 # What a table may have in addition if its operation includes everything else on the cores.
@@ -103,21 +102,6 @@ def load(table: str | os.PathLike[str] | Mapping[str, Any] | EnergyTable) -> Ene
     if isinstance(table, Mapping):
         return EnergyTable.from_dict(table, f"energy table {table.get('name', 'without a name')}")
     return EnergyTable.from_dict(read_toml("energy table", table, _FOLDER), f"energy table {table}")
-
-
-def load_all(tables: Iterable[str | os.PathLike[str] | Mapping[str, Any] | EnergyTable]) -> list[EnergyTable]:
-    """Return the tables of a report, each as `load` takes it; ValueError if two have the same name.
-
-    Examples
-    --------
-    >>> [table.name for table in energy.load_all(["45nm-integer", "truenorth"])]
-    ['45nm-integer', 'truenorth']
-    """
-    loaded = [load(table) for table in tables]
-    for name, number in Counter(table.name for table in loaded).items():
-        if number > 1:
-            raise ValueError(f"tables must have different names, got {number} of the name {name!r}")
-    return loaded
 
 
 def names() -> list[str]:

@@ -1,4 +1,4 @@
-"""Reports in all forms, and their refusals of what does not belong to the run."""
+"""Reports in all forms; energy is counters times table, part by part; latency with delays and silence."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from firstspike import SpikeTimes, energy
 from firstspike import emulator as em
+from firstspike.emulator import Program
+from firstspike.emulator.program.host import Encoder, Readout
+from firstspike.emulator.program.layers import Shortcut
+from firstspike.emulator.reporting.report import account, host_macs, latency, traffic
 
-from ..nets import images, net
+from ..nets import dense, images, net
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +93,147 @@ def test_the_emulator_needs_no_package_of_the_extras():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_energy_is_counters_times_table(ran):
+    placement = em.place(ran.program)
+    a, figures = account(ran, "loihi-davies2018", placement), energy.load("loihi-davies2018")
+    mean = {name: ran.count(name).sum(1).mean() for name in ("delivered", "active")}
+    assert a.parts["synapses"] == pytest.approx(mean["delivered"] * 23.6e-3)
+    assert a.parts["updates_active"] == pytest.approx(mean["active"] * 81e-3)
+    neurons = sum(layer.neurons for layer in ran.program.layers)
+    assert a.parts["updates_inactive"] == pytest.approx((neurons * ran.program.total_steps - mean["active"]) * 52e-3)
+    neurons_of = [np.prod(ran.program.input_shape), *(layer.neurons for layer in ran.program.layers)]
+    sent = sum(
+        ran.count("events").mean(0)[link.layer + 1] * link.neurons / neurons_of[link.layer + 1]
+        for link in placement.links
+    )
+    assert a.parts["routing"] == pytest.approx(sent * figures.spike_pj / 1000)
+    assert a.parts["static"] is None
+    assert a.cores == pytest.approx(sum(value or 0 for value in a.parts.values()))
+    assert any("static" in note for note in a.notes) and any("host" in note for note in a.notes)
+    parts = a.frame().set_index("part")["energy_nj_per_image"]
+    assert parts["cores"] == a.cores and parts["total"] == a.total
+
+
+def test_parts_that_a_table_or_a_chip_does_not_have(ran):
+    """An all-inclusive table counts operations alone, an event core no inactive updates."""
+    a = account(ran, "odin-frenkel2019")
+    assert a.cores == a.parts["synapses"] == pytest.approx(ran.count("delivered").sum(1).mean() * 12.7e-3)
+    assert set(a.frame()["part"]) == {"synapses", "cores", "host", "total"}
+    model = net(bias=False)
+    made = account(em.run(em.quantize(model, "odin-like"), images(model)), "loihi-davies2018")
+    assert "updates_active" in made.parts and "updates_inactive" not in set(made.frame()["part"])
+
+
+def table(**figures):
+    figures = {"synaptic_operation_pj": 0.0, **figures}
+    return energy.EnergyTable(name="t", title="t", source="s", note="n", **figures)
+
+
+def test_static_power_over_time(ran):
+    # 2 mW times 9 steps of (113 + 465) / 2 ns
+    made = account(ran, table(static_mw=2.0))
+    assert made.parts["static"] == pytest.approx(2.0 * ran.program.total_steps * 289 / 1000)
+
+
+@pytest.mark.parametrize("name", ["45nm-integer", "loihi-davies2018", "odin-frenkel2019"])
+def test_the_total_includes_the_host_layer(ran, name):
+    assert host_macs(ran) == 2 * 9 * 6 * 8 * 8  # 2 channels, 3 x 3, to 6 maps of 8 x 8
+    a = account(ran, name)
+    assert a.host == pytest.approx(6912 * 4.6e-3) and a.total == a.cores + a.host
+    assert em.report(ran, tables=[name]).summary()["energy_nj_per_image"] == {name: a.total}
+    assert any("of table 45nm-float" in note for note in a.notes) == (name != "45nm-integer")  # borrowed
+
+
+def test_latency_counts_delays_and_silence():
+    model = net("30-20-5", encoder="latency", readout="first-spike", bias=False)
+    ran = em.run(em.quantize(model, "loihi-like"), torch.cat([images(model), torch.zeros(1, 30)]))
+    told = latency(ran)
+    silent = ran.decision_step < 0
+    assert silent[-1] and not silent.all()
+    # two layers, each a step late: the chip needs two steps more than the network, and eight for a silent sample
+    assert told["steps_to_decision_mean"] == pytest.approx(np.where(silent, 6, ran.decision_step + 1).mean())
+    ready = np.where(silent, 8, ran.decision_step + 3)
+    assert told["latency_steps_mean"] == pytest.approx(ready.mean()) and told["latency_steps_max"] == 8
+    assert told["latency_ns_min"] == pytest.approx(ready.mean() * 113)
+    assert told["latency_ns_max"] == pytest.approx(ready.mean() * 465)
+
+
+@pytest.mark.parametrize(("population", "gamma"), [(2, 1.2), (1, 1.0), (1, 1.2)])
+def test_latency_of_temporal_weighting_is_the_first_spike_where_it_decides_else_the_end(population, gamma):
+    model = net("30-20-5", encoder="latency", readout="twd-exp", population=population, gamma=gamma, bias=False)
+    ran = em.run(em.quantize(model, "loihi-like"), images(model))
+    assert latency(ran)["steps_to_decision_mean"] < 6 and ran.program.total_steps == 8
+    if (population, gamma) != (1, 1.2):
+        assert latency(ran)["latency_steps_mean"] == 8
+        return
+    exited = em.run(ran.program, images(model), early_exit=True)
+    assert latency(ran)["latency_steps_mean"] == latency(exited)["latency_steps_mean"] == exited.steps_run.mean() < 8
+
+
+def linear(name, inputs, outputs):
+    """A layer in which every neuron fires with its first event."""
+    return dense(np.ones((inputs, outputs)), np.ones(outputs), name=name, stop=2)
+
+
+@pytest.fixture(scope="module")
+def by_hand():
+    """3 inputs, two of which fire; 20 neurons on cores 0 to 4, four each; then 4 neurons on core 5, and 1 on core 6."""
+    chip = em.profile.load("generic8").replace(cores=(em.profile.CoreKind(count=32, neurons=4),))
+    layers = [linear("a", 3, 20), linear("b", 20, 4), linear("c", 4, 1)]
+    program = Program(
+        layers=layers, steps=2, profile=chip, encoder=Encoder(kind="spikes"), readout=Readout(kind="first-spike")
+    )
+    return em.run(program, SpikeTimes(torch.tensor([[0, 0, 255]], dtype=torch.uint8), 2))
+
+
+def test_messages_and_hops(by_hand):
+    """Tiles of four cores, in columns of one tile: a has cores 0 to 3 on tile 0 and core 4 on tile 1, b and c tile 1.
+
+    Messages: 2 events to 5 cores, 20 spikes to 1, 4 spikes to 1: 34. Hops with one row, all east-west: 2 events go to
+    core 4 on tile 1, 16 spikes of tile 0 go to tile 1: 18. With four rows they are all north-south.
+    """
+    placement = em.place(by_hand.program)
+    assert [slot.core for slot in placement.slots] == [0, 1, 2, 3, 4, 5, 6]
+    moved = traffic(by_hand, placement, 1, 4)
+    assert (moved.messages, moved.east_west, moved.north_south) == (34, 18, 0)
+    moved = traffic(by_hand, placement, 4, 4)
+    assert (moved.messages, moved.east_west, moved.north_south) == (34, 0, 18)
+    moved = traffic(by_hand, placement, 1, 1)  # every core a tile: 0+1+2+3+4, twice; 4 times 5+4+3+2+1; 4 times 1
+    assert (moved.messages, moved.east_west, moved.north_south) == (34, 20 + 60 + 4, 0)
+    assert traffic(by_hand, None, 4, 4) == type(moved)(2 + 20 + 4, 0.0, 0.0)
+
+
+def test_the_second_table_of_loihi(by_hand):
+    """Per image: 2 20 + 20 4 + 4 operations, 25 neurons active in step 0 and not in step 1, 25 that fire."""
+    a = account(by_hand, "loihi-sanafe", em.place(by_hand.program))
+    assert a.parts["synapses"] == pytest.approx(124 * 35.5e-3)
+    assert a.parts["updates_active"] == pytest.approx(25 * (51.2 + 21.6) * 1e-3)
+    assert a.parts["updates_inactive"] == pytest.approx(25 * 51.2e-3)
+    assert a.parts["firing"] == pytest.approx(25 * 69.3e-3)
+    assert a.parts["messages"] == pytest.approx(34 * 111e-3) and a.parts["hops"] == pytest.approx(18 * 4.2e-3)
+    assert a.total == pytest.approx(124 * 35.5e-3 + 25 * (124.0 + 69.3) * 1e-3 + 34 * 111e-3 + 18 * 4.2e-3)
+    assert "routing" not in a.parts
+    assert not {"firing", "messages", "hops"} & set(account(by_hand, "loihi-davies2018").frame()["part"])
+    assert any("without a placement" in note for note in account(by_hand, "loihi-sanafe").notes)
+
+
+def test_a_shortcut_is_a_message_to_the_cores_of_its_layer_too(by_hand):
+    """The 20 spikes of a go to the core of b, and by the shortcut each to the one core of its neuron in c."""
+    *before, last = by_hand.program.layers
+    wide = last.replace(
+        weight=np.ones((4, 20), np.int8),
+        out_shape=(1, 1, 20),
+        theta=np.full(20, 9),
+        bias=np.zeros(20, np.int64),
+        scale=np.ones(20),
+        shortcut=Shortcut(source=0, in_shape=(1, 1, 20), weight=np.full(20, 9)),
+    )
+    program = by_hand.program.replace(layers=[*before, wide])
+    run = em.run(program, SpikeTimes(torch.tensor([[0, 0, 255]], dtype=torch.uint8), 2))
+    assert run.count("spikes")[0].tolist() == [20, 4, 20]  # 4 events of b are not enough for a threshold of 9
+    placement = em.place(program)
+    assert traffic(run, placement, 1, 4).messages == 2 * 5 + 20 * 2 + 4 * 5
+    assert traffic(run, None, 1, 4).messages == 2 + 20 * 2 + 4
+    assert run.count("events")[0].tolist() == [2, 20, 4] and run.count("delivered")[0].tolist() == [40, 80, 80 + 20]

@@ -93,6 +93,10 @@ def export_c(
         checks.batch("samples", samples, (Tensor, SpikeTimes), "a torch.Tensor or SpikeTimes")
         if not len(samples):
             raise ValueError("samples must hold at least one sample, or be None for no test vectors")
+    for earlier in (*folder.glob("fs_vectors.*"), *(folder / "mem").glob("layer.*.mem")):
+        if earlier.name == "fs_vectors.h":
+            (folder / "main.c").unlink(missing_ok=True)
+        earlier.unlink()
     texts = {"fs_network.h": network_header(program), "fs_network.c": network_source(program)}
     fixed = resources.files(__package__).joinpath("c")
     for name in _FIXED:
@@ -106,19 +110,8 @@ def export_c(
     texts |= {f"mem/{name}.mem": _words(values) for name, values in tables.items()}
     files = [write_text(folder / name, text) for name, text in texts.items()]
     files.append(write_npz(folder / "network.npz", {"header": np.array(json.dumps(header)), **arrays}))
-    _remove_leftovers(folder, files, fixed.joinpath("main.c").read_bytes())
     bits, encodes = 64 if is_wide(program) else 32, pixel_times(program) is not None
     return Exported(files, *sizes(program), operations, bits, encodes)
-
-
-def _remove_leftovers(folder: Path, written: list[Path], main: bytes) -> None:
-    """Remove files of an earlier export into the folder: other vectors, and tables of more layers."""
-    earlier = [folder / "fs_vectors.h", folder / "fs_vectors.c", *(folder / "mem").glob("layer.*.mem")]
-    if (folder / "main.c").is_file() and (folder / "main.c").read_bytes() == main:
-        earlier.append(folder / "main.c")  # not the user's
-    for path in earlier:
-        if path not in written:
-            path.unlink(missing_ok=True)
 
 
 def _words(values: NDArray[np.integer]) -> str:

@@ -1,17 +1,16 @@
 """Tables as CSV, Markdown and LaTeX. Numbers stay numbers in the CSV; the others print what `present` made of them."""
 
+from __future__ import annotations
+
 import math
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-MISSING = "–"
+from firstspike.report import MISSING, numeric
 
-_NUMBER = re.compile(r"^[+\-−≈<>~]?\s?[\d,.]+(e[+-]?\d+)?\s?(%|k|M|G)?(\s?([±-]|to)\s?[\d.,]+)?(\s\([^()]+\))?$")
-_NO_NUMBER = ("not run", "not held", "unknown", "none")  # what may stand in place of one
 _ESCAPED = r"\&%$#_{}~^±×≥≤−–γ√✓→·"
 _ESCAPES = (
     r"\textbackslash{} \& \% \$ \# \_ \{ \} \textasciitilde{} \textasciicircum{} $\pm$ $\times$ $\ge$ $\le$ $-$ -- "
@@ -47,13 +46,6 @@ def present(frame: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
     # As objects: a row of numbers alone would make floats of the whole ones.
     rows = [[column.cell(row) for column in columns] for _, row in frame.astype(object).iterrows()]
     return pd.DataFrame(rows, columns=[column.title for column in columns], dtype=object)
-
-
-def numeric(column: Iterable[Any]) -> bool:
-    """True if a printed column holds numbers, ranges or `a ± b`, also with a remark in parentheses, or dashes."""
-    cells = [str(cell).strip() for cell in column]
-    filled = [cell for cell in cells if cell and not cell.startswith(_NO_NUMBER)]
-    return bool(filled) and all(cell == MISSING or _NUMBER.match(cell) for cell in filled)
 
 
 def csv(frame: pd.DataFrame) -> str:

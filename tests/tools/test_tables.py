@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
+from tools.tables import Column, csv, latex, markdown, present
 
-from firstspike.report import Column, csv, latex, markdown, present
-from firstspike.report.tables import numeric
+from firstspike.report import numeric
 
 RAW = pd.DataFrame({"net": ["a|b", "c_d"], "acc": [98.123456, None], "sd": [0.1, None]})
 

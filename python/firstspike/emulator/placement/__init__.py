@@ -1,1 +1,0 @@
-"""Placement: which neurons sit on which core."""
