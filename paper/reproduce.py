@@ -2,7 +2,8 @@
 
     python paper/reproduce.py --profile quick
 
-The emulator's tables (emulator_tables.py) come last, unless other runs were chosen; `--only emulator` makes them alone.
+Conversions (conversion.py) and the emulator's tables (emulator_tables.py) come last, unless other runs were chosen; `--only
+conversion` and `--only emulator` make them alone.
 Exit status: 0 where everything that was asked for was run, 3 where some were not, 2 for a wrong argument.
 """
 
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import typer
 
 from firstspike import provenance
-from paper import emulator_tables, grid, session
+from paper import conversion, emulator_tables, grid, session
 from paper.cost import cost
 from paper.execute import Executor
 from paper.figures import FIGURES
@@ -26,7 +27,8 @@ from paper.records import Store
 from paper.session import NOT_RUN
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-EMULATOR = "emulator"
+#: What is made apart from the grid of runs, in a folder of this name.
+APART = {"conversion": conversion.make, "emulator": emulator_tables.make}
 
 
 @app.command()
@@ -66,7 +68,7 @@ def main(
     """Train what has no record yet, then write tables, figures and the report. It resumes if interrupted."""
     names = tuple(name.strip() for text in only or [] for name in text.split(","))
     wanted = session.Selection(
-        tuple(name for name in names if name != EMULATOR), tuple(setup or ()), tuple(row or ()), tuple(seed or ())
+        tuple(name for name in names if name not in APART), tuple(setup or ()), tuple(row or ()), tuple(seed or ())
     )
     try:
         loaded = grid.load(profile)
@@ -82,11 +84,12 @@ def main(
         None if data is None else str(data),
     )
     lacking = 0
-    if names != (EMULATOR,):
+    if not names or not set(names) <= set(APART):
         store = Store(folder, kept=keep or report_only)
         lacking += _runs(loaded, wanted, store, executor, root, large, report_only, pictures)
-    if EMULATOR in names or wanted == session.Selection():
-        lacking += emulator_tables.make(profile, folder / EMULATOR, root, report_only=report_only, keep=keep, log=log)
+    for name, make in APART.items():
+        if name in names or (not names and wanted == session.Selection()):
+            lacking += make(profile, folder / name, root, report_only=report_only, keep=keep, log=log)
     if lacking:
         log("The reports say how to get what is missing.")
         raise typer.Exit(NOT_RUN)

@@ -35,7 +35,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setattr(session.data, "load", no_mnist)
     monkeypatch.setattr(grid, "load", lambda name: profile(tmp_path / "profile"))
     monkeypatch.setattr(reproduce, "train", quick_job)
-    monkeypatch.setattr(reproduce.emulator_tables, "make", lambda *_, **__: 0)
+    monkeypatch.setattr(reproduce, "APART", dict.fromkeys(reproduce.APART, lambda *_, **__: 0))
 
     def run(*arguments):
         return CliRunner().invoke(reproduce.app, ["--results", str(tmp_path), "--workers", "0", *arguments])
@@ -83,7 +83,7 @@ def test_one_setup_row_and_seed_can_be_run_alone(tiny):
 def test_the_emulators_tables_come_last_and_alone_if_asked_for(tiny, monkeypatch):
     run, store = tiny
     made = []
-    monkeypatch.setattr(reproduce.emulator_tables, "make", lambda *_, **__: made.append(1) or 1)
+    monkeypatch.setitem(reproduce.APART, "emulator", lambda *_, **__: made.append(1) or 1)
     assert run("--only", "encoder").exit_code == 0 and made == []
     assert run("--only", "emulator").exit_code == reproduce.NOT_RUN and made == [1]
     assert not (store.folder / "report.html").exists() or len(list(store.records.iterdir())) == 6
